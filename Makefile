@@ -1,0 +1,73 @@
+# The commands that everyone uses, CI included. All they need is make and Python 3.10 or newer.
+
+PYTHON ?= python3
+PYTEST_ARGS ?=
+DEMO_ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.complete
+NEWEST := constraints/airflow-3.3.txt
+OLDEST := constraints/airflow-2.11.txt
+
+# Airflow starts many Python processes; without compiled modules each of them takes seconds longer to start.
+unexport PYTHONDONTWRITEBYTECODE
+# A variable of the caller's shell must not lead uv or nox to another environment than ours.
+unexport VIRTUAL_ENV
+unexport PYTHONPATH
+unexport PYTHONHOME
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-oldest lint typecheck format constraints clean
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(STAMP) ## run a lookalike pipeline against the emulator; what it shows goes to build/
+	$(BIN)/python -m demo $(DEMO_ARGS)
+
+test: $(STAMP) ## run the tests with the newest Airflow; PYTEST_ARGS='-k name' runs some
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-oldest: $(STAMP) ## run the tests with the oldest supported Airflow
+	$(BIN)/python -m nox --session oldest -- $(PYTEST_ARGS)
+
+lint: $(STAMP) ## look for faults and for unformatted code
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+
+typecheck: $(STAMP) ## check the types
+	$(BIN)/python -m mypy
+
+format: $(STAMP) ## format the code and mend what can be mended by itself
+	$(BIN)/python -m ruff format .
+	$(BIN)/python -m ruff check --fix .
+
+# Python 3.10 is the oldest that both sets of pins have to serve. The pins of the oldest Airflow are those of its own days.
+constraints: $(STAMP) ## resolve the pinned versions anew
+	$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.10 --no-python-downloads \
+		--all-extras --group dev --strip-extras --no-header --no-annotate --output-file $(NEWEST)
+	echo 'apache-airflow==2.11.0' | $(BIN)/uv pip compile pyproject.toml --quiet --upgrade --constraint - \
+		--python-version 3.10 --python-platform linux --no-python-downloads --exclude-newer 2025-06-01 \
+		--group test --no-header --no-annotate --output-file $(OLDEST)
+
+clean: ## remove everything that these commands made
+	rm -rf $(VENV) .nox .pytest_cache .mypy_cache .ruff_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamp names the directory that the environment was made in and is read by the environment's own Python. So whatever is
+# wrong with it (interrupted, copied from elsewhere, made for a Python that is gone) leads to a new one.
+ifneq ($(shell $(BIN)/python -c 'print(open("$(STAMP)").read().strip())' 2>/dev/null),$(CURDIR))
+.PHONY: $(STAMP)
+endif
+
+$(STAMP): pyproject.toml $(NEWEST)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+		echo '$(PYTHON) is no Python 3.10 or newer; name one: make PYTHON=/path/to/python3' >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo '$(PYTHON) cannot make virtual environments: install its venv module (Debian: apt install python3-venv)' >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(NEWEST) uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint $(NEWEST) --build-constraint $(NEWEST) \
+		--editable '.[demo,emulator]' --group dev
+	@echo '$(CURDIR)' > $@

@@ -1,0 +1,50 @@
+"""Apache Airflow provider for AWS Clean Rooms ML."""
+
+__all__ = ["__version__", "get_provider_info"]
+
+__version__ = "0.1.0"
+
+_INTEGRATION = "AWS Clean Rooms ML"
+_USER_GUIDE = "https://docs.aws.amazon.com/clean-rooms/latest/userguide/machine-learning.html"
+
+
+def get_provider_info() -> dict[str, object]:
+    """
+    Describe this provider to Airflow.
+
+    Every Airflow process calls it at its start, so this module imports nothing.
+
+    :return: What ``provider_info.schema.json`` of Airflow asks for.
+    """
+    nouns = (
+        "audience_export_job",
+        "audience_generation_job",
+        "audience_model",
+        "configured_audience_model",
+        "configured_audience_model_policy",
+        "training_dataset",
+    )
+    return {
+        "package-name": "airflow-provider-cleanroomsml",
+        "name": _INTEGRATION,
+        "description": f"`{_INTEGRATION} <{_USER_GUIDE}>`__: lookalike audiences without sharing data.\n",
+        "integrations": [
+            {
+                "integration-name": _INTEGRATION,
+                "external-doc-url": _USER_GUIDE,
+                "tags": ["aws"],
+            },
+        ],
+        "operators": [
+            {
+                "integration-name": _INTEGRATION,
+                "python-modules": [f"airflow_cleanroomsml.operators.{noun}" for noun in nouns],
+            },
+        ],
+        "hooks": [
+            {"integration-name": _INTEGRATION, "python-modules": ["airflow_cleanroomsml.hooks"]},
+        ],
+        "triggers": [
+            {"integration-name": _INTEGRATION, "python-modules": ["airflow_cleanroomsml.triggers"]},
+        ],
+    }

@@ -1,0 +1,66 @@
+"""The tests against pinned versions: the newest Airflow, and the oldest that is supported."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.5.1"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.sessions = ["newest", "oldest"]
+# A session that was skipped must not look like one that passed.
+nox.options.error_on_missing_interpreters = True
+
+ROOT = Path(__file__).parent
+NEWEST = "constraints/airflow-3.3.txt"
+OLDEST = "constraints/airflow-2.11.txt"
+EMULATOR_PYTHON = "AIRFLOW_CLEANROOMSML_EMULATOR_PYTHON"
+
+#: What the oldest session exists for; an environment that quietly holds something newer proves nothing.
+OLDEST_VERSIONS = {
+    "apache-airflow": "2.11.0",
+    "apache-airflow-providers-amazon": "9.8.0",
+    "boto3": "1.38.27",
+    "botocore": "1.38.27",
+}
+
+CHECK_VERSIONS = """
+import sys
+from importlib.metadata import version
+
+for expected in sys.argv[1:]:
+    name, _, wanted = expected.partition("==")
+    print(name, version(name))
+    if version(name) != wanted:
+        sys.exit(f"{expected} was expected")
+"""
+
+
+def oldest_python() -> str:
+    """Airflow 2.11 runs on Python 3.9 to 3.12: take the running one if it serves."""
+    running = sys.version_info[:2]
+    return "{}.{}".format(*running) if (3, 10) <= running <= (3, 12) else "3.11"
+
+
+@nox.session
+def newest(session: nox.Session) -> None:
+    """Run the tests with the newest Airflow; ``--force-python 3.13`` chooses another Python."""
+    dev = nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "dev")
+    session.install("--constraint", NEWEST, "--editable", ".[demo,emulator]", *dev)
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session(python=oldest_python())
+def oldest(session: nox.Session) -> None:
+    """Run the tests with Airflow 2.11.0 and what was current in its days; the emulator is no part of it."""
+    emulator_python = os.environ.get(EMULATOR_PYTHON, str(ROOT / ".venv" / "bin" / "python"))
+    if not Path(emulator_python).exists():
+        session.error(f"{emulator_python} does not exist: run `make test-oldest`, or set {EMULATOR_PYTHON}")
+    session.install("--requirement", OLDEST)
+    session.install("--no-deps", "--editable", ".")
+    expected = [f"{name}=={version}" for name, version in OLDEST_VERSIONS.items()]
+    session.run("python", "-c", CHECK_VERSIONS, *expected)
+    session.run("python", "-m", "pytest", *session.posargs, env={EMULATOR_PYTHON: emulator_python})

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import zipfile
+from importlib.metadata import distribution, entry_points
+from importlib.resources import files
+from pathlib import Path
+
+import jsonschema
+import pytest
+from packaging.utils import canonicalize_name
+
+from airflow_cleanroomsml import __version__, get_provider_info
+
+ROOT = Path(__file__).parents[1]
+DISTRIBUTION = "airflow-provider-cleanroomsml"
+OPERATORS = "airflow_cleanroomsml.operators"
+
+#: What a Dag author has no use for: the operators' common base.
+NOT_PUBLIC = {"__init__", "base"}
+
+
+def declared(kind: str) -> list[str]:
+    return [module for entry in get_provider_info()[kind] for module in entry["python-modules"]]
+
+
+def test_airflow_accepts_it() -> None:
+    schema = json.loads(files("airflow").joinpath("provider_info.schema.json").read_text())
+    validator = jsonschema.validators.validator_for(schema)
+    validator(schema).validate(get_provider_info())
+
+
+def test_airflow_discovers_it() -> None:
+    from airflow.providers_manager import ProvidersManager
+
+    provider = ProvidersManager().providers[DISTRIBUTION]
+    assert provider.version == __version__
+    assert provider.data["name"] == "AWS Clean Rooms ML"
+
+
+def test_package_name_is_the_canonical_name_of_the_distribution() -> None:
+    # Airflow raises for all providers when one says another name.
+    name = distribution(DISTRIBUTION).metadata["Name"]
+    assert get_provider_info()["package-name"] == canonicalize_name(name)
+
+
+def test_entry_point_leads_to_it() -> None:
+    points = entry_points(group="apache_airflow_provider")
+    found = [point.load() for point in points if point.dist.name == DISTRIBUTION]
+    assert found == [get_provider_info]
+
+
+def test_each_call_returns_a_new_dictionary() -> None:
+    # Airflow writes the documentation's address into what it gets.
+    get_provider_info().clear()
+    assert get_provider_info()
+
+
+def test_operators_are_those_on_disk() -> None:
+    folder = ROOT / "airflow_cleanroomsml" / "operators"
+    on_disk = {path.stem for path in folder.glob("*.py")} - NOT_PUBLIC
+    assert sorted(declared("operators")) == sorted(f"{OPERATORS}.{stem}" for stem in on_disk)
+
+
+@pytest.mark.parametrize("kind", ["hooks", "operators", "triggers"])
+def test_declared_modules_exist_and_name_a_known_integration(kind: str) -> None:
+    integrations = {entry["integration-name"] for entry in get_provider_info()["integrations"]}
+    assert {entry["integration-name"] for entry in get_provider_info()[kind]} <= integrations
+    missing = [module for module in declared(kind) if not (ROOT / f"{module.replace('.', '/')}.py").is_file()]
+    assert missing == []
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    # Every Airflow process imports it at its start.
+    code = (
+        "import sys; before = set(sys.modules); import airflow_cleanroomsml as package;"
+        "package.get_provider_info(); print(*sorted(set(sys.modules) - before))"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT)
+    assert loaded.stdout.split() == ["airflow_cleanroomsml"]
+
+
+def test_wheel_ships_the_package_alone(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)]
+    subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    folders = {name.partition("/")[0] for name in names}
+    assert folders == {"airflow_cleanroomsml", f"airflow_provider_cleanroomsml-{__version__}.dist-info"}
+    assert "airflow_cleanroomsml/py.typed" in names
+    assert {name.rpartition("/")[2] for name in names if "/licenses/" in name} == {"LICENSE", "NOTICE"}

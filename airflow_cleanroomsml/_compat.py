@@ -1,0 +1,28 @@
+"""The few names of Airflow that moved between 2.11 and 3.x, from wherever this Airflow keeps them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from airflow.sdk import BaseOperator, Context, XComArg
+    from airflow.sdk.configuration import conf
+    from airflow.sdk.exceptions import AirflowException, AirflowFailException
+else:
+    try:
+        from airflow.sdk import BaseOperator, XComArg
+    except ImportError:  # Airflow 2.11
+        from airflow.models.baseoperator import BaseOperator
+        from airflow.models.xcom_arg import XComArg
+    try:
+        from airflow.sdk.configuration import conf
+    except ImportError:  # before Airflow 3.1
+        from airflow.configuration import conf
+    try:
+        from airflow.sdk.exceptions import AirflowException, AirflowFailException
+    except ImportError:  # before Airflow 3.1
+        from airflow.exceptions import AirflowException, AirflowFailException
+
+    Context = dict
+
+__all__ = ["AirflowException", "AirflowFailException", "BaseOperator", "Context", "XComArg", "conf"]

@@ -1,0 +1,224 @@
+"""
+What can go wrong, as a tree. Errors marked with * also are ``AirflowFailException``: the task fails at once, without retries.
+
+::
+
+    CleanRoomsMLError
+    ├── InvalidRequestError *          refused here, nothing was sent; every violation of the request in one message
+    ├── UnreachableError               no answer, and nothing was made: the service could not be reached
+    ├── OutcomeUnknownError *          the request went out, no answer came back: it may have been carried out
+    ├── ServiceError                   the service answered with an error
+    │   ├── ValidationError *          it refuses this request
+    │   ├── AccessDeniedError          permissions are missing
+    │   ├── ResourceNotFoundError      what the request names does not exist
+    │   ├── ConflictError              something stands in the way now
+    │   │   └── AlreadyExistsError *   a create or start: the name is in use
+    │   ├── QuotaExceededError         a quota is full
+    │   │   └── NoQuotaError *         a quota is 0: waiting does not help
+    │   ├── ThrottledError             too many requests, still, after several attempts
+    │   └── UnavailableError           the service failed (5xx)
+    ├── JobFailedError *               what was waited for ended in failure
+    └── WaitTimeoutError *             what was waited for had not ended in time; it goes on
+
+The rule behind the marks: Airflow retries where the same request can succeed later without anybody changing it. Permissions and
+resources are retried because IAM is eventually consistent and a listing may lag. A failed job is not, although it might succeed:
+which status codes are passing faults is published nowhere, and a retry costs as much as the job.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+
+from airflow_cleanroomsml._compat import AirflowException, AirflowFailException
+
+
+class CleanRoomsMLError(AirflowException):
+    """Any error of this package."""
+
+
+class InvalidRequestError(CleanRoomsMLError, AirflowFailException):
+    """
+    A request that its own service model refuses; nothing was sent.
+
+    :param message: The operation and all violations, one a line.
+    :param violations: Each violation as text: path, problem, what is allowed.
+    """
+
+    def __init__(self, message: str, violations: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.violations = list(violations)
+
+
+class UnreachableError(CleanRoomsMLError):
+    """No answer from the service, and nothing was made."""
+
+
+class OutcomeUnknownError(CleanRoomsMLError, AirflowFailException):
+    """A create or start went out and no answer came back: it may have been carried out, so it is not sent again."""
+
+
+class ServiceError(CleanRoomsMLError):
+    """
+    The service answered with an error.
+
+    :param message: What the service said and what to do.
+    :param operation: API operation, for instance ``CreateAudienceModel``.
+    :param code: The service's own name of the error, for instance ``ConflictException``.
+    :param details: The other members of the answer, such as ``quotaName`` and ``quotaValue``.
+    """
+
+    #: What to do about it.
+    advice: ClassVar[str] = "The service does not document this error for the operation."
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        operation: str = "",
+        code: str = "",
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.operation = operation
+        self.code = code
+        self.details = dict(details or {})
+
+
+class ValidationError(ServiceError, AirflowFailException):
+    """The service refuses this request."""
+
+    advice = "Correct the argument that the service names; sending the same again cannot help."
+
+
+class AccessDeniedError(ServiceError):
+    """Permissions of the caller, or of a role that was passed, are missing."""
+
+    advice = (
+        "Check that the caller may do this operation (with tags also cleanrooms-ml:TagResource), may pass the role "
+        "(iam:PassRole for cleanrooms-ml.amazonaws.com), and that the role is of the caller's own account. "
+        "A new role takes some seconds until it is known everywhere."
+    )
+
+
+class ResourceNotFoundError(ServiceError):
+    """What the request names does not exist, or not yet."""
+
+    advice = "Check the ARN, its account and its region: each party to a job has an ARN of its own."
+
+
+class ConflictError(ServiceError):
+    """Something stands in the way now: a resource that depends on this one, or another change under way."""
+
+    advice = "Another resource depends on this one, or it is being changed: delete what depends on it first, or try again later."
+
+
+class AlreadyExistsError(ConflictError, AirflowFailException):
+    """A create or start whose name is in use."""
+
+    advice = (
+        'Choose another name, or say if_exists="reuse" to go on with what is there; '
+        "a name with the run in it, such as 'segment-{{ ts_nodash }}', does not collide."
+    )
+
+
+class QuotaExceededError(ServiceError):
+    """A service quota is full; ``details`` has ``quotaName`` and ``quotaValue``."""
+
+    advice = (
+        "Wait until others have ended, limit the tasks by an Airflow pool, or ask for an increase: "
+        "https://console.aws.amazon.com/servicequotas/home/services/cleanrooms-ml/quotas"
+    )
+
+
+class NoQuotaError(QuotaExceededError, AirflowFailException):
+    """A service quota is 0: only an increase helps."""
+
+    advice = (
+        "Waiting does not help; ask for an increase: "
+        "https://console.aws.amazon.com/servicequotas/home/services/cleanrooms-ml/quotas"
+    )
+
+
+class ThrottledError(ServiceError):
+    """Too many requests, still, after several attempts."""
+
+    advice = "Start fewer at once, for instance with an Airflow pool."
+
+
+class UnavailableError(ServiceError):
+    """The service failed."""
+
+    advice = "The service failed; try again later."
+
+
+class JobFailedError(CleanRoomsMLError, AirflowFailException):
+    """
+    What was waited for ended in failure.
+
+    :param message: Everything that is known of it.
+    :param status: Status of the resource, for instance ``CREATE_FAILED``.
+    :param code: The service's ``statusDetails.statusCode``; the values are published nowhere.
+    :param reason: The service's ``statusDetails.message``.
+    """
+
+    def __init__(self, message: str, *, status: str = "", code: str = "", reason: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.reason = reason
+
+
+class WaitTimeoutError(CleanRoomsMLError, AirflowFailException):
+    """What was waited for had not ended in time; it goes on, and so does what it costs."""
+
+
+_BY_CODE: dict[str, type[ServiceError]] = {
+    "ValidationException": ValidationError,
+    "AccessDeniedException": AccessDeniedError,
+    "ResourceNotFoundException": ResourceNotFoundError,
+    "ConflictException": ConflictError,
+    "ServiceQuotaExceededException": QuotaExceededError,
+    "ThrottlingException": ThrottledError,
+}
+
+
+def _kind(operation: str, code: str, status: int, details: Mapping[str, Any]) -> type[ServiceError]:
+    """Which class an answer becomes."""
+    if code == "ConflictException" and operation.startswith(("Create", "Start")):
+        return AlreadyExistsError
+    if code == "ServiceQuotaExceededException" and details.get("quotaValue") == 0:
+        return NoQuotaError
+    if code in _BY_CODE:
+        return _BY_CODE[code]
+    if status == 429:
+        return ThrottledError
+    return UnavailableError if status >= 500 else ServiceError
+
+
+def service_error(operation: str, response: Mapping[str, Any], redact: Callable[[str], str] = str) -> ServiceError:
+    """
+    Turn an error answer into its exception.
+
+    :param operation: API operation, for instance ``CreateAudienceModel``.
+    :param response: The answer as botocore's ``ClientError.response`` has it.
+    :param redact: Removes from the service's text what must not be shown.
+    """
+    error = response.get("Error", {})
+    meta = response.get("ResponseMetadata", {})
+    code = str(error.get("Code", "Unknown"))
+    details = {
+        key: value
+        for key, value in response.items()
+        if key not in ("Error", "ResponseMetadata", "message", "Message") and value is not None
+    }
+    kind = _kind(operation, code, int(meta.get("HTTPStatusCode", 0)), details)
+    said = redact(str(error.get("Message") or "no message"))
+    known = "".join(f" {key}={value}." for key, value in details.items())
+    request_id = f" Request id {meta['RequestId']}." if meta.get("RequestId") else ""
+    return kind(
+        f"{operation} was answered with {code}: {said}{known} {kind.advice}{request_id}",
+        operation=operation,
+        code=code,
+        details=details,
+    )

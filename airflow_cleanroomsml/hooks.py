@@ -1,0 +1,210 @@
+"""The hook: every request of this package goes through :meth:`CleanRoomsMLHook.call`."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from typing import Any
+
+import boto3
+from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    HTTPClientError,
+    ProxyConnectionError,
+)
+from botocore.model import ServiceModel
+
+from airflow_cleanroomsml.exceptions import (
+    CleanRoomsMLError,
+    OutcomeUnknownError,
+    ThrottledError,
+    UnavailableError,
+    UnreachableError,
+    service_error,
+)
+from airflow_cleanroomsml.service_model import Request
+
+_NEVER_CONNECTED = (EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError)
+#: How often a create or start that was throttled is tried again, and the longest pause, in seconds. Starts are throttled at one a
+#: second (user guide, Quotas), so eight pauses of up to 20 s let about a hundred tasks through at once.
+_THROTTLED_RETRIES = 8
+_LONGEST_PAUSE = 20.0
+
+
+class CleanRoomsMLHook(AwsBaseHook):
+    """
+    AWS Clean Rooms ML through boto3.
+
+    :param aws_conn_id: Airflow connection of type ``aws``; None takes boto3's own credentials.
+    :param region_name: AWS region.
+    :param verify: Whether or with which certificates to verify TLS.
+    :param config: botocore configuration, a ``botocore.config.Config`` or its arguments as a dictionary. A create or start is
+        sent once whatever its ``retries`` say.
+    """
+
+    def __init__(
+        self,
+        aws_conn_id: str | None = AwsBaseHook.default_conn_name,
+        *,
+        region_name: str | None = None,
+        verify: bool | str | None = None,
+        config: Config | dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(
+            aws_conn_id=aws_conn_id,
+            region_name=region_name,
+            verify=verify,
+            config=config,
+            client_type="cleanroomsml",
+        )
+
+    @cached_property
+    def _session(self) -> boto3.session.Session:
+        return super().get_session(region_name=self.region_name)
+
+    def get_session(self, region_name: str | None = None, deferrable: bool = False) -> Any:
+        """One session for both clients: a second one would read the service's data files again."""
+        if deferrable or region_name not in (None, self.region_name):
+            return super().get_session(region_name=region_name, deferrable=deferrable)
+        return self._session
+
+    @cached_property
+    def conn_once(self) -> Any:
+        """The client for creates and starts, which botocore never sends again: it would over a dropped connection, by default."""
+        if (getattr(self.config, "retries", None) or {}).get("total_max_attempts") == 1:
+            return self.conn
+        once = Config(retries={"total_max_attempts": 1})
+        return self.get_client_type(region_name=self.region_name, config=self.config.merge(once))
+
+    def model(self, client: Any = None) -> ServiceModel:
+        """The service model of a client, or of the one for reads."""
+        found: ServiceModel = (client or self.conn).meta.service_model
+        return found
+
+    def check(self, operation: str, arguments: Mapping[str, Any] | None = None, *, client: Any = None) -> Request:
+        """
+        Check a request without sending it.
+
+        :param operation: boto3's method name.
+        :param arguments: Arguments in snake_case.
+        :param client: The client whose model decides; the one for reads if None.
+        :raises InvalidRequestError: The request breaks the service model.
+        """
+        request = Request(self.model(client), operation, arguments or {})
+        request.refuse_if_broken()
+        return request
+
+    def call(self, operation: str, arguments: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """
+        Check a request, send it, and return the answer.
+
+        :param operation: boto3's method name, for instance ``create_audience_model``.
+        :param arguments: Arguments in snake_case, nested values in the API's own spelling; None is left out.
+        :return: The answer without botocore's metadata.
+        :raises InvalidRequestError: The request breaks the service model; nothing was sent.
+        :raises CleanRoomsMLError: See :mod:`airflow_cleanroomsml.exceptions`.
+        """
+        once = operation.startswith(("create_", "start_")) or _is_conditional(arguments or {})
+        client = self.conn_once if once else self.conn
+        request = self._checked(client, operation, arguments)
+        send = self._send_once if once else self._send
+        answer: dict[str, Any] = send(client, operation, request)
+        answer.pop("ResponseMetadata", None)
+        return answer
+
+    def pages(self, operation: str, arguments: Mapping[str, Any] | None = None) -> Iterator[dict[str, Any]]:
+        """
+        The pages of a listing, each read when it is asked for.
+
+        :param operation: boto3's method name, for instance ``list_audience_models``.
+        :param arguments: Arguments in snake_case.
+        """
+        client: Any = self.conn
+        request = self._checked(client, operation, arguments)
+        pages = iter(client.get_paginator(operation).paginate(**request.members))
+        while True:
+            page = _translated(request, lambda: next(pages, None))
+            if page is None:
+                return
+            yield page
+
+    def items(self, operation: str, arguments: Mapping[str, Any] | None = None) -> Iterator[dict[str, Any]]:
+        """The entries of a listing over all its pages; arguments as for :meth:`pages`."""
+        for page in self.pages(operation, arguments):
+            for key, value in page.items():
+                if isinstance(value, list) and key != "ResponseMetadata":
+                    yield from value
+
+    def _checked(self, client: Any, operation: str, arguments: Mapping[str, Any] | None) -> Request:
+        request = self.check(operation, arguments, client=client)
+        for warning in request.warnings:
+            self.log.warning("%s: %s.", request.operation.name, warning)
+        for path in request.left_out:
+            self.log.info('%s: %s rendered to "None" and is left out.', request.operation.name, path)
+        return request
+
+    def _send(self, client: Any, operation: str, request: Request) -> Any:
+        return _translated(request, lambda: getattr(client, operation)(**request.members))
+
+    def _send_once(self, client: Any, operation: str, request: Request) -> Any:
+        """Send what must not be carried out twice: again only where the service said that it did not take it."""
+        for attempt in range(_THROTTLED_RETRIES + 1):
+            try:
+                return self._send(client, operation, request)
+            except ThrottledError:
+                if attempt == _THROTTLED_RETRIES:
+                    raise
+                pause = random.uniform(0.5, 1) * min(_LONGEST_PAUSE, 2.0**attempt)
+                self.log.info("%s was throttled; trying again in %.1f s.", request.operation.name, pause)
+                time.sleep(pause)
+            except (_NoAnswerError, UnavailableError) as error:
+                raise _outcome_unknown(request, error) from error
+        raise AssertionError
+
+
+class _NoAnswerError(UnreachableError):
+    """The connection was there; the answer was lost."""
+
+
+def _is_conditional(arguments: Mapping[str, Any]) -> bool:
+    """A put that holds only for the state it found: sent twice, the second refuses what the first did."""
+    return any(arguments.get(name) for name in ("previous_policy_hash", "policy_existence_condition"))
+
+
+def _outcome_unknown(request: Request, error: CleanRoomsMLError) -> OutcomeUnknownError:
+    name = request.members.get("name", "")
+    look = f" Look for {name!r} in the listing:" if name else " Look what is there:"
+    return OutcomeUnknownError(
+        f"{request.operation.name} was sent and its outcome is not known ({error}). It may have been carried out, so it is not sent "
+        f'again.{look} if it is there, clear this task with if_exists="reuse", or go on with its ARN; if not, clear the task.'
+    )
+
+
+def _translated(request: Request, send: Callable[[], Any]) -> Any:
+    """
+    Send, with botocore's errors as this package's.
+
+    What is raised has no cause and no context: botocore's own error keeps the service's text, and engines quote the SQL they were given.
+    """
+    name = request.operation.name
+    try:
+        return send()
+    except ClientError as error:
+        raised: CleanRoomsMLError = service_error(name, error.response, request.redact)
+    except _NEVER_CONNECTED as error:
+        raised = UnreachableError(f"{name} was not sent: {error} Check the region, the endpoint and the network.")
+    except HTTPClientError as error:
+        raised = _NoAnswerError(f"{name} got no answer: {request.redact(str(error))}")
+    except BotoCoreError as error:
+        raised = CleanRoomsMLError(f"{name} was not sent: {request.redact(str(error))}")
+    raise raised
+
+
+__all__ = ["CleanRoomsMLHook"]

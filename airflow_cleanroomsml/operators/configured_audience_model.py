@@ -1,0 +1,115 @@
+"""Configured audience models: the terms under which others may use an audience model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from airflow_cleanroomsml.operators.base import (
+    CleanRoomsMLCreateOperator,
+    CleanRoomsMLDeleteOperator,
+    CleanRoomsMLOperator,
+)
+from airflow_cleanroomsml.resources import CONFIGURED_AUDIENCE_MODEL
+from airflow_cleanroomsml.typing import Templated
+
+
+class CleanRoomsMLCreateConfiguredAudienceModelOperator(CleanRoomsMLCreateOperator):
+    """
+    Create a configured audience model: the terms under which others may use an audience model.
+
+    :param name: Name of the configured audience model, 1 to 63 characters.
+    :param audience_model_arn: ARN of the audience model on offer.
+    :param output_config: Where audiences are written, and the role that writes them.
+    :param shared_audience_metrics: What the seed's owner may see of the result, ``["ALL"]`` or ``["NONE"]``.
+    :param min_matching_seed_size: Users of a seed that must be among the training users, 25 to 500,000.
+    :param audience_size_config: Sizes that an audience may have: 1 to 25 numbers of users, or percentages of the training users.
+    :param child_resource_tag_on_create_policy: Whether generation jobs inherit the tags, ``FROM_PARENT_RESOURCE`` or ``NONE``.
+    :param tags: Up to 50 tags.
+    :param description: Description, up to 255 characters.
+    :return: ARN of the configured audience model.
+    """
+
+    operation = "create_configured_audience_model"
+    returns = "configured_audience_model_arn"
+    resource = CONFIGURED_AUDIENCE_MODEL
+
+    def __init__(
+        self,
+        *,
+        name: Templated[str],
+        audience_model_arn: Templated[str],
+        output_config: Templated[Mapping[str, Any]],
+        shared_audience_metrics: Templated[Sequence[str]],
+        min_matching_seed_size: Templated[int] | None = None,
+        audience_size_config: Templated[Mapping[str, Any]] | None = None,
+        child_resource_tag_on_create_policy: Templated[str] | None = None,
+        tags: Templated[Mapping[str, str]] | None = None,
+        description: Templated[str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.name = name
+        self.audience_model_arn = audience_model_arn
+        self.output_config = output_config
+        self.shared_audience_metrics = shared_audience_metrics
+        self.min_matching_seed_size = min_matching_seed_size
+        self.audience_size_config = audience_size_config
+        self.child_resource_tag_on_create_policy = child_resource_tag_on_create_policy
+        self.tags = tags
+        self.description = description
+
+
+class CleanRoomsMLUpdateConfiguredAudienceModelOperator(CleanRoomsMLOperator):
+    """
+    Change a configured audience model, for instance to a newly trained audience model.
+
+    Its ARN, its policy and its associations stay; jobs that are running are not affected.
+
+    :param configured_audience_model_arn: ARN of the configured audience model.
+    :param audience_model_arn: ARN of the audience model on offer from now on.
+    :param output_config: Where audiences are written, and the role that writes them.
+    :param shared_audience_metrics: What the seed's owner may see of the result, ``["ALL"]`` or ``["NONE"]``.
+    :param min_matching_seed_size: Users of a seed that must be among the training users, 25 to 500,000.
+    :param audience_size_config: Sizes that an audience may have: 1 to 25 numbers of users, or percentages of the training users.
+    :param description: Description, up to 255 characters.
+    :return: ARN of the configured audience model.
+    """
+
+    operation = "update_configured_audience_model"
+    returns = "configured_audience_model_arn"
+
+    def __init__(
+        self,
+        *,
+        configured_audience_model_arn: Templated[str],
+        audience_model_arn: Templated[str] | None = None,
+        output_config: Templated[Mapping[str, Any]] | None = None,
+        shared_audience_metrics: Templated[Sequence[str]] | None = None,
+        min_matching_seed_size: Templated[int] | None = None,
+        audience_size_config: Templated[Mapping[str, Any]] | None = None,
+        description: Templated[str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.configured_audience_model_arn = configured_audience_model_arn
+        self.audience_model_arn = audience_model_arn
+        self.output_config = output_config
+        self.shared_audience_metrics = shared_audience_metrics
+        self.min_matching_seed_size = min_matching_seed_size
+        self.audience_size_config = audience_size_config
+        self.description = description
+
+
+class CleanRoomsMLDeleteConfiguredAudienceModelOperator(CleanRoomsMLDeleteOperator):
+    """
+    Delete a configured audience model; the service refuses while generation jobs use it.
+
+    :param configured_audience_model_arn: ARN of the configured audience model.
+    """
+
+    operation = "delete_configured_audience_model"
+
+    def __init__(self, *, configured_audience_model_arn: Templated[str], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.configured_audience_model_arn = configured_audience_model_arn

@@ -1,0 +1,52 @@
+"""Policies of configured audience models: who else may start generation jobs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_cleanroomsml.operators.base import CleanRoomsMLDeleteOperator, CleanRoomsMLOperator
+from airflow_cleanroomsml.typing import Templated
+
+
+class CleanRoomsMLPutConfiguredAudienceModelPolicyOperator(CleanRoomsMLOperator):
+    """
+    Write the resource policy of a configured audience model.
+
+    :param configured_audience_model_arn: ARN of the configured audience model.
+    :param configured_audience_model_policy: IAM resource policy as JSON text, up to 20,480 characters.
+    :param previous_policy_hash: Hash of the policy that this one replaces; the service refuses when it has changed since.
+    :param policy_existence_condition: ``POLICY_MUST_EXIST`` or ``POLICY_MUST_NOT_EXIST``.
+    :return: Hash of the policy.
+    """
+
+    operation = "put_configured_audience_model_policy"
+    returns = "policy_hash"
+
+    def __init__(
+        self,
+        *,
+        configured_audience_model_arn: Templated[str],
+        configured_audience_model_policy: Templated[str],
+        previous_policy_hash: Templated[str] | None = None,
+        policy_existence_condition: Templated[str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.configured_audience_model_arn = configured_audience_model_arn
+        self.configured_audience_model_policy = configured_audience_model_policy
+        self.previous_policy_hash = previous_policy_hash
+        self.policy_existence_condition = policy_existence_condition
+
+
+class CleanRoomsMLDeleteConfiguredAudienceModelPolicyOperator(CleanRoomsMLDeleteOperator):
+    """
+    Delete the resource policy of a configured audience model.
+
+    :param configured_audience_model_arn: ARN of the configured audience model.
+    """
+
+    operation = "delete_configured_audience_model_policy"
+
+    def __init__(self, *, configured_audience_model_arn: Templated[str], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.configured_audience_model_arn = configured_audience_model_arn

@@ -1,0 +1,130 @@
+"""
+The service model that botocore ships, asked in the operators' spelling: operations and arguments in snake_case.
+
+It is the specification of every request that this package sends: names, types, required members, ranges, patterns, enums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any
+
+import botocore
+from botocore import xform_name
+from botocore.loaders import Loader
+from botocore.model import OperationModel, ServiceModel, StructureShape
+
+from airflow_cleanroomsml.documented_rules import broken_rules, doubtful
+from airflow_cleanroomsml.exceptions import InvalidRequestError
+from airflow_cleanroomsml.request_check import RequestCheck, Violation, nearest
+
+#: botocore that this release was tested with; an older one may not know every argument.
+TESTED_BOTOCORE = "1.44.5"
+
+
+@cache
+def load(service: str = "cleanroomsml") -> ServiceModel:
+    """
+    The model of a service, from the installed botocore.
+
+    :param service: boto3's name of the service, ``cleanroomsml`` or ``cleanrooms``.
+    """
+    return ServiceModel(Loader().load_service_model(service, "service-2"), service)
+
+
+def operation_model(model: ServiceModel, operation: str) -> OperationModel:
+    """
+    The model of one operation.
+
+    :param operation: boto3's method name, for instance ``create_audience_model``.
+    :raises InvalidRequestError: The installed botocore knows no such operation.
+    """
+    names = {xform_name(name): name for name in model.operation_names}
+    if operation not in names:
+        hint = nearest(operation, names)
+        raise InvalidRequestError(
+            f"{operation}: botocore {botocore.__version__} knows no such operation of {model.service_name}{hint}; "
+            f"this release was tested with botocore {TESTED_BOTOCORE}"
+        )
+    return model.operation_model(names[operation])
+
+
+def argument_members(operation: OperationModel) -> dict[str, str]:
+    """The arguments of an operation: snake_case to the API's own spelling, in the model's order."""
+    shape = operation.input_shape
+    return {xform_name(name): name for name in shape.members} if shape is not None else {}
+
+
+class Request:
+    """
+    A request in the API's own spelling and types, checked against the model.
+
+    :param model: Service model.
+    :param operation: boto3's method name.
+    :param arguments: Arguments in snake_case; rendered templates are turned into what the model asks for, None is left out.
+    """
+
+    def __init__(self, model: ServiceModel, operation: str, arguments: Mapping[str, Any]) -> None:
+        self.operation = operation_model(model, operation)
+        self.left_out: list[str] = []
+        self.members, self.violations = self._checked(arguments)
+        self.warnings = [] if self.violations else doubtful(self.operation.name, self.members)
+
+    def _checked(self, arguments: Mapping[str, Any]) -> tuple[dict[str, Any], list[Violation]]:
+        check = RequestCheck()
+        shape = self.operation.input_shape or StructureShape("Empty", {"type": "structure", "members": {}})
+        spelling = argument_members(self.operation)
+        members = check.structure(
+            shape, arguments, "", spelling=spelling, unknown=f"botocore {botocore.__version__} knows no such argument"
+        )
+        self.left_out = check.left_out
+        return members, [*check.violations, *broken_rules(members)]
+
+    def refuse_if_broken(self) -> None:
+        """
+        Raise when the request breaks the model.
+
+        :raises InvalidRequestError: With every violation.
+        """
+        if not self.violations:
+            return
+        lines = [str(violation) for violation in self.violations]
+        raise InvalidRequestError(
+            f"{self.operation.name} was not sent, its request is not valid:\n" + "\n".join(f"  {x}" for x in lines),
+            lines,
+        )
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The request in snake_case, its values checked and typed."""
+        return {xform_name(name): value for name, value in self.members.items()}
+
+    def redact(self, text: str) -> str:
+        """Remove from a text every sensitive value of this request; engines quote the SQL they were given."""
+        for secret in sorted(set(_sensitive_texts(self.operation.input_shape, self.members)), key=len, reverse=True):
+            text = text.replace(secret, "***")
+        return text
+
+
+def _sensitive_texts(shape: Any, value: Any, *, inside: bool = False) -> Iterator[str]:
+    """All texts below the members that the model marks as sensitive; one or two characters are too common to be replaced."""
+    inside = inside or bool(shape is not None and shape.metadata.get("sensitive"))
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _sensitive_texts(_below(shape, key), item, inside=inside)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _sensitive_texts(_below(shape, None), item, inside=inside)
+    elif inside and isinstance(value, str) and len(value) > 2:
+        yield value
+
+
+def _below(shape: Any, key: str | None) -> Any:
+    """The shape of what stands under a key of a structure or map, or in a list."""
+    kind = shape.type_name if shape is not None else ""
+    if kind == "structure":
+        return shape.members.get(key)
+    if kind == "list":
+        return shape.member
+    return shape.value if kind == "map" else None

@@ -1,0 +1,216 @@
+"""
+Waiting: one look at a resource, what it means, and when to look again.
+
+The same steps serve the loop in the worker and the trigger: nothing here sleeps but :func:`watch`.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from airflow_cleanroomsml.exceptions import (
+    JobFailedError,
+    ResourceNotFoundError,
+    ThrottledError,
+    UnavailableError,
+    UnreachableError,
+    WaitTimeoutError,
+)
+from airflow_cleanroomsml.resources import OUTCOMES, RESOURCES, Goal, Outcome, Resource
+
+if TYPE_CHECKING:
+    from airflow_cleanroomsml.hooks import CleanRoomsMLHook
+
+log = logging.getLogger(__name__)
+
+#: Seconds for which "not found" after a create is taken for a read that lags.
+LAG = 60.0
+_PASSING = (ThrottledError, UnavailableError, UnreachableError)
+
+
+@dataclass(frozen=True)
+class Wait:
+    """
+    What is waited for, as plain values: it travels through the database to the triggerer and back.
+
+    :param noun: Key of :data:`~airflow_cleanroomsml.resources.RESOURCES`.
+    :param goal: ``created`` or ``deleted``.
+    :param identifiers: The resource's identifying arguments.
+    :param started: When the wait began, in seconds since 1970.
+    :param deadline: When it ends, in seconds since 1970.
+    :param delay: Longest pause between two looks, in seconds.
+    """
+
+    noun: str
+    goal: str
+    identifiers: dict[str, Any]
+    started: float
+    deadline: float
+    delay: float
+
+    @property
+    def resource(self) -> Resource:
+        """The row of the resource table."""
+        return RESOURCES[self.noun]
+
+    @property
+    def title(self) -> str:
+        """What it is, in words."""
+        return titled(self.resource, self.identifiers)
+
+    def pause(self, now: float) -> float:
+        """
+        Seconds until the next look: a quarter of the time waited so far, from 1 second up to ``delay``.
+
+        So a short job is seen soon, a long one is asked for ``delay`` seconds apart, and thousands of waits drift apart.
+        """
+        pause = min(self.delay, max(1.0, (now - self.started) / 4)) * random.uniform(0.9, 1.1)
+        return max(0.0, min(pause, self.deadline - now))
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Observation:
+    """
+    What one look showed.
+
+    :param status: Status of the resource; empty where it is gone or could not be read.
+    :param outcome: ``success``, ``failure`` or ``again``.
+    :param status_code: ``statusDetails.statusCode``.
+    :param message: ``statusDetails.message``, or why it could not be read.
+    :param report: What else is known, as JSON in the API's own spelling.
+    """
+
+    status: str
+    outcome: str
+    status_code: str = ""
+    message: str = ""
+    report: dict[str, Any] = field(default_factory=dict)
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self)
+
+
+def titled(resource: Resource, identifiers: Mapping[str, Any]) -> str:
+    """A resource in words: by its ARN, or by its name where it has none."""
+    own = identifiers[resource.identifiers[0]] if resource.get else repr(identifiers["name"])
+    return f"{resource.noun} {own}"
+
+
+def observe(hook: CleanRoomsMLHook, wait: Wait) -> Observation:
+    """
+    Look once.
+
+    Throttling, a failing service and a lost connection are passing: "again".
+
+    :raises CleanRoomsMLError: Whatever else the service says, such as missing permissions.
+    """
+    try:
+        found = read(hook, wait.resource, wait.identifiers)
+    except ResourceNotFoundError as error:
+        return _gone(wait, str(error))
+    except _PASSING as error:
+        return Observation("", Outcome.AGAIN.value, message=str(error))
+    if found is None:
+        return _gone(wait, f"{wait.resource.list} does not show it")
+    return _judged(wait, found)
+
+
+def read(hook: CleanRoomsMLHook, resource: Resource, identifiers: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The resource as the service describes it now; None where a listing does not show it."""
+    if resource.get is not None:
+        return hook.call(resource.get, identifiers)
+    return newest(listed(hook, resource, identifiers))
+
+
+def listed(hook: CleanRoomsMLHook, resource: Resource, known: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Entries of a resource's listing that have the known name, and the known size where it is a part of the identity."""
+    narrowed = {name: known[name] for name in (resource.parent or "",) if name in known}
+    size = known.get("audience_size") if "audience_size" in resource.identifiers else None
+    for entry in hook.items(resource.list, narrowed):
+        if entry.get("name") == known["name"] and (size is None or entry.get("audienceSize") == size):
+            yield entry
+
+
+def newest(entries: Iterator[dict[str, Any]]) -> dict[str, Any] | None:
+    """The entry that was created last."""
+    return max(entries, key=lambda entry: entry["createTime"], default=None)
+
+
+def _gone(wait: Wait, message: str) -> Observation:
+    if wait.goal == Goal.DELETED.value:
+        return Observation("", Outcome.SUCCESS.value)
+    lags = time.time() - wait.started < LAG
+    return Observation("", (Outcome.AGAIN if lags else Outcome.FAILURE).value, message=message)
+
+
+def _judged(wait: Wait, found: Mapping[str, Any]) -> Observation:
+    status = str(found.get("status", ""))
+    outcome = OUTCOMES[Goal(wait.goal)].get(status)
+    if outcome is None:
+        log.warning("%s has the status %s, which this release does not know: waiting on.", wait.title, status)
+    details = found.get("statusDetails") or {}
+    return Observation(
+        status,
+        (outcome or Outcome.AGAIN).value,
+        details.get("statusCode") or "",
+        details.get("message") or "",
+        {name: found[name] for name in wait.resource.reports if found.get(name) is not None},
+    )
+
+
+def described(wait: Wait, observation: Observation, now: float) -> str:
+    """One line for the log."""
+    what = observation.status or ("gone" if observation.outcome == Outcome.SUCCESS.value else "not readable")
+    details = ": ".join(text for text in (observation.status_code, observation.message) if text)
+    return f"{wait.title} is {what} after {now - wait.started:.0f} s{f' ({details})' if details else ''}"
+
+
+def raise_unless_done(wait: Wait, observation: Observation) -> None:
+    """
+    Raise for whatever is not success.
+
+    :raises JobFailedError: It failed.
+    :raises WaitTimeoutError: It has not ended, and the deadline is over.
+    """
+    if observation.outcome == Outcome.SUCCESS.value:
+        return
+    details = ": ".join(text for text in (observation.status_code, observation.message) if text)
+    status = observation.status or "not found"
+    if observation.outcome == Outcome.FAILURE.value:
+        raise JobFailedError(
+            f"{wait.title} is {status}. {details or 'The service gives no reason.'}",
+            status=status,
+            code=observation.status_code,
+            reason=observation.message,
+        )
+    until = datetime.fromtimestamp(wait.deadline, tz=timezone.utc).isoformat(timespec="seconds")
+    raise WaitTimeoutError(
+        f"{wait.title} was still {status} at {until}, {wait.deadline - wait.started:.0f} s after the wait began"
+        f"{f' ({details})' if details else ''}. It goes on. To wait longer, set waiter_delay and waiter_max_attempts (their product "
+        'is the time-out in seconds) and execution_timeout, and clear the task with if_exists="reuse".'
+    )
+
+
+def watch(hook: CleanRoomsMLHook, wait: Wait, observation: Observation) -> Observation:
+    """
+    Look again and again, in this thread, until the outcome is known or the deadline is over.
+
+    :param observation: The look before; what differs from it is logged.
+    """
+    while observation.outcome == Outcome.AGAIN.value and time.time() < wait.deadline:
+        time.sleep(wait.pause(time.time()))
+        seen, observation = observation, observe(hook, wait)
+        if (seen.status, seen.message) != (observation.status, observation.message):
+            log.info("%s.", described(wait, observation, time.time()))
+    return observation

@@ -1,0 +1,54 @@
+"""``python -m airflow_cleanroomsml.emulator``: serve until interrupted."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import threading
+
+from airflow_cleanroomsml.emulator.server import Emulator
+from airflow_cleanroomsml.emulator.settings import Settings
+
+
+def _arguments() -> argparse.Namespace:
+    defaults = Settings()
+    parser = argparse.ArgumentParser(prog="python -m airflow_cleanroomsml.emulator", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=5055, help="port, 0 for a free one (default: %(default)s)")
+    parser.add_argument(
+        "--scale",
+        type=float,
+        default=defaults.scale,
+        help="factor on the documented minimums of the data: 0.001 makes 1,000 interactions enough (default: %(default)s)",
+    )
+    parser.add_argument("--pending-seconds", type=float, default=defaults.pending_seconds, help="default: %(default)s")
+    parser.add_argument(
+        "--progress-seconds", type=float, default=defaults.progress_seconds, help="default: %(default)s"
+    )
+    parser.add_argument("--delete-seconds", type=float, default=defaults.delete_seconds, help="default: %(default)s")
+    parser.add_argument("--names-not-unique", action="store_true", help="accept a name that is in use")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Serve until SIGINT or SIGTERM."""
+    given = _arguments()
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    settings = Settings(
+        scale=given.scale,
+        pending_seconds=given.pending_seconds,
+        progress_seconds=given.progress_seconds,
+        delete_seconds=given.delete_seconds,
+        unique_names=not given.names_not_unique,
+    )
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    with Emulator(settings, host=given.host, port=given.port) as emulator:
+        print(f"AWS_ENDPOINT_URL={emulator.url}", flush=True)
+        stop.wait()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""Audience export jobs: no ARN, no Get, no delete; they show in a listing only."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from airflow_cleanroomsml.emulator.backend.base import PENDING, BackendBase
+from airflow_cleanroomsml.emulator.errors import conflict, invalid, quota
+from airflow_cleanroomsml.emulator.lookalike import export
+from airflow_cleanroomsml.emulator.state import Caller, Record
+
+KIND = "audience-export-job"
+
+
+class AudienceExportJobs(BackendBase):
+    """Writing an audience to where the configured audience model says, in the background."""
+
+    def start_audience_export_job(
+        self,
+        caller: Caller,
+        *,
+        name: str,
+        audience_generation_job_arn: str,
+        audience_size: dict[str, Any],
+        description: str | None = None,
+    ) -> dict[str, Any]:
+        """StartAudienceExportJob."""
+        job = self.store.get(audience_generation_job_arn, "Audience generation job", caller)
+        model = self.store.get(job.fields["configuredAudienceModelArn"], "Configured audience model")
+        if job.status != "ACTIVE" or job.life.work is None:
+            raise invalid(f"Audience generation job {job.arn} is {job.status}; it must be ACTIVE.")
+        self._require_size(model, audience_size)
+        self._require_room(caller, job, name)
+        audience, owner = job.life.work.result(), model.caller
+        prefix = model.fields["outputConfig"]["destination"]["s3Destination"]["s3Uri"].rstrip("/")
+        place = f"{prefix}/{job.arn.rsplit('/', 1)[1]}/{uuid.uuid4()}"
+        size = (audience_size["type"], audience_size["value"])
+
+        def work() -> str:
+            s3 = self.client("s3", owner)
+            return export(s3, audience, size=size, output_uri=place, rules=self.settings.rules)
+
+        fields = {
+            "name": name,
+            "audienceGenerationJobArn": job.arn,
+            "audienceSize": audience_size,
+            "description": description,
+            "ownersFiles": owner.account == caller.account,
+        }
+        self.store.add(Record(KIND, fields, caller, self.job(work)))
+        return {}
+
+    def _require_size(self, model: Record, size: dict[str, Any]) -> None:
+        config = model.fields["audienceSizeConfig"]
+        if config is None:
+            allowed = size["type"] == "PERCENTAGE" and size["value"] in (1, 5, 10, 15, 20)
+            words = "PERCENTAGE 1, 5, 10, 15, 20"
+        else:
+            bins = config["audienceSizeBins"]
+            allowed = size["type"] == config["audienceSizeType"] and size["value"] in bins
+            words = f"{config['audienceSizeType']} {', '.join(map(str, bins))}"
+        if not allowed:
+            raise invalid(
+                f"audienceSize {size['type']} {size['value']} is none of the configured audience model: {words}."
+            )
+
+    def _require_room(self, caller: Caller, job: Record, name: str) -> None:
+        siblings = [r for r in self.store.all(KIND, caller) if r.fields["audienceGenerationJobArn"] == job.arn]
+        if self.settings.unique_names and any(record.fields["name"] == name for record in siblings):
+            raise conflict(f"Audience export job with the name '{name}' already exists for {job.arn}.")
+        active = sum(record.status in ("ACTIVE", *PENDING) for record in siblings)
+        if active >= self.settings.exports_per_generation_job:
+            raise quota(
+                "Active audience export jobs per audience generation job", self.settings.exports_per_generation_job
+            )
+        self.require_quota(
+            caller, KIND, "Pending or in progress audience export jobs", self.settings.exports_in_progress
+        )
+
+    def list_audience_export_jobs(
+        self, caller: Caller, *, audience_generation_job_arn: str | None = None
+    ) -> list[dict[str, Any]]:
+        """ListAudienceExportJobs; a location in another account is not shown (user guide, ml-behaviors)."""
+        return [
+            self._entry(record)
+            for record in self.store.all(KIND, caller)
+            if audience_generation_job_arn in (None, record.fields["audienceGenerationJobArn"])
+        ]
+
+    def _entry(self, record: Record) -> dict[str, Any]:
+        view = record.view()
+        if view["status"] == "ACTIVE" and record.fields["ownersFiles"] and record.life.work is not None:
+            view["outputLocation"] = record.life.work.result()
+        return view

@@ -1,0 +1,81 @@
+"""What the nouns of the backend share."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from airflow_cleanroomsml.emulator.errors import conflict, denied, quota
+from airflow_cleanroomsml.emulator.settings import Settings
+from airflow_cleanroomsml.emulator.state import Caller, Clock, Life, Record, Store
+
+PENDING = ("CREATE_PENDING", "CREATE_IN_PROGRESS")
+
+
+class BackendBase:
+    """
+    State, clock, and hands to work with.
+
+    A public method is an operation of the API: its first argument is the caller, the others are the request's members in snake_case;
+    it returns the answer's members in the API's own spelling. A method of a list operation returns all entries; the front pages them.
+
+    :param settings: Switches.
+    :param endpoint: URL at which S3 and Glue are found: the emulator's own.
+    """
+
+    def __init__(self, settings: Settings, endpoint: Callable[[], str]) -> None:
+        self.settings = settings
+        self.clock = Clock()
+        self.store = Store()
+        self._endpoint = endpoint
+        self._workers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="job")
+        self._session_lock = threading.Lock()
+
+    def client(self, service: str, caller: Caller) -> Any:
+        """A boto3 client in the caller's account; its credentials are the account id."""
+        with self._session_lock:
+            session: Any = boto3.session.Session(caller.account, "emulator", region_name=caller.region)
+            return session.client(
+                service,
+                endpoint_url=self._endpoint(),
+                config=Config(s3={"addressing_style": "path"}, retries={"max_attempts": 2}, proxies={}),
+            )
+
+    def job(self, work: Callable[[], Any]) -> Life:
+        """The life of something that computes."""
+        return self.following(self._workers.submit(work))
+
+    def following(self, work: Future[Any]) -> Life:
+        """The life of something that is done when the work is."""
+        settings = self.settings
+        return Life(self.clock, settings.pending_seconds, settings.progress_seconds, settings.delete_seconds, work)
+
+    def instant(self) -> Life:
+        """The life of something that is there, and gone, at once."""
+        return Life(self.clock)
+
+    def delete(self, record: Record) -> None:
+        """Begin its deletion."""
+        record.life.deleted = self.clock.now()
+
+    def require_free_name(self, caller: Caller, kind: str, noun: str, name: str) -> None:
+        """Refuse a name that is in use."""
+        if self.settings.unique_names and any(record.fields["name"] == name for record in self.store.all(kind, caller)):
+            raise conflict(f"{noun} with the name '{name}' already exists in this account and region.")
+
+    def require_own_role(self, caller: Caller, role_arn: str) -> None:
+        """Refuse a role of another account: "Passing a role across AWS accounts is not allowed" (API reference)."""
+        if role_arn.split(":")[4] != caller.account:
+            raise denied(
+                f"{role_arn} is not a role of account {caller.account}: roles cannot be passed across accounts."
+            )
+
+    def require_quota(self, caller: Caller, kind: str, name: str, value: int) -> None:
+        """Refuse when as many of a kind are under way as the quota allows."""
+        if sum(record.status in PENDING for record in self.store.all(kind, caller)) >= value:
+            raise quota(name, value)

@@ -1,0 +1,32 @@
+"""Tags."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_cleanroomsml.emulator.backend.base import BackendBase
+from airflow_cleanroomsml.emulator.errors import invalid
+from airflow_cleanroomsml.emulator.state import Caller
+
+
+class Tags(BackendBase):
+    """Tags of whatever has an ARN."""
+
+    def tag_resource(self, caller: Caller, *, resource_arn: str, tags: dict[str, str]) -> dict[str, Any]:
+        """TagResource."""
+        record = self.store.get(resource_arn, "Resource", caller)
+        if len({**record.tags, **tags}) > 50:
+            raise invalid("A resource has at most 50 tags.")
+        record.tags.update(tags)
+        return {}
+
+    def untag_resource(self, caller: Caller, *, resource_arn: str, tag_keys: list[str]) -> dict[str, Any]:
+        """UntagResource."""
+        record = self.store.get(resource_arn, "Resource", caller)
+        for key in tag_keys:
+            record.tags.pop(key, None)
+        return {}
+
+    def list_tags_for_resource(self, caller: Caller, *, resource_arn: str) -> dict[str, Any]:
+        """ListTagsForResource."""
+        return {"tags": self.store.get(resource_arn, "Resource", caller).tags}

@@ -1,0 +1,52 @@
+"""Training datasets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_cleanroomsml.emulator.backend.base import BackendBase
+from airflow_cleanroomsml.emulator.errors import conflict
+from airflow_cleanroomsml.emulator.state import Caller, Record
+
+KIND, NOUN = "training-dataset", "Training dataset"
+
+
+class TrainingDatasets(BackendBase):
+    """Metadata only: the table is read when an audience model is created."""
+
+    def create_training_dataset(
+        self,
+        caller: Caller,
+        *,
+        name: str,
+        role_arn: str,
+        training_data: list[dict[str, Any]],
+        tags: dict[str, str] | None = None,
+        description: str | None = None,
+    ) -> dict[str, Any]:
+        """CreateTrainingDataset."""
+        self.require_own_role(caller, role_arn)
+        self.require_free_name(caller, KIND, NOUN, name)
+        fields = {"name": name, "roleArn": role_arn, "trainingData": training_data, "description": description}
+        return self.store.add(
+            Record(KIND, fields, caller, self.instant(), "trainingDatasetArn", dict(tags or {}))
+        ).view()
+
+    def get_training_dataset(self, caller: Caller, *, training_dataset_arn: str) -> dict[str, Any]:
+        """GetTrainingDataset."""
+        return self.store.get(training_dataset_arn, NOUN, caller).view()
+
+    def list_training_datasets(self, caller: Caller) -> list[dict[str, Any]]:
+        """ListTrainingDatasets."""
+        return [record.view() for record in self.store.all(KIND, caller)]
+
+    def delete_training_dataset(self, caller: Caller, *, training_dataset_arn: str) -> dict[str, Any]:
+        """DeleteTrainingDataset; refused while audience models depend on it."""
+        record = self.store.get(training_dataset_arn, NOUN, caller)
+        models = self.store.all(
+            "audience-model", caller, lambda model: model.fields["trainingDatasetArn"] == record.arn
+        )
+        if any(models):
+            raise conflict(f"Audience models depend on the training dataset {record.arn}.")
+        self.delete(record)
+        return {}

@@ -1,0 +1,46 @@
+"""Exporting an audience to S3."""
+
+from __future__ import annotations
+
+import json
+
+from airflow_cleanroomsml.emulator.lookalike.audience import GeneratedAudience, Size
+from airflow_cleanroomsml.emulator.lookalike.clients import S3Client
+from airflow_cleanroomsml.emulator.lookalike.failures import JobFailure, StatusCode
+from airflow_cleanroomsml.emulator.lookalike.rules import DataRules
+from airflow_cleanroomsml.emulator.lookalike.storage import Location, write
+
+#: A part of this many users is some 30 MB of text.
+_USERS_PER_PART = 1_000_000
+
+
+def export(s3: S3Client, audience: GeneratedAudience, *, size: Size, output_uri: str, rules: DataRules) -> str:
+    """
+    Write an audience as JSON lines ``{"user_id": "…"}``, the most similar user first.
+
+    :param s3: Client that may write to the output location.
+    :param audience: The ranking.
+    :param size: One of the sizes that it was generated for.
+    :param output_uri: S3 prefix that this job alone writes to; the parts are named ``part-00000.jsonl`` and
+        so on, in order.
+    :param rules: How many users an exported audience must have.
+    :return: The prefix, with a slash at its end.
+    :raises JobFailure: When the size is not one of them or too small, or S3 refuses.
+    """
+    count = audience.counts.get(size)
+    if count is None:
+        known = ", ".join(f"{value:,} ({kind})" for kind, value in audience.counts)
+        text = f"Size {size[1]:,} ({size[0]}) is not one of the generation job's: {known}."
+        raise JobFailure(StatusCode.AUDIENCE_SIZE_NOT_CONFIGURED, text)
+    if count < rules.min_export:
+        text = (
+            f"Size {size[1]:,} ({size[0]}) means {count:,} users; an exported audience needs at least "
+            f"{rules.min_export:,}: export a larger size."
+        )
+        raise JobFailure(StatusCode.AUDIENCE_TOO_SMALL_TO_EXPORT, text)
+    folder = Location.parse(output_uri.rstrip("/") + "/")
+    for part, start in enumerate(range(0, count, _USERS_PER_PART)):
+        users = audience.users[start : min(start + _USERS_PER_PART, count)].to_pylist()
+        lines = "".join(f'{{"user_id": {json.dumps(user)}}}\n' for user in users)
+        write(s3, Location(folder.bucket, f"{folder.key}part-{part:05d}.jsonl"), lines.encode())
+    return str(folder)

@@ -1,0 +1,72 @@
+"""The emulator as a server on a thread."""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+
+from moto.moto_server.werkzeug_app import MotoRequestHandler
+from werkzeug.serving import make_server
+
+from airflow_cleanroomsml.emulator.backend import CleanRoomsMLBackend
+from airflow_cleanroomsml.emulator.faults import Faults
+from airflow_cleanroomsml.emulator.front import Front
+from airflow_cleanroomsml.emulator.service import Service
+from airflow_cleanroomsml.emulator.settings import Settings
+
+
+class _QuietHandler(MotoRequestHandler):
+    """No line a request; a connection that a fault dropped is no news either."""
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Say nothing."""
+
+    def log_error(self, format: str, *args: object) -> None:
+        """Say nothing about connections that were dropped on purpose."""
+
+
+class Emulator:
+    """
+    The emulator, as a context manager: it listens until the block ends.
+
+    :param settings: Switches; documented sizes if None.
+    :param host: Address to listen at; loopback unless told otherwise, for it asks nobody who they are.
+    :param port: Port; 0 takes a free one.
+    """
+
+    def __init__(self, settings: Settings | None = None, *, host: str = "127.0.0.1", port: int = 0) -> None:
+        faults = Faults()
+        backend = CleanRoomsMLBackend(settings or Settings(), lambda: self.url)
+        services = {
+            "cleanrooms-ml": Service("cleanroomsml", backend, faults),
+            "cleanrooms": Service("cleanrooms", _Nothing(backend), faults),
+        }
+        self._server = make_server(
+            host, port, Front(services, backend, faults), threaded=True, request_handler=_QuietHandler
+        )
+        self._thread = threading.Thread(target=self._server.serve_forever, name="emulator", daemon=True)
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://{self._server.host}:{self._server.server_port}"
+
+    def __enter__(self) -> Emulator:
+        """Begin to listen."""
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Stop."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class _Nothing:
+    """The ``cleanrooms`` service, of which this release has no operation yet."""
+
+    def __init__(self, backend: CleanRoomsMLBackend) -> None:
+        self.store = backend.store

@@ -1,0 +1,66 @@
+"""
+Run a Dag once in this Airflow, without a scheduler, and say what its tasks did.
+
+``python -m demo.airflow_run DAG_FILE DAG_ID CONF_JSON OUT_JSON``; the Airflow is the one that ``AIRFLOW_HOME`` names.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def load(dag_file: str, dag_id: str) -> Any:
+    """The Dag of a file."""
+    spec = importlib.util.spec_from_file_location(Path(dag_file).stem, dag_file)
+    if spec is None or spec.loader is None:
+        raise SystemExit(f"{dag_file} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return next(value for value in vars(module).values() if getattr(value, "dag_id", None) == dag_id)
+
+
+def outcome(dag_id: str, run_id: str) -> dict[str, Any]:
+    """State of a run, and of each of its tasks the state, the seconds and what it pushed to XCom."""
+    from airflow import settings
+    from airflow.models.dagrun import DagRun
+    from airflow.models.taskinstance import TaskInstance
+
+    try:
+        from airflow.models.xcom import XComModel as XCom
+    except ImportError:  # Airflow 2.11
+        from airflow.models.xcom import BaseXCom as XCom
+
+    with settings.Session() as session:
+        run = session.query(DagRun).filter_by(dag_id=dag_id, run_id=run_id).one()
+        tasks: dict[str, Any] = {
+            ti.task_id: {"state": str(ti.state), "seconds": ti.duration, "xcom": {}}
+            for ti in session.query(TaskInstance).filter_by(dag_id=dag_id, run_id=run_id)
+        }
+        for row in session.query(XCom).filter_by(dag_id=dag_id, run_id=run_id):
+            tasks[row.task_id]["xcom"][row.key] = _value(row.value)
+        return {"state": str(getattr(run.state, "value", run.state)), "run_id": run_id, "tasks": tasks}
+
+
+def _value(stored: Any) -> Any:
+    """An XCom's value; some releases keep it as JSON text, others in a JSON column."""
+    if not isinstance(stored, (str, bytes)):
+        return stored
+    try:
+        return json.loads(stored)
+    except ValueError:
+        return stored
+
+
+def main(dag_file: str, dag_id: str, conf: str, out: str) -> None:
+    """Run, and write what happened."""
+    run = load(dag_file, dag_id).test(run_conf=json.loads(Path(conf).read_text()))
+    Path(out).write_text(json.dumps(outcome(dag_id, run.run_id)))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,175 @@
+"""
+Interactions with a planted answer: who ought to look alike is known, so a ranking can be marked.
+
+Each user has one of 24 latent *tastes*. The share of the taste of rank ``k`` falls as ``k ** -0.7``: at
+100,000 users the groups count 16,860 down to 1,823, and the thirteenth some 2,800. A taste owns a *shelf* of
+400 of the 20,000 items; shelves overlap, and popular items stand on them too, so no single interaction gives
+a taste away. An interaction is
+
+- with probability 0.55 an item by overall popularity (Zipf, exponent 1),
+- with probability 0.30 an item of the shelf of the user's taste (Zipf, exponent 0.8),
+- with probability 0.15 any item (noise).
+
+A user has two interactions and a log-normal share (sigma 1.2) of the rest: with ten interactions a user on
+average, one in eight has just two, half have six or fewer, one in a hundred has more than 65. Of those with
+two, 49 % never touched their shelf, and nothing can find them. Type, value and time of an event carry no
+taste.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pyarrow import csv
+
+TASTES = 24
+ITEMS = 20_000
+SHELF = 400
+POPULAR, OWN = 0.55, 0.30
+DAYS = 90
+DAY_SECONDS = 86_400
+#: 2026-11-01T00:00:00Z, the end of the 90 days, in Unix epoch seconds.
+END = 1_793_491_200
+EVENT_TYPES = {"view": 0.62, "click": 0.27, "add_to_cart": 0.07, "purchase": 0.04}
+
+Integers = npt.NDArray[np.int64]
+Strings = npt.NDArray[np.str_]
+
+
+@dataclass(frozen=True)
+class Interactions:
+    """
+    A table of interactions in column form, ordered by time, and the taste behind each user.
+
+    :param user_ids: Identifier of each user.
+    :param item_ids: Identifier of each item.
+    :param taste: Taste of each user, 0 being the most common.
+    :param user: Per interaction, position in ``user_ids``.
+    :param item: Per interaction, position in ``item_ids``.
+    :param timestamp: Per interaction, Unix epoch seconds.
+    :param event_type: Per interaction, position in ``EVENT_TYPES``.
+    :param event_value: Per interaction, a whole number of at least 1.
+    """
+
+    user_ids: Strings
+    item_ids: Strings
+    taste: Integers
+    user: Integers
+    item: Integers
+    timestamp: Integers
+    event_type: Integers
+    event_value: Integers
+
+    def write_csv(self) -> bytes:
+        """Return the table in the layout of the user guide's sample, header included."""
+        columns = {
+            "USER_ID": _decode(self.user, self.user_ids),
+            "ITEM_ID": _decode(self.item, self.item_ids),
+            "TIMESTAMP": pa.array(self.timestamp),
+            "EVENT_TYPE": _decode(self.event_type, np.array(list(EVENT_TYPES))),
+            "EVENT_VALUE": pa.array(self.event_value),
+        }
+        out = io.BytesIO(f"{','.join(columns)}\n".encode())
+        out.seek(0, io.SEEK_END)
+        # pyarrow quotes every name in a header, which the sample does not
+        options = csv.WriteOptions(include_header=False, quoting_style="none")
+        csv.write_csv(pa.table(columns), out, options)
+        return out.getvalue()
+
+    def taste_nearest(self, users: int) -> int:
+        """Return the taste whose number of users comes closest to ``users``."""
+        return int(np.abs(np.bincount(self.taste) - users).argmin())
+
+    def seed_of(self, taste: int, n: int) -> list[str]:
+        """
+        Return a random sample of the users of a taste, the same each time.
+
+        :param taste: The taste, 0 to 23.
+        :param n: Number of users, up to half of those who have the taste.
+        :raises ValueError: When ``n`` is more than half of them: the other half is :meth:`held_out`.
+        """
+        known, _ = self._halves(taste)
+        if n > len(known):
+            raise ValueError(f"a seed of taste {taste} has at most {len(known):,} users, not {n:,}")
+        return known[:n]
+
+    def held_out(self, taste: int) -> list[str]:
+        """Return the half of the users of a taste that no seed contains."""
+        return self._halves(taste)[1]
+
+    def _halves(self, taste: int) -> tuple[list[str], list[str]]:
+        users = np.random.default_rng(taste).permutation(np.flatnonzero(self.taste == taste))
+        ids = self.user_ids[users].tolist()
+        return ids[: len(ids) // 2], ids[len(ids) // 2 :]
+
+
+def generate(rows: int = 1_000_000, users: int = 100_000, *, seed: int = 20_240_404, end: int = END) -> Interactions:
+    """
+    Generate interactions of users with planted tastes.
+
+    :param rows: Number of interactions, at least two for each user.
+    :param users: Number of users.
+    :param seed: Seed of the random numbers: equal arguments give equal tables.
+    :param end: End of the 90 days, excluded, in Unix epoch seconds.
+    :raises ValueError: When ``rows`` is less than twice ``users``.
+    """
+    if rows < 2 * users:
+        raise ValueError(f"{users:,} users need at least {2 * users:,} interactions, not {rows:,}")
+    rng = np.random.default_rng(seed)
+    taste = rng.permutation(_tastes(users))
+    activity = rng.lognormal(0, 1.2, users)
+    counts = 2 + rng.multinomial(rows - 2 * users, activity / activity.sum())
+    user = np.repeat(np.arange(users), counts)
+    item = _items(rng, taste[user])
+    timestamp = end - DAYS * DAY_SECONDS + _seconds(rng, rows)
+    order = np.argsort(timestamp, kind="stable")
+    return Interactions(
+        # an odd factor and a power of two are coprime: the numbers look random and none occurs twice
+        user_ids=np.array([f"{n * 0x9E3779B97F4B % 2**48:012x}" for n in range(1, users + 1)]),
+        item_ids=np.array([f"sku-{n * 7_919 % 1_000_000:06d}" for n in range(1, ITEMS + 1)]),
+        taste=taste,
+        user=user[order],
+        item=item[order],
+        timestamp=timestamp[order],
+        event_type=rng.choice(len(EVENT_TYPES), rows, p=list(EVENT_TYPES.values())),
+        event_value=np.ceil(rng.lognormal(2.5, 0.6, rows)).astype(np.int64),
+    )
+
+
+def _tastes(users: int) -> Integers:
+    share = np.arange(1, TASTES + 1) ** -0.7
+    bounds = np.cumsum(share / share.sum()) * users
+    return np.searchsorted(bounds, np.arange(users), side="right").clip(0, TASTES - 1)
+
+
+def _items(rng: np.random.Generator, taste: Integers) -> Integers:
+    ranks = _zipf(rng, ITEMS, 1.0, len(taste))
+    item = rng.permutation(ITEMS)[ranks]
+    kind = rng.random(len(taste))
+    own = (kind >= POPULAR) & (kind < POPULAR + OWN)
+    shelves = np.stack([rng.choice(ITEMS, SHELF, replace=False) for _ in range(TASTES)])
+    item[own] = shelves[taste[own], _zipf(rng, SHELF, 0.8, int(own.sum()))]
+    noise = kind >= POPULAR + OWN
+    item[noise] = rng.integers(0, ITEMS, int(noise.sum()))
+    return item
+
+
+def _zipf(rng: np.random.Generator, n: int, exponent: float, size: int) -> Integers:
+    bounds = np.cumsum(np.arange(1, n + 1) ** -exponent)
+    rank: Integers = np.searchsorted(bounds, rng.random(size) * bounds[-1], side="right")
+    return rank.clip(0, n - 1)
+
+
+def _seconds(rng: np.random.Generator, size: int) -> Integers:
+    hour = rng.normal(19, 4, size) % 24
+    day = rng.integers(0, DAYS, size)
+    seconds = day * DAY_SECONDS + (hour * 3600).astype(np.int64)
+    return seconds.clip(0, DAYS * DAY_SECONDS - 1)
+
+
+def _decode(codes: Integers, values: Strings) -> pa.Array:
+    return pa.array(values).take(pa.array(codes))

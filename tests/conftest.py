@@ -1,0 +1,56 @@
+"""Fixtures: one emulator for the session, an account of its own for each test."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+
+# Before anything imports Airflow: a home of its own, and nothing of the user's AWS set-up.
+for _name in [name for name in os.environ if name.startswith(("AWS_", "AIRFLOW_", "AIRFLOW__"))]:
+    if _name not in ("AIRFLOW_CLEANROOMSML_EMULATOR_PYTHON", "AIRFLOW_CLEANROOMSML_AWS"):
+        del os.environ[_name]
+_home = tempfile.mkdtemp(prefix="airflow-home-")
+atexit.register(shutil.rmtree, _home, ignore_errors=True)
+os.environ.update(
+    AIRFLOW_HOME=_home,
+    AIRFLOW__CORE__LOAD_EXAMPLES="False",
+    AIRFLOW__USAGE_DATA_COLLECTION__ENABLED="False",
+    AIRFLOW_CONN_AWS_DEFAULT='{"conn_type": "aws"}',
+    AWS_DEFAULT_REGION="us-east-1",
+    AWS_EC2_METADATA_DISABLED="true",
+    AWS_CONFIG_FILE=os.devnull,
+    AWS_SHARED_CREDENTIALS_FILE=os.devnull,
+)
+
+import pytest
+
+from tests.support import EmulatorProcess, World
+
+
+@pytest.fixture(scope="session")
+def emulator() -> Iterator[EmulatorProcess]:
+    """The emulator with small data: a thousandth of the documented minimums."""
+    process = EmulatorProcess(
+        "--scale", "0.001", "--pending-seconds", "0.1", "--progress-seconds", "0.2", "--delete-seconds", "0.2"
+    )
+    yield process
+    process.stop()
+
+
+@pytest.fixture
+def empty_world(emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> World:
+    """An account with nothing in it, to which boto3 and the ``aws_default`` connection lead."""
+    world = World(emulator)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", emulator.url)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", world.account)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    return world
+
+
+@pytest.fixture
+def world(empty_world: World) -> World:
+    """An account with a bucket and a Glue table of 2,000 interactions."""
+    return empty_world.build()

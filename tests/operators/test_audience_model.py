@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from airflow_cleanroomsml.exceptions import (
+    AlreadyExistsError,
+    CleanRoomsMLError,
+    ConflictError,
+    JobFailedError,
+    OutcomeUnknownError,
+    WaitTimeoutError,
+)
+from airflow_cleanroomsml.operators import (
+    CleanRoomsMLCreateAudienceModelOperator,
+    CleanRoomsMLDeleteAudienceModelOperator,
+)
+from tests.support import run
+
+both_ways = pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferred"])
+
+
+def create(dataset, **more):
+    given = {"name": "m", "training_dataset_arn": dataset, "waiter_delay": 1, **more}
+    return run(CleanRoomsMLCreateAudienceModelOperator(task_id="t", **given)).result
+
+
+def delete(arn, **more):
+    return run(CleanRoomsMLDeleteAudienceModelOperator(task_id="t", audience_model_arn=arn, **more)).result
+
+
+@both_ways
+def test_create_waits_and_returns_the_arn(world, deferrable):
+    arn = create(world.dataset(), deferrable=deferrable, tags={"team": "ads"})
+    found = world.ml.get_audience_model(audienceModelArn=arn)
+    assert (found["status"], found["tags"]) == ("ACTIVE", {"team": "ads"})
+    assert world.calls.count("CreateAudienceModel") == 1
+
+
+def test_create_need_not_wait(world):
+    arn = create(world.dataset(), wait_for_completion=False)
+    assert world.ml.get_audience_model(audienceModelArn=arn)["status"] == "CREATE_PENDING"
+
+
+def test_the_training_window_is_sent_as_time(world):
+    arn = create(world.dataset(), training_data_start_time="2025-01-01", training_data_end_time=1_800_000_000)
+    found = world.ml.get_audience_model(audienceModelArn=arn)
+    assert found["trainingDataStartTime"].astimezone(timezone.utc) == datetime(2025, 1, 1, tzinfo=timezone.utc)
+    assert found["trainingDataEndTime"].timestamp() == 1_800_000_000
+
+
+@both_ways
+def test_a_failure_carries_status_code_and_message(world, deferrable):
+    data = world.training_data("nowhere")
+    dataset = world.ml.create_training_dataset(name="d", roleArn=world.role, trainingData=data)
+    with pytest.raises(JobFailedError, match="is CREATE_FAILED.*nowhere") as caught:
+        create(dataset["trainingDatasetArn"], deferrable=deferrable)
+    assert caught.value.status == "CREATE_FAILED"
+    assert caught.value.code
+    assert "nowhere" in caught.value.reason
+
+
+@both_ways
+def test_a_wait_gives_up_in_time(world, deferrable):
+    with pytest.raises(WaitTimeoutError, match="It goes on"):
+        create(world.dataset(), deferrable=deferrable, waiter_delay=0.05, waiter_max_attempts=1)
+
+
+def test_execution_timeout_ends_a_deferred_wait(world):
+    task = CleanRoomsMLCreateAudienceModelOperator(
+        task_id="t", name="m", training_dataset_arn="a", execution_timeout=timedelta(seconds=30)
+    )
+    ti = type("Ti", (), {"start_date": datetime.now(tz=timezone.utc)})
+    wait = task._wait({"ti": ti}, {"audience_model_arn": "a"})
+    assert wait.deadline == pytest.approx(ti.start_date.timestamp() + 30)
+
+
+@both_ways
+def test_reuse_waits_for_what_is_under_way(world, deferrable):
+    dataset = world.dataset()
+    first = create(dataset, wait_for_completion=False)
+    assert create(dataset, if_exists="reuse", deferrable=deferrable) == first
+    assert world.ml.get_audience_model(audienceModelArn=first)["status"] == "ACTIVE"
+
+
+def test_reuse_does_not_take_a_failed_one(world):
+    data = world.training_data("nowhere")
+    dataset = world.ml.create_training_dataset(name="d", roleArn=world.role, trainingData=data)
+    with pytest.raises(JobFailedError):
+        create(dataset["trainingDatasetArn"])
+    with pytest.raises(AlreadyExistsError, match="CREATE_FAILED"):
+        create(dataset["trainingDatasetArn"], if_exists="reuse")
+
+
+def test_an_unknown_outcome_fails_at_once(world):
+    world.fault("CreateAudienceModel", "lose_response")
+    with pytest.raises(OutcomeUnknownError, match="clear this task with if_exists"):
+        create(world.dataset())
+    assert world.calls.count("CreateAudienceModel") == 1
+    assert len(world.ml.list_audience_models()["audienceModels"]) == 1
+
+
+def test_a_trigger_that_breaks_off_says_why(world):
+    world.fault("GetAudienceModel", "access_denied", times=2)
+    task = CleanRoomsMLCreateAudienceModelOperator(task_id="t", name="m", training_dataset_arn=world.dataset())
+    wait = task._wait({}, {"audience_model_arn": "arn"}).plain()
+    with pytest.raises(CleanRoomsMLError, match="broke off: AccessDeniedError: no.*It goes on"):
+        task.execute_complete({}, event={"error": "AccessDeniedError: no"}, wait=wait)
+
+
+@both_ways
+def test_delete_waits_until_it_is_gone(world, deferrable):
+    arn = world.model()
+    assert delete(arn, deferrable=deferrable) is None
+    assert world.ml.list_audience_models()["audienceModels"] == []
+    assert delete(arn, deferrable=deferrable) is None
+
+
+def test_delete_is_refused_while_a_configured_one_depends_on_it(world):
+    configured = world.ml.get_configured_audience_model(configuredAudienceModelArn=world.configured())
+    with pytest.raises(ConflictError, match="depend on"):
+        delete(configured["audienceModelArn"])

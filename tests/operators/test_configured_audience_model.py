@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import pytest
+
+from airflow_cleanroomsml.exceptions import ConflictError, InvalidRequestError, ValidationError
+from airflow_cleanroomsml.operators import (
+    CleanRoomsMLCreateConfiguredAudienceModelOperator,
+    CleanRoomsMLDeleteConfiguredAudienceModelOperator,
+    CleanRoomsMLUpdateConfiguredAudienceModelOperator,
+)
+from tests.support import run
+
+
+def create(world, model, **more):
+    given = {
+        "name": "c",
+        "audience_model_arn": model,
+        "output_config": world.output,
+        "shared_audience_metrics": ["ALL"],
+        **more,
+    }
+    return run(CleanRoomsMLCreateConfiguredAudienceModelOperator(task_id="t", **given)).result
+
+
+def found(world, arn):
+    return world.ml.get_configured_audience_model(configuredAudienceModelArn=arn)
+
+
+def test_create_returns_the_arn_of_what_was_asked_for(world):
+    sizes = {"audienceSizeType": "PERCENTAGE", "audienceSizeBins": "{{ [5, 10] }}"}
+    arn = create(
+        world,
+        world.model(),
+        min_matching_seed_size="{{ 30 }}",
+        audience_size_config=sizes,
+        child_resource_tag_on_create_policy="NONE",
+    )
+    made = found(world, arn)
+    assert made["minMatchingSeedSize"] == 30
+    assert made["audienceSizeConfig"] == {"audienceSizeType": "PERCENTAGE", "audienceSizeBins": [5, 10]}
+    assert made["outputConfig"] == world.output
+    assert made["childResourceTagOnCreatePolicy"] == "NONE"
+
+
+def test_all_that_is_wrong_is_told_at_once_and_nothing_is_sent(empty_world):
+    arn = f"arn:aws:cleanrooms-ml:us-east-1:{empty_world.account}:audience-model/m"
+    with pytest.raises(InvalidRequestError) as caught:
+        create(
+            empty_world,
+            arn,
+            name="x" * 64,
+            min_matching_seed_size=24,
+            shared_audience_metrics=["SOME"],
+            output_config={"destination": {"s3Destination": {"s3Uri": "b"}}, "roleArn": empty_world.role},
+            audience_size_config={"audienceSizeType": "PERCENTAGE", "audienceSizeBins": list(range(1, 27))},
+            tags={"AWS:x": "1"},
+            if_exists="reuse",
+        )
+    paths = [text.split(":")[0] for text in caught.value.violations]
+    assert sorted(paths) == [
+        "audience_size_config.audienceSizeBins",
+        "min_matching_seed_size",
+        "name",
+        "output_config.destination.s3Destination.s3Uri",
+        "shared_audience_metrics[0]",
+        "tags key 'AWS",
+    ]
+    assert empty_world.calls == []
+
+
+def test_what_documents_disagree_on_goes_to_the_service(world):
+    sizes = {"audienceSizeType": "PERCENTAGE", "audienceSizeBins": [40]}
+    arn = create(world, world.model(), name="emoji 😀", audience_size_config=sizes)
+    assert found(world, arn)["name"] == "emoji 😀"
+
+
+def test_a_model_that_is_not_trained_is_refused_by_the_service(world):
+    model = world.ml.create_audience_model(name="m", trainingDatasetArn=world.dataset())["audienceModelArn"]
+    with pytest.raises(ValidationError, match="must be ACTIVE"):
+        create(world, model)
+
+
+def test_update_changes_what_is_given_and_nothing_else(world):
+    arn, newer = world.configured(), world.model("newer")
+    before = found(world, arn)
+    task = CleanRoomsMLUpdateConfiguredAudienceModelOperator(
+        task_id="t", configured_audience_model_arn=arn, audience_model_arn=newer
+    )
+    assert run(task).result == arn
+    after = found(world, arn)
+    assert after.pop("audienceModelArn") == newer
+    changed = {name for name in after if after[name] != before.get(name)}
+    assert changed <= {"updateTime", "ResponseMetadata"}
+
+
+def test_delete_is_refused_while_jobs_use_it(world):
+    job = world.ml.get_audience_generation_job(audienceGenerationJobArn=world.generated())
+    arn = job["configuredAudienceModelArn"]
+    task = CleanRoomsMLDeleteConfiguredAudienceModelOperator(task_id="t", configured_audience_model_arn=arn)
+    with pytest.raises(ConflictError, match="generation jobs use"):
+        run(task)
+
+
+def test_delete(world):
+    arn = world.configured()
+    for _ in range(2):
+        run(CleanRoomsMLDeleteConfiguredAudienceModelOperator(task_id="t", configured_audience_model_arn=arn))
+    assert world.ml.list_configured_audience_models()["configuredAudienceModels"] == []

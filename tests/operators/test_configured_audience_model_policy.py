@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from airflow_cleanroomsml.exceptions import AccessDeniedError, ValidationError
+from airflow_cleanroomsml.operators import (
+    CleanRoomsMLDeleteConfiguredAudienceModelPolicyOperator,
+    CleanRoomsMLPutConfiguredAudienceModelPolicyOperator,
+    CleanRoomsMLStartAudienceGenerationJobOperator,
+)
+from tests.support import World, run
+
+COLLABORATION = "12345678-1234-1234-1234-123456789012"
+
+
+def policy(arn, account):
+    """As in the user guide, ml-behaviors."""
+    job = arn.rsplit(":", 1)[0] + ":audience-generation-job/*"
+    return json.dumps(
+        {
+            "Version": "2012-10-17",
+            "Statement": [
+                {
+                    "Effect": "Allow",
+                    "Principal": {"AWS": [account]},
+                    "Action": "cleanrooms-ml:StartAudienceGenerationJob",
+                    "Resource": [arn, job],
+                    "Condition": {"StringEquals": {"cleanrooms-ml:CollaborationId": COLLABORATION}},
+                }
+            ],
+        }
+    )
+
+
+def put(arn, text, **more):
+    task = CleanRoomsMLPutConfiguredAudienceModelPolicyOperator(
+        task_id="t", configured_audience_model_arn=arn, configured_audience_model_policy=text, **more
+    )
+    return run(task).result
+
+
+def test_put_returns_the_hash_that_the_next_put_needs(world):
+    arn = world.configured()
+    first = put(arn, policy(arn, "111111111111"), policy_existence_condition="POLICY_MUST_NOT_EXIST")
+    second = put(arn, policy(arn, "222222222222"), previous_policy_hash=first)
+    found = world.ml.get_configured_audience_model_policy(configuredAudienceModelArn=arn)
+    assert found["policyHash"] == second
+    assert "222222222222" in found["configuredAudienceModelPolicy"]
+    with pytest.raises(ValidationError, match="previousPolicyHash"):
+        put(arn, policy(arn, "333333333333"), previous_policy_hash=first)
+
+
+def test_delete_and_delete_again(world):
+    arn = world.configured()
+    put(arn, policy(arn, "111111111111"))
+    for _ in range(2):
+        run(CleanRoomsMLDeleteConfiguredAudienceModelPolicyOperator(task_id="t", configured_audience_model_arn=arn))
+    with pytest.raises(world.ml.exceptions.ResourceNotFoundException):
+        world.ml.get_configured_audience_model_policy(configuredAudienceModelArn=arn)
+
+
+def test_two_accounts_each_with_a_connection_of_its_own(world, monkeypatch):
+    partner = World(world.emulator)
+    partner.client("s3").create_bucket(Bucket=partner.bucket)
+    arn = world.configured()
+    for name, account in (("owner", world.account), ("partner", partner.account)):
+        connection = {"conn_type": "aws", "login": account, "password": "secret"}
+        monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(connection))
+
+    def start(**more):
+        task = CleanRoomsMLStartAudienceGenerationJobOperator(
+            task_id="t",
+            name="segment",
+            configured_audience_model_arn=arn,
+            seed_audience=partner.seed(),
+            aws_conn_id="partner",
+            waiter_delay=1,
+            **more,
+        )
+        return run(task)
+
+    with pytest.raises(AccessDeniedError, match=f"{partner.account} is not authorized"):
+        start(collaboration_id=COLLABORATION)
+    put(arn, policy(arn, partner.account), aws_conn_id="owner")
+    with pytest.raises(AccessDeniedError, match="collaborationId"):
+        start()
+    done = start(collaboration_id=COLLABORATION)
+    assert done.result.split(":")[4] == partner.account
+    assert done.pushed["metrics"]["recallMetric"] > 0
+
+    (twin,) = world.ml.list_audience_generation_jobs(configuredAudienceModelArn=arn)["audienceGenerationJobs"]
+    assert twin["name"] == f"{partner.account}-segment"
+    assert twin["startedBy"] == partner.account
+    assert twin["audienceGenerationJobArn"].split(":")[4] == world.account
+    seen = world.ml.get_audience_generation_job(audienceGenerationJobArn=twin["audienceGenerationJobArn"])
+    assert "seedAudience" not in seen
+    with pytest.raises(world.ml.exceptions.ResourceNotFoundException):
+        world.ml.get_audience_generation_job(audienceGenerationJobArn=done.result)

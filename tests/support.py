@@ -1,0 +1,246 @@
+"""What the tests share: the emulator as a process, a world of data in one account, and a task run without a scheduler."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import random
+import subprocess
+import sys
+import urllib.request
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import boto3
+
+REGION = "us-east-1"
+SCHEMA = [
+    {"columnName": "user_id", "columnTypes": ["USER_ID"]},
+    {"columnName": "item_id", "columnTypes": ["ITEM_ID"]},
+    {"columnName": "timestamp", "columnTypes": ["TIMESTAMP"]},
+]
+
+
+class EmulatorProcess:
+    """
+    The emulator in a process of its own.
+
+    It runs under ``AIRFLOW_CLEANROOMSML_EMULATOR_PYTHON`` where that is set: its libraries need not be those of the Airflow under test.
+    """
+
+    def __init__(self, *options: str) -> None:
+        python = os.environ.get("AIRFLOW_CLEANROOMSML_EMULATOR_PYTHON", sys.executable)
+        env = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "AIRFLOW"))}
+        self._process = subprocess.Popen(
+            [python, "-m", "airflow_cleanroomsml.emulator", "--port", "0", *options],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=env,
+        )
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        assert line.startswith("AWS_ENDPOINT_URL="), f"the emulator did not start: {line!r}"
+        self.url = line.strip().split("=", 1)[1]
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.wait(20)
+
+    def _control(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        with urllib.request.urlopen(urllib.request.Request(f"{self.url}/_emulator/{path}", data)) as answer:
+            return json.load(answer)
+
+    def calls(self, account: str) -> list[str]:
+        """Operations of Clean Rooms ML that the account has called, in order."""
+        entries = self._control(f"requests?account={account}")["requests"]
+        return [entry["operation"] for entry in entries]
+
+    def fault(self, operation: str, kind: str, account: str, times: int = 1) -> None:
+        self._control("faults", {"operation": operation, "kind": kind, "account": account, "times": times})
+
+
+@dataclass
+class World:
+    """An account of its own in the emulator: a bucket, a Glue table, a role."""
+
+    emulator: EmulatorProcess
+    account: str = field(default_factory=lambda: str(random.randrange(10**11, 10**12)))
+    prefix: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
+
+    def client(self, service: str) -> Any:
+        return boto3.client(
+            service,
+            endpoint_url=self.emulator.url,
+            region_name=REGION,
+            aws_access_key_id=self.account,
+            aws_secret_access_key="secret",
+        )
+
+    @property
+    def ml(self) -> Any:
+        return self.client("cleanroomsml")
+
+    @property
+    def calls(self) -> list[str]:
+        return self.emulator.calls(self.account)
+
+    def fault(self, operation: str, kind: str, times: int = 1) -> None:
+        self.emulator.fault(operation, kind, self.account, times)
+
+    @property
+    def role(self) -> str:
+        return f"arn:aws:iam::{self.account}:role/cleanrooms-ml"
+
+    @property
+    def bucket(self) -> str:
+        return f"bucket-{self.prefix}"
+
+    @property
+    def output(self) -> dict[str, Any]:
+        return {
+            "destination": {"s3Destination": {"s3Uri": f"s3://{self.bucket}/audiences"}},
+            "roleArn": self.role,
+        }
+
+    def seed(self, users: list[str] | None = None) -> dict[str, Any]:
+        """A seed of these users, or of thirty who like the first kind of items."""
+        key = f"seed/{uuid.uuid4()}.jsonl"
+        ids = users if users is not None else [f"u{index}" for index in range(0, 120, 4)]
+        body = "".join(json.dumps({"user_id": user}) + "\n" for user in ids)
+        self.client("s3").put_object(Bucket=self.bucket, Key=key, Body=body.encode())
+        return {"dataSource": {"s3Uri": f"s3://{self.bucket}/{key}"}, "roleArn": self.role}
+
+    def training_data(self, table: str = "interactions") -> list[dict[str, Any]]:
+        source = {"glueDataSource": {"databaseName": "lookalike", "tableName": table}}
+        return [{"type": "INTERACTIONS", "inputConfig": {"schema": SCHEMA, "dataSource": source}}]
+
+    def build(self, csv: bytes | None = None) -> World:
+        """Bucket, table and file; 200 users of whom every second likes one half of the items, if no CSV is given."""
+        self.client("s3").create_bucket(Bucket=self.bucket)
+        self.client("s3").put_object(Bucket=self.bucket, Key="interactions/part-0.csv", Body=csv or _interactions())
+        glue = self.client("glue")
+        glue.create_database(DatabaseInput={"Name": "lookalike"})
+        glue.create_table(DatabaseName="lookalike", TableInput=self._table())
+        return self
+
+    def _table(self) -> dict[str, Any]:
+        return {
+            "Name": "interactions",
+            "StorageDescriptor": {
+                "Columns": [
+                    {"Name": "user_id", "Type": "string"},
+                    {"Name": "item_id", "Type": "string"},
+                    {"Name": "timestamp", "Type": "bigint"},
+                ],
+                "Location": f"s3://{self.bucket}/interactions/",
+                "InputFormat": "org.apache.hadoop.mapred.TextInputFormat",
+                "SerdeInfo": {
+                    "SerializationLibrary": "org.apache.hadoop.hive.serde2.OpenCSVSerde",
+                    "Parameters": {"separatorChar": ","},
+                },
+            },
+            "Parameters": {"classification": "csv", "skip.header.line.count": "1"},
+            "TableType": "EXTERNAL_TABLE",
+        }
+
+    def wait(self, arn: str) -> dict[str, Any]:
+        """Wait by plain boto3 until an audience model or generation job is done."""
+        import time
+
+        kind = "audience_model" if ":audience-model/" in arn else "audience_generation_job"
+        argument = "audienceModelArn" if kind == "audience_model" else "audienceGenerationJobArn"
+        for _ in range(600):
+            found: dict[str, Any] = getattr(self.ml, f"get_{kind}")(**{argument: arn})
+            if not found["status"].startswith("CREATE_") or found["status"] == "CREATE_FAILED":
+                return found
+            time.sleep(0.1)
+        raise AssertionError(f"{arn} is not done")
+
+    def dataset(self, name: str = "dataset") -> str:
+        made = self.ml.create_training_dataset(name=name, roleArn=self.role, trainingData=self.training_data())
+        return str(made["trainingDatasetArn"])
+
+    def model(self, name: str = "model") -> str:
+        """A trained audience model."""
+        made = self.ml.create_audience_model(name=name, trainingDatasetArn=self.dataset(f"{name}-dataset"))
+        assert self.wait(made["audienceModelArn"])["status"] == "ACTIVE"
+        return str(made["audienceModelArn"])
+
+    def configured(self, name: str = "configured", **more: Any) -> str:
+        """A configured audience model, ready for jobs."""
+        made = self.ml.create_configured_audience_model(
+            name=name,
+            audienceModelArn=self.model(f"{name}-model"),
+            outputConfig=self.output,
+            sharedAudienceMetrics=more.pop("metrics", ["ALL"]),
+            audienceSizeConfig={"audienceSizeType": "PERCENTAGE", "audienceSizeBins": [5, 10, 20]},
+            **more,
+        )
+        return str(made["configuredAudienceModelArn"])
+
+    def generated(self, name: str = "job") -> str:
+        """A finished generation job."""
+        made = self.ml.start_audience_generation_job(
+            name=name, configuredAudienceModelArn=self.configured(f"{name}-configured"), seedAudience=self.seed()
+        )
+        assert self.wait(made["audienceGenerationJobArn"])["status"] == "ACTIVE"
+        return str(made["audienceGenerationJobArn"])
+
+
+def _interactions(users: int = 200, each: int = 10) -> bytes:
+    draw = random.Random(7)
+    out = io.StringIO("user_id,item_id,timestamp\n")
+    out.seek(0, io.SEEK_END)
+    for user in range(users):
+        for _ in range(each):
+            kind = user % 2 if draw.random() < 0.8 else draw.randrange(2)
+            out.write(f"u{user},i{kind}-{draw.randrange(30)},{1_760_000_000 + draw.randrange(7_000_000)}\n")
+    return out.getvalue().encode()
+
+
+class TaskInstance:
+    """Where a task pushes to; the tests that need Airflow's own run a Dag."""
+
+    def __init__(self) -> None:
+        self.pushed: dict[str, Any] = {}
+        self.start_date = None
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.pushed[key] = json.loads(json.dumps(value))
+
+
+@dataclass
+class Run:
+    """What a task did."""
+
+    result: Any
+    pushed: dict[str, Any]
+
+
+def run(operator: Any, **context: Any) -> Run:
+    """Render and execute a task; deferral goes through its trigger, serialised and back, in this process."""
+    import asyncio
+    import importlib
+
+    ti = TaskInstance()
+    context = {"ti": ti, "params": {}, **context}
+    operator.render_template_fields(context)
+    try:
+        return Run(json.loads(json.dumps(operator.execute(context))), ti.pushed)
+    except BaseException as deferred:
+        if type(deferred).__name__ != "TaskDeferred":
+            raise
+        path, keywords = deferred.trigger.serialize()
+        module, name = path.rsplit(".", 1)
+        trigger = getattr(importlib.import_module(module), name)(**json.loads(json.dumps(keywords)))
+
+        async def first() -> Any:
+            return (await anext(trigger.run())).payload
+
+        event = json.loads(json.dumps(asyncio.run(first())))
+        method = getattr(operator, deferred.method_name)
+        return Run(json.loads(json.dumps(method(context, event=event, **deferred.kwargs))), ti.pushed)

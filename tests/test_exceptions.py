@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import inspect
+import pickle
+
+import pytest
+
+from airflow_cleanroomsml import exceptions
+from airflow_cleanroomsml._compat import AirflowFailException
+from airflow_cleanroomsml.exceptions import CleanRoomsMLError, service_error
+
+CLASSES = [
+    value for value in vars(exceptions).values() if inspect.isclass(value) and issubclass(value, CleanRoomsMLError)
+]
+
+
+def answer(code, status=400, message="no", **members):
+    return {
+        "Error": {"Code": code, "Message": message},
+        "ResponseMetadata": {"HTTPStatusCode": status, "RequestId": "r-1"},
+        **members,
+    }
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_the_tree_in_the_docstring_says_which_fail_at_once(kind):
+    (line,) = [line for line in exceptions.__doc__.splitlines() if f" {kind.__name__} " in f"{line} "]
+    assert issubclass(kind, AirflowFailException) == (f"{kind.__name__} *" in line)
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_they_survive_pickling(kind):
+    error = kind("what happened")
+    error.note = {"kept": 1}
+    back = pickle.loads(pickle.dumps(error))
+    assert (type(back), str(back), vars(back)) == (kind, "what happened", vars(error))
+
+
+@pytest.mark.parametrize(
+    ("operation", "code", "status", "members", "kind", "says"),
+    [
+        ("CreateAudienceModel", "ConflictException", 409, {}, "AlreadyExistsError", 'if_exists="reuse"'),
+        ("DeleteAudienceModel", "ConflictException", 409, {}, "ConflictError", "delete what depends on it first"),
+        ("CreateAudienceModel", "ValidationException", 400, {}, "ValidationError", "Correct the argument"),
+        ("CreateAudienceModel", "AccessDeniedException", 403, {}, "AccessDeniedError", "iam:PassRole"),
+        ("GetAudienceModel", "ResourceNotFoundException", 404, {}, "ResourceNotFoundError", "Check the ARN"),
+        (
+            "CreateAudienceModel",
+            "ServiceQuotaExceededException",
+            402,
+            {"quotaName": "models", "quotaValue": 2.0},
+            "QuotaExceededError",
+            "quotaName=models. quotaValue=2.0.",
+        ),
+        (
+            "CreateAudienceModel",
+            "ServiceQuotaExceededException",
+            402,
+            {"quotaName": "models", "quotaValue": 0.0},
+            "NoQuotaError",
+            "servicequotas",
+        ),
+        ("GetAudienceModel", "ThrottlingException", 429, {}, "ThrottledError", "pool"),
+        ("GetAudienceModel", "TooManyRequestsException", 429, {}, "ThrottledError", "pool"),
+        ("GetAudienceModel", "InternalServiceException", 500, {}, "UnavailableError", "try again"),
+        ("GetAudienceModel", "UnrecognizedClientException", 403, {}, "ServiceError", "does not document"),
+    ],
+)
+def test_an_answer_becomes_its_exception(operation, code, status, members, kind, says):
+    error = service_error(operation, answer(code, status, "the service's own words", **members))
+    assert type(error).__name__ == kind
+    assert "the service's own words" in str(error)
+    assert says in str(error)
+    assert "r-1" in str(error)
+    assert (error.operation, error.code, error.details) == (operation, code, members)

@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta, timezone
+
+import pytest
+
+from airflow_cleanroomsml.exceptions import InvalidRequestError
+from airflow_cleanroomsml.service_model import Request, load
+
+UTC = timezone.utc
+MODEL_ARN = "arn:aws:cleanrooms-ml:us-east-1:123456789012:audience-model/m"
+DATASET_ARN = "arn:aws:cleanrooms-ml:us-east-1:123456789012:training-dataset/d"
+CONFIGURED_ARN = "arn:aws:cleanrooms-ml:us-east-1:123456789012:configured-audience-model/c"
+ROLE = "arn:aws:iam::123456789012:role/r"
+CONFIGURED = {
+    "name": "n",
+    "audience_model_arn": MODEL_ARN,
+    "output_config": {"destination": {"s3Destination": {"s3Uri": "s3://b/p"}}, "roleArn": ROLE},
+    "shared_audience_metrics": ["ALL"],
+}
+JOB = {
+    "name": "n",
+    "configured_audience_model_arn": CONFIGURED_ARN,
+    "seed_audience": {"dataSource": {"s3Uri": "s3://b/seed"}, "roleArn": ROLE},
+}
+
+
+def configured(**changes):
+    return Request(load(), "create_configured_audience_model", {**CONFIGURED, **changes})
+
+
+def broken(**changes):
+    return [str(violation) for violation in configured(**changes).violations]
+
+
+def window(value):
+    request = Request(
+        load(),
+        "create_audience_model",
+        {"name": "n", "training_dataset_arn": DATASET_ARN, "training_data_start_time": value},
+    )
+    request.refuse_if_broken()
+    return request.members["trainingDataStartTime"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "path", "rule"),
+    [
+        ({"name": "x" * 64}, "name", "1 to 63 characters"),
+        ({"name": ""}, "name", "1 to 63 characters"),
+        ({"name": "   "}, "name", "pattern"),
+        ({"name": None}, "name", "required"),
+        ({"min_matching_seed_size": 24}, "min_matching_seed_size", "25 to 500000"),
+        ({"min_matching_seed_size": "500001"}, "min_matching_seed_size", "25 to 500000"),
+        ({"min_matching_seed_size": True}, "min_matching_seed_size", "must be an integer"),
+        ({"min_matching_seed_size": "many"}, "min_matching_seed_size", "must be an integer"),
+        ({"shared_audience_metrics": ["SOME"]}, "shared_audience_metrics[0]", "ALL, NONE"),
+        ({"shared_audience_metrics": "ALL"}, "shared_audience_metrics", "must be a list"),
+        ({"shared_audience_metrics": []}, "shared_audience_metrics", "1 to 1 items"),
+        ({"shared_audience_metrics": [None]}, "shared_audience_metrics[0]", "required"),
+        ({"output_config": {"roleArn": ROLE}}, "output_config.destination", "required"),
+        (
+            {"output_config": {"destination": {"s3Destination": {"s3Uri": "bucket/p"}}, "roleArn": ROLE}},
+            "output_config.destination.s3Destination.s3Uri",
+            "pattern: s3://.+",
+        ),
+        (
+            {"audience_size_config": {"audienceSizeType": "ABSOLUTE", "audienceSizeBins": [1], "binz": 1}},
+            "audience_size_config.binz",
+            "allowed: audienceSizeType, audienceSizeBins",
+        ),
+        ({"output_config": "s3://b/p"}, "output_config", "must be a mapping"),
+        (
+            {"audience_size_config": {"audienceSizeType": "PERCENTAGE", "audienceSizeBins": [1] * 26}},
+            "audience_size_config.audienceSizeBins",
+            "1 to 25 items",
+        ),
+        (
+            {"audience_size_config": {"audienceSizeType": "ABSOLUTE", "audienceSizeBins": [1, 20_000_001]}},
+            "audience_size_config.audienceSizeBins[1]",
+            "1 to 20000000",
+        ),
+        ({"tags": {"AWS:x": "1"}}, "tags key 'AWS:x'", "does not start with aws:"),
+        ({"tags": {f"k{n}": "" for n in range(201)}}, "tags", "0 to 200 entries"),
+        ({"tags": {"k": "v" * 257}}, "tags['k']", "0 to 256 characters"),
+        ({"nmae": "x"}, "nmae", "did you mean 'name'?"),
+    ],
+)
+def test_a_violation_names_path_and_rule(changes, path, rule):
+    (found,) = broken(**changes)
+    assert found.startswith(f"{path}: ")
+    assert rule in found
+
+
+def test_a_misspelt_nested_key_is_named_beside_the_one_it_stands_for():
+    unknown, missing = broken(output_config={"destinatoin": {}, "roleArn": ROLE})
+    assert unknown.startswith("output_config.destinatoin: no such member, did you mean 'destination'?")
+    assert missing == "output_config.destination: missing; required"
+
+
+def test_all_violations_come_in_one_message():
+    request = configured(name="x" * 64, min_matching_seed_size=24, shared_audience_metrics=["SOME"])
+    with pytest.raises(InvalidRequestError) as caught:
+        request.refuse_if_broken()
+    assert len(caught.value.violations) == 3
+    assert all(violation in str(caught.value) for violation in caught.value.violations)
+
+
+@pytest.mark.parametrize("name", ["x", "x" * 63, "emoji 😀", "😀", "tab\tinside", "Ünïcode"])
+def test_names_that_the_service_may_take_pass(name):
+    assert not broken(name=name)
+
+
+def test_percentages_on_which_documents_disagree_are_sent_with_a_warning():
+    sizes = {"audienceSizeType": "PERCENTAGE", "audienceSizeBins": [5, 40]}
+    request = configured(audience_size_config=sizes)
+    assert not request.violations
+    (warning,) = request.warnings
+    assert "audienceSizeBins: 40 percent" in warning
+
+
+def test_a_long_name_across_accounts_is_a_warning():
+    job = {**JOB, "name": "x" * 51, "collaboration_id": "12345678-1234-1234-1234-123456789012"}
+    assert any("keep it to 50" in text for text in Request(load(), "start_audience_generation_job", job).warnings)
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ({"min_matching_seed_size": " 500 "}, {"minMatchingSeedSize": 500}),
+        ({"min_matching_seed_size": 500.0}, {"minMatchingSeedSize": 500}),
+        ({"min_matching_seed_size": "None"}, {}),
+        ({"min_matching_seed_size": None}, {}),
+        ({"shared_audience_metrics": '["ALL"]'}, {"sharedAudienceMetrics": ["ALL"]}),
+        ({"shared_audience_metrics": ("ALL",)}, {"sharedAudienceMetrics": ["ALL"]}),
+        ({"tags": "{'team': 'ads', 'year': 2026}"}, {"tags": {"team": "ads", "year": "2026"}}),
+        ({"tags": "None"}, {}),
+        ({"description": "None"}, {"description": "None"}),
+        ({"description": ""}, {"description": ""}),
+        (
+            {"audience_size_config": '{"audienceSizeType": "ABSOLUTE", "audienceSizeBins": ["10000"]}'},
+            {"audienceSizeConfig": {"audienceSizeType": "ABSOLUTE", "audienceSizeBins": [10_000]}},
+        ),
+    ],
+)
+def test_rendered_text_becomes_what_the_model_asks_for(given, sent):
+    request = configured(**given)
+    assert not request.violations
+    (name,) = given
+    kept = {key: value for key, value in request.members.items() if key in sent}
+    assert kept == sent
+    assert sent or name not in request.arguments
+
+
+@pytest.mark.parametrize(("text", "value"), [("true", True), ("False", False), (True, True)])
+def test_booleans(text, value):
+    job = Request(load(), "start_audience_generation_job", {**JOB, "include_seed_in_output": text})
+    assert job.members["includeSeedInOutput"] is value
+
+
+@pytest.mark.parametrize("text", ["yes", "1", 1, ""])
+def test_what_is_no_boolean_is_refused(text):
+    job = Request(load(), "start_audience_generation_job", {**JOB, "include_seed_in_output": text})
+    assert "must be true or false" in str(job.violations[0])
+
+
+@pytest.mark.parametrize(
+    ("given", "time"),
+    [
+        ("2026-11-01", datetime(2026, 11, 1, tzinfo=UTC)),
+        ("2026-11-01T06:00:00+02:00", datetime(2026, 11, 1, 4, tzinfo=UTC)),
+        ("2026-11-01 06:00:00", datetime(2026, 11, 1, 6, tzinfo=UTC)),
+        ("20261101T060000", datetime(2026, 11, 1, 6, tzinfo=UTC)),
+        ("2026-11-01T06:00:00Z", datetime(2026, 11, 1, 6, tzinfo=UTC)),
+        ("1793491200", datetime(2026, 11, 1, tzinfo=UTC)),
+        (1793491200, datetime(2026, 11, 1, tzinfo=UTC)),
+        (date(2026, 11, 1), datetime(2026, 11, 1, tzinfo=UTC)),
+        (datetime.fromisoformat("2026-11-01"), datetime(2026, 11, 1, tzinfo=UTC)),
+        (
+            datetime(2026, 11, 1, 6, tzinfo=timezone(timedelta(hours=2))),
+            datetime(2026, 11, 1, 4, tzinfo=UTC),
+        ),
+    ],
+)
+def test_times(given, time):
+    assert window(given) == time
+
+
+@pytest.mark.parametrize("given", ["yesterday", "", "2026-13-01", True, [1]])
+def test_what_is_no_time_is_refused(given):
+    with pytest.raises(InvalidRequestError, match="training_data_start_time: .*ISO 8601"):
+        window(given)
+
+
+def test_sensitive_values_are_neither_shown_nor_left_in_the_services_texts():
+    seed = {
+        "sqlParameters": {"queryString": "SELECT secret_column FROM t", "parameters": {"p": "v" * 1001}},
+        "roleArn": ROLE,
+    }
+    request = Request(load(), "start_audience_generation_job", {**JOB, "seed_audience": seed})
+    (violation,) = request.violations
+    assert "vvv" not in str(violation)
+    assert "secret_column" not in request.redact("syntax error near 'SELECT secret_column FROM t'")
+
+
+def test_an_operation_that_is_not_there_is_named_with_a_suggestion():
+    with pytest.raises(InvalidRequestError, match="create_audience_modle.*did you mean 'create_audience_model'"):
+        Request(load(), "create_audience_modle", {})
+
+
+def test_what_is_left_out_is_told():
+    assert configured(min_matching_seed_size="None").left_out == ["min_matching_seed_size"]

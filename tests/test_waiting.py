@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+from botocore.stub import Stubber
+
+from airflow_cleanroomsml import waiting
+from airflow_cleanroomsml.exceptions import AccessDeniedError, JobFailedError, WaitTimeoutError
+from airflow_cleanroomsml.hooks import CleanRoomsMLHook
+from airflow_cleanroomsml.resources import OUTCOMES, RESOURCES, Goal, Outcome
+from airflow_cleanroomsml.service_model import load, operation_model
+from airflow_cleanroomsml.waiting import Observation, Wait, observe, raise_unless_done
+
+ARN = "arn:aws:cleanrooms-ml:us-east-1:123456789012:audience-model/m"
+
+
+def wait(goal=Goal.CREATED, started=None, timeout=3600.0, delay=60.0):
+    started = time.time() if started is None else started
+    return Wait("audience model", goal.value, {"audience_model_arn": ARN}, started, started + timeout, delay)
+
+
+def look(hook, status, goal=Goal.CREATED, **details):
+    with Stubber(hook.conn) as stub:
+        answer = {
+            "createTime": 0,
+            "updateTime": 0,
+            "audienceModelArn": ARN,
+            "name": "m",
+            "trainingDatasetArn": ARN.replace("audience-model", "training-dataset"),
+            "status": status,
+        }
+        stub.add_response("get_audience_model", {**answer, **details}, {"audienceModelArn": ARN})
+        return observe(hook, wait(goal))
+
+
+@pytest.fixture
+def hook(empty_world):
+    return CleanRoomsMLHook()
+
+
+@pytest.mark.parametrize("resource", RESOURCES.values(), ids=lambda resource: resource.noun)
+def test_every_status_of_the_model_has_an_outcome(resource):
+    shape = operation_model(load(), resource.list).output_shape
+    (entries,) = [member for member in shape.members.values() if member.type_name == "list"]
+    statuses = entries.member.members["status"].metadata["enum"]
+    assert set(statuses) <= set(OUTCOMES[Goal.CREATED])
+
+
+@pytest.mark.parametrize(
+    ("status", "goal", "outcome"),
+    [
+        ("CREATE_PENDING", Goal.CREATED, Outcome.AGAIN),
+        ("ACTIVE", Goal.CREATED, Outcome.SUCCESS),
+        ("CREATE_FAILED", Goal.CREATED, Outcome.FAILURE),
+        ("DELETE_PENDING", Goal.CREATED, Outcome.FAILURE),
+        ("DELETE_IN_PROGRESS", Goal.DELETED, Outcome.AGAIN),
+        ("ACTIVE", Goal.DELETED, Outcome.AGAIN),
+        ("DELETE_FAILED", Goal.DELETED, Outcome.FAILURE),
+        ("A_STATUS_OF_NEXT_YEAR", Goal.CREATED, Outcome.AGAIN),
+    ],
+)
+def test_what_a_status_means(hook, status, goal, outcome):
+    assert look(hook, status, goal).outcome == outcome.value
+
+
+def test_a_failure_carries_what_the_service_says(hook):
+    seen = look(hook, "CREATE_FAILED", statusDetails={"statusCode": "NO_DATA", "message": "the table is empty"})
+    with pytest.raises(JobFailedError, match=rf"{ARN} is CREATE_FAILED. NO_DATA: the table is empty") as caught:
+        raise_unless_done(wait(), seen)
+    error = caught.value
+    assert (error.status, error.code, error.reason) == (
+        "CREATE_FAILED",
+        "NO_DATA",
+        "the table is empty",
+    )
+
+
+def test_gone_is_success_for_a_deletion_and_failure_for_a_creation_that_is_not_new(hook):
+    assert observe(hook, wait(Goal.DELETED)).outcome == "success"
+    assert observe(hook, wait(started=time.time() - 5)).outcome == "again"
+    late = observe(hook, wait(started=time.time() - waiting.LAG - 1))
+    assert late.outcome == "failure"
+    with pytest.raises(JobFailedError, match="not found.*ResourceNotFoundException"):
+        raise_unless_done(wait(), late)
+
+
+@pytest.mark.parametrize("fault", ["throttle", "server_error", "reset"])
+def test_passing_troubles_are_no_end(empty_world, fault):
+    hook = CleanRoomsMLHook(config={"retries": {"total_max_attempts": 1}})
+    empty_world.fault("GetAudienceModel", fault)
+    assert observe(hook, wait()).outcome == "again"
+
+
+def test_missing_permissions_are(hook, empty_world):
+    empty_world.fault("GetAudienceModel", "access_denied")
+    with pytest.raises(AccessDeniedError):
+        observe(hook, wait())
+
+
+def test_pauses_grow_with_the_time_waited():
+    begun = wait(started=1000.0, timeout=100_000.0)
+    assert 0.9 <= begun.pause(1000.0) <= 1.1
+    assert 9 <= begun.pause(1040.0) <= 11
+    assert 54 <= begun.pause(5000.0) <= 66
+
+
+def test_no_pause_goes_past_the_deadline():
+    assert wait(started=1000.0, timeout=100.0).pause(1099.5) == 0.5
+    assert wait(started=1000.0, timeout=100.0).pause(1200.0) == 0
+
+
+def test_a_time_out_tells_that_it_goes_on_and_how_to_wait_longer():
+    with pytest.raises(WaitTimeoutError, match=r"still CREATE_IN_PROGRESS.*goes on.*waiter_max_attempts"):
+        raise_unless_done(wait(), Observation("CREATE_IN_PROGRESS", "again"))
+
+
+def test_a_wait_survives_the_way_through_the_database():
+    begun = wait()
+    assert Wait(**begun.plain()) == begun

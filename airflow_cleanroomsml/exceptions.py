@@ -213,11 +213,11 @@ def service_error(operation: str, response: Mapping[str, Any], redact: Callable[
         if key not in ("Error", "ResponseMetadata", "message", "Message") and value is not None
     }
     kind = _kind(operation, code, int(meta.get("HTTPStatusCode", 0)), details)
-    said = redact(str(error.get("Message") or "no message"))
+    said = redact(str(error.get("Message") or "no message")).rstrip(" .")
     known = "".join(f" {key}={value}." for key, value in details.items())
     request_id = f" Request id {meta['RequestId']}." if meta.get("RequestId") else ""
     return kind(
-        f"{operation} was answered with {code}: {said}{known} {kind.advice}{request_id}",
+        f"{operation} was answered with {code}: {said}.{known} {kind.advice}{request_id}",
         operation=operation,
         code=code,
         details=details,

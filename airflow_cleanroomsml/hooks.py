@@ -19,17 +19,17 @@ from botocore.exceptions import (
     HTTPClientError,
     ProxyConnectionError,
 )
-from botocore.model import ServiceModel
 
 from airflow_cleanroomsml.exceptions import (
     CleanRoomsMLError,
     OutcomeUnknownError,
+    ServiceError,
     ThrottledError,
     UnavailableError,
     UnreachableError,
     service_error,
 )
-from airflow_cleanroomsml.service_model import Request
+from airflow_cleanroomsml.service_model import Request, load
 
 _NEVER_CONNECTED = (EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError)
 #: How often a create or start that was throttled is tried again, and the longest pause, in seconds. Starts are throttled at one a
@@ -83,41 +83,36 @@ class CleanRoomsMLHook(AwsBaseHook):
         once = Config(retries={"total_max_attempts": 1})
         return self.get_client_type(region_name=self.region_name, config=self.config.merge(once))
 
-    def model(self, client: Any = None) -> ServiceModel:
-        """The service model of a client, or of the one for reads."""
-        found: ServiceModel = (client or self.conn).meta.service_model
-        return found
-
-    def check(self, operation: str, arguments: Mapping[str, Any] | None = None, *, client: Any = None) -> Request:
+    def check(self, operation: str, arguments: Mapping[str, Any] | None = None) -> Request:
         """
-        Check a request without sending it.
-
-        :param operation: boto3's method name.
-        :param arguments: Arguments in snake_case.
-        :param client: The client whose model decides; the one for reads if None.
-        :raises InvalidRequestError: The request breaks the service model.
-        """
-        request = Request(self.model(client), operation, arguments or {})
-        request.refuse_if_broken()
-        return request
-
-    def call(self, operation: str, arguments: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """
-        Check a request, send it, and return the answer.
+        Check a request without sending it; neither credentials nor the service are needed.
 
         :param operation: boto3's method name, for instance ``create_audience_model``.
         :param arguments: Arguments in snake_case, nested values in the API's own spelling; None is left out.
+        :raises InvalidRequestError: The request breaks the service model.
+        """
+        request = Request(load(self.service_name), operation, arguments or {})
+        request.refuse_if_broken()
+        for warning in request.warnings:
+            self.log.warning("%s: %s.", request.operation.name, warning)
+        for path in request.left_out:
+            self.log.info('%s: %s rendered to "None" and is left out.', request.operation.name, path)
+        return request
+
+    def send(self, request: Request) -> dict[str, Any]:
+        """
+        Send a request and return the answer.
+
         :return: The answer without botocore's metadata.
-        :raises InvalidRequestError: The request breaks the service model; nothing was sent.
         :raises CleanRoomsMLError: See :mod:`airflow_cleanroomsml.exceptions`.
         """
-        once = operation.startswith(("create_", "start_")) or _is_conditional(arguments or {})
-        client = self.conn_once if once else self.conn
-        request = self._checked(client, operation, arguments)
-        send = self._send_once if once else self._send
-        answer: dict[str, Any] = send(client, operation, request)
+        answer: dict[str, Any] = self._once(request) if request.once else self._answer(self.conn, request)
         answer.pop("ResponseMetadata", None)
         return answer
+
+    def call(self, operation: str, arguments: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Check a request, send it, and return the answer: :meth:`check` and :meth:`send`."""
+        return self.send(self.check(operation, arguments))
 
     def pages(self, operation: str, arguments: Mapping[str, Any] | None = None) -> Iterator[dict[str, Any]]:
         """
@@ -126,63 +121,52 @@ class CleanRoomsMLHook(AwsBaseHook):
         :param operation: boto3's method name, for instance ``list_audience_models``.
         :param arguments: Arguments in snake_case.
         """
+        request = self.check(operation, arguments)
         client: Any = self.conn
-        request = self._checked(client, operation, arguments)
         pages = iter(client.get_paginator(operation).paginate(**request.members))
-        while True:
-            page = _translated(request, lambda: next(pages, None))
-            if page is None:
-                return
+        while (page := _translated(request, lambda: next(pages, None))) is not None:
             yield page
 
     def items(self, operation: str, arguments: Mapping[str, Any] | None = None) -> Iterator[dict[str, Any]]:
         """The entries of a listing over all its pages; arguments as for :meth:`pages`."""
         for page in self.pages(operation, arguments):
-            for key, value in page.items():
-                if isinstance(value, list) and key != "ResponseMetadata":
+            for value in page.values():
+                if isinstance(value, list):
                     yield from value
 
-    def _checked(self, client: Any, operation: str, arguments: Mapping[str, Any] | None) -> Request:
-        request = self.check(operation, arguments, client=client)
-        for warning in request.warnings:
-            self.log.warning("%s: %s.", request.operation.name, warning)
-        for path in request.left_out:
-            self.log.info('%s: %s rendered to "None" and is left out.', request.operation.name, path)
-        return request
-
-    def _send(self, client: Any, operation: str, request: Request) -> Any:
-        return _translated(request, lambda: getattr(client, operation)(**request.members))
-
-    def _send_once(self, client: Any, operation: str, request: Request) -> Any:
+    def _once(self, request: Request) -> Any:
         """Send what must not be carried out twice: again only where the service said that it did not take it."""
-        for attempt in range(_THROTTLED_RETRIES + 1):
+        for pause in (*_throttled_pauses(), None):
             try:
-                return self._send(client, operation, request)
+                return self._answer(self.conn_once, request)
             except ThrottledError:
-                if attempt == _THROTTLED_RETRIES:
+                if pause is None:
                     raise
-                pause = random.uniform(0.5, 1) * min(_LONGEST_PAUSE, 2.0**attempt)
                 self.log.info("%s was throttled; trying again in %.1f s.", request.operation.name, pause)
                 time.sleep(pause)
             except (_NoAnswerError, UnavailableError) as error:
                 raise _outcome_unknown(request, error) from error
         raise AssertionError
 
+    def _answer(self, client: Any, request: Request) -> Any:
+        return _translated(request, lambda: getattr(client, request.method)(**request.members))
+
 
 class _NoAnswerError(UnreachableError):
     """The connection was there; the answer was lost."""
 
 
-def _is_conditional(arguments: Mapping[str, Any]) -> bool:
-    """A put that holds only for the state it found: sent twice, the second refuses what the first did."""
-    return any(arguments.get(name) for name in ("previous_policy_hash", "policy_existence_condition"))
+def _throttled_pauses() -> list[float]:
+    """Seconds before each new try, jittered."""
+    return [random.uniform(0.5, 1) * min(_LONGEST_PAUSE, 2.0**attempt) for attempt in range(_THROTTLED_RETRIES)]
 
 
 def _outcome_unknown(request: Request, error: CleanRoomsMLError) -> OutcomeUnknownError:
+    why = error.code if isinstance(error, ServiceError) else str(error)
     name = request.members.get("name", "")
     look = f" Look for {name!r} in the listing:" if name else " Look what is there:"
     return OutcomeUnknownError(
-        f"{request.operation.name} was sent and its outcome is not known ({error}). It may have been carried out, so it is not sent "
+        f"{request.operation.name} was sent and its outcome is not known ({why}). It may have been carried out, so it is not sent "
         f'again.{look} if it is there, clear this task with if_exists="reuse", or go on with its ARN; if not, clear the task.'
     )
 

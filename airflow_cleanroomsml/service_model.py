@@ -66,6 +66,7 @@ class Request:
     """
 
     def __init__(self, model: ServiceModel, operation: str, arguments: Mapping[str, Any]) -> None:
+        self.method = operation
         self.operation = operation_model(model, operation)
         self.left_out: list[str] = []
         self.members, self.violations = self._checked(arguments)
@@ -99,6 +100,16 @@ class Request:
     def arguments(self) -> dict[str, Any]:
         """The request in snake_case, its values checked and typed."""
         return {xform_name(name): value for name, value in self.members.items()}
+
+    @property
+    def once(self) -> bool:
+        """
+        Whether it must not be carried out twice.
+
+        Creates and starts have no idempotency token; a put that holds only for the state it found would refuse what it did itself.
+        """
+        conditional = self.members.get("previousPolicyHash") or self.members.get("policyExistenceCondition")
+        return self.method.startswith(("create_", "start_")) or bool(conditional)
 
     def redact(self, text: str) -> str:
         """Remove from a text every sensitive value of this request; engines quote the SQL they were given."""

@@ -50,7 +50,13 @@ def draw(path: Path, metrics: Mapping[str, Any], found: Mapping[int, float]) -> 
     points = sorted((m["audienceSize"]["value"], m["score"]) for m in metrics["relevanceMetrics"])
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
     left.plot(*zip(*points, strict=True), marker="o", color="#6b3fa0")
-    left.set(title="Relevance of the audience", xlabel="audience size, % of training users", ylabel="relevance score")
+    left.axhline(0, linestyle="--", color="#888888", label="as the seed's own users")
+    left.set(
+        title="Relevance of the audience",
+        xlabel="audience size, % of training users",
+        ylabel="relevance score",
+        ylim=(-1, 1),
+    )
     bins = sorted(found)
     right.plot(bins, [100 * found[b] for b in bins], marker="o", color="#6b3fa0", label="this audience")
     right.plot(bins, bins, linestyle="--", color="#888888", label="chance")
@@ -60,11 +66,10 @@ def draw(path: Path, metrics: Mapping[str, Any], found: Mapping[int, float]) -> 
         ylabel="recall, %",
         ylim=(0, 100),
     )
-    right.legend(frameon=False)
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.3)
         axes.set_xlim(left=0)
-    left.set_ylim(bottom=0)
+        axes.legend(frameon=False)
     figure.savefig(path, dpi=130)
     plt.close(figure)

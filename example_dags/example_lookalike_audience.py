@@ -36,7 +36,7 @@ with DAG(
         "output_uri": "s3://my-bucket/audiences",
     },
     # Names carry the run: a retry or a cleared task finds what it made before. The training dataset serves all runs.
-    default_args={"if_exists": "reuse"},
+    default_args={"if_exists": "reuse", "retries": 2, "retry_delay": pendulum.duration(seconds=30)},
     doc_md="""
 ### Lookalike audience
 

@@ -135,6 +135,8 @@ class World:
                     {"Name": "user_id", "Type": "string"},
                     {"Name": "item_id", "Type": "string"},
                     {"Name": "timestamp", "Type": "bigint"},
+                    {"Name": "event_type", "Type": "string"},
+                    {"Name": "event_value", "Type": "int"},
                 ],
                 "Location": f"s3://{self.bucket}/interactions/",
                 "InputFormat": "org.apache.hadoop.mapred.TextInputFormat",
@@ -193,12 +195,14 @@ class World:
 
 def _interactions(users: int = 200, each: int = 10) -> bytes:
     draw = random.Random(7)
-    out = io.StringIO("user_id,item_id,timestamp\n")
+    out = io.StringIO("user_id,item_id,timestamp,event_type,event_value\n")
     out.seek(0, io.SEEK_END)
     for user in range(users):
         for _ in range(each):
             kind = user % 2 if draw.random() < 0.8 else draw.randrange(2)
-            out.write(f"u{user},i{kind}-{draw.randrange(30)},{1_760_000_000 + draw.randrange(7_000_000)}\n")
+            out.write(
+                f"u{user},i{kind}-{draw.randrange(30)},{1_760_000_000 + draw.randrange(7_000_000)},click,{draw.randrange(9)}\n"
+            )
     return out.getvalue().encode()
 
 

@@ -23,6 +23,7 @@ from airflow_cleanroomsml.waiting import Observation, Wait
 if TYPE_CHECKING:
     from airflow_cleanroomsml._compat import Context
     from airflow_cleanroomsml.hooks import CleanRoomsMLHook
+    from airflow_cleanroomsml.service_model import Request
 
 _USABLE = ("ACTIVE", "CREATE_PENDING", "CREATE_IN_PROGRESS")
 #: Pauses before each look for what a lost answer may have made, in seconds.
@@ -96,10 +97,12 @@ class CleanRoomsMLOperator(BaseOperator):
 
     def _submit(self) -> dict[str, Any]:
         """Send the request; the answer's members by their names in snake_case."""
+        return self._send(self.hook.check(self.operation, self.request))
+
+    def _send(self, request: Request) -> dict[str, Any]:
         from botocore import xform_name
 
-        answer = self.hook.call(self.operation, self.request)
-        return {xform_name(name): value for name, value in answer.items()}
+        return {xform_name(name): value for name, value in self.hook.send(request).items()}
 
     def _complete(self, context: Context, answer: dict[str, Any]) -> Any:
         """What the task returns, and whatever has to happen before."""
@@ -123,20 +126,21 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
     def _submit(self) -> dict[str, Any]:
         if self.if_exists not in ("fail", "reuse"):
             raise AirflowFailException(f"if_exists: {self.if_exists!r} is unknown; allowed: fail, reuse")
-        asked = self.hook.check(self.operation, self.request).arguments
+        request = self.hook.check(self.operation, self.request)
+        asked = request.arguments
         found = self._existing(asked) if self.if_exists == "reuse" else None
-        made = found or self._make(asked)
+        made = found or self._make(request)
         known = {name: made.get(name, asked.get(name)) for name in self.resource.identifiers}
         self.log.info("%s the %s.", "Going on with" if found else "Made", waiting.titled(self.resource, known))
         return known
 
-    def _make(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+    def _make(self, request: Request) -> dict[str, Any]:
         try:
-            return super()._submit()
+            return self._send(request)
         except AlreadyExistsError as error:
-            raise self._with_owner(error, asked) from None
+            raise self._with_owner(error, request.arguments) from None
         except OutcomeUnknownError:
-            found = self._after_all(asked) if self.if_exists == "reuse" else None
+            found = self._after_all(request.arguments) if self.if_exists == "reuse" else None
             if found is None:
                 raise
             return found

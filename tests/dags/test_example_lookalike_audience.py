@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.deployment import IS_3, ROOT, Deployment
+from tests.support import EmulatorProcess, World
+
+DAG_ID = "example_lookalike_audience"
+DAG_FILE = ROOT / "example_dags" / f"{DAG_ID}.py"
+TASKS = ["create_dataset", "create_model", "configure_model", "generate", "export"]
+
+
+def aws(world):
+    """Where the tasks find the account."""
+    return {
+        "AWS_ENDPOINT_URL": world.emulator.url,
+        "AWS_ACCESS_KEY_ID": world.account,
+        "AWS_SECRET_ACCESS_KEY": "secret",
+    }
+
+
+def conf(world):
+    return {
+        "role_arn": world.role,
+        "seed_uri": world.seed()["dataSource"]["s3Uri"],
+        "output_uri": f"s3://{world.bucket}/audiences",
+    }
+
+
+def pushed(run, task, key="return_value"):
+    return run["tasks"][task]["xcom"][key]
+
+
+@pytest.fixture(scope="module")
+def account(emulator):
+    return World(emulator).build()
+
+
+@pytest.fixture(scope="module")
+def airflow(account, tmp_path_factory):
+    return Deployment(tmp_path_factory.mktemp("airflow"), **aws(account))
+
+
+def test_airflow_lists_the_provider(airflow):
+    assert "airflow-provider-cleanroomsml" in airflow.cli("providers", "list")
+
+
+def test_the_dags_serialise_without_an_import_error(airflow):
+    airflow.cli("dags", "reserialize")
+    assert airflow.rows("select * from import_error") == []
+    assert "No data found" in airflow.cli("dags", "list-import-errors")
+    assert airflow.rows("select dag_id from serialized_dag") == [(DAG_ID,)]
+
+
+def test_a_second_run_right_after_the_first_works(airflow, account):
+    first, second = (airflow.run(DAG_FILE, DAG_ID, conf(account)) for _ in range(2))
+    for run in (first, second):
+        assert {task: run["tasks"][task]["state"] for task in TASKS} == dict.fromkeys(TASKS, "success")
+        assert pushed(run, "create_model").startswith(
+            f"arn:aws:cleanrooms-ml:us-east-1:{account.account}:audience-model/"
+        )
+        assert pushed(run, "export")["audience_generation_job_arn"] == pushed(run, "generate")
+        assert pushed(run, "export")["output_location"].startswith(f"s3://{account.bucket}/audiences/")
+        assert pushed(run, "generate", "metrics")["recallMetric"] > 0.3
+    assert pushed(first, "create_dataset") == pushed(second, "create_dataset")
+    assert pushed(first, "create_model") != pushed(second, "create_model")
+    job = account.ml.get_audience_generation_job(audienceGenerationJobArn=pushed(first, "generate"))
+    assert job["configuredAudienceModelArn"] == pushed(first, "configure_model")
+
+
+@pytest.mark.timeout(300)
+def test_it_passes_deferred_through_a_real_triggerer(tmp_path):
+    # Long enough for the scheduler to see that a task has deferred before its trigger fires: it fails a task whose end it hears of
+    # when it is queued again already.
+    slow = EmulatorProcess("--scale", "0.001", "--pending-seconds", "2", "--progress-seconds", "6")
+    world = World(slow).build()
+    airflow = Deployment(tmp_path, AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE="True", **aws(world))
+    deferred = set()
+
+    def state():
+        found = airflow.rows("select task_id from task_instance where state = 'deferred'")
+        deferred.update(task for (task,) in found)
+        return airflow.rows("select state from dag_run where state in ('success', 'failed')")
+
+    try:
+        airflow.start()
+        airflow.until(lambda: airflow.rows("select 1 from serialized_dag where dag_id = ?", DAG_ID))
+        airflow.cli("dags", "trigger", DAG_ID, "--conf", json.dumps(conf(world)))
+        assert airflow.until(state, 240) == [("success",)], airflow.failures()
+    finally:
+        airflow.stop()
+        slow.stop()
+    assert deferred == {"create_model", "generate", "export"}
+    (entry,) = airflow.rows("select value from xcom where task_id = 'export' and key = 'return_value'")
+    assert f"s3://{world.bucket}/audiences/" in (entry[0] if IS_3 else entry[0].decode())
+    log = airflow.task_log("create_model")
+    assert "CREATE_IN_PROGRESS" in log
+    assert "is ACTIVE after" in log

@@ -1,0 +1,131 @@
+"""A real Airflow in a home of its own: database, scheduler, triggerer, and on 3.x API server and Dag processor."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from airflow import __version__ as airflow_version
+
+ROOT = Path(__file__).parents[1]
+IS_3 = not airflow_version.startswith("2.")
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+class Deployment:
+    """
+    An Airflow; it is migrated when it is made.
+
+    :param home: ``AIRFLOW_HOME``.
+    :param more: Environment variables for all its processes.
+    """
+
+    def __init__(self, home: Path, **more: str) -> None:
+        self.home = home
+        port = free_port()
+        self.environment = {
+            **os.environ,
+            "AIRFLOW_HOME": str(home),
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "example_dags"),
+            "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
+            "AIRFLOW__API__HOST": "127.0.0.1",
+            "AIRFLOW__API__PORT": str(port),
+            "AIRFLOW__API__WORKERS": "1",
+            "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port}",
+            "AIRFLOW__API__SECRET_KEY": secrets.token_hex(32),
+            "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
+            "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
+            "AIRFLOW__SCHEDULER__DAG_DIR_LIST_INTERVAL": "5",
+            **more,
+        }
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self.cli("db", "migrate")
+
+    def cli(self, *words: str) -> str:
+        """What ``airflow …`` prints."""
+        command = [sys.executable, "-m", "airflow", *words]
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, cwd=self.home, check=False)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        return done.stdout
+
+    def run(self, dag_file: Path, dag_id: str, conf: dict[str, Any]) -> dict[str, Any]:
+        """Run a Dag without a scheduler (``dag.test()``), and say what its tasks did."""
+        (self.home / "conf.json").write_text(json.dumps(conf))
+        paths = [str(dag_file), dag_id, str(self.home / "conf.json"), str(self.home / "out.json")]
+        command = [sys.executable, "-m", "demo.airflow_run", *paths]
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, cwd=ROOT, check=False)
+        assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-3000:]
+        found: dict[str, Any] = json.loads((self.home / "out.json").read_text())
+        return found
+
+    def start(self) -> None:
+        """Start its parts, each in a process group of its own."""
+        parts = ["scheduler --skip-serve-logs", "triggerer --skip-serve-logs"]
+        for part in [*parts, "dag-processor", "api-server"] if IS_3 else parts:
+            log = (self.home / f"{part.split()[0]}.log").open("wb")
+            command = [sys.executable, "-m", "airflow", *part.split()]
+            self._processes.append(
+                subprocess.Popen(
+                    command,
+                    env=self.environment,
+                    cwd=self.home,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            )
+
+    def stop(self) -> None:
+        """End all of it: a part that is told to stop leaves children behind, so its whole group goes."""
+        for process in self._processes:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+    def rows(self, query: str, *values: str) -> list[tuple[Any, ...]]:
+        """Rows of the database."""
+        with sqlite3.connect(f"file:{self.home / 'airflow.db'}?mode=ro", uri=True, timeout=30) as database:
+            return database.execute(query, values).fetchall()
+
+    def until(self, what: Callable[[], Any], seconds: float = 90) -> Any:
+        """Wait until something is so, and return it."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            found = what()
+            if found:
+                return found
+            time.sleep(0.2)
+        logs = "\n".join(f"== {path}\n{path.read_text()[-2000:]}" for path in self.home.glob("*.log"))
+        raise AssertionError(f"it did not come about within {seconds} s\n{logs}")
+
+    def failures(self) -> str:
+        """The logs of tasks that failed, and what the scheduler says of them."""
+        failed = self.rows("select task_id from task_instance where state = 'failed'")
+        scheduler = (self.home / "scheduler.log").read_text().splitlines()
+        said = [line for line in scheduler if "finished with state" in line]
+        return "\n".join([*(self.task_log(task) for (task,) in failed), *said])
+
+    def task_log(self, task_id: str) -> str:
+        """All log files of a task."""
+        return "\n".join(
+            path.read_text()
+            for path in sorted((self.home / "logs").rglob("*"))
+            if f"task_id={task_id}/" in str(path) and path.is_file()
+        )

@@ -1,7 +1,7 @@
 # The commands that everyone uses, CI included. All they need is make and Python 3.10 or newer.
 
 PYTHON ?= python3
-PYTEST_ARGS ?=
+PYTEST_ARGS ?= --numprocesses auto --dist loadfile
 DEMO_ARGS ?=
 
 VENV := .venv
@@ -66,6 +66,7 @@ $(STAMP): pyproject.toml $(NEWEST)
 		echo '$(PYTHON) is no Python 3.10 or newer; name one: make PYTHON=/path/to/python3' >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 		echo '$(PYTHON) cannot make virtual environments: install its venv module (Debian: apt install python3-venv)' >&2; exit 1; }
+	@echo 'Making the virtual environment $(VENV): once, some 20 seconds'
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(NEWEST) uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint $(NEWEST) --build-constraint $(NEWEST) \

@@ -154,34 +154,35 @@ def audience(url: str, location: str) -> list[str]:
 def report(run: dict[str, Any], users: list[str], data: Interactions, taste: int) -> None:
     """Everything that came out."""
     tasks = run["tasks"]
-    say("\nTasks")
-    say(table(("task", "seconds", "result"), [(n, f"{t['seconds']:.1f}", _result(t)) for n, t in _ordered(tasks)]))
+    rows = [(name, f"{task['seconds']:.1f}", _result(task)) for name, task in _ordered(tasks)]
+    say(f"\nTasks\n{table(('task', 'seconds', 'result'), rows, '<><')}")
     metrics = tasks["generate"]["xcom"]["metrics"]
     total = len(data.user_ids)
     found = recall(users, data.held_out(taste), {percent: total * percent // 100 for percent in BINS})
-    say(
-        "\nAudience by size (relevance: the job's own; recall: held-out users of the planted taste, from the ranking exported)"
-    )
+    say(f"\nAudience by size\n{_sizes(metrics, found)}")
+    say("  relevance: the job's own, -1 to 1; at 0 the audience is as much like the seed as the seed's own users are")
+    say("  recall: of the users of the planted taste that no seed contains, from the ranking exported")
+    draw(BUILD / "relevance.png", metrics, found)
+    wanted = set(data.user_ids[data.taste == taste].tolist())
+    sharing = len(wanted.intersection(users))
+    say(f"\nrecallMetric of the job  {metrics['recallMetric']:.3f} (a random choice: 0.2, the largest size)")
+    say(f"audience                 {tasks['export']['xcom']['return_value']['output_location']}")
+    (BUILD / "audience.txt").write_text("\n".join(users) + "\n")
+    say(f"a copy of its user ids   {(BUILD / 'audience.txt').relative_to(ROOT)}, best first")
+    say(f"users in it              {len(users):,}, without the seed's")
+    say(f"of the seed's taste      {sharing:,} ({sharing / len(users):.1%}; of all users {len(wanted) / total:.1%})")
+    say(f"picture                  {(BUILD / 'relevance.png').relative_to(ROOT)}")
+    say(f"Airflow's log            {(BUILD / 'airflow.log').relative_to(ROOT)}")
+
+
+def _sizes(metrics: dict[str, Any], found: dict[int, float]) -> str:
     rows = []
     for entry in metrics["relevanceMetrics"]:
         percent = entry["audienceSize"]["value"]
         share = found.get(percent)
-        marks = (f"{share:.1%}", f"{percent}.0%", f"{100 * share / percent:.1f}") if share is not None else ("-",) * 3
+        marks = (f"{share:.1%}", f"{percent}.0%", f"{100 * share / percent:.1f}") if share is not None else ("",) * 3
         rows.append((f"{percent} %", f"{entry['score']:.3f}", *marks))
-    say(table(("size", "relevance", "recall", "chance", "times chance"), rows))
-    picture = BUILD / "relevance.png"
-    draw(picture, metrics, found)
-    wanted = set(data.user_ids[data.taste == taste].tolist())
-    sharing = len(wanted.intersection(users))
-    say(f"\nrecallMetric of the job   {metrics['recallMetric']:.3f}  (a random choice: 0.2, the largest size)")
-    say(f"audience                  {tasks['export']['xcom']['return_value']['output_location']}")
-    say(f"users in it               {len(users):,}")
-    say(
-        f"of the seed's taste       {sharing:,} of them ({sharing / len(users):.1%}); of all users {len(wanted) / total:.1%} have it, "
-        "and the seed itself is left out"
-    )
-    say(f"picture                   {picture.relative_to(ROOT)}")
-    say(f"Airflow's log             {(BUILD / 'airflow.log').relative_to(ROOT)}")
+    return table(("size", "relevance", "recall", "chance", "times chance"), rows, ">>>>>")
 
 
 def _ordered(tasks: dict[str, Any]) -> list[tuple[str, Any]]:

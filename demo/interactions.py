@@ -1,19 +1,21 @@
 """
 Interactions with a planted answer: who ought to look alike is known, so a ranking can be marked.
 
-Each user has one of 24 latent *tastes*. The share of the taste of rank ``k`` falls as ``k ** -0.7``: at
-100,000 users the groups count 16,860 down to 1,823, and the thirteenth some 2,800. A taste owns a *shelf* of
-400 of the 20,000 items; shelves overlap, and popular items stand on them too, so no single interaction gives
-a taste away. An interaction is
+Each user has one of 24 latent *tastes*. The share of the taste of rank ``k`` falls as ``k ** -0.7``: of 100,000
+users 16,881 have the first, 1,824 the last, and 2,965 the twelfth. A taste owns a *shelf* of 400 of the 20,000
+items; shelves overlap, and popular items stand on them too, so no single interaction gives a taste away. An
+interaction is
 
 - with probability 0.55 an item by overall popularity (Zipf, exponent 1),
 - with probability 0.30 an item of the shelf of the user's taste (Zipf, exponent 0.8),
 - with probability 0.15 any item (noise).
 
 A user has two interactions and a log-normal share (sigma 1.2) of the rest: with ten interactions a user on
-average, one in eight has just two, half have six or fewer, one in a hundred has more than 65. Of those with
-two, 49 % never touched their shelf, and nothing can find them. Type, value and time of an event carry no
-taste.
+average, one in eight has just two, half have six or fewer, and one in a hundred has more than 66. Of those with
+two, 49 % never touched their shelf, and nothing can find them. Type, value and time of an event carry no taste.
+
+With the twelfth taste and a seed of 1,000 the emulator's engine finds 76 % of the held-out users among the best
+5,000 of 100,000 (chance: 5 %), and 74 to 77 % with other random numbers; with a seed of 25 it finds 65 %.
 """
 
 from __future__ import annotations

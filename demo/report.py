@@ -12,15 +12,16 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Rows in columns, numbers to the right."""
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], align: str) -> str:
+    """
+    Rows in columns.
+
+    :param align: A ``<`` or ``>`` a column.
+    """
     widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
     lines = [head, ["-" * width for width in widths], *rows]
-    return "\n".join(
-        "  "
-        + "  ".join(x.ljust(w) if i == 0 else x.rjust(w) for i, (x, w) in enumerate(zip(line, widths, strict=True)))
-        for line in lines
-    )
+    cells = ([f"{x:{a}{w}}" for x, a, w in zip(line, align, widths, strict=True)] for line in lines)
+    return "\n".join(f"  {'  '.join(line)}".rstrip() for line in cells)
 
 
 def recall(ranking: Sequence[str], wanted: Sequence[str], sizes: Mapping[int, int]) -> dict[int, float]:

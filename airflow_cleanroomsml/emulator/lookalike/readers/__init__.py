@@ -67,7 +67,7 @@ def _format(library: str, input_format: str, parameters: Mapping[str, str]) -> s
     else:
         kind = None
     if kind not in _CLASSIFICATIONS:
-        found = library or input_format or parameters.get("classification", "no SerDe, input format or classification")
+        found = library or parameters.get("classification") or input_format or "no SerDe, no classification"
         raise ValueError(_unsupported(found))
     return kind
 

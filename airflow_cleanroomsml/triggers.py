@@ -20,7 +20,7 @@ class CleanRoomsMLWaitTrigger(BaseTrigger):
     """
     Wait until a resource is created or deleted, or the deadline is over.
 
-    Reads go through boto3 in a thread. Its event has ``observation``, the last look, or ``error``, why it could not look.
+    Reads go through boto3 in a thread. Its event has the ``wait`` and ``observation``, the last look, or ``error``, why it could not look.
 
     :param wait: A :class:`~airflow_cleanroomsml.waiting.Wait` as plain values.
     :param aws_conn_id: Airflow connection of type ``aws``.
@@ -61,9 +61,9 @@ class CleanRoomsMLWaitTrigger(BaseTrigger):
             observation = await self._watch(Wait(**self.wait))
         except Exception as error:  # an event is the only way to tell the task
             self.log.exception("Cannot look at what is waited for.")
-            yield TriggerEvent({"error": f"{type(error).__name__}: {error}"})
+            yield TriggerEvent({"wait": self.wait, "error": f"{type(error).__name__}: {error}"})
         else:
-            yield TriggerEvent({"observation": observation.plain()})
+            yield TriggerEvent({"wait": self.wait, "observation": observation.plain()})
 
     async def _watch(self, wait: Wait) -> Observation:
         hook = await self._hook()

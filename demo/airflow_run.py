@@ -21,11 +21,11 @@ def load(dag_file: str, dag_id: str) -> Any:
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
-    return next(value for value in vars(module).values() if getattr(value, "dag_id", None) == dag_id)
+    return next(value for value in vars(module).values() if hasattr(value, "task_dict") and value.dag_id == dag_id)
 
 
 def outcome(dag_id: str, run_id: str) -> dict[str, Any]:
-    """State of a run, and of each of its tasks the state, the seconds and what it pushed to XCom."""
+    """State of a run, and of each of its tasks the state, the tries, the seconds and what it pushed to XCom."""
     from airflow import settings
     from airflow.models.dagrun import DagRun
     from airflow.models.taskinstance import TaskInstance
@@ -38,7 +38,7 @@ def outcome(dag_id: str, run_id: str) -> dict[str, Any]:
     with settings.Session() as session:
         run = session.query(DagRun).filter_by(dag_id=dag_id, run_id=run_id).one()
         tasks: dict[str, Any] = {
-            ti.task_id: {"state": str(ti.state), "seconds": ti.duration, "xcom": {}}
+            ti.task_id: {"state": str(ti.state), "tries": ti.try_number, "seconds": ti.duration, "xcom": {}}
             for ti in session.query(TaskInstance).filter_by(dag_id=dag_id, run_id=run_id)
         }
         for row in session.query(XCom).filter_by(dag_id=dag_id, run_id=run_id):

@@ -73,6 +73,7 @@ class Deployment:
         command = [sys.executable, "-m", "demo.airflow_run", *paths]
         done = subprocess.run(command, env=self.environment, capture_output=True, text=True, cwd=ROOT, check=False)
         assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-3000:]
+        (self.home / "run.log").write_text(done.stdout + done.stderr)
         found: dict[str, Any] = json.loads((self.home / "out.json").read_text())
         return found
 

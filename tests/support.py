@@ -247,4 +247,4 @@ def run(operator: Any, **context: Any) -> Run:
 
         event = json.loads(json.dumps(asyncio.run(first())))
         method = getattr(operator, deferred.method_name)
-        return Run(json.loads(json.dumps(method(context, event=event, **deferred.kwargs))), ti.pushed)
+        return Run(json.loads(json.dumps(method(context, event=event, **(deferred.kwargs or {})))), ti.pushed)

@@ -238,18 +238,19 @@ class CleanRoomsMLWaitingOperator(CleanRoomsMLOperator):
         self.defer(
             trigger=trigger,
             method_name="execute_complete",
-            kwargs={"wait": wait.plain()},
             timeout=timedelta(seconds=wait.deadline - time.time() + _GRACE),
         )
         raise AssertionError
 
-    def execute_complete(self, context: Context, event: dict[str, Any], wait: dict[str, Any]) -> Any:
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
         """Go on after the trigger; the same result, and the same errors, as from waiting in the worker."""
+        # All that is needed is in the event: dag.test() of Airflow 2.11 loses what else a deferral carries.
+        wait = Wait(**event["wait"])
         if "observation" not in event:
-            raise CleanRoomsMLError(f"Waiting for {Wait(**wait).title} broke off: {event.get('error')}. It goes on.")
+            raise CleanRoomsMLError(f"Waiting for {wait.title} broke off: {event.get('error')}. It goes on.")
         observation = Observation(**event["observation"])
-        self.log.info("%s.", waiting.described(Wait(**wait), observation, time.time()))
-        return self._finish(context, Wait(**wait), observation)
+        self.log.info("%s.", waiting.described(wait, observation, time.time()))
+        return self._finish(context, wait, observation)
 
     def _finish(self, context: Context, wait: Wait, observation: Observation) -> Any:
         from botocore import xform_name

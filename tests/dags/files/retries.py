@@ -1,0 +1,31 @@
+"""Tasks with retries left: which errors use them up."""
+
+from __future__ import annotations
+
+import pendulum
+from airflow import DAG
+
+from airflow_cleanroomsml.operators import (
+    CleanRoomsMLCreateAudienceModelOperator,
+    CleanRoomsMLCreateTrainingDatasetOperator,
+)
+
+DEFAULTS = {"retries": 2, "retry_delay": pendulum.duration(seconds=1)}
+DATASET = {"role_arn": "{{ params.role_arn }}", "training_data": "{{ params.training_data }}"}
+
+with DAG(
+    "retries",
+    schedule=None,
+    start_date=pendulum.datetime(2026, 1, 1),
+    default_args=DEFAULTS,
+    params={"role_arn": "", "training_data": []},
+) as dag:
+    CleanRoomsMLCreateTrainingDatasetOperator(task_id="bad_request", name="x" * 64, **DATASET)
+    denied_once = CleanRoomsMLCreateTrainingDatasetOperator(task_id="denied_once", name="dataset", **DATASET)
+    for deferrable in (False, True):
+        CleanRoomsMLCreateAudienceModelOperator(
+            task_id="deferred_failure" if deferrable else "failure",
+            name=f"model-{deferrable}",
+            training_dataset_arn=denied_once.output,
+            deferrable=deferrable,
+        )

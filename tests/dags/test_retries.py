@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.deployment import Deployment
+from tests.support import World
+
+FILE = Path(__file__).parent / "files" / "retries.py"
+
+
+@pytest.fixture(scope="module")
+def account(emulator):
+    return World(emulator).build()
+
+
+@pytest.fixture(scope="module")
+def ran(account, tmp_path_factory):
+    """One run of the Dag: permission is missing at the first create, and the Glue table does not exist."""
+    airflow = Deployment(
+        tmp_path_factory.mktemp("airflow"),
+        AWS_ENDPOINT_URL=account.emulator.url,
+        AWS_ACCESS_KEY_ID=account.account,
+        AWS_SECRET_ACCESS_KEY="secret",
+        AIRFLOW__CORE__DAGS_FOLDER=str(FILE.parent),
+    )
+    account.fault("CreateTrainingDataset", "access_denied")
+    conf = {"role_arn": account.role, "training_data": account.training_data("no_such_table")}
+    return airflow.run(FILE, "retries", conf)["tasks"]
+
+
+def test_a_bad_request_is_neither_sent_nor_retried(ran, account):
+    assert (ran["bad_request"]["state"], ran["bad_request"]["tries"]) == ("failed", 1)
+    assert account.calls.count("CreateTrainingDataset") == 2  # both of the other task
+
+
+def test_what_may_pass_is_retried(ran):
+    assert (ran["denied_once"]["state"], ran["denied_once"]["tries"]) == ("success", 2)
+
+
+@pytest.mark.parametrize("task", ["failure", "deferred_failure"])
+def test_a_failed_job_is_not_started_again(ran, account, task):
+    assert (ran[task]["state"], ran[task]["tries"]) == ("failed", 1)
+    assert account.calls.count("CreateAudienceModel") == 2
+    assert len(account.ml.list_audience_models()["audienceModels"]) == 2

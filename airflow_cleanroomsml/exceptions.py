@@ -33,6 +33,11 @@ from typing import Any, ClassVar
 from airflow_cleanroomsml._compat import AirflowException, AirflowFailException
 
 
+def lines(first: str, *more: str) -> str:
+    """A message of several lines, empty ones left out; viewers of logs cut long lines off."""
+    return "\n  ".join((first, *(line for line in more if line)))
+
+
 class CleanRoomsMLError(AirflowException):
     """Any error of this package."""
 
@@ -213,11 +218,11 @@ def service_error(operation: str, response: Mapping[str, Any], redact: Callable[
         if key not in ("Error", "ResponseMetadata", "message", "Message") and value is not None
     }
     kind = _kind(operation, code, int(meta.get("HTTPStatusCode", 0)), details)
-    said = redact(str(error.get("Message") or "no message")).rstrip(" .")
-    known = "".join(f" {key}={value}." for key, value in details.items())
-    request_id = f" Request id {meta['RequestId']}." if meta.get("RequestId") else ""
+    said = redact(str(error.get("Message") or "The service says no more."))
+    known = ", ".join(f"{key} {value}" for key, value in details.items())
+    request_id = f"Request id {meta['RequestId']}" if meta.get("RequestId") else ""
     return kind(
-        f"{operation} was answered with {code}: {said}.{known} {kind.advice}{request_id}",
+        lines(f"{operation} was answered with {code}:", said, known, kind.advice, request_id),
         operation=operation,
         code=code,
         details=details,

@@ -27,6 +27,7 @@ from airflow_cleanroomsml.exceptions import (
     ThrottledError,
     UnavailableError,
     UnreachableError,
+    lines,
     service_error,
 )
 from airflow_cleanroomsml.service_model import Request, load
@@ -164,10 +165,13 @@ def _throttled_pauses() -> list[float]:
 def _outcome_unknown(request: Request, error: CleanRoomsMLError) -> OutcomeUnknownError:
     why = error.code if isinstance(error, ServiceError) else str(error)
     name = request.members.get("name", "")
-    look = f" Look for {name!r} in the listing:" if name else " Look what is there:"
     return OutcomeUnknownError(
-        f"{request.operation.name} was sent and its outcome is not known ({why}). It may have been carried out, so it is not sent "
-        f'again.{look} if it is there, clear this task with if_exists="reuse", or go on with its ARN; if not, clear the task.'
+        lines(
+            f"{request.operation.name} was sent and its outcome is not known: it may have been carried out.",
+            why,
+            f"So it is not sent again. Look in the listing{f' for {name!r}' if name else ''}: if it is there, clear this task with",
+            'if_exists="reuse", or go on with its ARN; if it is not, clear the task.',
+        )
     )
 
 

@@ -16,7 +16,7 @@ from botocore.loaders import Loader
 from botocore.model import OperationModel, ServiceModel, StructureShape
 
 from airflow_cleanroomsml.documented_rules import broken_rules, doubtful
-from airflow_cleanroomsml.exceptions import InvalidRequestError
+from airflow_cleanroomsml.exceptions import InvalidRequestError, lines
 from airflow_cleanroomsml.request_check import RequestCheck, Violation, nearest
 
 #: botocore that this release was tested with; an older one may not know every argument.
@@ -90,10 +90,9 @@ class Request:
         """
         if not self.violations:
             return
-        lines = [str(violation) for violation in self.violations]
+        found = [str(violation) for violation in self.violations]
         raise InvalidRequestError(
-            f"{self.operation.name} was not sent, its request is not valid:\n" + "\n".join(f"  {x}" for x in lines),
-            lines,
+            lines(f"{self.operation.name} was not sent, its request is not valid:", *found), found
         )
 
     @property

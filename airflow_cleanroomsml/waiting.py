@@ -11,7 +11,6 @@ import random
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from airflow_cleanroomsml.exceptions import (
@@ -21,6 +20,7 @@ from airflow_cleanroomsml.exceptions import (
     UnavailableError,
     UnreachableError,
     WaitTimeoutError,
+    lines,
 )
 from airflow_cleanroomsml.resources import OUTCOMES, RESOURCES, Goal, Outcome, Resource
 
@@ -96,6 +96,11 @@ class Observation:
     message: str = ""
     report: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def reason(self) -> str:
+        """Status code and message, or what there is of them."""
+        return ": ".join(text for text in (self.status_code, self.message) if text)
+
     def plain(self) -> dict[str, Any]:
         """As JSON."""
         return asdict(self)
@@ -170,10 +175,10 @@ def _judged(wait: Wait, found: Mapping[str, Any]) -> Observation:
 
 
 def described(wait: Wait, observation: Observation, now: float) -> str:
-    """One line for the log."""
-    what = observation.status or ("gone" if observation.outcome == Outcome.SUCCESS.value else "not readable")
-    details = ": ".join(text for text in (observation.status_code, observation.message) if text)
-    return f"{wait.title} is {what} after {now - wait.started:.0f} s{f' ({details})' if details else ''}"
+    """One line for the log; what changes comes first, for viewers cut long lines off."""
+    what = observation.status or ("Gone" if observation.outcome == Outcome.SUCCESS.value else "Not readable")
+    reason = f" ({observation.reason})" if observation.reason else ""
+    return f"{what} after {now - wait.started:.0f} s{reason}: {wait.title}"
 
 
 def raise_unless_done(wait: Wait, observation: Observation) -> None:
@@ -185,20 +190,23 @@ def raise_unless_done(wait: Wait, observation: Observation) -> None:
     """
     if observation.outcome == Outcome.SUCCESS.value:
         return
-    details = ": ".join(text for text in (observation.status_code, observation.message) if text)
-    status = observation.status or "not found"
+    status, reason = observation.status or "not found", observation.reason or "The service gives no reason."
     if observation.outcome == Outcome.FAILURE.value:
         raise JobFailedError(
-            f"{wait.title} is {status}. {details or 'The service gives no reason.'}",
+            lines(f"The {wait.noun} is {status}.", reason, wait.title),
             status=status,
             code=observation.status_code,
             reason=observation.message,
         )
-    until = datetime.fromtimestamp(wait.deadline, tz=timezone.utc).isoformat(timespec="seconds")
+    waited = f"{wait.deadline - wait.started:.0f} s"
     raise WaitTimeoutError(
-        f"{wait.title} was still {status} at {until}, {wait.deadline - wait.started:.0f} s after the wait began"
-        f"{f' ({details})' if details else ''}. It goes on. To wait longer, set waiter_delay and waiter_max_attempts (their product "
-        'is the time-out in seconds) and execution_timeout, and clear the task with if_exists="reuse".'
+        lines(
+            f"The {wait.noun} was still {status} after {waited}, when the time-out came. It goes on, and so does what it costs.",
+            observation.reason,
+            wait.title,
+            "To wait longer, set waiter_delay and waiter_max_attempts (their product is the time-out in seconds), and",
+            'execution_timeout if there is one; to go on waiting for this one, clear the task with if_exists="reuse".',
+        )
     )
 
 

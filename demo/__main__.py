@@ -25,7 +25,7 @@ DAG_ID = "example_lookalike_audience"
 ACCOUNT, REGION, BUCKET = "123456789012", "us-east-1", "lookalike-demo"
 SEED_USERS, TASTE_USERS, BINS = 1_000, 3_000, (1, 5, 10)
 _TELLING = re.compile(
-    r"(?:\[info *\]|INFO - ?) *((?:Made|Going on with) the .*?|.*? is (?:ACTIVE|CREATE_\w+) after .*?)(?: \[airflow|\s*$)"
+    r"(?:\[info *\]|INFO - ?) *((?:Made|Going on with) the .*?|(?:ACTIVE|CREATE_\w+) after .*?)(?: \[airflow|\s*$)"
 )
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 

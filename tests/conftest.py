@@ -44,17 +44,35 @@ def emulator() -> Iterator[EmulatorProcess]:
     process.stop()
 
 
-@pytest.fixture
-def empty_world(emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> World:
-    """An account with nothing in it, to which boto3 and the ``aws_default`` connection lead."""
-    world = World(emulator)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", emulator.url)
+@pytest.fixture(scope="session")
+def slow_emulator() -> Iterator[EmulatorProcess]:
+    """An emulator whose jobs do not end while a test runs."""
+    process = EmulatorProcess("--scale", "0.001", "--pending-seconds", "0", "--progress-seconds", "1000")
+    yield process
+    process.stop()
+
+
+def _led_to(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    """Lead boto3 and the ``aws_default`` connection to an account."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", world.emulator.url)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", world.account)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     return world
 
 
 @pytest.fixture
+def empty_world(emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> World:
+    """An account with nothing in it, to which boto3 and the ``aws_default`` connection lead."""
+    return _led_to(World(emulator), monkeypatch)
+
+
+@pytest.fixture
 def world(empty_world: World) -> World:
     """An account with a bucket and a Glue table of 2,000 interactions."""
     return empty_world.build()
+
+
+@pytest.fixture
+def slow_world(slow_emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> World:
+    """Such an account in the slow emulator."""
+    return _led_to(World(slow_emulator), monkeypatch).build()

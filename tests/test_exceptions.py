@@ -50,7 +50,7 @@ def test_they_survive_pickling(kind):
             402,
             {"quotaName": "models", "quotaValue": 2.0},
             "QuotaExceededError",
-            "quotaName=models. quotaValue=2.0.",
+            "quotaName models, quotaValue 2.0",
         ),
         (
             "CreateAudienceModel",

@@ -16,6 +16,7 @@ from airflow_cleanroomsml.exceptions import (
     CleanRoomsMLError,
     OutcomeUnknownError,
     ResourceNotFoundError,
+    lines,
 )
 from airflow_cleanroomsml.resources import Goal, Outcome, Resource
 from airflow_cleanroomsml.waiting import Observation, Wait
@@ -172,8 +173,10 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
         if found is None:
             return error
         title = waiting.titled(self.resource, {xform_name(name): value for name, value in found.items()})
-        text = f"{error} In the way: {title}, {found['status']}, made {found['createTime']:%Y-%m-%d %H:%M:%S %Z}."
-        return AlreadyExistsError(text, operation=error.operation, code=error.code, details=error.details)
+        there = f"In the way, {found['status']}, made {found['createTime']:%Y-%m-%d %H:%M:%S %Z}: {title}"
+        return AlreadyExistsError(
+            lines(str(error), there), operation=error.operation, code=error.code, details=error.details
+        )
 
 
 class CleanRoomsMLWaitingOperator(CleanRoomsMLOperator):
@@ -247,7 +250,9 @@ class CleanRoomsMLWaitingOperator(CleanRoomsMLOperator):
         # All that is needed is in the event: dag.test() of Airflow 2.11 loses what else a deferral carries.
         wait = Wait(**event["wait"])
         if "observation" not in event:
-            raise CleanRoomsMLError(f"Waiting for {wait.title} broke off: {event.get('error')}. It goes on.")
+            raise CleanRoomsMLError(
+                lines("The wait broke off; what was waited for goes on.", event.get("error", ""), wait.title)
+            )
         observation = Observation(**event["observation"])
         self.log.info("%s.", waiting.described(wait, observation, time.time()))
         return self._finish(context, wait, observation)

@@ -97,4 +97,4 @@ def test_it_passes_deferred_through_a_real_triggerer(tmp_path):
     assert f"s3://{world.bucket}/audiences/" in (entry[0] if IS_3 else entry[0].decode())
     log = airflow.task_log("create_model")
     assert "CREATE_IN_PROGRESS" in log
-    assert "is ACTIVE after" in log
+    assert "ACTIVE after" in log

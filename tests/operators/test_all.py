@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from datetime import datetime, timezone
+from pathlib import Path
 
 import pytest
 from botocore import xform_name
@@ -115,6 +116,12 @@ def test_every_argument_can_be_mapped_and_come_from_another_task(cls, argument):
         mapped = cls.partial(task_id="mapped", **others).expand(**{argument: source.output})
     assert plain.upstream_task_ids == {"source"}
     assert mapped.upstream_task_ids == {"source"}
+
+
+@every_operator
+def test_the_readme_lists_it(cls):
+    table = (Path(__file__).parents[2] / "README.md").read_text()
+    assert f"`{cls.__name__.removeprefix('CleanRoomsML').removesuffix('Operator')}`" in table
 
 
 @every_operator

@@ -57,7 +57,7 @@ def test_it_is_found_by_name_and_size_among_others(world):
 def test_a_name_in_use_tells_what_is_there(world):
     job = world.generated()
     start(job)
-    with pytest.raises(AlreadyExistsError, match="In the way: audience export job 'e', ACTIVE"):
+    with pytest.raises(AlreadyExistsError, match="In the way, ACTIVE, made .*: audience export job 'e'"):
         start(job)
 
 

@@ -50,7 +50,9 @@ def test_nested_values_are_templates_too(empty_world):
 
 def test_a_name_in_use_fails_at_once_and_tells_what_is_there(empty_world):
     first = create(empty_world)
-    with pytest.raises(AlreadyExistsError, match=f'if_exists="reuse".*In the way: training dataset {first}, ACTIVE'):
+    with pytest.raises(
+        AlreadyExistsError, match=f'(?s)if_exists="reuse".*In the way, ACTIVE, made .*: training dataset {first}'
+    ):
         create(empty_world)
 
 

@@ -66,10 +66,6 @@ class Problems:
     def __init__(self) -> None:
         self._found: list[tuple[StatusCode, str]] = []
 
-    def __bool__(self) -> bool:
-        """Return whether anything is wrong."""
-        return bool(self._found)
-
     def add(self, code: StatusCode, text: str) -> None:
         """
         Note a problem.

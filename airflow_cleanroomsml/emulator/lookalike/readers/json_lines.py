@@ -12,7 +12,6 @@ from pyarrow import json as arrow_json
 
 from airflow_cleanroomsml.emulator.lookalike.columns import arrow_type
 
-_BOM = b"\xef\xbb\xbf"
 _BLOCK_BYTES = 8 * 1024 * 1024
 
 
@@ -27,7 +26,6 @@ class JsonLines:
 
     def read(self, data: bytes, columns: Mapping[str, str]) -> pa.Table:
         """Return the named columns (see :class:`~airflow_cleanroomsml.emulator.lookalike.readers.Reader`)."""
-        data = data.removeprefix(_BOM)
         first = _first_object(data)
         spelling = {name.lower(): name for name in first}
         types = {}

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import json
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+import pytest
+from moto.moto_server.threaded_moto_server import ThreadedMotoServer
+
+from .lake import REGION, Lake
+
+
+@dataclass(frozen=True)
+class Aws:
+    """moto's server; a client per service, region and credentials."""
+
+    url: str
+
+    def client(self, service: str, region: str = REGION, key: str = "key", secret: str = "secret") -> Any:
+        return boto3.client(
+            service,
+            endpoint_url=self.url,
+            region_name=region,
+            aws_access_key_id=key,
+            aws_secret_access_key=secret,
+        )
+
+    @contextmanager
+    def stranger(self, *allowed: str) -> Iterator[Aws]:
+        """Clients of a user who may do these actions only, while the server enforces IAM."""
+        iam = self.client("iam")
+        name = f"stranger-{uuid.uuid4().hex}"
+        iam.create_user(UserName=name)
+        if allowed:
+            statement = {"Effect": "Allow", "Action": allowed, "Resource": "*"}
+            policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+            iam.put_user_policy(UserName=name, PolicyName="allowed", PolicyDocument=policy)
+        key = iam.create_access_key(UserName=name)["AccessKey"]
+        self._enforce_after("0")
+        try:
+            yield _Stranger(self.url, key["AccessKeyId"], key["SecretAccessKey"])
+        finally:
+            self._enforce_after("inf")
+
+    def _enforce_after(self, requests: str) -> None:
+        body, headers = requests.encode(), {"Content-Type": "text/plain"}
+        with urllib.request.urlopen(urllib.request.Request(f"{self.url}/moto-api/reset-auth", body, headers)) as reply:
+            assert reply.status == 200
+
+
+@dataclass(frozen=True)
+class _Stranger(Aws):
+    key: str
+    secret: str
+
+    def client(self, service: str, region: str = REGION, key: str = "", secret: str = "") -> Any:
+        return super().client(service, region, key or self.key, secret or self.secret)
+
+
+@pytest.fixture(scope="package")
+def aws() -> Iterator[Aws]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield Aws(f"http://{host}:{port}")
+    server.stop()
+
+
+@pytest.fixture(scope="package")
+def new_lake(aws: Aws) -> Callable[[], Lake]:
+    """A bucket and a Glue database of their own, empty; the clients are shared, for it takes time to make them."""
+    s3, glue = aws.client("s3"), aws.client("glue")
+    return lambda: Lake(s3, glue, f"lake-{uuid.uuid4().hex[:12]}")
+
+
+@pytest.fixture
+def lake(new_lake: Callable[[], Lake]) -> Lake:
+    """A lake for one test."""
+    return new_lake()
+
+
+@pytest.fixture(scope="package")
+def trained(new_lake: Callable[[], Lake]) -> Lake:
+    """A lake whose model is trained: 120 users, 10 interactions each, four groups that share no item."""
+    lake = new_lake()
+    lake.put("data/a.csv", lake.csv())
+    lake.table()
+    lake.train()
+    return lake

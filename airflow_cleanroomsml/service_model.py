@@ -7,6 +7,7 @@ It is the specification of every request that this package sends: names, types, 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
@@ -110,6 +111,19 @@ class Request:
         conditional = self.members.get("previousPolicyHash") or self.members.get("policyExistenceCondition")
         return self.method.startswith(("create_", "start_")) or bool(conditional)
 
+    def differences(self, found: Mapping[str, Any]) -> list[str]:
+        """
+        Where an existing resource is not what this request asks for; tags and description do not matter.
+
+        :param found: The resource as the service describes it; what it does not show is not compared.
+        """
+        asked = {name: value for name, value in self.members.items() if name not in ("tags", "description")}
+        return [
+            text
+            for name, value in asked.items()
+            for text in _differences(_below(self.operation.input_shape, name), xform_name(name), value, found.get(name))
+        ]
+
     def redact(self, text: str) -> str:
         """Remove from a text every sensitive value of this request; engines quote the SQL they were given."""
         for secret in sorted(set(_sensitive_texts(self.operation.input_shape, self.members)), key=len, reverse=True):
@@ -128,6 +142,29 @@ def _sensitive_texts(shape: Any, value: Any, *, inside: bool = False) -> Iterato
             yield from _sensitive_texts(_below(shape, None), item, inside=inside)
     elif inside and isinstance(value, str) and len(value) > 2:
         yield value
+
+
+def _differences(shape: Any, path: str, asked: Any, found: Any) -> Iterator[str]:
+    if found is None:
+        return
+    if shape is not None and shape.metadata.get("sensitive"):
+        if asked != found:
+            yield f"{path}: another one"
+    elif isinstance(asked, dict) and isinstance(found, Mapping):
+        for key, value in asked.items():
+            yield from _differences(_below(shape, key), f"{path}.{key}", value, found.get(key))
+    elif isinstance(asked, list) and isinstance(found, list) and len(asked) == len(found):
+        for index, (value, there) in enumerate(zip(asked, found, strict=True)):
+            yield from _differences(_below(shape, None), f"{path}[{index}]", value, there)
+    elif not _same(asked, found):
+        yield f"{path}: {found!r} there, {asked!r} asked for"
+
+
+def _same(asked: Any, found: Any) -> bool:
+    """Whether two values are equal; the service keeps times to the millisecond."""
+    if isinstance(asked, datetime) and isinstance(found, datetime):
+        return abs(asked - found) < timedelta(seconds=1)
+    return bool(asked == found)
 
 
 def _below(shape: Any, key: str | None) -> Any:

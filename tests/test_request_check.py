@@ -208,5 +208,28 @@ def test_an_operation_that_is_not_there_is_named_with_a_suggestion():
         Request(load(), "create_audience_modle", {})
 
 
+def test_differences_between_what_is_there_and_what_is_asked_for():
+    begin = datetime(2026, 11, 1, tzinfo=UTC)
+    window = {"name": "n", "training_dataset_arn": DATASET_ARN, "training_data_start_time": begin, "tags": {"a": "1"}}
+    request = Request(load(), "create_audience_model", window)
+    there = {
+        "name": "n",
+        "trainingDatasetArn": DATASET_ARN,
+        "trainingDataStartTime": begin.astimezone(),
+        "status": "ACTIVE",
+    }
+    assert request.differences(there) == []
+    assert request.differences({"name": "n"}) == []
+    other = {**there, "trainingDatasetArn": "x", "trainingDataStartTime": begin + timedelta(days=1)}
+    assert sorted(text.split(":")[0] for text in request.differences(other)) == [
+        "training_data_start_time",
+        "training_dataset_arn",
+    ]
+    query = {"roleArn": ROLE, "sqlParameters": {"queryString": "SELECT mine"}}
+    job = Request(load(), "start_audience_generation_job", {**JOB, "seed_audience": query})
+    theirs = {"seedAudience": {"roleArn": ROLE, "sqlParameters": {"queryString": "SELECT theirs"}}}
+    assert job.differences(theirs) == ["seed_audience.sqlParameters: another one"]
+
+
 def test_what_is_left_out_is_told():
     assert configured(min_matching_seed_size="None").left_out == ["min_matching_seed_size"]

@@ -114,6 +114,7 @@ def test_reuse_looks_through_all_pages(stubbed):
         ("list_audience_models", {"audienceModels": [model("ACTIVE", name="other")], "nextToken": "2"}, {}),
         ("list_audience_models", {"audienceModels": [model("ACTIVE")]}, {"nextToken": "2"}),
         ("get_audience_model", model("ACTIVE"), None),
+        ("get_audience_model", model("ACTIVE"), None),
     )
     assert result == MODEL
 

@@ -128,39 +128,51 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
         if self.if_exists not in ("fail", "reuse"):
             raise AirflowFailException(f"if_exists: {self.if_exists!r} is unknown; allowed: fail, reuse")
         request = self.hook.check(self.operation, self.request)
-        asked = request.arguments
-        found = self._existing(asked) if self.if_exists == "reuse" else None
-        made = found or self._make(request)
-        known = {name: made.get(name, asked.get(name)) for name in self.resource.identifiers}
+        found = self._existing(request) if self.if_exists == "reuse" else None
+        known = found or self._make(request)
         self.log.info("%s the %s.", "Going on with" if found else "Made", waiting.titled(self.resource, known))
         return known
 
     def _make(self, request: Request) -> dict[str, Any]:
         try:
-            return self._send(request)
+            return self._identified(request, self._send(request))
         except AlreadyExistsError as error:
             raise self._with_owner(error, request.arguments) from None
         except OutcomeUnknownError:
-            found = self._after_all(request.arguments) if self.if_exists == "reuse" else None
+            found = self._after_all(request) if self.if_exists == "reuse" else None
             if found is None:
                 raise
             return found
 
-    def _after_all(self, asked: Mapping[str, Any]) -> dict[str, Any] | None:
+    def _after_all(self, request: Request) -> dict[str, Any] | None:
         """What a request whose answer was lost has made; looked for more than once, for a commit may lag."""
         for pause in _COMMIT_LAG:
             time.sleep(pause)
-            if found := self._existing(asked):
+            if found := self._existing(request):
                 return found
         return None
 
-    def _existing(self, asked: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The newest of the same name that has not failed and is not being deleted, as its listing shows it."""
+    def _existing(self, request: Request) -> dict[str, Any] | None:
+        """
+        What identifies the newest of the same name that has not failed and is not being deleted.
+
+        :raises AlreadyExistsError: It is not what the request asks for.
+        """
         from botocore import xform_name
 
-        entries = waiting.listed(self.hook, self.resource, asked)
-        found = waiting.newest(entry for entry in entries if entry["status"] in _USABLE)
-        return {xform_name(name): value for name, value in found.items()} if found else None
+        entries = waiting.listed(self.hook, self.resource, request.arguments)
+        entry = waiting.newest(entry for entry in entries if entry["status"] in _USABLE)
+        if entry is None:
+            return None
+        known = self._identified(request, {xform_name(name): value for name, value in entry.items()})
+        if different := request.differences(waiting.read(self.hook, self.resource, known) or {}):
+            first = "What has this name is not what is asked for:"
+            raise AlreadyExistsError(lines(first, *different, waiting.titled(self.resource, known)))
+        return known
+
+    def _identified(self, request: Request, known: Mapping[str, Any]) -> dict[str, Any]:
+        """What identifies the resource, from what is known of it and from the request."""
+        return {name: known.get(name, request.arguments.get(name)) for name in self.resource.identifiers}
 
     def _with_owner(self, error: AlreadyExistsError, asked: Mapping[str, Any]) -> AlreadyExistsError:
         """The same error with what stands in the way, where it can be seen."""

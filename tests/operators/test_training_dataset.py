@@ -66,7 +66,18 @@ def test_a_name_in_use_by_what_may_not_be_listed_is_still_told(empty_world):
 def test_reuse_goes_on_with_what_is_there_and_looks_first(empty_world):
     first = create(empty_world, if_exists="reuse")
     assert create(empty_world, if_exists="reuse") == first
-    assert empty_world.calls == ["ListTrainingDatasets", "CreateTrainingDataset", "ListTrainingDatasets"]
+    looked = ["ListTrainingDatasets", "GetTrainingDataset"]
+    assert empty_world.calls == [looked[0], "CreateTrainingDataset", *looked]
+
+
+def test_reuse_does_not_take_what_is_not_asked_for(empty_world):
+    create(empty_world, tags={"team": "ads"})
+    other = empty_world.training_data("purchases")
+    with pytest.raises(
+        AlreadyExistsError, match="(?s)not what is asked for.*tableName: 'interactions' there, 'purchases' asked"
+    ):
+        create(empty_world, if_exists="reuse", training_data=other)
+    assert create(empty_world, if_exists="reuse", description="tags and description do not matter")
 
 
 def test_reuse_finds_what_a_lost_answer_has_made(empty_world):

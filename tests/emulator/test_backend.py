@@ -1,0 +1,347 @@
+"""What the service remembers and refuses, over real boto3; time is pushed, not waited for."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from functools import cached_property
+
+import pytest
+from botocore import xform_name
+from botocore.exceptions import ClientError
+
+from tests.support import EmulatorProcess, World
+
+COLLABORATION = "12345678-1234-1234-1234-123456789012"
+NOBODY = '{"Version": "2012-10-17", "Statement": []}'
+
+
+class SlowWorld(World):
+    """An account whose jobs take 200 seconds of a clock that is pushed."""
+
+    ml = cached_property(lambda self: self.client("cleanroomsml"))
+
+    def push(self, seconds):
+        self.emulator._control("clock", {"advance": seconds})
+
+    def wait(self, arn):
+        self.push(300)
+        return super().wait(arn)
+
+    def status(self, model):
+        return self.ml.get_audience_model(audienceModelArn=model)["status"]
+
+
+@pytest.fixture(scope="module")
+def clocked_emulator():
+    process = EmulatorProcess(
+        "--scale", "0.001", "--pending-seconds", "100", "--progress-seconds", "100", "--delete-seconds", "100"
+    )
+    yield process
+    process.stop()
+
+
+@pytest.fixture
+def slow(clocked_emulator):
+    return SlowWorld(clocked_emulator).build()
+
+
+def refused(code, call, **members):
+    with pytest.raises(ClientError) as caught:
+        call(**members)
+    assert caught.value.response["Error"]["Code"] == code
+    return caught.value.response
+
+
+def train(world, name, dataset):
+    return world.ml.create_audience_model(name=name, trainingDatasetArn=dataset)["audienceModelArn"]
+
+
+def configure(world, name, model, **more):
+    made = world.ml.create_configured_audience_model(
+        name=name, audienceModelArn=model, outputConfig=world.output, sharedAudienceMetrics=["ALL"], **more
+    )
+    return made["configuredAudienceModelArn"]
+
+
+def start(world, name, configured, **more):
+    given = {"name": name, "configuredAudienceModelArn": configured, "seedAudience": world.seed(), **more}
+    return world.ml.start_audience_generation_job(**given)["audienceGenerationJobArn"]
+
+
+def export(world, name, job):
+    size = {"type": "PERCENTAGE", "value": 10}
+    world.ml.start_audience_export_job(name=name, audienceGenerationJobArn=job, audienceSize=size)
+
+
+def exports(world, job):
+    return world.ml.list_audience_export_jobs(audienceGenerationJobArn=job)["audienceExportJobs"]
+
+
+LISTINGS = {
+    "list_training_datasets": "trainingDatasets",
+    "list_audience_models": "audienceModels",
+    "list_configured_audience_models": "configuredAudienceModels",
+    "list_audience_generation_jobs": "audienceGenerationJobs",
+    "list_audience_export_jobs": "audienceExportJobs",
+}
+
+
+def test_pages_hold_everything_once_in_order(slow):
+    names = ["n1", "n2", "n3"]
+    models = [slow.model(name) for name in names]
+    configured = [configure(slow, name, models[0]) for name in names]
+    jobs = [start(slow, name, configured[0]) for name in names]
+    slow.wait(jobs[-1])
+    for name in names:
+        export(slow, name, jobs[-1])
+    for operation, key in LISTINGS.items():
+        for size in (1, 2, 3, 100):
+            pages = list(slow.ml.get_paginator(operation).paginate(PaginationConfig={"PageSize": size}))
+            assert [entry["name"].removesuffix("-dataset") for page in pages for entry in page[key]] == names
+            assert [len(page[key]) for page in pages] == {1: [1, 1, 1], 2: [2, 1]}.get(size, [3])
+
+
+def test_what_is_made_between_two_pages_moves_no_other(slow):
+    for index in range(4):
+        slow.dataset(f"d{index}")
+    first = slow.ml.list_training_datasets(maxResults=2)
+    slow.dataset("d4")
+    rest = slow.ml.list_training_datasets(nextToken=first["nextToken"])
+    assert [entry["name"] for entry in first["trainingDatasets"]] == ["d0", "d1"]
+    assert [entry["name"] for entry in rest["trainingDatasets"]] == ["d2", "d3", "d4"]
+    assert "nextToken" not in rest
+
+
+def test_listings_keep_to_what_is_asked_for(slow):
+    first, second = (configure(slow, name, slow.model(f"of-{name}")) for name in ("c1", "c2"))
+    job, other = start(slow, "j1", first, collaborationId=COLLABORATION), start(slow, "j2", second)
+    assert [slow.wait(arn)["name"] for arn in (job, other)] == ["j1", "j2"]
+    export(slow, "e1", job)
+
+    def jobs(**members):
+        found = slow.ml.list_audience_generation_jobs(**members)["audienceGenerationJobs"]
+        return [entry["audienceGenerationJobArn"] for entry in found]
+
+    assert jobs() == [job, other]
+    assert jobs(configuredAudienceModelArn=second) == [other]
+    assert jobs(collaborationId=COLLABORATION) == [job]
+    assert jobs(collaborationId=COLLABORATION, configuredAudienceModelArn=second) == []
+    assert [entry["name"] for entry in exports(slow, job)] == ["e1"]
+    assert exports(slow, other) == []
+
+
+def test_a_name_is_given_once_in_an_account(slow):
+    dataset, model = slow.dataset("n"), slow.model("n")
+    assert refused("ConflictException", slow.dataset, name="n")["ResponseMetadata"]["HTTPStatusCode"] == 409
+    refused("ConflictException", train, world=slow, name="n", dataset=dataset)
+    configured = configure(slow, "n", model)
+    refused("ConflictException", configure, world=slow, name="n", model=model)
+    job = start(slow, "n", configured)
+    refused("ConflictException", start, world=slow, name="n", configured=configured)
+    slow.wait(job)
+    export(slow, "n", job)
+    refused("ConflictException", export, world=slow, name="n", job=job)
+    World(slow.emulator).dataset("n")
+
+
+def test_a_name_is_free_again_when_its_bearer_is_gone(slow):
+    model, dataset = slow.model("n"), slow.dataset()
+    slow.ml.delete_audience_model(audienceModelArn=model)
+    refused("ConflictException", train, world=slow, name="n", dataset=dataset)
+    slow.push(101)
+    assert train(slow, "n", dataset) != model
+
+
+def test_a_name_may_be_given_twice_where_the_switch_says_so():
+    emulator = EmulatorProcess("--names-not-unique")
+    try:
+        world = World(emulator)
+        first, second = (world.dataset("n") for _ in range(2))
+        found = world.ml.list_training_datasets()["trainingDatasets"]
+        assert [entry["trainingDatasetArn"] for entry in found] == [first, second]
+    finally:
+        emulator.stop()
+
+
+def test_what_others_depend_on_is_not_deleted(slow):
+    model = slow.model()
+    dataset = slow.ml.get_audience_model(audienceModelArn=model)["trainingDatasetArn"]
+    configured = configure(slow, "c", model)
+    job = start(slow, "j", configured)
+    steps = [
+        (slow.ml.delete_audience_generation_job, {"audienceGenerationJobArn": job}),
+        (slow.ml.delete_configured_audience_model, {"configuredAudienceModelArn": configured}),
+        (slow.ml.delete_audience_model, {"audienceModelArn": model}),
+        (slow.ml.delete_training_dataset, {"trainingDatasetArn": dataset}),
+    ]
+    # The job itself is refused while it runs, the others while they have dependants.
+    for delete, members in steps:
+        refused("ConflictException", delete, **members)
+    slow.wait(job)
+    for number, (delete, members) in enumerate(steps):
+        for later, others in steps[number + 1 :]:
+            refused("ConflictException", later, **others)
+        delete(**members)
+        slow.push(101)
+        refused("ResourceNotFoundException", delete, **members)
+
+
+def test_a_status_follows_the_time_and_not_the_looks(slow):
+    model = train(slow, "m", slow.dataset())
+    for status in ("CREATE_PENDING", "CREATE_IN_PROGRESS"):
+        assert {slow.status(model) for _ in range(20)} == {status}
+        slow.push(60)
+        assert slow.status(model) == status
+        slow.push(41)
+    assert slow.wait(model)["status"] == "ACTIVE"
+    slow.ml.delete_audience_model(audienceModelArn=model)
+    for status in ("DELETE_PENDING", "DELETE_IN_PROGRESS"):
+        assert {slow.status(model) for _ in range(20)} == {status}
+        assert [entry["status"] for entry in slow.ml.list_audience_models()["audienceModels"]] == [status]
+        slow.push(51)
+    refused("ResourceNotFoundException", slow.ml.get_audience_model, audienceModelArn=model)
+    assert slow.ml.list_audience_models()["audienceModels"] == []
+
+
+def test_a_failure_shows_when_its_time_has_come(slow):
+    slow.client("s3").delete_object(Bucket=slow.bucket, Key="interactions/part-0.csv")
+    model = train(slow, "m", slow.dataset())
+    slow.push(101)
+    time.sleep(0.5)
+    assert "statusDetails" not in slow.ml.get_audience_model(audienceModelArn=model)
+    failed = slow.wait(model)
+    assert failed["status"] == "CREATE_FAILED"
+    assert failed["statusDetails"]["statusCode"] == "NO_TRAINING_FILES"
+    refused("ValidationException", configure, world=slow, name="c", model=model)
+
+
+def test_the_time_of_an_update_is_that_of_the_last_step(slow):
+    model = train(slow, "m", slow.dataset())
+    found = slow.ml.get_audience_model(audienceModelArn=model)
+    made, seen = found["createTime"], [found["updateTime"]]
+    slow.push(101)
+    seen.append(slow.ml.get_audience_model(audienceModelArn=model)["updateTime"])
+    seen.append(slow.wait(model)["updateTime"])
+    slow.ml.delete_audience_model(audienceModelArn=model)
+    found = slow.ml.get_audience_model(audienceModelArn=model)
+    assert [round((time - made).total_seconds()) for time in seen] == [0, 100, 200]
+    assert found["updateTime"] > seen[-1]
+    assert found["createTime"] == made
+
+
+def test_a_third_model_in_training_is_over_the_quota(slow):
+    dataset = slow.dataset()
+    for name in ("m1", "m2"):
+        model = train(slow, name, dataset)
+    full = refused("ServiceQuotaExceededException", train, world=slow, name="m3", dataset=dataset)
+    assert full["ResponseMetadata"]["HTTPStatusCode"] == 402
+    assert (full["quotaName"], full["quotaValue"]) == ("Pending or in progress audience models", 2)
+    slow.wait(model)
+    train(slow, "m3", dataset)
+
+
+def test_an_eleventh_generation_job_is_over_the_quota(slow):
+    configured, seed = configure(slow, "c", slow.model()), slow.seed()
+    for index in range(10):
+        job = start(slow, f"j{index}", configured, seedAudience=seed)
+    full = refused("ServiceQuotaExceededException", start, world=slow, name="j10", configured=configured)
+    assert (full["quotaName"], full["quotaValue"]) == ("Pending or in progress audience generation jobs", 10)
+    slow.wait(job)
+    start(slow, "j10", configured)
+
+
+def test_exports_have_a_quota_at_a_time_and_one_of_their_job(slow):
+    configured = configure(slow, "c", slow.model())
+    job, other = start(slow, "j", configured), start(slow, "other", configured)
+    assert [slow.wait(arn)["status"] for arn in (job, other)] == ["ACTIVE", "ACTIVE"]
+    for index in range(20):
+        export(slow, f"e{index}", job)
+    full = refused("ServiceQuotaExceededException", export, world=slow, name="e20", job=other)
+    assert (full["quotaName"], full["quotaValue"]) == ("Pending or in progress audience export jobs", 20)
+    slow.push(300)
+    while any(entry["status"] != "ACTIVE" for entry in exports(slow, job)):
+        time.sleep(0.05)
+    for index in range(20, 25):
+        export(slow, f"e{index}", job)
+    full = refused("ServiceQuotaExceededException", export, world=slow, name="e25", job=job)
+    assert (full["quotaName"], full["quotaValue"]) == ("Active audience export jobs per audience generation job", 25)
+    export(slow, "e25", other)
+
+
+def test_an_update_is_for_the_jobs_that_start_later(slow):
+    sizes = {"audienceSizeType": "PERCENTAGE", "audienceSizeBins": [10]}
+    configured = configure(slow, "c", slow.model(), audienceSizeConfig=sizes)
+    jobs = [start(slow, "before", configured)]
+    update, of = slow.ml.update_configured_audience_model, {"configuredAudienceModelArn": configured}
+    update(**of, audienceSizeConfig={**sizes, "audienceSizeBins": [20]})
+    jobs.append(start(slow, "after", configured))
+    update(**of, minMatchingSeedSize=31)
+    failed = slow.wait(start(slow, "last", configured))
+    assert failed["statusDetails"]["statusCode"] == "INSUFFICIENT_MATCHING_SEED"
+    metrics = [slow.wait(job)["metrics"]["relevanceMetrics"] for job in jobs]
+    assert [[entry["audienceSize"]["value"] for entry in found] for found in metrics] == [[10], [20]]
+
+
+def test_another_account_sees_and_touches_nothing(slow):
+    model = slow.model()
+    configured = configure(slow, "c", model)
+    job = start(slow, "j", configured)
+    slow.wait(job)
+    export(slow, "e", job)
+    dataset = slow.ml.get_audience_model(audienceModelArn=model)["trainingDatasetArn"]
+    stranger = SlowWorld(slow.emulator)
+    for member, arn in {
+        "trainingDatasetArn": dataset,
+        "audienceModelArn": model,
+        "configuredAudienceModelArn": configured,
+        "audienceGenerationJobArn": job,
+    }.items():
+        for verb in ("get", "delete"):
+            call = getattr(stranger.ml, f"{verb}_{xform_name(member.removesuffix('Arn'))}")
+            refused("ResourceNotFoundException", call, **{member: arn})
+        refused("ResourceNotFoundException", stranger.ml.list_tags_for_resource, resourceArn=arn)
+    for operation, key in LISTINGS.items():
+        assert getattr(stranger.ml, operation)()[key] == []
+        assert len(getattr(slow.ml, operation)()[key]) == 1
+    refused("ResourceNotFoundException", train, world=stranger, name="m", dataset=dataset)
+    refused("ResourceNotFoundException", configure, world=stranger, name="c", model=model)
+    refused("ResourceNotFoundException", export, world=stranger, name="x", job=job)
+
+
+def test_tags_are_added_overwritten_and_taken_off(slow):
+    arn = slow.dataset()
+    slow.ml.tag_resource(resourceArn=arn, tags={"a": "1", "b": "1"})
+    slow.ml.tag_resource(resourceArn=arn, tags={"b": "2", "c &=%/?+ü": ""})
+    assert slow.ml.list_tags_for_resource(resourceArn=arn)["tags"] == {"a": "1", "b": "2", "c &=%/?+ü": ""}
+    slow.ml.untag_resource(resourceArn=arn, tagKeys=["a", "c &=%/?+ü", "never there"])
+    assert slow.ml.list_tags_for_resource(resourceArn=arn)["tags"] == {"b": "2"}
+    assert slow.ml.get_training_dataset(trainingDatasetArn=arn)["tags"] == {"b": "2"}
+
+
+def test_a_fifty_first_tag_is_refused_and_none_of_its_call_stays(slow):
+    arn = slow.dataset()
+    slow.ml.tag_resource(resourceArn=arn, tags={f"k{index}": "" for index in range(49)})
+    refused("ValidationException", slow.ml.tag_resource, resourceArn=arn, tags={"k49": "", "k50": ""})
+    slow.ml.tag_resource(resourceArn=arn, tags={"k48": "changed", "k49": ""})
+    tags = slow.ml.list_tags_for_resource(resourceArn=arn)["tags"]
+    assert (len(tags), tags["k48"]) == (50, "changed")
+
+
+def test_a_policy_is_put_on_condition_read_and_deleted(slow):
+    arn = configure(slow, "c", slow.model())
+    put, of = slow.ml.put_configured_audience_model_policy, {"configuredAudienceModelArn": arn}
+    text = {**of, "configuredAudienceModelPolicy": NOBODY}
+    refused("ResourceNotFoundException", slow.ml.get_configured_audience_model_policy, **of)
+    refused("ValidationException", put, **text, policyExistenceCondition="POLICY_MUST_EXIST")
+    refused("ValidationException", put, **text, previousPolicyHash="0" * 64)
+    refused("ValidationException", put, **of, configuredAudienceModelPolicy="{}")
+    made = put(**text, policyExistenceCondition="POLICY_MUST_NOT_EXIST")
+    refused("ValidationException", put, **text, policyExistenceCondition="POLICY_MUST_NOT_EXIST")
+    newer = put(**of, configuredAudienceModelPolicy=f"{NOBODY} ", previousPolicyHash=made["policyHash"])
+    assert newer["policyHash"] != made["policyHash"] == hashlib.sha256(NOBODY.encode()).hexdigest()
+    found = slow.ml.get_configured_audience_model_policy(**of)
+    assert (found["configuredAudienceModelPolicy"], found["policyHash"]) == (f"{NOBODY} ", newer["policyHash"])
+    slow.ml.delete_configured_audience_model_policy(**of)
+    refused("ResourceNotFoundException", slow.ml.get_configured_audience_model_policy, **of)
+    refused("ResourceNotFoundException", slow.ml.delete_configured_audience_model_policy, **of)

@@ -1,0 +1,266 @@
+"""Every operation of the model: a backend gets what botocore sends, botocore returns what a backend answers."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from datetime import datetime, timedelta, timezone
+from urllib.parse import urlsplit
+
+import boto3
+import pytest
+from botocore.awsrequest import AWSResponse
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from airflow_cleanroomsml.emulator import codec
+from airflow_cleanroomsml.emulator.errors import ApiError, quota
+from airflow_cleanroomsml.service_model import load
+
+MODEL = load()
+ROUTES = codec.Routes(MODEL)
+OPERATIONS = [MODEL.operation_model(name) for name in MODEL.operation_names]
+ANSWERING = [operation for operation in OPERATIONS if operation.output_shape]
+ERRORS = [shape for shape in map(MODEL.shape_for, MODEL.shape_names) if shape.metadata.get("exception")]
+every_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
+every_answer = pytest.mark.parametrize("operation", ANSWERING, ids=lambda operation: operation.name)
+
+MEMBERSHIP = "membership/01234567-89ab-cdef-0123-456789abcdef"
+ACCOUNT = "us-gov-west-1:000000000012"
+# What lies behind a noun may hold slashes, and may look like the end of another operation's path.
+ARNS = [
+    f"arn:aws-us-gov:cleanrooms-ml:{ACCOUNT}:{noun}/{end}"
+    for noun in (
+        "training-dataset",
+        "audience-model",
+        "configured-audience-model",
+        "audience-generation-job",
+        "configured-model-algorithm",
+        f"{MEMBERSHIP}/configured-model-algorithm-association",
+        f"{MEMBERSHIP}/ml-input-channel",
+        f"{MEMBERSHIP}/trained-model",
+        f"{MEMBERSHIP}/trained-model-inference-job",
+    )
+    for end in ("0f8fad5b", "a//b/../c.d_e-F/", "x/policy", "x/export-jobs", "x/versions")
+]
+TEXTS = [
+    "arn:aws:kms:eu-west-1:000000000012:key/a b%2Fc+d?e&f=g#h/ü",
+    "arn:aws:iam::000000000012:role/path/to/rôle %41+&?=",
+    f"arn:aws:cleanrooms:us-east-1:000000000012:{MEMBERSHIP}/analysistemplate/t-1",
+    f"arn:aws:cleanrooms:us-east-1:000000000012:{MEMBERSHIP}/configuredtableassociation/a_1",
+    "s3://bucket/a b/%2F+ü?x=1&y=2#z",
+    "01234567-89ab-cdef-0123-456789abcdef",
+    "000000000012",
+    "0a" * 32,
+    "a",
+    "_",
+    "under_score",
+    "x-y",
+    "words 2 and-more",
+    "{a}@b/c;d=(e)|[f]?*+^$.\\ #,g",
+    " %2F%25% ",
+    "a+b c/d?e&f=g#h;i,j:k@l",
+    "%",
+    "+",
+    "?",
+    "/",
+    "a//b/",
+    "~.-_!*'()[]{}<>|^`$\"\\",
+    "Grüße, 東京 и мир",
+    "emoji 😀 and é as two: e\u0301",
+    "tab\there",
+    "line\r\nfeed\u2028and\u0085others",
+    "null\x00 and delete\x7f",
+    "None",
+    "true",
+    "12",
+    "2026-11-01T00:00:00Z",
+    "\ufeff",
+    "",
+]
+
+
+class Draw:
+    """Values that a shape allows: the same for the same seed. ``share`` is how many of the optional members are given."""
+
+    def __init__(self, seed: object, share: float) -> None:
+        self.random = random.Random(str(seed))
+        self.share = share
+
+    def value(self, shape):
+        return getattr(self, shape.type_name)(shape)
+
+    def structure(self, shape):
+        if shape.metadata.get("union"):
+            given = [self.random.choice(list(shape.members))]
+        else:
+            needed = shape.required_members
+            given = [name for name in shape.members if name in needed or self.random.random() < self.share]
+        return {name: self.value(shape.members[name]) for name in given}
+
+    def list(self, shape):
+        return [self.value(shape.member) for _ in range(self._size(shape))]
+
+    def map(self, shape):
+        return {self.value(shape.key): self.value(shape.value) for _ in range(self._size(shape))}
+
+    def _size(self, shape):
+        # In a query string an empty list cannot be told from none.
+        least = 1 if shape.serialization.get("location") else shape.metadata.get("min", 0)
+        return self.random.randint(least, max(least, min(3, shape.metadata.get("max", 3))))
+
+    def string(self, shape):
+        if shape.enum:
+            return self.random.choice(shape.enum)
+        low, high = shape.metadata.get("min", 0), shape.metadata.get("max", 64)
+        pattern = re.compile(shape.metadata.get("pattern", "(?s:.*)"), re.ASCII)
+        texts = ARNS if "cleanrooms-ml:" in pattern.pattern else [*TEXTS, "x" * high, "7" * high, "ü" * high]
+        fitting = [text for text in texts if low <= len(text) <= high and pattern.fullmatch(text)]
+        assert fitting, f"no sample of {shape.name} {shape.metadata}"
+        return self.random.choice(fitting)
+
+    def integer(self, shape):
+        low, high = shape.metadata.get("min", -(2**31)), shape.metadata.get("max", 2**31 - 1)
+        return self.random.choice([low, high, self.random.randint(low, high)])
+
+    def long(self, shape):
+        return self.random.choice([-(2**63), 0, 2**53 + 1, 2**63 - 1])
+
+    def double(self, shape):
+        low, high = shape.metadata.get("min", -1e300), shape.metadata.get("max", 1e300)
+        return self.random.choice([low, high, self.random.uniform(low, high)])
+
+    def boolean(self, shape):
+        return self.random.random() < 0.5
+
+    def timestamp(self, shape):
+        zone = timezone(timedelta(minutes=self.random.choice([0, 330, -480])))
+        milliseconds = self.random.choice([0, 1, 999, self.random.randrange(1000)])
+        second = timedelta(seconds=self.random.randrange(-(10**9), 4 * 10**9), milliseconds=milliseconds)
+        return (datetime(1970, 1, 1, tzinfo=timezone.utc) + second).astimezone(zone)
+
+
+def draws(operation, shape):
+    """With every member, with the required ones only, and eight in between."""
+    shares = [1, 0, *[0.5] * 8]
+    return [Draw((operation.name, number), share).value(shape) for number, share in enumerate(shares)]
+
+
+class Body:
+    def __init__(self, body):
+        self._body = body
+
+    def stream(self, **_):
+        yield self._body
+
+
+class Wire:
+    """A real client whose requests are caught where they would be sent."""
+
+    def __init__(self):
+        self.client = boto3.client(
+            "cleanroomsml",
+            endpoint_url="http://127.0.0.1:9",
+            region_name="us-east-1",
+            aws_access_key_id="123456789012",
+            aws_secret_access_key="secret",
+            config=Config(retries={"total_max_attempts": 1}),
+        )
+        self.client.meta.events.register("before-send.cleanroomsml", self._caught)
+
+    def _caught(self, request, **_):
+        self.request = request
+        status, headers, body = self.answer
+        return AWSResponse(request.url, status, headers, Body(body))
+
+    def sent(self, operation, members):
+        self.answer = 200, {}, b"{}"
+        self.client._make_api_call(operation.name, members)
+        target = urlsplit(self.request.url)
+        return self.request.method, target.path, target.query, self.request.body or b""
+
+    def answered(self, operation, status, body, error=None):
+        self.answer = status, {"x-amzn-ErrorType": error} if error else {}, json.dumps(body).encode()
+        found = self.client._make_api_call(operation.name, Draw(operation.name, 0).value(operation.input_shape))
+        found.pop("ResponseMetadata")
+        return found
+
+
+@pytest.fixture(scope="module")
+def wire():
+    return Wire()
+
+
+@every_operation
+def test_a_backend_gets_what_was_sent(operation, wire):
+    for sent in draws(operation, operation.input_shape):
+        method, path, query, body = wire.sent(operation, sent)
+        found, in_path = ROUTES.match(method, path)
+        assert found.name == operation.name
+        assert codec.parse(found, in_path, query, body) == sent
+
+
+@every_operation
+def test_a_path_leads_to_one_operation(operation, wire):
+    for sent in draws(operation, operation.input_shape):
+        method, path, _, _ = wire.sent(operation, sent)
+        leads = [found.name for found, verb, pattern in ROUTES._routes if verb == method and pattern.fullmatch(path)]
+        assert leads == [operation.name]
+
+
+@every_answer
+def test_botocore_returns_what_was_answered(operation, wire):
+    for answer in draws(operation, operation.output_shape):
+        body = codec.serialise(operation.output_shape, answer)
+        assert wire.answered(operation, 200, body) == answer
+
+
+@every_answer
+def test_what_the_answer_does_not_have_stays_within(operation):
+    shape = operation.output_shape
+    answer = draws(operation, shape)[0]
+    more = {**answer, "secretOfTheBackend": 1}
+    assert codec.serialise(shape, more) == codec.serialise(shape, answer)
+    assert codec.serialise(shape, dict.fromkeys(shape.members)) == {}
+
+
+@pytest.mark.parametrize("shape", ERRORS, ids=lambda shape: shape.name)
+def test_an_error_arrives_with_its_members(shape, wire):
+    members = {**Draw(shape.name, 1).value(shape), "message": "Grüße 😀"}
+    error = ApiError(shape.name, members.pop("message"), **members)
+    with pytest.raises(ClientError) as caught:
+        wire.answered(MODEL.operation_model("CreateTrainedModel"), *codec.error_body(MODEL, error), shape.name)
+    assert isinstance(caught.value, getattr(wire.client.exceptions, shape.name))
+    found = caught.value.response
+    assert found["Error"] == {"Code": shape.name, "Message": "Grüße 😀"}
+    assert found["ResponseMetadata"]["HTTPStatusCode"] == shape.metadata["error"]["httpStatusCode"]
+    assert {name: found[name] for name in members} == members
+
+
+def test_a_full_quota_tells_its_name_and_value():
+    assert codec.error_body(MODEL, quota("Models", 2))[1] == {
+        "message": "The quota 'Models' of 2 is reached.",
+        "quotaName": "Models",
+        "quotaValue": 2.0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("time", "text"),
+    [
+        (0, "1970-01-01T00:00:00.000Z"),
+        (1_793_491_199.9996, "2026-10-31T23:59:59.999Z"),
+        (datetime(2026, 11, 1, 5, 30, 0, 999_999, timezone(timedelta(hours=5.5))), "2026-11-01T00:00:00.999Z"),
+    ],
+)
+def test_a_time_has_milliseconds_and_a_z(time, text):
+    shape = MODEL.operation_model("GetAudienceModel").output_shape
+    assert codec.serialise(shape, {"createTime": time}) == {"createTime": text}
+
+
+@pytest.mark.parametrize("path", ["/audience-model/", "/audience-model/a/b", "/Audience-model", "/", ""])
+def test_a_path_of_no_operation(path):
+    with pytest.raises(ApiError, match="No operation at GET") as caught:
+        ROUTES.match("GET", path)
+    assert (caught.value.code, caught.value.status) == ("UnknownOperationException", 404)

@@ -272,7 +272,8 @@ def _join(path: str, name: str) -> str:
 
 
 def _type(value: Any) -> str:
-    return {"str": "a string", "NoneType": "nothing"}.get(type(value).__name__, f"a {type(value).__name__}")
+    name = type(value).__name__
+    return {"str": "a string", "NoneType": "nothing"}.get(name, f"{'an' if name[0] in 'aeiou' else 'a'} {name}")
 
 
 def _bounds(low: float | None, high: float | None) -> str:
@@ -304,7 +305,7 @@ def _as_datetime(value: Any) -> datetime:
     if isinstance(value, str):
         value = isoparse(value.strip().replace(" ", "T", 1))
     if isinstance(value, datetime):
-        return value if value.tzinfo else value.replace(tzinfo=timezone.utc)
+        return (value if value.tzinfo else value.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
     if isinstance(value, date):
         return datetime(value.year, value.month, value.day, tzinfo=timezone.utc)
     raise TypeError

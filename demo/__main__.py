@@ -38,8 +38,10 @@ def say(text: str = "") -> None:
 @contextlib.contextmanager
 def emulator() -> Iterator[str]:
     """The emulator in a process of its own; its address."""
-    command = [sys.executable, "-m", "airflow_cleanroomsml.emulator", "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=_environment()) as process:
+    command = [sys.executable, "-m", "airflow_cleanroomsml.emulator", "--port", "0", "--stop-with-stdin"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=_environment()
+    ) as process:
         try:
             line = process.stdout.readline() if process.stdout else ""
             if "=" not in line:

@@ -35,7 +35,8 @@ class EmulatorProcess:
         python = os.environ.get("AIRFLOW_CLEANROOMSML_EMULATOR_PYTHON", sys.executable)
         env = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "AIRFLOW"))}
         self._process = subprocess.Popen(
-            [python, "-m", "airflow_cleanroomsml.emulator", "--port", "0", *options],
+            [python, "-m", "airflow_cleanroomsml.emulator", "--port", "0", "--stop-with-stdin", *options],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             env=env,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import signal
+import sys
 import threading
 
 from airflow_cleanroomsml.emulator.server import Emulator
@@ -27,8 +28,17 @@ def _arguments() -> argparse.Namespace:
         "--progress-seconds", type=float, default=defaults.progress_seconds, help="default: %(default)s"
     )
     parser.add_argument("--delete-seconds", type=float, default=defaults.delete_seconds, help="default: %(default)s")
+    parser.add_argument(
+        "--stop-with-stdin", action="store_true", help="stop when standard input ends, as a child process"
+    )
     parser.add_argument("--names-not-unique", action="store_true", help="accept a name that is in use")
     return parser.parse_args()
+
+
+def _stop_with_stdin(stop: threading.Event) -> None:
+    """A parent that dies, however it dies, closes its end of the pipe."""
+    sys.stdin.read()
+    stop.set()
 
 
 def main() -> None:
@@ -45,6 +55,8 @@ def main() -> None:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
+    if given.stop_with_stdin:
+        threading.Thread(target=_stop_with_stdin, args=(stop,), daemon=True).start()
     with Emulator(settings, host=given.host, port=given.port) as emulator:
         print(f"AWS_ENDPOINT_URL={emulator.url}", flush=True)
         stop.wait()

@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, unquote
 
 from botocore.model import OperationModel, ServiceModel
 
+from airflow_cleanroomsml.documented_rules import broken_rules
 from airflow_cleanroomsml.emulator.errors import ApiError
 from airflow_cleanroomsml.request_check import RequestCheck
 
@@ -67,15 +68,18 @@ def parse(operation: OperationModel, path: Mapping[str, str], query: str, body: 
             given[name] = _query_value(member, parameters[wire])
     check = RequestCheck(convert=False)
     typed = check.structure(shape, given, "")
-    if check.violations:
-        raise ApiError("ValidationException", "; ".join(str(violation) for violation in check.violations))
+    violations = [*check.violations, *broken_rules(typed)]
+    if violations:
+        raise ApiError("ValidationException", "; ".join(str(violation) for violation in violations))
+    if len(typed.get("tags") or ()) > 50:
+        raise ApiError("ValidationException", "A resource has at most 50 tags.")
     return typed
 
 
 def _body(body: bytes) -> Mapping[str, Any]:
     try:
         given = json.loads(body) if body else {}
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ApiError("SerializationException", f"The body is not JSON: {error}") from None
     if not isinstance(given, dict):
         raise ApiError("SerializationException", "The body is not a JSON object.")
@@ -85,7 +89,7 @@ def _body(body: bytes) -> Mapping[str, Any]:
 def _query_value(member: Any, values: list[str]) -> Any:
     if member.type_name == "list":
         return values
-    if member.type_name in ("integer", "long") and re.fullmatch(r"-?\d+", values[0]):
+    if member.type_name in ("integer", "long") and re.fullmatch(r"-?\d{1,18}", values[0]):
         return int(values[0])
     return values[0]
 

@@ -6,11 +6,11 @@ import json
 import re
 import threading
 import time
+import traceback
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
-from urllib.parse import unquote
 
 from moto.iam.models import get_account_id_from
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
@@ -52,12 +52,20 @@ class Front:
         if signed and re.fullmatch(r"\d{12}", signed["key"]):
             environ.setdefault("HTTP_X_MOTO_ACCOUNT_ID", signed["key"])
         if service is None or signed is None:
-            if not signed and _is_ours(environ["PATH_INFO"]):
+            if not signed and self._is_ours(Request(environ)):
                 return _error(403, "MissingAuthenticationToken", "The request is not signed.")(environ, start_response)
             return self._moto_app(environ)(environ, start_response)
         account = environ.get("HTTP_X_MOTO_ACCOUNT_ID") or get_account_id_from(signed["key"])
         response = self._serve(service, Caller(account, signed["region"]), Request(environ))
         return response(environ, start_response)
+
+    def _is_ours(self, request: Request) -> bool:
+        """Whether a request that nobody signed is one of Clean Rooms ML, by its method and path."""
+        try:
+            self._services["cleanrooms-ml"].routes.match(request.method, _raw_path(request))
+        except ApiError:
+            return False
+        return True
 
     def _moto_app(self, environ: dict[str, Any]) -> Callable[..., Iterable[bytes]]:
         app: Callable[..., Iterable[bytes]] = self._moto.get_application(environ)
@@ -67,8 +75,7 @@ class Front:
         entry = {"time": time.time(), "account": caller.account, "operation": "", "status": 0}
         self._journal.append(entry)
         try:
-            path = request.environ.get("RAW_URI", request.path).split("?")[0]
-            operation, found = service.routes.match(request.method, path)
+            operation, found = service.routes.match(request.method, _raw_path(request))
             entry["operation"] = operation.name
             query = request.query_string.decode()
             members = codec.parse(operation, found, query, request.get_data())
@@ -80,6 +87,12 @@ class Front:
         except ConnectionDropped:
             _drop(request)
             return Response(status=500)
+        except Exception as error:
+            traceback.print_exc()
+            entry["status"] = 500
+            return _error(
+                500, "InternalServiceException", f"The emulator itself failed: {type(error).__name__}: {error}"
+            )
         entry["status"] = status
         return _json(status, body)
 
@@ -92,17 +105,23 @@ class Front:
         if name == "health":
             return _json(200, {"status": "ok"})
         if name in ("faults", "clock") and request.method == "POST":
-            given = json.loads(request.get_data())
-            if name == "faults":
-                self._faults.add(Fault(**given))
-            else:
-                self._backend.clock.advance(float(given["advance"]))
+            try:
+                self._turn(name, json.loads(request.get_data()))
+            except (ValueError, TypeError, KeyError) as error:
+                return _error(400, "BadRequest", str(error))
             return _json(200, {})
         return _error(404, "NotFound", f"No {request.method} {request.path}.")
 
+    def _turn(self, name: str, given: dict[str, Any]) -> None:
+        if name == "faults":
+            self._faults.add(Fault(**given))
+        else:
+            self._backend.clock.advance(float(given["advance"]))
 
-def _is_ours(path: str) -> bool:
-    return unquote(path).startswith(("/audience-", "/training-dataset", "/configured-audience-model", "/memberships/"))
+
+def _raw_path(request: Request) -> str:
+    """The path as it came: an ARN in it is percent-encoded, and its slashes are no separators."""
+    return str(request.environ.get("RAW_URI", request.path)).split("?")[0]
 
 
 def _json(status: int, body: dict[str, Any], error: str = "") -> Response:

@@ -50,9 +50,10 @@ class Service:
         arguments = {xform_name(name): value for name, value in members.items()}
         with self._backend.store.lock:
             result = self._listed(operation, method, caller, arguments)
+            shape = operation.output_shape
+            body = codec.serialise(shape, result) if shape else {}
         faults.after(fault)
-        shape = operation.output_shape
-        return int(operation.http.get("responseCode", 200)), codec.serialise(shape, result) if shape else {}
+        return int(operation.http.get("responseCode", 200)), body
 
     def _method(self, operation: OperationModel) -> Callable[..., Any]:
         found = getattr(self._backend, xform_name(operation.name), None)
@@ -70,18 +71,25 @@ class Service:
         if rule is None:
             return method(caller, **arguments)
         size = arguments.pop("max_results", _PAGE)
-        begin = _position(arguments.pop("next_token", ""))
-        entries = method(caller, **arguments)
-        more = begin + size < len(entries)
-        return {rule["result_key"]: entries[begin : begin + size], "nextToken": _token(begin + size) if more else None}
+        after = _position(arguments.pop("next_token", ""))
+        entries = [entry for entry in method(caller, **arguments) if entry["sequence"] > after]
+        page = entries[:size]
+        token = _token(page[-1]["sequence"]) if len(entries) > size else None
+        return {rule["result_key"]: page, "nextToken": token}
 
 
-def _token(position: int) -> str:
-    return base64.urlsafe_b64encode(json.dumps({"from": position}).encode()).decode()
+def _token(sequence: int) -> str:
+    return base64.urlsafe_b64encode(json.dumps({"after": sequence}).encode()).decode()
 
 
 def _position(token: str) -> int:
+    """The number of the last entry that was given out: what is deleted between two pages shifts nothing."""
+    if not token:
+        return 0
     try:
-        return int(json.loads(base64.urlsafe_b64decode(token))["from"]) if token else 0
-    except (ValueError, KeyError, TypeError):
-        raise invalid("nextToken is not one that this service gave out.") from None
+        found = json.loads(base64.urlsafe_b64decode(token))["after"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        found = None
+    if not isinstance(found, int) or found < 0:
+        raise invalid("nextToken is not one that this service gave out.")
+    return found

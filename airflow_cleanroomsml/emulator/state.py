@@ -65,9 +65,15 @@ class Life:
     work: Future[Any] | None = None
     born: float = field(init=False)
     deleted: float | None = None
+    finished: float = 0.0
 
     def __post_init__(self) -> None:
         self.born = self.clock.now()
+        if self.work is not None:
+            self.work.add_done_callback(self._finish)
+
+    def _finish(self, _: Future[Any]) -> None:
+        self.finished = self.clock.now()
 
     @property
     def status(self) -> str:
@@ -100,7 +106,7 @@ class Life:
     def changed(self) -> float:
         """When the status changed last."""
         now = self.clock.now()
-        steps = [self.born, self.born + self.pending, self.born + self.pending + self.progress]
+        steps = [self.born, self.born + self.pending, self.born + self.pending + self.progress, self.finished]
         if self.deleted is not None:
             steps += [self.deleted, self.deleted + self.deleting / 2]
         return max(step for step in steps if step <= now)
@@ -125,6 +131,7 @@ class Record:
     life: Life
     arn_member: str = ""
     tags: dict[str, str] = field(default_factory=dict)
+    sequence: int = 0
 
     def __post_init__(self) -> None:
         self.arn = self.caller.arn(self.kind)
@@ -148,6 +155,7 @@ class Record:
             "createTime": self.life.born,
             "updateTime": max(self.updated, self.life.changed),
             "tags": self.tags,
+            "sequence": self.sequence,
         }
 
 
@@ -157,9 +165,12 @@ class Store:
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self._records: list[Record] = []
+        self._numbers = 0
 
     def add(self, record: Record) -> Record:
         """Remember."""
+        self._numbers += 1
+        record.sequence = self._numbers
         self._records.append(record)
         return record
 

@@ -109,7 +109,7 @@ def with_column(world, **changes):
     ("change", "says"),
     [
         (lambda _: {"name": None}, "name: missing; required"),
-        (lambda _: {"name": 5}, "name: 5 is a int; must be a string"),
+        (lambda _: {"name": 5}, "name: 5 is an int; must be a string"),
         (lambda _: {"name": "x" * 64}, "name: 64 characters; allowed: 1 to 63 characters"),
         (lambda _: {"name": ""}, "name: 0 characters; allowed: 1 to 63 characters"),
         (lambda _: {"name": " "}, "name: ' ' does not match; pattern: "),
@@ -118,7 +118,7 @@ def with_column(world, **changes):
         (lambda _: {"trainingData": []}, "trainingData: 0 items; allowed: 1 to 1 items"),
         (lambda _: {"trainingData": [None]}, "trainingData[0]: None; a value is required"),
         (lambda _: {"trainingData": [{"type": "INTERACTIONS"}]}, "trainingData[0].inputConfig: missing; required"),
-        (lambda _: {"tags": {"k": 1}}, "tags['k']: 1 is a int; must be a string"),
+        (lambda _: {"tags": {"k": 1}}, "tags['k']: 1 is an int; must be a string"),
         (lambda _: {"tags": {"k" * 129: ""}}, ": 129 characters; allowed: 1 to 128 characters"),
         (
             lambda w: {"trainingData": with_column(w, columnTypes=["USER"])},
@@ -138,7 +138,7 @@ def test_a_member_against_the_model_is_refused_by_its_path(empty_world, change, 
 
 def test_all_violations_come_in_one_answer(empty_world):
     answer = send(empty_world, "POST", "/training-dataset", {"name": "", "roleArn": 1})
-    violations = "name: 0 characters; allowed: 1 to 63 characters", "roleArn: 1 is a int; must be a string"
+    violations = "name: 0 characters; allowed: 1 to 63 characters", "roleArn: 1 is an int; must be a string"
     assert answer.json == {"message": "; ".join([*violations, "trainingData: missing; required"])}
 
 

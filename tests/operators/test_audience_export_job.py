@@ -62,7 +62,7 @@ def test_a_name_in_use_tells_what_is_there(world):
 
 
 def test_a_size_that_the_configured_model_does_not_have_is_refused(world):
-    with pytest.raises(ValidationError, match="PERCENTAGE 5, 10, 20"):
+    with pytest.raises(ValidationError, match="PERCENTAGE 5, PERCENTAGE 10, PERCENTAGE 20"):
         start(world.generated(), audience_size={"type": "PERCENTAGE", "value": 7})
 
 

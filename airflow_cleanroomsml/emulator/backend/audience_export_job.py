@@ -30,7 +30,7 @@ class AudienceExportJobs(BackendBase):
         model = self.store.get(job.fields["configuredAudienceModelArn"], "Configured audience model")
         if job.status != "ACTIVE" or job.life.work is None:
             raise invalid(f"Audience generation job {job.arn} is {job.status}; it must be ACTIVE.")
-        self._require_size(model, audience_size)
+        self._require_size(job, audience_size)
         self._require_room(caller, job, name)
         audience, owner = job.life.work.result(), model.caller
         prefix = model.fields["outputConfig"]["destination"]["s3Destination"]["s3Uri"].rstrip("/")
@@ -51,18 +51,12 @@ class AudienceExportJobs(BackendBase):
         self.store.add(Record(KIND, fields, caller, self.job(work)))
         return {}
 
-    def _require_size(self, model: Record, size: dict[str, Any]) -> None:
-        config = model.fields["audienceSizeConfig"]
-        if config is None:
-            allowed = size["type"] == "PERCENTAGE" and size["value"] in (1, 5, 10, 15, 20)
-            words = "PERCENTAGE 1, 5, 10, 15, 20"
-        else:
-            bins = config["audienceSizeBins"]
-            allowed = size["type"] == config["audienceSizeType"] and size["value"] in bins
-            words = f"{config['audienceSizeType']} {', '.join(map(str, bins))}"
-        if not allowed:
+    def _require_size(self, job: Record, size: dict[str, Any]) -> None:
+        sizes: list[tuple[str, int]] = job.fields["sizes"]
+        if (size["type"], size["value"]) not in sizes:
+            words = ", ".join(f"{kind} {value}" for kind, value in sizes)
             raise invalid(
-                f"audienceSize {size['type']} {size['value']} is none of the configured audience model: {words}."
+                f"audienceSize {size['type']} {size['value']} is none that the job was started with: {words}."
             )
 
     def _require_room(self, caller: Caller, job: Record, name: str) -> None:

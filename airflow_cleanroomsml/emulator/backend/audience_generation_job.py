@@ -52,6 +52,9 @@ class AudienceGenerationJobs(ConfiguredAudienceModelPolicies):
             "collaborationId": collaboration_id,
             "description": description,
             "startedBy": caller.account,
+            # The terms as they are now: an update does not reach jobs that were started before.
+            "sizes": _sizes(model.fields),
+            "seesMetrics": model.caller.account == caller.account or model.fields["sharedAudienceMetrics"] == ["ALL"],
         }
         record = self._run(caller, model, fields, tags or {})
         if model.caller.account != caller.account and record.life.work is not None:
@@ -70,7 +73,7 @@ class AudienceGenerationJobs(ConfiguredAudienceModelPolicies):
                 self.client("s3", caller),
                 fitted,
                 seed_uri=uri,
-                sizes=_sizes(terms),
+                sizes=fields["sizes"],
                 include_seed=include,
                 min_matching_seed_size=terms["minMatchingSeedSize"],
                 rules=self.settings.rules,
@@ -84,6 +87,7 @@ class AudienceGenerationJobs(ConfiguredAudienceModelPolicies):
     def _twin(self, record: Record, model: Record, life: Life) -> None:
         """The same job as the model's owner sees it: other ARN and name, no seed, none of the caller's tags."""
         fields = {key: value for key, value in record.fields.items() if key != "seedAudience"}
+        fields["seesMetrics"] = True
         fields["name"] = f"{record.caller.account}-{record.fields['name']}"
         inherits = model.fields["childResourceTagOnCreatePolicy"] == "FROM_PARENT_RESOURCE"
         tags = dict(model.tags) if inherits else {}
@@ -93,14 +97,9 @@ class AudienceGenerationJobs(ConfiguredAudienceModelPolicies):
         """GetAudienceGenerationJob; the metrics are the caller's where the model is, or where it shares them."""
         record = self.store.get(audience_generation_job_arn, NOUN, caller)
         view = record.view()
-        if view["status"] == "ACTIVE" and record.life.work is not None and self._sees_metrics(record):
+        if view["status"] == "ACTIVE" and record.life.work is not None and record.fields["seesMetrics"]:
             view["metrics"] = record.life.work.result().metrics
         return view
-
-    def _sees_metrics(self, record: Record) -> bool:
-        model = self.store.get(record.fields["configuredAudienceModelArn"], "Configured audience model")
-        own = model.caller.account == record.caller.account
-        return own or model.fields["sharedAudienceMetrics"] == ["ALL"]
 
     def list_audience_generation_jobs(
         self,

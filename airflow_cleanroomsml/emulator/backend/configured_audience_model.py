@@ -78,7 +78,7 @@ class ConfiguredAudienceModels(BackendBase):
         """DeleteConfiguredAudienceModel; refused while generation jobs use it."""
         record = self.store.get(configured_audience_model_arn, NOUN, caller)
         jobs = self.store.all(
-            "audience-generation-job", None, lambda job: job.fields["configuredAudienceModelArn"] == record.arn
+            "audience-generation-job", caller, lambda job: job.fields["configuredAudienceModelArn"] == record.arn
         )
         if any(jobs):
             raise conflict(f"Audience generation jobs use the configured audience model {record.arn}.")

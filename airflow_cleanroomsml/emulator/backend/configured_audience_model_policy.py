@@ -13,6 +13,7 @@ from airflow_cleanroomsml.emulator.errors import denied, invalid, not_found
 from airflow_cleanroomsml.emulator.state import Caller, Record
 
 NOUN = "Configured audience model"
+_ACTION = "cleanrooms-ml:StartAudienceGenerationJob"
 
 
 class ConfiguredAudienceModelPolicies(BackendBase):
@@ -65,22 +66,29 @@ class ConfiguredAudienceModelPolicies(BackendBase):
         """Refuse a generation job in another account's model unless that model's policy allows it."""
         if model.caller.account == caller.account:
             return
-        action = "cleanrooms-ml:StartAudienceGenerationJob"
         statements = _parsed(model.fields.get("configuredAudienceModelPolicy", '{"Statement": []}'))
-        if not any(_allows(s, caller, action, model.arn, collaboration_id) for s in statements):
-            raise denied(
-                f"Account {caller.account} is not authorized to perform {action} on {model.arn}: no statement of the resource policy "
-                "allows it"
-                + ("." if collaboration_id else "; policies that Clean Rooms manages ask for the collaborationId.")
-            )
+        about = [s for s in statements if _is_about(s, caller)]
+        for resource in (model.arn, model.caller.arn("audience-generation-job")):
+            effects = {s["Effect"] for s in about if _names(s, resource, collaboration_id)}
+            if effects != {"Allow"}:
+                raise denied(_refusal(caller, resource, denied="Deny" in effects, collaboration_id=collaboration_id))
+
+
+def _refusal(caller: Caller, resource: str, *, denied: bool, collaboration_id: str | None) -> str:
+    why = "a statement of the resource policy denies it" if denied else "no statement of the resource policy allows it"
+    hint = "" if collaboration_id else "; policies that Clean Rooms manages ask for the collaborationId"
+    return f"Account {caller.account} is not authorized to perform {_ACTION} on {resource}: {why}{hint}."
 
 
 def _parsed(policy: str) -> list[dict[str, Any]]:
     try:
-        statements = json.loads(policy)["Statement"]
-    except (ValueError, KeyError, TypeError):
+        found = json.loads(policy)["Statement"]
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise invalid("The policy is not a JSON document with a Statement.") from None
-    return statements if isinstance(statements, list) else [statements]
+    statements = found if isinstance(found, list) else [found]
+    if not all(isinstance(s, dict) and s.get("Effect") in ("Allow", "Deny") for s in statements):
+        raise invalid("Every statement of the policy must be an object whose Effect is Allow or Deny.")
+    return statements
 
 
 def _texts(value: Any) -> list[str]:
@@ -93,12 +101,29 @@ def _principals(statement: dict[str, Any]) -> Iterator[str]:
         yield text.split(":")[4] if text.startswith("arn:") else text
 
 
-def _allows(statement: dict[str, Any], caller: Caller, action: str, arn: str, collaboration_id: str | None) -> bool:
-    wanted = statement.get("Condition", {}).get("StringEquals", {}).get("cleanrooms-ml:CollaborationId")
-    return (
-        statement.get("Effect") == "Allow"
-        and any(principal in ("*", caller.account) for principal in _principals(statement))
-        and any(fnmatchcase(action, pattern) for pattern in _texts(statement.get("Action", [])))
-        and any(fnmatchcase(arn, pattern) for pattern in _texts(statement.get("Resource", [])))
-        and (wanted is None or collaboration_id in _texts(wanted))
+def _is_about(statement: dict[str, Any], caller: Caller) -> bool:
+    """Whether a statement is about this caller and starting generation jobs."""
+    actions = _texts(statement.get("Action", []))
+    principals = list(_principals(statement))
+    return any(fnmatchcase(_ACTION, pattern) for pattern in actions) and not {"*", caller.account}.isdisjoint(
+        principals
     )
+
+
+def _names(statement: dict[str, Any], resource: str, collaboration_id: str | None) -> bool:
+    """
+    Whether a statement applies to a resource.
+
+    Of conditions this emulator knows one; a statement with another allows nothing, and denies.
+    """
+    if not any(fnmatchcase(resource, pattern) for pattern in _texts(statement.get("Resource", []))):
+        return False
+    conditions = {
+        (operator, key): value
+        for operator, keys in statement.get("Condition", {}).items()
+        for key, value in keys.items()
+    }
+    wanted = conditions.pop(("StringEquals", "cleanrooms-ml:CollaborationId"), None)
+    if conditions:
+        return bool(statement["Effect"] == "Deny")
+    return wanted is None or collaboration_id in _texts(wanted)

@@ -1,0 +1,148 @@
+"""What a first version got wrong: unsigned paths, pages under deletion, hostile bodies, policies, updates under jobs."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import time
+import urllib.error
+
+import pytest
+from botocore.exceptions import ClientError
+
+from airflow_cleanroomsml.service_model import load
+from tests.emulator.test_backend import export, refused, start
+from tests.emulator.test_front import dataset, send
+from tests.support import EmulatorProcess, World
+
+COLLABORATION = "12345678-1234-1234-1234-123456789012"
+OPERATIONS = [load().operation_model(name) for name in load().operation_names]
+
+
+def token(text):
+    return "nextToken=" + base64.urlsafe_b64encode(text).decode()
+
+
+def statement(arn, account, **more):
+    jobs = arn.rsplit(":", 1)[0] + ":audience-generation-job/*"
+    action = "cleanrooms-ml:StartAudienceGenerationJob"
+    return {"Effect": "Allow", "Principal": {"AWS": [account]}, "Action": action, "Resource": [arn, jobs], **more}
+
+
+def put(world, arn, *statements):
+    text = json.dumps({"Statement": statements})
+    world.ml.put_configured_audience_model_policy(configuredAudienceModelArn=arn, configuredAudienceModelPolicy=text)
+
+
+@pytest.fixture
+def partner(world):
+    other = World(world.emulator)
+    other.client("s3").create_bucket(Bucket=other.bucket)
+    return other
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
+def test_no_operation_is_answered_unsigned(empty_world, operation):
+    path = re.sub(r"\{\w+\}", "arn%3Aaws%3Acleanrooms-ml", operation.http["requestUri"])
+    answer = send(empty_world, operation.http["method"], path, signed=False)
+    assert answer.error == (403, "MissingAuthenticationToken")
+
+
+@pytest.mark.parametrize(
+    "query", [token(b'{"after": 1e999}'), token(b'{"after": -1}'), token(b"["), "maxResults=" + "9" * 5000]
+)
+def test_a_bad_page_is_refused(empty_world, query):
+    empty_world.dataset()
+    assert send(empty_world, "GET", f"/training-dataset?{query}").error == (400, "ValidationException")
+
+
+def test_a_deep_body_is_refused(empty_world):
+    answer = send(empty_world, "POST", "/training-dataset", b"[" * 200_000)
+    assert answer.error == (400, "SerializationException")
+
+
+def test_a_time_before_all_times_is_refused(world):
+    body = {"name": "m", "trainingDatasetArn": world.dataset(), "trainingDataStartTime": "0001-01-01T00:00:00+14:00"}
+    assert send(world, "POST", "/audience-model", body).error == (400, "ValidationException")
+    assert send(world, "GET", "/audience-model").status == 200
+
+
+def test_pruning_while_paging_misses_nothing(empty_world):
+    for index in range(4):
+        empty_world.dataset(f"d{index}")
+    for page in empty_world.ml.get_paginator("list_training_datasets").paginate(PaginationConfig={"PageSize": 2}):
+        for entry in page["trainingDatasets"]:
+            empty_world.ml.delete_training_dataset(trainingDatasetArn=entry["trainingDatasetArn"])
+    assert empty_world.ml.list_training_datasets()["trainingDatasets"] == []
+
+
+@pytest.mark.parametrize(
+    ("tags", "why"),
+    [({f"k{n}": "" for n in range(51)}, "at most 50 tags"), ({"aws:x": ""}, "reserved"), ({"AWS:x": ""}, "reserved")],
+)
+def test_tags_that_a_resource_cannot_have_are_refused(empty_world, tags, why):
+    with pytest.raises(ClientError, match=why):
+        empty_world.ml.create_training_dataset(**dataset(empty_world), tags=tags)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        [{}, {"Effect": "Deny"}],
+        [{"Condition": {"StringNotEquals": {"cleanrooms-ml:CollaborationId": COLLABORATION}}}],
+        [{"Condition": {"StringEquals": {"aws:PrincipalOrgID": "o-1"}}}],
+        [{"Resource": "{arn}"}],
+    ],
+    ids=["denied", "another operator", "another condition", "without the jobs"],
+)
+def test_a_policy_that_does_not_allow_denies(world, partner, more):
+    arn = world.configured()
+    filled = [{name: arn if value == "{arn}" else value for name, value in each.items()} for each in more]
+    put(world, arn, *(statement(arn, partner.account, **each) for each in filled))
+    refused("AccessDeniedException", start, world=partner, name="x", configured=arn, collaborationId=COLLABORATION)
+
+
+def test_a_statement_that_is_none_is_not_stored(world):
+    arn = world.configured()
+    with pytest.raises(ClientError, match="Every statement"):
+        put(world, arn, "x")
+
+
+def test_updates_do_not_reach_jobs_that_were_started_before(world, partner):
+    arn = world.configured()
+    put(world, arn, statement(arn, partner.account))
+    job = start(partner, "j", arn)
+    assert "metrics" in partner.wait(job)
+    sizes = {"audienceSizeType": "PERCENTAGE", "audienceSizeBins": [20]}
+    world.ml.update_configured_audience_model(
+        configuredAudienceModelArn=arn, sharedAudienceMetrics=["NONE"], audienceSizeConfig=sizes
+    )
+    assert "metrics" in partner.ml.get_audience_generation_job(audienceGenerationJobArn=job)
+    export(partner, "e", job)
+
+
+def test_a_partners_job_does_not_keep_the_owner_from_deleting(world, partner):
+    arn = world.configured()
+    put(world, arn, statement(arn, partner.account))
+    partner.wait(start(partner, "j", arn))
+    (twin,) = world.ml.list_audience_generation_jobs()["audienceGenerationJobs"]
+    world.ml.delete_audience_generation_job(audienceGenerationJobArn=twin["audienceGenerationJobArn"])
+    end = time.monotonic() + 20
+    while world.ml.list_audience_generation_jobs()["audienceGenerationJobs"] and time.monotonic() < end:
+        time.sleep(0.1)
+    world.ml.delete_configured_audience_model(configuredAudienceModelArn=arn)
+    assert world.ml.list_configured_audience_models()["configuredAudienceModels"] == []
+
+
+def test_a_misspelt_fault_is_refused(empty_world):
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        empty_world.fault("ListTrainingDatasets", "typo")
+    assert caught.value.code == 400
+    assert "allowed: reset, lose_response" in caught.value.read().decode()
+
+
+def test_it_stops_when_its_parent_dies():
+    child = EmulatorProcess("--scale", "0.001")
+    child._process.stdin.close()
+    assert child._process.wait(20) == 0

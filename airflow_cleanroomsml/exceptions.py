@@ -17,6 +17,7 @@ What can go wrong, as a tree. Errors marked with * also are ``AirflowFailExcepti
     │   │   └── NoQuotaError *         a quota is 0: waiting does not help
     │   ├── ThrottledError             too many requests, still, after several attempts
     │   └── UnavailableError           the service failed (5xx)
+    ├── WaitBrokenError *              what was started goes on and could not be looked at; a retry would start another
     ├── JobFailedError *               what was waited for ended in failure
     └── WaitTimeoutError *             what was waited for had not ended in time; it goes on
 
@@ -155,6 +156,10 @@ class UnavailableError(ServiceError):
     """The service failed."""
 
     advice = "The service failed; try again later."
+
+
+class WaitBrokenError(CleanRoomsMLError, AirflowFailException):
+    """What was started goes on and could not be looked at; a retry would start another."""
 
 
 class JobFailedError(CleanRoomsMLError, AirflowFailException):

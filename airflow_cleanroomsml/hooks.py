@@ -139,7 +139,7 @@ class CleanRoomsMLHook(AwsBaseHook):
         """Send what must not be carried out twice: again only where the service said that it did not take it."""
         for pause in (*_throttled_pauses(), None):
             try:
-                return self._answer(self.conn_once, request)
+                return _whole(request, self._answer(self.conn_once, request))
             except ThrottledError:
                 if pause is None:
                     raise
@@ -155,6 +155,15 @@ class CleanRoomsMLHook(AwsBaseHook):
 
 class _NoAnswerError(UnreachableError):
     """The connection was there; the answer was lost."""
+
+
+def _whole(request: Request, answer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """An answer with all that it must have; botocore takes a body that broke off for an empty one."""
+    shape = request.operation.output_shape
+    missing = [name for name in (shape.required_members if shape else ()) if name not in answer]
+    if missing:
+        raise _NoAnswerError(f"{request.operation.name} got an answer without {', '.join(missing)}")
+    return answer
 
 
 def _throttled_pauses() -> list[float]:

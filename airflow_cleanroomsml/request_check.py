@@ -29,6 +29,8 @@ ABSENT = object()
 _SURROGATES = r"\uD800\uDBFF-\uDC00\uDFFF"
 _ABOVE_BMP = re.compile("[\U00010000-\U0010ffff]")
 _WHOLE = re.compile(r"\s*[+-]?\d{1,30}\s*", re.ASCII)
+# 1973: a smaller number is a date without separators, such as 20261124, that was rendered to an integer.
+_EARLIEST = 100_000_000
 _SHOWN = 60
 
 
@@ -169,7 +171,9 @@ class RequestCheck:
             found = _container(value)
         if isinstance(found, kind) and not isinstance(found, (str, bytes)):
             return found
-        self._note(path or "request", f"{self._shown(value)} is {_type(value)}", f"must be {word}")
+        # The text of a structure may have sensitive members in it.
+        shown = "***" if kind is Mapping and isinstance(value, str) else self._shown(value)
+        self._note(path or "request", f"{shown} is {_type(value)}", f"must be {word}")
         return None
 
     def _string(self, shape: Any, value: Any, path: str) -> Any:
@@ -300,6 +304,8 @@ def _as_datetime(value: Any) -> datetime:
         raise TypeError
     if isinstance(value, str) and re.fullmatch(r"\d{9,11}(\.\d+)?", value.strip()):
         value = float(value)
+    if isinstance(value, (int, float)) and value < _EARLIEST:
+        raise ValueError
     if isinstance(value, (int, float)):
         return datetime.fromtimestamp(value, tz=timezone.utc)
     if isinstance(value, str):

@@ -115,7 +115,7 @@ class Request:
         """
         Where an existing resource is not what this request asks for; tags and description do not matter.
 
-        :param found: The resource as the service describes it; what it does not show is not compared.
+        :param found: The resource as the service describes it. What is sensitive may be withheld and is not compared then.
         """
         asked = {name: value for name, value in self.members.items() if name not in ("tags", "description")}
         return [
@@ -125,9 +125,11 @@ class Request:
         ]
 
     def redact(self, text: str) -> str:
-        """Remove from a text every sensitive value of this request; engines quote the SQL they were given."""
-        for secret in sorted(set(_sensitive_texts(self.operation.input_shape, self.members)), key=len, reverse=True):
-            text = text.replace(secret, "***")
+        """Withhold a text that quotes a sensitive value of this request, even in part: engines quote the SQL they were given."""
+        plain = " ".join(text.split())
+        for secret in map(str.split, _sensitive_texts(self.operation.input_shape, self.members)):
+            if _quotes(plain, " ".join(secret)):
+                return "*** (a text that quotes sensitive values of the request)"
         return text
 
 
@@ -144,12 +146,19 @@ def _sensitive_texts(shape: Any, value: Any, *, inside: bool = False) -> Iterato
         yield value
 
 
+def _quotes(text: str, secret: str) -> bool:
+    """Whether a text has ten characters in a row of a secret, or all of a shorter one."""
+    size = min(10, len(secret))
+    return any(secret[begin : begin + size] in text for begin in range(len(secret) - size + 1))
+
+
 def _differences(shape: Any, path: str, asked: Any, found: Any) -> Iterator[str]:
-    if found is None:
-        return
     if shape is not None and shape.metadata.get("sensitive"):
-        if asked != found:
+        if found is not None and asked != found:
             yield f"{path}: another one"
+    elif found is None:
+        if asked:
+            yield f"{path}: nothing there, {asked!r} asked for"
     elif isinstance(asked, dict) and isinstance(found, Mapping):
         for key, value in asked.items():
             yield from _differences(_below(shape, key), f"{path}.{key}", value, found.get(key))

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+
 import pytest
 from botocore.stub import Stubber
 
@@ -58,6 +61,30 @@ def test_a_create_whose_outcome_is_unknown_is_not_sent_again(hook, empty_world, 
     with pytest.raises(OutcomeUnknownError, match="(?s)may have been carried out.*'d'"):
         hook.call("create_training_dataset", dataset(empty_world))
     assert empty_world.calls == ["CreateTrainingDataset"]
+
+
+@pytest.mark.parametrize("body", [b'{"training', b"", b"{}"])
+def test_an_answer_that_broke_off_leaves_the_outcome_unknown(empty_world, monkeypatch, body):
+    requests = []
+
+    class Broken(BaseHTTPRequestHandler):
+        def do_POST(self):
+            requests.append(self.path)
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Broken) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+        with pytest.raises(OutcomeUnknownError, match="without trainingDatasetArn"):
+            CleanRoomsMLHook().call("create_training_dataset", dataset(empty_world))
+        server.shutdown()
+    assert requests == ["/training-dataset"]
 
 
 def test_a_read_is_sent_again(hook, empty_world):

@@ -186,7 +186,7 @@ def test_times(given, time):
     assert window(given) == time
 
 
-@pytest.mark.parametrize("given", ["yesterday", "", "2026-13-01", True, [1]])
+@pytest.mark.parametrize("given", ["yesterday", "", "2026-13-01", True, [1], 20261124])
 def test_what_is_no_time_is_refused(given):
     with pytest.raises(InvalidRequestError, match="training_data_start_time: .*ISO 8601"):
         window(given)
@@ -200,7 +200,16 @@ def test_sensitive_values_are_neither_shown_nor_left_in_the_services_texts():
     request = Request(load(), "start_audience_generation_job", {**JOB, "seed_audience": seed})
     (violation,) = request.violations
     assert "vvv" not in str(violation)
-    assert "secret_column" not in request.redact("syntax error near 'SELECT secret_column FROM t'")
+    for quoted in ("near 'SELECT secret_column FROM t'", "near 'secret_column FR'", "near SELECT\n  secret_column"):
+        assert "secret_column" not in request.redact(f"syntax error {quoted}")
+    assert request.redact("The role cannot be assumed.") == "The role cannot be assumed."
+
+
+def test_a_structure_that_is_a_text_is_not_shown():
+    text = '{"sqlParameters": {"queryString": "SELECT secret_column FROM "x"'
+    (violation,) = Request(load(), "start_audience_generation_job", {**JOB, "seed_audience": text}).violations
+    assert "secret_column" not in str(violation)
+    assert "must be a mapping" in str(violation)
 
 
 def test_an_operation_that_is_not_there_is_named_with_a_suggestion():
@@ -219,7 +228,8 @@ def test_differences_between_what_is_there_and_what_is_asked_for():
         "status": "ACTIVE",
     }
     assert request.differences(there) == []
-    assert request.differences({"name": "n"}) == []
+    without = {name: value for name, value in there.items() if name != "trainingDataStartTime"}
+    assert [text.split(",")[0] for text in request.differences(without)] == ["training_data_start_time: nothing there"]
     other = {**there, "trainingDatasetArn": "x", "trainingDataStartTime": begin + timedelta(days=1)}
     assert sorted(text.split(":")[0] for text in request.differences(other)) == [
         "training_data_start_time",
@@ -228,7 +238,9 @@ def test_differences_between_what_is_there_and_what_is_asked_for():
     query = {"roleArn": ROLE, "sqlParameters": {"queryString": "SELECT mine"}}
     job = Request(load(), "start_audience_generation_job", {**JOB, "seed_audience": query})
     theirs = {"seedAudience": {"roleArn": ROLE, "sqlParameters": {"queryString": "SELECT theirs"}}}
-    assert job.differences(theirs) == ["seed_audience.sqlParameters: another one"]
+    assert job.differences({**theirs, "name": "n", "configuredAudienceModelArn": CONFIGURED_ARN}) == [
+        "seed_audience.sqlParameters: another one"
+    ]
 
 
 def test_what_is_left_out_is_told():

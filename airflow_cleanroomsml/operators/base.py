@@ -16,6 +16,7 @@ from airflow_cleanroomsml.exceptions import (
     CleanRoomsMLError,
     OutcomeUnknownError,
     ResourceNotFoundError,
+    WaitBrokenError,
     lines,
 )
 from airflow_cleanroomsml.resources import Goal, Outcome, Resource
@@ -224,11 +225,22 @@ class CleanRoomsMLWaitingOperator(CleanRoomsMLOperator):
         if not self.wait_for_completion:
             return self._result(answer, {})
         wait = self._wait(context, answer)
-        observation = waiting.observe(self.hook, wait)
-        self.log.info("%s.", waiting.described(wait, observation, time.time()))
-        if observation.outcome == Outcome.AGAIN.value and self.deferrable:
-            self._defer(wait)
-        return self._finish(context, wait, waiting.watch(self.hook, wait, observation))
+        try:
+            observation = waiting.observe(self.hook, wait)
+            self.log.info("%s.", waiting.described(wait, observation, time.time()))
+            if observation.outcome == Outcome.AGAIN.value and self.deferrable:
+                self._defer(wait)
+            observation = waiting.watch(self.hook, wait, observation)
+        except Exception as error:
+            raise self._broken_off(wait, f"{type(error).__name__}: {error}") from error
+        return self._finish(context, wait, observation)
+
+    def _broken_off(self, wait: Wait, why: str) -> CleanRoomsMLError:
+        """Looking failed; whether the next try would make another decides whether there may be one."""
+        makes_another = wait.goal == Goal.CREATED.value and getattr(self, "if_exists", "fail") != "reuse"
+        kind = WaitBrokenError if makes_another else CleanRoomsMLError
+        advice = 'To go on waiting, clear the task with if_exists="reuse".' if makes_another else ""
+        return kind(lines("The wait broke off; what was waited for goes on.", why, wait.title, advice))
 
     def _wait(self, context: Context, identifiers: dict[str, Any]) -> Wait:
         now = time.time()
@@ -262,9 +274,7 @@ class CleanRoomsMLWaitingOperator(CleanRoomsMLOperator):
         # All that is needed is in the event: dag.test() of Airflow 2.11 loses what else a deferral carries.
         wait = Wait(**event["wait"])
         if "observation" not in event:
-            raise CleanRoomsMLError(
-                lines("The wait broke off; what was waited for goes on.", event.get("error", ""), wait.title)
-            )
+            raise self._broken_off(wait, event.get("error", ""))
         observation = Observation(**event["observation"])
         self.log.info("%s.", waiting.described(wait, observation, time.time()))
         return self._finish(context, wait, observation)

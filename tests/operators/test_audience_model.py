@@ -4,12 +4,15 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
+from airflow_cleanroomsml._compat import AirflowFailException
 from airflow_cleanroomsml.exceptions import (
+    AccessDeniedError,
     AlreadyExistsError,
     CleanRoomsMLError,
     ConflictError,
     JobFailedError,
     OutcomeUnknownError,
+    WaitBrokenError,
     WaitTimeoutError,
 )
 from airflow_cleanroomsml.operators import (
@@ -107,6 +110,29 @@ def test_a_trigger_that_breaks_off_says_why(world):
     wait = task._wait({}, {"audience_model_arn": "arn"}).plain()
     with pytest.raises(CleanRoomsMLError, match="(?s)broke off.*goes on.*AccessDeniedError: no.*audience model arn"):
         task.execute_complete({}, event={"wait": wait, "error": "AccessDeniedError: no"})
+
+
+@both_ways
+def test_a_wait_that_breaks_off_does_not_lead_to_a_second_model(slow_world, deferrable):
+    dataset = slow_world.dataset()
+    first = create(dataset, wait_for_completion=False)
+    slow_world.fault("GetAudienceModel", "access_denied")
+    with pytest.raises(WaitBrokenError, match="(?s)goes on.*AccessDeniedError.*if_exists"):
+        create(dataset, name="another", deferrable=deferrable)
+    slow_world.fault("ListAudienceModels", "access_denied")
+    with pytest.raises(AccessDeniedError):
+        create(dataset, if_exists="reuse", deferrable=deferrable)
+    assert first.split(":")[4] == slow_world.account
+
+
+def test_a_wait_for_what_would_be_found_again_may_be_retried(slow_world):
+    task = CleanRoomsMLCreateAudienceModelOperator(
+        task_id="t", name="m", training_dataset_arn=slow_world.dataset(), if_exists="reuse"
+    )
+    wait = task._wait({}, {"audience_model_arn": "arn"}).plain()
+    with pytest.raises(CleanRoomsMLError, match="broke off") as caught:
+        task.execute_complete({}, event={"wait": wait, "error": "AccessDeniedError: no"})
+    assert not isinstance(caught.value, AirflowFailException)
 
 
 @both_ways

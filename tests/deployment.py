@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 from airflow import __version__ as airflow_version
 
 ROOT = Path(__file__).parents[1]
@@ -95,10 +97,14 @@ class Deployment:
             )
 
     def stop(self) -> None:
-        """End all of it: a part that is told to stop leaves children behind, so its whole group goes."""
+        """End all of it: a part that is told to stop leaves children behind, some of them in groups of their own."""
         for process in self._processes:
+            children = psutil.Process(process.pid).children(recursive=True)
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+            for child in children:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    child.kill()
 
     def rows(self, query: str, *values: str) -> list[tuple[Any, ...]]:
         """Rows of the database."""

@@ -15,9 +15,15 @@ from botocore.exceptions import (
     BotoCoreError,
     ClientError,
     ConnectTimeoutError,
+    CredentialRetrievalError,
     EndpointConnectionError,
-    HTTPClientError,
+    NoCredentialsError,
+    NoRegionError,
+    ParamValidationError,
+    PartialCredentialsError,
     ProxyConnectionError,
+    SSLError,
+    TokenRetrievalError,
 )
 
 from airflow_cleanroomsml.exceptions import (
@@ -32,7 +38,19 @@ from airflow_cleanroomsml.exceptions import (
 )
 from airflow_cleanroomsml.service_model import Request, load
 
-_NEVER_CONNECTED = (EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError)
+#: Raised before a byte of the request is on its way.
+_NEVER_SENT = (
+    ConnectTimeoutError,
+    CredentialRetrievalError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    NoRegionError,
+    ParamValidationError,
+    PartialCredentialsError,
+    TokenRetrievalError,
+)
+#: Texts of a proxy or TLS error that came before the request: the other such errors can come after it.
+_BEFORE_THE_REQUEST = ("CERTIFICATE_VERIFY_FAILED", "Failed to establish a new connection", "Tunnel connection failed")
 #: How often a create or start that was throttled is tried again, and the longest pause, in seconds. Starts are throttled at one a
 #: second (user guide, Quotas), so eight pauses of up to 20 s let about a hundred tasks through at once.
 _THROTTLED_RETRIES = 8
@@ -97,7 +115,7 @@ class CleanRoomsMLHook(AwsBaseHook):
         for warning in request.warnings:
             self.log.warning("%s: %s.", request.operation.name, warning)
         for path in request.left_out:
-            self.log.info('%s: %s rendered to "None" and is left out.', request.operation.name, path)
+            self.log.warning('%s: %s rendered to "None" and is left out.', request.operation.name, path)
         return request
 
     def send(self, request: Request) -> dict[str, Any]:
@@ -137,9 +155,10 @@ class CleanRoomsMLHook(AwsBaseHook):
 
     def _once(self, request: Request) -> Any:
         """Send what must not be carried out twice: again only where the service said that it did not take it."""
+        client = self._authenticated(request)
         for pause in (*_throttled_pauses(), None):
             try:
-                return _whole(request, self._answer(self.conn_once, request))
+                return self._answer(client, request)
             except ThrottledError:
                 if pause is None:
                     raise
@@ -149,8 +168,21 @@ class CleanRoomsMLHook(AwsBaseHook):
                 raise _outcome_unknown(request, error) from error
         raise AssertionError
 
+    def _authenticated(self, request: Request) -> Any:
+        """The client, its credentials fetched: were that left to the request, its faults would look like the request's own."""
+        try:
+            client = self.conn_once
+            credentials = self._session.get_credentials()
+            if credentials is not None:
+                credentials.get_frozen_credentials()
+        except (BotoCoreError, ClientError) as error:
+            raise UnreachableError(
+                lines(f"{request.operation.name} was not sent: no credentials.", str(error))
+            ) from error
+        return client
+
     def _answer(self, client: Any, request: Request) -> Any:
-        return _translated(request, lambda: getattr(client, request.method)(**request.members))
+        return _whole(request, _translated(request, lambda: getattr(client, request.method)(**request.members)))
 
 
 class _NoAnswerError(UnreachableError):
@@ -195,13 +227,24 @@ def _translated(request: Request, send: Callable[[], Any]) -> Any:
         return send()
     except ClientError as error:
         raised: CleanRoomsMLError = service_error(name, error.response, request.redact)
-    except _NEVER_CONNECTED as error:
-        raised = UnreachableError(f"{name} was not sent: {error} Check the region, the endpoint and the network.")
-    except HTTPClientError as error:
-        raised = _NoAnswerError(f"{name} got no answer: {request.redact(str(error))}")
-    except BotoCoreError as error:
-        raised = CleanRoomsMLError(f"{name} was not sent: {request.redact(str(error))}")
+    except Exception as error:
+        # What is not known to come before the request may come after it, an answer that botocore cannot read included.
+        why = request.redact(f"{type(error).__name__}: {error}")
+        if not _never_sent(error):
+            raised = _NoAnswerError(lines(f"{name} got no answer that can be read.", why))
+        elif isinstance(error, (EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError)):
+            raised = UnreachableError(
+                lines(f"{name} was not sent.", why, "Check the region, the endpoint and the network.")
+            )
+        else:
+            raised = CleanRoomsMLError(lines(f"{name} was not sent.", why))
     raise raised
+
+
+def _never_sent(error: Exception) -> bool:
+    if isinstance(error, (ProxyConnectionError, SSLError)):
+        return any(text in str(error.kwargs.get("error")) for text in _BEFORE_THE_REQUEST)
+    return isinstance(error, _NEVER_SENT)
 
 
 __all__ = ["CleanRoomsMLHook"]

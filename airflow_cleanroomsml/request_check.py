@@ -109,7 +109,8 @@ class RequestCheck:
         for name in given:
             if name not in names:
                 allowed = f"allowed: {', '.join(names) or 'none'}"
-                self._note(_join(path, str(name)), unknown + nearest(str(name), names), allowed)
+                shown = "***" if self._hidden else str(name)
+                self._note(_join(path, shown), unknown + nearest(str(name), names), allowed)
         typed = {}
         for name, member in names.items():
             item = self._member(shape, member, given.get(name), _join(path, name))
@@ -171,15 +172,17 @@ class RequestCheck:
             found = _container(value)
         if isinstance(found, kind) and not isinstance(found, (str, bytes)):
             return found
-        # The text of a structure may have sensitive members in it.
-        shown = "***" if kind is Mapping and isinstance(value, str) else self._shown(value)
+        # What stands in place of a structure may have its sensitive members in it.
+        shown = "***" if kind is Mapping else self._shown(value)
         self._note(path or "request", f"{shown} is {_type(value)}", f"must be {word}")
         return None
 
     def _string(self, shape: Any, value: Any, path: str) -> Any:
-        # Numbers lose nothing as text; True could be "true" or "True", so the author has to say which.
-        if self.convert and isinstance(value, (int, float)) and not isinstance(value, bool):
+        # An integer loses nothing as text. 1.10 has become 1.1 by then, and True could be "true" or "True": they are refused.
+        if self.convert and isinstance(value, int) and not isinstance(value, bool):
             value = str(value)
+        if self.convert and isinstance(value, Mapping) and shape.name == "ResourcePolicy":
+            value = json.dumps(value)  # rendered to native objects, its JSON text comes as what it says
         if not isinstance(value, str):
             return self._note(path, f"{self._shown(value)} is {_type(value)}", "must be a string")
         enum = shape.metadata.get("enum")

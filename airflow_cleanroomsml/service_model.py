@@ -6,6 +6,7 @@ It is the specification of every request that this package sends: names, types, 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import cache
@@ -127,28 +128,30 @@ class Request:
     def redact(self, text: str) -> str:
         """Withhold a text that quotes a sensitive value of this request, even in part: engines quote the SQL they were given."""
         plain = " ".join(text.split())
-        for secret in map(str.split, _sensitive_texts(self.operation.input_shape, self.members)):
-            if _quotes(plain, " ".join(secret)):
-                return "*** (a text that quotes sensitive values of the request)"
+        for key, secret in _sensitive_texts(self.operation.input_shape, self.members):
+            if key == "queryString" and _quotes(plain, " ".join(secret.split())):
+                return "*** (a text that quotes the query of the request)"
+            if key not in ("queryString", "analysisTemplateArn"):
+                text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "***", text)
         return text
 
 
-def _sensitive_texts(shape: Any, value: Any, *, inside: bool = False) -> Iterator[str]:
-    """All texts below the members that the model marks as sensitive; one or two characters are too common to be replaced."""
+def _sensitive_texts(shape: Any, value: Any, key: str = "", *, inside: bool = False) -> Iterator[tuple[str, str]]:
+    """All texts below the members that the model marks as sensitive, each with its key; one or two characters are too common."""
     inside = inside or bool(shape is not None and shape.metadata.get("sensitive"))
     if isinstance(value, dict):
-        for key, item in value.items():
-            yield from _sensitive_texts(_below(shape, key), item, inside=inside)
+        for name, item in value.items():
+            yield from _sensitive_texts(_below(shape, name), item, name, inside=inside)
     elif isinstance(value, list):
         for item in value:
-            yield from _sensitive_texts(_below(shape, None), item, inside=inside)
+            yield from _sensitive_texts(_below(shape, None), item, key, inside=inside)
     elif inside and isinstance(value, str) and len(value) > 2:
-        yield value
+        yield key, value
 
 
 def _quotes(text: str, secret: str) -> bool:
-    """Whether a text has ten characters in a row of a secret, or all of a shorter one."""
-    size = min(10, len(secret))
+    """Whether a text has sixteen characters in a row of a secret, or all of a shorter one."""
+    size = min(16, len(secret))
     return any(secret[begin : begin + size] in text for begin in range(len(secret) - size + 1))
 
 
@@ -162,7 +165,7 @@ def _differences(shape: Any, path: str, asked: Any, found: Any) -> Iterator[str]
     elif isinstance(asked, dict) and isinstance(found, Mapping):
         for key, value in asked.items():
             yield from _differences(_below(shape, key), f"{path}.{key}", value, found.get(key))
-    elif isinstance(asked, list) and isinstance(found, list) and len(asked) == len(found):
+    elif isinstance(asked, list) and not _same(asked, found) and isinstance(found, list) and len(asked) == len(found):
         for index, (value, there) in enumerate(zip(asked, found, strict=True)):
             yield from _differences(_below(shape, None), f"{path}[{index}]", value, there)
     elif not _same(asked, found):
@@ -170,7 +173,9 @@ def _differences(shape: Any, path: str, asked: Any, found: Any) -> Iterator[str]
 
 
 def _same(asked: Any, found: Any) -> bool:
-    """Whether two values are equal; the service keeps times to the millisecond."""
+    """Whether two values are equal; times are kept to the millisecond, and numbers such as sizes have no order."""
+    if isinstance(asked, list) and isinstance(found, list) and all(isinstance(x, int) for x in (*asked, *found)):
+        return sorted(asked) == sorted(found)
     if isinstance(asked, datetime) and isinstance(found, datetime):
         return abs(asked - found) < timedelta(seconds=1)
     return bool(asked == found)

@@ -66,10 +66,16 @@ class CleanRoomsMLWaitTrigger(BaseTrigger):
             yield TriggerEvent({"wait": self.wait, "observation": observation.plain()})
 
     async def _watch(self, wait: Wait) -> Observation:
-        hook = await self._hook()
-        seen = None
+        hook = seen = None
         while True:
-            observation = await asyncio.to_thread(observe, hook, wait)
+            try:
+                hook = hook or await self._hook()
+            except Exception as error:
+                if not _passes(error):
+                    raise
+                observation = Observation("", Outcome.AGAIN.value, message=f"{type(error).__name__}: {error}")
+            else:
+                observation = await asyncio.to_thread(observe, hook, wait)
             if seen != (observation.status, observation.message):
                 self.log.info("%s.", described(wait, observation, time.time()))
                 seen = (observation.status, observation.message)
@@ -91,6 +97,16 @@ class CleanRoomsMLWaitTrigger(BaseTrigger):
         )
         _ = hook.conn
         return hook
+
+
+def _passes(error: Exception) -> bool:
+    """Whether a fault of fetching credentials may be over soon: lost connections, throttling, a failing service."""
+    from botocore.exceptions import ClientError, HTTPClientError
+
+    if isinstance(error, ClientError):
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return status == 429 or status >= 500 or "Throttl" in error.response.get("Error", {}).get("Code", "")
+    return isinstance(error, HTTPClientError)
 
 
 __all__ = ["CleanRoomsMLWaitTrigger"]

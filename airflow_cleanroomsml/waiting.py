@@ -45,6 +45,7 @@ class Wait:
     :param started: When the wait began, in seconds since 1970.
     :param deadline: When it ends, in seconds since 1970.
     :param delay: Longest pause between two looks, in seconds.
+    :param made_after: Older ones of the same name are others, in seconds since 1970; for what has no ARN.
     """
 
     noun: str
@@ -53,6 +54,7 @@ class Wait:
     started: float
     deadline: float
     delay: float
+    made_after: float = 0.0
 
     @property
     def resource(self) -> Resource:
@@ -70,7 +72,7 @@ class Wait:
 
         So a short job is seen soon, a long one is asked for ``delay`` seconds apart, and thousands of waits drift apart.
         """
-        pause = min(self.delay, max(1.0, (now - self.started) / 4)) * random.uniform(0.9, 1.1)
+        pause = max(1.0, min(self.delay, (now - self.started) / 4)) * random.uniform(0.9, 1.1)
         return max(0.0, min(pause, self.deadline - now))
 
     def plain(self) -> dict[str, Any]:
@@ -121,7 +123,7 @@ def observe(hook: CleanRoomsMLHook, wait: Wait) -> Observation:
     :raises CleanRoomsMLError: Whatever else the service says, such as missing permissions.
     """
     try:
-        found = read(hook, wait.resource, wait.identifiers)
+        found = read(hook, wait.resource, wait.identifiers, made_after=wait.made_after)
     except ResourceNotFoundError as error:
         return _gone(wait, str(error))
     except _PASSING as error:
@@ -131,11 +133,14 @@ def observe(hook: CleanRoomsMLHook, wait: Wait) -> Observation:
     return _judged(wait, found)
 
 
-def read(hook: CleanRoomsMLHook, resource: Resource, identifiers: Mapping[str, Any]) -> dict[str, Any] | None:
+def read(
+    hook: CleanRoomsMLHook, resource: Resource, identifiers: Mapping[str, Any], *, made_after: float = 0.0
+) -> dict[str, Any] | None:
     """The resource as the service describes it now; None where a listing does not show it."""
     if resource.get is not None:
         return hook.call(resource.get, identifiers)
-    return newest(listed(hook, resource, identifiers))
+    entries = listed(hook, resource, identifiers)
+    return newest(entry for entry in entries if entry["createTime"].timestamp() >= made_after)
 
 
 def listed(hook: CleanRoomsMLHook, resource: Resource, known: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -4,11 +4,13 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 
 import pytest
+from botocore.exceptions import ProxyConnectionError, SSLError
 from botocore.stub import Stubber
 
 from airflow_cleanroomsml import hooks
 from airflow_cleanroomsml.exceptions import (
     AccessDeniedError,
+    CleanRoomsMLError,
     InvalidRequestError,
     NoQuotaError,
     OutcomeUnknownError,
@@ -63,7 +65,7 @@ def test_a_create_whose_outcome_is_unknown_is_not_sent_again(hook, empty_world, 
     assert empty_world.calls == ["CreateTrainingDataset"]
 
 
-@pytest.mark.parametrize("body", [b'{"training', b"", b"{}"])
+@pytest.mark.parametrize("body", [b'{"training', b"", b"{}", b"\xff\xfe", b"[1, 2]", b"null", b'"x"'])
 def test_an_answer_that_broke_off_leaves_the_outcome_unknown(empty_world, monkeypatch, body):
     requests = []
 
@@ -81,10 +83,43 @@ def test_an_answer_that_broke_off_leaves_the_outcome_unknown(empty_world, monkey
     with HTTPServer(("127.0.0.1", 0), Broken) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
-        with pytest.raises(OutcomeUnknownError, match="without trainingDatasetArn"):
+        with pytest.raises(
+            OutcomeUnknownError, match="(?s)may have been carried out.*got an answer without|no answer that can be read"
+        ):
             CleanRoomsMLHook().call("create_training_dataset", dataset(empty_world))
         server.shutdown()
     assert requests == ["/training-dataset"]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (SSLError(endpoint_url="e", error="BAD_RECORD_MAC"), OutcomeUnknownError),
+        (ProxyConnectionError(proxy_url="p", error="Connection reset by peer"), OutcomeUnknownError),
+        (ProxyConnectionError(proxy_url="p", error="Tunnel connection failed: 502"), UnreachableError),
+        (SSLError(endpoint_url="e", error="CERTIFICATE_VERIFY_FAILED"), CleanRoomsMLError),
+    ],
+)
+def test_what_is_not_known_to_come_before_the_request_may_have_come_after_it(hook, empty_world, error, kind):
+    def fail(**_):
+        raise error
+
+    hook.conn_once.meta.events.register("before-send", fail)
+    with pytest.raises(kind) as caught:
+        hook.call("create_training_dataset", dataset(empty_world))
+    assert type(caught.value) is kind
+
+
+def test_credentials_that_cannot_be_fetched_are_no_unknown_outcome(empty_world, monkeypatch, tmp_path):
+    (tmp_path / "token").write_text("x" * 40)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_ROLE_ARN", empty_world.role)
+    monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(tmp_path / "token"))
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:9")
+    with pytest.raises(UnreachableError, match="(?s)was not sent: no credentials"):
+        CleanRoomsMLHook(config={"connect_timeout": 1}).call("create_training_dataset", dataset(empty_world))
+    assert empty_world.calls == []
 
 
 def test_a_read_is_sent_again(hook, empty_world):
@@ -138,7 +173,7 @@ def test_refusals_of_the_service(hook, empty_world, fault, kind):
 
 def test_a_service_that_is_not_there_is_not_an_unknown_outcome(empty_world, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    with pytest.raises(UnreachableError, match="CreateTrainingDataset was not sent.*127.0.0.1:9"):
+    with pytest.raises(UnreachableError, match="(?s)CreateTrainingDataset was not sent.*127.0.0.1:9"):
         CleanRoomsMLHook().call("create_training_dataset", dataset(empty_world))
 
 

@@ -84,6 +84,7 @@ def window(value):
         ({"tags": {f"k{n}": "" for n in range(201)}}, "tags", "0 to 200 entries"),
         ({"tags": {"k": "v" * 257}}, "tags['k']", "0 to 256 characters"),
         ({"nmae": "x"}, "nmae", "did you mean 'name'?"),
+        ({"name": 1.1}, "name", "must be a string"),
     ],
 )
 def test_a_violation_names_path_and_rule(changes, path, rule):
@@ -202,14 +203,31 @@ def test_sensitive_values_are_neither_shown_nor_left_in_the_services_texts():
     assert "vvv" not in str(violation)
     for quoted in ("near 'SELECT secret_column FROM t'", "near 'secret_column FR'", "near SELECT\n  secret_column"):
         assert "secret_column" not in request.redact(f"syntax error {quoted}")
+    template = "arn:aws:cleanrooms:us-east-1:123456789012:membership/m/analysistemplate/t"
+    seed = {"sqlParameters": {"analysisTemplateArn": template, "parameters": {"mode": "all"}}, "roleArn": ROLE}
+    other = Request(load(), "start_audience_generation_job", {**JOB, "seed_audience": seed})
+    said = "arn:aws:sts::123456789012:assumed-role/x is not allowed: mode"
+    assert other.redact(f"{said} all") == f"{said} ***"
     assert request.redact("The role cannot be assumed.") == "The role cannot be assumed."
 
 
-def test_a_structure_that_is_a_text_is_not_shown():
-    text = '{"sqlParameters": {"queryString": "SELECT secret_column FROM "x"'
-    (violation,) = Request(load(), "start_audience_generation_job", {**JOB, "seed_audience": text}).violations
+@pytest.mark.parametrize(
+    "seed",
+    [
+        '{"sqlParameters": {"queryString": "SELECT secret_column FROM "x"',
+        [{"sqlParameters": {"queryString": "SELECT secret_column"}}],
+        {"roleArn": ROLE, "sqlParameters": {"SELECT secret_column": "x"}},
+    ],
+)
+def test_what_stands_in_place_of_a_structure_is_not_shown(seed):
+    (violation,) = Request(load(), "start_audience_generation_job", {**JOB, "seed_audience": seed}).violations
     assert "secret_column" not in str(violation)
-    assert "must be a mapping" in str(violation)
+
+
+def test_a_policy_that_was_rendered_to_a_mapping_is_its_json():
+    given = {"configured_audience_model_arn": CONFIGURED_ARN, "configured_audience_model_policy": {"Statement": []}}
+    request = Request(load(), "put_configured_audience_model_policy", given)
+    assert request.members["configuredAudienceModelPolicy"] == '{"Statement": []}'
 
 
 def test_an_operation_that_is_not_there_is_named_with_a_suggestion():

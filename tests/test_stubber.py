@@ -143,16 +143,17 @@ def test_create_configured(stubbed):
 
 def test_export(stubbed):
     size = {"type": "PERCENTAGE", "value": 10}
+    now = datetime.now(tz=timezone.utc)
     entry = {
-        "createTime": BEGIN,
-        "updateTime": BEGIN,
+        "createTime": now,
+        "updateTime": now,
         "name": "e",
         "audienceGenerationJobArn": JOB,
         "audienceSize": size,
     }
     older = {**entry, "status": "CREATE_FAILED"}
-    newer = {**entry, "createTime": BEGIN + timedelta(seconds=9), "status": "ACTIVE", "outputLocation": "s3://b/p/9"}
-    other = {**newer, "createTime": BEGIN + timedelta(seconds=10), "audienceSize": {"type": "PERCENTAGE", "value": 20}}
+    newer = {**entry, "createTime": now + timedelta(seconds=9), "status": "ACTIVE", "outputLocation": "s3://b/p/9"}
+    other = {**newer, "createTime": now + timedelta(seconds=10), "audienceSize": {"type": "PERCENTAGE", "value": 20}}
     task = CleanRoomsMLStartAudienceExportJobOperator(
         task_id="t", name="e", audience_generation_job_arn=JOB, audience_size=size, botocore_config=ONCE
     )
@@ -160,6 +161,8 @@ def test_export(stubbed):
     found = stubbed(
         task,
         ("start_audience_export_job", {}, start),
+        # A listing that lags shows only what was made long before.
+        ("list_audience_export_jobs", {"audienceExportJobs": [{**newer, "createTime": BEGIN}]}, None),
         ("list_audience_export_jobs", {"audienceExportJobs": [older, newer, other]}, {"audienceGenerationJobArn": JOB}),
     )
     location = {"output_location": "s3://b/p/9"}

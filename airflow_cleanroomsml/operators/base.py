@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import inspect
+import json
 import time
 from collections.abc import Collection, Mapping
 from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow_cleanroomsml import waiting
 from airflow_cleanroomsml._compat import AirflowFailException, BaseOperator, conf
 from airflow_cleanroomsml.exceptions import (
     AlreadyExistsError,
     CleanRoomsMLError,
+    ConflictError,
+    InvalidRequestError,
     OutcomeUnknownError,
     ResourceNotFoundError,
     WaitBrokenError,
@@ -26,10 +29,13 @@ if TYPE_CHECKING:
     from airflow_cleanroomsml._compat import Context
     from airflow_cleanroomsml.hooks import CleanRoomsMLHook
     from airflow_cleanroomsml.service_model import Request
+    from airflow_cleanroomsml.triggers import CleanRoomsMLWaitTrigger
 
 _USABLE = ("ACTIVE", "CREATE_PENDING", "CREATE_IN_PROGRESS")
 #: Pauses before each look for what a lost answer may have made, in seconds.
 _COMMIT_LAG = (1.0, 5.0)
+#: Seconds by which the service's clock may be behind ours.
+_SKEW = 300
 #: Seconds that Airflow's own limit on a deferral comes after ours, for a triggerer that is down.
 _GRACE = 600
 
@@ -95,7 +101,17 @@ class CleanRoomsMLOperator(BaseOperator):
 
     def execute(self, context: Context) -> Any:
         """Do the operation; see the class for what is returned."""
+        self._prepare()
         return self._complete(context, self._submit())
+
+    def _prepare(self) -> None:
+        """Refuse before anything is sent what could only fail afterwards."""
+        try:
+            dict(json.loads(json.dumps(self.botocore_config or {})))
+        except (TypeError, ValueError) as error:
+            raise InvalidRequestError(
+                f"botocore_config: {error}; a dictionary of JSON, the arguments of Config"
+            ) from None
 
     def _submit(self) -> dict[str, Any]:
         """Send the request; the answer's members by their names in snake_case."""
@@ -121,7 +137,7 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
 
     resource: ClassVar[Resource]
 
-    def __init__(self, *, if_exists: str = "fail", **kwargs: Any) -> None:
+    def __init__(self, *, if_exists: Literal["fail", "reuse"] = "fail", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.if_exists = if_exists
 
@@ -135,8 +151,9 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
         return known
 
     def _make(self, request: Request) -> dict[str, Any]:
+        made_after = time.time() - _SKEW
         try:
-            return self._identified(request, self._send(request))
+            return {**self._identified(request, self._send(request)), "made_after": made_after}
         except AlreadyExistsError as error:
             raise self._with_owner(error, request.arguments) from None
         except OutcomeUnknownError:
@@ -221,60 +238,76 @@ class CleanRoomsMLWaitingOperator(CleanRoomsMLOperator):
         self.waiter_max_attempts = waiter_max_attempts
         self.deferrable = deferrable
 
+    def _prepare(self) -> None:
+        super()._prepare()
+        for name, kinds in (("waiter_delay", (int, float)), ("waiter_max_attempts", (int,))):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, kinds) or not value > 0):
+                raise InvalidRequestError(f"{name}: {value!r} is not possible; a number above 0 is, and no template")
+
     def _complete(self, context: Context, answer: dict[str, Any]) -> Any:
         if not self.wait_for_completion:
             return self._result(answer, {})
-        wait = self._wait(context, answer)
         try:
+            wait = self._wait(context, answer)
             observation = waiting.observe(self.hook, wait)
             self.log.info("%s.", waiting.described(wait, observation, time.time()))
             if observation.outcome == Outcome.AGAIN.value and self.deferrable:
-                self._defer(wait)
-            observation = waiting.watch(self.hook, wait, observation)
+                timeout = timedelta(seconds=wait.deadline - time.time() + _GRACE)
+                self.defer(trigger=self._trigger(wait.plain()), method_name="execute_complete", timeout=timeout)
+            return self._finish(context, wait, waiting.watch(self.hook, wait, observation))
+        except AirflowFailException:
+            raise
         except Exception as error:
-            raise self._broken_off(wait, f"{type(error).__name__}: {error}") from error
-        return self._finish(context, wait, observation)
+            raise self._broken_off(f"{type(error).__name__}: {error}", answer) from error
 
-    def _broken_off(self, wait: Wait, why: str) -> CleanRoomsMLError:
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Go on after a deferral, one that Airflow itself ended included: a trigger that could not be loaded or was never heard of."""
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except AirflowFailException:
+            raise
+        except Exception as error:
+            raise self._broken_off(f"{type(error).__name__}: {error}") from error
+
+    def _broken_off(self, why: str, identifiers: Mapping[str, Any] | None = None) -> CleanRoomsMLError:
         """Looking failed; whether the next try would make another decides whether there may be one."""
-        makes_another = wait.goal == Goal.CREATED.value and getattr(self, "if_exists", "fail") != "reuse"
+        makes_another = self.goal is Goal.CREATED and getattr(self, "if_exists", "fail") != "reuse"
         kind = WaitBrokenError if makes_another else CleanRoomsMLError
+        title = waiting.titled(self.resource, identifiers) if identifiers else f"the {self.resource.noun}"
         advice = 'To go on waiting, clear the task with if_exists="reuse".' if makes_another else ""
-        return kind(lines("The wait broke off; what was waited for goes on.", why, wait.title, advice))
+        return kind(lines("The wait broke off; what was waited for goes on.", why, title, advice))
 
-    def _wait(self, context: Context, identifiers: dict[str, Any]) -> Wait:
+    def _wait(self, context: Context, answer: Mapping[str, Any]) -> Wait:
         now = time.time()
         delay = self.waiter_delay or self.resource.delay
-        limit = delay * self.waiter_max_attempts if self.waiter_max_attempts else self.resource.timeout
-        deadline = now + limit
+        deadline = now + (delay * self.waiter_max_attempts if self.waiter_max_attempts else self.resource.timeout)
         started = getattr(context.get("ti"), "start_date", None)
         if self.execution_timeout and started:
-            deadline = min(deadline, started.timestamp() + self.execution_timeout.total_seconds())
-        return Wait(self.resource.noun, self.goal.value, identifiers, now, deadline, delay)
+            # Airflow's own alarm would be retried, and 2.11 rings it before a resumed task can say anything.
+            allowed = self.execution_timeout.total_seconds()
+            deadline = min(deadline, started.timestamp() + allowed - min(allowed / 2, max(60, allowed / 20)))
+        identifiers = {name: answer[name] for name in self.resource.identifiers}
+        after = answer.get("made_after", 0.0)
+        return Wait(self.resource.noun, self.goal.value, identifiers, now, deadline, delay, after)
 
-    def _defer(self, wait: Wait) -> NoReturn:
+    def _trigger(self, wait: dict[str, Any]) -> CleanRoomsMLWaitTrigger:
         from airflow_cleanroomsml.triggers import CleanRoomsMLWaitTrigger
 
-        trigger = CleanRoomsMLWaitTrigger(
-            wait=wait.plain(),
+        return CleanRoomsMLWaitTrigger(
+            wait=wait,
             aws_conn_id=self.aws_conn_id,
             region_name=self.region_name,
             verify=self.verify,
             botocore_config=self.botocore_config,
         )
-        self.defer(
-            trigger=trigger,
-            method_name="execute_complete",
-            timeout=timedelta(seconds=wait.deadline - time.time() + _GRACE),
-        )
-        raise AssertionError
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
         """Go on after the trigger; the same result, and the same errors, as from waiting in the worker."""
         # All that is needed is in the event: dag.test() of Airflow 2.11 loses what else a deferral carries.
         wait = Wait(**event["wait"])
         if "observation" not in event:
-            raise self._broken_off(wait, event.get("error", ""))
+            raise self._broken_off(event.get("error", ""), wait.identifiers)
         observation = Observation(**event["observation"])
         self.log.info("%s.", waiting.described(wait, observation, time.time()))
         return self._finish(context, wait, observation)
@@ -294,9 +327,7 @@ class CleanRoomsMLWaitingOperator(CleanRoomsMLOperator):
 
     def on_kill(self) -> None:
         """Say that it goes on: the API can cancel neither audience models nor audience jobs."""
-        self.log.warning(
-            "The task was ended; what it started goes on: the service cannot cancel a %s.", self.resource.noun
-        )
+        self.log.warning("The task was ended; the %s goes on: the service cannot cancel it.", self.resource.noun)
 
 
 class CleanRoomsMLDeleteOperator(CleanRoomsMLOperator):
@@ -307,4 +338,13 @@ class CleanRoomsMLDeleteOperator(CleanRoomsMLOperator):
             super()._submit()
         except ResourceNotFoundError as error:
             self.log.info("Nothing to delete: %s", error)
+        except ConflictError:
+            # The deletion may be under way already: a lost answer is sent for again, and so is a cleared task's.
+            if not self._is_being_deleted():
+                raise
         return self.request
+
+    def _is_being_deleted(self) -> bool:
+        resource: Resource | None = getattr(self, "resource", None)
+        found = waiting.read(self.hook, resource, self.request) if resource else None
+        return str((found or {}).get("status", "")).startswith("DELETE_")

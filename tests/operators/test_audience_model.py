@@ -3,6 +3,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 
 import pytest
+from botocore.config import Config
 
 from airflow_cleanroomsml._compat import AirflowFailException
 from airflow_cleanroomsml.exceptions import (
@@ -10,6 +11,7 @@ from airflow_cleanroomsml.exceptions import (
     AlreadyExistsError,
     CleanRoomsMLError,
     ConflictError,
+    InvalidRequestError,
     JobFailedError,
     OutcomeUnknownError,
     WaitBrokenError,
@@ -77,7 +79,8 @@ def test_execution_timeout_ends_a_deferred_wait(world):
     )
     ti = type("Ti", (), {"start_date": datetime.now(tz=timezone.utc)})
     wait = task._wait({"ti": ti}, {"audience_model_arn": "a"})
-    assert wait.deadline == pytest.approx(ti.start_date.timestamp() + 30)
+    # Before Airflow's own alarm, which 2.11 rings as soon as the task goes on, and which would be retried.
+    assert wait.deadline == pytest.approx(ti.start_date.timestamp() + 15)
 
 
 @both_ways
@@ -123,6 +126,37 @@ def test_a_wait_that_breaks_off_does_not_lead_to_a_second_model(slow_world, defe
     with pytest.raises(AccessDeniedError):
         create(dataset, if_exists="reuse", deferrable=deferrable)
     assert first.split(":")[4] == slow_world.account
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("waiter_delay", 0),
+        ("waiter_delay", "30"),
+        ("waiter_max_attempts", -1),
+        ("waiter_max_attempts", "60"),
+        ("botocore_config", Config(read_timeout=5)),
+        ("botocore_config", {"read_timeout": object()}),
+    ],
+)
+def test_what_could_only_fail_afterwards_is_refused_before(world, argument, value):
+    with pytest.raises(InvalidRequestError, match=argument):
+        create(world.dataset(), **{"deferrable": True, argument: value})
+    assert "CreateAudienceModel" not in world.calls
+
+
+def test_a_deferral_that_airflow_ends_does_not_lead_to_a_second_model():
+    task = CleanRoomsMLCreateAudienceModelOperator(task_id="t", name="m", training_dataset_arn="a")
+    with pytest.raises(WaitBrokenError, match="(?s)goes on.*Trigger failure"):
+        task.resume_execution("__fail__", {"error": "Trigger failure"}, {})
+
+
+def test_a_deletion_that_is_under_way_is_waited_for(world):
+    arn = world.model()
+    world.fault("DeleteAudienceModel", "lose_response")
+    assert delete(arn) is None
+    assert world.calls.count("DeleteAudienceModel") == 2
+    assert world.ml.list_audience_models()["audienceModels"] == []
 
 
 def test_a_wait_for_what_would_be_found_again_may_be_retried(slow_world):

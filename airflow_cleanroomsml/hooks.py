@@ -17,6 +17,7 @@ from botocore.exceptions import (
     ConnectTimeoutError,
     CredentialRetrievalError,
     EndpointConnectionError,
+    HTTPClientError,
     NoCredentialsError,
     NoRegionError,
     ParamValidationError,
@@ -25,6 +26,7 @@ from botocore.exceptions import (
     SSLError,
     TokenRetrievalError,
 )
+from botocore.exceptions import ConnectionError as BotoConnectionError
 
 from airflow_cleanroomsml.exceptions import (
     CleanRoomsMLError,
@@ -228,16 +230,18 @@ def _translated(request: Request, send: Callable[[], Any]) -> Any:
     except ClientError as error:
         raised: CleanRoomsMLError = service_error(name, error.response, request.redact)
     except Exception as error:
-        # What is not known to come before the request may come after it, an answer that botocore cannot read included.
         why = request.redact(f"{type(error).__name__}: {error}")
-        if not _never_sent(error):
+        lost = isinstance(error, (BotoConnectionError, HTTPClientError))
+        if _never_sent(error):
+            # A certificate that does not verify will not the next time either.
+            passing = lost and not isinstance(error, SSLError)
+            hint = "Check the region, the endpoint and the network." if lost else ""
+            raised = (UnreachableError if passing else CleanRoomsMLError)(lines(f"{name} was not sent.", why, hint))
+        elif lost or request.once:
+            # What is not known to come before the request may come after it, an answer that botocore cannot read included.
             raised = _NoAnswerError(lines(f"{name} got no answer that can be read.", why))
-        elif isinstance(error, (EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError)):
-            raised = UnreachableError(
-                lines(f"{name} was not sent.", why, "Check the region, the endpoint and the network.")
-            )
         else:
-            raised = CleanRoomsMLError(lines(f"{name} was not sent.", why))
+            raised = CleanRoomsMLError(lines(f"{name} failed.", why))
     raise raised
 
 

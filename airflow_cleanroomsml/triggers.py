@@ -102,11 +102,12 @@ class CleanRoomsMLWaitTrigger(BaseTrigger):
 def _passes(error: Exception) -> bool:
     """Whether a fault of fetching credentials may be over soon: lost connections, throttling, a failing service."""
     from botocore.exceptions import ClientError, HTTPClientError
+    from botocore.exceptions import ConnectionError as BotoConnectionError
 
     if isinstance(error, ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         return status == 429 or status >= 500 or "Throttl" in error.response.get("Error", {}).get("Code", "")
-    return isinstance(error, HTTPClientError)
+    return isinstance(error, (BotoConnectionError, HTTPClientError))
 
 
 __all__ = ["CleanRoomsMLWaitTrigger"]

@@ -62,6 +62,16 @@ def test_what_it_cannot_look_at_is_told(empty_world):
     assert event_of(wait_for(arn))["error"].startswith("AccessDeniedError: GetAudienceModel")
 
 
+def test_credentials_that_cannot_be_fetched_now_are_no_end(world, monkeypatch):
+    arn = world.model()
+    assumed = {"conn_type": "aws", "login": world.account, "password": "s", "extra": {"role_arn": world.role}}
+    monkeypatch.setenv("AIRFLOW_CONN_ASSUMED", json.dumps(assumed))
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:9")
+    seen = event_of(wait_for(arn, timeout=2.0), aws_conn_id="assumed")["observation"]
+    assert seen["outcome"] == "again"
+    assert "EndpointConnectionError" in seen["message"]
+
+
 def test_region_and_connection_reach_the_client(world):
     arn = world.model().replace("us-east-1", "eu-west-1")
     seen = event_of(wait_for(arn, goal="deleted"), region_name="eu-west-1", botocore_config={"read_timeout": 5})

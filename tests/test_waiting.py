@@ -3,10 +3,11 @@ from __future__ import annotations
 import time
 
 import pytest
+from botocore.exceptions import UnauthorizedSSOTokenError
 from botocore.stub import Stubber
 
 from airflow_cleanroomsml import waiting
-from airflow_cleanroomsml.exceptions import AccessDeniedError, JobFailedError, WaitTimeoutError
+from airflow_cleanroomsml.exceptions import AccessDeniedError, CleanRoomsMLError, JobFailedError, WaitTimeoutError
 from airflow_cleanroomsml.hooks import CleanRoomsMLHook
 from airflow_cleanroomsml.resources import OUTCOMES, RESOURCES, Goal, Outcome
 from airflow_cleanroomsml.service_model import load, operation_model
@@ -92,6 +93,17 @@ def test_passing_troubles_are_no_end(empty_world, fault):
     hook = CleanRoomsMLHook(config={"retries": {"total_max_attempts": 1}})
     empty_world.fault("GetAudienceModel", fault)
     assert observe(hook, wait()).outcome == "again"
+
+
+@pytest.mark.parametrize("error", [UnauthorizedSSOTokenError(), TypeError("a fault of botocore")])
+def test_what_does_not_pass_ends_the_wait(hook, error):
+    def fail(**_):
+        raise error
+
+    hook.conn.meta.events.register("before-send", fail)
+    with pytest.raises(CleanRoomsMLError) as caught:
+        observe(hook, wait())
+    assert type(caught.value) is CleanRoomsMLError
 
 
 def test_missing_permissions_are(hook, empty_world):

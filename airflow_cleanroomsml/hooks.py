@@ -1,10 +1,11 @@
-"""The hook: every request of this package goes through :meth:`CleanRoomsMLHook.call`."""
+"""The hook: every request of this package goes through :meth:`CleanRoomsMLHook.send`, listings through :meth:`CleanRoomsMLHook.pages`."""
 
 from __future__ import annotations
 
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
+from copy import copy
 from functools import cached_property
 from typing import Any
 
@@ -38,6 +39,7 @@ from airflow_cleanroomsml.exceptions import (
     lines,
     service_error,
 )
+from airflow_cleanroomsml.resources import CLEAN_ROOMS_ML
 from airflow_cleanroomsml.service_model import Request, load
 
 #: Raised before a byte of the request is on its way.
@@ -68,6 +70,7 @@ class CleanRoomsMLHook(AwsBaseHook):
     :param verify: Whether or with which certificates to verify TLS.
     :param config: botocore configuration, a ``botocore.config.Config`` or its arguments as a dictionary. A create or start is
         sent once whatever its ``retries`` say.
+    :param service: boto3's name of the service: ``cleanroomsml``, or its sister ``cleanrooms``, whose collaborations it works in.
     """
 
     def __init__(
@@ -77,14 +80,31 @@ class CleanRoomsMLHook(AwsBaseHook):
         region_name: str | None = None,
         verify: bool | str | None = None,
         config: Config | dict[str, Any] | None = None,
+        service: str = CLEAN_ROOMS_ML,
     ) -> None:
         super().__init__(
             aws_conn_id=aws_conn_id,
             region_name=region_name,
             verify=verify,
             config=config,
-            client_type="cleanroomsml",
+            client_type=service,
         )
+        self._hooks = {service: self}
+
+    def of(self, service: str) -> CleanRoomsMLHook:
+        """
+        The hook of a service over the same session.
+
+        :param service: boto3's name, ``cleanroomsml`` or ``cleanrooms``.
+        """
+        if service not in self._hooks:
+            _ = self._session, self.conn_config
+            other = copy(self)
+            other.client_type = service
+            for cached in ("conn", "conn_once"):
+                vars(other).pop(cached, None)
+            self._hooks[service] = other
+        return self._hooks[service]
 
     @cached_property
     def _session(self) -> boto3.session.Session:

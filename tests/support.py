@@ -10,13 +10,15 @@ import subprocess
 import sys
 import urllib.request
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import boto3
 
 REGION = "us-east-1"
+#: ``boto3.client`` for a service whose name is no literal, which its stubs refuse.
+client_of: Callable[..., Any] = boto3.client
 SCHEMA = [
     {"columnName": "user_id", "columnTypes": ["USER_ID"]},
     {"columnName": "item_id", "columnTypes": ["ITEM_ID"]},
@@ -73,7 +75,7 @@ class World:
     prefix: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
 
     def client(self, service: str) -> Any:
-        return boto3.client(
+        return client_of(
             service,
             endpoint_url=self.emulator.url,
             region_name=REGION,
@@ -236,9 +238,10 @@ def run(operator: Any, **context: Any) -> Run:
     operator.render_template_fields(context)
     try:
         return Run(json.loads(json.dumps(operator.execute(context))), ti.pushed)
-    except BaseException as deferred:
-        if type(deferred).__name__ != "TaskDeferred":
+    except BaseException as error:
+        if type(error).__name__ != "TaskDeferred":
             raise
+        deferred: Any = error
         path, keywords = deferred.trigger.serialize()
         module, name = path.rsplit(".", 1)
         trigger = getattr(importlib.import_module(module), name)(**json.loads(json.dumps(keywords)))

@@ -55,10 +55,15 @@ _ENVIRONMENTS = ("Environment", "InferenceEnvironmentMap")
 
 def holds_sensitive(shape: Any) -> bool:
     """Whether a shape, or anything below it, is sensitive."""
-    if shape is None or is_sensitive(shape):
-        return shape is not None
-    below = {"structure": lambda: shape.members.values(), "list": lambda: [shape.member], "map": lambda: [shape.value]}
-    return any(holds_sensitive(inner) for inner in below.get(shape.type_name, list)())
+    return shape is not None and (is_sensitive(shape) or any(map(holds_sensitive, _directly_below(shape))))
+
+
+def _directly_below(shape: Any) -> list[Any]:
+    if shape.type_name == "structure":
+        return list(shape.members.values())
+    if shape.type_name == "list":
+        return [shape.member]
+    return [shape.value] if shape.type_name == "map" else []
 
 
 def hide(shape: Any, value: Any) -> Any:

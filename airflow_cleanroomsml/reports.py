@@ -52,14 +52,17 @@ def why_it_failed(
     hook: CleanRoomsMLHook, wait: Wait, observation: Observation, redact: Callable[[str], str]
 ) -> Observation:
     """The observation with what the protected query says, where there was one: the job itself may say less."""
-    query, membership = observation.report.get("protectedQueryIdentifier"), wait.identifiers.get("membership_identifier")
+    query, membership = (
+        observation.report.get("protectedQueryIdentifier"),
+        wait.identifiers.get("membership_identifier"),
+    )
     if not query or not membership:
         return observation
     asked = {"protected_query_identifier": query, "membership_identifier": membership}
     try:
         found = hook.of(CLEAN_ROOMS).call("get_protected_query", asked).get("protectedQuery", {})
-    except CleanRoomsMLError as error:
-        log.info("The protected query %s cannot be read: %s", query, error)
+    except CleanRoomsMLError as unreadable:
+        log.info("The protected query %s cannot be read: %s", query, unreadable)
         return observation
     error = found.get("error") or {}
     said = ": ".join(str(error[key]) for key in ("code", "message") if error.get(key))

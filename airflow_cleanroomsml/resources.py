@@ -89,6 +89,7 @@ class Resource:
     :param timeout: Seconds it may take: the longest that the service's documents name, and a margin.
     :param delay: Longest pause between two looks, in seconds.
     :param reports: Members of the answer that say more at the end, in the API's own spelling.
+    :param partners: It may be another member's, whose request is not known and whose failures may quote it.
     :param service: boto3's name of the service.
     """
 
@@ -106,6 +107,7 @@ class Resource:
     timeout: float = HOUR
     delay: float = 30.0
     reports: tuple[str, ...] = ()
+    partners: bool = False
     service: str = CLEAN_ROOMS_ML
 
 
@@ -235,6 +237,7 @@ COLLABORATION_ML_INPUT_CHANNEL = Resource(
     narrow=("collaboration_identifier",),
     timeout=ML_INPUT_CHANNEL.timeout,
     reports=("numberOfRecords",),
+    partners=True,
 )
 COLLABORATION_TRAINED_MODEL = Resource(
     "trained model of the collaboration",
@@ -246,6 +249,7 @@ COLLABORATION_TRAINED_MODEL = Resource(
     timeout=TRAINED_MODEL.timeout,
     delay=60.0,
     reports=TRAINED_MODEL.reports,
+    partners=True,
 )
 COLLABORATION_TRAINED_MODEL_INFERENCE_JOB = Resource(
     "trained model inference job of the collaboration",
@@ -256,6 +260,7 @@ COLLABORATION_TRAINED_MODEL_INFERENCE_JOB = Resource(
     timeout=TRAINED_MODEL_INFERENCE_JOB.timeout,
     delay=60.0,
     reports=TRAINED_MODEL_INFERENCE_JOB.reports,
+    partners=True,
 )
 
 RESOURCES: dict[str, Resource] = {

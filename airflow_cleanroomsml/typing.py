@@ -111,4 +111,33 @@ class CreatingAndWaitingKwargs(CreatingKwargs, WaitingKwargs, total=False):
     """What creates and starts that take time take besides their request."""
 
 
-__all__ = ["AirflowKwargs", "AwsKwargs", "CreatingAndWaitingKwargs", "CreatingKwargs", "Templated", "WaitingKwargs"]
+class SensingKwargs(AwsKwargs, total=False):
+    """What sensors take besides what they wait for: Airflow's own arguments of sensors, and ours."""
+
+    poke_interval: timedelta | float
+    timeout: timedelta | float | None
+    soft_fail: bool
+    mode: str
+    exponential_backoff: bool
+    max_wait: timedelta | float | None
+    silent_fail: bool
+    never_fail: bool
+    deferrable: bool
+
+
+class GoalKwargs(SensingKwargs, total=False):
+    """What sensors of a single resource take besides what identifies it; see ``CleanRoomsMLSensor``."""
+
+    goal: Literal["created", "deleted", "cancelled"]
+
+
+__all__ = [
+    "AirflowKwargs",
+    "AwsKwargs",
+    "CreatingAndWaitingKwargs",
+    "CreatingKwargs",
+    "GoalKwargs",
+    "SensingKwargs",
+    "Templated",
+    "WaitingKwargs",
+]

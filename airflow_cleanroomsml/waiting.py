@@ -33,7 +33,8 @@ log = logging.getLogger(__name__)
 LAG = 60.0
 #: What the API calls the first version of a trained model (API reference, CreateTrainedModel).
 BASE = "NULL"
-_PASSING = (ThrottledError, UnavailableError, UnreachableError)
+#: What may be over when one looks again.
+PASSING = (ThrottledError, UnavailableError, UnreachableError)
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,7 @@ class Wait:
     :param deadline: When it ends, in seconds since 1970.
     :param delay: Longest pause between two looks, in seconds.
     :param made_after: Older ones of the same name are others, in seconds since 1970; for what has no ARN.
-    :param confidential: The request has members that are not to be shown, and the service's texts may quote them.
-    :param patient: It need not be there yet.
+    :param lag: Seconds for which "not found" after a create is taken for a read that lags.
     """
 
     noun: str
@@ -59,8 +59,7 @@ class Wait:
     deadline: float
     delay: float
     made_after: float = 0.0
-    confidential: bool = False
-    patient: bool = False
+    lag: float = LAG
 
     @property
     def resource(self) -> Resource:
@@ -130,14 +129,14 @@ def observe(hook: CleanRoomsMLHook, wait: Wait, redact: Callable[[str], str] | N
 
     Throttling, a failing service and a lost connection are passing: "again".
 
-    :param redact: Removes from the service's text what must not be shown; without it a confidential wait shows none.
+    :param redact: Removes from the service's text what must not be shown; without it what the resource's description holds.
     :raises CleanRoomsMLError: Whatever else the service says, such as missing permissions.
     """
     try:
         found = read(hook, wait.resource, wait.identifiers, made_after=wait.made_after)
     except ResourceNotFoundError as error:
         return _gone(wait, str(error))
-    except _PASSING as error:
+    except PASSING as error:
         return Observation("", Outcome.AGAIN.value, message=str(error))
     if found is None:
         return _gone(wait, f"{wait.resource.list} does not show it")
@@ -183,9 +182,8 @@ def listed(hook: CleanRoomsMLHook, resource: Resource, known: Mapping[str, Any])
     from botocore import xform_name
 
     narrowed = {name: known[name] for name in resource.narrow if not _unset(known.get(name))}
-    wanted = {resource.spelling.get(name, name): known.get(name) for name in (resource.named, *resource.same)}
-    if resource.named not in known:
-        del wanted[resource.spelling.get(resource.named, resource.named)]
+    identity = [name for name in (resource.named, *resource.same) if name in known or name in resource.optional]
+    wanted = {resource.spelling.get(name, name): known.get(name) for name in identity}
     for entry in hook.of(resource.service).items(resource.list, narrowed):
         has = {xform_name(name): value for name, value in entry.items()}
         if all(has.get(name) == value or (_unset(value) and _unset(has.get(name))) for name, value in wanted.items()):
@@ -204,7 +202,7 @@ def newest(entries: Iterator[dict[str, Any]]) -> dict[str, Any] | None:
 def _gone(wait: Wait, message: str) -> Observation:
     if wait.goal == Goal.DELETED.value:
         return Observation("", Outcome.SUCCESS.value)
-    lags = wait.patient or time.time() - wait.started < LAG
+    lags = time.time() - wait.started < wait.lag
     return Observation("", (Outcome.AGAIN if lags else Outcome.FAILURE).value, message=message)
 
 
@@ -214,19 +212,34 @@ def _judged(wait: Wait, found: Mapping[str, Any], redact: Callable[[str], str] |
     if outcome is None:
         log.warning("%s has the status %s, which this release does not know: waiting on.", wait.title, status)
     details = found.get("statusDetails") or {}
-    shown = redact or (_withheld if wait.confidential else str)
+    message = details.get("message") or ""
+    if message:
+        message = redact(message) if redact else _by_its_description(wait.resource, found, message)
     return Observation(
         status,
         (outcome or Outcome.AGAIN).value,
         details.get("statusCode") or "",
-        shown(details.get("message") or ""),
+        message,
         {name: found[name] for name in wait.resource.reports if found.get(name) is not None},
     )
 
 
-def _withheld(text: str) -> str:
-    """The triggerer does not have the request: it cannot tell what of a text is not to be shown."""
-    return "(withheld here: the request has members that are not to be shown)" if text else ""
+def _by_its_description(resource: Resource, found: Mapping[str, Any], message: str) -> str:
+    """
+    A message without what the resource's own description holds and is not to be shown.
+
+    Who waits need not know the request. Where the description does not show it either, as another member's view does not, the whole
+    message is withheld.
+    """
+    from airflow_cleanroomsml.hidden import holds_sensitive, is_sensitive
+    from airflow_cleanroomsml.redaction import redact, secrets
+    from airflow_cleanroomsml.service_model import description
+
+    shape = description(resource)
+    holders = [name for name, member in shape.members.items() if holds_sensitive(member) and not is_sensitive(member)]
+    if resource.partners or any(name not in found for name in holders):
+        return "(withheld: it may quote a request that is not to be shown)"
+    return redact(message, secrets(shape, dict(found)))
 
 
 def described(wait: Wait, observation: Observation, now: float) -> str:

@@ -17,10 +17,9 @@ from airflow_cleanroomsml import __version__, get_provider_info
 
 ROOT = Path(__file__).parents[1]
 DISTRIBUTION = "airflow-provider-cleanroomsml"
-OPERATORS = "airflow_cleanroomsml.operators"
 
 #: What a Dag author has no use for: the operators' common base.
-NOT_PUBLIC = {"__init__", "base"}
+NOT_PUBLIC = {"__init__", "base", "base_create", "base_end", "base_wait"}
 
 
 def entries(kind: str) -> list[dict[str, Any]]:
@@ -65,13 +64,14 @@ def test_each_call_returns_a_new_dictionary() -> None:
     assert get_provider_info()
 
 
-def test_operators_are_those_on_disk() -> None:
-    folder = ROOT / "airflow_cleanroomsml" / "operators"
+@pytest.mark.parametrize("kind", ["operators", "sensors"])
+def test_the_declared_modules_are_those_on_disk(kind: str) -> None:
+    folder = ROOT / "airflow_cleanroomsml" / kind
     on_disk = {path.stem for path in folder.glob("*.py")} - NOT_PUBLIC
-    assert sorted(declared("operators")) == sorted(f"{OPERATORS}.{stem}" for stem in on_disk)
+    assert sorted(declared(kind)) == sorted(f"airflow_cleanroomsml.{kind}.{stem}" for stem in on_disk)
 
 
-@pytest.mark.parametrize("kind", ["hooks", "operators", "triggers"])
+@pytest.mark.parametrize("kind", ["hooks", "operators", "sensors", "triggers"])
 def test_declared_modules_exist_and_name_a_known_integration(kind: str) -> None:
     integrations = {entry["integration-name"] for entry in entries("integrations")}
     assert {entry["integration-name"] for entry in entries(kind)} <= integrations

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow_cleanroomsml.operators.base import CleanRoomsMLCreateOperator, CleanRoomsMLWaitingOperator
+from airflow_cleanroomsml.operators.base_create import CleanRoomsMLCreateOperator
+from airflow_cleanroomsml.operators.base_wait import CleanRoomsMLWaitingOperator
 from airflow_cleanroomsml.resources import AUDIENCE_EXPORT_JOB
 
 if TYPE_CHECKING:

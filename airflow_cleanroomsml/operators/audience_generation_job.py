@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from airflow_cleanroomsml.operators.base import (
-    CleanRoomsMLCreateOperator,
-    CleanRoomsMLDeleteOperator,
-    CleanRoomsMLWaitingOperator,
-)
+from airflow_cleanroomsml.operators.base_create import CleanRoomsMLCreateOperator
+from airflow_cleanroomsml.operators.base_end import CleanRoomsMLDeleteOperator
+from airflow_cleanroomsml.operators.base_wait import CleanRoomsMLWaitingOperator
 from airflow_cleanroomsml.resources import AUDIENCE_GENERATION_JOB, Goal
 
 if TYPE_CHECKING:

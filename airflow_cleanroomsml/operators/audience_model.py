@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from airflow_cleanroomsml.operators.base import (
-    CleanRoomsMLCreateOperator,
-    CleanRoomsMLDeleteOperator,
-    CleanRoomsMLWaitingOperator,
-)
+from airflow_cleanroomsml.operators.base_create import CleanRoomsMLCreateOperator
+from airflow_cleanroomsml.operators.base_end import CleanRoomsMLDeleteOperator
+from airflow_cleanroomsml.operators.base_wait import CleanRoomsMLWaitingOperator
 from airflow_cleanroomsml.resources import AUDIENCE_MODEL, Goal
 
 if TYPE_CHECKING:

@@ -46,6 +46,38 @@ class CleanRoomsMLBaseOperator(AwsConnection, BaseOperator):
         self.verify = verify
         self.botocore_config = botocore_config
 
+    def _do_render_template_fields(
+        self, parent: Any, template_fields: Iterable[str], context: Context, jinja_env: Any, seen_oids: set[int]
+    ) -> None:
+        """
+        Render the fields, and hide what is not to be shown before Airflow stores them.
+
+        Airflow logs the template of a field that cannot be rendered: those that may be confidential are rendered without it.
+        """
+        confidential = self._confidential_fields()
+        plain = [name for name in template_fields if name not in confidential]
+        super()._do_render_template_fields(parent, plain, context, jinja_env, seen_oids)
+        for name in confidential:
+            setattr(parent, name, self._hide(name, self._rendered(name, getattr(parent, name), context, jinja_env)))
+
+    def _rendered(self, name: str, value: Any, context: Context, jinja_env: Any) -> Any:
+        try:
+            return self.render_template(value, context, jinja_env, set())
+        except AirflowException:
+            raise
+        except Exception as error:
+            # The text of a syntax error quotes the template.
+            why = getattr(error, "message", None) or str(error)
+            raise CleanRoomsMLError(f"{name}: its template cannot be rendered: {type(error).__name__}: {why}") from None
+
+    def _confidential_fields(self) -> Collection[str]:
+        """Template fields that may hold what is not to be shown."""
+        return ()
+
+    def _hide(self, name: str, value: Any) -> Any:
+        """A rendered field with what is not to be shown hidden."""
+        return value
+
 
 class CleanRoomsMLOperator(CleanRoomsMLBaseOperator):
     """
@@ -83,30 +115,11 @@ class CleanRoomsMLOperator(CleanRoomsMLBaseOperator):
         given = {name: revealed(getattr(self, name)) for name in self.arguments}
         return {name: value for name, value in given.items() if value is not None}
 
-    def _do_render_template_fields(
-        self, parent: Any, template_fields: Iterable[str], context: Context, jinja_env: Any, seen_oids: set[int]
-    ) -> None:
-        """
-        Render the fields, and hide what is not to be shown before Airflow stores them.
+    def _confidential_fields(self) -> Collection[str]:
+        return self._sensitive_arguments()
 
-        Airflow logs the template of a field that cannot be rendered: those that may be sensitive are rendered without it.
-        """
-        sensitive = self._sensitive_arguments()
-        plain = [name for name in template_fields if name not in sensitive]
-        super()._do_render_template_fields(parent, plain, context, jinja_env, seen_oids)
-        for name, shape in sensitive.items():
-            setattr(parent, name, hide(shape, self._rendered(name, getattr(parent, name), context, jinja_env)))
-
-    def _rendered(self, name: str, value: Any, context: Context, jinja_env: Any) -> Any:
-        try:
-            return self.render_template(value, context, jinja_env, set())
-        except AirflowException:
-            raise
-        except Exception as error:
-            # The text of a syntax error quotes the template.
-            why = getattr(error, "message", None) or str(error)
-            raised = CleanRoomsMLError(f"{name}: its template cannot be rendered: {type(error).__name__}: {why}")
-        raise raised
+    def _hide(self, name: str, value: Any) -> Any:
+        return hide(self._sensitive_arguments()[name], value)
 
     def _sensitive_arguments(self) -> dict[str, Any]:
         """Arguments that hold something sensitive, and their shapes."""
@@ -136,5 +149,3 @@ class CleanRoomsMLOperator(CleanRoomsMLBaseOperator):
     def _complete(self, context: Context, answer: dict[str, Any]) -> Any:
         """What the task returns, and whatever has to happen before."""
         return answer[self.returns] if self.returns else None
-
-

@@ -79,13 +79,15 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
 
         :raises AlreadyExistsError: It is not what the request asks for.
         """
+        from airflow_cleanroomsml.differences import differences
+
         entries = waiting.listed(self.hook, self.resource, asked)
         entry = waiting.newest(entry for entry in entries if entry.get("status", "ACTIVE") in USABLE)
         if entry is None:
             return None
         known = self._identified(asked, _arguments(self.resource, _snake(entry)))
         there = waiting.read(self.hook, self.resource, known) or {}
-        if different := request.differences(there, self.resource):
+        if different := differences(request, self.resource, there):
             first = "What has this name is not what is asked for:"
             raise AlreadyExistsError(lines(first, *different, waiting.titled(self.resource, known)))
         return known

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -61,7 +62,7 @@ class CleanRoomsMLWaitingOperator(CleanRoomsMLOperator):
 
     def _complete(self, context: Context, answer: dict[str, Any]) -> Any:
         if not self.wait_for_completion:
-            return self._result(answer, pushed(context, self.resource, answer))
+            return self._result(answer, self._report(context, answer))
         try:
             wait, redact = self._wait(context, answer), self._redact()
             observation = waiting.observe(self.hook, wait, redact)
@@ -117,7 +118,6 @@ class CleanRoomsMLWaitingOperator(CleanRoomsMLOperator):
             deadline,
             delay,
             answer.get("made_after", 0.0),
-            confidential=bool(self._sensitive_arguments()),
         )
 
     def _timeout(self) -> float:
@@ -139,25 +139,18 @@ class CleanRoomsMLWaitingOperator(CleanRoomsMLOperator):
         if "observation" not in event:
             raise self._broken_off(event.get("error", ""), wait.identifiers)
         observation = Observation(**event["observation"])
-        if wait.confidential and observation.outcome == Outcome.FAILURE.value:
-            observation = self._with_its_reason(wait, observation)
+        observation = replace(observation, message=self._redact()(observation.message))
         self.log.info("%s.", waiting.described(wait, observation, time.time()))
         return self._finish(context, wait, observation)
-
-    def _with_its_reason(self, wait: Wait, failed: Observation) -> Observation:
-        """The same, read here: the triggerer does not have the request, and could not tell what of the reason may be shown."""
-        try:
-            again = waiting.observe(self.hook, wait, self._redact())
-        except CleanRoomsMLError as error:
-            self.log.warning("The reason of the failure cannot be read: %s", error)
-            return failed
-        return again if again.outcome == Outcome.FAILURE.value else failed
 
     def _finish(self, context: Context, wait: Wait, observation: Observation) -> Any:
         if observation.outcome == Outcome.FAILURE.value:
             observation = why_it_failed(self.hook, wait, observation, self._redact())
         waiting.raise_unless_done(wait, observation)
-        return self._result(wait.identifiers, pushed(context, self.resource, observation.report))
+        return self._result(wait.identifiers, self._report(context, observation.report))
+
+    def _report(self, context: Context, known: Mapping[str, Any]) -> dict[str, Any]:
+        return pushed(context, self.resource, known) if self.goal is Goal.CREATED else {}
 
     def _result(self, identifiers: Mapping[str, Any], report: Mapping[str, Any]) -> Any:
         """What the task returns, on every path."""

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from airflow_cleanroomsml.operators.base import (
-    CleanRoomsMLCreateOperator,
-    CleanRoomsMLDeleteOperator,
-    CleanRoomsMLOperator,
-)
+from airflow_cleanroomsml.operators.base import CleanRoomsMLOperator
+from airflow_cleanroomsml.operators.base_create import CleanRoomsMLCreateOperator
+from airflow_cleanroomsml.operators.base_end import CleanRoomsMLDeleteOperator
 from airflow_cleanroomsml.resources import CONFIGURED_AUDIENCE_MODEL
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow_cleanroomsml.operators.base import CleanRoomsMLDeleteOperator, CleanRoomsMLOperator
+from airflow_cleanroomsml.operators.base import CleanRoomsMLOperator
+from airflow_cleanroomsml.operators.base_end import CleanRoomsMLDeleteOperator
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from airflow_cleanroomsml.operators.base import CleanRoomsMLCreateOperator, CleanRoomsMLDeleteOperator
+from airflow_cleanroomsml.operators.base_create import CleanRoomsMLCreateOperator
+from airflow_cleanroomsml.operators.base_end import CleanRoomsMLDeleteOperator
 from airflow_cleanroomsml.resources import TRAINING_DATASET
 
 if TYPE_CHECKING:

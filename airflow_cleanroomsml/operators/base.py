@@ -26,6 +26,8 @@ from airflow_cleanroomsml.resources import Goal, Outcome, Resource
 from airflow_cleanroomsml.waiting import Observation, Wait
 
 if TYPE_CHECKING:
+    from airflow.sdk.definitions.xcom_arg import PlainXComArg
+
     from airflow_cleanroomsml._compat import Context
     from airflow_cleanroomsml.hooks import CleanRoomsMLHook
     from airflow_cleanroomsml.service_model import Request
@@ -61,6 +63,8 @@ class CleanRoomsMLOperator(BaseOperator):
     arguments: ClassVar[tuple[str, ...]] = ()
     template_fields: Collection[str] = ("aws_conn_id", "region_name", "verify")
     ui_color = "#f0e6ff"
+    #: What the task returns; ``output["metrics"]`` is what it pushes under another key, which Airflow's own annotation does not allow.
+    output: PlainXComArg
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

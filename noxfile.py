@@ -71,3 +71,10 @@ def request_types(session: nox.Session) -> None:
     """Write the types of nested request members anew, from botocore's model."""
     session.install("--constraint", NEWEST, "--editable", ".")
     session.run("python", "-m", "tools.request_types")
+
+
+@nox.session
+def scaffold(session: nox.Session) -> None:
+    """Print the beginning of an operator's class: ``nox -s scaffold -- CreateMLInputChannel``."""
+    session.install("--quiet", "--constraint", NEWEST, "--editable", ".")
+    session.run("python", "-m", "tools.scaffold", *session.posargs)

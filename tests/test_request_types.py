@@ -33,6 +33,7 @@ def test_members_are_typed_in_the_models_order() -> None:
 def test_an_operators_arguments_have_the_types_of_the_model(cls: type[CleanRoomsMLOperator]) -> None:
     service = "cleanroomsml" if cls.__name__.startswith("CleanRoomsML") else "cleanrooms"
     shape = operation_model(load(service), cls.operation).input_shape
+    assert shape
     expected = {
         xform_name(name): templated(member) + ("" if name in shape.required_members else " | None")
         for name, member in shape.members.items()

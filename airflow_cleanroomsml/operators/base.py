@@ -13,6 +13,8 @@ from airflow_cleanroomsml.hidden import hide, holds_sensitive, revealed
 from airflow_cleanroomsml.resources import CLEAN_ROOMS_ML
 
 if TYPE_CHECKING:
+    from airflow.sdk.definitions.xcom_arg import PlainXComArg
+
     from airflow_cleanroomsml._compat import Context
     from airflow_cleanroomsml.hooks import CleanRoomsMLHook
     from airflow_cleanroomsml.service_model import Request
@@ -30,6 +32,8 @@ class CleanRoomsMLBaseOperator(AwsConnection, BaseOperator):
 
     template_fields: Collection[str] = AwsConnection.connection_fields
     ui_color = "#f0e6ff"
+    #: What the task returns; ``output["metrics"]`` is what it pushes under another key, which Airflow's own annotation does not allow.
+    output: PlainXComArg
 
     def __init__(
         self,

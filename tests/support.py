@@ -62,8 +62,8 @@ class EmulatorProcess:
         entries = self._control(f"requests?account={account}")["requests"]
         return [entry["operation"] for entry in entries]
 
-    def fault(self, operation: str, kind: str, account: str, times: int = 1) -> None:
-        self._control("faults", {"operation": operation, "kind": kind, "account": account, "times": times})
+    def fault(self, operation: str, kind: str, account: str, times: int = 1, **more: str) -> None:
+        self._control("faults", {"operation": operation, "kind": kind, "account": account, "times": times, **more})
 
 
 @dataclass
@@ -91,8 +91,8 @@ class World:
     def calls(self) -> list[str]:
         return self.emulator.calls(self.account)
 
-    def fault(self, operation: str, kind: str, times: int = 1) -> None:
-        self.emulator.fault(operation, kind, self.account, times)
+    def fault(self, operation: str, kind: str, times: int = 1, **more: str) -> None:
+        self.emulator.fault(operation, kind, self.account, times, **more)
 
     @property
     def role(self) -> str:

@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, unquote
 from botocore.model import OperationModel, ServiceModel
 
 from airflow_cleanroomsml.documented_rules import broken_rules
-from airflow_cleanroomsml.emulator.errors import ApiError
+from airflow_cleanroomsml.emulator.errors import ApiError, invalid
 from airflow_cleanroomsml.request_check import RequestCheck
 
 
@@ -70,9 +70,10 @@ def parse(operation: OperationModel, path: Mapping[str, str], query: str, body: 
     typed = check.structure(shape, given, "")
     violations = [*check.violations, *broken_rules(typed)]
     if violations:
-        raise ApiError("ValidationException", "; ".join(str(violation) for violation in violations))
+        text = "; ".join(str(violation) for violation in violations)
+        raise ApiError("ValidationException", text, reason="FIELD_VALIDATION_FAILED")
     if len(typed.get("tags") or ()) > 50:
-        raise ApiError("ValidationException", "A resource has at most 50 tags.")
+        raise invalid("A resource has at most 50 tags.")
     return typed
 
 

@@ -23,24 +23,41 @@ class ApiError(Exception):
         self.members = members
 
 
-def not_found(noun: str, arn: str) -> ApiError:
-    """The resource does not exist, or not in the caller's account."""
-    return ApiError("ResourceNotFoundException", f"{noun} {arn} was not found in this account and region.")
+# ``cleanrooms`` tells reason, id and type of what stands in the way; ``cleanroomsml`` has no such members, and leaves them out.
+
+
+def not_found(noun: str, identifier: str, resource_type: str = "MEMBERSHIP") -> ApiError:
+    """
+    The resource does not exist, or not for the caller.
+
+    :param resource_type: A value of ``cleanrooms``, which has none for most of its nouns: where it was looked for.
+    """
+    return ApiError(
+        "ResourceNotFoundException",
+        f"{noun} {identifier} was not found in this account and region.",
+        resourceId=identifier,
+        resourceType=resource_type,
+    )
 
 
 def invalid(message: str) -> ApiError:
     """The request cannot be carried out as it is."""
-    return ApiError("ValidationException", message)
+    return ApiError("ValidationException", message, reason="INVALID_CONFIGURATION")
 
 
-def conflict(message: str) -> ApiError:
-    """Something stands in the way."""
-    return ApiError("ConflictException", message)
+def conflict(message: str, reason: str = "INVALID_STATE", **members: Any) -> ApiError:
+    """
+    Something stands in the way.
+
+    :param reason: ALREADY_EXISTS, SUBRESOURCES_EXIST or INVALID_STATE.
+    :param members: ``resourceId`` and ``resourceType``.
+    """
+    return ApiError("ConflictException", message, reason=reason, **members)
 
 
 def denied(message: str) -> ApiError:
     """The caller may not."""
-    return ApiError("AccessDeniedException", message)
+    return ApiError("AccessDeniedException", message, reason="INSUFFICIENT_PERMISSIONS")
 
 
 def quota(name: str, value: int) -> ApiError:

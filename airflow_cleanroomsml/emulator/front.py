@@ -90,9 +90,7 @@ class Front:
         except Exception as error:
             traceback.print_exc()
             entry["status"] = 500
-            return _error(
-                500, "InternalServiceException", f"The emulator itself failed: {type(error).__name__}: {error}"
-            )
+            return _error(500, service.internal_error, f"The emulator itself failed: {type(error).__name__}: {error}")
         entry["status"] = status
         return _json(status, body)
 

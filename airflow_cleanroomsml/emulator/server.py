@@ -8,11 +8,16 @@ from types import TracebackType
 from moto.moto_server.werkzeug_app import MotoRequestHandler
 from werkzeug.serving import make_server
 
-from airflow_cleanroomsml.emulator.backend import CleanRoomsMLBackend
+from airflow_cleanroomsml.emulator.backend import CleanRoomsBackend, CleanRoomsMLBackend
 from airflow_cleanroomsml.emulator.faults import Faults
 from airflow_cleanroomsml.emulator.front import Front
 from airflow_cleanroomsml.emulator.service import Service
 from airflow_cleanroomsml.emulator.settings import Settings
+
+_EXTENT = (
+    "Of cleanrooms it has collaborations, memberships, configured audience model associations, protected queries and tags; "
+    "configured tables, analysis rules and templates are not there."
+)
 
 
 class _QuietHandler(MotoRequestHandler):
@@ -36,10 +41,12 @@ class Emulator:
 
     def __init__(self, settings: Settings | None = None, *, host: str = "127.0.0.1", port: int = 0) -> None:
         faults = Faults()
-        backend = CleanRoomsMLBackend(settings or Settings(), lambda: self.url)
+        given = settings or Settings()
+        backend = CleanRoomsMLBackend(given, lambda: self.url)
+        sister = CleanRoomsBackend(given, lambda: self.url, backend)
         services = {
             "cleanrooms-ml": Service("cleanroomsml", backend, faults),
-            "cleanrooms": Service("cleanrooms", _Nothing(backend), faults),
+            "cleanrooms": Service("cleanrooms", sister, faults, _EXTENT),
         }
         self._server = make_server(
             host, port, Front(services, backend, faults), threaded=True, request_handler=_QuietHandler
@@ -63,10 +70,3 @@ class Emulator:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
-
-
-class _Nothing:
-    """The ``cleanrooms`` service, of which this release has no operation yet."""
-
-    def __init__(self, backend: CleanRoomsMLBackend) -> None:
-        self.store = backend.store

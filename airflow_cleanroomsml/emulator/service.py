@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from botocore import xform_name
@@ -12,12 +13,14 @@ from botocore.loaders import Loader
 from botocore.model import OperationModel
 
 from airflow_cleanroomsml.emulator import codec, faults
-from airflow_cleanroomsml.emulator.errors import ApiError, invalid
-from airflow_cleanroomsml.emulator.faults import Faults
+from airflow_cleanroomsml.emulator.errors import ApiError, denied, invalid
+from airflow_cleanroomsml.emulator.faults import Fault, Faults
 from airflow_cleanroomsml.emulator.state import Caller
 from airflow_cleanroomsml.service_model import load
 
 _PAGE = 100
+#: Pages of another size where ``maxResults`` is not given (API reference).
+_PAGES = {"ListTrainedModelVersions": 10}
 
 
 class Service:
@@ -28,10 +31,14 @@ class Service:
     :param backend: Its public methods are the operations, by boto3's method names; what it does not have is answered with an error
         that says so and that no client retries.
     :param faults: Faults on request.
+    :param extent: What it has of the service, for the error that tells what it does not have; empty where it has everything.
     """
 
-    def __init__(self, name: str, backend: Any, faults: Faults) -> None:
+    def __init__(self, name: str, backend: Any, faults: Faults, extent: str = "") -> None:
         self.model = load(name)
+        known = self.model.shape_names
+        self.internal_error = next(n for n in ("InternalServiceException", "InternalServerException") if n in known)
+        self._extent = extent
         self.routes = codec.Routes(self.model)
         self._backend = backend
         self._faults = faults
@@ -46,21 +53,32 @@ class Service:
         """
         method = self._method(operation)
         fault = self._faults.take(operation.name, caller.account)
-        faults.before(fault)
+        kind = fault.kind if fault else ""
+        faults.before(kind, self.internal_error)
         arguments = {xform_name(name): value for name, value in members.items()}
-        with self._backend.store.lock:
-            result = self._listed(operation, method, caller, arguments)
+        with self._ordered(fault, members):
+            result = _declared(operation, lambda: self._listed(operation, method, caller, arguments))
             shape = operation.output_shape
             body = codec.serialise(shape, result) if shape else {}
-        faults.after(fault)
+        faults.after(kind)
         return int(operation.http.get("responseCode", 200)), body
+
+    @contextmanager
+    def _ordered(self, fault: Fault | None, members: dict[str, Any]) -> Iterator[None]:
+        """One request at a time, whose jobs fail where a fault orders it."""
+        store = self._backend.store
+        with store.lock:
+            store.verdict = fault.verdict(members) if fault and fault.kind == "fail_job" else None
+            try:
+                yield
+            finally:
+                store.verdict = None
 
     def _method(self, operation: OperationModel) -> Callable[..., Any]:
         found = getattr(self._backend, xform_name(operation.name), None)
         if found is None:
-            raise ApiError(
-                "NotImplementedByEmulatorException", f"This emulator does not have {operation.name}.", status=400
-            )
+            text = f"This emulator does not have {operation.name}. {self._extent}".rstrip()
+            raise ApiError("NotImplementedByEmulatorException", text, status=400)
         method: Callable[..., Any] = found
         return method
 
@@ -70,12 +88,23 @@ class Service:
         rule = self._pagination.get(operation.name)
         if rule is None:
             return method(caller, **arguments)
-        size = arguments.pop("max_results", _PAGE)
+        size = arguments.pop("max_results", _PAGES.get(operation.name, _PAGE))
         after = _position(arguments.pop("next_token", ""))
         entries = [entry for entry in method(caller, **arguments) if entry["sequence"] > after]
         page = entries[:size]
         token = _token(page[-1]["sequence"]) if len(entries) > size else None
         return {rule["result_key"]: page, "nextToken": token}
+
+
+def _declared(operation: OperationModel, call: Callable[[], Any]) -> Any:
+    """What is not there is told as "access denied" by the operations that declare no ResourceNotFoundException."""
+    try:
+        return call()
+    except ApiError as error:
+        missing = "ResourceNotFoundException"
+        if error.code != missing or missing in [shape.name for shape in operation.error_shapes]:
+            raise
+        raise denied(error.message) from None
 
 
 def _token(sequence: int) -> str:

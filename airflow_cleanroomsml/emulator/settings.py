@@ -23,6 +23,7 @@ class Settings:
     :param generation_jobs_in_progress: Generation jobs that run at a time (user guide, Quotas).
     :param exports_in_progress: Export jobs that run at a time (user guide, Quotas).
     :param exports_per_generation_job: Active exports of one generation job (user guide, Quotas).
+    :param audience_model_associations_per_membership: Configured audience model associations of a membership (user guide, Quotas).
     """
 
     scale: float = 1.0
@@ -34,6 +35,7 @@ class Settings:
     generation_jobs_in_progress: int = 10
     exports_in_progress: int = 20
     exports_per_generation_job: int = 25
+    audience_model_associations_per_membership: int = 5
 
     @property
     def rules(self) -> DataRules:

@@ -192,7 +192,7 @@ def test_a_path_or_method_of_no_operation_is_unknown(empty_world: World, service
 
 @pytest.mark.parametrize(
     ("service", "operation"),
-    [("cleanroomsml", "ListConfiguredModelAlgorithms"), ("cleanrooms", "ListCollaborations")],
+    [("cleanroomsml", "ListConfiguredModelAlgorithms"), ("cleanrooms", "ListConfiguredTables")],
 )
 def test_an_operation_that_is_not_there_is_named_and_not_tried_again(
     empty_world: World, service: str, operation: str

@@ -1,11 +1,17 @@
-"""The backend of Clean Rooms ML: one class a noun, one method an operation."""
+"""The backends of Clean Rooms ML and of Clean Rooms: one class a noun, one method an operation."""
 
 from __future__ import annotations
 
 from airflow_cleanroomsml.emulator.backend.audience_export_job import AudienceExportJobs
 from airflow_cleanroomsml.emulator.backend.audience_generation_job import AudienceGenerationJobs
 from airflow_cleanroomsml.emulator.backend.audience_model import AudienceModels
+from airflow_cleanroomsml.emulator.backend.collaboration import Collaborations
 from airflow_cleanroomsml.emulator.backend.configured_audience_model import ConfiguredAudienceModels
+from airflow_cleanroomsml.emulator.backend.configured_audience_model_association import (
+    ConfiguredAudienceModelAssociations,
+)
+from airflow_cleanroomsml.emulator.backend.membership import Memberships
+from airflow_cleanroomsml.emulator.backend.protected_query import ProtectedQueries
 from airflow_cleanroomsml.emulator.backend.tags import Tags
 from airflow_cleanroomsml.emulator.backend.training_dataset import TrainingDatasets
 
@@ -13,7 +19,13 @@ from airflow_cleanroomsml.emulator.backend.training_dataset import TrainingDatas
 class CleanRoomsMLBackend(
     TrainingDatasets, AudienceModels, ConfiguredAudienceModels, AudienceGenerationJobs, AudienceExportJobs, Tags
 ):
-    """All operations that the emulator has."""
+    """All operations of Clean Rooms ML."""
 
 
-__all__ = ["CleanRoomsMLBackend"]
+class CleanRoomsBackend(Collaborations, Memberships, ConfiguredAudienceModelAssociations, ProtectedQueries, Tags):
+    """The operations of Clean Rooms that pipelines of Clean Rooms ML need."""
+
+    service = "cleanrooms"
+
+
+__all__ = ["CleanRoomsBackend", "CleanRoomsMLBackend"]

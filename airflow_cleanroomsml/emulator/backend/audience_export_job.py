@@ -5,8 +5,9 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from airflow_cleanroomsml.emulator.backend.base import PENDING, BackendBase
+from airflow_cleanroomsml.emulator.backend.base import BackendBase
 from airflow_cleanroomsml.emulator.errors import conflict, invalid, quota
+from airflow_cleanroomsml.emulator.life import PENDING
 from airflow_cleanroomsml.emulator.lookalike import export
 from airflow_cleanroomsml.emulator.state import Caller, Record
 

@@ -8,8 +8,9 @@ from airflow_cleanroomsml.emulator.backend.configured_audience_model_policy impo
     ConfiguredAudienceModelPolicies,
 )
 from airflow_cleanroomsml.emulator.errors import conflict, invalid
+from airflow_cleanroomsml.emulator.life import Life
 from airflow_cleanroomsml.emulator.lookalike import generate
-from airflow_cleanroomsml.emulator.state import Caller, Life, Record
+from airflow_cleanroomsml.emulator.state import Caller, Record
 
 KIND, NOUN = "audience-generation-job", "Audience generation job"
 #: Sizes of the metrics where the configured audience model names none; what the service does then is not documented.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -11,10 +11,10 @@ import boto3
 from botocore.config import Config
 
 from airflow_cleanroomsml.emulator.errors import conflict, denied, quota
+from airflow_cleanroomsml.emulator.life import PENDING, Clock, Life
 from airflow_cleanroomsml.emulator.settings import Settings
-from airflow_cleanroomsml.emulator.state import Caller, Clock, Life, Record, Store
-
-PENDING = ("CREATE_PENDING", "CREATE_IN_PROGRESS")
+from airflow_cleanroomsml.emulator.state import Caller, Record, Store
+from airflow_cleanroomsml.service_model import argument_members, load, operation_model
 
 
 class BackendBase:
@@ -26,12 +26,16 @@ class BackendBase:
 
     :param settings: Switches.
     :param endpoint: URL at which S3 and Glue are found: the emulator's own.
+    :param beside: Backend of a sister service, whose clock and store it shares.
     """
 
-    def __init__(self, settings: Settings, endpoint: Callable[[], str]) -> None:
+    #: boto3's name of the service.
+    service = "cleanroomsml"
+
+    def __init__(self, settings: Settings, endpoint: Callable[[], str], beside: BackendBase | None = None) -> None:
         self.settings = settings
-        self.clock = Clock()
-        self.store = Store()
+        self.clock: Clock = beside.clock if beside else Clock()
+        self.store: Store = beside.store if beside else Store()
         self._endpoint = endpoint
         self._workers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="job")
         self._session_lock = threading.Lock()
@@ -50,10 +54,13 @@ class BackendBase:
         """The life of something that computes."""
         return self.following(self._workers.submit(work))
 
-    def following(self, work: Future[Any]) -> Life:
-        """The life of something that is done when the work is."""
-        settings = self.settings
-        return Life(self.clock, settings.pending_seconds, settings.progress_seconds, settings.delete_seconds, work)
+    def following(self, work: Future[Any] | None, *, keeps: bool = False, retention: float | None = None) -> Life:
+        """The life of something that is done when the time is over and the work, if any, is done."""
+        of = self.settings
+        life = Life(self.clock, of.pending_seconds, of.progress_seconds, of.delete_seconds, work, keeps, retention)
+        if self.store.verdict is not None:
+            life.fail(self.store.verdict)
+        return life
 
     def instant(self) -> Life:
         """The life of something that is there, and gone, at once."""
@@ -61,12 +68,27 @@ class BackendBase:
 
     def delete(self, record: Record) -> None:
         """Begin its deletion."""
-        record.life.deleted = self.clock.now()
+        record.life.delete()
+
+    def spelled(self, operation: str, given: dict[str, Any]) -> dict[str, Any]:
+        """
+        Members of a request in the API's own spelling.
+
+        :param operation: boto3's method name.
+        :param given: Members in snake_case.
+        """
+        names = argument_members(operation_model(load(self.service), operation))
+        return {names[name]: value for name, value in given.items()}
 
     def require_free_name(self, caller: Caller, kind: str, noun: str, name: str) -> None:
-        """Refuse a name that is in use."""
+        """Refuse a name that is in use in the account."""
         if self.settings.unique_names and any(record.fields["name"] == name for record in self.store.all(kind, caller)):
             raise conflict(f"{noun} with the name '{name}' already exists in this account and region.")
+
+    def require_free_name_among(self, records: Iterable[Record], noun: str, name: str) -> None:
+        """Refuse a name that one of these has."""
+        if self.settings.unique_names and any(record.fields["name"] == name for record in records):
+            raise conflict(f"{noun} with the name '{name}' already exists.", "ALREADY_EXISTS")
 
     def require_own_role(self, caller: Caller, role_arn: str) -> None:
         """Refuse a role of another account: "Passing a role across AWS accounts is not allowed" (API reference)."""

@@ -75,13 +75,20 @@ class ConfiguredAudienceModels(BackendBase):
         return [record.view() for record in self.store.all(KIND, caller)]
 
     def delete_configured_audience_model(self, caller: Caller, *, configured_audience_model_arn: str) -> dict[str, Any]:
-        """DeleteConfiguredAudienceModel; refused while generation jobs use it."""
+        """DeleteConfiguredAudienceModel; refused while generation jobs use it. Its associations go with it."""
         record = self.store.get(configured_audience_model_arn, NOUN, caller)
         jobs = self.store.all(
             "audience-generation-job", caller, lambda job: job.fields["configuredAudienceModelArn"] == record.arn
         )
         if any(jobs):
             raise conflict(f"Audience generation jobs use the configured audience model {record.arn}.")
+        associations = self.store.all(
+            "configured-audience-model-association",
+            caller,
+            lambda r: r.fields["configuredAudienceModelArn"] == record.arn,
+        )
+        for association in list(associations):
+            self.delete(association)
         self.delete(record)
         return {}
 

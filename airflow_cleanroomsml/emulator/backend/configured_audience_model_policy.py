@@ -10,7 +10,7 @@ from typing import Any
 
 from airflow_cleanroomsml.emulator.backend.base import BackendBase
 from airflow_cleanroomsml.emulator.errors import denied, invalid, not_found
-from airflow_cleanroomsml.emulator.state import Caller, Record
+from airflow_cleanroomsml.emulator.state import Caller, Record, Store
 
 NOUN = "Configured audience model"
 _ACTION = "cleanrooms-ml:StartAudienceGenerationJob"
@@ -38,8 +38,7 @@ class ConfiguredAudienceModelPolicies(BackendBase):
         if policy_existence_condition == "POLICY_MUST_NOT_EXIST" and present:
             raise invalid("POLICY_MUST_NOT_EXIST: there is a policy.")
         _parsed(configured_audience_model_policy)
-        record.fields["policyHash"] = hashlib.sha256(configured_audience_model_policy.encode()).hexdigest()
-        record.fields["configuredAudienceModelPolicy"] = configured_audience_model_policy
+        _write(record, configured_audience_model_policy)
         return record.fields
 
     def get_configured_audience_model_policy(
@@ -66,12 +65,58 @@ class ConfiguredAudienceModelPolicies(BackendBase):
         """Refuse a generation job in another account's model unless that model's policy allows it."""
         if model.caller.account == caller.account:
             return
-        statements = _parsed(model.fields.get("configuredAudienceModelPolicy", '{"Statement": []}'))
+        statements = _parsed(_present(model))
         about = [s for s in statements if _is_about(s, caller)]
         for resource in (model.arn, model.caller.arn("audience-generation-job")):
             effects = {s["Effect"] for s in about if _names(s, resource, collaboration_id)}
             if effects != {"Allow"}:
                 raise denied(_refusal(caller, resource, denied="Deny" in effects, collaboration_id=collaboration_id))
+
+
+def allow(model: Record, association: Record, accounts: list[str]) -> None:
+    """Add the statement by which an association lets other members start generation jobs (user guide, ml-behaviors)."""
+    if not accounts:
+        return
+    account, region = model.caller.account, model.caller.region
+    statement = {
+        "Sid": _sid(association),
+        "Effect": "Allow",
+        "Principal": {"AWS": accounts},
+        "Action": [_ACTION],
+        "Resource": [model.arn, f"arn:aws:cleanrooms-ml:{region}:{account}:audience-generation-job/*"],
+        "Condition": {"StringEquals": {"cleanrooms-ml:CollaborationId": association.fields["collaborationId"]}},
+    }
+    _write(model, _document([*_parsed(_present(model)), statement]))
+
+
+def withdraw(store: Store, association: Record) -> None:
+    """Take the statement of an association away; the last one takes the policy with it."""
+    arn = association.fields["configuredAudienceModelArn"]
+    for model in store.all("configured-audience-model", association.caller, lambda found: found.arn == arn):
+        statements = _parsed(_present(model))
+        left = [statement for statement in statements if statement.get("Sid") != _sid(association)]
+        if left and left != statements:
+            _write(model, _document(left))
+        elif left != statements:
+            del model.fields["policyHash"], model.fields["configuredAudienceModelPolicy"]
+
+
+def _sid(association: Record) -> str:
+    return f"CleanRooms{association.id.replace('-', '')}"
+
+
+def _document(statements: list[dict[str, Any]]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": statements})
+
+
+def _present(model: Record) -> str:
+    text: str = model.fields.get("configuredAudienceModelPolicy", '{"Statement": []}')
+    return text
+
+
+def _write(model: Record, policy: str) -> None:
+    model.fields["policyHash"] = hashlib.sha256(policy.encode()).hexdigest()
+    model.fields["configuredAudienceModelPolicy"] = policy
 
 
 def _refusal(caller: Caller, resource: str, *, denied: bool, collaboration_id: str | None) -> str:

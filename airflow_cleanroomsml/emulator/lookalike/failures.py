@@ -40,19 +40,21 @@ class StatusCode(Enum):
     AUDIENCE_SIZE_TOO_LARGE = "AUDIENCE_SIZE_TOO_LARGE"
     AUDIENCE_SIZE_NOT_CONFIGURED = "AUDIENCE_SIZE_NOT_CONFIGURED"
     AUDIENCE_TOO_SMALL_TO_EXPORT = "AUDIENCE_TOO_SMALL_TO_EXPORT"
+    QUERY_FAILED = "QUERY_FAILED"
+    QUERY_CANCELLED = "QUERY_CANCELLED"
 
 
 class JobFailure(Exception):
     """
     A job that cannot end well, whatever is tried: its resource becomes CREATE_FAILED.
 
-    :param code: Why, for programs.
+    :param code: Why, for programs; a test may order any text.
     :param message: Why, and what to do about it, for people.
     """
 
-    def __init__(self, code: StatusCode, message: str) -> None:
+    def __init__(self, code: StatusCode | str, message: str) -> None:
         super().__init__(code, message)
-        self.status_code = code.value
+        self.status_code = code.value if isinstance(code, StatusCode) else code
         self.message = message
 
     def __str__(self) -> str:

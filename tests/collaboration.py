@@ -1,0 +1,64 @@
+"""A collaboration of accounts in the emulator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tests.support import World
+
+QUERY = ["CAN_QUERY", "CAN_RECEIVE_RESULTS"]
+MODEL_OUTPUT, INFERENCE_OUTPUT = "CAN_RECEIVE_MODEL_OUTPUT", "CAN_RECEIVE_INFERENCE_OUTPUT"
+
+
+@dataclass
+class Collaboration:
+    """Its identifier, and each account's membership."""
+
+    id: str
+    memberships: dict[str, str]
+
+    def of(self, world: World) -> str:
+        """The membership of an account."""
+        return self.memberships[world.account]
+
+
+def collaborate(provider: World, *others: World) -> Collaboration:
+    """
+    A collaboration that the provider makes and all join.
+
+    The first other, or the provider if alone, can query and receive models and inference output; the provider can receive models.
+    """
+    worlds = (provider, *others)
+    runner = worlds[1] if others else provider
+    creator, *members = (_abilities(world, provider, runner) for world in worlds)
+    made = provider.client("cleanrooms").create_collaboration(
+        name="collaboration",
+        description="of the tests",
+        creatorDisplayName=creator["displayName"],
+        creatorMemberAbilities=creator["memberAbilities"],
+        creatorMLMemberAbilities=creator["mlMemberAbilities"],
+        members=members,
+        queryLogStatus="DISABLED",
+    )["collaboration"]
+    return Collaboration(made["id"], {world.account: join(world, made["id"]) for world in worlds})
+
+
+def join(world: World, collaboration: str) -> str:
+    """Take an invitation up; the membership's identifier."""
+    made = world.client("cleanrooms").create_membership(
+        collaborationIdentifier=collaboration, queryLogStatus="DISABLED"
+    )
+    return str(made["membership"]["id"])
+
+
+def _abilities(world: World, provider: World, runner: World) -> dict[str, Any]:
+    both, model = [MODEL_OUTPUT, INFERENCE_OUTPUT], [MODEL_OUTPUT]
+    return {
+        "accountId": world.account,
+        "displayName": f"member {world.account}",
+        "memberAbilities": QUERY if world is runner else [],
+        "mlMemberAbilities": {
+            "customMLMemberAbilities": both if world is runner else model if world is provider else []
+        },
+    }

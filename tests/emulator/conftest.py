@@ -1,0 +1,36 @@
+"""An emulator for each module, whose clock its tests push."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.emulator.clocked import OPTIONS, ClockedWorld
+from tests.support import EmulatorProcess
+
+
+@pytest.fixture(scope="module")
+def clocked_emulator() -> Iterator[EmulatorProcess]:
+    """Jobs take 200 seconds, deletions 100."""
+    process = EmulatorProcess(*OPTIONS)
+    yield process
+    process.stop()
+
+
+@pytest.fixture
+def provider(clocked_emulator: EmulatorProcess) -> ClockedWorld:
+    """Who makes the collaboration."""
+    return ClockedWorld(clocked_emulator)
+
+
+@pytest.fixture
+def runner(clocked_emulator: EmulatorProcess) -> ClockedWorld:
+    """Who queries, trains and infers."""
+    return ClockedWorld(clocked_emulator)
+
+
+@pytest.fixture
+def stranger(clocked_emulator: EmulatorProcess) -> ClockedWorld:
+    """Who is no member of anything."""
+    return ClockedWorld(clocked_emulator)

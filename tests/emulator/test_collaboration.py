@@ -1,0 +1,152 @@
+"""Collaborations and memberships of two accounts, over real boto3."""
+
+from __future__ import annotations
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.collaboration import collaborate, join
+from tests.emulator.clocked import ClockedWorld, refused
+
+NOWHERE = "00000000-0000-0000-0000-000000000000"
+COLLABORATION = {
+    "name": "c",
+    "description": "d",
+    "creatorMemberAbilities": [],
+    "creatorDisplayName": "creator",
+    "queryLogStatus": "DISABLED",
+}
+
+
+def invite(creator: ClockedWorld, *others: ClockedWorld) -> str:
+    members = [{"accountId": w.account, "memberAbilities": ["CAN_QUERY"], "displayName": w.account} for w in others]
+    return str(creator.rooms.create_collaboration(members=members, **COLLABORATION)["collaboration"]["id"])
+
+
+def test_the_creator_is_the_first_to_be_invited(provider: ClockedWorld, runner: ClockedWorld) -> None:
+    identifier = invite(provider, runner)
+    for world in (provider, runner):
+        found = world.rooms.get_collaboration(collaborationIdentifier=identifier)["collaboration"]
+        assert (found["memberStatus"], found["creatorAccountId"]) == ("INVITED", provider.account)
+        assert "membershipId" not in found
+        membership = join(world, identifier)
+        found = world.rooms.get_collaboration(collaborationIdentifier=identifier)["collaboration"]
+        assert (found["memberStatus"], found["membershipId"]) == ("ACTIVE", membership)
+        assert found["membershipArn"] == f"arn:aws:cleanrooms:us-east-1:{world.account}:membership/{membership}"
+
+
+def test_members_are_listed_with_what_they_may(provider: ClockedWorld, runner: ClockedWorld) -> None:
+    made = collaborate(provider, runner)
+    found = runner.rooms.list_members(collaborationIdentifier=made.id)["memberSummaries"]
+    assert [entry["accountId"] for entry in found] == [provider.account, runner.account]
+    assert [entry["status"] for entry in found] == ["ACTIVE", "ACTIVE"]
+    assert [entry["membershipId"] for entry in found] == [made.of(provider), made.of(runner)]
+    assert [entry["abilities"] for entry in found] == [[], ["CAN_QUERY", "CAN_RECEIVE_RESULTS"]]
+    abilities = [entry["mlAbilities"]["customMLMemberAbilities"] for entry in found]
+    assert abilities == [["CAN_RECEIVE_MODEL_OUTPUT"], ["CAN_RECEIVE_MODEL_OUTPUT", "CAN_RECEIVE_INFERENCE_OUTPUT"]]
+    assert [entry["paymentConfiguration"]["queryCompute"]["isResponsible"] for entry in found] == [False, True]
+    one = runner.rooms.list_members(collaborationIdentifier=made.id, maxResults=1)
+    two = runner.rooms.list_members(collaborationIdentifier=made.id, nextToken=one["nextToken"])
+    assert [*one["memberSummaries"], *two["memberSummaries"]] == found
+
+
+def test_strangers_see_nothing(provider: ClockedWorld, stranger: ClockedWorld) -> None:
+    made = collaborate(provider)
+    for identifier in (made.id, NOWHERE):
+        of = {"collaborationIdentifier": identifier}
+        refused("AccessDeniedException", stranger.rooms.get_collaboration, **of)
+        refused("AccessDeniedException", stranger.rooms.delete_collaboration, **of)
+        refused("AccessDeniedException", stranger.rooms.list_members, **of)
+    refused(
+        "AccessDeniedException",
+        stranger.rooms.create_membership,
+        collaborationIdentifier=made.id,
+        queryLogStatus="DISABLED",
+    )
+    answer = refused("ResourceNotFoundException", stranger.rooms.get_membership, membershipIdentifier=made.of(provider))
+    assert (answer["resourceId"], answer["resourceType"]) == (made.of(provider), "MEMBERSHIP")
+    refused("ResourceNotFoundException", stranger.rooms.delete_membership, membershipIdentifier=made.of(provider))
+    assert stranger.rooms.list_collaborations()["collaborationList"] == []
+    assert stranger.rooms.list_memberships()["membershipSummaries"] == []
+
+
+def test_collaborations_are_listed_by_status_and_in_pages(provider: ClockedWorld, runner: ClockedWorld) -> None:
+    first, second, third = (invite(provider, runner) for _ in range(3))
+    join(runner, second)
+
+    def listed(**members: str) -> list[str]:
+        pages = runner.rooms.get_paginator("list_collaborations").paginate(PaginationConfig={"PageSize": 1}, **members)
+        return [entry["id"] for page in pages for entry in page["collaborationList"]]
+
+    assert listed() == [first, second, third]
+    assert listed(memberStatus="INVITED") == [first, third]
+    assert listed(memberStatus="ACTIVE") == [second]
+
+
+def test_an_invitation_is_taken_up_once(provider: ClockedWorld, runner: ClockedWorld) -> None:
+    made = collaborate(provider, runner)
+    again = {"collaborationIdentifier": made.id, "queryLogStatus": "DISABLED"}
+    answer = refused("ConflictException", runner.rooms.create_membership, **again)
+    assert answer["ResponseMetadata"]["HTTPStatusCode"] == 409
+    assert (answer["reason"], answer["resourceId"]) == ("ALREADY_EXISTS", made.of(runner))
+    runner.rooms.delete_membership(membershipIdentifier=made.of(runner))
+    refused("AccessDeniedException", runner.rooms.create_membership, **again)
+    refused("ResourceNotFoundException", runner.rooms.get_membership, membershipIdentifier=made.of(runner))
+    members = provider.rooms.list_members(collaborationIdentifier=made.id)["memberSummaries"]
+    assert [entry["status"] for entry in members] == ["ACTIVE", "LEFT"]
+    refused("AccessDeniedException", runner.rooms.get_collaboration, collaborationIdentifier=made.id)
+    assert runner.rooms.list_collaborations()["collaborationList"] == []
+
+
+def test_a_membership_outlives_its_collaboration(provider: ClockedWorld, runner: ClockedWorld) -> None:
+    made = collaborate(provider, runner)
+    refused("AccessDeniedException", runner.rooms.delete_collaboration, collaborationIdentifier=made.id)
+    provider.rooms.delete_collaboration(collaborationIdentifier=made.id)
+    for world in (provider, runner):
+        refused("AccessDeniedException", world.rooms.get_collaboration, collaborationIdentifier=made.id)
+        found = world.rooms.get_membership(membershipIdentifier=made.of(world))["membership"]
+        assert (found["status"], found["collaborationId"]) == ("COLLABORATION_DELETED", made.id)
+        assert world.rooms.list_memberships(status="ACTIVE")["membershipSummaries"] == []
+        left = world.rooms.list_memberships(status="COLLABORATION_DELETED")["membershipSummaries"]
+        assert [entry["id"] for entry in left] == [made.of(world)]
+        world.rooms.delete_membership(membershipIdentifier=made.of(world))
+        assert world.rooms.list_memberships()["membershipSummaries"] == []
+
+
+def test_an_account_is_named_once(provider: ClockedWorld, runner: ClockedWorld) -> None:
+    for twice in ((runner, runner), (provider,)):
+        answer = refused("ValidationException", lambda twice=twice: invite(provider, *twice))
+        assert answer["reason"] == "INVALID_CONFIGURATION"
+
+
+def test_a_field_that_breaks_the_model_is_told_as_such(provider: ClockedWorld) -> None:
+    answer = refused("ValidationException", provider.rooms.get_membership, membershipIdentifier="x" * 36)
+    assert answer["reason"] == "FIELD_VALIDATION_FAILED"
+    assert "membershipIdentifier" in answer["Error"]["Message"]
+
+
+def test_collaborations_and_memberships_have_tags(provider: ClockedWorld, stranger: ClockedWorld) -> None:
+    made = collaborate(provider)
+    arns = [
+        provider.rooms.get_collaboration(collaborationIdentifier=made.id)["collaboration"]["arn"],
+        provider.rooms.get_membership(membershipIdentifier=made.of(provider))["membership"]["arn"],
+    ]
+    for arn in arns:
+        provider.rooms.tag_resource(resourceArn=arn, tags={"a": "1", "b": "2"})
+        provider.rooms.untag_resource(resourceArn=arn, tagKeys=["a"])
+        assert provider.rooms.list_tags_for_resource(resourceArn=arn)["tags"] == {"b": "2"}
+        refused("ResourceNotFoundException", stranger.rooms.list_tags_for_resource, resourceArn=arn)
+
+
+def test_what_is_not_there_says_so_once(provider: ClockedWorld) -> None:
+    with pytest.raises(ClientError, match="configured tables, analysis rules and templates are not there") as caught:
+        provider.rooms.list_configured_tables()
+    answer = caught.value.response
+    assert answer["ResponseMetadata"]["HTTPStatusCode"] == 400
+    assert answer["ResponseMetadata"]["RetryAttempts"] == 0
+
+
+def test_a_failure_of_the_service_has_its_own_name_here(provider: ClockedWorld) -> None:
+    provider.fault("ListMemberships", "server_error", times=10)
+    answer = refused("InternalServerException", provider.rooms.list_memberships)
+    assert answer["ResponseMetadata"]["HTTPStatusCode"] == 500

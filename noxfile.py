@@ -64,3 +64,10 @@ def oldest(session: nox.Session) -> None:
     expected = [f"{name}=={version}" for name, version in OLDEST_VERSIONS.items()]
     session.run("python", "-c", CHECK_VERSIONS, *expected)
     session.run("python", "-m", "pytest", *session.posargs, env={EMULATOR_PYTHON: emulator_python})
+
+
+@nox.session
+def request_types(session: nox.Session) -> None:
+    """Write the types of nested request members anew, from botocore's model."""
+    session.install("--constraint", NEWEST, "--editable", ".")
+    session.run("python", "-m", "tools.request_types")

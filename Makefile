@@ -18,10 +18,10 @@ unexport PYTHONPATH
 unexport PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-oldest lint typecheck format constraints clean
+.PHONY: help demo test test-oldest lint typecheck format request-types constraints clean
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(STAMP) ## run a lookalike pipeline against the emulator; what it shows goes to build/
 	$(BIN)/python -m demo $(DEMO_ARGS)
@@ -42,6 +42,10 @@ typecheck: $(STAMP) ## check the types
 format: $(STAMP) ## format the code and mend what can be mended by itself
 	$(BIN)/python -m ruff format .
 	$(BIN)/python -m ruff check --fix .
+
+request-types: $(STAMP) ## write the types of nested request members anew, from botocore's model
+	$(BIN)/python -m tools.request_types
+	$(BIN)/python -m ruff format airflow_cleanroomsml/request_types.py
 
 # Python 3.10 is the oldest that both sets of pins have to serve. The pins of the oldest Airflow are those of its own days.
 constraints: $(STAMP) ## resolve the pinned versions anew

@@ -64,3 +64,17 @@ def oldest(session: nox.Session) -> None:
     expected = [f"{name}=={version}" for name, version in OLDEST_VERSIONS.items()]
     session.run("python", "-c", CHECK_VERSIONS, *expected)
     session.run("python", "-m", "pytest", *session.posargs, env={EMULATOR_PYTHON: emulator_python})
+
+
+@nox.session
+def request_types(session: nox.Session) -> None:
+    """Write the types of nested request members anew, from botocore's model."""
+    session.install("--constraint", NEWEST, "--editable", ".")
+    session.run("python", "-m", "tools.request_types")
+
+
+@nox.session
+def scaffold(session: nox.Session) -> None:
+    """Print the beginning of an operator's class: ``nox -s scaffold -- CreateMLInputChannel``."""
+    session.install("--quiet", "--constraint", NEWEST, "--editable", ".")
+    session.run("python", "-m", "tools.scaffold", *session.posargs)

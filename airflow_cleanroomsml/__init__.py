@@ -16,18 +16,38 @@ def get_provider_info() -> dict[str, object]:
 
     :return: What ``provider_info.schema.json`` of Airflow asks for.
     """
-    nouns = (
+    operators = (
         "audience_export_job",
         "audience_generation_job",
         "audience_model",
+        "call",
+        "collaboration",
         "configured_audience_model",
+        "configured_audience_model_association",
         "configured_audience_model_policy",
+        "configured_model_algorithm",
+        "configured_model_algorithm_association",
+        "ml_configuration",
+        "ml_input_channel",
+        "tags",
+        "trained_model",
+        "trained_model_export_job",
+        "trained_model_inference_job",
         "training_dataset",
+    )
+    sensors = (
+        "audience_export_job",
+        "audience_generation_job",
+        "audience_model",
+        "ml_input_channel",
+        "trained_model",
+        "trained_model_export_job",
+        "trained_model_inference_job",
     )
     return {
         "package-name": "airflow-provider-cleanroomsml",
         "name": _INTEGRATION,
-        "description": f"`{_INTEGRATION} <{_USER_GUIDE}>`__: lookalike audiences without sharing data.\n",
+        "description": f"`{_INTEGRATION} <{_USER_GUIDE}>`__: lookalike audiences and models on joined data, without sharing data.\n",
         "integrations": [
             {
                 "integration-name": _INTEGRATION,
@@ -38,7 +58,13 @@ def get_provider_info() -> dict[str, object]:
         "operators": [
             {
                 "integration-name": _INTEGRATION,
-                "python-modules": [f"airflow_cleanroomsml.operators.{noun}" for noun in nouns],
+                "python-modules": [f"airflow_cleanroomsml.operators.{noun}" for noun in operators],
+            },
+        ],
+        "sensors": [
+            {
+                "integration-name": _INTEGRATION,
+                "python-modules": [f"airflow_cleanroomsml.sensors.{noun}" for noun in sensors],
             },
         ],
         "hooks": [

@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from airflow.sdk import BaseOperator, Context, XComArg
+    from airflow.sdk import BaseOperator, BaseSensorOperator, Context, PokeReturnValue, XComArg
     from airflow.sdk.configuration import conf
     from airflow.sdk.exceptions import AirflowException, AirflowFailException
 else:
     try:
-        from airflow.sdk import BaseOperator, XComArg
+        from airflow.sdk import BaseOperator, BaseSensorOperator, PokeReturnValue, XComArg
     except ImportError:  # Airflow 2.11
         from airflow.models.baseoperator import BaseOperator
         from airflow.models.xcom_arg import XComArg
+        from airflow.sensors.base import BaseSensorOperator, PokeReturnValue
     try:
         from airflow.sdk.configuration import conf
     except ImportError:  # before Airflow 3.1
@@ -25,4 +26,13 @@ else:
 
     Context = dict
 
-__all__ = ["AirflowException", "AirflowFailException", "BaseOperator", "Context", "XComArg", "conf"]
+__all__ = [
+    "AirflowException",
+    "AirflowFailException",
+    "BaseOperator",
+    "BaseSensorOperator",
+    "Context",
+    "PokeReturnValue",
+    "XComArg",
+    "conf",
+]

@@ -1,10 +1,11 @@
-"""The hook: every request of this package goes through :meth:`CleanRoomsMLHook.call`."""
+"""The hook: every request of this package goes through :meth:`CleanRoomsMLHook.send`, listings through :meth:`CleanRoomsMLHook.pages`."""
 
 from __future__ import annotations
 
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
+from copy import copy
 from functools import cached_property
 from typing import Any
 
@@ -28,6 +29,7 @@ from botocore.exceptions import (
 )
 from botocore.exceptions import ConnectionError as BotoConnectionError
 
+from airflow_cleanroomsml._compat import AirflowException
 from airflow_cleanroomsml.exceptions import (
     CleanRoomsMLError,
     OutcomeUnknownError,
@@ -38,6 +40,7 @@ from airflow_cleanroomsml.exceptions import (
     lines,
     service_error,
 )
+from airflow_cleanroomsml.resources import CLEAN_ROOMS_ML
 from airflow_cleanroomsml.service_model import Request, load
 
 #: Raised before a byte of the request is on its way.
@@ -68,6 +71,7 @@ class CleanRoomsMLHook(AwsBaseHook):
     :param verify: Whether or with which certificates to verify TLS.
     :param config: botocore configuration, a ``botocore.config.Config`` or its arguments as a dictionary. A create or start is
         sent once whatever its ``retries`` say.
+    :param service: boto3's name of the service: ``cleanroomsml``, or its sister ``cleanrooms``, whose collaborations it works in.
     """
 
     def __init__(
@@ -77,14 +81,31 @@ class CleanRoomsMLHook(AwsBaseHook):
         region_name: str | None = None,
         verify: bool | str | None = None,
         config: Config | dict[str, Any] | None = None,
+        service: str = CLEAN_ROOMS_ML,
     ) -> None:
         super().__init__(
             aws_conn_id=aws_conn_id,
             region_name=region_name,
             verify=verify,
             config=config,
-            client_type="cleanroomsml",
+            client_type=service,
         )
+        self._hooks = {service: self}
+
+    def of(self, service: str) -> CleanRoomsMLHook:
+        """
+        The hook of a service over the same session.
+
+        :param service: boto3's name, ``cleanroomsml`` or ``cleanrooms``.
+        """
+        if service not in self._hooks:
+            _ = self._session, self.conn_config
+            other = copy(self)
+            other.client_type = service
+            for cached in ("conn", "conn_once"):
+                vars(other).pop(cached, None)
+            self._hooks[service] = other
+        return self._hooks[service]
 
     @cached_property
     def _session(self) -> boto3.session.Session:
@@ -95,6 +116,11 @@ class CleanRoomsMLHook(AwsBaseHook):
         if deferrable or region_name not in (None, self.region_name):
             return super().get_session(region_name=region_name, deferrable=deferrable)
         return self._session
+
+    @property
+    def _reader(self) -> Any:
+        """The client for all else."""
+        return self.conn
 
     @cached_property
     def conn_once(self) -> Any:
@@ -127,13 +153,31 @@ class CleanRoomsMLHook(AwsBaseHook):
         :return: The answer without botocore's metadata.
         :raises CleanRoomsMLError: See :mod:`airflow_cleanroomsml.exceptions`.
         """
-        answer: dict[str, Any] = self._once(request) if request.once else self._answer(self.conn, request)
+        answer: dict[str, Any] = self._once(request) if request.once else self._answer(lambda: self._reader, request)
         answer.pop("ResponseMetadata", None)
         return answer
 
     def call(self, operation: str, arguments: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Check a request, send it, and return the answer: :meth:`check` and :meth:`send`."""
         return self.send(self.check(operation, arguments))
+
+    def whole(self, operation: str, arguments: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """
+        The answer of any operation; all pages of a listing as one, unless a token asks for one page.
+
+        :param operation: boto3's method name.
+        :param arguments: Arguments in snake_case.
+        """
+        request = self.check(operation, arguments)
+        if "nextToken" in request.members or not _translated(request, lambda: self._reader.can_paginate(operation)):
+            return self.send(request)
+        answer: dict[str, Any] = {}
+        for page in self._pages(request):
+            for name, value in page.items():
+                answer[name] = [*answer.get(name, ()), *value] if isinstance(value, list) else value
+        answer.pop("nextToken", None)
+        answer.pop("ResponseMetadata", None)
+        return answer
 
     def pages(self, operation: str, arguments: Mapping[str, Any] | None = None) -> Iterator[dict[str, Any]]:
         """
@@ -142,9 +186,12 @@ class CleanRoomsMLHook(AwsBaseHook):
         :param operation: boto3's method name, for instance ``list_audience_models``.
         :param arguments: Arguments in snake_case.
         """
-        request = self.check(operation, arguments)
-        client: Any = self.conn
-        pages = iter(client.get_paginator(operation).paginate(**request.members))
+        yield from self._pages(self.check(operation, arguments))
+
+    def _pages(self, request: Request) -> Iterator[dict[str, Any]]:
+        pages = _translated(
+            request, lambda: iter(self._reader.get_paginator(request.method).paginate(**request.members))
+        )
         while (page := _translated(request, lambda: next(pages, None))) is not None:
             yield page
 
@@ -160,7 +207,7 @@ class CleanRoomsMLHook(AwsBaseHook):
         client = self._authenticated(request)
         for pause in (*_throttled_pauses(), None):
             try:
-                return self._answer(client, request)
+                return self._answer(lambda: client, request)
             except ThrottledError:
                 if pause is None:
                     raise
@@ -183,15 +230,15 @@ class CleanRoomsMLHook(AwsBaseHook):
             ) from error
         return client
 
-    def _answer(self, client: Any, request: Request) -> Any:
-        return _whole(request, _translated(request, lambda: getattr(client, request.method)(**request.members)))
+    def _answer(self, client: Callable[[], Any], request: Request) -> Any:
+        return _complete(request, _translated(request, lambda: getattr(client(), request.method)(**request.members)))
 
 
 class _NoAnswerError(UnreachableError):
     """The connection was there; the answer was lost."""
 
 
-def _whole(request: Request, answer: Mapping[str, Any]) -> Mapping[str, Any]:
+def _complete(request: Request, answer: Mapping[str, Any]) -> Mapping[str, Any]:
     """An answer with all that it must have; botocore takes a body that broke off for an empty one."""
     shape = request.operation.output_shape
     missing = [name for name in (shape.required_members if shape else ()) if name not in answer]
@@ -229,6 +276,8 @@ def _translated(request: Request, send: Callable[[], Any]) -> Any:
         return send()
     except ClientError as error:
         raised: CleanRoomsMLError = service_error(name, error.response, request.redact)
+    except AirflowException:
+        raise
     except Exception as error:
         why = request.redact(f"{type(error).__name__}: {error}")
         lost = isinstance(error, (BotoConnectionError, HTTPClientError))

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
 import botocore
 from botocore import xform_name
 from botocore.loaders import Loader
-from botocore.model import OperationModel, ServiceModel, StructureShape
+from botocore.model import OperationModel, ServiceModel, Shape, StructureShape
 
 from airflow_cleanroomsml.documented_rules import broken_rules, doubtful
 from airflow_cleanroomsml.exceptions import InvalidRequestError, lines
 from airflow_cleanroomsml.request_check import RequestCheck, Violation, nearest
+from airflow_cleanroomsml.resources import Resource
 
 #: botocore that this release was tested with; an older one may not know every argument.
 TESTED_BOTOCORE = "1.44.5"
@@ -56,6 +56,39 @@ def argument_members(operation: OperationModel) -> dict[str, str]:
     """The arguments of an operation: snake_case to the API's own spelling, in the model's order."""
     shape = operation.input_shape
     return {xform_name(name): name for name in shape.members} if shape is not None else {}
+
+
+def argument_shapes(service: str, operation: str) -> dict[str, Shape]:
+    """
+    The shapes of an operation's arguments, by their names in snake_case.
+
+    :param service: boto3's name of the service.
+    :param operation: boto3's method name.
+    """
+    shape = operation_model(load(service), operation).input_shape
+    return {xform_name(name): member for name, member in shape.members.items()} if shape is not None else {}
+
+
+def typed(operation: str, argument: str, value: Any) -> Any:
+    """
+    One argument of an operation of ``cleanroomsml``, in the type that the model asks for.
+
+    :raises InvalidRequestError: The model does not allow it.
+    """
+    check = RequestCheck()
+    found = check.value(argument_shapes("cleanroomsml", operation)[argument], value, argument)
+    if check.violations:
+        raise InvalidRequestError(lines("This cannot be looked for:", *map(str, check.violations)))
+    return found
+
+
+def description(resource: Resource) -> Any:
+    """The shape in which the service describes a resource: the answer of its read, or an entry of its listing."""
+    model = load(resource.service)
+    answer: Any = operation_model(model, resource.get or resource.list).output_shape
+    if resource.get:
+        return answer.members[resource.within] if resource.within else answer
+    return next(shape.member for shape in answer.members.values() if shape.type_name == "list")
 
 
 class Request:
@@ -112,19 +145,6 @@ class Request:
         conditional = self.members.get("previousPolicyHash") or self.members.get("policyExistenceCondition")
         return self.method.startswith(("create_", "start_")) or bool(conditional)
 
-    def differences(self, found: Mapping[str, Any]) -> list[str]:
-        """
-        Where an existing resource is not what this request asks for; tags and description do not matter.
-
-        :param found: The resource as the service describes it. What is sensitive may be withheld and is not compared then.
-        """
-        asked = {name: value for name, value in self.members.items() if name not in ("tags", "description")}
-        return [
-            text
-            for name, value in asked.items()
-            for text in _differences(_below(self.operation.input_shape, name), xform_name(name), value, found.get(name))
-        ]
-
     def redact(self, text: str) -> str:
         """Withhold a text that quotes a sensitive value of this request, even in part: engines quote the SQL they were given."""
         plain = " ".join(text.split())
@@ -153,32 +173,6 @@ def _quotes(text: str, secret: str) -> bool:
     """Whether a text has sixteen characters in a row of a secret, or all of a shorter one."""
     size = min(16, len(secret))
     return any(secret[begin : begin + size] in text for begin in range(len(secret) - size + 1))
-
-
-def _differences(shape: Any, path: str, asked: Any, found: Any) -> Iterator[str]:
-    if shape is not None and shape.metadata.get("sensitive"):
-        if found is not None and asked != found:
-            yield f"{path}: another one"
-    elif found is None:
-        if asked:
-            yield f"{path}: nothing there, {asked!r} asked for"
-    elif isinstance(asked, dict) and isinstance(found, Mapping):
-        for key, value in asked.items():
-            yield from _differences(_below(shape, key), f"{path}.{key}", value, found.get(key))
-    elif isinstance(asked, list) and not _same(asked, found) and isinstance(found, list) and len(asked) == len(found):
-        for index, (value, there) in enumerate(zip(asked, found, strict=True)):
-            yield from _differences(_below(shape, None), f"{path}[{index}]", value, there)
-    elif not _same(asked, found):
-        yield f"{path}: {found!r} there, {asked!r} asked for"
-
-
-def _same(asked: Any, found: Any) -> bool:
-    """Whether two values are equal; times are kept to the millisecond, and numbers such as sizes have no order."""
-    if isinstance(asked, list) and isinstance(found, list) and all(isinstance(x, int) for x in (*asked, *found)):
-        return sorted(asked) == sorted(found)
-    if isinstance(asked, datetime) and isinstance(found, datetime):
-        return abs(asked - found) < timedelta(seconds=1)
-    return bool(asked == found)
 
 
 def _below(shape: Any, key: str | None) -> Any:

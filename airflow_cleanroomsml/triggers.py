@@ -1,4 +1,4 @@
-"""The trigger of all waits."""
+"""The triggers of all waits."""
 
 from __future__ import annotations
 
@@ -9,20 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_cleanroomsml.connection import AwsConnection
 from airflow_cleanroomsml.resources import Outcome
-from airflow_cleanroomsml.waiting import Observation, Wait, described, observe
+from airflow_cleanroomsml.waiting import PASSING, Observation, Wait, described, observe
 
 if TYPE_CHECKING:
     from airflow_cleanroomsml.hooks import CleanRoomsMLHook
 
 
-class CleanRoomsMLWaitTrigger(BaseTrigger):
+class _AwsTrigger(AwsConnection, BaseTrigger):
     """
-    Wait until a resource is created or deleted, or the deadline is over.
+    A trigger that reads through boto3 in a thread.
 
-    Reads go through boto3 in a thread. Its event has the ``wait`` and ``observation``, the last look, or ``error``, why it could not look.
-
-    :param wait: A :class:`~airflow_cleanroomsml.waiting.Wait` as plain values.
     :param aws_conn_id: Airflow connection of type ``aws``.
     :param region_name: AWS region.
     :param verify: Whether or with which certificates to verify TLS.
@@ -32,82 +30,136 @@ class CleanRoomsMLWaitTrigger(BaseTrigger):
     def __init__(
         self,
         *,
-        wait: dict[str, Any],
         aws_conn_id: str | None = "aws_default",
         region_name: str | None = None,
         verify: bool | str | None = None,
         botocore_config: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self.wait = wait
         self.aws_conn_id = aws_conn_id
         self.region_name = region_name
         self.verify = verify
         self.botocore_config = botocore_config
 
+    def _own(self) -> dict[str, Any]:
+        """The keywords beside those of the connection."""
+        raise NotImplementedError
+
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Class path and keywords; both stay readable for later releases."""
-        return f"{type(self).__module__}.{type(self).__qualname__}", {
-            "wait": self.wait,
-            "aws_conn_id": self.aws_conn_id,
-            "region_name": self.region_name,
-            "verify": self.verify,
-            "botocore_config": self.botocore_config,
-        }
+        return f"{type(self).__module__}.{type(self).__qualname__}", {**self._own(), **self.connection}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Look until the outcome is known or the deadline is over."""
+        """Look until there is something to say, or the deadline is over."""
+        own = self._own()
         try:
-            observation = await self._watch(Wait(**self.wait))
+            found = await self._watch()
         except Exception as error:  # an event is the only way to tell the task
             self.log.exception("Cannot look at what is waited for.")
-            yield TriggerEvent({"wait": self.wait, "error": f"{type(error).__name__}: {error}"})
+            yield TriggerEvent({**own, "error": f"{type(error).__name__}: {error}"})
         else:
-            yield TriggerEvent({"wait": self.wait, "observation": observation.plain()})
+            yield TriggerEvent({**own, **found})
 
-    async def _watch(self, wait: Wait) -> Observation:
-        hook = seen = None
-        while True:
-            try:
-                hook = hook or await self._hook()
-            except Exception as error:
-                if not _passes(error):
-                    raise
-                observation = Observation("", Outcome.AGAIN.value, message=f"{type(error).__name__}: {error}")
-            else:
-                observation = await asyncio.to_thread(observe, hook, wait)
-            if seen != (observation.status, observation.message):
-                self.log.info("%s.", described(wait, observation, time.time()))
-                seen = (observation.status, observation.message)
-            if observation.outcome != Outcome.AGAIN.value or time.time() >= wait.deadline:
-                return observation
-            await asyncio.sleep(wait.pause(time.time()))
+    async def _watch(self) -> dict[str, Any]:
+        """What the event says beside the trigger's own keywords."""
+        raise NotImplementedError
 
-    async def _hook(self) -> CleanRoomsMLHook:
+    async def _connected(self) -> CleanRoomsMLHook:
         # The connection comes from the supervisor, which a bare thread cannot reach; asgiref's can.
         from asgiref.sync import sync_to_async
 
         return await sync_to_async(self._connected_hook)()
 
     def _connected_hook(self) -> CleanRoomsMLHook:
-        from airflow_cleanroomsml.hooks import CleanRoomsMLHook
-
-        hook = CleanRoomsMLHook(
-            self.aws_conn_id, region_name=self.region_name, verify=self.verify, config=self.botocore_config
-        )
+        hook = self.hook
         _ = hook.conn
         return hook
 
 
+class CleanRoomsMLWaitTrigger(_AwsTrigger):
+    """
+    Wait until a resource is created, deleted or cancelled, or the deadline is over.
+
+    Its event has the ``wait`` and ``observation``, the last look, or ``error``, why it could not look.
+
+    :param wait: A :class:`~airflow_cleanroomsml.waiting.Wait` as plain values.
+    """
+
+    def __init__(self, *, wait: dict[str, Any], **connection: Any) -> None:
+        super().__init__(**connection)
+        self.wait = wait
+
+    def _own(self) -> dict[str, Any]:
+        return {"wait": self.wait}
+
+    async def _watch(self) -> dict[str, Any]:
+        wait = Wait(**self.wait)
+        seen = None
+        while True:
+            observation = await self._observation(wait)
+            if seen != (observation.status, observation.message):
+                self.log.info("%s.", described(wait, observation, time.time()))
+                seen = (observation.status, observation.message)
+            if observation.outcome != Outcome.AGAIN.value or time.time() >= wait.deadline:
+                return {"observation": observation.plain()}
+            await asyncio.sleep(wait.pause(time.time()))
+
+    async def _observation(self, wait: Wait) -> Observation:
+        try:
+            hook = await self._connected()
+        except Exception as error:
+            if not _passes(error):
+                raise
+            return Observation("", Outcome.AGAIN.value, message=f"{type(error).__name__}: {error}")
+        return await asyncio.to_thread(observe, hook, wait)
+
+
+class CleanRoomsMLNewJobsTrigger(_AwsTrigger):
+    """
+    Wait until there are new audience generation jobs, or the deadline is over.
+
+    Its event has the ``search`` and ``jobs``, none where the deadline came, or ``error``, why it could not look.
+
+    :param search: A :class:`~airflow_cleanroomsml.new_jobs.Search` as plain values.
+    :param deadline: When it ends, in seconds since 1970.
+    :param delay: Pause between two looks, in seconds.
+    """
+
+    def __init__(self, *, search: dict[str, Any], deadline: float, delay: float, **connection: Any) -> None:
+        super().__init__(**connection)
+        self.search = search
+        self.deadline = deadline
+        self.delay = delay
+
+    def _own(self) -> dict[str, Any]:
+        return {"search": self.search, "deadline": self.deadline, "delay": self.delay}
+
+    async def _watch(self) -> dict[str, Any]:
+        from airflow_cleanroomsml.new_jobs import Search, found
+
+        search = Search(**self.search)
+        while True:
+            jobs: list[dict[str, Any]] = []
+            try:
+                jobs = await asyncio.to_thread(found, await self._connected(), search)
+            except Exception as error:
+                if not _passes(error):
+                    raise
+                self.log.info("Looking again: %s: %s", type(error).__name__, error)
+            if jobs or time.time() >= self.deadline:
+                return {"jobs": jobs}
+            await asyncio.sleep(max(0.0, min(self.delay, self.deadline - time.time())))
+
+
 def _passes(error: Exception) -> bool:
-    """Whether a fault of fetching credentials may be over soon: lost connections, throttling, a failing service."""
+    """Whether a fault may be over soon: lost connections, throttling, a failing service."""
     from botocore.exceptions import ClientError, HTTPClientError
     from botocore.exceptions import ConnectionError as BotoConnectionError
 
     if isinstance(error, ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         return status == 429 or status >= 500 or "Throttl" in error.response.get("Error", {}).get("Code", "")
-    return isinstance(error, (BotoConnectionError, HTTPClientError))
+    return isinstance(error, (*PASSING, BotoConnectionError, HTTPClientError))
 
 
-__all__ = ["CleanRoomsMLWaitTrigger"]
+__all__ = ["CleanRoomsMLNewJobsTrigger", "CleanRoomsMLWaitTrigger"]

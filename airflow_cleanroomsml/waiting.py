@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,10 @@ log = logging.getLogger(__name__)
 
 #: Seconds for which "not found" after a create is taken for a read that lags.
 LAG = 60.0
-_PASSING = (ThrottledError, UnavailableError, UnreachableError)
+#: What the API calls the first version of a trained model (API reference, CreateTrainedModel).
+BASE = "NULL"
+#: What may be over when one looks again.
+PASSING = (ThrottledError, UnavailableError, UnreachableError)
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class Wait:
     :param deadline: When it ends, in seconds since 1970.
     :param delay: Longest pause between two looks, in seconds.
     :param made_after: Older ones of the same name are others, in seconds since 1970; for what has no ARN.
+    :param lag: Seconds for which "not found" after a create is taken for a read that lags.
     """
 
     noun: str
@@ -55,6 +59,7 @@ class Wait:
     deadline: float
     delay: float
     made_after: float = 0.0
+    lag: float = LAG
 
     @property
     def resource(self) -> Resource:
@@ -110,46 +115,83 @@ class Observation:
 
 def titled(resource: Resource, identifiers: Mapping[str, Any]) -> str:
     """A resource in words: by its ARN, or by its name where it has none."""
-    own = identifiers[resource.identifiers[0]] if resource.get else repr(identifiers["name"])
-    return f"{resource.noun} {own}"
+    has_no_arn = "name" in resource.identifiers
+    return (
+        f"{resource.noun} {identifiers['name']!r}"
+        if has_no_arn
+        else f"{resource.noun} {identifiers[resource.identifiers[0]]}"
+    )
 
 
-def observe(hook: CleanRoomsMLHook, wait: Wait) -> Observation:
+def observe(hook: CleanRoomsMLHook, wait: Wait, redact: Callable[[str], str] | None = None) -> Observation:
     """
     Look once.
 
     Throttling, a failing service and a lost connection are passing: "again".
 
+    :param redact: Removes from the service's text what must not be shown; without it what the resource's description holds.
     :raises CleanRoomsMLError: Whatever else the service says, such as missing permissions.
     """
     try:
         found = read(hook, wait.resource, wait.identifiers, made_after=wait.made_after)
     except ResourceNotFoundError as error:
         return _gone(wait, str(error))
-    except _PASSING as error:
+    except PASSING as error:
         return Observation("", Outcome.AGAIN.value, message=str(error))
     if found is None:
         return _gone(wait, f"{wait.resource.list} does not show it")
-    return _judged(wait, found)
+    return _judged(wait, found, redact)
 
 
 def read(
     hook: CleanRoomsMLHook, resource: Resource, identifiers: Mapping[str, Any], *, made_after: float = 0.0
 ) -> dict[str, Any] | None:
     """The resource as the service describes it now; None where a listing does not show it."""
-    if resource.get is not None:
-        return hook.call(resource.get, identifiers)
-    entries = listed(hook, resource, identifiers)
-    return newest(entry for entry in entries if entry["createTime"].timestamp() >= made_after)
+    if resource.get is None:
+        entries = listed(hook, resource, identifiers)
+        return newest(entry for entry in entries if entry["createTime"].timestamp() >= made_after)
+    asked = {name: identifiers[name] for name in resource.identifiers if not _unset(identifiers.get(name))}
+    answer = hook.of(resource.service).call(resource.get, asked)
+    found: dict[str, Any] = answer[resource.within] if resource.within else answer
+    if resource.versions and identifiers.get("version_identifier") == BASE:
+        return _base_version(hook, resource, asked, found)
+    return found
+
+
+def _base_version(
+    hook: CleanRoomsMLHook, resource: Resource, asked: Mapping[str, Any], latest: dict[str, Any]
+) -> dict[str, Any] | None:
+    """
+    The first version under an ARN.
+
+    A read without a version gives the latest one, and the name of the first is none that a request may carry (API reference).
+    """
+    if _unset(latest.get("versionIdentifier")) or not resource.versions:
+        return latest
+    return next(
+        (entry for entry in hook.items(resource.versions, asked) if _unset(entry.get("versionIdentifier"))), None
+    )
 
 
 def listed(hook: CleanRoomsMLHook, resource: Resource, known: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Entries of a resource's listing that have the known name, and the known size where it is a part of the identity."""
-    narrowed = {name: known[name] for name in (resource.parent or "",) if name in known}
-    size = known.get("audience_size") if "audience_size" in resource.identifiers else None
-    for entry in hook.items(resource.list, narrowed):
-        if entry.get("name") == known["name"] and (size is None or entry.get("audienceSize") == size):
+    """
+    Entries of a resource's listing that are what is known of it: its name, and what else makes it the one that is meant.
+
+    :param known: Arguments in snake_case.
+    """
+    from botocore import xform_name
+
+    narrowed = {name: known[name] for name in resource.narrow if not _unset(known.get(name))}
+    identity = [name for name in (resource.named, *resource.same) if name in known or name in resource.optional]
+    wanted = {resource.spelling.get(name, name): known.get(name) for name in identity}
+    for entry in hook.of(resource.service).items(resource.list, narrowed):
+        has = {xform_name(name): value for name, value in entry.items()}
+        if all(has.get(name) == value or (_unset(value) and _unset(has.get(name))) for name, value in wanted.items()):
             yield entry
+
+
+def _unset(value: Any) -> bool:
+    return value is None or value == BASE
 
 
 def newest(entries: Iterator[dict[str, Any]]) -> dict[str, Any] | None:
@@ -160,23 +202,44 @@ def newest(entries: Iterator[dict[str, Any]]) -> dict[str, Any] | None:
 def _gone(wait: Wait, message: str) -> Observation:
     if wait.goal == Goal.DELETED.value:
         return Observation("", Outcome.SUCCESS.value)
-    lags = time.time() - wait.started < LAG
+    lags = time.time() - wait.started < wait.lag
     return Observation("", (Outcome.AGAIN if lags else Outcome.FAILURE).value, message=message)
 
 
-def _judged(wait: Wait, found: Mapping[str, Any]) -> Observation:
+def _judged(wait: Wait, found: Mapping[str, Any], redact: Callable[[str], str] | None) -> Observation:
     status = str(found.get("status", ""))
     outcome = OUTCOMES[Goal(wait.goal)].get(status)
     if outcome is None:
         log.warning("%s has the status %s, which this release does not know: waiting on.", wait.title, status)
     details = found.get("statusDetails") or {}
+    message = details.get("message") or ""
+    if message:
+        message = redact(message) if redact else _by_its_description(wait.resource, found, message)
     return Observation(
         status,
         (outcome or Outcome.AGAIN).value,
         details.get("statusCode") or "",
-        details.get("message") or "",
+        message,
         {name: found[name] for name in wait.resource.reports if found.get(name) is not None},
     )
+
+
+def _by_its_description(resource: Resource, found: Mapping[str, Any], message: str) -> str:
+    """
+    A message without what the resource's own description holds and is not to be shown.
+
+    Who waits need not know the request. Where the description does not show it either, as another member's view does not, the whole
+    message is withheld.
+    """
+    from airflow_cleanroomsml.hidden import holds_sensitive, is_sensitive
+    from airflow_cleanroomsml.redaction import redact, secrets
+    from airflow_cleanroomsml.service_model import description
+
+    shape = description(resource)
+    holders = [name for name, member in shape.members.items() if holds_sensitive(member) and not is_sensitive(member)]
+    if resource.partners or any(name not in found for name in holders):
+        return "(withheld: it may quote a request that is not to be shown)"
+    return redact(message, secrets(shape, dict(found)))
 
 
 def described(wait: Wait, observation: Observation, now: float) -> str:
@@ -215,15 +278,18 @@ def raise_unless_done(wait: Wait, observation: Observation) -> None:
     )
 
 
-def watch(hook: CleanRoomsMLHook, wait: Wait, observation: Observation) -> Observation:
+def watch(
+    hook: CleanRoomsMLHook, wait: Wait, observation: Observation, redact: Callable[[str], str] | None = None
+) -> Observation:
     """
     Look again and again, in this thread, until the outcome is known or the deadline is over.
 
     :param observation: The look before; what differs from it is logged.
+    :param redact: Removes from the service's text what must not be shown.
     """
     while observation.outcome == Outcome.AGAIN.value and time.time() < wait.deadline:
         time.sleep(wait.pause(time.time()))
-        seen, observation = observation, observe(hook, wait)
+        seen, observation = observation, observe(hook, wait, redact)
         if (seen.status, seen.message) != (observation.status, observation.message):
             log.info("%s.", described(wait, observation, time.time()))
     return observation

@@ -10,7 +10,7 @@ import importlib.util
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 
 def load(dag_file: str, dag_id: str) -> Any:
@@ -26,16 +26,19 @@ def load(dag_file: str, dag_id: str) -> Any:
 
 def outcome(dag_id: str, run_id: str) -> dict[str, Any]:
     """State of a run, and of each of its tasks the state, the tries, the seconds and what it pushed to XCom."""
-    from airflow import settings
     from airflow.models.dagrun import DagRun
     from airflow.models.taskinstance import TaskInstance
+    from airflow.utils.session import create_session
 
-    try:
+    if TYPE_CHECKING:
         from airflow.models.xcom import XComModel as XCom
-    except ImportError:  # Airflow 2.11
-        from airflow.models.xcom import BaseXCom as XCom
+    else:
+        try:
+            from airflow.models.xcom import XComModel as XCom
+        except ImportError:  # Airflow 2.11
+            from airflow.models.xcom import BaseXCom as XCom
 
-    with settings.Session() as session:
+    with create_session() as session:
         run = session.query(DagRun).filter_by(dag_id=dag_id, run_id=run_id).one()
         tasks: dict[str, Any] = {
             ti.task_id: {"state": str(ti.state), "tries": ti.try_number, "seconds": ti.duration, "xcom": {}}

@@ -10,13 +10,16 @@ import subprocess
 import sys
 import urllib.request
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import boto3
 
 REGION = "us-east-1"
+#: ``boto3.client`` for a service whose name is no literal, which its stubs refuse.
+client_of: Callable[..., Any] = boto3.client
+AnyWorld = TypeVar("AnyWorld", bound="World")
 SCHEMA = [
     {"columnName": "user_id", "columnTypes": ["USER_ID"]},
     {"columnName": "item_id", "columnTypes": ["ITEM_ID"]},
@@ -73,7 +76,7 @@ class World:
     prefix: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
 
     def client(self, service: str) -> Any:
-        return boto3.client(
+        return client_of(
             service,
             endpoint_url=self.emulator.url,
             region_name=REGION,
@@ -119,7 +122,7 @@ class World:
         source = {"glueDataSource": {"databaseName": "lookalike", "tableName": table}}
         return [{"type": "INTERACTIONS", "inputConfig": {"schema": SCHEMA, "dataSource": source}}]
 
-    def build(self, csv: bytes | None = None) -> World:
+    def build(self: AnyWorld, csv: bytes | None = None) -> AnyWorld:
         """Bucket, table and file; 200 users of whom every second likes one half of the items, if no CSV is given."""
         self.client("s3").create_bucket(Bucket=self.bucket)
         self.client("s3").put_object(Bucket=self.bucket, Key="interactions/part-0.csv", Body=csv or _interactions())
@@ -236,9 +239,10 @@ def run(operator: Any, **context: Any) -> Run:
     operator.render_template_fields(context)
     try:
         return Run(json.loads(json.dumps(operator.execute(context))), ti.pushed)
-    except BaseException as deferred:
-        if type(deferred).__name__ != "TaskDeferred":
+    except BaseException as error:
+        if type(error).__name__ != "TaskDeferred":
             raise
+        deferred: Any = error
         path, keywords = deferred.trigger.serialize()
         module, name = path.rsplit(".", 1)
         trigger = getattr(importlib.import_module(module), name)(**json.loads(json.dumps(keywords)))

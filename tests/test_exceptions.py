@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import inspect
 import pickle
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ CLASSES = [
 ]
 
 
-def answer(code, status=400, message="no", **members):
+def answer(code: str, status: int = 400, message: str = "no", **members: Any) -> dict[str, Any]:
     return {
         "Error": {"Code": code, "Message": message},
         "ResponseMetadata": {"HTTPStatusCode": status, "RequestId": "r-1"},
@@ -23,15 +24,15 @@ def answer(code, status=400, message="no", **members):
 
 
 @pytest.mark.parametrize("kind", CLASSES)
-def test_the_tree_in_the_docstring_says_which_fail_at_once(kind):
+def test_the_tree_in_the_docstring_says_which_fail_at_once(kind: type[CleanRoomsMLError]) -> None:
     (line,) = [line for line in exceptions.__doc__.splitlines() if f" {kind.__name__} " in f"{line} "]
     assert issubclass(kind, AirflowFailException) == (f"{kind.__name__} *" in line)
 
 
 @pytest.mark.parametrize("kind", CLASSES)
-def test_they_survive_pickling(kind):
+def test_they_survive_pickling(kind: type[CleanRoomsMLError]) -> None:
     error = kind("what happened")
-    error.note = {"kept": 1}
+    vars(error).update(note={"kept": 1})
     back = pickle.loads(pickle.dumps(error))
     assert (type(back), str(back), vars(back)) == (kind, "what happened", vars(error))
 
@@ -66,7 +67,9 @@ def test_they_survive_pickling(kind):
         ("GetAudienceModel", "UnrecognizedClientException", 403, {}, "ServiceError", "does not document"),
     ],
 )
-def test_an_answer_becomes_its_exception(operation, code, status, members, kind, says):
+def test_an_answer_becomes_its_exception(
+    operation: str, code: str, status: int, members: dict[str, Any], kind: str, says: str
+) -> None:
     error = service_error(operation, answer(code, status, "the service's own words", **members))
     assert type(error).__name__ == kind
     assert "the service's own words" in str(error)

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from threading import Thread
+from typing import Any, NoReturn
 
 import pytest
 from botocore.exceptions import ProxyConnectionError, SSLError
 from botocore.stub import Stubber
 
-from airflow_cleanroomsml import hooks
 from airflow_cleanroomsml.exceptions import (
     AccessDeniedError,
     CleanRoomsMLError,
@@ -21,18 +23,19 @@ from airflow_cleanroomsml.exceptions import (
 )
 from airflow_cleanroomsml.hooks import CleanRoomsMLHook
 from airflow_cleanroomsml.service_model import load
+from tests.support import World
 
 
-def dataset(world, name="d", **more):
+def dataset(world: World, name: str = "d", **more: Any) -> dict[str, Any]:
     return {"name": name, "role_arn": world.role, "training_data": world.training_data(), **more}
 
 
 @pytest.fixture
-def hook(empty_world):
+def hook(empty_world: World) -> CleanRoomsMLHook:
     return CleanRoomsMLHook()
 
 
-def test_call_sends_and_answers_without_metadata(hook, empty_world):
+def test_call_sends_and_answers_without_metadata(hook: CleanRoomsMLHook, empty_world: World) -> None:
     made = hook.call("create_training_dataset", dataset(empty_world))
     assert list(made) == ["trainingDatasetArn"]
     found = hook.call("get_training_dataset", {"training_dataset_arn": made["trainingDatasetArn"]})
@@ -40,13 +43,13 @@ def test_call_sends_and_answers_without_metadata(hook, empty_world):
     assert found["trainingData"] == empty_world.training_data()
 
 
-def test_a_bad_request_is_not_sent(hook, empty_world):
+def test_a_bad_request_is_not_sent(hook: CleanRoomsMLHook, empty_world: World) -> None:
     with pytest.raises(InvalidRequestError, match="CreateTrainingDataset was not sent"):
         hook.call("create_training_dataset", dataset(empty_world, name="x" * 64))
     assert empty_world.calls == []
 
 
-def test_items_go_over_all_pages_and_pages_are_read_when_asked_for(hook, empty_world):
+def test_items_go_over_all_pages_and_pages_are_read_when_asked_for(hook: CleanRoomsMLHook, empty_world: World) -> None:
     for index in range(5):
         hook.call("create_training_dataset", dataset(empty_world, name=f"d{index}"))
     before = len(empty_world.calls)
@@ -58,7 +61,9 @@ def test_items_go_over_all_pages_and_pages_are_read_when_asked_for(hook, empty_w
 
 
 @pytest.mark.parametrize("fault", ["lose_response", "server_error", "reset"])
-def test_a_create_whose_outcome_is_unknown_is_not_sent_again(hook, empty_world, fault):
+def test_a_create_whose_outcome_is_unknown_is_not_sent_again(
+    hook: CleanRoomsMLHook, empty_world: World, fault: str
+) -> None:
     empty_world.fault("CreateTrainingDataset", fault, times=9)
     with pytest.raises(OutcomeUnknownError, match="(?s)may have been carried out.*'d'"):
         hook.call("create_training_dataset", dataset(empty_world))
@@ -66,18 +71,20 @@ def test_a_create_whose_outcome_is_unknown_is_not_sent_again(hook, empty_world, 
 
 
 @pytest.mark.parametrize("body", [b'{"training', b"", b"{}", b"\xff\xfe", b"[1, 2]", b"null", b'"x"'])
-def test_an_answer_that_broke_off_leaves_the_outcome_unknown(empty_world, monkeypatch, body):
+def test_an_answer_that_broke_off_leaves_the_outcome_unknown(
+    empty_world: World, monkeypatch: pytest.MonkeyPatch, body: bytes
+) -> None:
     requests = []
 
     class Broken(BaseHTTPRequestHandler):
-        def do_POST(self):
+        def do_POST(self) -> None:
             requests.append(self.path)
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *args):
+        def log_message(self, *args: Any) -> None:
             pass
 
     with HTTPServer(("127.0.0.1", 0), Broken) as server:
@@ -94,14 +101,16 @@ def test_an_answer_that_broke_off_leaves_the_outcome_unknown(empty_world, monkey
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
-        (SSLError(endpoint_url="e", error="BAD_RECORD_MAC"), OutcomeUnknownError),
+        (SSLError(endpoint_url="e", error=OSError("BAD_RECORD_MAC")), OutcomeUnknownError),
         (ProxyConnectionError(proxy_url="p", error="Connection reset by peer"), OutcomeUnknownError),
         (ProxyConnectionError(proxy_url="p", error="Tunnel connection failed: 502"), UnreachableError),
-        (SSLError(endpoint_url="e", error="CERTIFICATE_VERIFY_FAILED"), CleanRoomsMLError),
+        (SSLError(endpoint_url="e", error=OSError("CERTIFICATE_VERIFY_FAILED")), CleanRoomsMLError),
     ],
 )
-def test_what_is_not_known_to_come_before_the_request_may_have_come_after_it(hook, empty_world, error, kind):
-    def fail(**_):
+def test_what_is_not_known_to_come_before_the_request_may_have_come_after_it(
+    hook: CleanRoomsMLHook, empty_world: World, error: Exception, kind: type[CleanRoomsMLError]
+) -> None:
+    def fail(**_: Any) -> NoReturn:
         raise error
 
     hook.conn_once.meta.events.register("before-send", fail)
@@ -110,7 +119,9 @@ def test_what_is_not_known_to_come_before_the_request_may_have_come_after_it(hoo
     assert type(caught.value) is kind
 
 
-def test_credentials_that_cannot_be_fetched_are_no_unknown_outcome(empty_world, monkeypatch, tmp_path):
+def test_credentials_that_cannot_be_fetched_are_no_unknown_outcome(
+    empty_world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     (tmp_path / "token").write_text("x" * 40)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
@@ -122,13 +133,13 @@ def test_credentials_that_cannot_be_fetched_are_no_unknown_outcome(empty_world, 
     assert empty_world.calls == []
 
 
-def test_a_read_is_sent_again(hook, empty_world):
+def test_a_read_is_sent_again(hook: CleanRoomsMLHook, empty_world: World) -> None:
     empty_world.fault("ListTrainingDatasets", "reset", times=2)
     assert list(hook.items("list_training_datasets")) == []
     assert empty_world.calls == ["ListTrainingDatasets"] * 3
 
 
-def test_a_conditional_put_is_sent_once(hook, empty_world):
+def test_a_conditional_put_is_sent_once(hook: CleanRoomsMLHook, empty_world: World) -> None:
     arn = f"arn:aws:cleanrooms-ml:us-east-1:{empty_world.account}:configured-audience-model/x"
     empty_world.fault("PutConfiguredAudienceModelPolicy", "reset", times=9)
     put = {"configured_audience_model_arn": arn, "configured_audience_model_policy": "{}"}
@@ -137,9 +148,11 @@ def test_a_conditional_put_is_sent_once(hook, empty_world):
     assert len(empty_world.calls) == 1
 
 
-def test_a_throttled_create_is_tried_again_and_made_once(hook, empty_world, monkeypatch):
-    pauses = []
-    monkeypatch.setattr(hooks.time, "sleep", pauses.append)
+def test_a_throttled_create_is_tried_again_and_made_once(
+    hook: CleanRoomsMLHook, empty_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
     empty_world.fault("CreateTrainingDataset", "throttle", times=3)
     hook.call("create_training_dataset", dataset(empty_world))
     assert empty_world.calls == ["CreateTrainingDataset"] * 4
@@ -147,9 +160,9 @@ def test_a_throttled_create_is_tried_again_and_made_once(hook, empty_world, monk
     assert all(0.5 * 2**n <= pause <= 2**n for n, pause in enumerate(pauses))
 
 
-def test_throttled_for_good_ends(hook, empty_world, monkeypatch):
-    pauses = []
-    monkeypatch.setattr(hooks.time, "sleep", pauses.append)
+def test_throttled_for_good_ends(hook: CleanRoomsMLHook, empty_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
     empty_world.fault("CreateTrainingDataset", "throttle", times=99)
     with pytest.raises(ThrottledError):
         hook.call("create_training_dataset", dataset(empty_world))
@@ -161,8 +174,11 @@ def test_throttled_for_good_ends(hook, empty_world, monkeypatch):
     ("fault", "kind"),
     [("access_denied", AccessDeniedError), ("quota", QuotaExceededError), ("no_quota", NoQuotaError)],
 )
-def test_refusals_of_the_service(hook, empty_world, fault, kind):
-    if "quotaValue" not in load().shape_for("ServiceQuotaExceededException").members:
+def test_refusals_of_the_service(
+    hook: CleanRoomsMLHook, empty_world: World, fault: str, kind: type[CleanRoomsMLError]
+) -> None:
+    quota: Any = load().shape_for("ServiceQuotaExceededException")
+    if "quotaValue" not in quota.members:
         # The model of botocore 1.38 has no quotaValue: a full quota and one of 0 look the same.
         kind = QuotaExceededError if kind is NoQuotaError else kind
     empty_world.fault("CreateTrainingDataset", fault)
@@ -171,19 +187,23 @@ def test_refusals_of_the_service(hook, empty_world, fault, kind):
     assert type(caught.value) is kind
 
 
-def test_a_service_that_is_not_there_is_not_an_unknown_outcome(empty_world, monkeypatch):
+def test_a_service_that_is_not_there_is_not_an_unknown_outcome(
+    empty_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(UnreachableError, match="(?s)CreateTrainingDataset was not sent.*127.0.0.1:9"):
         CleanRoomsMLHook().call("create_training_dataset", dataset(empty_world))
 
 
-def test_an_operation_that_the_emulator_does_not_have_says_so_at_once(hook, empty_world):
+def test_an_operation_that_the_emulator_does_not_have_says_so_at_once(
+    hook: CleanRoomsMLHook, empty_world: World
+) -> None:
     with pytest.raises(ServiceError, match="does not have CreateConfiguredModelAlgorithm"):
         hook.call("create_configured_model_algorithm", {"name": "x", "role_arn": empty_world.role})
     assert len(empty_world.calls) == 1
 
 
-def test_the_text_of_a_query_is_not_in_the_services_error(hook, empty_world):
+def test_the_text_of_a_query_is_not_in_the_services_error(hook: CleanRoomsMLHook, empty_world: World) -> None:
     # The emulator takes no SQL seeds, and this service's refusal quotes what it was given, as engines do.
     with Stubber(hook.conn_once) as stub:
         stub.add_client_error(
@@ -204,13 +224,14 @@ def test_the_text_of_a_query_is_not_in_the_services_error(hook, empty_world):
     assert caught.value.__context__ is None
 
 
-def test_the_users_own_retries_are_kept_for_reads_only(empty_world):
+def test_the_users_own_retries_are_kept_for_reads_only(empty_world: World) -> None:
     hook = CleanRoomsMLHook(config={"retries": {"total_max_attempts": 7}, "read_timeout": 12})
-    assert hook.conn.meta.config.retries["total_max_attempts"] == 7
+    conn: Any = hook.conn
+    assert conn.meta.config.retries["total_max_attempts"] == 7
     assert hook.conn_once.meta.config.retries["total_max_attempts"] == 1
     assert hook.conn_once.meta.config.read_timeout == 12
 
 
-def test_one_client_serves_both_where_nothing_is_sent_again(empty_world):
+def test_one_client_serves_both_where_nothing_is_sent_again(empty_world: World) -> None:
     hook = CleanRoomsMLHook(config={"retries": {"total_max_attempts": 1}})
     assert hook.conn_once is hook.conn

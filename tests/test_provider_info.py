@@ -7,6 +7,7 @@ import zipfile
 from importlib.metadata import distribution, entry_points
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -16,14 +17,19 @@ from airflow_cleanroomsml import __version__, get_provider_info
 
 ROOT = Path(__file__).parents[1]
 DISTRIBUTION = "airflow-provider-cleanroomsml"
-OPERATORS = "airflow_cleanroomsml.operators"
 
 #: What a Dag author has no use for: the operators' common base.
-NOT_PUBLIC = {"__init__", "base"}
+NOT_PUBLIC = {"__init__", "base", "base_create", "base_end", "base_wait"}
+
+
+def entries(kind: str) -> list[dict[str, Any]]:
+    info: dict[str, Any] = get_provider_info()
+    found: list[dict[str, Any]] = info[kind]
+    return found
 
 
 def declared(kind: str) -> list[str]:
-    return [module for entry in get_provider_info()[kind] for module in entry["python-modules"]]
+    return [module for entry in entries(kind) for module in entry["python-modules"]]
 
 
 def test_airflow_accepts_it() -> None:
@@ -48,7 +54,7 @@ def test_package_name_is_the_canonical_name_of_the_distribution() -> None:
 
 def test_entry_point_leads_to_it() -> None:
     points = entry_points(group="apache_airflow_provider")
-    found = [point.load() for point in points if point.dist.name == DISTRIBUTION]
+    found = [point.load() for point in points if point.dist is not None and point.dist.name == DISTRIBUTION]
     assert found == [get_provider_info]
 
 
@@ -58,16 +64,17 @@ def test_each_call_returns_a_new_dictionary() -> None:
     assert get_provider_info()
 
 
-def test_operators_are_those_on_disk() -> None:
-    folder = ROOT / "airflow_cleanroomsml" / "operators"
+@pytest.mark.parametrize("kind", ["operators", "sensors"])
+def test_the_declared_modules_are_those_on_disk(kind: str) -> None:
+    folder = ROOT / "airflow_cleanroomsml" / kind
     on_disk = {path.stem for path in folder.glob("*.py")} - NOT_PUBLIC
-    assert sorted(declared("operators")) == sorted(f"{OPERATORS}.{stem}" for stem in on_disk)
+    assert sorted(declared(kind)) == sorted(f"airflow_cleanroomsml.{kind}.{stem}" for stem in on_disk)
 
 
-@pytest.mark.parametrize("kind", ["hooks", "operators", "triggers"])
+@pytest.mark.parametrize("kind", ["hooks", "operators", "sensors", "triggers"])
 def test_declared_modules_exist_and_name_a_known_integration(kind: str) -> None:
-    integrations = {entry["integration-name"] for entry in get_provider_info()["integrations"]}
-    assert {entry["integration-name"] for entry in get_provider_info()[kind]} <= integrations
+    integrations = {entry["integration-name"] for entry in entries("integrations")}
+    assert {entry["integration-name"] for entry in entries(kind)} <= integrations
     missing = [module for module in declared(kind) if not (ROOT / f"{module.replace('.', '/')}.py").is_file()]
     assert missing == []
 

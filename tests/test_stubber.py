@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 from botocore.stub import ANY, Stubber
 
-from airflow_cleanroomsml import waiting
 from airflow_cleanroomsml.exceptions import AlreadyExistsError, JobFailedError
 from airflow_cleanroomsml.operators import (
     CleanRoomsMLCreateAudienceModelOperator,
@@ -15,6 +17,7 @@ from airflow_cleanroomsml.operators import (
     CleanRoomsMLDeleteAudienceModelOperator,
     CleanRoomsMLStartAudienceExportJobOperator,
 )
+from airflow_cleanroomsml.request_types import AudienceSize, ConfiguredAudienceModelOutputConfig
 from tests.support import TaskInstance
 
 PREFIX = "arn:aws:cleanrooms-ml:us-east-1:123456789012"
@@ -27,19 +30,21 @@ ROLE = "arn:aws:iam::123456789012:role/r"
 #: One client for everything, so that one Stubber sees everything.
 ONCE = {"retries": {"total_max_attempts": 1}}
 
+Stubbed = Callable[..., tuple[Any, dict[str, Any]]]
+
 
 @pytest.fixture(autouse=True)
-def no_endpoint(monkeypatch):
+def no_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    monkeypatch.setattr(waiting.time, "sleep", lambda _: None)
+    monkeypatch.setattr(time, "sleep", lambda _: None)
 
 
 @pytest.fixture
-def stubbed():
+def stubbed() -> Stubbed:
     """Execute a task while a Stubber answers for the service; every answer must be asked for."""
 
-    def execute(task, *answers):
+    def execute(task: Any, *answers: tuple[str, Any, Any]) -> tuple[Any, dict[str, Any]]:
         ti = TaskInstance()
         with Stubber(task.hook.conn) as stub:
             for operation, answer, expected in answers:
@@ -54,7 +59,7 @@ def stubbed():
     return execute
 
 
-def model(status, **more):
+def model(status: str, **more: Any) -> dict[str, Any]:
     known = {
         "createTime": BEGIN,
         "updateTime": BEGIN,
@@ -65,13 +70,13 @@ def model(status, **more):
     return {**known, "status": status, **more}
 
 
-def create_model(**more):
+def create_model(**more: Any) -> CleanRoomsMLCreateAudienceModelOperator:
     return CleanRoomsMLCreateAudienceModelOperator(
         task_id="t", name="m", training_dataset_arn=DATASET, botocore_config=ONCE, **more
     )
 
 
-def test_create_and_wait(stubbed):
+def test_create_and_wait(stubbed: Stubbed) -> None:
     result, _ = stubbed(
         create_model(training_data_start_time="2026-01-01"),
         (
@@ -86,7 +91,7 @@ def test_create_and_wait(stubbed):
     assert result == MODEL
 
 
-def test_create_and_fail(stubbed):
+def test_create_and_fail(stubbed: Stubbed) -> None:
     details = {"statusCode": "C", "message": "too few users"}
     with pytest.raises(JobFailedError, match="(?s)is CREATE_FAILED.*C: too few users"):
         stubbed(
@@ -96,7 +101,7 @@ def test_create_and_fail(stubbed):
         )
 
 
-def test_a_conflict_is_answered_with_what_is_there(stubbed):
+def test_a_conflict_is_answered_with_what_is_there(stubbed: Stubbed) -> None:
     listing = {"audienceModels": [model("ACTIVE"), model("ACTIVE", name="other")]}
     with pytest.raises(
         AlreadyExistsError, match=f"In the way, ACTIVE, made 2026-11-01 06:00:00 UTC: audience model {MODEL}"
@@ -108,7 +113,7 @@ def test_a_conflict_is_answered_with_what_is_there(stubbed):
         )
 
 
-def test_reuse_looks_through_all_pages(stubbed):
+def test_reuse_looks_through_all_pages(stubbed: Stubbed) -> None:
     result, _ = stubbed(
         create_model(if_exists="reuse"),
         ("list_audience_models", {"audienceModels": [model("ACTIVE", name="other")], "nextToken": "2"}, {}),
@@ -119,8 +124,11 @@ def test_reuse_looks_through_all_pages(stubbed):
     assert result == MODEL
 
 
-def test_create_configured(stubbed):
-    output = {"destination": {"s3Destination": {"s3Uri": "s3://b/p"}}, "roleArn": ROLE}
+def test_create_configured(stubbed: Stubbed) -> None:
+    output: ConfiguredAudienceModelOutputConfig = {
+        "destination": {"s3Destination": {"s3Uri": "s3://b/p"}},
+        "roleArn": ROLE,
+    }
     task = CleanRoomsMLCreateConfiguredAudienceModelOperator(
         task_id="t",
         name="c",
@@ -141,8 +149,8 @@ def test_create_configured(stubbed):
     assert stubbed(task, ("create_configured_audience_model", answer, expected)) == (CONFIGURED, {})
 
 
-def test_export(stubbed):
-    size = {"type": "PERCENTAGE", "value": 10}
+def test_export(stubbed: Stubbed) -> None:
+    size: AudienceSize = {"type": "PERCENTAGE", "value": 10}
     now = datetime.now(tz=timezone.utc)
     entry = {
         "createTime": now,
@@ -169,7 +177,7 @@ def test_export(stubbed):
     assert found == ({"name": "e", "audience_generation_job_arn": JOB, **location}, location)
 
 
-def test_delete_ends_when_it_is_gone(stubbed):
+def test_delete_ends_when_it_is_gone(stubbed: Stubbed) -> None:
     task = CleanRoomsMLDeleteAudienceModelOperator(task_id="t", audience_model_arn=MODEL, botocore_config=ONCE)
     found = stubbed(
         task,

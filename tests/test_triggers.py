@@ -3,12 +3,16 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from typing import Any
+
+import pytest
 
 from airflow_cleanroomsml.triggers import CleanRoomsMLWaitTrigger
 from airflow_cleanroomsml.waiting import Wait
+from tests.support import World
 
 # As the first release wrote it: later ones must still read it.
-RECORDED = (
+RECORDED: tuple[str, dict[str, Any]] = (
     "airflow_cleanroomsml.triggers.CleanRoomsMLWaitTrigger",
     {
         "wait": {
@@ -27,42 +31,42 @@ RECORDED = (
 )
 
 
-def event_of(wait, **keywords):
-    async def first():
+def event_of(wait: Wait, **keywords: Any) -> Any:
+    async def first() -> Any:
         return (await anext(CleanRoomsMLWaitTrigger(wait=wait.plain(), **keywords).run())).payload
 
     return json.loads(json.dumps(asyncio.run(first())))
 
 
-def wait_for(arn, goal="created", timeout=60.0):
+def wait_for(arn: str, goal: str = "created", timeout: float = 60.0) -> Wait:
     now = time.time()
     return Wait("audience model", goal, {"audience_model_arn": arn}, now, now + timeout, 1.0)
 
 
-def test_what_was_serialised_once_is_read_and_written_again():
+def test_what_was_serialised_once_is_read_and_written_again() -> None:
     assert CleanRoomsMLWaitTrigger(**RECORDED[1]).serialize() == RECORDED
     assert Wait(**RECORDED[1]["wait"]).resource.get == "get_audience_model"
 
 
-def test_it_waits_for_success(world):
+def test_it_waits_for_success(world: World) -> None:
     made = world.ml.create_audience_model(name="m", trainingDatasetArn=world.dataset())["audienceModelArn"]
     assert event_of(wait_for(made))["observation"]["status"] == "ACTIVE"
 
 
-def test_it_gives_up_at_the_deadline(slow_world):
+def test_it_gives_up_at_the_deadline(slow_world: World) -> None:
     world = slow_world
     made = world.ml.create_audience_model(name="m", trainingDatasetArn=world.dataset())["audienceModelArn"]
     seen = event_of(wait_for(made, timeout=0.0))["observation"]
     assert (seen["status"], seen["outcome"]) == ("CREATE_IN_PROGRESS", "again")
 
 
-def test_what_it_cannot_look_at_is_told(empty_world):
+def test_what_it_cannot_look_at_is_told(empty_world: World) -> None:
     empty_world.fault("GetAudienceModel", "access_denied")
     arn = f"arn:aws:cleanrooms-ml:us-east-1:{empty_world.account}:audience-model/m"
     assert event_of(wait_for(arn))["error"].startswith("AccessDeniedError: GetAudienceModel")
 
 
-def test_credentials_that_cannot_be_fetched_now_are_no_end(world, monkeypatch):
+def test_credentials_that_cannot_be_fetched_now_are_no_end(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     arn = world.model()
     assumed = {"conn_type": "aws", "login": world.account, "password": "s", "extra": {"role_arn": world.role}}
     monkeypatch.setenv("AIRFLOW_CONN_ASSUMED", json.dumps(assumed))
@@ -72,7 +76,7 @@ def test_credentials_that_cannot_be_fetched_now_are_no_end(world, monkeypatch):
     assert "EndpointConnectionError" in seen["message"]
 
 
-def test_region_and_connection_reach_the_client(world):
+def test_region_and_connection_reach_the_client(world: World) -> None:
     arn = world.model().replace("us-east-1", "eu-west-1")
     seen = event_of(wait_for(arn, goal="deleted"), region_name="eu-west-1", botocore_config={"read_timeout": 5})
     assert seen["observation"]["outcome"] == "success"

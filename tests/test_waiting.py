@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any, NoReturn
 
 import pytest
 from botocore.exceptions import UnauthorizedSSOTokenError
@@ -9,19 +10,20 @@ from botocore.stub import Stubber
 from airflow_cleanroomsml import waiting
 from airflow_cleanroomsml.exceptions import AccessDeniedError, CleanRoomsMLError, JobFailedError, WaitTimeoutError
 from airflow_cleanroomsml.hooks import CleanRoomsMLHook
-from airflow_cleanroomsml.resources import OUTCOMES, RESOURCES, Goal, Outcome
+from airflow_cleanroomsml.resources import OUTCOMES, RESOURCES, Goal, Outcome, Resource
 from airflow_cleanroomsml.service_model import load, operation_model
 from airflow_cleanroomsml.waiting import Observation, Wait, observe, raise_unless_done
+from tests.support import World
 
 ARN = "arn:aws:cleanrooms-ml:us-east-1:123456789012:audience-model/m"
 
 
-def wait(goal=Goal.CREATED, started=None, timeout=3600.0, delay=60.0):
+def wait(goal: Goal = Goal.CREATED, started: float | None = None, timeout: float = 3600.0, delay: float = 60.0) -> Wait:
     started = time.time() if started is None else started
     return Wait("audience model", goal.value, {"audience_model_arn": ARN}, started, started + timeout, delay)
 
 
-def look(hook, status, goal=Goal.CREATED, **details):
+def look(hook: CleanRoomsMLHook, status: str, goal: Goal = Goal.CREATED, **details: Any) -> Observation:
     with Stubber(hook.conn) as stub:
         answer = {
             "createTime": 0,
@@ -36,13 +38,13 @@ def look(hook, status, goal=Goal.CREATED, **details):
 
 
 @pytest.fixture
-def hook(empty_world):
+def hook(empty_world: World) -> CleanRoomsMLHook:
     return CleanRoomsMLHook()
 
 
 @pytest.mark.parametrize("resource", RESOURCES.values(), ids=lambda resource: resource.noun)
-def test_every_status_of_the_model_has_an_outcome(resource):
-    shape = operation_model(load(), resource.list).output_shape
+def test_every_status_of_the_model_has_an_outcome(resource: Resource) -> None:
+    shape: Any = operation_model(load(), resource.list).output_shape
     (entries,) = [member for member in shape.members.values() if member.type_name == "list"]
     statuses = entries.member.members["status"].metadata["enum"]
     assert set(statuses) <= set(OUTCOMES[Goal.CREATED])
@@ -61,11 +63,11 @@ def test_every_status_of_the_model_has_an_outcome(resource):
         ("A_STATUS_OF_NEXT_YEAR", Goal.CREATED, Outcome.AGAIN),
     ],
 )
-def test_what_a_status_means(hook, status, goal, outcome):
+def test_what_a_status_means(hook: CleanRoomsMLHook, status: str, goal: Goal, outcome: Outcome) -> None:
     assert look(hook, status, goal).outcome == outcome.value
 
 
-def test_a_failure_carries_what_the_service_says(hook):
+def test_a_failure_carries_what_the_service_says(hook: CleanRoomsMLHook) -> None:
     seen = look(hook, "CREATE_FAILED", statusDetails={"statusCode": "NO_DATA", "message": "the table is empty"})
     with pytest.raises(
         JobFailedError, match=rf"(?s)The audience model is CREATE_FAILED.*NO_DATA: the table is empty.*{ARN}"
@@ -79,7 +81,7 @@ def test_a_failure_carries_what_the_service_says(hook):
     )
 
 
-def test_gone_is_success_for_a_deletion_and_failure_for_a_creation_that_is_not_new(hook):
+def test_gone_is_success_for_a_deletion_and_failure_for_a_creation_that_is_not_new(hook: CleanRoomsMLHook) -> None:
     assert observe(hook, wait(Goal.DELETED)).outcome == "success"
     assert observe(hook, wait(started=time.time() - 5)).outcome == "again"
     late = observe(hook, wait(started=time.time() - waiting.LAG - 1))
@@ -89,48 +91,49 @@ def test_gone_is_success_for_a_deletion_and_failure_for_a_creation_that_is_not_n
 
 
 @pytest.mark.parametrize("fault", ["throttle", "server_error", "reset"])
-def test_passing_troubles_are_no_end(empty_world, fault):
+def test_passing_troubles_are_no_end(empty_world: World, fault: str) -> None:
     hook = CleanRoomsMLHook(config={"retries": {"total_max_attempts": 1}})
     empty_world.fault("GetAudienceModel", fault)
     assert observe(hook, wait()).outcome == "again"
 
 
 @pytest.mark.parametrize("error", [UnauthorizedSSOTokenError(), TypeError("a fault of botocore")])
-def test_what_does_not_pass_ends_the_wait(hook, error):
-    def fail(**_):
+def test_what_does_not_pass_ends_the_wait(hook: CleanRoomsMLHook, error: Exception) -> None:
+    def fail(**_: Any) -> NoReturn:
         raise error
 
-    hook.conn.meta.events.register("before-send", fail)
+    conn: Any = hook.conn
+    conn.meta.events.register("before-send", fail)
     with pytest.raises(CleanRoomsMLError) as caught:
         observe(hook, wait())
     assert type(caught.value) is CleanRoomsMLError
 
 
-def test_missing_permissions_are(hook, empty_world):
+def test_missing_permissions_are(hook: CleanRoomsMLHook, empty_world: World) -> None:
     empty_world.fault("GetAudienceModel", "access_denied")
     with pytest.raises(AccessDeniedError):
         observe(hook, wait())
 
 
-def test_pauses_grow_with_the_time_waited():
+def test_pauses_grow_with_the_time_waited() -> None:
     begun = wait(started=1000.0, timeout=100_000.0)
     assert 0.9 <= begun.pause(1000.0) <= 1.1
     assert 9 <= begun.pause(1040.0) <= 11
     assert 54 <= begun.pause(5000.0) <= 66
 
 
-def test_no_pause_goes_past_the_deadline():
+def test_no_pause_goes_past_the_deadline() -> None:
     assert wait(started=1000.0, timeout=100.0).pause(1099.5) == 0.5
     assert wait(started=1000.0, timeout=100.0).pause(1200.0) == 0
 
 
-def test_a_time_out_tells_that_it_goes_on_and_how_to_wait_longer():
+def test_a_time_out_tells_that_it_goes_on_and_how_to_wait_longer() -> None:
     with pytest.raises(
         WaitTimeoutError, match=r"(?s)still CREATE_IN_PROGRESS after 3600 s.*goes on.*waiter_max_attempts"
     ):
         raise_unless_done(wait(), Observation("CREATE_IN_PROGRESS", "again"))
 
 
-def test_a_wait_survives_the_way_through_the_database():
+def test_a_wait_survives_the_way_through_the_database() -> None:
     begun = wait()
     assert Wait(**begun.plain()) == begun

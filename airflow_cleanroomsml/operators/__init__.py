@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from airflow_cleanroomsml.operators.audience_export_job import CleanRoomsMLStartAudienceExportJobOperator
+from airflow_cleanroomsml.operators.audience_export_job import (
+    CleanRoomsMLStartAudienceExportJobOperator,
+)
 from airflow_cleanroomsml.operators.audience_generation_job import (
     CleanRoomsMLDeleteAudienceGenerationJobOperator,
     CleanRoomsMLStartAudienceGenerationJobOperator,
@@ -11,14 +13,58 @@ from airflow_cleanroomsml.operators.audience_model import (
     CleanRoomsMLCreateAudienceModelOperator,
     CleanRoomsMLDeleteAudienceModelOperator,
 )
+from airflow_cleanroomsml.operators.call import (
+    CleanRoomsMLCallOperator,
+)
+from airflow_cleanroomsml.operators.collaboration import (
+    CleanRoomsFindConfiguredAudienceModelOperator,
+    CleanRoomsFindMembershipOperator,
+)
 from airflow_cleanroomsml.operators.configured_audience_model import (
     CleanRoomsMLCreateConfiguredAudienceModelOperator,
     CleanRoomsMLDeleteConfiguredAudienceModelOperator,
     CleanRoomsMLUpdateConfiguredAudienceModelOperator,
 )
+from airflow_cleanroomsml.operators.configured_audience_model_association import (
+    CleanRoomsCreateConfiguredAudienceModelAssociationOperator,
+    CleanRoomsDeleteConfiguredAudienceModelAssociationOperator,
+    CleanRoomsUpdateConfiguredAudienceModelAssociationOperator,
+)
 from airflow_cleanroomsml.operators.configured_audience_model_policy import (
     CleanRoomsMLDeleteConfiguredAudienceModelPolicyOperator,
     CleanRoomsMLPutConfiguredAudienceModelPolicyOperator,
+)
+from airflow_cleanroomsml.operators.configured_model_algorithm import (
+    CleanRoomsMLCreateConfiguredModelAlgorithmOperator,
+    CleanRoomsMLDeleteConfiguredModelAlgorithmOperator,
+)
+from airflow_cleanroomsml.operators.configured_model_algorithm_association import (
+    CleanRoomsMLCreateConfiguredModelAlgorithmAssociationOperator,
+    CleanRoomsMLDeleteConfiguredModelAlgorithmAssociationOperator,
+)
+from airflow_cleanroomsml.operators.ml_configuration import (
+    CleanRoomsMLDeleteMLConfigurationOperator,
+    CleanRoomsMLPutMLConfigurationOperator,
+)
+from airflow_cleanroomsml.operators.ml_input_channel import (
+    CleanRoomsMLCreateMLInputChannelOperator,
+    CleanRoomsMLDeleteMLInputChannelDataOperator,
+)
+from airflow_cleanroomsml.operators.tags import (
+    CleanRoomsMLTagResourceOperator,
+    CleanRoomsMLUntagResourceOperator,
+)
+from airflow_cleanroomsml.operators.trained_model import (
+    CleanRoomsMLCancelTrainedModelOperator,
+    CleanRoomsMLCreateTrainedModelOperator,
+    CleanRoomsMLDeleteTrainedModelOutputOperator,
+)
+from airflow_cleanroomsml.operators.trained_model_export_job import (
+    CleanRoomsMLStartTrainedModelExportJobOperator,
+)
+from airflow_cleanroomsml.operators.trained_model_inference_job import (
+    CleanRoomsMLCancelTrainedModelInferenceJobOperator,
+    CleanRoomsMLStartTrainedModelInferenceJobOperator,
 )
 from airflow_cleanroomsml.operators.training_dataset import (
     CleanRoomsMLCreateTrainingDatasetOperator,
@@ -26,16 +72,38 @@ from airflow_cleanroomsml.operators.training_dataset import (
 )
 
 __all__ = [
+    "CleanRoomsCreateConfiguredAudienceModelAssociationOperator",
+    "CleanRoomsDeleteConfiguredAudienceModelAssociationOperator",
+    "CleanRoomsFindConfiguredAudienceModelOperator",
+    "CleanRoomsFindMembershipOperator",
+    "CleanRoomsMLCallOperator",
+    "CleanRoomsMLCancelTrainedModelInferenceJobOperator",
+    "CleanRoomsMLCancelTrainedModelOperator",
     "CleanRoomsMLCreateAudienceModelOperator",
     "CleanRoomsMLCreateConfiguredAudienceModelOperator",
+    "CleanRoomsMLCreateConfiguredModelAlgorithmAssociationOperator",
+    "CleanRoomsMLCreateConfiguredModelAlgorithmOperator",
+    "CleanRoomsMLCreateMLInputChannelOperator",
+    "CleanRoomsMLCreateTrainedModelOperator",
     "CleanRoomsMLCreateTrainingDatasetOperator",
     "CleanRoomsMLDeleteAudienceGenerationJobOperator",
     "CleanRoomsMLDeleteAudienceModelOperator",
     "CleanRoomsMLDeleteConfiguredAudienceModelOperator",
     "CleanRoomsMLDeleteConfiguredAudienceModelPolicyOperator",
+    "CleanRoomsMLDeleteConfiguredModelAlgorithmAssociationOperator",
+    "CleanRoomsMLDeleteConfiguredModelAlgorithmOperator",
+    "CleanRoomsMLDeleteMLConfigurationOperator",
+    "CleanRoomsMLDeleteMLInputChannelDataOperator",
+    "CleanRoomsMLDeleteTrainedModelOutputOperator",
     "CleanRoomsMLDeleteTrainingDatasetOperator",
     "CleanRoomsMLPutConfiguredAudienceModelPolicyOperator",
+    "CleanRoomsMLPutMLConfigurationOperator",
     "CleanRoomsMLStartAudienceExportJobOperator",
     "CleanRoomsMLStartAudienceGenerationJobOperator",
+    "CleanRoomsMLStartTrainedModelExportJobOperator",
+    "CleanRoomsMLStartTrainedModelInferenceJobOperator",
+    "CleanRoomsMLTagResourceOperator",
+    "CleanRoomsMLUntagResourceOperator",
     "CleanRoomsMLUpdateConfiguredAudienceModelOperator",
+    "CleanRoomsUpdateConfiguredAudienceModelAssociationOperator",
 ]

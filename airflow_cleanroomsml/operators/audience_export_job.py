@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from airflow_cleanroomsml.operators.base import CleanRoomsMLCreateOperator, CleanRoomsMLWaitingOperator
+from airflow_cleanroomsml.operators.base_create import CleanRoomsMLCreateOperator
+from airflow_cleanroomsml.operators.base_wait import CleanRoomsMLWaitingOperator
 from airflow_cleanroomsml.resources import AUDIENCE_EXPORT_JOB
-from airflow_cleanroomsml.typing import Templated
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from airflow_cleanroomsml.request_types import AudienceSize
+    from airflow_cleanroomsml.typing import CreatingAndWaitingKwargs, Templated
 
 
 class CleanRoomsMLStartAudienceExportJobOperator(CleanRoomsMLCreateOperator, CleanRoomsMLWaitingOperator):
@@ -32,9 +38,9 @@ class CleanRoomsMLStartAudienceExportJobOperator(CleanRoomsMLCreateOperator, Cle
         *,
         name: Templated[str],
         audience_generation_job_arn: Templated[str],
-        audience_size: Templated[Mapping[str, Any]],
+        audience_size: Templated[AudienceSize],
         description: Templated[str] | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[CreatingAndWaitingKwargs],
     ) -> None:
         super().__init__(**kwargs)
         self.name = name

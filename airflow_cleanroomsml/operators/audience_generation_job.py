@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
-from airflow_cleanroomsml.operators.base import (
-    CleanRoomsMLCreateOperator,
-    CleanRoomsMLDeleteOperator,
-    CleanRoomsMLWaitingOperator,
-)
+from airflow_cleanroomsml.operators.base_create import CleanRoomsMLCreateOperator
+from airflow_cleanroomsml.operators.base_end import CleanRoomsMLDeleteOperator
+from airflow_cleanroomsml.operators.base_wait import CleanRoomsMLWaitingOperator
 from airflow_cleanroomsml.resources import AUDIENCE_GENERATION_JOB, Goal
-from airflow_cleanroomsml.typing import Templated
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from airflow_cleanroomsml.request_types import AudienceGenerationJobDataSource
+    from airflow_cleanroomsml.typing import CreatingAndWaitingKwargs, Templated, WaitingKwargs
 
 
 class CleanRoomsMLStartAudienceGenerationJobOperator(CleanRoomsMLCreateOperator, CleanRoomsMLWaitingOperator):
@@ -41,12 +44,12 @@ class CleanRoomsMLStartAudienceGenerationJobOperator(CleanRoomsMLCreateOperator,
         *,
         name: Templated[str],
         configured_audience_model_arn: Templated[str],
-        seed_audience: Templated[Mapping[str, Any]],
+        seed_audience: Templated[AudienceGenerationJobDataSource],
         include_seed_in_output: Templated[bool] | None = None,
         collaboration_id: Templated[str] | None = None,
         description: Templated[str] | None = None,
-        tags: Templated[Mapping[str, str]] | None = None,
-        **kwargs: Any,
+        tags: Templated[Mapping[str, Templated[str]]] | None = None,
+        **kwargs: Unpack[CreatingAndWaitingKwargs],
     ) -> None:
         super().__init__(**kwargs)
         self.name = name
@@ -69,6 +72,6 @@ class CleanRoomsMLDeleteAudienceGenerationJobOperator(CleanRoomsMLDeleteOperator
     resource = AUDIENCE_GENERATION_JOB
     goal = Goal.DELETED
 
-    def __init__(self, *, audience_generation_job_arn: Templated[str], **kwargs: Any) -> None:
+    def __init__(self, *, audience_generation_job_arn: Templated[str], **kwargs: Unpack[WaitingKwargs]) -> None:
         super().__init__(**kwargs)
         self.audience_generation_job_arn = audience_generation_job_arn

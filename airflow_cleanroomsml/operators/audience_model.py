@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING
 
-from airflow_cleanroomsml.operators.base import (
-    CleanRoomsMLCreateOperator,
-    CleanRoomsMLDeleteOperator,
-    CleanRoomsMLWaitingOperator,
-)
+from airflow_cleanroomsml.operators.base_create import CleanRoomsMLCreateOperator
+from airflow_cleanroomsml.operators.base_end import CleanRoomsMLDeleteOperator
+from airflow_cleanroomsml.operators.base_wait import CleanRoomsMLWaitingOperator
 from airflow_cleanroomsml.resources import AUDIENCE_MODEL, Goal
-from airflow_cleanroomsml.typing import Templated
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from airflow_cleanroomsml.typing import CreatingAndWaitingKwargs, Templated, WaitingKwargs
 
 
 class CleanRoomsMLCreateAudienceModelOperator(CleanRoomsMLCreateOperator, CleanRoomsMLWaitingOperator):
@@ -43,9 +45,9 @@ class CleanRoomsMLCreateAudienceModelOperator(CleanRoomsMLCreateOperator, CleanR
         training_data_start_time: Templated[datetime] | None = None,
         training_data_end_time: Templated[datetime] | None = None,
         kms_key_arn: Templated[str] | None = None,
-        tags: Templated[Mapping[str, str]] | None = None,
+        tags: Templated[Mapping[str, Templated[str]]] | None = None,
         description: Templated[str] | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[CreatingAndWaitingKwargs],
     ) -> None:
         super().__init__(**kwargs)
         self.name = name
@@ -68,6 +70,6 @@ class CleanRoomsMLDeleteAudienceModelOperator(CleanRoomsMLDeleteOperator, CleanR
     resource = AUDIENCE_MODEL
     goal = Goal.DELETED
 
-    def __init__(self, *, audience_model_arn: Templated[str], **kwargs: Any) -> None:
+    def __init__(self, *, audience_model_arn: Templated[str], **kwargs: Unpack[WaitingKwargs]) -> None:
         super().__init__(**kwargs)
         self.audience_model_arn = audience_model_arn

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
-from airflow_cleanroomsml.operators.base import (
-    CleanRoomsMLCreateOperator,
-    CleanRoomsMLDeleteOperator,
-    CleanRoomsMLOperator,
-)
+from airflow_cleanroomsml.operators.base import CleanRoomsMLOperator
+from airflow_cleanroomsml.operators.base_create import CleanRoomsMLCreateOperator
+from airflow_cleanroomsml.operators.base_end import CleanRoomsMLDeleteOperator
 from airflow_cleanroomsml.resources import CONFIGURED_AUDIENCE_MODEL
-from airflow_cleanroomsml.typing import Templated
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from airflow_cleanroomsml.request_types import (
+        AudienceSizeConfig,
+        ConfiguredAudienceModelOutputConfig,
+        SharedAudienceMetrics,
+        TagOnCreatePolicy,
+    )
+    from airflow_cleanroomsml.typing import AwsKwargs, CreatingKwargs, Templated
 
 
 class CleanRoomsMLCreateConfiguredAudienceModelOperator(CleanRoomsMLCreateOperator):
@@ -39,14 +47,14 @@ class CleanRoomsMLCreateConfiguredAudienceModelOperator(CleanRoomsMLCreateOperat
         *,
         name: Templated[str],
         audience_model_arn: Templated[str],
-        output_config: Templated[Mapping[str, Any]],
-        shared_audience_metrics: Templated[Sequence[str]],
+        output_config: Templated[ConfiguredAudienceModelOutputConfig],
+        shared_audience_metrics: Templated[Sequence[Templated[SharedAudienceMetrics]]],
         min_matching_seed_size: Templated[int] | None = None,
-        audience_size_config: Templated[Mapping[str, Any]] | None = None,
-        child_resource_tag_on_create_policy: Templated[str] | None = None,
-        tags: Templated[Mapping[str, str]] | None = None,
+        audience_size_config: Templated[AudienceSizeConfig] | None = None,
+        child_resource_tag_on_create_policy: Templated[TagOnCreatePolicy] | None = None,
+        tags: Templated[Mapping[str, Templated[str]]] | None = None,
         description: Templated[str] | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[CreatingKwargs],
     ) -> None:
         super().__init__(**kwargs)
         self.name = name
@@ -84,12 +92,12 @@ class CleanRoomsMLUpdateConfiguredAudienceModelOperator(CleanRoomsMLOperator):
         *,
         configured_audience_model_arn: Templated[str],
         audience_model_arn: Templated[str] | None = None,
-        output_config: Templated[Mapping[str, Any]] | None = None,
-        shared_audience_metrics: Templated[Sequence[str]] | None = None,
+        output_config: Templated[ConfiguredAudienceModelOutputConfig] | None = None,
+        shared_audience_metrics: Templated[Sequence[Templated[SharedAudienceMetrics]]] | None = None,
         min_matching_seed_size: Templated[int] | None = None,
-        audience_size_config: Templated[Mapping[str, Any]] | None = None,
+        audience_size_config: Templated[AudienceSizeConfig] | None = None,
         description: Templated[str] | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[AwsKwargs],
     ) -> None:
         super().__init__(**kwargs)
         self.configured_audience_model_arn = configured_audience_model_arn
@@ -110,6 +118,6 @@ class CleanRoomsMLDeleteConfiguredAudienceModelOperator(CleanRoomsMLDeleteOperat
 
     operation = "delete_configured_audience_model"
 
-    def __init__(self, *, configured_audience_model_arn: Templated[str], **kwargs: Any) -> None:
+    def __init__(self, *, configured_audience_model_arn: Templated[str], **kwargs: Unpack[AwsKwargs]) -> None:
         super().__init__(**kwargs)
         self.configured_audience_model_arn = configured_audience_model_arn

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-from airflow_cleanroomsml.operators.base import CleanRoomsMLDeleteOperator, CleanRoomsMLOperator
-from airflow_cleanroomsml.typing import Templated
+from airflow_cleanroomsml.operators.base import CleanRoomsMLOperator
+from airflow_cleanroomsml.operators.base_end import CleanRoomsMLDeleteOperator
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from airflow_cleanroomsml.request_types import PolicyExistenceCondition
+    from airflow_cleanroomsml.typing import AwsKwargs, Templated
 
 
 class CleanRoomsMLPutConfiguredAudienceModelPolicyOperator(CleanRoomsMLOperator):
@@ -26,10 +33,10 @@ class CleanRoomsMLPutConfiguredAudienceModelPolicyOperator(CleanRoomsMLOperator)
         self,
         *,
         configured_audience_model_arn: Templated[str],
-        configured_audience_model_policy: Templated[str],
+        configured_audience_model_policy: Templated[str | Mapping[str, Any]],
         previous_policy_hash: Templated[str] | None = None,
-        policy_existence_condition: Templated[str] | None = None,
-        **kwargs: Any,
+        policy_existence_condition: Templated[PolicyExistenceCondition] | None = None,
+        **kwargs: Unpack[AwsKwargs],
     ) -> None:
         super().__init__(**kwargs)
         self.configured_audience_model_arn = configured_audience_model_arn
@@ -47,6 +54,6 @@ class CleanRoomsMLDeleteConfiguredAudienceModelPolicyOperator(CleanRoomsMLDelete
 
     operation = "delete_configured_audience_model_policy"
 
-    def __init__(self, *, configured_audience_model_arn: Templated[str], **kwargs: Any) -> None:
+    def __init__(self, *, configured_audience_model_arn: Templated[str], **kwargs: Unpack[AwsKwargs]) -> None:
         super().__init__(**kwargs)
         self.configured_audience_model_arn = configured_audience_model_arn

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
-from airflow_cleanroomsml.operators.base import CleanRoomsMLCreateOperator, CleanRoomsMLDeleteOperator
+from airflow_cleanroomsml.operators.base_create import CleanRoomsMLCreateOperator
+from airflow_cleanroomsml.operators.base_end import CleanRoomsMLDeleteOperator
 from airflow_cleanroomsml.resources import TRAINING_DATASET
-from airflow_cleanroomsml.typing import Templated
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from airflow_cleanroomsml.request_types import Dataset
+    from airflow_cleanroomsml.typing import AwsKwargs, CreatingKwargs, Templated
 
 
 class CleanRoomsMLCreateTrainingDatasetOperator(CleanRoomsMLCreateOperator):
@@ -33,10 +39,10 @@ class CleanRoomsMLCreateTrainingDatasetOperator(CleanRoomsMLCreateOperator):
         *,
         name: Templated[str],
         role_arn: Templated[str],
-        training_data: Templated[Sequence[Mapping[str, Any]]],
-        tags: Templated[Mapping[str, str]] | None = None,
+        training_data: Templated[Sequence[Templated[Dataset]]],
+        tags: Templated[Mapping[str, Templated[str]]] | None = None,
         description: Templated[str] | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[CreatingKwargs],
     ) -> None:
         super().__init__(**kwargs)
         self.name = name
@@ -55,6 +61,6 @@ class CleanRoomsMLDeleteTrainingDatasetOperator(CleanRoomsMLDeleteOperator):
 
     operation = "delete_training_dataset"
 
-    def __init__(self, *, training_dataset_arn: Templated[str], **kwargs: Any) -> None:
+    def __init__(self, *, training_dataset_arn: Templated[str], **kwargs: Unpack[AwsKwargs]) -> None:
         super().__init__(**kwargs)
         self.training_dataset_arn = training_dataset_arn

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +14,7 @@ DAG_FILE = ROOT / "example_dags" / f"{DAG_ID}.py"
 TASKS = ["create_dataset", "create_model", "configure_model", "generate", "export"]
 
 
-def aws(world):
+def aws(world: World) -> dict[str, str]:
     """Where the tasks find the account."""
     return {
         "AWS_ENDPOINT_URL": world.emulator.url,
@@ -21,7 +23,7 @@ def aws(world):
     }
 
 
-def conf(world):
+def conf(world: World) -> dict[str, str]:
     return {
         "role_arn": world.role,
         "seed_uri": world.seed()["dataSource"]["s3Uri"],
@@ -29,32 +31,32 @@ def conf(world):
     }
 
 
-def pushed(run, task, key="return_value"):
+def pushed(run: dict[str, Any], task: str, key: str = "return_value") -> Any:
     return run["tasks"][task]["xcom"][key]
 
 
 @pytest.fixture(scope="module")
-def account(emulator):
+def account(emulator: EmulatorProcess) -> World:
     return World(emulator).build()
 
 
 @pytest.fixture(scope="module")
-def airflow(account, tmp_path_factory):
+def airflow(account: World, tmp_path_factory: pytest.TempPathFactory) -> Deployment:
     return Deployment(tmp_path_factory.mktemp("airflow"), **aws(account))
 
 
-def test_airflow_lists_the_provider(airflow):
+def test_airflow_lists_the_provider(airflow: Deployment) -> None:
     assert "airflow-provider-cleanroomsml" in airflow.cli("providers", "list")
 
 
-def test_the_dags_serialise_without_an_import_error(airflow):
+def test_the_dags_serialise_without_an_import_error(airflow: Deployment) -> None:
     airflow.cli("dags", "reserialize")
     assert airflow.rows("select * from import_error") == []
     assert "No data found" in airflow.cli("dags", "list-import-errors")
     assert airflow.rows("select dag_id from serialized_dag") == [(DAG_ID,)]
 
 
-def test_a_second_run_right_after_the_first_works(airflow, account):
+def test_a_second_run_right_after_the_first_works(airflow: Deployment, account: World) -> None:
     first, second = (airflow.run(DAG_FILE, DAG_ID, conf(account)) for _ in range(2))
     for run in (first, second):
         assert {task: run["tasks"][task]["state"] for task in TASKS} == dict.fromkeys(TASKS, "success")
@@ -71,15 +73,15 @@ def test_a_second_run_right_after_the_first_works(airflow, account):
 
 
 @pytest.mark.timeout(300)
-def test_it_passes_deferred_through_a_real_triggerer(tmp_path):
+def test_it_passes_deferred_through_a_real_triggerer(tmp_path: Path) -> None:
     # Long enough for the scheduler to see that a task has deferred before its trigger fires: it fails a task whose end it hears of
     # when it is queued again already.
     slow = EmulatorProcess("--scale", "0.001", "--pending-seconds", "2", "--progress-seconds", "6")
     world = World(slow).build()
     airflow = Deployment(tmp_path, AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE="True", **aws(world))
-    deferred = set()
+    deferred: set[str] = set()
 
-    def state():
+    def state() -> list[tuple[Any, ...]]:
         found = airflow.rows("select task_id from task_instance where state = 'deferred'")
         deferred.update(task for (task,) in found)
         return airflow.rows("select state from dag_run where state in ('success', 'failed')")

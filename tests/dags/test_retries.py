@@ -1,22 +1,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.deployment import Deployment
-from tests.support import World
+from tests.support import EmulatorProcess, World
 
 FILE = Path(__file__).parent / "files" / "retries.py"
 
 
 @pytest.fixture(scope="module")
-def account(emulator):
+def account(emulator: EmulatorProcess) -> World:
     return World(emulator).build()
 
 
 @pytest.fixture(scope="module")
-def ran(account, tmp_path_factory):
+def ran(account: World, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """One run of the Dag: permission is missing at the first create, and the Glue table does not exist."""
     airflow = Deployment(
         tmp_path_factory.mktemp("airflow"),
@@ -27,20 +28,21 @@ def ran(account, tmp_path_factory):
     )
     account.fault("CreateTrainingDataset", "access_denied")
     conf = {"role_arn": account.role, "training_data": account.training_data("no_such_table")}
-    return airflow.run(FILE, "retries", conf)["tasks"]
+    tasks: dict[str, Any] = airflow.run(FILE, "retries", conf)["tasks"]
+    return tasks
 
 
-def test_a_bad_request_is_neither_sent_nor_retried(ran, account):
+def test_a_bad_request_is_neither_sent_nor_retried(ran: dict[str, Any], account: World) -> None:
     assert (ran["bad_request"]["state"], ran["bad_request"]["tries"]) == ("failed", 1)
     assert account.calls.count("CreateTrainingDataset") == 2  # both of the other task
 
 
-def test_what_may_pass_is_retried(ran):
+def test_what_may_pass_is_retried(ran: dict[str, Any]) -> None:
     assert (ran["denied_once"]["state"], ran["denied_once"]["tries"]) == ("success", 2)
 
 
 @pytest.mark.parametrize("task", ["failure", "deferred_failure"])
-def test_a_failed_job_is_not_started_again(ran, account, task):
+def test_a_failed_job_is_not_started_again(ran: dict[str, Any], account: World, task: str) -> None:
     assert (ran[task]["state"], ran[task]["tries"]) == ("failed", 1)
     assert account.calls.count("CreateAudienceModel") == 2
     assert len(account.ml.list_audience_models()["audienceModels"]) == 2

@@ -11,31 +11,31 @@ def data() -> Interactions:
     return generate(rows=50_000, users=5_000)
 
 
-def test_rows_and_users_are_as_asked_for(data: Interactions):
+def test_rows_and_users_are_as_asked_for(data: Interactions) -> None:
     assert len(data.user) == len(data.item) == len(data.timestamp) == 50_000
     assert len(set(data.user_ids.tolist())) == len(data.taste) == 5_000
     assert len(set(data.item_ids.tolist())) == len(data.item_ids)
 
 
-def test_every_user_has_two_interactions_and_a_few_have_many(data: Interactions):
+def test_every_user_has_two_interactions_and_a_few_have_many(data: Interactions) -> None:
     counts = np.bincount(data.user, minlength=5_000)
     assert counts.min() == 2
     assert np.median(counts) <= 6
     assert counts.max() > 100
 
 
-def test_times_are_epoch_seconds_of_ninety_days_in_order(data: Interactions):
+def test_times_are_epoch_seconds_of_ninety_days_in_order(data: Interactions) -> None:
     assert (np.diff(data.timestamp) >= 0).all()
     assert END - 90 * DAY_SECONDS <= data.timestamp[0] < END - 89 * DAY_SECONDS
     assert END - DAY_SECONDS < data.timestamp[-1] < END
 
 
-def test_equal_arguments_give_equal_tables(data: Interactions):
+def test_equal_arguments_give_equal_tables(data: Interactions) -> None:
     assert generate(rows=50_000, users=5_000).write_csv() == data.write_csv()
     assert generate(rows=50_000, users=5_000, seed=1).write_csv() != data.write_csv()
 
 
-def test_the_table_looks_like_the_sample_of_the_user_guide(data: Interactions):
+def test_the_table_looks_like_the_sample_of_the_user_guide(data: Interactions) -> None:
     lines = data.write_csv().decode().splitlines()
     assert lines[0] == "USER_ID,ITEM_ID,TIMESTAMP,EVENT_TYPE,EVENT_VALUE"
     assert len(lines) == 50_001
@@ -47,19 +47,19 @@ def test_the_table_looks_like_the_sample_of_the_user_guide(data: Interactions):
     assert int(value) >= 1
 
 
-def test_ids_do_not_follow_one_another(data: Interactions):
+def test_ids_do_not_follow_one_another(data: Interactions) -> None:
     numbers = np.array([int(user, 16) for user in data.user_ids[:100]])
     assert (np.abs(np.diff(numbers)) > 1_000_000).all()
 
 
-def test_tastes_are_of_unequal_size_and_every_user_has_one(data: Interactions):
+def test_tastes_are_of_unequal_size_and_every_user_has_one(data: Interactions) -> None:
     sizes = np.bincount(data.taste)
     assert len(sizes) == 24
     assert sizes[0] > 8 * sizes[-1] > 0
     assert data.taste_nearest(5_000) == 0
 
 
-def test_a_seed_and_the_users_held_out_share_a_taste_and_nobody(data: Interactions):
+def test_a_seed_and_the_users_held_out_share_a_taste_and_nobody(data: Interactions) -> None:
     taste = data.taste_nearest(150)
     members = set(data.user_ids[data.taste == taste].tolist())
     seed, held_out = data.seed_of(taste, 60), data.held_out(taste)
@@ -70,7 +70,7 @@ def test_a_seed_and_the_users_held_out_share_a_taste_and_nobody(data: Interactio
     assert seed == data.seed_of(taste, 61)[:60]
 
 
-def test_a_taste_shows_in_what_its_users_do(data: Interactions):
+def test_a_taste_shows_in_what_its_users_do(data: Interactions) -> None:
     """Two users of one taste share items more often than two of different tastes."""
     popular = np.bincount(data.item).argsort()[-200:]
     rare = ~np.isin(data.item, popular)
@@ -85,7 +85,7 @@ def test_a_taste_shows_in_what_its_users_do(data: Interactions):
     assert np.minimum(halves[0], halves[1]).sum() > 1.5 * overlap
 
 
-def test_impossible_wishes_are_refused(data: Interactions):
+def test_impossible_wishes_are_refused(data: Interactions) -> None:
     with pytest.raises(ValueError, match="at least 200 interactions"):
         generate(rows=199, users=100)
     with pytest.raises(ValueError, match="at most"):

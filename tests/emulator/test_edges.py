@@ -7,9 +7,11 @@ import json
 import re
 import time
 import urllib.error
+from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from botocore.model import OperationModel
 
 from airflow_cleanroomsml.service_model import load
 from tests.emulator.test_backend import export, refused, start
@@ -20,30 +22,30 @@ COLLABORATION = "12345678-1234-1234-1234-123456789012"
 OPERATIONS = [load().operation_model(name) for name in load().operation_names]
 
 
-def token(text):
+def token(text: bytes) -> str:
     return "nextToken=" + base64.urlsafe_b64encode(text).decode()
 
 
-def statement(arn, account, **more):
+def statement(arn: str, account: str, **more: Any) -> dict[str, Any]:
     jobs = arn.rsplit(":", 1)[0] + ":audience-generation-job/*"
     action = "cleanrooms-ml:StartAudienceGenerationJob"
     return {"Effect": "Allow", "Principal": {"AWS": [account]}, "Action": action, "Resource": [arn, jobs], **more}
 
 
-def put(world, arn, *statements):
+def put(world: World, arn: str, *statements: Any) -> None:
     text = json.dumps({"Statement": statements})
     world.ml.put_configured_audience_model_policy(configuredAudienceModelArn=arn, configuredAudienceModelPolicy=text)
 
 
 @pytest.fixture
-def partner(world):
+def partner(world: World) -> World:
     other = World(world.emulator)
     other.client("s3").create_bucket(Bucket=other.bucket)
     return other
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
-def test_no_operation_is_answered_unsigned(empty_world, operation):
+def test_no_operation_is_answered_unsigned(empty_world: World, operation: OperationModel) -> None:
     path = re.sub(r"\{\w+\}", "arn%3Aaws%3Acleanrooms-ml", operation.http["requestUri"])
     answer = send(empty_world, operation.http["method"], path, signed=False)
     assert answer.error == (403, "MissingAuthenticationToken")
@@ -52,23 +54,23 @@ def test_no_operation_is_answered_unsigned(empty_world, operation):
 @pytest.mark.parametrize(
     "query", [token(b'{"after": 1e999}'), token(b'{"after": -1}'), token(b"["), "maxResults=" + "9" * 5000]
 )
-def test_a_bad_page_is_refused(empty_world, query):
+def test_a_bad_page_is_refused(empty_world: World, query: str) -> None:
     empty_world.dataset()
     assert send(empty_world, "GET", f"/training-dataset?{query}").error == (400, "ValidationException")
 
 
-def test_a_deep_body_is_refused(empty_world):
+def test_a_deep_body_is_refused(empty_world: World) -> None:
     answer = send(empty_world, "POST", "/training-dataset", b"[" * 200_000)
     assert answer.error == (400, "SerializationException")
 
 
-def test_a_time_before_all_times_is_refused(world):
+def test_a_time_before_all_times_is_refused(world: World) -> None:
     body = {"name": "m", "trainingDatasetArn": world.dataset(), "trainingDataStartTime": "0001-01-01T00:00:00+14:00"}
     assert send(world, "POST", "/audience-model", body).error == (400, "ValidationException")
     assert send(world, "GET", "/audience-model").status == 200
 
 
-def test_pruning_while_paging_misses_nothing(empty_world):
+def test_pruning_while_paging_misses_nothing(empty_world: World) -> None:
     for index in range(4):
         empty_world.dataset(f"d{index}")
     for page in empty_world.ml.get_paginator("list_training_datasets").paginate(PaginationConfig={"PageSize": 2}):
@@ -81,7 +83,7 @@ def test_pruning_while_paging_misses_nothing(empty_world):
     ("tags", "why"),
     [({f"k{n}": "" for n in range(51)}, "at most 50 tags"), ({"aws:x": ""}, "reserved"), ({"AWS:x": ""}, "reserved")],
 )
-def test_tags_that_a_resource_cannot_have_are_refused(empty_world, tags, why):
+def test_tags_that_a_resource_cannot_have_are_refused(empty_world: World, tags: dict[str, str], why: str) -> None:
     with pytest.raises(ClientError, match=why):
         empty_world.ml.create_training_dataset(**dataset(empty_world), tags=tags)
 
@@ -96,20 +98,20 @@ def test_tags_that_a_resource_cannot_have_are_refused(empty_world, tags, why):
     ],
     ids=["denied", "another operator", "another condition", "without the jobs"],
 )
-def test_a_policy_that_does_not_allow_denies(world, partner, more):
+def test_a_policy_that_does_not_allow_denies(world: World, partner: World, more: list[dict[str, Any]]) -> None:
     arn = world.configured()
     filled = [{name: arn if value == "{arn}" else value for name, value in each.items()} for each in more]
     put(world, arn, *(statement(arn, partner.account, **each) for each in filled))
     refused("AccessDeniedException", start, world=partner, name="x", configured=arn, collaborationId=COLLABORATION)
 
 
-def test_a_statement_that_is_none_is_not_stored(world):
+def test_a_statement_that_is_none_is_not_stored(world: World) -> None:
     arn = world.configured()
     with pytest.raises(ClientError, match="Every statement"):
         put(world, arn, "x")
 
 
-def test_updates_do_not_reach_jobs_that_were_started_before(world, partner):
+def test_updates_do_not_reach_jobs_that_were_started_before(world: World, partner: World) -> None:
     arn = world.configured()
     put(world, arn, statement(arn, partner.account))
     job = start(partner, "j", arn)
@@ -122,7 +124,7 @@ def test_updates_do_not_reach_jobs_that_were_started_before(world, partner):
     export(partner, "e", job)
 
 
-def test_a_partners_job_does_not_keep_the_owner_from_deleting(world, partner):
+def test_a_partners_job_does_not_keep_the_owner_from_deleting(world: World, partner: World) -> None:
     arn = world.configured()
     put(world, arn, statement(arn, partner.account))
     partner.wait(start(partner, "j", arn))
@@ -135,14 +137,15 @@ def test_a_partners_job_does_not_keep_the_owner_from_deleting(world, partner):
     assert world.ml.list_configured_audience_models()["configuredAudienceModels"] == []
 
 
-def test_a_misspelt_fault_is_refused(empty_world):
+def test_a_misspelt_fault_is_refused(empty_world: World) -> None:
     with pytest.raises(urllib.error.HTTPError) as caught:
         empty_world.fault("ListTrainingDatasets", "typo")
     assert caught.value.code == 400
     assert "allowed: reset, lose_response" in caught.value.read().decode()
 
 
-def test_it_stops_when_its_parent_dies():
+def test_it_stops_when_its_parent_dies() -> None:
     child = EmulatorProcess("--scale", "0.001")
+    assert child._process.stdin is not None
     child._process.stdin.close()
     assert child._process.wait(20) == 0

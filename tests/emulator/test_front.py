@@ -8,6 +8,7 @@ import json
 import re
 import socket
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -19,7 +20,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
-from tests.support import REGION, World
+from tests.support import REGION, EmulatorProcess, World
 
 
 @dataclass
@@ -33,11 +34,13 @@ class Answer:
         return json.loads(self.body)
 
     @property
-    def error(self) -> tuple[int, str]:
+    def error(self) -> tuple[int, str | None]:
         return self.status, self.headers["x-amzn-ErrorType"]
 
 
-def send(world, method, path, body=None, *, service="cleanrooms-ml", signed=True):
+def send(
+    world: World, method: str, path: str, body: Any = None, *, service: str = "cleanrooms-ml", signed: bool = True
+) -> Answer:
     """A request as it is given here: no client corrects it, encodes its path or tries it again."""
     data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
     request = AWSRequest(method, world.emulator.url + path, data=data)
@@ -51,15 +54,15 @@ def send(world, method, path, body=None, *, service="cleanrooms-ml", signed=True
     return found
 
 
-def dataset(world, **changes):
+def dataset(world: World, **changes: Any) -> dict[str, Any]:
     return {"name": "d", "roleArn": world.role, "trainingData": world.training_data(), **changes}
 
 
-def token(content):
+def token(content: Any) -> str:
     return base64.urlsafe_b64encode(json.dumps(content).encode()).decode()
 
 
-def encoded(arn):
+def encoded(arn: str) -> str:
     return quote(arn, safe="")
 
 
@@ -73,7 +76,7 @@ def encoded(arn):
         ("GET", "/memberships/m/trained-models"),
     ],
 )
-def test_who_does_not_sign_is_refused(empty_world, method, path):
+def test_who_does_not_sign_is_refused(empty_world: World, method: str, path: str) -> None:
     answer = send(empty_world, method, path, signed=False)
     assert answer.error == (403, "MissingAuthenticationToken")
     assert answer.json == {"message": "The request is not signed."}
@@ -90,7 +93,7 @@ def test_who_does_not_sign_is_refused(empty_world, method, path):
         (b"null", "not a JSON object"),
     ],
 )
-def test_a_body_that_is_no_json_object_is_refused(empty_world, body, says):
+def test_a_body_that_is_no_json_object_is_refused(empty_world: World, body: bytes, says: str) -> None:
     answer = send(empty_world, "POST", "/training-dataset", body)
     assert answer.error == (400, "SerializationException")
     assert says in answer.json["message"]
@@ -99,7 +102,7 @@ def test_a_body_that_is_no_json_object_is_refused(empty_world, body, says):
 COLUMN = "trainingData[0].inputConfig.schema[0]"
 
 
-def with_column(world, **changes):
+def with_column(world: World, **changes: Any) -> list[dict[str, Any]]:
     (entry,) = world.training_data()
     column = {"columnName": "user_id", "columnTypes": ["USER_ID"], **changes}
     return [{**entry, "inputConfig": {**entry["inputConfig"], "schema": [column]}}]
@@ -129,21 +132,23 @@ def with_column(world, **changes):
         (lambda w: {"trainingData": with_column(w, columnName=True)}, f"{COLUMN}.columnName: True is a bool"),
     ],
 )
-def test_a_member_against_the_model_is_refused_by_its_path(empty_world, change, says):
+def test_a_member_against_the_model_is_refused_by_its_path(
+    empty_world: World, change: Callable[[World], dict[str, Any]], says: str
+) -> None:
     answer = send(empty_world, "POST", "/training-dataset", dataset(empty_world, **change(empty_world)))
     assert answer.error == (400, "ValidationException")
     assert says in answer.json["message"]
     assert empty_world.ml.list_training_datasets()["trainingDatasets"] == []
 
 
-def test_all_violations_come_in_one_answer(empty_world):
+def test_all_violations_come_in_one_answer(empty_world: World) -> None:
     answer = send(empty_world, "POST", "/training-dataset", {"name": "", "roleArn": 1})
     violations = "name: 0 characters; allowed: 1 to 63 characters", "roleArn: 1 is an int; must be a string"
     assert answer.json == {"message": "; ".join([*violations, "trainingData: missing; required"])}
 
 
 @pytest.mark.parametrize("path", ["/not-an-arn", "/arn%3Aaws%3Acleanrooms-ml%3Aus-east-1%3A1%3Aaudience-model%2Fm"])
-def test_an_ill_patterned_arn_in_the_path_is_refused(empty_world, path):
+def test_an_ill_patterned_arn_in_the_path_is_refused(empty_world: World, path: str) -> None:
     answer = send(empty_world, "GET", f"/audience-model{path}")
     assert answer.error == (400, "ValidationException")
     assert answer.json["message"].startswith("audienceModelArn: ")
@@ -166,20 +171,20 @@ def test_an_ill_patterned_arn_in_the_path_is_refused(empty_world, path):
     ],
 )
 @pytest.mark.parametrize("path", ["/audience-model", "/audience-export-job", "/training-dataset"])
-def test_a_bad_page_is_refused(empty_world, path, query, says):
+def test_a_bad_page_is_refused(empty_world: World, path: str, query: str, says: str) -> None:
     answer = send(empty_world, "GET", f"{path}?{query}")
     assert answer.error == (400, "ValidationException")
     assert says in answer.json["message"]
 
 
-def test_the_largest_and_the_smallest_page_are_allowed(empty_world):
+def test_the_largest_and_the_smallest_page_are_allowed(empty_world: World) -> None:
     for size in (1, 100):
         assert send(empty_world, "GET", f"/audience-model?maxResults={size}").json == {"audienceModels": []}
 
 
 @pytest.mark.parametrize("service", ["cleanrooms-ml", "cleanrooms"])
 @pytest.mark.parametrize(("method", "path"), [("GET", "/nothing"), ("PUT", "/audience-model"), ("GET", "/")])
-def test_a_path_or_method_of_no_operation_is_unknown(empty_world, service, method, path):
+def test_a_path_or_method_of_no_operation_is_unknown(empty_world: World, service: str, method: str, path: str) -> None:
     answer = send(empty_world, method, path, service=service)
     assert answer.error == (404, "UnknownOperationException")
     assert answer.json == {"message": f"No operation at {method} {path}."}
@@ -189,7 +194,9 @@ def test_a_path_or_method_of_no_operation_is_unknown(empty_world, service, metho
     ("service", "operation"),
     [("cleanroomsml", "ListConfiguredModelAlgorithms"), ("cleanrooms", "ListConfiguredTables")],
 )
-def test_an_operation_that_is_not_there_is_named_and_not_tried_again(empty_world, service, operation):
+def test_an_operation_that_is_not_there_is_named_and_not_tried_again(
+    empty_world: World, service: str, operation: str
+) -> None:
     client = empty_world.client(service)
     with pytest.raises(ClientError, match=f"This emulator does not have {operation}.") as caught:
         client._make_api_call(operation, {})
@@ -198,13 +205,13 @@ def test_an_operation_that_is_not_there_is_named_and_not_tried_again(empty_world
     assert empty_world.calls == [operation]
 
 
-def test_boto3_tries_again_where_the_service_fails(empty_world):
+def test_boto3_tries_again_where_the_service_fails(empty_world: World) -> None:
     empty_world.fault("ListTrainingDatasets", "server_error")
     assert empty_world.ml.list_training_datasets()["trainingDatasets"] == []
     assert empty_world.calls == ["ListTrainingDatasets"] * 2
 
 
-def test_answers_and_errors_carry_a_request_id_of_their_own(empty_world):
+def test_answers_and_errors_carry_a_request_id_of_their_own(empty_world: World) -> None:
     good, bad = (send(empty_world, "GET", f"/audience-model?maxResults={size}") for size in (1, 0))
     ids = {uuid.UUID(answer.headers["x-amzn-RequestId"]) for answer in (good, bad)}
     assert len(ids) == 2
@@ -212,7 +219,7 @@ def test_answers_and_errors_carry_a_request_id_of_their_own(empty_world):
     assert {answer.headers["Content-Type"] for answer in (good, bad)} == {"application/json"}
 
 
-def test_times_are_iso_8601_with_milliseconds_in_utc(world):
+def test_times_are_iso_8601_with_milliseconds_in_utc(world: World) -> None:
     day = {"trainingDataStartTime": "2025-11-01T05:30:00+05:30"}
     made = send(world, "POST", "/audience-model", {"name": "m", "trainingDatasetArn": world.dataset(), **day})
     found = send(world, "GET", f"/audience-model/{encoded(made.json['audienceModelArn'])}").json
@@ -222,7 +229,7 @@ def test_times_are_iso_8601_with_milliseconds_in_utc(world):
 
 
 @pytest.mark.parametrize(("kind", "value"), [("quota", 2), ("no_quota", 0)])
-def test_a_full_quota_is_402_with_its_name_and_value(empty_world, kind, value):
+def test_a_full_quota_is_402_with_its_name_and_value(empty_world: World, kind: str, value: int) -> None:
     empty_world.fault("CreateTrainingDataset", kind)
     answer = send(empty_world, "POST", "/training-dataset", dataset(empty_world))
     assert answer.error == (402, "ServiceQuotaExceededException")
@@ -241,14 +248,16 @@ def test_a_full_quota_is_402_with_its_name_and_value(empty_world, kind, value):
         ("access_denied", (403, "AccessDeniedException")),
     ],
 )
-def test_a_fault_meets_as_many_calls_as_it_says_and_none_is_carried_out(empty_world, kind, error):
+def test_a_fault_meets_as_many_calls_as_it_says_and_none_is_carried_out(
+    empty_world: World, kind: str, error: tuple[int, str]
+) -> None:
     empty_world.fault("CreateTrainingDataset", kind, times=2)
     answers = [send(empty_world, "POST", "/training-dataset", dataset(empty_world)) for _ in range(3)]
     assert [answer.error for answer in answers] == [error, error, (200, None)]
 
 
 @pytest.mark.parametrize(("kind", "made"), [("reset", []), ("lose_response", ["d"])])
-def test_a_dropped_connection_has_no_answer(empty_world, kind, made):
+def test_a_dropped_connection_has_no_answer(empty_world: World, kind: str, made: list[str]) -> None:
     empty_world.fault("CreateTrainingDataset", kind)
     with pytest.raises((http.client.HTTPException, ConnectionError)):
         send(empty_world, "POST", "/training-dataset", dataset(empty_world))
@@ -256,7 +265,7 @@ def test_a_dropped_connection_has_no_answer(empty_world, kind, made):
     assert [entry["name"] for entry in found] == made
 
 
-def test_moto_answers_on_the_same_port_in_the_same_account(world):
+def test_moto_answers_on_the_same_port_in_the_same_account(world: World) -> None:
     other = World(world.emulator)
     assert [bucket["Name"] for bucket in world.client("s3").list_buckets()["Buckets"]] == [world.bucket]
     assert other.client("s3").list_buckets()["Buckets"] == []
@@ -266,7 +275,7 @@ def test_moto_answers_on_the_same_port_in_the_same_account(world):
     assert world.dataset().split(":")[4] == world.account
 
 
-def test_a_role_taken_in_another_account_acts_there(empty_world):
+def test_a_role_taken_in_another_account_acts_there(empty_world: World) -> None:
     other = World(empty_world.emulator)
     taken = empty_world.client("sts").assume_role(RoleArn=other.role, RoleSessionName="session")["Credentials"]
     client = boto3.client(
@@ -282,9 +291,10 @@ def test_a_role_taken_in_another_account_acts_there(empty_world):
     assert (other.calls, empty_world.calls) == (["CreateTrainingDataset"], [])
 
 
-def test_it_listens_on_loopback_only(emulator):
+def test_it_listens_on_loopback_only(emulator: EmulatorProcess) -> None:
     address = urlsplit(emulator.url)
     assert address.hostname == "127.0.0.1"
+    assert address.port is not None
     socket.create_connection(("127.0.0.1", address.port), 5).close()
     # On Linux this too leads to this machine, and to whoever listens to every address of it.
     with pytest.raises(ConnectionRefusedError):

@@ -1,23 +1,24 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
 from airflow_cleanroomsml.exceptions import AlreadyExistsError, JobFailedError, ValidationError
 from airflow_cleanroomsml.operators import CleanRoomsMLStartAudienceExportJobOperator
-from tests.support import run
+from tests.support import Run, World, run
 
 both_ways = pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferred"])
 TEN = {"type": "PERCENTAGE", "value": 10}
 
 
-def start(job, **more):
+def start(job: str, **more: Any) -> Run:
     given = {"name": "e", "audience_generation_job_arn": job, "audience_size": TEN, "waiter_delay": 1, **more}
     return run(CleanRoomsMLStartAudienceExportJobOperator(task_id="t", **given))
 
 
-def users(world, location):
+def users(world: World, location: str) -> list[str]:
     bucket, prefix = location.removeprefix("s3://").split("/", 1)
     s3 = world.client("s3")
     keys = [entry["Key"] for entry in s3.list_objects_v2(Bucket=bucket, Prefix=prefix)["Contents"]]
@@ -26,7 +27,7 @@ def users(world, location):
 
 
 @both_ways
-def test_start_waits_and_tells_where_the_audience_lies(world, deferrable):
+def test_start_waits_and_tells_where_the_audience_lies(world: World, deferrable: bool) -> None:
     job = world.generated()
     done = start(job, deferrable=deferrable)
     location = done.result["output_location"]
@@ -40,11 +41,11 @@ def test_start_waits_and_tells_where_the_audience_lies(world, deferrable):
     assert not seed & set(found)
 
 
-def test_without_waiting_the_location_is_not_known(world):
+def test_without_waiting_the_location_is_not_known(world: World) -> None:
     assert start(world.generated(), wait_for_completion=False).result["output_location"] is None
 
 
-def test_it_is_found_by_name_and_size_among_others(world):
+def test_it_is_found_by_name_and_size_among_others(world: World) -> None:
     job = world.generated()
     first = start(job)
     other = start(job, name="other", audience_size={"type": "PERCENTAGE", "value": "20"})
@@ -54,19 +55,19 @@ def test_it_is_found_by_name_and_size_among_others(world):
     assert len(users(world, other.result["output_location"])) == 40
 
 
-def test_a_name_in_use_tells_what_is_there(world):
+def test_a_name_in_use_tells_what_is_there(world: World) -> None:
     job = world.generated()
     start(job)
     with pytest.raises(AlreadyExistsError, match="In the way, ACTIVE, made .*: audience export job 'e'"):
         start(job)
 
 
-def test_a_size_that_the_configured_model_does_not_have_is_refused(world):
+def test_a_size_that_the_configured_model_does_not_have_is_refused(world: World) -> None:
     with pytest.raises(ValidationError, match="PERCENTAGE 5, PERCENTAGE 10, PERCENTAGE 20"):
         start(world.generated(), audience_size={"type": "PERCENTAGE", "value": 7})
 
 
-def test_an_export_that_fails_carries_the_reason(world):
+def test_an_export_that_fails_carries_the_reason(world: World) -> None:
     job = world.generated()
     s3 = world.client("s3")
     for entry in s3.list_objects_v2(Bucket=world.bucket)["Contents"]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 from botocore.config import Config
@@ -21,35 +22,35 @@ from airflow_cleanroomsml.operators import (
     CleanRoomsMLCreateAudienceModelOperator,
     CleanRoomsMLDeleteAudienceModelOperator,
 )
-from tests.support import run
+from tests.support import World, run
 
 both_ways = pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferred"])
 
 
-def create(dataset, **more):
+def create(dataset: str, **more: Any) -> Any:
     given = {"name": "m", "training_dataset_arn": dataset, "waiter_delay": 1, **more}
     return run(CleanRoomsMLCreateAudienceModelOperator(task_id="t", **given)).result
 
 
-def delete(arn, **more):
+def delete(arn: str, **more: Any) -> Any:
     return run(CleanRoomsMLDeleteAudienceModelOperator(task_id="t", audience_model_arn=arn, **more)).result
 
 
 @both_ways
-def test_create_waits_and_returns_the_arn(world, deferrable):
+def test_create_waits_and_returns_the_arn(world: World, deferrable: bool) -> None:
     arn = create(world.dataset(), deferrable=deferrable, tags={"team": "ads"})
     found = world.ml.get_audience_model(audienceModelArn=arn)
     assert (found["status"], found["tags"]) == ("ACTIVE", {"team": "ads"})
     assert world.calls.count("CreateAudienceModel") == 1
 
 
-def test_create_need_not_wait(world):
+def test_create_need_not_wait(world: World) -> None:
     arn = create(world.dataset(), wait_for_completion=False)
     assert ":audience-model/" in arn
     assert "GetAudienceModel" not in world.calls
 
 
-def test_the_training_window_is_sent_as_time(world):
+def test_the_training_window_is_sent_as_time(world: World) -> None:
     arn = create(world.dataset(), training_data_start_time="2025-01-01", training_data_end_time=1_800_000_000)
     found = world.ml.get_audience_model(audienceModelArn=arn)
     assert found["trainingDataStartTime"].astimezone(timezone.utc) == datetime(2025, 1, 1, tzinfo=timezone.utc)
@@ -57,7 +58,7 @@ def test_the_training_window_is_sent_as_time(world):
 
 
 @both_ways
-def test_a_failure_carries_status_code_and_message(world, deferrable):
+def test_a_failure_carries_status_code_and_message(world: World, deferrable: bool) -> None:
     data = world.training_data("nowhere")
     dataset = world.ml.create_training_dataset(name="d", roleArn=world.role, trainingData=data)
     with pytest.raises(JobFailedError, match="(?s)is CREATE_FAILED.*nowhere") as caught:
@@ -68,30 +69,31 @@ def test_a_failure_carries_status_code_and_message(world, deferrable):
 
 
 @both_ways
-def test_a_wait_gives_up_in_time(slow_world, deferrable):
+def test_a_wait_gives_up_in_time(slow_world: World, deferrable: bool) -> None:
     with pytest.raises(WaitTimeoutError, match="still CREATE_IN_PROGRESS.*It goes on"):
         create(slow_world.dataset(), deferrable=deferrable, waiter_delay=0.05, waiter_max_attempts=1)
 
 
-def test_execution_timeout_ends_a_deferred_wait(world):
+def test_execution_timeout_ends_a_deferred_wait(world: World) -> None:
     task = CleanRoomsMLCreateAudienceModelOperator(
         task_id="t", name="m", training_dataset_arn="a", execution_timeout=timedelta(seconds=30)
     )
-    ti = type("Ti", (), {"start_date": datetime.now(tz=timezone.utc)})
-    wait = task._wait({"ti": ti}, {"audience_model_arn": "a"})
+    begun = datetime.now(tz=timezone.utc)
+    context: Any = {"ti": type("Ti", (), {"start_date": begun})}
+    wait = task._wait(context, {"audience_model_arn": "a"})
     # Before Airflow's own alarm, which 2.11 rings as soon as the task goes on, and which would be retried.
-    assert wait.deadline == pytest.approx(ti.start_date.timestamp() + 15)
+    assert wait.deadline == pytest.approx(begun.timestamp() + 15)
 
 
 @both_ways
-def test_reuse_waits_for_what_is_under_way(world, deferrable):
+def test_reuse_waits_for_what_is_under_way(world: World, deferrable: bool) -> None:
     dataset = world.dataset()
     first = create(dataset, wait_for_completion=False)
     assert create(dataset, if_exists="reuse", deferrable=deferrable) == first
     assert world.ml.get_audience_model(audienceModelArn=first)["status"] == "ACTIVE"
 
 
-def test_reuse_does_not_take_a_failed_one(world):
+def test_reuse_does_not_take_a_failed_one(world: World) -> None:
     data = world.training_data("nowhere")
     dataset = world.ml.create_training_dataset(name="d", roleArn=world.role, trainingData=data)
     with pytest.raises(JobFailedError):
@@ -100,7 +102,7 @@ def test_reuse_does_not_take_a_failed_one(world):
         create(dataset["trainingDatasetArn"], if_exists="reuse")
 
 
-def test_an_unknown_outcome_fails_at_once(world):
+def test_an_unknown_outcome_fails_at_once(world: World) -> None:
     world.fault("CreateAudienceModel", "lose_response")
     with pytest.raises(OutcomeUnknownError, match="(?s)clear this task with.*if_exists"):
         create(world.dataset())
@@ -108,7 +110,7 @@ def test_an_unknown_outcome_fails_at_once(world):
     assert len(world.ml.list_audience_models()["audienceModels"]) == 1
 
 
-def test_a_trigger_that_breaks_off_says_why(world):
+def test_a_trigger_that_breaks_off_says_why(world: World) -> None:
     task = CleanRoomsMLCreateAudienceModelOperator(task_id="t", name="m", training_dataset_arn=world.dataset())
     wait = task._wait({}, {"audience_model_arn": "arn"}).plain()
     with pytest.raises(CleanRoomsMLError, match="(?s)broke off.*goes on.*AccessDeniedError: no.*audience model arn"):
@@ -116,7 +118,7 @@ def test_a_trigger_that_breaks_off_says_why(world):
 
 
 @both_ways
-def test_a_wait_that_breaks_off_does_not_lead_to_a_second_model(slow_world, deferrable):
+def test_a_wait_that_breaks_off_does_not_lead_to_a_second_model(slow_world: World, deferrable: bool) -> None:
     dataset = slow_world.dataset()
     first = create(dataset, wait_for_completion=False)
     slow_world.fault("GetAudienceModel", "access_denied")
@@ -139,19 +141,19 @@ def test_a_wait_that_breaks_off_does_not_lead_to_a_second_model(slow_world, defe
         ("botocore_config", {"read_timeout": object()}),
     ],
 )
-def test_what_could_only_fail_afterwards_is_refused_before(world, argument, value):
+def test_what_could_only_fail_afterwards_is_refused_before(world: World, argument: str, value: Any) -> None:
     with pytest.raises(InvalidRequestError, match=argument):
         create(world.dataset(), **{"deferrable": True, argument: value})
     assert "CreateAudienceModel" not in world.calls
 
 
-def test_a_deferral_that_airflow_ends_does_not_lead_to_a_second_model():
+def test_a_deferral_that_airflow_ends_does_not_lead_to_a_second_model() -> None:
     task = CleanRoomsMLCreateAudienceModelOperator(task_id="t", name="m", training_dataset_arn="a")
     with pytest.raises(WaitBrokenError, match="(?s)goes on.*Trigger failure"):
         task.resume_execution("__fail__", {"error": "Trigger failure"}, {})
 
 
-def test_a_deletion_that_is_under_way_is_waited_for(world):
+def test_a_deletion_that_is_under_way_is_waited_for(world: World) -> None:
     arn = world.model()
     world.fault("DeleteAudienceModel", "lose_response")
     assert delete(arn) is None
@@ -159,7 +161,7 @@ def test_a_deletion_that_is_under_way_is_waited_for(world):
     assert world.ml.list_audience_models()["audienceModels"] == []
 
 
-def test_a_wait_for_what_would_be_found_again_may_be_retried(slow_world):
+def test_a_wait_for_what_would_be_found_again_may_be_retried(slow_world: World) -> None:
     task = CleanRoomsMLCreateAudienceModelOperator(
         task_id="t", name="m", training_dataset_arn=slow_world.dataset(), if_exists="reuse"
     )
@@ -170,14 +172,14 @@ def test_a_wait_for_what_would_be_found_again_may_be_retried(slow_world):
 
 
 @both_ways
-def test_delete_waits_until_it_is_gone(world, deferrable):
+def test_delete_waits_until_it_is_gone(world: World, deferrable: bool) -> None:
     arn = world.model()
     assert delete(arn, deferrable=deferrable) is None
     assert world.ml.list_audience_models()["audienceModels"] == []
     assert delete(arn, deferrable=deferrable) is None
 
 
-def test_delete_is_refused_while_a_configured_one_depends_on_it(world):
+def test_delete_is_refused_while_a_configured_one_depends_on_it(world: World) -> None:
     configured = world.ml.get_configured_audience_model(configuredAudienceModelArn=world.configured())
     with pytest.raises(ConflictError, match="depend on"):
         delete(configured["audienceModelArn"])

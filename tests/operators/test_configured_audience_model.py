@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from airflow_cleanroomsml.exceptions import ConflictError, InvalidRequestError, ValidationError
@@ -8,10 +10,10 @@ from airflow_cleanroomsml.operators import (
     CleanRoomsMLDeleteConfiguredAudienceModelOperator,
     CleanRoomsMLUpdateConfiguredAudienceModelOperator,
 )
-from tests.support import run
+from tests.support import World, run
 
 
-def create(world, model, **more):
+def create(world: World, model: str, **more: Any) -> Any:
     given = {
         "name": "c",
         "audience_model_arn": model,
@@ -22,11 +24,11 @@ def create(world, model, **more):
     return run(CleanRoomsMLCreateConfiguredAudienceModelOperator(task_id="t", **given)).result
 
 
-def found(world, arn):
+def found(world: World, arn: str) -> Any:
     return world.ml.get_configured_audience_model(configuredAudienceModelArn=arn)
 
 
-def test_create_returns_the_arn_of_what_was_asked_for(world):
+def test_create_returns_the_arn_of_what_was_asked_for(world: World) -> None:
     sizes = {"audienceSizeType": "PERCENTAGE", "audienceSizeBins": "{{ [5, 10] }}"}
     arn = create(
         world,
@@ -42,7 +44,7 @@ def test_create_returns_the_arn_of_what_was_asked_for(world):
     assert made["childResourceTagOnCreatePolicy"] == "NONE"
 
 
-def test_all_that_is_wrong_is_told_at_once_and_nothing_is_sent(empty_world):
+def test_all_that_is_wrong_is_told_at_once_and_nothing_is_sent(empty_world: World) -> None:
     arn = f"arn:aws:cleanrooms-ml:us-east-1:{empty_world.account}:audience-model/m"
     with pytest.raises(InvalidRequestError) as caught:
         create(
@@ -68,20 +70,20 @@ def test_all_that_is_wrong_is_told_at_once_and_nothing_is_sent(empty_world):
     assert empty_world.calls == []
 
 
-def test_what_documents_disagree_on_goes_to_the_service(world):
+def test_what_documents_disagree_on_goes_to_the_service(world: World) -> None:
     sizes = {"audienceSizeType": "PERCENTAGE", "audienceSizeBins": [40]}
     arn = create(world, world.model(), name="emoji 😀", audience_size_config=sizes)
     assert found(world, arn)["name"] == "emoji 😀"
 
 
-def test_a_model_that_is_not_trained_is_refused_by_the_service(slow_world):
+def test_a_model_that_is_not_trained_is_refused_by_the_service(slow_world: World) -> None:
     world = slow_world
     model = world.ml.create_audience_model(name="m", trainingDatasetArn=world.dataset())["audienceModelArn"]
     with pytest.raises(ValidationError, match="must be ACTIVE"):
         create(world, model)
 
 
-def test_update_changes_what_is_given_and_nothing_else(world):
+def test_update_changes_what_is_given_and_nothing_else(world: World) -> None:
     arn, newer = world.configured(), world.model("newer")
     before = found(world, arn)
     task = CleanRoomsMLUpdateConfiguredAudienceModelOperator(
@@ -94,7 +96,7 @@ def test_update_changes_what_is_given_and_nothing_else(world):
     assert changed <= {"updateTime", "ResponseMetadata"}
 
 
-def test_delete_is_refused_while_jobs_use_it(world):
+def test_delete_is_refused_while_jobs_use_it(world: World) -> None:
     job = world.ml.get_audience_generation_job(audienceGenerationJobArn=world.generated())
     arn = job["configuredAudienceModelArn"]
     task = CleanRoomsMLDeleteConfiguredAudienceModelOperator(task_id="t", configured_audience_model_arn=arn)
@@ -102,7 +104,7 @@ def test_delete_is_refused_while_jobs_use_it(world):
         run(task)
 
 
-def test_delete(world):
+def test_delete(world: World) -> None:
     arn = world.configured()
     for _ in range(2):
         run(CleanRoomsMLDeleteConfiguredAudienceModelOperator(task_id="t", configured_audience_model_arn=arn))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -10,12 +11,12 @@ from airflow_cleanroomsml.operators import (
     CleanRoomsMLPutConfiguredAudienceModelPolicyOperator,
     CleanRoomsMLStartAudienceGenerationJobOperator,
 )
-from tests.support import World, run
+from tests.support import Run, World, run
 
 COLLABORATION = "12345678-1234-1234-1234-123456789012"
 
 
-def policy(arn, account):
+def policy(arn: str, account: str) -> str:
     """As in the user guide, ml-behaviors."""
     job = arn.rsplit(":", 1)[0] + ":audience-generation-job/*"
     return json.dumps(
@@ -34,14 +35,14 @@ def policy(arn, account):
     )
 
 
-def put(arn, text, **more):
+def put(arn: str, text: str, **more: Any) -> Any:
     task = CleanRoomsMLPutConfiguredAudienceModelPolicyOperator(
         task_id="t", configured_audience_model_arn=arn, configured_audience_model_policy=text, **more
     )
     return run(task).result
 
 
-def test_put_returns_the_hash_that_the_next_put_needs(world):
+def test_put_returns_the_hash_that_the_next_put_needs(world: World) -> None:
     arn = world.configured()
     first = put(arn, policy(arn, "111111111111"), policy_existence_condition="POLICY_MUST_NOT_EXIST")
     second = put(arn, policy(arn, "222222222222"), previous_policy_hash=first)
@@ -52,7 +53,7 @@ def test_put_returns_the_hash_that_the_next_put_needs(world):
         put(arn, policy(arn, "333333333333"), previous_policy_hash=first)
 
 
-def test_delete_and_delete_again(world):
+def test_delete_and_delete_again(world: World) -> None:
     arn = world.configured()
     put(arn, policy(arn, "111111111111"))
     for _ in range(2):
@@ -61,7 +62,7 @@ def test_delete_and_delete_again(world):
         world.ml.get_configured_audience_model_policy(configuredAudienceModelArn=arn)
 
 
-def test_two_accounts_each_with_a_connection_of_its_own(world, monkeypatch):
+def test_two_accounts_each_with_a_connection_of_its_own(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     partner = World(world.emulator)
     partner.client("s3").create_bucket(Bucket=partner.bucket)
     arn = world.configured()
@@ -69,12 +70,13 @@ def test_two_accounts_each_with_a_connection_of_its_own(world, monkeypatch):
         connection = {"conn_type": "aws", "login": account, "password": "secret"}
         monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(connection))
 
-    def start(**more):
+    def start(**more: Any) -> Run:
+        seed: Any = partner.seed()
         task = CleanRoomsMLStartAudienceGenerationJobOperator(
             task_id="t",
             name="segment",
             configured_audience_model_arn=arn,
-            seed_audience=partner.seed(),
+            seed_audience=seed,
             aws_conn_id="partner",
             waiter_delay=1,
             **more,

@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import boto3
 import pytest
 from moto.moto_server.threaded_moto_server import ThreadedMotoServer
+
+from tests.support import client_of
 
 from .lake import REGION, Lake
 
@@ -22,7 +23,7 @@ class Aws:
     url: str
 
     def client(self, service: str, region: str = REGION, key: str = "key", secret: str = "secret") -> Any:
-        return boto3.client(
+        return client_of(
             service,
             endpoint_url=self.url,
             region_name=region,

@@ -30,11 +30,11 @@ def refused(lake: Lake, audience: GeneratedAudience, code: StatusCode, size: tup
     return str(caught.value)
 
 
-def test_the_users_of_the_seed_s_group_come_first(audience: GeneratedAudience):
+def test_the_users_of_the_seed_s_group_come_first(audience: GeneratedAudience) -> None:
     assert set(audience.users[:15].to_pylist()) == set(REST)
 
 
-def test_metrics_have_the_shape_of_the_api(audience: GeneratedAudience):
+def test_metrics_have_the_shape_of_the_api(audience: GeneratedAudience) -> None:
     relevance = audience.metrics["relevanceMetrics"]
     assert [metric["audienceSize"] for metric in relevance] == [
         {"type": "PERCENTAGE", "value": value} for _, value in SIZES
@@ -46,33 +46,33 @@ def test_metrics_have_the_shape_of_the_api(audience: GeneratedAudience):
     assert json.loads(json.dumps(audience.metrics)) == audience.metrics
 
 
-def test_percentages_are_of_the_training_users_rounded_up(audience: GeneratedAudience):
+def test_percentages_are_of_the_training_users_rounded_up(audience: GeneratedAudience) -> None:
     assert [audience.counts[size] for size in SIZES] == [6, 24, 15]
     assert len(audience.users) == 24
 
 
-def test_the_same_job_gives_the_same_audience(trained: Lake, audience: GeneratedAudience):
+def test_the_same_job_gives_the_same_audience(trained: Lake, audience: GeneratedAudience) -> None:
     again = trained.generate(SEED, SIZES)
     assert again.users.equals(audience.users)
     assert again.metrics == audience.metrics
 
 
-def test_the_order_of_the_seed_does_not_matter(trained: Lake, audience: GeneratedAudience):
+def test_the_order_of_the_seed_does_not_matter(trained: Lake, audience: GeneratedAudience) -> None:
     assert trained.generate(reversed(SEED), SIZES).users.equals(audience.users)
 
 
-def test_the_seed_is_in_the_audience_where_asked_for(trained: Lake, audience: GeneratedAudience):
+def test_the_seed_is_in_the_audience_where_asked_for(trained: Lake, audience: GeneratedAudience) -> None:
     assert not set(SEED) & set(audience.users.to_pylist())
     assert set(SEED) < set(trained.generate(SEED, (("ABSOLUTE", 30),), include_seed=True).users.to_pylist())
 
 
-def test_absolute_sizes_are_numbers_of_users(trained: Lake):
+def test_absolute_sizes_are_numbers_of_users(trained: Lake) -> None:
     audience = trained.generate(SEED, (("ABSOLUTE", 7), ("ABSOLUTE", 105)))
     assert list(audience.counts.values()) == [7, 105]
     assert len(set(audience.users.to_pylist())) == 105
 
 
-def test_sizes_beyond_the_users_left_are_refused(trained: Lake):
+def test_sizes_beyond_the_users_left_are_refused(trained: Lake) -> None:
     sizes = (("ABSOLUTE", 50), ("ABSOLUTE", 106), ("PERCENTAGE", 90))
     message = trained.seed_refused(StatusCode.AUDIENCE_SIZE_TOO_LARGE, SEED, sizes=sizes)
     assert message.startswith("2 problems:")
@@ -82,7 +82,7 @@ def test_sizes_beyond_the_users_left_are_refused(trained: Lake):
     trained.generate(SEED, sizes, include_seed=True)
 
 
-def test_an_export_is_json_lines_best_first(trained: Lake, audience: GeneratedAudience):
+def test_an_export_is_json_lines_best_first(trained: Lake, audience: GeneratedAudience) -> None:
     location = exported(trained, audience, ("PERCENTAGE", 20), "out/job-1")
     assert location == trained.uri("out/job-1/")
     assert trained.keys("out/job-1/") == ["out/job-1/part-00000.jsonl"]
@@ -90,13 +90,15 @@ def test_an_export_is_json_lines_best_first(trained: Lake, audience: GeneratedAu
     assert [json.loads(line) for line in lines] == [{"user_id": user} for user in audience.users.to_pylist()]
 
 
-def test_a_smaller_size_is_the_beginning_of_a_larger_one(trained: Lake, audience: GeneratedAudience):
+def test_a_smaller_size_is_the_beginning_of_a_larger_one(trained: Lake, audience: GeneratedAudience) -> None:
     exported(trained, audience, ("PERCENTAGE", 12), "out/job-2/")
     lines = trained.get("out/job-2/part-00000.jsonl").decode().splitlines()
     assert [json.loads(line)["user_id"] for line in lines] == audience.users[:15].to_pylist()
 
 
-def test_a_large_export_has_several_parts(trained: Lake, audience: GeneratedAudience, monkeypatch: pytest.MonkeyPatch):
+def test_a_large_export_has_several_parts(
+    trained: Lake, audience: GeneratedAudience, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sys.modules[export.__module__], "_USERS_PER_PART", 10)
     exported(trained, audience, ("PERCENTAGE", 20), "out/job-3")
     parts = [trained.get(key) for key in trained.keys("out/job-3/")]
@@ -105,7 +107,7 @@ def test_a_large_export_has_several_parts(trained: Lake, audience: GeneratedAudi
     assert users == audience.users.to_pylist()
 
 
-def test_ids_are_written_as_json(lake: Lake):
+def test_ids_are_written_as_json(lake: Lake) -> None:
     odd = 'we"ird\\ü'
     lake.put("data/a.csv", lake.csv(delimiter="\t", header=False).replace("u060", odd))
     lazy = "org.apache.hadoop.hive.serde2.lazy.LazySimpleSerDe"
@@ -117,7 +119,7 @@ def test_ids_are_written_as_json(lake: Lake):
     assert odd in [json.loads(line)["user_id"] for line in lines]
 
 
-def test_an_audience_too_small_to_export_is_refused(trained: Lake, audience: GeneratedAudience):
+def test_an_audience_too_small_to_export_is_refused(trained: Lake, audience: GeneratedAudience) -> None:
     told = refused(
         trained, audience, StatusCode.AUDIENCE_TOO_SMALL_TO_EXPORT, ("PERCENTAGE", 5), trained.uri("out/small")
     )
@@ -126,7 +128,7 @@ def test_an_audience_too_small_to_export_is_refused(trained: Lake, audience: Gen
     assert trained.keys("out/small") == []
 
 
-def test_a_size_that_was_not_generated_is_refused(trained: Lake, audience: GeneratedAudience):
+def test_a_size_that_was_not_generated_is_refused(trained: Lake, audience: GeneratedAudience) -> None:
     told = refused(
         trained, audience, StatusCode.AUDIENCE_SIZE_NOT_CONFIGURED, ("ABSOLUTE", 20), trained.uri("out/other")
     )
@@ -134,12 +136,12 @@ def test_a_size_that_was_not_generated_is_refused(trained: Lake, audience: Gener
     assert "12 (PERCENTAGE)" in told
 
 
-def test_an_export_to_a_missing_bucket_is_refused(trained: Lake, audience: GeneratedAudience):
+def test_an_export_to_a_missing_bucket_is_refused(trained: Lake, audience: GeneratedAudience) -> None:
     uri = "s3://nobody-made-this-bucket/out"
     assert uri in refused(trained, audience, StatusCode.BUCKET_NOT_FOUND, ("PERCENTAGE", 20), uri)
 
 
-def test_an_export_that_is_denied_names_the_permission(lake: Lake, audience: GeneratedAudience):
+def test_an_export_that_is_denied_names_the_permission(lake: Lake, audience: GeneratedAudience) -> None:
     policy = (
         '{"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Principal": "*", "Action": "s3:PutObject", '
         f'"Resource": "arn:aws:s3:::{lake.name}/*"}}]}}'

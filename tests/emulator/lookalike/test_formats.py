@@ -45,7 +45,7 @@ def reordered_json() -> str:
     return "\ufeff" + "\n\n".join(map(json.dumps, lines))
 
 
-FORMATS = {
+FORMATS: dict[str, tuple[str, Callable[[], bytes | str], dict[str, Any]]] = {
     "csv with header": ("a.csv", Lake.csv, {}),
     "csv without header": ("a.csv", lambda: Lake.csv(header=False), {"parameters": NO_HEADER}),
     "csv with quotes and bars": (
@@ -111,7 +111,7 @@ def reference(trained: Lake) -> Any:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_every_format_gives_the_same_model(lake: Lake, reference: Any, name: str):
+def test_every_format_gives_the_same_model(lake: Lake, reference: Any, name: str) -> None:
     key, body, table = FORMATS[name]
     lake.put(f"data/{key}", body())
     lake.table(**table)
@@ -122,7 +122,7 @@ def test_every_format_gives_the_same_model(lake: Lake, reference: Any, name: str
     np.testing.assert_allclose(model.profiles.dense, reference.profiles.dense, atol=1e-4)
 
 
-def test_files_of_a_table_are_read_together_and_hidden_ones_passed_over(lake: Lake, reference: Any):
+def test_files_of_a_table_are_read_together_and_hidden_ones_passed_over(lake: Lake, reference: Any) -> None:
     half = len(rows()) // 2
     lake.put("data/a.csv", lake.csv(rows()[:half]))
     lake.put("data/below/b.csv", lake.csv(rows()[half:]))
@@ -135,14 +135,14 @@ def test_files_of_a_table_are_read_together_and_hidden_ones_passed_over(lake: La
     assert (lake.train().profiles.sparse != reference.profiles.sparse).nnz == 0
 
 
-def test_a_table_may_be_one_object(lake: Lake):
+def test_a_table_may_be_one_object(lake: Lake) -> None:
     lake.put("data.csv", lake.csv())
     lake.put("data.csv.old", b"not\nto be read\n")
     lake.table(location=lake.uri("data.csv"))
     assert len(lake.train().users) == 120
 
 
-def test_partitions_are_read_and_their_columns_count(lake: Lake, reference: Any):
+def test_partitions_are_read_and_their_columns_count(lake: Lake, reference: Any) -> None:
     columns = {name: kind for name, kind in COLUMNS.items() if name != "event_type"}
     lake.table(columns=columns, partition_keys={"event_type": "string"}, parameters=NO_HEADER)
     descriptor = lake.glue.get_table(DatabaseName=lake.name, Name="interactions")["Table"]["StorageDescriptor"]
@@ -164,65 +164,60 @@ def test_partitions_are_read_and_their_columns_count(lake: Lake, reference: Any)
     assert model.profiles.sparse.nnz == reference.profiles.sparse.nnz
 
 
-def test_a_fault_of_all_partitions_is_told_once(lake: Lake):
-    orc = {"serde": "org.apache.hadoop.hive.ql.io.orc.OrcSerde"}
-    lake.table(**orc, partition_keys={"day": "string"})
+def test_a_fault_of_all_partitions_is_told_once(lake: Lake) -> None:
+    lake.table("org.apache.hadoop.hive.ql.io.orc.OrcSerde", partition_keys={"day": "string"})
     table = lake.glue.get_table(DatabaseName=lake.name, Name="interactions")["Table"]
     inputs = [{"Values": [f"{n}"], "StorageDescriptor": table["StorageDescriptor"]} for n in range(3)]
     lake.glue.batch_create_partition(DatabaseName=lake.name, TableName="interactions", PartitionInputList=inputs)
     assert lake.refused(StatusCode.FORMAT_NOT_SUPPORTED).count("OrcSerde") == 1
 
 
-def test_a_backslash_protects_a_quote(lake: Lake):
+def test_a_backslash_protects_a_quote(lake: Lake) -> None:
     lines = "".join(f'"a\\"{u},",{i},{t},"{kind}",{value}\n' for u, i, t, kind, value in rows())
     lake.put("data/a.csv", lines)
     lake.table(parameters=NO_HEADER)
     assert lake.train().users[0].as_py() == 'a"u000,'
 
 
-def test_a_partitioned_table_without_partitions_is_refused(lake: Lake):
+def test_a_partitioned_table_without_partitions_is_refused(lake: Lake) -> None:
     lake.table(partition_keys={"day": "string"})
     message = lake.refused(StatusCode.NO_TRAINING_FILES)
     assert "partitioned by day" in message
     assert "ADD PARTITION" in message
 
 
-def test_ids_may_be_numbers(lake: Lake):
+def test_ids_may_be_numbers(lake: Lake) -> None:
     numbered = [(1_000_000_000_000 + int(u[1:]), int(i[1:]), *rest) for u, i, *rest in rows()]
     lake.put("data/a.csv", lake.csv(numbered))
     lake.table(columns={**COLUMNS, "user_id": "bigint", "item_id": "int"})
     assert lake.train().users[0].as_py() == "1000000000000"
 
 
-def test_json_numbers_fill_columns_of_text(lake: Lake):
+def test_json_numbers_fill_columns_of_text(lake: Lake) -> None:
     lake.put("data/a.json", lake.json_lines((int(u[1:]), i, *rest) for u, i, *rest in rows()))
     lake.table(JSON)
     assert set(lake.train().users.to_pylist()) == {str(n) for n in range(120)}
 
 
-def test_arrays_are_several_categories(lake: Lake):
+def test_arrays_are_several_categories(lake: Lake) -> None:
     found = [dict(zip(COLUMNS, (u, i, t, [kind, "all"], v), strict=True)) for u, i, t, kind, v in rows()]
     lake.put("data/a.json", "\n".join(map(json.dumps, found)))
     lake.table(JSON, columns={**COLUMNS, "event_type": "array<string>"})
-    lake.train()
-    without = lake.model.profiles.sparse.shape[1]
+    without = lake.train().profiles.sparse.shape[1]
     lake.describe({**ROLES, "event_type": "CATEGORICAL_FEATURE"})
-    lake.train()
-    assert lake.model.profiles.sparse.shape[1] == without + len({"view", "buy", "all"})
+    assert lake.train().profiles.sparse.shape[1] == without + len({"view", "buy", "all"})
 
 
-def test_arrays_in_text_are_split(lake: Lake):
+def test_arrays_in_text_are_split(lake: Lake) -> None:
     lake.put("data/a.csv", lake.csv((u, i, t, f"{kind};all", v) for u, i, t, kind, v in rows()))
     delimiters = {"field.delim": ",", "collection.delim": ";"}
     lake.table(LAZY, delimiters, columns={**COLUMNS, "event_type": "array<string>"})
-    lake.train()
-    without = lake.model.profiles.sparse.shape[1]
+    without = lake.train().profiles.sparse.shape[1]
     lake.describe({**ROLES, "event_type": "CATEGORICAL_FEATURE"})
-    lake.train()
-    assert lake.model.profiles.sparse.shape[1] == without + 3
+    assert lake.train().profiles.sparse.shape[1] == without + 3
 
 
-def test_parquet_with_zstandard_is_refused(lake: Lake):
+def test_parquet_with_zstandard_is_refused(lake: Lake) -> None:
     lake.put("data/a.parquet", parquet_file(compression="zstd"))
     lake.table(PARQUET_SERDE, input_format=PARQUET)
     message = lake.refused(StatusCode.MALFORMED_FILE)
@@ -249,13 +244,13 @@ def test_parquet_with_zstandard_is_refused(lake: Lake):
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_other_formats_are_refused(lake: Lake, table: dict[str, Any], named: str):
+def test_other_formats_are_refused(lake: Lake, table: dict[str, Any], named: str) -> None:
     lake.put("data/a", lake.csv())
     lake.table(**table)
     assert named in lake.refused(StatusCode.FORMAT_NOT_SUPPORTED)
 
 
-MALFORMED = {
+MALFORMED: dict[str, tuple[str, bytes | str, dict[str, Any], str]] = {
     "too many fields": ("a.csv", Lake.csv() + "u1,i1,1788236643,view,1,more\n", {}, "Row #1202"),
     "no number": ("a.csv", Lake.csv() + "u1,i1,yesterday,view,1\n", {}, "yesterday"),
     "a header that Glue does not know of": (
@@ -295,7 +290,7 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("name", MALFORMED)
-def test_a_malformed_file_is_named(lake: Lake, name: str):
+def test_a_malformed_file_is_named(lake: Lake, name: str) -> None:
     key, body, table, told = MALFORMED[name]
     lake.put(f"data/{key}", body)
     lake.table(**table)
@@ -304,7 +299,7 @@ def test_a_malformed_file_is_named(lake: Lake, name: str):
     assert told in message
 
 
-def test_many_malformed_files_are_told_at_once(lake: Lake):
+def test_many_malformed_files_are_told_at_once(lake: Lake) -> None:
     for number in range(7):
         lake.put(f"data/{number}.csv", f"header\nbad {number}\n")
     lake.table(OPEN_CSV)

@@ -16,7 +16,8 @@ LINES = "".join(json.dumps({"user_id": user}) + "\n" for user in GROUP)
 
 @pytest.fixture
 def expected(trained: Lake) -> list[str]:
-    return trained.generate(LINES).users.to_pylist()
+    users: list[str] = trained.generate(LINES).users.to_pylist()
+    return users
 
 
 @pytest.mark.parametrize(
@@ -31,11 +32,11 @@ def expected(trained: Lake) -> list[str]:
     ],
     ids=["byte order mark", "blank lines", "twice", "no last newline", "other members", "unknown user"],
 )
-def test_harmless_differences_give_the_same_audience(trained: Lake, expected: list[str], seed: str):
+def test_harmless_differences_give_the_same_audience(trained: Lake, expected: list[str], seed: str) -> None:
     assert trained.generate(seed).users.to_pylist() == expected
 
 
-def test_all_files_below_a_prefix_are_one_seed(trained: Lake, expected: list[str]):
+def test_all_files_below_a_prefix_are_one_seed(trained: Lake, expected: list[str]) -> None:
     for number, users in enumerate((GROUP[:10], GROUP[10:])):
         trained.put(f"parts/{number}.jsonl", "".join(json.dumps({"user_id": user}) + "\n" for user in users))
     trained.put("parts/_SUCCESS", "not JSON")
@@ -45,7 +46,7 @@ def test_all_files_below_a_prefix_are_one_seed(trained: Lake, expected: list[str
         assert trained.generate("", uri=trained.uri(uri)).users.to_pylist() == expected
 
 
-def test_numbers_stand_for_their_digits(lake: Lake):
+def test_numbers_stand_for_their_digits(lake: Lake) -> None:
     lake.put("data/a.csv", lake.csv().replace("u", ""))
     lake.table(columns={"user_id": "int", "item_id": "string", "timestamp": "int", "t": "string", "v": "int"})
     lake.train()
@@ -54,22 +55,22 @@ def test_numbers_stand_for_their_digits(lake: Lake):
 
 
 @pytest.mark.parametrize("uri", ["s3://nobody-made-this-bucket/seed.jsonl", "s3://nobody-made-this-bucket"])
-def test_a_missing_bucket_is_named(trained: Lake, uri: str):
+def test_a_missing_bucket_is_named(trained: Lake, uri: str) -> None:
     assert "nobody-made-this-bucket" in trained.seed_refused(StatusCode.BUCKET_NOT_FOUND, uri=uri)
 
 
-def test_a_missing_object_is_named(trained: Lake):
+def test_a_missing_object_is_named(trained: Lake) -> None:
     trained.put("almost.jsonl", LINES)
     for key in ("almost.json", "almost", "almost.jsonl/"):
         uri = trained.uri(key)
         assert uri in trained.seed_refused(StatusCode.OBJECT_NOT_FOUND, uri=uri)
 
 
-def test_another_place_than_s3_is_refused(trained: Lake):
+def test_another_place_than_s3_is_refused(trained: Lake) -> None:
     assert "hdfs://" in trained.seed_refused(StatusCode.LOCATION_NOT_ON_S3, uri="hdfs://host/seed")
 
 
-def test_denied_access_names_the_permission(aws: Aws, trained: Lake):
+def test_denied_access_names_the_permission(aws: Aws, trained: Lake) -> None:
     trained.put("denied/seed.jsonl", LINES)
     policy = (
         '{"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Principal": "*", "Action": "s3:GetObject", '
@@ -81,7 +82,7 @@ def test_denied_access_names_the_permission(aws: Aws, trained: Lake):
 
 
 @pytest.mark.parametrize("seed", ["", "\n\n", "\ufeff"], ids=["nothing", "blank lines", "byte order mark"])
-def test_an_empty_seed_is_refused(trained: Lake, seed: str):
+def test_an_empty_seed_is_refused(trained: Lake, seed: str) -> None:
     message = trained.seed_refused(StatusCode.SEED_EMPTY, seed)
     assert "seed.jsonl is empty" in message
     assert "at least 2" in message
@@ -104,18 +105,18 @@ def test_an_empty_seed_is_refused(trained: Lake, seed: str):
         ('{"user_id": "\\ud800"}', "line 31"),
     ],
 )
-def test_a_bad_line_is_named(trained: Lake, line: str, told: str):
+def test_a_bad_line_is_named(trained: Lake, line: str, told: str) -> None:
     message = trained.seed_refused(StatusCode.SEED_MALFORMED, LINES + line)
     assert "seed.jsonl" in message
     assert told in message
 
 
-def test_a_seed_that_is_no_text_is_refused(trained: Lake):
+def test_a_seed_that_is_no_text_is_refused(trained: Lake) -> None:
     for seed in (b"\x1f\x8b\x08\x00\xff", LINES.encode("utf-16")):
         assert "not UTF-8" in trained.seed_refused(StatusCode.SEED_MALFORMED, seed)
 
 
-def test_all_faults_of_a_seed_are_told_at_once(trained: Lake):
+def test_all_faults_of_a_seed_are_told_at_once(trained: Lake) -> None:
     message = trained.seed_refused(StatusCode.SEED_MALFORMED, '{"user_id": "u000"}\n' + "bad\n" * 5)
     assert message.startswith("2 problems:")
     assert "line 2" in message
@@ -125,21 +126,21 @@ def test_all_faults_of_a_seed_are_told_at_once(trained: Lake):
     assert "1 unique user ids; at least 2" in message
 
 
-def test_too_few_unique_ids_are_refused(trained: Lake):
+def test_too_few_unique_ids_are_refused(trained: Lake) -> None:
     rules = replace(RULES, min_seed=25)
     message = trained.seed_refused(StatusCode.SEED_TOO_SMALL, LINES[: LINES.index("u096") - 13] * 2, rules=rules)
     assert "24 unique user ids; at least 25" in message
     trained.generate(GROUP[:25], rules=rules)
 
 
-def test_too_many_unique_ids_are_refused(trained: Lake):
+def test_too_many_unique_ids_are_refused(trained: Lake) -> None:
     rules = replace(RULES, max_seed=29)
     message = trained.seed_refused(StatusCode.SEED_TOO_LARGE, LINES, rules=rules)
     assert "30 unique user ids; at most 29" in message
     trained.generate(GROUP[:29], rules=rules)
 
 
-def test_a_seed_that_the_model_hardly_knows_is_refused(trained: Lake):
+def test_a_seed_that_the_model_hardly_knows_is_refused(trained: Lake) -> None:
     strangers = [f"U{n}" for n in range(50)]
     message = trained.seed_refused(StatusCode.INSUFFICIENT_MATCHING_SEED, GROUP + strangers, least=31)
     assert "30 of the seed's 80 users" in message
@@ -147,11 +148,11 @@ def test_a_seed_that_the_model_hardly_knows_is_refused(trained: Lake):
     trained.generate(GROUP + strangers, least=30)
 
 
-def test_one_match_is_never_enough(trained: Lake):
+def test_one_match_is_never_enough(trained: Lake) -> None:
     seed = ["u000", "stranger"]
     assert "at least 2" in trained.seed_refused(StatusCode.INSUFFICIENT_MATCHING_SEED, seed, least=1)
 
 
-def test_a_seed_of_all_users_is_refused(trained: Lake):
+def test_a_seed_of_all_users_is_refused(trained: Lake) -> None:
     everybody = [f"u{n:03d}" for n in range(120)]
     assert "Every user" in trained.seed_refused(StatusCode.SEED_TOO_LARGE, everybody, include_seed=True)

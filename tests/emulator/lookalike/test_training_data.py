@@ -27,17 +27,17 @@ def shifted(times: float) -> list[Row]:
     return [(user, item, int(time * times), *rest) for user, item, time, *rest in rows()]
 
 
-def test_a_missing_database_is_named(table: Lake):
+def test_a_missing_database_is_named(table: Lake) -> None:
     table.describe(databaseName="elsewhere")
     assert "database elsewhere does not exist" in table.refused(StatusCode.DATABASE_NOT_FOUND)
 
 
-def test_a_missing_table_is_named(table: Lake):
+def test_a_missing_table_is_named(table: Lake) -> None:
     table.describe(tableName="nothing")
     assert f"table {table.name}.nothing does not exist" in table.refused(StatusCode.TABLE_NOT_FOUND)
 
 
-def test_the_catalog_that_the_dataset_names_is_asked(aws: Aws, table: Lake):
+def test_the_catalog_that_the_dataset_names_is_asked(aws: Aws, table: Lake) -> None:
     asked = []
     table.glue = aws.client("glue")
     table.glue.meta.events.register("provide-client-params.glue", lambda params, **_: asked.append(params))
@@ -46,24 +46,24 @@ def test_the_catalog_that_the_dataset_names_is_asked(aws: Aws, table: Lake):
     assert [params.get("CatalogId") for params in asked] == ["123456789012"] * 2
 
 
-def test_a_missing_bucket_is_named(lake: Lake):
+def test_a_missing_bucket_is_named(lake: Lake) -> None:
     lake.table(location="s3://nobody-made-this-bucket/data/")
     assert "nobody-made-this-bucket" in lake.refused(StatusCode.BUCKET_NOT_FOUND)
 
 
-def test_a_table_without_files_is_refused(lake: Lake):
+def test_a_table_without_files_is_refused(lake: Lake) -> None:
     lake.put("data/_SUCCESS", b"1")
     lake.put("data/empty.csv", b"")
     lake.table()
     assert lake.uri("data/") in lake.refused(StatusCode.NO_TRAINING_FILES)
 
 
-def test_a_table_of_another_store_is_refused(lake: Lake):
+def test_a_table_of_another_store_is_refused(lake: Lake) -> None:
     lake.table(location="jdbc:postgresql://somewhere/data")
     assert "not on S3" in lake.refused(StatusCode.LOCATION_NOT_ON_S3)
 
 
-def test_a_bucket_in_another_region_is_refused(aws: Aws, table: Lake):
+def test_a_bucket_in_another_region_is_refused(aws: Aws, table: Lake) -> None:
     name = f"{table.name}-eu"
     aws.client("s3", "eu-west-1").create_bucket(
         Bucket=name, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
@@ -75,7 +75,7 @@ def test_a_bucket_in_another_region_is_refused(aws: Aws, table: Lake):
     assert "us-east-1" in message
 
 
-def test_denied_access_to_a_bucket_names_the_permission(aws: Aws, table: Lake):
+def test_denied_access_to_a_bucket_names_the_permission(aws: Aws, table: Lake) -> None:
     with aws.stranger("glue:*") as stranger:
         table.s3, table.glue = stranger.client("s3"), stranger.client("glue")
         message = table.refused(StatusCode.ACCESS_DENIED)
@@ -83,7 +83,7 @@ def test_denied_access_to_a_bucket_names_the_permission(aws: Aws, table: Lake):
     assert table.name in message
 
 
-def test_denied_access_to_an_object_names_the_permission(table: Lake):
+def test_denied_access_to_an_object_names_the_permission(table: Lake) -> None:
     policy = (
         '{"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Principal": "*", "Action": "s3:GetObject", '
         f'"Resource": "arn:aws:s3:::{table.name}/data/*"}}]}}'
@@ -94,20 +94,20 @@ def test_denied_access_to_an_object_names_the_permission(table: Lake):
     assert table.uri("data/a.csv") in message
 
 
-def test_denied_access_to_glue_names_the_permission(aws: Aws, table: Lake):
+def test_denied_access_to_glue_names_the_permission(aws: Aws, table: Lake) -> None:
     with aws.stranger("glue:GetDatabase") as stranger:
         table.glue = stranger.client("glue")
         assert "glue:GetTable" in table.refused(StatusCode.ACCESS_DENIED)
 
 
-def test_names_of_columns_have_no_case(lake: Lake):
+def test_names_of_columns_have_no_case(lake: Lake) -> None:
     lake.put("data/a.csv", lake.csv())
     lake.table(columns={name.upper(): kind.upper() for name, kind in COLUMNS.items()})
     lake.describe({"User_ID": "USER_ID", "item_id": "ITEM_ID", "TIMESTAMP": "TIMESTAMP"})
     assert len(lake.train().users) == 120
 
 
-def test_all_faults_of_a_schema_are_told_at_once(table: Lake):
+def test_all_faults_of_a_schema_are_told_at_once(table: Lake) -> None:
     table.describe({"userid": "USER_ID", "event_type": "NUMERICAL_FEATURE", "item_id": "ITEM_ID"})
     message = table.refused(StatusCode.SCHEMA_MISMATCH)
     assert message.startswith("3 problems:")
@@ -119,14 +119,14 @@ def test_all_faults_of_a_schema_are_told_at_once(table: Lake):
 
 
 @pytest.mark.parametrize("role", ["USER_ID", "ITEM_ID", "TIMESTAMP"])
-def test_each_required_column_must_be_there_once(table: Lake, role: str):
+def test_each_required_column_must_be_there_once(table: Lake, role: str) -> None:
     table.describe({name: found for name, found in ROLES.items() if found != role})
     assert f"no columns of type {role}" in table.refused(StatusCode.SCHEMA_MISMATCH)
     table.describe({**ROLES, "event_value": role})
     assert f"2 columns of type {role}" in table.refused(StatusCode.SCHEMA_MISMATCH)
 
 
-def test_a_column_named_twice_is_refused(table: Lake):
+def test_a_column_named_twice_is_refused(table: Lake) -> None:
     table.describe({**ROLES, "USER_ID": "CATEGORICAL_FEATURE"})
     assert "'user_id' 2 times" in table.refused(StatusCode.SCHEMA_MISMATCH)
 
@@ -142,7 +142,9 @@ def test_a_column_named_twice_is_refused(table: Lake):
         ("NUMERICAL_FEATURE", "event_value", "boolean"),
     ],
 )
-def test_glue_types_that_the_guide_does_not_list_are_refused(lake: Lake, role: str, column: str, glue_type: str):
+def test_glue_types_that_the_guide_does_not_list_are_refused(
+    lake: Lake, role: str, column: str, glue_type: str
+) -> None:
     lake.put("data/a.csv", lake.csv())
     lake.table(columns={**COLUMNS, column: glue_type})
     lake.describe({**ROLES, **FEATURES})
@@ -151,7 +153,7 @@ def test_glue_types_that_the_guide_does_not_list_are_refused(lake: Lake, role: s
     assert role in message
 
 
-def test_more_than_ten_features_are_refused(lake: Lake):
+def test_more_than_ten_features_are_refused(lake: Lake) -> None:
     features = {f"f{n}": "int" for n in range(11)}
     lake.put("data/a.csv", lake.csv((*row, *range(11)) for row in rows()).replace("EVENT_VALUE", "E," * 11))
     lake.table(columns={**COLUMNS, **features})
@@ -172,7 +174,7 @@ def test_more_than_ten_features_are_refused(lake: Lake):
         (1 / 86_400, "another unit"),
     ],
 )
-def test_times_other_than_epoch_seconds_are_refused(table: Lake, times: float, told: str):
+def test_times_other_than_epoch_seconds_are_refused(table: Lake, times: float, told: str) -> None:
     table.put("data/a.csv", table.csv(shifted(times)))
     message = table.refused(StatusCode.TIMESTAMP_NOT_EPOCH_SECONDS)
     assert "1,200 of 1,200" in message
@@ -180,13 +182,13 @@ def test_times_other_than_epoch_seconds_are_refused(table: Lake, times: float, t
     assert told in message
 
 
-def test_a_window_does_not_hide_wrong_times(table: Lake):
+def test_a_window_does_not_hide_wrong_times(table: Lake) -> None:
     table.put("data/a.csv", table.csv(shifted(1e3)))
     message = table.refused(StatusCode.TIMESTAMP_NOT_EPOCH_SECONDS, end=BEGIN)
     assert "interactions in the training window" not in message
 
 
-def test_missing_values_are_counted_by_column(table: Lake):
+def test_missing_values_are_counted_by_column(table: Lake) -> None:
     spoilt = rows()
     spoilt[0] = ("", *spoilt[0][1:])
     spoilt[1] = ("", *spoilt[1][1:])
@@ -197,31 +199,31 @@ def test_missing_values_are_counted_by_column(table: Lake):
     assert "1 of 1,200 interactions have no value in column 'timestamp'" in message
 
 
-def test_hive_writes_nulls_in_its_own_way(lake: Lake):
+def test_hive_writes_nulls_in_its_own_way(lake: Lake) -> None:
     lake.put("data/a", lake.csv([*rows(), ("u000", "\\N", START, "view", 1)], header=False))
     lake.table(LAZY, {"field.delim": ","}, parameters={})
     assert "1 of 1,201 interactions have no value in column 'item_id'" in lake.refused(StatusCode.MISSING_VALUES)
 
 
-def test_an_empty_text_is_a_missing_id(lake: Lake):
+def test_an_empty_text_is_a_missing_id(lake: Lake) -> None:
     lake.put("data/a.json", lake.json_lines([*rows(), ("", "i1", START, "view", 1)]))
     lake.table(JSON)
     assert "1 of 1,201" in lake.refused(StatusCode.MISSING_VALUES)
 
 
-def test_a_column_that_files_lack_is_missing_values(lake: Lake):
+def test_a_column_that_files_lack_is_missing_values(lake: Lake) -> None:
     lake.put("data/a.json", lake.json_lines().replace('"item_id"', '"item"'))
     lake.table(JSON)
     assert "1,200 of 1,200" in lake.refused(StatusCode.MISSING_VALUES)
 
 
-def test_missing_features_are_no_fault(table: Lake):
+def test_missing_features_are_no_fault(table: Lake) -> None:
     table.put("data/a.csv", table.csv((*row[:3], "", "") for row in rows()))
     table.describe(ROLES | FEATURES)
     assert len(table.train().users) == 120
 
 
-def test_too_few_interactions_and_users_are_told_together(table: Lake):
+def test_too_few_interactions_and_users_are_told_together(table: Lake) -> None:
     table.put("data/a.csv", table.csv(rows(users=90)))
     message = table.refused(StatusCode.INSUFFICIENT_INTERACTIONS)
     assert "900 interactions; at least 1,000" in message
@@ -229,7 +231,7 @@ def test_too_few_interactions_and_users_are_told_together(table: Lake):
     assert "window" not in message
 
 
-def test_users_with_one_interaction_do_not_count_and_are_not_trained_on(table: Lake):
+def test_users_with_one_interaction_do_not_count_and_are_not_trained_on(table: Lake) -> None:
     lonely = [(f"lonely{n}", "i1", START, "view", 1) for n in range(50)]
     table.put("data/a.csv", table.csv(rows(users=99, each=11) + lonely))
     message = table.refused(StatusCode.INSUFFICIENT_USERS)
@@ -239,13 +241,13 @@ def test_users_with_one_interaction_do_not_count_and_are_not_trained_on(table: L
     assert sorted(table.train().users.to_pylist()) == sorted({user for user, *_ in rows()})
 
 
-def test_the_documented_minima_hold_unscaled(table: Lake):
+def test_the_documented_minima_hold_unscaled(table: Lake) -> None:
     message = table.refused(StatusCode.INSUFFICIENT_INTERACTIONS, rules=type(RULES)())
     assert "1,000,000" in message
     assert "100,000" in message
 
 
-def test_the_window_includes_its_begin_and_not_its_end(table: Lake):
+def test_the_window_includes_its_begin_and_not_its_end(table: Lake) -> None:
     """Each user has one interaction a minute: nine minutes of ten hold 1,080 of the 1,200."""
     nine = replace(RULES, min_interactions=1_080)
     more = replace(RULES, min_interactions=1_081)
@@ -261,7 +263,7 @@ def test_the_window_includes_its_begin_and_not_its_end(table: Lake):
         assert "widen" in message
 
 
-def test_a_time_without_a_zone_is_utc(table: Lake, monkeypatch: pytest.MonkeyPatch):
+def test_a_time_without_a_zone_is_utc(table: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     time.tzset()
     try:
@@ -273,18 +275,18 @@ def test_a_time_without_a_zone_is_utc(table: Lake, monkeypatch: pytest.MonkeyPat
     assert "120 interactions in the training window" in message
 
 
-def test_a_window_that_leaves_users_too_few_interactions_is_refused(table: Lake):
+def test_a_window_that_leaves_users_too_few_interactions_is_refused(table: Lake) -> None:
     rules = replace(RULES, min_interactions=1)
     message = table.refused(StatusCode.INSUFFICIENT_USERS, end=BEGIN + timedelta(minutes=1), rules=rules)
     assert "0 users with at least 2 interactions in the training window" in message
 
 
-def test_a_window_that_ends_before_it_begins_is_refused(table: Lake):
+def test_a_window_that_ends_before_it_begins_is_refused(table: Lake) -> None:
     message = table.refused(StatusCode.INVALID_TRAINING_WINDOW, start=BEGIN, end=BEGIN)
     assert BEGIN.isoformat() in message
 
 
-def test_the_most_popular_items_and_the_most_active_users_are_used(table: Lake):
+def test_the_most_popular_items_and_the_most_active_users_are_used(table: Lake) -> None:
     hits = [(f"u{n:03d}", "hit", START, "view", 1) for n in range(60)]
     table.put("data/a.csv", table.csv(rows() + hits))
     profiles = table.train(rules=replace(RULES, max_items=1)).profiles.sparse
@@ -296,7 +298,7 @@ def test_the_most_popular_items_and_the_most_active_users_are_used(table: Lake):
     assert sorted(model.users.to_pylist()) == [f"u{n:03d}" for n in range(10, 30)]
 
 
-def test_rare_items_weigh_more_than_popular_ones(table: Lake):
+def test_rare_items_weigh_more_than_popular_ones(table: Lake) -> None:
     popular = [(f"u{n:03d}", "hit", START, "view", 1) for n in range(100)]
     both = [("new", "hit", START, "view", 1), ("new", "i7", START, "view", 1)]
     table.put("data/a.csv", table.csv(rows() + popular + both))

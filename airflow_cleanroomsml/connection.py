@@ -1,0 +1,56 @@
+"""How a task or a trigger reaches the service."""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow_cleanroomsml.exceptions import InvalidRequestError
+
+if TYPE_CHECKING:
+    from airflow_cleanroomsml.hooks import CleanRoomsMLHook
+
+
+class AwsConnection:
+    """The arguments that every hook of AWS takes, as attributes, and the hook made from them when it is asked for."""
+
+    #: Those of them that are templates.
+    connection_fields: ClassVar[tuple[str, ...]] = ("aws_conn_id", "region_name", "verify")
+
+    aws_conn_id: str | None
+    region_name: str | None
+    verify: bool | str | None
+    botocore_config: dict[str, Any] | None
+
+    @cached_property
+    def hook(self) -> CleanRoomsMLHook:
+        """The hook, made when the task runs: importing boto3 is not for the Dag processor."""
+        from airflow_cleanroomsml.hooks import CleanRoomsMLHook
+
+        return CleanRoomsMLHook(
+            self.aws_conn_id, region_name=self.region_name, verify=self.verify, config=self.botocore_config
+        )
+
+    @property
+    def connection(self) -> dict[str, Any]:
+        """The arguments, as a trigger takes them."""
+        return {
+            "aws_conn_id": self.aws_conn_id,
+            "region_name": self.region_name,
+            "verify": self.verify,
+            "botocore_config": self.botocore_config,
+        }
+
+    def check_connection(self) -> None:
+        """
+        Refuse a configuration that cannot travel to the triggerer.
+
+        :raises InvalidRequestError: It is not a dictionary of JSON.
+        """
+        try:
+            dict(json.loads(json.dumps(self.botocore_config or {})))
+        except (TypeError, ValueError) as error:
+            raise InvalidRequestError(
+                f"botocore_config: {error}; a dictionary of JSON, the arguments of Config"
+            ) from None

@@ -1,0 +1,81 @@
+"""Where an existing resource is not what a request asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from botocore import xform_name
+
+from airflow_cleanroomsml.hidden import is_sensitive
+from airflow_cleanroomsml.resources import Resource
+from airflow_cleanroomsml.service_model import Request, description
+
+#: What does not make it another resource.
+_NO_MATTER = ("tags", "description")
+
+
+def differences(request: Request, resource: Resource, found: Mapping[str, Any]) -> list[str]:
+    """
+    Where a resource is not what a request asks for, one line each; tags and description do not matter.
+
+    :param request: Request that would make it.
+    :param resource: Its row of the resource table.
+    :param found: The resource as the service describes it. What a description does not have, or withholds, is not compared.
+    """
+    asked_shape, there_shape = request.operation.input_shape, description(resource)
+    texts: list[str] = []
+    for name, value in request.members.items():
+        argument = xform_name(name)
+        theirs = resource.spelling.get(argument, name)
+        if name not in _NO_MATTER and theirs in there_shape.members:
+            shapes = (_below(asked_shape, name), there_shape.members[theirs])
+            texts.extend(_differences(shapes, argument, value, found.get(theirs)))
+    return texts
+
+
+def _differences(shapes: tuple[Any, Any], path: str, asked: Any, found: Any) -> Iterator[str]:
+    """
+    Differences of a value.
+
+    :param shapes: Its shape in the request, and in the description; None where that does not have it.
+    """
+    if shapes[1] is None or (found is None and not asked):
+        return
+    if is_sensitive(shapes[0]):
+        if found is not None and asked != found:
+            yield f"{path}: another one"
+    elif found is None:
+        yield f"{path}: nothing there, {asked!r} asked for"
+    elif isinstance(asked, dict) and isinstance(found, Mapping):
+        for key, value in asked.items():
+            yield from _differences(_both_below(shapes, key), f"{path}.{key}", value, found.get(key))
+    elif isinstance(asked, list) and not _same(asked, found) and isinstance(found, list) and len(asked) == len(found):
+        for index, (value, there) in enumerate(zip(asked, found, strict=True)):
+            yield from _differences(_both_below(shapes, None), f"{path}[{index}]", value, there)
+    elif not _same(asked, found):
+        yield f"{path}: {found!r} there, {asked!r} asked for"
+
+
+def _same(asked: Any, found: Any) -> bool:
+    """Whether two values are equal; times are kept to the millisecond, and numbers such as sizes have no order."""
+    if isinstance(asked, list) and isinstance(found, list) and all(isinstance(x, int) for x in (*asked, *found)):
+        return sorted(asked) == sorted(found)
+    if isinstance(asked, datetime) and isinstance(found, datetime):
+        return abs(asked - found) < timedelta(seconds=1)
+    return bool(asked == found)
+
+
+def _both_below(shapes: tuple[Any, Any], key: str | None) -> tuple[Any, Any]:
+    return _below(shapes[0], key), _below(shapes[1], key)
+
+
+def _below(shape: Any, key: str | None) -> Any:
+    """The shape of what stands under a key of a structure or map, or in a list."""
+    kind = shape.type_name if shape is not None else ""
+    if kind == "structure":
+        return shape.members.get(key)
+    if kind == "list":
+        return shape.member
+    return shape.value if kind == "map" else None

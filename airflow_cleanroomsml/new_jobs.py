@@ -1,0 +1,80 @@
+"""Audience generation jobs that somebody else has started: AWS tells the model's owner nothing of them (user guide, ml-behaviors)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow_cleanroomsml.exceptions import InvalidRequestError
+
+if TYPE_CHECKING:
+    from airflow_cleanroomsml.hooks import CleanRoomsMLHook
+
+
+@dataclass(frozen=True)
+class Search:
+    """
+    Which jobs are looked for, as plain values.
+
+    :param since: Only those created later, in seconds since 1970.
+    :param configured_audience_model_arn: Model that they use; None for all.
+    :param collaboration_id: Collaboration that they belong to; None for all.
+    :param started_by: Account that started them; None for any but the owner's.
+    """
+
+    since: float
+    configured_audience_model_arn: str | None = None
+    collaboration_id: str | None = None
+    started_by: str | None = None
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self)
+
+    def is_meant(self, entry: Mapping[str, Any]) -> bool:
+        """Whether an entry of the listing is one of them."""
+        starter = entry.get("startedBy")
+        own = starter is None or starter == entry["audienceGenerationJobArn"].split(":")[4]
+        by_whom = starter == self.started_by if self.started_by else not own
+        return bool(by_whom and entry["createTime"].timestamp() > self.since)
+
+
+def moment(argument: str, value: Any) -> float:
+    """
+    A time in seconds since 1970; a naive one is UTC.
+
+    :param argument: Name of the argument that holds it.
+    :raises InvalidRequestError: It is none.
+    """
+    from airflow_cleanroomsml.rendered import as_datetime
+
+    try:
+        return as_datetime(value).timestamp()
+    except (ValueError, OverflowError, OSError, TypeError):
+        raise InvalidRequestError(
+            f"{argument}: {value!r} is no time; ISO 8601 (without an offset it is UTC) or seconds since 1970"
+        ) from None
+
+
+def found(hook: CleanRoomsMLHook, search: Search) -> list[dict[str, Any]]:
+    """
+    The jobs that there are now, the oldest first, as JSON.
+
+    :raises CleanRoomsMLError: The listing cannot be read.
+    """
+    asked = {
+        "configured_audience_model_arn": search.configured_audience_model_arn,
+        "collaboration_id": search.collaboration_id,
+    }
+    entries = [entry for entry in hook.items("list_audience_generation_jobs", asked) if search.is_meant(entry)]
+    return [
+        {
+            "audience_generation_job_arn": entry["audienceGenerationJobArn"],
+            "name": entry["name"],
+            "started_by": entry.get("startedBy"),
+            "status": entry["status"],
+            "create_time": entry["createTime"].isoformat(),
+        }
+        for entry in sorted(entries, key=lambda entry: entry["createTime"])
+    ]

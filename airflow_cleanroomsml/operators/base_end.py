@@ -1,0 +1,39 @@
+"""What operators that delete or cancel something share."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from airflow_cleanroomsml import waiting
+from airflow_cleanroomsml.exceptions import ConflictError, ResourceNotFoundError
+from airflow_cleanroomsml.operators.base import CleanRoomsMLOperator
+from airflow_cleanroomsml.resources import REACHED, Goal, Resource
+from airflow_cleanroomsml.waiting import BASE
+
+
+class CleanRoomsMLDeleteOperator(CleanRoomsMLOperator):
+    """An operation that deletes or cancels something; gone already is success, and so is what is being deleted."""
+
+    resource: ClassVar[Resource | None] = None
+    goal: ClassVar[Goal] = Goal.DELETED
+
+    def _submit(self) -> dict[str, Any]:
+        try:
+            super()._submit()
+        except ResourceNotFoundError as error:
+            self.log.info("Nothing to do: %s", error)
+        except ConflictError:
+            # It may be under way already: a lost answer is sent for again, and so is a cleared task's.
+            if not self._is_reached():
+                raise
+        return self._target()
+
+    def _target(self) -> dict[str, Any]:
+        """What identifies the resource; an omitted version is the first one here, and the latest in reads (API reference)."""
+        if self.resource is not None and self.resource.versions:
+            return {"version_identifier": BASE, **self.request}
+        return self.request
+
+    def _is_reached(self) -> bool:
+        found = waiting.read(self.hook, self.resource, self._target()) if self.resource else None
+        return (found or {}).get("status") in REACHED[self.goal]

@@ -1,0 +1,161 @@
+"""What operators of things that take time share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow_cleanroomsml import waiting
+from airflow_cleanroomsml._compat import AirflowFailException, conf
+from airflow_cleanroomsml.exceptions import CleanRoomsMLError, InvalidRequestError, WaitBrokenError, lines
+from airflow_cleanroomsml.hidden import STARS
+from airflow_cleanroomsml.operators.base import CleanRoomsMLOperator
+from airflow_cleanroomsml.reports import pushed, why_it_failed
+from airflow_cleanroomsml.resources import Goal, Outcome, Resource
+from airflow_cleanroomsml.waiting import Observation, Wait
+
+if TYPE_CHECKING:
+    from airflow_cleanroomsml._compat import Context
+
+#: Seconds that Airflow's own limit on a deferral comes after ours, for a triggerer that is down.
+GRACE = 600
+
+
+class CleanRoomsMLWaitingOperator(CleanRoomsMLOperator):
+    """
+    An operation that takes time.
+
+    :param wait_for_completion: Wait until it is done; otherwise the task ends when the service has accepted it.
+    :param waiter_delay: Longest pause between two looks, in seconds; short waits are looked at sooner.
+    :param waiter_max_attempts: Times ``waiter_delay``, the seconds after which the task gives up; without it the longest time that
+        the service's documents name, and a margin. ``execution_timeout`` ends the wait, too.
+    :param deferrable: Wait in the triggerer.
+    """
+
+    resource: ClassVar[Resource]
+    goal: ClassVar[Goal] = Goal.CREATED
+
+    def __init__(
+        self,
+        *,
+        wait_for_completion: bool = True,
+        waiter_delay: float | None = None,
+        waiter_max_attempts: int | None = None,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.wait_for_completion = wait_for_completion
+        self.waiter_delay = waiter_delay
+        self.waiter_max_attempts = waiter_max_attempts
+        self.deferrable = deferrable
+
+    def _prepare(self) -> None:
+        super()._prepare()
+        for name, kinds in (("waiter_delay", (int, float)), ("waiter_max_attempts", (int,))):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, kinds) or not value > 0):
+                raise InvalidRequestError(f"{name}: {value!r} is not possible; a number above 0 is, and no template")
+
+    def _complete(self, context: Context, answer: dict[str, Any]) -> Any:
+        if not self.wait_for_completion:
+            return self._result(answer, self._report(context, answer))
+        try:
+            wait, redact = self._wait(context, answer), self._redact()
+            observation = waiting.observe(self.hook, wait, redact)
+            self.log.info("%s.", waiting.described(wait, observation, time.time()))
+            if observation.outcome == Outcome.AGAIN.value and self.deferrable:
+                self._defer(wait)
+            return self._finish(context, wait, waiting.watch(self.hook, wait, observation, redact))
+        except AirflowFailException:
+            raise
+        except Exception as error:
+            raise self._broken_off(f"{type(error).__name__}: {error}", answer) from error
+
+    def _defer(self, wait: Wait) -> None:
+        from airflow_cleanroomsml.triggers import CleanRoomsMLWaitTrigger
+
+        self.defer(
+            trigger=CleanRoomsMLWaitTrigger(wait=wait.plain(), **self.connection),
+            method_name="execute_complete",
+            timeout=timedelta(seconds=wait.deadline - time.time() + GRACE),
+        )
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Go on after a deferral, one that Airflow itself ended included: a trigger that could not be loaded or was never heard of."""
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except AirflowFailException:
+            raise
+        except Exception as error:
+            raise self._broken_off(f"{type(error).__name__}: {error}") from error
+
+    def _broken_off(self, why: str, identifiers: Mapping[str, Any] | None = None) -> CleanRoomsMLError:
+        """Looking failed; whether the next try would make another decides whether there may be one."""
+        makes_another = self.goal is Goal.CREATED and getattr(self, "if_exists", "fail") != "reuse"
+        kind = WaitBrokenError if makes_another else CleanRoomsMLError
+        title = waiting.titled(self.resource, identifiers) if identifiers else f"the {self.resource.noun}"
+        advice = 'To go on waiting, clear the task with if_exists="reuse".' if makes_another else ""
+        return kind(lines("The wait broke off; what was waited for goes on.", why, title, advice))
+
+    def _wait(self, context: Context, answer: Mapping[str, Any]) -> Wait:
+        now = time.time()
+        delay = self.waiter_delay or self.resource.delay
+        deadline = now + (delay * self.waiter_max_attempts if self.waiter_max_attempts else self._timeout())
+        started = getattr(context.get("ti"), "start_date", None)
+        if self.execution_timeout and started:
+            # Airflow's own alarm would be retried, and 2.11 rings it before a resumed task can say anything.
+            allowed = self.execution_timeout.total_seconds()
+            deadline = min(deadline, started.timestamp() + allowed - min(allowed / 2, max(60, allowed / 20)))
+        return Wait(
+            self.resource.noun,
+            self.goal.value,
+            {name: answer[name] for name in self.resource.identifiers if answer.get(name) is not None},
+            now,
+            deadline,
+            delay,
+            answer.get("made_after", 0.0),
+        )
+
+    def _timeout(self) -> float:
+        """Seconds that it may take where nobody says otherwise."""
+        return self.resource.timeout
+
+    def _redact(self) -> Callable[[str], str]:
+        """What removes from the service's text what this request holds and must not be shown."""
+        from airflow_cleanroomsml.service_model import Request, load
+
+        request = Request(load(self.service), self.operation, self.request)
+        # Rendered anew after a deferral it may have become another one.
+        return (lambda _: STARS) if request.violations else request.redact
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
+        """Go on after the trigger; the same result, and the same errors, as from waiting in the worker."""
+        # All that is needed is in the event: dag.test() of Airflow 2.11 loses what else a deferral carries.
+        wait = Wait(**event["wait"])
+        if "observation" not in event:
+            raise self._broken_off(event.get("error", ""), wait.identifiers)
+        observation = Observation(**event["observation"])
+        observation = replace(observation, message=self._redact()(observation.message))
+        self.log.info("%s.", waiting.described(wait, observation, time.time()))
+        return self._finish(context, wait, observation)
+
+    def _finish(self, context: Context, wait: Wait, observation: Observation) -> Any:
+        if observation.outcome == Outcome.FAILURE.value:
+            observation = why_it_failed(self.hook, wait, observation, self._redact())
+        waiting.raise_unless_done(wait, observation)
+        return self._result(wait.identifiers, self._report(context, observation.report))
+
+    def _report(self, context: Context, known: Mapping[str, Any]) -> dict[str, Any]:
+        return pushed(context, self.resource, known) if self.goal is Goal.CREATED else {}
+
+    def _result(self, identifiers: Mapping[str, Any], report: Mapping[str, Any]) -> Any:
+        """What the task returns, on every path."""
+        return identifiers[self.returns] if self.returns else None
+
+    def on_kill(self) -> None:
+        """Say that it goes on."""
+        self.log.warning("The task was ended; the %s goes on, and so does what it costs.", self.resource.noun)

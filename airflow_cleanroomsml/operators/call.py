@@ -1,0 +1,115 @@
+"""Any operation of the API as a task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow_cleanroomsml.exceptions import InvalidRequestError
+from airflow_cleanroomsml.hidden import STARS, Hidden, hide, is_sensitive, revealed
+from airflow_cleanroomsml.operators.base import CleanRoomsMLBaseOperator
+from airflow_cleanroomsml.resources import CLEAN_ROOMS, CLEAN_ROOMS_ML
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from airflow_cleanroomsml._compat import Context
+    from airflow_cleanroomsml.typing import AwsKwargs, Templated
+
+_SERVICES = (CLEAN_ROOMS_ML, CLEAN_ROOMS)
+
+
+class CleanRoomsMLCallOperator(CleanRoomsMLBaseOperator):
+    """
+    Call any operation of ``cleanroomsml`` or ``cleanrooms``: reads, listings, and what has no operator of its own.
+
+    It waits for nothing; what takes time is waited for by a sensor. A create or start is sent once, as everywhere.
+
+    :param operation: boto3's method name, for instance ``get_audience_model``.
+    :param parameters: The request: members in snake_case, nested values in the API's own spelling.
+    :param jmespath: JMESPath expression that picks the result from the answer, for instance ``trainedModels[?status=='ACTIVE'].name``.
+    :param service: boto3's name of the service, ``cleanroomsml`` or ``cleanrooms``.
+    :return: The answer, or what the expression picks from it, as JSON in the API's own spelling: times as ISO 8601, what is not to be
+        shown as ``***``. All pages of a listing are one answer, without ``nextToken``.
+    """
+
+    template_fields = ("operation", "parameters", "jmespath", "service", *CleanRoomsMLBaseOperator.template_fields)
+
+    def __init__(
+        self,
+        *,
+        operation: Templated[str],
+        parameters: Templated[Mapping[str, Any]] | None = None,
+        jmespath: Templated[str] | None = None,
+        service: Templated[str] = CLEAN_ROOMS_ML,
+        **kwargs: Unpack[AwsKwargs],
+    ) -> None:
+        super().__init__(**kwargs)
+        self.operation = operation
+        self.parameters = parameters
+        self.jmespath = jmespath
+        self.service = service
+
+    def _confidential_fields(self) -> Collection[str]:
+        return ("parameters",)
+
+    def _hide(self, name: str, value: Any) -> Any:
+        shapes = self._shapes()
+        if isinstance(value, Mapping):
+            return {key: hide(shapes[key], item) if key in shapes else Hidden(item) for key, item in value.items()}
+        return Hidden(value) if value else value
+
+    def _shapes(self) -> dict[str, Any]:
+        from airflow_cleanroomsml.service_model import argument_shapes
+
+        try:
+            return argument_shapes(str(self.service), str(self.operation)) if self.service in _SERVICES else {}
+        except InvalidRequestError:
+            return {}
+
+    def execute(self, context: Context) -> Any:
+        """Send the request; all pages of a listing."""
+        self.check_connection()
+        if self.service not in _SERVICES:
+            raise InvalidRequestError(f"service: {self.service!r} is unknown; allowed: {', '.join(_SERVICES)}")
+        from airflow_cleanroomsml.service_model import load, operation_model
+
+        pick, operation = self._picker(), str(self.operation)
+        answers = operation_model(load(str(self.service)), operation).output_shape
+        return pick(shown(answers, self.hook.of(str(self.service)).whole(operation, self._request())))
+
+    def _request(self) -> Mapping[str, Any]:
+        from airflow_cleanroomsml.rendered import container
+
+        given = revealed(self.parameters) or {}
+        found = container(given) if isinstance(given, str) else given
+        if not isinstance(found, Mapping):
+            raise InvalidRequestError("parameters: must be a mapping of the request's members in snake_case")
+        return found
+
+    def _picker(self) -> Callable[[Any], Any]:
+        """What picks the result; refused before anything is sent if it cannot."""
+        if self.jmespath is None:
+            return lambda answer: answer
+        import jmespath
+
+        try:
+            search: Callable[[Any], Any] = jmespath.compile(str(self.jmespath)).search
+        except jmespath.exceptions.JMESPathError as error:
+            raise InvalidRequestError(f"jmespath: {error}") from None
+        return search
+
+
+def shown(shape: Any, value: Any) -> Any:
+    """An answer as JSON, what is not to be shown as stars."""
+    if value is not None and is_sensitive(shape):
+        return STARS
+    if isinstance(value, Mapping):
+        members = shape.members if getattr(shape, "type_name", "") == "structure" else {}
+        return {str(key): shown(members.get(key), item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [shown(getattr(shape, "member", None), item) for item in value]
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return value if value is None or isinstance(value, (str, int, float, bool)) else str(value)

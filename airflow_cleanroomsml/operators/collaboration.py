@@ -1,0 +1,131 @@
+"""Lookups in a collaboration: the caller's membership, and the configured audience model that a member offers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow_cleanroomsml.exceptions import ResourceNotFoundError, lines
+from airflow_cleanroomsml.operators.base import CleanRoomsMLBaseOperator
+from airflow_cleanroomsml.resources import CLEAN_ROOMS
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from airflow_cleanroomsml._compat import Context
+    from airflow_cleanroomsml.hooks import CleanRoomsMLHook
+    from airflow_cleanroomsml.typing import AwsKwargs, Templated
+
+
+class _Lookup(CleanRoomsMLBaseOperator):
+    """Reads that answer one question about a collaboration."""
+
+    ui_color = "#e6f3ff"
+
+    @property
+    def api(self) -> CleanRoomsMLHook:
+        """The hook of ``cleanrooms``."""
+        return self.hook.of(CLEAN_ROOMS)
+
+
+class CleanRoomsFindMembershipOperator(_Lookup):
+    """
+    Find the caller's active membership of a collaboration.
+
+    :param collaboration_identifier: Collaboration, a UUID.
+    :return: Identifier of the membership, a UUID.
+    :raises ResourceNotFoundError: The caller's account is no active member.
+    """
+
+    template_fields = ("collaboration_identifier", *CleanRoomsMLBaseOperator.template_fields)
+
+    def __init__(self, *, collaboration_identifier: Templated[str], **kwargs: Unpack[AwsKwargs]) -> None:
+        super().__init__(**kwargs)
+        self.collaboration_identifier = collaboration_identifier
+
+    def execute(self, context: Context) -> str:
+        """Look through the caller's memberships."""
+        wanted = self.collaboration_identifier
+        for membership in self.api.items("list_memberships", {"status": "ACTIVE"}):
+            if membership["collaborationId"] == wanted:
+                return str(membership["id"])
+        raise ResourceNotFoundError(
+            lines(
+                f"collaboration_identifier: this account has no active membership of the collaboration {wanted}.",
+                "Check the account of the connection and the region; a member that was invited joins by CreateMembership.",
+            )
+        )
+
+
+class CleanRoomsFindConfiguredAudienceModelOperator(_Lookup):
+    """
+    Find the configured audience model that a collaboration offers.
+
+    All offers are pushed to XCom under the key ``offers``: ``configured_audience_model_arn``, ``association_identifier``, ``name`` and
+    ``creator_account_id`` of each.
+
+    :param collaboration_identifier: Collaboration, a UUID.
+    :param association_name: Name of the association, where there are several.
+    :param creator_account_id: Account that made the association, 12 digits, where there are several.
+    :return: ARN of the configured audience model, as a generation job takes it.
+    :raises ResourceNotFoundError: There is none, or more than one.
+    """
+
+    template_fields = (
+        "collaboration_identifier",
+        "association_name",
+        "creator_account_id",
+        *CleanRoomsMLBaseOperator.template_fields,
+    )
+
+    def __init__(
+        self,
+        *,
+        collaboration_identifier: Templated[str],
+        association_name: Templated[str] | None = None,
+        creator_account_id: Templated[str] | None = None,
+        **kwargs: Unpack[AwsKwargs],
+    ) -> None:
+        super().__init__(**kwargs)
+        self.collaboration_identifier = collaboration_identifier
+        self.association_name = association_name
+        self.creator_account_id = creator_account_id
+
+    def execute(self, context: Context) -> str:
+        """Read the associations of the collaboration that are meant."""
+        offers = [self._offer(entry) for entry in self._entries() if self._is_meant(entry)]
+        context["ti"].xcom_push(key="offers", value=offers)
+        if len(offers) == 1:
+            return str(offers[0]["configured_audience_model_arn"])
+        found = [f"{offer['name']!r} of account {offer['creator_account_id']}" for offer in offers]
+        wanted = "" if found else "It has others: " + (", ".join(repr(e["name"]) for e in self._entries()) or "none")
+        raise ResourceNotFoundError(
+            lines(
+                f"The collaboration {self.collaboration_identifier} has {len(offers)} configured audience models of that kind.",
+                *found,
+                "Name one by association_name or creator_account_id." if found else wanted,
+            )
+        )
+
+    def _entries(self) -> list[dict[str, Any]]:
+        asked = {"collaboration_identifier": self.collaboration_identifier}
+        return list(self.api.items("list_collaboration_configured_audience_model_associations", asked))
+
+    def _is_meant(self, entry: Mapping[str, Any]) -> bool:
+        wanted = {"name": self.association_name, "creatorAccountId": self.creator_account_id}
+        return all(value is None or entry[name] == value for name, value in wanted.items())
+
+    def _offer(self, entry: Mapping[str, Any]) -> dict[str, Any]:
+        """An association; only its own read tells the model's ARN."""
+        asked = {
+            "collaboration_identifier": self.collaboration_identifier,
+            "configured_audience_model_association_identifier": entry["id"],
+        }
+        answer = self.api.call("get_collaboration_configured_audience_model_association", asked)
+        found = answer["collaborationConfiguredAudienceModelAssociation"]
+        return {
+            "configured_audience_model_arn": found["configuredAudienceModelArn"],
+            "association_identifier": entry["id"],
+            "name": entry["name"],
+            "creator_account_id": entry["creatorAccountId"],
+        }

@@ -1,0 +1,52 @@
+"""ML configurations: where a member of a collaboration takes its output, logs and metrics."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow_cleanroomsml.operators.base import CleanRoomsMLOperator
+from airflow_cleanroomsml.operators.base_end import CleanRoomsMLDeleteOperator
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from airflow_cleanroomsml.request_types import MLOutputConfiguration
+    from airflow_cleanroomsml.typing import AwsKwargs, Templated
+
+
+class CleanRoomsMLPutMLConfigurationOperator(CleanRoomsMLOperator):
+    """
+    Write the ML configuration of a membership; there is one, and this one takes its place.
+
+    Without it a member gets no output, no logs and no metrics of jobs in the collaboration.
+
+    :param membership_identifier: Membership, a UUID.
+    :param default_output_location: The role that writes output, logs and metrics, and the S3 location of output.
+    """
+
+    operation = "put_ml_configuration"
+
+    def __init__(
+        self,
+        *,
+        membership_identifier: Templated[str],
+        default_output_location: Templated[MLOutputConfiguration],
+        **kwargs: Unpack[AwsKwargs],
+    ) -> None:
+        super().__init__(**kwargs)
+        self.membership_identifier = membership_identifier
+        self.default_output_location = default_output_location
+
+
+class CleanRoomsMLDeleteMLConfigurationOperator(CleanRoomsMLDeleteOperator):
+    """
+    Delete the ML configuration of a membership.
+
+    :param membership_identifier: Membership, a UUID.
+    """
+
+    operation = "delete_ml_configuration"
+
+    def __init__(self, *, membership_identifier: Templated[str], **kwargs: Unpack[AwsKwargs]) -> None:
+        super().__init__(**kwargs)
+        self.membership_identifier = membership_identifier

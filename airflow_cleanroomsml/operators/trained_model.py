@@ -1,0 +1,149 @@
+"""Trained models: models of one's own, trained by an associated algorithm on ML input channels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from airflow_cleanroomsml.operators.base_create import CleanRoomsMLCreateOperator
+from airflow_cleanroomsml.operators.base_end import CleanRoomsMLDeleteOperator
+from airflow_cleanroomsml.operators.base_wait import CleanRoomsMLWaitingOperator
+from airflow_cleanroomsml.resources import HOUR, TRAINED_MODEL, Goal
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from airflow_cleanroomsml.request_types import (
+        IncrementalTrainingDataChannel,
+        ModelTrainingDataChannel,
+        ResourceConfig,
+        StoppingCondition,
+        TrainingInputMode,
+    )
+    from airflow_cleanroomsml.typing import CreatingAndWaitingKwargs, Templated, WaitingKwargs
+
+
+class CleanRoomsMLCreateTrainedModelOperator(CleanRoomsMLCreateOperator, CleanRoomsMLWaitingOperator):
+    """
+    Create a trained model: run the training container of an associated algorithm on ML input channels.
+
+    Takes as long as ``stopping_condition`` allows, without one up to 28 days. ``version_identifier`` is pushed to XCom: ``NULL`` for
+    a first version, which other operators leave out of their requests. So are ``logs_status`` and ``metrics_status``; a model may be
+    ACTIVE and its logs be lost, which is logged as a warning.
+
+    :param membership_identifier: Membership of the member that may query, a UUID.
+    :param name: Name of the trained model, 1 to 63 characters, unique in the collaboration.
+    :param configured_model_algorithm_association_arn: ARN of the algorithm association.
+    :param resource_config: Type and number of instances, and the size of their volume in GB.
+    :param data_channels: 1 to 20 ML input channels and the names under which the container finds them.
+    :param incremental_training_data_channels: The trained model, and its version, from which to go on.
+    :param training_input_mode: How the container gets the data: ``File``, ``FastFile`` or ``Pipe``.
+    :param hyperparameters: Up to 100 texts; numbers are given as texts, too.
+    :param environment: Up to 100 environment variables of the container. They are not shown in logs and pages.
+    :param stopping_condition: Seconds after which training is ended, up to 2,419,200 (28 days).
+    :param ml_model_training_payer_account_id: Account that pays.
+    :param kms_key_arn: ARN of the KMS key that encrypts the model; no alias.
+    :param tags: Up to 50 tags.
+    :param description: Description, up to 255 characters.
+    :return: ARN of the trained model.
+    """
+
+    operation = "create_trained_model"
+    returns = "trained_model_arn"
+    resource = TRAINED_MODEL
+
+    def __init__(
+        self,
+        *,
+        membership_identifier: Templated[str],
+        name: Templated[str],
+        configured_model_algorithm_association_arn: Templated[str],
+        resource_config: Templated[ResourceConfig],
+        data_channels: Templated[Sequence[Templated[ModelTrainingDataChannel]]],
+        incremental_training_data_channels: Templated[Sequence[Templated[IncrementalTrainingDataChannel]]]
+        | None = None,
+        training_input_mode: Templated[TrainingInputMode] | None = None,
+        hyperparameters: Templated[Mapping[str, Templated[str]]] | None = None,
+        environment: Templated[Mapping[str, Templated[str]]] | None = None,
+        stopping_condition: Templated[StoppingCondition] | None = None,
+        ml_model_training_payer_account_id: Templated[str] | None = None,
+        kms_key_arn: Templated[str] | None = None,
+        tags: Templated[Mapping[str, Templated[str]]] | None = None,
+        description: Templated[str] | None = None,
+        **kwargs: Unpack[CreatingAndWaitingKwargs],
+    ) -> None:
+        super().__init__(**kwargs)
+        self.membership_identifier = membership_identifier
+        self.name = name
+        self.configured_model_algorithm_association_arn = configured_model_algorithm_association_arn
+        self.resource_config = resource_config
+        self.data_channels = data_channels
+        self.incremental_training_data_channels = incremental_training_data_channels
+        self.training_input_mode = training_input_mode
+        self.hyperparameters = hyperparameters
+        self.environment = environment
+        self.stopping_condition = stopping_condition
+        self.ml_model_training_payer_account_id = ml_model_training_payer_account_id
+        self.kms_key_arn = kms_key_arn
+        self.tags = tags
+        self.description = description
+
+    def _timeout(self) -> float:
+        # What training may take, and some hours in which it waits for instances and its output is written.
+        asked = self.api.check(self.operation, self.request).members.get("stoppingCondition", {})
+        seconds = asked.get("maxRuntimeInSeconds")
+        return seconds + 6 * HOUR if seconds else self.resource.timeout
+
+
+class CleanRoomsMLCancelTrainedModelOperator(CleanRoomsMLDeleteOperator, CleanRoomsMLWaitingOperator):
+    """
+    Cancel the training of a model; one that has ended already is left as it is.
+
+    :param membership_identifier: Membership of the model's owner, a UUID.
+    :param trained_model_arn: ARN of the trained model.
+    :param version_identifier: Version, a UUID; without it the first version.
+    """
+
+    operation = "cancel_trained_model"
+    resource = TRAINED_MODEL
+    goal = Goal.CANCELLED
+
+    def __init__(
+        self,
+        *,
+        membership_identifier: Templated[str],
+        trained_model_arn: Templated[str],
+        version_identifier: Templated[str] | None = None,
+        **kwargs: Unpack[WaitingKwargs],
+    ) -> None:
+        super().__init__(**kwargs)
+        self.membership_identifier = membership_identifier
+        self.trained_model_arn = trained_model_arn
+        self.version_identifier = version_identifier
+
+
+class CleanRoomsMLDeleteTrainedModelOutputOperator(CleanRoomsMLDeleteOperator, CleanRoomsMLWaitingOperator):
+    """
+    Delete the artifacts of a trained model; its description stays, INACTIVE.
+
+    :param membership_identifier: Membership of the model's owner, a UUID.
+    :param trained_model_arn: ARN of the trained model.
+    :param version_identifier: Version, a UUID; without it the first version.
+    """
+
+    operation = "delete_trained_model_output"
+    resource = TRAINED_MODEL
+    goal = Goal.DELETED
+
+    def __init__(
+        self,
+        *,
+        membership_identifier: Templated[str],
+        trained_model_arn: Templated[str],
+        version_identifier: Templated[str] | None = None,
+        **kwargs: Unpack[WaitingKwargs],
+    ) -> None:
+        super().__init__(**kwargs)
+        self.membership_identifier = membership_identifier
+        self.trained_model_arn = trained_model_arn
+        self.version_identifier = version_identifier

@@ -1,0 +1,71 @@
+"""What is known of a resource beside its ARN: what goes to XCom when it is done, and why it failed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from airflow_cleanroomsml.exceptions import CleanRoomsMLError
+from airflow_cleanroomsml.resources import CLEAN_ROOMS, Resource
+from airflow_cleanroomsml.waiting import Observation, Wait
+
+if TYPE_CHECKING:
+    from airflow_cleanroomsml._compat import Context
+    from airflow_cleanroomsml.hooks import CleanRoomsMLHook
+
+log = logging.getLogger(__name__)
+
+
+def pushed(context: Context, resource: Resource, known: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    Push to XCom what the resource table says is worth it, each under its own key in snake_case, and return it.
+
+    :param known: What is known, in either spelling.
+    """
+    from botocore import xform_name
+
+    members = {xform_name(name): value for name, value in known.items()}
+    keys = [xform_name(name) for name in resource.reports]
+    report = {key: members[key] for key in keys if members.get(key) is not None}
+    for key, value in report.items():
+        context["ti"].xcom_push(key=key, value=value)
+    _warn_of_unpublished(resource, report)
+    return report
+
+
+def _warn_of_unpublished(resource: Resource, report: Mapping[str, Any]) -> None:
+    """A job may succeed and its logs be lost: AWS does not publish them afterwards."""
+    for kind in ("logs", "metrics"):
+        if report.get(f"{kind}_status") == "PUBLISH_FAILED":
+            log.warning(
+                "The %s of the %s were not published: %s. Each member that wants them needs an ML configuration whose role may "
+                "write to CloudWatch, and logs an algorithm association whose privacy configuration names its account.",
+                kind,
+                resource.noun,
+                report.get(f"{kind}_status_details") or "the service gives no reason",
+            )
+
+
+def why_it_failed(
+    hook: CleanRoomsMLHook, wait: Wait, observation: Observation, redact: Callable[[str], str]
+) -> Observation:
+    """The observation with what the protected query says, where there was one: the job itself may say less."""
+    query, membership = (
+        observation.report.get("protectedQueryIdentifier"),
+        wait.identifiers.get("membership_identifier"),
+    )
+    if not query or not membership:
+        return observation
+    asked = {"protected_query_identifier": query, "membership_identifier": membership}
+    try:
+        found = hook.of(CLEAN_ROOMS).call("get_protected_query", asked).get("protectedQuery", {})
+    except CleanRoomsMLError as unreadable:
+        log.info("The protected query %s cannot be read: %s", query, unreadable)
+        return observation
+    error = found.get("error") or {}
+    said = ": ".join(str(error[key]) for key in ("code", "message") if error.get(key))
+    if not said:
+        return observation
+    return replace(observation, message=f"{observation.message} (protected query {query}: {redact(said)})")

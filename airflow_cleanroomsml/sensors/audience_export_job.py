@@ -1,0 +1,55 @@
+"""Wait for an audience export job."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow_cleanroomsml.resources import AUDIENCE_EXPORT_JOB
+from airflow_cleanroomsml.sensors.base import CleanRoomsMLSensor
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from airflow_cleanroomsml.request_types import AudienceSize
+    from airflow_cleanroomsml.typing import GoalKwargs, Templated
+
+
+class CleanRoomsMLAudienceExportJobSensor(CleanRoomsMLSensor):
+    """
+    Wait until an audience export job has ended; the newest of that name counts, and it need not have been started yet.
+
+    :param audience_generation_job_arn: ARN of the generation job in the caller's own account.
+    :param name: Name of the export.
+    :param audience_size: Its size, ``{"type": …, "value": …}``, where there are several of that name.
+    :return: ``name``, ``audience_generation_job_arn`` and ``output_location``, which is None where the files are in another account.
+    """
+
+    resource = AUDIENCE_EXPORT_JOB
+
+    def __init__(
+        self,
+        *,
+        audience_generation_job_arn: Templated[str],
+        name: Templated[str],
+        audience_size: Templated[AudienceSize] | None = None,
+        **kwargs: Unpack[GoalKwargs],
+    ) -> None:
+        super().__init__(**kwargs)
+        self.audience_generation_job_arn = audience_generation_job_arn
+        self.name = name
+        self.audience_size = audience_size
+
+    def _identified(self, given: dict[str, Any]) -> dict[str, Any]:
+        if "audience_size" not in given:
+            return given
+        from airflow_cleanroomsml.service_model import typed
+
+        return {**given, "audience_size": typed("start_audience_export_job", "audience_size", given["audience_size"])}
+
+    def _result(self, identifiers: Mapping[str, Any], report: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "name": identifiers["name"],
+            "audience_generation_job_arn": identifiers["audience_generation_job_arn"],
+            "output_location": report.get("output_location"),
+        }

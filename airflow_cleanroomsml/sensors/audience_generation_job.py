@@ -1,0 +1,113 @@
+"""Wait for an audience generation job, or for one that a partner starts."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow_cleanroomsml._compat import PokeReturnValue
+from airflow_cleanroomsml.exceptions import CleanRoomsMLError, WaitTimeoutError
+from airflow_cleanroomsml.resources import AUDIENCE_GENERATION_JOB
+from airflow_cleanroomsml.sensors.base import CleanRoomsMLBaseSensor, CleanRoomsMLSensor
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from airflow_cleanroomsml._compat import Context
+    from airflow_cleanroomsml.new_jobs import Search
+    from airflow_cleanroomsml.typing import GoalKwargs, SensingKwargs, Templated
+
+
+class CleanRoomsMLAudienceGenerationJobSensor(CleanRoomsMLSensor):
+    """
+    Wait until an audience generation job has ended; its ``metrics`` are pushed to XCom.
+
+    :param audience_generation_job_arn: ARN of the job in the caller's own account.
+    :return: The ARN.
+    """
+
+    resource = AUDIENCE_GENERATION_JOB
+
+    def __init__(self, *, audience_generation_job_arn: Templated[str], **kwargs: Unpack[GoalKwargs]) -> None:
+        super().__init__(**kwargs)
+        self.audience_generation_job_arn = audience_generation_job_arn
+
+
+class CleanRoomsMLNewAudienceGenerationJobsSensor(CleanRoomsMLBaseSensor):
+    """
+    Wait until a partner has started an audience generation job in one's own configured audience model.
+
+    AWS tells the model's owner nothing of such a job: it shows in the owner's listing alone (user guide, ml-behaviors). What else is
+    known of the jobs is pushed to XCom under the key ``jobs``: ``audience_generation_job_arn``, ``name``, ``started_by``, ``status``
+    and ``create_time`` of each.
+
+    :param since: Only jobs created later count: a time, for instance ``{{ data_interval_start }}``.
+    :param configured_audience_model_arn: ARN of the configured audience model; without it, any.
+    :param collaboration_id: Collaboration, a UUID; without it, any.
+    :param started_by: Account of the partner, 12 digits; without it, any but one's own.
+    :return: ARNs of the jobs in the caller's own account, the oldest first.
+    """
+
+    template_fields = (
+        "since",
+        "configured_audience_model_arn",
+        "collaboration_id",
+        "started_by",
+        *CleanRoomsMLBaseSensor.template_fields,
+    )
+
+    def __init__(
+        self,
+        *,
+        since: Templated[datetime],
+        configured_audience_model_arn: Templated[str] | None = None,
+        collaboration_id: Templated[str] | None = None,
+        started_by: Templated[str] | None = None,
+        **kwargs: Unpack[SensingKwargs],
+    ) -> None:
+        super().__init__(**kwargs)
+        self.since = since
+        self.configured_audience_model_arn = configured_audience_model_arn
+        self.collaboration_id = collaboration_id
+        self.started_by = started_by
+
+    def poke(self, context: Context) -> bool | PokeReturnValue:
+        """Look once."""
+        from airflow_cleanroomsml.new_jobs import found
+        from airflow_cleanroomsml.waiting import PASSING
+
+        try:
+            jobs = found(self.hook, self._search())
+        except PASSING as error:
+            self.log.info("Looking again: %s", error)
+            jobs = []
+        return PokeReturnValue(is_done=True, xcom_value=self._finish(context, jobs)) if jobs else False
+
+    def _search(self) -> Search:
+        from airflow_cleanroomsml.new_jobs import Search, moment
+
+        arguments = (self.configured_audience_model_arn, self.collaboration_id, self.started_by)
+        model, collaboration, account = (None if value is None else str(value) for value in arguments)
+        return Search(moment("since", self.since), model, collaboration, account)
+
+    def _trigger(self, deadline: float) -> Any:
+        from airflow_cleanroomsml.triggers import CleanRoomsMLNewJobsTrigger
+
+        search = self._search().plain()
+        return CleanRoomsMLNewJobsTrigger(search=search, deadline=deadline, delay=self.poke_interval, **self.connection)
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
+        """Go on after the trigger."""
+        if "error" in event:
+            raise CleanRoomsMLError(f"The wait broke off: {event['error']}")
+        if not event["jobs"]:
+            ended = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(event["deadline"]))
+            raise WaitTimeoutError(f"There was no new audience generation job until {ended}.")
+        return self._finish(context, event["jobs"])
+
+    def _finish(self, context: Context, jobs: list[dict[str, Any]]) -> list[str]:
+        for job in jobs:
+            self.log.info("%(name)s, started by %(started_by)s, %(status)s: %(audience_generation_job_arn)s.", job)
+        context["ti"].xcom_push(key="jobs", value=jobs)
+        return [job["audience_generation_job_arn"] for job in jobs]

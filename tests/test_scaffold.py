@@ -1,0 +1,55 @@
+"""What the scaffold writes, against the operators that are finished and the operations of the model."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from typing import Any
+
+import botocore
+import pytest
+
+from airflow_cleanroomsml.operators.base import CleanRoomsMLOperator
+from airflow_cleanroomsml.operators.base_create import CleanRoomsMLCreateOperator
+from airflow_cleanroomsml.operators.base_end import CleanRoomsMLDeleteOperator
+from airflow_cleanroomsml.operators.base_wait import CleanRoomsMLWaitingOperator
+from airflow_cleanroomsml.service_model import TESTED_BOTOCORE, argument_members, load, operation_model
+from tests.every import every_operation
+from tools.request_types import operations
+from tools.scaffold import scaffold
+
+pytestmark = pytest.mark.skipif(
+    botocore.__version__ != TESTED_BOTOCORE, reason=f"operators are written from botocore {TESTED_BOTOCORE}"
+)
+MODELS = {model.name: model for model in operations()}
+BASES = (CleanRoomsMLCreateOperator, CleanRoomsMLDeleteOperator, CleanRoomsMLWaitingOperator)
+
+
+@pytest.mark.parametrize("operation", MODELS)
+def test_arguments_are_those_of_the_model_required_ones_first(operation: str) -> None:
+    function = next(node for node in ast.walk(ast.parse(scaffold(operation))) if isinstance(node, ast.FunctionDef))
+    model, arguments = MODELS[operation], function.args
+    assert {argument.arg for argument in arguments.kwonlyargs} == set(argument_members(model))
+    has_default = [default is not None for default in arguments.kw_defaults]
+    assert has_default == sorted(has_default)
+    assert model.input_shape
+    assert has_default.count(False) == len(model.input_shape.required_members)
+
+
+@every_operation
+def test_it_is_what_a_finished_operator_is(cls: type[CleanRoomsMLOperator]) -> None:
+    module: dict[str, Any] = {"__name__": "scratch"}
+    exec(scaffold(operation_model(load(cls.service), cls.operation).name), module)
+    written: type[CleanRoomsMLOperator] = module[cls.__name__]
+    parameters = [inspect.signature(one.__init__).parameters for one in (written, cls)]
+    assert dict(parameters[0]) == dict(parameters[1])
+    assert written.service == cls.service
+    assert [issubclass(written, base) for base in BASES] == [issubclass(cls, base) for base in BASES]
+    given: dict[str, Any] = {argument: object() for argument in cls.arguments}
+    task = written(task_id="t", **given)
+    assert {argument: getattr(task, argument) for argument in given} == given
+
+
+def test_an_unknown_operation_is_named() -> None:
+    with pytest.raises(SystemExit, match="CreateAudienceModle.*CreateAudienceModel,"):
+        scaffold("CreateAudienceModle")

@@ -1,0 +1,1 @@
+"""What writes code of this project from the service model; no part of the package."""

@@ -47,6 +47,10 @@ request-types: $(STAMP) ## write the types of nested request members anew, from 
 	$(BIN)/python -m tools.request_types
 	$(BIN)/python -m ruff format airflow_cleanroomsml/request_types.py
 
+.PHONY: guesses
+guesses: $(STAMP) ## write docs/guesses.md anew
+	$(BIN)/python -m airflow_cleanroomsml.emulator.guesses docs/guesses.md
+
 # Python 3.10 is the oldest that both sets of pins have to serve. The pins of the oldest Airflow are those of its own days.
 constraints: $(STAMP) ## resolve the pinned versions anew
 	$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.10 --no-python-downloads \

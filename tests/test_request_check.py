@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 
@@ -18,6 +20,7 @@ CONFIGURED = {
     "output_config": {"destination": {"s3Destination": {"s3Uri": "s3://b/p"}}, "roleArn": ROLE},
     "shared_audience_metrics": ["ALL"],
 }
+TWICE = '{"s3Uri": "s3://a/b", "s3Uri": "s3://c/d"}'
 JOB = {
     "name": "n",
     "configured_audience_model_arn": CONFIGURED_ARN,
@@ -25,15 +28,15 @@ JOB = {
 }
 
 
-def configured(**changes):
+def configured(**changes: Any) -> Request:
     return Request(load(), "create_configured_audience_model", {**CONFIGURED, **changes})
 
 
-def broken(**changes):
+def broken(**changes: Any) -> list[str]:
     return [str(violation) for violation in configured(**changes).violations]
 
 
-def window(value):
+def window(value: Any) -> Any:
     request = Request(
         load(),
         "create_audience_model",
@@ -87,19 +90,19 @@ def window(value):
         ({"name": 1.1}, "name", "must be a string"),
     ],
 )
-def test_a_violation_names_path_and_rule(changes, path, rule):
+def test_a_violation_names_path_and_rule(changes: dict[str, Any], path: str, rule: str) -> None:
     (found,) = broken(**changes)
     assert found.startswith(f"{path}: ")
     assert rule in found
 
 
-def test_a_misspelt_nested_key_is_named_beside_the_one_it_stands_for():
+def test_a_misspelt_nested_key_is_named_beside_the_one_it_stands_for() -> None:
     unknown, missing = broken(output_config={"destinatoin": {}, "roleArn": ROLE})
     assert unknown.startswith("output_config.destinatoin: no such member, did you mean 'destination'?")
     assert missing == "output_config.destination: missing; required"
 
 
-def test_all_violations_come_in_one_message():
+def test_all_violations_come_in_one_message() -> None:
     request = configured(name="x" * 64, min_matching_seed_size=24, shared_audience_metrics=["SOME"])
     with pytest.raises(InvalidRequestError) as caught:
         request.refuse_if_broken()
@@ -108,11 +111,11 @@ def test_all_violations_come_in_one_message():
 
 
 @pytest.mark.parametrize("name", ["x", "x" * 63, "emoji 😀", "😀", "tab\tinside", "Ünïcode"])
-def test_names_that_the_service_may_take_pass(name):
+def test_names_that_the_service_may_take_pass(name: str) -> None:
     assert not broken(name=name)
 
 
-def test_percentages_on_which_documents_disagree_are_sent_with_a_warning():
+def test_percentages_on_which_documents_disagree_are_sent_with_a_warning() -> None:
     sizes = {"audienceSizeType": "PERCENTAGE", "audienceSizeBins": [5, 40]}
     request = configured(audience_size_config=sizes)
     assert not request.violations
@@ -120,7 +123,7 @@ def test_percentages_on_which_documents_disagree_are_sent_with_a_warning():
     assert "audienceSizeBins: 40 percent" in warning
 
 
-def test_a_long_name_across_accounts_is_a_warning():
+def test_a_long_name_across_accounts_is_a_warning() -> None:
     job = {**JOB, "name": "x" * 51, "collaboration_id": "12345678-1234-1234-1234-123456789012"}
     assert any("keep it to 50" in text for text in Request(load(), "start_audience_generation_job", job).warnings)
 
@@ -144,7 +147,7 @@ def test_a_long_name_across_accounts_is_a_warning():
         ),
     ],
 )
-def test_rendered_text_becomes_what_the_model_asks_for(given, sent):
+def test_rendered_text_becomes_what_the_model_asks_for(given: Any, sent: dict[str, Any]) -> None:
     request = configured(**given)
     assert not request.violations
     (name,) = given
@@ -154,13 +157,13 @@ def test_rendered_text_becomes_what_the_model_asks_for(given, sent):
 
 
 @pytest.mark.parametrize(("text", "value"), [("true", True), ("False", False), (True, True)])
-def test_booleans(text, value):
+def test_booleans(text: Any, value: Any) -> None:
     job = Request(load(), "start_audience_generation_job", {**JOB, "include_seed_in_output": text})
     assert job.members["includeSeedInOutput"] is value
 
 
 @pytest.mark.parametrize("text", ["yes", "1", 1, ""])
-def test_what_is_no_boolean_is_refused(text):
+def test_what_is_no_boolean_is_refused(text: Any) -> None:
     job = Request(load(), "start_audience_generation_job", {**JOB, "include_seed_in_output": text})
     assert "must be true or false" in str(job.violations[0])
 
@@ -183,17 +186,17 @@ def test_what_is_no_boolean_is_refused(text):
         ),
     ],
 )
-def test_times(given, time):
+def test_times(given: Any, time: datetime) -> None:
     assert window(given) == time
 
 
 @pytest.mark.parametrize("given", ["yesterday", "", "2026-13-01", True, [1], 20261124])
-def test_what_is_no_time_is_refused(given):
+def test_what_is_no_time_is_refused(given: Any) -> None:
     with pytest.raises(InvalidRequestError, match="training_data_start_time: .*ISO 8601"):
         window(given)
 
 
-def test_sensitive_values_are_neither_shown_nor_left_in_the_services_texts():
+def test_sensitive_values_are_neither_shown_nor_left_in_the_services_texts() -> None:
     seed = {
         "sqlParameters": {"queryString": "SELECT secret_column FROM t", "parameters": {"p": "v" * 1001}},
         "roleArn": ROLE,
@@ -219,47 +222,88 @@ def test_sensitive_values_are_neither_shown_nor_left_in_the_services_texts():
         {"roleArn": ROLE, "sqlParameters": {"SELECT secret_column": "x"}},
     ],
 )
-def test_what_stands_in_place_of_a_structure_is_not_shown(seed):
+def test_what_stands_in_place_of_a_structure_is_not_shown(seed: Any) -> None:
     (violation,) = Request(load(), "start_audience_generation_job", {**JOB, "seed_audience": seed}).violations
     assert "secret_column" not in str(violation)
 
 
-def test_a_policy_that_was_rendered_to_a_mapping_is_its_json():
+def test_a_policy_that_was_rendered_to_a_mapping_is_its_json() -> None:
     given = {"configured_audience_model_arn": CONFIGURED_ARN, "configured_audience_model_policy": {"Statement": []}}
     request = Request(load(), "put_configured_audience_model_policy", given)
     assert request.members["configuredAudienceModelPolicy"] == '{"Statement": []}'
 
 
-def test_an_operation_that_is_not_there_is_named_with_a_suggestion():
+def test_an_operation_that_is_not_there_is_named_with_a_suggestion() -> None:
     with pytest.raises(InvalidRequestError, match="create_audience_modle.*did you mean 'create_audience_model'"):
         Request(load(), "create_audience_modle", {})
 
 
-def test_differences_between_what_is_there_and_what_is_asked_for():
-    begin = datetime(2026, 11, 1, tzinfo=UTC)
-    window = {"name": "n", "training_dataset_arn": DATASET_ARN, "training_data_start_time": begin, "tags": {"a": "1"}}
-    request = Request(load(), "create_audience_model", window)
-    there = {
-        "name": "n",
-        "trainingDatasetArn": DATASET_ARN,
-        "trainingDataStartTime": begin.astimezone(),
-        "status": "ACTIVE",
-    }
-    assert request.differences(there) == []
-    without = {name: value for name, value in there.items() if name != "trainingDataStartTime"}
-    assert [text.split(",")[0] for text in request.differences(without)] == ["training_data_start_time: nothing there"]
-    other = {**there, "trainingDatasetArn": "x", "trainingDataStartTime": begin + timedelta(days=1)}
-    assert sorted(text.split(":")[0] for text in request.differences(other)) == [
-        "training_data_start_time",
-        "training_dataset_arn",
-    ]
-    query = {"roleArn": ROLE, "sqlParameters": {"queryString": "SELECT mine"}}
-    job = Request(load(), "start_audience_generation_job", {**JOB, "seed_audience": query})
-    theirs = {"seedAudience": {"roleArn": ROLE, "sqlParameters": {"queryString": "SELECT theirs"}}}
-    assert job.differences({**theirs, "name": "n", "configuredAudienceModelArn": CONFIGURED_ARN}) == [
-        "seed_audience.sqlParameters: another one"
-    ]
-
-
-def test_what_is_left_out_is_told():
+def test_what_is_left_out_is_told() -> None:
     assert configured(min_matching_seed_size="None").left_out == ["min_matching_seed_size"]
+
+
+def test_a_message_stays_short_and_the_error_keeps_all() -> None:
+    bins = {"audienceSizeType": "ABSOLUTE", "audienceSizeBins": ["x" * 10_000] * 100_000}
+    request = configured(audience_size_config=bins, shared_audience_metrics=["ALLL"] * 100_000)
+    with pytest.raises(InvalidRequestError) as caught:
+        request.refuse_if_broken()
+    assert len(caught.value.violations) == 200_002
+    assert len(str(caught.value)) < 10_000
+    assert str(caught.value).splitlines()[-1] == "  … and 199,952 more"
+    assert len(str(caught.value).splitlines()) == 52
+
+
+def test_fifty_violations_are_all_shown() -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        configured(tags={f"aws:{number}": "" for number in range(50)}).refuse_if_broken()
+    assert len(str(caught.value).splitlines()) == 51
+    assert "more" not in str(caught.value)
+
+
+def test_a_long_list_of_words_is_cut_off_and_the_nearest_named() -> None:
+    resources = {"instanceType": "ml.m5.2xlrge", "volumeSizeInGB": 30}
+    request = Request(load(), "create_trained_model", {"resource_config": resources})
+    text = next(str(found) for found in request.violations if found.path.startswith("resource_config"))
+    assert "did you mean 'ml.m5.2xlarge'?" in text
+    assert text.endswith(" more")
+    assert len(text) < 600
+
+
+@pytest.mark.parametrize("name", ["x" * 100_000, "two\nlines: missing; required"])
+def test_a_name_that_is_none_is_shown_in_short_on_one_line(name: str) -> None:
+    for found in (*broken(**{name: 1}), *broken(audience_size_config={name: 1})[:1]):
+        assert "\n" not in found
+        assert len(found) < 500
+
+
+@pytest.mark.parametrize("form", [str, lambda text: text.replace('"', "'")])
+@pytest.mark.parametrize(
+    ("given", "path"),
+    [
+        (
+            {
+                "audience_size_config": '{"audienceSizeType": "ABSOLUTE", "audienceSizeBins": [1], "audienceSizeBins": [2]}'
+            },
+            "audience_size_config.audienceSizeBins",
+        ),
+        ({"tags": '{"team": "a", "other": "b", "team": "a"}'}, "tags key 'team'"),
+        ({"tags": '{"1": "a", 1: "b"}'}, "tags key 1"),
+        (
+            {"output_config": f'{{"destination": {{"s3Destination": {TWICE}}}, "roleArn": "{ROLE}"}}'},
+            "output_config.destination.s3Destination.s3Uri",
+        ),
+    ],
+)
+def test_a_key_that_a_text_has_twice_is_refused(given: dict[str, str], path: str, form: Callable[[str], str]) -> None:
+    (name,) = given
+    assert broken(**{name: form(given[name])}) == [f"{path}: given more than once; allowed: once"]
+
+
+def test_numbers_that_may_have_lost_something_as_text_are_to_be_quoted() -> None:
+    rates = {"rate": 0.1, "shuffle": True, "epochs": 3}
+    request = Request(load(), "create_trained_model", {"hyperparameters": rates})
+    texts = [str(found) for found in request.violations if found.path.startswith("hyperparameters")]
+    assert texts == [
+        "hyperparameters['rate']: 0.1 is a float; must be a string, in quotes",
+        "hyperparameters['shuffle']: True is a bool; must be a string, in quotes",
+    ]

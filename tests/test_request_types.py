@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import inspect
+from typing import Any
 
 import botocore
 import pytest
 from botocore import xform_name
 
-from airflow_cleanroomsml import operators, request_types
+from airflow_cleanroomsml import request_types
 from airflow_cleanroomsml.operators.base import CleanRoomsMLOperator
 from airflow_cleanroomsml.service_model import TESTED_BOTOCORE, load, operation_model
+from tests.every import every_operation
 from tools.request_types import PATH, source, templated
 
 reference = pytest.mark.skipif(
     botocore.__version__ != TESTED_BOTOCORE, reason=f"the types are those of botocore {TESTED_BOTOCORE}"
 )
-ALL: list[type[CleanRoomsMLOperator]] = [getattr(operators, name) for name in operators.__all__]
 
 
 @reference
@@ -29,11 +30,9 @@ def test_members_are_typed_in_the_models_order() -> None:
 
 
 @reference
-@pytest.mark.parametrize("cls", ALL, ids=lambda cls: cls.__name__)
+@every_operation
 def test_an_operators_arguments_have_the_types_of_the_model(cls: type[CleanRoomsMLOperator]) -> None:
-    service = "cleanroomsml" if cls.__name__.startswith("CleanRoomsML") else "cleanrooms"
-    shape = operation_model(load(service), cls.operation).input_shape
-    assert shape
+    shape: Any = operation_model(load(cls.service), cls.operation).input_shape
     expected = {
         xform_name(name): templated(member) + ("" if name in shape.required_members else " | None")
         for name, member in shape.members.items()

@@ -9,14 +9,12 @@ from typing import Any
 import botocore
 import pytest
 
-from airflow_cleanroomsml import operators
-from airflow_cleanroomsml.operators.base import (
-    CleanRoomsMLCreateOperator,
-    CleanRoomsMLDeleteOperator,
-    CleanRoomsMLOperator,
-    CleanRoomsMLWaitingOperator,
-)
-from airflow_cleanroomsml.service_model import TESTED_BOTOCORE, argument_members
+from airflow_cleanroomsml.operators.base import CleanRoomsMLOperator
+from airflow_cleanroomsml.operators.base_create import CleanRoomsMLCreateOperator
+from airflow_cleanroomsml.operators.base_end import CleanRoomsMLDeleteOperator
+from airflow_cleanroomsml.operators.base_wait import CleanRoomsMLWaitingOperator
+from airflow_cleanroomsml.service_model import TESTED_BOTOCORE, argument_members, load, operation_model
+from tests.every import every_operation
 from tools.request_types import operations
 from tools.scaffold import scaffold
 
@@ -38,16 +36,16 @@ def test_arguments_are_those_of_the_model_required_ones_first(operation: str) ->
     assert has_default.count(False) == len(model.input_shape.required_members)
 
 
-@pytest.mark.parametrize("name", operators.__all__)
-def test_it_is_what_a_finished_operator_is(name: str) -> None:
-    finished = getattr(operators, name)
+@every_operation
+def test_it_is_what_a_finished_operator_is(cls: type[CleanRoomsMLOperator]) -> None:
     module: dict[str, Any] = {"__name__": "scratch"}
-    exec(scaffold(name.removeprefix("CleanRoomsML").removesuffix("Operator")), module)
-    written: type[CleanRoomsMLOperator] = module[name]
-    parameters = [inspect.signature(cls.__init__).parameters for cls in (written, finished)]
+    exec(scaffold(operation_model(load(cls.service), cls.operation).name), module)
+    written: type[CleanRoomsMLOperator] = module[cls.__name__]
+    parameters = [inspect.signature(one.__init__).parameters for one in (written, cls)]
     assert dict(parameters[0]) == dict(parameters[1])
-    assert [issubclass(written, base) for base in BASES] == [issubclass(finished, base) for base in BASES]
-    given: dict[str, Any] = {argument: object() for argument in finished.arguments}
+    assert written.service == cls.service
+    assert [issubclass(written, base) for base in BASES] == [issubclass(cls, base) for base in BASES]
+    given: dict[str, Any] = {argument: object() for argument in cls.arguments}
     task = written(task_id="t", **given)
     assert {argument: getattr(task, argument) for argument in given} == given
 

@@ -17,6 +17,7 @@ from airflow_cleanroomsml.operators import (
     CleanRoomsMLDeleteAudienceModelOperator,
     CleanRoomsMLStartAudienceExportJobOperator,
 )
+from airflow_cleanroomsml.request_types import AudienceSize, ConfiguredAudienceModelOutputConfig
 from tests.support import TaskInstance
 
 PREFIX = "arn:aws:cleanrooms-ml:us-east-1:123456789012"
@@ -124,7 +125,10 @@ def test_reuse_looks_through_all_pages(stubbed: Stubbed) -> None:
 
 
 def test_create_configured(stubbed: Stubbed) -> None:
-    output = {"destination": {"s3Destination": {"s3Uri": "s3://b/p"}}, "roleArn": ROLE}
+    output: ConfiguredAudienceModelOutputConfig = {
+        "destination": {"s3Destination": {"s3Uri": "s3://b/p"}},
+        "roleArn": ROLE,
+    }
     task = CleanRoomsMLCreateConfiguredAudienceModelOperator(
         task_id="t",
         name="c",
@@ -146,7 +150,7 @@ def test_create_configured(stubbed: Stubbed) -> None:
 
 
 def test_export(stubbed: Stubbed) -> None:
-    size = {"type": "PERCENTAGE", "value": 10}
+    size: AudienceSize = {"type": "PERCENTAGE", "value": 10}
     now = datetime.now(tz=timezone.utc)
     entry = {
         "createTime": now,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Callable, Iterator
 from functools import cached_property
+from typing import Any
 
 import pytest
 from botocore import xform_name
@@ -21,19 +23,19 @@ class SlowWorld(World):
 
     ml = cached_property(lambda self: self.client("cleanroomsml"))
 
-    def push(self, seconds):
+    def push(self, seconds: float) -> None:
         self.emulator._control("clock", {"advance": seconds})
 
-    def wait(self, arn):
+    def wait(self, arn: str) -> dict[str, Any]:
         self.push(300)
         return super().wait(arn)
 
-    def status(self, model):
+    def status(self, model: str) -> Any:
         return self.ml.get_audience_model(audienceModelArn=model)["status"]
 
 
 @pytest.fixture(scope="module")
-def clocked_emulator():
+def clocked_emulator() -> Iterator[EmulatorProcess]:
     process = EmulatorProcess(
         "--scale", "0.001", "--pending-seconds", "100", "--progress-seconds", "100", "--delete-seconds", "100"
     )
@@ -42,39 +44,37 @@ def clocked_emulator():
 
 
 @pytest.fixture
-def slow(clocked_emulator):
+def slow(clocked_emulator: EmulatorProcess) -> SlowWorld:
     return SlowWorld(clocked_emulator).build()
 
 
-def refused(code, call, **members):
+def refused(code: str, call: Callable[..., Any], **members: Any) -> Any:
     with pytest.raises(ClientError) as caught:
         call(**members)
     assert caught.value.response["Error"]["Code"] == code
     return caught.value.response
 
 
-def train(world, name, dataset):
-    return world.ml.create_audience_model(name=name, trainingDatasetArn=dataset)["audienceModelArn"]
+def train(world: World, name: str, dataset: str) -> str:
+    return str(world.ml.create_audience_model(name=name, trainingDatasetArn=dataset)["audienceModelArn"])
 
 
-def configure(world, name, model, **more):
-    made = world.ml.create_configured_audience_model(
-        name=name, audienceModelArn=model, outputConfig=world.output, sharedAudienceMetrics=["ALL"], **more
-    )
-    return made["configuredAudienceModelArn"]
+def configure(world: World, name: str, model: str, **more: Any) -> str:
+    given = {"name": name, "audienceModelArn": model, "outputConfig": world.output, "sharedAudienceMetrics": ["ALL"]}
+    return str(world.ml.create_configured_audience_model(**given, **more)["configuredAudienceModelArn"])
 
 
-def start(world, name, configured, **more):
+def start(world: World, name: str, configured: str, **more: Any) -> str:
     given = {"name": name, "configuredAudienceModelArn": configured, "seedAudience": world.seed(), **more}
-    return world.ml.start_audience_generation_job(**given)["audienceGenerationJobArn"]
+    return str(world.ml.start_audience_generation_job(**given)["audienceGenerationJobArn"])
 
 
-def export(world, name, job):
+def export(world: World, name: str, job: str) -> None:
     size = {"type": "PERCENTAGE", "value": 10}
     world.ml.start_audience_export_job(name=name, audienceGenerationJobArn=job, audienceSize=size)
 
 
-def exports(world, job):
+def exports(world: World, job: str) -> Any:
     return world.ml.list_audience_export_jobs(audienceGenerationJobArn=job)["audienceExportJobs"]
 
 
@@ -87,7 +87,7 @@ LISTINGS = {
 }
 
 
-def test_pages_hold_everything_once_in_order(slow):
+def test_pages_hold_everything_once_in_order(slow: SlowWorld) -> None:
     names = ["n1", "n2", "n3"]
     models = [slow.model(name) for name in names]
     configured = [configure(slow, name, models[0]) for name in names]
@@ -102,7 +102,7 @@ def test_pages_hold_everything_once_in_order(slow):
             assert [len(page[key]) for page in pages] == {1: [1, 1, 1], 2: [2, 1]}.get(size, [3])
 
 
-def test_what_is_made_between_two_pages_moves_no_other(slow):
+def test_what_is_made_between_two_pages_moves_no_other(slow: SlowWorld) -> None:
     for index in range(4):
         slow.dataset(f"d{index}")
     first = slow.ml.list_training_datasets(maxResults=2)
@@ -113,13 +113,13 @@ def test_what_is_made_between_two_pages_moves_no_other(slow):
     assert "nextToken" not in rest
 
 
-def test_listings_keep_to_what_is_asked_for(slow):
+def test_listings_keep_to_what_is_asked_for(slow: SlowWorld) -> None:
     first, second = (configure(slow, name, slow.model(f"of-{name}")) for name in ("c1", "c2"))
     job, other = start(slow, "j1", first, collaborationId=COLLABORATION), start(slow, "j2", second)
     assert [slow.wait(arn)["name"] for arn in (job, other)] == ["j1", "j2"]
     export(slow, "e1", job)
 
-    def jobs(**members):
+    def jobs(**members: Any) -> list[str]:
         found = slow.ml.list_audience_generation_jobs(**members)["audienceGenerationJobs"]
         return [entry["audienceGenerationJobArn"] for entry in found]
 
@@ -131,7 +131,7 @@ def test_listings_keep_to_what_is_asked_for(slow):
     assert exports(slow, other) == []
 
 
-def test_a_name_is_given_once_in_an_account(slow):
+def test_a_name_is_given_once_in_an_account(slow: SlowWorld) -> None:
     dataset, model = slow.dataset("n"), slow.model("n")
     assert refused("ConflictException", slow.dataset, name="n")["ResponseMetadata"]["HTTPStatusCode"] == 409
     refused("ConflictException", train, world=slow, name="n", dataset=dataset)
@@ -145,7 +145,7 @@ def test_a_name_is_given_once_in_an_account(slow):
     World(slow.emulator).dataset("n")
 
 
-def test_a_name_is_free_again_when_its_bearer_is_gone(slow):
+def test_a_name_is_free_again_when_its_bearer_is_gone(slow: SlowWorld) -> None:
     model, dataset = slow.model("n"), slow.dataset()
     slow.ml.delete_audience_model(audienceModelArn=model)
     refused("ConflictException", train, world=slow, name="n", dataset=dataset)
@@ -153,7 +153,7 @@ def test_a_name_is_free_again_when_its_bearer_is_gone(slow):
     assert train(slow, "n", dataset) != model
 
 
-def test_a_name_may_be_given_twice_where_the_switch_says_so():
+def test_a_name_may_be_given_twice_where_the_switch_says_so() -> None:
     emulator = EmulatorProcess("--names-not-unique")
     try:
         world = World(emulator)
@@ -164,7 +164,7 @@ def test_a_name_may_be_given_twice_where_the_switch_says_so():
         emulator.stop()
 
 
-def test_what_others_depend_on_is_not_deleted(slow):
+def test_what_others_depend_on_is_not_deleted(slow: SlowWorld) -> None:
     model = slow.model()
     dataset = slow.ml.get_audience_model(audienceModelArn=model)["trainingDatasetArn"]
     configured = configure(slow, "c", model)
@@ -187,7 +187,7 @@ def test_what_others_depend_on_is_not_deleted(slow):
         refused("ResourceNotFoundException", delete, **members)
 
 
-def test_a_status_follows_the_time_and_not_the_looks(slow):
+def test_a_status_follows_the_time_and_not_the_looks(slow: SlowWorld) -> None:
     model = train(slow, "m", slow.dataset())
     for status in ("CREATE_PENDING", "CREATE_IN_PROGRESS"):
         assert {slow.status(model) for _ in range(20)} == {status}
@@ -204,7 +204,7 @@ def test_a_status_follows_the_time_and_not_the_looks(slow):
     assert slow.ml.list_audience_models()["audienceModels"] == []
 
 
-def test_a_failure_shows_when_its_time_has_come(slow):
+def test_a_failure_shows_when_its_time_has_come(slow: SlowWorld) -> None:
     slow.client("s3").delete_object(Bucket=slow.bucket, Key="interactions/part-0.csv")
     model = train(slow, "m", slow.dataset())
     slow.push(101)
@@ -216,7 +216,7 @@ def test_a_failure_shows_when_its_time_has_come(slow):
     refused("ValidationException", configure, world=slow, name="c", model=model)
 
 
-def test_the_time_of_an_update_is_that_of_the_last_step(slow):
+def test_the_time_of_an_update_is_that_of_the_last_step(slow: SlowWorld) -> None:
     model = train(slow, "m", slow.dataset())
     found = slow.ml.get_audience_model(audienceModelArn=model)
     made, seen = found["createTime"], [found["updateTime"]]
@@ -233,7 +233,7 @@ def test_the_time_of_an_update_is_that_of_the_last_step(slow):
     assert found["createTime"] == made
 
 
-def test_a_third_model_in_training_is_over_the_quota(slow):
+def test_a_third_model_in_training_is_over_the_quota(slow: SlowWorld) -> None:
     dataset = slow.dataset()
     for name in ("m1", "m2"):
         model = train(slow, name, dataset)
@@ -244,7 +244,7 @@ def test_a_third_model_in_training_is_over_the_quota(slow):
     train(slow, "m3", dataset)
 
 
-def test_an_eleventh_generation_job_is_over_the_quota(slow):
+def test_an_eleventh_generation_job_is_over_the_quota(slow: SlowWorld) -> None:
     configured, seed = configure(slow, "c", slow.model()), slow.seed()
     for index in range(10):
         job = start(slow, f"j{index}", configured, seedAudience=seed)
@@ -254,7 +254,7 @@ def test_an_eleventh_generation_job_is_over_the_quota(slow):
     start(slow, "j10", configured)
 
 
-def test_exports_have_a_quota_at_a_time_and_one_of_their_job(slow):
+def test_exports_have_a_quota_at_a_time_and_one_of_their_job(slow: SlowWorld) -> None:
     configured = configure(slow, "c", slow.model())
     job, other = start(slow, "j", configured), start(slow, "other", configured)
     assert [slow.wait(arn)["status"] for arn in (job, other)] == ["ACTIVE", "ACTIVE"]
@@ -272,7 +272,7 @@ def test_exports_have_a_quota_at_a_time_and_one_of_their_job(slow):
     export(slow, "e25", other)
 
 
-def test_an_update_is_for_the_jobs_that_start_later(slow):
+def test_an_update_is_for_the_jobs_that_start_later(slow: SlowWorld) -> None:
     sizes = {"audienceSizeType": "PERCENTAGE", "audienceSizeBins": [10]}
     configured = configure(slow, "c", slow.model(), audienceSizeConfig=sizes)
     jobs = [start(slow, "before", configured)]
@@ -286,7 +286,7 @@ def test_an_update_is_for_the_jobs_that_start_later(slow):
     assert [[entry["audienceSize"]["value"] for entry in found] for found in metrics] == [[10], [20]]
 
 
-def test_another_account_sees_and_touches_nothing(slow):
+def test_another_account_sees_and_touches_nothing(slow: SlowWorld) -> None:
     model = slow.model()
     configured = configure(slow, "c", model)
     job = start(slow, "j", configured)
@@ -312,7 +312,7 @@ def test_another_account_sees_and_touches_nothing(slow):
     refused("ResourceNotFoundException", export, world=stranger, name="x", job=job)
 
 
-def test_tags_are_added_overwritten_and_taken_off(slow):
+def test_tags_are_added_overwritten_and_taken_off(slow: SlowWorld) -> None:
     arn = slow.dataset()
     slow.ml.tag_resource(resourceArn=arn, tags={"a": "1", "b": "1"})
     slow.ml.tag_resource(resourceArn=arn, tags={"b": "2", "c &=%/?+ü": ""})
@@ -322,7 +322,7 @@ def test_tags_are_added_overwritten_and_taken_off(slow):
     assert slow.ml.get_training_dataset(trainingDatasetArn=arn)["tags"] == {"b": "2"}
 
 
-def test_a_fifty_first_tag_is_refused_and_none_of_its_call_stays(slow):
+def test_a_fifty_first_tag_is_refused_and_none_of_its_call_stays(slow: SlowWorld) -> None:
     arn = slow.dataset()
     slow.ml.tag_resource(resourceArn=arn, tags={f"k{index}": "" for index in range(49)})
     refused("ValidationException", slow.ml.tag_resource, resourceArn=arn, tags={"k49": "", "k50": ""})
@@ -331,7 +331,7 @@ def test_a_fifty_first_tag_is_refused_and_none_of_its_call_stays(slow):
     assert (len(tags), tags["k48"]) == (50, "changed")
 
 
-def test_a_policy_is_put_on_condition_read_and_deleted(slow):
+def test_a_policy_is_put_on_condition_read_and_deleted(slow: SlowWorld) -> None:
     arn = configure(slow, "c", slow.model())
     put, of = slow.ml.put_configured_audience_model_policy, {"configuredAudienceModelArn": arn}
     text = {**of, "configuredAudienceModelPolicy": NOBODY}

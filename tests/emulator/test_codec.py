@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import random
 import re
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta, timezone
+from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
 import pytest
-from botocore.awsrequest import AWSResponse
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from botocore.model import ListShape, MapShape, OperationModel, Shape, StringShape, StructureShape
 
 from airflow_cleanroomsml.emulator import codec
 from airflow_cleanroomsml.emulator.errors import ApiError, quota
@@ -88,10 +91,10 @@ class Draw:
         self.random = random.Random(str(seed))
         self.share = share
 
-    def value(self, shape):
+    def value(self, shape: Any) -> Any:
         return getattr(self, shape.type_name)(shape)
 
-    def structure(self, shape):
+    def structure(self, shape: StructureShape) -> dict[str, Any]:
         if shape.metadata.get("union"):
             given = [self.random.choice(list(shape.members))]
         else:
@@ -99,18 +102,18 @@ class Draw:
             given = [name for name in shape.members if name in needed or self.random.random() < self.share]
         return {name: self.value(shape.members[name]) for name in given}
 
-    def list(self, shape):
+    def list(self, shape: ListShape) -> Sequence[Any]:
         return [self.value(shape.member) for _ in range(self._size(shape))]
 
-    def map(self, shape):
+    def map(self, shape: MapShape) -> dict[str, Any]:
         return {self.value(shape.key): self.value(shape.value) for _ in range(self._size(shape))}
 
-    def _size(self, shape):
+    def _size(self, shape: Shape) -> int:
         # In a query string an empty list cannot be told from none.
         least = 1 if shape.serialization.get("location") else shape.metadata.get("min", 0)
         return self.random.randint(least, max(least, min(3, shape.metadata.get("max", 3))))
 
-    def string(self, shape):
+    def string(self, shape: StringShape) -> str:
         if shape.enum:
             return self.random.choice(shape.enum)
         low, high = shape.metadata.get("min", 0), shape.metadata.get("max", 64)
@@ -120,46 +123,48 @@ class Draw:
         assert fitting, f"no sample of {shape.name} {shape.metadata}"
         return self.random.choice(fitting)
 
-    def integer(self, shape):
+    def integer(self, shape: Shape) -> int:
         low, high = shape.metadata.get("min", -(2**31)), shape.metadata.get("max", 2**31 - 1)
-        return self.random.choice([low, high, self.random.randint(low, high)])
+        drawn: int = self.random.choice([low, high, self.random.randint(low, high)])
+        return drawn
 
-    def long(self, shape):
+    def long(self, shape: Shape) -> int:
         return self.random.choice([-(2**63), 0, 2**53 + 1, 2**63 - 1])
 
-    def double(self, shape):
+    def double(self, shape: Shape) -> float:
         low, high = shape.metadata.get("min", -1e300), shape.metadata.get("max", 1e300)
-        return self.random.choice([low, high, self.random.uniform(low, high)])
+        drawn: float = self.random.choice([low, high, self.random.uniform(low, high)])
+        return drawn
 
-    def boolean(self, shape):
+    def boolean(self, shape: Shape) -> bool:
         return self.random.random() < 0.5
 
-    def timestamp(self, shape):
+    def timestamp(self, shape: Shape) -> datetime:
         zone = timezone(timedelta(minutes=self.random.choice([0, 330, -480])))
         milliseconds = self.random.choice([0, 1, 999, self.random.randrange(1000)])
         second = timedelta(seconds=self.random.randrange(-(10**9), 4 * 10**9), milliseconds=milliseconds)
         return (datetime(1970, 1, 1, tzinfo=timezone.utc) + second).astimezone(zone)
 
 
-def draws(operation, shape):
+def draws(operation: OperationModel, shape: Any) -> list[Any]:
     """With every member, with the required ones only, and eight in between."""
     shares = [1, 0, *[0.5] * 8]
     return [Draw((operation.name, number), share).value(shape) for number, share in enumerate(shares)]
 
 
 class Body:
-    def __init__(self, body):
+    def __init__(self, body: bytes) -> None:
         self._body = body
 
-    def stream(self, **_):
+    def stream(self, **_: Any) -> Iterator[bytes]:
         yield self._body
 
 
 class Wire:
     """A real client whose requests are caught where they would be sent."""
 
-    def __init__(self):
-        self.client = boto3.client(
+    def __init__(self) -> None:
+        self.client: Any = boto3.client(
             "cleanroomsml",
             endpoint_url="http://127.0.0.1:9",
             region_name="us-east-1",
@@ -167,20 +172,23 @@ class Wire:
             aws_secret_access_key="secret",
             config=Config(retries={"total_max_attempts": 1}),
         )
-        self.client.meta.events.register("before-send.cleanroomsml", self._caught)
+        self.request: Any = None
+        self.answer: tuple[int, Any, bytes] = 200, {}, b"{}"
+        caught: Any = self._caught
+        self.client.meta.events.register("before-send.cleanroomsml", caught)
 
-    def _caught(self, request, **_):
+    def _caught(self, request: AWSPreparedRequest, **_: Any) -> AWSResponse:
         self.request = request
         status, headers, body = self.answer
         return AWSResponse(request.url, status, headers, Body(body))
 
-    def sent(self, operation, members):
+    def sent(self, operation: OperationModel, members: dict[str, Any]) -> tuple[str, str, str, bytes]:
         self.answer = 200, {}, b"{}"
         self.client._make_api_call(operation.name, members)
         target = urlsplit(self.request.url)
         return self.request.method, target.path, target.query, self.request.body or b""
 
-    def answered(self, operation, status, body, error=None):
+    def answered(self, operation: OperationModel, status: int, body: Any, error: str | None = None) -> Any:
         self.answer = status, {"x-amzn-ErrorType": error} if error else {}, json.dumps(body).encode()
         found = self.client._make_api_call(operation.name, Draw(operation.name, 0).value(operation.input_shape))
         found.pop("ResponseMetadata")
@@ -188,12 +196,12 @@ class Wire:
 
 
 @pytest.fixture(scope="module")
-def wire():
+def wire() -> Wire:
     return Wire()
 
 
 @every_operation
-def test_a_backend_gets_what_was_sent(operation, wire):
+def test_a_backend_gets_what_was_sent(operation: OperationModel, wire: Wire) -> None:
     for sent in draws(operation, operation.input_shape):
         method, path, query, body = wire.sent(operation, sent)
         found, in_path = ROUTES.match(method, path)
@@ -202,7 +210,7 @@ def test_a_backend_gets_what_was_sent(operation, wire):
 
 
 @every_operation
-def test_a_path_leads_to_one_operation(operation, wire):
+def test_a_path_leads_to_one_operation(operation: OperationModel, wire: Wire) -> None:
     for sent in draws(operation, operation.input_shape):
         method, path, _, _ = wire.sent(operation, sent)
         leads = [found.name for found, verb, pattern in ROUTES._routes if verb == method and pattern.fullmatch(path)]
@@ -210,15 +218,15 @@ def test_a_path_leads_to_one_operation(operation, wire):
 
 
 @every_answer
-def test_botocore_returns_what_was_answered(operation, wire):
+def test_botocore_returns_what_was_answered(operation: OperationModel, wire: Wire) -> None:
     for answer in draws(operation, operation.output_shape):
         body = codec.serialise(operation.output_shape, answer)
         assert wire.answered(operation, 200, body) == answer
 
 
 @every_answer
-def test_what_the_answer_does_not_have_stays_within(operation):
-    shape = operation.output_shape
+def test_what_the_answer_does_not_have_stays_within(operation: OperationModel) -> None:
+    shape: Any = operation.output_shape
     answer = draws(operation, shape)[0]
     more = {**answer, "secretOfTheBackend": 1}
     assert codec.serialise(shape, more) == codec.serialise(shape, answer)
@@ -226,7 +234,7 @@ def test_what_the_answer_does_not_have_stays_within(operation):
 
 
 @pytest.mark.parametrize("shape", ERRORS, ids=lambda shape: shape.name)
-def test_an_error_arrives_with_its_members(shape, wire):
+def test_an_error_arrives_with_its_members(shape: StructureShape, wire: Wire) -> None:
     members = {**Draw(shape.name, 1).value(shape), "message": "Grüße 😀"}
     error = ApiError(shape.name, members.pop("message"), **members)
     with pytest.raises(ClientError) as caught:
@@ -238,7 +246,7 @@ def test_an_error_arrives_with_its_members(shape, wire):
     assert {name: found[name] for name in members} == members
 
 
-def test_a_full_quota_tells_its_name_and_value():
+def test_a_full_quota_tells_its_name_and_value() -> None:
     assert codec.error_body(MODEL, quota("Models", 2))[1] == {
         "message": "The quota 'Models' of 2 is reached.",
         "quotaName": "Models",
@@ -254,13 +262,13 @@ def test_a_full_quota_tells_its_name_and_value():
         (datetime(2026, 11, 1, 5, 30, 0, 999_999, timezone(timedelta(hours=5.5))), "2026-11-01T00:00:00.999Z"),
     ],
 )
-def test_a_time_has_milliseconds_and_a_z(time, text):
+def test_a_time_has_milliseconds_and_a_z(time: datetime | float, text: str) -> None:
     shape = MODEL.operation_model("GetAudienceModel").output_shape
     assert codec.serialise(shape, {"createTime": time}) == {"createTime": text}
 
 
 @pytest.mark.parametrize("path", ["/audience-model/", "/audience-model/a/b", "/Audience-model", "/", ""])
-def test_a_path_of_no_operation(path):
+def test_a_path_of_no_operation(path: str) -> None:
     with pytest.raises(ApiError, match="No operation at GET") as caught:
         ROUTES.match("GET", path)
     assert (caught.value.code, caught.value.status) == ("UnknownOperationException", 404)

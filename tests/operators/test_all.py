@@ -1,147 +1,234 @@
-"""What holds for every operator, over all that the package exports."""
+"""What holds for every operator and sensor, over all that the package exports."""
 
 from __future__ import annotations
 
+import ast
 import inspect
+import json
 import re
 import subprocess
 import sys
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import botocore
 import pytest
 from botocore import xform_name
 
-from airflow_cleanroomsml import operators
-from airflow_cleanroomsml.operators.base import CleanRoomsMLCreateOperator
-from airflow_cleanroomsml.service_model import load, operation_model
+from airflow_cleanroomsml import operators, sensors
+from airflow_cleanroomsml.operators.base import CleanRoomsMLOperator
+from airflow_cleanroomsml.operators.base_create import CleanRoomsMLCreateOperator
+from airflow_cleanroomsml.operators.base_end import CleanRoomsMLDeleteOperator
+from airflow_cleanroomsml.resources import RESOURCES
+from airflow_cleanroomsml.sensors.base import CleanRoomsMLSensor
+from airflow_cleanroomsml.service_model import TESTED_BOTOCORE, load, operation_model
+from tests.every import (
+    OPERATIONS,
+    OPERATORS,
+    SENSORS,
+    arguments,
+    every_argument,
+    every_operation,
+    every_sensor,
+    every_task,
+    members_of,
+    required,
+    shape_of,
+)
 
-try:
+if TYPE_CHECKING:
     from airflow.sdk import DAG
-except ImportError:  # Airflow 2.11
-    from airflow.models.dag import DAG
+    from airflow.serialization.serialized_objects import DagSerialization as Serialized
+else:
+    try:
+        from airflow.sdk import DAG
+    except ImportError:  # Airflow 2.11
+        from airflow.models.dag import DAG
+    try:
+        from airflow.serialization.serialized_objects import DagSerialization as Serialized
+    except ImportError:  # Airflow before 3.3
+        from airflow.serialization.serialized_objects import SerializedDAG as Serialized
 
-ALL = [getattr(operators, name) for name in operators.__all__]
-every_operator = pytest.mark.parametrize("cls", ALL, ids=lambda cls: cls.__name__)
-every_argument = pytest.mark.parametrize(
-    ("cls", "argument"), [pytest.param(c, a, id=f"{c.operation}.{a}") for c in ALL for a in c.arguments]
+ROOT = Path(__file__).parents[2]
+START = datetime(2026, 1, 1, tzinfo=timezone.utc)
+EXAMPLES = "".join(path.read_text() for path in (ROOT / "example_dags").glob("*.py"))
+CHANGING = [name for name in load().operation_names if not name.startswith(("Get", "List"))]
+#: Whose result is put together from several members, or looked up.
+COMPOSED = (
+    "start_audience_export_job",
+    "start_trained_model_export_job",
+    "create_configured_audience_model_association",
 )
 
 
-def shape_of(cls):
-    return operation_model(load(), cls.operation).input_shape
+@pytest.mark.parametrize("public", [operators, sensors], ids=["operators", "sensors"])
+def test_the_public_surface_is_what_is_exported_in_order(public: Any) -> None:
+    assert public.__all__ == sorted(public.__all__)
+    assert {name for name in vars(public) if name.startswith("CleanRooms")} == set(public.__all__)
 
 
-def required(cls):
-    return {xform_name(name) for name in shape_of(cls).required_members}
+def test_the_installed_model_has_operations_that_change_something() -> None:
+    assert len(CHANGING) == 28
 
 
-def parameters(cls):
-    return inspect.signature(cls.__init__).parameters
+@pytest.mark.parametrize("operation", CHANGING)
+def test_every_operation_that_changes_something_has_its_operator(operation: str) -> None:
+    assert f"CleanRoomsML{operation}Operator" in operators.__all__
 
 
-def test_the_public_surface_is_what_is_exported_in_order():
-    assert operators.__all__ == sorted(operators.__all__)
-    public = {name for name in vars(operators) if name.startswith("CleanRooms")}
-    assert public == set(operators.__all__)
+@every_task
+def test_it_is_shown_in_an_example(cls: type[Any]) -> None:
+    assert re.search(rf"= {cls.__name__}(\.partial)?\(", EXAMPLES)
 
 
-def test_every_lookalike_operation_that_changes_something_has_its_operator():
-    changing = {
-        name
-        for name in load().operation_names
-        if re.match(r"(Create|Delete|Put|Start|Update)\w*(Audience|TrainingDataset)", name)
-    }
-    assert {f"CleanRoomsML{name}Operator" for name in changing} == set(operators.__all__)
+@every_task
+def test_the_readme_lists_it(cls: type[Any]) -> None:
+    name = re.sub("^CleanRooms(ML)?|(Operator|Sensor)$", "", cls.__name__)
+    assert f"`{name}`" in (ROOT / "README.md").read_text()
 
 
-def test_a_dag_file_loads_no_boto3():
-    modules = "airflow_cleanroomsml.operators", "airflow_cleanroomsml.exceptions", "airflow_cleanroomsml.triggers"
-    code = f"import sys; before = set(sys.modules); import {', '.join(modules)}; print(*set(sys.modules) - before)"
+def test_a_dag_file_loads_no_boto3() -> None:
+    names = "operators", "sensors", "exceptions", "triggers", "typing"
+    modules = ", ".join(f"airflow_cleanroomsml.{name}" for name in names)
+    code = f"import sys; before = set(sys.modules); import {modules}; print(*set(sys.modules) - before)"
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
     assert "airflow_cleanroomsml.operators.audience_model" in loaded
-    assert not {"boto3", "botocore", "pyarrow", "moto", "airflow_cleanroomsml.hooks"} & set(loaded)
+    assert not {"boto3", "botocore", "jmespath", "pyarrow", "moto", "airflow_cleanroomsml.hooks"} & set(loaded)
 
 
-@every_operator
-def test_the_name_is_the_operations(cls):
-    assert cls.__name__ == f"CleanRoomsML{operation_model(load(), cls.operation).name}Operator"
+@every_operation
+def test_the_name_is_the_operations(cls: type[CleanRoomsMLOperator]) -> None:
+    prefix = {"cleanroomsml": "CleanRoomsML", "cleanrooms": "CleanRooms"}[cls.service]
+    assert cls.__name__ == f"{prefix}{operation_model(load(cls.service), cls.operation).name}Operator"
 
 
-@every_operator
-def test_arguments_are_the_members_of_the_request(cls):
-    assert set(cls.arguments) == {xform_name(name) for name in shape_of(cls).members}
-    without_default = {name for name in cls.arguments if parameters(cls)[name].default is inspect.Parameter.empty}
-    assert without_default == required(cls)
+@every_operation
+def test_arguments_are_the_members_of_the_request(cls: type[CleanRoomsMLOperator]) -> None:
+    if botocore.__version__ == TESTED_BOTOCORE:
+        assert set(cls.arguments) == members_of(cls)
+    assert set(cls.arguments) >= members_of(cls)
+    assert required(cls) == {xform_name(name) for name in shape_of(cls).required_members}
 
 
-@every_operator
-def test_the_docstring_has_every_argument_in_order(cls):
-    assert re.findall(r":param (\w+):", cls.__doc__) == list(cls.arguments)
-    assert (":return:" in cls.__doc__) == (cls.returns is not None or cls.operation == "start_audience_export_job")
+@every_task
+def test_the_docstring_has_every_argument_in_order(cls: type[Any]) -> None:
+    assert re.findall(r":param (\w+):", cls.__doc__ or "") == arguments(cls)
 
 
-@every_operator
-def test_the_result_is_in_the_answer(cls):
-    if cls.returns:
-        answer = operation_model(load(), cls.operation).output_shape
+@every_operation
+def test_the_docstring_tells_a_result_where_there_is_one(cls: type[CleanRoomsMLOperator]) -> None:
+    assert (":return:" in (cls.__doc__ or "")) == (cls.returns is not None or cls.operation in COMPOSED)
+
+
+@every_operation
+def test_the_result_is_in_the_answer(cls: type[CleanRoomsMLOperator]) -> None:
+    if cls.returns and cls.operation not in COMPOSED:
+        answer: Any = operation_model(load(cls.service), cls.operation).output_shape
         assert cls.returns in {xform_name(name) for name in answer.members}
 
 
-@every_operator
-def test_creates_and_starts_know_if_exists_and_nothing_else_does(cls):
+@every_operation
+def test_creates_and_starts_know_if_exists_and_deletes_take_gone_for_success(cls: type[CleanRoomsMLOperator]) -> None:
     assert issubclass(cls, CleanRoomsMLCreateOperator) == cls.operation.startswith(("create_", "start_"))
+    assert issubclass(cls, CleanRoomsMLDeleteOperator) == cls.operation.startswith(("delete_", "cancel_"))
 
 
-@every_operator
-def test_arguments_are_kept_as_they_are_and_templated(cls):
-    given = {name: object() for name in cls.arguments}
+@every_operation
+def test_what_takes_time_is_waited_for(cls: type[CleanRoomsMLOperator]) -> None:
+    from airflow_cleanroomsml.operators.base_wait import CleanRoomsMLWaitingOperator
+
+    noun = re.sub("^(create|start|delete|cancel)_|(_data|_output)$", "", cls.operation)
+    statuses = [name for name in load().shape_names if name.lower() == noun.replace("_", "") + "status"]
+    lasts = bool(statuses) and len(load().shape_for(statuses[0]).metadata["enum"]) > 1
+    assert issubclass(cls, CleanRoomsMLWaitingOperator) == (lasts and not cls.operation.startswith("update_"))
+
+
+@every_task
+def test_arguments_are_kept_as_they_are_and_templated(cls: type[Any]) -> None:
+    given = {name: object() for name in arguments(cls)}
     task = cls(task_id="t", **given)
-    assert {name: getattr(task, name) for name in cls.arguments} == given
-    assert set(cls.arguments) < set(cls.template_fields)
+    assert {name: getattr(task, name) for name in given} == given
+    assert set(given) < set(cls.template_fields)
 
 
-@every_operator
-def test_a_misspelt_argument_is_refused_when_the_dag_is_parsed(cls):
+@every_task
+def test_a_misspelt_argument_is_refused_when_the_dag_is_parsed(cls: type[Any]) -> None:
     with pytest.raises(Exception, match="descriptoin"):
         cls(task_id="t", descriptoin="x", **dict.fromkeys(required(cls), "x"))
 
 
 @every_argument
-def test_every_argument_can_be_mapped_and_come_from_another_task(cls, argument):
-    with DAG("d", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=timezone.utc)):
+def test_every_argument_can_be_mapped_and_come_from_another_task(cls: type[Any], argument: str) -> None:
+    with DAG("d", schedule=None, start_date=START) as dag:
         source = operators.CleanRoomsMLDeleteTrainingDatasetOperator(task_id="source", training_dataset_arn="x")
         others = dict.fromkeys(required(cls) - {argument}, "x")
         plain = cls(task_id="plain", **{argument: source.output}, **others)
         mapped = cls.partial(task_id="mapped", **others).expand(**{argument: source.output})
     assert plain.upstream_task_ids == {"source"}
     assert mapped.upstream_task_ids == {"source"}
+    back = there_and_back(dag)
+    assert back.get_task("plain").upstream_task_ids == {"source"}
+    assert back.get_task("mapped").upstream_task_ids == {"source"}
+    assert argument in back.get_task("plain").template_fields
 
 
-@every_operator
-def test_the_readme_lists_it(cls):
-    table = (Path(__file__).parents[2] / "README.md").read_text()
-    assert f"`{cls.__name__.removeprefix('CleanRoomsML').removesuffix('Operator')}`" in table
+def there_and_back(dag: DAG) -> Any:
+    """A Dag through the database."""
+    to_dict = getattr(Serialized, "serialize_dag", None)
+    written = Serialized.to_dict(dag) if hasattr(Serialized, "to_dict") else to_dict and to_dict(dag)
+    return Serialized.from_dict(json.loads(json.dumps(written)))
 
 
-@every_operator
-def test_it_serialises(cls):
-    try:
-        from airflow.serialization.serialized_objects import DagSerialization as Serialized
-    except ImportError:  # Airflow before 3.3
-        from airflow.serialization.serialized_objects import SerializedDAG as Serialized
-    with DAG("d", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=timezone.utc)) as dag:
-        cls(task_id="t", **dict.fromkeys(cls.arguments, "{{ ds }}"))
-    to_dict = getattr(Serialized, "serialize_dag", None) or Serialized.to_dict
-    assert "t" in str(to_dict(dag))
+@every_task
+def test_it_serialises_with_all_its_arguments(cls: type[Any]) -> None:
+    with DAG("d", schedule=None, start_date=START) as dag:
+        cls(task_id="t", **dict.fromkeys(arguments(cls), "{{ ds }}"))
+    task = there_and_back(dag).get_task("t")
+    assert {name: getattr(task, name) for name in arguments(cls)} == dict.fromkeys(arguments(cls), "{{ ds }}")
 
 
-@every_operator
-def test_a_subclass_of_a_user_inherits(cls):
-    class Own(cls):
-        def __init__(self, *, extra="x", **kwargs):
-            super().__init__(**kwargs)
-            self.extra = extra
+@every_task
+def test_a_subclass_of_a_user_inherits(cls: type[Any]) -> None:
+    def initialise(self: Any, *, extra: str = "x", **kwargs: Any) -> None:
+        cls.__init__(self, **kwargs)
+        self.extra = extra
 
-    task = Own(task_id="t", **dict.fromkeys(required(cls), "x"))
-    assert (Own.arguments, task.extra) == (cls.arguments, "x")
+    own: Any = type("Own", (cls,), {"__init__": initialise})
+    task = own(task_id="t", **dict.fromkeys(required(cls), "x"))
+    assert (own.template_fields, task.extra) == (cls.template_fields, "x")
+
+
+@every_sensor
+def test_a_sensor_is_named_after_what_it_waits_for(cls: type[Any]) -> None:
+    if not issubclass(cls, CleanRoomsMLSensor):
+        assert cls.__name__ == "CleanRoomsMLNewAudienceGenerationJobsSensor"
+        return
+    words = cls.resource.noun.replace("ML", "Ml").title().replace("Ml ", "ML ").replace(" ", "")
+    assert cls.__name__ == f"CleanRoomsML{words}Sensor"
+    assert set(arguments(cls)) >= set(cls.resource.identifiers) - {"name"}
+
+
+def test_everything_that_has_a_status_to_wait_for_has_a_sensor() -> None:
+    sensed = {cls.resource.noun for cls in SENSORS if issubclass(cls, CleanRoomsMLSensor)}
+    sensed |= {cls.partners.noun for cls in SENSORS if hasattr(cls, "partners")}
+    from airflow_cleanroomsml.service_model import description
+
+    with_status = {
+        noun
+        for noun, row in RESOURCES.items()
+        if "status" in description(row).members and len(description(row).members["status"].metadata["enum"]) > 1
+    }
+    assert sensed == with_status
+
+
+def test_an_operator_takes_fewer_than_45_lines_on_average() -> None:
+    sizes = [len(inspect.getsource(cls).splitlines()) for cls in OPERATORS]
+    assert sum(sizes) / len(sizes) < 45
+    own = [node.name for cls in OPERATIONS for node in _methods(cls) if node.name != "__init__"]
+    assert len(own) <= 8, f"what is common stands in the bases: {own}"
+
+
+def _methods(cls: type[Any]) -> list[ast.FunctionDef]:
+    (found,) = ast.parse(inspect.getsource(cls)).body
+    return [node for node in getattr(found, "body", []) if isinstance(node, ast.FunctionDef)]

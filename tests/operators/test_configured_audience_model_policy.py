@@ -71,11 +71,12 @@ def test_two_accounts_each_with_a_connection_of_its_own(world: World, monkeypatc
         monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(connection))
 
     def start(**more: Any) -> Run:
+        seed: Any = partner.seed()
         task = CleanRoomsMLStartAudienceGenerationJobOperator(
             task_id="t",
             name="segment",
             configured_audience_model_arn=arn,
-            seed_audience=partner.seed(),
+            seed_audience=seed,
             aws_conn_id="partner",
             waiter_delay=1,
             **more,

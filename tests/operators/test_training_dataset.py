@@ -9,6 +9,7 @@ from airflow_cleanroomsml.operators import (
     CleanRoomsMLCreateTrainingDatasetOperator,
     CleanRoomsMLDeleteTrainingDatasetOperator,
 )
+from airflow_cleanroomsml.request_types import Dataset, DataSource
 from tests.support import World, run
 
 
@@ -29,8 +30,8 @@ def test_create_returns_the_arn_of_what_it_made(empty_world: World) -> None:
 
 
 def test_nested_values_are_templates_too(empty_world: World) -> None:
-    source = {"glueDataSource": {"databaseName": "{{ params.database }}", "tableName": "t"}}
-    data = [
+    source: DataSource = {"glueDataSource": {"databaseName": "{{ params.database }}", "tableName": "t"}}
+    data: list[Dataset] = [
         {
             "type": "INTERACTIONS",
             "inputConfig": {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pendulum
 from airflow import DAG
 
@@ -11,7 +13,7 @@ from airflow_cleanroomsml.operators import (
 )
 
 DEFAULTS = {"retries": 2, "retry_delay": pendulum.duration(seconds=1)}
-DATASET = {"role_arn": "{{ params.role_arn }}", "training_data": "{{ params.training_data }}"}
+DATASET: dict[str, Any] = {"role_arn": "{{ params.role_arn }}", "training_data": "{{ params.training_data }}"}
 
 with DAG(
     "retries",

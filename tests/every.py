@@ -1,0 +1,55 @@
+"""All that a Dag author may use, for tests that hold for every one of them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from botocore import xform_name
+
+from airflow_cleanroomsml import operators, sensors
+from airflow_cleanroomsml.operators.base import CleanRoomsMLOperator
+from airflow_cleanroomsml.service_model import load, operation_model
+
+OPERATORS: list[type[Any]] = [getattr(operators, name) for name in operators.__all__]
+SENSORS: list[type[Any]] = [getattr(sensors, name) for name in sensors.__all__]
+TASKS = [*OPERATORS, *SENSORS]
+#: Those that stand for one operation of the API.
+OPERATIONS: list[type[CleanRoomsMLOperator]] = [cls for cls in OPERATORS if issubclass(cls, CleanRoomsMLOperator)]
+
+
+def parameters(cls: type[Any]) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(cls.__init__).parameters
+
+
+def arguments(cls: type[Any]) -> list[str]:
+    """What a class takes beside what all of its kind take."""
+    return [name for name, parameter in parameters(cls).items() if parameter.kind is parameter.KEYWORD_ONLY]
+
+
+def required(cls: type[Any]) -> set[str]:
+    return {name for name in arguments(cls) if parameters(cls)[name].default is inspect.Parameter.empty}
+
+
+def shape_of(cls: type[CleanRoomsMLOperator]) -> Any:
+    return operation_model(load(cls.service), cls.operation).input_shape
+
+
+def members_of(cls: type[CleanRoomsMLOperator]) -> set[str]:
+    return {xform_name(name) for name in shape_of(cls).members}
+
+
+def _named(cls: type[Any]) -> str:
+    return cls.__name__
+
+
+every_operation = pytest.mark.parametrize("cls", OPERATIONS, ids=_named)
+every_operator = pytest.mark.parametrize("cls", OPERATORS, ids=_named)
+every_sensor = pytest.mark.parametrize("cls", SENSORS, ids=_named)
+every_task = pytest.mark.parametrize("cls", TASKS, ids=_named)
+every_argument = pytest.mark.parametrize(
+    ("cls", "argument"),
+    [pytest.param(cls, name, id=f"{cls.__name__}.{name}") for cls in TASKS for name in arguments(cls)],
+)

@@ -1,0 +1,103 @@
+"""Where a resource is not what a request asks for."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from airflow_cleanroomsml.differences import differences
+from airflow_cleanroomsml.resources import (
+    AUDIENCE_GENERATION_JOB,
+    AUDIENCE_MODEL,
+    CONFIGURED_AUDIENCE_MODEL_ASSOCIATION,
+    TRAINED_MODEL,
+    Resource,
+)
+from airflow_cleanroomsml.service_model import Request, load
+
+ML = "arn:aws:cleanrooms-ml:us-east-1:123456789012"
+ROLE = "arn:aws:iam::123456789012:role/cleanrooms-ml"
+MEMBERSHIP = "01234567-89ab-cdef-0123-456789abcdef"
+OWN = f"{ML}:membership/{MEMBERSHIP}"
+BEGIN = datetime(2026, 11, 1, tzinfo=timezone.utc)
+
+
+def found(resource: Resource, operation: str, arguments: dict[str, Any], there: dict[str, Any]) -> list[str]:
+    return differences(Request(load(resource.service), operation, arguments), resource, there)
+
+
+MODEL = {"name": "n", "training_dataset_arn": f"{ML}:training-dataset/1", "training_data_start_time": BEGIN}
+MODEL_THERE = {
+    "name": "n",
+    "trainingDatasetArn": f"{ML}:training-dataset/1",
+    "trainingDataStartTime": BEGIN.astimezone(),
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"status": "ACTIVE", "tags": {"b": "2"}, "description": "other"}, []),
+        ({"trainingDataStartTime": None}, ["training_data_start_time"]),
+        ({"trainingDataStartTime": BEGIN + timedelta(days=1)}, ["training_data_start_time"]),
+        ({"trainingDatasetArn": "x", "name": "m"}, ["name", "training_dataset_arn"]),
+    ],
+)
+def test_tags_and_description_do_not_matter_and_all_else_does(changes: dict[str, Any], expected: list[str]) -> None:
+    texts = found(AUDIENCE_MODEL, "create_audience_model", {**MODEL, "tags": {"a": "1"}}, {**MODEL_THERE, **changes})
+    assert sorted(text.split(":")[0] for text in texts) == expected
+
+
+def test_another_query_is_told_without_showing_it() -> None:
+    query = {"roleArn": ROLE, "sqlParameters": {"queryString": "SELECT mine"}}
+    job = {
+        "name": "n",
+        "configured_audience_model_arn": f"{ML}:configured-audience-model/1",
+        "seed_audience": query,
+    }
+    theirs = {"roleArn": ROLE, "sqlParameters": {"queryString": "SELECT theirs"}}
+    there = {"name": "n", "configuredAudienceModelArn": f"{ML}:configured-audience-model/1", "seedAudience": theirs}
+    texts = found(AUDIENCE_GENERATION_JOB, "start_audience_generation_job", job, there)
+    assert texts == ["seed_audience.sqlParameters: another one"]
+
+
+def test_another_environment_is_told_without_showing_it_and_what_a_description_lacks_is_not_compared() -> None:
+    asked = {
+        "membership_identifier": MEMBERSHIP,
+        "name": "n",
+        "configured_model_algorithm_association_arn": f"{OWN}/configured-model-algorithm-association/1",
+        "resource_config": {"instanceType": "ml.m5.2xlarge", "volumeSizeInGB": 30},
+        "data_channels": [{"mlInputChannelArn": f"{OWN}/ml-input-channel/1", "channelName": "training"}],
+        "environment": {"PASSWORD": "mine"},
+    }
+    there = {
+        "membershipIdentifier": MEMBERSHIP,
+        "name": "n",
+        "configuredModelAlgorithmAssociationArn": asked["configured_model_algorithm_association_arn"],
+        "resourceConfig": {"instanceType": "ml.m5.2xlarge", "volumeSizeInGB": 50, "instanceCount": 1},
+        "dataChannels": asked["data_channels"],
+        "environment": {"PASSWORD": "theirs"},
+    }
+    assert found(TRAINED_MODEL, "create_trained_model", asked, there) == [
+        "environment: another one",
+        "resource_config.volumeSizeInGB: 50 there, 30 asked for",
+    ]
+
+
+def test_a_resource_of_the_sister_service_is_described_in_other_words() -> None:
+    asked = {
+        "membership_identifier": MEMBERSHIP,
+        "configured_audience_model_arn": f"{ML}:configured-audience-model/1",
+        "configured_audience_model_association_name": "n",
+        "manage_resource_policies": True,
+    }
+    there = {
+        "membershipId": MEMBERSHIP,
+        "configuredAudienceModelArn": f"{ML}:configured-audience-model/2",
+        "name": "n",
+        "manageResourcePolicies": True,
+    }
+    (text,) = found(CONFIGURED_AUDIENCE_MODEL_ASSOCIATION, "create_configured_audience_model_association", asked, there)
+    assert text.startswith("configured_audience_model_arn: ")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections import Counter
 from pathlib import Path
@@ -11,9 +10,9 @@ from typing import Any
 import botocore
 import pytest
 
-from airflow_cleanroomsml import operators, sensors
 from airflow_cleanroomsml.service_model import TESTED_BOTOCORE
-from tools.docs import FOLDER, pages
+from tests.every import arguments, every_task
+from tools.docs import FOLDER, SHARED, pages
 from tools.docstrings import Docstring, in_words, markdown, table
 from tools.excerpts import excerpt
 
@@ -22,9 +21,7 @@ reference = pytest.mark.skipif(
     botocore.__version__ != TESTED_BOTOCORE, reason=f"the pages are written with botocore {TESTED_BOTOCORE}"
 )
 WRITTEN = pages() if botocore.__version__ == TESTED_BOTOCORE else {}
-CLASSES: list[type[Any]] = [getattr(module, name) for module in (operators, sensors) for name in module.__all__]
 TEXTS = sorted([*ROOT.glob("*.md"), *FOLDER.rglob("*.md")])
-every_class = pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
 
 
 @reference
@@ -41,25 +38,22 @@ def test_no_page_is_left_of_a_module_that_is_gone() -> None:
     assert on_disk - set(WRITTEN) == set()
 
 
-@every_class
+@every_task
 def test_a_class_has_an_entry(cls: type[Any]) -> None:
     texts = [path.read_text(encoding="utf-8").splitlines() for path in FOLDER.rglob("*.md")]
     assert sum(text.count(f"## {cls.__name__}") for text in texts) == 1
 
 
-@every_class
+@every_task
 def test_a_class_is_used_by_an_example(cls: type[Any]) -> None:
     found = excerpt(cls.__name__)
     assert found, f"no Dag in example_dags/ makes a task of {cls.__name__}"
     assert re.search(rf"\b{cls.__name__}(\.partial)?\($", found.source, re.MULTILINE)
 
 
-@every_class
-def test_every_argument_of_a_class_is_described_in_order(cls: type[Any]) -> None:
-    parameters = inspect.signature(cls.__init__).parameters.values()
-    described = Docstring.of(cls).arguments
-    assert list(described) == [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
-    assert all(described.values())
+@pytest.mark.parametrize("base", SHARED.values(), ids=lambda base: base.__name__)
+def test_every_argument_that_many_share_is_described_in_order(base: type[Any]) -> None:
+    assert list(Docstring.of(base).arguments) == arguments(base)
 
 
 def without_code(text: str) -> str:

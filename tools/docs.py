@@ -22,7 +22,7 @@ from airflow_cleanroomsml.operators.base_end import CleanRoomsMLDeleteOperator
 from airflow_cleanroomsml.operators.base_wait import CleanRoomsMLWaitingOperator
 from airflow_cleanroomsml.resources import HOUR, Goal, Resource
 from airflow_cleanroomsml.sensors.base import CleanRoomsMLBaseSensor, CleanRoomsMLSensor
-from airflow_cleanroomsml.service_model import TESTED_BOTOCORE, description
+from airflow_cleanroomsml.service_model import description
 from tools.docstrings import Docstring, in_words, markdown, table
 from tools.excerpts import excerpt
 from tools.permissions import permissions
@@ -30,7 +30,7 @@ from tools.permissions import permissions
 FOLDER = Path(__file__).parents[1] / "docs"
 
 #: What is documented once, and the base whose subclasses take it.
-_SHARED: dict[str, type[Any]] = {
+SHARED: dict[str, type[Any]] = {
     "Arguments of every operator": CleanRoomsMLBaseOperator,
     "Arguments of operators that make something": CleanRoomsMLCreateOperator,
     "Arguments of operators that wait": CleanRoomsMLWaitingOperator,
@@ -131,7 +131,7 @@ def _index() -> str:
         for module in modules()
         for path in [f"operators/{_noun(module)}.md"]
     ]
-    shared = [f"## {title}\n\n{_arguments(base)}" for title, base in _SHARED.items()]
+    shared = [f"## {title}\n\n{_arguments(base)}" for title, base in SHARED.items()]
     found = ", ".join(_link(getattr(sensors, name), "sensors.md") for name in sensors.__all__)
     return _INDEX.format(operators=table(("about", "operators"), rows), sensors=found, shared="\n\n".join(shared))
 
@@ -231,7 +231,7 @@ def _permissions(cls: type[Any]) -> str:
 
 
 def _also_takes(cls: type[Any], up: str) -> str:
-    found = {title: base for title, base in _SHARED.items() if issubclass(cls, base)}
+    found = {title: base for title, base in SHARED.items() if issubclass(cls, base)}
     links = [f"[{title[0].lower()}{title[1:]}]({up}index.md#{title.lower().replace(' ', '-')})" for title in found]
     return ", ".join(links) + "; Airflow's own"
 
@@ -255,8 +255,6 @@ def main() -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
 
-
-__all__ = ["FOLDER", "TESTED_BOTOCORE", "classes", "main", "modules", "pages"]
 
 if __name__ == "__main__":
     main()

@@ -18,7 +18,7 @@ unexport PYTHONPATH
 unexport PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-oldest lint typecheck format request-types constraints clean
+.PHONY: help demo test test-oldest lint typecheck format docs request-types constraints clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ typecheck: $(STAMP) ## check the types
 format: $(STAMP) ## format the code and mend what can be mended by itself
 	$(BIN)/python -m ruff format .
 	$(BIN)/python -m ruff check --fix .
+
+docs: $(STAMP) ## write the reference in docs/ anew, from the operators and sensors
+	$(BIN)/python -m tools.docs
 
 request-types: $(STAMP) ## write the types of nested request members anew, from botocore's model
 	$(BIN)/python -m tools.request_types

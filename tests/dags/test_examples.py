@@ -1,0 +1,150 @@
+"""Every example Dag, run by ``dag.test()`` against the emulator, waiting in the worker and deferred."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.collaboration import collaborate
+from tests.deployment import ROOT, Deployment
+from tests.operators.studio import Studio
+from tests.support import EmulatorProcess, World
+
+EXAMPLES = ROOT / "example_dags"
+deferred_or_not = pytest.mark.parametrize("deferrable", [False, True], ids=["sync", "deferred"])
+pytestmark = pytest.mark.timeout(300)
+
+
+def connection(world: World) -> str:
+    """An Airflow connection to an account."""
+    return json.dumps({"conn_type": "aws", "login": world.account, "password": "secret"})
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("airflow")
+
+
+@pytest.fixture(scope="module")
+def airflow(home: Path, emulator: EmulatorProcess) -> Deployment:
+    return Deployment(home, AWS_ENDPOINT_URL=emulator.url, AWS_DEFAULT_REGION="us-east-1")
+
+
+def ran(airflow: Deployment, example: str, conf: dict[str, Any], deferrable: bool, **worlds: World) -> dict[str, Any]:
+    """The tasks of a run, all of which succeeded."""
+    airflow.environment["AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE"] = str(deferrable)
+    for name, world in worlds.items():
+        airflow.environment[f"AIRFLOW_CONN_AWS_{name.upper()}"] = connection(world)
+    run = airflow.run(EXAMPLES / f"{example}.py", example, conf)
+    states = {task: found["state"] for task, found in run["tasks"].items()}
+    assert states == dict.fromkeys(states, "success"), (airflow.home / "run.log").read_text()[-6000:]
+    return {task: found["xcom"].get("return_value") for task, found in run["tasks"].items()}
+
+
+def test_all_are_run_here() -> None:
+    here = Path(__file__).read_text() + Path(__file__).with_name("test_example_lookalike_audience.py").read_text()
+    assert [path.stem for path in EXAMPLES.glob("*.py") if f'"{path.stem}"' not in here] == []
+
+
+@deferred_or_not
+def test_two_parties_each_see_the_job_under_an_arn_of_their_own(
+    airflow: Deployment, emulator: EmulatorProcess, deferrable: bool
+) -> None:
+    provider, seeder = World(emulator).build(), World(emulator).build()
+    collaboration = collaborate(provider, seeder)
+    terms = provider.configured()
+    seed = seeder.seed()
+    conf = {
+        "collaboration": collaboration.id,
+        "configured_audience_model_arn": terms,
+        "seed_uri": seed["dataSource"]["s3Uri"],
+        "seed_role_arn": seeder.role,
+    }
+    found = ran(airflow, "example_lookalike_two_parties", conf, deferrable, provider=provider, seeder=seeder)
+    assert found["membership"] == collaboration.of(provider)
+    assert found["find"] == terms
+    seeders, (providers,) = found["generate"], found["partners_jobs"]
+    assert (seeders.split(":")[4], providers.split(":")[4]) == (seeder.account, provider.account)
+    assert found["partners_job"] == providers
+    assert {"StartAudienceGenerationJob", "CreateConfiguredAudienceModelAssociation"} <= {
+        *seeder.calls,
+        *provider.calls,
+    }
+    assert "StartAudienceGenerationJob" not in provider.calls
+    assert "CreateConfiguredAudienceModelAssociation" not in seeder.calls
+    # The files are in the provider's bucket, where the seeder does not see them.
+    assert found["exported"]["output_location"] is None
+    files = provider.client("s3").list_objects_v2(Bucket=provider.bucket, Prefix="audiences/")
+    assert files["KeyCount"] >= 1
+    # Taken away at the end.
+    assert seeder.ml.list_audience_generation_jobs()["audienceGenerationJobs"] == []
+    of = {"membershipIdentifier": collaboration.of(provider)}
+    left = provider.client("cleanrooms").list_configured_audience_model_associations(**of)
+    assert left["configuredAudienceModelAssociationSummaries"] == []
+
+
+@deferred_or_not
+def test_a_model_is_replaced_behind_its_terms_and_all_is_removed(
+    airflow: Deployment, emulator: EmulatorProcess, deferrable: bool
+) -> None:
+    world = World(emulator).build()
+    terms = world.configured()
+    old = world.ml.get_configured_audience_model(configuredAudienceModelArn=terms)["audienceModelArn"]
+    dataset = world.ml.get_audience_model(audienceModelArn=old)["trainingDatasetArn"]
+    conf = {"training_dataset_arn": dataset, "configured_audience_model_arn": terms, "partner": "210987654321"}
+    found = ran(airflow, "example_lookalike_retraining", conf, deferrable, default=world)
+    assert found["old"] == old
+    (model,) = world.ml.list_audience_models()["audienceModels"]
+    now = world.ml.get_configured_audience_model(configuredAudienceModelArn=terms)
+    assert model["audienceModelArn"] == found["train"] == now["audienceModelArn"] != old
+    assert world.ml.list_tags_for_resource(resourceArn=found["train"])["tags"]["in-use"] == "yes"
+    assert (
+        "210987654321"
+        in world.ml.get_configured_audience_model_policy(configuredAudienceModelArn=terms)[
+            "configuredAudienceModelPolicy"
+        ]
+    )
+    conf = {
+        "configured_audience_model_arn": terms,
+        "audience_model_arn": found["train"],
+        "training_dataset_arn": dataset,
+    }
+    for _ in range(2):
+        ran(airflow, "example_lookalike_removal", conf, deferrable, default=world)
+    assert world.ml.list_training_datasets()["trainingDatasets"] == []
+
+
+@deferred_or_not
+def test_a_model_of_ones_own(airflow: Deployment, emulator: EmulatorProcess, deferrable: bool) -> None:
+    world = World(emulator)
+    collaboration = collaborate(world)
+    conf = {"collaboration": collaboration.id, "account": world.account, "role_arn": world.role}
+    found = ran(airflow, "example_custom_model", conf, deferrable, default=world)
+    of = {"membershipIdentifier": collaboration.of(world)}
+    assert found["export"]["trained_model_arn"] == found["train"]
+    assert found["exported"] == found["export"]
+    job = world.ml.get_trained_model_inference_job(**of, trainedModelInferenceJobArn=found["infer"])
+    assert (job["status"], job["logsStatus"]) == ("ACTIVE", "PUBLISH_SUCCEEDED")
+    # Taken away at the end: what the service keeps is INACTIVE.
+    assert world.ml.get_trained_model(**of, trainedModelArn=found["train"])["status"] == "INACTIVE"
+    channels = world.ml.list_ml_input_channels(**of)["mlInputChannelsList"]
+    assert [entry["status"] for entry in channels] == ["INACTIVE", "INACTIVE"]
+    assert world.ml.list_configured_model_algorithms()["configuredModelAlgorithms"] == []
+
+
+def test_a_trial_is_cancelled_or_over(airflow: Deployment, emulator: EmulatorProcess) -> None:
+    studio = Studio(World(emulator))
+    conf = {
+        "membership": studio.membership,
+        "account": studio.world.account,
+        "association_arn": studio.association,
+        "channel_arn": studio.channel,
+    }
+    found = ran(airflow, "example_custom_model_trial", conf, deferrable=False, default=studio.world)
+    model = studio.ml.get_trained_model(**studio.of, trainedModelArn=found["train"])
+    assert (model["status"], model["stoppingCondition"]) == ("ACTIVE", {"maxRuntimeInSeconds": 3600})
+    job = studio.ml.get_trained_model_inference_job(**studio.of, trainedModelInferenceJobArn=found["infer"])
+    assert job["status"] in ("INACTIVE", "ACTIVE")

@@ -79,7 +79,6 @@ class Resource:
     :param list: Operation that lists it.
     :param identifiers: Arguments that name one: its ARN, and what else its reading asks for; for what has no ARN its parent and name.
     :param get: Operation that reads one; None where the API has none and the listing is read.
-    :param optional: Identifiers that may be missing.
     :param narrow: Arguments by which the listing is narrowed, as far as they are known.
     :param same: What makes an entry of the listing the one that is meant, beside the name.
     :param named: Argument that holds the name, where it is not called so.
@@ -97,7 +96,6 @@ class Resource:
     list: str
     identifiers: tuple[str, ...]
     get: str | None = None
-    optional: tuple[str, ...] = ()
     narrow: tuple[str, ...] = ()
     same: tuple[str, ...] = ()
     named: str = "name"
@@ -194,7 +192,6 @@ TRAINED_MODEL = Resource(
     "list_trained_models",
     ("trained_model_arn", "membership_identifier", "version_identifier"),
     "get_trained_model",
-    optional=("version_identifier",),
     narrow=("membership_identifier",),
     versions="list_trained_model_versions",
     timeout=29 * 24 * HOUR,
@@ -212,7 +209,6 @@ TRAINED_MODEL_EXPORT_JOB = Resource(
         "membership_identifier",
         "name",
     ),
-    optional=("trained_model_version_identifier",),
     narrow=("collaboration_identifier", "trained_model_arn", "trained_model_version_identifier"),
     same=("membership_identifier", "trained_model_version_identifier"),
     timeout=10 * HOUR,
@@ -244,7 +240,6 @@ COLLABORATION_TRAINED_MODEL = Resource(
     "list_collaboration_trained_models",
     ("trained_model_arn", "collaboration_identifier", "version_identifier"),
     "get_collaboration_trained_model",
-    optional=("version_identifier",),
     narrow=("collaboration_identifier",),
     timeout=TRAINED_MODEL.timeout,
     delay=60.0,

@@ -177,16 +177,16 @@ def listed(hook: CleanRoomsMLHook, resource: Resource, known: Mapping[str, Any])
     """
     Entries of a resource's listing that are what is known of it: its name, and what else makes it the one that is meant.
 
-    :param known: Arguments in snake_case.
+    :param known: Arguments in snake_case; what is not given may be anything.
     """
     from botocore import xform_name
 
-    narrowed = {name: known[name] for name in resource.narrow if not _unset(known.get(name))}
-    identity = [name for name in (resource.named, *resource.same) if name in known or name in resource.optional]
-    wanted = {resource.spelling.get(name, name): known.get(name) for name in identity}
+    given = {name: value for name, value in known.items() if not _unset(value)}
+    narrowed = {name: given[name] for name in resource.narrow if name in given}
+    wanted = {resource.spelling.get(n, n): given[n] for n in (resource.named, *resource.same) if n in given}
     for entry in hook.of(resource.service).items(resource.list, narrowed):
         has = {xform_name(name): value for name, value in entry.items()}
-        if all(has.get(name) == value or (_unset(value) and _unset(has.get(name))) for name, value in wanted.items()):
+        if all(has.get(name) == value for name, value in wanted.items()):
             yield entry
 
 

@@ -50,7 +50,7 @@ with DAG(
 `aws_provider` and `aws_seeder` are connections of two accounts, both members of the collaboration. The provider associates its
 configured audience model, and Clean Rooms writes the policy that lets the members use it. The seeder looks the model up, starts a
 generation job, and exports the audience to the provider's bucket. The provider waits for jobs that others have started, and sees the
-same job under an ARN, and a name, of its own.
+same job under an ARN, and a name, of its own. In earnest each party has a Dag of its own; here one has both, so that it can be tried.
 """,
 ) as dag:
     membership = CleanRoomsFindMembershipOperator(
@@ -141,7 +141,7 @@ same job under an ARN, and a name, of its own.
     ).as_teardown(setups=associate)
 
     associate >> describe >> find
-    describe >> partners_jobs
+    generate >> partners_jobs
     export >> exported >> clear_away >> withdraw
     partners_job >> withdraw
 

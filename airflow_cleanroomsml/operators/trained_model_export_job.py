@@ -29,7 +29,8 @@ class CleanRoomsMLStartTrainedModelExportJobOperator(CleanRoomsMLCreateOperator,
     :param trained_model_arn: ARN of the trained model.
     :param name: Name of the export, 1 to 63 characters.
     :param output_configuration: The one account that receives the files, ``{"members": [{"accountId": …}]}``.
-    :param trained_model_version_identifier: Version, a UUID; without it, or with ``NULL``, the first version.
+    :param trained_model_version_identifier: Version, a UUID; which one the service takes without it, or for ``NULL``, is not
+        documented.
     :param description: Description, up to 255 characters.
     :return: ``name``, ``trained_model_arn`` and ``output_location``, which is None: the service does not tell it.
     """

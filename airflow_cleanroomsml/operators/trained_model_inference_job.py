@@ -35,7 +35,8 @@ class CleanRoomsMLStartTrainedModelInferenceJobOperator(CleanRoomsMLCreateOperat
     :param resource_config: Type and number of instances.
     :param output_configuration: The one account that receives the answers, and their media type.
     :param data_source: ARN of the ML input channel, ``{"mlInputChannelArn": …}``.
-    :param trained_model_version_identifier: Version, a UUID; without it, or with ``NULL``, the first version.
+    :param trained_model_version_identifier: Version, a UUID; which one the service takes without it, or for ``NULL``, is not
+        documented.
     :param configured_model_algorithm_association_arn: ARN of the algorithm association with the inference container.
     :param container_execution_parameters: Size of a request to the container, 1 to 100 MB.
     :param environment: Up to 16 environment variables of the container. They are not shown in logs and pages.

@@ -21,7 +21,7 @@ class CleanRoomsMLTrainedModelExportJobSensor(CleanRoomsMLSensor):
     :param collaboration_identifier: The collaboration, a UUID.
     :param trained_model_arn: ARN of the trained model.
     :param name: Name of the export.
-    :param trained_model_version_identifier: Version, a UUID; without it the first.
+    :param trained_model_version_identifier: Version, a UUID; without it, any.
     :param membership_identifier: Membership that started it, a UUID; without it, any.
     :return: ``name``, ``trained_model_arn`` and ``output_location``, which is None: the service does not tell it.
     """

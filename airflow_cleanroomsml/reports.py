@@ -49,23 +49,28 @@ def _warn_of_unpublished(resource: Resource, report: Mapping[str, Any]) -> None:
 
 
 def why_it_failed(
-    hook: CleanRoomsMLHook, wait: Wait, observation: Observation, redact: Callable[[str], str]
+    hook: CleanRoomsMLHook, wait: Wait, observation: Observation, redact: Callable[[str], str] | None = None
 ) -> Observation:
-    """The observation with what the protected query says, where there was one: the job itself may say less."""
-    query, membership = (
-        observation.report.get("protectedQueryIdentifier"),
-        wait.identifiers.get("membership_identifier"),
-    )
-    if not query or not membership:
+    """
+    The observation with the protected query, where there was one, and what it says: the job itself may say less.
+
+    :param redact: Removes from a text what the request holds and must not be shown; who does not know the request is not told what the
+        query says.
+    """
+    query, membership = observation.report.get("protectedQueryIdentifier"), wait.identifiers.get("membership_identifier")
+    if not query:
         return observation
+    said = _query_error(hook, query, membership) if redact and membership else ""
+    about = f"protected query {query}" + (f": {redact(said)}" if redact and said else "")
+    return replace(observation, message=f"{observation.message} ({about})")
+
+
+def _query_error(hook: CleanRoomsMLHook, query: str, membership: str) -> str:
     asked = {"protected_query_identifier": query, "membership_identifier": membership}
     try:
         found = hook.of(CLEAN_ROOMS).call("get_protected_query", asked).get("protectedQuery", {})
     except CleanRoomsMLError as unreadable:
         log.info("The protected query %s cannot be read: %s", query, unreadable)
-        return observation
+        return ""
     error = found.get("error") or {}
-    said = ": ".join(str(error[key]) for key in ("code", "message") if error.get(key))
-    if not said:
-        return observation
-    return replace(observation, message=f"{observation.message} (protected query {query}: {redact(said)})")
+    return ": ".join(str(error[key]) for key in ("code", "message") if error.get(key))

@@ -133,7 +133,7 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
 
     def _finish(self, context: Context, wait: Wait, observation: Observation) -> Any:
         if observation.outcome == Outcome.FAILURE.value:
-            observation = why_it_failed(self.hook, wait, observation, str)
+            observation = why_it_failed(self.hook, wait, observation)
         waiting.raise_unless_done(wait, observation)
         created = self.goal == Goal.CREATED.value
         report = pushed(context, wait.resource, observation.report) if created else {}

@@ -1,0 +1,145 @@
+"""What is not to be shown is in no log, no exception, no event and no rendered field of a real Airflow."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.dags.test_examples import connection
+from tests.deployment import Deployment
+from tests.operators.studio import Studio
+from tests.support import EmulatorProcess, World
+
+FILE = Path(__file__).parent / "files" / "confidential.py"
+QUERY = "SELECT marker_of_the_query FROM events WHERE clicks > 3"
+MARKERS = ("marker_of_the_query", "marker_of_the_parameter", "marker_of_the_environment", "marker_of_a_template")
+#: How the service fails the jobs: engines quote the query, containers their environment.
+ENGINE = 'line 1:8: Column cannot be resolved in "{query}" with marker_of_the_parameter'
+CONTAINER = "login as marker_of_the_environment was refused"
+FAILED = {"fails", "refused", "not_rendered", "sensed", "model_fails", "segment"}
+#: Where Airflow keeps the text of the Dag file, which is the author's own.
+SOURCE = ("dag_code", "serialized_dag")
+
+
+class Case:
+    """An account whose jobs fail as told, and an Airflow that leads to it."""
+
+    def __init__(self, emulator: EmulatorProcess, home: Path, **more: str) -> None:
+        self.studio = Studio(World(emulator).build())
+        world = self.studio.world
+        self.airflow = Deployment(
+            home,
+            AWS_ENDPOINT_URL=emulator.url,
+            AWS_DEFAULT_REGION="us-east-1",
+            AIRFLOW_CONN_AWS_DEFAULT=connection(world),
+            AIRFLOW__CORE__DAGS_FOLDER=str(FILE.parent),
+            AIRFLOW_VAR_QUERY=QUERY,
+            AIRFLOW_VAR_PARAMETER="marker_of_the_parameter",
+            AIRFLOW_VAR_ENVIRONMENT="marker_of_the_environment",
+            **more,
+        )
+        self.conf = {
+            "role_arn": world.role,
+            "membership": self.studio.membership,
+            "association": self.studio.association,
+            "channel": self.studio.channel,
+            "failed_channel": self._failed_channel(),
+            "terms": world.configured(),
+            "collaboration": self.studio.collaboration.id,
+        }
+        world.fault("CreateMLInputChannel", "fail_job", code="QUERY_FAILED", message=ENGINE)
+        world.fault("CreateTrainedModel", "fail_job", code="ALGORITHM_ERROR", message=CONTAINER)
+
+    def _failed_channel(self) -> str:
+        self.studio.world.fault("CreateMLInputChannel", "fail_job", code="QUERY_FAILED", message=ENGINE)
+        made = self.studio.ml.create_ml_input_channel(
+            **self.studio.of,
+            name="failed",
+            configuredModelAlgorithmAssociations=[self.studio.association],
+            inputChannel=self.studio.input_channel(QUERY),
+            retentionInDays=1,
+        )
+        return str(made["mlInputChannelArn"])
+
+    def shown(self) -> Iterator[str]:
+        """All places where a marker shows."""
+        for path in self.airflow.home.rglob("*"):
+            if path.is_file() and path.suffix not in (".db", ".db-wal", ".db-shm", ".cfg"):
+                text = path.read_text(errors="replace")
+                yield from (f"{marker} in {path}: {_around(text, marker)}" for marker in MARKERS if marker in text)
+        with closing(sqlite3.connect(self.airflow.home / "airflow.db")) as database:
+            tables = [name for (name,) in database.execute("select name from sqlite_master where type = 'table'")]
+            for table in set(tables) - set(SOURCE):
+                text = repr(database.execute(f"select * from {table}").fetchall())
+                yield from (f"{marker} in {table}: {_around(text, marker)}" for marker in MARKERS if marker in text)
+
+
+def _around(text: str, marker: str) -> str:
+    place = text.index(marker)
+    return text[max(0, place - 300) : place + 100]
+
+
+def states(airflow: Deployment) -> dict[str, str]:
+    return dict(airflow.rows("select task_id, state from task_instance"))
+
+
+def expected(found: dict[str, str]) -> dict[str, str]:
+    """``sensed`` has no ARN to look at when the task before it fails."""
+    return {
+        task: "failed" if task in FAILED else "upstream_failed" if task == "sensed" else "success" for task in found
+    }
+
+
+@pytest.mark.timeout(300)
+def test_waiting_in_the_worker(emulator: EmulatorProcess, tmp_path: Path) -> None:
+    case = Case(emulator, tmp_path)
+    tasks = case.airflow.run(FILE, "confidential", case.conf)["tasks"]
+    found = {task: done["state"] for task, done in tasks.items()}
+    log = (tmp_path / "run.log").read_text()
+    assert found == expected(found), log[-6000:]
+    assert list(case.shown()) == []
+    # What is left says enough.
+    assert "QUERY_FAILED" in log
+    assert "ALGORITHM_ERROR" in log
+    assert "login as *** was refused" in log
+    assert "input_channel: its template cannot be rendered" in log
+    called = tasks["called"]["xcom"]["return_value"]
+    assert called["inputChannel"]["dataSource"]["protectedQueryInputParameters"]["sqlParameters"] == "***"
+    rendered = dict(case.airflow.rows("select task_id, rendered_fields from rendered_task_instance_fields"))
+    assert json.loads(rendered["ready"])["name"] == "ready"
+    assert "***" in rendered["ready"]
+    assert "***" in rendered["mapped"]
+    assert "***" in rendered["model_fails"]
+
+
+@pytest.mark.timeout(300)
+def test_deferred_through_a_real_triggerer(tmp_path: Path) -> None:
+    slow = EmulatorProcess("--scale", "0.001", "--pending-seconds", "2", "--progress-seconds", "6")
+    events: set[Any] = set()
+    case = Case(slow, tmp_path, AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE="True")
+
+    def over() -> Any:
+        events.update(case.airflow.rows("select classpath from trigger"))
+        assert list(case.shown()) == []
+        return case.airflow.rows("select state from dag_run where state in ('success', 'failed')")
+
+    try:
+        case.airflow.start()
+        case.airflow.until(lambda: case.airflow.rows("select 1 from serialized_dag where dag_id = 'confidential'"))
+        case.airflow.cli("dags", "trigger", "confidential", "--conf", json.dumps(case.conf))
+        case.airflow.until(over, 240)
+    finally:
+        case.airflow.stop()
+        slow.stop()
+    found = states(case.airflow)
+    assert found == expected(found), case.airflow.failures()
+    assert ("airflow_cleanroomsml.triggers.CleanRoomsMLWaitTrigger",) in events
+    assert list(case.shown()) == []
+    assert "QUERY_FAILED" in case.airflow.task_log("fails")
+    assert "login as *** was refused" in case.airflow.task_log("model_fails")

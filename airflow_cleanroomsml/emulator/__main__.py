@@ -32,6 +32,11 @@ def _arguments() -> argparse.Namespace:
         "--stop-with-stdin", action="store_true", help="stop when standard input ends, as a child process"
     )
     parser.add_argument("--names-not-unique", action="store_true", help="accept a name that is in use")
+    parser.add_argument(
+        "--all-instance-types",
+        action="store_true",
+        help="no quota by instance type; in a new account that of most types is 0",
+    )
     return parser.parse_args()
 
 
@@ -51,6 +56,7 @@ def main() -> None:
         progress_seconds=given.progress_seconds,
         delete_seconds=given.delete_seconds,
         unique_names=not given.names_not_unique,
+        instance_types=() if given.all_instance_types else Settings().instance_types,
     )
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

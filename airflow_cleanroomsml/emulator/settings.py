@@ -24,6 +24,15 @@ class Settings:
     :param exports_in_progress: Export jobs that run at a time (user guide, Quotas).
     :param exports_per_generation_job: Active exports of one generation job (user guide, Quotas).
     :param audience_model_associations_per_membership: Configured audience model associations of a membership (user guide, Quotas).
+    :param input_channels_per_membership: Active ML input channels of a membership (user guide, Quotas).
+    :param training_jobs_per_account: Trained models in training at a time (user guide, Quotas).
+    :param training_jobs_per_membership: Trained models of a membership in training at a time (user guide, Quotas).
+    :param training_instances: Instances of all trained models in training (user guide, Quotas).
+    :param inference_jobs_per_account: Inference jobs that run at a time (user guide, Quotas).
+    :param inference_jobs_per_membership: Inference jobs of a membership that run at a time (user guide, Quotas).
+    :param instance_types: Instance types whose quota is not 0, in a new account (user guide, Quotas); empty for all, without a quota.
+    :param instances_per_type: Instances of each of them, for training and for inference (user guide, Quotas).
+    :param versions_per_trained_model: Versions of a trained model, the base version included (user guide, Quotas).
     """
 
     scale: float = 1.0
@@ -36,6 +45,15 @@ class Settings:
     exports_in_progress: int = 20
     exports_per_generation_job: int = 25
     audience_model_associations_per_membership: int = 5
+    input_channels_per_membership: int = 100
+    training_jobs_per_account: int = 10
+    training_jobs_per_membership: int = 5
+    training_instances: int = 10
+    inference_jobs_per_account: int = 10
+    inference_jobs_per_membership: int = 5
+    instance_types: tuple[str, ...] = ("ml.m5.2xlarge", "ml.m5.4xlarge", "ml.m5.12xlarge")
+    instances_per_type: int = 3
+    versions_per_trained_model: int = 100
 
     @property
     def rules(self) -> DataRules:

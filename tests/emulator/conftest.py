@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.emulator.clocked import OPTIONS, ClockedWorld
+from tests.emulator.custom import Custom, set_up
 from tests.support import EmulatorProcess
 
 
@@ -34,3 +35,9 @@ def runner(clocked_emulator: EmulatorProcess) -> ClockedWorld:
 def stranger(clocked_emulator: EmulatorProcess) -> ClockedWorld:
     """Who is no member of anything."""
     return ClockedWorld(clocked_emulator)
+
+
+@pytest.fixture
+def custom(provider: ClockedWorld, runner: ClockedWorld) -> Custom:
+    """A collaboration whose provider has associated an algorithm."""
+    return set_up(provider, runner)

@@ -10,14 +10,35 @@ from airflow_cleanroomsml.emulator.backend.configured_audience_model import Conf
 from airflow_cleanroomsml.emulator.backend.configured_audience_model_association import (
     ConfiguredAudienceModelAssociations,
 )
+from airflow_cleanroomsml.emulator.backend.configured_model_algorithm import ConfiguredModelAlgorithms
+from airflow_cleanroomsml.emulator.backend.configured_model_algorithm_association import (
+    ConfiguredModelAlgorithmAssociations,
+)
 from airflow_cleanroomsml.emulator.backend.membership import Memberships
+from airflow_cleanroomsml.emulator.backend.ml_configuration import MLConfigurations
+from airflow_cleanroomsml.emulator.backend.ml_input_channel import MLInputChannels
 from airflow_cleanroomsml.emulator.backend.protected_query import ProtectedQueries
 from airflow_cleanroomsml.emulator.backend.tags import Tags
+from airflow_cleanroomsml.emulator.backend.trained_model import TrainedModels
+from airflow_cleanroomsml.emulator.backend.trained_model_export_job import TrainedModelExportJobs
+from airflow_cleanroomsml.emulator.backend.trained_model_inference_job import TrainedModelInferenceJobs
 from airflow_cleanroomsml.emulator.backend.training_dataset import TrainingDatasets
 
 
 class CleanRoomsMLBackend(
-    TrainingDatasets, AudienceModels, ConfiguredAudienceModels, AudienceGenerationJobs, AudienceExportJobs, Tags
+    TrainingDatasets,
+    AudienceModels,
+    ConfiguredAudienceModels,
+    AudienceGenerationJobs,
+    AudienceExportJobs,
+    ConfiguredModelAlgorithms,
+    ConfiguredModelAlgorithmAssociations,
+    MLConfigurations,
+    MLInputChannels,
+    TrainedModels,
+    TrainedModelExportJobs,
+    TrainedModelInferenceJobs,
+    Tags,
 ):
     """All operations of Clean Rooms ML."""
 

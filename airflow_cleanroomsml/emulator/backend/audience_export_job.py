@@ -32,7 +32,7 @@ class AudienceExportJobs(BackendBase):
         if job.status != "ACTIVE" or job.life.work is None:
             raise invalid(f"Audience generation job {job.arn} is {job.status}; it must be ACTIVE.")
         self._require_size(job, audience_size)
-        self._require_room(caller, job, name)
+        self._require_room_for_export(caller, job, name)
         audience, owner = job.life.work.result(), model.caller
         prefix = model.fields["outputConfig"]["destination"]["s3Destination"]["s3Uri"].rstrip("/")
         place = f"{prefix}/{job.arn.rsplit('/', 1)[1]}/{uuid.uuid4()}"
@@ -60,7 +60,7 @@ class AudienceExportJobs(BackendBase):
                 f"audienceSize {size['type']} {size['value']} is none that the job was started with: {words}."
             )
 
-    def _require_room(self, caller: Caller, job: Record, name: str) -> None:
+    def _require_room_for_export(self, caller: Caller, job: Record, name: str) -> None:
         siblings = [r for r in self.store.all(KIND, caller) if r.fields["audienceGenerationJobArn"] == job.arn]
         if self.settings.unique_names and any(record.fields["name"] == name for record in siblings):
             raise conflict(f"Audience export job with the name '{name}' already exists for {job.arn}.")

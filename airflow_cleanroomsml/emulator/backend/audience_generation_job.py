@@ -7,9 +7,10 @@ from typing import Any
 from airflow_cleanroomsml.emulator.backend.configured_audience_model_policy import (
     ConfiguredAudienceModelPolicies,
 )
+from airflow_cleanroomsml.emulator.backend.protected_query import Queries
 from airflow_cleanroomsml.emulator.errors import conflict, invalid
 from airflow_cleanroomsml.emulator.life import Life
-from airflow_cleanroomsml.emulator.lookalike import generate
+from airflow_cleanroomsml.emulator.lookalike import JobFailure, StatusCode, generate
 from airflow_cleanroomsml.emulator.state import Caller, Record
 
 KIND, NOUN = "audience-generation-job", "Audience generation job"
@@ -17,7 +18,7 @@ KIND, NOUN = "audience-generation-job", "Audience generation job"
 DEFAULT_SIZES: dict[str, Any] = {"audienceSizeType": "PERCENTAGE", "audienceSizeBins": [1, 5, 10, 15, 20]}
 
 
-class AudienceGenerationJobs(ConfiguredAudienceModelPolicies):
+class AudienceGenerationJobs(ConfiguredAudienceModelPolicies, Queries):
     """Scoring all training users against a seed, in the background."""
 
     def start_audience_generation_job(
@@ -36,8 +37,8 @@ class AudienceGenerationJobs(ConfiguredAudienceModelPolicies):
         model = self.store.get(configured_audience_model_arn, "Configured audience model")
         self.require_allowed(caller, model, collaboration_id)
         self.require_own_role(caller, seed_audience["roleArn"])
-        if "dataSource" not in seed_audience:
-            raise invalid("This emulator takes seeds from S3 (seedAudience.dataSource), not from SQL.")
+        if ("dataSource" in seed_audience) == ("sqlParameters" in seed_audience):
+            raise invalid("seedAudience: give either dataSource or sqlParameters.")
         self.require_free_name(caller, KIND, NOUN, name)
         self.require_quota(
             caller,
@@ -57,12 +58,34 @@ class AudienceGenerationJobs(ConfiguredAudienceModelPolicies):
             "sizes": _sizes(model.fields),
             "seesMetrics": model.caller.account == caller.account or model.fields["sharedAudienceMetrics"] == ["ALL"],
         }
-        record = self._run(caller, model, fields, tags or {})
-        if model.caller.account != caller.account and record.life.work is not None:
-            self._twin(record, model, self.following(record.life.work))
+        life = self._query(caller, fields) if "sqlParameters" in seed_audience else self._run(caller, model, fields)
+        record = Record(KIND, fields, caller, life, "audienceGenerationJobArn", dict(tags or {}))
+        own = model.caller.account == caller.account
+        if own and model.fields["childResourceTagOnCreatePolicy"] == "FROM_PARENT_RESOURCE":
+            record.tags = {**model.tags, **record.tags}
+        self.store.add(record)
+        if not own:
+            self._twin(record, model)
         return record.view()
 
-    def _run(self, caller: Caller, model: Record, fields: dict[str, Any], tags: dict[str, str]) -> Record:
+    def _query(self, caller: Caller, fields: dict[str, Any]) -> Life:
+        """A job whose seed is a query: nothing runs SQL here, so both fail, with an error that quotes it as engines do."""
+        if fields["collaborationId"] is None:
+            raise invalid("A seed of SQL is queried in a collaboration: give its collaborationId.")
+        collaboration = self.collaboration(caller, fields["collaborationId"])
+        member = self.member(collaboration, caller.account) or {}
+        membership = self.active_membership(caller, member["membershipId"], "CAN_QUERY")
+        seed, life = fields["seedAudience"], self.following(None)
+        text = seed["sqlParameters"].get("queryString") or seed["sqlParameters"].get("analysisTemplateArn", "")
+        if life.verdict is None:
+            message = f"The query failed, for this emulator runs no SQL; at line 1, position 0: {text}"
+            life.fail(JobFailure(StatusCode.QUERY_FAILED, message))
+        fields["protectedQueryIdentifier"] = self.query(
+            membership, seed["sqlParameters"], seed.get("sqlComputeConfiguration"), life
+        )
+        return life
+
+    def _run(self, caller: Caller, model: Record, fields: dict[str, Any]) -> Life:
         trained = self.store.get(model.fields["audienceModelArn"], "Audience model")
         if trained.life.work is None:
             raise invalid(f"Audience model {trained.arn} has not been trained.")
@@ -80,18 +103,19 @@ class AudienceGenerationJobs(ConfiguredAudienceModelPolicies):
                 rules=self.settings.rules,
             )
 
-        record = Record(KIND, fields, caller, self.job(work), "audienceGenerationJobArn", dict(tags))
-        if terms["childResourceTagOnCreatePolicy"] == "FROM_PARENT_RESOURCE" and model.caller.account == caller.account:
-            record.tags = {**model.tags, **tags}
-        return self.store.add(record)
+        return self.job(work)
 
-    def _twin(self, record: Record, model: Record, life: Life) -> None:
+    def _twin(self, record: Record, model: Record) -> None:
         """The same job as the model's owner sees it: other ARN and name, no seed, none of the caller's tags."""
-        fields = {key: value for key, value in record.fields.items() if key != "seedAudience"}
+        hidden = ("seedAudience", "protectedQueryIdentifier")
+        fields = {key: value for key, value in record.fields.items() if key not in hidden}
         fields["seesMetrics"] = True
         fields["name"] = f"{record.caller.account}-{record.fields['name']}"
         inherits = model.fields["childResourceTagOnCreatePolicy"] == "FROM_PARENT_RESOURCE"
         tags = dict(model.tags) if inherits else {}
+        life = self.following(record.life.work)
+        if record.life.verdict is not None:
+            life.fail(record.life.verdict)
         self.store.add(Record(KIND, fields, model.caller, life, "audienceGenerationJobArn", tags))
 
     def get_audience_generation_job(self, caller: Caller, *, audience_generation_job_arn: str) -> dict[str, Any]:

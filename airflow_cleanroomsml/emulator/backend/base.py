@@ -52,7 +52,7 @@ class BackendBase:
 
     def job(self, work: Callable[[], Any]) -> Life:
         """The life of something that computes."""
-        return self.following(self._workers.submit(work))
+        return self.following(None if self.store.verdict else self._workers.submit(work))
 
     def following(self, work: Future[Any] | None, *, keeps: bool = False, retention: float | None = None) -> Life:
         """The life of something that is done when the time is over and the work, if any, is done."""

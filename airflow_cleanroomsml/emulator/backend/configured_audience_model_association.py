@@ -29,7 +29,7 @@ class ConfiguredAudienceModelAssociations(Access):
         """CreateConfiguredAudienceModelAssociation."""
         membership = self.active_membership(caller, membership_identifier)
         model = self.store.get(configured_audience_model_arn, "Configured audience model", caller)
-        self._require_room(membership, model, configured_audience_model_association_name)
+        self._require_room_for_association(membership, model, configured_audience_model_association_name)
         fields = {
             "configuredAudienceModelArn": model.arn,
             "name": configured_audience_model_association_name,
@@ -51,7 +51,7 @@ class ConfiguredAudienceModelAssociations(Access):
             allow(model, record, [m["accountId"] for m in members if m["accountId"] != caller.account])
         return {"configuredAudienceModelAssociation": record.view()}
 
-    def _require_room(self, membership: Record, model: Record, name: str) -> None:
+    def _require_room_for_association(self, membership: Record, model: Record, name: str) -> None:
         present = list(self.of_membership(KIND, membership))
         self.require_free_name_among(present, NOUN, name)
         if any(record.fields["configuredAudienceModelArn"] == model.arn for record in present):
@@ -60,7 +60,7 @@ class ConfiguredAudienceModelAssociations(Access):
         if len(present) >= limit:
             raise quota("Configured audience model associations per membership", limit)
 
-    def _own(self, caller: Caller, membership_identifier: str, identifier: str) -> Record:
+    def _own_association(self, caller: Caller, membership_identifier: str, identifier: str) -> Record:
         membership = self.membership(caller, membership_identifier)
         for record in self.of_membership(KIND, membership):
             if record.id == identifier:
@@ -71,7 +71,7 @@ class ConfiguredAudienceModelAssociations(Access):
         self, caller: Caller, *, membership_identifier: str, configured_audience_model_association_identifier: str
     ) -> dict[str, Any]:
         """GetConfiguredAudienceModelAssociation."""
-        record = self._own(caller, membership_identifier, configured_audience_model_association_identifier)
+        record = self._own_association(caller, membership_identifier, configured_audience_model_association_identifier)
         return {"configuredAudienceModelAssociation": record.view()}
 
     def list_configured_audience_model_associations(
@@ -90,7 +90,7 @@ class ConfiguredAudienceModelAssociations(Access):
         **changes: Any,
     ) -> dict[str, Any]:
         """UpdateConfiguredAudienceModelAssociation: name and description."""
-        record = self._own(caller, membership_identifier, configured_audience_model_association_identifier)
+        record = self._own_association(caller, membership_identifier, configured_audience_model_association_identifier)
         others = [
             r for r in self.of_membership(KIND, self.membership(caller, membership_identifier)) if r is not record
         ]
@@ -103,7 +103,7 @@ class ConfiguredAudienceModelAssociations(Access):
         self, caller: Caller, *, membership_identifier: str, configured_audience_model_association_identifier: str
     ) -> dict[str, Any]:
         """DeleteConfiguredAudienceModelAssociation, and what it wrote into the model's policy."""
-        record = self._own(caller, membership_identifier, configured_audience_model_association_identifier)
+        record = self._own_association(caller, membership_identifier, configured_audience_model_association_identifier)
         withdraw(self.store, record)
         self.delete(record)
         return {}

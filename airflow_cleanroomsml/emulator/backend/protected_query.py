@@ -54,7 +54,7 @@ class Queries(Access):
 class ProtectedQueries(Access):
     """Reading and cancelling them."""
 
-    def _own(self, caller: Caller, membership_identifier: str, identifier: str) -> Record:
+    def _own_query(self, caller: Caller, membership_identifier: str, identifier: str) -> Record:
         for record in self.of_membership(KIND, self.membership(caller, membership_identifier)):
             if record.id == identifier:
                 return record
@@ -64,7 +64,7 @@ class ProtectedQueries(Access):
         self, caller: Caller, *, membership_identifier: str, protected_query_identifier: str
     ) -> dict[str, Any]:
         """GetProtectedQuery."""
-        return {"protectedQuery": _view(self._own(caller, membership_identifier, protected_query_identifier))}
+        return {"protectedQuery": _view(self._own_query(caller, membership_identifier, protected_query_identifier))}
 
     def list_protected_queries(
         self, caller: Caller, *, membership_identifier: str, status: str | None = None
@@ -80,7 +80,7 @@ class ProtectedQueries(Access):
         self, caller: Caller, *, membership_identifier: str, protected_query_identifier: str, target_status: str
     ) -> dict[str, Any]:
         """UpdateProtectedQuery: cancel it while it runs; what asks it fails when it is cancelled."""
-        record = self._own(caller, membership_identifier, protected_query_identifier)
+        record = self._own_query(caller, membership_identifier, protected_query_identifier)
         status = _view(record)["status"]
         if status not in ("SUBMITTED", "STARTED"):
             raise conflict(f"Protected query {record.id} is {status}.", resourceId=record.id)

@@ -1,0 +1,79 @@
+"""ML configurations: where a member's output, metrics and logs go."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_cleanroomsml.emulator.backend.access import Access
+from airflow_cleanroomsml.emulator.errors import not_found
+from airflow_cleanroomsml.emulator.life import PENDING
+from airflow_cleanroomsml.emulator.state import Caller, Record
+
+KIND, NOUN = "ml-configuration", "ML configuration"
+_JOBS = ("trained-model", "trained-model-inference-job")
+_SUCCEEDED = {"metricsStatus": "PUBLISH_SUCCEEDED", "logsStatus": "PUBLISH_SUCCEEDED"}
+_FAILED = {
+    "metricsStatus": "PUBLISH_FAILED",
+    "metricsStatusDetails": "Failed to publish metrics as no ML Config role is set",
+    "logsStatus": "PUBLISH_FAILED",
+    "logsStatusDetails": "Failed to publish logs as no ML Config role is set",
+}
+
+
+class Publishing(Access):
+    """Whether metrics and logs were published: that is settled when a job ends, and a later configuration changes nothing."""
+
+    def publication(self, record: Record) -> dict[str, str]:
+        """Statuses of metrics and logs; nothing before a job has ended."""
+        settled: dict[str, str] | None = record.fields.get("publication")
+        if settled is not None or record.status in (*PENDING, "CANCEL_PENDING", "CANCEL_IN_PROGRESS"):
+            return settled or {}
+        configured = self.store.all(
+            KIND, None, lambda found: found.fields["membershipIdentifier"] == record.fields["membershipIdentifier"]
+        )
+        return _SUCCEEDED if any(configured) else _FAILED
+
+    def published(self, record: Record) -> dict[str, Any]:
+        """A job as the service shows it."""
+        return {**record.view(), **self.publication(record)}
+
+
+class MLConfigurations(Publishing):
+    """One of a membership."""
+
+    def put_ml_configuration(
+        self, caller: Caller, *, membership_identifier: str, default_output_location: dict[str, Any]
+    ) -> dict[str, Any]:
+        """PutMLConfiguration."""
+        membership = self.active_membership(caller, membership_identifier)
+        self.require_own_role(caller, default_output_location["roleArn"])
+        present = next(self.of_membership(KIND, membership), None)
+        if present is None:
+            self._settle(membership)
+            present = self.make(KIND, membership, {}, self.instant(), None, "")
+        present.fields["defaultOutputLocation"] = default_output_location
+        present.updated = self.clock.now()
+        return {}
+
+    def _settle(self, membership: Record) -> None:
+        """Note for the jobs that have ended what the configuration was like then."""
+        for kind in _JOBS:
+            for job in list(self.of_membership(kind, membership)):
+                job.fields["publication"] = self.publication(job) or None
+
+    def _configuration(self, membership: Record) -> Record:
+        for record in self.of_membership(KIND, membership):
+            return record
+        raise not_found(NOUN, membership.id)
+
+    def get_ml_configuration(self, caller: Caller, *, membership_identifier: str) -> dict[str, Any]:
+        """GetMLConfiguration."""
+        return self._configuration(self.membership(caller, membership_identifier)).view()
+
+    def delete_ml_configuration(self, caller: Caller, *, membership_identifier: str) -> dict[str, Any]:
+        """DeleteMLConfiguration."""
+        membership = self.membership(caller, membership_identifier)
+        record = self._configuration(membership)
+        self._settle(membership)
+        self.delete(record)
+        return {}

@@ -1,0 +1,135 @@
+"""Algorithms and their associations, over real boto3."""
+
+from __future__ import annotations
+
+import re
+
+from airflow_cleanroomsml.service_model import load
+from tests.collaboration import collaborate
+from tests.emulator.clocked import ClockedWorld, refused
+from tests.emulator.custom import IMAGE, Custom, algorithm, associate
+
+PRIVACY = {
+    "policies": {
+        "trainedModels": {"containerMetrics": {"noiseLevel": "NONE"}, "maxArtifactSize": {"unit": "GB", "value": 2.5}},
+        "trainedModelExports": {"maxSize": {"unit": "GB", "value": 1.5}, "filesToExport": ["MODEL", "OUTPUT"]},
+    }
+}
+
+
+def test_an_algorithm_is_returned_as_it_was_made(provider: ClockedWorld) -> None:
+    training = {
+        "imageUri": IMAGE,
+        "entrypoint": ["python", "train.py"],
+        "arguments": ["--fast"],
+        "metricDefinitions": [{"name": "auc", "regex": "auc: ([0-9.]+)"}],
+    }
+    key = f"arn:aws:kms:us-east-1:{provider.account}:key/1"
+    arn = algorithm(
+        provider, "a", trainingContainerConfig=training, description="d", kmsKeyArn=key, tags={"team": "ads"}
+    )
+    found = provider.ml.get_configured_model_algorithm(configuredModelAlgorithmArn=arn)
+    assert found["trainingContainerConfig"] == training
+    assert found["inferenceContainerConfig"] == {"imageUri": IMAGE}
+    assert (found["name"], found["description"], found["kmsKeyArn"]) == ("a", "d", key)
+    assert (found["roleArn"], found["tags"]) == (provider.role, {"team": "ads"})
+    [entry] = provider.ml.list_configured_model_algorithms()["configuredModelAlgorithms"]
+    assert entry["configuredModelAlgorithmArn"] == arn
+
+
+def test_a_name_is_given_once_and_a_role_is_the_accounts_own(provider: ClockedWorld, runner: ClockedWorld) -> None:
+    create = provider.ml.create_configured_model_algorithm
+    algorithm(provider, "a")
+    refused("ConflictException", create, name="a", roleArn=provider.role)
+    refused("AccessDeniedException", create, name="b", roleArn=runner.role)
+    algorithm(runner, "a")
+
+
+def test_an_association_is_seen_by_all_members(custom: Custom, stranger: ClockedWorld) -> None:
+    provider, runner = custom.provider, custom.runner
+    membership = custom.made.of(provider)
+    other = algorithm(provider, "other")
+    arn = associate(provider, membership, other, "second", privacyConfiguration=PRIVACY, tags={"a": "1"})
+    shape = load().shape_for("ConfiguredModelAlgorithmAssociationArn")
+    assert re.fullmatch(shape.metadata["pattern"], arn)
+    assert f":membership/{membership}/" in arn
+    own = provider.ml.get_configured_model_algorithm_association(
+        membershipIdentifier=membership, configuredModelAlgorithmAssociationArn=arn
+    )
+    assert (own["privacyConfiguration"], own["tags"]) == (PRIVACY, {"a": "1"})
+    seen = runner.ml.get_collaboration_configured_model_algorithm_association(
+        **custom.within, configuredModelAlgorithmAssociationArn=arn
+    )
+    assert seen["privacyConfiguration"] == PRIVACY
+    assert (seen["creatorAccountId"], seen["membershipIdentifier"]) == (provider.account, membership)
+    assert (seen["collaborationIdentifier"], seen["configuredModelAlgorithmArn"]) == (custom.made.id, other)
+    listing = runner.ml.list_collaboration_configured_model_algorithm_associations
+    found = listing(**custom.within)["collaborationConfiguredModelAlgorithmAssociations"]
+    assert [entry["name"] for entry in found] == ["association", "second"]
+    listing = runner.ml.list_configured_model_algorithm_associations
+    assert listing(**custom.of)["configuredModelAlgorithmAssociations"] == []
+    refused("AccessDeniedException", listing, membershipIdentifier=membership)
+    refused(
+        "AccessDeniedException",
+        stranger.ml.list_collaboration_configured_model_algorithm_associations,
+        **custom.within,
+    )
+    refused(
+        "ResourceNotFoundException",
+        runner.ml.get_configured_model_algorithm_association,
+        **custom.of,
+        configuredModelAlgorithmAssociationArn=arn,
+    )
+
+
+def test_only_what_is_ones_own_is_associated(custom: Custom) -> None:
+    own, foreign = algorithm(custom.runner, "own"), algorithm(custom.provider, "foreign")
+    create = custom.runner.ml.create_configured_model_algorithm_association
+    refused("ResourceNotFoundException", create, **custom.of, configuredModelAlgorithmArn=foreign, name="x")
+    members = {"configuredModelAlgorithmArn": own, "name": "x"}
+    refused("ResourceNotFoundException", create, membershipIdentifier=custom.made.of(custom.provider), **members)
+    associate(custom.runner, custom.made.of(custom.runner), own, "x")
+    refused("ConflictException", create, **custom.of, **members)
+
+
+def test_what_depends_on_it_goes_first(custom: Custom) -> None:
+    provider, runner = custom.provider, custom.runner
+    of = {"membershipIdentifier": custom.made.of(provider)}
+    association = {**of, "configuredModelAlgorithmAssociationArn": custom.association}
+    found = provider.ml.get_configured_model_algorithm_association(**association)
+    drop, used = provider.ml.delete_configured_model_algorithm, found["configuredModelAlgorithmArn"]
+    refused("ConflictException", drop, configuredModelAlgorithmArn=used)
+    refused("ConflictException", provider.rooms.delete_membership, **of)
+    channel = custom.channel()
+    dissociate = provider.ml.delete_configured_model_algorithm_association
+    refused("ConflictException", dissociate, **association)
+    runner.ml.delete_ml_input_channel_data(**custom.of, mlInputChannelArn=channel)
+    refused("ConflictException", dissociate, **association)
+    runner.push(101)
+    dissociate(**association)
+    refused("ResourceNotFoundException", dissociate, **association)
+    drop(configuredModelAlgorithmArn=used)
+    refused("ResourceNotFoundException", drop, configuredModelAlgorithmArn=used)
+    provider.rooms.delete_membership(**of)
+    runner.rooms.delete_membership(**custom.of)
+
+
+def test_nothing_is_made_when_the_collaboration_is_gone(custom: Custom) -> None:
+    used = algorithm(custom.provider, "late")
+    custom.provider.rooms.delete_collaboration(collaborationIdentifier=custom.made.id)
+    refused(
+        "AccessDeniedException",
+        custom.provider.ml.create_configured_model_algorithm_association,
+        membershipIdentifier=custom.made.of(custom.provider),
+        configuredModelAlgorithmArn=used,
+        name="late",
+    )
+    refused("AccessDeniedException", custom.runner.ml.create_ml_input_channel, **custom.channel_request())
+
+
+def test_one_account_alone_may_be_a_collaboration(provider: ClockedWorld) -> None:
+    made = collaborate(provider)
+    alone = Custom(made, provider, provider, associate(provider, made.of(provider), algorithm(provider)))
+    model = alone.train("m", alone.channel())["trainedModelArn"]
+    provider.push(201)
+    assert alone.get(model)["status"] == "ACTIVE"

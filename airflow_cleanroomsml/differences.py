@@ -9,6 +9,7 @@ from typing import Any
 from botocore import xform_name
 
 from airflow_cleanroomsml.hidden import is_sensitive
+from airflow_cleanroomsml.redaction import below
 from airflow_cleanroomsml.resources import Resource
 from airflow_cleanroomsml.service_model import Request, description
 
@@ -30,7 +31,7 @@ def differences(request: Request, resource: Resource, found: Mapping[str, Any]) 
         argument = xform_name(name)
         theirs = resource.spelling.get(argument, name)
         if name not in _NO_MATTER and theirs in there_shape.members:
-            shapes = (_below(asked_shape, name), there_shape.members[theirs])
+            shapes = (below(asked_shape, name), there_shape.members[theirs])
             texts.extend(_differences(shapes, argument, value, found.get(theirs)))
     return texts
 
@@ -50,10 +51,10 @@ def _differences(shapes: tuple[Any, Any], path: str, asked: Any, found: Any) -> 
         yield f"{path}: nothing there, {asked!r} asked for"
     elif isinstance(asked, dict) and isinstance(found, Mapping):
         for key, value in asked.items():
-            yield from _differences(_both_below(shapes, key), f"{path}.{key}", value, found.get(key))
+            yield from _differences(_bothbelow(shapes, key), f"{path}.{key}", value, found.get(key))
     elif isinstance(asked, list) and not _same(asked, found) and isinstance(found, list) and len(asked) == len(found):
         for index, (value, there) in enumerate(zip(asked, found, strict=True)):
-            yield from _differences(_both_below(shapes, None), f"{path}[{index}]", value, there)
+            yield from _differences(_bothbelow(shapes, None), f"{path}[{index}]", value, there)
     elif not _same(asked, found):
         yield f"{path}: {found!r} there, {asked!r} asked for"
 
@@ -67,15 +68,5 @@ def _same(asked: Any, found: Any) -> bool:
     return bool(asked == found)
 
 
-def _both_below(shapes: tuple[Any, Any], key: str | None) -> tuple[Any, Any]:
-    return _below(shapes[0], key), _below(shapes[1], key)
-
-
-def _below(shape: Any, key: str | None) -> Any:
-    """The shape of what stands under a key of a structure or map, or in a list."""
-    kind = shape.type_name if shape is not None else ""
-    if kind == "structure":
-        return shape.members.get(key)
-    if kind == "list":
-        return shape.member
-    return shape.value if kind == "map" else None
+def _bothbelow(shapes: tuple[Any, Any], key: str | None) -> tuple[Any, Any]:
+    return below(shapes[0], key), below(shapes[1], key)

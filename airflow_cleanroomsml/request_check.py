@@ -7,19 +7,19 @@ What becomes what is listed in ARCHITECTURE.md.
 
 from __future__ import annotations
 
-import ast
 import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timezone
 from difflib import get_close_matches
 from functools import cache
 from typing import Any
 
 from botocore.model import Shape
-from dateutil.parser import isoparse
+
+from airflow_cleanroomsml.hidden import is_sensitive
+from airflow_cleanroomsml.rendered import Entries, as_datetime, container
 
 #: Given where an optional value turned out not to be one: the member is left out of the request.
 ABSENT = object()
@@ -29,9 +29,13 @@ ABSENT = object()
 _SURROGATES = r"\uD800\uDBFF-\uDC00\uDFFF"
 _ABOVE_BMP = re.compile("[\U00010000-\U0010ffff]")
 _WHOLE = re.compile(r"\s*[+-]?\d{1,30}\s*", re.ASCII)
-# 1973: a smaller number is a date without separators, such as 20261124, that was rendered to an integer.
-_EARLIEST = 100_000_000
+# May hold secrets, though the model does not say so: the variables of a container's environment.
+# Characters of a value, and names of what is allowed, that a message shows.
 _SHOWN = 60
+_LISTED = 20
+# Looking for a similar name takes about a millisecond: not for each of 100,000 items, nor for a text that is no name.
+_SUGGESTIONS = 50
+_LONGEST_NAME = 128
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,8 @@ class Violation:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """A suggestion for a misspelt name, or nothing."""
+    if len(name) > _LONGEST_NAME:
+        return ""
     by_lower = {item.lower().replace("_", ""): item for item in known}
     found = get_close_matches(name.lower().replace("_", ""), by_lower, n=1, cutoff=0.7)
     return f", did you mean {by_lower[found[0]]!r}?" if found else ""
@@ -70,17 +76,20 @@ class RequestCheck:
 
     :param convert: Turn rendered strings into what the model asks for; without it a value must have its type already, and None
         stands for nothing.
+
+    ``left_out`` has the paths of what rendered to "None", ``base_versions`` those of version identifiers "NULL".
     """
 
     def __init__(self, *, convert: bool = True) -> None:
         self.convert = convert
         self.violations: list[Violation] = []
         self.left_out: list[str] = []
+        self.base_versions: list[str] = []
         self._hidden = 0
 
     def value(self, shape: Shape, value: Any, path: str) -> Any:
         """The value in the shape's type; violations are noted and None is returned for what has none."""
-        sensitive = bool(shape.metadata.get("sensitive"))
+        sensitive = is_sensitive(shape)
         self._hidden += sensitive
         try:
             return _BY_TYPE[shape.type_name](self, shape, value, path)
@@ -108,9 +117,9 @@ class RequestCheck:
             return {}
         for name in given:
             if name not in names:
-                allowed = f"allowed: {', '.join(names) or 'none'}"
-                shown = "***" if self._hidden else str(name)
-                self._note(_join(path, shown), unknown + nearest(str(name), names), allowed)
+                problem = unknown + self._suggestion(str(name), names)
+                self._note(_join(path, self._name(name)), problem, f"allowed: {_listed(names)}")
+        self._once(given, lambda name: _join(path, str(name) if name in names else self._name(name)))
         typed = {}
         for name, member in names.items():
             item = self._member(shape, member, given.get(name), _join(path, name))
@@ -129,6 +138,10 @@ class RequestCheck:
             return ABSENT
         if not required and self._is_rendered_none(shape, value):
             self.left_out.append(path)
+            return ABSENT
+        # What CreateTrainedModel returns for the base version; a request, which wants 36 characters, names it by omission.
+        if self.convert and not required and value == "NULL" and member.lower().endswith("versionidentifier"):
+            self.base_versions.append(path)
             return ABSENT
         return self.value(shape, value, path)
 
@@ -152,12 +165,20 @@ class RequestCheck:
         if given is None:
             return None
         self._size(shape, len(given), path, "entries")
-        return {
-            self.value(shape.key, key, f"{path} key {self._shown(key)}"): self._item(
-                shape.value, item, f"{path}[{self._shown(key)}]"
-            )
-            for key, item in given.items()
-        }
+        typed: dict[Any, Any] = {}
+        for position, (key, item) in enumerate(given.items(), 1):
+            shown = f"of entry {position}" if self._hidden else self._shown(key)
+            name = self.value(shape.key, key, f"{path} key {shown}")
+            if name is not None and name in typed:  # 1 and "1" are one key
+                self._note(f"{path} key {shown}", "given more than once", "allowed: once")
+            typed[name] = self._item(shape.value, item, f"{path}[{shown.removeprefix('of ')}]")
+        self._once(given, lambda key: f"{path} key {self._shown(key)}")
+        return typed
+
+    def _once(self, given: Mapping[Any, Any], path: Callable[[Any], str]) -> None:
+        """No key twice: of JSON and Python literals the last value would be taken in silence."""
+        for key in dict.fromkeys(given.repeated if isinstance(given, Entries) else ()):
+            self._note(path(key), "given more than once", "allowed: once")
 
     def _item(self, shape: Shape, value: Any, path: str) -> Any:
         if value is None:
@@ -169,7 +190,7 @@ class RequestCheck:
         """A container, from JSON or a Python literal where a template rendered it to text."""
         found = value
         if isinstance(value, str) and self.convert:
-            found = _container(value)
+            found = container(value)
         if isinstance(found, kind) and not isinstance(found, (str, bytes)):
             return found
         # What stands in place of a structure may have its sensitive members in it.
@@ -184,12 +205,12 @@ class RequestCheck:
         if self.convert and isinstance(value, Mapping) and shape.name == "ResourcePolicy":
             value = json.dumps(value)  # rendered to native objects, its JSON text comes as what it says
         if not isinstance(value, str):
-            return self._note(path, f"{self._shown(value)} is {_type(value)}", "must be a string")
+            quotes = ", in quotes" if isinstance(value, (bool, float)) else ""
+            return self._note(path, f"{self._shown(value)} is {_type(value)}", f"must be a string{quotes}")
         enum = shape.metadata.get("enum")
         if enum and value not in enum:
-            return self._note(
-                path, f"{self._shown(value)} is unknown{nearest(value, enum)}", f"allowed: {', '.join(enum)}"
-            )
+            problem = f"{self._shown(value)} is unknown{self._suggestion(value, enum)}"
+            return self._note(path, problem, f"allowed: {_listed(enum)}")
         if self._size(shape, len(value), path, "characters"):
             self._match(shape, value, path)
         return value
@@ -232,7 +253,7 @@ class RequestCheck:
 
     def _timestamp(self, _: Shape, value: Any, path: str) -> Any:
         try:
-            return _as_datetime(value)
+            return as_datetime(value)
         except (ValueError, OverflowError, OSError, TypeError):
             allowed = "must be a time: ISO 8601 (without an offset it is UTC) or seconds since 1970"
             return self._note(path, f"{self._shown(value)} is {_type(value)}", allowed)
@@ -253,10 +274,17 @@ class RequestCheck:
     def _note(self, path: str, problem: str, allowed: str) -> None:
         self.violations.append(Violation(path, problem, allowed))
 
+    def _suggestion(self, name: str, known: Iterable[str]) -> str:
+        return nearest(name, known) if len(self.violations) < _SUGGESTIONS else ""
+
+    def _name(self, name: Any) -> str:
+        text = str(name)
+        return text if text.isprintable() and len(text) <= _SHOWN and not self._hidden else self._shown(name)
+
     def _shown(self, value: Any) -> str:
         if self._hidden:
             return "***"
-        text = repr(value)
+        text = repr(value[: _SHOWN + 1] if isinstance(value, str) else value)
         return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
@@ -283,38 +311,13 @@ def _type(value: Any) -> str:
     return {"str": "a string", "NoneType": "nothing"}.get(name, f"{'an' if name[0] in 'aeiou' else 'a'} {name}")
 
 
+def _listed(names: Iterable[str]) -> str:
+    known = list(names)
+    more = f", … and {len(known) - _LISTED} more" if len(known) > _LISTED else ""
+    return (", ".join(known[:_LISTED]) or "none") + more
+
+
 def _bounds(low: float | None, high: float | None) -> str:
     if low is None:
         return f"at most {high}"
     return f"at least {low}" if high is None else f"{low} to {high}"
-
-
-def _container(text: str) -> Any:
-    """What a rendered text says: JSON (``| tojson``), or the Python literal that a plain ``{{ … }}`` of a dict or list gives."""
-    if not text.lstrip().startswith(("{", "[", "(")):
-        return text
-    for parse in (json.loads, ast.literal_eval):
-        try:
-            return parse(text.strip())
-        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-            continue
-    return text
-
-
-def _as_datetime(value: Any) -> datetime:
-    """A time; a naive one is UTC, as everywhere in Airflow."""
-    if isinstance(value, bool):
-        raise TypeError
-    if isinstance(value, str) and re.fullmatch(r"\d{9,11}(\.\d+)?", value.strip()):
-        value = float(value)
-    if isinstance(value, (int, float)) and value < _EARLIEST:
-        raise ValueError
-    if isinstance(value, (int, float)):
-        return datetime.fromtimestamp(value, tz=timezone.utc)
-    if isinstance(value, str):
-        value = isoparse(value.strip().replace(" ", "T", 1))
-    if isinstance(value, datetime):
-        return (value if value.tzinfo else value.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
-    if isinstance(value, date):
-        return datetime(value.year, value.month, value.day, tzinfo=timezone.utc)
-    raise TypeError

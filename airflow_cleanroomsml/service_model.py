@@ -6,8 +6,7 @@ It is the specification of every request that this package sends: names, types, 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -16,13 +15,16 @@ from botocore import xform_name
 from botocore.loaders import Loader
 from botocore.model import OperationModel, ServiceModel, Shape, StructureShape
 
-from airflow_cleanroomsml.documented_rules import broken_rules, doubtful
+from airflow_cleanroomsml.documented_rules import base_version_doubts, broken_rules, doubtful
 from airflow_cleanroomsml.exceptions import InvalidRequestError, lines
+from airflow_cleanroomsml.redaction import redact, secrets
 from airflow_cleanroomsml.request_check import RequestCheck, Violation, nearest
 from airflow_cleanroomsml.resources import Resource
 
 #: botocore that this release was tested with; an older one may not know every argument.
 TESTED_BOTOCORE = "1.44.5"
+# Violations that a message shows.
+_SHOWN = 50
 
 
 @cache
@@ -104,8 +106,9 @@ class Request:
         self.method = operation
         self.operation = operation_model(model, operation)
         self.left_out: list[str] = []
+        self._base_versions: list[str] = []
         self.members, self.violations = self._checked(arguments)
-        self.warnings = [] if self.violations else doubtful(self.operation.name, self.members)
+        self.warnings = [] if self.violations else self._doubts()
 
     def _checked(self, arguments: Mapping[str, Any]) -> tuple[dict[str, Any], list[Violation]]:
         check = RequestCheck()
@@ -114,20 +117,25 @@ class Request:
         members = check.structure(
             shape, arguments, "", spelling=spelling, unknown=f"botocore {botocore.__version__} knows no such argument"
         )
-        self.left_out = check.left_out
+        self.left_out, self._base_versions = check.left_out, check.base_versions
         return members, [*check.violations, *broken_rules(members)]
+
+    def _doubts(self) -> list[str]:
+        name = self.operation.name
+        return [*doubtful(name, self.members), *base_version_doubts(name, self._base_versions)]
 
     def refuse_if_broken(self) -> None:
         """
         Raise when the request breaks the model.
 
-        :raises InvalidRequestError: With every violation.
+        :raises InvalidRequestError: With every violation; its message shows the first fifty.
         """
         if not self.violations:
             return
         found = [str(violation) for violation in self.violations]
+        more = f"… and {len(found) - _SHOWN:,} more" if len(found) > _SHOWN else ""
         raise InvalidRequestError(
-            lines(f"{self.operation.name} was not sent, its request is not valid:", *found), found
+            lines(f"{self.operation.name} was not sent, its request is not valid:", *found[:_SHOWN], more), found
         )
 
     @property
@@ -146,40 +154,7 @@ class Request:
         return self.method.startswith(("create_", "start_")) or bool(conditional)
 
     def redact(self, text: str) -> str:
-        """Withhold a text that quotes a sensitive value of this request, even in part: engines quote the SQL they were given."""
-        plain = " ".join(text.split())
-        for key, secret in _sensitive_texts(self.operation.input_shape, self.members):
-            if key == "queryString" and _quotes(plain, " ".join(secret.split())):
-                return "*** (a text that quotes the query of the request)"
-            if key not in ("queryString", "analysisTemplateArn"):
-                text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "***", text)
-        return text
+        """A text of the service or of botocore without what is sensitive in this request; see :mod:`airflow_cleanroomsml.redaction`."""
+        return redact(text, secrets(self.operation.input_shape, self.members))
 
 
-def _sensitive_texts(shape: Any, value: Any, key: str = "", *, inside: bool = False) -> Iterator[tuple[str, str]]:
-    """All texts below the members that the model marks as sensitive, each with its key; one or two characters are too common."""
-    inside = inside or bool(shape is not None and shape.metadata.get("sensitive"))
-    if isinstance(value, dict):
-        for name, item in value.items():
-            yield from _sensitive_texts(_below(shape, name), item, name, inside=inside)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _sensitive_texts(_below(shape, None), item, key, inside=inside)
-    elif inside and isinstance(value, str) and len(value) > 2:
-        yield key, value
-
-
-def _quotes(text: str, secret: str) -> bool:
-    """Whether a text has sixteen characters in a row of a secret, or all of a shorter one."""
-    size = min(16, len(secret))
-    return any(secret[begin : begin + size] in text for begin in range(len(secret) - size + 1))
-
-
-def _below(shape: Any, key: str | None) -> Any:
-    """The shape of what stands under a key of a structure or map, or in a list."""
-    kind = shape.type_name if shape is not None else ""
-    if kind == "structure":
-        return shape.members.get(key)
-    if kind == "list":
-        return shape.member
-    return shape.value if kind == "map" else None

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
@@ -19,6 +20,7 @@ CONFIGURED = {
     "output_config": {"destination": {"s3Destination": {"s3Uri": "s3://b/p"}}, "roleArn": ROLE},
     "shared_audience_metrics": ["ALL"],
 }
+TWICE = '{"s3Uri": "s3://a/b", "s3Uri": "s3://c/d"}'
 JOB = {
     "name": "n",
     "configured_audience_model_arn": CONFIGURED_ARN,
@@ -238,3 +240,70 @@ def test_an_operation_that_is_not_there_is_named_with_a_suggestion() -> None:
 
 def test_what_is_left_out_is_told() -> None:
     assert configured(min_matching_seed_size="None").left_out == ["min_matching_seed_size"]
+
+
+def test_a_message_stays_short_and_the_error_keeps_all() -> None:
+    bins = {"audienceSizeType": "ABSOLUTE", "audienceSizeBins": ["x" * 10_000] * 100_000}
+    request = configured(audience_size_config=bins, shared_audience_metrics=["ALLL"] * 100_000)
+    with pytest.raises(InvalidRequestError) as caught:
+        request.refuse_if_broken()
+    assert len(caught.value.violations) == 200_002
+    assert len(str(caught.value)) < 10_000
+    assert str(caught.value).splitlines()[-1] == "  … and 199,952 more"
+    assert len(str(caught.value).splitlines()) == 52
+
+
+def test_fifty_violations_are_all_shown() -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        configured(tags={f"aws:{number}": "" for number in range(50)}).refuse_if_broken()
+    assert len(str(caught.value).splitlines()) == 51
+    assert "more" not in str(caught.value)
+
+
+def test_a_long_list_of_words_is_cut_off_and_the_nearest_named() -> None:
+    resources = {"instanceType": "ml.m5.2xlrge", "volumeSizeInGB": 30}
+    request = Request(load(), "create_trained_model", {"resource_config": resources})
+    text = next(str(found) for found in request.violations if found.path.startswith("resource_config"))
+    assert "did you mean 'ml.m5.2xlarge'?" in text
+    assert text.endswith(" more")
+    assert len(text) < 600
+
+
+@pytest.mark.parametrize("name", ["x" * 100_000, "two\nlines: missing; required"])
+def test_a_name_that_is_none_is_shown_in_short_on_one_line(name: str) -> None:
+    for found in (*broken(**{name: 1}), *broken(audience_size_config={name: 1})[:1]):
+        assert "\n" not in found
+        assert len(found) < 500
+
+
+@pytest.mark.parametrize("form", [str, lambda text: text.replace('"', "'")])
+@pytest.mark.parametrize(
+    ("given", "path"),
+    [
+        (
+            {
+                "audience_size_config": '{"audienceSizeType": "ABSOLUTE", "audienceSizeBins": [1], "audienceSizeBins": [2]}'
+            },
+            "audience_size_config.audienceSizeBins",
+        ),
+        ({"tags": '{"team": "a", "other": "b", "team": "a"}'}, "tags key 'team'"),
+        ({"tags": '{"1": "a", 1: "b"}'}, "tags key 1"),
+        (
+            {"output_config": f'{{"destination": {{"s3Destination": {TWICE}}}, "roleArn": "{ROLE}"}}'},
+            "output_config.destination.s3Destination.s3Uri",
+        ),
+    ],
+)
+def test_a_key_that_a_text_has_twice_is_refused(given: dict[str, str], path: str, form: Callable[[str], str]) -> None:
+    (name,) = given
+    assert broken(**{name: form(given[name])}) == [f"{path}: given more than once; allowed: once"]
+
+
+def test_numbers_that_may_have_lost_something_as_text_are_to_be_quoted() -> None:
+    rates = {"rate": 0.1, "shuffle": True, "epochs": 3}
+    request = Request(load(), "create_trained_model", {"hyperparameters": rates})
+    texts = [str(found) for found in request.violations if found.path.startswith("hyperparameters")]
+    assert texts == [
+        "hyperparameters['rate']: 0.1 is a float; must be a string, in quotes",
+        "hyperparameters['shuffle']: True is a bool; must be a string, in quotes",
+    ]

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from airflow_cleanroomsml.rendered import container
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('{"a": [1, {"b": null}], "c": true}', {"a": [1, {"b": None}], "c": True}),
+        ("{'a': [1, {'b': None}], 'c': (True, -1.5)}", {"a": [1, {"b": None}], "c": [True, -1.5]}),
+        (" ('x',) ", ["x"]),
+        ("[]", []),
+        ("{}", {}),
+    ],
+)
+def test_json_and_python_literals_become_what_they_say(text: str, value: Any) -> None:
+    assert container(text) == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "a", "{'a': open('x')}", "{**{'a': 1}}", "{[1]: 2}", "{'a': ", "[" * 100_000, "{'a': x}", "[x for x in 'ab']"],
+)
+def test_other_text_stays_what_it_is(text: str) -> None:
+    assert container(text) == text
+
+
+def test_keys_that_a_text_has_twice_are_known() -> None:
+    found = container("{'a': {'b': 1, 'b': 2, 'b': 3}, 'c': 1}")
+    assert found.repeated == []
+    assert found["a"].repeated == ["b", "b"]
+    assert found["a"] == {"b": 3}

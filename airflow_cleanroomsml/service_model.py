@@ -156,5 +156,3 @@ class Request:
     def redact(self, text: str) -> str:
         """A text of the service or of botocore without what is sensitive in this request; see :mod:`airflow_cleanroomsml.redaction`."""
         return redact(text, secrets(self.operation.input_shape, self.members))
-
-

@@ -18,7 +18,7 @@ unexport PYTHONPATH
 unexport PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-oldest lint typecheck format request-types constraints clean
+.PHONY: help demo test test-oldest lint typecheck format docs request-types constraints clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,9 +43,16 @@ format: $(STAMP) ## format the code and mend what can be mended by itself
 	$(BIN)/python -m ruff format .
 	$(BIN)/python -m ruff check --fix .
 
+docs: $(STAMP) ## write the reference in docs/ anew, from the operators and sensors
+	$(BIN)/python -m tools.docs
+
 request-types: $(STAMP) ## write the types of nested request members anew, from botocore's model
 	$(BIN)/python -m tools.request_types
 	$(BIN)/python -m ruff format airflow_cleanroomsml/request_types.py
+
+.PHONY: guesses
+guesses: $(STAMP) ## write docs/guesses.md anew
+	$(BIN)/python -m airflow_cleanroomsml.emulator.guesses docs/guesses.md
 
 # Python 3.10 is the oldest that both sets of pins have to serve. The pins of the oldest Airflow are those of its own days.
 constraints: $(STAMP) ## resolve the pinned versions anew

@@ -84,6 +84,13 @@ def request_types(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """Write the reference in docs/ anew, from the operators and sensors."""
+    session.install("--constraint", NEWEST, "--editable", ".")
+    session.run("python", "-m", "tools.docs")
+
+
+@nox.session
 def scaffold(session: nox.Session) -> None:
     """Print the beginning of an operator's class: ``nox -s scaffold -- CreateMLInputChannel``."""
     session.install("--quiet", "--constraint", NEWEST, "--editable", ".")

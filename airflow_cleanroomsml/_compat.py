@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator, BaseSensorOperator, Context, PokeReturnValue, XComArg
     from airflow.sdk.configuration import conf
-    from airflow.sdk.exceptions import AirflowException, AirflowFailException
+    from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 else:
     try:
         from airflow.sdk import BaseOperator, BaseSensorOperator, PokeReturnValue, XComArg
@@ -20,15 +20,16 @@ else:
     except ImportError:  # before Airflow 3.1
         from airflow.configuration import conf
     try:
-        from airflow.sdk.exceptions import AirflowException, AirflowFailException
+        from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
     except ImportError:  # before Airflow 3.1
-        from airflow.exceptions import AirflowException, AirflowFailException
+        from airflow.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
     Context = dict
 
 __all__ = [
     "AirflowException",
     "AirflowFailException",
+    "AirflowSkipException",
     "BaseOperator",
     "BaseSensorOperator",
     "Context",

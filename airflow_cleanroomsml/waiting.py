@@ -77,7 +77,7 @@ class Wait:
 
         So a short job is seen soon, a long one is asked for ``delay`` seconds apart, and thousands of waits drift apart.
         """
-        pause = max(1.0, min(self.delay, (now - self.started) / 4)) * random.uniform(0.9, 1.1)
+        pause = min(self.delay, max(1.0, (now - self.started) / 4)) * random.uniform(0.9, 1.1)
         return max(0.0, min(pause, self.deadline - now))
 
     def plain(self) -> dict[str, Any]:

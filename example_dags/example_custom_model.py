@@ -55,7 +55,8 @@ with DAG(
 ### A model of one's own
 
 The member that may query trains on the join of both parties' tables; neither sees the other's rows. Logs and metrics reach those
-members that have an ML configuration. The queries are shown in no log and on no page.
+members that have an ML configuration. The tasks show the queries in no log and in no rendered field; here they are parameters, which
+Airflow shows with the run: keep what is confidential in a Variable.
 """,
 ) as dag:
     membership = CleanRoomsFindMembershipOperator(

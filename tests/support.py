@@ -12,14 +12,16 @@ import urllib.request
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import boto3
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 REGION = "us-east-1"
 #: ``boto3.client`` for a service whose name is no literal, which its stubs refuse.
 client_of: Callable[..., Any] = boto3.client
-AnyWorld = TypeVar("AnyWorld", bound="World")
 SCHEMA = [
     {"columnName": "user_id", "columnTypes": ["USER_ID"]},
     {"columnName": "item_id", "columnTypes": ["ITEM_ID"]},
@@ -122,7 +124,7 @@ class World:
         source = {"glueDataSource": {"databaseName": "lookalike", "tableName": table}}
         return [{"type": "INTERACTIONS", "inputConfig": {"schema": SCHEMA, "dataSource": source}}]
 
-    def build(self: AnyWorld, csv: bytes | None = None) -> AnyWorld:
+    def build(self, csv: bytes | None = None) -> Self:
         """Bucket, table and file; 200 users of whom every second likes one half of the items, if no CSV is given."""
         self.client("s3").create_bucket(Bucket=self.bucket)
         self.client("s3").put_object(Bucket=self.bucket, Key="interactions/part-0.csv", Body=csv or _interactions())

@@ -198,9 +198,9 @@ def test_a_service_that_is_not_there_is_not_an_unknown_outcome(
 def test_an_operation_that_the_emulator_does_not_have_says_so_at_once(
     hook: CleanRoomsMLHook, empty_world: World
 ) -> None:
-    with pytest.raises(ServiceError, match="does not have CreateConfiguredModelAlgorithm"):
-        hook.call("create_configured_model_algorithm", {"name": "x", "role_arn": empty_world.role})
-    assert len(empty_world.calls) == 1
+    with pytest.raises(ServiceError, match="does not have ListConfiguredTables"):
+        hook.of("cleanrooms").call("list_configured_tables")
+    assert empty_world.calls == ["ListConfiguredTables"]
 
 
 def test_the_text_of_a_query_is_not_in_the_services_error(hook: CleanRoomsMLHook, empty_world: World) -> None:

@@ -11,8 +11,8 @@ import pytest
 from botocore import xform_name
 from botocore.model import Shape
 
+from airflow_cleanroomsml.hidden import is_sensitive
 from airflow_cleanroomsml.redaction import below
-from airflow_cleanroomsml.request_check import is_sensitive
 from airflow_cleanroomsml.service_model import Request, load
 from tests.limits import requests_at_limits, valid
 

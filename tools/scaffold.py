@@ -20,6 +20,13 @@ from tools.request_types import Found, operations, templated, words
 
 #: Verb to the beginning of the statuses that it leads through.
 _STATUSES = {"Cancel": "CANCEL_", "Create": "CREATE_", "Delete": "DELETE_", "Start": "CREATE_"}
+_GOALS = {"Delete": "DELETED", "Cancel": "CANCELLED"}
+_HOMES = {
+    "CleanRoomsMLOperator": "base",
+    "CleanRoomsMLCreateOperator": "base_create",
+    "CleanRoomsMLDeleteOperator": "base_end",
+    "CleanRoomsMLWaitingOperator": "base_wait",
+}
 _UNITS = {"string": "character", "list": "item", "map": "entry"}
 
 
@@ -109,7 +116,7 @@ class Scaffold:
     @property
     def bases(self) -> list[str]:
         """What the class is a combination of."""
-        kinds = {"Create": "Create", "Start": "Create", "Delete": "Delete"}
+        kinds = {"Create": "Create", "Start": "Create", "Delete": "Delete", "Cancel": "Delete"}
         waits = any(status.startswith(_STATUSES.get(self.verb, "?")) for status in self.statuses)
         found = [kinds.get(self.verb, ""), "Waiting" if waits else ""]
         return [f"CleanRoomsML{kind}Operator" for kind in found if kind] or ["CleanRoomsMLOperator"]
@@ -140,14 +147,19 @@ class Scaffold:
         used = " ".join(self.arguments.values())
         shapes = sorted(set(re.findall(r"\w+", used)) & set(Found.of_all().shapes))
         collections = [name for name in ("Mapping", "Sequence") if f"{name}[" in used]
-        base = ", ".join(self.bases)
-        resource = xform_name(self.noun).upper() + (", Goal" if "Waiting" in base and self.verb == "Delete" else "")
+        goal = self.verb in _GOALS and "CleanRoomsMLWaitingOperator" in self.bases
+        names = [
+            self.model.service_model.service_name == "cleanrooms" and "CLEAN_ROOMS",
+            self._has_resource and xform_name(self.noun).upper(),
+            goal and "Goal",
+        ]
+        resources = ", ".join(name for name in names if name)
         lines = [
             collections and f"from collections.abc import {', '.join(collections)}",
             "datetime" in used and "from datetime import datetime",
             f"from typing import TYPE_CHECKING{', Any' if 'Any' in used else ''}\n",
-            f"from airflow_cleanroomsml.operators.base import {base}",
-            self._has_resource and f"from airflow_cleanroomsml.resources import {resource}",
+            *(f"from airflow_cleanroomsml.operators.{_HOMES[name]} import {name}" for name in self.bases),
+            resources and f"from airflow_cleanroomsml.resources import {resources}",
             "\nif TYPE_CHECKING:\n    from typing_extensions import Unpack\n",
             shapes and f"    from airflow_cleanroomsml.request_types import {', '.join(shapes)}",
             f"    from airflow_cleanroomsml.typing import {', '.join(sorted([self.keywords, 'Templated']))}",
@@ -170,11 +182,13 @@ class Scaffold:
 
     def _attributes(self) -> str:
         waits = "CleanRoomsMLWaitingOperator" in self.bases
+        service = self.model.service_model.service_name
         lines = [
+            service == "cleanrooms" and "service = CLEAN_ROOMS",
             f'operation = "{xform_name(self.model.name)}"',
             self.returns and f'returns = "{self.returns}"',
             self._has_resource and f"resource = {xform_name(self.noun).upper()}",
-            waits and self.verb == "Delete" and "goal = Goal.DELETED",
+            waits and self.verb in _GOALS and f"goal = Goal.{_GOALS[self.verb]}",
         ]
         return "\n".join(f"    {line}" for line in lines if line)
 

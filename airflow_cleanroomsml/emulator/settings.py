@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 from airflow_cleanroomsml.emulator.lookalike import DataRules
+
+T = TypeVar("T")
+
+
+def _documented(value: T) -> T:
+    """A default that AWS publishes; all others are guesses, and the ledger of guesses names them."""
+    documented: T = field(default=value, metadata={"documented": True})
+    return documented
 
 
 @dataclass(frozen=True)
@@ -35,22 +44,22 @@ class Settings:
     :param versions_per_trained_model: Versions of a trained model, the base version included (user guide, Quotas).
     """
 
-    scale: float = 1.0
+    scale: float = _documented(1.0)
     pending_seconds: float = 0.5
     progress_seconds: float = 1.0
     delete_seconds: float = 1.0
     unique_names: bool = True
-    models_in_progress: int = 2
-    generation_jobs_in_progress: int = 10
-    exports_in_progress: int = 20
-    exports_per_generation_job: int = 25
-    audience_model_associations_per_membership: int = 5
-    input_channels_per_membership: int = 100
-    training_jobs_per_account: int = 10
-    training_jobs_per_membership: int = 5
-    training_instances: int = 10
-    inference_jobs_per_account: int = 10
-    inference_jobs_per_membership: int = 5
+    models_in_progress: int = _documented(2)
+    generation_jobs_in_progress: int = _documented(10)
+    exports_in_progress: int = _documented(20)
+    exports_per_generation_job: int = _documented(25)
+    audience_model_associations_per_membership: int = _documented(5)
+    input_channels_per_membership: int = _documented(100)
+    training_jobs_per_account: int = _documented(10)
+    training_jobs_per_membership: int = _documented(5)
+    training_instances: int = _documented(10)
+    inference_jobs_per_account: int = _documented(10)
+    inference_jobs_per_membership: int = _documented(5)
     instance_types: tuple[str, ...] = ("ml.m5.2xlarge", "ml.m5.4xlarge", "ml.m5.12xlarge")
     instances_per_type: int = 3
     versions_per_trained_model: int = 100

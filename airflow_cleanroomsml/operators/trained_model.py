@@ -89,7 +89,7 @@ class CleanRoomsMLCreateTrainedModelOperator(CleanRoomsMLCreateOperator, CleanRo
         self.description = description
 
     def _timeout(self) -> float:
-        # What training may take, and some hours in which it waits for instances and its output is written.
+        """``maxRuntimeInSeconds`` and 6 hours, for instances to come and output to be written; without it 29 days."""
         asked = self.api.check(self.operation, self.request).members.get("stoppingCondition", {})
         seconds = asked.get("maxRuntimeInSeconds")
         return seconds + 6 * HOUR if seconds else self.resource.timeout

@@ -9,7 +9,14 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow_cleanroomsml import waiting
-from airflow_cleanroomsml._compat import BaseSensorOperator, PokeReturnValue, conf
+from airflow_cleanroomsml._compat import (
+    AirflowException,
+    AirflowFailException,
+    AirflowSkipException,
+    BaseSensorOperator,
+    PokeReturnValue,
+    conf,
+)
 from airflow_cleanroomsml.connection import AwsConnection
 from airflow_cleanroomsml.exceptions import CleanRoomsMLError, InvalidRequestError
 from airflow_cleanroomsml.reports import pushed, why_it_failed
@@ -18,6 +25,9 @@ from airflow_cleanroomsml.waiting import Observation, Wait
 
 if TYPE_CHECKING:
     from airflow_cleanroomsml._compat import Context
+
+#: Seconds that Airflow's own limit on a deferral comes after ours.
+_GRACE = 60
 
 
 class CleanRoomsMLBaseSensor(AwsConnection, BaseSensorOperator):
@@ -56,13 +66,22 @@ class CleanRoomsMLBaseSensor(AwsConnection, BaseSensorOperator):
         self.check_connection()
         if not self.deferrable:
             return super().execute(context)
-        found = self.poke(context)
+        found = self._first_look(context)
         if isinstance(found, PokeReturnValue) and found.is_done:
             return found.xcom_value
         deadline = time.time() + self.timeout
         # Airflow's own limit comes later: the trigger ends by itself, and says what it saw last.
-        limit = timedelta(seconds=self.timeout + 60)
+        limit = timedelta(seconds=self.timeout + _GRACE)
         return self.defer(trigger=self._trigger(deadline), method_name="execute_complete", timeout=limit)
+
+    def _first_look(self, context: Context) -> bool | PokeReturnValue:
+        """As Airflow's own loop takes errors: a failure may skip the task."""
+        try:
+            return self.poke(context)
+        except AirflowException as error:
+            if self.never_fail or (self.soft_fail and isinstance(error, AirflowFailException)):
+                raise AirflowSkipException(str(error)) from error
+            raise
 
     def _trigger(self, deadline: float) -> Any:
         raise NotImplementedError
@@ -141,7 +160,7 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
             deadline,
             self.poke_interval,
             # An ARN that is not found is a wrong one; what has none may be started later.
-            lag=0.0 if "name" not in resource.identifiers else self.timeout,
+            lag=self.timeout + _GRACE if "name" in resource.identifiers else 0.0,
         )
 
     def _identified(self, given: dict[str, Any]) -> dict[str, Any]:

@@ -4,55 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
-from functools import cached_property
 from typing import Any
 
 import pytest
 from botocore import xform_name
-from botocore.exceptions import ClientError
 
+from tests.emulator.clocked import ClockedWorld, refused
 from tests.support import EmulatorProcess, World
 
 COLLABORATION = "12345678-1234-1234-1234-123456789012"
 NOBODY = '{"Version": "2012-10-17", "Statement": []}'
 
 
-class SlowWorld(World):
-    """An account whose jobs take 200 seconds of a clock that is pushed."""
-
-    ml = cached_property(lambda self: self.client("cleanroomsml"))
-
-    def push(self, seconds: float) -> None:
-        self.emulator._control("clock", {"advance": seconds})
-
-    def wait(self, arn: str) -> dict[str, Any]:
-        self.push(300)
-        return super().wait(arn)
+class SlowWorld(ClockedWorld):
+    """An account of which most tests train models."""
 
     def status(self, model: str) -> Any:
         return self.ml.get_audience_model(audienceModelArn=model)["status"]
 
 
-@pytest.fixture(scope="module")
-def clocked_emulator() -> Iterator[EmulatorProcess]:
-    process = EmulatorProcess(
-        "--scale", "0.001", "--pending-seconds", "100", "--progress-seconds", "100", "--delete-seconds", "100"
-    )
-    yield process
-    process.stop()
-
-
 @pytest.fixture
 def slow(clocked_emulator: EmulatorProcess) -> SlowWorld:
     return SlowWorld(clocked_emulator).build()
-
-
-def refused(code: str, call: Callable[..., Any], **members: Any) -> Any:
-    with pytest.raises(ClientError) as caught:
-        call(**members)
-    assert caught.value.response["Error"]["Code"] == code
-    return caught.value.response
 
 
 def train(world: World, name: str, dataset: str) -> str:

@@ -1,4 +1,4 @@
-"""Every operation of the model: a backend gets what botocore sends, botocore returns what a backend answers."""
+"""Every operation that is served: a backend gets what botocore sends, botocore returns what a backend answers."""
 
 from __future__ import annotations
 
@@ -12,20 +12,34 @@ from urllib.parse import urlsplit
 
 import boto3
 import pytest
+from botocore import xform_name
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from botocore.model import ListShape, MapShape, OperationModel, Shape, StringShape, StructureShape
 
 from airflow_cleanroomsml.emulator import codec
+from airflow_cleanroomsml.emulator.backend import CleanRoomsBackend, CleanRoomsMLBackend
 from airflow_cleanroomsml.emulator.errors import ApiError, quota
 from airflow_cleanroomsml.service_model import load
 
-MODEL = load()
-ROUTES = codec.Routes(MODEL)
-OPERATIONS = [MODEL.operation_model(name) for name in MODEL.operation_names]
+BACKENDS = {"cleanroomsml": CleanRoomsMLBackend, "cleanrooms": CleanRoomsBackend}
+MODELS = {service: load(service) for service in BACKENDS}
+MODEL = MODELS["cleanroomsml"]
+ROUTES = {service: codec.Routes(model) for service, model in MODELS.items()}
+OPERATIONS = [
+    MODELS[service].operation_model(name)
+    for service, backend in BACKENDS.items()
+    for name in MODELS[service].operation_names
+    if hasattr(backend, xform_name(name))
+]
 ANSWERING = [operation for operation in OPERATIONS if operation.output_shape]
-ERRORS = [shape for shape in map(MODEL.shape_for, MODEL.shape_names) if shape.metadata.get("exception")]
+ERRORS = [
+    (service, model.shape_for(name))
+    for service, model in MODELS.items()
+    for name in model.shape_names
+    if model.shape_for(name).metadata.get("exception")
+]
 every_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
 every_answer = pytest.mark.parametrize("operation", ANSWERING, ids=lambda operation: operation.name)
 
@@ -52,6 +66,12 @@ TEXTS = [
     "arn:aws:iam::000000000012:role/path/to/rôle %41+&?=",
     f"arn:aws:cleanrooms:us-east-1:000000000012:{MEMBERSHIP}/analysistemplate/t-1",
     f"arn:aws:cleanrooms:us-east-1:000000000012:{MEMBERSHIP}/configuredtableassociation/a_1",
+    f"arn:aws:cleanrooms:us-east-1:000000000012:{MEMBERSHIP}",
+    f"arn:aws:cleanrooms:us-east-1:000000000012:{MEMBERSHIP}/configuredaudiencemodelassociation/a_1",
+    f"arn:aws:cleanrooms:us-east-1:000000000012:{MEMBERSHIP}/intermediatetable/a_1",
+    "arn:aws:cleanrooms:us-east-1:000000000012:collaboration/01234567-89ab-cdef-0123-456789abcdef",
+    "arn:aws:iam::000000000012:role/path/to/role=+@.-",
+    "a-bucket",
     "s3://bucket/a b/%2F+ü?x=1&y=2#z",
     "01234567-89ab-cdef-0123-456789abcdef",
     "000000000012",
@@ -136,6 +156,9 @@ class Draw:
         drawn: float = self.random.choice([low, high, self.random.uniform(low, high)])
         return drawn
 
+    def float(self, shape: Shape) -> float:
+        return self.random.choice([0.0, 0.5, -1.25, 2.0**20])
+
     def boolean(self, shape: Shape) -> bool:
         return self.random.random() < 0.5
 
@@ -163,9 +186,10 @@ class Body:
 class Wire:
     """A real client whose requests are caught where they would be sent."""
 
-    def __init__(self) -> None:
-        self.client: Any = boto3.client(
-            "cleanroomsml",
+    def __init__(self, service: str) -> None:
+        client: Any = boto3.client
+        self.client: Any = client(
+            service,
             endpoint_url="http://127.0.0.1:9",
             region_name="us-east-1",
             aws_access_key_id="123456789012",
@@ -175,7 +199,7 @@ class Wire:
         self.request: Any = None
         self.answer: tuple[int, Any, bytes] = 200, {}, b"{}"
         caught: Any = self._caught
-        self.client.meta.events.register("before-send.cleanroomsml", caught)
+        self.client.meta.events.register(f"before-send.{service}", caught)
 
     def _caught(self, request: AWSPreparedRequest, **_: Any) -> AWSResponse:
         self.request = request
@@ -196,32 +220,37 @@ class Wire:
 
 
 @pytest.fixture(scope="module")
-def wire() -> Wire:
-    return Wire()
+def wires() -> dict[str, Wire]:
+    return {service: Wire(service) for service in BACKENDS}
+
+
+def service_of(operation: OperationModel) -> str:
+    return str(operation.service_model.service_name)
 
 
 @every_operation
-def test_a_backend_gets_what_was_sent(operation: OperationModel, wire: Wire) -> None:
+def test_a_backend_gets_what_was_sent(operation: OperationModel, wires: dict[str, Wire]) -> None:
     for sent in draws(operation, operation.input_shape):
-        method, path, query, body = wire.sent(operation, sent)
-        found, in_path = ROUTES.match(method, path)
+        method, path, query, body = wires[service_of(operation)].sent(operation, sent)
+        found, in_path = ROUTES[service_of(operation)].match(method, path)
         assert found.name == operation.name
         assert codec.parse(found, in_path, query, body) == sent
 
 
 @every_operation
-def test_a_path_leads_to_one_operation(operation: OperationModel, wire: Wire) -> None:
+def test_a_path_leads_to_one_operation(operation: OperationModel, wires: dict[str, Wire]) -> None:
     for sent in draws(operation, operation.input_shape):
-        method, path, _, _ = wire.sent(operation, sent)
-        leads = [found.name for found, verb, pattern in ROUTES._routes if verb == method and pattern.fullmatch(path)]
+        method, path, _, _ = wires[service_of(operation)].sent(operation, sent)
+        routes = ROUTES[service_of(operation)]._routes
+        leads = [found.name for found, verb, pattern in routes if verb == method and pattern.fullmatch(path)]
         assert leads == [operation.name]
 
 
 @every_answer
-def test_botocore_returns_what_was_answered(operation: OperationModel, wire: Wire) -> None:
+def test_botocore_returns_what_was_answered(operation: OperationModel, wires: dict[str, Wire]) -> None:
     for answer in draws(operation, operation.output_shape):
         body = codec.serialise(operation.output_shape, answer)
-        assert wire.answered(operation, 200, body) == answer
+        assert wires[service_of(operation)].answered(operation, 200, body) == answer
 
 
 @every_answer
@@ -233,12 +262,14 @@ def test_what_the_answer_does_not_have_stays_within(operation: OperationModel) -
     assert codec.serialise(shape, dict.fromkeys(shape.members)) == {}
 
 
-@pytest.mark.parametrize("shape", ERRORS, ids=lambda shape: shape.name)
-def test_an_error_arrives_with_its_members(shape: StructureShape, wire: Wire) -> None:
+@pytest.mark.parametrize(("service", "shape"), ERRORS, ids=lambda value: getattr(value, "name", value))
+def test_an_error_arrives_with_its_members(service: str, shape: StructureShape, wires: dict[str, Wire]) -> None:
     members = {**Draw(shape.name, 1).value(shape), "message": "Grüße 😀"}
     error = ApiError(shape.name, members.pop("message"), **members)
+    model, wire = MODELS[service], wires[service]
+    operation = model.operation_model({"cleanroomsml": "CreateTrainedModel", "cleanrooms": "CreateMembership"}[service])
     with pytest.raises(ClientError) as caught:
-        wire.answered(MODEL.operation_model("CreateTrainedModel"), *codec.error_body(MODEL, error), shape.name)
+        wire.answered(operation, *codec.error_body(model, error), shape.name)
     assert isinstance(caught.value, getattr(wire.client.exceptions, shape.name))
     found = caught.value.response
     assert found["Error"] == {"Code": shape.name, "Message": "Grüße 😀"}
@@ -270,5 +301,5 @@ def test_a_time_has_milliseconds_and_a_z(time: datetime | float, text: str) -> N
 @pytest.mark.parametrize("path", ["/audience-model/", "/audience-model/a/b", "/Audience-model", "/", ""])
 def test_a_path_of_no_operation(path: str) -> None:
     with pytest.raises(ApiError, match="No operation at GET") as caught:
-        ROUTES.match("GET", path)
+        ROUTES["cleanroomsml"].match("GET", path)
     assert (caught.value.code, caught.value.status) == ("UnknownOperationException", 404)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-from botocore.exceptions import ClientError
-
 from tests.collaboration import collaborate, join
 from tests.emulator.clocked import ClockedWorld, refused
 
@@ -136,14 +133,6 @@ def test_collaborations_and_memberships_have_tags(provider: ClockedWorld, strang
         provider.rooms.untag_resource(resourceArn=arn, tagKeys=["a"])
         assert provider.rooms.list_tags_for_resource(resourceArn=arn)["tags"] == {"b": "2"}
         refused("ResourceNotFoundException", stranger.rooms.list_tags_for_resource, resourceArn=arn)
-
-
-def test_what_is_not_there_says_so_once(provider: ClockedWorld) -> None:
-    with pytest.raises(ClientError, match="configured tables, analysis rules and templates are not there") as caught:
-        provider.rooms.list_configured_tables()
-    answer = caught.value.response
-    assert answer["ResponseMetadata"]["HTTPStatusCode"] == 400
-    assert answer["ResponseMetadata"]["RetryAttempts"] == 0
 
 
 def test_a_failure_of_the_service_has_its_own_name_here(provider: ClockedWorld) -> None:

@@ -14,7 +14,8 @@ from botocore.exceptions import ClientError
 from botocore.model import OperationModel
 
 from airflow_cleanroomsml.service_model import load
-from tests.emulator.test_backend import export, refused, start
+from tests.emulator.clocked import refused
+from tests.emulator.test_backend import export, start
 from tests.emulator.test_front import dataset, send
 from tests.support import EmulatorProcess, World
 

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from airflow_cleanroomsml.service_model import load
-from tests.emulator.clocked import ClockedWorld, refused
+from tests.collaboration import collaborate
+from tests.emulator.clocked import OPTIONS, ClockedWorld, refused
 from tests.emulator.custom import COMPUTE, Custom, algorithm, associate
+from tests.support import EmulatorProcess
 
 
 def versions(custom: Custom, model: str, **more: Any) -> list[str]:
@@ -230,6 +232,43 @@ def test_a_membership_trains_five_models_at_a_time(custom: Custom) -> None:
     assert (full["quotaName"], full["quotaValue"]) == ("Custom model training jobs in progress per membership", 5)
     custom.runner.push(201)
     custom.train("m5", channel)
+
+
+def test_an_account_trains_ten_models_at_a_time_on_any_instance_type_if_told_so() -> None:
+    emulator = EmulatorProcess(*OPTIONS, "--all-instance-types")
+    try:
+        provider, runner = ClockedWorld(emulator), ClockedWorld(emulator)
+        used = algorithm(provider)
+        made = [collaborate(provider, runner) for _ in range(3)]
+        customs = [Custom(one, provider, runner, associate(provider, one.of(provider), used)) for one in made]
+        channels = [custom.channel() for custom in customs]
+        small = {"resourceConfig": {"instanceType": "ml.m5.large", "volumeSizeInGB": 1}}
+        for custom, channel in zip(customs[:2], channels, strict=False):
+            for index in range(5):
+                custom.train(f"m{index}", channel, **small)
+        asked = customs[2].model_request("m", channels[2], **small)
+        full = refused("ServiceQuotaExceededException", runner.ml.create_trained_model, **asked)
+        assert (full["quotaName"], full["quotaValue"]) == ("Custom model training jobs in progress per account", 10)
+        runner.push(201)
+        asked["resourceConfig"] = {**small["resourceConfig"], "instanceCount": 5}
+        runner.ml.create_trained_model(**asked)
+        customs[1].train("m", channels[1], resourceConfig=asked["resourceConfig"])
+        asked = customs[0].model_request("m", channels[0], **small)
+        full = refused("ServiceQuotaExceededException", runner.ml.create_trained_model, **asked)
+        assert (full["quotaName"], full["quotaValue"]) == ("Instances for custom model training jobs", 10)
+    finally:
+        emulator.stop()
+
+
+def test_a_hundred_and_first_version_is_over_the_quota(custom: Custom) -> None:
+    channel, model = trained(custom)
+    for _ in range(99):
+        custom.continued(channel, model)
+        custom.runner.push(201)
+    incremental = [{"trainedModelArn": model, "channelName": "before"}]
+    asked = custom.model_request("model", channel, incrementalTrainingDataChannels=incremental)
+    full = refused("ServiceQuotaExceededException", custom.runner.ml.create_trained_model, **asked)
+    assert (full["quotaName"], full["quotaValue"]) == ("Versions per trained model", 100)
 
 
 def test_a_fault_fails_its_training(custom: Custom) -> None:

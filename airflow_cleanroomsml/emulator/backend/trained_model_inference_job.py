@@ -33,8 +33,7 @@ class TrainedModelInferenceJobs(Versions, Channels, Compute):
         self.require_payers(caller, membership, [fields.get("mlModelInferencePayerAccountId")])
         self.require_free_name_among(self.of_membership(KIND, membership), NOUN, fields["name"])
         self.require_capacity(KIND, membership, fields["resourceConfig"])
-        life = self.following(None, keeps=True)
-        return self.make(KIND, membership, fields, life, tags, "trainedModelInferenceJobArn").view()
+        return self.make(KIND, membership, fields, self.following(None), tags, "trainedModelInferenceJobArn").view()
 
     def get_trained_model_inference_job(
         self, caller: Caller, *, membership_identifier: str, trained_model_inference_job_arn: str

@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import threading
+import uuid
+from typing import Any
+
+import pytest
+
+from airflow_cleanroomsml.exceptions import (
+    AlreadyExistsError,
+    InvalidRequestError,
+    JobFailedError,
+    NoQuotaError,
+    WaitTimeoutError,
+)
+from airflow_cleanroomsml.operators import (
+    CleanRoomsMLCancelTrainedModelOperator,
+    CleanRoomsMLCreateTrainedModelOperator,
+    CleanRoomsMLDeleteTrainedModelOutputOperator,
+)
+from tests.operators.studio import Studio
+from tests.support import run
+
+deferred_or_not = pytest.mark.parametrize("deferrable", [False, True], ids=["sync", "deferred"])
+
+
+def status(studio: Studio, model: str, **version: str) -> str:
+    return str(studio.ml.get_trained_model(**studio.of, trainedModelArn=model, **version)["status"])
+
+
+@deferred_or_not
+def test_it_is_waited_for_and_its_version_and_logs_are_told(studio: Studio, deferrable: bool) -> None:
+    studio.ml.put_ml_configuration(**studio.of, defaultOutputLocation={"roleArn": studio.world.role})
+    done = run(CleanRoomsMLCreateTrainedModelOperator(**studio.training(deferrable=deferrable)))
+    assert status(studio, done.result) == "ACTIVE"
+    assert done.pushed == {
+        "version_identifier": "NULL",
+        "logs_status": "PUBLISH_SUCCEEDED",
+        "metrics_status": "PUBLISH_SUCCEEDED",
+    }
+
+
+def test_a_model_whose_logs_were_lost_is_no_failure_but_a_warning(
+    studio: Studio, caplog: pytest.LogCaptureFixture
+) -> None:
+    done = run(CleanRoomsMLCreateTrainedModelOperator(**studio.training()))
+    assert done.pushed["logs_status"] == "PUBLISH_FAILED"
+    assert "The logs of the trained model were not published" in caplog.text
+
+
+def test_rendered_numbers_become_numbers_and_hyperparameters_texts(studio: Studio) -> None:
+    task = CleanRoomsMLCreateTrainedModelOperator(
+        **studio.training(
+            stopping_condition={"maxRuntimeInSeconds": "{{ 60 * 60 }}"},
+            hyperparameters={"depth": 5, "rate": "{{ 0.1 }}"},
+        )
+    )
+    made = studio.ml.get_trained_model(**studio.of, trainedModelArn=run(task).result)
+    assert made["stoppingCondition"] == {"maxRuntimeInSeconds": 3600}
+    assert made["hyperparameters"] == {"depth": "5", "rate": "0.1"}
+
+
+@pytest.mark.parametrize("value", [0.1, True])
+def test_a_hyperparameter_that_is_no_text_is_refused_before_it_is_sent(studio: Studio, value: Any) -> None:
+    arguments = studio.training(hyperparameters={"rate": value})
+    before = studio.world.calls
+    with pytest.raises(InvalidRequestError, match=r"hyperparameters\['rate'\]"):
+        run(CleanRoomsMLCreateTrainedModelOperator(**arguments))
+    assert studio.world.calls == before
+
+
+@deferred_or_not
+def test_a_failed_training_says_why(studio: Studio, deferrable: bool) -> None:
+    arguments = studio.training(deferrable=deferrable)
+    studio.world.fault("CreateTrainedModel", "fail_job", code="ALGORITHM_ERROR", message="the container exited with 1")
+    with pytest.raises(JobFailedError, match="ALGORITHM_ERROR: the container exited with 1") as caught:
+        run(CleanRoomsMLCreateTrainedModelOperator(**arguments))
+    assert (caught.value.status, caught.value.code) == ("CREATE_FAILED", "ALGORITHM_ERROR")
+
+
+def test_the_time_out_follows_the_stopping_condition(slow_studio: Studio) -> None:
+    task = CleanRoomsMLCreateTrainedModelOperator(**slow_studio.training(channel=started(slow_studio)[1]))
+    assert task._timeout() == 29 * 24 * 3600
+    task.stopping_condition = {"maxRuntimeInSeconds": 3600}
+    assert task._timeout() == 7 * 3600
+
+
+def test_an_instance_type_without_quota_is_no_matter_of_waiting(studio: Studio) -> None:
+    resources = {"instanceType": "ml.p5.48xlarge", "volumeSizeInGB": 30}
+    with pytest.raises(NoQuotaError, match="quotaValue 0"):
+        run(CleanRoomsMLCreateTrainedModelOperator(**studio.training(resource_config=resources)))
+
+
+def test_one_of_the_same_name_is_reused_if_it_is_what_is_asked_for(studio: Studio) -> None:
+    arguments = studio.training(environment={"LEVEL": "debug"}, if_exists="reuse")
+    first = run(CleanRoomsMLCreateTrainedModelOperator(**arguments)).result
+    assert run(CleanRoomsMLCreateTrainedModelOperator(**arguments)).result == first
+    with pytest.raises(AlreadyExistsError, match="environment: another one") as caught:
+        run(CleanRoomsMLCreateTrainedModelOperator(**{**arguments, "environment": {"LEVEL": "silent"}}))
+    assert "debug" not in str(caught.value)
+    assert studio.world.calls.count("CreateTrainedModel") == 1
+
+
+def continued(studio: Studio, **more: Any) -> CleanRoomsMLCreateTrainedModelOperator:
+    before = [{"trainedModelArn": studio.model, "channelName": "before", "versionIdentifier": "NULL"}]
+    return CleanRoomsMLCreateTrainedModelOperator(
+        **studio.training("next", incremental_training_data_channels=before, **more)
+    )
+
+
+@deferred_or_not
+def test_a_further_version_is_waited_for_as_such(studio: Studio, deferrable: bool) -> None:
+    done = run(continued(studio, deferrable=deferrable))
+    assert done.result == studio.model
+    version = done.pushed["version_identifier"]
+    assert uuid.UUID(version)
+    assert status(studio, studio.model, versionIdentifier=version) == "ACTIVE"
+
+
+@deferred_or_not
+def test_deleting_without_a_version_waits_for_the_first_one_though_reads_give_the_latest(
+    studio: Studio, deferrable: bool
+) -> None:
+    later = run(continued(studio)).pushed["version_identifier"]
+    run(
+        CleanRoomsMLDeleteTrainedModelOutputOperator(
+            task_id="t", **studio.soon, trained_model_arn=studio.model, deferrable=deferrable
+        )
+    )
+    listed = studio.ml.list_trained_model_versions(**studio.of, trainedModelArn=studio.model)["trainedModels"]
+    assert {entry["versionIdentifier"]: entry["status"] for entry in listed} == {"NULL": "INACTIVE", later: "ACTIVE"}
+
+
+@deferred_or_not
+def test_output_that_is_deleted_already_is_success(studio: Studio, deferrable: bool) -> None:
+    arguments: dict[str, Any] = {**studio.soon, "trained_model_arn": studio.model, "deferrable": deferrable}
+    for _ in range(2):
+        run(CleanRoomsMLDeleteTrainedModelOutputOperator(task_id="t", version_identifier="NULL", **arguments))
+    assert status(studio, studio.model) == "INACTIVE"
+
+
+@deferred_or_not
+def test_training_is_cancelled_and_the_end_waited_for(slow_studio: Studio, deferrable: bool) -> None:
+    model, _ = started(slow_studio)
+    cancel = CleanRoomsMLCancelTrainedModelOperator(
+        task_id="t", **slow_studio.soon, trained_model_arn=model, deferrable=deferrable
+    )
+    for _ in range(2):
+        run(cancel)
+        assert status(slow_studio, model) == "INACTIVE"
+
+
+def test_cancelling_what_has_ended_leaves_it_as_it_is(studio: Studio) -> None:
+    run(CleanRoomsMLCancelTrainedModelOperator(task_id="t", **studio.soon, trained_model_arn=studio.model))
+    assert status(studio, studio.model) == "ACTIVE"
+
+
+@deferred_or_not
+def test_a_wait_whose_model_somebody_cancels_ends_in_failure(slow_studio: Studio, deferrable: bool) -> None:
+    model, channel = started(slow_studio)
+    more: dict[str, Any] = {"if_exists": "reuse", "deferrable": deferrable, "waiter_delay": 2}
+    task = CleanRoomsMLCreateTrainedModelOperator(**slow_studio.training(channel=channel, **more))
+    timer = threading.Timer(1, slow_studio.ml.cancel_trained_model, [], {**slow_studio.of, "trainedModelArn": model})
+    timer.start()
+    with pytest.raises(JobFailedError, match="CANCEL_|INACTIVE"):
+        run(task)
+    timer.join()
+
+
+@deferred_or_not
+def test_the_deadline_is_told_with_what_goes_on(slow_studio: Studio, deferrable: bool) -> None:
+    model, channel = started(slow_studio)
+    more: dict[str, Any] = {"if_exists": "reuse", "deferrable": deferrable, "waiter_delay": 1, "waiter_max_attempts": 1}
+    with pytest.raises(WaitTimeoutError, match=model):
+        run(CleanRoomsMLCreateTrainedModelOperator(**slow_studio.training(channel=channel, **more)))
+
+
+def started(studio: Studio) -> tuple[str, str]:
+    """A model that stays in training, and its channel."""
+    made = studio.ml.create_ml_input_channel(
+        **studio.of,
+        name="channel",
+        configuredModelAlgorithmAssociations=[studio.association],
+        inputChannel=studio.input_channel(),
+        retentionInDays=30,
+    )
+    channel = str(made["mlInputChannelArn"])
+    studio.world.emulator._control("clock", {"advance": 1100})
+    made = studio.ml.create_trained_model(
+        **studio.of,
+        name="model",
+        configuredModelAlgorithmAssociationArn=studio.association,
+        resourceConfig={"instanceType": "ml.m5.2xlarge", "volumeSizeInGB": 30},
+        dataChannels=[{"mlInputChannelArn": channel, "channelName": "training"}],
+    )
+    return str(made["trainedModelArn"]), channel

@@ -1,0 +1,189 @@
+"""Sensors in the worker, rescheduled and deferred, over the emulator."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from airflow.exceptions import AirflowSkipException
+
+from airflow_cleanroomsml._compat import AirflowFailException
+from airflow_cleanroomsml.exceptions import InvalidRequestError, JobFailedError, WaitTimeoutError
+from airflow_cleanroomsml.sensors import (
+    CleanRoomsMLAudienceExportJobSensor,
+    CleanRoomsMLAudienceGenerationJobSensor,
+    CleanRoomsMLAudienceModelSensor,
+    CleanRoomsMLMLInputChannelSensor,
+    CleanRoomsMLTrainedModelExportJobSensor,
+    CleanRoomsMLTrainedModelInferenceJobSensor,
+    CleanRoomsMLTrainedModelSensor,
+)
+from tests.operators.studio import Studio
+from tests.support import Run, TaskInstance, World, run
+
+CONTEXT: Any = {"ti": TaskInstance()}
+NOBODYS = "00000000-0000-4000-8000-000000000000"
+deferred_or_not = pytest.mark.parametrize("deferrable", [False, True], ids=["poke", "deferred"])
+
+
+def sense(cls: Any, deferrable: bool, **more: Any) -> Run:
+    return run(cls(task_id="t", deferrable=deferrable, **{"poke_interval": 0.2, "timeout": 30, **more}))
+
+
+@pytest.fixture
+def studio(empty_world: World) -> Studio:
+    return Studio(empty_world)
+
+
+@deferred_or_not
+def test_the_lookalike_half(world: World, deferrable: bool) -> None:
+    made = world.ml.create_audience_model(name="m", trainingDatasetArn=world.dataset())["audienceModelArn"]
+    assert sense(CleanRoomsMLAudienceModelSensor, deferrable, audience_model_arn=made).result == made
+    terms = world.ml.create_configured_audience_model(
+        name="terms",
+        audienceModelArn=made,
+        outputConfig=world.output,
+        sharedAudienceMetrics=["ALL"],
+        audienceSizeConfig={"audienceSizeType": "PERCENTAGE", "audienceSizeBins": [10, 20]},
+    )["configuredAudienceModelArn"]
+    job = world.ml.start_audience_generation_job(name="j", configuredAudienceModelArn=terms, seedAudience=world.seed())[
+        "audienceGenerationJobArn"
+    ]
+    done = sense(CleanRoomsMLAudienceGenerationJobSensor, deferrable, audience_generation_job_arn=job)
+    assert done.result == job
+    assert done.pushed["metrics"]["recallMetric"] > 0.3
+    for value in (10, 20):
+        size = {"type": "PERCENTAGE", "value": value}
+        world.ml.start_audience_export_job(name=f"e{value}", audienceGenerationJobArn=job, audienceSize=size)
+    export = {"audience_generation_job_arn": job, "name": "e10"}
+    for sized in ({}, {"audience_size": {"type": "PERCENTAGE", "value": "{{ 10 }}"}}):
+        found = sense(CleanRoomsMLAudienceExportJobSensor, deferrable, **export, **sized).result
+        assert found["output_location"].startswith(f"s3://{world.bucket}/audiences/")
+
+
+@deferred_or_not
+def test_the_custom_half(studio: Studio, deferrable: bool) -> None:
+    channel = {"ml_input_channel_arn": studio.channel}
+    done = sense(CleanRoomsMLMLInputChannelSensor, deferrable, **channel, **studio.mine)
+    assert done.result == studio.channel
+    assert set(done.pushed) == {"protected_query_identifier"}
+    model = {"trained_model_arn": studio.model}
+    done = sense(CleanRoomsMLTrainedModelSensor, deferrable, **model, **studio.mine, version_identifier="NULL")
+    assert (done.result, done.pushed["version_identifier"]) == (studio.model, "NULL")
+    job = studio.ml.start_trained_model_inference_job(
+        **studio.of,
+        name="j",
+        trainedModelArn=studio.model,
+        resourceConfig={"instanceType": "ml.m5.2xlarge"},
+        outputConfiguration=studio.receivers,
+        dataSource={"mlInputChannelArn": studio.channel},
+    )["trainedModelInferenceJobArn"]
+    inference = {"trained_model_inference_job_arn": job}
+    assert sense(CleanRoomsMLTrainedModelInferenceJobSensor, deferrable, **inference, **studio.mine).result == job
+    studio.ml.start_trained_model_export_job(
+        **studio.of, name="e", trainedModelArn=studio.model, outputConfiguration=studio.receivers
+    )
+    within = {"collaboration_identifier": studio.collaboration.id}
+    found = sense(CleanRoomsMLTrainedModelExportJobSensor, deferrable, **model, **within, name="e")
+    assert found.result == {"name": "e", "trained_model_arn": studio.model, "output_location": None}
+    # As another member of the collaboration sees them.
+    assert sense(CleanRoomsMLMLInputChannelSensor, deferrable, **channel, **within).result == studio.channel
+    assert sense(CleanRoomsMLTrainedModelSensor, deferrable, **model, **within).result == studio.model
+    assert sense(CleanRoomsMLTrainedModelInferenceJobSensor, deferrable, **inference, **within).result == job
+
+
+@pytest.mark.parametrize("mode", ["poke", "reschedule"])
+def test_what_is_not_done_is_looked_at_again(slow_world: World, mode: str) -> None:
+    made = slow_world.ml.create_audience_model(name="m", trainingDatasetArn=slow_world.dataset())["audienceModelArn"]
+    sensor = CleanRoomsMLAudienceModelSensor(task_id="t", audience_model_arn=made, mode=mode)
+    assert sensor.poke(CONTEXT) is False
+    assert sensor.reschedule == (mode == "reschedule")
+
+
+@deferred_or_not
+def test_a_time_out_says_what_goes_on(slow_world: World, deferrable: bool) -> None:
+    made = slow_world.ml.create_audience_model(name="m", trainingDatasetArn=slow_world.dataset())["audienceModelArn"]
+    with pytest.raises(Exception, match="timed out" if not deferrable else made) as caught:
+        sense(CleanRoomsMLAudienceModelSensor, deferrable, audience_model_arn=made, timeout=1)
+    assert deferrable == isinstance(caught.value, WaitTimeoutError)
+
+
+@deferred_or_not
+def test_a_failure_says_why_at_once(studio: Studio, deferrable: bool) -> None:
+    studio.world.fault("CreateMLInputChannel", "fail_job", code="QUERY_FAILED", message="no such table")
+    channel = studio.ml.create_ml_input_channel(
+        **studio.of,
+        name="c",
+        configuredModelAlgorithmAssociations=[studio.association],
+        inputChannel=studio.input_channel(),
+        retentionInDays=1,
+    )["mlInputChannelArn"]
+    with pytest.raises(JobFailedError, match="QUERY_FAILED: no such table"):
+        sense(CleanRoomsMLMLInputChannelSensor, deferrable, ml_input_channel_arn=channel, **studio.mine)
+    within = {"collaboration_identifier": studio.collaboration.id}
+    with pytest.raises(JobFailedError, match=r"QUERY_FAILED: \(withheld"):
+        sense(CleanRoomsMLMLInputChannelSensor, deferrable, ml_input_channel_arn=channel, **within)
+
+
+@deferred_or_not
+def test_an_arn_that_is_not_found_is_a_wrong_one(studio: Studio, deferrable: bool) -> None:
+    channel = f"{studio.association.rsplit('/', 2)[0]}/ml-input-channel/{NOBODYS}"
+    with pytest.raises(JobFailedError, match="not found"):
+        sense(CleanRoomsMLMLInputChannelSensor, deferrable, ml_input_channel_arn=channel, **studio.mine)
+
+
+@deferred_or_not
+def test_a_failure_skips_where_that_is_asked_for(studio: Studio, deferrable: bool) -> None:
+    channel = f"{studio.association.rsplit('/', 2)[0]}/ml-input-channel/{NOBODYS}"
+    with pytest.raises(AirflowSkipException):
+        sense(CleanRoomsMLMLInputChannelSensor, deferrable, ml_input_channel_arn=channel, **studio.mine, soft_fail=True)
+
+
+@deferred_or_not
+def test_a_deletion_is_waited_for(world: World, deferrable: bool) -> None:
+    model = world.model()
+    world.ml.delete_audience_model(audienceModelArn=model)
+    assert sense(CleanRoomsMLAudienceModelSensor, deferrable, audience_model_arn=model, goal="deleted").result == model
+
+
+@deferred_or_not
+def test_an_export_need_not_have_been_started_yet(studio: Studio, deferrable: bool) -> None:
+    export = {"collaboration_identifier": studio.collaboration.id, "trained_model_arn": studio.model, "name": "later"}
+    with pytest.raises(Exception, match="timed out|time-out came"):
+        sense(CleanRoomsMLTrainedModelExportJobSensor, deferrable, **export, timeout=1)
+
+
+@pytest.mark.parametrize("given", [{}, {"membership_identifier": NOBODYS, "collaboration_identifier": NOBODYS}])
+def test_the_view_is_named_by_one_identifier(studio: Studio, given: dict[str, str]) -> None:
+    with pytest.raises(InvalidRequestError, match="give one of the two"):
+        sense(CleanRoomsMLTrainedModelSensor, deferrable=False, trained_model_arn=studio.model, **given)
+
+
+@deferred_or_not
+def test_bad_arguments_fail_at_once_and_are_named(studio: Studio, deferrable: bool) -> None:
+    before = studio.world.calls
+    with pytest.raises(AirflowFailException, match="trained_model_arn"):
+        sense(CleanRoomsMLTrainedModelSensor, deferrable, trained_model_arn="mine", **studio.mine)
+    with pytest.raises(AirflowFailException, match="goal: 'gone' is unknown"):
+        sense(CleanRoomsMLTrainedModelSensor, deferrable, trained_model_arn="mine", **studio.mine, goal="gone")
+    with pytest.raises(AirflowFailException, match="audience_size"):
+        sense(
+            CleanRoomsMLAudienceExportJobSensor,
+            deferrable,
+            audience_generation_job_arn="x",
+            name="n",
+            audience_size={"type": "ALL"},
+        )
+    assert studio.world.calls == before
+
+
+def test_a_passing_fault_is_looked_over(studio: Studio) -> None:
+    _ = studio.model
+    sensor = CleanRoomsMLTrainedModelSensor(
+        task_id="t",
+        trained_model_arn=studio.model,
+        botocore_config={"retries": {"total_max_attempts": 1}},
+        **studio.mine,
+    )
+    studio.world.fault("GetTrainedModel", "throttle")
+    assert [bool(sensor.poke(CONTEXT)) for _ in range(2)] == [False, True]

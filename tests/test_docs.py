@@ -1,0 +1,135 @@
+"""The reference is what its generator writes, has every class, and its links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import botocore
+import pytest
+
+from airflow_cleanroomsml.service_model import TESTED_BOTOCORE
+from tests.every import arguments, every_task
+from tools.docs import FOLDER, SHARED, pages
+from tools.docstrings import Docstring, in_words, markdown, table
+from tools.excerpts import excerpt
+
+ROOT = Path(__file__).parents[1]
+reference = pytest.mark.skipif(
+    botocore.__version__ != TESTED_BOTOCORE, reason=f"the pages are written with botocore {TESTED_BOTOCORE}"
+)
+WRITTEN = pages() if botocore.__version__ == TESTED_BOTOCORE else {}
+TEXTS = sorted([*ROOT.glob("*.md"), *FOLDER.rglob("*.md")])
+
+
+@reference
+@pytest.mark.parametrize("name", WRITTEN)
+def test_a_page_is_what_the_generator_writes(name: str) -> None:
+    path = FOLDER / name
+    assert path.is_file(), f"docs/{name} is missing: run `make docs`"
+    assert path.read_text(encoding="utf-8") == WRITTEN[name], f"docs/{name} is not current: run `make docs`"
+
+
+@reference
+def test_no_page_is_left_of_a_module_that_is_gone() -> None:
+    on_disk = {f"operators/{path.name}" for path in (FOLDER / "operators").iterdir()}
+    assert on_disk - set(WRITTEN) == set()
+
+
+@every_task
+def test_a_class_has_an_entry(cls: type[Any]) -> None:
+    texts = [path.read_text(encoding="utf-8").splitlines() for path in FOLDER.rglob("*.md")]
+    assert sum(text.count(f"## {cls.__name__}") for text in texts) == 1
+
+
+@every_task
+def test_a_class_is_used_by_an_example(cls: type[Any]) -> None:
+    found = excerpt(cls.__name__)
+    assert found, f"no Dag in example_dags/ makes a task of {cls.__name__}"
+    assert re.search(rf"\b{cls.__name__}(\.partial)?\($", found.source, re.MULTILINE)
+
+
+@pytest.mark.parametrize("base", SHARED.values(), ids=lambda base: base.__name__)
+def test_every_argument_that_many_share_is_described_in_order(base: type[Any]) -> None:
+    assert list(Docstring.of(base).arguments) == arguments(base)
+
+
+def without_code(text: str) -> str:
+    """A text in markdown without its code, which may look like links and headings."""
+    text = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    return re.sub(r"(?<!\[)`[^`\n]+`(?!\])", "", text)
+
+
+def anchors(path: Path) -> set[str]:
+    """The anchors of a text's headings, as GitHub makes them."""
+    text = re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    found: set[str] = set()
+    seen: Counter[str] = Counter()
+    for heading in re.findall(r"^#+ (.+)$", text, re.MULTILINE):
+        slug = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        found.add(f"{slug}-{seen[slug]}" if seen[slug] else slug)
+        seen[slug] += 1
+    return found
+
+
+def leads_nowhere(link: str, text: Path) -> bool:
+    target, _, anchor = link.partition("#")
+    path = (text.parent / target).resolve() if target else text
+    return not path.exists() or bool(anchor and anchor not in anchors(path))
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(text: Path) -> None:
+    links = re.findall(r"\]\(([^()\s]+)\)", without_code(text.read_text(encoding="utf-8")))
+    relative = [link for link in links if not re.match(r"\w+:", link)]
+    assert [link for link in relative if leads_nowhere(link, text)] == []
+
+
+def test_a_link_that_leads_nowhere_is_found(tmp_path: Path) -> None:
+    text = tmp_path / "a.md"
+    text.write_text("# Here, `x` (1)\n\n# Twice\n\n# Twice\n\n```\n# No heading\n```\n", encoding="utf-8")
+    assert not any(leads_nowhere(link, text) for link in ("a.md", "#here-x-1", "a.md#twice-1"))
+    assert all(leads_nowhere(link, text) for link in ("b.md", "#no-heading", "a.md#twice-2"))
+
+
+def test_what_a_docstring_says_becomes_markdown() -> None:
+    class Thing:
+        """
+        First ``a`` sentence.
+
+        Another, of
+        two lines: see :class:`~package.module.Name`.
+
+        :param name: What ``name``
+            means.
+        :return: A result.
+        :raises Error: Sometimes.
+        """
+
+    assert Docstring.of(Thing) == Docstring(
+        ["First `a` sentence.", "Another, of two lines: see `Name`."],
+        {"name": "What `name` means."},
+        "A result.",
+        {"Error": "Sometimes."},
+    )
+
+
+def test_a_table_survives_an_upright_bar() -> None:
+    last = table(("a", "b"), [(markdown("``x|y``"), "z")]).splitlines()[-1]
+    assert len(re.split(r"(?<!\\)\|", last)) == len(["", "a", "b", ""])
+
+
+@pytest.mark.parametrize(
+    ("annotation", "words"),
+    [
+        ("Templated[str] | None", "text"),
+        ("Templated[Sequence[Templated[AudienceSize]]]", "list of mappings `{type, value}`"),
+        ("Templated[StoppingCondition] | None", "mapping `{maxRuntimeInSeconds?}`"),
+        ("Templated[TrainingInputMode]", "`File`, `FastFile` or `Pipe`"),
+        ("Templated[str | Mapping[str, Any]]", "text or mapping"),
+    ],
+)
+def test_a_type_becomes_words(annotation: str, words: str) -> None:
+    assert in_words(annotation) == words

@@ -18,6 +18,7 @@ ROOT = Path(__file__).parent
 NEWEST = "constraints/airflow-3.3.txt"
 OLDEST = "constraints/airflow-2.11.txt"
 EMULATOR_PYTHON = "AIRFLOW_CLEANROOMSML_EMULATOR_PYTHON"
+REAL_ACCOUNT = "AIRFLOW_CLEANROOMSML_AWS"
 
 #: What the oldest session exists for; an environment that quietly holds something newer proves nothing.
 OLDEST_VERSIONS = {
@@ -64,6 +65,15 @@ def oldest(session: nox.Session) -> None:
     expected = [f"{name}=={version}" for name, version in OLDEST_VERSIONS.items()]
     session.run("python", "-c", CHECK_VERSIONS, *expected)
     session.run("python", "-m", "pytest", *session.posargs, env={EMULATOR_PYTHON: emulator_python})
+
+
+@nox.session
+def aws(session: nox.Session) -> None:
+    """Run the tests that can run on a real account: docs/real_account.md says what they need, make and cost."""
+    dev = nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "dev")
+    session.install("--constraint", NEWEST, "--editable", ".[demo,emulator]", *dev)
+    switch = {REAL_ACCOUNT: os.environ.get(REAL_ACCOUNT, "1")}
+    session.run("python", "-m", "pytest", "-p", "no:xdist", "tests/aws", *session.posargs, env=switch)
 
 
 @nox.session

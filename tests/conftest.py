@@ -8,6 +8,9 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 
+from tests.aws.user import keep_aside
+
+keep_aside()
 # Before anything imports Airflow: a home of its own, and nothing of the user's AWS set-up.
 for _name in [name for name in os.environ if name.startswith(("AWS_", "AIRFLOW_", "AIRFLOW__"))]:
     if _name not in ("AIRFLOW_CLEANROOMSML_EMULATOR_PYTHON", "AIRFLOW_CLEANROOMSML_AWS"):

@@ -1,0 +1,77 @@
+"""The lookalike example, from the Glue table to the audience in S3: on AWS many hours, billed by profiles."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from demo.airflow_run import load
+from tests.aws.account import Account
+from tests.aws.bench import MARK, Bench, sweep
+from tests.deployment import ROOT
+from tests.support import TaskInstance, run
+
+DAG_ID = "example_lookalike_audience"
+
+
+class Following(TaskInstance):
+    """A task that takes what others returned."""
+
+    def __init__(self, results: dict[str, Any]) -> None:
+        super().__init__()
+        self._results = results
+
+    def xcom_pull(self, task_ids: str, **_: Any) -> Any:
+        return self._results[task_ids]
+
+    def get_relevant_upstream_map_indexes(self, *_: Any, **__: Any) -> None:
+        """Nothing is mapped."""
+
+
+def run_through(params: dict[str, str]) -> dict[str, Any]:
+    """Run the example's tasks one after the other; what each returned."""
+    results: dict[str, Any] = {}
+    dag_run = SimpleNamespace(logical_date=datetime.now(timezone.utc))
+    for task in load(str(ROOT / "example_dags" / f"{DAG_ID}.py"), DAG_ID).topological_sort():
+        context = {"ti": Following(results), "params": params, "dag_run": dag_run, "expanded_ti_count": None}
+        results[task.task_id] = run(task, **context).result
+    return results
+
+
+@pytest.mark.expensive
+@pytest.mark.timeout(0)
+class TestLookalike:
+    def test_the_example_runs_through(self, account: Account, bench: Bench) -> None:
+        bucket, prefix = account.needed("BUCKET"), f"{MARK}-{bench.run}"
+        params = {
+            "prefix": prefix,
+            "role_arn": account.needed("ROLE_ARN"),
+            "glue_database": account.needed("GLUE_DATABASE"),
+            "glue_table": account.needed("GLUE_TABLE"),
+            "seed_uri": account.needed("SEED_URI"),
+            "output_uri": f"s3://{bucket}/{prefix}",
+        }
+        bench.at_end(lambda: empty(account, bucket, f"{prefix}/"))
+        bench.at_end(lambda: swept(bench.run))
+        location = run_through(params)["export"]["output_location"]
+        assert location.startswith(f"s3://{bucket}/{prefix}/")
+        assert objects(account, bucket, f"{prefix}/")
+
+
+def swept(run_id: str) -> None:
+    """Delete what the Dag has made, which carries the run in its names."""
+    assert sweep(run_id).left == []
+
+
+def objects(account: Account, bucket: str, prefix: str) -> list[str]:
+    pages = account.client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+    return [entry["Key"] for page in pages for entry in page.get("Contents", ())]
+
+
+def empty(account: Account, bucket: str, prefix: str) -> None:
+    """Delete what was exported."""
+    for key in objects(account, bucket, prefix):
+        account.client("s3").delete_object(Bucket=bucket, Key=key)

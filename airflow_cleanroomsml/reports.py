@@ -57,7 +57,10 @@ def why_it_failed(
     :param redact: Removes from a text what the request holds and must not be shown; who does not know the request is not told what the
         query says.
     """
-    query, membership = observation.report.get("protectedQueryIdentifier"), wait.identifiers.get("membership_identifier")
+    query, membership = (
+        observation.report.get("protectedQueryIdentifier"),
+        wait.identifiers.get("membership_identifier"),
+    )
     if not query:
         return observation
     said = _query_error(hook, query, membership) if redact and membership else ""

@@ -105,7 +105,6 @@ Airflow shows with the run: keep what is confidential in a Variable.
             "dataSource": {
                 "protectedQueryInputParameters": {
                     "sqlParameters": {"queryString": "{{ params.training_query }}"},
-                    "resultFormat": "CSV",
                 }
             },
             "roleArn": "{{ params.role_arn }}",
@@ -148,7 +147,6 @@ Airflow shows with the run: keep what is confidential in a Variable.
             "dataSource": {
                 "protectedQueryInputParameters": {
                     "sqlParameters": {"queryString": "{{ params.inference_query }}"},
-                    "resultFormat": "CSV",
                 }
             },
             "roleArn": "{{ params.role_arn }}",

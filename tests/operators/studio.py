@@ -67,7 +67,7 @@ class Studio:
         return str(made["configuredModelAlgorithmAssociationArn"])
 
     def input_channel(self, query: str = SQL) -> dict[str, Any]:
-        source = {"sqlParameters": {"queryString": query}, "resultFormat": "CSV"}
+        source = {"sqlParameters": {"queryString": query}}
         return {"dataSource": {"protectedQueryInputParameters": source}, "roleArn": self.world.role}
 
     @cached_property

@@ -52,6 +52,9 @@ else:
 
 ROOT = Path(__file__).parents[2]
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
+EMULATOR = "".join(path.read_text() for path in (ROOT / "airflow_cleanroomsml" / "emulator" / "backend").glob("*.py"))
+DOCS = "".join(path.read_text() for path in (ROOT / "docs" / "operators").glob("*.md"))
+README = (ROOT / "README.md").read_text()
 EXAMPLES = "".join(path.read_text() for path in (ROOT / "example_dags").glob("*.py"))
 CHANGING = [name for name in load().operation_names if not name.startswith(("Get", "List"))]
 #: Whose result is put together from several members, or looked up.
@@ -73,8 +76,16 @@ def test_the_installed_model_has_operations_that_change_something() -> None:
 
 
 @pytest.mark.parametrize("operation", CHANGING)
-def test_every_operation_that_changes_something_has_its_operator(operation: str) -> None:
-    assert f"CleanRoomsML{operation}Operator" in operators.__all__
+def test_every_operation_that_changes_something_has_all_that_belongs_to_it(operation: str) -> None:
+    operator = f"CleanRoomsML{operation}Operator"
+    there = {
+        "operator": operator in operators.__all__,
+        "method of the emulator": f"def {xform_name(operation)}(" in EMULATOR,
+        "example": bool(re.search(rf"= {operator}(\.partial)?\(", EXAMPLES)),
+        "docs entry": f"## {operator}\n" in DOCS,
+        "row in the README": f"`{operation}`" in README,
+    }
+    assert [what for what, found in there.items() if not found] == []
 
 
 @every_task
@@ -85,7 +96,7 @@ def test_it_is_shown_in_an_example(cls: type[Any]) -> None:
 @every_task
 def test_the_readme_lists_it(cls: type[Any]) -> None:
     name = re.sub("^CleanRooms(ML)?|(Operator|Sensor)$", "", cls.__name__)
-    assert f"`{name}`" in (ROOT / "README.md").read_text()
+    assert f"`{name}`" in README
 
 
 def test_a_dag_file_loads_no_boto3() -> None:

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from botocore import xform_name
+
+from airflow_cleanroomsml.exceptions import InvalidRequestError, ResourceNotFoundError
+from airflow_cleanroomsml.hidden import Hidden
+from airflow_cleanroomsml.operators import CleanRoomsMLCallOperator
+from airflow_cleanroomsml.service_model import load, operation_model
+from tests.operators.studio import SQL, Studio
+from tests.support import World, run
+
+OPERATIONS = [xform_name(name) for name in load().operation_names]
+
+
+def call(operation: str, parameters: Any = None, **more: Any) -> Any:
+    return run(CleanRoomsMLCallOperator(task_id="t", operation=operation, parameters=parameters, **more)).result
+
+
+def test_an_answer_is_json_in_the_apis_own_spelling(world: World) -> None:
+    dataset = world.dataset("of interactions")
+    found = call("get_training_dataset", {"training_dataset_arn": "{{ dataset }}".replace("{{ dataset }}", dataset)})
+    assert found["name"] == "of interactions"
+    assert found["createTime"].endswith("+00:00")
+    assert "ResponseMetadata" not in found
+
+
+@pytest.mark.parametrize("more", [{}, {"max_results": 2}], ids=["all", "pages of two"])
+def test_all_pages_of_a_listing_are_one_answer(world: World, more: dict[str, int]) -> None:
+    for index in range(5):
+        world.dataset(f"d{index}")
+    found = call("list_training_datasets", more)
+    assert [entry["name"] for entry in found["trainingDatasets"]] == [f"d{index}" for index in range(5)]
+    assert "nextToken" not in found
+    assert world.calls.count("ListTrainingDatasets") == (3 if more else 1)
+
+
+def test_a_token_asks_for_one_page(world: World) -> None:
+    for index in range(3):
+        world.dataset(f"d{index}")
+    token = world.ml.list_training_datasets(maxResults=1)["nextToken"]
+    found = call("list_training_datasets", {"next_token": token, "max_results": 1})
+    assert [entry["name"] for entry in found["trainingDatasets"]] == ["d1"]
+    assert found["nextToken"]
+
+
+def test_jmespath_picks_the_result(world: World) -> None:
+    for index in range(3):
+        world.dataset(f"d{index}")
+    assert call("list_training_datasets", jmespath="trainingDatasets[?name!='d1'].name") == ["d0", "d2"]
+    assert call("list_training_datasets", jmespath="trainingDatasets[-1].name") == "d2"
+    assert call("list_training_datasets", jmespath="nothing.there") is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"jmespath": "a["}, "jmespath: .*Incomplete expression"),
+        ({"service": "s3"}, "service: 's3' is unknown; allowed: cleanroomsml, cleanrooms"),
+        ({"operation": "list_training_datset"}, "did you mean 'list_training_datasets'"),
+        ({"parameters": {"max_result": 1}}, "max_result: .*did you mean 'max_results'"),
+        ({"parameters": {"max_results": 0}}, "max_results: 0 is out of range; allowed: 1 to 100"),
+        ({"parameters": "all of them"}, "parameters: must be a mapping"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused_before_it_is_sent(
+    world: World, arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InvalidRequestError, match=message):
+        call(**{"operation": "list_training_datasets", **arguments})
+    assert world.calls == []
+
+
+def test_parameters_may_be_a_text_of_json(world: World) -> None:
+    dataset = world.dataset("d")
+    text = json.dumps({"training_dataset_arn": dataset})
+    assert call("get_{{ 'training_dataset' }}", text, jmespath="name") == "d"
+
+
+def test_the_sister_service_is_called_by_name(studio: Studio) -> None:
+    found = call("get_membership", studio.mine, service="cleanrooms", jmespath="membership.collaborationId")
+    assert found == studio.collaboration.id
+
+
+def test_what_is_not_to_be_shown_is_not_in_the_result(studio: Studio) -> None:
+    of = {**studio.mine, "ml_input_channel_arn": studio.channel}
+    found = call("get_ml_input_channel", of)
+    assert found["inputChannel"]["dataSource"]["protectedQueryInputParameters"]["sqlParameters"] == "***"
+    assert found["inputChannel"]["roleArn"] == studio.world.role
+    assert SQL not in json.dumps(found)
+    training = {k: v for k, v in studio.training("m").items() if k not in ("task_id", "waiter_delay")}
+    made = call("create_trained_model", {**training, "environment": {"PASSWORD": "marker"}}, jmespath="trainedModelArn")
+    found = call("get_trained_model", {**studio.mine, "trained_model_arn": made})
+    assert found["environment"] == "***"
+    assert found["resourceConfig"]["instanceType"] == "ml.m5.2xlarge"
+
+
+def test_a_create_is_sent_once(studio: Studio) -> None:
+    task = CleanRoomsMLCallOperator(
+        task_id="t",
+        operation="create_ml_input_channel",
+        parameters={
+            **studio.mine,
+            "name": "c",
+            "configured_model_algorithm_associations": [studio.association],
+            "input_channel": studio.input_channel("SELECT {{ 1 + 1 }}"),
+            "retention_in_days": "{{ 1 }}",
+        },
+    )
+    studio.world.fault("CreateMLInputChannel", "lose_response")
+    with pytest.raises(Exception, match="outcome is not known") as caught:
+        run(task)
+    assert type(caught.value).__name__ == "OutcomeUnknownError"
+    assert studio.world.calls.count("CreateMLInputChannel") == 1
+    assert isinstance(task.parameters, dict)
+    query = task.parameters["input_channel"]["dataSource"]["protectedQueryInputParameters"]["sqlParameters"]
+    assert isinstance(query, Hidden)
+    assert query.value["queryString"] == "SELECT 2"
+
+
+def test_what_is_not_there_is_no_result(world: World) -> None:
+    arn = f"arn:aws:cleanrooms-ml:us-east-1:{world.account}:audience-model/none"
+    with pytest.raises(ResourceNotFoundError):
+        call("get_audience_model", {"audience_model_arn": arn})
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_every_operation_is_a_task(empty_world: World, operation: str) -> None:
+    shape: Any = operation_model(load(), operation).input_shape
+    if shape is None or not shape.required_members:
+        assert all(value == [] for value in call(operation).values())
+        return
+    with pytest.raises(InvalidRequestError, match="missing; required"):
+        call(operation)
+    assert empty_world.calls == []

@@ -1,0 +1,110 @@
+"""Jobs that a partner starts in one's own model."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from airflow_cleanroomsml.exceptions import AccessDeniedError, InvalidRequestError, WaitTimeoutError
+from airflow_cleanroomsml.sensors import CleanRoomsMLNewAudienceGenerationJobsSensor
+from tests.collaboration import Collaboration, collaborate
+from tests.support import EmulatorProcess, Run, World, run
+
+deferred_or_not = pytest.mark.parametrize("deferrable", [False, True], ids=["poke", "deferred"])
+
+
+class Offer:
+    """A model that a partner may use."""
+
+    def __init__(self, owner: World, partner: World) -> None:
+        self.owner, self.partner = owner, partner
+        self.collaboration: Collaboration = collaborate(owner, partner)
+        self.model = owner.configured()
+        owner.client("cleanrooms").create_configured_audience_model_association(
+            membershipIdentifier=self.collaboration.of(owner),
+            configuredAudienceModelArn=self.model,
+            configuredAudienceModelAssociationName="offer",
+            manageResourcePolicies=True,
+        )
+
+    def start(self, world: World, name: str) -> str:
+        made = world.ml.start_audience_generation_job(
+            name=name,
+            configuredAudienceModelArn=self.model,
+            seedAudience=world.seed(),
+            collaborationId=self.collaboration.id,
+        )
+        return str(made["audienceGenerationJobArn"])
+
+
+@pytest.fixture
+def offer(world: World, emulator: EmulatorProcess) -> Offer:
+    return Offer(world, World(emulator).build())
+
+
+def sense(deferrable: bool, **more: Any) -> Run:
+    arguments = {"task_id": "t", "poke_interval": 0.2, "timeout": 3, "deferrable": deferrable, **more}
+    return run(CleanRoomsMLNewAudienceGenerationJobsSensor(**arguments))
+
+
+@deferred_or_not
+def test_a_partners_job_is_found_under_ones_own_arn(offer: Offer, deferrable: bool) -> None:
+    begin = datetime.now(timezone.utc) - timedelta(seconds=1)
+    offer.start(offer.owner, "own")
+    theirs = [offer.start(offer.partner, name) for name in ("first", "second")]
+    done = sense(deferrable, since=begin.isoformat(), configured_audience_model_arn=offer.model)
+    jobs = done.pushed["jobs"]
+    assert done.result == [job["audience_generation_job_arn"] for job in jobs]
+    assert not set(done.result) & set(theirs)
+    assert [job["started_by"] for job in jobs] == [offer.partner.account] * 2
+    assert {
+        offer.owner.ml.get_audience_generation_job(audienceGenerationJobArn=arn)["startedBy"] for arn in done.result
+    } == {offer.partner.account}
+
+
+@deferred_or_not
+def test_who_started_it_may_be_said(offer: Offer, deferrable: bool) -> None:
+    own = offer.start(offer.owner, "own")
+    more = {"since": 0x10000000, "collaboration_id": offer.collaboration.id, "started_by": offer.owner.account}
+    assert sense(deferrable, **more).result == [own]
+
+
+@deferred_or_not
+def test_older_jobs_do_not_count_and_the_time_out_is_told(offer: Offer, deferrable: bool) -> None:
+    offer.start(offer.partner, "old")
+    later = datetime.now(timezone.utc) + timedelta(hours=1)
+    with pytest.raises(Exception, match="timed out|no new audience generation job") as caught:
+        sense(deferrable, since=later, configured_audience_model_arn=offer.model, timeout=1)
+    assert deferrable == isinstance(caught.value, WaitTimeoutError)
+
+
+@deferred_or_not
+def test_a_passing_fault_is_looked_over(offer: Offer, deferrable: bool) -> None:
+    offer.start(offer.partner, "job")
+    offer.owner.fault("ListAudienceGenerationJobs", "throttle", times=2)
+    once = {"retries": {"total_max_attempts": 1}}
+    assert len(sense(deferrable, since=time.time() - 60, botocore_config=once).result) == 1
+
+
+@deferred_or_not
+def test_what_does_not_pass_ends_the_wait(offer: Offer, deferrable: bool) -> None:
+    offer.owner.fault("ListAudienceGenerationJobs", "access_denied", times=1)
+    with pytest.raises(AccessDeniedError):
+        sense(deferrable, since=time.time())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"since": "yesterday"}, "since: 'yesterday' is no time"),
+        ({"since": 20261124}, "since: 20261124 is no time"),
+        ({"since": "2026-11-24", "configured_audience_model_arn": "mine"}, "configured_audience_model_arn: "),
+        ({"since": "2026-11-24", "collaboration_id": "ours"}, "collaboration_id: "),
+    ],
+)
+def test_bad_arguments_are_named(world: World, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidRequestError, match=message):
+        sense(deferrable=False, **arguments)

@@ -48,7 +48,8 @@ def test_an_algorithm_is_made_reused_and_deleted(world: World) -> None:
 
 
 def test_an_association_is_made_reused_and_deleted_before_its_algorithm(studio: Studio) -> None:
-    privacy = {"policies": {"trainedModels": {"maxArtifactSize": {"unit": "GB", "value": "{{ 0.5 }}"}}}}
+    exports = {"maxSize": {"unit": "GB", "value": "{{ 0.5 }}"}, "filesToExport": ["MODEL"]}
+    privacy = {"policies": {"trainedModelExports": exports}}
     arguments: dict[str, Any] = {
         "task_id": "t",
         **studio.mine,

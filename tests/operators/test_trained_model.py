@@ -11,6 +11,7 @@ from airflow_cleanroomsml.exceptions import (
     InvalidRequestError,
     JobFailedError,
     NoQuotaError,
+    QuotaExceededError,
     WaitTimeoutError,
 )
 from airflow_cleanroomsml.operators import (
@@ -18,14 +19,9 @@ from airflow_cleanroomsml.operators import (
     CleanRoomsMLCreateTrainedModelOperator,
     CleanRoomsMLDeleteTrainedModelOutputOperator,
 )
-from airflow_cleanroomsml.service_model import argument_shapes
-from tests.operators.studio import Studio
+from tests.operators.studio import KNOWS_VERSIONS, VERSION, Studio, versioned
 from tests.support import run
 
-versioned = pytest.mark.skipif(
-    "version_identifier" not in argument_shapes("cleanroomsml", "cancel_trained_model"),
-    reason="the installed botocore does not know versions of trained models",
-)
 deferred_or_not = pytest.mark.parametrize("deferrable", [False, True], ids=["sync", "deferred"])
 
 
@@ -39,7 +35,7 @@ def test_it_is_waited_for_and_its_version_and_logs_are_told(studio: Studio, defe
     done = run(CleanRoomsMLCreateTrainedModelOperator(**studio.training(deferrable=deferrable)))
     assert status(studio, done.result) == "ACTIVE"
     assert done.pushed == {
-        "version_identifier": "NULL",
+        **VERSION,
         "logs_status": "PUBLISH_SUCCEEDED",
         "metrics_status": "PUBLISH_SUCCEEDED",
     }
@@ -92,7 +88,7 @@ def test_the_time_out_follows_the_stopping_condition(slow_studio: Studio) -> Non
 
 def test_an_instance_type_without_quota_is_no_matter_of_waiting(studio: Studio) -> None:
     resources = {"instanceType": "ml.p5.48xlarge", "volumeSizeInGB": 30}
-    with pytest.raises(NoQuotaError, match="quotaValue 0"):
+    with pytest.raises(NoQuotaError if KNOWS_VERSIONS else QuotaExceededError, match="of 0 is reached"):
         run(CleanRoomsMLCreateTrainedModelOperator(**studio.training(resource_config=resources)))
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from airflow_cleanroomsml.exceptions import JobFailedError, OutcomeUnknownError, ResourceNotFoundError
 from airflow_cleanroomsml.operators import CleanRoomsMLStartTrainedModelExportJobOperator
-from tests.operators.studio import Studio
+from tests.operators.studio import Studio, versioned
 from tests.support import run
 
 deferred_or_not = pytest.mark.parametrize("deferrable", [False, True], ids=["sync", "deferred"])
@@ -48,6 +48,7 @@ def test_the_result_is_the_same_without_waiting_and_when_it_is_reused(studio: St
     assert len(listed(studio)) == 1
 
 
+@versioned
 def test_the_version_of_a_first_model_may_be_handed_on_as_it_is(studio: Studio) -> None:
     run(export(studio, trained_model_version_identifier="NULL"))
     assert listed(studio)[0]["status"] == "ACTIVE"

@@ -18,7 +18,7 @@ from airflow_cleanroomsml.sensors import (
     CleanRoomsMLTrainedModelInferenceJobSensor,
     CleanRoomsMLTrainedModelSensor,
 )
-from tests.operators.studio import Studio
+from tests.operators.studio import VERSION, Studio
 from tests.support import Run, TaskInstance, World, run
 
 CONTEXT: Any = {"ti": TaskInstance()}
@@ -68,8 +68,8 @@ def test_the_custom_half(studio: Studio, deferrable: bool) -> None:
     assert done.result == studio.channel
     assert set(done.pushed) == {"protected_query_identifier"}
     model = {"trained_model_arn": studio.model}
-    done = sense(CleanRoomsMLTrainedModelSensor, deferrable, **model, **studio.mine, version_identifier="NULL")
-    assert (done.result, done.pushed["version_identifier"]) == (studio.model, "NULL")
+    done = sense(CleanRoomsMLTrainedModelSensor, deferrable, **model, **studio.mine, **VERSION)
+    assert (done.result, done.pushed.get("version_identifier")) == (studio.model, VERSION.get("version_identifier"))
     job = studio.ml.start_trained_model_inference_job(
         **studio.of,
         name="j",

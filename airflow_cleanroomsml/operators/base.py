@@ -58,15 +58,16 @@ class CleanRoomsMLBaseOperator(AwsConnection, BaseOperator):
 
         Airflow logs the template of a field that cannot be rendered: those that may be confidential are rendered without it.
         """
-        confidential = self._confidential_fields()
+        # A value may bring template fields of its own.
+        confidential = self._confidential_fields() if parent is self else ()
         plain = [name for name in template_fields if name not in confidential]
         super()._do_render_template_fields(parent, plain, context, jinja_env, seen_oids)
         for name in confidential:
-            setattr(parent, name, self._hide(name, self._rendered(name, getattr(parent, name), context, jinja_env)))
+            setattr(self, name, self._hide(name, self._rendered(name, context, jinja_env, seen_oids)))
 
-    def _rendered(self, name: str, value: Any, context: Context, jinja_env: Any) -> Any:
+    def _rendered(self, name: str, context: Context, jinja_env: Any, seen_oids: set[int]) -> Any:
         try:
-            return self.render_template(value, context, jinja_env, set())
+            return self.render_template(getattr(self, name), context, jinja_env, seen_oids)
         except AirflowException:
             raise
         except Exception as error:
@@ -131,6 +132,12 @@ class CleanRoomsMLOperator(CleanRoomsMLBaseOperator):
 
         shapes = argument_shapes(self.service, self.operation)
         return {name: shapes[name] for name in self.arguments if holds_sensitive(shapes.get(name))}
+
+    def _typed(self) -> Request:
+        """The request, typed and checked; its doubts were logged when it was sent."""
+        from airflow_cleanroomsml.service_model import Request, load
+
+        return Request(load(self.service), self.operation, self.request)
 
     def execute(self, context: Context) -> Any:
         """Do the operation; see the class for what is returned."""

@@ -21,7 +21,10 @@ class CleanRoomsMLDeleteOperator(CleanRoomsMLOperator):
         try:
             super()._submit()
         except ResourceNotFoundError as error:
-            self.log.info("Nothing to do: %s", error)
+            if self.goal is Goal.CANCELLED:
+                # What can be cancelled does not vanish: the ARN is a wrong one.
+                raise
+            self.log.info("Nothing to delete: %s", error)
         except ConflictError:
             # It may be under way already: a lost answer is sent for again, and so is a cleared task's.
             if not self._is_reached():

@@ -126,9 +126,7 @@ class CleanRoomsMLWaitingOperator(CleanRoomsMLOperator):
 
     def _redact(self) -> Callable[[str], str]:
         """What removes from the service's text what this request holds and must not be shown."""
-        from airflow_cleanroomsml.service_model import Request, load
-
-        request = Request(load(self.service), self.operation, self.request)
+        request = self._typed()
         # Rendered anew after a deferral it may have become another one.
         return (lambda _: STARS) if request.violations else request.redact
 
@@ -157,5 +155,8 @@ class CleanRoomsMLWaitingOperator(CleanRoomsMLOperator):
         return identifiers[self.returns] if self.returns else None
 
     def on_kill(self) -> None:
-        """Say that it goes on."""
-        self.log.warning("The task was ended; the %s goes on, and so does what it costs.", self.resource.noun)
+        """Say what goes on."""
+        if self.goal is Goal.CREATED:
+            self.log.warning("The task was ended; the %s goes on, and so does what it costs.", self.resource.noun)
+        else:
+            self.log.warning("The task was ended; it goes on that the %s is %s.", self.resource.noun, self.goal.value)

@@ -90,7 +90,7 @@ class CleanRoomsMLCreateTrainedModelOperator(CleanRoomsMLCreateOperator, CleanRo
 
     def _timeout(self) -> float:
         """``maxRuntimeInSeconds`` and 6 hours, for instances to come and output to be written; without it 29 days."""
-        asked = self.api.check(self.operation, self.request).members.get("stoppingCondition", {})
+        asked = self._typed().members.get("stoppingCondition", {})
         seconds = asked.get("maxRuntimeInSeconds")
         return seconds + 6 * HOUR if seconds else self.resource.timeout
 

@@ -12,6 +12,7 @@ from airflow_cleanroomsml.exceptions import (
     JobFailedError,
     NoQuotaError,
     QuotaExceededError,
+    ResourceNotFoundError,
     WaitTimeoutError,
 )
 from airflow_cleanroomsml.operators import (
@@ -157,6 +158,12 @@ def test_training_is_cancelled_and_the_end_waited_for(slow_studio: Studio, defer
 def test_cancelling_what_has_ended_leaves_it_as_it_is(studio: Studio) -> None:
     run(CleanRoomsMLCancelTrainedModelOperator(task_id="t", **studio.soon, trained_model_arn=studio.model))
     assert status(studio, studio.model) == "ACTIVE"
+
+
+def test_cancelling_what_is_not_there_names_a_wrong_arn(studio: Studio) -> None:
+    arn = studio.model[:-12] + "000000000000"
+    with pytest.raises(ResourceNotFoundError, match=arn):
+        run(CleanRoomsMLCancelTrainedModelOperator(task_id="t", **studio.soon, trained_model_arn=arn))
 
 
 @deferred_or_not

@@ -124,7 +124,7 @@ class AlreadyExistsError(ConflictError, AirflowFailException):
 
     advice = (
         'Choose another name, or say if_exists="reuse" to go on with what is there; '
-        "a name with the run in it, such as 'segment-{{ ts_nodash }}', does not collide."
+        "a name with the run in it, such as 'segment-{{ run_id }}', does not collide."
     )
 
 

@@ -56,6 +56,11 @@ _NEVER_SENT = (
 )
 #: Texts of a proxy or TLS error that came before the request: the other such errors can come after it.
 _BEFORE_THE_REQUEST = ("CERTIFICATE_VERIFY_FAILED", "Failed to establish a new connection", "Tunnel connection failed")
+#: What to do about a set-up that is not complete.
+_HINTS: dict[type[Exception], str] = {
+    NoRegionError: "Set region_name of the task, or in the extra of its connection; a connection that does not exist sets none.",
+    NoCredentialsError: "Check aws_conn_id: a connection that does not exist, or has no login, leaves it to boto3 to find credentials.",
+}
 #: How often a create or start that was throttled is tried again, and the longest pause, in seconds. Starts are throttled at one a
 #: second (user guide, Quotas), so eight pauses of up to 20 s let about a hundred tasks through at once.
 _THROTTLED_RETRIES = 8
@@ -226,7 +231,9 @@ class CleanRoomsMLHook(AwsBaseHook):
                 credentials.get_frozen_credentials()
         except (BotoCoreError, ClientError) as error:
             raise UnreachableError(
-                lines(f"{request.operation.name} was not sent: no credentials.", str(error))
+                lines(
+                    f"{request.operation.name} was not sent: no credentials.", str(error), _HINTS.get(type(error), "")
+                )
             ) from error
         return client
 
@@ -284,7 +291,7 @@ def _translated(request: Request, send: Callable[[], Any]) -> Any:
         if _never_sent(error):
             # A certificate that does not verify will not the next time either.
             passing = lost and not isinstance(error, SSLError)
-            hint = "Check the region, the endpoint and the network." if lost else ""
+            hint = "Check the region, the endpoint and the network." if lost else _HINTS.get(type(error), "")
             raised = (UnreachableError if passing else CleanRoomsMLError)(lines(f"{name} was not sent.", why, hint))
         elif lost or request.once:
             # What is not known to come before the request may come after it, an answer that botocore cannot read included.

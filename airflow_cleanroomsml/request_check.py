@@ -211,7 +211,9 @@ class RequestCheck:
         if enum and value not in enum:
             problem = f"{self._shown(value)} is unknown{self._suggestion(value, enum)}"
             return self._note(path, problem, f"allowed: {_listed(enum)}")
-        if self._size(shape, len(value), path, "characters"):
+        # A template of None renders to this text: said, for it is rarely what was meant.
+        unit = "characters, the text 'None'" if self.convert and value == "None" else "characters"
+        if self._size(shape, len(value), path, unit):
             self._match(shape, value, path)
         return value
 
@@ -263,7 +265,7 @@ class RequestCheck:
         low, high = shape.metadata.get("min"), shape.metadata.get("max")
         good = (low is None or size >= low) and (high is None or size <= high)
         if not good:
-            self._note(path, f"{size} {unit}", f"allowed: {_bounds(low, high)} {unit}")
+            self._note(path, f"{size} {unit}", f"allowed: {_bounds(low, high)} {unit.split(',', maxsplit=1)[0]}")
         return good
 
     def _range(self, shape: Shape, number: float, path: str) -> None:
@@ -320,4 +322,6 @@ def _listed(names: Iterable[str]) -> str:
 def _bounds(low: float | None, high: float | None) -> str:
     if low is None:
         return f"at most {high}"
+    if low == high:
+        return f"{low}"
     return f"at least {low}" if high is None else f"{low} to {high}"

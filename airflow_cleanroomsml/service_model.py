@@ -19,7 +19,7 @@ from airflow_cleanroomsml.documented_rules import base_version_doubts, broken_ru
 from airflow_cleanroomsml.exceptions import InvalidRequestError, lines
 from airflow_cleanroomsml.redaction import redact, secrets
 from airflow_cleanroomsml.request_check import RequestCheck, Violation, nearest
-from airflow_cleanroomsml.resources import Resource
+from airflow_cleanroomsml.resources import CLEAN_ROOMS, CLEAN_ROOMS_ML, Resource
 
 #: botocore that this release was tested with; an older one may not know every argument.
 TESTED_BOTOCORE = "1.44.5"
@@ -46,12 +46,19 @@ def operation_model(model: ServiceModel, operation: str) -> OperationModel:
     """
     names = {xform_name(name): name for name in model.operation_names}
     if operation not in names:
-        hint = nearest(operation, names)
+        hint = nearest(operation, names) or _elsewhere(model.service_name, operation)
         raise InvalidRequestError(
             f"{operation}: botocore {botocore.__version__} knows no such operation of {model.service_name}{hint}; "
             f"this release was tested with botocore {TESTED_BOTOCORE}"
         )
     return model.operation_model(names[operation])
+
+
+def _elsewhere(service: str, operation: str) -> str:
+    """A word about the sister service, where it has the operation."""
+    other = CLEAN_ROOMS if service == CLEAN_ROOMS_ML else CLEAN_ROOMS_ML
+    known = operation in map(xform_name, load(other).operation_names)
+    return f', but {other} has it: service="{other}"' if known else ""
 
 
 def argument_members(operation: OperationModel) -> dict[str, str]:

@@ -242,11 +242,16 @@ def _by_its_description(resource: Resource, found: Mapping[str, Any], message: s
     return redact(message, secrets(shape, dict(found)))
 
 
-def described(wait: Wait, observation: Observation, now: float) -> str:
-    """One line for the log; what changes comes first, for viewers cut long lines off."""
+def described(wait: Wait, observation: Observation, now: float | None = None) -> str:
+    """
+    One line for the log; what changes comes first, for viewers cut long lines off.
+
+    :param now: The time, in seconds since 1970; None where it is not known when the wait began.
+    """
     what = observation.status or ("Gone" if observation.outcome == Outcome.SUCCESS.value else "Not readable")
     reason = f" ({observation.reason})" if observation.reason else ""
-    return f"{what} after {now - wait.started:.0f} s{reason}: {wait.title}"
+    after = f" after {now - wait.started:.0f} s" if now is not None else ""
+    return f"{what}{after}{reason}: {wait.title}"
 
 
 def raise_unless_done(wait: Wait, observation: Observation) -> None:
@@ -260,8 +265,9 @@ def raise_unless_done(wait: Wait, observation: Observation) -> None:
         return
     status, reason = observation.status or "not found", observation.reason or "The service gives no reason."
     if observation.outcome == Outcome.FAILURE.value:
+        verb = "is" if observation.status else "was"
         raise JobFailedError(
-            lines(f"The {wait.noun} is {status}.", reason, wait.title),
+            lines(f"The {wait.noun} {verb} {status}.", reason, wait.title),
             status=status,
             code=observation.status_code,
             reason=observation.message,

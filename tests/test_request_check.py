@@ -11,6 +11,8 @@ from airflow_cleanroomsml.service_model import Request, load
 
 UTC = timezone.utc
 MODEL_ARN = "arn:aws:cleanrooms-ml:us-east-1:123456789012:audience-model/m"
+MEMBERSHIP = "01234567-89ab-cdef-0123-456789abcdef"
+OWN_CHANNEL = f"arn:aws:cleanrooms-ml:us-east-1:123456789012:membership/{MEMBERSHIP}/ml-input-channel/1"
 DATASET_ARN = "arn:aws:cleanrooms-ml:us-east-1:123456789012:training-dataset/d"
 CONFIGURED_ARN = "arn:aws:cleanrooms-ml:us-east-1:123456789012:configured-audience-model/c"
 ROLE = "arn:aws:iam::123456789012:role/r"
@@ -59,7 +61,7 @@ def window(value: Any) -> Any:
         ({"min_matching_seed_size": "many"}, "min_matching_seed_size", "must be an integer"),
         ({"shared_audience_metrics": ["SOME"]}, "shared_audience_metrics[0]", "ALL, NONE"),
         ({"shared_audience_metrics": "ALL"}, "shared_audience_metrics", "must be a list"),
-        ({"shared_audience_metrics": []}, "shared_audience_metrics", "1 to 1 items"),
+        ({"shared_audience_metrics": []}, "shared_audience_metrics", "1 item"),
         ({"shared_audience_metrics": [None]}, "shared_audience_metrics[0]", "required"),
         ({"output_config": {"roleArn": ROLE}}, "output_config.destination", "required"),
         (
@@ -236,6 +238,12 @@ def test_a_policy_that_was_rendered_to_a_mapping_is_its_json() -> None:
 def test_an_operation_that_is_not_there_is_named_with_a_suggestion() -> None:
     with pytest.raises(InvalidRequestError, match="create_audience_modle.*did you mean 'create_audience_model'"):
         Request(load(), "create_audience_modle", {})
+
+
+def test_a_template_of_none_is_told_where_it_is_required() -> None:
+    given = {"membership_identifier": "None", "ml_input_channel_arn": OWN_CHANNEL}
+    (violation,) = Request(load(), "get_ml_input_channel", given).violations
+    assert str(violation) == "membership_identifier: 4 characters, the text 'None'; allowed: 36 characters"
 
 
 def test_what_is_left_out_is_told() -> None:

@@ -47,6 +47,7 @@ _INDEX = """\
 
 - [Guide](guide.md): connections, waiting, names, clean-up, XCom, versions, what is not shown, quotas, costs
 - [What the emulator guesses](guesses.md)
+- [Testing on a real account](real_account.md)
 - [Arguments that many share](#arguments-of-every-operator), and [permissions](#permissions)
 
 `from airflow_cleanroomsml.operators import …` and `from airflow_cleanroomsml.sensors import …` have all classes. The names below are those

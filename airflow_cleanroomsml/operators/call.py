@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
     from airflow_cleanroomsml._compat import Context
     from airflow_cleanroomsml.typing import AwsKwargs, Templated
+
+log = logging.getLogger(__name__)
 
 _SERVICES = (CLEAN_ROOMS_ML, CLEAN_ROOMS)
 
@@ -77,7 +80,11 @@ class CleanRoomsMLCallOperator(CleanRoomsMLBaseOperator):
 
         pick, operation = self._picker(), str(self.operation)
         answers = operation_model(load(str(self.service)), operation).output_shape
-        return pick(shown(answers, self.hook.of(str(self.service)).whole(operation, self._request())))
+        answer = shown(answers, self.hook.of(str(self.service)).whole(operation, self._request()))
+        found = pick(answer)
+        if found is None and self.jmespath is not None:
+            log.warning("jmespath %r picks nothing; the answer has: %s.", self.jmespath, ", ".join(answer) or "nothing")
+        return found
 
     def _request(self) -> Mapping[str, Any]:
         from airflow_cleanroomsml.rendered import container

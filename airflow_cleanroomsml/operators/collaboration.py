@@ -48,6 +48,7 @@ class CleanRoomsFindMembershipOperator(_Lookup):
         wanted = self.collaboration_identifier
         for membership in self.api.items("list_memberships", {"status": "ACTIVE"}):
             if membership["collaborationId"] == wanted:
+                self.log.info("The membership of %r is %s.", membership["collaborationName"], membership["id"])
                 return str(membership["id"])
         raise ResourceNotFoundError(
             lines(
@@ -96,6 +97,7 @@ class CleanRoomsFindConfiguredAudienceModelOperator(_Lookup):
         offers = [self._offer(entry) for entry in self._entries() if self._is_meant(entry)]
         context["ti"].xcom_push(key="offers", value=offers)
         if len(offers) == 1:
+            self.log.info("%(name)s of account %(creator_account_id)s: %(configured_audience_model_arn)s.", offers[0])
             return str(offers[0]["configured_audience_model_arn"])
         found = [f"{offer['name']!r} of account {offer['creator_account_id']}" for offer in offers]
         wanted = "" if found else "It has others: " + (", ".join(repr(e["name"]) for e in self._entries()) or "none")

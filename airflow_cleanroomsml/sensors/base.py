@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import time
 from collections.abc import Collection, Mapping
 from datetime import timedelta
@@ -18,7 +19,7 @@ from airflow_cleanroomsml._compat import (
     conf,
 )
 from airflow_cleanroomsml.connection import AwsConnection
-from airflow_cleanroomsml.exceptions import CleanRoomsMLError, InvalidRequestError
+from airflow_cleanroomsml.exceptions import CleanRoomsMLError, InvalidRequestError, ResourceNotFoundError
 from airflow_cleanroomsml.reports import pushed, why_it_failed
 from airflow_cleanroomsml.resources import Goal, Outcome, Resource
 from airflow_cleanroomsml.waiting import Observation, Wait
@@ -110,16 +111,21 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
     def __init__(self, *, goal: Literal["created", "deleted", "cancelled"] = "created", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.goal = goal
+        self._seen: tuple[str, str] | None = None
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """
         Look once.
 
-        :raises JobFailedError: It failed, or there is none of that ARN.
+        :raises JobFailedError: It failed.
+        :raises ResourceNotFoundError: There is none of that ARN.
         """
         wait = self._wait(time.time() + self.timeout)
         observation = waiting.observe(self.hook, wait)
-        self.log.info("%s.", waiting.described(wait, observation, time.time()))
+        if self._seen != (observation.status, observation.message):
+            self._seen = (observation.status, observation.message)
+            level = logging.INFO if observation.status else logging.WARNING
+            self.log.log(level, "%s.", waiting.described(wait, observation))
         if observation.outcome == Outcome.AGAIN.value:
             return False
         return PokeReturnValue(is_done=True, xcom_value=self._finish(context, wait, observation))
@@ -132,6 +138,8 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
         return self._finish(context, wait, Observation(**event["observation"]))
 
     def _finish(self, context: Context, wait: Wait, observation: Observation) -> Any:
+        if observation.outcome == Outcome.FAILURE.value and not observation.status:
+            raise ResourceNotFoundError(observation.message)
         if observation.outcome == Outcome.FAILURE.value:
             observation = why_it_failed(self.hook, wait, observation)
         waiting.raise_unless_done(wait, observation)

@@ -47,12 +47,13 @@ def test_a_token_asks_for_one_page(world: World) -> None:
     assert found["nextToken"]
 
 
-def test_jmespath_picks_the_result(world: World) -> None:
+def test_jmespath_picks_the_result(world: World, caplog: pytest.LogCaptureFixture) -> None:
     for index in range(3):
         world.dataset(f"d{index}")
     assert call("list_training_datasets", jmespath="trainingDatasets[?name!='d1'].name") == ["d0", "d2"]
     assert call("list_training_datasets", jmespath="trainingDatasets[-1].name") == "d2"
     assert call("list_training_datasets", jmespath="nothing.there") is None
+    assert "'nothing.there' picks nothing; the answer has: trainingDatasets" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -61,6 +62,7 @@ def test_jmespath_picks_the_result(world: World) -> None:
         ({"jmespath": "a["}, "jmespath: .*Incomplete expression"),
         ({"service": "s3"}, "service: 's3' is unknown; allowed: cleanroomsml, cleanrooms"),
         ({"operation": "list_training_datset"}, "did you mean 'list_training_datasets'"),
+        ({"operation": "list_memberships"}, 'cleanrooms has it: service="cleanrooms"'),
         ({"parameters": {"max_result": 1}}, "max_result: .*did you mean 'max_results'"),
         ({"parameters": {"max_results": 0}}, "max_results: 0 is out of range; allowed: 1 to 100"),
         ({"parameters": "all of them"}, "parameters: must be a mapping"),

@@ -8,7 +8,7 @@ import pytest
 from airflow.exceptions import AirflowSkipException
 
 from airflow_cleanroomsml._compat import AirflowFailException
-from airflow_cleanroomsml.exceptions import InvalidRequestError, JobFailedError, WaitTimeoutError
+from airflow_cleanroomsml.exceptions import InvalidRequestError, JobFailedError, ResourceNotFoundError, WaitTimeoutError
 from airflow_cleanroomsml.sensors import (
     CleanRoomsMLAudienceExportJobSensor,
     CleanRoomsMLAudienceGenerationJobSensor,
@@ -33,6 +33,20 @@ def sense(cls: Any, deferrable: bool, **more: Any) -> Run:
 @pytest.fixture
 def studio(empty_world: World) -> Studio:
     return Studio(empty_world)
+
+
+def failed_channel(studio: Studio) -> str:
+    """A channel that has failed."""
+    studio.world.fault("CreateMLInputChannel", "fail_job", code="QUERY_FAILED", message="no such table")
+    made = studio.ml.create_ml_input_channel(
+        **studio.of,
+        name="c",
+        configuredModelAlgorithmAssociations=[studio.association],
+        inputChannel=studio.input_channel(),
+        retentionInDays=1,
+    )
+    studio.until("get_ml_input_channel", "CREATE_FAILED", mlInputChannelArn=made["mlInputChannelArn"])
+    return str(made["mlInputChannelArn"])
 
 
 @deferred_or_not
@@ -110,14 +124,7 @@ def test_a_time_out_says_what_goes_on(slow_world: World, deferrable: bool) -> No
 
 @deferred_or_not
 def test_a_failure_says_why_at_once(studio: Studio, deferrable: bool) -> None:
-    studio.world.fault("CreateMLInputChannel", "fail_job", code="QUERY_FAILED", message="no such table")
-    channel = studio.ml.create_ml_input_channel(
-        **studio.of,
-        name="c",
-        configuredModelAlgorithmAssociations=[studio.association],
-        inputChannel=studio.input_channel(),
-        retentionInDays=1,
-    )["mlInputChannelArn"]
+    channel = failed_channel(studio)
     with pytest.raises(JobFailedError, match="QUERY_FAILED: no such table"):
         sense(CleanRoomsMLMLInputChannelSensor, deferrable, ml_input_channel_arn=channel, **studio.mine)
     within = {"collaboration_identifier": studio.collaboration.id}
@@ -128,13 +135,13 @@ def test_a_failure_says_why_at_once(studio: Studio, deferrable: bool) -> None:
 @deferred_or_not
 def test_an_arn_that_is_not_found_is_a_wrong_one(studio: Studio, deferrable: bool) -> None:
     channel = f"{studio.association.rsplit('/', 2)[0]}/ml-input-channel/{NOBODYS}"
-    with pytest.raises(JobFailedError, match="not found"):
+    with pytest.raises(ResourceNotFoundError, match=channel):
         sense(CleanRoomsMLMLInputChannelSensor, deferrable, ml_input_channel_arn=channel, **studio.mine)
 
 
 @deferred_or_not
 def test_a_failure_skips_where_that_is_asked_for(studio: Studio, deferrable: bool) -> None:
-    channel = f"{studio.association.rsplit('/', 2)[0]}/ml-input-channel/{NOBODYS}"
+    channel = failed_channel(studio)
     with pytest.raises(AirflowSkipException):
         sense(CleanRoomsMLMLInputChannelSensor, deferrable, ml_input_channel_arn=channel, **studio.mine, soft_fail=True)
 

@@ -118,7 +118,7 @@ def with_column(world: World, **changes: Any) -> list[dict[str, Any]]:
         (lambda _: {"name": " "}, "name: ' ' does not match; pattern: "),
         (lambda _: {"roleArn": "arn:aws:iam::1:role/short"}, "roleArn: 'arn:aws:iam::1:role/short' does not match"),
         (lambda _: {"trainingData": {}}, "trainingData: {} is a dict; must be a list"),
-        (lambda _: {"trainingData": []}, "trainingData: 0 items; allowed: 1 to 1 items"),
+        (lambda _: {"trainingData": []}, "trainingData: 0 items; allowed: 1 item"),
         (lambda _: {"trainingData": [None]}, "trainingData[0]: None; a value is required"),
         (lambda _: {"trainingData": [{"type": "INTERACTIONS"}]}, "trainingData[0].inputConfig: missing; required"),
         (lambda _: {"tags": {"k": 1}}, "tags['k']: 1 is an int; must be a string"),

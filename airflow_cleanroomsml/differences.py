@@ -8,7 +8,7 @@ from typing import Any
 
 from botocore import xform_name
 
-from airflow_cleanroomsml.hidden import is_sensitive
+from airflow_cleanroomsml.hidden import holds_sensitive, is_sensitive
 from airflow_cleanroomsml.redaction import below
 from airflow_cleanroomsml.resources import Resource
 from airflow_cleanroomsml.service_model import Request, description
@@ -33,7 +33,16 @@ def differences(request: Request, resource: Resource, found: Mapping[str, Any]) 
         if name not in _NO_MATTER and theirs in there_shape.members:
             shapes = (below(asked_shape, name), there_shape.members[theirs])
             texts.extend(_differences(shapes, argument, value, found.get(theirs)))
-    return texts
+    return [*texts, *_not_asked_for(request, resource, found)]
+
+
+def _not_asked_for(request: Request, resource: Resource, found: Mapping[str, Any]) -> Iterator[str]:
+    """Maps and lists that are there and not in the request: hyperparameters, or the version that training went on from."""
+    shape: Any = request.operation.input_shape
+    for name, member in shape.members.items():
+        extra = member.type_name in ("map", "list") and name not in request.members and name not in _NO_MATTER
+        if extra and found.get(resource.spelling.get(xform_name(name), name)):
+            yield f"{xform_name(name)}: there, not asked for"
 
 
 def _differences(shapes: tuple[Any, Any], path: str, asked: Any, found: Any) -> Iterator[str]:
@@ -42,21 +51,29 @@ def _differences(shapes: tuple[Any, Any], path: str, asked: Any, found: Any) -> 
 
     :param shapes: Its shape in the request, and in the description; None where that does not have it.
     """
-    if shapes[1] is None or (found is None and not asked):
+    if shapes[1] is None or (found is None and (not asked or holds_sensitive(shapes[0]))):
         return
     if is_sensitive(shapes[0]):
-        if found is not None and asked != found:
+        if asked != found:
             yield f"{path}: another one"
     elif found is None:
         yield f"{path}: nothing there, {asked!r} asked for"
     elif isinstance(asked, dict) and isinstance(found, Mapping):
-        for key, value in asked.items():
-            yield from _differences(_bothbelow(shapes, key), f"{path}.{key}", value, found.get(key))
+        yield from _entries(shapes, path, asked, found)
     elif isinstance(asked, list) and not _same(asked, found) and isinstance(found, list) and len(asked) == len(found):
         for index, (value, there) in enumerate(zip(asked, found, strict=True)):
             yield from _differences(_bothbelow(shapes, None), f"{path}[{index}]", value, there)
     elif not _same(asked, found):
-        yield f"{path}: {found!r} there, {asked!r} asked for"
+        told = "another one" if holds_sensitive(shapes[0]) else f"{found!r} there, {asked!r} asked for"
+        yield f"{path}: {told}"
+
+
+def _entries(shapes: tuple[Any, Any], path: str, asked: dict[str, Any], found: Mapping[str, Any]) -> Iterator[str]:
+    """Differences of a structure or map; a structure may have defaults that were not asked for, a map has none."""
+    if shapes[0].type_name == "map" or holds_sensitive(shapes[0]):
+        yield from (f"{path}.{key}: there, not asked for" for key in found if key not in asked)
+    for key, value in asked.items():
+        yield from _differences(_bothbelow(shapes, key), f"{path}.{key}", value, found.get(key))
 
 
 def _same(asked: Any, found: Any) -> bool:

@@ -17,6 +17,7 @@ What can go wrong, as a tree. Errors marked with * also are ``AirflowFailExcepti
     │   │   └── NoQuotaError *         a quota is 0: waiting does not help
     │   ├── ThrottledError             too many requests, still, after several attempts
     │   └── UnavailableError           the service failed (5xx)
+    ├── ResultError *                  the operation was carried out, its answer cannot be used as asked
     ├── WaitBrokenError *              what was started goes on and could not be looked at; a retry would start another
     ├── JobFailedError *               what was waited for ended in failure
     └── WaitTimeoutError *             what was waited for had not ended in time; it goes on
@@ -158,6 +159,10 @@ class UnavailableError(ServiceError):
     advice = "The service failed; try again later."
 
 
+class ResultError(CleanRoomsMLError, AirflowFailException):
+    """The operation was carried out, and what was asked for cannot be picked from its answer; a retry would carry it out again."""
+
+
 class WaitBrokenError(CleanRoomsMLError, AirflowFailException):
     """What was started goes on and could not be looked at; a retry would start another."""
 
@@ -206,6 +211,14 @@ def _kind(operation: str, code: str, status: int, details: Mapping[str, Any]) ->
     return UnavailableError if status >= 500 else ServiceError
 
 
+def _redacted(value: Any, redact: Callable[[str], str]) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _redacted(item, redact) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_redacted(item, redact) for item in value]
+    return redact(value) if isinstance(value, str) else value
+
+
 def service_error(operation: str, response: Mapping[str, Any], redact: Callable[[str], str] = str) -> ServiceError:
     """
     Turn an error answer into its exception.
@@ -218,7 +231,7 @@ def service_error(operation: str, response: Mapping[str, Any], redact: Callable[
     meta = response.get("ResponseMetadata", {})
     code = str(error.get("Code", "Unknown"))
     details = {
-        key: value
+        key: _redacted(value, redact)
         for key, value in response.items()
         if key not in ("Error", "ResponseMetadata", "message", "Message") and value is not None
     }

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from airflow_cleanroomsml.hidden import is_sensitive
+from airflow_cleanroomsml.hidden import holds_sensitive, is_sensitive
 
+#: In place of a text that may quote what is not known here.
+UNKNOWN = "(withheld: it may quote a request that is not to be shown)"
 _WITHHELD = "*** (a text that quotes the query of the request)"
 #: So many letters in a row are a quotation: "secret_column FR", but not the name of one short column.
 _RUN = 14
@@ -76,6 +78,21 @@ def redact(text: str, known: Iterable[Secret]) -> str:
     return "".join(
         ("" if place - 1 in hidden else "***") if place in hidden else letter for place, letter in enumerate(text)
     )
+
+
+def by_description(shape: Any, found: Mapping[str, Any], text: str) -> str:
+    """
+    A text about a resource without what the resource's own description holds and is not to be shown.
+
+    Who asks need not know the request. Where the description does not show it either the whole text is withheld; an environment that
+    is not shown is taken for none.
+
+    :param shape: Shape of the description.
+    """
+    holders = [name for name, member in shape.members.items() if holds_sensitive(member) and not is_sensitive(member)]
+    if any(name not in found for name in holders):
+        return UNKNOWN
+    return redact(text, secrets(shape, dict(found)))
 
 
 class _Letters:

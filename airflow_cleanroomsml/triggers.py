@@ -42,7 +42,7 @@ class _AwsTrigger(AwsConnection, BaseTrigger):
         self.botocore_config = botocore_config
 
     def _own(self) -> dict[str, Any]:
-        """The keywords beside those of the connection."""
+        """The keywords beside those of the connection; each trigger has its own."""
         raise NotImplementedError
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -61,7 +61,7 @@ class _AwsTrigger(AwsConnection, BaseTrigger):
             yield TriggerEvent({**own, **found})
 
     async def _watch(self) -> dict[str, Any]:
-        """What the event says beside the trigger's own keywords."""
+        """What the event says beside the trigger's own keywords; each trigger has its own."""
         raise NotImplementedError
 
     async def _connected(self) -> CleanRoomsMLHook:

@@ -212,34 +212,31 @@ def _judged(wait: Wait, found: Mapping[str, Any], redact: Callable[[str], str] |
     if outcome is None:
         log.warning("%s has the status %s, which this release does not know: waiting on.", wait.title, status)
     details = found.get("statusDetails") or {}
-    message = details.get("message") or ""
-    if message:
-        message = redact(message) if redact else _by_its_description(wait.resource, found, message)
+
+    def shown(text: str) -> str:
+        if not text:
+            return ""
+        return redact(text) if redact else _by_its_description(wait.resource, found, text)
+
     return Observation(
         status,
         (outcome or Outcome.AGAIN).value,
         details.get("statusCode") or "",
-        message,
-        {name: found[name] for name in wait.resource.reports if found.get(name) is not None},
+        shown(details.get("message") or ""),
+        {
+            name: shown(found[name]) if name.endswith("StatusDetails") else found[name]
+            for name in wait.resource.reports
+            if found.get(name) is not None
+        },
     )
 
 
-def _by_its_description(resource: Resource, found: Mapping[str, Any], message: str) -> str:
-    """
-    A message without what the resource's own description holds and is not to be shown.
-
-    Who waits need not know the request. Where the description does not show it either, as another member's view does not, the whole
-    message is withheld.
-    """
-    from airflow_cleanroomsml.hidden import holds_sensitive, is_sensitive
-    from airflow_cleanroomsml.redaction import redact, secrets
+def _by_its_description(resource: Resource, found: Mapping[str, Any], text: str) -> str:
+    """A text without what the resource's own description holds; of another member's resource too little is described."""
+    from airflow_cleanroomsml.redaction import UNKNOWN, by_description
     from airflow_cleanroomsml.service_model import description
 
-    shape = description(resource)
-    holders = [name for name, member in shape.members.items() if holds_sensitive(member) and not is_sensitive(member)]
-    if resource.partners or any(name not in found for name in holders):
-        return "(withheld: it may quote a request that is not to be shown)"
-    return redact(message, secrets(shape, dict(found)))
+    return UNKNOWN if resource.partners else by_description(description(resource), found, text)
 
 
 def described(wait: Wait, observation: Observation, now: float | None = None) -> str:

@@ -16,6 +16,7 @@ from airflow_cleanroomsml.resources import (
     Resource,
 )
 from airflow_cleanroomsml.service_model import Request, load
+from tests.operators.studio import KNOWS_VERSIONS
 
 ML = "arn:aws:cleanrooms-ml:us-east-1:123456789012"
 ROLE = "arn:aws:iam::123456789012:role/cleanrooms-ml"
@@ -101,3 +102,56 @@ def test_a_resource_of_the_sister_service_is_described_in_other_words() -> None:
     }
     (text,) = found(CONFIGURED_AUDIENCE_MODEL_ASSOCIATION, "create_configured_audience_model_association", asked, there)
     assert text.startswith("configured_audience_model_arn: ")
+
+
+MODEL_ASKED: dict[str, Any] = {
+    "membership_identifier": MEMBERSHIP,
+    "name": "n",
+    "configured_model_algorithm_association_arn": f"{OWN}/configured-model-algorithm-association/1",
+    "resource_config": {"instanceType": "ml.m5.2xlarge", "volumeSizeInGB": 30},
+    "data_channels": [{"mlInputChannelArn": f"{OWN}/ml-input-channel/1", "channelName": "training"}],
+    "hyperparameters": {"epochs": "1"},
+}
+
+
+@pytest.mark.parametrize(
+    ("there", "expected"),
+    [
+        ({"hyperparameters": {"epochs": "1"}}, []),
+        ({"hyperparameters": {"epochs": "1", "rate": "9"}}, ["hyperparameters.rate: there, not asked for"]),
+        (
+            {"hyperparameters": {"epochs": "1"}, "environment": {"PASSWORD": "theirs"}},
+            ["environment: there, not asked for"],
+        ),
+        (
+            {
+                "hyperparameters": {"epochs": "1"},
+                "incrementalTrainingDataChannels": [{"channelName": "before", "modelName": "m"}],
+            },
+            ["incremental_training_data_channels: there, not asked for"],
+        ),
+    ],
+)
+@pytest.mark.skipif(not KNOWS_VERSIONS, reason="the installed botocore does not know versions of trained models")
+def test_what_is_there_and_was_not_asked_for_is_a_difference(there: dict[str, Any], expected: list[str]) -> None:
+    same = {
+        "membershipIdentifier": MEMBERSHIP,
+        "name": "n",
+        "configuredModelAlgorithmAssociationArn": MODEL_ASKED["configured_model_algorithm_association_arn"],
+        "resourceConfig": MODEL_ASKED["resource_config"],
+        "dataChannels": MODEL_ASKED["data_channels"],
+    }
+    assert found(TRAINED_MODEL, "create_trained_model", MODEL_ASKED, {**same, **there}) == expected
+
+
+def test_a_seed_of_another_kind_is_another_one_and_a_withheld_one_is_neither_compared_nor_shown() -> None:
+    asked = {
+        "name": "n",
+        "configured_audience_model_arn": f"{ML}:configured-audience-model/1",
+        "seed_audience": {"roleArn": ROLE, "sqlParameters": {"queryString": "SELECT mine"}},
+    }
+    there: dict[str, Any] = {"name": "n", "configuredAudienceModelArn": f"{ML}:configured-audience-model/1"}
+    seed = {"roleArn": ROLE, "dataSource": {"s3Uri": "s3://bucket/seed"}}
+    job = (AUDIENCE_GENERATION_JOB, "start_audience_generation_job", asked)
+    assert found(*job, there) == []
+    assert found(*job, {**there, "seedAudience": seed}) == ["seed_audience.dataSource: there, not asked for"]

@@ -76,3 +76,14 @@ def test_an_answer_becomes_its_exception(
     assert says in str(error)
     assert "r-1" in str(error)
     assert (error.operation, error.code, error.details) == (operation, code, members)
+
+
+def test_every_member_of_an_answer_is_redacted() -> None:
+    response = {
+        "Error": {"Code": "ValidationException", "Message": "no"},
+        "ResponseMetadata": {"HTTPStatusCode": 400},
+        "fieldList": [{"name": "queryString", "message": "cannot parse SECRET"}],
+    }
+    error = service_error("CreateMLInputChannel", response, lambda text: text.replace("SECRET", "***"))
+    assert "SECRET" not in f"{error} {error.details}"
+    assert "cannot parse ***" in str(error)

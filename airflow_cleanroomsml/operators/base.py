@@ -66,14 +66,21 @@ class CleanRoomsMLBaseOperator(AwsConnection, BaseOperator):
             setattr(self, name, self._hide(name, self._rendered(name, context, jinja_env, seen_oids)))
 
     def _rendered(self, name: str, context: Context, jinja_env: Any, seen_oids: set[int]) -> Any:
+        value = getattr(self, name)
         try:
-            return self.render_template(getattr(self, name), context, jinja_env, seen_oids)
+            if callable(value):
+                return value(context=context, jinja_env=jinja_env)
+            return self.render_template(value, context, jinja_env, seen_oids)
         except AirflowException:
             raise
         except Exception as error:
-            # The text of a syntax error quotes the template.
-            why = getattr(error, "message", None) or str(error)
-            raise CleanRoomsMLError(f"{name}: its template cannot be rendered: {type(error).__name__}: {why}") from None
+            # A syntax error quotes the template in its text, other errors their values: their kind has to do. Raised below, for what is
+            # raised here keeps the error as its context.
+            why = getattr(error, "message", None) if type(error).__module__.startswith("jinja2") else None
+            raised = CleanRoomsMLError(
+                f"{name}: its template cannot be rendered: {type(error).__name__}{f': {why}' if why else ''}"
+            )
+        raise raised
 
     def _confidential_fields(self) -> Collection[str]:
         """Template fields that may hold what is not to be shown."""

@@ -34,8 +34,8 @@ class CleanRoomsMLDeleteOperator(CleanRoomsMLOperator):
     def _target(self) -> dict[str, Any]:
         """What identifies the resource; an omitted version is the first one here, and the latest in reads (API reference)."""
         if self.resource is not None and self.resource.versions:
-            return {"version_identifier": BASE, **self.request}
-        return self.request
+            return {"version_identifier": BASE, **self._typed().arguments}
+        return self._typed().arguments
 
     def _is_reached(self) -> bool:
         found = waiting.read(self.hook, self.resource, self._target()) if self.resource else None

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Seconds that Airflow's own limit on a deferral comes after ours, for a triggerer that is down.
 GRACE = 600
+#: More seconds, or attempts, than anything lasts; their product still is a time.
+_FOREVER = 1_000_000
 
 
 class CleanRoomsMLWaitingOperator(CleanRoomsMLOperator):
@@ -57,8 +59,12 @@ class CleanRoomsMLWaitingOperator(CleanRoomsMLOperator):
         super()._prepare()
         for name, kinds in (("waiter_delay", (int, float)), ("waiter_max_attempts", (int,))):
             value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, kinds) or not value > 0):
-                raise InvalidRequestError(f"{name}: {value!r} is not possible; a number above 0 is, and no template")
+            if value is not None and (
+                isinstance(value, bool) or not isinstance(value, kinds) or not 0 < value < _FOREVER
+            ):
+                raise InvalidRequestError(
+                    f"{name}: {value!r} is not possible; a number from 0 to {_FOREVER} is, and no template"
+                )
 
     def _complete(self, context: Context, answer: dict[str, Any]) -> Any:
         if not self.wait_for_completion:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow_cleanroomsml.exceptions import InvalidRequestError
+from airflow_cleanroomsml.exceptions import InvalidRequestError, ResultError, lines
 from airflow_cleanroomsml.hidden import STARS, Hidden, hide, is_sensitive, revealed
 from airflow_cleanroomsml.operators.base import CleanRoomsMLBaseOperator
 from airflow_cleanroomsml.resources import CLEAN_ROOMS, CLEAN_ROOMS_ML
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: Members in which the service says something in words.
+_TEXTS = ("message", "logsStatusDetails", "metricsStatusDetails")
 _SERVICES = (CLEAN_ROOMS_ML, CLEAN_ROOMS)
 
 
@@ -76,11 +79,14 @@ class CleanRoomsMLCallOperator(CleanRoomsMLBaseOperator):
         self.check_connection()
         if self.service not in _SERVICES:
             raise InvalidRequestError(f"service: {self.service!r} is unknown; allowed: {', '.join(_SERVICES)}")
+        from airflow_cleanroomsml.redaction import UNKNOWN
         from airflow_cleanroomsml.service_model import load, operation_model
 
         pick, operation = self._picker(), str(self.operation)
         answers = operation_model(load(str(self.service)), operation).output_shape
         answer = shown(answers, self.hook.of(str(self.service)).whole(operation, self._request()))
+        if "_collaboration_" in operation:
+            answer = _without_texts(answer, lambda _: UNKNOWN)
         found = pick(answer)
         if found is None and self.jmespath is not None:
             log.warning("jmespath %r picks nothing; the answer has: %s.", self.jmespath, ", ".join(answer) or "nothing")
@@ -103,20 +109,50 @@ class CleanRoomsMLCallOperator(CleanRoomsMLBaseOperator):
 
         try:
             search: Callable[[Any], Any] = jmespath.compile(str(self.jmespath)).search
+            # Functions that there are not are found when something is searched only.
+            with suppress(jmespath.exceptions.JMESPathTypeError):
+                search({})
         except jmespath.exceptions.JMESPathError as error:
             raise InvalidRequestError(f"jmespath: {error}") from None
-        return search
+
+        def pick(answer: Any) -> Any:
+            try:
+                return search(answer)
+            except jmespath.exceptions.JMESPathError as error:
+                raise ResultError(
+                    lines(f"{self.operation} was carried out; jmespath cannot be applied to its answer.", str(error))
+                ) from None
+
+        return pick
 
 
-def shown(shape: Any, value: Any) -> Any:
-    """An answer as JSON, what is not to be shown as stars."""
+def shown(shape: Any, answer: Mapping[str, Any]) -> Any:
+    """An answer as JSON, what is not to be shown as stars; texts of the service that quote it are withheld."""
+    from airflow_cleanroomsml.redaction import by_description
+
+    if shape is None:
+        return {}
+    return _without_texts(_plain(shape, answer), lambda text: by_description(shape, answer, text))
+
+
+def _plain(shape: Any, value: Any) -> Any:
     if value is not None and is_sensitive(shape):
         return STARS
     if isinstance(value, Mapping):
         members = shape.members if getattr(shape, "type_name", "") == "structure" else {}
-        return {str(key): shown(members.get(key), item) for key, item in value.items()}
+        return {str(key): _plain(members.get(key), item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [shown(getattr(shape, "member", None), item) for item in value]
+        return [_plain(getattr(shape, "member", None), item) for item in value]
     if isinstance(value, datetime):
         return value.isoformat()
     return value if value is None or isinstance(value, (str, int, float, bool)) else str(value)
+
+
+def _without_texts(value: Any, redact: Callable[[str], str]) -> Any:
+    """The same with what the service says in words redacted: why something failed, or was not published."""
+    if isinstance(value, dict):
+        return {
+            key: redact(item) if key in _TEXTS and isinstance(item, str) else _without_texts(item, redact)
+            for key, item in value.items()
+        }
+    return [_without_texts(item, redact) for item in value] if isinstance(value, list) else value

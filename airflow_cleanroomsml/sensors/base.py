@@ -85,6 +85,7 @@ class CleanRoomsMLBaseSensor(AwsConnection, BaseSensorOperator):
             raise
 
     def _trigger(self, deadline: float) -> Any:
+        """What waits in the triggerer; each kind of sensor has its own."""
         raise NotImplementedError
 
 

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from botocore import xform_name
 
-from airflow_cleanroomsml.exceptions import InvalidRequestError, ResourceNotFoundError
+from airflow_cleanroomsml._compat import AirflowFailException
+from airflow_cleanroomsml.exceptions import InvalidRequestError, ResourceNotFoundError, ResultError
 from airflow_cleanroomsml.hidden import Hidden
 from airflow_cleanroomsml.operators import CleanRoomsMLCallOperator
 from airflow_cleanroomsml.service_model import load, operation_model
@@ -60,6 +61,8 @@ def test_jmespath_picks_the_result(world: World, caplog: pytest.LogCaptureFixtur
     ("arguments", "message"),
     [
         ({"jmespath": "a["}, "jmespath: .*Incomplete expression"),
+        ({"jmespath": "foo(@)"}, "jmespath: Unknown function: foo"),
+        ({"jmespath": "length(@, @)"}, "jmespath: "),
         ({"service": "s3"}, "service: 's3' is unknown; allowed: cleanroomsml, cleanrooms"),
         ({"operation": "list_training_datset"}, "did you mean 'list_training_datasets'"),
         ({"operation": "list_memberships"}, 'cleanrooms has it: service="cleanrooms"'),
@@ -98,6 +101,36 @@ def test_what_is_not_to_be_shown_is_not_in_the_result(studio: Studio) -> None:
     found = call("get_trained_model", {**studio.mine, "trained_model_arn": made})
     assert found["environment"] == "***"
     assert found["resourceConfig"]["instanceType"] == "ml.m5.2xlarge"
+
+
+def test_an_expression_that_fails_on_the_answer_is_no_reason_to_create_again(studio: Studio) -> None:
+    request = {k: v for k, v in studio.training("m").items() if k not in ("task_id", "waiter_delay")}
+    with pytest.raises(ResultError, match="create_trained_model was carried out") as caught:
+        call("create_trained_model", request, jmespath="sum(trainedModelArn)")
+    assert isinstance(caught.value, AirflowFailException)
+
+
+def test_what_the_service_says_in_words_quotes_nothing(studio: Studio) -> None:
+    said = 'cannot resolve "{query}"'
+    studio.world.fault("CreateMLInputChannel", "fail_job", code="QUERY_FAILED", message=said)
+    _ = studio.association
+    made = studio.ml.create_ml_input_channel(
+        **studio.of,
+        name="c",
+        configuredModelAlgorithmAssociations=[studio.association],
+        inputChannel=studio.input_channel(),
+        retentionInDays=1,
+    )["mlInputChannelArn"]
+    studio.until("get_ml_input_channel", "CREATE_FAILED", mlInputChannelArn=made)
+    found = call("get_ml_input_channel", {**studio.mine, "ml_input_channel_arn": made})
+    assert found["statusDetails"]["statusCode"] == "QUERY_FAILED"
+    assert found["statusDetails"]["message"].startswith("***")
+    query = {**studio.mine, "protected_query_identifier": found["protectedQueryIdentifier"]}
+    answer = call("get_protected_query", query, service="cleanrooms")
+    within = {"collaboration_identifier": studio.collaboration.id, "ml_input_channel_arn": made}
+    seen = call("get_collaboration_ml_input_channel", within)
+    assert SQL not in json.dumps([found, answer, seen])
+    assert seen["statusDetails"]["message"].startswith("(withheld")
 
 
 def test_a_create_is_sent_once(studio: Studio) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from datetime import datetime, timezone
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -26,6 +27,7 @@ else:
     except ImportError:  # Airflow 2.11
         from airflow.models.dag import DAG
 
+macros = SimpleNamespace(datetime=datetime)
 MARKER = "SELECT marker"
 
 
@@ -90,6 +92,7 @@ def test_a_template_that_cannot_be_rendered_is_not_quoted(caplog: pytest.LogCapt
         with pytest.raises(CleanRoomsMLError, match="input_channel: its template cannot be rendered: ") as caught:
             rendered(channel(source(query)))
         assert caught.value.__cause__ is None
+        assert caught.value.__context__ is None
         assert "marker" not in str(caught.value)
     assert "marker" not in caplog.text
 
@@ -142,3 +145,18 @@ def test_a_value_with_template_fields_of_its_own_is_rendered() -> None:
 def test_hidden_values_can_be_copied_and_pickled() -> None:
     for again in (copy.deepcopy(Hidden({"a": 1})), pickle.loads(pickle.dumps(Hidden({"a": 1})))):
         assert (again.value, repr(again), str(again)) == ({"a": 1}, "***", "***")
+
+
+def test_a_value_that_an_error_quotes_is_not_passed_on() -> None:
+    template = "{{ macros.datetime.strptime(params.n, '%Y') }}"
+    with pytest.raises(CleanRoomsMLError, match="ValueError$"):
+        rendered(channel(source(template)), params={"n": "marker"}, macros=macros)
+
+
+def test_a_callable_is_called() -> None:
+    def made(context: Any, jinja_env: Any) -> dict[str, Any]:
+        return source(context["params"]["n"])
+
+    task = rendered(channel(made), params={"n": MARKER})
+    assert task.request["input_channel"] == source(MARKER)
+    assert "marker" not in repr(task.input_channel)

@@ -160,6 +160,21 @@ def test_cancelling_what_has_ended_leaves_it_as_it_is(studio: Studio) -> None:
     assert status(studio, studio.model) == "ACTIVE"
 
 
+@versioned
+def test_a_version_that_rendered_to_none_is_the_first(studio: Studio) -> None:
+    later = run(continued(studio)).pushed["version_identifier"]
+    run(
+        CleanRoomsMLDeleteTrainedModelOutputOperator(
+            task_id="t",
+            **studio.soon,
+            trained_model_arn=studio.model,
+            version_identifier="{{ none }}",
+            waiter_max_attempts=50,
+        )
+    )
+    assert status(studio, studio.model, versionIdentifier=later) == "ACTIVE"
+
+
 def test_cancelling_what_is_not_there_names_a_wrong_arn(studio: Studio) -> None:
     arn = studio.model[:-12] + "000000000000"
     with pytest.raises(ResourceNotFoundError, match=arn):

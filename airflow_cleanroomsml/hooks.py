@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Callable, Iterator, Mapping
 from copy import copy
 from functools import cached_property
@@ -29,6 +28,7 @@ from botocore.exceptions import (
 )
 from botocore.exceptions import ConnectionError as BotoConnectionError
 
+from airflow_cleanroomsml import clock
 from airflow_cleanroomsml._compat import AirflowException
 from airflow_cleanroomsml.exceptions import (
     CleanRoomsMLError,
@@ -217,7 +217,7 @@ class CleanRoomsMLHook(AwsBaseHook):
                 if pause is None:
                     raise
                 self.log.info("%s was throttled; trying again in %.1f s.", request.operation.name, pause)
-                time.sleep(pause)
+                clock.sleep(pause)
             except (_NoAnswerError, UnavailableError) as error:
                 raise _outcome_unknown(request, error) from error
         raise AssertionError

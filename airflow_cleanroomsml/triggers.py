@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_cleanroomsml import clock
 from airflow_cleanroomsml.connection import AwsConnection
 from airflow_cleanroomsml.resources import Outcome
 from airflow_cleanroomsml.waiting import PASSING, Observation, Wait, described, observe
@@ -98,11 +98,11 @@ class CleanRoomsMLWaitTrigger(_AwsTrigger):
         while True:
             observation = await self._observation(wait)
             if seen != (observation.status, observation.message):
-                self.log.info("%s.", described(wait, observation, time.time()))
+                self.log.info("%s.", described(wait, observation, clock.now()))
                 seen = (observation.status, observation.message)
-            if observation.outcome != Outcome.AGAIN.value or time.time() >= wait.deadline:
+            if observation.outcome != Outcome.AGAIN.value or clock.now() >= wait.deadline:
                 return {"observation": observation.plain()}
-            await asyncio.sleep(wait.pause(time.time()))
+            await asyncio.sleep(wait.pause(clock.now()))
 
     async def _observation(self, wait: Wait) -> Observation:
         try:
@@ -146,9 +146,9 @@ class CleanRoomsMLNewJobsTrigger(_AwsTrigger):
                 if not _passes(error):
                     raise
                 self.log.info("Looking again: %s: %s", type(error).__name__, error)
-            if jobs or time.time() >= self.deadline:
+            if jobs or clock.now() >= self.deadline:
                 return {"jobs": jobs}
-            await asyncio.sleep(max(0.0, min(self.delay, self.deadline - time.time())))
+            await asyncio.sleep(max(0.0, min(self.delay, self.deadline - clock.now())))
 
 
 def _passes(error: Exception) -> bool:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import logging
 import random
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from airflow_cleanroomsml import clock
 from airflow_cleanroomsml.exceptions import (
     JobFailedError,
     ResourceNotFoundError,
@@ -202,7 +202,7 @@ def newest(entries: Iterator[dict[str, Any]]) -> dict[str, Any] | None:
 def _gone(wait: Wait, message: str) -> Observation:
     if wait.goal == Goal.DELETED.value:
         return Observation("", Outcome.SUCCESS.value)
-    lags = time.time() - wait.started < wait.lag
+    lags = clock.now() - wait.started < wait.lag
     return Observation("", (Outcome.AGAIN if lags else Outcome.FAILURE).value, message=message)
 
 
@@ -290,9 +290,9 @@ def watch(
     :param observation: The look before; what differs from it is logged.
     :param redact: Removes from the service's text what must not be shown.
     """
-    while observation.outcome == Outcome.AGAIN.value and time.time() < wait.deadline:
-        time.sleep(wait.pause(time.time()))
+    while observation.outcome == Outcome.AGAIN.value and clock.now() < wait.deadline:
+        clock.sleep(wait.pause(clock.now()))
         seen, observation = observation, observe(hook, wait, redact)
         if (seen.status, seen.message) != (observation.status, observation.message):
-            log.info("%s.", described(wait, observation, time.time()))
+            log.info("%s.", described(wait, observation, clock.now()))
     return observation

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from airflow_cleanroomsml import waiting
+from airflow_cleanroomsml import clock, waiting
 from airflow_cleanroomsml._compat import AirflowFailException
 from airflow_cleanroomsml.exceptions import AlreadyExistsError, CleanRoomsMLError, OutcomeUnknownError, lines
 from airflow_cleanroomsml.operators.base import CleanRoomsMLOperator
@@ -50,7 +49,7 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
         return request.arguments
 
     def _make(self, request: Request, asked: Mapping[str, Any]) -> dict[str, Any]:
-        made_after = time.time() - _SKEW
+        made_after = clock.now() - _SKEW
         try:
             return {**self._identified(asked, self._answer(request)), "made_after": made_after}
         except AlreadyExistsError as error:
@@ -68,7 +67,7 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
     def _after_all(self, request: Request, asked: Mapping[str, Any]) -> dict[str, Any] | None:
         """What a request whose answer was lost has made; looked for more than once, for a commit may lag."""
         for pause in _COMMIT_LAG:
-            time.sleep(pause)
+            clock.sleep(pause)
             if found := self._existing(request, asked):
                 return found
         return None

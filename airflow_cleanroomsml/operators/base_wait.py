@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_cleanroomsml import waiting
+from airflow_cleanroomsml import clock, waiting
 from airflow_cleanroomsml._compat import AirflowFailException, conf
 from airflow_cleanroomsml.exceptions import CleanRoomsMLError, InvalidRequestError, WaitBrokenError, lines
 from airflow_cleanroomsml.hidden import STARS
@@ -72,7 +71,7 @@ class CleanRoomsMLWaitingOperator(CleanRoomsMLOperator):
         try:
             wait, redact = self._wait(context, answer), self._redact()
             observation = waiting.observe(self.hook, wait, redact)
-            self.log.info("%s.", waiting.described(wait, observation, time.time()))
+            self.log.info("%s.", waiting.described(wait, observation, clock.now()))
             if observation.outcome == Outcome.AGAIN.value and self.deferrable:
                 self._defer(wait)
             return self._finish(context, wait, waiting.watch(self.hook, wait, observation, redact))
@@ -87,7 +86,7 @@ class CleanRoomsMLWaitingOperator(CleanRoomsMLOperator):
         self.defer(
             trigger=CleanRoomsMLWaitTrigger(wait=wait.plain(), **self.connection),
             method_name="execute_complete",
-            timeout=timedelta(seconds=wait.deadline - time.time() + GRACE),
+            timeout=timedelta(seconds=wait.deadline - clock.now() + GRACE),
         )
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
@@ -108,7 +107,7 @@ class CleanRoomsMLWaitingOperator(CleanRoomsMLOperator):
         return kind(lines("The wait broke off; what was waited for goes on.", why, title, advice))
 
     def _wait(self, context: Context, answer: Mapping[str, Any]) -> Wait:
-        now = time.time()
+        now = clock.now()
         delay = self.waiter_delay or self.resource.delay
         deadline = now + (delay * self.waiter_max_attempts if self.waiter_max_attempts else self._timeout())
         started = getattr(context.get("ti"), "start_date", None)
@@ -144,7 +143,7 @@ class CleanRoomsMLWaitingOperator(CleanRoomsMLOperator):
             raise self._broken_off(event.get("error", ""), wait.identifiers)
         observation = Observation(**event["observation"])
         observation = replace(observation, message=self._redact()(observation.message))
-        self.log.info("%s.", waiting.described(wait, observation, time.time()))
+        self.log.info("%s.", waiting.described(wait, observation, clock.now()))
         return self._finish(context, wait, observation)
 
     def _finish(self, context: Context, wait: Wait, observation: Observation) -> Any:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import inspect
 import logging
-import time
 from collections.abc import Collection, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from airflow_cleanroomsml import waiting
+from airflow_cleanroomsml import clock, waiting
 from airflow_cleanroomsml._compat import (
     AirflowException,
     AirflowFailException,
@@ -70,7 +69,7 @@ class CleanRoomsMLBaseSensor(AwsConnection, BaseSensorOperator):
         found = self._first_look(context)
         if isinstance(found, PokeReturnValue) and found.is_done:
             return found.xcom_value
-        deadline = time.time() + self.timeout
+        deadline = clock.now() + self.timeout
         # Airflow's own limit comes later: the trigger ends by itself, and says what it saw last.
         limit = timedelta(seconds=self.timeout + _GRACE)
         return self.defer(trigger=self._trigger(deadline), method_name="execute_complete", timeout=limit)
@@ -121,7 +120,7 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
         :raises JobFailedError: It failed.
         :raises ResourceNotFoundError: There is none of that ARN.
         """
-        wait = self._wait(time.time() + self.timeout)
+        wait = self._wait(clock.now() + self.timeout)
         observation = waiting.observe(self.hook, wait)
         if self._seen != (observation.status, observation.message):
             self._seen = (observation.status, observation.message)
@@ -165,7 +164,7 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
             resource.noun,
             self.goal,
             self._identified({name: value for name, value in given.items() if value is not None}),
-            time.time(),
+            clock.now(),
             deadline,
             self.poke_interval,
             # An ARN that is not found is a wrong one; what has none may be started later.

@@ -155,23 +155,28 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
 
     def _with_owner(self, error: AlreadyExistsError, making: Making) -> AlreadyExistsError:
         """The same error with what stands in the way, where it can be seen."""
-        from airflow_cleanroomsml.ownership import owner
-
         try:
             found = waiting.newest(waiting.listed(self.hook, self.resource, making.asked))
-            known = waiting.identified(self.resource, making.asked, found or {})
-            by = owner(self.hook, self.resource, known) if found else ""
         except CleanRoomsMLError:
             found = None
         if found is None:
             return error
+        known = waiting.identified(self.resource, making.asked, found)
         status = f"{found['status']}, " if "status" in found else ""
-        by = f" by the Airflow task {by}" if by else ""
-        made = f"{found['createTime']:%Y-%m-%d %H:%M:%S %Z}{by}"
+        made = f"{found['createTime']:%Y-%m-%d %H:%M:%S %Z}{self._by(known)}"
         there = f"In the way, {status}made {made}: {waiting.titled(self.resource, known)}"
         return AlreadyExistsError(
             lines(str(error), there), operation=error.operation, code=error.code, details=error.details
         )
+
+    def _by(self, known: Mapping[str, Any]) -> str:
+        from airflow_cleanroomsml.ownership import owner
+
+        try:
+            run = owner(self.hook, self.resource, known)
+        except CleanRoomsMLError:
+            run = ""
+        return f" by the Airflow task {run}" if run else ""
 
     def _with_permissions(self, error: AccessDeniedError, making: Making) -> AccessDeniedError:
         """The same error with how to go without a tag of ours."""

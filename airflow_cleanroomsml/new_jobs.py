@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,8 @@ from airflow_cleanroomsml.exceptions import InvalidRequestError
 
 if TYPE_CHECKING:
     from airflow_cleanroomsml.hooks import CleanRoomsMLHook
+
+LISTING = "list_audience_generation_jobs"
 
 
 @dataclass(frozen=True)
@@ -32,12 +34,39 @@ class Search:
         """As JSON."""
         return asdict(self)
 
+    @property
+    def narrowed(self) -> dict[str, Any]:
+        """The arguments by which the listing is narrowed."""
+        return {
+            "configured_audience_model_arn": self.configured_audience_model_arn,
+            "collaboration_id": self.collaboration_id,
+        }
+
     def is_meant(self, entry: Mapping[str, Any]) -> bool:
         """Whether an entry of the listing is one of them."""
         starter = entry.get("startedBy")
         own = starter is None or starter == entry["audienceGenerationJobArn"].split(":")[4]
         by_whom = starter == self.started_by if self.started_by else not own
         return bool(by_whom and entry["createTime"].timestamp() > self.since)
+
+
+@dataclass(frozen=True)
+class Hunt:
+    """
+    A search that is repeated.
+
+    :param search: What is looked for.
+    :param deadline: When it ends, in seconds since 1970.
+    :param delay: Pause between two looks, in seconds.
+    """
+
+    search: Search
+    deadline: float
+    delay: float
+
+    def pause(self, now: float) -> float:
+        """Seconds until the next look."""
+        return max(0.0, min(self.delay, self.deadline - now))
 
 
 def moment(argument: str, value: Any) -> float:
@@ -63,11 +92,12 @@ def found(hook: CleanRoomsMLHook, search: Search) -> list[dict[str, Any]]:
 
     :raises CleanRoomsMLError: The listing cannot be read.
     """
-    asked = {
-        "configured_audience_model_arn": search.configured_audience_model_arn,
-        "collaboration_id": search.collaboration_id,
-    }
-    entries = [entry for entry in hook.items("list_audience_generation_jobs", asked) if search.is_meant(entry)]
+    return among(search, hook.items(LISTING, search.narrowed))
+
+
+def among(search: Search, entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Those entries of the listing that are looked for, the oldest first, as JSON."""
+    meant = [entry for entry in entries if search.is_meant(entry)]
     return [
         {
             "audience_generation_job_arn": entry["audienceGenerationJobArn"],
@@ -76,5 +106,5 @@ def found(hook: CleanRoomsMLHook, search: Search) -> list[dict[str, Any]]:
             "status": entry["status"],
             "create_time": entry["createTime"].isoformat(),
         }
-        for entry in sorted(entries, key=lambda entry: entry["createTime"])
+        for entry in sorted(meant, key=lambda entry: entry["createTime"])
     ]

@@ -1,25 +1,23 @@
-"""The triggers of all waits."""
+"""The triggers of all waits: what is asked in the triggerer is asked by :mod:`airflow_cleanroomsml.polling`."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_cleanroomsml import clock
 from airflow_cleanroomsml.connection import AwsConnection
+from airflow_cleanroomsml.new_jobs import Hunt, Search
+from airflow_cleanroomsml.polling import watching
 from airflow_cleanroomsml.resources import Outcome
-from airflow_cleanroomsml.waiting import PASSING, Observation, Wait, described, observe
-
-if TYPE_CHECKING:
-    from airflow_cleanroomsml.hooks import CleanRoomsMLHook
+from airflow_cleanroomsml.waiting import Observation, Wait, described
 
 
 class _AwsTrigger(AwsConnection, BaseTrigger):
     """
-    A trigger that reads through boto3 in a thread.
+    A trigger that waits for something at AWS; what it sees comes from the poller of its connection.
 
     :param aws_conn_id: Airflow connection of type ``aws``.
     :param region_name: AWS region.
@@ -64,17 +62,6 @@ class _AwsTrigger(AwsConnection, BaseTrigger):
         """What the event says beside the trigger's own keywords; each trigger has its own."""
         raise NotImplementedError
 
-    async def _connected(self) -> CleanRoomsMLHook:
-        # The connection comes from the supervisor, which a bare thread cannot reach; asgiref's can.
-        from asgiref.sync import sync_to_async
-
-        return await sync_to_async(self._connected_hook)()
-
-    def _connected_hook(self) -> CleanRoomsMLHook:
-        hook = self.hook
-        _ = hook.conn
-        return hook
-
 
 class CleanRoomsMLWaitTrigger(_AwsTrigger):
     """
@@ -94,24 +81,11 @@ class CleanRoomsMLWaitTrigger(_AwsTrigger):
 
     async def _watch(self) -> dict[str, Any]:
         wait = Wait(**self.wait)
-        seen = None
-        while True:
-            observation = await self._observation(wait)
-            if seen != (observation.status, observation.message):
+        observation = Observation("", Outcome.AGAIN.value)
+        with watching(self, wait) as watch:
+            async for observation in watch:
                 self.log.info("%s.", described(wait, observation, clock.now()))
-                seen = (observation.status, observation.message)
-            if observation.outcome != Outcome.AGAIN.value or clock.now() >= wait.deadline:
-                return {"observation": observation.plain()}
-            await asyncio.sleep(wait.pause(clock.now()))
-
-    async def _observation(self, wait: Wait) -> Observation:
-        try:
-            hook = await self._connected()
-        except Exception as error:
-            if not _passes(error):
-                raise
-            return Observation("", Outcome.AGAIN.value, message=f"{type(error).__name__}: {error}")
-        return await asyncio.to_thread(observe, hook, wait)
+        return {"observation": observation.plain()}
 
 
 class CleanRoomsMLNewJobsTrigger(_AwsTrigger):
@@ -135,31 +109,12 @@ class CleanRoomsMLNewJobsTrigger(_AwsTrigger):
         return {"search": self.search, "deadline": self.deadline, "delay": self.delay}
 
     async def _watch(self) -> dict[str, Any]:
-        from airflow_cleanroomsml.new_jobs import Search, found
-
-        search = Search(**self.search)
-        while True:
-            jobs: list[dict[str, Any]] = []
-            try:
-                jobs = await asyncio.to_thread(found, await self._connected(), search)
-            except Exception as error:
-                if not _passes(error):
-                    raise
-                self.log.info("Looking again: %s: %s", type(error).__name__, error)
-            if jobs or clock.now() >= self.deadline:
-                return {"jobs": jobs}
-            await asyncio.sleep(max(0.0, min(self.delay, self.deadline - clock.now())))
-
-
-def _passes(error: Exception) -> bool:
-    """Whether a fault may be over soon: lost connections, throttling, a failing service."""
-    from botocore.exceptions import ClientError, HTTPClientError
-    from botocore.exceptions import ConnectionError as BotoConnectionError
-
-    if isinstance(error, ClientError):
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        return status == 429 or status >= 500 or "Throttl" in error.response.get("Error", {}).get("Code", "")
-    return isinstance(error, (*PASSING, BotoConnectionError, HTTPClientError))
+        observation = Observation("", Outcome.AGAIN.value)
+        with watching(self, Hunt(Search(**self.search), self.deadline, self.delay)) as watch:
+            async for observation in watch:
+                if observation.message:
+                    self.log.info("Looking again: %s", observation.message)
+        return {"jobs": observation.report.get("jobs", [])}
 
 
 __all__ = ["CleanRoomsMLNewJobsTrigger", "CleanRoomsMLWaitTrigger"]

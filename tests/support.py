@@ -32,7 +32,26 @@ SCHEMA = [
 ]
 
 
-class EmulatorProcess:
+class RunningEmulator:
+    """An emulator that is found at a URL, whatever runs it."""
+
+    url: str
+
+    def _control(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        with urllib.request.urlopen(urllib.request.Request(f"{self.url}/_emulator/{path}", data)) as answer:
+            return json.load(answer)
+
+    def calls(self, account: str) -> list[str]:
+        """Operations of Clean Rooms ML that the account has called, in order."""
+        entries = self._control(f"requests?account={account}")["requests"]
+        return [entry["operation"] for entry in entries]
+
+    def fault(self, operation: str, kind: str, account: str, times: int = 1, **more: Any) -> None:
+        self._control("faults", {"operation": operation, "kind": kind, "account": account, "times": times, **more})
+
+
+class EmulatorProcess(RunningEmulator):
     """
     The emulator in a process of its own.
 
@@ -58,25 +77,12 @@ class EmulatorProcess:
         self._process.terminate()
         self._process.wait(20)
 
-    def _control(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        data = None if body is None else json.dumps(body).encode()
-        with urllib.request.urlopen(urllib.request.Request(f"{self.url}/_emulator/{path}", data)) as answer:
-            return json.load(answer)
-
-    def calls(self, account: str) -> list[str]:
-        """Operations of Clean Rooms ML that the account has called, in order."""
-        entries = self._control(f"requests?account={account}")["requests"]
-        return [entry["operation"] for entry in entries]
-
-    def fault(self, operation: str, kind: str, account: str, times: int = 1, **more: str) -> None:
-        self._control("faults", {"operation": operation, "kind": kind, "account": account, "times": times, **more})
-
 
 @dataclass
 class World:
     """An account of its own in the emulator: a bucket, a Glue table, a role."""
 
-    emulator: EmulatorProcess
+    emulator: RunningEmulator
     account: str = field(default_factory=lambda: str(random.randrange(10**11, 10**12)))
     prefix: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
 
@@ -97,7 +103,7 @@ class World:
     def calls(self) -> list[str]:
         return self.emulator.calls(self.account)
 
-    def fault(self, operation: str, kind: str, times: int = 1, **more: str) -> None:
+    def fault(self, operation: str, kind: str, times: int = 1, **more: Any) -> None:
         self.emulator.fault(operation, kind, self.account, times, **more)
 
     @property

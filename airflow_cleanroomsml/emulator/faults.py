@@ -65,6 +65,11 @@ class Faults:
         """Let it happen at the next call."""
         self._waiting.append(fault)
 
+    def clear(self) -> None:
+        """Let none of them happen."""
+        with self._lock:
+            self._waiting = []
+
     def take(self, operation: str, account: str) -> Fault | None:
         """The fault that meets this call."""
         with self._lock:

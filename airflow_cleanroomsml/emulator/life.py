@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
+from airflow_cleanroomsml.emulator.clock import Clock
 from airflow_cleanroomsml.emulator.lookalike import JobFailure, StatusCode
 
 #: A create that is under way.
 PENDING = ("CREATE_PENDING", "CREATE_IN_PROGRESS")
-
-
-class Clock:
-    """Time, which a test may push forward."""
-
-    def __init__(self) -> None:
-        self._offset = 0.0
-
-    def now(self) -> float:
-        """Seconds since 1970."""
-        return time.time() + self._offset
-
-    def advance(self, seconds: float) -> None:
-        """Push it forward."""
-        self._offset += seconds
 
 
 @dataclass

@@ -8,20 +8,17 @@ from types import TracebackType
 from moto.moto_server.werkzeug_app import MotoRequestHandler
 from werkzeug.serving import make_server
 
-from airflow_cleanroomsml.emulator.backend import CleanRoomsBackend, CleanRoomsMLBackend
-from airflow_cleanroomsml.emulator.faults import Faults
-from airflow_cleanroomsml.emulator.front import Front
-from airflow_cleanroomsml.emulator.service import Service
+from airflow_cleanroomsml.emulator.application import application
 from airflow_cleanroomsml.emulator.settings import Settings
-
-_EXTENT = (
-    "Of cleanrooms it has collaborations, memberships, configured audience model associations, protected queries and tags; "
-    "configured tables, analysis rules and templates are not there."
-)
+from airflow_cleanroomsml.emulator.shared import Shared
 
 
 class _QuietHandler(MotoRequestHandler):
-    """No line a request; a connection that a fault dropped is no news either."""
+    """No line a request; a connection that a fault dropped is no news either. The application dates its answers itself."""
+
+    def send_response(self, code: int, message: str | None = None) -> None:
+        """Begin an answer, without the machine's own time."""
+        self.send_response_only(code, message)
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Say nothing."""
@@ -40,17 +37,8 @@ class Emulator:
     """
 
     def __init__(self, settings: Settings | None = None, *, host: str = "127.0.0.1", port: int = 0) -> None:
-        faults = Faults()
-        given = settings or Settings()
-        backend = CleanRoomsMLBackend(given, lambda: self.url)
-        sister = CleanRoomsBackend(given, lambda: self.url, backend)
-        services = {
-            "cleanrooms-ml": Service("cleanroomsml", backend, faults),
-            "cleanrooms": Service("cleanrooms", sister, faults, _EXTENT),
-        }
-        self._server = make_server(
-            host, port, Front(services, backend, faults), threaded=True, request_handler=_QuietHandler
-        )
+        front = application(Shared(settings or Settings()), lambda: self.url)
+        self._server = make_server(host, port, front, threaded=True, request_handler=_QuietHandler)
         self._thread = threading.Thread(target=self._server.serve_forever, name="emulator", daemon=True)
 
     @property

@@ -14,7 +14,8 @@ from botocore.model import OperationModel
 
 from airflow_cleanroomsml.emulator import codec, faults
 from airflow_cleanroomsml.emulator.errors import ApiError, denied, invalid
-from airflow_cleanroomsml.emulator.faults import Fault, Faults
+from airflow_cleanroomsml.emulator.faults import Fault
+from airflow_cleanroomsml.emulator.shared import Shared
 from airflow_cleanroomsml.emulator.state import Caller
 from airflow_cleanroomsml.service_model import load
 
@@ -30,18 +31,18 @@ class Service:
     :param name: boto3's name of the service.
     :param backend: Its public methods are the operations, by boto3's method names; what it does not have is answered with an error
         that says so and that no client retries.
-    :param faults: Faults on request.
+    :param shared: The emulator's state.
     :param extent: What it has of the service, for the error that tells what it does not have; empty where it has everything.
     """
 
-    def __init__(self, name: str, backend: Any, faults: Faults, extent: str = "") -> None:
+    def __init__(self, name: str, backend: Any, shared: Shared, extent: str = "") -> None:
         self.model = load(name)
         known = self.model.shape_names
         self.internal_error = next(n for n in ("InternalServiceException", "InternalServerException") if n in known)
         self._extent = extent
         self.routes = codec.Routes(self.model)
         self._backend = backend
-        self._faults = faults
+        self._shared = shared
         self._pagination = Loader().load_service_model(name, "paginators-1")["pagination"]
 
     def answer(self, operation: OperationModel, members: dict[str, Any], caller: Caller) -> tuple[int, dict[str, Any]]:
@@ -52,7 +53,7 @@ class Service:
         :raises ApiError: Whatever the backend refuses.
         """
         method = self._method(operation)
-        fault = self._faults.take(operation.name, caller.account)
+        fault = self._shared.faults.take(operation.name, caller.account)
         kind = fault.kind if fault else ""
         faults.before(kind, self.internal_error)
         arguments = {xform_name(name): value for name, value in members.items()}
@@ -66,7 +67,7 @@ class Service:
     @contextmanager
     def _ordered(self, fault: Fault | None, members: dict[str, Any]) -> Iterator[None]:
         """One request at a time, whose jobs fail where a fault orders it."""
-        store = self._backend.store
+        store = self._shared.store
         with store.lock:
             store.verdict = fault.verdict(members) if fault and fault.kind == "fail_job" else None
             try:

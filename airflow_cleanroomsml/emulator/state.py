@@ -104,6 +104,11 @@ class Store:
         self._records.append(record)
         return record
 
+    def clear(self) -> None:
+        """Forget all."""
+        with self.lock:
+            self._records = []
+
     def all(
         self, kind: str, caller: Caller | None = None, where: Callable[[Record], bool] = lambda _: True
     ) -> Iterator[Record]:

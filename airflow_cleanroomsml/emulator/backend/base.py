@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Any
 
 import boto3
 from botocore.config import Config
 
 from airflow_cleanroomsml.emulator.errors import conflict, denied, quota
-from airflow_cleanroomsml.emulator.life import PENDING, Clock, Life
+from airflow_cleanroomsml.emulator.life import PENDING, Life
 from airflow_cleanroomsml.emulator.settings import Settings
-from airflow_cleanroomsml.emulator.state import Caller, Record, Store
+from airflow_cleanroomsml.emulator.shared import Shared
+from airflow_cleanroomsml.emulator.state import Caller, Record
 from airflow_cleanroomsml.service_model import argument_members, load, operation_model
 
 
@@ -24,21 +25,26 @@ class BackendBase:
     A public method is an operation of the API: its first argument is the caller, the others are the request's members in snake_case;
     it returns the answer's members in the API's own spelling. A method of a list operation returns all entries; the front pages them.
 
-    :param settings: Switches.
+    :param shared: State, clock and switches, which the sister service has too.
     :param endpoint: URL at which S3 and Glue are found: the emulator's own.
-    :param beside: Backend of a sister service, whose clock and store it shares.
+    :param workers: What runs the jobs that compute; two threads if None.
     """
 
     #: boto3's name of the service.
     service = "cleanroomsml"
 
-    def __init__(self, settings: Settings, endpoint: Callable[[], str], beside: BackendBase | None = None) -> None:
-        self.settings = settings
-        self.clock: Clock = beside.clock if beside else Clock()
-        self.store: Store = beside.store if beside else Store()
+    def __init__(self, shared: Shared, endpoint: Callable[[], str], workers: Executor | None = None) -> None:
+        self._shared = shared
+        self.clock = shared.clock
+        self.store = shared.store
         self._endpoint = endpoint
-        self._workers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="job")
+        self._workers = workers or ThreadPoolExecutor(max_workers=2, thread_name_prefix="job")
         self._session_lock = threading.Lock()
+
+    @property
+    def settings(self) -> Settings:
+        """The switches as they are now."""
+        return self._shared.settings
 
     def client(self, service: str, caller: Caller) -> Any:
         """A boto3 client in the caller's account; its credentials are the account id."""

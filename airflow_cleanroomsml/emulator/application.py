@@ -1,0 +1,31 @@
+"""The emulator as a WSGI application, whatever serves it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Executor
+
+from airflow_cleanroomsml.emulator.backend import CleanRoomsBackend, CleanRoomsMLBackend
+from airflow_cleanroomsml.emulator.front import Front
+from airflow_cleanroomsml.emulator.service import Service
+from airflow_cleanroomsml.emulator.shared import Shared
+
+_EXTENT = (
+    "Of cleanrooms it has collaborations, memberships, configured audience model associations, protected queries and tags; "
+    "configured tables, analysis rules and templates are not there."
+)
+
+
+def application(shared: Shared, endpoint: Callable[[], str], workers: Executor | None = None) -> Front:
+    """
+    The application.
+
+    :param shared: Its state.
+    :param endpoint: URL at which it is found, for it reads S3 and Glue there.
+    :param workers: What runs the jobs that compute; two threads if None.
+    """
+    services = {
+        "cleanrooms-ml": Service("cleanroomsml", CleanRoomsMLBackend(shared, endpoint, workers), shared),
+        "cleanrooms": Service("cleanrooms", CleanRoomsBackend(shared, endpoint, workers), shared, _EXTENT),
+    }
+    return Front(services, shared)

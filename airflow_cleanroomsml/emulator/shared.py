@@ -1,0 +1,37 @@
+"""What both services and the controls have in common."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_cleanroomsml.emulator.clock import Clock
+from airflow_cleanroomsml.emulator.faults import Faults
+from airflow_cleanroomsml.emulator.settings import Settings
+from airflow_cleanroomsml.emulator.state import Store
+
+
+@dataclass
+class Shared:
+    """
+    One emulator's state.
+
+    :param settings: Switches, replaced as a whole.
+    :param clock: Time.
+    :param store: All resources.
+    :param faults: Faults on request.
+    :param journal: What was asked, the oldest first.
+    """
+
+    settings: Settings = field(default_factory=Settings)
+    clock: Clock = field(default_factory=Clock)
+    store: Store = field(default_factory=Store)
+    faults: Faults = field(default_factory=Faults)
+    journal: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=100_000))
+
+    def clear(self) -> None:
+        """Forget resources, faults and what was asked; switches and clock stay, and what moto keeps."""
+        self.store.clear()
+        self.faults.clear()
+        self.journal.clear()

@@ -1,0 +1,276 @@
+"""The poller: one thread and one client for all waits of a process over a connection."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from airflow_cleanroomsml import clock
+from airflow_cleanroomsml.connection import AwsConnection
+from airflow_cleanroomsml.exceptions import ThrottledError, UnreachableError
+from airflow_cleanroomsml.new_jobs import Hunt
+from airflow_cleanroomsml.polling.connecting import connect, passes
+from airflow_cleanroomsml.polling.pace import Pace
+from airflow_cleanroomsml.polling.plan import Planner
+from airflow_cleanroomsml.polling.reading import Call, Outbox, Plan
+from airflow_cleanroomsml.polling.renewal import Renewal, expired
+from airflow_cleanroomsml.polling.watch import Mail, News, Watch
+from airflow_cleanroomsml.waiting import Wait
+
+if TYPE_CHECKING:
+    from airflow_cleanroomsml.polling.client import PollingHook
+
+log = logging.getLogger(__name__)
+
+#: Seconds after its deadline in which a wait still gets its last look, where nothing but the queue is in the way.
+_LATE = 15.0
+#: Seconds after which a long plan is left for a moment, to see to that.
+_TENDING = 5.0
+#: Longest sleep, in seconds: loops that were closed are noticed then.
+_SLEEP = 60.0
+_UNSEEN = "It could not be looked at before the time-out."
+
+
+class Poller:
+    """
+    A thread, from the first wait of a connection to the last.
+
+    A call that hangs holds up all others: for 20 s at most (:mod:`~airflow_cleanroomsml.polling.client`), and once for each operation
+    and round, since what waits on the same operation is left alone until its next turn.
+
+    :param key: The connection, as text.
+    :param arguments: The connection, as the hook takes it.
+    """
+
+    def __init__(self, key: str, arguments: dict[str, Any]) -> None:
+        self._key = key
+        self._arguments = arguments
+        self._watches: set[Watch] = set()
+        self._wake = threading.Event()
+        self._mail: dict[asyncio.AbstractEventLoop, Mail] = {}
+        self._outbox = Outbox()
+        self._planner = Planner(self._outbox)
+        self._pace = Pace()
+        self._renewal = Renewal()
+        self._hook: PollingHook | None = None
+        self._interrupted = False
+        self._tended = 0.0
+        threading.Thread(target=self._run, name="cleanroomsml-poller", daemon=True).start()
+
+    def add(self, watch: Watch) -> None:
+        """Begin a wait; the caller holds the lock."""
+        self._watches.add(watch)
+        self._wake.set()
+
+    def remove(self, watch: Watch) -> None:
+        """End a wait; with the last one the poller is gone."""
+        with _process.lock:
+            watch.over = True
+            self._watches.discard(watch)
+            if not self._watches:
+                self._retire()
+
+    def _retire(self) -> None:
+        """Take no more waits: the next one gets a new poller. The caller holds the lock."""
+        if _process.pollers.get(self._key) is self:
+            del _process.pollers[self._key]
+        self._wake.set()
+
+    def _run(self) -> None:
+        try:
+            while watches := self._under_way():
+                self._round(watches)
+        except Exception as error:  # all who wait have to be told
+            log.exception("The poller has failed.")
+            self._fail(error)
+        finally:
+            self._disconnect()
+
+    def _under_way(self) -> list[Watch]:
+        with _process.lock:
+            return list(self._watches)
+
+    def _round(self, watches: list[Watch]) -> None:
+        now = clock.now()
+        ready = max(self._pace.ready, 0.0 if self._hook else self._renewal.ready)
+        self._tend(watches, slowed=now < ready and self._is_slow)
+        if not any(watch.due <= now for watch in watches):
+            self._sleep(min(watch.next for watch in watches))
+        elif now < ready:
+            self._sleep(min(ready, *(watch.deadline for watch in watches)))
+        elif self._hook is None:
+            self._connect(watches)
+        else:
+            self._follow(self._planner.plan(watch for watch in watches if not watch.over), self._hook)
+
+    @property
+    def _is_slow(self) -> bool:
+        return self._pace.is_slowed or self._hook is None
+
+    def _sleep(self, until: float) -> None:
+        self._wake.wait(min(_SLEEP, max(0.0, until - clock.now())))
+        self._wake.clear()
+
+    def _tend(self, watches: list[Watch], *, slowed: bool) -> bool:
+        """
+        What does not need the service: deadlines, heartbeats, loops that are gone.
+
+        :param slowed: Whether no look is to be had now.
+        :return: Whether anybody still waits.
+        """
+        now = self._tended = clock.now()
+        for watch in watches:
+            if watch.over:
+                continue
+            if watch.loop.is_closed():
+                self.remove(watch)
+            elif now >= watch.deadline + (0.0 if slowed else _LATE):
+                self._outbox.news.append((watch, watch.give_up(now, _UNSEEN)))
+            elif news := watch.heartbeat(now):
+                self._outbox.news.append((watch, news))
+        self._send()
+        return bool(self._watches)
+
+    def _connect(self, watches: list[Watch]) -> None:
+        loop = next((watch.loop for watch in watches if watch.loop.is_running()), None)
+        if loop is None:
+            self._sleep(clock.now() + 1)
+            return
+        try:
+            self._hook = connect(self._arguments, loop, lambda: self._tend(self._under_way(), slowed=True))
+        except Exception as error:
+            self._not_connected(error)
+
+    def _not_connected(self, error: Exception) -> None:
+        now = clock.now()
+        if expired(error):
+            self._refused(error)
+        elif not passes(error):
+            self._fail(error)
+            return
+        self._pace.throttled(now)
+        lost = UnreachableError(f"{type(error).__name__}: {error}")
+        self._outbox.tell([watch for watch in self._under_way() if watch.due <= now], lost)
+        self._send()
+
+    def _disconnect(self) -> None:
+        hook, self._hook = self._hook, None
+        if hook is not None:
+            hook.close()
+
+    def _refused(self, error: Exception) -> None:
+        """Take new credentials the next time, unless they were refused too often."""
+        self._disconnect()
+        self._renewal.refused(error, clock.now())
+
+    def _follow(self, plan: Plan, hook: PollingHook) -> None:
+        """Make the calls of a plan, until throttling or bad credentials make it an old one."""
+        self._interrupted = False
+        call = next(plan, None)
+        while call is not None:
+            found = self._made(call, hook)
+            try:
+                call = plan.send(found)
+            except StopIteration:
+                call = None
+            self._send()
+            if self._interrupted or not self._rested():
+                plan.close()
+                return
+
+    def _made(self, call: Call, hook: PollingHook) -> Any:
+        try:
+            found: Any = call.make(hook)
+        except Exception as error:  # each wait judges what is its own
+            found = error
+        if isinstance(found, ThrottledError):
+            self._pace.throttled(clock.now())
+            self._interrupted = True
+            return found
+        self._pace.went(clock.now())
+        if expired(found):
+            self._interrupted = True
+            self._refused(found)
+            return UnreachableError(str(found))
+        if not isinstance(found, UnreachableError):
+            self._renewal.worked()
+        return found
+
+    def _rested(self) -> bool:
+        """Wait for the next call; whether there still is somebody to make it for."""
+        while clock.now() < self._pace.ready and self._watches:
+            if self._pace.is_slowed:
+                watches = self._under_way()
+                self._tend(watches, slowed=True)
+                self._sleep(min((self._pace.ready, *(watch.deadline for watch in watches if not watch.over))))
+            else:
+                clock.sleep(max(0.0, self._pace.ready - clock.now()))
+        if clock.now() >= self._tended + _TENDING:
+            self._tend(self._under_way(), slowed=False)
+        return bool(self._watches)
+
+    def _send(self) -> None:
+        """Tell the waits their news, those of a loop together; whose news are final is gone."""
+        news, self._outbox.news = self._outbox.news, []
+        by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Watch, News]]] = {}
+        for watch, item in news:
+            by_loop.setdefault(watch.loop, []).append((watch, item))
+            if item.final:
+                self.remove(watch)
+        for loop, items in by_loop.items():
+            try:
+                self._mail.setdefault(loop, Mail(loop)).post(items)
+            except RuntimeError:  # the loop is closed: nobody is there to be told
+                for watch, _ in items:
+                    self.remove(watch)
+
+    def _fail(self, error: Exception) -> None:
+        with _process.lock:
+            self._retire()
+            watches = list(self._watches)
+        self._outbox.news = [(watch, watch.fail(error)) for watch in watches]
+        self._send()
+
+
+class _Process:
+    """The pollers of this process; a child process has none of its parent's threads."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self.lock = threading.Lock()
+        self.pollers: dict[str, Poller] = {}
+
+
+_process = _Process()
+os.register_at_fork(after_in_child=_process.forget)
+
+
+@contextmanager
+def watching(connection: AwsConnection, subject: Wait | Hunt) -> Iterator[Watch]:
+    """
+    Have something watched for as long as the block lasts; it runs in an event loop.
+
+    :param connection: How the service is reached.
+    :param subject: What is waited for.
+    """
+    arguments = connection.connection
+    key = json.dumps(arguments, sort_keys=True)
+    watch = Watch(subject, asyncio.get_running_loop())
+    with _process.lock:
+        poller = _process.pollers.get(key)
+        if poller is None:
+            poller = _process.pollers[key] = Poller(key, arguments)
+        poller.add(watch)
+    try:
+        yield watch
+    finally:
+        poller.remove(watch)

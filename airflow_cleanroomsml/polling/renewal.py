@@ -1,0 +1,47 @@
+"""Credentials that are refused, and when to ask for new ones."""
+
+from __future__ import annotations
+
+from airflow_cleanroomsml.exceptions import CleanRoomsMLError, ServiceError, lines
+
+#: Seconds before each renewal: the first at once, for a session that has run out; all together 35 minutes, for somebody to mend a
+#: connection in.
+PAUSES = (0.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, *([300.0] * 6))
+#: What AWS calls credentials that were good once (IAM user guide, common errors; STS).
+_CODES = ("ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException")
+
+
+class Renewal:
+    """
+    How often credentials were renewed in vain.
+
+    ``ready`` is when they may be renewed, in seconds since 1970.
+    """
+
+    def __init__(self) -> None:
+        self._tried = 0
+        self.ready = 0.0
+
+    def worked(self) -> None:
+        """The credentials are good."""
+        self._tried = 0
+
+    def refused(self, error: Exception, now: float) -> None:
+        """
+        They are not.
+
+        :raises CleanRoomsMLError: They were renewed often enough.
+        """
+        if self._tried == len(PAUSES):
+            why = f"The credentials are refused, still, after {self._tried} renewals in {sum(PAUSES) / 60:.0f} minutes."
+            raise CleanRoomsMLError(lines(why, str(error))) from error
+        self.ready = now + PAUSES[self._tried]
+        self._tried += 1
+
+
+def expired(error: object) -> bool:
+    """Whether an error of the service, or of botocore, means that the credentials are good no more."""
+    if isinstance(error, ServiceError):
+        return error.code in _CODES
+    response = getattr(error, "response", None)
+    return isinstance(response, dict) and response.get("Error", {}).get("Code") in _CODES

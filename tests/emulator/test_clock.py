@@ -1,0 +1,92 @@
+"""The emulator's clock, turned over HTTP: it runs, is pushed, and stands."""
+
+from __future__ import annotations
+
+import time
+import urllib.error
+from collections.abc import Iterator
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import pytest
+
+from tests.emulator.clocked import ClockedWorld
+from tests.support import EmulatorProcess
+
+
+@pytest.fixture
+def world(clocked_emulator: EmulatorProcess) -> Iterator[ClockedWorld]:
+    """An account in this module's emulator, whose clock runs on when a test is over."""
+    world = ClockedWorld(clocked_emulator)
+    yield world
+    turn(world, freeze=False)
+
+
+def turn(world: ClockedWorld, **order: Any) -> Any:
+    return world.emulator._control("clock", order)
+
+
+def told(world: ClockedWorld) -> datetime:
+    """The time in the header of an answer."""
+    answer = world.ml.list_training_datasets()
+    return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+
+
+def test_it_stands_when_it_is_told_and_runs_on_from_there(world: ClockedWorld) -> None:
+    pushed = turn(world, advance=1000)
+    stood = turn(world, freeze=True)
+    assert (pushed["frozen"], stood["frozen"]) == (False, True)
+    assert 0 <= stood["now"] - pushed["now"] < 60
+    time.sleep(0.05)
+    assert world.emulator._control("clock") == stood
+    assert turn(world, advance=0.25) == {"now": stood["now"] + 0.25, "frozen": True}
+    assert turn(world, freeze=True, advance=1) == {"now": stood["now"] + 1.25, "frozen": True}
+    ran = turn(world, freeze=False)
+    time.sleep(0.05)
+    assert 0 < world.emulator._control("clock")["now"] - ran["now"] < 60
+
+
+def test_a_job_waits_for_whoever_pushes(world: ClockedWorld) -> None:
+    world.build()
+    turn(world, freeze=True)
+    arn = world.ml.create_audience_model(name="m", trainingDatasetArn=world.dataset())["audienceModelArn"]
+    seen = []
+    for _ in range(3):
+        seen.append(world.ml.get_audience_model(audienceModelArn=arn)["status"])
+        turn(world, advance=99.9)
+    assert seen == ["CREATE_PENDING", "CREATE_PENDING", "CREATE_IN_PROGRESS"]
+    assert world.wait(arn)["status"] == "ACTIVE"
+
+
+def test_answers_are_dated_by_it(world: ClockedWorld) -> None:
+    turn(world, freeze=True)
+    arn = world.dataset()
+    for ahead in (0, 86_400):
+        now = turn(world, advance=ahead)["now"]
+        assert told(world).timestamp() == int(now)
+    made = world.ml.get_training_dataset(trainingDatasetArn=arn)
+    assert int(told(world).timestamp() - made["createTime"].timestamp()) == 86_399 + (
+        made["createTime"].microsecond == 0
+    )
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        {},
+        {"advance": "soon"},
+        {"advance": float("nan")},
+        {"freeze": "yes"},
+        {"freez": True},
+        {"advance": None},
+        ["advance"],
+    ],
+)
+def test_an_order_that_is_none_is_refused(world: ClockedWorld, order: Any) -> None:
+    turn(world, freeze=True)
+    before = world.emulator._control("clock")
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        world.emulator._control("clock", order)
+    assert caught.value.code == 400
+    assert world.emulator._control("clock") == before

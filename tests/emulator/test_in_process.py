@@ -1,0 +1,172 @@
+"""The emulator without a server: what a client sees is what it sees over a socket."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConnectionError
+from botocore.httpsession import URLLib3Session
+
+from airflow_cleanroomsml import clock
+from airflow_cleanroomsml.emulator.settings import Settings
+from airflow_cleanroomsml.exceptions import OutcomeUnknownError
+from airflow_cleanroomsml.hooks import CleanRoomsMLHook
+from tests.emulator.clocked import ClockedWorld
+from tests.in_process import START, URL, InProcess, in_process
+from tests.support import REGION, EmulatorProcess, RunningEmulator, client_of
+
+SLOW_JOBS = Settings(scale=0.001, pending_seconds=100, progress_seconds=100, delete_seconds=100)
+
+
+@pytest.fixture
+def called() -> Iterator[InProcess]:
+    with in_process(SLOW_JOBS) as emulator:
+        yield emulator
+
+
+@pytest.fixture(params=["socket", "in process"])
+def either(request: pytest.FixtureRequest, clocked_emulator: EmulatorProcess) -> Iterator[RunningEmulator]:
+    """The same emulator, reached in one way and in the other."""
+    if request.param == "socket":
+        yield clocked_emulator
+        return
+    with in_process(SLOW_JOBS) as emulator:
+        yield emulator
+
+
+def impatient(world: ClockedWorld, **config: Any) -> Any:
+    """A client that sends once."""
+    return client_of(
+        "cleanroomsml",
+        endpoint_url=world.emulator.url,
+        region_name=REGION,
+        aws_access_key_id=world.account,
+        aws_secret_access_key="secret",
+        config=Config(retries={"total_max_attempts": 1}, **config),
+    )
+
+
+@pytest.mark.parametrize(("kind", "made"), [("reset", 0), ("lose_response", 1)])
+def test_a_dropped_connection_is_the_same_error(either: RunningEmulator, kind: str, made: int) -> None:
+    world = ClockedWorld(either)
+    world.fault("CreateTrainingDataset", kind)
+    with pytest.raises(ConnectionClosedError, match="before we received a valid response"):
+        impatient(world).create_training_dataset(name="d", roleArn=world.role, trainingData=world.training_data())
+    assert len(world.ml.list_training_datasets()["trainingDatasets"]) == made
+
+
+def test_an_error_has_the_same_answer(either: RunningEmulator) -> None:
+    world = ClockedWorld(either)
+    arn = f"arn:aws:cleanrooms-ml:{REGION}:{world.account}:training-dataset/0f3a6f0e-0000-4000-8000-000000000000"
+    with pytest.raises(ClientError) as caught:
+        world.ml.get_training_dataset(trainingDatasetArn=arn)
+    found: dict[str, Any] = dict(caught.value.response)
+    metadata = found["ResponseMetadata"]
+    assert (metadata["HTTPStatusCode"], found["Error"]["Code"]) == (404, "ResourceNotFoundException")
+    assert metadata["RequestId"] == metadata["HTTPHeaders"]["x-amzn-requestid"]
+    assert world.calls == ["GetTrainingDataset"]
+
+
+def test_files_and_tables_are_the_same(either: RunningEmulator) -> None:
+    world = ClockedWorld(either).build()
+    s3 = world.client("s3")
+    s3.put_object(Bucket=world.bucket, Key="a b/ü.txt", Body=b"\x00 text", Metadata={"k": "v"})
+    assert s3.get_object(Bucket=world.bucket, Key="a b/ü.txt")["Body"].read() == b"\x00 text"
+    head = s3.head_object(Bucket=world.bucket, Key="a b/ü.txt")
+    assert (head["ContentLength"], head["Metadata"]) == (6, {"k": "v"})
+    assert world.client("sts").get_caller_identity()["Account"] == world.account
+    assert world.client("glue").get_table(DatabaseName="lookalike", Name="interactions")["Table"]["Parameters"]
+
+
+def test_a_model_is_trained_and_its_audience_exported(called: InProcess) -> None:
+    world = ClockedWorld(called).build()
+    job = world.generated()
+    world.ml.start_audience_export_job(
+        name="e", audienceGenerationJobArn=job, audienceSize={"type": "PERCENTAGE", "value": 20}
+    )
+    world.push(200)
+    (found,) = world.ml.list_audience_export_jobs()["audienceExportJobs"]
+    assert found["status"] == "ACTIVE"
+
+
+def test_a_model_whose_data_is_bad_fails(called: InProcess) -> None:
+    world = ClockedWorld(called).build(csv=b"user_id,item_id,timestamp\nu1,i1,soon\n")
+    made = world.ml.create_audience_model(name="m", trainingDatasetArn=world.dataset())
+    assert world.wait(made["audienceModelArn"])["status"] == "CREATE_FAILED"
+
+
+@pytest.fixture
+def hook(called: InProcess, monkeypatch: pytest.MonkeyPatch) -> CleanRoomsMLHook:
+    """A hook whose connection leads to account 123456789012."""
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", '{"conn_type": "aws", "login": "123456789012", "password": "x"}')
+    monkeypatch.setenv("AWS_ENDPOINT_URL", called.url)
+    return CleanRoomsMLHook(region_name=REGION)
+
+
+def test_a_hook_reaches_it_too(called: InProcess, hook: CleanRoomsMLHook) -> None:
+    world = ClockedWorld(called, account="123456789012")
+    arn = world.dataset()
+    assert [entry["trainingDatasetArn"] for entry in hook.items("list_training_datasets")] == [arn]
+    called.fault("DeleteTrainingDataset", "throttle", "123456789012", times=2)
+    hook.call("delete_training_dataset", {"training_dataset_arn": arn})
+    called.fault("CreateTrainingDataset", "lose_response", "123456789012")
+    with pytest.raises(OutcomeUnknownError, match="ConnectionClosedError"):
+        hook.call(
+            "create_training_dataset",
+            {"name": "d", "role_arn": world.role, "training_data": world.training_data()},
+        )
+
+
+def test_pauses_push_the_clock(called: InProcess, hook: CleanRoomsMLHook) -> None:
+    called.fault("ListTrainingDatasets", "server_error", "123456789012", times=2)
+    assert list(hook.items("list_training_datasets")) == []
+    assert called.clock.now() > START
+    before = clock.now()
+    assert before == called.clock.now()
+    called.fault("CreateTrainingDataset", "throttle", "123456789012", times=8)
+    world = ClockedWorld(called, account="123456789012")
+    hook.call("create_training_dataset", {"name": "d", "role_arn": world.role, "training_data": world.training_data()})
+    # Eight pauses, jittered, of 1, 2, 4, 8 and 16 seconds, then 20.
+    assert 45 < clock.now() - before < 92
+
+
+def test_time_stands_unless_it_is_pushed(called: InProcess) -> None:
+    world = ClockedWorld(called)
+    arn = world.dataset()
+    found = world.ml.get_training_dataset(trainingDatasetArn=arn)
+    start = datetime.fromtimestamp(START, tz=timezone.utc)
+    assert found["createTime"] == start
+    assert found["ResponseMetadata"]["HTTPHeaders"]["date"] == start.strftime("%a, %d %b %Y %H:%M:%S GMT")
+
+
+def test_an_example_begins_anew(called: InProcess) -> None:
+    world = ClockedWorld(called)
+    world.dataset()
+    world.push(50)
+    world.fault("ListTrainingDatasets", "access_denied", times=100)
+    called.clear()
+    assert world.ml.list_training_datasets()["trainingDatasets"] == []
+    assert (world.calls, clock.now()) == (["ListTrainingDatasets"], START)
+
+
+def test_the_way_to_the_network_is_given_back(called: InProcess) -> None:
+    world = ClockedWorld(called)
+    ours = URLLib3Session.send
+    with in_process(start=None) as other:
+        assert ClockedWorld(other, account=world.account).ml.list_training_datasets()["trainingDatasets"] == []
+        assert world.calls == []
+    assert URLLib3Session.send is ours
+    world.dataset()
+    assert world.calls == ["CreateTrainingDataset"]
+
+
+def test_nobody_answers_when_it_is_over() -> None:
+    with in_process() as emulator:
+        world = ClockedWorld(emulator)
+    with pytest.raises(EndpointConnectionError):
+        impatient(world).list_training_datasets()
+    assert world.emulator.url == URL

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator, BaseSensorOperator, Context, PokeReturnValue, XComArg
     from airflow.sdk.configuration import conf
-    from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+    from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException, TaskDeferred
 else:
     try:
         from airflow.sdk import BaseOperator, BaseSensorOperator, PokeReturnValue, XComArg
@@ -21,9 +21,9 @@ else:
     except ImportError:  # before Airflow 3.1
         from airflow.configuration import conf
     try:
-        from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+        from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException, TaskDeferred
     except ImportError:  # before Airflow 3.1
-        from airflow.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+        from airflow.exceptions import AirflowException, AirflowFailException, AirflowSkipException, TaskDeferred
 
     Context = dict
 
@@ -45,6 +45,7 @@ __all__ = [
     "BaseSensorOperator",
     "Context",
     "PokeReturnValue",
+    "TaskDeferred",
     "XComArg",
     "conf",
     "stats",

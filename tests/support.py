@@ -55,11 +55,13 @@ class EmulatorProcess(RunningEmulator):
     It runs under ``AIRFLOW_CLEANROOMSML_EMULATOR_PYTHON`` where that is set: its libraries need not be those of the Airflow under test.
     """
 
+    module = "airflow_cleanroomsml.emulator"
+
     def __init__(self, *options: str) -> None:
         python = os.environ.get("AIRFLOW_CLEANROOMSML_EMULATOR_PYTHON", sys.executable)
         env = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "AIRFLOW"))}
         self._process = subprocess.Popen(
-            [python, "-m", "airflow_cleanroomsml.emulator", "--port", "0", "--stop-with-stdin", *options],
+            [python, "-m", self.module, *options],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

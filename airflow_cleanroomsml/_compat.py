@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator, BaseSensorOperator, Context, PokeReturnValue, XComArg
@@ -26,6 +27,16 @@ else:
 
     Context = dict
 
+
+def stats() -> Any:
+    """Airflow's metrics; imported when there is something to measure."""
+    try:
+        module = import_module("airflow.sdk.observability.stats")
+    except ImportError:  # before Airflow 3.2
+        module = import_module("airflow.stats")
+    return module.Stats
+
+
 __all__ = [
     "AirflowException",
     "AirflowFailException",
@@ -36,4 +47,5 @@ __all__ = [
     "PokeReturnValue",
     "XComArg",
     "conf",
+    "stats",
 ]

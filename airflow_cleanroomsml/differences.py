@@ -25,15 +25,22 @@ def differences(request: Request, resource: Resource, found: Mapping[str, Any]) 
     :param resource: Its row of the resource table.
     :param found: The resource as the service describes it. What a description does not have, or withholds, is not compared.
     """
+    told = by_member(request, resource, found)
+    texts = [text for name, lines in told.items() if name not in _NO_MATTER for text in lines]
+    return [*texts, *_not_asked_for(request, resource, found)]
+
+
+def by_member(request: Request, resource: Resource, found: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The same by the members of the request, in the API's own spelling; tags and description included."""
     asked_shape, there_shape = request.operation.input_shape, description(resource)
-    texts: list[str] = []
+    told: dict[str, list[str]] = {}
     for name, value in request.members.items():
         argument = xform_name(name)
         theirs = resource.spelling.get(argument, name)
-        if name not in _NO_MATTER and theirs in there_shape.members:
+        if theirs in there_shape.members:
             shapes = (below(asked_shape, name), there_shape.members[theirs])
-            texts.extend(_differences(shapes, argument, value, found.get(theirs)))
-    return [*texts, *_not_asked_for(request, resource, found)]
+            told[name] = list(_differences(shapes, argument, value, found.get(theirs)))
+    return told
 
 
 def _not_asked_for(request: Request, resource: Resource, found: Mapping[str, Any]) -> Iterator[str]:

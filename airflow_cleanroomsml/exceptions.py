@@ -7,6 +7,7 @@ What can go wrong, as a tree. Errors marked with * also are ``AirflowFailExcepti
     ├── InvalidRequestError *          refused here, nothing was sent; every violation of the request in one message
     ├── UnreachableError               no answer, and nothing was made: the service could not be reached
     ├── OutcomeUnknownError *          the request went out, no answer came back: it may have been carried out
+    ├── OutcomeUnsettledError          the same, and the next try looks for it before it sends anything
     ├── ServiceError                   the service answered with an error
     │   ├── ValidationError *          it refuses this request
     │   ├── AccessDeniedError          permissions are missing
@@ -14,7 +15,7 @@ What can go wrong, as a tree. Errors marked with * also are ``AirflowFailExcepti
     │   ├── ConflictError              something stands in the way now
     │   │   └── AlreadyExistsError *   a create or start: the name is in use
     │   ├── QuotaExceededError         a quota is full
-    │   │   └── NoQuotaError *         a quota is 0: waiting does not help
+    │   │   └── NoQuotaError *         a quota is 0, or counts what exists: waiting does not help
     │   ├── ThrottledError             too many requests, still, after several attempts
     │   └── UnavailableError           the service failed (5xx)
     ├── ResultError *                  the operation was carried out, its answer cannot be used as asked
@@ -29,6 +30,7 @@ which status codes are passing faults is published nowhere, and a retry costs as
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -62,7 +64,24 @@ class UnreachableError(CleanRoomsMLError):
 
 
 class OutcomeUnknownError(CleanRoomsMLError, AirflowFailException):
-    """A create or start went out and no answer came back: it may have been carried out, so it is not sent again."""
+    """
+    A create or start went out and no answer came back: it may have been carried out, so it is not sent again.
+
+    :param summary: What was sent, and why there is no answer.
+    :param advice: What to do about it.
+    """
+
+    def __init__(self, summary: str, advice: str = "") -> None:
+        super().__init__(lines(summary, advice))
+        self.summary = summary
+
+
+class OutcomeUnsettledError(CleanRoomsMLError):
+    """
+    A create or start went out, no answer came back, and what it may have made does not show yet.
+
+    Airflow retries it: the next try looks first, and sends only what still is not there. A task without retries is cleared.
+    """
 
 
 class ServiceError(CleanRoomsMLError):
@@ -139,10 +158,10 @@ class QuotaExceededError(ServiceError):
 
 
 class NoQuotaError(QuotaExceededError, AirflowFailException):
-    """A service quota is 0: only an increase helps."""
+    """A service quota that waiting does not free: it is 0, or counts what exists and not what is under way."""
 
     advice = (
-        "Waiting does not help; ask for an increase: "
+        "Waiting does not help; delete what is not needed, or ask for an increase: "
         "https://console.aws.amazon.com/servicequotas/home/services/cleanrooms-ml/quotas"
     )
 
@@ -202,13 +221,32 @@ def _kind(operation: str, code: str, status: int, details: Mapping[str, Any]) ->
     """Which class an answer becomes."""
     if code == "ConflictException" and operation.startswith(("Create", "Start")):
         return AlreadyExistsError
-    if code == "ServiceQuotaExceededException" and details.get("quotaValue") == 0:
-        return NoQuotaError
+    if code == "ServiceQuotaExceededException":
+        return QuotaExceededError if _frees_itself(operation, details) else NoQuotaError
     if code in _BY_CODE:
         return _BY_CODE[code]
     if status == 429:
         return ThrottledError
     return UnavailableError if status >= 500 else ServiceError
+
+
+#: Operations whose quotas of what is under way free themselves.
+_JOBS = (
+    "CreateAudienceModel",
+    "CreateMLInputChannel",
+    "CreateTrainedModel",
+    "StartAudienceExportJob",
+    "StartAudienceGenerationJob",
+    "StartTrainedModelExportJob",
+    "StartTrainedModelInferenceJob",
+)
+#: Words of the quotas that count what exists (user guide, Quotas); all others of a job's are taken for quotas of what is under way.
+_EXISTING = re.compile(r"\b(active|versions?)\b", re.IGNORECASE)
+
+
+def _frees_itself(operation: str, details: Mapping[str, Any]) -> bool:
+    name, value = str(details.get("quotaName", "")), details.get("quotaValue")
+    return operation in _JOBS and value != 0 and not _EXISTING.search(name)
 
 
 def _redacted(value: Any, redact: Callable[[str], str]) -> Any:

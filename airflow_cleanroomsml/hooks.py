@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Mapping
 from copy import copy
+from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import Any
 
@@ -151,15 +152,18 @@ class CleanRoomsMLHook(AwsBaseHook):
             self.log.warning('%s: %s rendered to "None" and is left out.', request.operation.name, path)
         return request
 
-    def send(self, request: Request) -> dict[str, Any]:
+    def send(self, request: Request, *, throttled_retries: int = _THROTTLED_RETRIES) -> dict[str, Any]:
         """
         Send a request and return the answer.
 
+        :param throttled_retries: How often a create or start that was throttled is sent again, after growing pauses.
         :return: The answer without botocore's metadata.
         :raises CleanRoomsMLError: See :mod:`airflow_cleanroomsml.exceptions`.
         """
-        answer: dict[str, Any] = self._once(request) if request.once else self._answer(lambda: self._reader, request)
-        answer.pop("ResponseMetadata", None)
+        answer: dict[str, Any] = (
+            self._once(request, throttled_retries) if request.once else self._answer(lambda: self._reader, request)
+        )
+        request.answered = _service_time(answer.pop("ResponseMetadata", {}))
         return answer
 
     def call(self, operation: str, arguments: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -207,10 +211,10 @@ class CleanRoomsMLHook(AwsBaseHook):
                 if isinstance(value, list):
                     yield from value
 
-    def _once(self, request: Request) -> Any:
+    def _once(self, request: Request, throttled_retries: int) -> Any:
         """Send what must not be carried out twice: again only where the service said that it did not take it."""
         client = self._authenticated(request)
-        for pause in (*_throttled_pauses(), None):
+        for pause in (*_throttled_pauses(throttled_retries), None):
             try:
                 return self._answer(lambda: client, request)
             except ThrottledError:
@@ -254,21 +258,26 @@ def _complete(request: Request, answer: Mapping[str, Any]) -> Mapping[str, Any]:
     return answer
 
 
-def _throttled_pauses() -> list[float]:
+def _throttled_pauses(times: int) -> list[float]:
     """Seconds before each new try, jittered."""
-    return [random.uniform(0.5, 1) * min(_LONGEST_PAUSE, 2.0**attempt) for attempt in range(_THROTTLED_RETRIES)]
+    return [random.uniform(0.5, 1) * min(_LONGEST_PAUSE, 2.0**attempt) for attempt in range(times)]
+
+
+def _service_time(metadata: Mapping[str, Any]) -> float | None:
+    """When the service answered, by its ``Date`` header."""
+    try:
+        return parsedate_to_datetime(metadata["HTTPHeaders"]["date"]).timestamp()
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _outcome_unknown(request: Request, error: CleanRoomsMLError) -> OutcomeUnknownError:
     why = error.code if isinstance(error, ServiceError) else str(error)
     name = request.members.get("name", "")
     return OutcomeUnknownError(
-        lines(
-            f"{request.operation.name} was sent and its outcome is not known: it may have been carried out.",
-            why,
-            f"So it is not sent again. Look in the listing{f' for {name!r}' if name else ''}: if it is there, clear this task with",
-            'if_exists="reuse", or go on with its ARN; if it is not, clear the task.',
-        )
+        lines(f"{request.operation.name} was sent and its outcome is not known: it may have been carried out.", why),
+        f"So it is not sent again. Look in the listing{f' for {name!r}' if name else ''}: if it is there, go on with its ARN "
+        '(if_exists="reuse" of the operator that makes it finds it by name); if it is not, clear the task.',
     )
 
 

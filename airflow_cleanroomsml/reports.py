@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
+from airflow_cleanroomsml import clock
 from airflow_cleanroomsml.exceptions import CleanRoomsMLError
 from airflow_cleanroomsml.resources import CLEAN_ROOMS, Resource
-from airflow_cleanroomsml.waiting import Observation, Wait
+from airflow_cleanroomsml.waiting import Observation, Wait, described
 
 if TYPE_CHECKING:
     from airflow_cleanroomsml._compat import Context
@@ -33,6 +35,39 @@ def pushed(context: Context, resource: Resource, known: Mapping[str, Any]) -> di
         context["ti"].xcom_push(key=key, value=value)
     _warn_of_unpublished(resource, report)
     return report
+
+
+def progress(context: Context, wait: Wait, observation: Observation) -> None:
+    """Tell how far it is: in the log, and where Airflow shows a task's state (3.3 and later) while it runs."""
+    now = clock.now()
+    log.info("%s.", described(wait, observation, now))
+    store: Any = context.get("task_state_store")
+    if store is None:
+        return
+    elapsed, looked = (
+        round(now - wait.started),
+        datetime.fromtimestamp(now, tz=timezone.utc).isoformat(timespec="seconds"),
+    )
+    state = {"resource": wait.title, "status": observation.status, "elapsed_seconds": elapsed, "looked_at": looked}
+    try:
+        store.set("progress", state)
+    except Exception:
+        log.info("Airflow's task state store took no progress.", exc_info=True)
+
+
+def measure(wait: Wait, observation: Observation) -> None:
+    """
+    The end of a wait as metrics of Airflow's.
+
+    ``cleanroomsml.<noun>.duration`` is a timer of the wait, and ``cleanroomsml.<noun>.<status>`` a counter; both have noun, goal, status
+    and outcome as tags.
+    """
+    from airflow_cleanroomsml._compat import stats
+
+    noun, status = wait.noun.replace(" ", "_"), (observation.status or "gone").lower()
+    tags = {"noun": noun, "goal": wait.goal, "status": status, "outcome": observation.outcome}
+    stats().timing(f"cleanroomsml.{noun}.duration", timedelta(seconds=clock.now() - wait.started), tags=tags)
+    stats().incr(f"cleanroomsml.{noun}.{status}", tags=tags)
 
 
 def _warn_of_unpublished(resource: Resource, report: Mapping[str, Any]) -> None:

@@ -108,6 +108,15 @@ class Resource:
     partners: bool = False
     service: str = CLEAN_ROOMS_ML
 
+    @property
+    def tells_tags(self) -> bool:
+        """
+        Whether its tags can be read.
+
+        Exports have none; an association's ARN has 161 characters, and the operation that tells its tags takes 100 (service model).
+        """
+        return self.get is not None and self.service == CLEAN_ROOMS_ML
+
 
 TRAINING_DATASET = Resource(
     "training dataset", "list_training_datasets", ("training_dataset_arn",), "get_training_dataset"

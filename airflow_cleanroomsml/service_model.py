@@ -7,6 +7,7 @@ It is the specification of every request that this package sends: names, types, 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from functools import cache
 from typing import Any
 
@@ -113,6 +114,8 @@ class Request:
         self.method = operation
         self.operation = operation_model(model, operation)
         self.left_out: list[str] = []
+        #: When the service answered it, by the service's own clock, in seconds since 1970; None where it did not say.
+        self.answered: float | None = None
         self._base_versions: list[str] = []
         self.members, self.violations = self._checked(arguments)
         self.warnings = [] if self.violations else self._doubts()
@@ -149,6 +152,18 @@ class Request:
     def arguments(self) -> dict[str, Any]:
         """The request in snake_case, its values checked and typed."""
         return {xform_name(name): value for name, value in self.members.items()}
+
+    @property
+    def shapes(self) -> dict[str, Shape]:
+        """The shapes of the arguments that there are."""
+        return argument_shapes(self.operation.service_model.service_name, self.method)
+
+    def changed(self, arguments: Mapping[str, Any]) -> Request:
+        """The same request with other values for some arguments, which are taken as they are."""
+        spelling = argument_members(self.operation)
+        other = copy(self)
+        other.members = {**self.members, **{spelling[name]: value for name, value in arguments.items()}}
+        return other
 
     @property
     def once(self) -> bool:

@@ -96,6 +96,14 @@ class CreatingKwargs(AwsKwargs, total=False):
     """What creates and starts take besides their request; see ``CleanRoomsMLCreateOperator``."""
 
     if_exists: Literal["fail", "reuse"]
+    durable: bool
+
+
+class UpdatingKwargs(AwsKwargs, total=False):
+    """What the create of a configured audience model takes besides its request."""
+
+    if_exists: Literal["fail", "reuse", "update"]
+    durable: bool
 
 
 class WaitingKwargs(AwsKwargs, total=False):
@@ -108,7 +116,9 @@ class WaitingKwargs(AwsKwargs, total=False):
 
 
 class CreatingAndWaitingKwargs(CreatingKwargs, WaitingKwargs, total=False):
-    """What creates and starts that take time take besides their request."""
+    """What creates and starts that take time take besides their request; see ``CleanRoomsMLJobOperator``."""
+
+    quota_timeout: float
 
 
 class SensingKwargs(AwsKwargs, total=False):
@@ -139,5 +149,6 @@ __all__ = [
     "GoalKwargs",
     "SensingKwargs",
     "Templated",
+    "UpdatingKwargs",
     "WaitingKwargs",
 ]

@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 LAG = 60.0
 #: What the API calls the first version of a trained model (API reference, CreateTrainedModel).
 BASE = "NULL"
+#: Seconds after which one hears again of what has not changed.
+TELL_AGAIN = 600.0
 #: What may be over when one looks again.
 PASSING = (ThrottledError, UnavailableError, UnreachableError)
 
@@ -169,12 +171,21 @@ def read(
     if resource.get is None:
         entries = listed(hook, resource, identifiers)
         return newest(entry for entry in entries if entry["createTime"].timestamp() >= made_after)
-    asked = {name: identifiers[name] for name in resource.identifiers if not _unset(identifiers.get(name))}
-    answer = hook.of(resource.service).call(resource.get, asked)
-    found: dict[str, Any] = answer[resource.within] if resource.within else answer
+    found = read_latest(hook, resource, identifiers)
     if resource.versions and identifiers.get("version_identifier") == BASE:
-        return _base_version(hook, resource, asked, found)
+        return _base_version(hook, resource, _asked(resource, identifiers), found)
     return found
+
+
+def read_latest(hook: CleanRoomsMLHook, resource: Resource, identifiers: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer of the resource's own read; of the latest version where the first or none is named."""
+    answer = hook.of(resource.service).call(resource.get or "", _asked(resource, identifiers))
+    found: dict[str, Any] = answer[resource.within] if resource.within else answer
+    return found
+
+
+def _asked(resource: Resource, identifiers: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: identifiers[name] for name in resource.identifiers if not _unset(identifiers.get(name))}
 
 
 def _base_version(
@@ -192,52 +203,55 @@ def _base_version(
     )
 
 
-def listed(hook: CleanRoomsMLHook, resource: Resource, known: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def listed(
+    hook: CleanRoomsMLHook,
+    resource: Resource,
+    known: Mapping[str, Any],
+    is_named: Callable[[str], bool] | None = None,
+) -> Iterator[dict[str, Any]]:
     """
     Entries of a resource's listing that are what is known of it: its name, and what else makes it the one that is meant.
 
     :param known: Arguments in snake_case; what is not given may be anything.
+    :param is_named: Whether a name will do; only the one that is known without it.
     """
+    from botocore import xform_name
+
+    given = {name: value for name, value in known.items() if not _unset(value)}
+    same = resource.same if is_named else (resource.named, *resource.same)
+    wanted = {resource.spelling.get(n, n): given[n] for n in same if n in given}
     for entry in hook.of(resource.service).items(resource.list, narrowed(resource, known)):
-        if is_meant(resource, known, entry):
+        has = {xform_name(name): value for name, value in entry.items()}
+        if all(has.get(name) == value for name, value in wanted.items()) and (not is_named or is_named(has["name"])):
             yield entry
 
 
 def narrowed(resource: Resource, known: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments by which a listing is narrowed to what is known of a resource."""
+    """The arguments that narrow a listing to what is known of a resource."""
     return {name: known[name] for name in resource.narrow if not _unset(known.get(name))}
 
 
-def is_meant(resource: Resource, known: Mapping[str, Any], entry: Mapping[str, Any]) -> bool:
-    """Whether an entry of a narrowed listing is what is known of a resource; arguments as for :func:`listed`."""
-    names = [name for name in (resource.named, *resource.same) if not _unset(known.get(name))]
-    return all(_member(resource, name, entry) == known[name] for name in names)
+def identified(resource: Resource, asked: Mapping[str, Any], members: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    What identifies a resource and says more of it, as the arguments that name it elsewhere.
+
+    :param asked: What was asked for.
+    :param members: What the service says of it: an answer or an entry of a listing, in either spelling.
+    """
+    known = _arguments(resource, members)
+    own = {name: known.get(name) or asked.get(name) for name in resource.identifiers}
+    return {**{name: value for name, value in known.items() if value is not None}, **own}
 
 
-def naming(resource: Resource) -> str:
-    """The argument that tells one entry of a narrowed listing from the others: an ARN or identifier, or a name where there is none."""
-    return "name" if "name" in resource.identifiers else resource.identifiers[0]
-
-
-def named_by(resource: Resource, entry: Mapping[str, Any]) -> Any:
-    """The value of that argument in an entry."""
-    return _member(resource, naming(resource), entry)
-
-
-def is_version(wait: Wait, entry: Mapping[str, Any]) -> bool:
-    """Whether an entry of the ARN that is waited for shows the version that is waited for; a listing shows one version of each."""
-    if wait.resource.versions is None or wait.identifiers.get("version_identifier") is None:
-        return True
-    asked, shown = wait.identifiers["version_identifier"], entry.get("versionIdentifier")
-    return bool(asked == shown or (_unset(asked) and _unset(shown)))
-
-
-def _member(resource: Resource, argument: str, entry: Mapping[str, Any]) -> Any:
-    """The value that an entry has of an argument."""
+def _arguments(resource: Resource, members: Mapping[str, Any]) -> dict[str, Any]:
     from botocore import xform_name
 
-    spelled = resource.spelling.get(argument, argument)
-    return next((value for name, value in entry.items() if xform_name(name) == spelled), None)
+    found = {xform_name(name): value for name, value in members.items()}
+    inner = found.get(xform_name(resource.within)) if resource.within else None
+    if inner is not None:
+        found = {xform_name(name): value for name, value in inner.items()}
+    spelled = {xform_name(theirs): ours for ours, theirs in resource.spelling.items()}
+    return {spelled.get(name, name): value for name, value in found.items()}
 
 
 def _unset(value: Any) -> bool:
@@ -326,23 +340,31 @@ def raise_unless_done(wait: Wait, observation: Observation) -> None:
             observation.reason,
             wait.title,
             "To wait longer, set waiter_delay and waiter_max_attempts (their product is the time-out in seconds), and",
-            'execution_timeout if there is one; to go on waiting for this one, clear the task with if_exists="reuse".',
+            "execution_timeout if there is one; to go on waiting for this one, clear the task.",
         )
     )
 
 
 def watch(
-    hook: CleanRoomsMLHook, wait: Wait, observation: Observation, redact: Callable[[str], str] | None = None
+    hook: CleanRoomsMLHook,
+    wait: Wait,
+    observation: Observation,
+    redact: Callable[[str], str] | None = None,
+    tell: Callable[[Observation], None] = lambda _: None,
 ) -> Observation:
     """
     Look again and again, in this thread, until the outcome is known or the deadline is over.
 
-    :param observation: The look before; what differs from it is logged.
+    :param observation: The look before.
     :param redact: Removes from the service's text what must not be shown.
+    :param tell: Hears of what has changed, and every ten minutes of what has not.
     """
+    told = clock.now()
     while observation.outcome == Outcome.AGAIN.value and clock.now() < wait.deadline:
         clock.sleep(wait.pause(clock.now()))
         seen, observation = observation, observe(hook, wait, redact)
-        if (seen.status, seen.message) != (observation.status, observation.message):
-            log.info("%s.", described(wait, observation, clock.now()))
+        changed = (seen.status, seen.message) != (observation.status, observation.message)
+        if changed or clock.now() - told >= TELL_AGAIN:
+            told = clock.now()
+            tell(observation)
     return observation

@@ -60,9 +60,10 @@ class CrowdedWorld(World):
 
 
 def _crowded(app: Any) -> Any:
+    from werkzeug.wrappers import Request, Response
+
     from airflow_cleanroomsml.emulator.life import Life
     from airflow_cleanroomsml.emulator.state import Caller, Record
-    from werkzeug.wrappers import Request, Response
 
     backend = app._backend
 
@@ -92,7 +93,8 @@ def main() -> None:
 
     with Emulator(Settings(scale=0.001, delete_seconds=0.2)) as emulator:
         emulator._server.app = _crowded(emulator._server.app)
-        print(f"AWS_ENDPOINT_URL={emulator.url}", flush=True)
+        sys.stdout.write(f"AWS_ENDPOINT_URL={emulator.url}\n")
+        sys.stdout.flush()
         sys.stdin.read()
 
 

@@ -11,10 +11,13 @@ import sys
 import urllib.request
 import uuid
 from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import boto3
+
+from airflow_cleanroomsml.ownership import TAG
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -220,15 +223,34 @@ def _interactions(users: int = 200, each: int = 10) -> bytes:
     return out.getvalue().encode()
 
 
-class TaskInstance:
-    """Where a task pushes to; the tests that need Airflow's own run a Dag."""
+def untagged(tags: Mapping[str, str]) -> dict[str, str]:
+    """Tags without the one that says which task made it."""
+    return {key: value for key, value in tags.items() if key != TAG}
 
-    def __init__(self) -> None:
+
+class TaskInstance:
+    """
+    Where a task pushes to, and what it is a try of; the tests that need Airflow's own run a Dag.
+
+    :param run_id: Run; one of its own if empty.
+    """
+
+    def __init__(self, run_id: str = "", try_number: int = 1) -> None:
+        self.dag_id, self.task_id, self.map_index = "dag", "task", -1
+        self.run_id = run_id or f"manual__{uuid.uuid4()}"
+        self.try_number = try_number
         self.pushed: dict[str, Any] = {}
         self.start_date = None
 
     def xcom_push(self, key: str, value: Any) -> None:
         self.pushed[key] = json.loads(json.dumps(value))
+
+    def next_try(self) -> TaskInstance:
+        """The same task, tried again: what it pushed is gone."""
+        again = copy(self)
+        again.try_number += 1
+        again.pushed = {}
+        return again
 
 
 @dataclass
@@ -244,8 +266,8 @@ def run(operator: Any, **context: Any) -> Run:
     import asyncio
     import importlib
 
-    ti = TaskInstance()
-    context = {"ti": ti, "params": {}, **context}
+    ti = context.get("ti") or TaskInstance()
+    context = {"params": {}, **context, "ti": ti}
     operator.render_template_fields(context)
     try:
         return Run(json.loads(json.dumps(operator.execute(context))), ti.pushed)

@@ -72,7 +72,7 @@ def model(status: str, **more: Any) -> dict[str, Any]:
 
 def create_model(**more: Any) -> CleanRoomsMLCreateAudienceModelOperator:
     return CleanRoomsMLCreateAudienceModelOperator(
-        task_id="t", name="m", training_dataset_arn=DATASET, botocore_config=ONCE, **more
+        task_id="t", name="m", training_dataset_arn=DATASET, botocore_config=ONCE, durable=False, **more
     )
 
 
@@ -137,6 +137,7 @@ def test_create_configured(stubbed: Stubbed) -> None:
         shared_audience_metrics=["ALL"],
         min_matching_seed_size="500",
         botocore_config=ONCE,
+        durable=False,
     )
     expected = {
         "name": "c",
@@ -163,7 +164,7 @@ def test_export(stubbed: Stubbed) -> None:
     newer = {**entry, "createTime": now + timedelta(seconds=9), "status": "ACTIVE", "outputLocation": "s3://b/p/9"}
     other = {**newer, "createTime": now + timedelta(seconds=10), "audienceSize": {"type": "PERCENTAGE", "value": 20}}
     task = CleanRoomsMLStartAudienceExportJobOperator(
-        task_id="t", name="e", audience_generation_job_arn=JOB, audience_size=size, botocore_config=ONCE
+        task_id="t", name="e", audience_generation_job_arn=JOB, audience_size=size, botocore_config=ONCE, durable=False
     )
     start = {"name": "e", "audienceGenerationJobArn": JOB, "audienceSize": size}
     found = stubbed(

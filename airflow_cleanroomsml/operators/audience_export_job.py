@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow_cleanroomsml.operators.base_create import CleanRoomsMLCreateOperator
-from airflow_cleanroomsml.operators.base_wait import CleanRoomsMLWaitingOperator
+from airflow_cleanroomsml.operators.base_job import CleanRoomsMLJobOperator
 from airflow_cleanroomsml.resources import AUDIENCE_EXPORT_JOB
 
 if TYPE_CHECKING:
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from airflow_cleanroomsml.typing import CreatingAndWaitingKwargs, Templated
 
 
-class CleanRoomsMLStartAudienceExportJobOperator(CleanRoomsMLCreateOperator, CleanRoomsMLWaitingOperator):
+class CleanRoomsMLStartAudienceExportJobOperator(CleanRoomsMLJobOperator):
     """
     Start an audience export job: write an audience of one size, of 10,000 users or more, to S3.
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from airflow_cleanroomsml.operators.base_create import CleanRoomsMLCreateOperator
 from airflow_cleanroomsml.operators.base_end import CleanRoomsMLDeleteOperator
+from airflow_cleanroomsml.operators.base_job import CleanRoomsMLJobOperator
 from airflow_cleanroomsml.operators.base_wait import CleanRoomsMLWaitingOperator
 from airflow_cleanroomsml.resources import AUDIENCE_GENERATION_JOB, Goal
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from airflow_cleanroomsml.typing import CreatingAndWaitingKwargs, Templated, WaitingKwargs
 
 
-class CleanRoomsMLStartAudienceGenerationJobOperator(CleanRoomsMLCreateOperator, CleanRoomsMLWaitingOperator):
+class CleanRoomsMLStartAudienceGenerationJobOperator(CleanRoomsMLJobOperator):
     """
     Start an audience generation job: rank the training users by their likeness to a seed.
 

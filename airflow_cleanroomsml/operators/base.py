@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_cleanroomsml._compat import AirflowException, BaseOperator
 from airflow_cleanroomsml.connection import AwsConnection
-from airflow_cleanroomsml.exceptions import CleanRoomsMLError
+from airflow_cleanroomsml.exceptions import CleanRoomsMLError, InvalidRequestError
 from airflow_cleanroomsml.hidden import hide, holds_sensitive, revealed
 from airflow_cleanroomsml.resources import CLEAN_ROOMS_ML
 
@@ -155,14 +155,24 @@ class CleanRoomsMLOperator(CleanRoomsMLBaseOperator):
         """Refuse before anything is sent what could only fail afterwards."""
         self.check_connection()
 
+    def _require_flags(self, *names: str) -> None:
+        """
+        Refuse a text where a truth is asked for: ``"False"`` is true.
+
+        :raises InvalidRequestError: One is neither True nor False.
+        """
+        for name in names:
+            if not isinstance(value := getattr(self, name), bool):
+                raise InvalidRequestError(f"{name}: {value!r} is not possible; True or False is, and no template")
+
     def _submit(self) -> dict[str, Any]:
         """Send the request; the answer's members by their names in snake_case."""
         return self._send(self.api.check(self.operation, self.request))
 
-    def _send(self, request: Request) -> dict[str, Any]:
+    def _send(self, request: Request, **more: Any) -> dict[str, Any]:
         from botocore import xform_name
 
-        return {xform_name(name): value for name, value in self.api.send(request).items()}
+        return {xform_name(name): value for name, value in self.api.send(request, **more).items()}
 
     def _complete(self, context: Context, answer: dict[str, Any]) -> Any:
         """What the task returns, and whatever has to happen before."""

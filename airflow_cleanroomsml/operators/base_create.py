@@ -5,124 +5,181 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from airflow_cleanroomsml import clock, waiting
-from airflow_cleanroomsml._compat import AirflowFailException
-from airflow_cleanroomsml.exceptions import AlreadyExistsError, CleanRoomsMLError, OutcomeUnknownError, lines
+from airflow_cleanroomsml import waiting
+from airflow_cleanroomsml.exceptions import (
+    AccessDeniedError,
+    AlreadyExistsError,
+    CleanRoomsMLError,
+    InvalidRequestError,
+    OutcomeUnknownError,
+    OutcomeUnsettledError,
+    lines,
+)
 from airflow_cleanroomsml.operators.base import CleanRoomsMLOperator
 from airflow_cleanroomsml.resources import USABLE, Resource
 
 if TYPE_CHECKING:
+    from airflow_cleanroomsml._compat import Context
+    from airflow_cleanroomsml.making import Making
     from airflow_cleanroomsml.service_model import Request
 
-#: Pauses before each look for what a lost answer may have made, in seconds.
-_COMMIT_LAG = (1.0, 5.0)
-#: Seconds by which the service's clock may be behind ours.
-_SKEW = 300
+_TAGS = 50
+
+
+def is_first(context: Context) -> bool:
+    """Whether no earlier try of the task can have made anything."""
+    return bool(getattr(context.get("ti"), "try_number", 1) <= 1)
 
 
 class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
     """
     An operation that makes something with a name.
 
-    :param if_exists: What to do about one of the same name (and parent): ``fail`` leaves it to the service to refuse; ``reuse``
-        looks first and goes on with it.
+    :param if_exists: What to do about one of the same name (and parent) that is not of this run: ``fail`` leaves it to the service to
+        refuse; ``reuse`` looks first and goes on with it; ``update``, of a configured audience model, changes what differs.
+    :param durable: Make it at most once in a run of the task: a retry, or a clear, with the same arguments goes on with what an earlier
+        try has made. It is told by a tag, and where that is missing made anew.
     """
 
     resource: ClassVar[Resource]
+    #: What ``if_exists`` may be.
+    choices: ClassVar[tuple[str, ...]] = ("fail", "reuse")
 
-    def __init__(self, *, if_exists: Literal["fail", "reuse"] = "fail", **kwargs: Any) -> None:
+    def __init__(
+        self, *, if_exists: Literal["fail", "reuse", "update"] = "fail", durable: bool = True, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.if_exists = if_exists
+        self.durable = durable
 
-    def _submit(self) -> dict[str, Any]:
-        if self.if_exists not in ("fail", "reuse"):
-            raise AirflowFailException(f"if_exists: {self.if_exists!r} is unknown; allowed: fail, reuse")
-        request = self.api.check(self.operation, self.request)
-        asked = self._asked(request)
-        found = self._existing(request, asked) if self.if_exists == "reuse" else None
-        known = found or self._make(request, asked)
+    def _prepare(self) -> None:
+        super()._prepare()
+        if self.if_exists not in self.choices:
+            raise InvalidRequestError(f"if_exists: {self.if_exists!r} is unknown; allowed: {', '.join(self.choices)}")
+        self._require_flags("durable")
+
+    def execute(self, context: Context) -> Any:
+        """Make it, or go on with what is there; see the class for what is returned."""
+        self._prepare()
+        return self._complete(context, self._created(context))
+
+    def _created(self, context: Context) -> dict[str, Any]:
+        making = self._making(context)
+        found = making.earlier() or self._others(making)
+        known = found or self._made(making)
         self.log.info("%s the %s.", "Going on with" if found else "Made", waiting.titled(self.resource, known))
         return known
+
+    def _making(self, context: Context) -> Making:
+        from airflow_cleanroomsml.making import Making
+        from airflow_cleanroomsml.ownership import Memory, claim
+
+        request = self.api.check(self.operation, self.request)
+        mine = claim(context, request) if self.durable else None
+        if mine and self.resource.tells_tags and len(request.members.get("tags", ())) >= _TAGS:
+            raise InvalidRequestError(
+                f"tags: {_TAGS} are as many as a resource may have; with durable=True one of them is the provider's own"
+            )
+        memory = Memory(context, mine)
+        return Making(self.hook, self.resource, request, self._asked(request), mine, memory, is_first(context))
 
     def _asked(self, request: Request) -> dict[str, Any]:
         """What is known of the resource before it is made: the request, and what has to be looked up beside it."""
         return request.arguments
 
-    def _make(self, request: Request, asked: Mapping[str, Any]) -> dict[str, Any]:
-        made_after = clock.now() - _SKEW
-        try:
-            return {**self._identified(asked, self._answer(request)), "made_after": made_after}
-        except AlreadyExistsError as error:
-            raise self._with_owner(error, asked) from None
-        except OutcomeUnknownError:
-            found = self._after_all(request, asked) if self.if_exists == "reuse" else None
-            if found is None:
-                raise
+    def _others(self, making: Making) -> dict[str, Any] | None:
+        """One of the same name, whoever made it, where that is asked for."""
+        return None if self.if_exists == "fail" else self._existing(making)
+
+    def _made(self, making: Making) -> dict[str, Any]:
+        while True:
+            taken = len(making.taken)
+            try:
+                return self._sent(making)
+            except AlreadyExistsError as error:
+                if found := making.look_after_conflict():
+                    return found
+                if len(making.taken) == taken:
+                    raise self._with_owner(error, making) from None
+            except OutcomeUnknownError as error:
+                return self._after_all(making, error)
+            except AccessDeniedError as error:
+                raise self._with_permissions(error, making) from None
+
+    def _sent(self, making: Making) -> dict[str, Any]:
+        return making.send(self._send)
+
+    def _after_all(self, making: Making, error: OutcomeUnknownError) -> dict[str, Any]:
+        """
+        What a request whose answer was lost has made.
+
+        :raises OutcomeUnsettledError: Nothing shows; the next try looks again.
+        """
+        from airflow_cleanroomsml.making import COMMIT_LAG
+
+        if not making.mine and self.if_exists == "fail":
+            raise error
+        found = making.looked_for(COMMIT_LAG, lambda: self._others(making))
+        if found:
             return found
+        if not making.mine:
+            raise error
+        advice = "Nothing of it shows yet. It is not sent again now: a retry of this task looks for it first, and so does a clear."
+        raise OutcomeUnsettledError(lines(error.summary, advice)) from None
 
-    def _answer(self, request: Request) -> dict[str, Any]:
-        answer = self._send(request)
-        return _arguments(self.resource, answer)
-
-    def _after_all(self, request: Request, asked: Mapping[str, Any]) -> dict[str, Any] | None:
-        """What a request whose answer was lost has made; looked for more than once, for a commit may lag."""
-        for pause in _COMMIT_LAG:
-            clock.sleep(pause)
-            if found := self._existing(request, asked):
-                return found
-        return None
-
-    def _existing(self, request: Request, asked: Mapping[str, Any]) -> dict[str, Any] | None:
+    def _existing(self, making: Making) -> dict[str, Any] | None:
         """
         What identifies the newest of the same name that has not failed and is not being deleted.
 
         :raises AlreadyExistsError: It is not what the request asks for.
         """
-        from airflow_cleanroomsml.differences import differences
-
-        entries = waiting.listed(self.hook, self.resource, asked)
+        entries = waiting.listed(self.hook, self.resource, making.asked)
         entry = waiting.newest(entry for entry in entries if entry.get("status", "ACTIVE") in USABLE)
         if entry is None:
             return None
-        known = self._identified(asked, _arguments(self.resource, _snake(entry)))
-        there = waiting.read(self.hook, self.resource, known) or {}
+        known = waiting.identified(self.resource, making.asked, entry)
+        self._agree(making.request, known, waiting.read(self.hook, self.resource, known) or {})
+        return known
+
+    def _agree(self, request: Request, known: Mapping[str, Any], there: Mapping[str, Any]) -> None:
+        """
+        Make sure that what is there is what is asked for.
+
+        :raises AlreadyExistsError: It is not.
+        """
+        from airflow_cleanroomsml.differences import differences
+
         if different := differences(request, self.resource, there):
             first = "What has this name is not what is asked for:"
             raise AlreadyExistsError(lines(first, *different, waiting.titled(self.resource, known)))
-        return known
 
-    def _identified(self, asked: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
-        """What identifies the resource and says more of it, from what is known of it and from what was asked for."""
-        own = {name: known.get(name) or asked.get(name) for name in self.resource.identifiers}
-        return {**{name: value for name, value in known.items() if value is not None}, **own}
-
-    def _with_owner(self, error: AlreadyExistsError, asked: Mapping[str, Any]) -> AlreadyExistsError:
+    def _with_owner(self, error: AlreadyExistsError, making: Making) -> AlreadyExistsError:
         """The same error with what stands in the way, where it can be seen."""
+        from airflow_cleanroomsml.ownership import owner
+
         try:
-            found = waiting.newest(waiting.listed(self.hook, self.resource, asked))
+            found = waiting.newest(waiting.listed(self.hook, self.resource, making.asked))
+            known = waiting.identified(self.resource, making.asked, found or {})
+            by = owner(self.hook, self.resource, known) if found else ""
         except CleanRoomsMLError:
             found = None
         if found is None:
             return error
-        title = waiting.titled(self.resource, {**asked, **_arguments(self.resource, _snake(found))})
         status = f"{found['status']}, " if "status" in found else ""
-        there = f"In the way, {status}made {found['createTime']:%Y-%m-%d %H:%M:%S %Z}: {title}"
+        by = f" by the Airflow task {by}" if by else ""
+        made = f"{found['createTime']:%Y-%m-%d %H:%M:%S %Z}{by}"
+        there = f"In the way, {status}made {made}: {waiting.titled(self.resource, known)}"
         return AlreadyExistsError(
             lines(str(error), there), operation=error.operation, code=error.code, details=error.details
         )
 
-
-def _snake(members: Mapping[str, Any]) -> dict[str, Any]:
-    from botocore import xform_name
-
-    return {xform_name(name): value for name, value in members.items()}
-
-
-def _arguments(resource: Resource, members: Mapping[str, Any]) -> dict[str, Any]:
-    """Members of a resource as the arguments that name it elsewhere."""
-    from botocore import xform_name
-
-    inner = members.get(xform_name(resource.within)) if resource.within else None
-    found = _snake(inner) if inner is not None else dict(members)
-    spelled = {xform_name(theirs): ours for ours, theirs in resource.spelling.items()}
-    return {spelled.get(name, name): value for name, value in found.items()}
+    def _with_permissions(self, error: AccessDeniedError, making: Making) -> AccessDeniedError:
+        """The same error with how to go without a tag of ours."""
+        if not making.mine or not self.resource.tells_tags or "tags" in making.request.members:
+            return error
+        advice = (
+            "The request has a tag, so that no retry makes another: without the permission to tag say durable=False."
+        )
+        return AccessDeniedError(
+            lines(str(error), advice), operation=error.operation, code=error.code, details=error.details
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_cleanroomsml import clock, waiting
@@ -12,7 +13,7 @@ from airflow_cleanroomsml._compat import AirflowFailException, conf
 from airflow_cleanroomsml.exceptions import CleanRoomsMLError, InvalidRequestError, WaitBrokenError, lines
 from airflow_cleanroomsml.hidden import STARS
 from airflow_cleanroomsml.operators.base import CleanRoomsMLOperator
-from airflow_cleanroomsml.reports import pushed, why_it_failed
+from airflow_cleanroomsml.reports import measure, progress, pushed, why_it_failed
 from airflow_cleanroomsml.resources import Goal, Outcome, Resource
 from airflow_cleanroomsml.waiting import Observation, Wait
 
@@ -56,6 +57,7 @@ class CleanRoomsMLWaitingOperator(CleanRoomsMLOperator):
 
     def _prepare(self) -> None:
         super()._prepare()
+        self._require_flags("wait_for_completion", "deferrable")
         for name, kinds in (("waiter_delay", (int, float)), ("waiter_max_attempts", (int,))):
             value = getattr(self, name)
             if value is not None and (
@@ -70,11 +72,11 @@ class CleanRoomsMLWaitingOperator(CleanRoomsMLOperator):
             return self._result(answer, self._report(context, answer))
         try:
             wait, redact = self._wait(context, answer), self._redact()
-            observation = waiting.observe(self.hook, wait, redact)
-            self.log.info("%s.", waiting.described(wait, observation, clock.now()))
+            observation, tell = waiting.observe(self.hook, wait, redact), partial(progress, context, wait)
+            tell(observation)
             if observation.outcome == Outcome.AGAIN.value and self.deferrable:
                 self._defer(wait)
-            return self._finish(context, wait, waiting.watch(self.hook, wait, observation, redact))
+            return self._finish(context, wait, waiting.watch(self.hook, wait, observation, redact, tell))
         except AirflowFailException:
             raise
         except Exception as error:
@@ -91,6 +93,8 @@ class CleanRoomsMLWaitingOperator(CleanRoomsMLOperator):
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after a deferral, one that Airflow itself ended included: a trigger that could not be loaded or was never heard of."""
+        if next_method == "execute_in_turn":
+            return super().resume_execution(next_method, next_kwargs, context)
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except AirflowFailException:
@@ -100,21 +104,28 @@ class CleanRoomsMLWaitingOperator(CleanRoomsMLOperator):
 
     def _broken_off(self, why: str, identifiers: Mapping[str, Any] | None = None) -> CleanRoomsMLError:
         """Looking failed; whether the next try would make another decides whether there may be one."""
-        makes_another = self.goal is Goal.CREATED and getattr(self, "if_exists", "fail") != "reuse"
+        found_again = getattr(self, "durable", True) or getattr(self, "if_exists", "fail") != "fail"
+        makes_another = self.goal is Goal.CREATED and not found_again
         kind = WaitBrokenError if makes_another else CleanRoomsMLError
         title = waiting.titled(self.resource, identifiers) if identifiers else f"the {self.resource.noun}"
-        advice = 'To go on waiting, clear the task with if_exists="reuse".' if makes_another else ""
+        advice = (
+            'To go on waiting, clear the task with if_exists="reuse".' if makes_another else "A retry goes on with it."
+        )
         return kind(lines("The wait broke off; what was waited for goes on.", why, title, advice))
+
+    def _ends_by(self, context: Context, deadline: float) -> float:
+        """A deadline, or an earlier one before ``execution_timeout``: 2.11 rings that before a resumed task can say anything."""
+        started = getattr(context.get("ti"), "start_date", None)
+        if not self.execution_timeout or not started:
+            return deadline
+        allowed = self.execution_timeout.total_seconds()
+        return float(min(deadline, started.timestamp() + allowed - min(allowed / 2, max(60, allowed / 20))))
 
     def _wait(self, context: Context, answer: Mapping[str, Any]) -> Wait:
         now = clock.now()
         delay = self.waiter_delay or self.resource.delay
-        deadline = now + (delay * self.waiter_max_attempts if self.waiter_max_attempts else self._timeout())
-        started = getattr(context.get("ti"), "start_date", None)
-        if self.execution_timeout and started:
-            # Airflow's own alarm would be retried, and 2.11 rings it before a resumed task can say anything.
-            allowed = self.execution_timeout.total_seconds()
-            deadline = min(deadline, started.timestamp() + allowed - min(allowed / 2, max(60, allowed / 20)))
+        patience = delay * self.waiter_max_attempts if self.waiter_max_attempts else self._timeout()
+        deadline = self._ends_by(context, now + patience)
         return Wait(
             self.resource.noun,
             self.goal.value,
@@ -143,12 +154,13 @@ class CleanRoomsMLWaitingOperator(CleanRoomsMLOperator):
             raise self._broken_off(event.get("error", ""), wait.identifiers)
         observation = Observation(**event["observation"])
         observation = replace(observation, message=self._redact()(observation.message))
-        self.log.info("%s.", waiting.described(wait, observation, clock.now()))
+        progress(context, wait, observation)
         return self._finish(context, wait, observation)
 
     def _finish(self, context: Context, wait: Wait, observation: Observation) -> Any:
         if observation.outcome == Outcome.FAILURE.value:
             observation = why_it_failed(self.hook, wait, observation, self._redact())
+        measure(wait, observation)
         waiting.raise_unless_done(wait, observation)
         return self._result(wait.identifiers, self._report(context, observation.report))
 

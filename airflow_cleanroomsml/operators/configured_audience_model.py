@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_cleanroomsml.operators.base import CleanRoomsMLOperator
 from airflow_cleanroomsml.operators.base_create import CleanRoomsMLCreateOperator
@@ -19,12 +19,16 @@ if TYPE_CHECKING:
         SharedAudienceMetrics,
         TagOnCreatePolicy,
     )
-    from airflow_cleanroomsml.typing import AwsKwargs, CreatingKwargs, Templated
+    from airflow_cleanroomsml.service_model import Request
+    from airflow_cleanroomsml.typing import AwsKwargs, Templated, UpdatingKwargs
 
 
 class CleanRoomsMLCreateConfiguredAudienceModelOperator(CleanRoomsMLCreateOperator):
     """
     Create a configured audience model: the terms under which others may use an audience model.
+
+    ``if_exists="update"`` changes one of the same name to what is asked for, so that one Dag makes it first and offers each newly
+    trained audience model afterwards: members that are given and differ are sent, tags are added, the rest stays.
 
     :param name: Name of the configured audience model, 1 to 63 characters.
     :param audience_model_arn: ARN of the audience model on offer.
@@ -41,6 +45,7 @@ class CleanRoomsMLCreateConfiguredAudienceModelOperator(CleanRoomsMLCreateOperat
     operation = "create_configured_audience_model"
     returns = "configured_audience_model_arn"
     resource = CONFIGURED_AUDIENCE_MODEL
+    choices = ("fail", "reuse", "update")
 
     def __init__(
         self,
@@ -54,7 +59,7 @@ class CleanRoomsMLCreateConfiguredAudienceModelOperator(CleanRoomsMLCreateOperat
         child_resource_tag_on_create_policy: Templated[TagOnCreatePolicy] | None = None,
         tags: Templated[Mapping[str, Templated[str]]] | None = None,
         description: Templated[str] | None = None,
-        **kwargs: Unpack[CreatingKwargs],
+        **kwargs: Unpack[UpdatingKwargs],
     ) -> None:
         super().__init__(**kwargs)
         self.name = name
@@ -66,6 +71,32 @@ class CleanRoomsMLCreateConfiguredAudienceModelOperator(CleanRoomsMLCreateOperat
         self.child_resource_tag_on_create_policy = child_resource_tag_on_create_policy
         self.tags = tags
         self.description = description
+
+    def _agree(self, request: Request, known: Mapping[str, Any], there: Mapping[str, Any]) -> None:
+        if self.if_exists != "update":
+            super()._agree(request, known, there)
+            return
+        from botocore import xform_name
+
+        from airflow_cleanroomsml.differences import by_member
+        from airflow_cleanroomsml.service_model import argument_shapes
+
+        updatable = argument_shapes(self.service, "update_configured_audience_model")
+        told = {xform_name(name): lines for name, lines in by_member(request, self.resource, there).items() if lines}
+        changes = {name: request.arguments[name] for name in told if name in updatable}
+        if changes:
+            arn = {"configured_audience_model_arn": known["configured_audience_model_arn"]}
+            self.hook.call("update_configured_audience_model", {**arn, **changes})
+            self.log.info("Changed %s.", "; ".join(line for name in changes for line in told[name]))
+        for line in told.get("child_resource_tag_on_create_policy", ()):
+            self.log.warning("%s; the API cannot change it.", line)
+        self._tag(known["configured_audience_model_arn"], request.members.get("tags", {}), there.get("tags") or {})
+
+    def _tag(self, arn: str, asked: Mapping[str, str], there: Mapping[str, str]) -> None:
+        missing = {key: value for key, value in asked.items() if there.get(key) != value}
+        if missing:
+            self.hook.call("tag_resource", {"resource_arn": arn, "tags": missing})
+            self.log.info("Tagged with %s.", ", ".join(missing))
 
 
 class CleanRoomsMLUpdateConfiguredAudienceModelOperator(CleanRoomsMLOperator):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from airflow_cleanroomsml.operators.base_create import CleanRoomsMLCreateOperator
 from airflow_cleanroomsml.operators.base_end import CleanRoomsMLDeleteOperator
+from airflow_cleanroomsml.operators.base_job import CleanRoomsMLJobOperator
 from airflow_cleanroomsml.operators.base_wait import CleanRoomsMLWaitingOperator
 from airflow_cleanroomsml.resources import HOUR, TRAINED_MODEL, Goal
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from airflow_cleanroomsml.typing import CreatingAndWaitingKwargs, Templated, WaitingKwargs
 
 
-class CleanRoomsMLCreateTrainedModelOperator(CleanRoomsMLCreateOperator, CleanRoomsMLWaitingOperator):
+class CleanRoomsMLCreateTrainedModelOperator(CleanRoomsMLJobOperator):
     """
     Create a trained model: run the training container of an associated algorithm on ML input channels.
 

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_cleanroomsml.exceptions import AccessDeniedError, ResourceNotFoundError
-from airflow_cleanroomsml.operators.base_create import CleanRoomsMLCreateOperator
-from airflow_cleanroomsml.operators.base_wait import CleanRoomsMLWaitingOperator
+from airflow_cleanroomsml.operators.base_job import CleanRoomsMLJobOperator
 from airflow_cleanroomsml.resources import CLEAN_ROOMS, TRAINED_MODEL_EXPORT_JOB
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from airflow_cleanroomsml.typing import CreatingAndWaitingKwargs, Templated
 
 
-class CleanRoomsMLStartTrainedModelExportJobOperator(CleanRoomsMLCreateOperator, CleanRoomsMLWaitingOperator):
+class CleanRoomsMLStartTrainedModelExportJobOperator(CleanRoomsMLJobOperator):
     """
     Start a trained model export job: write a trained model's files to where a member's ML configuration says.
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from airflow_cleanroomsml.operators.base_create import CleanRoomsMLCreateOperator
 from airflow_cleanroomsml.operators.base_end import CleanRoomsMLDeleteOperator
+from airflow_cleanroomsml.operators.base_job import CleanRoomsMLJobOperator
 from airflow_cleanroomsml.operators.base_wait import CleanRoomsMLWaitingOperator
 from airflow_cleanroomsml.resources import TRAINED_MODEL_INFERENCE_JOB, Goal
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from airflow_cleanroomsml.typing import CreatingAndWaitingKwargs, Templated, WaitingKwargs
 
 
-class CleanRoomsMLStartTrainedModelInferenceJobOperator(CleanRoomsMLCreateOperator, CleanRoomsMLWaitingOperator):
+class CleanRoomsMLStartTrainedModelInferenceJobOperator(CleanRoomsMLJobOperator):
     """
     Start a trained model inference job: let a trained model answer about the data of an ML input channel.
 

@@ -12,10 +12,8 @@ from typing import NamedTuple
 from airflow_cleanroomsml import clock
 from airflow_cleanroomsml.new_jobs import Hunt
 from airflow_cleanroomsml.resources import Outcome
-from airflow_cleanroomsml.waiting import Observation, Wait, narrowed
+from airflow_cleanroomsml.waiting import TELL_AGAIN, Observation, Wait, narrowed
 
-#: Seconds after which a wait is told what was seen last although nothing has changed.
-HEARTBEAT = 600.0
 #: Seconds that a first look waits for others that begin at the same time.
 GATHERING = 0.05
 #: Part of its pause by which a look may come early, to share a sweep: pauses are jittered by 10 % either way.
@@ -90,7 +88,7 @@ class Watch:
     @property
     def next(self) -> float:
         """When there is something to do for it, in seconds since 1970."""
-        return min(self.due, self.deadline, self._told + HEARTBEAT if self.seen else self.due)
+        return min(self.due, self.deadline, self._told + TELL_AGAIN if self.seen else self.due)
 
     def postpone(self, now: float) -> None:
         """Plan the next look."""
@@ -108,7 +106,7 @@ class Watch:
 
     def heartbeat(self, now: float) -> News | None:
         """What was seen last, where the trigger was told long ago."""
-        if self.seen is None or now < self._told + HEARTBEAT:
+        if self.seen is None or now < self._told + TELL_AGAIN:
             return None
         return self._tell(self.seen, now, final=False)
 

@@ -80,6 +80,6 @@ def test_a_failed_export_says_why(studio: Studio, deferrable: bool) -> None:
 def test_a_lost_answer_is_looked_for_not_sent_again(studio: Studio) -> None:
     studio.world.fault("StartTrainedModelExportJob", "lose_response")
     with pytest.raises(OutcomeUnknownError):
-        run(export(studio))
+        run(export(studio, durable=False))
     assert run(export(studio, if_exists="reuse")).result["name"] == "export"
     assert len(listed(studio)) == 1

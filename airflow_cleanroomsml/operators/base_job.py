@@ -1,0 +1,123 @@
+"""What operators of jobs share: of what is made, takes time, and may find no room."""
+
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from airflow_cleanroomsml import clock
+from airflow_cleanroomsml.exceptions import (
+    CleanRoomsMLError,
+    InvalidRequestError,
+    NoQuotaError,
+    QuotaExceededError,
+    ServiceError,
+    ThrottledError,
+    lines,
+)
+from airflow_cleanroomsml.operators.base_create import CleanRoomsMLCreateOperator, is_first
+from airflow_cleanroomsml.operators.base_wait import GRACE, CleanRoomsMLWaitingOperator
+
+if TYPE_CHECKING:
+    from airflow_cleanroomsml._compat import Context
+    from airflow_cleanroomsml.making import Making
+
+WEEK = 604_800.0
+#: The first and the longest pause before a start that found no room is tried again in the worker, in seconds.
+_PAUSES = (30.0, 300.0)
+
+
+class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator, CleanRoomsMLWaitingOperator):
+    """
+    An operation that starts a job.
+
+    :param quota_timeout: Seconds for which a start waits for room where a quota of what is under way is full, a week by default; 0 fails
+        at once. ``execution_timeout`` ends it, too. With ``deferrable`` it waits in the triggerer, and tasks that are mapped take turns
+        from the beginning.
+    """
+
+    def __init__(self, *, quota_timeout: float = WEEK, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.quota_timeout = quota_timeout
+        self._room_until: float | None = None
+
+    def _prepare(self) -> None:
+        super()._prepare()
+        value = self.quota_timeout
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 10 * 365 * 86_400:
+            raise InvalidRequestError(
+                f"quota_timeout: {value!r} is not possible; seconds from 0 to ten years are, and no template"
+            )
+
+    def _created(self, context: Context) -> dict[str, Any]:
+        if self._room_until is None:
+            self._room_until = self._ends_by(context, clock.now() + self.quota_timeout)
+            mapped = getattr(context.get("ti"), "map_index", -1) >= 0
+            if mapped and self.deferrable and is_first(context) and self.quota_timeout:
+                self._take_turn(self._room_until, None)
+        return super()._created(context)
+
+    def _sent(self, making: Making) -> dict[str, Any]:
+        # Whoever can be deferred need not hold a worker's slot for a pause.
+        send = partial(self._send, throttled_retries=0) if self.deferrable and self.quota_timeout else self._send
+        pause, until = _PAUSES[0], self._room_until or 0.0
+        while True:
+            try:
+                return making.send(send)
+            except (QuotaExceededError, ThrottledError) as error:
+                self._require_hope(error, until)
+                if self.deferrable:
+                    self._take_turn(until, error)
+                clock.sleep(min(pause * random.uniform(0.7, 1.0), max(0.0, until - clock.now())))
+                pause = min(pause * 1.5, _PAUSES[1])
+
+    def _require_hope(self, error: ServiceError, until: float) -> None:
+        """
+        Say that it waits, where waiting may help.
+
+        :raises ServiceError: It does not, or has not helped in time.
+        """
+        if isinstance(error, NoQuotaError) or not self.quota_timeout:
+            raise error
+        left = until - clock.now()
+        if left <= 0:
+            waited = f"There was no room within quota_timeout={self.quota_timeout:.0f} s, or execution_timeout."
+            raise type(error)(
+                lines(str(error), waited), operation=error.operation, code=error.code, details=error.details
+            )
+        self.log.warning("No room yet, nothing was started; waiting for it, for up to %.0f s more. %s", left, error)
+
+    def _take_turn(self, until: float, error: ServiceError | None) -> None:
+        from airflow_cleanroomsml.triggers import CleanRoomsMLTurnTrigger
+
+        self.defer(
+            trigger=CleanRoomsMLTurnTrigger(
+                noun=self.resource.noun, deadline=until, refused=_refused(error), **self.connection
+            ),
+            method_name="execute_in_turn",
+            timeout=timedelta(seconds=max(0.0, until - clock.now()) + GRACE),
+        )
+
+    def execute_in_turn(self, context: Context, event: dict[str, Any]) -> Any:
+        """Start it now that it is this task's turn; nothing was started before."""
+        if not event.get("turn"):
+            raise CleanRoomsMLError(
+                lines(
+                    "Nothing was started: no turn came.", event.get("error") or "There was no room until the time-out."
+                )
+            )
+        self._room_until = event["deadline"]
+        return self.execute(context)
+
+
+def _refused(error: ServiceError | None) -> dict[str, Any] | None:
+    """Why a start was refused, as the trigger takes it."""
+    if error is None:
+        return None
+    return {
+        "why": "throttled" if isinstance(error, ThrottledError) else "quota",
+        "quota_name": error.details.get("quotaName", ""),
+        "quota_value": error.details.get("quotaValue"),
+    }

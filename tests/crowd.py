@@ -65,21 +65,21 @@ def _crowded(app: Any) -> Any:
     from airflow_cleanroomsml.emulator.life import Life
     from airflow_cleanroomsml.emulator.state import Caller, Record
 
-    backend = app._backend
+    shared = app._control._shared
 
     def make(asked: dict[str, Any]) -> Iterable[str]:
         caller = Caller(asked["account"], REGION)
         for index in range(asked["count"]):
-            life = Life(backend.clock, progress=asked["seconds"])
+            life = Life(shared.clock, progress=asked["seconds"])
             fields = {"name": f"job-{index}", "seesMetrics": True, **asked["fields"]}
             member = "audienceGenerationJobArn" if asked["kind"] == JOB else ""
-            yield backend.store.add(Record(asked["kind"], fields, caller, life, member)).arn
+            yield shared.store.add(Record(asked["kind"], fields, caller, life, member)).arn
 
     def answer(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         if environ["PATH_INFO"] != "/_crowd":
             found: Iterable[bytes] = app(environ, start_response)
             return found
-        with backend.store.lock:
+        with shared.store.lock:
             made = list(make(json.loads(Request(environ).get_data())))
         return Response(json.dumps(made))(environ, start_response)
 

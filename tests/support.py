@@ -64,7 +64,7 @@ class EmulatorProcess(RunningEmulator):
         python = os.environ.get("AIRFLOW_CLEANROOMSML_EMULATOR_PYTHON", sys.executable)
         env = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "AIRFLOW"))}
         self._process = subprocess.Popen(
-            [python, "-m", self.module, *options],
+            [python, "-m", self.module, "--port", "0", "--stop-with-stdin", *options],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Seconds after its deadline in which a wait still gets its last look, where nothing but the queue is in the way.
-_LATE = 15.0
 #: Seconds after which a long plan is left for a moment, to see to that.
 _TENDING = 5.0
 #: Longest sleep, in seconds: loops that were closed are noticed then.
@@ -130,7 +128,7 @@ class Poller:
                 continue
             if watch.loop.is_closed():
                 self.remove(watch)
-            elif now >= watch.deadline + (0.0 if slowed else _LATE):
+            elif now >= watch.patience(slowed=slowed):
                 self._outbox.news.append((watch, watch.give_up(now, _UNSEEN)))
             elif news := watch.heartbeat(now):
                 self._outbox.news.append((watch, news))

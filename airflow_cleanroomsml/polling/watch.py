@@ -16,6 +16,8 @@ from airflow_cleanroomsml.waiting import TELL_AGAIN, Observation, Wait, narrowed
 
 #: Seconds that a first look waits for others that begin at the same time.
 GATHERING = 0.05
+#: Seconds after its deadline, or its beginning, in which a wait still gets a look.
+_LATE = 15.0
 #: Part of its pause by which a look may come early, to share a sweep: pauses are jittered by 10 % either way.
 EARLY = 0.2
 #: Pieces of news that a loop gets at a time: what they set off runs before the next ones come.
@@ -61,6 +63,7 @@ class Watch:
         self.due = clock.now() + GATHERING
         self.early = self.due
         self._told = 0.0
+        self._begun = clock.now()
         self._news: asyncio.Queue[News] = asyncio.Queue()
 
     async def __aiter__(self) -> AsyncIterator[Observation]:
@@ -89,6 +92,14 @@ class Watch:
     def next(self) -> float:
         """When there is something to do for it, in seconds since 1970."""
         return min(self.due, self.deadline, self._told + TELL_AGAIN if self.seen else self.due)
+
+    def patience(self, *, slowed: bool) -> float:
+        """
+        When it ends with what was seen last, in seconds since 1970.
+
+        :param slowed: Whether no look is to be had now, so that nothing is gained by waiting for the one that is due.
+        """
+        return self.deadline if slowed and self.seen else max(self.deadline, self._begun) + _LATE
 
     def postpone(self, now: float) -> None:
         """Plan the next look."""

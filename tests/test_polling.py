@@ -245,6 +245,7 @@ class TestMeaning:
     def test_exports_of_a_job_share_its_listing(self, crowd: CrowdedWorld, desk: Desk) -> None:
         (job,) = crowd.jobs(1, seconds=-1)
         crowd.exports(job, 3)
+        crowd.emulator.push(1)
         crowd.exports(job, 1, seconds=-1)
         waits = [
             Wait(

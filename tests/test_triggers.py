@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from airflow_cleanroomsml.polling import poller
-from airflow_cleanroomsml.triggers import CleanRoomsMLNewJobsTrigger, CleanRoomsMLWaitTrigger
+from airflow_cleanroomsml.polling import gate, poller
+from airflow_cleanroomsml.triggers import CleanRoomsMLNewJobsTrigger, CleanRoomsMLTurnTrigger, CleanRoomsMLWaitTrigger
 from airflow_cleanroomsml.waiting import Wait
 from tests.support import World
 
@@ -105,7 +105,8 @@ class TestWaiting:
         with caplog.at_level("INFO"):
             event_of(wait_for(arn, delay=0.1))
         # Airflow 2.11 logs in one way, 3.x in the other.
-        said = re.findall(rf"(\w+) after \d+ s: audience model {arn}", caplog.text + capsys.readouterr().out)
+        text = caplog.text if arn in caplog.text else capsys.readouterr().out
+        said = re.findall(rf"(\w+) after \d+ s: audience model {arn}", text)
         assert said == sorted(set(said), key=said.index)
         assert said[-1] == "ACTIVE"
 
@@ -222,6 +223,63 @@ class TestSharing:
         job = world.generated()
         assert [each["audience_generation_job_arn"] for each in asyncio.run(event(trigger))["jobs"]] == [job]
         until(lambda: not pollers())
+
+
+class TestTurns:
+    @pytest.fixture(autouse=True)
+    def _fast(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(gate, "PACE", 0.02)
+
+    def turn(self, timeout: float = 60.0, refused: dict[str, Any] | None = None) -> CleanRoomsMLTurnTrigger:
+        return CleanRoomsMLTurnTrigger(noun="audience model", deadline=time.time() + timeout, refused=refused)
+
+    def test_turns_come_in_order_and_cost_no_call(self, empty_world: World) -> None:
+        came: list[int] = []
+
+        async def take(number: int) -> None:
+            said = await event(self.turn())
+            assert said["turn"] is True
+            came.append(number)
+
+        async def all_of_them() -> None:
+            await asyncio.gather(*map(take, range(10)))
+
+        asyncio.run(all_of_them())
+        assert came == list(range(10))
+        assert empty_world.calls == []
+        assert not pollers()
+
+    def test_none_comes_where_there_is_no_room(self, empty_world: World) -> None:
+        trigger = self.turn(0.2, {"why": "quota", "quota_name": "jobs", "quota_value": 2})
+        assert asyncio.run(event(trigger)) == {**trigger._own(), "turn": False}
+
+    def test_who_is_cancelled_gives_up_the_place(self, empty_world: World) -> None:
+        async def second() -> Any:
+            first = asyncio.create_task(event(self.turn(refused={"why": "throttled"})))
+            await asyncio.sleep(0)
+            first.cancel()
+            return await event(self.turn())
+
+        assert asyncio.run(second())["turn"] is True
+
+    def test_the_end_of_a_wait_makes_room(self, world: World) -> None:
+        wait = wait_for(in_training(world), delay=0.1)
+
+        async def next_one() -> list[str]:
+            order: list[str] = []
+
+            async def end() -> None:
+                await event(CleanRoomsMLWaitTrigger(wait=wait.plain()))
+                order.append("end")
+
+            async def start() -> None:
+                said = await event(self.turn(refused={"why": "quota", "quota_name": "jobs", "quota_value": 1}))
+                order.append("turn" if said["turn"] else "no turn")
+
+            await asyncio.gather(end(), start())
+            return order
+
+        assert asyncio.run(next_one()) == ["end", "turn"]
 
 
 #: In a process of its own: which modules are loaded in the thread of the loop once the triggers are there.

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from airflow_cleanroomsml import clock
 from airflow_cleanroomsml.new_jobs import Hunt
-from airflow_cleanroomsml.resources import Outcome
+from airflow_cleanroomsml.resources import Goal, Outcome
 from airflow_cleanroomsml.waiting import TELL_AGAIN, Observation, Wait, narrowed
 
 #: Seconds that a first look waits for others that begin at the same time.
@@ -82,6 +82,12 @@ class Watch:
     def hear(self, news: News) -> None:
         """Take news, in the loop."""
         self._news.put_nowait(news)
+
+    @property
+    def job(self) -> str:
+        """The noun of what is being made; empty for other waits."""
+        subject = self.subject
+        return subject.noun if isinstance(subject, Wait) and subject.goal == Goal.CREATED.value else ""
 
     @property
     def deadline(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,9 +11,9 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_cleanroomsml import clock
 from airflow_cleanroomsml.connection import AwsConnection
 from airflow_cleanroomsml.new_jobs import Hunt, Search
-from airflow_cleanroomsml.polling import watching
+from airflow_cleanroomsml.polling import queued, watching
 from airflow_cleanroomsml.resources import Outcome
-from airflow_cleanroomsml.waiting import Observation, Wait, described
+from airflow_cleanroomsml.waiting import TELL_AGAIN, Observation, Wait, described
 
 
 class _AwsTrigger(AwsConnection, BaseTrigger):
@@ -117,4 +118,39 @@ class CleanRoomsMLNewJobsTrigger(_AwsTrigger):
         return {"jobs": observation.report.get("jobs", [])}
 
 
-__all__ = ["CleanRoomsMLNewJobsTrigger", "CleanRoomsMLWaitTrigger"]
+class CleanRoomsMLTurnTrigger(_AwsTrigger):
+    """
+    Wait until it is one's turn to start a job: one a second, and no more than there is room for.
+
+    Its event has ``turn``: whether it came, or the deadline was over. It makes no call.
+
+    :param noun: What is to be started, a key of :data:`~airflow_cleanroomsml.resources.RESOURCES`.
+    :param deadline: When it ends, in seconds since 1970.
+    :param refused: Why the start was refused, of a task that comes back: ``why`` is ``quota`` or ``throttled``, with ``quota_name`` and
+        ``quota_value``.
+    """
+
+    def __init__(self, *, noun: str, deadline: float, refused: dict[str, Any] | None = None, **connection: Any) -> None:
+        super().__init__(**connection)
+        self.noun = noun
+        self.deadline = deadline
+        self.refused = refused
+
+    def _own(self) -> dict[str, Any]:
+        return {"noun": self.noun, "deadline": self.deadline, "refused": self.refused}
+
+    async def _watch(self) -> dict[str, Any]:
+        told = 0.0
+        with queued(self, self.noun, self.refused) as turn:
+            while pause := turn.ask():
+                now = clock.now()
+                if now >= self.deadline:
+                    return {"turn": False}
+                if now >= told + TELL_AGAIN:
+                    told = now
+                    self.log.info("Waiting for a turn to start: %s.", self.noun)
+                await asyncio.sleep(min(pause, self.deadline - now))
+        return {"turn": True}
+
+
+__all__ = ["CleanRoomsMLNewJobsTrigger", "CleanRoomsMLTurnTrigger", "CleanRoomsMLWaitTrigger"]

@@ -215,53 +215,20 @@ def listed(
     :param known: Arguments in snake_case; what is not given may be anything.
     :param is_named: Whether a name will do; only the one that is known without it.
     """
+    from botocore import xform_name
+
+    given = {name: value for name, value in known.items() if not _unset(value)}
+    same = resource.same if is_named else (resource.named, *resource.same)
+    wanted = {resource.spelling.get(n, n): given[n] for n in same if n in given}
     for entry in hook.of(resource.service).items(resource.list, narrowed(resource, known)):
-        if is_meant(resource, known, entry, is_named):
+        has = {xform_name(name): value for name, value in entry.items()}
+        if all(has.get(name) == value for name, value in wanted.items()) and (not is_named or is_named(has["name"])):
             yield entry
 
 
 def narrowed(resource: Resource, known: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments by which a listing is narrowed to what is known of a resource."""
+    """The arguments that narrow a listing to what is known of a resource."""
     return {name: known[name] for name in resource.narrow if not _unset(known.get(name))}
-
-
-def is_meant(
-    resource: Resource,
-    known: Mapping[str, Any],
-    entry: Mapping[str, Any],
-    is_named: Callable[[str], bool] | None = None,
-) -> bool:
-    """Whether an entry of a narrowed listing is what is known of a resource; arguments as for :func:`listed`."""
-    arguments = resource.same if is_named else (resource.named, *resource.same)
-    names = [name for name in arguments if not _unset(known.get(name))]
-    same = all(_member(resource, name, entry) == known[name] for name in names)
-    return same and (is_named is None or is_named(entry["name"]))
-
-
-def naming(resource: Resource) -> str:
-    """The argument that tells one entry of a narrowed listing from the others: an ARN or identifier, or a name where there is none."""
-    return "name" if "name" in resource.identifiers else resource.identifiers[0]
-
-
-def named_by(resource: Resource, entry: Mapping[str, Any]) -> Any:
-    """The value of that argument in an entry."""
-    return _member(resource, naming(resource), entry)
-
-
-def is_version(wait: Wait, entry: Mapping[str, Any]) -> bool:
-    """Whether an entry of the ARN that is waited for shows the version that is waited for; a listing shows one version of each."""
-    if wait.resource.versions is None or wait.identifiers.get("version_identifier") is None:
-        return True
-    asked, shown = wait.identifiers["version_identifier"], entry.get("versionIdentifier")
-    return bool(asked == shown or (_unset(asked) and _unset(shown)))
-
-
-def _member(resource: Resource, argument: str, entry: Mapping[str, Any]) -> Any:
-    """The value that an entry has of an argument."""
-    from botocore import xform_name
-
-    spelled = resource.spelling.get(argument, argument)
-    return next((value for name, value in entry.items() if xform_name(name) == spelled), None)
 
 
 def identified(resource: Resource, asked: Mapping[str, Any], members: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_cleanroomsml import clock
 from airflow_cleanroomsml.new_jobs import Hunt, among
+from airflow_cleanroomsml.polling.entries import named_by, naming
 from airflow_cleanroomsml.polling.watch import News, Watch
 from airflow_cleanroomsml.resources import Outcome, Resource
-from airflow_cleanroomsml.waiting import PASSING, Observation, Wait, judged, named_by, naming
+from airflow_cleanroomsml.waiting import PASSING, Observation, Wait, judged
 
 if TYPE_CHECKING:
     from airflow_cleanroomsml.hooks import CleanRoomsMLHook

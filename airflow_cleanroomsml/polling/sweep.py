@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_cleanroomsml import clock
+from airflow_cleanroomsml.polling.entries import is_version
 from airflow_cleanroomsml.polling.reading import APART, Outbox, Plan, Thing, by_name, pages, taken, wait_of
 from airflow_cleanroomsml.resources import Outcome
-from airflow_cleanroomsml.waiting import PASSING, is_version, judged, narrowed
+from airflow_cleanroomsml.waiting import PASSING, judged, narrowed
 
 
 @dataclass

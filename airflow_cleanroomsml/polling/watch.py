@@ -11,13 +11,13 @@ from typing import NamedTuple
 
 from airflow_cleanroomsml import clock
 from airflow_cleanroomsml.new_jobs import Hunt
-from airflow_cleanroomsml.resources import Outcome
-from airflow_cleanroomsml.waiting import Observation, Wait, narrowed
+from airflow_cleanroomsml.resources import Goal, Outcome
+from airflow_cleanroomsml.waiting import TELL_AGAIN, Observation, Wait, narrowed
 
-#: Seconds after which a wait is told what was seen last although nothing has changed.
-HEARTBEAT = 600.0
 #: Seconds that a first look waits for others that begin at the same time.
 GATHERING = 0.05
+#: Seconds after its deadline, or its beginning, in which a wait still gets a look.
+_LATE = 15.0
 #: Part of its pause by which a look may come early, to share a sweep: pauses are jittered by 10 % either way.
 EARLY = 0.2
 #: Pieces of news that a loop gets at a time: what they set off runs before the next ones come.
@@ -63,6 +63,7 @@ class Watch:
         self.due = clock.now() + GATHERING
         self.early = self.due
         self._told = 0.0
+        self._begun = clock.now()
         self._news: asyncio.Queue[News] = asyncio.Queue()
 
     async def __aiter__(self) -> AsyncIterator[Observation]:
@@ -83,6 +84,12 @@ class Watch:
         self._news.put_nowait(news)
 
     @property
+    def job(self) -> str:
+        """The noun of what is being made; empty for other waits."""
+        subject = self.subject
+        return subject.noun if isinstance(subject, Wait) and subject.goal == Goal.CREATED.value else ""
+
+    @property
     def deadline(self) -> float:
         """When the wait ends, in seconds since 1970."""
         return self.subject.deadline
@@ -90,7 +97,15 @@ class Watch:
     @property
     def next(self) -> float:
         """When there is something to do for it, in seconds since 1970."""
-        return min(self.due, self.deadline, self._told + HEARTBEAT if self.seen else self.due)
+        return min(self.due, self.deadline, self._told + TELL_AGAIN if self.seen else self.due)
+
+    def patience(self, *, slowed: bool) -> float:
+        """
+        When it ends with what was seen last, in seconds since 1970.
+
+        :param slowed: Whether no look is to be had now, so that nothing is gained by waiting for the one that is due.
+        """
+        return self.deadline if slowed and self.seen else max(self.deadline, self._begun) + _LATE
 
     def postpone(self, now: float) -> None:
         """Plan the next look."""
@@ -108,7 +123,7 @@ class Watch:
 
     def heartbeat(self, now: float) -> News | None:
         """What was seen last, where the trigger was told long ago."""
-        if self.seen is None or now < self._told + HEARTBEAT:
+        if self.seen is None or now < self._told + TELL_AGAIN:
             return None
         return self._tell(self.seen, now, final=False)
 

@@ -10,10 +10,14 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_cleanroomsml import clock
 from airflow_cleanroomsml.connection import AwsConnection
+from airflow_cleanroomsml.killing import end_from_trigger
 from airflow_cleanroomsml.new_jobs import Hunt, Search
 from airflow_cleanroomsml.polling import queued, watching
 from airflow_cleanroomsml.resources import Outcome
 from airflow_cleanroomsml.waiting import TELL_AGAIN, Observation, Wait, described
+
+#: Whether Airflow tells a trigger of a kill (3.3 and later).
+_HEARS_OF_KILLS = hasattr(BaseTrigger, "on_kill")
 
 
 class _AwsTrigger(AwsConnection, BaseTrigger):
@@ -79,6 +83,20 @@ class CleanRoomsMLWaitTrigger(_AwsTrigger):
 
     def _own(self) -> dict[str, Any]:
         return {"wait": self.wait}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait; before Airflow 3.3 a cancellation is all that a trigger hears of a kill, and of a triggerer that goes down."""
+        try:
+            async for event in super().run():
+                yield event
+        except asyncio.CancelledError:
+            if not _HEARS_OF_KILLS:
+                await self.on_kill()
+            raise
+
+    async def on_kill(self) -> None:
+        """End what is waited for if its task instance was ended: Airflow 3.3 calls this for a clear, too."""
+        await end_from_trigger(self.task_instance, lambda: self.hook, Wait(**self.wait))
 
     async def _watch(self) -> dict[str, Any]:
         wait = Wait(**self.wait)

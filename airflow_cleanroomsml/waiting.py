@@ -36,6 +36,8 @@ LAG = 60.0
 BASE = "NULL"
 #: Seconds after which one hears again of what has not changed.
 TELL_AGAIN = 600.0
+#: What becomes of what nobody ends.
+GOES_ON = "It goes on, and so does what it costs."
 #: What may be over when one looks again.
 PASSING = (ThrottledError, UnavailableError, UnreachableError)
 
@@ -53,6 +55,7 @@ class Wait:
     :param delay: Longest pause between two looks, in seconds.
     :param made_after: Older ones of the same name are others, in seconds since 1970; for what has no ARN.
     :param lag: Seconds for which "not found" after a create is taken for a read that lags.
+    :param on_kill: What is done about it when its task is ended: ``cancel``, ``delete``, or nothing.
     """
 
     noun: str
@@ -63,6 +66,7 @@ class Wait:
     delay: float
     made_after: float = 0.0
     lag: float = LAG
+    on_kill: str = ""
 
     @property
     def resource(self) -> Resource:
@@ -315,10 +319,11 @@ def described(wait: Wait, observation: Observation, now: float | None = None) ->
     return f"{what}{after}{reason}: {wait.title}"
 
 
-def raise_unless_done(wait: Wait, observation: Observation) -> None:
+def raise_unless_done(wait: Wait, observation: Observation, end: Callable[[], str] = lambda: GOES_ON) -> None:
     """
     Raise for whatever is not success.
 
+    :param end: Does what is to be done when the deadline is over, and says what has become of it.
     :raises JobFailedError: It failed.
     :raises WaitTimeoutError: It has not ended, and the deadline is over.
     """
@@ -336,11 +341,11 @@ def raise_unless_done(wait: Wait, observation: Observation) -> None:
     waited = f"{wait.deadline - wait.started:.0f} s"
     raise WaitTimeoutError(
         lines(
-            f"The {wait.noun} was still {status} after {waited}, when the time-out came. It goes on, and so does what it costs.",
+            f"The {wait.noun} was still {status} after {waited}, when the time-out came. {end()}",
             observation.reason,
             wait.title,
             "To wait longer, set waiter_delay and waiter_max_attempts (their product is the time-out in seconds), and",
-            "execution_timeout if there is one; to go on waiting for this one, clear the task.",
+            "execution_timeout if there is one. A cleared task goes on with it if it still runs, and makes another if not.",
         )
     )
 

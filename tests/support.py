@@ -48,6 +48,10 @@ class RunningEmulator:
         entries = self._control(f"requests?account={account}")["requests"]
         return [entry["operation"] for entry in entries]
 
+    def answers(self, account: str) -> list[int]:
+        """The HTTP status of each call, in order."""
+        return [entry["status"] for entry in self._control(f"requests?account={account}")["requests"]]
+
     def fault(self, operation: str, kind: str, account: str, times: int = 1, **more: Any) -> None:
         self._control("faults", {"operation": operation, "kind": kind, "account": account, "times": times, **more})
 

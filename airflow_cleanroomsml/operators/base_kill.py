@@ -144,6 +144,6 @@ class CleanRoomsMLEndingOperator(CleanRoomsMLWaitingOperator):
 
 def _kept(context: Context) -> Wait | None:
     """The wait of a deferral that has ended without an event."""
-    ti = context["ti"]
-    found = ti.xcom_pull(task_ids=ti.task_id, key=_KEY, map_indexes=ti.map_index)
+    ti = context.get("ti")
+    found = ti.xcom_pull(task_ids=ti.task_id, key=_KEY, map_indexes=ti.map_index) if ti else None
     return Wait(**found) if isinstance(found, dict) else None

@@ -23,7 +23,13 @@ from tests.operators.studio import Studio
 from tests.support import REGION, EmulatorProcess, TaskInstance, World
 
 OURS, PEER = "airflow_cleanroomsml.operators", "airflow.providers.amazon.aws.operators.bedrock"
-_IMPORT = "import airflow.sdk; from airflow.sdk import DAG, BaseOperator; import time; begin = time.perf_counter(); import {}; print(time.perf_counter() - begin)"
+_IMPORT = """
+import time
+from airflow.sdk import DAG, BaseOperator
+begin = time.perf_counter()
+import {}
+print(time.perf_counter() - begin)
+"""
 JOBS = 200
 
 

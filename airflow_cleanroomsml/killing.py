@@ -30,6 +30,7 @@ GONE = "gone"
 OVER = frozenset(("failed", "success", "skipped", "removed", GONE))
 #: Pauses before each new attempt where a fault may pass, in seconds: a worker that is told to end has five in all (Airflow 3).
 _PAUSES = (0.5, 1.0)
+_DONE = {"cancel": "cancelled", "delete": "deleted"}
 #: Seconds that a trigger has for it; Airflow gives it 30.
 _PATIENCE = 25
 
@@ -82,13 +83,13 @@ def end(hook: Callable[[], CleanRoomsMLHook], wait: Wait) -> str:
     operation = {"cancel": resource.cancel, "delete": resource.delete}.get(wait.on_kill)
     if operation is None:
         told = GOES_ON if resource.cancel else f"{GOES_ON} The service cannot cancel it."
-        log.warning("%s Left: %s.", told, wait.title)
+        log.warning("%s: %s.", told.removesuffix("."), wait.title)
         return told
     try:
         told = _ended(hook(), operation, wait)
     except Exception as error:
-        told = f"{GOES_ON} To {wait.on_kill} it has failed: {error}"
-    log.warning("%s %s.", told, wait.title)
+        told = f"{GOES_ON} To {wait.on_kill} it has failed: {error}."
+    log.warning("%s: %s.", told.removesuffix("."), wait.title)
     return told
 
 
@@ -99,9 +100,9 @@ def _ended(hook: CleanRoomsMLHook, operation: str, wait: Wait) -> str:
         _call(hook, operation, wait)
     except ConflictError:
         if has_ended := _status_at_end(hook, wait):
-            return f"It has ended, {has_ended}, before it could be cancelled."
+            return f"It has ended, {has_ended}, before it could be {_DONE[wait.on_kill]}."
         raise
-    return "It was cancelled." if wait.on_kill == "cancel" else "It was deleted."
+    return f"It was {_DONE[wait.on_kill]}."
 
 
 def _status_at_end(hook: CleanRoomsMLHook, wait: Wait) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -74,14 +75,14 @@ class CleanRoomsMLEndingOperator(CleanRoomsMLWaitingOperator):
             self._listen()
 
         while True:
-            try:
+            # The next error is not to have this one as its context.
+            with suppress(KillRequested):
                 try:
                     self._listen()
                     return super()._watch(context, wait, observation, redact, undisturbed)
                 finally:
                     self._listens = False
-            except KillRequested:
-                self._heed(context, wait)
+            self._heed(context, wait)
 
     def _listen(self) -> None:
         self._listens = True

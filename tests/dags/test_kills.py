@@ -97,7 +97,7 @@ class Case:
 
     def are(self, status: str, *tasks: str) -> None:
         """Wait until each has made one job, and it has a status."""
-        wanted = dict.fromkeys(tasks, [status])
+        wanted = {task: [status] for task in tasks}
         try:
             self.airflow.until(lambda: self.statuses(*tasks) == wanted, 120)
         except AssertionError as error:

@@ -51,7 +51,7 @@ with DAG("kills", schedule=None, start_date=pendulum.datetime(2026, 1, 1)):
     for where in ("worker", "deferred"):
         train(f"{where}_train_failed")
         infer(f"{where}_infer_failed")
-        infer(f"{where}_infer_times_out", execution_timeout=timedelta(seconds=40))
+        infer(f"{where}_infer_times_out", execution_timeout=timedelta(seconds=80))
         train(f"{where}_cleared", **SOON)
     train("worker_terminated", **SOON)
     train("deferred_success")
@@ -59,4 +59,4 @@ with DAG("kills", schedule=None, start_date=pendulum.datetime(2026, 1, 1)):
     train("deferred_moved")
 
 with DAG("kills_unheard", schedule=None, start_date=pendulum.datetime(2026, 1, 1)):
-    train("unheard", execution_timeout=timedelta(seconds=30))
+    train("unheard", execution_timeout=timedelta(seconds=60))

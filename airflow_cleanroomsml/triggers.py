@@ -16,7 +16,6 @@ from airflow_cleanroomsml.polling import watching
 from airflow_cleanroomsml.resources import Outcome
 from airflow_cleanroomsml.waiting import Observation, Wait, described
 
-
 #: Whether Airflow tells a trigger of a kill (3.3 and later).
 _HEARS_OF_KILLS = hasattr(BaseTrigger, "on_kill")
 

@@ -7,7 +7,6 @@ import signal
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import pytest
 

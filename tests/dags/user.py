@@ -25,6 +25,7 @@ class User:
     def starts(self, dag_id: str, conf: dict[str, Any]) -> None:
         """Start a run."""
         if IS_3:
+            self._airflow.until(self._is_served)
             self._call("POST", f"{dag_id}/dagRuns", {"dag_run_id": self._run_id, "conf": conf, "logical_date": None})
         else:
             self._airflow.cli("dags", "trigger", dag_id, "--run-id", self._run_id, "--conf", json.dumps(conf))
@@ -44,6 +45,13 @@ class User:
                 self._call("POST", f"{dag_id}/clearTaskInstances", body)
             else:
                 self._call("PATCH", f"{dag_id}/dagRuns/{self._run_id}/taskInstances/{task}", {"new_state": act})
+
+    def _is_served(self) -> bool:
+        try:
+            urllib.request.urlopen(f"{self._airflow.environment['AIRFLOW__API__BASE_URL']}/auth/token").close()
+        except OSError:
+            return False
+        return True
 
     def _call(self, method: str, path: str, body: dict[str, Any]) -> None:
         base = self._airflow.environment["AIRFLOW__API__BASE_URL"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from typing import Any
 
@@ -25,7 +26,6 @@ class User:
     def starts(self, dag_id: str, conf: dict[str, Any]) -> None:
         """Start a run."""
         if IS_3:
-            self._airflow.until(self._is_served)
             self._call("POST", f"{dag_id}/dagRuns", {"dag_run_id": self._run_id, "conf": conf, "logical_date": None})
         else:
             self._airflow.cli("dags", "trigger", dag_id, "--run-id", self._run_id, "--conf", json.dumps(conf))
@@ -46,14 +46,22 @@ class User:
             else:
                 self._call("PATCH", f"{dag_id}/dagRuns/{self._run_id}/taskInstances/{task}", {"new_state": act})
 
-    def _is_served(self) -> bool:
+    def _call(self, method: str, path: str, body: dict[str, Any]) -> None:
+        # A user tries again: the server may not be up yet, and SQLite may be locked.
+        self._airflow.until(lambda: self._called(method, path, body))
+
+    def _called(self, method: str, path: str, body: dict[str, Any]) -> bool:
         try:
-            urllib.request.urlopen(f"{self._airflow.environment['AIRFLOW__API__BASE_URL']}/auth/token").close()
+            self._ask(method, path, body)
+        except urllib.error.HTTPError as error:
+            if error.code < 500:
+                raise
+            return False
         except OSError:
             return False
         return True
 
-    def _call(self, method: str, path: str, body: dict[str, Any]) -> None:
+    def _ask(self, method: str, path: str, body: dict[str, Any]) -> None:
         base = self._airflow.environment["AIRFLOW__API__BASE_URL"]
         with urllib.request.urlopen(f"{base}/auth/token") as answer:
             token = json.load(answer)["access_token"]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from airflow_cleanroomsml import clock, waiting
@@ -149,13 +150,18 @@ async def end_from_trigger(ti: Any, hook: Callable[[], CleanRoomsMLHook], wait: 
     """
     The same from the event loop of a triggerer, within the time that Airflow gives a trigger.
 
+    The triggerers of Airflow 2.11 and 3.3 cancel a trigger anew every second until it is gone; that does not disturb this.
+
     :param ti: The trigger's task instance; None where there is none.
     """
     from asgiref.sync import sync_to_async
 
     if not wait.on_kill or ti is None:
         return
-    try:
-        await asyncio.wait_for(sync_to_async(end_if_over, thread_sensitive=False)(ti, hook, wait), _PATIENCE)
-    except asyncio.TimeoutError:
-        log.warning("There was no answer in %d s, it may go on: %s.", _PATIENCE, wait.title)
+    looking = sync_to_async(end_if_over, thread_sensitive=False)(ti, hook, wait)
+    ending = asyncio.ensure_future(asyncio.wait_for(looking, _PATIENCE))
+    while not ending.done():
+        with suppress(asyncio.CancelledError, asyncio.TimeoutError):
+            await asyncio.shield(ending)
+    if ending.cancelled() or ending.exception():
+        log.warning("There was no answer within %d s, it may go on: %s.", _PATIENCE, wait.title)

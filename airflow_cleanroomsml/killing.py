@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from airflow_cleanroomsml import clock, waiting
@@ -30,6 +31,7 @@ GONE = "gone"
 OVER = frozenset(("failed", "success", "skipped", "removed", GONE))
 #: Pauses before each new attempt where a fault may pass, in seconds: a worker that is told to end has five in all (Airflow 3).
 _PAUSES = (0.5, 1.0)
+_DONE = {"cancel": "cancelled", "delete": "deleted"}
 #: Seconds that a trigger has for it; Airflow gives it 30.
 _PATIENCE = 25
 
@@ -82,13 +84,13 @@ def end(hook: Callable[[], CleanRoomsMLHook], wait: Wait) -> str:
     operation = {"cancel": resource.cancel, "delete": resource.delete}.get(wait.on_kill)
     if operation is None:
         told = GOES_ON if resource.cancel else f"{GOES_ON} The service cannot cancel it."
-        log.warning("%s Left: %s.", told, wait.title)
+        log.warning("%s: %s.", told.removesuffix("."), wait.title)
         return told
     try:
         told = _ended(hook(), operation, wait)
     except Exception as error:
-        told = f"{GOES_ON} To {wait.on_kill} it has failed: {error}"
-    log.warning("%s %s.", told, wait.title)
+        told = f"{GOES_ON} To {wait.on_kill} it has failed: {error}."
+    log.warning("%s: %s.", told.removesuffix("."), wait.title)
     return told
 
 
@@ -99,9 +101,9 @@ def _ended(hook: CleanRoomsMLHook, operation: str, wait: Wait) -> str:
         _call(hook, operation, wait)
     except ConflictError:
         if has_ended := _status_at_end(hook, wait):
-            return f"It has ended, {has_ended}, before it could be cancelled."
+            return f"It has ended, {has_ended}, before it could be {_DONE[wait.on_kill]}."
         raise
-    return "It was cancelled." if wait.on_kill == "cancel" else "It was deleted."
+    return f"It was {_DONE[wait.on_kill]}."
 
 
 def _status_at_end(hook: CleanRoomsMLHook, wait: Wait) -> str:
@@ -148,13 +150,18 @@ async def end_from_trigger(ti: Any, hook: Callable[[], CleanRoomsMLHook], wait: 
     """
     The same from the event loop of a triggerer, within the time that Airflow gives a trigger.
 
+    The triggerers of Airflow 2.11 and 3.3 cancel a trigger anew every second until it is gone; that does not disturb this.
+
     :param ti: The trigger's task instance; None where there is none.
     """
     from asgiref.sync import sync_to_async
 
     if not wait.on_kill or ti is None:
         return
-    try:
-        await asyncio.wait_for(sync_to_async(end_if_over, thread_sensitive=False)(ti, hook, wait), _PATIENCE)
-    except asyncio.TimeoutError:
-        log.warning("There was no answer in %d s, it may go on: %s.", _PATIENCE, wait.title)
+    looking = sync_to_async(end_if_over, thread_sensitive=False)(ti, hook, wait)
+    ending = asyncio.ensure_future(asyncio.wait_for(looking, _PATIENCE))
+    while not ending.done():
+        with suppress(asyncio.CancelledError, asyncio.TimeoutError):
+            await asyncio.shield(ending)
+    if ending.cancelled() or ending.exception():
+        log.warning("There was no answer within %d s, it may go on: %s.", _PATIENCE, wait.title)

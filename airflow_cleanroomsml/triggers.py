@@ -80,23 +80,31 @@ class CleanRoomsMLWaitTrigger(_AwsTrigger):
     def __init__(self, *, wait: dict[str, Any], **connection: Any) -> None:
         super().__init__(**connection)
         self.wait = wait
+        self._killed = False
 
     def _own(self) -> dict[str, Any]:
         return {"wait": self.wait}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait; before Airflow 3.3 a cancellation is all that a trigger hears of a kill, and of a triggerer that goes down."""
+        """
+        Wait.
+
+        Before Airflow 3.3 a cancellation is all that a trigger hears of a kill, and of a triggerer that goes down; later one of a kill has
+        a message, and when the loop is held up the next cancellation comes before ``on_kill`` is called.
+        """
         try:
             async for event in super().run():
                 yield event
-        except asyncio.CancelledError:
-            if not _HEARS_OF_KILLS:
+        except asyncio.CancelledError as error:
+            if error.args or not _HEARS_OF_KILLS:
                 await self.on_kill()
             raise
 
     async def on_kill(self) -> None:
         """End what is waited for if its task instance was ended: Airflow 3.3 calls this for a clear, too."""
-        await end_from_trigger(self.task_instance, lambda: self.hook, Wait(**self.wait))
+        if not self._killed:
+            self._killed = True
+            await end_from_trigger(self.task_instance, lambda: self.hook, Wait(**self.wait))
 
     async def _watch(self) -> dict[str, Any]:
         wait = Wait(**self.wait)

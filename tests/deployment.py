@@ -58,7 +58,7 @@ class Deployment:
             "AIRFLOW__SCHEDULER__DAG_DIR_LIST_INTERVAL": "5",
             **more,
         }
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self.cli("db", "migrate")
 
     def cli(self, *words: str) -> str:
@@ -81,24 +81,31 @@ class Deployment:
 
     def start(self) -> None:
         """Start its parts, each in a process group of its own."""
-        parts = ["scheduler --skip-serve-logs", "triggerer --skip-serve-logs"]
-        for part in [*parts, "dag-processor", "api-server"] if IS_3 else parts:
-            log = (self.home / f"{part.split()[0]}.log").open("wb")
-            command = [sys.executable, "-m", "airflow", *part.split()]
-            self._processes.append(
-                subprocess.Popen(
-                    command,
-                    env=self.environment,
-                    cwd=self.home,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                )
+        for part in ("scheduler", "triggerer", *(("dag-processor", "api-server") if IS_3 else ())):
+            self.start_part(part)
+
+    def start_part(self, part: str) -> None:
+        """Start one of them."""
+        more = ["--skip-serve-logs"] if part in ("scheduler", "triggerer") else []
+        with (self.home / f"{part}.log").open("ab") as log:
+            self._processes[part] = subprocess.Popen(
+                [sys.executable, "-m", "airflow", part, *more],
+                env=self.environment,
+                cwd=self.home,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
+
+    def end(self, part: str) -> None:
+        """Tell one of them to stop, as a deployment does, and wait until it has."""
+        process = self._processes.pop(part)
+        process.terminate()
+        process.wait(60)
 
     def stop(self) -> None:
         """End all of it: a part that is told to stop leaves children behind, some of them in groups of their own."""
-        for process in self._processes:
+        for process in self._processes.values():
             children = psutil.Process(process.pid).children(recursive=True)
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()

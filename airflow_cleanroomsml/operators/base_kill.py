@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -74,14 +76,14 @@ class CleanRoomsMLEndingOperator(CleanRoomsMLWaitingOperator):
             self._listen()
 
         while True:
-            try:
+            # The next error is not to have this one as its context.
+            with suppress(KillRequested):
                 try:
                     self._listen()
                     return super()._watch(context, wait, observation, redact, undisturbed)
                 finally:
                     self._listens = False
-            except KillRequested:
-                self._heed(context, wait)
+            self._heed(context, wait)
 
     def _listen(self) -> None:
         self._listens = True
@@ -132,14 +134,30 @@ class CleanRoomsMLEndingOperator(CleanRoomsMLWaitingOperator):
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after a deferral, one that Airflow itself ended for its time included: nobody had looked, so this looks."""
-        wait = _kept(context) if next_method == "__fail__" else None
+        failed = next_method == "__fail__"
+        wait = _kept(context) if failed else _told(next_kwargs)
         if wait is None or clock.now() < wait.deadline:
+            return super().resume_execution(next_method, next_kwargs, context)
+        self._silence()
+        if not failed:
             return super().resume_execution(next_method, next_kwargs, context)
         self.log.warning("No triggerer has looked until the time-out.")
         return self._finish(context, wait, waiting.observe(self.hook, wait, self._redact()))
 
     def _end(self, wait: Wait) -> str:
+        self._silence()
         return end(lambda: self.hook, wait)
+
+    def _silence(self) -> None:
+        """Stop the alarm of ``execution_timeout``: the time is over, and an alarm in the middle of an import leaves half a module."""
+        if self.execution_timeout:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _told(next_kwargs: Mapping[str, Any] | None) -> Wait | None:
+    """The wait of a trigger's event."""
+    found = (next_kwargs or {}).get("event", {}).get("wait")
+    return Wait(**found) if found else None
 
 
 def _kept(context: Context) -> Wait | None:

@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 LAG = 60.0
 #: What the API calls the first version of a trained model (API reference, CreateTrainedModel).
 BASE = "NULL"
+#: By what a pause is longer or shorter.
+JITTER = (0.9, 1.1)
 #: Seconds after which one hears again of what has not changed.
 TELL_AGAIN = 600.0
 #: What becomes of what nobody ends.
@@ -78,13 +80,15 @@ class Wait:
         """What it is, in words."""
         return titled(self.resource, self.identifiers)
 
-    def pause(self, now: float) -> float:
+    def pause(self, now: float, jitter: float | None = None) -> float:
         """
         Seconds until the next look: a quarter of the time waited so far, from 1 second up to ``delay``.
 
         So a short job is seen soon, a long one is asked for ``delay`` seconds apart, and thousands of waits drift apart.
+
+        :param jitter: Factor on it; None draws one.
         """
-        pause = min(self.delay, max(1.0, (now - self.started) / 4)) * random.uniform(0.9, 1.1)
+        pause = min(self.delay, max(1.0, (now - self.started) / 4)) * (jitter or random.uniform(*JITTER))
         return max(0.0, min(pause, self.deadline - now))
 
     def plain(self) -> dict[str, Any]:

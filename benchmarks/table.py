@@ -38,8 +38,8 @@ class Row:
         if self.peer is None:
             return ""
         if not self.ours or not self.peer:
-            return "–"
-        return f"1/{self.peer / self.ours:.1f}" if self.peer > self.ours else f"{self.ours / self.peer:.1f} ×"
+            return "-"
+        return f"1/{self.peer / self.ours:.1f}" if self.peer > self.ours else f"{self.ours / self.peer:.1f} times"
 
     @property
     def cells(self) -> list[str]:

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from airflow_cleanroomsml.polling import gate, poller
+from airflow_cleanroomsml.polling import gate, poller, renewal
 from airflow_cleanroomsml.triggers import CleanRoomsMLNewJobsTrigger, CleanRoomsMLTurnTrigger, CleanRoomsMLWaitTrigger
 from airflow_cleanroomsml.waiting import Wait
 from tests.support import World
@@ -148,6 +148,55 @@ class TestTroubles:
         assert "GetAudienceModel" in seen["message"]
         # A look each quarter of a second at most; throttling takes more and more of them away.
         assert len(empty_world.calls) <= (6 if fault == "throttle" else 25)
+
+    def test_credentials_that_run_out_are_renewed(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        def login(account: str) -> None:
+            connection = {"conn_type": "aws", "login": account, "password": "s"}
+            monkeypatch.setenv("AIRFLOW_CONN_ROTATED", json.dumps(connection))
+
+        old = World(world.emulator)
+        old.fault("GetAudienceModel", "expired_credentials", times=0)
+        wait = wait_for(in_training(world))
+        login(old.account)
+
+        async def rotated() -> Any:
+            task = asyncio.create_task(event(CleanRoomsMLWaitTrigger(wait=wait.plain(), aws_conn_id="rotated")))
+            await until_called(old, 2)
+            login(world.account)
+            return await task
+
+        monkeypatch.setattr(renewal, "PAUSES", (0.0, *[0.1] * 100))
+        assert asyncio.run(rotated())["observation"]["status"] == "ACTIVE"
+
+    def test_credentials_that_stay_bad_end_the_wait(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(renewal, "PAUSES", (0.0, 0.05, 0.05))
+        wait, before = wait_for(world.model()), len(world.calls)
+        world.fault("GetAudienceModel", "expired_credentials", times=0)
+        error = event_of(wait)["error"]
+        assert error.startswith("CleanRoomsMLError: The credentials are refused, still, after 3 renewals")
+        assert "ExpiredTokenException" in error
+        assert len(world.calls) - before == 4
+
+    def test_what_hangs_does_not_starve_the_others(self, world: World) -> None:
+        world.fault("GetAudienceModel", "slow", times=0, seconds=3.0)
+        hung = wait_for(in_training(world), timeout=2.0)
+        dataset = {"training_dataset_arn": world.dataset("other")}
+        others = replace(hung, noun="training dataset", identifiers=dataset, goal="deleted", deadline=time.time() + 60)
+
+        async def both() -> list[Any]:
+            waits = [asyncio.create_task(event(self.impatient(wait))) for wait in (hung, others)]
+            first = await waits[0]
+            await asyncio.to_thread(
+                world.ml.delete_training_dataset, trainingDatasetArn=dataset["training_dataset_arn"]
+            )
+            return [first, await waits[1]]
+
+        first, second = asyncio.run(both())
+        assert "ReadTimeoutError" in first["observation"]["message"]
+        assert second["observation"]["outcome"] == "success"
+
+    def impatient(self, wait: Wait) -> CleanRoomsMLWaitTrigger:
+        return CleanRoomsMLWaitTrigger(wait=wait.plain(), botocore_config={"read_timeout": 0.5})
 
 
 class TestSharing:

@@ -64,7 +64,8 @@ class Poller:
     def add(self, watch: Watch) -> None:
         """Begin a wait; the caller holds the lock."""
         self._watches.add(watch)
-        self._wake.set()
+        if not self._wake.is_set():
+            self._wake.set()
         if watch.job:
             turns.began(self._key, watch.job)
 

@@ -130,9 +130,9 @@ class Outbox:
             except Exception as error:  # of this wait alone
                 self.news.append((watch, watch.fail(error)))
 
-    def note(self, watch: Watch, observation: Observation) -> None:
-        """Tell what was seen, if it is news."""
-        news = watch.see(observation, clock.now())
+    def note(self, watch: Watch, observation: Observation, jitter: float | None = None) -> None:
+        """Tell what was seen, if it is news; the jitter is that of the next look."""
+        news = watch.see(observation, clock.now(), jitter)
         if news is not None:
             self.news.append((watch, news))
 

@@ -37,6 +37,13 @@ class _Process:
         self.lock = threading.Lock()
         self.kinds: dict[tuple[str, str], _Kind] = {}
 
+    def kind(self, key: str, noun: str) -> _Kind:
+        """A kind; the caller holds the lock."""
+        kind = self.kinds.get((key, noun))
+        if kind is None:
+            kind = self.kinds[key, noun] = _Kind()
+        return kind
+
     def tidy(self) -> None:
         """Drop what has nothing to remember; the caller holds the lock."""
         now = clock.now()
@@ -55,7 +62,7 @@ def began(key: str, noun: str) -> None:
     :param noun: Key of :data:`~airflow_cleanroomsml.resources.RESOURCES`.
     """
     with _process.lock:
-        kind = _process.kinds.setdefault((key, noun), _Kind())
+        kind = _process.kind(key, noun)
         kind.under_way += 1
         kind.gate.arrived(clock.now(), kind.under_way)
 
@@ -63,7 +70,7 @@ def began(key: str, noun: str) -> None:
 def ended(key: str, noun: str) -> None:
     """Such a wait has ended; arguments as for :func:`began`."""
     with _process.lock:
-        _process.kinds[key, noun].under_way -= 1
+        _process.kind(key, noun).under_way -= 1
         _process.tidy()
 
 
@@ -101,7 +108,7 @@ def queued(connection: AwsConnection, noun: str, refused: dict[str, Any] | None)
     :param refused: Why the start was refused, as :meth:`~airflow_cleanroomsml.polling.gate.Gate.enter` takes it.
     """
     with _process.lock:
-        kind = _process.kinds.setdefault((connection.connection_key, noun), _Kind())
+        kind = _process.kind(connection.connection_key, noun)
         turn = Turn(kind, kind.gate.enter(clock.now(), kind.under_way, refused))
     try:
         yield turn

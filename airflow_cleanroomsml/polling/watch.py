@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
@@ -24,14 +23,6 @@ EARLY = 0.2
 _AT_A_TIME = 50
 
 
-def _keys(subject: Wait | Hunt) -> tuple[str, str]:
-    if isinstance(subject, Hunt):
-        listing = json.dumps(subject.search.narrowed, sort_keys=True)
-        return listing, listing
-    listing = json.dumps([subject.noun, narrowed(subject.resource, subject.identifiers)], sort_keys=True)
-    return json.dumps([subject.noun, subject.identifiers], sort_keys=True), listing
-
-
 class News(NamedTuple):
     """
     What a trigger is told.
@@ -48,23 +39,47 @@ class Watch:
     """
     One wait of a trigger.
 
+    ``key`` names what is read, ``listing`` the listing that has it, ``job`` the noun of what is being made, if anything is.
+
     :param subject: What is waited for.
     :param loop: Event loop of the trigger.
     """
 
+    __slots__ = (
+        "_begun",
+        "_ear",
+        "_news",
+        "_told",
+        "apart_until",
+        "due",
+        "early",
+        "job",
+        "key",
+        "listing",
+        "loop",
+        "over",
+        "seen",
+        "subject",
+    )
+
     def __init__(self, subject: Wait | Hunt, loop: asyncio.AbstractEventLoop) -> None:
         self.subject = subject
         self.loop = loop
-        #: Waits with the same key read the same thing, those with the same listing are entries of the same listing.
-        self.key, self.listing = _keys(subject)
+        if isinstance(subject, Wait):
+            self.key = f"{subject.noun} {sorted(subject.identifiers.items())}"
+            self.listing = f"{subject.noun} {narrowed(subject.resource, subject.identifiers)}"
+            self.job = subject.noun if subject.goal == Goal.CREATED.value else ""
+        else:
+            self.key = self.listing = f"{subject.search.narrowed}"
+            self.job = ""
         self.seen: Observation | None = None
         self.over = False
         self.apart_until = 0.0
-        self.due = clock.now() + GATHERING
-        self.early = self.due
-        self._told = 0.0
         self._begun = clock.now()
-        self._news: asyncio.Queue[News] = asyncio.Queue()
+        self.due = self.early = self._begun + GATHERING
+        self._told = 0.0
+        self._news: list[News] = []
+        self._ear: asyncio.Future[None] | None = None
 
     async def __aiter__(self) -> AsyncIterator[Observation]:
         """
@@ -74,20 +89,19 @@ class Watch:
         """
         final = False
         while not final:
-            found, final = await self._news.get()
+            if not self._news:
+                self._ear = self.loop.create_future()
+                await self._ear
+            found, final = self._news.pop(0)
             if isinstance(found, Exception):
                 raise found
             yield found
 
     def hear(self, news: News) -> None:
         """Take news, in the loop."""
-        self._news.put_nowait(news)
-
-    @property
-    def job(self) -> str:
-        """The noun of what is being made; empty for other waits."""
-        subject = self.subject
-        return subject.noun if isinstance(subject, Wait) and subject.goal == Goal.CREATED.value else ""
+        self._news.append(news)
+        if self._ear is not None and not self._ear.done():
+            self._ear.set_result(None)
 
     @property
     def deadline(self) -> float:
@@ -107,17 +121,21 @@ class Watch:
         """
         return self.deadline if slowed and self.seen else max(self.deadline, self._begun) + _LATE
 
-    def postpone(self, now: float) -> None:
-        """Plan the next look."""
-        pause = self.subject.pause(now)
+    def postpone(self, now: float, jitter: float | None = None) -> None:
+        """
+        Plan the next look.
+
+        :param jitter: Factor on the pause, for waits that are to stay together; None draws one.
+        """
+        pause = self.subject.pause(now, jitter)
         self.due = now + pause
         self.early = self.due - EARLY * pause
 
-    def see(self, found: Observation, now: float) -> News | None:
-        """Take what a look has shown; what the trigger is to be told of it, if anything."""
+    def see(self, found: Observation, now: float, jitter: float | None = None) -> News | None:
+        """Take what a look has shown; what the trigger is to be told of it, if anything. The jitter is that of :meth:`postpone`."""
         changed = self.seen is None or (self.seen.status, self.seen.message) != (found.status, found.message)
         self.seen = found
-        self.postpone(now)
+        self.postpone(now, jitter)
         final = found.outcome != Outcome.AGAIN.value or now >= self.deadline
         return self._tell(found, now, final=final) if final or changed else self.heartbeat(now)
 

@@ -1,0 +1,137 @@
+"""What is done to which task: the kills, and the answers that are lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+UNSENT = "before the create is sent"
+IN_FLIGHT = "while the create is under way"
+UNREAD = "before its answer is read"
+UNNOTED = "before the answer is noted"
+NOTED = "after the answer is noted"
+SOUGHT = "while it is looked for"
+WAITING = "while it is waited for"
+RETURNING = "before the task returns"
+DEFERRING = "before the task is deferred"
+TRIGGERED = "while the trigger waits"
+RESUMED = "before the resumed task returns"
+
+#: The kinds of processes that a task lives in.
+TASK, TRIGGER, RESUMPTION = "task", "trigger", "resumption"
+#: Where a step is taken; all others are steps of the task itself.
+PROCESS = {TRIGGERED: TRIGGER, RESUMED: RESUMPTION}
+
+KILL = "SIGKILL"
+#: As Airflow 2.11 ends a task: ``on_kill``, and an exception where it stands.
+TERM = "SIGTERM"
+#: As Airflow 3 ends a task: ``on_kill``, and it goes on until it is killed.
+TERM_THEN_KILL = "SIGTERM, SIGKILL later"
+
+LOST, REFUSED, RESET = "answer lost", "answer lost, listing refused", "request lost"
+#: What the emulator is told to do: the operation of the resource, and the fault.
+FAULTS = {
+    LOST: (("create", "lose_response"),),
+    REFUSED: (("create", "lose_response"), ("list", "access_denied")),
+    RESET: (("create", "reset"),),
+}
+#: Tries that end with an error and are retried.
+ERRORS = {REFUSED: 1, RESET: 1}
+
+
+@dataclass(frozen=True)
+class Kill:
+    """
+    How a process of a task ends.
+
+    :param step: When.
+    :param how: ``SIGKILL``, or one of Airflow's two ways to end a task by SIGTERM.
+    """
+
+    step: str
+    how: str = KILL
+
+    @property
+    def process(self) -> str:
+        """The kind of process that it meets."""
+        return PROCESS.get(self.step, TASK)
+
+
+@dataclass(frozen=True)
+class Case:
+    """
+    A task, and what happens to it.
+
+    :param name: Its name, and that of what it makes.
+    :param deferrable: Whether it waits in the triggerer.
+    :param remembers: Whether Airflow keeps its state (3.3 and later).
+    :param kills: What its processes meet, one after the other.
+    :param fault: What happens to its requests; empty for nothing.
+    """
+
+    name: str
+    deferrable: bool
+    remembers: bool
+    kills: tuple[Kill, ...] = ()
+    fault: str = ""
+
+    @classmethod
+    def load(cls, plain: dict[str, Any]) -> Case:
+        """The inverse of ``dataclasses.asdict``, after JSON."""
+        return cls(**{**plain, "kills": tuple(Kill(**kill) for kill in plain["kills"])})
+
+
+def cases_of(*, waits: bool, unique: bool) -> list[Case]:
+    """
+    What is done to the tasks of an operator.
+
+    :param waits: Whether what it makes takes time.
+    :param unique: Whether the service refuses a name that is in use.
+    """
+    killed = _killed(waits=waits) if unique else _killed_often(waits=waits)
+    planned = [*killed, *_unanswered(waits=waits)]
+    return [
+        Case(f"case-{number}", deferrable, remembers, kills, fault)
+        for number, (deferrable, remembers, kills, fault) in enumerate(planned)
+    ]
+
+
+Plan = tuple[bool, bool, tuple[Kill, ...], str]
+
+
+def _killed(*, waits: bool) -> Iterator[Plan]:
+    """Once, at each step."""
+    waiting = (WAITING,) if waits else ()
+    for step in (UNSENT, IN_FLIGHT, UNREAD, *waiting, RETURNING):
+        yield False, False, (Kill(step),), ""
+    for step in (UNSENT, IN_FLIGHT, UNREAD, UNNOTED, NOTED, *waiting, RETURNING):
+        yield False, True, (Kill(step),), ""
+    for number, step in enumerate((UNSENT, UNNOTED, UNREAD, RETURNING, *waiting)):
+        yield False, number % 2 == 1, (Kill(step, (TERM, TERM_THEN_KILL)[number // 2 % 2]),), ""
+    if waits:
+        for number, step in enumerate((UNREAD, DEFERRING, TRIGGERED, RESUMED)):
+            yield True, number % 2 == 1, (Kill(step),), ""
+        yield True, True, (Kill(TRIGGERED, TERM),), ""
+        yield True, False, (Kill(RESUMED, TERM),), ""
+
+
+def _killed_often(*, waits: bool) -> Iterator[Plan]:
+    """One process after the other."""
+    waiting = (WAITING, WAITING) if waits else ()
+    yield False, waits, tuple(map(Kill, (UNSENT, UNREAD, *waiting, RETURNING, RETURNING))), ""
+    if waits:
+        yield True, False, tuple(map(Kill, (IN_FLIGHT, DEFERRING, TRIGGERED, TRIGGERED, RESUMED))), ""
+
+
+def _unanswered(*, waits: bool) -> Iterator[Plan]:
+    """Answers that are lost, and what may happen then."""
+    for remembers in (False, True):
+        yield False, remembers, (), LOST
+    yield False, False, (Kill(SOUGHT), Kill(SOUGHT)), LOST
+    yield False, True, (), REFUSED
+    yield False, False, (), RESET
+    if waits:
+        yield True, False, (Kill(SOUGHT),), LOST
+        yield True, True, (), LOST
+        yield True, False, (), REFUSED

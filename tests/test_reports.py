@@ -84,10 +84,11 @@ def test_what_does_not_change_is_told_every_ten_minutes(world: World, monkeypatc
 
 
 def test_a_state_store_that_is_out_of_order_hurts_nobody(caplog: pytest.LogCaptureFixture) -> None:
-    memory = Memory({"task_state_store": Broken()}, Claim("run", "digest"))
+    context: Any = {"task_state_store": Broken()}
+    memory = Memory(context, Claim("run", "digest"))
     with caplog.at_level(logging.WARNING):
         assert memory.recall() is None
     assert "the listing is looked at" in caplog.text
     memory.note(number=1, sent=0.0)
     assert not memory.is_kept
-    progress({"task_state_store": Broken()}, wait(), Observation("ACTIVE", "success"))
+    progress(context, wait(), Observation("ACTIVE", "success"))

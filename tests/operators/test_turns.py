@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,8 @@ def test_mapped_starts_take_turns(strict: EmulatorProcess, monkeypatch: pytest.M
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", world.account)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     world.build()
-    model, seed = world.configured(), world.seed()
+    model: str = world.configured()
+    seed: Any = world.seed()
     before = len(world.calls)
 
     def task(index: int) -> Task:

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 DISTRIBUTION = "airflow-provider-cleanroomsml"
 
 #: What a Dag author has no use for: the operators' common base.
-NOT_PUBLIC = {"__init__", "base", "base_create", "base_end", "base_job", "base_wait"}
+NOT_PUBLIC = {"__init__", "base", "base_create", "base_end", "base_job", "base_kill", "base_wait"}
 
 
 def entries(kind: str) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ import pytest
 from airflow_cleanroomsml.operators.base import CleanRoomsMLOperator
 from airflow_cleanroomsml.operators.base_create import CleanRoomsMLCreateOperator
 from airflow_cleanroomsml.operators.base_end import CleanRoomsMLDeleteOperator
+from airflow_cleanroomsml.operators.base_job import CleanRoomsMLJobOperator
 from airflow_cleanroomsml.operators.base_wait import CleanRoomsMLWaitingOperator
 from airflow_cleanroomsml.service_model import TESTED_BOTOCORE, argument_members, load, operation_model
 from tests.every import every_operation
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.skipif(
     botocore.__version__ != TESTED_BOTOCORE, reason=f"operators are written from botocore {TESTED_BOTOCORE}"
 )
 MODELS = {model.name: model for model in operations()}
-BASES = (CleanRoomsMLCreateOperator, CleanRoomsMLDeleteOperator, CleanRoomsMLWaitingOperator)
+BASES = (CleanRoomsMLCreateOperator, CleanRoomsMLDeleteOperator, CleanRoomsMLJobOperator, CleanRoomsMLWaitingOperator)
 
 
 @pytest.mark.parametrize("operation", MODELS)

@@ -25,6 +25,7 @@ _HOMES = {
     "CleanRoomsMLOperator": "base",
     "CleanRoomsMLCreateOperator": "base_create",
     "CleanRoomsMLDeleteOperator": "base_end",
+    "CleanRoomsMLJobOperator": "base_job",
     "CleanRoomsMLWaitingOperator": "base_wait",
 }
 _UNITS = {"string": "character", "list": "item", "map": "entry"}
@@ -118,14 +119,27 @@ class Scaffold:
         """What the class is a combination of."""
         kinds = {"Create": "Create", "Start": "Create", "Delete": "Delete", "Cancel": "Delete"}
         waits = any(status.startswith(_STATUSES.get(self.verb, "?")) for status in self.statuses)
-        found = [kinds.get(self.verb, ""), "Waiting" if waits else ""]
+        kind = kinds.get(self.verb, "")
+        found = ["Job"] if kind == "Create" and waits else [kind, "Waiting" if waits else ""]
         return [f"CleanRoomsML{kind}Operator" for kind in found if kind] or ["CleanRoomsMLOperator"]
 
     @property
     def keywords(self) -> str:
         """The type of what the bases take."""
-        kinds = [kind for kind, base in (("Creating", "Create"), ("Waiting", "Waiting")) if base in str(self.bases)]
-        return ("And".join(kinds) or "Aws") + "Kwargs"
+        if self._is_updatable:
+            return "UpdatingKwargs"
+        kinds = {"Job": "CreatingAndWaiting", "Create": "Creating", "Waiting": "Waiting"}
+        return next((kind for base, kind in kinds.items() if base in str(self.bases)), "Aws") + "Kwargs"
+
+    @property
+    def _is_updatable(self) -> bool:
+        """Whether an existing one can be changed to what is asked for: Clean Rooms ML has one update."""
+        service = self.model.service_model
+        return (
+            self.verb == "Create"
+            and service.service_name == "cleanroomsml"
+            and f"Update{self.noun}" in service.operation_names
+        )
 
     @cached_property
     def arguments(self) -> dict[str, str]:
@@ -168,7 +182,7 @@ class Scaffold:
 
     @property
     def _has_resource(self) -> bool:
-        return "Create" in str(self.bases) or "Waiting" in str(self.bases)
+        return any(kind in str(self.bases) for kind in ("Create", "Job", "Waiting"))
 
     def _documentation(self) -> str:
         thing = _spaced(self.model.name.removeprefix(self.verb))
@@ -188,6 +202,7 @@ class Scaffold:
             f'operation = "{xform_name(self.model.name)}"',
             self.returns and f'returns = "{self.returns}"',
             self._has_resource and f"resource = {xform_name(self.noun).upper()}",
+            self._is_updatable and 'choices = ("fail", "reuse", "update")',
             waits and self.verb in _GOALS and f"goal = Goal.{_GOALS[self.verb]}",
         ]
         return "\n".join(f"    {line}" for line in lines if line)

@@ -16,13 +16,13 @@ _EXTENT = (
 )
 
 
-def application(shared: Shared, endpoint: Callable[[], str], workers: Executor | None = None) -> Front:
+def application(shared: Shared, endpoint: Callable[[], str], workers: Executor) -> Front:
     """
     The application.
 
     :param shared: Its state.
     :param endpoint: URL at which it is found, for it reads S3 and Glue there.
-    :param workers: What runs the jobs that compute; two threads if None.
+    :param workers: What runs the jobs that compute.
     """
     services = {
         "cleanrooms-ml": Service("cleanroomsml", CleanRoomsMLBackend(shared, endpoint, workers), shared),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 
 from moto.moto_server.werkzeug_app import MotoRequestHandler
@@ -37,7 +38,8 @@ class Emulator:
     """
 
     def __init__(self, settings: Settings | None = None, *, host: str = "127.0.0.1", port: int = 0) -> None:
-        front = application(Shared(settings or Settings()), lambda: self.url)
+        self._workers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="job")
+        front = application(Shared(settings or Settings()), lambda: self.url, self._workers)
         self._server = make_server(host, port, front, threaded=True, request_handler=_QuietHandler)
         self._thread = threading.Thread(target=self._server.serve_forever, name="emulator", daemon=True)
 
@@ -54,7 +56,8 @@ class Emulator:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Stop."""
+        """Stop; jobs that have not begun to compute never will."""
+        self._workers.shutdown(wait=False, cancel_futures=True)
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

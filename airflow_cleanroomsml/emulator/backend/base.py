@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from typing import Any
 
 import boto3
@@ -27,18 +27,18 @@ class BackendBase:
 
     :param shared: State, clock and switches, which the sister service has too.
     :param endpoint: URL at which S3 and Glue are found: the emulator's own.
-    :param workers: What runs the jobs that compute; two threads if None.
+    :param workers: What runs the jobs that compute.
     """
 
     #: boto3's name of the service.
     service = "cleanroomsml"
 
-    def __init__(self, shared: Shared, endpoint: Callable[[], str], workers: Executor | None = None) -> None:
+    def __init__(self, shared: Shared, endpoint: Callable[[], str], workers: Executor) -> None:
         self._shared = shared
         self.clock = shared.clock
         self.store = shared.store
         self._endpoint = endpoint
-        self._workers = workers or ThreadPoolExecutor(max_workers=2, thread_name_prefix="job")
+        self._workers = workers
         self._session_lock = threading.Lock()
 
     @property

@@ -23,6 +23,9 @@ from airflow_cleanroomsml.resources import CLEAN_ROOMS, CLEAN_ROOMS_ML, Resource
 
 #: botocore that this release was tested with; an older one may not know every argument.
 TESTED_BOTOCORE = "1.44.5"
+#: How the names of operations begin that make or start something; all others of both services change what there is, or only look
+#: (their models, botocore 1.44.5).
+_BEGINNING = ("create_", "start_", "populate_")
 # Violations that a message shows.
 _SHOWN = 50
 
@@ -155,10 +158,11 @@ class Request:
         """
         Whether it must not be carried out twice.
 
-        Creates and starts have no idempotency token; a put that holds only for the state it found would refuse what it did itself.
+        Creates and starts have no idempotency token, nor has what populates a table, each time with a job that is paid for; a put that
+        holds only for the state it found would refuse what it did itself.
         """
         conditional = self.members.get("previousPolicyHash") or self.members.get("policyExistenceCondition")
-        return self.method.startswith(("create_", "start_")) or bool(conditional)
+        return self.method.startswith(_BEGINNING) or bool(conditional)
 
     def redact(self, text: str) -> str:
         """A text of the service or of botocore without what is sensitive in this request; see :mod:`airflow_cleanroomsml.redaction`."""

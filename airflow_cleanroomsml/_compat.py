@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator, BaseSensorOperator, Context, PokeReturnValue, XComArg
     from airflow.sdk.configuration import conf
-    from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+    from airflow.sdk.exceptions import (
+        AirflowException,
+        AirflowFailException,
+        AirflowSensorTimeout,
+        AirflowSkipException,
+        AirflowTaskTimeout,
+        TaskDeferralError,
+        TaskDeferralTimeout,
+    )
 else:
     try:
         from airflow.sdk import BaseOperator, BaseSensorOperator, PokeReturnValue, XComArg
@@ -20,20 +28,33 @@ else:
     except ImportError:  # before Airflow 3.1
         from airflow.configuration import conf
     try:
-        from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+        from airflow.sdk import exceptions
     except ImportError:  # before Airflow 3.1
-        from airflow.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+        from airflow import exceptions
+
+    AirflowException = exceptions.AirflowException
+    AirflowFailException = exceptions.AirflowFailException
+    AirflowSensorTimeout = exceptions.AirflowSensorTimeout
+    AirflowSkipException = exceptions.AirflowSkipException
+    AirflowTaskTimeout = exceptions.AirflowTaskTimeout
+    TaskDeferralError = exceptions.TaskDeferralError
+    # An older Airflow raises the one for the other.
+    TaskDeferralTimeout = getattr(exceptions, "TaskDeferralTimeout", TaskDeferralError)
 
     Context = dict
 
 __all__ = [
     "AirflowException",
     "AirflowFailException",
+    "AirflowSensorTimeout",
     "AirflowSkipException",
+    "AirflowTaskTimeout",
     "BaseOperator",
     "BaseSensorOperator",
     "Context",
     "PokeReturnValue",
+    "TaskDeferralError",
+    "TaskDeferralTimeout",
     "XComArg",
     "conf",
 ]

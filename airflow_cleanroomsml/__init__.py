@@ -71,6 +71,9 @@ def get_provider_info() -> dict[str, object]:
             {"integration-name": _INTEGRATION, "python-modules": ["airflow_cleanroomsml.hooks"]},
         ],
         "triggers": [
-            {"integration-name": _INTEGRATION, "python-modules": ["airflow_cleanroomsml.triggers"]},
+            {
+                "integration-name": _INTEGRATION,
+                "python-modules": ["airflow_cleanroomsml.pause", "airflow_cleanroomsml.triggers"],
+            },
         ],
     }

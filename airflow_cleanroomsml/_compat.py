@@ -13,9 +13,12 @@ if TYPE_CHECKING:
     from airflow.sdk.exceptions import (
         AirflowException,
         AirflowFailException,
+        AirflowSensorTimeout,
         AirflowSkipException,
         AirflowTaskTerminated,
         AirflowTaskTimeout,
+        TaskDeferralError,
+        TaskDeferralTimeout,
         TaskDeferred,
     )
 else:
@@ -31,23 +34,20 @@ else:
     except ImportError:  # before Airflow 3.1
         from airflow.configuration import conf
     try:
-        from airflow.sdk.exceptions import (
-            AirflowException,
-            AirflowFailException,
-            AirflowSkipException,
-            AirflowTaskTerminated,
-            AirflowTaskTimeout,
-            TaskDeferred,
-        )
+        from airflow.sdk import exceptions
     except ImportError:  # before Airflow 3.1
-        from airflow.exceptions import (
-            AirflowException,
-            AirflowFailException,
-            AirflowSkipException,
-            AirflowTaskTerminated,
-            AirflowTaskTimeout,
-            TaskDeferred,
-        )
+        from airflow import exceptions
+
+    AirflowException = exceptions.AirflowException
+    AirflowFailException = exceptions.AirflowFailException
+    AirflowSensorTimeout = exceptions.AirflowSensorTimeout
+    AirflowSkipException = exceptions.AirflowSkipException
+    AirflowTaskTerminated = exceptions.AirflowTaskTerminated
+    AirflowTaskTimeout = exceptions.AirflowTaskTimeout
+    TaskDeferralError = exceptions.TaskDeferralError
+    TaskDeferred = exceptions.TaskDeferred
+    # An older Airflow raises the one for the other.
+    TaskDeferralTimeout = getattr(exceptions, "TaskDeferralTimeout", TaskDeferralError)
 
     Context = dict
 
@@ -67,6 +67,7 @@ __all__ = [
     "IS_AIRFLOW_2",
     "AirflowException",
     "AirflowFailException",
+    "AirflowSensorTimeout",
     "AirflowSkipException",
     "AirflowTaskTerminated",
     "AirflowTaskTimeout",
@@ -74,6 +75,8 @@ __all__ = [
     "BaseSensorOperator",
     "Context",
     "PokeReturnValue",
+    "TaskDeferralError",
+    "TaskDeferralTimeout",
     "TaskDeferred",
     "XComArg",
     "conf",

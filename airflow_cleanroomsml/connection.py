@@ -6,7 +6,7 @@ import json
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_cleanroomsml.exceptions import InvalidRequestError
+from airflow_cleanroomsml.exceptions import CleanRoomsMLError, InvalidRequestError, lines
 
 if TYPE_CHECKING:
     from airflow_cleanroomsml.hooks import CleanRoomsMLHook
@@ -25,12 +25,27 @@ class AwsConnection:
 
     @cached_property
     def hook(self) -> CleanRoomsMLHook:
-        """The hook, made when the task runs: importing boto3 is not for the Dag processor."""
+        """
+        The hook, made when the task runs: importing boto3 is not for the Dag processor.
+
+        :raises CleanRoomsMLError: There is no such connection. Whether a secrets backend failed is not known then: a retry may help.
+        """
         from airflow_cleanroomsml.hooks import CleanRoomsMLHook
 
-        return CleanRoomsMLHook(
+        hook = CleanRoomsMLHook(
             self.aws_conn_id, region_name=self.region_name, verify=self.verify, config=self.botocore_config
         )
+        named = self.aws_conn_id and self.aws_conn_id != CleanRoomsMLHook.default_conn_name
+        if named and not hook.conn_config:
+            # The amazon provider warns, and goes on with what boto3 finds (AwsBaseHook.conn_config, 9.8 to 9.39).
+            raise CleanRoomsMLError(
+                lines(
+                    f"aws_conn_id: there is no connection {self.aws_conn_id!r}. Nothing was sent: the credentials that boto3 finds by "
+                    "itself may be those of another account.",
+                    "Make the connection, or say aws_conn_id=None to take boto3's own credentials.",
+                )
+            )
+        return hook
 
     @property
     def connection(self) -> dict[str, Any]:

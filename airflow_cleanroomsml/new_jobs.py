@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_cleanroomsml.exceptions import InvalidRequestError
+from airflow_cleanroomsml.resources import CLEAN_ROOMS_ML
 
 if TYPE_CHECKING:
     from airflow_cleanroomsml.hooks import CleanRoomsMLHook
@@ -29,6 +30,19 @@ class Search:
     configured_audience_model_arn: str | None = None
     collaboration_id: str | None = None
     started_by: str | None = None
+
+    @classmethod
+    def of(cls, since: Any, **narrowed: Any) -> Search:
+        """
+        A search by arguments of a task.
+
+        :param since: A time, as a template may render it.
+        :param narrowed: The other members, as templates may render them.
+        :raises InvalidRequestError: Nothing can be found by them.
+        """
+        from airflow_cleanroomsml.service_model import sought
+
+        return cls(moment("since", since), **sought(CLEAN_ROOMS_ML, ["list_audience_generation_jobs"], narrowed))
 
     def plain(self) -> dict[str, Any]:
         """As JSON."""

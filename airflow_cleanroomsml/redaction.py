@@ -1,8 +1,8 @@
 """
 What a request holds in confidence, taken out of texts that are not ours.
 
-Engines quote the SQL and the variables that they were given: in part, in capitals, on one line, escaped, cut off after a hundred
-characters. Texts are therefore compared by their letters, digits and underscores alone, without case.
+Engines quote the SQL and the variables that they were given: in part, in capitals, on one line, escaped, encoded for a URL or for XML,
+cut off after a hundred characters. Texts are therefore decoded, and compared by their letters, digits and underscores alone, without case.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from html import unescape
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 from airflow_cleanroomsml.hidden import holds_sensitive, is_sensitive
 
@@ -23,6 +25,11 @@ _RUN = 14
 _FEW = 6
 # JSON, Java, Python and SQL escape by backslashes, one or more of them where a text was escaped twice.
 _LETTER = re.compile(r"\\+(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|[nrtbf])|(\w)")
+# A space is %20, or + as in forms, which is no letter by itself.
+_ENCODED = re.compile(r"(?:%[0-9a-fA-F]{2})+|&#?\w{1,8};")
+#: What a description may lack where it shows the other: an environment stands beside the instances that every request with one has, and
+#: in place of SQL there are a file or the template of a job (service model; user guide, for seeds).
+_INSTEAD = {"environment": "resourceConfig", "sqlParameters": "dataSource", "parameters": "analysisTemplateArn"}
 
 
 class Secret(NamedTuple):
@@ -68,10 +75,10 @@ def redact(text: str, known: Iterable[Secret]) -> str:
     :param text: What somebody else says.
     :param known: What it must not say.
     """
-    letters = _Letters(text)
+    readings = list(_readings(text))
     hidden: set[int] = set()
     for secret in known:
-        found = set(_places(text, letters, secret.text))
+        found = {place for reading in readings for place in _places(reading, secret.text)}
         if found and secret.key == "queryString":
             return _WITHHELD
         hidden |= found
@@ -84,32 +91,83 @@ def by_description(shape: Any, found: Mapping[str, Any], text: str) -> str:
     """
     A text about a resource without what the resource's own description holds and is not to be shown.
 
-    Who asks need not know the request. Where the description does not show it either the whole text is withheld; an environment that
-    is not shown is taken for none.
+    Who asks need not know the request. The whole text is withheld where the description does not show all that the request may have
+    held, unless it shows that there was none.
 
     :param shape: Shape of the description.
     """
-    holders = [name for name, member in shape.members.items() if holds_sensitive(member) and not is_sensitive(member)]
-    if any(name not in found for name in holders):
-        return UNKNOWN
-    return redact(text, secrets(shape, dict(found)))
+    return UNKNOWN if _lacks(shape, found) else redact(text, secrets(shape, dict(found)))
 
 
-class _Letters:
-    """The letters of a text, and where each stands."""
+def _lacks(shape: Any, found: Any) -> bool:
+    """Whether a value does not show everything sensitive that its shape may hold."""
+    if is_sensitive(shape) or not holds_sensitive(shape):
+        return False
+    if shape.type_name == "structure":
+        return any(_lacks_member(member, found, name) for name, member in shape.members.items())
+    items = found.values() if isinstance(found, Mapping) else found
+    return any(_lacks(below(shape, None), item) for item in items)
 
-    def __init__(self, text: str) -> None:
-        found = [
-            (letter, match.span())
-            for match in _LETTER.finditer(text)
-            for letter in _unescaped(match).casefold()
-            if letter.isalnum() or letter == "_"
-        ]
+
+def _lacks_member(shape: Any, found: Mapping[str, Any], name: str) -> bool:
+    if found.get(name) is not None:
+        return _lacks(shape, found[name])
+    return holds_sensitive(shape) and found.get(_INSTEAD.get(name, "")) is None
+
+
+class _Reading:
+    """
+    A text as it can be read.
+
+    :param text: What it reads.
+    :param spans: Where each of its characters stands in the text that it was read from.
+    """
+
+    def __init__(self, text: str, spans: list[tuple[int, int]]) -> None:
+        self.text = text
+        self.spans = spans
+        found = list(_letters(text))
         self.plain = "".join(letter for letter, _ in found)
-        self.spans = [span for _, span in found]
+        self._letters = [self.span(*span) for _, span in found]
 
-    def runs(self, size: int) -> Iterator[tuple[int, str]]:
-        return ((begin, self.plain[begin : begin + size]) for begin in range(len(self.plain) - size + 1))
+    def span(self, begin: int, end: int) -> tuple[int, int]:
+        """Where some of its characters stand."""
+        return self.spans[begin][0], self.spans[end - 1][1]
+
+    def places(self, begin: int, size: int) -> range:
+        """Where some of its plain letters stand."""
+        return range(self._letters[begin][0], self._letters[begin + size - 1][1])
+
+
+def _letters(text: str) -> Iterator[tuple[str, tuple[int, int]]]:
+    """The letters that a text is compared by, and where each stands."""
+    for match in _LETTER.finditer(text):
+        for letter in _unescaped(match).casefold():
+            if letter.isalnum() or letter == "_":
+                yield letter, match.span()
+
+
+def _runs(plain: str, size: int) -> Iterator[tuple[int, str]]:
+    return ((begin, plain[begin : begin + size]) for begin in range(len(plain) - size + 1))
+
+
+def _readings(text: str) -> Iterator[_Reading]:
+    """A text as it stands, and decoded as often as it was encoded."""
+    reading = _Reading(text, [(place, place + 1) for place in range(len(text))])
+    yield reading
+    while (decoded := _decoded(reading)).text != reading.text:
+        yield decoded
+        reading = decoded
+
+
+def _decoded(reading: _Reading) -> _Reading:
+    text, spans, end = [], [], 0
+    for match in _ENCODED.finditer(reading.text):
+        meant = unescape(match[0]) if match[0].startswith("&") else unquote(match[0])
+        text += [reading.text[end : match.start()], meant]
+        spans += [*reading.spans[end : match.start()], *[reading.span(*match.span())] * len(meant)]
+        end = match.end()
+    return _Reading("".join([*text, reading.text[end:]]), [*spans, *reading.spans[end:]])
 
 
 def _unescaped(match: re.Match[str]) -> str:
@@ -117,20 +175,20 @@ def _unescaped(match: re.Match[str]) -> str:
     return chr(int(code, 16)) if code else match[3] or ""
 
 
-def _places(text: str, letters: _Letters, secret: str) -> Iterator[int]:
+def _places(reading: _Reading, secret: str) -> Iterator[int]:
     """The places in a text that quote a secret."""
-    wanted = _Letters(secret)
-    if len(wanted.plain) < _FEW:
+    wanted = "".join(letter for letter, _ in _letters(secret))
+    if len(wanted) < _FEW:
         for spelling in {secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}:
-            for match in re.finditer(_alone(spelling), text, re.IGNORECASE):
-                yield from range(*match.span())
+            for match in re.finditer(_alone(spelling), reading.text, re.IGNORECASE):
+                yield from range(*reading.span(*match.span()))
         return
-    size = min(_RUN, len(wanted.plain))
-    said = {run for _, run in letters.runs(size)}
-    quoted = {run for _, run in wanted.runs(size) if run in said}
-    for begin, run in letters.runs(size):
+    size = min(_RUN, len(wanted))
+    said = {run for _, run in _runs(reading.plain, size)}
+    quoted = {run for _, run in _runs(wanted, size) if run in said}
+    for begin, run in _runs(reading.plain, size):
         if run in quoted:
-            yield from range(letters.spans[begin][0], letters.spans[begin + size - 1][1])
+            yield from reading.places(begin, size)
 
 
 def _alone(spelling: str) -> str:

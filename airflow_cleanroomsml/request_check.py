@@ -18,6 +18,7 @@ from typing import Any
 
 from botocore.model import Shape
 
+from airflow_cleanroomsml.arns import kind, kinds
 from airflow_cleanroomsml.hidden import is_sensitive
 from airflow_cleanroomsml.rendered import Entries, as_datetime, container
 
@@ -29,7 +30,6 @@ ABSENT = object()
 _SURROGATES = r"\uD800\uDBFF-\uDC00\uDFFF"
 _ABOVE_BMP = re.compile("[\U00010000-\U0010ffff]")
 _WHOLE = re.compile(r"\s*[+-]?\d{1,30}\s*", re.ASCII)
-# May hold secrets, though the model does not say so: the variables of a container's environment.
 # Characters of a value, and names of what is allowed, that a message shows.
 _SHOWN = 60
 _LISTED = 20
@@ -115,23 +115,23 @@ class RequestCheck:
         names = spelling or {name: name for name in shape.members}
         if given is None:
             return {}
-        for name in given:
+        for name, item in given.items():
             if name not in names:
                 problem = unknown + self._suggestion(str(name), names)
-                self._note(_join(path, self._name(name)), problem, f"allowed: {_listed(names)}")
+                self.unknown(item, _join(path, self._name(name)), problem, f"allowed: {_listed(names)}")
         self._once(given, lambda name: _join(path, str(name) if name in names else self._name(name)))
         typed = {}
         for name, member in names.items():
-            item = self._member(shape, member, given.get(name), _join(path, name))
+            required = member in shape.required_members
+            item = self.member(shape.members[member], given.get(name), _join(path, name), required=required)
             if item is not ABSENT:
                 typed[member] = item
         if shape.metadata.get("union") and len(typed) != 1:
             self._note(path, f"{len(typed)} members given", f"exactly one of: {', '.join(names)}")
         return typed
 
-    def _member(self, structure: Any, member: str, value: Any, path: str) -> Any:
-        shape = structure.members[member]
-        required = member in structure.required_members
+    def member(self, shape: Shape, value: Any, path: str, *, required: bool) -> Any:
+        """The value of a member, or ``ABSENT`` where it is left out of its structure."""
         if value is None:
             if required:
                 self._note(path, "missing", "required")
@@ -139,11 +139,23 @@ class RequestCheck:
         if not required and self._is_rendered_none(shape, value):
             self.left_out.append(path)
             return ABSENT
-        # What CreateTrainedModel returns for the base version; a request, which wants 36 characters, names it by omission.
-        if self.convert and not required and value == "NULL" and member.lower().endswith("versionidentifier"):
+        if not required and self._is_base_version(value, path):
             self.base_versions.append(path)
             return ABSENT
         return self.value(shape, value, path)
+
+    def unknown(self, value: Any, path: str, problem: str, allowed: str) -> None:
+        """Note a member that the model does not know; an older one does not know all, and one that says nothing is as if not given."""
+        if self.convert and value == "None":
+            self.left_out.append(path)
+        elif self._is_base_version(value, path):
+            self.base_versions.append(path)
+        elif value is not None:
+            self._note(path, problem, allowed)
+
+    def _is_base_version(self, value: Any, path: str) -> bool:
+        """What CreateTrainedModel returns for the base version; a request, which wants 36 characters, names it by omission."""
+        return self.convert and value == "NULL" and path.replace("_", "").lower().endswith("versionidentifier")
 
     def _is_rendered_none(self, shape: Shape, value: Any) -> bool:
         """A template that rendered to None gives the text "None": nothing, unless the text itself is a possible value."""
@@ -222,7 +234,12 @@ class RequestCheck:
         if not pattern:
             return
         text = _ABOVE_BMP.sub("x", value) if _SURROGATES in pattern else value
-        if not _pattern(pattern).fullmatch(text):
+        if _pattern(pattern).fullmatch(text):
+            return
+        given, asked = kind(value), kinds(pattern)
+        if asked and given and given not in asked and not self._hidden:
+            self._note(path, f"{self._shown(value)} is the ARN of {given}", f"must be the ARN of {_either(asked)}")
+        else:
             self._note(path, f"{self._shown(value)} does not match", f"pattern: {pattern}")
 
     def _integer(self, shape: Shape, value: Any, path: str) -> Any:
@@ -306,6 +323,11 @@ _BY_TYPE: dict[str, Callable[[RequestCheck, Any, Any, str], Any]] = {
 
 def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
+
+
+def _either(words: list[str]) -> str:
+    *others, last = words
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _type(value: Any) -> str:

@@ -6,7 +6,8 @@ It is the specification of every request that this package sends: names, types, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Collection, Iterable, Mapping
 from copy import copy
 from functools import cache
 from typing import Any
@@ -19,11 +20,17 @@ from botocore.model import OperationModel, ServiceModel, Shape, StructureShape
 from airflow_cleanroomsml.documented_rules import base_version_doubts, broken_rules, doubtful
 from airflow_cleanroomsml.exceptions import InvalidRequestError, lines
 from airflow_cleanroomsml.redaction import redact, secrets
-from airflow_cleanroomsml.request_check import RequestCheck, Violation, nearest
+from airflow_cleanroomsml.request_check import ABSENT, RequestCheck, Violation, nearest
 from airflow_cleanroomsml.resources import CLEAN_ROOMS, CLEAN_ROOMS_ML, Resource
+
+log = logging.getLogger(__name__)
 
 #: botocore that this release was tested with; an older one may not know every argument.
 TESTED_BOTOCORE = "1.44.5"
+#: How the names of operations begin that make or start something; all others of both services change what there is, or only look
+#: (their models, botocore 1.44.5).
+_BEGINNING = ("create_", "start_", "populate_")
+_UNKNOWN = f"botocore {botocore.__version__} knows no such argument"
 # Violations that a message shows.
 _SHOWN = 50
 
@@ -79,17 +86,58 @@ def argument_shapes(service: str, operation: str) -> dict[str, Shape]:
     return {xform_name(name): member for name, member in shape.members.items()} if shape is not None else {}
 
 
-def typed(operation: str, argument: str, value: Any) -> Any:
+def sought(
+    service: str,
+    operations: Iterable[str],
+    given: Mapping[str, Any],
+    *,
+    required: Collection[str] = (),
+    spelling: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
     """
-    One argument of an operation of ``cleanroomsml``, in the type that the model asks for.
+    What something is looked for by, in the types of the model; the identifier "NULL" of a base version stays what it is.
 
-    :raises InvalidRequestError: The model does not allow it.
+    :param operations: boto3's method names: the arguments, and entries, of these reads and listings have the shapes, the first's first.
+    :param given: The arguments, in snake_case; None is left out.
+    :param required: Arguments that are not left out.
+    :param spelling: What the arguments are called there, in snake_case, where it is something else.
+    :raises InvalidRequestError: The model does not allow it, so it would never be found.
     """
-    check = RequestCheck()
-    found = check.value(argument_shapes("cleanroomsml", operation)[argument], value, argument)
+    shapes, check, found = sought_shapes(service, operations), RequestCheck(), {}
+    for name, value in given.items():
+        shape, item = shapes.get((spelling or {}).get(name, name)), ABSENT
+        if shape is None:
+            check.unknown(value, name, _UNKNOWN, f"allowed: {', '.join(shapes)}")
+        else:
+            item = check.member(shape, value, name, required=name in required)
+        if name in check.base_versions or item is not ABSENT:
+            found[name] = value if item is ABSENT else item
+    for path in check.left_out:
+        log.warning('%s rendered to "None" and is left out.', path)
     if check.violations:
-        raise InvalidRequestError(lines("This cannot be looked for:", *map(str, check.violations)))
+        violations = [str(violation) for violation in check.violations]
+        raise InvalidRequestError(lines("Nothing can be found by this:", *violations), violations)
     return found
+
+
+def sought_shapes(service: str, operations: Iterable[str]) -> dict[str, Shape]:
+    """
+    The shapes of what something may be looked for by, by names in snake_case.
+
+    :param operations: boto3's method names; of one name the first one's shape.
+    """
+    shapes: dict[str, Shape] = {}
+    for operation in operations:
+        shapes = {**_entry_shapes(service, operation), **argument_shapes(service, operation), **shapes}
+    return shapes
+
+
+def _entry_shapes(service: str, operation: str) -> dict[str, Shape]:
+    """The shapes of what a listing says of each entry, by names in snake_case; nothing where the operation lists nothing."""
+    answer: Any = operation_model(load(service), operation).output_shape
+    entries = [shape.member for shape in answer.members.values() if shape.type_name == "list"] if answer else []
+    structures = [entry for entry in entries if entry.type_name == "structure"]
+    return {xform_name(name): member for entry in structures for name, member in entry.members.items()}
 
 
 def description(resource: Resource) -> Any:
@@ -124,9 +172,7 @@ class Request:
         check = RequestCheck()
         shape = self.operation.input_shape or StructureShape("Empty", {"type": "structure", "members": {}})
         spelling = argument_members(self.operation)
-        members = check.structure(
-            shape, arguments, "", spelling=spelling, unknown=f"botocore {botocore.__version__} knows no such argument"
-        )
+        members = check.structure(shape, arguments, "", spelling=spelling, unknown=_UNKNOWN)
         self.left_out, self._base_versions = check.left_out, check.base_versions
         return members, [*check.violations, *broken_rules(members)]
 
@@ -170,10 +216,11 @@ class Request:
         """
         Whether it must not be carried out twice.
 
-        Creates and starts have no idempotency token; a put that holds only for the state it found would refuse what it did itself.
+        Creates and starts have no idempotency token, nor has what populates a table, each time with a job that is paid for; a put that
+        holds only for the state it found would refuse what it did itself.
         """
         conditional = self.members.get("previousPolicyHash") or self.members.get("policyExistenceCondition")
-        return self.method.startswith(("create_", "start_")) or bool(conditional)
+        return self.method.startswith(_BEGINNING) or bool(conditional)
 
     def redact(self, text: str) -> str:
         """A text of the service or of botocore without what is sensitive in this request; see :mod:`airflow_cleanroomsml.redaction`."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 import io
 import json
 import os
@@ -13,6 +15,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -280,26 +283,28 @@ class Run:
 
 
 def run(operator: Any, **context: Any) -> Run:
-    """Render and execute a task; deferral goes through its trigger, serialised and back, in this process."""
-    import asyncio
-    import importlib
-
+    """Render and execute a task; deferrals go through their triggers, serialised and back, in this process."""
     ti = context.get("ti") or TaskInstance()
     context = {"params": {}, **context, "ti": ti}
     operator.render_template_fields(context)
-    try:
-        return Run(json.loads(json.dumps(operator.execute(context))), ti.pushed)
-    except BaseException as error:
-        if type(error).__name__ != "TaskDeferred":
-            raise
-        deferred: Any = error
-        path, keywords = deferred.trigger.serialize()
-        module, name = path.rsplit(".", 1)
-        trigger = getattr(importlib.import_module(module), name)(**json.loads(json.dumps(keywords)))
+    step = partial(operator.execute, context)
+    while True:
+        try:
+            return Run(json.loads(json.dumps(step())), ti.pushed)
+        except BaseException as error:
+            if type(error).__name__ != "TaskDeferred":
+                raise
+            step = partial(resume, operator, error, context)
 
-        async def first() -> Any:
-            return (await anext(trigger.run())).payload
 
-        event = json.loads(json.dumps(asyncio.run(first())))
-        method = getattr(operator, deferred.method_name)
-        return Run(json.loads(json.dumps(method(context, event=event, **(deferred.kwargs or {})))), ti.pushed)
+def resume(operator: Any, deferred: Any, context: Any) -> Any:
+    """Go on with a task after the event of its trigger, as Airflow does."""
+    path, keywords = deferred.trigger.serialize()
+    module, name = path.rsplit(".", 1)
+    trigger = getattr(importlib.import_module(module), name)(**json.loads(json.dumps(keywords)))
+
+    async def first() -> Any:
+        return (await anext(trigger.run())).payload
+
+    event = json.loads(json.dumps(asyncio.run(first())))
+    return operator.resume_execution(deferred.method_name, {"event": event, **(deferred.kwargs or {})}, context)

@@ -10,11 +10,13 @@ from typing import Any
 import botocore
 import pytest
 
-from airflow_cleanroomsml.service_model import TESTED_BOTOCORE
-from tests.every import arguments, every_task
+from airflow_cleanroomsml import operators, sensors
+from airflow_cleanroomsml.service_model import TESTED_BOTOCORE, argument_shapes
+from tests.every import arguments, every_operation, every_task
 from tools.docs import FOLDER, SHARED, pages
 from tools.docstrings import Docstring, in_words, markdown, table
 from tools.excerpts import excerpt
+from tools.members import explained
 
 ROOT = Path(__file__).parents[1]
 reference = pytest.mark.skipif(
@@ -133,3 +135,41 @@ def test_a_table_survives_an_upright_bar() -> None:
 )
 def test_a_type_becomes_words(annotation: str, words: str) -> None:
     assert in_words(annotation) == words
+
+
+def members(shape: Any) -> list[str]:
+    """The names of all members below a shape, in order."""
+    if shape.type_name == "list":
+        return members(shape.member)
+    own = shape.members.items() if shape.type_name == "structure" else ()
+    return [found for name, member in own for found in (name, *members(member))]
+
+
+@every_operation
+def test_every_member_of_an_argument_is_explained(cls: type[Any]) -> None:
+    shapes = argument_shapes(cls.service, cls.operation)
+    text = explained(cls)
+    named = [name for argument in cls.arguments if argument in shapes for name in members(shapes[argument])]
+    assert re.findall(r"^ *- `(\w+)`", text, re.MULTILINE) == named
+    headings = re.findall(r"^Members of `(\w+)`:$", text, re.MULTILINE)
+    assert headings == [argument for argument in cls.arguments if argument in shapes and members(shapes[argument])]
+
+
+@reference
+@pytest.mark.parametrize(
+    ("cls", "line"),
+    [
+        (operators.CleanRoomsMLStartAudienceExportJobOperator, "- `value` (required): integer, 1 to 20,000,000"),
+        (operators.CleanRoomsMLStartAudienceGenerationJobOperator, "  - `s3Uri` (required): text, `s3://…`"),
+        (operators.CleanRoomsMLStartAudienceGenerationJobOperator, "- `roleArn` (required): text, ARN of an IAM role"),
+        (operators.CleanRoomsMLCreateMLInputChannelOperator, "      - `parameters`: mapping of texts"),
+        (operators.CleanRoomsMLCreateMLInputChannelOperator, "    - `resultFormat`: text, `CSV` or `PARQUET`"),
+        (
+            operators.CleanRoomsMLCreateConfiguredAudienceModelOperator,
+            "- `audienceSizeBins` (required): list of 1 to 25 integers, each 1 to 20,000,000",
+        ),
+        (sensors.CleanRoomsMLAudienceExportJobSensor, "- `type` (required): text, `ABSOLUTE` or `PERCENTAGE`"),
+    ],
+)
+def test_a_member_is_told_by_its_type_and_limits(cls: type[Any], line: str) -> None:
+    assert line in explained(cls).splitlines()

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from html import escape
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import pytest
 from botocore import xform_name
 from botocore.model import Shape
 
 from airflow_cleanroomsml.hidden import is_sensitive
-from airflow_cleanroomsml.redaction import below
-from airflow_cleanroomsml.service_model import Request, load
+from airflow_cleanroomsml.redaction import UNKNOWN, below, by_description
+from airflow_cleanroomsml.resources import AUDIENCE_GENERATION_JOB, ML_INPUT_CHANNEL, RESOURCES, TRAINED_MODEL
+from airflow_cleanroomsml.service_model import Request, description, load, operation_model
 from tests.limits import requests_at_limits, valid
 
 MARK = "MARKEDSECRET"
@@ -118,6 +121,16 @@ FOLDED = " ".join(SQL.split())
         f"...{SQL[60:120]}...",
         "paying_customers u",
         "\n".join(FOLDED[at : at + 10] for at in range(0, len(FOLDED), 10)),
+        quote(SQL),
+        quote(SQL, safe="")[7:90],
+        quote_plus(FOLDED),
+        quote(quote(SQL)),
+        quote(quote(quote_plus(SQL))).lower(),
+        quote(json.dumps(SQL)),
+        escape(SQL),
+        escape(escape(FOLDED)),
+        "&#32;".join(FOLDED.split()),
+        "SELECT%20u.id%2C%20%20count",
     ],
 )
 def test_a_text_that_quotes_the_query_is_withheld(quoted: str) -> None:
@@ -135,6 +148,7 @@ def test_a_text_that_quotes_the_query_is_withheld(quoted: str) -> None:
         "1 validation error detected: Value at 'name' failed to satisfy constraint",
         "SELECT permission is missing on the table",
         "Account 123456789012 has 10 of 10 pending jobs",
+        "s3://bucket/a%20b%zz&nothing; is 100%",
         "",
     ],
 )
@@ -178,6 +192,10 @@ def _started(variables: dict[str, str]) -> Request:
         ("dev", "MODE=DEV: no such device", "MODE=***: no such device"),
         ('p"$!', 'K="p\\"$!"', 'K="***"'),
         ("on", "FLAG=on", "FLAG=on"),
+        ("s3cr et&more", "?k=s3cr%20et%26more&x=1", "?k=***&x=1"),
+        ("s3cr et&more", "<k>s3cr et&amp;more</k>", "<k>***</k>"),
+        ("größer als", "k=gr%C3%B6%C3%9Fer+als;", "k=***;"),
+        ('p"$!', "k=p%22%24%21;", "k=***;"),
     ],
 )
 def test_values_of_an_environment_are_taken_out(
@@ -199,6 +217,78 @@ def test_a_long_query_is_looked_for_in_a_long_text() -> None:
     query = " ".join(f"column_{number}" for number in range(30_000))
     assert _query(query).redact("x" * 1000 + query[200_000:200_100]).startswith("***")
     assert _query(query).redact("no such table " * 1000) == "no such table " * 1000
+
+
+SAID = "login as hunter2-horse was refused"
+INSTANCES = {"resourceConfig": {"instanceType": "ml.m5.2xlarge", "volumeSizeInGB": 30}}
+ROLE = {"roleArn": "arn:aws:iam::123456789012:role/r"}
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ({"environment": {"USER": "hunter2-horse"}}, "login as *** was refused"),
+        ({**INSTANCES, "environment": {}}, SAID),
+        # An environment stands beside the instances: a description with them and without it is of a request without it.
+        ({**INSTANCES}, SAID),
+        ({**INSTANCES, "environment": None}, SAID),
+        ({"name": "m", "status": "CREATE_FAILED"}, UNKNOWN),
+        ({}, UNKNOWN),
+    ],
+)
+def test_a_text_about_a_model_is_withheld_where_its_description_is_not_whole(found: dict[str, Any], said: str) -> None:
+    assert by_description(description(TRAINED_MODEL), found, SAID) == said
+
+
+def _source(parameters: dict[str, Any]) -> dict[str, Any]:
+    return {"inputChannel": {"dataSource": {"protectedQueryInputParameters": parameters}, **ROLE}}
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (
+            _source({"sqlParameters": {"queryString": "SELECT login as hunter2-horse FROM t"}}),
+            "*** (a text that quotes the query",
+        ),
+        (_source({"sqlParameters": {"queryString": "SELECT 1"}}), SAID),
+        (_source({"resultFormat": "CSV"}), UNKNOWN),
+        (_source({"sqlParameters": None, "computeConfiguration": {"worker": {}}}), UNKNOWN),
+        ({"inputChannel": {"dataSource": {}, **ROLE}}, UNKNOWN),
+        ({"inputChannel": {**ROLE}}, UNKNOWN),
+        ({}, UNKNOWN),
+    ],
+)
+def test_a_text_about_a_channel_is_withheld_where_its_query_is_not_shown(found: dict[str, Any], said: str) -> None:
+    assert by_description(description(ML_INPUT_CHANNEL), found, SAID).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("seed", "said"),
+    [
+        ({"dataSource": {"s3Uri": "s3://b/seed"}, **ROLE}, SAID),
+        ({"sqlParameters": {"queryString": "SELECT 1"}, **ROLE}, SAID),
+        ({**ROLE}, UNKNOWN),
+        (None, UNKNOWN),
+    ],
+)
+def test_a_text_about_a_job_is_withheld_where_its_seed_is_not_shown(seed: Any, said: str) -> None:
+    assert by_description(description(AUDIENCE_GENERATION_JOB), {"seedAudience": seed}, SAID) == said
+
+
+def test_a_text_about_a_query_that_is_not_shown_is_withheld() -> None:
+    answer = operation_model(load("cleanrooms"), "get_protected_query").output_shape
+    assert by_description(answer, {"protectedQuery": {"id": "q", "status": "FAILED"}}, SAID) == UNKNOWN
+    assert by_description(answer, {"protectedQuery": {"sqlParameters": {"queryString": "SELECT 1"}}}, SAID) == SAID
+
+
+def test_every_request_with_an_environment_has_instances_and_every_description_can_show_them() -> None:
+    shapes: list[Any] = [load().operation_model(name).input_shape for name in load().operation_names]
+    requests = [shape for shape in shapes if shape is not None and "environment" in shape.members]
+    assert len(requests) == 2
+    assert all("resourceConfig" in shape.required_members for shape in requests)
+    described = [description(resource) for resource in RESOURCES.values()]
+    assert all("resourceConfig" in shape.members for shape in described if "environment" in shape.members)
 
 
 def test_a_shape_that_nobody_declared_is_not_sensitive() -> None:

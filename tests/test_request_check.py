@@ -16,10 +16,11 @@ OWN_CHANNEL = f"arn:aws:cleanrooms-ml:us-east-1:123456789012:membership/{MEMBERS
 DATASET_ARN = "arn:aws:cleanrooms-ml:us-east-1:123456789012:training-dataset/d"
 CONFIGURED_ARN = "arn:aws:cleanrooms-ml:us-east-1:123456789012:configured-audience-model/c"
 ROLE = "arn:aws:iam::123456789012:role/r"
+OUTPUT = {"destination": {"s3Destination": {"s3Uri": "s3://b/p"}}, "roleArn": ROLE}
 CONFIGURED = {
     "name": "n",
     "audience_model_arn": MODEL_ARN,
-    "output_config": {"destination": {"s3Destination": {"s3Uri": "s3://b/p"}}, "roleArn": ROLE},
+    "output_config": OUTPUT,
     "shared_audience_metrics": ["ALL"],
 }
 TWICE = '{"s3Uri": "s3://a/b", "s3Uri": "s3://c/d"}'
@@ -315,3 +316,83 @@ def test_numbers_that_may_have_lost_something_as_text_are_to_be_quoted() -> None
         "hyperparameters['rate']: 0.1 is a float; must be a string, in quotes",
         "hyperparameters['shuffle']: True is a bool; must be a string, in quotes",
     ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem", "allowed"),
+    [
+        ({"audience_model_arn": CONFIGURED_ARN}, "of a configured audience model", "of an audience model"),
+        ({"audience_model_arn": ROLE}, "of an IAM role", "of an audience model"),
+        ({"audience_model_arn": OWN_CHANNEL}, "of an ML input channel", "of an audience model"),
+        (
+            {"output_config": {**OUTPUT, "roleArn": MODEL_ARN}},
+            "of an audience model",
+            "of an IAM role",
+        ),
+    ],
+)
+def test_an_arn_of_another_kind_is_told_by_its_kind(changes: dict[str, Any], problem: str, allowed: str) -> None:
+    (text,) = broken(**changes)
+    assert text.endswith(f"is the ARN {problem}; must be the ARN {allowed}")
+
+
+def test_the_arn_of_an_alias_is_none_of_a_key() -> None:
+    alias = "arn:aws:kms:us-east-1:123456789012:alias/key"
+    given = {"name": "n", "training_dataset_arn": DATASET_ARN, "kms_key_arn": alias}
+    (violation,) = Request(load(), "create_audience_model", given).violations
+    assert str(violation).endswith("is the ARN of a KMS alias; must be the ARN of a KMS key")
+
+
+@pytest.mark.parametrize(
+    "arn",
+    [
+        "mine",
+        "arn:aws:s3:::bucket/of/somebody",
+        MODEL_ARN.replace("123456789012", "12345678901"),
+        f"{MODEL_ARN[:-1]}ü",
+        "arn:aws:cleanrooms-ml:us-east-1:123456789012:",
+        "arn:aws:cleanrooms-ml:us-east-1:123456789012:" + "\n" * 20,
+    ],
+)
+def test_a_text_that_names_no_other_kind_is_told_the_pattern(arn: str) -> None:
+    (text,) = broken(audience_model_arn=arn)
+    assert " pattern: arn:aws" in text or "allowed: 20 to 2048 characters" in text
+    assert "\n" not in text
+
+
+def test_any_of_several_kinds_is_named() -> None:
+    given = {"resource_arn": ROLE, "tags": {}}
+    (violation,) = Request(load(), "tag_resource", given).violations
+    assert "is the ARN of an IAM role; must be the ARN of" in str(violation)
+    assert ", a training dataset, an audience model, a configured audience model" in str(violation)
+
+
+def test_the_kind_of_a_sensitive_arn_is_not_told() -> None:
+    seed = {"sqlParameters": {"analysisTemplateArn": ROLE}, "roleArn": ROLE}
+    (violation,) = Request(load(), "start_audience_generation_job", {**JOB, "seed_audience": seed}).violations
+    assert "role" not in str(violation).replace("roleArn", "")
+
+
+@pytest.mark.parametrize("value", [None, "None"])
+def test_a_member_that_this_botocore_does_not_know_is_not_given_where_it_says_nothing(value: Any) -> None:
+    assert not broken(of_tomorrow=value)
+    request = configured(audience_size_config={"audienceSizeType": "ABSOLUTE", "audienceSizeBins": [1], "next": value})
+    assert not request.violations
+    assert "next" not in request.members["audienceSizeConfig"]
+    assert request.left_out == (["audience_size_config.next"] if value else [])
+    assert len(broken(of_tomorrow="x")) == 1
+
+
+def test_a_base_version_that_this_botocore_does_not_know_is_as_if_not_given() -> None:
+    given = {"membership_identifier": MEMBERSHIP, "ml_input_channel_arn": OWN_CHANNEL}
+    # No version of botocore knows a version of an ML input channel.
+    assert not Request(load(), "get_ml_input_channel", {**given, "version_identifier": "NULL"}).violations
+    assert len(Request(load(), "get_ml_input_channel", {**given, "version_identifier": MEMBERSHIP}).violations) == 1
+    assert len(Request(load(), "get_ml_input_channel", {**given, "identifier": "NULL"}).violations) == 1
+    version = {
+        "trained_model_arn": OWN_CHANNEL.replace("ml-input-channel", "trained-model"),
+        "version_identifier": "NULL",
+    }
+    request = Request(load(), "get_trained_model", {"membership_identifier": MEMBERSHIP, **version})
+    assert not request.violations
+    assert "the latest version is taken" in request.warnings[0]

@@ -23,9 +23,10 @@ from airflow_cleanroomsml.operators.base_kill import CleanRoomsMLEndingOperator
 from airflow_cleanroomsml.operators.base_wait import CleanRoomsMLWaitingOperator
 from airflow_cleanroomsml.resources import HOUR, Goal, Resource
 from airflow_cleanroomsml.sensors.base import CleanRoomsMLBaseSensor, CleanRoomsMLSensor
-from airflow_cleanroomsml.service_model import description
+from airflow_cleanroomsml.service_model import TESTED_BOTOCORE, description
 from tools.docstrings import Docstring, in_words, markdown, table
 from tools.excerpts import excerpt
+from tools.members import explained
 from tools.permissions import permissions
 
 FOLDER = Path(__file__).parents[1] / "docs"
@@ -61,7 +62,8 @@ of the classes without `CleanRoomsML` (`CleanRooms` for operations of `cleanroom
 
 These pages are written by `make docs` from the classes, except the guide. An argument in the tables of a page takes a value, a Jinja
 template that renders to it, or another task's output; so do `aws_conn_id`, `region_name` and `verify`. Members of a mapping have the
-API's own spelling; a `?` marks one that may be missing.
+API's own spelling; a `?` marks one that may be missing. What each is, and what is allowed, is listed below the table, at any depth, from
+the service model of botocore {botocore}; any of them may be a template, too.
 
 {shared}
 
@@ -136,7 +138,8 @@ def _index() -> str:
     ]
     shared = [f"## {title}\n\n{_arguments(base)}" for title, base in SHARED.items()]
     found = ", ".join(_link(getattr(sensors, name), "sensors.md") for name in sensors.__all__)
-    return _INDEX.format(operators=table(("about", "operators"), rows), sensors=found, shared="\n\n".join(shared))
+    overview = table(("about", "operators"), rows)
+    return _INDEX.format(operators=overview, sensors=found, shared="\n\n".join(shared), botocore=TESTED_BOTOCORE)
 
 
 def _entry(cls: type[Any], up: str) -> str:
@@ -157,7 +160,7 @@ def _entry(cls: type[Any], up: str) -> str:
     }
     known = [f"- **{name}** {text.removesuffix('.')}." for name, text in facts.items() if text]
     return _joined(
-        f"## {cls.__name__}", *said.paragraphs, _arguments(cls), "\n".join(known), _example(cls, up)
+        f"## {cls.__name__}", *said.paragraphs, _arguments(cls), explained(cls), "\n".join(known), _example(cls, up)
     ).rstrip()
 
 

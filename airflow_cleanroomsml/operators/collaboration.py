@@ -27,6 +27,12 @@ class _Lookup(CleanRoomsMLBaseOperator):
         """The hook of ``cleanrooms``."""
         return self.hook.of(CLEAN_ROOMS)
 
+    def _sought(self, operations: list[str], given: dict[str, Any], **spelling: str) -> dict[str, Any]:
+        """What is looked for, in the types of the model: another text would never be found."""
+        from airflow_cleanroomsml.service_model import sought
+
+        return sought(CLEAN_ROOMS, operations, given, required=["collaboration_identifier"], spelling=spelling)
+
 
 class CleanRoomsFindMembershipOperator(_Lookup):
     """
@@ -45,7 +51,8 @@ class CleanRoomsFindMembershipOperator(_Lookup):
 
     def execute(self, context: Context) -> str:
         """Look through the caller's memberships."""
-        wanted = self.collaboration_identifier
+        given = {"collaboration_identifier": self.collaboration_identifier}
+        wanted = self._sought(["get_collaboration"], given)["collaboration_identifier"]
         for membership in self.api.items("list_memberships", {"status": "ACTIVE"}):
             if membership["collaborationId"] == wanted:
                 self.log.info("The membership of %r is %s.", membership["collaborationName"], membership["id"])
@@ -94,33 +101,38 @@ class CleanRoomsFindConfiguredAudienceModelOperator(_Lookup):
 
     def execute(self, context: Context) -> str:
         """Read the associations of the collaboration that are meant."""
-        offers = [self._offer(entry) for entry in self._entries() if self._is_meant(entry)]
+        given = {
+            "collaboration_identifier": self.collaboration_identifier,
+            "association_name": self.association_name,
+            "creator_account_id": self.creator_account_id,
+        }
+        listing = "list_collaboration_configured_audience_model_associations"
+        sought = self._sought([listing], given, association_name="name")
+        collaboration = sought.pop("collaboration_identifier")
+        entries = self._entries(collaboration)
+        offers = [self._offer(collaboration, entry) for entry in entries if _is_meant(entry, sought)]
         context["ti"].xcom_push(key="offers", value=offers)
         if len(offers) == 1:
             self.log.info("%(name)s of account %(creator_account_id)s: %(configured_audience_model_arn)s.", offers[0])
             return str(offers[0]["configured_audience_model_arn"])
         found = [f"{offer['name']!r} of account {offer['creator_account_id']}" for offer in offers]
-        wanted = "" if found else "It has others: " + (", ".join(repr(e["name"]) for e in self._entries()) or "none")
+        wanted = "" if found else "It has others: " + (", ".join(repr(entry["name"]) for entry in entries) or "none")
         raise ResourceNotFoundError(
             lines(
-                f"The collaboration {self.collaboration_identifier} has {len(offers)} configured audience models of that kind.",
+                f"The collaboration {collaboration} has {len(offers)} configured audience models of that kind.",
                 *found,
                 "Name one by association_name or creator_account_id." if found else wanted,
             )
         )
 
-    def _entries(self) -> list[dict[str, Any]]:
-        asked = {"collaboration_identifier": self.collaboration_identifier}
+    def _entries(self, collaboration: str) -> list[dict[str, Any]]:
+        asked = {"collaboration_identifier": collaboration}
         return list(self.api.items("list_collaboration_configured_audience_model_associations", asked))
 
-    def _is_meant(self, entry: Mapping[str, Any]) -> bool:
-        wanted = {"name": self.association_name, "creatorAccountId": self.creator_account_id}
-        return all(value is None or entry[name] == value for name, value in wanted.items())
-
-    def _offer(self, entry: Mapping[str, Any]) -> dict[str, Any]:
+    def _offer(self, collaboration: str, entry: Mapping[str, Any]) -> dict[str, Any]:
         """An association; only its own read tells the model's ARN."""
         asked = {
-            "collaboration_identifier": self.collaboration_identifier,
+            "collaboration_identifier": collaboration,
             "configured_audience_model_association_identifier": entry["id"],
         }
         answer = self.api.call("get_collaboration_configured_audience_model_association", asked)
@@ -131,3 +143,8 @@ class CleanRoomsFindConfiguredAudienceModelOperator(_Lookup):
             "name": entry["name"],
             "creator_account_id": entry["creatorAccountId"],
         }
+
+
+def _is_meant(entry: Mapping[str, Any], sought: Mapping[str, str]) -> bool:
+    has = {"association_name": entry["name"], "creator_account_id": entry["creatorAccountId"]}
+    return all(has[name] == value for name, value in sought.items())

@@ -40,13 +40,6 @@ class CleanRoomsMLAudienceExportJobSensor(CleanRoomsMLSensor):
         self.name = name
         self.audience_size = audience_size
 
-    def _identified(self, given: dict[str, Any]) -> dict[str, Any]:
-        if "audience_size" not in given:
-            return given
-        from airflow_cleanroomsml.service_model import typed
-
-        return {**given, "audience_size": typed("start_audience_export_job", "audience_size", given["audience_size"])}
-
     def _result(self, identifiers: Mapping[str, Any], report: Mapping[str, Any]) -> dict[str, Any]:
         return {
             "name": identifiers["name"],

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_cleanroomsml._compat import PokeReturnValue
-from airflow_cleanroomsml.exceptions import CleanRoomsMLError, WaitTimeoutError
 from airflow_cleanroomsml.resources import AUDIENCE_GENERATION_JOB
 from airflow_cleanroomsml.sensors.base import CleanRoomsMLBaseSensor, CleanRoomsMLSensor
+from airflow_cleanroomsml.sensors.base_fail import broken_off
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -85,11 +84,14 @@ class CleanRoomsMLNewAudienceGenerationJobsSensor(CleanRoomsMLBaseSensor):
         return PokeReturnValue(is_done=True, xcom_value=self._finish(context, jobs)) if jobs else False
 
     def _search(self) -> Search:
-        from airflow_cleanroomsml.new_jobs import Search, moment
+        from airflow_cleanroomsml.new_jobs import Search
 
-        arguments = (self.configured_audience_model_arn, self.collaboration_id, self.started_by)
-        model, collaboration, account = (None if value is None else str(value) for value in arguments)
-        return Search(moment("since", self.since), model, collaboration, account)
+        return Search.of(
+            self.since,
+            configured_audience_model_arn=self.configured_audience_model_arn,
+            collaboration_id=self.collaboration_id,
+            started_by=self.started_by,
+        )
 
     def _trigger(self, deadline: float) -> Any:
         from airflow_cleanroomsml.triggers import CleanRoomsMLNewJobsTrigger
@@ -97,14 +99,15 @@ class CleanRoomsMLNewAudienceGenerationJobsSensor(CleanRoomsMLBaseSensor):
         search = self._search().plain()
         return CleanRoomsMLNewJobsTrigger(search=search, deadline=deadline, delay=self.poke_interval, **self.connection)
 
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
-        """Go on after the trigger."""
+    def _completed(self, context: Context, event: dict[str, Any]) -> Any:
         if "error" in event:
-            raise CleanRoomsMLError(f"The wait broke off: {event['error']}")
+            raise broken_off(event["error"])
         if not event["jobs"]:
-            ended = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(event["deadline"]))
-            raise WaitTimeoutError(f"There was no new audience generation job until {ended}.")
+            raise self._late()
         return self._finish(context, event["jobs"])
+
+    def _missed(self) -> tuple[str, ...]:
+        return (f"There was no new audience generation job for {self.timeout:.0f} s, the timeout of the sensor.",)
 
     def _finish(self, context: Context, jobs: list[dict[str, Any]]) -> list[str]:
         for job in jobs:

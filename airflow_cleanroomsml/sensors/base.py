@@ -6,31 +6,26 @@ import inspect
 import logging
 from collections.abc import Collection, Mapping
 from datetime import timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow_cleanroomsml import clock, waiting
-from airflow_cleanroomsml._compat import (
-    AirflowException,
-    AirflowFailException,
-    AirflowSkipException,
-    BaseSensorOperator,
-    PokeReturnValue,
-    conf,
-)
+from airflow_cleanroomsml._compat import AirflowSensorTimeout, PokeReturnValue, conf
 from airflow_cleanroomsml.connection import AwsConnection
-from airflow_cleanroomsml.exceptions import CleanRoomsMLError, InvalidRequestError, ResourceNotFoundError
+from airflow_cleanroomsml.exceptions import InvalidRequestError, ResourceNotFoundError
 from airflow_cleanroomsml.reports import pushed, why_it_failed
 from airflow_cleanroomsml.resources import Goal, Outcome, Resource
+from airflow_cleanroomsml.sensors.base_fail import GRACE, FailingSensor, broken_off
 from airflow_cleanroomsml.waiting import Observation, Wait
 
 if TYPE_CHECKING:
     from airflow_cleanroomsml._compat import Context
 
-#: Seconds that Airflow's own limit on a deferral comes after ours.
-_GRACE = 60
+#: What a template of None renders to.
+_NOTHING = (None, "None")
 
 
-class CleanRoomsMLBaseSensor(AwsConnection, BaseSensorOperator):
+class CleanRoomsMLBaseSensor(AwsConnection, FailingSensor):
     """
     A sensor that speaks to the service.
 
@@ -62,26 +57,40 @@ class CleanRoomsMLBaseSensor(AwsConnection, BaseSensorOperator):
         self.deferrable = deferrable
 
     def execute(self, context: Context) -> Any:
-        """Wait; see the class for what is returned."""
-        self.check_connection()
-        if not self.deferrable:
-            return super().execute(context)
-        found = self._first_look(context)
-        if isinstance(found, PokeReturnValue) and found.is_done:
-            return found.xcom_value
-        deadline = clock.now() + self.timeout
-        # Airflow's own limit comes later: the trigger ends by itself, and says what it saw last.
-        limit = timedelta(seconds=self.timeout + _GRACE)
-        return self.defer(trigger=self._trigger(deadline), method_name="execute_complete", timeout=limit)
+        """
+        Wait; see the class for what is returned.
 
-    def _first_look(self, context: Context) -> bool | PokeReturnValue:
-        """As Airflow's own loop takes errors: a failure may skip the task."""
+        :raises SensorTimeoutError: It had not come in time.
+        """
+        self.check_connection()
+        if not isinstance(self.deferrable, bool):
+            raise InvalidRequestError(
+                f"deferrable: {self.deferrable!r} is not possible; True or False is, and no template"
+            )
+        if self.deferrable:
+            return self._look(context, clock.now() + self.timeout)
         try:
-            return self.poke(context)
-        except AirflowException as error:
-            if self.never_fail or (self.soft_fail and isinstance(error, AirflowFailException)):
-                raise AirflowSkipException(str(error)) from error
-            raise
+            return super().execute(context)
+        except AirflowSensorTimeout as error:
+            raise self._late() from error
+
+    def _look(self, context: Context, deadline: float) -> Any:
+        def look() -> Any:
+            found = self.poke(context)
+            if isinstance(found, PokeReturnValue) and found.is_done:
+                return found.xcom_value
+            limit = timedelta(seconds=deadline - clock.now() + GRACE)
+            return self.defer(trigger=self._trigger(deadline), method_name="execute_complete", timeout=limit)
+
+        return self._taken(look, deadline)
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
+        """Go on after the trigger; the same result, and the same errors, as from waiting in the worker."""
+        return self._taken(lambda: self._completed(context, event), event.get("wait", event)["deadline"])
+
+    def _completed(self, context: Context, event: dict[str, Any]) -> Any:
+        """What the task returns after the trigger; each kind of sensor has its own."""
+        raise NotImplementedError
 
     def _trigger(self, deadline: float) -> Any:
         """What waits in the triggerer; each kind of sensor has its own."""
@@ -100,18 +109,22 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
     resource: ClassVar[Resource]
     #: What identifies the resource; read from the signature.
     arguments: ClassVar[tuple[str, ...]] = ()
+    #: Those of them that cannot be left out.
+    required: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "resource" in cls.__dict__:
             parameters = inspect.signature(cls.__init__).parameters.values()
-            cls.arguments = tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
+            own = [parameter for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+            cls.arguments = tuple(parameter.name for parameter in own)
+            cls.required = tuple(parameter.name for parameter in own if parameter.default is parameter.empty)
             cls.template_fields = (*cls.arguments, *CleanRoomsMLBaseSensor.template_fields)
 
     def __init__(self, *, goal: Literal["created", "deleted", "cancelled"] = "created", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.goal = goal
-        self._seen: tuple[str, str] | None = None
+        self._seen: Observation | None = None
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """
@@ -121,21 +134,21 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
         :raises ResourceNotFoundError: There is none of that ARN.
         """
         wait = self._wait(clock.now() + self.timeout)
-        observation = waiting.observe(self.hook, wait)
-        if self._seen != (observation.status, observation.message):
-            self._seen = (observation.status, observation.message)
-            level = logging.INFO if observation.status else logging.WARNING
-            self.log.log(level, "%s.", waiting.described(wait, observation))
-        if observation.outcome == Outcome.AGAIN.value:
+        before, self._seen = self._seen, waiting.observe(self.hook, wait)
+        if before is None or (before.status, before.message) != (self._seen.status, self._seen.message):
+            level = logging.INFO if self._seen.status else logging.WARNING
+            self.log.log(level, "%s.", waiting.described(wait, self._seen))
+        if self._seen.outcome == Outcome.AGAIN.value:
             return False
-        return PokeReturnValue(is_done=True, xcom_value=self._finish(context, wait, observation))
+        return PokeReturnValue(is_done=True, xcom_value=self._finish(context, wait, self._seen))
 
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
-        """Go on after the trigger."""
-        wait = Wait(**event["wait"])
+    def _completed(self, context: Context, event: dict[str, Any]) -> Any:
         if "observation" not in event:
-            raise CleanRoomsMLError(f"The wait broke off: {event.get('error')}")
-        return self._finish(context, wait, Observation(**event["observation"]))
+            raise broken_off(event.get("error", ""))
+        self._seen = Observation(**event["observation"])
+        if self._seen.outcome == Outcome.AGAIN.value:
+            raise self._late()
+        return self._finish(context, Wait(**event["wait"]), self._seen)
 
     def _finish(self, context: Context, wait: Wait, observation: Observation) -> Any:
         if observation.outcome == Outcome.FAILURE.value and not observation.status:
@@ -146,6 +159,16 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
         created = self.goal == Goal.CREATED.value
         report = pushed(context, wait.resource, observation.report) if created else {}
         return self._result(wait.identifiers, report)
+
+    def _missed(self) -> tuple[str, ...]:
+        resource, identifiers = self._sought
+        status, reason = (self._seen.status, self._seen.reason) if self._seen else ("", "")
+        return (
+            f"The {resource.noun} was still {status or 'not seen'} after {self.timeout:.0f} s, the timeout of the sensor."
+            + (" It goes on, and so does what it costs." if status else ""),
+            reason,
+            waiting.titled(resource, identifiers),
+        )
 
     def _result(self, identifiers: Mapping[str, Any], report: Mapping[str, Any]) -> Any:
         return identifiers[self.resource.identifiers[0]]
@@ -158,22 +181,27 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
     def _wait(self, deadline: float) -> Wait:
         if self.goal not in [goal.value for goal in Goal]:
             raise InvalidRequestError(f"goal: {self.goal!r} is unknown; allowed: created, deleted, cancelled")
-        resource = self._row()
-        given = {name: getattr(self, name) for name in self.arguments}
+        resource, identifiers = self._sought
         return Wait(
             resource.noun,
             self.goal,
-            self._identified({name: value for name, value in given.items() if value is not None}),
+            identifiers,
             clock.now(),
             deadline,
             self.poke_interval,
             # An ARN that is not found is a wrong one; what has none may be started later.
-            lag=self.timeout + _GRACE if "name" in resource.identifiers else 0.0,
+            lag=self.timeout + GRACE if "name" in resource.identifiers else 0.0,
         )
 
-    def _identified(self, given: dict[str, Any]) -> dict[str, Any]:
-        """What identifies the resource, as its reading takes it."""
-        return given
+    @cached_property
+    def _sought(self) -> tuple[Resource, dict[str, Any]]:
+        """The row of the resource table, and what identifies the resource, as its reading takes it."""
+        from airflow_cleanroomsml.service_model import sought
+
+        resource = self._row()
+        given = {name: getattr(self, name) for name in self.arguments}
+        operations = [operation for operation in (resource.get, resource.list) if operation]
+        return resource, sought(resource.service, operations, given, required=self.required)
 
     def _row(self) -> Resource:
         return self.resource
@@ -189,9 +217,9 @@ class CleanRoomsMLMemberSensor(CleanRoomsMLSensor):
     collaboration_identifier: Any
 
     def _row(self) -> Resource:
-        given = [self.membership_identifier, self.collaboration_identifier]
-        if given.count(None) != 1:
+        given = [value not in _NOTHING for value in (self.membership_identifier, self.collaboration_identifier)]
+        if given.count(True) != 1:
             raise InvalidRequestError(
                 "membership_identifier, collaboration_identifier: give one of the two; the first for what is one's own"
             )
-        return self.resource if self.membership_identifier is not None else self.partners
+        return self.resource if given[0] else self.partners

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from airflow_cleanroomsml.exceptions import AlreadyExistsError, ResourceNotFoundError
+from airflow_cleanroomsml.exceptions import AlreadyExistsError, InvalidRequestError, ResourceNotFoundError
 from airflow_cleanroomsml.operators import (
     CleanRoomsCreateConfiguredAudienceModelAssociationOperator,
     CleanRoomsDeleteConfiguredAudienceModelAssociationOperator,
@@ -113,3 +113,39 @@ def test_several_offers_have_to_be_told_apart(world: World, together: Collaborat
         find(together, association_name="third")
     with pytest.raises(ResourceNotFoundError):
         find(together, creator_account_id="000000000000")
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        ({"creator_account_id": 1234}, "creator_account_id: 4 characters; allowed: 12 characters"),
+        ({"creator_account_id": "a partner's"}, "creator_account_id: "),
+        ({"association_name": " "}, "association_name: ' ' does not match; pattern: "),
+        ({"association_name": True}, "association_name: True is a bool; must be a string"),
+        (
+            {"collaboration_identifier": NONE.replace("8", "F")},
+            "collaboration_identifier: .* does not match; pattern: ",
+        ),
+        ({"collaboration_identifier": "None"}, "collaboration_identifier: 4 characters"),
+        ({"collaboration_identifier": None}, "collaboration_identifier: missing; required"),
+    ],
+)
+def test_what_would_never_be_found_is_refused(world: World, more: dict[str, Any], problem: str) -> None:
+    operator = CleanRoomsFindConfiguredAudienceModelOperator
+    with pytest.raises(InvalidRequestError, match=problem):
+        run(operator(**{"task_id": "t", "collaboration_identifier": NONE, **more}))
+    assert world.calls == []
+
+
+@pytest.mark.parametrize("given", [NONE.replace("8", "F"), 5, "", "None", None])
+def test_a_collaboration_that_cannot_be_is_refused(world: World, given: Any) -> None:
+    with pytest.raises(InvalidRequestError, match="collaboration_identifier: "):
+        run(CleanRoomsFindMembershipOperator(task_id="t", collaboration_identifier=given))
+    assert world.calls == []
+
+
+def test_what_a_template_renders_to_is_what_the_listing_says(world: World, together: Collaboration) -> None:
+    model = world.configured()
+    associate(together, world, model, configured_audience_model_association_name="2026")
+    assert find(together, association_name=2026, creator_account_id=int(world.account)).result == model
+    assert find(together, association_name="2026", creator_account_id="{{ none }}").result == model

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from airflow.exceptions import AirflowSkipException
 
-from airflow_cleanroomsml._compat import AirflowFailException
+from airflow_cleanroomsml._compat import AirflowFailException, AirflowSensorTimeout
 from airflow_cleanroomsml.exceptions import InvalidRequestError, JobFailedError, ResourceNotFoundError, WaitTimeoutError
 from airflow_cleanroomsml.sensors import (
     CleanRoomsMLAudienceExportJobSensor,
@@ -18,7 +17,8 @@ from airflow_cleanroomsml.sensors import (
     CleanRoomsMLTrainedModelInferenceJobSensor,
     CleanRoomsMLTrainedModelSensor,
 )
-from tests.operators.studio import VERSION, Studio
+from airflow_cleanroomsml.sensors.base_fail import SensorTimeoutError
+from tests.operators.studio import VERSION, Studio, versioned
 from tests.support import Run, TaskInstance, World, run
 
 CONTEXT: Any = {"ti": TaskInstance()}
@@ -115,11 +115,16 @@ def test_what_is_not_done_is_looked_at_again(slow_world: World, mode: str) -> No
 
 
 @deferred_or_not
-def test_a_time_out_says_what_goes_on(slow_world: World, deferrable: bool) -> None:
+def test_a_time_out_says_what_goes_on_and_which_arguments_make_it_longer(slow_world: World, deferrable: bool) -> None:
     made = slow_world.ml.create_audience_model(name="m", trainingDatasetArn=slow_world.dataset())["audienceModelArn"]
-    with pytest.raises(Exception, match="timed out" if not deferrable else made) as caught:
+    with pytest.raises(SensorTimeoutError, match=f"(?s)still CREATE_IN_PROGRESS after 1 s.*{made}") as caught:
         sense(CleanRoomsMLAudienceModelSensor, deferrable, audience_model_arn=made, timeout=1)
-    assert deferrable == isinstance(caught.value, WaitTimeoutError)
+    assert "set timeout, in seconds; poke_interval" in str(caught.value)
+    assert "waiter_delay" not in str(caught.value)
+    assert "if_exists" not in str(caught.value)
+    # Each is what its kind is to Airflow, and to who handles errors of this package.
+    assert isinstance(caught.value, AirflowSensorTimeout)
+    assert isinstance(caught.value, WaitTimeoutError)
 
 
 @deferred_or_not
@@ -140,13 +145,6 @@ def test_an_arn_that_is_not_found_is_a_wrong_one(studio: Studio, deferrable: boo
 
 
 @deferred_or_not
-def test_a_failure_skips_where_that_is_asked_for(studio: Studio, deferrable: bool) -> None:
-    channel = failed_channel(studio)
-    with pytest.raises(AirflowSkipException):
-        sense(CleanRoomsMLMLInputChannelSensor, deferrable, ml_input_channel_arn=channel, **studio.mine, soft_fail=True)
-
-
-@deferred_or_not
 def test_a_deletion_is_waited_for(world: World, deferrable: bool) -> None:
     model = world.model()
     world.ml.delete_audience_model(audienceModelArn=model)
@@ -156,7 +154,7 @@ def test_a_deletion_is_waited_for(world: World, deferrable: bool) -> None:
 @deferred_or_not
 def test_an_export_need_not_have_been_started_yet(studio: Studio, deferrable: bool) -> None:
     export = {"collaboration_identifier": studio.collaboration.id, "trained_model_arn": studio.model, "name": "later"}
-    with pytest.raises(Exception, match="timed out|time-out came"):
+    with pytest.raises(SensorTimeoutError, match="still not seen after 1 s"):
         sense(CleanRoomsMLTrainedModelExportJobSensor, deferrable, **export, timeout=1)
 
 
@@ -182,6 +180,99 @@ def test_bad_arguments_fail_at_once_and_are_named(studio: Studio, deferrable: bo
             audience_size={"type": "ALL"},
         )
     assert studio.world.calls == before
+
+
+UPPER = "ABCDEF01-89AB-4DEF-8123-456789ABCDEF"
+MODEL = f"arn:aws:cleanrooms-ml:us-east-1:123456789012:membership/{NOBODYS}/trained-model/m"
+CHANNEL = MODEL.replace("trained-model", "ml-input-channel")
+EXPORT = {"collaboration_identifier": NOBODYS, "trained_model_arn": MODEL, "name": "e"}
+
+
+@pytest.mark.parametrize(
+    ("cls", "given", "problem"),
+    [
+        (CleanRoomsMLTrainedModelExportJobSensor, {"name": ""}, "name: 0 characters; allowed: 1 to 63"),
+        (CleanRoomsMLTrainedModelExportJobSensor, {"name": None}, "name: missing; required"),
+        (CleanRoomsMLTrainedModelExportJobSensor, {"name": True}, "name: True is a bool; must be a string"),
+        (
+            CleanRoomsMLTrainedModelExportJobSensor,
+            {"membership_identifier": UPPER},
+            "membership_identifier: .*pattern: ",
+        ),
+        (
+            CleanRoomsMLTrainedModelExportJobSensor,
+            {"membership_identifier": 5},
+            "membership_identifier: 1 characters; ",
+        ),
+        (
+            CleanRoomsMLTrainedModelExportJobSensor,
+            {"collaboration_identifier": "None"},
+            "collaboration_identifier: 4 char",
+        ),
+        (CleanRoomsMLTrainedModelExportJobSensor, {"trained_model_arn": CHANNEL}, "is the ARN of an ML input channel"),
+        (CleanRoomsMLTrainedModelSensor, {"trained_model_arn": MODEL}, "membership_identifier: .*pattern: "),
+        (CleanRoomsMLTrainedModelInferenceJobSensor, {"trained_model_inference_job_arn": MODEL}, "of a trained model"),
+    ],
+)
+@deferred_or_not
+def test_what_would_never_be_found_is_refused_before_the_first_look(
+    empty_world: World, cls: Any, given: dict[str, Any], problem: str, deferrable: bool
+) -> None:
+    other = (
+        {"membership_identifier": UPPER}
+        if cls is CleanRoomsMLTrainedModelSensor
+        else {"collaboration_identifier": UPPER}
+    )
+    arguments = EXPORT if cls is CleanRoomsMLTrainedModelExportJobSensor else other
+    with pytest.raises(InvalidRequestError, match=problem):
+        sense(cls, deferrable, **{**arguments, **given})
+    assert empty_world.calls == []
+
+
+@deferred_or_not
+def test_what_a_template_renders_to_is_what_the_model_asks_for(studio: Studio, deferrable: bool) -> None:
+    sensor = CleanRoomsMLTrainedModelExportJobSensor
+    studio.ml.start_trained_model_export_job(
+        **studio.of, name="2026", trainedModelArn=studio.model, outputConfiguration=studio.receivers
+    )
+    export = {
+        "collaboration_identifier": studio.collaboration.id,
+        "trained_model_arn": studio.model,
+        "membership_identifier": "{{ none }}",
+        "trained_model_version_identifier": "{{ none }}",
+    }
+    assert sense(sensor, deferrable, **export, name=2026).result["name"] == "2026"
+    both = {"membership_identifier": studio.membership, "collaboration_identifier": "{{ none }}"}
+    found = sense(CleanRoomsMLTrainedModelSensor, deferrable, trained_model_arn=studio.model, **both)
+    assert found.result == studio.model
+
+
+@versioned
+@deferred_or_not
+def test_the_first_version_is_named_by_what_the_service_calls_it(studio: Studio, deferrable: bool) -> None:
+    base = {"trainedModelArn": studio.model, "channelName": "base"}
+    training = {"channelName": "training", "mlInputChannelArn": studio.channel}
+    studio.ml.create_trained_model(
+        **studio.of,
+        name="model",
+        configuredModelAlgorithmAssociationArn=studio.association,
+        resourceConfig={"instanceType": "ml.m5.2xlarge", "volumeSizeInGB": 30},
+        dataChannels=[training],
+        incrementalTrainingDataChannels=[base],
+    )
+    studio.until("get_trained_model", trainedModelArn=studio.model)
+    of = {"trained_model_arn": studio.model, **studio.mine}
+    first = sense(CleanRoomsMLTrainedModelSensor, deferrable, **of, version_identifier="NULL")
+    latest = sense(CleanRoomsMLTrainedModelSensor, deferrable, **of, version_identifier="None")
+    assert first.pushed["version_identifier"] == "NULL"
+    assert latest.pushed["version_identifier"] != "NULL"
+
+
+@pytest.mark.parametrize("deferrable", ["False", "{{ params.deferred }}", 0, None])
+def test_a_text_in_place_of_deferrable_is_refused(empty_world: World, deferrable: Any) -> None:
+    with pytest.raises(InvalidRequestError, match=f"deferrable: {deferrable!r} is not possible; True or False"):
+        sense(CleanRoomsMLAudienceModelSensor, deferrable, audience_model_arn=MODEL)
+    assert empty_world.calls == []
 
 
 def test_a_passing_fault_is_looked_over(studio: Studio) -> None:

@@ -1,0 +1,37 @@
+"""The trigger of a pause between two looks that the worker does itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_cleanroomsml import clock
+
+
+class CleanRoomsMLPauseTrigger(BaseTrigger):
+    """
+    Wait until a point in time; its event is its own keywords.
+
+    :param until: When it ends, in seconds since 1970.
+    :param deadline: When the wait that the pause belongs to ends, in seconds since 1970.
+    """
+
+    def __init__(self, *, until: float, deadline: float) -> None:
+        super().__init__()
+        self.until = until
+        self.deadline = deadline
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Class path and keywords; both stay readable for later releases."""
+        return f"{type(self).__module__}.{type(self).__qualname__}", {"until": self.until, "deadline": self.deadline}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Sleep."""
+        await asyncio.sleep(max(0.0, self.until - clock.now()))
+        yield TriggerEvent({"until": self.until, "deadline": self.deadline})
+
+
+__all__ = ["CleanRoomsMLPauseTrigger"]

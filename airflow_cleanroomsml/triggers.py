@@ -12,8 +12,7 @@ from airflow_cleanroomsml import clock
 from airflow_cleanroomsml.connection import AwsConnection
 from airflow_cleanroomsml.new_jobs import Hunt, Search
 from airflow_cleanroomsml.polling import queued, watching
-from airflow_cleanroomsml.resources import Outcome
-from airflow_cleanroomsml.waiting import TELL_AGAIN, Observation, Wait, described
+from airflow_cleanroomsml.waiting import TELL_AGAIN, Wait, described
 
 
 class _AwsTrigger(AwsConnection, BaseTrigger):
@@ -82,9 +81,10 @@ class CleanRoomsMLWaitTrigger(_AwsTrigger):
 
     async def _watch(self) -> dict[str, Any]:
         wait = Wait(**self.wait)
-        observation = Observation("", Outcome.AGAIN.value)
+        final = False
         with watching(self, wait) as watch:
-            async for observation in watch:
+            while not final:
+                observation, final = await watch.news()
                 self.log.info("%s.", described(wait, observation, clock.now()))
         return {"observation": observation.plain()}
 
@@ -110,9 +110,10 @@ class CleanRoomsMLNewJobsTrigger(_AwsTrigger):
         return {"search": self.search, "deadline": self.deadline, "delay": self.delay}
 
     async def _watch(self) -> dict[str, Any]:
-        observation = Observation("", Outcome.AGAIN.value)
+        final = False
         with watching(self, Hunt(Search(**self.search), self.deadline, self.delay)) as watch:
-            async for observation in watch:
+            while not final:
+                observation, final = await watch.news()
                 if observation.message:
                     self.log.info("Looking again: %s", observation.message)
         return {"jobs": observation.report.get("jobs", [])}

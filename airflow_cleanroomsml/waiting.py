@@ -42,7 +42,7 @@ TELL_AGAIN = 600.0
 PASSING = (ThrottledError, UnavailableError, UnreachableError)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Wait:
     """
     What is waited for, as plain values: it travels through the database to the triggerer and back.
@@ -92,7 +92,7 @@ class Wait:
         return asdict(self)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Observation:
     """
     What one look showed.

@@ -19,6 +19,8 @@ class _AwsTrigger(AwsConnection, BaseTrigger):
     """
     A trigger that waits for something at AWS; what it sees comes from the poller of its connection.
 
+    There are thousands of them at a time, so they share the logger of their class: one for each would take a kilobyte.
+
     :param aws_conn_id: Airflow connection of type ``aws``.
     :param region_name: AWS region.
     :param verify: Whether or with which certificates to verify TLS.
@@ -85,7 +87,7 @@ class CleanRoomsMLWaitTrigger(_AwsTrigger):
         with watching(self, wait) as watch:
             while not final:
                 observation, final = await watch.news()
-                self.log.info("%s.", described(wait, observation, clock.now()))
+                self.logger().info("%s.", described(wait, observation, clock.now()))
         return {"observation": observation.plain()}
 
 
@@ -115,7 +117,7 @@ class CleanRoomsMLNewJobsTrigger(_AwsTrigger):
             while not final:
                 observation, final = await watch.news()
                 if observation.message:
-                    self.log.info("Looking again: %s", observation.message)
+                    self.logger().info("Looking again: %s", observation.message)
         return {"jobs": observation.report.get("jobs", [])}
 
 
@@ -149,7 +151,7 @@ class CleanRoomsMLTurnTrigger(_AwsTrigger):
                     return {"turn": False}
                 if now >= told + TELL_AGAIN:
                     told = now
-                    self.log.info("Waiting for a turn to start: %s.", self.noun)
+                    self.logger().info("Waiting for a turn to start: %s.", self.noun)
                 await asyncio.sleep(min(pause, self.deadline - now))
         return {"turn": True}
 

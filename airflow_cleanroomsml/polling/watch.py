@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -70,7 +71,7 @@ class Watch:
         self.loop = loop
         if isinstance(subject, Wait):
             self.key = f"{subject.noun} {sorted(subject.identifiers.items())}"
-            self.listing = f"{subject.noun} {narrowed(subject.resource, subject.identifiers)}"
+            self.listing = sys.intern(f"{subject.noun} {narrowed(subject.resource, subject.identifiers)}")
             self.job = subject.noun if subject.goal == Goal.CREATED.value else ""
         else:
             self.key = self.listing = f"{subject.search.narrowed}"

@@ -13,8 +13,7 @@ from airflow_cleanroomsml.connection import AwsConnection
 from airflow_cleanroomsml.killing import end_from_trigger
 from airflow_cleanroomsml.new_jobs import Hunt, Search
 from airflow_cleanroomsml.polling import queued, watching
-from airflow_cleanroomsml.resources import Outcome
-from airflow_cleanroomsml.waiting import TELL_AGAIN, Observation, Wait, described
+from airflow_cleanroomsml.waiting import TELL_AGAIN, Wait, described
 
 #: Whether Airflow tells a trigger of a kill (3.3 and later).
 _HEARS_OF_KILLS = hasattr(BaseTrigger, "on_kill")
@@ -23,6 +22,8 @@ _HEARS_OF_KILLS = hasattr(BaseTrigger, "on_kill")
 class _AwsTrigger(AwsConnection, BaseTrigger):
     """
     A trigger that waits for something at AWS; what it sees comes from the poller of its connection.
+
+    There are thousands of them at a time, so they share the logger of their class: one for each would take a kilobyte.
 
     :param aws_conn_id: Airflow connection of type ``aws``.
     :param region_name: AWS region.
@@ -108,10 +109,11 @@ class CleanRoomsMLWaitTrigger(_AwsTrigger):
 
     async def _watch(self) -> dict[str, Any]:
         wait = Wait(**self.wait)
-        observation = Observation("", Outcome.AGAIN.value)
+        final = False
         with watching(self, wait) as watch:
-            async for observation in watch:
-                self.log.info("%s.", described(wait, observation, clock.now()))
+            while not final:
+                observation, final = await watch.news()
+                self.logger().info("%s.", described(wait, observation, clock.now()))
         return {"observation": observation.plain()}
 
 
@@ -136,11 +138,12 @@ class CleanRoomsMLNewJobsTrigger(_AwsTrigger):
         return {"search": self.search, "deadline": self.deadline, "delay": self.delay}
 
     async def _watch(self) -> dict[str, Any]:
-        observation = Observation("", Outcome.AGAIN.value)
+        final = False
         with watching(self, Hunt(Search(**self.search), self.deadline, self.delay)) as watch:
-            async for observation in watch:
+            while not final:
+                observation, final = await watch.news()
                 if observation.message:
-                    self.log.info("Looking again: %s", observation.message)
+                    self.logger().info("Looking again: %s", observation.message)
         return {"jobs": observation.report.get("jobs", [])}
 
 
@@ -174,7 +177,7 @@ class CleanRoomsMLTurnTrigger(_AwsTrigger):
                     return {"turn": False}
                 if now >= told + TELL_AGAIN:
                     told = now
-                    self.log.info("Waiting for a turn to start: %s.", self.noun)
+                    self.logger().info("Waiting for a turn to start: %s.", self.noun)
                 await asyncio.sleep(min(pause, self.deadline - now))
         return {"turn": True}
 

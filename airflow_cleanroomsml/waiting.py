@@ -44,7 +44,7 @@ GOES_ON = "It goes on, and so does what it costs."
 PASSING = (ThrottledError, UnavailableError, UnreachableError)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Wait:
     """
     What is waited for, as plain values: it travels through the database to the triggerer and back.
@@ -96,7 +96,7 @@ class Wait:
         return asdict(self)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Observation:
     """
     What one look showed.

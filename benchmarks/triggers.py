@@ -51,6 +51,7 @@ class Seen:
     :param memory: Bytes by which the process has grown.
     :param block: The longest time for which the loop did not run, in seconds.
     :param busy: The most processor time that the process took in such a time: what of it is its own doing, on a machine that others use.
+    :param collected: The longest collection of garbage, in seconds: it holds everything, the longer the larger the process is.
     :param events: When the event of each trigger came, in seconds since 1970.
     :param errors: What they say that is no success.
     """
@@ -59,6 +60,7 @@ class Seen:
     memory: int
     block: float
     busy: float
+    collected: float
     events: dict[str, float] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
 
@@ -112,6 +114,20 @@ class _Watchdog:
             self.busiest = max(self.busiest, min(late, time.process_time() - taken))
 
 
+def _collections() -> list[float]:
+    """The times that collections of garbage take from now on."""
+    begun, pauses = [0.0], list[float]()
+
+    def note(phase: str, _: Any) -> None:
+        if phase == "start":
+            begun[0] = time.perf_counter()
+        else:
+            pauses.append(time.perf_counter() - begun[0])
+
+    gc.callbacks.append(note)
+    return pauses
+
+
 async def _watched(load: Load, trigger: Callable[[str], Any]) -> Seen:
     import psutil
 
@@ -125,6 +141,7 @@ async def _watched(load: Load, trigger: Callable[[str], Any]) -> Seen:
                 errors.append(str(told)[:300])
 
     gc.collect()
+    pauses = _collections()
     memory, cpu, dog = process.memory_info().rss, time.process_time(), _Watchdog()
     watching = asyncio.create_task(dog.watch())
     await asyncio.sleep(0)
@@ -135,7 +152,7 @@ async def _watched(load: Load, trigger: Callable[[str], Any]) -> Seen:
             await asyncio.sleep(0)
     await asyncio.wait(tasks, timeout=end - time.perf_counter())
     grown = process.memory_info().rss - memory
-    seen = Seen(time.process_time() - cpu, grown, dog.longest, dog.busiest, events, errors)
+    seen = Seen(time.process_time() - cpu, grown, dog.longest, dog.busiest, max(pauses, default=0.0), events, errors)
     for task in (watching, *tasks):
         task.cancel()
     await asyncio.gather(watching, *tasks, return_exceptions=True)

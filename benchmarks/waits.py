@@ -45,6 +45,7 @@ def measured(world: CrowdedWorld, load: Load) -> tuple[Seen, int]:
 def _blocks(what: str, ours: Seen, limit: float, peer: Seen | None = None) -> Iterator[Row]:
     yield below(f"{what}: longest block of the loop, s", ours.block, limit, peer.block if peer else None)
     yield Row(f"{what}: longest block, processor time alone, s", ours.busy, peer.busy if peer else None)
+    yield Row(f"{what}: longest collection of garbage, s", ours.collected, peer.collected if peer else None)
 
 
 def three_hundred() -> Iterator[Row]:

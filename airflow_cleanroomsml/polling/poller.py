@@ -6,8 +6,6 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow_cleanroomsml import clock
@@ -64,6 +62,7 @@ class Poller:
     def add(self, watch: Watch) -> None:
         """Begin a wait; the caller holds the lock."""
         self._watches.add(watch)
+        watch.leave = self.remove
         if not self._wake.is_set():
             self._wake.set()
         if watch.job:
@@ -259,22 +258,17 @@ _process = _Process()
 os.register_at_fork(after_in_child=_process.forget)
 
 
-@contextmanager
-def watching(connection: AwsConnection, subject: Wait | Hunt) -> Iterator[Watch]:
+def watching(connection: AwsConnection, subject: Wait | Hunt) -> Watch:
     """
-    Have something watched for as long as the block lasts; it runs in an event loop.
+    Have something watched from now on to the end of the block that this begins; it runs in an event loop.
 
     :param connection: How the service is reached.
     :param subject: What is waited for.
     """
-    key = connection.connection_key
-    watch = Watch(subject, asyncio.get_running_loop())
+    watch, key = Watch(subject, asyncio.get_running_loop()), connection.connection_key
     with _process.lock:
         poller = _process.pollers.get(key)
         if poller is None:
             poller = _process.pollers[key] = Poller(key, connection.connection)
         poller.add(watch)
-    try:
-        yield watch
-    finally:
-        poller.remove(watch)
+    return watch

@@ -62,7 +62,7 @@ def wait_of(watch: Watch) -> Wait:
     return watch.subject
 
 
-@dataclass
+@dataclass(slots=True)
 class Thing:
     """A resource, which is read once for all who wait for it."""
 

@@ -11,7 +11,7 @@ from airflow_cleanroomsml import clock
 from airflow_cleanroomsml.polling.entries import is_version
 from airflow_cleanroomsml.polling.reading import APART, Outbox, Plan, Thing, by_name, pages, taken, wait_of
 from airflow_cleanroomsml.resources import Outcome
-from airflow_cleanroomsml.waiting import JITTER, PASSING, judged, narrowed
+from airflow_cleanroomsml.waiting import JITTER, PASSING, Observation, judged, narrowed
 
 
 @dataclass
@@ -74,6 +74,7 @@ class Sweep:
         self._listing = listing
         self._limit = limit
         self._outbox = outbox
+        self._seen: dict[str, Observation] = {}
         self._unseen = by_name(things)
         self._wanted = len(self._unseen)
         self._read = self._useful = 0
@@ -119,9 +120,13 @@ class Sweep:
             return False
         for watch, found in seen:
             # A Get may have said more about the same status.
-            known = watch.seen if watch.seen and watch.seen.status == found.status else found
+            known = watch.seen if watch.seen and watch.seen.status == found.status else self._alike(found)
             self._outbox.note(watch, known, self._jitter)
         return True
+
+    def _alike(self, found: Observation) -> Observation:
+        """The one that thousands share that have seen the same."""
+        return found if found.reason or found.report else self._seen.setdefault(found.status, found)
 
     def _leave(self, error: Exception | None) -> None:
         """What was not seen is left to Gets; a fault that passes is told to those who asked."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from airflow_cleanroomsml import clock
@@ -39,6 +40,8 @@ class Watch:
     """
     One wait of a trigger.
 
+    As a context manager it lasts as long as the block.
+
     ``key`` names what is read, ``listing`` the listing that has it, ``job`` the noun of what is being made, if anything is.
 
     :param subject: What is waited for.
@@ -55,6 +58,7 @@ class Watch:
         "early",
         "job",
         "key",
+        "leave",
         "listing",
         "loop",
         "over",
@@ -67,7 +71,7 @@ class Watch:
         self.loop = loop
         if isinstance(subject, Wait):
             self.key = f"{subject.noun} {sorted(subject.identifiers.items())}"
-            self.listing = f"{subject.noun} {narrowed(subject.resource, subject.identifiers)}"
+            self.listing = sys.intern(f"{subject.noun} {narrowed(subject.resource, subject.identifiers)}")
             self.job = subject.noun if subject.goal == Goal.CREATED.value else ""
         else:
             self.key = self.listing = f"{subject.search.narrowed}"
@@ -79,23 +83,31 @@ class Watch:
         self.due = self.early = self._begun + GATHERING
         self._told = 0.0
         self._news: list[News] = []
+        self.leave: Callable[[Watch], None] | None = None
         self._ear: asyncio.Future[None] | None = None
 
-    async def __aiter__(self) -> AsyncIterator[Observation]:
+    def __enter__(self) -> Watch:
+        """Begin the block for which it lasts."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End it, whatever is known."""
+        if self.leave:
+            self.leave(self)
+
+    async def news(self) -> tuple[Observation, bool]:
         """
-        What was seen, whenever it has changed, at least every ten minutes, and at the end.
+        What was seen, once it has changed, after ten minutes if it has not, and at the end; and whether this is the end.
 
         :raises CleanRoomsMLError: It cannot be looked at.
         """
-        final = False
-        while not final:
-            if not self._news:
-                self._ear = self.loop.create_future()
-                await self._ear
-            found, final = self._news.pop(0)
-            if isinstance(found, Exception):
-                raise found
-            yield found
+        if not self._news:
+            self._ear = self.loop.create_future()
+            await self._ear
+        found, final = self._news.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        return found, final
 
     def hear(self, news: News) -> None:
         """Take news, in the loop."""

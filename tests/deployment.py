@@ -58,7 +58,7 @@ class Deployment:
             "AIRFLOW__SCHEDULER__DAG_DIR_LIST_INTERVAL": "5",
             **more,
         }
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self.cli("db", "migrate")
 
     def cli(self, *words: str) -> str:
@@ -81,30 +81,40 @@ class Deployment:
 
     def start(self) -> None:
         """Start its parts, each in a process group of its own."""
-        parts = ["scheduler --skip-serve-logs", "triggerer --skip-serve-logs"]
-        for part in [*parts, "dag-processor", "api-server"] if IS_3 else parts:
-            log = (self.home / f"{part.split()[0]}.log").open("wb")
-            command = [sys.executable, "-m", "airflow", *part.split()]
-            self._processes.append(
-                subprocess.Popen(
-                    command,
-                    env=self.environment,
-                    cwd=self.home,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                )
+        for part in ("scheduler", "triggerer", *(("dag-processor", "api-server") if IS_3 else ())):
+            self.begin(part)
+
+    def begin(self, part: str) -> None:
+        """Start a part."""
+        options = ["--skip-serve-logs"] if part in ("scheduler", "triggerer") else []
+        with (self.home / f"{part}.log").open("ab") as log:
+            self._processes[part] = subprocess.Popen(
+                [sys.executable, "-m", "airflow", part, *options],
+                env=self.environment,
+                cwd=self.home,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
 
+    def kill(self, part: str) -> None:
+        """End a part at once: one that is told to stop leaves children behind, some of them in groups of their own."""
+        process = self._processes.pop(part)
+        children = psutil.Process(process.pid).children(recursive=True)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        for child in children:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
+
     def stop(self) -> None:
-        """End all of it: a part that is told to stop leaves children behind, some of them in groups of their own."""
-        for process in self._processes:
-            children = psutil.Process(process.pid).children(recursive=True)
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            for child in children:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    child.kill()
+        """End all of it."""
+        for part in list(self._processes):
+            self.kill(part)
+
+    def process(self, part: str) -> int:
+        """The process of a part, by its identifier."""
+        return self._processes[part].pid
 
     def rows(self, query: str, *values: str) -> list[tuple[Any, ...]]:
         """Rows of the database."""

@@ -3,6 +3,7 @@
 PYTHON ?= python3
 PYTEST_ARGS ?= --numprocesses auto --dist loadfile
 DEMO_ARGS ?=
+BENCH_ARGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -18,7 +19,7 @@ unexport PYTHONPATH
 unexport PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-oldest lint typecheck format docs request-types constraints clean
+.PHONY: help demo test test-oldest lint typecheck format docs request-types bench constraints clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +51,19 @@ request-types: $(STAMP) ## write the types of nested request members anew, from 
 	$(BIN)/python -m tools.request_types
 	$(BIN)/python -m ruff format airflow_cleanroomsml/request_types.py
 
+# What is compared with pins an older botocore than the tests use, so it has an environment of its own.
+BENCH := .venv-benchmarks
+BENCH_PINS := constraints/benchmarks.txt
+
+bench: $(BENCH)/.complete ## measure against the amazon provider; BENCH_ARGS=waits measures one thing
+	$(BENCH)/bin/python -m benchmarks $(BENCH_ARGS)
+
+$(BENCH)/.complete: pyproject.toml $(BENCH_PINS) | $(STAMP)
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(BENCH)
+	$(BIN)/uv pip install --quiet --python $(BENCH)/bin/python --constraint $(BENCH_PINS) --build-constraint $(NEWEST) \
+		--editable '.[emulator]' --group benchmarks
+	touch $@
+
 .PHONY: guesses
 guesses: $(STAMP) ## write docs/guesses.md anew
 	$(BIN)/python -m airflow_cleanroomsml.emulator.guesses docs/guesses.md
@@ -61,9 +75,11 @@ constraints: $(STAMP) ## resolve the pinned versions anew
 	echo 'apache-airflow==2.11.0' | $(BIN)/uv pip compile pyproject.toml --quiet --upgrade --constraint - \
 		--python-version 3.10 --python-platform linux --no-python-downloads --exclude-newer 2025-06-01 \
 		--group test --no-header --no-annotate --output-file $(OLDEST)
+	$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.10 --no-python-downloads \
+		--extra emulator --group benchmarks --strip-extras --no-header --no-annotate --output-file $(BENCH_PINS)
 
 clean: ## remove everything that these commands made
-	rm -rf $(VENV) .nox .pytest_cache .mypy_cache .ruff_cache build dist
+	rm -rf $(VENV) $(BENCH) .nox .pytest_cache .mypy_cache .ruff_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp names the directory that the environment was made in and is read by the environment's own Python. So whatever is

@@ -5,27 +5,53 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from airflow import __version__ as airflow_version
+
 if TYPE_CHECKING:
-    from airflow.sdk import BaseOperator, BaseSensorOperator, Context, PokeReturnValue, XComArg
+    from airflow.sdk import BaseOperator, BaseSensorOperator, Context, PokeReturnValue, XComArg, get_current_context
     from airflow.sdk.configuration import conf
-    from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+    from airflow.sdk.exceptions import (
+        AirflowException,
+        AirflowFailException,
+        AirflowSkipException,
+        AirflowTaskTerminated,
+        AirflowTaskTimeout,
+        TaskDeferred,
+    )
 else:
     try:
-        from airflow.sdk import BaseOperator, BaseSensorOperator, PokeReturnValue, XComArg
+        from airflow.sdk import BaseOperator, BaseSensorOperator, PokeReturnValue, XComArg, get_current_context
     except ImportError:  # Airflow 2.11
         from airflow.models.baseoperator import BaseOperator
         from airflow.models.xcom_arg import XComArg
+        from airflow.operators.python import get_current_context
         from airflow.sensors.base import BaseSensorOperator, PokeReturnValue
     try:
         from airflow.sdk.configuration import conf
     except ImportError:  # before Airflow 3.1
         from airflow.configuration import conf
     try:
-        from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+        from airflow.sdk.exceptions import (
+            AirflowException,
+            AirflowFailException,
+            AirflowSkipException,
+            AirflowTaskTerminated,
+            AirflowTaskTimeout,
+            TaskDeferred,
+        )
     except ImportError:  # before Airflow 3.1
-        from airflow.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+        from airflow.exceptions import (
+            AirflowException,
+            AirflowFailException,
+            AirflowSkipException,
+            AirflowTaskTerminated,
+            AirflowTaskTimeout,
+            TaskDeferred,
+        )
 
     Context = dict
+
+IS_AIRFLOW_2 = airflow_version.startswith("2.")
 
 
 def stats() -> Any:
@@ -38,14 +64,19 @@ def stats() -> Any:
 
 
 __all__ = [
+    "IS_AIRFLOW_2",
     "AirflowException",
     "AirflowFailException",
     "AirflowSkipException",
+    "AirflowTaskTerminated",
+    "AirflowTaskTimeout",
     "BaseOperator",
     "BaseSensorOperator",
     "Context",
     "PokeReturnValue",
+    "TaskDeferred",
     "XComArg",
     "conf",
+    "get_current_context",
     "stats",
 ]

@@ -42,6 +42,11 @@ class AwsConnection:
             "botocore_config": self.botocore_config,
         }
 
+    @property
+    def connection_key(self) -> str:
+        """The arguments as text: what has the same is reached in the same way."""
+        return json.dumps(self.connection, sort_keys=True)
+
     def check_connection(self) -> None:
         """
         Refuse a configuration that cannot travel to the triggerer.

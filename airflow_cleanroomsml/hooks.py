@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable, Iterator, Mapping
 from copy import copy
@@ -66,6 +67,8 @@ _HINTS: dict[type[Exception], str] = {
 #: second (user guide, Quotas), so eight pauses of up to 20 s let about a hundred tasks through at once.
 _THROTTLED_RETRIES = 8
 _LONGEST_PAUSE = 20.0
+#: Status of ServiceQuotaExceededException (service model).
+_PAYMENT_REQUIRED = 402
 
 
 class CleanRoomsMLHook(AwsBaseHook):
@@ -115,7 +118,9 @@ class CleanRoomsMLHook(AwsBaseHook):
 
     @cached_property
     def _session(self) -> boto3.session.Session:
-        return super().get_session(region_name=self.region_name)
+        session: boto3.session.Session = super().get_session(region_name=self.region_name)
+        session.events.register("before-parse.cleanroomsml", _tell_quota)
+        return session
 
     def get_session(self, region_name: str | None = None, deferrable: bool = False) -> Any:
         """One session for both clients: a second one would read the service's data files again."""
@@ -261,6 +266,17 @@ def _complete(request: Request, answer: Mapping[str, Any]) -> Mapping[str, Any]:
 def _throttled_pauses(times: int) -> list[float]:
     """Seconds before each new try, jittered."""
     return [random.uniform(0.5, 1) * min(_LONGEST_PAUSE, 2.0**attempt) for attempt in range(times)]
+
+
+def _tell_quota(response_dict: Mapping[str, Any], customized_response_dict: dict[str, Any], **_: Any) -> None:
+    """Name and value of a quota, of which the model of botocore 1.38 does not know: one of 0 is no matter of waiting."""
+    if response_dict["status_code"] != _PAYMENT_REQUIRED:
+        return
+    try:
+        body = json.loads(response_dict["body"])
+    except ValueError:
+        return
+    customized_response_dict.update({name: body[name] for name in ("quotaName", "quotaValue") if name in body})
 
 
 def _service_time(metadata: Mapping[str, Any]) -> float | None:

@@ -64,9 +64,9 @@ class Hunt:
     deadline: float
     delay: float
 
-    def pause(self, now: float) -> float:
-        """Seconds until the next look."""
-        return max(0.0, min(self.delay, self.deadline - now))
+    def pause(self, now: float, jitter: float | None = None) -> float:
+        """Seconds until the next look, a factor on it where one is given."""
+        return max(0.0, min(self.delay * (jitter or 1.0), self.deadline - now))
 
 
 def moment(argument: str, value: Any) -> float:

@@ -90,6 +90,8 @@ class Resource:
     :param reports: Members of the answer that say more at the end, in the API's own spelling.
     :param partners: It may be another member's, whose request is not known and whose failures may quote it.
     :param service: boto3's name of the service.
+    :param cancel: Operation that cancels one while it is made; None where the API has none.
+    :param delete: Operation that deletes one, or its data, where it cannot be cancelled.
     """
 
     noun: str
@@ -107,6 +109,8 @@ class Resource:
     reports: tuple[str, ...] = ()
     partners: bool = False
     service: str = CLEAN_ROOMS_ML
+    cancel: str | None = None
+    delete: str | None = None
 
     @property
     def tells_tags(self) -> bool:
@@ -129,6 +133,7 @@ AUDIENCE_MODEL = Resource(
     "get_audience_model",
     timeout=50 * HOUR,
     delay=60.0,
+    delete="delete_audience_model",
 )
 CONFIGURED_AUDIENCE_MODEL = Resource(
     "configured audience model",
@@ -146,6 +151,7 @@ AUDIENCE_GENERATION_JOB = Resource(
     timeout=23 * HOUR,
     delay=60.0,
     reports=("metrics", "protectedQueryIdentifier"),
+    delete="delete_audience_generation_job",
 )
 # No duration of an export is published; a generation job's own limit is taken.
 AUDIENCE_EXPORT_JOB = Resource(
@@ -194,6 +200,7 @@ ML_INPUT_CHANNEL = Resource(
     narrow=("membership_identifier",),
     timeout=25 * HOUR,
     reports=("protectedQueryIdentifier", "numberOfRecords", "numberOfFiles", "sizeInGb"),
+    delete="delete_ml_input_channel_data",
 )
 # The longest maxRuntimeInSeconds is 28 days (service model); the operator takes what the request says.
 TRAINED_MODEL = Resource(
@@ -206,6 +213,7 @@ TRAINED_MODEL = Resource(
     timeout=29 * 24 * HOUR,
     delay=60.0,
     reports=("versionIdentifier", "logsStatus", "logsStatusDetails", "metricsStatus", "metricsStatusDetails"),
+    cancel="cancel_trained_model",
 )
 # No duration is published.
 TRAINED_MODEL_EXPORT_JOB = Resource(
@@ -232,6 +240,7 @@ TRAINED_MODEL_INFERENCE_JOB = Resource(
     timeout=26 * HOUR,
     delay=60.0,
     reports=("logsStatus", "logsStatusDetails", "metricsStatus", "metricsStatusDetails"),
+    cancel="cancel_trained_model_inference_job",
 )
 # The same as another member of the collaboration sees them.
 COLLABORATION_ML_INPUT_CHANNEL = Resource(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -9,10 +10,14 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_cleanroomsml import clock
 from airflow_cleanroomsml.connection import AwsConnection
+from airflow_cleanroomsml.killing import end_from_trigger
 from airflow_cleanroomsml.new_jobs import Hunt, Search
-from airflow_cleanroomsml.polling import watching
+from airflow_cleanroomsml.polling import queued, watching
 from airflow_cleanroomsml.resources import Outcome
-from airflow_cleanroomsml.waiting import Observation, Wait, described
+from airflow_cleanroomsml.waiting import TELL_AGAIN, Observation, Wait, described
+
+#: Whether Airflow tells a trigger of a kill (3.3 and later).
+_HEARS_OF_KILLS = hasattr(BaseTrigger, "on_kill")
 
 
 class _AwsTrigger(AwsConnection, BaseTrigger):
@@ -75,9 +80,31 @@ class CleanRoomsMLWaitTrigger(_AwsTrigger):
     def __init__(self, *, wait: dict[str, Any], **connection: Any) -> None:
         super().__init__(**connection)
         self.wait = wait
+        self._killed = False
 
     def _own(self) -> dict[str, Any]:
         return {"wait": self.wait}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """
+        Wait.
+
+        Before Airflow 3.3 a cancellation is all that a trigger hears of a kill, and of a triggerer that goes down; later one of a kill has
+        a message, and when the loop is held up the next cancellation comes before ``on_kill`` is called.
+        """
+        try:
+            async for event in super().run():
+                yield event
+        except asyncio.CancelledError as error:
+            if error.args or not _HEARS_OF_KILLS:
+                await self.on_kill()
+            raise
+
+    async def on_kill(self) -> None:
+        """End what is waited for if its task instance was ended: Airflow 3.3 calls this for a clear, too."""
+        if not self._killed:
+            self._killed = True
+            await end_from_trigger(self.task_instance, lambda: self.hook, Wait(**self.wait))
 
     async def _watch(self) -> dict[str, Any]:
         wait = Wait(**self.wait)
@@ -117,4 +144,39 @@ class CleanRoomsMLNewJobsTrigger(_AwsTrigger):
         return {"jobs": observation.report.get("jobs", [])}
 
 
-__all__ = ["CleanRoomsMLNewJobsTrigger", "CleanRoomsMLWaitTrigger"]
+class CleanRoomsMLTurnTrigger(_AwsTrigger):
+    """
+    Wait until it is one's turn to start a job: one a second, and no more than there is room for.
+
+    Its event has ``turn``: whether it came, or the deadline was over. It makes no call.
+
+    :param noun: What is to be started, a key of :data:`~airflow_cleanroomsml.resources.RESOURCES`.
+    :param deadline: When it ends, in seconds since 1970.
+    :param refused: Why the start was refused, of a task that comes back: ``why`` is ``quota`` or ``throttled``, with ``quota_name`` and
+        ``quota_value``.
+    """
+
+    def __init__(self, *, noun: str, deadline: float, refused: dict[str, Any] | None = None, **connection: Any) -> None:
+        super().__init__(**connection)
+        self.noun = noun
+        self.deadline = deadline
+        self.refused = refused
+
+    def _own(self) -> dict[str, Any]:
+        return {"noun": self.noun, "deadline": self.deadline, "refused": self.refused}
+
+    async def _watch(self) -> dict[str, Any]:
+        told = 0.0
+        with queued(self, self.noun, self.refused) as turn:
+            while pause := turn.ask():
+                now = clock.now()
+                if now >= self.deadline:
+                    return {"turn": False}
+                if now >= told + TELL_AGAIN:
+                    told = now
+                    self.log.info("Waiting for a turn to start: %s.", self.noun)
+                await asyncio.sleep(min(pause, self.deadline - now))
+        return {"turn": True}
+
+
+__all__ = ["CleanRoomsMLNewJobsTrigger", "CleanRoomsMLTurnTrigger", "CleanRoomsMLWaitTrigger"]

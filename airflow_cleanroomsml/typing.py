@@ -119,6 +119,8 @@ class CreatingAndWaitingKwargs(CreatingKwargs, WaitingKwargs, total=False):
     """What creates and starts that take time take besides their request; see ``CleanRoomsMLJobOperator``."""
 
     quota_timeout: float
+    cancel_on_kill: bool
+    delete_on_kill: bool
 
 
 class SensingKwargs(AwsKwargs, total=False):

@@ -34,8 +34,12 @@ log = logging.getLogger(__name__)
 LAG = 60.0
 #: What the API calls the first version of a trained model (API reference, CreateTrainedModel).
 BASE = "NULL"
+#: By what a pause is longer or shorter.
+JITTER = (0.9, 1.1)
 #: Seconds after which one hears again of what has not changed.
 TELL_AGAIN = 600.0
+#: What becomes of what nobody ends.
+GOES_ON = "It goes on, and so does what it costs."
 #: What may be over when one looks again.
 PASSING = (ThrottledError, UnavailableError, UnreachableError)
 
@@ -53,6 +57,7 @@ class Wait:
     :param delay: Longest pause between two looks, in seconds.
     :param made_after: Older ones of the same name are others, in seconds since 1970; for what has no ARN.
     :param lag: Seconds for which "not found" after a create is taken for a read that lags.
+    :param on_kill: What is done about it when its task is ended: ``cancel``, ``delete``, or nothing.
     """
 
     noun: str
@@ -63,6 +68,7 @@ class Wait:
     delay: float
     made_after: float = 0.0
     lag: float = LAG
+    on_kill: str = ""
 
     @property
     def resource(self) -> Resource:
@@ -74,13 +80,15 @@ class Wait:
         """What it is, in words."""
         return titled(self.resource, self.identifiers)
 
-    def pause(self, now: float) -> float:
+    def pause(self, now: float, jitter: float | None = None) -> float:
         """
         Seconds until the next look: a quarter of the time waited so far, from 1 second up to ``delay``.
 
         So a short job is seen soon, a long one is asked for ``delay`` seconds apart, and thousands of waits drift apart.
+
+        :param jitter: Factor on it; None draws one.
         """
-        pause = min(self.delay, max(1.0, (now - self.started) / 4)) * random.uniform(0.9, 1.1)
+        pause = min(self.delay, max(1.0, (now - self.started) / 4)) * (jitter or random.uniform(*JITTER))
         return max(0.0, min(pause, self.deadline - now))
 
     def plain(self) -> dict[str, Any]:
@@ -215,53 +223,20 @@ def listed(
     :param known: Arguments in snake_case; what is not given may be anything.
     :param is_named: Whether a name will do; only the one that is known without it.
     """
+    from botocore import xform_name
+
+    given = {name: value for name, value in known.items() if not _unset(value)}
+    same = resource.same if is_named else (resource.named, *resource.same)
+    wanted = {resource.spelling.get(n, n): given[n] for n in same if n in given}
     for entry in hook.of(resource.service).items(resource.list, narrowed(resource, known)):
-        if is_meant(resource, known, entry, is_named):
+        has = {xform_name(name): value for name, value in entry.items()}
+        if all(has.get(name) == value for name, value in wanted.items()) and (not is_named or is_named(has["name"])):
             yield entry
 
 
 def narrowed(resource: Resource, known: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments by which a listing is narrowed to what is known of a resource."""
+    """The arguments that narrow a listing to what is known of a resource."""
     return {name: known[name] for name in resource.narrow if not _unset(known.get(name))}
-
-
-def is_meant(
-    resource: Resource,
-    known: Mapping[str, Any],
-    entry: Mapping[str, Any],
-    is_named: Callable[[str], bool] | None = None,
-) -> bool:
-    """Whether an entry of a narrowed listing is what is known of a resource; arguments as for :func:`listed`."""
-    arguments = resource.same if is_named else (resource.named, *resource.same)
-    names = [name for name in arguments if not _unset(known.get(name))]
-    same = all(_member(resource, name, entry) == known[name] for name in names)
-    return same and (is_named is None or is_named(entry["name"]))
-
-
-def naming(resource: Resource) -> str:
-    """The argument that tells one entry of a narrowed listing from the others: an ARN or identifier, or a name where there is none."""
-    return "name" if "name" in resource.identifiers else resource.identifiers[0]
-
-
-def named_by(resource: Resource, entry: Mapping[str, Any]) -> Any:
-    """The value of that argument in an entry."""
-    return _member(resource, naming(resource), entry)
-
-
-def is_version(wait: Wait, entry: Mapping[str, Any]) -> bool:
-    """Whether an entry of the ARN that is waited for shows the version that is waited for; a listing shows one version of each."""
-    if wait.resource.versions is None or wait.identifiers.get("version_identifier") is None:
-        return True
-    asked, shown = wait.identifiers["version_identifier"], entry.get("versionIdentifier")
-    return bool(asked == shown or (_unset(asked) and _unset(shown)))
-
-
-def _member(resource: Resource, argument: str, entry: Mapping[str, Any]) -> Any:
-    """The value that an entry has of an argument."""
-    from botocore import xform_name
-
-    spelled = resource.spelling.get(argument, argument)
-    return next((value for name, value in entry.items() if xform_name(name) == spelled), None)
 
 
 def identified(resource: Resource, asked: Mapping[str, Any], members: Mapping[str, Any]) -> dict[str, Any]:
@@ -348,10 +323,11 @@ def described(wait: Wait, observation: Observation, now: float | None = None) ->
     return f"{what}{after}{reason}: {wait.title}"
 
 
-def raise_unless_done(wait: Wait, observation: Observation) -> None:
+def raise_unless_done(wait: Wait, observation: Observation, end: Callable[[], str] = lambda: GOES_ON) -> None:
     """
     Raise for whatever is not success.
 
+    :param end: Does what is to be done when the deadline is over, and says what has become of it.
     :raises JobFailedError: It failed.
     :raises WaitTimeoutError: It has not ended, and the deadline is over.
     """
@@ -369,11 +345,11 @@ def raise_unless_done(wait: Wait, observation: Observation) -> None:
     waited = f"{wait.deadline - wait.started:.0f} s"
     raise WaitTimeoutError(
         lines(
-            f"The {wait.noun} was still {status} after {waited}, when the time-out came. It goes on, and so does what it costs.",
+            f"The {wait.noun} was still {status} after {waited}, when the time-out came. {end()}",
             observation.reason,
             wait.title,
             "To wait longer, set waiter_delay and waiter_max_attempts (their product is the time-out in seconds), and",
-            "execution_timeout if there is one; to go on waiting for this one, clear the task.",
+            "execution_timeout if there is one. A cleared task goes on with it if it still runs, and makes another if not.",
         )
     )
 

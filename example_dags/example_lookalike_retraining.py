@@ -58,7 +58,6 @@ A new audience model is trained and takes the place of the old one, which is del
         name="weekly-" + RUN,
         training_dataset_arn="{{ params.training_dataset_arn }}",
         wait_for_completion=False,
-        if_exists="reuse",
     )
     trained = CleanRoomsMLAudienceModelSensor(
         task_id="trained",

@@ -82,20 +82,26 @@ class Deployment:
     def start(self) -> None:
         """Start its parts, each in a process group of its own."""
         for part in ("scheduler", "triggerer", *(("dag-processor", "api-server") if IS_3 else ())):
-            self.begin(part)
+            self.start_part(part)
 
-    def begin(self, part: str) -> None:
-        """Start a part."""
-        options = ["--skip-serve-logs"] if part in ("scheduler", "triggerer") else []
+    def start_part(self, part: str) -> None:
+        """Start one of them."""
+        more = ["--skip-serve-logs"] if part in ("scheduler", "triggerer") else []
         with (self.home / f"{part}.log").open("ab") as log:
             self._processes[part] = subprocess.Popen(
-                [sys.executable, "-m", "airflow", part, *options],
+                [sys.executable, "-m", "airflow", part, *more],
                 env=self.environment,
                 cwd=self.home,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+
+    def end(self, part: str) -> None:
+        """Tell one of them to stop, as a deployment does, and wait until it has."""
+        process = self._processes.pop(part)
+        process.terminate()
+        process.wait(60)
 
     def kill(self, part: str) -> None:
         """End a part at once: one that is told to stop leaves children behind, some of them in groups of their own."""

@@ -76,9 +76,10 @@ class InProcess(RunningEmulator):
         if self._start is not None:
             self.clock.freeze(self._start)
 
-    def _control(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
+    def _control(self, path: str, body: Mapping[str, Any] | None = None, method: str | None = None) -> Any:
         data = b"" if body is None else json.dumps(body).encode()
-        status, _, answer = self._call("GET" if body is None else "POST", f"{URL}/_emulator/{path}", {}, data)
+        verb = method or ("GET" if body is None else "POST")
+        status, _, answer = self._call(verb, f"{URL}/_emulator/{path}", {}, data)
         assert status == 200, answer
         return json.loads(answer)
 

@@ -37,9 +37,10 @@ class RunningEmulator:
 
     url: str
 
-    def _control(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
+    def _control(self, path: str, body: Mapping[str, Any] | None = None, method: str | None = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
-        with urllib.request.urlopen(urllib.request.Request(f"{self.url}/_emulator/{path}", data)) as answer:
+        order = urllib.request.Request(f"{self.url}/_emulator/{path}", data, method=method)
+        with urllib.request.urlopen(order) as answer:
             return json.load(answer)
 
     def calls(self, account: str) -> list[str]:
@@ -47,8 +48,25 @@ class RunningEmulator:
         entries = self._control(f"requests?account={account}")["requests"]
         return [entry["operation"] for entry in entries]
 
+    def answers(self, account: str) -> list[int]:
+        """The HTTP status of each call, in order."""
+        return [entry["status"] for entry in self._control(f"requests?account={account}")["requests"]]
+
     def fault(self, operation: str, kind: str, account: str, times: int = 1, **more: Any) -> None:
         self._control("faults", {"operation": operation, "kind": kind, "account": account, "times": times, **more})
+
+    def faults(self, account: str) -> list[str]:
+        """Kinds of the faults of an account that are not used up."""
+        return [entry["kind"] for entry in self._control("faults")["faults"] if entry["account"] == account]
+
+    def clear_faults(self, account: str) -> None:
+        self._control(f"faults?account={account}", method="DELETE")
+
+    def switch(self, **settings: Any) -> dict[str, Any]:
+        """Change settings; the answer is those that were in force."""
+        before: dict[str, Any] = self._control("settings")
+        self._control("settings", settings)
+        return before
 
 
 class EmulatorProcess(RunningEmulator):
@@ -58,11 +76,13 @@ class EmulatorProcess(RunningEmulator):
     It runs under ``AIRFLOW_CLEANROOMSML_EMULATOR_PYTHON`` where that is set: its libraries need not be those of the Airflow under test.
     """
 
+    module = "airflow_cleanroomsml.emulator"
+
     def __init__(self, *options: str) -> None:
         python = os.environ.get("AIRFLOW_CLEANROOMSML_EMULATOR_PYTHON", sys.executable)
         env = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "AIRFLOW"))}
         self._process = subprocess.Popen(
-            [python, "-m", "airflow_cleanroomsml.emulator", "--port", "0", "--stop-with-stdin", *options],
+            [python, "-m", self.module, "--port", "0", "--stop-with-stdin", *options],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -1,82 +1,362 @@
+"""The triggers, over the emulator; what they read and when is the poller's matter."""
+
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
+import re
+import subprocess
+import sys
+import threading
 import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from airflow_cleanroomsml.triggers import CleanRoomsMLWaitTrigger
+from airflow_cleanroomsml.polling import gate, poller, renewal
+from airflow_cleanroomsml.triggers import CleanRoomsMLNewJobsTrigger, CleanRoomsMLTurnTrigger, CleanRoomsMLWaitTrigger
 from airflow_cleanroomsml.waiting import Wait
 from tests.support import World
 
-# As the first release wrote it: later ones must still read it.
-RECORDED: tuple[str, dict[str, Any]] = (
-    "airflow_cleanroomsml.triggers.CleanRoomsMLWaitTrigger",
-    {
-        "wait": {
-            "noun": "audience model",
-            "goal": "created",
-            "identifiers": {"audience_model_arn": "arn:aws:cleanrooms-ml:us-east-1:123456789012:audience-model/m"},
-            "started": 1000.0,
-            "deadline": 2000.0,
-            "delay": 60.0,
-        },
-        "aws_conn_id": "aws_default",
-        "region_name": None,
-        "verify": None,
-        "botocore_config": None,
-    },
-)
+SAMPLES = sorted((Path(__file__).parent / "samples").glob("*.json"))
+
+
+def trigger_of(path: str, keywords: dict[str, Any]) -> Any:
+    module, name = path.rsplit(".", 1)
+    return getattr(importlib.import_module(module), name)(**keywords)
+
+
+async def event(trigger: Any) -> Any:
+    return json.loads(json.dumps((await anext(trigger.run())).payload))
 
 
 def event_of(wait: Wait, **keywords: Any) -> Any:
-    async def first() -> Any:
-        return (await anext(CleanRoomsMLWaitTrigger(wait=wait.plain(), **keywords).run())).payload
-
-    return json.loads(json.dumps(asyncio.run(first())))
+    return asyncio.run(event(CleanRoomsMLWaitTrigger(wait=wait.plain(), **keywords)))
 
 
-def wait_for(arn: str, goal: str = "created", timeout: float = 60.0) -> Wait:
+def wait_for(arn: str, goal: str = "created", timeout: float = 60.0, delay: float = 1.0) -> Wait:
     now = time.time()
-    return Wait("audience model", goal, {"audience_model_arn": arn}, now, now + timeout, 1.0)
+    return Wait("audience model", goal, {"audience_model_arn": arn}, now, now + timeout, delay)
 
 
-def test_what_was_serialised_once_is_read_and_written_again() -> None:
-    assert CleanRoomsMLWaitTrigger(**RECORDED[1]).serialize() == RECORDED
-    assert Wait(**RECORDED[1]["wait"]).resource.get == "get_audience_model"
+def in_training(world: World, name: str = "m") -> str:
+    return str(world.ml.create_audience_model(name=name, trainingDatasetArn=world.dataset(name))["audienceModelArn"])
 
 
-def test_it_waits_for_success(world: World) -> None:
-    made = world.ml.create_audience_model(name="m", trainingDatasetArn=world.dataset())["audienceModelArn"]
-    assert event_of(wait_for(made))["observation"]["status"] == "ACTIVE"
+def has(found: dict[str, Any], expected: dict[str, Any]) -> bool:
+    """Whether all that is expected is there; later releases may say more."""
+    return {key: found.get(key) for key in expected} == expected
 
 
-def test_it_gives_up_at_the_deadline(slow_world: World) -> None:
-    world = slow_world
-    made = world.ml.create_audience_model(name="m", trainingDatasetArn=world.dataset())["audienceModelArn"]
-    seen = event_of(wait_for(made, timeout=0.0))["observation"]
-    assert (seen["status"], seen["outcome"]) == ("CREATE_IN_PROGRESS", "again")
+def pollers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "cleanroomsml-poller"]
 
 
-def test_what_it_cannot_look_at_is_told(empty_world: World) -> None:
-    empty_world.fault("GetAudienceModel", "access_denied")
-    arn = f"arn:aws:cleanrooms-ml:us-east-1:{empty_world.account}:audience-model/m"
-    assert event_of(wait_for(arn))["error"].startswith("AccessDeniedError: GetAudienceModel")
+def until(condition: Callable[[], object]) -> None:
+    for _ in range(500):
+        if condition():
+            return
+        time.sleep(0.02)
+    raise AssertionError(condition)
 
 
-def test_credentials_that_cannot_be_fetched_now_are_no_end(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    arn = world.model()
-    assumed = {"conn_type": "aws", "login": world.account, "password": "s", "extra": {"role_arn": world.role}}
-    monkeypatch.setenv("AIRFLOW_CONN_ASSUMED", json.dumps(assumed))
-    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:9")
-    seen = event_of(wait_for(arn, timeout=2.0), aws_conn_id="assumed")["observation"]
-    assert seen["outcome"] == "again"
-    assert "EndpointConnectionError" in seen["message"]
+async def until_called(world: World, times: int) -> None:
+    await asyncio.to_thread(until, lambda: len(world.calls) >= times)
 
 
-def test_region_and_connection_reach_the_client(world: World) -> None:
-    arn = world.model().replace("us-east-1", "eu-west-1")
-    seen = event_of(wait_for(arn, goal="deleted"), region_name="eu-west-1", botocore_config={"read_timeout": 5})
-    assert seen["observation"]["outcome"] == "success"
+class TestSerialised:
+    @pytest.mark.parametrize("path", SAMPLES, ids=[path.stem for path in SAMPLES])
+    def test_what_a_release_has_written_is_read_and_comes_to_its_end(self, empty_world: World, path: Path) -> None:
+        sample = json.loads(path.read_text())
+        trigger = trigger_of(sample["trigger"], sample["keywords"])
+        path_now, keywords = trigger.serialize()
+        assert path_now == sample["trigger"]
+        assert has(keywords, sample["keywords"])
+        assert has(asyncio.run(event(trigger)), sample["says"])
+
+    def test_there_is_a_sample_of_each_trigger(self) -> None:
+        triggers = importlib.import_module("airflow_cleanroomsml.triggers")
+        paths = {f"{triggers.__name__}.{name}" for name in triggers.__all__}
+        assert {json.loads(path.read_text())["trigger"] for path in SAMPLES} == paths
+
+
+class TestWaiting:
+    def test_it_waits_for_success(self, world: World) -> None:
+        seen = event_of(wait_for(in_training(world)))["observation"]
+        assert seen["status"] == "ACTIVE"
+
+    def test_it_gives_up_at_the_deadline(self, slow_world: World) -> None:
+        seen = event_of(wait_for(in_training(slow_world), timeout=0.0))["observation"]
+        assert (seen["status"], seen["outcome"]) == ("CREATE_IN_PROGRESS", "again")
+
+    def test_region_and_connection_reach_the_client(self, world: World) -> None:
+        arn = world.model().replace("us-east-1", "eu-west-1")
+        seen = event_of(wait_for(arn, goal="deleted"), region_name="eu-west-1", botocore_config={"read_timeout": 5})
+        assert seen["observation"]["outcome"] == "success"
+
+    def test_the_log_has_what_changes(
+        self, world: World, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        arn = in_training(world)
+        with caplog.at_level("INFO"):
+            event_of(wait_for(arn, delay=0.1))
+        # Airflow 2.11 logs in one way, 3.x in the other.
+        text = caplog.text if arn in caplog.text else capsys.readouterr().out
+        said = re.findall(rf"(\w+) after \d+ s: audience model {arn}", text)
+        assert said == sorted(set(said), key=said.index)
+        assert said[-1] == "ACTIVE"
+
+
+class TestTroubles:
+    def test_what_it_cannot_look_at_is_told(self, empty_world: World) -> None:
+        empty_world.fault("GetAudienceModel", "access_denied")
+        arn = f"arn:aws:cleanrooms-ml:us-east-1:{empty_world.account}:audience-model/m"
+        assert event_of(wait_for(arn))["error"].startswith("AccessDeniedError: GetAudienceModel")
+
+    def test_an_error_of_one_leaves_the_others_waiting(self, world: World) -> None:
+        good, bad = wait_for(in_training(world)), wait_for("nonsense")
+        triggers = [CleanRoomsMLWaitTrigger(wait=wait.plain()) for wait in (good, bad)]
+
+        async def both() -> list[Any]:
+            return list(await asyncio.gather(*map(event, triggers)))
+
+        done, broken = asyncio.run(both())
+        assert done["observation"]["status"] == "ACTIVE"
+        assert broken["error"].startswith("InvalidRequestError: GetAudienceModel was not sent")
+
+    def test_credentials_that_cannot_be_fetched_now_are_no_end(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        arn = world.model()
+        assumed = {"conn_type": "aws", "login": world.account, "password": "s", "extra": {"role_arn": world.role}}
+        monkeypatch.setenv("AIRFLOW_CONN_ASSUMED", json.dumps(assumed))
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:9")
+        seen = event_of(wait_for(arn, timeout=2.0), aws_conn_id="assumed")["observation"]
+        assert seen["outcome"] == "again"
+        assert "EndpointConnectionError" in seen["message"]
+
+    @pytest.mark.parametrize("fault", ["throttle", "server_error", "reset"])
+    def test_a_fault_for_good_ends_at_the_deadline(self, empty_world: World, fault: str) -> None:
+        empty_world.fault("GetAudienceModel", fault, times=1_000_000)
+        arn = f"arn:aws:cleanrooms-ml:us-east-1:{empty_world.account}:audience-model/m"
+        seen = event_of(wait_for(arn, timeout=5.0, delay=0.25))["observation"]
+        assert seen["outcome"] == "again"
+        assert "GetAudienceModel" in seen["message"]
+        # A look each quarter of a second at most; throttling takes more and more of them away.
+        assert len(empty_world.calls) <= (6 if fault == "throttle" else 25)
+
+    def test_credentials_that_run_out_are_renewed(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        def login(account: str) -> None:
+            connection = {"conn_type": "aws", "login": account, "password": "s"}
+            monkeypatch.setenv("AIRFLOW_CONN_ROTATED", json.dumps(connection))
+
+        old = World(world.emulator)
+        old.fault("GetAudienceModel", "expired_credentials", times=0)
+        wait = wait_for(in_training(world))
+        login(old.account)
+
+        async def rotated() -> Any:
+            task = asyncio.create_task(event(CleanRoomsMLWaitTrigger(wait=wait.plain(), aws_conn_id="rotated")))
+            await until_called(old, 2)
+            login(world.account)
+            return await task
+
+        monkeypatch.setattr(renewal, "PAUSES", (0.0, *[0.1] * 100))
+        assert asyncio.run(rotated())["observation"]["status"] == "ACTIVE"
+
+    def test_credentials_that_stay_bad_end_the_wait(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(renewal, "PAUSES", (0.0, 0.05, 0.05))
+        wait, before = wait_for(world.model()), len(world.calls)
+        world.fault("GetAudienceModel", "expired_credentials", times=0)
+        error = event_of(wait)["error"]
+        assert error.startswith("CleanRoomsMLError: The credentials are refused, still, after 3 renewals")
+        assert "ExpiredTokenException" in error
+        assert len(world.calls) - before == 4
+
+    def test_what_hangs_does_not_starve_the_others(self, world: World) -> None:
+        world.fault("GetAudienceModel", "slow", times=0, seconds=3.0)
+        hung = wait_for(in_training(world), timeout=2.0)
+        dataset = {"training_dataset_arn": world.dataset("other")}
+        others = replace(hung, noun="training dataset", identifiers=dataset, goal="deleted", deadline=time.time() + 60)
+
+        async def both() -> list[Any]:
+            waits = [asyncio.create_task(event(self.impatient(wait))) for wait in (hung, others)]
+            first = await waits[0]
+            await asyncio.to_thread(
+                world.ml.delete_training_dataset, trainingDatasetArn=dataset["training_dataset_arn"]
+            )
+            return [first, await waits[1]]
+
+        first, second = asyncio.run(both())
+        assert "ReadTimeoutError" in first["observation"]["message"]
+        assert second["observation"]["outcome"] == "success"
+
+    def impatient(self, wait: Wait) -> CleanRoomsMLWaitTrigger:
+        return CleanRoomsMLWaitTrigger(wait=wait.plain(), botocore_config={"read_timeout": 0.5})
+
+
+class TestSharing:
+    def test_many_waits_have_one_thread_and_share_their_reads(self, slow_world: World) -> None:
+        arn, before = in_training(slow_world), len(slow_world.calls)
+        waits = [wait_for(arn, timeout=0.0) for _ in range(100)]
+
+        async def all_of_them() -> int:
+            tasks = [asyncio.create_task(event(CleanRoomsMLWaitTrigger(wait=wait.plain()))) for wait in waits]
+            await asyncio.sleep(0)
+            threads = len(pollers())
+            await asyncio.gather(*tasks)
+            return threads
+
+        assert asyncio.run(all_of_them()) == 1
+        assert len(slow_world.calls) - before <= 3
+        until(lambda: not pollers())
+        assert poller._process.pollers == {}
+
+    def test_who_is_cancelled_leaves_the_others_waiting(self, world: World) -> None:
+        arns = [in_training(world, name) for name in ("one", "two")]
+
+        async def one_of_two() -> Any:
+            tasks = [asyncio.create_task(event(CleanRoomsMLWaitTrigger(wait=wait_for(arn).plain()))) for arn in arns]
+            await until_called(world, len(world.calls) + 1)
+            tasks[0].cancel()
+            return await tasks[1]
+
+        assert asyncio.run(one_of_two())["observation"]["status"] == "ACTIVE"
+        until(lambda: not pollers())
+
+    def test_a_restart_goes_on_where_the_other_triggerer_was(self, slow_world: World) -> None:
+        arn = in_training(slow_world)
+        keywords = CleanRoomsMLWaitTrigger(wait=wait_for(arn, timeout=3600).plain()).serialize()[1]
+
+        async def killed() -> None:
+            before = len(slow_world.calls)
+            task = asyncio.create_task(event(CleanRoomsMLWaitTrigger(**keywords)))
+            await until_called(slow_world, before + 1)
+            task.cancel()
+
+        asyncio.run(killed())
+        until(lambda: not pollers())
+        keywords["wait"]["deadline"] = time.time()
+        assert asyncio.run(event(CleanRoomsMLWaitTrigger(**keywords)))["observation"]["status"] == "CREATE_IN_PROGRESS"
+
+    @pytest.mark.parametrize("looked", [False, True], ids=["while connecting", "while polling"])
+    def test_a_loop_that_dies_takes_nobody_with_it(self, slow_world: World, looked: bool) -> None:
+        wait = wait_for(in_training(slow_world), timeout=3600)
+        dead = asyncio.new_event_loop()
+        task = dead.create_task(event(CleanRoomsMLWaitTrigger(wait=wait.plain())))
+        dead.run_until_complete(until_called(slow_world, len(slow_world.calls) + looked))
+        dead.close()
+        seen = event_of(replace(wait, deadline=time.time()))["observation"]
+        assert seen["status"] == "CREATE_IN_PROGRESS"
+        until(lambda: not pollers())
+        assert not task.done()
+
+    def test_several_loops_share_a_poller(self, world: World) -> None:
+        waits = [wait_for(in_training(world, name)) for name in ("one", "two")]
+        found: list[Any] = []
+        threads = [threading.Thread(target=lambda wait=wait: found.append(event_of(wait))) for wait in waits]
+        for thread in threads:
+            thread.start()
+        until(lambda: len(found) == 2 or len(pollers()) == 1)
+        for thread in threads:
+            thread.join()
+        assert [each["observation"]["status"] for each in found] == ["ACTIVE"] * 2
+
+    def test_searches_share_it_too(self, world: World) -> None:
+        search = {"since": 0.0, "started_by": world.account}
+        trigger = CleanRoomsMLNewJobsTrigger(search=search, deadline=time.time() + 60, delay=0.1)
+        job = world.generated()
+        assert [each["audience_generation_job_arn"] for each in asyncio.run(event(trigger))["jobs"]] == [job]
+        until(lambda: not pollers())
+
+
+class TestTurns:
+    @pytest.fixture(autouse=True)
+    def _fast(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(gate, "PACE", 0.02)
+
+    def turn(self, timeout: float = 60.0, refused: dict[str, Any] | None = None) -> CleanRoomsMLTurnTrigger:
+        return CleanRoomsMLTurnTrigger(noun="audience model", deadline=time.time() + timeout, refused=refused)
+
+    def test_turns_come_in_order_and_cost_no_call(self, empty_world: World) -> None:
+        came: list[int] = []
+
+        async def take(number: int) -> None:
+            said = await event(self.turn())
+            assert said["turn"] is True
+            came.append(number)
+
+        async def all_of_them() -> None:
+            await asyncio.gather(*map(take, range(10)))
+
+        asyncio.run(all_of_them())
+        assert came == list(range(10))
+        assert empty_world.calls == []
+        assert not pollers()
+
+    def test_none_comes_where_there_is_no_room(self, empty_world: World) -> None:
+        trigger = self.turn(0.2, {"why": "quota", "quota_name": "jobs", "quota_value": 2})
+        assert asyncio.run(event(trigger)) == {**trigger._own(), "turn": False}
+
+    def test_who_is_cancelled_gives_up_the_place(self, empty_world: World) -> None:
+        async def second() -> Any:
+            first = asyncio.create_task(event(self.turn(refused={"why": "throttled"})))
+            await asyncio.sleep(0)
+            first.cancel()
+            return await event(self.turn())
+
+        assert asyncio.run(second())["turn"] is True
+
+    def test_the_end_of_a_wait_makes_room(self, world: World) -> None:
+        wait = wait_for(in_training(world), delay=0.1)
+
+        async def next_one() -> list[str]:
+            order: list[str] = []
+
+            async def end() -> None:
+                await event(CleanRoomsMLWaitTrigger(wait=wait.plain()))
+                order.append("end")
+
+            async def start() -> None:
+                said = await event(self.turn(refused={"why": "quota", "quota_name": "jobs", "quota_value": 1}))
+                order.append("turn" if said["turn"] else "no turn")
+
+            await asyncio.gather(end(), start())
+            return order
+
+        assert asyncio.run(next_one()) == ["end", "turn"]
+
+
+#: In a process of its own: which modules are loaded in the thread of the loop once the triggers are there.
+LOADED_BY_THE_LOOP = """
+import asyncio, sys, threading, time
+from importlib.abc import MetaPathFinder
+from airflow_cleanroomsml.triggers import CleanRoomsMLWaitTrigger
+from airflow_cleanroomsml.waiting import Wait
+
+loaded = {True: set(), False: set()}
+
+class Spy(MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        loaded[threading.current_thread() is threading.main_thread()].add(name.split(".")[0])
+
+sys.meta_path.insert(0, Spy())
+before = set(sys.modules)
+wait = Wait("audience model", "deleted", {"audience_model_arn": sys.argv[1]}, 0.0, time.time() + 60, 1.0)
+
+async def first():
+    return (await anext(CleanRoomsMLWaitTrigger(wait=wait.plain()).run())).payload
+
+assert asyncio.run(first())["observation"]["outcome"] == "success"
+print("boto3" in before, "boto3" in loaded[False], sorted(loaded[True] & {"boto3", "botocore", "urllib3"}))
+"""
+
+
+def test_what_is_slow_to_load_is_not_loaded_by_the_loop(empty_world: World) -> None:
+    arn = f"arn:aws:cleanrooms-ml:us-east-1:{empty_world.account}:audience-model/00000000-0000-4000-8000-000000000000"
+    done = subprocess.run([sys.executable, "-c", LOADED_BY_THE_LOOP, arn], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False True []"

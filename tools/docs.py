@@ -19,6 +19,7 @@ from airflow_cleanroomsml import operators, sensors
 from airflow_cleanroomsml.operators.base import CleanRoomsMLBaseOperator, CleanRoomsMLOperator
 from airflow_cleanroomsml.operators.base_create import CleanRoomsMLCreateOperator
 from airflow_cleanroomsml.operators.base_end import CleanRoomsMLDeleteOperator
+from airflow_cleanroomsml.operators.base_kill import CleanRoomsMLEndingOperator
 from airflow_cleanroomsml.operators.base_wait import CleanRoomsMLWaitingOperator
 from airflow_cleanroomsml.resources import HOUR, Goal, Resource
 from airflow_cleanroomsml.sensors.base import CleanRoomsMLBaseSensor, CleanRoomsMLSensor
@@ -34,6 +35,7 @@ SHARED: dict[str, type[Any]] = {
     "Arguments of every operator": CleanRoomsMLBaseOperator,
     "Arguments of operators that make something": CleanRoomsMLCreateOperator,
     "Arguments of operators that wait": CleanRoomsMLWaitingOperator,
+    "Arguments of operators that end what they started": CleanRoomsMLEndingOperator,
     "Arguments of every sensor": CleanRoomsMLBaseSensor,
     "Arguments of sensors of one resource": CleanRoomsMLSensor,
 }

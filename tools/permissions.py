@@ -16,6 +16,7 @@ from botocore import xform_name
 
 from airflow_cleanroomsml.operators.base import CleanRoomsMLOperator
 from airflow_cleanroomsml.operators.base_create import CleanRoomsMLCreateOperator
+from airflow_cleanroomsml.operators.base_kill import CleanRoomsMLEndingOperator
 from airflow_cleanroomsml.operators.base_wait import CleanRoomsMLWaitingOperator
 from airflow_cleanroomsml.resources import CLEAN_ROOMS, CLEAN_ROOMS_ML, Resource
 from airflow_cleanroomsml.sensors.base import CleanRoomsMLSensor
@@ -83,6 +84,9 @@ def _of_a_sensor(cls: type[CleanRoomsMLSensor]) -> Iterator[tuple[str, str]]:
 def _of_an_operator(cls: type[Any]) -> Iterator[tuple[str, str]]:
     if issubclass(cls, CleanRoomsMLWaitingOperator):
         yield from _reading(cls.resource, "to wait")
+    if issubclass(cls, CleanRoomsMLEndingOperator):
+        cases = (("when the task is ended", cls.resource.cancel), ("with `delete_on_kill`", cls.resource.delete))
+        yield from ((case, _action(operation, cls.service)) for case, operation in cases if operation)
     if issubclass(cls, CleanRoomsMLCreateOperator):
         yield from _of_a_query(cls.resource)
         yield _REUSE, _action(cls.resource.list, cls.resource.service)

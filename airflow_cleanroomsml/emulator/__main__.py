@@ -6,15 +6,38 @@ import argparse
 import logging
 import signal
 import sys
+import textwrap
 import threading
 
+from airflow_cleanroomsml.emulator.faults import KINDS
 from airflow_cleanroomsml.emulator.server import Emulator
 from airflow_cleanroomsml.emulator.settings import Settings
+
+_CONTROL = """\
+what a test may ask and order, as JSON:
+  GET    /_emulator/health
+  GET    /_emulator/requests?account=…  the operations that were called, and the statuses they were answered with
+  GET    /_emulator/clock
+  POST   /_emulator/clock      {"advance": SECONDS, "freeze": true or false}; then "advance" and slow answers move it
+  GET    /_emulator/settings
+  POST   /_emulator/settings   {"unique_names": false, …}: fields of Settings, quotas among them, changed from then on
+  POST   /_emulator/reset      forget resources, faults and calls; not what S3 and Glue hold
+  GET    /_emulator/faults     those that are not used up
+  DELETE /_emulator/faults?account=…
+  POST   /_emulator/faults     {"operation": NAME or "*", "kind": KIND, "account": …, "times": CALLS, 0 until cleared,
+                                "lasts": SECONDS, "seconds": SECONDS, "code": CODE, "message": MESSAGE}
+
+kinds of faults:"""
 
 
 def _arguments() -> argparse.Namespace:
     defaults = Settings()
-    parser = argparse.ArgumentParser(prog="python -m airflow_cleanroomsml.emulator", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m airflow_cleanroomsml.emulator",
+        description=__doc__,
+        epilog=_epilog(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default: %(default)s)")
     parser.add_argument("--port", type=int, default=5055, help="port, 0 for a free one (default: %(default)s)")
     parser.add_argument(
@@ -37,7 +60,17 @@ def _arguments() -> argparse.Namespace:
         action="store_true",
         help="no quota by instance type; in a new account that of most types is 0",
     )
+    parser.add_argument(
+        "--published-rates",
+        action="store_true",
+        help="throttle what comes faster than the rates of the user guide, by account, region and operation",
+    )
     return parser.parse_args()
+
+
+def _epilog() -> str:
+    kinds = textwrap.indent("\n".join(f"{kind:20}{what}" for kind, what in KINDS.items()), "    ")
+    return f"{_CONTROL}\n{kinds}"
 
 
 def _stop_with_stdin(stop: threading.Event) -> None:
@@ -57,6 +90,7 @@ def main() -> None:
         delete_seconds=given.delete_seconds,
         unique_names=not given.names_not_unique,
         instance_types=() if given.all_instance_types else Settings().instance_types,
+        published_rates=given.published_rates,
     )
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class Clock:
     """
     Time.
 
-    :param start: Seconds since 1970 at which it stands, so that only :meth:`advance` moves it; None for the machine's own time.
+    :param start: Seconds since 1970 at which it stands: only :meth:`advance` and :meth:`sleep` move it then; None for the machine's time.
     """
 
     def __init__(self, start: float | None = None) -> None:
         self._stands = start
         self._ahead = 0.0
+        self._own = threading.local()
 
     def now(self) -> float:
         """Seconds since 1970."""
-        stands = self._stands
+        own: float | None = getattr(self._own, "time", None)
+        stands = self._stands if own is None else own
         return time.time() + self._ahead if stands is None else stands
 
     @property
@@ -45,6 +50,19 @@ class Clock:
         """Let it run on from where it is."""
         self._ahead = self.now() - time.time()
         self._stands = None
+
+    @contextmanager
+    def at(self, time: float) -> Iterator[None]:
+        """
+        Let it show another time to this thread.
+
+        :param time: Seconds since 1970.
+        """
+        self._own.time = time
+        try:
+            yield
+        finally:
+            self._own.time = None
 
     def sleep(self, seconds: float) -> None:
         """Let time pass: in this thread while it runs, at once while it stands."""

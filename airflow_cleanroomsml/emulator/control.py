@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from airflow_cleanroomsml.emulator.faults import Fault
@@ -28,7 +29,12 @@ class Control:
             ("GET", "requests"): self._requests,
             ("GET", "clock"): self._time,
             ("POST", "clock"): self._turn_clock,
+            ("GET", "faults"): lambda *_: {"faults": shared.faults.left(shared.clock.now())},
             ("POST", "faults"): self._add_fault,
+            ("DELETE", "faults"): self._clear_faults,
+            ("GET", "settings"): lambda *_: asdict(shared.settings),
+            ("POST", "settings"): self._change_settings,
+            ("POST", "reset"): self._reset,
         }
 
     def answer(self, method: str, path: str, query: dict[str, str], body: bytes) -> tuple[int, dict[str, Any]]:
@@ -70,5 +76,17 @@ class Control:
         return self._time()
 
     def _add_fault(self, _: dict[str, str], given: dict[str, Any]) -> dict[str, Any]:
-        self._shared.faults.add(Fault(**given))
+        self._shared.faults.add(Fault(**given), self._shared.clock.now())
+        return {}
+
+    def _clear_faults(self, query: dict[str, str], _: dict[str, Any]) -> dict[str, Any]:
+        self._shared.faults.clear(query.get("account"))
+        return {}
+
+    def _change_settings(self, _: dict[str, str], given: dict[str, Any]) -> dict[str, Any]:
+        self._shared.settings = self._shared.settings.changed(given)
+        return asdict(self._shared.settings)
+
+    def _reset(self, *_: dict[str, Any]) -> dict[str, Any]:
+        self._shared.clear()
         return {}

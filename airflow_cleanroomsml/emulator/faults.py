@@ -1,17 +1,42 @@
-"""Faults on request, for tests of those who call: each is used up by the next calls of its operation."""
+"""Faults on request, for tests of those who call."""
 
 from __future__ import annotations
 
+import math
 import threading
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
+from functools import cache
 from typing import Any
 
 from airflow_cleanroomsml.emulator.errors import ApiError, quota
 from airflow_cleanroomsml.emulator.lookalike import JobFailure
+from airflow_cleanroomsml.resources import CLEAN_ROOMS, CLEAN_ROOMS_ML
+from airflow_cleanroomsml.service_model import load
 
-#: What can go wrong. ``reset`` breaks the connection before the request is carried out, ``lose_response`` after it; ``fail_job`` lets the
-#: request be accepted and its job fail.
-KINDS = ("reset", "lose_response", "throttle", "server_error", "access_denied", "quota", "no_quota", "fail_job")
+#: How a call ends. One of these meets a call, the first that was ordered.
+ENDS = {
+    "reset": "the connection breaks, and nothing is carried out",
+    "lose_response": "the request is carried out, and its answer lost",
+    "late_commit": "the answer is lost at once, and the request carried out SECONDS later",
+    "throttle": "429 ThrottlingException",
+    "server_error": "500, the service's own error",
+    "access_denied": "403 AccessDeniedException",
+    "expired_credentials": "403 ExpiredTokenException",
+    "quota": "402 ServiceQuotaExceededException",
+    "no_quota": "402 ServiceQuotaExceededException of a quota that is 0",
+}
+#: What else is wrong with it. Each of these meets a call besides, unless it is refused; the slow ones are also refused slowly.
+BESIDES = {
+    "slow": "the answer comes SECONDS later",
+    "fail_job": "the request is accepted, and its job fails with CODE and MESSAGE",
+    "stale_listing": "a List… operation does not know what was created in the last SECONDS",
+    "stale_read": "a Get… operation does not know what was created in the last SECONDS",
+}
+KINDS = {**ENDS, **BESIDES}
+_TIMED = ("late_commit", "slow", "stale_listing", "stale_read")
+_REFUSED = tuple(kind for kind in ENDS if kind not in ("lose_response", "late_commit"))
+_VERBS = {"stale_listing": "List", "stale_read": "Get"}
+EVERY = "*"
 
 
 @dataclass
@@ -19,10 +44,12 @@ class Fault:
     """
     A fault.
 
-    :param operation: API operation, for instance ``CreateAudienceModel``.
+    :param operation: API operation, for instance ``CreateAudienceModel``, or ``*`` for all.
     :param kind: One of :data:`KINDS`.
     :param account: Account whose calls it meets; empty for all.
-    :param times: How often.
+    :param times: How many calls it meets, each page of a listing and each new try counted; 0 or ``forever`` for all until it is cleared.
+    :param lasts: Seconds after which it is over, by the emulator's clock; None for no such end.
+    :param seconds: How late or how stale, by the emulator's clock.
     :param code: For ``fail_job``: ``statusDetails.statusCode``.
     :param message: For ``fail_job``: ``statusDetails.message``; ``{query}`` becomes the SQL of the request.
     """
@@ -30,17 +57,60 @@ class Fault:
     operation: str
     kind: str
     account: str = ""
-    times: int = 1
+    times: int | str = 1
+    lasts: float | None = None
+    seconds: float = 0.0
     code: str = "FAULT_ON_REQUEST"
     message: str = "The job fails because a test asked for it."
+    ordered: float = field(init=False, default=0.0)
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"fault {self.kind!r} is unknown; allowed: {', '.join(KINDS)}")
+        verb = _VERBS.get(self.kind, "")
+        if self.operation != EVERY and not (self.operation in _operations() and self.operation.startswith(verb)):
+            raise ValueError(f"{self.operation!r} is no {verb or 'API'} operation, nor {EVERY!r} for all")
+        if self.times == "forever":
+            self.times = 0
+        if not isinstance(self.times, int) or isinstance(self.times, bool) or self.times < 0:
+            raise ValueError(f"times is {self.times!r}; it is a number of calls, or 0 or 'forever'")
+        self._check_time("lasts", self.lasts)
+        self._check_time("seconds", self.seconds)
+        if self.kind in _TIMED and not self.seconds:
+            raise ValueError(f"{self.kind}: give the seconds")
+        if not all(isinstance(text, str) for text in (self.account, self.code, self.message)):
+            raise ValueError("account, code and message are texts")
+        self._forever = self.times == 0
+
+    def _check_time(self, name: str, value: Any) -> None:
+        if value is None and name == "lasts":
+            return
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
+            raise ValueError(f"{name} is {value!r}; it is a number of seconds")
+
+    def is_over(self, now: float) -> bool:
+        """Whether it meets nothing any more."""
+        used = self.times == 0 and not self._forever
+        return used or (self.lasts is not None and now >= self.ordered + self.lasts)
+
+    def meets(self, operation: str, account: str) -> bool:
+        """Whether it is for this call."""
+        named = self.operation in (EVERY, operation) and operation.startswith(_VERBS.get(self.kind, ""))
+        return named and self.account in ("", account)
+
+    def use(self) -> None:
+        """Count a call that it met."""
+        if isinstance(self.times, int) and not self._forever:
+            self.times -= 1
 
     def verdict(self, members: dict[str, Any]) -> JobFailure:
         """How the job of a request ends."""
         return JobFailure(self.code, self.message.replace("{query}", _query(members)))
+
+
+@cache
+def _operations() -> frozenset[str]:
+    return frozenset(name for service in (CLEAN_ROOMS_ML, CLEAN_ROOMS) for name in load(service).operation_names)
 
 
 def _query(value: Any) -> str:
@@ -54,30 +124,75 @@ class ConnectionDropped(Exception):
     """The connection is closed without an answer."""
 
 
+@dataclass
+class Met:
+    """
+    The faults of one call.
+
+    :param end: How it ends, one of :data:`ENDS`; None for as usual.
+    :param besides: The others, by their kinds.
+    """
+
+    end: Fault | None = None
+    besides: dict[str, Fault] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> str:
+        """The kind of its end; empty for the usual one."""
+        return self.end.kind if self.end else ""
+
+    @property
+    def stale(self) -> float | None:
+        """Seconds by which what it reads is behind."""
+        found = [fault.seconds for kind, fault in self.besides.items() if kind in _VERBS]
+        return max(found, default=None)
+
+    @property
+    def slow(self) -> float:
+        """Seconds by which its answer is late."""
+        return self.besides["slow"].seconds if "slow" in self.besides else 0.0
+
+
 class Faults:
-    """The faults that are waiting for a call."""
+    """The faults that are waiting for calls."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._waiting: list[Fault] = []
 
-    def add(self, fault: Fault) -> None:
-        """Let it happen at the next call."""
-        self._waiting.append(fault)
-
-    def clear(self) -> None:
-        """Let none of them happen."""
+    def add(self, fault: Fault, now: float) -> None:
+        """Let it meet the next calls."""
+        fault.ordered = now
         with self._lock:
-            self._waiting = []
+            self._waiting.append(fault)
 
-    def take(self, operation: str, account: str) -> Fault | None:
-        """The fault that meets this call."""
+    def clear(self, account: str | None = None) -> None:
+        """Let none of them meet anything; with an account, none of those that are for it alone."""
         with self._lock:
-            for fault in self._waiting:
-                if fault.operation == operation and fault.account in ("", account) and fault.times > 0:
-                    fault.times -= 1
-                    return fault
-        return None
+            self._waiting = [fault for fault in self._waiting if account not in (None, fault.account)]
+
+    def left(self, now: float) -> list[dict[str, Any]]:
+        """Those that are not used up."""
+        with self._lock:
+            return [asdict(fault) for fault in self._waiting if not fault.is_over(now)]
+
+    def take(self, operation: str, account: str, now: float) -> Met:
+        """What meets this call; it is used for it."""
+        with self._lock:
+            self._waiting = [fault for fault in self._waiting if not fault.is_over(now)]
+            met = _met([fault for fault in self._waiting if fault.meets(operation, account)])
+            for fault in (met.end, *met.besides.values()):
+                if fault is not None:
+                    fault.use()
+        return met
+
+
+def _met(faults: list[Fault]) -> Met:
+    met = Met(next((fault for fault in faults if fault.kind in ENDS), None))
+    for fault in faults:
+        if fault.kind in BESIDES and (fault.kind == "slow" or met.kind not in _REFUSED):
+            met.besides.setdefault(fault.kind, fault)
+    return met
 
 
 def before(kind: str, internal_error: str) -> None:
@@ -89,11 +204,14 @@ def before(kind: str, internal_error: str) -> None:
     if kind == "reset":
         raise ConnectionDropped
     if kind == "throttle":
-        raise ApiError("ThrottlingException", "Rate exceeded.", status=429)
+        raise throttled()
     if kind == "server_error":
         raise ApiError(internal_error, "The service failed.", status=500)
     if kind == "access_denied":
         raise ApiError("AccessDeniedException", "The caller is not authorized to perform this operation.")
+    if kind == "expired_credentials":
+        text = "The security token included in the request is expired"
+        raise ApiError("ExpiredTokenException", text, status=403)
     if kind in ("quota", "no_quota"):
         raise quota("A quota of this service", 0 if kind == "no_quota" else 2)
 
@@ -102,3 +220,8 @@ def after(kind: str) -> None:
     """What happens when the operation is done."""
     if kind == "lose_response":
         raise ConnectionDropped
+
+
+def throttled() -> ApiError:
+    """Too many requests."""
+    return ApiError("ThrottlingException", "Rate exceeded", status=429)

@@ -47,6 +47,31 @@ GUESSES = (
         ("unique_names",),
     ),
     Guess("deleting an audience model or generation job that is under way", "refused with ConflictException"),
+    Guess(
+        "names that differ in case alone, and characters above U+FFFF in names",
+        "are different names; are taken (the pattern of the model is malformed there)",
+    ),
+    Guess("the name of a resource that was deleted", "free again once it is gone"),
+    Guess("a Glue table that is not there", "CreateTrainingDataset takes it; the audience model fails"),
+    Guess(
+        "sizes of more than 20 percent",
+        "taken: the API reference allows 1 to 100, the quotas of the user guide 1 to 20",
+    ),
+    Guess(
+        "the `collaborationId` of a generation job", "the caller must be an active member, else AccessDeniedException"
+    ),
+    Guess(
+        "tags that a generation job inherits",
+        "all of the configured audience model's with the request's, which win where both have a key; of a job in another account's model "
+        "the caller's has the request's and the owner's the model's, though the API reference can be read as none for the caller",
+    ),
+    Guess(
+        "request rates",
+        "not limited; `--published-rates` throttles what comes faster than the user guide says, by account, region and operation; a burst, "
+        "where none is published, is one second's requests; reads of collaborations, CreateMLInputChannel, GetMLInputChannel, cancelling, "
+        "DeleteMLInputChannelData and all of `cleanrooms` are not limited; a refused request counts, a throttled one does not",
+        ("published_rates",),
+    ),
     Guess("a policy's `previousPolicyHash` that does not match", "ValidationException"),
     Guess("sizes where a configured audience model names none", "1, 5, 10, 15 and 20 percent"),
     Guess(
@@ -83,6 +108,7 @@ GUESSES = (
     Guess('who sees metrics with `sharedAudienceMetrics=["NONE"]`', "the model's owner only"),
     Guess("location of an export", "not shown to an account that does not own the bucket"),
     Guess("roles", "must be of the caller's account (documented); their permissions are not checked"),
+    Guess("messages of errors", "its own; that of what is not there names its ARN or identifier"),
     Guess("entries of a page", "100 where `maxResults` is not given; 10 versions of a trained model (documented)"),
     Guess(
         "a seed of SQL",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from botocore import xform_name
@@ -13,10 +13,12 @@ from botocore.loaders import Loader
 from botocore.model import OperationModel
 
 from airflow_cleanroomsml.emulator import codec, faults
+from airflow_cleanroomsml.emulator.backend.access import COLLABORATION, MEMBERSHIP
 from airflow_cleanroomsml.emulator.errors import ApiError, denied, invalid
-from airflow_cleanroomsml.emulator.faults import Fault
+from airflow_cleanroomsml.emulator.faults import ConnectionDropped, Met
 from airflow_cleanroomsml.emulator.shared import Shared
-from airflow_cleanroomsml.emulator.state import Caller
+from airflow_cleanroomsml.emulator.state import Caller, Record
+from airflow_cleanroomsml.resources import CLEAN_ROOMS_ML
 from airflow_cleanroomsml.service_model import load
 
 _PAGE = 100
@@ -53,27 +55,42 @@ class Service:
         :raises ApiError: Whatever the backend refuses.
         """
         method = self._method(operation)
-        fault = self._shared.faults.take(operation.name, caller.account)
-        kind = fault.kind if fault else ""
-        faults.before(kind, self.internal_error)
-        arguments = {xform_name(name): value for name, value in members.items()}
-        with self._ordered(fault, members):
-            result = _declared(operation, lambda: self._listed(operation, method, caller, arguments))
-            shape = operation.output_shape
-            body = codec.serialise(shape, result) if shape else {}
-        faults.after(kind)
+        shared, now = self._shared, self._shared.clock.now()
+        with shared.store.lock:
+            shared.late.settle(shared.clock)
+            self._require_rate(operation.name, caller)
+        met = shared.faults.take(operation.name, caller.account, now)
+        try:
+            faults.before(met.kind, self.internal_error)
+            carry_out = partial(self._carry_out, operation, method, members, caller, met)
+            if met.end is not None and met.kind == "late_commit":
+                shared.late.add(now + met.end.seconds, carry_out)
+                raise ConnectionDropped
+            body = carry_out()
+            faults.after(met.kind)
+        finally:
+            if met.slow:
+                shared.clock.sleep(met.slow)
         return int(operation.http.get("responseCode", 200)), body
 
-    @contextmanager
-    def _ordered(self, fault: Fault | None, members: dict[str, Any]) -> Iterator[None]:
-        """One request at a time, whose jobs fail where a fault orders it."""
-        store = self._shared.store
-        with store.lock:
-            store.verdict = fault.verdict(members) if fault and fault.kind == "fail_job" else None
-            try:
-                yield
-            finally:
-                store.verdict = None
+    def _require_rate(self, operation: str, caller: Caller) -> None:
+        """Refuse what comes faster than the published rates, where they are in force."""
+        limited = self._shared.settings.published_rates and self.model.service_name == CLEAN_ROOMS_ML
+        if limited and not self._shared.buckets.take(operation, caller, self._shared.clock.now()):
+            raise faults.throttled()
+
+    def _carry_out(
+        self, operation: OperationModel, method: Callable[..., Any], members: dict[str, Any], caller: Caller, met: Met
+    ) -> dict[str, Any]:
+        """The body of the answer."""
+        arguments = {xform_name(name): value for name, value in members.items()}
+        failing = met.besides.get("fail_job")
+        verdict = failing.verdict(members) if failing else None
+        hidden = None if met.stale is None else _newer(operation.name, self._shared.clock.now() - met.stale)
+        with self._shared.store.serving(verdict, hidden):
+            result = _declared(operation, lambda: self._listed(operation, method, caller, arguments))
+            shape = operation.output_shape
+            return codec.serialise(shape, result) if shape else {}
 
     def _method(self, operation: OperationModel) -> Callable[..., Any]:
         found = getattr(self._backend, xform_name(operation.name), None)
@@ -95,6 +112,21 @@ class Service:
         page = entries[:size]
         token = _token(page[-1]["sequence"]) if len(entries) > size else None
         return {rule["result_key"]: page, "nextToken": token}
+
+
+def _newer(operation: str, since: float) -> Callable[[Record], bool]:
+    """
+    What a read of the state at an earlier time does not find: what was created since.
+
+    Memberships and collaborations, in which the others are looked up, are missing where it asks for them only.
+    """
+    asked = operation.removesuffix("s").lower()
+
+    def hides(record: Record) -> bool:
+        frame = record.kind in (COLLABORATION, MEMBERSHIP)
+        return record.life.born > since and (not frame or asked.endswith(record.kind))
+
+    return hides
 
 
 def _declared(operation: OperationModel, call: Callable[[], Any]) -> Any:

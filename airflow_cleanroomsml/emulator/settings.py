@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TypeVar
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, TypeVar
 
 from airflow_cleanroomsml.emulator.lookalike import DataRules
 
@@ -42,6 +44,7 @@ class Settings:
     :param instance_types: Instance types whose quota is not 0, in a new account (user guide, Quotas); empty for all, without a quota.
     :param instances_per_type: Instances of each of them, for training and for inference (user guide, Quotas).
     :param versions_per_trained_model: Versions of a trained model, the base version included (user guide, Quotas).
+    :param published_rates: Whether requests that come faster than the published rates are throttled (user guide, Quotas).
     """
 
     scale: float = _documented(1.0)
@@ -63,6 +66,20 @@ class Settings:
     instance_types: tuple[str, ...] = ("ml.m5.2xlarge", "ml.m5.4xlarge", "ml.m5.12xlarge")
     instances_per_type: int = 3
     versions_per_trained_model: int = 100
+    published_rates: bool = False
+
+    def changed(self, given: Mapping[str, Any]) -> Settings:
+        """
+        The same with other values.
+
+        :param given: Values as JSON has them, by the names of fields.
+        :raises ValueError: A name that is none, or a value of a wrong type or below 0.
+        """
+        present = asdict(self)
+        unknown = set(given) - set(present)
+        if unknown:
+            raise ValueError(f"{', '.join(sorted(unknown))}: no such setting; known: {', '.join(present)}")
+        return replace(self, **{name: _like(name, present[name], value) for name, value in given.items()})
 
     @property
     def rules(self) -> DataRules:
@@ -73,3 +90,19 @@ class Settings:
     def default_matching_seed_size(self) -> int:
         """``minMatchingSeedSize`` where a configured audience model gives none: 500 (API reference), at this scale."""
         return max(1, round(500 * self.scale))
+
+
+def _like(name: str, present: Any, value: Any) -> Any:
+    """A value of the type of the present one."""
+    if isinstance(present, tuple):
+        if isinstance(value, list) and all(isinstance(text, str) for text in value):
+            return tuple(value)
+        raise ValueError(f"{name} is a list of texts")
+    if isinstance(present, bool):
+        if isinstance(value, bool):
+            return value
+        raise ValueError(f"{name} is true or false")
+    kinds = int if isinstance(present, int) else (int, float)
+    if isinstance(value, bool) or not isinstance(value, kinds) or not math.isfinite(value) or value < 0:
+        raise ValueError(f"{name} is {'a whole number' if kinds is int else 'a number'}, 0 or more")
+    return type(present)(value)

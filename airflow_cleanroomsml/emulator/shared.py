@@ -8,6 +8,8 @@ from typing import Any
 
 from airflow_cleanroomsml.emulator.clock import Clock
 from airflow_cleanroomsml.emulator.faults import Faults
+from airflow_cleanroomsml.emulator.late import LateCommits
+from airflow_cleanroomsml.emulator.rates import Buckets
 from airflow_cleanroomsml.emulator.settings import Settings
 from airflow_cleanroomsml.emulator.state import Store
 
@@ -21,6 +23,8 @@ class Shared:
     :param clock: Time.
     :param store: All resources.
     :param faults: Faults on request.
+    :param late: What is carried out later.
+    :param buckets: What is left of the published rates.
     :param journal: What was asked, the oldest first.
     """
 
@@ -28,10 +32,14 @@ class Shared:
     clock: Clock = field(default_factory=Clock)
     store: Store = field(default_factory=Store)
     faults: Faults = field(default_factory=Faults)
+    late: LateCommits = field(default_factory=LateCommits)
+    buckets: Buckets = field(default_factory=Buckets)
     journal: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=100_000))
 
     def clear(self) -> None:
         """Forget resources, faults and what was asked; switches and clock stay, and what moto keeps."""
         self.store.clear()
         self.faults.clear()
+        self.late.clear()
+        self.buckets.clear()
         self.journal.clear()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -84,16 +85,21 @@ class Record:
         }
 
 
+def _nothing(_: Record) -> bool:
+    return False
+
+
 class Store:
     """
     All records, in the order of their creation.
 
-    ``verdict`` is how the jobs end that the present request makes, where a fault was ordered; it is set and taken back under the lock.
+    ``verdict`` is how the jobs end that the present request makes, where a fault was ordered.
     """
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.verdict: JobFailure | None = None
+        self._hidden: Callable[[Record], bool] = _nothing
         self._records: list[Record] = []
         self._numbers = 0
 
@@ -103,6 +109,21 @@ class Store:
         record.sequence = self._numbers
         self._records.append(record)
         return record
+
+    @contextmanager
+    def serving(self, verdict: JobFailure | None, hidden: Callable[[Record], bool] | None) -> Iterator[None]:
+        """
+        One request at a time.
+
+        :param verdict: How the jobs end that it makes; None for as usual.
+        :param hidden: What it does not find, though it is there; None for nothing.
+        """
+        with self.lock:
+            self.verdict, self._hidden = verdict, hidden or _nothing
+            try:
+                yield
+            finally:
+                self.verdict, self._hidden = None, _nothing
 
     def clear(self) -> None:
         """Forget all."""
@@ -115,7 +136,7 @@ class Store:
         """Records of a kind that are not gone, of one caller or of all."""
         self._records = [record for record in self._records if record.status]
         for record in self._records:
-            if record.kind == kind and caller in (None, record.caller) and where(record):
+            if record.kind == kind and caller in (None, record.caller) and not self._hidden(record) and where(record):
                 yield record
 
     def get(self, arn: str, noun: str, caller: Caller | None = None) -> Record:
@@ -126,6 +147,7 @@ class Store:
         :raises ApiError: ``ResourceNotFoundException``.
         """
         for record in self._records:
-            if record.arn == arn and record.status and caller in (None, record.caller):
+            known = caller in (None, record.caller) and not self._hidden(record)
+            if record.arn == arn and record.status and known:
                 return record
         raise not_found(noun, arn)

@@ -18,7 +18,8 @@ from airflow_cleanroomsml.exceptions import (
     lines,
 )
 from airflow_cleanroomsml.operators.base_create import CleanRoomsMLCreateOperator, is_first
-from airflow_cleanroomsml.operators.base_wait import GRACE, CleanRoomsMLWaitingOperator
+from airflow_cleanroomsml.operators.base_kill import OTHERS, CleanRoomsMLEndingOperator
+from airflow_cleanroomsml.operators.base_wait import GRACE
 
 if TYPE_CHECKING:
     from airflow_cleanroomsml._compat import Context
@@ -29,7 +30,7 @@ WEEK = 604_800.0
 _PAUSES = (30.0, 300.0)
 
 
-class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator, CleanRoomsMLWaitingOperator):
+class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator, CleanRoomsMLEndingOperator):
     """
     An operation that starts a job.
 
@@ -58,6 +59,10 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator, CleanRoomsMLWaitingOpe
             if mapped and self.deferrable and is_first(context) and self.quota_timeout:
                 self._take_turn(self._room_until, None)
         return super()._created(context)
+
+    def _others(self, making: Making) -> dict[str, Any] | None:
+        found = super()._others(making)
+        return {**found, OTHERS: True} if found else None
 
     def _sent(self, making: Making) -> dict[str, Any]:
         # Whoever can be deferred need not hold a worker's slot for a pause.

@@ -75,21 +75,44 @@ class CleanRoomsMLWaitingOperator(CleanRoomsMLOperator):
             observation, tell = waiting.observe(self.hook, wait, redact), partial(progress, context, wait)
             tell(observation)
             if observation.outcome == Outcome.AGAIN.value and self.deferrable:
-                self._defer(wait)
-            return self._finish(context, wait, waiting.watch(self.hook, wait, observation, redact, tell))
+                self._defer(context, wait)
+            return self._finish(context, wait, self._watch(context, wait, observation, redact, tell))
         except AirflowFailException:
             raise
         except Exception as error:
             raise self._broken_off(f"{type(error).__name__}: {error}", answer) from error
 
-    def _defer(self, wait: Wait) -> None:
+    def _watch(
+        self,
+        context: Context,
+        wait: Wait,
+        observation: Observation,
+        redact: Callable[[str], str],
+        tell: Callable[[Observation], None],
+    ) -> Observation:
+        """Wait in the worker; the last look."""
+        return waiting.watch(self.hook, wait, observation, redact, tell)
+
+    def _defer(self, context: Context, wait: Wait) -> None:
         from airflow_cleanroomsml.triggers import CleanRoomsMLWaitTrigger
 
         self.defer(
             trigger=CleanRoomsMLWaitTrigger(wait=wait.plain(), **self.connection),
             method_name="execute_complete",
-            timeout=timedelta(seconds=wait.deadline - clock.now() + GRACE),
+            timeout=timedelta(seconds=self._limit(context, wait.deadline) - clock.now()),
         )
+
+    def _limit(self, context: Context, deadline: float) -> float:
+        """
+        When Airflow ends a deferral by itself, for a triggerer that is down: after our deadline, and half way to ``execution_timeout``.
+
+        Airflow 3 does not apply ``execution_timeout`` to a deferral, and once it is over 2.11 lets no task say anything.
+        """
+        started = getattr(context.get("ti"), "start_date", None)
+        if not self.execution_timeout or not started:
+            return deadline + GRACE
+        ends = started.timestamp() + self.execution_timeout.total_seconds()
+        return float(min(deadline + GRACE, (deadline + ends) / 2))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after a deferral, one that Airflow itself ended included: a trigger that could not be loaded or was never heard of."""
@@ -104,14 +127,19 @@ class CleanRoomsMLWaitingOperator(CleanRoomsMLOperator):
 
     def _broken_off(self, why: str, identifiers: Mapping[str, Any] | None = None) -> CleanRoomsMLError:
         """Looking failed; whether the next try would make another decides whether there may be one."""
-        found_again = getattr(self, "durable", True) or getattr(self, "if_exists", "fail") != "fail"
-        makes_another = self.goal is Goal.CREATED and not found_again
+        makes_another = self._makes_another
         kind = WaitBrokenError if makes_another else CleanRoomsMLError
         title = waiting.titled(self.resource, identifiers) if identifiers else f"the {self.resource.noun}"
         advice = (
             'To go on waiting, clear the task with if_exists="reuse".' if makes_another else "A retry goes on with it."
         )
         return kind(lines("The wait broke off; what was waited for goes on.", why, title, advice))
+
+    @property
+    def _makes_another(self) -> bool:
+        """Whether the next try would not find what this one has made."""
+        found_again = getattr(self, "durable", True) or getattr(self, "if_exists", "fail") != "fail"
+        return self.goal is Goal.CREATED and not found_again
 
     def _ends_by(self, context: Context, deadline: float) -> float:
         """A deadline, or an earlier one before ``execution_timeout``: 2.11 rings that before a resumed task can say anything."""
@@ -161,7 +189,7 @@ class CleanRoomsMLWaitingOperator(CleanRoomsMLOperator):
         if observation.outcome == Outcome.FAILURE.value:
             observation = why_it_failed(self.hook, wait, observation, self._redact())
         measure(wait, observation)
-        waiting.raise_unless_done(wait, observation)
+        waiting.raise_unless_done(wait, observation, partial(self._end, wait))
         return self._result(wait.identifiers, self._report(context, observation.report))
 
     def _report(self, context: Context, known: Mapping[str, Any]) -> dict[str, Any]:
@@ -171,9 +199,10 @@ class CleanRoomsMLWaitingOperator(CleanRoomsMLOperator):
         """What the task returns, on every path."""
         return identifiers[self.returns] if self.returns else None
 
+    def _end(self, wait: Wait) -> str:
+        """Do what is to be done when the time is over, and say what becomes of it."""
+        return waiting.GOES_ON
+
     def on_kill(self) -> None:
         """Say what goes on."""
-        if self.goal is Goal.CREATED:
-            self.log.warning("The task was ended; the %s goes on, and so does what it costs.", self.resource.noun)
-        else:
-            self.log.warning("The task was ended; it goes on that the %s is %s.", self.resource.noun, self.goal.value)
+        self.log.warning("The task was ended; it goes on that the %s is %s.", self.resource.noun, self.goal.value)

@@ -18,6 +18,7 @@ turns    the gates of this process
 """
 
 from airflow_cleanroomsml.polling.poller import watching
+from airflow_cleanroomsml.polling.turns import Turn, queued
 from airflow_cleanroomsml.polling.watch import Watch
 
-__all__ = ["Watch", "watching"]
+__all__ = ["Turn", "Watch", "queued", "watching"]

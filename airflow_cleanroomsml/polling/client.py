@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
 from botocore.config import Config
+from botocore.utils import parse_timestamp
 
 from airflow_cleanroomsml.hooks import CleanRoomsMLHook
+from airflow_cleanroomsml.service_model import Request
 
 #: What botocore waits at most for a connection and for an answer unless it is told, in seconds.
 _BOTOCORE = 60
@@ -22,6 +26,12 @@ class PollingHook(CleanRoomsMLHook):
     botocore's own tries would go on while all other waits stand still, and against a throttling that they know nothing of.
     """
 
+    def check(self, operation: str, arguments: Mapping[str, Any] | None = None) -> Request:
+        """As for other hooks, by the model that the client has anyhow; a second one takes a tenth of a second and megabytes."""
+        request = Request(self.conn_once.meta.service_model, operation, arguments or {})
+        request.refuse_if_broken()
+        return request
+
     @property
     def _reader(self) -> Any:
         return self.conn_once
@@ -29,6 +39,9 @@ class PollingHook(CleanRoomsMLHook):
     @cached_property
     def conn_once(self) -> Any:
         """The client of this poller."""
+        # boto3 has no public way to its session's parts.
+        parsers = self._session._session.get_component("response_parser_factory")
+        parsers.set_parser_defaults(timestamp_parser=_moment)
         own: Any = {"retries": {"total_max_attempts": 1}}
         for name in ("connect_timeout", "read_timeout"):
             if getattr(self.config, name) == _BOTOCORE:
@@ -41,6 +54,18 @@ class PollingHook(CleanRoomsMLHook):
             client = vars(hook).get("conn_once")
             if client is not None:
                 client.close()
+
+
+def _moment(value: Any) -> datetime:
+    """
+    A time in an answer.
+
+    botocore's own way, which takes any spelling, takes five sixths of the time that a page of a listing needs; AWS writes ISO 8601.
+    """
+    try:
+        return datetime.fromisoformat(value.replace("Z", "+00:00"))
+    except (AttributeError, ValueError):
+        return parse_timestamp(value)
 
 
 def connected(arguments: dict[str, Any]) -> PollingHook:

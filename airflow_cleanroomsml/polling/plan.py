@@ -8,11 +8,12 @@ from typing import Any
 from airflow_cleanroomsml import clock, new_jobs, waiting
 from airflow_cleanroomsml.exceptions import UnreachableError
 from airflow_cleanroomsml.new_jobs import Hunt
+from airflow_cleanroomsml.polling.entries import is_meant, named_by, naming
 from airflow_cleanroomsml.polling.reading import Call, Outbox, Plan, Thing, entries, pages, things_of, wait_of
 from airflow_cleanroomsml.polling.sweep import Listing, Sweep
 from airflow_cleanroomsml.polling.watch import Watch
 from airflow_cleanroomsml.resources import CLEAN_ROOMS_ML, Resource
-from airflow_cleanroomsml.waiting import is_meant, named_by, naming, narrowed, read
+from airflow_cleanroomsml.waiting import narrowed, read
 
 
 class Planner:
@@ -123,5 +124,4 @@ def _name(watch: Watch) -> Any:
 
 def _newest(watch: Watch, namesakes: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     wait = wait_of(watch)
-    meant = (dict(entry) for entry in namesakes if is_meant(wait.resource, wait.identifiers, entry))
-    return waiting.newest(entry for entry in meant if entry["createTime"].timestamp() >= wait.made_after)
+    return waiting.newest(dict(entry) for entry in namesakes if is_meant(wait, entry))

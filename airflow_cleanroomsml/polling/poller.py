@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import threading
@@ -15,6 +14,7 @@ from airflow_cleanroomsml import clock
 from airflow_cleanroomsml.connection import AwsConnection
 from airflow_cleanroomsml.exceptions import ThrottledError, UnreachableError
 from airflow_cleanroomsml.new_jobs import Hunt
+from airflow_cleanroomsml.polling import turns
 from airflow_cleanroomsml.polling.connecting import connect, passes
 from airflow_cleanroomsml.polling.pace import Pace
 from airflow_cleanroomsml.polling.plan import Planner
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Seconds after its deadline in which a wait still gets its last look, where nothing but the queue is in the way.
-_LATE = 15.0
 #: Seconds after which a long plan is left for a moment, to see to that.
 _TENDING = 5.0
 #: Longest sleep, in seconds: loops that were closed are noticed then.
@@ -66,13 +64,20 @@ class Poller:
     def add(self, watch: Watch) -> None:
         """Begin a wait; the caller holds the lock."""
         self._watches.add(watch)
-        self._wake.set()
+        if not self._wake.is_set():
+            self._wake.set()
+        if watch.job:
+            turns.began(self._key, watch.job)
 
     def remove(self, watch: Watch) -> None:
         """End a wait; with the last one the poller is gone."""
         with _process.lock:
             watch.over = True
-            self._watches.discard(watch)
+            if watch not in self._watches:
+                return
+            self._watches.remove(watch)
+            if watch.job:
+                turns.ended(self._key, watch.job)
             if not self._watches:
                 self._retire()
 
@@ -130,7 +135,7 @@ class Poller:
                 continue
             if watch.loop.is_closed():
                 self.remove(watch)
-            elif now >= watch.deadline + (0.0 if slowed else _LATE):
+            elif now >= watch.patience(slowed=slowed):
                 self._outbox.news.append((watch, watch.give_up(now, _UNSEEN)))
             elif news := watch.heartbeat(now):
                 self._outbox.news.append((watch, news))
@@ -262,13 +267,12 @@ def watching(connection: AwsConnection, subject: Wait | Hunt) -> Iterator[Watch]
     :param connection: How the service is reached.
     :param subject: What is waited for.
     """
-    arguments = connection.connection
-    key = json.dumps(arguments, sort_keys=True)
+    key = connection.connection_key
     watch = Watch(subject, asyncio.get_running_loop())
     with _process.lock:
         poller = _process.pollers.get(key)
         if poller is None:
-            poller = _process.pollers[key] = Poller(key, arguments)
+            poller = _process.pollers[key] = Poller(key, connection.connection)
         poller.add(watch)
     try:
         yield watch

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_cleanroomsml import clock
 from airflow_cleanroomsml.new_jobs import Hunt, among
+from airflow_cleanroomsml.polling.entries import named_by, naming
 from airflow_cleanroomsml.polling.watch import News, Watch
 from airflow_cleanroomsml.resources import Outcome, Resource
-from airflow_cleanroomsml.waiting import PASSING, Observation, Wait, judged, named_by, naming
+from airflow_cleanroomsml.waiting import PASSING, Observation, Wait, judged
 
 if TYPE_CHECKING:
     from airflow_cleanroomsml.hooks import CleanRoomsMLHook
@@ -129,9 +130,9 @@ class Outbox:
             except Exception as error:  # of this wait alone
                 self.news.append((watch, watch.fail(error)))
 
-    def note(self, watch: Watch, observation: Observation) -> None:
-        """Tell what was seen, if it is news."""
-        news = watch.see(observation, clock.now())
+    def note(self, watch: Watch, observation: Observation, jitter: float | None = None) -> None:
+        """Tell what was seen, if it is news; the jitter is that of the next look."""
+        news = watch.see(observation, clock.now(), jitter)
         if news is not None:
             self.news.append((watch, news))
 

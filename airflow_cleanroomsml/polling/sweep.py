@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from airflow_cleanroomsml import clock
+from airflow_cleanroomsml.polling.entries import is_version
 from airflow_cleanroomsml.polling.reading import APART, Outbox, Plan, Thing, by_name, pages, taken, wait_of
 from airflow_cleanroomsml.resources import Outcome
-from airflow_cleanroomsml.waiting import PASSING, is_version, judged, narrowed
+from airflow_cleanroomsml.waiting import JITTER, PASSING, judged, narrowed
 
 
 @dataclass
@@ -75,6 +77,8 @@ class Sweep:
         self._unseen = by_name(things)
         self._wanted = len(self._unseen)
         self._read = self._useful = 0
+        # One for all: who was seen together is due together.
+        self._jitter = random.uniform(*JITTER)
 
     def calls(self) -> Plan:
         """Read no further than there is something to be found."""
@@ -115,7 +119,8 @@ class Sweep:
             return False
         for watch, found in seen:
             # A Get may have said more about the same status.
-            self._outbox.note(watch, watch.seen if watch.seen and watch.seen.status == found.status else found)
+            known = watch.seen if watch.seen and watch.seen.status == found.status else found
+            self._outbox.note(watch, known, self._jitter)
         return True
 
     def _leave(self, error: Exception | None) -> None:

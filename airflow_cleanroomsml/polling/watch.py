@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
@@ -11,25 +10,17 @@ from typing import NamedTuple
 
 from airflow_cleanroomsml import clock
 from airflow_cleanroomsml.new_jobs import Hunt
-from airflow_cleanroomsml.resources import Outcome
-from airflow_cleanroomsml.waiting import Observation, Wait, narrowed
+from airflow_cleanroomsml.resources import Goal, Outcome
+from airflow_cleanroomsml.waiting import TELL_AGAIN, Observation, Wait, narrowed
 
-#: Seconds after which a wait is told what was seen last although nothing has changed.
-HEARTBEAT = 600.0
 #: Seconds that a first look waits for others that begin at the same time.
 GATHERING = 0.05
+#: Seconds after its deadline, or its beginning, in which a wait still gets a look.
+_LATE = 15.0
 #: Part of its pause by which a look may come early, to share a sweep: pauses are jittered by 10 % either way.
 EARLY = 0.2
 #: Pieces of news that a loop gets at a time: what they set off runs before the next ones come.
 _AT_A_TIME = 50
-
-
-def _keys(subject: Wait | Hunt) -> tuple[str, str]:
-    if isinstance(subject, Hunt):
-        listing = json.dumps(subject.search.narrowed, sort_keys=True)
-        return listing, listing
-    listing = json.dumps([subject.noun, narrowed(subject.resource, subject.identifiers)], sort_keys=True)
-    return json.dumps([subject.noun, subject.identifiers], sort_keys=True), listing
 
 
 class News(NamedTuple):
@@ -48,22 +39,47 @@ class Watch:
     """
     One wait of a trigger.
 
+    ``key`` names what is read, ``listing`` the listing that has it, ``job`` the noun of what is being made, if anything is.
+
     :param subject: What is waited for.
     :param loop: Event loop of the trigger.
     """
 
+    __slots__ = (
+        "_begun",
+        "_ear",
+        "_news",
+        "_told",
+        "apart_until",
+        "due",
+        "early",
+        "job",
+        "key",
+        "listing",
+        "loop",
+        "over",
+        "seen",
+        "subject",
+    )
+
     def __init__(self, subject: Wait | Hunt, loop: asyncio.AbstractEventLoop) -> None:
         self.subject = subject
         self.loop = loop
-        #: Waits with the same key read the same thing, those with the same listing are entries of the same listing.
-        self.key, self.listing = _keys(subject)
+        if isinstance(subject, Wait):
+            self.key = f"{subject.noun} {sorted(subject.identifiers.items())}"
+            self.listing = f"{subject.noun} {narrowed(subject.resource, subject.identifiers)}"
+            self.job = subject.noun if subject.goal == Goal.CREATED.value else ""
+        else:
+            self.key = self.listing = f"{subject.search.narrowed}"
+            self.job = ""
         self.seen: Observation | None = None
         self.over = False
         self.apart_until = 0.0
-        self.due = clock.now() + GATHERING
-        self.early = self.due
+        self._begun = clock.now()
+        self.due = self.early = self._begun + GATHERING
         self._told = 0.0
-        self._news: asyncio.Queue[News] = asyncio.Queue()
+        self._news: list[News] = []
+        self._ear: asyncio.Future[None] | None = None
 
     async def __aiter__(self) -> AsyncIterator[Observation]:
         """
@@ -73,14 +89,19 @@ class Watch:
         """
         final = False
         while not final:
-            found, final = await self._news.get()
+            if not self._news:
+                self._ear = self.loop.create_future()
+                await self._ear
+            found, final = self._news.pop(0)
             if isinstance(found, Exception):
                 raise found
             yield found
 
     def hear(self, news: News) -> None:
         """Take news, in the loop."""
-        self._news.put_nowait(news)
+        self._news.append(news)
+        if self._ear is not None and not self._ear.done():
+            self._ear.set_result(None)
 
     @property
     def deadline(self) -> float:
@@ -90,25 +111,37 @@ class Watch:
     @property
     def next(self) -> float:
         """When there is something to do for it, in seconds since 1970."""
-        return min(self.due, self.deadline, self._told + HEARTBEAT if self.seen else self.due)
+        return min(self.due, self.deadline, self._told + TELL_AGAIN if self.seen else self.due)
 
-    def postpone(self, now: float) -> None:
-        """Plan the next look."""
-        pause = self.subject.pause(now)
+    def patience(self, *, slowed: bool) -> float:
+        """
+        When it ends with what was seen last, in seconds since 1970.
+
+        :param slowed: Whether no look is to be had now, so that nothing is gained by waiting for the one that is due.
+        """
+        return self.deadline if slowed and self.seen else max(self.deadline, self._begun) + _LATE
+
+    def postpone(self, now: float, jitter: float | None = None) -> None:
+        """
+        Plan the next look.
+
+        :param jitter: Factor on the pause, for waits that are to stay together; None draws one.
+        """
+        pause = self.subject.pause(now, jitter)
         self.due = now + pause
         self.early = self.due - EARLY * pause
 
-    def see(self, found: Observation, now: float) -> News | None:
-        """Take what a look has shown; what the trigger is to be told of it, if anything."""
+    def see(self, found: Observation, now: float, jitter: float | None = None) -> News | None:
+        """Take what a look has shown; what the trigger is to be told of it, if anything. The jitter is that of :meth:`postpone`."""
         changed = self.seen is None or (self.seen.status, self.seen.message) != (found.status, found.message)
         self.seen = found
-        self.postpone(now)
+        self.postpone(now, jitter)
         final = found.outcome != Outcome.AGAIN.value or now >= self.deadline
         return self._tell(found, now, final=final) if final or changed else self.heartbeat(now)
 
     def heartbeat(self, now: float) -> News | None:
         """What was seen last, where the trigger was told long ago."""
-        if self.seen is None or now < self._told + HEARTBEAT:
+        if self.seen is None or now < self._told + TELL_AGAIN:
             return None
         return self._tell(self.seen, now, final=False)
 

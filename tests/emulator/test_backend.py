@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from botocore import xform_name
 
+from tests.collaboration import collaborate
 from tests.emulator.clocked import ClockedWorld, refused
 from tests.support import EmulatorProcess, World
 
-COLLABORATION = "12345678-1234-1234-1234-123456789012"
 NOBODY = '{"Version": "2012-10-17", "Statement": []}'
 
 
@@ -88,7 +88,8 @@ def test_what_is_made_between_two_pages_moves_no_other(slow: SlowWorld) -> None:
 
 def test_listings_keep_to_what_is_asked_for(slow: SlowWorld) -> None:
     first, second = (configure(slow, name, slow.model(f"of-{name}")) for name in ("c1", "c2"))
-    job, other = start(slow, "j1", first, collaborationId=COLLABORATION), start(slow, "j2", second)
+    within = {"collaborationId": collaborate(slow).id}
+    job, other = start(slow, "j1", first, **within), start(slow, "j2", second)
     assert [slow.wait(arn)["name"] for arn in (job, other)] == ["j1", "j2"]
     export(slow, "e1", job)
 
@@ -98,8 +99,8 @@ def test_listings_keep_to_what_is_asked_for(slow: SlowWorld) -> None:
 
     assert jobs() == [job, other]
     assert jobs(configuredAudienceModelArn=second) == [other]
-    assert jobs(collaborationId=COLLABORATION) == [job]
-    assert jobs(collaborationId=COLLABORATION, configuredAudienceModelArn=second) == []
+    assert jobs(**within) == [job]
+    assert jobs(**within, configuredAudienceModelArn=second) == []
     assert [entry["name"] for entry in exports(slow, job)] == ["e1"]
     assert exports(slow, other) == []
 

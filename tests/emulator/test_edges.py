@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 from botocore.model import OperationModel
 
 from airflow_cleanroomsml.service_model import load
+from tests.collaboration import collaborate
 from tests.emulator.clocked import refused
 from tests.emulator.test_backend import export, start
 from tests.emulator.test_front import dataset, send
@@ -103,7 +104,19 @@ def test_a_policy_that_does_not_allow_denies(world: World, partner: World, more:
     arn = world.configured()
     filled = [{name: arn if value == "{arn}" else value for name, value in each.items()} for each in more]
     put(world, arn, *(statement(arn, partner.account, **each) for each in filled))
-    refused("AccessDeniedException", start, world=partner, name="x", configured=arn, collaborationId=COLLABORATION)
+    within = {"collaborationId": collaborate(world, partner).id}
+    refused("AccessDeniedException", start, world=partner, name="x", configured=arn, **within)
+
+
+def test_a_generation_job_names_a_collaboration_of_its_caller(world: World, partner: World) -> None:
+    arn, theirs, ours = world.configured(), collaborate(partner).id, collaborate(partner, world).id
+    put(world, arn, statement(arn, partner.account))
+    for caller, collaboration in ((world, COLLABORATION), (world, theirs), (partner, COLLABORATION)):
+        refused("AccessDeniedException", start, world=caller, name="x", configured=arn, collaborationId=collaboration)
+    for caller in (world, partner):
+        job = start(caller, "x", arn, collaborationId=ours)
+        found = caller.ml.get_audience_generation_job(audienceGenerationJobArn=job)
+        assert found["collaborationId"] == ours
 
 
 def test_a_statement_that_is_none_is_not_stored(world: World) -> None:

@@ -11,12 +11,13 @@ from airflow_cleanroomsml.operators import (
     CleanRoomsMLPutConfiguredAudienceModelPolicyOperator,
     CleanRoomsMLStartAudienceGenerationJobOperator,
 )
+from tests.collaboration import collaborate
 from tests.support import Run, World, run
 
 COLLABORATION = "12345678-1234-1234-1234-123456789012"
 
 
-def policy(arn: str, account: str) -> str:
+def policy(arn: str, account: str, collaboration: str = COLLABORATION) -> str:
     """As in the user guide, ml-behaviors."""
     job = arn.rsplit(":", 1)[0] + ":audience-generation-job/*"
     return json.dumps(
@@ -28,7 +29,7 @@ def policy(arn: str, account: str) -> str:
                     "Principal": {"AWS": [account]},
                     "Action": "cleanrooms-ml:StartAudienceGenerationJob",
                     "Resource": [arn, job],
-                    "Condition": {"StringEquals": {"cleanrooms-ml:CollaborationId": COLLABORATION}},
+                    "Condition": {"StringEquals": {"cleanrooms-ml:CollaborationId": collaboration}},
                 }
             ],
         }
@@ -65,7 +66,7 @@ def test_delete_and_delete_again(world: World) -> None:
 def test_two_accounts_each_with_a_connection_of_its_own(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     partner = World(world.emulator)
     partner.client("s3").create_bucket(Bucket=partner.bucket)
-    arn = world.configured()
+    arn, collaboration = world.configured(), collaborate(world, partner).id
     for name, account in (("owner", world.account), ("partner", partner.account)):
         connection = {"conn_type": "aws", "login": account, "password": "secret"}
         monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(connection))
@@ -84,11 +85,11 @@ def test_two_accounts_each_with_a_connection_of_its_own(world: World, monkeypatc
         return run(task)
 
     with pytest.raises(AccessDeniedError, match=f"{partner.account} is not authorized"):
-        start(collaboration_id=COLLABORATION)
-    put(arn, policy(arn, partner.account), aws_conn_id="owner")
+        start(collaboration_id=collaboration)
+    put(arn, policy(arn, partner.account, collaboration), aws_conn_id="owner")
     with pytest.raises(AccessDeniedError, match="collaborationId"):
         start()
-    done = start(collaboration_id=COLLABORATION)
+    done = start(collaboration_id=collaboration)
     assert done.result.split(":")[4] == partner.account
     assert done.pushed["metrics"]["recallMetric"] > 0
 

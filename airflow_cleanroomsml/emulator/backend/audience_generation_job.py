@@ -36,6 +36,8 @@ class AudienceGenerationJobs(ConfiguredAudienceModelPolicies, Queries):
         """StartAudienceGenerationJob."""
         model = self.store.get(configured_audience_model_arn, "Configured audience model")
         self.require_allowed(caller, model, collaboration_id)
+        if collaboration_id is not None:
+            self.collaboration(caller, collaboration_id)
         self.require_own_role(caller, seed_audience["roleArn"])
         if ("dataSource" in seed_audience) == ("sqlParameters" in seed_audience):
             raise invalid("seedAudience: give either dataSource or sqlParameters.")

@@ -1,0 +1,167 @@
+"""
+What becomes of what runs when its task is ended.
+
+It is ended, too, where somebody has ended the task instance: marked it failed or successful, deleted its run, or let it time out. A task
+that is cleared, retried, or whose worker or triggerer goes down is none of these: the next try goes on with what runs. Airflow tells the
+ones from the others nowhere, so the state of the task instance is looked up; where it cannot be, nothing is ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from airflow_cleanroomsml import clock, waiting
+from airflow_cleanroomsml._compat import IS_AIRFLOW_2
+from airflow_cleanroomsml.exceptions import ConflictError
+from airflow_cleanroomsml.resources import Outcome
+from airflow_cleanroomsml.waiting import GOES_ON, PASSING, Wait
+
+if TYPE_CHECKING:
+    from airflow_cleanroomsml.hooks import CleanRoomsMLHook
+
+log = logging.getLogger(__name__)
+
+#: In place of a state: there is no such task instance any more.
+GONE = "gone"
+#: States in which no try will come that could go on with what runs.
+OVER = frozenset(("failed", "success", "skipped", "removed", GONE))
+#: Pauses before each new attempt where a fault may pass, in seconds: a worker that is told to end has five in all (Airflow 3).
+_PAUSES = (0.5, 1.0)
+_DONE = {"cancel": "cancelled", "delete": "deleted"}
+#: Seconds that a trigger has for it; Airflow gives it 30.
+_PATIENCE = 25
+
+
+class KillRequested(BaseException):
+    """The worker's process was told to end while it waited; not an ``Exception``, for nothing below is to catch it."""
+
+
+def state_of(ti: Any) -> str:
+    """
+    The state of a task instance now: :data:`GONE` where there is none any more, empty where it has none, as after a clear.
+
+    To be called where Airflow can be asked: in the main thread of a worker outside a signal handler, or in a thread of asgiref's.
+
+    :param ti: Anything with ``dag_id``, ``run_id``, ``task_id`` and ``map_index``.
+    :raises Exception: It cannot be known.
+    """
+    return _in_database(ti) if IS_AIRFLOW_2 else _by_supervisor(ti)
+
+
+def _in_database(ti: Any) -> str:
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.utils.session import create_session
+
+    of = {name: getattr(ti, name) for name in ("dag_id", "run_id", "task_id", "map_index")}
+    with create_session() as session:
+        row = session.query(TaskInstance.state).filter_by(**of).one_or_none()
+    return GONE if row is None else str(row[0] or "")
+
+
+def _by_supervisor(ti: Any) -> str:
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+    runs = RuntimeTaskInstance.get_task_states(
+        dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index
+    )
+    # A mapped task has its index in its key.
+    states = list(runs.get(ti.run_id, {}).values())
+    return str(states[0] or "") if states else GONE
+
+
+def end(hook: Callable[[], CleanRoomsMLHook], wait: Wait) -> str:
+    """
+    End what a wait is for, as its ``on_kill`` says; whatever goes wrong is told, in the log and by what is returned.
+
+    :param hook: Makes the hook.
+    :return: What has become of it, a sentence.
+    """
+    resource = wait.resource
+    operation = {"cancel": resource.cancel, "delete": resource.delete}.get(wait.on_kill)
+    if operation is None:
+        told = GOES_ON if resource.cancel else f"{GOES_ON} The service cannot cancel it."
+        log.warning("%s: %s.", told.removesuffix("."), wait.title)
+        return told
+    try:
+        told = _ended(hook(), operation, wait)
+    except Exception as error:
+        told = f"{GOES_ON} To {wait.on_kill} it has failed: {error}."
+    log.warning("%s: %s.", told.removesuffix("."), wait.title)
+    return told
+
+
+def _ended(hook: CleanRoomsMLHook, operation: str, wait: Wait) -> str:
+    if has_ended := _status_at_end(hook, wait):
+        return f"It had ended already, {has_ended}."
+    try:
+        _call(hook, operation, wait)
+    except ConflictError:
+        if has_ended := _status_at_end(hook, wait):
+            return f"It has ended, {has_ended}, before it could be {_DONE[wait.on_kill]}."
+        raise
+    return f"It was {_DONE[wait.on_kill]}."
+
+
+def _status_at_end(hook: CleanRoomsMLHook, wait: Wait) -> str:
+    """Its status, if it has ended; nothing is deleted that is done."""
+    observation = waiting.observe(hook, wait)
+    return "" if observation.outcome == Outcome.AGAIN.value else observation.status or "gone"
+
+
+def _call(hook: CleanRoomsMLHook, operation: str, wait: Wait) -> None:
+    for pause in (*_PAUSES, None):
+        try:
+            hook.call(operation, wait.identifiers)
+        except PASSING:
+            if pause is None:
+                raise
+            clock.sleep(pause)
+        else:
+            return
+
+
+def end_if_over(ti: Any, hook: Callable[[], CleanRoomsMLHook], wait: Wait) -> bool:
+    """
+    End what a wait is for, if its task instance is over.
+
+    :param ti: As for :func:`state_of`.
+    :param hook: As for :func:`end`.
+    :return: Whether it is over.
+    """
+    try:
+        state = state_of(ti)
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}"
+        log.warning("Left, for it is not known whether the task instance was ended (%s): %s.", why, wait.title)
+        return False
+    if state not in OVER:
+        log.info("Left, for the task instance is %s and was not ended: %s.", state or "cleared", wait.title)
+        return False
+    log.info("The task instance is %s.", state)
+    end(hook, wait)
+    return True
+
+
+async def end_from_trigger(ti: Any, hook: Callable[[], CleanRoomsMLHook], wait: Wait) -> None:
+    """
+    The same from the event loop of a triggerer, within the time that Airflow gives a trigger.
+
+    The triggerers of Airflow 2.11 and 3.3 cancel a trigger anew every second until it is gone; that does not disturb this.
+
+    :param ti: The trigger's task instance; None where there is none.
+    """
+    from asgiref.sync import sync_to_async
+
+    if not wait.on_kill or ti is None:
+        return
+    looking = sync_to_async(end_if_over, thread_sensitive=False)(ti, hook, wait)
+    ending = asyncio.ensure_future(asyncio.wait_for(looking, _PATIENCE))
+    while not ending.done():
+        with suppress(asyncio.CancelledError, asyncio.TimeoutError):
+            await asyncio.shield(ending)
+    if ending.cancelled() or ending.exception():
+        log.warning("There was no answer within %d s, it may go on: %s.", _PATIENCE, wait.title)

@@ -1,0 +1,1 @@
+"""Measurements against what users have today; ``make bench`` runs them and writes ``RESULTS.md``."""

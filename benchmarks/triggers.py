@@ -1,0 +1,157 @@
+"""
+Triggers in an event loop of a process of their own, watched from inside.
+
+``python -m benchmarks.triggers`` reads what to run from standard input and writes what it saw to standard output, both as JSON.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import importlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+_GLANCE = 0.005
+
+
+@dataclass(frozen=True)
+class Load:
+    """
+    What to run.
+
+    :param side: ``ours`` or ``peer``.
+    :param arns: Audience generation jobs, a trigger for each.
+    :param seconds: How long.
+    :param delay: Seconds between two looks.
+    :param warm: Whether all that is slow to load is loaded before.
+    :param at_once: Whether all start in one turn of the loop; else one after the other, as Airflow's triggerer starts them.
+    """
+
+    side: str
+    arns: list[str]
+    seconds: float
+    delay: int = 5
+    warm: bool = True
+    at_once: bool = False
+
+
+@dataclass(frozen=True)
+class Seen:
+    """
+    What was seen.
+
+    :param cpu: Seconds of processor time.
+    :param memory: Bytes by which the process has grown.
+    :param block: The longest time for which the loop did not run, in seconds.
+    :param busy: The most processor time that the process took in such a time: what of it is its own doing, on a machine that others use.
+    :param events: When the event of each trigger came, in seconds since 1970.
+    :param errors: What they say that is no success.
+    """
+
+    cpu: float
+    memory: int
+    block: float
+    busy: float
+    events: dict[str, float] = field(default_factory=dict)
+    errors: list[str] = field(default_factory=list)
+
+
+def run(load: Load, environment: Mapping[str, str]) -> Seen:
+    """Run it in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.triggers"],
+        input=json.dumps(asdict(load)),
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return Seen(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def _ours(load: Load) -> Callable[[str], Any]:
+    from airflow_cleanroomsml.triggers import CleanRoomsMLWaitTrigger
+    from airflow_cleanroomsml.waiting import Wait
+
+    if load.warm:
+        importlib.import_module("airflow_cleanroomsml.polling.client")
+    # They have waited for an hour: so they are looked at as often as the peer's.
+    now = time.time()
+
+    def trigger(arn: str) -> Any:
+        identifiers = {"audience_generation_job_arn": arn}
+        wait = Wait("audience generation job", "created", identifiers, now - 3600, now + 86_400, load.delay)
+        return CleanRoomsMLWaitTrigger(wait=wait.plain())
+
+    return trigger
+
+
+def _peers(load: Load) -> Callable[[str], Any]:
+    from benchmarks.peer import PeerTrigger
+
+    return lambda arn: PeerTrigger(audience_generation_job_arn=arn, waiter_delay=load.delay)
+
+
+class _Watchdog:
+    def __init__(self) -> None:
+        self.longest = self.busiest = 0.0
+
+    async def watch(self) -> None:
+        while True:
+            before, taken = time.perf_counter(), time.process_time()
+            await asyncio.sleep(_GLANCE)
+            late = time.perf_counter() - before - _GLANCE
+            self.longest = max(self.longest, late)
+            self.busiest = max(self.busiest, min(late, time.process_time() - taken))
+
+
+async def _watched(load: Load, trigger: Callable[[str], Any]) -> Seen:
+    import psutil
+
+    process, events, errors = psutil.Process(), dict[str, float](), list[str]()
+
+    async def listen(arn: str) -> None:
+        async for event in trigger(arn).run():
+            events[arn] = time.time()
+            told = event.payload.get("observation", {}).get("status") or event.payload
+            if told not in ("ACTIVE", {"status": "success", "value": arn}):
+                errors.append(str(told)[:300])
+
+    gc.collect()
+    memory, cpu, dog = process.memory_info().rss, time.process_time(), _Watchdog()
+    watching = asyncio.create_task(dog.watch())
+    await asyncio.sleep(0)
+    end, tasks = time.perf_counter() + load.seconds, []
+    for arn in load.arns:
+        tasks.append(asyncio.create_task(listen(arn)))
+        if not load.at_once:
+            await asyncio.sleep(0)
+    await asyncio.wait(tasks, timeout=end - time.perf_counter())
+    grown = process.memory_info().rss - memory
+    seen = Seen(time.process_time() - cpu, grown, dog.longest, dog.busiest, events, errors)
+    for task in (watching, *tasks):
+        task.cancel()
+    await asyncio.gather(watching, *tasks, return_exceptions=True)
+    return seen
+
+
+def main() -> None:
+    """Run what standard input says."""
+    load = Load(**json.load(sys.stdin))
+    trigger = (_ours if load.side == "ours" else _peers)(load)
+    seen = asyncio.run(_watched(load, trigger))
+    sys.stdout.write(f"\n{json.dumps(asdict(seen))}\n")
+    sys.stdout.flush()
+    # Hundreds of clients take their time to be taken down.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

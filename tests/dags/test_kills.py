@@ -1,0 +1,152 @@
+"""What becomes of a job when its task is ended, in a real Airflow: waiting in the worker, and deferred."""
+
+from __future__ import annotations
+
+import os
+import signal
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.dags.test_examples import connection
+from tests.dags.user import User
+from tests.deployment import Deployment
+from tests.operators.studio import Studio
+from tests.support import EmulatorProcess, World
+
+FILE = Path(__file__).parent / "files" / "kills.py"
+#: Tasks of which each kind of act is done to one in the worker and one that is deferred.
+FAILED = ("worker_train_failed", "worker_infer_failed", "deferred_train_failed", "deferred_infer_failed")
+TIMED_OUT = ("worker_infer_times_out", "deferred_infer_times_out")
+CLEARED = ("worker_cleared", "deferred_cleared")
+#: Those that wait until somebody does something.
+PATIENT = (*FAILED, *CLEARED, "worker_terminated", "deferred_success", "deferred_kept", "deferred_moved")
+#: Nobody has ended them: another try, or another triggerer, goes on with what they wait for.
+GO_ON = (*CLEARED, "worker_terminated", "deferred_moved")
+CANCELLED = (*FAILED, *TIMED_OUT, "deferred_success")
+
+
+class Patient(Studio):
+    """A member whose jobs do not end unless the clock is pushed."""
+
+    def until(self, get: str, status: str = "ACTIVE", **identifier: str) -> None:
+        self.push()
+        super().until(get, status, **identifier)
+
+    def push(self) -> None:
+        """Let all end that is under way, in all accounts."""
+        self.world.emulator._control("clock", {"advance": 2_000})
+
+    @property
+    def statuses(self) -> list[str]:
+        """Those of what its task has made."""
+        made = [
+            *self.ml.list_trained_models(**self.of)["trainedModels"],
+            *self.ml.list_trained_model_inference_jobs(**self.of)["trainedModelInferenceJobs"],
+        ]
+        return [entry["status"] for entry in made if entry["name"] != "model"]
+
+
+class Case:
+    """An Airflow, and an account for each of its tasks."""
+
+    def __init__(self, emulator: EmulatorProcess, home: Path) -> None:
+        worlds = {task: World(emulator) for task in (*PATIENT, *TIMED_OUT, "unheard")}
+        self._worlds = worlds
+        self.airflow = Deployment(
+            home,
+            AWS_ENDPOINT_URL=emulator.url,
+            AWS_DEFAULT_REGION="us-east-1",
+            AIRFLOW__CORE__DAGS_FOLDER=str(FILE.parent),
+            AIRFLOW__CORE__EXECUTOR="LocalExecutor",
+            AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL="1",
+            # Airflow 2.11 wants another database for a LocalExecutor, which these few tasks do not need.
+            _AIRFLOW__SKIP_DATABASE_EXECUTOR_COMPATIBILITY_CHECK="1",
+            **{f"AIRFLOW_CONN_{task.upper()}": connection(world) for task, world in worlds.items()},
+        )
+        self.user = User(self.airflow)
+
+    @cached_property
+    def studios(self) -> dict[str, Patient]:
+        return {task: Patient(world) for task, world in self._worlds.items()}
+
+    @cached_property
+    def conf(self) -> dict[str, Any]:
+        """What each task needs; to make it the clock is pushed."""
+        return {
+            task: {
+                "account": studio.world.account,
+                "membership": studio.membership,
+                "association": studio.association,
+                "channel": studio.channel,
+                "model": studio.model if "infer" in task else "",
+            }
+            for task, studio in self.studios.items()
+        }
+
+    def starts(self, dag_id: str) -> None:
+        conf = self.conf
+        self.airflow.until(lambda: self.airflow.rows("select 1 from serialized_dag where dag_id = ?", dag_id))
+        self.user.starts(dag_id, conf)
+
+    def states(self, *tasks: str) -> set[str]:
+        found = dict(self.airflow.rows("select task_id, state from task_instance"))
+        return {found.get(task) or "none" for task in tasks}
+
+    def statuses(self, *tasks: str) -> dict[str, list[str]]:
+        return {task: self.studios[task].statuses for task in tasks}
+
+    def are(self, status: str, *tasks: str) -> None:
+        """Wait until each has made one job, and it has a status."""
+        wanted = {task: [status] for task in tasks}
+        try:
+            self.airflow.until(lambda: self.statuses(*tasks) == wanted, 120)
+        except AssertionError as error:
+            raise AssertionError(f"{self.statuses(*tasks)}\n{error}") from None
+
+    def is_watched(self, task: str) -> bool:
+        """Whether a trigger has looked: nobody hears of the end of a task that no triggerer has taken up."""
+        logs = (self.airflow.home / "logs").rglob("*.trigger.*")
+        return any(f"task_id={task}/" in str(path) and "CREATE_IN_PROGRESS" in path.read_text() for path in logs)
+
+    def says(self, text: str, *tasks: str) -> None:
+        assert [task for task in tasks if text not in self.airflow.task_log(task)] == []
+
+
+@pytest.mark.timeout(600)
+def test_what_a_task_has_started_ends_with_it_and_only_with_it(tmp_path: Path) -> None:
+    emulator = EmulatorProcess("--scale", "0.001", "--pending-seconds", "0", "--progress-seconds", "1000")
+    case = Case(emulator, tmp_path)
+    airflow = case.airflow
+    try:
+        airflow.start()
+        case.starts("kills")
+        deferred = [task for task in PATIENT if task.startswith("deferred")]
+        case.are("CREATE_IN_PROGRESS", *PATIENT)
+        airflow.until(lambda: all(case.is_watched(task) for task in deferred))
+
+        ((pid,),) = airflow.rows("select pid from task_instance where task_id = 'worker_terminated'")
+        os.kill(pid, signal.SIGTERM)
+        acts = [("failed", task) for task in (*FAILED, "deferred_kept")] + [("clear", task) for task in CLEARED]
+        case.user.does("kills", *acts, ("success", "deferred_success"))
+        case.are("INACTIVE", *CANCELLED)
+
+        airflow.end("triggerer")
+        case.starts("kills_unheard")
+        case.are("INACTIVE", "unheard")
+        airflow.start_part("triggerer")
+
+        case.are("CREATE_IN_PROGRESS", *GO_ON, "deferred_kept")
+        case.studios["unheard"].push()
+        airflow.until(lambda: case.states(*GO_ON) == {"success"}, 120)
+        case.are("ACTIVE", *GO_ON, "deferred_kept")
+    finally:
+        airflow.stop()
+        emulator.stop()
+    assert case.states(*FAILED, *TIMED_OUT, "unheard", "deferred_kept") == {"failed"}
+    case.says("It was cancelled", *CANCELLED, "unheard")
+    case.says("when the time-out came. It was cancelled.", *TIMED_OUT, "unheard")
+    case.says("It goes on, and so does what it costs", "deferred_kept")
+    case.says("was not ended", *CLEARED, "worker_terminated")

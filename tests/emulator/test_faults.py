@@ -1,0 +1,332 @@
+"""Faults on request: what each does, whom it meets, and when it is over."""
+
+from __future__ import annotations
+
+import urllib.error
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
+
+from airflow_cleanroomsml.emulator.faults import KINDS
+from tests.collaboration import collaborate
+from tests.emulator.clocked import ClockedWorld, refused
+from tests.emulator.custom import Custom
+from tests.support import REGION, EmulatorProcess, client_of
+
+
+class Sender(ClockedWorld):
+    """An account that makes training datasets, and whose client sends each request once unless it is told otherwise."""
+
+    def client(self, service: str, **config: Any) -> Any:
+        return client_of(
+            service,
+            endpoint_url=self.emulator.url,
+            region_name=REGION,
+            aws_access_key_id=self.account,
+            aws_secret_access_key="secret",
+            config=Config(**{"retries": {"total_max_attempts": 1}, **config}),
+        )
+
+    @property
+    def names(self) -> list[str]:
+        return [entry["name"] for entry in self.ml.list_training_datasets()["trainingDatasets"]]
+
+    def status(self, call: Callable[..., Any], **given: Any) -> int:
+        """HTTP status of an answer; 0 where there is none."""
+        try:
+            answer = call(**given)
+        except ClientError as error:
+            answer = error.response
+        except ConnectionClosedError:
+            return 0
+        return int(answer["ResponseMetadata"]["HTTPStatusCode"])
+
+
+@pytest.fixture
+def sender(clocked_emulator: EmulatorProcess) -> Iterator[Sender]:
+    """An account in an emulator whose clock stands."""
+    world = Sender(clocked_emulator)
+    world.emulator._control("clock", {"freeze": True})
+    yield world
+    world.emulator._control("faults", method="DELETE")
+    world.emulator._control("clock", {"freeze": False})
+
+
+@pytest.fixture
+def other(sender: Sender) -> Sender:
+    return Sender(sender.emulator)
+
+
+def now(world: Sender) -> float:
+    return float(world.emulator._control("clock")["now"])
+
+
+def lost(call: Callable[..., Any], *given: Any, **more: Any) -> None:
+    with pytest.raises(ConnectionClosedError):
+        call(*given, **more)
+
+
+def test_a_late_commit_is_nowhere_until_its_time(sender: Sender) -> None:
+    sender.fault("CreateTrainingDataset", "late_commit", seconds=30)
+    due = now(sender) + 30
+    lost(sender.dataset, "d")
+    sender.push(29.5)
+    assert sender.names == []
+    sender.push(10)
+    (found,) = sender.ml.list_training_datasets()["trainingDatasets"]
+    assert found["name"] == "d"
+    assert found["createTime"].timestamp() == pytest.approx(due, abs=0.001)
+    refused("ConflictException", sender.dataset, name="d")
+
+
+def test_who_comes_before_a_late_commit_takes_the_name(sender: Sender) -> None:
+    sender.fault("CreateTrainingDataset", "late_commit", seconds=30)
+    lost(sender.dataset, "d")
+    first = sender.dataset("d")
+    sender.push(31)
+    found = sender.ml.list_training_datasets()["trainingDatasets"]
+    assert [entry["trainingDatasetArn"] for entry in found] == [first]
+
+
+def test_where_names_are_not_unique_a_late_commit_is_a_second_one(sender: Sender) -> None:
+    before = sender.emulator.switch(unique_names=False)
+    try:
+        sender.fault("CreateTrainingDataset", "late_commit", seconds=30)
+        lost(sender.dataset, "d")
+        sender.dataset("d")
+        sender.push(31)
+        assert sender.names == ["d", "d"]
+    finally:
+        sender.emulator.switch(**before)
+
+
+def test_late_commits_are_carried_out_in_the_order_of_their_times(sender: Sender) -> None:
+    for name, seconds in (("last", 30), ("first", 10), ("middle", 20)):
+        sender.fault("CreateTrainingDataset", "late_commit", seconds=seconds)
+        lost(sender.dataset, name)
+    sender.push(31)
+    assert sender.names == ["first", "middle", "last"]
+
+
+def test_a_job_that_is_committed_late_begins_late(sender: Sender) -> None:
+    sender.build()
+    dataset = sender.dataset()
+    sender.fault("CreateAudienceModel", "late_commit", seconds=30)
+    lost(sender.ml.create_audience_model, name="m", trainingDatasetArn=dataset)
+    sender.push(129)
+    (found,) = sender.ml.list_audience_models()["audienceModels"]
+    assert found["status"] == "CREATE_PENDING"
+    sender.push(2)
+    (found,) = sender.ml.list_audience_models()["audienceModels"]
+    assert found["status"] == "CREATE_IN_PROGRESS"
+
+
+def test_a_delete_may_be_late_too(sender: Sender) -> None:
+    arn = sender.dataset("d")
+    sender.fault("DeleteTrainingDataset", "late_commit", seconds=30)
+    lost(sender.ml.delete_training_dataset, trainingDatasetArn=arn)
+    assert sender.names == ["d"]
+    sender.push(31)
+    assert sender.names == []
+
+
+def test_a_stale_listing_lacks_what_is_new(sender: Sender, other: Sender) -> None:
+    sender.dataset("old")
+    sender.push(20)
+    new = sender.dataset("new")
+    other.dataset("theirs")
+    sender.fault("ListTrainingDatasets", "stale_listing", times=2, seconds=20)
+    assert sender.names == ["old"]
+    assert other.names == ["theirs"]
+    assert sender.ml.get_training_dataset(trainingDatasetArn=new)["name"] == "new"
+    refused("ConflictException", sender.dataset, name="new")
+    assert sender.names == ["old"]
+    assert sender.names == ["old", "new"]
+
+
+def test_a_listing_catches_up(sender: Sender) -> None:
+    sender.dataset("d")
+    sender.fault("ListTrainingDatasets", "stale_listing", times=0, seconds=20)
+    assert sender.names == []
+    sender.push(20)
+    assert sender.names == ["d"]
+
+
+def test_a_stale_read_does_not_find_what_is_new(sender: Sender) -> None:
+    old = sender.dataset("old")
+    sender.push(20)
+    new = sender.dataset("new")
+    sender.fault("*", "stale_read", times=0, seconds=20)
+    assert sender.ml.get_training_dataset(trainingDatasetArn=old)["name"] == "old"
+    refused("ResourceNotFoundException", sender.ml.get_training_dataset, trainingDatasetArn=new)
+    assert sender.names == ["old", "new"]
+    sender.emulator.clear_faults(sender.account)
+    assert sender.ml.get_training_dataset(trainingDatasetArn=new)["name"] == "new"
+
+
+def test_a_stale_read_knows_the_membership_that_it_is_asked_in(sender: Sender, custom: Custom) -> None:
+    runner = custom.runner
+    runner.fault("ListMLInputChannels", "stale_listing", seconds=3600)
+    made = runner.ml.create_ml_input_channel(**custom.channel_request())["mlInputChannelArn"]
+    assert runner.ml.list_ml_input_channels(**custom.of)["mlInputChannelsList"] == []
+    runner.fault("GetCollaborationMLInputChannel", "stale_read", seconds=3600)
+    refused(
+        "ResourceNotFoundException",
+        runner.ml.get_collaboration_ml_input_channel,
+        **custom.within,
+        mlInputChannelArn=made,
+    )
+
+
+def test_a_stale_listing_of_memberships_lacks_a_new_one(sender: Sender) -> None:
+    sender.fault("ListMemberships", "stale_listing", seconds=3600)
+    collaborate(sender)
+    seen = [len(sender.rooms.list_memberships()["membershipSummaries"]) for _ in range(2)]
+    assert seen == [0, 1]
+
+
+def test_expired_credentials_are_told_as_aws_tells_them(sender: Sender) -> None:
+    sender.fault("GetTrainingDataset", "expired_credentials")
+    answer = refused("ExpiredTokenException", sender.ml.get_training_dataset, trainingDatasetArn=sender.dataset())
+    assert answer["Error"]["Message"] == "The security token included in the request is expired"
+    assert answer["ResponseMetadata"]["HTTPStatusCode"] == 403
+
+
+def test_a_slow_answer_takes_its_time(sender: Sender) -> None:
+    sender.fault("ListTrainingDatasets", "slow", seconds=3600)
+    begun = now(sender)
+    assert sender.names == []
+    assert now(sender) == begun + 3600
+
+
+def test_a_slow_answer_outlasts_an_impatient_client(sender: Sender) -> None:
+    sender.emulator._control("clock", {"freeze": False})
+    sender.fault("CreateTrainingDataset", "slow", seconds=2)
+    impatient = sender.client("cleanroomsml", read_timeout=0.5)
+    with pytest.raises(ReadTimeoutError):
+        impatient.create_training_dataset(name="d", roleArn=sender.role, trainingData=sender.training_data())
+    assert sender.names == ["d"]
+
+
+def test_slow_ones_are_refused_slowly_and_nothing_else_is_used_up(sender: Sender) -> None:
+    sender.fault("CreateTrainingDataset", "fail_job")
+    sender.fault("CreateTrainingDataset", "slow", seconds=5)
+    sender.fault("CreateTrainingDataset", "throttle")
+    begun = now(sender)
+    refused("ThrottlingException", sender.dataset)
+    assert now(sender) == begun + 5
+    assert sender.emulator.faults(sender.account) == ["fail_job"]
+
+
+def test_a_job_may_fail_whose_answer_was_lost(sender: Sender) -> None:
+    sender.build()
+    dataset = sender.dataset()
+    sender.fault("CreateAudienceModel", "lose_response")
+    sender.fault("CreateAudienceModel", "fail_job", code="E1")
+    lost(sender.ml.create_audience_model, name="m", trainingDatasetArn=dataset)
+    sender.push(201)
+    (found,) = sender.ml.list_audience_models()["audienceModels"]
+    assert sender.wait(found["audienceModelArn"])["statusDetails"]["statusCode"] == "E1"
+
+
+def test_what_was_ordered_first_happens_first(sender: Sender) -> None:
+    for kind in ("throttle", "lose_response", "server_error", "access_denied"):
+        sender.fault("ListTrainingDatasets", kind)
+    seen = [sender.status(sender.ml.list_training_datasets) for _ in range(5)]
+    assert seen == [429, 0, 500, 403, 200]
+
+
+def test_one_account_s_fault_meets_nobody_else(sender: Sender, other: Sender) -> None:
+    sender.fault("ListTrainingDatasets", "throttle")
+    assert other.names == []
+    assert sender.emulator.faults(sender.account) == ["throttle"]
+    refused("ThrottlingException", sender.ml.list_training_datasets)
+    assert sender.names == []
+    assert sender.emulator.faults(sender.account) == []
+
+
+@pytest.mark.parametrize("times", [0, "forever"])
+def test_a_fault_without_an_end_lasts_until_it_is_cleared(sender: Sender, other: Sender, times: Any) -> None:
+    for world in (sender, other):
+        world.fault("ListTrainingDatasets", "server_error", times=times)
+    assert [sender.status(sender.ml.list_training_datasets) for _ in range(20)] == [500] * 20
+    sender.emulator.clear_faults(sender.account)
+    assert sender.names == []
+    assert other.status(other.ml.list_training_datasets) == 500
+
+
+def test_all_are_cleared_at_once(sender: Sender, other: Sender) -> None:
+    for account in (sender.account, other.account, ""):
+        sender.emulator.fault("*", "throttle", account, times=0)
+    sender.emulator._control("faults", method="DELETE")
+    assert (sender.names, other.names) == ([], [])
+
+
+def test_a_fault_of_every_operation(sender: Sender) -> None:
+    sender.fault("*", "throttle", times=2)
+    assert sender.status(sender.ml.list_audience_models) == 429
+    assert sender.status(sender.rooms.list_memberships) == 429
+    assert sender.status(sender.ml.list_audience_models) == 200
+
+
+def test_a_fault_that_lasts_is_over_by_the_clock(sender: Sender) -> None:
+    sender.fault("ListTrainingDatasets", "throttle", times=0, lasts=60)
+    sender.push(59)
+    assert sender.status(sender.ml.list_training_datasets) == 429
+    sender.push(1)
+    assert sender.status(sender.ml.list_training_datasets) == 200
+    assert sender.emulator.faults(sender.account) == []
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        {"operation": "ListTrainingDatasets", "kind": "typo"},
+        {"operation": "ListTrainingDataset", "kind": "throttle"},
+        {"operation": "list_training_datasets", "kind": "throttle"},
+        {"operation": "", "kind": "throttle"},
+        {"kind": "throttle"},
+        {"operation": "*"},
+        {"operation": "GetTrainingDataset", "kind": "stale_listing", "seconds": 1},
+        {"operation": "ListTrainingDatasets", "kind": "stale_read", "seconds": 1},
+        {"operation": "*", "kind": "late_commit"},
+        {"operation": "*", "kind": "slow", "seconds": -1},
+        {"operation": "*", "kind": "slow", "seconds": "long"},
+        {"operation": "*", "kind": "slow", "seconds": float("inf")},
+        {"operation": "*", "kind": "throttle", "times": -1},
+        {"operation": "*", "kind": "throttle", "times": 1.5},
+        {"operation": "*", "kind": "throttle", "times": True},
+        {"operation": "*", "kind": "throttle", "times": "ever"},
+        {"operation": "*", "kind": "throttle", "lasts": "long"},
+        {"operation": "*", "kind": "throttle", "account": 123456789012},
+        {"operation": "*", "kind": "fail_job", "message": None},
+        {"operation": "*", "kind": "throttle", "ordered": 1},
+        {"operation": "*", "kind": "throttle", "time": 2},
+    ],
+)
+def test_an_order_that_is_none_is_refused(sender: Sender, order: dict[str, Any]) -> None:
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        sender.emulator._control("faults", order)
+    assert caught.value.code == 400
+    assert sender.names == []
+
+
+def test_a_reset_forgets_all_but_the_clock(sender: Sender) -> None:
+    sender.dataset("d")
+    sender.fault("CreateTrainingDataset", "late_commit", seconds=1)
+    lost(sender.dataset, "e")
+    sender.fault("*", "throttle", times=0)
+    begun = now(sender)
+    sender.emulator._control("reset", {})
+    assert now(sender) == begun
+    sender.push(2)
+    assert (sender.names, sender.calls) == ([], ["ListTrainingDatasets"])
+
+
+def test_the_readme_names_every_kind() -> None:
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    assert [kind for kind in KINDS if f"`{kind}`" not in text] == []

@@ -1,0 +1,92 @@
+"""Many tasks at once without a scheduler: workers are threads, the triggerer is an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_cleanroomsml._compat import AirflowException, TaskDeferred
+from tests.support import TaskInstance
+
+
+@dataclass
+class Task:
+    """
+    A task.
+
+    :param make: Makes its operator, as every process that runs a part of it does.
+    :param ti: Which task it is.
+    """
+
+    make: Callable[[], Any]
+    ti: TaskInstance
+    result: Any = None
+    error: AirflowException | None = None
+    deferrals: list[str] = field(default_factory=list)
+
+
+class Fleet:
+    """
+    Workers and a triggerer.
+
+    :param workers: Tasks that run at a time; a deferred one holds no worker.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self._workers = ThreadPoolExecutor(workers)
+
+    def run(self, tasks: Sequence[Task]) -> None:
+        """Run them all to their ends."""
+        asyncio.run(self._all(tasks))
+        self._workers.shutdown()
+
+    async def _all(self, tasks: Sequence[Task]) -> None:
+        await asyncio.gather(*(self._one(task) for task in tasks))
+
+    async def _one(self, task: Task) -> None:
+        loop, step = asyncio.get_running_loop(), _first
+        while True:
+            deferred = await loop.run_in_executor(self._workers, step, task)
+            if deferred is None:
+                return
+            path, keywords = deferred.trigger.serialize()
+            task.deferrals.append(path.rsplit(".", 1)[1])
+            trigger = _trigger(path, json.loads(json.dumps(keywords)))
+            event = (await anext(trigger.run())).payload
+            step = _Resumed(deferred.method_name, json.loads(json.dumps(event)))
+
+
+def _trigger(path: str, keywords: dict[str, Any]) -> Any:
+    module, name = path.rsplit(".", 1)
+    return getattr(importlib.import_module(module), name)(**keywords)
+
+
+def _carried_out(task: Task, work: Callable[[Any, dict[str, Any]], Any]) -> Any:
+    """What a worker does with one part of a task: the deferral that it ends with, or None."""
+    operator, context = task.make(), {"ti": task.ti, "params": {}}
+    try:
+        operator.render_template_fields(context)
+        task.result = work(operator, context)
+    except TaskDeferred as deferral:
+        return deferral
+    except AirflowException as error:
+        task.error = error
+    return None
+
+
+def _first(task: Task) -> Any:
+    return _carried_out(task, lambda operator, context: operator.execute(context))
+
+
+@dataclass
+class _Resumed:
+    method: str
+    event: dict[str, Any]
+
+    def __call__(self, task: Task) -> Any:
+        return _carried_out(task, lambda operator, context: getattr(operator, self.method)(context, event=self.event))

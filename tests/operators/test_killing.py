@@ -1,0 +1,184 @@
+"""What becomes of what a task has started when its time is over; ``tests/dags/test_kills.py`` has what only a real Airflow can show."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from airflow_cleanroomsml._compat import AirflowTaskTimeout
+from airflow_cleanroomsml.exceptions import InvalidRequestError, WaitTimeoutError
+from airflow_cleanroomsml.hooks import CleanRoomsMLHook
+from airflow_cleanroomsml.killing import end
+from airflow_cleanroomsml.operators import (
+    CleanRoomsMLCreateAudienceModelOperator,
+    CleanRoomsMLCreateTrainedModelOperator,
+    base_kill,
+)
+from airflow_cleanroomsml.operators.base_kill import CleanRoomsMLEndingOperator
+from airflow_cleanroomsml.resources import TRAINED_MODEL
+from airflow_cleanroomsml.waiting import Wait
+from tests.operators.studio import Studio
+from tests.support import TaskInstance, World, run
+
+both_ways = pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferred"])
+SHORT: dict[str, Any] = {"waiter_delay": 1, "waiter_max_attempts": 1}
+
+
+class Kept(TaskInstance):
+    """A task whose XComs are kept over a deferral, without retries."""
+
+    max_tries = 0
+
+    def xcom_pull(self, *, task_ids: str, key: str, map_indexes: int) -> Any:
+        return self.pushed.get(key) if (task_ids, map_indexes) == (self.task_id, self.map_index) else None
+
+
+@pytest.fixture
+def channel(slow_studio: Studio) -> str:
+    """A channel that is ACTIVE, where nothing else ends."""
+    made = slow_studio.ml.create_ml_input_channel(
+        **slow_studio.of,
+        name="channel",
+        configuredModelAlgorithmAssociations=[slow_studio.association],
+        inputChannel=slow_studio.input_channel(),
+        retentionInDays=30,
+    )
+    slow_studio.world.emulator._control("clock", {"advance": 1100})
+    return str(made["mlInputChannelArn"])
+
+
+def trains(studio: Studio, channel: str, **more: Any) -> CleanRoomsMLCreateTrainedModelOperator:
+    return CleanRoomsMLCreateTrainedModelOperator(**studio.training(channel=channel, **{**SHORT, **more}))
+
+
+def timed_out(operator: Any, **context: Any) -> str:
+    """What the task says when its time is over."""
+    with pytest.raises(WaitTimeoutError) as caught:
+        run(operator, **context)
+    return str(caught.value)
+
+
+def model(studio: Studio) -> dict[str, Any]:
+    (found,) = studio.ml.list_trained_models(**studio.of)["trainedModels"]
+    return dict(found)
+
+
+@both_ways
+def test_what_is_not_done_in_time_is_cancelled(slow_studio: Studio, channel: str, deferrable: bool) -> None:
+    assert "It was cancelled." in timed_out(trains(slow_studio, channel, deferrable=deferrable))
+    assert model(slow_studio)["status"] in ("CANCEL_PENDING", "CANCEL_IN_PROGRESS", "INACTIVE")
+
+
+@both_ways
+def test_unless_that_is_not_wanted(slow_studio: Studio, channel: str, deferrable: bool) -> None:
+    task = trains(slow_studio, channel, deferrable=deferrable, cancel_on_kill=False)
+    assert "It goes on, and so does what it costs." in timed_out(task)
+    assert model(slow_studio)["status"] == "CREATE_IN_PROGRESS"
+
+
+def test_what_another_run_has_made_is_left(slow_studio: Studio, channel: str) -> None:
+    timed_out(trains(slow_studio, channel, cancel_on_kill=False))
+    assert "It goes on" in timed_out(trains(slow_studio, channel, if_exists="reuse"))
+    assert model(slow_studio)["status"] == "CREATE_IN_PROGRESS"
+
+
+def test_a_cancellation_that_is_refused_does_not_hide_the_time_out(slow_studio: Studio, channel: str) -> None:
+    slow_studio.world.fault("CancelTrainedModel", "access_denied")
+    assert "To cancel it has failed: CancelTrainedModel was answered with AccessDenied" in timed_out(
+        trains(slow_studio, channel)
+    )
+
+
+def test_a_cancellation_that_is_throttled_is_sent_again(slow_studio: Studio, channel: str) -> None:
+    slow_studio.world.fault("CancelTrainedModel", "throttle", times=2)
+    once = {"retries": {"total_max_attempts": 1}}
+    assert "It was cancelled." in timed_out(trains(slow_studio, channel, botocore_config=once))
+    assert slow_studio.world.calls.count("CancelTrainedModel") == 3
+
+
+def test_what_has_ended_is_left_as_it_is(studio: Studio) -> None:
+    of = {"trained_model_arn": studio.model, "membership_identifier": studio.membership}
+    wait = Wait(TRAINED_MODEL.noun, "created", of, 0.0, 0.0, 1.0, on_kill="cancel")
+    assert end(CleanRoomsMLHook, wait) == "It had ended already, ACTIVE."
+    assert "CancelTrainedModel" not in studio.world.calls
+
+
+@pytest.mark.parametrize("delete", [False, True], ids=["not asked for", "asked for"])
+def test_what_cannot_be_cancelled_is_deleted_where_that_is_asked_for(slow_world: World, delete: bool) -> None:
+    arn = slow_world.dataset()
+    task = CleanRoomsMLCreateAudienceModelOperator(
+        task_id="train", name="model", training_dataset_arn=arn, delete_on_kill=delete, **SHORT
+    )
+    told = timed_out(task)
+    assert "It goes on, and so does what it costs." in told
+    # The emulator takes it that nothing is deleted that is being made.
+    assert ("To delete it has failed: DeleteAudienceModel" in told) is delete
+    assert ("The service cannot cancel it." in told) is not delete
+
+
+def test_a_flag_is_no_template(studio: Studio) -> None:
+    with pytest.raises(InvalidRequestError, match="cancel_on_kill"):
+        run(trains(studio, studio.channel, cancel_on_kill="{{ true }}"))
+
+
+def ring() -> None:
+    """Airflow's alarm for ``execution_timeout``."""
+    raise AirflowTaskTimeout
+
+
+class Deferred:
+    """A task that was deferred, and what of it was kept when Airflow ended the deferral."""
+
+    def __init__(self, studio: Studio, channel: str, **more: Any) -> None:
+        self.ti = Kept()
+        self.task = trains(studio, channel, deferrable=True, cancel_on_kill=False, **more)
+        timed_out(self.task, ti=self.ti)
+        self.ti.pushed["wait"]["on_kill"] = "cancel"
+        self.context: Any = {"ti": self.ti, "params": {}}
+
+    def times_out(self) -> Any:
+        """Airflow ends the deferral, for no triggerer was there."""
+        return self.task.resume_execution("__fail__", {"error": "Trigger timeout"}, self.context)
+
+    def alarms(self, fresh: CleanRoomsMLEndingOperator, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Airflow 2.11 finds ``execution_timeout`` over when it goes on, and tells an operator that knows nothing."""
+        fresh.render_template_fields(self.context)
+        monkeypatch.setattr(base_kill, "get_current_context", lambda: self.context)
+        try:
+            ring()
+        except AirflowTaskTimeout:
+            fresh.on_kill()
+
+
+def test_a_deferral_that_airflow_ends_is_a_time_out(slow_studio: Studio, channel: str) -> None:
+    deferred = Deferred(slow_studio, channel)
+    with pytest.raises(WaitTimeoutError, match=r"It was cancelled\."):
+        deferred.times_out()
+
+
+def test_what_was_done_meanwhile_is_a_success(slow_studio: Studio, channel: str) -> None:
+    deferred = Deferred(slow_studio, channel)
+    slow_studio.world.emulator._control("clock", {"advance": 1100})
+    assert deferred.times_out() == model(slow_studio)["trainedModelArn"]
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+def test_an_alarm_cancels_what_no_retry_goes_on_with(
+    slow_studio: Studio, channel: str, retries: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deferred = Deferred(slow_studio, channel)
+    deferred.ti.max_tries = retries
+    deferred.alarms(trains(slow_studio, channel, retries=retries), monkeypatch)
+    assert ("CancelTrainedModel" in slow_studio.world.calls) is (retries == 0)
+
+
+def test_an_alarm_before_anything_was_made_does_nothing(
+    slow_studio: Studio, channel: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(base_kill, "get_current_context", lambda: {"ti": Kept()})
+    try:
+        ring()
+    except AirflowTaskTimeout:
+        trains(slow_studio, channel).on_kill()
+    assert "CancelTrainedModel" not in slow_studio.world.calls

@@ -1,0 +1,94 @@
+"""What is told while something is waited for, and at its end."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, ClassVar
+
+import pytest
+
+from airflow_cleanroomsml import _compat, clock, waiting
+from airflow_cleanroomsml.hooks import CleanRoomsMLHook
+from airflow_cleanroomsml.ownership import Claim, Memory
+from airflow_cleanroomsml.reports import measure, progress
+from airflow_cleanroomsml.waiting import Observation, Wait
+from tests.support import World
+
+ARN = "arn:aws:cleanrooms-ml:us-east-1:123456789012:audience-model/x"
+
+
+def wait(**more: Any) -> Wait:
+    now = clock.now()
+    return Wait("audience model", "created", {"audience_model_arn": ARN}, now, now + 7200, 60.0, **more)
+
+
+class Stats:
+    """Airflow's metrics, as far as they are used."""
+
+    seen: ClassVar[list[tuple[Any, ...]]] = []
+
+    @classmethod
+    def timing(cls, name: str, duration: Any, *, tags: dict[str, str]) -> None:
+        cls.seen.append((name, round(duration.total_seconds()), tags))
+
+    @classmethod
+    def incr(cls, name: str, *, tags: dict[str, str]) -> None:
+        cls.seen.append((name, tags))
+
+
+class Broken(dict[str, Any]):
+    """A state store that is out of order."""
+
+    def get(self, key: str, default: Any = None) -> Any:
+        raise RuntimeError(f"no {key} today")
+
+    def set(self, key: str, value: Any) -> None:
+        raise RuntimeError(f"no {key} of {value} today")
+
+
+def test_the_end_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_compat, "stats", lambda: Stats)
+    ended = wait()
+    monkeypatch.setattr(clock, "now", lambda: ended.started + 90)
+    measure(ended, Observation("ACTIVE", "success"))
+    tags = {"noun": "audience_model", "goal": "created", "status": "active", "outcome": "success"}
+    assert Stats.seen == [
+        ("cleanroomsml.audience_model.duration", 90, tags),
+        ("cleanroomsml.audience_model.active", tags),
+    ]
+
+
+def test_airflows_own_metrics_take_what_is_measured() -> None:
+    measure(wait(), Observation("CREATE_FAILED", "failure"))
+
+
+def test_what_does_not_change_is_told_every_ten_minutes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = world.ml.create_audience_model(name="m", trainingDatasetArn=world.dataset())
+    now = [clock.now()]
+    monkeypatch.setattr(clock, "now", lambda: now[0])
+    monkeypatch.setattr(clock, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
+    pending = Wait(
+        "audience model",
+        "cancelled",  # a goal that a model that is made does not reach by itself
+        {"audience_model_arn": made["audienceModelArn"]},
+        now[0],
+        now[0] + 3000,
+        60.0,
+    )
+    monkeypatch.setattr(waiting, "observe", lambda *_: Observation("CREATE_IN_PROGRESS", "again"))
+    told: list[float] = []
+    first = Observation("CREATE_IN_PROGRESS", "again")
+    waiting.watch(CleanRoomsMLHook(), pending, first, None, lambda _: told.append(now[0] - pending.started))
+    assert len(told) == 4
+    assert all(600 * number <= at <= 600 * number + 300 for number, at in enumerate(told, 1))
+
+
+def test_a_state_store_that_is_out_of_order_hurts_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    context: Any = {"task_state_store": Broken()}
+    memory = Memory(context, Claim("run", "digest"))
+    with caplog.at_level(logging.WARNING):
+        assert memory.recall() is None
+    assert "the listing is looked at" in caplog.text
+    memory.note(number=1, sent=0.0)
+    assert not memory.is_kept
+    progress(context, wait(), Observation("ACTIVE", "success"))

@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from tests.dags.test_examples import connection
+from tests.dags.user import User
 from tests.deployment import Deployment
 from tests.support import EmulatorProcess, World
 from tests.survival.makers import BY_TITLE, Arguments, Made
@@ -143,14 +144,14 @@ class Airflow(Deployment):
         found = self.states()
         return all(found.get(title) == (state, number) for title in titles)
 
-    def process_of(self, title: str, number: int) -> psutil.Process | None:
-        """The process of a task's try, once it runs."""
+    def process_of(self, title: str, number: int) -> int:
+        """The process of a task's try, by its identifier; 0 before it runs."""
         told = self.home / f"{title}.{number}"
-        return psutil.Process(int(told.read_text())) if told.exists() else None
+        return int(told.read_text() or 0) if told.exists() else 0
 
-    def abandon(self, task: psutil.Process) -> None:
+    def abandon(self, task: int) -> None:
         """Kill the process of a task, and all that stands between it and the scheduler."""
-        chain = [task, *task.parents()]
+        chain = [psutil.Process(task), *psutil.Process(task).parents()]
         above = next(index for index, process in enumerate(chain) if process.pid == self.process("scheduler"))
         for process in reversed(chain[:above]):
             os.kill(process.pid, signal.SIGKILL)
@@ -171,8 +172,9 @@ def airflow(
     try:
         deployment.start()
         deployment.until(lambda: deployment.rows("select 1 from serialized_dag where dag_id = 'survival'"))
-        deployment.cli("dags", "trigger", "survival")
-        survive(deployment, {task.title: task for task in tasks})
+        user = User(deployment)
+        user.starts("survival", {})
+        survive(deployment, user, {task.title: task for task in tasks})
         emulator._control("clock", {"advance": JOB + 1})
         deployment.until(lambda: deployment.rows("select 1 from dag_run where state in ('success', 'failed')"))
         yield deployment
@@ -180,16 +182,15 @@ def airflow(
         deployment.stop()
 
 
-def survive(airflow: Airflow, tasks: dict[str, Task]) -> None:
+def survive(airflow: Airflow, user: User, tasks: dict[str, Task]) -> None:
     """Do to the tasks what is to be done, and wait until they are back."""
     airflow.until(lambda: airflow.are("deferred", 1, *DEFERRED, CLEARED))
-    killed, abandoned = (airflow.until(lambda t=title: airflow.process_of(t, 1)) for title in (KILLED, ABANDONED))
     airflow.until(lambda: tasks[KILLED].made and tasks[ABANDONED].made)
     airflow.kill("triggerer")
-    os.kill(killed.pid, signal.SIGKILL)
-    airflow.abandon(abandoned)
-    airflow.begin("triggerer")
-    airflow.cli("tasks", "clear", "--yes", "--task-regex", f"^{CLEARED}$", "survival")
+    os.kill(airflow.process_of(KILLED, 1), signal.SIGKILL)
+    airflow.abandon(airflow.process_of(ABANDONED, 1))
+    airflow.start_part("triggerer")
+    user.does("survival", ("clear", CLEARED))
     airflow.until(lambda: airflow.are("deferred", 2, CLEARED))
     airflow.until(lambda: all(airflow.process_of(title, 2) for title in (KILLED, ABANDONED)))
 

@@ -103,15 +103,24 @@ class Deployment:
         process.terminate()
         process.wait(60)
 
+    def kill(self, part: str) -> None:
+        """End a part at once: one that is told to stop leaves children behind, some of them in groups of their own."""
+        process = self._processes.pop(part)
+        children = psutil.Process(process.pid).children(recursive=True)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        for child in children:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
+
     def stop(self) -> None:
-        """End all of it: a part that is told to stop leaves children behind, some of them in groups of their own."""
-        for process in self._processes.values():
-            children = psutil.Process(process.pid).children(recursive=True)
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            for child in children:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    child.kill()
+        """End all of it."""
+        for part in list(self._processes):
+            self.kill(part)
+
+    def process(self, part: str) -> int:
+        """The process of a part, by its identifier."""
+        return self._processes[part].pid
 
     def rows(self, query: str, *values: str) -> list[tuple[Any, ...]]:
         """Rows of the database."""

@@ -23,21 +23,24 @@ TASK, TRIGGER, RESUMPTION = "task", "trigger", "resumption"
 #: Where a step is taken; all others are steps of the task itself.
 PROCESS = {TRIGGERED: TRIGGER, RESUMED: RESUMPTION}
 
-KILL = "SIGKILL"
-#: As Airflow 2.11 ends a task: ``on_kill``, and an exception where it stands.
-TERM = "SIGTERM"
-#: As Airflow 3 ends a task: ``on_kill``, and it goes on until it is killed.
-TERM_THEN_KILL = "SIGTERM, SIGKILL later"
+#: At once, and as Airflow does it first.
+KILL, TERM = "SIGKILL", "SIGTERM"
 
-LOST, REFUSED, RESET = "answer lost", "answer lost, listing refused", "request lost"
-#: What the emulator is told to do: the operation of the resource, and the fault.
-FAULTS = {
-    LOST: (("create", "lose_response"),),
-    REFUSED: (("create", "lose_response"), ("list", "access_denied")),
-    RESET: (("create", "reset"),),
+LOST, LATE, REFUSED = "answer lost", "answer lost, commit late", "answer lost, listing refused"
+RESET, STALE = "request lost", "listing stale"
+#: What the emulator is told to do: to which operation of the resource, which fault, and its arguments. What is late and stale is less so
+#: than a task looks for it.
+FAULTS: dict[str, tuple[tuple[str, str, dict[str, Any]], ...]] = {
+    LOST: (("create", "lose_response", {}),),
+    LATE: (("create", "late_commit", {"seconds": 0.3}),),
+    REFUSED: (("create", "lose_response", {}), ("list", "access_denied", {})),
+    RESET: (("create", "reset", {}),),
+    STALE: (("list", "stale_listing", {"seconds": 0.4, "times": 0, "lasts": 2.0}),),
 }
-#: Tries that end with an error and are retried.
-ERRORS = {REFUSED: 1, RESET: 1}
+#: Those that lose an answer.
+UNANSWERED = (LOST, LATE, REFUSED)
+#: Those after which a try ends with an error, and is followed by another.
+UNSETTLED = (REFUSED, RESET)
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class Kill:
     How a process of a task ends.
 
     :param step: When.
-    :param how: ``SIGKILL``, or one of Airflow's two ways to end a task by SIGTERM.
+    :param how: ``SIGKILL``, or ``SIGTERM``.
     """
 
     step: str
@@ -108,7 +111,7 @@ def _killed(*, waits: bool) -> Iterator[Plan]:
     for step in (UNSENT, IN_FLIGHT, UNREAD, UNNOTED, NOTED, *waiting, RETURNING):
         yield False, True, (Kill(step),), ""
     for number, step in enumerate((UNSENT, UNNOTED, UNREAD, RETURNING, *waiting)):
-        yield False, number % 2 == 1, (Kill(step, (TERM, TERM_THEN_KILL)[number // 2 % 2]),), ""
+        yield False, number % 2 == 1, (Kill(step, TERM),), ""
     if waits:
         for number, step in enumerate((UNREAD, DEFERRING, TRIGGERED, RESUMED)):
             yield True, number % 2 == 1, (Kill(step),), ""
@@ -129,9 +132,12 @@ def _unanswered(*, waits: bool) -> Iterator[Plan]:
     for remembers in (False, True):
         yield False, remembers, (), LOST
     yield False, False, (Kill(SOUGHT), Kill(SOUGHT)), LOST
+    yield False, True, (), LATE
+    yield False, False, (Kill(SOUGHT),), LATE
     yield False, True, (), REFUSED
     yield False, False, (), RESET
+    yield False, False, (Kill(UNREAD),), STALE
     if waits:
         yield True, False, (Kill(SOUGHT),), LOST
-        yield True, True, (), LOST
+        yield True, True, (), LATE
         yield True, False, (), REFUSED

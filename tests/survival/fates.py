@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tests.deployment import ROOT
-from tests.survival.cases import FAULTS, LOST, REFUSED, RESET
+from tests.survival.cases import LATE, LOST, RESET, UNANSWERED, UNSETTLED
 from tests.survival.lanes import Lane, Life, operation_name
 from tests.survival.makers import Made
 
@@ -43,9 +43,15 @@ class Fate:
             "it is not ready": {found.status for found in self.made} == {"ACTIVE"},
             "its name is another": {found.name for found in self.made} == {self.life.case.name},
             "SIGTERM was not heard": self.life.heard or not self._was_told_to_end,
-            "it failed otherwise": len(self.life.errors) == (self.life.case.fault in (REFUSED, RESET)),
+            "it failed otherwise": self._failed_as_expected,
         }
         return [f"{wrong}: {self}" for wrong, right in wrongs.items() if not right]
+
+    @property
+    def _failed_as_expected(self) -> bool:
+        """How often a try ended with an error; on a slow machine, a commit may be later than the try that waits for it."""
+        number, fault = len(self.life.errors), self.life.case.fault
+        return number == (fault in UNSETTLED) or (fault == LATE and number == 1)
 
     @property
     def _was_told_to_end(self) -> bool:
@@ -137,7 +143,7 @@ def _calls(lane: Lane) -> list[tuple[str, int]]:
 
 def planned_losses(fates: Fates) -> int:
     """How many answers the emulator was told to lose."""
-    return sum(("create", "lose_response") in FAULTS.get(fate.life.case.fault, ()) for fate in fates.all)
+    return sum(fate.life.case.fault in UNANSWERED for fate in fates.all)
 
 
 def create_of(lane: Lane) -> str:

@@ -10,7 +10,8 @@ from typing import Any
 
 import boto3
 
-from airflow_cleanroomsml import clock
+from airflow_cleanroomsml import clock, killing
+from airflow_cleanroomsml._compat import IS_AIRFLOW_2, AirflowTaskTerminated
 from airflow_cleanroomsml.resources import Resource
 from airflow_cleanroomsml.service_model import load, operation_model
 from tests.survival.cases import (
@@ -18,7 +19,6 @@ from tests.survival.cases import (
     KILL,
     NOTED,
     SOUGHT,
-    TERM_THEN_KILL,
     TRIGGERED,
     UNNOTED,
     UNREAD,
@@ -30,10 +30,6 @@ from tests.survival.kept import Kept
 
 #: Seconds for which a task of Airflow 3 goes on after SIGTERM.
 _GOES_ON = 0.05
-
-
-class Terminated(BaseException):
-    """What Airflow 2.11 raises in a task that gets SIGTERM."""
 
 
 class Killer:
@@ -80,6 +76,8 @@ class Killer:
             sleep(seconds)
 
         _replace(clock, "sleep", sleeping)
+        # What Airflow would say of the task instance: nobody has ended it.
+        _replace(killing, "state_of", lambda _: "running")
 
     def _going_out(self) -> None:
         self.at(UNSENT)
@@ -96,18 +94,21 @@ class Killer:
         """
         Take SIGTERM as Airflow's task runner does.
 
+        2.11 calls ``on_kill`` and raises; 3.x calls it, and the task goes on until it is killed.
+
         :param on_kill: The operator's.
         """
 
         def terminated(*_: Any) -> None:
-            on_kill()
             self._kept.put("on_kill", "heard", True)
-            if self._how != TERM_THEN_KILL:
-                raise Terminated
-            signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+            if IS_AIRFLOW_2:
+                on_kill()
+                raise AirflowTaskTerminated("Task received SIGTERM signal")
             signal.setitimer(signal.ITIMER_REAL, _GOES_ON)
+            on_kill()
 
         signal.signal(signal.SIGTERM, terminated)
+        signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
 
 
 class KillingStore:

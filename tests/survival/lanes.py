@@ -30,7 +30,7 @@ from tests.survival.process import Task, live
 #: Lanes at a time: they wait more than they work.
 _AT_A_TIME = 8
 #: Processes of one task, and tasks in place of one that ended before the step at which it was to be killed.
-_PROCESSES, _LIVES = 20, 3
+_PROCESSES, _LIVES = 12, 3
 #: What follows a process that ended so.
 _NEXT = {"deferred": TRIGGER, "triggered": RESUMPTION}
 
@@ -166,8 +166,8 @@ class Lane:
         """Order the faults."""
         operator = self.maker.operator
         names = {"create": operator.operation, "list": operator.resource.list}
-        for what, kind in FAULTS.get(case.fault, ()):
-            self.world.fault(operation_name(operator.service, names[what]), kind)
+        for what, kind, options in FAULTS.get(case.fault, ()):
+            self.world.fault(operation_name(operator.service, names[what]), kind, **options)
 
     def _ended(self, task: Task, kept: Kept, process: str, life: Life) -> str:
         """How a process ended: as it says, or killed."""

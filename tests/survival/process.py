@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from airflow_cleanroomsml import making
-from airflow_cleanroomsml._compat import AirflowException, AirflowFailException
+from airflow_cleanroomsml._compat import AirflowException, AirflowFailException, AirflowTaskTerminated, TaskDeferred
 from tests.survival.cases import DEFERRING, RESUMED, RESUMPTION, RETURNING, TRIGGER, Case, Kill
 from tests.survival.kept import Kept, KeptTaskInstance
-from tests.survival.killer import Killer, KillingStore, Terminated
+from tests.survival.killer import Killer, KillingStore
 from tests.survival.makers import BY_TITLE, Arguments
 
 #: Pauses before each look for what may have been made, in seconds: the emulator's commits do not lag by more.
@@ -96,7 +96,7 @@ def _work(task: Task, kept: Kept, killer: Killer, number: int, *, resumed: bool)
         context["task_state_store"] = KillingStore(kept, killer)
     try:
         outcome = _outcome(operator, kept, killer, context, resumed=resumed)
-    except Terminated:
+    except AirflowTaskTerminated:
         outcome = "terminated"
     except AirflowFailException as error:
         outcome = f"failed: {error}"
@@ -109,10 +109,8 @@ def _outcome(operator: Any, kept: Kept, killer: Killer, context: dict[str, Any],
     operator.render_template_fields(context)
     try:
         result = _resumed(operator, kept, context) if resumed else operator.execute(context)
-    except BaseException as error:
-        if type(error).__name__ != "TaskDeferred":
-            raise
-        _defer(error, kept, killer)
+    except TaskDeferred as deferred:
+        _defer(deferred, kept, killer)
         return "deferred"
     killer.at(RESUMED if resumed else RETURNING)
     kept.put("xcom", "return_value", result)

@@ -47,7 +47,7 @@ class Seen:
     """
     What was seen.
 
-    :param cpu: Seconds of processor time.
+    :param cpu: Seconds of processor time, less what watching takes.
     :param memory: Bytes by which the process has grown.
     :param block: The longest time for which the loop did not run, in seconds.
     :param busy: The most processor time that the process took in such a time: what of it is its own doing, on a machine that others use.
@@ -128,6 +128,14 @@ def _collections() -> list[float]:
     return pauses
 
 
+async def _cost_of_watching() -> float:
+    """Processor time that the watchdog itself takes, a second."""
+    cpu, watching = time.process_time(), asyncio.create_task(_Watchdog().watch())
+    await asyncio.sleep(2.0)
+    watching.cancel()
+    return (time.process_time() - cpu) / 2.0
+
+
 async def _watched(load: Load, trigger: Callable[[str], Any]) -> Seen:
     import psutil
 
@@ -140,6 +148,7 @@ async def _watched(load: Load, trigger: Callable[[str], Any]) -> Seen:
             if told not in ("ACTIVE", {"status": "success", "value": arn}):
                 errors.append(str(told)[:300])
 
+    idle = await _cost_of_watching()
     gc.collect()
     pauses = _collections()
     memory, cpu, dog = process.memory_info().rss, time.process_time(), _Watchdog()
@@ -152,7 +161,8 @@ async def _watched(load: Load, trigger: Callable[[str], Any]) -> Seen:
             await asyncio.sleep(0)
     await asyncio.wait(tasks, timeout=end - time.perf_counter())
     grown = process.memory_info().rss - memory
-    seen = Seen(time.process_time() - cpu, grown, dog.longest, dog.busiest, max(pauses, default=0.0), events, errors)
+    taken = time.process_time() - cpu - idle * (time.perf_counter() - end + load.seconds)
+    seen = Seen(taken, grown, dog.longest, dog.busiest, max(pauses, default=0.0), events, errors)
     for task in (watching, *tasks):
         task.cancel()
     await asyncio.gather(watching, *tasks, return_exceptions=True)

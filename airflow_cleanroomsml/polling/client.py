@@ -32,6 +32,10 @@ class PollingHook(CleanRoomsMLHook):
         request.refuse_if_broken()
         return request
 
+    def _get_caller(self, target_function_name: str = "execute") -> str:
+        """Who calls, for the user agent; looking for an operator on the stack takes longer than the client itself."""
+        return "CleanRoomsMLWaitTrigger"
+
     @property
     def _reader(self) -> Any:
         return self.conn_once

@@ -12,6 +12,24 @@ if TYPE_CHECKING:
     from airflow_cleanroomsml.hooks import CleanRoomsMLHook
 
 
+def require_connection(hook: CleanRoomsMLHook) -> None:
+    """
+    Refuse a connection that is named and does not exist.
+
+    :raises CleanRoomsMLError: There is none of this name.
+    """
+    named = hook.aws_conn_id and hook.aws_conn_id != hook.default_conn_name
+    if named and not hook.conn_config:
+        # The amazon provider warns, and goes on with what boto3 finds (AwsBaseHook.conn_config, 9.8 to 9.39).
+        raise CleanRoomsMLError(
+            lines(
+                f"aws_conn_id: there is no connection {hook.aws_conn_id!r}. Nothing was sent: the credentials that boto3 finds by "
+                "itself may be those of another account.",
+                "Make the connection, or say aws_conn_id=None to take boto3's own credentials.",
+            )
+        )
+
+
 class AwsConnection:
     """The arguments that every hook of AWS takes, as attributes, and the hook made from them when it is asked for."""
 
@@ -35,16 +53,7 @@ class AwsConnection:
         hook = CleanRoomsMLHook(
             self.aws_conn_id, region_name=self.region_name, verify=self.verify, config=self.botocore_config
         )
-        named = self.aws_conn_id and self.aws_conn_id != CleanRoomsMLHook.default_conn_name
-        if named and not hook.conn_config:
-            # The amazon provider warns, and goes on with what boto3 finds (AwsBaseHook.conn_config, 9.8 to 9.39).
-            raise CleanRoomsMLError(
-                lines(
-                    f"aws_conn_id: there is no connection {self.aws_conn_id!r}. Nothing was sent: the credentials that boto3 finds by "
-                    "itself may be those of another account.",
-                    "Make the connection, or say aws_conn_id=None to take boto3's own credentials.",
-                )
-            )
+        require_connection(hook)
         return hook
 
     @property

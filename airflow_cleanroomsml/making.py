@@ -83,7 +83,7 @@ class Making:
             found = self._read(known)
         if found and found.get("status", "ACTIVE") in USABLE:
             log.info("An earlier try of this task has made it: %s.", waiting.titled(self.resource, known))
-            return known
+            return {**waiting.identified(self.resource, known, found), **known}
         if found:
             self.taken.update(range(1, note["number"] + 1))
         return self.look()

@@ -51,6 +51,10 @@ class RunningEmulator:
         entries = self._control(f"requests?account={account}")["requests"]
         return [entry["operation"] for entry in entries]
 
+    def advance(self, seconds: float) -> None:
+        """Push the emulator's clock forward."""
+        self._control("clock", {"advance": seconds})
+
     def answers(self, account: str) -> list[int]:
         """The HTTP status of each call, in order."""
         return [entry["status"] for entry in self._control(f"requests?account={account}")["requests"]]

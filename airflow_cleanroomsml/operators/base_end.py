@@ -38,5 +38,9 @@ class CleanRoomsMLDeleteOperator(CleanRoomsMLOperator):
         return self._typed().arguments
 
     def _is_reached(self) -> bool:
-        found = waiting.read(self.hook, self.resource, self._target()) if self.resource else None
+        try:
+            found = waiting.read(self.hook, self.resource, self._target()) if self.resource else None
+        except ResourceNotFoundError:
+            # It was being deleted a moment ago.
+            return self.goal is Goal.DELETED
         return (found or {}).get("status") in REACHED[self.goal]

@@ -10,6 +10,7 @@ from typing import Any
 from botocore.config import Config
 from botocore.utils import parse_timestamp
 
+from airflow_cleanroomsml.connection import require_connection
 from airflow_cleanroomsml.hooks import CleanRoomsMLHook
 from airflow_cleanroomsml.service_model import Request
 
@@ -80,5 +81,6 @@ def connected(arguments: dict[str, Any]) -> PollingHook:
     """
     given = dict(arguments)
     hook = PollingHook(given.pop("aws_conn_id"), config=given.pop("botocore_config"), **given)
+    require_connection(hook)
     _ = hook.conn_once
     return hook

@@ -17,12 +17,14 @@ from airflow_cleanroomsml.exceptions import (
     QuotaExceededError,
 )
 from airflow_cleanroomsml.operators import (
+    CleanRoomsCreateConfiguredAudienceModelAssociationOperator,
     CleanRoomsMLCreateAudienceModelOperator,
     CleanRoomsMLCreateConfiguredAudienceModelOperator,
     CleanRoomsMLCreateTrainingDatasetOperator,
     CleanRoomsMLStartAudienceExportJobOperator,
 )
 from airflow_cleanroomsml.ownership import TAG, number_of, suffixed
+from tests.collaboration import collaborate
 from tests.support import TaskInstance, World, run
 
 both_ways = pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferred"])
@@ -95,6 +97,20 @@ def test_what_is_remembered_is_not_looked_for(world: World) -> None:
     assert task.run() == first
     assert "ListAudienceModels" not in world.calls
     assert task.context["task_state_store"]["progress"]["status"] == "ACTIVE"
+
+
+def test_an_association_is_remembered_with_its_arn(world: World) -> None:
+    task = Task(
+        CleanRoomsCreateConfiguredAudienceModelAssociationOperator,
+        membership_identifier=collaborate(world).of(world),
+        configured_audience_model_arn=world.configured(),
+        configured_audience_model_association_name="offer",
+        manage_resource_policies=True,
+    )
+    task.context["task_state_store"] = StateStore()
+    first = task.run()
+    assert task.run() == first
+    assert world.calls.count("CreateConfiguredAudienceModelAssociation") == 1
 
 
 def test_nothing_is_looked_for_where_nothing_was_sent(world: World, pauses: list[float]) -> None:

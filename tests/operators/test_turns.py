@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from airflow_cleanroomsml._compat import IS_AIRFLOW_2
 from airflow_cleanroomsml.operators import CleanRoomsMLStartAudienceGenerationJobOperator
 from tests.fleet import Fleet, Task
 from tests.support import EmulatorProcess, TaskInstance, World
@@ -25,6 +26,7 @@ def strict() -> Iterator[EmulatorProcess]:
     process.stop()
 
 
+@pytest.mark.skipif(IS_AIRFLOW_2, reason="Airflow 2.11 guards execute() by what it keeps in the main thread")
 def test_mapped_starts_take_turns(strict: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(strict)
     monkeypatch.setenv("AWS_ENDPOINT_URL", strict.url)

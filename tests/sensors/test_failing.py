@@ -80,7 +80,8 @@ def test_a_look_that_is_refused_once(world: World, deferrable: bool, flag: str, 
 
 
 @each(AccessDeniedError, AccessDeniedError, DONE, AirflowSkipException)
-def test_a_look_that_is_refused_in_the_triggerer(world: World, flag: str, end: Any) -> None:
+def test_a_look_that_is_refused_in_the_triggerer(slow_world: World, flag: str, end: Any) -> None:
+    world = slow_world
     made = world.ml.create_audience_model(name="m", trainingDatasetArn=world.dataset())["audienceModelArn"]
     sensor = CleanRoomsMLAudienceModelSensor(**arguments(flag, deferrable=True, audience_model_arn=made))
     context: Any = {"ti": TaskInstance()}
@@ -95,6 +96,7 @@ def test_a_look_that_is_refused_in_the_triggerer(world: World, flag: str, end: A
     with pytest.raises(TaskDeferred) as paused:
         resume(sensor, deferred.value, context)
     assert isinstance(paused.value.trigger, CleanRoomsMLPauseTrigger)
+    world.emulator.advance(2000)
     world.wait(made)
     assert resume(sensor, paused.value, context) == made
 

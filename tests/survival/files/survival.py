@@ -24,7 +24,7 @@ with DAG(
     "survival",
     schedule=None,
     start_date=pendulum.datetime(2026, 1, 1),
-    default_args={"retries": 1, "retry_delay": pendulum.duration(seconds=1), "on_execute_callback": tell},
+    default_args={"retries": 3, "retry_delay": pendulum.duration(seconds=1), "on_execute_callback": tell},
 ) as dag:
     for task in json.loads((PLACE / "tasks.json").read_text()):
         getattr(operators, task["operator"])(**task["arguments"])

@@ -79,7 +79,7 @@ constraints: $(STAMP) ## resolve the pinned versions anew
 		--extra emulator --group benchmarks --strip-extras --no-header --no-annotate --output-file $(BENCH_PINS)
 
 clean: ## remove everything that these commands made
-	rm -rf $(VENV) $(BENCH) .nox .pytest_cache .mypy_cache .ruff_cache build dist
+	rm -rf $(VENV) $(BENCH) .nox .hypothesis .pytest_cache .mypy_cache .ruff_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp names the directory that the environment was made in and is read by the environment's own Python. So whatever is

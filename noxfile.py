@@ -19,6 +19,7 @@ NEWEST = "constraints/airflow-3.3.txt"
 OLDEST = "constraints/airflow-2.11.txt"
 EMULATOR_PYTHON = "AIRFLOW_CLEANROOMSML_EMULATOR_PYTHON"
 REAL_ACCOUNT = "AIRFLOW_CLEANROOMSML_AWS"
+EXAMPLES = "AIRFLOW_CLEANROOMSML_EXAMPLES"
 
 #: What the oldest session exists for; an environment that quietly holds something newer proves nothing.
 OLDEST_VERSIONS = {
@@ -74,6 +75,15 @@ def aws(session: nox.Session) -> None:
     session.install("--constraint", NEWEST, "--editable", ".[demo,emulator]", *dev)
     switch = {REAL_ACCOUNT: os.environ.get(REAL_ACCOUNT, "1")}
     session.run("python", "-m", "pytest", "-p", "no:xdist", "tests/aws", *session.posargs, env=switch)
+
+
+@nox.session
+def properties(session: nox.Session) -> None:
+    """Try ten thousand random examples of "at most one per run"; some twenty minutes of one core."""
+    dev = nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "dev")
+    session.install("--constraint", NEWEST, "--editable", ".[demo,emulator]", *dev)
+    number = {EXAMPLES: os.environ.get(EXAMPLES, "10000")}
+    session.run("python", "-m", "pytest", "-p", "no:xdist", "tests/properties", *session.posargs, env=number)
 
 
 @nox.session

@@ -32,7 +32,7 @@ import pytest
 
 # Where the emulator runs in an environment of its own, its libraries are missing here; its own tests run there.
 if "AIRFLOW_CLEANROOMSML_EMULATOR_PYTHON" in os.environ:
-    collect_ignore = ["emulator", "demo"]
+    collect_ignore = ["emulator", "demo", "properties"]
 
 from tests.support import EmulatorProcess, World
 

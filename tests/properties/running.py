@@ -1,0 +1,28 @@
+"""How many examples a machine is tried with."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, Phase, settings
+
+#: Number of random examples; without it some hundred that are always the same.
+EXAMPLES = "AIRFLOW_CLEANROOMSML_EXAMPLES"
+
+_ALWAYS = settings(
+    deadline=None,
+    database=None,
+    stateful_step_count=12,
+    suppress_health_check=[HealthCheck.too_slow],
+    report_multiple_bugs=False,
+)
+#: The same examples every time, and no search for a smaller one: what is planted is found, or is not.
+PLANTED = settings(_ALWAYS, max_examples=400, derandomize=True, phases=[Phase.generate])
+
+
+def chosen() -> settings:
+    """Many random examples where that is asked for, else a few that are always the same."""
+    number = os.environ.get(EXAMPLES)
+    if number:
+        return settings(_ALWAYS, max_examples=int(number), print_blob=True)
+    return settings(_ALWAYS, max_examples=250, derandomize=True)

@@ -1,0 +1,69 @@
+"""The machine can fail: each of these faults of the implementation is found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from hypothesis.stateful import run_state_machine_as_test
+
+from airflow_cleanroomsml import making, ownership
+from airflow_cleanroomsml.making import Making
+from airflow_cleanroomsml.operators.base_create import CleanRoomsMLCreateOperator
+from airflow_cleanroomsml.ownership import Claim
+from tests.properties.laboratory import Laboratory
+from tests.properties.machine import machine_in
+from tests.properties.running import PLANTED
+
+
+def sent_again(operator: Any, making: Making, error: Exception) -> Mapping[str, Any]:
+    return making.send(operator._send)
+
+
+def without_suffix(candidate: str, name: str, limit: int) -> int | None:
+    return 1 if candidate == name else None
+
+
+def always(*_: Any) -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class Fault:
+    """
+    A fault of the implementation.
+
+    :param replaced: What is replaced, and by what.
+    :param found: What the machine says of it.
+    """
+
+    replaced: tuple[tuple[Any, str, Any], ...]
+    found: str
+
+
+FAULTS = {
+    "a lost create is sent again without a look": Fault(
+        ((CleanRoomsMLCreateOperator, "_after_all", sent_again),), "more than one"
+    ),
+    "names with a suffix are not looked for": Fault(
+        ((ownership, "number_of", without_suffix),), "more than one|no reason|not the same"
+    ),
+    "tags are not compared": Fault(((Claim, "is_of_run", always), (Claim, "is_same", always)), "not its own"),
+    "the request is not compared": Fault(((ownership, "fingerprint", lambda _: "0" * 16),), "not its own"),
+    "what was lost is looked for once": Fault(((making, "COMMIT_LAG", ()),), "more than one"),
+}
+
+
+#: None of these is found without a fault.
+KINDS = ("audience model", "configured audience model", "audience export job")
+
+
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("name", FAULTS)
+def test_the_machine_finds_what_is_planted(laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    for place, attribute, replacement in FAULTS[name].replaced:
+        monkeypatch.setattr(place, attribute, replacement)
+    with pytest.raises(AssertionError, match=FAULTS[name].found):
+        run_state_machine_as_test(machine_in(laboratory, *KINDS), settings=PLANTED)

@@ -188,7 +188,7 @@ def test_a_wait_whose_model_somebody_cancels_ends_in_failure(slow_studio: Studio
     model, channel = started(slow_studio)
     more: dict[str, Any] = {"if_exists": "reuse", "deferrable": deferrable, "waiter_delay": 2}
     task = CleanRoomsMLCreateTrainedModelOperator(**slow_studio.training(channel=channel, **more))
-    timer = threading.Timer(1, slow_studio.ml.cancel_trained_model, [], {**slow_studio.of, "trainedModelArn": model})
+    timer = threading.Timer(6, slow_studio.ml.cancel_trained_model, [], {**slow_studio.of, "trainedModelArn": model})
     timer.start()
     with pytest.raises(JobFailedError, match="CANCEL_|INACTIVE"):
         run(task)

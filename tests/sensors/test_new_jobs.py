@@ -85,7 +85,7 @@ def test_a_passing_fault_is_looked_over(offer: Offer, deferrable: bool) -> None:
     offer.start(offer.partner, "job")
     offer.owner.fault("ListAudienceGenerationJobs", "throttle", times=2)
     once = {"retries": {"total_max_attempts": 1}}
-    assert len(sense(deferrable, since=time.time() - 60, botocore_config=once).result) == 1
+    assert len(sense(deferrable, since=time.time() - 60, botocore_config=once, timeout=60).result) == 1
 
 
 @deferred_or_not

@@ -11,6 +11,7 @@ from botocore.config import Config
 from botocore.utils import parse_timestamp
 
 from airflow_cleanroomsml.hooks import CleanRoomsMLHook
+from airflow_cleanroomsml.polling.connecting import uncollected
 from airflow_cleanroomsml.service_model import Request
 
 #: What botocore waits at most for a connection and for an answer unless it is told, in seconds.
@@ -80,5 +81,7 @@ def connected(arguments: dict[str, Any]) -> PollingHook:
     """
     given = dict(arguments)
     hook = PollingHook(given.pop("aws_conn_id"), config=given.pop("botocore_config"), **given)
-    _ = hook.conn_once
+    _ = hook._session  # which may log in, and take its time
+    with uncollected():
+        _ = hook.conn_once
     return hook

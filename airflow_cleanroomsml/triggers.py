@@ -55,14 +55,23 @@ class _AwsTrigger(AwsConnection, BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look until there is something to say, or the deadline is over."""
-        own = self._own()
         try:
             found = await self._watch()
+        except asyncio.CancelledError as error:
+            await self._cancelled(error.args)
+            raise
         except Exception as error:  # an event is the only way to tell the task
             self.log.exception("Cannot look at what is waited for.")
-            yield TriggerEvent({**own, "error": f"{type(error).__name__}: {error}"})
+            yield TriggerEvent({**self._own(), "error": f"{type(error).__name__}: {error}"})
         else:
-            yield TriggerEvent({**own, **found})
+            yield TriggerEvent({**self._own(), **found})
+
+    async def _cancelled(self, message: object) -> None:
+        """
+        Take a cancellation, which goes on afterwards.
+
+        :param message: What it says, if anything.
+        """
 
     async def _watch(self) -> dict[str, Any]:
         """What the event says beside the trigger's own keywords; each trigger has its own."""
@@ -86,20 +95,15 @@ class CleanRoomsMLWaitTrigger(_AwsTrigger):
     def _own(self) -> dict[str, Any]:
         return {"wait": self.wait}
 
-    async def run(self) -> AsyncIterator[TriggerEvent]:
+    async def _cancelled(self, message: object) -> None:
         """
-        Wait.
+        See whether this is a kill.
 
         Before Airflow 3.3 a cancellation is all that a trigger hears of a kill, and of a triggerer that goes down; later one of a kill has
         a message, and when the loop is held up the next cancellation comes before ``on_kill`` is called.
         """
-        try:
-            async for event in super().run():
-                yield event
-        except asyncio.CancelledError as error:
-            if error.args or not _HEARS_OF_KILLS:
-                await self.on_kill()
-            raise
+        if message or not _HEARS_OF_KILLS:
+            await self.on_kill()
 
     async def on_kill(self) -> None:
         """End what is waited for if its task instance was ended: Airflow 3.3 calls this for a clear, too."""

@@ -12,6 +12,7 @@ from botocore.utils import parse_timestamp
 
 from airflow_cleanroomsml.connection import require_connection
 from airflow_cleanroomsml.hooks import CleanRoomsMLHook
+from airflow_cleanroomsml.polling.connecting import uncollected
 from airflow_cleanroomsml.service_model import Request
 
 #: What botocore waits at most for a connection and for an answer unless it is told, in seconds.
@@ -82,5 +83,7 @@ def connected(arguments: dict[str, Any]) -> PollingHook:
     given = dict(arguments)
     hook = PollingHook(given.pop("aws_conn_id"), config=given.pop("botocore_config"), **given)
     require_connection(hook)
-    _ = hook.conn_once
+    _ = hook._session  # which may log in, and take its time
+    with uncollected():
+        _ = hook.conn_once
     return hook

@@ -44,10 +44,12 @@ def by_member(request: Request, resource: Resource, found: Mapping[str, Any]) ->
 
 
 def _not_asked_for(request: Request, resource: Resource, found: Mapping[str, Any]) -> Iterator[str]:
-    """Maps and lists that are there and not in the request: hyperparameters, or the version that training went on from."""
+    """What is there, not in the request, and no default: hyperparameters, the version that training went on from, seeds."""
     shape: Any = request.operation.input_shape
     for name, member in shape.members.items():
-        extra = member.type_name in ("map", "list") and name not in request.members and name not in _NO_MATTER
+        extra = (
+            member.type_name in ("map", "list", "boolean") and name not in request.members and name not in _NO_MATTER
+        )
         if extra and found.get(resource.spelling.get(xform_name(name), name)):
             yield f"{xform_name(name)}: there, not asked for"
 

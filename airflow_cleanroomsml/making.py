@@ -43,6 +43,7 @@ class Making:
     :param mine: Whose it will be; None where nobody asks for that.
     :param memory: What earlier tries have noted.
     :param first: Whether there was no earlier try.
+    :param looked: Whether this try has looked before, and has sent nothing since.
     """
 
     hook: CleanRoomsMLHook
@@ -52,8 +53,11 @@ class Making:
     mine: Claim | None
     memory: Memory
     first: bool
+    looked: bool = False
     #: Numbers of the names that this run has used up, see :func:`~airflow_cleanroomsml.ownership.suffixed`.
     taken: set[int] = field(default_factory=set)
+    #: What of this run is left as it is, by what identifies it.
+    left: list[dict[str, Any]] = field(default_factory=list)
     #: What has no tags and is older is of somebody else, in seconds since 1970.
     since: float = 0.0
 
@@ -67,12 +71,19 @@ class Making:
         if self.mine is None or self.first:
             return None
         note = self.memory.recall()
+        settled = self.looked or (note is not None and self.memory.is_of_last_try(note))
         if note and note.get("known"):
-            return self._remembered(note)
-        in_doubt = not self.memory.is_kept or (note is not None and clock.now() - note["sent"] < SETTLED)
-        return self.looked_for(COMMIT_LAG) if in_doubt else self.look()
+            return self._remembered(note, settled=settled)
+        if note and clock.now() - note["sent"] < SETTLED:
+            settled = self.looked
+        return self.looked_for(() if settled else COMMIT_LAG)
 
-    def _remembered(self, note: Mapping[str, Any]) -> dict[str, Any] | None:
+    def _remembered(self, note: Mapping[str, Any], *, settled: bool) -> dict[str, Any] | None:
+        """
+        What the note tells of.
+
+        :param settled: Whether nothing can have been made since.
+        """
         known = dict(note["known"])
         found = self._read(known)
         for pause in COMMIT_LAG if clock.now() - note["sent"] < SETTLED else ():
@@ -86,7 +97,7 @@ class Making:
             return {**waiting.identified(self.resource, known, found), **known}
         if found:
             self.taken.update(range(1, note["number"] + 1))
-        return self.look()
+        return self.looked_for(() if settled else COMMIT_LAG)
 
     def _read(self, known: Mapping[str, Any]) -> dict[str, Any] | None:
         try:
@@ -106,10 +117,18 @@ class Making:
             if found.usable:
                 log.info("An earlier try of this task has made it: %s.", waiting.titled(self.resource, found.known))
                 return found.known
-            if found.number not in self.taken:
+            if not self.leaves(found.known):
                 self.taken.add(found.number)
+                self.left.append(self._identifiers(found.known))
                 self._tell_of(found)
         return None
+
+    def leaves(self, known: Mapping[str, Any]) -> bool:
+        """Whether something is of this run, and cannot be gone on with."""
+        return self._identifiers(known) in self.left
+
+    def _identifiers(self, known: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: known[name] for name in self.resource.identifiers if known.get(name) is not None}
 
     def look_after_conflict(self) -> dict[str, Any] | None:
         """The same where a name is in use; what has no tags is not of this run where this is its first try."""
@@ -190,6 +209,5 @@ class Making:
             raise
         made_after = sent - SKEW if request.answered is None else request.answered - (clock.now() - sent) - 1.0
         known = waiting.identified(self.resource, {**self.asked, **request.arguments}, answer)
-        identifiers = {name: known[name] for name in self.resource.identifiers if known.get(name) is not None}
-        self.memory.note(number=self.number, sent=sent, known={**identifiers, "made_after": made_after})
+        self.memory.note(number=self.number, sent=sent, known={**self._identifiers(known), "made_after": made_after})
         return {**known, "made_after": made_after}

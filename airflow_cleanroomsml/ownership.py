@@ -12,7 +12,7 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -155,13 +155,14 @@ def own(
         )
         if (number := number_of(entry["name"], name, limit)) is not None
     ]
-    for entry, number in sorted(entries, key=lambda pair: pair[0]["createTime"], reverse=True):
+    entries.sort(key=lambda pair: pair[0]["createTime"], reverse=True)
+    if mine.key == VERSION_TAG:
+        yield from _own_version(hook, resource, mine, request, asked, entries)
+        return
+    for entry, number in entries:
         found = _owned(hook, resource, mine, request, asked, entry, number)
         if found is not None:
             yield found
-        if mine.key == VERSION_TAG:
-            # The tag is the ARN's: it tells of the version that was made last.
-            return
 
 
 def name_limit(request: Request, resource: Resource) -> int:
@@ -187,6 +188,33 @@ def _candidates(
             yield entry
 
 
+def _own_version(
+    hook: CleanRoomsMLHook,
+    resource: Resource,
+    mine: Claim,
+    request: Request,
+    asked: Mapping[str, Any],
+    entries: Iterable[tuple[dict[str, Any], int]],
+) -> Iterator[Own]:
+    """
+    The version of which the tag tells: the newest that is what was asked for, as the tag is the ARN's and others may have made versions.
+
+    :param entries: Versions of a name of this run's, the newest first, each with the number of its name.
+    """
+    for entry, number in entries:
+        known = waiting.identified(resource, asked, entry)
+        try:
+            found, value = _described(hook, resource, known, mine.key)
+        except ResourceNotFoundError:
+            continue
+        if not mine.is_of_run(value):
+            return
+        if mine.is_same(value) and not _is_asked_for(request, resource, entry, found):
+            continue
+        yield Own(number, mine.is_same(value), found.get("status", "ACTIVE"), known)
+        return
+
+
 def _owned(
     hook: CleanRoomsMLHook,
     resource: Resource,
@@ -199,11 +227,9 @@ def _owned(
     """An entry of the listing as something of this run, or None."""
     known = waiting.identified(resource, asked, entry)
     if not resource.tells_tags:
-        from airflow_cleanroomsml.differences import differences
-
         there = entry if resource.get is None else waiting.read(hook, resource, known) or {}
         known["made_after"] = entry["createTime"].timestamp()
-        return Own(number, not differences(request, resource, there), entry.get("status", "ACTIVE"), known)
+        return Own(number, _is_asked_for(request, resource, entry, there), entry.get("status", "ACTIVE"), known)
     if mine.key == TAG and known.get("version_identifier"):
         known["version_identifier"] = waiting.BASE
     try:
@@ -213,6 +239,13 @@ def _owned(
     if not mine.is_of_run(value):
         return None
     return Own(number, mine.is_same(value), found.get("status", "ACTIVE"), known)
+
+
+def _is_asked_for(request: Request, resource: Resource, entry: Mapping[str, Any], there: Mapping[str, Any]) -> bool:
+    """Whether it is what a request asks for, under whichever of its names."""
+    from airflow_cleanroomsml.differences import differences
+
+    return not differences(request.changed({resource.named: entry["name"]}), resource, there)
 
 
 def _described(
@@ -245,20 +278,20 @@ class Memory:
     def __init__(self, context: Context, mine: Claim | None) -> None:
         self._store: Any = context.get("task_state_store") if mine else None
         self._fingerprint = mine.fingerprint if mine else ""
+        self._try = int(getattr(context.get("ti"), "try_number", 1))
         self._read: dict[str, Any] | None = None
 
-    @property
-    def is_kept(self) -> bool:
-        """Whether there is anything that remembers."""
-        return self._store is not None
-
     def recall(self) -> dict[str, Any] | None:
-        """The note of the last try that asked for the same: ``number``, ``sent`` and, once it is known, ``known``."""
+        """The note of the last try that asked for the same: ``try``, ``number``, ``sent`` and, once it is known, ``known``."""
         return self._notes().get(self._fingerprint)
+
+    def is_of_last_try(self, note: Mapping[str, Any]) -> bool:
+        """Whether there was no try since: one whose notes were not taken may have made something."""
+        return bool(note["try"] == self._try - 1)
 
     def note(self, **values: Any) -> None:
         """Keep it in place of an earlier note."""
-        notes = {**self._notes(), self._fingerprint: values}
+        notes = {**self._notes(), self._fingerprint: {**values, "try": self._try}}
         try:
             if self._store is not None:
                 self._store.set(self.KEY, notes)

@@ -52,7 +52,7 @@ def operation_model(model: ServiceModel, operation: str) -> OperationModel:
     :param operation: boto3's method name, for instance ``create_audience_model``.
     :raises InvalidRequestError: The installed botocore knows no such operation.
     """
-    names = {xform_name(name): name for name in model.operation_names}
+    names = _operations(model)
     if operation not in names:
         hint = nearest(operation, names) or _elsewhere(model.service_name, operation)
         raise InvalidRequestError(
@@ -60,6 +60,12 @@ def operation_model(model: ServiceModel, operation: str) -> OperationModel:
             f"this release was tested with botocore {TESTED_BOTOCORE}"
         )
     return model.operation_model(names[operation])
+
+
+@cache
+def _operations(model: ServiceModel) -> dict[str, str]:
+    """The operations of a service: boto3's method name to the API's own."""
+    return {xform_name(name): name for name in model.operation_names}
 
 
 def _elsewhere(service: str, operation: str) -> str:

@@ -64,6 +64,21 @@ def test_another_query_is_told_without_showing_it() -> None:
     assert texts == ["seed_audience.sqlParameters: another one"]
 
 
+def test_seeds_that_nobody_asked_for_are_told() -> None:
+    job = {
+        "name": "n",
+        "configured_audience_model_arn": f"{ML}:configured-audience-model/1",
+        "seed_audience": {"roleArn": ROLE, "dataSource": {"s3Uri": "s3://bucket/seed"}},
+    }
+    there = {
+        "name": "n",
+        "configuredAudienceModelArn": f"{ML}:configured-audience-model/1",
+        "includeSeedInOutput": True,
+    }
+    (text,) = found(AUDIENCE_GENERATION_JOB, "start_audience_generation_job", job, there)
+    assert text == "include_seed_in_output: there, not asked for"
+
+
 def test_another_environment_is_told_without_showing_it_and_what_a_description_lacks_is_not_compared() -> None:
     asked = {
         "membership_identifier": MEMBERSHIP,

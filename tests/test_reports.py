@@ -90,5 +90,4 @@ def test_a_state_store_that_is_out_of_order_hurts_nobody(caplog: pytest.LogCaptu
         assert memory.recall() is None
     assert "the listing is looked at" in caplog.text
     memory.note(number=1, sent=0.0)
-    assert not memory.is_kept
     progress(context, wait(), Observation("ACTIVE", "success"))

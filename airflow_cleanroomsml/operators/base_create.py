@@ -129,12 +129,16 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
 
     def _existing(self, making: Making) -> dict[str, Any] | None:
         """
-        What identifies the newest of the same name that has not failed and is not being deleted.
+        What identifies the newest of the same name that has not failed, is not being deleted, and is not what this run leaves.
 
         :raises AlreadyExistsError: It is not what the request asks for.
         """
-        entries = waiting.listed(self.hook, self.resource, making.asked)
-        entry = waiting.newest(entry for entry in entries if entry.get("status", "ACTIVE") in USABLE)
+        entry = waiting.newest(
+            entry
+            for entry in waiting.listed(self.hook, self.resource, making.asked)
+            if entry.get("status", "ACTIVE") in USABLE
+            and not making.leaves(waiting.identified(self.resource, making.asked, entry))
+        )
         if entry is None:
             return None
         known = waiting.identified(self.resource, making.asked, entry)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_cleanroomsml import clock
+from airflow_cleanroomsml._compat import TaskDeferred
 from airflow_cleanroomsml.exceptions import (
     AccessDeniedError,
     AlreadyExistsError,
@@ -16,6 +17,7 @@ from airflow_cleanroomsml.exceptions import (
     OutcomeUnsettledError,
     QuotaExceededError,
 )
+from airflow_cleanroomsml.making import COMMIT_LAG
 from airflow_cleanroomsml.operators import (
     CleanRoomsCreateConfiguredAudienceModelAssociationOperator,
     CleanRoomsMLCreateAudienceModelOperator,
@@ -123,6 +125,20 @@ def test_nothing_is_looked_for_where_nothing_was_sent(world: World, pauses: list
     assert pauses == []
 
 
+def test_a_store_that_took_no_note_leaves_a_retry_in_doubt(world: World, pauses: list[float]) -> None:
+    class Refusing(StateStore):
+        def set(self, key: str, value: Any) -> None:
+            raise ConnectionError("the API server does not answer")
+
+    task = model(world.dataset(), wait_for_completion=False)
+    task.context["task_state_store"] = Refusing()
+    world.fault("CreateAudienceModel", "access_denied")
+    with pytest.raises(AccessDeniedError):
+        task.run()
+    task.run()
+    assert tuple(pauses) == COMMIT_LAG
+
+
 def test_another_run_and_another_mapped_task_make_their_own(world: World) -> None:
     dataset = world.dataset()
     one = model(dataset, name="one")
@@ -143,6 +159,13 @@ def test_one_with_other_arguments_is_left_alone(world: World) -> None:
     assert models(world) == {"m": "ACTIVE", "m-retry-2": "ACTIVE"}
     # What was asked for first is still there for who asks for it again.
     assert task.run() == first
+    assert creates(world) == 2
+
+
+def test_what_this_run_has_made_by_other_arguments_is_not_reused(world: World) -> None:
+    task = model(world.dataset(), if_exists="reuse")
+    first = task.run()
+    assert task.run(training_data_start_time="2025-01-01") != first
     assert creates(world) == 2
 
 
@@ -207,6 +230,22 @@ def test_an_export_is_told_by_what_identifies_it(world: World) -> None:
     assert world.calls.count("StartAudienceExportJob") == 2
 
 
+def test_an_export_under_a_name_of_its_own_is_told(world: World) -> None:
+    task = Task(
+        CleanRoomsMLStartAudienceExportJobOperator,
+        name="e",
+        audience_generation_job_arn=world.generated(),
+        audience_size={"type": "PERCENTAGE", "value": 5},
+        waiter_delay=1,
+    )
+    world.fault("StartAudienceExportJob", "fail_job")
+    with pytest.raises(JobFailedError):
+        task.run()
+    second = task.run()
+    assert second["name"] == suffixed("e", 2, 63)
+    assert task.run() == second
+
+
 @pytest.mark.parametrize(
     ("operation", "kind", "text"),
     [("ListAudienceModels", AccessDeniedError, "needs these permissions; durable=False")],
@@ -263,6 +302,16 @@ def test_a_quota_that_stays_full_is_given_up(world: World, monkeypatch: pytest.M
     with pytest.raises(QuotaExceededError, match=r"(?s)quotaName A quota.*no room within quota_timeout=3600 s"):
         model(world.dataset(), quota_timeout=3600.0).run()
     assert creates(world) < 25
+
+
+def test_each_turn_of_a_retry_looks_once(world: World) -> None:
+    world.fault("CreateAudienceModel", "quota")
+    retried = model(world.dataset(), deferrable=True)
+    operator = retried.cls(**retried.given)
+    context: Any = {"params": {}, "ti": retried.ti.next_try()}
+    with pytest.raises(TaskDeferred):
+        operator.execute_in_turn(context, {"turn": True, "deadline": clock.now() + 3600})
+    assert world.calls.count("ListAudienceModels") == 1
 
 
 def test_quotas_for_which_waiting_does_not_help_fail_at_once(world: World) -> None:

@@ -79,7 +79,7 @@ def aws(session: nox.Session) -> None:
 
 @nox.session
 def properties(session: nox.Session) -> None:
-    """Try ten thousand random examples of "at most one per run"; some twenty minutes of one core."""
+    """Try ten thousand random examples of "at most one per run"."""
     dev = nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "dev")
     session.install("--constraint", NEWEST, "--editable", ".[demo,emulator]", *dev)
     number = {EXAMPLES: os.environ.get(EXAMPLES, "10000")}

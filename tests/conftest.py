@@ -13,7 +13,7 @@ from tests.aws.user import keep_aside
 keep_aside()
 # Before anything imports Airflow: a home of its own, and nothing of the user's AWS set-up.
 for _name in [name for name in os.environ if name.startswith(("AWS_", "AIRFLOW_", "AIRFLOW__"))]:
-    if _name not in ("AIRFLOW_CLEANROOMSML_EMULATOR_PYTHON", "AIRFLOW_CLEANROOMSML_AWS"):
+    if not _name.startswith("AIRFLOW_CLEANROOMSML_"):
         del os.environ[_name]
 _home = tempfile.mkdtemp(prefix="airflow-home-")
 atexit.register(shutil.rmtree, _home, ignore_errors=True)

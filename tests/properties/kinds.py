@@ -55,9 +55,18 @@ class Kind:
         return str(words)
 
     @property
+    def alone(self) -> bool:
+        """Whether what several tasks make of one parent cannot be told apart: without tags of its own, see ARCHITECTURE.md."""
+        return self.shared or not self.tagged
+
+    @property
     def variants(self) -> int:
-        """How many requests there are: as it is, with another argument, with another name; a name alone tells what has no tags."""
-        return 1 if not self.other else 3 if self.tagged else 2
+        """
+        How many requests a task makes: as it is, with another argument, with another name.
+
+        A name alone tells what has no tags; of versions the tag, which is their ARN's, tells of the last request only.
+        """
+        return 1 if not self.other or self.shared else 3 if self.tagged else 2
 
     def name(self, name: str, variant: int) -> str:
         """
@@ -197,6 +206,6 @@ KINDS = {
         CleanRoomsMLStartTrainedModelInferenceJobOperator,
         "trained-model-inference-job",
         _inference,
-        {"environment": {"THREADS": "2"}},
+        {"kms_key_arn": "arn:aws:kms:us-east-1:123456789012:key/01234567-89ab-cdef-0123-456789abcdef"},
     ),
 }

@@ -77,7 +77,7 @@ class AtMostOne(RuleBasedStateMachine):
         self.judge = Judge(self.laboratory, self.kind, name)
         self.tasks = [
             Task(run, index, StateStore(self.laboratory) if remembers else None)
-            for run, index in ((runs[0], 0), (runs[0], 1), (runs[1], 0))
+            for run, index in ((runs[0], 0), (runs[0], 1), (runs[1], 0))[: 1 if self.kind.alone else None]
         ]
         self.done["examples"] += 1
 
@@ -86,6 +86,9 @@ class AtMostOne(RuleBasedStateMachine):
         assert self.judge is not None
         return self.judge
 
+    def _task(self, who: int) -> Task:
+        return self.tasks[who % len(self.tasks)]
+
     def _try(self, who: int, mode: str, fuse: Fuse | None = None, *faults: Fault, notes: bool = True) -> Outcome:
         """
         A try, and what must be true of it.
@@ -93,7 +96,7 @@ class AtMostOne(RuleBasedStateMachine):
         :param mode: How it waits.
         :param notes: Whether the store takes notes.
         """
-        task, kind = self.tasks[who], self.kind
+        task, kind = self._task(who), self.kind
         lagging = [Fault("*", verb, times=0, seconds=self.lag) for verb in ("stale_listing", "stale_read") if self.lag]
         given = {**kind.arguments(self.laboratory, self.name, task.variant), "if_exists": task.if_exists}
         if kind.waits:
@@ -114,7 +117,7 @@ class AtMostOne(RuleBasedStateMachine):
         """With nothing in its way."""
         outcome = self._try(who, mode)
         if not self.lag:
-            self._judge.require_reason(self.tasks[who], outcome.error)
+            self._judge.require_reason(self._task(who), outcome.error)
 
     @rule(who=whom, mode=modes, fuse=kills, notes=st.booleans())
     def is_killed(self, who: int, mode: str, fuse: Fuse | None, notes: bool) -> None:
@@ -141,7 +144,7 @@ class AtMostOne(RuleBasedStateMachine):
     @rule(who=whom, mode=modes, fuse=kills, seconds=st.integers(SHOWN + 1, 500))
     def is_carried_out_too_late(self, who: int, mode: str, fuse: Fuse | None, seconds: int) -> None:
         """The documented exception, after the last look: one more may be there for each such request."""
-        self._judge.too_late[self.tasks[who].maker] += 1
+        self._judge.too_late[self._task(who).maker] += 1
         self._try(who, mode, fuse, self._fault("late_commit", seconds=seconds))
 
     @rule(who=whom, mode=modes, fuse=kills, times=st.integers(1, 12))
@@ -188,13 +191,13 @@ class AtMostOne(RuleBasedStateMachine):
 
         :param choice: What to do about one of the same name: nothing, or one of what the operator can.
         """
-        task, choices = self.tasks[who], ("fail", *self.kind.operator.choices)
+        task, choices = self._task(who), ("fail", *self.kind.operator.choices)
         task.variant, task.if_exists = variant % self.kind.variants, choices[choice % len(choices)]
 
     @rule(who=whom, deleted=st.booleans())
     def the_newest_ends(self, who: int, deleted: bool) -> None:
         """What the task has made fails after all, or somebody deletes it."""
-        live = [record for record in self._judge.made_by(self.tasks[who].maker) if record.status in LIVE]
+        live = [record for record in self._judge.made_by(self._task(who).maker) if record.status in LIVE]
         if live and deleted:
             live[-1].life.delete()
         elif live and self.kind.waits:
@@ -214,12 +217,14 @@ class AtMostOne(RuleBasedStateMachine):
         :param tagged: Whether it has the tag of the same request in another run.
         """
         laboratory, kind = self.laboratory, self.kind
-        variant %= kind.variants
+        variant = 1 if kind.shared else variant % kind.variants
         arguments = kind.arguments(laboratory, self.name, variant)
         request = laboratory.hook.check(kind.operator.operation, arguments)
         if kind.tagged:
             value = f"dag/other/task/-1 {fingerprint(request)}"
-            arguments["tags"] = {TAG: value, VERSION_TAG: value} if tagged else {"team": "theirs"}
+            # The tag of versions is their ARN's and tells of the last: see ARCHITECTURE.md.
+            mine = tagged and not kind.shared
+            arguments["tags"] = {TAG: value, VERSION_TAG: value} if mine else {"team": "theirs"}
         arguments["name"] = suffixed(arguments["name"], number, kind.name_limit)
         made = laboratory.make(Maker("", variant), kind.kind, kind.operator.operation, arguments)
         for record in made:

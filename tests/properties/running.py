@@ -17,7 +17,7 @@ _ALWAYS = settings(
     report_multiple_bugs=False,
 )
 #: The same examples every time, and no search for a smaller one: what is planted is found, or is not.
-PLANTED = settings(_ALWAYS, max_examples=400, derandomize=True, phases=[Phase.generate])
+PLANTED = settings(_ALWAYS, max_examples=3000, derandomize=True, phases=[Phase.generate])
 
 
 def chosen() -> settings:
@@ -25,4 +25,4 @@ def chosen() -> settings:
     number = os.environ.get(EXAMPLES)
     if number:
         return settings(_ALWAYS, max_examples=int(number), print_blob=True)
-    return settings(_ALWAYS, max_examples=250, derandomize=True)
+    return settings(_ALWAYS, max_examples=40, derandomize=True)

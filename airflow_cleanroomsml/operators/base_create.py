@@ -129,7 +129,9 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
 
     def _existing(self, making: Making) -> dict[str, Any] | None:
         """
-        What identifies the newest of the same name that has not failed, is not being deleted, and is not what this run leaves.
+        What identifies the newest of the same name that has not failed and is not being deleted.
+
+        What this run has made by other arguments may be changed, and is not reused.
 
         :raises AlreadyExistsError: It is not what the request asks for.
         """
@@ -137,7 +139,9 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
             entry
             for entry in waiting.listed(self.hook, self.resource, making.asked)
             if entry.get("status", "ACTIVE") in USABLE
-            and not making.leaves(waiting.identified(self.resource, making.asked, entry))
+            and not (
+                self.if_exists == "reuse" and making.leaves(waiting.identified(self.resource, making.asked, entry))
+            )
         )
         if entry is None:
             return None

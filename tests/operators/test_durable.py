@@ -357,6 +357,13 @@ def test_update_changes_what_differs(world: World) -> None:
     assert world.calls.count("CreateConfiguredAudienceModel") == 1
 
 
+def test_update_changes_what_its_own_run_has_made(world: World) -> None:
+    task = configured(world, world.model(), if_exists="fail")
+    arn = task.run()
+    assert task.run(if_exists="update", shared_audience_metrics=["NONE"]) == arn
+    assert world.calls.count("UpdateConfiguredAudienceModel") == 1
+
+
 def test_only_what_can_be_updated_takes_update(world: World) -> None:
     with pytest.raises(InvalidRequestError, match="if_exists: 'update' is unknown; allowed: fail, reuse"):
         model(world.dataset(), if_exists="update").run()

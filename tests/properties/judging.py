@@ -14,8 +14,8 @@ from tests.properties.kinds import Kind
 from tests.properties.laboratory import LIVE, Laboratory, Maker
 from tests.properties.trying import Outcome, Task
 
-#: Calls of one try at most: a wait of an hour for room makes some twenty starts, a wait for a job some twenty looks.
-CALLS = 150
+#: Calls of one try at most: a wait of an hour for room has a dozen turns, and each lists, reads what has a name of the task's, and starts.
+CALLS = 250
 
 
 class Judge:

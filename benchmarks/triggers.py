@@ -170,7 +170,8 @@ async def _watched(load: Load, trigger: Callable[[str], Any]) -> Seen:
 
 
 def main() -> None:
-    """Run what standard input says."""
+    """Run what standard input says, in a process that has loaded what a triggerer has."""
+    importlib.import_module("airflow.jobs.triggerer_job_runner")
     load = Load(**json.load(sys.stdin))
     trigger = (_ours if load.side == "ours" else _peers)(load)
     seen = asyncio.run(_watched(load, trigger))

@@ -12,7 +12,7 @@ from botocore.utils import parse_timestamp
 
 from airflow_cleanroomsml.connection import require_connection
 from airflow_cleanroomsml.hooks import CleanRoomsMLHook
-from airflow_cleanroomsml.polling.connecting import uncollected
+from airflow_cleanroomsml.polling.footprint import forget_tables, uncollected
 from airflow_cleanroomsml.service_model import Request
 
 #: What botocore waits at most for a connection and for an answer unless it is told, in seconds.
@@ -52,7 +52,9 @@ class PollingHook(CleanRoomsMLHook):
         for name in ("connect_timeout", "read_timeout"):
             if getattr(self.config, name) == _BOTOCORE:
                 own[name] = _PATIENCE
-        return self.get_client_type(region_name=self.region_name, config=self.config.merge(Config(**own)))
+        client = self.get_client_type(region_name=self.region_name, config=self.config.merge(Config(**own)))
+        forget_tables(self._session)
+        return client
 
     def close(self) -> None:
         """Close the connections of all clients."""

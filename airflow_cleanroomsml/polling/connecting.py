@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import CancelledError, wait
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
 
+from airflow_cleanroomsml.polling.footprint import uncollected
 from airflow_cleanroomsml.waiting import PASSING
 
 if TYPE_CHECKING:
@@ -52,23 +51,6 @@ def _connected(arguments: dict[str, Any]) -> PollingHook:
         from airflow_cleanroomsml.polling.client import connected
 
     return connected(arguments)
-
-
-@contextmanager
-def uncollected() -> Iterator[None]:
-    """
-    Collect no garbage while something is loaded that stays.
-
-    So many new objects set off a search through all that the process has, which holds its event loop for a tenth of a second and
-    finds nothing.
-    """
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collects:
-            gc.enable()
 
 
 def passes(error: Exception) -> bool:

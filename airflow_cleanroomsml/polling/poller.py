@@ -14,6 +14,7 @@ from airflow_cleanroomsml.exceptions import ThrottledError, UnreachableError
 from airflow_cleanroomsml.new_jobs import Hunt
 from airflow_cleanroomsml.polling import turns
 from airflow_cleanroomsml.polling.connecting import connect, passes
+from airflow_cleanroomsml.polling.footprint import Heap
 from airflow_cleanroomsml.polling.pace import Pace
 from airflow_cleanroomsml.polling.plan import Planner
 from airflow_cleanroomsml.polling.reading import Call, Outbox, Plan
@@ -84,6 +85,8 @@ class Poller:
         """Take no more waits: the next one gets a new poller. The caller holds the lock."""
         if _process.pollers.get(self._key) is self:
             del _process.pollers[self._key]
+        if not _process.pollers:
+            _process.heap.release()
         self._wake.set()
 
     def _run(self) -> None:
@@ -246,6 +249,7 @@ class _Process:
     """The pollers of this process; a child process has none of its parent's threads."""
 
     def __init__(self) -> None:
+        self.heap = Heap()
         self.forget()
 
     def forget(self) -> None:
@@ -269,6 +273,7 @@ def watching(connection: AwsConnection, subject: Wait | Hunt) -> Watch:
     with _process.lock:
         poller = _process.pollers.get(key)
         if poller is None:
+            _process.heap.keep()
             poller = _process.pollers[key] = Poller(key, connection.connection)
         poller.add(watch)
     return watch

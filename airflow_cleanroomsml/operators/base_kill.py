@@ -6,7 +6,6 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_cleanroomsml import clock, waiting
@@ -52,7 +51,7 @@ class CleanRoomsMLEndingOperator(CleanRoomsMLWaitingOperator):
         own = not answer.get(OTHERS)
         cancel = own and self.cancel_on_kill and self.resource.cancel
         delete = own and self.delete_on_kill and self.resource.delete
-        wait = replace(super()._wait(context, answer), on_kill="cancel" if cancel else "delete" if delete else "leave")
+        wait = super()._wait(context, answer)._replace(on_kill="cancel" if cancel else "delete" if delete else "leave")
         self._waits_for = wait
         return wait
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -181,7 +180,7 @@ class CleanRoomsMLWaitingOperator(CleanRoomsMLOperator):
         if "observation" not in event:
             raise self._broken_off(event.get("error", ""), wait.identifiers)
         observation = Observation(**event["observation"])
-        observation = replace(observation, message=self._redact()(observation.message))
+        observation = observation._replace(message=self._redact()(observation.message))
         progress(context, wait, observation)
         return self._finish(context, wait, observation)
 

@@ -50,8 +50,7 @@ def oldest_python() -> str:
 @nox.session
 def newest(session: nox.Session) -> None:
     """Run the tests with the newest Airflow; ``--force-python 3.13`` chooses another Python."""
-    dev = nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "dev")
-    session.install("--constraint", NEWEST, "--editable", ".[demo,emulator]", *dev)
+    _install_for_tests(session)
     session.run("python", "-m", "pytest", *session.posargs)
 
 
@@ -68,11 +67,15 @@ def oldest(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", *session.posargs, env={EMULATOR_PYTHON: emulator_python})
 
 
+def _install_for_tests(session: nox.Session) -> None:
+    dev = nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "dev")
+    session.install("--constraint", NEWEST, "--editable", ".[demo,emulator]", *dev)
+
+
 @nox.session
 def aws(session: nox.Session) -> None:
     """Run the tests that can run on a real account: docs/real_account.md says what they need, make and cost."""
-    dev = nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "dev")
-    session.install("--constraint", NEWEST, "--editable", ".[demo,emulator]", *dev)
+    _install_for_tests(session)
     switch = {REAL_ACCOUNT: os.environ.get(REAL_ACCOUNT, "1")}
     session.run("python", "-m", "pytest", "-p", "no:xdist", "tests/aws", *session.posargs, env=switch)
 
@@ -80,8 +83,7 @@ def aws(session: nox.Session) -> None:
 @nox.session
 def properties(session: nox.Session) -> None:
     """Try ten thousand random examples of "at most one per run"."""
-    dev = nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "dev")
-    session.install("--constraint", NEWEST, "--editable", ".[demo,emulator]", *dev)
+    _install_for_tests(session)
     number = {EXAMPLES: os.environ.get(EXAMPLES, "10000")}
     session.run("python", "-m", "pytest", "-p", "no:xdist", "tests/properties", *session.posargs, env=number)
 

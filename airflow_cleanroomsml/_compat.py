@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -33,21 +34,25 @@ else:
         from airflow.sdk.configuration import conf
     except ImportError:  # before Airflow 3.1
         from airflow.configuration import conf
-    try:
-        from airflow.sdk import exceptions
-    except ImportError:  # before Airflow 3.1
-        from airflow import exceptions
 
-    AirflowException = exceptions.AirflowException
-    AirflowFailException = exceptions.AirflowFailException
-    AirflowSensorTimeout = exceptions.AirflowSensorTimeout
-    AirflowSkipException = exceptions.AirflowSkipException
-    AirflowTaskTerminated = exceptions.AirflowTaskTerminated
-    AirflowTaskTimeout = exceptions.AirflowTaskTimeout
-    TaskDeferralError = exceptions.TaskDeferralError
-    TaskDeferred = exceptions.TaskDeferred
+    def _exception(name: str, older: str = "") -> type[BaseException]:
+        """An exception from where this Airflow has it: 3.0 and 3.1 have some in the one module, some in the other."""
+        places = []
+        for module in ("airflow.sdk.exceptions", "airflow.exceptions"):
+            with suppress(ImportError):  # Airflow 2.11
+                places.append(import_module(module))
+        return next(vars(place)[each] for each in (name, older) for place in places if each in vars(place))
+
+    AirflowException = _exception("AirflowException")
+    AirflowFailException = _exception("AirflowFailException")
+    AirflowSensorTimeout = _exception("AirflowSensorTimeout")
+    AirflowSkipException = _exception("AirflowSkipException")
+    AirflowTaskTerminated = _exception("AirflowTaskTerminated")
+    AirflowTaskTimeout = _exception("AirflowTaskTimeout")
+    TaskDeferralError = _exception("TaskDeferralError")
+    TaskDeferred = _exception("TaskDeferred")
     # An older Airflow raises the one for the other.
-    TaskDeferralTimeout = getattr(exceptions, "TaskDeferralTimeout", TaskDeferralError)
+    TaskDeferralTimeout = _exception("TaskDeferralTimeout", "TaskDeferralError")
 
     Context = dict
 

@@ -6,6 +6,7 @@ What can go wrong, as a tree. Errors marked with * also are ``AirflowFailExcepti
     CleanRoomsMLError
     ├── InvalidRequestError *          refused here, nothing was sent; every violation of the request in one message
     ├── UnreachableError               no answer, and nothing was made: the service could not be reached
+    │   └── CredentialsUnavailableError   credentials could not be fetched, nothing was sent
     ├── OutcomeUnknownError *          the request went out, no answer came back: it may have been carried out
     ├── OutcomeUnsettledError          the same, and the next try looks for it before it sends anything
     ├── ServiceError                   the service answered with an error
@@ -36,6 +37,9 @@ from typing import Any, ClassVar
 
 from airflow_cleanroomsml._compat import AirflowException, AirflowFailException
 
+#: How the line with the id of a request begins.
+_REQUEST_ID = "Request id "
+
 
 def lines(first: str, *more: str) -> str:
     """A message of several lines, empty ones left out; viewers of logs cut long lines off."""
@@ -61,6 +65,10 @@ class InvalidRequestError(CleanRoomsMLError, AirflowFailException):
 
 class UnreachableError(CleanRoomsMLError):
     """No answer from the service, and nothing was made."""
+
+
+class CredentialsUnavailableError(UnreachableError):
+    """Credentials could not be fetched, and nothing was sent; whether they can be the next time is not known."""
 
 
 class OutcomeUnknownError(CleanRoomsMLError, AirflowFailException):
@@ -257,6 +265,11 @@ def _redacted(value: Any, redact: Callable[[str], str]) -> Any:
     return redact(value) if isinstance(value, str) else value
 
 
+def without_request_id(error: Exception) -> str:
+    """What an error says, the same each time that it comes."""
+    return "\n".join(line for line in str(error).splitlines() if not line.lstrip().startswith(_REQUEST_ID))
+
+
 def service_error(operation: str, response: Mapping[str, Any], redact: Callable[[str], str] = str) -> ServiceError:
     """
     Turn an error answer into its exception.
@@ -276,7 +289,7 @@ def service_error(operation: str, response: Mapping[str, Any], redact: Callable[
     kind = _kind(operation, code, int(meta.get("HTTPStatusCode", 0)), details)
     said = redact(str(error.get("Message") or "The service says no more."))
     known = ", ".join(f"{key} {value}" for key, value in details.items())
-    request_id = f"Request id {meta['RequestId']}" if meta.get("RequestId") else ""
+    request_id = f"{_REQUEST_ID}{meta['RequestId']}" if meta.get("RequestId") else ""
     return kind(
         lines(f"{operation} was answered with {code}:", said, known, kind.advice, request_id),
         operation=operation,

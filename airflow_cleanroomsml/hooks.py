@@ -6,6 +6,7 @@ import inspect
 import json
 import random
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from copy import copy
 from email.utils import parsedate_to_datetime
 from functools import cached_property
@@ -35,6 +36,7 @@ from airflow_cleanroomsml import clock
 from airflow_cleanroomsml._compat import AirflowException, BaseOperator
 from airflow_cleanroomsml.exceptions import (
     CleanRoomsMLError,
+    CredentialsUnavailableError,
     OutcomeUnknownError,
     ServiceError,
     ThrottledError,
@@ -101,6 +103,7 @@ class CleanRoomsMLHook(AwsBaseHook):
             client_type=service,
         )
         self._hooks = {service: self}
+        self._logged_in: boto3.session.Session | None = None
 
     def of(self, service: str) -> CleanRoomsMLHook:
         """
@@ -117,11 +120,14 @@ class CleanRoomsMLHook(AwsBaseHook):
             self._hooks[service] = other
         return self._hooks[service]
 
-    @cached_property
+    @property
     def _session(self) -> boto3.session.Session:
-        session: boto3.session.Session = super().get_session(region_name=self.region_name)
-        session.events.register("before-parse.cleanroomsml", _tell_quota)
-        return session
+        # No cached_property: before Python 3.12 that is locked for all hooks of the process together, and this one may log in.
+        if self._logged_in is None:
+            session: boto3.session.Session = super().get_session(region_name=self.region_name)
+            session.events.register("before-parse.cleanroomsml", _tell_quota)
+            self._logged_in = session
+        return self._logged_in
 
     def get_session(self, region_name: str | None = None, deferrable: bool = False) -> Any:
         """One session for both clients: a second one would read the service's data files again."""
@@ -138,9 +144,11 @@ class CleanRoomsMLHook(AwsBaseHook):
         """
         frame = inspect.currentframe()
         while frame is not None:
-            caller = frame.f_locals.get("self")
-            if isinstance(caller, BaseOperator):
-                return type(caller).__name__
+            # Whatever else is on the stack must not keep the client from being made.
+            with suppress(Exception):
+                kind = type(frame.f_locals["self"])
+                if issubclass(kind, BaseOperator):
+                    return kind.__name__
             frame = frame.f_back
         return "Unknown"
 
@@ -332,8 +340,11 @@ def _translated(request: Request, send: Callable[[], Any]) -> Any:
         if _never_sent(error):
             # A certificate that does not verify will not the next time either.
             passing = lost and not isinstance(error, SSLError)
+            kind = UnreachableError if passing else CleanRoomsMLError
+            if isinstance(error, (CredentialRetrievalError, TokenRetrievalError)):
+                kind = CredentialsUnavailableError
             hint = "Check the region, the endpoint and the network." if lost else _HINTS.get(type(error), "")
-            raised = (UnreachableError if passing else CleanRoomsMLError)(lines(f"{name} was not sent.", why, hint))
+            raised = kind(lines(f"{name} was not sent.", why, hint))
         elif lost or request.once:
             # What is not known to come before the request may come after it, an answer that botocore cannot read included.
             raised = _NoAnswerError(lines(f"{name} got no answer that can be read.", why))

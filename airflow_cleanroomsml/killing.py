@@ -10,9 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import threading
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 from airflow_cleanroomsml import clock, waiting
 from airflow_cleanroomsml._compat import IS_AIRFLOW_2
@@ -21,6 +25,7 @@ from airflow_cleanroomsml.resources import Outcome
 from airflow_cleanroomsml.waiting import GOES_ON, PASSING, Wait
 
 if TYPE_CHECKING:
+    from airflow_cleanroomsml.connection import AwsConnection
     from airflow_cleanroomsml.hooks import CleanRoomsMLHook
 
 log = logging.getLogger(__name__)
@@ -146,22 +151,56 @@ def end_if_over(ti: Any, hook: Callable[[], CleanRoomsMLHook], wait: Wait) -> bo
     return True
 
 
-async def end_from_trigger(ti: Any, hook: Callable[[], CleanRoomsMLHook], wait: Wait) -> None:
+class _Hooks:
+    """The hooks of the kills that are under way in this process: hundreds may come at once, and a client for each takes too long."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew, as a child process does."""
+        self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._hooks: WeakValueDictionary[str, CleanRoomsMLHook] = WeakValueDictionary()
+
+    def of(self, connection: AwsConnection) -> CleanRoomsMLHook:
+        """The hook of a connection, its client made."""
+        key = connection.connection_key
+        with self._locks[key]:
+            hook = self._hooks.get(key)
+            if hook is None:
+                hook = self._hooks[key] = connection.hook
+                _ = hook.conn
+            return hook
+
+
+_hooks = _Hooks()
+#: What nobody waits for any more; a loop itself holds no task.
+_unfinished: set[asyncio.Future[Any]] = set()
+os.register_at_fork(after_in_child=_hooks.forget)
+
+
+async def end_from_trigger(ti: Any, connection: AwsConnection, wait: Wait) -> None:
     """
     The same from the event loop of a triggerer, within the time that Airflow gives a trigger.
 
-    The triggerers of Airflow 2.11 and 3.3 cancel a trigger anew every second until it is gone; that does not disturb this.
+    The triggerers of Airflow 2.11 and 3.3 cancel a trigger anew every second until it is gone; that does not disturb this. Where many are
+    killed at once some have to queue for a thread; their turn comes, even if the trigger is gone by then.
 
     :param ti: The trigger's task instance; None where there is none.
+    :param connection: How the service is reached.
     """
     from asgiref.sync import sync_to_async
 
     if not wait.on_kill or ti is None:
         return
-    looking = sync_to_async(end_if_over, thread_sensitive=False)(ti, hook, wait)
-    ending = asyncio.ensure_future(asyncio.wait_for(looking, _PATIENCE))
+    looking = asyncio.ensure_future(
+        sync_to_async(end_if_over, thread_sensitive=False)(ti, lambda: _hooks.of(connection), wait)
+    )
+    ending = asyncio.ensure_future(asyncio.wait_for(asyncio.shield(looking), _PATIENCE))
     while not ending.done():
         with suppress(asyncio.CancelledError, asyncio.TimeoutError):
             await asyncio.shield(ending)
     if ending.cancelled() or ending.exception():
         log.warning("There was no answer within %d s, it may go on: %s.", _PATIENCE, wait.title)
+        _unfinished.add(looking)
+        looking.add_done_callback(_unfinished.discard)

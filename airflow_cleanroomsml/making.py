@@ -58,6 +58,8 @@ class Making:
     taken: set[int] = field(default_factory=set)
     #: What of this run is left as it is, by what identifies it.
     left: list[dict[str, Any]] = field(default_factory=list)
+    #: What this try has made.
+    sent: dict[str, Any] | None = None
     #: What has no tags and is older is of somebody else, in seconds since 1970.
     since: float = 0.0
 
@@ -210,4 +212,5 @@ class Making:
         made_after = sent - SKEW if request.answered is None else request.answered - (clock.now() - sent) - 1.0
         known = waiting.identified(self.resource, {**self.asked, **request.arguments}, answer)
         self.memory.note(number=self.number, sent=sent, known={**self._identifiers(known), "made_after": made_after})
-        return {**known, "made_after": made_after}
+        self.sent = {**known, "made_after": made_after}
+        return self.sent

@@ -8,7 +8,6 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from airflow_cleanroomsml import clock
-from airflow_cleanroomsml.exceptions import CleanRoomsMLError
 from airflow_cleanroomsml.resources import CLEAN_ROOMS, Resource
 from airflow_cleanroomsml.waiting import Observation, Wait, described
 
@@ -83,11 +82,17 @@ def _warn_of_unpublished(resource: Resource, report: Mapping[str, Any]) -> None:
 
 
 def why_it_failed(
-    hook: CleanRoomsMLHook, wait: Wait, observation: Observation, redact: Callable[[str], str] | None = None
+    hook: Callable[[], CleanRoomsMLHook],
+    wait: Wait,
+    observation: Observation,
+    redact: Callable[[str], str] | None = None,
 ) -> Observation:
     """
     The observation with the protected query, where there was one, and what it says: the job itself may say less.
 
+    Whatever goes wrong on the way, that it failed stands.
+
+    :param hook: Makes the hook, where something is to be asked.
     :param redact: Removes from a text what the request holds and must not be shown; who does not know the request is not told what the
         query says.
     """
@@ -102,11 +107,11 @@ def why_it_failed(
     return observation._replace(message=f"{observation.message} ({about})")
 
 
-def _query_error(hook: CleanRoomsMLHook, query: str, membership: str) -> str:
+def _query_error(hook: Callable[[], CleanRoomsMLHook], query: str, membership: str) -> str:
     asked = {"protected_query_identifier": query, "membership_identifier": membership}
     try:
-        found = hook.of(CLEAN_ROOMS).call("get_protected_query", asked).get("protectedQuery", {})
-    except CleanRoomsMLError as unreadable:
+        found = hook().of(CLEAN_ROOMS).call("get_protected_query", asked).get("protectedQuery", {})
+    except Exception as unreadable:
         log.info("The protected query %s cannot be read: %s", query, unreadable)
         return ""
     error = found.get("error") or {}

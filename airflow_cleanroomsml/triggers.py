@@ -109,7 +109,7 @@ class CleanRoomsMLWaitTrigger(_AwsTrigger):
         """End what is waited for if its task instance was ended: Airflow 3.3 calls this for a clear, too."""
         if not self._killed:
             self._killed = True
-            await end_from_trigger(self.task_instance, lambda: self.hook, Wait(**self.wait))
+            await end_from_trigger(self.task_instance, self, Wait(**self.wait))
 
     async def _watch(self) -> dict[str, Any]:
         wait = Wait(**self.wait)

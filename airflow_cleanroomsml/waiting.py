@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable, Iterator, Mapping
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_cleanroomsml import clock
@@ -22,6 +21,7 @@ from airflow_cleanroomsml.exceptions import (
     UnreachableError,
     WaitTimeoutError,
     lines,
+    without_request_id,
 )
 from airflow_cleanroomsml.resources import OUTCOMES, RESOURCES, Goal, Outcome, Resource
 
@@ -110,7 +110,7 @@ class Observation(NamedTuple):
     outcome: str
     status_code: str = ""
     message: str = ""
-    report: Mapping[str, Any] = MappingProxyType({})
+    report: Mapping[str, Any] = {}
 
     @property
     def reason(self) -> str:
@@ -162,7 +162,7 @@ def judged(
     if isinstance(found, ResourceNotFoundError):
         return _gone(wait, str(found))
     if isinstance(found, PASSING):
-        return Observation("", Outcome.AGAIN.value, message=str(found))
+        return Observation("", Outcome.AGAIN.value, message=without_request_id(found))
     if isinstance(found, Exception):
         raise found
     if found is None:

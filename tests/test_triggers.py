@@ -172,7 +172,7 @@ class TestTroubles:
         wait, before = wait_for(world.model()), len(world.calls)
         world.fault("GetAudienceModel", "expired_credentials", times=0)
         error = event_of(wait)["error"]
-        assert error.startswith("CleanRoomsMLError: The credentials are refused, still, after 3 renewals")
+        assert error.startswith("CleanRoomsMLError: There are no good credentials, still, after 3 renewals")
         assert "ExpiredTokenException" in error
         assert len(world.calls) - before == 4
 

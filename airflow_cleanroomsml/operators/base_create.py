@@ -67,7 +67,8 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
         making = self._making(context)
         found = making.earlier() or self._others(making)
         known = found or self._made(making)
-        self.log.info("%s the %s.", "Going on with" if found else "Made", waiting.titled(self.resource, known))
+        verb = "Made" if making.sent == known else "Going on with"
+        self.log.info("%s the %s.", verb, waiting.titled(self.resource, known))
         return known
 
     def _making(self, context: Context) -> Making:
@@ -100,11 +101,19 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
                 if found := making.look_after_conflict():
                     return found
                 if len(making.taken) == taken:
+                    if found := self._others_after_conflict(making):
+                        return found
                     raise self._with_owner(error, making) from None
             except OutcomeUnknownError as error:
                 return self._after_all(making, error)
             except AccessDeniedError as error:
                 raise self._with_permissions(error, making) from None
+
+    def _others_after_conflict(self, making: Making) -> dict[str, Any] | None:
+        """What is in the way, where it may be gone on with: the listing lagged, or another task was a moment faster."""
+        from airflow_cleanroomsml.making import COMMIT_LAG
+
+        return None if self.if_exists == "fail" else making.looked_for(COMMIT_LAG, lambda: self._others(making))
 
     def _sent(self, making: Making) -> dict[str, Any]:
         return making.send(self._send)

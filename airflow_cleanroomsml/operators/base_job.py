@@ -18,7 +18,7 @@ from airflow_cleanroomsml.exceptions import (
     lines,
 )
 from airflow_cleanroomsml.operators.base_create import CleanRoomsMLCreateOperator, is_first
-from airflow_cleanroomsml.operators.base_kill import OTHERS, CleanRoomsMLEndingOperator
+from airflow_cleanroomsml.operators.base_kill import OTHERS, CleanRoomsMLEndingOperator, kept
 from airflow_cleanroomsml.operators.base_wait import GRACE
 
 if TYPE_CHECKING:
@@ -111,6 +111,13 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator, CleanRoomsMLEndingOper
             method_name="execute_in_turn",
             timeout=timedelta(seconds=max(0.0, until - clock.now()) + GRACE),
         )
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Go on after a deferral; one for a turn that Airflow itself ended has started nothing."""
+        if next_method == "__fail__" and kept(context) is None:
+            why = str((next_kwargs or {}).get("error", ""))
+            raise CleanRoomsMLError(lines("Nothing was started: no turn came.", why, "A retry asks for a turn anew."))
+        return super().resume_execution(next_method, next_kwargs, context)
 
     def execute_in_turn(self, context: Context, event: dict[str, Any]) -> Any:
         """Start it now that it is this task's turn; nothing was started before."""

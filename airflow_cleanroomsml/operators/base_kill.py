@@ -122,7 +122,7 @@ class CleanRoomsMLEndingOperator(CleanRoomsMLWaitingOperator):
 
     def _time_out(self, context: Context) -> None:
         """End what runs when ``execution_timeout`` is over, unless a retry goes on with it."""
-        wait = self._waits_for or _kept(context)
+        wait = self._waits_for or kept(context)
         if wait is None:
             return
         ti = context["ti"]
@@ -134,7 +134,7 @@ class CleanRoomsMLEndingOperator(CleanRoomsMLWaitingOperator):
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after a deferral, one that Airflow itself ended for its time included: nobody had looked, so this looks."""
         failed = next_method == "__fail__"
-        wait = _kept(context) if failed else _told(next_kwargs)
+        wait = kept(context) if failed else _told(next_kwargs)
         if wait is None or clock.now() < wait.deadline:
             return super().resume_execution(next_method, next_kwargs, context)
         self._silence()
@@ -159,7 +159,7 @@ def _told(next_kwargs: Mapping[str, Any] | None) -> Wait | None:
     return Wait(**found) if found else None
 
 
-def _kept(context: Context) -> Wait | None:
+def kept(context: Context) -> Wait | None:
     """The wait of a deferral that has ended without an event."""
     ti = context.get("ti")
     found = ti.xcom_pull(task_ids=ti.task_id, key=_KEY, map_indexes=ti.map_index) if ti else None

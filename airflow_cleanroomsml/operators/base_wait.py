@@ -186,7 +186,7 @@ class CleanRoomsMLWaitingOperator(CleanRoomsMLOperator):
 
     def _finish(self, context: Context, wait: Wait, observation: Observation) -> Any:
         if observation.outcome == Outcome.FAILURE.value:
-            observation = why_it_failed(self.hook, wait, observation, self._redact())
+            observation = why_it_failed(lambda: self.hook, wait, observation, self._redact())
         measure(wait, observation)
         waiting.raise_unless_done(wait, observation, partial(self._end, wait))
         return self._result(wait.identifiers, self._report(context, observation.report))

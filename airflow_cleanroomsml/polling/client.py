@@ -85,7 +85,7 @@ def connected(arguments: dict[str, Any]) -> PollingHook:
     given = dict(arguments)
     hook = PollingHook(given.pop("aws_conn_id"), config=given.pop("botocore_config"), **given)
     require_connection(hook)
-    _ = hook._session  # which may log in, and take its time
+    hook._session.get_credentials()  # which may log in, and take its time
     with uncollected():
         _ = hook.conn_once
     return hook

@@ -110,7 +110,7 @@ class Poller:
         if not any(watch.due <= now for watch in watches):
             self._sleep(min(watch.next for watch in watches))
         elif now < ready:
-            self._sleep(min(ready, *(watch.deadline for watch in watches)))
+            self._sleep(min(ready, *(watch.patience(slowed=self._is_slow) for watch in watches)))
         elif self._hook is None:
             self._connect(watches)
         else:
@@ -133,9 +133,7 @@ class Poller:
         """
         now = self._tended = clock.now()
         for watch in watches:
-            if watch.over:
-                continue
-            if watch.loop.is_closed():
+            if watch.over or watch.loop.is_closed():
                 self.remove(watch)
             elif now >= watch.patience(slowed=slowed):
                 self._outbox.news.append((watch, watch.give_up(now, _UNSEEN)))
@@ -215,7 +213,9 @@ class Poller:
             if self._pace.is_slowed:
                 watches = self._under_way()
                 self._tend(watches, slowed=True)
-                self._sleep(min((self._pace.ready, *(watch.deadline for watch in watches if not watch.over))))
+                self._sleep(
+                    min((self._pace.ready, *(watch.patience(slowed=True) for watch in watches if not watch.over)))
+                )
             else:
                 clock.sleep(max(0.0, self._pace.ready - clock.now()))
         if clock.now() >= self._tended + _TENDING:
@@ -273,7 +273,7 @@ def watching(connection: AwsConnection, subject: Wait | Hunt) -> Watch:
     with _process.lock:
         poller = _process.pollers.get(key)
         if poller is None:
-            _process.heap.keep()
             poller = _process.pollers[key] = Poller(key, connection.connection)
+            _process.heap.keep()
         poller.add(watch)
     return watch

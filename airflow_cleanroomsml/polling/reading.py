@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_cleanroomsml import clock
+from airflow_cleanroomsml.exceptions import without_request_id
 from airflow_cleanroomsml.new_jobs import Hunt, among
 from airflow_cleanroomsml.polling.entries import named_by, naming
 from airflow_cleanroomsml.polling.watch import News, Watch
@@ -141,7 +142,7 @@ def _meaning(subject: Wait | Hunt, found: Any) -> Observation:
     if isinstance(subject, Wait):
         return judged(subject, found)
     if isinstance(found, PASSING):
-        return Observation("", Outcome.AGAIN.value, message=str(found))
+        return Observation("", Outcome.AGAIN.value, message=without_request_id(found))
     if isinstance(found, Exception):
         raise found
     jobs = among(subject.search, found)

@@ -1,8 +1,8 @@
-"""Credentials that are refused, and when to ask for new ones."""
+"""Credentials that are refused, or cannot be fetched, and when to ask for new ones."""
 
 from __future__ import annotations
 
-from airflow_cleanroomsml.exceptions import CleanRoomsMLError, ServiceError, lines
+from airflow_cleanroomsml.exceptions import CleanRoomsMLError, CredentialsUnavailableError, ServiceError, lines
 
 #: Seconds before each renewal: the first at once, for a session that has run out; all together 35 minutes, for somebody to mend a
 #: connection in.
@@ -33,14 +33,20 @@ class Renewal:
         :raises CleanRoomsMLError: They were renewed often enough.
         """
         if self._tried == len(PAUSES):
-            why = f"The credentials are refused, still, after {self._tried} renewals in {sum(PAUSES) / 60:.0f} minutes."
+            why = (
+                f"There are no good credentials, still, after {self._tried} renewals in {sum(PAUSES) / 60:.0f} minutes."
+            )
             raise CleanRoomsMLError(lines(why, str(error))) from error
         self.ready = now + PAUSES[self._tried]
         self._tried += 1
 
 
 def expired(error: object) -> bool:
-    """Whether an error of the service, or of botocore, means that the credentials are good no more."""
+    """Whether an error of the service, or of botocore, means that credentials have to be fetched, again."""
+    from botocore.exceptions import CredentialRetrievalError, TokenRetrievalError
+
+    if isinstance(error, (CredentialsUnavailableError, CredentialRetrievalError, TokenRetrievalError)):
+        return True
     if isinstance(error, ServiceError):
         return error.code in _CODES
     response = getattr(error, "response", None)

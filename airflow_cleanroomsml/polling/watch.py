@@ -90,9 +90,12 @@ class Watch:
         """Begin the block for which it lasts."""
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """End it, whatever is known."""
-        if self.leave:
+        if kind is GeneratorExit:
+            # Its loop is gone, and this may be a search for garbage in any thread, one that holds the poller's lock included.
+            self.over = True
+        elif self.leave:
             self.leave(self)
 
     async def news(self) -> tuple[Observation, bool]:
@@ -123,7 +126,7 @@ class Watch:
     @property
     def next(self) -> float:
         """When there is something to do for it, in seconds since 1970."""
-        return min(self.due, self.deadline, self._told + TELL_AGAIN if self.seen else self.due)
+        return min(self.due, self.deadline, self._told + TELL_AGAIN) if self.seen else self.due
 
     def patience(self, *, slowed: bool) -> float:
         """

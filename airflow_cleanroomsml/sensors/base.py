@@ -154,7 +154,7 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
         if observation.outcome == Outcome.FAILURE.value and not observation.status:
             raise ResourceNotFoundError(observation.message)
         if observation.outcome == Outcome.FAILURE.value:
-            observation = why_it_failed(self.hook, wait, observation)
+            observation = why_it_failed(lambda: self.hook, wait, observation)
         waiting.raise_unless_done(wait, observation)
         created = self.goal == Goal.CREATED.value
         report = pushed(context, wait.resource, observation.report) if created else {}

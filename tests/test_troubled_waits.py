@@ -1,0 +1,189 @@
+"""Waits in trouble: credentials that cannot be had, throttling after a deadline, loops that are gone, kills by the hundred."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from airflow_cleanroomsml import killing, waiting
+from airflow_cleanroomsml.hooks import CleanRoomsMLHook
+from airflow_cleanroomsml.polling import poller, watch
+from airflow_cleanroomsml.polling.watch import Watch
+from airflow_cleanroomsml.triggers import CleanRoomsMLWaitTrigger
+from airflow_cleanroomsml.waiting import Observation
+from tests.support import World
+from tests.test_triggers import event, in_training, until, until_called, wait_for
+
+#: Prints credentials that are good for a minute, so that botocore fetches them anew for each call, unless it is told to fail once.
+PROCESS = """
+import datetime, json, os, sys
+if os.path.exists({fails!r}):
+    os.remove({fails!r})
+    sys.exit("no answer from where credentials come from")
+ends = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=60)
+print(json.dumps(dict(Version=1, AccessKeyId={key!r}, SecretAccessKey="s", SessionToken="t", Expiration=ends.isoformat())))
+"""
+TI: Any = SimpleNamespace(dag_id="d", run_id="r", task_id="t", map_index=0)
+
+
+@pytest.fixture
+def fails(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file; where it is made, fetching credentials fails once."""
+    fails = tmp_path / "fails"
+    (tmp_path / "process.py").write_text(PROCESS.format(fails=str(fails), key=world.account))
+    (tmp_path / "config").write_text(f"[default]\ncredential_process = {sys.executable} {tmp_path / 'process.py'}\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    return fails
+
+
+class TestCredentials:
+    @pytest.mark.parametrize("looked", [False, True], ids=["while connecting", "while polling"])
+    def test_one_failure_to_fetch_them_is_no_end(self, world: World, fails: Path, looked: bool) -> None:
+        wait = wait_for(in_training(world), delay=0.3)
+
+        async def waited() -> Any:
+            if not looked:
+                await asyncio.to_thread(fails.touch)
+            task = asyncio.create_task(event(CleanRoomsMLWaitTrigger(wait=wait.plain())))
+            if looked:
+                await until_called(world, len(world.calls) + 1)
+                await asyncio.to_thread(fails.touch)
+            return await task
+
+        assert asyncio.run(waited())["observation"]["status"] == "ACTIVE"
+        assert not fails.exists()
+
+    def test_nor_in_the_worker(self, world: World, fails: Path) -> None:
+        hook, wait = CleanRoomsMLHook(), wait_for(world.model())
+        fails.touch()
+        seen = waiting.observe(hook, wait)
+        assert (seen.outcome, "no answer from where credentials come from" in seen.message) == ("again", True)
+        assert waiting.observe(hook, wait).status == "ACTIVE"
+
+
+class TestThrottled:
+    def test_a_wait_that_is_late_and_unseen_does_not_make_the_poller_spin(
+        self, slow_world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        rounds: list[object] = []
+        tend = poller.Poller._tend
+
+        def counted(self: poller.Poller, *watches: Any, **more: Any) -> bool:
+            rounds.append(None)
+            return tend(self, *watches, **more)
+
+        monkeypatch.setattr(poller.Poller, "_tend", counted)
+        monkeypatch.setattr(watch, "_LATE", 3.0)
+        arn = in_training(slow_world)
+        slow_world.fault("GetAudienceModel", "throttle", times=0)
+
+        async def both() -> Any:
+            patient = asyncio.create_task(event(CleanRoomsMLWaitTrigger(wait=wait_for(arn, timeout=3600.0).plain())))
+            await until_called(slow_world, len(slow_world.calls) + 3)
+            late = await event(CleanRoomsMLWaitTrigger(wait=wait_for(arn, timeout=-1.0).plain()))
+            patient.cancel()
+            await asyncio.gather(patient, return_exceptions=True)
+            return late
+
+        assert asyncio.run(both())["observation"]["outcome"] == "again"
+        assert len(rounds) < 200
+
+    def test_the_same_answer_again_and_again_is_told_once(self, world: World) -> None:
+        wait = wait_for(in_training(world), timeout=2.0, delay=0.3)
+        world.fault("GetAudienceModel", "throttle", times=0)
+        hook, told = CleanRoomsMLHook(config={"retries": {"total_max_attempts": 1}}), list[Observation]()
+        waiting.watch(hook, wait, waiting.observe(hook, wait), tell=told.append)
+        assert world.calls.count("GetAudienceModel") > 2
+        assert told == []
+
+
+class TestLoops:
+    def test_what_is_thrown_away_takes_no_lock(self, slow_world: World) -> None:
+        """A search for garbage may begin in a thread that holds the lock, and end a trigger of a loop that is gone."""
+        trigger = CleanRoomsMLWaitTrigger(wait=wait_for(in_training(slow_world), timeout=3600).plain())
+        ended = threading.Event()
+
+        async def begun() -> Any:
+            coroutine: Any = trigger._watch()
+            coroutine.send(None)
+            return coroutine
+
+        coroutine = asyncio.run(begun())
+
+        def throw_away() -> None:
+            coroutine.close()
+            ended.set()
+
+        with poller._process.lock:
+            threading.Thread(target=throw_away, daemon=True).start()
+            assert ended.wait(10)
+        until(lambda: not poller._process.pollers)
+
+
+class TestKills:
+    def test_many_at_once_share_a_client(self, slow_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        clients: list[object] = []
+        make = CleanRoomsMLHook.get_client_type
+
+        def counted(self: CleanRoomsMLHook, *given: Any, **more: Any) -> Any:
+            clients.append(None)
+            return make(self, *given, **more)
+
+        monkeypatch.setattr(CleanRoomsMLHook, "get_client_type", counted)
+        monkeypatch.setattr(killing, "state_of", lambda _: "failed")
+        wait = wait_for(in_training(slow_world), timeout=3600)._replace(on_kill="delete").plain()
+        triggers = [CleanRoomsMLWaitTrigger(wait=wait) for _ in range(30)]
+        for trigger in triggers:
+            trigger.task_instance = TI
+
+        async def kill() -> None:
+            await asyncio.gather(*(trigger.on_kill() for trigger in triggers))
+
+        asyncio.run(kill())
+        assert slow_world.calls.count("DeleteAudienceModel") >= 1
+        assert slow_world.calls.count("GetAudienceModel") >= 30
+        assert len(clients) == 1
+
+    def test_what_has_to_queue_for_longer_than_anybody_waits_has_its_turn(
+        self, slow_world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        go_on = threading.Event()
+
+        def over(_: object) -> str:
+            go_on.wait(20)
+            return "failed"
+
+        monkeypatch.setattr(killing, "state_of", over)
+        monkeypatch.setattr(killing, "_PATIENCE", 0.2)
+        slow_world.emulator.switch(models_in_progress=100)
+        models = [in_training(slow_world, f"m{number}") for number in range(40)]
+        waits = [wait_for(model, timeout=3600)._replace(on_kill="delete") for model in models]
+        triggers = [CleanRoomsMLWaitTrigger(wait=wait.plain()) for wait in waits]
+        for trigger in triggers:
+            trigger.task_instance = TI
+
+        async def kill() -> None:
+            await asyncio.gather(*(trigger.on_kill() for trigger in triggers))
+            go_on.set()
+            await asyncio.to_thread(until, lambda: slow_world.calls.count("DeleteAudienceModel") >= len(models))
+
+        asyncio.run(kill())
+
+
+def test_a_watch_is_ended_by_the_end_of_its_block(slow_world: World) -> None:
+    async def one() -> Watch:
+        subject = wait_for(in_training(slow_world), timeout=3600)
+        with poller.watching(CleanRoomsMLWaitTrigger(wait=subject.plain()), subject) as watched:
+            assert not watched.over
+        return watched
+
+    assert asyncio.run(one()).over
+    assert poller._process.pollers == {}

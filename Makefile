@@ -10,6 +10,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.complete
 NEWEST := constraints/airflow-3.3.txt
 OLDEST := constraints/airflow-2.11.txt
+BETWEEN := constraints/airflow-3.1.txt
 
 # Airflow starts many Python processes; without compiled modules each of them takes seconds longer to start.
 unexport PYTHONDONTWRITEBYTECODE
@@ -19,7 +20,7 @@ unexport PYTHONPATH
 unexport PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-oldest lint typecheck format docs request-types bench constraints clean
+.PHONY: help demo test test-oldest test-between lint typecheck format docs request-types bench constraints clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +33,9 @@ test: $(STAMP) ## run the tests with the newest Airflow; PYTEST_ARGS='-k name' r
 
 test-oldest: $(STAMP) ## run the tests with the oldest supported Airflow
 	$(BIN)/python -m nox --session oldest -- $(PYTEST_ARGS)
+
+test-between: $(STAMP) ## run the tests of what stands on Airflow itself with an Airflow in between
+	$(BIN)/python -m nox --session between -- $(PYTEST_ARGS)
 
 lint: $(STAMP) ## look for faults and for unformatted code
 	$(BIN)/python -m ruff check .
@@ -75,6 +79,8 @@ constraints: $(STAMP) ## resolve the pinned versions anew
 	echo 'apache-airflow==2.11.0' | $(BIN)/uv pip compile pyproject.toml --quiet --upgrade --constraint - \
 		--python-version 3.10 --python-platform linux --no-python-downloads --exclude-newer 2025-06-01 \
 		--group test --no-header --no-annotate --output-file $(OLDEST)
+	echo 'apache-airflow==3.1.8' | $(BIN)/uv pip compile pyproject.toml --quiet --upgrade --constraint - --universal \
+		--python-version 3.10 --no-python-downloads --group test --no-header --no-annotate --output-file $(BETWEEN)
 	$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.10 --no-python-downloads \
 		--extra emulator --group benchmarks --strip-extras --no-header --no-annotate --output-file $(BENCH_PINS)
 

@@ -1,4 +1,4 @@
-"""The tests against pinned versions: the newest Airflow, and the oldest that is supported."""
+"""The tests against pinned versions: the newest Airflow, the oldest that is supported, and one in between."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import nox
 
 nox.needs_version = ">=2025.5.1"
 nox.options.default_venv_backend = "uv|virtualenv"
-nox.options.sessions = ["newest", "oldest"]
+nox.options.sessions = ["newest", "oldest", "between"]
 # A session that was skipped must not look like one that passed.
 nox.options.error_on_missing_interpreters = True
 
 ROOT = Path(__file__).parent
 NEWEST = "constraints/airflow-3.3.txt"
 OLDEST = "constraints/airflow-2.11.txt"
+BETWEEN = "constraints/airflow-3.1.txt"
 EMULATOR_PYTHON = "AIRFLOW_CLEANROOMSML_EMULATOR_PYTHON"
 REAL_ACCOUNT = "AIRFLOW_CLEANROOMSML_AWS"
 EXAMPLES = "AIRFLOW_CLEANROOMSML_EXAMPLES"
@@ -28,6 +29,10 @@ OLDEST_VERSIONS = {
     "boto3": "1.38.27",
     "botocore": "1.38.27",
 }
+
+BETWEEN_VERSIONS = {"apache-airflow": "3.1.8"}
+#: What stands on the parts of Airflow that moved between its versions.
+BETWEEN_TESTS = ("tests/dags/test_kills.py", "tests/test_triggers.py", "tests/test_hooks.py", "tests/sensors")
 
 CHECK_VERSIONS = """
 import sys
@@ -57,14 +62,25 @@ def newest(session: nox.Session) -> None:
 @nox.session(python=oldest_python())
 def oldest(session: nox.Session) -> None:
     """Run the tests with Airflow 2.11.0 and what was current in its days; the emulator is no part of it."""
+    _older(session, OLDEST, OLDEST_VERSIONS)
+
+
+@nox.session
+def between(session: nox.Session) -> None:
+    """Run the tests of what stands on Airflow itself with Airflow 3.1.8, which keeps some things where 2.11 has them."""
+    _older(session, BETWEEN, BETWEEN_VERSIONS, *BETWEEN_TESTS)
+
+
+def _older(session: nox.Session, pins: str, versions: dict[str, str], *tests: str) -> None:
+    """The tests with another Airflow than the emulator's."""
     emulator_python = os.environ.get(EMULATOR_PYTHON, str(ROOT / ".venv" / "bin" / "python"))
     if not Path(emulator_python).exists():
-        session.error(f"{emulator_python} does not exist: run `make test-oldest`, or set {EMULATOR_PYTHON}")
-    session.install("--requirement", OLDEST)
+        session.error(f"{emulator_python} does not exist: run `make test-{session.name}`, or set {EMULATOR_PYTHON}")
+    session.install("--requirement", pins)
     session.install("--no-deps", "--editable", ".")
-    expected = [f"{name}=={version}" for name, version in OLDEST_VERSIONS.items()]
+    expected = [f"{name}=={version}" for name, version in versions.items()]
     session.run("python", "-c", CHECK_VERSIONS, *expected)
-    session.run("python", "-m", "pytest", *session.posargs, env={EMULATOR_PYTHON: emulator_python})
+    session.run("python", "-m", "pytest", *tests, *session.posargs, env={EMULATOR_PYTHON: emulator_python})
 
 
 def _install_for_tests(session: nox.Session) -> None:

@@ -18,7 +18,7 @@ from airflow_cleanroomsml.exceptions import (
     lines,
 )
 from airflow_cleanroomsml.operators.base_create import CleanRoomsMLCreateOperator, is_first
-from airflow_cleanroomsml.operators.base_kill import OTHERS, CleanRoomsMLEndingOperator, kept
+from airflow_cleanroomsml.operators.base_kill import OTHERS, CleanRoomsMLEndingOperator, kept, pulled
 from airflow_cleanroomsml.operators.base_wait import GRACE
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 WEEK = 604_800.0
 #: The first and the longest pause before a start that found no room is tried again in the worker, in seconds.
 _PAUSES = (30.0, 300.0)
+#: The key in XCom that says that a turn is waited for.
+_TURN = "turn"
 
 
 class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator, CleanRoomsMLEndingOperator):
@@ -42,6 +44,7 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator, CleanRoomsMLEndingOper
     def __init__(self, *, quota_timeout: float = WEEK, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.quota_timeout = quota_timeout
+        self._ti: Any = None
         self._room_until: float | None = None
         self._in_turn = False
 
@@ -54,6 +57,7 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator, CleanRoomsMLEndingOper
             )
 
     def _created(self, context: Context) -> dict[str, Any]:
+        self._ti = context.get("ti")
         if self._room_until is None:
             self._room_until = self._ends_by(context, clock.now() + self.quota_timeout)
             mapped = getattr(context.get("ti"), "map_index", -1) >= 0
@@ -104,6 +108,8 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator, CleanRoomsMLEndingOper
     def _take_turn(self, until: float, error: ServiceError | None) -> None:
         from airflow_cleanroomsml.triggers import CleanRoomsMLTurnTrigger
 
+        if self._ti is not None:
+            self._ti.xcom_push(key=_TURN, value=self.resource.noun)
         self.defer(
             trigger=CleanRoomsMLTurnTrigger(
                 noun=self.resource.noun, deadline=until, refused=_refused(error), **self.connection
@@ -114,7 +120,7 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator, CleanRoomsMLEndingOper
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after a deferral; one for a turn that Airflow itself ended has started nothing."""
-        if next_method == "__fail__" and kept(context) is None:
+        if next_method == "__fail__" and kept(context) is None and pulled(context, _TURN):
             why = str((next_kwargs or {}).get("error", ""))
             raise CleanRoomsMLError(lines("Nothing was started: no turn came.", why, "A retry asks for a turn anew."))
         return super().resume_execution(next_method, next_kwargs, context)

@@ -161,6 +161,11 @@ def _told(next_kwargs: Mapping[str, Any] | None) -> Wait | None:
 
 def kept(context: Context) -> Wait | None:
     """The wait of a deferral that has ended without an event."""
-    ti = context.get("ti")
-    found = ti.xcom_pull(task_ids=ti.task_id, key=_KEY, map_indexes=ti.map_index) if ti else None
+    found = pulled(context, _KEY)
     return Wait(**found) if isinstance(found, dict) else None
+
+
+def pulled(context: Context, key: str) -> Any:
+    """What this try of the task has kept in XCom over a deferral."""
+    ti = context.get("ti")
+    return ti.xcom_pull(task_ids=ti.task_id, key=key, map_indexes=ti.map_index) if ti else None

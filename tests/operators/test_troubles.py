@@ -15,14 +15,8 @@ from airflow_cleanroomsml.operators import (
     CleanRoomsMLCreateAudienceModelOperator,
     CleanRoomsMLCreateTrainingDatasetOperator,
 )
-from tests.support import TaskInstance, World, run
-
-
-class Kept(TaskInstance):
-    """A task without XComs of its own."""
-
-    def xcom_pull(self, **_: Any) -> None:
-        return None
+from tests.operators.test_killing import Kept
+from tests.support import World, run
 
 
 def deferred(operator: Any, context: Any) -> Any:

@@ -138,14 +138,18 @@ class Airflow(Deployment):
         return {task: (state, tries) for task, state, tries in found}
 
     def are(self, state: str, number: int, *titles: str) -> bool:
-        """Whether tasks are in a state in their n-th try."""
+        """
+        Whether tasks are in a state in their n-th try, or a later one.
+
+        2.11 may delete the trigger of a task that was cleared while its next try begins with that trigger's key, and loses the try.
+        """
         found = self.states()
-        return all(found.get(title) == (state, number) for title in titles)
+        return all(title in found and found[title][0] == state and found[title][1] >= number for title in titles)
 
     def process_of(self, title: str, number: int) -> int:
-        """The process of a task's try, by its identifier; 0 before it runs."""
-        told = self.home / f"{title}.{number}"
-        return int(told.read_text() or 0) if told.exists() else 0
+        """The process of a task's n-th try, or of a later one, by its identifier; 0 before it runs."""
+        told = [self.home / f"{title}.{each}" for each in range(number, number + 4)]
+        return next((int(file.read_text() or 0) for file in told if file.exists()), 0)
 
     def abandon(self, task: int) -> None:
         """Kill the process of a task, and all that stands between it and the scheduler."""

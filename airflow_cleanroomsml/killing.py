@@ -12,11 +12,9 @@ import asyncio
 import logging
 import os
 import threading
-from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
-from weakref import WeakValueDictionary
 
 from airflow_cleanroomsml import clock, waiting
 from airflow_cleanroomsml._compat import IS_AIRFLOW_2
@@ -151,32 +149,44 @@ def end_if_over(ti: Any, hook: Callable[[], CleanRoomsMLHook], wait: Wait) -> bo
     return True
 
 
-class _Hooks:
-    """The hooks of the kills that are under way in this process: hundreds may come at once, and a client for each takes too long."""
+class _Shared:
+    """A hook, as long as a kill uses it, and no longer: the next one is to see what the connection says then."""
 
     def __init__(self) -> None:
-        self.forget()
+        self.lock = threading.Lock()
+        self.users = 0
+        self.hook: CleanRoomsMLHook | None = None
 
-    def forget(self) -> None:
-        """Begin anew, as a child process does."""
-        self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
-        self._hooks: WeakValueDictionary[str, CleanRoomsMLHook] = WeakValueDictionary()
-
-    def of(self, connection: AwsConnection) -> CleanRoomsMLHook:
-        """The hook of a connection, its client made."""
-        key = connection.connection_key
-        with self._locks[key]:
-            hook = self._hooks.get(key)
-            if hook is None:
-                hook = self._hooks[key] = connection.hook
+    def made(self, connection: AwsConnection) -> CleanRoomsMLHook:
+        """The hook, with its client."""
+        with self.lock:
+            if self.hook is None:
+                hook = connection.hook
                 _ = hook.conn
-            return hook
+                self.hook = hook
+            return self.hook
 
 
-_hooks = _Hooks()
+#: By connection, for the kills under way in this process: hundreds may come at once, and a client for each takes too long.
+_shared: dict[str, _Shared] = {}
 #: What nobody waits for any more; a loop itself holds no task.
 _unfinished: set[asyncio.Future[Any]] = set()
-os.register_at_fork(after_in_child=_hooks.forget)
+os.register_at_fork(after_in_child=_shared.clear)
+
+
+async def _end_with_others(ti: Any, connection: AwsConnection, wait: Wait) -> None:
+    """End it if it is over, in a thread, by the hook of all whose turn is under way or still to come."""
+    from asgiref.sync import sync_to_async
+
+    key = connection.connection_key
+    shared = _shared.setdefault(key, _Shared())
+    shared.users += 1
+    try:
+        await sync_to_async(end_if_over, thread_sensitive=False)(ti, lambda: shared.made(connection), wait)
+    finally:
+        shared.users -= 1
+        if not shared.users and _shared.get(key) is shared:
+            del _shared[key]
 
 
 async def end_from_trigger(ti: Any, connection: AwsConnection, wait: Wait) -> None:
@@ -189,13 +199,9 @@ async def end_from_trigger(ti: Any, connection: AwsConnection, wait: Wait) -> No
     :param ti: The trigger's task instance; None where there is none.
     :param connection: How the service is reached.
     """
-    from asgiref.sync import sync_to_async
-
     if not wait.on_kill or ti is None:
         return
-    looking = asyncio.ensure_future(
-        sync_to_async(end_if_over, thread_sensitive=False)(ti, lambda: _hooks.of(connection), wait)
-    )
+    looking = asyncio.ensure_future(_end_with_others(ti, connection, wait))
     ending = asyncio.ensure_future(asyncio.wait_for(asyncio.shield(looking), _PATIENCE))
     while not ending.done():
         with suppress(asyncio.CancelledError, asyncio.TimeoutError):

@@ -152,6 +152,21 @@ class TestKills:
         assert slow_world.calls.count("GetAudienceModel") >= 30
         assert len(clients) == 1
 
+    def test_the_next_sees_what_the_connection_says_then(
+        self, slow_world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(killing, "state_of", lambda _: "failed")
+        wait = wait_for(in_training(slow_world), timeout=3600)._replace(on_kill="delete").plain()
+        deleted = []
+        for key in ("000000000001", slow_world.account):
+            monkeypatch.setenv("AWS_ACCESS_KEY_ID", key)
+            trigger = CleanRoomsMLWaitTrigger(wait=wait)
+            trigger.task_instance = TI
+            asyncio.run(trigger.on_kill())
+            deleted.append(slow_world.calls.count("DeleteAudienceModel"))
+        assert deleted == [0, 1]
+        assert killing._shared == {}
+
     def test_what_has_to_queue_for_longer_than_anybody_waits_has_its_turn(
         self, slow_world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:

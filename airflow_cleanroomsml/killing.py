@@ -97,6 +97,22 @@ def end(hook: Callable[[], CleanRoomsMLHook], wait: Wait) -> str:
     return told
 
 
+def end_found(hook: Callable[[], CleanRoomsMLHook], find: Callable[[], Wait | None]) -> None:
+    """
+    The same for what has to be found first; nothing where there is nothing.
+
+    :param hook: As for :func:`end`.
+    :param find: Finds the wait.
+    """
+    try:
+        wait = find()
+    except Exception as error:
+        log.warning("What was started, if anything was, goes on, for it cannot be looked for: %s", error)
+        return
+    if wait:
+        end(hook, wait)
+
+
 def _ended(hook: CleanRoomsMLHook, operation: str, wait: Wait) -> str:
     if has_ended := _status_at_end(hook, wait):
         return f"It had ended already, {has_ended}."
@@ -135,17 +151,29 @@ def end_if_over(ti: Any, hook: Callable[[], CleanRoomsMLHook], wait: Wait) -> bo
     :param hook: As for :func:`end`.
     :return: Whether it is over.
     """
+    over = is_over(ti, wait.title)
+    if over:
+        end(hook, wait)
+    return over
+
+
+def is_over(ti: Any, title: str) -> bool:
+    """
+    Whether no other try will go on with what a task instance has started; not, where that cannot be known.
+
+    :param ti: As for :func:`state_of`.
+    :param title: What it has started, for the log.
+    """
     try:
         state = state_of(ti)
     except Exception as error:
         why = f"{type(error).__name__}: {error}"
-        log.warning("Left, for it is not known whether the task instance was ended (%s): %s.", why, wait.title)
+        log.warning("Left, for it is not known whether the task instance was ended (%s): %s.", why, title)
         return False
     if state not in OVER:
-        log.info("Left, for the task instance is %s and was not ended: %s.", state or "cleared", wait.title)
+        log.info("Left, for the task instance is %s and was not ended: %s.", state or "cleared", title)
         return False
     log.info("The task instance is %s.", state)
-    end(hook, wait)
     return True
 
 

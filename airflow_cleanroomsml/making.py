@@ -58,6 +58,8 @@ class Making:
     taken: set[int] = field(default_factory=set)
     #: What of this run is left as it is, by what identifies it.
     left: list[dict[str, Any]] = field(default_factory=list)
+    #: Whether this try has sent a request that was not refused.
+    begun: bool = False
     #: What this try has made.
     sent: dict[str, Any] | None = None
     #: What has no tags and is older is of somebody else, in seconds since 1970.
@@ -184,6 +186,12 @@ class Making:
                 return dict(found)
         return None
 
+    def after_all(self) -> dict[str, Any] | None:
+        """What this run has made and this try may not know of, for it was interrupted."""
+        if self.sent or self.mine is None:
+            return self.sent
+        return self.looked_for(COMMIT_LAG) if self.begun or not self.first else None
+
     def next(self) -> Request:
         """The request that is sent: under the next free name, with the tag."""
         changed: dict[str, Any] = {}
@@ -203,10 +211,12 @@ class Making:
         request, sent = self.next(), clock.now()
         self.since = sent - SKEW if self.first else 0.0
         self.memory.note(number=self.number, sent=sent)
+        self.begun = True
         try:
             answer = send(request)
         except ServiceError:
             # It was refused: nobody need look for it.
+            self.begun = False
             self.memory.note(number=self.number, sent=0.0)
             raise
         made_after = sent - SKEW if request.answered is None else request.answered - (clock.now() - sent) - 1.0

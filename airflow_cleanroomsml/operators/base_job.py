@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_cleanroomsml import clock
+from airflow_cleanroomsml._compat import AirflowTaskTerminated
 from airflow_cleanroomsml.exceptions import (
     CleanRoomsMLError,
     InvalidRequestError,
@@ -17,6 +18,7 @@ from airflow_cleanroomsml.exceptions import (
     ThrottledError,
     lines,
 )
+from airflow_cleanroomsml.killing import end_found, is_over
 from airflow_cleanroomsml.operators.base_create import CleanRoomsMLCreateOperator, is_first
 from airflow_cleanroomsml.operators.base_kill import OTHERS, CleanRoomsMLEndingOperator, kept, pulled
 from airflow_cleanroomsml.operators.base_wait import GRACE
@@ -24,6 +26,7 @@ from airflow_cleanroomsml.operators.base_wait import GRACE
 if TYPE_CHECKING:
     from airflow_cleanroomsml._compat import Context
     from airflow_cleanroomsml.making import Making
+    from airflow_cleanroomsml.waiting import Wait
 
 WEEK = 604_800.0
 #: The first and the longest pause before a start that found no room is tried again in the worker, in seconds.
@@ -45,6 +48,7 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator, CleanRoomsMLEndingOper
         super().__init__(**kwargs)
         self.quota_timeout = quota_timeout
         self._ti: Any = None
+        self._made_by: Making | None = None
         self._room_until: float | None = None
         self._in_turn = False
 
@@ -55,6 +59,21 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator, CleanRoomsMLEndingOper
             raise InvalidRequestError(
                 f"quota_timeout: {value!r} is not possible; seconds from 0 to ten years are, and no template"
             )
+
+    def execute(self, context: Context) -> Any:
+        """Start it, and end it if Airflow 2 ends the task before the service has answered."""
+        try:
+            return super().execute(context)
+        except AirflowTaskTerminated:
+            # Airflow 3 interrupts nothing: what was started is waited for, and the wait heeds the kill.
+            if self._killed and is_over(context["ti"], f"what was started, if anything was ({self.resource.noun})"):
+                self._killed = False
+                end_found(lambda: self.hook, lambda: self._waits_for or self._started(context))
+            raise
+
+    def _started(self, context: Context) -> Wait | None:
+        found = self._made_by.after_all() if self._made_by else None
+        return self._wait(context, found) if found else None
 
     def _created(self, context: Context) -> dict[str, Any]:
         self._ti = context.get("ti")
@@ -69,6 +88,7 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator, CleanRoomsMLEndingOper
         making = super()._making(context)
         # A week has many turns: whatever a commit may lag, it was looked for often enough before the first.
         making.looked = self._in_turn
+        self._made_by = making
         return making
 
     def _others(self, making: Making) -> dict[str, Any] | None:

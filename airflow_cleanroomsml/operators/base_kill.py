@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_cleanroomsml import clock, waiting
 from airflow_cleanroomsml._compat import IS_AIRFLOW_2, AirflowTaskTerminated, AirflowTaskTimeout, get_current_context
-from airflow_cleanroomsml.killing import KillRequested, end, end_if_over
+from airflow_cleanroomsml.killing import KillRequested, end, end_found, end_if_over
 from airflow_cleanroomsml.operators.base_wait import CleanRoomsMLWaitingOperator
 from airflow_cleanroomsml.waiting import Observation, Wait
 
@@ -122,14 +122,16 @@ class CleanRoomsMLEndingOperator(CleanRoomsMLWaitingOperator):
 
     def _time_out(self, context: Context) -> None:
         """End what runs when ``execution_timeout`` is over, unless a retry goes on with it."""
-        wait = self._waits_for or kept(context)
-        if wait is None:
-            return
-        ti = context["ti"]
+        wait, ti = self._waits_for or kept(context), context["ti"]
         if self.retries and ti.try_number <= ti.max_tries and not self._makes_another:
-            self.log.warning("execution_timeout is over; a retry goes on with it: %s.", wait.title)
+            if wait:
+                self.log.warning("execution_timeout is over; a retry goes on with it: %s.", wait.title)
         else:
-            end(lambda: self.hook, wait)
+            end_found(lambda: self.hook, lambda: wait or self._started(context))
+
+    def _started(self, context: Context) -> Wait | None:
+        """The wait for what was started and is not waited for yet."""
+        return None
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after a deferral, one that Airflow itself ended for its time included: nobody had looked, so this looks."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from airflow_cleanroomsml._compat import IS_AIRFLOW_2
 from tests.dags.test_examples import connection
 from tests.dags.user import User
 from tests.deployment import Deployment
@@ -18,14 +19,17 @@ from tests.support import EmulatorProcess, World
 
 FILE = Path(__file__).parent / "files" / "kills.py"
 #: Tasks of which each kind of act is done to one in the worker and one that is deferred.
-FAILED = ("worker_train_failed", "worker_infer_failed", "deferred_train_failed", "deferred_infer_failed")
+FAILED = (
+    *("worker_train_failed", "worker_infer_failed", "deferred_train_failed", "deferred_infer_failed"),
+    *(("worker_unanswered_failed",) if IS_AIRFLOW_2 else ()),
+)
 TIMED_OUT = ("worker_infer_times_out", "deferred_infer_times_out")
 CLEARED = ("worker_cleared", "deferred_cleared")
 #: Those that wait until somebody does something.
 PATIENT = (*FAILED, *CLEARED, "worker_terminated", "deferred_success", "deferred_kept", "deferred_moved")
 #: Nobody has ended them: another try, or another triggerer, goes on with what they wait for.
 GO_ON = (*CLEARED, "worker_terminated", "deferred_moved")
-CANCELLED = (*FAILED, *TIMED_OUT, "deferred_success")
+CANCELLED = (*FAILED, *TIMED_OUT, "deferred_success", "worker_unanswered_times_out")
 
 
 class Patient(Studio):
@@ -53,7 +57,7 @@ class Case:
     """An Airflow, and an account for each of its tasks."""
 
     def __init__(self, emulator: EmulatorProcess, home: Path) -> None:
-        worlds = {task: World(emulator) for task in (*PATIENT, *TIMED_OUT, "unheard")}
+        worlds = {task: World(emulator) for task in {*PATIENT, *CANCELLED, "unheard"}}
         self._worlds = worlds
         self.airflow = Deployment(
             home,
@@ -88,6 +92,9 @@ class Case:
 
     def starts(self, dag_id: str) -> None:
         conf = self.conf
+        for task, studio in self.studios.items():
+            if "unanswered" in task:
+                studio.world.fault("CreateTrainedModel", "slow", seconds=20_000)
         self.airflow.until(lambda: self.airflow.rows("select 1 from serialized_dag where dag_id = ?", dag_id))
         self.user.starts(dag_id, conf)
 
@@ -145,7 +152,7 @@ def test_what_a_task_has_started_ends_with_it_and_only_with_it(tmp_path: Path) -
     finally:
         airflow.stop()
         emulator.stop()
-    assert case.states(*FAILED, *TIMED_OUT, "unheard", "deferred_kept") == {"failed"}
+    assert case.states(*FAILED, *TIMED_OUT, "worker_unanswered_times_out", "unheard", "deferred_kept") == {"failed"}
     case.says("It was cancelled", *CANCELLED, "unheard")
     case.says("when the time-out came. It was cancelled.", *TIMED_OUT, "unheard")
     case.says("It goes on, and so does what it costs", "deferred_kept")

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 import pytest
 
-from airflow_cleanroomsml._compat import AirflowTaskTimeout
+from airflow_cleanroomsml import killing
+from airflow_cleanroomsml._compat import AirflowTaskTerminated, AirflowTaskTimeout
 from airflow_cleanroomsml.exceptions import InvalidRequestError, WaitTimeoutError
 from airflow_cleanroomsml.hooks import CleanRoomsMLHook
 from airflow_cleanroomsml.killing import end
@@ -20,6 +27,7 @@ from airflow_cleanroomsml.resources import TRAINED_MODEL
 from airflow_cleanroomsml.waiting import Wait
 from tests.operators.studio import Studio
 from tests.support import TaskInstance, World, run
+from tests.test_triggers import until
 
 both_ways = pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferred"])
 SHORT: dict[str, Any] = {"waiter_delay": 1, "waiter_max_attempts": 1}
@@ -182,3 +190,81 @@ def test_an_alarm_before_anything_was_made_does_nothing(
     except AirflowTaskTimeout:
         trains(slow_studio, channel).on_kill()
     assert "CancelTrainedModel" not in slow_studio.world.calls
+
+
+class TestWhileItsRequestIsAnswered:
+    """The service has started it, and the task does not know yet."""
+
+    def interrupted(
+        self, task: CleanRoomsMLEndingOperator, studio: Studio, signalled: Callable[[], None], **context: Any
+    ) -> None:
+        """Run a task whose process gets a signal when its request was carried out, and whose answer comes never."""
+        studio.world.fault("CreateTrainedModel", "slow", seconds=30)
+        with signalling(signalled):
+            threading.Thread(target=signal_after, args=(studio,), daemon=True).start()
+            run(task, **context)
+
+    @pytest.mark.parametrize("retries", [0, 1])
+    def test_a_time_out_ends_it_unless_a_retry_goes_on_with_it(
+        self, slow_studio: Studio, channel: str, retries: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        task, ti = trains(slow_studio, channel, retries=retries), Kept()
+        ti.max_tries = retries
+        monkeypatch.setattr(base_kill, "get_current_context", lambda: {"ti": ti, "params": {}})
+        try:
+            self.interrupted(task, slow_studio, ring, ti=ti)
+        except AirflowTaskTimeout:
+            task.on_kill()
+        assert ("CancelTrainedModel" in slow_studio.world.calls) is (retries == 0)
+
+    def test_what_cannot_be_looked_for_hides_no_time_out(
+        self,
+        slow_studio: Studio,
+        channel: str,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        task, ti = trains(slow_studio, channel), Kept()
+        monkeypatch.setattr(base_kill, "get_current_context", lambda: {"ti": ti, "params": {}})
+        try:
+            self.interrupted(task, slow_studio, ring, ti=ti)
+        except AirflowTaskTimeout:
+            slow_studio.world.fault("ListTrainedModels", "access_denied")
+            task.on_kill()
+        assert "goes on, for it cannot be looked for: ListTrainedModels was answered with AccessDenied" in caplog.text
+
+    @pytest.mark.parametrize(("state", "ends"), [("failed", True), ("restarting", False)])
+    def test_a_kill_by_airflow_2_ends_it_if_the_task_is_over(
+        self, slow_studio: Studio, channel: str, state: str, ends: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(killing, "state_of", lambda _: state)
+        monkeypatch.setattr(base_kill, "IS_AIRFLOW_2", True)
+        task = trains(slow_studio, channel)
+
+        def terminated() -> None:
+            task.on_kill()
+            raise AirflowTaskTerminated("Task received SIGTERM signal")
+
+        with pytest.raises(AirflowTaskTerminated):
+            self.interrupted(task, slow_studio, terminated, ti=Kept())
+        assert ("CancelTrainedModel" in slow_studio.world.calls) is ends
+
+
+@contextmanager
+def signalling(act: Callable[[], None]) -> Iterator[None]:
+    """Let a signal interrupt the main thread, wherever it is."""
+
+    def heed(number: int, frame: FrameType | None) -> None:
+        act()
+
+    before = signal.signal(signal.SIGUSR1, heed)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+def signal_after(studio: Studio) -> None:
+    """Send it when the model is there."""
+    until(lambda: studio.ml.list_trained_models(**studio.of)["trainedModels"])
+    os.kill(os.getpid(), signal.SIGUSR1)

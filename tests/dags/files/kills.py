@@ -7,6 +7,7 @@ from typing import Any
 
 import pendulum
 from airflow import DAG
+from airflow import __version__ as airflow_version
 
 from airflow_cleanroomsml.operators import (
     CleanRoomsMLCreateTrainedModelOperator,
@@ -15,6 +16,7 @@ from airflow_cleanroomsml.operators import (
 
 CONF = "{{ dag_run.conf[task.task_id]."
 SOON: dict[str, Any] = {"retries": 1, "retry_delay": timedelta(seconds=1)}
+SLOW: dict[str, Any] = {"botocore_config": {"read_timeout": 600}}
 
 
 def common(task_id: str, **more: Any) -> dict[str, Any]:
@@ -53,6 +55,11 @@ with DAG("kills", schedule=None, start_date=pendulum.datetime(2026, 1, 1)):
         infer(f"{where}_infer_failed")
         infer(f"{where}_infer_times_out", execution_timeout=timedelta(seconds=80))
         train(f"{where}_cleared", **SOON)
+    # What answers their requests takes longer than they have.
+    train("worker_unanswered_times_out", execution_timeout=timedelta(seconds=60), **SLOW)
+    if airflow_version.startswith("2."):
+        # Airflow 3 gives a process five seconds.
+        train("worker_unanswered_failed", **SLOW)
     train("worker_terminated", **SOON)
     train("deferred_success")
     train("deferred_kept", cancel_on_kill=False)

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from airflow_cleanroomsml import clock, waiting
 from airflow_cleanroomsml._compat import IS_AIRFLOW_2
 from airflow_cleanroomsml.exceptions import ConflictError
-from airflow_cleanroomsml.resources import Outcome
-from airflow_cleanroomsml.waiting import GOES_ON, PASSING, Wait
+from airflow_cleanroomsml.resources import DOING, Outcome
+from airflow_cleanroomsml.waiting import GOES_ON, PASSING, Observation, Wait
 
 if TYPE_CHECKING:
     from airflow_cleanroomsml.connection import AwsConnection
@@ -114,21 +114,34 @@ def end_found(hook: Callable[[], CleanRoomsMLHook], find: Callable[[], Wait | No
 
 
 def _ended(hook: CleanRoomsMLHook, operation: str, wait: Wait) -> str:
-    if has_ended := _status_at_end(hook, wait):
-        return f"It had ended already, {has_ended}."
+    seen = _seen(hook, wait)
+    if not seen.status and (seen.outcome == Outcome.FAILURE.value or wait.on_kill == "delete"):
+        # Nothing is deleted that may be done; and who looks in another account finds nothing.
+        why = seen.reason or "The service gives no reason."
+        return f"It may go on, and so may what it costs: its status could not be read, so it was not {_DONE[wait.on_kill]}. {why}"
+    if seen.outcome != Outcome.AGAIN.value:
+        return f"It had ended already, {seen.status}."
     try:
         _call(hook, operation, wait)
     except ConflictError:
-        if has_ended := _status_at_end(hook, wait):
-            return f"It has ended, {has_ended}, before it could be {_DONE[wait.on_kill]}."
+        seen = _seen(hook, wait)
+        if seen.status in DOING[wait.on_kill]:
+            return f"It was {_DONE[wait.on_kill]}, and is {seen.status}."
+        if seen.outcome != Outcome.AGAIN.value:
+            return f"It has ended, {seen.status or 'gone'}, before it could be {_DONE[wait.on_kill]}."
         raise
     return f"It was {_DONE[wait.on_kill]}."
 
 
-def _status_at_end(hook: CleanRoomsMLHook, wait: Wait) -> str:
-    """Its status, if it has ended; nothing is deleted that is done."""
+def _seen(hook: CleanRoomsMLHook, wait: Wait) -> Observation:
+    """What is to be seen of it; a fault that passes is given time to."""
     observation = waiting.observe(hook, wait)
-    return "" if observation.outcome == Outcome.AGAIN.value else observation.status or "gone"
+    for pause in _PAUSES:
+        if observation.status or observation.outcome != Outcome.AGAIN.value:
+            break
+        clock.sleep(pause)
+        observation = waiting.observe(hook, wait)
+    return observation
 
 
 def _call(hook: CleanRoomsMLHook, operation: str, wait: Wait) -> None:

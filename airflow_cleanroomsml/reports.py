@@ -8,8 +8,8 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from airflow_cleanroomsml import clock
-from airflow_cleanroomsml.resources import CLEAN_ROOMS, Resource
-from airflow_cleanroomsml.waiting import Observation, Wait, described
+from airflow_cleanroomsml.resources import CLEAN_ROOMS, Outcome, Resource
+from airflow_cleanroomsml.waiting import Observation, Wait, described, observe
 
 if TYPE_CHECKING:
     from airflow_cleanroomsml._compat import Context
@@ -79,6 +79,26 @@ def _warn_of_unpublished(resource: Resource, report: Mapping[str, Any]) -> None:
                 resource.noun,
                 report.get(f"{kind}_status_details") or "the service gives no reason",
             )
+
+
+def seen_at_last(
+    hook: Callable[[], CleanRoomsMLHook],
+    wait: Wait,
+    observation: Observation,
+    redact: Callable[[str], str] | None = None,
+) -> Observation:
+    """
+    What is to be seen when the time of a wait is over: the look before may have failed, or be long past.
+
+    Whatever goes wrong on the way, that the time is over stands. Arguments as for :func:`why_it_failed`.
+    """
+    if observation.outcome != Outcome.AGAIN.value:
+        return observation
+    try:
+        return observe(hook(), wait, redact).after(observation)
+    except Exception as unreadable:
+        log.info("It cannot be looked at a last time: %s", unreadable)
+        return observation
 
 
 def why_it_failed(

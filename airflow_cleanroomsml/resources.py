@@ -66,6 +66,8 @@ REACHED: dict[Goal, frozenset[str]] = {
     Goal.DELETED: frozenset((*_DELETING, "INACTIVE")),
     Goal.CANCELLED: frozenset((*_CANCELLING, *_DELETING, "INACTIVE", "ACTIVE", "CREATE_FAILED")),
 }
+#: Statuses of what is being ended, by the way it is.
+DOING: dict[str, tuple[str, ...]] = {"cancel": _CANCELLING, "delete": _DELETING}
 #: What may be gone on with instead of making another.
 USABLE = ("ACTIVE", *_CREATING)
 

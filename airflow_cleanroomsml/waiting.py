@@ -112,6 +112,11 @@ class Observation(NamedTuple):
     message: str = ""
     report: Mapping[str, Any] = {}
 
+    def after(self, before: Observation | None) -> Observation:
+        """This one, with the status that was seen before where this look has failed."""
+        failed = not self.status and self.outcome == Outcome.AGAIN.value
+        return self._replace(status=before.status) if failed and before and before.status else self
+
     @property
     def reason(self) -> str:
         """Status code and message, or what there is of them."""
@@ -331,19 +336,22 @@ def raise_unless_done(wait: Wait, observation: Observation, end: Callable[[], st
     """
     if observation.outcome == Outcome.SUCCESS.value:
         return
-    status, reason = observation.status or "not found", observation.reason or "The service gives no reason."
+    status = observation.status
     if observation.outcome == Outcome.FAILURE.value:
-        verb = "is" if observation.status else "was"
+        is_so, reason = (
+            f"is {status}" if status else "was not found",
+            observation.reason or "The service gives no reason.",
+        )
         raise JobFailedError(
-            lines(f"The {wait.noun} {verb} {status}.", reason, wait.title),
-            status=status,
+            lines(f"The {wait.noun} {is_so}.", reason, wait.title),
+            status=status or "not found",
             code=observation.status_code,
             reason=observation.message,
         )
-    waited = f"{wait.deadline - wait.started:.0f} s"
+    waited, was_so = f"{wait.deadline - wait.started:.0f} s", f"was still {status}" if status else "could not be read"
     raise WaitTimeoutError(
         lines(
-            f"The {wait.noun} was still {status} after {waited}, when the time-out came. {end()}",
+            f"The {wait.noun} {was_so} after {waited}, when the time-out came. {end()}",
             observation.reason,
             wait.title,
             "To wait longer, set waiter_delay and waiter_max_attempts (their product is the time-out in seconds), and",
@@ -369,7 +377,7 @@ def watch(
     told = clock.now()
     while observation.outcome == Outcome.AGAIN.value and clock.now() < wait.deadline:
         clock.sleep(wait.pause(clock.now()))
-        seen, observation = observation, observe(hook, wait, redact)
+        seen, observation = observation, observe(hook, wait, redact).after(observation)
         changed = (seen.status, seen.message) != (observation.status, observation.message)
         if changed or clock.now() - told >= TELL_AGAIN:
             told = clock.now()

@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from airflow_cleanroomsml import clock, waiting
+from airflow_cleanroomsml import clock
 from airflow_cleanroomsml._compat import IS_AIRFLOW_2, AirflowTaskTerminated, AirflowTaskTimeout, get_current_context
 from airflow_cleanroomsml.killing import KillRequested, end, end_found, end_if_over
 from airflow_cleanroomsml.operators.base_wait import CleanRoomsMLWaitingOperator
+from airflow_cleanroomsml.resources import Outcome
 from airflow_cleanroomsml.waiting import Observation, Wait
 
 if TYPE_CHECKING:
@@ -143,10 +144,14 @@ class CleanRoomsMLEndingOperator(CleanRoomsMLWaitingOperator):
         if not failed:
             return super().resume_execution(next_method, next_kwargs, context)
         self.log.warning("No triggerer has looked until the time-out.")
-        return self._finish(context, wait, waiting.observe(self.hook, wait, self._redact()))
+        return self._finish(context, wait, Observation("", Outcome.AGAIN.value))
+
+    def _at_last(self, wait: Wait, observation: Observation) -> Observation:
+        if observation.outcome == Outcome.AGAIN.value:
+            self._silence()
+        return super()._at_last(wait, observation)
 
     def _end(self, wait: Wait) -> str:
-        self._silence()
         return end(lambda: self.hook, wait)
 
     def _silence(self) -> None:

@@ -12,7 +12,7 @@ from airflow_cleanroomsml._compat import AirflowFailException, conf
 from airflow_cleanroomsml.exceptions import CleanRoomsMLError, InvalidRequestError, WaitBrokenError, lines
 from airflow_cleanroomsml.hidden import STARS
 from airflow_cleanroomsml.operators.base import CleanRoomsMLOperator
-from airflow_cleanroomsml.reports import measure, progress, pushed, why_it_failed
+from airflow_cleanroomsml.reports import measure, progress, pushed, seen_at_last, why_it_failed
 from airflow_cleanroomsml.resources import Goal, Outcome, Resource
 from airflow_cleanroomsml.waiting import Observation, Wait
 
@@ -185,11 +185,16 @@ class CleanRoomsMLWaitingOperator(CleanRoomsMLOperator):
         return self._finish(context, wait, observation)
 
     def _finish(self, context: Context, wait: Wait, observation: Observation) -> Any:
+        observation = self._at_last(wait, observation)
         if observation.outcome == Outcome.FAILURE.value:
             observation = why_it_failed(lambda: self.hook, wait, observation, self._redact())
         measure(wait, observation)
         waiting.raise_unless_done(wait, observation, partial(self._end, wait))
         return self._result(wait.identifiers, self._report(context, observation.report))
+
+    def _at_last(self, wait: Wait, observation: Observation) -> Observation:
+        """What is to be seen now."""
+        return seen_at_last(lambda: self.hook, wait, observation, self._redact())
 
     def _report(self, context: Context, known: Mapping[str, Any]) -> dict[str, Any]:
         return pushed(context, self.resource, known) if self.goal is Goal.CREATED else {}

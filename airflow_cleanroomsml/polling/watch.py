@@ -148,6 +148,7 @@ class Watch:
 
     def see(self, found: Observation, now: float, jitter: float | None = None) -> News | None:
         """Take what a look has shown; what the trigger is to be told of it, if anything. The jitter is that of :meth:`postpone`."""
+        found = found.after(self.seen)
         changed = self.seen is None or (self.seen.status, self.seen.message) != (found.status, found.message)
         self.seen = found
         self.postpone(now, jitter)

@@ -134,10 +134,10 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
         :raises ResourceNotFoundError: There is none of that ARN.
         """
         wait = self._wait(clock.now() + self.timeout)
-        before, self._seen = self._seen, waiting.observe(self.hook, wait)
+        before, seen = self._seen, waiting.observe(self.hook, wait)
+        self._seen = seen.after(before)
         if before is None or (before.status, before.message) != (self._seen.status, self._seen.message):
-            level = logging.INFO if self._seen.status else logging.WARNING
-            self.log.log(level, "%s.", waiting.described(wait, self._seen))
+            self.log.log(logging.INFO if seen.status else logging.WARNING, "%s.", waiting.described(wait, seen))
         if self._seen.outcome == Outcome.AGAIN.value:
             return False
         return PokeReturnValue(is_done=True, xcom_value=self._finish(context, wait, self._seen))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from airflow_cleanroomsml.cached import cached
 from airflow_cleanroomsml.exceptions import CleanRoomsMLError, InvalidRequestError, lines
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class AwsConnection:
     verify: bool | str | None
     botocore_config: dict[str, Any] | None
 
-    @cached_property
+    @cached
     def hook(self) -> CleanRoomsMLHook:
         """
         The hook, made when the task runs: importing boto3 is not for the Dag processor.

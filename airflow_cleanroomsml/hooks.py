@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from copy import copy
 from email.utils import parsedate_to_datetime
-from functools import cached_property
 from typing import Any
 
 import boto3
@@ -34,6 +33,7 @@ from botocore.exceptions import ConnectionError as BotoConnectionError
 
 from airflow_cleanroomsml import clock
 from airflow_cleanroomsml._compat import AirflowException, BaseOperator
+from airflow_cleanroomsml.cached import cached
 from airflow_cleanroomsml.exceptions import (
     CleanRoomsMLError,
     CredentialsUnavailableError,
@@ -103,7 +103,6 @@ class CleanRoomsMLHook(AwsBaseHook):
             client_type=service,
         )
         self._hooks = {service: self}
-        self._logged_in: boto3.session.Session | None = None
 
     def of(self, service: str) -> CleanRoomsMLHook:
         """
@@ -115,19 +114,28 @@ class CleanRoomsMLHook(AwsBaseHook):
             _ = self._session, self.conn_config
             other = copy(self)
             other.client_type = service
-            for cached in ("conn", "conn_once"):
-                vars(other).pop(cached, None)
+            for client in ("conn", "conn_once"):
+                vars(other).pop(client, None)
             self._hooks[service] = other
         return self._hooks[service]
 
-    @property
+    # What may ask Airflow or log in is made without the lock that the amazon provider's own properties have.
+    @cached
+    def conn_config(self) -> Any:
+        """The connection, as the amazon provider wraps it."""
+        own: Any = AwsBaseHook.conn_config
+        return own.func(self)
+
+    @cached
+    def conn(self) -> Any:
+        """The client."""
+        return self.get_client_type(region_name=self.region_name)
+
+    @cached
     def _session(self) -> boto3.session.Session:
-        # No cached_property: before Python 3.12 that is locked for all hooks of the process together, and this one may log in.
-        if self._logged_in is None:
-            session: boto3.session.Session = super().get_session(region_name=self.region_name)
-            session.events.register("before-parse.cleanroomsml", _tell_quota)
-            self._logged_in = session
-        return self._logged_in
+        session: boto3.session.Session = super().get_session(region_name=self.region_name)
+        session.events.register("before-parse.cleanroomsml", _tell_quota)
+        return session
 
     def get_session(self, region_name: str | None = None, deferrable: bool = False) -> Any:
         """One session for both clients: a second one would read the service's data files again."""
@@ -157,7 +165,7 @@ class CleanRoomsMLHook(AwsBaseHook):
         """The client for all else."""
         return self.conn
 
-    @cached_property
+    @cached
     def conn_once(self) -> Any:
         """The client for creates and starts, which botocore never sends again: it would over a dropped connection, by default."""
         if (getattr(self.config, "retries", None) or {}).get("total_max_attempts") == 1:

@@ -20,7 +20,7 @@ from airflow_cleanroomsml import clock, waiting
 from airflow_cleanroomsml._compat import IS_AIRFLOW_2
 from airflow_cleanroomsml.exceptions import ConflictError
 from airflow_cleanroomsml.resources import DOING, Outcome
-from airflow_cleanroomsml.waiting import GOES_ON, PASSING, Observation, Wait
+from airflow_cleanroomsml.waiting import GOES_ON, PASSING, PAUSES, Wait
 
 if TYPE_CHECKING:
     from airflow_cleanroomsml.connection import AwsConnection
@@ -32,8 +32,6 @@ log = logging.getLogger(__name__)
 GONE = "gone"
 #: States in which no try will come that could go on with what runs.
 OVER = frozenset(("failed", "success", "skipped", "removed", GONE))
-#: Pauses before each new attempt where a fault may pass, in seconds: a worker that is told to end has five in all (Airflow 3).
-_PAUSES = (0.5, 1.0)
 _DONE = {"cancel": "cancelled", "delete": "deleted"}
 #: Seconds that a trigger has for it; Airflow gives it 30.
 _PATIENCE = 25
@@ -114,7 +112,7 @@ def end_found(hook: Callable[[], CleanRoomsMLHook], find: Callable[[], Wait | No
 
 
 def _ended(hook: CleanRoomsMLHook, operation: str, wait: Wait) -> str:
-    seen = _seen(hook, wait)
+    seen = waiting.observe_patiently(hook, wait)
     if not seen.status and (seen.outcome == Outcome.FAILURE.value or wait.on_kill == "delete"):
         # Nothing is deleted that may be done; and who looks in another account finds nothing.
         why = seen.reason or "The service gives no reason."
@@ -124,7 +122,7 @@ def _ended(hook: CleanRoomsMLHook, operation: str, wait: Wait) -> str:
     try:
         _call(hook, operation, wait)
     except ConflictError:
-        seen = _seen(hook, wait)
+        seen = waiting.observe_patiently(hook, wait)
         if seen.status in DOING[wait.on_kill]:
             return f"It was {_DONE[wait.on_kill]}, and is {seen.status}."
         if seen.outcome != Outcome.AGAIN.value:
@@ -133,19 +131,8 @@ def _ended(hook: CleanRoomsMLHook, operation: str, wait: Wait) -> str:
     return f"It was {_DONE[wait.on_kill]}."
 
 
-def _seen(hook: CleanRoomsMLHook, wait: Wait) -> Observation:
-    """What is to be seen of it; a fault that passes is given time to."""
-    observation = waiting.observe(hook, wait)
-    for pause in _PAUSES:
-        if observation.status or observation.outcome != Outcome.AGAIN.value:
-            break
-        clock.sleep(pause)
-        observation = waiting.observe(hook, wait)
-    return observation
-
-
 def _call(hook: CleanRoomsMLHook, operation: str, wait: Wait) -> None:
-    for pause in (*_PAUSES, None):
+    for pause in (*PAUSES, None):
         try:
             hook.call(operation, wait.identifiers)
         except PASSING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_cleanroomsml import clock
 from airflow_cleanroomsml.resources import CLEAN_ROOMS, Outcome, Resource
-from airflow_cleanroomsml.waiting import Observation, Wait, described, observe
+from airflow_cleanroomsml.waiting import Observation, Wait, described, observe_patiently
 
 if TYPE_CHECKING:
     from airflow_cleanroomsml._compat import Context
@@ -95,7 +95,7 @@ def seen_at_last(
     if observation.outcome != Outcome.AGAIN.value:
         return observation
     try:
-        return observe(hook(), wait, redact).after(observation)
+        return observe_patiently(hook(), wait, redact).after(observation)
     except Exception as unreadable:
         log.info("It cannot be looked at a last time: %s", unreadable)
         return observation

@@ -38,6 +38,8 @@ BASE = "NULL"
 JITTER = (0.9, 1.1)
 #: Seconds after which one hears again of what has not changed.
 TELL_AGAIN = 600.0
+#: Pauses before each new attempt where a fault may pass, in seconds: a worker that is told to end has five in all (Airflow 3).
+PAUSES = (0.5, 1.0)
 #: What becomes of what nobody ends.
 GOES_ON = "It goes on, and so does what it costs."
 #: What may be over when one looks again.
@@ -152,6 +154,17 @@ def observe(hook: CleanRoomsMLHook, wait: Wait, redact: Callable[[str], str] | N
     except CleanRoomsMLError as error:
         found = error
     return judged(wait, found, redact)
+
+
+def observe_patiently(hook: CleanRoomsMLHook, wait: Wait, redact: Callable[[str], str] | None = None) -> Observation:
+    """The same, where there is no next look: a fault that passes is given a moment to."""
+    observation = observe(hook, wait, redact)
+    for pause in PAUSES:
+        if observation.status or observation.outcome != Outcome.AGAIN.value:
+            break
+        clock.sleep(pause)
+        observation = observe(hook, wait, redact)
+    return observation
 
 
 def judged(

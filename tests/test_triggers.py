@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from airflow_cleanroomsml.polling import gate, poller, renewal
+from airflow_cleanroomsml.polling import gate, poller, renewal, turns
 from airflow_cleanroomsml.triggers import CleanRoomsMLNewJobsTrigger, CleanRoomsMLTurnTrigger, CleanRoomsMLWaitTrigger
 from airflow_cleanroomsml.waiting import Wait
 from tests.support import World
@@ -277,6 +277,8 @@ class TestTurns:
     @pytest.fixture(autouse=True)
     def _fast(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(gate, "PACE", 0.02)
+        # Of what room there was, and who was let through, a gate remembers more than a test is long.
+        turns._process.forget()
 
     def turn(self, timeout: float = 60.0, refused: dict[str, Any] | None = None) -> CleanRoomsMLTurnTrigger:
         return CleanRoomsMLTurnTrigger(noun="audience model", deadline=time.time() + timeout, refused=refused)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,12 +13,14 @@ from typing import Any
 import pytest
 
 from airflow_cleanroomsml import killing, waiting
+from airflow_cleanroomsml.exceptions import WaitTimeoutError
 from airflow_cleanroomsml.hooks import CleanRoomsMLHook
-from airflow_cleanroomsml.polling import poller, watch
+from airflow_cleanroomsml.operators import CleanRoomsMLCreateAudienceModelOperator
+from airflow_cleanroomsml.polling import poller, turns, watch
 from airflow_cleanroomsml.polling.watch import Watch
-from airflow_cleanroomsml.triggers import CleanRoomsMLWaitTrigger
+from airflow_cleanroomsml.triggers import CleanRoomsMLTurnTrigger, CleanRoomsMLWaitTrigger
 from airflow_cleanroomsml.waiting import Observation
-from tests.support import World
+from tests.support import World, run
 from tests.test_triggers import event, in_training, until, until_called, wait_for
 
 #: Prints credentials that are good for a minute, so that botocore fetches them anew for each call, unless it is told to fail once.
@@ -105,8 +108,123 @@ class TestThrottled:
         assert told == []
 
 
+class TestTimeOut:
+    @pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferred"])
+    def test_what_was_done_while_no_look_succeeded_is_a_success(
+        self, world: World, deferrable: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        task = self.throttled_from_the_second_look(world, deferrable, monkeypatch)
+        finish = type(task)._finish
+
+        def over(*given: Any) -> Any:
+            world.emulator.clear_faults(world.account)
+            return finish(*given)
+
+        monkeypatch.setattr(type(task), "_finish", over)
+        assert run(task).result == world.ml.list_audience_models()["audienceModels"][0]["audienceModelArn"]
+
+    def test_what_was_seen_last_is_told(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        task = self.throttled_from_the_second_look(world, False, monkeypatch)
+        with pytest.raises(WaitTimeoutError, match=r"(?s)was still CREATE_\w+ after 3 s.*ThrottlingException"):
+            run(task)
+
+    def test_by_a_trigger_too(self, slow_world: World) -> None:
+        wait = wait_for(in_training(slow_world), timeout=3)
+
+        async def throttled_from_the_second_look() -> Any:
+            task = asyncio.create_task(event(CleanRoomsMLWaitTrigger(wait=wait.plain())))
+            await until_called(slow_world, len(slow_world.calls) + 1)
+            await asyncio.to_thread(slow_world.fault, "GetAudienceModel", "throttle", times=0)
+            return await task
+
+        seen = asyncio.run(throttled_from_the_second_look())["observation"]
+        assert (seen["status"], seen["outcome"]) == ("CREATE_IN_PROGRESS", "again")
+        assert "ThrottlingException" in seen["message"]
+
+    def throttled_from_the_second_look(
+        self, world: World, deferrable: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> CleanRoomsMLCreateAudienceModelOperator:
+        observe = waiting.observe
+
+        def first(*given: Any) -> Observation:
+            found = observe(*given)
+            monkeypatch.setattr(waiting, "observe", observe)
+            world.fault("GetAudienceModel", "throttle", times=0)
+            return found
+
+        monkeypatch.setattr(waiting, "observe", first)
+        return CleanRoomsMLCreateAudienceModelOperator(
+            task_id="model",
+            name="model",
+            training_dataset_arn=world.dataset(),
+            waiter_delay=1,
+            waiter_max_attempts=3,
+            deferrable=deferrable,
+            botocore_config={"retries": {"total_max_attempts": 1}},
+        )
+
+
+class TestOthers:
+    """A connection that hangs is no matter of another."""
+
+    @pytest.fixture
+    def hanging(self, slow_world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """A file; until it is made, the login of the connection ``hangs`` goes on, and then it fails."""
+        over, login = tmp_path / "over", tmp_path / "login.py"
+        login.write_text(f"import os, time\nwhile not os.path.exists({str(over)!r}): time.sleep(0.1)")
+        (tmp_path / "config").write_text(f"[profile hangs]\ncredential_process = {sys.executable} {login}\n")
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+        monkeypatch.setenv("AIRFLOW_CONN_HANGS", '{"conn_type": "aws", "extra": {"profile_name": "hangs"}}')
+        return over
+
+    def test_a_login_holds_up_no_kill(self, slow_world: World, hanging: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(killing, "state_of", lambda _: "failed")
+        wait = wait_for(in_training(slow_world), timeout=3600)._replace(on_kill="delete").plain()
+
+        async def kill(connection: str) -> None:
+            trigger = CleanRoomsMLWaitTrigger(wait=wait, aws_conn_id=connection)
+            trigger.task_instance = TI
+            await trigger.on_kill()
+
+        async def both() -> None:
+            hung = asyncio.create_task(kill("hangs"))
+            await asyncio.sleep(1)
+            await kill("aws_default")
+            assert not hung.done()
+            await asyncio.to_thread(hanging.touch)
+            await hung
+
+        asyncio.run(both())
+        assert "DeleteAudienceModel" in slow_world.calls
+
+    def test_a_secrets_backend_holds_up_no_wait(self, slow_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        asked, answers = threading.Event(), threading.Event()
+        get = CleanRoomsMLHook.get_connection
+
+        def slowly(name: str) -> Any:
+            if name == "hangs":
+                asked.set()
+                answers.wait(60)
+            return get(name)
+
+        monkeypatch.setattr(CleanRoomsMLHook, "get_connection", staticmethod(slowly))
+        monkeypatch.setenv("AIRFLOW_CONN_HANGS", '{"conn_type": "aws"}')
+        wait = wait_for(in_training(slow_world), timeout=0).plain()
+
+        async def both() -> Any:
+            hung = asyncio.create_task(event(CleanRoomsMLWaitTrigger(wait=wait, aws_conn_id="hangs")))
+            await asyncio.to_thread(asked.wait, 60)
+            seen = await event(CleanRoomsMLWaitTrigger(wait=wait))
+            assert not answers.is_set()
+            answers.set()
+            hung.cancel()
+            return seen
+
+        assert asyncio.run(both())["observation"]["status"] == "CREATE_IN_PROGRESS"
+
+
 class TestLoops:
-    def test_what_is_thrown_away_takes_no_lock(self, slow_world: World) -> None:
+    def test_a_wait_that_is_thrown_away_takes_no_lock(self, slow_world: World) -> None:
         """A search for garbage may begin in a thread that holds the lock, and end a trigger of a loop that is gone."""
         trigger = CleanRoomsMLWaitTrigger(wait=wait_for(in_training(slow_world), timeout=3600).plain())
         ended = threading.Event()
@@ -126,6 +244,30 @@ class TestLoops:
             threading.Thread(target=throw_away, daemon=True).start()
             assert ended.wait(10)
         until(lambda: not poller._process.pollers)
+
+    def test_nor_does_a_turn_and_its_place_is_free(self, empty_world: World) -> None:
+        ended = threading.Event()
+
+        async def begun() -> list[Any]:
+            coroutines = [self.turn()._watch() for _ in range(2)]
+            with pytest.raises(StopIteration):
+                coroutines[0].send(None)
+            coroutines[1].send(None)
+            return coroutines
+
+        thrown_away = asyncio.run(begun())[1]
+
+        def throw_away() -> None:
+            thrown_away.close()
+            ended.set()
+
+        with turns._process.lock:
+            threading.Thread(target=throw_away, daemon=True).start()
+            assert ended.wait(10)
+        assert asyncio.run(event(self.turn()))["turn"] is True
+
+    def turn(self) -> Any:
+        return CleanRoomsMLTurnTrigger(noun="audience model", deadline=time.time() + 60)
 
 
 class TestKills:

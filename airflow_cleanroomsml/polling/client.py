@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from functools import cached_property
 from typing import Any
 
 from botocore.config import Config
 from botocore.utils import parse_timestamp
 
+from airflow_cleanroomsml.cached import cached
 from airflow_cleanroomsml.connection import require_connection
 from airflow_cleanroomsml.hooks import CleanRoomsMLHook
 from airflow_cleanroomsml.polling.footprint import forget_tables, uncollected
@@ -42,7 +42,7 @@ class PollingHook(CleanRoomsMLHook):
     def _reader(self) -> Any:
         return self.conn_once
 
-    @cached_property
+    @cached
     def conn_once(self) -> Any:
         """The client of this poller."""
         # boto3 has no public way to its session's parts.

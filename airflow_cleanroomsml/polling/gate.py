@@ -20,9 +20,15 @@ PROBE = (60.0, 300.0)
 _GROWTH = 1.5
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Ticket:
-    """A place in the queue."""
+    """
+    A place in the queue.
+
+    :param abandoned: Whether nobody will ask for it, or leave it, any more.
+    """
+
+    abandoned: bool = False
 
 
 class Gate:
@@ -72,6 +78,7 @@ class Gate:
         :return: Seconds after which to ask again; 0 where it is.
         """
         self._forget(now)
+        self._drop()
         place = self._queue.index(ticket)
         if place:
             return place * PACE
@@ -104,6 +111,7 @@ class Gate:
     def is_idle(self, now: float) -> bool:
         """Whether nothing is lost if it is forgotten: nobody waits, and nobody is on the way."""
         self._forget(now)
+        self._drop()
         return not self._queue and not self._absent
 
     def _let_through(self, now: float) -> None:
@@ -116,6 +124,10 @@ class Gate:
         self._forget(now)
         if self._absent:
             self._absent.popleft()
+
+    def _drop(self) -> None:
+        if any(ticket.abandoned for ticket in self._queue):
+            self._queue = deque(ticket for ticket in self._queue if not ticket.abandoned)
 
     def _forget(self, now: float) -> None:
         while self._absent and self._absent[0] + ABSENCE <= now:

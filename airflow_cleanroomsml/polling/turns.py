@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -86,6 +84,18 @@ class Turn:
         self._kind = kind
         self._ticket = ticket
 
+    def __enter__(self) -> Turn:
+        """Begin the block for which it lasts."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Give the place up."""
+        if kind is GeneratorExit:
+            # Its loop is gone, and this may be a search for garbage in any thread, one that holds the lock included.
+            self._ticket.abandoned = True
+        else:
+            self.leave()
+
     def ask(self) -> float:
         """Seconds after which to ask again; 0 where the turn has come."""
         with _process.lock:
@@ -98,10 +108,9 @@ class Turn:
             _process.tidy()
 
 
-@contextmanager
-def queued(connection: AwsConnection, noun: str, refused: dict[str, Any] | None) -> Iterator[Turn]:
+def queued(connection: AwsConnection, noun: str, refused: dict[str, Any] | None) -> Turn:
     """
-    Stand in the queue for as long as the block lasts.
+    Stand in the queue from now on to the end of the block that this begins.
 
     :param connection: How the service is reached; it is not reached here.
     :param noun: Key of :data:`~airflow_cleanroomsml.resources.RESOURCES`.
@@ -109,8 +118,4 @@ def queued(connection: AwsConnection, noun: str, refused: dict[str, Any] | None)
     """
     with _process.lock:
         kind = _process.kind(connection.connection_key, noun)
-        turn = Turn(kind, kind.gate.enter(clock.now(), kind.under_way, refused))
-    try:
-        yield turn
-    finally:
-        turn.leave()
+        return Turn(kind, kind.gate.enter(clock.now(), kind.under_way, refused))

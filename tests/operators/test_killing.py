@@ -23,7 +23,7 @@ from airflow_cleanroomsml.operators import (
     base_kill,
 )
 from airflow_cleanroomsml.operators.base_kill import CleanRoomsMLEndingOperator
-from airflow_cleanroomsml.resources import TRAINED_MODEL
+from airflow_cleanroomsml.resources import AUDIENCE_MODEL, TRAINED_MODEL
 from airflow_cleanroomsml.waiting import Wait
 from tests.operators.studio import Studio
 from tests.support import TaskInstance, World, run
@@ -112,6 +112,32 @@ def test_what_has_ended_is_left_as_it_is(studio: Studio) -> None:
     assert "CancelTrainedModel" not in studio.world.calls
 
 
+@pytest.mark.parametrize("fault", ["throttle", "server_error", "reset"])
+@pytest.mark.parametrize("passes", [True, False])
+def test_nothing_is_deleted_that_cannot_be_read(world: World, fault: str, passes: bool) -> None:
+    wait = model_wait(world.model(), on_kill="delete")
+    world.fault("GetAudienceModel", fault, times=1 if passes else 0)
+    once = CleanRoomsMLHook(config={"retries": {"total_max_attempts": 1}})
+    told = end(lambda: once, wait)
+    expected = "It had ended already, ACTIVE." if passes else "its status could not be read, so it was not deleted."
+    assert expected in told
+    assert "DeleteAudienceModel" not in world.calls
+
+
+def test_what_is_not_found_has_not_ended(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    wait = model_wait(world.model(), on_kill="delete")
+    # As where a secrets backend does not answer, and the amazon provider takes the credentials that boto3 finds.
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", World(world.emulator).account)
+    told = end(CleanRoomsMLHook, wait)
+    assert told.startswith("It may go on, and so may what it costs: its status could not be read")
+    assert "ResourceNotFoundException" in told
+
+
+def test_a_cancellation_whose_answer_was_lost_is_told_as_one(slow_studio: Studio, channel: str) -> None:
+    slow_studio.world.fault("CancelTrainedModel", "lose_response")
+    assert "It was cancelled, and is CANCEL_" in timed_out(trains(slow_studio, channel))
+
+
 @pytest.mark.parametrize("delete", [False, True], ids=["not asked for", "asked for"])
 def test_what_cannot_be_cancelled_is_deleted_where_that_is_asked_for(slow_world: World, delete: bool) -> None:
     arn = slow_world.dataset()
@@ -128,6 +154,11 @@ def test_what_cannot_be_cancelled_is_deleted_where_that_is_asked_for(slow_world:
 def test_a_flag_is_no_template(studio: Studio) -> None:
     with pytest.raises(InvalidRequestError, match="cancel_on_kill"):
         run(trains(studio, studio.channel, cancel_on_kill="{{ true }}"))
+
+
+def model_wait(arn: str, **more: Any) -> Wait:
+    """A wait for an audience model, which has lasted."""
+    return Wait(AUDIENCE_MODEL.noun, "created", {"audience_model_arn": arn}, 0.0, 0.0, 1.0)._replace(**more)
 
 
 def ring() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_cleanroomsml.cached import cached
@@ -28,6 +29,15 @@ def require_connection(hook: CleanRoomsMLHook) -> None:
                 "Make the connection, or say aws_conn_id=None to take boto3's own credentials.",
             )
         )
+
+
+def told_by(hook: CleanRoomsMLHook) -> str:
+    """What a hook's connection says, as a digest that gives nothing away; empty where there is none."""
+    said = hook.conn_config
+    if not said:
+        return ""
+    told = json.dumps((said.login, said.password, said.extra_config), sort_keys=True, default=str)
+    return sha256(told.encode()).hexdigest()
 
 
 class AwsConnection:

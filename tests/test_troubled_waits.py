@@ -100,10 +100,11 @@ class TestThrottled:
         assert len(rounds) < 200
 
     def test_the_same_answer_again_and_again_is_told_once(self, world: World) -> None:
-        wait = wait_for(in_training(world), timeout=2.0, delay=0.3)
+        wait = wait_for(in_training(world), delay=0.3)
         world.fault("GetAudienceModel", "throttle", times=0)
         hook, told = CleanRoomsMLHook(config={"retries": {"total_max_attempts": 1}}), list[Observation]()
-        waiting.watch(hook, wait, waiting.observe(hook, wait), tell=told.append)
+        seen = waiting.observe(hook, wait)
+        waiting.watch(hook, wait._replace(deadline=time.time() + 3.0), seen, tell=told.append)
         assert world.calls.count("GetAudienceModel") > 2
         assert told == []
 

@@ -11,6 +11,7 @@ from botocore.utils import parse_timestamp
 
 from airflow_cleanroomsml.cached import cached
 from airflow_cleanroomsml.connection import require_connection
+from airflow_cleanroomsml.exceptions import CredentialsUnavailableError
 from airflow_cleanroomsml.hooks import CleanRoomsMLHook
 from airflow_cleanroomsml.polling.footprint import forget_tables, uncollected
 from airflow_cleanroomsml.service_model import Request
@@ -76,14 +77,21 @@ def _moment(value: Any) -> datetime:
         return parse_timestamp(value)
 
 
-def connected(arguments: dict[str, Any]) -> PollingHook:
+def connected(arguments: dict[str, Any], *, is_known: bool = False) -> PollingHook:
     """
     A hook whose client is there.
 
     :param arguments: Those of :class:`~airflow_cleanroomsml.connection.AwsConnection`.
+    :param is_known: Whether there was such a connection before.
+    :raises CredentialsUnavailableError: There was, and now it cannot be read: Airflow tells a fault of its secrets backend from a
+        connection that is gone nowhere, and boto3's own credentials may be those of another account.
     """
     given = dict(arguments)
     hook = PollingHook(given.pop("aws_conn_id"), config=given.pop("botocore_config"), **given)
+    if is_known and not hook.conn_config:
+        raise CredentialsUnavailableError(
+            f"aws_conn_id: the connection {hook.aws_conn_id!r} cannot be read any more, or is gone."
+        )
     require_connection(hook)
     hook._session.get_credentials()  # which may log in, and take its time
     with uncollected():

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 _GLANCE = 0.5
 
 
-def connect(arguments: dict[str, Any], loop: asyncio.AbstractEventLoop, meanwhile: Callable[[], bool]) -> Any:
+def connect(
+    arguments: dict[str, Any], loop: asyncio.AbstractEventLoop, meanwhile: Callable[[], bool], *, is_known: bool
+) -> Any:
     """
     Make a hook and its client.
 
@@ -28,10 +30,11 @@ def connect(arguments: dict[str, Any], loop: asyncio.AbstractEventLoop, meanwhil
     :param arguments: Those of :class:`~airflow_cleanroomsml.connection.AwsConnection`.
     :param loop: A loop that runs.
     :param meanwhile: Called again and again; False ends it.
+    :param is_known: Whether there was such a connection before.
     :return: The hook; None where the loop has ended, or it was ended.
     """
     try:
-        future = asyncio.run_coroutine_threadsafe(_make(arguments), loop)
+        future = asyncio.run_coroutine_threadsafe(_make(arguments, is_known=is_known), loop)
         while not wait([future], _GLANCE).done:
             if not meanwhile() or not loop.is_running():
                 future.cancel()
@@ -41,16 +44,16 @@ def connect(arguments: dict[str, Any], loop: asyncio.AbstractEventLoop, meanwhil
         return None
 
 
-async def _make(arguments: dict[str, Any]) -> PollingHook:
+async def _make(arguments: dict[str, Any], *, is_known: bool) -> PollingHook:
     # A thread of its own: a login that hangs is not to hold up what others ask of the supervisor.
-    return await sync_to_async(_connected, thread_sensitive=False)(arguments)
+    return await sync_to_async(_connected, thread_sensitive=False)(arguments, is_known=is_known)
 
 
-def _connected(arguments: dict[str, Any]) -> PollingHook:
+def _connected(arguments: dict[str, Any], *, is_known: bool) -> PollingHook:
     with uncollected():
         from airflow_cleanroomsml.polling.client import connected
 
-    return connected(arguments)
+    return connected(arguments, is_known=is_known)
 
 
 def passes(error: Exception) -> bool:

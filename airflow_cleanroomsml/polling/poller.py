@@ -6,15 +6,17 @@ import asyncio
 import logging
 import os
 import threading
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from airflow_cleanroomsml import clock
-from airflow_cleanroomsml.connection import AwsConnection
+from airflow_cleanroomsml.connection import AwsConnection, told_by
 from airflow_cleanroomsml.exceptions import ThrottledError, UnreachableError
 from airflow_cleanroomsml.new_jobs import Hunt
 from airflow_cleanroomsml.polling import turns
 from airflow_cleanroomsml.polling.connecting import connect, passes
 from airflow_cleanroomsml.polling.footprint import Heap
+from airflow_cleanroomsml.polling.origin import Origin
 from airflow_cleanroomsml.polling.pace import Pace
 from airflow_cleanroomsml.polling.plan import Planner
 from airflow_cleanroomsml.polling.reading import Call, Outbox, Plan
@@ -55,18 +57,23 @@ class Poller:
         self._planner = Planner(self._outbox)
         self._pace = Pace()
         self._renewal = Renewal()
+        self._origin = Origin(arguments)
         self._hook: PollingHook | None = None
         self._interrupted = False
         self._tended = 0.0
         threading.Thread(target=self._run, name="cleanroomsml-poller", daemon=True).start()
 
-    def add(self, watch: Watch) -> None:
-        """Begin a wait; the caller holds the lock."""
+    def add(self, watch: Watch, *, begins: bool = True) -> None:
+        """
+        Take a wait; the caller holds the lock.
+
+        :param begins: Whether no other poller had it.
+        """
         self._watches.add(watch)
         watch.leave = self.remove
         if not self._wake.is_set():
             self._wake.set()
-        if watch.job:
+        if watch.job and begins:
             turns.began(self._key, watch.job)
 
     def remove(self, watch: Watch) -> None:
@@ -114,7 +121,7 @@ class Poller:
         elif self._hook is None:
             self._connect(watches)
         else:
-            self._follow(self._planner.plan(watch for watch in watches if not watch.over), self._hook)
+            self._look(watches, self._hook)
 
     @property
     def _is_slow(self) -> bool:
@@ -142,13 +149,49 @@ class Poller:
         self._send()
         return bool(self._watches)
 
+    def _look(self, watches: list[Watch], hook: PollingHook) -> None:
+        strangers = self._strangers(watches)
+        known = [watch for watch in watches if watch not in strangers and not watch.over]
+        if any(watch.due <= clock.now() for watch in known):
+            self._follow(self._planner.plan(known), hook)
+        elif strangers:
+            self._sleep(min((clock.now() + 1.0, *(watch.next for watch in known))))
+
+    def _strangers(self, watches: list[Watch]) -> set[Watch]:
+        """Those who began after the client was made, until it is known that they mean it; another poller takes those who do not."""
+        strangers = self._origin.strangers(watches)
+        loop = _loop_of(strangers)
+        changed = self._origin.has_changed(loop, self._wake.set) if loop else None
+        if changed:
+            log.info("The connection has changed: who begins to wait is served by what it says now.")
+            self._hand_over(strangers)
+        return set() if changed is False else set(strangers)
+
+    def _hand_over(self, strangers: list[Watch]) -> None:
+        with _process.lock:
+            if _process.pollers.get(self._key) is self:
+                del _process.pollers[self._key]
+            heir = _process.poller(self._key, self._arguments)
+            for watch in strangers:
+                if watch in self._watches:
+                    self._watches.remove(watch)
+                    heir.add(watch, begins=False)
+
     def _connect(self, watches: list[Watch]) -> None:
-        loop = next((watch.loop for watch in watches if watch.loop.is_running()), None)
+        loop = _loop_of(watches)
         if loop is None:
             self._sleep(clock.now() + 1)
             return
+        began = clock.now()
         try:
-            self._hook = connect(self._arguments, loop, lambda: self._tend(self._under_way(), slowed=True))
+            self._hook = connect(
+                self._arguments,
+                loop,
+                lambda: self._tend(self._under_way(), slowed=True),
+                is_known=self._origin.is_known,
+            )
+            if self._hook is not None:
+                self._origin.made(told_by(self._hook), began)
         except Exception as error:
             self._not_connected(error)
 
@@ -245,6 +288,11 @@ class Poller:
         self._send()
 
 
+def _loop_of(watches: Iterable[Watch]) -> asyncio.AbstractEventLoop | None:
+    """A loop that runs."""
+    return next((watch.loop for watch in watches if watch.loop.is_running()), None)
+
+
 class _Process:
     """The pollers of this process; a child process has none of its parent's threads."""
 
@@ -256,6 +304,14 @@ class _Process:
         """Begin anew."""
         self.lock = threading.Lock()
         self.pollers: dict[str, Poller] = {}
+
+    def poller(self, key: str, arguments: dict[str, Any]) -> Poller:
+        """The poller of a connection; the caller holds the lock."""
+        poller = self.pollers.get(key)
+        if poller is None:
+            poller = self.pollers[key] = Poller(key, arguments)
+            self.heap.keep()
+        return poller
 
 
 _process = _Process()
@@ -271,9 +327,5 @@ def watching(connection: AwsConnection, subject: Wait | Hunt) -> Watch:
     """
     watch, key = Watch(subject, asyncio.get_running_loop()), connection.connection_key
     with _process.lock:
-        poller = _process.pollers.get(key)
-        if poller is None:
-            poller = _process.pollers[key] = Poller(key, connection.connection)
-            _process.heap.keep()
-        poller.add(watch)
+        _process.poller(key, connection.connection).add(watch)
     return watch

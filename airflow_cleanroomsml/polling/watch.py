@@ -42,18 +42,19 @@ class Watch:
 
     As a context manager it lasts as long as the block.
 
-    ``key`` names what is read, ``listing`` the listing that has it, ``job`` the noun of what is being made, if anything is.
+    ``key`` names what is read, ``listing`` the listing that has it, ``job`` the noun of what is being made, if anything is, ``begun`` the
+    second since 1970.
 
     :param subject: What is waited for.
     :param loop: Event loop of the trigger.
     """
 
     __slots__ = (
-        "_begun",
         "_ear",
         "_news",
         "_told",
         "apart_until",
+        "begun",
         "due",
         "early",
         "job",
@@ -79,8 +80,8 @@ class Watch:
         self.seen: Observation | None = None
         self.over = False
         self.apart_until = 0.0
-        self._begun = clock.now()
-        self.due = self.early = self._begun + GATHERING
+        self.begun = clock.now()
+        self.due = self.early = self.begun + GATHERING
         self._told = 0.0
         self._news: list[News] = []
         self.leave: Callable[[Watch], None] | None = None
@@ -134,7 +135,7 @@ class Watch:
 
         :param slowed: Whether no look is to be had now, so that nothing is gained by waiting for the one that is due.
         """
-        return self.deadline if slowed and self.seen else max(self.deadline, self._begun) + _LATE
+        return self.deadline if slowed and self.seen else max(self.deadline, self.begun) + _LATE
 
     def postpone(self, now: float, jitter: float | None = None) -> None:
         """

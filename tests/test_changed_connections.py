@@ -1,0 +1,119 @@
+"""Waits over a connection that is changed, or cannot be read, while others wait over it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from airflow_cleanroomsml.hooks import CleanRoomsMLHook
+from airflow_cleanroomsml.polling import poller
+from airflow_cleanroomsml.triggers import CleanRoomsMLWaitTrigger
+from airflow_cleanroomsml.waiting import Wait
+from tests.support import World
+from tests.test_triggers import event, in_training, until, until_called, wait_for
+
+NAME = "prod"
+
+
+def leads_to(world: World) -> str:
+    """A connection to an account."""
+    return json.dumps({"conn_type": "aws", "login": world.account, "password": "secret"})
+
+
+def watched(wait: Wait, name: str = NAME) -> asyncio.Task[Any]:
+    return asyncio.create_task(event(CleanRoomsMLWaitTrigger(wait=wait.plain(), aws_conn_id=name)))
+
+
+class TestChanged:
+    @pytest.fixture
+    def other(self, slow_world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+        """Another account; the connection leads to the first one."""
+        monkeypatch.setenv(f"AIRFLOW_CONN_{NAME.upper()}", leads_to(slow_world))
+        return World(slow_world.emulator).build()
+
+    @pytest.mark.parametrize("goal", ["created", "deleted"])
+    def test_who_begins_then_is_looked_for_by_what_it_says_then(
+        self, slow_world: World, other: World, goal: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        before = wait_for(in_training(slow_world), timeout=3600)
+        after = wait_for(in_training(other), goal=goal, timeout=2)._replace(lag=0.0)
+
+        async def both() -> Any:
+            first = watched(before)
+            await until_called(slow_world, len(slow_world.calls) + 1)
+            monkeypatch.setenv(f"AIRFLOW_CONN_{NAME.upper()}", leads_to(other))
+            seen = await watched(after)
+            calls = len(slow_world.calls)
+            await until_called(slow_world, calls + 1)
+            assert not first.done()
+            first.cancel()
+            return seen
+
+        seen = asyncio.run(both())["observation"]
+        assert (seen["outcome"], seen["status"]) == ("again", "CREATE_IN_PROGRESS")
+        until(lambda: poller._process.pollers == {})
+
+    def test_while_it_is_read_those_of_before_go_on(
+        self, slow_world: World, other: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        arn = in_training(slow_world)
+        hangs, answers = threading.Event(), threading.Event()
+
+        async def both() -> Any:
+            first = watched(wait_for(arn, timeout=3600))
+            await until_called(slow_world, len(slow_world.calls) + 1)
+            monkeypatch.setattr(CleanRoomsMLHook, "get_connection", staticmethod(hanging(hangs, answers)))
+            second = watched(wait_for(arn, timeout=0))
+            await asyncio.to_thread(hangs.wait, 60)
+            await until_called(slow_world, len(slow_world.calls) + 2)
+            assert not second.done()
+            answers.set()
+            seen = await second
+            first.cancel()
+            return seen
+
+        assert asyncio.run(both())["observation"]["status"] == "CREATE_IN_PROGRESS"
+
+
+def hanging(hangs: threading.Event, answers: threading.Event) -> Callable[[str], Any]:
+    """A secrets backend that does not answer until it is told to."""
+    get = CleanRoomsMLHook.get_connection
+
+    def slowly(name: str) -> Any:
+        hangs.set()
+        answers.wait(60)
+        return get(name)
+
+    return slowly
+
+
+@pytest.mark.parametrize(("name", "goal"), [("aws_default", "created"), ("aws_default", "deleted"), (NAME, "created")])
+def test_one_that_cannot_be_read_leaves_nothing_to_other_credentials(
+    slow_world: World, name: str, goal: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Airflow's secrets backend tells a fault from a connection that is gone nowhere, and the amazon provider goes on without one."""
+    variable, login = f"AIRFLOW_CONN_{name.upper()}", leads_to(slow_world)
+    wait = wait_for(in_training(slow_world), goal=goal, timeout=3600)._replace(lag=0.0)
+    triggerers_own = World(slow_world.emulator)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", triggerers_own.account)
+    monkeypatch.setenv(variable, login)
+
+    async def renewed() -> None:
+        task = watched(wait, name)
+        await until_called(slow_world, len(slow_world.calls) + 1)
+        monkeypatch.delenv(variable)
+        await asyncio.to_thread(slow_world.fault, "GetAudienceModel", "expired_credentials")
+        await asyncio.to_thread(until, lambda: slow_world.emulator.faults(slow_world.account) == [])
+        await asyncio.sleep(2)
+        monkeypatch.setenv(variable, login)
+        await until_called(slow_world, len(slow_world.calls) + 1)
+        assert not task.done()
+        task.cancel()
+
+    asyncio.run(renewed())
+    assert triggerers_own.calls == []

@@ -6,6 +6,7 @@ import asyncio
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -169,14 +170,15 @@ class TestOthers:
     """A connection that hangs is no matter of another."""
 
     @pytest.fixture
-    def hanging(self, slow_world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    def hanging(self, slow_world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         """A file; until it is made, the login of the connection ``hangs`` goes on, and then it fails."""
         over, login = tmp_path / "over", tmp_path / "login.py"
         login.write_text(f"import os, time\nwhile not os.path.exists({str(over)!r}): time.sleep(0.1)")
         (tmp_path / "config").write_text(f"[profile hangs]\ncredential_process = {sys.executable} {login}\n")
         monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
         monkeypatch.setenv("AIRFLOW_CONN_HANGS", '{"conn_type": "aws", "extra": {"profile_name": "hangs"}}')
-        return over
+        yield over
+        over.touch()
 
     def test_a_login_holds_up_no_kill(self, slow_world: World, hanging: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(killing, "state_of", lambda _: "failed")

@@ -118,7 +118,7 @@ def _ended(hook: CleanRoomsMLHook, operation: str, wait: Wait) -> str:
         why = seen.reason or "The service gives no reason."
         return f"It may go on, and so may what it costs: its status could not be read, so it was not {_DONE[wait.on_kill]}. {why}"
     if seen.outcome != Outcome.AGAIN.value:
-        return f"It had ended already, {seen.status}."
+        return f"It had ended already, {seen.status or 'gone'}."
     try:
         _call(hook, operation, wait)
     except ConflictError:

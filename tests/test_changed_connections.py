@@ -12,12 +12,15 @@ import pytest
 
 from airflow_cleanroomsml.hooks import CleanRoomsMLHook
 from airflow_cleanroomsml.polling import poller
+from airflow_cleanroomsml.polling.connecting import connect
+from airflow_cleanroomsml.polling.watch import Watch
 from airflow_cleanroomsml.triggers import CleanRoomsMLWaitTrigger
 from airflow_cleanroomsml.waiting import Wait
 from tests.support import World
-from tests.test_triggers import event, in_training, until, until_called, wait_for
+from tests.test_triggers import event, in_training, pollers, until, until_called, wait_for
 
 NAME = "prod"
+VARIABLE = "AIRFLOW_CONN_PROD"
 
 
 def leads_to(world: World) -> str:
@@ -33,7 +36,7 @@ class TestChanged:
     @pytest.fixture
     def other(self, slow_world: World, monkeypatch: pytest.MonkeyPatch) -> World:
         """Another account; the connection leads to the first one."""
-        monkeypatch.setenv(f"AIRFLOW_CONN_{NAME.upper()}", leads_to(slow_world))
+        monkeypatch.setenv(VARIABLE, leads_to(slow_world))
         return World(slow_world.emulator).build()
 
     @pytest.mark.parametrize("goal", ["created", "deleted"])
@@ -46,7 +49,7 @@ class TestChanged:
         async def both() -> Any:
             first = watched(before)
             await until_called(slow_world, len(slow_world.calls) + 1)
-            monkeypatch.setenv(f"AIRFLOW_CONN_{NAME.upper()}", leads_to(other))
+            monkeypatch.setenv(VARIABLE, leads_to(other))
             seen = await watched(after)
             calls = len(slow_world.calls)
             await until_called(slow_world, calls + 1)
@@ -57,6 +60,87 @@ class TestChanged:
         seen = asyncio.run(both())["observation"]
         assert (seen["outcome"], seen["status"]) == ("again", "CREATE_IN_PROGRESS")
         until(lambda: poller._process.pollers == {})
+
+    def test_who_leaves_while_it_is_read_leaves_no_poller_behind(
+        self, slow_world: World, other: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        arn, hand_over = in_training(slow_world), poller.Poller._hand_over
+        left = threading.Event()
+
+        def too_late(self: poller.Poller, strangers: list[Watch]) -> None:
+            for watch in strangers:
+                self.remove(watch)
+            hand_over(self, strangers)
+            left.set()
+
+        async def three() -> Any:
+            first = watched(wait_for(arn, timeout=3600))
+            await until_called(slow_world, len(slow_world.calls) + 1)
+            monkeypatch.setattr(poller.Poller, "_hand_over", too_late)
+            monkeypatch.setenv(VARIABLE, leads_to(other))
+            second = watched(wait_for(arn, timeout=3600))
+            await asyncio.to_thread(left.wait, 60)
+            monkeypatch.setattr(poller.Poller, "_hand_over", hand_over)
+            monkeypatch.setenv(VARIABLE, leads_to(slow_world))
+            seen = await watched(wait_for(arn, timeout=0))
+            first.cancel()
+            second.cancel()
+            return seen
+
+        assert asyncio.run(three())["observation"]["status"] == "CREATE_IN_PROGRESS"
+
+    def test_one_that_changes_each_time_has_few_pollers(
+        self, slow_world: World, other: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As of a secrets backend that makes new keys whenever it is asked."""
+        arn = in_training(slow_world)
+
+        async def many() -> int:
+            waits = []
+            for number in range(6):
+                login = {"conn_type": "aws", "login": slow_world.account, "password": f"secret-{number}"}
+                monkeypatch.setenv(VARIABLE, json.dumps(login))
+                waits.append(watched(wait_for(arn, timeout=3600)))
+                await until_called(slow_world, len(slow_world.calls) + 1)
+                await asyncio.sleep(0.5)
+            threads = len(pollers())
+            for wait in waits:
+                wait.cancel()
+            return threads
+
+        assert asyncio.run(many()) == 3
+        until(lambda: not poller._process.alive)
+
+    def test_its_heir_takes_no_other_credentials_either(
+        self, slow_world: World, other: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        triggerers_own = World(slow_world.emulator)
+        before, after = (wait_for(in_training(world), timeout=3600)._replace(lag=0.0) for world in (slow_world, other))
+        asked = threading.Event()
+
+        def unreadable(*given: Any, **more: Any) -> Any:
+            monkeypatch.delenv(VARIABLE)
+            monkeypatch.setattr(poller, "connect", connect)
+            asked.set()
+            return connect(*given, **more)
+
+        async def both() -> None:
+            first = watched(before)
+            await until_called(slow_world, len(slow_world.calls) + 1)
+            monkeypatch.setenv("AWS_ACCESS_KEY_ID", triggerers_own.account)
+            monkeypatch.setenv(VARIABLE, leads_to(other))
+            monkeypatch.setattr(poller, "connect", unreadable)
+            second, calls = watched(after), len(other.calls)
+            await asyncio.to_thread(asked.wait, 60)
+            await asyncio.sleep(2)
+            assert not second.done()
+            monkeypatch.setenv(VARIABLE, leads_to(other))
+            await until_called(other, calls + 1)
+            first.cancel()
+            second.cancel()
+
+        asyncio.run(both())
+        assert triggerers_own.calls == []
 
     def test_while_it_is_read_those_of_before_go_on(
         self, slow_world: World, other: World, monkeypatch: pytest.MonkeyPatch

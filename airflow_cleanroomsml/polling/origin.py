@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: Seconds after which whoever waits for a connection to be read is looked at with the client that is there.
 _PATIENCE = 20.0
+#: Seconds after which one that could not be read is read again.
+_AGAIN = 60.0
 
 
 class Origin:
@@ -31,14 +33,12 @@ class Origin:
     def __init__(self, arguments: dict[str, Any]) -> None:
         self._arguments = arguments
         self._said = ""
+        #: Whether there was such a connection once: then it has not been left to boto3 to find credentials.
+        self.is_known = False
         self._read = float("inf")
         self._began = 0.0
+        self._again = 0.0
         self._answer: Future[str] | None = None
-
-    @property
-    def is_known(self) -> bool:
-        """Whether there was such a connection once: then it has not been left to boto3 to find credentials."""
-        return bool(self._said)
 
     def made(self, said: str, read: float) -> None:
         """
@@ -48,16 +48,17 @@ class Origin:
         :param read: When it began to be read, in seconds since 1970.
         """
         self._said, self._read, self._answer = said, read, None
+        self.is_known = self.is_known or bool(said)
 
     def strangers(self, watches: Iterable[Watch]) -> list[Watch]:
         """Those of whom it is not known whether they mean this client."""
-        if self._arguments["aws_conn_id"] is None:
+        if self._arguments["aws_conn_id"] is None or clock.now() < self._again:
             return []
         return [watch for watch in watches if watch.begun > self._read]
 
     def has_changed(self, loop: asyncio.AbstractEventLoop, wake: Callable[[], None]) -> bool | None:
         """
-        Whether the connection says something else now; a connection that cannot be read does not.
+        Whether the connection says something else now; one that cannot be read does not for a minute.
 
         :param loop: A loop that runs; it can ask Airflow.
         :param wake: Called from another thread when it is known.
@@ -65,12 +66,20 @@ class Origin:
         """
         now = clock.now()
         if self._answer is None:
+            asking = _ask(self._arguments)
+            try:
+                self._answer = asyncio.run_coroutine_threadsafe(asking, loop)
+            except RuntimeError:  # the loop was closed just now
+                asking.close()
+                return None
             self._began = now
-            self._answer = asyncio.run_coroutine_threadsafe(_ask(self._arguments), loop)
             self._answer.add_done_callback(lambda _: wake())
         if not self._answer.done() and now < self._began + _PATIENCE:
             return None
         said, self._answer = _result(self._answer), None
+        if not said and self.is_known:
+            self._again = now + _AGAIN
+            return False
         self._read = self._began
         return bool(said) and said != self._said
 

@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 
 #: Seconds after which a long plan is left for a moment, to see to that.
 _TENDING = 5.0
+#: Pollers of a connection at most. Where it says something else each time, as of a secrets backend that makes new keys whenever it is
+#: asked, each batch of waits would get its own.
+_AT_MOST = 3
 #: Longest sleep, in seconds: loops that were closed are noticed then.
 _SLEEP = 60.0
 _UNSEEN = "It could not be looked at before the time-out."
@@ -48,7 +51,7 @@ class Poller:
     """
 
     def __init__(self, key: str, arguments: dict[str, Any]) -> None:
-        self._key = key
+        self.key = key
         self._arguments = arguments
         self._watches: set[Watch] = set()
         self._wake = threading.Event()
@@ -63,18 +66,25 @@ class Poller:
         self._tended = 0.0
         threading.Thread(target=self._run, name="cleanroomsml-poller", daemon=True).start()
 
+    @property
+    def is_needed(self) -> bool:
+        """Whether anybody waits."""
+        return bool(self._watches)
+
     def add(self, watch: Watch, *, begins: bool = True) -> None:
         """
         Take a wait; the caller holds the lock.
 
-        :param begins: Whether no other poller had it.
+        :param begins: Whether no other poller had it, by a connection that there was.
         """
+        if not begins:
+            self._origin.is_known = True
         self._watches.add(watch)
         watch.leave = self.remove
         if not self._wake.is_set():
             self._wake.set()
         if watch.job and begins:
-            turns.began(self._key, watch.job)
+            turns.began(self.key, watch.job)
 
     def remove(self, watch: Watch) -> None:
         """End a wait; with the last one the poller is gone."""
@@ -84,15 +94,15 @@ class Poller:
                 return
             self._watches.remove(watch)
             if watch.job:
-                turns.ended(self._key, watch.job)
+                turns.ended(self.key, watch.job)
             if not self._watches:
                 self._retire()
 
     def _retire(self) -> None:
         """Take no more waits: the next one gets a new poller. The caller holds the lock."""
-        if _process.pollers.get(self._key) is self:
-            del _process.pollers[self._key]
-        if not _process.pollers:
+        if _process.pollers.get(self.key) is self:
+            del _process.pollers[self.key]
+        if not any(poller.is_needed for poller in _process.alive):
             _process.heap.release()
         self._wake.set()
 
@@ -105,6 +115,9 @@ class Poller:
             self._fail(error)
         finally:
             self._disconnect()
+            with _process.lock:
+                self._retire()
+                _process.alive.discard(self)
 
     def _under_way(self) -> list[Watch]:
         with _process.lock:
@@ -162,20 +175,32 @@ class Poller:
         strangers = self._origin.strangers(watches)
         loop = _loop_of(strangers)
         changed = self._origin.has_changed(loop, self._wake.set) if loop else None
+        if changed and self._has_too_many_forebears:
+            log.info("The connection says something else again and again: what it said before serves new waits, too.")
+            return set()
         if changed:
             log.info("The connection has changed: who begins to wait is served by what it says now.")
             self._hand_over(strangers)
         return set() if changed is False else set(strangers)
 
+    @property
+    def _has_too_many_forebears(self) -> bool:
+        with _process.lock:
+            mine = [poller for poller in _process.alive if poller.key == self.key]
+            return len(mine) >= _AT_MOST and _process.pollers.get(self.key) is self
+
     def _hand_over(self, strangers: list[Watch]) -> None:
         with _process.lock:
-            if _process.pollers.get(self._key) is self:
-                del _process.pollers[self._key]
-            heir = _process.poller(self._key, self._arguments)
-            for watch in strangers:
-                if watch in self._watches:
-                    self._watches.remove(watch)
-                    heir.add(watch, begins=False)
+            left = [watch for watch in strangers if watch in self._watches]
+            # A poller without a wait would end at once.
+            if not left:
+                return
+            if _process.pollers.get(self.key) is self:
+                del _process.pollers[self.key]
+            heir = _process.poller(self.key, self._arguments)
+            for watch in left:
+                self._watches.remove(watch)
+                heir.add(watch, begins=False)
 
     def _connect(self, watches: list[Watch]) -> None:
         loop = _loop_of(watches)
@@ -304,12 +329,15 @@ class _Process:
         """Begin anew."""
         self.lock = threading.Lock()
         self.pollers: dict[str, Poller] = {}
+        #: All that have not ended; of each connection one takes new waits.
+        self.alive: set[Poller] = set()
 
     def poller(self, key: str, arguments: dict[str, Any]) -> Poller:
         """The poller of a connection; the caller holds the lock."""
         poller = self.pollers.get(key)
         if poller is None:
             poller = self.pollers[key] = Poller(key, arguments)
+            self.alive.add(poller)
             self.heap.keep()
         return poller
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     cached = cached_property
 else:
 
-    class cached:  # noqa: N801
+    class cached:
         """
         ``functools.cached_property`` as Python 3.12 has it.
 

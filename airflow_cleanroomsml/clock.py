@@ -1,15 +1,27 @@
-"""Time, in one place: a test that owns the clock replaces these two."""
+"""Time, in one place: tests that run on a clock of their own replace these functions."""
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import time
 
 
 def now() -> float:
-    """Seconds since 1970."""
+    """Return the seconds since 1970."""
     return time.time()
 
 
 def sleep(seconds: float) -> None:
-    """Wait in this thread."""
+    """Block this thread."""
     time.sleep(seconds)
+
+
+async def sleep_async(seconds: float) -> None:
+    """Suspend this coroutine."""
+    await asyncio.sleep(seconds)
+
+
+def wait(event: threading.Event, seconds: float) -> bool:
+    """Block this thread until an event is set, and return whether it was within this many seconds."""
+    return event.wait(seconds)

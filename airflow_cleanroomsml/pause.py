@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -30,7 +29,7 @@ class CleanRoomsMLPauseTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Sleep."""
-        await asyncio.sleep(max(0.0, self.until - clock.now()))
+        await clock.sleep_async(max(0.0, self.until - clock.now()))
         yield TriggerEvent({"until": self.until, "deadline": self.deadline})
 
 

@@ -182,7 +182,7 @@ class CleanRoomsMLTurnTrigger(_AwsTrigger):
                 if now >= told + TELL_AGAIN:
                     told = now
                     self.logger().info("Waiting for a turn to start: %s.", self.noun)
-                await asyncio.sleep(min(pause, self.deadline - now))
+                await clock.sleep_async(min(pause, self.deadline - now))
         return {"turn": True}
 
 

@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 from tests.aws.user import keep_aside
 
@@ -35,6 +36,24 @@ if "AIRFLOW_CLEANROOMSML_EMULATOR_PYTHON" in os.environ:
     collect_ignore = ["emulator", "demo", "properties"]
 
 from tests.support import EmulatorProcess, World
+
+#: Files that wait for a real Airflow, or for many processes: they start first, and the others use the processor meanwhile.
+LONGEST = (
+    "dags/test_kills.py",
+    "survival/test_airflow.py",
+    "survival/test_survival.py",
+    "dags/test_confidential.py",
+    "dags/test_example_lookalike_audience.py",
+    "dags/test_examples.py",
+    "properties/test_planted.py",
+    "properties/test_at_most_one.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order the tests by file, the longest files first."""
+    places = {str(Path(__file__).parent / name): place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(str(item.path), len(places)))
 
 
 @pytest.fixture(scope="session")

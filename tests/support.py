@@ -10,6 +10,7 @@ import os
 import random
 import subprocess
 import sys
+import time
 import urllib.request
 import uuid
 from collections.abc import Callable, Mapping
@@ -102,7 +103,7 @@ class EmulatorProcess(RunningEmulator):
 
     def stop(self) -> None:
         self._process.terminate()
-        self._process.wait(20)
+        self._process.wait(120)
 
 
 @dataclass
@@ -193,11 +194,10 @@ class World:
 
     def wait(self, arn: str) -> dict[str, Any]:
         """Wait by plain boto3 until an audience model or generation job is done."""
-        import time
-
         kind = "audience_model" if ":audience-model/" in arn else "audience_generation_job"
         argument = "audienceModelArn" if kind == "audience_model" else "audienceGenerationJobArn"
-        for _ in range(600):
+        end = time.monotonic() + 300
+        while time.monotonic() < end:
             found: dict[str, Any] = getattr(self.ml, f"get_{kind}")(**{argument: arn})
             if not found["status"].startswith("CREATE_") or found["status"] == "CREATE_FAILED":
                 return found

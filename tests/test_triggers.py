@@ -56,7 +56,8 @@ def pollers() -> list[threading.Thread]:
 
 
 def until(condition: Callable[[], object]) -> None:
-    for _ in range(500):
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
         if condition():
             return
         time.sleep(0.02)

@@ -207,7 +207,7 @@ class TestOthers:
         def slowly(name: str) -> Any:
             if name == "hangs":
                 asked.set()
-                answers.wait(60)
+                answers.wait(120)
             return get(name)
 
         monkeypatch.setattr(CleanRoomsMLHook, "get_connection", staticmethod(slowly))
@@ -216,7 +216,7 @@ class TestOthers:
 
         async def both() -> Any:
             hung = asyncio.create_task(event(CleanRoomsMLWaitTrigger(wait=wait, aws_conn_id="hangs")))
-            await asyncio.to_thread(asked.wait, 60)
+            await asyncio.to_thread(asked.wait, 120)
             seen = await event(CleanRoomsMLWaitTrigger(wait=wait))
             assert not answers.is_set()
             answers.set()
@@ -245,7 +245,7 @@ class TestLoops:
 
         with poller._process.lock:
             threading.Thread(target=throw_away, daemon=True).start()
-            assert ended.wait(10)
+            assert ended.wait(120)
         until(lambda: not poller._process.pollers)
 
     def test_nor_does_a_turn_and_its_place_is_free(self, empty_world: World) -> None:
@@ -266,7 +266,7 @@ class TestLoops:
 
         with turns._process.lock:
             threading.Thread(target=throw_away, daemon=True).start()
-            assert ended.wait(10)
+            assert ended.wait(120)
         assert asyncio.run(event(self.turn()))["turn"] is True
 
     def turn(self) -> Any:
@@ -318,7 +318,7 @@ class TestKills:
         go_on = threading.Event()
 
         def over(_: object) -> str:
-            go_on.wait(20)
+            go_on.wait(120)
             return "failed"
 
         monkeypatch.setattr(killing, "state_of", over)

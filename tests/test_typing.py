@@ -48,7 +48,6 @@ def planted(file: Path) -> list[tuple[str, int, str]]:
 
 
 @pytest.mark.skipif(importlib.util.find_spec("mypy") is None, reason="mypy is not installed here")
-@pytest.mark.timeout(600)
 def test_mypy_allows_what_is_right_and_finds_what_is_planted() -> None:
     good, bad = ROOT / "tests" / "typing" / "good.py", ROOT / "tests" / "typing" / "bad.py"
     options = ["--no-pretty", "--no-color-output", "--hide-error-context"]

@@ -141,7 +141,7 @@ class Poller:
         return self._pace.is_slowed or self._hook is None
 
     def _sleep(self, until: float) -> None:
-        self._wake.wait(min(_SLEEP, max(0.0, until - clock.now())))
+        clock.wait(self._wake, min(_SLEEP, max(0.0, until - clock.now())))
         self._wake.clear()
 
     def _tend(self, watches: list[Watch], *, slowed: bool) -> bool:

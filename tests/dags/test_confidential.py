@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.dags.test_examples import connection
+from tests.dags.user import User
 from tests.deployment import Deployment
 from tests.operators.studio import Studio
 from tests.support import EmulatorProcess, World
@@ -25,6 +24,8 @@ CONTAINER = "login as marker_of_the_environment was refused"
 FAILED = {"fails", "refused", "not_rendered", "sensed", "model_fails", "segment"}
 #: Where Airflow keeps the text of the Dag file, which is the author's own.
 SOURCE = ("dag_code", "serialized_dag")
+#: Tables that lose rows, or values, while a Dag runs.
+TRANSIENT = ("task_instance", "trigger", "xcom")
 
 
 class Case:
@@ -73,9 +74,13 @@ class Case:
             if path.is_file() and path.suffix not in (".db", ".db-wal", ".db-shm", ".cfg"):
                 text = path.read_text(errors="replace")
                 yield from (f"{marker} in {path}: {_around(text, marker)}" for marker in MARKERS if marker in text)
+        tables = self.airflow.rows("select name from sqlite_master where type = 'table'")
+        yield from self.shown_in({name for (name,) in tables} - set(SOURCE))
+
+    def shown_in(self, tables: Iterable[str]) -> Iterator[str]:
+        """All rows of some tables in which a marker shows."""
         with closing(sqlite3.connect(self.airflow.home / "airflow.db")) as database:
-            tables = [name for (name,) in database.execute("select name from sqlite_master where type = 'table'")]
-            for table in set(tables) - set(SOURCE):
+            for table in tables:
                 text = repr(database.execute(f"select * from {table}").fetchall())
                 yield from (f"{marker} in {table}: {_around(text, marker)}" for marker in MARKERS if marker in text)
 
@@ -96,7 +101,6 @@ def expected(found: dict[str, str]) -> dict[str, str]:
     }
 
 
-@pytest.mark.timeout(300)
 def test_waiting_in_the_worker(emulator: EmulatorProcess, tmp_path: Path) -> None:
     case = Case(emulator, tmp_path)
     tasks = case.airflow.run(FILE, "confidential", case.conf)["tasks"]
@@ -118,7 +122,6 @@ def test_waiting_in_the_worker(emulator: EmulatorProcess, tmp_path: Path) -> Non
     assert "***" in rendered["model_fails"]
 
 
-@pytest.mark.timeout(300)
 def test_deferred_through_a_real_triggerer(tmp_path: Path) -> None:
     slow = EmulatorProcess("--scale", "0.001", "--pending-seconds", "2", "--progress-seconds", "6")
     events: set[Any] = set()
@@ -126,14 +129,14 @@ def test_deferred_through_a_real_triggerer(tmp_path: Path) -> None:
 
     def over() -> Any:
         events.update(case.airflow.rows("select classpath from trigger"))
-        assert list(case.shown()) == []
+        assert list(case.shown_in(TRANSIENT)) == []
         return case.airflow.rows("select state from dag_run where state in ('success', 'failed')")
 
     try:
         case.airflow.start()
         case.airflow.until(lambda: case.airflow.rows("select 1 from serialized_dag where dag_id = 'confidential'"))
-        case.airflow.cli("dags", "trigger", "confidential", "--conf", json.dumps(case.conf))
-        case.airflow.until(over, 240)
+        User(case.airflow).starts("confidential", case.conf)
+        case.airflow.until(over)
     finally:
         case.airflow.stop()
         slow.stop()

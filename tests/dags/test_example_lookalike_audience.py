@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.dags.user import User
 from tests.deployment import IS_3, ROOT, Deployment
 from tests.support import EmulatorProcess, World
 
@@ -73,7 +73,6 @@ def test_a_second_run_right_after_the_first_works(airflow: Deployment, account: 
     assert job["configuredAudienceModelArn"] == pushed(first, "configure_model")
 
 
-@pytest.mark.timeout(300)
 def test_it_passes_deferred_through_a_real_triggerer(tmp_path: Path) -> None:
     # Long enough for the scheduler to see that a task has deferred before its trigger fires: it fails a task whose end it hears of
     # when it is queued again already.
@@ -90,8 +89,8 @@ def test_it_passes_deferred_through_a_real_triggerer(tmp_path: Path) -> None:
     try:
         airflow.start()
         airflow.until(lambda: airflow.rows("select 1 from serialized_dag where dag_id = ?", DAG_ID))
-        airflow.cli("dags", "trigger", DAG_ID, "--conf", json.dumps(conf(world)))
-        assert airflow.until(state, 240) == [("success",)], airflow.failures()
+        User(airflow).starts(DAG_ID, conf(world))
+        assert airflow.until(state) == [("success",)], airflow.failures()
     finally:
         airflow.stop()
         slow.stop()

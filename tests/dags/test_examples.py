@@ -15,7 +15,6 @@ from tests.support import EmulatorProcess, World
 
 EXAMPLES = ROOT / "example_dags"
 deferred_or_not = pytest.mark.parametrize("deferrable", [False, True], ids=["sync", "deferred"])
-pytestmark = pytest.mark.timeout(300)
 
 
 def connection(world: World) -> str:

@@ -162,4 +162,4 @@ def test_it_stops_when_its_parent_dies() -> None:
     child = EmulatorProcess("--scale", "0.001")
     assert child._process.stdin is not None
     child._process.stdin.close()
-    assert child._process.wait(20) == 0
+    assert child._process.wait(120) == 0

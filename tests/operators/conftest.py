@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.fast_clock import speed_up
 from tests.operators.studio import Studio
 from tests.support import EmulatorProcess, World
 
@@ -18,3 +19,8 @@ def studio(empty_world: World) -> Studio:
 def slow_studio(slow_emulator: EmulatorProcess, slow_world: World) -> Studio:
     """Such a member in the emulator whose jobs do not end."""
     return Studio(slow_world)
+
+
+@pytest.fixture(autouse=True)
+def _fast_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    speed_up(monkeypatch)

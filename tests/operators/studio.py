@@ -135,7 +135,8 @@ class Studio:
 
     def until(self, get: str, status: str = "ACTIVE", **identifier: str) -> None:
         """Wait by plain boto3."""
-        for _ in range(200):
+        end = time.monotonic() + 300
+        while time.monotonic() < end:
             if getattr(self.ml, get)(**self.of, **identifier)["status"] == status:
                 return
             time.sleep(0.05)

@@ -33,7 +33,7 @@ def each(plain: Any, soft: Any, silent: Any, never: Any) -> pytest.MarkDecorator
 
 def arguments(flag: str, **more: Any) -> dict[str, Any]:
     flags = {} if flag == "plain" else {flag: True}
-    return {"task_id": "t", "poke_interval": 0.1, "timeout": 20, **flags, **more}
+    return {"task_id": "t", "poke_interval": 0.5, "timeout": 3600, **flags, **more}
 
 
 def ends(end: Any, sensor: Any, expected: str = "") -> None:

@@ -46,7 +46,7 @@ def offer(world: World, emulator: EmulatorProcess) -> Offer:
 
 
 def sense(deferrable: bool, **more: Any) -> Run:
-    arguments = {"task_id": "t", "poke_interval": 0.2, "timeout": 3, "deferrable": deferrable, **more}
+    arguments = {"task_id": "t", "poke_interval": 0.5, "timeout": 3600, "deferrable": deferrable, **more}
     return run(CleanRoomsMLNewAudienceGenerationJobsSensor(**arguments))
 
 
@@ -85,7 +85,7 @@ def test_a_passing_fault_is_looked_over(offer: Offer, deferrable: bool) -> None:
     offer.start(offer.partner, "job")
     offer.owner.fault("ListAudienceGenerationJobs", "throttle", times=2)
     once = {"retries": {"total_max_attempts": 1}}
-    assert len(sense(deferrable, since=time.time() - 60, botocore_config=once, timeout=60).result) == 1
+    assert len(sense(deferrable, since=time.time() - 60, botocore_config=once, timeout=3600).result) == 1
 
 
 @deferred_or_not

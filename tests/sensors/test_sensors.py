@@ -27,7 +27,7 @@ deferred_or_not = pytest.mark.parametrize("deferrable", [False, True], ids=["pok
 
 
 def sense(cls: Any, deferrable: bool, **more: Any) -> Run:
-    return run(cls(task_id="t", deferrable=deferrable, **{"poke_interval": 0.2, "timeout": 30, **more}))
+    return run(cls(task_id="t", deferrable=deferrable, **{"poke_interval": 0.5, "timeout": 3600, **more}))
 
 
 @pytest.fixture

@@ -21,7 +21,6 @@ from tests.deployment import Deployment
 from tests.support import EmulatorProcess, World
 from tests.survival.makers import BY_TITLE, Arguments, Made
 
-pytestmark = pytest.mark.timeout(600)
 DAG = Path(__file__).parent / "files" / "survival.py"
 #: How long a job takes, in seconds of the emulator's clock, which the test pushes: longer than the test.
 JOB = 600

@@ -33,7 +33,6 @@ from tests.survival.fates import Fates, create_of, lived, planned_losses
 from tests.survival.lanes import Lane
 from tests.survival.makers import BY_TITLE, MAKERS
 
-pytestmark = pytest.mark.timeout(600)
 every_maker = pytest.mark.parametrize("title", sorted(BY_TITLE))
 FIGURES = ROOT / "build" / "survival.txt"
 #: Steps of every task, and those of tasks that wait.

@@ -15,6 +15,7 @@ ALL: dict[str, Callable[[], Iterator[Row]]] = {
     "create": operators.create,
     "mapped": operators.mapped,
     "waits": waits.three_hundred,
+    "ends": waits.three_hundred_that_end,
     "history": waits.long_history,
     "many": waits.ten_thousand,
     "start": waits.thousand_at_once,

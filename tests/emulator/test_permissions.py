@@ -216,15 +216,15 @@ def test_a_limit_is_replaced_lifted_and_forgotten(world: ClockedWorld) -> None:
 )
 def test_what_is_no_action_is_refused_and_limits_nothing(world: ClockedWorld, order: dict[str, Any], says: str) -> None:
     account = {} if says.startswith("account is None") else {"account": world.account}
-    status, message = ordered(world, {**account, **order})
+    status, message = ordered(world.emulator, {**account, **order})
     assert (status, says in message) == (400, True), message
     world.ml.list_training_datasets()
 
 
-def ordered(world: ClockedWorld, order: dict[str, Any]) -> tuple[int, str]:
+def ordered(emulator: Any, order: dict[str, Any]) -> tuple[int, str]:
     """The status of an order, and why it was refused."""
-    url, body = f"{world.emulator.url}/_emulator/permissions", json.dumps(order).encode()
-    status, _, answer = world.emulator._call("POST", url, {}, body)
+    url, body = f"{emulator.url}/_emulator/permissions", json.dumps(order).encode()
+    status, _, answer = emulator._call("POST", url, {}, body)
     return status, str(json.loads(answer).get("message"))
 
 

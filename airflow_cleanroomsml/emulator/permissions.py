@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any
 
 from airflow_cleanroomsml.emulator.errors import denied
+from airflow_cleanroomsml.emulator.state import Caller
 from airflow_cleanroomsml.iam import PASSED, PREFIXES, SPELLED, Permission
 from airflow_cleanroomsml.request_check import nearest
 from airflow_cleanroomsml.service_model import load
@@ -66,7 +67,7 @@ class Permissions:
                 if account in (None, name)
             }
 
-    def require(self, account: str, permissions: Iterable[Permission]) -> None:
+    def require(self, caller: Caller, permissions: Iterable[Permission]) -> None:
         """
         Refuse a caller who lacks one of these.
 
@@ -74,12 +75,12 @@ class Permissions:
         """
         for permission in permissions:
             with self._lock:
-                self._needed.setdefault(account, set()).add(permission.action)
-                allowed = self._allowed.get(account)
+                self._needed.setdefault(caller.account, set()).add(permission.action)
+                allowed = self._allowed.get(caller.account)
             if allowed is not None and not any(_matches(permission.action, pattern) for pattern in allowed):
                 # The wording of IAM (IAM user guide, troubleshoot_access-denied).
                 raise denied(
-                    f"User: arn:aws:iam::{account}:user/caller is not authorized to perform: {permission.action} on resource: "
+                    f"User: arn:aws:iam::{caller.account}:user/caller is not authorized to perform: {permission.action} on resource: "
                     f"{permission.resource} because no identity-based policy allows the {permission.action} action"
                 )
 

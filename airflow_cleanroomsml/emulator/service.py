@@ -60,7 +60,7 @@ class Service:
         with shared.store.lock:
             shared.late.settle(shared.clock)
             self._require_rate(operation.name, caller)
-        shared.permissions.require(caller.account, required_permissions(operation, members))
+        shared.permissions.require(caller, required_permissions(operation, members))
         met = shared.faults.take(operation.name, caller.account, now)
         try:
             faults.before(met.kind, self.internal_error)

@@ -106,7 +106,7 @@ class BackendBase:
 
     def require_permissions(self, caller: Caller, actions: Iterable[str], resource: str) -> None:
         """Refuse a caller who may not do what an operation does on the caller's behalf."""
-        self._shared.permissions.require(caller.account, (Permission(action, resource) for action in actions))
+        self._shared.permissions.require(caller, (Permission(action, resource) for action in actions))
 
     def require_quota(self, caller: Caller, kind: str, name: str, value: int) -> None:
         """Refuse when as many of a kind are under way as the quota allows."""

@@ -130,7 +130,8 @@ class AccessDeniedError(ServiceError):
 
     advice = (
         "Check that the caller may do this operation (with tags also cleanrooms-ml:TagResource), may pass the role "
-        "(iam:PassRole for cleanrooms-ml.amazonaws.com), and that the role is of the caller's own account. "
+        "(iam:PassRole for cleanrooms-ml.amazonaws.com), and that the role is of the caller's own account. Custom models also need "
+        "cleanrooms:PassMembership or cleanrooms:PassCollaboration. "
         "A new role takes some seconds until it is known everywhere."
     )
 

@@ -70,6 +70,19 @@ class RunningEmulator:
     def clear_faults(self, account: str) -> None:
         self._control(f"faults?account={account}", method="DELETE")
 
+    def allow(self, account: str, *actions: str) -> None:
+        """Allow the callers of an account these IAM actions and no others."""
+        self._control("permissions", {"account": account, "actions": list(actions)})
+
+    def allow_everything(self, account: str) -> None:
+        """Allow the callers of an account everything."""
+        self._control(f"permissions?account={account}", method="DELETE")
+
+    def permissions(self, account: str) -> dict[str, Any]:
+        """The IAM actions that an account allows, None for all, and those that its requests have needed."""
+        found: dict[str, Any] = self._control(f"permissions?account={account}")["permissions"]
+        return dict(found[account])
+
     def switch(self, **settings: Any) -> dict[str, Any]:
         """Change settings; the answer is those that were in force."""
         before: dict[str, Any] = self._control("settings")

@@ -16,6 +16,7 @@ from typing import Any
 from botocore import xform_name
 
 from airflow_cleanroomsml import operators, sensors
+from airflow_cleanroomsml.iam import PASS_ROLE, PASSED_TO
 from airflow_cleanroomsml.operators.base import CleanRoomsMLBaseOperator, CleanRoomsMLOperator
 from airflow_cleanroomsml.operators.base_create import CleanRoomsMLCreateOperator
 from airflow_cleanroomsml.operators.base_end import CleanRoomsMLDeleteOperator
@@ -27,7 +28,7 @@ from airflow_cleanroomsml.service_model import TESTED_BOTOCORE, description
 from tools.docstrings import Docstring, in_words, markdown, table
 from tools.excerpts import excerpt
 from tools.members import explained
-from tools.permissions import permissions
+from tools.permissions import permissions, policy
 
 FOLDER = Path(__file__).parents[1] / "docs"
 
@@ -69,11 +70,24 @@ the service model of botocore {botocore}; any of them may be a template, too.
 
 ## Permissions
 
-A page lists the actions that a task's own connection needs: one for its operation, and more for what its arguments ask for. What a role
-that is passed needs is in the user guide. `iam:PassRole` is for that role and the service `cleanrooms-ml.amazonaws.com`. A name that is
-in use is explained by what the listing shows, if the task may list; it fails all the same. For `kms_key_arn` the key's policy has to
-allow the caller and `cleanrooms-ml.amazonaws.com` `kms:DescribeKey`, `kms:Decrypt`, `kms:GenerateDataKey` and `kms:CreateGrant` (user
-guide, data-protection). The actions are those of AWS's documents; none has been tried on AWS.
+Each entry has a table of the IAM actions that the caller needs, the role or user of the task's connection. Each page ends with a policy
+that suffices for its tasks as long as their optional arguments are left out; narrow its resources to your own. It passes roles whose names
+begin with `cleanrooms-ml`, as the managed policy `AWSCleanRoomsMLFullAccess` does.
+
+- By default a task tags what it makes, and a retry looks it up by name and tag. With `durable=False` neither the tag (unless there are
+  `tags`) nor the lookup is needed, and a lost response fails the task for good.
+- With `wait_for_completion=False` what is needed to wait is not.
+- Without the optional actions a task does the same; its error message says less.
+- `iam:PassRole` is needed for the role in the request; restrict it by the condition key `iam:PassedToService` to `{passed_to}`.
+  The user guide lists what that role itself needs.
+- `cleanrooms:PassMembership` and `cleanrooms:PassCollaboration` are permissions without an operation. Clean Rooms ML checks them for every
+  request about custom models that names a membership or a collaboration (user guide, ml-behaviors-byom).
+- When many deferred tasks wait for resources of one kind, the triggerer lists them, 100 at a time. If it may not list, it reads each one.
+- For `kms_key_arn` the key's policy has to allow the caller and `{passed_to}` `kms:DescribeKey`, `kms:Decrypt`,
+  `kms:GenerateDataKey` and `kms:CreateGrant` (user guide, data-protection).
+
+The actions of each request are those of the service authorization reference and the user guide. The tests run every task in the
+emulator with exactly the actions of its table, and without each one of them; none of this has been tried on AWS.
 """
 
 
@@ -108,12 +122,14 @@ def _title(module: ModuleType) -> tuple[str, str]:
 
 def _page(module: ModuleType) -> str:
     found = classes(module)
-    return _joined(*_head(module, found), *(_entry(cls, "../") for cls in found), "[All pages](../index.md)")
+    return _joined(
+        *_head(module, found), *(_entry(cls, "../") for cls in found), _policy(found), "[All pages](../index.md)"
+    )
 
 
 def _sensors() -> str:
     found = [getattr(sensors, name) for name in sensors.__all__]
-    return _joined(*_head(sensors, found), *(_entry(cls, "") for cls in found), "[All pages](index.md)")
+    return _joined(*_head(sensors, found), *(_entry(cls, "") for cls in found), _policy(found), "[All pages](index.md)")
 
 
 def _joined(*parts: str) -> str:
@@ -139,7 +155,9 @@ def _index() -> str:
     shared = [f"## {title}\n\n{_arguments(base)}" for title, base in SHARED.items()]
     found = ", ".join(_link(getattr(sensors, name), "sensors.md") for name in sensors.__all__)
     overview = table(("about", "operators"), rows)
-    return _INDEX.format(operators=overview, sensors=found, shared="\n\n".join(shared), botocore=TESTED_BOTOCORE)
+    return _INDEX.format(
+        passed_to=PASSED_TO, operators=overview, sensors=found, shared="\n\n".join(shared), botocore=TESTED_BOTOCORE
+    )
 
 
 def _entry(cls: type[Any], up: str) -> str:
@@ -155,12 +173,18 @@ def _entry(cls: type[Any], up: str) -> str:
         "Pushes to XCom": _pushes(cls),
         "Waits": _waits(cls),
         "Sent": _sent(cls),
-        "Permissions": _permissions(cls),
+        "Permissions": "" if permissions(cls) else "those of the operation that is called",
         "Also takes": _also_takes(cls, up),
     }
     known = [f"- **{name}** {text.removesuffix('.')}." for name, text in facts.items() if text]
     return _joined(
-        f"## {cls.__name__}", *said.paragraphs, _arguments(cls), explained(cls), "\n".join(known), _example(cls, up)
+        f"## {cls.__name__}",
+        *said.paragraphs,
+        _arguments(cls),
+        explained(cls),
+        "\n".join(known),
+        _permissions(cls),
+        _example(cls, up),
     ).rstrip()
 
 
@@ -215,7 +239,11 @@ def _sent(cls: type[Any]) -> str:
     if not issubclass(cls, CleanRoomsMLOperator):
         return ""
     if issubclass(cls, CleanRoomsMLCreateOperator):
-        return 'once: a lost answer fails the task, unless `if_exists="reuse"` finds what was made'
+        return (
+            "once. After a lost response the task looks for what it may have made, and goes on with it; if nothing shows, it fails "
+            "and a retry looks again. With `durable=False` a lost response fails it for good, unless "
+            '`if_exists="reuse"` finds what was made'
+        )
     conditions = [f"`{name}`" for name in _CONDITIONS if name in cls.arguments]
     return _AGAIN + _why_again(cls) + (f"; with {' or '.join(conditions)} once" if conditions else "")
 
@@ -229,11 +257,27 @@ def _why_again(cls: type[CleanRoomsMLOperator]) -> str:
 
 
 def _permissions(cls: type[Any]) -> str:
-    texts = [
-        f"{case}{': ' if case else ''}{', '.join(f'`{action}`' for action in actions)}"
-        for case, actions in permissions(cls).items()
-    ]
-    return "; ".join(texts) or "those of the operation that is called"
+    rows = [(case.when, ", ".join(map(_action, actions))) for case, actions in permissions(cls).items()]
+    return table(("needed", "IAM actions"), rows) if rows else ""
+
+
+def _action(action: str) -> str:
+    return f"`{action}`" + (f" to `{PASSED_TO}`" if action == PASS_ROLE else "")
+
+
+def _policy(found: list[type[Any]]) -> str:
+    """The policy at the end of a page."""
+    known = [cls for cls in found if permissions(cls)]
+    if not known:
+        return ""
+    return f"""\
+## Policy
+
+For {"the tasks of this page" if len(known) > 1 else "this task"}, as long as optional arguments are left out:
+
+```json
+{policy(known)}
+```"""
 
 
 def _also_takes(cls: type[Any], up: str) -> str:

@@ -1,129 +1,220 @@
 """
-The IAM actions that a task needs, from what its class calls.
+The IAM actions that a task needs, by what makes it need them.
 
-An action has the name of the operation; what is not to be seen from the class stands here with its source.
+What a request needs is in :mod:`airflow_cleanroomsml.iam`; which requests a task makes follows from its class and from the row of its
+resource. ``tests/emulator/test_least_privilege.py`` runs every task with these permissions and without each of them.
 """
 
 from __future__ import annotations
 
-import ast
-import inspect
-import textwrap
-from collections.abc import Iterator
-from typing import Any
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 from botocore import xform_name
+from botocore.model import OperationModel
 
+from airflow_cleanroomsml.iam import PASS_ROLE, PASSED_TO, REMOVE_STATEMENT, required_permissions
+from airflow_cleanroomsml.new_jobs import LISTING
 from airflow_cleanroomsml.operators.base import CleanRoomsMLOperator
 from airflow_cleanroomsml.operators.base_create import CleanRoomsMLCreateOperator
+from airflow_cleanroomsml.operators.base_end import CleanRoomsMLDeleteOperator
 from airflow_cleanroomsml.operators.base_kill import CleanRoomsMLEndingOperator
 from airflow_cleanroomsml.operators.base_wait import CleanRoomsMLWaitingOperator
 from airflow_cleanroomsml.resources import CLEAN_ROOMS, CLEAN_ROOMS_ML, Resource
-from airflow_cleanroomsml.sensors.base import CleanRoomsMLSensor
+from airflow_cleanroomsml.sensors.base import CleanRoomsMLMemberSensor, CleanRoomsMLSensor
 from airflow_cleanroomsml.service_model import load, operation_model
 
-_PREFIXES = {CLEAN_ROOMS_ML: "cleanrooms-ml", CLEAN_ROOMS: "cleanrooms"}
-#: Whose callers pass a role to cleanrooms-ml.amazonaws.com (service authorization reference, Clean Rooms ML).
-_PASS_ROLE = (
-    "create_training_dataset",
-    "create_configured_audience_model",
-    "start_audience_generation_job",
-    "create_configured_model_algorithm",
-    "create_ml_input_channel",
-    "put_ml_configuration",
-)
-_POLICY = ("cleanrooms-ml:PutConfiguredAudienceModelPolicy", "cleanrooms-ml:DeleteConfiguredAudienceModelPolicy")
-_MANAGED = "where Clean Rooms manages the model's policy"
-_REUSE = 'with `if_exists="reuse"`'
-_FURTHER: dict[str, list[tuple[str, str]]] = {
-    # "always required" (user guide, security-iam-awsmanpol).
-    "start_audience_generation_job": [("", "cleanrooms:ListMembers")],
-    # To create, update and delete the policy (API reference, manageResourcePolicies).
-    "create_configured_audience_model_association": [(_MANAGED, action) for action in _POLICY],
-    "delete_configured_audience_model_association": [(_MANAGED, action) for action in _POLICY],
-}
-#: Modules that a class calls the service through.
-_CALLS_IN = {"CleanRoomsMLNewAudienceGenerationJobsSensor": "airflow_cleanroomsml.new_jobs"}
 
-
-def permissions(cls: type[Any]) -> dict[str, list[str]]:
+class Case(NamedTuple):
     """
-    The actions, by the case in which they are needed; those under "" always are.
+    What makes a task need permissions.
+
+    :param when: In words.
+    :param by_default: Whether it can happen to a task whose optional arguments are left out.
+    """
+
+    when: str
+    by_default: bool = False
+
+
+ALWAYS = Case("always", by_default=True)
+TAG = Case("with `durable=True`, the default, or with `tags`", by_default=True)
+WAIT = Case("to wait, in the worker or deferred", by_default=True)
+WAIT_FOR_DELETION = Case("to wait, in the worker or deferred, and after a conflict", by_default=True)
+VERSIONS = Case("if the model has several versions", by_default=True)
+RETRY = Case("on a retry, or after a lost response, with `durable=True`, the default", by_default=True)
+CANCEL = Case("when the task is killed or times out, with `cancel_on_kill=True`, the default", by_default=True)
+DELETE = Case("when the task is killed or times out, with `delete_on_kill=True`")
+REUSE = Case('with `if_exists="reuse"`')
+UPDATE = Case('with `if_exists="update"`')
+OWN = Case("with `membership_identifier`", by_default=True)
+PARTNERS = Case("with `collaboration_identifier`", by_default=True)
+BASE_VERSION = Case('with `version_identifier="NULL"`, if the model has several versions')
+FOREIGN_MODEL = Case("instead of `cleanrooms-ml:GetTrainedModel`, if another member owns the model")
+MANAGED_POLICY = Case("if Clean Rooms manages the policy of the model", by_default=True)
+NAME_IN_USE = Case("optional: to report who has a name that is in use")
+FAILED_QUERY = Case("optional: to report why its query failed")
+
+#: Requests that a class makes in methods of its own.
+_REQUESTS: dict[str, list[tuple[Case, str, str]]] = {
+    "CleanRoomsMLStartTrainedModelExportJobOperator": [
+        (ALWAYS, CLEAN_ROOMS_ML, "get_trained_model"),
+        (FOREIGN_MODEL, CLEAN_ROOMS, "get_membership"),
+    ],
+    "CleanRoomsFindMembershipOperator": [(ALWAYS, CLEAN_ROOMS, "list_memberships")],
+    "CleanRoomsFindConfiguredAudienceModelOperator": [
+        (ALWAYS, CLEAN_ROOMS, "list_collaboration_configured_audience_model_associations"),
+        (ALWAYS, CLEAN_ROOMS, "get_collaboration_configured_audience_model_association"),
+    ],
+    "CleanRoomsMLNewAudienceGenerationJobsSensor": [(ALWAYS, CLEAN_ROOMS_ML, LISTING)],
+}
+
+
+def with_argument(argument: str) -> Case:
+    """The case that an argument is given."""
+    return Case(f"with `{argument}`")
+
+
+def permissions(cls: type[Any]) -> dict[Case, list[str]]:
+    """
+    The actions of each case; those that are always needed are in no other.
 
     :param cls: Operator or sensor.
     """
-    found: dict[str, list[str]] = {}
+    found: dict[Case, list[str]] = {}
     for case, action in _all(cls):
-        if action not in found.get("", ()) and action not in found.setdefault(case, []):
+        if action not in found.get(ALWAYS, ()) and action not in found.setdefault(case, []):
             found[case].append(action)
     return {case: actions for case, actions in found.items() if actions}
 
 
-def _all(cls: type[Any]) -> Iterator[tuple[str, str]]:
-    operation = getattr(cls, "operation", "")
-    if operation:
-        yield "", _action(operation, cls.service)
-        yield from _FURTHER.get(operation, ())
-    if operation in _PASS_ROLE:
-        yield "for the role", "iam:PassRole"
-    yield from (("to look up what it needs" if operation else "", _action(called)) for called in _called(cls))
-    if issubclass(cls, CleanRoomsMLSensor):
-        yield from _of_a_sensor(cls)
+def policy(classes: Iterable[type[Any]]) -> str:
+    """A policy, as JSON, for tasks of these classes whose optional arguments are left out."""
+    cases = [(case, actions) for cls in classes for case, actions in permissions(cls).items()]
+    needed = {action for case, actions in cases if case.by_default for action in actions}
+    statements: list[dict[str, Any]] = [
+        {"Effect": "Allow", "Action": sorted(needed - {PASS_ROLE}), "Resource": "*"},
+    ]
+    if PASS_ROLE in needed:
+        statements.append(
+            {
+                "Effect": "Allow",
+                "Action": PASS_ROLE,
+                "Resource": "arn:aws:iam::*:role/cleanrooms-ml*",
+                "Condition": {"StringEquals": {"iam:PassedToService": PASSED_TO}},
+            }
+        )
+    return json.dumps({"Version": "2012-10-17", "Statement": statements}, indent=2)
+
+
+def _all(cls: type[Any]) -> Iterator[tuple[Case, str]]:
     if issubclass(cls, CleanRoomsMLOperator):
-        yield from _of_an_operator(cls)
+        yield from _of_the_operation(cls)
+    yield from ((case, action) for case, *request in _REQUESTS.get(cls.__name__, ()) for action in _actions(*request))
+    for base, find in _BY_BASE:
+        if issubclass(cls, base):
+            yield from find(cls)
 
 
-def _of_a_sensor(cls: type[CleanRoomsMLSensor]) -> Iterator[tuple[str, str]]:
-    partners: Resource | None = getattr(cls, "partners", None)
-    yield from _reading(cls.resource, "with `membership_identifier`" if partners else "")
-    if partners:
-        yield from _reading(partners, "with `collaboration_identifier`")
-    yield from _of_a_query(cls.resource)
+def _of_the_operation(cls: type[CleanRoomsMLOperator]) -> Iterator[tuple[Case, str]]:
+    """What the request itself needs, and what its optional members add."""
+    operation = operation_model(load(cls.service), cls.operation)
+    members = operation.input_shape.members if operation.input_shape else {}
+    always = _actions(cls.service, cls.operation)
+    yield from ((ALWAYS, action) for action in always)
+    for name, shape in members.items():
+        more = [action for action in _actions(cls.service, cls.operation, name) if action not in always]
+        argument = xform_name(name) + ("=True" if shape.type_name == "boolean" else "")
+        tags_itself = issubclass(cls, CleanRoomsMLCreateOperator) and cls.resource.tells_tags
+        case = TAG if name == "tags" and tags_itself else with_argument(argument)
+        yield from ((case, action) for action in more)
+    if operation.name == "DeleteConfiguredAudienceModelAssociation":
+        yield from ((MANAGED_POLICY, action) for action in REMOVE_STATEMENT)
 
 
-def _of_an_operator(cls: type[Any]) -> Iterator[tuple[str, str]]:
-    if issubclass(cls, CleanRoomsMLWaitingOperator):
-        yield from _reading(cls.resource, "to wait")
-    if issubclass(cls, CleanRoomsMLEndingOperator):
-        cases = (("when the task is ended", cls.resource.cancel), ("with `delete_on_kill`", cls.resource.delete))
-        yield from ((case, _action(operation, cls.service)) for case, operation in cases if operation)
-    if issubclass(cls, CleanRoomsMLCreateOperator):
-        yield from _of_a_query(cls.resource)
-        yield _REUSE, _action(cls.resource.list, cls.resource.service)
-        yield from _reading(cls.resource, _REUSE)
-    if "tags" in cls.arguments and cls.operation != "tag_resource":
-        yield "with `tags`", _action("tag_resource", cls.service)
+def _of_a_create(cls: type[CleanRoomsMLCreateOperator]) -> Iterator[tuple[Case, str]]:
+    resource = cls.resource
+    look = [*_actions(resource.service, resource.list), *_reading(resource)]
+    yield from ((RETRY, action) for action in look)
+    yield from ((REUSE, action) for action in look)
+    if "update" in cls.choices:
+        update = _actions(resource.service, cls.operation.replace("create_", "update_"))
+        tag = _actions(resource.service, "tag_resource")
+        yield from ((UPDATE, action) for action in (*look, *update, *tag))
 
 
-def _reading(resource: Resource, case: str) -> Iterator[tuple[str, str]]:
-    """How a resource is looked at."""
-    yield case, _action(resource.get or resource.list, resource.service)
-    if resource.versions:
-        yield "where the model has several versions", _action(resource.versions, resource.service)
-
-
-def _of_a_query(resource: Resource) -> Iterator[tuple[str, str]]:
-    """What tells why the query behind a resource has failed; it goes without."""
+def _of_a_message(cls: type[CleanRoomsMLCreateOperator]) -> Iterator[tuple[Case, str]]:
+    """What is read for an error message alone, which goes without it."""
+    resource = cls.resource
+    owner = _reading(resource) if resource.tells_tags else []
+    yield from ((NAME_IN_USE, action) for action in (*_actions(resource.service, resource.list), *owner))
     if "protectedQueryIdentifier" in resource.reports and "membership_identifier" in resource.identifiers:
-        yield "to say why its query failed", _action("get_protected_query", CLEAN_ROOMS)
+        yield from ((FAILED_QUERY, action) for action in _actions(CLEAN_ROOMS, "get_protected_query"))
 
 
-def _called(cls: type[Any]) -> Iterator[str]:
-    """Operations that the class's own source calls by name."""
-    module = _CALLS_IN.get(cls.__name__)
-    source = inspect.getsource(__import__(module, fromlist=["_"]) if module else cls)
-    for node in ast.walk(ast.parse(textwrap.dedent(source))):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("call", "items"):
-            yield from (str(argument.value) for argument in node.args[:1] if isinstance(argument, ast.Constant))
+def _of_a_wait(cls: type[CleanRoomsMLWaitingOperator]) -> Iterator[tuple[Case, str]]:
+    case = WAIT_FOR_DELETION if issubclass(cls, CleanRoomsMLDeleteOperator) else WAIT
+    yield from ((case, action) for action in _reading(cls.resource))
+    if cls.resource.versions:
+        yield from ((VERSIONS, action) for action in _actions(cls.resource.service, cls.resource.versions))
 
 
-def _action(operation: str, service: str = "") -> str:
+def _of_a_kill(cls: type[CleanRoomsMLEndingOperator]) -> Iterator[tuple[Case, str]]:
+    resource = cls.resource
+    for case, operation in ((CANCEL, resource.cancel), (DELETE, resource.delete)):
+        if operation:
+            yield from ((case, action) for action in (*_actions(resource.service, operation), *_reading(resource)))
+
+
+def _of_a_sensor(cls: type[CleanRoomsMLSensor]) -> Iterator[tuple[Case, str]]:
+    rows = [(ALWAYS, cls.resource)]
+    if issubclass(cls, CleanRoomsMLMemberSensor):
+        rows = [(OWN, cls.resource), (PARTNERS, cls.partners)]
+    for case, resource in rows:
+        yield from ((case, action) for action in _reading(resource))
+        if resource.versions:
+            yield from ((BASE_VERSION, action) for action in _actions(resource.service, resource.versions))
+
+
+#: What each base adds, in the order of the page.
+_BY_BASE: tuple[tuple[type[Any], Any], ...] = (
+    (CleanRoomsMLWaitingOperator, _of_a_wait),
+    (CleanRoomsMLCreateOperator, _of_a_create),
+    (CleanRoomsMLEndingOperator, _of_a_kill),
+    (CleanRoomsMLCreateOperator, _of_a_message),
+    (CleanRoomsMLSensor, _of_a_sensor),
+)
+
+
+def _reading(resource: Resource) -> list[str]:
+    """What it takes to read a resource."""
+    return _actions(resource.service, resource.get or resource.list)
+
+
+def _actions(service: str, operation: str, *more: str) -> list[str]:
     """
-    The action of an operation.
+    What a request with the required members needs.
 
     :param operation: boto3's method name.
-    :param service: boto3's name of the service; without it the one that has the operation.
+    :param more: Members that it has besides, in the API's own spelling; one that is true or false is true.
     """
-    has_it = [name for name in _PREFIXES if operation in map(xform_name, load(name).operation_names)]
-    service = service or has_it[0]
-    return f"{_PREFIXES[service]}:{operation_model(load(service), operation).name}"
+    model = operation_model(load(service), operation)
+    return [permission.action for permission in required_permissions(model, _request(model, more))]
+
+
+def _request(operation: OperationModel, more: Iterable[str]) -> dict[str, Any]:
+    shape = operation.input_shape
+    if shape is None:
+        return {}
+    required = [name for name in shape.required_members if shape.members[name].type_name != "boolean"]
+    return {name: _value(shape.members[name]) for name in (*required, *more)}
+
+
+def _value(shape: Any) -> Any:
+    """A value with the required members of its shape; what a text or a number is does not matter."""
+    if shape.type_name == "structure":
+        return {name: _value(shape.members[name]) for name in shape.required_members}
+    if shape.type_name == "list":
+        return [_value(shape.member)]
+    return {"key": _value(shape.value)} if shape.type_name == "map" else "value"

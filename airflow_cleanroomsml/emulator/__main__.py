@@ -21,7 +21,10 @@ what a test may ask and order, as JSON:
   POST   /_emulator/clock      {"advance": SECONDS, "freeze": true or false}; then "advance" and slow answers move it
   GET    /_emulator/settings
   POST   /_emulator/settings   {"unique_names": false, …}: fields of Settings, quotas among them, changed from then on
-  POST   /_emulator/reset      forget resources, faults and calls; not what S3 and Glue hold
+  GET    /_emulator/permissions?account=…  the IAM actions that an account allows, null for all, and those that its requests have needed
+  POST   /_emulator/permissions    {"account": …, "actions": ["cleanrooms-ml:Get*", …]}: allow these actions and no others
+  DELETE /_emulator/permissions?account=…  allow all
+  POST   /_emulator/reset      forget resources, faults, limits of permissions and calls; not what S3 and Glue hold
   GET    /_emulator/faults     those that are not used up
   DELETE /_emulator/faults?account=…
   POST   /_emulator/faults     {"operation": NAME or "*", "kind": KIND, "account": …, "times": CALLS, 0 until cleared,

@@ -34,6 +34,9 @@ class Control:
             ("DELETE", "faults"): self._clear_faults,
             ("GET", "settings"): lambda *_: asdict(shared.settings),
             ("POST", "settings"): self._change_settings,
+            ("GET", "permissions"): lambda query, _: {"permissions": shared.permissions.view(query.get("account"))},
+            ("POST", "permissions"): self._limit_permissions,
+            ("DELETE", "permissions"): self._lift_permissions,
             ("POST", "reset"): self._reset,
         }
 
@@ -86,6 +89,17 @@ class Control:
     def _change_settings(self, _: dict[str, str], given: dict[str, Any]) -> dict[str, Any]:
         self._shared.settings = self._shared.settings.changed(given)
         return asdict(self._shared.settings)
+
+    def _limit_permissions(self, _: dict[str, str], given: dict[str, Any]) -> dict[str, Any]:
+        unknown = sorted(set(given) - {"account", "actions"})
+        if unknown:
+            raise ValueError(f"permissions: unknown {', '.join(map(repr, unknown))}; allowed: account, actions")
+        self._shared.permissions.limit(given.get("account"), given.get("actions"))
+        return {}
+
+    def _lift_permissions(self, query: dict[str, str], _: dict[str, Any]) -> dict[str, Any]:
+        self._shared.permissions.lift(query.get("account"))
+        return {}
 
     def _reset(self, *_: dict[str, Any]) -> dict[str, Any]:
         self._shared.clear()

@@ -108,6 +108,18 @@ GUESSES = (
     Guess('who sees metrics with `sharedAudienceMetrics=["NONE"]`', "the model's owner only"),
     Guess("location of an export", "not shown to an account that does not own the bucket"),
     Guess("roles", "must be of the caller's account (documented); their permissions are not checked"),
+    Guess(
+        "permissions of the caller",
+        "not limited; `/_emulator/permissions` limits an account to some actions. A request then needs the actions of the service "
+        "authorization reference, and those that the user guide adds: `cleanrooms:PassMembership` and `cleanrooms:PassCollaboration` for "
+        "custom models, `cleanrooms:ListMembers` for a generation job in a collaboration. Resources and conditions are not evaluated; a "
+        "request that breaks the service model is refused first",
+    ),
+    Guess(
+        "permissions for the model that an association is for",
+        "creating an association needs `GetConfiguredAudienceModel`, and with `manageResourcePolicies` Get and Put of the model's policy; "
+        "deleting one that is managed, or its collaboration, needs Get, Put and Delete of the policy",
+    ),
     Guess("messages of errors", "its own; that of what is not there names its ARN or identifier"),
     Guess("entries of a page", "100 where `maxResults` is not given; 10 versions of a trained model (documented)"),
     Guess(

@@ -18,6 +18,7 @@ from airflow_cleanroomsml.emulator.errors import ApiError, denied, invalid
 from airflow_cleanroomsml.emulator.faults import ConnectionDropped, Met
 from airflow_cleanroomsml.emulator.shared import Shared
 from airflow_cleanroomsml.emulator.state import Caller, Record
+from airflow_cleanroomsml.iam import required_permissions
 from airflow_cleanroomsml.resources import CLEAN_ROOMS_ML
 from airflow_cleanroomsml.service_model import load
 
@@ -59,6 +60,7 @@ class Service:
         with shared.store.lock:
             shared.late.settle(shared.clock)
             self._require_rate(operation.name, caller)
+        shared.permissions.require(caller, required_permissions(operation, members))
         met = shared.faults.take(operation.name, caller.account, now)
         try:
             faults.before(met.kind, self.internal_error)

@@ -9,6 +9,7 @@ from typing import Any
 from airflow_cleanroomsml.emulator.clock import Clock
 from airflow_cleanroomsml.emulator.faults import Faults
 from airflow_cleanroomsml.emulator.late import LateCommits
+from airflow_cleanroomsml.emulator.permissions import Permissions
 from airflow_cleanroomsml.emulator.rates import Buckets
 from airflow_cleanroomsml.emulator.settings import Settings
 from airflow_cleanroomsml.emulator.state import Store
@@ -25,6 +26,7 @@ class Shared:
     :param faults: Faults on request.
     :param late: What is carried out later.
     :param buckets: What is left of the published rates.
+    :param permissions: What the callers of each account may do.
     :param journal: What was asked, the oldest first.
     """
 
@@ -34,12 +36,14 @@ class Shared:
     faults: Faults = field(default_factory=Faults)
     late: LateCommits = field(default_factory=LateCommits)
     buckets: Buckets = field(default_factory=Buckets)
+    permissions: Permissions = field(default_factory=Permissions)
     journal: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=100_000))
 
     def clear(self) -> None:
-        """Forget resources, faults and what was asked; switches and clock stay, and what moto keeps."""
+        """Forget resources, faults, limited permissions and what was asked; switches and clock stay, and what moto keeps."""
         self.store.clear()
         self.faults.clear()
         self.late.clear()
         self.buckets.clear()
+        self.permissions.clear()
         self.journal.clear()

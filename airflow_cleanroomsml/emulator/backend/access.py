@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from airflow_cleanroomsml.emulator.backend.base import BackendBase
+from airflow_cleanroomsml.emulator.backend.configured_audience_model_policy import withdraw
 from airflow_cleanroomsml.emulator.errors import denied, invalid, not_found
 from airflow_cleanroomsml.emulator.state import Caller, Record
+from airflow_cleanroomsml.iam import REMOVE_STATEMENT
 
 COLLABORATION = "collaboration"
 MEMBERSHIP = "membership"
@@ -79,6 +81,12 @@ class Access(BackendBase):
     def of_collaboration(self, kind: str, identifier: str) -> Iterator[Record]:
         """Resources of a kind in a collaboration, of all members."""
         return self.store.all(kind, None, lambda found: found.fields["collaborationIdentifier"] == identifier)
+
+    def withdraw_statement(self, caller: Caller, association: Record) -> None:
+        """Take the statement of a configured audience model association out of the model's policy, where Clean Rooms manages it."""
+        if association.fields["manageResourcePolicies"]:
+            self.require_permissions(caller, REMOVE_STATEMENT, association.fields["configuredAudienceModelArn"])
+        withdraw(self.store, association)
 
     def own(self, caller: Caller, membership_identifier: str, kind: str, noun: str, arn: str) -> Record:
         """A resource of one of the caller's memberships."""

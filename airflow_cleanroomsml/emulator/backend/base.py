@@ -15,6 +15,7 @@ from airflow_cleanroomsml.emulator.life import PENDING, Life
 from airflow_cleanroomsml.emulator.settings import Settings
 from airflow_cleanroomsml.emulator.shared import Shared
 from airflow_cleanroomsml.emulator.state import Caller, Record
+from airflow_cleanroomsml.iam import Permission
 from airflow_cleanroomsml.service_model import argument_members, load, operation_model
 
 
@@ -102,6 +103,10 @@ class BackendBase:
             raise denied(
                 f"{role_arn} is not a role of account {caller.account}: roles cannot be passed across accounts."
             )
+
+    def require_permissions(self, caller: Caller, actions: Iterable[str], resource: str) -> None:
+        """Refuse a caller who may not do what an operation does on the caller's behalf."""
+        self._shared.permissions.require(caller, (Permission(action, resource) for action in actions))
 
     def require_quota(self, caller: Caller, kind: str, name: str, value: int) -> None:
         """Refuse when as many of a kind are under way as the quota allows."""

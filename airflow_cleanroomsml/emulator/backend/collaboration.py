@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_cleanroomsml.emulator.backend.access import COLLABORATION, Access
-from airflow_cleanroomsml.emulator.backend.configured_audience_model_policy import withdraw
 from airflow_cleanroomsml.emulator.errors import denied, invalid
 from airflow_cleanroomsml.emulator.state import Caller, Record
 
@@ -95,7 +94,7 @@ class Collaborations(Access):
         if record is None or record.caller != caller:
             raise denied(f"Only its creator may delete the collaboration {collaboration_identifier}.")
         for association in list(self.of_collaboration("configured-audience-model-association", record.id)):
-            withdraw(self.store, association)
+            self.withdraw_statement(caller, association)
             self.delete(association)
         self.delete(record)
         return {}

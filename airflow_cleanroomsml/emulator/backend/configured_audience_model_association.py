@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_cleanroomsml.emulator.backend.access import Access
-from airflow_cleanroomsml.emulator.backend.configured_audience_model_policy import allow, withdraw
+from airflow_cleanroomsml.emulator.backend.configured_audience_model_policy import allow
 from airflow_cleanroomsml.emulator.errors import conflict, not_found, quota
 from airflow_cleanroomsml.emulator.state import Caller, Record
 
@@ -104,7 +104,7 @@ class ConfiguredAudienceModelAssociations(Access):
     ) -> dict[str, Any]:
         """DeleteConfiguredAudienceModelAssociation, and what it wrote into the model's policy."""
         record = self._own_association(caller, membership_identifier, configured_audience_model_association_identifier)
-        withdraw(self.store, record)
+        self.withdraw_statement(caller, record)
         self.delete(record)
         return {}
 

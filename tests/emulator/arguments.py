@@ -1,0 +1,164 @@
+"""What a task of each class is given, and what has to be there for it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from botocore import xform_name
+
+from airflow_cleanroomsml import operators, sensors
+from tests.operators.studio import IMAGE
+from tests.properties.kinds import KINDS
+from tests.properties.laboratory import Laboratory
+
+Arguments = dict[str, Any]
+PARTNER = "210987654321"
+
+
+def _algorithm(lab: Laboratory) -> Arguments:
+    image = {"imageUri": IMAGE}
+    return {"role_arn": lab.world.role, "training_container_config": image, "inference_container_config": image}
+
+
+def _association(lab: Laboratory) -> Arguments:
+    model = {"configured_audience_model_arn": lab.configured, "manage_resource_policies": False}
+    return {**lab.studio.mine, **model, "configured_audience_model_association_name": "offer"}
+
+
+def _made(lab: Laboratory, operator: Any, asked: Arguments, *keep: str) -> Arguments:
+    """
+    What identifies something new.
+
+    :param operator: Class whose operation makes it.
+    :param asked: What is asked for.
+    :param keep: Arguments that identify it, too.
+    """
+    answer = lab.hook.call(operator.operation, {operator.resource.named: "new", **asked})
+    arns = {xform_name(name): value for name, value in answer.items()}
+    return {
+        **{name: asked[name] for name in keep},
+        **({operator.returns: arns[operator.returns]} if operator.returns else {}),
+    }
+
+
+def _new(kind: str, *keep: str) -> Callable[[Laboratory], Arguments]:
+    """What identifies something new; parameters as for :func:`_made`, the kind is a key of ``KINDS``."""
+    return lambda lab: _made(lab, KINDS[kind].operator, KINDS[kind].asked(lab), *keep)
+
+
+def new_association(lab: Laboratory, **more: Any) -> Arguments:
+    rooms, asked = lab.hook.of("cleanrooms"), {**_association(lab), **more}
+    made = rooms.call("create_configured_audience_model_association", asked)["configuredAudienceModelAssociation"]
+    return {**lab.studio.mine, "configured_audience_model_association_identifier": made["id"]}
+
+
+def _new_association_of_an_algorithm(lab: Laboratory) -> Arguments:
+    create = operators.CleanRoomsMLCreateConfiguredModelAlgorithmAssociationOperator
+    algorithm = {"configured_model_algorithm_arn": lab.studio.algorithm}
+    return _made(lab, create, {**lab.studio.mine, **algorithm}, "membership_identifier")
+
+
+def _exported_audience(lab: Laboratory) -> Arguments:
+    asked = {"name": "new", **KINDS["audience export job"].asked(lab)}
+    lab.hook.call("start_audience_export_job", asked)
+    return asked
+
+
+def _exported_model(lab: Laboratory) -> Arguments:
+    asked = {"name": "new", **KINDS["trained model export job"].asked(lab)}
+    lab.hook.call("start_trained_model_export_job", asked)
+    of = {"collaboration_identifier": lab.studio.collaboration.id, "membership_identifier": lab.studio.membership}
+    return {"name": "new", "trained_model_arn": lab.studio.model, **of}
+
+
+def with_a_further_version(lab: Laboratory) -> Arguments:
+    """The model of the studio, which then has two versions."""
+    further = KINDS["version of a trained model"].asked(lab)
+    lab.hook.call("create_trained_model", {"name": "further", **further})
+    return {**lab.studio.mine, "trained_model_arn": lab.studio.model}
+
+
+def _theirs(lab: Laboratory) -> Arguments:
+    """A job that a partner starts."""
+    lab.hook.call("start_audience_generation_job", {"name": "theirs", **KINDS["audience generation job"].asked(lab)})
+    return {"since": "2000-01-01"}
+
+
+def _policy(lab: Laboratory) -> Arguments:
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"AWS": PARTNER},
+        "Action": "cleanrooms-ml:StartAudienceGenerationJob",
+        "Resource": [lab.configured],
+    }
+    document = {"Version": "2012-10-17", "Statement": [statement]}
+    return {"configured_audience_model_arn": lab.configured, "configured_audience_model_policy": json.dumps(document)}
+
+
+def _with_a_policy(lab: Laboratory) -> Arguments:
+    lab.hook.call("put_configured_audience_model_policy", _policy(lab))
+    return {"configured_audience_model_arn": lab.configured}
+
+
+def _collaboration(lab: Laboratory) -> Arguments:
+    return {"collaboration_identifier": lab.studio.collaboration.id}
+
+
+def _offered(lab: Laboratory) -> Arguments:
+    new_association(lab)
+    return _collaboration(lab)
+
+
+MEMBERSHIP = "membership_identifier"
+#: The arguments of each class, and what has to be there for them.
+ARGUMENTS: dict[type[Any], Callable[[Laboratory], Arguments]] = {
+    **{kind.operator: kind.asked for kind in reversed(KINDS.values())},
+    operators.CleanRoomsMLCreateConfiguredModelAlgorithmOperator: _algorithm,
+    operators.CleanRoomsMLCreateConfiguredModelAlgorithmAssociationOperator: lambda lab: {
+        **lab.studio.mine,
+        "configured_model_algorithm_arn": lab.studio.algorithm,
+    },
+    operators.CleanRoomsCreateConfiguredAudienceModelAssociationOperator: _association,
+    operators.CleanRoomsMLDeleteTrainingDatasetOperator: _new("training dataset"),
+    operators.CleanRoomsMLDeleteAudienceModelOperator: _new("audience model"),
+    operators.CleanRoomsMLDeleteConfiguredAudienceModelOperator: _new("configured audience model"),
+    operators.CleanRoomsMLDeleteConfiguredAudienceModelPolicyOperator: _with_a_policy,
+    operators.CleanRoomsMLDeleteAudienceGenerationJobOperator: _new("audience generation job"),
+    operators.CleanRoomsMLDeleteConfiguredModelAlgorithmOperator: lambda lab: _made(
+        lab, operators.CleanRoomsMLCreateConfiguredModelAlgorithmOperator, _algorithm(lab)
+    ),
+    operators.CleanRoomsMLDeleteConfiguredModelAlgorithmAssociationOperator: _new_association_of_an_algorithm,
+    operators.CleanRoomsMLDeleteMLInputChannelDataOperator: _new("ML input channel", MEMBERSHIP),
+    operators.CleanRoomsMLDeleteTrainedModelOutputOperator: _new("trained model", MEMBERSHIP),
+    operators.CleanRoomsMLCancelTrainedModelOperator: _new("trained model", MEMBERSHIP),
+    operators.CleanRoomsMLCancelTrainedModelInferenceJobOperator: _new("trained model inference job", MEMBERSHIP),
+    operators.CleanRoomsMLDeleteMLConfigurationOperator: lambda lab: dict(lab.studio.mine),
+    operators.CleanRoomsMLPutMLConfigurationOperator: lambda lab: {
+        **lab.studio.mine,
+        "default_output_location": lab.world.output,
+    },
+    operators.CleanRoomsMLPutConfiguredAudienceModelPolicyOperator: _policy,
+    operators.CleanRoomsMLUpdateConfiguredAudienceModelOperator: lambda lab: {
+        "configured_audience_model_arn": lab.configured,
+        "description": "other",
+    },
+    operators.CleanRoomsUpdateConfiguredAudienceModelAssociationOperator: lambda lab: {
+        **new_association(lab),
+        "description": "other",
+    },
+    operators.CleanRoomsDeleteConfiguredAudienceModelAssociationOperator: new_association,
+    operators.CleanRoomsMLTagResourceOperator: lambda lab: {"resource_arn": lab.dataset, "tags": {"key": "value"}},
+    operators.CleanRoomsMLUntagResourceOperator: lambda lab: {"resource_arn": lab.dataset, "tag_keys": ["key"]},
+    operators.CleanRoomsFindMembershipOperator: _collaboration,
+    operators.CleanRoomsFindConfiguredAudienceModelOperator: _offered,
+    sensors.CleanRoomsMLAudienceModelSensor: _new("audience model"),
+    sensors.CleanRoomsMLAudienceGenerationJobSensor: _new("audience generation job"),
+    sensors.CleanRoomsMLAudienceExportJobSensor: _exported_audience,
+    sensors.CleanRoomsMLMLInputChannelSensor: _new("ML input channel"),
+    sensors.CleanRoomsMLTrainedModelSensor: _new("trained model"),
+    sensors.CleanRoomsMLTrainedModelInferenceJobSensor: _new("trained model inference job"),
+    sensors.CleanRoomsMLTrainedModelExportJobSensor: _exported_model,
+    sensors.CleanRoomsMLNewAudienceGenerationJobsSensor: _theirs,
+}

@@ -1,0 +1,96 @@
+"""A role with the permissions of a page can do what the page says, and each of them is needed for it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from airflow_cleanroomsml.exceptions import AccessDeniedError
+from airflow_cleanroomsml.operators import CleanRoomsMLCallOperator
+from airflow_cleanroomsml.polling import watch
+from tests.emulator.arguments import ARGUMENTS
+from tests.emulator.situations import IncompleteMessageError, Situation, runs, situations
+from tests.every import SENSORS, TASKS, every_task
+from tests.properties.laboratory import Laboratory, laboratory
+from tools.docs import classes, modules
+from tools.permissions import permissions, policy
+
+SITUATIONS = [situation for cls in TASKS if cls in ARGUMENTS for situation in situations(cls)]
+every_situation = pytest.mark.parametrize(
+    "situation", SITUATIONS, ids=[f"{situation.cls.__name__} {situation.title}" for situation in SITUATIONS]
+)
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Laboratory]:
+    """An emulator in this process, whose clock stands; the first look of a trigger waits for no others."""
+    with laboratory() as found, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(watch, "GATHERING", 0.0)
+        yield found
+
+
+def listed(cls: type[Any]) -> set[str]:
+    """All actions of a page."""
+    return {action for actions in permissions(cls).values() for action in actions}
+
+
+@every_situation
+def test_the_permissions_of_the_page_suffice(lab: Laboratory, situation: Situation) -> None:
+    needed = situation.play(lab, situation.allowed)
+    assert needed - listed(situation.cls) == set()
+
+
+@every_situation
+def test_each_of_them_is_needed(lab: Laboratory, situation: Situation) -> None:
+    optional = all(case.when.startswith("optional") for case in situation.proves)
+    for action in situation.proven:
+        others = [allowed for allowed in situation.allowed if allowed != action]
+        with pytest.raises(Exception, match="is not authorized to perform|the message is incomplete") as caught:
+            situation.play(lab, others)
+        assert isinstance(caught.value, IncompleteMessageError) == optional, action
+
+
+@every_task
+def test_every_case_of_the_page_has_a_situation(cls: type[Any]) -> None:
+    assert cls in {*ARGUMENTS, CleanRoomsMLCallOperator}, (
+        f"tests/emulator/arguments.py has no arguments of {cls.__name__}"
+    )
+    proven = {case for situation in SITUATIONS if situation.cls is cls for case in situation.proves}
+    assert set(permissions(cls)) - proven == set()
+
+
+BY_DEFAULT = [situation for situation in SITUATIONS if all(case.by_default for case in situation.cases)]
+
+
+#: The classes of each page.
+PAGES: dict[str, list[type[Any]]] = {module.__name__: classes(module) for module in modules()} | {"sensors": SENSORS}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_policy_of_a_page_suffices_where_optional_arguments_are_left_out(lab: Laboratory, page: str) -> None:
+    statements = json.loads(policy(PAGES[page]))["Statement"]
+    actions = [action for statement in statements for action in _list(statement["Action"])]
+    for situation in BY_DEFAULT:
+        if situation.cls in PAGES[page]:
+            situation.play(lab, actions)
+
+
+def _list(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
+
+
+@pytest.mark.parametrize(
+    ("operation", "service", "action"),
+    [
+        ("list_audience_models", "cleanroomsml", "cleanrooms-ml:ListAudienceModels"),
+        ("list_memberships", "cleanrooms", "cleanrooms:ListMemberships"),
+    ],
+)
+def test_a_call_needs_what_its_operation_needs(lab: Laboratory, operation: str, service: str, action: str) -> None:
+    called = Situation(CleanRoomsMLCallOperator, "runs", runs, lambda _: {"operation": operation, "service": service})
+    assert called.play(lab, [action]) == {action}
+    with pytest.raises(AccessDeniedError):
+        called.play(lab, [])

@@ -1,7 +1,9 @@
-"""The few names of Airflow that moved between 2.11 and 3.x, from wherever this Airflow keeps them."""
+"""The few names of Airflow that moved between 2.11 and 3.x, and private parts of botocore, each with what happens without it."""
 
 from __future__ import annotations
 
+import traceback
+from collections.abc import Iterator
 from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -68,6 +70,63 @@ def stats() -> Any:
     return module.Stats
 
 
+#: Functions that a call has left before the first byte of its request goes out, by module: building and signing the request, choosing the
+#: proxy, connecting (CONNECT and the TLS handshake included), and the request's head, which is buffered until it is complete. http.client
+#: documents its three; the others belong to botocore. A name that a later release drops makes an error ambiguous, never "not sent".
+_CONNECTION_STEPS = ("connect", "putrequest", "putheader")
+_STEPS_BEFORE_SENDING = {
+    "botocore.client": ("_convert_to_request_dict", "_emit_api_params", "_resolve_endpoint_ruleset"),
+    "botocore.endpoint": ("create_request",),
+    "botocore.httpsession": ("_get_connection_manager",),
+    "http.client": _CONNECTION_STEPS,
+    "urllib3.connection": _CONNECTION_STEPS,
+}
+#: Where botocore reads an answer.
+_PARSERS = "botocore.parsers"
+
+
+def step_before_sending(error: BaseException, handled: BaseException | None = None) -> str:
+    """
+    The step of a boto3 call that raised an error, if it precedes the first byte of the request; else empty.
+
+    The tracebacks tell: the same classes and texts of urllib3 come from a handshake and from a connection that breaks later. botocore must
+    not have sent the request before, in an attempt of its own.
+
+    :param error: What boto3 raised.
+    :param handled: What was being handled when the call began; it is the context of the call's own errors and says nothing about them.
+    """
+    return next((name for module, name in _calls(error, handled) if name in _STEPS_BEFORE_SENDING.get(module, ())), "")
+
+
+def is_unreadable(error: BaseException, handled: BaseException | None = None) -> bool:
+    """Whether an answer came that botocore could not read; parameters as for :func:`step_before_sending`."""
+    return any(module == _PARSERS for module, _ in _calls(error, handled))
+
+
+def _calls(error: BaseException, handled: BaseException | None) -> Iterator[tuple[str, str]]:
+    """Module and name of the functions that an error, and the errors that it stems from, were raised in."""
+    for each in causes(error, handled):
+        for frame, _ in traceback.walk_tb(each.__traceback__):
+            yield frame.f_globals.get("__name__", ""), frame.f_code.co_name
+
+
+def causes(error: BaseException, handled: BaseException | None = None) -> Iterator[BaseException]:
+    """An error and what it stems from; parameters as for :func:`step_before_sending`."""
+    seen: set[int] = set()
+    each: BaseException | None = error
+    while each is not None and each is not handled and id(each) not in seen:
+        seen.add(id(each))
+        yield each
+        each = each.__cause__ or each.__context__
+
+
+def config_variable(session: Any, name: str) -> Any:
+    """A variable of a boto3 session's configuration; None if boto3 does not tell."""
+    with suppress(AttributeError):  # boto3 has no public way to its botocore session
+        return session._session.get_config_variable(name)
+    return None
+
+
 __all__ = [
     "IS_AIRFLOW_2",
     "AirflowException",
@@ -84,7 +143,11 @@ __all__ = [
     "TaskDeferralTimeout",
     "TaskDeferred",
     "XComArg",
+    "causes",
     "conf",
+    "config_variable",
     "get_current_context",
+    "is_unreadable",
     "stats",
+    "step_before_sending",
 ]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import inspect
 import json
 import random
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from copy import copy
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import Any
 
 import boto3
@@ -17,19 +19,11 @@ from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
-    ConnectTimeoutError,
     CredentialRetrievalError,
-    EndpointConnectionError,
-    HTTPClientError,
     NoCredentialsError,
     NoRegionError,
-    ParamValidationError,
-    PartialCredentialsError,
-    ProxyConnectionError,
-    SSLError,
     TokenRetrievalError,
 )
-from botocore.exceptions import ConnectionError as BotoConnectionError
 
 from airflow_cleanroomsml import clock
 from airflow_cleanroomsml._compat import AirflowException, BaseOperator
@@ -37,6 +31,7 @@ from airflow_cleanroomsml.cached import cached
 from airflow_cleanroomsml.exceptions import (
     CleanRoomsMLError,
     CredentialsUnavailableError,
+    InvalidRequestError,
     OutcomeUnknownError,
     ServiceError,
     ThrottledError,
@@ -47,20 +42,19 @@ from airflow_cleanroomsml.exceptions import (
 )
 from airflow_cleanroomsml.resources import CLEAN_ROOMS_ML
 from airflow_cleanroomsml.service_model import Request, load
-
-#: Raised before a byte of the request is on its way.
-_NEVER_SENT = (
-    ConnectTimeoutError,
-    CredentialRetrievalError,
-    EndpointConnectionError,
-    NoCredentialsError,
-    NoRegionError,
-    ParamValidationError,
-    PartialCredentialsError,
-    TokenRetrievalError,
+from airflow_cleanroomsml.transport import (
+    NoAnswerError,
+    Stage,
+    complete,
+    is_lost,
+    is_transient,
+    may_lack_files,
+    reason,
+    redirected,
+    stage_of,
+    unusable_files,
 )
-#: Texts of a proxy or TLS error that came before the request: the other such errors can come after it.
-_BEFORE_THE_REQUEST = ("CERTIFICATE_VERIFY_FAILED", "Failed to establish a new connection", "Tunnel connection failed")
+
 #: What to do about a set-up that is not complete.
 _HINTS: dict[type[Exception], str] = {
     NoRegionError: "Set region_name of the task, or in the extra of its connection; a connection that does not exist sets none.",
@@ -70,8 +64,6 @@ _HINTS: dict[type[Exception], str] = {
 #: second (user guide, Quotas), so eight pauses of up to 20 s let about a hundred tasks through at once.
 _THROTTLED_RETRIES = 8
 _LONGEST_PAUSE = 20.0
-#: Status of ServiceQuotaExceededException (service model).
-_PAYMENT_REQUIRED = 402
 
 
 class CleanRoomsMLHook(AwsBaseHook):
@@ -215,7 +207,9 @@ class CleanRoomsMLHook(AwsBaseHook):
         :param arguments: Arguments in snake_case.
         """
         request = self.check(operation, arguments)
-        if "nextToken" in request.members or not _translated(request, lambda: self._reader.can_paginate(operation)):
+        if "nextToken" in request.members or not self._translated(
+            request, lambda: self._reader.can_paginate(operation)
+        ):
             return self.send(request)
         answer: dict[str, Any] = {}
         for page in self._pages(request):
@@ -235,11 +229,11 @@ class CleanRoomsMLHook(AwsBaseHook):
         yield from self._pages(self.check(operation, arguments))
 
     def _pages(self, request: Request) -> Iterator[dict[str, Any]]:
-        pages = _translated(
+        pages = self._translated(
             request, lambda: iter(self._reader.get_paginator(request.method).paginate(**request.members))
         )
-        while (page := _translated(request, lambda: next(pages, None))) is not None:
-            yield page
+        while (page := self._translated(request, lambda: next(pages, None))) is not None:
+            yield complete(request, page)
 
     def items(self, operation: str, arguments: Mapping[str, Any] | None = None) -> Iterator[dict[str, Any]]:
         """The entries of a listing over all its pages; arguments as for :meth:`pages`."""
@@ -259,7 +253,7 @@ class CleanRoomsMLHook(AwsBaseHook):
                     raise
                 self.log.info("%s was throttled; trying again in %.1f s.", request.operation.name, pause)
                 clock.sleep(pause)
-            except (_NoAnswerError, UnavailableError) as error:
+            except (NoAnswerError, UnavailableError) as error:
                 raise _outcome_unknown(request, error) from error
         raise AssertionError
 
@@ -271,6 +265,10 @@ class CleanRoomsMLHook(AwsBaseHook):
             if credentials is not None:
                 credentials.get_frozen_credentials()
         except (BotoCoreError, ClientError) as error:
+            if unusable := self._unusable_files(error, None):
+                raise InvalidRequestError(
+                    lines(f"{request.operation.name} was not sent.", *unusable), unusable
+                ) from error
             raise UnreachableError(
                 lines(
                     f"{request.operation.name} was not sent: no credentials.", str(error), _HINTS.get(type(error), "")
@@ -279,20 +277,62 @@ class CleanRoomsMLHook(AwsBaseHook):
         return client
 
     def _answer(self, client: Callable[[], Any], request: Request) -> Any:
-        return _complete(request, _translated(request, lambda: getattr(client(), request.method)(**request.members)))
+        answer = self._translated(request, lambda: getattr(client(), request.method)(**request.members))
+        return complete(request, answer)
 
+    def _translated(self, request: Request, send: Callable[[], Any]) -> Any:
+        """
+        Send, with botocore's errors as this package's.
 
-class _NoAnswerError(UnreachableError):
-    """The connection was there; the answer was lost."""
+        What is raised has no cause and no context of its own: botocore's error keeps the service's text, and engines quote the SQL they
+        were given.
+        """
+        name, handled = request.operation.name, sys.exc_info()[1]
+        try:
+            return send()
+        except ClientError as error:
+            raised: CleanRoomsMLError = redirected(name, error.response) or service_error(
+                name, error.response, request.redact
+            )
+        except AirflowException:
+            raise
+        except Exception as error:
+            stage, why = stage_of(error, handled), request.redact(reason(error))
+            if stage is not Stage.SENT:
+                raised = self._not_sent(name, error, why, stage, handled)
+            elif request.once or is_lost(error, handled):
+                raised = NoAnswerError(lines(f"{name} got no answer that can be read.", why))
+            else:
+                raised = CleanRoomsMLError(lines(f"{name} failed.", why))
+        raise raised
 
+    def _not_sent(
+        self, name: str, error: Exception, why: str, stage: Stage, handled: BaseException | None
+    ) -> CleanRoomsMLError:
+        """The error for a request that was not sent; only what the next attempt may find mended is an ``UnreachableError``."""
+        first = f"{name} was not sent."
+        if isinstance(error, (CredentialRetrievalError, TokenRetrievalError)):
+            return CredentialsUnavailableError(lines(first, why))
+        if stage is Stage.HEADERS:
+            # What http.client says quotes the header, and it may be a credential.
+            return CleanRoomsMLError(
+                lines(
+                    first,
+                    "A header has a line break, or another character that HTTP does not allow.",
+                    "Check the credentials, a session token for instance, for a line break at the end.",
+                )
+            )
+        if stage is Stage.PREPARING:
+            return CleanRoomsMLError(lines(first, why, _HINTS.get(type(error), "")))
+        if unusable := self._unusable_files(error, handled):
+            return InvalidRequestError(lines(first, *unusable), unusable)
+        kind = UnreachableError if is_transient(error, handled) else CleanRoomsMLError
+        return kind(lines(first, why, "Check the region, the endpoint, the proxy and the network."))
 
-def _complete(request: Request, answer: Mapping[str, Any]) -> Mapping[str, Any]:
-    """An answer with all that it must have; botocore takes a body that broke off for an empty one."""
-    shape = request.operation.output_shape
-    missing = [name for name in (shape.required_members if shape else ()) if name not in answer]
-    if missing:
-        raise _NoAnswerError(f"{request.operation.name} got an answer without {', '.join(missing)}")
-    return answer
+    def _unusable_files(self, error: Exception, handled: BaseException | None) -> list[str]:
+        """What is wrong with the files that a TLS handshake needed, if that is why it failed."""
+        wanting = may_lack_files(error, handled)
+        return list(unusable_files(self.verify, self.config, self._session)) if wanting else []
 
 
 def _throttled_pauses(times: int) -> list[float]:
@@ -302,7 +342,7 @@ def _throttled_pauses(times: int) -> list[float]:
 
 def _tell_quota(response_dict: Mapping[str, Any], customized_response_dict: dict[str, Any], **_: Any) -> None:
     """Name and value of a quota, of which the model of botocore 1.38 does not know: one of 0 is no matter of waiting."""
-    if response_dict["status_code"] != _PAYMENT_REQUIRED:
+    if response_dict["status_code"] != HTTPStatus.PAYMENT_REQUIRED:
         return
     try:
         body = json.loads(response_dict["body"])
@@ -327,44 +367,6 @@ def _outcome_unknown(request: Request, error: CleanRoomsMLError) -> OutcomeUnkno
         f"So it is not sent again. Look in the listing{f' for {name!r}' if name else ''}: if it is there, go on with its ARN "
         '(if_exists="reuse" of the operator that makes it finds it by name); if it is not, clear the task.',
     )
-
-
-def _translated(request: Request, send: Callable[[], Any]) -> Any:
-    """
-    Send, with botocore's errors as this package's.
-
-    What is raised has no cause and no context: botocore's own error keeps the service's text, and engines quote the SQL they were given.
-    """
-    name = request.operation.name
-    try:
-        return send()
-    except ClientError as error:
-        raised: CleanRoomsMLError = service_error(name, error.response, request.redact)
-    except AirflowException:
-        raise
-    except Exception as error:
-        why = request.redact(f"{type(error).__name__}: {error}")
-        lost = isinstance(error, (BotoConnectionError, HTTPClientError))
-        if _never_sent(error):
-            # A certificate that does not verify will not the next time either.
-            passing = lost and not isinstance(error, SSLError)
-            kind = UnreachableError if passing else CleanRoomsMLError
-            if isinstance(error, (CredentialRetrievalError, TokenRetrievalError)):
-                kind = CredentialsUnavailableError
-            hint = "Check the region, the endpoint and the network." if lost else _HINTS.get(type(error), "")
-            raised = kind(lines(f"{name} was not sent.", why, hint))
-        elif lost or request.once:
-            # What is not known to come before the request may come after it, an answer that botocore cannot read included.
-            raised = _NoAnswerError(lines(f"{name} got no answer that can be read.", why))
-        else:
-            raised = CleanRoomsMLError(lines(f"{name} failed.", why))
-    raise raised
-
-
-def _never_sent(error: Exception) -> bool:
-    if isinstance(error, (ProxyConnectionError, SSLError)):
-        return any(text in str(error.kwargs.get("error")) for text in _BEFORE_THE_REQUEST)
-    return isinstance(error, _NEVER_SENT)
 
 
 __all__ = ["CleanRoomsMLHook"]

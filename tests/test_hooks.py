@@ -7,7 +7,6 @@ from threading import Thread
 from typing import Any, NoReturn
 
 import pytest
-from botocore.exceptions import ProxyConnectionError, SSLError
 from botocore.stub import Stubber
 
 from airflow_cleanroomsml.exceptions import (
@@ -95,27 +94,6 @@ def test_an_answer_that_broke_off_leaves_the_outcome_unknown(
             CleanRoomsMLHook().call("create_training_dataset", dataset(empty_world))
         server.shutdown()
     assert requests == ["/training-dataset"]
-
-
-@pytest.mark.parametrize(
-    ("error", "kind"),
-    [
-        (SSLError(endpoint_url="e", error=OSError("BAD_RECORD_MAC")), OutcomeUnknownError),
-        (ProxyConnectionError(proxy_url="p", error="Connection reset by peer"), OutcomeUnknownError),
-        (ProxyConnectionError(proxy_url="p", error="Tunnel connection failed: 502"), UnreachableError),
-        (SSLError(endpoint_url="e", error=OSError("CERTIFICATE_VERIFY_FAILED")), CleanRoomsMLError),
-    ],
-)
-def test_what_is_not_known_to_come_before_the_request_may_have_come_after_it(
-    hook: CleanRoomsMLHook, empty_world: World, error: Exception, kind: type[CleanRoomsMLError]
-) -> None:
-    def fail(**_: Any) -> NoReturn:
-        raise error
-
-    hook.conn_once.meta.events.register("before-send", fail)
-    with pytest.raises(kind) as caught:
-        hook.call("create_training_dataset", dataset(empty_world))
-    assert type(caught.value) is kind
 
 
 def test_credentials_that_cannot_be_fetched_are_no_unknown_outcome(

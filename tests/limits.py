@@ -17,7 +17,7 @@ from botocore.model import ServiceModel, Shape
 
 from airflow_cleanroomsml.hidden import is_sensitive
 
-_CLASS = re.compile(r"\[(?:\\.|[^\]\\])*\]")
+_CLASS = re.compile(r"\[(?:\\.|[^\]\\])*\]|\\d")
 _GROUP = re.compile(r"\(([^()|]*)(?:\|[^()]*)?\)([?*]?)")
 _REPEATED = re.compile(r"(.)(?:\{(\d+)(?:,\d*)?\}|([+*?]))")
 #: What is of another type, and no text that says it, for each type.

@@ -290,6 +290,37 @@ class TestFaults:
         desk.round(70.0)
         assert desk.statuses(watches) == {"CREATE_IN_PROGRESS"}
 
+    @pytest.mark.parametrize("goal", ["created", "deleted"])
+    @pytest.mark.parametrize("page", [1, 2])
+    def test_a_page_that_is_no_answer_is_no_end(self, crowd: CrowdedWorld, desk: Desk, goal: str, page: int) -> None:
+        watches, pages = desk.jobs(crowd.jobs(150), goal=goal), []
+
+        def garble(**_: Any) -> None:
+            pages.append(LIST)
+            if len(pages) == page:
+                crowd.fault(LIST, "garbled")
+
+        desk.hook.conn_once.meta.events.register("before-call", garble)
+        assert desk.round() == [LIST] * page
+        assert not any(watch.over for watch in watches)
+        assert crowd.emulator.faults(crowd.account) == []
+        desk.round(70.0)
+        assert desk.statuses(watches) == {"CREATE_IN_PROGRESS"}
+
+    @pytest.mark.parametrize("goal", ["created", "deleted"])
+    def test_exports_are_not_gone_from_a_listing_that_is_no_answer(
+        self, crowd: CrowdedWorld, desk: Desk, goal: str
+    ) -> None:
+        (job,) = crowd.jobs(1, seconds=-1)
+        crowd.exports(job, 1)
+        identifiers = {"audience_generation_job_arn": job, "name": "job-0"}
+        watch = desk.watch(Wait("audience export job", goal, identifiers, NOW, NOW + 1e6, 60.0, lag=0.0))
+        crowd.fault("ListAudienceExportJobs", "garbled")
+        desk.round()
+        assert not watch.over
+        desk.round(70.0)
+        assert desk.statuses([watch]) == {"CREATE_IN_PROGRESS"}
+
     def test_what_hangs_is_asked_once_a_round(self, crowd: CrowdedWorld, desk: Desk) -> None:
         watches = desk.jobs(crowd.jobs(6))
         crowd.fault(LIST, "access_denied")

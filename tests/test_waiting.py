@@ -114,7 +114,7 @@ def test_gone_is_success_for_a_deletion_and_failure_for_a_creation_that_is_not_n
         raise_unless_done(wait(), late)
 
 
-@pytest.mark.parametrize("fault", ["throttle", "server_error", "reset"])
+@pytest.mark.parametrize("fault", ["throttle", "server_error", "reset", "garbled"])
 def test_passing_troubles_are_no_end(empty_world: World, fault: str) -> None:
     hook = CleanRoomsMLHook(config={"retries": {"total_max_attempts": 1}})
     empty_world.fault("GetAudienceModel", fault)

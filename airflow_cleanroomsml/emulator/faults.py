@@ -18,6 +18,7 @@ ENDS = {
     "reset": "the connection breaks, and nothing is carried out",
     "lose_response": "the request is carried out, and its answer lost",
     "late_commit": "the answer is lost at once, and the request carried out SECONDS later",
+    "garbled": "200 with BODY, as from a proxy, and nothing is carried out",
     "throttle": "429 ThrottlingException",
     "server_error": "500, the service's own error",
     "access_denied": "403 AccessDeniedException",
@@ -37,6 +38,7 @@ _TIMED = ("late_commit", "slow", "stale_listing", "stale_read")
 _REFUSED = tuple(kind for kind in ENDS if kind not in ("lose_response", "late_commit"))
 _VERBS = {"stale_listing": "List", "stale_read": "Get"}
 EVERY = "*"
+_LOGIN_PAGE = "<html><body>Log in to the network.</body></html>"
 
 
 @dataclass
@@ -52,6 +54,7 @@ class Fault:
     :param seconds: How late or how stale, by the emulator's clock.
     :param code: For ``fail_job``: ``statusDetails.statusCode``.
     :param message: For ``fail_job``: ``statusDetails.message``; ``{query}`` becomes the SQL of the request.
+    :param body: For ``garbled``: what comes in place of the service's answer.
     """
 
     operation: str
@@ -62,6 +65,7 @@ class Fault:
     seconds: float = 0.0
     code: str = "FAULT_ON_REQUEST"
     message: str = "The job fails because a test asked for it."
+    body: str = _LOGIN_PAGE
     ordered: float = field(init=False, default=0.0)
 
     def __post_init__(self) -> None:
@@ -78,8 +82,8 @@ class Fault:
         self._check_time("seconds", self.seconds)
         if self.kind in _TIMED and not self.seconds:
             raise ValueError(f"{self.kind}: give the seconds")
-        if not all(isinstance(text, str) for text in (self.account, self.code, self.message)):
-            raise ValueError("account, code and message are texts")
+        if not all(isinstance(text, str) for text in (self.account, self.code, self.message, self.body)):
+            raise ValueError("account, code, message and body are texts")
         self._forever = self.times == 0
 
     def _check_time(self, name: str, value: Any) -> None:
@@ -122,6 +126,18 @@ def _query(value: Any) -> str:
 
 class ConnectionDropped(Exception):
     """The connection is closed without an answer."""
+
+
+class Garbled(Exception):
+    """
+    Something else than the service answers, with status 200.
+
+    :param body: What it answers.
+    """
+
+    def __init__(self, body: str) -> None:
+        super().__init__(body)
+        self.body = body
 
 
 @dataclass
@@ -195,14 +211,20 @@ def _met(faults: list[Fault]) -> Met:
     return met
 
 
-def before(kind: str, internal_error: str) -> None:
+def before(end: Fault | None, internal_error: str) -> None:
     """
     What happens instead of the operation.
 
+    :param end: How the call ends, as :class:`Met` has it.
     :param internal_error: The service's error for a failure of its own.
     """
+    if end is None:
+        return
+    kind = end.kind
     if kind == "reset":
         raise ConnectionDropped
+    if kind == "garbled":
+        raise Garbled(end.body)
     if kind == "throttle":
         raise throttled()
     if kind == "server_error":

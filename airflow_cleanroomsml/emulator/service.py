@@ -63,7 +63,7 @@ class Service:
         shared.permissions.require(caller, required_permissions(operation, members))
         met = shared.faults.take(operation.name, caller.account, now)
         try:
-            faults.before(met.kind, self.internal_error)
+            faults.before(met.end, self.internal_error)
             carry_out = partial(self._carry_out, operation, method, members, caller, met)
             if met.end is not None and met.kind == "late_commit":
                 shared.late.add(now + met.end.seconds, carry_out)

@@ -45,7 +45,7 @@ def pages(service: str, operation: str, arguments: Mapping[str, Any]) -> Iterato
     def turn(hook: CleanRoomsMLHook) -> dict[str, Any]:
         if not opened:
             opened.append(hook.of(service).pages(operation, {**arguments, "max_results": _PAGE}))
-        return next(opened[0], {})
+        return next(opened[0])
 
     while True:
         yield Call(operation, turn)

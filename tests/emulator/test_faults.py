@@ -222,6 +222,45 @@ def test_slow_ones_are_refused_slowly_and_nothing_else_is_used_up(sender: Sender
     assert sender.emulator.faults(sender.account) == ["fail_job"]
 
 
+@pytest.mark.parametrize("body", ["<html>", "", "{}", '{"trainingDatasets": null}', '{"trainingDa', "ü"])
+def test_a_garbled_answer_is_none_of_the_service(sender: Sender, body: str) -> None:
+    old = sender.dataset("old")
+    sender.fault("*", "garbled", times=2, body=body)
+    client = client_of(
+        "cleanroomsml",
+        endpoint_url=sender.emulator.url,
+        region_name=REGION,
+        aws_access_key_id=sender.account,
+        aws_secret_access_key="secret",
+    )
+    came: list[tuple[int, bytes, Any]] = []
+    client.meta.events.register(
+        "before-parse",
+        lambda response_dict, **_: came.append(
+            (
+                response_dict["status_code"],
+                response_dict["body"],
+                response_dict["headers"].get("x-amzn-requestid"),
+            )
+        ),
+    )
+    client.delete_training_dataset(trainingDatasetArn=old)
+    # boto3 takes it for an empty answer.
+    assert "trainingDatasets" not in client.list_training_datasets()
+    assert came == [(200, body.encode(), None)] * 2
+    assert sender.names == ["old"]
+    assert sender.emulator.answers(sender.account)[-3:] == [200, 200, 200]
+
+
+def test_a_create_that_is_garbled_is_not_carried_out(sender: Sender) -> None:
+    sender.fault("CreateTrainingDataset", "fail_job")
+    sender.fault("CreateTrainingDataset", "garbled")
+    with pytest.raises(KeyError):
+        sender.dataset("d")
+    assert sender.names == []
+    assert sender.emulator.faults(sender.account) == ["fail_job"]
+
+
 def test_a_job_may_fail_whose_answer_was_lost(sender: Sender) -> None:
     sender.build()
     dataset = sender.dataset()
@@ -304,6 +343,7 @@ def test_a_fault_that_lasts_is_over_by_the_clock(sender: Sender) -> None:
         {"operation": "*", "kind": "throttle", "lasts": "long"},
         {"operation": "*", "kind": "throttle", "account": 123456789012},
         {"operation": "*", "kind": "fail_job", "message": None},
+        {"operation": "*", "kind": "garbled", "body": {}},
         {"operation": "*", "kind": "throttle", "ordered": 1},
         {"operation": "*", "kind": "throttle", "time": 2},
     ],

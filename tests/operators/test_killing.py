@@ -112,7 +112,7 @@ def test_what_has_ended_is_left_as_it_is(studio: Studio) -> None:
     assert "CancelTrainedModel" not in studio.world.calls
 
 
-@pytest.mark.parametrize("fault", ["throttle", "server_error", "reset"])
+@pytest.mark.parametrize("fault", ["throttle", "server_error", "reset", "garbled"])
 @pytest.mark.parametrize("passes", [True, False])
 def test_nothing_is_deleted_that_cannot_be_read(world: World, fault: str, passes: bool) -> None:
     wait = model_wait(world.model(), on_kill="delete")

@@ -129,7 +129,7 @@ class AtMostOne(RuleBasedStateMachine):
         mode=modes,
         fuse=kills,
         notes=st.booleans(),
-        how=st.sampled_from(["lose_response", "reset", "server_error", "slow"]),
+        how=st.sampled_from(["lose_response", "reset", "server_error", "garbled", "slow"]),
     )
     def loses_the_answer(self, who: int, mode: str, fuse: Fuse | None, notes: bool, how: str) -> None:
         """Whether it was carried out or not; ``slow`` is a time-out."""
@@ -167,7 +167,7 @@ class AtMostOne(RuleBasedStateMachine):
         mode=modes,
         fuse=kills,
         listing=st.booleans(),
-        how=st.sampled_from(["reset", "throttle", "server_error", "access_denied"]),
+        how=st.sampled_from(["reset", "throttle", "server_error", "garbled", "access_denied"]),
         times=st.integers(1, 8),
         lost=st.booleans(),
     )

@@ -80,10 +80,11 @@ def test_older_jobs_do_not_count_and_the_time_out_is_told(offer: Offer, deferrab
         sense(deferrable, since=later, configured_audience_model_arn=offer.model, timeout=1)
 
 
+@pytest.mark.parametrize("fault", ["throttle", "garbled"])
 @deferred_or_not
-def test_a_passing_fault_is_looked_over(offer: Offer, deferrable: bool) -> None:
+def test_a_passing_fault_is_looked_over(offer: Offer, deferrable: bool, fault: str) -> None:
     offer.start(offer.partner, "job")
-    offer.owner.fault("ListAudienceGenerationJobs", "throttle", times=2)
+    offer.owner.fault("ListAudienceGenerationJobs", fault, times=2)
     once = {"retries": {"total_max_attempts": 1}}
     assert len(sense(deferrable, since=time.time() - 60, botocore_config=once, timeout=3600).result) == 1
 

@@ -227,7 +227,10 @@ def _owned(
     """An entry of the listing as something of this run, or None."""
     known = waiting.identified(resource, asked, entry)
     if not resource.tells_tags:
-        there = entry if resource.get is None else waiting.read(hook, resource, known) or {}
+        try:
+            there = waiting.read_listed(hook, resource, known, entry)
+        except ResourceNotFoundError:
+            return None
         known["made_after"] = entry["createTime"].timestamp()
         return Own(number, _is_asked_for(request, resource, entry, there), entry.get("status", "ACTIVE"), known)
     if mine.key == TAG and known.get("version_identifier"):

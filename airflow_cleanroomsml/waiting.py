@@ -201,6 +201,17 @@ def read(
     return found
 
 
+def read_listed(
+    hook: CleanRoomsMLHook, resource: Resource, identifiers: Mapping[str, Any], entry: dict[str, Any]
+) -> dict[str, Any]:
+    """
+    The resource of an entry in a listing, as the service describes it now; the entry itself where there is no other description.
+
+    :raises ResourceNotFoundError: It was deleted since it was listed.
+    """
+    return entry if resource.get is None else read(hook, resource, identifiers) or {}
+
+
 def read_latest(hook: CleanRoomsMLHook, resource: Resource, identifiers: Mapping[str, Any]) -> dict[str, Any]:
     """The answer of the resource's own read; of the latest version where the first or none is named."""
     answer = hook.of(resource.service).call(resource.get or "", _asked(resource, identifiers))

@@ -13,6 +13,7 @@ from airflow_cleanroomsml.exceptions import (
     InvalidRequestError,
     OutcomeUnknownError,
     OutcomeUnsettledError,
+    ResourceNotFoundError,
     lines,
 )
 from airflow_cleanroomsml.operators.base import CleanRoomsMLOperator
@@ -144,19 +145,23 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
 
         :raises AlreadyExistsError: It is not what the request asks for.
         """
-        entry = waiting.newest(
+        entries = [
             entry
             for entry in waiting.listed(self.hook, self.resource, making.asked)
             if entry.get("status", "ACTIVE") in USABLE
             and not (
                 self.if_exists == "reuse" and making.leaves(waiting.identified(self.resource, making.asked, entry))
             )
-        )
-        if entry is None:
-            return None
-        known = waiting.identified(self.resource, making.asked, entry)
-        self._agree(making.request, known, waiting.read(self.hook, self.resource, known) or {})
-        return known
+        ]
+        for entry in sorted(entries, key=lambda entry: entry["createTime"], reverse=True):
+            known = waiting.identified(self.resource, making.asked, entry)
+            try:
+                there = waiting.read_listed(self.hook, self.resource, known, entry)
+            except ResourceNotFoundError:
+                continue  # deleted since it was listed
+            self._agree(making.request, known, there)
+            return known
+        return None
 
     def _agree(self, request: Request, known: Mapping[str, Any], there: Mapping[str, Any]) -> None:
         """

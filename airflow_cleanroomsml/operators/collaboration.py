@@ -110,13 +110,15 @@ class CleanRoomsFindConfiguredAudienceModelOperator(_Lookup):
         sought = self._sought([listing], given, association_name="name")
         collaboration = sought.pop("collaboration_identifier")
         entries = self._entries(collaboration)
-        offers = [self._offer(collaboration, entry) for entry in entries if _is_meant(entry, sought)]
+        meant = [self._offer(collaboration, entry) for entry in entries if _is_meant(entry, sought)]
+        offers = [offer for offer in meant if offer]
         context["ti"].xcom_push(key="offers", value=offers)
         if len(offers) == 1:
             self.log.info("%(name)s of account %(creator_account_id)s: %(configured_audience_model_arn)s.", offers[0])
             return str(offers[0]["configured_audience_model_arn"])
         found = [f"{offer['name']!r} of account {offer['creator_account_id']}" for offer in offers]
-        wanted = "" if found else "It has others: " + (", ".join(repr(entry["name"]) for entry in entries) or "none")
+        others = ", ".join(repr(entry["name"]) for entry in entries if not _is_meant(entry, sought))
+        wanted = "" if found else f"It has others: {others or 'none'}"
         raise ResourceNotFoundError(
             lines(
                 f"The collaboration {collaboration} has {len(offers)} configured audience models of that kind.",
@@ -129,13 +131,16 @@ class CleanRoomsFindConfiguredAudienceModelOperator(_Lookup):
         asked = {"collaboration_identifier": collaboration}
         return list(self.api.items("list_collaboration_configured_audience_model_associations", asked))
 
-    def _offer(self, collaboration: str, entry: Mapping[str, Any]) -> dict[str, Any]:
-        """An association; only its own read tells the model's ARN."""
+    def _offer(self, collaboration: str, entry: Mapping[str, Any]) -> dict[str, Any] | None:
+        """An association, which only its own read tells the model of; None if it was deleted since it was listed."""
         asked = {
             "collaboration_identifier": collaboration,
             "configured_audience_model_association_identifier": entry["id"],
         }
-        answer = self.api.call("get_collaboration_configured_audience_model_association", asked)
+        try:
+            answer = self.api.call("get_collaboration_configured_audience_model_association", asked)
+        except ResourceNotFoundError:
+            return None
         found = answer["collaborationConfiguredAudienceModelAssociation"]
         return {
             "configured_audience_model_arn": found["configuredAudienceModelArn"],

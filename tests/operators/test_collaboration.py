@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from airflow_cleanroomsml.exceptions import AlreadyExistsError, InvalidRequestError, ResourceNotFoundError
+from airflow_cleanroomsml.hooks import CleanRoomsMLHook
 from airflow_cleanroomsml.operators import (
     CleanRoomsCreateConfiguredAudienceModelAssociationOperator,
     CleanRoomsDeleteConfiguredAudienceModelAssociationOperator,
@@ -13,7 +14,7 @@ from airflow_cleanroomsml.operators import (
     CleanRoomsUpdateConfiguredAudienceModelAssociationOperator,
 )
 from tests.collaboration import Collaboration, collaborate
-from tests.support import EmulatorProcess, World, run
+from tests.support import EmulatorProcess, TaskInstance, World, run
 
 NONE = "00000000-0000-4000-8000-000000000000"
 
@@ -149,3 +150,57 @@ def test_what_a_template_renders_to_is_what_the_listing_says(world: World, toget
     associate(together, world, model, configured_audience_model_association_name="2026")
     assert find(together, association_name=2026, creator_account_id=int(world.account)).result == model
     assert find(together, association_name="2026", creator_account_id="{{ none }}").result == model
+
+
+class TestGoneWhenItIsRead:
+    """The listing has shown it a moment ago."""
+
+    GET = "GetConfiguredAudienceModelAssociation"
+
+    def make(self, together: Collaboration, world: World, model: str, ti: TaskInstance, **more: Any) -> Any:
+        operator = CleanRoomsCreateConfiguredAudienceModelAssociationOperator(
+            task_id="task",
+            membership_identifier=together.of(world),
+            configured_audience_model_arn=model,
+            configured_audience_model_association_name="offer",
+            manage_resource_policies=True,
+            **more,
+        )
+        return run(operator, ti=ti).result
+
+    def test_a_retry_does_not_fail(self, world: World, together: Collaboration) -> None:
+        model, ti = world.configured(), TaskInstance()
+        first = self.make(together, world, model, ti)
+        world.fault(self.GET, "stale_read", seconds=3600)
+        assert self.make(together, world, model, ti.next_try()) == first
+
+    def test_a_retry_makes_another_of_what_was_deleted(self, world: World, together: Collaboration) -> None:
+        model, ti = world.configured(), TaskInstance()
+        first = self.make(together, world, model, ti)
+        client: Any = CleanRoomsMLHook().of("cleanrooms").conn
+
+        def delete(**_: Any) -> None:
+            client.delete_configured_audience_model_association(
+                membershipIdentifier=together.of(world), configuredAudienceModelAssociationIdentifier=first
+            )
+
+        operator = CleanRoomsCreateConfiguredAudienceModelAssociationOperator(
+            task_id="task",
+            membership_identifier=together.of(world),
+            configured_audience_model_arn=model,
+            configured_audience_model_association_name="offer",
+            manage_resource_policies=True,
+        )
+        operator.hook.of("cleanrooms").conn.meta.events.register(f"before-call.cleanrooms.{self.GET}", delete)
+        assert run(operator, ti=ti.next_try()).result != first
+
+    def test_it_is_no_offer(self, world: World, together: Collaboration) -> None:
+        model = world.configured()
+        associate(together, world, model)
+        get = "GetCollaborationConfiguredAudienceModelAssociation"
+        world.fault(get, "stale_read", seconds=3600)
+        with pytest.raises(ResourceNotFoundError, match="has 0 configured audience models"):
+            find(together)
+        associate(together, world, world.configured("other"), configured_audience_model_association_name="other")
+        world.fault(get, "stale_read", seconds=3600)
+        assert len(find(together).pushed["offers"]) == 1

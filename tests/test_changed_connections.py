@@ -6,13 +6,16 @@ import asyncio
 import json
 import threading
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from airflow_cleanroomsml import clock
 from airflow_cleanroomsml.hooks import CleanRoomsMLHook
 from airflow_cleanroomsml.polling import poller
 from airflow_cleanroomsml.polling.connecting import connect
+from airflow_cleanroomsml.polling.origin import Origin
 from airflow_cleanroomsml.polling.watch import Watch
 from airflow_cleanroomsml.triggers import CleanRoomsMLWaitTrigger
 from airflow_cleanroomsml.waiting import Wait
@@ -201,3 +204,34 @@ def test_one_that_cannot_be_read_leaves_nothing_to_other_credentials(
 
     asyncio.run(renewed())
     assert triggerers_own.calls == []
+
+
+def test_one_whose_read_hangs_is_not_waited_for_without_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, hangs, answers = 2_000_000_000.0, threading.Event(), threading.Event()
+    monkeypatch.setattr(clock, "now", lambda: now)
+    monkeypatch.setattr(CleanRoomsMLHook, "get_connection", staticmethod(hanging(hangs, answers)))
+    monkeypatch.setenv(VARIABLE, '{"conn_type": "aws"}')
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    origin = Origin({"aws_conn_id": NAME})
+    origin.made("what it said", read=now)
+    now += 1
+    stranger: Any = SimpleNamespace(begun=now)
+    try:
+        assert origin.strangers([stranger]) == [stranger]
+        assert origin.has_changed(loop, lambda: None) is None
+        assert hangs.wait(60)
+        now += 19
+        assert origin.has_changed(loop, lambda: None) is None
+        now += 1
+        # Whoever waits is served by the client that is there, and the connection is read again a minute later.
+        assert origin.has_changed(loop, lambda: None) is False
+        assert origin.strangers([stranger]) == []
+        now += 60
+        assert origin.strangers([stranger]) == [stranger]
+    finally:
+        answers.set()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(60)
+        loop.close()

@@ -188,6 +188,21 @@ class TestRoom:
         assert pauses[0] < 2 * PROBE[0]
         assert all(PROBE[1] - 1 <= pause <= PROBE[1] + 2 for pause in pauses[-5:])
 
+    def test_a_probe_that_succeeds_is_soon_followed_by_another(self) -> None:
+        crossing = entered(20)
+        full(crossing, accepted=10)
+        for _ in range(6):
+            while not (let := crossing.run(1.0)):
+                pass
+            crossing.enter(let[0], QUOTA)
+        # By now probes are rare; then one finds room.
+        while not (let := crossing.run(1.0)):
+            pass
+        crossing.arrive()
+        succeeded = crossing.let[let[0]]
+        (following,) = crossing.run(PROBE[0] + 1)
+        assert crossing.let[following] - succeeded == PROBE[0]
+
     def test_two_hundred_starts_into_a_quota_of_ten_are_rarely_refused(self) -> None:
         crossing = entered(200)
         refused = done = 0

@@ -242,6 +242,47 @@ class TestMeaning:
         seen = [watch.seen for watch in watches]
         assert seen == [observe(desk.hook, wait) for wait in waits]
 
+    @versioned
+    def test_a_version_under_way_says_nothing_of_another(
+        self, studio: Studio, desk_at: Callable[[World], Desk]
+    ) -> None:
+        desk, model = desk_at(studio.world), studio.model
+        before = studio.world.emulator.switch(progress_seconds=3600)
+        try:
+            made = studio.ml.create_trained_model(
+                **studio.of,
+                name="model",
+                configuredModelAlgorithmAssociationArn=studio.association,
+                resourceConfig={"instanceType": "ml.m5.2xlarge", "volumeSizeInGB": 30},
+                dataChannels=[{"mlInputChannelArn": studio.channel, "channelName": "training"}],
+                incrementalTrainingDataChannels=[{"trainedModelArn": model, "channelName": "before"}],
+            )
+        finally:
+            studio.world.emulator.switch(**before)
+        first, second = (
+            desk.watch(
+                Wait(
+                    "trained model",
+                    "created",
+                    {
+                        "trained_model_arn": model,
+                        "membership_identifier": studio.membership,
+                        "version_identifier": version,
+                    },
+                    NOW,
+                    NOW + 1e6,
+                    60.0,
+                )
+            )
+            for version in ("NULL", made["versionIdentifier"])
+        )
+        # The listing shows the second one only.
+        assert "ListTrainedModels" in desk.round()
+        assert first.seen is None or first.seen.status == "ACTIVE"
+        desk.round(120.0)
+        assert desk.statuses([first]) == {"ACTIVE"}
+        assert desk.statuses([second]) <= {"CREATE_PENDING", "CREATE_IN_PROGRESS"}
+
     def test_exports_of_a_job_share_its_listing(self, crowd: CrowdedWorld, desk: Desk) -> None:
         (job,) = crowd.jobs(1, seconds=-1)
         crowd.exports(job, 3)

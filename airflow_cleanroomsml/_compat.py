@@ -120,11 +120,16 @@ def causes(error: BaseException, handled: BaseException | None = None) -> Iterat
         each = each.__cause__ or each.__context__
 
 
-def config_variable(session: Any, name: str) -> Any:
-    """A variable of a boto3 session's configuration; None if boto3 does not tell."""
-    with suppress(AttributeError):  # boto3 has no public way to its botocore session
-        return session._session.get_config_variable(name)
-    return None
+def botocore_variable(session: Any, name: str) -> Any:
+    """
+    A variable of boto3's own configuration: from the environment, or from its file.
+
+    :param session: A session of boto3, which has no public way to it.
+    :param name: botocore's name of the variable, for instance ``ca_bundle``.
+    :return: None where it is not set, or cannot be read.
+    """
+    core = getattr(session, "_session", None)
+    return core.get_config_variable(name) if core is not None else None
 
 
 __all__ = [
@@ -143,9 +148,9 @@ __all__ = [
     "TaskDeferralTimeout",
     "TaskDeferred",
     "XComArg",
+    "botocore_variable",
     "causes",
     "conf",
-    "config_variable",
     "get_current_context",
     "is_unreadable",
     "stats",

@@ -5,6 +5,7 @@ What can go wrong, as a tree. Errors marked with * also are ``AirflowFailExcepti
 
     CleanRoomsMLError
     ├── InvalidRequestError *          refused here, nothing was sent; every violation of the request in one message
+    ├── ConfigurationError *           no client can be made of the connection and its arguments, nothing was sent
     ├── UnreachableError               no answer, and nothing was made: the service could not be reached
     │   └── CredentialsUnavailableError   credentials could not be fetched, nothing was sent
     ├── OutcomeUnknownError *          the request went out, no answer came back: it may have been carried out
@@ -61,6 +62,14 @@ class InvalidRequestError(CleanRoomsMLError, AirflowFailException):
     def __init__(self, message: str, violations: Sequence[str] = ()) -> None:
         super().__init__(message)
         self.violations = list(violations)
+
+
+class ConfigurationError(CleanRoomsMLError, AirflowFailException):
+    """
+    The service cannot be reached as it is configured: by an argument such as ``verify``, by the connection, or by boto3's environment.
+
+    Nothing was sent, and nothing will be until somebody changes it.
+    """
 
 
 class UnreachableError(CleanRoomsMLError):

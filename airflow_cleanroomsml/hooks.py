@@ -30,8 +30,8 @@ from airflow_cleanroomsml._compat import AirflowException, BaseOperator
 from airflow_cleanroomsml.cached import cached
 from airflow_cleanroomsml.exceptions import (
     CleanRoomsMLError,
+    ConfigurationError,
     CredentialsUnavailableError,
-    InvalidRequestError,
     OutcomeUnknownError,
     ServiceError,
     ThrottledError,
@@ -266,9 +266,7 @@ class CleanRoomsMLHook(AwsBaseHook):
                 credentials.get_frozen_credentials()
         except (BotoCoreError, ClientError) as error:
             if unusable := self._unusable_files(error, None):
-                raise InvalidRequestError(
-                    lines(f"{request.operation.name} was not sent.", *unusable), unusable
-                ) from error
+                raise ConfigurationError(lines(f"{request.operation.name} was not sent.", *unusable)) from error
             raise UnreachableError(
                 lines(
                     f"{request.operation.name} was not sent: no credentials.", str(error), _HINTS.get(type(error), "")
@@ -325,7 +323,7 @@ class CleanRoomsMLHook(AwsBaseHook):
         if stage is Stage.PREPARING:
             return CleanRoomsMLError(lines(first, why, _HINTS.get(type(error), "")))
         if unusable := self._unusable_files(error, handled):
-            return InvalidRequestError(lines(first, *unusable), unusable)
+            return ConfigurationError(lines(first, *unusable))
         kind = UnreachableError if is_transient(error, handled) else CleanRoomsMLError
         return kind(lines(first, why, "Check the region, the endpoint, the proxy and the network."))
 

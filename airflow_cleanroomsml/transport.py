@@ -26,7 +26,7 @@ from botocore.exceptions import (
     TokenRetrievalError,
 )
 
-from airflow_cleanroomsml._compat import causes, config_variable, is_unreadable, step_before_sending
+from airflow_cleanroomsml._compat import botocore_variable, causes, is_unreadable, step_before_sending
 from airflow_cleanroomsml.exceptions import UnreachableError, lines
 from airflow_cleanroomsml.service_model import Request
 
@@ -107,16 +107,16 @@ def unusable_files(verify: bool | str | None, config: Config, session: Any) -> I
     certificate = getattr(config, "client_cert", None) or ()
     for path in (certificate,) if isinstance(certificate, str) else certificate:
         if problem := _problem(path, is_bundle=False):
-            yield f"botocore_config: client_cert: {path!r} cannot be read: {problem}."
+            yield f"client_cert of botocore_config: {path!r} cannot be read: {problem}."
 
 
 def _ca_bundle(verify: bool | str | None, session: Any) -> tuple[str, Any]:
     """Where the name of the CA bundle comes from, and the name, in the order in which botocore looks for it."""
     if verify is not None:
         return "verify of the task or in the extra of its connection", verify
-    configured = config_variable(session, "ca_bundle")
+    configured = botocore_variable(session, "ca_bundle")
     if configured is not None and configured != os.environ.get("AWS_CA_BUNDLE"):
-        return "ca_bundle of the AWS profile", configured
+        return "ca_bundle in boto3's configuration file", configured
     variables = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
     return next(((name, os.environ[name]) for name in variables if name in os.environ), ("", None))
 

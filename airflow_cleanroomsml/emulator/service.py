@@ -12,6 +12,7 @@ from botocore import xform_name
 from botocore.loaders import Loader
 from botocore.model import OperationModel
 
+from airflow_cleanroomsml._requests.model import load
 from airflow_cleanroomsml.emulator import codec, faults
 from airflow_cleanroomsml.emulator.backend.access import COLLABORATION, MEMBERSHIP
 from airflow_cleanroomsml.emulator.errors import ApiError, denied, invalid
@@ -19,7 +20,6 @@ from airflow_cleanroomsml.emulator.faults import ConnectionDropped, Met
 from airflow_cleanroomsml.emulator.shared import Shared
 from airflow_cleanroomsml.emulator.state import Caller, Record
 from airflow_cleanroomsml.resources import CLEAN_ROOMS_ML
-from airflow_cleanroomsml.service_model import load
 
 _PAGE = 100
 #: Pages of another size where ``maxResults`` is not given (API reference).

@@ -8,7 +8,6 @@ from typing import Any
 from airflow_cleanroomsml.emulator.backend.base import BackendBase
 from airflow_cleanroomsml.emulator.errors import conflict, invalid, quota
 from airflow_cleanroomsml.emulator.life import PENDING
-from airflow_cleanroomsml.emulator.lookalike import export
 from airflow_cleanroomsml.emulator.state import Caller, Record
 
 KIND = "audience-export-job"
@@ -39,6 +38,9 @@ class AudienceExportJobs(BackendBase):
         size = (audience_size["type"], audience_size["value"])
 
         def work() -> str:
+            # As in training: the libraries are slow to import.
+            from airflow_cleanroomsml.emulator.lookalike.export import export
+
             s3 = self.client("s3", owner)
             return export(s3, audience, size=size, output_uri=place, rules=self.settings.rules)
 

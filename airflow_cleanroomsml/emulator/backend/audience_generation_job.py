@@ -10,7 +10,7 @@ from airflow_cleanroomsml.emulator.backend.configured_audience_model_policy impo
 from airflow_cleanroomsml.emulator.backend.protected_query import Queries
 from airflow_cleanroomsml.emulator.errors import conflict, invalid
 from airflow_cleanroomsml.emulator.life import Life
-from airflow_cleanroomsml.emulator.lookalike import JobFailure, StatusCode, generate
+from airflow_cleanroomsml.emulator.lookalike import JobFailure, StatusCode
 from airflow_cleanroomsml.emulator.state import Caller, Record
 
 KIND, NOUN = "audience-generation-job", "Audience generation job"
@@ -95,6 +95,9 @@ class AudienceGenerationJobs(ConfiguredAudienceModelPolicies, Queries):
         uri, include = fields["seedAudience"]["dataSource"]["s3Uri"], fields["includeSeedInOutput"]
 
         def work() -> Any:
+            # As in training: the libraries are slow to import.
+            from airflow_cleanroomsml.emulator.lookalike.audience import generate
+
             return generate(
                 self.client("s3", caller),
                 fitted,

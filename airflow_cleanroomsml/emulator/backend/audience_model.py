@@ -7,7 +7,6 @@ from typing import Any
 
 from airflow_cleanroomsml.emulator.backend.base import BackendBase
 from airflow_cleanroomsml.emulator.errors import conflict
-from airflow_cleanroomsml.emulator.lookalike import train
 from airflow_cleanroomsml.emulator.state import Caller, Record
 
 KIND, NOUN = "audience-model", "Audience model"
@@ -34,6 +33,9 @@ class AudienceModels(BackendBase):
         self.require_quota(caller, KIND, "Pending or in progress audience models", self.settings.models_in_progress)
 
         def work() -> Any:
+            # pyarrow, scipy and scikit-learn take seconds to import: wait until there is something to train.
+            from airflow_cleanroomsml.emulator.lookalike.model import train
+
             glue, s3 = self.client("glue", caller), self.client("s3", caller)
             window = {"start": training_data_start_time, "end": training_data_end_time}
             return train(glue, s3, dataset=dataset, rules=self.settings.rules, **window)

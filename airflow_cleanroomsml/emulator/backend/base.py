@@ -10,12 +10,12 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
+from airflow_cleanroomsml._requests.model import argument_members, load, operation_names
 from airflow_cleanroomsml.emulator.errors import conflict, denied, quota
 from airflow_cleanroomsml.emulator.life import PENDING, Life
 from airflow_cleanroomsml.emulator.settings import Settings
 from airflow_cleanroomsml.emulator.shared import Shared
 from airflow_cleanroomsml.emulator.state import Caller, Record
-from airflow_cleanroomsml.service_model import argument_members, load, operation_model
 
 
 class BackendBase:
@@ -83,7 +83,8 @@ class BackendBase:
         :param operation: boto3's method name.
         :param given: Members in snake_case.
         """
-        names = argument_members(operation_model(load(self.service), operation))
+        model = load(self.service)
+        names = argument_members(model.operation_model(operation_names(model)[operation]))
         return {names[name]: value for name, value in given.items()}
 
     def require_free_name(self, caller: Caller, kind: str, noun: str, name: str) -> None:

@@ -23,7 +23,7 @@ class BackendBase:
     State, clock, and hands to work with.
 
     A public method is an operation of the API: its first argument is the caller, the others are the request's members in snake_case;
-    it returns the answer's members in the API's own spelling. A method of a list operation returns all entries; the front pages them.
+    it returns the answer's members in the API's own spelling. A method of a list operation returns a :class:`Listing`.
 
     :param shared: State, clock and switches, which the sister service has too.
     :param endpoint: URL at which S3 and Glue are found: the emulator's own.
@@ -74,7 +74,7 @@ class BackendBase:
 
     def delete(self, record: Record) -> None:
         """Begin its deletion."""
-        record.life.delete()
+        self.store.delete(record)
 
     def spelled(self, operation: str, given: dict[str, Any]) -> dict[str, Any]:
         """

@@ -9,19 +9,31 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable, Mapping
 from copy import copy
-from functools import cache
 from typing import Any
 
 import botocore
 from botocore import xform_name
-from botocore.loaders import Loader
 from botocore.model import OperationModel, ServiceModel, Shape, StructureShape
 
+from airflow_cleanroomsml._requests.model import argument_members, load, operation_names
 from airflow_cleanroomsml.documented_rules import base_version_doubts, broken_rules, doubtful
 from airflow_cleanroomsml.exceptions import InvalidRequestError, lines
 from airflow_cleanroomsml.redaction import redact, secrets
 from airflow_cleanroomsml.request_check import ABSENT, RequestCheck, Violation, nearest
 from airflow_cleanroomsml.resources import CLEAN_ROOMS, CLEAN_ROOMS_ML, Resource
+
+# What the emulator shares, which must not import Airflow, is defined in `_requests.model`.
+__all__ = [
+    "TESTED_BOTOCORE",
+    "Request",
+    "argument_members",
+    "argument_shapes",
+    "description",
+    "load",
+    "operation_model",
+    "sought",
+    "sought_shapes",
+]
 
 log = logging.getLogger(__name__)
 
@@ -35,16 +47,6 @@ _UNKNOWN = f"botocore {botocore.__version__} knows no such argument"
 _SHOWN = 50
 
 
-@cache
-def load(service: str = "cleanroomsml") -> ServiceModel:
-    """
-    The model of a service, from the installed botocore.
-
-    :param service: boto3's name of the service, ``cleanroomsml`` or ``cleanrooms``.
-    """
-    return ServiceModel(Loader().load_service_model(service, "service-2"), service)
-
-
 def operation_model(model: ServiceModel, operation: str) -> OperationModel:
     """
     The model of one operation.
@@ -52,7 +54,7 @@ def operation_model(model: ServiceModel, operation: str) -> OperationModel:
     :param operation: boto3's method name, for instance ``create_audience_model``.
     :raises InvalidRequestError: The installed botocore knows no such operation.
     """
-    names = _operations(model)
+    names = operation_names(model)
     if operation not in names:
         hint = nearest(operation, names) or _elsewhere(model.service_name, operation)
         raise InvalidRequestError(
@@ -62,23 +64,11 @@ def operation_model(model: ServiceModel, operation: str) -> OperationModel:
     return model.operation_model(names[operation])
 
 
-@cache
-def _operations(model: ServiceModel) -> dict[str, str]:
-    """The operations of a service: boto3's method name to the API's own."""
-    return {xform_name(name): name for name in model.operation_names}
-
-
 def _elsewhere(service: str, operation: str) -> str:
     """A word about the sister service, where it has the operation."""
     other = CLEAN_ROOMS if service == CLEAN_ROOMS_ML else CLEAN_ROOMS_ML
-    known = operation in map(xform_name, load(other).operation_names)
+    known = operation in operation_names(load(other))
     return f', but {other} has it: service="{other}"' if known else ""
-
-
-def argument_members(operation: OperationModel) -> dict[str, str]:
-    """The arguments of an operation: snake_case to the API's own spelling, in the model's order."""
-    shape = operation.input_shape
-    return {xform_name(name): name for name in shape.members} if shape is not None else {}
 
 
 def argument_shapes(service: str, operation: str) -> dict[str, Shape]:

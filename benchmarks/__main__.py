@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks import operators, waits
+from benchmarks import emulator, operators, waits
 from benchmarks.table import Row, lines, page
 
 #: What can be measured; a new measurement is a function that yields rows, and a line here.
@@ -20,6 +20,8 @@ ALL: dict[str, Callable[[], Iterator[Row]]] = {
     "many": waits.ten_thousand,
     "start": waits.thousand_at_once,
     "detection": waits.detection,
+    "emulator": emulator.start,
+    "pages": emulator.pages,
 }
 NOTES = (
     "The peer of waits is a trigger as the amazon provider's deferrable operators have them: `AwsBaseWaiterTrigger`, a custom waiter, a",

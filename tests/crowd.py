@@ -59,19 +59,6 @@ class CrowdedWorld(World):
         self.emulator.crowd(EXPORT, self.account, count, seconds, **fields, ownersFiles=True)
 
 
-class _Late(dict[str, Any]):
-    """An entry of a listing that is looked at when it is on the page: a listing of thousands is made for each page anew."""
-
-    def __init__(self, record: Any) -> None:
-        super().__init__(sequence=record.sequence)
-        self._record = record
-
-    def get(self, name: str, default: Any = None) -> Any:
-        if len(self) == 1:
-            self.update(self._record.view())
-        return super().get(name, default)
-
-
 def _crowded(app: Any) -> Any:
     from werkzeug.wrappers import Request, Response
 
@@ -87,12 +74,6 @@ def _crowded(app: Any) -> Any:
             fields = {"name": f"job-{index}", "seesMetrics": True, **asked["fields"]}
             member = "audienceGenerationJobArn" if asked["kind"] == JOB else ""
             yield shared.store.add(Record(asked["kind"], fields, caller, life, member)).arn
-
-    def listed(caller: Any, **_: Any) -> list[_Late]:
-        jobs = [record for record in shared.store._records if record.kind == JOB and record.caller == caller]
-        return [_Late(job) for job in jobs if job.life.deleted is None or job.status]
-
-    app._services["cleanrooms-ml"]._backend.list_audience_generation_jobs = listed
 
     def answer(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         if environ["PATH_INFO"] != "/_crowd":

@@ -49,7 +49,7 @@ _CONDITIONS = ("previous_policy_hash", "policy_existence_condition")
 _INDEX = """\
 # Reference
 
-- [Guide](guide.md): connections, waiting, names, clean-up, XCom, versions, what is not shown, quotas, costs
+- [Guide](guide.md): connections, waiting, names, clean-up, XCom, versions, what is not shown, quotas, costs, the emulator
 - [What the emulator guesses](guesses.md)
 - [Testing on a real account](real_account.md)
 - [Arguments that many share](#arguments-of-every-operator), and [permissions](#permissions)

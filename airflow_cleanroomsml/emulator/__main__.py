@@ -10,10 +10,13 @@ import textwrap
 import threading
 
 from airflow_cleanroomsml.emulator.faults import KINDS
+from airflow_cleanroomsml.emulator.request_guard import host_name
 from airflow_cleanroomsml.emulator.server import Emulator
 from airflow_cleanroomsml.emulator.settings import Settings
 
 _CONTROL = """\
+requests of more than 10 MiB, to S3 and the other services of moto of more than 1 GiB, are refused with status 413.
+
 what a test may ask and order, as JSON:
   GET    /_emulator/health
   GET    /_emulator/requests?account=…  the operations that were called, and the statuses they were answered with
@@ -42,6 +45,16 @@ def _arguments() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default: %(default)s)")
+    parser.add_argument(
+        "--allowed-host",
+        action="append",
+        default=[],
+        type=_host,
+        metavar="NAME",
+        help="host name or IP address by which clients call it, such as the service of a compose file, and all names below it; "
+        "may be given several times. Allowed anyway: localhost and names below it, loopback addresses, and the address to listen at "
+        "(any address for 0.0.0.0). All other hosts are refused, and so are web pages of other origins",
+    )
     parser.add_argument("--port", type=int, default=5055, help="port, 0 for a free one (default: %(default)s)")
     parser.add_argument(
         "--scale",
@@ -69,6 +82,13 @@ def _arguments() -> argparse.Namespace:
         help="throttle what comes faster than the rates of the user guide, by account, region and operation",
     )
     return parser.parse_args()
+
+
+def _host(text: str) -> str:
+    try:
+        return host_name(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _epilog() -> str:
@@ -100,7 +120,7 @@ def main() -> None:
         signal.signal(number, lambda *_: stop.set())
     if given.stop_with_stdin:
         threading.Thread(target=_stop_with_stdin, args=(stop,), daemon=True).start()
-    with Emulator(settings, host=given.host, port=given.port) as emulator:
+    with Emulator(settings, host=given.host, port=given.port, allowed_hosts=given.allowed_host) as emulator:
         print(f"AWS_ENDPOINT_URL={emulator.url}", flush=True)
         stop.wait()
 

@@ -7,6 +7,7 @@ from concurrent.futures import Executor
 
 from airflow_cleanroomsml.emulator.backend import CleanRoomsBackend, CleanRoomsMLBackend
 from airflow_cleanroomsml.emulator.front import Front
+from airflow_cleanroomsml.emulator.request_guard import RequestGuard
 from airflow_cleanroomsml.emulator.service import Service
 from airflow_cleanroomsml.emulator.shared import Shared
 
@@ -16,16 +17,19 @@ _EXTENT = (
 )
 
 
-def application(shared: Shared, endpoint: Callable[[], str], workers: Executor) -> Front:
+def application(
+    shared: Shared, endpoint: Callable[[], str], workers: Executor, guard: RequestGuard | None = None
+) -> Front:
     """
     The application.
 
     :param shared: Its state.
     :param endpoint: URL at which it is found, for it reads S3 and Glue there.
     :param workers: What runs the jobs that compute.
+    :param guard: Refuses requests by their headers; None allows loopback addresses and names.
     """
     services = {
         "cleanrooms-ml": Service("cleanroomsml", CleanRoomsMLBackend(shared, endpoint, workers), shared),
         "cleanrooms": Service("cleanrooms", CleanRoomsBackend(shared, endpoint, workers), shared, _EXTENT),
     }
-    return Front(services, shared)
+    return Front(services, shared, guard or RequestGuard())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import socket
 import traceback
@@ -11,17 +12,20 @@ from collections.abc import Callable, Iterable
 from email.utils import formatdate
 from typing import Any
 
-from moto.iam.models import get_account_id_from
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wrappers import Request, Response
 
 from airflow_cleanroomsml.emulator import codec
 from airflow_cleanroomsml.emulator.control import PREFIX, Control
 from airflow_cleanroomsml.emulator.errors import ApiError
 from airflow_cleanroomsml.emulator.faults import ConnectionDropped, Garbled
+from airflow_cleanroomsml.emulator.request_guard import MOTO_BODY, SERVICE_BODY, RequestGuard, limit_body, too_large
 from airflow_cleanroomsml.emulator.service import Service
 from airflow_cleanroomsml.emulator.shared import Shared
 from airflow_cleanroomsml.emulator.state import Caller
+
+log = logging.getLogger(__name__)
 
 _CREDENTIAL = re.compile(r"Credential=(?P<key>[^/]+)/\d{8}/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request")
 
@@ -32,14 +36,16 @@ class Front:
 
     :param services: Services by their signing name.
     :param shared: The emulator's state.
+    :param guard: Refuses requests by their headers.
     """
 
-    def __init__(self, services: dict[str, Service], shared: Shared) -> None:
+    def __init__(self, services: dict[str, Service], shared: Shared, guard: RequestGuard) -> None:
         self._services = services
         self._clock = shared.clock
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._journal = shared.journal
         self._control = Control(shared)
+        self._guard = guard
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """Answer a request."""
@@ -53,11 +59,19 @@ class Front:
 
     def _answer(self, environ: dict[str, Any]) -> Callable[..., Iterable[bytes]]:
         """What answers a request: a response of ours, or moto's application."""
+        try:
+            self._guard.check(environ)
+            return self._dispatch(environ)
+        except ApiError as error:
+            # Not every client shows what an answer says that is none of its service.
+            log.warning("Refused a request with status %d: %s", error.status, error.message)
+            return _error(error.status, error.code, error.message)
+
+    def _dispatch(self, environ: dict[str, Any]) -> Callable[..., Iterable[bytes]]:
         if environ["PATH_INFO"].startswith(PREFIX):
             request = Request(environ)
-            return _json(
-                *self._control.answer(request.method, request.path, request.args.to_dict(), request.get_data())
-            )
+            body = _read_body(request)
+            return _json(*self._control.answer(request.method, request.path, request.args.to_dict(), body))
         signed = _CREDENTIAL.search(environ.get("HTTP_AUTHORIZATION", ""))
         service = self._services.get(signed["service"]) if signed else None
         if signed and re.fullmatch(r"\d{12}", signed["key"]):
@@ -65,10 +79,13 @@ class Front:
         if service is None or signed is None:
             if not signed and self._is_ours(Request(environ)):
                 return _error(403, "MissingAuthenticationToken", "The request is not signed.")
+            limit_body(environ, MOTO_BODY)
             app: Callable[..., Iterable[bytes]] = self._moto.get_application(environ)
             return app
-        account = environ.get("HTTP_X_MOTO_ACCOUNT_ID") or get_account_id_from(signed["key"])
-        return self._serve(service, Caller(account, signed["region"]), Request(environ))
+        account = environ.get("HTTP_X_MOTO_ACCOUNT_ID") or _account_of(signed["key"])
+        request = Request(environ)
+        _read_body(request)
+        return self._serve(service, Caller(account, signed["region"]), request)
 
     def _is_ours(self, request: Request) -> bool:
         """Whether a request that nobody signed is one of Clean Rooms ML, by its method and path."""
@@ -104,6 +121,28 @@ class Front:
             return _error(500, service.internal_error, f"The emulator itself failed: {type(error).__name__}: {error}")
         entry["status"] = status
         return _json(status, body)
+
+
+def _read_body(request: Request) -> bytes:
+    """
+    Read the body of a request of ours, which the request keeps.
+
+    :raises ApiError: It is too large.
+    """
+    limit_body(request.environ, SERVICE_BODY)
+    try:
+        return request.get_data()
+    except RequestEntityTooLarge:
+        raise too_large(SERVICE_BODY) from None
+
+
+def _account_of(key: str) -> str:
+    """The account of an access key that moto has given out, as for an assumed role."""
+    # Only such keys need moto's IAM, which takes as long to import as all the rest of this module.
+    from moto.iam.models import get_account_id_from
+
+    account: str = get_account_id_from(key)
+    return account
 
 
 def _raw_path(request: Request) -> str:

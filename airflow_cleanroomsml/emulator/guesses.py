@@ -123,6 +123,14 @@ GUESSES = (
     Guess("messages of errors", "its own; that of what is not there names its ARN or identifier"),
     Guess("entries of a page", "100 where `maxResults` is not given; 10 versions of a trained model (documented)"),
     Guess(
+        "the size of a request",
+        "10 MiB, all other services 1 GiB; more is refused with 413, before it is read",
+    ),
+    Guess(
+        "a page of a listing by status",
+        "skips at most 1,000 resources of other statuses: it may have fewer entries than `maxResults`, even none, and a `nextToken`",
+    ),
+    Guess(
         "a seed of SQL",
         "asks for a `collaborationId` in which the caller has CAN_QUERY; `dataSource` and `sqlParameters` exclude each other; nothing runs "
         "it: job and protected query fail with QUERY_FAILED and a message that quotes it; the model's owner sees no query",

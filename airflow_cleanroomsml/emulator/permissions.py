@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
+from airflow_cleanroomsml._requests.model import load
 from airflow_cleanroomsml.emulator.errors import denied
 from airflow_cleanroomsml.emulator.state import Caller
 from airflow_cleanroomsml.iam import PASSED, PREFIXES, SPELLED, Permission
 from airflow_cleanroomsml.request_check import nearest
-from airflow_cleanroomsml.service_model import load
 
 _PATTERN = re.compile(r"\*|[a-z0-9-]+:[A-Za-z0-9*?]+")
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import threading
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 
@@ -10,6 +12,7 @@ from moto.moto_server.werkzeug_app import MotoRequestHandler
 from werkzeug.serving import make_server
 
 from airflow_cleanroomsml.emulator.application import application
+from airflow_cleanroomsml.emulator.request_guard import RequestGuard
 from airflow_cleanroomsml.emulator.settings import Settings
 from airflow_cleanroomsml.emulator.shared import Shared
 
@@ -35,18 +38,27 @@ class Emulator:
     :param settings: Switches; documented sizes if None.
     :param host: Address to listen at; loopback unless told otherwise, for it asks nobody who they are.
     :param port: Port; 0 takes a free one.
+    :param allowed_hosts: Host names and IP addresses by which clients call it, besides loopback and ``host``.
     """
 
-    def __init__(self, settings: Settings | None = None, *, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        allowed_hosts: Iterable[str] = (),
+    ) -> None:
         self._workers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="job")
-        front = application(Shared(settings or Settings()), lambda: self.url, self._workers)
+        guard = RequestGuard(host, allowed_hosts)
+        front = application(Shared(settings or Settings()), lambda: self.url, self._workers, guard)
         self._server = make_server(host, port, front, threaded=True, request_handler=_QuietHandler)
         self._thread = threading.Thread(target=self._server.serve_forever, name="emulator", daemon=True)
 
     @property
     def url(self) -> str:
-        """Where it listens."""
-        return f"http://{self._server.host}:{self._server.server_port}"
+        """The URL for clients on this machine."""
+        return f"http://{url_host(self._server.host)}:{self._server.server_port}"
 
     def __enter__(self) -> Emulator:
         """Begin to listen."""
@@ -61,3 +73,14 @@ class Emulator:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+def url_host(host: str) -> str:
+    """Return the host of the URL for a server that listens at this one; loopback if it listens at all addresses."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host or "127.0.0.1"
+    if address.is_unspecified:
+        return "127.0.0.1" if address.version == 4 else "[::1]"
+    return host if address.version == 4 else f"[{host}]"

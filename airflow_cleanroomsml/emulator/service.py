@@ -12,15 +12,16 @@ from botocore import xform_name
 from botocore.loaders import Loader
 from botocore.model import OperationModel
 
+from airflow_cleanroomsml._requests.model import load
 from airflow_cleanroomsml.emulator import codec, faults
 from airflow_cleanroomsml.emulator.backend.access import COLLABORATION, MEMBERSHIP
 from airflow_cleanroomsml.emulator.errors import ApiError, denied, invalid
 from airflow_cleanroomsml.emulator.faults import ConnectionDropped, Met
+from airflow_cleanroomsml.emulator.listing import Listing
 from airflow_cleanroomsml.emulator.shared import Shared
 from airflow_cleanroomsml.emulator.state import Caller, Record
 from airflow_cleanroomsml.iam import required_permissions
 from airflow_cleanroomsml.resources import CLEAN_ROOMS_ML
-from airflow_cleanroomsml.service_model import load
 
 _PAGE = 100
 #: Pages of another size where ``maxResults`` is not given (API reference).
@@ -110,10 +111,9 @@ class Service:
             return method(caller, **arguments)
         size = arguments.pop("max_results", _PAGES.get(operation.name, _PAGE))
         after = _position(arguments.pop("next_token", ""))
-        entries = [entry for entry in method(caller, **arguments) if entry["sequence"] > after]
-        page = entries[:size]
-        token = _token(page[-1]["sequence"]) if len(entries) > size else None
-        return {rule["result_key"]: page, "nextToken": token}
+        listing: Listing = method(caller, **arguments)
+        page, last = listing.page(after, size)
+        return {rule["result_key"]: page, "nextToken": _token(last) if last else None}
 
 
 def _newer(operation: str, since: float) -> Callable[[Record], bool]:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from heapq import heappop, heappush
 from typing import Any
 
 from airflow_cleanroomsml.emulator.errors import not_found
+from airflow_cleanroomsml.emulator.index import Index
 from airflow_cleanroomsml.emulator.life import Life
+from airflow_cleanroomsml.emulator.listing import Listing
 from airflow_cleanroomsml.emulator.lookalike import JobFailure
 
 
@@ -81,8 +85,21 @@ class Record:
             "createTime": self.life.born,
             "updateTime": max(self.updated, self.life.changed),
             "tags": self.tags,
-            "sequence": self.sequence,
         }
+
+    def values(self, name: str) -> tuple[Any, ...]:
+        """
+        Return the values by which it is found.
+
+        :param name: ``kind``, ``caller``, ``arn`` or ``id``; ``member`` for the accounts of a collaboration; else a member of its fields.
+        """
+        if name in ("kind", "caller", "arn", "id"):
+            return (getattr(self, name),)
+        if name == "member":
+            accounts = [entry["accountId"] for entry in self.fields.get("members", ())]
+            return tuple(Caller(account, self.caller.region) for account in accounts)
+        value = self.fields.get(name)
+        return () if value is None else (value,)
 
 
 def _nothing(_: Record) -> bool:
@@ -100,15 +117,35 @@ class Store:
         self.lock = threading.RLock()
         self.verdict: JobFailure | None = None
         self._hidden: Callable[[Record], bool] = _nothing
-        self._records: list[Record] = []
+        self._index: Index[Record] = Index()
+        self._deletions: list[tuple[float, int, Record]] = []
         self._numbers = 0
+
+    @property
+    def records(self) -> list[Record]:
+        """All records."""
+        return list(self._index.group({}))
 
     def add(self, record: Record) -> Record:
         """Remember."""
         self._numbers += 1
         record.sequence = self._numbers
-        self._records.append(record)
+        self._index.add(record)
         return record
+
+    def delete(self, record: Record) -> None:
+        """Begin its deletion. Unless it is kept INACTIVE, it is forgotten when that has ended."""
+        life = record.life
+        life.delete()
+        if life.deleted is not None and not life.keeps:
+            heappush(self._deletions, (life.deleted + life.deleting, record.sequence, record))
+
+    def restore(self, records: Iterable[Record]) -> None:
+        """Hold these records, in this order and with their present numbers, and no others."""
+        with self.lock:
+            self._index, self._deletions = Index(), []
+            for record in records:
+                self._index.add(record)
 
     @contextmanager
     def serving(self, verdict: JobFailure | None, hidden: Callable[[Record], bool] | None) -> Iterator[None]:
@@ -119,35 +156,76 @@ class Store:
         :param hidden: What it does not find, though it is there; None for nothing.
         """
         with self.lock:
+            self._forget_deleted()
             self.verdict, self._hidden = verdict, hidden or _nothing
             try:
                 yield
             finally:
                 self.verdict, self._hidden = None, _nothing
 
+    def _forget_deleted(self) -> None:
+        while self._deletions and not self._deletions[0][-1].status:
+            self._index.remove(heappop(self._deletions)[-1])
+
     def clear(self) -> None:
         """Forget all."""
-        with self.lock:
-            self._records = []
+        self.restore(())
 
     def all(
-        self, kind: str, caller: Caller | None = None, where: Callable[[Record], bool] = lambda _: True
+        self, kind: str, caller: Caller | None = None, *, newest_first: bool = False, **members: Any
     ) -> Iterator[Record]:
-        """Records of a kind that are not gone, of one caller or of all."""
-        self._records = [record for record in self._records if record.status]
-        for record in self._records:
-            if record.kind == kind and caller in (None, record.caller) and not self._hidden(record) and where(record):
-                yield record
+        """
+        Find the records of a kind that are not gone.
+
+        :param caller: Whose they are; None finds everybody's.
+        :param newest_first: In descending order of creation.
+        :param members: What their fields have, see :meth:`Record.values`; None for anything.
+        """
+        conditions = _conditions(kind=kind, caller=caller, **members)
+        records = self._index.group(conditions)
+        return filter(partial(self._is_found, conditions), reversed(records) if newest_first else records)
+
+    def listing(
+        self,
+        kind: str,
+        caller: Caller | None = None,
+        *,
+        entry: Callable[[Record], dict[str, Any]] = Record.view,
+        where: Callable[[Record], bool] = lambda _: True,
+        newest_first: bool = False,
+        **members: Any,
+    ) -> Listing:
+        """
+        List what :meth:`all` finds.
+
+        :param entry: Returns the entry of a record.
+        :param where: What else they have to be.
+        """
+        conditions = _conditions(kind=kind, caller=caller, **members)
+
+        def includes(record: Record) -> bool:
+            return self._is_found(conditions, record) and where(record)
+
+        return Listing(self._index.group(conditions), entry, includes, newest_first=newest_first)
 
     def get(self, arn: str, noun: str, caller: Caller | None = None) -> Record:
         """
-        The record of an ARN.
+        Return the record of an ARN.
 
         :param caller: Whose it must be; None finds everybody's.
         :raises ApiError: ``ResourceNotFoundException``.
         """
-        for record in self._records:
-            known = caller in (None, record.caller) and not self._hidden(record)
-            if record.arn == arn and record.status and known:
+        conditions = _conditions(arn=arn, caller=caller)
+        for record in self._index.group(conditions):
+            if self._is_found(conditions, record):
                 return record
         raise not_found(noun, arn)
+
+    def _is_found(self, conditions: dict[str, Any], record: Record) -> bool:
+        if not record.status or self._hidden(record):
+            return False
+        return all(value in record.values(name) for name, value in conditions.items())
+
+
+def _conditions(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}

@@ -83,7 +83,7 @@ class Laboratory:
         self.hook = CleanRoomsMLHook("aws_default")
         self.studio = Studio(self.world)
         self._furnish()
-        self._furniture = list(emulator.shared.store._records)
+        self._furniture = emulator.shared.store.records
         self._listen()
 
     def _furnish(self) -> None:
@@ -153,7 +153,7 @@ class Laboratory:
         self.emulator.clear()
         self.clock.advance(_AGE)
         self.emulator.shared.settings = replace(self._settings, **settings)
-        self.emulator.shared.store._records = [_copied(record) for record in self._furniture]
+        self.emulator.shared.store.restore(map(_copied, self._furniture))
         self.fuse, self.maker = None, None
         self.makers, self.calls = {}, []
 

@@ -8,6 +8,7 @@ from typing import Any
 from airflow_cleanroomsml.emulator.backend.base import BackendBase
 from airflow_cleanroomsml.emulator.backend.configured_audience_model_policy import withdraw
 from airflow_cleanroomsml.emulator.errors import denied, invalid, not_found
+from airflow_cleanroomsml.emulator.listing import Listing
 from airflow_cleanroomsml.emulator.state import Caller, Record
 from airflow_cleanroomsml.iam import REMOVE_STATEMENT
 
@@ -24,7 +25,7 @@ class Access(BackendBase):
 
         :raises ApiError: ``ResourceNotFoundException``.
         """
-        for record in self.store.all(MEMBERSHIP, caller, lambda found: found.id == identifier):
+        for record in self.store.all(MEMBERSHIP, caller, id=identifier):
             return record
         raise not_found("Membership", identifier)
 
@@ -43,9 +44,8 @@ class Access(BackendBase):
 
     def find_collaboration(self, caller: Caller, identifier: str) -> Record | None:
         """A collaboration in the caller's region, whoever its members are."""
-        region = caller.region
-        found = self.store.all(COLLABORATION, None, lambda r: r.id == identifier and r.caller.region == region)
-        return next(found, None)
+        found = self.store.all(COLLABORATION, id=identifier)
+        return next((record for record in found if record.caller.region == caller.region), None)
 
     def collaboration(self, caller: Caller, identifier: str, *statuses: str) -> Record:
         """
@@ -74,13 +74,29 @@ class Access(BackendBase):
         if ability not in found.get("mlAbilities", {}).get("customMLMemberAbilities", ()):
             raise invalid(f"Account {account} does not have the ability {ability}.")
 
-    def of_membership(self, kind: str, membership: Record) -> Iterator[Record]:
+    def of_membership(self, kind: str, membership: Record, **members: Any) -> Iterator[Record]:
         """Resources of a kind that were made with a membership."""
-        return self.store.all(kind, None, lambda found: found.fields["membershipIdentifier"] == membership.id)
+        return self.store.all(kind, membershipIdentifier=membership.id, **members)
 
-    def of_collaboration(self, kind: str, identifier: str) -> Iterator[Record]:
+    def of_collaboration(self, kind: str, identifier: str, **members: Any) -> Iterator[Record]:
         """Resources of a kind in a collaboration, of all members."""
-        return self.store.all(kind, None, lambda found: found.fields["collaborationIdentifier"] == identifier)
+        return self.store.all(kind, collaborationIdentifier=identifier, **members)
+
+    def membership_listing(self, kind: str, caller: Caller, identifier: str, **more: Any) -> Listing:
+        """
+        List the resources of a kind that were made with a membership of the caller.
+
+        :param more: As for :meth:`Store.listing`.
+        """
+        return self.store.listing(kind, membershipIdentifier=self.membership(caller, identifier).id, **more)
+
+    def collaboration_listing(self, kind: str, caller: Caller, identifier: str, **more: Any) -> Listing:
+        """
+        List the resources of a kind in a collaboration of the caller, of all members.
+
+        :param more: As for :meth:`Store.listing`.
+        """
+        return self.store.listing(kind, collaborationIdentifier=self.collaboration(caller, identifier).id, **more)
 
     def withdraw_statement(self, caller: Caller, association: Record) -> None:
         """Take the statement of a configured audience model association out of the model's policy, where Clean Rooms manages it."""
@@ -90,27 +106,36 @@ class Access(BackendBase):
 
     def own(self, caller: Caller, membership_identifier: str, kind: str, noun: str, arn: str) -> Record:
         """A resource of one of the caller's memberships."""
-        for record in self.of_membership(kind, self.membership(caller, membership_identifier)):
-            if record.arn == arn:
-                return record
+        for record in self.of_membership(kind, self.membership(caller, membership_identifier), arn=arn):
+            return record
         raise not_found(noun, arn)
 
     def shared(self, kind: str, noun: str, collaboration_identifier: str, arn: str) -> Record:
         """A resource of any member of a collaboration."""
-        for record in self.of_collaboration(kind, collaboration_identifier):
-            if record.arn == arn:
-                return record
+        for record in self.of_collaboration(kind, collaboration_identifier, arn=arn):
+            return record
         raise not_found(noun, arn)
 
     def make(
-        self, kind: str, membership: Record, fields: dict[str, Any], life: Any, tags: dict[str, str] | None, member: str
+        self,
+        kind: str,
+        membership: Record,
+        fields: dict[str, Any],
+        life: Any,
+        tags: dict[str, str] | None,
+        member: str,
+        arn: str = "",
     ) -> Record:
-        """A new resource of a membership: its ARN names the membership, its fields the collaboration and the creator."""
+        """
+        A new resource of a membership: its ARN names the membership, its fields the collaboration and the creator.
+
+        :param arn: ARN that it shares with another; empty for one of its own.
+        """
         caller = membership.caller
         of = {
             "membershipIdentifier": membership.id,
             "collaborationIdentifier": membership.fields["collaborationId"],
             "creatorAccountId": caller.account,
         }
-        arn = caller.arn(f"membership/{membership.id}/{kind}")
+        arn = arn or caller.arn(f"membership/{membership.id}/{kind}")
         return self.store.add(Record(kind, {**fields, **of}, caller, life, member, dict(tags or {}), arn))

@@ -8,7 +8,7 @@ from typing import Any
 from airflow_cleanroomsml.emulator.backend.base import BackendBase
 from airflow_cleanroomsml.emulator.errors import conflict, invalid, quota
 from airflow_cleanroomsml.emulator.life import PENDING
-from airflow_cleanroomsml.emulator.lookalike import export
+from airflow_cleanroomsml.emulator.listing import Listing
 from airflow_cleanroomsml.emulator.state import Caller, Record
 
 KIND = "audience-export-job"
@@ -39,6 +39,9 @@ class AudienceExportJobs(BackendBase):
         size = (audience_size["type"], audience_size["value"])
 
         def work() -> str:
+            # As in training: the libraries are slow to import.
+            from airflow_cleanroomsml.emulator.lookalike.export import export
+
             s3 = self.client("s3", owner)
             return export(s3, audience, size=size, output_uri=place, rules=self.settings.rules)
 
@@ -61,7 +64,7 @@ class AudienceExportJobs(BackendBase):
             )
 
     def _require_room_for_export(self, caller: Caller, job: Record, name: str) -> None:
-        siblings = [r for r in self.store.all(KIND, caller) if r.fields["audienceGenerationJobArn"] == job.arn]
+        siblings = list(self.store.all(KIND, caller, audienceGenerationJobArn=job.arn))
         if self.settings.unique_names and any(record.fields["name"] == name for record in siblings):
             raise conflict(f"Audience export job with the name '{name}' already exists for {job.arn}.")
         active = sum(record.status in ("ACTIVE", *PENDING) for record in siblings)
@@ -73,15 +76,10 @@ class AudienceExportJobs(BackendBase):
             caller, KIND, "Pending or in progress audience export jobs", self.settings.exports_in_progress
         )
 
-    def list_audience_export_jobs(
-        self, caller: Caller, *, audience_generation_job_arn: str | None = None
-    ) -> list[dict[str, Any]]:
+    def list_audience_export_jobs(self, caller: Caller, *, audience_generation_job_arn: str | None = None) -> Listing:
         """ListAudienceExportJobs; a location in another account is not shown (user guide, ml-behaviors)."""
-        return [
-            self._entry(record)
-            for record in self.store.all(KIND, caller)
-            if audience_generation_job_arn in (None, record.fields["audienceGenerationJobArn"])
-        ]
+        job = audience_generation_job_arn
+        return self.store.listing(KIND, caller, entry=self._entry, audienceGenerationJobArn=job)
 
     def _entry(self, record: Record) -> dict[str, Any]:
         view = record.view()

@@ -10,7 +10,8 @@ from airflow_cleanroomsml.emulator.backend.configured_audience_model_policy impo
 from airflow_cleanroomsml.emulator.backend.protected_query import Queries
 from airflow_cleanroomsml.emulator.errors import conflict, invalid
 from airflow_cleanroomsml.emulator.life import Life
-from airflow_cleanroomsml.emulator.lookalike import JobFailure, StatusCode, generate
+from airflow_cleanroomsml.emulator.listing import Listing
+from airflow_cleanroomsml.emulator.lookalike import JobFailure, StatusCode
 from airflow_cleanroomsml.emulator.state import Caller, Record
 
 KIND, NOUN = "audience-generation-job", "Audience generation job"
@@ -95,6 +96,9 @@ class AudienceGenerationJobs(ConfiguredAudienceModelPolicies, Queries):
         uri, include = fields["seedAudience"]["dataSource"]["s3Uri"], fields["includeSeedInOutput"]
 
         def work() -> Any:
+            # As in training: the libraries are slow to import.
+            from airflow_cleanroomsml.emulator.lookalike.audience import generate
+
             return generate(
                 self.client("s3", caller),
                 fitted,
@@ -134,14 +138,11 @@ class AudienceGenerationJobs(ConfiguredAudienceModelPolicies, Queries):
         *,
         configured_audience_model_arn: str | None = None,
         collaboration_id: str | None = None,
-    ) -> list[dict[str, Any]]:
+    ) -> Listing:
         """ListAudienceGenerationJobs."""
-        return [
-            record.view()
-            for record in self.store.all(KIND, caller)
-            if configured_audience_model_arn in (None, record.fields["configuredAudienceModelArn"])
-            and collaboration_id in (None, record.fields["collaborationId"])
-        ]
+        return self.store.listing(
+            KIND, caller, configuredAudienceModelArn=configured_audience_model_arn, collaborationId=collaboration_id
+        )
 
     def delete_audience_generation_job(self, caller: Caller, *, audience_generation_job_arn: str) -> dict[str, Any]:
         """DeleteAudienceGenerationJob; refused while it runs. What was exported stays."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow_cleanroomsml.emulator.backend.base import BackendBase
 from airflow_cleanroomsml.emulator.errors import conflict
-from airflow_cleanroomsml.emulator.lookalike import train
+from airflow_cleanroomsml.emulator.listing import Listing
 from airflow_cleanroomsml.emulator.state import Caller, Record
 
 KIND, NOUN = "audience-model", "Audience model"
@@ -34,6 +34,9 @@ class AudienceModels(BackendBase):
         self.require_quota(caller, KIND, "Pending or in progress audience models", self.settings.models_in_progress)
 
         def work() -> Any:
+            # pyarrow, scipy and scikit-learn take seconds to import: wait until there is something to train.
+            from airflow_cleanroomsml.emulator.lookalike.model import train
+
             glue, s3 = self.client("glue", caller), self.client("s3", caller)
             window = {"start": training_data_start_time, "end": training_data_end_time}
             return train(glue, s3, dataset=dataset, rules=self.settings.rules, **window)
@@ -52,19 +55,16 @@ class AudienceModels(BackendBase):
         """GetAudienceModel."""
         return self.store.get(audience_model_arn, NOUN, caller).view()
 
-    def list_audience_models(self, caller: Caller) -> list[dict[str, Any]]:
+    def list_audience_models(self, caller: Caller) -> Listing:
         """ListAudienceModels."""
-        return [record.view() for record in self.store.all(KIND, caller)]
+        return self.store.listing(KIND, caller)
 
     def delete_audience_model(self, caller: Caller, *, audience_model_arn: str) -> dict[str, Any]:
         """DeleteAudienceModel; refused while it is trained or configured audience models depend on it."""
         record = self.store.get(audience_model_arn, NOUN, caller)
         if record.status not in ("ACTIVE", "CREATE_FAILED"):
             raise conflict(f"Audience model {record.arn} is {record.status}.")
-        configured = self.store.all(
-            "configured-audience-model", caller, lambda model: model.fields["audienceModelArn"] == record.arn
-        )
-        if any(configured):
+        if any(self.store.all("configured-audience-model", caller, audienceModelArn=record.arn)):
             raise conflict(f"Configured audience models depend on the audience model {record.arn}.")
         self.delete(record)
         return {}

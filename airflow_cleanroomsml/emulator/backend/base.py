@@ -10,13 +10,13 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
+from airflow_cleanroomsml._requests.model import argument_members, load, operation_names
 from airflow_cleanroomsml.emulator.errors import conflict, denied, quota
 from airflow_cleanroomsml.emulator.life import PENDING, Life
 from airflow_cleanroomsml.emulator.settings import Settings
 from airflow_cleanroomsml.emulator.shared import Shared
 from airflow_cleanroomsml.emulator.state import Caller, Record
 from airflow_cleanroomsml.iam import Permission
-from airflow_cleanroomsml.service_model import argument_members, load, operation_model
 
 
 class BackendBase:
@@ -24,7 +24,7 @@ class BackendBase:
     State, clock, and hands to work with.
 
     A public method is an operation of the API: its first argument is the caller, the others are the request's members in snake_case;
-    it returns the answer's members in the API's own spelling. A method of a list operation returns all entries; the front pages them.
+    it returns the answer's members in the API's own spelling. A method of a list operation returns a :class:`Listing`.
 
     :param shared: State, clock and switches, which the sister service has too.
     :param endpoint: URL at which S3 and Glue are found: the emulator's own.
@@ -75,7 +75,7 @@ class BackendBase:
 
     def delete(self, record: Record) -> None:
         """Begin its deletion."""
-        record.life.delete()
+        self.store.delete(record)
 
     def spelled(self, operation: str, given: dict[str, Any]) -> dict[str, Any]:
         """
@@ -84,7 +84,8 @@ class BackendBase:
         :param operation: boto3's method name.
         :param given: Members in snake_case.
         """
-        names = argument_members(operation_model(load(self.service), operation))
+        model = load(self.service)
+        names = argument_members(model.operation_model(operation_names(model)[operation]))
         return {names[name]: value for name, value in given.items()}
 
     def require_free_name(self, caller: Caller, kind: str, noun: str, name: str) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+from operator import itemgetter
 from typing import Any
 
 from airflow_cleanroomsml.emulator.backend.access import COLLABORATION, Access
 from airflow_cleanroomsml.emulator.errors import denied, invalid
+from airflow_cleanroomsml.emulator.listing import Listing
 from airflow_cleanroomsml.emulator.state import Caller, Record
 
 
@@ -74,19 +77,20 @@ class Collaborations(Access):
         record = self.collaboration(caller, collaboration_identifier, "INVITED", "ACTIVE")
         return {"collaboration": self._seen_by(caller, record)}
 
-    def list_collaborations(self, caller: Caller, *, member_status: str | None = None) -> list[dict[str, Any]]:
+    def list_collaborations(self, caller: Caller, *, member_status: str | None = None) -> Listing:
         """ListCollaborations: those that the caller is active in or invited to."""
-        views = [
-            self._seen_by(caller, record)
-            for record in self.store.all(COLLABORATION, None, lambda found: found.caller.region == caller.region)
-        ]
-        return [view for view in views if view["memberStatus"] in ([member_status] if member_status else _PRESENT)]
+        statuses = (member_status,) if member_status else _PRESENT
 
-    def list_members(self, caller: Caller, *, collaboration_identifier: str) -> list[dict[str, Any]]:
+        def is_listed(record: Record) -> bool:
+            member = self.member(record, caller.account)
+            return member is not None and member["status"] in statuses
+
+        return self.store.listing(COLLABORATION, entry=partial(self._seen_by, caller), where=is_listed, member=caller)
+
+    def list_members(self, caller: Caller, *, collaboration_identifier: str) -> Listing:
         """ListMembers."""
         record = self.collaboration(caller, collaboration_identifier, "INVITED", "ACTIVE")
-        members: list[dict[str, Any]] = record.fields["members"]
-        return members
+        return Listing(record.fields["members"], entry=dict, position=itemgetter("sequence"))
 
     def delete_collaboration(self, caller: Caller, *, collaboration_identifier: str) -> dict[str, Any]:
         """DeleteCollaboration, by its creator; what it let others do to audience models ends with it."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from airflow_cleanroomsml.emulator.backend.base import BackendBase
 from airflow_cleanroomsml.emulator.errors import conflict, invalid
+from airflow_cleanroomsml.emulator.listing import Listing
 from airflow_cleanroomsml.emulator.state import Caller, Record
 
 KIND, NOUN = "configured-audience-model", "Configured audience model"
@@ -70,23 +71,17 @@ class ConfiguredAudienceModels(BackendBase):
         """GetConfiguredAudienceModel."""
         return self.store.get(configured_audience_model_arn, NOUN, caller).view()
 
-    def list_configured_audience_models(self, caller: Caller) -> list[dict[str, Any]]:
+    def list_configured_audience_models(self, caller: Caller) -> Listing:
         """ListConfiguredAudienceModels."""
-        return [record.view() for record in self.store.all(KIND, caller)]
+        return self.store.listing(KIND, caller)
 
     def delete_configured_audience_model(self, caller: Caller, *, configured_audience_model_arn: str) -> dict[str, Any]:
         """DeleteConfiguredAudienceModel; refused while generation jobs use it. Its associations go with it."""
         record = self.store.get(configured_audience_model_arn, NOUN, caller)
-        jobs = self.store.all(
-            "audience-generation-job", caller, lambda job: job.fields["configuredAudienceModelArn"] == record.arn
-        )
-        if any(jobs):
+        if any(self.store.all("audience-generation-job", caller, configuredAudienceModelArn=record.arn)):
             raise conflict(f"Audience generation jobs use the configured audience model {record.arn}.")
-        associations = self.store.all(
-            "configured-audience-model-association",
-            caller,
-            lambda r: r.fields["configuredAudienceModelArn"] == record.arn,
-        )
+        kind = "configured-audience-model-association"
+        associations = self.store.all(kind, caller, configuredAudienceModelArn=record.arn)
         for association in list(associations):
             self.delete(association)
         self.delete(record)

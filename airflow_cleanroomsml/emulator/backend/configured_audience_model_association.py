@@ -7,6 +7,7 @@ from typing import Any
 from airflow_cleanroomsml.emulator.backend.access import Access
 from airflow_cleanroomsml.emulator.backend.configured_audience_model_policy import allow
 from airflow_cleanroomsml.emulator.errors import conflict, not_found, quota
+from airflow_cleanroomsml.emulator.listing import Listing
 from airflow_cleanroomsml.emulator.state import Caller, Record
 
 KIND, NOUN = "configured-audience-model-association", "Configured audience model association"
@@ -61,10 +62,8 @@ class ConfiguredAudienceModelAssociations(Access):
             raise quota("Configured audience model associations per membership", limit)
 
     def _own_association(self, caller: Caller, membership_identifier: str, identifier: str) -> Record:
-        membership = self.membership(caller, membership_identifier)
-        for record in self.of_membership(KIND, membership):
-            if record.id == identifier:
-                return record
+        for record in self.of_membership(KIND, self.membership(caller, membership_identifier), id=identifier):
+            return record
         raise not_found(NOUN, identifier)
 
     def get_configured_audience_model_association(
@@ -74,12 +73,9 @@ class ConfiguredAudienceModelAssociations(Access):
         record = self._own_association(caller, membership_identifier, configured_audience_model_association_identifier)
         return {"configuredAudienceModelAssociation": record.view()}
 
-    def list_configured_audience_model_associations(
-        self, caller: Caller, *, membership_identifier: str
-    ) -> list[dict[str, Any]]:
+    def list_configured_audience_model_associations(self, caller: Caller, *, membership_identifier: str) -> Listing:
         """ListConfiguredAudienceModelAssociations."""
-        membership = self.membership(caller, membership_identifier)
-        return [record.view() for record in self.of_membership(KIND, membership)]
+        return self.membership_listing(KIND, caller, membership_identifier)
 
     def update_configured_audience_model_association(
         self,
@@ -113,14 +109,13 @@ class ConfiguredAudienceModelAssociations(Access):
     ) -> dict[str, Any]:
         """GetCollaborationConfiguredAudienceModelAssociation."""
         collaboration = self.collaboration(caller, collaboration_identifier)
-        for record in self.of_collaboration(KIND, collaboration.id):
-            if record.id == configured_audience_model_association_identifier:
-                return {"collaborationConfiguredAudienceModelAssociation": record.view()}
-        raise not_found(NOUN, configured_audience_model_association_identifier, "COLLABORATION")
+        identifier = configured_audience_model_association_identifier
+        for record in self.of_collaboration(KIND, collaboration.id, id=identifier):
+            return {"collaborationConfiguredAudienceModelAssociation": record.view()}
+        raise not_found(NOUN, identifier, "COLLABORATION")
 
     def list_collaboration_configured_audience_model_associations(
         self, caller: Caller, *, collaboration_identifier: str
-    ) -> list[dict[str, Any]]:
+    ) -> Listing:
         """ListCollaborationConfiguredAudienceModelAssociations."""
-        collaboration = self.collaboration(caller, collaboration_identifier)
-        return [record.view() for record in self.of_collaboration(KIND, collaboration.id)]
+        return self.collaboration_listing(KIND, caller, collaboration_identifier)

@@ -92,7 +92,7 @@ def allow(model: Record, association: Record, accounts: list[str]) -> None:
 def withdraw(store: Store, association: Record) -> None:
     """Take the statement of an association away; the last one takes the policy with it."""
     arn = association.fields["configuredAudienceModelArn"]
-    for model in store.all("configured-audience-model", association.caller, lambda found: found.arn == arn):
+    for model in store.all("configured-audience-model", association.caller, arn=arn):
         statements = _parsed(_present(model))
         left = [statement for statement in statements if statement.get("Sid") != _sid(association)]
         if left and left != statements:

@@ -6,6 +6,7 @@ from typing import Any
 
 from airflow_cleanroomsml.emulator.backend.base import BackendBase
 from airflow_cleanroomsml.emulator.errors import conflict
+from airflow_cleanroomsml.emulator.listing import Listing
 from airflow_cleanroomsml.emulator.state import Caller, Record
 
 KIND, NOUN = "configured-model-algorithm", "Configured model algorithm"
@@ -28,21 +29,17 @@ class ConfiguredModelAlgorithms(BackendBase):
         """GetConfiguredModelAlgorithm."""
         return self.store.get(configured_model_algorithm_arn, NOUN, caller).view()
 
-    def list_configured_model_algorithms(self, caller: Caller) -> list[dict[str, Any]]:
+    def list_configured_model_algorithms(self, caller: Caller) -> Listing:
         """ListConfiguredModelAlgorithms."""
-        return [record.view() for record in self.store.all(KIND, caller)]
+        return self.store.listing(KIND, caller)
 
     def delete_configured_model_algorithm(
         self, caller: Caller, *, configured_model_algorithm_arn: str
     ) -> dict[str, Any]:
         """DeleteConfiguredModelAlgorithm; refused while it is associated."""
         record = self.store.get(configured_model_algorithm_arn, NOUN, caller)
-        associations = self.store.all(
-            "configured-model-algorithm-association",
-            caller,
-            lambda found: found.fields["configuredModelAlgorithmArn"] == record.arn,
-        )
-        if any(associations):
+        kind = "configured-model-algorithm-association"
+        if any(self.store.all(kind, caller, configuredModelAlgorithmArn=record.arn)):
             raise conflict(f"The configured model algorithm {record.arn} is associated with a collaboration.")
         self.delete(record)
         return {}

@@ -7,6 +7,7 @@ from typing import Any
 from airflow_cleanroomsml.emulator.backend.access import Access
 from airflow_cleanroomsml.emulator.errors import conflict, invalid
 from airflow_cleanroomsml.emulator.life import PENDING
+from airflow_cleanroomsml.emulator.listing import Listing
 from airflow_cleanroomsml.emulator.state import Caller, Record
 
 KIND, NOUN = "configured-model-algorithm-association", "Configured model algorithm association"
@@ -34,11 +35,9 @@ class ConfiguredModelAlgorithmAssociations(Access):
         """GetConfiguredModelAlgorithmAssociation."""
         return self.own(caller, membership_identifier, KIND, NOUN, configured_model_algorithm_association_arn).view()
 
-    def list_configured_model_algorithm_associations(
-        self, caller: Caller, *, membership_identifier: str
-    ) -> list[dict[str, Any]]:
+    def list_configured_model_algorithm_associations(self, caller: Caller, *, membership_identifier: str) -> Listing:
         """ListConfiguredModelAlgorithmAssociations."""
-        return [record.view() for record in self.of_membership(KIND, self.membership(caller, membership_identifier))]
+        return self.membership_listing(KIND, caller, membership_identifier)
 
     def get_collaboration_configured_model_algorithm_association(
         self, caller: Caller, *, collaboration_identifier: str, configured_model_algorithm_association_arn: str
@@ -49,10 +48,9 @@ class ConfiguredModelAlgorithmAssociations(Access):
 
     def list_collaboration_configured_model_algorithm_associations(
         self, caller: Caller, *, collaboration_identifier: str
-    ) -> list[dict[str, Any]]:
+    ) -> Listing:
         """ListCollaborationConfiguredModelAlgorithmAssociations."""
-        identifier = self.collaboration(caller, collaboration_identifier).id
-        return [record.view() for record in self.of_collaboration(KIND, identifier)]
+        return self.collaboration_listing(KIND, caller, collaboration_identifier)
 
     def delete_configured_model_algorithm_association(
         self, caller: Caller, *, membership_identifier: str, configured_model_algorithm_association_arn: str

@@ -7,6 +7,7 @@ from typing import Any
 from airflow_cleanroomsml.emulator.backend.access import MEMBERSHIP, Access
 from airflow_cleanroomsml.emulator.errors import conflict, denied, not_found
 from airflow_cleanroomsml.emulator.life import PENDING
+from airflow_cleanroomsml.emulator.listing import Listing
 from airflow_cleanroomsml.emulator.state import Caller, Record
 
 #: What must be gone before its membership, and the statuses in which it counts; without statuses it always does.
@@ -76,10 +77,14 @@ class Memberships(Access):
         """GetMembership."""
         return {"membership": self._view(self.membership(caller, membership_identifier))}
 
-    def list_memberships(self, caller: Caller, *, status: str | None = None) -> list[dict[str, Any]]:
+    def list_memberships(self, caller: Caller, *, status: str | None = None) -> Listing:
         """ListMemberships."""
-        views = [self._view(record) for record in list(self.store.all(MEMBERSHIP, caller))]
-        return [view for view in views if status in (None, view["status"])]
+        return self.store.listing(
+            MEMBERSHIP,
+            caller,
+            entry=self._view,
+            where=lambda record: status is None or self._view(record)["status"] == status,
+        )
 
     def delete_membership(self, caller: Caller, *, membership_identifier: str) -> dict[str, Any]:
         """DeleteMembership: "All resources under a membership must be deleted" (API reference)."""

@@ -28,9 +28,7 @@ class Publishing(Access):
         settled: dict[str, str] | None = record.fields.get("publication")
         if settled is not None or record.status in (*PENDING, "CANCEL_PENDING", "CANCEL_IN_PROGRESS"):
             return settled or {}
-        configured = self.store.all(
-            KIND, None, lambda found: found.fields["membershipIdentifier"] == record.fields["membershipIdentifier"]
-        )
+        configured = self.store.all(KIND, membershipIdentifier=record.fields["membershipIdentifier"])
         return _SUCCEEDED if any(configured) else _FAILED
 
     def published(self, record: Record) -> dict[str, Any]:

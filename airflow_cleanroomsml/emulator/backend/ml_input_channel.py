@@ -8,6 +8,7 @@ from airflow_cleanroomsml.emulator.backend.configured_model_algorithm_associatio
 from airflow_cleanroomsml.emulator.backend.protected_query import Queries
 from airflow_cleanroomsml.emulator.errors import conflict, invalid, quota
 from airflow_cleanroomsml.emulator.life import PENDING
+from airflow_cleanroomsml.emulator.listing import Listing
 from airflow_cleanroomsml.emulator.state import Caller, Record
 
 KIND, NOUN = "ml-input-channel", "ML input channel"
@@ -65,9 +66,9 @@ class MLInputChannels(Channels, Queries):
         """GetMLInputChannel."""
         return self.own(caller, membership_identifier, KIND, NOUN, ml_input_channel_arn).view()
 
-    def list_ml_input_channels(self, caller: Caller, *, membership_identifier: str) -> list[dict[str, Any]]:
+    def list_ml_input_channels(self, caller: Caller, *, membership_identifier: str) -> Listing:
         """ListMLInputChannels."""
-        return [record.view() for record in self.of_membership(KIND, self.membership(caller, membership_identifier))]
+        return self.membership_listing(KIND, caller, membership_identifier)
 
     def get_collaboration_ml_input_channel(
         self, caller: Caller, *, collaboration_identifier: str, ml_input_channel_arn: str
@@ -76,12 +77,9 @@ class MLInputChannels(Channels, Queries):
         identifier = self.collaboration(caller, collaboration_identifier).id
         return self.shared(KIND, NOUN, identifier, ml_input_channel_arn).view()
 
-    def list_collaboration_ml_input_channels(
-        self, caller: Caller, *, collaboration_identifier: str
-    ) -> list[dict[str, Any]]:
+    def list_collaboration_ml_input_channels(self, caller: Caller, *, collaboration_identifier: str) -> Listing:
         """ListCollaborationMLInputChannels."""
-        identifier = self.collaboration(caller, collaboration_identifier).id
-        return [record.view() for record in self.of_collaboration(KIND, identifier)]
+        return self.collaboration_listing(KIND, caller, collaboration_identifier)
 
     def delete_ml_input_channel_data(
         self, caller: Caller, *, membership_identifier: str, ml_input_channel_arn: str

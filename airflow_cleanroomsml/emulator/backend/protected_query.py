@@ -7,12 +7,11 @@ from typing import Any
 from airflow_cleanroomsml.emulator.backend.access import Access
 from airflow_cleanroomsml.emulator.errors import conflict, not_found
 from airflow_cleanroomsml.emulator.life import Life
+from airflow_cleanroomsml.emulator.listing import Listing
 from airflow_cleanroomsml.emulator.lookalike import JobFailure, StatusCode
 from airflow_cleanroomsml.emulator.state import Caller, Record
 
 KIND, NOUN = "protected-query", "Protected query"
-#: Entries are numbered in the order of a listing, and this one begins with the newest.
-_LAST = 2**53
 _STATUS = {
     "CREATE_PENDING": "SUBMITTED",
     "CREATE_IN_PROGRESS": "STARTED",
@@ -55,9 +54,8 @@ class ProtectedQueries(Access):
     """Reading and cancelling them."""
 
     def _own_query(self, caller: Caller, membership_identifier: str, identifier: str) -> Record:
-        for record in self.of_membership(KIND, self.membership(caller, membership_identifier)):
-            if record.id == identifier:
-                return record
+        for record in self.of_membership(KIND, self.membership(caller, membership_identifier), id=identifier):
+            return record
         raise not_found(NOUN, identifier)
 
     def get_protected_query(
@@ -68,13 +66,16 @@ class ProtectedQueries(Access):
 
     def list_protected_queries(
         self, caller: Caller, *, membership_identifier: str, status: str | None = None
-    ) -> list[dict[str, Any]]:
+    ) -> Listing:
         """ListProtectedQueries, "sorted by the most recent query" (API reference)."""
-        views = [_view(record) for record in self.of_membership(KIND, self.membership(caller, membership_identifier))]
-        newest = [
-            {**view, "sequence": _LAST - view["sequence"], "receiverConfigurations": []} for view in reversed(views)
-        ]
-        return [view for view in newest if status in (None, view["status"])]
+        return self.membership_listing(
+            KIND,
+            caller,
+            membership_identifier,
+            entry=lambda record: {**_view(record), "receiverConfigurations": []},
+            where=lambda record: status in (None, _STATUS[record.status]),
+            newest_first=True,
+        )
 
     def update_protected_query(
         self, caller: Caller, *, membership_identifier: str, protected_query_identifier: str, target_status: str

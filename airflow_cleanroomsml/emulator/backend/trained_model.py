@@ -10,6 +10,7 @@ from airflow_cleanroomsml.emulator.backend.ml_configuration import Publishing
 from airflow_cleanroomsml.emulator.backend.ml_input_channel import Channels
 from airflow_cleanroomsml.emulator.errors import conflict, invalid, not_found, quota
 from airflow_cleanroomsml.emulator.life import PENDING
+from airflow_cleanroomsml.emulator.listing import Listing
 from airflow_cleanroomsml.emulator.state import Caller, Record
 
 KIND, NOUN = "trained-model", "Trained model"
@@ -20,25 +21,24 @@ BASE = "NULL"
 class Versions(Publishing):
     """How versions are found: they share an ARN."""
 
-    def version(self, versions: list[Record], arn: str, identifier: str | None, *, latest: bool = True) -> Record:
+    def version(self, arn: str, identifier: str | None, *, latest: bool = True, **within: Any) -> Record:
         """
         One of the versions of a model.
 
-        :param versions: Those that the caller may see, in the order of their creation.
         :param latest: Whether the latest one is meant where none is named, or the base version.
+        :param within: Membership or collaboration of which the caller is.
         """
-        of_model = [record for record in versions if record.arn == arn]
-        if identifier is None:
-            of_model = of_model[-1:] if latest else of_model[:1]
-        for record in of_model:
-            if identifier in (None, record.fields["versionIdentifier"]):
-                return record
+        for record in self.store.all(KIND, newest_first=latest, arn=arn, versionIdentifier=identifier, **within):
+            return record
         raise not_found(NOUN, arn if identifier is None else f"{arn} version {identifier}")
+
+    def latest_version(self, record: Record) -> dict[str, Any]:
+        """The latest version of a model as the service shows it."""
+        return self.version(record.arn, None).view()
 
     def active_version(self, membership: Record, arn: str, identifier: str | None) -> Record:
         """An ACTIVE version in the collaboration of a membership; the latest where none is named."""
-        versions = list(self.of_collaboration(KIND, membership.fields["collaborationId"]))
-        record = self.version(versions, arn, identifier)
+        record = self.version(arn, identifier, collaborationIdentifier=membership.fields["collaborationId"])
         if record.status != "ACTIVE":
             raise invalid(f"Trained model {arn} is {record.status}; it must be ACTIVE.")
         return record
@@ -62,9 +62,9 @@ class TrainedModels(Versions, Channels, Compute):
         self.require_free_name_among(others, NOUN, fields["name"])
         self.require_capacity(KIND, membership, fields["resourceConfig"])
         fields["versionIdentifier"] = str(uuid.uuid4()) if base else BASE
-        record = self.make(KIND, membership, fields, self.following(None, keeps=True), tags, "trainedModelArn")
+        arn = base.arn if base else ""
+        record = self.make(KIND, membership, fields, self.following(None, keeps=True), tags, "trainedModelArn", arn)
         if base:
-            record.arn = record.fields["trainedModelArn"] = base.arn
             base.tags.update(record.tags)
             record.tags = base.tags
         return record.view()
@@ -85,7 +85,7 @@ class TrainedModels(Versions, Channels, Compute):
     def _continued(self, membership: Record, fields: dict[str, Any]) -> list[Record]:
         """Versions of the model that is trained further, or none; the channel is noted as the service shows it."""
         for channel in fields.get("incrementalTrainingDataChannels", ()):
-            versions = [r for r in self.of_membership(KIND, membership) if r.arn == channel["trainedModelArn"]]
+            versions = list(self.of_membership(KIND, membership, arn=channel["trainedModelArn"]))
             if not versions:
                 raise not_found(NOUN, channel["trainedModelArn"])
             source = self.active_version(membership, channel["trainedModelArn"], channel.get("versionIdentifier"))
@@ -101,8 +101,8 @@ class TrainedModels(Versions, Channels, Compute):
         return []
 
     def _own_version(self, caller: Caller, membership: str, arn: str, version: str | None, *, latest: bool) -> Record:
-        versions = list(self.of_membership(KIND, self.membership(caller, membership)))
-        return self.version(versions, arn, version, latest=latest)
+        within = self.membership(caller, membership).id
+        return self.version(arn, version, latest=latest, membershipIdentifier=within)
 
     def get_trained_model(
         self,
@@ -126,27 +126,31 @@ class TrainedModels(Versions, Channels, Compute):
         version_identifier: str | None = None,
     ) -> dict[str, Any]:
         """GetCollaborationTrainedModel; the latest version where none is named."""
-        versions = list(self.of_collaboration(KIND, self.collaboration(caller, collaboration_identifier).id))
-        return self.published(self.version(versions, trained_model_arn, version_identifier))
+        within = self.collaboration(caller, collaboration_identifier).id
+        return self.published(self.version(trained_model_arn, version_identifier, collaborationIdentifier=within))
 
-    def list_trained_models(self, caller: Caller, *, membership_identifier: str) -> list[dict[str, Any]]:
-        """ListTrainedModels: the latest version of each."""
-        return _latest(list(self.of_membership(KIND, self.membership(caller, membership_identifier))))
+    def list_trained_models(self, caller: Caller, *, membership_identifier: str) -> Listing:
+        """ListTrainedModels: the latest version of each, at the place of the base version."""
+        bases = {"versionIdentifier": BASE, "entry": self.latest_version}
+        return self.membership_listing(KIND, caller, membership_identifier, **bases)
 
-    def list_collaboration_trained_models(
-        self, caller: Caller, *, collaboration_identifier: str
-    ) -> list[dict[str, Any]]:
-        """ListCollaborationTrainedModels: the latest version of each."""
-        return _latest(list(self.of_collaboration(KIND, self.collaboration(caller, collaboration_identifier).id)))
+    def list_collaboration_trained_models(self, caller: Caller, *, collaboration_identifier: str) -> Listing:
+        """ListCollaborationTrainedModels: the latest version of each, at the place of the base version."""
+        bases = {"versionIdentifier": BASE, "entry": self.latest_version}
+        return self.collaboration_listing(KIND, caller, collaboration_identifier, **bases)
 
     def list_trained_model_versions(
         self, caller: Caller, *, membership_identifier: str, trained_model_arn: str, status: str | None = None
-    ) -> list[dict[str, Any]]:
+    ) -> Listing:
         """ListTrainedModelVersions."""
-        self._own_version(caller, membership_identifier, trained_model_arn, None, latest=False)
-        membership = self.membership(caller, membership_identifier)
-        views = [record.view() for record in self.of_membership(KIND, membership) if record.arn == trained_model_arn]
-        return [view for view in views if status in (None, view["status"])]
+        base = self._own_version(caller, membership_identifier, trained_model_arn, None, latest=False)
+        return self.membership_listing(
+            KIND,
+            caller,
+            membership_identifier,
+            where=lambda record: status in (None, record.status),
+            trainedModelArn=base.arn,
+        )
 
     def cancel_trained_model(
         self,
@@ -186,12 +190,3 @@ class TrainedModels(Versions, Channels, Compute):
 
 #: Member by which jobs name the version of their model.
 VERSION = "trainedModelVersionIdentifier"
-
-
-def _latest(versions: list[Record]) -> list[dict[str, Any]]:
-    """One entry a model, in the order of the base versions."""
-    places: dict[str, int] = {}
-    for record in versions:
-        places.setdefault(record.arn, record.sequence)
-    newest = {record.arn: record.view() for record in versions}
-    return [{**newest[arn], "sequence": place} for arn, place in places.items()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_cleanroomsml.emulator.backend.trained_model import VERSION, Versions
+from airflow_cleanroomsml.emulator.listing import Listing
 from airflow_cleanroomsml.emulator.state import Caller
 
 KIND, NOUN = "trained-model-export-job", "Trained model export job"
@@ -23,11 +24,7 @@ class TrainedModelExportJobs(Versions):
         for receiver in fields["outputConfiguration"]["members"]:
             self.require_receiver(caller, membership, receiver["accountId"], "CAN_RECEIVE_MODEL_OUTPUT")
         fields.update({"trainedModelArn": model.arn, VERSION: model.fields["versionIdentifier"]})
-        siblings = [
-            record
-            for record in self.of_membership(KIND, membership)
-            if all(record.fields[name] == fields[name] for name in ("trainedModelArn", VERSION))
-        ]
+        siblings = self.of_membership(KIND, membership, **{name: fields[name] for name in ("trainedModelArn", VERSION)})
         self.require_free_name_among(siblings, NOUN, fields["name"])
         self.make(KIND, membership, fields, self.following(None), None, "")
         return {}
@@ -39,11 +36,7 @@ class TrainedModelExportJobs(Versions):
         collaboration_identifier: str,
         trained_model_arn: str,
         trained_model_version_identifier: str | None = None,
-    ) -> list[dict[str, Any]]:
+    ) -> Listing:
         """ListCollaborationTrainedModelExportJobs."""
-        return [
-            record.view()
-            for record in self.of_collaboration(KIND, self.collaboration(caller, collaboration_identifier).id)
-            if record.fields["trainedModelArn"] == trained_model_arn
-            and trained_model_version_identifier in (None, record.fields[VERSION])
-        ]
+        job = {"trainedModelArn": trained_model_arn, VERSION: trained_model_version_identifier}
+        return self.collaboration_listing(KIND, caller, collaboration_identifier, **job)

@@ -9,7 +9,8 @@ from airflow_cleanroomsml.emulator.backend.ml_input_channel import Channels
 from airflow_cleanroomsml.emulator.backend.trained_model import VERSION, Versions
 from airflow_cleanroomsml.emulator.errors import conflict
 from airflow_cleanroomsml.emulator.life import PENDING
-from airflow_cleanroomsml.emulator.state import Caller, Record
+from airflow_cleanroomsml.emulator.listing import Listing
+from airflow_cleanroomsml.emulator.state import Caller
 
 KIND, NOUN = "trained-model-inference-job", "Trained model inference job"
 
@@ -48,10 +49,10 @@ class TrainedModelInferenceJobs(Versions, Channels, Compute):
         membership_identifier: str,
         trained_model_arn: str | None = None,
         trained_model_version_identifier: str | None = None,
-    ) -> list[dict[str, Any]]:
+    ) -> Listing:
         """ListTrainedModelInferenceJobs."""
-        found = list(self.of_membership(KIND, self.membership(caller, membership_identifier)))
-        return self._chosen(found, trained_model_arn, trained_model_version_identifier)
+        job = {"trainedModelArn": trained_model_arn, VERSION: trained_model_version_identifier}
+        return self.membership_listing(KIND, caller, membership_identifier, entry=self.published, **job)
 
     def list_collaboration_trained_model_inference_jobs(
         self,
@@ -60,17 +61,10 @@ class TrainedModelInferenceJobs(Versions, Channels, Compute):
         collaboration_identifier: str,
         trained_model_arn: str | None = None,
         trained_model_version_identifier: str | None = None,
-    ) -> list[dict[str, Any]]:
+    ) -> Listing:
         """ListCollaborationTrainedModelInferenceJobs."""
-        found = list(self.of_collaboration(KIND, self.collaboration(caller, collaboration_identifier).id))
-        return self._chosen(found, trained_model_arn, trained_model_version_identifier)
-
-    def _chosen(self, records: list[Record], arn: str | None, version: str | None) -> list[dict[str, Any]]:
-        return [
-            self.published(record)
-            for record in records
-            if arn in (None, record.fields["trainedModelArn"]) and version in (None, record.fields[VERSION])
-        ]
+        job = {"trainedModelArn": trained_model_arn, VERSION: trained_model_version_identifier}
+        return self.collaboration_listing(KIND, caller, collaboration_identifier, entry=self.published, **job)
 
     def cancel_trained_model_inference_job(
         self, caller: Caller, *, membership_identifier: str, trained_model_inference_job_arn: str

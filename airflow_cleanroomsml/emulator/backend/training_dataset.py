@@ -6,6 +6,7 @@ from typing import Any
 
 from airflow_cleanroomsml.emulator.backend.base import BackendBase
 from airflow_cleanroomsml.emulator.errors import conflict
+from airflow_cleanroomsml.emulator.listing import Listing
 from airflow_cleanroomsml.emulator.state import Caller, Record
 
 KIND, NOUN = "training-dataset", "Training dataset"
@@ -36,17 +37,14 @@ class TrainingDatasets(BackendBase):
         """GetTrainingDataset."""
         return self.store.get(training_dataset_arn, NOUN, caller).view()
 
-    def list_training_datasets(self, caller: Caller) -> list[dict[str, Any]]:
+    def list_training_datasets(self, caller: Caller) -> Listing:
         """ListTrainingDatasets."""
-        return [record.view() for record in self.store.all(KIND, caller)]
+        return self.store.listing(KIND, caller)
 
     def delete_training_dataset(self, caller: Caller, *, training_dataset_arn: str) -> dict[str, Any]:
         """DeleteTrainingDataset; refused while audience models depend on it."""
         record = self.store.get(training_dataset_arn, NOUN, caller)
-        models = self.store.all(
-            "audience-model", caller, lambda model: model.fields["trainingDatasetArn"] == record.arn
-        )
-        if any(models):
+        if any(self.store.all("audience-model", caller, trainingDatasetArn=record.arn)):
             raise conflict(f"Audience models depend on the training dataset {record.arn}.")
         self.delete(record)
         return {}

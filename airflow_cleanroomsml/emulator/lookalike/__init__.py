@@ -1,25 +1,14 @@
 """
 The engine behind lookalike audiences: it reads real data, fits a real model, and measures it honestly.
 
-It knows neither HTTP nor accounts: the front of the emulator hands it clients and the members of requests,
-and turns a
-:class:`JobFailure` into ``statusDetails``. One model serves any number of seeds, one generated audience any
-    number of exports.
+It knows neither HTTP nor accounts: the front of the emulator hands it clients and the members of requests, and turns a
+:class:`JobFailure` into ``statusDetails``. One model serves any number of seeds, one generated audience any number of exports.
+
+``model.train``, ``audience.generate`` and ``export.export`` are its entry points. Import them where a job runs: what they compute with
+takes longer to import than the emulator takes to start.
 """
 
-from airflow_cleanroomsml.emulator.lookalike.audience import GeneratedAudience, generate
-from airflow_cleanroomsml.emulator.lookalike.export import export
 from airflow_cleanroomsml.emulator.lookalike.failures import JobFailure, StatusCode
-from airflow_cleanroomsml.emulator.lookalike.model import LookalikeModel, train
 from airflow_cleanroomsml.emulator.lookalike.rules import DataRules
 
-__all__ = [
-    "DataRules",
-    "GeneratedAudience",
-    "JobFailure",
-    "LookalikeModel",
-    "StatusCode",
-    "export",
-    "generate",
-    "train",
-]
+__all__ = ["DataRules", "JobFailure", "StatusCode"]

@@ -10,15 +10,9 @@ from typing import Any
 
 import pytest
 
-from airflow_cleanroomsml.emulator.lookalike import (
-    DataRules,
-    GeneratedAudience,
-    JobFailure,
-    LookalikeModel,
-    StatusCode,
-    generate,
-    train,
-)
+from airflow_cleanroomsml.emulator.lookalike import DataRules, JobFailure, StatusCode
+from airflow_cleanroomsml.emulator.lookalike.audience import GeneratedAudience, generate
+from airflow_cleanroomsml.emulator.lookalike.model import LookalikeModel, train
 
 REGION = "us-east-1"
 #: A thousandth of the documented minima: 1,000 interactions, 100 users, a seed of 2, an export of 10.

@@ -5,7 +5,9 @@ import sys
 
 import pytest
 
-from airflow_cleanroomsml.emulator.lookalike import GeneratedAudience, JobFailure, StatusCode, export
+from airflow_cleanroomsml.emulator.lookalike import JobFailure, StatusCode
+from airflow_cleanroomsml.emulator.lookalike.audience import GeneratedAudience
+from airflow_cleanroomsml.emulator.lookalike.export import export
 
 from .lake import RULES, Lake
 

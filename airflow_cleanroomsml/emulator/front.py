@@ -85,12 +85,10 @@ class Front:
             operation, found = service.routes.match(request.method, _raw_path(request))
             entry["operation"] = operation.name
             query = request.query_string.decode()
-            members = codec.parse(operation, found, query, request.get_data())
-            status, body = service.answer(operation, members, caller)
+            members = codec.parse(operation, found, query, request.get_data(), dict(request.headers))
+            answer = service.answer(operation, members, caller)
         except ApiError as error:
-            status, body = codec.error_body(service.model, error)
-            entry["status"] = status
-            return _json(status, body, error.code)
+            answer = codec.error_answer(service.model, error)
         except ConnectionDropped:
             _drop(request)
             return Response(status=500)
@@ -98,8 +96,8 @@ class Front:
             traceback.print_exc()
             entry["status"] = 500
             return _error(500, service.internal_error, f"The emulator itself failed: {type(error).__name__}: {error}")
-        entry["status"] = status
-        return _json(status, body)
+        entry["status"] = answer.status
+        return _response(answer)
 
 
 def _raw_path(request: Request) -> str:
@@ -107,12 +105,17 @@ def _raw_path(request: Request) -> str:
     return str(request.environ.get("RAW_URI", request.path)).split("?")[0]
 
 
-def _json(status: int, body: dict[str, Any], error: str = "") -> Response:
-    response = Response(json.dumps(body), status, content_type="application/json")
+def _response(answer: codec.Answer) -> Response:
+    response = Response(answer.body, answer.status, headers=answer.headers)
+    if "Content-Type" not in answer.headers:
+        del response.headers["Content-Type"]  # werkzeug's own, where there is no content
     response.headers["x-amzn-RequestId"] = str(uuid.uuid4())
-    if error:
-        response.headers["x-amzn-ErrorType"] = error
     return response
+
+
+def _json(status: int, body: dict[str, Any], error: str = "") -> Response:
+    headers = {"Content-Type": "application/json", **({"x-amzn-ErrorType": error} if error else {})}
+    return _response(codec.Answer(status, headers, json.dumps(body).encode()))
 
 
 def _error(status: int, code: str, message: str) -> Response:

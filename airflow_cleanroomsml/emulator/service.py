@@ -47,11 +47,10 @@ class Service:
         self._shared = shared
         self._pagination = Loader().load_service_model(name, "paginators-1")["pagination"]
 
-    def answer(self, operation: OperationModel, members: dict[str, Any], caller: Caller) -> tuple[int, dict[str, Any]]:
+    def answer(self, operation: OperationModel, members: dict[str, Any], caller: Caller) -> codec.Answer:
         """
         Carry out a request.
 
-        :return: HTTP status and body.
         :raises ApiError: Whatever the backend refuses.
         """
         method = self._method(operation)
@@ -66,12 +65,12 @@ class Service:
             if met.end is not None and met.kind == "late_commit":
                 shared.late.add(now + met.end.seconds, carry_out)
                 raise ConnectionDropped
-            body = carry_out()
+            answer = carry_out()
             faults.after(met.kind)
         finally:
             if met.slow:
                 shared.clock.sleep(met.slow)
-        return int(operation.http.get("responseCode", 200)), body
+        return answer
 
     def _require_rate(self, operation: str, caller: Caller) -> None:
         """Refuse what comes faster than the published rates, where they are in force."""
@@ -81,16 +80,14 @@ class Service:
 
     def _carry_out(
         self, operation: OperationModel, method: Callable[..., Any], members: dict[str, Any], caller: Caller, met: Met
-    ) -> dict[str, Any]:
-        """The body of the answer."""
+    ) -> codec.Answer:
         arguments = {xform_name(name): value for name, value in members.items()}
         failing = met.besides.get("fail_job")
         verdict = failing.verdict(members) if failing else None
         hidden = None if met.stale is None else _newer(operation.name, self._shared.clock.now() - met.stale)
         with self._shared.store.serving(verdict, hidden):
             result = _declared(operation, lambda: self._listed(operation, method, caller, arguments))
-            shape = operation.output_shape
-            return codec.serialise(shape, result) if shape else {}
+            return codec.answer(operation, result)
 
     def _method(self, operation: OperationModel) -> Callable[..., Any]:
         found = getattr(self._backend, xform_name(operation.name), None)

@@ -7,6 +7,7 @@ import http.client
 import json
 import re
 import socket
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
+from tests.collaboration import collaborate
 from tests.support import REGION, EmulatorProcess, World
 
 
@@ -210,6 +212,26 @@ def test_answers_and_errors_carry_a_request_id_of_their_own(empty_world: World) 
     assert len(ids) == 2
     assert good.headers["x-amzn-ErrorType"] is None
     assert {answer.headers["Content-Type"] for answer in (good, bad)} == {"application/json"}
+
+
+@pytest.mark.parametrize("path", ["/collaborations", "/memberships"])
+def test_times_of_clean_rooms_are_seconds_since_1970(empty_world: World, path: str) -> None:
+    collaborate(empty_world)
+    answer = send(empty_world, "GET", path, service="cleanrooms").json
+    ((entry,),) = answer.values()
+    for name in ("createTime", "updateTime"):
+        assert isinstance(entry[name], (int, float))
+        assert abs(entry[name] - time.time()) < 3600
+
+
+def test_what_has_no_output_has_no_body(empty_world: World) -> None:
+    arn = empty_world.dataset()
+    answer = send(empty_world, "DELETE", f"/training-dataset/{encoded(arn)}")
+    assert (answer.status, answer.body, answer.headers["Content-Type"]) == (200, b"", None)
+    assert uuid.UUID(answer.headers["x-amzn-RequestId"])
+    membership = collaborate(empty_world).of(empty_world)
+    answer = send(empty_world, "DELETE", f"/memberships/{membership}", service="cleanrooms")
+    assert (answer.status, answer.body, answer.headers["Content-Type"]) == (204, b"", None)
 
 
 def test_times_are_iso_8601_with_milliseconds_in_utc(world: World) -> None:

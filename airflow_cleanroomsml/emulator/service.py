@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -12,9 +10,9 @@ from botocore import xform_name
 from botocore.loaders import Loader
 from botocore.model import OperationModel
 
-from airflow_cleanroomsml.emulator import codec, faults
+from airflow_cleanroomsml.emulator import codec, faults, page_tokens
 from airflow_cleanroomsml.emulator.backend.access import COLLABORATION, MEMBERSHIP
-from airflow_cleanroomsml.emulator.errors import ApiError, denied, invalid
+from airflow_cleanroomsml.emulator.errors import ApiError, denied
 from airflow_cleanroomsml.emulator.faults import ConnectionDropped, Met
 from airflow_cleanroomsml.emulator.shared import Shared
 from airflow_cleanroomsml.emulator.state import Caller, Record
@@ -104,10 +102,11 @@ class Service:
         if rule is None:
             return method(caller, **arguments)
         size = arguments.pop("max_results", _PAGES.get(operation.name, _PAGE))
-        after = _position(arguments.pop("next_token", ""))
+        token = arguments.pop("next_token", None)
+        after = page_tokens.position(token, operation.name, caller, arguments) if token else 0
         entries = [entry for entry in method(caller, **arguments) if entry["sequence"] > after]
         page = entries[:size]
-        token = _token(page[-1]["sequence"]) if len(entries) > size else None
+        token = page_tokens.issue(page[-1]["sequence"], operation.name, caller, arguments) if len(entries) > size else None
         return {rule["result_key"]: page, "nextToken": token}
 
 
@@ -135,20 +134,3 @@ def _declared(operation: OperationModel, call: Callable[[], Any]) -> Any:
         if error.code != missing or missing in [shape.name for shape in operation.error_shapes]:
             raise
         raise denied(error.message) from None
-
-
-def _token(sequence: int) -> str:
-    return base64.urlsafe_b64encode(json.dumps({"after": sequence}).encode()).decode()
-
-
-def _position(token: str) -> int:
-    """The number of the last entry that was given out: what is deleted between two pages shifts nothing."""
-    if not token:
-        return 0
-    try:
-        found = json.loads(base64.urlsafe_b64decode(token))["after"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        found = None
-    if not isinstance(found, int) or found < 0:
-        raise invalid("nextToken is not one that this service gave out.")
-    return found

@@ -165,11 +165,11 @@ def test_an_ill_patterned_arn_in_the_path_is_refused(empty_world: World, path: s
         ("maxResults=ten", "maxResults: 'ten' is a string; must be an integer"),
         ("maxResults=", "maxResults: '' is a string; must be an integer"),
         ("nextToken=", "nextToken: 0 characters"),
-        ("nextToken=page2", "nextToken is not one that this service gave out."),
-        ("nextToken=%F0%9F%98%80", "nextToken is not one that this service gave out."),
-        (f"nextToken={token({})}", "nextToken is not one that this service gave out."),
-        (f"nextToken={token([1])}", "nextToken is not one that this service gave out."),
-        (f"nextToken={token({'from': 'x'})}", "nextToken is not one that this service gave out."),
+        ("nextToken=page2", "nextToken is not valid here: "),
+        ("nextToken=%F0%9F%98%80", "nextToken is not valid here: "),
+        (f"nextToken={token({})}", "nextToken is not valid here: "),
+        (f"nextToken={token([1])}", "nextToken is not valid here: "),
+        (f"nextToken={token({'from': 'x'})}", "nextToken is not valid here: "),
     ],
 )
 @pytest.mark.parametrize("path", ["/audience-model", "/audience-export-job", "/training-dataset"])

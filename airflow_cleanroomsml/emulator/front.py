@@ -19,6 +19,7 @@ from airflow_cleanroomsml.emulator import codec
 from airflow_cleanroomsml.emulator.control import PREFIX, Control
 from airflow_cleanroomsml.emulator.errors import ApiError
 from airflow_cleanroomsml.emulator.faults import ConnectionDropped
+from airflow_cleanroomsml.emulator.regions import require_region
 from airflow_cleanroomsml.emulator.service import Service
 from airflow_cleanroomsml.emulator.shared import Shared
 from airflow_cleanroomsml.emulator.state import Caller
@@ -84,6 +85,7 @@ class Front:
         try:
             operation, found = service.routes.match(request.method, _raw_path(request))
             entry["operation"] = operation.name
+            require_region(caller.region)
             query = request.query_string.decode()
             members = codec.parse(operation, found, query, request.get_data(), dict(request.headers))
             answer = service.answer(operation, members, caller)

@@ -106,7 +106,9 @@ class Service:
         after = page_tokens.position(token, operation.name, caller, arguments) if token else 0
         entries = [entry for entry in method(caller, **arguments) if entry["sequence"] > after]
         page = entries[:size]
-        token = page_tokens.issue(page[-1]["sequence"], operation.name, caller, arguments) if len(entries) > size else None
+        token = (
+            page_tokens.issue(page[-1]["sequence"], operation.name, caller, arguments) if len(entries) > size else None
+        )
         return {rule["result_key"]: page, "nextToken": token}
 
 

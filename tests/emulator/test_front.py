@@ -41,13 +41,20 @@ class Answer:
 
 
 def send(
-    world: World, method: str, path: str, body: Any = None, *, service: str = "cleanrooms-ml", signed: bool = True
+    world: World,
+    method: str,
+    path: str,
+    body: Any = None,
+    *,
+    service: str = "cleanrooms-ml",
+    region: str = REGION,
+    signed: bool = True,
 ) -> Answer:
     """A request as it is given here: no client corrects it, encodes its path or tries it again."""
     data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
     request = AWSRequest(method, world.emulator.url + path, data=data)
     if signed:
-        SigV4Auth(Credentials(world.account, "secret"), service, REGION).add_auth(request)
+        SigV4Auth(Credentials(world.account, "secret"), service, region).add_auth(request)
     connection = http.client.HTTPConnection(urlsplit(world.emulator.url).netloc, timeout=30)
     connection.request(method, path, data, dict(request.headers.items()))
     answer = connection.getresponse()

@@ -47,7 +47,10 @@ def test_a_token_goes_on_with_its_listing_in_pages_of_any_size(paged: tuple[Worl
     for size in (1, 2, 100):
         found = world.ml.list_training_datasets(nextToken=token, maxResults=size)["trainingDatasets"]
         assert [entry["name"] for entry in found] == ["b", "c"][:size]
-    assert [entry["name"] for entry in world.ml.list_training_datasets(nextToken=token)["trainingDatasets"]] == ["b", "c"]
+    assert [entry["name"] for entry in world.ml.list_training_datasets(nextToken=token)["trainingDatasets"]] == [
+        "b",
+        "c",
+    ]
 
 
 def test_a_token_of_another_listing_is_refused(paged: tuple[World, str]) -> None:
@@ -91,7 +94,13 @@ def test_a_token_that_was_changed_is_refused() -> None:
     token = page_tokens.issue(7, "List", CALLER, LISTING)
     assert page_tokens.position(token, "List", CALLER, LISTING) == 7
     content = json.loads(base64.urlsafe_b64decode(token))
-    for changed in ({**content, "after": -1}, {**content, "after": True}, {"after": 7}, {**content, "listing": ""}, [7]):
+    for changed in (
+        {**content, "after": -1},
+        {**content, "after": True},
+        {"after": 7},
+        {**content, "listing": ""},
+        [7],
+    ):
         other = base64.urlsafe_b64encode(json.dumps(changed).encode()).decode()
         with pytest.raises(ApiError, match=INVALID):
             page_tokens.position(other, "List", CALLER, LISTING)

@@ -98,10 +98,13 @@ class BackendBase:
 
     def require_own_role(self, caller: Caller, role_arn: str) -> None:
         """Refuse a role of another account: "Passing a role across AWS accounts is not allowed" (API reference)."""
-        if role_arn.split(":")[4] != caller.account:
+        _, partition, _, _, account, _ = role_arn.split(":", 5)
+        if account != caller.account:
             raise denied(
                 f"{role_arn} is not a role of account {caller.account}: roles cannot be passed across accounts."
             )
+        if partition != caller.partition:
+            raise denied(f"{role_arn} is not a role of the partition {caller.partition}, which {caller.region} is in.")
 
     def require_quota(self, caller: Caller, kind: str, name: str, value: int) -> None:
         """Refuse when as many of a kind are under way as the quota allows."""

@@ -109,6 +109,20 @@ GUESSES = (
     Guess("location of an export", "not shown to an account that does not own the bucket"),
     Guess("roles", "must be of the caller's account (documented); their permissions are not checked"),
     Guess("messages of errors", "its own; that of what is not there names its ARN or identifier"),
+    Guess(
+        "what a `nextToken` is good for",
+        "the operation that returned it, with the same arguments other than `maxResults`, in the same account and region; elsewhere "
+        "ValidationException; it does not expire",
+    ),
+    Guess(
+        "a region that AWS does not have",
+        "403 InvalidSignatureException; all regions that botocore lists are served, though AWS offers Clean Rooms ML in eleven",
+    ),
+    Guess(
+        "partitions other than `aws`",
+        "ARNs have the partition of their region, and a role must be of that partition, else AccessDeniedException; most patterns of "
+        "`cleanrooms` allow the partition `aws` alone, so tags of its resources cannot be changed in the others",
+    ),
     Guess("entries of a page", "100 where `maxResults` is not given; 10 versions of a trained model (documented)"),
     Guess(
         "a seed of SQL",
@@ -157,7 +171,13 @@ GUESSES = (
     Guess("payers", "must be members, invited ones included; nothing is charged"),
     Guess(
         "`logsStatus` and `metricsStatus`",
-        "PUBLISH_SUCCEEDED if the creator's membership had an ML configuration when the job ended; all members see the same",
+        "each member sees its own (AWS's agent toolkit, custom-model-logging-debugging): PUBLISH_SUCCEEDED if its membership had an ML "
+        "configuration when the job ended; the role's permissions and the accounts in `containerLogs` are not checked",
+    ),
+    Guess(
+        "deleting a configured model algorithm association",
+        "ConflictException while a channel or model that was made with it is neither INACTIVE nor CREATE_FAILED, so also right after "
+        "DeleteMLInputChannelData, until the channel is INACTIVE; and while an inference job that uses it runs",
     ),
     Guess(
         "quotas of custom models",

@@ -39,7 +39,8 @@ class TrainedModelInferenceJobs(Versions, Channels, Compute):
         self, caller: Caller, *, membership_identifier: str, trained_model_inference_job_arn: str
     ) -> dict[str, Any]:
         """GetTrainedModelInferenceJob."""
-        return self.published(self.own(caller, membership_identifier, KIND, NOUN, trained_model_inference_job_arn))
+        record = self.own(caller, membership_identifier, KIND, NOUN, trained_model_inference_job_arn)
+        return self.published(caller, record)
 
     def list_trained_model_inference_jobs(
         self,
@@ -51,7 +52,7 @@ class TrainedModelInferenceJobs(Versions, Channels, Compute):
     ) -> list[dict[str, Any]]:
         """ListTrainedModelInferenceJobs."""
         found = list(self.of_membership(KIND, self.membership(caller, membership_identifier)))
-        return self._chosen(found, trained_model_arn, trained_model_version_identifier)
+        return self._chosen(caller, found, trained_model_arn, trained_model_version_identifier)
 
     def list_collaboration_trained_model_inference_jobs(
         self,
@@ -63,11 +64,13 @@ class TrainedModelInferenceJobs(Versions, Channels, Compute):
     ) -> list[dict[str, Any]]:
         """ListCollaborationTrainedModelInferenceJobs."""
         found = list(self.of_collaboration(KIND, self.collaboration(caller, collaboration_identifier).id))
-        return self._chosen(found, trained_model_arn, trained_model_version_identifier)
+        return self._chosen(caller, found, trained_model_arn, trained_model_version_identifier)
 
-    def _chosen(self, records: list[Record], arn: str | None, version: str | None) -> list[dict[str, Any]]:
+    def _chosen(
+        self, caller: Caller, records: list[Record], arn: str | None, version: str | None
+    ) -> list[dict[str, Any]]:
         return [
-            self.published(record)
+            self.published(caller, record)
             for record in records
             if arn in (None, record.fields["trainedModelArn"]) and version in (None, record.fields[VERSION])
         ]

@@ -12,10 +12,10 @@ from email.utils import formatdate
 from typing import Any
 
 from moto.iam.models import get_account_id_from
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication
 from werkzeug.wrappers import Request, Response
 
-from airflow_cleanroomsml.emulator import codec
+from airflow_cleanroomsml.emulator import codec, moto_s3
 from airflow_cleanroomsml.emulator.control import PREFIX, Control
 from airflow_cleanroomsml.emulator.errors import ApiError
 from airflow_cleanroomsml.emulator.faults import ConnectionDropped
@@ -38,7 +38,7 @@ class Front:
     def __init__(self, services: dict[str, Service], shared: Shared) -> None:
         self._services = services
         self._clock = shared.clock
-        self._moto = DomainDispatcherApplication(create_backend_app)
+        self._moto = DomainDispatcherApplication(moto_s3.create_app)
         self._journal = shared.journal
         self._control = Control(shared)
 

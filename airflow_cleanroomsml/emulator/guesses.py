@@ -108,6 +108,13 @@ GUESSES = (
     Guess('who sees metrics with `sharedAudienceMetrics=["NONE"]`', "the model's owner only"),
     Guess("location of an export", "not shown to an account that does not own the bucket"),
     Guess("roles", "must be of the caller's account (documented); their permissions are not checked"),
+    Guess(
+        "bucket policies",
+        "decide on reading, writing and deleting objects, not on listing them; every request counts as encrypted (`aws:SecureTransport` is "
+        "true); the principal is the role of the job, for other clients the assumed role or the root of the account; a condition on what the "
+        "emulator does not know, such as `aws:SourceVpce`, `aws:PrincipalOrgID` or the encryption that a job asks for, counts as met to deny "
+        "and as not met to allow; `NotPrincipal` exempts a role without its sessions being listed",
+    ),
     Guess("messages of errors", "its own; that of what is not there names its ARN or identifier"),
     Guess(
         "what a `nextToken` is good for",

@@ -96,7 +96,7 @@ class AudienceGenerationJobs(ConfiguredAudienceModelPolicies, Queries):
 
         def work() -> Any:
             return generate(
-                self.client("s3", caller),
+                self.client("s3", caller, fields["seedAudience"]["roleArn"]),
                 fitted,
                 seed_uri=uri,
                 sizes=fields["sizes"],

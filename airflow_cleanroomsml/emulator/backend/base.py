@@ -12,6 +12,7 @@ from botocore.config import Config
 
 from airflow_cleanroomsml.emulator.errors import conflict, denied, quota
 from airflow_cleanroomsml.emulator.life import PENDING, Life
+from airflow_cleanroomsml.emulator.moto_s3 import ROLE_HEADER
 from airflow_cleanroomsml.emulator.settings import Settings
 from airflow_cleanroomsml.emulator.shared import Shared
 from airflow_cleanroomsml.emulator.state import Caller, Record
@@ -46,15 +47,23 @@ class BackendBase:
         """The switches as they are now."""
         return self._shared.settings
 
-    def client(self, service: str, caller: Caller) -> Any:
-        """A boto3 client in the caller's account; its credentials are the account id."""
+    def client(self, service: str, caller: Caller, role_arn: str) -> Any:
+        """
+        A boto3 client in the caller's account; its credentials are the account id.
+
+        :param role_arn: The role that bucket policies see.
+        """
         with self._session_lock:
             session: Any = boto3.session.Session(caller.account, "emulator", region_name=caller.region)
-            return session.client(
+            client = session.client(
                 service,
                 endpoint_url=self._endpoint(),
                 config=Config(s3={"addressing_style": "path"}, retries={"max_attempts": 2}, proxies={}),
             )
+        client.meta.events.register(
+            "before-sign", lambda request, **_: request.headers.add_header(ROLE_HEADER, role_arn)
+        )
+        return client
 
     def job(self, work: Callable[[], Any]) -> Life:
         """The life of something that computes."""

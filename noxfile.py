@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -21,6 +22,7 @@ BETWEEN = "constraints/airflow-3.1.txt"
 EMULATOR_PYTHON = "AIRFLOW_CLEANROOMSML_EMULATOR_PYTHON"
 REAL_ACCOUNT = "AIRFLOW_CLEANROOMSML_AWS"
 EXAMPLES = "AIRFLOW_CLEANROOMSML_EXAMPLES"
+NODE_MODULES = "AIRFLOW_CLEANROOMSML_NODE_MODULES"
 
 #: What the oldest session exists for; an environment that quietly holds something newer proves nothing.
 OLDEST_VERSIONS = {
@@ -102,6 +104,19 @@ def properties(session: nox.Session) -> None:
     _install_for_tests(session)
     number = {EXAMPLES: os.environ.get(EXAMPLES, "10000")}
     session.run("python", "-m", "pytest", "-p", "no:xdist", "tests/properties", *session.posargs, env=number)
+
+
+@nox.session
+def javascript(session: nox.Session) -> None:
+    """Call the emulator with the AWS SDK for JavaScript, which reads answers strictly; needs Node.js 20 and npm."""
+    _install_for_tests(session)
+    folder = ROOT / "build" / "javascript"
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy(ROOT / "tests" / "javascript" / "package.json", folder)
+    install = ("npm", "install", "--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund")
+    session.run(*install, "--prefix", str(folder), external=True)
+    where = {NODE_MODULES: str(folder)}
+    session.run("python", "-m", "pytest", "-p", "no:xdist", "tests/test_javascript.py", *session.posargs, env=where)
 
 
 @nox.session

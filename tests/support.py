@@ -176,12 +176,16 @@ class World:
 
     def build(self, csv: bytes | None = None) -> Self:
         """Bucket, table and file; 200 users of whom every second likes one half of the items, if no CSV is given."""
-        self.client("s3").create_bucket(Bucket=self.bucket)
+        self.create_bucket()
         self.client("s3").put_object(Bucket=self.bucket, Key="interactions/part-0.csv", Body=csv or _interactions())
         glue = self.client("glue")
         glue.create_database(DatabaseInput={"Name": "lookalike"})
         glue.create_table(DatabaseName="lookalike", TableInput=self._table())
         return self
+
+    def create_bucket(self) -> None:
+        """The bucket of the account."""
+        self.client("s3").create_bucket(Bucket=self.bucket)
 
     def _table(self) -> dict[str, Any]:
         return {

@@ -12,14 +12,15 @@ from collections.abc import Callable, Iterable
 from email.utils import formatdate
 from typing import Any
 
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wrappers import Request, Response
 
-from airflow_cleanroomsml.emulator import codec
+from airflow_cleanroomsml.emulator import codec, moto_s3
 from airflow_cleanroomsml.emulator.control import PREFIX, Control
 from airflow_cleanroomsml.emulator.errors import ApiError
 from airflow_cleanroomsml.emulator.faults import ConnectionDropped, Garbled
+from airflow_cleanroomsml.emulator.regions import require_region
 from airflow_cleanroomsml.emulator.request_guard import MOTO_BODY, SERVICE_BODY, RequestGuard, limit_body, too_large
 from airflow_cleanroomsml.emulator.service import Service
 from airflow_cleanroomsml.emulator.shared import Shared
@@ -42,7 +43,7 @@ class Front:
     def __init__(self, services: dict[str, Service], shared: Shared, guard: RequestGuard) -> None:
         self._services = services
         self._clock = shared.clock
-        self._moto = DomainDispatcherApplication(create_backend_app)
+        self._moto = DomainDispatcherApplication(moto_s3.create_app)
         self._journal = shared.journal
         self._control = Control(shared)
         self._guard = guard
@@ -101,26 +102,25 @@ class Front:
         try:
             operation, found = service.routes.match(request.method, _raw_path(request))
             entry["operation"] = operation.name
+            require_region(caller.region)
             query = request.query_string.decode()
-            members = codec.parse(operation, found, query, request.get_data())
-            status, body = service.answer(operation, members, caller)
+            members = codec.parse(operation, found, query, request.get_data(), dict(request.headers))
+            answer = service.answer(operation, members, caller)
         except ApiError as error:
-            status, body = codec.error_body(service.model, error)
-            entry["status"] = status
-            return _json(status, body, error.code)
+            answer = codec.error_answer(service.model, error)
         except ConnectionDropped:
             _drop(request)
             return Response(status=500)
-        except Garbled as answer:
+        except Garbled as garbled:
             # A request ID is what tells the service's own answers from others.
             entry["status"] = 200
-            return Response(answer.body, 200, content_type="text/html")
+            return Response(garbled.body, 200, content_type="text/html")
         except Exception as error:
             traceback.print_exc()
             entry["status"] = 500
             return _error(500, service.internal_error, f"The emulator itself failed: {type(error).__name__}: {error}")
-        entry["status"] = status
-        return _json(status, body)
+        entry["status"] = answer.status
+        return _response(answer)
 
 
 def _read_body(request: Request) -> bytes:
@@ -150,12 +150,17 @@ def _raw_path(request: Request) -> str:
     return str(request.environ.get("RAW_URI", request.path)).split("?")[0]
 
 
-def _json(status: int, body: dict[str, Any], error: str = "") -> Response:
-    response = Response(json.dumps(body), status, content_type="application/json")
+def _response(answer: codec.Answer) -> Response:
+    response = Response(answer.body, answer.status, headers=answer.headers)
+    if "Content-Type" not in answer.headers:
+        del response.headers["Content-Type"]  # werkzeug's own, where there is no content
     response.headers["x-amzn-RequestId"] = str(uuid.uuid4())
-    if error:
-        response.headers["x-amzn-ErrorType"] = error
     return response
+
+
+def _json(status: int, body: dict[str, Any], error: str = "") -> Response:
+    headers = {"Content-Type": "application/json", **({"x-amzn-ErrorType": error} if error else {})}
+    return _response(codec.Answer(status, headers, json.dumps(body).encode()))
 
 
 def _error(status: int, code: str, message: str) -> Response:

@@ -120,7 +120,28 @@ GUESSES = (
         "creating an association needs `GetConfiguredAudienceModel`, and with `manageResourcePolicies` Get and Put of the model's policy; "
         "deleting one that is managed, or its collaboration, needs Get, Put and Delete of the policy",
     ),
+    Guess(
+        "bucket policies",
+        "decide on reading, writing and deleting objects, not on listing them; every request counts as encrypted (`aws:SecureTransport` "
+        "is true); the principal is the role of the job, for other clients the assumed role or the root of the account; a condition on "
+        "what the emulator does not know, such as `aws:SourceVpce`, `aws:PrincipalOrgID` or the encryption that a job asks for, counts as met to deny "
+        "and as not met to allow; `NotPrincipal` exempts a role without its sessions being listed",
+    ),
     Guess("messages of errors", "its own; that of what is not there names its ARN or identifier"),
+    Guess(
+        "what a `nextToken` is good for",
+        "the operation that returned it, with the same arguments other than `maxResults`, in the same account and region; elsewhere "
+        "ValidationException; it does not expire",
+    ),
+    Guess(
+        "a region that AWS does not have",
+        "403 InvalidSignatureException; all regions that botocore lists are served, though AWS offers Clean Rooms ML in eleven",
+    ),
+    Guess(
+        "partitions other than `aws`",
+        "ARNs have the partition of their region, and a role must be of that partition, else AccessDeniedException; most patterns of "
+        "`cleanrooms` allow the partition `aws` alone, so tags of its resources cannot be changed in the others",
+    ),
     Guess("entries of a page", "100 where `maxResults` is not given; 10 versions of a trained model (documented)"),
     Guess(
         "the size of a request",
@@ -177,7 +198,13 @@ GUESSES = (
     Guess("payers", "must be members, invited ones included; nothing is charged"),
     Guess(
         "`logsStatus` and `metricsStatus`",
-        "PUBLISH_SUCCEEDED if the creator's membership had an ML configuration when the job ended; all members see the same",
+        "each member sees its own (AWS's agent toolkit, custom-model-logging-debugging): PUBLISH_SUCCEEDED if its membership had an ML "
+        "configuration when the job ended; the role's permissions and the accounts in `containerLogs` are not checked",
+    ),
+    Guess(
+        "deleting a configured model algorithm association",
+        "ConflictException while a channel or model that was made with it is neither INACTIVE nor CREATE_FAILED, so also right after "
+        "DeleteMLInputChannelData, until the channel is INACTIVE; and while an inference job that uses it runs",
     ),
     Guess(
         "quotas of custom models",

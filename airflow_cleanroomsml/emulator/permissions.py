@@ -79,8 +79,9 @@ class Permissions:
                 allowed = self._allowed.get(caller.account)
             if allowed is not None and not any(_matches(permission.action, pattern) for pattern in allowed):
                 # The wording of IAM (IAM user guide, troubleshoot_access-denied).
+                user = f"arn:{caller.partition}:iam::{caller.account}:user/caller"
                 raise denied(
-                    f"User: arn:aws:iam::{caller.account}:user/caller is not authorized to perform: {permission.action} on resource: "
+                    f"User: {user} is not authorized to perform: {permission.action} on resource: "
                     f"{permission.resource} because no identity-based policy allows the {permission.action} action"
                 )
 

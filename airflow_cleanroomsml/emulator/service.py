@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -13,9 +11,9 @@ from botocore.loaders import Loader
 from botocore.model import OperationModel
 
 from airflow_cleanroomsml._requests.model import load
-from airflow_cleanroomsml.emulator import codec, faults
+from airflow_cleanroomsml.emulator import codec, faults, page_tokens
 from airflow_cleanroomsml.emulator.backend.access import COLLABORATION, MEMBERSHIP
-from airflow_cleanroomsml.emulator.errors import ApiError, denied, invalid
+from airflow_cleanroomsml.emulator.errors import ApiError, denied
 from airflow_cleanroomsml.emulator.faults import ConnectionDropped, Met
 from airflow_cleanroomsml.emulator.listing import Listing
 from airflow_cleanroomsml.emulator.shared import Shared
@@ -49,11 +47,10 @@ class Service:
         self._shared = shared
         self._pagination = Loader().load_service_model(name, "paginators-1")["pagination"]
 
-    def answer(self, operation: OperationModel, members: dict[str, Any], caller: Caller) -> tuple[int, dict[str, Any]]:
+    def answer(self, operation: OperationModel, members: dict[str, Any], caller: Caller) -> codec.Answer:
         """
         Carry out a request.
 
-        :return: HTTP status and body.
         :raises ApiError: Whatever the backend refuses.
         """
         method = self._method(operation)
@@ -69,12 +66,12 @@ class Service:
             if met.end is not None and met.kind == "late_commit":
                 shared.late.add(now + met.end.seconds, carry_out)
                 raise ConnectionDropped
-            body = carry_out()
+            answer = carry_out()
             faults.after(met.kind)
         finally:
             if met.slow:
                 shared.clock.sleep(met.slow)
-        return int(operation.http.get("responseCode", 200)), body
+        return answer
 
     def _require_rate(self, operation: str, caller: Caller) -> None:
         """Refuse what comes faster than the published rates, where they are in force."""
@@ -84,16 +81,14 @@ class Service:
 
     def _carry_out(
         self, operation: OperationModel, method: Callable[..., Any], members: dict[str, Any], caller: Caller, met: Met
-    ) -> dict[str, Any]:
-        """The body of the answer."""
+    ) -> codec.Answer:
         arguments = {xform_name(name): value for name, value in members.items()}
         failing = met.besides.get("fail_job")
         verdict = failing.verdict(members) if failing else None
         hidden = None if met.stale is None else _newer(operation.name, self._shared.clock.now() - met.stale)
         with self._shared.store.serving(verdict, hidden):
             result = _declared(operation, lambda: self._listed(operation, method, caller, arguments))
-            shape = operation.output_shape
-            return codec.serialise(shape, result) if shape else {}
+            return codec.answer(operation, result)
 
     def _method(self, operation: OperationModel) -> Callable[..., Any]:
         found = getattr(self._backend, xform_name(operation.name), None)
@@ -110,10 +105,12 @@ class Service:
         if rule is None:
             return method(caller, **arguments)
         size = arguments.pop("max_results", _PAGES.get(operation.name, _PAGE))
-        after = _position(arguments.pop("next_token", ""))
+        token = arguments.pop("next_token", None)
+        after = page_tokens.position(token, operation.name, caller, arguments) if token else 0
         listing: Listing = method(caller, **arguments)
         page, last = listing.page(after, size)
-        return {rule["result_key"]: page, "nextToken": _token(last) if last else None}
+        more = page_tokens.issue(last, operation.name, caller, arguments) if last else None
+        return {rule["result_key"]: page, "nextToken": more}
 
 
 def _newer(operation: str, since: float) -> Callable[[Record], bool]:
@@ -140,20 +137,3 @@ def _declared(operation: OperationModel, call: Callable[[], Any]) -> Any:
         if error.code != missing or missing in [shape.name for shape in operation.error_shapes]:
             raise
         raise denied(error.message) from None
-
-
-def _token(sequence: int) -> str:
-    return base64.urlsafe_b64encode(json.dumps({"after": sequence}).encode()).decode()
-
-
-def _position(token: str) -> int:
-    """The number of the last entry that was given out: what is deleted between two pages shifts nothing."""
-    if not token:
-        return 0
-    try:
-        found = json.loads(base64.urlsafe_b64decode(token))["after"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        found = None
-    if not isinstance(found, int) or found < 0:
-        raise invalid("nextToken is not one that this service gave out.")
-    return found

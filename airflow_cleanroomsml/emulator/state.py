@@ -16,6 +16,7 @@ from airflow_cleanroomsml.emulator.index import Index
 from airflow_cleanroomsml.emulator.life import Life
 from airflow_cleanroomsml.emulator.listing import Listing
 from airflow_cleanroomsml.emulator.lookalike import JobFailure
+from airflow_cleanroomsml.emulator.regions import partition
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,14 @@ class Caller:
     account: str
     region: str
 
+    @property
+    def partition(self) -> str:
+        """The partition of the region, for instance ``aws``."""
+        return partition(self.region)
+
     def arn(self, path: str, service: str = "cleanrooms-ml") -> str:
         """A new ARN in this account and region; it ends with a UUID."""
-        return f"arn:aws:{service}:{self.region}:{self.account}:{path}/{uuid.uuid4()}"
+        return f"arn:{self.partition}:{service}:{self.region}:{self.account}:{path}/{uuid.uuid4()}"
 
 
 @dataclass

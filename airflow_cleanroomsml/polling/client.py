@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any
 
 from botocore.config import Config
@@ -48,7 +48,7 @@ class PollingHook(CleanRoomsMLHook):
         """The client of this poller."""
         # boto3 has no public way to its session's parts.
         parsers = self._session._session.get_component("response_parser_factory")
-        parsers.set_parser_defaults(timestamp_parser=_moment)
+        parsers.set_parser_defaults(timestamp_parser=_read_timestamp)
         own: Any = {"retries": {"total_max_attempts": 1}}
         for name in ("connect_timeout", "read_timeout"):
             if getattr(self.config, name) == _BOTOCORE:
@@ -65,16 +65,22 @@ class PollingHook(CleanRoomsMLHook):
                 client.close()
 
 
-def _moment(value: Any) -> datetime:
+def _read_timestamp(value: Any) -> datetime:
     """
-    A time in an answer.
+    A timestamp in an answer: ``cleanroomsml`` writes ISO 8601, ``cleanrooms`` seconds since 1970.
 
-    botocore's own way, which takes any spelling, takes five sixths of the time that a page of a listing needs; AWS writes ISO 8601.
+    botocore's own parser takes any spelling, and five sixths of the time that a page of a listing needs.
     """
     try:
-        return datetime.fromisoformat(value.replace("Z", "+00:00"))
-    except (AttributeError, ValueError):
-        return parse_timestamp(value)
+        if isinstance(value, (int, float)):
+            return datetime.fromtimestamp(value, timezone.utc)
+        if (
+            "T" in value and "-" in value
+        ):  # since Python 3.11 a date without either is read, too; botocore takes that for seconds
+            return datetime.fromisoformat(value.replace("Z", "+00:00"))
+    except (OSError, OverflowError, TypeError, ValueError):
+        pass
+    return parse_timestamp(value)
 
 
 def connected(arguments: dict[str, Any], *, is_known: bool = False) -> PollingHook:

@@ -1,4 +1,4 @@
-"""Every operation that is served: a backend gets what botocore sends, botocore returns what a backend answers."""
+"""Every operation of both services: a backend gets what botocore sends; clients, a strict one too, read what a backend answers."""
 
 from __future__ import annotations
 
@@ -16,24 +16,22 @@ from botocore import xform_name
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from botocore.loaders import Loader
 from botocore.model import ListShape, MapShape, OperationModel, Shape, StringShape, StructureShape
 
 from airflow_cleanroomsml.emulator import codec
 from airflow_cleanroomsml.emulator.backend import CleanRoomsBackend, CleanRoomsMLBackend
 from airflow_cleanroomsml.emulator.errors import ApiError, quota
 from airflow_cleanroomsml.service_model import load
+from tests.emulator.wire import StrictClient
 
 BACKENDS = {"cleanroomsml": CleanRoomsMLBackend, "cleanrooms": CleanRoomsBackend}
 MODELS = {service: load(service) for service in BACKENDS}
 MODEL = MODELS["cleanroomsml"]
 ROUTES = {service: codec.Routes(model) for service, model in MODELS.items()}
-OPERATIONS = [
-    MODELS[service].operation_model(name)
-    for service, backend in BACKENDS.items()
-    for name in MODELS[service].operation_names
-    if hasattr(backend, xform_name(name))
-]
-ANSWERING = [operation for operation in OPERATIONS if operation.output_shape]
+STRICT = {service: StrictClient(Loader().load_service_model(service, "service-2")) for service in BACKENDS}
+ALL = [model.operation_model(name) for model in MODELS.values() for name in model.operation_names]
+OPERATIONS = [each for each in ALL if hasattr(BACKENDS[each.service_model.service_name], xform_name(each.name))]
 ERRORS = [
     (service, model.shape_for(name))
     for service, model in MODELS.items()
@@ -41,7 +39,7 @@ ERRORS = [
     if model.shape_for(name).metadata.get("exception")
 ]
 every_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
-every_answer = pytest.mark.parametrize("operation", ANSWERING, ids=lambda operation: operation.name)
+all_of_both_services = pytest.mark.parametrize("operation", ALL, ids=lambda operation: operation.name)
 
 MEMBERSHIP = "membership/01234567-89ab-cdef-0123-456789abcdef"
 ACCOUNT = "us-gov-west-1:000000000012"
@@ -70,6 +68,17 @@ TEXTS = [
     f"arn:aws:cleanrooms:us-east-1:000000000012:{MEMBERSHIP}/configuredaudiencemodelassociation/a_1",
     f"arn:aws:cleanrooms:us-east-1:000000000012:{MEMBERSHIP}/intermediatetable/a_1",
     "arn:aws:cleanrooms:us-east-1:000000000012:collaboration/01234567-89ab-cdef-0123-456789abcdef",
+    "arn:aws:cleanrooms:us-east-1:000000000012:configuredtable/t-1",
+    "arn:aws:cleanrooms:us-east-1:000000000012:configuredtableassociation/m-1/t-1",
+    "arn:aws:cleanrooms:us-east-1:000000000012:privacybudgettemplate/t-1",
+    f"arn:aws:cleanrooms:us-east-1:000000000012:{MEMBERSHIP}/idmappingtable/t-1",
+    f"arn:aws:cleanrooms:us-east-1:000000000012:{MEMBERSHIP}/idnamespaceassociation/a-1",
+    "arn:aws:entityresolution:us-east-1:000000000012:idmappingworkflow/w 1",
+    "arn:aws:entityresolution:us-east-1:000000000012:idnamespace/n-1",
+    "arn:aws:kms:us-east-1:000000000012:key/k-1",
+    "arn:aws:secretsmanager:us-east-1:000000000012:secret:s",
+    "https://x.cloud.databricks.com",
+    f"https://x.cloud.databricks.com/api/2.0/delta-sharing/metastores/{MEMBERSHIP[11:]}/recipients/{MEMBERSHIP[11:]}",
     "arn:aws:iam::000000000012:role/path/to/role=+@.-",
     "a-bucket",
     "s3://bucket/a b/%2F+ü?x=1&y=2#z",
@@ -115,6 +124,8 @@ class Draw:
         return getattr(self, shape.type_name)(shape)
 
     def structure(self, shape: StructureShape) -> dict[str, Any]:
+        if shape.is_document_type:
+            return {"any": ["JSON", 1, 0.5, True, None, {"nested": {}}]}
         if shape.metadata.get("union"):
             given = [self.random.choice(list(shape.members))]
         else:
@@ -137,7 +148,9 @@ class Draw:
         if shape.enum:
             return self.random.choice(shape.enum)
         low, high = shape.metadata.get("min", 0), shape.metadata.get("max", 64)
-        pattern = re.compile(shape.metadata.get("pattern", "(?s:.*)"), re.ASCII)
+        # Python has no classes of Unicode; the samples are letters, digits and what else a word has.
+        text = re.sub(r"\\p\{\w+\}", r"\\w", shape.metadata.get("pattern", "(?s:.*)"))
+        pattern = re.compile(text, re.ASCII)
         texts = ARNS if "cleanrooms-ml:" in pattern.pattern else [*TEXTS, "x" * high, "7" * high, "ü" * high]
         fitting = [text for text in texts if low <= len(text) <= high and pattern.fullmatch(text)]
         assert fitting, f"no sample of {shape.name} {shape.metadata}"
@@ -212,8 +225,8 @@ class Wire:
         target = urlsplit(self.request.url)
         return self.request.method, target.path, target.query, self.request.body or b""
 
-    def answered(self, operation: OperationModel, status: int, body: Any, error: str | None = None) -> Any:
-        self.answer = status, {"x-amzn-ErrorType": error} if error else {}, json.dumps(body).encode()
+    def answered(self, operation: OperationModel, answer: codec.Answer) -> Any:
+        self.answer = answer.status, answer.headers, answer.body
         found = self.client._make_api_call(operation.name, Draw(operation.name, 0).value(operation.input_shape))
         found.pop("ResponseMetadata")
         return found
@@ -237,6 +250,14 @@ def test_a_backend_gets_what_was_sent(operation: OperationModel, wires: dict[str
         assert codec.parse(found, in_path, query, body) == sent
 
 
+@all_of_both_services
+def test_a_request_is_decoded_as_it_was_meant(operation: OperationModel, wires: dict[str, Wire]) -> None:
+    for sent in draws(operation, operation.input_shape):
+        method, path, query, body = wires[service_of(operation)].sent(operation, sent)
+        found, in_path = ROUTES[service_of(operation)].match(method, path)
+        assert codec.decode(found, in_path, query, body, {}) == sent
+
+
 @every_operation
 def test_a_path_leads_to_one_operation(operation: OperationModel, wires: dict[str, Wire]) -> None:
     for sent in draws(operation, operation.input_shape):
@@ -246,20 +267,30 @@ def test_a_path_leads_to_one_operation(operation: OperationModel, wires: dict[st
         assert leads == [operation.name]
 
 
-@every_answer
+def results(operation: OperationModel) -> list[dict[str, Any]]:
+    """What a backend may answer; nothing where the operation has no output."""
+    return draws(operation, operation.output_shape) if operation.output_shape else [{}]
+
+
+@all_of_both_services
 def test_botocore_returns_what_was_answered(operation: OperationModel, wires: dict[str, Wire]) -> None:
-    for answer in draws(operation, operation.output_shape):
-        body = codec.serialise(operation.output_shape, answer)
-        assert wires[service_of(operation)].answered(operation, 200, body) == answer
+    for result in results(operation):
+        assert wires[service_of(operation)].answered(operation, codec.answer(operation, result)) == result
 
 
-@every_answer
+@all_of_both_services
+def test_an_answer_is_spelled_as_the_model_says(operation: OperationModel) -> None:
+    client = STRICT[service_of(operation)]
+    for result in results(operation):
+        assert client.read(operation.name, codec.answer(operation, result)) == result
+
+
+@all_of_both_services
 def test_what_the_answer_does_not_have_stays_within(operation: OperationModel) -> None:
-    shape: Any = operation.output_shape
-    answer = draws(operation, shape)[0]
-    more = {**answer, "secretOfTheBackend": 1}
-    assert codec.serialise(shape, more) == codec.serialise(shape, answer)
-    assert codec.serialise(shape, dict.fromkeys(shape.members)) == {}
+    result = results(operation)[0]
+    assert codec.answer(operation, {**result, "secretOfTheBackend": 1}) == codec.answer(operation, result)
+    members = operation.output_shape.members if operation.output_shape else {}
+    assert codec.answer(operation, dict.fromkeys(members)).body in (b"{}", b"")
 
 
 @pytest.mark.parametrize(("service", "shape"), ERRORS, ids=lambda value: getattr(value, "name", value))
@@ -269,16 +300,20 @@ def test_an_error_arrives_with_its_members(service: str, shape: StructureShape, 
     model, wire = MODELS[service], wires[service]
     operation = model.operation_model({"cleanroomsml": "CreateTrainedModel", "cleanrooms": "CreateMembership"}[service])
     with pytest.raises(ClientError) as caught:
-        wire.answered(operation, *codec.error_body(model, error), shape.name)
+        wire.answered(operation, codec.error_answer(model, error))
     assert isinstance(caught.value, getattr(wire.client.exceptions, shape.name))
     found = caught.value.response
     assert found["Error"] == {"Code": shape.name, "Message": "Grüße 😀"}
     assert found["ResponseMetadata"]["HTTPStatusCode"] == shape.metadata["error"]["httpStatusCode"]
     assert {name: found[name] for name in members} == members
+    told = {**error.members, "message": error.message}
+    assert STRICT[service].read_error(codec.error_answer(model, error)) == (shape.name, told)
 
 
 def test_a_full_quota_tells_its_name_and_value() -> None:
-    assert codec.error_body(MODEL, quota("Models", 2))[1] == {
+    answer = codec.error_answer(MODEL, quota("Models", 2))
+    assert answer.headers["x-amzn-ErrorType"] == "ServiceQuotaExceededException"
+    assert json.loads(answer.body) == {
         "message": "The quota 'Models' of 2 is reached.",
         "quotaName": "Models",
         "quotaValue": 2.0,
@@ -286,16 +321,26 @@ def test_a_full_quota_tells_its_name_and_value() -> None:
 
 
 @pytest.mark.parametrize(
-    ("time", "text"),
+    ("time", "iso_8601", "epoch"),
     [
-        (0, "1970-01-01T00:00:00.000Z"),
-        (1_793_491_199.9996, "2026-10-31T23:59:59.999Z"),
-        (datetime(2026, 11, 1, 5, 30, 0, 999_999, timezone(timedelta(hours=5.5))), "2026-11-01T00:00:00.999Z"),
+        (0, "1970-01-01T00:00:00.000Z", 0),
+        (1_793_491_199.9996, "2026-10-31T23:59:59.999Z", 1_793_491_199.999),
+        (-0.0004, "1969-12-31T23:59:59.999Z", -0.001),
+        (datetime(1, 1, 1, tzinfo=timezone.utc), "0001-01-01T00:00:00.000Z", -62_135_596_800),
+        (
+            datetime(2026, 11, 1, 5, 30, 0, 999_999, timezone(timedelta(hours=5.5))),
+            "2026-11-01T00:00:00.999Z",
+            1_793_491_200.999,
+        ),
     ],
 )
-def test_a_time_has_milliseconds_and_a_z(time: datetime | float, text: str) -> None:
-    shape = MODEL.operation_model("GetAudienceModel").output_shape
-    assert codec.serialise(shape, {"createTime": time}) == {"createTime": text}
+def test_a_time_is_exact_to_the_millisecond(time: datetime | float, iso_8601: str, epoch: float) -> None:
+    def told(service: str, operation: str, result: dict[str, Any]) -> Any:
+        return json.loads(codec.answer(MODELS[service].operation_model(operation), result).body)
+
+    assert told("cleanroomsml", "GetAudienceModel", {"createTime": time}) == {"createTime": iso_8601}
+    found = told("cleanrooms", "GetCollaboration", {"collaboration": {"createTime": time}})
+    assert found == {"collaboration": {"createTime": epoch}}
 
 
 @pytest.mark.parametrize("path", ["/audience-model/", "/audience-model/a/b", "/Audience-model", "/", ""])

@@ -7,6 +7,7 @@ import http.client
 import json
 import re
 import socket
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
+from tests.collaboration import collaborate
 from tests.support import REGION, EmulatorProcess, World
 
 
@@ -39,13 +41,20 @@ class Answer:
 
 
 def send(
-    world: World, method: str, path: str, body: Any = None, *, service: str = "cleanrooms-ml", signed: bool = True
+    world: World,
+    method: str,
+    path: str,
+    body: Any = None,
+    *,
+    service: str = "cleanrooms-ml",
+    region: str = REGION,
+    signed: bool = True,
 ) -> Answer:
     """A request as it is given here: no client corrects it, encodes its path or tries it again."""
     data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
     request = AWSRequest(method, world.emulator.url + path, data=data)
     if signed:
-        SigV4Auth(Credentials(world.account, "secret"), service, REGION).add_auth(request)
+        SigV4Auth(Credentials(world.account, "secret"), service, region).add_auth(request)
     connection = http.client.HTTPConnection(urlsplit(world.emulator.url).netloc, timeout=30)
     connection.request(method, path, data, dict(request.headers.items()))
     answer = connection.getresponse()
@@ -163,11 +172,11 @@ def test_an_ill_patterned_arn_in_the_path_is_refused(empty_world: World, path: s
         ("maxResults=ten", "maxResults: 'ten' is a string; must be an integer"),
         ("maxResults=", "maxResults: '' is a string; must be an integer"),
         ("nextToken=", "nextToken: 0 characters"),
-        ("nextToken=page2", "nextToken is not one that this service gave out."),
-        ("nextToken=%F0%9F%98%80", "nextToken is not one that this service gave out."),
-        (f"nextToken={token({})}", "nextToken is not one that this service gave out."),
-        (f"nextToken={token([1])}", "nextToken is not one that this service gave out."),
-        (f"nextToken={token({'from': 'x'})}", "nextToken is not one that this service gave out."),
+        ("nextToken=page2", "nextToken is not valid here: "),
+        ("nextToken=%F0%9F%98%80", "nextToken is not valid here: "),
+        (f"nextToken={token({})}", "nextToken is not valid here: "),
+        (f"nextToken={token([1])}", "nextToken is not valid here: "),
+        (f"nextToken={token({'from': 'x'})}", "nextToken is not valid here: "),
     ],
 )
 @pytest.mark.parametrize("path", ["/audience-model", "/audience-export-job", "/training-dataset"])
@@ -210,6 +219,26 @@ def test_answers_and_errors_carry_a_request_id_of_their_own(empty_world: World) 
     assert len(ids) == 2
     assert good.headers["x-amzn-ErrorType"] is None
     assert {answer.headers["Content-Type"] for answer in (good, bad)} == {"application/json"}
+
+
+@pytest.mark.parametrize("path", ["/collaborations", "/memberships"])
+def test_times_of_clean_rooms_are_seconds_since_1970(empty_world: World, path: str) -> None:
+    collaborate(empty_world)
+    answer = send(empty_world, "GET", path, service="cleanrooms").json
+    ((entry,),) = answer.values()
+    for name in ("createTime", "updateTime"):
+        assert isinstance(entry[name], (int, float))
+        assert abs(entry[name] - time.time()) < 3600
+
+
+def test_what_has_no_output_has_no_body(empty_world: World) -> None:
+    arn = empty_world.dataset()
+    answer = send(empty_world, "DELETE", f"/training-dataset/{encoded(arn)}")
+    assert (answer.status, answer.body, answer.headers["Content-Type"]) == (200, b"", None)
+    assert uuid.UUID(answer.headers["x-amzn-RequestId"])
+    membership = collaborate(empty_world).of(empty_world)
+    answer = send(empty_world, "DELETE", f"/memberships/{membership}", service="cleanrooms")
+    assert (answer.status, answer.body, answer.headers["Content-Type"]) == (204, b"", None)
 
 
 def test_times_are_iso_8601_with_milliseconds_in_utc(world: World) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from airflow_cleanroomsml.service_model import load
+from tests.collaboration import Collaboration, join
 from tests.emulator.clocked import ClockedWorld, refused
 from tests.emulator.custom import Custom, algorithm, associate
 
@@ -245,3 +246,61 @@ def test_logs_are_published_where_there_was_a_configuration_at_the_end(custom: C
     assert "logsStatusDetails" not in custom.get(with_one)
     custom.runner.push(201)
     assert job(custom, arn)["logsStatus"] == "PUBLISH_FAILED"
+
+
+def test_each_member_sees_whether_its_own_logs_were_published(custom: Custom, channel: str) -> None:
+    provider, runner = custom.provider, custom.runner
+    model = custom.train("m", channel)["trainedModelArn"]
+
+    def seen(world: ClockedWorld) -> list[str | None]:
+        """What a member sees of the model, and of the inference job once there is one."""
+        shared = world.ml.get_collaboration_trained_model(**custom.within, trainedModelArn=model)
+        listed = world.ml.list_collaboration_trained_model_inference_jobs(**custom.within)
+        jobs = listed["collaborationTrainedModelInferenceJobs"]
+        assert shared.get("metricsStatus") == shared.get("logsStatus")
+        return [found.get("logsStatus") for found in (shared, *jobs)]
+
+    succeeded, failed = "PUBLISH_SUCCEEDED", "PUBLISH_FAILED"
+    location = {"roleArn": provider.role}
+    theirs = {"membershipIdentifier": custom.made.of(provider)}
+    provider.ml.put_ml_configuration(**theirs, defaultOutputLocation=location)
+    assert (seen(provider), seen(runner)) == ([None], [None])
+    runner.push(201)
+    assert (seen(provider), seen(runner)) == ([succeeded], [failed])
+    # A configuration that comes or goes later publishes nothing of a job that has ended.
+    configure(custom)
+    provider.ml.delete_ml_configuration(**theirs)
+    assert (seen(provider), seen(runner)) == ([succeeded], [failed])
+    arn = custom.infer("i", model, channel)
+    assert (seen(provider), seen(runner)) == ([succeeded, None], [failed, None])
+    runner.push(201)
+    assert (seen(provider), seen(runner)) == ([succeeded, failed], [failed, succeeded])
+    assert (custom.get(model)["logsStatus"], job(custom, arn)["logsStatus"]) == (failed, succeeded)
+    provider.ml.put_ml_configuration(**theirs, defaultOutputLocation=location)
+    assert seen(provider) == [succeeded, failed]
+    details = provider.ml.get_collaboration_trained_model(**custom.within, trainedModelArn=model)
+    assert "logsStatusDetails" not in details
+
+
+def test_a_member_that_joins_later_has_no_logs_of_what_has_ended(
+    provider: ClockedWorld, runner: ClockedWorld, stranger: ClockedWorld
+) -> None:
+    made = provider.rooms.create_collaboration(
+        name="c",
+        description="d",
+        creatorDisplayName="creator",
+        creatorMemberAbilities=["CAN_QUERY"],
+        members=[{"accountId": stranger.account, "displayName": "late", "memberAbilities": []}],
+        queryLogStatus="DISABLED",
+    )["collaboration"]["id"]
+    alone = Custom(Collaboration(made, {}), provider, provider, "")
+    alone.made.memberships[provider.account] = join(provider, made)
+    alone.association = associate(provider, alone.made.of(provider), algorithm(provider))
+    configure(alone)
+    model = alone.train("m", alone.channel())["trainedModelArn"]
+    provider.push(201)
+    late = join(stranger, made)
+    stranger.ml.put_ml_configuration(membershipIdentifier=late, defaultOutputLocation={"roleArn": stranger.role})
+    for world, status in ((provider, "PUBLISH_SUCCEEDED"), (stranger, "PUBLISH_FAILED")):
+        found = world.ml.get_collaboration_trained_model(collaborationIdentifier=made, trainedModelArn=model)
+        assert found["logsStatus"] == status

@@ -34,7 +34,8 @@ class AudienceExportJobs(BackendBase):
         self._require_size(job, audience_size)
         self._require_room_for_export(caller, job, name)
         audience, owner = job.life.work.result(), model.caller
-        prefix = model.fields["outputConfig"]["destination"]["s3Destination"]["s3Uri"].rstrip("/")
+        output = model.fields["outputConfig"]
+        prefix, role = output["destination"]["s3Destination"]["s3Uri"].rstrip("/"), output["roleArn"]
         place = f"{prefix}/{job.arn.rsplit('/', 1)[1]}/{uuid.uuid4()}"
         size = (audience_size["type"], audience_size["value"])
 
@@ -42,7 +43,7 @@ class AudienceExportJobs(BackendBase):
             # As in training: the libraries are slow to import.
             from airflow_cleanroomsml.emulator.lookalike.export import export
 
-            s3 = self.client("s3", owner)
+            s3 = self.client("s3", owner, role)
             return export(s3, audience, size=size, output_uri=place, rules=self.settings.rules)
 
         fields = {

@@ -100,7 +100,7 @@ class AudienceGenerationJobs(ConfiguredAudienceModelPolicies, Queries):
             from airflow_cleanroomsml.emulator.lookalike.audience import generate
 
             return generate(
-                self.client("s3", caller),
+                self.client("s3", caller, fields["seedAudience"]["roleArn"]),
                 fitted,
                 seed_uri=uri,
                 sizes=fields["sizes"],

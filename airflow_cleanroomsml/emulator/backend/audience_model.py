@@ -29,7 +29,8 @@ class AudienceModels(BackendBase):
         description: str | None = None,
     ) -> dict[str, Any]:
         """CreateAudienceModel."""
-        dataset = self.store.get(training_dataset_arn, "Training dataset", caller).fields["trainingData"][0]
+        training = self.store.get(training_dataset_arn, "Training dataset", caller).fields
+        dataset, role = training["trainingData"][0], training["roleArn"]
         self.require_free_name(caller, KIND, NOUN, name)
         self.require_quota(caller, KIND, "Pending or in progress audience models", self.settings.models_in_progress)
 
@@ -37,7 +38,7 @@ class AudienceModels(BackendBase):
             # pyarrow, scipy and scikit-learn take seconds to import: wait until there is something to train.
             from airflow_cleanroomsml.emulator.lookalike.model import train
 
-            glue, s3 = self.client("glue", caller), self.client("s3", caller)
+            glue, s3 = self.client("glue", caller, role), self.client("s3", caller, role)
             window = {"start": training_data_start_time, "end": training_data_end_time}
             return train(glue, s3, dataset=dataset, rules=self.settings.rules, **window)
 

@@ -13,6 +13,7 @@ from botocore.config import Config
 from airflow_cleanroomsml._requests.model import argument_members, load, operation_names
 from airflow_cleanroomsml.emulator.errors import conflict, denied, quota
 from airflow_cleanroomsml.emulator.life import PENDING, Life
+from airflow_cleanroomsml.emulator.moto_s3 import ROLE_HEADER
 from airflow_cleanroomsml.emulator.settings import Settings
 from airflow_cleanroomsml.emulator.shared import Shared
 from airflow_cleanroomsml.emulator.state import Caller, Record
@@ -47,15 +48,23 @@ class BackendBase:
         """The switches as they are now."""
         return self._shared.settings
 
-    def client(self, service: str, caller: Caller) -> Any:
-        """A boto3 client in the caller's account; its credentials are the account id."""
+    def client(self, service: str, caller: Caller, role_arn: str) -> Any:
+        """
+        A boto3 client in the caller's account; its credentials are the account id.
+
+        :param role_arn: The role that bucket policies see.
+        """
         with self._session_lock:
             session: Any = boto3.session.Session(caller.account, "emulator", region_name=caller.region)
-            return session.client(
+            client = session.client(
                 service,
                 endpoint_url=self._endpoint(),
                 config=Config(s3={"addressing_style": "path"}, retries={"max_attempts": 2}, proxies={}),
             )
+        client.meta.events.register(
+            "before-sign", lambda request, **_: request.headers.add_header(ROLE_HEADER, role_arn)
+        )
+        return client
 
     def job(self, work: Callable[[], Any]) -> Life:
         """The life of something that computes."""
@@ -100,10 +109,13 @@ class BackendBase:
 
     def require_own_role(self, caller: Caller, role_arn: str) -> None:
         """Refuse a role of another account: "Passing a role across AWS accounts is not allowed" (API reference)."""
-        if role_arn.split(":")[4] != caller.account:
+        _, partition, _, _, account, _ = role_arn.split(":", 5)
+        if account != caller.account:
             raise denied(
                 f"{role_arn} is not a role of account {caller.account}: roles cannot be passed across accounts."
             )
+        if partition != caller.partition:
+            raise denied(f"{role_arn} is not a role of the partition {caller.partition}, which {caller.region} is in.")
 
     def require_permissions(self, caller: Caller, actions: Iterable[str], resource: str) -> None:
         """Refuse a caller who may not do what an operation does on the caller's behalf."""

@@ -77,13 +77,12 @@ def allow(model: Record, association: Record, accounts: list[str]) -> None:
     """Add the statement by which an association lets other members start generation jobs (user guide, ml-behaviors)."""
     if not accounts:
         return
-    account, region = model.caller.account, model.caller.region
     statement = {
         "Sid": _sid(association),
         "Effect": "Allow",
         "Principal": {"AWS": accounts},
         "Action": [_ACTION],
-        "Resource": [model.arn, f"arn:aws:cleanrooms-ml:{region}:{account}:audience-generation-job/*"],
+        "Resource": [model.arn, f"{model.arn.rsplit(':', 1)[0]}:audience-generation-job/*"],
         "Condition": {"StringEquals": {"cleanrooms-ml:CollaborationId": association.fields["collaborationId"]}},
     }
     _write(model, _document([*_parsed(_present(model)), statement]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_cleanroomsml.emulator.backend.access import Access
+from airflow_cleanroomsml.emulator.backend.access import MEMBERSHIP, Access
 from airflow_cleanroomsml.emulator.errors import not_found
 from airflow_cleanroomsml.emulator.life import PENDING
 from airflow_cleanroomsml.emulator.state import Caller, Record
@@ -21,19 +21,32 @@ _FAILED = {
 
 
 class Publishing(Access):
-    """Whether metrics and logs were published: that is settled when a job ends, and a later configuration changes nothing."""
+    """
+    Whether metrics and logs of a job were published to a member: each sees its own.
 
-    def publication(self, record: Record) -> dict[str, str]:
-        """Statuses of metrics and logs; nothing before a job has ended."""
-        settled: dict[str, str] | None = record.fields.get("publication")
-        if settled is not None or record.status in (*PENDING, "CANCEL_PENDING", "CANCEL_IN_PROGRESS"):
-            return settled or {}
-        configured = self.store.all(KIND, membershipIdentifier=record.fields["membershipIdentifier"])
-        return _SUCCEEDED if any(configured) else _FAILED
+    That is settled when the job ends; an ML configuration that comes or goes later changes nothing.
+    """
 
-    def published(self, record: Record) -> dict[str, Any]:
-        """A job as the service shows it."""
-        return {**record.view(), **self.publication(record)}
+    def published(self, caller: Caller, record: Record) -> dict[str, Any]:
+        """A job as the service shows it to a member."""
+        collaboration = record.fields["collaborationIdentifier"]
+        own = self.store.all(MEMBERSHIP, caller, collaborationId=collaboration)
+        return {**record.view(), **self.publication(record, next(own))}
+
+    def publication(self, record: Record, membership: Record) -> dict[str, str]:
+        """Statuses of metrics and logs for a member; nothing before the job has ended."""
+        if record.status in (*PENDING, "CANCEL_PENDING", "CANCEL_IN_PROGRESS"):
+            return {}
+        settled: dict[str, str] | None = _settled(record).get(membership.id)
+        if settled is not None:
+            return settled
+        return _SUCCEEDED if any(self.of_membership(KIND, membership)) else _FAILED
+
+
+def _settled(job: Record) -> dict[str, dict[str, str]]:
+    """What is settled of a job, by membership."""
+    settled: dict[str, dict[str, str]] = job.fields.setdefault("publications", {})
+    return settled
 
 
 class MLConfigurations(Publishing):
@@ -54,10 +67,12 @@ class MLConfigurations(Publishing):
         return {}
 
     def _settle(self, membership: Record) -> None:
-        """Note for the jobs that have ended what the configuration was like then."""
+        """Note for the jobs that have ended what the member's configuration was like then."""
         for kind in _JOBS:
-            for job in list(self.of_membership(kind, membership)):
-                job.fields["publication"] = self.publication(job) or None
+            for job in list(self.of_collaboration(kind, membership.fields["collaborationId"])):
+                publication = self.publication(job, membership)
+                if publication:
+                    _settled(job)[membership.id] = publication
 
     def _configuration(self, membership: Record) -> Record:
         for record in self.of_membership(KIND, membership):

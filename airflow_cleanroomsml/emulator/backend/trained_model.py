@@ -113,9 +113,8 @@ class TrainedModels(Versions, Channels, Compute):
         version_identifier: str | None = None,
     ) -> dict[str, Any]:
         """GetTrainedModel; the latest version where none is named."""
-        return self.published(
-            self._own_version(caller, membership_identifier, trained_model_arn, version_identifier, latest=True)
-        )
+        record = self._own_version(caller, membership_identifier, trained_model_arn, version_identifier, latest=True)
+        return self.published(caller, record)
 
     def get_collaboration_trained_model(
         self,
@@ -127,7 +126,8 @@ class TrainedModels(Versions, Channels, Compute):
     ) -> dict[str, Any]:
         """GetCollaborationTrainedModel; the latest version where none is named."""
         within = self.collaboration(caller, collaboration_identifier).id
-        return self.published(self.version(trained_model_arn, version_identifier, collaborationIdentifier=within))
+        record = self.version(trained_model_arn, version_identifier, collaborationIdentifier=within)
+        return self.published(caller, record)
 
     def list_trained_models(self, caller: Caller, *, membership_identifier: str) -> Listing:
         """ListTrainedModels: the latest version of each, at the place of the base version."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from airflow_cleanroomsml.emulator.backend.compute import Compute
@@ -40,7 +41,8 @@ class TrainedModelInferenceJobs(Versions, Channels, Compute):
         self, caller: Caller, *, membership_identifier: str, trained_model_inference_job_arn: str
     ) -> dict[str, Any]:
         """GetTrainedModelInferenceJob."""
-        return self.published(self.own(caller, membership_identifier, KIND, NOUN, trained_model_inference_job_arn))
+        record = self.own(caller, membership_identifier, KIND, NOUN, trained_model_inference_job_arn)
+        return self.published(caller, record)
 
     def list_trained_model_inference_jobs(
         self,
@@ -52,7 +54,9 @@ class TrainedModelInferenceJobs(Versions, Channels, Compute):
     ) -> Listing:
         """ListTrainedModelInferenceJobs."""
         job = {"trainedModelArn": trained_model_arn, VERSION: trained_model_version_identifier}
-        return self.membership_listing(KIND, caller, membership_identifier, entry=self.published, **job)
+        return self.membership_listing(
+            KIND, caller, membership_identifier, entry=partial(self.published, caller), **job
+        )
 
     def list_collaboration_trained_model_inference_jobs(
         self,
@@ -64,7 +68,9 @@ class TrainedModelInferenceJobs(Versions, Channels, Compute):
     ) -> Listing:
         """ListCollaborationTrainedModelInferenceJobs."""
         job = {"trainedModelArn": trained_model_arn, VERSION: trained_model_version_identifier}
-        return self.collaboration_listing(KIND, caller, collaboration_identifier, entry=self.published, **job)
+        return self.collaboration_listing(
+            KIND, caller, collaboration_identifier, entry=partial(self.published, caller), **job
+        )
 
     def cancel_trained_model_inference_job(
         self, caller: Caller, *, membership_identifier: str, trained_model_inference_job_arn: str

@@ -19,6 +19,8 @@ _PERMISSIONS = {
     "PutObject": "s3:PutObject",
 }
 _FORBIDDEN = 403
+#: What S3 says where the policy of a bucket denies an action.
+_BY_POLICY = "explicit deny in a resource-based policy"
 #: HeadBucket answers without a body, so that its error code is the bare status.
 _NO_BUCKET = {"NoSuchBucket", "404"}
 
@@ -145,7 +147,14 @@ def _failure(error: ClientError, location: Location) -> JobFailure:
     code = error.response["Error"]["Code"]
     if error.response["ResponseMetadata"]["HTTPStatusCode"] == _FORBIDDEN:
         action = _PERMISSIONS.get(error.operation_name, error.operation_name)
-        text = f"Access to {location} was denied: let the job's role do {action} there."
+        reason = error.response["Error"].get("Message", "")
+        if _BY_POLICY in reason:
+            text = f"Access to {location} was denied by the policy of the bucket. {reason}."
+        else:
+            text = (
+                f"Access to {location} was denied: the job's role needs {action} there, "
+                "and no statement of the bucket policy may deny it."
+            )
         return JobFailure(StatusCode.ACCESS_DENIED, text)
     if code in _NO_BUCKET:
         text = f"Bucket {location.bucket} does not exist: create it or correct {location}."

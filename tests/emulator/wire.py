@@ -1,0 +1,203 @@
+"""
+A strict client of rest-json: it takes an answer apart by the model's own text, and refuses what the model does not describe.
+
+It shares nothing with the emulator's codec, nor with botocore's parser, which takes a timestamp in any spelling.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Mapping
+from datetime import datetime, timedelta, timezone
+from email.utils import parsedate_to_datetime
+from typing import Any, Protocol
+
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_ISO_8601 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
+_HTTP_DATE = re.compile(r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT")
+_NO_BODY = (204, 304)
+
+
+class Answer(Protocol):
+    """What comes from a service."""
+
+    @property
+    def status(self) -> int: ...
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+    @property
+    def body(self) -> bytes: ...
+
+
+class StrictClient:
+    """
+    Reads the answers of one service.
+
+    :param model: The service model as JSON.
+    """
+
+    def __init__(self, model: Mapping[str, Any]) -> None:
+        self._shapes = model["shapes"]
+        self._operations = model["operations"]
+
+    def read(self, operation: str, answer: Answer) -> dict[str, Any]:
+        """The members of an answer; AssertionError where it is not what the model says."""
+        described = self._operations[operation]
+        expected, output = described["http"]["responseCode"], described.get("output")
+        if output is not None:
+            return self._read(self._shapes[output["shape"]], answer, expected, operation)
+        assert (answer.status, answer.body) == (expected, b""), f"{operation} has no output"
+        assert "Content-Type" not in answer.headers
+        return {}
+
+    def read_error(self, answer: Answer) -> tuple[str, dict[str, Any]]:
+        """The name of an error, and its members."""
+        name = answer.headers["x-amzn-ErrorType"]
+        shape = self._shapes[name]
+        return name, self._read(shape, answer, shape["error"]["httpStatusCode"], name)
+
+    def _read(self, shape: Mapping[str, Any], answer: Answer, expected: int, path: str) -> dict[str, Any]:
+        headers = {name.lower(): value for name, value in answer.headers.items()}
+        outside = self._outside(shape, answer.status, headers)
+        assert self._has_status_member(shape) or answer.status == expected
+        return {**outside, **self._inside(path, shape, answer.status, headers, answer.body)}
+
+    def _has_status_member(self, shape: Mapping[str, Any]) -> bool:
+        return any(member.get("location") == "statusCode" for member in shape["members"].values())
+
+    def _outside(self, shape: Mapping[str, Any], status: int, headers: Mapping[str, str]) -> dict[str, Any]:
+        """The members in the status and the headers."""
+        found: dict[str, Any] = {}
+        for name, member in shape["members"].items():
+            place, wire = member.get("location"), member.get("locationName", name).lower()
+            if place == "statusCode":
+                found[name] = status
+            elif place == "header" and wire in headers:
+                found[name] = self._header(member, headers[wire])
+            elif place == "headers":
+                found[name] = {key[len(wire) :]: value for key, value in headers.items() if key.startswith(wire)}
+        return found
+
+    def _inside(
+        self, operation: str, shape: Mapping[str, Any], status: int, headers: Mapping[str, str], body: bytes
+    ) -> dict[str, Any]:
+        payload = shape.get("payload")
+        if payload is not None:
+            return self._payload(payload, shape["members"][payload], headers, body)
+        if status in _NO_BODY:
+            assert (body, "content-type" in headers) == (b"", False), f"{operation}: {status} with a body {body!r}"
+            return {}
+        assert headers["content-type"] == "application/json"
+        members = {name: member for name, member in shape["members"].items() if "location" not in member}
+        return self._structure(shape, members, _strict_json(body), operation)
+
+    def _payload(self, name: str, member: Mapping[str, Any], headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
+        kind = self._shapes[member["shape"]]["type"]
+        if kind in ("blob", "string"):
+            expected = {"blob": "application/octet-stream", "string": "text/plain"}[kind]
+            assert not body or headers["content-type"] == expected
+            return ({name: body if kind == "blob" else body.decode()}) if body else {}
+        assert headers["content-type"] == "application/json"
+        return {name: self._value(member, _strict_json(body), name)}
+
+    def _value(self, member: Mapping[str, Any], value: Any, path: str) -> Any:
+        shape = self._shapes[member["shape"]]
+        kind = shape["type"]
+        if kind == "structure":
+            return value if shape.get("document") else self._structure(shape, shape["members"], value, path)
+        if kind == "list":
+            assert isinstance(value, list), f"{path}: {value!r} is no list"
+            return [self._value(shape["member"], item, f"{path}[{index}]") for index, item in enumerate(value)]
+        if kind == "map":
+            assert isinstance(value, dict), f"{path}: {value!r} is no object"
+            return {key: self._value(shape["value"], item, f"{path}[{key}]") for key, item in value.items()}
+        if kind == "timestamp":
+            return _timestamp(
+                member.get("timestampFormat") or shape.get("timestampFormat") or "unixTimestamp", value, path
+            )
+        return _SCALARS[kind](value, path)
+
+    def _structure(self, shape: Mapping[str, Any], members: Mapping[str, Any], value: Any, path: str) -> dict[str, Any]:
+        assert isinstance(value, dict), f"{path}: {value!r} is no object"
+        by_wire = {member.get("locationName", name): (name, member) for name, member in members.items()}
+        unknown = set(value) - set(by_wire)
+        assert not unknown, f"{path}: {unknown} is not in the model"
+        missing = {name for name in shape.get("required", ()) if name in members} - {by_wire[key][0] for key in value}
+        assert not missing, f"{path}: {missing} is required"
+        assert not shape.get("union") or len(value) == 1, f"{path}: {set(value)}, and one of a union is allowed"
+        return {by_wire[key][0]: self._value(by_wire[key][1], item, f"{path}.{key}") for key, item in value.items()}
+
+    def _header(self, member: Mapping[str, Any], text: str) -> Any:
+        shape = self._shapes[member["shape"]]
+        kind = shape["type"]
+        if member.get("jsonvalue") or shape.get("jsonvalue"):
+            return _strict_json(base64.b64decode(text, validate=True))
+        if kind == "list":
+            items = [item.strip() for item in re.findall(r'\s*"(?:[^"\\]|\\.)*"|[^,]+', text)]
+            texts = [re.sub(r"\\(.)", r"\1", item[1:-1]) if item.startswith('"') else item for item in items]
+            return [self._header(shape["member"], item) for item in texts]
+        if kind == "timestamp":
+            return _timestamp(member.get("timestampFormat") or shape.get("timestampFormat") or "rfc822", text, "header")
+        if kind == "blob":
+            return base64.b64decode(text, validate=True)
+        return text if kind == "string" else _SCALARS[kind](json.loads(text), "header")
+
+
+def _strict_json(body: bytes) -> Any:
+    def refuse(word: str) -> Any:
+        raise AssertionError(f"{word} is no JSON")
+
+    return json.loads(body, parse_constant=refuse)
+
+
+def _timestamp(spelling: str, value: Any, path: str) -> datetime:
+    if spelling == "unixTimestamp":
+        number = float(value) if isinstance(value, str) and path == "header" else value
+        return EPOCH + timedelta(milliseconds=round(_float(number, path) * 1000))
+    assert isinstance(value, str), f"{path}: {value!r} is no text"
+    if spelling == "iso8601":
+        assert _ISO_8601.fullmatch(value), f"{path}: {value!r} is no ISO 8601"
+        return datetime.fromisoformat(value.replace("Z", "+00:00"))
+    assert spelling == "rfc822"
+    assert _HTTP_DATE.fullmatch(value), f"{path}: {value!r} is no HTTP date"
+    return parsedate_to_datetime(value)
+
+
+def _string(value: Any, path: str) -> str:
+    assert isinstance(value, str), f"{path}: {value!r} is no text"
+    return value
+
+
+def _integer(value: Any, path: str) -> int:
+    assert type(value) is int, f"{path}: {value!r} is no integer"
+    return value
+
+
+def _float(value: Any, path: str) -> float:
+    if value in ("NaN", "Infinity", "-Infinity"):
+        return float(value)
+    assert type(value) in (int, float), f"{path}: {value!r} is no number"
+    return float(value)
+
+
+def _boolean(value: Any, path: str) -> bool:
+    assert isinstance(value, bool), f"{path}: {value!r} is neither true nor false"
+    return value
+
+
+def _blob(value: Any, path: str) -> bytes:
+    assert isinstance(value, str), f"{path}: {value!r} is no base64"
+    return base64.b64decode(value, validate=True)
+
+
+_SCALARS: dict[str, Any] = {
+    "string": _string,
+    "integer": _integer,
+    "long": _integer,
+    "float": _float,
+    "double": _float,
+    "boolean": _boolean,
+    "blob": _blob,
+}

@@ -8,7 +8,7 @@ from airflow_cleanroomsml.emulator.backend.configured_audience_model_policy impo
     ConfiguredAudienceModelPolicies,
 )
 from airflow_cleanroomsml.emulator.backend.protected_query import Queries
-from airflow_cleanroomsml.emulator.errors import conflict, invalid
+from airflow_cleanroomsml.emulator.errors import conflict, invalid, not_found
 from airflow_cleanroomsml.emulator.life import Life
 from airflow_cleanroomsml.emulator.listing import Listing
 from airflow_cleanroomsml.emulator.lookalike import JobFailure, StatusCode
@@ -36,6 +36,8 @@ class AudienceGenerationJobs(ConfiguredAudienceModelPolicies, Queries):
     ) -> dict[str, Any]:
         """StartAudienceGenerationJob."""
         model = self.store.get(configured_audience_model_arn, "Configured audience model")
+        if model.caller.region != caller.region:
+            raise not_found("Configured audience model", model.arn)
         self.require_allowed(caller, model, collaboration_id)
         if collaboration_id is not None:
             self.collaboration(caller, collaboration_id)

@@ -1,0 +1,169 @@
+"""Who may use a collaboration: its ACTIVE members in its region, and nobody else; for every operation that names one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from botocore import xform_name
+
+from airflow_cleanroomsml.emulator.settings import Settings
+from tests.collaboration import Collaboration, collaborate, join
+from tests.emulator.clocked import ClockedWorld, refused
+from tests.emulator.custom import Custom, algorithm, associate
+from tests.emulator.test_codec import OPERATIONS, Draw, service_of
+from tests.in_process import in_process
+from tests.support import client_of
+
+IDENTIFIERS = ("collaborationIdentifier", "collaborationId")
+NAMING = [
+    (operation, name)
+    for operation in OPERATIONS
+    for name in IDENTIFIERS
+    if operation.input_shape and name in operation.input_shape.required_members
+]
+#: What an account that is invited may look at, to decide whether it joins.
+OPEN = {"GetCollaboration", "ListMembers"}
+SLOW = Settings(scale=0.001, pending_seconds=100, progress_seconds=100, delete_seconds=100)
+RECEIVES = {"customMLMemberAbilities": ["CAN_RECEIVE_MODEL_OUTPUT", "CAN_RECEIVE_INFERENCE_OUTPUT"]}
+
+
+@pytest.fixture(scope="module")
+def there() -> Iterator[tuple[Custom, ClockedWorld]]:
+    """A collaboration with a trained model of its runner, and an account that is invited to it."""
+    with in_process(SLOW) as emulator:
+        creator, invited = ClockedWorld(emulator), ClockedWorld(emulator)
+        identifier = creator.rooms.create_collaboration(
+            name="c",
+            description="d",
+            creatorDisplayName="creator",
+            creatorMemberAbilities=["CAN_QUERY"],
+            creatorMLMemberAbilities=RECEIVES,
+            members=[
+                {
+                    "accountId": invited.account,
+                    "displayName": "invited",
+                    "memberAbilities": [],
+                    "mlMemberAbilities": RECEIVES,
+                }
+            ],
+            queryLogStatus="DISABLED",
+        )["collaboration"]["id"]
+        made = Collaboration(identifier, {creator.account: join(creator, identifier)})
+        custom = Custom(made, creator, creator, associate(creator, made.of(creator), algorithm(creator)))
+        yield custom, invited
+
+
+def call(world: ClockedWorld, operation: Any, region: str = "us-east-1", **given: str) -> None:
+    """Call an operation with members that the model allows, and these."""
+    client = client_of(
+        service_of(operation),
+        endpoint_url=world.emulator.url,
+        region_name=region,
+        aws_access_key_id=world.account,
+        aws_secret_access_key="secret",
+    )
+    members = Draw(operation.name, 0).value(operation.input_shape)
+    getattr(client, xform_name(operation.name))(**{**members, **given})
+
+
+every_naming = pytest.mark.parametrize(("operation", "name"), NAMING, ids=[each.name for each, _ in NAMING])
+
+
+@every_naming
+def test_who_is_invited_is_no_member_yet(there: tuple[Custom, ClockedWorld], operation: Any, name: str) -> None:
+    custom, invited = there
+    given = {name: custom.made.id}
+    if operation.name in OPEN:
+        call(invited, operation, **given)
+    elif operation.name != "CreateMembership":
+        refused("AccessDeniedException", call, world=invited, operation=operation, **given)
+
+
+@every_naming
+def test_a_collaboration_is_not_there_in_another_region(
+    there: tuple[Custom, ClockedWorld], operation: Any, name: str
+) -> None:
+    custom, _ = there
+    given = {"operation": operation, "region": "eu-west-1", name: custom.made.id}
+    unknown = "ResourceNotFoundException" if operation.name == "CreateMembership" else "AccessDeniedException"
+    refused(unknown, call, world=custom.provider, **given)
+
+
+def test_collaborations_and_memberships_are_listed_in_their_region(there: tuple[Custom, ClockedWorld]) -> None:
+    custom, invited = there
+    for world in (custom.provider, invited):
+        rooms = client_of(
+            "cleanrooms",
+            endpoint_url=world.emulator.url,
+            region_name="eu-west-1",
+            aws_access_key_id=world.account,
+            aws_secret_access_key="secret",
+        )
+        assert rooms.list_collaborations()["collaborationList"] == []
+        assert rooms.list_memberships()["membershipSummaries"] == []
+        assert [each["id"] for each in world.rooms.list_collaborations()["collaborationList"]] == [custom.made.id]
+
+
+def test_who_is_invited_receives_nothing(there: tuple[Custom, ClockedWorld]) -> None:
+    custom, invited = there
+    channel = custom.channel()
+    model = custom.train("m", channel)["trainedModelArn"]
+    custom.runner.push(201)
+    output = {"members": [{"accountId": invited.account}]}
+    of = {**custom.of, "name": "x", "trainedModelArn": model}
+    refused("ValidationException", custom.runner.ml.start_trained_model_export_job, **of, outputConfiguration=output)
+    request = custom.inference_request("x", model, channel, outputConfiguration={"accept": "text/csv", **output})
+    refused("ValidationException", custom.runner.ml.start_trained_model_inference_job, **request)
+
+
+def test_who_is_invited_starts_no_job_in_the_collaboration() -> None:
+    with in_process(SLOW) as emulator:
+        provider, invited = ClockedWorld(emulator), ClockedWorld(emulator)
+        provider.build()
+        invited.client("s3").create_bucket(Bucket=invited.bucket)
+        model = provider.configured()
+        identifier = provider.rooms.create_collaboration(
+            name="c",
+            description="d",
+            creatorDisplayName="creator",
+            creatorMemberAbilities=["CAN_QUERY"],
+            members=[{"accountId": invited.account, "displayName": "invited", "memberAbilities": []}],
+            queryLogStatus="DISABLED",
+        )["collaboration"]["id"]
+        provider.rooms.create_configured_audience_model_association(
+            membershipIdentifier=join(provider, identifier),
+            configuredAudienceModelArn=model,
+            configuredAudienceModelAssociationName="a",
+            manageResourcePolicies=True,
+        )
+        job = {"configuredAudienceModelArn": model, "seedAudience": invited.seed(), "collaborationId": identifier}
+        start = invited.ml.start_audience_generation_job
+        refused("AccessDeniedException", start, name="j", **job)
+        join(invited, identifier)
+        assert start(name="j", **job)["audienceGenerationJobArn"]
+
+
+def test_a_model_is_not_there_in_another_region() -> None:
+    with in_process(SLOW) as emulator:
+        world = ClockedWorld(emulator)
+        model = world.build().configured()
+        elsewhere = client_of(
+            "cleanroomsml",
+            endpoint_url=emulator.url,
+            region_name="eu-west-1",
+            aws_access_key_id=world.account,
+            aws_secret_access_key="secret",
+        )
+        job = {"name": "j", "configuredAudienceModelArn": model, "seedAudience": world.seed()}
+        refused("ResourceNotFoundException", elsewhere.start_audience_generation_job, **job)
+        assert world.ml.start_audience_generation_job(**job)
+
+
+def test_a_member_that_left_counts_no_more(there: tuple[Custom, ClockedWorld]) -> None:
+    custom, _ = there
+    creator, left = ClockedWorld(custom.provider.emulator), ClockedWorld(custom.provider.emulator)
+    made = collaborate(creator, left)
+    left.rooms.delete_membership(membershipIdentifier=made.of(left))
+    refused("AccessDeniedException", left.ml.list_collaboration_trained_models, collaborationIdentifier=made.id)

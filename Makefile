@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.complete
 NEWEST := constraints/airflow-3.3.txt
 OLDEST := constraints/airflow-2.11.txt
-BETWEEN := constraints/airflow-3.1.txt
+BETWEEN := constraints/airflow-3.0.txt
 
 # Airflow starts many Python processes; without compiled modules each of them takes seconds longer to start.
 unexport PYTHONDONTWRITEBYTECODE
@@ -21,7 +21,7 @@ unexport PYTHONPATH
 unexport PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-oldest test-between lint typecheck format docs request-types bench constraints clean
+.PHONY: help demo test test-oldest test-between resolve lint typecheck format docs request-types bench constraints clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ test-oldest: $(STAMP) ## run the tests with the oldest supported Airflow
 
 test-between: $(STAMP) ## run the tests of what stands on Airflow itself with an Airflow in between
 	$(BIN)/python -m nox --session between -- $(PYTEST_ARGS)
+
+resolve: $(STAMP) ## resolve the dependencies with the constraints that Airflow publishes; nothing is installed
+	$(BIN)/python -m nox --session resolve
 
 lint: $(STAMP) ## look for faults and for unformatted code
 	$(BIN)/python -m ruff check .
@@ -73,15 +76,17 @@ $(BENCH)/.complete: pyproject.toml $(BENCH_PINS) | $(STAMP)
 guesses: $(STAMP) ## write docs/guesses.md anew
 	$(BIN)/python -m airflow_cleanroomsml.emulator.guesses docs/guesses.md
 
-# Python 3.10 is the oldest that both sets of pins have to serve. The pins of the oldest Airflow are those of its own days.
+# Python 3.10 is the oldest that both sets of pins have to serve. The pins of an older Airflow are those of its own
+# days, and agree with what Airflow published for it.
 constraints: $(STAMP) ## resolve the pinned versions anew
 	$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.10 --no-python-downloads \
 		--all-extras --group dev --strip-extras --no-header --no-annotate --output-file $(NEWEST)
-	echo 'apache-airflow==2.11.0' | $(BIN)/uv pip compile pyproject.toml --quiet --upgrade --constraint - \
+	$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --constraint constraints/airflow-2.11.0-official.txt \
 		--python-version 3.10 --python-platform linux --no-python-downloads --exclude-newer 2025-06-01 \
 		--group test --no-header --no-annotate --output-file $(OLDEST)
-	echo 'apache-airflow==3.1.8' | $(BIN)/uv pip compile pyproject.toml --quiet --upgrade --constraint - --universal \
-		--python-version 3.10 --no-python-downloads --group test --no-header --no-annotate --output-file $(BETWEEN)
+	$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --constraint constraints/airflow-3.0.6-official.txt --universal \
+		--python-version 3.10 --no-python-downloads --exclude-newer 2025-09-15 \
+		--group test --no-header --no-annotate --output-file $(BETWEEN)
 	$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.10 --no-python-downloads \
 		--extra emulator --group benchmarks --strip-extras --no-header --no-annotate --output-file $(BENCH_PINS)
 

@@ -18,21 +18,14 @@ nox.options.error_on_missing_interpreters = True
 ROOT = Path(__file__).parent
 NEWEST = "constraints/airflow-3.3.txt"
 OLDEST = "constraints/airflow-2.11.txt"
-BETWEEN = "constraints/airflow-3.1.txt"
+BETWEEN = "constraints/airflow-3.0.txt"
+#: Lines from the constraints that Airflow publishes for its users: ours has to install, and work, with exactly these.
+OFFICIAL = "constraints/airflow-{}-official.txt"
 EMULATOR_PYTHON = "AIRFLOW_CLEANROOMSML_EMULATOR_PYTHON"
 REAL_ACCOUNT = "AIRFLOW_CLEANROOMSML_AWS"
 EXAMPLES = "AIRFLOW_CLEANROOMSML_EXAMPLES"
 NODE_MODULES = "AIRFLOW_CLEANROOMSML_NODE_MODULES"
 
-#: What the oldest session exists for; an environment that quietly holds something newer proves nothing.
-OLDEST_VERSIONS = {
-    "apache-airflow": "2.11.0",
-    "apache-airflow-providers-amazon": "9.8.0",
-    "boto3": "1.38.27",
-    "botocore": "1.38.27",
-}
-
-BETWEEN_VERSIONS = {"apache-airflow": "3.1.8"}
 #: What stands on the parts of Airflow that moved between its versions.
 BETWEEN_TESTS = ("tests/dags/test_kills.py", "tests/test_triggers.py", "tests/test_hooks.py", "tests/sensors")
 
@@ -64,24 +57,34 @@ def newest(session: nox.Session) -> None:
 @nox.session(python=oldest_python())
 def oldest(session: nox.Session) -> None:
     """Run the tests with Airflow 2.11.0 and what was current in its days; the emulator is no part of it."""
-    _older(session, OLDEST, OLDEST_VERSIONS)
+    _older(session, OLDEST, OFFICIAL.format("2.11.0"))
 
 
 @nox.session
 def between(session: nox.Session) -> None:
-    """Run the tests of what stands on Airflow itself with Airflow 3.1.8, which keeps some things where 2.11 has them."""
-    _older(session, BETWEEN, BETWEEN_VERSIONS, *BETWEEN_TESTS)
+    """Run the tests of what stands on Airflow itself with Airflow 3.0.6, which keeps some things where 2.11 has them."""
+    _older(session, BETWEEN, OFFICIAL.format("3.0.6"), *BETWEEN_TESTS)
 
 
-def _older(session: nox.Session, pins: str, versions: dict[str, str], *tests: str) -> None:
+@nox.session(venv_backend="none")
+def resolve(session: nox.Session) -> None:
+    """Resolve the dependencies with what Airflow publishes as constraints, and with Airflow 3.3.1; nothing is installed."""
+    compile_pins = (sys.executable, "-m", "uv", "pip", "compile", "pyproject.toml", "--quiet", "--no-python-downloads")
+    for official in sorted(ROOT.glob(OFFICIAL.format("*"))):
+        against = ("--constraint", str(official), "--python-version", "3.12", "--output-file", os.devnull)
+        session.run(*compile_pins, *against, external=True)
+
+
+def _older(session: nox.Session, pins: str, official: str, *tests: str) -> None:
     """The tests with another Airflow than the emulator's."""
     emulator_python = os.environ.get(EMULATOR_PYTHON, str(ROOT / ".venv" / "bin" / "python"))
     if not Path(emulator_python).exists():
         session.error(f"{emulator_python} does not exist: run `make test-{session.name}`, or set {EMULATOR_PYTHON}")
-    session.install("--requirement", pins)
-    session.install("--no-deps", "--editable", ".")
-    expected = [f"{name}=={version}" for name, version in versions.items()]
-    session.run("python", "-c", CHECK_VERSIONS, *expected)
+    test = nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "test")
+    session.install("--constraint", official, "--constraint", pins, "--editable", ".", *test)
+    # An environment that quietly holds something newer proves nothing.
+    lines = (ROOT / official).read_text(encoding="utf-8").splitlines()
+    session.run("python", "-c", CHECK_VERSIONS, *(line for line in lines if not line.startswith("#")))
     session.run("python", "-m", "pytest", *tests, *session.posargs, env={EMULATOR_PYTHON: emulator_python})
 
 

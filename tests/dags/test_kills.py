@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from airflow import __version__ as airflow_version
+
 from airflow_cleanroomsml._compat import IS_AIRFLOW_2
 from tests.dags.test_examples import connection
 from tests.dags.user import User
@@ -27,6 +29,8 @@ CLEARED = ("worker_cleared", "deferred_cleared")
 PATIENT = (*FAILED, *CLEARED, "worker_terminated", "deferred_success", "deferred_kept", "deferred_moved")
 #: Nobody has ended them: another try, or another triggerer, goes on with what they wait for.
 GO_ON = (*CLEARED, "worker_terminated", "deferred_moved")
+#: Airflow 3.0 itself leaves a task that is cleared while it runs in ``restarting``: its job goes on, and no try comes.
+RESUMED = tuple(task for task in GO_ON if task != "worker_cleared" or not airflow_version.startswith("3.0."))
 CANCELLED = (*FAILED, *TIMED_OUT, "deferred_success", "worker_unanswered_times_out")
 
 
@@ -144,7 +148,7 @@ def test_what_a_task_has_started_ends_with_it_and_only_with_it(tmp_path: Path) -
 
         case.are("CREATE_IN_PROGRESS", *GO_ON, "deferred_kept")
         case.studios["unheard"].push()
-        airflow.until(lambda: case.states(*GO_ON) == {"success"})
+        airflow.until(lambda: case.states(*RESUMED) == {"success"})
         case.are("ACTIVE", *GO_ON, "deferred_kept")
     finally:
         airflow.stop()

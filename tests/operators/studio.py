@@ -12,7 +12,7 @@ from airflow_cleanroomsml.service_model import argument_shapes
 from tests.collaboration import collaborate
 from tests.support import World
 
-#: botocore 1.38 knows neither versions of trained models nor the values of quotas.
+#: botocore 1.37 knows neither versions of trained models nor the values of quotas.
 KNOWS_VERSIONS = "version_identifier" in argument_shapes("cleanroomsml", "cancel_trained_model")
 versioned = pytest.mark.skipif(
     not KNOWS_VERSIONS, reason="the installed botocore does not know versions of trained models"

@@ -220,8 +220,8 @@ class RequestCheck:
         if self.convert and not isinstance(value, (str, bool)):
             with suppress(TypeError, ValueError):  # ValueError: of more digits than Python writes
                 value = str(index(value))
-        if self.convert and isinstance(value, Mapping) and shape.name == "ResourcePolicy":
-            value = json.dumps(value)  # rendered to native objects, its JSON text comes as what it says
+        if self.convert and shape.name == "ResourcePolicy":
+            value = _as_json(value)
         if not isinstance(value, str):
             quotes = ", in quotes" if is_truth(value) or isinstance(value, (Real, Decimal)) else ""
             return self._note(path, f"{self._shown(value)} is {_type(value)}", f"must be a string{quotes}")
@@ -265,14 +265,14 @@ class RequestCheck:
     def _number(
         self, shape: Shape, value: Any, path: str, convert: Callable[[Any], int | float], allowed: str
     ) -> int | float | None:
-        try:
-            if not self.convert and not isinstance(value, (int, float)):
-                raise TypeError
-            number = convert(value)
-        except (TypeError, ValueError, OverflowError):
+        number = None
+        if self.convert or isinstance(value, (int, float)):
+            with suppress(TypeError, ValueError, OverflowError):
+                number = convert(value)
+        if number is None:
             self._note(path, f"{self._shown(value)} is {_type(value)}", allowed)
-            return None
-        self._range(shape, number, path)
+        else:
+            self._range(shape, number, path)
         return number
 
     def _boolean(self, _: Shape, value: Any, path: str) -> Any:
@@ -338,6 +338,20 @@ _BY_TYPE: dict[str, Callable[[RequestCheck, Any, Any, str], Any]] = {
 
 def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
+
+
+def _as_json(policy: Any) -> Any:
+    """A policy as JSON, where it is a mapping, or the Python literal that a plain ``{{ … }}`` of one gives."""
+    found = policy
+    if isinstance(policy, str):
+        with suppress(ValueError):
+            json.loads(policy)
+            return policy
+        found = container(policy)
+    if isinstance(found, Mapping) and not getattr(found, "repeated", ()):
+        with suppress(TypeError):
+            return json.dumps(dict(found))
+    return policy
 
 
 def _is_text(value: Any, text: str) -> bool:

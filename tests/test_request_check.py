@@ -17,14 +17,14 @@ DATASET_ARN = "arn:aws:cleanrooms-ml:us-east-1:123456789012:training-dataset/d"
 CONFIGURED_ARN = "arn:aws:cleanrooms-ml:us-east-1:123456789012:configured-audience-model/c"
 ROLE = "arn:aws:iam::123456789012:role/r"
 OUTPUT = {"destination": {"s3Destination": {"s3Uri": "s3://b/p"}}, "roleArn": ROLE}
-CONFIGURED = {
+CONFIGURED: dict[str, Any] = {
     "name": "n",
     "audience_model_arn": MODEL_ARN,
     "output_config": OUTPUT,
     "shared_audience_metrics": ["ALL"],
 }
 TWICE = '{"s3Uri": "s3://a/b", "s3Uri": "s3://c/d"}'
-JOB = {
+JOB: dict[str, Any] = {
     "name": "n",
     "configured_audience_model_arn": CONFIGURED_ARN,
     "seed_audience": {"dataSource": {"s3Uri": "s3://b/seed"}, "roleArn": ROLE},

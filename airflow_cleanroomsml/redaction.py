@@ -179,7 +179,7 @@ def _places(reading: _Reading, secret: str) -> Iterator[int]:
     """The places in a text that quote a secret."""
     wanted = "".join(letter for letter, _ in _letters(secret))
     if len(wanted) < _FEW:
-        for spelling in {secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}:
+        for spelling in _spellings(secret):
             for match in re.finditer(_alone(spelling), reading.text, re.IGNORECASE):
                 yield from range(*reading.span(*match.span()))
         return
@@ -189,6 +189,12 @@ def _places(reading: _Reading, secret: str) -> Iterator[int]:
     for begin, run in _runs(reading.plain, size):
         if run in quoted:
             yield from reading.places(begin, size)
+
+
+def _spellings(secret: str) -> set[str]:
+    """A short text as it stands, in JSON, and in a form, where a space is a plus."""
+    written = {secret, secret.replace(" ", "+")}
+    return {*written, *(json.dumps(text, ensure_ascii=escaped)[1:-1] for text in written for escaped in (True, False))}
 
 
 def _alone(spelling: str) -> str:

@@ -1,12 +1,17 @@
-"""What a rendered text says: a template gives text where a request has containers and times."""
+"""What a value of a task says: templates give text where a request has containers and times, XComs bring numbers of other libraries."""
 
 from __future__ import annotations
 
 import ast
 import json
+import math
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import date, datetime, timezone
+from decimal import Decimal
+from numbers import Real
+from operator import index
 from typing import Any
 
 from dateutil.parser import isoparse
@@ -63,24 +68,71 @@ def _evaluated(node: ast.expr) -> Any:
     return ast.literal_eval(node)
 
 
+def as_integer(value: Any) -> int:
+    """
+    An integer of any library; a whole number of another kind is one, a truth value is not.
+
+    :raises TypeError, ValueError, OverflowError: It is no integer.
+    """
+    if isinstance(value, bool):
+        raise TypeError
+    with suppress(TypeError):
+        return index(value)
+    number = int(_finite(value))
+    if number != value:
+        raise ValueError
+    return number
+
+
+def as_number(value: Any) -> int | float:
+    """
+    A number of any library as Python's own; a truth value is none.
+
+    :raises TypeError, ValueError, OverflowError: It is no number that JSON has.
+    """
+    if isinstance(value, bool):
+        raise TypeError
+    with suppress(TypeError):
+        return index(value)
+    return float(_finite(value))
+
+
+def _finite(value: Any) -> Any:
+    if not isinstance(value, (Real, Decimal)):
+        raise TypeError
+    if not math.isfinite(value):
+        raise ValueError
+    return value
+
+
+def is_truth(value: Any) -> bool:
+    """Whether it is True or False, of Python or of numpy, which declares its own as no kind of number."""
+    kind = getattr(getattr(value, "dtype", None), "kind", "")
+    return isinstance(value, bool) or (kind == "b" and getattr(value, "shape", None) == ())
+
+
 def as_datetime(value: Any) -> datetime:
     """
     A time; a naive one is UTC, as everywhere in Airflow.
 
     :param value: A ``datetime`` or ``date``, ISO 8601, or seconds since 1970, 100,000,000 or more.
     """
-    if isinstance(value, bool):
-        raise TypeError
-    if isinstance(value, str) and re.fullmatch(r"\d{9,11}(\.\d+)?", value.strip()):
-        value = float(value)
-    if isinstance(value, (int, float)) and value < _EARLIEST:
-        raise ValueError
-    if isinstance(value, (int, float)):
-        return datetime.fromtimestamp(value, tz=timezone.utc)
     if isinstance(value, str):
-        value = isoparse(value.strip().replace(" ", "T", 1))
+        text = value.strip()
+        if not re.fullmatch(r"\d{9,11}(\.\d+)?", text, re.ASCII):
+            return _utc(isoparse(text.replace(" ", "T", 1)))
+        value = float(text)
     if isinstance(value, datetime):
-        return (value if value.tzinfo else value.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
+        return _utc(value)
     if isinstance(value, date):
         return datetime(value.year, value.month, value.day, tzinfo=timezone.utc)
-    raise TypeError
+    seconds = as_number(value)
+    if seconds < _EARLIEST:
+        raise ValueError
+    return datetime.fromtimestamp(seconds, tz=timezone.utc)
+
+
+def _utc(value: datetime) -> datetime:
+    """The same in UTC, and of Python's own type: those of pendulum and pandas are others."""
+    at = (value if value.tzinfo else value.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
+    return datetime(at.year, at.month, at.day, at.hour, at.minute, at.second, at.microsecond, timezone.utc)

@@ -8,19 +8,22 @@ What becomes what is listed in ARCHITECTURE.md.
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from decimal import Decimal
 from difflib import get_close_matches
 from functools import cache
+from numbers import Real
+from operator import index
 from typing import Any
 
 from botocore.model import Shape
 
 from airflow_cleanroomsml.arns import kind, kinds
 from airflow_cleanroomsml.hidden import is_sensitive
-from airflow_cleanroomsml.rendered import Entries, as_datetime, container
+from airflow_cleanroomsml.rendered import Entries, as_datetime, as_integer, as_number, container, is_truth
 
 #: Given where an optional value turned out not to be one: the member is left out of the request.
 ABSENT = object()
@@ -30,6 +33,8 @@ ABSENT = object()
 _SURROGATES = r"\uD800\uDBFF-\uDC00\uDFFF"
 _ABOVE_BMP = re.compile("[\U00010000-\U0010ffff]")
 _WHOLE = re.compile(r"\s*[+-]?\d{1,30}\s*", re.ASCII)
+# Sequences that are one value each.
+_NO_LISTS = (str, bytes, bytearray, memoryview)
 # Characters of a value, and names of what is allowed, that a message shows.
 _SHOWN = 60
 _LISTED = 20
@@ -146,7 +151,7 @@ class RequestCheck:
 
     def unknown(self, value: Any, path: str, problem: str, allowed: str) -> None:
         """Note a member that the model does not know; an older one does not know all, and one that says nothing is as if not given."""
-        if self.convert and value == "None":
+        if self.convert and _is_text(value, "None"):
             self.left_out.append(path)
         elif self._is_base_version(value, path):
             self.base_versions.append(path)
@@ -155,11 +160,11 @@ class RequestCheck:
 
     def _is_base_version(self, value: Any, path: str) -> bool:
         """What CreateTrainedModel returns for the base version; a request, which wants 36 characters, names it by omission."""
-        return self.convert and value == "NULL" and path.replace("_", "").lower().endswith("versionidentifier")
+        return self.convert and _is_text(value, "NULL") and path.replace("_", "").lower().endswith("versionidentifier")
 
     def _is_rendered_none(self, shape: Shape, value: Any) -> bool:
         """A template that rendered to None gives the text "None": nothing, unless the text itself is a possible value."""
-        if not self.convert or value != "None":
+        if not self.convert or not _is_text(value, "None"):
             return False
         probe = RequestCheck()
         probe.value(shape, value, "")
@@ -203,7 +208,7 @@ class RequestCheck:
         found = value
         if isinstance(value, str) and self.convert:
             found = container(value)
-        if isinstance(found, kind) and not isinstance(found, (str, bytes)):
+        if isinstance(found, kind) and not isinstance(found, _NO_LISTS):
             return found
         # What stands in place of a structure may have its sensitive members in it.
         shown = "***" if kind is Mapping else self._shown(value)
@@ -212,13 +217,15 @@ class RequestCheck:
 
     def _string(self, shape: Any, value: Any, path: str) -> Any:
         # An integer loses nothing as text. 1.10 has become 1.1 by then, and True could be "true" or "True": they are refused.
-        if self.convert and isinstance(value, int) and not isinstance(value, bool):
-            value = str(value)
-        if self.convert and isinstance(value, Mapping) and shape.name == "ResourcePolicy":
-            value = json.dumps(value)  # rendered to native objects, its JSON text comes as what it says
+        if self.convert and not isinstance(value, (str, bool)):
+            with suppress(TypeError, ValueError):  # ValueError: of more digits than Python writes
+                value = str(index(value))
+        if self.convert and shape.name == "ResourcePolicy":
+            value = _as_json(value)
         if not isinstance(value, str):
-            quotes = ", in quotes" if isinstance(value, (bool, float)) else ""
+            quotes = ", in quotes" if is_truth(value) or isinstance(value, (Real, Decimal)) else ""
             return self._note(path, f"{self._shown(value)} is {_type(value)}", f"must be a string{quotes}")
+        value = str.__str__(value)  # numpy and enumerations have strings of their own types
         enum = shape.metadata.get("enum")
         if enum and value not in enum:
             problem = f"{self._shown(value)} is unknown{self._suggestion(value, enum)}"
@@ -243,29 +250,34 @@ class RequestCheck:
             self._note(path, f"{self._shown(value)} does not match", f"pattern: {pattern}")
 
     def _integer(self, shape: Shape, value: Any, path: str) -> Any:
-        rendered = self.convert and isinstance(value, str) and _WHOLE.fullmatch(value)
-        whole = isinstance(value, float) and value.is_integer()
-        number = int(value) if rendered or whole else value
-        if isinstance(number, bool) or not isinstance(number, int):
-            return self._note(path, f"{self._shown(value)} is {_type(value)}", "must be an integer")
-        self._range(shape, number, path)
-        return number
+        number = value
+        if isinstance(value, str) and self.convert and _WHOLE.fullmatch(value):
+            number = int(value)
+        return self._number(shape, number, path, as_integer, "must be an integer")
 
     def _float(self, shape: Shape, value: Any, path: str) -> Any:
         number = value
-        if self.convert and isinstance(value, str):
-            try:
+        if isinstance(value, str) and self.convert and value.isascii() and "_" not in value:
+            with suppress(ValueError):
                 number = float(value)
-            except ValueError:
-                number = value
-        if isinstance(number, bool) or not isinstance(number, (int, float)) or math.isnan(number):
-            return self._note(path, f"{self._shown(value)} is {_type(value)}", "must be a number")
-        self._range(shape, number, path)
+        return self._number(shape, number, path, as_number, "must be a number")
+
+    def _number(
+        self, shape: Shape, value: Any, path: str, convert: Callable[[Any], int | float], allowed: str
+    ) -> int | float | None:
+        number = None
+        if self.convert or isinstance(value, (int, float)):
+            with suppress(TypeError, ValueError, OverflowError):
+                number = convert(value)
+        if number is None:
+            self._note(path, f"{self._shown(value)} is {_type(value)}", allowed)
+        else:
+            self._range(shape, number, path)
         return number
 
     def _boolean(self, _: Shape, value: Any, path: str) -> Any:
-        if isinstance(value, bool):
-            return value
+        if isinstance(value, bool) or (self.convert and is_truth(value)):
+            return bool(value)
         if self.convert and isinstance(value, str) and value.strip().lower() in ("true", "false"):
             return value.strip().lower() == "true"
         return self._note(path, f"{self._shown(value)} is {_type(value)}", "must be true or false")
@@ -303,7 +315,10 @@ class RequestCheck:
     def _shown(self, value: Any) -> str:
         if self._hidden:
             return "***"
-        text = repr(value[: _SHOWN + 1] if isinstance(value, str) else value)
+        try:
+            text = repr(value[: _SHOWN + 1]) if isinstance(value, str) else " ".join(repr(value).split())
+        except ValueError:  # an integer of more digits than Python writes
+            return "a number"
         return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
@@ -323,6 +338,25 @@ _BY_TYPE: dict[str, Callable[[RequestCheck, Any, Any, str], Any]] = {
 
 def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
+
+
+def _as_json(policy: Any) -> Any:
+    """A policy as JSON, where it is a mapping, or the Python literal that a plain ``{{ … }}`` of one gives."""
+    found = policy
+    if isinstance(policy, str):
+        with suppress(ValueError):
+            json.loads(policy)
+            return policy
+        found = container(policy)
+    if isinstance(found, Mapping) and not getattr(found, "repeated", ()):
+        with suppress(TypeError):
+            return json.dumps(dict(found))
+    return policy
+
+
+def _is_text(value: Any, text: str) -> bool:
+    """Whether a value is a text; arrays compare each of their items, and have no truth."""
+    return isinstance(value, str) and value == text
 
 
 def _either(words: list[str]) -> str:

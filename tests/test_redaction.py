@@ -139,6 +139,41 @@ def test_a_text_that_quotes_the_query_is_withheld(quoted: str) -> None:
     assert request.redact(f"syntax error at or near {quoted} (line 3)") == withheld
 
 
+#: Each encoding by itself, and what encodes its result again: a proxy, a log, an error within an error.
+ENCODINGS: dict[str, Callable[[str], str]] = {
+    "URL": lambda text: quote(text, safe=""),
+    "form": quote_plus,
+    "XML": escape,
+    "numeric": lambda text: "".join(letter if letter.isalnum() else f"&#{ord(letter)};" for letter in text),
+    "URL twice": lambda text: quote(quote(text, safe=""), safe=""),
+    "form twice": lambda text: quote_plus(quote_plus(text)),
+    "XML twice": lambda text: escape(escape(text)),
+    "XML in a URL": lambda text: quote(escape(text), safe=""),
+    "a URL in XML": lambda text: escape(quote(text, safe="")),
+    "numeric in a URL": lambda text: quote(ENCODINGS["numeric"](text), safe=""),
+    "five times": lambda text: quote(escape(quote(escape(quote(text, safe="")), safe="")), safe=""),
+}
+encoded = pytest.mark.parametrize("encode", list(ENCODINGS.values()), ids=list(ENCODINGS))
+
+
+# Between any two words stands what one decoding leaves encoded, and no word alone is a quotation.
+SHORT_WORDS = "SELECT & a, \"b\" < c FROM <t> & 'u' > v"
+
+
+@encoded
+def test_a_query_of_short_words_is_withheld_however_often_it_is_encoded(encode: Callable[[str], str]) -> None:
+    said = _query(SHORT_WORDS).redact(f"not valid: {encode(SHORT_WORDS)}!")
+    assert said == "*** (a text that quotes the query of the request)"
+
+
+@encoded
+@pytest.mark.parametrize("value", ["p & qu <äb> zed", "p & <ä> z"])
+def test_a_variable_of_short_words_is_taken_out_however_often_it_is_encoded(
+    encode: Callable[[str], str], value: str
+) -> None:
+    assert _trained({"K": value}).redact(f"K={encode(value)}; L=m") == "K=***; L=m"
+
+
 @pytest.mark.parametrize(
     "said",
     [

@@ -17,14 +17,14 @@ DATASET_ARN = "arn:aws:cleanrooms-ml:us-east-1:123456789012:training-dataset/d"
 CONFIGURED_ARN = "arn:aws:cleanrooms-ml:us-east-1:123456789012:configured-audience-model/c"
 ROLE = "arn:aws:iam::123456789012:role/r"
 OUTPUT = {"destination": {"s3Destination": {"s3Uri": "s3://b/p"}}, "roleArn": ROLE}
-CONFIGURED = {
+CONFIGURED: dict[str, Any] = {
     "name": "n",
     "audience_model_arn": MODEL_ARN,
     "output_config": OUTPUT,
     "shared_audience_metrics": ["ALL"],
 }
 TWICE = '{"s3Uri": "s3://a/b", "s3Uri": "s3://c/d"}'
-JOB = {
+JOB: dict[str, Any] = {
     "name": "n",
     "configured_audience_model_arn": CONFIGURED_ARN,
     "seed_audience": {"dataSource": {"s3Uri": "s3://b/seed"}, "roleArn": ROLE},
@@ -396,3 +396,43 @@ def test_a_base_version_that_this_botocore_does_not_know_is_as_if_not_given() ->
     request = Request(load(), "get_trained_model", {"membership_identifier": MEMBERSHIP, **version})
     assert not request.violations
     assert "the latest version is taken" in request.warnings[0]
+
+
+@pytest.mark.parametrize("rest", ["\n", " ", "?x", "/ü", "\n/x"])
+def test_a_pattern_is_matched_to_the_end(rest: str) -> None:
+    (violation,) = broken(audience_model_arn=MODEL_ARN + rest)
+    assert violation.startswith("audience_model_arn: ")
+    assert "does not match; pattern: " in violation
+
+
+S3 = {"resultFormat": "CSV", "bucket": "bucket"}
+RECEIVER = {"accountId": "123456789012"}
+
+
+def query(output: dict[str, Any]) -> Request:
+    given = {
+        "type": "SQL",
+        "membership_identifier": MEMBERSHIP,
+        "sql_parameters": {"queryString": "SELECT 1"},
+        "result_configuration": {"outputConfiguration": output},
+    }
+    return Request(load("cleanrooms"), "start_protected_query", given)
+
+
+@pytest.mark.parametrize(
+    ("output", "given"),
+    [({}, 0), ({"s3": None}, 0), ({"member": "None"}, 0), ({"s3": S3, "member": RECEIVER}, 2)],
+)
+def test_exactly_one_member_of_a_union_is_given(output: dict[str, Any], given: int) -> None:
+    (violation,) = query(output).violations
+    assert str(violation).startswith(
+        f"result_configuration.outputConfiguration: {given} members given; exactly one of: s3, member"
+    )
+    assert violation.path == "result_configuration.outputConfiguration"
+
+
+def test_one_member_of_a_union_and_nothing_beside_it_passes() -> None:
+    for output in ({"s3": S3}, {"s3": S3, "member": None}, {"s3": "None", "member": RECEIVER}):
+        request = query(output)
+        assert request.violations == []
+        assert len(request.members["resultConfiguration"]["outputConfiguration"]) == 1

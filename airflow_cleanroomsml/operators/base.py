@@ -11,6 +11,7 @@ from airflow_cleanroomsml.connection import AwsConnection
 from airflow_cleanroomsml.exceptions import CleanRoomsMLError, InvalidRequestError
 from airflow_cleanroomsml.hidden import hide, holds_sensitive, revealed
 from airflow_cleanroomsml.resources import CLEAN_ROOMS_ML
+from airflow_cleanroomsml.templating import TEXT, is_native, render_by_shape, rendered_by_shape
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions.xcom_arg import PlainXComArg
@@ -59,18 +60,21 @@ class CleanRoomsMLBaseOperator(AwsConnection, BaseOperator):
         Airflow logs the template of a field that cannot be rendered: those that may be confidential are rendered without it.
         """
         # A value may bring template fields of its own.
-        confidential = self._confidential_fields() if parent is self else ()
+        own = parent is self
+        confidential = self._confidential_fields() if own else ()
         plain = [name for name in template_fields if name not in confidential]
+        if own and is_native(jinja_env):
+            shapes = {name: shape for name, shape in self._field_shapes().items() if name in plain}
+            render_by_shape(self, shapes, context, jinja_env, seen_oids)
+            plain = [name for name in plain if name not in shapes]
         super()._do_render_template_fields(parent, plain, context, jinja_env, seen_oids)
         for name in confidential:
             setattr(self, name, self._hide(name, self._rendered(name, context, jinja_env, seen_oids)))
 
     def _rendered(self, name: str, context: Context, jinja_env: Any, seen_oids: set[int]) -> Any:
-        value = getattr(self, name)
+        shape = self._field_shapes().get(name)
         try:
-            if callable(value):
-                return value(context=context, jinja_env=jinja_env)
-            return self.render_template(value, context, jinja_env, seen_oids)
+            return rendered_by_shape(self, shape, getattr(self, name), context, jinja_env, seen_oids)
         except AirflowException:
             raise
         except Exception as error:
@@ -81,6 +85,10 @@ class CleanRoomsMLBaseOperator(AwsConnection, BaseOperator):
                 f"{name}: its template cannot be rendered: {type(error).__name__}{f': {why}' if why else ''}"
             )
         raise raised
+
+    def _field_shapes(self) -> dict[str, Any]:
+        """The shapes of template fields, as far as they are texts, or hold texts; see :mod:`airflow_cleanroomsml.templating`."""
+        return {"aws_conn_id": TEXT, "region_name": TEXT}
 
     def _confidential_fields(self) -> Collection[str]:
         """Template fields that may hold what is not to be shown."""
@@ -127,18 +135,21 @@ class CleanRoomsMLOperator(CleanRoomsMLBaseOperator):
         given = {name: revealed(getattr(self, name)) for name in self.arguments}
         return {name: value for name, value in given.items() if value is not None}
 
+    def _field_shapes(self) -> dict[str, Any]:
+        return {**super()._field_shapes(), **self._argument_shapes()}
+
     def _confidential_fields(self) -> Collection[str]:
-        return self._sensitive_arguments()
+        return [name for name, shape in self._argument_shapes().items() if holds_sensitive(shape)]
 
     def _hide(self, name: str, value: Any) -> Any:
-        return hide(self._sensitive_arguments()[name], value)
+        return hide(self._argument_shapes()[name], value)
 
-    def _sensitive_arguments(self) -> dict[str, Any]:
-        """Arguments that hold something sensitive, and their shapes."""
+    def _argument_shapes(self) -> dict[str, Any]:
+        """The shapes of the arguments that the installed model knows."""
         from airflow_cleanroomsml.service_model import argument_shapes
 
         shapes = argument_shapes(self.service, self.operation)
-        return {name: shapes[name] for name in self.arguments if holds_sensitive(shapes.get(name))}
+        return {name: shapes[name] for name in self.arguments if name in shapes}
 
     def _typed(self) -> Request:
         """The request, typed and checked; its doubts were logged when it was sent."""

@@ -12,6 +12,7 @@ from airflow_cleanroomsml.exceptions import InvalidRequestError, ResultError, li
 from airflow_cleanroomsml.hidden import STARS, Hidden, hide, is_sensitive, revealed
 from airflow_cleanroomsml.operators.base import CleanRoomsMLBaseOperator
 from airflow_cleanroomsml.resources import CLEAN_ROOMS, CLEAN_ROOMS_ML
+from airflow_cleanroomsml.templating import TEXT, Members
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -57,7 +58,12 @@ class CleanRoomsMLCallOperator(CleanRoomsMLBaseOperator):
         self.jmespath = jmespath
         self.service = service
 
+    def _field_shapes(self) -> dict[str, Any]:
+        texts = dict.fromkeys(("operation", "jmespath", "service"), TEXT)
+        return {**super()._field_shapes(), **texts, "parameters": Members(self._shapes())}
+
     def _confidential_fields(self) -> Collection[str]:
+        # Rendered after the operation and the service, which say what their shapes are.
         return ("parameters",)
 
     def _hide(self, name: str, value: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_cleanroomsml.exceptions import ResourceNotFoundError, lines
 from airflow_cleanroomsml.operators.base import CleanRoomsMLBaseOperator
 from airflow_cleanroomsml.resources import CLEAN_ROOMS
+from airflow_cleanroomsml.templating import TEXT
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -26,6 +27,10 @@ class _Lookup(CleanRoomsMLBaseOperator):
     def api(self) -> CleanRoomsMLHook:
         """The hook of ``cleanrooms``."""
         return self.hook.of(CLEAN_ROOMS)
+
+    def _field_shapes(self) -> dict[str, Any]:
+        texts = [name for name in self.template_fields if name not in self.connection_fields]
+        return {**super()._field_shapes(), **dict.fromkeys(texts, TEXT)}
 
     def _sought(self, operations: list[str], given: dict[str, Any], **spelling: str) -> dict[str, Any]:
         """What is looked for, in the types of the model: another text would never be found."""

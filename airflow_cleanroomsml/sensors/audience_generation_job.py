@@ -9,6 +9,7 @@ from airflow_cleanroomsml._compat import PokeReturnValue
 from airflow_cleanroomsml.resources import AUDIENCE_GENERATION_JOB
 from airflow_cleanroomsml.sensors.base import CleanRoomsMLBaseSensor, CleanRoomsMLSensor
 from airflow_cleanroomsml.sensors.base_fail import broken_off
+from airflow_cleanroomsml.templating import TEXT
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -70,6 +71,10 @@ class CleanRoomsMLNewAudienceGenerationJobsSensor(CleanRoomsMLBaseSensor):
         self.configured_audience_model_arn = configured_audience_model_arn
         self.collaboration_id = collaboration_id
         self.started_by = started_by
+
+    def _field_shapes(self) -> dict[str, Any]:
+        texts = [name for name in self.template_fields if name not in self.connection_fields]
+        return {**super()._field_shapes(), **dict.fromkeys(texts, TEXT)}
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """Look once."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -16,6 +16,7 @@ from airflow_cleanroomsml.exceptions import InvalidRequestError, ResourceNotFoun
 from airflow_cleanroomsml.reports import pushed, why_it_failed
 from airflow_cleanroomsml.resources import Goal, Outcome, Resource
 from airflow_cleanroomsml.sensors.base_fail import GRACE, FailingSensor, broken_off
+from airflow_cleanroomsml.templating import TEXT, is_native, render_by_shape
 from airflow_cleanroomsml.waiting import Observation, Wait
 
 if TYPE_CHECKING:
@@ -55,6 +56,20 @@ class CleanRoomsMLBaseSensor(AwsConnection, FailingSensor):
         self.verify = verify
         self.botocore_config = botocore_config
         self.deferrable = deferrable
+
+    def _do_render_template_fields(
+        self, parent: Any, template_fields: Iterable[str], context: Context, jinja_env: Any, seen_oids: set[int]
+    ) -> None:
+        rest = list(template_fields)
+        if parent is self and is_native(jinja_env):
+            shapes = {name: shape for name, shape in self._field_shapes().items() if name in rest}
+            render_by_shape(self, shapes, context, jinja_env, seen_oids)
+            rest = [name for name in rest if name not in shapes]
+        super()._do_render_template_fields(parent, rest, context, jinja_env, seen_oids)
+
+    def _field_shapes(self) -> dict[str, Any]:
+        """The shapes of template fields, as far as they are texts, or hold texts; see :mod:`airflow_cleanroomsml.templating`."""
+        return {"aws_conn_id": TEXT, "region_name": TEXT}
 
     def execute(self, context: Context) -> Any:
         """
@@ -125,6 +140,18 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
         super().__init__(**kwargs)
         self.goal = goal
         self._seen: Observation | None = None
+
+    def _field_shapes(self) -> dict[str, Any]:
+        from airflow_cleanroomsml.service_model import sought_shapes
+
+        operations = [name for row in self._rows() for name in (row.get, row.list) if name]
+        shapes = sought_shapes(self.resource.service, operations)
+        # What an older botocore does not know is an identifier.
+        return {**super()._field_shapes(), **{name: shapes.get(name, TEXT) for name in self.arguments}}
+
+    def _rows(self) -> tuple[Resource, ...]:
+        """The rows of the resource table that may be meant."""
+        return (self.resource,)
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """
@@ -215,6 +242,9 @@ class CleanRoomsMLMemberSensor(CleanRoomsMLSensor):
 
     membership_identifier: Any
     collaboration_identifier: Any
+
+    def _rows(self) -> tuple[Resource, ...]:
+        return (self.resource, self.partners)
 
     def _row(self) -> Resource:
         given = [value not in _NOTHING for value in (self.membership_identifier, self.collaboration_identifier)]

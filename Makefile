@@ -21,7 +21,7 @@ unexport PYTHONPATH
 unexport PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-oldest test-between resolve lint typecheck format docs request-types bench constraints clean
+.PHONY: help demo test test-oldest test-oldest-quick test-between resolve lint typecheck format docs request-types bench constraints clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ test: $(STAMP) ## run the tests with the newest Airflow; PYTEST_ARGS='-k name' r
 
 test-oldest: $(STAMP) ## run the tests with the oldest supported Airflow
 	$(BIN)/python -m nox --session oldest -- $(PYTEST_ARGS)
+
+test-oldest-quick: $(STAMP) ## run those of them that take the least time; a change has to pass these
+	$(BIN)/python -m nox --session oldest_quick -- $(PYTEST_ARGS)
 
 test-between: $(STAMP) ## run the tests of what stands on Airflow itself with an Airflow in between
 	$(BIN)/python -m nox --session between -- $(PYTEST_ARGS)

@@ -26,6 +26,15 @@ REAL_ACCOUNT = "AIRFLOW_CLEANROOMSML_AWS"
 EXAMPLES = "AIRFLOW_CLEANROOMSML_EXAMPLES"
 NODE_MODULES = "AIRFLOW_CLEANROOMSML_NODE_MODULES"
 
+#: Tests that take minutes and that an older Airflow hardly affects; `nox -s oldest` runs them as well.
+LONG_TESTS = (
+    "tests/aws",
+    "tests/dags/test_confidential.py",
+    "tests/dags/test_example_lookalike_audience.py",
+    "tests/dags/test_examples.py",
+    "tests/test_aws_suite.py",
+    "tests/test_data_requirements.py",
+)
 #: What stands on the parts of Airflow that moved between its versions.
 BETWEEN_TESTS = ("tests/dags/test_kills.py", "tests/test_triggers.py", "tests/test_hooks.py", "tests/sensors")
 
@@ -58,6 +67,12 @@ def newest(session: nox.Session) -> None:
 def oldest(session: nox.Session) -> None:
     """Run the tests with Airflow 2.11.0 and what was current in its days; the emulator is no part of it."""
     _older(session, OLDEST, OFFICIAL.format("2.11.0"))
+
+
+@nox.session(python=oldest_python())
+def oldest_quick(session: nox.Session) -> None:
+    """Run the tests with Airflow 2.11.0 but for those that take longest: all of the requests, kills and survival."""
+    _older(session, OLDEST, OFFICIAL.format("2.11.0"), "tests", *(f"--ignore={path}" for path in LONG_TESTS))
 
 
 @nox.session

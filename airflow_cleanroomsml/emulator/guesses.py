@@ -124,8 +124,8 @@ GUESSES = (
         "bucket policies",
         "decide on reading, writing and deleting objects, not on listing them; every request counts as encrypted (`aws:SecureTransport` "
         "is true); the principal is the role of the job, for other clients the assumed role or the root of the account; a condition on "
-        "what the emulator does not know, such as `aws:SourceVpce`, `aws:PrincipalOrgID` or the encryption that a job asks for, counts as met to deny "
-        "and as not met to allow; `NotPrincipal` exempts a role without its sessions being listed",
+        "what the emulator does not know, such as `aws:SourceVpce`, `aws:PrincipalOrgID` or the encryption that a job asks for, counts "
+        "as met to deny and as not met to allow; `NotPrincipal` exempts a role without its sessions being listed",
     ),
     Guess("messages of errors", "its own; that of what is not there names its ARN or identifier"),
     Guess(

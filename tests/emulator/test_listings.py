@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
@@ -20,7 +21,7 @@ from airflow_cleanroomsml.emulator.application import application
 from airflow_cleanroomsml.emulator.backend import CleanRoomsBackend, CleanRoomsMLBackend
 from airflow_cleanroomsml.emulator.listing import Listing
 from airflow_cleanroomsml.emulator.settings import Settings
-from airflow_cleanroomsml.emulator.state import Record
+from airflow_cleanroomsml.emulator.state import Caller, Record
 from tests.emulator.clocked import ClockedWorld
 from tests.emulator.custom import Custom, set_up
 from tests.in_process import URL, InProcess, in_process
@@ -92,23 +93,14 @@ class Stock:
         }
 
     def multiply(self, times: int) -> None:
-        """Add copies of all resources, under the same parents; and versions to the trained model."""
+        """Put copies that belong elsewhere before all resources, and copies under the same parents after them."""
         store = self.emulator.shared.store
-        for record in list(store.records):
-            for _ in range(times):
-                store.add(self._copy(record))
-
-    def _copy(self, record: Record) -> Record:
-        version = record.fields.get("versionIdentifier")
-        further = record.kind == "trained-model" and version != "NULL"
-        parent = record.arn.rsplit("/", 1)[0]
-        arn = record.arn if further else f"{parent}/{uuid.uuid4()}"
-        fields = dict(record.fields)
-        if further:
-            fields["versionIdentifier"] = str(uuid.uuid4())
-        if "id" in fields:
-            fields["id"] = arn.rsplit("/", 1)[1]
-        return replace(record, fields=fields, arn=arn)
+        originals = store.records
+        elsewhere = [copy for record in originals for _ in range(times) for copy in _elsewhere(record)]
+        copies = [_copy(record) for record in originals for _ in range(times)]
+        store.clear()
+        for record in (*elsewhere, *originals, *copies):
+            store.add(record)
 
     def page(self, query: Query, **more: Any) -> dict[str, Any]:
         """A page of a listing."""
@@ -119,26 +111,67 @@ class Stock:
         found: dict[str, Any] = getattr(client, xform_name(query.operation))(**given, **more)
         return found
 
-    def entries(self, query: Query) -> list[dict[str, Any]]:
-        """All entries of a listing."""
+    def pages(self, query: Query) -> Iterator[list[dict[str, Any]]]:
+        """All entries of a listing, by pages."""
         key = pagination(query.service)[query.operation]["result_key"]
-        found: list[dict[str, Any]] = []
         token: dict[str, str] = {}
         while True:
             page = self.page(query, maxResults=100, **token)
-            found += page[key]
+            yield page[key]
             if "nextToken" not in page:
-                return found
+                return
             token = {"nextToken": page["nextToken"]}
 
 
-@pytest.fixture(scope="module")
-def stock() -> Iterator[Stock]:
+def _renewed(text: str) -> str:
+    """An ARN or identifier with another UUID at its end."""
+    return f"{text[:-36]}{uuid.uuid4()}"
+
+
+def _copy(record: Record, caller: Caller | None = None, **fields: Any) -> Record:
+    """Another resource of the kind; of a further version of a model another version."""
+    version = record.fields.get("versionIdentifier", "NULL")
+    arn = record.arn if version != "NULL" else _renewed(record.arn)
+    changed = {**record.fields, **fields}
+    if version != "NULL":
+        changed["versionIdentifier"] = _renewed(version)
+    if "id" in changed:
+        changed["id"] = arn[-36:]
+    return replace(record, fields=changed, arn=arn, caller=caller or record.caller)
+
+
+#: Members that name a parent.
+PARENTS = (
+    "audienceGenerationJobArn",
+    "collaborationId",
+    "collaborationIdentifier",
+    "configuredAudienceModelArn",
+    "membershipIdentifier",
+    "trainedModelArn",
+)
+
+
+def _elsewhere(record: Record) -> Iterator[Record]:
+    """Copies that differ in one respect: the account, the members of a collaboration, or a parent."""
+    if record.fields.get("versionIdentifier", "NULL") != "NULL":
+        return
+    yield _copy(record, Caller("210987654321", record.caller.region))
+    if "members" in record.fields:
+        yield _copy(record, members=[])
+    for name in PARENTS:
+        if record.fields.get(name) not in (None, record.arn):
+            yield _copy(record, None, **{name: _renewed(record.fields[name])})
+
+
+@contextmanager
+def stocked(times: int) -> Iterator[Stock]:
+    """An account with as many of everything that can be listed."""
     with in_process(SETTINGS) as emulator, pytest.MonkeyPatch.context() as patch:
         patch.setattr(listing_module, "MOST_SKIPPED", 5)
         emulator._front = application(emulator.shared, lambda: URL, Idle())
         found = Stock(emulator, set_up(ClockedWorld(emulator), ClockedWorld(emulator)))
         found.fill()
+        found.multiply(times)
         yield found
 
 
@@ -209,40 +242,42 @@ class Cost:
     :param entries: How many it has in all.
     :param first: Instructions for its first page of three.
     :param last: Instructions for its last three.
+    :param pages: The sizes of its pages of 100.
     """
 
     entries: int
     first: int
     last: int
+    pages: list[int]
 
 
 def cost(stock: Stock, query: Query) -> Cost:
     # Python 3.13 reports all instructions of a function only from its second traced call on.
     first = [instructions(lambda: stock.page(query, maxResults=3)) for _ in range(2)][-1]
-    entries = len(stock.entries(query))
+    pages = [len(page) for page in stock.pages(query)]
     token: dict[str, str] = {}
-    left = entries - 3
+    left = sum(pages) - 3
     while left > 0:
         size = min(left, 100)
         token = {"nextToken": stock.page(query, maxResults=size, **token)["nextToken"]}
         left -= size
     last = instructions(lambda: stock.page(query, maxResults=3, **token))
-    return Cost(entries, first, last)
+    return Cost(sum(pages), first, last, pages)
 
 
 Costs = Mapping[Query, Cost]
 
 
 @pytest.fixture(scope="module")
-def few(stock: Stock) -> Costs:
-    stock.multiply(6)
-    return {query: cost(stock, query) for query in QUERIES}
+def few() -> Costs:
+    with stocked(6) as stock:
+        return {query: cost(stock, query) for query in QUERIES}
 
 
 @pytest.fixture(scope="module")
-def many(stock: Stock, few: Costs) -> Costs:
-    stock.multiply(29)
-    return {query: cost(stock, query) for query in QUERIES}
+def many() -> Costs:
+    with stocked(200) as stock:
+        return {query: cost(stock, query) for query in QUERIES}
 
 
 @pytest.mark.parametrize("query", QUERIES, ids=str)
@@ -251,6 +286,27 @@ def test_a_page_costs_as_much_among_many_as_among_few(few: Costs, many: Costs, q
     assert after.entries >= 20 * before.entries
     assert after.first <= 1.05 * before.first
     assert after.last <= 1.05 * before.last
+
+
+@pytest.mark.parametrize("query", [query for query in QUERIES if "tatus" not in str(query.more)], ids=str)
+def test_only_a_filter_by_status_leaves_pages_unfilled(many: Costs, query: Query) -> None:
+    *full, last = many[query].pages
+    assert set(full) == {100}
+    assert last
+
+
+def test_what_is_deleted_is_forgotten_when_that_has_ended() -> None:
+    with in_process(SETTINGS) as emulator:
+        emulator._front = application(emulator.shared, lambda: URL, Idle())
+        world, store = ClockedWorld(emulator), emulator.shared.store
+        model = world.model()
+        world.ml.delete_audience_model(audienceModelArn=model)
+        world.ml.list_audience_models()
+        assert [record.arn for record in store.records if record.kind == "audience-model"] == [model]
+        world.push(101)
+        assert list(store.all("audience-model")) == []
+        world.ml.list_audience_models()
+        assert [record.kind for record in store.records] == ["training-dataset"]
 
 
 @pytest.mark.parametrize("newest_first", [False, True])

@@ -152,7 +152,7 @@ def test_a_member_against_the_model_is_refused_by_its_path(
 
 def test_all_violations_come_in_one_answer(empty_world: World) -> None:
     answer = send(empty_world, "POST", "/training-dataset", {"name": "", "roleArn": 1})
-    violations = "name: 0 characters; allowed: 1 to 63 characters", "roleArn: 1 is an int; must be a string"
+    violations = "name: 0 characters; allowed: 1 to 63 characters", "roleArn: 1 is an int; must be a string, in quotes"
     assert answer.json == {"message": "; ".join([*violations, "trainingData: missing; required"])}
 
 

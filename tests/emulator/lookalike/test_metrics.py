@@ -26,10 +26,10 @@ class Users:
 @pytest.mark.parametrize("distinct", [3, 1_000])
 def test_relevance_is_the_mean_over_all_pairs(distinct: int) -> None:
     rng = np.random.default_rng(5)
-    audience = np.sort(rng.integers(0, distinct, 50))[::-1].astype(np.float64)
-    held_out = rng.integers(0, distinct, 7).astype(np.float64)
+    audience = np.sort(rng.integers(0, distinct, 50))[::-1].astype(np.float32)
+    held_out = rng.integers(0, distinct, 7).astype(np.float32)
     sizes = (1, 2, 25, 50)
-    expected = [np.sign(audience[:size, None] - held_out[None, :]).mean() for size in sizes]
+    expected = [np.sign(audience[:size, None] - held_out[None, :]).mean(dtype=float) for size in sizes]
     assert metrics._relevance(audience, held_out, sizes) == pytest.approx(expected, abs=1e-12)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -75,6 +76,24 @@ class AwsConnection:
             "verify": self.verify,
             "botocore_config": self.botocore_config,
         }
+
+    @property
+    def rendered_connection(self) -> dict[str, Any]:
+        """Those of the arguments that are templates, as they were rendered, without those that are None."""
+        given = {name: getattr(self, name) for name in self.connection_fields}
+        return {name: value for name, value in given.items() if value is not None}
+
+    def reach_as_before(self, rendered: Mapping[str, Any] | None) -> None:
+        """
+        Take what the templates of the connection were rendered to before a deferral: its job is there, wherever they lead now.
+
+        :param rendered: As :attr:`rendered_connection` gives it; None where it is not known.
+        """
+        if rendered is None or rendered == self.rendered_connection:
+            return
+        for name in self.connection_fields:
+            setattr(self, name, rendered.get(name))
+        vars(self).pop("hook", None)
 
     @property
     def connection_key(self) -> str:

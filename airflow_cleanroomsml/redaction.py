@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from html import unescape
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import unquote
 
 from airflow_cleanroomsml.hidden import holds_sensitive, is_sensitive
@@ -30,6 +30,9 @@ _ENCODED = re.compile(r"(?:%[0-9a-fA-F]{2})+|&#?\w{1,8};")
 #: What a description may lack where it shows the other: an environment stands beside the instances that every request with one has, and
 #: in place of SQL there are a file or the template of a job (service model; user guide, for seeds).
 _INSTEAD = {"environment": "resourceConfig", "sqlParameters": "dataSource", "parameters": "analysisTemplateArn"}
+_QUERIES = ("queryString", "analysisTemplateArn")
+#: How a text of the service is made fit to be shown: by the shape of a description, the description, and the text.
+Redact: TypeAlias = Callable[[Any, Mapping[str, Any], str], str]
 
 
 class Secret(NamedTuple):
@@ -87,7 +90,7 @@ def redact(text: str, known: Iterable[Secret]) -> str:
     )
 
 
-def by_description(shape: Any, found: Mapping[str, Any], text: str) -> str:
+def by_description(shape: Any, found: Mapping[str, Any], text: str, *, known: bool = False) -> str:
     """
     A text about a resource without what the resource's own description holds and is not to be shown.
 
@@ -95,13 +98,17 @@ def by_description(shape: Any, found: Mapping[str, Any], text: str) -> str:
     held, unless it shows that there was none.
 
     :param shape: Shape of the description.
+    :param known: The request is known, and its secrets are taken out of the text as well: nothing is withheld for what is not described.
     """
-    return UNKNOWN if _lacks(shape, found) else redact(text, secrets(shape, dict(found)))
+    return UNKNOWN if not known and _lacks(shape, found) else redact(text, secrets(shape, dict(found)))
 
 
 def _lacks(shape: Any, found: Any) -> bool:
     """Whether a value does not show everything sensitive that its shape may hold."""
-    if is_sensitive(shape) or not holds_sensitive(shape):
+    if is_sensitive(shape):
+        # A query, or the template that it is in; parameters alone say nothing of it.
+        return "queryString" in getattr(shape, "members", ()) and not any(map(found.get, _QUERIES))
+    if not holds_sensitive(shape):
         return False
     if shape.type_name == "structure":
         return any(_lacks_member(member, found, name) for name, member in shape.members.items())

@@ -14,6 +14,7 @@ from airflow_cleanroomsml.waiting import Observation, Wait, described, observe_p
 if TYPE_CHECKING:
     from airflow_cleanroomsml._compat import Context
     from airflow_cleanroomsml.hooks import CleanRoomsMLHook
+    from airflow_cleanroomsml.redaction import Redact
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +86,7 @@ def seen_at_last(
     hook: Callable[[], CleanRoomsMLHook],
     wait: Wait,
     observation: Observation,
-    redact: Callable[[str], str] | None = None,
+    redact: Redact | None = None,
 ) -> Observation:
     """
     What is to be seen when the time of a wait is over: the look before may have failed, or be long past.
@@ -105,7 +106,7 @@ def why_it_failed(
     hook: Callable[[], CleanRoomsMLHook],
     wait: Wait,
     observation: Observation,
-    redact: Callable[[str], str] | None = None,
+    redact: Redact | None = None,
 ) -> Observation:
     """
     The observation with the protected query, where there was one, and what it says: the job itself may say less.
@@ -113,8 +114,7 @@ def why_it_failed(
     Whatever goes wrong on the way, that it failed stands.
 
     :param hook: Makes the hook, where something is to be asked.
-    :param redact: Removes from a text what the request holds and must not be shown; who does not know the request is not told what the
-        query says.
+    :param redact: How a text of the service is shown; without it the query is not read.
     """
     query, membership = (
         observation.report.get("protectedQueryIdentifier"),
@@ -122,17 +122,22 @@ def why_it_failed(
     )
     if not query:
         return observation
-    said = _query_error(hook, query, membership) if redact and membership else ""
-    about = f"protected query {query}" + (f": {redact(said)}" if redact and said else "")
+    said = _query_error(hook, query, membership, redact) if redact and membership else ""
+    about = f"protected query {query}" + (f": {said}" if said else "")
     return observation._replace(message=f"{observation.message} ({about})")
 
 
-def _query_error(hook: Callable[[], CleanRoomsMLHook], query: str, membership: str) -> str:
+def _query_error(hook: Callable[[], CleanRoomsMLHook], query: str, membership: str, redact: Redact) -> str:
+    """Why a protected query failed. Its own description says what it was: the request of a task may have become another one since."""
+    from airflow_cleanroomsml.service_model import load, operation_model
+
     asked = {"protected_query_identifier": query, "membership_identifier": membership}
     try:
-        found = hook().of(CLEAN_ROOMS).call("get_protected_query", asked).get("protectedQuery", {})
+        answer = hook().of(CLEAN_ROOMS).call("get_protected_query", asked)
     except Exception as unreadable:
         log.info("The protected query %s cannot be read: %s", query, unreadable)
         return ""
-    error = found.get("error") or {}
-    return ": ".join(str(error[key]) for key in ("code", "message") if error.get(key))
+    error = answer.get("protectedQuery", {}).get("error") or {}
+    shape = operation_model(load(CLEAN_ROOMS), "get_protected_query").output_shape
+    message = redact(shape, answer, error["message"]) if error.get("message") else ""
+    return ": ".join(text for text in (error.get("code"), message) if text)

@@ -27,6 +27,7 @@ from airflow_cleanroomsml.resources import OUTCOMES, RESOURCES, Goal, Outcome, R
 
 if TYPE_CHECKING:
     from airflow_cleanroomsml.hooks import CleanRoomsMLHook
+    from airflow_cleanroomsml.redaction import Redact
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +60,8 @@ class Wait(NamedTuple):
     :param made_after: Older ones of the same name are others, in seconds since 1970; for what has no ARN.
     :param lag: Seconds for which "not found" after a create is taken for a read that lags.
     :param on_kill: What is done about it when its task is ended: ``cancel``, ``delete``, or nothing.
+    :param connection: How its task reached the service when the wait began, without what is None: templates of the connection's arguments
+        may render to others when the task resumes. None in waits of releases that did not keep it.
     """
 
     noun: str
@@ -70,6 +73,7 @@ class Wait(NamedTuple):
     made_after: float = 0.0
     lag: float = LAG
     on_kill: str = ""
+    connection: Mapping[str, Any] | None = None
 
     @property
     def resource(self) -> Resource:
@@ -139,13 +143,13 @@ def titled(resource: Resource, identifiers: Mapping[str, Any]) -> str:
     )
 
 
-def observe(hook: CleanRoomsMLHook, wait: Wait, redact: Callable[[str], str] | None = None) -> Observation:
+def observe(hook: CleanRoomsMLHook, wait: Wait, redact: Redact | None = None) -> Observation:
     """
     Look once.
 
     Throttling, a failing service and a lost connection are passing: "again".
 
-    :param redact: Removes from the service's text what must not be shown; without it what the resource's description holds.
+    :param redact: How the service's texts are shown; without it what the resource's own description holds is taken out of them.
     :raises CleanRoomsMLError: Whatever else the service says, such as missing permissions.
     """
     found: Mapping[str, Any] | Exception | None
@@ -156,7 +160,7 @@ def observe(hook: CleanRoomsMLHook, wait: Wait, redact: Callable[[str], str] | N
     return judged(wait, found, redact)
 
 
-def observe_patiently(hook: CleanRoomsMLHook, wait: Wait, redact: Callable[[str], str] | None = None) -> Observation:
+def observe_patiently(hook: CleanRoomsMLHook, wait: Wait, redact: Redact | None = None) -> Observation:
     """The same, where there is no next look: a fault that passes is given a moment to."""
     observation = observe(hook, wait, redact)
     for pause in PAUSES:
@@ -167,9 +171,7 @@ def observe_patiently(hook: CleanRoomsMLHook, wait: Wait, redact: Callable[[str]
     return observation
 
 
-def judged(
-    wait: Wait, found: Mapping[str, Any] | Exception | None, redact: Callable[[str], str] | None = None
-) -> Observation:
+def judged(wait: Wait, found: Mapping[str, Any] | Exception | None, redact: Redact | None = None) -> Observation:
     """
     What a read means to a wait.
 
@@ -305,7 +307,7 @@ def _gone(wait: Wait, message: str) -> Observation:
     return Observation("", (Outcome.AGAIN if lags else Outcome.FAILURE).value, message=message)
 
 
-def _judged(wait: Wait, found: Mapping[str, Any], redact: Callable[[str], str] | None) -> Observation:
+def _judged(wait: Wait, found: Mapping[str, Any], redact: Redact | None) -> Observation:
     status = str(found.get("status", ""))
     outcome = OUTCOMES[Goal(wait.goal)].get(status)
     if outcome is None:
@@ -313,9 +315,7 @@ def _judged(wait: Wait, found: Mapping[str, Any], redact: Callable[[str], str] |
     details = found.get("statusDetails") or {}
 
     def shown(text: str) -> str:
-        if not text:
-            return ""
-        return redact(text) if redact else _by_its_description(wait.resource, found, text)
+        return _shown(wait.resource, found, text, redact) if text else ""
 
     return Observation(
         status,
@@ -330,12 +330,12 @@ def _judged(wait: Wait, found: Mapping[str, Any], redact: Callable[[str], str] |
     )
 
 
-def _by_its_description(resource: Resource, found: Mapping[str, Any], text: str) -> str:
-    """A text without what the resource's own description holds; of another member's resource too little is described."""
+def _shown(resource: Resource, found: Mapping[str, Any], text: str, redact: Redact | None) -> str:
+    """A text about a resource as it may be shown; of another member's resource too little is described."""
     from airflow_cleanroomsml.redaction import UNKNOWN, by_description
     from airflow_cleanroomsml.service_model import description
 
-    return UNKNOWN if resource.partners else by_description(description(resource), found, text)
+    return UNKNOWN if resource.partners else (redact or by_description)(description(resource), found, text)
 
 
 def described(wait: Wait, observation: Observation, now: float | None = None) -> str:
@@ -388,14 +388,14 @@ def watch(
     hook: CleanRoomsMLHook,
     wait: Wait,
     observation: Observation,
-    redact: Callable[[str], str] | None = None,
+    redact: Redact | None = None,
     tell: Callable[[Observation], None] = lambda _: None,
 ) -> Observation:
     """
     Look again and again, in this thread, until the outcome is known or the deadline is over.
 
     :param observation: The look before.
-    :param redact: Removes from the service's text what must not be shown.
+    :param redact: As for :func:`observe`.
     :param tell: Hears of what has changed, and every ten minutes of what has not.
     """
     told = clock.now()

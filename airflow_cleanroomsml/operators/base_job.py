@@ -82,7 +82,9 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator, CleanRoomsMLEndingOper
             mapped = getattr(context.get("ti"), "map_index", -1) >= 0
             if mapped and self.deferrable and is_first(context) and self.quota_timeout:
                 self._take_turn(self._room_until, None)
-        return super()._created(context)
+        known = super()._created(context)
+        self._knows_request = self._made_by is not None and self._made_by.sent == known
+        return known
 
     def _making(self, context: Context) -> Making:
         making = super()._making(context)

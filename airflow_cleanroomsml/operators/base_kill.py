@@ -17,6 +17,7 @@ from airflow_cleanroomsml.waiting import Observation, Wait
 
 if TYPE_CHECKING:
     from airflow_cleanroomsml._compat import Context
+    from airflow_cleanroomsml.redaction import Redact
 
 #: The key under which a wait is kept in XCom while it is deferred.
 _KEY = "wait"
@@ -66,7 +67,7 @@ class CleanRoomsMLEndingOperator(CleanRoomsMLWaitingOperator):
         context: Context,
         wait: Wait,
         observation: Observation,
-        redact: Callable[[str], str],
+        redact: Redact,
         tell: Callable[[Observation], None],
     ) -> Observation:
         def undisturbed(news: Observation) -> None:
@@ -124,6 +125,7 @@ class CleanRoomsMLEndingOperator(CleanRoomsMLWaitingOperator):
     def _time_out(self, context: Context) -> None:
         """End what runs when ``execution_timeout`` is over, unless a retry goes on with it."""
         wait, ti = self._waits_for or kept(context), context["ti"]
+        self.reach_as_before(wait.connection if wait else None)
         if self.retries and ti.try_number <= ti.max_tries and not self._makes_another:
             if wait:
                 self.log.warning("execution_timeout is over; a retry goes on with it: %s.", wait.title)
@@ -136,6 +138,7 @@ class CleanRoomsMLEndingOperator(CleanRoomsMLWaitingOperator):
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after a deferral, one that Airflow itself ended for its time included: nobody had looked, so this looks."""
+        self._knows_request = False
         failed = next_method == "__fail__"
         wait = kept(context) if failed else _told(next_kwargs)
         if wait is None or clock.now() < wait.deadline:
@@ -144,6 +147,7 @@ class CleanRoomsMLEndingOperator(CleanRoomsMLWaitingOperator):
         if not failed:
             return super().resume_execution(next_method, next_kwargs, context)
         self.log.warning("No triggerer has looked until the time-out.")
+        self.reach_as_before(wait.connection)
         return self._finish(context, wait, Observation("", Outcome.AGAIN.value))
 
     def _at_last(self, wait: Wait, observation: Observation) -> Observation:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow_cleanroomsml import clock, waiting
 from airflow_cleanroomsml._compat import AirflowFailException, conf
 from airflow_cleanroomsml.exceptions import CleanRoomsMLError, InvalidRequestError, WaitBrokenError, lines
-from airflow_cleanroomsml.hidden import STARS
 from airflow_cleanroomsml.operators.base import CleanRoomsMLOperator
 from airflow_cleanroomsml.reports import measure, progress, pushed, seen_at_last, why_it_failed
 from airflow_cleanroomsml.resources import Goal, Outcome, Resource
@@ -18,6 +17,7 @@ from airflow_cleanroomsml.waiting import Observation, Wait
 
 if TYPE_CHECKING:
     from airflow_cleanroomsml._compat import Context
+    from airflow_cleanroomsml.redaction import Redact
 
 #: Seconds that Airflow's own limit on a deferral comes after ours, for a triggerer that is down.
 GRACE = 600
@@ -53,6 +53,8 @@ class CleanRoomsMLWaitingOperator(CleanRoomsMLOperator):
         self.waiter_delay = waiter_delay
         self.waiter_max_attempts = waiter_max_attempts
         self.deferrable = deferrable
+        #: Whether what is waited for was made by the request as it is rendered now.
+        self._knows_request = False
 
     def _prepare(self) -> None:
         super()._prepare()
@@ -86,7 +88,7 @@ class CleanRoomsMLWaitingOperator(CleanRoomsMLOperator):
         context: Context,
         wait: Wait,
         observation: Observation,
-        redact: Callable[[str], str],
+        redact: Redact,
         tell: Callable[[Observation], None],
     ) -> Observation:
         """Wait in the worker; the last look."""
@@ -115,6 +117,7 @@ class CleanRoomsMLWaitingOperator(CleanRoomsMLOperator):
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after a deferral, one that Airflow itself ended included: a trigger that could not be loaded or was never heard of."""
+        self._knows_request = False
         if next_method == "execute_in_turn":
             return super().resume_execution(next_method, next_kwargs, context)
         try:
@@ -161,26 +164,39 @@ class CleanRoomsMLWaitingOperator(CleanRoomsMLOperator):
             deadline,
             delay,
             answer.get("made_after", 0.0),
+            connection=self.rendered_connection,
         )
 
     def _timeout(self) -> float:
         """Seconds that it may take where nobody says otherwise."""
         return self.resource.timeout
 
-    def _redact(self) -> Callable[[str], str]:
-        """What removes from the service's text what this request holds and must not be shown."""
-        request = self._typed()
-        # Rendered anew after a deferral it may have become another one.
-        return (lambda _: STARS) if request.violations else request.redact
+    def _redact(self) -> Redact:
+        """
+        How a text of the service about what is waited for is shown.
+
+        Only the request that was sent here is known to be the one that made it: after a deferral it is rendered anew, an earlier try may
+        have sent another one, and whoever cancels or deletes never had it. Else the service's own description has to show what it was.
+        """
+        from airflow_cleanroomsml.redaction import by_description
+
+        request, known = self._typed(), self._knows_request
+
+        def redact(shape: Any, found: Mapping[str, Any], text: str) -> str:
+            return request.redact(by_description(shape, found, text, known=known))
+
+        return redact
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
         """Go on after the trigger; the same result, and the same errors, as from waiting in the worker."""
         # All that is needed is in the event: dag.test() of Airflow 2.11 loses what else a deferral carries.
         wait = Wait(**event["wait"])
+        self.reach_as_before(wait.connection)
         if "observation" not in event:
             raise self._broken_off(event.get("error", ""), wait.identifiers)
+        # Redacted by the trigger, which knows the description. What a description may lack is usually still in the request.
         observation = Observation(**event["observation"])
-        observation = observation._replace(message=self._redact()(observation.message))
+        observation = observation._replace(message=self._typed().redact(observation.message))
         progress(context, wait, observation)
         return self._finish(context, wait, observation)
 

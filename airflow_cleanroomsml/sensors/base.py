@@ -170,12 +170,15 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
         return PokeReturnValue(is_done=True, xcom_value=self._finish(context, wait, self._seen))
 
     def _completed(self, context: Context, event: dict[str, Any]) -> Any:
+        # Rendered anew, the arguments may name something else than what was waited for.
+        wait = Wait(**event["wait"])
+        vars(self)["_sought"] = wait.resource, wait.identifiers
         if "observation" not in event:
             raise broken_off(event.get("error", ""))
         self._seen = Observation(**event["observation"])
         if self._seen.outcome == Outcome.AGAIN.value:
             raise self._late()
-        return self._finish(context, Wait(**event["wait"]), self._seen)
+        return self._finish(context, wait, self._seen)
 
     def _finish(self, context: Context, wait: Wait, observation: Observation) -> Any:
         if observation.outcome == Outcome.FAILURE.value and not observation.status:

@@ -22,6 +22,9 @@ MARKERS = ("marker_of_the_query", "marker_of_the_parameter", "marker_of_the_envi
 ENGINE = 'line 1:8: Column cannot be resolved in "{query}" with marker_of_the_parameter'
 CONTAINER = "login as marker_of_the_environment was refused"
 FAILED = {"fails", "refused", "not_rendered", "sensed", "model_fails", "segment"}
+#: Tasks that wait for what fails, and quotes what the Variables were when it was made.
+QUOTED = {"fails", "model_fails", "segment"}
+BACKEND = "airflow.secrets.local_filesystem.LocalFilesystemBackend"
 #: Where Airflow keeps the text of the Dag file, which is the author's own.
 SOURCE = ("dag_code", "serialized_dag")
 #: Tables that lose rows, or values, while a Dag runs.
@@ -34,15 +37,21 @@ class Case:
     def __init__(self, emulator: EmulatorProcess, home: Path, **more: str) -> None:
         self.studio = Studio(World(emulator).build())
         world = self.studio.world
+        # Beside the home of Airflow, in which nothing may show a marker.
+        self._variables = home.with_name(f"{home.name}-variables.json")
+        self.set_variables(query=QUERY, parameter="marker_of_the_parameter", environment="marker_of_the_environment")
+        found = {"variables_file_path": str(self._variables)}
         self.airflow = Deployment(
             home,
             AWS_ENDPOINT_URL=emulator.url,
             AWS_DEFAULT_REGION="us-east-1",
             AIRFLOW_CONN_AWS_DEFAULT=connection(world),
             AIRFLOW__CORE__DAGS_FOLDER=str(FILE.parent),
-            AIRFLOW_VAR_QUERY=QUERY,
-            AIRFLOW_VAR_PARAMETER="marker_of_the_parameter",
-            AIRFLOW_VAR_ENVIRONMENT="marker_of_the_environment",
+            # As in a secrets backend, Variables change while tasks wait.
+            AIRFLOW__SECRETS__BACKEND=BACKEND,
+            AIRFLOW__SECRETS__BACKEND_KWARGS=json.dumps(found),
+            AIRFLOW__WORKERS__SECRETS_BACKEND=BACKEND,
+            AIRFLOW__WORKERS__SECRETS_BACKEND_KWARGS=json.dumps(found),
             **more,
         )
         self.conf = {
@@ -56,6 +65,12 @@ class Case:
         }
         world.fault("CreateMLInputChannel", "fail_job", code="QUERY_FAILED", message=ENGINE)
         world.fault("CreateTrainedModel", "fail_job", code="ALGORITHM_ERROR", message=CONTAINER)
+
+    def set_variables(self, **values: str) -> None:
+        """Set Airflow's Variables, all at once."""
+        written = self._variables.with_suffix(".new")
+        written.write_text(json.dumps(values))
+        written.replace(self._variables)
 
     def _failed_channel(self) -> str:
         self.studio.world.fault("CreateMLInputChannel", "fail_job", code="QUERY_FAILED", message=ENGINE)
@@ -122,14 +137,23 @@ def test_waiting_in_the_worker(emulator: EmulatorProcess, tmp_path: Path) -> Non
     assert "***" in rendered["model_fails"]
 
 
-def test_deferred_through_a_real_triggerer(tmp_path: Path) -> None:
-    slow = EmulatorProcess("--scale", "0.001", "--pending-seconds", "2", "--progress-seconds", "6")
+def test_deferred_through_a_real_triggerer_while_the_variables_change(tmp_path: Path) -> None:
+    emulator = EmulatorProcess("--scale", "0.001", "--pending-seconds", "0", "--progress-seconds", "0.1")
     events: set[Any] = set()
-    case = Case(slow, tmp_path, AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE="True")
+    case = Case(emulator, tmp_path, AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE="True")
+    emulator.switch(progress_seconds=1000)
+    changed = False
 
     def over() -> Any:
+        nonlocal changed
         events.update(case.airflow.rows("select classpath from trigger"))
         assert list(case.shown_in(TRANSIENT)) == []
+        deferred = {task for task, state in states(case.airflow).items() if state == "deferred"}
+        if not changed and deferred >= QUOTED:
+            case.set_variables(query="SELECT 1", parameter="another_parameter", environment="another_environment")
+            emulator.switch(progress_seconds=6)
+            emulator.advance(1100)
+            changed = True
         return case.airflow.rows("select state from dag_run where state in ('success', 'failed')")
 
     try:
@@ -139,10 +163,11 @@ def test_deferred_through_a_real_triggerer(tmp_path: Path) -> None:
         case.airflow.until(over)
     finally:
         case.airflow.stop()
-        slow.stop()
+        emulator.stop()
     found = states(case.airflow)
     assert found == expected(found), case.airflow.failures()
     assert ("airflow_cleanroomsml.triggers.CleanRoomsMLWaitTrigger",) in events
     assert list(case.shown()) == []
     assert "QUERY_FAILED" in case.airflow.task_log("fails")
+    assert "protected query" in case.airflow.task_log("fails")
     assert "login as *** was refused" in case.airflow.task_log("model_fails")

@@ -71,8 +71,12 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 @cache
-def _pattern(text: str) -> re.Pattern[str]:
-    return re.compile(text, re.ASCII)
+def _pattern(text: str) -> re.Pattern[str] | None:
+    """Compile a pattern of the model; None for one that only Java knows, such as ``\\p{L}``: the service decides then."""
+    try:
+        return re.compile(text, re.ASCII)
+    except re.error:
+        return None
 
 
 class RequestCheck:
@@ -241,7 +245,8 @@ class RequestCheck:
         if not pattern:
             return
         text = _ABOVE_BMP.sub("x", value) if _SURROGATES in pattern else value
-        if _pattern(pattern).fullmatch(text):
+        compiled = _pattern(pattern)
+        if compiled is None or compiled.fullmatch(text):
             return
         given, asked = kind(value), kinds(pattern)
         if asked and given and given not in asked and not self._hidden:

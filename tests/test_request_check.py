@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 
 from airflow_cleanroomsml.exceptions import InvalidRequestError
+from airflow_cleanroomsml.request_check import RequestCheck
 from airflow_cleanroomsml.service_model import Request, load
 
 UTC = timezone.utc
@@ -436,3 +438,18 @@ def test_one_member_of_a_union_and_nothing_beside_it_passes() -> None:
         request = query(output)
         assert request.violations == []
         assert len(request.members["resultConfiguration"]["outputConfiguration"]) == 1
+
+
+@pytest.mark.parametrize("service", ["cleanroomsml", "cleanrooms"])
+def test_a_pattern_that_python_does_not_know_is_left_to_the_service(service: str) -> None:
+    model = load(service)
+    shapes = [model.shape_for(name) for name in model.shape_names]
+    foreign = [shape for shape in shapes if r"\p{" in shape.metadata.get("pattern", "")]
+    assert bool(foreign) == (service == "cleanrooms")
+    for shape in foreign:
+        check = RequestCheck()
+        assert check.value(shape, "Überblick", "name") == "Überblick"
+        assert check.violations == []
+    # All others are checked.
+    others = [shape for shape in shapes if "pattern" in shape.metadata and shape not in foreign]
+    assert all(re.compile(shape.metadata["pattern"]) for shape in others)

@@ -72,7 +72,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 @cache
 def _pattern(text: str) -> re.Pattern[str] | None:
-    """Compile a pattern of the model; None for one that only Java knows, such as ``\\p{L}``: the service decides then."""
+    """Compile a pattern of the model; None for one of Java that Python does not know: the service decides then."""
     try:
         return re.compile(text, re.ASCII)
     except re.error:

@@ -37,6 +37,14 @@ if "AIRFLOW_CLEANROOMSML_EMULATOR_PYTHON" in os.environ:
 from tests.support import EmulatorProcess, World
 
 
+@pytest.fixture(autouse=True)
+def _xcoms_of_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Delete an XCom of a test's own task instance; ``tests/dags/test_xcom.py`` deletes those of a real Airflow."""
+    from airflow_cleanroomsml import _compat
+
+    monkeypatch.setattr(_compat, "delete_xcom", lambda ti, key: ti.xcom_delete(key))
+
+
 @pytest.fixture(scope="session")
 def emulator() -> Iterator[EmulatorProcess]:
     """The emulator with small data: a thousandth of the documented minimums."""

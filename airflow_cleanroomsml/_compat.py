@@ -132,6 +132,27 @@ def botocore_variable(session: Any, name: str) -> Any:
     return core.get_config_variable(name) if core is not None else None
 
 
+def delete_xcom(ti: Any, key: str) -> None:
+    """
+    Delete an XCom of a task instance, in a custom backend too.
+
+    :param ti: Anything with ``dag_id``, ``run_id``, ``task_id`` and ``map_index``.
+    :raises Exception: It cannot be deleted.
+    """
+    of = {"dag_id": ti.dag_id, "run_id": ti.run_id, "task_id": ti.task_id, "map_index": ti.map_index}
+    if not IS_AIRFLOW_2:
+        import_module("airflow.sdk.execution_time.xcom").XCom.delete(key=key, **of)
+        return
+    from airflow.utils.session import create_session
+
+    model = import_module("airflow.models.xcom")
+    with create_session() as session:
+        # XCom.clear() of 2.11 deletes all keys of a task, and XCom.delete() refuses the rows of a custom backend.
+        for row in session.query(model.BaseXCom).filter_by(key=key, **of):
+            model.XCom.purge(row, session)
+            session.delete(row)
+
+
 __all__ = [
     "IS_AIRFLOW_2",
     "AirflowException",
@@ -151,6 +172,7 @@ __all__ = [
     "botocore_variable",
     "causes",
     "conf",
+    "delete_xcom",
     "get_current_context",
     "is_unreadable",
     "stats",

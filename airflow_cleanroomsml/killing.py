@@ -21,6 +21,7 @@ from airflow_cleanroomsml._compat import IS_AIRFLOW_2
 from airflow_cleanroomsml.exceptions import ConflictError
 from airflow_cleanroomsml.resources import DOING, Outcome
 from airflow_cleanroomsml.waiting import GOES_ON, PASSING, PAUSES, Wait
+from airflow_cleanroomsml.xcom import delete_note
 
 if TYPE_CHECKING:
     from airflow_cleanroomsml.connection import AwsConnection
@@ -177,6 +178,12 @@ def is_over(ti: Any, title: str) -> bool:
     return True
 
 
+def _end_deferred(ti: Any, hook: Callable[[], CleanRoomsMLHook], wait: Wait) -> None:
+    """The same for a deferred task, which leaves a note in XCom that nobody else deletes where it is over."""
+    if end_if_over(ti, hook, wait):
+        delete_note(ti)
+
+
 class _Shared:
     """A hook, as long as a kill uses it, and no longer: the next one is to see what the connection says then."""
 
@@ -210,7 +217,7 @@ async def _end_with_others(ti: Any, connection: AwsConnection, wait: Wait) -> No
     shared = _shared.setdefault(key, _Shared())
     shared.users += 1
     try:
-        await sync_to_async(end_if_over, thread_sensitive=False)(ti, lambda: shared.made(connection), wait)
+        await sync_to_async(_end_deferred, thread_sensitive=False)(ti, lambda: shared.made(connection), wait)
     finally:
         shared.users -= 1
         if not shared.users and _shared.get(key) is shared:

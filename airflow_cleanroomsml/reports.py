@@ -10,19 +10,21 @@ from typing import TYPE_CHECKING, Any
 from airflow_cleanroomsml import clock
 from airflow_cleanroomsml.resources import CLEAN_ROOMS, Outcome, Resource
 from airflow_cleanroomsml.waiting import Observation, Wait, described, observe_patiently
+from airflow_cleanroomsml.xcom import push_results
 
 if TYPE_CHECKING:
-    from airflow_cleanroomsml._compat import Context
+    from airflow_cleanroomsml._compat import BaseOperator, Context
     from airflow_cleanroomsml.hooks import CleanRoomsMLHook
     from airflow_cleanroomsml.redaction import Redact
 
 log = logging.getLogger(__name__)
 
 
-def pushed(context: Context, resource: Resource, known: Mapping[str, Any]) -> dict[str, Any]:
+def pushed(operator: BaseOperator, context: Context, resource: Resource, known: Mapping[str, Any]) -> dict[str, Any]:
     """
-    Push to XCom what the resource table says is worth it, each under its own key in snake_case, and return it.
+    Push the members that the resource table reports to XCom, each under its own key in snake_case, and return them.
 
+    :param operator: The task; with ``do_xcom_push=False`` nothing is pushed.
     :param known: What is known, in either spelling.
     """
     from botocore import xform_name
@@ -30,8 +32,7 @@ def pushed(context: Context, resource: Resource, known: Mapping[str, Any]) -> di
     members = {xform_name(name): value for name, value in known.items()}
     keys = [xform_name(name) for name in resource.reports]
     report = {key: members[key] for key in keys if members.get(key) is not None}
-    for key, value in report.items():
-        context["ti"].xcom_push(key=key, value=value)
+    push_results(operator, context, report)
     _warn_of_unpublished(resource, report)
     return report
 

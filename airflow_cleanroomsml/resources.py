@@ -115,6 +115,11 @@ class Resource(NamedTuple):
     delete: str | None = None
 
     @property
+    def has_own_identifier(self) -> bool:
+        """Whether the service assigns it an ARN or a UUID; an export is identified by its parent and name."""
+        return "name" not in self.identifiers
+
+    @property
     def tells_tags(self) -> bool:
         """
         Whether its tags can be read.

@@ -135,11 +135,10 @@ class Observation(NamedTuple):
 
 def titled(resource: Resource, identifiers: Mapping[str, Any]) -> str:
     """A resource in words: by its ARN, or by its name where it has none."""
-    has_no_arn = "name" in resource.identifiers
     return (
-        f"{resource.noun} {identifiers['name']!r}"
-        if has_no_arn
-        else f"{resource.noun} {identifiers[resource.identifiers[0]]}"
+        f"{resource.noun} {identifiers[resource.identifiers[0]]}"
+        if resource.has_own_identifier
+        else f"{resource.noun} {identifiers['name']!r}"
     )
 
 

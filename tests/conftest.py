@@ -56,6 +56,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: places.get(str(item.path), len(places)))
 
 
+@pytest.fixture(autouse=True)
+def _xcoms_of_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Delete an XCom of a test's own task instance; ``tests/dags/test_xcom.py`` deletes those of a real Airflow."""
+    from airflow_cleanroomsml import _compat
+
+    monkeypatch.setattr(_compat, "delete_xcom", lambda ti, key: ti.xcom_delete(key))
+
+
 @pytest.fixture(scope="session")
 def emulator() -> Iterator[EmulatorProcess]:
     """The emulator with small data: a thousandth of the documented minimums."""

@@ -287,6 +287,13 @@ class TaskInstance:
     def xcom_push(self, key: str, value: Any) -> None:
         self.pushed[key] = json.loads(json.dumps(value))
 
+    def xcom_pull(self, *, task_ids: str, key: str, map_indexes: int) -> Any:
+        return self.pushed.get(key) if (task_ids, map_indexes) == (self.task_id, self.map_index) else None
+
+    def xcom_delete(self, key: str) -> None:
+        """What ``_compat.delete_xcom`` does to the database of a real Airflow; see ``tests/conftest.py``."""
+        self.pushed.pop(key, None)
+
     def next_try(self) -> TaskInstance:
         """The same task, tried again: what it pushed is gone."""
         again = copy(self)

@@ -147,7 +147,8 @@ def test_create_configured(stubbed: Stubbed) -> None:
         "minMatchingSeedSize": 500,
     }
     answer = {"configuredAudienceModelArn": CONFIGURED}
-    assert stubbed(task, ("create_configured_audience_model", answer, expected)) == (CONFIGURED, {})
+    made = stubbed(task, ("create_configured_audience_model", answer, expected))
+    assert made == (CONFIGURED, {"configured_audience_model_arn": CONFIGURED})
 
 
 def test_export(stubbed: Stubbed) -> None:
@@ -175,7 +176,8 @@ def test_export(stubbed: Stubbed) -> None:
         ("list_audience_export_jobs", {"audienceExportJobs": [older, newer, other]}, {"audienceGenerationJobArn": JOB}),
     )
     location = {"output_location": "s3://b/p/9"}
-    assert found == ({"name": "e", "audience_generation_job_arn": JOB, **location}, location)
+    named = {"name": "e", "audience_generation_job_arn": JOB}
+    assert found == ({**named, **location}, {"audience_export_job": {**named, "audience_size": size}, **location})
 
 
 def test_delete_ends_when_it_is_gone(stubbed: Stubbed) -> None:

@@ -25,6 +25,7 @@ from airflow_cleanroomsml.operators.base_wait import CleanRoomsMLWaitingOperator
 from airflow_cleanroomsml.resources import HOUR, Goal, Resource
 from airflow_cleanroomsml.sensors.base import CleanRoomsMLBaseSensor, CleanRoomsMLSensor
 from airflow_cleanroomsml.service_model import TESTED_BOTOCORE, description
+from airflow_cleanroomsml.xcom import identity_keys
 from tools.docstrings import Docstring, in_words, markdown, table
 from tools.excerpts import excerpt
 from tools.members import explained
@@ -170,7 +171,7 @@ def _entry(cls: type[Any], up: str) -> str:
     facts = {
         "Returns": said.returns,
         "Raises": "; ".join(f"`{name}`: {text.removesuffix('.')}" for name, text in said.raises.items()),
-        "Pushes to XCom": _pushes(cls),
+        "Pushes to XCom": _pushes(cls, up),
         "Waits": _waits(cls),
         "Sent": _sent(cls),
         "Permissions": "" if permissions(cls) else "those of the operation that is called",
@@ -201,11 +202,16 @@ def _default(parameter: inspect.Parameter) -> str:
     return _CONFIGURED.get(parameter.name) or "`" + repr(parameter.default).replace("'", '"') + "`"
 
 
-def _pushes(cls: type[Any]) -> str:
+def _pushes(cls: type[Any], up: str) -> str:
     """What goes to XCom beside the result; what a class pushes itself its docstring says."""
     makes = issubclass(cls, CleanRoomsMLSensor) or getattr(cls, "goal", None) is Goal.CREATED
-    keys = [f"`{xform_name(name)}`" for name in cls.resource.reports] if makes else []
-    return f"{', '.join(keys)}: what the service gives of it" if keys else ""
+    own = identity_keys(cls.resource, cls.arguments) if issubclass(cls, CleanRoomsMLCreateOperator) else ()
+    reports = [key for key in map(xform_name, cls.resource.reports if makes else ()) if key not in own]
+    texts = (
+        (own, f"[before it waits]({up}guide.md#xcom), so also if it fails later"),
+        (reports, "at the end, what the service gives of it"),
+    )
+    return "; ".join(f"{', '.join(f'`{name}`' for name in names)}: {text}" for names, text in texts if names)
 
 
 def _waits(cls: type[Any]) -> str:

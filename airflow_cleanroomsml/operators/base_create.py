@@ -18,6 +18,7 @@ from airflow_cleanroomsml.exceptions import (
 )
 from airflow_cleanroomsml.operators.base import CleanRoomsMLOperator
 from airflow_cleanroomsml.resources import USABLE, Resource
+from airflow_cleanroomsml.xcom import identity, push_identity
 
 if TYPE_CHECKING:
     from airflow_cleanroomsml._compat import Context
@@ -66,11 +67,22 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
 
     def _created(self, context: Context) -> dict[str, Any]:
         making = self._making(context)
+        if remembered := (making.memory.recall() or {}).get("known"):
+            # Airflow clears XCom when a try starts, and this try may fail before it has found the resource again.
+            self._push_identity(context, remembered)
         found = making.earlier() or self._others(making)
         known = found or self._made(making)
+        self._push_identity(context, known)
         verb = "Made" if making.sent == known else "Going on with"
         self.log.info("%s the %s.", verb, waiting.titled(self.resource, known))
         return known
+
+    def _push_identity(self, context: Context, known: Mapping[str, Any]) -> None:
+        """Push what identifies the resource to XCom, where it stays if the task fails."""
+        push_identity(self, context, self._identity(known))
+
+    def _identity(self, known: Mapping[str, Any]) -> dict[str, Any]:
+        return identity(self.resource, self.arguments, known)
 
     def _making(self, context: Context) -> Making:
         from airflow_cleanroomsml.making import Making

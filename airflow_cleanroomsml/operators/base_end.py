@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from airflow_cleanroomsml import waiting
-from airflow_cleanroomsml.exceptions import ConflictError, ResourceNotFoundError
+from airflow_cleanroomsml.exceptions import ConflictError, InvalidRequestError, ResourceNotFoundError, lines
 from airflow_cleanroomsml.operators.base import CleanRoomsMLOperator
 from airflow_cleanroomsml.resources import REACHED, Goal, Resource
 from airflow_cleanroomsml.waiting import BASE
+
+#: What an argument is that is pulled from an XCom which does not exist: native, or rendered to text.
+_ABSENT = (None, "None")
 
 
 class CleanRoomsMLDeleteOperator(CleanRoomsMLOperator):
@@ -20,6 +23,8 @@ class CleanRoomsMLDeleteOperator(CleanRoomsMLOperator):
     def _submit(self) -> dict[str, Any]:
         try:
             super()._submit()
+        except InvalidRequestError as error:
+            raise self._with_source(error) from None
         except ResourceNotFoundError as error:
             if self.goal is Goal.CANCELLED:
                 # What can be cancelled does not vanish: the ARN is a wrong one.
@@ -30,6 +35,22 @@ class CleanRoomsMLDeleteOperator(CleanRoomsMLOperator):
             if not self._is_reached():
                 raise
         return self._target()
+
+    def _with_source(self, error: InvalidRequestError) -> InvalidRequestError:
+        """The same error with what to do about an argument that another task should have pushed to XCom."""
+        refused = [violation.partition(":")[0] for violation in error.violations]
+        absent = [name for name in self.arguments if name in refused and getattr(self, name) in _ABSENT]
+        if not absent:
+            return error
+        return InvalidRequestError(
+            lines(
+                str(error),
+                f"{', '.join(absent)} is None: if it is pulled from XCom, nothing was pushed under that key.",
+                "If the task that pushes it has made nothing, there is nothing to do here: mark this task as success or skipped.",
+                "If it has, check task_ids and key of the xcom_pull, and that the task does not set do_xcom_push=False.",
+            ),
+            error.violations,
+        )
 
     def _target(self) -> dict[str, Any]:
         """What identifies the resource; an omitted version is the first one here, and the latest in reads (API reference)."""

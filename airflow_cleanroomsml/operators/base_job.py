@@ -20,8 +20,9 @@ from airflow_cleanroomsml.exceptions import (
 )
 from airflow_cleanroomsml.killing import end_found, is_over
 from airflow_cleanroomsml.operators.base_create import CleanRoomsMLCreateOperator, is_first
-from airflow_cleanroomsml.operators.base_kill import OTHERS, CleanRoomsMLEndingOperator, kept, pulled
+from airflow_cleanroomsml.operators.base_kill import OTHERS, CleanRoomsMLEndingOperator
 from airflow_cleanroomsml.operators.base_wait import GRACE
+from airflow_cleanroomsml.xcom import delete_note, keep_note, read_note
 
 if TYPE_CHECKING:
     from airflow_cleanroomsml._compat import Context
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 WEEK = 604_800.0
 #: The first and the longest pause before a start that found no room is tried again in the worker, in seconds.
 _PAUSES = (30.0, 300.0)
-#: The key in XCom that says that a turn is waited for.
+#: The key in a note that says that a turn is waited for.
 _TURN = "turn"
 
 
@@ -73,7 +74,10 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator, CleanRoomsMLEndingOper
 
     def _started(self, context: Context) -> Wait | None:
         found = self._made_by.after_all() if self._made_by else None
-        return self._wait(context, found) if found else None
+        if not found:
+            return None
+        self._push_identity(context, found)
+        return self._wait(context, found)
 
     def _created(self, context: Context) -> dict[str, Any]:
         self._ti = context.get("ti")
@@ -131,7 +135,7 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator, CleanRoomsMLEndingOper
         from airflow_cleanroomsml.triggers import CleanRoomsMLTurnTrigger
 
         if self._ti is not None:
-            self._ti.xcom_push(key=_TURN, value=self.resource.noun)
+            keep_note(self._ti, {_TURN: self.resource.noun})
         self.defer(
             trigger=CleanRoomsMLTurnTrigger(
                 noun=self.resource.noun, deadline=until, refused=_refused(error), **self.connection
@@ -142,7 +146,9 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator, CleanRoomsMLEndingOper
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after a deferral; one for a turn that Airflow itself ended has started nothing."""
-        if next_method == "__fail__" and kept(context) is None and pulled(context, _TURN):
+        ti = context.get("ti")
+        if next_method == "__fail__" and _TURN in read_note(ti):
+            delete_note(ti)
             why = str((next_kwargs or {}).get("error", ""))
             raise CleanRoomsMLError(lines("Nothing was started: no turn came.", why, "A retry asks for a turn anew."))
         return super().resume_execution(next_method, next_kwargs, context)

@@ -14,13 +14,14 @@ from airflow_cleanroomsml.killing import KillRequested, end, end_found, end_if_o
 from airflow_cleanroomsml.operators.base_wait import CleanRoomsMLWaitingOperator
 from airflow_cleanroomsml.resources import Outcome
 from airflow_cleanroomsml.waiting import Observation, Wait
+from airflow_cleanroomsml.xcom import delete_note, keep_note, read_note
 
 if TYPE_CHECKING:
     from airflow_cleanroomsml._compat import Context
     from airflow_cleanroomsml.redaction import Redact
 
-#: The key under which a wait is kept in XCom while it is deferred.
-_KEY = "wait"
+#: The key of the wait in the note that a deferred task keeps.
+_WAIT = "wait"
 #: The key by which what others have made is told from what this run has made.
 OTHERS = "of_others"
 #: Seconds after which the supervisor of a task that was ended has ended its process, which Airflow 3 leaves to it.
@@ -59,7 +60,7 @@ class CleanRoomsMLEndingOperator(CleanRoomsMLWaitingOperator):
 
     def _defer(self, context: Context, wait: Wait) -> None:
         self._heed(context, wait)
-        context["ti"].xcom_push(key=_KEY, value=wait.plain())
+        keep_note(context["ti"], {_WAIT: wait.plain()})
         super()._defer(context, wait)
 
     def _watch(
@@ -124,13 +125,21 @@ class CleanRoomsMLEndingOperator(CleanRoomsMLWaitingOperator):
 
     def _time_out(self, context: Context) -> None:
         """End what runs when ``execution_timeout`` is over, unless a retry goes on with it."""
-        wait, ti = self._waits_for or kept(context), context["ti"]
+        ti = context["ti"]
+        wait = self._waits_for or self._take_wait(ti)
         self.reach_as_before(wait.connection if wait else None)
         if self.retries and ti.try_number <= ti.max_tries and not self._makes_another:
             if wait:
                 self.log.warning("execution_timeout is over; a retry goes on with it: %s.", wait.title)
         else:
             end_found(lambda: self.hook, lambda: wait or self._started(context))
+
+    def _take_wait(self, ti: Any) -> Wait | None:
+        """The wait of a deferral that has ended without an event, from the note, which is deleted."""
+        if note := read_note(ti):
+            self._waits_for = Wait(**note[_WAIT]) if _WAIT in note else None
+            delete_note(ti)
+        return self._waits_for
 
     def _started(self, context: Context) -> Wait | None:
         """The wait for what was started and is not waited for yet."""
@@ -139,8 +148,12 @@ class CleanRoomsMLEndingOperator(CleanRoomsMLWaitingOperator):
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after a deferral, one that Airflow itself ended for its time included: nobody had looked, so this looks."""
         self._knows_request = False
-        failed = next_method == "__fail__"
-        wait = kept(context) if failed else _told(next_kwargs)
+        failed, ti = next_method == "__fail__", context.get("ti")
+        if failed:
+            wait = self._take_wait(ti)
+        else:
+            wait = self._waits_for = _told(next_kwargs)
+            delete_note(ti)
         if wait is None or clock.now() < wait.deadline:
             return super().resume_execution(next_method, next_kwargs, context)
         self._silence()
@@ -168,15 +181,3 @@ def _told(next_kwargs: Mapping[str, Any] | None) -> Wait | None:
     """The wait of a trigger's event."""
     found = (next_kwargs or {}).get("event", {}).get("wait")
     return Wait(**found) if found else None
-
-
-def kept(context: Context) -> Wait | None:
-    """The wait of a deferral that has ended without an event."""
-    found = pulled(context, _KEY)
-    return Wait(**found) if isinstance(found, dict) else None
-
-
-def pulled(context: Context, key: str) -> Any:
-    """What this try of the task has kept in XCom over a deferral."""
-    ti = context.get("ti")
-    return ti.xcom_pull(task_ids=ti.task_id, key=key, map_indexes=ti.map_index) if ti else None

@@ -213,7 +213,7 @@ class CleanRoomsMLWaitingOperator(CleanRoomsMLOperator):
         return seen_at_last(lambda: self.hook, wait, observation, self._redact())
 
     def _report(self, context: Context, known: Mapping[str, Any]) -> dict[str, Any]:
-        return pushed(context, self.resource, known) if self.goal is Goal.CREATED else {}
+        return pushed(self, context, self.resource, known) if self.goal is Goal.CREATED else {}
 
     def _result(self, identifiers: Mapping[str, Any], report: Mapping[str, Any]) -> Any:
         """What the task returns, on every path."""

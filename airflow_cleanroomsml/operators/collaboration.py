@@ -9,6 +9,7 @@ from airflow_cleanroomsml.exceptions import ResourceNotFoundError, lines
 from airflow_cleanroomsml.operators.base import CleanRoomsMLBaseOperator
 from airflow_cleanroomsml.resources import CLEAN_ROOMS
 from airflow_cleanroomsml.templating import TEXT
+from airflow_cleanroomsml.xcom import push_results
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -117,7 +118,7 @@ class CleanRoomsFindConfiguredAudienceModelOperator(_Lookup):
         entries = self._entries(collaboration)
         meant = [self._offer(collaboration, entry) for entry in entries if _is_meant(entry, sought)]
         offers = [offer for offer in meant if offer]
-        context["ti"].xcom_push(key="offers", value=offers)
+        push_results(self, context, {"offers": offers})
         if len(offers) == 1:
             self.log.info("%(name)s of account %(creator_account_id)s: %(configured_audience_model_arn)s.", offers[0])
             return str(offers[0]["configured_audience_model_arn"])

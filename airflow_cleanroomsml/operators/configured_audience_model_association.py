@@ -13,7 +13,6 @@ from airflow_cleanroomsml.resources import CLEAN_ROOMS, CONFIGURED_AUDIENCE_MODE
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from airflow_cleanroomsml._compat import Context
     from airflow_cleanroomsml.typing import AwsKwargs, CreatingKwargs, Templated
 
 
@@ -57,9 +56,9 @@ class CleanRoomsCreateConfiguredAudienceModelAssociationOperator(CleanRoomsMLCre
         self.tags = tags
         self.description = description
 
-    def _complete(self, context: Context, answer: dict[str, Any]) -> Any:
-        context["ti"].xcom_push(key="configured_audience_model_association_arn", value=answer["arn"])
-        return super()._complete(context, answer)
+    def _identity(self, known: Mapping[str, Any]) -> dict[str, Any]:
+        arn = {"configured_audience_model_association_arn": known["arn"]} if known.get("arn") else {}
+        return {**super()._identity(known), **arn}
 
 
 class CleanRoomsUpdateConfiguredAudienceModelAssociationOperator(CleanRoomsMLOperator):

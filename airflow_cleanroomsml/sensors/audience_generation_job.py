@@ -10,6 +10,7 @@ from airflow_cleanroomsml.resources import AUDIENCE_GENERATION_JOB
 from airflow_cleanroomsml.sensors.base import CleanRoomsMLBaseSensor, CleanRoomsMLSensor
 from airflow_cleanroomsml.sensors.base_fail import broken_off
 from airflow_cleanroomsml.templating import TEXT
+from airflow_cleanroomsml.xcom import push_results
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -117,5 +118,5 @@ class CleanRoomsMLNewAudienceGenerationJobsSensor(CleanRoomsMLBaseSensor):
     def _finish(self, context: Context, jobs: list[dict[str, Any]]) -> list[str]:
         for job in jobs:
             self.log.info("%(name)s, started by %(started_by)s, %(status)s: %(audience_generation_job_arn)s.", job)
-        context["ti"].xcom_push(key="jobs", value=jobs)
+        push_results(self, context, {"jobs": jobs})
         return [job["audience_generation_job_arn"] for job in jobs]

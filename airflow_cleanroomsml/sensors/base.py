@@ -187,7 +187,7 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
             observation = why_it_failed(lambda: self.hook, wait, observation)
         waiting.raise_unless_done(wait, observation)
         created = self.goal == Goal.CREATED.value
-        report = pushed(context, wait.resource, observation.report) if created else {}
+        report = pushed(self, context, wait.resource, observation.report) if created else {}
         return self._result(wait.identifiers, report)
 
     def _missed(self) -> tuple[str, ...]:
@@ -220,7 +220,7 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
             deadline,
             self.poke_interval,
             # An ARN that is not found is a wrong one; what has none may be started later.
-            lag=self.timeout + GRACE if "name" in resource.identifiers else 0.0,
+            lag=self.timeout + GRACE if not resource.has_own_identifier else 0.0,
         )
 
     @cached_property

@@ -140,6 +140,9 @@ def test_what_a_task_has_started_ends_with_it_and_only_with_it(tmp_path: Path) -
         acts = [("failed", task) for task in (*FAILED, "deferred_kept")] + [("clear", task) for task in CLEARED]
         case.user.does("kills", *acts, ("success", "deferred_success"))
         case.are("INACTIVE", *CANCELLED)
+        # A triggerer that ends may lose what it has not written yet.
+        airflow.until(lambda: "It goes on, and so does what it costs" in airflow.task_log("deferred_kept"))
+        airflow.until(lambda: all("It was cancelled" in airflow.task_log(task) for task in CANCELLED))
 
         airflow.end("triggerer")
         case.starts("kills_unheard")
@@ -154,6 +157,11 @@ def test_what_a_task_has_started_ends_with_it_and_only_with_it(tmp_path: Path) -
         airflow.stop()
         emulator.stop()
     assert case.states(*FAILED, *TIMED_OUT, "worker_unanswered_times_out", "unheard", "deferred_kept") == {"failed"}
+    # Whoever cleans up afterwards finds what a task has started, and no note that it took for itself.
+    pushed = {(task, key) for task, key in airflow.rows("select task_id, key from xcom")}
+    named = {task for task, key in pushed if key in ("trained_model_arn", "trained_model_inference_job_arn")}
+    assert named == {*PATIENT, *CANCELLED, "unheard"}
+    assert {(task, key) for task, key in pushed if key.startswith("_")} == set()
     case.says("It was cancelled", *CANCELLED, "unheard")
     case.says("when the time-out came. It was cancelled.", *TIMED_OUT, "unheard")
     case.says("It goes on, and so does what it costs", "deferred_kept")

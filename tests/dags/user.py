@@ -41,10 +41,17 @@ class User:
             return
         for act, task in acts:
             if act == "clear":
-                body = {"dry_run": False, "task_ids": [task], "dag_run_id": self._run_id, "only_failed": False}
-                self._call("POST", f"{dag_id}/clearTaskInstances", body)
+                self.clears(dag_id, task)
             else:
                 self._call("PATCH", f"{dag_id}/dagRuns/{self._run_id}/taskInstances/{task}", {"new_state": act})
+
+    def clears(self, dag_id: str, *tasks: str) -> None:
+        """Clear tasks of the run, and no others."""
+        if IS_3:
+            body = {"dry_run": False, "task_ids": tasks, "dag_run_id": self._run_id, "only_failed": False}
+            self._call("POST", f"{dag_id}/clearTaskInstances", body)
+        else:
+            self._in_airflow_2(dag_id, tuple(("clear", task) for task in tasks))
 
     def _call(self, method: str, path: str, body: dict[str, Any]) -> None:
         # A user tries again: the server may not be up yet, and SQLite may be locked.
@@ -89,10 +96,12 @@ class User:
 def in_airflow_2(dag_id: str, run_id: str, acts: tuple[tuple[str, str], ...]) -> None:
     """The same in a process of Airflow 2.11, as its pages do it."""
     from airflow.models.dagbag import DagBag
+    from airflow.models.dagrun import DagRun
 
     dag: Any = DagBag(read_dags_from_db=True).get_dag(dag_id)
+    if cleared := [(task, -1) for act, task in acts if act == "clear"]:
+        (date,) = [run.logical_date for run in DagRun.find(dag_id=dag_id, run_id=run_id)]
+        dag.clear(task_ids=cleared, start_date=date, end_date=date)
     for act, task in acts:
-        if act == "clear":
-            dag.clear(task_ids=[(task, -1)])
-        else:
+        if act != "clear":
             dag.set_task_instance_state(task_id=task, run_id=run_id, state=act, commit=True)

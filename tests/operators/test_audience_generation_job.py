@@ -31,8 +31,7 @@ def test_start_waits_returns_the_arn_and_pushes_the_metrics(world: World, deferr
     found = world.ml.get_audience_generation_job(audienceGenerationJobArn=done.result)
     assert found["status"] == "ACTIVE"
     assert found["includeSeedInOutput"] is True
-    done.pushed.pop("wait", None)
-    assert done.pushed == {"metrics": found["metrics"]}
+    assert done.pushed == {"audience_generation_job_arn": done.result, "metrics": found["metrics"]}
     sizes = [entry["audienceSize"]["value"] for entry in done.pushed["metrics"]["relevanceMetrics"]]
     assert sizes == [5, 10, 20]
 
@@ -40,7 +39,7 @@ def test_start_waits_returns_the_arn_and_pushes_the_metrics(world: World, deferr
 def test_without_waiting_nothing_but_the_arn_is_known(world: World) -> None:
     done = start(world, world.configured(), wait_for_completion=False)
     assert ":audience-generation-job/" in done.result
-    assert done.pushed == {}
+    assert done.pushed == {"audience_generation_job_arn": done.result}
 
 
 @both_ways

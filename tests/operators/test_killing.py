@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from airflow_cleanroomsml import killing
-from airflow_cleanroomsml._compat import AirflowTaskTerminated, AirflowTaskTimeout
+from airflow_cleanroomsml import clock, killing
+from airflow_cleanroomsml._compat import AirflowTaskTerminated, AirflowTaskTimeout, TaskDeferred
 from airflow_cleanroomsml.exceptions import InvalidRequestError, WaitTimeoutError
 from airflow_cleanroomsml.hooks import CleanRoomsMLHook
 from airflow_cleanroomsml.killing import end
@@ -25,6 +25,7 @@ from airflow_cleanroomsml.operators import (
 from airflow_cleanroomsml.operators.base_kill import CleanRoomsMLEndingOperator
 from airflow_cleanroomsml.resources import AUDIENCE_MODEL, TRAINED_MODEL
 from airflow_cleanroomsml.waiting import Wait
+from airflow_cleanroomsml.xcom import DEFERRAL_KEY
 from tests.operators.studio import Studio
 from tests.support import TaskInstance, World, run
 from tests.test_triggers import until
@@ -34,12 +35,9 @@ SHORT: dict[str, Any] = {"waiter_delay": 1, "waiter_max_attempts": 1}
 
 
 class Kept(TaskInstance):
-    """A task whose XComs are kept over a deferral, without retries."""
+    """A task without retries."""
 
     max_tries = 0
-
-    def xcom_pull(self, *, task_ids: str, key: str, map_indexes: int) -> Any:
-        return self.pushed.get(key) if (task_ids, map_indexes) == (self.task_id, self.map_index) else None
 
 
 @pytest.fixture
@@ -166,15 +164,22 @@ def ring() -> None:
     raise AirflowTaskTimeout
 
 
-class Deferred:
-    """A task that was deferred, and what of it was kept when Airflow ended the deferral."""
+def executed(task: Any, context: Any) -> Any:
+    task.render_template_fields(context)
+    return task.execute(context)
 
-    def __init__(self, studio: Studio, channel: str, **more: Any) -> None:
+
+class Deferred:
+    """A task that was deferred, and whose time is over."""
+
+    def __init__(self, studio: Studio, channel: str) -> None:
         self.ti = Kept()
-        self.task = trains(studio, channel, deferrable=True, cancel_on_kill=False, **more)
-        timed_out(self.task, ti=self.ti)
-        self.ti.pushed["wait"]["on_kill"] = "cancel"
         self.context: Any = {"ti": self.ti, "params": {}}
+        self.task = trains(studio, channel, deferrable=True)
+        with pytest.raises(TaskDeferred):
+            executed(self.task, self.context)
+        note: Any = self.ti.pushed[DEFERRAL_KEY]
+        note["wait"]["deadline"] = clock.now()
 
     def times_out(self) -> Any:
         """Airflow ends the deferral, for no triggerer was there."""

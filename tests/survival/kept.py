@@ -39,6 +39,10 @@ class Kept:
         rows = self._do("select key, value from kept where task = ? and kind = ? order by rowid", self.task, kind)
         return {key: json.loads(value) for key, value in rows}
 
+    def remove(self, kind: str, key: str) -> None:
+        """Remove one value."""
+        self._do("delete from kept where task = ? and kind = ? and key = ?", self.task, kind, key)
+
     def forget(self, *kinds: str) -> None:
         """Forget what was kept."""
         for kind in kinds:
@@ -60,3 +64,9 @@ class KeptTaskInstance(TaskInstance):
 
     def xcom_push(self, key: str, value: Any) -> None:
         self._kept.put("xcom", key, value)
+
+    def xcom_pull(self, *, task_ids: str, key: str, map_indexes: int) -> Any:
+        return self._kept.all("xcom").get(key)
+
+    def xcom_delete(self, key: str) -> None:
+        self._kept.remove("xcom", key)

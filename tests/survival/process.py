@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from airflow_cleanroomsml import making
+from airflow_cleanroomsml import _compat, making
 from airflow_cleanroomsml._compat import AirflowException, AirflowFailException, AirflowTaskTerminated, TaskDeferred
 from tests.survival.cases import DEFERRING, RESUMED, RESUMPTION, RETURNING, TRIGGER, Case, Kill
 from tests.survival.kept import Kept, KeptTaskInstance
@@ -58,6 +58,7 @@ def live(task: Task, process: str, number: int, kills: list[Kill]) -> None:
     """
     os.environ.update(task.environment)
     making.COMMIT_LAG = _LAG
+    _compat.delete_xcom = _delete_xcom
     kept = Kept(task.kept, task.case.name)
     killer = Killer(kills, kept)
     operator = BY_TITLE[task.title].operator
@@ -66,6 +67,10 @@ def live(task: Task, process: str, number: int, kills: list[Kill]) -> None:
         _trigger(kept, killer)
     else:
         _work(task, kept, killer, number, resumed=process == RESUMPTION)
+
+
+def _delete_xcom(ti: Any, key: str) -> None:
+    ti.xcom_delete(key)
 
 
 def _trigger(kept: Kept, killer: Killer) -> None:

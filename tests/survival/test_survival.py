@@ -83,8 +83,9 @@ def test_every_operator_that_makes_something_is_there() -> None:
 def test_one_is_made_and_the_task_succeeds(fates: Fates, title: str) -> None:
     mine = [fate for fate in fates.all if fate.lane.title == title]
     assert [wrong for fate in mine for wrong in fate.wrongs()] == []
-    # Whatever has happened, a task pushes the same, but for the note that it takes when it is deferred.
-    assert len({frozenset(fate.life.xcom) - {"wait"} for fate in mine}) == 1
+    # Whatever has happened, a task pushes the same, and leaves nothing else behind.
+    assert len({frozenset(fate.life.xcom) for fate in mine}) == 1
+    assert not any(key.startswith("_") for fate in mine for key in fate.life.xcom)
 
 
 @every_maker

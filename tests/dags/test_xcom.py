@@ -1,0 +1,92 @@
+"""What is in the XCom of a real Airflow, of tasks that fail and that succeed; ``tests/operators/test_xcom.py`` has every operator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.deployment import Deployment
+from tests.support import EmulatorProcess, World
+
+FILE = Path(__file__).parent / "files" / "failing.py"
+WAYS = ("worker", "deferred")
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(scope="module")
+def account(emulator: EmulatorProcess) -> World:
+    return World(emulator).build()
+
+
+@pytest.fixture(scope="module")
+def airflow(account: World, tmp_path_factory: pytest.TempPathFactory) -> Deployment:
+    """An Airflow in which the Dag has run once."""
+    airflow = Deployment(
+        tmp_path_factory.mktemp("airflow"),
+        AWS_ENDPOINT_URL=account.emulator.url,
+        AWS_ACCESS_KEY_ID=account.account,
+        AWS_SECRET_ACCESS_KEY="secret",
+        AIRFLOW__CORE__DAGS_FOLDER=str(FILE.parent),
+    )
+    training = account.ml.create_training_dataset(
+        name="no-table", roleArn=account.role, trainingData=account.training_data("no_such_table")
+    )
+    conf = {"dataset": training["trainingDatasetArn"], "other_dataset": account.dataset()}
+    airflow.run(FILE, "failing", conf)
+    return airflow
+
+
+@pytest.fixture(scope="module")
+def states(airflow: Deployment) -> dict[str, set[str]]:
+    """The states of each task's instances."""
+    found: dict[str, set[str]] = {}
+    for task, state in airflow.rows("select task_id, state from task_instance"):
+        found.setdefault(task, set()).add(state)
+    return found
+
+
+@pytest.fixture(scope="module")
+def keys(airflow: Deployment) -> dict[str, dict[int, set[str]]]:
+    """The keys in XCom of each task, by map index."""
+    found: dict[str, Any] = {}
+    for task, index, key in airflow.rows("select task_id, map_index, key from xcom"):
+        found.setdefault(task, {}).setdefault(index, set()).add(key)
+    return found
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_a_failed_training_leaves_is_deleted(states: dict[str, set[str]], account: World, way: str) -> None:
+    assert (states[f"{way}_train"], states[f"{way}_delete"]) == ({"failed"}, {"success"})
+    assert (states[f"{way}_mapped"], states[f"{way}_delete_mapped"]) == ({"failed"}, {"success"})
+    left = {entry["name"] for entry in account.ml.list_audience_models()["audienceModels"]}
+    assert left == {"worker-silent", "deferred-silent"}
+    assert account.calls.count("DeleteAudienceModel") == 2 * (1 + 2) + 1
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_failed_training_has_its_key_and_nothing_else(keys: dict[str, dict[int, set[str]]], way: str) -> None:
+    assert keys[f"{way}_train"] == {-1: {"audience_model_arn"}}
+    assert keys[f"{way}_mapped"] == {0: {"audience_model_arn"}, 1: {"audience_model_arn"}}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_task_without_xcom_has_none(
+    states: dict[str, set[str]], keys: dict[str, dict[int, set[str]]], way: str
+) -> None:
+    assert states[f"{way}_silent"] == {"success"}
+    assert f"{way}_silent" not in keys
+
+
+def test_another_tasks_output_takes_the_key(states: dict[str, set[str]], keys: dict[str, dict[int, set[str]]]) -> None:
+    assert keys["succeeds"] == {-1: {"audience_model_arn", "return_value"}}
+    assert states["delete_by_output"] == {"success"}
+
+
+def test_a_delete_of_what_was_never_made_says_so(
+    airflow: Deployment, states: dict[str, set[str]], keys: dict[str, dict[int, set[str]]]
+) -> None:
+    assert states["delete_nothing"] == {"failed"}
+    assert "refused" not in keys
+    assert "audience_model_arn is None: if it is pulled from XCom" in (airflow.home / "run.log").read_text()

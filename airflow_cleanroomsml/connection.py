@@ -3,15 +3,79 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_cleanroomsml.cached import cached
-from airflow_cleanroomsml.exceptions import CleanRoomsMLError, InvalidRequestError, lines
+from airflow_cleanroomsml.exceptions import CleanRoomsMLError, ConfigurationError, lines
+from airflow_cleanroomsml.rendered import container
 
 if TYPE_CHECKING:
     from airflow_cleanroomsml.hooks import CleanRoomsMLHook
+
+_ALLOWED = {
+    "aws_conn_id": "the id of a connection, or None",
+    "region_name": "an AWS region such as 'us-east-1', or None",
+    "verify": "True, False, or the path of a CA bundle",
+}
+
+
+def convert_connection(
+    *,
+    aws_conn_id: Any = None,
+    region_name: Any = None,
+    verify: Any = None,
+    botocore_config: Any = None,
+    where: str = "",
+) -> tuple[dict[str, Any], list[str]]:
+    """
+    Convert the arguments of a connection: templates of None, True and False render to text.
+
+    :param where: Where they come from if not from a task, for instance " in the extra of the connection 'prod'".
+    :return: The arguments, and the names of those that are "None" and are left out.
+    :raises ConfigurationError: One has a wrong type, or is blank.
+    """
+    given = {
+        "aws_conn_id": aws_conn_id,
+        "region_name": region_name,
+        "verify": verify,
+        "botocore_config": botocore_config,
+    }
+    left_out = [name for name, value in given.items() if isinstance(value, str) and value == "None"]
+    return {
+        name: None if value is None or name in left_out else _convert(name, value, where)
+        for name, value in given.items()
+    }, left_out
+
+
+def _convert(name: str, value: Any, where: str) -> Any:
+    if name == "botocore_config":
+        return _convert_config(value)
+    if name == "verify":
+        return _convert_verify(value, where)
+    if name == "aws_conn_id" and isinstance(value, int) and not isinstance(value, bool):
+        return str(value)  # an id of digits, rendered to a native object
+    return _require_text(name, value, where)
+
+
+def _convert_verify(value: Any, where: str) -> bool | str:
+    if isinstance(value, bool):
+        return value
+    text = _require_text("verify", os.fspath(value) if isinstance(value, os.PathLike) else value, where)
+    return {"true": True, "false": False}.get(text.strip().lower(), text)
+
+
+def _convert_config(value: Any) -> Any:
+    return container(value) if isinstance(value, str) else value
+
+
+def _require_text(name: str, value: Any, where: str) -> str:
+    if isinstance(value, str) and value.strip():
+        return value
+    problem = "blank, as an undefined variable renders" if isinstance(value, str) else f"of type {type(value).__name__}"
+    raise ConfigurationError(f"{name}{where}: {value!r} is {problem}; must be {_ALLOWED[name]}. Nothing was sent.")
 
 
 def require_connection(hook: CleanRoomsMLHook) -> None:
@@ -57,6 +121,7 @@ class AwsConnection:
         """
         The hook, made when the task runs: importing boto3 is not for the Dag processor.
 
+        :raises ConfigurationError: An argument or the connection is not valid.
         :raises CleanRoomsMLError: There is no such connection. Whether a secrets backend failed is not known then: a retry may help.
         """
         from airflow_cleanroomsml.hooks import CleanRoomsMLHook
@@ -69,13 +134,13 @@ class AwsConnection:
 
     @property
     def connection(self) -> dict[str, Any]:
-        """The arguments, as a trigger takes them."""
-        return {
-            "aws_conn_id": self.aws_conn_id,
-            "region_name": self.region_name,
-            "verify": self.verify,
-            "botocore_config": self.botocore_config,
-        }
+        """
+        The arguments, as a trigger takes them.
+
+        :raises ConfigurationError: One of them is not valid.
+        """
+        given = {name: getattr(self, name) for name in (*self.connection_fields, "botocore_config")}
+        return convert_connection(**given)[0]
 
     @property
     def rendered_connection(self) -> dict[str, Any]:
@@ -102,13 +167,17 @@ class AwsConnection:
 
     def check_connection(self) -> None:
         """
-        Refuse a configuration that cannot travel to the triggerer.
+        Refuse arguments that are not valid, or cannot be serialised for the triggerer.
 
-        :raises InvalidRequestError: It is not a dictionary of JSON.
+        :raises ConfigurationError: One of them is not valid.
         """
+        from airflow_cleanroomsml.client_options import convert_options
+
+        config = self.connection["botocore_config"]
         try:
-            dict(json.loads(json.dumps(self.botocore_config or {})))
+            json.dumps(config)
         except (TypeError, ValueError) as error:
-            raise InvalidRequestError(
-                f"botocore_config: {error}; a dictionary of JSON, the arguments of Config"
+            raise ConfigurationError(
+                f"botocore_config: {error}; must be a mapping of JSON, the arguments of botocore.config.Config"
             ) from None
+        convert_options({} if config is None else config)

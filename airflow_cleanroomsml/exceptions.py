@@ -5,7 +5,7 @@ What can go wrong, as a tree. Errors marked with * also are ``AirflowFailExcepti
 
     CleanRoomsMLError
     ├── InvalidRequestError *          refused here, nothing was sent; every violation of the request in one message
-    ├── ConfigurationError *           no client can be made of the connection and its arguments, nothing was sent
+    ├── ConfigurationError *           the connection, its arguments or boto3's environment are not valid; nothing was sent
     ├── UnreachableError               no answer, and nothing was made: the service could not be reached
     │   └── CredentialsUnavailableError   credentials could not be fetched, nothing was sent
     ├── OutcomeUnknownError *          the request went out, no answer came back: it may have been carried out
@@ -40,6 +40,8 @@ from airflow_cleanroomsml._compat import AirflowException, AirflowFailException
 
 #: How the line with the id of a request begins.
 _REQUEST_ID = "Request id "
+#: What AWS calls credentials that were good once (IAM user guide, common errors; STS).
+EXPIRED_CREDENTIALS = ("ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException")
 
 
 def lines(first: str, *more: str) -> str:
@@ -66,9 +68,9 @@ class InvalidRequestError(CleanRoomsMLError, AirflowFailException):
 
 class ConfigurationError(CleanRoomsMLError, AirflowFailException):
     """
-    The service cannot be reached as it is configured: by an argument such as ``verify``, by the connection, or by boto3's environment.
+    An argument such as ``region_name``, the connection, or boto3's environment is not valid; nothing was sent.
 
-    Nothing was sent, and nothing will be until somebody changes it.
+    The message names the argument, the entry of the connection or the variable. It never shows a password or a key.
     """
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from copy import copy
 from email.utils import parsedate_to_datetime
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -17,17 +18,19 @@ import boto3
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from botocore.config import Config
 from botocore.exceptions import (
-    BotoCoreError,
     ClientError,
     CredentialRetrievalError,
     NoCredentialsError,
-    NoRegionError,
     TokenRetrievalError,
 )
 
 from airflow_cleanroomsml import clock
 from airflow_cleanroomsml._compat import AirflowException, BaseOperator
 from airflow_cleanroomsml.cached import cached
+from airflow_cleanroomsml.client_making import explain_errors, log_in, make_client
+from airflow_cleanroomsml.client_options import make_config
+from airflow_cleanroomsml.connection import convert_connection
+from airflow_cleanroomsml.connection_check import check_connection, find_unusable_file, wrap_connection
 from airflow_cleanroomsml.exceptions import (
     CleanRoomsMLError,
     ConfigurationError,
@@ -52,12 +55,10 @@ from airflow_cleanroomsml.transport import (
     reason,
     redirected,
     stage_of,
-    unusable_files,
 )
 
 #: What to do about a set-up that is not complete.
 _HINTS: dict[type[Exception], str] = {
-    NoRegionError: "Set region_name of the task, or in the extra of its connection; a connection that does not exist sets none.",
     NoCredentialsError: "Check aws_conn_id: a connection that does not exist, or has no login, leaves it to boto3 to find credentials.",
 }
 #: How often a create or start that was throttled is tried again, and the longest pause, in seconds. Starts are throttled at one a
@@ -87,14 +88,20 @@ class CleanRoomsMLHook(AwsBaseHook):
         config: Config | dict[str, Any] | None = None,
         service: str = CLEAN_ROOMS_ML,
     ) -> None:
+        self._given, left_out = convert_connection(
+            aws_conn_id=aws_conn_id, region_name=region_name, verify=verify, botocore_config=config
+        )
         super().__init__(
-            aws_conn_id=aws_conn_id,
-            region_name=region_name,
-            verify=verify,
-            config=config,
+            aws_conn_id=self._given["aws_conn_id"],
+            region_name=self._given["region_name"],
+            verify=self._given["verify"],
+            config=make_config(self._given["botocore_config"]),
             client_type=service,
         )
         self._hooks = {service: self}
+        for name in left_out:
+            default = "boto3's own credentials are" if name == "aws_conn_id" else "the default is"
+            self.log.warning('%s rendered to "None" and is left out: %s used.', name, default)
 
     def of(self, service: str) -> CleanRoomsMLHook:
         """
@@ -114,9 +121,24 @@ class CleanRoomsMLHook(AwsBaseHook):
     # What may ask Airflow or log in is made without the lock that the amazon provider's own properties have.
     @cached
     def conn_config(self) -> Any:
-        """The connection, as the amazon provider wraps it."""
+        """
+        The connection, as the amazon provider wraps it.
+
+        :raises ConfigurationError: It is not valid, or an argument is not.
+        """
         own: Any = AwsBaseHook.conn_config
-        return own.func(self)
+        return wrap_connection(lambda: own.func(self), self._given)
+
+    @classmethod
+    def get_connection(cls, conn_id: str) -> Any:
+        """
+        Read an Airflow connection.
+
+        :raises ConfigurationError: It is incomplete or malformed.
+        """
+        connection = super().get_connection(conn_id)
+        check_connection(connection)
+        return connection
 
     @cached
     def conn(self) -> Any:
@@ -125,7 +147,8 @@ class CleanRoomsMLHook(AwsBaseHook):
 
     @cached
     def _session(self) -> boto3.session.Session:
-        session: boto3.session.Session = super().get_session(region_name=self.region_name)
+        make = partial(super().get_session, region_name=self.region_name)
+        session: boto3.session.Session = explain_errors(self, make, logs_in=True)
         session.events.register("before-parse.cleanroomsml", _tell_quota)
         return session
 
@@ -134,6 +157,18 @@ class CleanRoomsMLHook(AwsBaseHook):
         if deferrable or region_name not in (None, self.region_name):
             return super().get_session(region_name=region_name, deferrable=deferrable)
         return self._session
+
+    def get_client_type(
+        self, region_name: str | None = None, config: Config | None = None, deferrable: bool = False
+    ) -> Any:
+        """
+        Make a client and fetch its credentials.
+
+        :raises ConfigurationError: It cannot work as it is configured.
+        :raises CleanRoomsMLError: Credentials cannot be fetched.
+        """
+        make = partial(super().get_client_type, region_name, config, deferrable)
+        return make() if deferrable else make_client(self, self.get_session(region_name), make)
 
     def _get_caller(self, target_function_name: str = "execute") -> str:
         """
@@ -258,20 +293,9 @@ class CleanRoomsMLHook(AwsBaseHook):
         raise AssertionError
 
     def _authenticated(self, request: Request) -> Any:
-        """The client, its credentials fetched: were that left to the request, its faults would look like the request's own."""
-        try:
-            client = self.conn_once
-            credentials = self._session.get_credentials()
-            if credentials is not None:
-                credentials.get_frozen_credentials()
-        except (BotoCoreError, ClientError) as error:
-            if unusable := self._unusable_files(error, None):
-                raise ConfigurationError(lines(f"{request.operation.name} was not sent.", *unusable)) from error
-            raise UnreachableError(
-                lines(
-                    f"{request.operation.name} was not sent: no credentials.", str(error), _HINTS.get(type(error), "")
-                )
-            ) from error
+        """The client with fresh credentials: left to the request, a failed refresh would look like a failed request."""
+        client = self.conn_once
+        log_in(self, self._session)
         return client
 
     def _answer(self, client: Callable[[], Any], request: Request) -> Any:
@@ -322,15 +346,12 @@ class CleanRoomsMLHook(AwsBaseHook):
             )
         if stage is Stage.PREPARING:
             return CleanRoomsMLError(lines(first, why, _HINTS.get(type(error), "")))
-        if unusable := self._unusable_files(error, handled):
-            return ConfigurationError(lines(first, *unusable))
+        if may_lack_files(error, handled) and (
+            unusable := find_unusable_file(self.conn_config, self._given, self._session)
+        ):
+            return ConfigurationError(lines(first, unusable))
         kind = UnreachableError if is_transient(error, handled) else CleanRoomsMLError
         return kind(lines(first, why, "Check the region, the endpoint, the proxy and the network."))
-
-    def _unusable_files(self, error: Exception, handled: BaseException | None) -> list[str]:
-        """What is wrong with the files that a TLS handshake needed, if that is why it failed."""
-        wanting = may_lack_files(error, handled)
-        return list(unusable_files(self.verify, self.config, self._session)) if wanting else []
 
 
 def _throttled_pauses(times: int) -> list[float]:
@@ -339,7 +360,7 @@ def _throttled_pauses(times: int) -> list[float]:
 
 
 def _tell_quota(response_dict: Mapping[str, Any], customized_response_dict: dict[str, Any], **_: Any) -> None:
-    """Name and value of a quota, of which the model of botocore 1.38 does not know: one of 0 is no matter of waiting."""
+    """Name and value of a quota, which the model of botocore 1.37 does not have: waiting cannot help where it is 0."""
     if response_dict["status_code"] != HTTPStatus.PAYMENT_REQUIRED:
         return
     try:

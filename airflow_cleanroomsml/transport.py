@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from enum import Enum
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any
 
-from botocore.config import Config
 from botocore.exceptions import ConnectionError as BotoConnectionError
 from botocore.exceptions import (
     ConnectTimeoutError,
@@ -26,7 +23,7 @@ from botocore.exceptions import (
     TokenRetrievalError,
 )
 
-from airflow_cleanroomsml._compat import botocore_variable, causes, is_unreadable, step_before_sending
+from airflow_cleanroomsml._compat import causes, is_unreadable, step_before_sending
 from airflow_cleanroomsml.exceptions import UnreachableError, lines
 from airflow_cleanroomsml.service_model import Request
 
@@ -91,47 +88,6 @@ def may_lack_files(error: Exception, handled: BaseException | None) -> bool:
     """Whether it was files that a TLS handshake could not be made without; parameters as for :func:`stage_of`."""
     missing = (FileNotFoundError, IsADirectoryError, PermissionError)
     return isinstance(error, SSLError) or any(isinstance(each, missing) for each in causes(error, handled))
-
-
-def unusable_files(verify: bool | str | None, config: Config, session: Any) -> Iterator[str]:
-    """
-    What is wrong with the files of a TLS handshake, each by the argument or variable that names it.
-
-    :param verify: ``verify`` of a hook.
-    :param config: Configuration of its client.
-    :param session: Its boto3 session.
-    """
-    source, bundle = _ca_bundle(verify, session)
-    if isinstance(bundle, str) and (problem := _problem(bundle, is_bundle=True)):
-        yield f"{source}: the CA bundle {bundle!r} cannot be used: {problem}."
-    certificate = getattr(config, "client_cert", None) or ()
-    for path in (certificate,) if isinstance(certificate, str) else certificate:
-        if problem := _problem(path, is_bundle=False):
-            yield f"client_cert of botocore_config: {path!r} cannot be read: {problem}."
-
-
-def _ca_bundle(verify: bool | str | None, session: Any) -> tuple[str, Any]:
-    """Where the name of the CA bundle comes from, and the name, in the order in which botocore looks for it."""
-    if verify is not None:
-        return "verify of the task or in the extra of its connection", verify
-    configured = botocore_variable(session, "ca_bundle")
-    if configured is not None and configured != os.environ.get("AWS_CA_BUNDLE"):
-        return "ca_bundle in boto3's configuration file", configured
-    variables = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-    return next(((name, os.environ[name]) for name in variables if name in os.environ), ("", None))
-
-
-def _problem(path: str, *, is_bundle: bool) -> str:
-    """Why a file cannot be used; empty if it can."""
-    try:
-        Path(path).open("rb").close()
-        if is_bundle:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
-    except OSError as error:
-        return error.strerror or str(error)
-    except (TypeError, ValueError) as error:
-        return str(error)
-    return ""
 
 
 class NoAnswerError(UnreachableError):

@@ -88,7 +88,7 @@ class Place:
 def place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Place]:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, ACCOUNT)
-    for variable in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+    for variable in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"):
         monkeypatch.delenv(variable, raising=False)
     with ExitStack() as stack:
         yield Place(monkeypatch, stack, tmp_path)
@@ -179,14 +179,6 @@ def lead_to_client_certificates(place: Place) -> str:
     return place.serve(peers.read, context).url("https")
 
 
-def lead_to_bad_proxy(**config: Any) -> Any:
-    def lead(place: Place) -> str:
-        place.config.update(config)
-        return "https://localhost:1"
-
-    return lead
-
-
 REFUSED = {
     "untrusted certificate": lambda place: place.serve(peers.read, place.trusted.context()).url("https"),
     "expired certificate": lambda place: place.secure(peers.read, certificate(place.folder, days=-1)),
@@ -196,11 +188,6 @@ REFUSED = {
     ),
     "protocol that is too old": lead_to_old_protocol,
     "no client certificate": lead_to_client_certificates,
-    "port of a proxy": lead_to_bad_proxy(proxies={"https": "http://localhost:99999"}),
-    "host of a proxy": lead_to_bad_proxy(proxies={"https": "http://[localhost"}),
-    "CA bundle of a proxy": lead_to_bad_proxy(
-        proxies={"https": "https://localhost:9"}, proxies_config={"proxy_ca_bundle": "missing.pem"}
-    ),
 }
 
 
@@ -254,11 +241,10 @@ FILES: dict[str, Any] = {
     "verify": lambda place: setattr(place, "verify", place.missing),
     "AWS_CA_BUNDLE": lambda place: place.patch.setenv("AWS_CA_BUNDLE", place.missing),
     "REQUESTS_CA_BUNDLE": lambda place: place.patch.setenv("REQUESTS_CA_BUNDLE", place.missing),
-    "CURL_CA_BUNDLE": lambda place: place.patch.setenv("CURL_CA_BUNDLE", place.missing),
     "ca_bundle in boto3's configuration file": lambda place: place.patch.setenv(
         "AWS_CONFIG_FILE", place.file("config", f"[default]\nca_bundle = {place.missing}\n")
     ),
-    "client_cert of botocore_config": lambda place: place.config.update(client_cert=place.missing),
+    "botocore_config.client_cert": lambda place: place.config.update(client_cert=place.missing),
 }
 
 

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_cleanroomsml import clock, waiting
 from airflow_cleanroomsml._compat import AirflowFailException, conf
-from airflow_cleanroomsml.exceptions import CleanRoomsMLError, InvalidRequestError, WaitBrokenError, lines
+from airflow_cleanroomsml.exceptions import (
+    CleanRoomsMLError,
+    ConfigurationError,
+    InvalidRequestError,
+    WaitBrokenError,
+    lines,
+)
 from airflow_cleanroomsml.operators.base import CleanRoomsMLOperator
 from airflow_cleanroomsml.reports import measure, progress, pushed, seen_at_last, why_it_failed
 from airflow_cleanroomsml.resources import Goal, Outcome, Resource
@@ -130,11 +136,11 @@ class CleanRoomsMLWaitingOperator(CleanRoomsMLOperator):
     def _broken_off(self, why: str, identifiers: Mapping[str, Any] | None = None) -> CleanRoomsMLError:
         """Looking failed; whether the next try would make another decides whether there may be one."""
         makes_another = self._makes_another
-        kind = WaitBrokenError if makes_another else CleanRoomsMLError
+        is_final = why.partition(":")[0] == ConfigurationError.__name__
+        kind = WaitBrokenError if makes_another else ConfigurationError if is_final else CleanRoomsMLError
         title = waiting.titled(self.resource, identifiers) if identifiers else f"the {self.resource.noun}"
-        advice = (
-            'To go on waiting, clear the task with if_exists="reuse".' if makes_another else "A retry goes on with it."
-        )
+        again = "Corrected and cleared, the task goes on with it." if is_final else "A retry goes on with it."
+        advice = 'To go on waiting, clear the task with if_exists="reuse".' if makes_another else again
         return kind(lines("The wait broke off; what was waited for goes on.", why, title, advice))
 
     @property

@@ -99,7 +99,6 @@ def connected(arguments: dict[str, Any], *, is_known: bool = False) -> PollingHo
             f"aws_conn_id: the connection {hook.aws_conn_id!r} cannot be read any more, or is gone."
         )
     require_connection(hook)
-    hook._session.get_credentials()  # which may log in, and take its time
     with uncollected():
         _ = hook.conn_once
     return hook

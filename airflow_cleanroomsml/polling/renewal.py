@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from airflow_cleanroomsml.exceptions import CleanRoomsMLError, CredentialsUnavailableError, ServiceError, lines
+from airflow_cleanroomsml.exceptions import (
+    EXPIRED_CREDENTIALS,
+    CleanRoomsMLError,
+    CredentialsUnavailableError,
+    ServiceError,
+    lines,
+)
 
 #: Seconds before each renewal: the first at once, for a session that has run out; all together 35 minutes, for somebody to mend a
 #: connection in.
 PAUSES = (0.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, *([300.0] * 6))
-#: What AWS calls credentials that were good once (IAM user guide, common errors; STS).
-_CODES = ("ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException")
 
 
 class Renewal:
@@ -48,6 +52,6 @@ def expired(error: object) -> bool:
     if isinstance(error, (CredentialsUnavailableError, CredentialRetrievalError, TokenRetrievalError)):
         return True
     if isinstance(error, ServiceError):
-        return error.code in _CODES
+        return error.code in EXPIRED_CREDENTIALS
     response = getattr(error, "response", None)
-    return isinstance(response, dict) and response.get("Error", {}).get("Code") in _CODES
+    return isinstance(response, dict) and response.get("Error", {}).get("Code") in EXPIRED_CREDENTIALS

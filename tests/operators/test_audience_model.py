@@ -11,6 +11,7 @@ from airflow_cleanroomsml.exceptions import (
     AccessDeniedError,
     AlreadyExistsError,
     CleanRoomsMLError,
+    ConfigurationError,
     ConflictError,
     InvalidRequestError,
     JobFailedError,
@@ -137,13 +138,18 @@ def test_a_wait_that_breaks_off_does_not_lead_to_a_second_model(slow_world: Worl
         ("waiter_delay", "30"),
         ("waiter_max_attempts", -1),
         ("waiter_max_attempts", "60"),
-        ("botocore_config", Config(read_timeout=5)),
-        ("botocore_config", {"read_timeout": object()}),
     ],
 )
 def test_what_could_only_fail_afterwards_is_refused_before(world: World, argument: str, value: Any) -> None:
     with pytest.raises(InvalidRequestError, match=argument):
         create(world.dataset(), **{"deferrable": True, argument: value})
+    assert "CreateAudienceModel" not in world.calls
+
+
+@pytest.mark.parametrize("config", [Config(read_timeout=5), {"read_timeout": object()}, {"read_timeout": "soon"}])
+def test_what_cannot_travel_to_the_triggerer_is_refused_before(world: World, config: Any) -> None:
+    with pytest.raises(ConfigurationError, match="botocore_config"):
+        create(world.dataset(), deferrable=True, botocore_config=config)
     assert "CreateAudienceModel" not in world.calls
 
 
@@ -169,6 +175,15 @@ def test_a_wait_for_what_would_be_found_again_may_be_retried(slow_world: World) 
     with pytest.raises(CleanRoomsMLError, match="broke off") as caught:
         task.execute_complete({}, event={"wait": wait, "error": "AccessDeniedError: no"})
     assert not isinstance(caught.value, AirflowFailException)
+
+
+def test_a_wait_that_cannot_work_as_it_is_configured_is_not_retried(slow_world: World) -> None:
+    task = CleanRoomsMLCreateAudienceModelOperator(
+        task_id="t", name="m", training_dataset_arn=slow_world.dataset(), if_exists="reuse"
+    )
+    wait = task._wait({}, {"audience_model_arn": "arn"}).plain()
+    with pytest.raises(ConfigurationError, match="(?s)goes on.*AWS_CA_BUNDLE.*Corrected and cleared"):
+        task.execute_complete({}, event={"wait": wait, "error": "ConfigurationError: AWS_CA_BUNDLE: '' is blank"})
 
 
 @both_ways

@@ -1,0 +1,619 @@
+"""What can never work as it is configured is refused before anything is sent, naming it; what may pass is left to a retry."""
+
+from __future__ import annotations
+
+import json
+import re
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from functools import partial
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any, ClassVar
+
+import pytest
+from airflow import DAG
+
+from airflow_cleanroomsml._compat import AirflowFailException
+from airflow_cleanroomsml.exceptions import CleanRoomsMLError, ConfigurationError
+from airflow_cleanroomsml.hooks import CleanRoomsMLHook
+from airflow_cleanroomsml.operators import CleanRoomsMLCallOperator, CleanRoomsMLCreateAudienceModelOperator
+from airflow_cleanroomsml.sensors import CleanRoomsMLAudienceModelSensor
+from airflow_cleanroomsml.triggers import CleanRoomsMLWaitTrigger
+from tests.support import World, run
+from tests.test_triggers import event_of, wait_for
+
+Try = Callable[..., Any]
+
+
+def arn(world: World, kind: str = "audience-model") -> str:
+    return f"arn:aws:cleanrooms-ml:us-east-1:{world.account}:{kind}/00000000-0000-4000-8000-000000000000"
+
+
+def listed(**to: Any) -> Any:
+    return run(CleanRoomsMLCallOperator(task_id="t", operation="list_audience_models", **to)).result
+
+
+def created(world: World, **to: Any) -> Any:
+    dataset = arn(world, "training-dataset")
+    return run(
+        CleanRoomsMLCreateAudienceModelOperator(task_id="t", name="m", training_dataset_arn=dataset, **to)
+    ).result
+
+
+def sensed(world: World, **to: Any) -> Any:
+    return run(CleanRoomsMLAudienceModelSensor(task_id="t", audience_model_arn=arn(world), **to)).result
+
+
+def triggered(world: World, **to: Any) -> Any:
+    error = event_of(wait_for(arn(world)), **to).get("error", "")
+    assert error.startswith("ConfigurationError: "), error
+    raise ConfigurationError(error)
+
+
+def hooked(world: World, botocore_config: Any = None, **to: Any) -> Any:
+    return CleanRoomsMLHook(config=botocore_config, **to).call("list_audience_models")
+
+
+#: The ways to reach the service: a task that reads, one that makes, a sensor in the worker and deferred, a trigger, a hook.
+WAYS: dict[str, Try] = {
+    "call": lambda _, **to: listed(**to),
+    "create": created,
+    "sensor": sensed,
+    "deferred": partial(sensed, deferrable=True),
+    "trigger": triggered,
+    "hook": hooked,
+}
+every_way = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+
+
+@pytest.fixture
+def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, str]]:
+    """Make a connection ``prod``, and give the argument that names it."""
+
+    def connect(**said: Any) -> dict[str, str]:
+        monkeypatch.setenv("AIRFLOW_CONN_PROD", json.dumps({"conn_type": "aws", **said}))
+        return {"aws_conn_id": "prod"}
+
+    return connect
+
+
+def refusal(way: Try, world: World, **to: Any) -> str:
+    """What the error says, one that is final; nothing was sent."""
+    with pytest.raises(ConfigurationError) as caught:
+        way(world, **to)
+    assert isinstance(caught.value, AirflowFailException)
+    assert world.calls == []
+    return str(caught.value)
+
+
+class TestRendered:
+    """What a template of None, True or False renders to means that."""
+
+    @pytest.mark.parametrize("name", ["aws_conn_id", "region_name", "verify", "botocore_config"])
+    def test_the_text_none_leaves_it_out(
+        self, empty_world: World, name: str, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert listed(**{name: "None"}) == {"audienceModels": []}
+        assert f'{name} rendered to "None"' in caplog.text + "".join(capsys.readouterr())
+        assert listed(**{name: None}) == {"audienceModels": []}
+
+    @pytest.mark.parametrize(
+        ("text", "value"),
+        [("True", True), ("true", True), ("False", False), (" FALSE ", False), (False, False), (True, True)],
+    )
+    def test_a_truth_is_one(self, empty_world: World, text: Any, value: bool) -> None:
+        assert CleanRoomsMLHook(verify=text).verify is value
+        assert CleanRoomsMLWaitTrigger(wait={}, verify=text).serialize()[1]["verify"] is value
+
+    @pytest.mark.parametrize("native", [True, False])
+    def test_by_templates_of_either_kind_of_dag(self, empty_world: World, native: bool) -> None:
+        start = datetime(2026, 1, 1, tzinfo=timezone.utc)
+        with DAG("d", schedule=None, start_date=start, render_template_as_native_obj=native):
+            task = CleanRoomsMLCallOperator(
+                task_id="t",
+                operation="list_audience_models",
+                aws_conn_id="{{ none }}",
+                region_name="{{ params.none }}",
+                verify="{{ 1 > 2 }}",
+            )
+        assert run(task, params={"none": None}).result == {"audienceModels": []}
+        assert (task.hook.aws_conn_id, task.hook.region_name, task.hook.verify) == (None, None, False)
+        assert task.connection == {"aws_conn_id": None, "region_name": None, "verify": False, "botocore_config": None}
+
+    def test_waits_that_are_reached_alike_share_a_key(self) -> None:
+        written = CleanRoomsMLWaitTrigger(wait={}, region_name="None", verify="false", botocore_config=None)
+        meant = CleanRoomsMLWaitTrigger(wait={}, region_name=None, verify=False)
+        assert written.connection_key == meant.connection_key
+
+    @pytest.mark.parametrize(
+        ("options", "read"),
+        [
+            ('{"read_timeout": 5}', 5),
+            ("{'read_timeout': 5}", 5),
+            ({"read_timeout": "5"}, 5),
+            ({"read_timeout": "None"}, 60),
+            ({"read_timeout": None}, None),
+            ({"read_timeout": 0.5, "tcp_keepalive": "True"}, 0.5),
+        ],
+    )
+    def test_options_of_the_client_are_what_they_say(self, empty_world: World, options: Any, read: Any) -> None:
+        config: Any = CleanRoomsMLHook(config=options).config
+        assert config.read_timeout == read
+        assert config.tcp_keepalive in (None, True)
+
+    def test_a_name_of_digits_stays_one(self) -> None:
+        digits: Any = 12
+        assert CleanRoomsMLWaitTrigger(wait={}, aws_conn_id=digits).connection["aws_conn_id"] == "12"
+
+    @pytest.mark.parametrize("extra", ['{"verify": "False", "region_name": "None"}', '{"verify": false}'])
+    def test_so_does_the_extra_of_a_connection(
+        self, empty_world: World, connect: Callable[..., Any], extra: str
+    ) -> None:
+        hook = CleanRoomsMLHook(**connect(extra=extra))
+        assert (hook.verify, hook.region_name) == (False, None)
+        assert hook.call("list_audience_models") == {"audienceModels": []}
+
+
+class TestArguments:
+    @every_way
+    @pytest.mark.parametrize(
+        ("to", "says"),
+        [
+            ({"region_name": ""}, "region_name: '' is blank"),
+            ({"region_name": "us east"}, "region_name: 'us east' is not an AWS region"),
+            ({"region_name": "US-EAST-1"}, "did you mean 'us-east-1'"),
+            ({"region_name": True}, "region_name: True"),
+            ({"aws_conn_id": " "}, "aws_conn_id: ' ' is blank"),
+            ({"aws_conn_id": False}, "aws_conn_id: False"),
+            ({"verify": ""}, "verify: '' is blank"),
+            ({"verify": 1}, "verify: 1 is of type int"),
+            ({"verify": "/no/such/bundle.pem"}, "verify: '/no/such/bundle.pem'.*No such file"),
+            ({"botocore_config": {"conect_timeout": 3}}, "botocore_config.conect_timeout.*'connect_timeout'"),
+            ({"botocore_config": "fast"}, "botocore_config: .*must be a mapping"),
+        ],
+        ids=lambda value: str(value)[:40],
+    )
+    def test_are_refused_by_name(self, empty_world: World, way: Try, to: dict[str, Any], says: str) -> None:
+        assert re.search(says, refusal(way, empty_world, **to))
+
+    @pytest.mark.parametrize(
+        "region",
+        ["None", "True", "us-east", "east-1", "aws-global", "us-east-1\n", "localhost", "us-east-1.evil.example"],
+    )
+    def test_a_region_that_cannot_be_one(self, empty_world: World, region: str) -> None:
+        with pytest.raises(ConfigurationError, match="region_name"):
+            CleanRoomsMLHook(config={"region_name": region}).call("list_audience_models")
+
+    @pytest.mark.parametrize(
+        "region", ["us-gov-west-1", "cn-north-1", "eu-central-7", "us-iso-east-1", "fips-us-west-2"]
+    )
+    def test_a_region_that_may_be_one(self, empty_world: World, region: str) -> None:
+        assert CleanRoomsMLHook(region_name=region).conn.meta.region_name in region
+
+    @pytest.mark.parametrize(
+        ("options", "says"),
+        [
+            ({"connect_timeout": "soon"}, "botocore_config.connect_timeout: 'soon' is a string; must be a number"),
+            ({"read_timeout": 0}, "botocore_config.read_timeout: 0 is out of range"),
+            ({"read_timeout": True}, "must be a number"),
+            ({"max_pool_connections": 2.5}, "botocore_config.max_pool_connections: 2.5 is a float; must be an integer"),
+            (
+                {"use_fips_endpoint": "yes"},
+                "botocore_config.use_fips_endpoint: 'yes' is a string; must be true or false",
+            ),
+            ({"retries": 3}, "botocore_config.retries: .* must be a mapping"),
+            ({"retries": {"max_attempt": 3}}, "retries.max_attempt: no such member, did you mean 'max_attempts'"),
+            ({"retries": {"total_max_attempts": 0}}, "retries.total_max_attempts: 0 is out of range"),
+            ({"retries": {"mode": "fast"}}, "retries.mode: 'fast' is unknown"),
+            ({"retries": {"mode": ["standard"]}}, "retries.mode: .*must be a string"),
+            ({"proxies": "http://proxy:3128"}, "botocore_config.proxies: .*must be a mapping"),
+            ({"proxies": {"https": "http://proxy:port"}}, "botocore_config.proxies.https: ... is not a URL"),
+            ({"proxies": {"https": "http://localhost:99999"}}, "botocore_config.proxies.https: ... is not a URL"),
+            ({"proxies": {"https": "http://[localhost"}}, "botocore_config.proxies.https: ... is not a URL"),
+            ({"proxies_config": {"proxy_ca_bundel": "/x"}}, "did you mean 'proxy_ca_bundle'"),
+            (
+                {"proxies_config": {"proxy_ca_bundle": "/no/such"}},
+                "botocore_config.proxies_config.proxy_ca_bundle: '/no/such'",
+            ),
+            ({"client_cert": "/no/such"}, "botocore_config.client_cert: '/no/such'"),
+            ({"client_cert": ["/no/such", "/either"]}, "botocore_config.client_cert"),
+            ({"s3": "path"}, "botocore_config"),
+            ({"s3": {"addressing_style": "odd"}}, "botocore_config"),
+            ({"signature_version": "v9"}, "botocore_config.signature_version: 'v9' is unknown"),
+            ({"defaults_mode": "odd"}, "odd"),
+            ({5: 3}, "botocore_config.5: no such option"),
+            ([1], "botocore_config: is of type list; must be a mapping"),
+        ],
+        ids=str,
+    )
+    def test_options_of_the_client(self, empty_world: World, options: Any, says: str) -> None:
+        with pytest.raises(ConfigurationError, match=says):
+            CleanRoomsMLHook(config=options).call("list_audience_models")
+        assert empty_world.calls == []
+
+    def test_all_that_is_wrong_is_said_at_once(self, empty_world: World) -> None:
+        with pytest.raises(ConfigurationError, match="(?s)conect_timeout.*read_timeout"):
+            listed(botocore_config={"conect_timeout": 3, "read_timeout": "x"})
+
+    def test_a_certificate_and_its_key_stay_a_pair(self, empty_world: World) -> None:
+        from airflow_cleanroomsml.client_options import convert_options
+
+        assert convert_options({"client_cert": ["c", "k"]}) == {"client_cert": ("c", "k")}
+
+
+class TestBundles:
+    @pytest.fixture(params=["missing", "directory", "empty", "text", "unreadable"])
+    def bad(self, request: pytest.FixtureRequest, tmp_path: Path) -> str:
+        path = tmp_path / request.param
+        if request.param == "directory":
+            path.mkdir()
+        elif request.param == "unreadable":
+            path.symlink_to(path)
+        elif request.param != "missing":
+            path.write_text("" if request.param == "empty" else "no certificate")
+        return str(path)
+
+    def test_by_argument(self, empty_world: World, bad: str) -> None:
+        assert f"verify: {bad!r}" in refusal(created, empty_world, verify=bad)
+
+    def test_by_the_extra_of_a_connection(self, empty_world: World, bad: str, connect: Callable[..., Any]) -> None:
+        to = connect(extra=json.dumps({"verify": bad}))
+        assert f"verify in the extra of the connection 'prod': {bad!r}" in refusal(created, empty_world, **to)
+
+    @pytest.mark.parametrize("name", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"])
+    def test_by_the_environment(self, empty_world: World, bad: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv(name, bad)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", empty_world.emulator.url.replace("http:", "https:"))
+        assert f"{name}: {bad!r}" in refusal(created, empty_world)
+
+    @pytest.mark.parametrize("name", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"])
+    @every_way
+    def test_none_at_all(self, empty_world: World, way: Try, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv(name, "")
+        monkeypatch.setenv("AWS_ENDPOINT_URL", empty_world.emulator.url.replace("http:", "https:"))
+        assert f"{name}: '' is blank" in refusal(way, empty_world)
+
+    def test_by_boto3s_configuration_file(
+        self, empty_world: World, bad: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "config").write_text(f"[default]\nca_bundle = {bad}\n")
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+        monkeypatch.setenv("AWS_ENDPOINT_URL", empty_world.emulator.url.replace("http:", "https:"))
+        assert f"ca_bundle in boto3's configuration file: {bad!r}" in refusal(created, empty_world)
+
+    def test_a_good_one_is_taken(self, empty_world: World) -> None:
+        bundle = ssl.get_default_verify_paths().cafile or pytest.skip("this machine has no bundle")
+        assert CleanRoomsMLHook(verify=bundle).call("list_audience_models") == {"audienceModels": []}
+
+    def test_one_that_is_not_needed_without_tls(self, empty_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("AWS_CA_BUNDLE", "/no/such")
+        assert listed() == {"audienceModels": []}
+
+    def test_one_that_is_not_looked_at_is_no_matter(self, empty_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("AWS_CA_BUNDLE", "/no/such")
+        monkeypatch.setenv("AWS_ENDPOINT_URL", "https://127.0.0.1:9")
+        hook = CleanRoomsMLHook(verify=False, config={"retries": {"total_max_attempts": 1}})
+        with pytest.raises(CleanRoomsMLError) as caught:
+            hook.call("list_audience_models")
+        assert not isinstance(caught.value, ConfigurationError)
+
+    def test_it_is_for_the_login_as_well(
+        self, empty_world: World, connect: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The amazon provider logs in without the ``verify`` of the hook."""
+        monkeypatch.setenv("AWS_CA_BUNDLE", "/no/such")
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", empty_world.emulator.url.replace("http:", "https:"))
+        to = connect(extra=json.dumps({"role_arn": empty_world.role}))
+        config = {"connect_timeout": 1, "retries": {"total_max_attempts": 1}}
+        assert "AWS_CA_BUNDLE: '/no/such'" in refusal(created, empty_world, **to, verify=False, botocore_config=config)
+
+
+class TestEndpoints:
+    BAD = ("localhost:5000", "127.0.0.1", "https://", "ftp://localhost", "//localhost:5000", "http://localhost:port")
+
+    @pytest.mark.parametrize("url", BAD)
+    @pytest.mark.parametrize(
+        ("extra", "source"),
+        [
+            (lambda url: {"endpoint_url": url}, "endpoint_url in the extra of the connection 'prod'"),
+            (
+                lambda url: {"service_config": {"cleanroomsml": {"endpoint_url": url}}},
+                "service_config.cleanroomsml.endpoint_url in the extra of the connection 'prod'",
+            ),
+            (
+                lambda url: {"service_config": {"sts": {"endpoint_url": url}}},
+                "service_config.sts.endpoint_url in the extra of the connection 'prod'",
+            ),
+        ],
+    )
+    def test_of_a_connection(
+        self, empty_world: World, connect: Callable[..., Any], extra: Any, source: str, url: str
+    ) -> None:
+        assert f"{source}: {url!r}" in refusal(created, empty_world, **connect(extra=json.dumps(extra(url))))
+
+    @pytest.mark.parametrize("url", BAD)
+    @pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_CLEANROOMSML"])
+    def test_of_the_environment(self, empty_world: World, name: str, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv(name, url)
+        assert f"{name}: {url!r}" in refusal(created, empty_world)
+
+    @every_way
+    def test_in_every_way(self, empty_world: World, way: Try, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", "localhost:5000")
+        assert "AWS_ENDPOINT_URL: 'localhost:5000'" in refusal(way, empty_world)
+
+    def test_of_the_sister_service(self, empty_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_CLEANROOMS", "localhost")
+        assert listed() == {"audienceModels": []}
+        with pytest.raises(ConfigurationError, match="AWS_ENDPOINT_URL_CLEANROOMS: 'localhost'"):
+            run(CleanRoomsMLCallOperator(task_id="t", operation="list_collaborations", service="cleanrooms"))
+
+    def test_of_the_login(
+        self, empty_world: World, connect: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", "sts.local")
+        to = connect(extra=json.dumps({"role_arn": empty_world.role}))
+        assert "AWS_ENDPOINT_URL_STS: 'sts.local'" in refusal(created, empty_world, **to)
+
+    def test_of_boto3s_configuration_file(
+        self, empty_world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "config").write_text("[default]\nendpoint_url = localhost:5000\n")
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+        monkeypatch.delenv("AWS_ENDPOINT_URL")
+        assert "configuration file" in refusal(created, empty_world)
+
+    def test_one_that_is_not_taken_is_no_matter(self, empty_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "localhost")
+        assert listed() == {"audienceModels": []}
+
+    def test_a_password_in_it_is_not_shown(self, empty_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", "user:marker@localhost:80")
+        assert "marker" not in refusal(created, empty_world)
+
+
+class TestConnections:
+    @every_way
+    def test_in_every_way(self, empty_world: World, way: Try, connect: Callable[..., Any]) -> None:
+        assert "login but no password" in refusal(way, empty_world, **connect(login="AKIA"))
+        assert "not a JSON object" in refusal(way, empty_world, **connect(extra="region_name=us-east-1"))
+
+    @pytest.mark.parametrize("extra", ["region_name=us-east-1", "[1]", "null", '"text"', " "], ids=repr)
+    def test_an_extra_that_is_no_json_object(self, empty_world: World, connect: Callable[..., Any], extra: str) -> None:
+        said = refusal(created, empty_world, **connect(login=empty_world.account, password="marker", extra=extra))
+        assert "aws_conn_id: the connection 'prod' has an extra that is not a JSON object" in said
+        assert "marker" not in said
+
+    @pytest.mark.parametrize(
+        ("said", "says"),
+        [
+            ({"login": "AKIA"}, "login but no password"),
+            ({"login": "AKIA", "password": ""}, "login but no password"),
+            ({"password": "marker"}, "password but no login"),
+            (
+                {"extra": '{"aws_access_key_id": "AKIA"}'},
+                "aws_access_key_id in its extra but no aws_secret_access_key in its extra",
+            ),
+            ({"extra": '{"aws_secret_access_key": "marker"}'}, "but no aws_access_key_id in its extra"),
+            ({"extra": '{"session_kwargs": {"aws_access_key_id": "AKIA"}}'}, "in session_kwargs of its extra but no"),
+            ({"extra": '{"aws_session_token": "marker"}'}, "a session token but no keys"),
+        ],
+        ids=str,
+    )
+    def test_half_a_pair_of_keys(
+        self, empty_world: World, connect: Callable[..., Any], said: dict[str, str], says: str
+    ) -> None:
+        text = refusal(created, empty_world, **connect(**said))
+        assert says in text
+        assert "marker" not in text
+        assert "AKIA" not in text
+
+    def test_of_the_default_connection_as_well(self, empty_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps({"conn_type": "aws", "login": "AKIA"}))
+        assert "login but no password" in refusal(created, empty_world)
+
+    @pytest.mark.parametrize(
+        "said",
+        [
+            {"login": "{account}", "password": "secret"},
+            {"extra": '{"aws_access_key_id": "{account}", "aws_secret_access_key": "secret"}'},
+            {
+                "extra": '{"aws_access_key_id": "{account}", "aws_secret_access_key": "secret", "aws_session_token": "t"}',
+                "login": "a label",
+            },
+            {"extra": "{}"},
+            {"extra": '{"region_name": "us-east-1", "role_arn": "arn:aws:iam::{account}:role/r"}'},
+            {"conn_type": "generic", "login": "{account}", "password": "secret"},
+        ],
+        ids=str,
+    )
+    def test_whole_ones_are_taken(self, empty_world: World, connect: Callable[..., Any], said: dict[str, str]) -> None:
+        to = connect(**{name: text.replace("{account}", empty_world.account) for name, text in said.items()})
+        assert listed(**to) == {"audienceModels": []}
+
+    @pytest.mark.parametrize(
+        ("extra", "says"),
+        [
+            ({"region_name": ""}, "region_name in the extra of the connection 'prod': '' is blank"),
+            ({"region_name": "nowhere"}, "region_name in the extra of the connection 'prod': 'nowhere'"),
+            (
+                {"config_kwargs": {"conect_timeout": 3}},
+                "(?s)options of the client in the extra of the connection 'prod'.*config_kwargs.conect_timeout.*'connect_timeout'",
+            ),
+            ({"config_kwargs": {"read_timeout": "3"}}, "must be a number"),
+            ({"config_kwargs": {"s3": {"addressing_style": "odd"}}}, "the connection 'prod' cannot be used"),
+            ({"service_config": []}, "service_config in the extra of the connection 'prod'"),
+            ({"service_config": ["cleanroomsml"]}, "service_config in the extra of the connection 'prod'"),
+            (
+                {"service_config": {"cleanroomsml": "http://host"}},
+                "service_config in the extra of the connection 'prod'",
+            ),
+            ({"role_arn": "role"}, "role_arn in the extra of the connection 'prod': 'role' is not the ARN of a role"),
+            ({"role_arn": "arn:aws:iam::123456789012:user/me"}, "is not the ARN of a role"),
+            (
+                {"role_arn": "arn:aws:iam::123456789012:role/r", "assume_role_method": "guess"},
+                "(?s)the connection 'prod' cannot be used.*guess",
+            ),
+            (
+                {"role_arn": "arn:aws:iam::123456789012:role/r", "assume_role_method": "assume_role_with_saml"},
+                "(?s)configuration is not valid.*assume_role_with_saml",
+            ),
+            (
+                {"role_arn": "arn:aws:iam::123456789012:role/r", "assume_role_method": "assume_role_with_web_identity"},
+                "(?s)configuration is not valid.*Unsupported federation",
+            ),
+            (
+                {
+                    "role_arn": "arn:aws:iam::123456789012:role/r",
+                    "assume_role_method": "assume_role_with_web_identity",
+                    "assume_role_with_web_identity_federation": "file",
+                    "assume_role_with_web_identity_token_file": "/no/such/token",
+                },
+                "(?s)configuration is not valid.*/no/such/token",
+            ),
+            (
+                {"role_arn": "arn:aws:iam::123456789012:role/r", "assume_role_kwargs": {"ExternalId": 987654321}},
+                "(?s)configuration is not valid.*ExternalId",
+            ),
+            ({"profile_name": "nobody"}, "(?s)configuration is not valid.*nobody.*the connection 'prod'"),
+        ],
+        ids=str,
+    )
+    def test_entries_of_the_extra(
+        self, empty_world: World, connect: Callable[..., Any], extra: dict[str, Any], says: str
+    ) -> None:
+        to = connect(extra=json.dumps(extra))
+        for way in (created, partial(sensed, deferrable=True), triggered):
+            with pytest.raises(ConfigurationError, match=says) as caught:
+                way(empty_world, **to)
+            assert "987654321" not in f"{caught.value}{caught.value.__context__}"
+        assert empty_world.calls == []
+
+
+class TestBoto3:
+    @every_way
+    def test_no_region(self, empty_world: World, way: Try, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("AWS_DEFAULT_REGION")
+        said = refusal(way, empty_world)
+        assert "region_name: no region is configured" in said
+        assert "credentials" not in said
+
+    def test_no_region_to_log_in(
+        self, empty_world: World, connect: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delenv("AWS_DEFAULT_REGION")
+        to = connect(extra=json.dumps({"role_arn": empty_world.role}))
+        assert "region_name: no region is configured" in refusal(created, empty_world, **to)
+
+    @every_way
+    def test_a_region_that_cannot_be_one(self, empty_world: World, way: Try, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("AWS_DEFAULT_REGION", "None")
+        assert "AWS_DEFAULT_REGION: 'None' is not an AWS region" in refusal(way, empty_world)
+
+    @every_way
+    def test_half_a_pair_of_keys(self, empty_world: World, way: Try, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+        assert "AWS_SECRET_ACCESS_KEY" in refusal(way, empty_world)
+
+    @every_way
+    def test_a_profile_that_does_not_exist(self, empty_world: World, way: Try, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("AWS_PROFILE", "nobody")
+        assert "nobody" in refusal(way, empty_world)
+
+
+@contextmanager
+def sts_that_answers(status: int, code: str) -> Iterator[str]:
+    body = f"<ErrorResponse><Error><Code>{code}</Code><Message>no</Message></Error></ErrorResponse>".encode()
+
+    class Refusing(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args: Any) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Refusing) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+class TestMayPass:
+    """What may be over the next time is retried."""
+
+    ONCE: ClassVar[dict[str, Any]] = {"connect_timeout": 1, "retries": {"total_max_attempts": 1}}
+
+    @pytest.mark.parametrize("way", [created, sensed], ids=["create", "sensor"])
+    @pytest.mark.parametrize(
+        ("status", "code"),
+        [
+            (400, "Throttling"),
+            (503, "ServiceUnavailable"),
+            (403, "AccessDenied"),
+            (403, "ExpiredToken"),
+            (403, "InvalidClientTokenId"),
+        ],
+    )
+    def test_a_login_that_is_refused(
+        self,
+        empty_world: World,
+        connect: Callable[..., Any],
+        way: Try,
+        status: int,
+        code: str,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        to = connect(extra=json.dumps({"role_arn": empty_world.role}))
+        with sts_that_answers(status, code) as url, monkeypatch.context() as patch:
+            patch.setenv("AWS_ENDPOINT_URL_STS", url)
+            with pytest.raises(CleanRoomsMLError, match=f"(?s)no credentials.*{code}") as caught:
+                way(empty_world, **to, botocore_config=self.ONCE, **({"timeout": 0} if way is sensed else {}))
+        assert not isinstance(caught.value, ConfigurationError)
+
+    @pytest.mark.parametrize(
+        ("status", "code"), [(400, "Throttling"), (503, "ServiceUnavailable"), (403, "ExpiredToken")]
+    )
+    def test_the_same_in_the_triggerer(
+        self,
+        empty_world: World,
+        connect: Callable[..., Any],
+        status: int,
+        code: str,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        to = connect(extra=json.dumps({"role_arn": empty_world.role}))
+        with sts_that_answers(status, code) as url, monkeypatch.context() as patch:
+            patch.setenv("AWS_ENDPOINT_URL_STS", url)
+            said = event_of(wait_for(arn(empty_world), timeout=1), **to, botocore_config=self.ONCE)
+        assert said["observation"]["outcome"] == "again"
+        assert code in said["observation"]["message"]
+
+    def test_one_whose_arguments_are_malformed_is_final(
+        self, empty_world: World, connect: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        to = connect(extra=json.dumps({"role_arn": empty_world.role}))
+        with sts_that_answers(400, "ValidationError") as url, monkeypatch.context() as patch:
+            patch.setenv("AWS_ENDPOINT_URL_STS", url)
+            assert "ValidationError" in refusal(created, empty_world, **to, botocore_config=self.ONCE)
+
+    def test_a_login_that_cannot_be_reached(
+        self, empty_world: World, connect: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:9")
+        to = connect(extra=json.dumps({"role_arn": empty_world.role}))
+        with pytest.raises(CleanRoomsMLError) as caught:
+            created(empty_world, **to, botocore_config=self.ONCE)
+        assert not isinstance(caught.value, AirflowFailException)
+
+    def test_a_connection_that_is_not_there_may_come_back(self, empty_world: World) -> None:
+        with pytest.raises(CleanRoomsMLError, match="there is no connection 'gone'") as caught:
+            listed(aws_conn_id="gone")
+        assert not isinstance(caught.value, AirflowFailException)

@@ -160,7 +160,9 @@ def _elsewhere(record: Record) -> Iterator[Record]:
         yield _copy(record, members=[])
     for name in PARENTS:
         if record.fields.get(name) not in (None, record.arn):
-            yield _copy(record, None, **{name: _renewed(record.fields[name])})
+            # Each collaboration has memberships of its own.
+            names = (name, "membershipIdentifier") if name == "collaborationIdentifier" else (name,)
+            yield _copy(record, None, **{name: _renewed(record.fields[name]) for name in names})
 
 
 @contextmanager

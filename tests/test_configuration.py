@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 import pytest
 from airflow import DAG
+from airflow import __version__ as airflow_version
 
 from airflow_cleanroomsml._compat import AirflowFailException
 from airflow_cleanroomsml.exceptions import CleanRoomsMLError, ConfigurationError
@@ -67,6 +68,10 @@ WAYS: dict[str, Try] = {
     "trigger": triggered,
     "hook": hooked,
 }
+finds_malformed_extras = pytest.mark.skipif(
+    airflow_version.startswith("3.0."),
+    reason="Airflow 3.0 itself refuses such a variable, so there is no such connection",
+)
 every_way = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 
 
@@ -380,8 +385,13 @@ class TestConnections:
     @every_way
     def test_in_every_way(self, empty_world: World, way: Try, connect: Callable[..., Any]) -> None:
         assert "login but no password" in refusal(way, empty_world, **connect(login="AKIA"))
+
+    @finds_malformed_extras
+    @every_way
+    def test_an_extra_in_every_way(self, empty_world: World, way: Try, connect: Callable[..., Any]) -> None:
         assert "not a JSON object" in refusal(way, empty_world, **connect(extra="region_name=us-east-1"))
 
+    @finds_malformed_extras
     @pytest.mark.parametrize("extra", ["region_name=us-east-1", "[1]", "null", '"text"', " "], ids=repr)
     def test_an_extra_that_is_no_json_object(self, empty_world: World, connect: Callable[..., Any], extra: str) -> None:
         said = refusal(created, empty_world, **connect(login=empty_world.account, password="marker", extra=extra))

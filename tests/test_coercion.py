@@ -51,6 +51,10 @@ class Level(enum.Enum):
 class Index:
     """An integer of another library, as ``operator.index`` knows it."""
 
+    def __repr__(self) -> str:
+        # The name of the test, which has to be the same in every worker.
+        return "Index()"
+
     def __index__(self) -> int:
         return 25
 

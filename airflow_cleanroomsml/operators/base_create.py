@@ -65,13 +65,20 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
 
     def _created(self, context: Context) -> dict[str, Any]:
         making = self._making(context)
-        found = making.earlier() or self._others(making)
-        known = found or self._made(making)
+        known = self._earlier(making) or self._others(making) or self._made(making)
         verb = "Made" if making.sent == known else "Going on with"
         self.log.info("%s the %s.", verb, waiting.titled(self.resource, known))
         return known
 
+    def _earlier(self, making: Making) -> dict[str, Any] | None:
+        """What an earlier try has made; changed to what is asked for by now, where that is wanted."""
+        found = making.earlier()
+        if found and making.differing and self.if_exists == "update":
+            self._agree(making.request, found, waiting.read(self.hook, self.resource, found) or {})
+        return found
+
     def _making(self, context: Context) -> Making:
+        from airflow_cleanroomsml.attempts import current_attempt, run_start
         from airflow_cleanroomsml.making import Making
         from airflow_cleanroomsml.ownership import Memory, claim
 
@@ -82,7 +89,17 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
                 f"tags: {_TAGS} are as many as a resource may have; with durable=True one of them is the provider's own"
             )
         memory = Memory(context, mine)
-        return Making(self.hook, self.resource, request, self._asked(request), mine, memory, is_first(context))
+        return Making(
+            self.hook,
+            self.resource,
+            request,
+            self._asked(request),
+            mine,
+            memory,
+            is_first(context),
+            attempt=current_attempt(context),
+            run_start=run_start(context),
+        )
 
     def _asked(self, request: Request) -> dict[str, Any]:
         """What is known of the resource before it is made: the request, and what has to be looked up beside it."""

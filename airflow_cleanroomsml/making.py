@@ -24,6 +24,7 @@ from airflow_cleanroomsml.exceptions import (
     lines,
 )
 from airflow_cleanroomsml.ownership import (
+    SKEW,
     Claim,
     Memory,
     Own,
@@ -46,8 +47,6 @@ log = logging.getLogger(__name__)
 COMMIT_LAG = (1.0, 5.0, 15.0)
 #: Seconds after which a request that was noted as sent has been carried out, or never will be.
 SETTLED = 300.0
-#: Seconds by which the service's clock may be behind ours; where the service has answered its own clock tells.
-SKEW = 300.0
 
 
 @dataclass
@@ -61,9 +60,8 @@ class Making:
     :param asked: What is known of the resource before it is made.
     :param mine: Whose it will be; None where nobody asks for that.
     :param memory: What earlier tries have noted.
-    :param first: Whether there was no earlier try.
-    :param looked: Whether this try has looked before, and has sent nothing since.
     :param attempt: The try.
+    :param looked: Whether this try has looked before, and has sent nothing since.
     :param run_start: When the Dag run started, in seconds since 1970.
     """
 
@@ -73,9 +71,8 @@ class Making:
     asked: Mapping[str, Any]
     mine: Claim | None
     memory: Memory
-    first: bool
+    attempt: Attempt
     looked: bool = False
-    attempt: Attempt = Attempt(1, None)
     run_start: float = 0.0
     #: Numbers of the names that this run has used up, see :func:`~airflow_cleanroomsml.ownership.suffixed`.
     taken: set[int] = field(default_factory=set)
@@ -89,10 +86,8 @@ class Making:
     since: float = 0.0
     #: Arguments whose values are not those of what is gone on with.
     differing: list[str] = field(default_factory=list)
-    #: What an earlier try of this sequence has asked for whose outcome is unknown, see :meth:`Memory.recall`.
-    sought: dict[str, Any] = field(default_factory=dict)
-    #: Since when that can have been made, in seconds since 1970.
-    sought_since: float = 0.0
+    #: What an earlier try of this sequence has noted of a request whose outcome is unknown, see :meth:`Memory.recall`.
+    unsettled: Mapping[str, Any] = field(default_factory=dict)
     #: Whether an earlier try of this sequence may have made something under another name, or with another parent.
     elsewhere: bool = False
     #: ARNs that are known to be of others.
@@ -102,6 +97,11 @@ class Making:
 
     def __post_init__(self) -> None:
         self.elsewhere = self.attempt.may_be_retry
+
+    @property
+    def first(self) -> bool:
+        """Whether there was no earlier try."""
+        return self.attempt.number <= 1
 
     @property
     def number(self) -> int:
@@ -121,7 +121,7 @@ class Making:
         if note and note.get("known"):
             return self._remembered(note, settled=settled)
         if note:
-            self.sought, self.sought_since = note.get("sought", {}), note["sent"] - SKEW
+            self.unsettled = note
             if clock.now() - note["sent"] < SETTLED:
                 settled = self.looked
         found = self.looked_for(() if settled else COMMIT_LAG)
@@ -148,7 +148,7 @@ class Making:
             identified = {**waiting.identified(self.resource, known, found), **known}
             same = note["fingerprint"] == mine.fingerprint
             in_sequence = mine.sequence is not None and note.get("sequence") == mine.sequence
-            remembered = Own(note["number"], same, status, identified, in_sequence, found)
+            remembered = Own(note["number"], same, status, identified, note["fingerprint"], in_sequence, found)
             if remembered.usable:
                 return self._go_on_with(remembered, sent=note["sent"])
             if self._number(note.get("sought", {}).get(self.resource.named)) != 0:
@@ -217,7 +217,7 @@ class Making:
             self._tag(found)
             known = {**self._identifiers(found.known), "made_after": found.known.get("made_after", 0.0)}
             sought = {self.resource.named: found.there.get("name")}
-            self.memory.note(number=found.number, sent=sent, sought=sought, known=known)
+            self.memory.note(found.fingerprint, number=found.number, sent=sent, sought=sought, known=known)
         return found.known
 
     def _differing(self, found: Own) -> list[str]:
@@ -265,19 +265,9 @@ class Making:
 
     def _own_elsewhere(self, mine: Claim) -> Iterator[Own]:
         with self._advised():
-            if self.sought:
-                yield from own_noted(
-                    self.hook,
-                    self.resource,
-                    mine,
-                    self.request,
-                    {**self.asked, **self.sought},
-                    self.foreign,
-                    self.sought_since,
-                )
-            yield from own_elsewhere(
-                self.hook, self.resource, mine, self.request, self.asked, self.foreign, self.run_start - SKEW
-            )
+            search = (self.hook, self.resource, mine, self.request, self.asked, self.foreign)
+            yield from own_noted(*search, self.unsettled)
+            yield from own_elsewhere(*search, self.run_start - SKEW)
 
     @contextmanager
     def _advised(self) -> Iterator[None]:

@@ -37,6 +37,8 @@ VERSION_TAG = "airflow-cleanroomsml:version"
 _TAG_VALUE = re.compile(r"[A-Za-z0-9 _.:/=+@-]{1,230}")
 #: Entries whose tags a retry reads when nothing has the name that is asked for; all of them would be too many in a busy account.
 READS = 50
+#: Seconds by which the service's clock may be behind ours; where the service has answered its own clock tells.
+SKEW = 300.0
 _SUFFIX = "-retry-"
 #: What does not make it another request.
 _NO_MATTER = ("tags", "description")
@@ -144,6 +146,7 @@ class Own:
     :param same: Whether it is what is asked for now.
     :param status: Its status.
     :param known: What identifies it.
+    :param fingerprint: Of the request that made it; empty for the one that is asked for now.
     :param in_sequence: Whether the present sequence of tries has made it, or has gone on with it.
     :param there: Its description.
     """
@@ -152,6 +155,7 @@ class Own:
     same: bool
     status: str
     known: dict[str, Any]
+    fingerprint: str = ""
     in_sequence: bool = False
     there: Mapping[str, Any] = field(default_factory=dict)
 
@@ -255,24 +259,26 @@ def own_noted(
     request: Request,
     asked: Mapping[str, Any],
     foreign: set[str],
-    since: float,
+    note: Mapping[str, Any],
 ) -> Iterator[Own]:
     """
     What an earlier try of the present sequence has noted to ask for; told by its tag, else by what was noted.
 
-    :param asked: What was known of it before it was made.
-    :param since: When it can have been made at the earliest, in seconds since 1970.
+    :param note: See :meth:`Memory.recall`.
     """
+    if not note.get("sought"):
+        return
+    asked = {**asked, **note["sought"]}
     if resource.tells_tags:
         for found in own(hook, resource, mine, request, asked, foreign):
             if found.in_sequence:
                 yield replace(found, number=0)
         return
     entries = waiting.listed(hook, resource, asked)
-    entry = waiting.newest(entry for entry in entries if entry["createTime"].timestamp() >= since)
-    found = _owned(hook, resource, mine, request, asked, entry, 0, foreign) if entry else None
-    if found is not None:
-        yield replace(found, in_sequence=True)
+    entry = waiting.newest(entry for entry in entries if entry["createTime"].timestamp() >= note["sent"] - SKEW)
+    noted = _owned(hook, resource, mine, request, asked, entry, 0, foreign) if entry else None
+    if noted is not None:
+        yield replace(noted, in_sequence=True, fingerprint=note["fingerprint"])
 
 
 def _required(resource: Resource, asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -338,11 +344,16 @@ def _own_version(
             continue
         if not mine.is_of_run(value):
             return
-        same = mine.is_same(value)
-        if same and not _is_asked_for(request, resource, entry, found):
+        if mine.is_same(value) and not _is_asked_for(request, resource, entry, found):
             continue
-        yield Own(number, same, found.get("status", "ACTIVE"), known, mine.is_of_sequence(value), found)
+        yield _tagged(mine, value, number, known, found)
         return
+
+
+def _tagged(mine: Claim, value: str | None, number: int, known: dict[str, Any], found: Mapping[str, Any]) -> Own:
+    """Something of this run, by the value of its tag."""
+    status, in_sequence = found.get("status", "ACTIVE"), mine.is_of_sequence(value)
+    return Own(number, mine.is_same(value), status, known, _parsed(value)[0], in_sequence, found)
 
 
 def _owned(
@@ -376,7 +387,7 @@ def _owned(
         if not resource.versions:
             foreign.add(arn)
         return None
-    return Own(number, mine.is_same(value), found.get("status", "ACTIVE"), known, mine.is_of_sequence(value), found)
+    return _tagged(mine, value, number, known, found)
 
 
 def _is_asked_for(request: Request, resource: Resource, entry: Mapping[str, Any], there: Mapping[str, Any]) -> bool:
@@ -435,10 +446,14 @@ class Memory:
         """Whether there was no try since: one whose notes were not taken may have made something."""
         return bool(note["try"] == self._try - 1)
 
-    def note(self, **values: Any) -> None:
-        """Keep it in place of an earlier note."""
+    def note(self, fingerprint: str = "", **values: Any) -> None:
+        """
+        Keep it in place of an earlier note.
+
+        :param fingerprint: Of the request that it is about; empty for the present one.
+        """
         note = {**values, "try": self._try, "sequence": self._sequence}
-        notes = {**self._notes(), self._fingerprint: note}
+        notes = {**self._notes(), fingerprint or self._fingerprint: note}
         try:
             if self._store is not None:
                 self._store.set(self.KEY, notes)

@@ -37,8 +37,8 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
 
     :param if_exists: What to do about one of the same name (and parent) that is not of this run: ``fail`` leaves it to the service to
         refuse; ``reuse`` looks first and goes on with it; ``update``, of a configured audience model, changes what differs.
-    :param durable: Make it at most once in a run of the task: a retry, or a clear, with the same arguments goes on with what an earlier
-        try has made. It is told by a tag, and where that is missing made anew.
+    :param durable: Make it at most once in a run of the task: a retry goes on with what an earlier try has made, even if its arguments
+        render differently, and a cleared task does if they are the same. It is told by a tag, and where that is missing made anew.
     """
 
     resource: ClassVar[Resource]
@@ -96,8 +96,7 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
             self._asked(request),
             mine,
             memory,
-            is_first(context),
-            attempt=current_attempt(context),
+            current_attempt(context),
             run_start=run_start(context),
         )
 

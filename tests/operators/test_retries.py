@@ -7,7 +7,7 @@ import logging
 import random
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 from typing import Any
@@ -94,12 +94,16 @@ class Task:
         operator.render_template_fields(context)
         if not self.given.get("deferrable"):
             world.fault(read, "access_denied")
-        with pytest.raises(CleanRoomsMLError, match="A retry goes on with it"):
+
+        def step() -> None:
             try:
                 operator.execute(context)
             except TaskDeferred as deferred:
                 world.fault(read, "access_denied")
                 resume(operator, deferred, context)
+
+        with pytest.raises(CleanRoomsMLError, match="A retry goes on with it"):
+            step()
 
 
 def names(world: World) -> list[str]:
@@ -134,53 +138,45 @@ def test_a_template_that_is_not_stable_makes_one(
 @dataclass(frozen=True)
 class Kind:
     """
-    What renders differently in a retry.
+    Something with tags, and arguments of it that render differently in a retry.
 
     :param title: The operation.
+    :param then: Arguments of the retry.
     :param first: Arguments of the first try beside those that it needs.
-    :param then: Those of the retry.
     """
 
     title: str
-    first: Callable[[World, dict[str, Any]], dict[str, Any]]
-    then: Callable[[World, dict[str, Any]], dict[str, Any]]
+    then: Callable[[World], dict[str, Any]]
+    first: dict[str, Any] = field(default_factory=dict)
 
 
-def given(**arguments: Any) -> Callable[[World, dict[str, Any]], dict[str, Any]]:
-    return lambda world, prepared: arguments
+def output(world: World) -> dict[str, Any]:
+    return {**world.output, "destination": {"s3Destination": {"s3Uri": f"s3://{world.bucket}/other"}}}
 
 
-def another_parent(argument: str, make: Callable[[World], str]) -> Callable[[World, dict[str, Any]], dict[str, Any]]:
-    return lambda world, prepared: {argument: make(world)}
-
-
-#: Of each kind whose tags can be read an argument that renders differently, alone and with the name.
 KINDS = {
-    "dataset": Kind("create_training_dataset", given(), lambda w, p: {"role_arn": f"{w.role}-other"}),
-    "model": Kind("create_audience_model", given(), given(training_data_end_time="2026-11-24")),
+    "dataset": Kind("create_training_dataset", lambda world: {"role_arn": f"{world.role}-other"}),
+    "model": Kind("create_audience_model", lambda _: {"training_data_end_time": "2026-11-24"}),
     "model of another dataset": Kind(
-        "create_audience_model", given(), another_parent("training_dataset_arn", lambda w: w.dataset("another"))
+        "create_audience_model", lambda world: {"training_dataset_arn": world.dataset("another")}
     ),
-    "configured model": Kind(
-        "create_configured_audience_model",
-        given(),
-        lambda w, p: {"output_config": {**w.output, "destination": {"s3Destination": {"s3Uri": f"s3://{w.bucket}/2"}}}},
-    ),
-    "generation job": Kind("start_audience_generation_job", given(), lambda w, p: {"seed_audience": w.seed()}),
+    "configured model": Kind("create_configured_audience_model", lambda world: {"output_config": output(world)}),
+    "generation job": Kind("start_audience_generation_job", lambda world: {"seed_audience": world.seed()}),
     "generation job of another model": Kind(
         "start_audience_generation_job",
-        given(),
-        another_parent("configured_audience_model_arn", lambda w: w.configured("another")),
+        lambda world: {"configured_audience_model_arn": world.configured("another")},
     ),
-    "algorithm": Kind("create_configured_model_algorithm", given(), lambda w, p: {"role_arn": f"{w.role}-other"}),
-    "channel": Kind("create_ml_input_channel", given(), given(retention_in_days=7)),
+    "algorithm": Kind("create_configured_model_algorithm", lambda world: {"role_arn": f"{world.role}-other"}),
+    "channel": Kind("create_ml_input_channel", lambda _: {"retention_in_days": 7}),
     "trained model": Kind(
-        "create_trained_model", given(hyperparameters={"a": "1"}), given(hyperparameters={"a": "1", "b": "2"})
+        "create_trained_model",
+        lambda _: {"hyperparameters": {"a": "1", "b": "2"}},
+        {"hyperparameters": {"a": "1"}},
     ),
     "inference job": Kind(
         "start_trained_model_inference_job",
-        given(environment={"SECRET": "the-value-of-a-secret"}),
-        given(environment={"SECRET": "another-value"}),
+        lambda _: {"environment": {"SECRET": "another-value"}},
+        {"environment": {"SECRET": "the-value-of-a-secret"}},
     ),
 }
 
@@ -195,9 +191,9 @@ def test_a_retry_goes_on_with_what_renders_differently(
     prepared.pop("task_id", None)
     before = len(list(maker.made(empty_world, prepared)))
     waits = {"wait_for_completion": False} if maker.waits else {}
-    task = Task(maker.operator, **{**prepared, **kind.first(empty_world, prepared), **waits, maker.named: "made"})
+    task = Task(maker.operator, **{**prepared, **kind.first, **waits, maker.named: "made"})
     first = task.tries()
-    changed = kind.then(empty_world, prepared)
+    changed = kind.then(empty_world)
     with caplog.at_level(logging.WARNING):
         assert task.is_retried(**changed, **({maker.named: "another"} if renamed else {})) == first
     assert len(list(maker.made(empty_world, prepared))) == before + 1
@@ -250,7 +246,19 @@ def test_what_a_cleared_task_has_gone_on_with_is_that_of_its_retries(empty_world
     # Nor does it matter what an earlier try would have asked for.
     second = task.is_cleared(**other(1))
     assert second != first
-    assert task.is_retried(training_data=empty_world.training_data()) == second
+    original = {"training_data": empty_world.training_data()}
+    assert task.is_retried(**original) == second
+    assert task.is_cleared(**original) == first
+    assert task.is_retried(**other(1)) == first
+
+
+@pytest.mark.parametrize("remembers", [False, True], ids=["without a state store", "with one"])
+def test_what_a_retry_has_gone_on_with_is_not_what_a_cleared_task_asks_for(empty_world: World, remembers: bool) -> None:
+    task = dataset(empty_world)
+    task.remembers(remembers)
+    first = task.tries()
+    assert task.is_retried(**other(0)) == first
+    assert task.is_cleared() != first
 
 
 def test_a_tag_that_cannot_be_changed_hinders_nobody(empty_world: World, caplog: pytest.LogCaptureFixture) -> None:
@@ -464,9 +472,11 @@ def test_what_an_interrupted_retry_has_not_yet_found_is_found_when_its_task_ends
     first = task.tries()
     task.ti = task.ti.next_try()
     operator = task.cls(**{**task.given, "name": "another", **other(0)})
-    context: Any = {"params": {}, "ti": task.ti}
-    making = operator._making(context)
+    store = StateStore()
+    making = operator._making({"params": {}, "ti": task.ti, "task_state_store": store})
     assert making.after_all()["training_dataset_arn"] == first
+    # A process that ends speaks to its supervisor no more.
+    assert store == {}
 
 
 def test_what_an_earlier_try_has_made_is_found_when_the_task_ends_and_nothing_else(empty_world: World) -> None:

@@ -52,7 +52,8 @@ def run_start(context: Context) -> float:
     """
     When the Dag run started, by Airflow's clock, in seconds since 1970; 0 where that is unknown.
 
-    Clearing a run that has ended starts it anew, so no try of the present sequence is older.
+    A run that has ended and is cleared gets a new start date, but its tasks may go on with what they created before.
     """
-    started = getattr(context.get("dag_run"), "start_date", None)
+    run = context.get("dag_run")
+    started = None if getattr(run, "clear_number", 0) else getattr(run, "start_date", None)
     return float(started.timestamp()) if started else 0.0

@@ -214,14 +214,19 @@ def other(number: int) -> dict[str, Any]:
     return {"training_data": [{"type": "INTERACTIONS", "inputConfig": {"schema": SCHEMA, "dataSource": source}}]}
 
 
-def test_a_cleared_task_with_other_arguments_makes_another(empty_world: World) -> None:
+def test_a_cleared_task_with_other_arguments_makes_another(
+    empty_world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     task = dataset(empty_world)
     first = task.tries()
     second = task.is_cleared(**other(0))
     assert second != first
     # Its retries go on with the new one.
     assert task.is_retried(**other(1)) == second
+    # It has another name than is asked for, but one that the task itself has given it.
+    assert "(training_data)" in caplog.text
     assert task.is_retried(name="another") == second
+    assert "(name, training_data)" in caplog.text
     assert names(empty_world) == ["d", "d-retry-2"]
 
 
@@ -331,6 +336,16 @@ def test_only_what_is_new_enough_is_read(empty_world: World) -> None:
     before = empty_world.calls.count("GetTrainingDataset")
     task.is_retried()
     assert empty_world.calls.count("GetTrainingDataset") == before
+
+
+def test_a_run_that_was_cleared_has_begun_before(empty_world: World) -> None:
+    task = dataset(empty_world)
+    first = task.tries()
+    # Airflow gives such a run another start date.
+    later = datetime.now(timezone.utc) + timedelta(hours=1)
+    task.context["dag_run"] = SimpleNamespace(start_date=later, clear_number=1)
+    assert task.is_cleared() == first
+    assert task.is_retried(name="another") == first
 
 
 def test_no_more_than_some_are_read(

@@ -211,15 +211,21 @@ class AtMostOne(RuleBasedStateMachine):
         who=whom,
         variant=st.integers(0, 3),
         mode=st.sampled_from(["waits", "is deferred"]),
-        lost=st.booleans(),
-        deleted=st.booleans(),
+        pauses=st.sampled_from([0, 1, 4]),
+        ends=st.booleans(),
     )
-    def breaks_off(self, who: int, variant: int, mode: str, lost: bool, deleted: bool) -> None:
-        """A wait that ends early, and a retry whose arguments render differently."""
-        faults = [self._fault("lose_response")] if lost else []
-        self._try(who, mode, None, *faults, Fault(self.kind.reads(self.laboratory)[0], "access_denied", times=0))
-        if deleted:
-            self.the_newest_ends(who, deleted)
+    def breaks_off(self, who: int, variant: int, mode: str, pauses: int, ends: bool) -> None:
+        """
+        A wait that ends early, and a retry whose arguments render differently.
+
+        :param pauses: In which pause the worker is killed; 0 denies it the first look instead.
+        :param ends: Whether what was waited for fails, or is deleted, before the retry.
+        """
+        fuse = Fuse("in a pause", pauses) if pauses else None
+        denied = [] if pauses else [Fault(self.kind.reads(self.laboratory)[0], "access_denied", times=0)]
+        self._try(who, mode, fuse, *denied)
+        if ends:
+            self.the_newest_ends(who, deleted=variant % 2 == 0)
         self.renders_differently(who, variant)
         self._try(who, mode)
 

@@ -38,6 +38,10 @@ def nothing(*_: Any) -> Iterator[Own]:
     return iter(())
 
 
+#: None of these is found without a fault.
+KINDS = ("audience model", "configured audience model", "audience export job")
+
+
 @dataclass(frozen=True)
 class Fault:
     """
@@ -67,10 +71,6 @@ FAULTS = {
     "a retry looks only for the name that it asks for": Fault(((making, "own_elsewhere", nothing),), "more than one"),
     "what was lost is looked for once": Fault(((making, "COMMIT_LAG", ()),), "more than one"),
 }
-
-
-#: None of these is found without a fault.
-KINDS = ("audience model", "configured audience model", "audience export job")
 
 
 @pytest.mark.timeout(0)

@@ -30,6 +30,13 @@ def differences(request: Request, resource: Resource, found: Mapping[str, Any]) 
     return [*texts, *_not_asked_for(request, resource, found)]
 
 
+def differing_arguments(request: Request, resource: Resource, found: Mapping[str, Any]) -> list[str]:
+    """The arguments in which they differ, in snake_case and without their values; parameters as for :func:`differences`."""
+    told = by_member(request, resource, found)
+    names = [xform_name(name) for name, lines in told.items() if lines and name not in _NO_MATTER]
+    return [*names, *(line.partition(":")[0] for line in _not_asked_for(request, resource, found))]
+
+
 def by_member(request: Request, resource: Resource, found: Mapping[str, Any]) -> dict[str, list[str]]:
     """The same by the members of the request, in the API's own spelling; tags and description included."""
     asked_shape, there_shape = request.operation.input_shape, description(resource)

@@ -277,6 +277,11 @@ class TaskInstance:
     :param run_id: Run; one of its own if empty.
     """
 
+    #: ``retries`` of the task.
+    retries = 5
+    #: As Airflow sets it when it makes the task instance, and anew when somebody clears it.
+    max_tries = retries
+
     def __init__(self, run_id: str = "", try_number: int = 1) -> None:
         self.dag_id, self.task_id, self.map_index = "dag", "task", -1
         self.run_id = run_id or f"manual__{uuid.uuid4()}"
@@ -295,10 +300,16 @@ class TaskInstance:
         self.pushed.pop(key, None)
 
     def next_try(self) -> TaskInstance:
-        """The same task, tried again: what it pushed is gone."""
+        """The same task, retried by Airflow: what it pushed is gone."""
         again = copy(self)
         again.try_number += 1
         again.pushed = {}
+        return again
+
+    def cleared(self) -> TaskInstance:
+        """The same task, cleared by somebody after this try."""
+        again = self.next_try()
+        again.max_tries = self.try_number + self.retries
         return again
 
 

@@ -39,8 +39,8 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
 
     :param if_exists: What to do about one of the same name (and parent) that is not of this run: ``fail`` leaves it to the service to
         refuse; ``reuse`` looks first and goes on with it; ``update``, of a configured audience model, changes what differs.
-    :param durable: Make it at most once in a run of the task: a retry, or a clear, with the same arguments goes on with what an earlier
-        try has made. It is told by a tag, and where that is missing made anew.
+    :param durable: Make it at most once in a run of the task: a retry goes on with what an earlier try has made, even if its arguments
+        render differently, and a cleared task does if they are the same. It is told by a tag, and where that is missing made anew.
     """
 
     resource: ClassVar[Resource]
@@ -70,8 +70,7 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
         if remembered := (making.memory.recall() or {}).get("known"):
             # Airflow clears XCom when a try starts, and this try may fail before it has found the resource again.
             self._push_identity(context, remembered)
-        found = making.earlier() or self._others(making)
-        known = found or self._made(making)
+        known = self._earlier(making) or self._others(making) or self._made(making)
         self._push_identity(context, known)
         verb = "Made" if making.sent == known else "Going on with"
         self.log.info("%s the %s.", verb, waiting.titled(self.resource, known))
@@ -84,7 +83,15 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
     def _identity(self, known: Mapping[str, Any]) -> dict[str, Any]:
         return identity(self.resource, self.arguments, known)
 
+    def _earlier(self, making: Making) -> dict[str, Any] | None:
+        """What an earlier try has made; changed to what is asked for by now, where that is wanted."""
+        found = making.earlier()
+        if found and making.differing and self.if_exists == "update":
+            self._agree(making.request, found, waiting.read(self.hook, self.resource, found) or {})
+        return found
+
     def _making(self, context: Context) -> Making:
+        from airflow_cleanroomsml.attempts import current_attempt, run_start
         from airflow_cleanroomsml.making import Making
         from airflow_cleanroomsml.ownership import Memory, claim
 
@@ -95,7 +102,16 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
                 f"tags: {_TAGS} are as many as a resource may have; with durable=True one of them is the provider's own"
             )
         memory = Memory(context, mine)
-        return Making(self.hook, self.resource, request, self._asked(request), mine, memory, is_first(context))
+        return Making(
+            self.hook,
+            self.resource,
+            request,
+            self._asked(request),
+            mine,
+            memory,
+            current_attempt(context),
+            run_start=run_start(context),
+        )
 
     def _asked(self, request: Request) -> dict[str, Any]:
         """What is known of the resource before it is made: the request, and what has to be looked up beside it."""

@@ -8,6 +8,7 @@ import pytest
 from tests.deployment import Deployment
 from tests.support import EmulatorProcess, World
 
+pytestmark = pytest.mark.timeout(600)
 FILE = Path(__file__).parent / "files" / "retries.py"
 
 
@@ -18,7 +19,7 @@ def account(emulator: EmulatorProcess) -> World:
 
 @pytest.fixture(scope="module")
 def ran(account: World, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """One run of the Dag: permission is missing at the first create, and the Glue table does not exist."""
+    """One run of the Dag: permission is missing at the first create and the first look, and the Glue table does not exist."""
     airflow = Deployment(
         tmp_path_factory.mktemp("airflow"),
         AWS_ENDPOINT_URL=account.emulator.url,
@@ -27,6 +28,7 @@ def ran(account: World, tmp_path_factory: pytest.TempPathFactory) -> dict[str, A
         AIRFLOW__CORE__DAGS_FOLDER=str(FILE.parent),
     )
     account.fault("CreateTrainingDataset", "access_denied")
+    account.fault("GetAudienceModel", "access_denied")
     conf = {"role_arn": account.role, "training_data": account.training_data("no_such_table")}
     tasks: dict[str, Any] = airflow.run(FILE, "retries", conf)["tasks"]
     return tasks
@@ -44,5 +46,13 @@ def test_what_may_pass_is_retried(ran: dict[str, Any]) -> None:
 @pytest.mark.parametrize("task", ["failure", "deferred_failure"])
 def test_a_failed_job_is_not_started_again(ran: dict[str, Any], account: World, task: str) -> None:
     assert (ran[task]["state"], ran[task]["tries"]) == ("failed", 1)
-    assert account.calls.count("CreateAudienceModel") == 2
-    assert len(account.ml.list_audience_models()["audienceModels"]) == 2
+    assert len(models(account)) == account.calls.count("CreateAudienceModel") == 3
+
+
+def test_a_retry_goes_on_with_what_its_templates_would_ask_for_anew(ran: dict[str, Any], account: World) -> None:
+    assert (ran["unstable"]["state"], ran["unstable"]["tries"]) == ("failed", 2)
+    assert [name for name in models(account) if name.startswith("unstable")] == ["unstable-1"]
+
+
+def models(account: World) -> list[str]:
+    return [entry["name"] for entry in account.ml.list_audience_models()["audienceModels"]]

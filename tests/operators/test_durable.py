@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -35,7 +37,11 @@ both_ways = pytest.mark.parametrize("deferrable", [False, True], ids=["in the wo
 class StateStore(dict[str, Any]):
     """Airflow's task state store, as far as tasks see it."""
 
+    refuses = False
+
     def set(self, key: str, value: Any) -> None:
+        if self.refuses:
+            raise ConnectionError("the API server does not answer")
         self[key] = value
 
 
@@ -49,7 +55,7 @@ class Task:
 
     def __init__(self, cls: Any, **given: Any) -> None:
         self.cls, self.given = cls, {"task_id": "task", **given}
-        self.ti = TaskInstance()
+        self.ti = self.last = TaskInstance()
         self.context: dict[str, Any] = {}
 
     def run(self, **changed: Any) -> Any:
@@ -57,7 +63,12 @@ class Task:
         try:
             return run(self.cls(**{**self.given, **changed}), ti=self.ti, **self.context).result
         finally:
-            self.ti = self.ti.next_try()
+            self.last, self.ti = self.ti, self.ti.next_try()
+
+    def is_cleared(self, **changed: Any) -> Any:
+        """The result of the next try, after somebody has cleared the task."""
+        self.ti = self.last.cleared()
+        return self.run(**changed)
 
 
 @pytest.fixture
@@ -126,17 +137,77 @@ def test_nothing_is_looked_for_where_nothing_was_sent(world: World, pauses: list
 
 
 def test_a_store_that_took_no_note_leaves_a_retry_in_doubt(world: World, pauses: list[float]) -> None:
-    class Refusing(StateStore):
-        def set(self, key: str, value: Any) -> None:
-            raise ConnectionError("the API server does not answer")
-
     task = model(world.dataset(), wait_for_completion=False)
-    task.context["task_state_store"] = Refusing()
+    task.context["task_state_store"] = StateStore()
+    task.context["task_state_store"].refuses = True
     world.fault("CreateAudienceModel", "access_denied")
     with pytest.raises(AccessDeniedError):
         task.run()
     task.run()
     assert tuple(pauses) == COMMIT_LAG
+
+
+def test_a_note_of_a_try_before_the_last_one_leaves_a_retry_in_doubt(world: World, pauses: list[float]) -> None:
+    store = StateStore()
+    task = model(world.dataset(), wait_for_completion=False)
+    task.context["task_state_store"] = store
+    world.fault("CreateAudienceModel", "access_denied", times=2)
+    for refuses in (False, True):
+        store.refuses = refuses
+        with pytest.raises(AccessDeniedError):
+            task.run()
+    assert pauses == []
+    # The store knows of the first try only: the second may have made one.
+    task.run()
+    assert tuple(pauses) == COMMIT_LAG
+
+
+@pytest.mark.parametrize(("later", "looks"), [(0, COMMIT_LAG), (400, ())], ids=["at once", "after it has settled"])
+def test_a_request_whose_outcome_was_noted_as_unknown_is_looked_for_until_it_has_settled(
+    world: World, pauses: list[float], monkeypatch: pytest.MonkeyPatch, later: float, looks: tuple[float, ...]
+) -> None:
+    task = model(world.dataset(), wait_for_completion=False)
+    task.context["task_state_store"] = StateStore()
+    world.fault("CreateAudienceModel", "reset")
+    with pytest.raises(OutcomeUnsettledError):
+        task.run()
+    pauses.clear()
+    monkeypatch.setattr(clock, "now", lambda: time.time() + later)
+    task.run()
+    assert tuple(pauses) == looks
+
+
+@pytest.mark.parametrize("later", [0, 400], ids=["at once", "after it has settled"])
+def test_what_is_remembered_is_read_again_while_reads_may_lag(
+    world: World, monkeypatch: pytest.MonkeyPatch, later: float
+) -> None:
+    task = model(world.dataset(), wait_for_completion=False)
+    task.context["task_state_store"] = StateStore()
+    first = task.run()
+    pauses: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if sum(pauses) >= 6:
+            world.emulator.clear_faults(world.account)
+
+    monkeypatch.setattr(clock, "sleep", sleep)
+    monkeypatch.setattr(clock, "now", lambda: time.time() + later)
+    for kind in ("stale_read", "stale_listing"):
+        world.fault("*", kind, times=0, seconds=10_000)
+    with pytest.raises(AlreadyExistsError) if later else nullcontext():
+        assert task.run() == first
+    assert pauses == ([1.0, 5.0] if later == 0 else [])
+
+
+def test_what_is_remembered_and_has_failed_is_not_gone_on_with(world: World) -> None:
+    task = model(world.dataset())
+    task.context["task_state_store"] = StateStore()
+    world.fault("CreateAudienceModel", "fail_job")
+    with pytest.raises(JobFailedError):
+        task.run()
+    task.run()
+    assert models(world) == {"m": "CREATE_FAILED", "m-retry-2": "ACTIVE"}
 
 
 def test_another_run_and_another_mapped_task_make_their_own(world: World) -> None:
@@ -155,17 +226,17 @@ def test_another_run_and_another_mapped_task_make_their_own(world: World) -> Non
 def test_one_with_other_arguments_is_left_alone(world: World) -> None:
     task = model(world.dataset())
     first = task.run()
-    assert task.run(training_data_start_time="2025-01-01") != first
+    assert task.is_cleared(training_data_start_time="2025-01-01") != first
     assert models(world) == {"m": "ACTIVE", "m-retry-2": "ACTIVE"}
     # What was asked for first is still there for who asks for it again.
-    assert task.run() == first
+    assert task.is_cleared() == first
     assert creates(world) == 2
 
 
 def test_what_this_run_has_made_by_other_arguments_is_not_reused(world: World) -> None:
     task = model(world.dataset(), if_exists="reuse")
     first = task.run()
-    assert task.run(training_data_start_time="2025-01-01") != first
+    assert task.is_cleared(training_data_start_time="2025-01-01") != first
     assert creates(world) == 2
 
 
@@ -226,8 +297,36 @@ def test_an_export_is_told_by_what_identifies_it(world: World) -> None:
     first = task.run()
     assert task.run() == first
     # Of another size it is another one, whose name is free.
-    assert task.run(name="other", audience_size={"type": "PERCENTAGE", "value": 20}) != first
+    assert task.is_cleared(name="other", audience_size={"type": "PERCENTAGE", "value": 20}) != first
     assert world.calls.count("StartAudienceExportJob") == 2
+
+
+def export(job: str, **more: Any) -> Task:
+    return Task(
+        CleanRoomsMLStartAudienceExportJobOperator,
+        name="e",
+        audience_generation_job_arn=job,
+        audience_size={"type": "PERCENTAGE", "value": 5},
+        **more,
+    )
+
+
+def test_an_older_export_is_not_taken_for_one_whose_answer_was_lost(
+    world: World, pauses: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = world.generated()
+    export(job, wait_for_completion=False).run()
+    monkeypatch.setattr(clock, "now", lambda: time.time() + 1000)
+    world.fault("StartAudienceExportJob", "reset")
+    with pytest.raises(OutcomeUnsettledError):
+        export(job).run()
+    assert tuple(pauses) == COMMIT_LAG
+
+
+def test_an_export_whose_answer_took_long_is_waited_for(world: World, pauses: list[float]) -> None:
+    job = world.generated()
+    world.fault("StartAudienceExportJob", "slow", seconds=3)
+    assert export(job, waiter_delay=1).run()["name"] == "e"
 
 
 def test_an_export_under_a_name_of_its_own_is_told(world: World) -> None:
@@ -360,7 +459,7 @@ def test_update_changes_what_differs(world: World) -> None:
 def test_update_changes_what_its_own_run_has_made(world: World) -> None:
     task = configured(world, world.model(), if_exists="fail")
     arn = task.run()
-    assert task.run(if_exists="update", shared_audience_metrics=["NONE"]) == arn
+    assert task.is_cleared(if_exists="update", shared_audience_metrics=["NONE"]) == arn
     assert world.calls.count("UpdateConfiguredAudienceModel") == 1
 
 

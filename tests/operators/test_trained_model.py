@@ -21,7 +21,7 @@ from airflow_cleanroomsml.operators import (
     CleanRoomsMLDeleteTrainedModelOutputOperator,
 )
 from tests.operators.studio import KNOWS_VERSIONS, VERSION, Studio, versioned
-from tests.support import run
+from tests.support import TaskInstance, run
 
 deferred_or_not = pytest.mark.parametrize("deferrable", [False, True], ids=["sync", "deferred"])
 
@@ -119,6 +119,23 @@ def test_a_further_version_is_waited_for_as_such(studio: Studio, deferrable: boo
     version = done.pushed["version_identifier"]
     assert uuid.UUID(version)
     assert status(studio, studio.model, versionIdentifier=version) == "ACTIVE"
+
+
+@versioned
+def test_a_cleared_task_goes_on_with_the_first_version_though_the_listing_shows_the_latest(studio: Studio) -> None:
+    task, ti = studio.training(), TaskInstance()
+    first = run(CleanRoomsMLCreateTrainedModelOperator(**task), ti=ti)
+    before = [{"trainedModelArn": first.result, "channelName": "before"}]
+    studio.world.fault("CreateTrainedModel", "fail_job")
+    with pytest.raises(JobFailedError):
+        run(
+            CleanRoomsMLCreateTrainedModelOperator(
+                **studio.training(incremental_training_data_channels=before), durable=False
+            )
+        )
+    again = run(CleanRoomsMLCreateTrainedModelOperator(**task), ti=ti.cleared())
+    assert (again.result, again.pushed["version_identifier"]) == (first.result, "NULL")
+    assert studio.world.calls.count("CreateTrainedModel") == 2
 
 
 @versioned

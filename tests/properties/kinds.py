@@ -62,11 +62,11 @@ class Kind:
     @property
     def variants(self) -> int:
         """
-        How many requests a task makes: as it is, with another argument, with another name.
+        How many requests a task makes: as it is, with another argument, with a similar name, with quite another name.
 
         A name alone tells what has no tags; of versions the tag, which is their ARN's, tells of the last request only.
         """
-        return 1 if not self.other or self.shared else 3 if self.tagged else 2
+        return 1 if not self.other or self.shared else 4 if self.tagged else 2
 
     def name(self, name: str, variant: int) -> str:
         """
@@ -75,7 +75,7 @@ class Kind:
         :param name: What tasks usually ask for.
         :param variant: From 0 to :attr:`variants`, exclusively.
         """
-        return suffixed(name, 2, self.name_limit) if variant == 2 else name
+        return {2: suffixed(name, 2, self.name_limit), 3: "elsewhere"}.get(variant, name)
 
     def arguments(self, laboratory: Laboratory, name: str, variant: int) -> dict[str, Any]:
         """The arguments of a request; parameters as for :meth:`name`."""
@@ -101,6 +101,14 @@ class Kind:
             return bool(record.fields["name"] == result["name"])
         version = pushed.get("version_identifier")
         return record.arn == result and version in (None, record.fields.get("versionIdentifier"))
+
+    def is_waited_for(self, record: Record, identifiers: Mapping[str, Any]) -> bool:
+        """Whether a record is what a task waits for."""
+        if not self.tagged:
+            has = {"name": record.fields["name"], "audience_size": record.fields.get("audienceSize")}
+            return all(identifiers.get(name) == value for name, value in has.items())
+        version = identifiers.get("version_identifier")
+        return record.arn in identifiers.values() and version in (None, record.fields.get("versionIdentifier"))
 
 
 def _training(laboratory: Laboratory) -> dict[str, Any]:

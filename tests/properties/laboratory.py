@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager, suppress
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import botocore.endpoint
@@ -57,10 +57,12 @@ class Maker:
 
     :param key: The task, in its run; empty for somebody else.
     :param variant: Which of its arguments it was tried with.
+    :param sequence: Which first try and its retries, from 0; what is of another one, asked for in the same way, is of the same maker.
     """
 
     key: str
     variant: int
+    sequence: int = field(default=0, compare=False)
 
 
 class Laboratory:
@@ -76,6 +78,8 @@ class Laboratory:
         self.maker: Maker | None = None
         self.makers: dict[int, Maker] = {}
         self.calls: list[str] = []
+        #: When the Dag runs of an example have started.
+        self.began = self.clock.now()
         emulator._front = application(emulator.shared, lambda: URL, Idle())
         self._settings = Settings(pending_seconds=0, progress_seconds=0)
         emulator.shared.settings = self._settings
@@ -156,6 +160,7 @@ class Laboratory:
         self.emulator.shared.store.restore(map(_copied, self._furniture))
         self.fuse, self.maker = None, None
         self.makers, self.calls = {}, []
+        self.began = self.clock.now()
 
     def order(self, *faults: Fault) -> None:
         """Let these faults meet what is called next, and no others."""

@@ -144,7 +144,10 @@ class AtMostOne(RuleBasedStateMachine):
     @rule(who=whom, mode=modes, fuse=kills, seconds=st.integers(SHOWN + 1, 500))
     def is_carried_out_too_late(self, who: int, mode: str, fuse: Fuse | None, seconds: int) -> None:
         """The documented exception, after the last look: one more may be there for each such request."""
-        self._judge.too_late[self._task(who).maker] += 1
+        task = self._task(who)
+        if task.over:
+            task.clear()
+        self._judge.is_late(task)
         self._try(who, mode, fuse, self._fault("late_commit", seconds=seconds))
 
     @rule(who=whom, mode=modes, fuse=kills, times=st.integers(1, 12))
@@ -184,15 +187,47 @@ class AtMostOne(RuleBasedStateMachine):
         self.laboratory.clock.advance(seconds)
         self.laboratory.settle()
 
-    @rule(who=whom, variant=st.integers(0, 2), choice=st.integers(0, 3))
-    def is_changed(self, who: int, variant: int, choice: int) -> None:
+    @rule(who=whom, variant=st.integers(0, 3), choice=st.integers(0, 3))
+    def is_cleared(self, who: int, variant: int, choice: int) -> None:
         """
         The next try is a clear, with these arguments.
 
         :param choice: What to do about one of the same name: nothing, or one of what the operator can.
         """
         task, choices = self._task(who), ("fail", *self.kind.operator.choices)
+        if task.tries:
+            task.clear()
         task.variant, task.if_exists = variant % self.kind.variants, choices[choice % len(choices)]
+
+    @rule(who=whom, variant=st.integers(0, 3))
+    def renders_differently(self, who: int, variant: int) -> None:
+        """The next try is a retry, with arguments that nobody has changed. What has no tags only a store remembers that takes all notes."""
+        task = self._task(who)
+        remembers = task.store is not None and task.store.complete
+        if task.tries and not task.over and (self.kind.tagged or remembers):
+            task.variant, task.unstable = variant % self.kind.variants, True
+
+    @rule(
+        who=whom,
+        variant=st.integers(0, 3),
+        mode=st.sampled_from(["waits", "is deferred"]),
+        pauses=st.sampled_from([0, 1, 4]),
+        ends=st.booleans(),
+    )
+    def breaks_off(self, who: int, variant: int, mode: str, pauses: int, ends: bool) -> None:
+        """
+        A wait that ends early, and a retry whose arguments render differently.
+
+        :param pauses: In which pause the worker is killed; 0 denies it the first look instead.
+        :param ends: Whether what was waited for fails, or is deleted, before the retry.
+        """
+        fuse = Fuse("in a pause", pauses) if pauses else None
+        denied = [] if pauses else [Fault(self.kind.reads(self.laboratory)[0], "access_denied", times=0)]
+        self._try(who, mode, fuse, *denied)
+        if ends:
+            self.the_newest_ends(who, deleted=variant % 2 == 0)
+        self.renders_differently(who, variant)
+        self._try(who, mode)
 
     @rule(who=whom, deleted=st.booleans())
     def the_newest_ends(self, who: int, deleted: bool) -> None:
@@ -235,7 +270,7 @@ class AtMostOne(RuleBasedStateMachine):
     @invariant()
     def at_most_one_is_live(self) -> None:
         if self.judge:
-            self.judge.require_one_at_most()
+            self.judge.require_one_at_most(self.tasks)
             self.judge.require_others_untouched()
 
     def teardown(self) -> None:
@@ -246,10 +281,12 @@ class AtMostOne(RuleBasedStateMachine):
         self.lag = 0
         for who, task in enumerate(self.tasks):
             if task.tries:
-                results = [self._try(who, "does not wait") for _ in range(2)]
+                # A retry whose arguments have rendered differently goes on with what no clear would ask for.
+                results = [self._try(who, "does not wait") for _ in range(3 if task.unstable else 2)]
                 for outcome in results:
                     self.judge.require_reason(task, outcome.error)
-                assert results[0].result == results[1].result, f"not the same: {results[0].result}, {results[1].result}"
+                first, second = results[-2:]
+                assert first.result == second.result, f"not the same: {first.result}, {second.result}"
         self.time_passes(1000)
         self.at_most_one_is_live()
 

@@ -6,7 +6,7 @@ import os
 
 from hypothesis import HealthCheck, Phase, settings
 
-#: Number of random examples; without it some hundred that are always the same.
+#: Number of random examples; without it forty that are always the same.
 EXAMPLES = "AIRFLOW_CLEANROOMSML_EXAMPLES"
 
 _ALWAYS = settings(

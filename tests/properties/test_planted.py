@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from airflow_cleanroomsml import making, ownership
 from airflow_cleanroomsml.making import Making
 from airflow_cleanroomsml.operators.base_create import CleanRoomsMLCreateOperator
-from airflow_cleanroomsml.ownership import Claim
+from airflow_cleanroomsml.ownership import Claim, Own
 from tests.properties.laboratory import Laboratory
 from tests.properties.machine import machine_in
 from tests.properties.running import PLANTED
@@ -28,6 +28,18 @@ def without_suffix(candidate: str, name: str, limit: int) -> int | None:
 
 def always(*_: Any) -> bool:
     return True
+
+
+def never(*_: Any) -> bool:
+    return False
+
+
+def nothing(*_: Any) -> Iterator[Own]:
+    return iter(())
+
+
+#: None of these is found without a fault.
+KINDS = ("audience model", "configured audience model", "audience export job")
 
 
 @dataclass(frozen=True)
@@ -52,12 +64,13 @@ FAULTS = {
     ),
     "tags are not compared": Fault(((Claim, "is_of_run", always), (Claim, "is_same", always)), "not its own"),
     "the request is not compared": Fault(((ownership, "fingerprint", lambda _: "0" * 16),), "not its own"),
+    "a retry compares the request": Fault(((Claim, "is_of_sequence", never),), "more than one"),
+    "tries before a clear are not told from those after it": Fault(
+        ((Claim, "is_of_sequence", Claim.is_of_run),), "not its own"
+    ),
+    "a retry looks only for the name that it asks for": Fault(((making, "own_elsewhere", nothing),), "more than one"),
     "what was lost is looked for once": Fault(((making, "COMMIT_LAG", ()),), "more than one"),
 }
-
-
-#: None of these is found without a fault.
-KINDS = ("audience model", "configured audience model", "audience export job")
 
 
 @pytest.mark.timeout(0)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from types import SimpleNamespace
 from typing import Any
 
-from airflow.sdk.exceptions import AirflowException, TaskDeferred
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
 
 from airflow_cleanroomsml import clock, waiting
 from airflow_cleanroomsml.emulator.faults import Fault
@@ -19,6 +21,8 @@ from tests.support import TaskInstance
 
 #: Seconds between two looks of the triggerer for room.
 _TURN = 300.0
+#: ``retries`` of each task: more than an example has tries.
+RETRIES = 100
 
 
 class StateStore:
@@ -32,6 +36,8 @@ class StateStore:
         self._laboratory = laboratory
         self._values: dict[str, str] = {}
         self.refuses = False
+        #: Whether it took all notes.
+        self.complete = True
 
     def get(self, key: str, default: Any = None) -> Any:
         return json.loads(self._values[key]) if key in self._values else default
@@ -39,6 +45,7 @@ class StateStore:
     def set(self, key: str, value: Any) -> None:
         self._laboratory.burn("before a note")
         if self.refuses:
+            self.complete = False
             raise ConnectionError("the API server does not answer")
         self._values[key] = json.dumps(value)
         self._laboratory.burn("after a note")
@@ -60,11 +67,28 @@ class Task:
     tries: int = 0
     variant: int = 0
     if_exists: str = "fail"
+    #: As Airflow sets it when the task instance is created, and when somebody clears it.
+    max_tries: int = RETRIES
+    #: Number of the present sequence of a first try and its retries.
+    sequence: int = 0
+    #: Whether Airflow would not try it again by itself.
+    over: bool = False
+    #: Whether its arguments have rendered differently in this sequence.
+    unstable: bool = False
+    #: Numbers of the records that tries of this sequence have gone on with.
+    gone_on_with: set[int] = field(default_factory=set)
 
     @property
     def maker(self) -> Maker:
         """Who makes what it asks for now."""
-        return Maker(f"{self.run_id}/{self.map_index}", self.variant)
+        return Maker(f"{self.run_id}/{self.map_index}", self.variant, self.sequence)
+
+    def clear(self) -> None:
+        """Let the next try begin a new sequence, as when somebody clears the task."""
+        self.max_tries = self.tries + RETRIES
+        self.sequence += 1
+        self.over = self.unstable = False
+        self.gone_on_with = set()
 
 
 @dataclass
@@ -75,12 +99,14 @@ class Outcome:
     :param result: What the task returned; None where it did not.
     :param error: What it raised.
     :param killed: Whether the worker was killed.
+    :param waited_for: What identifies what was waited for, as far as the operator knew.
     :param calls: URLs that were called.
     """
 
     result: Any = None
     error: Exception | None = None
     killed: bool = False
+    waited_for: Mapping[str, Any] = field(default_factory=dict)
     pushed: dict[str, Any] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
 
@@ -95,28 +121,35 @@ def attempt(
     :param fuse: Where the worker is killed; None lets it live.
     :param faults: What its calls meet.
     """
+    if task.over:
+        task.clear()
     task.tries += 1
     ti = TaskInstance(task.run_id, task.tries)
-    ti.map_index = task.map_index
-    context: dict[str, Any] = {"params": {}, "ti": ti}
+    ti.map_index, ti.max_tries = task.map_index, task.max_tries
+    run = SimpleNamespace(start_date=datetime.fromtimestamp(laboratory.began, timezone.utc))
+    context: dict[str, Any] = {"params": {}, "ti": ti, "dag_run": run}
     if task.store is not None:
         context["task_state_store"] = task.store
     laboratory.order(*faults)
     laboratory.fuse, laboratory.maker, laboratory.calls = fuse, task.maker, []
     outcome = Outcome(pushed=ti.pushed, calls=laboratory.calls)
     try:
-        outcome.result = json.loads(json.dumps(_executed(laboratory, kind, given, context)))
+        outcome.result = json.loads(json.dumps(_executed(laboratory, kind, given, context, outcome)))
+        task.over = True
     except Killed:
         outcome.killed = True
     except AirflowException as error:
         outcome.error = error
+        task.over = isinstance(error, AirflowFailException)
     finally:
         laboratory.fuse, laboratory.maker = None, None
         laboratory.order()
     return outcome
 
 
-def _executed(laboratory: Laboratory, kind: Kind, given: Mapping[str, Any], context: dict[str, Any]) -> Any:
+def _executed(
+    laboratory: Laboratory, kind: Kind, given: Mapping[str, Any], context: dict[str, Any], outcome: Outcome
+) -> Any:
     def operator() -> Any:
         made = kind.operator(task_id="task", **given)
         # One for all tries: a hook reads the service's data files when it is made.
@@ -125,13 +158,17 @@ def _executed(laboratory: Laboratory, kind: Kind, given: Mapping[str, Any], cont
 
     method, more = "execute", dict[str, Any]()
     while True:
+        task = operator()
         try:
-            return getattr(operator(), method)(context, **more)
+            return getattr(task, method)(context, **more)
         except TaskDeferred as deferred:
             method, more = (
                 deferred.method_name,
                 {"event": _said(laboratory, deferred.trigger), **(deferred.kwargs or {})},
             )
+        finally:
+            if getattr(task, "_waits_for", None):
+                outcome.waited_for = task._waits_for.identifiers
 
 
 def _said(laboratory: Laboratory, trigger: Any) -> dict[str, Any]:

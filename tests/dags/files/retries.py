@@ -24,10 +24,17 @@ with DAG(
 ) as dag:
     CleanRoomsMLCreateTrainingDatasetOperator(task_id="bad_request", name="x" * 64, **DATASET)
     denied_once = CleanRoomsMLCreateTrainingDatasetOperator(task_id="denied_once", name="dataset", **DATASET)
+    unstable = CleanRoomsMLCreateAudienceModelOperator(
+        task_id="unstable",
+        name="unstable-{{ ti.try_number }}",
+        training_dataset_arn=denied_once.output,
+        training_data_end_time="{{ macros.datetime.now() }}",
+    )
     for deferrable in (False, True):
-        CleanRoomsMLCreateAudienceModelOperator(
+        unstable >> CleanRoomsMLCreateAudienceModelOperator(
             task_id="deferred_failure" if deferrable else "failure",
             name=f"model-{deferrable}",
             training_dataset_arn=denied_once.output,
             deferrable=deferrable,
+            trigger_rule="all_done",
         )

@@ -154,6 +154,12 @@ class TestRendered:
         digits: Any = 12
         assert CleanRoomsMLWaitTrigger(wait={}, aws_conn_id=digits).connection["aws_conn_id"] == "12"
 
+    def test_a_connection_that_is_written_as_a_uri(self, empty_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        """All that its extra holds is text."""
+        monkeypatch.setenv("AIRFLOW_CONN_PROD", "aws://?verify=False&region_name=None")
+        hook = CleanRoomsMLHook("prod")
+        assert (hook.verify, hook.region_name) == (False, None)
+
     @pytest.mark.parametrize("extra", ['{"verify": "False", "region_name": "None"}', '{"verify": false}'])
     def test_so_does_the_extra_of_a_connection(
         self, empty_world: World, connect: Callable[..., Any], extra: str

@@ -33,6 +33,8 @@ RUNS = (
 )
 
 whom = st.sampled_from([0, 0, 0, 1, 2])
+#: To what the arguments of a retry render, see :meth:`Kind.name`; None for what they rendered to before.
+variants = st.none() | st.sampled_from([3, 1, 2, 0])
 modes = st.sampled_from(["does not wait", "waits", "is deferred"])
 kills = st.none() | st.builds(Fuse, st.sampled_from(POINTS), st.sampled_from([1, 1, 1, 2, 2, 3, 4, 6, 9]))
 failure = JobFailure("FAILED", "It fails.")
@@ -112,16 +114,18 @@ class AtMostOne(RuleBasedStateMachine):
     def _fault(self, how: str, **more: Any) -> Fault:
         return Fault(self.kind.operation, how, **more)
 
-    @rule(who=whom, mode=modes)
-    def tries(self, who: int, mode: str) -> None:
-        """With nothing in its way."""
+    @rule(who=whom, mode=modes, variant=variants)
+    def tries(self, who: int, mode: str, variant: int | None) -> None:
+        """With nothing in its way; a retry whose arguments render to those of a variant, if one is given."""
+        self._renders_differently(who, variant)
         outcome = self._try(who, mode)
         if not self.lag:
             self._judge.require_reason(self._task(who), outcome.error)
 
-    @rule(who=whom, mode=modes, fuse=kills, notes=st.booleans())
-    def is_killed(self, who: int, mode: str, fuse: Fuse | None, notes: bool) -> None:
-        """At any point, perhaps while the store takes no notes."""
+    @rule(who=whom, mode=modes, fuse=kills, notes=st.booleans(), variant=variants)
+    def is_killed(self, who: int, mode: str, fuse: Fuse | None, notes: bool, variant: int | None) -> None:
+        """At any point, perhaps while the store takes no notes, perhaps a retry whose arguments render differently."""
+        self._renders_differently(who, variant)
         self._try(who, mode, fuse, notes=notes)
 
     @rule(
@@ -199,17 +203,17 @@ class AtMostOne(RuleBasedStateMachine):
             task.clear()
         task.variant, task.if_exists = variant % self.kind.variants, choices[choice % len(choices)]
 
-    @rule(who=whom, variant=st.integers(0, 3))
-    def renders_differently(self, who: int, variant: int) -> None:
-        """The next try is a retry, with arguments that nobody has changed. What has no tags only a store remembers that takes all notes."""
+    def _renders_differently(self, who: int, variant: int | None) -> None:
+        """If the next try is a retry: its arguments render to those of a variant, though nobody has changed them."""
         task = self._task(who)
-        remembers = task.store is not None and task.store.complete
-        if task.tries and not task.over and (self.kind.tagged or remembers):
+        # What has no tags is remembered only by a store, and only by one that has taken all notes.
+        told = self.kind.tagged or (task.store is not None and task.store.complete)
+        if variant is not None and task.tries and not task.over and told:
             task.variant, task.unstable = variant % self.kind.variants, True
 
     @rule(
         who=whom,
-        variant=st.integers(0, 3),
+        variant=st.sampled_from([3, 1, 2, 0]),
         mode=st.sampled_from(["waits", "is deferred"]),
         pauses=st.sampled_from([0, 1, 4]),
         ends=st.booleans(),
@@ -226,7 +230,7 @@ class AtMostOne(RuleBasedStateMachine):
         self._try(who, mode, fuse, *denied)
         if ends:
             self.the_newest_ends(who, deleted=variant % 2 == 0)
-        self.renders_differently(who, variant)
+        self._renders_differently(who, variant)
         self._try(who, mode)
 
     @rule(who=whom, deleted=st.booleans())

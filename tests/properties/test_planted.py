@@ -68,7 +68,9 @@ FAULTS = {
     "tries before a clear are not told from those after it": Fault(
         ((Claim, "is_of_sequence", Claim.is_of_run),), "not its own"
     ),
-    "a retry looks only for the name that it asks for": Fault(((making, "own_elsewhere", nothing),), "more than one"),
+    "a retry looks only for the name that it asks for": Fault(
+        ((making, "own_elsewhere", nothing),), "more than one|not the same"
+    ),
     "what was lost is looked for once": Fault(((making, "COMMIT_LAG", ()),), "more than one"),
 }
 

@@ -144,20 +144,23 @@ class AwsConnection:
 
     @property
     def rendered_connection(self) -> dict[str, Any]:
-        """Those of the arguments that are templates, as they were rendered, without those that are None."""
-        given = {name: getattr(self, name) for name in self.connection_fields}
-        return {name: value for name, value in given.items() if value is not None}
+        """Those of the arguments that are templates, as a trigger takes them, without those that are None."""
+        given = self.connection
+        return {name: given[name] for name in self.connection_fields if given[name] is not None}
 
     def reach_as_before(self, rendered: Mapping[str, Any] | None) -> None:
         """
-        Take what the templates of the connection were rendered to before a deferral: its job is there, wherever they lead now.
+        Restore the arguments that were rendered before a deferral: the job is there, wherever the templates lead now.
 
-        :param rendered: As :attr:`rendered_connection` gives it; None where it is not known.
+        :param rendered: As :attr:`rendered_connection` returned it; None where it is not known.
         """
-        if rendered is None or rendered == self.rendered_connection:
+        if rendered is None:
             return
-        for name in self.connection_fields:
-            setattr(self, name, rendered.get(name))
+        before = {name: rendered.get(name) for name in self.connection_fields}
+        if before == {name: getattr(self, name) for name in self.connection_fields}:
+            return
+        for name, value in before.items():
+            setattr(self, name, value)
         vars(self).pop("hook", None)
 
     @property

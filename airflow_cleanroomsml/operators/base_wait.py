@@ -160,7 +160,7 @@ class CleanRoomsMLWaitingOperator(CleanRoomsMLOperator):
     def _wait(self, context: Context, answer: Mapping[str, Any]) -> Wait:
         now = clock.now()
         delay = self.waiter_delay or self.resource.delay
-        patience = delay * self.waiter_max_attempts if self.waiter_max_attempts else self._timeout()
+        patience = delay * self.waiter_max_attempts if self.waiter_max_attempts else self._timeout(answer)
         deadline = self._ends_by(context, now + patience)
         return Wait(
             self.resource.noun,
@@ -173,8 +173,12 @@ class CleanRoomsMLWaitingOperator(CleanRoomsMLOperator):
             connection=self.rendered_connection,
         )
 
-    def _timeout(self) -> float:
-        """Seconds that it may take where nobody says otherwise."""
+    def _timeout(self, known: Mapping[str, Any]) -> float:
+        """
+        Seconds that it may take where nobody says otherwise.
+
+        :param known: What identifies it.
+        """
         return self.resource.timeout
 
     def _redact(self) -> Redact:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from airflow_cleanroomsml import waiting
+from airflow_cleanroomsml.exceptions import CleanRoomsMLError
 from airflow_cleanroomsml.operators.base_end import CleanRoomsMLDeleteOperator
 from airflow_cleanroomsml.operators.base_job import CleanRoomsMLJobOperator
 from airflow_cleanroomsml.operators.base_wait import CleanRoomsMLWaitingOperator
@@ -88,11 +90,19 @@ class CleanRoomsMLCreateTrainedModelOperator(CleanRoomsMLJobOperator):
         self.tags = tags
         self.description = description
 
-    def _timeout(self) -> float:
+    def _timeout(self, known: Mapping[str, Any]) -> float:
         """``maxRuntimeInSeconds`` and 6 hours, for instances to come and output to be written; without it 29 days."""
-        asked = self._typed().members.get("stoppingCondition", {})
-        seconds = asked.get("maxRuntimeInSeconds")
+        found = self._typed().members if self._knows_request else self._described(known)
+        seconds = (found.get("stoppingCondition") or {}).get("maxRuntimeInSeconds")
         return seconds + 6 * HOUR if seconds else self.resource.timeout
+
+    def _described(self, known: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The model that an earlier try has created: its arguments may have rendered to another stopping condition."""
+        try:
+            return waiting.read_latest(self.hook, self.resource, known)
+        except CleanRoomsMLError as error:
+            self.log.info("Its stopping condition cannot be read, so its time-out is the longest: %s", error)
+            return {}
 
 
 class CleanRoomsMLCancelTrainedModelOperator(CleanRoomsMLDeleteOperator, CleanRoomsMLWaitingOperator):

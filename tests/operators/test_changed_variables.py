@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import certifi
 import pytest
 
 from airflow_cleanroomsml._compat import TaskDeferred
@@ -22,8 +26,7 @@ from airflow_cleanroomsml.sensors import CleanRoomsMLMLInputChannelSensor
 from airflow_cleanroomsml.sensors.base_fail import SensorTimeoutError
 from airflow_cleanroomsml.waiting import Wait
 from tests.operators.studio import Studio
-from tests.operators.test_killing import Kept
-from tests.support import resume, run
+from tests.support import TaskInstance, resume, run
 
 OLD = {
     "query": "SELECT marker_of_the_query FROM events WHERE clicks > 3",
@@ -151,12 +154,12 @@ def shown(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) 
     return lambda *more: caplog.text + "".join(capsys.readouterr()) + " ".join(map(str, more))
 
 
-def context(params: Any, ti: Kept) -> dict[str, Any]:
+def context(params: Any, ti: TaskInstance) -> dict[str, Any]:
     sql = {"queryString": params["query"], "parameters": {"limit": params["value"]}}
     return {"params": {**params, "sql": sql}, "ti": ti}
 
 
-def deferred(make: Callable[[], Any], ti: Kept, params: Any = OLD) -> BaseException:
+def deferred(make: Callable[[], Any], ti: TaskInstance, params: Any = OLD) -> BaseException:
     """The deferral of a task."""
     task = make()
     task.render_template_fields(context(params, ti))
@@ -165,7 +168,7 @@ def deferred(make: Callable[[], Any], ti: Kept, params: Any = OLD) -> BaseExcept
     return caught.value
 
 
-def resumed(make: Callable[[], Any], deferral: Any, ti: Kept, params: Any = NEW) -> Any:
+def resumed(make: Callable[[], Any], deferral: Any, ti: TaskInstance, params: Any = NEW) -> Any:
     """What another process makes of its event."""
     task = make()
     task.render_template_fields(context(params, ti))
@@ -176,7 +179,7 @@ def resumed(make: Callable[[], Any], deferral: Any, ti: Kept, params: Any = NEW)
 def test_an_old_request_is_not_quoted_after_a_deferral(
     slow_studio: Studio, shown: Callable[..., str], start: Any, given: Any
 ) -> None:
-    make, ti = start(slow_studio, given), Kept()
+    make, ti = start(slow_studio, given), TaskInstance()
     deferral = deferred(make, ti)
     slow_studio.world.emulator.advance(1100)
     with pytest.raises(JobFailedError) as caught:
@@ -191,7 +194,7 @@ def test_an_old_request_is_not_quoted_after_a_deferral(
 def test_an_old_request_is_not_quoted_where_the_job_failed_at_the_last_moment(
     slow_studio: Studio, shown: Callable[..., str], start: Any, given: Any
 ) -> None:
-    make, ti = start(slow_studio, given), Kept()
+    make, ti = start(slow_studio, given), TaskInstance()
 
     def short() -> Any:
         task = make()
@@ -210,8 +213,27 @@ def test_an_old_request_is_not_quoted_where_the_job_failed_at_the_last_moment(
     assert "CREATE_FAILED" in said
 
 
+@every_job
+def test_an_old_request_is_not_quoted_by_a_retry_that_goes_on_with_its_job(
+    slow_studio: Studio, shown: Callable[..., str], start: Any, given: Any
+) -> None:
+    make, ti = start(slow_studio, given), TaskInstance()
+    deferred(make, ti)
+    retry, again = make(), ti.next_try()
+    retry.deferrable = False
+    retry.render_template_fields(context(NEW, again))
+    ending = threading.Timer(1.0, slow_studio.world.emulator.advance, [1100])
+    ending.start()
+    with pytest.raises(JobFailedError) as caught:
+        retry.execute(context(NEW, again))
+    ending.join()
+    said = shown(caught.value, vars(caught.value), again.pushed)
+    assert "reuses the" in said
+    assert [marker for marker in MARKERS if marker in said] == []
+
+
 def test_a_query_that_cannot_be_read_is_not_quoted(slow_studio: Studio, shown: Callable[..., str]) -> None:
-    make, ti = channel(slow_studio, SQL), Kept()
+    make, ti = channel(slow_studio, SQL), TaskInstance()
     deferral = deferred(make, ti)
     slow_studio.world.emulator.advance(1100)
     slow_studio.world.fault("GetProtectedQuery", "access_denied", times=0)
@@ -222,7 +244,7 @@ def test_a_query_that_cannot_be_read_is_not_quoted(slow_studio: Studio, shown: C
 
 
 def test_what_quotes_nothing_is_told_in_words(slow_studio: Studio, shown: Callable[..., str]) -> None:
-    make, ti = channel(slow_studio, SQL), Kept()
+    make, ti = channel(slow_studio, SQL), TaskInstance()
     slow_studio.world.emulator.clear_faults(slow_studio.world.account)
     said = f"Table clicks: no {OLD['value']}"
     slow_studio.world.fault("CreateMLInputChannel", "fail_job", code="QUERY_FAILED", message=said)
@@ -238,7 +260,7 @@ def test_what_quotes_nothing_is_told_in_words(slow_studio: Studio, shown: Callab
     "shows", [{}, {"sqlParameters": None}, {"sqlParameters": {}}, {"sqlParameters": {"parameters": {"limit": "x"}}}]
 )
 def test_a_query_that_is_not_described_is_withheld(slow_studio: Studio, shows: dict[str, Any]) -> None:
-    make, ti = channel(slow_studio, SQL), Kept()
+    make, ti = channel(slow_studio, SQL), TaskInstance()
     deferral = deferred(make, ti)
     slow_studio.world.emulator.advance(1100)
     task = make()
@@ -257,7 +279,7 @@ def test_a_query_that_is_not_described_is_withheld(slow_studio: Studio, shows: d
 def test_cancelling_tells_nothing_of_the_environment_of_what_has_failed(
     slow_studio: Studio, shown: Callable[..., str]
 ) -> None:
-    make, ti = training(slow_studio, ENVIRONMENT), Kept()
+    make, ti = training(slow_studio, ENVIRONMENT), TaskInstance()
     deferred(make, ti)
     slow_studio.world.emulator.advance(1100)
     (model,) = slow_studio.ml.list_trained_models(**slow_studio.of)["trainedModels"]
@@ -289,7 +311,7 @@ def test_what_was_started_elsewhere_is_looked_at_and_cancelled_there(
             **given, region_name="{{ params.region }}", aws_conn_id="{{ params.conn }}", deferrable=True
         )
 
-    ti, before = Kept(), {**OLD, "region": "us-east-1", "conn": "aws_default"}
+    ti, before = TaskInstance(), {**OLD, "region": "us-east-1", "conn": "aws_default"}
     after = {**NEW, "region": "eu-west-1", "conn": "there_is_none"}
     deferral = deferred(make, ti, before)
     task = make()
@@ -302,13 +324,30 @@ def test_what_was_started_elsewhere_is_looked_at_and_cancelled_there(
     assert model["status"].startswith("CANCEL_")
 
 
+@pytest.mark.parametrize("region", ["", "None", "nowhere"])
+def test_a_task_resumes_whatever_its_connection_renders_to_by_then(slow_studio: Studio, region: str) -> None:
+    data, certificates = ready(slow_studio), Path(certifi.where())
+
+    def make() -> Any:
+        given = {**slow_studio.training(channel=data), "verify": certificates, "region_name": "{{ params.region }}"}
+        return CleanRoomsMLCreateTrainedModelOperator(**given, deferrable=True)
+
+    ti = TaskInstance()
+    deferral: Any = deferred(make, ti, {**OLD, "region": "us-east-1"})
+    kept = json.loads(json.dumps(deferral.trigger.wait))["connection"]
+    assert kept == {"aws_conn_id": "aws_default", "region_name": "us-east-1", "verify": str(certificates)}
+    slow_studio.world.emulator.advance(1100)
+    (model,) = slow_studio.ml.list_trained_models(**slow_studio.of)["trainedModels"]
+    assert resumed(make, deferral, ti, {**NEW, "region": region}) == model["trainedModelArn"]
+
+
 def test_a_wait_of_an_older_release_is_gone_on_with(studio: Studio) -> None:
     task: Any = CleanRoomsMLCreateTrainedModelOperator(**studio.training(), region_name="us-east-1")
     of = {"trained_model_arn": studio.model, "membership_identifier": studio.membership}
     wait = Wait("trained model", "created", of, 0.0, 0.0, 1.0).plain()
     del wait["connection"]
     event = {"wait": wait, "observation": {"status": "ACTIVE", "outcome": "success"}}
-    assert task.execute_complete({"ti": Kept()}, event) == studio.model
+    assert task.execute_complete({"ti": TaskInstance()}, event) == studio.model
     assert task.region_name == "us-east-1"
 
 
@@ -326,7 +365,7 @@ def test_a_sensor_names_what_it_waited_for(slow_studio: Studio, arn: str) -> Non
         inputChannel=slow_studio.input_channel(),
         retentionInDays=1,
     )["mlInputChannelArn"]
-    ti = Kept()
+    ti = TaskInstance()
     deferral = deferred(make, ti, {**OLD, "arn": made})
     with pytest.raises(SensorTimeoutError, match=f"ML input channel {made}"):
         resumed(make, deferral, ti, {**NEW, "arn": arn})

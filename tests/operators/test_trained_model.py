@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from airflow_cleanroomsml._compat import TaskDeferred
 from airflow_cleanroomsml.exceptions import (
     AlreadyExistsError,
     InvalidRequestError,
@@ -81,11 +82,29 @@ def test_a_failed_training_says_why(studio: Studio, deferrable: bool) -> None:
     assert (caught.value.status, caught.value.code) == ("CREATE_FAILED", "ALGORITHM_ERROR")
 
 
-def test_the_time_out_follows_the_stopping_condition(slow_studio: Studio) -> None:
-    task = CleanRoomsMLCreateTrainedModelOperator(**slow_studio.training(channel=started(slow_studio)[1]))
-    assert task._timeout() == 29 * 24 * 3600
-    task.stopping_condition = {"maxRuntimeInSeconds": 3600}
-    assert task._timeout() == 7 * 3600
+def wait_of(task: Any, ti: TaskInstance) -> dict[str, Any]:
+    """What a task waits for in the triggerer."""
+    with pytest.raises(TaskDeferred) as caught:
+        task.execute({"ti": ti})
+    deferral: Any = caught.value
+    return dict(deferral.trigger.wait)
+
+
+@pytest.mark.parametrize(("condition", "seconds"), [(None, 29 * 24 * 3600), ({"maxRuntimeInSeconds": 3600}, 7 * 3600)])
+def test_the_time_out_follows_the_stopping_condition(slow_studio: Studio, condition: Any, seconds: float) -> None:
+    given = slow_studio.training(
+        "other", channel=started(slow_studio)[1], deferrable=True, stopping_condition=condition
+    )
+    ti = TaskInstance()
+    first = wait_of(CleanRoomsMLCreateTrainedModelOperator(**given), ti)
+    assert first["deadline"] - first["started"] == pytest.approx(seconds)
+    # A retry goes on with that model, whatever its own arguments render to.
+    retry = CleanRoomsMLCreateTrainedModelOperator(**{**given, "stopping_condition": {"maxRuntimeInSeconds": 60}})
+    second = wait_of(retry, ti.next_try())
+    assert second["identifiers"]["trained_model_arn"] == first["identifiers"]["trained_model_arn"]
+    assert second["deadline"] - second["started"] == pytest.approx(seconds)
+    slow_studio.world.fault("GetTrainedModel", "access_denied")
+    assert retry._timeout(second["identifiers"]) == 29 * 24 * 3600
 
 
 def test_an_instance_type_without_quota_is_no_matter_of_waiting(studio: Studio) -> None:

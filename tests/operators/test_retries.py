@@ -33,7 +33,7 @@ from tests.survival.makers import BY_TITLE
 
 both_ways = pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferred"])
 #: What Airflow gives templates under this name.
-MACROS = SimpleNamespace(datetime=datetime, random=random.random, uuid=uuid)
+MACROS = SimpleNamespace(datetime=datetime, timedelta=timedelta, random=random.random, uuid=uuid)
 
 
 @pytest.fixture(autouse=True)
@@ -114,7 +114,8 @@ def names(world: World) -> list[str]:
 @pytest.mark.parametrize(
     ("argument", "template"),
     [
-        ("training_data_end_time", "{{ macros.datetime.now() }}"),
+        # Times less than a second apart count as equal.
+        ("training_data_end_time", "{{ macros.datetime.now() - macros.timedelta(days=ti.try_number) }}"),
         ("name", "weekly-{{ ti.try_number }}"),
         ("name", "weekly-{{ macros.uuid.uuid4() }}"),
     ],

@@ -19,6 +19,9 @@ _FAILED = {
     "logsStatusDetails": "Failed to publish logs as no ML Config role is set",
 }
 
+#: Member of a job for what is settled, by membership.
+_PUBLICATIONS = "publications"
+
 
 class Publishing(Access):
     """
@@ -37,16 +40,10 @@ class Publishing(Access):
         """Statuses of metrics and logs for a member; nothing before the job has ended."""
         if record.status in (*PENDING, "CANCEL_PENDING", "CANCEL_IN_PROGRESS"):
             return {}
-        settled: dict[str, str] | None = _settled(record).get(membership.id)
+        settled: dict[str, str] | None = record.fields.get(_PUBLICATIONS, {}).get(membership.id)
         if settled is not None:
             return settled
         return _SUCCEEDED if any(self.of_membership(KIND, membership)) else _FAILED
-
-
-def _settled(job: Record) -> dict[str, dict[str, str]]:
-    """What is settled of a job, by membership."""
-    settled: dict[str, dict[str, str]] = job.fields.setdefault("publications", {})
-    return settled
 
 
 class MLConfigurations(Publishing):
@@ -72,7 +69,7 @@ class MLConfigurations(Publishing):
             for job in list(self.of_collaboration(kind, membership.fields["collaborationId"])):
                 publication = self.publication(job, membership)
                 if publication:
-                    _settled(job)[membership.id] = publication
+                    job.fields.setdefault(_PUBLICATIONS, {})[membership.id] = publication
 
     def _configuration(self, membership: Record) -> Record:
         for record in self.of_membership(KIND, membership):

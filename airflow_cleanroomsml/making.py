@@ -84,8 +84,8 @@ class Making:
     sent: dict[str, Any] | None = None
     #: What has no tags and is older is of somebody else, in seconds since 1970.
     since: float = 0.0
-    #: Arguments whose values are not those of what is gone on with.
-    differing: list[str] = field(default_factory=list)
+    #: What an earlier try has made and this one goes on with.
+    reused: Own | None = None
     #: What an earlier try of this sequence has noted of a request whose outcome is unknown, see :meth:`Memory.recall`.
     unsettled: Mapping[str, Any] = field(default_factory=dict)
     #: Whether an earlier try of this sequence may have made something under another name, or with another parent.
@@ -205,13 +205,13 @@ class Making:
         """
         title = waiting.titled(self.resource, found.known)
         log.info("An earlier try of this task has made it: %s.", title)
+        self.reused = found
         if not found.same:
-            self.differing = self._differing(found)
             log.warning(
                 "This retry reuses the %s, although arguments now render to other values (%s). Templates such as ti.try_number and "
                 "macros.datetime.now() do so on every try. To create another one, clear the task once it has ended.",
                 title,
-                ", ".join(self.differing) or "none that the service returns",
+                ", ".join(self._differing(found)) or "none that the service returns",
             )
         if not self.ending:
             self._tag(found)

@@ -85,9 +85,9 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
 
     def _earlier(self, making: Making) -> dict[str, Any] | None:
         """What an earlier try has made; changed to what is asked for by now, where that is wanted."""
-        found = making.earlier()
-        if found and making.differing and self.if_exists == "update":
-            self._agree(making.request, found, waiting.read(self.hook, self.resource, found) or {})
+        found, reused = making.earlier(), making.reused
+        if found and reused and not reused.same and self.if_exists == "update":
+            self._agree(making.request, found, reused.there)
         return found
 
     def _making(self, context: Context) -> Making:

@@ -20,14 +20,14 @@ with DAG(
     schedule=None,
     start_date=pendulum.datetime(2026, 1, 1),
     default_args=DEFAULTS,
-    params={"role_arn": "", "training_data": []},
+    params={"role_arn": "", "training_data": [], "trained_on": ""},
 ) as dag:
     CleanRoomsMLCreateTrainingDatasetOperator(task_id="bad_request", name="x" * 64, **DATASET)
     denied_once = CleanRoomsMLCreateTrainingDatasetOperator(task_id="denied_once", name="dataset", **DATASET)
     unstable = CleanRoomsMLCreateAudienceModelOperator(
         task_id="unstable",
         name="unstable-{{ ti.try_number }}",
-        training_dataset_arn=denied_once.output,
+        training_dataset_arn="{{ params.trained_on }}",
         training_data_end_time="{{ macros.datetime.now() }}",
     )
     for deferrable in (False, True):

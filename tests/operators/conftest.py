@@ -22,5 +22,7 @@ def slow_studio(slow_emulator: EmulatorProcess, slow_world: World) -> Studio:
 
 
 @pytest.fixture(autouse=True)
-def _fast_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    speed_up(monkeypatch)
+def _fast_clock(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait by a fast clock, unless the test is marked with ``real_clock``."""
+    if request.node.get_closest_marker("real_clock") is None:
+        speed_up(monkeypatch)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import certifi
 import pytest
 
+from airflow_cleanroomsml import clock
 from airflow_cleanroomsml._compat import TaskDeferred
 from airflow_cleanroomsml.exceptions import JobFailedError, WaitTimeoutError
 from airflow_cleanroomsml.operators import (
@@ -215,18 +215,17 @@ def test_an_old_request_is_not_quoted_where_the_job_failed_at_the_last_moment(
 
 @every_job
 def test_an_old_request_is_not_quoted_by_a_retry_that_goes_on_with_its_job(
-    slow_studio: Studio, shown: Callable[..., str], start: Any, given: Any
+    slow_studio: Studio, shown: Callable[..., str], start: Any, given: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make, ti = start(slow_studio, given), TaskInstance()
     deferred(make, ti)
     retry, again = make(), ti.next_try()
     retry.deferrable = False
     retry.render_template_fields(context(NEW, again))
-    ending = threading.Timer(1.0, slow_studio.world.emulator.advance, [1100])
-    ending.start()
+    # The job ends once the retry waits for it.
+    monkeypatch.setattr(clock, "sleep", lambda _: slow_studio.world.emulator.advance(1100))
     with pytest.raises(JobFailedError) as caught:
         retry.execute(context(NEW, again))
-    ending.join()
     said = shown(caught.value, vars(caught.value), again.pushed)
     assert "reuses the" in said
     assert [marker for marker in MARKERS if marker in said] == []

@@ -26,6 +26,8 @@ def strict() -> Iterator[EmulatorProcess]:
     process.stop()
 
 
+# The emulator counts calls a second of its own clock.
+@pytest.mark.real_clock
 @pytest.mark.skipif(IS_AIRFLOW_2, reason="Airflow 2.11 guards execute() by what it keeps in the main thread")
 def test_mapped_starts_take_turns(strict: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(strict)

@@ -31,6 +31,10 @@ os.environ.update(
 
 import pytest
 
+from tests.botocore_files import read_once
+
+read_once()
+
 # Where the emulator runs in an environment of its own, its libraries are missing here; its own tests run there.
 if "AIRFLOW_CLEANROOMSML_EMULATOR_PYTHON" in os.environ:
     collect_ignore = ["emulator", "demo", "properties"]

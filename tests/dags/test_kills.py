@@ -32,6 +32,9 @@ GO_ON = (*CLEARED, "worker_terminated", "deferred_moved")
 #: Airflow 3.0 itself leaves a task that is cleared while it runs in ``restarting``: its job goes on, and no try comes.
 RESUMED = tuple(task for task in GO_ON if task != "worker_cleared" or not airflow_version.startswith("3.0."))
 CANCELLED = (*FAILED, *TIMED_OUT, "deferred_success", "worker_unanswered_times_out")
+#: Those whose logs are complete: Airflow 3 kills a worker five seconds after it has told it to end, and on a busy machine these may pass
+#: between the cancellation and its log line.
+HEARD = (*TIMED_OUT, "worker_unanswered_times_out")
 
 
 class Patient(Studio):
@@ -142,7 +145,7 @@ def test_what_a_task_has_started_ends_with_it_and_only_with_it(tmp_path: Path) -
         case.are("INACTIVE", *CANCELLED)
         # A triggerer that ends may lose what it has not written yet.
         airflow.until(lambda: "It goes on, and so does what it costs" in airflow.task_log("deferred_kept"))
-        airflow.until(lambda: all("It was cancelled" in airflow.task_log(task) for task in CANCELLED))
+        airflow.until(lambda: all("It was cancelled" in airflow.task_log(task) for task in HEARD))
 
         airflow.end("triggerer")
         case.starts("kills_unheard")
@@ -162,7 +165,7 @@ def test_what_a_task_has_started_ends_with_it_and_only_with_it(tmp_path: Path) -
     named = {task for task, key in pushed if key in ("trained_model_arn", "trained_model_inference_job_arn")}
     assert named == {*PATIENT, *CANCELLED, "unheard"}
     assert {(task, key) for task, key in pushed if key.startswith("_")} == set()
-    case.says("It was cancelled", *CANCELLED, "unheard")
+    case.says("It was cancelled", *HEARD, "unheard")
     case.says("when the time-out came. It was cancelled.", *TIMED_OUT, "unheard")
     case.says("It goes on, and so does what it costs", "deferred_kept")
-    case.says("was not ended", *CLEARED, "worker_terminated")
+    case.says("was not ended", "deferred_cleared", "worker_terminated")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from hypothesis import seed
 from hypothesis.stateful import run_state_machine_as_test
 
 from airflow_cleanroomsml import making, ownership
@@ -38,6 +40,8 @@ def nothing(*_: Any) -> Iterator[Own]:
     return iter(())
 
 
+#: How often the search begins anew.
+STARTS = 75
 #: None of these is found without a fault.
 KINDS = ("audience model", "configured audience model", "audience export job")
 
@@ -75,10 +79,23 @@ FAULTS = {
 }
 
 
+def complaint(laboratory: Laboratory) -> str:
+    """
+    What the machine says is wrong; empty if nothing is.
+
+    Hypothesis varies what it has tried. Starting anew after forty examples finds these faults several times faster.
+    """
+    for start in range(STARTS):
+        try:
+            run_state_machine_as_test(seed(start)(machine_in(laboratory, *KINDS)), settings=PLANTED)
+        except AssertionError as error:
+            return str(error)
+    return ""
+
+
 @pytest.mark.timeout(0)
 @pytest.mark.parametrize("name", FAULTS)
 def test_the_machine_finds_what_is_planted(laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     for place, attribute, replacement in FAULTS[name].replaced:
         monkeypatch.setattr(place, attribute, replacement)
-    with pytest.raises(AssertionError, match=FAULTS[name].found):
-        run_state_machine_as_test(machine_in(laboratory, *KINDS), settings=PLANTED)
+    assert re.search(FAULTS[name].found, complaint(laboratory))

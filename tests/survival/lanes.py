@@ -18,9 +18,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from botocore.loaders import JSONFileLoader, Loader
-
 from airflow_cleanroomsml.service_model import load, operation_model
+from tests.botocore_files import read_once
 from tests.support import RunningEmulator, World
 from tests.survival.cases import FAULTS, RESUMPTION, TASK, TRIGGER, Case, Kill
 from tests.survival.kept import Kept
@@ -213,9 +212,7 @@ def warm() -> None:
     """Import and load what every fork needs."""
     for name in ("differences", "polling.client", "triggers", "hooks"):
         importlib.import_module(f"airflow_cleanroomsml.{name}")
-    # What botocore reads from its data files never changes.
-    for owner, name in ((JSONFileLoader, "load_file"), (Loader, "list_available_services")):
-        setattr(owner, name, remembering(getattr(owner, name)))
+    read_once()
     from airflow_cleanroomsml.hooks import CleanRoomsMLHook
 
     for service in ("cleanroomsml", "cleanrooms"):
@@ -224,18 +221,6 @@ def warm() -> None:
         hook.conn.close()
     gc.collect()
     gc.freeze()
-
-
-def remembering(method: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
-    """A method that gives every object what it gave the first."""
-    found: dict[str, Any] = {}
-
-    def remembered(self: Any, what: str) -> Any:
-        if what not in found:
-            found[what] = method(self, what)
-        return found[what]
-
-    return remembered
 
 
 def main(plan: Path) -> None:

@@ -79,7 +79,7 @@ $(BENCH)/.complete: pyproject.toml $(BENCH_PINS) | $(STAMP)
 
 .PHONY: guesses
 guesses: $(STAMP) ## write docs/guesses.md anew
-	$(BIN)/python -m airflow_cleanroomsml.emulator.guesses docs/guesses.md
+	$(BIN)/python -m airflow_cleanroomsml.emulator.assumptions docs/guesses.md
 
 # Python 3.10 is the oldest that both sets of pins have to serve. The pins of an older Airflow are those of its own
 # days, and agree with what Airflow published for it.

@@ -24,13 +24,26 @@ from botocore.exceptions import (
     TokenRetrievalError,
 )
 
-from airflow_cleanroomsml import clock
+from airflow_cleanroomsml import _clock
+from airflow_cleanroomsml._cached import cached
 from airflow_cleanroomsml._compat import AirflowException, BaseOperator
-from airflow_cleanroomsml.cached import cached
-from airflow_cleanroomsml.client_making import explain_errors, log_in, make_client
-from airflow_cleanroomsml.client_options import make_config
-from airflow_cleanroomsml.connection import convert_connection
-from airflow_cleanroomsml.connection_check import check_connection, find_unusable_file, wrap_connection
+from airflow_cleanroomsml._connection.aws_connection import convert_connection
+from airflow_cleanroomsml._connection.client_factory import explain_errors, log_in, make_client
+from airflow_cleanroomsml._connection.client_options import make_config
+from airflow_cleanroomsml._connection.transport import (
+    NoAnswerError,
+    Stage,
+    complete,
+    is_lost,
+    is_transient,
+    may_lack_files,
+    reason,
+    redirected,
+    stage_of,
+)
+from airflow_cleanroomsml._connection.validation import check_connection, find_unusable_file, wrap_connection
+from airflow_cleanroomsml._requests.request import Request, load
+from airflow_cleanroomsml._resources.table import CLEAN_ROOMS_ML
 from airflow_cleanroomsml.exceptions import (
     CleanRoomsMLError,
     ConfigurationError,
@@ -42,19 +55,6 @@ from airflow_cleanroomsml.exceptions import (
     UnreachableError,
     lines,
     service_error,
-)
-from airflow_cleanroomsml.resources import CLEAN_ROOMS_ML
-from airflow_cleanroomsml.service_model import Request, load
-from airflow_cleanroomsml.transport import (
-    NoAnswerError,
-    Stage,
-    complete,
-    is_lost,
-    is_transient,
-    may_lack_files,
-    reason,
-    redirected,
-    stage_of,
 )
 
 #: What to do about a set-up that is not complete.
@@ -287,7 +287,7 @@ class CleanRoomsMLHook(AwsBaseHook):
                 if pause is None:
                     raise
                 self.log.info("%s was throttled; trying again in %.1f s.", request.operation.name, pause)
-                clock.sleep(pause)
+                _clock.sleep(pause)
             except (NoAnswerError, UnavailableError) as error:
                 raise _outcome_unknown(request, error) from error
         raise AssertionError

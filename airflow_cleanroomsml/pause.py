@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_cleanroomsml import clock
+from airflow_cleanroomsml import _clock
 
 
 class CleanRoomsMLPauseTrigger(BaseTrigger):
@@ -29,7 +29,7 @@ class CleanRoomsMLPauseTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Sleep."""
-        await clock.sleep_async(max(0.0, self.until - clock.now()))
+        await _clock.sleep_async(max(0.0, self.until - _clock.now()))
         yield TriggerEvent({"until": self.until, "deadline": self.deadline})
 
 

@@ -1,4 +1,4 @@
-"""The triggers of all waits: what is asked in the triggerer is asked by :mod:`airflow_cleanroomsml.polling`."""
+"""The triggers of all waits: what is asked in the triggerer is asked by :mod:`airflow_cleanroomsml._polling`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_cleanroomsml import clock
-from airflow_cleanroomsml.connection import AwsConnection
-from airflow_cleanroomsml.killing import end_from_trigger
-from airflow_cleanroomsml.new_jobs import Hunt, Search
-from airflow_cleanroomsml.polling import queued, watching
-from airflow_cleanroomsml.waiting import TELL_AGAIN, Wait, described
+from airflow_cleanroomsml import _clock
+from airflow_cleanroomsml._connection.aws_connection import AwsConnection
+from airflow_cleanroomsml._polling import queued, watching
+from airflow_cleanroomsml._waiting.cancellation import end_from_trigger
+from airflow_cleanroomsml._waiting.job_search import Hunt, Search
+from airflow_cleanroomsml._waiting.loop import TELL_AGAIN
+from airflow_cleanroomsml._waiting.outcome import described
+from airflow_cleanroomsml._waiting.wait import Wait
 
 #: Whether Airflow tells a trigger of a kill (3.3 and later).
 _HEARS_OF_KILLS = hasattr(BaseTrigger, "on_kill")
@@ -84,7 +86,7 @@ class CleanRoomsMLWaitTrigger(_AwsTrigger):
 
     Its event has the ``wait`` and ``observation``, the last look, or ``error``, why it could not look.
 
-    :param wait: A :class:`~airflow_cleanroomsml.waiting.Wait` as plain values.
+    :param wait: A :class:`~airflow_cleanroomsml._waiting.wait.Wait` as plain values.
     """
 
     def __init__(self, *, wait: dict[str, Any], **connection: Any) -> None:
@@ -117,7 +119,7 @@ class CleanRoomsMLWaitTrigger(_AwsTrigger):
         with watching(self, wait) as watch:
             while not final:
                 observation, final = await watch.news()
-                self.logger().info("%s.", described(wait, observation, clock.now()))
+                self.logger().info("%s.", described(wait, observation, _clock.now()))
         return {"observation": observation.plain()}
 
 
@@ -127,7 +129,7 @@ class CleanRoomsMLNewJobsTrigger(_AwsTrigger):
 
     Its event has the ``search`` and ``jobs``, none where the deadline came, or ``error``, why it could not look.
 
-    :param search: A :class:`~airflow_cleanroomsml.new_jobs.Search` as plain values.
+    :param search: A :class:`~airflow_cleanroomsml._waiting.job_search.Search` as plain values.
     :param deadline: When it ends, in seconds since 1970.
     :param delay: Pause between two looks, in seconds.
     """
@@ -157,7 +159,7 @@ class CleanRoomsMLTurnTrigger(_AwsTrigger):
 
     Its event has ``turn``: whether it came, or the deadline was over. It makes no call.
 
-    :param noun: What is to be started, a key of :data:`~airflow_cleanroomsml.resources.RESOURCES`.
+    :param noun: What is to be started, a key of :data:`~airflow_cleanroomsml._resources.table.RESOURCES`.
     :param deadline: When it ends, in seconds since 1970.
     :param refused: Why the start was refused, of a task that comes back: ``why`` is ``quota`` or ``throttled``, with ``quota_name`` and
         ``quota_value``.
@@ -176,13 +178,13 @@ class CleanRoomsMLTurnTrigger(_AwsTrigger):
         told = 0.0
         with queued(self, self.noun, self.refused) as turn:
             while pause := turn.ask():
-                now = clock.now()
+                now = _clock.now()
                 if now >= self.deadline:
                     return {"turn": False}
                 if now >= told + TELL_AGAIN:
                     told = now
                     self.logger().info("Waiting for a turn to start: %s.", self.noun)
-                await clock.sleep_async(min(pause, self.deadline - now))
+                await _clock.sleep_async(min(pause, self.deadline - now))
         return {"turn": True}
 
 

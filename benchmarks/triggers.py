@@ -79,11 +79,11 @@ def run(load: Load, environment: Mapping[str, str]) -> Seen:
 
 
 def _ours(load: Load) -> Callable[[str], Any]:
+    from airflow_cleanroomsml._waiting.wait import Wait
     from airflow_cleanroomsml.triggers import CleanRoomsMLWaitTrigger
-    from airflow_cleanroomsml.waiting import Wait
 
     if load.warm:
-        importlib.import_module("airflow_cleanroomsml.polling.client")
+        importlib.import_module("airflow_cleanroomsml._polling.client")
     # They have waited for an hour: so they are looked at as often as the peer's.
     now = time.time()
 

@@ -62,8 +62,8 @@ class CrowdedWorld(World):
 def _crowded(app: Any) -> Any:
     from werkzeug.wrappers import Request, Response
 
-    from airflow_cleanroomsml.emulator.life import Life
-    from airflow_cleanroomsml.emulator.state import Caller, Record
+    from airflow_cleanroomsml.emulator.lifecycle import Life
+    from airflow_cleanroomsml.emulator.store import Caller, Record
 
     shared = app._control._shared
 

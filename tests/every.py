@@ -10,8 +10,8 @@ import pytest
 from botocore import xform_name
 
 from airflow_cleanroomsml import operators, sensors
-from airflow_cleanroomsml.operators.base import CleanRoomsMLOperator
-from airflow_cleanroomsml.service_model import load, operation_model
+from airflow_cleanroomsml._requests.request import load, operation_model
+from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
 
 OPERATORS: list[type[Any]] = [getattr(operators, name) for name in operators.__all__]
 SENSORS: list[type[Any]] = [getattr(sensors, name) for name in sensors.__all__]

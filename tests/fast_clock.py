@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from airflow_cleanroomsml import clock
+from airflow_cleanroomsml import _clock
 
 #: Seconds of the package's time in a second of the machine's.
 SPEED = 10.0
@@ -26,7 +26,7 @@ def speed_up(monkeypatch: pytest.MonkeyPatch) -> None:
     def wait(event: threading.Event, seconds: float) -> bool:
         return event.wait(seconds / SPEED)
 
-    monkeypatch.setattr(clock, "now", lambda: start + (time.time() - start) * SPEED)
-    monkeypatch.setattr(clock, "sleep", lambda seconds: sleep(seconds / SPEED))
-    monkeypatch.setattr(clock, "sleep_async", lambda seconds: sleep_async(seconds / SPEED))
-    monkeypatch.setattr(clock, "wait", wait)
+    monkeypatch.setattr(_clock, "now", lambda: start + (time.time() - start) * SPEED)
+    monkeypatch.setattr(_clock, "sleep", lambda seconds: sleep(seconds / SPEED))
+    monkeypatch.setattr(_clock, "sleep_async", lambda seconds: sleep_async(seconds / SPEED))
+    monkeypatch.setattr(_clock, "wait", wait)

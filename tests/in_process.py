@@ -27,13 +27,13 @@ from botocore.loaders import Loader
 from botocore.useragent import UserAgentString
 from urllib3 import HTTPHeaderDict, HTTPResponse
 
-from airflow_cleanroomsml import clock as package_clock
+from airflow_cleanroomsml import _clock as package_clock
 from airflow_cleanroomsml.emulator.application import application
 from airflow_cleanroomsml.emulator.clock import Clock
+from airflow_cleanroomsml.emulator.context import Shared
 from airflow_cleanroomsml.emulator.faults import ConnectionDropped
 from airflow_cleanroomsml.emulator.lookalike import JobFailure
 from airflow_cleanroomsml.emulator.settings import Settings
-from airflow_cleanroomsml.emulator.shared import Shared
 from tests.support import RunningEmulator
 
 #: Nobody listens there, and no request arrives there; an address and no name, so that S3 clients keep the bucket out of the host.

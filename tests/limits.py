@@ -15,7 +15,7 @@ from typing import Any
 from botocore import xform_name
 from botocore.model import ServiceModel, Shape
 
-from airflow_cleanroomsml.hidden import is_sensitive
+from airflow_cleanroomsml._requests.sensitive import is_sensitive
 
 _CLASS = re.compile(r"\[(?:\\.|[^\]\\])*\]|\\d")
 _GROUP = re.compile(r"\(([^()|]*)(?:\|[^()]*)?\)([?*]?)")

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from airflow_cleanroomsml import clock
+from airflow_cleanroomsml import _clock
+from airflow_cleanroomsml._polling import poller
+from airflow_cleanroomsml._polling.connecting import connect
+from airflow_cleanroomsml._polling.origin import Origin
+from airflow_cleanroomsml._polling.subscription import Watch
+from airflow_cleanroomsml._waiting.wait import Wait
 from airflow_cleanroomsml.hooks import CleanRoomsMLHook
-from airflow_cleanroomsml.polling import poller
-from airflow_cleanroomsml.polling.connecting import connect
-from airflow_cleanroomsml.polling.origin import Origin
-from airflow_cleanroomsml.polling.watch import Watch
 from airflow_cleanroomsml.triggers import CleanRoomsMLWaitTrigger
-from airflow_cleanroomsml.waiting import Wait
 from tests.support import World
 from tests.test_triggers import event, in_training, pollers, until, until_called, wait_for
 
@@ -208,7 +208,7 @@ def test_one_that_cannot_be_read_leaves_nothing_to_other_credentials(
 
 def test_one_whose_read_hangs_is_not_waited_for_without_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     now, hangs, answers = 2_000_000_000.0, threading.Event(), threading.Event()
-    monkeypatch.setattr(clock, "now", lambda: now)
+    monkeypatch.setattr(_clock, "now", lambda: now)
     monkeypatch.setattr(CleanRoomsMLHook, "get_connection", staticmethod(hanging(hangs, answers)))
     monkeypatch.setenv(VARIABLE, '{"conn_type": "aws"}')
     loop = asyncio.new_event_loop()

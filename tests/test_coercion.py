@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_cleanroomsml.request_check import RequestCheck
-from airflow_cleanroomsml.service_model import Request, load
+from airflow_cleanroomsml._requests.request import Request, load
+from airflow_cleanroomsml._requests.validation import RequestCheck
 from tests.test_request_check import CONFIGURED, JOB, broken, configured, window
 
 if TYPE_CHECKING:

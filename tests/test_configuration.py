@@ -251,7 +251,7 @@ class TestArguments:
             listed(botocore_config={"conect_timeout": 3, "read_timeout": "x"})
 
     def test_a_certificate_and_its_key_stay_a_pair(self, empty_world: World) -> None:
-        from airflow_cleanroomsml.client_options import convert_options
+        from airflow_cleanroomsml._connection.client_options import convert_options
 
         assert convert_options({"client_cert": ["c", "k"]}) == {"client_cert": ("c", "k")}
 

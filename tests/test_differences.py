@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from airflow_cleanroomsml.differences import differences
-from airflow_cleanroomsml.resources import (
+from airflow_cleanroomsml._requests.request import Request, load
+from airflow_cleanroomsml._resources.diff import differences
+from airflow_cleanroomsml._resources.table import (
     AUDIENCE_GENERATION_JOB,
     AUDIENCE_MODEL,
     CONFIGURED_AUDIENCE_MODEL_ASSOCIATION,
     TRAINED_MODEL,
     Resource,
 )
-from airflow_cleanroomsml.service_model import Request, load
 from tests.operators.studio import KNOWS_VERSIONS
 
 ML = "arn:aws:cleanrooms-ml:us-east-1:123456789012"

@@ -11,7 +11,7 @@ import botocore
 import pytest
 
 from airflow_cleanroomsml import operators, sensors
-from airflow_cleanroomsml.service_model import TESTED_BOTOCORE, argument_shapes
+from airflow_cleanroomsml._requests.request import TESTED_BOTOCORE, argument_shapes
 from tests.every import arguments, every_operation, every_task
 from tools.docs import FOLDER, SHARED, pages
 from tools.docstrings import Docstring, in_words, markdown, table

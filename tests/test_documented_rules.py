@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from botocore import xform_name
 
-from airflow_cleanroomsml.request_check import RequestCheck
-from airflow_cleanroomsml.service_model import Request, load
+from airflow_cleanroomsml._requests.request import Request, load
+from airflow_cleanroomsml._requests.validation import RequestCheck
 from tests.limits import requests_at_limits
 
 MEMBER = "arn:aws:cleanrooms-ml:us-east-1:123456789012:membership/12345678-1234-1234-1234-123456789012"

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from airflow_cleanroomsml.polling.client import connected
-from airflow_cleanroomsml.polling.watch import Watch
+from airflow_cleanroomsml._polling.client import connected
+from airflow_cleanroomsml._polling.subscription import Watch
+from airflow_cleanroomsml._waiting.wait import Wait
 from airflow_cleanroomsml.triggers import CleanRoomsMLWaitTrigger
-from airflow_cleanroomsml.waiting import Wait
 from tests.support import World
 from tests.test_triggers import event, in_training, until_called, wait_for
 

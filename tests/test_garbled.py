@@ -9,7 +9,11 @@ from typing import Any
 import pytest
 from botocore import xform_name
 
-from airflow_cleanroomsml import clock
+from airflow_cleanroomsml import _clock
+from airflow_cleanroomsml._requests.request import load
+from airflow_cleanroomsml._resources.lookup import BASE
+from airflow_cleanroomsml._waiting.loop import observe
+from airflow_cleanroomsml._waiting.wait import Wait
 from airflow_cleanroomsml.exceptions import OutcomeUnknownError, UnreachableError
 from airflow_cleanroomsml.hooks import CleanRoomsMLHook
 from airflow_cleanroomsml.operators import (
@@ -19,8 +23,6 @@ from airflow_cleanroomsml.operators import (
     CleanRoomsMLDeleteConfiguredAudienceModelOperator,
     CleanRoomsMLStartAudienceExportJobOperator,
 )
-from airflow_cleanroomsml.service_model import load
-from airflow_cleanroomsml.waiting import BASE, Wait, observe
 from tests.collaboration import collaborate
 from tests.garbled import BODIES
 from tests.limits import valid
@@ -117,7 +119,7 @@ def test_an_export_is_not_gone(world: World, goal: str) -> None:
     identifiers = {"audience_generation_job_arn": job, "name": "e"}
     size = {"type": "PERCENTAGE", "value": 5}
     world.ml.start_audience_export_job(name="e", audienceGenerationJobArn=job, audienceSize=size)
-    now = clock.now()
+    now = _clock.now()
     wait = Wait("audience export job", goal, identifiers, now, now + 60, 1.0, lag=0.0)
     garbled(world, "ListAudienceExportJobs")
     seen = observe(CleanRoomsMLHook(), wait)
@@ -141,7 +143,7 @@ def test_a_first_version_is_not_gone(empty_world: World, goal: str, operation: s
         incrementalTrainingDataChannels=[{"trainedModelArn": studio.model, "channelName": "before"}],
     )
     assert made["trainedModelArn"] == studio.model
-    now = clock.now()
+    now = _clock.now()
     identifiers = {"trained_model_arn": studio.model, "version_identifier": BASE, **studio.mine}
     wait = Wait("trained model", goal, identifiers, now, now + 60, 1.0, lag=0.0)
     garbled(empty_world, operation)

@@ -6,7 +6,7 @@ from collections import Counter
 from itertools import pairwise
 from typing import Any
 
-from airflow_cleanroomsml.polling.gate import ABSENCE, PACE, PROBE, SLOWEST, Gate, Ticket
+from airflow_cleanroomsml._polling.start_gate import ABSENCE, PACE, PROBE, SLOWEST, Gate, Ticket
 
 QUOTA: dict[str, Any] = {"why": "quota", "quota_name": "jobs", "quota_value": 10}
 THROTTLED: dict[str, Any] = {"why": "throttled", "quota_name": "", "quota_value": None}

@@ -58,13 +58,13 @@ def test_both_services_are_read_without_complaint(world: World, tmp_path: Path) 
 
 
 def test_an_answer_of_every_operation_is_read_as_it_was_meant(tmp_path: Path) -> None:
-    from airflow_cleanroomsml.emulator import codec
+    from airflow_cleanroomsml.emulator import wire
     from tests.emulator.test_codec import ALL, results, service_of
 
     meant = [(operation, result) for operation in ALL for result in results(operation)]
     answers = []
     for operation, result in meant:
-        answer = codec.answer(operation, result)
+        answer = wire.answer(operation, result)
         of = {"service": service_of(operation), "operation": operation.name, "status": answer.status}
         answers.append({**of, "headers": _in_lower_case(answer.headers), "body": answer.body.decode()})
     found = run("answers.mjs", {"models": {each: model(each) for each in SERVICES}, "answers": answers}, tmp_path)

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from botocore import xform_name
 
+from airflow_cleanroomsml._requests.request import Request, argument_shapes, load
 from airflow_cleanroomsml.exceptions import OutcomeUnknownError
 from airflow_cleanroomsml.hooks import CleanRoomsMLHook
-from airflow_cleanroomsml.service_model import Request, argument_shapes, load
 from tests.limits import valid
 from tests.support import World
 

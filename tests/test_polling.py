@@ -9,14 +9,15 @@ from typing import Any
 
 import pytest
 
-from airflow_cleanroomsml import clock
+from airflow_cleanroomsml import _clock
+from airflow_cleanroomsml._polling.backoff import LONGEST, SHORTEST, Pace
+from airflow_cleanroomsml._polling.calls import Outbox, wait_of
+from airflow_cleanroomsml._polling.client import PollingHook
+from airflow_cleanroomsml._polling.planner import Planner
+from airflow_cleanroomsml._polling.subscription import Mail, News, Watch
+from airflow_cleanroomsml._waiting.loop import TELL_AGAIN, observe
+from airflow_cleanroomsml._waiting.wait import Observation, Wait
 from airflow_cleanroomsml.exceptions import CleanRoomsMLError
-from airflow_cleanroomsml.polling.client import PollingHook
-from airflow_cleanroomsml.polling.pace import LONGEST, SHORTEST, Pace
-from airflow_cleanroomsml.polling.plan import Planner
-from airflow_cleanroomsml.polling.reading import Outbox, wait_of
-from airflow_cleanroomsml.polling.watch import Mail, News, Watch
-from airflow_cleanroomsml.waiting import TELL_AGAIN, Observation, Wait, observe
 from tests.crowd import CrowdedProcess, CrowdedWorld
 from tests.operators.studio import Studio, versioned
 from tests.support import World
@@ -41,7 +42,7 @@ class Desk:
         self.hook = PollingHook()
         self._outbox = Outbox()
         self._planner = Planner(self._outbox)
-        monkeypatch.setattr(clock, "now", lambda: self.time)
+        monkeypatch.setattr(_clock, "now", lambda: self.time)
 
     def watch(self, wait: Wait) -> Watch:
         loop: Any = None  # nobody listens

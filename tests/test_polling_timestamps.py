@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from botocore.utils import parse_timestamp
 
-from airflow_cleanroomsml.polling import client
+from airflow_cleanroomsml._polling import client
 
 EPOCHS: list[Any] = [0, 1_793_536_215, 1_793_536_215.25, 1_793_491_199.999, -1, 253_402_300_799]
 DATE_TIMES = ["2026-11-01T12:30:15.250Z", "2026-11-01T12:30:15Z", "2026-11-01T12:30:15+05:30"]

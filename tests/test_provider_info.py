@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 DISTRIBUTION = "airflow-provider-cleanroomsml"
 
 #: What a Dag author has no use for: the common bases.
-NOT_PUBLIC = ("__init__", "base")
+NOT_PUBLIC = "_"
 
 
 def entries(kind: str) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from airflow_cleanroomsml.rendered import container
+from airflow_cleanroomsml._requests.coercion import container
 
 
 @pytest.mark.parametrize(

@@ -7,18 +7,19 @@ from typing import Any, ClassVar
 
 import pytest
 
-from airflow_cleanroomsml import _compat, clock, waiting
+from airflow_cleanroomsml import _clock, _compat
+from airflow_cleanroomsml._idempotency.owned import Claim, Memory
+from airflow_cleanroomsml._waiting import loop
+from airflow_cleanroomsml._waiting.results import measure, progress
+from airflow_cleanroomsml._waiting.wait import Observation, Wait
 from airflow_cleanroomsml.hooks import CleanRoomsMLHook
-from airflow_cleanroomsml.ownership import Claim, Memory
-from airflow_cleanroomsml.reports import measure, progress
-from airflow_cleanroomsml.waiting import Observation, Wait
 from tests.support import World
 
 ARN = "arn:aws:cleanrooms-ml:us-east-1:123456789012:audience-model/x"
 
 
 def wait(**more: Any) -> Wait:
-    now = clock.now()
+    now = _clock.now()
     return Wait("audience model", "created", {"audience_model_arn": ARN}, now, now + 7200, 60.0, **more)
 
 
@@ -49,7 +50,7 @@ class Broken(dict[str, Any]):
 def test_the_end_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_compat, "stats", lambda: Stats)
     ended = wait()
-    monkeypatch.setattr(clock, "now", lambda: ended.started + 90)
+    monkeypatch.setattr(_clock, "now", lambda: ended.started + 90)
     measure(ended, Observation("ACTIVE", "success"))
     tags = {"noun": "audience_model", "goal": "created", "status": "active", "outcome": "success"}
     assert Stats.seen == [
@@ -64,9 +65,9 @@ def test_airflows_own_metrics_take_what_is_measured() -> None:
 
 def test_what_does_not_change_is_told_every_ten_minutes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     made = world.ml.create_audience_model(name="m", trainingDatasetArn=world.dataset())
-    now = [clock.now()]
-    monkeypatch.setattr(clock, "now", lambda: now[0])
-    monkeypatch.setattr(clock, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
+    now = [_clock.now()]
+    monkeypatch.setattr(_clock, "now", lambda: now[0])
+    monkeypatch.setattr(_clock, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
     pending = Wait(
         "audience model",
         "cancelled",  # a goal that a model that is made does not reach by itself
@@ -75,10 +76,10 @@ def test_what_does_not_change_is_told_every_ten_minutes(world: World, monkeypatc
         now[0] + 3000,
         60.0,
     )
-    monkeypatch.setattr(waiting, "observe", lambda *_: Observation("CREATE_IN_PROGRESS", "again"))
+    monkeypatch.setattr(loop, "observe", lambda *_: Observation("CREATE_IN_PROGRESS", "again"))
     told: list[float] = []
     first = Observation("CREATE_IN_PROGRESS", "again")
-    waiting.watch(CleanRoomsMLHook(), pending, first, None, lambda _: told.append(now[0] - pending.started))
+    loop.watch(CleanRoomsMLHook(), pending, first, None, lambda _: told.append(now[0] - pending.started))
     assert len(told) == 4
     assert all(600 * number <= at <= 600 * number + 300 for number, at in enumerate(told, 1))
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from airflow_cleanroomsml._requests.request import Request, load
+from airflow_cleanroomsml._requests.validation import RequestCheck
 from airflow_cleanroomsml.exceptions import InvalidRequestError
-from airflow_cleanroomsml.request_check import RequestCheck
-from airflow_cleanroomsml.service_model import Request, load
 
 UTC = timezone.utc
 MODEL_ARN = "arn:aws:cleanrooms-ml:us-east-1:123456789012:audience-model/m"

@@ -12,9 +12,9 @@ from botocore import xform_name
 from botocore.serialize import create_serializer
 from botocore.validate import ParamValidator
 
+from airflow_cleanroomsml._requests.request import load
 from airflow_cleanroomsml.exceptions import CleanRoomsMLError, InvalidRequestError
 from airflow_cleanroomsml.hooks import CleanRoomsMLHook
-from airflow_cleanroomsml.service_model import load
 from tests.limits import Case, broken_requests, requests_at_limits
 
 _ASSOCIATION = "ConfiguredAudienceModelAssociation"

@@ -10,8 +10,8 @@ import pytest
 from botocore import xform_name
 
 from airflow_cleanroomsml import request_types
-from airflow_cleanroomsml.operators.base import CleanRoomsMLOperator
-from airflow_cleanroomsml.service_model import TESTED_BOTOCORE, load, operation_model
+from airflow_cleanroomsml._requests.request import TESTED_BOTOCORE, load, operation_model
+from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
 from tests.every import every_operation
 from tools.request_types import PATH, source, templated
 

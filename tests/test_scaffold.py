@@ -9,12 +9,12 @@ from typing import Any
 import botocore
 import pytest
 
-from airflow_cleanroomsml.operators.base import CleanRoomsMLOperator
-from airflow_cleanroomsml.operators.base_create import CleanRoomsMLCreateOperator
-from airflow_cleanroomsml.operators.base_end import CleanRoomsMLDeleteOperator
-from airflow_cleanroomsml.operators.base_job import CleanRoomsMLJobOperator
-from airflow_cleanroomsml.operators.base_wait import CleanRoomsMLWaitingOperator
-from airflow_cleanroomsml.service_model import TESTED_BOTOCORE, argument_members, load, operation_model
+from airflow_cleanroomsml._requests.request import TESTED_BOTOCORE, argument_members, load, operation_model
+from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
+from airflow_cleanroomsml.operators._create import CleanRoomsMLCreateOperator
+from airflow_cleanroomsml.operators._delete import CleanRoomsMLDeleteOperator
+from airflow_cleanroomsml.operators._job import CleanRoomsMLJobOperator
+from airflow_cleanroomsml.operators._wait import CleanRoomsMLWaitingOperator
 from tests.every import every_operation
 from tools.request_types import operations
 from tools.scaffold import scaffold

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from airflow_cleanroomsml.polling import gate, poller, renewal, turns
+from airflow_cleanroomsml._polling import poller, renewal, start_gate, start_queue
+from airflow_cleanroomsml._waiting.wait import Wait
 from airflow_cleanroomsml.triggers import CleanRoomsMLNewJobsTrigger, CleanRoomsMLTurnTrigger, CleanRoomsMLWaitTrigger
-from airflow_cleanroomsml.waiting import Wait
 from tests.support import World
 
 SAMPLES = sorted((Path(__file__).parent / "samples").glob("*.json"))
@@ -277,9 +277,9 @@ class TestSharing:
 class TestTurns:
     @pytest.fixture(autouse=True)
     def _fast(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(gate, "PACE", 0.02)
+        monkeypatch.setattr(start_gate, "PACE", 0.02)
         # Of what room there was, and who was let through, a gate remembers more than a test is long.
-        turns._process.forget()
+        start_queue._process.forget()
 
     def turn(self, timeout: float = 60.0, refused: dict[str, Any] | None = None) -> CleanRoomsMLTurnTrigger:
         return CleanRoomsMLTurnTrigger(noun="audience model", deadline=time.time() + timeout, refused=refused)
@@ -338,7 +338,7 @@ LOADED_BY_THE_LOOP = """
 import asyncio, sys, threading, time
 from importlib.abc import MetaPathFinder
 from airflow_cleanroomsml.triggers import CleanRoomsMLWaitTrigger
-from airflow_cleanroomsml.waiting import Wait
+from airflow_cleanroomsml._waiting.wait import Wait
 
 loaded = {True: set(), False: set()}
 

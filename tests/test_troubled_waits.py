@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from airflow_cleanroomsml import killing, waiting
+from airflow_cleanroomsml._polling import poller, start_queue, subscription
+from airflow_cleanroomsml._polling.subscription import Watch
+from airflow_cleanroomsml._waiting import cancellation, loop
+from airflow_cleanroomsml._waiting.wait import Observation
 from airflow_cleanroomsml.exceptions import WaitTimeoutError
 from airflow_cleanroomsml.hooks import CleanRoomsMLHook
 from airflow_cleanroomsml.operators import CleanRoomsMLCreateAudienceModelOperator
-from airflow_cleanroomsml.polling import poller, turns, watch
-from airflow_cleanroomsml.polling.watch import Watch
 from airflow_cleanroomsml.triggers import CleanRoomsMLTurnTrigger, CleanRoomsMLWaitTrigger
-from airflow_cleanroomsml.waiting import Observation
 from tests.support import World, run
 from tests.test_triggers import event, in_training, until, until_called, wait_for
 
@@ -68,9 +68,9 @@ class TestCredentials:
     def test_nor_in_the_worker(self, world: World, fails: Path) -> None:
         hook, wait = CleanRoomsMLHook(), wait_for(world.model())
         fails.touch()
-        seen = waiting.observe(hook, wait)
+        seen = loop.observe(hook, wait)
         assert (seen.outcome, "no answer from where credentials come from" in seen.message) == ("again", True)
-        assert waiting.observe(hook, wait).status == "ACTIVE"
+        assert loop.observe(hook, wait).status == "ACTIVE"
 
 
 class TestThrottled:
@@ -85,7 +85,7 @@ class TestThrottled:
             return tend(self, *watches, **more)
 
         monkeypatch.setattr(poller.Poller, "_tend", counted)
-        monkeypatch.setattr(watch, "_LATE", 3.0)
+        monkeypatch.setattr(subscription, "_LATE", 3.0)
         arn = in_training(slow_world)
         slow_world.fault("GetAudienceModel", "throttle", times=0)
 
@@ -104,8 +104,8 @@ class TestThrottled:
         wait = wait_for(in_training(world), delay=0.3)
         world.fault("GetAudienceModel", "throttle", times=0)
         hook, told = CleanRoomsMLHook(config={"retries": {"total_max_attempts": 1}}), list[Observation]()
-        seen = waiting.observe(hook, wait)
-        waiting.watch(hook, wait._replace(deadline=time.time() + 3.0), seen, tell=told.append)
+        seen = loop.observe(hook, wait)
+        loop.watch(hook, wait._replace(deadline=time.time() + 3.0), seen, tell=told.append)
         assert world.calls.count("GetAudienceModel") > 2
         assert told == []
 
@@ -148,15 +148,15 @@ class TestTimeOut:
     def throttled_from_the_second_look(
         self, world: World, deferrable: bool, monkeypatch: pytest.MonkeyPatch
     ) -> CleanRoomsMLCreateAudienceModelOperator:
-        observe = waiting.observe
+        observe = loop.observe
 
         def first(*given: Any) -> Observation:
             found = observe(*given)
-            monkeypatch.setattr(waiting, "observe", observe)
+            monkeypatch.setattr(loop, "observe", observe)
             world.fault("GetAudienceModel", "throttle", times=0)
             return found
 
-        monkeypatch.setattr(waiting, "observe", first)
+        monkeypatch.setattr(loop, "observe", first)
         return CleanRoomsMLCreateAudienceModelOperator(
             task_id="model",
             name="model",
@@ -183,7 +183,7 @@ class TestOthers:
         over.touch()
 
     def test_a_login_holds_up_no_kill(self, slow_world: World, hanging: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(killing, "state_of", lambda _: "failed")
+        monkeypatch.setattr(cancellation, "state_of", lambda _: "failed")
         wait = wait_for(in_training(slow_world), timeout=3600)._replace(on_kill="delete").plain()
 
         async def kill(connection: str) -> None:
@@ -266,7 +266,7 @@ class TestLoops:
             thrown_away.close()
             ended.set()
 
-        with turns._process.lock:
+        with start_queue._process.lock:
             threading.Thread(target=throw_away, daemon=True).start()
             assert ended.wait(120)
         assert asyncio.run(event(self.turn()))["turn"] is True
@@ -285,7 +285,7 @@ class TestKills:
             return make(self, *given, **more)
 
         monkeypatch.setattr(CleanRoomsMLHook, "get_client_type", counted)
-        monkeypatch.setattr(killing, "state_of", lambda _: "failed")
+        monkeypatch.setattr(cancellation, "state_of", lambda _: "failed")
         wait = wait_for(in_training(slow_world), timeout=3600)._replace(on_kill="delete").plain()
         triggers = [CleanRoomsMLWaitTrigger(wait=wait) for _ in range(30)]
         for trigger in triggers:
@@ -302,7 +302,7 @@ class TestKills:
     def test_the_next_sees_what_the_connection_says_then(
         self, slow_world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(killing, "state_of", lambda _: "failed")
+        monkeypatch.setattr(cancellation, "state_of", lambda _: "failed")
         wait = wait_for(in_training(slow_world), timeout=3600)._replace(on_kill="delete").plain()
         deleted = []
         for key in ("000000000001", slow_world.account):
@@ -312,7 +312,7 @@ class TestKills:
             asyncio.run(trigger.on_kill())
             deleted.append(slow_world.calls.count("DeleteAudienceModel"))
         assert deleted == [0, 1]
-        assert killing._shared == {}
+        assert cancellation._shared == {}
 
     def test_what_has_to_queue_for_longer_than_anybody_waits_has_its_turn(
         self, slow_world: World, monkeypatch: pytest.MonkeyPatch
@@ -323,8 +323,8 @@ class TestKills:
             go_on.wait(120)
             return "failed"
 
-        monkeypatch.setattr(killing, "state_of", over)
-        monkeypatch.setattr(killing, "_PATIENCE", 0.2)
+        monkeypatch.setattr(cancellation, "state_of", over)
+        monkeypatch.setattr(cancellation, "_PATIENCE", 0.2)
         slow_world.emulator.switch(models_in_progress=100)
         models = [in_training(slow_world, f"m{number}") for number in range(40)]
         waits = [wait_for(model, timeout=3600)._replace(on_kill="delete") for model in models]

@@ -7,12 +7,13 @@ import pytest
 from botocore.exceptions import UnauthorizedSSOTokenError
 from botocore.stub import Stubber
 
-from airflow_cleanroomsml import waiting
+from airflow_cleanroomsml._requests.request import description, load
+from airflow_cleanroomsml._resources.table import OUTCOMES, RESOURCES, Goal, Outcome, Resource
+from airflow_cleanroomsml._waiting.loop import observe
+from airflow_cleanroomsml._waiting.outcome import raise_unless_done
+from airflow_cleanroomsml._waiting.wait import LAG, Observation, Wait
 from airflow_cleanroomsml.exceptions import AccessDeniedError, CleanRoomsMLError, JobFailedError, WaitTimeoutError
 from airflow_cleanroomsml.hooks import CleanRoomsMLHook
-from airflow_cleanroomsml.resources import OUTCOMES, RESOURCES, Goal, Outcome, Resource
-from airflow_cleanroomsml.service_model import description, load
-from airflow_cleanroomsml.waiting import Observation, Wait, observe, raise_unless_done
 from tests.support import World
 
 ARN = "arn:aws:cleanrooms-ml:us-east-1:123456789012:audience-model/m"
@@ -108,7 +109,7 @@ def test_a_failure_carries_what_the_service_says(hook: CleanRoomsMLHook) -> None
 def test_gone_is_success_for_a_deletion_and_failure_for_a_creation_that_is_not_new(hook: CleanRoomsMLHook) -> None:
     assert observe(hook, wait(Goal.DELETED)).outcome == "success"
     assert observe(hook, wait(started=time.time() - 5)).outcome == "again"
-    late = observe(hook, wait(started=time.time() - waiting.LAG - 1))
+    late = observe(hook, wait(started=time.time() - LAG - 1))
     assert late.outcome == "failure"
     with pytest.raises(JobFailedError, match="(?s)not found.*ResourceNotFoundException"):
         raise_unless_done(wait(), late)

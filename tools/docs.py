@@ -16,16 +16,16 @@ from typing import Any
 from botocore import xform_name
 
 from airflow_cleanroomsml import operators, sensors
-from airflow_cleanroomsml.iam import PASS_ROLE, PASSED_TO
-from airflow_cleanroomsml.operators.base import CleanRoomsMLBaseOperator, CleanRoomsMLOperator
-from airflow_cleanroomsml.operators.base_create import CleanRoomsMLCreateOperator
-from airflow_cleanroomsml.operators.base_end import CleanRoomsMLDeleteOperator
-from airflow_cleanroomsml.operators.base_kill import CleanRoomsMLEndingOperator
-from airflow_cleanroomsml.operators.base_wait import CleanRoomsMLWaitingOperator
-from airflow_cleanroomsml.resources import HOUR, Goal, Resource
-from airflow_cleanroomsml.sensors.base import CleanRoomsMLBaseSensor, CleanRoomsMLSensor
-from airflow_cleanroomsml.service_model import TESTED_BOTOCORE, description
-from airflow_cleanroomsml.xcom import identity_keys
+from airflow_cleanroomsml._requests.permissions import PASS_ROLE, PASSED_TO
+from airflow_cleanroomsml._requests.request import TESTED_BOTOCORE, description
+from airflow_cleanroomsml._resources.table import HOUR, Goal, Resource
+from airflow_cleanroomsml._xcom import identity_keys
+from airflow_cleanroomsml.operators._base import CleanRoomsMLBaseOperator, CleanRoomsMLOperator
+from airflow_cleanroomsml.operators._create import CleanRoomsMLCreateOperator
+from airflow_cleanroomsml.operators._delete import CleanRoomsMLDeleteOperator
+from airflow_cleanroomsml.operators._on_kill import CleanRoomsMLEndingOperator
+from airflow_cleanroomsml.operators._wait import CleanRoomsMLWaitingOperator
+from airflow_cleanroomsml.sensors._base import CleanRoomsMLBaseSensor, CleanRoomsMLSensor
 from tools.docstrings import Docstring, in_words, markdown, table
 from tools.excerpts import excerpt
 from tools.members import explained

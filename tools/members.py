@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from airflow_cleanroomsml.arns import kinds
-from airflow_cleanroomsml.service_model import argument_shapes, sought_shapes
+from airflow_cleanroomsml._requests.arns import kinds
+from airflow_cleanroomsml._requests.request import argument_shapes, sought_shapes
 
 #: An enum of more words is told by their number: the instance types change with every release of botocore.
 _MOST_WORDS = 12

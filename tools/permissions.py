@@ -1,8 +1,8 @@
 """
 The IAM actions that a task needs, by what makes it need them.
 
-What a request needs is in :mod:`airflow_cleanroomsml.iam`; which requests a task makes follows from its class and from the row of its
-resource. ``tests/emulator/test_least_privilege.py`` runs every task with these permissions and without each of them.
+What a request needs is in :mod:`airflow_cleanroomsml._requests.permissions`; which requests a task makes follows from its class and from
+the row of its resource. ``tests/emulator/test_least_privilege.py`` runs every task with these permissions and without each of them.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from typing import Any, NamedTuple
 from botocore import xform_name
 from botocore.model import OperationModel
 
-from airflow_cleanroomsml.iam import PASS_ROLE, PASSED_TO, REMOVE_STATEMENT, required_permissions
-from airflow_cleanroomsml.new_jobs import LISTING
-from airflow_cleanroomsml.operators.base import CleanRoomsMLOperator
-from airflow_cleanroomsml.operators.base_create import CleanRoomsMLCreateOperator
-from airflow_cleanroomsml.operators.base_end import CleanRoomsMLDeleteOperator
-from airflow_cleanroomsml.operators.base_kill import CleanRoomsMLEndingOperator
-from airflow_cleanroomsml.operators.base_wait import CleanRoomsMLWaitingOperator
-from airflow_cleanroomsml.resources import CLEAN_ROOMS, CLEAN_ROOMS_ML, Resource
-from airflow_cleanroomsml.sensors.base import CleanRoomsMLMemberSensor, CleanRoomsMLSensor
-from airflow_cleanroomsml.service_model import load, operation_model
+from airflow_cleanroomsml._requests.permissions import PASS_ROLE, PASSED_TO, REMOVE_STATEMENT, required_permissions
+from airflow_cleanroomsml._requests.request import load, operation_model
+from airflow_cleanroomsml._resources.table import CLEAN_ROOMS, CLEAN_ROOMS_ML, Resource
+from airflow_cleanroomsml._waiting.job_search import LISTING
+from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
+from airflow_cleanroomsml.operators._create import CleanRoomsMLCreateOperator
+from airflow_cleanroomsml.operators._delete import CleanRoomsMLDeleteOperator
+from airflow_cleanroomsml.operators._on_kill import CleanRoomsMLEndingOperator
+from airflow_cleanroomsml.operators._wait import CleanRoomsMLWaitingOperator
+from airflow_cleanroomsml.sensors._base import CleanRoomsMLMemberSensor, CleanRoomsMLSensor
 
 
 class Case(NamedTuple):

@@ -14,7 +14,7 @@ from pathlib import Path
 import botocore
 from botocore.model import ListShape, MapShape, OperationModel, Shape, StructureShape
 
-from airflow_cleanroomsml.service_model import TESTED_BOTOCORE, load
+from airflow_cleanroomsml._requests.request import TESTED_BOTOCORE, load
 
 PATH = Path(__file__).parents[1] / "airflow_cleanroomsml" / "request_types.py"
 

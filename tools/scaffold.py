@@ -22,11 +22,11 @@ from tools.request_types import Found, operations, templated, words
 _STATUSES = {"Cancel": "CANCEL_", "Create": "CREATE_", "Delete": "DELETE_", "Start": "CREATE_"}
 _GOALS = {"Delete": "DELETED", "Cancel": "CANCELLED"}
 _HOMES = {
-    "CleanRoomsMLOperator": "base",
-    "CleanRoomsMLCreateOperator": "base_create",
-    "CleanRoomsMLDeleteOperator": "base_end",
-    "CleanRoomsMLJobOperator": "base_job",
-    "CleanRoomsMLWaitingOperator": "base_wait",
+    "CleanRoomsMLOperator": "_base",
+    "CleanRoomsMLCreateOperator": "_create",
+    "CleanRoomsMLDeleteOperator": "_delete",
+    "CleanRoomsMLJobOperator": "_job",
+    "CleanRoomsMLWaitingOperator": "_wait",
 }
 _UNITS = {"string": "character", "list": "item", "map": "entry"}
 
@@ -173,7 +173,7 @@ class Scaffold:
             "datetime" in used and "from datetime import datetime",
             f"from typing import TYPE_CHECKING{', Any' if 'Any' in used else ''}\n",
             *(f"from airflow_cleanroomsml.operators.{_HOMES[name]} import {name}" for name in self.bases),
-            resources and f"from airflow_cleanroomsml.resources import {resources}",
+            resources and f"from airflow_cleanroomsml._resources.table import {resources}",
             "\nif TYPE_CHECKING:\n    from typing_extensions import Unpack\n",
             shapes and f"    from airflow_cleanroomsml.request_types import {', '.join(shapes)}",
             f"    from airflow_cleanroomsml.typing import {', '.join(sorted([self.keywords, 'Templated']))}",

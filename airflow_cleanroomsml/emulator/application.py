@@ -6,10 +6,10 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 
 from airflow_cleanroomsml.emulator.backend import CleanRoomsBackend, CleanRoomsMLBackend
-from airflow_cleanroomsml.emulator.front import Front
+from airflow_cleanroomsml.emulator.context import Shared
 from airflow_cleanroomsml.emulator.request_guard import RequestGuard
 from airflow_cleanroomsml.emulator.service import Service
-from airflow_cleanroomsml.emulator.shared import Shared
+from airflow_cleanroomsml.emulator.wsgi import Front
 
 _EXTENT = (
     "Of cleanrooms it has collaborations, memberships, configured audience model associations, protected queries and tags; "

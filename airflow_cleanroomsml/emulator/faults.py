@@ -9,9 +9,9 @@ from functools import cache
 from typing import Any
 
 from airflow_cleanroomsml._requests.model import load
+from airflow_cleanroomsml._resources.table import CLEAN_ROOMS, CLEAN_ROOMS_ML
 from airflow_cleanroomsml.emulator.errors import ApiError, quota
 from airflow_cleanroomsml.emulator.lookalike import JobFailure
-from airflow_cleanroomsml.resources import CLEAN_ROOMS, CLEAN_ROOMS_ML
 
 #: How a call ends. One of these meets a call, the first that was ordered.
 ENDS = {

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_cleanroomsml.emulator.errors import invalid
-from airflow_cleanroomsml.emulator.state import Caller
+from airflow_cleanroomsml.emulator.store import Caller
 
 
 def issue(after: int, operation: str, caller: Caller, arguments: Mapping[str, Any]) -> str:

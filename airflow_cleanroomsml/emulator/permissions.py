@@ -9,10 +9,10 @@ from functools import cache
 from typing import Any
 
 from airflow_cleanroomsml._requests.model import load
+from airflow_cleanroomsml._requests.permissions import PASSED, PREFIXES, SPELLED, Permission
+from airflow_cleanroomsml._requests.validation import nearest
 from airflow_cleanroomsml.emulator.errors import denied
-from airflow_cleanroomsml.emulator.state import Caller
-from airflow_cleanroomsml.iam import PASSED, PREFIXES, SPELLED, Permission
-from airflow_cleanroomsml.request_check import nearest
+from airflow_cleanroomsml.emulator.store import Caller
 
 _PATTERN = re.compile(r"\*|[a-z0-9-]+:[A-Za-z0-9*?]+")
 

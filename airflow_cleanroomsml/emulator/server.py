@@ -12,9 +12,9 @@ from moto.moto_server.werkzeug_app import MotoRequestHandler
 from werkzeug.serving import make_server
 
 from airflow_cleanroomsml.emulator.application import application
+from airflow_cleanroomsml.emulator.context import Shared
 from airflow_cleanroomsml.emulator.request_guard import RequestGuard
 from airflow_cleanroomsml.emulator.settings import Settings
-from airflow_cleanroomsml.emulator.shared import Shared
 
 
 class _QuietHandler(MotoRequestHandler):

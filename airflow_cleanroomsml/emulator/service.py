@@ -11,15 +11,15 @@ from botocore.loaders import Loader
 from botocore.model import OperationModel
 
 from airflow_cleanroomsml._requests.model import load
-from airflow_cleanroomsml.emulator import codec, faults, page_tokens
+from airflow_cleanroomsml._requests.permissions import required_permissions
+from airflow_cleanroomsml._resources.table import CLEAN_ROOMS_ML
+from airflow_cleanroomsml.emulator import faults, page_tokens, wire
 from airflow_cleanroomsml.emulator.backend.access import COLLABORATION, MEMBERSHIP
+from airflow_cleanroomsml.emulator.context import Shared
 from airflow_cleanroomsml.emulator.errors import ApiError, denied
 from airflow_cleanroomsml.emulator.faults import ConnectionDropped, Met
 from airflow_cleanroomsml.emulator.listing import Listing
-from airflow_cleanroomsml.emulator.shared import Shared
-from airflow_cleanroomsml.emulator.state import Caller, Record
-from airflow_cleanroomsml.iam import required_permissions
-from airflow_cleanroomsml.resources import CLEAN_ROOMS_ML
+from airflow_cleanroomsml.emulator.store import Caller, Record
 
 _PAGE = 100
 #: Pages of another size where ``maxResults`` is not given (API reference).
@@ -42,12 +42,12 @@ class Service:
         known = self.model.shape_names
         self.internal_error = next(n for n in ("InternalServiceException", "InternalServerException") if n in known)
         self._extent = extent
-        self.routes = codec.Routes(self.model)
+        self.routes = wire.Routes(self.model)
         self._backend = backend
         self._shared = shared
         self._pagination = Loader().load_service_model(name, "paginators-1")["pagination"]
 
-    def answer(self, operation: OperationModel, members: dict[str, Any], caller: Caller) -> codec.Answer:
+    def answer(self, operation: OperationModel, members: dict[str, Any], caller: Caller) -> wire.Answer:
         """
         Carry out a request.
 
@@ -81,14 +81,14 @@ class Service:
 
     def _carry_out(
         self, operation: OperationModel, method: Callable[..., Any], members: dict[str, Any], caller: Caller, met: Met
-    ) -> codec.Answer:
+    ) -> wire.Answer:
         arguments = {xform_name(name): value for name, value in members.items()}
         failing = met.besides.get("fail_job")
         verdict = failing.verdict(members) if failing else None
         hidden = None if met.stale is None else _newer(operation.name, self._shared.clock.now() - met.stale)
         with self._shared.store.serving(verdict, hidden):
             result = _declared(operation, lambda: self._listed(operation, method, caller, arguments))
-            return codec.answer(operation, result)
+            return wire.answer(operation, result)
 
     def _method(self, operation: OperationModel) -> Callable[..., Any]:
         found = getattr(self._backend, xform_name(operation.name), None)

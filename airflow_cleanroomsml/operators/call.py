@@ -8,11 +8,11 @@ from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from airflow_cleanroomsml._requests.sensitive import STARS, Hidden, hide, is_sensitive, revealed
+from airflow_cleanroomsml._resources.table import CLEAN_ROOMS, CLEAN_ROOMS_ML
+from airflow_cleanroomsml._templating import TEXT, Members
 from airflow_cleanroomsml.exceptions import InvalidRequestError, ResultError, lines
-from airflow_cleanroomsml.hidden import STARS, Hidden, hide, is_sensitive, revealed
-from airflow_cleanroomsml.operators.base import CleanRoomsMLBaseOperator
-from airflow_cleanroomsml.resources import CLEAN_ROOMS, CLEAN_ROOMS_ML
-from airflow_cleanroomsml.templating import TEXT, Members
+from airflow_cleanroomsml.operators._base import CleanRoomsMLBaseOperator
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -73,7 +73,7 @@ class CleanRoomsMLCallOperator(CleanRoomsMLBaseOperator):
         return Hidden(value) if value else value
 
     def _shapes(self) -> dict[str, Any]:
-        from airflow_cleanroomsml.service_model import argument_shapes
+        from airflow_cleanroomsml._requests.request import argument_shapes
 
         try:
             return argument_shapes(str(self.service), str(self.operation)) if self.service in _SERVICES else {}
@@ -85,8 +85,8 @@ class CleanRoomsMLCallOperator(CleanRoomsMLBaseOperator):
         self.check_connection()
         if self.service not in _SERVICES:
             raise InvalidRequestError(f"service: {self.service!r} is unknown; allowed: {', '.join(_SERVICES)}")
-        from airflow_cleanroomsml.redaction import UNKNOWN
-        from airflow_cleanroomsml.service_model import load, operation_model
+        from airflow_cleanroomsml._requests.redaction import UNKNOWN
+        from airflow_cleanroomsml._requests.request import load, operation_model
 
         pick, operation = self._picker(), str(self.operation)
         answers = operation_model(load(str(self.service)), operation).output_shape
@@ -99,7 +99,7 @@ class CleanRoomsMLCallOperator(CleanRoomsMLBaseOperator):
         return found
 
     def _request(self) -> Mapping[str, Any]:
-        from airflow_cleanroomsml.rendered import container
+        from airflow_cleanroomsml._requests.coercion import container
 
         given = revealed(self.parameters) or {}
         found = container(given) if isinstance(given, str) else given
@@ -134,7 +134,7 @@ class CleanRoomsMLCallOperator(CleanRoomsMLBaseOperator):
 
 def shown(shape: Any, answer: Mapping[str, Any]) -> Any:
     """An answer as JSON, what is not to be shown as stars; texts of the service that quote it are withheld."""
-    from airflow_cleanroomsml.redaction import by_description
+    from airflow_cleanroomsml._requests.redaction import by_description
 
     if shape is None:
         return {}

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from airflow_cleanroomsml._resources.table import CLEAN_ROOMS
+from airflow_cleanroomsml._templating import TEXT
+from airflow_cleanroomsml._xcom import push_results
 from airflow_cleanroomsml.exceptions import ResourceNotFoundError, lines
-from airflow_cleanroomsml.operators.base import CleanRoomsMLBaseOperator
-from airflow_cleanroomsml.resources import CLEAN_ROOMS
-from airflow_cleanroomsml.templating import TEXT
-from airflow_cleanroomsml.xcom import push_results
+from airflow_cleanroomsml.operators._base import CleanRoomsMLBaseOperator
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -35,7 +35,7 @@ class _Lookup(CleanRoomsMLBaseOperator):
 
     def _sought(self, operations: list[str], given: dict[str, Any], **spelling: str) -> dict[str, Any]:
         """What is looked for, in the types of the model: another text would never be found."""
-        from airflow_cleanroomsml.service_model import sought
+        from airflow_cleanroomsml._requests.request import sought
 
         return sought(CLEAN_ROOMS, operations, given, required=["collaboration_identifier"], spelling=spelling)
 

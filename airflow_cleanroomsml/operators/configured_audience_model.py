@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_cleanroomsml.operators.base import CleanRoomsMLOperator
-from airflow_cleanroomsml.operators.base_create import CleanRoomsMLCreateOperator
-from airflow_cleanroomsml.operators.base_end import CleanRoomsMLDeleteOperator
-from airflow_cleanroomsml.resources import CONFIGURED_AUDIENCE_MODEL
+from airflow_cleanroomsml._resources.table import CONFIGURED_AUDIENCE_MODEL
+from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
+from airflow_cleanroomsml.operators._create import CleanRoomsMLCreateOperator
+from airflow_cleanroomsml.operators._delete import CleanRoomsMLDeleteOperator
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from airflow_cleanroomsml._requests.request import Request
     from airflow_cleanroomsml.request_types import (
         AudienceSizeConfig,
         ConfiguredAudienceModelOutputConfig,
         SharedAudienceMetrics,
         TagOnCreatePolicy,
     )
-    from airflow_cleanroomsml.service_model import Request
     from airflow_cleanroomsml.typing import AwsKwargs, Templated, UpdatingKwargs
 
 
@@ -78,8 +78,8 @@ class CleanRoomsMLCreateConfiguredAudienceModelOperator(CleanRoomsMLCreateOperat
             return
         from botocore import xform_name
 
-        from airflow_cleanroomsml.differences import by_member
-        from airflow_cleanroomsml.service_model import argument_shapes
+        from airflow_cleanroomsml._requests.request import argument_shapes
+        from airflow_cleanroomsml._resources.diff import by_member
 
         updatable = argument_shapes(self.service, "update_configured_audience_model")
         told = {xform_name(name): lines for name, lines in by_member(request, self.resource, there).items() if lines}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow_cleanroomsml.operators.base import CleanRoomsMLOperator
-from airflow_cleanroomsml.operators.base_create import CleanRoomsMLCreateOperator
-from airflow_cleanroomsml.operators.base_end import CleanRoomsMLDeleteOperator
-from airflow_cleanroomsml.resources import CLEAN_ROOMS, CONFIGURED_AUDIENCE_MODEL_ASSOCIATION
+from airflow_cleanroomsml._resources.table import CLEAN_ROOMS, CONFIGURED_AUDIENCE_MODEL_ASSOCIATION
+from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
+from airflow_cleanroomsml.operators._create import CleanRoomsMLCreateOperator
+from airflow_cleanroomsml.operators._delete import CleanRoomsMLDeleteOperator
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow_cleanroomsml.operators.base import CleanRoomsMLOperator
-from airflow_cleanroomsml.operators.base_end import CleanRoomsMLDeleteOperator
+from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
+from airflow_cleanroomsml.operators._delete import CleanRoomsMLDeleteOperator
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_cleanroomsml import waiting
+from airflow_cleanroomsml._resources import lookup
+from airflow_cleanroomsml._resources.table import HOUR, TRAINED_MODEL, Goal
 from airflow_cleanroomsml.exceptions import CleanRoomsMLError
-from airflow_cleanroomsml.operators.base_end import CleanRoomsMLDeleteOperator
-from airflow_cleanroomsml.operators.base_job import CleanRoomsMLJobOperator
-from airflow_cleanroomsml.operators.base_wait import CleanRoomsMLWaitingOperator
-from airflow_cleanroomsml.resources import HOUR, TRAINED_MODEL, Goal
+from airflow_cleanroomsml.operators._delete import CleanRoomsMLDeleteOperator
+from airflow_cleanroomsml.operators._job import CleanRoomsMLJobOperator
+from airflow_cleanroomsml.operators._wait import CleanRoomsMLWaitingOperator
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -99,7 +99,7 @@ class CleanRoomsMLCreateTrainedModelOperator(CleanRoomsMLJobOperator):
     def _described(self, known: Mapping[str, Any]) -> Mapping[str, Any]:
         """The model that an earlier try has created: its arguments may have rendered to another stopping condition."""
         try:
-            return waiting.read_latest(self.hook, self.resource, known)
+            return lookup.read_latest(self.hook, self.resource, known)
         except CleanRoomsMLError as error:
             self.log.info("Its stopping condition cannot be read, so its time-out is the longest: %s", error)
             return {}

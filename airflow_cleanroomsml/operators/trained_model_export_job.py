@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from airflow_cleanroomsml._resources.table import CLEAN_ROOMS, TRAINED_MODEL_EXPORT_JOB
 from airflow_cleanroomsml.exceptions import AccessDeniedError, ResourceNotFoundError
-from airflow_cleanroomsml.operators.base_job import CleanRoomsMLJobOperator
-from airflow_cleanroomsml.resources import CLEAN_ROOMS, TRAINED_MODEL_EXPORT_JOB
+from airflow_cleanroomsml.operators._job import CleanRoomsMLJobOperator
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from airflow_cleanroomsml._requests.request import Request
     from airflow_cleanroomsml.request_types import TrainedModelExportOutputConfiguration
-    from airflow_cleanroomsml.service_model import Request
     from airflow_cleanroomsml.typing import CreatingAndWaitingKwargs, Templated
 
 

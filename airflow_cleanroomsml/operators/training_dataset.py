@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from airflow_cleanroomsml.operators.base_create import CleanRoomsMLCreateOperator
-from airflow_cleanroomsml.operators.base_end import CleanRoomsMLDeleteOperator
-from airflow_cleanroomsml.resources import TRAINING_DATASET
+from airflow_cleanroomsml._resources.table import TRAINING_DATASET
+from airflow_cleanroomsml.operators._create import CleanRoomsMLCreateOperator
+from airflow_cleanroomsml.operators._delete import CleanRoomsMLDeleteOperator
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -6,17 +6,17 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_cleanroomsml._compat import PokeReturnValue
-from airflow_cleanroomsml.resources import AUDIENCE_GENERATION_JOB
-from airflow_cleanroomsml.sensors.base import CleanRoomsMLBaseSensor, CleanRoomsMLSensor
-from airflow_cleanroomsml.sensors.base_fail import broken_off
-from airflow_cleanroomsml.templating import TEXT
-from airflow_cleanroomsml.xcom import push_results
+from airflow_cleanroomsml._resources.table import AUDIENCE_GENERATION_JOB
+from airflow_cleanroomsml._templating import TEXT
+from airflow_cleanroomsml._xcom import push_results
+from airflow_cleanroomsml.sensors._base import CleanRoomsMLBaseSensor, CleanRoomsMLSensor
+from airflow_cleanroomsml.sensors._errors import broken_off
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from airflow_cleanroomsml._compat import Context
-    from airflow_cleanroomsml.new_jobs import Search
+    from airflow_cleanroomsml._waiting.job_search import Search
     from airflow_cleanroomsml.typing import GoalKwargs, SensingKwargs, Templated
 
 
@@ -79,8 +79,8 @@ class CleanRoomsMLNewAudienceGenerationJobsSensor(CleanRoomsMLBaseSensor):
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """Look once."""
-        from airflow_cleanroomsml.new_jobs import found
-        from airflow_cleanroomsml.waiting import PASSING
+        from airflow_cleanroomsml._waiting.job_search import found
+        from airflow_cleanroomsml._waiting.outcome import PASSING
 
         try:
             jobs = found(self.hook, self._search())
@@ -90,7 +90,7 @@ class CleanRoomsMLNewAudienceGenerationJobsSensor(CleanRoomsMLBaseSensor):
         return PokeReturnValue(is_done=True, xcom_value=self._finish(context, jobs)) if jobs else False
 
     def _search(self) -> Search:
-        from airflow_cleanroomsml.new_jobs import Search
+        from airflow_cleanroomsml._waiting.job_search import Search
 
         return Search.of(
             self.since,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_cleanroomsml.resources import COLLABORATION_TRAINED_MODEL, TRAINED_MODEL
-from airflow_cleanroomsml.sensors.base import CleanRoomsMLMemberSensor
+from airflow_cleanroomsml._resources.table import COLLABORATION_TRAINED_MODEL, TRAINED_MODEL
+from airflow_cleanroomsml.sensors._base import CleanRoomsMLMemberSensor
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow_cleanroomsml.resources import TRAINED_MODEL_EXPORT_JOB
-from airflow_cleanroomsml.sensors.base import CleanRoomsMLSensor
+from airflow_cleanroomsml._resources.table import TRAINED_MODEL_EXPORT_JOB
+from airflow_cleanroomsml.sensors._base import CleanRoomsMLSensor
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -10,6 +10,15 @@ from typing import Any
 
 from botocore import xform_name
 
+from airflow_cleanroomsml._resources.table import (
+    AUDIENCE_GENERATION_JOB,
+    AUDIENCE_MODEL,
+    CONFIGURED_AUDIENCE_MODEL,
+    CONFIGURED_MODEL_ALGORITHM,
+    CONFIGURED_MODEL_ALGORITHM_ASSOCIATION,
+    TRAINING_DATASET,
+    Resource,
+)
 from airflow_cleanroomsml.exceptions import CleanRoomsMLError
 from airflow_cleanroomsml.hooks import CleanRoomsMLHook
 from airflow_cleanroomsml.operators import (
@@ -19,15 +28,6 @@ from airflow_cleanroomsml.operators import (
     CleanRoomsMLDeleteConfiguredModelAlgorithmAssociationOperator,
     CleanRoomsMLDeleteConfiguredModelAlgorithmOperator,
     CleanRoomsMLDeleteTrainingDatasetOperator,
-)
-from airflow_cleanroomsml.resources import (
-    AUDIENCE_GENERATION_JOB,
-    AUDIENCE_MODEL,
-    CONFIGURED_AUDIENCE_MODEL,
-    CONFIGURED_MODEL_ALGORITHM,
-    CONFIGURED_MODEL_ALGORITHM_ASSOCIATION,
-    TRAINING_DATASET,
-    Resource,
 )
 from tests.aws.account import Account
 from tests.support import SCHEMA, run

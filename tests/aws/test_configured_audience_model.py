@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from airflow_cleanroomsml._resources.table import CONFIGURED_AUDIENCE_MODEL
 from airflow_cleanroomsml.exceptions import ResourceNotFoundError
 from airflow_cleanroomsml.hooks import CleanRoomsMLHook
 from airflow_cleanroomsml.operators import (
@@ -15,7 +16,6 @@ from airflow_cleanroomsml.operators import (
     CleanRoomsMLPutConfiguredAudienceModelPolicyOperator,
     CleanRoomsMLUpdateConfiguredAudienceModelOperator,
 )
-from airflow_cleanroomsml.resources import CONFIGURED_AUDIENCE_MODEL
 from tests.aws.bench import Bench, delete
 from tests.aws.observations import ACCEPTED, Observer, Outcome, outcome
 from tests.support import run, untagged

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from airflow_cleanroomsml._resources.table import CONFIGURED_MODEL_ALGORITHM
 from airflow_cleanroomsml.exceptions import ConflictError, ResourceNotFoundError
 from airflow_cleanroomsml.hooks import CleanRoomsMLHook
 from airflow_cleanroomsml.operators import (
@@ -14,7 +15,6 @@ from airflow_cleanroomsml.operators import (
     CleanRoomsMLDeleteMLConfigurationOperator,
     CleanRoomsMLPutMLConfigurationOperator,
 )
-from airflow_cleanroomsml.resources import CONFIGURED_MODEL_ALGORITHM
 from tests.aws.account import Account
 from tests.aws.bench import Bench, delete
 from tests.support import run, untagged

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from botocore.config import Config
 
-from airflow_cleanroomsml.resources import TRAINING_DATASET
-from airflow_cleanroomsml.service_model import Request, argument_members, load, operation_model
+from airflow_cleanroomsml._requests.request import Request, argument_members, load, operation_model
+from airflow_cleanroomsml._resources.table import TRAINING_DATASET
 from tests.aws.bench import MARK, Bench
 from tests.aws.observations import Observation, Observer, outcome
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from airflow_cleanroomsml._resources.table import TRAINING_DATASET
 from airflow_cleanroomsml.exceptions import AccessDeniedError, AlreadyExistsError, ResourceNotFoundError
 from airflow_cleanroomsml.hooks import CleanRoomsMLHook
 from airflow_cleanroomsml.operators import (
@@ -13,7 +14,6 @@ from airflow_cleanroomsml.operators import (
     CleanRoomsMLTagResourceOperator,
     CleanRoomsMLUntagResourceOperator,
 )
-from airflow_cleanroomsml.resources import TRAINING_DATASET
 from tests.aws.bench import Bench
 from tests.support import TaskInstance, run, untagged
 

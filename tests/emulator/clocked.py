@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 from botocore.model import OperationModel
 
-from airflow_cleanroomsml.request_check import RequestCheck
+from airflow_cleanroomsml._requests.validation import RequestCheck
 from tests.support import World
 
 OPTIONS = ("--scale", "0.001", "--pending-seconds", "100", "--progress-seconds", "100", "--delete-seconds", "100")

@@ -17,12 +17,12 @@ import pytest
 
 from airflow_cleanroomsml import operators, sensors
 from airflow_cleanroomsml._compat import TaskDeferred
+from airflow_cleanroomsml._requests.request import load, operation_model
 from airflow_cleanroomsml.emulator.faults import Fault
 from airflow_cleanroomsml.exceptions import AlreadyExistsError, JobFailedError, WaitTimeoutError
-from airflow_cleanroomsml.operators.base_create import CleanRoomsMLCreateOperator
-from airflow_cleanroomsml.operators.base_wait import CleanRoomsMLWaitingOperator
-from airflow_cleanroomsml.sensors.base import CleanRoomsMLBaseSensor
-from airflow_cleanroomsml.service_model import load, operation_model
+from airflow_cleanroomsml.operators._create import CleanRoomsMLCreateOperator
+from airflow_cleanroomsml.operators._wait import CleanRoomsMLWaitingOperator
+from airflow_cleanroomsml.sensors._base import CleanRoomsMLBaseSensor
 from tests.emulator.arguments import ARGUMENTS, PARTNER, Arguments, new_association, with_a_further_version
 from tests.properties.kinds import KINDS
 from tests.properties.laboratory import Laboratory

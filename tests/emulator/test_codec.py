@@ -19,10 +19,10 @@ from botocore.exceptions import ClientError
 from botocore.loaders import Loader
 from botocore.model import ListShape, MapShape, OperationModel, Shape, StringShape, StructureShape
 
-from airflow_cleanroomsml.emulator import codec
+from airflow_cleanroomsml._requests.request import load
+from airflow_cleanroomsml.emulator import wire as codec
 from airflow_cleanroomsml.emulator.backend import CleanRoomsBackend, CleanRoomsMLBackend
 from airflow_cleanroomsml.emulator.errors import ApiError, quota
-from airflow_cleanroomsml.service_model import load
 from tests.emulator.wire import StrictClient
 
 BACKENDS = {"cleanroomsml": CleanRoomsMLBackend, "cleanrooms": CleanRoomsBackend}

@@ -13,7 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 from botocore.model import OperationModel
 
-from airflow_cleanroomsml.service_model import load
+from airflow_cleanroomsml._requests.request import load
 from tests.collaboration import collaborate
 from tests.emulator.clocked import refused
 from tests.emulator.test_backend import export, start

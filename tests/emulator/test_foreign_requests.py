@@ -21,7 +21,7 @@ from botocore.credentials import Credentials
 from werkzeug.test import create_environ
 from werkzeug.wrappers import Response
 
-from airflow_cleanroomsml.emulator import front
+from airflow_cleanroomsml.emulator import wsgi
 from airflow_cleanroomsml.emulator.request_guard import RequestGuard
 from airflow_cleanroomsml.emulator.server import url_host
 from tests.in_process import URL, in_process
@@ -397,7 +397,7 @@ def test_an_upload_in_chunks_reaches_the_bucket(server: EmulatorProcess) -> None
 
 
 def test_an_upload_in_chunks_is_read_up_to_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(front, "MOTO_BODY", 100)
+    monkeypatch.setattr(wsgi, "MOTO_BODY", 100)
     with in_process() as emulator:
         world = World(emulator, "123456789012")
         world.client("s3").create_bucket(Bucket="bucket")

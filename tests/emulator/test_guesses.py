@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from pathlib import Path
 
-from airflow_cleanroomsml.emulator.guesses import GUESSES, page
+from airflow_cleanroomsml.emulator.assumptions import GUESSES, page
 from airflow_cleanroomsml.emulator.settings import Settings
 
 PAGE = Path(__file__).parents[2] / "docs" / "guesses.md"

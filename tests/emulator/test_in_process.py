@@ -11,7 +11,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConnectionError
 from botocore.httpsession import URLLib3Session
 
-from airflow_cleanroomsml import clock
+from airflow_cleanroomsml import _clock
 from airflow_cleanroomsml.emulator.settings import Settings
 from airflow_cleanroomsml.exceptions import OutcomeUnknownError
 from airflow_cleanroomsml.hooks import CleanRoomsMLHook
@@ -125,13 +125,13 @@ def test_pauses_push_the_clock(called: InProcess, hook: CleanRoomsMLHook) -> Non
     called.fault("ListTrainingDatasets", "server_error", "123456789012", times=2)
     assert list(hook.items("list_training_datasets")) == []
     assert called.clock.now() > START
-    before = clock.now()
+    before = _clock.now()
     assert before == called.clock.now()
     called.fault("CreateTrainingDataset", "throttle", "123456789012", times=8)
     world = ClockedWorld(called, account="123456789012")
     hook.call("create_training_dataset", {"name": "d", "role_arn": world.role, "training_data": world.training_data()})
     # Eight pauses, jittered, of 1, 2, 4, 8 and 16 seconds, then 20.
-    assert 45 < clock.now() - before < 92
+    assert 45 < _clock.now() - before < 92
 
 
 def test_time_stands_unless_it_is_pushed(called: InProcess) -> None:
@@ -150,7 +150,7 @@ def test_an_example_begins_anew(called: InProcess) -> None:
     world.fault("ListTrainingDatasets", "access_denied", times=100)
     called.clear()
     assert world.ml.list_training_datasets()["trainingDatasets"] == []
-    assert (world.calls, clock.now()) == (["ListTrainingDatasets"], START)
+    assert (world.calls, _clock.now()) == (["ListTrainingDatasets"], START)
 
 
 def test_the_way_to_the_network_is_given_back(called: InProcess) -> None:

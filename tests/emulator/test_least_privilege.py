@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from airflow_cleanroomsml._polling import subscription
 from airflow_cleanroomsml.exceptions import AccessDeniedError
 from airflow_cleanroomsml.operators import CleanRoomsMLCallOperator
-from airflow_cleanroomsml.polling import watch
 from tests.emulator.arguments import ARGUMENTS
 from tests.emulator.situations import IncompleteMessageError, Situation, runs, situations
 from tests.every import SENSORS, TASKS, every_task
@@ -28,7 +28,7 @@ every_situation = pytest.mark.parametrize(
 def lab() -> Iterator[Laboratory]:
     """An emulator in this process, whose clock stands; the first look of a trigger waits for no others."""
     with laboratory() as found, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(watch, "GATHERING", 0.0)
+        patch.setattr(subscription, "GATHERING", 0.0)
         yield found
 
 

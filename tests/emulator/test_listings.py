@@ -21,7 +21,7 @@ from airflow_cleanroomsml.emulator.application import application
 from airflow_cleanroomsml.emulator.backend import CleanRoomsBackend, CleanRoomsMLBackend
 from airflow_cleanroomsml.emulator.listing import Listing
 from airflow_cleanroomsml.emulator.settings import Settings
-from airflow_cleanroomsml.emulator.state import Caller, Record
+from airflow_cleanroomsml.emulator.store import Caller, Record
 from tests.emulator.clocked import ClockedWorld
 from tests.emulator.custom import Custom, set_up
 from tests.in_process import URL, InProcess, in_process

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from airflow_cleanroomsml.service_model import load
+from airflow_cleanroomsml._requests.request import load
 from tests.collaboration import collaborate
 from tests.emulator.clocked import ClockedWorld, refused
 from tests.emulator.custom import SQL, Custom, algorithm, associate

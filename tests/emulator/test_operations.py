@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from botocore import xform_name
 
+from airflow_cleanroomsml._requests.request import load
 from airflow_cleanroomsml.emulator.backend import CleanRoomsBackend, CleanRoomsMLBackend
-from airflow_cleanroomsml.service_model import load
 
 BACKENDS = pytest.mark.parametrize("backend", [CleanRoomsMLBackend, CleanRoomsBackend])
 

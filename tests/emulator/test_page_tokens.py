@@ -11,7 +11,7 @@ import pytest
 
 from airflow_cleanroomsml.emulator import page_tokens
 from airflow_cleanroomsml.emulator.errors import ApiError
-from airflow_cleanroomsml.emulator.state import Caller
+from airflow_cleanroomsml.emulator.store import Caller
 from tests.collaboration import collaborate
 from tests.emulator.clocked import refused
 from tests.support import World

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from airflow_cleanroomsml import iam
+from airflow_cleanroomsml._requests import permissions
+from airflow_cleanroomsml._requests.request import load
 from airflow_cleanroomsml.emulator.settings import Settings
-from airflow_cleanroomsml.service_model import load
 from tests.collaboration import collaborate
 from tests.emulator.clocked import ClockedWorld, refused
 from tests.emulator.custom import set_up
@@ -149,7 +149,7 @@ def test_associations_need_permissions_for_the_model_and_for_a_policy_that_is_ma
     lacks(READ_POLICY, create, manageResourcePolicies=True, **request)
     # Without a policy to manage, none is needed for it, neither before nor after.
     dissociate(world, made, associate(world, made, model, manage=False))
-    world.emulator.allow(world.account, *own, of_the_model, *iam.ADD_STATEMENT)
+    world.emulator.allow(world.account, *own, of_the_model, *permissions.ADD_STATEMENT)
     association = associate(world, made, model)
     gone = {
         "membershipIdentifier": made.of(world),
@@ -157,7 +157,7 @@ def test_associations_need_permissions_for_the_model_and_for_a_policy_that_is_ma
     }
     delete = world.rooms.delete_configured_audience_model_association
     lacks("cleanrooms-ml:DeleteConfiguredAudienceModelPolicy", delete, **gone)
-    world.emulator.allow(world.account, *own, *iam.REMOVE_STATEMENT)
+    world.emulator.allow(world.account, *own, *permissions.REMOVE_STATEMENT)
     delete(**gone)
 
 
@@ -167,7 +167,7 @@ def test_a_collaboration_takes_its_managed_policies_with_it(world: ClockedWorld)
     delete = world.rooms.delete_collaboration
     world.emulator.allow(world.account, "cleanrooms:DeleteCollaboration")
     lacks(READ_POLICY, delete, collaborationIdentifier=made.id)
-    world.emulator.allow(world.account, "cleanrooms:DeleteCollaboration", *iam.REMOVE_STATEMENT)
+    world.emulator.allow(world.account, "cleanrooms:DeleteCollaboration", *permissions.REMOVE_STATEMENT)
     delete(collaborationIdentifier=made.id)
 
 

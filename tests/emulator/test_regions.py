@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from botocore.loaders import Loader
 
+from airflow_cleanroomsml._requests.request import load
 from airflow_cleanroomsml.emulator import regions
-from airflow_cleanroomsml.service_model import load
 from tests.emulator.clocked import refused
 from tests.emulator.test_codec import ARNS
 from tests.emulator.test_front import send

@@ -18,7 +18,7 @@ from botocore.parsers import create_parser
 from botocore.serialize import create_serializer
 from urllib3 import HTTPHeaderDict
 
-from airflow_cleanroomsml.emulator import codec
+from airflow_cleanroomsml.emulator import wire
 from airflow_cleanroomsml.emulator.errors import ApiError
 from tests.emulator.wire import StrictClient
 
@@ -83,13 +83,13 @@ class Service:
         """What arrives of a request of botocore."""
         made = create_serializer("rest-json").serialize_to_request(members, self.operation)
         method, path = made["method"], made["url_path"]
-        found, in_path = codec.Routes(self.operation.service_model).match(method, path)
+        found, in_path = wire.Routes(self.operation.service_model).match(method, path)
         body = made["body"] if isinstance(made["body"], bytes) else str(made["body"]).encode()
-        return codec.decode(found, in_path, urlencode(made["query_string"], doseq=True), body, made["headers"])
+        return wire.decode(found, in_path, urlencode(made["query_string"], doseq=True), body, made["headers"])
 
     def read(self, result: dict[str, Any]) -> dict[str, Any]:
         """What both clients read of an answer."""
-        answer = codec.answer(self.operation, result)
+        answer = wire.answer(self.operation, result)
         strict = StrictClient(self.text).read("Do", answer)
         response = {"status_code": answer.status, "headers": HTTPHeaderDict(answer.headers), "body": answer.body}
         shape: Any = self.operation.output_shape
@@ -114,7 +114,7 @@ def test_a_body_has_every_type() -> None:
 def test_a_timestamp_in_a_body_is_spelled_as_its_trait_says(spelling: str) -> None:
     service = Service(Out={"members": described()})
     time = TIME if spelling == "rfc822" else PRECISE
-    body = codec.answer(service.operation, {f"Time{spelling}": time}).body
+    body = wire.answer(service.operation, {f"Time{spelling}": time}).body
     expected = TIMES[spelling][0]
     assert (
         body
@@ -125,7 +125,7 @@ def test_a_timestamp_in_a_body_is_spelled_as_its_trait_says(spelling: str) -> No
 @pytest.mark.parametrize("spelling", TIMES)
 def test_a_timestamp_in_a_header_is_spelled_as_its_trait_says(spelling: str) -> None:
     service = Service(Out={"members": described(location="header")})
-    headers = codec.answer(service.operation, {f"Time{spelling}": TIME}).headers
+    headers = wire.answer(service.operation, {f"Time{spelling}": TIME}).headers
     assert headers[f"x-time{spelling.lower()}"] == TIMES[spelling][1]
 
 
@@ -133,7 +133,7 @@ def test_a_timestamp_in_a_header_is_spelled_as_its_trait_says(spelling: str) -> 
 def test_a_timestamp_in_a_query_is_spelled_as_its_trait_says(spelling: str) -> None:
     service = Service(In={"members": described(location="querystring")})
     query = urlencode({f"x-time{spelling.lower()}": TIMES[spelling][2]})
-    assert codec.decode(service.operation, {}, query, b"", {}) == {f"Time{spelling}": TIME}
+    assert wire.decode(service.operation, {}, query, b"", {}) == {f"Time{spelling}": TIME}
 
 
 def test_headers_have_every_type() -> None:
@@ -143,8 +143,8 @@ def test_headers_have_every_type() -> None:
         name: value for name, value in everything(TIME).items() if name != "Blob"
     }  # botocore does not encode it there
     assert service.sent(sent) == sent
-    assert codec.decode(service.operation, {}, "", b"", {"X-BLOB": "AP8="}) == {"Blob": b"\x00\xff"}
-    assert codec.answer(service.operation, everything(TIME)).body == b"{}"
+    assert wire.decode(service.operation, {}, "", b"", {"X-BLOB": "AP8="}) == {"Blob": b"\x00\xff"}
+    assert wire.answer(service.operation, everything(TIME)).body == b"{}"
 
 
 def test_a_query_has_every_type() -> None:
@@ -155,7 +155,7 @@ def test_a_query_has_every_type() -> None:
 
 def test_a_path_has_a_time() -> None:
     service = Service(In={"members": {"Time": {"shape": "Time", "location": "uri", "locationName": "Time"}}})
-    assert codec.decode(service.operation, {"Time": "2026-11-01T12:30:15.5Z"}, "", b"", {}) == {
+    assert wire.decode(service.operation, {"Time": "2026-11-01T12:30:15.5Z"}, "", b"", {}) == {
         "Time": TIME.replace(microsecond=500_000)
     }
 
@@ -168,7 +168,7 @@ def test_lists_outside_the_body(location: str) -> None:
     sent = {"StringList": ["a", 'b, "c"'], "IntegerList": [1, -2]}
     assert service.sent(sent) == sent
     if location == "header":  # botocore's parser takes a comma in quotes for a separator
-        assert StrictClient(service.text).read("Do", codec.answer(service.operation, sent)) == sent
+        assert StrictClient(service.text).read("Do", wire.answer(service.operation, sent)) == sent
 
 
 def test_a_map_is_spread_over_headers() -> None:
@@ -198,9 +198,9 @@ def test_json_in_a_header_is_encoded() -> None:
 
 def test_a_member_is_the_status() -> None:
     service = Service(Out={"members": {"Code": {"shape": "Integer", "location": "statusCode"}}})
-    assert codec.answer(service.operation, {"Code": 202}).status == 202
+    assert wire.answer(service.operation, {"Code": 202}).status == 202
     assert service.read({"Code": 202}) == {"Code": 202}
-    assert codec.answer(service.operation, {}).status == 200
+    assert wire.answer(service.operation, {}).status == 200
 
 
 @pytest.mark.parametrize(
@@ -215,36 +215,36 @@ def test_a_member_is_the_body(shape: str, value: Any, kind: str) -> None:
     members = {"Body": {"shape": shape}, "Name": {"shape": "String", "location": "header", "locationName": "x-name"}}
     inner = {"Inner": {"type": "structure", "members": {"Time": {"shape": "Time"}}}}
     service = Service(In={"members": members, "payload": "Body"}, Out={"members": members, "payload": "Body"}, **inner)
-    answer = codec.answer(service.operation, {"Body": value, "Name": "n"})
+    answer = wire.answer(service.operation, {"Body": value, "Name": "n"})
     assert answer.headers["Content-Type"] == kind
     assert StrictClient(service.text).read("Do", answer) == {"Body": value, "Name": "n"}
-    assert codec.answer(service.operation, {"Name": "n"}) == codec.Answer(200, {"x-name": "n"}, b"")
+    assert wire.answer(service.operation, {"Name": "n"}) == wire.Answer(200, {"x-name": "n"}, b"")
     given = {"Time": TIME} if shape == "Inner" else value
     assert service.sent({"Body": given, "Name": "n"}) == {"Body": given, "Name": "n"}
-    assert codec.decode(service.operation, {}, "", b"", {}) == {}
+    assert wire.decode(service.operation, {}, "", b"", {}) == {}
 
 
 def test_a_member_has_another_name_on_the_wire() -> None:
     members = {"Name": {"shape": "String", "locationName": "name_"}}
     service = Service(In={"members": members}, Out={"members": members})
-    assert codec.answer(service.operation, {"Name": "n"}).body == b'{"name_": "n"}'
+    assert wire.answer(service.operation, {"Name": "n"}).body == b'{"name_": "n"}'
     assert service.sent({"Name": "n"}) == {"Name": "n"}
 
 
 def test_there_is_no_body_where_there_is_no_content() -> None:
     nothing = Service(Out={"members": {"String": {"shape": "String"}}}, status=204)
-    assert codec.answer(nothing.operation, {}) == codec.Answer(204, {}, b"")
-    assert codec.answer(Service(status=201).operation, {}) == codec.Answer(201, {}, b"")
-    assert codec.answer(Service(Out={"members": {}}).operation, {}).body == b"{}"
+    assert wire.answer(nothing.operation, {}) == wire.Answer(204, {}, b"")
+    assert wire.answer(Service(status=201).operation, {}) == wire.Answer(201, {}, b"")
+    assert wire.answer(Service(Out={"members": {}}).operation, {}).body == b"{}"
 
 
 @pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
 def test_a_number_without_digits_is_a_word(value: float) -> None:
     member = {"Double": {"shape": "Double"}}
     service = Service(In={"members": member}, Out={"members": member})
-    answer = codec.answer(service.operation, {"Double": value})
+    answer = wire.answer(service.operation, {"Double": value})
     assert repr(StrictClient(service.text).read("Do", answer)["Double"]) == repr(value)
-    assert repr(codec.decode(service.operation, {}, "", answer.body, {})["Double"]) == repr(value)
+    assert repr(wire.decode(service.operation, {}, "", answer.body, {})["Double"]) == repr(value)
 
 
 def test_nothing_is_left_out_at_any_depth() -> None:
@@ -255,7 +255,7 @@ def test_nothing_is_left_out_at_any_depth() -> None:
     }
     service = Service(Out={"members": {name: {"shape": name} for name in shapes}}, **shapes)
     given = {"Map": {"a": {"String": None}, "b": None}, "List": [{"String": None}], "Inner": None}
-    assert codec.answer(service.operation, given).body == b'{"Map": {"a": {}}, "List": [{}]}'
+    assert wire.answer(service.operation, given).body == b'{"Map": {"a": {}}, "List": [{}]}'
 
 
 @pytest.mark.parametrize(
@@ -279,17 +279,17 @@ def test_a_time_in_another_format_is_refused(spelling: str, value: Any) -> None:
     with pytest.raises(
         ApiError, match=f"Time{spelling}: .* is not a timestamp in the format of the API; allowed: "
     ) as caught:
-        codec.decode(operation, {}, "", body, {})
+        wire.decode(operation, {}, "", body, {})
     assert caught.value.code == "ValidationException"
 
 
 def test_what_is_not_base64_is_refused() -> None:
     with pytest.raises(ApiError, match="Blob: the value is not base64"):
-        codec.decode(Service(In={"members": described()}).operation, {}, "", b'{"Blob": "*"}', {})
+        wire.decode(Service(In={"members": described()}).operation, {}, "", b'{"Blob": "*"}', {})
 
 
 @pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity"])
 def test_a_word_that_json_does_not_have_is_refused(word: str) -> None:
     with pytest.raises(ApiError, match="is not a JSON value") as caught:
-        codec.decode(Service(In={"members": described()}).operation, {}, "", f'{{"Double": {word}}}'.encode(), {})
+        wire.decode(Service(In={"members": described()}).operation, {}, "", f'{{"Double": {word}}}'.encode(), {})
     assert caught.value.code == "SerializationException"

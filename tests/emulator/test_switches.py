@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from airflow_cleanroomsml.emulator.rates import published
-from airflow_cleanroomsml.service_model import load
+from airflow_cleanroomsml._requests.request import load
+from airflow_cleanroomsml.emulator.rate_limits import published
 from tests.emulator.clocked import refused
 from tests.emulator.test_faults import Sender
 from tests.support import EmulatorProcess

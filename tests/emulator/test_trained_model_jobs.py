@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from airflow_cleanroomsml.service_model import load
+from airflow_cleanroomsml._requests.request import load
 from tests.collaboration import Collaboration, join
 from tests.emulator.clocked import ClockedWorld, refused
 from tests.emulator.custom import Custom, algorithm, associate

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from airflow_cleanroomsml.service_model import argument_shapes
+from airflow_cleanroomsml._requests.request import argument_shapes
 from tests.collaboration import collaborate
 from tests.support import World
 

@@ -17,12 +17,12 @@ import pytest
 from botocore import xform_name
 
 from airflow_cleanroomsml import operators, sensors
-from airflow_cleanroomsml.operators.base import CleanRoomsMLOperator
-from airflow_cleanroomsml.operators.base_create import CleanRoomsMLCreateOperator
-from airflow_cleanroomsml.operators.base_end import CleanRoomsMLDeleteOperator
-from airflow_cleanroomsml.resources import RESOURCES
-from airflow_cleanroomsml.sensors.base import CleanRoomsMLSensor
-from airflow_cleanroomsml.service_model import TESTED_BOTOCORE, load, operation_model
+from airflow_cleanroomsml._requests.request import TESTED_BOTOCORE, load, operation_model
+from airflow_cleanroomsml._resources.table import RESOURCES
+from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
+from airflow_cleanroomsml.operators._create import CleanRoomsMLCreateOperator
+from airflow_cleanroomsml.operators._delete import CleanRoomsMLDeleteOperator
+from airflow_cleanroomsml.sensors._base import CleanRoomsMLSensor
 from tests.every import (
     OPERATIONS,
     OPERATORS,
@@ -147,7 +147,7 @@ def test_creates_and_starts_know_if_exists_and_deletes_take_gone_for_success(cls
 
 @every_operation
 def test_what_takes_time_is_waited_for(cls: type[CleanRoomsMLOperator]) -> None:
-    from airflow_cleanroomsml.operators.base_wait import CleanRoomsMLWaitingOperator
+    from airflow_cleanroomsml.operators._wait import CleanRoomsMLWaitingOperator
 
     noun = re.sub("^(create|start|delete|cancel)_|(_data|_output)$", "", cls.operation)
     statuses = [name for name in load().shape_names if name.lower() == noun.replace("_", "") + "status"]
@@ -223,7 +223,7 @@ def test_a_sensor_is_named_after_what_it_waits_for(cls: type[Any]) -> None:
 def test_everything_that_has_a_status_to_wait_for_has_a_sensor() -> None:
     sensed = {cls.resource.noun for cls in SENSORS if issubclass(cls, CleanRoomsMLSensor)}
     sensed |= {cls.partners.noun for cls in SENSORS if hasattr(cls, "partners")}
-    from airflow_cleanroomsml.service_model import description
+    from airflow_cleanroomsml._requests.request import description
 
     with_status = {
         noun

@@ -7,10 +7,10 @@ import pytest
 from botocore import xform_name
 
 from airflow_cleanroomsml._compat import AirflowFailException
+from airflow_cleanroomsml._requests.request import load, operation_model
+from airflow_cleanroomsml._requests.sensitive import Hidden
 from airflow_cleanroomsml.exceptions import InvalidRequestError, ResourceNotFoundError, ResultError
-from airflow_cleanroomsml.hidden import Hidden
 from airflow_cleanroomsml.operators import CleanRoomsMLCallOperator
-from airflow_cleanroomsml.service_model import load, operation_model
 from tests.operators.studio import SQL, Studio
 from tests.support import World, run
 

@@ -11,8 +11,10 @@ from typing import Any
 import certifi
 import pytest
 
-from airflow_cleanroomsml import clock
+from airflow_cleanroomsml import _clock
 from airflow_cleanroomsml._compat import TaskDeferred
+from airflow_cleanroomsml._requests.redaction import UNKNOWN
+from airflow_cleanroomsml._waiting.wait import Wait
 from airflow_cleanroomsml.exceptions import JobFailedError, WaitTimeoutError
 from airflow_cleanroomsml.operators import (
     CleanRoomsMLCancelTrainedModelOperator,
@@ -21,10 +23,8 @@ from airflow_cleanroomsml.operators import (
     CleanRoomsMLStartAudienceGenerationJobOperator,
     CleanRoomsMLStartTrainedModelInferenceJobOperator,
 )
-from airflow_cleanroomsml.redaction import UNKNOWN
 from airflow_cleanroomsml.sensors import CleanRoomsMLMLInputChannelSensor
-from airflow_cleanroomsml.sensors.base_fail import SensorTimeoutError
-from airflow_cleanroomsml.waiting import Wait
+from airflow_cleanroomsml.sensors._errors import SensorTimeoutError
 from tests.operators.studio import Studio
 from tests.support import TaskInstance, resume, run
 
@@ -223,7 +223,7 @@ def test_an_old_request_is_not_quoted_by_a_retry_that_goes_on_with_its_job(
     retry.deferrable = False
     retry.render_template_fields(context(NEW, again))
     # The job ends once the retry waits for it.
-    monkeypatch.setattr(clock, "sleep", lambda _: slow_studio.world.emulator.advance(1100))
+    monkeypatch.setattr(_clock, "sleep", lambda _: slow_studio.world.emulator.advance(1100))
     with pytest.raises(JobFailedError) as caught:
         retry.execute(context(NEW, again))
     said = shown(caught.value, vars(caught.value), again.pushed)

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from airflow_cleanroomsml import clock
+from airflow_cleanroomsml import _clock
 from airflow_cleanroomsml._compat import TaskDeferred
+from airflow_cleanroomsml._idempotency.create_once import COMMIT_LAG
+from airflow_cleanroomsml._idempotency.owned import TAG, number_of, suffixed
 from airflow_cleanroomsml.exceptions import (
     AccessDeniedError,
     AlreadyExistsError,
@@ -19,7 +21,6 @@ from airflow_cleanroomsml.exceptions import (
     OutcomeUnsettledError,
     QuotaExceededError,
 )
-from airflow_cleanroomsml.making import COMMIT_LAG
 from airflow_cleanroomsml.operators import (
     CleanRoomsCreateConfiguredAudienceModelAssociationOperator,
     CleanRoomsMLCreateAudienceModelOperator,
@@ -27,7 +28,6 @@ from airflow_cleanroomsml.operators import (
     CleanRoomsMLCreateTrainingDatasetOperator,
     CleanRoomsMLStartAudienceExportJobOperator,
 )
-from airflow_cleanroomsml.ownership import TAG, number_of, suffixed
 from tests.collaboration import collaborate
 from tests.support import TaskInstance, World, run
 
@@ -75,7 +75,7 @@ class Task:
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The pauses that were made, in no time."""
     made: list[float] = []
-    monkeypatch.setattr(clock, "sleep", made.append)
+    monkeypatch.setattr(_clock, "sleep", made.append)
     return made
 
 
@@ -172,7 +172,7 @@ def test_a_request_whose_outcome_was_noted_as_unknown_is_looked_for_until_it_has
     with pytest.raises(OutcomeUnsettledError):
         task.run()
     pauses.clear()
-    monkeypatch.setattr(clock, "now", lambda: time.time() + later)
+    monkeypatch.setattr(_clock, "now", lambda: time.time() + later)
     task.run()
     assert tuple(pauses) == looks
 
@@ -191,8 +191,8 @@ def test_what_is_remembered_is_read_again_while_reads_may_lag(
         if sum(pauses) >= 6:
             world.emulator.clear_faults(world.account)
 
-    monkeypatch.setattr(clock, "sleep", sleep)
-    monkeypatch.setattr(clock, "now", lambda: time.time() + later)
+    monkeypatch.setattr(_clock, "sleep", sleep)
+    monkeypatch.setattr(_clock, "now", lambda: time.time() + later)
     for kind in ("stale_read", "stale_listing"):
         world.fault("*", kind, times=0, seconds=10_000)
     with pytest.raises(AlreadyExistsError) if later else nullcontext():
@@ -316,7 +316,7 @@ def test_an_older_export_is_not_taken_for_one_whose_answer_was_lost(
 ) -> None:
     job = world.generated()
     export(job, wait_for_completion=False).run()
-    monkeypatch.setattr(clock, "now", lambda: time.time() + 1000)
+    monkeypatch.setattr(_clock, "now", lambda: time.time() + 1000)
     world.fault("StartAudienceExportJob", "reset")
     with pytest.raises(OutcomeUnsettledError):
         export(job).run()
@@ -394,9 +394,9 @@ def test_a_full_quota_is_waited_for_in_the_worker(world: World, pauses: list[flo
 
 
 def test_a_quota_that_stays_full_is_given_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [clock.now()]
-    monkeypatch.setattr(clock, "now", lambda: now[0])
-    monkeypatch.setattr(clock, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
+    now = [_clock.now()]
+    monkeypatch.setattr(_clock, "now", lambda: now[0])
+    monkeypatch.setattr(_clock, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
     world.fault("CreateAudienceModel", "quota", times=1000)
     with pytest.raises(QuotaExceededError, match=r"(?s)quotaName A quota.*no room within quota_timeout=3600 s"):
         model(world.dataset(), quota_timeout=3600.0).run()
@@ -409,7 +409,7 @@ def test_each_turn_of_a_retry_looks_once(world: World) -> None:
     operator = retried.cls(**retried.given)
     context: Any = {"params": {}, "ti": retried.ti.next_try()}
     with pytest.raises(TaskDeferred):
-        operator.execute_in_turn(context, {"turn": True, "deadline": clock.now() + 3600})
+        operator.execute_in_turn(context, {"turn": True, "deadline": _clock.now() + 3600})
     assert world.calls.count("ListAudienceModels") == 1
 
 

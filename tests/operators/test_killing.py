@@ -12,20 +12,21 @@ from typing import Any
 
 import pytest
 
-from airflow_cleanroomsml import clock, killing
+from airflow_cleanroomsml import _clock
 from airflow_cleanroomsml._compat import AirflowTaskTerminated, AirflowTaskTimeout, TaskDeferred
+from airflow_cleanroomsml._resources.table import AUDIENCE_MODEL, TRAINED_MODEL
+from airflow_cleanroomsml._waiting import cancellation
+from airflow_cleanroomsml._waiting.cancellation import end
+from airflow_cleanroomsml._waiting.wait import Wait
+from airflow_cleanroomsml._xcom import DEFERRAL_KEY
 from airflow_cleanroomsml.exceptions import InvalidRequestError, WaitTimeoutError
 from airflow_cleanroomsml.hooks import CleanRoomsMLHook
-from airflow_cleanroomsml.killing import end
 from airflow_cleanroomsml.operators import (
     CleanRoomsMLCreateAudienceModelOperator,
     CleanRoomsMLCreateTrainedModelOperator,
-    base_kill,
+    _on_kill,
 )
-from airflow_cleanroomsml.operators.base_kill import CleanRoomsMLEndingOperator
-from airflow_cleanroomsml.resources import AUDIENCE_MODEL, TRAINED_MODEL
-from airflow_cleanroomsml.waiting import Wait
-from airflow_cleanroomsml.xcom import DEFERRAL_KEY
+from airflow_cleanroomsml.operators._on_kill import CleanRoomsMLEndingOperator
 from tests.operators.studio import Studio
 from tests.support import TaskInstance, World, run
 from tests.test_triggers import until
@@ -179,7 +180,7 @@ class Deferred:
         with pytest.raises(TaskDeferred):
             executed(self.task, self.context)
         note: Any = self.ti.pushed[DEFERRAL_KEY]
-        note["wait"]["deadline"] = clock.now()
+        note["wait"]["deadline"] = _clock.now()
 
     def times_out(self) -> Any:
         """Airflow ends the deferral, for no triggerer was there."""
@@ -188,7 +189,7 @@ class Deferred:
     def alarms(self, fresh: CleanRoomsMLEndingOperator, monkeypatch: pytest.MonkeyPatch) -> None:
         """Airflow 2.11 finds ``execution_timeout`` over when it goes on, and tells an operator that knows nothing."""
         fresh.render_template_fields(self.context)
-        monkeypatch.setattr(base_kill, "get_current_context", lambda: self.context)
+        monkeypatch.setattr(_on_kill, "get_current_context", lambda: self.context)
         try:
             ring()
         except AirflowTaskTimeout:
@@ -220,7 +221,7 @@ def test_an_alarm_cancels_what_no_retry_goes_on_with(
 def test_an_alarm_before_anything_was_made_does_nothing(
     slow_studio: Studio, channel: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(base_kill, "get_current_context", lambda: {"ti": Kept()})
+    monkeypatch.setattr(_on_kill, "get_current_context", lambda: {"ti": Kept()})
     try:
         ring()
     except AirflowTaskTimeout:
@@ -246,7 +247,7 @@ class TestWhileItsRequestIsAnswered:
     ) -> None:
         task, ti = trains(slow_studio, channel, retries=retries), Kept()
         ti.max_tries = retries
-        monkeypatch.setattr(base_kill, "get_current_context", lambda: {"ti": ti, "params": {}})
+        monkeypatch.setattr(_on_kill, "get_current_context", lambda: {"ti": ti, "params": {}})
         try:
             self.interrupted(task, slow_studio, ring, ti=ti)
         except AirflowTaskTimeout:
@@ -261,7 +262,7 @@ class TestWhileItsRequestIsAnswered:
         caplog: pytest.LogCaptureFixture,
     ) -> None:
         task, ti = trains(slow_studio, channel), Kept()
-        monkeypatch.setattr(base_kill, "get_current_context", lambda: {"ti": ti, "params": {}})
+        monkeypatch.setattr(_on_kill, "get_current_context", lambda: {"ti": ti, "params": {}})
         try:
             self.interrupted(task, slow_studio, ring, ti=ti)
         except AirflowTaskTimeout:
@@ -273,8 +274,8 @@ class TestWhileItsRequestIsAnswered:
     def test_a_kill_by_airflow_2_ends_it_if_the_task_is_over(
         self, slow_studio: Studio, channel: str, state: str, ends: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(killing, "state_of", lambda _: state)
-        monkeypatch.setattr(base_kill, "IS_AIRFLOW_2", True)
+        monkeypatch.setattr(cancellation, "state_of", lambda _: state)
+        monkeypatch.setattr(_on_kill, "IS_AIRFLOW_2", True)
         task = trains(slow_studio, channel)
 
         def terminated() -> None:

@@ -13,7 +13,8 @@ import jinja2
 import pytest
 from botocore import xform_name
 
-from airflow_cleanroomsml.hidden import revealed
+from airflow_cleanroomsml._requests.request import Request, load
+from airflow_cleanroomsml._requests.sensitive import revealed
 from airflow_cleanroomsml.operators import (
     CleanRoomsFindConfiguredAudienceModelOperator,
     CleanRoomsMLCallOperator,
@@ -23,12 +24,11 @@ from airflow_cleanroomsml.operators import (
     CleanRoomsMLPutConfiguredAudienceModelPolicyOperator,
     CleanRoomsMLStartAudienceGenerationJobOperator,
 )
-from airflow_cleanroomsml.operators.base import CleanRoomsMLOperator
+from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
 from airflow_cleanroomsml.sensors import (
     CleanRoomsMLAudienceExportJobSensor,
     CleanRoomsMLNewAudienceGenerationJobsSensor,
 )
-from airflow_cleanroomsml.service_model import Request, load
 from tests.every import SENSORS, arguments, every_operation, every_sensor, required, shape_of
 from tests.test_request_check import CONFIGURED, CONFIGURED_ARN, DATASET_ARN, JOB
 

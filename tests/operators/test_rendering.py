@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_cleanroomsml._requests.request import argument_shapes
+from airflow_cleanroomsml._requests.sensitive import Hidden, hide, revealed
 from airflow_cleanroomsml.exceptions import CleanRoomsMLError
-from airflow_cleanroomsml.hidden import Hidden, hide, revealed
 from airflow_cleanroomsml.operators import (
     CleanRoomsMLCallOperator,
     CleanRoomsMLCreateMLInputChannelOperator,
     CleanRoomsMLCreateTrainedModelOperator,
 )
-from airflow_cleanroomsml.service_model import argument_shapes
 
 if TYPE_CHECKING:
     from airflow.sdk import DAG

@@ -14,8 +14,10 @@ from typing import Any
 
 import pytest
 
-from airflow_cleanroomsml import clock, ownership
+from airflow_cleanroomsml import _clock
 from airflow_cleanroomsml._compat import TaskDeferred
+from airflow_cleanroomsml._idempotency import owned
+from airflow_cleanroomsml._idempotency.owned import TAG
 from airflow_cleanroomsml.exceptions import AccessDeniedError, CleanRoomsMLError
 from airflow_cleanroomsml.operators import (
     CleanRoomsCreateConfiguredAudienceModelAssociationOperator,
@@ -25,7 +27,6 @@ from airflow_cleanroomsml.operators import (
     CleanRoomsMLCreateTrainingDatasetOperator,
     CleanRoomsMLStartAudienceExportJobOperator,
 )
-from airflow_cleanroomsml.ownership import TAG
 from tests.collaboration import collaborate
 from tests.operators.studio import Studio, versioned
 from tests.support import SCHEMA, TaskInstance, World, resume, run
@@ -41,7 +42,7 @@ MACROS = SimpleNamespace(datetime=SimpleNamespace(now=lambda: next(_hours)), uui
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The pauses that were made, in no time."""
     made: list[float] = []
-    monkeypatch.setattr(clock, "sleep", made.append)
+    monkeypatch.setattr(_clock, "sleep", made.append)
     return made
 
 
@@ -352,7 +353,7 @@ def test_a_run_that_was_cleared_has_begun_before(empty_world: World) -> None:
 def test_no_more_than_some_are_read(
     empty_world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(ownership, "READS", 1)
+    monkeypatch.setattr(owned, "READS", 1)
     task = dataset(empty_world)
     empty_world.fault("CreateTrainingDataset", "access_denied")
     with pytest.raises(AccessDeniedError):

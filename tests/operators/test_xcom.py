@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from airflow_cleanroomsml import making, xcom
+from airflow_cleanroomsml import _xcom
+from airflow_cleanroomsml._idempotency import create_once
 from airflow_cleanroomsml.exceptions import (
     AccessDeniedError,
     CleanRoomsMLError,
@@ -23,8 +24,8 @@ from airflow_cleanroomsml.operators import (
     CleanRoomsMLDeleteTrainedModelOutputOperator,
     CleanRoomsMLStartAudienceExportJobOperator,
 )
-from airflow_cleanroomsml.operators.base_create import CleanRoomsMLCreateOperator
-from airflow_cleanroomsml.operators.base_end import CleanRoomsMLDeleteOperator
+from airflow_cleanroomsml.operators._create import CleanRoomsMLCreateOperator
+from airflow_cleanroomsml.operators._delete import CleanRoomsMLDeleteOperator
 from airflow_cleanroomsml.sensors import CleanRoomsMLAudienceGenerationJobSensor
 from tests.collaboration import collaborate
 from tests.every import OPERATIONS, required
@@ -174,7 +175,7 @@ class TestTries:
 
     @pytest.fixture(autouse=True)
     def _soon(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(making, "COMMIT_LAG", (0.1,))
+        monkeypatch.setattr(create_once, "COMMIT_LAG", (0.1,))
 
     def train(self, dataset: str, **more: Any) -> CleanRoomsMLCreateAudienceModelOperator:
         given = {"task_id": "task", "name": "model", "training_dataset_arn": dataset, "waiter_delay": 0.2}
@@ -292,7 +293,7 @@ class TestTheNoteOfADeferral:
     def test_it_is_there_while_the_task_is_deferred(self, slow_world: World, push: bool) -> None:
         ti = TaskInstance()
         deferred(self.train(slow_world, do_xcom_push=push), {"params": {}, "ti": ti})
-        assert set(ti.pushed) == {xcom.DEFERRAL_KEY, *(["audience_model_arn"] if push else [])}
+        assert set(ti.pushed) == {_xcom.DEFERRAL_KEY, *(["audience_model_arn"] if push else [])}
 
     @pytest.mark.parametrize("fails", [False, True])
     def test_it_is_gone_at_the_end(self, world: World, fails: bool) -> None:
@@ -309,7 +310,7 @@ class TestTheNoteOfADeferral:
         ti.map_index = 0
         operator = self.train(world)
         assert deferred(operator, {"params": {}, "ti": ti}).method_name == "execute_in_turn"
-        assert set(ti.pushed) == {xcom.DEFERRAL_KEY}
+        assert set(ti.pushed) == {_xcom.DEFERRAL_KEY}
         run(operator, ti=ti)
         assert set(ti.pushed) == {"audience_model_arn"}
 
@@ -321,7 +322,7 @@ class TestTheNoteOfADeferral:
         deferred(operator, context)
         with pytest.raises(CleanRoomsMLError):
             operator.resume_execution("__fail__", {"error": "Trigger failure"}, context)
-        assert xcom.DEFERRAL_KEY not in ti.pushed
+        assert _xcom.DEFERRAL_KEY not in ti.pushed
 
     def test_what_cannot_be_deleted_fails_nothing(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         ti = TaskInstance()

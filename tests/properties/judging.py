@@ -8,9 +8,9 @@ from copy import deepcopy
 from typing import Any
 from urllib.parse import unquote
 
-from airflow_cleanroomsml.emulator.state import Record
+from airflow_cleanroomsml._idempotency.owned import suffixed
+from airflow_cleanroomsml.emulator.store import Record
 from airflow_cleanroomsml.exceptions import AlreadyExistsError, JobFailedError, ValidationError
-from airflow_cleanroomsml.ownership import suffixed
 from tests.properties.kinds import Kind
 from tests.properties.laboratory import LIVE, Laboratory, Maker
 from tests.properties.trying import Outcome, Task

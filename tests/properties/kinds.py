@@ -8,7 +8,8 @@ from typing import Any
 
 from botocore import xform_name
 
-from airflow_cleanroomsml.emulator.state import Record
+from airflow_cleanroomsml._idempotency.owned import suffixed
+from airflow_cleanroomsml.emulator.store import Record
 from airflow_cleanroomsml.operators import (
     CleanRoomsMLCreateAudienceModelOperator,
     CleanRoomsMLCreateConfiguredAudienceModelOperator,
@@ -20,7 +21,6 @@ from airflow_cleanroomsml.operators import (
     CleanRoomsMLStartTrainedModelExportJobOperator,
     CleanRoomsMLStartTrainedModelInferenceJobOperator,
 )
-from airflow_cleanroomsml.ownership import suffixed
 from tests.properties.laboratory import Laboratory
 
 

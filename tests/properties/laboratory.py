@@ -15,11 +15,11 @@ import pytest
 import structlog
 from airflow.sdk.bases.operator import ExecutorSafeguard
 
-from airflow_cleanroomsml import clock as package_clock
+from airflow_cleanroomsml import _clock as package_clock
 from airflow_cleanroomsml.emulator.application import application
 from airflow_cleanroomsml.emulator.faults import Fault
 from airflow_cleanroomsml.emulator.settings import Settings
-from airflow_cleanroomsml.emulator.state import Record
+from airflow_cleanroomsml.emulator.store import Record
 from airflow_cleanroomsml.exceptions import AlreadyExistsError, QuotaExceededError, ValidationError
 from airflow_cleanroomsml.hooks import CleanRoomsMLHook
 from tests.in_process import URL, InProcess, in_process

@@ -12,9 +12,9 @@ from typing import Any, ClassVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from airflow_cleanroomsml._idempotency.owned import TAG, VERSION_TAG, fingerprint, suffixed
 from airflow_cleanroomsml.emulator.faults import Fault
 from airflow_cleanroomsml.emulator.lookalike import JobFailure
-from airflow_cleanroomsml.ownership import TAG, VERSION_TAG, fingerprint, suffixed
 from tests.properties.fuse import POINTS, Fuse
 from tests.properties.judging import Judge
 from tests.properties.kinds import KINDS, Kind

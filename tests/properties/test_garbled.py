@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_cleanroomsml.emulator.faults import Fault
-from airflow_cleanroomsml.emulator.state import Record
+from airflow_cleanroomsml.emulator.store import Record
 from airflow_cleanroomsml.exceptions import UnreachableError
 from airflow_cleanroomsml.operators import CleanRoomsMLStartTrainedModelExportJobOperator
 from tests.garbled import BODIES

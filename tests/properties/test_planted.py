@@ -11,10 +11,10 @@ import pytest
 from hypothesis import seed
 from hypothesis.stateful import run_state_machine_as_test
 
-from airflow_cleanroomsml import making, ownership
-from airflow_cleanroomsml.making import Making
-from airflow_cleanroomsml.operators.base_create import CleanRoomsMLCreateOperator
-from airflow_cleanroomsml.ownership import Claim, Own
+from airflow_cleanroomsml._idempotency import create_once, owned
+from airflow_cleanroomsml._idempotency.create_once import Making
+from airflow_cleanroomsml._idempotency.owned import Claim, Own
+from airflow_cleanroomsml.operators._create import CleanRoomsMLCreateOperator
 from tests.properties.laboratory import Laboratory
 from tests.properties.machine import machine_in
 from tests.properties.running import PLANTED
@@ -64,18 +64,18 @@ FAULTS = {
         ((CleanRoomsMLCreateOperator, "_after_all", sent_again),), "more than one"
     ),
     "names with a suffix are not looked for": Fault(
-        ((ownership, "number_of", without_suffix),), "more than one|no reason|not the same"
+        ((owned, "number_of", without_suffix),), "more than one|no reason|not the same"
     ),
     "tags are not compared": Fault(((Claim, "is_of_run", always), (Claim, "is_same", always)), "not its own"),
-    "the request is not compared": Fault(((ownership, "fingerprint", lambda _: "0" * 16),), "not its own"),
+    "the request is not compared": Fault(((owned, "fingerprint", lambda _: "0" * 16),), "not its own"),
     "a retry compares the request": Fault(((Claim, "is_of_sequence", never),), "more than one"),
     "tries before a clear are not told from those after it": Fault(
         ((Claim, "is_of_sequence", Claim.is_of_run),), "not its own"
     ),
     "a retry looks only for the name that it asks for": Fault(
-        ((making, "own_elsewhere", nothing),), "more than one|not the same"
+        ((create_once, "own_elsewhere", nothing),), "more than one|not the same"
     ),
-    "what was lost is looked for once": Fault(((making, "COMMIT_LAG", ()),), "more than one"),
+    "what was lost is looked for once": Fault(((create_once, "COMMIT_LAG", ()),), "more than one"),
 }
 
 

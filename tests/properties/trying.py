@@ -11,9 +11,10 @@ from typing import Any
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
 
-from airflow_cleanroomsml import clock, waiting
+from airflow_cleanroomsml import _clock
+from airflow_cleanroomsml._waiting import loop
+from airflow_cleanroomsml._waiting.wait import Wait
 from airflow_cleanroomsml.emulator.faults import Fault
-from airflow_cleanroomsml.waiting import Wait
 from tests.properties.fuse import Fuse, Killed
 from tests.properties.kinds import Kind
 from tests.properties.laboratory import Laboratory, Maker
@@ -180,8 +181,8 @@ def _said(laboratory: Laboratory, trigger: Any) -> dict[str, Any]:
     _, keywords = trigger.serialize()
     keywords = json.loads(json.dumps(keywords))
     if "wait" not in keywords:
-        clock.sleep(_TURN)
+        _clock.sleep(_TURN)
         return {"turn": True, **keywords}
     wait = Wait(**keywords["wait"])
-    observation = waiting.watch(laboratory.hook, wait, waiting.observe(laboratory.hook, wait))
+    observation = loop.watch(laboratory.hook, wait, loop.observe(laboratory.hook, wait))
     return {"wait": keywords["wait"], "observation": json.loads(json.dumps(observation.plain()))}

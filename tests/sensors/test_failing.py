@@ -15,7 +15,7 @@ from airflow_cleanroomsml.sensors import (
     CleanRoomsMLMLInputChannelSensor,
     CleanRoomsMLNewAudienceGenerationJobsSensor,
 )
-from airflow_cleanroomsml.sensors.base_fail import SensorTimeoutError, broken_off
+from airflow_cleanroomsml.sensors._errors import SensorTimeoutError, broken_off
 from tests.operators.studio import Studio
 from tests.support import TaskInstance, World, resume, run
 

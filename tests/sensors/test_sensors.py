@@ -17,7 +17,7 @@ from airflow_cleanroomsml.sensors import (
     CleanRoomsMLTrainedModelInferenceJobSensor,
     CleanRoomsMLTrainedModelSensor,
 )
-from airflow_cleanroomsml.sensors.base_fail import SensorTimeoutError
+from airflow_cleanroomsml.sensors._errors import SensorTimeoutError
 from tests.operators.studio import VERSION, Studio, versioned
 from tests.support import Run, TaskInstance, World, run
 

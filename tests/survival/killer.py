@@ -10,10 +10,11 @@ from typing import Any
 
 import boto3
 
-from airflow_cleanroomsml import clock, killing
+from airflow_cleanroomsml import _clock
 from airflow_cleanroomsml._compat import IS_AIRFLOW_2, AirflowTaskTerminated
-from airflow_cleanroomsml.resources import Resource
-from airflow_cleanroomsml.service_model import load, operation_model
+from airflow_cleanroomsml._requests.request import load, operation_model
+from airflow_cleanroomsml._resources.table import Resource
+from airflow_cleanroomsml._waiting import cancellation
 from tests.survival.cases import (
     IN_FLIGHT,
     KILL,
@@ -69,15 +70,15 @@ class Killer:
             f"response-received.{service}": lambda **_: self.at(TRIGGERED),
         }
         _register(events)
-        sleep = clock.sleep
+        sleep = _clock.sleep
 
         def sleeping(seconds: float) -> None:
             self.at(WAITING)
             sleep(seconds)
 
-        _replace(clock, "sleep", sleeping)
+        _replace(_clock, "sleep", sleeping)
         # What Airflow would say of the task instance: nobody has ended it.
-        _replace(killing, "state_of", lambda _: "running")
+        _replace(cancellation, "state_of", lambda _: "running")
 
     def _going_out(self) -> None:
         self.at(UNSENT)

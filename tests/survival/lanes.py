@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from airflow_cleanroomsml.service_model import load, operation_model
+from airflow_cleanroomsml._requests.request import load, operation_model
 from tests.botocore_files import read_once
 from tests.support import RunningEmulator, World
 from tests.survival.cases import FAULTS, RESUMPTION, TASK, TRIGGER, Case, Kill
@@ -210,7 +210,7 @@ def forked(work: Callable[[], Any]) -> int:
 
 def warm() -> None:
     """Import and load what every fork needs."""
-    for name in ("differences", "polling.client", "triggers", "hooks"):
+    for name in ("_resources.diff", "_polling.client", "triggers", "hooks"):
         importlib.import_module(f"airflow_cleanroomsml.{name}")
     read_once()
     from airflow_cleanroomsml.hooks import CleanRoomsMLHook

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_cleanroomsml import operators
-from airflow_cleanroomsml.operators.base_wait import CleanRoomsMLWaitingOperator
-from airflow_cleanroomsml.ownership import TAG
+from airflow_cleanroomsml._idempotency.owned import TAG
+from airflow_cleanroomsml.operators._wait import CleanRoomsMLWaitingOperator
 from tests.collaboration import collaborate
 from tests.operators.studio import IMAGE, Studio
 from tests.support import World

@@ -71,7 +71,7 @@ def _emulator(*, unique: bool) -> EmulatorProcess:
 
 
 def test_every_operator_that_makes_something_is_there() -> None:
-    from airflow_cleanroomsml.operators.base_create import CleanRoomsMLCreateOperator
+    from airflow_cleanroomsml.operators._create import CleanRoomsMLCreateOperator
     from tests.every import OPERATIONS
 
     assert {cls for cls in OPERATIONS if issubclass(cls, CleanRoomsMLCreateOperator)} == {

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from airflow_cleanroomsml._requests.permissions import REMOVE_STATEMENT
 from airflow_cleanroomsml.emulator.backend.base import BackendBase
 from airflow_cleanroomsml.emulator.backend.configured_audience_model_policy import withdraw
 from airflow_cleanroomsml.emulator.errors import denied, invalid, not_found
 from airflow_cleanroomsml.emulator.listing import Listing
-from airflow_cleanroomsml.emulator.state import Caller, Record
-from airflow_cleanroomsml.iam import REMOVE_STATEMENT
+from airflow_cleanroomsml.emulator.store import Caller, Record
 
 COLLABORATION = "collaboration"
 MEMBERSHIP = "membership"

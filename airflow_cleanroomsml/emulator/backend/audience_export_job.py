@@ -7,9 +7,9 @@ from typing import Any
 
 from airflow_cleanroomsml.emulator.backend.base import BackendBase
 from airflow_cleanroomsml.emulator.errors import conflict, invalid, quota
-from airflow_cleanroomsml.emulator.life import PENDING
+from airflow_cleanroomsml.emulator.lifecycle import PENDING
 from airflow_cleanroomsml.emulator.listing import Listing
-from airflow_cleanroomsml.emulator.state import Caller, Record
+from airflow_cleanroomsml.emulator.store import Caller, Record
 
 KIND = "audience-export-job"
 

@@ -9,10 +9,10 @@ from airflow_cleanroomsml.emulator.backend.configured_audience_model_policy impo
 )
 from airflow_cleanroomsml.emulator.backend.protected_query import Queries
 from airflow_cleanroomsml.emulator.errors import conflict, invalid, not_found
-from airflow_cleanroomsml.emulator.life import Life
+from airflow_cleanroomsml.emulator.lifecycle import Life
 from airflow_cleanroomsml.emulator.listing import Listing
 from airflow_cleanroomsml.emulator.lookalike import JobFailure, StatusCode
-from airflow_cleanroomsml.emulator.state import Caller, Record
+from airflow_cleanroomsml.emulator.store import Caller, Record
 
 KIND, NOUN = "audience-generation-job", "Audience generation job"
 #: Sizes of the metrics where the configured audience model names none; what the service does then is not documented.

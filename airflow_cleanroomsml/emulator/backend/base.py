@@ -11,13 +11,13 @@ import boto3
 from botocore.config import Config
 
 from airflow_cleanroomsml._requests.model import argument_members, load, operation_names
+from airflow_cleanroomsml._requests.permissions import Permission
+from airflow_cleanroomsml.emulator.context import Shared
 from airflow_cleanroomsml.emulator.errors import conflict, denied, quota
-from airflow_cleanroomsml.emulator.life import PENDING, Life
+from airflow_cleanroomsml.emulator.lifecycle import PENDING, Life
 from airflow_cleanroomsml.emulator.moto_s3 import ROLE_HEADER
 from airflow_cleanroomsml.emulator.settings import Settings
-from airflow_cleanroomsml.emulator.shared import Shared
-from airflow_cleanroomsml.emulator.state import Caller, Record
-from airflow_cleanroomsml.iam import Permission
+from airflow_cleanroomsml.emulator.store import Caller, Record
 
 
 class BackendBase:

@@ -9,7 +9,7 @@ from typing import Any
 from airflow_cleanroomsml.emulator.backend.access import COLLABORATION, Access
 from airflow_cleanroomsml.emulator.errors import denied, invalid
 from airflow_cleanroomsml.emulator.listing import Listing
-from airflow_cleanroomsml.emulator.state import Caller, Record
+from airflow_cleanroomsml.emulator.store import Caller, Record
 
 
 class Collaborations(Access):

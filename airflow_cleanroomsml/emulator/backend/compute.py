@@ -6,8 +6,8 @@ from typing import Any
 
 from airflow_cleanroomsml.emulator.backend.access import Access
 from airflow_cleanroomsml.emulator.errors import quota
-from airflow_cleanroomsml.emulator.life import PENDING
-from airflow_cleanroomsml.emulator.state import Record
+from airflow_cleanroomsml.emulator.lifecycle import PENDING
+from airflow_cleanroomsml.emulator.store import Record
 
 
 class Compute(Access):

@@ -8,7 +8,7 @@ from airflow_cleanroomsml.emulator.backend.access import Access
 from airflow_cleanroomsml.emulator.backend.configured_audience_model_policy import allow
 from airflow_cleanroomsml.emulator.errors import conflict, not_found, quota
 from airflow_cleanroomsml.emulator.listing import Listing
-from airflow_cleanroomsml.emulator.state import Caller, Record
+from airflow_cleanroomsml.emulator.store import Caller, Record
 
 KIND, NOUN = "configured-audience-model-association", "Configured audience model association"
 

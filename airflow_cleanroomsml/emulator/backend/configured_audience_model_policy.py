@@ -10,7 +10,7 @@ from typing import Any
 
 from airflow_cleanroomsml.emulator.backend.base import BackendBase
 from airflow_cleanroomsml.emulator.errors import denied, invalid, not_found
-from airflow_cleanroomsml.emulator.state import Caller, Record, Store
+from airflow_cleanroomsml.emulator.store import Caller, Record, Store
 
 NOUN = "Configured audience model"
 _ACTION = "cleanrooms-ml:StartAudienceGenerationJob"

@@ -6,9 +6,9 @@ from typing import Any
 
 from airflow_cleanroomsml.emulator.backend.access import Access
 from airflow_cleanroomsml.emulator.errors import conflict, invalid
-from airflow_cleanroomsml.emulator.life import PENDING
+from airflow_cleanroomsml.emulator.lifecycle import PENDING
 from airflow_cleanroomsml.emulator.listing import Listing
-from airflow_cleanroomsml.emulator.state import Caller, Record
+from airflow_cleanroomsml.emulator.store import Caller, Record
 
 KIND, NOUN = "configured-model-algorithm-association", "Configured model algorithm association"
 _OVER = ("INACTIVE", "CREATE_FAILED")

@@ -6,9 +6,9 @@ from typing import Any
 
 from airflow_cleanroomsml.emulator.backend.access import MEMBERSHIP, Access
 from airflow_cleanroomsml.emulator.errors import conflict, denied, not_found
-from airflow_cleanroomsml.emulator.life import PENDING
+from airflow_cleanroomsml.emulator.lifecycle import PENDING
 from airflow_cleanroomsml.emulator.listing import Listing
-from airflow_cleanroomsml.emulator.state import Caller, Record
+from airflow_cleanroomsml.emulator.store import Caller, Record
 
 #: What must be gone before its membership, and the statuses in which it counts; without statuses it always does.
 _RESOURCES: dict[str, tuple[str, ...]] = {

@@ -6,8 +6,8 @@ from typing import Any
 
 from airflow_cleanroomsml.emulator.backend.access import MEMBERSHIP, Access
 from airflow_cleanroomsml.emulator.errors import not_found
-from airflow_cleanroomsml.emulator.life import PENDING
-from airflow_cleanroomsml.emulator.state import Caller, Record
+from airflow_cleanroomsml.emulator.lifecycle import PENDING
+from airflow_cleanroomsml.emulator.store import Caller, Record
 
 KIND, NOUN = "ml-configuration", "ML configuration"
 _JOBS = ("trained-model", "trained-model-inference-job")

@@ -7,9 +7,9 @@ from typing import Any
 from airflow_cleanroomsml.emulator.backend.configured_model_algorithm_association import Algorithms
 from airflow_cleanroomsml.emulator.backend.protected_query import Queries
 from airflow_cleanroomsml.emulator.errors import conflict, invalid, quota
-from airflow_cleanroomsml.emulator.life import PENDING
+from airflow_cleanroomsml.emulator.lifecycle import PENDING
 from airflow_cleanroomsml.emulator.listing import Listing
-from airflow_cleanroomsml.emulator.state import Caller, Record
+from airflow_cleanroomsml.emulator.store import Caller, Record
 
 KIND, NOUN = "ml-input-channel", "ML input channel"
 _DAY = 86_400.0

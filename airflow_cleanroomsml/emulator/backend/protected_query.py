@@ -6,10 +6,10 @@ from typing import Any
 
 from airflow_cleanroomsml.emulator.backend.access import Access
 from airflow_cleanroomsml.emulator.errors import conflict, not_found
-from airflow_cleanroomsml.emulator.life import Life
+from airflow_cleanroomsml.emulator.lifecycle import Life
 from airflow_cleanroomsml.emulator.listing import Listing
 from airflow_cleanroomsml.emulator.lookalike import JobFailure, StatusCode
-from airflow_cleanroomsml.emulator.state import Caller, Record
+from airflow_cleanroomsml.emulator.store import Caller, Record
 
 KIND, NOUN = "protected-query", "Protected query"
 _STATUS = {

@@ -6,7 +6,7 @@ from typing import Any
 
 from airflow_cleanroomsml.emulator.backend.base import BackendBase
 from airflow_cleanroomsml.emulator.errors import invalid
-from airflow_cleanroomsml.emulator.state import Caller
+from airflow_cleanroomsml.emulator.store import Caller
 
 
 class Tags(BackendBase):

@@ -9,9 +9,9 @@ from airflow_cleanroomsml.emulator.backend.compute import Compute
 from airflow_cleanroomsml.emulator.backend.ml_configuration import Publishing
 from airflow_cleanroomsml.emulator.backend.ml_input_channel import Channels
 from airflow_cleanroomsml.emulator.errors import conflict, invalid, not_found, quota
-from airflow_cleanroomsml.emulator.life import PENDING
+from airflow_cleanroomsml.emulator.lifecycle import PENDING
 from airflow_cleanroomsml.emulator.listing import Listing
-from airflow_cleanroomsml.emulator.state import Caller, Record
+from airflow_cleanroomsml.emulator.store import Caller, Record
 
 KIND, NOUN = "trained-model", "Trained model"
 #: Identifier of the version that was trained first (API reference); no request can name it, for there it must be a UUID.

@@ -6,7 +6,7 @@ from typing import Any
 
 from airflow_cleanroomsml.emulator.backend.trained_model import VERSION, Versions
 from airflow_cleanroomsml.emulator.listing import Listing
-from airflow_cleanroomsml.emulator.state import Caller
+from airflow_cleanroomsml.emulator.store import Caller
 
 KIND, NOUN = "trained-model-export-job", "Trained model export job"
 

@@ -9,9 +9,9 @@ from airflow_cleanroomsml.emulator.backend.compute import Compute
 from airflow_cleanroomsml.emulator.backend.ml_input_channel import Channels
 from airflow_cleanroomsml.emulator.backend.trained_model import VERSION, Versions
 from airflow_cleanroomsml.emulator.errors import conflict
-from airflow_cleanroomsml.emulator.life import PENDING
+from airflow_cleanroomsml.emulator.lifecycle import PENDING
 from airflow_cleanroomsml.emulator.listing import Listing
-from airflow_cleanroomsml.emulator.state import Caller
+from airflow_cleanroomsml.emulator.store import Caller
 
 KIND, NOUN = "trained-model-inference-job", "Trained model inference job"
 

@@ -1,0 +1,1 @@
+"""How tasks reach AWS: the connection's arguments, their validation, and boto3 clients."""

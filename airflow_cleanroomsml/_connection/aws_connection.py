@@ -1,0 +1,186 @@
+"""How a task or a trigger reaches the service."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow_cleanroomsml._cached import cached
+from airflow_cleanroomsml._requests.coercion import container
+from airflow_cleanroomsml.exceptions import CleanRoomsMLError, ConfigurationError, lines
+
+if TYPE_CHECKING:
+    from airflow_cleanroomsml.hooks import CleanRoomsMLHook
+
+_ALLOWED = {
+    "aws_conn_id": "the id of a connection, or None",
+    "region_name": "an AWS region such as 'us-east-1', or None",
+    "verify": "True, False, or the path of a CA bundle",
+}
+
+
+def convert_connection(
+    *,
+    aws_conn_id: Any = None,
+    region_name: Any = None,
+    verify: Any = None,
+    botocore_config: Any = None,
+    where: str = "",
+) -> tuple[dict[str, Any], list[str]]:
+    """
+    Convert the arguments of a connection: templates of None, True and False render to text.
+
+    :param where: Where they come from if not from a task, for instance " in the extra of the connection 'prod'".
+    :return: The arguments, and the names of those that are "None" and are left out.
+    :raises ConfigurationError: One has a wrong type, or is blank.
+    """
+    given = {
+        "aws_conn_id": aws_conn_id,
+        "region_name": region_name,
+        "verify": verify,
+        "botocore_config": botocore_config,
+    }
+    left_out = [name for name, value in given.items() if isinstance(value, str) and value == "None"]
+    return {
+        name: None if value is None or name in left_out else _convert(name, value, where)
+        for name, value in given.items()
+    }, left_out
+
+
+def _convert(name: str, value: Any, where: str) -> Any:
+    if name == "botocore_config":
+        return _convert_config(value)
+    if name == "verify":
+        return _convert_verify(value, where)
+    if name == "aws_conn_id" and isinstance(value, int) and not isinstance(value, bool):
+        return str(value)  # an id of digits, rendered to a native object
+    return _require_text(name, value, where)
+
+
+def _convert_verify(value: Any, where: str) -> bool | str:
+    if isinstance(value, bool):
+        return value
+    text = _require_text("verify", os.fspath(value) if isinstance(value, os.PathLike) else value, where)
+    return {"true": True, "false": False}.get(text.strip().lower(), text)
+
+
+def _convert_config(value: Any) -> Any:
+    return container(value) if isinstance(value, str) else value
+
+
+def _require_text(name: str, value: Any, where: str) -> str:
+    if isinstance(value, str) and value.strip():
+        return value
+    problem = "blank, as an undefined variable renders" if isinstance(value, str) else f"of type {type(value).__name__}"
+    raise ConfigurationError(f"{name}{where}: {value!r} is {problem}; must be {_ALLOWED[name]}. Nothing was sent.")
+
+
+def require_connection(hook: CleanRoomsMLHook) -> None:
+    """
+    Refuse a connection that is named and does not exist.
+
+    :raises CleanRoomsMLError: There is none of this name.
+    """
+    named = hook.aws_conn_id and hook.aws_conn_id != hook.default_conn_name
+    if named and not hook.conn_config:
+        # The amazon provider warns, and goes on with what boto3 finds (AwsBaseHook.conn_config, 9.8 to 9.39).
+        raise CleanRoomsMLError(
+            lines(
+                f"aws_conn_id: there is no connection {hook.aws_conn_id!r}. Nothing was sent: the credentials that boto3 finds by "
+                "itself may be those of another account.",
+                "Make the connection, or say aws_conn_id=None to take boto3's own credentials.",
+            )
+        )
+
+
+def told_by(hook: CleanRoomsMLHook) -> str:
+    """What a hook's connection says, as a digest that gives nothing away; empty where there is none."""
+    said = hook.conn_config
+    if not said:
+        return ""
+    told = json.dumps((said.login, said.password, said.extra_config), sort_keys=True, default=str)
+    return sha256(told.encode()).hexdigest()
+
+
+class AwsConnection:
+    """The arguments that every hook of AWS takes, as attributes, and the hook made from them when it is asked for."""
+
+    #: Those of them that are templates.
+    connection_fields: ClassVar[tuple[str, ...]] = ("aws_conn_id", "region_name", "verify")
+
+    aws_conn_id: str | None
+    region_name: str | None
+    verify: bool | str | None
+    botocore_config: dict[str, Any] | None
+
+    @cached
+    def hook(self) -> CleanRoomsMLHook:
+        """
+        The hook, made when the task runs: importing boto3 is not for the Dag processor.
+
+        :raises ConfigurationError: An argument or the connection is not valid.
+        :raises CleanRoomsMLError: There is no such connection. Whether a secrets backend failed is not known then: a retry may help.
+        """
+        from airflow_cleanroomsml.hooks import CleanRoomsMLHook
+
+        hook = CleanRoomsMLHook(
+            self.aws_conn_id, region_name=self.region_name, verify=self.verify, config=self.botocore_config
+        )
+        require_connection(hook)
+        return hook
+
+    @property
+    def connection(self) -> dict[str, Any]:
+        """
+        The arguments, as a trigger takes them.
+
+        :raises ConfigurationError: One of them is not valid.
+        """
+        given = {name: getattr(self, name) for name in (*self.connection_fields, "botocore_config")}
+        return convert_connection(**given)[0]
+
+    @property
+    def rendered_connection(self) -> dict[str, Any]:
+        """Those of the arguments that are templates, as a trigger takes them, without those that are None."""
+        given = self.connection
+        return {name: given[name] for name in self.connection_fields if given[name] is not None}
+
+    def reach_as_before(self, rendered: Mapping[str, Any] | None) -> None:
+        """
+        Restore the arguments that were rendered before a deferral: the job is there, wherever the templates lead now.
+
+        :param rendered: As :attr:`rendered_connection` returned it; None where it is not known.
+        """
+        if rendered is None:
+            return
+        before = {name: rendered.get(name) for name in self.connection_fields}
+        if before == {name: getattr(self, name) for name in self.connection_fields}:
+            return
+        for name, value in before.items():
+            setattr(self, name, value)
+        vars(self).pop("hook", None)
+
+    @property
+    def connection_key(self) -> str:
+        """The arguments as text: what has the same is reached in the same way."""
+        return json.dumps(self.connection, sort_keys=True)
+
+    def check_connection(self) -> None:
+        """
+        Refuse arguments that are not valid, or cannot be serialised for the triggerer.
+
+        :raises ConfigurationError: One of them is not valid.
+        """
+        from airflow_cleanroomsml._connection.client_options import convert_options
+
+        config = self.connection["botocore_config"]
+        try:
+            json.dumps(config)
+        except (TypeError, ValueError) as error:
+            raise ConfigurationError(
+                f"botocore_config: {error}; must be a mapping of JSON, the arguments of botocore.config.Config"
+            ) from None
+        convert_options({} if config is None else config)

@@ -1,0 +1,228 @@
+"""
+Making a client that is ready to send; what goes wrong is an error of this package.
+
+What cannot work as it is configured is final. What may work the next time, such as a login that is throttled, is retried.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from botocore import UNSIGNED, exceptions
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    HTTPClientError,
+    InvalidConfigError,
+    MetadataRetrievalError,
+    NoAuthTokenError,
+    NoCredentialsError,
+    NoRegionError,
+    SSLError,
+    SSOError,
+    TokenRetrievalError,
+)
+from botocore.exceptions import ConnectionError as BotoConnectionError
+
+from airflow_cleanroomsml._compat import AirflowException
+from airflow_cleanroomsml._connection.validation import (
+    check_client,
+    find_bundle,
+    find_environment_endpoints,
+    require_bundle,
+    require_endpoint,
+    require_region,
+)
+from airflow_cleanroomsml._requests.sensitive import STARS
+from airflow_cleanroomsml.exceptions import (
+    EXPIRED_CREDENTIALS,
+    CleanRoomsMLError,
+    ConfigurationError,
+    CredentialsUnavailableError,
+    UnreachableError,
+    lines,
+)
+
+if TYPE_CHECKING:
+    from airflow_cleanroomsml.hooks import CleanRoomsMLHook
+
+T = TypeVar("T")
+
+_NO_CREDENTIALS = "Nothing was sent: no credentials could be fetched."
+#: Credentials that may be available the next time, such as those of a machine or of a login.
+_UNAVAILABLE = (
+    CredentialRetrievalError,
+    MetadataRetrievalError,
+    NoAuthTokenError,
+    NoCredentialsError,
+    SSOError,
+    TokenRetrievalError,
+    # From `aws login`, which older versions of botocore do not have.
+    *(vars(exceptions)[name] for name in ("LoginError",) if name in vars(exceptions)),
+)
+#: What boto3 and the amazon provider raise for invalid settings, besides botocore's own errors.
+_SETTINGS = (
+    AttributeError,
+    FileNotFoundError,
+    ImportError,
+    IsADirectoryError,
+    LookupError,
+    NotADirectoryError,
+    NotImplementedError,
+    PermissionError,
+    TypeError,
+)
+#: Error codes of STS for a malformed request.
+_MALFORMED = ("ValidationError", "MalformedPolicyDocument", "PackedPolicyTooLarge")
+#: Entries of an extra that are not confidential.
+_SHOWN = frozenset(
+    (
+        "assume_role_method",
+        "assume_role_with_web_identity_federation",
+        "assume_role_with_web_identity_token_file",
+        "endpoint_url",
+        "profile_name",
+        "region_name",
+        "role_arn",
+        "verify",
+    )
+)
+#: Shorter values are not masked: they would match by chance.
+_LONG = 4
+#: Values of arguments that botocore quotes, and the user and password of a URL.
+_QUOTED = re.compile(r"value: .*?, (?=type: |valid )|[^\s/'\"]+(?=@)", re.DOTALL)
+
+
+def make_client(hook: CleanRoomsMLHook, session: Any, make: Callable[[], T]) -> T:
+    """
+    Make a client and fetch its credentials: left to the first request, a failed login would look like a failed request.
+
+    :param hook: The hook of the client.
+    :param session: The hook's session of boto3.
+    :param make: Makes the client.
+    :raises ConfigurationError: It cannot work as it is configured.
+    :raises CleanRoomsMLError: Credentials cannot be fetched.
+    """
+    log_in(hook, session)
+    client = explain_errors(hook, make, logs_in=False)
+    check_client(client, session, hook.conn_config)
+    return client
+
+
+def log_in(hook: CleanRoomsMLHook, session: Any) -> None:
+    """
+    Fetch or refresh the credentials of a session, unless requests are not signed.
+
+    :param hook: The hook of the session.
+    :param session: The session of boto3.
+    :raises CleanRoomsMLError: They cannot be fetched.
+    """
+
+    def fetch() -> None:
+        credentials = session.get_credentials()
+        if credentials is not None:
+            credentials.get_frozen_credentials()
+
+    config: Any = hook.config
+    if config.signature_version is not UNSIGNED:
+        explain_errors(hook, fetch, logs_in=True)
+
+
+def explain_errors(hook: CleanRoomsMLHook, make: Callable[[], T], *, logs_in: bool) -> T:
+    """
+    Make a session or client, or log in, and translate what goes wrong.
+
+    The error has no cause and no context: botocore's own errors quote their arguments.
+
+    :param make: Makes it.
+    :param logs_in: Whether this calls another service, whose answer may be malformed this time only.
+    :raises ConfigurationError: It cannot work as it is configured.
+    :raises CleanRoomsMLError: Credentials cannot be fetched.
+    """
+    try:
+        return make()
+    except CleanRoomsMLError:
+        raise
+    except Exception as error:
+        raised = _explain(error, hook, logs_in=logs_in)
+    raise raised
+
+
+def _explain(error: Exception, hook: CleanRoomsMLHook, *, logs_in: bool) -> CleanRoomsMLError:
+    try:
+        _check_environment(error, hook)
+    except ConfigurationError as found:
+        return found
+    why = _mask(f"{type(error).__name__}: {error}", hook)
+    if isinstance(error, ClientError):
+        return _explain_refusal(error, why)
+    if isinstance(error, (BotoConnectionError, HTTPClientError)):
+        return UnreachableError(lines(_NO_CREDENTIALS, why))
+    if isinstance(error, _UNAVAILABLE):
+        return CredentialsUnavailableError(lines(_NO_CREDENTIALS, why))
+    if isinstance(error, (*_SETTINGS, AirflowException, BotoCoreError)) or (
+        isinstance(error, ValueError) and not logs_in
+    ):
+        connection = f"the connection {hook.aws_conn_id!r}, " if hook.conn_config else ""
+        advice = f"Check {connection}botocore_config, and boto3's environment variables and configuration file."
+        return ConfigurationError(lines("Nothing was sent: the configuration is not valid.", why, advice))
+    return CredentialsUnavailableError(lines(_NO_CREDENTIALS, why))
+
+
+def _check_environment(error: Exception, hook: CleanRoomsMLHook) -> None:
+    """
+    Check the variables of the environment that may have caused an error.
+
+    :raises ConfigurationError: One of them is not valid.
+    """
+    if isinstance(error, NoRegionError):
+        require_region(None, "region_name")
+    if isinstance(error, (InvalidConfigError, OSError, SSLError)):
+        path, source = find_bundle(None)
+        if path is not None:
+            require_bundle(path, source)
+    if isinstance(error, ValueError):
+        for source, url in find_environment_endpoints(hook.service_name):
+            require_endpoint(url, source)
+
+
+def _explain_refusal(error: ClientError, why: str) -> CleanRoomsMLError:
+    """Translate the answer of a login, by STS for instance."""
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    code = error.response.get("Error", {}).get("Code", "")
+    if status == 429 or status >= 500 or "Throttl" in code:
+        return UnreachableError(lines(_NO_CREDENTIALS, why))
+    if code in EXPIRED_CREDENTIALS:
+        return CredentialsUnavailableError(lines(_NO_CREDENTIALS, why))
+    if code in _MALFORMED:
+        return ConfigurationError(
+            lines(_NO_CREDENTIALS, why, "Correct role_arn and assume_role_kwargs in the extra of the connection.")
+        )
+    return CleanRoomsMLError(lines(_NO_CREDENTIALS, why))
+
+
+def _mask(text: str, hook: CleanRoomsMLHook) -> str:
+    """Mask what may be confidential in the connection and in the options of the client."""
+    wrapper: Any = hook.conn_config
+    options: Any = hook.config
+    extra = {name: value for name, value in wrapper.extra_config.items() if name not in _SHOWN}
+    values = {value for held in (wrapper.password, extra, options.proxies) for value in _iterate_values(held)}
+    for value in sorted(values, key=len, reverse=True):
+        text = text.replace(value, STARS) if len(value) >= _LONG else text
+    return _QUOTED.sub(STARS, text)
+
+
+def _iterate_values(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _iterate_values(item)
+    elif value is not None and not isinstance(value, bool):
+        yield str(value)
+
+
+__all__ = ["explain_errors", "log_in", "make_client"]

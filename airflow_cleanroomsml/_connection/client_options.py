@@ -1,0 +1,156 @@
+"""The arguments of botocore's ``Config``, checked and converted like the members of a request."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from botocore.auth import AUTH_TYPE_MAPS
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError
+from botocore.model import ShapeResolver
+
+from airflow_cleanroomsml._requests.validation import ABSENT, RequestCheck, nearest
+from airflow_cleanroomsml.exceptions import ConfigurationError, lines
+
+_TEXT = {"shape": "Text"}
+_FLAG = {"shape": "Flag"}
+#: Options with their types, in the notation of a service model.
+_TYPES: Any = {
+    "Config": {
+        "type": "structure",
+        "members": {
+            "region_name": _TEXT,
+            "user_agent": _TEXT,
+            "user_agent_extra": _TEXT,
+            "user_agent_appid": _TEXT,
+            "connect_timeout": {"shape": "Seconds"},
+            "read_timeout": {"shape": "Seconds"},
+            "max_pool_connections": {"shape": "Positive"},
+            "parameter_validation": _FLAG,
+            "inject_host_prefix": _FLAG,
+            "use_dualstack_endpoint": _FLAG,
+            "use_fips_endpoint": _FLAG,
+            "ignore_configured_endpoint_urls": _FLAG,
+            "tcp_keepalive": _FLAG,
+            "disable_request_compression": _FLAG,
+            "retries": {"shape": "Retries"},
+            "proxies": {"shape": "Proxies"},
+        },
+    },
+    "Retries": {
+        "type": "structure",
+        "members": {
+            "total_max_attempts": {"shape": "Positive"},
+            "max_attempts": {"shape": "Natural"},
+            "mode": {"shape": "RetryMode"},
+        },
+    },
+    "RetryMode": {"type": "string", "enum": ["legacy", "standard", "adaptive"]},
+    "ProxiesConfig": {
+        "type": "structure",
+        "members": {"proxy_ca_bundle": _TEXT, "proxy_use_forwarding_for_https": _FLAG},
+    },
+    # The URL of a proxy may hold a password.
+    "Proxies": {"type": "map", "key": _TEXT, "value": {"shape": "Secret"}},
+    "Secret": {"type": "string", "sensitive": True},
+    "Positive": {"type": "integer", "min": 1},
+    "Natural": {"type": "integer", "min": 0},
+    "Flag": {"type": "boolean"},
+    "Seconds": {"type": "float", "min": 0.001},
+    "Text": {"type": "string", "min": 1},
+}
+_SHAPES = ShapeResolver(_TYPES)
+
+
+def convert_options(options: Any, path: str = "botocore_config", *, connection: str = "") -> dict[str, Any]:
+    """
+    Convert the arguments of ``Config``; botocore checks those that have no type here.
+
+    :param options: The arguments by name.
+    :param path: Name of the mapping, for error messages.
+    :param connection: Connection whose extra holds the mapping. The amazon provider reads that, so nothing in it is converted.
+    :raises ConfigurationError: With every unknown option and every wrong value.
+    """
+    check = RequestCheck(convert=not connection)
+    typed = _convert_members(check, "Config", options, path, Config.OPTION_DEFAULTS)
+    for scheme, proxy in (typed.get("proxies") or {}).items():
+        if isinstance(proxy, str) and not is_url(proxy if "://" in proxy else f"http://{proxy}"):
+            check.unknown(
+                proxy, f"{path}.proxies.{scheme}", "*** is not a URL", "must be one, such as 'http://host:8080'"
+            )
+    signatures = [*sorted(AUTH_TYPE_MAPS), *(["unsigned"] if connection else [])]
+    version = typed.get("signature_version")
+    if isinstance(version, str) and version not in signatures:
+        allowed = f"allowed: {', '.join(signatures)}"
+        check.unknown(version, f"{path}.signature_version", f"{version!r} is unknown", allowed)
+    if "proxies_config" in typed:
+        within = f"{path}.proxies_config"
+        proxy = _convert_members(check, "ProxiesConfig", typed["proxies_config"] or {}, within, ["proxy_client_cert"])
+        typed["proxies_config"] = _restore_pair(proxy, "proxy_client_cert")
+    if check.violations:
+        where = f" in the extra of the connection {connection!r}" if connection else ""
+        raise ConfigurationError(
+            lines(f"The options of the client{where} are not valid; nothing was sent:", *map(str, check.violations))
+        )
+    return _restore_pair(typed, "client_cert")
+
+
+def is_url(text: Any) -> bool:
+    """Whether a text is an HTTP URL with a host, and with a valid port if it has one."""
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except (AttributeError, TypeError, ValueError):
+        return False
+
+
+def _convert_members(check: RequestCheck, name: str, given: Any, path: str, others: Collection[str]) -> dict[str, Any]:
+    """
+    Convert the members of a structure.
+
+    :param others: Members that have no shape, and are not converted.
+    """
+    shape: Any = _SHAPES.get_shape_by_name(name)
+    typed: dict[str, Any] = {}
+    if not isinstance(given, Mapping):
+        check.unknown(given, path, f"is of type {type(given).__name__}", "must be a mapping")
+        return typed
+    for option, value in given.items():
+        here = f"{path}.{option}"
+        if value is not None and option in shape.members:
+            item = check.member(shape.members[option], value, here, required=False)
+            if item is not ABSENT:
+                typed[option] = item
+        elif option in shape.members or option in others:
+            typed[option] = value
+        else:
+            hint = nearest(str(option), {*shape.members, *others})
+            check.unknown(value, here, f"no such option{hint}", "allowed: the arguments of botocore.config.Config")
+    return typed
+
+
+def _restore_pair(options: dict[str, Any], name: str) -> dict[str, Any]:
+    """Turn a certificate and its key back into a tuple: JSON makes a list of it, which botocore ignores silently."""
+    value = options.get(name)
+    return {**options, name: tuple(value)} if isinstance(value, list) else options
+
+
+def make_config(config: Any) -> Config | None:
+    """
+    Make a ``Config``.
+
+    :param config: A ``Config``, its arguments as a mapping, or None.
+    :raises ConfigurationError: The arguments are not valid.
+    """
+    if config is None or isinstance(config, Config):
+        return config
+    options = convert_options(config)
+    try:
+        return Config(**options)
+    except (AttributeError, BotoCoreError, TypeError, ValueError) as error:
+        raise ConfigurationError(f"botocore_config: {error}. Nothing was sent.") from None
+
+
+__all__ = ["convert_options", "is_url", "make_config"]

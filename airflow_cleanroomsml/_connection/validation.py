@@ -1,0 +1,318 @@
+"""
+Checks of a connection, and of what else says how a client reaches the service. Errors name the argument, the entry or the variable.
+
+botocore itself checks little of it: the region "None" leads to a host that does not exist, and a missing CA bundle looks like a lost
+connection. Airflow would retry both in vain.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+import re
+import ssl
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from typing import Any
+
+import botocore
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError
+from botocore.loaders import Loader
+
+from airflow_cleanroomsml._compat import botocore_variable
+from airflow_cleanroomsml._connection.aws_connection import convert_connection
+from airflow_cleanroomsml._connection.client_options import convert_options, is_url
+from airflow_cleanroomsml._requests.sensitive import STARS
+from airflow_cleanroomsml._requests.validation import nearest
+from airflow_cleanroomsml.exceptions import CleanRoomsMLError, ConfigurationError, lines
+
+log = logging.getLogger(__name__)
+
+#: The keys that an extra may hold instead of login and password (amazon provider, AwsConnectionWrapper).
+_KEYS = ("aws_access_key_id", "aws_secret_access_key")
+_ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/\S+", re.ASCII)
+_CORRECT = "Nothing was sent. Correct the connection."
+#: Why a file can never be read, as opposed to a file system that fails for a moment.
+_UNREADABLE = frozenset((errno.EACCES, errno.EISDIR, errno.ELOOP, errno.ENOENT, errno.ENOTDIR, errno.EPERM))
+
+
+def check_connection(connection: Any) -> None:
+    """
+    Refuse a connection that is incomplete or malformed.
+
+    The amazon provider ignores an extra that it cannot parse and a login without a password, and continues with the credentials that
+    boto3 finds, which may belong to another account.
+
+    :param connection: Airflow's connection.
+    :raises ConfigurationError: Its extra is not a JSON object, half of a key pair is missing, or an entry is not valid.
+    """
+    name = f"the connection {connection.conn_id!r}"
+    extra = _parse_extra(connection.extra)
+    if extra is None:
+        raise ConfigurationError(lines(f"aws_conn_id: {name} has an extra that is not a JSON object.", _CORRECT))
+    if incomplete := _find_incomplete_keys(connection, extra):
+        raise ConfigurationError(lines(f"aws_conn_id: {name} has {incomplete}.", _CORRECT))
+    where = f" in the extra of {name}"
+    convert_options(extra.get("config_kwargs") or {}, "config_kwargs", connection=connection.conn_id)
+    for source, url in find_endpoints(extra, where):
+        require_endpoint(url, source)
+    role = extra.get("role_arn")
+    if role and not (isinstance(role, str) and _ROLE.fullmatch(role)):
+        raise ConfigurationError(lines(f"role_arn{where}: {role!r} is not the ARN of a role.", _CORRECT))
+
+
+def _parse_extra(extra: Any) -> Mapping[str, Any] | None:
+    try:
+        found = json.loads(extra) if extra and isinstance(extra, str) else extra or {}
+    except ValueError:
+        return None
+    return found if isinstance(found, Mapping) else None
+
+
+def _find_incomplete_keys(connection: Any, extra: Mapping[str, Any]) -> str:
+    """Say which half of a key pair is missing, unless another pair is complete; values are not shown."""
+    older = extra.get("session_kwargs")
+    older = older if isinstance(older, Mapping) else {}
+    pairs = [
+        {"login": connection.login, "password": connection.password},
+        {f"{key} in its extra": extra.get(key) for key in _KEYS},
+        {f"{key} in session_kwargs of its extra": older.get(key) for key in _KEYS},
+    ]
+    if any(all(pair.values()) for pair in pairs):
+        return ""
+    for (first, one), (second, other) in (pair.items() for pair in pairs):
+        if one or other:
+            return f"{first} but no {second}" if one else f"{second} but no {first}"
+    token = extra.get("aws_session_token") or older.get("aws_session_token")
+    return "a session token but no keys" if token else ""
+
+
+def find_endpoints(extra: Mapping[str, Any], where: str) -> Iterator[tuple[str, Any]]:
+    """
+    Find the endpoints that the extra of a connection names, each with the name of its entry.
+
+    :param extra: The extra.
+    :param where: Which extra it is, for instance " in the extra of the connection 'prod'".
+    :raises ConfigurationError: ``service_config`` is not a mapping of mappings.
+    """
+    services = extra.get("service_config", {})
+    if not isinstance(services, Mapping) or not all(isinstance(service, Mapping) for service in services.values()):
+        raise ConfigurationError(f"service_config{where}: must map boto3's names of services to mappings")
+    if extra.get("endpoint_url") is not None:
+        yield f"endpoint_url{where}", extra["endpoint_url"]
+    for service, settings in services.items():
+        if settings.get("endpoint_url") is not None:
+            yield f"service_config.{service}.endpoint_url{where}", settings["endpoint_url"]
+
+
+def require_endpoint(url: Any, source: str) -> None:
+    """
+    Refuse an endpoint that is not a URL.
+
+    :param source: Name of the entry or variable that holds it.
+    :raises ConfigurationError: It has no scheme, no host, or no valid port.
+    """
+    if not is_url(url):
+        shown = STARS if "@" in str(url) else repr(url)  # a URL may hold a password
+        raise ConfigurationError(f"{source}: {shown} is not a URL; must be one, such as 'https://host:8080'")
+
+
+def wrap_connection(wrap: Callable[[], Any], given: Mapping[str, Any]) -> Any:
+    """
+    Wrap a connection as the amazon provider does, and check it together with the arguments of the hook.
+
+    :param wrap: Reads the connection and wraps it.
+    :param given: The arguments of the hook.
+    :raises ConfigurationError: The connection or an argument is not valid.
+    """
+    try:
+        wrapper = wrap()
+    except (AttributeError, BotoCoreError, LookupError, NotImplementedError, TypeError, ValueError) as error:
+        why = f"{type(error).__name__}: {error}"
+    else:
+        extra = f" in the extra of the connection {wrapper.conn_id!r}"
+        found, left_out = convert_connection(region_name=wrapper.region_name, verify=wrapper.verify, where=extra)
+        wrapper.region_name, wrapper.verify = found["region_name"], found["verify"]
+        for name in left_out:
+            log.warning('%s%s is "None" and is ignored.', name, extra)
+        _check_regions(wrapper, given)
+        _check_files(wrapper, given)
+        return wrapper
+    raise ConfigurationError(
+        lines(f"aws_conn_id: the connection {given['aws_conn_id']!r} cannot be used.", why, _CORRECT)
+    )
+
+
+def _find_source(name: str, wrapper: Any, given: Mapping[str, Any]) -> str:
+    """The name of an argument, or of the entry of the extra that takes its place."""
+    argument, _, option = name.partition(".")
+    if given[argument] is not None:
+        return name
+    return f"{f'config_kwargs.{option}' if option else name} in the extra of the connection {wrapper.conn_id!r}"
+
+
+def _check_regions(wrapper: Any, given: Mapping[str, Any]) -> None:
+    options: Any = wrapper.botocore_config or Config()
+    regions = {
+        _find_source("region_name", wrapper, given): wrapper.region_name,
+        _find_source("botocore_config.region_name", wrapper, given): options.region_name,
+    }
+    if not any(regions.values()):
+        regions = {"AWS_DEFAULT_REGION": os.environ.get("AWS_DEFAULT_REGION")}
+    for name, region in regions.items():
+        if region:
+            require_region(region, name)
+
+
+def _check_files(wrapper: Any, given: Mapping[str, Any]) -> None:
+    """Check the CA bundles and certificates that the arguments or the connection name."""
+    options: Any = wrapper.botocore_config or Config()
+    proxy = options.proxies_config or {}
+    for name, file, require in (
+        ("verify", wrapper.verify if isinstance(wrapper.verify, str) else None, require_bundle),
+        ("botocore_config.client_cert", options.client_cert, require_certificate),
+        ("botocore_config.proxies_config.proxy_ca_bundle", proxy.get("proxy_ca_bundle"), require_bundle),
+        ("botocore_config.proxies_config.proxy_client_cert", proxy.get("proxy_client_cert"), require_certificate),
+    ):
+        if file is not None:
+            require(file, _find_source(name, wrapper, given))
+
+
+def find_unusable_file(wrapper: Any, given: Mapping[str, Any], session: Any) -> str:
+    """
+    Find a file that a TLS handshake needs and cannot use, that of boto3's own configuration included.
+
+    :param wrapper: The connection, as the amazon provider wraps it.
+    :param given: The arguments of the hook.
+    :param session: Its session of boto3.
+    :return: What is wrong with it; empty if there is none.
+    """
+    try:
+        _check_files(wrapper, given)
+        path, source = find_bundle(session)
+        if wrapper.verify is None and path is not None:
+            require_bundle(path, source)
+    except ConfigurationError as error:
+        return str(error)
+    return ""
+
+
+def find_bundle(session: Any) -> tuple[str | None, str]:
+    """
+    Find the CA bundle that boto3 uses without ``verify``.
+
+    :param session: A session of boto3; None before there is one.
+    :return: Its path, or None, and the variable that names it.
+    """
+    for source, path in (
+        ("AWS_CA_BUNDLE", os.environ.get("AWS_CA_BUNDLE")),
+        ("ca_bundle in boto3's configuration file", botocore_variable(session, "ca_bundle")),
+        ("REQUESTS_CA_BUNDLE", os.environ.get("REQUESTS_CA_BUNDLE")),
+    ):
+        if path is not None:
+            return path, source
+    return None, ""
+
+
+def find_environment_endpoints(service: str) -> Iterator[tuple[str, str]]:
+    """
+    Find the endpoints that the environment names for a service and for STS, each with its variable.
+
+    :param service: boto3's name of the service.
+    """
+    for name in (f"AWS_ENDPOINT_URL_{service.upper()}", "AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"):
+        if os.environ.get(name):
+            yield name, os.environ[name]
+
+
+def check_client(client: Any, session: Any, wrapper: Any) -> None:
+    """
+    Check what a client has from boto3's own configuration.
+
+    :param session: Its session of boto3.
+    :param wrapper: The connection, as the amazon provider wraps it.
+    :raises ConfigurationError: The region, the endpoint or the CA bundle is not valid.
+    """
+    require_region(client.meta.region_name, "region in boto3's configuration file")
+    url = client.meta.endpoint_url
+    for source, configured in find_environment_endpoints(client.meta.service_model.service_name):
+        if configured == url:
+            require_endpoint(url, source)
+    require_endpoint(url, "endpoint_url in boto3's configuration file")
+    path, source = find_bundle(session)
+    if path is not None and wrapper.verify is None and not path.strip():
+        # Not every botocore refuses it: some turn off the verification of TLS.
+        require_bundle(path, source)
+
+
+def require_region(region: str | None, source: str) -> None:
+    """
+    Refuse a region that cannot be one.
+
+    :param source: Name of the argument, entry or variable that holds it.
+    :raises ConfigurationError: It is missing, or fits no partition of AWS that the installed botocore knows.
+    """
+    if not region:
+        raise ConfigurationError(
+            lines(
+                "region_name: no region is configured. Nothing was sent.",
+                "Set region_name in the task or in the extra of its connection, or AWS_DEFAULT_REGION.",
+            )
+        )
+    patterns, regions = _load_partitions()
+    plain = region.removeprefix("fips-").removesuffix("-fips")
+    if not (plain.islower() and any(pattern.fullmatch(plain) for pattern in patterns)):
+        hint = nearest(region, regions) or f" of any partition that botocore {botocore.__version__} knows"
+        raise ConfigurationError(lines(f"{source}: {region!r} is not an AWS region{hint}", "Nothing was sent."))
+
+
+@cache
+def _load_partitions() -> tuple[list[re.Pattern[str]], list[str]]:
+    """Load the patterns of regions, and the names of those that exist."""
+    partitions = Loader().load_data("partitions")["partitions"]
+    return (
+        [re.compile(partition["regionRegex"], re.ASCII) for partition in partitions],
+        [region for partition in partitions for region in partition["regions"] if not region.endswith("-global")],
+    )
+
+
+def require_bundle(path: str, source: str) -> None:
+    """
+    Refuse a CA bundle that cannot be used.
+
+    :param source: Name of the argument, entry or variable that holds its path.
+    :raises ConfigurationError: The path is blank, or the file is missing, unreadable or without a certificate.
+    """
+    if not path.strip():
+        raise ConfigurationError(f"{source}: {path!r} is blank; must be the path of a CA bundle. Nothing was sent.")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context.load_verify_locations(cafile=path)
+    except OSError as error:
+        raise _explain_unusable(f"{source}: {path!r} is not a usable CA bundle", error) from None
+
+
+def require_certificate(certificate: Any, source: str) -> None:
+    """
+    Refuse a client certificate that cannot be used.
+
+    :param certificate: Path of a file with the certificate and its key, or the paths of both.
+    :param source: Name of the entry that holds it.
+    :raises ConfigurationError: A file is missing or unreadable, or they do not hold a certificate and its key.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        file, key = (certificate, None) if isinstance(certificate, str) else certificate
+        context.load_cert_chain(file, key, password="")  # without it OpenSSL prompts for one
+    except (OSError, TypeError, ValueError) as error:
+        raise _explain_unusable(f"{source}: {certificate!r} is not a usable certificate", error) from None
+
+
+def _explain_unusable(what: str, error: Exception) -> CleanRoomsMLError:
+    if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) and error.errno not in _UNREADABLE:
+        return CleanRoomsMLError(f"{what}: {error}. Nothing was sent.")
+    why = "it holds none" if isinstance(error, ssl.SSLError) else getattr(error, "strerror", None) or error
+    return ConfigurationError(f"{what}: {why}. Nothing was sent.")

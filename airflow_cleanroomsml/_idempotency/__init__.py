@@ -1,0 +1,1 @@
+"""At most one resource per run, over an API without idempotency tokens."""

@@ -1,0 +1,1 @@
+"""What exists in the service, and how it is read."""

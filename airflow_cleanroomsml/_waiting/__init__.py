@@ -1,0 +1,1 @@
+"""One wait, from the first poll to the result."""

@@ -1,0 +1,250 @@
+"""
+What becomes of what runs when its task is ended.
+
+It is ended, too, where somebody has ended the task instance: marked it failed or successful, deleted its run, or let it time out. A task
+that is cleared, retried, or whose worker or triggerer goes down is none of these: the next try goes on with what runs. Airflow tells the
+ones from the others nowhere, so the state of the task instance is looked up; where it cannot be, nothing is ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from airflow_cleanroomsml import _clock
+from airflow_cleanroomsml._compat import IS_AIRFLOW_2
+from airflow_cleanroomsml._resources.table import DOING, Outcome
+from airflow_cleanroomsml._waiting import loop
+from airflow_cleanroomsml._waiting.loop import PAUSES
+from airflow_cleanroomsml._waiting.outcome import GOES_ON, PASSING
+from airflow_cleanroomsml._waiting.wait import Wait
+from airflow_cleanroomsml._xcom import delete_note
+from airflow_cleanroomsml.exceptions import ConflictError
+
+if TYPE_CHECKING:
+    from airflow_cleanroomsml._connection.aws_connection import AwsConnection
+    from airflow_cleanroomsml.hooks import CleanRoomsMLHook
+
+log = logging.getLogger(__name__)
+
+#: In place of a state: there is no such task instance any more.
+GONE = "gone"
+#: States in which no try will come that could go on with what runs.
+OVER = frozenset(("failed", "success", "skipped", "removed", GONE))
+_DONE = {"cancel": "cancelled", "delete": "deleted"}
+#: Seconds that a trigger has for it; Airflow gives it 30.
+_PATIENCE = 25
+
+
+class KillRequested(BaseException):
+    """The worker's process was told to end while it waited; not an ``Exception``, for nothing below is to catch it."""
+
+
+def state_of(ti: Any) -> str:
+    """
+    The state of a task instance now: :data:`GONE` where there is none any more, empty where it has none, as after a clear.
+
+    To be called where Airflow can be asked: in the main thread of a worker outside a signal handler, or in a thread of asgiref's.
+
+    :param ti: Anything with ``dag_id``, ``run_id``, ``task_id`` and ``map_index``.
+    :raises Exception: It cannot be known.
+    """
+    return _in_database(ti) if IS_AIRFLOW_2 else _by_supervisor(ti)
+
+
+def _in_database(ti: Any) -> str:
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.utils.session import create_session
+
+    of = {name: getattr(ti, name) for name in ("dag_id", "run_id", "task_id", "map_index")}
+    with create_session() as session:
+        row = session.query(TaskInstance.state).filter_by(**of).one_or_none()
+    return GONE if row is None else str(row[0] or "")
+
+
+def _by_supervisor(ti: Any) -> str:
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+    runs = RuntimeTaskInstance.get_task_states(
+        dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index
+    )
+    # A mapped task has its index in its key.
+    states = list(runs.get(ti.run_id, {}).values())
+    return str(states[0] or "") if states else GONE
+
+
+def end(hook: Callable[[], CleanRoomsMLHook], wait: Wait) -> str:
+    """
+    End what a wait is for, as its ``on_kill`` says; whatever goes wrong is told, in the log and by what is returned.
+
+    :param hook: Makes the hook.
+    :return: What has become of it, a sentence.
+    """
+    resource = wait.resource
+    operation = {"cancel": resource.cancel, "delete": resource.delete}.get(wait.on_kill)
+    if operation is None:
+        told = GOES_ON if resource.cancel else f"{GOES_ON} The service cannot cancel it."
+        log.warning("%s: %s.", told.removesuffix("."), wait.title)
+        return told
+    try:
+        told = _ended(hook(), operation, wait)
+    except Exception as error:
+        told = f"{GOES_ON} To {wait.on_kill} it has failed: {error}."
+    log.warning("%s: %s.", told.removesuffix("."), wait.title)
+    return told
+
+
+def end_found(hook: Callable[[], CleanRoomsMLHook], find: Callable[[], Wait | None]) -> None:
+    """
+    The same for what has to be found first; nothing where there is nothing.
+
+    :param hook: As for :func:`end`.
+    :param find: Finds the wait.
+    """
+    try:
+        wait = find()
+    except Exception as error:
+        log.warning("What was started, if anything was, goes on, for it cannot be looked for: %s", error)
+        return
+    if wait:
+        end(hook, wait)
+
+
+def _ended(hook: CleanRoomsMLHook, operation: str, wait: Wait) -> str:
+    seen = loop.observe_patiently(hook, wait)
+    if not seen.status and (seen.outcome == Outcome.FAILURE.value or wait.on_kill == "delete"):
+        # Nothing is deleted that may be done; and who looks in another account finds nothing.
+        why = seen.reason or "The service gives no reason."
+        return f"It may go on, and so may what it costs: its status could not be read, so it was not {_DONE[wait.on_kill]}. {why}"
+    if seen.outcome != Outcome.AGAIN.value:
+        return f"It had ended already, {seen.status or 'gone'}."
+    try:
+        _call(hook, operation, wait)
+    except ConflictError:
+        seen = loop.observe_patiently(hook, wait)
+        if seen.status in DOING[wait.on_kill]:
+            return f"It was {_DONE[wait.on_kill]}, and is {seen.status}."
+        if seen.outcome != Outcome.AGAIN.value:
+            return f"It has ended, {seen.status or 'gone'}, before it could be {_DONE[wait.on_kill]}."
+        raise
+    return f"It was {_DONE[wait.on_kill]}."
+
+
+def _call(hook: CleanRoomsMLHook, operation: str, wait: Wait) -> None:
+    for pause in (*PAUSES, None):
+        try:
+            hook.call(operation, wait.identifiers)
+        except PASSING:
+            if pause is None:
+                raise
+            _clock.sleep(pause)
+        else:
+            return
+
+
+def end_if_over(ti: Any, hook: Callable[[], CleanRoomsMLHook], wait: Wait) -> bool:
+    """
+    End what a wait is for, if its task instance is over.
+
+    :param ti: As for :func:`state_of`.
+    :param hook: As for :func:`end`.
+    :return: Whether it is over.
+    """
+    over = is_over(ti, wait.title)
+    if over:
+        end(hook, wait)
+    return over
+
+
+def is_over(ti: Any, title: str) -> bool:
+    """
+    Whether no other try will go on with what a task instance has started; not, where that cannot be known.
+
+    :param ti: As for :func:`state_of`.
+    :param title: What it has started, for the log.
+    """
+    try:
+        state = state_of(ti)
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}"
+        log.warning("Left, for it is not known whether the task instance was ended (%s): %s.", why, title)
+        return False
+    if state not in OVER:
+        log.info("Left, for the task instance is %s and was not ended: %s.", state or "cleared", title)
+        return False
+    log.info("The task instance is %s.", state)
+    return True
+
+
+def _end_deferred(ti: Any, hook: Callable[[], CleanRoomsMLHook], wait: Wait) -> None:
+    """The same for a deferred task, which leaves a note in XCom that nobody else deletes where it is over."""
+    if end_if_over(ti, hook, wait):
+        delete_note(ti)
+
+
+class _Shared:
+    """A hook, as long as a kill uses it, and no longer: the next one is to see what the connection says then."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.users = 0
+        self.hook: CleanRoomsMLHook | None = None
+
+    def made(self, connection: AwsConnection) -> CleanRoomsMLHook:
+        """The hook, with its client."""
+        with self.lock:
+            if self.hook is None:
+                hook = connection.hook
+                _ = hook.conn
+                self.hook = hook
+            return self.hook
+
+
+#: By connection, for the kills under way in this process: hundreds may come at once, and a client for each takes too long.
+_shared: dict[str, _Shared] = {}
+#: What nobody waits for any more; a loop itself holds no task.
+_unfinished: set[asyncio.Future[Any]] = set()
+os.register_at_fork(after_in_child=_shared.clear)
+
+
+async def _end_with_others(ti: Any, connection: AwsConnection, wait: Wait) -> None:
+    """End it if it is over, in a thread, by the hook of all whose turn is under way or still to come."""
+    from asgiref.sync import sync_to_async
+
+    key = connection.connection_key
+    shared = _shared.setdefault(key, _Shared())
+    shared.users += 1
+    try:
+        await sync_to_async(_end_deferred, thread_sensitive=False)(ti, lambda: shared.made(connection), wait)
+    finally:
+        shared.users -= 1
+        if not shared.users and _shared.get(key) is shared:
+            del _shared[key]
+
+
+async def end_from_trigger(ti: Any, connection: AwsConnection, wait: Wait) -> None:
+    """
+    The same from the event loop of a triggerer, within the time that Airflow gives a trigger.
+
+    The triggerers of Airflow 2.11 and 3.3 cancel a trigger anew every second until it is gone; that does not disturb this. Where many are
+    killed at once some have to queue for a thread; their turn comes, even if the trigger is gone by then.
+
+    :param ti: The trigger's task instance; None where there is none.
+    :param connection: How the service is reached.
+    """
+    if not wait.on_kill or ti is None:
+        return
+    looking = asyncio.ensure_future(_end_with_others(ti, connection, wait))
+    ending = asyncio.ensure_future(asyncio.wait_for(asyncio.shield(looking), _PATIENCE))
+    while not ending.done():
+        with suppress(asyncio.CancelledError, asyncio.TimeoutError):
+            await asyncio.shield(ending)
+    if ending.cancelled() or ending.exception():
+        log.warning("There was no answer within %d s, it may go on: %s.", _PATIENCE, wait.title)
+        _unfinished.add(looking)
+        looking.add_done_callback(_unfinished.discard)

@@ -1,0 +1,97 @@
+"""
+What a task keeps in XCom: its results, the identity of what it made, and a note to itself that outlives a deferral.
+
+``do_xcom_push=False`` turns off the results and the identity. The note is no result: without it a deferral that Airflow ends could not
+say what was waited for.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow_cleanroomsml import _compat
+from airflow_cleanroomsml._resources.table import Resource
+
+if TYPE_CHECKING:
+    from airflow_cleanroomsml._compat import BaseOperator, Context
+
+log = logging.getLogger(__name__)
+
+#: The key of the note.
+DEFERRAL_KEY = "_cleanroomsml_deferral"
+
+
+def push_results(operator: BaseOperator, context: Context, results: Mapping[str, Any]) -> None:
+    """
+    Push each result under its own key.
+
+    :param results: Key to value, as JSON.
+    """
+    if operator.do_xcom_push:
+        for key, value in results.items():
+            context["ti"].xcom_push(key=key, value=value)
+
+
+def identity_keys(resource: Resource, arguments: Collection[str]) -> tuple[str, ...]:
+    """
+    The keys under which the identity of what an operator makes is pushed.
+
+    An identifier that the service assigns has the name of the argument by which other operators take it. An export has none, so its
+    noun stands for all that identifies it.
+
+    :param resource: What the operator makes.
+    :param arguments: The operator's request members; an identifier among them was known before.
+    """
+    if not resource.has_own_identifier:
+        return (resource.noun.replace(" ", "_"),)
+    return tuple(name for name in resource.identifiers if name not in arguments)
+
+
+def identity(resource: Resource, arguments: Collection[str], identifiers: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    The identity of a resource by its keys; parameters as for :func:`identity_keys`.
+
+    :param identifiers: The resource's identifying arguments; others are ignored.
+    """
+    known = {name: identifiers[name] for name in resource.identifiers if identifiers.get(name) is not None}
+    keys = identity_keys(resource, arguments)
+    return {key: known[key] for key in keys if key in known} if resource.has_own_identifier else {keys[0]: known}
+
+
+def push_identity(operator: BaseOperator, context: Context, values: Mapping[str, Any]) -> None:
+    """
+    Push the identity of what was made; a failure is logged only.
+
+    The resource exists by now. If its task failed here, a retry with ``durable=False`` would make another.
+
+    :param values: As :func:`identity` returns them.
+    """
+    if not context.get("ti"):
+        return
+    try:
+        push_results(operator, context, values)
+    except Exception:
+        log.warning("Could not push %s to XCom; the task continues.", ", ".join(values), exc_info=True)
+
+
+def keep_note(ti: Any, note: Mapping[str, Any]) -> None:
+    """Keep a note while the task is deferred."""
+    ti.xcom_push(key=DEFERRAL_KEY, value=dict(note))
+
+
+def read_note(ti: Any) -> dict[str, Any]:
+    """The note of this try; empty where there is none."""
+    note = ti.xcom_pull(task_ids=ti.task_id, key=DEFERRAL_KEY, map_indexes=ti.map_index) if ti else None
+    return note if isinstance(note, dict) else {}
+
+
+def delete_note(ti: Any) -> None:
+    """Delete the note once the deferral is over; it is harmless where it cannot be deleted."""
+    if not ti:
+        return
+    try:
+        _compat.delete_xcom(ti, DEFERRAL_KEY)
+    except Exception:
+        log.info("Could not delete %s from XCom.", DEFERRAL_KEY, exc_info=True)

@@ -32,8 +32,14 @@ LONG_TESTS = (
     "tests/dags/test_confidential.py",
     "tests/dags/test_example_lookalike_audience.py",
     "tests/dags/test_examples.py",
+    "tests/dags/test_retraining.py",
+    "tests/dags/test_xcom.py",
     "tests/test_aws_suite.py",
+    "tests/test_changed_connections.py",
+    "tests/test_configuration.py",
     "tests/test_data_requirements.py",
+    "tests/test_garbled.py",
+    "tests/test_troubled_waits.py",
 )
 #: What stands on the parts of Airflow that moved between its versions.
 BETWEEN_TESTS = ("tests/dags/test_kills.py", "tests/test_triggers.py", "tests/test_hooks.py", "tests/sensors")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+from pathlib import Path
 from typing import Any
 
 from botocore.loaders import JSONFileLoader, Loader
@@ -10,19 +10,29 @@ from botocore.loaders import JSONFileLoader, Loader
 
 def read_once() -> None:
     """Let all of botocore's loaders share what one of them has read; the files do not change while tests run."""
-    JSONFileLoader.load_file = _shared(JSONFileLoader.load_file)  # type: ignore[method-assign]
-    Loader.list_available_services = _shared(Loader.list_available_services)  # type: ignore[method-assign]
+    load_file, list_services = JSONFileLoader.load_file, Loader.list_available_services
+    files: dict[str, Any] = {}
+    services: dict[tuple[str, ...], list[str]] = {}
 
+    def load_file_once(self: JSONFileLoader, file_path: str) -> Any:
+        if not _is_shareable(file_path):
+            return load_file(self, file_path)
+        if file_path not in files:
+            files[file_path] = load_file(self, file_path)
+        return files[file_path]
 
-def _shared(method: Any) -> Any:
-    results: dict[tuple[Any, ...], Any] = {}
-
-    @functools.wraps(method)
-    def shared(self: Any, *arguments: Any) -> Any:
+    def list_services_once(self: Loader, type_name: str) -> list[str]:
         # A loader may search folders of its own.
-        key = (*getattr(self, "search_paths", ()), *arguments)
-        if key not in results:
-            results[key] = method(self, *arguments)
-        return results[key]
+        key = (*self.search_paths, type_name)
+        if key not in services:
+            services[key] = list_services(self, type_name)
+        return services[key]
 
-    return shared
+    JSONFileLoader.load_file = load_file_once  # type: ignore[method-assign]
+    Loader.list_available_services = list_services_once  # type: ignore[method-assign]
+
+
+def _is_shareable(file_path: str) -> bool:
+    """Whether nobody changes what is read: Moto's loader amends the models of the services that it serves."""
+    service, _, name = Path(file_path).parts[-3:]
+    return name != "service-2" or service.startswith("cleanrooms")

@@ -2,9 +2,7 @@
 
 PYTHON ?= python3
 # More workers than cores: the tests that run a real Airflow wait most of the time. Files are handed out in the order of collection.
-# pytest-xdist 3.7, which is pinned for older Airflows, cannot keep that order.
 PYTEST_ARGS ?= --numprocesses 4 --dist loadfile --no-loadscope-reorder
-OLDER_ARGS ?= $(filter-out --no-loadscope-reorder,$(PYTEST_ARGS))
 DEMO_ARGS ?=
 BENCH_ARGS ?=
 
@@ -35,13 +33,13 @@ test: $(STAMP) ## run the tests with the newest Airflow; PYTEST_ARGS='-k name' r
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 test-oldest: $(STAMP) ## run the tests with the oldest supported Airflow
-	$(BIN)/python -m nox --session oldest -- $(OLDER_ARGS)
+	$(BIN)/python -m nox --session oldest -- $(PYTEST_ARGS)
 
 test-oldest-quick: $(STAMP) ## run those of them that take the least time; a change has to pass these
-	$(BIN)/python -m nox --session oldest_quick -- $(OLDER_ARGS)
+	$(BIN)/python -m nox --session oldest_quick -- $(PYTEST_ARGS)
 
 test-between: $(STAMP) ## run the tests of what stands on Airflow itself with an Airflow in between
-	$(BIN)/python -m nox --session between -- $(OLDER_ARGS)
+	$(BIN)/python -m nox --session between -- $(PYTEST_ARGS)
 
 resolve: $(STAMP) ## resolve the dependencies with the constraints that Airflow publishes; nothing is installed
 	$(BIN)/python -m nox --session resolve

@@ -133,17 +133,17 @@ class ServiceError(CleanRoomsMLError):
 class ValidationError(ServiceError, AirflowFailException):
     """The service refuses this request."""
 
-    advice = "Correct the argument that the service names; sending the same again cannot help."
+    advice = "Correct the argument that the service names; sending the same request again will not help."
 
 
 class AccessDeniedError(ServiceError):
     """Permissions of the caller, or of a role that was passed, are missing."""
 
     advice = (
-        "Check that the caller may do this operation (with tags also cleanrooms-ml:TagResource), may pass the role "
+        "Check that the caller may perform this operation (with tags also cleanrooms-ml:TagResource), may pass the role "
         "(iam:PassRole for cleanrooms-ml.amazonaws.com), and that the role is of the caller's own account. Custom models also need "
         "cleanrooms:PassMembership or cleanrooms:PassCollaboration. "
-        "A new role takes some seconds until it is known everywhere."
+        "A new role can take a few seconds to become available."
     )
 
 
@@ -163,8 +163,8 @@ class AlreadyExistsError(ConflictError, AirflowFailException):
     """A create or start whose name is in use."""
 
     advice = (
-        'Choose another name, or say if_exists="reuse" to go on with what is there; '
-        "a name with the run in it, such as 'segment-{{ run_id }}', does not collide."
+        'Choose another name, or set if_exists="reuse" to use the existing one; '
+        "a name that includes the run, such as 'segment-{{ run_id }}', does not collide."
     )
 
 
@@ -299,11 +299,11 @@ def service_error(operation: str, response: Mapping[str, Any], redact: Callable[
         if key not in ("Error", "ResponseMetadata", "message", "Message") and value is not None
     }
     kind = _kind(operation, code, int(meta.get("HTTPStatusCode", 0)), details)
-    said = redact(str(error.get("Message") or "The service says no more."))
+    said = redact(str(error.get("Message") or "The service gives no details."))
     known = ", ".join(f"{key} {value}" for key, value in details.items())
     request_id = f"{_REQUEST_ID}{meta['RequestId']}" if meta.get("RequestId") else ""
     return kind(
-        lines(f"{operation} was answered with {code}:", said, known, kind.advice, request_id),
+        lines(f"{operation} failed with {code}:", said, known, kind.advice, request_id),
         operation=operation,
         code=code,
         details=details,

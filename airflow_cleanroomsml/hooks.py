@@ -323,7 +323,7 @@ class CleanRoomsMLHook(AwsBaseHook):
             if stage is not Stage.SENT:
                 raised = self._not_sent(name, error, why, stage, handled)
             elif request.once or is_lost(error, handled):
-                raised = NoAnswerError(lines(f"{name} got no answer that can be read.", why))
+                raised = NoAnswerError(lines(f"{name} got a response that cannot be read.", why))
             else:
                 raised = CleanRoomsMLError(lines(f"{name} failed.", why))
         raise raised
@@ -382,9 +382,9 @@ def _outcome_unknown(request: Request, error: CleanRoomsMLError) -> OutcomeUnkno
     why = error.code if isinstance(error, ServiceError) else str(error)
     name = request.members.get("name", "")
     return OutcomeUnknownError(
-        lines(f"{request.operation.name} was sent and its outcome is not known: it may have been carried out.", why),
-        f"So it is not sent again. Look in the listing{f' for {name!r}' if name else ''}: if it is there, go on with its ARN "
-        '(if_exists="reuse" of the operator that makes it finds it by name); if it is not, clear the task.',
+        lines(f"{request.operation.name} was sent and its outcome is unknown: it may have been carried out.", why),
+        f"It is not sent again. Look in the listing{f' for {name!r}' if name else ''}: if it is there, use its ARN "
+        '(if_exists="reuse" of the operator that creates it finds it by name); if it is not, clear the task.',
     )
 
 

@@ -63,7 +63,7 @@ class _AwsTrigger(AwsConnection, BaseTrigger):
             await self._cancelled(error.args)
             raise
         except Exception as error:  # an event is the only way to tell the task
-            self.log.exception("Cannot look at what is waited for.")
+            self.log.exception("Could not poll the resource.")
             yield TriggerEvent({**self._own(), "error": f"{type(error).__name__}: {error}"})
         else:
             yield TriggerEvent({**self._own(), **found})
@@ -149,7 +149,7 @@ class CleanRoomsMLNewJobsTrigger(_AwsTrigger):
             while not final:
                 observation, final = await watch.news()
                 if observation.message:
-                    self.logger().info("Looking again: %s", observation.message)
+                    self.logger().info("Polling again: %s", observation.message)
         return {"jobs": observation.report.get("jobs", [])}
 
 
@@ -183,7 +183,7 @@ class CleanRoomsMLTurnTrigger(_AwsTrigger):
                     return {"turn": False}
                 if now >= told + TELL_AGAIN:
                     told = now
-                    self.logger().info("Waiting for a turn to start: %s.", self.noun)
+                    self.logger().info("Waiting in the start queue: %s.", self.noun)
                 await _clock.sleep_async(min(pause, self.deadline - now))
         return {"turn": True}
 

@@ -28,8 +28,12 @@ def read_once() -> None:
             services[key] = list_services(self, type_name)
         return services[key]
 
-    JSONFileLoader.load_file = load_file_once  # type: ignore[method-assign]
-    Loader.list_available_services = list_services_once  # type: ignore[method-assign]
+    replacements: tuple[tuple[Any, str, Any], ...] = (
+        (JSONFileLoader, "load_file", load_file_once),
+        (Loader, "list_available_services", list_services_once),
+    )
+    for owner, name, replacement in replacements:
+        setattr(owner, name, replacement)
 
 
 def _is_shareable(file_path: str) -> bool:

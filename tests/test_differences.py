@@ -61,7 +61,7 @@ def test_another_query_is_told_without_showing_it() -> None:
     theirs = {"roleArn": ROLE, "sqlParameters": {"queryString": "SELECT theirs"}}
     there = {"name": "n", "configuredAudienceModelArn": f"{ML}:configured-audience-model/1", "seedAudience": theirs}
     texts = found(AUDIENCE_GENERATION_JOB, "start_audience_generation_job", job, there)
-    assert texts == ["seed_audience.sqlParameters: another one"]
+    assert texts == ["seed_audience.sqlParameters: different"]
 
 
 def test_seeds_that_nobody_asked_for_are_told() -> None:
@@ -76,7 +76,7 @@ def test_seeds_that_nobody_asked_for_are_told() -> None:
         "includeSeedInOutput": True,
     }
     (text,) = found(AUDIENCE_GENERATION_JOB, "start_audience_generation_job", job, there)
-    assert text == "include_seed_in_output: there, not asked for"
+    assert text == "include_seed_in_output: set, but not requested"
 
 
 def test_another_environment_is_told_without_showing_it_and_what_a_description_lacks_is_not_compared() -> None:
@@ -97,8 +97,8 @@ def test_another_environment_is_told_without_showing_it_and_what_a_description_l
         "environment": {"PASSWORD": "theirs"},
     }
     assert found(TRAINED_MODEL, "create_trained_model", asked, there) == [
-        "environment: another one",
-        "resource_config.volumeSizeInGB: 50 there, 30 asked for",
+        "environment: different",
+        "resource_config.volumeSizeInGB: 50 instead of 30",
     ]
 
 
@@ -133,17 +133,17 @@ MODEL_ASKED: dict[str, Any] = {
     ("there", "expected"),
     [
         ({"hyperparameters": {"epochs": "1"}}, []),
-        ({"hyperparameters": {"epochs": "1", "rate": "9"}}, ["hyperparameters.rate: there, not asked for"]),
+        ({"hyperparameters": {"epochs": "1", "rate": "9"}}, ["hyperparameters.rate: set, but not requested"]),
         (
             {"hyperparameters": {"epochs": "1"}, "environment": {"PASSWORD": "theirs"}},
-            ["environment: there, not asked for"],
+            ["environment: set, but not requested"],
         ),
         (
             {
                 "hyperparameters": {"epochs": "1"},
                 "incrementalTrainingDataChannels": [{"channelName": "before", "modelName": "m"}],
             },
-            ["incremental_training_data_channels: there, not asked for"],
+            ["incremental_training_data_channels: set, but not requested"],
         ),
     ],
 )
@@ -169,4 +169,4 @@ def test_a_seed_of_another_kind_is_another_one_and_a_withheld_one_is_neither_com
     seed = {"roleArn": ROLE, "dataSource": {"s3Uri": "s3://bucket/seed"}}
     job = (AUDIENCE_GENERATION_JOB, "start_audience_generation_job", asked)
     assert found(*job, there) == []
-    assert found(*job, {**there, "seedAudience": seed}) == ["seed_audience.dataSource: there, not asked for"]
+    assert found(*job, {**there, "seedAudience": seed}) == ["seed_audience.dataSource: set, but not requested"]

@@ -89,6 +89,6 @@ def test_a_state_store_that_is_out_of_order_hurts_nobody(caplog: pytest.LogCaptu
     memory = Memory(context, Claim("run", "digest"))
     with caplog.at_level(logging.WARNING):
         assert memory.recall() is None
-    assert "the listing is looked at" in caplog.text
+    assert "searching the listing" in caplog.text
     memory.note(number=1, sent=0.0)
     progress(context, wait(), Observation("ACTIVE", "success"))

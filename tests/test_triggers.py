@@ -173,7 +173,7 @@ class TestTroubles:
         wait, before = wait_for(world.model()), len(world.calls)
         world.fault("GetAudienceModel", "expired_credentials", times=0)
         error = event_of(wait)["error"]
-        assert error.startswith("CleanRoomsMLError: There are no good credentials, still, after 3 renewals")
+        assert error.startswith("CleanRoomsMLError: Credentials are still rejected after 3 refreshes")
         assert "ExpiredTokenException" in error
         assert len(world.calls) - before == 4
 

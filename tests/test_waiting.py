@@ -154,7 +154,7 @@ def test_no_pause_goes_past_the_deadline() -> None:
 
 def test_a_time_out_tells_that_it_goes_on_and_how_to_wait_longer() -> None:
     with pytest.raises(
-        WaitTimeoutError, match=r"(?s)still CREATE_IN_PROGRESS after 3600 s.*goes on.*waiter_max_attempts"
+        WaitTimeoutError, match=r"(?s)still CREATE_IN_PROGRESS after 3600 s.*still running.*waiter_max_attempts"
     ):
         raise_unless_done(wait(), Observation("CREATE_IN_PROGRESS", "again"))
 

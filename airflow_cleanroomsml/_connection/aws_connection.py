@@ -91,7 +91,7 @@ def require_connection(hook: CleanRoomsMLHook) -> None:
             lines(
                 f"aws_conn_id: there is no connection {hook.aws_conn_id!r}. Nothing was sent: the credentials that boto3 finds by "
                 "itself may be those of another account.",
-                "Make the connection, or say aws_conn_id=None to take boto3's own credentials.",
+                "Create the connection, or set aws_conn_id=None to use boto3's own credentials.",
             )
         )
 

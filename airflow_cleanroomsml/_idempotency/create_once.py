@@ -205,7 +205,7 @@ class Making:
         :param sent: When its request was sent, if that is known.
         """
         title = lookup.titled(self.resource, found.known)
-        log.info("An earlier try of this task has made it: %s.", title)
+        log.info("An earlier try of this task created it: %s.", title)
         self.reused = found
         if not found.same:
             log.warning(
@@ -255,7 +255,7 @@ class Making:
         try:
             return self.look()
         except AccessDeniedError as error:
-            log.info("What is in the way cannot be looked at: %s", error)
+            log.info("Could not read the existing resource: %s", error)
             return None
 
     def _own(self, mine: Claim) -> Iterator[Own]:
@@ -277,7 +277,7 @@ class Making:
             yield
         except AccessDeniedError as error:
             advice = (
-                "A retry looks for what an earlier try has made and needs these permissions; durable=False goes without them, "
+                "A retry looks for what an earlier try created and needs these permissions; durable=False does without them, "
                 "and may pay twice."
             )
             raise AccessDeniedError(
@@ -307,11 +307,11 @@ class Making:
         title = lookup.titled(self.resource, found.known)
         if found.same or found.in_sequence:
             log.warning(
-                "It is %s and stays for inspection; another is made under a name of its own: %s.", found.status, title
+                "It is %s and is kept for inspection; creating another one under its own name: %s.", found.status, title
             )
         elif found.status in USABLE:
             log.warning(
-                "This run has made one by other arguments; it is %s, costs what it costs, and is left: %s.",
+                "This run created one with other arguments; it is %s, still incurs charges, and is left alone: %s.",
                 found.status,
                 title,
             )

@@ -229,7 +229,7 @@ def own_elsewhere(
     )
     if len(entries) > READS:
         log.warning(
-            "There are %d entries that an earlier try may have made; the tags of the newest %d are read.",
+            "An earlier try may have created any of %d entries; reading the tags of the newest %d.",
             len(entries),
             READS,
         )
@@ -461,7 +461,7 @@ class Memory:
             if self._store is not None:
                 self._store.set(self.KEY, notes)
         except Exception:
-            log.warning("Airflow's task state store took no note; a retry looks in the listing.", exc_info=True)
+            log.warning("Could not write to Airflow's task state store; a retry searches the listing.", exc_info=True)
         self._read = notes
 
     def _notes(self) -> dict[str, Any]:
@@ -471,7 +471,7 @@ class Memory:
             try:
                 found: Any = self._store.get(self.KEY)
             except Exception:
-                log.warning("Airflow's task state store cannot be read; the listing is looked at.", exc_info=True)
+                log.warning("Could not read Airflow's task state store; searching the listing.", exc_info=True)
                 self._store = None
                 return {}
             self._read = found if isinstance(found, dict) else {}

@@ -96,7 +96,7 @@ def connected(arguments: dict[str, Any], *, is_known: bool = False) -> PollingHo
     hook = PollingHook(given.pop("aws_conn_id"), config=given.pop("botocore_config"), **given)
     if is_known and not hook.conn_config:
         raise CredentialsUnavailableError(
-            f"aws_conn_id: the connection {hook.aws_conn_id!r} cannot be read any more, or is gone."
+            f"aws_conn_id: the connection {hook.aws_conn_id!r} can no longer be read, or was deleted."
         )
     require_connection(hook)
     with uncollected():

@@ -36,7 +36,7 @@ _TENDING = 5.0
 _AT_MOST = 3
 #: Longest sleep, in seconds: loops that were closed are noticed then.
 _SLEEP = 60.0
-_UNSEEN = "It could not be looked at before the time-out."
+_UNSEEN = "It could not be polled before the time-out."
 
 
 class Poller:
@@ -176,10 +176,10 @@ class Poller:
         loop = _loop_of(strangers)
         changed = self._origin.has_changed(loop, self._wake.set) if loop else None
         if changed and self._has_too_many_forebears:
-            log.info("The connection says something else again and again: what it said before serves new waits, too.")
+            log.info("The connection keeps changing: new waits use its earlier settings.")
             return set()
         if changed:
-            log.info("The connection has changed: who begins to wait is served by what it says now.")
+            log.info("The connection has changed: new waits use its current settings.")
             self._hand_over(strangers)
         return set() if changed is False else set(strangers)
 

@@ -37,9 +37,7 @@ class Renewal:
         :raises CleanRoomsMLError: They were renewed often enough.
         """
         if self._tried == len(PAUSES):
-            why = (
-                f"There are no good credentials, still, after {self._tried} renewals in {sum(PAUSES) / 60:.0f} minutes."
-            )
+            why = f"Credentials are still rejected after {self._tried} refreshes in {sum(PAUSES) / 60:.0f} minutes."
             raise CleanRoomsMLError(lines(why, str(error))) from error
         self.ready = now + PAUSES[self._tried]
         self._tried += 1

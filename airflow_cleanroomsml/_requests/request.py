@@ -112,7 +112,7 @@ def sought(
         log.warning('%s rendered to "None" and is left out.', path)
     if check.violations:
         violations = [str(violation) for violation in check.violations]
-        raise InvalidRequestError(lines("Nothing can be found by this:", *violations), violations)
+        raise InvalidRequestError(lines("The search is not valid:", *violations), violations)
     return found
 
 

@@ -58,7 +58,7 @@ def _not_asked_for(request: Request, resource: Resource, found: Mapping[str, Any
             member.type_name in ("map", "list", "boolean") and name not in request.members and name not in _NO_MATTER
         )
         if extra and found.get(resource.spelling.get(xform_name(name), name)):
-            yield f"{xform_name(name)}: there, not asked for"
+            yield f"{xform_name(name)}: set, but not requested"
 
 
 def _differences(shapes: tuple[Any, Any], path: str, asked: Any, found: Any) -> Iterator[str]:
@@ -71,23 +71,23 @@ def _differences(shapes: tuple[Any, Any], path: str, asked: Any, found: Any) -> 
         return
     if is_sensitive(shapes[0]):
         if asked != found:
-            yield f"{path}: another one"
+            yield f"{path}: different"
     elif found is None:
-        yield f"{path}: nothing there, {asked!r} asked for"
+        yield f"{path}: not set, but {asked!r} requested"
     elif isinstance(asked, dict) and isinstance(found, Mapping):
         yield from _entries(shapes, path, asked, found)
     elif isinstance(asked, list) and not _same(asked, found) and isinstance(found, list) and len(asked) == len(found):
         for index, (value, there) in enumerate(zip(asked, found, strict=True)):
             yield from _differences(_bothbelow(shapes, None), f"{path}[{index}]", value, there)
     elif not _same(asked, found):
-        told = "another one" if holds_sensitive(shapes[0]) else f"{found!r} there, {asked!r} asked for"
+        told = "different" if holds_sensitive(shapes[0]) else f"{found!r} instead of {asked!r}"
         yield f"{path}: {told}"
 
 
 def _entries(shapes: tuple[Any, Any], path: str, asked: dict[str, Any], found: Mapping[str, Any]) -> Iterator[str]:
     """Differences of a structure or map; a structure may have defaults that were not asked for, a map has none."""
     if shapes[0].type_name == "map" or holds_sensitive(shapes[0]):
-        yield from (f"{path}.{key}: there, not asked for" for key in found if key not in asked)
+        yield from (f"{path}.{key}: set, but not requested" for key in found if key not in asked)
     for key, value in asked.items():
         yield from _differences(_bothbelow(shapes, key), f"{path}.{key}", value, found.get(key))
 

@@ -94,7 +94,7 @@ def end(hook: Callable[[], CleanRoomsMLHook], wait: Wait) -> str:
     try:
         told = _ended(hook(), operation, wait)
     except Exception as error:
-        told = f"{GOES_ON} To {wait.on_kill} it has failed: {error}."
+        told = f"{GOES_ON} Could not {wait.on_kill} it: {error}."
     log.warning("%s: %s.", told.removesuffix("."), wait.title)
     return told
 
@@ -109,7 +109,7 @@ def end_found(hook: Callable[[], CleanRoomsMLHook], find: Callable[[], Wait | No
     try:
         wait = find()
     except Exception as error:
-        log.warning("What was started, if anything was, goes on, for it cannot be looked for: %s", error)
+        log.warning("Could not check whether a job was started; any such job keeps running: %s", error)
         return
     if wait:
         end(hook, wait)
@@ -120,7 +120,7 @@ def _ended(hook: CleanRoomsMLHook, operation: str, wait: Wait) -> str:
     if not seen.status and (seen.outcome == Outcome.FAILURE.value or wait.on_kill == "delete"):
         # Nothing is deleted that may be done; and who looks in another account finds nothing.
         why = seen.reason or "The service gives no reason."
-        return f"It may go on, and so may what it costs: its status could not be read, so it was not {_DONE[wait.on_kill]}. {why}"
+        return f"It may still be running and incurring charges: its status could not be read, so it was not {_DONE[wait.on_kill]}. {why}"
     if seen.outcome != Outcome.AGAIN.value:
         return f"It had ended already, {seen.status or 'gone'}."
     try:
@@ -172,10 +172,10 @@ def is_over(ti: Any, title: str) -> bool:
         state = state_of(ti)
     except Exception as error:
         why = f"{type(error).__name__}: {error}"
-        log.warning("Left, for it is not known whether the task instance was ended (%s): %s.", why, title)
+        log.warning("Left running: the state of the task instance is unknown (%s): %s.", why, title)
         return False
     if state not in OVER:
-        log.info("Left, for the task instance is %s and was not ended: %s.", state or "cleared", title)
+        log.info("Left running: the task instance is %s and was not ended: %s.", state or "cleared", title)
         return False
     log.info("The task instance is %s.", state)
     return True
@@ -245,6 +245,6 @@ async def end_from_trigger(ti: Any, connection: AwsConnection, wait: Wait) -> No
         with suppress(asyncio.CancelledError, asyncio.TimeoutError):
             await asyncio.shield(ending)
     if ending.cancelled() or ending.exception():
-        log.warning("There was no answer within %d s, it may go on: %s.", _PATIENCE, wait.title)
+        log.warning("No answer within %d s; it may still be running: %s.", _PATIENCE, wait.title)
         _unfinished.add(looking)
         looking.add_done_callback(_unfinished.discard)

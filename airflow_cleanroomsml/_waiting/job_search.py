@@ -96,7 +96,7 @@ def moment(argument: str, value: Any) -> float:
         return as_datetime(value).timestamp()
     except (ValueError, OverflowError, OSError, TypeError):
         raise InvalidRequestError(
-            f"{argument}: {value!r} is no time; ISO 8601 (without an offset it is UTC) or seconds since 1970"
+            f"{argument}: {value!r} is not a time; must be ISO 8601 (without an offset it is UTC) or seconds since 1970"
         ) from None
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 #: What becomes of what nobody ends.
-GOES_ON = "It goes on, and so does what it costs."
+GOES_ON = "It is still running and still incurring charges."
 #: What may be over when one looks again.
 PASSING = (ThrottledError, UnavailableError, UnreachableError)
 
@@ -61,7 +61,7 @@ def _judged(wait: Wait, found: Mapping[str, Any], redact: Redact | None) -> Obse
     status = str(found.get("status", ""))
     outcome = OUTCOMES[Goal(wait.goal)].get(status)
     if outcome is None:
-        log.warning("%s has the status %s, which this release does not know: waiting on.", wait.title, status)
+        log.warning("%s has the status %s, which this release does not know; still waiting.", wait.title, status)
     details = found.get("statusDetails") or {}
 
     def shown(text: str) -> str:
@@ -125,10 +125,10 @@ def raise_unless_done(wait: Wait, observation: Observation, end: Callable[[], st
     waited, was_so = f"{wait.deadline - wait.started:.0f} s", f"was still {status}" if status else "could not be read"
     raise WaitTimeoutError(
         lines(
-            f"The {wait.noun} {was_so} after {waited}, when the time-out came. {end()}",
+            f"The {wait.noun} {was_so} after {waited}, when the wait timed out. {end()}",
             observation.reason,
             wait.title,
             "To wait longer, set waiter_delay and waiter_max_attempts (their product is the time-out in seconds), and",
-            "execution_timeout if there is one. A cleared task goes on with it if it still runs, and makes another if not.",
+            "execution_timeout if there is one. A cleared task reuses it if it is still running, and creates another one if not.",
         )
     )

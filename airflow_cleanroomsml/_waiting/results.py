@@ -54,7 +54,7 @@ def progress(context: Context, wait: Wait, observation: Observation) -> None:
     try:
         store.set("progress", state)
     except Exception:
-        log.info("Airflow's task state store took no progress.", exc_info=True)
+        log.info("Could not write progress to Airflow's task state store.", exc_info=True)
 
 
 def measure(wait: Wait, observation: Observation) -> None:
@@ -101,7 +101,7 @@ def seen_at_last(
     try:
         return observe_patiently(hook(), wait, redact).after(observation)
     except Exception as unreadable:
-        log.info("It cannot be looked at a last time: %s", unreadable)
+        log.info("Could not poll it one last time: %s", unreadable)
         return observation
 
 

@@ -174,7 +174,7 @@ class CleanRoomsMLOperator(CleanRoomsMLBaseOperator):
         """
         for name in names:
             if not isinstance(value := getattr(self, name), bool):
-                raise InvalidRequestError(f"{name}: {value!r} is not possible; True or False is, and no template")
+                raise InvalidRequestError(f"{name}: {value!r} is not valid; must be True or False, not a template")
 
     def _submit(self) -> dict[str, Any]:
         """Send the request; the answer's members by their names in snake_case."""

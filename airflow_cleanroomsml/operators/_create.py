@@ -72,7 +72,7 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
             self._push_identity(context, remembered)
         known = self._earlier(making) or self._others(making) or self._made(making)
         self._push_identity(context, known)
-        verb = "Made" if making.sent == known else "Going on with"
+        verb = "Created" if making.sent == known else "Using"
         self.log.info("%s the %s.", verb, lookup.titled(self.resource, known))
         return known
 
@@ -99,7 +99,7 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
         mine = claim(context, request) if self.durable else None
         if mine and self.resource.tells_tags and len(request.members.get("tags", ())) >= _TAGS:
             raise InvalidRequestError(
-                f"tags: {_TAGS} are as many as a resource may have; with durable=True one of them is the provider's own"
+                f"tags: a resource may have {_TAGS}; with durable=True the provider adds one of them"
             )
         memory = Memory(context, mine)
         return Making(
@@ -162,7 +162,7 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
             return found
         if not making.mine:
             raise error
-        advice = "Nothing of it shows yet. It is not sent again now: a retry of this task looks for it first, and so does a clear."
+        advice = "It is not visible yet. The request is not sent again now: a retry, or clearing the task, looks for it first."
         raise OutcomeUnsettledError(lines(error.summary, advice)) from None
 
     def _existing(self, making: Making) -> dict[str, Any] | None:
@@ -198,7 +198,7 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
         from airflow_cleanroomsml._resources.diff import differences
 
         if different := differences(request, self.resource, there):
-            first = "What has this name is not what is asked for:"
+            first = "The existing resource of this name differs from the request:"
             raise AlreadyExistsError(lines(first, *different, lookup.titled(self.resource, known)))
 
     def _with_owner(self, error: AlreadyExistsError, making: Making) -> AlreadyExistsError:
@@ -212,7 +212,7 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
         known = lookup.identified(self.resource, making.asked, found)
         status = f"{found['status']}, " if "status" in found else ""
         made = f"{found['createTime']:%Y-%m-%d %H:%M:%S %Z}{self._by(known)}"
-        there = f"In the way, {status}made {made}: {lookup.titled(self.resource, known)}"
+        there = f"Already there, {status}created {made}: {lookup.titled(self.resource, known)}"
         return AlreadyExistsError(
             lines(str(error), there), operation=error.operation, code=error.code, details=error.details
         )
@@ -230,9 +230,7 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
         """The same error with how to go without a tag of ours."""
         if not making.mine or not self.resource.tells_tags or "tags" in making.request.members:
             return error
-        advice = (
-            "The request has a tag, so that no retry makes another: without the permission to tag say durable=False."
-        )
+        advice = "The request carries a tag so that no retry creates another one; without permission to tag, set durable=False."
         return AccessDeniedError(
             lines(str(error), advice), operation=error.operation, code=error.code, details=error.details
         )

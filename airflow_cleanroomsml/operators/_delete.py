@@ -46,7 +46,7 @@ class CleanRoomsMLDeleteOperator(CleanRoomsMLOperator):
             lines(
                 str(error),
                 f"{', '.join(absent)} is None: if it is pulled from XCom, nothing was pushed under that key.",
-                "If the task that pushes it has made nothing, there is nothing to do here: mark this task as success or skipped.",
+                "If the task that pushes it created nothing, there is nothing to do here: mark this task as success or skipped.",
                 "If it has, check task_ids and key of the xcom_pull, and that the task does not set do_xcom_push=False.",
             ),
             error.violations,

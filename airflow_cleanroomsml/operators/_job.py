@@ -58,7 +58,7 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator, CleanRoomsMLEndingOper
         value = self.quota_timeout
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 10 * 365 * 86_400:
             raise InvalidRequestError(
-                f"quota_timeout: {value!r} is not possible; seconds from 0 to ten years are, and no template"
+                f"quota_timeout: {value!r} is not valid; must be a number of seconds from 0 to ten years, not a template"
             )
 
     def execute(self, context: Context) -> Any:
@@ -125,11 +125,11 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator, CleanRoomsMLEndingOper
             raise error
         left = until - _clock.now()
         if left <= 0:
-            waited = f"There was no room within quota_timeout={self.quota_timeout:.0f} s, or execution_timeout."
+            waited = f"No quota became available within quota_timeout={self.quota_timeout:.0f} s, or execution_timeout."
             raise type(error)(
                 lines(str(error), waited), operation=error.operation, code=error.code, details=error.details
             )
-        self.log.warning("No room yet, nothing was started; waiting for it, for up to %.0f s more. %s", left, error)
+        self.log.warning("No quota available, nothing was started; waiting for up to %.0f s more. %s", left, error)
 
     def _take_turn(self, until: float, error: ServiceError | None) -> None:
         from airflow_cleanroomsml.triggers import CleanRoomsMLTurnTrigger
@@ -150,7 +150,13 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator, CleanRoomsMLEndingOper
         if next_method == "__fail__" and _TURN in read_note(ti):
             delete_note(ti)
             why = str((next_kwargs or {}).get("error", ""))
-            raise CleanRoomsMLError(lines("Nothing was started: no turn came.", why, "A retry asks for a turn anew."))
+            raise CleanRoomsMLError(
+                lines(
+                    "Nothing was started: the start queue did not reach this task.",
+                    why,
+                    "A retry joins the queue again.",
+                )
+            )
         return super().resume_execution(next_method, next_kwargs, context)
 
     def execute_in_turn(self, context: Context, event: dict[str, Any]) -> Any:
@@ -158,7 +164,8 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator, CleanRoomsMLEndingOper
         if not event.get("turn"):
             raise CleanRoomsMLError(
                 lines(
-                    "Nothing was started: no turn came.", event.get("error") or "There was no room until the time-out."
+                    "Nothing was started: the start queue did not reach this task.",
+                    event.get("error") or "No quota became available before the time-out.",
                 )
             )
         self._room_until, self._in_turn = event["deadline"], True

@@ -130,7 +130,7 @@ class CleanRoomsMLEndingOperator(CleanRoomsMLWaitingOperator):
         self.reach_as_before(wait.connection if wait else None)
         if self.retries and ti.try_number <= ti.max_tries and not self._makes_another:
             if wait:
-                self.log.warning("execution_timeout is over; a retry goes on with it: %s.", wait.title)
+                self.log.warning("execution_timeout has passed; a retry continues the wait: %s.", wait.title)
         else:
             end_found(lambda: self.hook, lambda: wait or self._started(context))
 
@@ -159,7 +159,7 @@ class CleanRoomsMLEndingOperator(CleanRoomsMLWaitingOperator):
         self._silence()
         if not failed:
             return super().resume_execution(next_method, next_kwargs, context)
-        self.log.warning("No triggerer has looked until the time-out.")
+        self.log.warning("No triggerer polled before the time-out.")
         self.reach_as_before(wait.connection)
         return self._finish(context, wait, Observation("", Outcome.AGAIN.value))
 

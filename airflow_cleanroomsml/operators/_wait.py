@@ -142,9 +142,13 @@ class CleanRoomsMLWaitingOperator(CleanRoomsMLOperator):
         is_final = why.partition(":")[0] == ConfigurationError.__name__
         kind = WaitBrokenError if makes_another else ConfigurationError if is_final else CleanRoomsMLError
         title = lookup.titled(self.resource, identifiers) if identifiers else f"the {self.resource.noun}"
-        again = "Corrected and cleared, the task goes on with it." if is_final else "A retry goes on with it."
-        advice = 'To go on waiting, clear the task with if_exists="reuse".' if makes_another else again
-        return kind(lines("The wait broke off; what was waited for goes on.", why, title, advice))
+        again = (
+            "Once the cause is corrected, clear the task to continue the wait."
+            if is_final
+            else "A retry continues the wait."
+        )
+        advice = 'To continue the wait, clear the task with if_exists="reuse".' if makes_another else again
+        return kind(lines("The wait was interrupted; the resource is not affected.", why, title, advice))
 
     @property
     def _makes_another(self) -> bool:
@@ -238,4 +242,4 @@ class CleanRoomsMLWaitingOperator(CleanRoomsMLOperator):
 
     def on_kill(self) -> None:
         """Say what goes on."""
-        self.log.warning("The task was ended; it goes on that the %s is %s.", self.resource.noun, self.goal.value)
+        self.log.warning("Task killed; the %s is still being %s.", self.resource.noun, self.goal.value)

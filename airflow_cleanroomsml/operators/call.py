@@ -95,7 +95,9 @@ class CleanRoomsMLCallOperator(CleanRoomsMLBaseOperator):
             answer = _without_texts(answer, lambda _: UNKNOWN)
         found = pick(answer)
         if found is None and self.jmespath is not None:
-            log.warning("jmespath %r picks nothing; the answer has: %s.", self.jmespath, ", ".join(answer) or "nothing")
+            log.warning(
+                "jmespath %r selects nothing; the response has: %s.", self.jmespath, ", ".join(answer) or "nothing"
+            )
         return found
 
     def _request(self) -> Mapping[str, Any]:

@@ -101,7 +101,7 @@ class CleanRoomsMLCreateTrainedModelOperator(CleanRoomsMLJobOperator):
         try:
             return lookup.read_latest(self.hook, self.resource, known)
         except CleanRoomsMLError as error:
-            self.log.info("Its stopping condition cannot be read, so its time-out is the longest: %s", error)
+            self.log.info("Could not read its stopping condition, so the longest time-out applies: %s", error)
             return {}
 
 

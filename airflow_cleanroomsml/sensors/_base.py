@@ -83,7 +83,7 @@ class CleanRoomsMLBaseSensor(AwsConnection, FailingSensor):
         self.check_connection()
         if not isinstance(self.deferrable, bool):
             raise InvalidRequestError(
-                f"deferrable: {self.deferrable!r} is not possible; True or False is, and no template"
+                f"deferrable: {self.deferrable!r} is not valid; must be True or False, not a template"
             )
         if self.deferrable:
             return self._look(context, _clock.now() + self.timeout)
@@ -198,7 +198,7 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
         status, reason = (self._seen.status, self._seen.reason) if self._seen else ("", "")
         return (
             f"The {resource.noun} was still {status or 'not seen'} after {self.timeout:.0f} s, the timeout of the sensor."
-            + (" It goes on, and so does what it costs." if status else ""),
+            + (" It is still running and still incurring charges." if status else ""),
             reason,
             lookup.titled(resource, identifiers),
         )
@@ -256,6 +256,6 @@ class CleanRoomsMLMemberSensor(CleanRoomsMLSensor):
         given = [value not in _NOTHING for value in (self.membership_identifier, self.collaboration_identifier)]
         if given.count(True) != 1:
             raise InvalidRequestError(
-                "membership_identifier, collaboration_identifier: give one of the two; the first for what is one's own"
+                "membership_identifier, collaboration_identifier: give exactly one of the two; the first is for your own resources"
             )
         return self.resource if given[0] else self.partners

@@ -108,4 +108,4 @@ def broken_off(error: str) -> CleanRoomsMLError:
     kind = getattr(exceptions, error.partition(":")[0], None)
     if not (isinstance(kind, type) and issubclass(kind, CleanRoomsMLError)):
         kind = CleanRoomsMLError
-    return kind(f"The wait broke off: {error}")
+    return kind(f"The wait was interrupted: {error}")

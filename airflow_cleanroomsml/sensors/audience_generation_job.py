@@ -85,7 +85,7 @@ class CleanRoomsMLNewAudienceGenerationJobsSensor(CleanRoomsMLBaseSensor):
         try:
             jobs = found(self.hook, self._search())
         except PASSING as error:
-            self.log.info("Looking again: %s", error)
+            self.log.info("Polling again: %s", error)
             jobs = []
         return PokeReturnValue(is_done=True, xcom_value=self._finish(context, jobs)) if jobs else False
 

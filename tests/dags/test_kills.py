@@ -144,7 +144,7 @@ def test_what_a_task_has_started_ends_with_it_and_only_with_it(tmp_path: Path) -
         case.user.does("kills", *acts, ("success", "deferred_success"))
         case.are("INACTIVE", *CANCELLED)
         # A triggerer that ends may lose what it has not written yet.
-        airflow.until(lambda: "It goes on, and so does what it costs" in airflow.task_log("deferred_kept"))
+        airflow.until(lambda: "It is still running and still incurring charges" in airflow.task_log("deferred_kept"))
         airflow.until(lambda: all("It was cancelled" in airflow.task_log(task) for task in HEARD))
 
         airflow.end("triggerer")
@@ -166,6 +166,6 @@ def test_what_a_task_has_started_ends_with_it_and_only_with_it(tmp_path: Path) -
     assert named == {*PATIENT, *CANCELLED, "unheard"}
     assert {(task, key) for task, key in pushed if key.startswith("_")} == set()
     case.says("It was cancelled", *HEARD, "unheard")
-    case.says("when the time-out came. It was cancelled.", *TIMED_OUT, "unheard")
-    case.says("It goes on, and so does what it costs", "deferred_kept")
+    case.says("when the wait timed out. It was cancelled.", *TIMED_OUT, "unheard")
+    case.says("It is still running and still incurring charges", "deferred_kept")
     case.says("was not ended", "deferred_cleared", "worker_terminated")

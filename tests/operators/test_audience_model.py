@@ -71,7 +71,7 @@ def test_a_failure_carries_status_code_and_message(world: World, deferrable: boo
 
 @both_ways
 def test_a_wait_gives_up_in_time(slow_world: World, deferrable: bool) -> None:
-    with pytest.raises(WaitTimeoutError, match="still CREATE_IN_PROGRESS.*It goes on"):
+    with pytest.raises(WaitTimeoutError, match="still CREATE_IN_PROGRESS.*It is still running"):
         create(slow_world.dataset(), deferrable=deferrable, waiter_delay=0.05, waiter_max_attempts=1)
 
 
@@ -114,7 +114,9 @@ def test_an_unknown_outcome_fails_at_once_where_nothing_tells_whose_it_is(world:
 def test_a_trigger_that_breaks_off_says_why(world: World) -> None:
     task = CleanRoomsMLCreateAudienceModelOperator(task_id="t", name="m", training_dataset_arn=world.dataset())
     wait = task._wait({}, {"audience_model_arn": "arn"}).plain()
-    with pytest.raises(CleanRoomsMLError, match="(?s)broke off.*goes on.*AccessDeniedError: no.*audience model arn"):
+    with pytest.raises(
+        CleanRoomsMLError, match="(?s)interrupted.*not affected.*AccessDeniedError: no.*audience model arn"
+    ):
         task.execute_complete({}, event={"wait": wait, "error": "AccessDeniedError: no"})
 
 
@@ -123,7 +125,7 @@ def test_a_wait_that_breaks_off_does_not_lead_to_a_second_model(slow_world: Worl
     dataset = slow_world.dataset()
     first = create(dataset, wait_for_completion=False)
     slow_world.fault("GetAudienceModel", "access_denied")
-    with pytest.raises(WaitBrokenError, match="(?s)goes on.*AccessDeniedError.*if_exists"):
+    with pytest.raises(WaitBrokenError, match="(?s)not affected.*AccessDeniedError.*if_exists"):
         create(dataset, name="another", deferrable=deferrable, durable=False)
     slow_world.fault("ListAudienceModels", "access_denied")
     with pytest.raises(AccessDeniedError):
@@ -155,7 +157,7 @@ def test_what_cannot_travel_to_the_triggerer_is_refused_before(world: World, con
 
 def test_a_deferral_that_airflow_ends_does_not_lead_to_a_second_model() -> None:
     task = CleanRoomsMLCreateAudienceModelOperator(task_id="t", name="m", training_dataset_arn="a", durable=False)
-    with pytest.raises(WaitBrokenError, match="(?s)goes on.*Trigger failure"):
+    with pytest.raises(WaitBrokenError, match="(?s)not affected.*Trigger failure"):
         task.resume_execution("__fail__", {"error": "Trigger failure"}, {})
 
 
@@ -172,7 +174,7 @@ def test_a_wait_for_what_would_be_found_again_may_be_retried(slow_world: World) 
         task_id="t", name="m", training_dataset_arn=slow_world.dataset(), if_exists="reuse"
     )
     wait = task._wait({}, {"audience_model_arn": "arn"}).plain()
-    with pytest.raises(CleanRoomsMLError, match="broke off") as caught:
+    with pytest.raises(CleanRoomsMLError, match="was interrupted") as caught:
         task.execute_complete({}, event={"wait": wait, "error": "AccessDeniedError: no"})
     assert not isinstance(caught.value, AirflowFailException)
 
@@ -182,7 +184,7 @@ def test_a_wait_that_cannot_work_as_it_is_configured_is_not_retried(slow_world: 
         task_id="t", name="m", training_dataset_arn=slow_world.dataset(), if_exists="reuse"
     )
     wait = task._wait({}, {"audience_model_arn": "arn"}).plain()
-    with pytest.raises(ConfigurationError, match="(?s)goes on.*AWS_CA_BUNDLE.*Corrected and cleared"):
+    with pytest.raises(ConfigurationError, match="(?s)not affected.*AWS_CA_BUNDLE.*Once the cause is corrected"):
         task.execute_complete({}, event={"wait": wait, "error": "ConfigurationError: AWS_CA_BUNDLE: '' is blank"})
 
 

@@ -54,7 +54,7 @@ def test_jmespath_picks_the_result(world: World, caplog: pytest.LogCaptureFixtur
     assert call("list_training_datasets", jmespath="trainingDatasets[?name!='d1'].name") == ["d0", "d2"]
     assert call("list_training_datasets", jmespath="trainingDatasets[-1].name") == "d2"
     assert call("list_training_datasets", jmespath="nothing.there") is None
-    assert "'nothing.there' picks nothing; the answer has: trainingDatasets" in caplog.text
+    assert "'nothing.there' selects nothing; the response has: trainingDatasets" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_a_create_is_sent_once(studio: Studio) -> None:
         },
     )
     studio.world.fault("CreateMLInputChannel", "lose_response")
-    with pytest.raises(Exception, match="outcome is not known") as caught:
+    with pytest.raises(Exception, match="outcome is unknown") as caught:
         run(task)
     assert type(caught.value).__name__ == "OutcomeUnknownError"
     assert studio.world.calls.count("CreateMLInputChannel") == 1

@@ -217,7 +217,7 @@ def test_another_run_and_another_mapped_task_make_their_own(world: World) -> Non
     arn = one.run(wait_for_completion=False)
     other.ti = other.ti.next_try()
     with pytest.raises(
-        AlreadyExistsError, match=f"(?s)made .* by the Airflow task dag/{one.ti.run_id}/task/-1: .*{arn}"
+        AlreadyExistsError, match=f"(?s)created .* by the Airflow task dag/{one.ti.run_id}/task/-1: .*{arn}"
     ):
         other.run(name="one")
     assert models(world) == {"one": "CREATE_PENDING"} or list(models(world)) == ["one"]
@@ -263,7 +263,7 @@ def test_a_lost_answer_is_looked_for(world: World) -> None:
 def test_what_does_not_show_is_not_sent_again_by_the_same_try(world: World, pauses: list[float]) -> None:
     task = model(world.dataset())
     world.fault("CreateAudienceModel", "reset")
-    with pytest.raises(OutcomeUnsettledError, match="(?s)outcome is not known.*looks for it first"):
+    with pytest.raises(OutcomeUnsettledError, match="(?s)outcome is unknown.*looks for it first"):
         task.run()
     assert (creates(world), sum(pauses)) == (1, 21)
     task.run(wait_for_completion=False)
@@ -398,7 +398,9 @@ def test_a_quota_that_stays_full_is_given_up(world: World, monkeypatch: pytest.M
     monkeypatch.setattr(_clock, "now", lambda: now[0])
     monkeypatch.setattr(_clock, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
     world.fault("CreateAudienceModel", "quota", times=1000)
-    with pytest.raises(QuotaExceededError, match=r"(?s)quotaName A quota.*no room within quota_timeout=3600 s"):
+    with pytest.raises(
+        QuotaExceededError, match=r"(?s)quotaName A quota.*No quota became available within quota_timeout=3600 s"
+    ):
         model(world.dataset(), quota_timeout=3600.0).run()
     assert creates(world) < 25
 

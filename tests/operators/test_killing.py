@@ -80,21 +80,19 @@ def test_what_is_not_done_in_time_is_cancelled(slow_studio: Studio, channel: str
 @both_ways
 def test_unless_that_is_not_wanted(slow_studio: Studio, channel: str, deferrable: bool) -> None:
     task = trains(slow_studio, channel, deferrable=deferrable, cancel_on_kill=False)
-    assert "It goes on, and so does what it costs." in timed_out(task)
+    assert "It is still running and still incurring charges." in timed_out(task)
     assert model(slow_studio)["status"] == "CREATE_IN_PROGRESS"
 
 
 def test_what_another_run_has_made_is_left(slow_studio: Studio, channel: str) -> None:
     timed_out(trains(slow_studio, channel, cancel_on_kill=False))
-    assert "It goes on" in timed_out(trains(slow_studio, channel, if_exists="reuse"))
+    assert "It is still running" in timed_out(trains(slow_studio, channel, if_exists="reuse"))
     assert model(slow_studio)["status"] == "CREATE_IN_PROGRESS"
 
 
 def test_a_cancellation_that_is_refused_does_not_hide_the_time_out(slow_studio: Studio, channel: str) -> None:
     slow_studio.world.fault("CancelTrainedModel", "access_denied")
-    assert "To cancel it has failed: CancelTrainedModel was answered with AccessDenied" in timed_out(
-        trains(slow_studio, channel)
-    )
+    assert "Could not cancel it: CancelTrainedModel failed with AccessDenied" in timed_out(trains(slow_studio, channel))
 
 
 def test_a_cancellation_that_is_throttled_is_sent_again(slow_studio: Studio, channel: str) -> None:
@@ -128,7 +126,7 @@ def test_what_is_not_found_has_not_ended(world: World, monkeypatch: pytest.Monke
     # As where a secrets backend does not answer, and the amazon provider takes the credentials that boto3 finds.
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", World(world.emulator).account)
     told = end(CleanRoomsMLHook, wait)
-    assert told.startswith("It may go on, and so may what it costs: its status could not be read")
+    assert told.startswith("It may still be running and incurring charges: its status could not be read")
     assert "ResourceNotFoundException" in told
 
 
@@ -144,9 +142,9 @@ def test_what_cannot_be_cancelled_is_deleted_where_that_is_asked_for(slow_world:
         task_id="train", name="model", training_dataset_arn=arn, delete_on_kill=delete, **SHORT
     )
     told = timed_out(task)
-    assert "It goes on, and so does what it costs." in told
+    assert "It is still running and still incurring charges." in told
     # The emulator takes it that nothing is deleted that is being made.
-    assert ("To delete it has failed: DeleteAudienceModel" in told) is delete
+    assert ("Could not delete it: DeleteAudienceModel" in told) is delete
     assert ("The service cannot cancel it." in told) is not delete
 
 
@@ -268,7 +266,7 @@ class TestWhileItsRequestIsAnswered:
         except AirflowTaskTimeout:
             slow_studio.world.fault("ListTrainedModels", "access_denied")
             task.on_kill()
-        assert "goes on, for it cannot be looked for: ListTrainedModels was answered with AccessDenied" in caplog.text
+        assert "any such job keeps running: ListTrainedModels failed with AccessDenied" in caplog.text
 
     @pytest.mark.parametrize(("state", "ends"), [("failed", True), ("restarting", False)])
     def test_a_kill_by_airflow_2_ends_it_if_the_task_is_over(

@@ -104,7 +104,7 @@ class Task:
                 world.fault(read, "access_denied")
                 resume(operator, deferred, context)
 
-        with pytest.raises(CleanRoomsMLError, match="A retry goes on with it"):
+        with pytest.raises(CleanRoomsMLError, match="A retry continues the wait"):
             step()
 
 

@@ -117,7 +117,7 @@ def test_one_of_the_same_name_is_reused_if_it_is_what_is_asked_for(studio: Studi
     arguments = studio.training(environment={"LEVEL": "debug"}, if_exists="reuse")
     first = run(CleanRoomsMLCreateTrainedModelOperator(**arguments)).result
     assert run(CleanRoomsMLCreateTrainedModelOperator(**arguments)).result == first
-    with pytest.raises(AlreadyExistsError, match="environment: another one") as caught:
+    with pytest.raises(AlreadyExistsError, match="environment: different") as caught:
         run(CleanRoomsMLCreateTrainedModelOperator(**{**arguments, "environment": {"LEVEL": "silent"}}))
     assert "debug" not in str(caught.value)
     assert studio.world.calls.count("CreateTrainedModel") == 1

@@ -54,7 +54,7 @@ def test_nested_values_are_templates_too(empty_world: World) -> None:
 def test_a_name_in_use_fails_at_once_and_tells_what_is_there(empty_world: World) -> None:
     first = create(empty_world)
     with pytest.raises(
-        AlreadyExistsError, match=f'(?s)if_exists="reuse".*In the way, ACTIVE, made .*: training dataset {first}'
+        AlreadyExistsError, match=f'(?s)if_exists="reuse".*Already there, ACTIVE, created .*: training dataset {first}'
     ):
         create(empty_world)
 
@@ -77,7 +77,7 @@ def test_reuse_does_not_take_what_is_not_asked_for(empty_world: World) -> None:
     create(empty_world, tags={"team": "ads"})
     other = empty_world.training_data("purchases")
     with pytest.raises(
-        AlreadyExistsError, match="(?s)not what is asked for.*tableName: 'interactions' there, 'purchases' asked"
+        AlreadyExistsError, match="(?s)differs from the request.*tableName: 'interactions' instead of 'purchases'"
     ):
         create(empty_world, if_exists="reuse", training_data=other)
     assert create(empty_world, if_exists="reuse", description="tags and description do not matter")

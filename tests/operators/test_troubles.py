@@ -73,7 +73,9 @@ def test_a_turn_that_airflow_ended_has_started_nothing_and_may_be_retried(empty_
     ti.map_index = 3
     context: Any = {"params": {}, "ti": ti}
     assert deferred(operator, context).method_name == "execute_in_turn"
-    with pytest.raises(CleanRoomsMLError, match="(?s)Nothing was started: no turn came.*Trigger failure") as caught:
+    with pytest.raises(
+        CleanRoomsMLError, match="(?s)Nothing was started: the start queue did not reach this task.*Trigger failure"
+    ) as caught:
         operator.resume_execution("__fail__", {"error": "Trigger failure"}, context)
     assert not isinstance(caught.value, WaitBrokenError)
     assert "CreateAudienceModel" not in empty_world.calls
@@ -91,7 +93,7 @@ class TestReuse:
         world.fault("ListTrainingDatasets", "stale_listing", times=1, seconds=60.0)
         assert run(self.dataset(world)).result == arn
         # Airflow 2.11 logs in one way, 3.x in the other.
-        assert f"Going on with the training dataset {arn}" in caplog.text + capsys.readouterr().out
+        assert f"Using the training dataset {arn}" in caplog.text + capsys.readouterr().out
 
     def test_what_differs_is_not(self, world: World) -> None:
         world.dataset("d")

@@ -84,7 +84,7 @@ def test_what_is_to_be_reused_is_not_made(laboratory: Laboratory, kind: Kind) ->
 def test_a_create_that_somebody_else_answers_is_looked_for(laboratory: Laboratory, kind: Kind) -> None:
     given, task = begin(laboratory, kind), Task("run", 0, None)
     outcome = attempt(laboratory, kind, task, given, None, Fault(kind.operation, "garbled"))
-    assert "outcome is not known" in str(outcome.error)
+    assert "outcome is unknown" in str(outcome.error)
     assert laboratory.records(kind.kind) == []
     assert attempt(laboratory, kind, task, given, None).error is None
     assert len(laboratory.records(kind.kind)) == 1

@@ -160,7 +160,7 @@ def test_an_export_need_not_have_been_started_yet(studio: Studio, deferrable: bo
 
 @pytest.mark.parametrize("given", [{}, {"membership_identifier": NOBODYS, "collaboration_identifier": NOBODYS}])
 def test_the_view_is_named_by_one_identifier(studio: Studio, given: dict[str, str]) -> None:
-    with pytest.raises(InvalidRequestError, match="give one of the two"):
+    with pytest.raises(InvalidRequestError, match="give exactly one of the two"):
         sense(CleanRoomsMLTrainedModelSensor, deferrable=False, trained_model_arn=studio.model, **given)
 
 
@@ -270,7 +270,7 @@ def test_the_first_version_is_named_by_what_the_service_calls_it(studio: Studio,
 
 @pytest.mark.parametrize("deferrable", ["False", "{{ params.deferred }}", 0, None])
 def test_a_text_in_place_of_deferrable_is_refused(empty_world: World, deferrable: Any) -> None:
-    with pytest.raises(InvalidRequestError, match=f"deferrable: {deferrable!r} is not possible; True or False"):
+    with pytest.raises(InvalidRequestError, match=f"deferrable: {deferrable!r} is not valid; must be True or False"):
         sense(CleanRoomsMLAudienceModelSensor, deferrable, audience_model_arn=MODEL)
     assert empty_world.calls == []
 

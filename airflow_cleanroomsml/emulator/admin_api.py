@@ -59,7 +59,7 @@ class Control:
 
     def _requests(self, query: dict[str, str], _: dict[str, Any]) -> dict[str, Any]:
         account = query.get("account")
-        return {"requests": [entry for entry in self._shared.journal if account in (None, entry["account"])]}
+        return {"requests": [entry for entry in self._shared.journal.copy() if account in (None, entry["account"])]}
 
     def _time(self, *_: dict[str, Any]) -> dict[str, Any]:
         clock = self._shared.clock

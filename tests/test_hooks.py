@@ -89,7 +89,8 @@ def test_an_answer_that_broke_off_leaves_the_outcome_unknown(
         Thread(target=server.serve_forever, daemon=True).start()
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
         with pytest.raises(
-            OutcomeUnknownError, match="(?s)may have been carried out.*got an answer without|a response that cannot be read"
+            OutcomeUnknownError,
+            match="(?s)may have been carried out.*got an answer without|a response that cannot be read",
         ):
             CleanRoomsMLHook().call("create_training_dataset", dataset(empty_world))
         server.shutdown()

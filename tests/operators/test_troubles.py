@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from airflow_cleanroomsml.operators import (
     CleanRoomsMLCreateTrainingDatasetOperator,
 )
 from tests.operators.test_killing import Kept
-from tests.support import World, run
+from tests.support import EmulatorProcess, World, run
 
 
 def deferred(operator: Any, context: Any) -> Any:
@@ -40,9 +41,22 @@ def heard(deferral: Any) -> dict[str, Any]:
     return event
 
 
+@pytest.fixture
+def lasting_world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """An account in an emulator whose jobs last until a task is deferred, on a busy machine too."""
+    emulator = EmulatorProcess("--scale", "0.001", "--pending-seconds", "0", "--progress-seconds", "5")
+    world = World(emulator)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", emulator.url)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", world.account)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    yield world.build()
+    emulator.stop()
+
+
 def test_a_job_that_failed_has_failed_whatever_becomes_of_the_connection(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    lasting_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    world = lasting_world
     monkeypatch.setenv("AIRFLOW_CONN_MINE", '{"conn_type": "aws", "extra": {"region_name": "us-east-1"}}')
     world.fault("CreateAudienceModel", "fail_job")
     dataset = world.dataset("x")

@@ -127,7 +127,8 @@ def _ended(hook: CleanRoomsMLHook, operation: str, wait: Wait) -> str:
         _call(hook, operation, wait)
     except ConflictError:
         seen = loop.observe_patiently(hook, wait)
-        if seen.status in DOING[wait.on_kill]:
+        # Only a cancellation, or a deletion of its data, makes a job INACTIVE; this one's answer was lost.
+        if seen.status in (*DOING[wait.on_kill], "INACTIVE"):
             return f"It was {_DONE[wait.on_kill]}, and is {seen.status}."
         if seen.outcome != Outcome.AGAIN.value:
             return f"It has ended, {seen.status or 'gone'}, before it could be {_DONE[wait.on_kill]}."

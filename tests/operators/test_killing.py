@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -132,7 +133,8 @@ def test_what_is_not_found_has_not_ended(world: World, monkeypatch: pytest.Monke
 
 def test_a_cancellation_whose_answer_was_lost_is_told_as_one(slow_studio: Studio, channel: str) -> None:
     slow_studio.world.fault("CancelTrainedModel", "lose_response")
-    assert "It was cancelled, and is CANCEL_" in timed_out(trains(slow_studio, channel))
+    # A busy machine lets the cancellation end before it is looked at.
+    assert re.search("It was cancelled, and is (CANCEL_|INACTIVE)", timed_out(trains(slow_studio, channel)))
 
 
 @pytest.mark.parametrize("delete", [False, True], ids=["not asked for", "asked for"])

@@ -75,9 +75,9 @@ $(BENCH)/.complete: pyproject.toml $(BENCH_PINS) | $(STAMP)
 		--editable '.[emulator]' --group benchmarks
 	touch $@
 
-.PHONY: guesses
-guesses: $(STAMP) ## write docs/guesses.md anew
-	$(BIN)/python -m airflow_cleanroomsml.emulator.assumptions docs/guesses.md
+.PHONY: assumptions
+assumptions: $(STAMP) ## write docs/assumptions.md anew
+	$(BIN)/python -m airflow_cleanroomsml.emulator.assumptions docs/assumptions.md
 
 # Python 3.10 is the oldest that both sets of pins have to serve. The pins of an older Airflow are those of its own
 # days, and agree with what Airflow published for it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import abstractmethod
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -47,9 +48,9 @@ class _AwsTrigger(AwsConnection, BaseTrigger):
         self.verify = verify
         self.botocore_config = botocore_config
 
+    @abstractmethod
     def _own(self) -> dict[str, Any]:
         """The keywords beside those of the connection; each trigger has its own."""
-        raise NotImplementedError
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Class path and keywords; both stay readable for later releases."""
@@ -75,9 +76,9 @@ class _AwsTrigger(AwsConnection, BaseTrigger):
         :param message: What it says, if anything.
         """
 
+    @abstractmethod
     async def _watch(self) -> dict[str, Any]:
         """What the event says beside the trigger's own keywords; each trigger has its own."""
-        raise NotImplementedError
 
 
 class CleanRoomsMLWaitTrigger(_AwsTrigger):

@@ -1,4 +1,4 @@
-"""Botocore's data files, read once per process: parsing them for every client took a third of the tests' processor time."""
+"""Read botocore's data files once per process; every new session parses them again otherwise."""
 
 from __future__ import annotations
 

@@ -78,16 +78,16 @@ def test_it_passes_says_what_it_skips_and_leaves_nothing(empty_world: World) -> 
     assert f"{SWITCH}_MEMBERSHIP is not set" in done.stdout
     assert f"it costs money: {SWITCH}=expensive runs it" in done.stdout
     assert "What the service at AWS_ENDPOINT_URL (not AWS) does" in done.stdout
-    assert "as guessed: a training dataset with no name: ValidationException" in done.stdout
+    assert "as assumed: a training dataset with no name: ValidationException" in done.stdout
     assert re.search(rf"older: training dataset {older}, made .*: arn:", done.stdout)
     assert sorted(left(world)) == [older, "somebody-else's"]
     assert "CreateAudienceModel" not in world.calls
 
 
-def test_it_reports_what_differs_from_the_guesses(generous: EmulatorProcess) -> None:
+def test_it_reports_what_differs_from_the_assumptions(generous: EmulatorProcess) -> None:
     world = World(generous)
     done = suite(world, "tests/aws/test_undecided.py", **needed(world, "IMAGE_URI"))
-    said = ["a second configured model algorithm of the same name", "what the emulator guesses: ConflictException"]
+    said = ["a second configured model algorithm of the same name", "what the emulator assumes: ConflictException"]
     where = done.stdout.index(said[0])
     assert [line.strip() for line in done.stdout[where:].splitlines()[:2]] == said
     assert "did: accepted" in done.stdout[where:].splitlines()[2]

@@ -51,7 +51,7 @@ _INDEX = """\
 # Reference
 
 - [Guide](guide.md): connections, waiting, names, clean-up, XCom, versions, what is not shown, quotas, costs, the emulator
-- [What the emulator guesses](guesses.md)
+- [What the emulator assumes](assumptions.md)
 - [Testing on a real account](real_account.md)
 - [Arguments that many share](#arguments-of-every-operator), and [permissions](#permissions)
 

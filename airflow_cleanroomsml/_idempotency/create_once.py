@@ -277,8 +277,8 @@ class Making:
             yield
         except AccessDeniedError as error:
             advice = (
-                "A retry looks for what an earlier try created and needs these permissions; durable=False does without them, "
-                "and may pay twice."
+                "A retry looks for what an earlier try created and needs these permissions; durable=False does not need them, "
+                "but may pay twice."
             )
             raise AccessDeniedError(
                 lines(str(error), advice), operation=error.operation, code=error.code, details=error.details

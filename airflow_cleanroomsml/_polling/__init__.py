@@ -1,21 +1,27 @@
 """
-Waiting for many things at once, without a client or a thread for each: what the triggers stand on.
+Poll many resources from one thread: the triggers are built on this package.
 
-One poller serves all waits of one process and one connection: it has one thread of its own with one client of boto3. It begins with the
-first wait and is gone with the last. What it knows is in the waits alone, so another process can go on with them at any time.
+One poller serves all waits of a process that use the same connection. It has its own thread with one boto3 client, starts with the first
+wait and ends with the last. All of its state is in the waits, so another process can continue them at any time.
 
-========= ==================================================================================
-module    what it knows
-========= ==================================================================================
-watch     one wait of a trigger: when it is due, what was seen, how the news reaches its loop
-plan      which reads answer the waits that are due: a Get each, or a sweep through a listing
-pace      how fast calls follow each other, and how throttling slows all of them
-client    the client that polls: it never tries again by itself
-footprint what the poller leaves in memory, and what searches for garbage there hold
-poller    the thread
-gate      who may start next, where starts are limited
-turns     the gates of this process
-========= ==================================================================================
+============ =============================================================================================
+module       purpose
+============ =============================================================================================
+subscription one wait of a trigger: when it is due, what it has seen, and how updates reach its event loop
+planner      which calls answer the waits that are due: one Get each, or one sweep through a listing
+calls        the calls themselves, and what their errors mean to the waits
+list_sweep   a sweep through the pages of a listing that answers many waits
+entries      how an entry of a listing matches a wait
+backoff      the rate of calls, and how throttling slows it down
+renewal      when to try rejected credentials again
+client       the client that polls; it never retries by itself
+connecting   how the thread gets its client
+origin       which settings a connection had when its poller started
+footprint    how the poller limits its memory and the cost of garbage collection
+poller       the thread
+start_gate   which task may start next, where the number of jobs is limited
+start_queue  the gates of this process
+============ =============================================================================================
 """
 
 from airflow_cleanroomsml._polling.poller import watching

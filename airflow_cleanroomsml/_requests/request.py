@@ -20,9 +20,7 @@ from airflow_cleanroomsml._requests.model import argument_members, load, operati
 from airflow_cleanroomsml._requests.redaction import redact, secrets
 from airflow_cleanroomsml._requests.validation import ABSENT, RequestCheck, Violation, nearest
 from airflow_cleanroomsml._resources.table import CLEAN_ROOMS, CLEAN_ROOMS_ML, Resource
-from airflow_cleanroomsml.exceptions import InvalidRequestError, lines
 
-# What the emulator shares, which must not import Airflow, is defined in `_requests.model`.
 __all__ = [
     "TESTED_BOTOCORE",
     "Request",
@@ -56,6 +54,9 @@ def operation_model(model: ServiceModel, operation: str) -> OperationModel:
     """
     names = operation_names(model)
     if operation not in names:
+        # Imported here, because exceptions import Airflow, and the emulator shares this package without it.
+        from airflow_cleanroomsml.exceptions import InvalidRequestError
+
         hint = nearest(operation, names) or _elsewhere(model.service_name, operation)
         raise InvalidRequestError(
             f"{operation}: botocore {botocore.__version__} knows no such operation of {model.service_name}{hint}; "
@@ -111,6 +112,8 @@ def sought(
     for path in check.left_out:
         log.warning('%s rendered to "None" and is left out.', path)
     if check.violations:
+        from airflow_cleanroomsml.exceptions import InvalidRequestError, lines
+
         violations = [str(violation) for violation in check.violations]
         raise InvalidRequestError(lines("The search is not valid:", *violations), violations)
     return found
@@ -184,6 +187,8 @@ class Request:
         """
         if not self.violations:
             return
+        from airflow_cleanroomsml.exceptions import InvalidRequestError, lines
+
         found = [str(violation) for violation in self.violations]
         more = f"… and {len(found) - _SHOWN:,} more" if len(found) > _SHOWN else ""
         raise InvalidRequestError(

@@ -127,7 +127,7 @@ def _ended(hook: CleanRoomsMLHook, operation: str, wait: Wait) -> str:
         _call(hook, operation, wait)
     except ConflictError:
         seen = loop.observe_patiently(hook, wait)
-        # Only a cancellation, or a deletion of its data, makes a job INACTIVE; this one's answer was lost.
+        # Only cancelling a job or deleting its data makes it INACTIVE, so a request whose response was lost took effect.
         if seen.status in (*DOING[wait.on_kill], "INACTIVE"):
             return f"It was {_DONE[wait.on_kill]}, and is {seen.status}."
         if seen.outcome != Outcome.AGAIN.value:

@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 def _documented(value: T) -> T:
-    """A default that AWS publishes; all others are guesses, and the ledger of guesses names them."""
+    """A default that AWS publishes; all others are assumptions, and the ledger of assumptions names them."""
     documented: T = field(default=value, metadata={"documented": True})
     return documented
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+from abc import abstractmethod
 from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
 from functools import cached_property
@@ -106,13 +107,13 @@ class CleanRoomsMLBaseSensor(AwsConnection, FailingSensor):
         """Go on after the trigger; the same result, and the same errors, as from waiting in the worker."""
         return self._taken(lambda: self._completed(context, event), event.get("wait", event)["deadline"])
 
+    @abstractmethod
     def _completed(self, context: Context, event: dict[str, Any]) -> Any:
         """What the task returns after the trigger; each kind of sensor has its own."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _trigger(self, deadline: float) -> Any:
         """What waits in the triggerer; each kind of sensor has its own."""
-        raise NotImplementedError
 
 
 class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):

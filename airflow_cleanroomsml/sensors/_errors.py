@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -38,16 +39,16 @@ class FailingSensor(BaseSensorOperator):
     and in 2.11 in another than in 3.3: with ``soft_fail`` it would skip what is retried in the worker.
     """
 
+    @abstractmethod
     def _missed(self) -> tuple[str, ...]:
         """What the error of a time-out says: what was waited for, how it was last seen."""
-        raise NotImplementedError
 
     def _late(self) -> SensorTimeoutError:
         return SensorTimeoutError(lines(*self._missed(), _LONGER))
 
+    @abstractmethod
     def _look(self, context: Context, deadline: float) -> Any:
         """Look once, and leave the rest to the triggerer."""
-        raise NotImplementedError
 
     def _taken(self, step: Callable[[], Any], deadline: float) -> Any:
         """The result of a step, its errors taken as Airflow's own loop takes them."""

@@ -77,7 +77,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if real is None:
         return
     terminalreporter.section(f"What {real.account.title} does (please report what differs)")
-    for seen in sorted(set(real.observations), key=lambda seen: (seen.seen == seen.guess, seen.fact)):
+    for seen in sorted(set(real.observations), key=lambda seen: (seen.seen == seen.assumption, seen.fact)):
         terminalreporter.write_line("\n".join(seen.lines(real.account.title)))
     terminalreporter.section(f"What run {real.id} left behind")
     for word, titles in vars(real.sweep).items():

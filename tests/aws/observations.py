@@ -1,4 +1,4 @@
-"""What a service does where its documents say nothing: what the emulator guesses beside what was seen."""
+"""What a service does where its documents say nothing: what the emulator assumes beside what was seen."""
 
 from __future__ import annotations
 
@@ -43,28 +43,28 @@ class Observation:
     One fact.
 
     :param fact: What was tried.
-    :param guess: What the emulator does.
+    :param assumption: What the emulator does.
     :param seen: What the account did.
     :param said: What it said to it.
     """
 
     fact: str
-    guess: str
+    assumption: str
     seen: str
     said: str = ""
 
     def lines(self, title: str) -> list[str]:
         """For a report, which may become public: without account numbers."""
-        if self.seen == self.guess:
-            return [f"as guessed: {self.fact}: {self.guess}"]
+        if self.seen == self.assumption:
+            return [f"as assumed: {self.fact}: {self.assumption}"]
         said = re.sub(r"(?<!\d)\d{12}(?!\d)", "<account>", f" ({self.said})" if self.said else "")
-        return [self.fact, f"  what the emulator guesses: {self.guess}", f"  what {title} did: {self.seen}{said}"]
+        return [self.fact, f"  what the emulator assumes: {self.assumption}", f"  what {title} did: {self.seen}{said}"]
 
 
 @dataclass
 class Observer:
     """
-    Takes note of what a real account does, and holds the emulator to what it is said to guess.
+    Takes note of what a real account does, and holds the emulator to what it is said to assume.
 
     :param account: Whose answers these are.
     :param noted: All observations of the run.
@@ -73,8 +73,8 @@ class Observer:
     account: Account
     noted: list[Observation]
 
-    def __call__(self, fact: str, guess: str, seen: Outcome) -> None:
+    def __call__(self, fact: str, assumption: str, seen: Outcome) -> None:
         if self.account.real:
-            self.noted.append(Observation(fact, guess, seen.word, seen.said))
+            self.noted.append(Observation(fact, assumption, seen.word, seen.said))
         else:
-            assert seen.word == guess, seen
+            assert seen.word == assumption, seen

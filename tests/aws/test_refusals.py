@@ -101,6 +101,6 @@ def test_a_difference_is_reported_without_account_numbers() -> None:
     )
     assert seen.lines("AWS") == [
         "a name",
-        "  what the emulator guesses: accepted",
+        "  what the emulator assumes: accepted",
         "  what AWS did: ConflictException (arn:aws:cleanrooms-ml:us-east-1:<account>:x is there)",
     ]

@@ -1,4 +1,4 @@
-"""Facts that no document decides: the emulator is held to its guess, a real account's answer is reported."""
+"""Facts that no document decides: the emulator is held to its assumption, a real account's answer is reported."""
 
 from __future__ import annotations
 
@@ -84,5 +84,5 @@ def test_an_error_has_the_shape_that_is_assumed(bench: Bench, observe: Observer)
     shape = [answer["ResponseMetadata"]["HTTPStatusCode"], bool(answer["ResponseMetadata"].get("RequestId"))]
     shape += [bool(answer["Error"].get("Message")), gone in answer["Error"].get("Message", "")]
     words = "status {}, request id {}, a message {}, which names the ARN {}".format(*shape)
-    guess = "status 404, request id True, a message True, which names the ARN True"
-    observe("an error of what is not there", guess, Outcome(words, answer["Error"].get("Message", "")))
+    assumption = "status 404, request id True, a message True, which names the ARN True"
+    observe("an error of what is not there", assumption, Outcome(words, answer["Error"].get("Message", "")))

@@ -1,0 +1,29 @@
+"""The ledger of assumptions, the settings, and the page in the docs."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+from airflow_cleanroomsml.emulator.assumptions import ASSUMPTIONS, page
+from airflow_cleanroomsml.emulator.settings import Settings
+
+PAGE = Path(__file__).parents[2] / "docs" / "assumptions.md"
+SWITCHES = {switch for assumption in ASSUMPTIONS for switch in assumption.switches}
+
+
+def test_the_page_is_current() -> None:
+    assert PAGE.read_text(encoding="utf-8") == page(), "run make assumptions"
+
+
+def test_a_switch_is_a_field_of_the_settings() -> None:
+    assert SWITCHES - {field.name for field in fields(Settings)} == set()
+
+
+def test_every_default_that_nobody_publishes_is_in_the_ledger() -> None:
+    assumed = {field.name for field in fields(Settings) if not field.metadata.get("documented")}
+    assert assumed - SWITCHES == set()
+
+
+def test_nothing_is_decided_twice() -> None:
+    assert len({assumption.what for assumption in ASSUMPTIONS}) == len(ASSUMPTIONS)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from copy import copy
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow_cleanroomsml._requests.redaction import below
+from airflow_cleanroomsml._requests.sensitive import below
 
 if TYPE_CHECKING:
     from airflow_cleanroomsml._compat import BaseOperator, Context

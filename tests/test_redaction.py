@@ -13,9 +13,9 @@ import pytest
 from botocore import xform_name
 from botocore.model import Shape
 
-from airflow_cleanroomsml._requests.redaction import UNKNOWN, below, by_description
+from airflow_cleanroomsml._requests.redaction import UNKNOWN, by_description
 from airflow_cleanroomsml._requests.request import Request, description, load, operation_model
-from airflow_cleanroomsml._requests.sensitive import is_sensitive
+from airflow_cleanroomsml._requests.sensitive import below, is_sensitive
 from airflow_cleanroomsml._resources.table import AUDIENCE_GENERATION_JOB, ML_INPUT_CHANNEL, RESOURCES, TRAINED_MODEL
 from tests.limits import requests_at_limits, valid
 

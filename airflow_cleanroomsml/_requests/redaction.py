@@ -14,7 +14,7 @@ from html import unescape
 from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import unquote
 
-from airflow_cleanroomsml._requests.sensitive import holds_sensitive, is_sensitive
+from airflow_cleanroomsml._requests.sensitive import below, holds_sensitive, is_sensitive
 
 #: In place of a text that may quote what is not known here.
 UNKNOWN = "(withheld: it may quote a request that is not to be shown)"
@@ -45,16 +45,6 @@ class Secret(NamedTuple):
 
     key: str
     text: str
-
-
-def below(shape: Any, key: str | None) -> Any:
-    """The shape of what stands under a key of a structure or map, or in a list."""
-    kind = shape.type_name if shape is not None else ""
-    if kind == "structure":
-        return shape.members.get(key)
-    if kind == "list":
-        return shape.member
-    return shape.value if kind == "map" else None
 
 
 def secrets(shape: Any, value: Any, key: str = "", *, inside: bool = False) -> Iterator[Secret]:

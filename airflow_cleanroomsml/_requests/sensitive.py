@@ -53,6 +53,16 @@ def is_sensitive(shape: Any) -> bool:
 _ENVIRONMENTS = ("Environment", "InferenceEnvironmentMap")
 
 
+def below(shape: Any, key: str | None) -> Any:
+    """The shape of what stands under a key of a structure or map, or in a list."""
+    kind = shape.type_name if shape is not None else ""
+    if kind == "structure":
+        return shape.members.get(key)
+    if kind == "list":
+        return shape.member
+    return shape.value if kind == "map" else None
+
+
 def holds_sensitive(shape: Any) -> bool:
     """Whether a shape, or anything below it, is sensitive."""
     return shape is not None and (is_sensitive(shape) or any(map(holds_sensitive, _directly_below(shape))))

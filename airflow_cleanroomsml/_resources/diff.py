@@ -8,9 +8,8 @@ from typing import Any
 
 from botocore import xform_name
 
-from airflow_cleanroomsml._requests.redaction import below
 from airflow_cleanroomsml._requests.request import Request, description
-from airflow_cleanroomsml._requests.sensitive import holds_sensitive, is_sensitive
+from airflow_cleanroomsml._requests.sensitive import below, holds_sensitive, is_sensitive
 from airflow_cleanroomsml._resources.table import Resource
 
 #: What does not make it another resource.

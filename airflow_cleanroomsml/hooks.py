@@ -234,7 +234,7 @@ class CleanRoomsMLHook(AwsBaseHook):
         """Check a request, send it, and return the answer: :meth:`check` and :meth:`send`."""
         return self.send(self.check(operation, arguments))
 
-    def whole(self, operation: str, arguments: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def call_all_pages(self, operation: str, arguments: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """
         The answer of any operation; all pages of a listing as one, unless a token asks for one page.
 

@@ -11,11 +11,11 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_cleanroomsml import _clock
 from airflow_cleanroomsml._connection.aws_connection import AwsConnection
-from airflow_cleanroomsml._polling import queued, watching
+from airflow_cleanroomsml._polling import join_start_queue, subscribe
 from airflow_cleanroomsml._waiting.cancellation import end_from_trigger
-from airflow_cleanroomsml._waiting.job_search import Hunt, Search
-from airflow_cleanroomsml._waiting.loop import TELL_AGAIN
-from airflow_cleanroomsml._waiting.outcome import described
+from airflow_cleanroomsml._waiting.job_search import JobFilter, JobSearch
+from airflow_cleanroomsml._waiting.loop import REPORT_INTERVAL
+from airflow_cleanroomsml._waiting.outcome import summarize
 from airflow_cleanroomsml._waiting.wait import Wait
 
 #: Whether Airflow tells a trigger of a kill (3.3 and later).
@@ -85,7 +85,7 @@ class CleanRoomsMLWaitTrigger(_AwsTrigger):
     """
     Wait until a resource is created, deleted or cancelled, or the deadline is over.
 
-    Its event has the ``wait`` and ``observation``, the last look, or ``error``, why it could not look.
+    Its event has the ``wait`` and ``poll_result``, the last look, or ``error``, why it could not look.
 
     :param wait: A :class:`~airflow_cleanroomsml._waiting.wait.Wait` as plain values.
     """
@@ -117,11 +117,11 @@ class CleanRoomsMLWaitTrigger(_AwsTrigger):
     async def _watch(self) -> dict[str, Any]:
         wait = Wait(**self.wait)
         final = False
-        with watching(self, wait) as watch:
+        with subscribe(self, wait) as watch:
             while not final:
-                observation, final = await watch.news()
-                self.logger().info("%s.", described(wait, observation, _clock.now()))
-        return {"observation": observation.plain()}
+                poll_result, final = await watch.news()
+                self.logger().info("%s.", summarize(wait, poll_result, _clock.now()))
+        return {"poll_result": poll_result.to_json()}
 
 
 class CleanRoomsMLNewJobsTrigger(_AwsTrigger):
@@ -130,7 +130,7 @@ class CleanRoomsMLNewJobsTrigger(_AwsTrigger):
 
     Its event has the ``search`` and ``jobs``, none where the deadline came, or ``error``, why it could not look.
 
-    :param search: A :class:`~airflow_cleanroomsml._waiting.job_search.Search` as plain values.
+    :param search: A :class:`~airflow_cleanroomsml._waiting.job_search.JobFilter` as plain values.
     :param deadline: When it ends, in seconds since 1970.
     :param delay: Pause between two looks, in seconds.
     """
@@ -146,12 +146,12 @@ class CleanRoomsMLNewJobsTrigger(_AwsTrigger):
 
     async def _watch(self) -> dict[str, Any]:
         final = False
-        with watching(self, Hunt(Search(**self.search), self.deadline, self.delay)) as watch:
+        with subscribe(self, JobSearch(JobFilter(**self.search), self.deadline, self.delay)) as watch:
             while not final:
-                observation, final = await watch.news()
-                if observation.message:
-                    self.logger().info("Polling again: %s", observation.message)
-        return {"jobs": observation.report.get("jobs", [])}
+                poll_result, final = await watch.news()
+                if poll_result.message:
+                    self.logger().info("Polling again: %s", poll_result.message)
+        return {"jobs": poll_result.outputs.get("jobs", [])}
 
 
 class CleanRoomsMLTurnTrigger(_AwsTrigger):
@@ -177,12 +177,12 @@ class CleanRoomsMLTurnTrigger(_AwsTrigger):
 
     async def _watch(self) -> dict[str, Any]:
         told = 0.0
-        with queued(self, self.noun, self.refused) as turn:
+        with join_start_queue(self, self.noun, self.refused) as turn:
             while pause := turn.ask():
                 now = _clock.now()
                 if now >= self.deadline:
                     return {"turn": False}
-                if now >= told + TELL_AGAIN:
+                if now >= told + REPORT_INTERVAL:
                     told = now
                     self.logger().info("Waiting in the start queue: %s.", self.noun)
                 await _clock.sleep_async(min(pause, self.deadline - now))

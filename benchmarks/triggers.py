@@ -90,7 +90,7 @@ def _ours(load: Load) -> Callable[[str], Any]:
     def trigger(arn: str) -> Any:
         identifiers = {"audience_generation_job_arn": arn}
         wait = Wait("audience generation job", "created", identifiers, now - 3600, now + 86_400, load.delay)
-        return CleanRoomsMLWaitTrigger(wait=wait.plain())
+        return CleanRoomsMLWaitTrigger(wait=wait.to_json())
 
     return trigger
 
@@ -144,7 +144,7 @@ async def _watched(load: Load, trigger: Callable[[str], Any]) -> Seen:
     async def listen(arn: str) -> None:
         async for event in trigger(arn).run():
             events[arn] = time.time()
-            told = event.payload.get("observation", {}).get("status") or event.payload
+            told = event.payload.get("poll_result", {}).get("status") or event.payload
             if told not in ("ACTIVE", {"status": "success", "value": arn}):
                 errors.append(str(told)[:300])
 

@@ -15,7 +15,7 @@ from airflow_cleanroomsml import _clock
 from airflow_cleanroomsml._polling import poller
 from airflow_cleanroomsml._polling.connecting import connect
 from airflow_cleanroomsml._polling.origin import Origin
-from airflow_cleanroomsml._polling.subscription import Watch
+from airflow_cleanroomsml._polling.subscription import Subscription
 from airflow_cleanroomsml._waiting.wait import Wait
 from airflow_cleanroomsml.hooks import CleanRoomsMLHook
 from airflow_cleanroomsml.triggers import CleanRoomsMLWaitTrigger
@@ -32,7 +32,7 @@ def leads_to(world: World) -> str:
 
 
 def watched(wait: Wait, name: str = NAME) -> asyncio.Task[Any]:
-    return asyncio.create_task(event(CleanRoomsMLWaitTrigger(wait=wait.plain(), aws_conn_id=name)))
+    return asyncio.create_task(event(CleanRoomsMLWaitTrigger(wait=wait.to_json(), aws_conn_id=name)))
 
 
 class TestChanged:
@@ -60,8 +60,8 @@ class TestChanged:
             first.cancel()
             return seen
 
-        seen = asyncio.run(both())["observation"]
-        assert (seen["outcome"], seen["status"]) == ("again", "CREATE_IN_PROGRESS")
+        seen = asyncio.run(both())["poll_result"]
+        assert (seen["outcome"], seen["status"]) == ("pending", "CREATE_IN_PROGRESS")
         until(lambda: poller._process.pollers == {})
 
     def test_who_leaves_while_it_is_read_leaves_no_poller_behind(
@@ -70,7 +70,7 @@ class TestChanged:
         arn, hand_over = in_training(slow_world), poller.Poller._hand_over
         left = threading.Event()
 
-        def too_late(self: poller.Poller, strangers: list[Watch]) -> None:
+        def too_late(self: poller.Poller, strangers: list[Subscription]) -> None:
             for watch in strangers:
                 self.remove(watch)
             hand_over(self, strangers)
@@ -90,7 +90,7 @@ class TestChanged:
             second.cancel()
             return seen
 
-        assert asyncio.run(three())["observation"]["status"] == "CREATE_IN_PROGRESS"
+        assert asyncio.run(three())["poll_result"]["status"] == "CREATE_IN_PROGRESS"
 
     def test_one_that_changes_each_time_has_few_pollers(
         self, slow_world: World, other: World, monkeypatch: pytest.MonkeyPatch
@@ -164,7 +164,7 @@ class TestChanged:
             first.cancel()
             return seen
 
-        assert asyncio.run(both())["observation"]["status"] == "CREATE_IN_PROGRESS"
+        assert asyncio.run(both())["poll_result"]["status"] == "CREATE_IN_PROGRESS"
 
 
 def hanging(hangs: threading.Event, answers: threading.Event) -> Callable[[str], Any]:

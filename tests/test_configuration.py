@@ -609,8 +609,8 @@ class TestMayPass:
         with sts_that_answers(status, code) as url, monkeypatch.context() as patch:
             patch.setenv("AWS_ENDPOINT_URL_STS", url)
             said = event_of(wait_for(arn(empty_world), timeout=1), **to, botocore_config=self.ONCE)
-        assert said["observation"]["outcome"] == "again"
-        assert code in said["observation"]["message"]
+        assert said["poll_result"]["outcome"] == "pending"
+        assert code in said["poll_result"]["message"]
 
     def test_one_whose_arguments_are_malformed_is_final(
         self, empty_world: World, connect: Callable[..., Any], monkeypatch: pytest.MonkeyPatch

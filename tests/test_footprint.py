@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from airflow_cleanroomsml._polling.client import connected
-from airflow_cleanroomsml._polling.subscription import Watch
+from airflow_cleanroomsml._polling.subscription import Subscription
 from airflow_cleanroomsml._waiting.wait import Wait
 from airflow_cleanroomsml.triggers import CleanRoomsMLWaitTrigger
 from tests.support import World
@@ -33,7 +33,7 @@ def kept() -> bool:
 async def begun(world: World, wait: Wait, **connection: str) -> asyncio.Task[object]:
     """A wait that has had a look."""
     before = len(world.calls)
-    task = asyncio.create_task(event(CleanRoomsMLWaitTrigger(wait=wait.plain(), **connection)))
+    task = asyncio.create_task(event(CleanRoomsMLWaitTrigger(wait=wait.to_json(), **connection)))
     await until_called(world, before + 1)
     return task
 
@@ -115,4 +115,4 @@ class TestGarbage:
 
         asyncio.run(many())
         gc.collect()
-        assert not [each for each in gc.get_objects() if type(each) is Watch]
+        assert not [each for each in gc.get_objects() if type(each) is Subscription]

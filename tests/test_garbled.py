@@ -12,7 +12,7 @@ from botocore import xform_name
 from airflow_cleanroomsml import _clock
 from airflow_cleanroomsml._requests.request import load
 from airflow_cleanroomsml._resources.lookup import BASE
-from airflow_cleanroomsml._waiting.loop import observe
+from airflow_cleanroomsml._waiting.loop import poll_once
 from airflow_cleanroomsml._waiting.wait import Wait
 from airflow_cleanroomsml.exceptions import OutcomeUnknownError, UnreachableError
 from airflow_cleanroomsml.hooks import CleanRoomsMLHook
@@ -103,7 +103,7 @@ def ways(hook: CleanRoomsMLHook, method: str, given: dict[str, Any]) -> list[Cal
         return [lambda: hook.call(method, given)]
     return [
         lambda: hook.call(method, given),
-        lambda: hook.whole(method, given),
+        lambda: hook.call_all_pages(method, given),
         lambda: list(hook.items(method, given)),
         lambda: list(hook.pages(method, given)),
     ]
@@ -122,11 +122,11 @@ def test_an_export_is_not_gone(world: World, goal: str) -> None:
     now = _clock.now()
     wait = Wait("audience export job", goal, identifiers, now, now + 60, 1.0, lag=0.0)
     garbled(world, "ListAudienceExportJobs")
-    seen = observe(CleanRoomsMLHook(), wait)
-    assert (seen.status, seen.outcome) == ("", "again")
+    seen = poll_once(CleanRoomsMLHook(), wait)
+    assert (seen.status, seen.outcome) == ("", "pending")
     garbled(world, "ListAudienceExportJobs")
     if goal == "created":
-        assert event_of(wait)["observation"]["status"] == "ACTIVE"
+        assert event_of(wait)["poll_result"]["status"] == "ACTIVE"
 
 
 @versioned
@@ -147,9 +147,9 @@ def test_a_first_version_is_not_gone(empty_world: World, goal: str, operation: s
     identifiers = {"trained_model_arn": studio.model, "version_identifier": BASE, **studio.mine}
     wait = Wait("trained model", goal, identifiers, now, now + 60, 1.0, lag=0.0)
     garbled(empty_world, operation)
-    seen = observe(CleanRoomsMLHook(), wait)
-    assert (seen.status, seen.outcome) == ("", "again")
-    assert observe(CleanRoomsMLHook(), wait).status == "ACTIVE"
+    seen = poll_once(CleanRoomsMLHook(), wait)
+    assert (seen.status, seen.outcome) == ("", "pending")
+    assert poll_once(CleanRoomsMLHook(), wait).status == "ACTIVE"
 
 
 @pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferred"])

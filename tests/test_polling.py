@@ -14,9 +14,10 @@ from airflow_cleanroomsml._polling.backoff import LONGEST, SHORTEST, Pace
 from airflow_cleanroomsml._polling.calls import Outbox, wait_of
 from airflow_cleanroomsml._polling.client import PollingHook
 from airflow_cleanroomsml._polling.planner import Planner
-from airflow_cleanroomsml._polling.subscription import Mail, News, Watch
-from airflow_cleanroomsml._waiting.loop import TELL_AGAIN, observe
-from airflow_cleanroomsml._waiting.wait import Observation, Wait
+from airflow_cleanroomsml._polling.subscription import Mail, Subscription, Update
+from airflow_cleanroomsml._resources.table import Outcome
+from airflow_cleanroomsml._waiting.loop import REPORT_INTERVAL, poll_once
+from airflow_cleanroomsml._waiting.wait import PollResult, Wait
 from airflow_cleanroomsml.exceptions import CleanRoomsMLError
 from tests.crowd import CrowdedProcess, CrowdedWorld
 from tests.operators.studio import Studio, versioned
@@ -37,25 +38,25 @@ class Desk:
         self.world = world
         self.time = NOW
         self.turns = 0
-        self.told: list[tuple[Watch, News]] = []
-        self.watches: list[Watch] = []
+        self.told: list[tuple[Subscription, Update]] = []
+        self.watches: list[Subscription] = []
         self.hook = PollingHook()
         self._outbox = Outbox()
         self._planner = Planner(self._outbox)
         monkeypatch.setattr(_clock, "now", lambda: self.time)
 
-    def watch(self, wait: Wait) -> Watch:
+    def watch(self, wait: Wait) -> Subscription:
         loop: Any = None  # nobody listens
-        self.watches.append(Watch(wait, loop))
+        self.watches.append(Subscription(wait, loop))
         return self.watches[-1]
 
-    def job(self, arn: str, goal: str = "created", waited: float = 1000.0, **more: Any) -> Watch:
+    def job(self, arn: str, goal: str = "created", waited: float = 1000.0, **more: Any) -> Subscription:
         """A wait that has gone on for a while, so that it is looked at every 60 seconds."""
         identifiers = {"audience_generation_job_arn": arn}
         begun = self.time - waited
         return self.watch(Wait("audience generation job", goal, identifiers, begun, self.time + 1e6, 60.0, **more))
 
-    def jobs(self, arns: list[str], **more: Any) -> list[Watch]:
+    def jobs(self, arns: list[str], **more: Any) -> list[Subscription]:
         return [self.job(arn, **more) for arn in arns]
 
     def round(self, after: float = 0.1) -> list[str]:
@@ -81,7 +82,7 @@ class Desk:
         """Seconds until the first look."""
         return max(0.0, min(watch.due for watch in self.watches if not watch.over) - self.time)
 
-    def statuses(self, watches: list[Watch]) -> set[str]:
+    def statuses(self, watches: list[Subscription]) -> set[str]:
         return {watch.seen.status if watch.seen else "" for watch in watches}
 
 
@@ -195,8 +196,8 @@ class TestMeaning:
         watches = [desk.job(job), desk.job(job, goal="deleted")]
         desk.round()
         assert watches[0].over
-        assert watches[0].seen == observe(desk.hook, wait_of(watches[0]))
-        assert watches[0].seen.report["metrics"]
+        assert watches[0].seen == poll_once(desk.hook, wait_of(watches[0]))
+        assert watches[0].seen.outputs["metrics"]
         assert not watches[1].over
 
     def test_a_listing_that_shows_an_end_leads_to_the_whole_story(self, crowd: CrowdedWorld, desk: Desk) -> None:
@@ -204,7 +205,7 @@ class TestMeaning:
         watches = desk.jobs([*ended, *going])
         assert desk.round() == [LIST, GET, GET]
         assert [watch.over for watch in watches] == [True] * 2 + [False] * 8
-        assert watches[0].seen == observe(desk.hook, wait_of(watches[0]))
+        assert watches[0].seen == poll_once(desk.hook, wait_of(watches[0]))
 
     def test_what_is_gone_is_found_out(self, crowd: CrowdedWorld, desk: Desk) -> None:
         gone, *others = crowd.jobs(5, seconds=-1)
@@ -212,7 +213,7 @@ class TestMeaning:
         crowd.emulator.push(1)
         deleted, waiting = desk.job(gone, goal="deleted"), desk.jobs(others, goal="deleted")
         desk.round()
-        assert deleted.seen == Observation("", "success")
+        assert deleted.seen == PollResult("", Outcome.SUCCESS)
         assert desk.statuses(waiting) == {"ACTIVE"}
         assert not any(watch.over for watch in waiting)
 
@@ -241,7 +242,7 @@ class TestMeaning:
         desk.round()
         desk.round(120.0)
         seen = [watch.seen for watch in watches]
-        assert seen == [observe(desk.hook, wait) for wait in waits]
+        assert seen == [poll_once(desk.hook, wait) for wait in waits]
 
     @versioned
     def test_a_version_under_way_says_nothing_of_another(
@@ -304,7 +305,7 @@ class TestMeaning:
         assert desk.round() == ["ListAudienceExportJobs"]
         # A newer namesake is the one that is meant; what is not there yet may come.
         assert [watch.over for watch in watches] == [True, False, False, False]
-        assert [watch.seen for watch in watches] == [observe(desk.hook, wait) for wait in waits]
+        assert [watch.seen for watch in watches] == [poll_once(desk.hook, wait) for wait in waits]
 
 
 class TestFaults:
@@ -382,20 +383,20 @@ class TestTelling:
             desk.told = []
         pauses = [later - sooner for sooner, later in pairwise(times)]
         assert len(pauses) >= 5
-        assert all(TELL_AGAIN <= pause <= TELL_AGAIN + 80 for pause in pauses)
+        assert all(REPORT_INTERVAL <= pause <= REPORT_INTERVAL + 80 for pause in pauses)
 
     def test_a_loop_hears_a_few_at_a_time(self) -> None:
         heard: list[int] = []
         turns: list[int] = []
 
         class Ear:
-            def hear(self, news: News) -> None:
+            def hear(self, news: Update) -> None:
                 heard.append(len(heard))
 
         async def listen() -> None:
             mail = Mail(asyncio.get_running_loop())
             ear: Any = Ear()
-            news = News(Observation("", "again"), final=False)
+            news = Update(PollResult("", Outcome.PENDING), final=False)
             mail.post([(ear, news)] * 500)
             mail.post([(ear, news)] * 500)
             while len(heard) < 1000:

@@ -8,10 +8,11 @@ from typing import Any, ClassVar
 import pytest
 
 from airflow_cleanroomsml import _clock, _compat
-from airflow_cleanroomsml._idempotency.owned import Claim, Memory
+from airflow_cleanroomsml._idempotency.owned import AttemptLog, Claim
+from airflow_cleanroomsml._resources.table import Outcome
 from airflow_cleanroomsml._waiting import loop
-from airflow_cleanroomsml._waiting.results import measure, progress
-from airflow_cleanroomsml._waiting.wait import Observation, Wait
+from airflow_cleanroomsml._waiting.results import record_metrics, report_progress
+from airflow_cleanroomsml._waiting.wait import PollResult, Wait
 from airflow_cleanroomsml.hooks import CleanRoomsMLHook
 from tests.support import World
 
@@ -51,7 +52,7 @@ def test_the_end_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_compat, "stats", lambda: Stats)
     ended = wait()
     monkeypatch.setattr(_clock, "now", lambda: ended.started + 90)
-    measure(ended, Observation("ACTIVE", "success"))
+    record_metrics(ended, PollResult("ACTIVE", Outcome.SUCCESS))
     tags = {"noun": "audience_model", "goal": "created", "status": "active", "outcome": "success"}
     assert Stats.seen == [
         ("cleanroomsml.audience_model.duration", 90, tags),
@@ -60,7 +61,7 @@ def test_the_end_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_airflows_own_metrics_take_what_is_measured() -> None:
-    measure(wait(), Observation("CREATE_FAILED", "failure"))
+    record_metrics(wait(), PollResult("CREATE_FAILED", Outcome.FAILURE))
 
 
 def test_what_does_not_change_is_told_every_ten_minutes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,19 +77,19 @@ def test_what_does_not_change_is_told_every_ten_minutes(world: World, monkeypatc
         now[0] + 3000,
         60.0,
     )
-    monkeypatch.setattr(loop, "observe", lambda *_: Observation("CREATE_IN_PROGRESS", "again"))
+    monkeypatch.setattr(loop, "poll_once", lambda *_: PollResult("CREATE_IN_PROGRESS", Outcome.PENDING))
     told: list[float] = []
-    first = Observation("CREATE_IN_PROGRESS", "again")
-    loop.watch(CleanRoomsMLHook(), pending, first, None, lambda _: told.append(now[0] - pending.started))
+    first = PollResult("CREATE_IN_PROGRESS", Outcome.PENDING)
+    loop.poll_until_done(CleanRoomsMLHook(), pending, first, None, lambda _: told.append(now[0] - pending.started))
     assert len(told) == 4
     assert all(600 * number <= at <= 600 * number + 300 for number, at in enumerate(told, 1))
 
 
 def test_a_state_store_that_is_out_of_order_hurts_nobody(caplog: pytest.LogCaptureFixture) -> None:
     context: Any = {"task_state_store": Broken()}
-    memory = Memory(context, Claim("run", "digest"))
+    memory = AttemptLog(context, Claim("run", "digest"))
     with caplog.at_level(logging.WARNING):
         assert memory.recall() is None
     assert "searching the listing" in caplog.text
     memory.note(number=1, sent=0.0)
-    progress(context, wait(), Observation("ACTIVE", "success"))
+    report_progress(context, wait(), PollResult("ACTIVE", Outcome.SUCCESS))

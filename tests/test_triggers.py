@@ -34,7 +34,7 @@ async def event(trigger: Any) -> Any:
 
 
 def event_of(wait: Wait, **keywords: Any) -> Any:
-    return asyncio.run(event(CleanRoomsMLWaitTrigger(wait=wait.plain(), **keywords)))
+    return asyncio.run(event(CleanRoomsMLWaitTrigger(wait=wait.to_json(), **keywords)))
 
 
 def wait_for(arn: str, goal: str = "created", timeout: float = 60.0, delay: float = 1.0) -> Wait:
@@ -86,17 +86,17 @@ class TestSerialised:
 
 class TestWaiting:
     def test_it_waits_for_success(self, world: World) -> None:
-        seen = event_of(wait_for(in_training(world)))["observation"]
+        seen = event_of(wait_for(in_training(world)))["poll_result"]
         assert seen["status"] == "ACTIVE"
 
     def test_it_gives_up_at_the_deadline(self, slow_world: World) -> None:
-        seen = event_of(wait_for(in_training(slow_world), timeout=0.0))["observation"]
-        assert (seen["status"], seen["outcome"]) == ("CREATE_IN_PROGRESS", "again")
+        seen = event_of(wait_for(in_training(slow_world), timeout=0.0))["poll_result"]
+        assert (seen["status"], seen["outcome"]) == ("CREATE_IN_PROGRESS", "pending")
 
     def test_region_and_connection_reach_the_client(self, world: World) -> None:
         arn = world.model().replace("us-east-1", "eu-west-1")
         seen = event_of(wait_for(arn, goal="deleted"), region_name="eu-west-1", botocore_config={"read_timeout": 5})
-        assert seen["observation"]["outcome"] == "success"
+        assert seen["poll_result"]["outcome"] == "success"
 
     def test_the_log_has_what_changes(
         self, world: World, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
@@ -119,13 +119,13 @@ class TestTroubles:
 
     def test_an_error_of_one_leaves_the_others_waiting(self, world: World) -> None:
         good, bad = wait_for(in_training(world)), wait_for("nonsense")
-        triggers = [CleanRoomsMLWaitTrigger(wait=wait.plain()) for wait in (good, bad)]
+        triggers = [CleanRoomsMLWaitTrigger(wait=wait.to_json()) for wait in (good, bad)]
 
         async def both() -> list[Any]:
             return list(await asyncio.gather(*map(event, triggers)))
 
         done, broken = asyncio.run(both())
-        assert done["observation"]["status"] == "ACTIVE"
+        assert done["poll_result"]["status"] == "ACTIVE"
         assert broken["error"].startswith("InvalidRequestError: GetAudienceModel was not sent")
 
     def test_credentials_that_cannot_be_fetched_now_are_no_end(
@@ -135,16 +135,16 @@ class TestTroubles:
         assumed = {"conn_type": "aws", "login": world.account, "password": "s", "extra": {"role_arn": world.role}}
         monkeypatch.setenv("AIRFLOW_CONN_ASSUMED", json.dumps(assumed))
         monkeypatch.setenv("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:9")
-        seen = event_of(wait_for(arn, timeout=2.0), aws_conn_id="assumed")["observation"]
-        assert seen["outcome"] == "again"
+        seen = event_of(wait_for(arn, timeout=2.0), aws_conn_id="assumed")["poll_result"]
+        assert seen["outcome"] == "pending"
         assert "EndpointConnectionError" in seen["message"]
 
     @pytest.mark.parametrize("fault", ["throttle", "server_error", "reset"])
     def test_a_fault_for_good_ends_at_the_deadline(self, empty_world: World, fault: str) -> None:
         empty_world.fault("GetAudienceModel", fault, times=1_000_000)
         arn = f"arn:aws:cleanrooms-ml:us-east-1:{empty_world.account}:audience-model/m"
-        seen = event_of(wait_for(arn, timeout=5.0, delay=0.25))["observation"]
-        assert seen["outcome"] == "again"
+        seen = event_of(wait_for(arn, timeout=5.0, delay=0.25))["poll_result"]
+        assert seen["outcome"] == "pending"
         assert "GetAudienceModel" in seen["message"]
         # A look each quarter of a second at most; throttling takes more and more of them away.
         assert len(empty_world.calls) <= (6 if fault == "throttle" else 25)
@@ -160,13 +160,13 @@ class TestTroubles:
         login(old.account)
 
         async def rotated() -> Any:
-            task = asyncio.create_task(event(CleanRoomsMLWaitTrigger(wait=wait.plain(), aws_conn_id="rotated")))
+            task = asyncio.create_task(event(CleanRoomsMLWaitTrigger(wait=wait.to_json(), aws_conn_id="rotated")))
             await until_called(old, 2)
             login(world.account)
             return await task
 
         monkeypatch.setattr(renewal, "PAUSES", (0.0, *[0.1] * 100))
-        assert asyncio.run(rotated())["observation"]["status"] == "ACTIVE"
+        assert asyncio.run(rotated())["poll_result"]["status"] == "ACTIVE"
 
     def test_credentials_that_stay_bad_end_the_wait(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(renewal, "PAUSES", (0.0, 0.05, 0.05))
@@ -192,11 +192,11 @@ class TestTroubles:
             return [first, await waits[1]]
 
         first, second = asyncio.run(both())
-        assert "ReadTimeoutError" in first["observation"]["message"]
-        assert second["observation"]["outcome"] == "success"
+        assert "ReadTimeoutError" in first["poll_result"]["message"]
+        assert second["poll_result"]["outcome"] == "success"
 
     def impatient(self, wait: Wait) -> CleanRoomsMLWaitTrigger:
-        return CleanRoomsMLWaitTrigger(wait=wait.plain(), botocore_config={"read_timeout": 0.5})
+        return CleanRoomsMLWaitTrigger(wait=wait.to_json(), botocore_config={"read_timeout": 0.5})
 
 
 class TestSharing:
@@ -205,7 +205,7 @@ class TestSharing:
         waits = [wait_for(arn, timeout=0.0) for _ in range(100)]
 
         async def all_of_them() -> int:
-            tasks = [asyncio.create_task(event(CleanRoomsMLWaitTrigger(wait=wait.plain()))) for wait in waits]
+            tasks = [asyncio.create_task(event(CleanRoomsMLWaitTrigger(wait=wait.to_json()))) for wait in waits]
             await asyncio.sleep(0)
             threads = len(pollers())
             await asyncio.gather(*tasks)
@@ -220,17 +220,17 @@ class TestSharing:
         arns = [in_training(world, name) for name in ("one", "two")]
 
         async def one_of_two() -> Any:
-            tasks = [asyncio.create_task(event(CleanRoomsMLWaitTrigger(wait=wait_for(arn).plain()))) for arn in arns]
+            tasks = [asyncio.create_task(event(CleanRoomsMLWaitTrigger(wait=wait_for(arn).to_json()))) for arn in arns]
             await until_called(world, len(world.calls) + 1)
             tasks[0].cancel()
             return await tasks[1]
 
-        assert asyncio.run(one_of_two())["observation"]["status"] == "ACTIVE"
+        assert asyncio.run(one_of_two())["poll_result"]["status"] == "ACTIVE"
         until(lambda: not pollers())
 
     def test_a_restart_goes_on_where_the_other_triggerer_was(self, slow_world: World) -> None:
         arn = in_training(slow_world)
-        keywords = CleanRoomsMLWaitTrigger(wait=wait_for(arn, timeout=3600).plain()).serialize()[1]
+        keywords = CleanRoomsMLWaitTrigger(wait=wait_for(arn, timeout=3600).to_json()).serialize()[1]
 
         async def killed() -> None:
             before = len(slow_world.calls)
@@ -241,16 +241,16 @@ class TestSharing:
         asyncio.run(killed())
         until(lambda: not pollers())
         keywords["wait"]["deadline"] = time.time()
-        assert asyncio.run(event(CleanRoomsMLWaitTrigger(**keywords)))["observation"]["status"] == "CREATE_IN_PROGRESS"
+        assert asyncio.run(event(CleanRoomsMLWaitTrigger(**keywords)))["poll_result"]["status"] == "CREATE_IN_PROGRESS"
 
     @pytest.mark.parametrize("looked", [False, True], ids=["while connecting", "while polling"])
     def test_a_loop_that_dies_takes_nobody_with_it(self, slow_world: World, looked: bool) -> None:
         wait = wait_for(in_training(slow_world), timeout=3600)
         dead = asyncio.new_event_loop()
-        task = dead.create_task(event(CleanRoomsMLWaitTrigger(wait=wait.plain())))
+        task = dead.create_task(event(CleanRoomsMLWaitTrigger(wait=wait.to_json())))
         dead.run_until_complete(until_called(slow_world, len(slow_world.calls) + looked))
         dead.close()
-        seen = event_of(wait._replace(deadline=time.time()))["observation"]
+        seen = event_of(wait._replace(deadline=time.time()))["poll_result"]
         assert seen["status"] == "CREATE_IN_PROGRESS"
         until(lambda: not pollers())
         assert not task.done()
@@ -264,7 +264,7 @@ class TestSharing:
         until(lambda: len(found) == 2 or len(pollers()) == 1)
         for thread in threads:
             thread.join()
-        assert [each["observation"]["status"] for each in found] == ["ACTIVE"] * 2
+        assert [each["poll_result"]["status"] for each in found] == ["ACTIVE"] * 2
 
     def test_searches_share_it_too(self, world: World) -> None:
         search = {"since": 0.0, "started_by": world.account}
@@ -320,7 +320,7 @@ class TestTurns:
             order: list[str] = []
 
             async def end() -> None:
-                await event(CleanRoomsMLWaitTrigger(wait=wait.plain()))
+                await event(CleanRoomsMLWaitTrigger(wait=wait.to_json()))
                 order.append("end")
 
             async def start() -> None:
@@ -351,9 +351,9 @@ before = set(sys.modules)
 wait = Wait("audience model", "deleted", {"audience_model_arn": sys.argv[1]}, 0.0, time.time() + 60, 1.0)
 
 async def first():
-    return (await anext(CleanRoomsMLWaitTrigger(wait=wait.plain()).run())).payload
+    return (await anext(CleanRoomsMLWaitTrigger(wait=wait.to_json()).run())).payload
 
-assert asyncio.run(first())["observation"]["outcome"] == "success"
+assert asyncio.run(first())["poll_result"]["outcome"] == "success"
 print("boto3" in before, "boto3" in loaded[False], sorted(loaded[True] & {"boto3", "botocore", "urllib3"}))
 """
 

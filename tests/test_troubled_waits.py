@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from airflow_cleanroomsml._polling import poller, start_queue, subscription
-from airflow_cleanroomsml._polling.subscription import Watch
+from airflow_cleanroomsml._polling.subscription import Subscription
 from airflow_cleanroomsml._waiting import cancellation, loop
-from airflow_cleanroomsml._waiting.wait import Observation
+from airflow_cleanroomsml._waiting.wait import PollResult
 from airflow_cleanroomsml.exceptions import WaitTimeoutError
 from airflow_cleanroomsml.hooks import CleanRoomsMLHook
 from airflow_cleanroomsml.operators import CleanRoomsMLCreateAudienceModelOperator
@@ -56,21 +56,21 @@ class TestCredentials:
         async def waited() -> Any:
             if not looked:
                 await asyncio.to_thread(fails.touch)
-            task = asyncio.create_task(event(CleanRoomsMLWaitTrigger(wait=wait.plain())))
+            task = asyncio.create_task(event(CleanRoomsMLWaitTrigger(wait=wait.to_json())))
             if looked:
                 await until_called(world, len(world.calls) + 1)
                 await asyncio.to_thread(fails.touch)
             return await task
 
-        assert asyncio.run(waited())["observation"]["status"] == "ACTIVE"
+        assert asyncio.run(waited())["poll_result"]["status"] == "ACTIVE"
         assert not fails.exists()
 
     def test_nor_in_the_worker(self, world: World, fails: Path) -> None:
         hook, wait = CleanRoomsMLHook(), wait_for(world.model())
         fails.touch()
-        seen = loop.observe(hook, wait)
-        assert (seen.outcome, "no answer from where credentials come from" in seen.message) == ("again", True)
-        assert loop.observe(hook, wait).status == "ACTIVE"
+        seen = loop.poll_once(hook, wait)
+        assert (seen.outcome, "no answer from where credentials come from" in seen.message) == ("pending", True)
+        assert loop.poll_once(hook, wait).status == "ACTIVE"
 
 
 class TestThrottled:
@@ -90,22 +90,22 @@ class TestThrottled:
         slow_world.fault("GetAudienceModel", "throttle", times=0)
 
         async def both() -> Any:
-            patient = asyncio.create_task(event(CleanRoomsMLWaitTrigger(wait=wait_for(arn, timeout=3600.0).plain())))
+            patient = asyncio.create_task(event(CleanRoomsMLWaitTrigger(wait=wait_for(arn, timeout=3600.0).to_json())))
             await until_called(slow_world, len(slow_world.calls) + 3)
-            late = await event(CleanRoomsMLWaitTrigger(wait=wait_for(arn, timeout=-1.0).plain()))
+            late = await event(CleanRoomsMLWaitTrigger(wait=wait_for(arn, timeout=-1.0).to_json()))
             patient.cancel()
             await asyncio.gather(patient, return_exceptions=True)
             return late
 
-        assert asyncio.run(both())["observation"]["outcome"] == "again"
+        assert asyncio.run(both())["poll_result"]["outcome"] == "pending"
         assert len(rounds) < 200
 
     def test_the_same_answer_again_and_again_is_told_once(self, world: World) -> None:
         wait = wait_for(in_training(world), delay=0.3)
         world.fault("GetAudienceModel", "throttle", times=0)
-        hook, told = CleanRoomsMLHook(config={"retries": {"total_max_attempts": 1}}), list[Observation]()
-        seen = loop.observe(hook, wait)
-        loop.watch(hook, wait._replace(deadline=time.time() + 3.0), seen, tell=told.append)
+        hook, told = CleanRoomsMLHook(config={"retries": {"total_max_attempts": 1}}), list[PollResult]()
+        seen = loop.poll_once(hook, wait)
+        loop.poll_until_done(hook, wait._replace(deadline=time.time() + 3.0), seen, tell=told.append)
         assert world.calls.count("GetAudienceModel") > 2
         assert told == []
 
@@ -136,27 +136,27 @@ class TestTimeOut:
         wait = wait_for(in_training(slow_world), timeout=3)
 
         async def throttled_from_the_second_look() -> Any:
-            task = asyncio.create_task(event(CleanRoomsMLWaitTrigger(wait=wait.plain())))
+            task = asyncio.create_task(event(CleanRoomsMLWaitTrigger(wait=wait.to_json())))
             await until_called(slow_world, len(slow_world.calls) + 1)
             await asyncio.to_thread(slow_world.fault, "GetAudienceModel", "throttle", times=0)
             return await task
 
-        seen = asyncio.run(throttled_from_the_second_look())["observation"]
-        assert (seen["status"], seen["outcome"]) == ("CREATE_IN_PROGRESS", "again")
+        seen = asyncio.run(throttled_from_the_second_look())["poll_result"]
+        assert (seen["status"], seen["outcome"]) == ("CREATE_IN_PROGRESS", "pending")
         assert "ThrottlingException" in seen["message"]
 
     def throttled_from_the_second_look(
         self, world: World, deferrable: bool, monkeypatch: pytest.MonkeyPatch
     ) -> CleanRoomsMLCreateAudienceModelOperator:
-        observe = loop.observe
+        poll_once = loop.poll_once
 
-        def first(*given: Any) -> Observation:
-            found = observe(*given)
-            monkeypatch.setattr(loop, "observe", observe)
+        def first(*given: Any) -> PollResult:
+            found = poll_once(*given)
+            monkeypatch.setattr(loop, "poll_once", poll_once)
             world.fault("GetAudienceModel", "throttle", times=0)
             return found
 
-        monkeypatch.setattr(loop, "observe", first)
+        monkeypatch.setattr(loop, "poll_once", first)
         return CleanRoomsMLCreateAudienceModelOperator(
             task_id="model",
             name="model",
@@ -184,7 +184,7 @@ class TestOthers:
 
     def test_a_login_holds_up_no_kill(self, slow_world: World, hanging: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(cancellation, "state_of", lambda _: "failed")
-        wait = wait_for(in_training(slow_world), timeout=3600)._replace(on_kill="delete").plain()
+        wait = wait_for(in_training(slow_world), timeout=3600)._replace(on_kill="delete").to_json()
 
         async def kill(connection: str) -> None:
             trigger = CleanRoomsMLWaitTrigger(wait=wait, aws_conn_id=connection)
@@ -214,7 +214,7 @@ class TestOthers:
 
         monkeypatch.setattr(CleanRoomsMLHook, "get_connection", staticmethod(slowly))
         monkeypatch.setenv("AIRFLOW_CONN_HANGS", '{"conn_type": "aws"}')
-        wait = wait_for(in_training(slow_world), timeout=0).plain()
+        wait = wait_for(in_training(slow_world), timeout=0).to_json()
 
         async def both() -> Any:
             hung = asyncio.create_task(event(CleanRoomsMLWaitTrigger(wait=wait, aws_conn_id="hangs")))
@@ -225,13 +225,13 @@ class TestOthers:
             hung.cancel()
             return seen
 
-        assert asyncio.run(both())["observation"]["status"] == "CREATE_IN_PROGRESS"
+        assert asyncio.run(both())["poll_result"]["status"] == "CREATE_IN_PROGRESS"
 
 
 class TestLoops:
     def test_a_wait_that_is_thrown_away_takes_no_lock(self, slow_world: World) -> None:
         """A search for garbage may begin in a thread that holds the lock, and end a trigger of a loop that is gone."""
-        trigger = CleanRoomsMLWaitTrigger(wait=wait_for(in_training(slow_world), timeout=3600).plain())
+        trigger = CleanRoomsMLWaitTrigger(wait=wait_for(in_training(slow_world), timeout=3600).to_json())
         ended = threading.Event()
 
         async def begun() -> Any:
@@ -286,7 +286,7 @@ class TestKills:
 
         monkeypatch.setattr(CleanRoomsMLHook, "get_client_type", counted)
         monkeypatch.setattr(cancellation, "state_of", lambda _: "failed")
-        wait = wait_for(in_training(slow_world), timeout=3600)._replace(on_kill="delete").plain()
+        wait = wait_for(in_training(slow_world), timeout=3600)._replace(on_kill="delete").to_json()
         triggers = [CleanRoomsMLWaitTrigger(wait=wait) for _ in range(30)]
         for trigger in triggers:
             trigger.task_instance = TI
@@ -303,7 +303,7 @@ class TestKills:
         self, slow_world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(cancellation, "state_of", lambda _: "failed")
-        wait = wait_for(in_training(slow_world), timeout=3600)._replace(on_kill="delete").plain()
+        wait = wait_for(in_training(slow_world), timeout=3600)._replace(on_kill="delete").to_json()
         deleted = []
         for key in ("000000000001", slow_world.account):
             monkeypatch.setenv("AWS_ACCESS_KEY_ID", key)
@@ -328,7 +328,7 @@ class TestKills:
         slow_world.emulator.switch(models_in_progress=100)
         models = [in_training(slow_world, f"m{number}") for number in range(40)]
         waits = [wait_for(model, timeout=3600)._replace(on_kill="delete") for model in models]
-        triggers = [CleanRoomsMLWaitTrigger(wait=wait.plain()) for wait in waits]
+        triggers = [CleanRoomsMLWaitTrigger(wait=wait.to_json()) for wait in waits]
         for trigger in triggers:
             trigger.task_instance = TI
 
@@ -341,9 +341,9 @@ class TestKills:
 
 
 def test_a_watch_is_ended_by_the_end_of_its_block(slow_world: World) -> None:
-    async def one() -> Watch:
+    async def one() -> Subscription:
         subject = wait_for(in_training(slow_world), timeout=3600)
-        with poller.watching(CleanRoomsMLWaitTrigger(wait=subject.plain()), subject) as watched:
+        with poller.subscribe(CleanRoomsMLWaitTrigger(wait=subject.to_json()), subject) as watched:
             assert not watched.over
         return watched
 

@@ -9,9 +9,9 @@ from botocore.stub import Stubber
 
 from airflow_cleanroomsml._requests.request import description, load
 from airflow_cleanroomsml._resources.table import OUTCOMES, RESOURCES, Goal, Outcome, Resource
-from airflow_cleanroomsml._waiting.loop import observe
-from airflow_cleanroomsml._waiting.outcome import raise_unless_done
-from airflow_cleanroomsml._waiting.wait import LAG, Observation, Wait
+from airflow_cleanroomsml._waiting.loop import poll_once
+from airflow_cleanroomsml._waiting.outcome import raise_for_outcome
+from airflow_cleanroomsml._waiting.wait import LAG, PollResult, Wait, read_poll_result
 from airflow_cleanroomsml.exceptions import AccessDeniedError, CleanRoomsMLError, JobFailedError, WaitTimeoutError
 from airflow_cleanroomsml.hooks import CleanRoomsMLHook
 from tests.support import World
@@ -24,7 +24,7 @@ def wait(goal: Goal = Goal.CREATED, started: float | None = None, timeout: float
     return Wait("audience model", goal.value, {"audience_model_arn": ARN}, started, started + timeout, delay)
 
 
-def look(hook: CleanRoomsMLHook, status: str, goal: Goal = Goal.CREATED, **details: Any) -> Observation:
+def look(hook: CleanRoomsMLHook, status: str, goal: Goal = Goal.CREATED, **details: Any) -> PollResult:
     with Stubber(hook.conn) as stub:
         answer = {
             "createTime": 0,
@@ -35,7 +35,7 @@ def look(hook: CleanRoomsMLHook, status: str, goal: Goal = Goal.CREATED, **detai
             "status": status,
         }
         stub.add_response("get_audience_model", {**answer, **details}, {"audienceModelArn": ARN})
-        return observe(hook, wait(goal))
+        return poll_once(hook, wait(goal))
 
 
 @pytest.fixture
@@ -78,14 +78,14 @@ def test_every_status_enum_of_the_service_is_one_of_a_resource() -> None:
 @pytest.mark.parametrize(
     ("status", "goal", "outcome"),
     [
-        ("CREATE_PENDING", Goal.CREATED, Outcome.AGAIN),
+        ("CREATE_PENDING", Goal.CREATED, Outcome.PENDING),
         ("ACTIVE", Goal.CREATED, Outcome.SUCCESS),
         ("CREATE_FAILED", Goal.CREATED, Outcome.FAILURE),
         ("DELETE_PENDING", Goal.CREATED, Outcome.FAILURE),
-        ("DELETE_IN_PROGRESS", Goal.DELETED, Outcome.AGAIN),
-        ("ACTIVE", Goal.DELETED, Outcome.AGAIN),
+        ("DELETE_IN_PROGRESS", Goal.DELETED, Outcome.PENDING),
+        ("ACTIVE", Goal.DELETED, Outcome.PENDING),
         ("DELETE_FAILED", Goal.DELETED, Outcome.FAILURE),
-        ("A_STATUS_OF_NEXT_YEAR", Goal.CREATED, Outcome.AGAIN),
+        ("A_STATUS_OF_NEXT_YEAR", Goal.CREATED, Outcome.PENDING),
     ],
 )
 def test_what_a_status_means(hook: CleanRoomsMLHook, status: str, goal: Goal, outcome: Outcome) -> None:
@@ -97,7 +97,7 @@ def test_a_failure_carries_what_the_service_says(hook: CleanRoomsMLHook) -> None
     with pytest.raises(
         JobFailedError, match=rf"(?s)The audience model is CREATE_FAILED.*NO_DATA: the table is empty.*{ARN}"
     ) as caught:
-        raise_unless_done(wait(), seen)
+        raise_for_outcome(wait(), seen)
     error = caught.value
     assert (error.status, error.code, error.reason) == (
         "CREATE_FAILED",
@@ -107,19 +107,19 @@ def test_a_failure_carries_what_the_service_says(hook: CleanRoomsMLHook) -> None
 
 
 def test_gone_is_success_for_a_deletion_and_failure_for_a_creation_that_is_not_new(hook: CleanRoomsMLHook) -> None:
-    assert observe(hook, wait(Goal.DELETED)).outcome == "success"
-    assert observe(hook, wait(started=time.time() - 5)).outcome == "again"
-    late = observe(hook, wait(started=time.time() - LAG - 1))
+    assert poll_once(hook, wait(Goal.DELETED)).outcome == "success"
+    assert poll_once(hook, wait(started=time.time() - 5)).outcome == "pending"
+    late = poll_once(hook, wait(started=time.time() - LAG - 1))
     assert late.outcome == "failure"
     with pytest.raises(JobFailedError, match="(?s)not found.*ResourceNotFoundException"):
-        raise_unless_done(wait(), late)
+        raise_for_outcome(wait(), late)
 
 
 @pytest.mark.parametrize("fault", ["throttle", "server_error", "reset", "garbled"])
 def test_passing_troubles_are_no_end(empty_world: World, fault: str) -> None:
     hook = CleanRoomsMLHook(config={"retries": {"total_max_attempts": 1}})
     empty_world.fault("GetAudienceModel", fault)
-    assert observe(hook, wait()).outcome == "again"
+    assert poll_once(hook, wait()).outcome == "pending"
 
 
 @pytest.mark.parametrize("error", [UnauthorizedSSOTokenError(), TypeError("a fault of botocore")])
@@ -130,14 +130,14 @@ def test_what_does_not_pass_ends_the_wait(hook: CleanRoomsMLHook, error: Excepti
     conn: Any = hook.conn
     conn.meta.events.register("before-send", fail)
     with pytest.raises(CleanRoomsMLError) as caught:
-        observe(hook, wait())
+        poll_once(hook, wait())
     assert type(caught.value) is CleanRoomsMLError
 
 
 def test_missing_permissions_are(hook: CleanRoomsMLHook, empty_world: World) -> None:
     empty_world.fault("GetAudienceModel", "access_denied")
     with pytest.raises(AccessDeniedError):
-        observe(hook, wait())
+        poll_once(hook, wait())
 
 
 def test_pauses_grow_with_the_time_waited() -> None:
@@ -156,9 +156,17 @@ def test_a_time_out_tells_that_it_goes_on_and_how_to_wait_longer() -> None:
     with pytest.raises(
         WaitTimeoutError, match=r"(?s)still CREATE_IN_PROGRESS after 3600 s.*still running.*waiter_max_attempts"
     ):
-        raise_unless_done(wait(), Observation("CREATE_IN_PROGRESS", "again"))
+        raise_for_outcome(wait(), PollResult("CREATE_IN_PROGRESS", Outcome.PENDING))
 
 
 def test_a_wait_survives_the_way_through_the_database() -> None:
     begun = wait()
-    assert Wait(**begun.plain()) == begun
+    assert Wait(**begun.to_json()) == begun
+
+
+def test_events_of_earlier_releases_are_read() -> None:
+    said = {"status": "CREATE_IN_PROGRESS", "outcome": "again", "status_code": "", "message": "", "report": {"a": 1}}
+    expected = PollResult("CREATE_IN_PROGRESS", Outcome.PENDING, outputs={"a": 1})
+    assert read_poll_result({"wait": {}, "observation": said}) == expected
+    assert read_poll_result({"wait": {}, "poll_result": expected.to_json()}) == expected
+    assert read_poll_result({"wait": {}, "error": "no connection"}) is None

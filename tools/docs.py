@@ -206,7 +206,7 @@ def _pushes(cls: type[Any], up: str) -> str:
     """What goes to XCom beside the result; what a class pushes itself its docstring says."""
     makes = issubclass(cls, CleanRoomsMLSensor) or getattr(cls, "goal", None) is Goal.CREATED
     own = identity_keys(cls.resource, cls.arguments) if issubclass(cls, CleanRoomsMLCreateOperator) else ()
-    reports = [key for key in map(xform_name, cls.resource.reports if makes else ()) if key not in own]
+    reports = [key for key in map(xform_name, cls.resource.outputs if makes else ()) if key not in own]
     texts = (
         (own, f"[before it waits]({up}guide.md#xcom), so also if it fails later"),
         (reports, "at the end, what the service gives of it"),

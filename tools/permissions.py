@@ -126,7 +126,7 @@ def _of_the_operation(cls: type[CleanRoomsMLOperator]) -> Iterator[tuple[Case, s
     for name, shape in members.items():
         more = [action for action in _actions(cls.service, cls.operation, name) if action not in always]
         argument = xform_name(name) + ("=True" if shape.type_name == "boolean" else "")
-        tags_itself = issubclass(cls, CleanRoomsMLCreateOperator) and cls.resource.tells_tags
+        tags_itself = issubclass(cls, CleanRoomsMLCreateOperator) and cls.resource.has_readable_tags
         case = TAG if name == "tags" and tags_itself else with_argument(argument)
         yield from ((case, action) for action in more)
     if operation.name == "DeleteConfiguredAudienceModelAssociation":
@@ -147,9 +147,9 @@ def _of_a_create(cls: type[CleanRoomsMLCreateOperator]) -> Iterator[tuple[Case, 
 def _of_a_message(cls: type[CleanRoomsMLCreateOperator]) -> Iterator[tuple[Case, str]]:
     """What is read for an error message alone, which goes without it."""
     resource = cls.resource
-    owner = _reading(resource) if resource.tells_tags else []
+    owner = _reading(resource) if resource.has_readable_tags else []
     yield from ((NAME_IN_USE, action) for action in (*_actions(resource.service, resource.list), *owner))
-    if "protectedQueryIdentifier" in resource.reports and "membership_identifier" in resource.identifiers:
+    if "protectedQueryIdentifier" in resource.outputs and "membership_identifier" in resource.identifiers:
         yield from ((FAILED_QUERY, action) for action in _actions(CLEAN_ROOMS, "get_protected_query"))
 
 

@@ -96,7 +96,7 @@ def require_connection(hook: CleanRoomsMLHook) -> None:
         )
 
 
-def told_by(hook: CleanRoomsMLHook) -> str:
+def connection_digest(hook: CleanRoomsMLHook) -> str:
     """What a hook's connection says, as a digest that gives nothing away; empty where there is none."""
     said = hook.conn_config
     if not said:

@@ -1,5 +1,5 @@
 """
-Making something at most once, over an API that has no idempotency token.
+CreateOnce something at most once, over an API that has no idempotency token.
 
 What an earlier try may have made is looked for before anything is sent, and a request whose answer was lost is never sent again by the
 same try: commits can lag, so it is looked for more than once. A retry goes on with what its sequence of tries has made, though the
@@ -18,15 +18,15 @@ from airflow_cleanroomsml import _clock
 from airflow_cleanroomsml._idempotency.attempts import Attempt
 from airflow_cleanroomsml._idempotency.owned import (
     SKEW,
+    AttemptLog,
     Claim,
-    Memory,
     Own,
+    find_owned_by_note,
+    find_owned_elsewhere,
     name_limit,
     number_of,
     own,
-    own_elsewhere,
-    own_noted,
-    suffixed,
+    retry_name,
 )
 from airflow_cleanroomsml._resources import lookup
 from airflow_cleanroomsml._resources.table import USABLE, Resource
@@ -51,7 +51,7 @@ SETTLED = 300.0
 
 
 @dataclass
-class Making:
+class CreateOnce:
     """
     What one try knows of what it makes.
 
@@ -71,11 +71,11 @@ class Making:
     request: Request
     asked: Mapping[str, Any]
     mine: Claim | None
-    memory: Memory
+    memory: AttemptLog
     attempt: Attempt
     looked: bool = False
     run_start: float = 0.0
-    #: Numbers of the names that this run has used up, see :func:`~airflow_cleanroomsml._idempotency.owned.suffixed`.
+    #: Numbers of the names that this run has used up, see :func:`~airflow_cleanroomsml._idempotency.owned.retry_name`.
     taken: set[int] = field(default_factory=set)
     #: What of this run is left as it is, by what identifies it.
     left: list[dict[str, Any]] = field(default_factory=list)
@@ -87,7 +87,7 @@ class Making:
     since: float = 0.0
     #: What an earlier try has made and this one goes on with.
     reused: Own | None = None
-    #: What an earlier try of this sequence has noted of a request whose outcome is unknown, see :meth:`Memory.recall`.
+    #: What an earlier try of this sequence has noted of a request whose outcome is unknown, see :meth:`AttemptLog.recall`.
     unsettled: Mapping[str, Any] = field(default_factory=dict)
     #: Whether an earlier try of this sequence may have made something under another name, or with another parent.
     elsewhere: bool = False
@@ -146,10 +146,10 @@ class Making:
             found = self._read(known)
         if found and mine:
             status = found.get("status", "ACTIVE")
-            identified = {**lookup.identified(self.resource, known, found), **known}
+            identifiers = {**lookup.build_identifiers(self.resource, known, found), **known}
             same = note["fingerprint"] == mine.fingerprint
             in_sequence = mine.sequence is not None and note.get("sequence") == mine.sequence
-            remembered = Own(note["number"], same, status, identified, note["fingerprint"], in_sequence, found)
+            remembered = Own(note["number"], same, status, identifiers, note["fingerprint"], in_sequence, found)
             if remembered.usable:
                 return self._go_on_with(remembered, sent=note["sent"])
             if self._number(note.get("sought", {}).get(self.resource.named)) != 0:
@@ -204,7 +204,7 @@ class Making:
 
         :param sent: When its request was sent, if that is known.
         """
-        title = lookup.titled(self.resource, found.known)
+        title = lookup.describe(self.resource, found.known)
         log.info("An earlier try of this task created it: %s.", title)
         self.reused = found
         if not found.same:
@@ -231,7 +231,7 @@ class Making:
     def _tag(self, found: Own) -> None:
         """Let the tag say that this sequence of tries goes on with it, so that its retries do, too."""
         mine = self.mine
-        if mine is None or mine.sequence is None or found.in_sequence or not self.resource.tells_tags:
+        if mine is None or mine.sequence is None or found.in_sequence or not self.resource.has_readable_tags:
             return
         arn = found.known[self.resource.identifiers[0]]
         try:
@@ -250,7 +250,7 @@ class Making:
 
     def look_after_conflict(self) -> dict[str, Any] | None:
         """The same where a name is in use; what has no tags is not of this run where this is its first try."""
-        if self.first and not self.resource.tells_tags:
+        if self.first and not self.resource.has_readable_tags:
             return None
         try:
             return self.look()
@@ -267,8 +267,8 @@ class Making:
     def _own_elsewhere(self, mine: Claim) -> Iterator[Own]:
         with self._advised():
             search = (self.hook, self.resource, mine, self.request, self.asked, self.foreign)
-            yield from own_noted(*search, self.unsettled)
-            yield from own_elsewhere(*search, self.run_start - SKEW)
+            yield from find_owned_by_note(*search, self.unsettled)
+            yield from find_owned_elsewhere(*search, self.run_start - SKEW)
 
     @contextmanager
     def _advised(self) -> Iterator[None]:
@@ -286,12 +286,12 @@ class Making:
 
     def _warn_of_similar(self) -> None:
         """Say what may be of an earlier try of this sequence, where nothing can tell: exports and associations have no tags to read."""
-        if self.resource.tells_tags or not self.elsewhere:
+        if self.resource.has_readable_tags or not self.elsewhere:
             return
         names = [
             entry["name"]
             for entry in self.hook.of(self.resource.service).items(
-                self.resource.list, lookup.narrowed(self.resource, self.asked)
+                self.resource.list, lookup.listing_arguments(self.resource, self.asked)
             )
             if entry["createTime"].timestamp() >= self.run_start - SKEW
         ]
@@ -304,7 +304,7 @@ class Making:
             )
 
     def _tell_of(self, found: Own) -> None:
-        title = lookup.titled(self.resource, found.known)
+        title = lookup.describe(self.resource, found.known)
         if found.same or found.in_sequence:
             log.warning(
                 "It is %s and is kept for inspection; creating another one under its own name: %s.", found.status, title
@@ -342,9 +342,9 @@ class Making:
         """The request that is sent: under the next free name, with the tag."""
         changed: dict[str, Any] = {}
         if self.number > 1:
-            name = suffixed(self.asked[self.resource.named], self.number, name_limit(self.request, self.resource))
+            name = retry_name(self.asked[self.resource.named], self.number, name_limit(self.request, self.resource))
             changed[self.resource.named] = name
-        if self.mine and self.resource.tells_tags:
+        if self.mine and self.resource.has_readable_tags:
             changed["tags"] = {**self.request.members.get("tags", {}), self.mine.key: self.mine.value}
         return self.request.changed(changed)
 
@@ -367,7 +367,7 @@ class Making:
             self.memory.note(number=self.number, sent=0.0)
             raise
         made_after = sent - SKEW if request.answered is None else request.answered - (_clock.now() - sent) - 1.0
-        known = lookup.identified(self.resource, {**self.asked, **request.arguments}, answer)
+        known = lookup.build_identifiers(self.resource, {**self.asked, **request.arguments}, answer)
         noted = {**self._identifiers(known), "made_after": made_after}
         self.memory.note(number=self.number, sent=sent, sought=sought, known=noted)
         self.sent = {**known, "made_after": made_after}

@@ -112,7 +112,7 @@ def fingerprint(request: Request) -> str:
     return hashlib.sha256(f"{request.method} {text}".encode()).hexdigest()[:16]
 
 
-def suffixed(name: str, number: int, limit: int) -> str:
+def retry_name(name: str, number: int, limit: int) -> str:
     """
     The name of what is made when others of the run keep the first ones.
 
@@ -129,12 +129,12 @@ def suffixed(name: str, number: int, limit: int) -> str:
 
 
 def number_of(candidate: str, name: str, limit: int) -> int | None:
-    """Which of the names of :func:`suffixed` it is; None for another name."""
+    """Which of the names of :func:`retry_name` it is; None for another name."""
     if candidate == name:
         return 1
     found = re.search(rf"{_SUFFIX}([1-9]\d{{0,5}})\Z", candidate)
     number = int(found[1]) if found else 1
-    return number if number > 1 and suffixed(name, number, limit) == candidate else None
+    return number if number > 1 and retry_name(name, number, limit) == candidate else None
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ class Own:
     """
     Something that this run has made.
 
-    :param number: Which of its names it has, see :func:`suffixed`; 0 for a name that is not asked for now.
+    :param number: Which of its names it has, see :func:`retry_name`; 0 for a name that is not asked for now.
     :param same: Whether it is what is asked for now.
     :param status: Its status.
     :param known: What identifies it.
@@ -198,7 +198,7 @@ def own(
             yield found
 
 
-def own_elsewhere(
+def find_owned_elsewhere(
     hook: CleanRoomsMLHook,
     resource: Resource,
     mine: Claim,
@@ -214,7 +214,7 @@ def own_elsewhere(
 
     :param since: Older entries are not looked at, in seconds since 1970.
     """
-    if not resource.tells_tags:
+    if not resource.has_readable_tags:
         return
     entries = sorted(
         (
@@ -234,7 +234,7 @@ def own_elsewhere(
             READS,
         )
     for entry in entries[:READS]:
-        known = lookup.identified(resource, asked, entry)
+        known = lookup.build_identifiers(resource, asked, entry)
         if known[resource.identifiers[0]] in foreign:
             continue
         try:
@@ -252,7 +252,7 @@ def own_elsewhere(
             foreign.add(known[resource.identifiers[0]])
 
 
-def own_noted(
+def find_owned_by_note(
     hook: CleanRoomsMLHook,
     resource: Resource,
     mine: Claim,
@@ -264,12 +264,12 @@ def own_noted(
     """
     What an earlier try of the present sequence has noted to ask for; told by its tag, else by what was noted.
 
-    :param note: See :meth:`Memory.recall`.
+    :param note: See :meth:`AttemptLog.recall`.
     """
     if not note.get("sought"):
         return
     asked = {**asked, **note["sought"]}
-    if resource.tells_tags:
+    if resource.has_readable_tags:
         for found in own(hook, resource, mine, request, asked, foreign):
             if found.in_sequence:
                 yield replace(found, number=0)
@@ -289,7 +289,7 @@ def _required(resource: Resource, asked: Mapping[str, Any]) -> dict[str, Any]:
 
     shape: Any = operation_model(load(resource.service), resource.list).input_shape
     required = set(map(xform_name, shape.required_members))
-    return {name: value for name, value in lookup.narrowed(resource, asked).items() if name in required}
+    return {name: value for name, value in lookup.listing_arguments(resource, asked).items() if name in required}
 
 
 def name_limit(request: Request, resource: Resource) -> int:
@@ -337,7 +337,7 @@ def _own_version(
     :param entries: Versions of a name of this run's, the newest first, each with the number of its name.
     """
     for entry, number in entries:
-        known = lookup.identified(resource, asked, entry)
+        known = lookup.build_identifiers(resource, asked, entry)
         try:
             found, value = _described(hook, resource, known, mine.key)
         except ResourceNotFoundError:
@@ -367,10 +367,10 @@ def _owned(
     foreign: set[str],
 ) -> Own | None:
     """An entry of the listing as something of this run, or None."""
-    known = lookup.identified(resource, asked, entry)
-    if not resource.tells_tags:
+    known = lookup.build_identifiers(resource, asked, entry)
+    if not resource.has_readable_tags:
         try:
-            there = lookup.read_listed(hook, resource, known, entry)
+            there = lookup.read_entry(hook, resource, known, entry)
         except ResourceNotFoundError:
             return None
         known["made_after"] = entry["createTime"].timestamp()
@@ -411,13 +411,13 @@ def _described(
 
 def owner(hook: CleanRoomsMLHook, resource: Resource, known: Mapping[str, Any]) -> str:
     """The run whose tag something has, in words; empty where it has none."""
-    if not resource.tells_tags:
+    if not resource.has_readable_tags:
         return ""
     _, value = _described(hook, resource, known, TAG)
     return (value or "").rpartition(" ")[0]
 
 
-class Memory:
+class AttemptLog:
     """
     What earlier tries of this task have noted, where Airflow keeps a task's state (3.3 and later).
 

@@ -24,8 +24,8 @@ start_queue  the gates of this process
 ============ =============================================================================================
 """
 
-from airflow_cleanroomsml._polling.poller import watching
-from airflow_cleanroomsml._polling.start_queue import Turn, queued
-from airflow_cleanroomsml._polling.subscription import Watch
+from airflow_cleanroomsml._polling.poller import subscribe
+from airflow_cleanroomsml._polling.start_queue import Turn, join_start_queue
+from airflow_cleanroomsml._polling.subscription import Subscription
 
-__all__ = ["Turn", "Watch", "queued", "watching"]
+__all__ = ["Subscription", "Turn", "join_start_queue", "subscribe"]

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_cleanroomsml import _clock
 from airflow_cleanroomsml._polling.entries import named_by, naming
-from airflow_cleanroomsml._polling.subscription import News, Watch
+from airflow_cleanroomsml._polling.subscription import Subscription, Update
 from airflow_cleanroomsml._resources.table import Outcome, Resource
-from airflow_cleanroomsml._waiting.job_search import Hunt, among
-from airflow_cleanroomsml._waiting.outcome import PASSING, judged
-from airflow_cleanroomsml._waiting.wait import Observation, Wait
+from airflow_cleanroomsml._waiting.job_search import JobSearch, select_jobs
+from airflow_cleanroomsml._waiting.outcome import TRANSIENT_ERRORS, evaluate
+from airflow_cleanroomsml._waiting.wait import PollResult, Wait
 from airflow_cleanroomsml.exceptions import without_request_id
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def entries(page: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [entry for value in page.values() if isinstance(value, list) for entry in value]
 
 
-def wait_of(watch: Watch) -> Wait:
+def wait_of(watch: Subscription) -> Wait:
     """What is waited for, where it is one resource."""
     if not isinstance(watch.subject, Wait):
         raise TypeError(f"{watch.subject} is no resource")
@@ -65,10 +65,10 @@ def wait_of(watch: Watch) -> Wait:
 
 
 @dataclass(slots=True)
-class Thing:
+class PollTarget:
     """A resource, which is read once for all who wait for it."""
 
-    watches: list[Watch] = field(default_factory=list)
+    watches: list[Subscription] = field(default_factory=list)
 
     @property
     def wait(self) -> Wait:
@@ -104,11 +104,11 @@ class Thing:
             watch.postpone(now)
 
 
-def things_of(watches: Iterable[Watch]) -> list[Thing]:
+def group_by_target(watches: Iterable[Subscription]) -> list[PollTarget]:
     """The resources that are waited for."""
-    found: dict[str, Thing] = {}
+    found: dict[str, PollTarget] = {}
     for watch in watches:
-        found.setdefault(watch.key, Thing()).watches.append(watch)
+        found.setdefault(watch.key, PollTarget()).watches.append(watch)
     return list(found.values())
 
 
@@ -116,9 +116,9 @@ class Outbox:
     """What the waits are to be told."""
 
     def __init__(self) -> None:
-        self.news: list[tuple[Watch, News]] = []
+        self.news: list[tuple[Subscription, Update]] = []
 
-    def tell(self, watches: Iterable[Watch], found: Any) -> None:
+    def tell(self, watches: Iterable[Subscription], found: Any) -> None:
         """
         Tell what was read: each wait takes it in its own way, and an error of one is none of another.
 
@@ -132,32 +132,34 @@ class Outbox:
             except Exception as error:  # of this wait alone
                 self.news.append((watch, watch.fail(error)))
 
-    def note(self, watch: Watch, observation: Observation, jitter: float | None = None) -> None:
+    def note(self, watch: Subscription, poll_result: PollResult, jitter: float | None = None) -> None:
         """Tell what was seen, if it is news; the jitter is that of the next look."""
-        news = watch.see(observation, _clock.now(), jitter)
+        news = watch.see(poll_result, _clock.now(), jitter)
         if news is not None:
             self.news.append((watch, news))
 
 
-def _meaning(subject: Wait | Hunt, found: Any) -> Observation:
+def _meaning(subject: Wait | JobSearch, found: Any) -> PollResult:
     if isinstance(subject, Wait):
-        return judged(subject, found)
-    if isinstance(found, PASSING):
-        return Observation("", Outcome.AGAIN.value, message=without_request_id(found))
+        return evaluate(subject, found)
+    if isinstance(found, TRANSIENT_ERRORS):
+        return PollResult("", Outcome.PENDING, message=without_request_id(found))
     if isinstance(found, Exception):
         raise found
-    jobs = among(subject.search, found)
-    return Observation("", (Outcome.SUCCESS if jobs else Outcome.AGAIN).value, report={"jobs": jobs})
+    jobs = select_jobs(subject.search, found)
+    return PollResult("", Outcome.SUCCESS if jobs else Outcome.PENDING, outputs={"jobs": jobs})
 
 
-def by_name(things: Iterable[Thing]) -> dict[Any, list[Thing]]:
+def by_name(things: Iterable[PollTarget]) -> dict[Any, list[PollTarget]]:
     """The resources by what their listing names them by; several versions have one ARN."""
-    found: dict[Any, list[Thing]] = {}
+    found: dict[Any, list[PollTarget]] = {}
     for thing in things:
         found.setdefault(thing.name, []).append(thing)
     return found
 
 
-def taken(unseen: dict[Any, list[Thing]], page: Mapping[str, Any], resource: Resource) -> list[tuple[Thing, Any]]:
+def taken(
+    unseen: dict[Any, list[PollTarget]], page: Mapping[str, Any], resource: Resource
+) -> list[tuple[PollTarget, Any]]:
     """Those of the resources that a page shows, each with its entry; they are unseen no more."""
     return [(thing, entry) for entry in entries(page) for thing in unseen.pop(named_by(resource, entry), ())]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from asgiref.sync import sync_to_async
 
 from airflow_cleanroomsml._polling.footprint import uncollected
-from airflow_cleanroomsml._waiting.outcome import PASSING
+from airflow_cleanroomsml._waiting.outcome import TRANSIENT_ERRORS
 
 if TYPE_CHECKING:
     from airflow_cleanroomsml._polling.client import PollingHook
@@ -64,4 +64,4 @@ def passes(error: Exception) -> bool:
     if isinstance(error, ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         return status == 429 or status >= 500 or "Throttl" in error.response.get("Error", {}).get("Code", "")
-    return isinstance(error, (*PASSING, BotoConnectionError, HTTPClientError))
+    return isinstance(error, (*TRANSIENT_ERRORS, BotoConnectionError, HTTPClientError))

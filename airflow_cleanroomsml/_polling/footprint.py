@@ -53,7 +53,7 @@ class Heap:
 
     def keep(self) -> None:
         """
-        Search what is there now no more.
+        JobFilter what is there now no more.
 
         Once only, or garbage would add up as connections come and go; and not where the process has arranged that for itself.
         """
@@ -62,7 +62,7 @@ class Heap:
             self._is_kept = True
 
     def release(self) -> None:
-        """Search all again."""
+        """JobFilter all again."""
         if self._is_kept:
             self._is_kept = False
             gc.unfreeze()

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_cleanroomsml import _clock
-from airflow_cleanroomsml._polling.calls import APART, Outbox, Plan, Thing, by_name, pages, taken, wait_of
+from airflow_cleanroomsml._polling.calls import APART, Outbox, Plan, PollTarget, by_name, pages, taken, wait_of
 from airflow_cleanroomsml._polling.entries import is_version
-from airflow_cleanroomsml._resources.lookup import narrowed
+from airflow_cleanroomsml._resources.lookup import listing_arguments
 from airflow_cleanroomsml._resources.table import Outcome
-from airflow_cleanroomsml._waiting.outcome import PASSING, judged
-from airflow_cleanroomsml._waiting.wait import JITTER, Observation
+from airflow_cleanroomsml._waiting.outcome import TRANSIENT_ERRORS, evaluate
+from airflow_cleanroomsml._waiting.wait import JITTER, PollResult
 
 
 @dataclass
@@ -71,12 +71,12 @@ class Sweep:
     :param outbox: What the waits are told.
     """
 
-    def __init__(self, listing: Listing, limit: int, things: Iterable[Thing], outbox: Outbox) -> None:
-        self.ended: list[Thing] = []
+    def __init__(self, listing: Listing, limit: int, things: Iterable[PollTarget], outbox: Outbox) -> None:
+        self.ended: list[PollTarget] = []
         self._listing = listing
         self._limit = limit
         self._outbox = outbox
-        self._seen: dict[str, Observation] = {}
+        self._seen: dict[str, PollResult] = {}
         self._unseen = by_name(things)
         self._wanted = len(self._unseen)
         self._read = self._useful = 0
@@ -87,7 +87,7 @@ class Sweep:
         """Read no further than there is something to be found."""
         resource, known = self._one.resource, self._one.wait.identifiers
         error: Exception | None = None
-        for call in pages(resource.service, resource.list, narrowed(resource, known)):
+        for call in pages(resource.service, resource.list, listing_arguments(resource, known)):
             page = yield call
             self._read += 1
             if isinstance(page, Exception):
@@ -102,7 +102,7 @@ class Sweep:
         self._leave(error)
 
     @property
-    def _one(self) -> Thing:
+    def _one(self) -> PollTarget:
         return next(iter(self._unseen.values()))[0]
 
     @property
@@ -112,13 +112,13 @@ class Sweep:
         rest = len(self._unseen) if self._useful else self._limit
         return not self._unseen or self._read >= self._limit or in_vain >= rest
 
-    def _answers(self, thing: Thing, entry: Mapping[str, Any]) -> bool:
+    def _answers(self, thing: PollTarget, entry: Mapping[str, Any]) -> bool:
         """Whether an entry says all that there is to say: the thing is under way."""
         if "status" not in entry or not is_version(thing.wait, entry):
             thing.set_apart(_clock.now())
             return False
-        seen = [(watch, judged(wait_of(watch), entry)) for watch in thing.watches if not watch.over]
-        if any(found.outcome != Outcome.AGAIN.value for _, found in seen):
+        seen = [(watch, evaluate(wait_of(watch), entry)) for watch in thing.watches if not watch.over]
+        if any(found.outcome != Outcome.PENDING for _, found in seen):
             return False
         for watch, found in seen:
             # A Get may have said more about the same status.
@@ -126,15 +126,15 @@ class Sweep:
             self._outbox.note(watch, known, self._jitter)
         return True
 
-    def _alike(self, found: Observation) -> Observation:
+    def _alike(self, found: PollResult) -> PollResult:
         """The one that thousands share that have seen the same."""
-        return found if found.reason or found.report else self._seen.setdefault(found.status, found)
+        return found if found.reason or found.outputs else self._seen.setdefault(found.status, found)
 
     def _leave(self, error: Exception | None) -> None:
         """What was not seen is left to Gets; a fault that passes is told to those who asked."""
         now = _clock.now()
         rest = [thing for things in self._unseen.values() for thing in things]
-        if isinstance(error, PASSING):
+        if isinstance(error, TRANSIENT_ERRORS):
             for thing in rest:
                 self._outbox.tell([watch for watch in thing.watches if watch.due <= now], error)
         elif error is not None:

@@ -12,7 +12,7 @@ from asgiref.sync import sync_to_async
 from airflow_cleanroomsml import _clock
 
 if TYPE_CHECKING:
-    from airflow_cleanroomsml._polling.subscription import Watch
+    from airflow_cleanroomsml._polling.subscription import Subscription
 
 #: Seconds after which whoever waits for a connection to be read is looked at with the client that is there.
 _PATIENCE = 20.0
@@ -44,13 +44,13 @@ class Origin:
         """
         A client was made.
 
-        :param said: What the connection says, see :func:`~airflow_cleanroomsml._connection.aws_connection.told_by`.
+        :param said: What the connection says, see :func:`~airflow_cleanroomsml._connection.aws_connection.connection_digest`.
         :param read: When it began to be read, in seconds since 1970.
         """
         self._said, self._read, self._answer = said, read, None
         self.is_known = self.is_known or bool(said)
 
-    def strangers(self, watches: Iterable[Watch]) -> list[Watch]:
+    def strangers(self, watches: Iterable[Subscription]) -> list[Subscription]:
         """Those of whom it is not known whether they mean this client."""
         if self._arguments["aws_conn_id"] is None or _clock.now() < self._again:
             return []
@@ -89,10 +89,10 @@ async def _ask(arguments: dict[str, Any]) -> str:
 
 
 def _said(arguments: dict[str, Any]) -> str:
-    from airflow_cleanroomsml._connection.aws_connection import told_by
+    from airflow_cleanroomsml._connection.aws_connection import connection_digest
     from airflow_cleanroomsml.hooks import CleanRoomsMLHook
 
-    return told_by(CleanRoomsMLHook(arguments["aws_conn_id"]))
+    return connection_digest(CleanRoomsMLHook(arguments["aws_conn_id"]))
 
 
 def _result(answer: Future[str]) -> str:

@@ -6,15 +6,15 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from airflow_cleanroomsml import _clock
-from airflow_cleanroomsml._polling.calls import Call, Outbox, Plan, Thing, entries, pages, things_of, wait_of
+from airflow_cleanroomsml._polling.calls import Call, Outbox, Plan, PollTarget, entries, group_by_target, pages, wait_of
 from airflow_cleanroomsml._polling.entries import is_meant, named_by, naming
 from airflow_cleanroomsml._polling.list_sweep import Listing, Sweep
-from airflow_cleanroomsml._polling.subscription import Watch
+from airflow_cleanroomsml._polling.subscription import Subscription
 from airflow_cleanroomsml._resources import lookup
-from airflow_cleanroomsml._resources.lookup import narrowed, read
+from airflow_cleanroomsml._resources.lookup import listing_arguments, read
 from airflow_cleanroomsml._resources.table import CLEAN_ROOMS_ML, Resource
 from airflow_cleanroomsml._waiting import job_search
-from airflow_cleanroomsml._waiting.job_search import Hunt
+from airflow_cleanroomsml._waiting.job_search import JobSearch
 from airflow_cleanroomsml.exceptions import UnreachableError
 
 
@@ -30,10 +30,10 @@ class Planner:
         self._listings: dict[str, Listing] = {}
         self._lost: dict[str, Exception] = {}
 
-    def plan(self, watches: Iterable[Watch]) -> Plan:
+    def plan(self, watches: Iterable[Subscription]) -> Plan:
         """The calls for all that is due, what is due longest first."""
         self._lost.clear()
-        kinds: dict[str, list[Watch]] = {}
+        kinds: dict[str, list[Subscription]] = {}
         for watch in watches:
             kinds.setdefault(watch.listing, []).append(watch)
         self._listings = {key: self._listings.get(key) or Listing() for key in kinds}
@@ -42,16 +42,16 @@ class Planner:
             if any(watch.due <= now for watch in kind):
                 yield from self._kind(self._listings[key], kind)
 
-    def _kind(self, listing: Listing, watches: list[Watch]) -> Plan:
+    def _kind(self, listing: Listing, watches: list[Subscription]) -> Plan:
         subject = watches[0].subject
-        if isinstance(subject, Hunt):
+        if isinstance(subject, JobSearch):
             yield from self._searches(subject, watches)
         elif subject.resource.get is None:
             yield from self._listed(subject.resource, watches)
         else:
-            yield from self._things(listing, things_of(watches))
+            yield from self._things(listing, group_by_target(watches))
 
-    def _things(self, listing: Listing, things: list[Thing]) -> Plan:
+    def _things(self, listing: Listing, things: list[PollTarget]) -> Plan:
         now = _clock.now()
         listed = [thing for thing in things if thing.is_listed(now)]
         limit = listing.limit(len(listed), now) if any(thing.is_due(now) for thing in listed) else 0
@@ -74,7 +74,7 @@ class Planner:
                 thing.set_apart(_clock.now())
                 thing.postpone(_clock.now())
 
-    def _get(self, thing: Thing) -> Plan:
+    def _get(self, thing: PollTarget) -> Plan:
         wait, get = thing.wait, thing.resource.get or ""
         found = self._lost.get(get)
         if found is None:
@@ -84,13 +84,13 @@ class Planner:
             self._lost[get] = found
         self._outbox.tell(thing.watches, found)
 
-    def _listed(self, resource: Resource, watches: list[Watch]) -> Plan:
+    def _listed(self, resource: Resource, watches: list[Subscription]) -> Plan:
         """What has no Get: one way through the listing for all."""
         due = [watch for watch in watches if watch.due <= _clock.now()]
         missing = {_name(watch) for watch in due}
         found: dict[Any, list[Mapping[str, Any]]] = {}
         complete = False
-        for call in pages(resource.service, resource.list, narrowed(resource, wait_of(due[0]).identifiers)):
+        for call in pages(resource.service, resource.list, listing_arguments(resource, wait_of(due[0]).identifiers)):
             page = yield call
             if isinstance(page, Exception):
                 self._outbox.tell(due, page)
@@ -106,9 +106,9 @@ class Planner:
             if complete or newest is not None:
                 self._outbox.tell([watch], newest)
 
-    def _searches(self, hunt: Hunt, watches: list[Watch]) -> Plan:
+    def _searches(self, hunt: JobSearch, watches: list[Subscription]) -> Plan:
         found: list[Mapping[str, Any]] = []
-        for call in pages(CLEAN_ROOMS_ML, job_search.LISTING, hunt.search.narrowed):
+        for call in pages(CLEAN_ROOMS_ML, job_search.LISTING, hunt.search.listing_arguments):
             page = yield call
             if isinstance(page, Exception):
                 self._outbox.tell(watches, page)
@@ -119,11 +119,11 @@ class Planner:
         self._outbox.tell(watches, found)
 
 
-def _name(watch: Watch) -> Any:
+def _name(watch: Subscription) -> Any:
     wait = wait_of(watch)
     return wait.identifiers[naming(wait.resource)]
 
 
-def _newest(watch: Watch, namesakes: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+def _newest(watch: Subscription, namesakes: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     wait = wait_of(watch)
     return lookup.newest(dict(entry) for entry in namesakes if is_meant(wait, entry))

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from airflow_cleanroomsml import _clock
-from airflow_cleanroomsml._connection.aws_connection import AwsConnection, told_by
+from airflow_cleanroomsml._connection.aws_connection import AwsConnection, connection_digest
 from airflow_cleanroomsml._polling import start_queue
 from airflow_cleanroomsml._polling.backoff import Pace
 from airflow_cleanroomsml._polling.calls import Call, Outbox, Plan
@@ -19,8 +19,8 @@ from airflow_cleanroomsml._polling.footprint import Heap
 from airflow_cleanroomsml._polling.origin import Origin
 from airflow_cleanroomsml._polling.planner import Planner
 from airflow_cleanroomsml._polling.renewal import Renewal, expired
-from airflow_cleanroomsml._polling.subscription import Mail, News, Watch
-from airflow_cleanroomsml._waiting.job_search import Hunt
+from airflow_cleanroomsml._polling.subscription import Mail, Subscription, Update
+from airflow_cleanroomsml._waiting.job_search import JobSearch
 from airflow_cleanroomsml._waiting.wait import Wait
 from airflow_cleanroomsml.exceptions import ThrottledError, UnreachableError
 
@@ -53,7 +53,7 @@ class Poller:
     def __init__(self, key: str, arguments: dict[str, Any]) -> None:
         self.key = key
         self._arguments = arguments
-        self._watches: set[Watch] = set()
+        self._watches: set[Subscription] = set()
         self._wake = threading.Event()
         self._mail: dict[asyncio.AbstractEventLoop, Mail] = {}
         self._outbox = Outbox()
@@ -71,7 +71,7 @@ class Poller:
         """Whether anybody waits."""
         return bool(self._watches)
 
-    def add(self, watch: Watch, *, begins: bool = True) -> None:
+    def add(self, watch: Subscription, *, begins: bool = True) -> None:
         """
         Take a wait; the caller holds the lock.
 
@@ -86,7 +86,7 @@ class Poller:
         if watch.job and begins:
             start_queue.began(self.key, watch.job)
 
-    def remove(self, watch: Watch) -> None:
+    def remove(self, watch: Subscription) -> None:
         """End a wait; with the last one the poller is gone."""
         with _process.lock:
             watch.over = True
@@ -119,11 +119,11 @@ class Poller:
                 self._retire()
                 _process.alive.discard(self)
 
-    def _under_way(self) -> list[Watch]:
+    def _under_way(self) -> list[Subscription]:
         with _process.lock:
             return list(self._watches)
 
-    def _round(self, watches: list[Watch]) -> None:
+    def _round(self, watches: list[Subscription]) -> None:
         now = _clock.now()
         ready = max(self._pace.ready, 0.0 if self._hook else self._renewal.ready)
         self._tend(watches, slowed=now < ready and self._is_slow)
@@ -144,7 +144,7 @@ class Poller:
         _clock.wait(self._wake, min(_SLEEP, max(0.0, until - _clock.now())))
         self._wake.clear()
 
-    def _tend(self, watches: list[Watch], *, slowed: bool) -> bool:
+    def _tend(self, watches: list[Subscription], *, slowed: bool) -> bool:
         """
         What does not need the service: deadlines, heartbeats, loops that are gone.
 
@@ -162,7 +162,7 @@ class Poller:
         self._send()
         return bool(self._watches)
 
-    def _look(self, watches: list[Watch], hook: PollingHook) -> None:
+    def _look(self, watches: list[Subscription], hook: PollingHook) -> None:
         strangers = self._strangers(watches)
         known = [watch for watch in watches if watch not in strangers and not watch.over]
         if any(watch.due <= _clock.now() for watch in known):
@@ -170,7 +170,7 @@ class Poller:
         elif strangers:
             self._sleep(min((_clock.now() + 1.0, *(watch.next for watch in known))))
 
-    def _strangers(self, watches: list[Watch]) -> set[Watch]:
+    def _strangers(self, watches: list[Subscription]) -> set[Subscription]:
         """Those who began after the client was made, until it is known that they mean it; another poller takes those who do not."""
         strangers = self._origin.strangers(watches)
         loop = _loop_of(strangers)
@@ -189,7 +189,7 @@ class Poller:
             mine = [poller for poller in _process.alive if poller.key == self.key]
             return len(mine) >= _AT_MOST and _process.pollers.get(self.key) is self
 
-    def _hand_over(self, strangers: list[Watch]) -> None:
+    def _hand_over(self, strangers: list[Subscription]) -> None:
         with _process.lock:
             left = [watch for watch in strangers if watch in self._watches]
             # A poller without a wait would end at once.
@@ -202,7 +202,7 @@ class Poller:
                 self._watches.remove(watch)
                 heir.add(watch, begins=False)
 
-    def _connect(self, watches: list[Watch]) -> None:
+    def _connect(self, watches: list[Subscription]) -> None:
         loop = _loop_of(watches)
         if loop is None:
             self._sleep(_clock.now() + 1)
@@ -216,7 +216,7 @@ class Poller:
                 is_known=self._origin.is_known,
             )
             if self._hook is not None:
-                self._origin.made(told_by(self._hook), began)
+                self._origin.made(connection_digest(self._hook), began)
         except Exception as error:
             self._not_connected(error)
 
@@ -293,7 +293,7 @@ class Poller:
     def _send(self) -> None:
         """Tell the waits their news, those of a loop together; whose news are final is gone."""
         news, self._outbox.news = self._outbox.news, []
-        by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Watch, News]]] = {}
+        by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Subscription, Update]]] = {}
         for watch, item in news:
             by_loop.setdefault(watch.loop, []).append((watch, item))
             if item.final:
@@ -313,7 +313,7 @@ class Poller:
         self._send()
 
 
-def _loop_of(watches: Iterable[Watch]) -> asyncio.AbstractEventLoop | None:
+def _loop_of(watches: Iterable[Subscription]) -> asyncio.AbstractEventLoop | None:
     """A loop that runs."""
     return next((watch.loop for watch in watches if watch.loop.is_running()), None)
 
@@ -346,14 +346,14 @@ _process = _Process()
 os.register_at_fork(after_in_child=_process.forget)
 
 
-def watching(connection: AwsConnection, subject: Wait | Hunt) -> Watch:
+def subscribe(connection: AwsConnection, subject: Wait | JobSearch) -> Subscription:
     """
     Have something watched from now on to the end of the block that this begins; it runs in an event loop.
 
     :param connection: How the service is reached.
     :param subject: What is waited for.
     """
-    watch, key = Watch(subject, asyncio.get_running_loop()), connection.connection_key
+    watch, key = Subscription(subject, asyncio.get_running_loop()), connection.connection_key
     with _process.lock:
         _process.poller(key, connection.connection).add(watch)
     return watch

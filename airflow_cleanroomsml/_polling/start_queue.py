@@ -108,7 +108,7 @@ class Turn:
             _process.tidy()
 
 
-def queued(connection: AwsConnection, noun: str, refused: dict[str, Any] | None) -> Turn:
+def join_start_queue(connection: AwsConnection, noun: str, refused: dict[str, Any] | None) -> Turn:
     """
     Stand in the queue from now on to the end of the block that this begins.
 

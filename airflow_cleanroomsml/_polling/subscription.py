@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from airflow_cleanroomsml import _clock
-from airflow_cleanroomsml._resources.lookup import narrowed
+from airflow_cleanroomsml._resources.lookup import listing_arguments
 from airflow_cleanroomsml._resources.table import Goal, Outcome
-from airflow_cleanroomsml._waiting.job_search import Hunt
-from airflow_cleanroomsml._waiting.loop import TELL_AGAIN
-from airflow_cleanroomsml._waiting.wait import Observation, Wait
+from airflow_cleanroomsml._waiting.job_search import JobSearch
+from airflow_cleanroomsml._waiting.loop import REPORT_INTERVAL
+from airflow_cleanroomsml._waiting.wait import PollResult, Wait
 
 #: Seconds that a first look waits for others that begin at the same time.
 GATHERING = 0.05
@@ -26,7 +26,7 @@ EARLY = 0.2
 _AT_A_TIME = 50
 
 
-class News(NamedTuple):
+class Update(NamedTuple):
     """
     What a trigger is told.
 
@@ -34,11 +34,11 @@ class News(NamedTuple):
     :param final: Whether this is the last.
     """
 
-    found: Observation | Exception
+    found: PollResult | Exception
     final: bool
 
 
-class Watch:
+class Subscription:
     """
     One wait of a trigger.
 
@@ -69,27 +69,27 @@ class Watch:
         "subject",
     )
 
-    def __init__(self, subject: Wait | Hunt, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, subject: Wait | JobSearch, loop: asyncio.AbstractEventLoop) -> None:
         self.subject = subject
         self.loop = loop
         if isinstance(subject, Wait):
             self.key = f"{subject.noun} {sorted(subject.identifiers.items())}"
-            self.listing = sys.intern(f"{subject.noun} {narrowed(subject.resource, subject.identifiers)}")
-            self.job = subject.noun if subject.goal == Goal.CREATED.value else ""
+            self.listing = sys.intern(f"{subject.noun} {listing_arguments(subject.resource, subject.identifiers)}")
+            self.job = subject.noun if subject.goal == Goal.CREATED else ""
         else:
-            self.key = self.listing = f"{subject.search.narrowed}"
+            self.key = self.listing = f"{subject.search.listing_arguments}"
             self.job = ""
-        self.seen: Observation | None = None
+        self.seen: PollResult | None = None
         self.over = False
         self.apart_until = 0.0
         self.begun = _clock.now()
         self.due = self.early = self.begun + GATHERING
         self._told = 0.0
-        self._news: list[News] = []
-        self.leave: Callable[[Watch], None] | None = None
+        self._news: list[Update] = []
+        self.leave: Callable[[Subscription], None] | None = None
         self._ear: asyncio.Future[None] | None = None
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> Subscription:
         """Begin the block for which it lasts."""
         return self
 
@@ -101,7 +101,7 @@ class Watch:
         elif self.leave:
             self.leave(self)
 
-    async def news(self) -> tuple[Observation, bool]:
+    async def news(self) -> tuple[PollResult, bool]:
         """
         What was seen, once it has changed, after ten minutes if it has not, and at the end; and whether this is the end.
 
@@ -115,7 +115,7 @@ class Watch:
             raise found
         return found, final
 
-    def hear(self, news: News) -> None:
+    def hear(self, news: Update) -> None:
         """Take news, in the loop."""
         self._news.append(news)
         if self._ear is not None and not self._ear.done():
@@ -129,7 +129,7 @@ class Watch:
     @property
     def next(self) -> float:
         """When there is something to do for it, in seconds since 1970."""
-        return min(self.due, self.deadline, self._told + TELL_AGAIN) if self.seen else self.due
+        return min(self.due, self.deadline, self._told + REPORT_INTERVAL) if self.seen else self.due
 
     def patience(self, *, slowed: bool) -> float:
         """
@@ -149,37 +149,37 @@ class Watch:
         self.due = now + pause
         self.early = self.due - EARLY * pause
 
-    def see(self, found: Observation, now: float, jitter: float | None = None) -> News | None:
+    def see(self, found: PollResult, now: float, jitter: float | None = None) -> Update | None:
         """Take what a look has shown; what the trigger is to be told of it, if anything. The jitter is that of :meth:`postpone`."""
         found = found.after(self.seen)
         changed = self.seen is None or (self.seen.status, self.seen.message) != (found.status, found.message)
         self.seen = found
         self.postpone(now, jitter)
-        final = found.outcome != Outcome.AGAIN.value or now >= self.deadline
+        final = found.outcome != Outcome.PENDING or now >= self.deadline
         return self._tell(found, now, final=final) if final or changed else self.heartbeat(now)
 
-    def heartbeat(self, now: float) -> News | None:
+    def heartbeat(self, now: float) -> Update | None:
         """What was seen last, where the trigger was told long ago."""
-        if self.seen is None or now < self._told + TELL_AGAIN:
+        if self.seen is None or now < self._told + REPORT_INTERVAL:
             return None
         return self._tell(self.seen, now, final=False)
 
-    def give_up(self, now: float, why: str) -> News:
+    def give_up(self, now: float, why: str) -> Update:
         """
         End with what was seen last.
 
         :param why: Why nothing was seen, where that is so.
         """
-        return self._tell(self.seen or Observation("", Outcome.AGAIN.value, message=why), now, final=True)
+        return self._tell(self.seen or PollResult("", Outcome.PENDING, message=why), now, final=True)
 
-    def fail(self, error: Exception) -> News:
+    def fail(self, error: Exception) -> Update:
         """End with an error."""
         self.over = True
-        return News(error, final=True)
+        return Update(error, final=True)
 
-    def _tell(self, found: Observation, now: float, *, final: bool) -> News:
+    def _tell(self, found: PollResult, now: float, *, final: bool) -> Update:
         self._told, self.over = now, final
-        return News(found, final)
+        return Update(found, final)
 
 
 class Mail:
@@ -192,10 +192,10 @@ class Mail:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._lock = threading.Lock()
-        self._waiting: deque[tuple[Watch, News]] = deque()
+        self._waiting: deque[tuple[Subscription, Update]] = deque()
         self._under_way = False
 
-    def post(self, news: Iterable[tuple[Watch, News]]) -> None:
+    def post(self, news: Iterable[tuple[Subscription, Update]]) -> None:
         """
         Hand over, from any thread.
 

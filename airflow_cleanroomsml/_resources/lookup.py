@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 BASE = "NULL"
 
 
-def titled(resource: Resource, identifiers: Mapping[str, Any]) -> str:
+def describe(resource: Resource, identifiers: Mapping[str, Any]) -> str:
     """A resource in words: by its ARN, or by its name where it has none."""
     return (
         f"{resource.noun} {identifiers[resource.identifiers[0]]}"
@@ -36,7 +36,7 @@ def read(
     return found
 
 
-def read_listed(
+def read_entry(
     hook: CleanRoomsMLHook, resource: Resource, identifiers: Mapping[str, Any], entry: dict[str, Any]
 ) -> dict[str, Any]:
     """
@@ -90,18 +90,18 @@ def listed(
     given = {name: value for name, value in known.items() if not _unset(value)}
     same = resource.same if is_named else (resource.named, *resource.same)
     wanted = {resource.spelling.get(n, n): given[n] for n in same if n in given}
-    for entry in hook.of(resource.service).items(resource.list, narrowed(resource, known)):
+    for entry in hook.of(resource.service).items(resource.list, listing_arguments(resource, known)):
         has = {xform_name(name): value for name, value in entry.items()}
         if all(has.get(name) == value for name, value in wanted.items()) and (not is_named or is_named(has["name"])):
             yield entry
 
 
-def narrowed(resource: Resource, known: Mapping[str, Any]) -> dict[str, Any]:
+def listing_arguments(resource: Resource, known: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments that narrow a listing to what is known of a resource."""
     return {name: known[name] for name in resource.narrow if not _unset(known.get(name))}
 
 
-def identified(resource: Resource, asked: Mapping[str, Any], members: Mapping[str, Any]) -> dict[str, Any]:
+def build_identifiers(resource: Resource, asked: Mapping[str, Any], members: Mapping[str, Any]) -> dict[str, Any]:
     """
     What identifies a resource and says more of it, as the arguments that name it elsewhere.
 

@@ -1,7 +1,7 @@
 """
 The table of what takes time or can be looked up by name: how it is read, how it is listed, how long it may take.
 
-Statuses are those of the service model's enums; a status that is in no table here is "again", with a warning, until the time-out.
+Statuses are those of the service model's enums; a status that is in no table here is pending, with a warning, until the time-out.
 """
 
 from __future__ import annotations
@@ -15,16 +15,21 @@ CLEAN_ROOMS = "cleanrooms"
 CLEAN_ROOMS_ML = "cleanroomsml"
 
 
-class Outcome(Enum):
-    """What a status means to somebody who waits."""
+class Outcome(str, Enum):
+    """What a status means to a wait."""
 
     SUCCESS = "success"
     FAILURE = "failure"
-    AGAIN = "again"
+    #: Neither yet; waits of the first releases call it ``again``.
+    PENDING = "pending"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Outcome | None:
+        return cls.PENDING if value == "again" else None
 
 
-class Goal(Enum):
-    """What is waited for."""
+class Goal(str, Enum):
+    """What a wait is for."""
 
     CREATED = "created"
     DELETED = "deleted"
@@ -37,23 +42,23 @@ _CANCELLING = ("CANCEL_PENDING", "CANCEL_IN_PROGRESS")
 
 OUTCOMES: dict[Goal, dict[str, Outcome]] = {
     Goal.CREATED: {
-        **dict.fromkeys(_CREATING, Outcome.AGAIN),
+        **dict.fromkeys(_CREATING, Outcome.PENDING),
         "ACTIVE": Outcome.SUCCESS,
         "CREATE_FAILED": Outcome.FAILURE,
         # Somebody deletes or cancels what is waited for, or its data are gone: it does not come back.
         **dict.fromkeys((*_DELETING, "DELETE_FAILED", *_CANCELLING, "CANCEL_FAILED", "INACTIVE"), Outcome.FAILURE),
     },
     Goal.DELETED: {
-        **dict.fromkeys(_DELETING, Outcome.AGAIN),
+        **dict.fromkeys(_DELETING, Outcome.PENDING),
         # The deletion was accepted; a read that lags still shows the status from before.
-        **dict.fromkeys((*_CREATING, *_CANCELLING, "CANCEL_FAILED", "ACTIVE", "CREATE_FAILED"), Outcome.AGAIN),
+        **dict.fromkeys((*_CREATING, *_CANCELLING, "CANCEL_FAILED", "ACTIVE", "CREATE_FAILED"), Outcome.PENDING),
         # Where only data are deleted, their description stays.
         "INACTIVE": Outcome.SUCCESS,
         "DELETE_FAILED": Outcome.FAILURE,
     },
     Goal.CANCELLED: {
         # The cancellation was accepted; a read that lags still shows the status from before.
-        **dict.fromkeys((*_CREATING, *_CANCELLING), Outcome.AGAIN),
+        **dict.fromkeys((*_CREATING, *_CANCELLING), Outcome.PENDING),
         "INACTIVE": Outcome.SUCCESS,
         # It had ended before the cancellation reached it.
         **dict.fromkeys(("ACTIVE", "CREATE_FAILED", *_DELETING, "DELETE_FAILED"), Outcome.SUCCESS),
@@ -89,7 +94,7 @@ class Resource(NamedTuple):
     :param versions: Operation that lists the versions, where there are several under one ARN.
     :param timeout: Seconds it may take: the longest that the service's documents name, and a margin.
     :param delay: Longest pause between two looks, in seconds.
-    :param reports: Members of the answer that say more at the end, in the API's own spelling.
+    :param outputs: Members of the answer that say more at the end, in the API's own spelling.
     :param partners: It may be another member's, whose request is not known and whose failures may quote it.
     :param service: boto3's name of the service.
     :param cancel: Operation that cancels one while it is made; None where the API has none.
@@ -108,7 +113,7 @@ class Resource(NamedTuple):
     versions: str | None = None
     timeout: float = HOUR
     delay: float = 30.0
-    reports: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
     partners: bool = False
     service: str = CLEAN_ROOMS_ML
     cancel: str | None = None
@@ -120,7 +125,7 @@ class Resource(NamedTuple):
         return "name" not in self.identifiers
 
     @property
-    def tells_tags(self) -> bool:
+    def has_readable_tags(self) -> bool:
         """
         Whether its tags can be read.
 
@@ -157,7 +162,7 @@ AUDIENCE_GENERATION_JOB = Resource(
     narrow=("configured_audience_model_arn",),
     timeout=23 * HOUR,
     delay=60.0,
-    reports=("metrics", "protectedQueryIdentifier"),
+    outputs=("metrics", "protectedQueryIdentifier"),
     delete="delete_audience_generation_job",
 )
 # No duration of an export is published; a generation job's own limit is taken.
@@ -168,7 +173,7 @@ AUDIENCE_EXPORT_JOB = Resource(
     narrow=("audience_generation_job_arn",),
     same=("audience_size",),
     timeout=10 * HOUR,
-    reports=("outputLocation",),
+    outputs=("outputLocation",),
 )
 CONFIGURED_AUDIENCE_MODEL_ASSOCIATION = Resource(
     "configured audience model association",
@@ -206,7 +211,7 @@ ML_INPUT_CHANNEL = Resource(
     "get_ml_input_channel",
     narrow=("membership_identifier",),
     timeout=25 * HOUR,
-    reports=("protectedQueryIdentifier", "numberOfRecords", "numberOfFiles", "sizeInGb"),
+    outputs=("protectedQueryIdentifier", "numberOfRecords", "numberOfFiles", "sizeInGb"),
     delete="delete_ml_input_channel_data",
 )
 # The longest maxRuntimeInSeconds is 28 days (service model); the operator takes what the request says.
@@ -219,7 +224,7 @@ TRAINED_MODEL = Resource(
     versions="list_trained_model_versions",
     timeout=29 * 24 * HOUR,
     delay=60.0,
-    reports=("versionIdentifier", "logsStatus", "logsStatusDetails", "metricsStatus", "metricsStatusDetails"),
+    outputs=("versionIdentifier", "logsStatus", "logsStatusDetails", "metricsStatus", "metricsStatusDetails"),
     cancel="cancel_trained_model",
 )
 # No duration is published.
@@ -246,7 +251,7 @@ TRAINED_MODEL_INFERENCE_JOB = Resource(
     narrow=("membership_identifier", "trained_model_arn"),
     timeout=26 * HOUR,
     delay=60.0,
-    reports=("logsStatus", "logsStatusDetails", "metricsStatus", "metricsStatusDetails"),
+    outputs=("logsStatus", "logsStatusDetails", "metricsStatus", "metricsStatusDetails"),
     cancel="cancel_trained_model_inference_job",
 )
 # The same as another member of the collaboration sees them.
@@ -257,7 +262,7 @@ COLLABORATION_ML_INPUT_CHANNEL = Resource(
     "get_collaboration_ml_input_channel",
     narrow=("collaboration_identifier",),
     timeout=ML_INPUT_CHANNEL.timeout,
-    reports=("numberOfRecords",),
+    outputs=("numberOfRecords",),
     partners=True,
 )
 COLLABORATION_TRAINED_MODEL = Resource(
@@ -268,7 +273,7 @@ COLLABORATION_TRAINED_MODEL = Resource(
     narrow=("collaboration_identifier",),
     timeout=TRAINED_MODEL.timeout,
     delay=60.0,
-    reports=TRAINED_MODEL.reports,
+    outputs=TRAINED_MODEL.outputs,
     partners=True,
 )
 COLLABORATION_TRAINED_MODEL_INFERENCE_JOB = Resource(
@@ -279,7 +284,7 @@ COLLABORATION_TRAINED_MODEL_INFERENCE_JOB = Resource(
     same=("trained_model_inference_job_arn",),
     timeout=TRAINED_MODEL_INFERENCE_JOB.timeout,
     delay=60.0,
-    reports=TRAINED_MODEL_INFERENCE_JOB.reports,
+    outputs=TRAINED_MODEL_INFERENCE_JOB.outputs,
     partners=True,
 )
 

@@ -21,7 +21,7 @@ from airflow_cleanroomsml._compat import IS_AIRFLOW_2
 from airflow_cleanroomsml._resources.table import DOING, Outcome
 from airflow_cleanroomsml._waiting import loop
 from airflow_cleanroomsml._waiting.loop import PAUSES
-from airflow_cleanroomsml._waiting.outcome import GOES_ON, PASSING
+from airflow_cleanroomsml._waiting.outcome import STILL_RUNNING, TRANSIENT_ERRORS
 from airflow_cleanroomsml._waiting.wait import Wait
 from airflow_cleanroomsml._xcom import delete_note
 from airflow_cleanroomsml.exceptions import ConflictError
@@ -88,13 +88,13 @@ def end(hook: Callable[[], CleanRoomsMLHook], wait: Wait) -> str:
     resource = wait.resource
     operation = {"cancel": resource.cancel, "delete": resource.delete}.get(wait.on_kill)
     if operation is None:
-        told = GOES_ON if resource.cancel else f"{GOES_ON} The service cannot cancel it."
+        told = STILL_RUNNING if resource.cancel else f"{STILL_RUNNING} The service cannot cancel it."
         log.warning("%s: %s.", told.removesuffix("."), wait.title)
         return told
     try:
         told = _ended(hook(), operation, wait)
     except Exception as error:
-        told = f"{GOES_ON} Could not {wait.on_kill} it: {error}."
+        told = f"{STILL_RUNNING} Could not {wait.on_kill} it: {error}."
     log.warning("%s: %s.", told.removesuffix("."), wait.title)
     return told
 
@@ -116,21 +116,21 @@ def end_found(hook: Callable[[], CleanRoomsMLHook], find: Callable[[], Wait | No
 
 
 def _ended(hook: CleanRoomsMLHook, operation: str, wait: Wait) -> str:
-    seen = loop.observe_patiently(hook, wait)
-    if not seen.status and (seen.outcome == Outcome.FAILURE.value or wait.on_kill == "delete"):
+    seen = loop.poll_with_retries(hook, wait)
+    if not seen.status and (seen.outcome == Outcome.FAILURE or wait.on_kill == "delete"):
         # Nothing is deleted that may be done; and who looks in another account finds nothing.
         why = seen.reason or "The service gives no reason."
         return f"It may still be running and incurring charges: its status could not be read, so it was not {_DONE[wait.on_kill]}. {why}"
-    if seen.outcome != Outcome.AGAIN.value:
+    if seen.outcome != Outcome.PENDING:
         return f"It had ended already, {seen.status or 'gone'}."
     try:
         _call(hook, operation, wait)
     except ConflictError:
-        seen = loop.observe_patiently(hook, wait)
+        seen = loop.poll_with_retries(hook, wait)
         # Only cancelling a job or deleting its data makes it INACTIVE, so a request whose response was lost took effect.
         if seen.status in (*DOING[wait.on_kill], "INACTIVE"):
             return f"It was {_DONE[wait.on_kill]}, and is {seen.status}."
-        if seen.outcome != Outcome.AGAIN.value:
+        if seen.outcome != Outcome.PENDING:
             return f"It has ended, {seen.status or 'gone'}, before it could be {_DONE[wait.on_kill]}."
         raise
     return f"It was {_DONE[wait.on_kill]}."
@@ -140,7 +140,7 @@ def _call(hook: CleanRoomsMLHook, operation: str, wait: Wait) -> None:
     for pause in (*PAUSES, None):
         try:
             hook.call(operation, wait.identifiers)
-        except PASSING:
+        except TRANSIENT_ERRORS:
             if pause is None:
                 raise
             _clock.sleep(pause)

@@ -16,7 +16,7 @@ LISTING = "list_audience_generation_jobs"
 
 
 @dataclass(frozen=True)
-class Search:
+class JobFilter:
     """
     Which jobs are looked for, as plain values.
 
@@ -32,31 +32,31 @@ class Search:
     started_by: str | None = None
 
     @classmethod
-    def of(cls, since: Any, **narrowed: Any) -> Search:
+    def of(cls, since: Any, **filters: Any) -> JobFilter:
         """
         A search by arguments of a task.
 
         :param since: A time, as a template may render it.
-        :param narrowed: The other members, as templates may render them.
+        :param filters: The other members, as templates may render them.
         :raises InvalidRequestError: Nothing can be found by them.
         """
         from airflow_cleanroomsml._requests.request import sought
 
-        return cls(moment("since", since), **sought(CLEAN_ROOMS_ML, ["list_audience_generation_jobs"], narrowed))
+        return cls(parse_time("since", since), **sought(CLEAN_ROOMS_ML, ["list_audience_generation_jobs"], filters))
 
-    def plain(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """As JSON."""
         return asdict(self)
 
     @property
-    def narrowed(self) -> dict[str, Any]:
+    def listing_arguments(self) -> dict[str, Any]:
         """The arguments by which the listing is narrowed."""
         return {
             "configured_audience_model_arn": self.configured_audience_model_arn,
             "collaboration_id": self.collaboration_id,
         }
 
-    def is_meant(self, entry: Mapping[str, Any]) -> bool:
+    def matches(self, entry: Mapping[str, Any]) -> bool:
         """Whether an entry of the listing is one of them."""
         starter = entry.get("startedBy")
         own = starter is None or starter == entry["audienceGenerationJobArn"].split(":")[4]
@@ -65,7 +65,7 @@ class Search:
 
 
 @dataclass(frozen=True)
-class Hunt:
+class JobSearch:
     """
     A search that is repeated.
 
@@ -74,7 +74,7 @@ class Hunt:
     :param delay: Pause between two looks, in seconds.
     """
 
-    search: Search
+    search: JobFilter
     deadline: float
     delay: float
 
@@ -83,7 +83,7 @@ class Hunt:
         return max(0.0, min(self.delay * (jitter or 1.0), self.deadline - now))
 
 
-def moment(argument: str, value: Any) -> float:
+def parse_time(argument: str, value: Any) -> float:
     """
     A time in seconds since 1970; a naive one is UTC.
 
@@ -100,18 +100,18 @@ def moment(argument: str, value: Any) -> float:
         ) from None
 
 
-def found(hook: CleanRoomsMLHook, search: Search) -> list[dict[str, Any]]:
+def find_jobs(hook: CleanRoomsMLHook, search: JobFilter) -> list[dict[str, Any]]:
     """
     The jobs that there are now, the oldest first, as JSON.
 
     :raises CleanRoomsMLError: The listing cannot be read.
     """
-    return among(search, hook.items(LISTING, search.narrowed))
+    return select_jobs(search, hook.items(LISTING, search.listing_arguments))
 
 
-def among(search: Search, entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def select_jobs(search: JobFilter, entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Those entries of the listing that are looked for, the oldest first, as JSON."""
-    meant = [entry for entry in entries if search.is_meant(entry)]
+    meant = [entry for entry in entries if search.matches(entry)]
     return [
         {
             "audience_generation_job_arn": entry["audienceGenerationJobArn"],

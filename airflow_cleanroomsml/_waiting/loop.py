@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from airflow_cleanroomsml import _clock
 from airflow_cleanroomsml._resources.lookup import read
 from airflow_cleanroomsml._resources.table import Outcome
-from airflow_cleanroomsml._waiting.outcome import judged
-from airflow_cleanroomsml._waiting.wait import Observation, Wait
+from airflow_cleanroomsml._waiting.outcome import evaluate
+from airflow_cleanroomsml._waiting.wait import PollResult, Wait
 from airflow_cleanroomsml.exceptions import CleanRoomsMLError
 
 if TYPE_CHECKING:
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from airflow_cleanroomsml.hooks import CleanRoomsMLHook
 
 #: Seconds after which one hears again of what has not changed.
-TELL_AGAIN = 600.0
+REPORT_INTERVAL = 600.0
 #: Pauses before each new attempt where a fault may pass, in seconds: a worker that is told to end has five in all (Airflow 3).
 PAUSES = (0.5, 1.0)
 
 
-def observe(hook: CleanRoomsMLHook, wait: Wait, redact: Redact | None = None) -> Observation:
+def poll_once(hook: CleanRoomsMLHook, wait: Wait, redact: Redact | None = None) -> PollResult:
     """
     Look once.
 
@@ -36,40 +36,40 @@ def observe(hook: CleanRoomsMLHook, wait: Wait, redact: Redact | None = None) ->
         found = read(hook, wait.resource, wait.identifiers, made_after=wait.made_after)
     except CleanRoomsMLError as error:
         found = error
-    return judged(wait, found, redact)
+    return evaluate(wait, found, redact)
 
 
-def observe_patiently(hook: CleanRoomsMLHook, wait: Wait, redact: Redact | None = None) -> Observation:
+def poll_with_retries(hook: CleanRoomsMLHook, wait: Wait, redact: Redact | None = None) -> PollResult:
     """The same, where there is no next look: a fault that passes is given a moment to."""
-    observation = observe(hook, wait, redact)
+    poll_result = poll_once(hook, wait, redact)
     for pause in PAUSES:
-        if observation.status or observation.outcome != Outcome.AGAIN.value:
+        if poll_result.status or poll_result.outcome != Outcome.PENDING:
             break
         _clock.sleep(pause)
-        observation = observe(hook, wait, redact)
-    return observation
+        poll_result = poll_once(hook, wait, redact)
+    return poll_result
 
 
-def watch(
+def poll_until_done(
     hook: CleanRoomsMLHook,
     wait: Wait,
-    observation: Observation,
+    poll_result: PollResult,
     redact: Redact | None = None,
-    tell: Callable[[Observation], None] = lambda _: None,
-) -> Observation:
+    tell: Callable[[PollResult], None] = lambda _: None,
+) -> PollResult:
     """
     Look again and again, in this thread, until the outcome is known or the deadline is over.
 
-    :param observation: The look before.
-    :param redact: As for :func:`observe`.
+    :param poll_result: The look before.
+    :param redact: As for :func:`poll_once`.
     :param tell: Hears of what has changed, and every ten minutes of what has not.
     """
     told = _clock.now()
-    while observation.outcome == Outcome.AGAIN.value and _clock.now() < wait.deadline:
+    while poll_result.outcome == Outcome.PENDING and _clock.now() < wait.deadline:
         _clock.sleep(wait.pause(_clock.now()))
-        seen, observation = observation, observe(hook, wait, redact).after(observation)
-        changed = (seen.status, seen.message) != (observation.status, observation.message)
-        if changed or _clock.now() - told >= TELL_AGAIN:
+        seen, poll_result = poll_result, poll_once(hook, wait, redact).after(poll_result)
+        changed = (seen.status, seen.message) != (poll_result.status, poll_result.message)
+        if changed or _clock.now() - told >= REPORT_INTERVAL:
             told = _clock.now()
-            tell(observation)
-    return observation
+            tell(poll_result)
+    return poll_result

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_cleanroomsml import _clock
 from airflow_cleanroomsml._resources.table import OUTCOMES, Goal, Outcome, Resource
-from airflow_cleanroomsml._waiting.wait import Observation, Wait
+from airflow_cleanroomsml._waiting.wait import PollResult, Wait
 from airflow_cleanroomsml.exceptions import (
     JobFailedError,
     ResourceNotFoundError,
@@ -26,38 +26,38 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 #: What becomes of what nobody ends.
-GOES_ON = "It is still running and still incurring charges."
+STILL_RUNNING = "It is still running and still incurring charges."
 #: What may be over when one looks again.
-PASSING = (ThrottledError, UnavailableError, UnreachableError)
+TRANSIENT_ERRORS = (ThrottledError, UnavailableError, UnreachableError)
 
 
-def judged(wait: Wait, found: Mapping[str, Any] | Exception | None, redact: Redact | None = None) -> Observation:
+def evaluate(wait: Wait, found: Mapping[str, Any] | Exception | None, redact: Redact | None = None) -> PollResult:
     """
     What a read means to a wait.
 
     :param found: The resource as it is described; why it could not be read; None where a listing does not show it.
-    :param redact: As for :func:`observe`.
+    :param redact: As for :func:`poll_once`.
     :raises CleanRoomsMLError: Why it could not be read, unless that passes or means that it is gone.
     """
     if isinstance(found, ResourceNotFoundError):
         return _gone(wait, str(found))
-    if isinstance(found, PASSING):
-        return Observation("", Outcome.AGAIN.value, message=without_request_id(found))
+    if isinstance(found, TRANSIENT_ERRORS):
+        return PollResult("", Outcome.PENDING, message=without_request_id(found))
     if isinstance(found, Exception):
         raise found
     if found is None:
         return _gone(wait, f"{wait.resource.list} does not show it")
-    return _judged(wait, found, redact)
+    return _evaluate_status(wait, found, redact)
 
 
-def _gone(wait: Wait, message: str) -> Observation:
-    if wait.goal == Goal.DELETED.value:
-        return Observation("", Outcome.SUCCESS.value)
+def _gone(wait: Wait, message: str) -> PollResult:
+    if wait.goal == Goal.DELETED:
+        return PollResult("", Outcome.SUCCESS)
     lags = _clock.now() - wait.started < wait.lag
-    return Observation("", (Outcome.AGAIN if lags else Outcome.FAILURE).value, message=message)
+    return PollResult("", Outcome.PENDING if lags else Outcome.FAILURE, message=message)
 
 
-def _judged(wait: Wait, found: Mapping[str, Any], redact: Redact | None) -> Observation:
+def _evaluate_status(wait: Wait, found: Mapping[str, Any], redact: Redact | None) -> PollResult:
     status = str(found.get("status", ""))
     outcome = OUTCOMES[Goal(wait.goal)].get(status)
     if outcome is None:
@@ -67,14 +67,14 @@ def _judged(wait: Wait, found: Mapping[str, Any], redact: Redact | None) -> Obse
     def shown(text: str) -> str:
         return _shown(wait.resource, found, text, redact) if text else ""
 
-    return Observation(
+    return PollResult(
         status,
-        (outcome or Outcome.AGAIN).value,
+        outcome or Outcome.PENDING,
         details.get("statusCode") or "",
         shown(details.get("message") or ""),
         {
             name: shown(found[name]) if name.endswith("StatusDetails") else found[name]
-            for name in wait.resource.reports
+            for name in wait.resource.outputs
             if found.get(name) is not None
         },
     )
@@ -88,19 +88,19 @@ def _shown(resource: Resource, found: Mapping[str, Any], text: str, redact: Reda
     return UNKNOWN if resource.partners else (redact or by_description)(description(resource), found, text)
 
 
-def described(wait: Wait, observation: Observation, now: float | None = None) -> str:
+def summarize(wait: Wait, poll_result: PollResult, now: float | None = None) -> str:
     """
     One line for the log; what changes comes first, for viewers cut long lines off.
 
     :param now: The time, in seconds since 1970; None where it is not known when the wait began.
     """
-    what = observation.status or ("Gone" if observation.outcome == Outcome.SUCCESS.value else "Not readable")
-    reason = f" ({observation.reason})" if observation.reason else ""
+    what = poll_result.status or ("Gone" if poll_result.outcome == Outcome.SUCCESS else "Not readable")
+    reason = f" ({poll_result.reason})" if poll_result.reason else ""
     after = f" after {now - wait.started:.0f} s" if now is not None else ""
     return f"{what}{after}{reason}: {wait.title}"
 
 
-def raise_unless_done(wait: Wait, observation: Observation, end: Callable[[], str] = lambda: GOES_ON) -> None:
+def raise_for_outcome(wait: Wait, poll_result: PollResult, end: Callable[[], str] = lambda: STILL_RUNNING) -> None:
     """
     Raise for whatever is not success.
 
@@ -108,25 +108,25 @@ def raise_unless_done(wait: Wait, observation: Observation, end: Callable[[], st
     :raises JobFailedError: It failed.
     :raises WaitTimeoutError: It has not ended, and the deadline is over.
     """
-    if observation.outcome == Outcome.SUCCESS.value:
+    if poll_result.outcome == Outcome.SUCCESS:
         return
-    status = observation.status
-    if observation.outcome == Outcome.FAILURE.value:
+    status = poll_result.status
+    if poll_result.outcome == Outcome.FAILURE:
         is_so, reason = (
             f"is {status}" if status else "was not found",
-            observation.reason or "The service gives no reason.",
+            poll_result.reason or "The service gives no reason.",
         )
         raise JobFailedError(
             lines(f"The {wait.noun} {is_so}.", reason, wait.title),
             status=status or "not found",
-            code=observation.status_code,
-            reason=observation.message,
+            code=poll_result.status_code,
+            reason=poll_result.message,
         )
     waited, was_so = f"{wait.deadline - wait.started:.0f} s", f"was still {status}" if status else "could not be read"
     raise WaitTimeoutError(
         lines(
             f"The {wait.noun} {was_so} after {waited}, when the wait timed out. {end()}",
-            observation.reason,
+            poll_result.reason,
             wait.title,
             "To wait longer, set waiter_delay and waiter_max_attempts (their product is the time-out in seconds), and",
             "execution_timeout if there is one. A cleared task reuses it if it is still running, and creates another one if not.",

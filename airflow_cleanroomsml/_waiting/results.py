@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_cleanroomsml import _clock
 from airflow_cleanroomsml._resources.table import CLEAN_ROOMS, Outcome, Resource
-from airflow_cleanroomsml._waiting.loop import observe_patiently
-from airflow_cleanroomsml._waiting.outcome import described
-from airflow_cleanroomsml._waiting.wait import Observation, Wait
+from airflow_cleanroomsml._waiting.loop import poll_with_retries
+from airflow_cleanroomsml._waiting.outcome import summarize
+from airflow_cleanroomsml._waiting.wait import PollResult, Wait
 from airflow_cleanroomsml._xcom import push_results
 
 if TYPE_CHECKING:
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def pushed(operator: BaseOperator, context: Context, resource: Resource, known: Mapping[str, Any]) -> dict[str, Any]:
+def push_outputs(
+    operator: BaseOperator, context: Context, resource: Resource, known: Mapping[str, Any]
+) -> dict[str, Any]:
     """
     Push the members that the resource table reports to XCom, each under its own key in snake_case, and return them.
 
@@ -32,17 +34,17 @@ def pushed(operator: BaseOperator, context: Context, resource: Resource, known: 
     from botocore import xform_name
 
     members = {xform_name(name): value for name, value in known.items()}
-    keys = [xform_name(name) for name in resource.reports]
+    keys = [xform_name(name) for name in resource.outputs]
     report = {key: members[key] for key in keys if members.get(key) is not None}
     push_results(operator, context, report)
     _warn_of_unpublished(resource, report)
     return report
 
 
-def progress(context: Context, wait: Wait, observation: Observation) -> None:
+def report_progress(context: Context, wait: Wait, poll_result: PollResult) -> None:
     """Tell how far it is: in the log, and where Airflow shows a task's state (3.3 and later) while it runs."""
     now = _clock.now()
-    log.info("%s.", described(wait, observation, now))
+    log.info("%s.", summarize(wait, poll_result, now))
     store: Any = context.get("task_state_store")
     if store is None:
         return
@@ -50,14 +52,14 @@ def progress(context: Context, wait: Wait, observation: Observation) -> None:
         round(now - wait.started),
         datetime.fromtimestamp(now, tz=timezone.utc).isoformat(timespec="seconds"),
     )
-    state = {"resource": wait.title, "status": observation.status, "elapsed_seconds": elapsed, "looked_at": looked}
+    state = {"resource": wait.title, "status": poll_result.status, "elapsed_seconds": elapsed, "looked_at": looked}
     try:
         store.set("progress", state)
     except Exception:
         log.info("Could not write progress to Airflow's task state store.", exc_info=True)
 
 
-def measure(wait: Wait, observation: Observation) -> None:
+def record_metrics(wait: Wait, poll_result: PollResult) -> None:
     """
     The end of a wait as metrics of Airflow's.
 
@@ -66,8 +68,8 @@ def measure(wait: Wait, observation: Observation) -> None:
     """
     from airflow_cleanroomsml._compat import stats
 
-    noun, status = wait.noun.replace(" ", "_"), (observation.status or "gone").lower()
-    tags = {"noun": noun, "goal": wait.goal, "status": status, "outcome": observation.outcome}
+    noun, status = wait.noun.replace(" ", "_"), (poll_result.status or "gone").lower()
+    tags = {"noun": noun, "goal": wait.goal, "status": status, "outcome": poll_result.outcome}
     stats().timing(f"cleanroomsml.{noun}.duration", timedelta(seconds=_clock.now() - wait.started), tags=tags)
     stats().incr(f"cleanroomsml.{noun}.{status}", tags=tags)
 
@@ -85,34 +87,34 @@ def _warn_of_unpublished(resource: Resource, report: Mapping[str, Any]) -> None:
             )
 
 
-def seen_at_last(
+def poll_at_deadline(
     hook: Callable[[], CleanRoomsMLHook],
     wait: Wait,
-    observation: Observation,
+    poll_result: PollResult,
     redact: Redact | None = None,
-) -> Observation:
+) -> PollResult:
     """
     What is to be seen when the time of a wait is over: the look before may have failed, or be long past.
 
-    Whatever goes wrong on the way, that the time is over stands. Arguments as for :func:`why_it_failed`.
+    Whatever goes wrong on the way, that the time is over stands. Arguments as for :func:`explain_failure`.
     """
-    if observation.outcome != Outcome.AGAIN.value:
-        return observation
+    if poll_result.outcome != Outcome.PENDING:
+        return poll_result
     try:
-        return observe_patiently(hook(), wait, redact).after(observation)
+        return poll_with_retries(hook(), wait, redact).after(poll_result)
     except Exception as unreadable:
         log.info("Could not poll it one last time: %s", unreadable)
-        return observation
+        return poll_result
 
 
-def why_it_failed(
+def explain_failure(
     hook: Callable[[], CleanRoomsMLHook],
     wait: Wait,
-    observation: Observation,
+    poll_result: PollResult,
     redact: Redact | None = None,
-) -> Observation:
+) -> PollResult:
     """
-    The observation with the protected query, where there was one, and what it says: the job itself may say less.
+    The poll_result with the protected query, where there was one, and what it says: the job itself may say less.
 
     Whatever goes wrong on the way, that it failed stands.
 
@@ -120,14 +122,14 @@ def why_it_failed(
     :param redact: How a text of the service is shown; without it the query is not read.
     """
     query, membership = (
-        observation.report.get("protectedQueryIdentifier"),
+        poll_result.outputs.get("protectedQueryIdentifier"),
         wait.identifiers.get("membership_identifier"),
     )
     if not query:
-        return observation
+        return poll_result
     said = _query_error(hook, query, membership, redact) if redact and membership else ""
     about = f"protected query {query}" + (f": {said}" if said else "")
-    return observation._replace(message=f"{observation.message} ({about})")
+    return poll_result._replace(message=f"{poll_result.message} ({about})")
 
 
 def _query_error(hook: Callable[[], CleanRoomsMLHook], query: str, membership: str, redact: Redact) -> str:

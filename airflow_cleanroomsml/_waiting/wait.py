@@ -6,8 +6,8 @@ import random
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from airflow_cleanroomsml._resources.lookup import titled
-from airflow_cleanroomsml._resources.table import RESOURCES, Outcome, Resource
+from airflow_cleanroomsml._resources.lookup import describe
+from airflow_cleanroomsml._resources.table import RESOURCES, Goal, Outcome, Resource
 
 #: Seconds for which "not found" after a create is taken for a read that lags.
 LAG = 60.0
@@ -51,7 +51,7 @@ class Wait(NamedTuple):
     @property
     def title(self) -> str:
         """What it is, in words."""
-        return titled(self.resource, self.identifiers)
+        return describe(self.resource, self.identifiers)
 
     def pause(self, now: float, jitter: float | None = None) -> float:
         """
@@ -64,38 +64,56 @@ class Wait(NamedTuple):
         pause = min(self.delay, max(1.0, (now - self.started) / 4)) * (jitter or random.uniform(*JITTER))
         return max(0.0, min(pause, self.deadline - now))
 
-    def plain(self) -> dict[str, Any]:
-        """As JSON."""
-        return self._asdict()
+    def to_json(self) -> dict[str, Any]:
+        """Convert to plain JSON values."""
+        return {**self._asdict(), "goal": Goal(self.goal).value}
 
 
-class Observation(NamedTuple):
+class PollResult(NamedTuple):
     """
-    What one look showed.
+    What one poll found.
 
-    :param status: Status of the resource; empty where it is gone or could not be read.
-    :param outcome: ``success``, ``failure`` or ``again``.
+    :param status: Status of the resource; empty if it is gone or could not be read.
+    :param outcome: What that means to the wait.
     :param status_code: ``statusDetails.statusCode``.
-    :param message: ``statusDetails.message``, or why it could not be read.
-    :param report: What else is known, as JSON in the API's own spelling.
+    :param message: ``statusDetails.message``, or why the resource could not be read.
+    :param outputs: Members that the task pushes to XCom, in the API's own spelling.
     """
 
     status: str
-    outcome: str
+    outcome: Outcome
     status_code: str = ""
     message: str = ""
-    report: Mapping[str, Any] = {}
+    outputs: Mapping[str, Any] = {}
 
-    def after(self, before: Observation | None) -> Observation:
-        """This one, with the status that was seen before where this look has failed."""
-        failed = not self.status and self.outcome == Outcome.AGAIN.value
-        return self._replace(status=before.status) if failed and before and before.status else self
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> PollResult:
+        """Read what :meth:`to_json` wrote, in this release or an earlier one, which called the outputs a report."""
+        texts = {name: values[name] for name in ("status", "status_code", "message") if name in values}
+        outputs = values.get("outputs", values.get("report", {}))
+        return cls(outcome=Outcome(values["outcome"]), outputs=outputs, **texts)
+
+    def to_json(self) -> dict[str, Any]:
+        """Convert to plain JSON values."""
+        return {**self._asdict(), "outcome": self.outcome.value, "outputs": dict(self.outputs)}
+
+    def after(self, earlier: PollResult | None) -> PollResult:
+        """Return this result, with the last known status if this poll failed."""
+        failed = not self.status and self.outcome is Outcome.PENDING
+        return self._replace(status=earlier.status) if failed and earlier and earlier.status else self
 
     @property
     def reason(self) -> str:
-        """Status code and message, or what there is of them."""
+        """Status code and message, as far as there are any."""
         return ": ".join(text for text in (self.status_code, self.message) if text)
 
-    def plain(self) -> dict[str, Any]:
-        """As JSON."""
-        return {**self._asdict(), "report": dict(self.report)}
+
+def read_poll_result(event: Mapping[str, Any]) -> PollResult | None:
+    """
+    Read the last poll from the event of a :class:`~airflow_cleanroomsml.triggers.CleanRoomsMLWaitTrigger`.
+
+    :return: None if the trigger could not poll.
+    """
+    # The triggerer may still run an earlier release, which has another key.
+    values = event.get("poll_result", event.get("observation"))
+    return None if values is None else PollResult.from_json(values)

@@ -22,7 +22,7 @@ from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
 
 if TYPE_CHECKING:
     from airflow_cleanroomsml._compat import Context
-    from airflow_cleanroomsml._idempotency.create_once import Making
+    from airflow_cleanroomsml._idempotency.create_once import CreateOnce
     from airflow_cleanroomsml._requests.request import Request
 
 _TAGS = 50
@@ -73,7 +73,7 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
         known = self._earlier(making) or self._others(making) or self._made(making)
         self._push_identity(context, known)
         verb = "Created" if making.sent == known else "Using"
-        self.log.info("%s the %s.", verb, lookup.titled(self.resource, known))
+        self.log.info("%s the %s.", verb, lookup.describe(self.resource, known))
         return known
 
     def _push_identity(self, context: Context, known: Mapping[str, Any]) -> None:
@@ -83,26 +83,26 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
     def _identity(self, known: Mapping[str, Any]) -> dict[str, Any]:
         return identity(self.resource, self.arguments, known)
 
-    def _earlier(self, making: Making) -> dict[str, Any] | None:
+    def _earlier(self, making: CreateOnce) -> dict[str, Any] | None:
         """What an earlier try has made; changed to what is asked for by now, where that is wanted."""
         found, reused = making.earlier(), making.reused
         if found and reused and not reused.same and self.if_exists == "update":
             self._agree(making.request, found, reused.there)
         return found
 
-    def _making(self, context: Context) -> Making:
+    def _making(self, context: Context) -> CreateOnce:
         from airflow_cleanroomsml._idempotency.attempts import current_attempt, run_start
-        from airflow_cleanroomsml._idempotency.create_once import Making
-        from airflow_cleanroomsml._idempotency.owned import Memory, claim
+        from airflow_cleanroomsml._idempotency.create_once import CreateOnce
+        from airflow_cleanroomsml._idempotency.owned import AttemptLog, claim
 
         request = self.api.check(self.operation, self.request)
         mine = claim(context, request) if self.durable else None
-        if mine and self.resource.tells_tags and len(request.members.get("tags", ())) >= _TAGS:
+        if mine and self.resource.has_readable_tags and len(request.members.get("tags", ())) >= _TAGS:
             raise InvalidRequestError(
                 f"tags: a resource may have {_TAGS}; with durable=True the provider adds one of them"
             )
-        memory = Memory(context, mine)
-        return Making(
+        memory = AttemptLog(context, mine)
+        return CreateOnce(
             self.hook,
             self.resource,
             request,
@@ -117,11 +117,11 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
         """What is known of the resource before it is made: the request, and what has to be looked up beside it."""
         return request.arguments
 
-    def _others(self, making: Making) -> dict[str, Any] | None:
+    def _others(self, making: CreateOnce) -> dict[str, Any] | None:
         """One of the same name, whoever made it, where that is asked for."""
         return None if self.if_exists == "fail" else self._existing(making)
 
-    def _made(self, making: Making) -> dict[str, Any]:
+    def _made(self, making: CreateOnce) -> dict[str, Any]:
         while True:
             taken = len(making.taken)
             try:
@@ -138,16 +138,16 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
             except AccessDeniedError as error:
                 raise self._with_permissions(error, making) from None
 
-    def _others_after_conflict(self, making: Making) -> dict[str, Any] | None:
+    def _others_after_conflict(self, making: CreateOnce) -> dict[str, Any] | None:
         """What is in the way, where it may be gone on with: the listing lagged, or another task was a moment faster."""
         from airflow_cleanroomsml._idempotency.create_once import COMMIT_LAG
 
         return None if self.if_exists == "fail" else making.looked_for(COMMIT_LAG, lambda: self._others(making))
 
-    def _sent(self, making: Making) -> dict[str, Any]:
+    def _sent(self, making: CreateOnce) -> dict[str, Any]:
         return making.send(self._send)
 
-    def _after_all(self, making: Making, error: OutcomeUnknownError) -> dict[str, Any]:
+    def _after_all(self, making: CreateOnce, error: OutcomeUnknownError) -> dict[str, Any]:
         """
         What a request whose answer was lost has made.
 
@@ -165,7 +165,7 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
         advice = "It is not visible yet. The request is not sent again now: a retry, or clearing the task, looks for it first."
         raise OutcomeUnsettledError(lines(error.summary, advice)) from None
 
-    def _existing(self, making: Making) -> dict[str, Any] | None:
+    def _existing(self, making: CreateOnce) -> dict[str, Any] | None:
         """
         What identifies the newest of the same name that has not failed and is not being deleted.
 
@@ -177,12 +177,15 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
             entry
             for entry in lookup.listed(self.hook, self.resource, making.asked)
             if entry.get("status", "ACTIVE") in USABLE
-            and not (self.if_exists == "reuse" and making.leaves(lookup.identified(self.resource, making.asked, entry)))
+            and not (
+                self.if_exists == "reuse"
+                and making.leaves(lookup.build_identifiers(self.resource, making.asked, entry))
+            )
         ]
         for entry in sorted(entries, key=lambda entry: entry["createTime"], reverse=True):
-            known = lookup.identified(self.resource, making.asked, entry)
+            known = lookup.build_identifiers(self.resource, making.asked, entry)
             try:
-                there = lookup.read_listed(self.hook, self.resource, known, entry)
+                there = lookup.read_entry(self.hook, self.resource, known, entry)
             except ResourceNotFoundError:
                 continue  # deleted since it was listed
             self._agree(making.request, known, there)
@@ -199,9 +202,9 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
 
         if different := differences(request, self.resource, there):
             first = "The existing resource of this name differs from the request:"
-            raise AlreadyExistsError(lines(first, *different, lookup.titled(self.resource, known)))
+            raise AlreadyExistsError(lines(first, *different, lookup.describe(self.resource, known)))
 
-    def _with_owner(self, error: AlreadyExistsError, making: Making) -> AlreadyExistsError:
+    def _with_owner(self, error: AlreadyExistsError, making: CreateOnce) -> AlreadyExistsError:
         """The same error with what stands in the way, where it can be seen."""
         try:
             found = lookup.newest(lookup.listed(self.hook, self.resource, making.asked))
@@ -209,10 +212,10 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
             found = None
         if found is None:
             return error
-        known = lookup.identified(self.resource, making.asked, found)
+        known = lookup.build_identifiers(self.resource, making.asked, found)
         status = f"{found['status']}, " if "status" in found else ""
         made = f"{found['createTime']:%Y-%m-%d %H:%M:%S %Z}{self._by(known)}"
-        there = f"Already there, {status}created {made}: {lookup.titled(self.resource, known)}"
+        there = f"Already there, {status}created {made}: {lookup.describe(self.resource, known)}"
         return AlreadyExistsError(
             lines(str(error), there), operation=error.operation, code=error.code, details=error.details
         )
@@ -226,9 +229,9 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
             run = ""
         return f" by the Airflow task {run}" if run else ""
 
-    def _with_permissions(self, error: AccessDeniedError, making: Making) -> AccessDeniedError:
+    def _with_permissions(self, error: AccessDeniedError, making: CreateOnce) -> AccessDeniedError:
         """The same error with how to go without a tag of ours."""
-        if not making.mine or not self.resource.tells_tags or "tags" in making.request.members:
+        if not making.mine or not self.resource.has_readable_tags or "tags" in making.request.members:
             return error
         advice = "The request carries a tag so that no retry creates another one; without permission to tag, set durable=False."
         return AccessDeniedError(

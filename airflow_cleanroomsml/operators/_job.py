@@ -26,7 +26,7 @@ from airflow_cleanroomsml.operators._wait import GRACE
 
 if TYPE_CHECKING:
     from airflow_cleanroomsml._compat import Context
-    from airflow_cleanroomsml._idempotency.create_once import Making
+    from airflow_cleanroomsml._idempotency.create_once import CreateOnce
     from airflow_cleanroomsml._waiting.wait import Wait
 
 WEEK = 604_800.0
@@ -49,7 +49,7 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator, CleanRoomsMLEndingOper
         super().__init__(**kwargs)
         self.quota_timeout = quota_timeout
         self._ti: Any = None
-        self._made_by: Making | None = None
+        self._made_by: CreateOnce | None = None
         self._room_until: float | None = None
         self._in_turn = False
 
@@ -90,18 +90,18 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator, CleanRoomsMLEndingOper
         self._knows_request = self._made_by is not None and self._made_by.sent == known
         return known
 
-    def _making(self, context: Context) -> Making:
+    def _making(self, context: Context) -> CreateOnce:
         making = super()._making(context)
         # A week has many turns: whatever a commit may lag, it was looked for often enough before the first.
         making.looked = self._in_turn
         self._made_by = making
         return making
 
-    def _others(self, making: Making) -> dict[str, Any] | None:
+    def _others(self, making: CreateOnce) -> dict[str, Any] | None:
         found = super()._others(making)
         return {**found, OTHERS: True} if found else None
 
-    def _sent(self, making: Making) -> dict[str, Any]:
+    def _sent(self, making: CreateOnce) -> dict[str, Any]:
         # Whoever can be deferred need not hold a worker's slot for a pause.
         send = partial(self._send, throttled_retries=0) if self.deferrable and self.quota_timeout else self._send
         pause, until = _PAUSES[0], self._room_until or 0.0

@@ -12,7 +12,7 @@ from airflow_cleanroomsml import _clock
 from airflow_cleanroomsml._compat import IS_AIRFLOW_2, AirflowTaskTerminated, AirflowTaskTimeout, get_current_context
 from airflow_cleanroomsml._resources.table import Outcome
 from airflow_cleanroomsml._waiting.cancellation import KillRequested, end, end_found, end_if_over
-from airflow_cleanroomsml._waiting.wait import Observation, Wait
+from airflow_cleanroomsml._waiting.wait import PollResult, Wait
 from airflow_cleanroomsml._xcom import delete_note, keep_note, read_note
 from airflow_cleanroomsml.operators._wait import CleanRoomsMLWaitingOperator
 
@@ -60,18 +60,18 @@ class CleanRoomsMLEndingOperator(CleanRoomsMLWaitingOperator):
 
     def _defer(self, context: Context, wait: Wait) -> None:
         self._heed(context, wait)
-        keep_note(context["ti"], {_WAIT: wait.plain()})
+        keep_note(context["ti"], {_WAIT: wait.to_json()})
         super()._defer(context, wait)
 
     def _watch(
         self,
         context: Context,
         wait: Wait,
-        observation: Observation,
+        poll_result: PollResult,
         redact: Redact,
-        tell: Callable[[Observation], None],
-    ) -> Observation:
-        def undisturbed(news: Observation) -> None:
+        tell: Callable[[PollResult], None],
+    ) -> PollResult:
+        def undisturbed(news: PollResult) -> None:
             # It speaks to the supervisor, whose channel a kill must not find half way through.
             self._listens = False
             tell(news)
@@ -82,7 +82,7 @@ class CleanRoomsMLEndingOperator(CleanRoomsMLWaitingOperator):
             with suppress(KillRequested):
                 try:
                     self._listen()
-                    return super()._watch(context, wait, observation, redact, undisturbed)
+                    return super()._watch(context, wait, poll_result, redact, undisturbed)
                 finally:
                     self._listens = False
             self._heed(context, wait)
@@ -161,12 +161,12 @@ class CleanRoomsMLEndingOperator(CleanRoomsMLWaitingOperator):
             return super().resume_execution(next_method, next_kwargs, context)
         self.log.warning("No triggerer polled before the time-out.")
         self.reach_as_before(wait.connection)
-        return self._finish(context, wait, Observation("", Outcome.AGAIN.value))
+        return self._finish(context, wait, PollResult("", Outcome.PENDING))
 
-    def _at_last(self, wait: Wait, observation: Observation) -> Observation:
-        if observation.outcome == Outcome.AGAIN.value:
+    def _at_last(self, wait: Wait, poll_result: PollResult) -> PollResult:
+        if poll_result.outcome == Outcome.PENDING:
             self._silence()
-        return super()._at_last(wait, observation)
+        return super()._at_last(wait, poll_result)
 
     def _end(self, wait: Wait) -> str:
         return end(lambda: self.hook, wait)

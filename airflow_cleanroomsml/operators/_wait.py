@@ -12,9 +12,15 @@ from airflow_cleanroomsml._compat import AirflowFailException, conf
 from airflow_cleanroomsml._resources import lookup
 from airflow_cleanroomsml._resources.table import Goal, Outcome, Resource
 from airflow_cleanroomsml._waiting import loop
-from airflow_cleanroomsml._waiting.outcome import GOES_ON, raise_unless_done
-from airflow_cleanroomsml._waiting.results import measure, progress, pushed, seen_at_last, why_it_failed
-from airflow_cleanroomsml._waiting.wait import Observation, Wait
+from airflow_cleanroomsml._waiting.outcome import STILL_RUNNING, raise_for_outcome
+from airflow_cleanroomsml._waiting.results import (
+    explain_failure,
+    poll_at_deadline,
+    push_outputs,
+    record_metrics,
+    report_progress,
+)
+from airflow_cleanroomsml._waiting.wait import PollResult, Wait, read_poll_result
 from airflow_cleanroomsml.exceptions import (
     CleanRoomsMLError,
     ConfigurationError,
@@ -82,11 +88,11 @@ class CleanRoomsMLWaitingOperator(CleanRoomsMLOperator):
             return self._result(answer, self._report(context, answer))
         try:
             wait, redact = self._wait(context, answer), self._redact()
-            observation, tell = loop.observe(self.hook, wait, redact), partial(progress, context, wait)
-            tell(observation)
-            if observation.outcome == Outcome.AGAIN.value and self.deferrable:
+            poll_result, tell = loop.poll_once(self.hook, wait, redact), partial(report_progress, context, wait)
+            tell(poll_result)
+            if poll_result.outcome == Outcome.PENDING and self.deferrable:
                 self._defer(context, wait)
-            return self._finish(context, wait, self._watch(context, wait, observation, redact, tell))
+            return self._finish(context, wait, self._watch(context, wait, poll_result, redact, tell))
         except AirflowFailException:
             raise
         except Exception as error:
@@ -96,18 +102,18 @@ class CleanRoomsMLWaitingOperator(CleanRoomsMLOperator):
         self,
         context: Context,
         wait: Wait,
-        observation: Observation,
+        poll_result: PollResult,
         redact: Redact,
-        tell: Callable[[Observation], None],
-    ) -> Observation:
+        tell: Callable[[PollResult], None],
+    ) -> PollResult:
         """Wait in the worker; the last look."""
-        return loop.watch(self.hook, wait, observation, redact, tell)
+        return loop.poll_until_done(self.hook, wait, poll_result, redact, tell)
 
     def _defer(self, context: Context, wait: Wait) -> None:
         from airflow_cleanroomsml.triggers import CleanRoomsMLWaitTrigger
 
         self.defer(
-            trigger=CleanRoomsMLWaitTrigger(wait=wait.plain(), **self.connection),
+            trigger=CleanRoomsMLWaitTrigger(wait=wait.to_json(), **self.connection),
             method_name="execute_complete",
             timeout=timedelta(seconds=self._limit(context, wait.deadline) - _clock.now()),
         )
@@ -141,7 +147,7 @@ class CleanRoomsMLWaitingOperator(CleanRoomsMLOperator):
         makes_another = self._makes_another
         is_final = why.partition(":")[0] == ConfigurationError.__name__
         kind = WaitBrokenError if makes_another else ConfigurationError if is_final else CleanRoomsMLError
-        title = lookup.titled(self.resource, identifiers) if identifiers else f"the {self.resource.noun}"
+        title = lookup.describe(self.resource, identifiers) if identifiers else f"the {self.resource.noun}"
         again = (
             "Once the cause is corrected, clear the task to continue the wait."
             if is_final
@@ -171,7 +177,7 @@ class CleanRoomsMLWaitingOperator(CleanRoomsMLOperator):
         deadline = self._ends_by(context, now + patience)
         return Wait(
             self.resource.noun,
-            self.goal.value,
+            self.goal,
             {name: answer[name] for name in self.resource.identifiers if answer.get(name) is not None},
             now,
             deadline,
@@ -209,28 +215,28 @@ class CleanRoomsMLWaitingOperator(CleanRoomsMLOperator):
         # All that is needed is in the event: dag.test() of Airflow 2.11 loses what else a deferral carries.
         wait = Wait(**event["wait"])
         self.reach_as_before(wait.connection)
-        if "observation" not in event:
+        poll_result = read_poll_result(event)
+        if poll_result is None:
             raise self._broken_off(event.get("error", ""), wait.identifiers)
         # Redacted by the trigger, which knows the description. What a description may lack is usually still in the request.
-        observation = Observation(**event["observation"])
-        observation = observation._replace(message=self._typed().redact(observation.message))
-        progress(context, wait, observation)
-        return self._finish(context, wait, observation)
+        poll_result = poll_result._replace(message=self._typed().redact(poll_result.message))
+        report_progress(context, wait, poll_result)
+        return self._finish(context, wait, poll_result)
 
-    def _finish(self, context: Context, wait: Wait, observation: Observation) -> Any:
-        observation = self._at_last(wait, observation)
-        if observation.outcome == Outcome.FAILURE.value:
-            observation = why_it_failed(lambda: self.hook, wait, observation, self._redact())
-        measure(wait, observation)
-        raise_unless_done(wait, observation, partial(self._end, wait))
-        return self._result(wait.identifiers, self._report(context, observation.report))
+    def _finish(self, context: Context, wait: Wait, poll_result: PollResult) -> Any:
+        poll_result = self._at_last(wait, poll_result)
+        if poll_result.outcome == Outcome.FAILURE:
+            poll_result = explain_failure(lambda: self.hook, wait, poll_result, self._redact())
+        record_metrics(wait, poll_result)
+        raise_for_outcome(wait, poll_result, partial(self._end, wait))
+        return self._result(wait.identifiers, self._report(context, poll_result.outputs))
 
-    def _at_last(self, wait: Wait, observation: Observation) -> Observation:
+    def _at_last(self, wait: Wait, poll_result: PollResult) -> PollResult:
         """What is to be seen now."""
-        return seen_at_last(lambda: self.hook, wait, observation, self._redact())
+        return poll_at_deadline(lambda: self.hook, wait, poll_result, self._redact())
 
     def _report(self, context: Context, known: Mapping[str, Any]) -> dict[str, Any]:
-        return pushed(self, context, self.resource, known) if self.goal is Goal.CREATED else {}
+        return push_outputs(self, context, self.resource, known) if self.goal is Goal.CREATED else {}
 
     def _result(self, identifiers: Mapping[str, Any], report: Mapping[str, Any]) -> Any:
         """What the task returns, on every path."""
@@ -238,8 +244,8 @@ class CleanRoomsMLWaitingOperator(CleanRoomsMLOperator):
 
     def _end(self, wait: Wait) -> str:
         """Do what is to be done when the time is over, and say what becomes of it."""
-        return GOES_ON
+        return STILL_RUNNING
 
     def on_kill(self) -> None:
         """Say what goes on."""
-        self.log.warning("Task killed; the %s is still being %s.", self.resource.noun, self.goal.value)
+        self.log.warning("Task killed; the %s is still being %s.", self.resource.noun, self.goal)

@@ -90,7 +90,7 @@ class CleanRoomsMLCallOperator(CleanRoomsMLBaseOperator):
 
         pick, operation = self._picker(), str(self.operation)
         answers = operation_model(load(str(self.service)), operation).output_shape
-        answer = shown(answers, self.hook.of(str(self.service)).whole(operation, self._request()))
+        answer = shown(answers, self.hook.of(str(self.service)).call_all_pages(operation, self._request()))
         if "_collaboration_" in operation:
             answer = _without_texts(answer, lambda _: UNKNOWN)
         found = pick(answer)

@@ -17,9 +17,9 @@ from airflow_cleanroomsml._resources import lookup
 from airflow_cleanroomsml._resources.table import Goal, Outcome, Resource
 from airflow_cleanroomsml._templating import TEXT, is_native, render_by_shape
 from airflow_cleanroomsml._waiting import loop
-from airflow_cleanroomsml._waiting.outcome import described, raise_unless_done
-from airflow_cleanroomsml._waiting.results import pushed, why_it_failed
-from airflow_cleanroomsml._waiting.wait import Observation, Wait
+from airflow_cleanroomsml._waiting.outcome import raise_for_outcome, summarize
+from airflow_cleanroomsml._waiting.results import explain_failure, push_outputs
+from airflow_cleanroomsml._waiting.wait import PollResult, Wait, read_poll_result
 from airflow_cleanroomsml.exceptions import InvalidRequestError, ResourceNotFoundError
 from airflow_cleanroomsml.sensors._errors import GRACE, FailingSensor, broken_off
 
@@ -143,7 +143,7 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
     def __init__(self, *, goal: Literal["created", "deleted", "cancelled"] = "created", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.goal = goal
-        self._seen: Observation | None = None
+        self._seen: PollResult | None = None
 
     def _field_shapes(self) -> dict[str, Any]:
         from airflow_cleanroomsml._requests.request import sought_shapes
@@ -165,11 +165,11 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
         :raises ResourceNotFoundError: There is none of that ARN.
         """
         wait = self._wait(_clock.now() + self.timeout)
-        before, seen = self._seen, loop.observe(self.hook, wait)
+        before, seen = self._seen, loop.poll_once(self.hook, wait)
         self._seen = seen.after(before)
         if before is None or (before.status, before.message) != (self._seen.status, self._seen.message):
-            self.log.log(logging.INFO if seen.status else logging.WARNING, "%s.", described(wait, seen))
-        if self._seen.outcome == Outcome.AGAIN.value:
+            self.log.log(logging.INFO if seen.status else logging.WARNING, "%s.", summarize(wait, seen))
+        if self._seen.outcome == Outcome.PENDING:
             return False
         return PokeReturnValue(is_done=True, xcom_value=self._finish(context, wait, self._seen))
 
@@ -177,21 +177,21 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
         # Rendered anew, the arguments may name something else than what was waited for.
         wait = Wait(**event["wait"])
         vars(self)["_sought"] = wait.resource, wait.identifiers
-        if "observation" not in event:
+        self._seen = read_poll_result(event)
+        if self._seen is None:
             raise broken_off(event.get("error", ""))
-        self._seen = Observation(**event["observation"])
-        if self._seen.outcome == Outcome.AGAIN.value:
+        if self._seen.outcome == Outcome.PENDING:
             raise self._late()
         return self._finish(context, wait, self._seen)
 
-    def _finish(self, context: Context, wait: Wait, observation: Observation) -> Any:
-        if observation.outcome == Outcome.FAILURE.value and not observation.status:
-            raise ResourceNotFoundError(observation.message)
-        if observation.outcome == Outcome.FAILURE.value:
-            observation = why_it_failed(lambda: self.hook, wait, observation)
-        raise_unless_done(wait, observation)
+    def _finish(self, context: Context, wait: Wait, poll_result: PollResult) -> Any:
+        if poll_result.outcome == Outcome.FAILURE and not poll_result.status:
+            raise ResourceNotFoundError(poll_result.message)
+        if poll_result.outcome == Outcome.FAILURE:
+            poll_result = explain_failure(lambda: self.hook, wait, poll_result)
+        raise_for_outcome(wait, poll_result)
         created = self.goal == Goal.CREATED.value
-        report = pushed(self, context, wait.resource, observation.report) if created else {}
+        report = push_outputs(self, context, wait.resource, poll_result.outputs) if created else {}
         return self._result(wait.identifiers, report)
 
     def _missed(self) -> tuple[str, ...]:
@@ -201,7 +201,7 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
             f"The {resource.noun} was still {status or 'not seen'} after {self.timeout:.0f} s, the timeout of the sensor."
             + (" It is still running and still incurring charges." if status else ""),
             reason,
-            lookup.titled(resource, identifiers),
+            lookup.describe(resource, identifiers),
         )
 
     def _result(self, identifiers: Mapping[str, Any], report: Mapping[str, Any]) -> Any:
@@ -210,7 +210,7 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
     def _trigger(self, deadline: float) -> Any:
         from airflow_cleanroomsml.triggers import CleanRoomsMLWaitTrigger
 
-        return CleanRoomsMLWaitTrigger(wait=self._wait(deadline).plain(), **self.connection)
+        return CleanRoomsMLWaitTrigger(wait=self._wait(deadline).to_json(), **self.connection)
 
     def _wait(self, deadline: float) -> Wait:
         if self.goal not in [goal.value for goal in Goal]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from airflow_cleanroomsml._compat import Context
-    from airflow_cleanroomsml._waiting.job_search import Search
+    from airflow_cleanroomsml._waiting.job_search import JobFilter
     from airflow_cleanroomsml.typing import GoalKwargs, SensingKwargs, Templated
 
 
@@ -79,20 +79,20 @@ class CleanRoomsMLNewAudienceGenerationJobsSensor(CleanRoomsMLBaseSensor):
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """Look once."""
-        from airflow_cleanroomsml._waiting.job_search import found
-        from airflow_cleanroomsml._waiting.outcome import PASSING
+        from airflow_cleanroomsml._waiting.job_search import find_jobs
+        from airflow_cleanroomsml._waiting.outcome import TRANSIENT_ERRORS
 
         try:
-            jobs = found(self.hook, self._search())
-        except PASSING as error:
+            jobs = find_jobs(self.hook, self._search())
+        except TRANSIENT_ERRORS as error:
             self.log.info("Polling again: %s", error)
             jobs = []
         return PokeReturnValue(is_done=True, xcom_value=self._finish(context, jobs)) if jobs else False
 
-    def _search(self) -> Search:
-        from airflow_cleanroomsml._waiting.job_search import Search
+    def _search(self) -> JobFilter:
+        from airflow_cleanroomsml._waiting.job_search import JobFilter
 
-        return Search.of(
+        return JobFilter.of(
             self.since,
             configured_audience_model_arn=self.configured_audience_model_arn,
             collaboration_id=self.collaboration_id,
@@ -102,7 +102,7 @@ class CleanRoomsMLNewAudienceGenerationJobsSensor(CleanRoomsMLBaseSensor):
     def _trigger(self, deadline: float) -> Any:
         from airflow_cleanroomsml.triggers import CleanRoomsMLNewJobsTrigger
 
-        search = self._search().plain()
+        search = self._search().to_json()
         return CleanRoomsMLNewJobsTrigger(search=search, deadline=deadline, delay=self.poke_interval, **self.connection)
 
     def _completed(self, context: Context, event: dict[str, Any]) -> Any:

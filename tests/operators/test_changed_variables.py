@@ -343,9 +343,9 @@ def test_a_task_resumes_whatever_its_connection_renders_to_by_then(slow_studio: 
 def test_a_wait_of_an_older_release_is_gone_on_with(studio: Studio) -> None:
     task: Any = CleanRoomsMLCreateTrainedModelOperator(**studio.training(), region_name="us-east-1")
     of = {"trained_model_arn": studio.model, "membership_identifier": studio.membership}
-    wait = Wait("trained model", "created", of, 0.0, 0.0, 1.0).plain()
+    wait = Wait("trained model", "created", of, 0.0, 0.0, 1.0).to_json()
     del wait["connection"]
-    event = {"wait": wait, "observation": {"status": "ACTIVE", "outcome": "success"}}
+    event = {"wait": wait, "poll_result": {"status": "ACTIVE", "outcome": "success"}}
     assert task.execute_complete({"ti": TaskInstance()}, event) == studio.model
     assert task.region_name == "us-east-1"
 

@@ -11,7 +11,7 @@ import pytest
 from airflow_cleanroomsml import _clock
 from airflow_cleanroomsml._compat import TaskDeferred
 from airflow_cleanroomsml._idempotency.create_once import COMMIT_LAG
-from airflow_cleanroomsml._idempotency.owned import TAG, number_of, suffixed
+from airflow_cleanroomsml._idempotency.owned import TAG, number_of, retry_name
 from airflow_cleanroomsml.exceptions import (
     AccessDeniedError,
     AlreadyExistsError,
@@ -341,7 +341,7 @@ def test_an_export_under_a_name_of_its_own_is_told(world: World) -> None:
     with pytest.raises(JobFailedError):
         task.run()
     second = task.run()
-    assert second["name"] == suffixed("e", 2, 63)
+    assert second["name"] == retry_name("e", 2, 63)
     assert task.run() == second
 
 
@@ -373,7 +373,7 @@ def test_one_tag_is_the_providers_own(world: World) -> None:
 @pytest.mark.parametrize("number", [1, 2, 10, 999])
 @pytest.mark.parametrize("limit", [50, 63])
 def test_a_suffixed_name_fits_and_is_found_again(name: str, number: int, limit: int) -> None:
-    made = suffixed(name[:limit], number, limit)
+    made = retry_name(name[:limit], number, limit)
     assert len(made) <= limit
     assert number_of(made, name[:limit], limit) == number
     assert number_of(made, "other", limit) is None
@@ -382,7 +382,7 @@ def test_a_suffixed_name_fits_and_is_found_again(name: str, number: int, limit: 
 
 def test_names_that_are_cut_are_told_apart() -> None:
     one, other = "x" * 60 + "one", "x" * 60 + "two"
-    assert number_of(suffixed(one, 2, 63), other, 63) is None
+    assert number_of(retry_name(one, 2, 63), other, 63) is None
 
 
 def test_a_full_quota_is_waited_for_in_the_worker(world: World, pauses: list[float]) -> None:

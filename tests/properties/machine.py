@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from airflow_cleanroomsml._idempotency.owned import TAG, VERSION_TAG, fingerprint, suffixed
+from airflow_cleanroomsml._idempotency.owned import TAG, VERSION_TAG, fingerprint, retry_name
 from airflow_cleanroomsml.emulator.faults import Fault
 from airflow_cleanroomsml.emulator.lookalike import JobFailure
 from tests.properties.fuse import POINTS, Fuse
@@ -264,7 +264,7 @@ class AtMostOne(RuleBasedStateMachine):
             # The tag of versions is their ARN's and tells of the last: see ARCHITECTURE.md.
             mine = tagged and not kind.shared
             arguments["tags"] = {TAG: value, VERSION_TAG: value} if mine else {"team": "theirs"}
-        arguments["name"] = suffixed(arguments["name"], number, kind.name_limit)
+        arguments["name"] = retry_name(arguments["name"], number, kind.name_limit)
         made = laboratory.make(Maker("", variant), kind.kind, kind.operator.operation, arguments)
         for record in made:
             if failed and kind.waits:

@@ -12,7 +12,7 @@ from hypothesis import seed
 from hypothesis.stateful import run_state_machine_as_test
 
 from airflow_cleanroomsml._idempotency import create_once, owned
-from airflow_cleanroomsml._idempotency.create_once import Making
+from airflow_cleanroomsml._idempotency.create_once import CreateOnce
 from airflow_cleanroomsml._idempotency.owned import Claim, Own
 from airflow_cleanroomsml.operators._create import CleanRoomsMLCreateOperator
 from tests.properties.laboratory import Laboratory
@@ -20,7 +20,7 @@ from tests.properties.machine import machine_in
 from tests.properties.running import PLANTED
 
 
-def sent_again(operator: Any, making: Making, error: Exception) -> Mapping[str, Any]:
+def sent_again(operator: Any, making: CreateOnce, error: Exception) -> Mapping[str, Any]:
     return making.send(operator._send)
 
 
@@ -73,7 +73,7 @@ FAULTS = {
         ((Claim, "is_of_sequence", Claim.is_of_run),), "not its own"
     ),
     "a retry looks only for the name that it asks for": Fault(
-        ((create_once, "own_elsewhere", nothing),), "more than one|not the same"
+        ((create_once, "find_owned_elsewhere", nothing),), "more than one|not the same"
     ),
     "what was lost is looked for once": Fault(((create_once, "COMMIT_LAG", ()),), "more than one"),
 }

@@ -184,5 +184,5 @@ def _said(laboratory: Laboratory, trigger: Any) -> dict[str, Any]:
         _clock.sleep(_TURN)
         return {"turn": True, **keywords}
     wait = Wait(**keywords["wait"])
-    observation = loop.watch(laboratory.hook, wait, loop.observe(laboratory.hook, wait))
-    return {"wait": keywords["wait"], "observation": json.loads(json.dumps(observation.plain()))}
+    poll_result = loop.poll_until_done(laboratory.hook, wait, loop.poll_once(laboratory.hook, wait))
+    return {"wait": keywords["wait"], "poll_result": json.loads(json.dumps(poll_result.to_json()))}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import suppress
@@ -59,6 +61,25 @@ else:
     Context = dict
 
 IS_AIRFLOW_2 = airflow_version.startswith("2.")
+
+
+#: What Airflow names as the next method of a task whose deferral it ended (``TRIGGER_FAIL_REPR`` in 2.11 and 3.x).
+FAILED_DEFERRAL = "__fail__"
+
+
+def is_execution_timeout() -> bool:
+    """
+    Whether an ``on_kill`` that is running was called because ``execution_timeout`` is over.
+
+    Airflow calls it while it handles the error of its alarm (``TaskInstance._execute_task`` of 2.11, ``task_runner._execute_task`` of 3.x),
+    and from a signal handler otherwise. It passes no reason.
+    """
+    return isinstance(sys.exc_info()[1], AirflowTaskTimeout)
+
+
+def stop_timeout_alarm() -> None:
+    """Stop the alarm that Airflow sets for ``execution_timeout`` (``TimeoutPosix`` in 2.11 and 3.x), in the worker's own process."""
+    signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def stats() -> Any:
@@ -154,6 +175,7 @@ def delete_xcom(ti: Any, key: str) -> None:
 
 
 __all__ = [
+    "FAILED_DEFERRAL",
     "IS_AIRFLOW_2",
     "AirflowException",
     "AirflowFailException",
@@ -174,7 +196,9 @@ __all__ = [
     "conf",
     "delete_xcom",
     "get_current_context",
+    "is_execution_timeout",
     "is_unreadable",
     "stats",
     "step_before_sending",
+    "stop_timeout_alarm",
 ]

@@ -1,8 +1,8 @@
 """
-What a task keeps in XCom: its results, the identity of what it made, and a note to itself that outlives a deferral.
+What a task keeps in XCom: its results, the identity of what it created, and a note to itself for the time of a deferral.
 
-``do_xcom_push=False`` turns off the results and the identity. The note is no result: without it a deferral that Airflow ends could not
-say what was waited for.
+``do_xcom_push=False`` turns off the results and the identity. The note stays: without it, a task whose deferral Airflow ended would not
+know what it waited for.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ def push_results(operator: BaseOperator, context: Context, results: Mapping[str,
 
 def identity_keys(resource: Resource, arguments: Collection[str]) -> tuple[str, ...]:
     """
-    The keys under which the identity of what an operator makes is pushed.
+    Return the XCom keys for the identity of what an operator creates.
 
     An identifier that the service assigns has the name of the argument by which other operators take it. An export has none, so its
-    noun stands for all that identifies it.
+    noun stands for all its identifiers.
 
-    :param resource: What the operator makes.
+    :param resource: What the operator creates.
     :param arguments: The operator's request members; an identifier among them was known before.
     """
     if not resource.has_own_identifier:
@@ -49,9 +49,9 @@ def identity_keys(resource: Resource, arguments: Collection[str]) -> tuple[str, 
     return tuple(name for name in resource.identifiers if name not in arguments)
 
 
-def identity(resource: Resource, arguments: Collection[str], identifiers: Mapping[str, Any]) -> dict[str, Any]:
+def build_identity(resource: Resource, arguments: Collection[str], identifiers: Mapping[str, Any]) -> dict[str, Any]:
     """
-    The identity of a resource by its keys; parameters as for :func:`identity_keys`.
+    Return the identity of a resource by its XCom keys; parameters as for :func:`identity_keys`.
 
     :param identifiers: The resource's identifying arguments; others are ignored.
     """
@@ -62,11 +62,11 @@ def identity(resource: Resource, arguments: Collection[str], identifiers: Mappin
 
 def push_identity(operator: BaseOperator, context: Context, values: Mapping[str, Any]) -> None:
     """
-    Push the identity of what was made; a failure is logged only.
+    Push the identity of what was created; a failure is only logged.
 
-    The resource exists by now. If its task failed here, a retry with ``durable=False`` would make another.
+    The resource exists by now. If its task failed here, a retry with ``durable=False`` would create another.
 
-    :param values: As :func:`identity` returns them.
+    :param values: As :func:`build_identity` returns them.
     """
     if not context.get("ti"):
         return
@@ -82,13 +82,13 @@ def keep_note(ti: Any, note: Mapping[str, Any]) -> None:
 
 
 def read_note(ti: Any) -> dict[str, Any]:
-    """The note of this try; empty where there is none."""
+    """Read the note of this try; empty if there is none."""
     note = ti.xcom_pull(task_ids=ti.task_id, key=DEFERRAL_KEY, map_indexes=ti.map_index) if ti else None
     return note if isinstance(note, dict) else {}
 
 
 def delete_note(ti: Any) -> None:
-    """Delete the note once the deferral is over; it is harmless where it cannot be deleted."""
+    """Delete the note once the deferral is over; a failure does no harm and is only logged."""
     if not ti:
         return
     try:

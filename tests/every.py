@@ -12,12 +12,16 @@ from botocore import xform_name
 from airflow_cleanroomsml import operators, sensors
 from airflow_cleanroomsml._requests.request import load, operation_model
 from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
+from airflow_cleanroomsml.operators._delete import CleanRoomsMLDeleteAndWaitOperator
+from airflow_cleanroomsml.operators._job import CleanRoomsMLJobOperator
 
 OPERATORS: list[type[Any]] = [getattr(operators, name) for name in operators.__all__]
 SENSORS: list[type[Any]] = [getattr(sensors, name) for name in sensors.__all__]
 TASKS = [*OPERATORS, *SENSORS]
 #: Those that stand for one operation of the API.
-OPERATIONS: list[type[CleanRoomsMLOperator]] = [cls for cls in OPERATORS if issubclass(cls, CleanRoomsMLOperator)]
+OPERATIONS: list[type[CleanRoomsMLOperator]] = [cls for cls in OPERATORS if cls.operation]
+#: The bases of those that wait.
+WAITING = (CleanRoomsMLJobOperator, CleanRoomsMLDeleteAndWaitOperator)
 
 
 def parameters(cls: type[Any]) -> Mapping[str, inspect.Parameter]:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 
-from airflow_cleanroomsml._idempotency.owned import TAG
+from airflow_cleanroomsml._idempotency.claim import TAG
 
 if TYPE_CHECKING:
     from typing_extensions import Self

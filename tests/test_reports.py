@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import pytest
 
 from airflow_cleanroomsml import _clock, _compat
-from airflow_cleanroomsml._idempotency.owned import AttemptLog, Claim
+from airflow_cleanroomsml._idempotency.attempts import AttemptLog
 from airflow_cleanroomsml._resources.table import Outcome
 from airflow_cleanroomsml._waiting import loop
 from airflow_cleanroomsml._waiting.results import record_metrics, report_progress
@@ -87,9 +87,9 @@ def test_what_does_not_change_is_told_every_ten_minutes(world: World, monkeypatc
 
 def test_a_state_store_that_is_out_of_order_hurts_nobody(caplog: pytest.LogCaptureFixture) -> None:
     context: Any = {"task_state_store": Broken()}
-    memory = AttemptLog(context, Claim("run", "digest"))
+    attempt_log = AttemptLog(context, "fingerprint", enabled=True)
     with caplog.at_level(logging.WARNING):
-        assert memory.recall() is None
+        assert attempt_log.recall() is None
     assert "searching the listing" in caplog.text
-    memory.note(number=1, sent=0.0)
+    attempt_log.write(number=1, sent=0.0)
     report_progress(context, wait(), PollResult("ACTIVE", Outcome.SUCCESS))

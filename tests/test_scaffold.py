@@ -13,9 +13,7 @@ from airflow_cleanroomsml._requests.request import TESTED_BOTOCORE, argument_mem
 from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
 from airflow_cleanroomsml.operators._create import CleanRoomsMLCreateOperator
 from airflow_cleanroomsml.operators._delete import CleanRoomsMLDeleteOperator
-from airflow_cleanroomsml.operators._job import CleanRoomsMLJobOperator
-from airflow_cleanroomsml.operators._wait import CleanRoomsMLWaitingOperator
-from tests.every import every_operation
+from tests.every import WAITING, every_operation
 from tools.request_types import operations
 from tools.scaffold import scaffold
 
@@ -23,7 +21,7 @@ pytestmark = pytest.mark.skipif(
     botocore.__version__ != TESTED_BOTOCORE, reason=f"operators are written from botocore {TESTED_BOTOCORE}"
 )
 MODELS = {model.name: model for model in operations()}
-BASES = (CleanRoomsMLCreateOperator, CleanRoomsMLDeleteOperator, CleanRoomsMLJobOperator, CleanRoomsMLWaitingOperator)
+BASES = (CleanRoomsMLCreateOperator, CleanRoomsMLDeleteOperator, *WAITING)
 
 
 @pytest.mark.parametrize("operation", MODELS)

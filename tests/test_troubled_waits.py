@@ -20,6 +20,7 @@ from airflow_cleanroomsml._waiting.wait import PollResult
 from airflow_cleanroomsml.exceptions import WaitTimeoutError
 from airflow_cleanroomsml.hooks import CleanRoomsMLHook
 from airflow_cleanroomsml.operators import CleanRoomsMLCreateAudienceModelOperator
+from airflow_cleanroomsml.operators._wait import Waiter
 from airflow_cleanroomsml.triggers import CleanRoomsMLTurnTrigger, CleanRoomsMLWaitTrigger
 from tests.support import World, run
 from tests.test_triggers import event, in_training, until, until_called, wait_for
@@ -105,7 +106,7 @@ class TestThrottled:
         world.fault("GetAudienceModel", "throttle", times=0)
         hook, told = CleanRoomsMLHook(config={"retries": {"total_max_attempts": 1}}), list[PollResult]()
         seen = loop.poll_once(hook, wait)
-        loop.poll_until_done(hook, wait._replace(deadline=time.time() + 3.0), seen, tell=told.append)
+        loop.poll_until_done(hook, wait._replace(deadline=time.time() + 3.0), seen, report=told.append)
         assert world.calls.count("GetAudienceModel") > 2
         assert told == []
 
@@ -116,7 +117,7 @@ class TestTimeOut:
         self, world: World, deferrable: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         task = self.throttled_from_the_second_look(world, deferrable, monkeypatch)
-        finish = type(task)._finish
+        finish = Waiter._finish
 
         def over(*given: Any) -> Any:
             world.emulator.clear_faults(world.account)
@@ -124,7 +125,7 @@ class TestTimeOut:
             world.wait(world.ml.list_audience_models()["audienceModels"][0]["audienceModelArn"])
             return finish(*given)
 
-        monkeypatch.setattr(type(task), "_finish", over)
+        monkeypatch.setattr(Waiter, "_finish", over)
         assert run(task).result == world.ml.list_audience_models()["audienceModels"][0]["audienceModelArn"]
 
     def test_what_was_seen_last_is_told(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,11 +20,10 @@ from airflow_cleanroomsml._requests.permissions import PASS_ROLE, PASSED_TO
 from airflow_cleanroomsml._requests.request import TESTED_BOTOCORE, description
 from airflow_cleanroomsml._resources.table import HOUR, Goal, Resource
 from airflow_cleanroomsml._xcom import identity_keys
-from airflow_cleanroomsml.operators._base import CleanRoomsMLBaseOperator, CleanRoomsMLOperator
+from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
 from airflow_cleanroomsml.operators._create import CleanRoomsMLCreateOperator
-from airflow_cleanroomsml.operators._delete import CleanRoomsMLDeleteOperator
-from airflow_cleanroomsml.operators._on_kill import CleanRoomsMLEndingOperator
-from airflow_cleanroomsml.operators._wait import CleanRoomsMLWaitingOperator
+from airflow_cleanroomsml.operators._delete import CleanRoomsMLDeleteAndWaitOperator, CleanRoomsMLDeleteOperator
+from airflow_cleanroomsml.operators._job import CleanRoomsMLJobOperator
 from airflow_cleanroomsml.sensors._base import CleanRoomsMLBaseSensor, CleanRoomsMLSensor
 from tools.docstrings import Docstring, in_words, markdown, table
 from tools.excerpts import excerpt
@@ -35,10 +34,10 @@ FOLDER = Path(__file__).parents[1] / "docs"
 
 #: What is documented once, and the base whose subclasses take it.
 SHARED: dict[str, type[Any]] = {
-    "Arguments of every operator": CleanRoomsMLBaseOperator,
-    "Arguments of operators that make something": CleanRoomsMLCreateOperator,
-    "Arguments of operators that wait": CleanRoomsMLWaitingOperator,
-    "Arguments of operators that end what they started": CleanRoomsMLEndingOperator,
+    "Arguments of every operator": CleanRoomsMLOperator,
+    "Arguments of operators that create something": CleanRoomsMLCreateOperator,
+    "Arguments of operators that start a job": CleanRoomsMLJobOperator,
+    "Arguments of operators that delete or cancel and wait": CleanRoomsMLDeleteAndWaitOperator,
     "Arguments of every sensor": CleanRoomsMLBaseSensor,
     "Arguments of sensors of one resource": CleanRoomsMLSensor,
 }
@@ -215,10 +214,10 @@ def _pushes(cls: type[Any], up: str) -> str:
 
 
 def _waits(cls: type[Any]) -> str:
-    if not issubclass(cls, CleanRoomsMLWaitingOperator):
+    if not issubclass(cls, (CleanRoomsMLJobOperator, CleanRoomsMLDeleteAndWaitOperator)):
         return ""
     resource = cls.resource
-    own = vars(cls).get("_timeout")
+    own = vars(cls).get("estimate_timeout")
     longest = markdown(own.__doc__ or "").rstrip(".") if own else _lasting(resource.timeout)
     return (
         f"until the {resource.noun} {_end(cls.goal, resource)}. Time-out: {longest}. Longest pause between two looks: "
@@ -242,7 +241,7 @@ def _lasting(seconds: float) -> str:
 
 
 def _sent(cls: type[Any]) -> str:
-    if not issubclass(cls, CleanRoomsMLOperator):
+    if not getattr(cls, "operation", ""):
         return ""
     if issubclass(cls, CleanRoomsMLCreateOperator):
         return (
@@ -259,7 +258,7 @@ def _why_again(cls: type[CleanRoomsMLOperator]) -> str:
         return "the same request has the same effect"
     if cls.goal is Goal.CANCELLED:
         return "what has ended or is gone already is success"
-    return f"what is gone{' or being deleted' if cls.resource else ''} already is success"
+    return f"what is gone{' or being deleted' if issubclass(cls, CleanRoomsMLDeleteAndWaitOperator) else ''} already is success"
 
 
 def _permissions(cls: type[Any]) -> str:

@@ -39,7 +39,7 @@ def explained(cls: type[Any]) -> str:
 
 
 def _shapes(cls: type[Any]) -> dict[str, Any]:
-    if hasattr(cls, "operation"):
+    if getattr(cls, "operation", ""):
         return dict(argument_shapes(cls.service, cls.operation))
     resource = getattr(cls, "resource", None)
     operations = [operation for operation in (resource.get, resource.list) if operation] if resource else []

@@ -20,9 +20,8 @@ from airflow_cleanroomsml._resources.table import CLEAN_ROOMS, CLEAN_ROOMS_ML, R
 from airflow_cleanroomsml._waiting.job_search import LISTING
 from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
 from airflow_cleanroomsml.operators._create import CleanRoomsMLCreateOperator
-from airflow_cleanroomsml.operators._delete import CleanRoomsMLDeleteOperator
-from airflow_cleanroomsml.operators._on_kill import CleanRoomsMLEndingOperator
-from airflow_cleanroomsml.operators._wait import CleanRoomsMLWaitingOperator
+from airflow_cleanroomsml.operators._delete import CleanRoomsMLDeleteAndWaitOperator, CleanRoomsMLDeleteOperator
+from airflow_cleanroomsml.operators._job import CleanRoomsMLJobOperator
 from airflow_cleanroomsml.sensors._base import CleanRoomsMLMemberSensor, CleanRoomsMLSensor
 
 
@@ -109,7 +108,7 @@ def policy(classes: Iterable[type[Any]]) -> str:
 
 
 def _all(cls: type[Any]) -> Iterator[tuple[Case, str]]:
-    if issubclass(cls, CleanRoomsMLOperator):
+    if issubclass(cls, CleanRoomsMLOperator) and cls.operation:
         yield from _of_the_operation(cls)
     yield from ((case, action) for case, *request in _REQUESTS.get(cls.__name__, ()) for action in _actions(*request))
     for base, find in _BY_BASE:
@@ -153,14 +152,14 @@ def _of_a_message(cls: type[CleanRoomsMLCreateOperator]) -> Iterator[tuple[Case,
         yield from ((FAILED_QUERY, action) for action in _actions(CLEAN_ROOMS, "get_protected_query"))
 
 
-def _of_a_wait(cls: type[CleanRoomsMLWaitingOperator]) -> Iterator[tuple[Case, str]]:
+def _of_a_wait(cls: type[CleanRoomsMLJobOperator | CleanRoomsMLDeleteAndWaitOperator]) -> Iterator[tuple[Case, str]]:
     case = WAIT_FOR_DELETION if issubclass(cls, CleanRoomsMLDeleteOperator) else WAIT
     yield from ((case, action) for action in _reading(cls.resource))
     if cls.resource.versions:
         yield from ((VERSIONS, action) for action in _actions(cls.resource.service, cls.resource.versions))
 
 
-def _of_a_kill(cls: type[CleanRoomsMLEndingOperator]) -> Iterator[tuple[Case, str]]:
+def _of_a_kill(cls: type[CleanRoomsMLJobOperator]) -> Iterator[tuple[Case, str]]:
     resource = cls.resource
     for case, operation in ((CANCEL, resource.cancel), (DELETE, resource.delete)):
         if operation:
@@ -178,10 +177,10 @@ def _of_a_sensor(cls: type[CleanRoomsMLSensor]) -> Iterator[tuple[Case, str]]:
 
 
 #: What each base adds, in the order of the page.
-_BY_BASE: tuple[tuple[type[Any], Any], ...] = (
-    (CleanRoomsMLWaitingOperator, _of_a_wait),
+_BY_BASE: tuple[tuple[Any, Any], ...] = (
+    ((CleanRoomsMLJobOperator, CleanRoomsMLDeleteAndWaitOperator), _of_a_wait),
     (CleanRoomsMLCreateOperator, _of_a_create),
-    (CleanRoomsMLEndingOperator, _of_a_kill),
+    (CleanRoomsMLJobOperator, _of_a_kill),
     (CleanRoomsMLCreateOperator, _of_a_message),
     (CleanRoomsMLSensor, _of_a_sensor),
 )

@@ -24,9 +24,9 @@ _GOALS = {"Delete": "DELETED", "Cancel": "CANCELLED"}
 _HOMES = {
     "CleanRoomsMLOperator": "_base",
     "CleanRoomsMLCreateOperator": "_create",
+    "CleanRoomsMLDeleteAndWaitOperator": "_delete",
     "CleanRoomsMLDeleteOperator": "_delete",
     "CleanRoomsMLJobOperator": "_job",
-    "CleanRoomsMLWaitingOperator": "_wait",
 }
 _UNITS = {"string": "character", "list": "item", "map": "entry"}
 
@@ -115,21 +115,22 @@ class Scaffold:
         ]
 
     @property
-    def bases(self) -> list[str]:
-        """What the class is a combination of."""
+    def base(self) -> str:
+        """Base of the class."""
         kinds = {"Create": "Create", "Start": "Create", "Delete": "Delete", "Cancel": "Delete"}
         waits = any(status.startswith(_STATUSES.get(self.verb, "?")) for status in self.statuses)
         kind = kinds.get(self.verb, "")
-        found = ["Job"] if kind == "Create" and waits else [kind, "Waiting" if waits else ""]
-        return [f"CleanRoomsML{kind}Operator" for kind in found if kind] or ["CleanRoomsMLOperator"]
+        if waits:
+            kind = {"Create": "Job", "Delete": "DeleteAndWait"}.get(kind, kind)
+        return f"CleanRoomsML{kind}Operator"
 
     @property
     def keywords(self) -> str:
-        """The type of what the bases take."""
+        """The type of the arguments of the base."""
         if self._is_updatable:
             return "UpdatingKwargs"
-        kinds = {"Job": "CreatingAndWaiting", "Create": "Creating", "Waiting": "Waiting"}
-        return next((kind for base, kind in kinds.items() if base in str(self.bases)), "Aws") + "Kwargs"
+        kinds = {"Job": "CreatingAndWaiting", "Create": "Creating", "DeleteAndWait": "Waiting"}
+        return next((kind for base, kind in kinds.items() if base in self.base), "Aws") + "Kwargs"
 
     @property
     def _is_updatable(self) -> bool:
@@ -161,7 +162,7 @@ class Scaffold:
         used = " ".join(self.arguments.values())
         shapes = sorted(set(re.findall(r"\w+", used)) & set(Found.of_all().shapes))
         collections = [name for name in ("Mapping", "Sequence") if f"{name}[" in used]
-        goal = self.verb in _GOALS and "CleanRoomsMLWaitingOperator" in self.bases
+        goal = self.verb in _GOALS and self._waits
         names = [
             self.model.service_model.service_name == "cleanrooms" and "CLEAN_ROOMS",
             self._has_resource and xform_name(self.noun).upper(),
@@ -172,7 +173,7 @@ class Scaffold:
             collections and f"from collections.abc import {', '.join(collections)}",
             "datetime" in used and "from datetime import datetime",
             f"from typing import TYPE_CHECKING{', Any' if 'Any' in used else ''}\n",
-            *(f"from airflow_cleanroomsml.operators.{_HOMES[name]} import {name}" for name in self.bases),
+            f"from airflow_cleanroomsml.operators.{_HOMES[self.base]} import {self.base}",
             resources and f"from airflow_cleanroomsml._resources.table import {resources}",
             "\nif TYPE_CHECKING:\n    from typing_extensions import Unpack\n",
             shapes and f"    from airflow_cleanroomsml.request_types import {', '.join(shapes)}",
@@ -182,7 +183,11 @@ class Scaffold:
 
     @property
     def _has_resource(self) -> bool:
-        return any(kind in str(self.bases) for kind in ("Create", "Job", "Waiting"))
+        return "Create" in self.base or self._waits
+
+    @property
+    def _waits(self) -> bool:
+        return any(kind in self.base for kind in ("Job", "DeleteAndWait"))
 
     def _documentation(self) -> str:
         thing = _spaced(self.model.name.removeprefix(self.verb))
@@ -195,7 +200,6 @@ class Scaffold:
         return "\n".join([f"    {self.verb} {article} {thing}: ….", "", *wrapped])
 
     def _attributes(self) -> str:
-        waits = "CleanRoomsMLWaitingOperator" in self.bases
         service = self.model.service_model.service_name
         lines = [
             service == "cleanrooms" and "service = CLEAN_ROOMS",
@@ -203,7 +207,7 @@ class Scaffold:
             self.returns and f'returns = "{self.returns}"',
             self._has_resource and f"resource = {xform_name(self.noun).upper()}",
             self._is_updatable and 'choices = ("fail", "reuse", "update")',
-            waits and self.verb in _GOALS and f"goal = Goal.{_GOALS[self.verb]}",
+            self._waits and self.verb in _GOALS and f"goal = Goal.{_GOALS[self.verb]}",
         ]
         return "\n".join(f"    {line}" for line in lines if line)
 
@@ -213,7 +217,7 @@ class Scaffold:
         parts = [
             f'"""{title[0].upper()}{title[1:]}s: …."""\n\nfrom __future__ import annotations\n',
             f"{self._imports()}\n\n",
-            f"class {service}{self.model.name}Operator({', '.join(self.bases)}):",
+            f"class {service}{self.model.name}Operator({self.base}):",
             f'    """\n{self._documentation()}\n    """\n',
             f"{self._attributes()}\n",
             "    def __init__(\n        self,\n        *,",

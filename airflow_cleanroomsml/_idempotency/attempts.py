@@ -1,10 +1,11 @@
 """
-Which tries of a task instance belong together: a first try, and the retries that Airflow makes of it by itself.
+Which tries of a task instance belong together, and what they tell each other.
 
-Airflow does not say why it tries a task again. But it sets ``max_tries`` only when it creates the task instance (to ``retries``) and when
-somebody clears it (to the number of the last try, plus ``retries``: ``clear_task_instances``, the same in 2.11 and 3.x), and it retries
-only while ``try_number <= max_tries``. So tries with the same ``max_tries`` belong together. Unlike ``max_tries - retries + 1``, by which
-Airflow itself finds the first of them, this holds when ``retries`` is edited between two tries.
+A first try and the retries that Airflow makes of it by itself form a sequence. Airflow does not say why it tries a task again. But it sets
+``max_tries`` only when it creates the task instance (to ``retries``) and when somebody clears it (to the number of the last try, plus
+``retries``: ``clear_task_instances``, the same in 2.11 and 3.x), and it retries only while ``try_number <= max_tries``. So tries with the
+same ``max_tries`` belong together. Unlike ``max_tries - retries + 1``, by which Airflow itself finds the first of them, this holds when
+``retries`` is edited between two tries.
 
 A task that is cleared *while it runs in a worker* keeps its ``max_tries`` (2.11 and 3.0; later versions only if the executor reports a
 failure), and so does one that is cleared after ``retries`` was lowered by as many as there were retries. Both look like a retry.
@@ -12,10 +13,14 @@ failure), and so does one that is cleared after ``retries`` was lowered by as ma
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from airflow_cleanroomsml._compat import Context
+
+log = logging.getLogger(__name__)
 
 
 class Attempt(NamedTuple):
@@ -23,7 +28,7 @@ class Attempt(NamedTuple):
     One try of a task instance.
 
     :param number: Number of the try, from 1.
-    :param max_tries: The task instance's ``max_tries``; None where there is none.
+    :param max_tries: The task instance's ``max_tries``; None outside a run.
     """
 
     number: int
@@ -31,8 +36,8 @@ class Attempt(NamedTuple):
 
     @property
     def sequence(self) -> int | None:
-        """A number that a first try and its retries share, and no tries before or after a clear; None where it is unknown."""
-        # Only a clear leads past max_tries + 1, and the try after it begins anew.
+        """A number that a first try and its retries share, and no tries before or after a clear; None if it is unknown."""
+        # Only a clear leads past max_tries + 1, and the try after it starts a new sequence.
         return None if self.max_tries is None else max(self.max_tries, self.number - 1)
 
     @property
@@ -42,7 +47,7 @@ class Attempt(NamedTuple):
 
 
 def current_attempt(context: Context) -> Attempt:
-    """The try that is running."""
+    """Return the running try."""
     ti = context.get("ti")
     max_tries = getattr(ti, "max_tries", None)
     return Attempt(int(getattr(ti, "try_number", 1)), None if max_tries is None else int(max_tries))
@@ -50,10 +55,75 @@ def current_attempt(context: Context) -> Attempt:
 
 def run_start(context: Context) -> float:
     """
-    When the Dag run started, by Airflow's clock, in seconds since 1970; 0 where that is unknown.
+    Return when the Dag run started, by Airflow's clock, in seconds since 1970; 0 if that is unknown.
 
-    A run that has ended and is cleared gets a new start date, but its tasks may go on with what they created before.
+    A run that is cleared after it ended gets a new start date, but its tasks may reuse what they created before.
     """
     run = context.get("dag_run")
     started = None if getattr(run, "clear_number", 0) else getattr(run, "start_date", None)
     return float(started.timestamp()) if started else 0.0
+
+
+class AttemptLog:
+    """
+    What the tries of a task note for later tries, in Airflow's task state store (3.3 and later).
+
+    A try writes a note before it sends a request and after the response, so that a later try knows whether to search at all. The notes
+    are a shortcut: if they cannot be written or read, the listing shows what exists.
+
+    :param fingerprint: Of the present request.
+    :param enabled: Whether notes are kept.
+    """
+
+    KEY = "made"
+
+    def __init__(self, context: Context, fingerprint: str, *, enabled: bool) -> None:
+        self._store: Any = context.get("task_state_store") if enabled else None
+        self._fingerprint = fingerprint
+        self._attempt = current_attempt(context)
+        self._notes: dict[str, Any] | None = None
+
+    def recall(self) -> dict[str, Any] | None:
+        """
+        Return the newest note of this sequence of tries, else that of the last try with the same request.
+
+        It has ``fingerprint``, ``try``, ``number``, ``sent``, and ``known``, the identifiers of what was created; while the outcome is
+        unknown it has ``sought`` instead, the arguments by which a search finds it.
+        """
+        notes = [{"fingerprint": fingerprint, **note} for fingerprint, note in self._read().items()]
+        sequence = self._attempt.sequence
+        in_sequence = [note for note in notes if sequence is not None and note.get("sequence") == sequence]
+        same = [note for note in notes if note["fingerprint"] == self._fingerprint]
+        return max(in_sequence or same, key=lambda note: note["try"], default=None)
+
+    def is_of_last_try(self, note: Mapping[str, Any]) -> bool:
+        """Whether the try before this one wrote it; a try in between may have created something and lost its note."""
+        return bool(note["try"] == self._attempt.number - 1)
+
+    def write(self, fingerprint: str = "", **values: Any) -> None:
+        """
+        Write a note in place of an earlier one.
+
+        :param fingerprint: Of the request that it is about; empty for the present one.
+        """
+        note = {**values, "try": self._attempt.number, "sequence": self._attempt.sequence}
+        notes = {**self._read(), fingerprint or self._fingerprint: note}
+        try:
+            if self._store is not None:
+                self._store.set(self.KEY, notes)
+        except Exception:
+            log.warning("Could not write to Airflow's task state store; a retry searches the listing.", exc_info=True)
+        self._notes = notes
+
+    def _read(self) -> dict[str, Any]:
+        if self._store is None:
+            return {}
+        if self._notes is None:
+            try:
+                stored: Any = self._store.get(self.KEY)
+            except Exception:
+                log.warning("Could not read Airflow's task state store; searching the listing.", exc_info=True)
+                self._store = None
+                return {}
+            self._notes = stored if isinstance(stored, dict) else {}
+        return self._notes

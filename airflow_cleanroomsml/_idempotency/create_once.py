@@ -1,38 +1,30 @@
 """
-CreateOnce something at most once, over an API that has no idempotency token.
+Create a resource at most once, over an API that has no idempotency token.
 
-What an earlier try may have made is looked for before anything is sent, and a request whose answer was lost is never sent again by the
-same try: commits can lag, so it is looked for more than once. A retry goes on with what its sequence of tries has made, though the
-arguments render to something else by now: nobody has asked for another one.
+Before anything is sent, it is looked for what an earlier try may have created. A request whose response was lost is never sent again by the
+same try: it may have taken effect, and commits can lag, so the resource is looked for more than once.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from airflow_cleanroomsml import _clock
-from airflow_cleanroomsml._idempotency.attempts import Attempt
-from airflow_cleanroomsml._idempotency.owned import (
-    SKEW,
-    AttemptLog,
-    Claim,
-    Own,
-    find_owned_by_note,
-    find_owned_elsewhere,
-    name_limit,
-    number_of,
-    own,
-    retry_name,
-)
+from airflow_cleanroomsml._idempotency.claim import name_limit, retry_name
+from airflow_cleanroomsml._idempotency.owned import SKEW, read_owner
+from airflow_cleanroomsml._idempotency.previous_tries import PreviousTries, read_note
 from airflow_cleanroomsml._resources import lookup
-from airflow_cleanroomsml._resources.table import USABLE, Resource
+from airflow_cleanroomsml._resources.handle import Handle
+from airflow_cleanroomsml._resources.table import USABLE
 from airflow_cleanroomsml.exceptions import (
     AccessDeniedError,
+    AlreadyExistsError,
     CleanRoomsMLError,
+    OutcomeUnknownError,
+    OutcomeUnsettledError,
     ResourceNotFoundError,
     ServiceError,
     lines,
@@ -40,340 +32,216 @@ from airflow_cleanroomsml.exceptions import (
 
 if TYPE_CHECKING:
     from airflow_cleanroomsml._requests.request import Request
-    from airflow_cleanroomsml.hooks import CleanRoomsMLHook
+
+    #: Sends a request; returns the members of the response by their names in snake_case.
+    Send: TypeAlias = Callable[[Request], Mapping[str, Any]]
 
 log = logging.getLogger(__name__)
 
-#: Pauses before each look for what a request may have made whose answer was lost, in seconds.
-COMMIT_LAG = (1.0, 5.0, 15.0)
-#: Seconds after which a request that was noted as sent has been carried out, or never will be.
-SETTLED = 300.0
+#: Changes an existing resource to what the request asks for; raises AlreadyExistsError if it cannot.
+Reconcile = Callable[[Handle, Mapping[str, Any]], None]
 
 
 @dataclass
 class CreateOnce:
     """
-    What one try knows of what it makes.
+    One create or start, by one try of a task.
 
-    :param hook: Hook of the service.
-    :param resource: Row of the resource table.
-    :param request: What is asked for, without a tag of ours.
-    :param asked: What is known of the resource before it is made.
-    :param mine: Whose it will be; None where nobody asks for that.
-    :param memory: What earlier tries have noted.
-    :param attempt: The try.
-    :param looked: Whether this try has looked before, and has sent nothing since.
-    :param run_start: When the Dag run started, in seconds since 1970.
+    :param previous: What earlier tries have created.
+    :param send: Sends the request, once.
+    :param if_exists: What to do about a resource of the same name that this run did not create: ``fail``, ``reuse`` or ``update``.
+    :param update: For ``update``: changes an existing resource.
     """
 
-    hook: CleanRoomsMLHook
-    resource: Resource
-    request: Request
-    asked: Mapping[str, Any]
-    mine: Claim | None
-    memory: AttemptLog
-    attempt: Attempt
-    looked: bool = False
-    run_start: float = 0.0
-    #: Numbers of the names that this run has used up, see :func:`~airflow_cleanroomsml._idempotency.owned.retry_name`.
-    taken: set[int] = field(default_factory=set)
-    #: What of this run is left as it is, by what identifies it.
-    left: list[dict[str, Any]] = field(default_factory=list)
+    previous: PreviousTries
+    send: Send
+    if_exists: str = "fail"
+    update: Reconcile | None = None
+    #: What this try has created.
+    created: Handle | None = None
     #: Whether this try has sent a request that was not refused.
-    begun: bool = False
-    #: What this try has made.
-    sent: dict[str, Any] | None = None
-    #: What has no tags and is older is of somebody else, in seconds since 1970.
-    since: float = 0.0
-    #: What an earlier try has made and this one goes on with.
-    reused: Own | None = None
-    #: What an earlier try of this sequence has noted of a request whose outcome is unknown, see :meth:`AttemptLog.recall`.
-    unsettled: Mapping[str, Any] = field(default_factory=dict)
-    #: Whether an earlier try of this sequence may have made something under another name, or with another parent.
-    elsewhere: bool = False
-    #: ARNs that are known to be of others.
-    foreign: set[str] = field(default_factory=set)
-    #: Whether the task is being ended: nothing is noted any more.
-    ending: bool = False
+    is_sent: bool = False
 
     def __post_init__(self) -> None:
-        self.elsewhere = self.attempt.may_be_retry
+        self._hook, self._resource = self.previous.hook, self.previous.resource
+        self._request, self._claim = self.previous.request, self.previous.claim
 
-    @property
-    def first(self) -> bool:
-        """Whether there was no earlier try."""
-        return self.attempt.number <= 1
+    def recall(self) -> Handle | None:
+        """Return what a note of an earlier try says it created; it may be gone."""
+        note = self.previous.attempt_log.recall()
+        return read_note(self._resource, note) if note and note.get("known") else None
 
-    @property
-    def number(self) -> int:
-        """Which of its names comes next."""
-        return max(self.taken, default=0) + 1
+    def run(self, wait_for_quota: Callable[[Callable[[], Handle]], Handle] = lambda send: send()) -> Handle:
+        """
+        Create the resource, or find it.
 
-    def earlier(self) -> dict[str, Any] | None:
-        """What an earlier try has made and this one goes on with; with what it remembers, or as often as a commit may take to show."""
-        if self.mine is None or self.first:
+        :param wait_for_quota: Calls its argument until the service accepts the request.
+        :raises AlreadyExistsError: Another resource has the name.
+        :raises OutcomeUnsettledError: The response was lost and the resource is not visible yet; a retry looks for it.
+        :raises OutcomeUnknownError: The response was lost, and nothing tells whose the resource would be.
+        """
+        return self._find_previous() or self._find_existing() or self._create(wait_for_quota)
+
+    def _find_previous(self) -> Handle | None:
+        handle, reused = self.previous.find_previous(), self.previous.reused
+        if handle and reused and not reused.same and self.if_exists == "update":
+            self._reconcile(handle, reused.description)
+        return handle
+
+    def _find_existing(self) -> Handle | None:
+        """
+        Find the newest resource of the same name that has not failed and is not being deleted, if it may be used.
+
+        What this run created by another request may be updated, but is not reused.
+
+        :raises AlreadyExistsError: It is not what the request asks for.
+        """
+        if self.if_exists == "fail":
             return None
-        note = self.memory.recall()
-        of_last_try = note is not None and self.memory.is_of_last_try(note)
-        settled = self.looked or of_last_try
-        if self.looked or (note and of_last_try and (note.get("known") or not note["sent"])):
-            # It was looked for, and all that was made since is noted.
-            self.elsewhere = False
-        if note and note.get("known"):
-            return self._remembered(note, settled=settled)
-        if note:
-            self.unsettled = note
-            if _clock.now() - note["sent"] < SETTLED:
-                settled = self.looked
-        found = self.looked_for(() if settled else COMMIT_LAG)
-        if found is None and not settled:
-            self._warn_of_similar()
-        return found
-
-    def _remembered(self, note: Mapping[str, Any], *, settled: bool) -> dict[str, Any] | None:
-        """
-        What the note tells of.
-
-        :param settled: Whether nothing can have been made since.
-        """
-        known, mine = dict(note["known"]), self.mine
-        found = self._read(known)
-        for pause in COMMIT_LAG if _clock.now() - note["sent"] < SETTLED else ():
-            if found:
-                break
-            # It was made: a read may lag.
-            _clock.sleep(pause)
-            found = self._read(known)
-        if found and mine:
-            status = found.get("status", "ACTIVE")
-            identifiers = {**lookup.build_identifiers(self.resource, known, found), **known}
-            same = note["fingerprint"] == mine.fingerprint
-            in_sequence = mine.sequence is not None and note.get("sequence") == mine.sequence
-            remembered = Own(note["number"], same, status, identifiers, note["fingerprint"], in_sequence, found)
-            if remembered.usable:
-                return self._go_on_with(remembered, sent=note["sent"])
-            if self._number(note.get("sought", {}).get(self.resource.named)) != 0:
-                self.taken.update(range(1, note["number"] + 1))
-        return self.looked_for(() if settled else COMMIT_LAG)
-
-    def _read(self, known: Mapping[str, Any]) -> dict[str, Any] | None:
-        try:
-            return lookup.read(self.hook, self.resource, known, made_after=known["made_after"])
-        except ResourceNotFoundError:
-            return None
-
-    def _number(self, name: str | None) -> int | None:
-        """Which of the names of this request it is, 0 for another one; None where it is unknown."""
-        if name is None:
-            return None
-        return number_of(name, self.asked[self.resource.named], name_limit(self.request, self.resource)) or 0
-
-    def look(self) -> dict[str, Any] | None:
-        """
-        What this run has made and this try can go on with; the names of all else are taken.
-
-        First what its sequence of tries has made, whatever is asked for now; else what any try has made of this request; the newest.
-
-        :raises AccessDeniedError: It may not be looked for; the error tells how to go without.
-        """
-        if self.mine is None:
-            return None
-        found = self._first_usable(self._own(self.mine))
-        if found is None and self.elsewhere:
-            found = self._first_usable(self._own_elsewhere(self.mine))
-        return self._go_on_with(found) if found else None
-
-    def _first_usable(self, candidates: Iterator[Own]) -> Own | None:
-        same: Own | None = None
-        for found in candidates:
-            if found.usable:
-                # An older one may be what this sequence of tries has gone on with.
-                if found.in_sequence or not self.attempt.may_be_retry:
-                    return found
-                same = same or found
-            elif same is None and not self.leaves(found.known):
-                if found.number:
-                    self.taken.add(found.number)
-                self.left.append(self._identifiers(found.known))
-                self._tell_of(found)
-        return same
-
-    def _go_on_with(self, found: Own, sent: float = 0.0) -> dict[str, Any]:
-        """
-        Go on with what an earlier try has made.
-
-        :param sent: When its request was sent, if that is known.
-        """
-        title = lookup.describe(self.resource, found.known)
-        log.info("An earlier try of this task created it: %s.", title)
-        self.reused = found
-        if not found.same:
-            log.warning(
-                "This retry reuses the %s, although arguments now render to other values (%s). Templates such as ti.try_number and "
-                "macros.datetime.now() do so on every try. To create another one, clear the task once it has ended.",
-                title,
-                ", ".join(self._differing(found)) or "none that the service returns",
-            )
-        if not self.ending:
-            self._tag(found)
-            known = {**self._identifiers(found.known), "made_after": found.known.get("made_after", 0.0)}
-            sought = {self.resource.named: found.there.get("name")}
-            self.memory.note(found.fingerprint, number=found.number, sent=sent, sought=sought, known=known)
-        return found.known
-
-    def _differing(self, found: Own) -> list[str]:
-        """The arguments that are not those of what is there; of its names each will do."""
-        from airflow_cleanroomsml._resources.diff import differing_arguments
-
-        names = differing_arguments(self.request, self.resource, found.there)
-        return [name for name in names if name != self.resource.named or not self._number(found.there.get("name"))]
-
-    def _tag(self, found: Own) -> None:
-        """Let the tag say that this sequence of tries goes on with it, so that its retries do, too."""
-        mine = self.mine
-        if mine is None or mine.sequence is None or found.in_sequence or not self.resource.has_readable_tags:
-            return
-        arn = found.known[self.resource.identifiers[0]]
-        try:
-            self.hook.call("tag_resource", {"resource_arn": arn, "tags": {mine.key: mine.value}})
-        except CleanRoomsMLError as error:
-            log.warning(
-                "Could not update its tag; a retry whose arguments render differently may create another one. %s", error
-            )
-
-    def leaves(self, known: Mapping[str, Any]) -> bool:
-        """Whether something is of this run, and cannot be gone on with."""
-        return self._identifiers(known) in self.left
-
-    def _identifiers(self, known: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: known[name] for name in self.resource.identifiers if known.get(name) is not None}
-
-    def look_after_conflict(self) -> dict[str, Any] | None:
-        """The same where a name is in use; what has no tags is not of this run where this is its first try."""
-        if self.first and not self.resource.has_readable_tags:
-            return None
-        try:
-            return self.look()
-        except AccessDeniedError as error:
-            log.info("Could not read the existing resource: %s", error)
-            return None
-
-    def _own(self, mine: Claim) -> Iterator[Own]:
-        with self._advised():
-            for found in own(self.hook, self.resource, mine, self.request, self.asked, self.foreign):
-                if found.known.get("made_after", self.since) >= self.since:
-                    yield found
-
-    def _own_elsewhere(self, mine: Claim) -> Iterator[Own]:
-        with self._advised():
-            search = (self.hook, self.resource, mine, self.request, self.asked, self.foreign)
-            yield from find_owned_by_note(*search, self.unsettled)
-            yield from find_owned_elsewhere(*search, self.run_start - SKEW)
-
-    @contextmanager
-    def _advised(self) -> Iterator[None]:
-        """Errors of missing permissions, with how to go without them."""
-        try:
-            yield
-        except AccessDeniedError as error:
-            advice = (
-                "A retry looks for what an earlier try created and needs these permissions; durable=False does not need them, "
-                "but may pay twice."
-            )
-            raise AccessDeniedError(
-                lines(str(error), advice), operation=error.operation, code=error.code, details=error.details
-            ) from None
-
-    def _warn_of_similar(self) -> None:
-        """Say what may be of an earlier try of this sequence, where nothing can tell: exports and associations have no tags to read."""
-        if self.resource.has_readable_tags or not self.elsewhere:
-            return
-        names = [
-            entry["name"]
-            for entry in self.hook.of(self.resource.service).items(
-                self.resource.list, lookup.listing_arguments(self.resource, self.asked)
-            )
-            if entry["createTime"].timestamp() >= self.run_start - SKEW
-        ]
-        if names:
-            log.warning(
-                "Creating another %s. An earlier try may have created one of these with other arguments, which cannot be checked, as they "
-                "have no tags: %s.",
-                self.resource.noun,
-                ", ".join(map(repr, names[:10])),
-            )
-
-    def _tell_of(self, found: Own) -> None:
-        title = lookup.describe(self.resource, found.known)
-        if found.same or found.in_sequence:
-            log.warning(
-                "It is %s and is kept for inspection; creating another one under its own name: %s.", found.status, title
-            )
-        elif found.status in USABLE:
-            log.warning(
-                "This run created one with other arguments; it is %s, still incurs charges, and is left alone: %s.",
-                found.status,
-                title,
-            )
-
-    def looked_for(self, pauses: tuple[float, ...], also: Callable[[], Any] | None = None) -> dict[str, Any] | None:
-        """
-        The same, looked for again after each pause.
-
-        :param pauses: Seconds.
-        :param also: Another way to look.
-        """
-        for pause in (0.0, *pauses):
-            if pause:
-                _clock.sleep(pause)
-            found = self.look() or (also() if also else None)
-            if found:
-                return dict(found)
+        arguments = self.previous.arguments
+        entries = lookup.list_matching(self._hook, self._resource, arguments)
+        usable = [entry for entry in entries if entry.get("status", "ACTIVE") in USABLE]
+        for entry in sorted(usable, key=lambda entry: entry["createTime"], reverse=True):
+            handle = lookup.build_handle(self._resource, arguments, entry, is_ours=False)
+            if self.if_exists == "reuse" and self.previous.is_superseded(handle):
+                continue
+            try:
+                description = lookup.read_entry(self._hook, self._resource, handle.identifiers, entry)
+            except ResourceNotFoundError:
+                continue  # deleted since it was listed
+            self._reconcile(handle, description)
+            return handle
         return None
 
-    def after_all(self) -> dict[str, Any] | None:
-        """What this run has made and this try may not know of, for it was interrupted."""
-        self.ending = True
-        if self.sent or self.mine is None:
-            return self.sent
-        return self.looked_for(COMMIT_LAG) if self.begun or not self.first else None
-
-    def next(self) -> Request:
-        """The request that is sent: under the next free name, with the tag."""
-        changed: dict[str, Any] = {}
-        if self.number > 1:
-            name = retry_name(self.asked[self.resource.named], self.number, name_limit(self.request, self.resource))
-            changed[self.resource.named] = name
-        if self.mine and self.resource.has_readable_tags:
-            changed["tags"] = {**self.request.members.get("tags", {}), self.mine.key: self.mine.value}
-        return self.request.changed(changed)
-
-    def send(self, send: Callable[[Request], dict[str, Any]]) -> dict[str, Any]:
+    def _reconcile(self, handle: Handle, description: Mapping[str, Any]) -> None:
         """
-        Send it, and note before and after that it was.
+        Make sure that an existing resource is what the request asks for.
 
-        :return: What identifies what was made, and since when it can have been made.
+        :raises AlreadyExistsError: It is not.
         """
-        request, sent = self.next(), _clock.now()
-        self.since = sent - SKEW if self.first else 0.0
-        sought = self._sought(request)
-        self.memory.note(number=self.number, sent=sent, sought=sought)
-        self.begun, self.elsewhere = True, False
+        from airflow_cleanroomsml._resources.diff import differences
+
+        if self.if_exists == "update" and self.update:
+            self.update(handle, description)
+        elif different := differences(self._request, self._resource, description):
+            first = "The existing resource of this name differs from the request:"
+            raise AlreadyExistsError(lines(first, *different, lookup.describe(self._resource, handle.identifiers)))
+
+    def _create(self, wait_for_quota: Callable[[Callable[[], Handle]], Handle]) -> Handle:
+        while True:
+            used = len(self.previous.used_numbers)
+            try:
+                return wait_for_quota(self.send_once)
+            except AlreadyExistsError as error:
+                if handle := self.previous.find_after_conflict():
+                    return handle
+                # If the name belongs to a resource of this run, the next name is tried.
+                if len(self.previous.used_numbers) == used:
+                    if handle := self._find_existing_after_conflict():
+                        return handle
+                    raise self._add_owner(error) from None
+            except OutcomeUnknownError as error:
+                return self._resolve_unknown_outcome(error)
+            except AccessDeniedError as error:
+                raise self._add_permission_advice(error) from None
+
+    def _find_existing_after_conflict(self) -> Handle | None:
+        """Find what has the name if it may be used: the listing lagged, or another task was a moment faster."""
+        return None if self.if_exists == "fail" else self.previous.find_with_lag(self._find_existing)
+
+    def _resolve_unknown_outcome(self, error: OutcomeUnknownError) -> Handle:
+        """
+        Find what a request has created whose response was lost.
+
+        :raises OutcomeUnsettledError: It is not visible; the next try looks again.
+        """
+        if not self._claim and self.if_exists == "fail":
+            raise error
+        handle = self.previous.find_with_lag(self._find_existing)
+        if handle:
+            return handle
+        if not self._claim:
+            raise error
+        advice = "It is not visible yet. The request is not sent again now: a retry, or clearing the task, looks for it first."
+        raise OutcomeUnsettledError(lines(error.summary, advice)) from None
+
+    def find_created(self) -> Handle | None:
+        """Find what this run has created, for a try that was interrupted and may not know of it."""
+        self.previous.is_ending = True
+        if self.created or self._claim is None:
+            return self.created
+        return self.previous.find_with_lag() if self.is_sent or not self.previous.is_first else None
+
+    def send_once(self) -> Handle:
+        """Send the request under the next free name and with our tag, and note before and after that it was sent."""
+        previous = self.previous
+        request, sent, number = self._build_request(), _clock.now(), previous.next_number
+        previous.since = sent - SKEW if previous.is_first else 0.0
+        sought = self._select_search_arguments(request)
+        previous.write_note(number=number, sent=sent, sought=sought)
+        self.is_sent, previous.may_be_elsewhere = True, False
         try:
-            answer = send(request)
+            response = self.send(request)
         except ServiceError:
-            # It was refused: nobody need look for it.
-            self.begun = False
-            self.memory.note(number=self.number, sent=0.0)
+            # The service refused it, so no try has to look for it.
+            self.is_sent = False
+            previous.write_note(number=number, sent=0.0)
             raise
-        made_after = sent - SKEW if request.answered is None else request.answered - (_clock.now() - sent) - 1.0
-        known = lookup.build_identifiers(self.resource, {**self.asked, **request.arguments}, answer)
-        noted = {**self._identifiers(known), "made_after": made_after}
-        self.memory.note(number=self.number, sent=sent, sought=sought, known=noted)
-        self.sent = {**known, "made_after": made_after}
-        return self.sent
+        # The service's own clock, if the response tells it: what is older than the request belongs to others.
+        elapsed = _clock.now() - sent
+        created_after = sent - SKEW if request.answered is None else request.answered - elapsed - 1.0
+        arguments = {**previous.arguments, **request.arguments}
+        self.created = lookup.build_handle(self._resource, arguments, response, created_after=created_after)
+        previous.write_note(self.created, number=number, sent=sent, sought=sought)
+        return self.created
 
-    def _sought(self, request: Request) -> dict[str, Any]:
-        """By what a retry finds what a request makes, where it cannot know from its own arguments."""
-        of, asked = self.resource, {**self.asked, **request.arguments}
-        return {name: asked[name] for name in (of.named, *of.narrow, *of.same) if asked.get(name) is not None}
+    def _build_request(self) -> Request:
+        changes: dict[str, Any] = {}
+        number = self.previous.next_number
+        if number > 1:
+            name = self.previous.arguments[self._resource.named]
+            changes[self._resource.named] = retry_name(name, number, name_limit(self._request, self._resource))
+        if self._claim and self._resource.has_readable_tags:
+            changes["tags"] = {**self._request.members.get("tags", {}), self._claim.key: self._claim.value}
+        return self._request.changed(changes)
+
+    def _select_search_arguments(self, request: Request) -> dict[str, Any]:
+        """Select the arguments by which a retry finds the resource if its own arguments render to other values."""
+        resource, arguments = self._resource, {**self.previous.arguments, **request.arguments}
+        names = (resource.named, *resource.narrow, *resource.same)
+        return {name: arguments[name] for name in names if arguments.get(name) is not None}
+
+    def _add_owner(self, error: AlreadyExistsError) -> AlreadyExistsError:
+        """Add to the error which resource has the name, if it can be read."""
+        try:
+            entry = lookup.find_newest(lookup.list_matching(self._hook, self._resource, self.previous.arguments))
+        except CleanRoomsMLError:
+            entry = None
+        if entry is None:
+            return error
+        handle = lookup.build_handle(self._resource, self.previous.arguments, entry)
+        status = f"{entry['status']}, " if "status" in entry else ""
+        created = f"{entry['createTime']:%Y-%m-%d %H:%M:%S %Z}{self._describe_owner(handle)}"
+        title = lookup.describe(self._resource, handle.identifiers)
+        return AlreadyExistsError(
+            lines(str(error), f"Already there, {status}created {created}: {title}"),
+            operation=error.operation,
+            code=error.code,
+            details=error.details,
+        )
+
+    def _describe_owner(self, handle: Handle) -> str:
+        try:
+            run = read_owner(self._hook, self._resource, handle)
+        except CleanRoomsMLError:
+            run = ""
+        return f" by the Airflow task {run}" if run else ""
+
+    def _add_permission_advice(self, error: AccessDeniedError) -> AccessDeniedError:
+        """Add to the error how to do without our tag."""
+        if not self._claim or not self._resource.has_readable_tags or "tags" in self._request.members:
+            return error
+        advice = "The request carries a tag so that no retry creates another one; without permission to tag, set durable=False."
+        return AccessDeniedError(
+            lines(str(error), advice), operation=error.operation, code=error.code, details=error.details
+        )

@@ -126,4 +126,4 @@ def _name(watch: Subscription) -> Any:
 
 def _newest(watch: Subscription, namesakes: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     wait = wait_of(watch)
-    return lookup.newest(dict(entry) for entry in namesakes if is_meant(wait, entry))
+    return lookup.find_newest(dict(entry) for entry in namesakes if is_meant(wait, entry))

@@ -1,4 +1,4 @@
-"""Where an existing resource is not what a request asks for."""
+"""Compare an existing resource with the request that would create it."""
 
 from __future__ import annotations
 
@@ -12,93 +12,100 @@ from airflow_cleanroomsml._requests.request import Request, description
 from airflow_cleanroomsml._requests.sensitive import below, holds_sensitive, is_sensitive
 from airflow_cleanroomsml._resources.table import Resource
 
-#: What does not make it another resource.
-_NO_MATTER = ("tags", "description")
+#: Members that do not make it another resource.
+_IGNORED = ("tags", "description")
 
 
-def differences(request: Request, resource: Resource, found: Mapping[str, Any]) -> list[str]:
+def differences(request: Request, resource: Resource, existing: Mapping[str, Any]) -> list[str]:
     """
-    Where a resource is not what a request asks for, one line each; tags and description do not matter.
+    List where a resource differs from a request, one line each; tags and description do not count.
 
-    :param request: Request that would make it.
+    :param request: Request that would create it.
     :param resource: Its row of the resource table.
-    :param found: The resource as the service describes it. What a description does not have, or withholds, is not compared.
+    :param existing: The resource as the service describes it. What a description does not have, or withholds, is not compared.
     """
-    told = by_member(request, resource, found)
-    texts = [text for name, lines in told.items() if name not in _NO_MATTER for text in lines]
-    return [*texts, *_not_asked_for(request, resource, found)]
+    by_member = differences_by_member(request, resource, existing)
+    texts = [text for name, lines in by_member.items() if name not in _IGNORED for text in lines]
+    return [*texts, *_find_unrequested(request, resource, existing)]
 
 
-def differing_arguments(request: Request, resource: Resource, found: Mapping[str, Any]) -> list[str]:
-    """The arguments in which they differ, in snake_case and without their values; parameters as for :func:`differences`."""
-    told = by_member(request, resource, found)
-    names = [xform_name(name) for name, lines in told.items() if lines and name not in _NO_MATTER]
-    return [*names, *(line.partition(":")[0] for line in _not_asked_for(request, resource, found))]
+def differing_arguments(request: Request, resource: Resource, existing: Mapping[str, Any]) -> list[str]:
+    """List the arguments that differ, in snake_case and without their values; parameters as for :func:`differences`."""
+    by_member = differences_by_member(request, resource, existing)
+    names = [xform_name(name) for name, lines in by_member.items() if lines and name not in _IGNORED]
+    return [*names, *(line.partition(":")[0] for line in _find_unrequested(request, resource, existing))]
 
 
-def by_member(request: Request, resource: Resource, found: Mapping[str, Any]) -> dict[str, list[str]]:
-    """The same by the members of the request, in the API's own spelling; tags and description included."""
-    asked_shape, there_shape = request.operation.input_shape, description(resource)
-    told: dict[str, list[str]] = {}
+def differences_by_member(request: Request, resource: Resource, existing: Mapping[str, Any]) -> dict[str, list[str]]:
+    """List the differences of each member of the request, in the API's own spelling, tags and description included."""
+    requested_shape, existing_shape = request.operation.input_shape, description(resource)
+    by_member: dict[str, list[str]] = {}
     for name, value in request.members.items():
         argument = xform_name(name)
-        theirs = resource.spelling.get(argument, name)
-        if theirs in there_shape.members:
-            shapes = (below(asked_shape, name), there_shape.members[theirs])
-            told[name] = list(_differences(shapes, argument, value, found.get(theirs)))
-    return told
+        spelling = resource.spelling.get(argument, name)
+        if spelling in existing_shape.members:
+            shapes = (below(requested_shape, name), existing_shape.members[spelling])
+            by_member[name] = list(_compare(shapes, argument, value, existing.get(spelling)))
+    return by_member
 
 
-def _not_asked_for(request: Request, resource: Resource, found: Mapping[str, Any]) -> Iterator[str]:
-    """What is there, not in the request, and no default: hyperparameters, the version that training went on from, seeds."""
+def _find_unrequested(request: Request, resource: Resource, existing: Mapping[str, Any]) -> Iterator[str]:
+    """Find members that are set, not requested, and have no default: hyperparameters, the version to continue from, seeds."""
     shape: Any = request.operation.input_shape
     for name, member in shape.members.items():
-        extra = (
-            member.type_name in ("map", "list", "boolean") and name not in request.members and name not in _NO_MATTER
-        )
-        if extra and found.get(resource.spelling.get(xform_name(name), name)):
+        has_no_default = member.type_name in ("map", "list", "boolean")
+        if not has_no_default or name in request.members or name in _IGNORED:
+            continue
+        if existing.get(resource.spelling.get(xform_name(name), name)):
             yield f"{xform_name(name)}: set, but not requested"
 
 
-def _differences(shapes: tuple[Any, Any], path: str, asked: Any, found: Any) -> Iterator[str]:
+def _compare(shapes: tuple[Any, Any], path: str, requested: Any, existing: Any) -> Iterator[str]:
     """
-    Differences of a value.
+    Compare two values.
 
-    :param shapes: Its shape in the request, and in the description; None where that does not have it.
+    :param shapes: Shape of the value in the request, and in the description; None if that does not have it.
     """
-    if shapes[1] is None or (found is None and (not asked or holds_sensitive(shapes[0]))):
+    if shapes[1] is None or (existing is None and (not requested or holds_sensitive(shapes[0]))):
         return
     if is_sensitive(shapes[0]):
-        if asked != found:
+        if requested != existing:
             yield f"{path}: different"
-    elif found is None:
-        yield f"{path}: not set, but {asked!r} requested"
-    elif isinstance(asked, dict) and isinstance(found, Mapping):
-        yield from _entries(shapes, path, asked, found)
-    elif isinstance(asked, list) and not _same(asked, found) and isinstance(found, list) and len(asked) == len(found):
-        for index, (value, there) in enumerate(zip(asked, found, strict=True)):
-            yield from _differences(_bothbelow(shapes, None), f"{path}[{index}]", value, there)
-    elif not _same(asked, found):
-        told = "different" if holds_sensitive(shapes[0]) else f"{found!r} instead of {asked!r}"
-        yield f"{path}: {told}"
+    elif existing is None:
+        yield f"{path}: not set, but {requested!r} requested"
+    elif isinstance(requested, dict) and isinstance(existing, Mapping):
+        yield from _compare_mappings(shapes, path, requested, existing)
+    elif isinstance(requested, list) and isinstance(existing, list) and _have_entries_to_compare(requested, existing):
+        for index, (value, other) in enumerate(zip(requested, existing, strict=True)):
+            yield from _compare(_both_below(shapes, None), f"{path}[{index}]", value, other)
+    elif not _are_equal(requested, existing):
+        text = "different" if holds_sensitive(shapes[0]) else f"{existing!r} instead of {requested!r}"
+        yield f"{path}: {text}"
 
 
-def _entries(shapes: tuple[Any, Any], path: str, asked: dict[str, Any], found: Mapping[str, Any]) -> Iterator[str]:
-    """Differences of a structure or map; a structure may have defaults that were not asked for, a map has none."""
+def _have_entries_to_compare(requested: list[Any], existing: list[Any]) -> bool:
+    return not _are_equal(requested, existing) and len(requested) == len(existing)
+
+
+def _compare_mappings(
+    shapes: tuple[Any, Any], path: str, requested: dict[str, Any], existing: Mapping[str, Any]
+) -> Iterator[str]:
+    """Compare structures or maps; a structure may have defaults that were not requested, a map has none."""
     if shapes[0].type_name == "map" or holds_sensitive(shapes[0]):
-        yield from (f"{path}.{key}: set, but not requested" for key in found if key not in asked)
-    for key, value in asked.items():
-        yield from _differences(_bothbelow(shapes, key), f"{path}.{key}", value, found.get(key))
+        yield from (f"{path}.{key}: set, but not requested" for key in existing if key not in requested)
+    for key, value in requested.items():
+        yield from _compare(_both_below(shapes, key), f"{path}.{key}", value, existing.get(key))
 
 
-def _same(asked: Any, found: Any) -> bool:
-    """Whether two values are equal; times are kept to the millisecond, and numbers such as sizes have no order."""
-    if isinstance(asked, list) and isinstance(found, list) and all(isinstance(x, int) for x in (*asked, *found)):
-        return sorted(asked) == sorted(found)
-    if isinstance(asked, datetime) and isinstance(found, datetime):
-        return abs(asked - found) < timedelta(seconds=1)
-    return bool(asked == found)
+def _are_equal(requested: Any, existing: Any) -> bool:
+    """Whether two values are equal; the service keeps times to the millisecond, and the order of numbers such as sizes is free."""
+    if isinstance(requested, list) and isinstance(existing, list):
+        if all(isinstance(number, int) for number in (*requested, *existing)):
+            return sorted(requested) == sorted(existing)
+    elif isinstance(requested, datetime) and isinstance(existing, datetime):
+        return abs(requested - existing) < timedelta(seconds=1)
+    return bool(requested == existing)
 
 
-def _bothbelow(shapes: tuple[Any, Any], key: str | None) -> tuple[Any, Any]:
+def _both_below(shapes: tuple[Any, Any], key: str | None) -> tuple[Any, Any]:
     return below(shapes[0], key), below(shapes[1], key)

@@ -1,10 +1,11 @@
-"""Read resources: one by its identifiers, or what a listing shows of it."""
+"""Read resources: one by its identifiers, or the entries of a listing."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from airflow_cleanroomsml._resources.handle import Handle
 from airflow_cleanroomsml._resources.table import Resource
 
 if TYPE_CHECKING:
@@ -15,119 +16,135 @@ BASE = "NULL"
 
 
 def describe(resource: Resource, identifiers: Mapping[str, Any]) -> str:
-    """A resource in words: by its ARN, or by its name where it has none."""
-    return (
-        f"{resource.noun} {identifiers[resource.identifiers[0]]}"
-        if resource.has_own_identifier
-        else f"{resource.noun} {identifiers['name']!r}"
-    )
+    """Name a resource in words: by its ARN, or by its name if it has no ARN."""
+    if resource.has_own_identifier:
+        return f"{resource.noun} {identifiers[resource.identifiers[0]]}"
+    return f"{resource.noun} {identifiers['name']!r}"
 
 
 def read(
-    hook: CleanRoomsMLHook, resource: Resource, identifiers: Mapping[str, Any], *, made_after: float = 0.0
+    hook: CleanRoomsMLHook, resource: Resource, identifiers: Mapping[str, Any], *, created_after: float = 0.0
 ) -> dict[str, Any] | None:
-    """The resource as the service describes it now; None where a listing does not show it."""
+    """
+    Read the current description of a resource.
+
+    :param created_after: Ignore entries of a listing that are older, in seconds since 1970; for resources that only a listing shows.
+    :return: None if the listing does not show it.
+    :raises ResourceNotFoundError: It does not exist.
+    """
     if resource.get is None:
-        entries = listed(hook, resource, identifiers)
-        return newest(entry for entry in entries if entry["createTime"].timestamp() >= made_after)
-    found = read_latest(hook, resource, identifiers)
+        entries = list_matching(hook, resource, identifiers)
+        return find_newest(entry for entry in entries if entry["createTime"].timestamp() >= created_after)
+    latest = read_latest(hook, resource, identifiers)
     if resource.versions and identifiers.get("version_identifier") == BASE:
-        return _base_version(hook, resource, _asked(resource, identifiers), found)
-    return found
+        return _read_base_version(hook, resource, _select_identifiers(resource, identifiers), latest)
+    return latest
 
 
 def read_entry(
     hook: CleanRoomsMLHook, resource: Resource, identifiers: Mapping[str, Any], entry: dict[str, Any]
 ) -> dict[str, Any]:
     """
-    The resource of an entry in a listing, as the service describes it now; the entry itself where there is no other description.
+    Read the current description of a listed resource; the entry itself if the API has no other.
 
-    :raises ResourceNotFoundError: It was deleted since it was listed.
+    :raises ResourceNotFoundError: It was deleted after it was listed.
     """
     return entry if resource.get is None else read(hook, resource, identifiers) or {}
 
 
 def read_latest(hook: CleanRoomsMLHook, resource: Resource, identifiers: Mapping[str, Any]) -> dict[str, Any]:
-    """The answer of the resource's own read; of the latest version where the first or none is named."""
-    answer = hook.of(resource.service).call(resource.get or "", _asked(resource, identifiers))
-    found: dict[str, Any] = answer[resource.within] if resource.within else answer
-    return found
+    """Call the resource's Get operation; of the latest version if the identifiers name the first version or none."""
+    response = hook.of(resource.service).call(resource.get or "", _select_identifiers(resource, identifiers))
+    description: dict[str, Any] = response[resource.within] if resource.within else response
+    return description
 
 
-def _asked(resource: Resource, identifiers: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: identifiers[name] for name in resource.identifiers if not _unset(identifiers.get(name))}
+def _select_identifiers(resource: Resource, values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: values[name] for name in resource.identifiers if not _is_unset(values.get(name))}
 
 
-def _base_version(
-    hook: CleanRoomsMLHook, resource: Resource, asked: Mapping[str, Any], latest: dict[str, Any]
+def _read_base_version(
+    hook: CleanRoomsMLHook, resource: Resource, identifiers: Mapping[str, Any], latest: dict[str, Any]
 ) -> dict[str, Any] | None:
     """
-    The first version under an ARN.
+    Read the first version under an ARN.
 
-    A read without a version gives the latest one, and the name of the first is none that a request may carry (API reference).
+    A Get without a version returns the latest, and a request may not carry the first version's name (API reference).
     """
-    if _unset(latest.get("versionIdentifier")) or not resource.versions:
+    if _is_unset(latest.get("versionIdentifier")) or not resource.versions:
         return latest
-    return next(
-        (entry for entry in hook.items(resource.versions, asked) if _unset(entry.get("versionIdentifier"))), None
-    )
+    versions = hook.items(resource.versions, identifiers)
+    return next((entry for entry in versions if _is_unset(entry.get("versionIdentifier"))), None)
 
 
-def listed(
+def list_matching(
     hook: CleanRoomsMLHook,
     resource: Resource,
-    known: Mapping[str, Any],
-    is_named: Callable[[str], bool] | None = None,
+    arguments: Mapping[str, Any],
+    has_name: Callable[[str], bool] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """
-    Entries of a resource's listing that are what is known of it: its name, and what else makes it the one that is meant.
+    List the entries that match the arguments of a request: its name, and whatever else tells resources of one name apart.
 
-    :param known: Arguments in snake_case; what is not given may be anything.
-    :param is_named: Whether a name will do; only the one that is known without it.
+    :param arguments: Arguments in snake_case; those that are missing match any value.
+    :param has_name: Decides by an entry's name; without it the name must equal the one in the arguments.
     """
     from botocore import xform_name
 
-    given = {name: value for name, value in known.items() if not _unset(value)}
-    same = resource.same if is_named else (resource.named, *resource.same)
-    wanted = {resource.spelling.get(n, n): given[n] for n in same if n in given}
-    for entry in hook.of(resource.service).items(resource.list, listing_arguments(resource, known)):
-        has = {xform_name(name): value for name, value in entry.items()}
-        if all(has.get(name) == value for name, value in wanted.items()) and (not is_named or is_named(has["name"])):
+    given = {name: value for name, value in arguments.items() if not _is_unset(value)}
+    compared = resource.same if has_name else (resource.named, *resource.same)
+    wanted = {resource.spelling.get(name, name): given[name] for name in compared if name in given}
+    for entry in hook.of(resource.service).items(resource.list, listing_arguments(resource, arguments)):
+        members = {xform_name(name): value for name, value in entry.items()}
+        matches = all(members.get(name) == value for name, value in wanted.items())
+        if matches and (not has_name or has_name(members["name"])):
             yield entry
 
 
-def listing_arguments(resource: Resource, known: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments that narrow a listing to what is known of a resource."""
-    return {name: known[name] for name in resource.narrow if not _unset(known.get(name))}
+def listing_arguments(resource: Resource, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Select the arguments that narrow the resource's listing."""
+    return {name: arguments[name] for name in resource.narrow if not _is_unset(arguments.get(name))}
 
 
-def build_identifiers(resource: Resource, asked: Mapping[str, Any], members: Mapping[str, Any]) -> dict[str, Any]:
+def build_handle(
+    resource: Resource,
+    arguments: Mapping[str, Any],
+    members: Mapping[str, Any],
+    *,
+    created_after: float = 0.0,
+    is_ours: bool = True,
+) -> Handle:
     """
-    What identifies a resource and says more of it, as the arguments that name it elsewhere.
+    Build the handle of a resource.
 
-    :param asked: What was asked for.
-    :param members: What the service says of it: an answer or an entry of a listing, in either spelling.
+    :param arguments: The arguments of the request; they supply the identifiers that the service does not return.
+    :param members: What the service returns: a response or an entry of a listing, in either spelling.
     """
-    known = _arguments(resource, members)
-    own = {name: known.get(name) or asked.get(name) for name in resource.identifiers}
-    return {**{name: value for name, value in known.items() if value is not None}, **own}
+    values = {name: value for name, value in _to_arguments(resource, members).items() if value is not None}
+    return Handle(
+        {name: values.get(name) or arguments.get(name) for name in resource.identifiers},
+        {name: value for name, value in values.items() if name not in resource.identifiers},
+        created_after,
+        is_ours,
+    )
 
 
-def _arguments(resource: Resource, members: Mapping[str, Any]) -> dict[str, Any]:
+def _to_arguments(resource: Resource, members: Mapping[str, Any]) -> dict[str, Any]:
+    """Rename members of a response to the arguments that take their values."""
     from botocore import xform_name
 
-    found = {xform_name(name): value for name, value in members.items()}
-    inner = found.get(xform_name(resource.within)) if resource.within else None
+    values = {xform_name(name): value for name, value in members.items()}
+    inner = values.get(xform_name(resource.within)) if resource.within else None
     if inner is not None:
-        found = {xform_name(name): value for name, value in inner.items()}
-    spelled = {xform_name(theirs): ours for ours, theirs in resource.spelling.items()}
-    return {spelled.get(name, name): value for name, value in found.items()}
+        values = {xform_name(name): value for name, value in inner.items()}
+    names = {xform_name(member): argument for argument, member in resource.spelling.items()}
+    return {names.get(name, name): value for name, value in values.items()}
 
 
-def _unset(value: Any) -> bool:
+def _is_unset(value: Any) -> bool:
     return value is None or value == BASE
 
 
-def newest(entries: Iterator[dict[str, Any]]) -> dict[str, Any] | None:
-    """The entry that was created last."""
+def find_newest(entries: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the entry that was created last, if there is any."""
     return max(entries, key=lambda entry: entry["createTime"], default=None)

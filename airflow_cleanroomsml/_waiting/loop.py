@@ -16,34 +16,34 @@ if TYPE_CHECKING:
     from airflow_cleanroomsml._requests.redaction import Redact
     from airflow_cleanroomsml.hooks import CleanRoomsMLHook
 
-#: Seconds after which one hears again of what has not changed.
+#: Seconds after which an unchanged status is reported again.
 REPORT_INTERVAL = 600.0
-#: Pauses before each new attempt where a fault may pass, in seconds: a worker that is told to end has five in all (Airflow 3).
+#: Pauses before each new attempt after a transient error, in seconds: a killed worker has five in all (Airflow 3).
 PAUSES = (0.5, 1.0)
 
 
 def poll_once(hook: CleanRoomsMLHook, wait: Wait, redact: Redact | None = None) -> PollResult:
     """
-    Look once.
+    Poll once.
 
-    Throttling, a failing service and a lost connection are passing: "again".
+    Throttling, a failing service and a lost connection are transient: the wait is pending.
 
-    :param redact: How the service's texts are shown; without it what the resource's own description holds is taken out of them.
-    :raises CleanRoomsMLError: Whatever else the service says, such as missing permissions.
+    :param redact: Redacts the service's texts; without it, whatever the resource's own description shows is taken out of them.
+    :raises CleanRoomsMLError: Any other error of the service, such as missing permissions.
     """
-    found: Mapping[str, Any] | Exception | None
+    description: Mapping[str, Any] | Exception | None
     try:
-        found = read(hook, wait.resource, wait.identifiers, made_after=wait.made_after)
+        description = read(hook, wait.resource, wait.identifiers, created_after=wait.made_after)
     except CleanRoomsMLError as error:
-        found = error
-    return evaluate(wait, found, redact)
+        description = error
+    return evaluate(wait, description, redact)
 
 
 def poll_with_retries(hook: CleanRoomsMLHook, wait: Wait, redact: Redact | None = None) -> PollResult:
-    """The same, where there is no next look: a fault that passes is given a moment to."""
+    """Poll once, where no later poll makes up for a transient error: poll again after a moment."""
     poll_result = poll_once(hook, wait, redact)
     for pause in PAUSES:
-        if poll_result.status or poll_result.outcome != Outcome.PENDING:
+        if poll_result.status or poll_result.outcome is not Outcome.PENDING:
             break
         _clock.sleep(pause)
         poll_result = poll_once(hook, wait, redact)
@@ -55,21 +55,21 @@ def poll_until_done(
     wait: Wait,
     poll_result: PollResult,
     redact: Redact | None = None,
-    tell: Callable[[PollResult], None] = lambda _: None,
+    report: Callable[[PollResult], None] = lambda _: None,
 ) -> PollResult:
     """
-    Look again and again, in this thread, until the outcome is known or the deadline is over.
+    Poll until the outcome is known or the deadline is over.
 
-    :param poll_result: The look before.
+    :param poll_result: The poll before.
     :param redact: As for :func:`poll_once`.
-    :param tell: Hears of what has changed, and every ten minutes of what has not.
+    :param report: Called when the status changes, and every ten minutes while it does not.
     """
-    told = _clock.now()
-    while poll_result.outcome == Outcome.PENDING and _clock.now() < wait.deadline:
+    reported = _clock.now()
+    while poll_result.outcome is Outcome.PENDING and _clock.now() < wait.deadline:
         _clock.sleep(wait.pause(_clock.now()))
-        seen, poll_result = poll_result, poll_once(hook, wait, redact).after(poll_result)
-        changed = (seen.status, seen.message) != (poll_result.status, poll_result.message)
-        if changed or _clock.now() - told >= REPORT_INTERVAL:
-            told = _clock.now()
-            tell(poll_result)
+        previous, poll_result = poll_result, poll_once(hook, wait, redact).after(poll_result)
+        is_changed = (previous.status, previous.message) != (poll_result.status, poll_result.message)
+        if is_changed or _clock.now() - reported >= REPORT_INTERVAL:
+            reported = _clock.now()
+            report(poll_result)
     return poll_result

@@ -25,63 +25,64 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: What becomes of what nobody ends.
+#: What users must know about a job that nobody cancels.
 STILL_RUNNING = "It is still running and still incurring charges."
-#: What may be over when one looks again.
+#: Errors that the next poll may not meet.
 TRANSIENT_ERRORS = (ThrottledError, UnavailableError, UnreachableError)
 
 
-def evaluate(wait: Wait, found: Mapping[str, Any] | Exception | None, redact: Redact | None = None) -> PollResult:
+def evaluate(wait: Wait, description: Mapping[str, Any] | Exception | None, redact: Redact | None = None) -> PollResult:
     """
-    What a read means to a wait.
+    Decide what a read means to a wait.
 
-    :param found: The resource as it is described; why it could not be read; None where a listing does not show it.
-    :param redact: As for :func:`poll_once`.
-    :raises CleanRoomsMLError: Why it could not be read, unless that passes or means that it is gone.
+    :param description: The resource as the service describes it; the error of the read; None if a listing does not show it.
+    :param redact: As for :func:`~airflow_cleanroomsml._waiting.loop.poll_once`.
+    :raises CleanRoomsMLError: The error of the read, unless it is transient or means that the resource is gone.
     """
-    if isinstance(found, ResourceNotFoundError):
-        return _gone(wait, str(found))
-    if isinstance(found, TRANSIENT_ERRORS):
-        return PollResult("", Outcome.PENDING, message=without_request_id(found))
-    if isinstance(found, Exception):
-        raise found
-    if found is None:
-        return _gone(wait, f"{wait.resource.list} does not show it")
-    return _evaluate_status(wait, found, redact)
+    if isinstance(description, ResourceNotFoundError):
+        return _evaluate_absence(wait, str(description))
+    if isinstance(description, TRANSIENT_ERRORS):
+        return PollResult("", Outcome.PENDING, message=without_request_id(description))
+    if isinstance(description, Exception):
+        raise description
+    if description is None:
+        return _evaluate_absence(wait, f"{wait.resource.list} does not show it")
+    return _evaluate_description(wait, description, redact)
 
 
-def _gone(wait: Wait, message: str) -> PollResult:
+def _evaluate_absence(wait: Wait, message: str) -> PollResult:
     if wait.goal == Goal.DELETED:
         return PollResult("", Outcome.SUCCESS)
-    lags = _clock.now() - wait.started < wait.lag
-    return PollResult("", Outcome.PENDING if lags else Outcome.FAILURE, message=message)
+    # A read may not show at once what a create has returned.
+    may_lag = _clock.now() - wait.started < wait.lag
+    return PollResult("", Outcome.PENDING if may_lag else Outcome.FAILURE, message=message)
 
 
-def _evaluate_status(wait: Wait, found: Mapping[str, Any], redact: Redact | None) -> PollResult:
-    status = str(found.get("status", ""))
+def _evaluate_description(wait: Wait, description: Mapping[str, Any], redact: Redact | None) -> PollResult:
+    status = str(description.get("status", ""))
     outcome = OUTCOMES[Goal(wait.goal)].get(status)
     if outcome is None:
         log.warning("%s has the status %s, which this release does not know; still waiting.", wait.title, status)
-    details = found.get("statusDetails") or {}
+    details = description.get("statusDetails") or {}
 
-    def shown(text: str) -> str:
-        return _shown(wait.resource, found, text, redact) if text else ""
+    def redact_text(text: str) -> str:
+        return _redact(wait.resource, description, text, redact) if text else ""
 
     return PollResult(
         status,
         outcome or Outcome.PENDING,
         details.get("statusCode") or "",
-        shown(details.get("message") or ""),
+        redact_text(details.get("message") or ""),
         {
-            name: shown(found[name]) if name.endswith("StatusDetails") else found[name]
+            name: redact_text(description[name]) if name.endswith("StatusDetails") else description[name]
             for name in wait.resource.outputs
-            if found.get(name) is not None
+            if description.get(name) is not None
         },
     )
 
 
-def _shown(resource: Resource, found: Mapping[str, Any], text: str, redact: Redact | None) -> str:
-    """A text about a resource as it may be shown; of another member's resource too little is described."""
+def _redact(resource: Resource, found: Mapping[str, Any], text: str, redact: Redact | None) -> str:
+    """Redact a text about a resource; the descriptions of other members' resources show too little to do so, so it is withheld."""
     from airflow_cleanroomsml._requests.redaction import UNKNOWN, by_description
     from airflow_cleanroomsml._requests.request import description
 
@@ -90,42 +91,41 @@ def _shown(resource: Resource, found: Mapping[str, Any], text: str, redact: Reda
 
 def summarize(wait: Wait, poll_result: PollResult, now: float | None = None) -> str:
     """
-    One line for the log; what changes comes first, for viewers cut long lines off.
+    Write one line for the log; what changes comes first, as viewers cut off long lines.
 
-    :param now: The time, in seconds since 1970; None where it is not known when the wait began.
+    :param now: The time, in seconds since 1970; None if it is not known when the wait began.
     """
-    what = poll_result.status or ("Gone" if poll_result.outcome == Outcome.SUCCESS else "Not readable")
+    status = poll_result.status or ("Gone" if poll_result.outcome is Outcome.SUCCESS else "Not readable")
     reason = f" ({poll_result.reason})" if poll_result.reason else ""
-    after = f" after {now - wait.started:.0f} s" if now is not None else ""
-    return f"{what}{after}{reason}: {wait.title}"
+    elapsed = f" after {now - wait.started:.0f} s" if now is not None else ""
+    return f"{status}{elapsed}{reason}: {wait.title}"
 
 
-def raise_for_outcome(wait: Wait, poll_result: PollResult, end: Callable[[], str] = lambda: STILL_RUNNING) -> None:
+def raise_for_outcome(
+    wait: Wait, poll_result: PollResult, stop_resource: Callable[[], str] = lambda: STILL_RUNNING
+) -> None:
     """
-    Raise for whatever is not success.
+    Raise the error of a wait that did not succeed.
 
-    :param end: Does what is to be done when the deadline is over, and says what has become of it.
-    :raises JobFailedError: It failed.
-    :raises WaitTimeoutError: It has not ended, and the deadline is over.
+    :param stop_resource: Cancels the resource after a time-out, if it is to be cancelled; returns what became of it, a sentence.
+    :raises JobFailedError: The job failed.
+    :raises WaitTimeoutError: The job has not ended, and the deadline is over.
     """
-    if poll_result.outcome == Outcome.SUCCESS:
+    if poll_result.outcome is Outcome.SUCCESS:
         return
     status = poll_result.status
-    if poll_result.outcome == Outcome.FAILURE:
-        is_so, reason = (
-            f"is {status}" if status else "was not found",
-            poll_result.reason or "The service gives no reason.",
-        )
+    if poll_result.outcome is Outcome.FAILURE:
+        verdict = f"is {status}" if status else "was not found"
         raise JobFailedError(
-            lines(f"The {wait.noun} {is_so}.", reason, wait.title),
+            lines(f"The {wait.noun} {verdict}.", poll_result.reason or "The service gives no reason.", wait.title),
             status=status or "not found",
             code=poll_result.status_code,
             reason=poll_result.message,
         )
-    waited, was_so = f"{wait.deadline - wait.started:.0f} s", f"was still {status}" if status else "could not be read"
+    verdict = f"was still {status}" if status else "could not be read"
     raise WaitTimeoutError(
         lines(
-            f"The {wait.noun} {was_so} after {waited}, when the wait timed out. {end()}",
+            f"The {wait.noun} {verdict} after {wait.deadline - wait.started:.0f} s, when the wait timed out. {stop_resource()}",
             poll_result.reason,
             wait.title,
             "To wait longer, set waiter_delay and waiter_max_attempts (their product is the time-out in seconds), and",

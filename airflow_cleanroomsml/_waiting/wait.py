@@ -9,27 +9,27 @@ from typing import Any, NamedTuple
 from airflow_cleanroomsml._resources.lookup import describe
 from airflow_cleanroomsml._resources.table import RESOURCES, Goal, Outcome, Resource
 
-#: Seconds for which "not found" after a create is taken for a read that lags.
+#: Seconds after a create during which "not found" may be a read that lags.
 LAG = 60.0
-#: By what a pause is longer or shorter.
+#: Range of the random factor on a pause.
 JITTER = (0.9, 1.1)
 
 
 class Wait(NamedTuple):
     """
-    What is waited for, as plain values: it travels through the database to the triggerer and back.
+    One wait, as plain values: it travels through Airflow's database to the triggerer and back.
 
     :param noun: Key of :data:`~airflow_cleanroomsml._resources.table.RESOURCES`.
-    :param goal: ``created`` or ``deleted``.
+    :param goal: What the wait is for.
     :param identifiers: The resource's identifying arguments.
     :param started: When the wait began, in seconds since 1970.
     :param deadline: When it ends, in seconds since 1970.
-    :param delay: Longest pause between two looks, in seconds.
-    :param made_after: Older ones of the same name are others, in seconds since 1970; for what has no ARN.
-    :param lag: Seconds for which "not found" after a create is taken for a read that lags.
-    :param on_kill: What is done about it when its task is ended: ``cancel``, ``delete``, or nothing.
-    :param connection: How its task reached the service when the wait began, without what is None: templates of the connection's arguments
-        may render to others when the task resumes. None in waits of releases that did not keep it.
+    :param delay: Longest pause between two polls, in seconds.
+    :param made_after: Older resources of the same name are others, in seconds since 1970; for a resource without an ARN.
+    :param lag: Seconds after a create during which "not found" may be a read that lags.
+    :param on_kill: What to do about the resource if the task is killed: ``cancel``, ``delete``, or nothing.
+    :param connection: The task's connection arguments when the wait began, without those that are None: their templates may render to
+        other values when the task resumes. None in waits of releases that did not keep them.
     """
 
     noun: str
@@ -50,16 +50,16 @@ class Wait(NamedTuple):
 
     @property
     def title(self) -> str:
-        """What it is, in words."""
+        """The resource in words."""
         return describe(self.resource, self.identifiers)
 
     def pause(self, now: float, jitter: float | None = None) -> float:
         """
-        Seconds until the next look: a quarter of the time waited so far, from 1 second up to ``delay``.
+        Return the seconds until the next poll: a quarter of the time waited so far, from 1 second up to ``delay``.
 
-        So a short job is seen soon, a long one is asked for ``delay`` seconds apart, and thousands of waits drift apart.
+        So the end of a short job is noticed soon, a long one is polled ``delay`` seconds apart, and thousands of waits drift apart.
 
-        :param jitter: Factor on it; None draws one.
+        :param jitter: Factor on the pause; None draws one.
         """
         pause = min(self.delay, max(1.0, (now - self.started) / 4)) * (jitter or random.uniform(*JITTER))
         return max(0.0, min(pause, self.deadline - now))

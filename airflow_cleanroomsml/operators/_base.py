@@ -1,14 +1,15 @@
-"""What all operators share; a class of ours says only what the service model cannot know."""
+"""The base of all operators: a class of ours declares only what the service model cannot know."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_cleanroomsml._compat import AirflowException, BaseOperator
 from airflow_cleanroomsml._connection.aws_connection import AwsConnection
 from airflow_cleanroomsml._requests.sensitive import hide, holds_sensitive, revealed
+from airflow_cleanroomsml._resources.handle import Handle
 from airflow_cleanroomsml._resources.table import CLEAN_ROOMS_ML
 from airflow_cleanroomsml._templating import TEXT, is_native, render_by_shape, rendered_by_shape
 from airflow_cleanroomsml.exceptions import CleanRoomsMLError, InvalidRequestError
@@ -19,22 +20,43 @@ if TYPE_CHECKING:
     from airflow_cleanroomsml._compat import Context
     from airflow_cleanroomsml._requests.request import Request
     from airflow_cleanroomsml.hooks import CleanRoomsMLHook
+    from airflow_cleanroomsml.operators._wait import Waiter
 
 
-class CleanRoomsMLBaseOperator(AwsConnection, BaseOperator):
+class CleanRoomsMLOperator(AwsConnection, BaseOperator):
     """
-    A task that speaks to the service.
+    A task that calls the service.
 
-    :param aws_conn_id: Airflow connection of type ``aws``; None takes boto3's own credentials.
+    A subclass for one operation of the API names its ``operation`` and declares the request's members as keyword-only parameters, which
+    are stored as they are; the template fields follow from the signature. A rendered argument that may be confidential, such as SQL or
+    the environment of a container, is kept as :class:`~airflow_cleanroomsml._requests.sensitive.Hidden`; ``request`` has the plain values.
+
+    :param aws_conn_id: Airflow connection of type ``aws``; None uses boto3's own credentials.
     :param region_name: AWS region.
-    :param verify: Whether or with which certificates to verify TLS.
+    :param verify: Whether to verify TLS, or the path of a CA bundle.
     :param botocore_config: Arguments of ``botocore.config.Config``.
     """
 
     template_fields: Collection[str] = AwsConnection.connection_fields
     ui_color = "#f0e6ff"
-    #: What the task returns; ``output["metrics"]`` is what it pushes under another key, which Airflow's own annotation does not allow.
+    #: The task's return value; ``output["metrics"]`` is what it pushes under another key, which Airflow's own annotation does not allow.
     output: PlainXComArg
+
+    #: boto3's name of the service.
+    service: str = CLEAN_ROOMS_ML
+    #: boto3's method name; empty if the class is not about one operation.
+    operation: str = ""
+    #: Member of the response that the task returns, in snake_case.
+    returns: ClassVar[str | None] = None
+    #: Request members, in snake_case; read from the signature.
+    arguments: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "operation" in cls.__dict__:
+            parameters = inspect.signature(cls.__init__).parameters.values()
+            cls.arguments = tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
+            cls.template_fields = (*cls.arguments, *AwsConnection.connection_fields)
 
     def __init__(
         self,
@@ -51,13 +73,79 @@ class CleanRoomsMLBaseOperator(AwsConnection, BaseOperator):
         self.verify = verify
         self.botocore_config = botocore_config
 
+    @property
+    def api(self) -> CleanRoomsMLHook:
+        """The hook of the operation's service."""
+        return self.hook.of(self.service)
+
+    @property
+    def request(self) -> dict[str, Any]:
+        """The arguments of the request that are not None."""
+        given = {name: revealed(getattr(self, name)) for name in self.arguments}
+        return {name: value for name, value in given.items() if value is not None}
+
+    def load_request(self) -> Request:
+        """Build the request, typed and checked; warnings about it were logged when it was sent."""
+        from airflow_cleanroomsml._requests.request import Request, load
+
+        return Request(load(self.service), self.operation, self.request)
+
+    def execute(self, context: Context) -> Any:
+        """Run the operation; see the class for the return value."""
+        self.check_arguments()
+        return self._complete(context, self._perform(context))
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Resume after a deferral, also one that Airflow itself ended: its trigger could not be loaded, or nothing was heard of it."""
+        resume = super().resume_execution
+        if self._waiter is None:
+            return resume(next_method, next_kwargs, context)
+        return self._waiter.resume(resume, next_method, next_kwargs, context)
+
+    def check_arguments(self) -> None:
+        """
+        Refuse arguments that could only fail after something was sent.
+
+        :raises InvalidRequestError: An argument of the operator is not valid.
+        :raises ConfigurationError: An argument of the connection is not valid.
+        """
+        self.check_connection()
+
+    def build_result(self, identifiers: Mapping[str, Any], outputs: Mapping[str, Any]) -> Any:
+        """
+        Build the return value.
+
+        :param identifiers: The arguments that name the resource.
+        :param outputs: What the task pushes to XCom beside it.
+        """
+        return identifiers[self.returns] if self.returns else None
+
+    @property
+    def _waiter(self) -> Waiter | None:
+        """Waits for what the operation starts; None if the operation takes no time."""
+        return None
+
+    def _perform(self, context: Context) -> Handle:
+        """Send the request."""
+        return Handle({}, self._send(self.api.check(self.operation, self.request)))
+
+    def _complete(self, context: Context, handle: Handle) -> Any:
+        """Finish the task; return its result."""
+        return handle.response[self.returns] if self.returns else None
+
+    def _send(self, request: Request, **options: Any) -> dict[str, Any]:
+        """Send a request; return the members of the response by their names in snake_case."""
+        from botocore import xform_name
+
+        return {xform_name(name): value for name, value in self.api.send(request, **options).items()}
+
     def _do_render_template_fields(
         self, parent: Any, template_fields: Iterable[str], context: Context, jinja_env: Any, seen_oids: set[int]
     ) -> None:
         """
-        Render the fields, and hide what is not to be shown before Airflow stores them.
+        Render the fields, and hide confidential values before Airflow stores them.
 
-        Airflow logs the template of a field that cannot be rendered: those that may be confidential are rendered without it.
+        Airflow logs the template of a field that cannot be rendered, so fields that may be confidential are rendered without it.
         """
         # A value may bring template fields of its own.
         own = parent is self
@@ -69,122 +157,52 @@ class CleanRoomsMLBaseOperator(AwsConnection, BaseOperator):
             plain = [name for name in plain if name not in shapes]
         super()._do_render_template_fields(parent, plain, context, jinja_env, seen_oids)
         for name in confidential:
-            setattr(self, name, self._hide(name, self._rendered(name, context, jinja_env, seen_oids)))
+            setattr(self, name, self._hide(name, self._render_confidential(name, context, jinja_env, seen_oids)))
 
-    def _rendered(self, name: str, context: Context, jinja_env: Any, seen_oids: set[int]) -> Any:
+    def _render_confidential(self, name: str, context: Context, jinja_env: Any, seen_oids: set[int]) -> Any:
         shape = self._field_shapes().get(name)
         try:
             return rendered_by_shape(self, shape, getattr(self, name), context, jinja_env, seen_oids)
         except AirflowException:
             raise
         except Exception as error:
-            # A syntax error quotes the template in its text, other errors their values: their kind has to do. Raised below, for what is
-            # raised here keeps the error as its context.
-            why = getattr(error, "message", None) if type(error).__module__.startswith("jinja2") else None
-            raised = CleanRoomsMLError(
-                f"{name}: its template cannot be rendered: {type(error).__name__}{f': {why}' if why else ''}"
+            # A syntax error quotes the template in its text, other errors quote values, so only the kind of error is named. It is raised
+            # outside of this block, because an error raised here would carry the original as its context.
+            reason = getattr(error, "message", None) if type(error).__module__.startswith("jinja2") else None
+            failure = CleanRoomsMLError(
+                f"{name}: its template cannot be rendered: {type(error).__name__}{f': {reason}' if reason else ''}"
             )
-        raise raised
+        raise failure
 
     def _field_shapes(self) -> dict[str, Any]:
-        """The shapes of template fields, as far as they are texts, or hold texts; see :mod:`airflow_cleanroomsml._templating`."""
-        return {"aws_conn_id": TEXT, "region_name": TEXT}
+        """Return the shapes of template fields that are texts, or hold texts; see :mod:`airflow_cleanroomsml._templating`."""
+        return {"aws_conn_id": TEXT, "region_name": TEXT, **self._argument_shapes()}
 
     def _confidential_fields(self) -> Collection[str]:
-        """Template fields that may hold what is not to be shown."""
-        return ()
-
-    def _hide(self, name: str, value: Any) -> Any:
-        """A rendered field with what is not to be shown hidden."""
-        return value
-
-
-class CleanRoomsMLOperator(CleanRoomsMLBaseOperator):
-    """
-    One operation of the API as a task.
-
-    A subclass names its ``operation`` and declares the request's members as keyword-only parameters, which are stored as they are;
-    the template fields follow from the signature. Once rendered, an argument that is not to be shown, such as SQL or the environment
-    of a container, is kept as :class:`~airflow_cleanroomsml._requests.sensitive.Hidden`; ``request`` has the plain values.
-    """
-
-    #: boto3's name of the service.
-    service: ClassVar[str] = CLEAN_ROOMS_ML
-    #: boto3's method name.
-    operation: ClassVar[str]
-    #: Member of the answer that is the task's result, in snake_case.
-    returns: ClassVar[str | None] = None
-    #: Request members, in snake_case; read from the signature.
-    arguments: ClassVar[tuple[str, ...]] = ()
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        if "operation" in cls.__dict__:
-            parameters = inspect.signature(cls.__init__).parameters.values()
-            cls.arguments = tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
-            cls.template_fields = (*cls.arguments, *CleanRoomsMLBaseOperator.template_fields)
-
-    @property
-    def api(self) -> CleanRoomsMLHook:
-        """The hook of the operation's service."""
-        return self.hook.of(self.service)
-
-    @property
-    def request(self) -> dict[str, Any]:
-        """The arguments that were given."""
-        given = {name: revealed(getattr(self, name)) for name in self.arguments}
-        return {name: value for name, value in given.items() if value is not None}
-
-    def _field_shapes(self) -> dict[str, Any]:
-        return {**super()._field_shapes(), **self._argument_shapes()}
-
-    def _confidential_fields(self) -> Collection[str]:
+        """Return the template fields that may hold confidential values."""
         return [name for name, shape in self._argument_shapes().items() if holds_sensitive(shape)]
 
     def _hide(self, name: str, value: Any) -> Any:
+        """Hide the confidential parts of a rendered field."""
         return hide(self._argument_shapes()[name], value)
 
     def _argument_shapes(self) -> dict[str, Any]:
-        """The shapes of the arguments that the installed model knows."""
+        """Return the shapes of the arguments that the installed service model knows."""
+        if not self.arguments:
+            return {}
         from airflow_cleanroomsml._requests.request import argument_shapes
 
         shapes = argument_shapes(self.service, self.operation)
         return {name: shapes[name] for name in self.arguments if name in shapes}
 
-    def _typed(self) -> Request:
-        """The request, typed and checked; its doubts were logged when it was sent."""
-        from airflow_cleanroomsml._requests.request import Request, load
 
-        return Request(load(self.service), self.operation, self.request)
+def require_flags(operator: BaseOperator, *names: str) -> None:
+    """
+    Refuse a text for an argument that is True or False: ``"False"`` would count as true.
 
-    def execute(self, context: Context) -> Any:
-        """Do the operation; see the class for what is returned."""
-        self._prepare()
-        return self._complete(context, self._submit())
-
-    def _prepare(self) -> None:
-        """Refuse before anything is sent what could only fail afterwards."""
-        self.check_connection()
-
-    def _require_flags(self, *names: str) -> None:
-        """
-        Refuse a text where a truth is asked for: ``"False"`` is true.
-
-        :raises InvalidRequestError: One is neither True nor False.
-        """
-        for name in names:
-            if not isinstance(value := getattr(self, name), bool):
-                raise InvalidRequestError(f"{name}: {value!r} is not valid; must be True or False, not a template")
-
-    def _submit(self) -> dict[str, Any]:
-        """Send the request; the answer's members by their names in snake_case."""
-        return self._send(self.api.check(self.operation, self.request))
-
-    def _send(self, request: Request, **more: Any) -> dict[str, Any]:
-        from botocore import xform_name
-
-        return {xform_name(name): value for name, value in self.api.send(request, **more).items()}
-
-    def _complete(self, context: Context, answer: dict[str, Any]) -> Any:
-        """What the task returns, and whatever has to happen before."""
-        return answer[self.returns] if self.returns else None
+    :raises InvalidRequestError: One is neither True nor False.
+    """
+    for name in names:
+        value = getattr(operator, name)
+        if not isinstance(value, bool):
+            raise InvalidRequestError(f"{name}: {value!r} is not valid; must be True or False, not a template")

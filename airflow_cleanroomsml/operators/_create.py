@@ -1,4 +1,4 @@
-"""What operators that make something share."""
+"""The base of operators that create something."""
 
 from __future__ import annotations
 
@@ -6,45 +6,36 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow_cleanroomsml._resources import lookup
-from airflow_cleanroomsml._resources.table import USABLE, Resource
-from airflow_cleanroomsml._xcom import identity, push_identity
-from airflow_cleanroomsml.exceptions import (
-    AccessDeniedError,
-    AlreadyExistsError,
-    CleanRoomsMLError,
-    InvalidRequestError,
-    OutcomeUnknownError,
-    OutcomeUnsettledError,
-    ResourceNotFoundError,
-    lines,
-)
-from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
+from airflow_cleanroomsml._resources.handle import Handle
+from airflow_cleanroomsml._resources.table import Goal, Resource
+from airflow_cleanroomsml._waiting.results import push_outputs
+from airflow_cleanroomsml._xcom import build_identity, push_identity
+from airflow_cleanroomsml.exceptions import InvalidRequestError
+from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator, require_flags
 
 if TYPE_CHECKING:
     from airflow_cleanroomsml._compat import Context
     from airflow_cleanroomsml._idempotency.create_once import CreateOnce
     from airflow_cleanroomsml._requests.request import Request
 
-_TAGS = 50
-
-
-def is_first(context: Context) -> bool:
-    """Whether no earlier try of the task can have made anything."""
-    return bool(getattr(context.get("ti"), "try_number", 1) <= 1)
+#: How many tags a resource may have (service model).
+_MAX_TAGS = 50
 
 
 class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
     """
-    An operation that makes something with a name.
+    An operation that creates a resource with a name.
 
-    :param if_exists: What to do about one of the same name (and parent) that is not of this run: ``fail`` leaves it to the service to
-        refuse; ``reuse`` looks first and goes on with it; ``update``, of a configured audience model, changes what differs.
-    :param durable: Make it at most once in a run of the task: a retry goes on with what an earlier try has made, even if its arguments
-        render differently, and a cleared task does if they are the same. It is told by a tag, and where that is missing made anew.
+    :param if_exists: What to do about a resource of the same name (and parent) that another run or person created: ``fail`` lets the
+        service refuse the request; ``reuse`` looks for it first and uses it; ``update``, of a configured audience model, changes what
+        differs.
+    :param durable: Create at most one in a run of the task. A retry uses what an earlier try has created even if its arguments render to
+        other values; a cleared task does so if they render to the same. A tag identifies it; without the tag another one is created.
     """
 
     resource: ClassVar[Resource]
-    #: What ``if_exists`` may be.
+    goal: ClassVar[Goal] = Goal.CREATED
+    #: Allowed values of ``if_exists``.
     choices: ClassVar[tuple[str, ...]] = ("fail", "reuse")
 
     def __init__(
@@ -54,186 +45,84 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
         self.if_exists = if_exists
         self.durable = durable
 
-    def _prepare(self) -> None:
-        super()._prepare()
+    def check_arguments(self) -> None:
+        """Refuse arguments that are not valid; see the base."""
+        super().check_arguments()
         if self.if_exists not in self.choices:
             raise InvalidRequestError(f"if_exists: {self.if_exists!r} is unknown; allowed: {', '.join(self.choices)}")
-        self._require_flags("durable")
+        require_flags(self, "durable")
 
-    def execute(self, context: Context) -> Any:
-        """Make it, or go on with what is there; see the class for what is returned."""
-        self._prepare()
-        return self._complete(context, self._created(context))
+    def build_search_arguments(self, request: Request) -> dict[str, Any]:
+        """
+        Return the arguments that identify the resource before it exists.
 
-    def _created(self, context: Context) -> dict[str, Any]:
-        making = self._making(context)
-        if remembered := (making.memory.recall() or {}).get("known"):
+        :param request: The checked request; an operator may add what has to be looked up.
+        """
+        return request.arguments
+
+    def build_identity(self, handle: Handle) -> dict[str, Any]:
+        """Return what identifies the resource, by its XCom keys."""
+        return build_identity(self.resource, self.arguments, handle.identifiers)
+
+    def update_existing(self, request: Request, handle: Handle, description: Mapping[str, Any]) -> None:
+        """
+        Change an existing resource to what the request asks for, with ``if_exists="update"``.
+
+        :param description: How the service describes it now.
+        """
+        raise NotImplementedError(f"{type(self).__name__} cannot update")
+
+    def _perform(self, context: Context) -> Handle:
+        return self._create(context, self._build_create_once(context))
+
+    def _create(self, context: Context, create_once: CreateOnce, **options: Any) -> Handle:
+        if previous := create_once.recall():
             # Airflow clears XCom when a try starts, and this try may fail before it has found the resource again.
-            self._push_identity(context, remembered)
-        known = self._earlier(making) or self._others(making) or self._made(making)
-        self._push_identity(context, known)
-        verb = "Created" if making.sent == known else "Using"
-        self.log.info("%s the %s.", verb, lookup.describe(self.resource, known))
-        return known
+            self._push_identity(context, previous)
+        handle = create_once.run(**options)
+        self._push_identity(context, handle)
+        verb = "Created" if create_once.created is handle else "Using"
+        self.log.info("%s the %s.", verb, lookup.describe(self.resource, handle.identifiers))
+        return handle
 
-    def _push_identity(self, context: Context, known: Mapping[str, Any]) -> None:
+    def _complete(self, context: Context, handle: Handle) -> Any:
+        outputs = push_outputs(self, context, self.resource, {**handle.response, **handle.identifiers})
+        return self.build_result(handle.identifiers, outputs)
+
+    def _push_identity(self, context: Context, handle: Handle) -> None:
         """Push what identifies the resource to XCom, where it stays if the task fails."""
-        push_identity(self, context, self._identity(known))
+        push_identity(self, context, self.build_identity(handle))
 
-    def _identity(self, known: Mapping[str, Any]) -> dict[str, Any]:
-        return identity(self.resource, self.arguments, known)
+    def _build_create_once(self, context: Context, *, is_searched: bool = False) -> CreateOnce:
+        """
+        Check the request, and prepare to send it.
 
-    def _earlier(self, making: CreateOnce) -> dict[str, Any] | None:
-        """What an earlier try has made; changed to what is asked for by now, where that is wanted."""
-        found, reused = making.earlier(), making.reused
-        if found and reused and not reused.same and self.if_exists == "update":
-            self._agree(making.request, found, reused.there)
-        return found
-
-    def _making(self, context: Context) -> CreateOnce:
-        from airflow_cleanroomsml._idempotency.attempts import current_attempt, run_start
+        :param is_searched: Whether this try has searched before, and has sent nothing since.
+        """
+        from airflow_cleanroomsml._idempotency.attempts import AttemptLog, current_attempt, run_start
+        from airflow_cleanroomsml._idempotency.claim import make_claim
         from airflow_cleanroomsml._idempotency.create_once import CreateOnce
-        from airflow_cleanroomsml._idempotency.owned import AttemptLog, claim
+        from airflow_cleanroomsml._idempotency.previous_tries import PreviousTries
 
         request = self.api.check(self.operation, self.request)
-        mine = claim(context, request) if self.durable else None
-        if mine and self.resource.has_readable_tags and len(request.members.get("tags", ())) >= _TAGS:
+        claim = make_claim(context, request) if self.durable else None
+        if claim and self.resource.has_readable_tags and len(request.members.get("tags", ())) >= _MAX_TAGS:
             raise InvalidRequestError(
-                f"tags: a resource may have {_TAGS}; with durable=True the provider adds one of them"
+                f"tags: a resource may have {_MAX_TAGS}; with durable=True the provider adds one of them"
             )
-        memory = AttemptLog(context, mine)
-        return CreateOnce(
+        previous = PreviousTries(
             self.hook,
             self.resource,
             request,
-            self._asked(request),
-            mine,
-            memory,
+            self.build_search_arguments(request),
+            claim,
+            AttemptLog(context, claim.fingerprint if claim else "", enabled=claim is not None),
             current_attempt(context),
-            run_start=run_start(context),
+            run_start(context),
+            is_searched,
         )
 
-    def _asked(self, request: Request) -> dict[str, Any]:
-        """What is known of the resource before it is made: the request, and what has to be looked up beside it."""
-        return request.arguments
+        def update(handle: Handle, description: Mapping[str, Any]) -> None:
+            self.update_existing(request, handle, description)
 
-    def _others(self, making: CreateOnce) -> dict[str, Any] | None:
-        """One of the same name, whoever made it, where that is asked for."""
-        return None if self.if_exists == "fail" else self._existing(making)
-
-    def _made(self, making: CreateOnce) -> dict[str, Any]:
-        while True:
-            taken = len(making.taken)
-            try:
-                return self._sent(making)
-            except AlreadyExistsError as error:
-                if found := making.look_after_conflict():
-                    return found
-                if len(making.taken) == taken:
-                    if found := self._others_after_conflict(making):
-                        return found
-                    raise self._with_owner(error, making) from None
-            except OutcomeUnknownError as error:
-                return self._after_all(making, error)
-            except AccessDeniedError as error:
-                raise self._with_permissions(error, making) from None
-
-    def _others_after_conflict(self, making: CreateOnce) -> dict[str, Any] | None:
-        """What is in the way, where it may be gone on with: the listing lagged, or another task was a moment faster."""
-        from airflow_cleanroomsml._idempotency.create_once import COMMIT_LAG
-
-        return None if self.if_exists == "fail" else making.looked_for(COMMIT_LAG, lambda: self._others(making))
-
-    def _sent(self, making: CreateOnce) -> dict[str, Any]:
-        return making.send(self._send)
-
-    def _after_all(self, making: CreateOnce, error: OutcomeUnknownError) -> dict[str, Any]:
-        """
-        What a request whose answer was lost has made.
-
-        :raises OutcomeUnsettledError: Nothing shows; the next try looks again.
-        """
-        from airflow_cleanroomsml._idempotency.create_once import COMMIT_LAG
-
-        if not making.mine and self.if_exists == "fail":
-            raise error
-        found = making.looked_for(COMMIT_LAG, lambda: self._others(making))
-        if found:
-            return found
-        if not making.mine:
-            raise error
-        advice = "It is not visible yet. The request is not sent again now: a retry, or clearing the task, looks for it first."
-        raise OutcomeUnsettledError(lines(error.summary, advice)) from None
-
-    def _existing(self, making: CreateOnce) -> dict[str, Any] | None:
-        """
-        What identifies the newest of the same name that has not failed and is not being deleted.
-
-        What this run has made by other arguments may be changed, and is not reused.
-
-        :raises AlreadyExistsError: It is not what the request asks for.
-        """
-        entries = [
-            entry
-            for entry in lookup.listed(self.hook, self.resource, making.asked)
-            if entry.get("status", "ACTIVE") in USABLE
-            and not (
-                self.if_exists == "reuse"
-                and making.leaves(lookup.build_identifiers(self.resource, making.asked, entry))
-            )
-        ]
-        for entry in sorted(entries, key=lambda entry: entry["createTime"], reverse=True):
-            known = lookup.build_identifiers(self.resource, making.asked, entry)
-            try:
-                there = lookup.read_entry(self.hook, self.resource, known, entry)
-            except ResourceNotFoundError:
-                continue  # deleted since it was listed
-            self._agree(making.request, known, there)
-            return known
-        return None
-
-    def _agree(self, request: Request, known: Mapping[str, Any], there: Mapping[str, Any]) -> None:
-        """
-        Make sure that what is there is what is asked for.
-
-        :raises AlreadyExistsError: It is not.
-        """
-        from airflow_cleanroomsml._resources.diff import differences
-
-        if different := differences(request, self.resource, there):
-            first = "The existing resource of this name differs from the request:"
-            raise AlreadyExistsError(lines(first, *different, lookup.describe(self.resource, known)))
-
-    def _with_owner(self, error: AlreadyExistsError, making: CreateOnce) -> AlreadyExistsError:
-        """The same error with what stands in the way, where it can be seen."""
-        try:
-            found = lookup.newest(lookup.listed(self.hook, self.resource, making.asked))
-        except CleanRoomsMLError:
-            found = None
-        if found is None:
-            return error
-        known = lookup.build_identifiers(self.resource, making.asked, found)
-        status = f"{found['status']}, " if "status" in found else ""
-        made = f"{found['createTime']:%Y-%m-%d %H:%M:%S %Z}{self._by(known)}"
-        there = f"Already there, {status}created {made}: {lookup.describe(self.resource, known)}"
-        return AlreadyExistsError(
-            lines(str(error), there), operation=error.operation, code=error.code, details=error.details
-        )
-
-    def _by(self, known: Mapping[str, Any]) -> str:
-        from airflow_cleanroomsml._idempotency.owned import owner
-
-        try:
-            run = owner(self.hook, self.resource, known)
-        except CleanRoomsMLError:
-            run = ""
-        return f" by the Airflow task {run}" if run else ""
-
-    def _with_permissions(self, error: AccessDeniedError, making: CreateOnce) -> AccessDeniedError:
-        """The same error with how to go without a tag of ours."""
-        if not making.mine or not self.resource.has_readable_tags or "tags" in making.request.members:
-            return error
-        advice = "The request carries a tag so that no retry creates another one; without permission to tag, set durable=False."
-        return AccessDeniedError(
-            lines(str(error), advice), operation=error.operation, code=error.code, details=error.details
-        )
+        return CreateOnce(previous, self._send, self.if_exists, update)

@@ -1,43 +1,48 @@
-"""What operators that delete or cancel something share."""
+"""The bases of operators that delete or cancel something."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from airflow_cleanroomsml._cached import cached
+from airflow_cleanroomsml._compat import conf
 from airflow_cleanroomsml._resources import lookup
+from airflow_cleanroomsml._resources.handle import Handle
 from airflow_cleanroomsml._resources.lookup import BASE
 from airflow_cleanroomsml._resources.table import REACHED, Goal, Resource
 from airflow_cleanroomsml.exceptions import ConflictError, InvalidRequestError, ResourceNotFoundError, lines
 from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
+from airflow_cleanroomsml.operators._wait import Waiter
 
-#: What an argument is that is pulled from an XCom which does not exist: native, or rendered to text.
+if TYPE_CHECKING:
+    from airflow_cleanroomsml._compat import Context
+
+#: What an argument pulled from an XCom that does not exist is: None, or None rendered to text.
 _ABSENT = (None, "None")
 
 
 class CleanRoomsMLDeleteOperator(CleanRoomsMLOperator):
-    """An operation that deletes or cancels something; gone already is success, and so is what is being deleted."""
+    """An operation that deletes or cancels something; it succeeds if that is done or under way already."""
 
-    resource: ClassVar[Resource | None] = None
     goal: ClassVar[Goal] = Goal.DELETED
 
-    def _submit(self) -> dict[str, Any]:
+    def _perform(self, context: Context) -> Handle:
+        self._delete()
+        return Handle({})
+
+    def _delete(self) -> None:
         try:
-            super()._submit()
+            self._send(self.api.check(self.operation, self.request))
         except InvalidRequestError as error:
-            raise self._with_source(error) from None
+            raise self._add_xcom_advice(error) from None
         except ResourceNotFoundError as error:
             if self.goal is Goal.CANCELLED:
-                # What can be cancelled does not vanish: the ARN is a wrong one.
+                # What can be cancelled does not vanish: the ARN is wrong.
                 raise
             self.log.info("Nothing to delete: %s", error)
-        except ConflictError:
-            # It may be under way already: a lost answer is sent for again, and so is a cleared task's.
-            if not self._is_reached():
-                raise
-        return self._target()
 
-    def _with_source(self, error: InvalidRequestError) -> InvalidRequestError:
-        """The same error with what to do about an argument that another task should have pushed to XCom."""
+    def _add_xcom_advice(self, error: InvalidRequestError) -> InvalidRequestError:
+        """Add to the error what to do about an argument that another task should have pushed to XCom."""
         refused = [violation.partition(":")[0] for violation in error.violations]
         absent = [name for name in self.arguments if name in refused and getattr(self, name) in _ABSENT]
         if not absent:
@@ -52,16 +57,82 @@ class CleanRoomsMLDeleteOperator(CleanRoomsMLOperator):
             error.violations,
         )
 
-    def _target(self) -> dict[str, Any]:
-        """What identifies the resource; an omitted version is the first one here, and the latest in reads (API reference)."""
-        if self.resource is not None and self.resource.versions:
-            return {"version_identifier": BASE, **self._typed().arguments}
-        return self._typed().arguments
+
+class CleanRoomsMLDeleteAndWaitOperator(CleanRoomsMLDeleteOperator):
+    """
+    An operation that deletes or cancels something and takes time.
+
+    :param wait_for_completion: Wait until it is done; otherwise the task ends when the service has accepted the request.
+    :param waiter_delay: Longest pause between two polls, in seconds; a deletion that has just started is polled more often.
+    :param waiter_max_attempts: Number of polls; times ``waiter_delay`` it is the time-out of the wait in seconds. Without it, the longest
+        time that the service's documents name applies, and a margin. ``execution_timeout`` ends the wait, too.
+    :param deferrable: Wait in the triggerer.
+    """
+
+    resource: ClassVar[Resource]
+
+    def __init__(
+        self,
+        *,
+        wait_for_completion: bool = True,
+        waiter_delay: float | None = None,
+        waiter_max_attempts: int | None = None,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.wait_for_completion = wait_for_completion
+        self.waiter_delay = waiter_delay
+        self.waiter_max_attempts = waiter_max_attempts
+        self.deferrable = deferrable
+
+    @property
+    def creates_another_on_retry(self) -> bool:
+        """Whether a retry would create something: never."""
+        return False
+
+    def check_arguments(self) -> None:
+        """Refuse arguments that are not valid; see the base."""
+        super().check_arguments()
+        self._waiter.check_arguments()
+
+    def estimate_timeout(self, handle: Handle, *, knows_request: bool) -> float:
+        """Return the longest time that it may take, in seconds."""
+        return self.resource.timeout
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
+        """Return the result after the trigger."""
+        return self._waiter.complete(context, event)
+
+    def on_kill(self) -> None:
+        """Log that the deletion continues."""
+        self.log.warning("Task killed; the %s is still being %s.", self.resource.noun, self.goal.value)
+
+    @cached
+    def _waiter(self) -> Waiter:
+        return Waiter(self)
+
+    def _perform(self, context: Context) -> Handle:
+        try:
+            self._delete()
+        except ConflictError:
+            # It may be under way already: by this request, if its response was lost, or by a try before this one.
+            if not self._is_reached():
+                raise
+        return Handle(self._build_identifiers())
+
+    def _complete(self, context: Context, handle: Handle) -> Any:
+        return self._waiter.run(context, handle) if self.wait_for_completion else None
+
+    def _build_identifiers(self) -> dict[str, Any]:
+        """Return what identifies the resource; without a version a delete means the first one, a read the latest (API reference)."""
+        arguments = self.load_request().arguments
+        return {"version_identifier": BASE, **arguments} if self.resource.versions else arguments
 
     def _is_reached(self) -> bool:
         try:
-            found = lookup.read(self.hook, self.resource, self._target()) if self.resource else None
+            description = lookup.read(self.hook, self.resource, self._build_identifiers())
         except ResourceNotFoundError:
             # It was being deleted a moment ago.
             return self.goal is Goal.DELETED
-        return (found or {}).get("status") in REACHED[self.goal]
+        return (description or {}).get("status") in REACHED[self.goal]

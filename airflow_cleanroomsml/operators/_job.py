@@ -1,15 +1,16 @@
-"""What operators of jobs share: of what is made, takes time, and may find no room."""
+"""The base of operators that start a job: it takes time, costs money, and may have to wait for quota."""
 
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_cleanroomsml import _clock
-from airflow_cleanroomsml._compat import AirflowTaskTerminated
-from airflow_cleanroomsml._waiting.cancellation import end_found, is_over
+from airflow_cleanroomsml._cached import cached
+from airflow_cleanroomsml._compat import FAILED_DEFERRAL, AirflowTaskTerminated, conf
 from airflow_cleanroomsml._xcom import delete_note, keep_note, read_note
 from airflow_cleanroomsml.exceptions import (
     CleanRoomsMLError,
@@ -20,160 +21,219 @@ from airflow_cleanroomsml.exceptions import (
     ThrottledError,
     lines,
 )
-from airflow_cleanroomsml.operators._create import CleanRoomsMLCreateOperator, is_first
-from airflow_cleanroomsml.operators._on_kill import OTHERS, CleanRoomsMLEndingOperator
-from airflow_cleanroomsml.operators._wait import GRACE
+from airflow_cleanroomsml.operators._create import CleanRoomsMLCreateOperator
+from airflow_cleanroomsml.operators._on_kill import Canceller
+from airflow_cleanroomsml.operators._wait import GRACE, Waiter
 
 if TYPE_CHECKING:
     from airflow_cleanroomsml._compat import Context
     from airflow_cleanroomsml._idempotency.create_once import CreateOnce
+    from airflow_cleanroomsml._resources.handle import Handle
     from airflow_cleanroomsml._waiting.wait import Wait
 
 WEEK = 604_800.0
-#: The first and the longest pause before a start that found no room is tried again in the worker, in seconds.
+_TEN_YEARS = 10 * 365 * 86_400
+#: The first and the longest pause before a start without quota is tried again in the worker, in seconds.
 _PAUSES = (30.0, 300.0)
-#: The key in a note that says that a turn is waited for.
-_TURN = "turn"
+#: Key in the note of a deferred task that says that it waits in the start queue.
+_QUEUED = "turn"
 
 
-class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator, CleanRoomsMLEndingOperator):
+class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator):
     """
     An operation that starts a job.
 
-    :param quota_timeout: Seconds for which a start waits for room where a quota of what is under way is full, a week by default; 0 fails
-        at once. ``execution_timeout`` ends it, too. With ``deferrable`` it waits in the triggerer, and tasks that are mapped take turns
-        from the beginning.
+    :param wait_for_completion: Wait until the job is done; otherwise the task ends when the service has accepted the request.
+    :param waiter_delay: Longest pause between two polls, in seconds; a job that has just started is polled more often.
+    :param waiter_max_attempts: Number of polls; times ``waiter_delay`` it is the time-out of the wait in seconds. Without it, the longest
+        time that the service's documents name applies, and a margin. ``execution_timeout`` ends the wait, too.
+    :param deferrable: Wait in the triggerer.
+    :param cancel_on_kill: Cancel the job when the task is marked failed or success, its run is deleted, or it times out. Only trained
+        models and inference jobs can be cancelled. A retry, a clear and a restart of Airflow continue the wait.
+    :param delete_on_kill: Delete instead what cannot be cancelled: audience models, generation jobs, data of input channels; the service
+        may refuse it.
+    :param quota_timeout: Seconds for which a start waits while a quota for running jobs is used up, a week by default; 0 fails at once.
+        ``execution_timeout`` ends it, too. With ``deferrable`` it waits in the triggerer, and mapped tasks queue from the beginning.
     """
 
-    def __init__(self, *, quota_timeout: float = WEEK, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        wait_for_completion: bool = True,
+        waiter_delay: float | None = None,
+        waiter_max_attempts: int | None = None,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        cancel_on_kill: bool = True,
+        delete_on_kill: bool = False,
+        quota_timeout: float = WEEK,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
+        self.wait_for_completion = wait_for_completion
+        self.waiter_delay = waiter_delay
+        self.waiter_max_attempts = waiter_max_attempts
+        self.deferrable = deferrable
+        self.cancel_on_kill = cancel_on_kill
+        self.delete_on_kill = delete_on_kill
         self.quota_timeout = quota_timeout
-        self._ti: Any = None
-        self._made_by: CreateOnce | None = None
-        self._room_until: float | None = None
-        self._in_turn = False
+        self._create_once: CreateOnce | None = None
+        #: Until when a start waits for quota, in seconds since 1970.
+        self._quota_deadline: float | None = None
+        #: Whether the start queue has let this task through.
+        self._has_turn = False
 
-    def _prepare(self) -> None:
-        super()._prepare()
+    @property
+    def creates_another_on_retry(self) -> bool:
+        """Whether a retry would not find what this try has created."""
+        return not self.durable and self.if_exists == "fail"
+
+    def check_arguments(self) -> None:
+        """Refuse arguments that are not valid; see the base."""
+        super().check_arguments()
+        self._waiter.check_arguments()
+        self._canceller.check_arguments()
         value = self.quota_timeout
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 10 * 365 * 86_400:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < _TEN_YEARS:
             raise InvalidRequestError(
                 f"quota_timeout: {value!r} is not valid; must be a number of seconds from 0 to ten years, not a template"
             )
 
+    def estimate_timeout(self, handle: Handle, *, knows_request: bool) -> float:
+        """
+        Return the longest time that the job may take, in seconds.
+
+        :param knows_request: Whether the present request created it.
+        """
+        return self.resource.timeout
+
     def execute(self, context: Context) -> Any:
-        """Start it, and end it if Airflow 2 ends the task before the service has answered."""
+        """Start the job and wait for it; see the class for the return value."""
         try:
             return super().execute(context)
         except AirflowTaskTerminated:
-            # Airflow 3 interrupts nothing: what was started is waited for, and the wait heeds the kill.
-            if self._killed and is_over(context["ti"], f"what was started, if anything was ({self.resource.noun})"):
-                self._killed = False
-                end_found(lambda: self.hook, lambda: self._waits_for or self._started(context))
+            self._canceller.handle_termination(context)
             raise
 
-    def _started(self, context: Context) -> Wait | None:
-        found = self._made_by.after_all() if self._made_by else None
-        if not found:
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
+        """Return the result after the trigger."""
+        return self._waiter.complete(context, event)
+
+    def execute_in_turn(self, context: Context, event: dict[str, Any]) -> Any:
+        """Start the job once the start queue has let this task through; nothing was started before."""
+        delete_note(context.get("ti"))
+        if not event.get("turn"):
+            raise self._explain_no_turn(event.get("error") or "No quota became available before the time-out.")
+        self._quota_deadline, self._has_turn = event["deadline"], True
+        return self.execute(context)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Resume after a deferral; see the base. If Airflow ended the wait in the start queue, nothing was started."""
+        ti = context.get("ti")
+        if next_method == FAILED_DEFERRAL and _QUEUED in read_note(ti):
+            delete_note(ti)
+            error = str((next_kwargs or {}).get("error", ""))
+            raise self._explain_no_turn(error, "A retry joins the queue again.")
+        return super().resume_execution(next_method, next_kwargs, context)
+
+    def on_kill(self) -> None:
+        """Cancel the job; see ``cancel_on_kill``."""
+        self._canceller.on_kill()
+
+    @cached
+    def _canceller(self) -> Canceller:
+        return Canceller(self, self._find_started)
+
+    @cached
+    def _waiter(self) -> Waiter:
+        return Waiter(self, self._canceller)
+
+    def _perform(self, context: Context) -> Handle:
+        if self._quota_deadline is None:
+            self._quota_deadline = self._waiter.limit_deadline(context, _clock.now() + self.quota_timeout)
+            ti = context.get("ti")
+            is_mapped, is_first = getattr(ti, "map_index", -1) >= 0, getattr(ti, "try_number", 1) <= 1
+            if is_mapped and is_first and self.deferrable and self.quota_timeout:
+                self._queue_start(context, None)
+        # A week in the queue has many turns: the search before the first one was long enough for any commit to become visible.
+        self._create_once = self._build_create_once(context, is_searched=self._has_turn)
+        if self.deferrable and self.quota_timeout:
+            # A task that can be deferred need not hold a worker's slot for a pause.
+            self._create_once.send = partial(self._send, throttled_retries=0)
+        handle = self._create(
+            context, self._create_once, wait_for_quota=partial(self._send_when_possible, context, self._quota_deadline)
+        )
+        self._waiter.knows_request = self._create_once.created is handle
+        return handle
+
+    def _complete(self, context: Context, handle: Handle) -> Any:
+        return self._waiter.run(context, handle) if self.wait_for_completion else super()._complete(context, handle)
+
+    def _find_started(self, context: Context) -> Wait | None:
+        handle = self._create_once.find_created() if self._create_once else None
+        if not handle:
             return None
-        self._push_identity(context, found)
-        return self._wait(context, found)
+        self._push_identity(context, handle)
+        return self._waiter.build_wait(context, handle)
 
-    def _created(self, context: Context) -> dict[str, Any]:
-        self._ti = context.get("ti")
-        if self._room_until is None:
-            self._room_until = self._ends_by(context, _clock.now() + self.quota_timeout)
-            mapped = getattr(context.get("ti"), "map_index", -1) >= 0
-            if mapped and self.deferrable and is_first(context) and self.quota_timeout:
-                self._take_turn(self._room_until, None)
-        known = super()._created(context)
-        self._knows_request = self._made_by is not None and self._made_by.sent == known
-        return known
+    def _send_when_possible(self, context: Context, deadline: float, send: Callable[[], Handle]) -> Handle:
+        """
+        Send the request; while the service refuses it for want of quota, try again.
 
-    def _making(self, context: Context) -> CreateOnce:
-        making = super()._making(context)
-        # A week has many turns: whatever a commit may lag, it was looked for often enough before the first.
-        making.looked = self._in_turn
-        self._made_by = making
-        return making
-
-    def _others(self, making: CreateOnce) -> dict[str, Any] | None:
-        found = super()._others(making)
-        return {**found, OTHERS: True} if found else None
-
-    def _sent(self, making: CreateOnce) -> dict[str, Any]:
-        # Whoever can be deferred need not hold a worker's slot for a pause.
-        send = partial(self._send, throttled_retries=0) if self.deferrable and self.quota_timeout else self._send
-        pause, until = _PAUSES[0], self._room_until or 0.0
+        :raises TaskDeferred: The task waits in the start queue.
+        :raises ServiceError: Waiting does not help, or has not helped in time.
+        """
+        pause = _PAUSES[0]
         while True:
             try:
-                return making.send(send)
+                return send()
             except (QuotaExceededError, ThrottledError) as error:
-                self._require_hope(error, until)
+                self._check_quota_deadline(error, deadline)
                 if self.deferrable:
-                    self._take_turn(until, error)
-                _clock.sleep(min(pause * random.uniform(0.7, 1.0), max(0.0, until - _clock.now())))
+                    self._queue_start(context, error)
+                _clock.sleep(min(pause * random.uniform(0.7, 1.0), max(0.0, deadline - _clock.now())))
                 pause = min(pause * 1.5, _PAUSES[1])
 
-    def _require_hope(self, error: ServiceError, until: float) -> None:
+    def _check_quota_deadline(self, error: ServiceError, deadline: float) -> None:
         """
-        Say that it waits, where waiting may help.
+        Log that the task waits for quota, if it may.
 
-        :raises ServiceError: It does not, or has not helped in time.
+        :raises ServiceError: Waiting does not help, or has not helped in time.
         """
         if isinstance(error, NoQuotaError) or not self.quota_timeout:
             raise error
-        left = until - _clock.now()
-        if left <= 0:
+        remaining = deadline - _clock.now()
+        if remaining <= 0:
             waited = f"No quota became available within quota_timeout={self.quota_timeout:.0f} s, or execution_timeout."
             raise type(error)(
                 lines(str(error), waited), operation=error.operation, code=error.code, details=error.details
             )
-        self.log.warning("No quota available, nothing was started; waiting for up to %.0f s more. %s", left, error)
+        self.log.warning("No quota available, nothing was started; waiting for up to %.0f s more. %s", remaining, error)
 
-    def _take_turn(self, until: float, error: ServiceError | None) -> None:
+    def _queue_start(self, context: Context, error: ServiceError | None) -> None:
+        """
+        Wait in the start queue of the triggerer.
+
+        :param error: Why the service refused the start; None if it was not asked yet.
+        """
         from airflow_cleanroomsml.triggers import CleanRoomsMLTurnTrigger
 
-        if self._ti is not None:
-            keep_note(self._ti, {_TURN: self.resource.noun})
+        deadline = self._quota_deadline or 0.0
+        if ti := context.get("ti"):
+            keep_note(ti, {_QUEUED: self.resource.noun})
         self.defer(
             trigger=CleanRoomsMLTurnTrigger(
-                noun=self.resource.noun, deadline=until, refused=_refused(error), **self.connection
+                noun=self.resource.noun, deadline=deadline, refused=_describe_refusal(error), **self.connection
             ),
             method_name="execute_in_turn",
-            timeout=timedelta(seconds=max(0.0, until - _clock.now()) + GRACE),
+            timeout=timedelta(seconds=max(0.0, deadline - _clock.now()) + GRACE),
         )
 
-    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Go on after a deferral; one for a turn that Airflow itself ended has started nothing."""
-        ti = context.get("ti")
-        if next_method == "__fail__" and _TURN in read_note(ti):
-            delete_note(ti)
-            why = str((next_kwargs or {}).get("error", ""))
-            raise CleanRoomsMLError(
-                lines(
-                    "Nothing was started: the start queue did not reach this task.",
-                    why,
-                    "A retry joins the queue again.",
-                )
-            )
-        return super().resume_execution(next_method, next_kwargs, context)
-
-    def execute_in_turn(self, context: Context, event: dict[str, Any]) -> Any:
-        """Start it now that it is this task's turn; nothing was started before."""
-        if not event.get("turn"):
-            raise CleanRoomsMLError(
-                lines(
-                    "Nothing was started: the start queue did not reach this task.",
-                    event.get("error") or "No quota became available before the time-out.",
-                )
-            )
-        self._room_until, self._in_turn = event["deadline"], True
-        return self.execute(context)
+    def _explain_no_turn(self, *reasons: str) -> CleanRoomsMLError:
+        return CleanRoomsMLError(lines("Nothing was started: the start queue did not reach this task.", *reasons))
 
 
-def _refused(error: ServiceError | None) -> dict[str, Any] | None:
-    """Why a start was refused, as the trigger takes it."""
+def _describe_refusal(error: ServiceError | None) -> dict[str, Any] | None:
+    """Describe why a start was refused, as the trigger takes it."""
     if error is None:
         return None
     return {

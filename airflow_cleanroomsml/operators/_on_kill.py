@@ -1,183 +1,184 @@
-"""What operators share that end what they started when their task is ended."""
+"""What a task does about the job that it started when the task is killed or times out."""
 
 from __future__ import annotations
 
-import signal
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from airflow_cleanroomsml import _clock
-from airflow_cleanroomsml._compat import IS_AIRFLOW_2, AirflowTaskTerminated, AirflowTaskTimeout, get_current_context
-from airflow_cleanroomsml._resources.table import Outcome
-from airflow_cleanroomsml._waiting.cancellation import KillRequested, end, end_found, end_if_over
+from airflow_cleanroomsml._compat import (
+    IS_AIRFLOW_2,
+    AirflowTaskTerminated,
+    get_current_context,
+    is_execution_timeout,
+)
+from airflow_cleanroomsml._waiting import loop
+from airflow_cleanroomsml._waiting.cancellation import KillRequested, end, end_found, end_if_over, is_over
 from airflow_cleanroomsml._waiting.wait import PollResult, Wait
 from airflow_cleanroomsml._xcom import delete_note, keep_note, read_note
-from airflow_cleanroomsml.operators._wait import CleanRoomsMLWaitingOperator
+from airflow_cleanroomsml.operators._base import require_flags
 
 if TYPE_CHECKING:
     from airflow_cleanroomsml._compat import Context
     from airflow_cleanroomsml._requests.redaction import Redact
+    from airflow_cleanroomsml._resources.handle import Handle
+    from airflow_cleanroomsml.hooks import CleanRoomsMLHook
+    from airflow_cleanroomsml.operators._job import CleanRoomsMLJobOperator
 
-#: The key of the wait in the note that a deferred task keeps.
+#: Key of the wait in the note that a deferred task keeps.
 _WAIT = "wait"
-#: The key by which what others have made is told from what this run has made.
-OTHERS = "of_others"
-#: Seconds after which the supervisor of a task that was ended has ended its process, which Airflow 3 leaves to it.
-_KILLED = 60.0
+#: Seconds within which the supervisor of Airflow 3 ends the process of a task that was killed.
+_KILL_DELAY = 60.0
 
 
-class CleanRoomsMLEndingOperator(CleanRoomsMLWaitingOperator):
+class Canceller:
     """
-    An operation that starts what takes time and costs.
+    Cancels or deletes the job of one task if the task is killed.
 
-    :param cancel_on_kill: Cancel it when the task is marked failed or successful, its run is deleted, or it times out: trained models and
-        inference jobs, all else cannot be cancelled. A retry, a clear and a restart of Airflow go on with it.
-    :param delete_on_kill: Delete instead what cannot be cancelled: audience models, generation jobs, data of input channels; the service
-        may refuse it.
+    A signal handler of Airflow's calls ``on_kill`` in the main thread, wherever that is. Whatever needs Airflow or AWS happens later, when
+    the loop that polls notices.
+
+    :param operator: The task.
+    :param find_started: Finds the wait for a job that was started and is not waited for yet.
     """
 
-    def __init__(self, *, cancel_on_kill: bool = True, delete_on_kill: bool = False, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.cancel_on_kill = cancel_on_kill
-        self.delete_on_kill = delete_on_kill
-        self._waits_for: Wait | None = None
-        self._listens = False
-        self._killed = False
+    def __init__(self, operator: CleanRoomsMLJobOperator, find_started: Callable[[Context], Wait | None]) -> None:
+        self._operator = operator
+        self._find_started = find_started
+        #: The wait for the job, once there is one.
+        self.wait: Wait | None = None
+        #: Whether a kill may interrupt this thread now.
+        self._is_interruptible = False
+        self._is_killed = False
 
-    def _prepare(self) -> None:
-        super()._prepare()
-        self._require_flags("cancel_on_kill", "delete_on_kill")
+    def check_arguments(self) -> None:
+        """
+        Refuse arguments that are not valid.
 
-    def _wait(self, context: Context, answer: Mapping[str, Any]) -> Wait:
-        own = not answer.get(OTHERS)
-        cancel = own and self.cancel_on_kill and self.resource.cancel
-        delete = own and self.delete_on_kill and self.resource.delete
-        wait = super()._wait(context, answer)._replace(on_kill="cancel" if cancel else "delete" if delete else "leave")
-        self._waits_for = wait
-        return wait
+        :raises InvalidRequestError: One is not valid.
+        """
+        require_flags(self._operator, "cancel_on_kill", "delete_on_kill")
 
-    def _defer(self, context: Context, wait: Wait) -> None:
-        self._heed(context, wait)
-        keep_note(context["ti"], {_WAIT: wait.to_json()})
-        super()._defer(context, wait)
+    def prepare(self, wait: Wait, handle: Handle) -> Wait:
+        """Note what is waited for, and what to do about it if the task is killed; only this run's own job is cancelled."""
+        resource = self._operator.resource
+        if handle.is_ours and self._operator.cancel_on_kill and resource.cancel:
+            action = "cancel"
+        elif handle.is_ours and self._operator.delete_on_kill and resource.delete:
+            action = "delete"
+        else:
+            action = "leave"
+        self.wait = wait._replace(on_kill=action)
+        return self.wait
 
-    def _watch(
+    def poll_until_done(
         self,
         context: Context,
+        hook: CleanRoomsMLHook,
         wait: Wait,
         poll_result: PollResult,
         redact: Redact,
-        tell: Callable[[PollResult], None],
+        report: Callable[[PollResult], None],
     ) -> PollResult:
-        def undisturbed(news: PollResult) -> None:
-            # It speaks to the supervisor, whose channel a kill must not find half way through.
-            self._listens = False
-            tell(news)
-            self._listen()
+        """Poll in the worker, and react to a kill; arguments as for :func:`~airflow_cleanroomsml._waiting.loop.poll_until_done`."""
+
+        def report_uninterrupted(update: PollResult) -> None:
+            # It speaks to the supervisor, and a kill must not interrupt that half way through.
+            self._is_interruptible = False
+            report(update)
+            self._allow_interruption()
 
         while True:
-            # The next error is not to have this one as its context.
+            # Suppressed here so that a later error does not get this one as its context.
             with suppress(KillRequested):
                 try:
-                    self._listen()
-                    return super()._watch(context, wait, poll_result, redact, undisturbed)
+                    self._allow_interruption()
+                    return loop.poll_until_done(hook, wait, poll_result, redact, report_uninterrupted)
                 finally:
-                    self._listens = False
-            self._heed(context, wait)
+                    self._is_interruptible = False
+            self._handle_kill(context, wait)
 
-    def _listen(self) -> None:
-        self._listens = True
-        if self._killed:
-            raise KillRequested
+    def begin_deferral(self, context: Context, wait: Wait) -> None:
+        """Keep a note of the wait: a deferral that Airflow ends by itself comes back without one."""
+        self._handle_kill(context, wait)
+        keep_note(context["ti"], {_WAIT: wait.to_json()})
+
+    def end_deferral(self, context: Context, wait: Wait | None) -> Wait | None:
+        """
+        Delete the note.
+
+        :param wait: The wait of the trigger's event; None if there is no event.
+        :return: The wait, of the note if there is no event; None if none was kept.
+        """
+        ti = context.get("ti")
+        if wait is None:
+            return self._take_noted_wait(ti)
+        self.wait = wait
+        delete_note(ti)
+        return wait
 
     def on_kill(self) -> None:
-        """
-        Note that the process is to end, or end what runs because of ``execution_timeout``.
-
-        A signal handler of Airflow's calls this in the main thread, wherever that is: whatever needs Airflow or AWS happens later.
-        """
-        if isinstance(sys.exc_info()[1], AirflowTaskTimeout):
-            self._time_out(get_current_context())
+        """Note that the process is about to end, or cancel the job because ``execution_timeout`` is over."""
+        if is_execution_timeout():
+            self._handle_timeout(get_current_context())
             return
-        self._killed = True
-        if self._listens:
-            self._listens = False
+        self._is_killed = True
+        if self._is_interruptible:
+            self._is_interruptible = False
             raise KillRequested
 
-    def _heed(self, context: Context, wait: Wait) -> None:
+    def cancel(self, wait: Wait) -> str:
+        """Cancel or delete the job; return what became of it, a sentence."""
+        return end(lambda: self._operator.hook, wait)
+
+    def handle_termination(self, context: Context) -> None:
         """
-        Do what is to be done about a kill, if there was one.
+        Cancel what was started if Airflow 2 ends the task before the service has answered.
+
+        Airflow 3 interrupts nothing: what was started is waited for, and the wait reacts to the kill.
+        """
+        title = f"what was started, if anything was ({self._operator.resource.noun})"
+        if self._is_killed and is_over(context["ti"], title):
+            self._is_killed = False
+            end_found(lambda: self._operator.hook, lambda: self.wait or self._find_started(context))
+
+    def _allow_interruption(self) -> None:
+        self._is_interruptible = True
+        if self._is_killed:
+            raise KillRequested
+
+    def _handle_kill(self, context: Context, wait: Wait) -> None:
+        """
+        React to a kill, if there was one.
 
         :raises AirflowTaskTerminated: The process is to end.
         """
-        if not self._killed:
+        if not self._is_killed:
             return
-        self._killed = False
-        over = end_if_over(context["ti"], lambda: self.hook, wait)
-        if over and not IS_AIRFLOW_2:
-            # What is said now would be taken for a failure, and call its callbacks: Airflow 3 ends the process by itself.
-            _clock.sleep(_KILLED)
-        if over or IS_AIRFLOW_2:
+        self._is_killed = False
+        is_final = end_if_over(context["ti"], lambda: self._operator.hook, wait)
+        if is_final and not IS_AIRFLOW_2:
+            # An exception now would count as a failure and run its callbacks: Airflow 3 ends the process by itself.
+            _clock.sleep(_KILL_DELAY)
+        if is_final or IS_AIRFLOW_2:
             raise AirflowTaskTerminated("Task received SIGTERM signal")
-        # A worker of Airflow 3 that is told to end goes on until it is ended.
+        # A worker of Airflow 3 that is told to stop continues its task until it is ended.
 
-    def _time_out(self, context: Context) -> None:
-        """End what runs when ``execution_timeout`` is over, unless a retry goes on with it."""
-        ti = context["ti"]
-        wait = self._waits_for or self._take_wait(ti)
-        self.reach_as_before(wait.connection if wait else None)
-        if self.retries and ti.try_number <= ti.max_tries and not self._makes_another:
+    def _handle_timeout(self, context: Context) -> None:
+        """Cancel the job once ``execution_timeout`` is over, unless a retry continues the wait."""
+        operator, ti = self._operator, context["ti"]
+        wait = self.wait or self._take_noted_wait(ti)
+        operator.reach_as_before(wait.connection if wait else None)
+        if operator.retries and ti.try_number <= ti.max_tries and not operator.creates_another_on_retry:
             if wait:
-                self.log.warning("execution_timeout has passed; a retry continues the wait: %s.", wait.title)
+                operator.log.warning("execution_timeout has passed; a retry continues the wait: %s.", wait.title)
         else:
-            end_found(lambda: self.hook, lambda: wait or self._started(context))
+            end_found(lambda: operator.hook, lambda: wait or self._find_started(context))
 
-    def _take_wait(self, ti: Any) -> Wait | None:
-        """The wait of a deferral that has ended without an event, from the note, which is deleted."""
+    def _take_noted_wait(self, ti: Any) -> Wait | None:
+        """Read the wait of the note, and delete the note."""
         if note := read_note(ti):
-            self._waits_for = Wait(**note[_WAIT]) if _WAIT in note else None
+            self.wait = Wait(**note[_WAIT]) if _WAIT in note else None
             delete_note(ti)
-        return self._waits_for
-
-    def _started(self, context: Context) -> Wait | None:
-        """The wait for what was started and is not waited for yet."""
-        return None
-
-    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Go on after a deferral, one that Airflow itself ended for its time included: nobody had looked, so this looks."""
-        self._knows_request = False
-        failed, ti = next_method == "__fail__", context.get("ti")
-        if failed:
-            wait = self._take_wait(ti)
-        else:
-            wait = self._waits_for = _told(next_kwargs)
-            delete_note(ti)
-        if wait is None or _clock.now() < wait.deadline:
-            return super().resume_execution(next_method, next_kwargs, context)
-        self._silence()
-        if not failed:
-            return super().resume_execution(next_method, next_kwargs, context)
-        self.log.warning("No triggerer polled before the time-out.")
-        self.reach_as_before(wait.connection)
-        return self._finish(context, wait, PollResult("", Outcome.PENDING))
-
-    def _at_last(self, wait: Wait, poll_result: PollResult) -> PollResult:
-        if poll_result.outcome == Outcome.PENDING:
-            self._silence()
-        return super()._at_last(wait, poll_result)
-
-    def _end(self, wait: Wait) -> str:
-        return end(lambda: self.hook, wait)
-
-    def _silence(self) -> None:
-        """Stop the alarm of ``execution_timeout``: the time is over, and an alarm in the middle of an import leaves half a module."""
-        if self.execution_timeout:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-
-
-def _told(next_kwargs: Mapping[str, Any] | None) -> Wait | None:
-    """The wait of a trigger's event."""
-    found = (next_kwargs or {}).get("event", {}).get("wait")
-    return Wait(**found) if found else None
+        return self.wait

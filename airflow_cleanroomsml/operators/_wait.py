@@ -1,16 +1,17 @@
-"""What operators of things that take time share."""
+"""How a task waits for the resource that its operation creates, deletes or cancels."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from airflow_cleanroomsml import _clock
-from airflow_cleanroomsml._compat import AirflowFailException, conf
-from airflow_cleanroomsml._resources import lookup
-from airflow_cleanroomsml._resources.table import Goal, Outcome, Resource
+from airflow_cleanroomsml._compat import FAILED_DEFERRAL, AirflowFailException, stop_timeout_alarm
+from airflow_cleanroomsml._resources.handle import Handle
+from airflow_cleanroomsml._resources.lookup import describe
+from airflow_cleanroomsml._resources.table import Goal, Outcome
 from airflow_cleanroomsml._waiting import loop
 from airflow_cleanroomsml._waiting.outcome import STILL_RUNNING, raise_for_outcome
 from airflow_cleanroomsml._waiting.results import (
@@ -28,224 +29,232 @@ from airflow_cleanroomsml.exceptions import (
     WaitBrokenError,
     lines,
 )
-from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
+from airflow_cleanroomsml.operators._base import require_flags
 
 if TYPE_CHECKING:
     from airflow_cleanroomsml._compat import Context
     from airflow_cleanroomsml._requests.redaction import Redact
+    from airflow_cleanroomsml.operators._delete import CleanRoomsMLDeleteAndWaitOperator
+    from airflow_cleanroomsml.operators._job import CleanRoomsMLJobOperator
+    from airflow_cleanroomsml.operators._on_kill import Canceller
 
-#: Seconds that Airflow's own limit on a deferral comes after ours, for a triggerer that is down.
+    WaitingOperator: TypeAlias = CleanRoomsMLJobOperator | CleanRoomsMLDeleteAndWaitOperator
+
+#: Seconds by which Airflow's own limit on a deferral exceeds ours: it is for a triggerer that is down.
 GRACE = 600
-#: More seconds, or attempts, than anything lasts; their product still is a time.
-_FOREVER = 1_000_000
+#: A bound for numbers of seconds or attempts, above any useful value; the product of two is still a valid time.
+_MAX_NUMBER = 1_000_000
 
 
-class CleanRoomsMLWaitingOperator(CleanRoomsMLOperator):
+class Waiter:
     """
-    An operation that takes time.
+    Waits for the resource of one task: in the worker, or in the triggerer.
 
-    :param wait_for_completion: Wait until it is done; otherwise the task ends when the service has accepted it.
-    :param waiter_delay: Longest pause between two looks, in seconds; short waits are looked at sooner.
-    :param waiter_max_attempts: Times ``waiter_delay``, the seconds after which the task gives up; without it the longest time that
-        the service's documents name, and a margin. ``execution_timeout`` ends the wait, too.
-    :param deferrable: Wait in the triggerer.
+    :param operator: The task.
+    :param canceller: Cancels the resource when the task is killed; None if the task only deletes or cancels it anyway.
     """
 
-    resource: ClassVar[Resource]
-    goal: ClassVar[Goal] = Goal.CREATED
+    def __init__(self, operator: WaitingOperator, canceller: Canceller | None = None) -> None:
+        self._operator = operator
+        self._canceller = canceller
+        #: Whether the request, as it is rendered now, created the resource; another try may have sent another request.
+        self.knows_request = False
 
-    def __init__(
-        self,
-        *,
-        wait_for_completion: bool = True,
-        waiter_delay: float | None = None,
-        waiter_max_attempts: int | None = None,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.wait_for_completion = wait_for_completion
-        self.waiter_delay = waiter_delay
-        self.waiter_max_attempts = waiter_max_attempts
-        self.deferrable = deferrable
-        #: Whether what is waited for was made by the request as it is rendered now.
-        self._knows_request = False
+    def check_arguments(self) -> None:
+        """
+        Refuse arguments that are not valid.
 
-    def _prepare(self) -> None:
-        super()._prepare()
-        self._require_flags("wait_for_completion", "deferrable")
+        :raises InvalidRequestError: One is not valid.
+        """
+        require_flags(self._operator, "wait_for_completion", "deferrable")
         for name, kinds in (("waiter_delay", (int, float)), ("waiter_max_attempts", (int,))):
-            value = getattr(self, name)
-            if value is not None and (
-                isinstance(value, bool) or not isinstance(value, kinds) or not 0 < value < _FOREVER
-            ):
+            value = getattr(self._operator, name)
+            if value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, kinds) or not 0 < value < _MAX_NUMBER:
                 raise InvalidRequestError(
-                    f"{name}: {value!r} is not possible; a number from 0 to {_FOREVER} is, and no template"
+                    f"{name}: {value!r} is not valid; must be a number above 0 and below {_MAX_NUMBER:,}, not a template"
                 )
 
-    def _complete(self, context: Context, answer: dict[str, Any]) -> Any:
-        if not self.wait_for_completion:
-            return self._result(answer, self._report(context, answer))
+    def run(self, context: Context, handle: Handle) -> Any:
+        """
+        Wait; return the task's result.
+
+        :raises TaskDeferred: The task waits in the triggerer.
+        :raises JobFailedError: The job failed.
+        :raises WaitTimeoutError: The wait timed out.
+        """
+        operator = self._operator
         try:
-            wait, redact = self._wait(context, answer), self._redact()
-            poll_result, tell = loop.poll_once(self.hook, wait, redact), partial(report_progress, context, wait)
-            tell(poll_result)
-            if poll_result.outcome == Outcome.PENDING and self.deferrable:
+            wait, redact = self.build_wait(context, handle), self._build_redact()
+            poll_result, report = loop.poll_once(operator.hook, wait, redact), partial(report_progress, context, wait)
+            report(poll_result)
+            if poll_result.outcome is Outcome.PENDING and operator.deferrable:
                 self._defer(context, wait)
-            return self._finish(context, wait, self._watch(context, wait, poll_result, redact, tell))
+            poll = (
+                loop.poll_until_done if self._canceller is None else partial(self._canceller.poll_until_done, context)
+            )
+            return self._finish(context, wait, poll(operator.hook, wait, poll_result, redact, report))
         except AirflowFailException:
             raise
         except Exception as error:
-            raise self._broken_off(f"{type(error).__name__}: {error}", answer) from error
+            raise self._explain_interruption(f"{type(error).__name__}: {error}", handle.identifiers) from error
 
-    def _watch(
+    def resume(
         self,
+        resume: Callable[[str, dict[str, Any] | None, Context], Any],
+        next_method: str,
+        next_kwargs: dict[str, Any] | None,
         context: Context,
-        wait: Wait,
-        poll_result: PollResult,
-        redact: Redact,
-        tell: Callable[[PollResult], None],
-    ) -> PollResult:
-        """Wait in the worker; the last look."""
-        return loop.poll_until_done(self.hook, wait, poll_result, redact, tell)
+    ) -> Any:
+        """
+        Resume the task after a deferral.
+
+        If Airflow ended the deferral because its time was over, no triggerer polled, so this polls.
+
+        :param resume: Airflow's own way to resume.
+        """
+        self.knows_request = False
+        event = (next_kwargs or {}).get("event")
+        if event is not None and "wait" not in event:
+            # The task was not waiting for a resource.
+            return resume(next_method, next_kwargs, context)
+        is_failed = next_method == FAILED_DEFERRAL
+        wait = Wait(**event["wait"]) if event else None
+        if self._canceller:
+            wait = self._canceller.end_deferral(context, wait)
+        if wait and _clock.now() >= wait.deadline:
+            self._stop_alarm()
+            if is_failed:
+                self._operator.log.warning("No triggerer polled before the time-out.")
+                self._operator.reach_as_before(wait.connection)
+                return self._finish(context, wait, PollResult("", Outcome.PENDING))
+        try:
+            return resume(next_method, next_kwargs, context)
+        except AirflowFailException:
+            raise
+        except Exception as error:
+            raise self._explain_interruption(f"{type(error).__name__}: {error}") from error
+
+    def complete(self, context: Context, event: Mapping[str, Any]) -> Any:
+        """Return the task's result after the trigger; the same, with the same errors, as after waiting in the worker."""
+        # Everything that is needed is in the event: dag.test() of Airflow 2.11 loses what else a deferral carries.
+        operator, wait, poll_result = self._operator, Wait(**event["wait"]), read_poll_result(event)
+        operator.reach_as_before(wait.connection)
+        if poll_result is None:
+            raise self._explain_interruption(event.get("error", ""), wait.identifiers)
+        # The trigger redacted the text by the resource's description. The request may have values that a description lacks.
+        poll_result = poll_result._replace(message=operator.load_request().redact(poll_result.message))
+        report_progress(context, wait, poll_result)
+        return self._finish(context, wait, poll_result)
+
+    def build_wait(self, context: Context, handle: Handle) -> Wait:
+        """Build the wait for a resource; it starts now."""
+        operator, now = self._operator, _clock.now()
+        delay = operator.waiter_delay or operator.resource.delay
+        if operator.waiter_max_attempts:
+            timeout = delay * operator.waiter_max_attempts
+        else:
+            timeout = operator.estimate_timeout(handle, knows_request=self.knows_request)
+        wait = Wait(
+            operator.resource.noun,
+            operator.goal,
+            handle.set_identifiers,
+            now,
+            self.limit_deadline(context, now + timeout),
+            delay,
+            handle.created_after,
+            connection=operator.rendered_connection,
+        )
+        return wait if self._canceller is None else self._canceller.prepare(wait, handle)
+
+    def limit_deadline(self, context: Context, deadline: float) -> float:
+        """Return the deadline, or an earlier one before ``execution_timeout``: Airflow 2.11 enforces that before a resumed task runs."""
+        end = self._execution_end(context)
+        if end is None:
+            return deadline
+        allowed = self._operator.execution_timeout.total_seconds() if self._operator.execution_timeout else 0.0
+        return min(deadline, end - min(allowed / 2, max(60, allowed / 20)))
 
     def _defer(self, context: Context, wait: Wait) -> None:
         from airflow_cleanroomsml.triggers import CleanRoomsMLWaitTrigger
 
-        self.defer(
-            trigger=CleanRoomsMLWaitTrigger(wait=wait.to_json(), **self.connection),
+        if self._canceller:
+            self._canceller.begin_deferral(context, wait)
+        self._operator.defer(
+            trigger=CleanRoomsMLWaitTrigger(wait=wait.to_json(), **self._operator.connection),
             method_name="execute_complete",
-            timeout=timedelta(seconds=self._limit(context, wait.deadline) - _clock.now()),
+            timeout=timedelta(seconds=self._deferral_end(context, wait.deadline) - _clock.now()),
         )
 
-    def _limit(self, context: Context, deadline: float) -> float:
+    def _deferral_end(self, context: Context, deadline: float) -> float:
         """
-        When Airflow ends a deferral by itself, for a triggerer that is down: after our deadline, and half way to ``execution_timeout``.
+        Return when Airflow ends the deferral by itself, for a triggerer that is down: after our deadline, before ``execution_timeout``.
 
-        Airflow 3 does not apply ``execution_timeout`` to a deferral, and once it is over 2.11 lets no task say anything.
+        Airflow 3 does not apply ``execution_timeout`` to a deferral, and 2.11 lets no task run once it is over.
         """
-        started = getattr(context.get("ti"), "start_date", None)
-        if not self.execution_timeout or not started:
-            return deadline + GRACE
-        ends = started.timestamp() + self.execution_timeout.total_seconds()
-        return float(min(deadline + GRACE, (deadline + ends) / 2))
+        end = self._execution_end(context)
+        return deadline + GRACE if end is None else min(deadline + GRACE, (deadline + end) / 2)
 
-    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Go on after a deferral, one that Airflow itself ended included: a trigger that could not be loaded or was never heard of."""
-        self._knows_request = False
-        if next_method == "execute_in_turn":
-            return super().resume_execution(next_method, next_kwargs, context)
-        try:
-            return super().resume_execution(next_method, next_kwargs, context)
-        except AirflowFailException:
-            raise
-        except Exception as error:
-            raise self._broken_off(f"{type(error).__name__}: {error}") from error
+    def _execution_end(self, context: Context) -> float | None:
+        """Return when ``execution_timeout`` is over, in seconds since 1970; None if there is none."""
+        started, allowed = getattr(context.get("ti"), "start_date", None), self._operator.execution_timeout
+        return started.timestamp() + allowed.total_seconds() if allowed and started else None
 
-    def _broken_off(self, why: str, identifiers: Mapping[str, Any] | None = None) -> CleanRoomsMLError:
-        """Looking failed; whether the next try would make another decides whether there may be one."""
-        makes_another = self._makes_another
-        is_final = why.partition(":")[0] == ConfigurationError.__name__
-        kind = WaitBrokenError if makes_another else ConfigurationError if is_final else CleanRoomsMLError
-        title = lookup.describe(self.resource, identifiers) if identifiers else f"the {self.resource.noun}"
-        again = (
-            "Once the cause is corrected, clear the task to continue the wait."
-            if is_final
-            else "A retry continues the wait."
-        )
-        advice = 'To continue the wait, clear the task with if_exists="reuse".' if makes_another else again
-        return kind(lines("The wait was interrupted; the resource is not affected.", why, title, advice))
+    def _finish(self, context: Context, wait: Wait, poll_result: PollResult) -> Any:
+        operator, redact = self._operator, self._build_redact()
+        if poll_result.outcome is Outcome.PENDING:
+            self._stop_alarm()
+        poll_result = poll_at_deadline(lambda: operator.hook, wait, poll_result, redact)
+        if poll_result.outcome is Outcome.FAILURE:
+            poll_result = explain_failure(lambda: operator.hook, wait, poll_result, redact)
+        record_metrics(wait, poll_result)
+        raise_for_outcome(wait, poll_result, lambda: self._stop_resource(wait))
+        has_outputs = operator.goal is Goal.CREATED
+        outputs = push_outputs(operator, context, operator.resource, poll_result.outputs) if has_outputs else {}
+        return operator.build_result(wait.identifiers, outputs)
 
-    @property
-    def _makes_another(self) -> bool:
-        """Whether the next try would not find what this one has made."""
-        found_again = getattr(self, "durable", True) or getattr(self, "if_exists", "fail") != "fail"
-        return self.goal is Goal.CREATED and not found_again
+    def _stop_resource(self, wait: Wait) -> str:
+        """Cancel the resource once the wait has timed out, if the task is to; return what became of it, a sentence."""
+        return self._canceller.cancel(wait) if self._canceller else STILL_RUNNING
 
-    def _ends_by(self, context: Context, deadline: float) -> float:
-        """A deadline, or an earlier one before ``execution_timeout``: 2.11 rings that before a resumed task can say anything."""
-        started = getattr(context.get("ti"), "start_date", None)
-        if not self.execution_timeout or not started:
-            return deadline
-        allowed = self.execution_timeout.total_seconds()
-        return float(min(deadline, started.timestamp() + allowed - min(allowed / 2, max(60, allowed / 20))))
-
-    def _wait(self, context: Context, answer: Mapping[str, Any]) -> Wait:
-        now = _clock.now()
-        delay = self.waiter_delay or self.resource.delay
-        patience = delay * self.waiter_max_attempts if self.waiter_max_attempts else self._timeout(answer)
-        deadline = self._ends_by(context, now + patience)
-        return Wait(
-            self.resource.noun,
-            self.goal,
-            {name: answer[name] for name in self.resource.identifiers if answer.get(name) is not None},
-            now,
-            deadline,
-            delay,
-            answer.get("made_after", 0.0),
-            connection=self.rendered_connection,
-        )
-
-    def _timeout(self, known: Mapping[str, Any]) -> float:
+    def _build_redact(self) -> Redact:
         """
-        Seconds that it may take where nobody says otherwise.
+        Build the function that redacts what the service says about the resource.
 
-        :param known: What identifies it.
-        """
-        return self.resource.timeout
-
-    def _redact(self) -> Redact:
-        """
-        How a text of the service about what is waited for is shown.
-
-        Only the request that was sent here is known to be the one that made it: after a deferral it is rendered anew, an earlier try may
-        have sent another one, and whoever cancels or deletes never had it. Else the service's own description has to show what it was.
+        Only the request that this try sent is known to have created it: after a deferral it is rendered anew, an earlier try may have sent
+        another, and a delete or cancel never had it. Otherwise the service's own description must show the confidential values.
         """
         from airflow_cleanroomsml._requests.redaction import by_description
 
-        request, known = self._typed(), self._knows_request
+        request, knows_request = self._operator.load_request(), self.knows_request
 
-        def redact(shape: Any, found: Mapping[str, Any], text: str) -> str:
-            return request.redact(by_description(shape, found, text, known=known))
+        def redact(shape: Any, description: Mapping[str, Any], text: str) -> str:
+            return request.redact(by_description(shape, description, text, known=knows_request))
 
         return redact
 
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
-        """Go on after the trigger; the same result, and the same errors, as from waiting in the worker."""
-        # All that is needed is in the event: dag.test() of Airflow 2.11 loses what else a deferral carries.
-        wait = Wait(**event["wait"])
-        self.reach_as_before(wait.connection)
-        poll_result = read_poll_result(event)
-        if poll_result is None:
-            raise self._broken_off(event.get("error", ""), wait.identifiers)
-        # Redacted by the trigger, which knows the description. What a description may lack is usually still in the request.
-        poll_result = poll_result._replace(message=self._typed().redact(poll_result.message))
-        report_progress(context, wait, poll_result)
-        return self._finish(context, wait, poll_result)
+    def _explain_interruption(self, reason: str, identifiers: Mapping[str, Any] | None = None) -> CleanRoomsMLError:
+        """
+        Build the error for a wait that could not go on.
 
-    def _finish(self, context: Context, wait: Wait, poll_result: PollResult) -> Any:
-        poll_result = self._at_last(wait, poll_result)
-        if poll_result.outcome == Outcome.FAILURE:
-            poll_result = explain_failure(lambda: self.hook, wait, poll_result, self._redact())
-        record_metrics(wait, poll_result)
-        raise_for_outcome(wait, poll_result, partial(self._end, wait))
-        return self._result(wait.identifiers, self._report(context, poll_result.outputs))
+        It is final if a retry would create another resource, or if the configuration is wrong.
 
-    def _at_last(self, wait: Wait, poll_result: PollResult) -> PollResult:
-        """What is to be seen now."""
-        return poll_at_deadline(lambda: self.hook, wait, poll_result, self._redact())
+        :param reason: Kind and text of the error.
+        """
+        operator = self._operator
+        is_final = reason.partition(":")[0] == ConfigurationError.__name__
+        if operator.creates_another_on_retry:
+            kind: type[CleanRoomsMLError] = WaitBrokenError
+            advice = 'To continue the wait, clear the task with if_exists="reuse".'
+        elif is_final:
+            kind, advice = ConfigurationError, "Once the cause is corrected, clear the task to continue the wait."
+        else:
+            kind, advice = CleanRoomsMLError, "A retry continues the wait."
+        title = describe(operator.resource, identifiers) if identifiers else f"the {operator.resource.noun}"
+        return kind(lines("The wait was interrupted; the resource is not affected.", reason, title, advice))
 
-    def _report(self, context: Context, known: Mapping[str, Any]) -> dict[str, Any]:
-        return push_outputs(self, context, self.resource, known) if self.goal is Goal.CREATED else {}
-
-    def _result(self, identifiers: Mapping[str, Any], report: Mapping[str, Any]) -> Any:
-        """What the task returns, on every path."""
-        return identifiers[self.returns] if self.returns else None
-
-    def _end(self, wait: Wait) -> str:
-        """Do what is to be done when the time is over, and say what becomes of it."""
-        return STILL_RUNNING
-
-    def on_kill(self) -> None:
-        """Say what goes on."""
-        self.log.warning("Task killed; the %s is still being %s.", self.resource.noun, self.goal)
+    def _stop_alarm(self) -> None:
+        """Stop Airflow's alarm for ``execution_timeout``: the time is over anyway, and an alarm during an import leaves half a module."""
+        if self._operator.execution_timeout and self._canceller:
+            stop_timeout_alarm()

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from airflow_cleanroomsml._resources.table import AUDIENCE_GENERATION_JOB, Goal
-from airflow_cleanroomsml.operators._delete import CleanRoomsMLDeleteOperator
+from airflow_cleanroomsml.operators._delete import CleanRoomsMLDeleteAndWaitOperator
 from airflow_cleanroomsml.operators._job import CleanRoomsMLJobOperator
-from airflow_cleanroomsml.operators._wait import CleanRoomsMLWaitingOperator
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -61,7 +60,7 @@ class CleanRoomsMLStartAudienceGenerationJobOperator(CleanRoomsMLJobOperator):
         self.tags = tags
 
 
-class CleanRoomsMLDeleteAudienceGenerationJobOperator(CleanRoomsMLDeleteOperator, CleanRoomsMLWaitingOperator):
+class CleanRoomsMLDeleteAudienceGenerationJobOperator(CleanRoomsMLDeleteAndWaitOperator):
     """
     Delete an audience generation job and its data; audiences that were exported stay where they are.
 

@@ -7,9 +7,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from airflow_cleanroomsml._resources.table import AUDIENCE_MODEL, Goal
-from airflow_cleanroomsml.operators._delete import CleanRoomsMLDeleteOperator
+from airflow_cleanroomsml.operators._delete import CleanRoomsMLDeleteAndWaitOperator
 from airflow_cleanroomsml.operators._job import CleanRoomsMLJobOperator
-from airflow_cleanroomsml.operators._wait import CleanRoomsMLWaitingOperator
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -59,7 +58,7 @@ class CleanRoomsMLCreateAudienceModelOperator(CleanRoomsMLJobOperator):
         self.description = description
 
 
-class CleanRoomsMLDeleteAudienceModelOperator(CleanRoomsMLDeleteOperator, CleanRoomsMLWaitingOperator):
+class CleanRoomsMLDeleteAudienceModelOperator(CleanRoomsMLDeleteAndWaitOperator):
     """
     Delete an audience model; the service refuses while configured audience models depend on it.
 

@@ -12,7 +12,7 @@ from airflow_cleanroomsml._requests.sensitive import STARS, Hidden, hide, is_sen
 from airflow_cleanroomsml._resources.table import CLEAN_ROOMS, CLEAN_ROOMS_ML
 from airflow_cleanroomsml._templating import TEXT, Members
 from airflow_cleanroomsml.exceptions import InvalidRequestError, ResultError, lines
-from airflow_cleanroomsml.operators._base import CleanRoomsMLBaseOperator
+from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -27,7 +27,7 @@ _TEXTS = ("message", "logsStatusDetails", "metricsStatusDetails")
 _SERVICES = (CLEAN_ROOMS_ML, CLEAN_ROOMS)
 
 
-class CleanRoomsMLCallOperator(CleanRoomsMLBaseOperator):
+class CleanRoomsMLCallOperator(CleanRoomsMLOperator):
     """
     Call any operation of ``cleanroomsml`` or ``cleanrooms``: reads, listings, and what has no operator of its own.
 
@@ -41,7 +41,11 @@ class CleanRoomsMLCallOperator(CleanRoomsMLBaseOperator):
         shown as ``***``. All pages of a listing are one answer, without ``nextToken``.
     """
 
-    template_fields = ("operation", "parameters", "jmespath", "service", *CleanRoomsMLBaseOperator.template_fields)
+    template_fields = ("operation", "parameters", "jmespath", "service", *CleanRoomsMLOperator.template_fields)
+
+    #: Templated here, unlike in operators of one operation.
+    operation: Any
+    service: Any
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ from airflow_cleanroomsml._resources.table import CLEAN_ROOMS
 from airflow_cleanroomsml._templating import TEXT
 from airflow_cleanroomsml._xcom import push_results
 from airflow_cleanroomsml.exceptions import ResourceNotFoundError, lines
-from airflow_cleanroomsml.operators._base import CleanRoomsMLBaseOperator
+from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from airflow_cleanroomsml.typing import AwsKwargs, Templated
 
 
-class _Lookup(CleanRoomsMLBaseOperator):
+class _Lookup(CleanRoomsMLOperator):
     """Reads that answer one question about a collaboration."""
 
     ui_color = "#e6f3ff"
@@ -49,7 +49,7 @@ class CleanRoomsFindMembershipOperator(_Lookup):
     :raises ResourceNotFoundError: The caller's account is no active member.
     """
 
-    template_fields = ("collaboration_identifier", *CleanRoomsMLBaseOperator.template_fields)
+    template_fields = ("collaboration_identifier", *CleanRoomsMLOperator.template_fields)
 
     def __init__(self, *, collaboration_identifier: Templated[str], **kwargs: Unpack[AwsKwargs]) -> None:
         super().__init__(**kwargs)
@@ -89,7 +89,7 @@ class CleanRoomsFindConfiguredAudienceModelOperator(_Lookup):
         "collaboration_identifier",
         "association_name",
         "creator_account_id",
-        *CleanRoomsMLBaseOperator.template_fields,
+        *CleanRoomsMLOperator.template_fields,
     )
 
     def __init__(

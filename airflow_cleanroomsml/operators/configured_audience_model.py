@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow_cleanroomsml._resources.handle import Handle
 from airflow_cleanroomsml._resources.table import CONFIGURED_AUDIENCE_MODEL
 from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
 from airflow_cleanroomsml.operators._create import CleanRoomsMLCreateOperator
@@ -72,28 +73,27 @@ class CleanRoomsMLCreateConfiguredAudienceModelOperator(CleanRoomsMLCreateOperat
         self.tags = tags
         self.description = description
 
-    def _agree(self, request: Request, known: Mapping[str, Any], there: Mapping[str, Any]) -> None:
-        if self.if_exists != "update":
-            super()._agree(request, known, there)
-            return
+    def update_existing(self, request: Request, handle: Handle, description: Mapping[str, Any]) -> None:
+        """Change what the API can change and add missing tags; the rest is logged."""
         from botocore import xform_name
 
         from airflow_cleanroomsml._requests.request import argument_shapes
-        from airflow_cleanroomsml._resources.diff import by_member
+        from airflow_cleanroomsml._resources.diff import differences_by_member
 
+        arn = handle.identifiers["configured_audience_model_arn"]
         updatable = argument_shapes(self.service, "update_configured_audience_model")
-        told = {xform_name(name): lines for name, lines in by_member(request, self.resource, there).items() if lines}
-        changes = {name: request.arguments[name] for name in told if name in updatable}
+        by_member = differences_by_member(request, self.resource, description)
+        different = {xform_name(name): lines for name, lines in by_member.items() if lines}
+        changes = {name: request.arguments[name] for name in different if name in updatable}
         if changes:
-            arn = {"configured_audience_model_arn": known["configured_audience_model_arn"]}
-            self.hook.call("update_configured_audience_model", {**arn, **changes})
-            self.log.info("Changed %s.", "; ".join(line for name in changes for line in told[name]))
-        for line in told.get("child_resource_tag_on_create_policy", ()):
+            self.hook.call("update_configured_audience_model", {"configured_audience_model_arn": arn, **changes})
+            self.log.info("Changed %s.", "; ".join(line for name in changes for line in different[name]))
+        for line in different.get("child_resource_tag_on_create_policy", ()):
             self.log.warning("%s; the API cannot change it.", line)
-        self._tag(known["configured_audience_model_arn"], request.members.get("tags", {}), there.get("tags") or {})
+        self._add_tags(arn, request.members.get("tags", {}), description.get("tags") or {})
 
-    def _tag(self, arn: str, asked: Mapping[str, str], there: Mapping[str, str]) -> None:
-        missing = {key: value for key, value in asked.items() if there.get(key) != value}
+    def _add_tags(self, arn: str, requested: Mapping[str, str], present: Mapping[str, str]) -> None:
+        missing = {key: value for key, value in requested.items() if present.get(key) != value}
         if missing:
             self.hook.call("tag_resource", {"resource_arn": arn, "tags": missing})
             self.log.info("Tagged with %s.", ", ".join(missing))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from airflow_cleanroomsml._resources.handle import Handle
 from airflow_cleanroomsml._resources.table import CLEAN_ROOMS, CONFIGURED_AUDIENCE_MODEL_ASSOCIATION
 from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
 from airflow_cleanroomsml.operators._create import CleanRoomsMLCreateOperator
@@ -56,9 +57,11 @@ class CleanRoomsCreateConfiguredAudienceModelAssociationOperator(CleanRoomsMLCre
         self.tags = tags
         self.description = description
 
-    def _identity(self, known: Mapping[str, Any]) -> dict[str, Any]:
-        arn = {"configured_audience_model_association_arn": known["arn"]} if known.get("arn") else {}
-        return {**super()._identity(known), **arn}
+    def build_identity(self, handle: Handle) -> dict[str, Any]:
+        """Return what identifies the association, and its ARN."""
+        arn = handle.response.get("arn")
+        more = {"configured_audience_model_association_arn": arn} if arn else {}
+        return {**super().build_identity(handle), **more}
 
 
 class CleanRoomsUpdateConfiguredAudienceModelAssociationOperator(CleanRoomsMLOperator):

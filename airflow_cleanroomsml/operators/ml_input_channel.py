@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from airflow_cleanroomsml._resources.table import ML_INPUT_CHANNEL, Goal
-from airflow_cleanroomsml.operators._delete import CleanRoomsMLDeleteOperator
+from airflow_cleanroomsml.operators._delete import CleanRoomsMLDeleteAndWaitOperator
 from airflow_cleanroomsml.operators._job import CleanRoomsMLJobOperator
-from airflow_cleanroomsml.operators._wait import CleanRoomsMLWaitingOperator
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -66,7 +65,7 @@ class CleanRoomsMLCreateMLInputChannelOperator(CleanRoomsMLJobOperator):
         self.description = description
 
 
-class CleanRoomsMLDeleteMLInputChannelDataOperator(CleanRoomsMLDeleteOperator, CleanRoomsMLWaitingOperator):
+class CleanRoomsMLDeleteMLInputChannelDataOperator(CleanRoomsMLDeleteAndWaitOperator):
     """
     Delete the data of an ML input channel; its description stays, INACTIVE.
 

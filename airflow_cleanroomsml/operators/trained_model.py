@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_cleanroomsml._resources import lookup
+from airflow_cleanroomsml._resources.handle import Handle
 from airflow_cleanroomsml._resources.table import HOUR, TRAINED_MODEL, Goal
 from airflow_cleanroomsml.exceptions import CleanRoomsMLError
-from airflow_cleanroomsml.operators._delete import CleanRoomsMLDeleteOperator
+from airflow_cleanroomsml.operators._delete import CleanRoomsMLDeleteAndWaitOperator
 from airflow_cleanroomsml.operators._job import CleanRoomsMLJobOperator
-from airflow_cleanroomsml.operators._wait import CleanRoomsMLWaitingOperator
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -90,22 +90,22 @@ class CleanRoomsMLCreateTrainedModelOperator(CleanRoomsMLJobOperator):
         self.tags = tags
         self.description = description
 
-    def _timeout(self, known: Mapping[str, Any]) -> float:
-        """``maxRuntimeInSeconds`` and 6 hours, for instances to come and output to be written; without it 29 days."""
-        found = self._typed().members if self._knows_request else self._described(known)
-        seconds = (found.get("stoppingCondition") or {}).get("maxRuntimeInSeconds")
+    def estimate_timeout(self, handle: Handle, *, knows_request: bool) -> float:
+        """``maxRuntimeInSeconds`` and 6 hours, for instances to start and output to be written; without it 29 days."""
+        members = self.load_request().members if knows_request else self._read_description(handle)
+        seconds = (members.get("stoppingCondition") or {}).get("maxRuntimeInSeconds")
         return seconds + 6 * HOUR if seconds else self.resource.timeout
 
-    def _described(self, known: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The model that an earlier try has created: its arguments may have rendered to another stopping condition."""
+    def _read_description(self, handle: Handle) -> Mapping[str, Any]:
+        """Read the model that an earlier try created: its request may have had another stopping condition."""
         try:
-            return lookup.read_latest(self.hook, self.resource, known)
+            return lookup.read_latest(self.hook, self.resource, handle.identifiers)
         except CleanRoomsMLError as error:
             self.log.info("Could not read its stopping condition, so the longest time-out applies: %s", error)
             return {}
 
 
-class CleanRoomsMLCancelTrainedModelOperator(CleanRoomsMLDeleteOperator, CleanRoomsMLWaitingOperator):
+class CleanRoomsMLCancelTrainedModelOperator(CleanRoomsMLDeleteAndWaitOperator):
     """
     Cancel the training of a model; one that has ended already is left as it is.
 
@@ -132,7 +132,7 @@ class CleanRoomsMLCancelTrainedModelOperator(CleanRoomsMLDeleteOperator, CleanRo
         self.version_identifier = version_identifier
 
 
-class CleanRoomsMLDeleteTrainedModelOutputOperator(CleanRoomsMLDeleteOperator, CleanRoomsMLWaitingOperator):
+class CleanRoomsMLDeleteTrainedModelOutputOperator(CleanRoomsMLDeleteAndWaitOperator):
     """
     Delete the artifacts of a trained model; its description stays, INACTIVE.
 

@@ -56,10 +56,11 @@ class CleanRoomsMLStartTrainedModelExportJobOperator(CleanRoomsMLJobOperator):
         self.trained_model_version_identifier = trained_model_version_identifier
         self.description = description
 
-    def _asked(self, request: Request) -> dict[str, Any]:
-        return {**request.arguments, "collaboration_identifier": self._collaboration(request.arguments)}
+    def build_search_arguments(self, request: Request) -> dict[str, Any]:
+        """Add the collaboration, whose listing shows the export; the request names the membership only."""
+        return {**request.arguments, "collaboration_identifier": self._find_collaboration(request.arguments)}
 
-    def _collaboration(self, arguments: Mapping[str, Any]) -> Any:
+    def _find_collaboration(self, arguments: Mapping[str, Any]) -> Any:
         membership = {"membership_identifier": arguments["membership_identifier"]}
         try:
             model = {"trained_model_arn": arguments["trained_model_arn"], **membership}
@@ -67,7 +68,8 @@ class CleanRoomsMLStartTrainedModelExportJobOperator(CleanRoomsMLJobOperator):
         except (AccessDeniedError, ResourceNotFoundError):
             return self.hook.of(CLEAN_ROOMS).call("get_membership", membership)["membership"]["collaborationId"]
 
-    def _result(self, identifiers: Mapping[str, Any], report: Mapping[str, Any]) -> dict[str, Any]:
+    def build_result(self, identifiers: Mapping[str, Any], outputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what identifies the export, and where it is."""
         return {
             "name": identifiers["name"],
             "trained_model_arn": identifiers["trained_model_arn"],

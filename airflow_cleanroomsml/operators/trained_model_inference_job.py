@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from airflow_cleanroomsml._resources.table import TRAINED_MODEL_INFERENCE_JOB, Goal
-from airflow_cleanroomsml.operators._delete import CleanRoomsMLDeleteOperator
+from airflow_cleanroomsml.operators._delete import CleanRoomsMLDeleteAndWaitOperator
 from airflow_cleanroomsml.operators._job import CleanRoomsMLJobOperator
-from airflow_cleanroomsml.operators._wait import CleanRoomsMLWaitingOperator
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -87,7 +86,7 @@ class CleanRoomsMLStartTrainedModelInferenceJobOperator(CleanRoomsMLJobOperator)
         self.description = description
 
 
-class CleanRoomsMLCancelTrainedModelInferenceJobOperator(CleanRoomsMLDeleteOperator, CleanRoomsMLWaitingOperator):
+class CleanRoomsMLCancelTrainedModelInferenceJobOperator(CleanRoomsMLDeleteAndWaitOperator):
     """
     Cancel an inference job; one that has ended already is left as it is.
 

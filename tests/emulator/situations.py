@@ -21,9 +21,9 @@ from airflow_cleanroomsml._requests.request import load, operation_model
 from airflow_cleanroomsml.emulator.faults import Fault
 from airflow_cleanroomsml.exceptions import AlreadyExistsError, JobFailedError, WaitTimeoutError
 from airflow_cleanroomsml.operators._create import CleanRoomsMLCreateOperator
-from airflow_cleanroomsml.operators._wait import CleanRoomsMLWaitingOperator
 from airflow_cleanroomsml.sensors._base import CleanRoomsMLBaseSensor
 from tests.emulator.arguments import ARGUMENTS, PARTNER, Arguments, new_association, with_a_further_version
+from tests.every import WAITING
 from tests.properties.kinds import KINDS
 from tests.properties.laboratory import Laboratory
 from tests.support import TaskInstance, resume
@@ -247,7 +247,7 @@ def situations(cls: type[Any]) -> Iterator[Situation]:
     """All that can happen to a task of a class."""
     if issubclass(cls, CleanRoomsMLCreateOperator):
         yield from _of_a_create(cls)
-    elif issubclass(cls, CleanRoomsMLWaitingOperator):
+    elif issubclass(cls, WAITING):
         yield from _of_a_delete(cls)
     elif issubclass(cls, CleanRoomsMLBaseSensor):
         yield from _of_a_sensor(cls)

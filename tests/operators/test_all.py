@@ -147,12 +147,12 @@ def test_creates_and_starts_know_if_exists_and_deletes_take_gone_for_success(cls
 
 @every_operation
 def test_what_takes_time_is_waited_for(cls: type[CleanRoomsMLOperator]) -> None:
-    from airflow_cleanroomsml.operators._wait import CleanRoomsMLWaitingOperator
+    from tests.every import WAITING
 
     noun = re.sub("^(create|start|delete|cancel)_|(_data|_output)$", "", cls.operation)
     statuses = [name for name in load().shape_names if name.lower() == noun.replace("_", "") + "status"]
     lasts = bool(statuses) and len(load().shape_for(statuses[0]).metadata["enum"]) > 1
-    assert issubclass(cls, CleanRoomsMLWaitingOperator) == (lasts and not cls.operation.startswith("update_"))
+    assert issubclass(cls, WAITING) == (lasts and not cls.operation.startswith("update_"))
 
 
 @every_task

@@ -7,6 +7,7 @@ import pytest
 from botocore.config import Config
 
 from airflow_cleanroomsml._compat import AirflowFailException
+from airflow_cleanroomsml._resources.handle import Handle
 from airflow_cleanroomsml.exceptions import (
     AccessDeniedError,
     AlreadyExistsError,
@@ -81,7 +82,7 @@ def test_execution_timeout_ends_a_deferred_wait(world: World) -> None:
     )
     begun = datetime.now(tz=timezone.utc)
     context: Any = {"ti": type("Ti", (), {"start_date": begun})}
-    wait = task._wait(context, {"audience_model_arn": "a"})
+    wait = task._waiter.build_wait(context, Handle({"audience_model_arn": "a"}))
     # Before Airflow's own alarm, which 2.11 rings as soon as the task goes on, and which would be retried.
     assert wait.deadline == pytest.approx(begun.timestamp() + 15)
 
@@ -113,7 +114,7 @@ def test_an_unknown_outcome_fails_at_once_where_nothing_tells_whose_it_is(world:
 
 def test_a_trigger_that_breaks_off_says_why(world: World) -> None:
     task = CleanRoomsMLCreateAudienceModelOperator(task_id="t", name="m", training_dataset_arn=world.dataset())
-    wait = task._wait({}, {"audience_model_arn": "arn"}).to_json()
+    wait = task._waiter.build_wait({}, Handle({"audience_model_arn": "arn"})).to_json()
     with pytest.raises(
         CleanRoomsMLError, match="(?s)interrupted.*not affected.*AccessDeniedError: no.*audience model arn"
     ):
@@ -173,7 +174,7 @@ def test_a_wait_for_what_would_be_found_again_may_be_retried(slow_world: World) 
     task = CleanRoomsMLCreateAudienceModelOperator(
         task_id="t", name="m", training_dataset_arn=slow_world.dataset(), if_exists="reuse"
     )
-    wait = task._wait({}, {"audience_model_arn": "arn"}).to_json()
+    wait = task._waiter.build_wait({}, Handle({"audience_model_arn": "arn"})).to_json()
     with pytest.raises(CleanRoomsMLError, match="was interrupted") as caught:
         task.execute_complete({}, event={"wait": wait, "error": "AccessDeniedError: no"})
     assert not isinstance(caught.value, AirflowFailException)
@@ -183,7 +184,7 @@ def test_a_wait_that_cannot_work_as_it_is_configured_is_not_retried(slow_world: 
     task = CleanRoomsMLCreateAudienceModelOperator(
         task_id="t", name="m", training_dataset_arn=slow_world.dataset(), if_exists="reuse"
     )
-    wait = task._wait({}, {"audience_model_arn": "arn"}).to_json()
+    wait = task._waiter.build_wait({}, Handle({"audience_model_arn": "arn"})).to_json()
     with pytest.raises(ConfigurationError, match="(?s)not affected.*AWS_CA_BUNDLE.*Once the cause is corrected"):
         task.execute_complete({}, event={"wait": wait, "error": "ConfigurationError: AWS_CA_BUNDLE: '' is blank"})
 

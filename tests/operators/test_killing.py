@@ -27,7 +27,7 @@ from airflow_cleanroomsml.operators import (
     CleanRoomsMLCreateTrainedModelOperator,
     _on_kill,
 )
-from airflow_cleanroomsml.operators._on_kill import CleanRoomsMLEndingOperator
+from airflow_cleanroomsml.operators._job import CleanRoomsMLJobOperator
 from tests.operators.studio import Studio
 from tests.support import TaskInstance, World, run
 from tests.test_triggers import until
@@ -186,7 +186,7 @@ class Deferred:
         """Airflow ends the deferral, for no triggerer was there."""
         return self.task.resume_execution("__fail__", {"error": "Trigger timeout"}, self.context)
 
-    def alarms(self, fresh: CleanRoomsMLEndingOperator, monkeypatch: pytest.MonkeyPatch) -> None:
+    def alarms(self, fresh: CleanRoomsMLJobOperator, monkeypatch: pytest.MonkeyPatch) -> None:
         """Airflow 2.11 finds ``execution_timeout`` over when it goes on, and tells an operator that knows nothing."""
         fresh.render_template_fields(self.context)
         monkeypatch.setattr(_on_kill, "get_current_context", lambda: self.context)
@@ -233,7 +233,7 @@ class TestWhileItsRequestIsAnswered:
     """The service has started it, and the task does not know yet."""
 
     def interrupted(
-        self, task: CleanRoomsMLEndingOperator, studio: Studio, signalled: Callable[[], None], **context: Any
+        self, task: CleanRoomsMLJobOperator, studio: Studio, signalled: Callable[[], None], **context: Any
     ) -> None:
         """Run a task whose process gets a signal when its request was carried out, and whose answer comes never."""
         studio.world.fault("CreateTrainedModel", "slow", seconds=30)

@@ -17,7 +17,7 @@ import pytest
 from airflow_cleanroomsml import _clock
 from airflow_cleanroomsml._compat import TaskDeferred
 from airflow_cleanroomsml._idempotency import owned
-from airflow_cleanroomsml._idempotency.owned import TAG
+from airflow_cleanroomsml._idempotency.claim import TAG
 from airflow_cleanroomsml.exceptions import AccessDeniedError, CleanRoomsMLError
 from airflow_cleanroomsml.operators import (
     CleanRoomsCreateConfiguredAudienceModelAssociationOperator,
@@ -353,7 +353,7 @@ def test_a_run_that_was_cleared_has_begun_before(empty_world: World) -> None:
 def test_no_more_than_some_are_read(
     empty_world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(owned, "READS", 1)
+    monkeypatch.setattr(owned, "MAX_READS", 1)
     task = dataset(empty_world)
     empty_world.fault("CreateTrainingDataset", "access_denied")
     with pytest.raises(AccessDeniedError):
@@ -490,8 +490,8 @@ def test_what_an_interrupted_retry_has_not_yet_found_is_found_when_its_task_ends
     task.ti = task.ti.next_try()
     operator = task.cls(**{**task.given, "name": "another", **other(0)})
     store = StateStore()
-    making = operator._making({"params": {}, "ti": task.ti, "task_state_store": store})
-    assert making.after_all()["training_dataset_arn"] == first
+    create_once = operator._build_create_once({"params": {}, "ti": task.ti, "task_state_store": store})
+    assert create_once.find_created().identifiers == {"training_dataset_arn": first}
     # A process that ends speaks to its supervisor no more.
     assert store == {}
 
@@ -501,4 +501,4 @@ def test_what_an_earlier_try_has_made_is_found_when_the_task_ends_and_nothing_el
     task.tries()
     task.ti = task.ti.cleared()
     operator = task.cls(**{**task.given, **other(0)})
-    assert operator._making({"params": {}, "ti": task.ti}).after_all() is None
+    assert operator._build_create_once({"params": {}, "ti": task.ti}).find_created() is None

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_cleanroomsml._compat import TaskDeferred
+from airflow_cleanroomsml._resources.handle import Handle
 from airflow_cleanroomsml.exceptions import (
     AlreadyExistsError,
     InvalidRequestError,
@@ -104,7 +105,7 @@ def test_the_time_out_follows_the_stopping_condition(slow_studio: Studio, condit
     assert second["identifiers"]["trained_model_arn"] == first["identifiers"]["trained_model_arn"]
     assert second["deadline"] - second["started"] == pytest.approx(seconds)
     slow_studio.world.fault("GetTrainedModel", "access_denied")
-    assert retry._timeout(second["identifiers"]) == 29 * 24 * 3600
+    assert retry.estimate_timeout(Handle(second["identifiers"]), knows_request=False) == 29 * 24 * 3600
 
 
 def test_an_instance_type_without_quota_is_no_matter_of_waiting(studio: Studio) -> None:

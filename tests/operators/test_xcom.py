@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from airflow_cleanroomsml import _xcom
-from airflow_cleanroomsml._idempotency import create_once
+from airflow_cleanroomsml._idempotency import previous_tries
 from airflow_cleanroomsml.exceptions import (
     AccessDeniedError,
     CleanRoomsMLError,
@@ -175,7 +175,7 @@ class TestTries:
 
     @pytest.fixture(autouse=True)
     def _soon(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(create_once, "COMMIT_LAG", (0.1,))
+        monkeypatch.setattr(previous_tries, "COMMIT_LAG", (0.1,))
 
     def train(self, dataset: str, **more: Any) -> CleanRoomsMLCreateAudienceModelOperator:
         given = {"task_id": "task", "name": "model", "training_dataset_arn": dataset, "waiter_delay": 0.2}

@@ -8,7 +8,7 @@ from copy import deepcopy
 from typing import Any
 from urllib.parse import unquote
 
-from airflow_cleanroomsml._idempotency.owned import retry_name
+from airflow_cleanroomsml._idempotency.claim import retry_name
 from airflow_cleanroomsml.emulator.store import Record
 from airflow_cleanroomsml.exceptions import AlreadyExistsError, JobFailedError, ValidationError
 from tests.properties.kinds import Kind

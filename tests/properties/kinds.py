@@ -8,7 +8,7 @@ from typing import Any
 
 from botocore import xform_name
 
-from airflow_cleanroomsml._idempotency.owned import retry_name
+from airflow_cleanroomsml._idempotency.claim import retry_name
 from airflow_cleanroomsml.emulator.store import Record
 from airflow_cleanroomsml.operators import (
     CleanRoomsMLCreateAudienceModelOperator,

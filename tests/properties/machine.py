@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from airflow_cleanroomsml._idempotency.owned import TAG, VERSION_TAG, fingerprint, retry_name
+from airflow_cleanroomsml._idempotency.claim import TAG, VERSION_TAG, fingerprint, retry_name
 from airflow_cleanroomsml.emulator.faults import Fault
 from airflow_cleanroomsml.emulator.lookalike import JobFailure
 from tests.properties.fuse import POINTS, Fuse

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,17 +11,18 @@ import pytest
 from hypothesis import seed
 from hypothesis.stateful import run_state_machine_as_test
 
-from airflow_cleanroomsml._idempotency import create_once, owned
+from airflow_cleanroomsml._idempotency import claim, owned, previous_tries
+from airflow_cleanroomsml._idempotency.claim import Claim
 from airflow_cleanroomsml._idempotency.create_once import CreateOnce
-from airflow_cleanroomsml._idempotency.owned import Claim, Own
-from airflow_cleanroomsml.operators._create import CleanRoomsMLCreateOperator
+from airflow_cleanroomsml._idempotency.owned import Owned, OwnedSearch
+from airflow_cleanroomsml._resources.handle import Handle
 from tests.properties.laboratory import Laboratory
 from tests.properties.machine import machine_in
 from tests.properties.running import PLANTED
 
 
-def sent_again(operator: Any, making: CreateOnce, error: Exception) -> Mapping[str, Any]:
-    return making.send(operator._send)
+def sent_again(create_once: CreateOnce, error: Exception) -> Handle:
+    return create_once.send_once()
 
 
 def without_suffix(candidate: str, name: str, limit: int) -> int | None:
@@ -36,7 +37,7 @@ def never(*_: Any) -> bool:
     return False
 
 
-def nothing(*_: Any) -> Iterator[Own]:
+def nothing(*_: Any) -> Iterator[Owned]:
     return iter(())
 
 
@@ -61,21 +62,22 @@ class Fault:
 
 FAULTS = {
     "a lost create is sent again without a look": Fault(
-        ((CleanRoomsMLCreateOperator, "_after_all", sent_again),), "more than one"
+        ((CreateOnce, "_resolve_unknown_outcome", sent_again),), "more than one"
     ),
     "names with a suffix are not looked for": Fault(
-        ((owned, "number_of", without_suffix),), "more than one|no reason|not the same"
+        ((owned, "retry_number", without_suffix), (previous_tries, "retry_number", without_suffix)),
+        "more than one|no reason|not the same",
     ),
     "tags are not compared": Fault(((Claim, "is_of_run", always), (Claim, "is_same", always)), "not its own"),
-    "the request is not compared": Fault(((owned, "fingerprint", lambda _: "0" * 16),), "not its own"),
+    "the request is not compared": Fault(((claim, "fingerprint", lambda _: "0" * 16),), "not its own"),
     "a retry compares the request": Fault(((Claim, "is_of_sequence", never),), "more than one"),
     "tries before a clear are not told from those after it": Fault(
         ((Claim, "is_of_sequence", Claim.is_of_run),), "not its own"
     ),
     "a retry looks only for the name that it asks for": Fault(
-        ((create_once, "find_owned_elsewhere", nothing),), "more than one|not the same"
+        ((OwnedSearch, "elsewhere", nothing),), "more than one|not the same"
     ),
-    "what was lost is looked for once": Fault(((create_once, "COMMIT_LAG", ()),), "more than one"),
+    "what was lost is looked for once": Fault(((previous_tries, "COMMIT_LAG", ()),), "more than one"),
 }
 
 

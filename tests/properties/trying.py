@@ -15,6 +15,7 @@ from airflow_cleanroomsml import _clock
 from airflow_cleanroomsml._waiting import loop
 from airflow_cleanroomsml._waiting.wait import Wait
 from airflow_cleanroomsml.emulator.faults import Fault
+from airflow_cleanroomsml.operators._job import CleanRoomsMLJobOperator
 from tests.properties.fuse import Fuse, Killed
 from tests.properties.kinds import Kind
 from tests.properties.laboratory import Laboratory, Maker
@@ -168,8 +169,8 @@ def _executed(
                 {"event": _said(laboratory, deferred.trigger), **(deferred.kwargs or {})},
             )
         finally:
-            if getattr(task, "_waits_for", None):
-                outcome.waited_for = task._waits_for.identifiers
+            if isinstance(task, CleanRoomsMLJobOperator) and (wait := task._canceller.wait):
+                outcome.waited_for = wait.identifiers
 
 
 def _said(laboratory: Laboratory, trigger: Any) -> dict[str, Any]:

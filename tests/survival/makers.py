@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_cleanroomsml import operators
-from airflow_cleanroomsml._idempotency.owned import TAG
-from airflow_cleanroomsml.operators._wait import CleanRoomsMLWaitingOperator
+from airflow_cleanroomsml._idempotency.claim import TAG
 from tests.collaboration import collaborate
+from tests.every import WAITING
 from tests.operators.studio import IMAGE, Studio
 from tests.support import World
 
@@ -63,7 +63,7 @@ class Maker:
     @property
     def waits(self) -> bool:
         """Whether what it makes takes time."""
-        return issubclass(self.operator, CleanRoomsMLWaitingOperator)
+        return issubclass(self.operator, WAITING)
 
 
 def _pages(client: Any, operation: str, **arguments: Any) -> Iterator[dict[str, Any]]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from airflow_cleanroomsml import _compat
 from airflow_cleanroomsml._compat import AirflowException, AirflowFailException, AirflowTaskTerminated, TaskDeferred
-from airflow_cleanroomsml._idempotency import create_once
+from airflow_cleanroomsml._idempotency import previous_tries
 from tests.survival.cases import DEFERRING, RESUMED, RESUMPTION, RETURNING, TRIGGER, Case, Kill
 from tests.survival.kept import Kept, KeptTaskInstance
 from tests.survival.killer import Killer, KillingStore
@@ -58,7 +58,7 @@ def live(task: Task, process: str, number: int, kills: list[Kill]) -> None:
     :param kills: How it ends before its time, whatever comes first.
     """
     os.environ.update(task.environment)
-    create_once.COMMIT_LAG = _LAG
+    previous_tries.COMMIT_LAG = _LAG
     _compat.delete_xcom = _delete_xcom
     kept = Kept(task.kept, task.case.name)
     killer = Killer(kills, kept)

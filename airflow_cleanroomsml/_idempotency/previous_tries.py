@@ -1,0 +1,336 @@
+"""
+Find what earlier tries of a task have created, and decide whether this try may reuse it.
+
+A retry reuses what its sequence of tries has created even if its arguments now render to other values: nobody has asked for another one.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from airflow_cleanroomsml import _clock
+from airflow_cleanroomsml._idempotency.attempts import Attempt, AttemptLog
+from airflow_cleanroomsml._idempotency.claim import Claim, name_limit, retry_number
+from airflow_cleanroomsml._idempotency.owned import SKEW, Owned, OwnedSearch
+from airflow_cleanroomsml._resources import lookup
+from airflow_cleanroomsml._resources.handle import Handle
+from airflow_cleanroomsml._resources.table import USABLE, Resource
+from airflow_cleanroomsml.exceptions import AccessDeniedError, CleanRoomsMLError, ResourceNotFoundError, lines
+
+if TYPE_CHECKING:
+    from airflow_cleanroomsml._requests.request import Request
+    from airflow_cleanroomsml.hooks import CleanRoomsMLHook
+
+log = logging.getLogger(__name__)
+
+#: Pauses before each search for what a request may have created whose response was lost, in seconds: commits can lag.
+COMMIT_LAG = (1.0, 5.0, 15.0)
+#: Seconds after which a request that was noted as sent has taken effect, or never will.
+SETTLED = 300.0
+
+
+@dataclass
+class PreviousTries:
+    """
+    What earlier tries have created, as far as one try knows.
+
+    :param hook: Hook of the service.
+    :param resource: Row of the resource table.
+    :param request: The present request, without our tag.
+    :param arguments: Its arguments, and whatever else names the resource before it exists.
+    :param claim: Tells the run's resources from others; None if nothing is to be reused.
+    :param attempt_log: Notes of earlier tries.
+    :param attempt: The running try.
+    :param run_start: When the Dag run started, in seconds since 1970.
+    :param is_searched: Whether this try has searched before, and has sent nothing since.
+    """
+
+    hook: CleanRoomsMLHook
+    resource: Resource
+    request: Request
+    arguments: Mapping[str, Any]
+    claim: Claim | None
+    attempt_log: AttemptLog
+    attempt: Attempt
+    run_start: float = 0.0
+    is_searched: bool = False
+    #: Numbers of the names that this run has used, see :func:`~airflow_cleanroomsml._idempotency.claim.retry_name`.
+    used_numbers: set[int] = field(default_factory=set)
+    #: Resources of this run that are left as they are, by their identifiers.
+    superseded: list[dict[str, Any]] = field(default_factory=list)
+    #: Untagged resources that are older belong to others, in seconds since 1970.
+    since: float = 0.0
+    #: What this try reuses.
+    reused: Owned | None = None
+    #: Note of an earlier try of this sequence about a request whose outcome is unknown.
+    unsettled: Mapping[str, Any] = field(default_factory=dict)
+    #: Whether an earlier try of this sequence may have created something under another name or parent.
+    may_be_elsewhere: bool = False
+    #: Whether the task is being killed: then nothing is written any more.
+    is_ending: bool = False
+    _foreign: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.may_be_elsewhere = self.attempt.may_be_retry
+
+    @property
+    def is_first(self) -> bool:
+        """Whether there was no earlier try."""
+        return self.attempt.number <= 1
+
+    @property
+    def next_number(self) -> int:
+        """Number of the next free name."""
+        return max(self.used_numbers, default=0) + 1
+
+    def find_previous(self) -> Handle | None:
+        """Find what an earlier try has created and this one reuses: by its note, else by searching for as long as commits may lag."""
+        if self.claim is None or self.is_first:
+            return None
+        note = self.attempt_log.recall()
+        of_last_try = note is not None and self.attempt_log.is_of_last_try(note)
+        is_settled = self.is_searched or of_last_try
+        if self.is_searched or (note and of_last_try and (note.get("known") or not note["sent"])):
+            # Everything that was created since is noted.
+            self.may_be_elsewhere = False
+        if note and note.get("known"):
+            return self._find_noted(note, is_settled=is_settled)
+        if note:
+            self.unsettled = note
+            if _clock.now() - note["sent"] < SETTLED:
+                is_settled = self.is_searched
+        handle = self.find() if is_settled else self.find_with_lag()
+        if handle is None and not is_settled:
+            self._warn_of_similar()
+        return handle
+
+    def _find_noted(self, note: Mapping[str, Any], *, is_settled: bool) -> Handle | None:
+        """
+        Read the resource of a note.
+
+        :param is_settled: Whether nothing can have been created since.
+        """
+        handle = read_note(self.resource, note)
+        description = self._read(handle)
+        for pause in COMMIT_LAG if _clock.now() - note["sent"] < SETTLED else ():
+            if description:
+                break
+            # It exists, as the service returned its identifiers: the read lags.
+            _clock.sleep(pause)
+            description = self._read(handle)
+        if description and self.claim:
+            noted = self._build_owned(note, handle, description, self.claim)
+            if noted.usable:
+                return self._reuse(noted, sent=note["sent"])
+            if self._number_name(note.get("sought", {}).get(self.resource.named)) != 0:
+                self.used_numbers.update(range(1, note["number"] + 1))
+        return self.find() if is_settled else self.find_with_lag()
+
+    def _build_owned(
+        self, note: Mapping[str, Any], handle: Handle, description: Mapping[str, Any], claim: Claim
+    ) -> Owned:
+        described = lookup.build_handle(self.resource, handle.identifiers, description)
+        return Owned(
+            note["number"],
+            note["fingerprint"] == claim.fingerprint,
+            description.get("status", "ACTIVE"),
+            described._replace(
+                identifiers={**described.identifiers, **handle.set_identifiers}, created_after=handle.created_after
+            ),
+            note["fingerprint"],
+            claim.sequence is not None and note.get("sequence") == claim.sequence,
+            description,
+        )
+
+    def _read(self, handle: Handle) -> dict[str, Any] | None:
+        try:
+            return lookup.read(self.hook, self.resource, handle.identifiers, created_after=handle.created_after)
+        except ResourceNotFoundError:
+            return None
+
+    def _number_name(self, name: str | None) -> int | None:
+        """Return which of the request's names it is, 0 for another one; None if there is no name."""
+        if name is None:
+            return None
+        return retry_number(name, self.arguments[self.resource.named], name_limit(self.request, self.resource)) or 0
+
+    def find(self) -> Handle | None:
+        """
+        Find what this run has created and this try can reuse; the names of everything else are used up.
+
+        What the sequence of tries has created comes first, whatever the present request is; then what any try has created by the same
+        request; the newest of several.
+
+        :raises AccessDeniedError: The search is not allowed; the error says how to do without.
+        """
+        if self.claim is None:
+            return None
+        search = OwnedSearch(self.hook, self.resource, self.claim, self.request, self.arguments, self._foreign)
+        with _explain_permissions():
+            owned = self._choose(self._own_by_name(search))
+            if owned is None and self.may_be_elsewhere:
+                owned = self._choose(self._own_elsewhere(search))
+        return self._reuse(owned) if owned else None
+
+    def _own_by_name(self, search: OwnedSearch) -> Iterator[Owned]:
+        for owned in search.by_name():
+            # Tags tell whose a resource is, so only untagged resources have a time here.
+            if not owned.handle.created_after or owned.handle.created_after >= self.since:
+                yield owned
+
+    def _own_elsewhere(self, search: OwnedSearch) -> Iterator[Owned]:
+        yield from search.by_note(self.unsettled)
+        yield from search.elsewhere(self.run_start - SKEW)
+
+    def _choose(self, candidates: Iterator[Owned]) -> Owned | None:
+        same: Owned | None = None
+        for owned in candidates:
+            if owned.usable:
+                # An older one may be what this sequence of tries has reused.
+                if owned.in_sequence or not self.attempt.may_be_retry:
+                    return owned
+                same = same or owned
+            elif same is None and not self.is_superseded(owned.handle):
+                if owned.number:
+                    self.used_numbers.add(owned.number)
+                self.superseded.append(owned.handle.set_identifiers)
+                self._log_superseded(owned)
+        return same
+
+    def _reuse(self, owned: Owned, sent: float = 0.0) -> Handle:
+        """
+        Reuse what an earlier try has created.
+
+        :param sent: When its request was sent, in seconds since 1970; 0 if that is unknown.
+        """
+        title = lookup.describe(self.resource, owned.handle.identifiers)
+        log.info("An earlier try of this task created it: %s.", title)
+        self.reused = owned
+        if not owned.same:
+            log.warning(
+                "This retry reuses the %s, although arguments now render to other values (%s). Templates such as ti.try_number and "
+                "macros.datetime.now() do so on every try. To create another one, clear the task once it has ended.",
+                title,
+                ", ".join(self._differing_arguments(owned)) or "none that the service returns",
+            )
+        if not self.is_ending:
+            self._update_tag(owned)
+            sought = {self.resource.named: owned.description.get("name")}
+            self.write_note(owned.handle, fingerprint=owned.fingerprint, number=owned.number, sent=sent, sought=sought)
+        return owned.handle
+
+    def write_note(self, handle: Handle | None = None, fingerprint: str = "", **values: Any) -> None:
+        """
+        Write a note for later tries.
+
+        :param handle: What was created, once it is known.
+        :param fingerprint: Of the request that the note is about; empty for the present one.
+        """
+        known = {"known": handle.set_identifiers, "created_after": handle.created_after} if handle else {}
+        self.attempt_log.write(fingerprint, **values, **known)
+
+    def _differing_arguments(self, owned: Owned) -> list[str]:
+        """List the arguments that differ from the resource; each of its names is as good as the requested one."""
+        from airflow_cleanroomsml._resources.diff import differing_arguments
+
+        names = differing_arguments(self.request, self.resource, owned.description)
+        has_own_name = bool(self._number_name(owned.description.get("name")))
+        return [name for name in names if name != self.resource.named or not has_own_name]
+
+    def _update_tag(self, owned: Owned) -> None:
+        """Let the tag say that this sequence of tries reuses the resource, so that its retries do, too."""
+        claim = self.claim
+        if claim is None or claim.sequence is None or owned.in_sequence or not self.resource.has_readable_tags:
+            return
+        arn = owned.handle.identifiers[self.resource.identifiers[0]]
+        try:
+            self.hook.call("tag_resource", {"resource_arn": arn, "tags": {claim.key: claim.value}})
+        except CleanRoomsMLError as error:
+            log.warning(
+                "Could not update its tag; a retry whose arguments render differently may create another one. %s", error
+            )
+
+    def is_superseded(self, handle: Handle) -> bool:
+        """Whether a resource is of this run, and cannot be reused."""
+        return handle.set_identifiers in self.superseded
+
+    def find_after_conflict(self) -> Handle | None:
+        """Find the same once a name turns out to be in use; on a first try, an untagged resource of that name belongs to others."""
+        if self.is_first and not self.resource.has_readable_tags:
+            return None
+        try:
+            return self.find()
+        except AccessDeniedError as error:
+            log.info("Could not read the existing resource: %s", error)
+            return None
+
+    def find_with_lag(self, find_other: Callable[[], Handle | None] = lambda: None) -> Handle | None:
+        """
+        Find the same, repeatedly for as long as a commit may lag.
+
+        :param find_other: Another way to find it.
+        """
+        for pause in (0.0, *COMMIT_LAG):
+            if pause:
+                _clock.sleep(pause)
+            handle = self.find() or find_other()
+            if handle:
+                return handle
+        return None
+
+    def _warn_of_similar(self) -> None:
+        """Warn of what an earlier try of this sequence may have created if nothing can tell: exports and associations have no tags."""
+        if self.resource.has_readable_tags or not self.may_be_elsewhere:
+            return
+        arguments = lookup.listing_arguments(self.resource, self.arguments)
+        names = [
+            entry["name"]
+            for entry in self.hook.of(self.resource.service).items(self.resource.list, arguments)
+            if entry["createTime"].timestamp() >= self.run_start - SKEW
+        ]
+        if names:
+            log.warning(
+                "Creating another %s. An earlier try may have created one of these with other arguments, which cannot be checked, as they "
+                "have no tags: %s.",
+                self.resource.noun,
+                ", ".join(map(repr, names[:10])),
+            )
+
+    def _log_superseded(self, owned: Owned) -> None:
+        title = lookup.describe(self.resource, owned.handle.identifiers)
+        if owned.same or owned.in_sequence:
+            log.warning(
+                "It is %s and is kept for inspection; creating another one under its own name: %s.", owned.status, title
+            )
+        elif owned.status in USABLE:
+            log.warning(
+                "This run created one with other arguments; it is %s, still incurs charges, and is left alone: %s.",
+                owned.status,
+                title,
+            )
+
+
+def read_note(resource: Resource, note: Mapping[str, Any]) -> Handle:
+    """Build the handle of a note's resource."""
+    # Notes of earlier releases have the time among the identifiers.
+    created_after = note.get("created_after", note["known"].get("made_after", 0.0))
+    return lookup.build_handle(resource, note["known"], {}, created_after=created_after)
+
+
+@contextmanager
+def _explain_permissions() -> Iterator[None]:
+    """Add to errors of missing permissions how to do without them."""
+    try:
+        yield
+    except AccessDeniedError as error:
+        advice = (
+            "A retry looks for what an earlier try created and needs these permissions; durable=False does not need them, "
+            "but may pay twice."
+        )
+        raise AccessDeniedError(
+            lines(str(error), advice), operation=error.operation, code=error.code, details=error.details
+        ) from None

@@ -188,9 +188,7 @@ SECTIONS: dict[str, tuple[Assumption, ...]] = {
             "memberships and their resources: ResourceNotFoundException, or AccessDeniedException if the operation does not declare it; "
             "collaborations: AccessDeniedException",
         ),
-        Assumption(
-            "abilities of members", "not checked when a collaboration is created; several members may have CAN_QUERY"
-        ),
+        Assumption("abilities of members", "accepted as given; several members may have CAN_QUERY"),
         Assumption("a member that left", "is LEFT and cannot join again"),
         Assumption(
             "deleting a membership",

@@ -24,10 +24,11 @@ ALL: dict[str, Callable[[], Iterator[Row]]] = {
     "pages": emulator.pages,
 }
 NOTES = (
-    "The peer of the waits is a trigger like those of the amazon provider's deferrable operators: `AwsBaseWaiterTrigger` with a custom waiter",
-    "and an aiobotocore client of its own. Each side runs in a process that has loaded what a triggerer loads; slow imports come first unless",
-    "the row says otherwise. The emulator runs in another process. A block is the longest delay of a task that sleeps 5 ms at a time; the row",
-    '"processor time alone" counts only the time that the process itself had the processor. Imports are of compiled modules.',
+    "The peer of the waits is a trigger like those of the amazon provider's deferrable operators: `AwsBaseWaiterTrigger` with a",
+    "custom waiter and an aiobotocore client of its own. Each side runs in a process that has loaded what a triggerer loads; slow",
+    "imports come first unless the row says otherwise. The emulator runs in another process. A block is the longest delay of a task",
+    'that sleeps 5 ms at a time; the row "processor time alone" counts only the time that the process itself had the processor.',
+    "Imports are of compiled modules.",
 )
 RESULTS = Path(__file__).parent / "RESULTS.md"
 

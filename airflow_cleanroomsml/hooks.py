@@ -27,7 +27,7 @@ from botocore.exceptions import (
 from airflow_cleanroomsml import _clock
 from airflow_cleanroomsml._cached import cached
 from airflow_cleanroomsml._compat import AirflowException, BaseOperator
-from airflow_cleanroomsml._connection.aws_connection import convert_connection
+from airflow_cleanroomsml._connection.arguments import convert_connection
 from airflow_cleanroomsml._connection.client_factory import explain_errors, log_in, make_client
 from airflow_cleanroomsml._connection.client_options import make_config
 from airflow_cleanroomsml._connection.transport import (

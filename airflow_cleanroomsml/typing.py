@@ -107,7 +107,7 @@ class UpdatingKwargs(AwsKwargs, total=False):
 
 
 class WaitingKwargs(AwsKwargs, total=False):
-    """What operations that take time take besides their request; see ``CleanRoomsMLWaitingOperator``."""
+    """What operations that take time take besides their request; see ``CleanRoomsMLJobOperator``."""
 
     wait_for_completion: bool
     waiter_delay: float | None

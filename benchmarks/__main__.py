@@ -24,11 +24,11 @@ ALL: dict[str, Callable[[], Iterator[Row]]] = {
     "pages": emulator.pages,
 }
 NOTES = (
-    "The peer of waits is a trigger as the amazon provider's deferrable operators have them: `AwsBaseWaiterTrigger`, a custom waiter, a",
-    "client of aiobotocore for each. Both run in a process of their own, which has loaded what a triggerer has, against the emulator in",
-    "another one; what is slow to load is loaded before, unless it says otherwise. A block is the longest time for which a task that",
-    "sleeps 5 ms at a time was late; of that the process itself had the processor for no longer than the second figure, and others for",
-    "the rest. Imports are those of compiled modules.",
+    "The peer of the waits is a trigger like those of the amazon provider's deferrable operators: `AwsBaseWaiterTrigger` with a",
+    "custom waiter and an aiobotocore client of its own. Each side runs in a process that has loaded what a triggerer loads; slow",
+    "imports come first unless the row says otherwise. The emulator runs in another process. A block is the longest delay of a task",
+    'that sleeps 5 ms at a time; the row "processor time alone" counts only the time that the process itself had the processor.',
+    "Imports are of compiled modules.",
 )
 RESULTS = Path(__file__).parent / "RESULTS.md"
 
@@ -42,7 +42,7 @@ def main() -> None:
         rows += ALL[name]()
     print("\n".join(lines(rows)))
     if names == list(ALL):
-        RESULTS.write_text(page("Measured", NOTES, rows), encoding="utf-8")
+        RESULTS.write_text(page("Benchmark results", NOTES, rows), encoding="utf-8")
 
 
 if __name__ == "__main__":

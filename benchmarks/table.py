@@ -77,7 +77,7 @@ def lines(rows: Iterable[Row]) -> Iterator[str]:
 def machine() -> Iterator[str]:
     """Where it was measured, and with what."""
     yield f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} processors ({_processor()})"
-    yield f"{os.getloadavg()[0]:.1f} processes wanted a processor at the end: with much more than one, times say little"
+    yield f"{os.getloadavg()[0]:.1f} processes were runnable at the end (load average); well above one, times mean little"
     for package in _PACKAGES:
         with suppress(ModuleNotFoundError):
             yield f"{package} {version(package)}"

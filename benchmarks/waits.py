@@ -84,7 +84,7 @@ def long_history() -> Iterator[Row]:
         peer, peers = measured(world, Load("peer", arns, 20.0))
     yield part("300 waits among 5,000 ended: CPU, s", ours.cpu, peer.cpu, 8)
     yield from _blocks("300 waits among 5,000 ended", ours, 0.05, peer)
-    yield below("300 waits among 5,000 ended: calls, of 5 looks each", calls, 5 * 300, peers)
+    yield below("300 waits among 5,000 ended: calls, of 5 polls each", calls, 5 * 300, peers)
 
 
 def ten_thousand() -> Iterator[Row]:
@@ -116,5 +116,5 @@ def detection() -> Iterator[Row]:
             seen, _ = measured(world, Load(side, list(ends), 40.0))
         found[side] = [seen.events[arn] - end for arn, end in ends.items()]
     ours, peer = found["ours"], found["peer"]
-    yield Row("100 jobs, looks 5 s apart: mean delay of the event, s", statistics.mean(ours), statistics.mean(peer))
-    yield Row("100 jobs, looks 5 s apart: longest delay of the event, s", max(ours), max(peer))
+    yield Row("100 jobs, polled every 5 s: mean delay of the event, s", statistics.mean(ours), statistics.mean(peer))
+    yield Row("100 jobs, polled every 5 s: longest delay of the event, s", max(ours), max(peer))

@@ -173,3 +173,7 @@ def test_every_member_of_an_argument_is_explained(cls: type[Any]) -> None:
 )
 def test_a_member_is_told_by_its_type_and_limits(cls: type[Any], line: str) -> None:
     assert line in explained(cls).splitlines()
+
+
+def test_the_architecture_is_one_page() -> None:
+    assert len((ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8").split()) <= 1_500

@@ -1,7 +1,7 @@
 """
-Writes the reference in ``docs/`` from the operators and sensors themselves: ``make docs``.
+Writes the reference in ``docs/`` from the operators and sensors: ``make docs``.
 
-A page for each module of operators, one for the sensors, and the table of contents with the arguments that many share.
+One page for each module of operators, one for the sensors, and the index with the shared arguments.
 """
 
 from __future__ import annotations
@@ -32,62 +32,66 @@ from tools.permissions import permissions, policy
 
 FOLDER = Path(__file__).parents[1] / "docs"
 
-#: What is documented once, and the base whose subclasses take it.
+#: Arguments that are documented once, and the base whose subclasses take them.
 SHARED: dict[str, type[Any]] = {
     "Arguments of every operator": CleanRoomsMLOperator,
     "Arguments of operators that create something": CleanRoomsMLCreateOperator,
-    "Arguments of operators that start a job": CleanRoomsMLJobOperator,
+    "Arguments of operators that start jobs": CleanRoomsMLJobOperator,
     "Arguments of operators that delete or cancel and wait": CleanRoomsMLDeleteAndWaitOperator,
     "Arguments of every sensor": CleanRoomsMLBaseSensor,
     "Arguments of sensors of one resource": CleanRoomsMLSensor,
 }
 #: Defaults that Airflow's configuration decides.
 _CONFIGURED = {"deferrable": "`[operators] default_deferrable`"}
-_AGAIN = "again by botocore after a lost answer: "
+_AGAIN = "again by botocore if the response is lost: "
 #: Arguments with which a put would refuse what it did itself.
 _CONDITIONS = ("previous_policy_hash", "policy_existence_condition")
 _INDEX = """\
 # Reference
 
-- [Guide](guide.md): connections, waiting, names, clean-up, XCom, versions, what is not shown, quotas, costs, the emulator
+- [Guide](guide.md): connections, waiting, killing tasks, names, clean-up, XCom, versions, secrets, quotas, costs, the emulator
 - [What the emulator assumes](assumptions.md)
 - [Testing on a real account](real_account.md)
-- [Arguments that many share](#arguments-of-every-operator), and [permissions](#permissions)
+- [Shared arguments](#arguments-of-every-operator), and [permissions](#permissions)
+- Design: [requests](design/requests.md), [connections](design/connections.md), [idempotency](design/idempotency.md),
+  [polling](design/polling.md), [cancellation](design/cancellation.md), [confidentiality](design/confidentiality.md),
+  [emulator](design/emulator.md)
 
-`from airflow_cleanroomsml.operators import …` and `from airflow_cleanroomsml.sensors import …` have all classes. The names below are those
-of the classes without `CleanRoomsML` (`CleanRooms` for operations of `cleanrooms`, and for lookups) and without `Operator`.
+Import all classes from `airflow_cleanroomsml.operators` and `airflow_cleanroomsml.sensors`. The names below omit the prefix `CleanRoomsML`
+(`CleanRooms` for operations of `cleanrooms` and for lookups) and the suffix `Operator`.
 
 {operators}
 
 [Sensors](sensors.md): {sensors}
 
-These pages are written by `make docs` from the classes, except the guide. An argument in the tables of a page takes a value, a Jinja
-template that renders to it, or another task's output; so do `aws_conn_id`, `region_name` and `verify`. Members of a mapping have the
-API's own spelling; a `?` marks one that may be missing. What each is, and what is allowed, is listed below the table, at any depth, from
-the service model of botocore {botocore}; any of them may be a template, too.
+`make docs` generates these pages from the classes; the guide is written by hand. An argument in the tables takes a value, a Jinja
+template that renders to it, or another task's output; so do `aws_conn_id`, `region_name` and `verify`. Members of a mapping keep the
+API's spelling, and `?` marks an optional one. Below each table all members are listed, at any depth, with their types and limits from the
+service model of botocore {botocore}. Any of them may be a template.
 
 {shared}
 
 ## Permissions
 
-Each entry has a table of the IAM actions that the caller needs, the role or user of the task's connection. Each page ends with a policy
-that suffices for its tasks as long as their optional arguments are left out; narrow its resources to your own. It passes roles whose names
-begin with `cleanrooms-ml`, as the managed policy `AWSCleanRoomsMLFullAccess` does.
+Each operator and sensor has a table of the IAM actions that its caller needs: the role or user of the task's connection. Each page ends
+with a policy for its tasks without optional arguments; restrict its resources to your own. The policy passes roles whose names begin with
+`cleanrooms-ml`, as the managed policy `AWSCleanRoomsMLFullAccess` does.
 
-- By default a task tags what it makes, and a retry looks it up by name and tag. With `durable=False` neither the tag (unless there are
-  `tags`) nor the lookup is needed, and a lost response fails the task for good.
-- With `wait_for_completion=False` what is needed to wait is not.
-- Without the optional actions a task does the same; its error message says less.
-- `iam:PassRole` is needed for the role in the request; restrict it by the condition key `iam:PassedToService` to `{passed_to}`.
+- By default a task tags what it creates, and a retry searches by name and tag. `durable=False` needs neither the tag (unless you set
+  `tags`) nor the search, but a lost response then fails the task without retries.
+- `wait_for_completion=False` does not need the actions for waiting.
+- Without the optional actions a task behaves the same; its error messages say less.
+- `iam:PassRole` is needed for the role in the request. Restrict it with the condition key `iam:PassedToService` to `{passed_to}`.
   The user guide lists what that role itself needs.
 - `cleanrooms:PassMembership` and `cleanrooms:PassCollaboration` are permissions without an operation. Clean Rooms ML checks them for every
   request about custom models that names a membership or a collaboration (user guide, ml-behaviors-byom).
-- When many deferred tasks wait for resources of one kind, the triggerer lists them, 100 at a time. If it may not list, it reads each one.
-- For `kms_key_arn` the key's policy has to allow the caller and `{passed_to}` `kms:DescribeKey`, `kms:Decrypt`,
+- When many deferred tasks wait for resources of one kind, the triggerer lists them, 100 at a time. If it may not list them, it reads
+  each one.
+- For `kms_key_arn` the key's policy must allow the caller and `{passed_to}` the actions `kms:DescribeKey`, `kms:Decrypt`,
   `kms:GenerateDataKey` and `kms:CreateGrant` (user guide, data-protection).
 
-The actions of each request are those of the service authorization reference and the user guide. The tests run every task in the
-emulator with exactly the actions of its table, and without each one of them; none of this has been tried on AWS.
+The actions of each request come from the service authorization reference and the user guide. The tests run every task in the emulator
+with exactly the actions of its table, and again without each one of them. None of this has been tried on AWS.
 """
 
 
@@ -207,8 +211,8 @@ def _pushes(cls: type[Any], up: str) -> str:
     own = identity_keys(cls.resource, cls.arguments) if issubclass(cls, CleanRoomsMLCreateOperator) else ()
     reports = [key for key in map(xform_name, cls.resource.outputs if makes else ()) if key not in own]
     texts = (
-        (own, f"[before it waits]({up}guide.md#xcom), so also if it fails later"),
-        (reports, "at the end, what the service gives of it"),
+        (own, f"[before it waits]({up}guide.md#xcom), so even if it fails later"),
+        (reports, "when it is done, as far as the service returns them"),
     )
     return "; ".join(f"{', '.join(f'`{name}`' for name in names)}: {text}" for names, text in texts if names)
 
@@ -220,7 +224,7 @@ def _waits(cls: type[Any]) -> str:
     own = vars(cls).get("estimate_timeout")
     longest = markdown(own.__doc__ or "").rstrip(".") if own else _lasting(resource.timeout)
     return (
-        f"until the {resource.noun} {_end(cls.goal, resource)}. Time-out: {longest}. Longest pause between two looks: "
+        f"until the {resource.noun} {_end(cls.goal, resource)}. Time-out: {longest}. Longest pause between two polls: "
         f"{resource.delay:.0f} s"
     )
 
@@ -229,7 +233,7 @@ def _end(goal: Goal, resource: Resource) -> str:
     if goal is Goal.CREATED:
         return "is ACTIVE"
     if goal is Goal.CANCELLED:
-        return "is INACTIVE, or has ended before"
+        return "is INACTIVE or had already ended"
     stays = "INACTIVE" in description(resource).members["status"].metadata["enum"]
     return "is INACTIVE" if stays else "is gone"
 
@@ -245,20 +249,20 @@ def _sent(cls: type[Any]) -> str:
         return ""
     if issubclass(cls, CleanRoomsMLCreateOperator):
         return (
-            "once. After a lost response the task looks for what it may have made, and goes on with it; if nothing shows, it fails "
-            "and a retry looks again. With `durable=False` a lost response fails it for good, unless "
-            '`if_exists="reuse"` finds what was made'
+            "once. If the response is lost, the task looks for the resource and continues with it; if it finds none, the task fails "
+            "and a retry looks again. With `durable=False` a lost response fails the task without retries, unless "
+            '`if_exists="reuse"` finds the resource'
         )
     conditions = [f"`{name}`" for name in _CONDITIONS if name in cls.arguments]
-    return _AGAIN + _why_again(cls) + (f"; with {' or '.join(conditions)} once" if conditions else "")
+    return _AGAIN + _why_again(cls) + (f"; with {' or '.join(conditions)} only once" if conditions else "")
 
 
 def _why_again(cls: type[CleanRoomsMLOperator]) -> str:
     if not issubclass(cls, CleanRoomsMLDeleteOperator):
         return "the same request has the same effect"
     if cls.goal is Goal.CANCELLED:
-        return "what has ended or is gone already is success"
-    return f"what is gone{' or being deleted' if issubclass(cls, CleanRoomsMLDeleteAndWaitOperator) else ''} already is success"
+        return "a job that has ended or is gone counts as success"
+    return f"a resource that is gone{' or being deleted' if issubclass(cls, CleanRoomsMLDeleteAndWaitOperator) else ''} counts as success"
 
 
 def _permissions(cls: type[Any]) -> str:
@@ -278,7 +282,7 @@ def _policy(found: list[type[Any]]) -> str:
     return f"""\
 ## Policy
 
-For {"the tasks of this page" if len(known) > 1 else "this task"}, as long as optional arguments are left out:
+For {"the tasks on this page" if len(known) > 1 else "this task"}, without optional arguments:
 
 ```json
 {policy(known)}

@@ -22,7 +22,7 @@ _TYPES = {
 }
 #: Patterns that have a name.
 _NAMED = {
-    "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}": "a UUID in small letters",
+    "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}": "a lower-case UUID",
     "[0-9]{12}": "12 digits",
     "s3://.+": "`s3://…`",
 }

@@ -52,7 +52,7 @@ PARTNERS = Case("with `collaboration_identifier`", by_default=True)
 BASE_VERSION = Case('with `version_identifier="NULL"`, if the model has several versions')
 FOREIGN_MODEL = Case("instead of `cleanrooms-ml:GetTrainedModel`, if another member owns the model")
 MANAGED_POLICY = Case("if Clean Rooms manages the policy of the model", by_default=True)
-NAME_IN_USE = Case("optional: to report who has a name that is in use")
+NAME_IN_USE = Case("optional: to report which resource has a name that is in use")
 FAILED_QUERY = Case("optional: to report why its query failed")
 
 #: Requests that a class makes in methods of its own.

@@ -23,7 +23,7 @@ from botocore.exceptions import BotoCoreError
 from botocore.loaders import Loader
 
 from airflow_cleanroomsml._compat import botocore_variable
-from airflow_cleanroomsml._connection.aws_connection import convert_connection
+from airflow_cleanroomsml._connection.arguments import convert_connection
 from airflow_cleanroomsml._connection.client_options import convert_options, is_url
 from airflow_cleanroomsml._requests.sensitive import STARS
 from airflow_cleanroomsml._requests.validation import nearest

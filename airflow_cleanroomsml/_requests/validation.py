@@ -2,7 +2,7 @@
 A value against its shape: turned into the type that the model asks for, every violation noted with its path.
 
 botocore checks required members and minima only: maxima, patterns and enums reach the wire (tried with botocore 1.43.117).
-What becomes what is listed in ARCHITECTURE.md.
+docs/design/requests.md has the table of conversions.
 """
 
 from __future__ import annotations

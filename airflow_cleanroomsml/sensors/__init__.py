@@ -1,4 +1,4 @@
-"""Sensors: wait for what somebody else, or another task, has started; in the worker, rescheduled, or deferred."""
+"""Sensors: wait for a resource that another task, run or account created; in the worker, rescheduled or deferred."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class Kind:
 
     @property
     def alone(self) -> bool:
-        """Whether what several tasks make of one parent cannot be told apart: without tags of its own, see ARCHITECTURE.md."""
+        """Whether what several tasks make of one parent cannot be told apart: without tags of its own, see docs/design/idempotency.md."""
         return self.shared or not self.tagged
 
     @property

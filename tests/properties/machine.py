@@ -261,7 +261,7 @@ class AtMostOne(RuleBasedStateMachine):
         request = laboratory.hook.check(kind.operator.operation, arguments)
         if kind.tagged:
             value = f"dag/other/task/-1 {fingerprint(request)}"
-            # The tag of versions is their ARN's and tells of the last: see ARCHITECTURE.md.
+            # The tag of versions is their ARN's and tells of the last: see docs/design/idempotency.md.
             mine = tagged and not kind.shared
             arguments["tags"] = {TAG: value, VERSION_TAG: value} if mine else {"team": "theirs"}
         arguments["name"] = retry_name(arguments["name"], number, kind.name_limit)

@@ -1,0 +1,126 @@
+"""Imports point downwards, by the table of layers in ARCHITECTURE.md, inside functions as well; none of them closes a cycle."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+PACKAGE = "airflow_cleanroomsml"
+ROOT = Path(__file__).parents[1]
+#: What the emulator may import beside itself: it runs without Airflow.
+SHARED_WITH_THE_EMULATOR = {"_requests", "_resources.table"}
+
+
+def read_layers(text: str) -> dict[str, int]:
+    """The table of layers: module or package, relative to ours, to its layer; 0 is the lowest."""
+    table = text.partition("\n## Layers\n")[2].partition("\n## ")[0]
+    rows = [re.findall(r"`([\w.]+)`", line.split("|")[1]) for line in table.splitlines() if line.startswith("| `")]
+    return {name: level for level, row in enumerate(reversed(rows)) for name in row}
+
+
+def read_modules() -> dict[str, str]:
+    """All modules by their names relative to the package, with their source; the package itself is the empty name."""
+    files = {path.relative_to(ROOT / PACKAGE).with_suffix(""): path for path in (ROOT / PACKAGE).rglob("*.py")}
+    return {
+        ".".join(name.parts).removesuffix("__init__").rstrip("."): path.read_text("utf-8")
+        for name, path in files.items()
+    }
+
+
+def find_imports(source: str) -> Iterator[str]:
+    """The names of ours that a module imports, relative to the package, except those for type checkers."""
+    pending: list[ast.AST] = [ast.parse(source)]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            pending += node.orelse
+            continue
+        pending += ast.iter_child_nodes(node)
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        yield from (name.partition(".")[2] for name in names if name.partition(".")[0] == PACKAGE)
+
+
+def resolve(name: str, known: Mapping[str, object]) -> str:
+    """The module, or the entry of the table, that a dotted name belongs to; empty if there is none."""
+    while name and name not in known:
+        name = name.rpartition(".")[0]
+    return name
+
+
+def find_upward_imports(module: str, source: str, layers: Mapping[str, int]) -> list[str]:
+    """The imports of a module that lead to its own layer or a higher one, other than those inside its own entry."""
+    own = resolve(module, layers)
+    found = {name: resolve(name, layers) for name in find_imports(source)}
+    return sorted(
+        name for name, entry in found.items() if entry != own and layers.get(entry, len(layers)) >= layers[own]
+    )
+
+
+def find_cycle(modules: Mapping[str, str]) -> list[str]:
+    """Modules that import each other in a circle; empty if there are none."""
+    graph = {
+        module: {resolve(name, modules) for name in find_imports(source)} - {module}
+        for module, source in modules.items()
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+LAYERS = read_layers((ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8"))
+MODULES = read_modules()
+
+
+def test_every_module_has_a_layer() -> None:
+    assert [module for module in MODULES if module and not resolve(module, LAYERS)] == []
+
+
+def test_every_layer_has_modules() -> None:
+    assert [name for name in LAYERS if name not in MODULES] == []
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if module])
+def test_imports_point_downwards(module: str) -> None:
+    assert find_upward_imports(module, MODULES[module], LAYERS) == []
+
+
+def test_the_package_itself_imports_nothing_of_its_own() -> None:
+    assert list(find_imports(MODULES[""])) == []
+
+
+def test_imports_have_no_cycle() -> None:
+    assert find_cycle(MODULES) == []
+
+
+def test_the_emulator_imports_only_what_runs_without_airflow() -> None:
+    emulator = [source for module, source in MODULES.items() if resolve(module, LAYERS) == "emulator"]
+    imported = {resolve(name, LAYERS) for source in emulator for name in find_imports(source)}
+    assert imported - SHARED_WITH_THE_EMULATOR == {"emulator"}
+
+
+def test_an_upward_import_is_found() -> None:
+    layers = {"operators": 2, "hooks": 1, "_requests": 0}
+    lazily = f"def send():\n    from {PACKAGE}.hooks import Hook"
+    for_types = f"if TYPE_CHECKING:\n    from {PACKAGE}.hooks import Hook"
+    unknown = f"import {PACKAGE}.links"
+    assert find_upward_imports("_requests.request", lazily, layers) == ["hooks.Hook"]
+    assert find_upward_imports("_requests.request", for_types, layers) == []
+    assert find_upward_imports("operators.tags", lazily, layers) == []
+    assert find_upward_imports("operators.tags", unknown, layers) == ["links"]
+
+
+def test_a_cycle_is_found() -> None:
+    modules = {"a": f"from {PACKAGE} import b", "b": f"def f():\n    import {PACKAGE}.a", "c": ""}
+    assert set(find_cycle(modules)) == {"a", "b"}

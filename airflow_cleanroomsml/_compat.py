@@ -67,6 +67,16 @@ IS_AIRFLOW_2 = airflow_version.startswith("2.")
 FAILED_DEFERRAL = "__fail__"
 
 
+def is_deferral_timeout(error: BaseException) -> bool:
+    """
+    Whether Airflow ended a deferral because its time was over, and not because its trigger failed.
+
+    The text tells in every version: "Trigger timeout" (``TriggerFailureReason``), "Trigger/execution timeout" in 2.11, which has one class
+    for both.
+    """
+    return "timeout" in str(error)
+
+
 def is_execution_timeout() -> bool:
     """
     Whether an ``on_kill`` that is running was called because ``execution_timeout`` is over.
@@ -196,6 +206,7 @@ __all__ = [
     "conf",
     "delete_xcom",
     "get_current_context",
+    "is_deferral_timeout",
     "is_execution_timeout",
     "is_unreadable",
     "stats",

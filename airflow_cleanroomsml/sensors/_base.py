@@ -1,4 +1,4 @@
-"""What all sensors share."""
+"""The bases of all sensors."""
 
 from __future__ import annotations
 
@@ -7,38 +7,39 @@ import logging
 from abc import abstractmethod
 from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
-from functools import cached_property
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow_cleanroomsml import _clock
-from airflow_cleanroomsml._compat import AirflowSensorTimeout, PokeReturnValue, conf
+from airflow_cleanroomsml._cached import cached
+from airflow_cleanroomsml._compat import AirflowSensorTimeout, BaseSensorOperator, PokeReturnValue, conf
 from airflow_cleanroomsml._connection.aws_connection import AwsConnection
 from airflow_cleanroomsml._resources import lookup
 from airflow_cleanroomsml._resources.table import Goal, Outcome, Resource
 from airflow_cleanroomsml._templating import TEXT, is_native, render_by_shape
 from airflow_cleanroomsml._waiting import loop
-from airflow_cleanroomsml._waiting.outcome import raise_for_outcome, summarize
+from airflow_cleanroomsml._waiting.outcome import STILL_RUNNING, raise_for_outcome, summarize
 from airflow_cleanroomsml._waiting.results import explain_failure, push_outputs
 from airflow_cleanroomsml._waiting.wait import PollResult, Wait, read_poll_result
 from airflow_cleanroomsml.exceptions import InvalidRequestError, ResourceNotFoundError
-from airflow_cleanroomsml.sensors._errors import GRACE, FailingSensor, broken_off
+from airflow_cleanroomsml.sensors._errors import GRACE, ErrorHandler, build_interruption
 
 if TYPE_CHECKING:
     from airflow_cleanroomsml._compat import Context
 
 #: What a template of None renders to.
-_NOTHING = (None, "None")
+_ABSENT = (None, "None")
 
 
-class CleanRoomsMLBaseSensor(AwsConnection, FailingSensor):
+class CleanRoomsMLBaseSensor(AwsConnection, BaseSensorOperator):
     """
-    A sensor that speaks to the service.
+    A sensor that calls the service.
 
-    :param aws_conn_id: Airflow connection of type ``aws``; None takes boto3's own credentials.
+    :param aws_conn_id: Airflow connection of type ``aws``; None uses boto3's own credentials.
     :param region_name: AWS region.
-    :param verify: Whether or with which certificates to verify TLS.
+    :param verify: Whether to verify TLS, or the path of a CA bundle.
     :param botocore_config: Arguments of ``botocore.config.Config``.
-    :param deferrable: Wait in the triggerer; ``mode="reschedule"`` frees the worker between two looks without one.
+    :param deferrable: Wait in the triggerer; ``mode="reschedule"`` frees the worker between two polls without a triggerer.
     """
 
     template_fields: Collection[str] = AwsConnection.connection_fields
@@ -61,25 +62,11 @@ class CleanRoomsMLBaseSensor(AwsConnection, FailingSensor):
         self.botocore_config = botocore_config
         self.deferrable = deferrable
 
-    def _do_render_template_fields(
-        self, parent: Any, template_fields: Iterable[str], context: Context, jinja_env: Any, seen_oids: set[int]
-    ) -> None:
-        rest = list(template_fields)
-        if parent is self and is_native(jinja_env):
-            shapes = {name: shape for name, shape in self._field_shapes().items() if name in rest}
-            render_by_shape(self, shapes, context, jinja_env, seen_oids)
-            rest = [name for name in rest if name not in shapes]
-        super()._do_render_template_fields(parent, rest, context, jinja_env, seen_oids)
-
-    def _field_shapes(self) -> dict[str, Any]:
-        """The shapes of template fields, as far as they are texts, or hold texts; see :mod:`airflow_cleanroomsml._templating`."""
-        return {"aws_conn_id": TEXT, "region_name": TEXT}
-
     def execute(self, context: Context) -> Any:
         """
-        Wait; see the class for what is returned.
+        Wait; see the class for the return value.
 
-        :raises SensorTimeoutError: It had not come in time.
+        :raises SensorTimeoutError: The sensor timed out.
         """
         self.check_connection()
         if not isinstance(self.deferrable, bool):
@@ -87,48 +74,81 @@ class CleanRoomsMLBaseSensor(AwsConnection, FailingSensor):
                 f"deferrable: {self.deferrable!r} is not valid; must be True or False, not a template"
             )
         if self.deferrable:
-            return self._look(context, _clock.now() + self.timeout)
+            return self._poke_or_defer(context, _clock.now() + self.timeout)
         try:
             return super().execute(context)
         except AirflowSensorTimeout as error:
-            raise self._late() from error
-
-    def _look(self, context: Context, deadline: float) -> Any:
-        def look() -> Any:
-            found = self.poke(context)
-            if isinstance(found, PokeReturnValue) and found.is_done:
-                return found.xcom_value
-            limit = timedelta(seconds=deadline - _clock.now() + GRACE)
-            return self.defer(trigger=self._trigger(deadline), method_name="execute_complete", timeout=limit)
-
-        return self._taken(look, deadline)
+            raise self._error_handler.build_timeout() from error
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
-        """Go on after the trigger; the same result, and the same errors, as from waiting in the worker."""
-        return self._taken(lambda: self._completed(context, event), event.get("wait", event)["deadline"])
+        """Return the result after the trigger; the same, with the same errors, as after waiting in the worker."""
+        deadline = event.get("wait", event)["deadline"]
+        return self._error_handler.run(partial(self._complete, context, event), deadline)
+
+    def look_again(self, context: Context, event: dict[str, Any]) -> Any:
+        """Poke again after a pause."""
+        return self._poke_or_defer(context, event["deadline"])
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Resume after a deferral."""
+        # Past BaseSensorOperator, which would apply soft_fail and never_fail in its own way.
+        resume = super(BaseSensorOperator, self).resume_execution
+        return self._error_handler.resume(lambda: resume(next_method, next_kwargs, context))
 
     @abstractmethod
-    def _completed(self, context: Context, event: dict[str, Any]) -> Any:
-        """What the task returns after the trigger; each kind of sensor has its own."""
+    def describe_timeout(self) -> tuple[str, ...]:
+        """Return lines for the error of a time-out: what was waited for, and its last status."""
 
     @abstractmethod
-    def _trigger(self, deadline: float) -> Any:
-        """What waits in the triggerer; each kind of sensor has its own."""
+    def _complete(self, context: Context, event: dict[str, Any]) -> Any:
+        """Return the result after the trigger, or raise its error."""
+
+    @abstractmethod
+    def _build_trigger(self, deadline: float) -> Any:
+        """Build the trigger that continues the wait."""
+
+    @cached
+    def _error_handler(self) -> ErrorHandler:
+        return ErrorHandler(self)
+
+    def _poke_or_defer(self, context: Context, deadline: float) -> Any:
+        def step() -> Any:
+            value = self.poke(context)
+            if isinstance(value, PokeReturnValue) and value.is_done:
+                return value.xcom_value
+            limit = timedelta(seconds=deadline - _clock.now() + GRACE)
+            return self.defer(trigger=self._build_trigger(deadline), method_name="execute_complete", timeout=limit)
+
+        return self._error_handler.run(step, deadline)
+
+    def _do_render_template_fields(
+        self, parent: Any, template_fields: Iterable[str], context: Context, jinja_env: Any, seen_oids: set[int]
+    ) -> None:
+        names = list(template_fields)
+        if parent is self and is_native(jinja_env):
+            shapes = {name: shape for name, shape in self._field_shapes().items() if name in names}
+            render_by_shape(self, shapes, context, jinja_env, seen_oids)
+            names = [name for name in names if name not in shapes]
+        super()._do_render_template_fields(parent, names, context, jinja_env, seen_oids)
+
+    def _field_shapes(self) -> dict[str, Any]:
+        """Return the shapes of template fields that are texts, or hold texts; see :mod:`airflow_cleanroomsml._templating`."""
+        return {"aws_conn_id": TEXT, "region_name": TEXT}
 
 
 class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
     """
-    Wait for a resource that somebody made.
+    Wait for a resource that exists, or that somebody will create.
 
     A subclass names its ``resource`` and declares what identifies it as keyword-only parameters.
 
-    :param goal: ``created``, ``deleted`` or ``cancelled``: what is waited for.
+    :param goal: What to wait for: ``created``, ``deleted`` or ``cancelled``.
     """
 
     resource: ClassVar[Resource]
-    #: What identifies the resource; read from the signature.
+    #: Arguments that identify the resource; read from the signature.
     arguments: ClassVar[tuple[str, ...]] = ()
-    #: Those of them that cannot be left out.
+    #: Those of them that are required.
     required: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -143,79 +163,76 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
     def __init__(self, *, goal: Literal["created", "deleted", "cancelled"] = "created", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.goal = goal
-        self._seen: PollResult | None = None
-
-    def _field_shapes(self) -> dict[str, Any]:
-        from airflow_cleanroomsml._requests.request import sought_shapes
-
-        operations = [name for row in self._rows() for name in (row.get, row.list) if name]
-        shapes = sought_shapes(self.resource.service, operations)
-        # What an older botocore does not know is an identifier.
-        return {**super()._field_shapes(), **{name: shapes.get(name, TEXT) for name in self.arguments}}
-
-    def _rows(self) -> tuple[Resource, ...]:
-        """The rows of the resource table that may be meant."""
-        return (self.resource,)
+        self._last_poll: PollResult | None = None
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """
-        Look once.
+        Poll once.
 
-        :raises JobFailedError: It failed.
-        :raises ResourceNotFoundError: There is none of that ARN.
+        :raises JobFailedError: The job failed.
+        :raises ResourceNotFoundError: No resource has that ARN.
         """
-        wait = self._wait(_clock.now() + self.timeout)
-        before, seen = self._seen, loop.poll_once(self.hook, wait)
-        self._seen = seen.after(before)
-        if before is None or (before.status, before.message) != (self._seen.status, self._seen.message):
-            self.log.log(logging.INFO if seen.status else logging.WARNING, "%s.", summarize(wait, seen))
-        if self._seen.outcome == Outcome.PENDING:
+        wait = self._build_wait(_clock.now() + self.timeout)
+        previous, latest = self._last_poll, loop.poll_once(self.hook, wait)
+        self._last_poll = latest.after(previous)
+        if previous is None or (previous.status, previous.message) != (self._last_poll.status, self._last_poll.message):
+            self.log.log(logging.INFO if latest.status else logging.WARNING, "%s.", summarize(wait, latest))
+        if self._last_poll.outcome is Outcome.PENDING:
             return False
-        return PokeReturnValue(is_done=True, xcom_value=self._finish(context, wait, self._seen))
+        return PokeReturnValue(is_done=True, xcom_value=self._finish(context, wait, self._last_poll))
 
-    def _completed(self, context: Context, event: dict[str, Any]) -> Any:
-        # Rendered anew, the arguments may name something else than what was waited for.
-        wait = Wait(**event["wait"])
-        vars(self)["_sought"] = wait.resource, wait.identifiers
-        self._seen = read_poll_result(event)
-        if self._seen is None:
-            raise broken_off(event.get("error", ""))
-        if self._seen.outcome == Outcome.PENDING:
-            raise self._late()
-        return self._finish(context, wait, self._seen)
+    def build_result(self, identifiers: Mapping[str, Any], outputs: Mapping[str, Any]) -> Any:
+        """
+        Build the return value.
 
-    def _finish(self, context: Context, wait: Wait, poll_result: PollResult) -> Any:
-        if poll_result.outcome == Outcome.FAILURE and not poll_result.status:
-            raise ResourceNotFoundError(poll_result.message)
-        if poll_result.outcome == Outcome.FAILURE:
-            poll_result = explain_failure(lambda: self.hook, wait, poll_result)
-        raise_for_outcome(wait, poll_result)
-        created = self.goal == Goal.CREATED.value
-        report = push_outputs(self, context, wait.resource, poll_result.outputs) if created else {}
-        return self._result(wait.identifiers, report)
+        :param identifiers: The arguments that name the resource.
+        :param outputs: What the task pushes to XCom beside it.
+        """
+        return identifiers[self.resource.identifiers[0]]
 
-    def _missed(self) -> tuple[str, ...]:
-        resource, identifiers = self._sought
-        status, reason = (self._seen.status, self._seen.reason) if self._seen else ("", "")
+    def describe_timeout(self) -> tuple[str, ...]:
+        """Return lines for the error of a time-out."""
+        resource, identifiers = self._target
+        status, reason = (self._last_poll.status, self._last_poll.reason) if self._last_poll else ("", "")
+        verdict = f"was still {status} after" if status else "did not appear within"
         return (
-            f"The {resource.noun} was still {status or 'not seen'} after {self.timeout:.0f} s, the timeout of the sensor."
-            + (" It is still running and still incurring charges." if status else ""),
+            f"The {resource.noun} {verdict} {self.timeout:.0f} s, the timeout of the sensor."
+            + (f" {STILL_RUNNING}" if status else ""),
             reason,
             lookup.describe(resource, identifiers),
         )
 
-    def _result(self, identifiers: Mapping[str, Any], report: Mapping[str, Any]) -> Any:
-        return identifiers[self.resource.identifiers[0]]
+    def _complete(self, context: Context, event: dict[str, Any]) -> Any:
+        # Rendered anew, the arguments may identify another resource than the one that was waited for.
+        wait = Wait(**event["wait"])
+        vars(self)["_target"] = wait.resource, wait.identifiers
+        self._last_poll = read_poll_result(event)
+        if self._last_poll is None:
+            raise build_interruption(event.get("error", ""))
+        if self._last_poll.outcome is Outcome.PENDING:
+            raise self._error_handler.build_timeout()
+        return self._finish(context, wait, self._last_poll)
 
-    def _trigger(self, deadline: float) -> Any:
+    def _finish(self, context: Context, wait: Wait, poll_result: PollResult) -> Any:
+        if poll_result.outcome is Outcome.FAILURE and not poll_result.status:
+            raise ResourceNotFoundError(poll_result.message)
+        if poll_result.outcome is Outcome.FAILURE:
+            poll_result = explain_failure(lambda: self.hook, wait, poll_result)
+        raise_for_outcome(wait, poll_result)
+        has_outputs = self.goal == Goal.CREATED.value
+        outputs = push_outputs(self, context, wait.resource, poll_result.outputs) if has_outputs else {}
+        return self.build_result(wait.identifiers, outputs)
+
+    def _build_trigger(self, deadline: float) -> Any:
         from airflow_cleanroomsml.triggers import CleanRoomsMLWaitTrigger
 
-        return CleanRoomsMLWaitTrigger(wait=self._wait(deadline).to_json(), **self.connection)
+        return CleanRoomsMLWaitTrigger(wait=self._build_wait(deadline).to_json(), **self.connection)
 
-    def _wait(self, deadline: float) -> Wait:
-        if self.goal not in [goal.value for goal in Goal]:
-            raise InvalidRequestError(f"goal: {self.goal!r} is unknown; allowed: created, deleted, cancelled")
-        resource, identifiers = self._sought
+    def _build_wait(self, deadline: float) -> Wait:
+        goals = [goal.value for goal in Goal]
+        if self.goal not in goals:
+            raise InvalidRequestError(f"goal: {self.goal!r} is unknown; allowed: {', '.join(goals)}")
+        resource, identifiers = self._target
         return Wait(
             resource.noun,
             self.goal,
@@ -223,28 +240,41 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
             _clock.now(),
             deadline,
             self.poke_interval,
-            # An ARN that is not found is a wrong one; what has none may be started later.
+            # An ARN that is not found is wrong; a resource that is identified by its name may be created later.
             lag=self.timeout + GRACE if not resource.has_own_identifier else 0.0,
         )
 
-    @cached_property
-    def _sought(self) -> tuple[Resource, dict[str, Any]]:
-        """The row of the resource table, and what identifies the resource, as its reading takes it."""
+    @cached
+    def _target(self) -> tuple[Resource, dict[str, Any]]:
+        """The row of the resource table, and the identifiers of the resource, in the types of the service model."""
         from airflow_cleanroomsml._requests.request import sought
 
-        resource = self._row()
+        resource = self._choose_row()
         given = {name: getattr(self, name) for name in self.arguments}
         operations = [operation for operation in (resource.get, resource.list) if operation]
         return resource, sought(resource.service, operations, given, required=self.required)
 
-    def _row(self) -> Resource:
+    def _rows(self) -> tuple[Resource, ...]:
+        """Return the rows of the resource table that may apply."""
+        return (self.resource,)
+
+    def _choose_row(self) -> Resource:
+        """Return the row that applies to the arguments."""
         return self.resource
+
+    def _field_shapes(self) -> dict[str, Any]:
+        from airflow_cleanroomsml._requests.request import sought_shapes
+
+        operations = [name for row in self._rows() for name in (row.get, row.list) if name]
+        shapes = sought_shapes(self.resource.service, operations)
+        # Every argument that an older botocore does not know is an identifier, so a text.
+        return {**super()._field_shapes(), **{name: shapes.get(name, TEXT) for name in self.arguments}}
 
 
 class CleanRoomsMLMemberSensor(CleanRoomsMLSensor):
-    """Wait for what belongs to a member of a collaboration: the caller's own, or as another member sees it."""
+    """Wait for a resource of a member of a collaboration: the caller's own, or another member's as the caller sees it."""
 
-    #: The same as another member sees it.
+    #: Row of the same resource as another member sees it.
     partners: ClassVar[Resource]
 
     membership_identifier: Any
@@ -253,8 +283,8 @@ class CleanRoomsMLMemberSensor(CleanRoomsMLSensor):
     def _rows(self) -> tuple[Resource, ...]:
         return (self.resource, self.partners)
 
-    def _row(self) -> Resource:
-        given = [value not in _NOTHING for value in (self.membership_identifier, self.collaboration_identifier)]
+    def _choose_row(self) -> Resource:
+        given = [value not in _ABSENT for value in (self.membership_identifier, self.collaboration_identifier)]
         if given.count(True) != 1:
             raise InvalidRequestError(
                 "membership_identifier, collaboration_identifier: give exactly one of the two; the first is for your own resources"

@@ -1,8 +1,7 @@
-"""How a sensor ends that has not seen what it waits for: deferred as in the worker, whatever the Airflow."""
+"""What a deferred sensor does about errors and time-outs: the same as one that pokes in the worker."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -13,100 +12,101 @@ from airflow_cleanroomsml._compat import (
     AirflowSensorTimeout,
     AirflowSkipException,
     AirflowTaskTimeout,
-    BaseSensorOperator,
     TaskDeferralError,
     TaskDeferralTimeout,
+    is_deferral_timeout,
 )
 from airflow_cleanroomsml.exceptions import CleanRoomsMLError, WaitTimeoutError, lines
 
 if TYPE_CHECKING:
-    from airflow_cleanroomsml._compat import Context
+    from airflow_cleanroomsml.sensors._base import CleanRoomsMLBaseSensor
 
-#: Seconds that Airflow's own limit on a deferral comes after ours: the trigger ends by itself, and says what it saw last.
+#: Seconds by which Airflow's own limit on a deferral exceeds ours: the trigger ends by itself, with what it found last.
 GRACE = 60
-_LONGER = "To wait longer, set timeout, in seconds; poke_interval is the longest pause between two looks, in seconds."
+_ADVICE = "To wait longer, set timeout, in seconds; poke_interval is the longest pause between two polls, in seconds."
 
 
 class SensorTimeoutError(WaitTimeoutError, AirflowSensorTimeout):
-    """What a sensor waited for had not come in time."""
+    """A sensor timed out."""
 
 
-class FailingSensor(BaseSensorOperator):
+class ErrorHandler:
     """
-    A sensor whose ``soft_fail``, ``silent_fail`` and ``never_fail`` mean deferred what they mean in the worker.
+    Gives ``soft_fail``, ``silent_fail`` and ``never_fail`` of a deferred sensor the meaning that they have in the worker.
 
-    There Airflow's loop decides about them at each look (``BaseSensorOperator.execute``). After a deferral it decides in another way,
-    and in 2.11 in another than in 3.3: with ``soft_fail`` it would skip what is retried in the worker.
+    In the worker, Airflow's loop applies them at each poke (``BaseSensorOperator.execute``). After a deferral it applies them differently,
+    and in 2.11 differently from 3.3: with ``soft_fail`` it would skip a task that the worker would retry.
+
+    :param sensor: The task.
     """
 
-    @abstractmethod
-    def _missed(self) -> tuple[str, ...]:
-        """What the error of a time-out says: what was waited for, how it was last seen."""
+    def __init__(self, sensor: CleanRoomsMLBaseSensor) -> None:
+        self._sensor = sensor
 
-    def _late(self) -> SensorTimeoutError:
-        return SensorTimeoutError(lines(*self._missed(), _LONGER))
+    def run(self, step: Callable[[], Any], deadline: float) -> Any:
+        """
+        Run a step of the sensor; return its result.
 
-    @abstractmethod
-    def _look(self, context: Context, deadline: float) -> Any:
-        """Look once, and leave the rest to the triggerer."""
-
-    def _taken(self, step: Callable[[], Any], deadline: float) -> Any:
-        """The result of a step, its errors taken as Airflow's own loop takes them."""
+        :param deadline: When the sensor times out, in seconds since 1970.
+        :raises TaskDeferred: It polls again after a pause.
+        """
+        sensor = self._sensor
         try:
             return step()
         except AirflowSkipException:
             raise
         except SensorTimeoutError as error:
-            self._end(error, skips=self.soft_fail)
+            _raise_or_skip(error, skip=sensor.soft_fail)
         except (AirflowFailException, AirflowTaskTimeout) as error:
-            self._end(error, skips=self.soft_fail or self.never_fail)
+            _raise_or_skip(error, skip=sensor.soft_fail or sensor.never_fail)
         except Exception as error:
-            if not self.silent_fail:
-                self._end(error, skips=self.never_fail)
-            self.log.exception("Looking failed.")
+            if not sensor.silent_fail:
+                _raise_or_skip(error, skip=sensor.never_fail)
+            sensor.log.exception("Polling failed.")
         return self._pause(deadline)
 
-    def _end(self, error: BaseException, *, skips: bool) -> NoReturn:
-        if skips:
-            raise AirflowSkipException(str(error)) from error
-        raise error
+    def resume(self, resume: Callable[[], Any]) -> Any:
+        """Resume the sensor after a deferral, also one that Airflow ended: a trigger could not be loaded or was never heard of."""
+        sensor = self._sensor
+        try:
+            return resume()
+        except (TaskDeferralError, TaskDeferralTimeout) as error:
+            if is_deferral_timeout(error):
+                _raise_or_skip(self.build_timeout(), skip=sensor.soft_fail)
+            _raise_or_skip(error, skip=sensor.soft_fail or sensor.never_fail)
+
+    def build_timeout(self) -> SensorTimeoutError:
+        """Build the error for a sensor that timed out."""
+        return SensorTimeoutError(lines(*self._sensor.describe_timeout(), _ADVICE))
 
     def _pause(self, deadline: float) -> Any:
-        """Look again after ``poke_interval``, in the worker: there ``silent_fail`` may ask for the next pause."""
+        """Poll again after ``poke_interval``, in the worker: there ``silent_fail`` may ask for the next pause."""
         from airflow_cleanroomsml.pause import CleanRoomsMLPauseTrigger
 
-        now = _clock.now()
+        sensor, now = self._sensor, _clock.now()
         if now >= deadline:
-            self._end(self._late(), skips=self.soft_fail)
-        until = min(now + self.poke_interval, deadline)
-        self.defer(
+            _raise_or_skip(self.build_timeout(), skip=sensor.soft_fail)
+        until = min(now + sensor.poke_interval, deadline)
+        sensor.defer(
             trigger=CleanRoomsMLPauseTrigger(until=until, deadline=deadline),
             method_name="look_again",
             timeout=timedelta(seconds=until - now + GRACE),
         )
 
-    def look_again(self, context: Context, event: dict[str, Any]) -> Any:
-        """Go on after a pause."""
-        return self._look(context, event["deadline"])
 
-    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Go on after a deferral, one that Airflow itself ended included: a trigger that could not be loaded or was never heard of."""
-        try:
-            return super(BaseSensorOperator, self).resume_execution(next_method, next_kwargs, context)
-        except (TaskDeferralError, TaskDeferralTimeout) as error:
-            # "Trigger timeout"; in Airflow 2.11 "Trigger/execution timeout".
-            if "timeout" in str(error):
-                self._end(self._late(), skips=self.soft_fail)
-            self._end(error, skips=self.soft_fail or self.never_fail)
+def _raise_or_skip(error: BaseException, *, skip: bool) -> NoReturn:
+    if skip:
+        raise AirflowSkipException(str(error)) from error
+    raise error
 
 
-def broken_off(error: str) -> CleanRoomsMLError:
+def build_interruption(reason: str) -> CleanRoomsMLError:
     """
-    Why a trigger could not look, as the error that it was.
+    Build the error for a trigger that could not poll, of the class that it met.
 
-    :param error: What the event says: the error's kind and text.
+    :param reason: Kind and text of the error, from the trigger's event.
     """
-    kind = getattr(exceptions, error.partition(":")[0], None)
+    kind = getattr(exceptions, reason.partition(":")[0], None)
     if not (isinstance(kind, type) and issubclass(kind, CleanRoomsMLError)):
         kind = CleanRoomsMLError
-    return kind(f"The wait was interrupted: {error}")
+    return kind(f"The wait was interrupted: {reason}")

@@ -40,9 +40,10 @@ class CleanRoomsMLAudienceExportJobSensor(CleanRoomsMLSensor):
         self.name = name
         self.audience_size = audience_size
 
-    def _result(self, identifiers: Mapping[str, Any], report: Mapping[str, Any]) -> dict[str, Any]:
+    def build_result(self, identifiers: Mapping[str, Any], outputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what identifies the export, and where it is."""
         return {
             "name": identifiers["name"],
             "audience_generation_job_arn": identifiers["audience_generation_job_arn"],
-            "output_location": report.get("output_location"),
+            "output_location": outputs.get("output_location"),
         }

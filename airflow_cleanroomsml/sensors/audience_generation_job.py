@@ -10,7 +10,7 @@ from airflow_cleanroomsml._resources.table import AUDIENCE_GENERATION_JOB
 from airflow_cleanroomsml._templating import TEXT
 from airflow_cleanroomsml._xcom import push_results
 from airflow_cleanroomsml.sensors._base import CleanRoomsMLBaseSensor, CleanRoomsMLSensor
-from airflow_cleanroomsml.sensors._errors import broken_off
+from airflow_cleanroomsml.sensors._errors import build_interruption
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -37,17 +37,16 @@ class CleanRoomsMLAudienceGenerationJobSensor(CleanRoomsMLSensor):
 
 class CleanRoomsMLNewAudienceGenerationJobsSensor(CleanRoomsMLBaseSensor):
     """
-    Wait until a partner has started an audience generation job in one's own configured audience model.
+    Wait until a partner starts an audience generation job with your own configured audience model.
 
-    AWS tells the model's owner nothing of such a job: it shows in the owner's listing alone (user guide, ml-behaviors). What else is
-    known of the jobs is pushed to XCom under the key ``jobs``: ``audience_generation_job_arn``, ``name``, ``started_by``, ``status``
-    and ``create_time`` of each.
+    AWS does not notify the model's owner of such a job; only the owner's listing shows it (user guide, ml-behaviors). Details are pushed
+    to XCom under the key ``jobs``: ``audience_generation_job_arn``, ``name``, ``started_by``, ``status`` and ``create_time`` of each.
 
-    :param since: Only jobs created later count: a time, for instance ``{{ data_interval_start }}``.
-    :param configured_audience_model_arn: ARN of the configured audience model; without it, any.
-    :param collaboration_id: Collaboration, a UUID; without it, any.
-    :param started_by: Account of the partner, 12 digits; without it, any but one's own.
-    :return: ARNs of the jobs in the caller's own account, the oldest first.
+    :param since: Time after which the job was created, for instance ``{{ data_interval_start }}``.
+    :param configured_audience_model_arn: ARN of the configured audience model; None for any.
+    :param collaboration_id: Collaboration, a UUID; None for any.
+    :param started_by: Account of the partner, 12 digits; None for any account but your own.
+    :return: ARNs of the jobs in your own account, the oldest first.
     """
 
     template_fields = (
@@ -78,18 +77,18 @@ class CleanRoomsMLNewAudienceGenerationJobsSensor(CleanRoomsMLBaseSensor):
         return {**super()._field_shapes(), **dict.fromkeys(texts, TEXT)}
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
-        """Look once."""
+        """Poll once."""
         from airflow_cleanroomsml._waiting.job_search import find_jobs
         from airflow_cleanroomsml._waiting.outcome import TRANSIENT_ERRORS
 
         try:
-            jobs = find_jobs(self.hook, self._search())
+            jobs = find_jobs(self.hook, self._build_filter())
         except TRANSIENT_ERRORS as error:
             self.log.info("Polling again: %s", error)
             jobs = []
         return PokeReturnValue(is_done=True, xcom_value=self._finish(context, jobs)) if jobs else False
 
-    def _search(self) -> JobFilter:
+    def _build_filter(self) -> JobFilter:
         from airflow_cleanroomsml._waiting.job_search import JobFilter
 
         return JobFilter.of(
@@ -99,20 +98,21 @@ class CleanRoomsMLNewAudienceGenerationJobsSensor(CleanRoomsMLBaseSensor):
             started_by=self.started_by,
         )
 
-    def _trigger(self, deadline: float) -> Any:
+    def _build_trigger(self, deadline: float) -> Any:
         from airflow_cleanroomsml.triggers import CleanRoomsMLNewJobsTrigger
 
-        search = self._search().to_json()
+        search = self._build_filter().to_json()
         return CleanRoomsMLNewJobsTrigger(search=search, deadline=deadline, delay=self.poke_interval, **self.connection)
 
-    def _completed(self, context: Context, event: dict[str, Any]) -> Any:
+    def _complete(self, context: Context, event: dict[str, Any]) -> Any:
         if "error" in event:
-            raise broken_off(event["error"])
+            raise build_interruption(event["error"])
         if not event["jobs"]:
-            raise self._late()
+            raise self._error_handler.build_timeout()
         return self._finish(context, event["jobs"])
 
-    def _missed(self) -> tuple[str, ...]:
+    def describe_timeout(self) -> tuple[str, ...]:
+        """Return the line for the error of a time-out."""
         return (f"There was no new audience generation job for {self.timeout:.0f} s, the timeout of the sensor.",)
 
     def _finish(self, context: Context, jobs: list[dict[str, Any]]) -> list[str]:

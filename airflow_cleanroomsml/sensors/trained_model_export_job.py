@@ -45,7 +45,8 @@ class CleanRoomsMLTrainedModelExportJobSensor(CleanRoomsMLSensor):
         self.trained_model_version_identifier = trained_model_version_identifier
         self.membership_identifier = membership_identifier
 
-    def _result(self, identifiers: Mapping[str, Any], report: Mapping[str, Any]) -> dict[str, Any]:
+    def build_result(self, identifiers: Mapping[str, Any], outputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what identifies the export, and where it is."""
         return {
             "name": identifiers["name"],
             "trained_model_arn": identifiers["trained_model_arn"],

@@ -15,7 +15,7 @@ from airflow_cleanroomsml.sensors import (
     CleanRoomsMLMLInputChannelSensor,
     CleanRoomsMLNewAudienceGenerationJobsSensor,
 )
-from airflow_cleanroomsml.sensors._errors import SensorTimeoutError, broken_off
+from airflow_cleanroomsml.sensors._errors import SensorTimeoutError, build_interruption
 from tests.operators.studio import Studio
 from tests.support import TaskInstance, World, resume, run
 
@@ -145,9 +145,9 @@ def test_a_deferral_that_airflow_itself_ends(empty_world: World, error: str, fla
 
 
 def test_an_event_becomes_the_error_that_it_was() -> None:
-    assert type(broken_off("AccessDeniedError: no")) is AccessDeniedError
+    assert type(build_interruption("AccessDeniedError: no")) is AccessDeniedError
     for other in ("RuntimeError: no", "AirflowException: no", "lines: no", ""):
-        assert type(broken_off(other)).__name__ == "CleanRoomsMLError"
+        assert type(build_interruption(other)).__name__ == "CleanRoomsMLError"
 
 
 def test_what_was_serialised_once_is_read_and_written_again() -> None:

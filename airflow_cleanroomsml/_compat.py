@@ -1,12 +1,18 @@
-"""The few names of Airflow that moved between 2.11 and 3.x, and private parts of botocore, each with what happens without it."""
+"""
+Differences between versions of Airflow and Python, and private parts of others.
+
+If a private part disappears in a later release, this package loses an optimisation or a detail of a message, and nothing else.
+"""
 
 from __future__ import annotations
 
+import inspect
 import signal
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +46,7 @@ else:
         from airflow.configuration import conf
 
     def _exception(name: str, older: str = "") -> type[BaseException]:
-        """An exception from where this Airflow has it: 3.0 and 3.1 have some in the one module, some in the other."""
+        """Find an exception: Airflow 3.0 and 3.1 have some in one module and some in the other."""
         places = []
         for module in ("airflow.sdk.exceptions", "airflow.exceptions"):
             with suppress(ImportError):  # Airflow 2.11
@@ -63,8 +69,71 @@ else:
 IS_AIRFLOW_2 = airflow_version.startswith("2.")
 
 
+if TYPE_CHECKING or sys.version_info >= (3, 12):
+    cached = cached_property
+else:
+
+    class cached:
+        """
+        ``functools.cached_property`` as Python 3.12 has it.
+
+        Before, each property has one lock for all instances of the process, and holds it while it computes a value: a login that hangs for
+        one connection would hold up all others.
+        """
+
+        def __init__(self, compute: Callable[[Any], Any]) -> None:
+            self._compute = compute
+            self.__doc__ = compute.__doc__
+
+        def __set_name__(self, owner: type, name: str) -> None:
+            self._name = name
+
+        def __get__(self, instance: Any, owner: type | None = None) -> Any:
+            if instance is None:
+                return self
+            value = vars(instance)[self._name] = self._compute(instance)
+            return value
+
+
 #: What Airflow names as the next method of a task whose deferral it ended (``TRIGGER_FAIL_REPR`` in 2.11 and 3.x).
 FAILED_DEFERRAL = "__fail__"
+
+
+#: In place of a state: the task instance does not exist any more.
+NO_TASK_INSTANCE = "gone"
+
+
+def read_task_state(ti: Any) -> str:
+    """
+    Read the current state of a task instance: :data:`NO_TASK_INSTANCE` if it does not exist, empty if it has no state, as after a clear.
+
+    Call it where Airflow can be asked: in the main thread of a worker outside a signal handler, or in one of asgiref's threads.
+
+    :param ti: Anything with ``dag_id``, ``run_id``, ``task_id`` and ``map_index``.
+    :raises Exception: It cannot be read.
+    """
+    return _query_task_state(ti) if IS_AIRFLOW_2 else _ask_supervisor(ti)
+
+
+def _query_task_state(ti: Any) -> str:
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.utils.session import create_session
+
+    key = {name: getattr(ti, name) for name in ("dag_id", "run_id", "task_id", "map_index")}
+    with create_session() as session:
+        row = session.query(TaskInstance.state).filter_by(**key).one_or_none()
+    return NO_TASK_INSTANCE if row is None else str(row[0] or "")
+
+
+def _ask_supervisor(ti: Any) -> str:
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+    runs = RuntimeTaskInstance.get_task_states(
+        dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index
+    )
+    # The key of a mapped task contains its index.
+    states = list(runs.get(ti.run_id, {}).values())
+    return str(states[0] or "") if states else NO_TASK_INSTANCE
 
 
 def is_deferral_timeout(error: BaseException) -> bool:
@@ -93,7 +162,7 @@ def stop_timeout_alarm() -> None:
 
 
 def stats() -> Any:
-    """Airflow's metrics; imported when there is something to measure."""
+    """Return Airflow's metrics, imported on demand."""
     try:
         module = import_module("airflow.sdk.observability.stats")
     except ImportError:  # before Airflow 3.2
@@ -163,6 +232,18 @@ def botocore_variable(session: Any, name: str) -> Any:
     return core.get_config_variable(name) if core is not None else None
 
 
+def compute_property(cls: type, name: str, instance: Any) -> Any:
+    """
+    Compute a ``functools.cached_property`` of a base class, without caching its value.
+
+    Before Python 3.12 such a property has one lock for all instances, and holds it while it computes. If the base class turns it into
+    another kind of property, the value is read as usual.
+    """
+    attribute = inspect.getattr_static(cls, name)
+    compute = getattr(attribute, "func", None)
+    return compute(instance) if compute else attribute.__get__(instance, type(instance))
+
+
 def delete_xcom(ti: Any, key: str) -> None:
     """
     Delete an XCom of a task instance, in a custom backend too.
@@ -187,6 +268,7 @@ def delete_xcom(ti: Any, key: str) -> None:
 __all__ = [
     "FAILED_DEFERRAL",
     "IS_AIRFLOW_2",
+    "NO_TASK_INSTANCE",
     "AirflowException",
     "AirflowFailException",
     "AirflowSensorTimeout",
@@ -202,13 +284,16 @@ __all__ = [
     "TaskDeferred",
     "XComArg",
     "botocore_variable",
+    "cached",
     "causes",
+    "compute_property",
     "conf",
     "delete_xcom",
     "get_current_context",
     "is_deferral_timeout",
     "is_execution_timeout",
     "is_unreadable",
+    "read_task_state",
     "stats",
     "step_before_sending",
     "stop_timeout_alarm",

@@ -1,4 +1,4 @@
-"""The hook: every request of this package goes through :meth:`CleanRoomsMLHook.send`, listings through :meth:`CleanRoomsMLHook.pages`."""
+"""The hook: every request goes through :meth:`CleanRoomsMLHook.send`, every listing through :meth:`CleanRoomsMLHook.pages`."""
 
 from __future__ import annotations
 
@@ -19,24 +19,19 @@ from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from botocore.config import Config
 from botocore.exceptions import (
     ClientError,
-    CredentialRetrievalError,
-    NoCredentialsError,
-    TokenRetrievalError,
 )
 
 from airflow_cleanroomsml import _clock
-from airflow_cleanroomsml._cached import cached
-from airflow_cleanroomsml._compat import AirflowException, BaseOperator
+from airflow_cleanroomsml._compat import AirflowException, BaseOperator, cached, compute_property
 from airflow_cleanroomsml._connection.arguments import convert_connection
 from airflow_cleanroomsml._connection.client_factory import explain_errors, log_in, make_client
 from airflow_cleanroomsml._connection.client_options import make_config
+from airflow_cleanroomsml._connection.send_errors import build_outcome_unknown, explain_unsent
 from airflow_cleanroomsml._connection.transport import (
     NoAnswerError,
     Stage,
     complete,
     is_lost,
-    is_transient,
-    may_lack_files,
     reason,
     redirected,
     stage_of,
@@ -46,23 +41,14 @@ from airflow_cleanroomsml._requests.request import Request, load
 from airflow_cleanroomsml._resources.table import CLEAN_ROOMS_ML
 from airflow_cleanroomsml.exceptions import (
     CleanRoomsMLError,
-    ConfigurationError,
-    CredentialsUnavailableError,
-    OutcomeUnknownError,
-    ServiceError,
     ThrottledError,
     UnavailableError,
-    UnreachableError,
     lines,
     service_error,
 )
 
-#: What to do about a set-up that is not complete.
-_HINTS: dict[type[Exception], str] = {
-    NoCredentialsError: "Check aws_conn_id: a connection that does not exist, or has no login, leaves it to boto3 to find credentials.",
-}
-#: How often a create or start that was throttled is tried again, and the longest pause, in seconds. Starts are throttled at one a
-#: second (user guide, Quotas), so eight pauses of up to 20 s let about a hundred tasks through at once.
+#: How often a throttled create or start is sent again, and the longest pause, in seconds. The service accepts one start a second (user
+#: guide, Quotas), so with eight pauses of up to 20 s about a hundred tasks can start at the same time.
 _THROTTLED_RETRIES = 8
 _LONGEST_PAUSE = 20.0
 
@@ -71,12 +57,12 @@ class CleanRoomsMLHook(AwsBaseHook):
     """
     AWS Clean Rooms ML through boto3.
 
-    :param aws_conn_id: Airflow connection of type ``aws``; None takes boto3's own credentials.
+    :param aws_conn_id: Airflow connection of type ``aws``; None uses boto3's own credentials.
     :param region_name: AWS region.
-    :param verify: Whether or with which certificates to verify TLS.
-    :param config: botocore configuration, a ``botocore.config.Config`` or its arguments as a dictionary. A create or start is
-        sent once whatever its ``retries`` say.
-    :param service: boto3's name of the service: ``cleanroomsml``, or its sister ``cleanrooms``, whose collaborations it works in.
+    :param verify: Whether to verify TLS, or the path of a CA bundle.
+    :param config: A ``botocore.config.Config``, or its arguments as a dictionary. A create or start is sent once, whatever ``retries``
+        says.
+    :param service: boto3's name of the service: ``cleanroomsml``, or ``cleanrooms``, which has the collaborations.
     """
 
     def __init__(
@@ -105,7 +91,7 @@ class CleanRoomsMLHook(AwsBaseHook):
 
     def of(self, service: str) -> CleanRoomsMLHook:
         """
-        The hook of a service over the same session.
+        Return the hook of another service, over the same session.
 
         :param service: boto3's name, ``cleanroomsml`` or ``cleanrooms``.
         """
@@ -118,7 +104,7 @@ class CleanRoomsMLHook(AwsBaseHook):
             self._hooks[service] = other
         return self._hooks[service]
 
-    # What may ask Airflow or log in is made without the lock that the amazon provider's own properties have.
+    # Reading the connection and logging in may hang, so neither holds the lock that the amazon provider's own properties share.
     @cached
     def conn_config(self) -> Any:
         """
@@ -126,8 +112,7 @@ class CleanRoomsMLHook(AwsBaseHook):
 
         :raises ConfigurationError: It is not valid, or an argument is not.
         """
-        own: Any = AwsBaseHook.conn_config
-        return wrap_connection(lambda: own.func(self), self._given)
+        return wrap_connection(lambda: compute_property(AwsBaseHook, "conn_config", self), self._given)
 
     @classmethod
     def get_connection(cls, conn_id: str) -> Any:
@@ -149,11 +134,11 @@ class CleanRoomsMLHook(AwsBaseHook):
     def _session(self) -> boto3.session.Session:
         make = partial(super().get_session, region_name=self.region_name)
         session: boto3.session.Session = explain_errors(self, make, logs_in=True)
-        session.events.register("before-parse.cleanroomsml", _tell_quota)
+        session.events.register("before-parse.cleanroomsml", _add_quota)
         return session
 
     def get_session(self, region_name: str | None = None, deferrable: bool = False) -> Any:
-        """One session for both clients: a second one would read the service's data files again."""
+        """Return one session for both clients: a second one would read the service's data files again."""
         if deferrable or region_name not in (None, self.region_name):
             return super().get_session(region_name=region_name, deferrable=deferrable)
         return self._session
@@ -172,14 +157,14 @@ class CleanRoomsMLHook(AwsBaseHook):
 
     def _get_caller(self, target_function_name: str = "execute") -> str:
         """
-        The operator that calls, for the user agent.
+        Name the calling operator, for the user agent.
 
-        The amazon provider opens the source of every frame on the stack to find it, which takes longer than the client itself, and finds
-        it in ``execute`` only, not when a deferred task comes back.
+        To find it, the amazon provider opens the source of every frame on the stack, which takes longer than making the client, and it
+        finds nothing when a deferred task resumes. If a later release does not call this method, it only loses that time.
         """
         frame = inspect.currentframe()
         while frame is not None:
-            # Whatever else is on the stack must not keep the client from being made.
+            # Nothing on the stack may prevent the client from being made.
             with suppress(Exception):
                 kind = type(frame.f_locals["self"])
                 if issubclass(kind, BaseOperator):
@@ -189,12 +174,12 @@ class CleanRoomsMLHook(AwsBaseHook):
 
     @property
     def _reader(self) -> Any:
-        """The client for all else."""
+        """The client for requests that may be sent again."""
         return self.conn
 
     @cached
     def conn_once(self) -> Any:
-        """The client for creates and starts, which botocore never sends again: it would over a dropped connection, by default."""
+        """The client for creates and starts: by default, botocore would send them again after a dropped connection."""
         if (getattr(self.config, "retries", None) or {}).get("total_max_attempts") == 1:
             return self.conn
         once = Config(retries={"total_max_attempts": 1})
@@ -205,7 +190,7 @@ class CleanRoomsMLHook(AwsBaseHook):
         Check a request without sending it; neither credentials nor the service are needed.
 
         :param operation: boto3's method name, for instance ``create_audience_model``.
-        :param arguments: Arguments in snake_case, nested values in the API's own spelling; None is left out.
+        :param arguments: Arguments in snake_case, nested values in the API's own spelling; members that are None are left out.
         :raises InvalidRequestError: The request breaks the service model.
         """
         request = Request(load(self.service_name), operation, arguments or {})
@@ -218,31 +203,32 @@ class CleanRoomsMLHook(AwsBaseHook):
 
     def send(self, request: Request, *, throttled_retries: int = _THROTTLED_RETRIES) -> dict[str, Any]:
         """
-        Send a request and return the answer.
+        Send a request; return the response without botocore's metadata.
 
-        :param throttled_retries: How often a create or start that was throttled is sent again, after growing pauses.
-        :return: The answer without botocore's metadata.
+        :param throttled_retries: How often a throttled create or start is sent again, after growing pauses.
         :raises CleanRoomsMLError: See :mod:`airflow_cleanroomsml.exceptions`.
         """
         answer: dict[str, Any] = (
-            self._once(request, throttled_retries) if request.once else self._answer(lambda: self._reader, request)
+            self._send_once(request, throttled_retries)
+            if request.once
+            else self._send_any(lambda: self._reader, request)
         )
-        request.answered = _service_time(answer.pop("ResponseMetadata", {}))
+        request.answered = _read_service_time(answer.pop("ResponseMetadata", {}))
         return answer
 
     def call(self, operation: str, arguments: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Check a request, send it, and return the answer: :meth:`check` and :meth:`send`."""
+        """Check a request and send it; return the response: :meth:`check` and :meth:`send`."""
         return self.send(self.check(operation, arguments))
 
     def call_all_pages(self, operation: str, arguments: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """
-        The answer of any operation; all pages of a listing as one, unless a token asks for one page.
+        Call any operation; merge all pages of a listing, unless the arguments ask for one page by its token.
 
         :param operation: boto3's method name.
         :param arguments: Arguments in snake_case.
         """
         request = self.check(operation, arguments)
-        if "nextToken" in request.members or not self._translated(
+        if "nextToken" in request.members or not self._call_boto3(
             request, lambda: self._reader.can_paginate(operation)
         ):
             return self.send(request)
@@ -256,7 +242,7 @@ class CleanRoomsMLHook(AwsBaseHook):
 
     def pages(self, operation: str, arguments: Mapping[str, Any] | None = None) -> Iterator[dict[str, Any]]:
         """
-        The pages of a listing, each read when it is asked for.
+        Iterate over the pages of a listing; each is read on demand.
 
         :param operation: boto3's method name, for instance ``list_audience_models``.
         :param arguments: Arguments in snake_case.
@@ -264,50 +250,49 @@ class CleanRoomsMLHook(AwsBaseHook):
         yield from self._pages(self.check(operation, arguments))
 
     def _pages(self, request: Request) -> Iterator[dict[str, Any]]:
-        pages = self._translated(
+        pages = self._call_boto3(
             request, lambda: iter(self._reader.get_paginator(request.method).paginate(**request.members))
         )
-        while (page := self._translated(request, lambda: next(pages, None))) is not None:
+        while (page := self._call_boto3(request, lambda: next(pages, None))) is not None:
             yield complete(request, page)
 
     def items(self, operation: str, arguments: Mapping[str, Any] | None = None) -> Iterator[dict[str, Any]]:
-        """The entries of a listing over all its pages; arguments as for :meth:`pages`."""
+        """Iterate over the entries of a listing, on all its pages; parameters as for :meth:`pages`."""
         for page in self.pages(operation, arguments):
             for value in page.values():
                 if isinstance(value, list):
                     yield from value
 
-    def _once(self, request: Request, throttled_retries: int) -> Any:
-        """Send what must not be carried out twice: again only where the service said that it did not take it."""
-        client = self._authenticated(request)
-        for pause in (*_throttled_pauses(throttled_retries), None):
+    def _send_once(self, request: Request, throttled_retries: int) -> Any:
+        """Send a request that must not take effect twice: again only if the service refused it for throttling."""
+        client = self._log_in(request)
+        for pause in (*_plan_pauses(throttled_retries), None):
             try:
-                return self._answer(lambda: client, request)
+                return self._send_any(lambda: client, request)
             except ThrottledError:
                 if pause is None:
                     raise
                 self.log.info("%s was throttled; trying again in %.1f s.", request.operation.name, pause)
                 _clock.sleep(pause)
             except (NoAnswerError, UnavailableError) as error:
-                raise _outcome_unknown(request, error) from error
+                raise build_outcome_unknown(request, error) from error
         raise AssertionError
 
-    def _authenticated(self, request: Request) -> Any:
-        """The client with fresh credentials: left to the request, a failed refresh would look like a failed request."""
+    def _log_in(self, request: Request) -> Any:
+        """Return the client, with fresh credentials: if the request refreshed them, a failed refresh would look like a failed request."""
         client = self.conn_once
         log_in(self, self._session)
         return client
 
-    def _answer(self, client: Callable[[], Any], request: Request) -> Any:
-        answer = self._translated(request, lambda: getattr(client(), request.method)(**request.members))
+    def _send_any(self, client: Callable[[], Any], request: Request) -> Any:
+        answer = self._call_boto3(request, lambda: getattr(client(), request.method)(**request.members))
         return complete(request, answer)
 
-    def _translated(self, request: Request, send: Callable[[], Any]) -> Any:
+    def _call_boto3(self, request: Request, send: Callable[[], Any]) -> Any:
         """
-        Send, with botocore's errors as this package's.
+        Call boto3; raise botocore's errors as errors of this package.
 
-        What is raised has no cause and no context of its own: botocore's error keeps the service's text, and engines quote the SQL they
-        were given.
+        They have no cause and no context: botocore's error keeps the service's text, and engines quote the SQL that they were given.
         """
         name, handled = request.operation.name, sys.exc_info()[1]
         try:
@@ -321,46 +306,24 @@ class CleanRoomsMLHook(AwsBaseHook):
         except Exception as error:
             stage, why = stage_of(error, handled), request.redact(reason(error))
             if stage is not Stage.SENT:
-                raised = self._not_sent(name, error, why, stage, handled)
+                raised = explain_unsent(name, error, why, stage, handled, self._find_unusable_file)
             elif request.once or is_lost(error, handled):
                 raised = NoAnswerError(lines(f"{name} got a response that cannot be read.", why))
             else:
                 raised = CleanRoomsMLError(lines(f"{name} failed.", why))
         raise raised
 
-    def _not_sent(
-        self, name: str, error: Exception, why: str, stage: Stage, handled: BaseException | None
-    ) -> CleanRoomsMLError:
-        """The error for a request that was not sent; only what the next attempt may find mended is an ``UnreachableError``."""
-        first = f"{name} was not sent."
-        if isinstance(error, (CredentialRetrievalError, TokenRetrievalError)):
-            return CredentialsUnavailableError(lines(first, why))
-        if stage is Stage.HEADERS:
-            # What http.client says quotes the header, and it may be a credential.
-            return CleanRoomsMLError(
-                lines(
-                    first,
-                    "A header has a line break, or another character that HTTP does not allow.",
-                    "Check the credentials, a session token for instance, for a line break at the end.",
-                )
-            )
-        if stage is Stage.PREPARING:
-            return CleanRoomsMLError(lines(first, why, _HINTS.get(type(error), "")))
-        if may_lack_files(error, handled) and (
-            unusable := find_unusable_file(self.conn_config, self._given, self._session)
-        ):
-            return ConfigurationError(lines(first, unusable))
-        kind = UnreachableError if is_transient(error, handled) else CleanRoomsMLError
-        return kind(lines(first, why, "Check the region, the endpoint, the proxy and the network."))
+    def _find_unusable_file(self) -> str:
+        return find_unusable_file(self.conn_config, self._given, self._session)
 
 
-def _throttled_pauses(times: int) -> list[float]:
-    """Seconds before each new try, jittered."""
+def _plan_pauses(times: int) -> list[float]:
+    """Return the seconds before each new attempt, jittered."""
     return [random.uniform(0.5, 1) * min(_LONGEST_PAUSE, 2.0**attempt) for attempt in range(times)]
 
 
-def _tell_quota(response_dict: Mapping[str, Any], customized_response_dict: dict[str, Any], **_: Any) -> None:
-    """Name and value of a quota, which the model of botocore 1.37 does not have: waiting cannot help where it is 0."""
+def _add_quota(response_dict: Mapping[str, Any], customized_response_dict: dict[str, Any], **_: Any) -> None:
+    """Add name and value of a quota to the error; the model of botocore 1.37 lacks them, and waiting does not help if the value is 0."""
     if response_dict["status_code"] != HTTPStatus.PAYMENT_REQUIRED:
         return
     try:
@@ -370,22 +333,12 @@ def _tell_quota(response_dict: Mapping[str, Any], customized_response_dict: dict
     customized_response_dict.update({name: body[name] for name in ("quotaName", "quotaValue") if name in body})
 
 
-def _service_time(metadata: Mapping[str, Any]) -> float | None:
-    """When the service answered, by its ``Date`` header."""
+def _read_service_time(metadata: Mapping[str, Any]) -> float | None:
+    """Return when the service responded, by its ``Date`` header."""
     try:
         return parsedate_to_datetime(metadata["HTTPHeaders"]["date"]).timestamp()
     except (KeyError, TypeError, ValueError):
         return None
-
-
-def _outcome_unknown(request: Request, error: CleanRoomsMLError) -> OutcomeUnknownError:
-    why = error.code if isinstance(error, ServiceError) else str(error)
-    name = request.members.get("name", "")
-    return OutcomeUnknownError(
-        lines(f"{request.operation.name} was sent and its outcome is unknown: it may have been carried out.", why),
-        f"It is not sent again. Look in the listing{f' for {name!r}' if name else ''}: if it is there, use its ARN "
-        '(if_exists="reuse" of the operator that creates it finds it by name); if it is not, clear the task.',
-    )
 
 
 __all__ = ["CleanRoomsMLHook"]

@@ -97,7 +97,7 @@ def test_a_link_that_leads_nowhere_is_found(tmp_path: Path) -> None:
 
 
 def test_what_a_docstring_says_becomes_markdown() -> None:
-    class PollTarget:
+    class Thing:
         """
         First ``a`` sentence.
 
@@ -110,7 +110,7 @@ def test_what_a_docstring_says_becomes_markdown() -> None:
         :raises Error: Sometimes.
         """
 
-    assert Docstring.of(PollTarget) == Docstring(
+    assert Docstring.of(Thing) == Docstring(
         ["First `a` sentence.", "Another, of two lines: see `Name`."],
         {"name": "What `name` means."},
         "A result.",

@@ -184,7 +184,7 @@ class TestOthers:
         over.touch()
 
     def test_a_login_holds_up_no_kill(self, slow_world: World, hanging: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(cancellation, "state_of", lambda _: "failed")
+        monkeypatch.setattr(cancellation, "read_task_state", lambda _: "failed")
         wait = wait_for(in_training(slow_world), timeout=3600)._replace(on_kill="delete").to_json()
 
         async def kill(connection: str) -> None:
@@ -286,7 +286,7 @@ class TestKills:
             return make(self, *given, **more)
 
         monkeypatch.setattr(CleanRoomsMLHook, "get_client_type", counted)
-        monkeypatch.setattr(cancellation, "state_of", lambda _: "failed")
+        monkeypatch.setattr(cancellation, "read_task_state", lambda _: "failed")
         wait = wait_for(in_training(slow_world), timeout=3600)._replace(on_kill="delete").to_json()
         triggers = [CleanRoomsMLWaitTrigger(wait=wait) for _ in range(30)]
         for trigger in triggers:
@@ -303,7 +303,7 @@ class TestKills:
     def test_the_next_sees_what_the_connection_says_then(
         self, slow_world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(cancellation, "state_of", lambda _: "failed")
+        monkeypatch.setattr(cancellation, "read_task_state", lambda _: "failed")
         wait = wait_for(in_training(slow_world), timeout=3600)._replace(on_kill="delete").to_json()
         deleted = []
         for key in ("000000000001", slow_world.account):
@@ -324,7 +324,7 @@ class TestKills:
             go_on.wait(120)
             return "failed"
 
-        monkeypatch.setattr(cancellation, "state_of", over)
+        monkeypatch.setattr(cancellation, "read_task_state", over)
         monkeypatch.setattr(cancellation, "_PATIENCE", 0.2)
         slow_world.emulator.switch(models_in_progress=100)
         models = [in_training(slow_world, f"m{number}") for number in range(40)]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_cleanroomsml._cached import cached
+from airflow_cleanroomsml._compat import cached
 from airflow_cleanroomsml._connection.arguments import convert_connection
 from airflow_cleanroomsml.exceptions import CleanRoomsMLError, ConfigurationError, lines
 

@@ -1,5 +1,5 @@
 """
-CreateOnce a client that is ready to send; what goes wrong is an error of this package.
+Make a client that is ready to send; what goes wrong is an error of this package.
 
 What cannot work as it is configured is final. What may work the next time, such as a login that is throttled, is retried.
 """

@@ -9,7 +9,7 @@ from typing import Any
 from botocore.config import Config
 from botocore.utils import parse_timestamp
 
-from airflow_cleanroomsml._cached import cached
+from airflow_cleanroomsml._compat import cached
 from airflow_cleanroomsml._connection.aws_connection import require_connection
 from airflow_cleanroomsml._polling.footprint import forget_tables, uncollected
 from airflow_cleanroomsml._requests.request import Request

@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from airflow_cleanroomsml import _clock
-from airflow_cleanroomsml._compat import IS_AIRFLOW_2
+from airflow_cleanroomsml._compat import NO_TASK_INSTANCE, read_task_state
 from airflow_cleanroomsml._resources.table import DOING, Outcome
 from airflow_cleanroomsml._waiting import loop
 from airflow_cleanroomsml._waiting.loop import PAUSES
@@ -32,10 +32,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: In place of a state: there is no such task instance any more.
-GONE = "gone"
 #: States in which no try will come that could go on with what runs.
-OVER = frozenset(("failed", "success", "skipped", "removed", GONE))
+OVER = frozenset(("failed", "success", "skipped", "removed", NO_TASK_INSTANCE))
 _DONE = {"cancel": "cancelled", "delete": "deleted"}
 #: Seconds that a trigger has for it; Airflow gives it 30.
 _PATIENCE = 25
@@ -43,39 +41,6 @@ _PATIENCE = 25
 
 class KillRequested(BaseException):
     """The worker's process was told to end while it waited; not an ``Exception``, for nothing below is to catch it."""
-
-
-def state_of(ti: Any) -> str:
-    """
-    The state of a task instance now: :data:`GONE` where there is none any more, empty where it has none, as after a clear.
-
-    To be called where Airflow can be asked: in the main thread of a worker outside a signal handler, or in a thread of asgiref's.
-
-    :param ti: Anything with ``dag_id``, ``run_id``, ``task_id`` and ``map_index``.
-    :raises Exception: It cannot be known.
-    """
-    return _in_database(ti) if IS_AIRFLOW_2 else _by_supervisor(ti)
-
-
-def _in_database(ti: Any) -> str:
-    from airflow.models.taskinstance import TaskInstance
-    from airflow.utils.session import create_session
-
-    of = {name: getattr(ti, name) for name in ("dag_id", "run_id", "task_id", "map_index")}
-    with create_session() as session:
-        row = session.query(TaskInstance.state).filter_by(**of).one_or_none()
-    return GONE if row is None else str(row[0] or "")
-
-
-def _by_supervisor(ti: Any) -> str:
-    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
-
-    runs = RuntimeTaskInstance.get_task_states(
-        dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index
-    )
-    # A mapped task has its index in its key.
-    states = list(runs.get(ti.run_id, {}).values())
-    return str(states[0] or "") if states else GONE
 
 
 def end(hook: Callable[[], CleanRoomsMLHook], wait: Wait) -> str:
@@ -152,7 +117,7 @@ def end_if_over(ti: Any, hook: Callable[[], CleanRoomsMLHook], wait: Wait) -> bo
     """
     End what a wait is for, if its task instance is over.
 
-    :param ti: As for :func:`state_of`.
+    :param ti: As for :func:`~airflow_cleanroomsml._compat.read_task_state`.
     :param hook: As for :func:`end`.
     :return: Whether it is over.
     """
@@ -166,11 +131,11 @@ def is_over(ti: Any, title: str) -> bool:
     """
     Whether no other try will go on with what a task instance has started; not, where that cannot be known.
 
-    :param ti: As for :func:`state_of`.
+    :param ti: As for :func:`~airflow_cleanroomsml._compat.read_task_state`.
     :param title: What it has started, for the log.
     """
     try:
-        state = state_of(ti)
+        state = read_task_state(ti)
     except Exception as error:
         why = f"{type(error).__name__}: {error}"
         log.warning("Left running: the state of the task instance is unknown (%s): %s.", why, title)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_cleanroomsml._cached import cached
-from airflow_cleanroomsml._compat import conf
+from airflow_cleanroomsml._compat import cached, conf
 from airflow_cleanroomsml._resources import lookup
 from airflow_cleanroomsml._resources.handle import Handle
 from airflow_cleanroomsml._resources.lookup import BASE

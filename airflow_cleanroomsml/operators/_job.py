@@ -9,8 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_cleanroomsml import _clock
-from airflow_cleanroomsml._cached import cached
-from airflow_cleanroomsml._compat import FAILED_DEFERRAL, AirflowTaskTerminated, conf
+from airflow_cleanroomsml._compat import FAILED_DEFERRAL, AirflowTaskTerminated, cached, conf
 from airflow_cleanroomsml._xcom import delete_note, keep_note, read_note
 from airflow_cleanroomsml.exceptions import (
     CleanRoomsMLError,

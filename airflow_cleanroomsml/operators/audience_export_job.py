@@ -19,14 +19,14 @@ class CleanRoomsMLStartAudienceExportJobOperator(CleanRoomsMLJobOperator):
     """
     Start an audience export job: write an audience of one size, of 10,000 users or more, to S3.
 
-    An export has no ARN and no read of its own: it is found in its generation job's listing by name and size.
+    An export has no ARN and no Get operation: it is found in its generation job's listing by name and size.
 
     :param name: Name of the export, 1 to 63 characters.
     :param audience_generation_job_arn: ARN of the audience generation job.
     :param audience_size: One of the sizes of the configured audience model, ``{"type": …, "value": …}``.
     :param description: Description, up to 255 characters.
-    :return: ``name``, ``audience_generation_job_arn`` and ``output_location``, which is None while it is not known and where the
-        files are in another account.
+    :return: ``name``, ``audience_generation_job_arn`` and ``output_location``, which is None until it is known, and if the files
+        are in another account.
     """
 
     operation = "start_audience_export_job"

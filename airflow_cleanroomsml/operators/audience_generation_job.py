@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 class CleanRoomsMLStartAudienceGenerationJobOperator(CleanRoomsMLJobOperator):
     """
-    Start an audience generation job: rank the training users by their likeness to a seed.
+    Start an audience generation job: rank the training users by their similarity to a seed.
 
     Takes up to 10 hours, with a SQL seed up to 12 more for the query (user guide, Quotas). At the end the job's metrics are pushed
     to XCom under the key ``metrics``: ``{"relevanceMetrics": [{"audienceSize": …, "score": …}, …], "recallMetric": …}``.
@@ -62,7 +62,7 @@ class CleanRoomsMLStartAudienceGenerationJobOperator(CleanRoomsMLJobOperator):
 
 class CleanRoomsMLDeleteAudienceGenerationJobOperator(CleanRoomsMLDeleteAndWaitOperator):
     """
-    Delete an audience generation job and its data; audiences that were exported stay where they are.
+    Delete an audience generation job and its data; exported audiences remain.
 
     :param audience_generation_job_arn: ARN of the audience generation job.
     """

@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 class CleanRoomsMLCreateAudienceModelOperator(CleanRoomsMLJobOperator):
     """
-    Create an audience model: train on a training dataset how alike users are.
+    Create an audience model: train a lookalike model on a training dataset.
 
     Takes several hours to two days (user guide); an account trains two at a time.
 
     :param name: Name of the audience model, 1 to 63 characters.
     :param training_dataset_arn: ARN of the training dataset.
-    :param training_data_start_time: Begin of the training window.
+    :param training_data_start_time: Start of the training window.
     :param training_data_end_time: End of the training window.
-    :param kms_key_arn: ARN of the KMS key that encrypts the model and its data; no alias.
+    :param kms_key_arn: ARN of the KMS key that encrypts the model and its data; aliases are not accepted.
     :param tags: Up to 50 tags.
     :param description: Description, up to 255 characters.
     :return: ARN of the audience model.

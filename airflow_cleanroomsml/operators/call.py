@@ -29,16 +29,16 @@ _SERVICES = (CLEAN_ROOMS_ML, CLEAN_ROOMS)
 
 class CleanRoomsMLCallOperator(CleanRoomsMLOperator):
     """
-    Call any operation of ``cleanroomsml`` or ``cleanrooms``: reads, listings, and what has no operator of its own.
+    Call any operation of ``cleanroomsml`` or ``cleanrooms``, such as reads, listings, and operations without an operator.
 
-    It waits for nothing; what takes time is waited for by a sensor. A create or start is sent once, as everywhere.
+    It does not wait: use a sensor for that. A create or start is sent once, as by the other operators.
 
     :param operation: boto3's method name, for instance ``get_audience_model``.
     :param parameters: The request: members in snake_case, nested values in the API's own spelling.
-    :param jmespath: JMESPath expression that picks the result from the answer, for instance ``trainedModels[?status=='ACTIVE'].name``.
+    :param jmespath: JMESPath expression that selects the result from the response, for instance ``trainedModels[?status=='ACTIVE'].name``.
     :param service: boto3's name of the service, ``cleanroomsml`` or ``cleanrooms``.
-    :return: The answer, or what the expression picks from it, as JSON in the API's own spelling: times as ISO 8601, what is not to be
-        shown as ``***``. All pages of a listing are one answer, without ``nextToken``.
+    :return: The response, or what the expression selects from it, as JSON in the API's own spelling: times in ISO 8601, confidential
+        values as ``***``. All pages of a listing are merged into one response, without ``nextToken``.
     """
 
     template_fields = ("operation", "parameters", "jmespath", "service", *CleanRoomsMLOperator.template_fields)

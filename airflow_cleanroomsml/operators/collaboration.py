@@ -79,9 +79,9 @@ class CleanRoomsFindConfiguredAudienceModelOperator(_Lookup):
     ``creator_account_id`` of each.
 
     :param collaboration_identifier: Collaboration, a UUID.
-    :param association_name: Name of the association, where there are several.
-    :param creator_account_id: Account that made the association, 12 digits, where there are several.
-    :return: ARN of the configured audience model, as a generation job takes it.
+    :param association_name: Name of the association, if there are several.
+    :param creator_account_id: Account that created the association, 12 digits, if there are several.
+    :return: ARN of the configured audience model, for a generation job.
     :raises ResourceNotFoundError: There is none, or more than one.
     """
 

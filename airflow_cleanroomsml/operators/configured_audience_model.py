@@ -28,14 +28,14 @@ class CleanRoomsMLCreateConfiguredAudienceModelOperator(CleanRoomsMLCreateOperat
     """
     Create a configured audience model: the terms under which others may use an audience model.
 
-    ``if_exists="update"`` changes one of the same name to what is asked for, so that one Dag makes it first and offers each newly
-    trained audience model afterwards: members that are given and differ are sent, tags are added, the rest stays.
+    ``if_exists="update"`` changes an existing one of the same name to match the request, so that one Dag creates it first and offers each
+    newly trained audience model later: members that differ are updated, tags are added, and everything else stays.
 
     :param name: Name of the configured audience model, 1 to 63 characters.
-    :param audience_model_arn: ARN of the audience model on offer.
+    :param audience_model_arn: ARN of the audience model that it offers.
     :param output_config: Where audiences are written, and the role that writes them.
-    :param shared_audience_metrics: What the seed's owner may see of the result, ``["ALL"]`` or ``["NONE"]``.
-    :param min_matching_seed_size: Users of a seed that must be among the training users, 25 to 500,000.
+    :param shared_audience_metrics: Metrics that the seed's owner receives, ``["ALL"]`` or ``["NONE"]``.
+    :param min_matching_seed_size: Minimum number of a seed's users that must be among the training users, 25 to 500,000.
     :param audience_size_config: Sizes that an audience may have: 1 to 25 numbers of users, or percentages of the training users.
     :param child_resource_tag_on_create_policy: Whether generation jobs inherit the tags, ``FROM_PARENT_RESOURCE`` or ``NONE``.
     :param tags: Up to 50 tags.
@@ -106,10 +106,10 @@ class CleanRoomsMLUpdateConfiguredAudienceModelOperator(CleanRoomsMLOperator):
     Its ARN, its policy and its associations stay; jobs that are running are not affected.
 
     :param configured_audience_model_arn: ARN of the configured audience model.
-    :param audience_model_arn: ARN of the audience model on offer from now on.
+    :param audience_model_arn: ARN of the audience model that it offers from now on.
     :param output_config: Where audiences are written, and the role that writes them.
-    :param shared_audience_metrics: What the seed's owner may see of the result, ``["ALL"]`` or ``["NONE"]``.
-    :param min_matching_seed_size: Users of a seed that must be among the training users, 25 to 500,000.
+    :param shared_audience_metrics: Metrics that the seed's owner receives, ``["ALL"]`` or ``["NONE"]``.
+    :param min_matching_seed_size: Minimum number of a seed's users that must be among the training users, 25 to 500,000.
     :param audience_size_config: Sizes that an audience may have: 1 to 25 numbers of users, or percentages of the training users.
     :param description: Description, up to 255 characters.
     :return: ARN of the configured audience model.

@@ -30,7 +30,7 @@ class CleanRoomsCreateConfiguredAudienceModelAssociationOperator(CleanRoomsMLCre
         and members give the collaboration when they start jobs.
     :param tags: Up to 50 tags.
     :param description: Description, up to 255 characters.
-    :return: Identifier of the association, a UUID, as its update and its deletion take it.
+    :return: Identifier of the association, a UUID, for its update and deletion.
     """
 
     service = CLEAN_ROOMS
@@ -95,7 +95,7 @@ class CleanRoomsUpdateConfiguredAudienceModelAssociationOperator(CleanRoomsMLOpe
 
 class CleanRoomsDeleteConfiguredAudienceModelAssociationOperator(CleanRoomsMLDeleteOperator):
     """
-    Delete a configured audience model association; a policy that Clean Rooms wrote goes with it.
+    Delete a configured audience model association; a policy that Clean Rooms wrote is deleted with it.
 
     :param membership_identifier: Membership of the model's owner, a UUID.
     :param configured_audience_model_association_identifier: Identifier of the association, a UUID.

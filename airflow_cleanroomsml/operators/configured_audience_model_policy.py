@@ -21,7 +21,7 @@ class CleanRoomsMLPutConfiguredAudienceModelPolicyOperator(CleanRoomsMLOperator)
 
     :param configured_audience_model_arn: ARN of the configured audience model.
     :param configured_audience_model_policy: IAM resource policy as JSON text, up to 20,480 characters.
-    :param previous_policy_hash: Hash of the policy that this one replaces; the service refuses when it has changed since.
+    :param previous_policy_hash: Hash of the policy that this one replaces; the service refuses the request if the policy has changed.
     :param policy_existence_condition: ``POLICY_MUST_EXIST`` or ``POLICY_MUST_NOT_EXIST``.
     :return: Hash of the policy.
     """

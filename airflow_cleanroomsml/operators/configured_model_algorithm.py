@@ -21,11 +21,11 @@ class CleanRoomsMLCreateConfiguredModelAlgorithmOperator(CleanRoomsMLCreateOpera
     Create a configured model algorithm from container images in Amazon ECR.
 
     :param name: Name of the algorithm, 1 to 63 characters.
-    :param role_arn: ARN of the role that pulls the images, of the caller's own account.
+    :param role_arn: ARN of the role that pulls the images, in the caller's account.
     :param training_container_config: The training container: image, entry point, arguments, and up to 40 metrics that are read from its
         logs by regular expressions.
     :param inference_container_config: The inference container: its image, ``registry/repository[:tag]`` without a digest.
-    :param kms_key_arn: ARN of the KMS key that encrypts it; no alias.
+    :param kms_key_arn: ARN of the KMS key that encrypts the algorithm; aliases are not accepted.
     :param tags: Up to 50 tags.
     :param description: Description, up to 255 characters.
     :return: ARN of the configured model algorithm.

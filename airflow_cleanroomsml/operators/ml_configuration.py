@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 class CleanRoomsMLPutMLConfigurationOperator(CleanRoomsMLOperator):
     """
-    Write the ML configuration of a membership; there is one, and this one takes its place.
+    Write the ML configuration of a membership; it replaces the present one.
 
-    Without it a member gets no output, no logs and no metrics of jobs in the collaboration.
+    Without one, a member gets no output, logs or metrics of jobs in the collaboration.
 
     :param membership_identifier: Membership, a UUID.
     :param default_output_location: The role that writes output, logs and metrics, and the S3 location of output.

@@ -20,16 +20,16 @@ class CleanRoomsMLCreateMLInputChannelOperator(CleanRoomsMLJobOperator):
     """
     Create an ML input channel: run a query, and keep its result for training or inference.
 
-    Takes some minutes. At the end ``protected_query_identifier``, ``number_of_records``, ``number_of_files`` and ``size_in_gb`` are
+    Takes a few minutes. When it is done, ``protected_query_identifier``, ``number_of_records``, ``number_of_files`` and ``size_in_gb`` are
     pushed to XCom, as far as the service gives them.
 
     :param membership_identifier: Membership of the member that may query, a UUID.
-    :param configured_model_algorithm_associations: ARN of the one algorithm association that the data are for.
-    :param input_channel: The query, its workers and result format, and the role that runs it. It is not shown in logs and pages.
+    :param configured_model_algorithm_associations: ARN of the algorithm association that uses the data.
+    :param input_channel: The query, its workers and result format, and the role that runs it. It is hidden in logs and in the UI.
     :param name: Name of the channel, 1 to 63 characters.
-    :param retention_in_days: Days that the data are kept, 1 to 30.
+    :param retention_in_days: Days for which the data are kept, 1 to 30.
     :param payer_configuration: Accounts that pay for the query and for synthetic data.
-    :param kms_key_arn: ARN of the KMS key that encrypts the data; no alias.
+    :param kms_key_arn: ARN of the KMS key that encrypts the data; aliases are not accepted.
     :param tags: Up to 50 tags.
     :param description: Description, up to 255 characters.
     :return: ARN of the ML input channel.
@@ -67,7 +67,7 @@ class CleanRoomsMLCreateMLInputChannelOperator(CleanRoomsMLJobOperator):
 
 class CleanRoomsMLDeleteMLInputChannelDataOperator(CleanRoomsMLDeleteAndWaitOperator):
     """
-    Delete the data of an ML input channel; its description stays, INACTIVE.
+    Delete the data of an ML input channel; its description remains, with the status INACTIVE.
 
     :param membership_identifier: Membership of the channel's owner, a UUID.
     :param ml_input_channel_arn: ARN of the ML input channel.

@@ -37,7 +37,7 @@ class CleanRoomsMLTagResourceOperator(CleanRoomsMLOperator):
 
 class CleanRoomsMLUntagResourceOperator(CleanRoomsMLOperator):
     """
-    Remove tags from a resource; what it does not have is no error.
+    Remove tags from a resource; tags that it does not have are ignored.
 
     :param resource_arn: ARN of the resource.
     :param tag_keys: Keys of the tags, up to 200.

@@ -29,7 +29,7 @@ class CleanRoomsMLCreateTrainedModelOperator(CleanRoomsMLJobOperator):
     """
     Create a trained model: run the training container of an associated algorithm on ML input channels.
 
-    Takes as long as ``stopping_condition`` allows, without one up to 28 days. ``version_identifier`` is pushed to XCom: ``NULL`` for
+    Takes as long as ``stopping_condition`` allows, or up to 28 days without one. ``version_identifier`` is pushed to XCom: ``NULL`` for
     a first version, which other operators leave out of their requests. So are ``logs_status`` and ``metrics_status``; a model may be
     ACTIVE and its logs be lost, which is logged as a warning.
 
@@ -38,13 +38,13 @@ class CleanRoomsMLCreateTrainedModelOperator(CleanRoomsMLJobOperator):
     :param configured_model_algorithm_association_arn: ARN of the algorithm association.
     :param resource_config: Type and number of instances, and the size of their volume in GB.
     :param data_channels: 1 to 20 ML input channels and the names under which the container finds them.
-    :param incremental_training_data_channels: The trained model, and its version, from which to go on.
+    :param incremental_training_data_channels: The trained model, and its version, to continue training from.
     :param training_input_mode: How the container gets the data: ``File``, ``FastFile`` or ``Pipe``.
-    :param hyperparameters: Up to 100 texts; numbers are given as texts, too.
-    :param environment: Up to 100 environment variables of the container. They are not shown in logs and pages.
-    :param stopping_condition: Seconds after which training is ended, up to 2,419,200 (28 days).
+    :param hyperparameters: Up to 100 strings; numbers are strings, too.
+    :param environment: Up to 100 environment variables of the container. They are hidden in logs and in the UI.
+    :param stopping_condition: Maximum training time in seconds, up to 2,419,200 (28 days).
     :param ml_model_training_payer_account_id: Account that pays.
-    :param kms_key_arn: ARN of the KMS key that encrypts the model; no alias.
+    :param kms_key_arn: ARN of the KMS key that encrypts the model; aliases are not accepted.
     :param tags: Up to 50 tags.
     :param description: Description, up to 255 characters.
     :return: ARN of the trained model.
@@ -107,11 +107,11 @@ class CleanRoomsMLCreateTrainedModelOperator(CleanRoomsMLJobOperator):
 
 class CleanRoomsMLCancelTrainedModelOperator(CleanRoomsMLDeleteAndWaitOperator):
     """
-    Cancel the training of a model; one that has ended already is left as it is.
+    Cancel the training of a model; a training that has ended is left alone.
 
     :param membership_identifier: Membership of the model's owner, a UUID.
     :param trained_model_arn: ARN of the trained model.
-    :param version_identifier: Version, a UUID; without it the first version.
+    :param version_identifier: Version, a UUID; the first version if None.
     """
 
     operation = "cancel_trained_model"
@@ -134,11 +134,11 @@ class CleanRoomsMLCancelTrainedModelOperator(CleanRoomsMLDeleteAndWaitOperator):
 
 class CleanRoomsMLDeleteTrainedModelOutputOperator(CleanRoomsMLDeleteAndWaitOperator):
     """
-    Delete the artifacts of a trained model; its description stays, INACTIVE.
+    Delete the artifacts of a trained model; its description remains, with the status INACTIVE.
 
     :param membership_identifier: Membership of the model's owner, a UUID.
     :param trained_model_arn: ARN of the trained model.
-    :param version_identifier: Version, a UUID; without it the first version.
+    :param version_identifier: Version, a UUID; the first version if None.
     """
 
     operation = "delete_trained_model_output"

@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 
 class CleanRoomsMLStartTrainedModelExportJobOperator(CleanRoomsMLJobOperator):
     """
-    Start a trained model export job: write a trained model's files to where a member's ML configuration says.
+    Start a trained model export job: write a trained model's files to the location of a member's ML configuration.
 
-    An export has no ARN and no read of its own: it is found in the collaboration's listing by model, version, member and name. The
+    An export has no ARN and no Get operation: it is found in the collaboration's listing by model, version, member and name. The
     collaboration is looked up before the start, from the model or, where the caller does not own it, from the membership.
 
     :param membership_identifier: Membership of the member that receives the files, a UUID.
     :param trained_model_arn: ARN of the trained model.
     :param name: Name of the export, 1 to 63 characters.
-    :param output_configuration: The one account that receives the files, ``{"members": [{"accountId": …}]}``.
-    :param trained_model_version_identifier: Version, a UUID; which one the service takes without it, or for ``NULL``, is not
-        documented.
+    :param output_configuration: The account that receives the files, ``{"members": [{"accountId": …}]}``.
+    :param trained_model_version_identifier: Version, a UUID; the service does not document which one it uses if None, or
+        ``NULL``.
     :param description: Description, up to 255 characters.
-    :return: ``name``, ``trained_model_arn`` and ``output_location``, which is None: the service does not tell it.
+    :return: ``name``, ``trained_model_arn`` and ``output_location``, which is None: the service does not return it.
     """
 
     operation = "start_trained_model_export_job"

@@ -23,24 +23,24 @@ if TYPE_CHECKING:
 
 class CleanRoomsMLStartTrainedModelInferenceJobOperator(CleanRoomsMLJobOperator):
     """
-    Start a trained model inference job: let a trained model answer about the data of an ML input channel.
+    Start a trained model inference job: run a trained model on the data of an ML input channel.
 
-    Takes up to 25 hours (user guide, Quotas). ``logs_status`` and ``metrics_status`` are pushed to XCom; what was not published is
+    Takes up to 25 hours (user guide, Quotas). ``logs_status`` and ``metrics_status`` are pushed to XCom; lost logs or metrics are
     logged as a warning.
 
     :param membership_identifier: Membership of the member that may query, a UUID.
     :param name: Name of the job, 1 to 63 characters.
     :param trained_model_arn: ARN of the trained model.
     :param resource_config: Type and number of instances.
-    :param output_configuration: The one account that receives the answers, and their media type.
+    :param output_configuration: The account that receives the output, and its media type.
     :param data_source: ARN of the ML input channel, ``{"mlInputChannelArn": …}``.
-    :param trained_model_version_identifier: Version, a UUID; which one the service takes without it, or for ``NULL``, is not
-        documented.
+    :param trained_model_version_identifier: Version, a UUID; the service does not document which one it uses if None, or
+        ``NULL``.
     :param configured_model_algorithm_association_arn: ARN of the algorithm association with the inference container.
-    :param container_execution_parameters: Size of a request to the container, 1 to 100 MB.
-    :param environment: Up to 16 environment variables of the container. They are not shown in logs and pages.
+    :param container_execution_parameters: Maximum size of a request to the container, 1 to 100 MB.
+    :param environment: Up to 16 environment variables of the container. They are hidden in logs and in the UI.
     :param ml_model_inference_payer_account_id: Account that pays.
-    :param kms_key_arn: ARN of the KMS key that encrypts the answers; no alias.
+    :param kms_key_arn: ARN of the KMS key that encrypts the output; aliases are not accepted.
     :param tags: Up to 50 tags.
     :param description: Description, up to 255 characters.
     :return: ARN of the inference job.
@@ -88,7 +88,7 @@ class CleanRoomsMLStartTrainedModelInferenceJobOperator(CleanRoomsMLJobOperator)
 
 class CleanRoomsMLCancelTrainedModelInferenceJobOperator(CleanRoomsMLDeleteAndWaitOperator):
     """
-    Cancel an inference job; one that has ended already is left as it is.
+    Cancel an inference job; a job that has ended is left alone.
 
     :param membership_identifier: Membership of the job's owner, a UUID.
     :param trained_model_inference_job_arn: ARN of the inference job.

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 class CleanRoomsMLCreateTrainingDatasetOperator(CleanRoomsMLCreateOperator):
     """
-    Create a training dataset: a pointer to a Glue table of interactions.
+    Create a training dataset: a reference to a Glue table of interactions.
 
-    The data are read, and checked, only when an audience model is created from it.
+    The service reads and checks the data only when an audience model is created.
 
     :param name: Name of the training dataset, 1 to 63 characters, unique in the account and region.
-    :param role_arn: ARN of the role that reads the table, of the caller's own account.
+    :param role_arn: ARN of the role that reads the table, in the caller's account.
     :param training_data: One dataset: its type, the schema of its columns, and its Glue table.
     :param tags: Up to 50 tags.
     :param description: Description, up to 255 characters.

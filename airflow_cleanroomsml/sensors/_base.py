@@ -11,8 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow_cleanroomsml import _clock
-from airflow_cleanroomsml._cached import cached
-from airflow_cleanroomsml._compat import AirflowSensorTimeout, BaseSensorOperator, PokeReturnValue, conf
+from airflow_cleanroomsml._compat import AirflowSensorTimeout, BaseSensorOperator, PokeReturnValue, cached, conf
 from airflow_cleanroomsml._connection.aws_connection import AwsConnection
 from airflow_cleanroomsml._resources import lookup
 from airflow_cleanroomsml._resources.table import Goal, Outcome, Resource

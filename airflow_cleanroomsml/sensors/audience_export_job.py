@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 class CleanRoomsMLAudienceExportJobSensor(CleanRoomsMLSensor):
     """
-    Wait until an audience export job has ended; the newest of that name counts, and it need not have been started yet.
+    Wait until an audience export job has ended; of several with that name, the newest; the job may be started later.
 
-    :param audience_generation_job_arn: ARN of the generation job in the caller's own account.
+    :param audience_generation_job_arn: ARN of the generation job in the caller's account.
     :param name: Name of the export.
-    :param audience_size: Its size, ``{"type": …, "value": …}``, where there are several of that name.
-    :return: ``name``, ``audience_generation_job_arn`` and ``output_location``, which is None where the files are in another account.
+    :param audience_size: Its size, ``{"type": …, "value": …}``, if there are several of that name.
+    :return: ``name``, ``audience_generation_job_arn`` and ``output_location``, which is None if the files are in another account.
     """
 
     resource = AUDIENCE_EXPORT_JOB

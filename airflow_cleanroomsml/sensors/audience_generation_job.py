@@ -24,7 +24,7 @@ class CleanRoomsMLAudienceGenerationJobSensor(CleanRoomsMLSensor):
     """
     Wait until an audience generation job has ended; its ``metrics`` are pushed to XCom.
 
-    :param audience_generation_job_arn: ARN of the job in the caller's own account.
+    :param audience_generation_job_arn: ARN of the job in the caller's account.
     :return: The ARN.
     """
 

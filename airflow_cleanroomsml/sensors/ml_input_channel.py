@@ -18,8 +18,8 @@ class CleanRoomsMLMLInputChannelSensor(CleanRoomsMLMemberSensor):
     Wait until an ML input channel has its data.
 
     :param ml_input_channel_arn: ARN of the ML input channel.
-    :param membership_identifier: The caller's membership, a UUID, where the channel is the caller's own.
-    :param collaboration_identifier: The collaboration, a UUID, where it is another member's.
+    :param membership_identifier: The caller's membership, a UUID, if the channel is the caller's own.
+    :param collaboration_identifier: The collaboration, a UUID, if it is another member's.
     :return: The ARN.
     """
 

@@ -18,9 +18,9 @@ class CleanRoomsMLTrainedModelSensor(CleanRoomsMLMemberSensor):
     Wait until a trained model is trained.
 
     :param trained_model_arn: ARN of the trained model.
-    :param membership_identifier: The caller's membership, a UUID, where the model is the caller's own.
-    :param collaboration_identifier: The collaboration, a UUID, where it is another member's.
-    :param version_identifier: Version, a UUID; without it the latest.
+    :param membership_identifier: The caller's membership, a UUID, if the model is the caller's own.
+    :param collaboration_identifier: The collaboration, a UUID, if it is another member's.
+    :param version_identifier: Version, a UUID; the latest if None.
     :return: The ARN.
     """
 

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 class CleanRoomsMLTrainedModelExportJobSensor(CleanRoomsMLSensor):
     """
-    Wait until a trained model export job has ended; the newest of that name counts, and it need not have been started yet.
+    Wait until a trained model export job has ended; of several with that name, the newest; the job may be started later.
 
     :param collaboration_identifier: The collaboration, a UUID.
     :param trained_model_arn: ARN of the trained model.
     :param name: Name of the export.
-    :param trained_model_version_identifier: Version, a UUID; without it, any.
-    :param membership_identifier: Membership that started it, a UUID; without it, any.
-    :return: ``name``, ``trained_model_arn`` and ``output_location``, which is None: the service does not tell it.
+    :param trained_model_version_identifier: Version, a UUID; any if None.
+    :param membership_identifier: Membership that started it, a UUID; any if None.
+    :return: ``name``, ``trained_model_arn`` and ``output_location``, which is None: the service does not return it.
     """
 
     resource = TRAINED_MODEL_EXPORT_JOB

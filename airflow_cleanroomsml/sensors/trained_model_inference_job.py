@@ -18,8 +18,8 @@ class CleanRoomsMLTrainedModelInferenceJobSensor(CleanRoomsMLMemberSensor):
     Wait until an inference job has ended.
 
     :param trained_model_inference_job_arn: ARN of the inference job.
-    :param membership_identifier: The caller's membership, a UUID, where the job is the caller's own.
-    :param collaboration_identifier: The collaboration, a UUID, where it is another member's.
+    :param membership_identifier: The caller's membership, a UUID, if the job is the caller's own.
+    :param collaboration_identifier: The collaboration, a UUID, if it is another member's.
     :return: The ARN.
     """
 

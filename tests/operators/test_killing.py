@@ -274,7 +274,7 @@ class TestWhileItsRequestIsAnswered:
     def test_a_kill_by_airflow_2_ends_it_if_the_task_is_over(
         self, slow_studio: Studio, channel: str, state: str, ends: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(cancellation, "state_of", lambda _: state)
+        monkeypatch.setattr(cancellation, "read_task_state", lambda _: state)
         monkeypatch.setattr(_on_kill, "IS_AIRFLOW_2", True)
         task = trains(slow_studio, channel)
 

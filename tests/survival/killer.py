@@ -78,7 +78,7 @@ class Killer:
 
         _replace(_clock, "sleep", sleeping)
         # What Airflow would say of the task instance: nobody has ended it.
-        _replace(cancellation, "state_of", lambda _: "running")
+        _replace(cancellation, "read_task_state", lambda _: "running")
 
     def _going_out(self) -> None:
         self.at(UNSENT)

@@ -1,0 +1,73 @@
+"""Errors of this package for requests that were not sent, or whose response was lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from botocore.exceptions import CredentialRetrievalError, NoCredentialsError, TokenRetrievalError
+
+from airflow_cleanroomsml._connection.transport import Stage, is_transient, may_lack_files
+from airflow_cleanroomsml._requests.request import Request
+from airflow_cleanroomsml.exceptions import (
+    CleanRoomsMLError,
+    ConfigurationError,
+    CredentialsUnavailableError,
+    OutcomeUnknownError,
+    ServiceError,
+    UnreachableError,
+    lines,
+)
+
+#: Advice for incomplete configurations.
+_HINTS: dict[type[Exception], str] = {
+    NoCredentialsError: "Check aws_conn_id: if the connection does not exist, or has no login, boto3 looks for credentials by itself.",
+}
+
+
+def explain_unsent(
+    name: str,
+    error: Exception,
+    reason: str,
+    stage: Stage,
+    handled: BaseException | None,
+    find_unusable_file: Callable[[], str],
+) -> CleanRoomsMLError:
+    """
+    Build the error for a request that was not sent; an ``UnreachableError`` only if the next attempt may succeed.
+
+    :param name: Name of the operation.
+    :param error: What boto3 raised.
+    :param reason: Its text, redacted.
+    :param stage: The stage in which it was raised.
+    :param handled: The error that was being handled when the call began.
+    :param find_unusable_file: Finds a file of the configuration that cannot be read; returns a sentence about it, or an empty text.
+    """
+    first = f"{name} was not sent."
+    if isinstance(error, (CredentialRetrievalError, TokenRetrievalError)):
+        return CredentialsUnavailableError(lines(first, reason))
+    if stage is Stage.HEADERS:
+        # The text of http.client quotes the header, which may be a credential.
+        return CleanRoomsMLError(
+            lines(
+                first,
+                "A header has a line break, or another character that HTTP does not allow.",
+                "Check the credentials, a session token for instance, for a line break at the end.",
+            )
+        )
+    if stage is Stage.PREPARING:
+        return CleanRoomsMLError(lines(first, reason, _HINTS.get(type(error), "")))
+    if may_lack_files(error, handled) and (unusable := find_unusable_file()):
+        return ConfigurationError(lines(first, unusable))
+    kind = UnreachableError if is_transient(error, handled) else CleanRoomsMLError
+    return kind(lines(first, reason, "Check the region, the endpoint, the proxy and the network."))
+
+
+def build_outcome_unknown(request: Request, error: CleanRoomsMLError) -> OutcomeUnknownError:
+    """Build the error for a create or start whose response was lost."""
+    why = error.code if isinstance(error, ServiceError) else str(error)
+    name = request.members.get("name", "")
+    return OutcomeUnknownError(
+        lines(f"{request.operation.name} was sent and its outcome is unknown: it may have been carried out.", why),
+        f"It is not sent again. Look in the listing{f' for {name!r}' if name else ''}: if it is there, use its ARN "
+        '(if_exists="reuse" of the operator that creates it finds it by name); if it is not, clear the task.',
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -153,6 +153,18 @@ def delete_xcom(ti: Any, key: str) -> None:
             session.delete(row)
 
 
+def list_config_options() -> Collection[str] | None:
+    """Return the names of the options of ``botocore.config.Config``; None where botocore does not list them, so none can be rejected."""
+    from botocore.config import Config
+
+    return getattr(Config, "OPTION_DEFAULTS", None)
+
+
+def list_signature_versions() -> Collection[str] | None:
+    """Return the values of the option ``signature_version``; None where botocore does not list them, so none can be rejected."""
+    return getattr(import_module("botocore.auth"), "AUTH_TYPE_MAPS", None)
+
+
 __all__ = [
     "IS_AIRFLOW_2",
     "AirflowException",
@@ -175,6 +187,8 @@ __all__ = [
     "delete_xcom",
     "get_current_context",
     "is_unreadable",
+    "list_config_options",
+    "list_signature_versions",
     "stats",
     "step_before_sending",
 ]

@@ -6,11 +6,11 @@ from collections.abc import Collection, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from botocore.auth import AUTH_TYPE_MAPS
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 from botocore.model import ShapeResolver
 
+from airflow_cleanroomsml._compat import list_config_options, list_signature_versions
 from airflow_cleanroomsml._requests.validation import ABSENT, RequestCheck, nearest
 from airflow_cleanroomsml.exceptions import ConfigurationError, lines
 
@@ -74,16 +74,17 @@ def convert_options(options: Any, path: str = "botocore_config", *, connection: 
     :raises ConfigurationError: With every unknown option and every wrong value.
     """
     check = RequestCheck(convert=not connection)
-    typed = _convert_members(check, "Config", options, path, Config.OPTION_DEFAULTS)
+    typed = _convert_members(check, "Config", options, path, list_config_options())
     for scheme, proxy in (typed.get("proxies") or {}).items():
         if isinstance(proxy, str) and not is_url(proxy if "://" in proxy else f"http://{proxy}"):
             check.unknown(
                 proxy, f"{path}.proxies.{scheme}", "*** is not a URL", "must be one, such as 'http://host:8080'"
             )
-    signatures = [*sorted(AUTH_TYPE_MAPS), *(["unsigned"] if connection else [])]
+    # "unsigned" is the amazon provider's name for botocore.UNSIGNED (AwsConnectionWrapper).
+    versions = {*(list_signature_versions() or ()), *(["unsigned"] if connection else [])}
     version = typed.get("signature_version")
-    if isinstance(version, str) and version not in signatures:
-        allowed = f"allowed: {', '.join(signatures)}"
+    if isinstance(version, str) and list_signature_versions() and version not in versions:
+        allowed = f"allowed: {', '.join(sorted(versions))}"
         check.unknown(version, f"{path}.signature_version", f"{version!r} is unknown", allowed)
     if "proxies_config" in typed:
         within = f"{path}.proxies_config"
@@ -106,27 +107,29 @@ def is_url(text: Any) -> bool:
         return False
 
 
-def _convert_members(check: RequestCheck, name: str, given: Any, path: str, others: Collection[str]) -> dict[str, Any]:
+def _convert_members(
+    check: RequestCheck, name: str, options: Any, path: str, untyped: Collection[str] | None
+) -> dict[str, Any]:
     """
     Convert the members of a structure.
 
-    :param others: Members that have no shape, and are not converted.
+    :param untyped: Members without a shape, which are not converted; None to accept any.
     """
     shape: Any = _SHAPES.get_shape_by_name(name)
     typed: dict[str, Any] = {}
-    if not isinstance(given, Mapping):
-        check.unknown(given, path, f"is of type {type(given).__name__}", "must be a mapping")
+    if not isinstance(options, Mapping):
+        check.unknown(options, path, f"is of type {type(options).__name__}", "must be a mapping")
         return typed
-    for option, value in given.items():
+    for option, value in options.items():
         here = f"{path}.{option}"
         if value is not None and option in shape.members:
             item = check.member(shape.members[option], value, here, required=False)
             if item is not ABSENT:
                 typed[option] = item
-        elif option in shape.members or option in others:
+        elif untyped is None or option in shape.members or option in untyped:
             typed[option] = value
         else:
-            hint = nearest(str(option), {*shape.members, *others})
+            hint = nearest(str(option), {*shape.members, *untyped})
             check.unknown(value, here, f"no such option{hint}", "allowed: the arguments of botocore.config.Config")
     return typed
 

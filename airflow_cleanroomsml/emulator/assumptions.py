@@ -1,5 +1,5 @@
 """
-What the emulator decides where AWS documents nothing.
+Lists what the emulator assumes where AWS documents nothing.
 
 ``python -m airflow_cleanroomsml.emulator.assumptions docs/assumptions.md`` writes the page.
 """
@@ -14,251 +14,265 @@ from pathlib import Path
 @dataclass(frozen=True)
 class Assumption:
     """
-    A decision.
+    An assumption.
 
-    :param what: What is not documented.
-    :param choice: What the emulator does.
-    :param switches: Fields of ``Settings`` that change it.
+    :param topic: What AWS does not document.
+    :param behaviour: What the emulator does.
+    :param settings: Fields of ``Settings`` that change it.
     """
 
-    what: str
-    choice: str
-    switches: tuple[str, ...] = ()
+    topic: str
+    behaviour: str
+    settings: tuple[str, ...] = ()
 
 
 ASSUMPTIONS = (
-    Assumption("values of `statusDetails.statusCode`", "its own"),
+    Assumption("Values of `statusDetails.statusCode`", "The emulator has its own."),
     Assumption(
-        "how long states last",
-        "half a second pending, one second in progress or as long as the work takes; options change it",
+        "Duration of statuses",
+        "Pending for half a second, in progress for one second or as long as the work takes; options change both.",
         ("pending_seconds", "progress_seconds"),
     ),
-    Assumption("how long a deletion or a cancellation takes", "a second, half of it PENDING", ("delete_seconds",)),
     Assumption(
-        "unique names",
-        "on every create, failed and INACTIVE resources included; `--names-not-unique` accepts all",
+        "Duration of a deletion or cancellation", "One second, half of it in the PENDING status.", ("delete_seconds",)
+    ),
+    Assumption(
+        "Unique names",
+        "Enforced on every create, also against failed and INACTIVE resources; `--names-not-unique` accepts all names.",
         ("unique_names",),
     ),
     Assumption(
-        "among which resources a name is unique",
-        "datasets, models, configured models, generation jobs and algorithms: account and region; audience exports: their generation job; "
-        "associations, channels and inference jobs: the membership; trained models: the collaboration (documented), where versions of a "
-        "model may share its name; model exports: membership, model and version",
+        "Scope of unique names",
+        "Datasets, models, configured models, generation jobs and algorithms: account and region. Audience exports: generation job. "
+        "Associations, channels and inference jobs: membership. Trained models: collaboration (documented); versions of a model may share "
+        "its name. Model exports: membership, model and version.",
         ("unique_names",),
     ),
-    Assumption("deleting an audience model or generation job that is under way", "refused with ConflictException"),
     Assumption(
-        "names that differ in case alone, and characters above U+FFFF in names",
-        "are different names; are taken (the pattern of the model is malformed there)",
-    ),
-    Assumption("the name of a resource that was deleted", "free again once it is gone"),
-    Assumption("a Glue table that is not there", "CreateTrainingDataset takes it; the audience model fails"),
-    Assumption(
-        "sizes of more than 20 percent",
-        "taken: the API reference allows 1 to 100, the quotas of the user guide 1 to 20",
+        "Deleting an audience model or generation job that is being created", "Rejected with ConflictException."
     ),
     Assumption(
-        "the `collaborationId` of a generation job", "the caller must be an active member, else AccessDeniedException"
+        "Names that differ only in case, and characters above U+FFFF in names",
+        "Are different names; are accepted (the pattern in the service model is malformed for them).",
+    ),
+    Assumption("Name of a deleted resource", "Available again once the resource is gone."),
+    Assumption("A Glue table that does not exist", "CreateTrainingDataset accepts it; the audience model fails."),
+    Assumption(
+        "Audience sizes above 20 percent",
+        "Accepted: the API reference allows 1 to 100 percent, the quotas in the user guide 1 to 20.",
     ),
     Assumption(
-        "tags that a generation job inherits",
-        "all of the configured audience model's with the request's, which win where both have a key; of a job in another account's model "
-        "the caller's has the request's and the owner's the model's, though the API reference can be read as none for the caller",
+        "`collaborationId` of a generation job", "The caller must be an active member, else AccessDeniedException."
     ),
     Assumption(
-        "request rates",
-        "not limited; `--published-rates` throttles what comes faster than the user guide says, by account, region and operation; a burst, "
-        "where none is published, is one second's requests; reads of collaborations, CreateMLInputChannel, GetMLInputChannel, cancelling, "
-        "DeleteMLInputChannelData and all of `cleanrooms` are not limited; a refused request counts, a throttled one does not",
+        "Tags that a generation job inherits",
+        "All tags of the configured audience model and of the request, whose values take precedence. For a job on another account's model, "
+        "the caller's resource has the tags of the request and the owner's those of the model, although the API reference can be read as "
+        "no tags for the caller.",
+    ),
+    Assumption(
+        "Request rates",
+        "Not limited. `--published-rates` throttles what exceeds the rates in the user guide, per account, region and operation. Where no "
+        "burst is published, it is the requests of one second. Reads of collaborations, CreateMLInputChannel, GetMLInputChannel, "
+        "cancellations, DeleteMLInputChannelData and all of `cleanrooms` are not limited. Rejected requests count, throttled ones do not.",
         ("published_rates",),
     ),
-    Assumption("a policy's `previousPolicyHash` that does not match", "ValidationException"),
-    Assumption("sizes where a configured audience model names none", "1, 5, 10, 15 and 20 percent"),
+    Assumption("A `previousPolicyHash` that does not match the policy", "ValidationException."),
+    Assumption("Sizes if a configured audience model has none", "1, 5, 10, 15 and 20 percent."),
     Assumption(
-        "interactions that count",
-        "those inside the training window; users with fewer than two there are left out, and percentages are of the others, rounded up",
+        "Interactions that count",
+        "Those in the training window. Users with fewer than two of them are left out; percentages refer to the other users and are "
+        "rounded up.",
     ),
     Assumption(
-        "broken rows",
-        "an empty or missing user, item or timestamp fails the job, as does a row or file that cannot be read",
+        "Malformed rows",
+        "The job fails if a user, item or timestamp is empty or missing, or if a row or file cannot be read.",
     ),
     Assumption(
-        "timestamps",
-        "between 1e8 and 1e11, so milliseconds are told from seconds; text columns of Glue type `timestamp` as ISO 8601",
+        "Timestamps",
+        "Between 1e8 and 1e11, which distinguishes seconds from milliseconds; ISO 8601 in text columns of Glue type `timestamp`.",
     ),
     Assumption(
-        "columns of a CSV file",
-        "by position; a header in another order than the table's, or one that the table does not declare, fails the job",
+        "Columns of a CSV file",
+        "Matched by position. The job fails if the header has another order than the table, or if the table does not declare the header.",
     ),
     Assumption(
-        "files",
-        "CSV, JSON lines (both plain or `.gz`) and Parquet; registered partitions only; names that begin with `_` or `.` are passed over",
+        "Files",
+        "CSV, JSON lines (both optionally as `.gz`) and Parquet, in registered partitions only; names that start with `_` or `.` are "
+        "ignored.",
     ),
-    Assumption("seed files", "plain UTF-8 JSON lines with `user_id` alone; an object, or a folder of them"),
+    Assumption("Seed files", "UTF-8 JSON lines, uncompressed, with `user_id` only; an object, or a folder of them."),
     Assumption(
-        "relevance",
-        "how the audience's scores compare with those of held-out users of the seed (Cliff's delta, -1 to 1): 0 means as much like the "
-        "seed as they are",
+        "Relevance",
+        "Compares the scores of the audience with those of held-out users of the seed (Cliff's delta, -1 to 1). At 0 the audience is as "
+        "similar to the seed as they are.",
     ),
-    Assumption("recall", "each fifth of the seed is held out once; the share of it in the largest size"),
-    Assumption("a size larger than the users to choose from", "fails the generation job"),
-    Assumption("seed users with `includeSeedInOutput`", "take the place that their score gives them"),
-    Assumption("above the maxima", "the most active users and the most popular items are used"),
-    Assumption("order of users in an exported file", "best first, a million users a file"),
-    Assumption('who sees metrics with `sharedAudienceMetrics=["NONE"]`', "the model's owner only"),
-    Assumption("location of an export", "not shown to an account that does not own the bucket"),
-    Assumption("roles", "must be of the caller's account (documented); their permissions are not checked"),
+    Assumption("Recall", "Each fifth of the seed is held out once; the share of it in the largest audience."),
+    Assumption("An audience size that exceeds the available users", "The generation job fails."),
+    Assumption("Users of the seed with `includeSeedInOutput`", "Ranked by their score."),
+    Assumption("Data above the maximums", "The most active users and the most popular items are used."),
+    Assumption("Order of users in an exported file", "Best first, a million users per file."),
+    Assumption('Who sees metrics with `sharedAudienceMetrics=["NONE"]`', "Only the owner of the model."),
+    Assumption("Output location of an export", "Not shown to an account that does not own the bucket."),
+    Assumption("Roles", "Must be in the caller's account (documented); their permissions are not checked."),
     Assumption(
-        "permissions of the caller",
-        "not limited; `/_emulator/permissions` limits an account to some actions. A request then needs the actions of the service "
+        "Permissions of the caller",
+        "Not limited; `/_emulator/permissions` limits an account to a list of actions. A request then needs the actions in the service "
         "authorization reference, and those that the user guide adds: `cleanrooms:PassMembership` and `cleanrooms:PassCollaboration` for "
-        "custom models, `cleanrooms:ListMembers` for a generation job in a collaboration. Resources and conditions are not evaluated; a "
-        "request that breaks the service model is refused first",
+        "custom models, `cleanrooms:ListMembers` for a generation job in a collaboration. Resources and conditions are not evaluated. The "
+        "request is first validated against the service model.",
     ),
     Assumption(
-        "permissions for the model that an association is for",
-        "creating an association needs `GetConfiguredAudienceModel`, and with `manageResourcePolicies` Get and Put of the model's policy; "
-        "deleting one that is managed, or its collaboration, needs Get, Put and Delete of the policy",
+        "Permissions for the model of an association",
+        "Creating an association needs `GetConfiguredAudienceModel`, and with `manageResourcePolicies` Get and Put of the model's policy. "
+        "Deleting a managed association, or its collaboration, needs Get, Put and Delete of the policy.",
     ),
     Assumption(
-        "bucket policies",
-        "decide on reading, writing and deleting objects, not on listing them; every request counts as encrypted (`aws:SecureTransport` "
-        "is true); the principal is the role of the job, for other clients the assumed role or the root of the account; a condition on "
-        "what the emulator does not know, such as `aws:SourceVpce`, `aws:PrincipalOrgID` or the encryption that a job asks for, counts "
-        "as met to deny and as not met to allow; `NotPrincipal` exempts a role without its sessions being listed",
-    ),
-    Assumption("messages of errors", "its own; that of what is not there names its ARN or identifier"),
-    Assumption(
-        "what a `nextToken` is good for",
-        "the operation that returned it, with the same arguments other than `maxResults`, in the same account and region; elsewhere "
-        "ValidationException; it does not expire",
+        "Bucket policies",
+        "Apply to reading, writing and deleting objects, not to listing them. Every request counts as encrypted (`aws:SecureTransport` is "
+        "true). The principal is the role of the job, or for other clients the assumed role or the root of the account. A condition on "
+        "something the emulator does not know, such as `aws:SourceVpce`, `aws:PrincipalOrgID` or the encryption that a job requests, "
+        "counts as met in a Deny statement and as not met in an Allow statement. `NotPrincipal` exempts a role even if its sessions are "
+        "not listed.",
     ),
     Assumption(
-        "a region that AWS does not have",
-        "403 InvalidSignatureException; all regions that botocore lists are served, though AWS offers Clean Rooms ML in eleven",
+        "Error messages", "The emulator has its own; for a missing resource the message has its ARN or identifier."
     ),
     Assumption(
-        "partitions other than `aws`",
-        "ARNs have the partition of their region, and a role must be of that partition, else AccessDeniedException; most patterns of "
-        "`cleanrooms` allow the partition `aws` alone, so tags of its resources cannot be changed in the others",
-    ),
-    Assumption("entries of a page", "100 where `maxResults` is not given; 10 versions of a trained model (documented)"),
-    Assumption(
-        "the size of a request",
-        "10 MiB, all other services 1 GiB; more is refused with 413, before it is read",
+        "Validity of a `nextToken`",
+        "Valid for the operation that returned it, with the same arguments except `maxResults`, in the same account and region; else "
+        "ValidationException. It does not expire.",
     ),
     Assumption(
-        "a page of a listing by status",
-        "skips at most 1,000 resources of other statuses: it may have fewer entries than `maxResults`, even none, and a `nextToken`",
+        "A region that AWS does not have",
+        "403 InvalidSignatureException. All regions in botocore's data are served, although AWS offers Clean Rooms ML in eleven.",
     ),
     Assumption(
-        "a seed of SQL",
-        "asks for a `collaborationId` in which the caller has CAN_QUERY; `dataSource` and `sqlParameters` exclude each other; nothing runs "
-        "it: job and protected query fail with QUERY_FAILED and a message that quotes it; the model's owner sees no query",
+        "Partitions other than `aws`",
+        "ARNs have the partition of their region, and a role must be in that partition, else AccessDeniedException. Most patterns of "
+        "`cleanrooms` only allow the partition `aws`, so tags of its resources cannot be changed in other partitions.",
     ),
-    Assumption("the SQL of an ML input channel", "taken as it is and not run; records, files and sizes are left out"),
+    Assumption("Page size", "100 without `maxResults`; 10 for ListTrainedModelVersions (documented)."),
+    Assumption("Size of a request", "10 MiB, for other services 1 GiB; rejected with 413 before it is read."),
     Assumption(
-        "cancelling the protected query of a channel or seed",
-        "channel or job is CREATE_FAILED with QUERY_CANCELLED once the query is CANCELLED",
-    ),
-    Assumption(
-        "trained models, exports and inference jobs", "nothing is computed or written; they succeed after their time"
-    ),
-    Assumption("the end of a channel's retention", "INACTIVE `retentionInDays` after it became ACTIVE"),
-    Assumption(
-        "when training or inference can be cancelled",
-        "while CREATE_PENDING or CREATE_IN_PROGRESS; else ConflictException",
+        "A page of a listing filtered by status",
+        "Skips at most 1,000 resources with other statuses: it may have fewer entries than `maxResults`, even none, and a `nextToken`.",
     ),
     Assumption(
-        "when channel data or model output can be deleted",
-        "while ACTIVE or CREATE_FAILED and no job under way reads it; else ConflictException, also where it is INACTIVE",
+        "A SQL seed",
+        "Requires a `collaborationId` in which the caller has CAN_QUERY. `dataSource` and `sqlParameters` are mutually exclusive. The SQL "
+        "is not run: the job and its protected query fail with QUERY_FAILED and a message that quotes the SQL. The owner of the model does "
+        "not see the query.",
     ),
     Assumption(
-        "what a version of a trained model is filed under",
-        "the ARN of the incremental channel's model, which must be of the same membership and the version ACTIVE",
+        "SQL of an ML input channel", "Neither checked nor run; the numbers of records, files and bytes are left out."
     ),
     Assumption(
-        "identifier of the base version", 'the text "NULL" in every answer (documented for CreateTrainedModel only)'
-    ),
-    Assumption("the version that an inference or export job means when it names none", "the latest"),
-    Assumption("ListTrainedModels", "an entry for each ARN: its latest version, at the place of the base version"),
-    Assumption("tags of a trained model", "belong to the ARN: all versions share them"),
-    Assumption(
-        "the 100 versions of a trained model", "the base version is one of them", ("versions_per_trained_model",)
+        "Cancelling the protected query of a channel or seed",
+        "The channel or job becomes CREATE_FAILED with QUERY_CANCELLED once the query is CANCELLED.",
     ),
     Assumption(
-        "channels of a training",
-        "must have been made for the association that is trained with; channels of an inference need not",
+        "Trained models, exports and inference jobs",
+        "Nothing is computed or written; they succeed after a certain time.",
+    ),
+    Assumption("End of a channel's retention", "INACTIVE `retentionInDays` after it became ACTIVE."),
+    Assumption(
+        "When training and inference can be cancelled",
+        "While CREATE_PENDING or CREATE_IN_PROGRESS; else ConflictException.",
     ),
     Assumption(
-        "an algorithm without the image that is needed",
-        "ValidationException; without an association of its own, inference uses that of the model",
+        "When channel data and model output can be deleted",
+        "While ACTIVE or CREATE_FAILED, and no running job reads it; else ConflictException, also if it is INACTIVE.",
     ),
     Assumption(
-        "receivers of models and inference output",
-        "active members with the ability, else ValidationException; an ML configuration is not asked for; any member may start an export",
+        "ARN of a version of a trained model",
+        "That of the incremental channel's model, which must be in the same membership; the version in the channel must be ACTIVE.",
     ),
-    Assumption("`privacyConfiguration`", "kept and returned, not enforced"),
-    Assumption("payers", "must be members, invited ones included; nothing is charged"),
+    Assumption(
+        "Identifier of the base version",
+        'The text "NULL" in every response (documented for CreateTrainedModel only).',
+    ),
+    Assumption("Default version of an inference or export job", "The latest."),
+    Assumption("ListTrainedModels", "An entry for each ARN: its latest version, at the position of its base version."),
+    Assumption("Tags of a trained model", "Belong to the ARN: all versions share them."),
+    Assumption(
+        "The limit of 100 versions per trained model",
+        "Includes the base version.",
+        ("versions_per_trained_model",),
+    ),
+    Assumption(
+        "Channels of training and inference",
+        "Those of a training must have been created for the association that it uses; those of an inference job need not.",
+    ),
+    Assumption(
+        "An algorithm without the required image",
+        "ValidationException. Without an association of its own, an inference job uses that of the model.",
+    ),
+    Assumption(
+        "Receivers of models and inference output",
+        "Active members with the ability, else ValidationException. An ML configuration is not required; any member may start an export.",
+    ),
+    Assumption("`privacyConfiguration`", "Stored and returned, but not enforced."),
+    Assumption("Payers", "Must be members, or be invited; nothing is charged."),
     Assumption(
         "`logsStatus` and `metricsStatus`",
-        "each member sees its own (AWS's agent toolkit, custom-model-logging-debugging): PUBLISH_SUCCEEDED if its membership had an ML "
-        "configuration when the job ended; the role's permissions and the accounts in `containerLogs` are not checked",
+        "Each member sees its own (AWS agent toolkit, custom-model-logging-debugging): PUBLISH_SUCCEEDED if its membership had an ML "
+        "configuration when the job ended. The permissions of the role and the accounts in `containerLogs` are not checked.",
     ),
     Assumption(
-        "deleting a configured model algorithm association",
-        "ConflictException while a channel or model that was made with it is neither INACTIVE nor CREATE_FAILED, so also right after "
-        "DeleteMLInputChannelData, until the channel is INACTIVE; and while an inference job that uses it runs",
+        "Deleting a configured model algorithm association",
+        "ConflictException while a channel or model that uses it is neither INACTIVE nor CREATE_FAILED, for instance right after "
+        "DeleteMLInputChannelData, and while an inference job that uses it runs.",
     ),
     Assumption(
-        "quotas of custom models",
-        "CREATE_PENDING and CREATE_IN_PROGRESS count; training and inference apart; `--all-instance-types` lifts those by instance type; "
-        "the names in `quotaName` are its own",
+        "Quotas of custom models",
+        "CREATE_PENDING and CREATE_IN_PROGRESS count, separately for training and inference. `--all-instance-types` lifts the quotas by "
+        "instance type. The names in `quotaName` are the emulator's own.",
         ("instance_types", "instances_per_type"),
     ),
     Assumption(
-        "what others own",
-        "memberships and their resources: ResourceNotFoundException, or AccessDeniedException where the operation does not declare it; "
-        "collaborations: AccessDeniedException",
+        "Resources of other accounts",
+        "Memberships and their resources: ResourceNotFoundException, or AccessDeniedException if the operation does not declare it. "
+        "Collaborations: AccessDeniedException.",
     ),
-    Assumption("abilities of a collaboration's members", "taken as given; several may have CAN_QUERY"),
-    Assumption("a member that left", "is LEFT and cannot join again"),
+    Assumption("Abilities of members", "Accepted as requested; several members may have CAN_QUERY."),
+    Assumption("A member that has left", "Has the status LEFT and cannot join again."),
     Assumption(
-        "what a membership may be deleted with",
-        "failed and INACTIVE channels and models, and jobs that have ended; all else is a ConflictException",
+        "When a membership can be deleted",
+        "If all of its channels and models are failed or INACTIVE and its jobs have ended; any other resource is a ConflictException.",
     ),
     Assumption(
-        "a collaboration that is deleted",
-        "memberships stay, COLLABORATION_DELETED; they can be read and cleared, not used; associations of audience models end, and their "
-        "policy statements",
+        "Resources of a deleted collaboration",
+        "Memberships stay, with the status COLLABORATION_DELETED; they can be read and deleted, but not used. Associations of audience "
+        "models and their policy statements are deleted.",
     ),
     Assumption(
         "`manageResourcePolicies`",
-        "adds a statement with an identifier of its own that names all other members, and leaves the others; none where there is no other "
-        "member; deleting the association takes it away, the last one the policy",
+        "Adds a statement with a `Sid` of its own for all other members, if there are any, and keeps the other statements. Deleting the "
+        "association removes it, and with the last statement the policy.",
     ),
-    Assumption("associating a configured audience model twice", "refused in a membership, as is the name"),
+    Assumption("Associating a configured audience model twice", "Rejected within a membership, as is the same name."),
     Assumption(
-        "`resourceType` of errors of `cleanrooms`",
-        "where something was looked for: the model has no value for associations and queries",
+        "`resourceType` in errors of `cleanrooms`",
+        "The type of the parent: the service model has no value for associations and queries.",
     ),
 )
 
 
-def page() -> str:
-    """The ledger in Markdown."""
+def format_page() -> str:
+    """Format the assumptions as a Markdown page."""
     rows = [
-        f"| {assumption.what} | {assumption.choice} | {', '.join(f'`{s}`' for s in assumption.switches)} |"
+        f"| {assumption.topic} | {assumption.behaviour} | {', '.join(f'`{s}`' for s in assumption.settings)} |"
         for assumption in ASSUMPTIONS
     ]
     return "\n".join(
         [
-            "# What the emulator assumes",
+            "# Assumptions of the emulator",
             "",
-            "AWS documents none of these; each is the emulator's own choice. A switch is a field of",
-            "`airflow_cleanroomsml.emulator.settings.Settings`. This page is written by `make assumptions`.",
+            "AWS documents none of this; the emulator's behaviour is its own choice. The settings that change it are fields of",
+            "`airflow_cleanroomsml.emulator.settings.Settings`. `make assumptions` generates this page.",
             "",
-            "| what | choice | switch |",
+            "| not documented | emulator | setting |",
             "| --- | --- | --- |",
             *rows,
             "",
@@ -267,10 +281,10 @@ def page() -> str:
 
 
 def main() -> None:
-    """Write the page to the path that is given."""
+    """Write the page to the path in the first argument."""
     path = Path(sys.argv[1])
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page(), encoding="utf-8")
+    path.write_text(format_page(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -33,13 +33,13 @@ from airflow_cleanroomsml._connection.client_options import make_config
 from airflow_cleanroomsml._connection.transport import (
     NoAnswerError,
     Stage,
-    complete,
+    find_stage,
     is_lost,
     is_transient,
     may_lack_files,
     reason,
-    redirected,
-    stage_of,
+    redirect_error,
+    require_complete,
 )
 from airflow_cleanroomsml._connection.validation import check_connection, find_unusable_file, wrap_connection
 from airflow_cleanroomsml._requests.request import Request, load
@@ -209,7 +209,7 @@ class CleanRoomsMLHook(AwsBaseHook):
         :raises InvalidRequestError: The request breaks the service model.
         """
         request = Request(load(self.service_name), operation, arguments or {})
-        request.refuse_if_broken()
+        request.raise_for_violations()
         for warning in request.warnings:
             self.log.warning("%s: %s.", request.operation.name, warning)
         for path in request.left_out:
@@ -227,7 +227,7 @@ class CleanRoomsMLHook(AwsBaseHook):
         answer: dict[str, Any] = (
             self._once(request, throttled_retries) if request.once else self._answer(lambda: self._reader, request)
         )
-        request.answered = _service_time(answer.pop("ResponseMetadata", {}))
+        request.answered_at = _service_time(answer.pop("ResponseMetadata", {}))
         return answer
 
     def call(self, operation: str, arguments: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -268,7 +268,7 @@ class CleanRoomsMLHook(AwsBaseHook):
             request, lambda: iter(self._reader.get_paginator(request.method).paginate(**request.members))
         )
         while (page := self._translated(request, lambda: next(pages, None))) is not None:
-            yield complete(request, page)
+            yield require_complete(request, page)
 
     def items(self, operation: str, arguments: Mapping[str, Any] | None = None) -> Iterator[dict[str, Any]]:
         """The entries of a listing over all its pages; arguments as for :meth:`pages`."""
@@ -300,7 +300,7 @@ class CleanRoomsMLHook(AwsBaseHook):
 
     def _answer(self, client: Callable[[], Any], request: Request) -> Any:
         answer = self._translated(request, lambda: getattr(client(), request.method)(**request.members))
-        return complete(request, answer)
+        return require_complete(request, answer)
 
     def _translated(self, request: Request, send: Callable[[], Any]) -> Any:
         """
@@ -313,13 +313,13 @@ class CleanRoomsMLHook(AwsBaseHook):
         try:
             return send()
         except ClientError as error:
-            raised: CleanRoomsMLError = redirected(name, error.response) or service_error(
+            raised: CleanRoomsMLError = redirect_error(name, error.response) or service_error(
                 name, error.response, request.redact
             )
         except AirflowException:
             raise
         except Exception as error:
-            stage, why = stage_of(error, handled), request.redact(reason(error))
+            stage, why = find_stage(error, handled), request.redact(reason(error))
             if stage is not Stage.SENT:
                 raised = self._not_sent(name, error, why, stage, handled)
             elif request.once or is_lost(error, handled):

@@ -1,4 +1,4 @@
-"""How a task or a trigger reaches the service."""
+"""The connection arguments of operators, sensors and triggers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_cleanroomsml._cached import cached
-from airflow_cleanroomsml._requests.coercion import container
+from airflow_cleanroomsml._requests.coercion import parse_container
 from airflow_cleanroomsml.exceptions import CleanRoomsMLError, ConfigurationError, lines
 
 if TYPE_CHECKING:
@@ -31,22 +31,22 @@ def convert_connection(
     where: str = "",
 ) -> tuple[dict[str, Any], list[str]]:
     """
-    Convert the arguments of a connection: templates of None, True and False render to text.
+    Convert connection arguments, since templates render None, True and False to text.
 
-    :param where: Where they come from if not from a task, for instance " in the extra of the connection 'prod'".
-    :return: The arguments, and the names of those that are "None" and are left out.
-    :raises ConfigurationError: One has a wrong type, or is blank.
+    :param where: Where they come from, if not from a task, for instance " in the extra of the connection 'prod'".
+    :return: The arguments, and the names of those that rendered to "None" and are left out.
+    :raises ConfigurationError: An argument has the wrong type, or is blank.
     """
-    given = {
+    arguments = {
         "aws_conn_id": aws_conn_id,
         "region_name": region_name,
         "verify": verify,
         "botocore_config": botocore_config,
     }
-    left_out = [name for name, value in given.items() if isinstance(value, str) and value == "None"]
+    left_out = [name for name, value in arguments.items() if isinstance(value, str) and value == "None"]
     return {
         name: None if value is None or name in left_out else _convert(name, value, where)
-        for name, value in given.items()
+        for name, value in arguments.items()
     }, left_out
 
 
@@ -56,7 +56,7 @@ def _convert(name: str, value: Any, where: str) -> Any:
     if name == "verify":
         return _convert_verify(value, where)
     if name == "aws_conn_id" and isinstance(value, int) and not isinstance(value, bool):
-        return str(value)  # an id of digits, rendered to a native object
+        return str(value)  # with render_template_as_native_obj, an id of digits renders to an integer
     return _require_text(name, value, where)
 
 
@@ -68,7 +68,7 @@ def _convert_verify(value: Any, where: str) -> bool | str:
 
 
 def _convert_config(value: Any) -> Any:
-    return container(value) if isinstance(value, str) else value
+    return parse_container(value) if isinstance(value, str) else value
 
 
 def _require_text(name: str, value: Any, where: str) -> str:
@@ -80,35 +80,35 @@ def _require_text(name: str, value: Any, where: str) -> str:
 
 def require_connection(hook: CleanRoomsMLHook) -> None:
     """
-    Refuse a connection that is named and does not exist.
+    Reject a connection that does not exist.
 
-    :raises CleanRoomsMLError: There is none of this name.
+    :raises CleanRoomsMLError: There is no connection with this id.
     """
-    named = hook.aws_conn_id and hook.aws_conn_id != hook.default_conn_name
-    if named and not hook.conn_config:
-        # The amazon provider warns, and goes on with what boto3 finds (AwsBaseHook.conn_config, 9.8 to 9.39).
+    is_explicit = hook.aws_conn_id and hook.aws_conn_id != hook.default_conn_name
+    if is_explicit and not hook.conn_config:
+        # The amazon provider only logs a warning, and uses the credentials that boto3 finds (AwsBaseHook.conn_config, 9.8 to 9.39).
         raise CleanRoomsMLError(
             lines(
-                f"aws_conn_id: there is no connection {hook.aws_conn_id!r}. Nothing was sent: the credentials that boto3 finds by "
-                "itself may be those of another account.",
+                f"aws_conn_id: the connection {hook.aws_conn_id!r} does not exist. Nothing was sent, because the credentials that "
+                "boto3 finds may belong to another account.",
                 "Create the connection, or set aws_conn_id=None to use boto3's own credentials.",
             )
         )
 
 
-def told_by(hook: CleanRoomsMLHook) -> str:
-    """What a hook's connection says, as a digest that gives nothing away; empty where there is none."""
-    said = hook.conn_config
-    if not said:
+def connection_digest(hook: CleanRoomsMLHook) -> str:
+    """Return a digest of the content of a hook's connection; empty without a connection."""
+    wrapper = hook.conn_config
+    if not wrapper:
         return ""
-    told = json.dumps((said.login, said.password, said.extra_config), sort_keys=True, default=str)
-    return sha256(told.encode()).hexdigest()
+    content = json.dumps((wrapper.login, wrapper.password, wrapper.extra_config), sort_keys=True, default=str)
+    return sha256(content.encode()).hexdigest()
 
 
 class AwsConnection:
-    """The arguments that every hook of AWS takes, as attributes, and the hook made from them when it is asked for."""
+    """The connection arguments of AWS hooks as attributes, and the hook for them, which is created on first use."""
 
-    #: Those of them that are templates.
+    #: Names of the arguments that are template fields.
     connection_fields: ClassVar[tuple[str, ...]] = ("aws_conn_id", "region_name", "verify")
 
     aws_conn_id: str | None
@@ -119,10 +119,10 @@ class AwsConnection:
     @cached
     def hook(self) -> CleanRoomsMLHook:
         """
-        The hook, made when the task runs: importing boto3 is not for the Dag processor.
+        The hook, created when the task runs, because importing boto3 would slow down the Dag processor.
 
         :raises ConfigurationError: An argument or the connection is not valid.
-        :raises CleanRoomsMLError: There is no such connection. Whether a secrets backend failed is not known then: a retry may help.
+        :raises CleanRoomsMLError: The connection does not exist. A retry may help, since a secrets backend may have failed.
         """
         from airflow_cleanroomsml.hooks import CleanRoomsMLHook
 
@@ -135,24 +135,24 @@ class AwsConnection:
     @property
     def connection(self) -> dict[str, Any]:
         """
-        The arguments, as a trigger takes them.
+        The converted arguments.
 
         :raises ConfigurationError: One of them is not valid.
         """
-        given = {name: getattr(self, name) for name in (*self.connection_fields, "botocore_config")}
-        return convert_connection(**given)[0]
+        arguments = {name: getattr(self, name) for name in (*self.connection_fields, "botocore_config")}
+        return convert_connection(**arguments)[0]
 
     @property
     def rendered_connection(self) -> dict[str, Any]:
-        """Those of the arguments that are templates, as a trigger takes them, without those that are None."""
-        given = self.connection
-        return {name: given[name] for name in self.connection_fields if given[name] is not None}
+        """The converted arguments that are template fields, without None."""
+        arguments = self.connection
+        return {name: arguments[name] for name in self.connection_fields if arguments[name] is not None}
 
-    def reach_as_before(self, rendered: Mapping[str, Any] | None) -> None:
+    def restore_connection(self, rendered: Mapping[str, Any] | None) -> None:
         """
-        Restore the arguments that were rendered before a deferral: the job is there, wherever the templates lead now.
+        Restore the arguments that were rendered before a deferral, since the templates may render to another account or region by now.
 
-        :param rendered: As :attr:`rendered_connection` returned it; None where it is not known.
+        :param rendered: Value of :attr:`rendered_connection` before the deferral; None if it is not known.
         """
         if rendered is None:
             return
@@ -165,12 +165,12 @@ class AwsConnection:
 
     @property
     def connection_key(self) -> str:
-        """The arguments as text: what has the same is reached in the same way."""
+        """The arguments as text, which is the same for equal arguments."""
         return json.dumps(self.connection, sort_keys=True)
 
     def check_connection(self) -> None:
         """
-        Refuse arguments that are not valid, or cannot be serialised for the triggerer.
+        Check the arguments, and that they can be serialised for the triggerer.
 
         :raises ConfigurationError: One of them is not valid.
         """

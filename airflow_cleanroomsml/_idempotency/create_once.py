@@ -346,7 +346,7 @@ class Making:
             changed[self.resource.named] = name
         if self.mine and self.resource.tells_tags:
             changed["tags"] = {**self.request.members.get("tags", {}), self.mine.key: self.mine.value}
-        return self.request.changed(changed)
+        return self.request.replace(changed)
 
     def send(self, send: Callable[[Request], dict[str, Any]]) -> dict[str, Any]:
         """
@@ -366,7 +366,7 @@ class Making:
             self.begun = False
             self.memory.note(number=self.number, sent=0.0)
             raise
-        made_after = sent - SKEW if request.answered is None else request.answered - (_clock.now() - sent) - 1.0
+        made_after = sent - SKEW if request.answered_at is None else request.answered_at - (_clock.now() - sent) - 1.0
         known = lookup.identified(self.resource, {**self.asked, **request.arguments}, answer)
         noted = {**self._identifiers(known), "made_after": made_after}
         self.memory.note(number=self.number, sent=sent, sought=sought, known=noted)

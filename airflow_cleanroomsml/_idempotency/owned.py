@@ -397,7 +397,7 @@ def _is_asked_for(request: Request, resource: Resource, entry: Mapping[str, Any]
     """Whether it is what a request asks for, under whichever of its names."""
     from airflow_cleanroomsml._resources.diff import differences
 
-    return not differences(request.changed({resource.named: entry["name"]}), resource, there)
+    return not differences(request.replace({resource.named: entry["name"]}), resource, there)
 
 
 def _described(

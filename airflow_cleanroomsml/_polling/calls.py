@@ -13,7 +13,7 @@ from airflow_cleanroomsml._resources.table import Outcome, Resource
 from airflow_cleanroomsml._waiting.job_search import Hunt, among
 from airflow_cleanroomsml._waiting.outcome import PASSING, judged
 from airflow_cleanroomsml._waiting.wait import Observation, Wait
-from airflow_cleanroomsml.exceptions import without_request_id
+from airflow_cleanroomsml.exceptions import strip_request_id
 
 if TYPE_CHECKING:
     from airflow_cleanroomsml.hooks import CleanRoomsMLHook
@@ -143,7 +143,7 @@ def _meaning(subject: Wait | Hunt, found: Any) -> Observation:
     if isinstance(subject, Wait):
         return judged(subject, found)
     if isinstance(found, PASSING):
-        return Observation("", Outcome.AGAIN.value, message=without_request_id(found))
+        return Observation("", Outcome.AGAIN.value, message=strip_request_id(found))
     if isinstance(found, Exception):
         raise found
     jobs = among(subject.search, found)

@@ -44,7 +44,7 @@ class Origin:
         """
         A client was made.
 
-        :param said: What the connection says, see :func:`~airflow_cleanroomsml._connection.aws_connection.told_by`.
+        :param said: What the connection says, see :func:`~airflow_cleanroomsml._connection.aws_connection.connection_digest`.
         :param read: When it began to be read, in seconds since 1970.
         """
         self._said, self._read, self._answer = said, read, None
@@ -89,10 +89,10 @@ async def _ask(arguments: dict[str, Any]) -> str:
 
 
 def _said(arguments: dict[str, Any]) -> str:
-    from airflow_cleanroomsml._connection.aws_connection import told_by
+    from airflow_cleanroomsml._connection.aws_connection import connection_digest
     from airflow_cleanroomsml.hooks import CleanRoomsMLHook
 
-    return told_by(CleanRoomsMLHook(arguments["aws_conn_id"]))
+    return connection_digest(CleanRoomsMLHook(arguments["aws_conn_id"]))
 
 
 def _result(answer: Future[str]) -> str:

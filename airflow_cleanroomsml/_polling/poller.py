@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from airflow_cleanroomsml import _clock
-from airflow_cleanroomsml._connection.aws_connection import AwsConnection, told_by
+from airflow_cleanroomsml._connection.aws_connection import AwsConnection, connection_digest
 from airflow_cleanroomsml._polling import start_queue
 from airflow_cleanroomsml._polling.backoff import Pace
 from airflow_cleanroomsml._polling.calls import Call, Outbox, Plan
@@ -216,7 +216,7 @@ class Poller:
                 is_known=self._origin.is_known,
             )
             if self._hook is not None:
-                self._origin.made(told_by(self._hook), began)
+                self._origin.made(connection_digest(self._hook), began)
         except Exception as error:
             self._not_connected(error)
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from botocore import xform_name
 
-from airflow_cleanroomsml._requests.request import Request, description
-from airflow_cleanroomsml._requests.sensitive import below, holds_sensitive, is_sensitive
+from airflow_cleanroomsml._requests.request import Request, description_shape
+from airflow_cleanroomsml._requests.sensitive import child_shape, holds_sensitive, is_sensitive
 from airflow_cleanroomsml._resources.table import Resource
 
 #: What does not make it another resource.
@@ -38,13 +38,13 @@ def differing_arguments(request: Request, resource: Resource, found: Mapping[str
 
 def by_member(request: Request, resource: Resource, found: Mapping[str, Any]) -> dict[str, list[str]]:
     """The same by the members of the request, in the API's own spelling; tags and description included."""
-    asked_shape, there_shape = request.operation.input_shape, description(resource)
+    asked_shape, there_shape = request.operation.input_shape, description_shape(resource)
     told: dict[str, list[str]] = {}
     for name, value in request.members.items():
         argument = xform_name(name)
         theirs = resource.spelling.get(argument, name)
         if theirs in there_shape.members:
-            shapes = (below(asked_shape, name), there_shape.members[theirs])
+            shapes = (child_shape(asked_shape, name), there_shape.members[theirs])
             told[name] = list(_differences(shapes, argument, value, found.get(theirs)))
     return told
 
@@ -101,4 +101,4 @@ def _same(asked: Any, found: Any) -> bool:
 
 
 def _bothbelow(shapes: tuple[Any, Any], key: str | None) -> tuple[Any, Any]:
-    return below(shapes[0], key), below(shapes[1], key)
+    return child_shape(shapes[0], key), child_shape(shapes[1], key)

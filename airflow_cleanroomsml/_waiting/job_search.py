@@ -40,9 +40,11 @@ class Search:
         :param narrowed: The other members, as templates may render them.
         :raises InvalidRequestError: Nothing can be found by them.
         """
-        from airflow_cleanroomsml._requests.request import sought
+        from airflow_cleanroomsml._requests.request import convert_search
 
-        return cls(moment("since", since), **sought(CLEAN_ROOMS_ML, ["list_audience_generation_jobs"], narrowed))
+        return cls(
+            moment("since", since), **convert_search(CLEAN_ROOMS_ML, ["list_audience_generation_jobs"], narrowed)
+        )
 
     def plain(self) -> dict[str, Any]:
         """As JSON."""

@@ -17,7 +17,7 @@ from airflow_cleanroomsml.exceptions import (
     UnreachableError,
     WaitTimeoutError,
     lines,
-    without_request_id,
+    strip_request_id,
 )
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def judged(wait: Wait, found: Mapping[str, Any] | Exception | None, redact: Reda
     if isinstance(found, ResourceNotFoundError):
         return _gone(wait, str(found))
     if isinstance(found, PASSING):
-        return Observation("", Outcome.AGAIN.value, message=without_request_id(found))
+        return Observation("", Outcome.AGAIN.value, message=strip_request_id(found))
     if isinstance(found, Exception):
         raise found
     if found is None:
@@ -82,10 +82,10 @@ def _judged(wait: Wait, found: Mapping[str, Any], redact: Redact | None) -> Obse
 
 def _shown(resource: Resource, found: Mapping[str, Any], text: str, redact: Redact | None) -> str:
     """A text about a resource as it may be shown; of another member's resource too little is described."""
-    from airflow_cleanroomsml._requests.redaction import UNKNOWN, by_description
-    from airflow_cleanroomsml._requests.request import description
+    from airflow_cleanroomsml._requests.redaction import UNKNOWN, redact_by_description
+    from airflow_cleanroomsml._requests.request import description_shape
 
-    return UNKNOWN if resource.partners else (redact or by_description)(description(resource), found, text)
+    return UNKNOWN if resource.partners else (redact or redact_by_description)(description_shape(resource), found, text)
 
 
 def described(wait: Wait, observation: Observation, now: float | None = None) -> str:

@@ -9,8 +9,8 @@ from functools import cache
 from typing import Any
 
 from airflow_cleanroomsml._requests.model import load
-from airflow_cleanroomsml._requests.permissions import PASSED, PREFIXES, SPELLED, Permission
-from airflow_cleanroomsml._requests.validation import nearest
+from airflow_cleanroomsml._requests.permissions import IRREGULAR_ACTIONS, PASS_ACTIONS, PREFIXES, Permission
+from airflow_cleanroomsml._requests.violations import suggest_name
 from airflow_cleanroomsml.emulator.errors import access_denied_error
 from airflow_cleanroomsml.emulator.policy_elements import matches_wildcards
 from airflow_cleanroomsml.emulator.store import Caller
@@ -103,7 +103,7 @@ def _require_action(pattern: str) -> None:
     actions = _list_actions()
     of_service = [action for action in actions if action.startswith(pattern.partition(":")[0] + ":")]
     if of_service and not any(_matches(pattern, action) for action in actions):
-        raise ValueError(f"{pattern!r} is not an action{nearest(pattern, of_service)}")
+        raise ValueError(f"{pattern!r} is not an action{suggest_name(pattern, of_service)}")
 
 
 def _matches(pattern: str, action: str) -> bool:
@@ -115,4 +115,4 @@ def _matches(pattern: str, action: str) -> bool:
 def _list_actions() -> list[str]:
     """Return the actions of both services."""
     names = [f"{prefix}:{name}" for service, prefix in PREFIXES.items() for name in load(service).operation_names]
-    return [*(SPELLED.get(name, name) for name in names), *PASSED.values()]
+    return [*(IRREGULAR_ACTIONS.get(name, name) for name in names), *PASS_ACTIONS.values()]

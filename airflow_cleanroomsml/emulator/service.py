@@ -11,7 +11,7 @@ from botocore.loaders import Loader
 from botocore.model import OperationModel
 
 from airflow_cleanroomsml._requests.model import load
-from airflow_cleanroomsml._requests.permissions import required_permissions
+from airflow_cleanroomsml._requests.permissions import list_permissions
 from airflow_cleanroomsml._resources.table import CLEAN_ROOMS_ML
 from airflow_cleanroomsml.emulator import faults, page_tokens, wire
 from airflow_cleanroomsml.emulator.backend.access import COLLABORATION, MEMBERSHIP
@@ -59,7 +59,7 @@ class Service:
         with shared.store.lock:
             shared.delayed_commits.run_due(shared.clock)
             self._require_rate(operation.name, caller)
-        shared.permissions.require(caller, required_permissions(operation, members))
+        shared.permissions.require(caller, list_permissions(operation, members))
         call_faults = shared.faults.take(operation.name, caller.account, now)
         try:
             faults.raise_before_commit(call_faults.outcome, self.internal_error)

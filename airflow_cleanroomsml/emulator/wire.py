@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, unquote
 
 from botocore.model import OperationModel, ServiceModel
 
-from airflow_cleanroomsml._requests.documented_rules import broken_rules
+from airflow_cleanroomsml._requests.documented_rules import find_broken_rules
 from airflow_cleanroomsml._requests.validation import RequestCheck
 from airflow_cleanroomsml.emulator import rest_json
 from airflow_cleanroomsml.emulator.errors import ApiError, validation_error
@@ -88,8 +88,8 @@ def parse(
     if shape is None:
         return {}
     check = RequestCheck(convert=False)
-    typed = check.structure(shape, decode(operation, path, query, body, headers or {}), "")
-    violations = [*check.violations, *broken_rules(typed)]
+    typed = check.check_structure(shape, decode(operation, path, query, body, headers or {}), "")
+    violations = [*check.violations, *find_broken_rules(typed)]
     if violations:
         text = "; ".join(str(violation) for violation in violations)
         raise ApiError("ValidationException", text, reason="FIELD_VALIDATION_FAILED")

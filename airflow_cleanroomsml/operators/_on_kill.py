@@ -127,7 +127,7 @@ class CleanRoomsMLEndingOperator(CleanRoomsMLWaitingOperator):
         """End what runs when ``execution_timeout`` is over, unless a retry goes on with it."""
         ti = context["ti"]
         wait = self._waits_for or self._take_wait(ti)
-        self.reach_as_before(wait.connection if wait else None)
+        self.restore_connection(wait.connection if wait else None)
         if self.retries and ti.try_number <= ti.max_tries and not self._makes_another:
             if wait:
                 self.log.warning("execution_timeout has passed; a retry continues the wait: %s.", wait.title)
@@ -160,7 +160,7 @@ class CleanRoomsMLEndingOperator(CleanRoomsMLWaitingOperator):
         if not failed:
             return super().resume_execution(next_method, next_kwargs, context)
         self.log.warning("No triggerer polled before the time-out.")
-        self.reach_as_before(wait.connection)
+        self.restore_connection(wait.connection)
         return self._finish(context, wait, Observation("", Outcome.AGAIN.value))
 
     def _at_last(self, wait: Wait, observation: Observation) -> Observation:

@@ -195,12 +195,12 @@ class CleanRoomsMLWaitingOperator(CleanRoomsMLOperator):
         Only the request that was sent here is known to be the one that made it: after a deferral it is rendered anew, an earlier try may
         have sent another one, and whoever cancels or deletes never had it. Else the service's own description has to show what it was.
         """
-        from airflow_cleanroomsml._requests.redaction import by_description
+        from airflow_cleanroomsml._requests.redaction import redact_by_description
 
         request, known = self._typed(), self._knows_request
 
         def redact(shape: Any, found: Mapping[str, Any], text: str) -> str:
-            return request.redact(by_description(shape, found, text, known=known))
+            return request.redact(redact_by_description(shape, found, text, known=known))
 
         return redact
 
@@ -208,7 +208,7 @@ class CleanRoomsMLWaitingOperator(CleanRoomsMLOperator):
         """Go on after the trigger; the same result, and the same errors, as from waiting in the worker."""
         # All that is needed is in the event: dag.test() of Airflow 2.11 loses what else a deferral carries.
         wait = Wait(**event["wait"])
-        self.reach_as_before(wait.connection)
+        self.restore_connection(wait.connection)
         if "observation" not in event:
             raise self._broken_off(event.get("error", ""), wait.identifiers)
         # Redacted by the trigger, which knows the description. What a description may lack is usually still in the request.

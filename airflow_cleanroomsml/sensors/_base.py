@@ -146,10 +146,10 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
         self._seen: Observation | None = None
 
     def _field_shapes(self) -> dict[str, Any]:
-        from airflow_cleanroomsml._requests.request import sought_shapes
+        from airflow_cleanroomsml._requests.request import search_shapes
 
         operations = [name for row in self._rows() for name in (row.get, row.list) if name]
-        shapes = sought_shapes(self.resource.service, operations)
+        shapes = search_shapes(self.resource.service, operations)
         # What an older botocore does not know is an identifier.
         return {**super()._field_shapes(), **{name: shapes.get(name, TEXT) for name in self.arguments}}
 
@@ -230,12 +230,12 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
     @cached_property
     def _sought(self) -> tuple[Resource, dict[str, Any]]:
         """The row of the resource table, and what identifies the resource, as its reading takes it."""
-        from airflow_cleanroomsml._requests.request import sought
+        from airflow_cleanroomsml._requests.request import convert_search
 
         resource = self._row()
         given = {name: getattr(self, name) for name in self.arguments}
         operations = [operation for operation in (resource.get, resource.list) if operation]
-        return resource, sought(resource.service, operations, given, required=self.required)
+        return resource, convert_search(resource.service, operations, given, required=self.required)
 
     def _row(self) -> Resource:
         return self.resource

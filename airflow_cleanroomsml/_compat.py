@@ -10,7 +10,7 @@ import inspect
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from functools import cached_property
 from importlib import import_module
@@ -265,6 +265,18 @@ def delete_xcom(ti: Any, key: str) -> None:
             session.delete(row)
 
 
+def list_config_options() -> Collection[str] | None:
+    """Return the names of the options of ``botocore.config.Config``; None where botocore does not list them, so none can be rejected."""
+    from botocore.config import Config
+
+    return getattr(Config, "OPTION_DEFAULTS", None)
+
+
+def list_signature_versions() -> Collection[str] | None:
+    """Return the values of the option ``signature_version``; None where botocore does not list them, so none can be rejected."""
+    return getattr(import_module("botocore.auth"), "AUTH_TYPE_MAPS", None)
+
+
 __all__ = [
     "FAILED_DEFERRAL",
     "IS_AIRFLOW_2",
@@ -293,6 +305,8 @@ __all__ = [
     "is_deferral_timeout",
     "is_execution_timeout",
     "is_unreadable",
+    "list_config_options",
+    "list_signature_versions",
     "read_task_state",
     "stats",
     "step_before_sending",

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from copy import copy
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow_cleanroomsml._requests.sensitive import below
+from airflow_cleanroomsml._requests.sensitive import child_shape
 
 if TYPE_CHECKING:
     from airflow_cleanroomsml._compat import BaseOperator, Context
@@ -136,4 +136,4 @@ def _joined(parts: Iterable[Any]) -> str:
 
 def _within(shape: Any, key: str | None) -> Any:
     """The shape below another one; what is written as a container in place of a text, as a policy may be, consists of texts."""
-    return shape if shape.type_name in _TEXTS else below(shape, key)
+    return shape if shape.type_name in _TEXTS else child_shape(shape, key)

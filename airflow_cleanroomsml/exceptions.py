@@ -1,33 +1,33 @@
 """
-What can go wrong, as a tree. Errors marked with * also are ``AirflowFailException``: the task fails at once, without retries.
+The exceptions of this package. Those marked with * are also ``AirflowFailException``: the task fails at once, without retries.
 
 ::
 
     CleanRoomsMLError
-    ├── InvalidRequestError *          refused here, nothing was sent; every violation of the request in one message
+    ├── InvalidRequestError *          the request violates the service model; nothing was sent
     ├── ConfigurationError *           the connection, its arguments or boto3's environment are not valid; nothing was sent
-    ├── UnreachableError               no answer, and nothing was made: the service could not be reached
-    │   └── CredentialsUnavailableError   credentials could not be fetched, nothing was sent
-    ├── OutcomeUnknownError *          the request went out, no answer came back: it may have been carried out
-    ├── OutcomeUnsettledError          the same, and the next try looks for it before it sends anything
-    ├── ServiceError                   the service answered with an error
-    │   ├── ValidationError *          it refuses this request
+    ├── UnreachableError               the service could not be reached; nothing was created
+    │   └── CredentialsUnavailableError   credentials could not be fetched; nothing was sent
+    ├── OutcomeUnknownError *          the request was sent, but its response was lost: it may have been carried out
+    ├── OutcomeUnsettledError          the same, but a retry looks for the resource before it sends the request again
+    ├── ServiceError                   the service returned an error
+    │   ├── ValidationError *          the request is not valid
     │   ├── AccessDeniedError          permissions are missing
-    │   ├── ResourceNotFoundError      what the request names does not exist
-    │   ├── ConflictError              something stands in the way now
-    │   │   └── AlreadyExistsError *   a create or start: the name is in use
-    │   ├── QuotaExceededError         a quota is full
-    │   │   └── NoQuotaError *         a quota is 0, or counts what exists: waiting does not help
-    │   ├── ThrottledError             too many requests, still, after several attempts
+    │   ├── ResourceNotFoundError      a resource in the request does not exist
+    │   ├── ConflictError              the request conflicts with the present state of a resource
+    │   │   └── AlreadyExistsError *   the name of the resource to create or start is in use
+    │   ├── QuotaExceededError         a quota is used up
+    │   │   └── NoQuotaError *         a quota is 0, or counts existing resources: waiting cannot help
+    │   ├── ThrottledError             too many requests, even after several attempts
     │   └── UnavailableError           the service failed (5xx)
-    ├── ResultError *                  the operation was carried out, its answer cannot be used as asked
-    ├── WaitBrokenError *              what was started goes on and could not be looked at; a retry would start another
-    ├── JobFailedError *               what was waited for ended in failure
-    └── WaitTimeoutError *             what was waited for had not ended in time; it goes on
+    ├── ResultError *                  the operation was carried out, but its response has no such result
+    ├── WaitBrokenError *              the status of a running job could not be read; a retry would start another one
+    ├── JobFailedError *               the job failed
+    └── WaitTimeoutError *             the wait timed out; the job is still running and incurring charges
 
-The rule behind the marks: Airflow retries where the same request can succeed later without anybody changing it. Permissions and
-resources are retried because IAM is eventually consistent and a listing may lag. A failed job is not, although it might succeed:
-which status codes are passing faults is published nowhere, and a retry costs as much as the job.
+Airflow retries an error if the same request can succeed later without a change by anybody. It retries missing permissions and resources,
+because IAM and listings are eventually consistent. It does not retry a failed job, although that might succeed: AWS does not publish which
+status codes are temporary, and a retry costs as much as the job.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ from typing import Any, ClassVar
 
 from airflow_cleanroomsml._compat import AirflowException, AirflowFailException
 
-#: How the line with the id of a request begins.
+#: Prefix of the line with the request ID.
 _REQUEST_ID = "Request id "
-#: What AWS calls credentials that were good once (IAM user guide, common errors; STS).
+#: Error codes of credentials that have expired or were revoked (IAM user guide, common errors; STS).
 EXPIRED_CREDENTIALS = ("ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException")
 
 
 def lines(first: str, *more: str) -> str:
-    """A message of several lines, empty ones left out; viewers of logs cut long lines off."""
+    """Join the lines of a message, without empty ones. Log viewers truncate long lines, so messages have several."""
     return "\n  ".join((first, *(line for line in more if line)))
 
 
@@ -55,10 +55,10 @@ class CleanRoomsMLError(AirflowException):
 
 class InvalidRequestError(CleanRoomsMLError, AirflowFailException):
     """
-    A request that its own service model refuses; nothing was sent.
+    The request violates the service model; nothing was sent.
 
-    :param message: The operation and all violations, one a line.
-    :param violations: Each violation as text: path, problem, what is allowed.
+    :param message: The operation and its violations, one per line.
+    :param violations: The violations as text: path, problem, and what is allowed.
     """
 
     def __init__(self, message: str, violations: Sequence[str] = ()) -> None:
@@ -68,26 +68,26 @@ class InvalidRequestError(CleanRoomsMLError, AirflowFailException):
 
 class ConfigurationError(CleanRoomsMLError, AirflowFailException):
     """
-    An argument such as ``region_name``, the connection, or boto3's environment is not valid; nothing was sent.
+    An argument such as ``region_name``, the connection or boto3's environment is not valid; nothing was sent.
 
-    The message names the argument, the entry of the connection or the variable. It never shows a password or a key.
+    The message names the argument, the entry of the connection or the variable. It never contains a password or a key.
     """
 
 
 class UnreachableError(CleanRoomsMLError):
-    """No answer from the service, and nothing was made."""
+    """The service could not be reached; nothing was created."""
 
 
 class CredentialsUnavailableError(UnreachableError):
-    """Credentials could not be fetched, and nothing was sent; whether they can be the next time is not known."""
+    """Credentials could not be fetched; nothing was sent. The next attempt may succeed."""
 
 
 class OutcomeUnknownError(CleanRoomsMLError, AirflowFailException):
     """
-    A create or start went out and no answer came back: it may have been carried out, so it is not sent again.
+    The response to a create or start was lost: it may have been carried out, so it is not sent again.
 
-    :param summary: What was sent, and why there is no answer.
-    :param advice: What to do about it.
+    :param summary: What was sent, and why there is no response.
+    :param advice: What to do.
     """
 
     def __init__(self, summary: str, advice: str = "") -> None:
@@ -97,23 +97,24 @@ class OutcomeUnknownError(CleanRoomsMLError, AirflowFailException):
 
 class OutcomeUnsettledError(CleanRoomsMLError):
     """
-    A create or start went out, no answer came back, and what it may have made does not show yet.
+    The response to a create or start was lost, and the resource is not visible yet.
 
-    Airflow retries it: the next try looks first, and sends only what still is not there. A task without retries is cleared.
+    Airflow retries the task, which first looks for the resource again, and only sends the request if it still is not there. Clear a task
+    without retries.
     """
 
 
 class ServiceError(CleanRoomsMLError):
     """
-    The service answered with an error.
+    The service returned an error.
 
-    :param message: What the service said and what to do.
+    :param message: Message of the service, and what to do.
     :param operation: API operation, for instance ``CreateAudienceModel``.
-    :param code: The service's own name of the error, for instance ``ConflictException``.
-    :param details: The other members of the answer, such as ``quotaName`` and ``quotaValue``.
+    :param code: Error code of the service, for instance ``ConflictException``.
+    :param details: The other members of the response, such as ``quotaName`` and ``quotaValue``.
     """
 
-    #: What to do about it.
+    #: What to do.
     advice: ClassVar[str] = "The service does not document this error for the operation."
 
     def __init__(
@@ -131,65 +132,66 @@ class ServiceError(CleanRoomsMLError):
 
 
 class ValidationError(ServiceError, AirflowFailException):
-    """The service refuses this request."""
+    """The request is not valid."""
 
-    advice = "Correct the argument that the service names; sending the same request again will not help."
+    advice = "Correct the argument in the service's message; the same request will fail again."
 
 
 class AccessDeniedError(ServiceError):
-    """Permissions of the caller, or of a role that was passed, are missing."""
+    """The caller, or a role in the request, lacks permissions."""
 
     advice = (
-        "Check that the caller may perform this operation (with tags also cleanrooms-ml:TagResource), may pass the role "
-        "(iam:PassRole for cleanrooms-ml.amazonaws.com), and that the role is of the caller's own account. Custom models also need "
+        "Check that the caller has permission for this operation (with tags also cleanrooms-ml:TagResource) and to pass the role "
+        "(iam:PassRole for cleanrooms-ml.amazonaws.com), and that the role is in the caller's account. Custom models also need "
         "cleanrooms:PassMembership or cleanrooms:PassCollaboration. "
         "A new role can take a few seconds to become available."
     )
 
 
 class ResourceNotFoundError(ServiceError):
-    """What the request names does not exist, or not yet."""
+    """A resource in the request does not exist, or not yet."""
 
-    advice = "Check the ARN, its account and its region: each party to a job has an ARN of its own."
+    # A cross-account generation job has two ARNs, and neither account can use the other's (user guide, ml-behaviors).
+    advice = "Check the ARN, its account and its region; each account of a cross-account job has its own ARN for it."
 
 
 class ConflictError(ServiceError):
-    """Something stands in the way now: a resource that depends on this one, or another change under way."""
+    """Another resource depends on this one, or it is being changed."""
 
-    advice = "Another resource depends on this one, or it is being changed: delete what depends on it first, or try again later."
+    advice = "Another resource depends on this one, or it is being changed: delete dependent resources first, or try again later."
 
 
 class AlreadyExistsError(ConflictError, AirflowFailException):
-    """A create or start whose name is in use."""
+    """The name of the resource to create or start is in use."""
 
     advice = (
-        'Choose another name, or set if_exists="reuse" to use the existing one; '
-        "a name that includes the run, such as 'segment-{{ run_id }}', does not collide."
+        'Choose another name, or set if_exists="reuse" to use the existing resource. '
+        "A name that contains the run, such as 'segment-{{ run_id }}', is unique."
     )
 
 
 class QuotaExceededError(ServiceError):
-    """A service quota is full; ``details`` has ``quotaName`` and ``quotaValue``."""
+    """A service quota is used up; ``details`` has ``quotaName`` and ``quotaValue``."""
 
     advice = (
-        "Wait until others have ended, limit the tasks by an Airflow pool, or ask for an increase: "
+        "Wait for other jobs to end, limit the tasks with an Airflow pool, or request an increase: "
         "https://console.aws.amazon.com/servicequotas/home/services/cleanrooms-ml/quotas"
     )
 
 
 class NoQuotaError(QuotaExceededError, AirflowFailException):
-    """A service quota that waiting does not free: it is 0, or counts what exists and not what is under way."""
+    """A service quota is 0, or it counts existing resources rather than running jobs, so waiting cannot help."""
 
     advice = (
-        "Waiting does not help; delete what is not needed, or ask for an increase: "
+        "Waiting cannot help; delete resources that are no longer needed, or request an increase: "
         "https://console.aws.amazon.com/servicequotas/home/services/cleanrooms-ml/quotas"
     )
 
 
 class ThrottledError(ServiceError):
-    """Too many requests, still, after several attempts."""
+    """Too many requests, even after several attempts."""
 
-    advice = "Start fewer at once, for instance with an Airflow pool."
+    advice = "Start fewer jobs at once, for instance with an Airflow pool."
 
 
 class UnavailableError(ServiceError):
@@ -199,21 +201,21 @@ class UnavailableError(ServiceError):
 
 
 class ResultError(CleanRoomsMLError, AirflowFailException):
-    """The operation was carried out, and what was asked for cannot be picked from its answer; a retry would carry it out again."""
+    """The operation was carried out, but its response does not have the requested result; a retry would carry it out again."""
 
 
 class WaitBrokenError(CleanRoomsMLError, AirflowFailException):
-    """What was started goes on and could not be looked at; a retry would start another."""
+    """The status of a running job could not be read; a retry would start another one."""
 
 
 class JobFailedError(CleanRoomsMLError, AirflowFailException):
     """
-    What was waited for ended in failure.
+    The job failed.
 
-    :param message: Everything that is known of it.
+    :param message: Message with all that is known about the failure.
     :param status: Status of the resource, for instance ``CREATE_FAILED``.
-    :param code: The service's ``statusDetails.statusCode``; the values are published nowhere.
-    :param reason: The service's ``statusDetails.message``.
+    :param code: ``statusDetails.statusCode``, whose values AWS does not publish.
+    :param reason: ``statusDetails.message``.
     """
 
     def __init__(self, message: str, *, status: str = "", code: str = "", reason: str = "") -> None:
@@ -224,7 +226,7 @@ class JobFailedError(CleanRoomsMLError, AirflowFailException):
 
 
 class WaitTimeoutError(CleanRoomsMLError, AirflowFailException):
-    """What was waited for had not ended in time; it goes on, and so does what it costs."""
+    """The wait timed out; the job is still running and incurring charges."""
 
 
 _BY_CODE: dict[str, type[ServiceError]] = {
@@ -237,9 +239,10 @@ _BY_CODE: dict[str, type[ServiceError]] = {
 }
 
 
-def _kind(operation: str, code: str, status: int, details: Mapping[str, Any]) -> type[ServiceError]:
-    """Which class an answer becomes."""
+def _choose_class(operation: str, code: str, status: int, details: Mapping[str, Any]) -> type[ServiceError]:
+    """Choose the exception for an error."""
     if code == "ConflictException" and operation.startswith(("Create", "Start")):
+        # AWS documents no other conflict of a create or start (API reference, CreateTrainingDataset; user guide, ml-behaviors).
         return AlreadyExistsError
     if code == "ServiceQuotaExceededException":
         return QuotaExceededError if _frees_itself(operation, details) else NoQuotaError
@@ -250,7 +253,7 @@ def _kind(operation: str, code: str, status: int, details: Mapping[str, Any]) ->
     return UnavailableError if status >= 500 else ServiceError
 
 
-#: Operations whose quotas of what is under way free themselves.
+#: Operations with quotas of running jobs, which become available when a job ends.
 _JOBS = (
     "CreateAudienceModel",
     "CreateMLInputChannel",
@@ -260,7 +263,8 @@ _JOBS = (
     "StartTrainedModelExportJob",
     "StartTrainedModelInferenceJob",
 )
-#: Words of the quotas that count what exists (user guide, Quotas); all others of a job's are taken for quotas of what is under way.
+#: Words in the names of quotas that count existing resources (user guide, Quotas). All other quotas of jobs are assumed to count running
+#: jobs, since AWS does not publish the values of ``quotaName``.
 _EXISTING = re.compile(r"\b(active|versions?)\b", re.IGNORECASE)
 
 
@@ -269,41 +273,41 @@ def _frees_itself(operation: str, details: Mapping[str, Any]) -> bool:
     return operation in _JOBS and value != 0 and not _EXISTING.search(name)
 
 
-def _redacted(value: Any, redact: Callable[[str], str]) -> Any:
+def _redact(value: Any, redact: Callable[[str], str]) -> Any:
     if isinstance(value, Mapping):
-        return {key: _redacted(item, redact) for key, item in value.items()}
+        return {key: _redact(item, redact) for key, item in value.items()}
     if isinstance(value, list):
-        return [_redacted(item, redact) for item in value]
+        return [_redact(item, redact) for item in value]
     return redact(value) if isinstance(value, str) else value
 
 
-def without_request_id(error: Exception) -> str:
-    """What an error says, the same each time that it comes."""
+def strip_request_id(error: Exception) -> str:
+    """Return the text of an error without its request ID, so that repeated errors have the same text."""
     return "\n".join(line for line in str(error).splitlines() if not line.lstrip().startswith(_REQUEST_ID))
 
 
 def service_error(operation: str, response: Mapping[str, Any], redact: Callable[[str], str] = str) -> ServiceError:
     """
-    Turn an error answer into its exception.
+    Build the exception for an error of the service.
 
     :param operation: API operation, for instance ``CreateAudienceModel``.
-    :param response: The answer as botocore's ``ClientError.response`` has it.
-    :param redact: Removes from the service's text what must not be shown.
+    :param response: The response, as in botocore's ``ClientError.response``.
+    :param redact: Removes confidential values from the service's texts.
     """
     error = response.get("Error", {})
     meta = response.get("ResponseMetadata", {})
     code = str(error.get("Code", "Unknown"))
     details = {
-        key: _redacted(value, redact)
+        key: _redact(value, redact)
         for key, value in response.items()
         if key not in ("Error", "ResponseMetadata", "message", "Message") and value is not None
     }
-    kind = _kind(operation, code, int(meta.get("HTTPStatusCode", 0)), details)
-    said = redact(str(error.get("Message") or "The service gives no details."))
-    known = ", ".join(f"{key} {value}" for key, value in details.items())
+    kind = _choose_class(operation, code, int(meta.get("HTTPStatusCode", 0)), details)
+    message = redact(str(error.get("Message") or "The service gives no details."))
+    more = ", ".join(f"{key} {value}" for key, value in details.items())
     request_id = f"{_REQUEST_ID}{meta['RequestId']}" if meta.get("RequestId") else ""
     return kind(
-        lines(f"{operation} failed with {code}:", said, known, kind.advice, request_id),
+        lines(f"{operation} failed with {code}:", message, more, kind.advice, request_id),
         operation=operation,
         code=code,
         details=details,

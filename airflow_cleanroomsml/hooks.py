@@ -30,11 +30,11 @@ from airflow_cleanroomsml._connection.send_errors import build_outcome_unknown, 
 from airflow_cleanroomsml._connection.transport import (
     NoAnswerError,
     Stage,
-    complete,
+    find_stage,
     is_lost,
     reason,
-    redirected,
-    stage_of,
+    redirect_error,
+    require_complete,
 )
 from airflow_cleanroomsml._connection.validation import check_connection, find_unusable_file, wrap_connection
 from airflow_cleanroomsml._requests.request import Request, load
@@ -194,7 +194,7 @@ class CleanRoomsMLHook(AwsBaseHook):
         :raises InvalidRequestError: The request breaks the service model.
         """
         request = Request(load(self.service_name), operation, arguments or {})
-        request.refuse_if_broken()
+        request.raise_for_violations()
         for warning in request.warnings:
             self.log.warning("%s: %s.", request.operation.name, warning)
         for path in request.left_out:
@@ -213,7 +213,7 @@ class CleanRoomsMLHook(AwsBaseHook):
             if request.once
             else self._send_any(lambda: self._reader, request)
         )
-        request.answered = _read_service_time(answer.pop("ResponseMetadata", {}))
+        request.answered_at = _read_service_time(answer.pop("ResponseMetadata", {}))
         return answer
 
     def call(self, operation: str, arguments: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -254,7 +254,7 @@ class CleanRoomsMLHook(AwsBaseHook):
             request, lambda: iter(self._reader.get_paginator(request.method).paginate(**request.members))
         )
         while (page := self._call_boto3(request, lambda: next(pages, None))) is not None:
-            yield complete(request, page)
+            yield require_complete(request, page)
 
     def items(self, operation: str, arguments: Mapping[str, Any] | None = None) -> Iterator[dict[str, Any]]:
         """Iterate over the entries of a listing, on all its pages; parameters as for :meth:`pages`."""
@@ -286,7 +286,7 @@ class CleanRoomsMLHook(AwsBaseHook):
 
     def _send_any(self, client: Callable[[], Any], request: Request) -> Any:
         answer = self._call_boto3(request, lambda: getattr(client(), request.method)(**request.members))
-        return complete(request, answer)
+        return require_complete(request, answer)
 
     def _call_boto3(self, request: Request, send: Callable[[], Any]) -> Any:
         """
@@ -298,13 +298,13 @@ class CleanRoomsMLHook(AwsBaseHook):
         try:
             return send()
         except ClientError as error:
-            raised: CleanRoomsMLError = redirected(name, error.response) or service_error(
+            raised: CleanRoomsMLError = redirect_error(name, error.response) or service_error(
                 name, error.response, request.redact
             )
         except AirflowException:
             raise
         except Exception as error:
-            stage, why = stage_of(error, handled), request.redact(reason(error))
+            stage, why = find_stage(error, handled), request.redact(reason(error))
             if stage is not Stage.SENT:
                 raised = explain_unsent(name, error, why, stage, handled, self._find_unusable_file)
             elif request.once or is_lost(error, handled):

@@ -56,24 +56,24 @@ class CrowdedWorld(World):
     def exports(self, job: str, count: int, seconds: float = 1e6) -> None:
         """New export jobs of a generation job, called ``job-0``, ``job-1`` …"""
         fields = {"audienceGenerationJobArn": job, "audienceSize": {"type": "PERCENTAGE", "value": 10}}
-        self.emulator.crowd(EXPORT, self.account, count, seconds, **fields, ownersFiles=True)
+        self.emulator.crowd(EXPORT, self.account, count, seconds, **fields, showsLocation=True)
 
 
 def _crowded(app: Any) -> Any:
     from werkzeug.wrappers import Request, Response
 
-    from airflow_cleanroomsml.emulator.lifecycle import Life
+    from airflow_cleanroomsml.emulator.lifecycle import Lifecycle
     from airflow_cleanroomsml.emulator.store import Caller, Record
 
-    shared = app._control._shared
+    shared = app._admin_api._shared
 
     def make(asked: dict[str, Any]) -> Iterable[str]:
         caller = Caller(asked["account"], REGION)
         for index in range(asked["count"]):
-            life = Life(shared.clock, progress=asked["seconds"])
-            fields = {"name": f"job-{index}", "seesMetrics": True, **asked["fields"]}
+            lifecycle = Lifecycle(shared.clock, progress=asked["seconds"])
+            fields = {"name": f"job-{index}", "showsMetrics": True, **asked["fields"]}
             member = "audienceGenerationJobArn" if asked["kind"] == JOB else ""
-            yield shared.store.add(Record(asked["kind"], fields, caller, life, member)).arn
+            yield shared.store.add(Record(asked["kind"], fields, caller, lifecycle, member)).arn
 
     def answer(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         if environ["PATH_INFO"] != "/_crowd":

@@ -28,7 +28,7 @@ from botocore.useragent import UserAgentString
 from urllib3 import HTTPHeaderDict, HTTPResponse
 
 from airflow_cleanroomsml import _clock as package_clock
-from airflow_cleanroomsml.emulator.application import application
+from airflow_cleanroomsml.emulator.application import build_application
 from airflow_cleanroomsml.emulator.clock import Clock
 from airflow_cleanroomsml.emulator.context import Shared
 from airflow_cleanroomsml.emulator.faults import ConnectionDropped
@@ -69,7 +69,7 @@ class InProcess(RunningEmulator):
     def __init__(self, settings: Settings | None = None, start: float | None = START) -> None:
         self._start = start
         self.shared = Shared(settings or Settings(), Clock(start))
-        self._front = application(self.shared, lambda: URL, Inline())
+        self._application = build_application(self.shared, lambda: URL, Inline())
 
     @property
     def clock(self) -> Clock:
@@ -94,7 +94,7 @@ class InProcess(RunningEmulator):
     ) -> tuple[int, list[tuple[str, str]], bytes]:
         """Status, headers and body of an answer."""
         started: list[Any] = []
-        answer = self._front(_environ(method, url, headers, body), lambda *given: started.extend(given))
+        answer = self._application(_environ(method, url, headers, body), lambda *given: started.extend(given))
         content = b"".join(answer)
         if hasattr(answer, "close"):
             answer.close()

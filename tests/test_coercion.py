@@ -83,7 +83,7 @@ def is_plain(value: Any) -> bool:
 
 def sent(name: str, value: Any) -> Any:
     request = configured(**{name: value})
-    request.refuse_if_broken()
+    request.raise_for_violations()
     found = request.arguments[name]
     assert is_plain(found), type(found)
     json.dumps(found)
@@ -94,7 +94,7 @@ def size_of(value: Any) -> Any:
     """A member that is a number of any kind, and its violations."""
     shape: Any = load().shape_for("TrainedModelExportsMaxSizeValue")
     check = RequestCheck()
-    return check.value(shape, value, "maxSize"), [str(violation) for violation in check.violations]
+    return check.check_value(shape, value, "maxSize"), [str(violation) for violation in check.violations]
 
 
 INTEGERS: list[Any] = [
@@ -321,5 +321,5 @@ def test_what_is_no_number_is_no_time(value: Any) -> None:
 @pytest.mark.parametrize("value", [Decimal(25), "25", Index(), Count.LEAST, Fraction(25)], ids=repr)
 def test_the_emulator_converts_nothing_of_this(value: Any) -> None:
     check = RequestCheck(convert=False)
-    check.value(load().shape_for("MinMatchingSeedSize"), value, "minMatchingSeedSize")
+    check.check_value(load().shape_for("MinMatchingSeedSize"), value, "minMatchingSeedSize")
     assert len(check.violations) == (0 if isinstance(value, int) else 1)

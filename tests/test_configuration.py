@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from importlib import import_module
 from pathlib import Path
 from threading import Thread
 from typing import Any, ClassVar
@@ -245,6 +246,27 @@ class TestArguments:
         with pytest.raises(ConfigurationError, match=says):
             CleanRoomsMLHook(config=options).call("list_audience_models")
         assert empty_world.calls == []
+
+    @pytest.mark.parametrize(
+        ("module", "name", "options"),
+        [
+            ("botocore.config", "Config.OPTION_DEFAULTS", {"connect_timeout": 3, "us_dualstack_endpoint": True}),
+            ("botocore.auth", "AUTH_TYPE_MAPS", {"signature_version": "v9"}),
+        ],
+    )
+    def test_options_that_botocore_no_longer_lists_are_left_to_it(
+        self, empty_world: World, monkeypatch: pytest.MonkeyPatch, module: str, name: str, options: dict[str, Any]
+    ) -> None:
+        from airflow_cleanroomsml._connection.client_options import convert_options
+
+        with pytest.raises(ConfigurationError):
+            convert_options(options)
+        *path, attribute = name.split(".")
+        owner = import_module(module)
+        for part in path:
+            owner = getattr(owner, part)
+        monkeypatch.delattr(owner, attribute)
+        assert convert_options(options) == options
 
     def test_all_that_is_wrong_is_said_at_once(self, empty_world: World) -> None:
         with pytest.raises(ConfigurationError, match="(?s)conect_timeout.*read_timeout"):
@@ -630,6 +652,6 @@ class TestMayPass:
         assert not isinstance(caught.value, AirflowFailException)
 
     def test_a_connection_that_is_not_there_may_come_back(self, empty_world: World) -> None:
-        with pytest.raises(CleanRoomsMLError, match="there is no connection 'gone'") as caught:
+        with pytest.raises(CleanRoomsMLError, match="the connection 'gone' does not exist") as caught:
             listed(aws_conn_id="gone")
         assert not isinstance(caught.value, AirflowFailException)

@@ -18,7 +18,7 @@ from tests.support import World, run
 from tests.test_triggers import event_of, wait_for
 
 COLLABORATION = "00000000-0000-4000-8000-000000000000"
-MISSING = "aws_conn_id: there is no connection 'partner'"
+MISSING = "aws_conn_id: the connection 'partner' does not exist"
 
 
 def tasks(world: World) -> list[Any]:

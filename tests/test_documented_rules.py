@@ -19,9 +19,9 @@ VERSIONS = {
     "DeleteTrainedModelOutput": "",
     "GetCollaborationTrainedModel": "latest version",
     "GetTrainedModel": "latest version",
-    "ListCollaborationTrainedModelExportJobs": "not told apart",
-    "ListCollaborationTrainedModelInferenceJobs": "not told apart",
-    "ListTrainedModelInferenceJobs": "not told apart",
+    "ListCollaborationTrainedModelExportJobs": "all versions",
+    "ListCollaborationTrainedModelInferenceJobs": "all versions",
+    "ListTrainedModelInferenceJobs": "all versions",
     "StartTrainedModelExportJob": "not documented",
     "StartTrainedModelInferenceJob": "not documented",
 }
@@ -31,7 +31,7 @@ def request(operation: str, **more: Any) -> Request:
     """The smallest request of an operation, and more."""
     smallest = next(requests_at_limits(load(), operation)).value
     made = Request(load(), xform_name(operation), {**smallest, **more})
-    made.refuse_if_broken()
+    made.raise_for_violations()
     return made
 
 
@@ -74,7 +74,7 @@ def test_the_base_version_of_a_channel_is_left_out() -> None:
 def test_the_service_itself_refuses_the_base_version() -> None:
     check = RequestCheck(convert=False)
     shape = load().operation_model("GetTrainedModel").input_shape
-    check.structure(shape, {"versionIdentifier": "NULL"}, "")
+    check.check_structure(shape, {"versionIdentifier": "NULL"}, "")
     assert [found.path for found in check.violations if found.path == "versionIdentifier"] == ["versionIdentifier"]
 
 
@@ -111,5 +111,5 @@ def test_a_query_is_a_text_or_a_template(query: dict[str, Any], doubtful: bool) 
         (channel, "input_channel.dataSource.protectedQueryInputParameters.sqlParameters"),
         (job, "seed_audience.sqlParameters"),
     ):
-        expected = [f"{path}: give either queryString or analysisTemplateArn"] if doubtful else []
+        expected = [f"{path}: expected either queryString or analysisTemplateArn"] if doubtful else []
         assert [text.split(";")[0] for text in made.warnings] == expected

@@ -172,7 +172,7 @@ def test_an_export_that_is_waited_for_comes_to_its_end(world: World, deferrable:
 def test_who_belongs_to_a_collaboration_does_not_look_like_a_stranger(empty_world: World) -> None:
     collaboration = collaborate(empty_world).id
     garbled(empty_world, "ListMemberships")
-    with pytest.raises(UnreachableError, match="ListMemberships got an answer without membershipSummaries"):
+    with pytest.raises(UnreachableError, match="ListMemberships got a response without membershipSummaries"):
         run(CleanRoomsFindMembershipOperator(task_id="t", collaboration_identifier=collaboration))
 
 
@@ -186,7 +186,7 @@ def test_an_offer_is_not_gone(world: World, verb: str) -> None:
         manageResourcePolicies=True,
     )
     garbled(world, f"{verb}CollaborationConfiguredAudienceModelAssociation{'s' if verb == 'List' else ''}")
-    with pytest.raises(UnreachableError, match="got an answer without"):
+    with pytest.raises(UnreachableError, match="got a response without"):
         run(CleanRoomsFindConfiguredAudienceModelOperator(task_id="t", collaboration_identifier=together.id))
 
 
@@ -194,7 +194,7 @@ def test_an_offer_is_not_gone(world: World, verb: str) -> None:
 def test_a_listing_as_a_task_is_not_empty(empty_world: World, operation: str) -> None:
     parameters = {} if operation == "list_training_datasets" else {"resource_arn": empty_world.dataset()}
     garbled(empty_world, "*")
-    with pytest.raises(UnreachableError, match="got an answer without"):
+    with pytest.raises(UnreachableError, match="got a response without"):
         run(CleanRoomsMLCallOperator(task_id="t", operation=operation, parameters=parameters))
 
 
@@ -202,7 +202,7 @@ def test_nothing_is_deleted_by_somebody_else_s_answer(world: World) -> None:
     arn = world.configured()
     delete: dict[str, Any] = {"task_id": "t", "configured_audience_model_arn": arn}
     garbled(world, "DeleteConfiguredAudienceModel")
-    with pytest.raises(UnreachableError, match="got an answer without a request ID"):
+    with pytest.raises(UnreachableError, match="got a response without a request ID"):
         run(CleanRoomsMLDeleteConfiguredAudienceModelOperator(**delete))
     run(CleanRoomsMLDeleteConfiguredAudienceModelOperator(**delete))
     assert world.ml.list_configured_audience_models()["configuredAudienceModels"] == []

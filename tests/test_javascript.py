@@ -64,7 +64,7 @@ def test_an_answer_of_every_operation_is_read_as_it_was_meant(tmp_path: Path) ->
     meant = [(operation, result) for operation in ALL for result in results(operation)]
     answers = []
     for operation, result in meant:
-        answer = wire.answer(operation, result)
+        answer = wire.build_response(operation, result)
         of = {"service": service_of(operation), "operation": operation.name, "status": answer.status}
         answers.append({**of, "headers": _in_lower_case(answer.headers), "body": answer.body.decode()})
     found = run("answers.mjs", {"models": {each: model(each) for each in SERVICES}, "answers": answers}, tmp_path)

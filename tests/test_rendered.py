@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from airflow_cleanroomsml._requests.coercion import container
+from airflow_cleanroomsml._requests.coercion import parse_container
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ from airflow_cleanroomsml._requests.coercion import container
     ],
 )
 def test_json_and_python_literals_become_what_they_say(text: str, value: Any) -> None:
-    assert container(text) == value
+    assert parse_container(text) == value
 
 
 @pytest.mark.parametrize(
@@ -26,11 +26,11 @@ def test_json_and_python_literals_become_what_they_say(text: str, value: Any) ->
     ["", "a", "{'a': open('x')}", "{**{'a': 1}}", "{[1]: 2}", "{'a': ", "[" * 100_000, "{'a': x}", "[x for x in 'ab']"],
 )
 def test_other_text_stays_what_it_is(text: str) -> None:
-    assert container(text) == text
+    assert parse_container(text) == text
 
 
 def test_keys_that_a_text_has_twice_are_known() -> None:
-    found = container("{'a': {'b': 1, 'b': 2, 'b': 3}, 'c': 1}")
+    found = parse_container("{'a': {'b': 1, 'b': 2, 'b': 3}, 'c': 1}")
     assert found.repeated == []
     assert found["a"].repeated == ["b", "b"]
     assert found["a"] == {"b": 3}

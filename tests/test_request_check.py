@@ -47,7 +47,7 @@ def window(value: Any) -> Any:
         "create_audience_model",
         {"name": "n", "training_dataset_arn": DATASET_ARN, "training_data_start_time": value},
     )
-    request.refuse_if_broken()
+    request.raise_for_violations()
     return request.members["trainingDataStartTime"]
 
 
@@ -110,7 +110,7 @@ def test_a_misspelt_nested_key_is_named_beside_the_one_it_stands_for() -> None:
 def test_all_violations_come_in_one_message() -> None:
     request = configured(name="x" * 64, min_matching_seed_size=24, shared_audience_metrics=["SOME"])
     with pytest.raises(InvalidRequestError) as caught:
-        request.refuse_if_broken()
+        request.raise_for_violations()
     assert len(caught.value.violations) == 3
     assert all(violation in str(caught.value) for violation in caught.value.violations)
 
@@ -130,7 +130,7 @@ def test_percentages_on_which_documents_disagree_are_sent_with_a_warning() -> No
 
 def test_a_long_name_across_accounts_is_a_warning() -> None:
     job = {**JOB, "name": "x" * 51, "collaboration_id": "12345678-1234-1234-1234-123456789012"}
-    assert any("keep it to 50" in text for text in Request(load(), "start_audience_generation_job", job).warnings)
+    assert any("use at most 50" in text for text in Request(load(), "start_audience_generation_job", job).warnings)
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def test_a_message_stays_short_and_the_error_keeps_all() -> None:
     bins = {"audienceSizeType": "ABSOLUTE", "audienceSizeBins": ["x" * 10_000] * 100_000}
     request = configured(audience_size_config=bins, shared_audience_metrics=["ALLL"] * 100_000)
     with pytest.raises(InvalidRequestError) as caught:
-        request.refuse_if_broken()
+        request.raise_for_violations()
     assert len(caught.value.violations) == 200_002
     assert len(str(caught.value)) < 10_000
     assert str(caught.value).splitlines()[-1] == "  … and 199,952 more"
@@ -266,7 +266,7 @@ def test_a_message_stays_short_and_the_error_keeps_all() -> None:
 
 def test_fifty_violations_are_all_shown() -> None:
     with pytest.raises(InvalidRequestError) as caught:
-        configured(tags={f"aws:{number}": "" for number in range(50)}).refuse_if_broken()
+        configured(tags={f"aws:{number}": "" for number in range(50)}).raise_for_violations()
     assert len(str(caught.value).splitlines()) == 51
     assert "more" not in str(caught.value)
 
@@ -397,7 +397,7 @@ def test_a_base_version_that_this_botocore_does_not_know_is_as_if_not_given() ->
     }
     request = Request(load(), "get_trained_model", {"membership_identifier": MEMBERSHIP, **version})
     assert not request.violations
-    assert "the latest version is taken" in request.warnings[0]
+    assert "the default is the latest version" in request.warnings[0]
 
 
 @pytest.mark.parametrize("rest", ["\n", " ", "?x", "/ü", "\n/x"])
@@ -448,7 +448,7 @@ def test_a_pattern_that_python_does_not_know_is_left_to_the_service(service: str
     assert bool(foreign) == (service == "cleanrooms")
     for shape in foreign:
         check = RequestCheck()
-        assert check.value(shape, "Überblick", "name") == "Überblick"
+        assert check.check_value(shape, "Überblick", "name") == "Überblick"
         assert check.violations == []
     # All others are checked.
     others = [shape for shape in shapes if "pattern" in shape.metadata and shape not in foreign]

@@ -17,7 +17,7 @@ from botocore import xform_name
 
 from airflow_cleanroomsml import operators, sensors
 from airflow_cleanroomsml._requests.permissions import PASS_ROLE, PASSED_TO
-from airflow_cleanroomsml._requests.request import TESTED_BOTOCORE, description
+from airflow_cleanroomsml._requests.request import TESTED_BOTOCORE, description_shape
 from airflow_cleanroomsml._resources.table import HOUR, Goal, Resource
 from airflow_cleanroomsml._xcom import identity_keys
 from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
@@ -234,7 +234,7 @@ def _end(goal: Goal, resource: Resource) -> str:
         return "is ACTIVE"
     if goal is Goal.CANCELLED:
         return "is INACTIVE or had already ended"
-    stays = "INACTIVE" in description(resource).members["status"].metadata["enum"]
+    stays = "INACTIVE" in description_shape(resource).members["status"].metadata["enum"]
     return "is INACTIVE" if stays else "is gone"
 
 

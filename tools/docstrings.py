@@ -75,7 +75,7 @@ def in_words(annotation: str) -> str:
 
 def _words(node: ast.expr) -> str:
     if isinstance(node, ast.BinOp):
-        return _either([_words(node.left), _words(node.right)])
+        return join_alternatives([_words(node.left), _words(node.right)])
     if isinstance(node, ast.Constant):
         return "" if node.value is None else f"`{node.value!s}`"
     if isinstance(node, ast.Subscript):
@@ -90,10 +90,11 @@ def _container(name: str, inner: ast.expr) -> str:
         return f"list of {_plural(parts[0])}"
     if name in ("Mapping", "dict"):
         return "mapping" if parts[1] == "anything" else f"mapping of {_plural(parts[1])}"
-    return _either(parts)
+    return join_alternatives(parts)
 
 
-def _either(parts: list[str]) -> str:
+def join_alternatives(parts: list[str]) -> str:
+    """Join alternatives with commas and "or"."""
     *others, last = [part for part in parts if part]
     return f"{', '.join(others)} or {last}" if others else last
 
@@ -107,7 +108,7 @@ def _of_the_model(name: str) -> str:
     """A structure by its members, those that may be missing with a question mark; an enum by its words."""
     found = getattr(request_types, name)
     if words := get_args(found):
-        return _either([f"`{word}`" for word in words])
+        return join_alternatives([f"`{word}`" for word in words])
     members = inspect.get_annotations(found)
     shown = [key + "?" * ("NotRequired[" in str(kind)) for key, kind in members.items()]
     return f"mapping `{{{', '.join(shown)}}}`"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from airflow_cleanroomsml._requests.arns import kinds
-from airflow_cleanroomsml._requests.request import argument_shapes, sought_shapes
+from airflow_cleanroomsml._requests.arns import describe_pattern
+from airflow_cleanroomsml._requests.request import argument_shapes, search_shapes
 
 #: An enum of more words is told by their number: the instance types change with every release of botocore.
 _MOST_WORDS = 12
@@ -43,7 +43,7 @@ def _shapes(cls: type[Any]) -> dict[str, Any]:
         return dict(argument_shapes(cls.service, cls.operation))
     resource = getattr(cls, "resource", None)
     operations = [operation for operation in (resource.get, resource.list) if operation] if resource else []
-    return dict(sought_shapes(resource.service, operations)) if resource else {}
+    return dict(search_shapes(resource.service, operations)) if resource else {}
 
 
 def _members(shape: Any, indent: str = "") -> Iterator[str]:
@@ -71,7 +71,7 @@ def _allowed(shape: Any) -> str:
         return "exactly one of its members" if len(getattr(shape, "members", ())) > 1 else _bounds(shape)
     if words := shape.metadata.get("enum"):
         shown = [f"`{word}`" for word in words]
-        return _either(shown) if len(words) <= _MOST_WORDS else f"one of {len(words)}, such as {shown[0]}"
+        return join_alternatives(shown) if len(words) <= _MOST_WORDS else f"one of {len(words)}, such as {shown[0]}"
     return _matching(shape) or _bounds(shape)
 
 
@@ -79,12 +79,13 @@ def _matching(shape: Any) -> str:
     pattern = shape.metadata.get("pattern", "")
     if not pattern or _ANY in pattern or pattern in (".*", ".+"):
         return ""
-    if found := kinds(pattern):
-        return f"ARN of {_either(found)}"
+    if found := describe_pattern(pattern):
+        return f"ARN of {join_alternatives(found)}"
     return _NAMED.get(pattern) or ", ".join(text for text in (_bounds(shape), f"pattern `{pattern}`") if text)
 
 
-def _either(words: list[str]) -> str:
+def join_alternatives(words: list[str]) -> str:
+    """Join alternatives with commas and "or"."""
     *others, last = words
     return f"{', '.join(others)} or {last}" if others else last
 

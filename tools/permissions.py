@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from botocore import xform_name
 from botocore.model import OperationModel
 
-from airflow_cleanroomsml._requests.permissions import PASS_ROLE, PASSED_TO, REMOVE_STATEMENT, required_permissions
+from airflow_cleanroomsml._requests.permissions import PASS_ROLE, PASSED_TO, REMOVE_STATEMENT, list_permissions
 from airflow_cleanroomsml._requests.request import load, operation_model
 from airflow_cleanroomsml._resources.table import CLEAN_ROOMS, CLEAN_ROOMS_ML, Resource
 from airflow_cleanroomsml._waiting.job_search import LISTING
@@ -199,7 +199,7 @@ def _actions(service: str, operation: str, *more: str) -> list[str]:
     :param more: Members that it has besides, in the API's own spelling; one that is true or false is true.
     """
     model = operation_model(load(service), operation)
-    return [permission.action for permission in required_permissions(model, _request(model, more))]
+    return [permission.action for permission in list_permissions(model, _request(model, more))]
 
 
 def _request(operation: OperationModel, more: Iterable[str]) -> dict[str, Any]:

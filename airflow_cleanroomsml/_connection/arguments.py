@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from airflow_cleanroomsml._requests.coercion import container
+from airflow_cleanroomsml._requests.coercion import parse_container
 from airflow_cleanroomsml.exceptions import ConfigurationError
 
 _ALLOWED = {
@@ -61,7 +61,7 @@ def _convert_verify(value: Any, where: str) -> bool | str:
 
 
 def _convert_config(value: Any) -> Any:
-    return container(value) if isinstance(value, str) else value
+    return parse_container(value) if isinstance(value, str) else value
 
 
 def _require_text(name: str, value: Any, where: str) -> str:

@@ -1,4 +1,4 @@
-"""How a task or a trigger reaches the service."""
+"""The connection arguments of operators, sensors and triggers."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ if TYPE_CHECKING:
 
 def require_connection(hook: CleanRoomsMLHook) -> None:
     """
-    Refuse a connection that is named and does not exist.
+    Reject a connection that does not exist.
 
-    :raises CleanRoomsMLError: There is none of this name.
+    :raises CleanRoomsMLError: There is no connection with this id.
     """
-    named = hook.aws_conn_id and hook.aws_conn_id != hook.default_conn_name
-    if named and not hook.conn_config:
-        # The amazon provider warns, and goes on with what boto3 finds (AwsBaseHook.conn_config, 9.8 to 9.39).
+    is_explicit = hook.aws_conn_id and hook.aws_conn_id != hook.default_conn_name
+    if is_explicit and not hook.conn_config:
+        # The amazon provider only logs a warning, and uses the credentials that boto3 finds (AwsBaseHook.conn_config, 9.8 to 9.39).
         raise CleanRoomsMLError(
             lines(
-                f"aws_conn_id: there is no connection {hook.aws_conn_id!r}. Nothing was sent: the credentials that boto3 finds by "
-                "itself may be those of another account.",
+                f"aws_conn_id: the connection {hook.aws_conn_id!r} does not exist. Nothing was sent, because the credentials that "
+                "boto3 finds may belong to another account.",
                 "Create the connection, or set aws_conn_id=None to use boto3's own credentials.",
             )
         )
 
 
 def connection_digest(hook: CleanRoomsMLHook) -> str:
-    """What a hook's connection says, as a digest that gives nothing away; empty where there is none."""
-    said = hook.conn_config
-    if not said:
+    """Return a digest of the content of a hook's connection; empty without a connection."""
+    wrapper = hook.conn_config
+    if not wrapper:
         return ""
-    told = json.dumps((said.login, said.password, said.extra_config), sort_keys=True, default=str)
-    return sha256(told.encode()).hexdigest()
+    content = json.dumps((wrapper.login, wrapper.password, wrapper.extra_config), sort_keys=True, default=str)
+    return sha256(content.encode()).hexdigest()
 
 
 class AwsConnection:
-    """The arguments that every hook of AWS takes, as attributes, and the hook made from them when it is asked for."""
+    """The connection arguments of AWS hooks as attributes, and the hook for them, which is created on first use."""
 
-    #: Those of them that are templates.
+    #: Names of the arguments that are template fields.
     connection_fields: ClassVar[tuple[str, ...]] = ("aws_conn_id", "region_name", "verify")
 
     aws_conn_id: str | None
@@ -56,10 +56,10 @@ class AwsConnection:
     @cached
     def hook(self) -> CleanRoomsMLHook:
         """
-        The hook, made when the task runs: importing boto3 is not for the Dag processor.
+        The hook, created when the task runs, because importing boto3 would slow down the Dag processor.
 
         :raises ConfigurationError: An argument or the connection is not valid.
-        :raises CleanRoomsMLError: There is no such connection. Whether a secrets backend failed is not known then: a retry may help.
+        :raises CleanRoomsMLError: The connection does not exist. A retry may help, since a secrets backend may have failed.
         """
         from airflow_cleanroomsml.hooks import CleanRoomsMLHook
 
@@ -72,24 +72,24 @@ class AwsConnection:
     @property
     def connection(self) -> dict[str, Any]:
         """
-        The arguments, as a trigger takes them.
+        The converted arguments.
 
         :raises ConfigurationError: One of them is not valid.
         """
-        given = {name: getattr(self, name) for name in (*self.connection_fields, "botocore_config")}
-        return convert_connection(**given)[0]
+        arguments = {name: getattr(self, name) for name in (*self.connection_fields, "botocore_config")}
+        return convert_connection(**arguments)[0]
 
     @property
     def rendered_connection(self) -> dict[str, Any]:
-        """Those of the arguments that are templates, as a trigger takes them, without those that are None."""
-        given = self.connection
-        return {name: given[name] for name in self.connection_fields if given[name] is not None}
+        """The converted arguments that are template fields, without None."""
+        arguments = self.connection
+        return {name: arguments[name] for name in self.connection_fields if arguments[name] is not None}
 
-    def reach_as_before(self, rendered: Mapping[str, Any] | None) -> None:
+    def restore_connection(self, rendered: Mapping[str, Any] | None) -> None:
         """
-        Restore the arguments that were rendered before a deferral: the job is there, wherever the templates lead now.
+        Restore the arguments that were rendered before a deferral, since the templates may render to another account or region by now.
 
-        :param rendered: As :attr:`rendered_connection` returned it; None where it is not known.
+        :param rendered: Value of :attr:`rendered_connection` before the deferral; None if it is not known.
         """
         if rendered is None:
             return
@@ -102,12 +102,12 @@ class AwsConnection:
 
     @property
     def connection_key(self) -> str:
-        """The arguments as text: what has the same is reached in the same way."""
+        """The arguments as text, which is the same for equal arguments."""
         return json.dumps(self.connection, sort_keys=True)
 
     def check_connection(self) -> None:
         """
-        Refuse arguments that are not valid, or cannot be serialised for the triggerer.
+        Check the arguments, and that they can be serialised for the triggerer.
 
         :raises ConfigurationError: One of them is not valid.
         """

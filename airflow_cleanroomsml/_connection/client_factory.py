@@ -1,7 +1,7 @@
 """
-Make a client that is ready to send; what goes wrong is an error of this package.
+Creates clients that are ready to send requests, and translates the errors of boto3 and the amazon provider.
 
-What cannot work as it is configured is final. What may work the next time, such as a login that is throttled, is retried.
+Errors in the configuration are final. Errors that may be temporary, such as a throttled login, are retried.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _NO_CREDENTIALS = "Nothing was sent: no credentials could be fetched."
-#: Credentials that may be available the next time, such as those of a machine or of a login.
+#: Errors of credentials that may be available at the next attempt, such as those of an instance or of a login.
 _UNAVAILABLE = (
     CredentialRetrievalError,
     MetadataRetrievalError,
@@ -60,10 +60,10 @@ _UNAVAILABLE = (
     NoCredentialsError,
     SSOError,
     TokenRetrievalError,
-    # From `aws login`, which older versions of botocore do not have.
+    # Raised for `aws login`; older releases of botocore do not have it.
     *(vars(exceptions)[name] for name in ("LoginError",) if name in vars(exceptions)),
 )
-#: What boto3 and the amazon provider raise for invalid settings, besides botocore's own errors.
+#: Errors that boto3 and the amazon provider raise for invalid settings, besides botocore's own.
 _SETTINGS = (
     AttributeError,
     FileNotFoundError,
@@ -92,18 +92,18 @@ _SHOWN = frozenset(
 )
 #: Shorter values are not masked: they would match by chance.
 _LONG = 4
-#: Values of arguments that botocore quotes, and the user and password of a URL.
+#: Arguments that botocore quotes in its messages, and the user and password in a URL.
 _QUOTED = re.compile(r"value: .*?, (?=type: |valid )|[^\s/'\"]+(?=@)", re.DOTALL)
 
 
 def make_client(hook: CleanRoomsMLHook, session: Any, make: Callable[[], T]) -> T:
     """
-    Make a client and fetch its credentials: left to the first request, a failed login would look like a failed request.
+    Create a client and fetch its credentials, because a login that fails during a request would look like a failed request.
 
     :param hook: The hook of the client.
-    :param session: The hook's session of boto3.
-    :param make: Makes the client.
-    :raises ConfigurationError: It cannot work as it is configured.
+    :param session: The hook's boto3 session.
+    :param make: Creates the client.
+    :raises ConfigurationError: The configuration is not valid.
     :raises CleanRoomsMLError: Credentials cannot be fetched.
     """
     log_in(hook, session)
@@ -114,10 +114,10 @@ def make_client(hook: CleanRoomsMLHook, session: Any, make: Callable[[], T]) -> 
 
 def log_in(hook: CleanRoomsMLHook, session: Any) -> None:
     """
-    Fetch or refresh the credentials of a session, unless requests are not signed.
+    Fetch or refresh the credentials of a session, unless its requests are unsigned.
 
     :param hook: The hook of the session.
-    :param session: The session of boto3.
+    :param session: The boto3 session.
     :raises CleanRoomsMLError: They cannot be fetched.
     """
 
@@ -133,13 +133,13 @@ def log_in(hook: CleanRoomsMLHook, session: Any) -> None:
 
 def explain_errors(hook: CleanRoomsMLHook, make: Callable[[], T], *, logs_in: bool) -> T:
     """
-    Make a session or client, or log in, and translate what goes wrong.
+    Create a session or client, or log in, and translate errors.
 
-    The error has no cause and no context: botocore's own errors quote their arguments.
+    The translated error has neither cause nor context, because botocore's errors quote arguments, which may be confidential.
 
-    :param make: Makes it.
-    :param logs_in: Whether this calls another service, whose answer may be malformed this time only.
-    :raises ConfigurationError: It cannot work as it is configured.
+    :param make: Creates it, or logs in.
+    :param logs_in: Whether this calls another service, whose response may be malformed temporarily.
+    :raises ConfigurationError: The configuration is not valid.
     :raises CleanRoomsMLError: Credentials cannot be fetched.
     """
     try:
@@ -147,15 +147,16 @@ def explain_errors(hook: CleanRoomsMLHook, make: Callable[[], T], *, logs_in: bo
     except CleanRoomsMLError:
         raise
     except Exception as error:
-        raised = _explain(error, hook, logs_in=logs_in)
-    raise raised
+        translated = _explain(error, hook, logs_in=logs_in)
+    # Outside of the except clause, so that it has no context.
+    raise translated
 
 
 def _explain(error: Exception, hook: CleanRoomsMLHook, *, logs_in: bool) -> CleanRoomsMLError:
     try:
         _check_environment(error, hook)
-    except ConfigurationError as found:
-        return found
+    except ConfigurationError as configuration_error:
+        return configuration_error
     why = _mask(f"{type(error).__name__}: {error}", hook)
     if isinstance(error, ClientError):
         return _explain_refusal(error, why)
@@ -174,7 +175,7 @@ def _explain(error: Exception, hook: CleanRoomsMLHook, *, logs_in: bool) -> Clea
 
 def _check_environment(error: Exception, hook: CleanRoomsMLHook) -> None:
     """
-    Check the variables of the environment that may have caused an error.
+    Check the environment variables that may have caused an error.
 
     :raises ConfigurationError: One of them is not valid.
     """
@@ -190,7 +191,7 @@ def _check_environment(error: Exception, hook: CleanRoomsMLHook) -> None:
 
 
 def _explain_refusal(error: ClientError, why: str) -> CleanRoomsMLError:
-    """Translate the answer of a login, by STS for instance."""
+    """Translate the error response to a login, for instance of STS."""
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     code = error.response.get("Error", {}).get("Code", "")
     if status == 429 or status >= 500 or "Throttl" in code:
@@ -205,11 +206,12 @@ def _explain_refusal(error: ClientError, why: str) -> CleanRoomsMLError:
 
 
 def _mask(text: str, hook: CleanRoomsMLHook) -> str:
-    """Mask what may be confidential in the connection and in the options of the client."""
+    """Mask values of the connection and of the client's options that may be confidential."""
     wrapper: Any = hook.conn_config
     options: Any = hook.config
     extra = {name: value for name, value in wrapper.extra_config.items() if name not in _SHOWN}
     values = {value for held in (wrapper.password, extra, options.proxies) for value in _iterate_values(held)}
+    # Longest first, because a value may contain another one.
     for value in sorted(values, key=len, reverse=True):
         text = text.replace(value, STARS) if len(value) >= _LONG else text
     return _QUOTED.sub(STARS, text)

@@ -1,4 +1,4 @@
-"""The arguments of botocore's ``Config``, checked and converted like the members of a request."""
+"""Checks and converts the arguments of botocore's ``Config`` like the members of a request."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Collection, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from botocore.auth import AUTH_TYPE_MAPS
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 from botocore.model import ShapeResolver
 
-from airflow_cleanroomsml._requests.validation import ABSENT, RequestCheck, nearest
+from airflow_cleanroomsml._compat import list_config_options, list_signature_versions
+from airflow_cleanroomsml._requests.validation import ABSENT, RequestCheck
+from airflow_cleanroomsml._requests.violations import suggest_name
 from airflow_cleanroomsml.exceptions import ConfigurationError, lines
 
 _TEXT = {"shape": "Text"}
@@ -70,21 +71,22 @@ def convert_options(options: Any, path: str = "botocore_config", *, connection: 
 
     :param options: The arguments by name.
     :param path: Name of the mapping, for error messages.
-    :param connection: Connection whose extra holds the mapping. The amazon provider reads that, so nothing in it is converted.
-    :raises ConfigurationError: With every unknown option and every wrong value.
+    :param connection: Connection whose extra contains the mapping. The amazon provider reads that, so its values are not converted.
+    :raises ConfigurationError: With all unknown options and wrong values.
     """
     check = RequestCheck(convert=not connection)
-    typed = _convert_members(check, "Config", options, path, Config.OPTION_DEFAULTS)
+    typed = _convert_members(check, "Config", options, path, list_config_options())
     for scheme, proxy in (typed.get("proxies") or {}).items():
         if isinstance(proxy, str) and not is_url(proxy if "://" in proxy else f"http://{proxy}"):
-            check.unknown(
+            check.reject_unknown(
                 proxy, f"{path}.proxies.{scheme}", "*** is not a URL", "must be one, such as 'http://host:8080'"
             )
-    signatures = [*sorted(AUTH_TYPE_MAPS), *(["unsigned"] if connection else [])]
+    # "unsigned" is the amazon provider's name for botocore.UNSIGNED (AwsConnectionWrapper).
+    versions = {*(list_signature_versions() or ()), *(["unsigned"] if connection else [])}
     version = typed.get("signature_version")
-    if isinstance(version, str) and version not in signatures:
-        allowed = f"allowed: {', '.join(signatures)}"
-        check.unknown(version, f"{path}.signature_version", f"{version!r} is unknown", allowed)
+    if isinstance(version, str) and list_signature_versions() and version not in versions:
+        allowed = f"allowed: {', '.join(sorted(versions))}"
+        check.reject_unknown(version, f"{path}.signature_version", f"{version!r} is unknown", allowed)
     if "proxies_config" in typed:
         within = f"{path}.proxies_config"
         proxy = _convert_members(check, "ProxiesConfig", typed["proxies_config"] or {}, within, ["proxy_client_cert"])
@@ -98,7 +100,7 @@ def convert_options(options: Any, path: str = "botocore_config", *, connection: 
 
 
 def is_url(text: Any) -> bool:
-    """Whether a text is an HTTP URL with a host, and with a valid port if it has one."""
+    """Return whether a text is an HTTP URL with a host and, if it has a port, a valid one."""
     try:
         parts = urlsplit(text)
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -106,40 +108,44 @@ def is_url(text: Any) -> bool:
         return False
 
 
-def _convert_members(check: RequestCheck, name: str, given: Any, path: str, others: Collection[str]) -> dict[str, Any]:
+def _convert_members(
+    check: RequestCheck, name: str, options: Any, path: str, untyped: Collection[str] | None
+) -> dict[str, Any]:
     """
     Convert the members of a structure.
 
-    :param others: Members that have no shape, and are not converted.
+    :param untyped: Members without a shape, which are not converted; None to accept any.
     """
     shape: Any = _SHAPES.get_shape_by_name(name)
     typed: dict[str, Any] = {}
-    if not isinstance(given, Mapping):
-        check.unknown(given, path, f"is of type {type(given).__name__}", "must be a mapping")
+    if not isinstance(options, Mapping):
+        check.reject_unknown(options, path, f"is of type {type(options).__name__}", "must be a mapping")
         return typed
-    for option, value in given.items():
+    for option, value in options.items():
         here = f"{path}.{option}"
         if value is not None and option in shape.members:
-            item = check.member(shape.members[option], value, here, required=False)
+            item = check.check_member(shape.members[option], value, here, required=False)
             if item is not ABSENT:
                 typed[option] = item
-        elif option in shape.members or option in others:
+        elif untyped is None or option in shape.members or option in untyped:
             typed[option] = value
         else:
-            hint = nearest(str(option), {*shape.members, *others})
-            check.unknown(value, here, f"no such option{hint}", "allowed: the arguments of botocore.config.Config")
+            hint = suggest_name(str(option), {*shape.members, *untyped})
+            check.reject_unknown(
+                value, here, f"no such option{hint}", "allowed: the arguments of botocore.config.Config"
+            )
     return typed
 
 
 def _restore_pair(options: dict[str, Any], name: str) -> dict[str, Any]:
-    """Turn a certificate and its key back into a tuple: JSON makes a list of it, which botocore ignores silently."""
+    """Convert a list of a certificate and its key to a tuple. JSON has no tuples, but botocore silently ignores a list."""
     value = options.get(name)
     return {**options, name: tuple(value)} if isinstance(value, list) else options
 
 
 def make_config(config: Any) -> Config | None:
     """
-    Make a ``Config``.
+    Create a ``Config``.
 
     :param config: A ``Config``, its arguments as a mapping, or None.
     :raises ConfigurationError: The arguments are not valid.

@@ -1,4 +1,4 @@
-"""How far a call came: whether its request was sent, whether trying again can help, and whether what came back is an answer."""
+"""Classifies failed calls: whether the request was sent, whether a retry can help, and whether the response is the service's."""
 
 from __future__ import annotations
 
@@ -27,8 +27,9 @@ from airflow_cleanroomsml._compat import causes, is_unreadable, step_before_send
 from airflow_cleanroomsml._requests.request import Request
 from airflow_cleanroomsml.exceptions import UnreachableError, lines
 
-#: Errors that botocore raises only while it connects, and only before that.
+#: Errors that botocore only raises while it connects.
 _CONNECTING = (ConnectTimeoutError, EndpointConnectionError)
+#: Errors that botocore only raises before it connects.
 _PREPARING = (
     CredentialRetrievalError,
     NoCredentialsError,
@@ -37,29 +38,29 @@ _PREPARING = (
     PartialCredentialsError,
     TokenRetrievalError,
 )
-#: A TLS handshake that the other side broke off without a word about certificates or protocols.
+#: The other side closed the connection during the TLS handshake, without an alert about certificates or protocols.
 _CLOSED = (ssl.SSLEOFError, ssl.SSLSyscallError, ssl.SSLZeroReturnError)
 
 
 class Stage(Enum):
-    """The part of a call in which it failed."""
+    """The stage of a call in which it failed."""
 
     #: Building and signing the request, and choosing the proxy.
     PREPARING = "preparing"
     #: Name resolution, connection, proxy and TLS handshake.
     CONNECTING = "connecting"
-    #: Checking the headers, which are sent when all are there.
+    #: Building the headers, which http.client only sends when they are complete.
     HEADERS = "headers"
-    #: The request was sent, in part at least, or there is no evidence that it was not.
+    #: The request was sent at least in part, or there is no evidence that it was not.
     SENT = "sent"
 
 
-def stage_of(error: Exception, handled: BaseException | None) -> Stage:
+def find_stage(error: Exception, handled: BaseException | None) -> Stage:
     """
-    The part of a call in which it failed.
+    Find the stage of a call in which it failed.
 
-    :param error: What boto3 raised, other than a ``ClientError``, from a call that botocore attempts once.
-    :param handled: What was being handled when the call began; None if nothing was.
+    :param error: Exception of boto3 other than ``ClientError``, from a call without retries by botocore.
+    :param handled: Exception that was being handled when the call began; None for none.
     """
     step = step_before_sending(error, handled)
     if step == "connect" or isinstance(error, _CONNECTING):
@@ -71,70 +72,71 @@ def stage_of(error: Exception, handled: BaseException | None) -> Stage:
 
 def is_transient(error: Exception, handled: BaseException | None) -> bool:
     """
-    Whether a failure to connect may be over at the next attempt; a certificate or protocol that was refused will be again.
+    Return whether a failure to connect may be temporary; a rejected certificate or protocol is not.
 
-    Parameters as for :func:`stage_of`.
+    Parameters as for :func:`find_stage`.
     """
-    closed = any(isinstance(each, _CLOSED) for each in causes(error, handled))
-    return closed or not isinstance(error, SSLError)
+    is_closed = any(isinstance(cause, _CLOSED) for cause in causes(error, handled))
+    return is_closed or not isinstance(error, SSLError)
 
 
 def is_lost(error: Exception, handled: BaseException | None) -> bool:
-    """Whether there is no answer to a request that was sent, or one that cannot be read; parameters as for :func:`stage_of`."""
+    """Return whether the response to a request was lost or cannot be read; parameters as for :func:`find_stage`."""
     return isinstance(error, (BotoConnectionError, HTTPClientError)) or is_unreadable(error, handled)
 
 
 def may_lack_files(error: Exception, handled: BaseException | None) -> bool:
-    """Whether it was files that a TLS handshake could not be made without; parameters as for :func:`stage_of`."""
-    missing = (FileNotFoundError, IsADirectoryError, PermissionError)
-    return isinstance(error, SSLError) or any(isinstance(each, missing) for each in causes(error, handled))
+    """Return whether a TLS handshake may have failed for unusable files; parameters as for :func:`find_stage`."""
+    unusable = (FileNotFoundError, IsADirectoryError, PermissionError)
+    return isinstance(error, SSLError) or any(isinstance(cause, unusable) for cause in causes(error, handled))
 
 
 class NoAnswerError(UnreachableError):
-    """The request may have been sent; its answer was lost, or what came back is not the service's."""
+    """The request may have been sent, but its response was lost or is not the service's."""
 
 
-def complete(request: Request, answer: dict[str, Any]) -> dict[str, Any]:
+def require_complete(request: Request, response: dict[str, Any]) -> dict[str, Any]:
     """
-    An answer, or a page of a listing, with all that it must have.
+    Return a response, or a page of a listing, if it has all that the model requires.
 
-    botocore takes a body that is not JSON, as of a proxy's page or one that broke off, for an empty one. An answer without required members
-    is known by the request ID, which the service sends with each.
+    botocore parses a body that is not JSON, such as the page of a proxy or a truncated body, as an empty one. A response without required
+    members is recognised by its request ID, which the service always sends.
 
     :raises NoAnswerError: Something is missing.
     """
-    shape, metadata = request.operation.output_shape, answer.get("ResponseMetadata", {})
+    shape, metadata = request.operation.output_shape, response.get("ResponseMetadata", {})
     required = shape.required_members if shape else []
-    missing = [name for name in required if name not in answer]
-    # The answer of a botocore Stubber has no headers.
+    missing = [name for name in required if name not in response]
+    # The responses of botocore's Stubber have no headers.
     if not required and metadata.get("HTTPHeaders") and "RequestId" not in metadata:
         missing = ["a request ID"]
     if missing:
         raise NoAnswerError(
             lines(
-                f"{request.operation.name} got an answer without {', '.join(missing)}.",
-                "The service does not answer like that; a proxy may have.",
+                f"{request.operation.name} got a response without {', '.join(missing)}.",
+                "It is probably not from the service, but from a proxy.",
             )
         )
-    return answer
+    return response
 
 
-def redirected(operation: str, response: Mapping[str, Any]) -> NoAnswerError | None:
+def redirect_error(operation: str, response: Mapping[str, Any]) -> NoAnswerError | None:
     """
-    The error for a redirect, which proxies and captive portals send and the service does not; None for another answer.
+    Build the error for a redirect, which proxies and captive portals send but not the service; None for any other response.
 
     :param operation: API operation, for instance ``CreateAudienceModel``.
-    :param response: The answer as ``ClientError.response`` has it.
+    :param response: The response, as in ``ClientError.response``.
     """
     status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     if not HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
         return None
     return NoAnswerError(
-        lines(f"{operation} was redirected (HTTP status {status}).", "The service does not do that; a proxy may have.")
+        lines(f"{operation} was redirected (HTTP status {status}).", "The redirect is probably from a proxy.")
     )
 
 
 def reason(error: Exception) -> str:
-    """What an error of botocore says; that of a proxy keeps the proxy's answer to itself."""
+    """Return type and message of an error of botocore."""
+    # The message of ProxyConnectionError leaves out why the proxy rejected the connection.
     inner = f" ({error.kwargs.get('error')})" if isinstance(error, ProxyConnectionError) else ""
     return f"{type(error).__name__}: {error}{inner}"

@@ -1,8 +1,8 @@
 """
-Checks of a connection, and of what else says how a client reaches the service. Errors name the argument, the entry or the variable.
+Validates a connection and other settings that determine how a client reaches the service.
 
-botocore itself checks little of it: the region "None" leads to a host that does not exist, and a missing CA bundle looks like a lost
-connection. Airflow would retry both in vain.
+botocore itself checks little: the region "None" leads to a host that does not exist, and a missing CA bundle to a connection error, both of
+which Airflow would retry in vain. The errors name the argument, the entry of the connection or the variable.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ from airflow_cleanroomsml._compat import botocore_variable
 from airflow_cleanroomsml._connection.arguments import convert_connection
 from airflow_cleanroomsml._connection.client_options import convert_options, is_url
 from airflow_cleanroomsml._requests.sensitive import STARS
-from airflow_cleanroomsml._requests.validation import nearest
+from airflow_cleanroomsml._requests.violations import suggest_name
 from airflow_cleanroomsml.exceptions import CleanRoomsMLError, ConfigurationError, lines
 
 log = logging.getLogger(__name__)
 
-#: The keys that an extra may hold instead of login and password (amazon provider, AwsConnectionWrapper).
+#: Keys in an extra that replace login and password (amazon provider, AwsConnectionWrapper).
 _KEYS = ("aws_access_key_id", "aws_secret_access_key")
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/\S+", re.ASCII)
 _CORRECT = "Nothing was sent. Correct the connection."
-#: Why a file can never be read, as opposed to a file system that fails for a moment.
+#: Permanent reasons for an unreadable file; others, such as EIO of a network file system, may be temporary.
 _UNREADABLE = frozenset((errno.EACCES, errno.EISDIR, errno.ELOOP, errno.ENOENT, errno.ENOTDIR, errno.EPERM))
 
 
 def check_connection(connection: Any) -> None:
     """
-    Refuse a connection that is incomplete or malformed.
+    Reject a connection that is incomplete or malformed.
 
     The amazon provider ignores an extra that it cannot parse and a login without a password, and continues with the credentials that
     boto3 finds, which may belong to another account.
@@ -66,14 +66,15 @@ def check_connection(connection: Any) -> None:
 
 def _parse_extra(extra: Any) -> Mapping[str, Any] | None:
     try:
-        found = json.loads(extra) if extra and isinstance(extra, str) else extra or {}
+        content = json.loads(extra) if extra and isinstance(extra, str) else extra or {}
     except ValueError:
         return None
-    return found if isinstance(found, Mapping) else None
+    return content if isinstance(content, Mapping) else None
 
 
 def _find_incomplete_keys(connection: Any, extra: Mapping[str, Any]) -> str:
-    """Say which half of a key pair is missing, unless another pair is complete; values are not shown."""
+    """Describe which half of a key pair is missing; empty if a pair is complete. Values are not shown."""
+    # session_kwargs is the place of the keys in older releases of the amazon provider.
     older = extra.get("session_kwargs")
     older = older if isinstance(older, Mapping) else {}
     pairs = [
@@ -110,14 +111,14 @@ def find_endpoints(extra: Mapping[str, Any], where: str) -> Iterator[tuple[str, 
 
 def require_endpoint(url: Any, source: str) -> None:
     """
-    Refuse an endpoint that is not a URL.
+    Reject an endpoint that is not a URL.
 
-    :param source: Name of the entry or variable that holds it.
-    :raises ConfigurationError: It has no scheme, no host, or no valid port.
+    :param source: Name of the entry or variable that contains it.
+    :raises ConfigurationError: It has no scheme, no host, or an invalid port.
     """
     if not is_url(url):
-        shown = STARS if "@" in str(url) else repr(url)  # a URL may hold a password
-        raise ConfigurationError(f"{source}: {shown} is not a URL; must be one, such as 'https://host:8080'")
+        text = STARS if "@" in str(url) else repr(url)  # a URL may contain a password
+        raise ConfigurationError(f"{source}: {text} is not a URL; must be one, such as 'https://host:8080'")
 
 
 def wrap_connection(wrap: Callable[[], Any], given: Mapping[str, Any]) -> Any:
@@ -129,13 +130,14 @@ def wrap_connection(wrap: Callable[[], Any], given: Mapping[str, Any]) -> Any:
     :raises ConfigurationError: The connection or an argument is not valid.
     """
     try:
+        # The provider's wrapper raises all of these for malformed entries of an extra.
         wrapper = wrap()
     except (AttributeError, BotoCoreError, LookupError, NotImplementedError, TypeError, ValueError) as error:
         why = f"{type(error).__name__}: {error}"
     else:
         extra = f" in the extra of the connection {wrapper.conn_id!r}"
-        found, left_out = convert_connection(region_name=wrapper.region_name, verify=wrapper.verify, where=extra)
-        wrapper.region_name, wrapper.verify = found["region_name"], found["verify"]
+        converted, left_out = convert_connection(region_name=wrapper.region_name, verify=wrapper.verify, where=extra)
+        wrapper.region_name, wrapper.verify = converted["region_name"], converted["verify"]
         for name in left_out:
             log.warning('%s%s is "None" and is ignored.', name, extra)
         _check_regions(wrapper, given)
@@ -147,7 +149,7 @@ def wrap_connection(wrap: Callable[[], Any], given: Mapping[str, Any]) -> Any:
 
 
 def _find_source(name: str, wrapper: Any, given: Mapping[str, Any]) -> str:
-    """The name of an argument, or of the entry of the extra that takes its place."""
+    """Return the name of an argument, or of the entry of the extra that applies instead."""
     argument, _, option = name.partition(".")
     if given[argument] is not None:
         return name
@@ -183,12 +185,12 @@ def _check_files(wrapper: Any, given: Mapping[str, Any]) -> None:
 
 def find_unusable_file(wrapper: Any, given: Mapping[str, Any], session: Any) -> str:
     """
-    Find a file that a TLS handshake needs and cannot use, that of boto3's own configuration included.
+    Find a file that a TLS handshake needs but cannot use, also in boto3's own configuration.
 
     :param wrapper: The connection, as the amazon provider wraps it.
     :param given: The arguments of the hook.
-    :param session: Its session of boto3.
-    :return: What is wrong with it; empty if there is none.
+    :param session: The hook's boto3 session.
+    :return: A description of the problem; empty if there is none.
     """
     try:
         _check_files(wrapper, given)
@@ -204,8 +206,8 @@ def find_bundle(session: Any) -> tuple[str | None, str]:
     """
     Find the CA bundle that boto3 uses without ``verify``.
 
-    :param session: A session of boto3; None before there is one.
-    :return: Its path, or None, and the variable that names it.
+    :param session: A boto3 session; None if there is none yet.
+    :return: The path, or None, and the name of the variable that contains it.
     """
     for source, path in (
         ("AWS_CA_BUNDLE", os.environ.get("AWS_CA_BUNDLE")),
@@ -219,7 +221,7 @@ def find_bundle(session: Any) -> tuple[str | None, str]:
 
 def find_environment_endpoints(service: str) -> Iterator[tuple[str, str]]:
     """
-    Find the endpoints that the environment names for a service and for STS, each with its variable.
+    Find the endpoints of a service and of STS in the environment, each with its variable.
 
     :param service: boto3's name of the service.
     """
@@ -230,9 +232,9 @@ def find_environment_endpoints(service: str) -> Iterator[tuple[str, str]]:
 
 def check_client(client: Any, session: Any, wrapper: Any) -> None:
     """
-    Check what a client has from boto3's own configuration.
+    Check the settings that a client has from boto3's own configuration.
 
-    :param session: Its session of boto3.
+    :param session: Its boto3 session.
     :param wrapper: The connection, as the amazon provider wraps it.
     :raises ConfigurationError: The region, the endpoint or the CA bundle is not valid.
     """
@@ -244,16 +246,16 @@ def check_client(client: Any, session: Any, wrapper: Any) -> None:
     require_endpoint(url, "endpoint_url in boto3's configuration file")
     path, source = find_bundle(session)
     if path is not None and wrapper.verify is None and not path.strip():
-        # Not every botocore refuses it: some turn off the verification of TLS.
+        # Some releases of botocore disable the verification of TLS then, instead of raising an error.
         require_bundle(path, source)
 
 
 def require_region(region: str | None, source: str) -> None:
     """
-    Refuse a region that cannot be one.
+    Reject a region that cannot exist.
 
-    :param source: Name of the argument, entry or variable that holds it.
-    :raises ConfigurationError: It is missing, or fits no partition of AWS that the installed botocore knows.
+    :param source: Name of the argument, entry or variable that contains it.
+    :raises ConfigurationError: It is missing, or does not match any partition that the installed botocore knows.
     """
     if not region:
         raise ConfigurationError(
@@ -263,15 +265,16 @@ def require_region(region: str | None, source: str) -> None:
             )
         )
     patterns, regions = _load_partitions()
+    # Pseudo-regions of FIPS endpoints, which botocore still accepts.
     plain = region.removeprefix("fips-").removesuffix("-fips")
     if not (plain.islower() and any(pattern.fullmatch(plain) for pattern in patterns)):
-        hint = nearest(region, regions) or f" of any partition that botocore {botocore.__version__} knows"
+        hint = suggest_name(region, regions) or f" of any partition that botocore {botocore.__version__} knows"
         raise ConfigurationError(lines(f"{source}: {region!r} is not an AWS region{hint}", "Nothing was sent."))
 
 
 @cache
 def _load_partitions() -> tuple[list[re.Pattern[str]], list[str]]:
-    """Load the patterns of regions, and the names of those that exist."""
+    """Load the patterns of all partitions' regions, and the names of the existing regions."""
     partitions = Loader().load_data("partitions")["partitions"]
     return (
         [re.compile(partition["regionRegex"], re.ASCII) for partition in partitions],
@@ -281,9 +284,9 @@ def _load_partitions() -> tuple[list[re.Pattern[str]], list[str]]:
 
 def require_bundle(path: str, source: str) -> None:
     """
-    Refuse a CA bundle that cannot be used.
+    Reject a CA bundle that cannot be used.
 
-    :param source: Name of the argument, entry or variable that holds its path.
+    :param source: Name of the argument, entry or variable that contains its path.
     :raises ConfigurationError: The path is blank, or the file is missing, unreadable or without a certificate.
     """
     if not path.strip():
@@ -297,16 +300,16 @@ def require_bundle(path: str, source: str) -> None:
 
 def require_certificate(certificate: Any, source: str) -> None:
     """
-    Refuse a client certificate that cannot be used.
+    Reject a client certificate that cannot be used.
 
     :param certificate: Path of a file with the certificate and its key, or the paths of both.
-    :param source: Name of the entry that holds it.
-    :raises ConfigurationError: A file is missing or unreadable, or they do not hold a certificate and its key.
+    :param source: Name of the entry that contains it.
+    :raises ConfigurationError: A file is missing or unreadable, or does not contain a certificate and its key.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         file, key = (certificate, None) if isinstance(certificate, str) else certificate
-        context.load_cert_chain(file, key, password="")  # without it OpenSSL prompts for one
+        context.load_cert_chain(file, key, password="")  # without a password, OpenSSL would prompt for one
     except (OSError, TypeError, ValueError) as error:
         raise _explain_unusable(f"{source}: {certificate!r} is not a usable certificate", error) from None
 
@@ -314,5 +317,5 @@ def require_certificate(certificate: Any, source: str) -> None:
 def _explain_unusable(what: str, error: Exception) -> CleanRoomsMLError:
     if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) and error.errno not in _UNREADABLE:
         return CleanRoomsMLError(f"{what}: {error}. Nothing was sent.")
-    why = "it holds none" if isinstance(error, ssl.SSLError) else getattr(error, "strerror", None) or error
+    why = "it contains none" if isinstance(error, ssl.SSLError) else getattr(error, "strerror", None) or error
     return ConfigurationError(f"{what}: {why}. Nothing was sent.")

@@ -189,7 +189,7 @@ class CreateOnce:
             raise
         # The service's own clock, if the response tells it: what is older than the request belongs to others.
         elapsed = _clock.now() - sent
-        created_after = sent - SKEW if request.answered is None else request.answered - elapsed - 1.0
+        created_after = sent - SKEW if request.answered_at is None else request.answered_at - elapsed - 1.0
         arguments = {**previous.arguments, **request.arguments}
         self.created = lookup.build_handle(self._resource, arguments, response, created_after=created_after)
         previous.write_note(self.created, number=number, sent=sent, sought=sought)
@@ -203,7 +203,7 @@ class CreateOnce:
             changes[self._resource.named] = retry_name(name, number, name_limit(self._request, self._resource))
         if self._claim and self._resource.has_readable_tags:
             changes["tags"] = {**self._request.members.get("tags", {}), self._claim.key: self._claim.value}
-        return self._request.changed(changes)
+        return self._request.replace(changes)
 
     def _select_search_arguments(self, request: Request) -> dict[str, Any]:
         """Select the arguments by which a retry finds the resource if its own arguments render to other values."""

@@ -250,7 +250,7 @@ class OwnedSearch:
         """Whether a resource equals the request, under whichever of its names."""
         from airflow_cleanroomsml._resources.diff import differences
 
-        return not differences(self.request.changed({self.resource.named: entry["name"]}), self.resource, description)
+        return not differences(self.request.replace({self.resource.named: entry["name"]}), self.resource, description)
 
 
 def read_with_tag(

@@ -13,7 +13,7 @@ from airflow_cleanroomsml._resources.table import Outcome, Resource
 from airflow_cleanroomsml._waiting.job_search import JobSearch, select_jobs
 from airflow_cleanroomsml._waiting.outcome import TRANSIENT_ERRORS, evaluate
 from airflow_cleanroomsml._waiting.wait import PollResult, Wait
-from airflow_cleanroomsml.exceptions import without_request_id
+from airflow_cleanroomsml.exceptions import strip_request_id
 
 if TYPE_CHECKING:
     from airflow_cleanroomsml.hooks import CleanRoomsMLHook
@@ -143,7 +143,7 @@ def _meaning(subject: Wait | JobSearch, found: Any) -> PollResult:
     if isinstance(subject, Wait):
         return evaluate(subject, found)
     if isinstance(found, TRANSIENT_ERRORS):
-        return PollResult("", Outcome.PENDING, message=without_request_id(found))
+        return PollResult("", Outcome.PENDING, message=strip_request_id(found))
     if isinstance(found, Exception):
         raise found
     jobs = select_jobs(subject.search, found)

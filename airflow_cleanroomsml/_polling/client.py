@@ -32,7 +32,7 @@ class PollingHook(CleanRoomsMLHook):
     def check(self, operation: str, arguments: Mapping[str, Any] | None = None) -> Request:
         """As for other hooks, by the model that the client has anyhow; a second one takes a tenth of a second and megabytes."""
         request = Request(self.conn_once.meta.service_model, operation, arguments or {})
-        request.refuse_if_broken()
+        request.raise_for_violations()
         return request
 
     def _get_caller(self, target_function_name: str = "execute") -> str:

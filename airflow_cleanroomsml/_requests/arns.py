@@ -1,11 +1,11 @@
-"""What an ARN names, in words: one of the wrong kind is a common mistake, and a pattern is no help with it."""
+"""Describes ARNs in words: an ARN of the wrong kind is a common mistake, and the pattern it does not match says little."""
 
 from __future__ import annotations
 
 import re
 
-#: What the words of an ARN are called, where that is not the word itself.
-_SPOKEN = {
+#: Nouns that differ from the resource type in the ARN.
+_NOUNS = {
     "analysistemplate": "analysis template",
     "configuredaudiencemodelassociation": "configured audience model association",
     "configuredtable": "configured table",
@@ -14,39 +14,39 @@ _SPOKEN = {
     "intermediatetable": "intermediate table",
     "ml-input-channel": "ML input channel",
 }
-#: Services whose ARNs have a word for what they name, and what is said before it.
+#: Services whose ARNs contain a resource type, and the prefix of their nouns.
 _SERVICES = {"cleanrooms": "", "cleanrooms-ml": "", "iam": "IAM ", "kms": "KMS "}
-#: What repeats or escapes in a pattern, and its classes of characters; what is left of it are its words.
-_CLASSES = re.compile(r"\[[^]]*\]|\\.|\{[^}]*\}")
-_WORD = re.compile(r"[a-z]{2,}(?:-[a-z]+)*")
-#: What comes before the word in the ARN of something that belongs to a member.
-_OWNER = "membership"
+#: Character classes, escapes and repetitions of a pattern; what remains are its resource types.
+_SYNTAX = re.compile(r"\[[^]]*\]|\\.|\{[^}]*\}")
+_RESOURCE_TYPE = re.compile(r"[a-z]{2,}(?:-[a-z]+)*")
+#: Precedes the resource type in ARNs of resources that belong to a membership.
+_PARENT = "membership"
 
 
-def kind(arn: str) -> str:
-    """What an ARN names, with its article, for instance "an audience model"; nothing where it is no ARN or names no known kind."""
-    service, resource = _parts(arn)
+def describe_arn(arn: str) -> str:
+    """Return what an ARN identifies, with its article, for instance "an audience model"; empty for anything else."""
+    service, resource = _split_arn(arn)
     words = resource.split("/")
-    word = words[2] if words[0] == _OWNER and len(words) > 2 else words[0]
-    return _spoken(service, word) if service and _WORD.fullmatch(word) else ""
+    resource_type = words[2] if words[0] == _PARENT and len(words) > 2 else words[0]
+    return _describe_resource(service, resource_type) if service and _RESOURCE_TYPE.fullmatch(resource_type) else ""
 
 
-def kinds(pattern: str) -> list[str]:
-    """What the ARNs of a pattern name; nothing where that cannot be told from it."""
-    service, resource = _parts(pattern)
+def describe_pattern(pattern: str) -> list[str]:
+    """Return what the ARNs that match a pattern identify; empty if the pattern does not tell."""
+    service, resource = _split_arn(pattern)
     if not service or "arn:" in resource:
         return []
-    words = _WORD.findall(_CLASSES.sub(" ", resource))
-    return [_spoken(service, word) for word in words if word != _OWNER]
+    resource_types = _RESOURCE_TYPE.findall(_SYNTAX.sub(" ", resource))
+    return [_describe_resource(service, name) for name in resource_types if name != _PARENT]
 
 
-def _parts(arn: str) -> tuple[str, str]:
-    """Service and resource; those of a pattern are written like those of an ARN."""
+def _split_arn(arn: str) -> tuple[str, str]:
+    """Return service and resource of an ARN or of a pattern, in which they are literal; empty for other services."""
     parts = arn.split(":", 5)
-    known = len(parts) == 6 and parts[0] == "arn" and parts[2] in _SERVICES
-    return (parts[2], parts[5]) if known else ("", "")
+    is_known = len(parts) == 6 and parts[0] == "arn" and parts[2] in _SERVICES
+    return (parts[2], parts[5]) if is_known else ("", "")
 
 
-def _spoken(service: str, word: str) -> str:
-    name = _SERVICES[service] + _SPOKEN.get(word, word.replace("-", " "))
-    return f"{'an' if name.startswith(('a', 'i', 'I', 'ML')) else 'a'} {name}"
+def _describe_resource(service: str, resource_type: str) -> str:
+    noun = _SERVICES[service] + _NOUNS.get(resource_type, resource_type.replace("-", " "))
+    return f"{'an' if noun.startswith(('a', 'i', 'I', 'ML')) else 'a'} {noun}"

@@ -1,4 +1,4 @@
-"""What a value of a task says: templates give text where a request has containers and times, XComs bring numbers of other libraries."""
+"""Converts the values of tasks: templates render containers and times to text, and XComs contain numbers of other libraries."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from typing import Any
 
 from dateutil.parser import isoparse
 
-# 1973: a smaller number is a date without separators, such as 20261124, that was rendered to an integer.
+# March 1973. A smaller number is probably a date without separators, such as {{ ds_nodash }}, that was rendered to an integer.
 _EARLIEST = 100_000_000
 
 
 class Entries(dict[Any, Any]):
     """
-    A mapping that was written as text.
+    A mapping parsed from text.
 
-    :param pairs: Keys and values as they were written; of a key that stands there twice the last value is kept.
+    :param pairs: Keys and values in order; the last value of a repeated key wins.
     """
 
     def __init__(self, pairs: Iterable[tuple[Any, Any]]) -> None:
         super().__init__()
-        #: Keys that were written more than once.
+        #: Keys that occur more than once.
         self.repeated: list[Any] = []
         for key, value in pairs:
             if key in self:
@@ -37,11 +37,11 @@ class Entries(dict[Any, Any]):
             self[key] = value
 
 
-def container(text: str) -> Any:
-    """JSON (``| tojson``), or the Python literal that a plain ``{{ … }}`` of a dict or list gives; other text stays what it is."""
+def parse_container(text: str) -> Any:
+    """Parse JSON (``| tojson``), or the Python literal to which ``{{ … }}`` renders a dict or list; return any other text unchanged."""
     if not text.lstrip().startswith(("{", "[", "(")):
         return text
-    for parse in (_json, _literal):
+    for parse in (_parse_json, _parse_literal):
         try:
             return parse(text.strip())
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
@@ -49,36 +49,37 @@ def container(text: str) -> Any:
     return text
 
 
-def _json(text: str) -> Any:
+def _parse_json(text: str) -> Any:
     return json.loads(text, object_pairs_hook=Entries)
 
 
-def _literal(text: str) -> Any:
-    return _evaluated(ast.parse(text, mode="eval").body)
+def _parse_literal(text: str) -> Any:
+    return _evaluate(ast.parse(text, mode="eval").body)
 
 
-def _evaluated(node: ast.expr) -> Any:
+# ast.literal_eval() would drop repeated keys.
+def _evaluate(node: ast.expr) -> Any:
     if isinstance(node, ast.Dict):
         if None in node.keys:
             raise ValueError("** in a dict")
         keys = [ast.literal_eval(key) for key in node.keys if key is not None]
-        return Entries(zip(keys, map(_evaluated, node.values), strict=True))
+        return Entries(zip(keys, map(_evaluate, node.values), strict=True))
     if isinstance(node, (ast.List, ast.Tuple)):
-        return [_evaluated(item) for item in node.elts]
+        return [_evaluate(item) for item in node.elts]
     return ast.literal_eval(node)
 
 
 def as_integer(value: Any) -> int:
     """
-    An integer of any library; a whole number of another kind is one, a truth value is not.
+    Convert an integer of any library, or another number without a fraction; True and False are rejected.
 
-    :raises TypeError, ValueError, OverflowError: It is no integer.
+    :raises TypeError, ValueError, OverflowError: The value is not an integer.
     """
     if isinstance(value, bool):
         raise TypeError
     with suppress(TypeError):
         return index(value)
-    number = int(_finite(value))
+    number = int(_require_finite(value))
     if number != value:
         raise ValueError
     return number
@@ -86,18 +87,18 @@ def as_integer(value: Any) -> int:
 
 def as_number(value: Any) -> int | float:
     """
-    A number of any library as Python's own; a truth value is none.
+    Convert a number of any library; True and False are rejected.
 
-    :raises TypeError, ValueError, OverflowError: It is no number that JSON has.
+    :raises TypeError, ValueError, OverflowError: The value is not a finite number.
     """
     if isinstance(value, bool):
         raise TypeError
     with suppress(TypeError):
         return index(value)
-    return float(_finite(value))
+    return float(_require_finite(value))
 
 
-def _finite(value: Any) -> Any:
+def _require_finite(value: Any) -> Any:
     if not isinstance(value, (Real, Decimal)):
         raise TypeError
     if not math.isfinite(value):
@@ -105,25 +106,27 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def is_truth(value: Any) -> bool:
-    """Whether it is True or False, of Python or of numpy, which declares its own as no kind of number."""
+def is_boolean(value: Any) -> bool:
+    """Return whether a value is True or False, of Python or of numpy."""
+    # numpy's bool is no subclass of bool, nor registered as any kind of number.
     kind = getattr(getattr(value, "dtype", None), "kind", "")
     return isinstance(value, bool) or (kind == "b" and getattr(value, "shape", None) == ())
 
 
 def as_datetime(value: Any) -> datetime:
     """
-    A time; a naive one is UTC, as everywhere in Airflow.
+    Convert a time; one without an offset is UTC, as everywhere in Airflow.
 
     :param value: A ``datetime`` or ``date``, ISO 8601, or seconds since 1970, 100,000,000 or more.
+    :raises TypeError, ValueError, OverflowError, OSError: The value is not a time.
     """
     if isinstance(value, str):
         text = value.strip()
         if not re.fullmatch(r"\d{9,11}(\.\d+)?", text, re.ASCII):
-            return _utc(isoparse(text.replace(" ", "T", 1)))
+            return _to_utc(isoparse(text.replace(" ", "T", 1)))
         value = float(text)
     if isinstance(value, datetime):
-        return _utc(value)
+        return _to_utc(value)
     if isinstance(value, date):
         return datetime(value.year, value.month, value.day, tzinfo=timezone.utc)
     seconds = as_number(value)
@@ -132,7 +135,7 @@ def as_datetime(value: Any) -> datetime:
     return datetime.fromtimestamp(seconds, tz=timezone.utc)
 
 
-def _utc(value: datetime) -> datetime:
-    """The same in UTC, and of Python's own type: those of pendulum and pandas are others."""
+def _to_utc(value: datetime) -> datetime:
+    # botocore serialises Python's datetime, so the subclasses of pendulum and pandas are converted to it.
     at = (value if value.tzinfo else value.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
     return datetime(at.year, at.month, at.day, at.hour, at.minute, at.second, at.microsecond, timezone.utc)

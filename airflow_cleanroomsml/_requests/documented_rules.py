@@ -1,8 +1,8 @@
 """
-Rules that only prose states, with their sources.
+Rules that AWS documents but its service model does not contain, with their sources.
 
-What AWS forbids outright is refused like a violation of the model. Where documents disagree or a rule is a limit of another page,
-only the service may refuse: such a request is sent, with a warning. Members are in the API's own spelling.
+A request that breaks an unconditional rule is rejected like one that violates the model. Where documents disagree, or a rule is on another
+page, only the service can decide: such a request is sent, with a warning. Members are in the API's own spelling.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from airflow_cleanroomsml._requests.validation import Violation
+from airflow_cleanroomsml._requests.violations import Violation
 
 
-def broken_rules(members: Mapping[str, Any]) -> list[Violation]:
-    """What breaks a rule that AWS states without exception."""
+def find_broken_rules(members: Mapping[str, Any]) -> list[Violation]:
+    """Return the violations of rules that AWS states unconditionally."""
     tags = members.get("tags")
     return [
-        # Model documentation of every ``tags`` member: reserved "in any upper or lowercase combination".
+        # The prefix is reserved "in any upper or lowercase combination" (API reference, all tags members).
         Violation(
             f"tags key {key!r}", "starts with the reserved prefix 'aws:'", "any key that does not start with aws:"
         )
@@ -26,12 +26,12 @@ def broken_rules(members: Mapping[str, Any]) -> list[Violation]:
     ]
 
 
-def _tags(members: Mapping[str, Any]) -> Iterator[str]:
+def _check_tags(members: Mapping[str, Any]) -> Iterator[str]:
     if len(members.get("tags") or ()) > 50:
-        yield "tags: more than 50; the model allows 200, its documentation 50 tags a resource"
+        yield "tags: more than 50; the service model allows 200, its documentation 50 per resource"
 
 
-def _percentage_bins(members: Mapping[str, Any]) -> Iterator[str]:
+def _check_percentage_bins(members: Mapping[str, Any]) -> Iterator[str]:
     sizes = members.get("audienceSizeConfig") or {}
     high = [value for value in sizes.get("audienceSizeBins", ()) if value > 20]
     if sizes.get("audienceSizeType") == "PERCENTAGE" and high:
@@ -41,66 +41,66 @@ def _percentage_bins(members: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def _generation_job(members: Mapping[str, Any]) -> Iterator[str]:
+def _check_generation_job(members: Mapping[str, Any]) -> Iterator[str]:
     seed = members["seedAudience"]
     if ("dataSource" in seed) == ("sqlParameters" in seed):
-        yield "seed_audience: give either dataSource or sqlParameters, as the user guide's examples do"
-    yield from _query("seed_audience.sqlParameters", seed)
+        yield "seed_audience: expected either dataSource or sqlParameters, as in the examples of the user guide"
+    yield from _check_query("seed_audience.sqlParameters", seed)
     if members.get("collaborationId") and len(members["name"]) > 50:
         yield (
-            f"name: {len(members['name'])} characters; the other account sees '$account-name' (user guide, ml-behaviors), which must "
-            "fit 63 characters: keep it to 50"
+            f"name: {len(members['name'])} characters; the other account sees '$account-name' (user guide, ml-behaviors), which has "
+            "at most 63 characters: use at most 50"
         )
 
 
-def _query(path: str, owner: Mapping[str, Any]) -> Iterator[str]:
+def _check_query(path: str, owner: Mapping[str, Any]) -> Iterator[str]:
     query = owner.get("sqlParameters")
     if query is not None and ("queryString" in query) == ("analysisTemplateArn" in query):
-        yield f"{path}: give either queryString or analysisTemplateArn; AWS documents neither what both mean nor what none does"
+        yield f"{path}: expected either queryString or analysisTemplateArn; AWS does not document what both or neither mean"
 
 
-def _ml_input_channel(members: Mapping[str, Any]) -> Iterator[str]:
+def _check_ml_input_channel(members: Mapping[str, Any]) -> Iterator[str]:
     path = "input_channel.dataSource.protectedQueryInputParameters"
     source = members["inputChannel"]["dataSource"]
-    yield from _query(f"{path}.sqlParameters", source.get("protectedQueryInputParameters") or {})
+    yield from _check_query(f"{path}.sqlParameters", source.get("protectedQueryInputParameters") or {})
 
 
-# No warning of an instance type whose default quota is 0 (all but three, user guide, Quotas): the quota may have been raised, which is
-# not known here, and where it was not the service says so at once.
-def _trained_model(members: Mapping[str, Any]) -> Iterator[str]:
+# There is no warning about instance types whose default quota is 0 (all but three, user guide, Quotas): the quota may have been raised, and
+# if not, the service rejects the request at once.
+def _check_trained_model(members: Mapping[str, Any]) -> Iterator[str]:
     channels = len(members["dataChannels"]) + len(members.get("incrementalTrainingDataChannels") or ())
     if channels > 20:
         yield (
-            f"data_channels: {channels} with incremental_training_data_channels; the model's documentation allows 20 of both in all, "
-            "its shapes 20 and 1"
+            f"data_channels: {channels} with incremental_training_data_channels; the documentation of the service model allows 20 "
+            "altogether, its shapes 20 and 1"
         )
 
 
-_DOUBTS: dict[str, Callable[[Mapping[str, Any]], Iterator[str]]] = {
-    "CreateConfiguredAudienceModel": _percentage_bins,
-    "CreateMLInputChannel": _ml_input_channel,
-    "CreateTrainedModel": _trained_model,
-    "UpdateConfiguredAudienceModel": _percentage_bins,
-    "StartAudienceGenerationJob": _generation_job,
+_CHECKS: dict[str, Callable[[Mapping[str, Any]], Iterator[str]]] = {
+    "CreateConfiguredAudienceModel": _check_percentage_bins,
+    "CreateMLInputChannel": _check_ml_input_channel,
+    "CreateTrainedModel": _check_trained_model,
+    "UpdateConfiguredAudienceModel": _check_percentage_bins,
+    "StartAudienceGenerationJob": _check_generation_job,
 }
 
 
-def doubtful(operation: str, members: Mapping[str, Any]) -> list[str]:
+def find_warnings(operation: str, members: Mapping[str, Any]) -> list[str]:
     """
-    What the service may refuse, as warnings with their source.
+    Return warnings about what the service may reject, with their sources.
 
     :param operation: API operation, for instance ``StartAudienceGenerationJob``.
     :param members: A request that the model allows.
     """
-    own = _DOUBTS.get(operation)
-    return [*_tags(members), *(own(members) if own else ())]
+    check = _CHECKS.get(operation)
+    return [*_check_tags(members), *(check(members) if check else ())]
 
 
-_LATEST = "the latest version is taken where none is named (model documentation)"
-_ANY = "versions are not told apart where none is named (model documentation)"
-_UNKNOWN = "which version is taken where none is named is not documented"
-# CancelTrainedModel and DeleteTrainedModelOutput take the base version then (model documentation): nothing to warn of.
-_WITHOUT_VERSION = {
+_LATEST = "the default is the latest version (API reference)"
+_ANY = "the default is all versions (API reference)"
+_UNKNOWN = "the default version is not documented"
+# CancelTrainedModel and DeleteTrainedModelOutput are missing, because their default is the base version (API reference).
+_DEFAULT_VERSIONS = {
     "CreateTrainedModel": _LATEST,
     "GetCollaborationTrainedModel": _LATEST,
     "GetTrainedModel": _LATEST,
@@ -112,14 +112,14 @@ _WITHOUT_VERSION = {
 }
 
 
-def base_version_doubts(operation: str, paths: Iterable[str]) -> list[str]:
+def find_base_version_warnings(operation: str, paths: Iterable[str]) -> list[str]:
     """
-    Where a request means the base version and the service may take another.
+    Return warnings about a request that means the base version, if the service may use another one.
 
-    The service calls the base version "NULL" and accepts no such identifier in a request, so it is left out; nothing else can be done.
+    The service returns "NULL" as the identifier of the base version, but does not accept it in requests, so it has to be left out.
 
     :param operation: API operation, for instance ``GetTrainedModel``.
-    :param paths: Members that were "NULL".
+    :param paths: Paths of members that were "NULL".
     """
-    doubt = _WITHOUT_VERSION.get(operation)
-    return [f'{path}: "NULL" cannot be sent and is left out; {doubt}' for path in paths if doubt]
+    default = _DEFAULT_VERSIONS.get(operation)
+    return [f'{path}: "NULL" cannot be sent and is left out; {default}' for path in paths if default]

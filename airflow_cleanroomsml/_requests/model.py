@@ -1,4 +1,4 @@
-"""The service models that the installed botocore ships."""
+"""Loads the service models that botocore ships."""
 
 from __future__ import annotations
 

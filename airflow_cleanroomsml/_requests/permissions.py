@@ -1,9 +1,9 @@
 """
-Which IAM actions a request needs.
+Determines the IAM actions that a request needs.
 
-An action has the name of its operation, with few exceptions. Which requests need more is listed in the service authorization references of
-Clean Rooms ML and of Clean Rooms; the user guide adds what custom models need for a membership or a collaboration (ml-behaviors-byom), and
-what a generation job needs in a collaboration (security-iam-awsmanpol).
+With few exceptions, an action has the name of its operation. Further actions are those of the service authorization references of Clean
+Rooms ML and Clean Rooms; the user guide adds actions for custom models in a membership or a collaboration (ml-behaviors-byom), and for
+generation jobs in a collaboration (security-iam-awsmanpol).
 """
 
 from __future__ import annotations
@@ -16,54 +16,54 @@ from airflow_cleanroomsml._resources.table import CLEAN_ROOMS, CLEAN_ROOMS_ML
 if TYPE_CHECKING:
     from botocore.model import OperationModel
 
-#: Prefixes of actions, by boto3's names of the services.
+#: Prefixes of actions by boto3's name of the service.
 PREFIXES = {CLEAN_ROOMS_ML: "cleanrooms-ml", CLEAN_ROOMS: "cleanrooms"}
 PASS_ROLE = "iam:PassRole"
-#: The service that roles are passed to, the value of ``iam:PassedToService``.
+#: Service that roles are passed to: the value of the condition key ``iam:PassedToService``.
 PASSED_TO = "cleanrooms-ml.amazonaws.com"
-#: Permissions that no operation has the name of, by the members of requests of Clean Rooms ML that need them.
-PASSED = {
+#: Actions without an operation, by the member of a Clean Rooms ML request that needs them (user guide, ml-behaviors-byom).
+PASS_ACTIONS = {
     "membershipIdentifier": "cleanrooms:PassMembership",
     "collaborationIdentifier": "cleanrooms:PassCollaboration",
 }
-#: Actions that are not spelled as their operations are.
-SPELLED = {"cleanrooms-ml:UntagResource": "cleanrooms-ml:UnTagResource"}
+#: Actions spelled differently from their operation (service authorization reference).
+IRREGULAR_ACTIONS = {"cleanrooms-ml:UntagResource": "cleanrooms-ml:UnTagResource"}
 _POLICY = "cleanrooms-ml:{}ConfiguredAudienceModelPolicy"
-#: To add a statement to the policy of a configured audience model that Clean Rooms manages, and to remove it.
+#: Actions for adding a statement to a policy of a configured audience model that Clean Rooms manages, and for removing it.
 ADD_STATEMENT = tuple(map(_POLICY.format, ("Get", "Put")))
 REMOVE_STATEMENT = (*ADD_STATEMENT, _POLICY.format("Delete"))
 
 
 class Permission(NamedTuple):
     """
-    An action, and the resource that it is for.
+    An action on a resource.
 
     :param action: For instance ``cleanrooms-ml:CreateAudienceModel``.
-    :param resource: ARN, or ``*`` where the request does not name one.
+    :param resource: ARN; ``*`` if the request does not contain it.
     """
 
     action: str
     resource: str = "*"
 
 
-def required_permissions(operation: OperationModel, members: Mapping[str, Any]) -> list[Permission]:
+def list_permissions(operation: OperationModel, members: Mapping[str, Any]) -> list[Permission]:
     """
-    The permissions that the caller of an operation needs.
+    List the permissions that the caller of an operation needs.
 
     :param members: Members of the request in the API's own spelling.
     """
     service, name = operation.service_model.service_name, operation.name
     own, tag = f"{PREFIXES[service]}:{name}", f"{PREFIXES[service]}:TagResource"
-    found = [Permission(SPELLED.get(own, own), str(members.get("resourceArn", "*")))]
+    permissions = [Permission(IRREGULAR_ACTIONS.get(own, own), str(members.get("resourceArn", "*")))]
     if members.get("tags") and own != tag:
-        found.append(Permission(tag))
-    found += [Permission(PASS_ROLE, role) for role in _roles(members)]
+        permissions.append(Permission(tag))
+    permissions += [Permission(PASS_ROLE, role) for role in _find_roles(members)]
     if service == CLEAN_ROOMS_ML:
-        found += [Permission(action) for member, action in PASSED.items() if members.get(member)]
-    return found + [Permission(action) for action in _further(name, members)]
+        permissions += [Permission(action) for member, action in PASS_ACTIONS.items() if members.get(member)]
+    return permissions + [Permission(action) for action in _list_further_actions(name, members)]
 
 
-def _further(operation: str, members: Mapping[str, Any]) -> Iterator[str]:
+def _list_further_actions(operation: str, members: Mapping[str, Any]) -> Iterator[str]:
     if operation == "StartAudienceGenerationJob" and members.get("collaborationId"):
         yield "cleanrooms:ListMembers"
     if operation == "CreateConfiguredAudienceModelAssociation":
@@ -71,14 +71,14 @@ def _further(operation: str, members: Mapping[str, Any]) -> Iterator[str]:
         yield from ADD_STATEMENT if members.get("manageResourcePolicies") else ()
 
 
-def _roles(value: Any) -> Iterator[str]:
-    """The roles in a request, at any depth."""
+def _find_roles(value: Any) -> Iterator[str]:
+    """Yield the roles in a request, at any depth."""
     if isinstance(value, Mapping):
         for name, item in value.items():
             if name == "roleArn" and isinstance(item, str):
                 yield item
             else:
-                yield from _roles(item)
+                yield from _find_roles(item)
     elif isinstance(value, list):
         for item in value:
-            yield from _roles(item)
+            yield from _find_roles(item)

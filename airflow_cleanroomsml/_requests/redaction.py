@@ -1,8 +1,9 @@
 """
-What a request holds in confidence, taken out of texts that are not ours.
+Removes confidential values of a request from texts of other parties.
 
-Engines quote the SQL and the variables that they were given: in part, in capitals, on one line, escaped, encoded for a URL or for XML,
-cut off after a hundred characters. Texts are therefore decoded, and compared by their letters, digits and underscores alone, without case.
+SQL engines quote the SQL and the variables they receive: in part, in upper case, on one line, escaped, encoded for a URL or for XML, or
+truncated after a hundred characters. Texts are therefore decoded first, and then compared by their letters, digits and underscores only,
+ignoring case.
 """
 
 from __future__ import annotations
@@ -14,188 +15,200 @@ from html import unescape
 from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import unquote
 
-from airflow_cleanroomsml._requests.sensitive import below, holds_sensitive, is_sensitive
+from airflow_cleanroomsml._requests.sensitive import child_shape, holds_sensitive, is_sensitive
 
-#: In place of a text that may quote what is not known here.
-UNKNOWN = "(withheld: it may quote a request that is not to be shown)"
+#: Replaces a text that may quote a value which is not known here.
+UNKNOWN = "(withheld: it may quote confidential parts of a request)"
 _WITHHELD = "*** (a text that quotes the query of the request)"
-#: So many letters in a row are a quotation: "secret_column FR", but not the name of one short column.
+#: As many letters in a row count as a quotation: "secret_column FR", but not the name of a single short column.
 _RUN = 14
-#: Fewer letters are no quotation by themselves: "1.0" is not in "10", nor "dev" in "device".
-_FEW = 6
-# JSON, Java, Python and SQL escape by backslashes, one or more of them where a text was escaped twice.
+#: A shorter value only counts as a quotation if it stands alone: "1.0" is not in "10", nor "dev" in "device".
+_SHORT = 6
+# JSON, Java, Python and SQL escape with a backslash; a text that was escaped twice has several.
 _LETTER = re.compile(r"\\+(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|[nrtbf])|(\w)")
-# A space is %20, or + as in forms, which is no letter by itself.
+# A space is encoded as %20, or in forms as +, which is not a letter anyway.
 _ENCODED = re.compile(r"(?:%[0-9a-fA-F]{2})+|&#?\w{1,8};")
-#: What a description may lack where it shows the other: an environment stands beside the instances that every request with one has, and
-#: in place of SQL there are a file or the template of a job (service model; user guide, for seeds).
-_INSTEAD = {"environment": "resourceConfig", "sqlParameters": "dataSource", "parameters": "analysisTemplateArn"}
+#: Members that show that another one was not in the request: every request with an environment also has instances, and in place of SQL
+#: there is a file or an analysis template (service model; for seeds: user guide).
+_ALTERNATIVES = {"environment": "resourceConfig", "sqlParameters": "dataSource", "parameters": "analysisTemplateArn"}
 _QUERIES = ("queryString", "analysisTemplateArn")
-#: How a text of the service is made fit to be shown: by the shape of a description, the description, and the text.
+#: Redacts a text of the service; takes the shape of a resource's description, the description, and the text.
 Redact: TypeAlias = Callable[[Any, Mapping[str, Any], str], str]
 
 
 class Secret(NamedTuple):
     """
-    A text that must not be shown.
+    A confidential value.
 
-    :param key: Member that it stands under, in the API's own spelling; empty in a map.
-    :param text: The text itself.
+    :param key: Its member, in the API's own spelling; empty in a map.
+    :param text: The value.
     """
 
     key: str
     text: str
 
 
-def secrets(shape: Any, value: Any, key: str = "", *, inside: bool = False) -> Iterator[Secret]:
-    """All texts in a value that are sensitive by its shape; one or two characters are too common, and the ARN of a template is none."""
+def find_secrets(shape: Any, value: Any, key: str = "", *, inside: bool = False) -> Iterator[Secret]:
+    """
+    Find the confidential values in a request or a description.
+
+    Texts of one or two characters are left out, because they would match by chance, and so is the ARN of an analysis template.
+
+    :param key: Member of the value.
+    :param inside: Whether the value is within a sensitive one.
+    """
     inside = inside or is_sensitive(shape)
     if isinstance(value, dict):
-        members = shape is not None and shape.type_name == "structure"
+        is_structure = shape is not None and shape.type_name == "structure"
         for name, item in value.items():
-            yield from secrets(below(shape, name), item, name if members else "", inside=inside)
+            yield from find_secrets(child_shape(shape, name), item, name if is_structure else "", inside=inside)
     elif isinstance(value, list):
         for item in value:
-            yield from secrets(below(shape, None), item, key, inside=inside)
+            yield from find_secrets(child_shape(shape, None), item, key, inside=inside)
     elif inside and isinstance(value, str) and len(value) > 2 and key != "analysisTemplateArn":
         yield Secret(key, value)
 
 
-def redact(text: str, known: Iterable[Secret]) -> str:
+def redact(text: str, secrets: Iterable[Secret]) -> str:
     """
-    Withhold a text that quotes a query, and take other secrets out of it.
+    Withhold a text that quotes a query, or replace the secrets that it quotes.
 
-    :param text: What somebody else says.
-    :param known: What it must not say.
+    :param text: Text of another party.
+    :param secrets: Confidential values.
     """
-    readings = list(_readings(text))
+    readings = list(_iterate_readings(text))
     hidden: set[int] = set()
-    for secret in known:
-        found = {place for reading in readings for place in _places(reading, secret.text)}
-        if found and secret.key == "queryString":
+    for secret in secrets:
+        positions = {position for reading in readings for position in _find_quotations(reading, secret.text)}
+        if positions and secret.key == "queryString":
             return _WITHHELD
-        hidden |= found
+        hidden |= positions
     return "".join(
-        ("" if place - 1 in hidden else "***") if place in hidden else letter for place, letter in enumerate(text)
+        ("" if position - 1 in hidden else "***") if position in hidden else letter
+        for position, letter in enumerate(text)
     )
 
 
-def by_description(shape: Any, found: Mapping[str, Any], text: str, *, known: bool = False) -> str:
+def redact_by_description(shape: Any, description: Mapping[str, Any], text: str, *, known: bool = False) -> str:
     """
-    A text about a resource without what the resource's own description holds and is not to be shown.
+    Redact a text about a resource by what the service describes of the resource.
 
-    Who asks need not know the request. The whole text is withheld where the description does not show all that the request may have
-    held, unless it shows that there was none.
+    The caller need not know the request. The whole text is withheld if the description may lack confidential parts of the request.
 
     :param shape: Shape of the description.
-    :param known: The request is known, and its secrets are taken out of the text as well: nothing is withheld for what is not described.
+    :param description: Description of the resource.
+    :param known: Whether the caller also redacts the text by the request itself, so that it need not be withheld.
     """
-    return UNKNOWN if not known and _lacks(shape, found) else redact(text, secrets(shape, dict(found)))
+    if not known and _lacks_sensitive(shape, description):
+        return UNKNOWN
+    return redact(text, find_secrets(shape, dict(description)))
 
 
-def _lacks(shape: Any, found: Any) -> bool:
-    """Whether a value does not show everything sensitive that its shape may hold."""
+def _lacks_sensitive(shape: Any, value: Any) -> bool:
+    """Return whether a value may lack something sensitive that its shape has."""
     if is_sensitive(shape):
-        # A query, or the template that it is in; parameters alone say nothing of it.
-        return "queryString" in getattr(shape, "members", ()) and not any(map(found.get, _QUERIES))
+        # Parameters alone do not tell what the query was.
+        return "queryString" in getattr(shape, "members", ()) and not any(map(value.get, _QUERIES))
     if not holds_sensitive(shape):
         return False
     if shape.type_name == "structure":
-        return any(_lacks_member(member, found, name) for name, member in shape.members.items())
-    items = found.values() if isinstance(found, Mapping) else found
-    return any(_lacks(below(shape, None), item) for item in items)
+        return any(_lacks_member(member, value, name) for name, member in shape.members.items())
+    items = value.values() if isinstance(value, Mapping) else value
+    return any(_lacks_sensitive(child_shape(shape, None), item) for item in items)
 
 
-def _lacks_member(shape: Any, found: Mapping[str, Any], name: str) -> bool:
-    if found.get(name) is not None:
-        return _lacks(shape, found[name])
-    return holds_sensitive(shape) and found.get(_INSTEAD.get(name, "")) is None
+def _lacks_member(shape: Any, structure: Mapping[str, Any], name: str) -> bool:
+    if structure.get(name) is not None:
+        return _lacks_sensitive(shape, structure[name])
+    return holds_sensitive(shape) and structure.get(_ALTERNATIVES.get(name, "")) is None
 
 
 class _Reading:
     """
-    A text as it can be read.
+    A text, decoded a number of times.
 
-    :param text: What it reads.
-    :param spans: Where each of its characters stands in the text that it was read from.
+    :param text: The decoded text.
+    :param spans: For each of its characters, the span in the original text.
     """
 
     def __init__(self, text: str, spans: list[tuple[int, int]]) -> None:
         self.text = text
         self.spans = spans
-        found = list(_letters(text))
-        self.plain = "".join(letter for letter, _ in found)
-        self._letters = [self.span(*span) for _, span in found]
+        letters = list(_iterate_letters(text))
+        self.plain = "".join(letter for letter, _ in letters)
+        self._letters = [self.find_span(*span) for _, span in letters]
 
-    def span(self, begin: int, end: int) -> tuple[int, int]:
-        """Where some of its characters stand."""
+    def find_span(self, begin: int, end: int) -> tuple[int, int]:
+        """Return the span of some of its characters in the original text."""
         return self.spans[begin][0], self.spans[end - 1][1]
 
-    def places(self, begin: int, size: int) -> range:
-        """Where some of its plain letters stand."""
+    def find_positions(self, begin: int, size: int) -> range:
+        """Return the positions of some of its plain letters in the original text."""
         return range(self._letters[begin][0], self._letters[begin + size - 1][1])
 
 
-def _letters(text: str) -> Iterator[tuple[str, tuple[int, int]]]:
-    """The letters that a text is compared by, and where each stands."""
+def _iterate_letters(text: str) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Yield the letters by which texts are compared, each with its span."""
     for match in _LETTER.finditer(text):
-        for letter in _unescaped(match).casefold():
+        for letter in _unescape(match).casefold():
             if letter.isalnum() or letter == "_":
                 yield letter, match.span()
 
 
-def _runs(plain: str, size: int) -> Iterator[tuple[int, str]]:
+def _iterate_runs(plain: str, size: int) -> Iterator[tuple[int, str]]:
     return ((begin, plain[begin : begin + size]) for begin in range(len(plain) - size + 1))
 
 
-def _readings(text: str) -> Iterator[_Reading]:
-    """A text as it stands, and decoded as often as it was encoded."""
-    reading = _Reading(text, [(place, place + 1) for place in range(len(text))])
+def _iterate_readings(text: str) -> Iterator[_Reading]:
+    """Yield a text as it is, and after each decoding until nothing is encoded."""
+    reading = _Reading(text, [(position, position + 1) for position in range(len(text))])
     yield reading
-    while (decoded := _decoded(reading)).text != reading.text:
+    while (decoded := _decode(reading)).text != reading.text:
         yield decoded
         reading = decoded
 
 
-def _decoded(reading: _Reading) -> _Reading:
+def _decode(reading: _Reading) -> _Reading:
     text, spans, end = [], [], 0
     for match in _ENCODED.finditer(reading.text):
-        meant = unescape(match[0]) if match[0].startswith("&") else unquote(match[0])
-        text += [reading.text[end : match.start()], meant]
-        spans += [*reading.spans[end : match.start()], *[reading.span(*match.span())] * len(meant)]
+        decoded = unescape(match[0]) if match[0].startswith("&") else unquote(match[0])
+        text += [reading.text[end : match.start()], decoded]
+        spans += [*reading.spans[end : match.start()], *[reading.find_span(*match.span())] * len(decoded)]
         end = match.end()
     return _Reading("".join([*text, reading.text[end:]]), [*spans, *reading.spans[end:]])
 
 
-def _unescaped(match: re.Match[str]) -> str:
+def _unescape(match: re.Match[str]) -> str:
     code = match[1] or match[2]
     return chr(int(code, 16)) if code else match[3] or ""
 
 
-def _places(reading: _Reading, secret: str) -> Iterator[int]:
-    """The places in a text that quote a secret."""
-    wanted = "".join(letter for letter, _ in _letters(secret))
-    if len(wanted) < _FEW:
-        for spelling in _spellings(secret):
-            for match in re.finditer(_alone(spelling), reading.text, re.IGNORECASE):
-                yield from range(*reading.span(*match.span()))
+def _find_quotations(reading: _Reading, secret: str) -> Iterator[int]:
+    """Yield the positions in the original text at which it quotes a secret."""
+    plain = "".join(letter for letter, _ in _iterate_letters(secret))
+    if len(plain) < _SHORT:
+        for spelling in _list_spellings(secret):
+            for match in re.finditer(_build_standalone_pattern(spelling), reading.text, re.IGNORECASE):
+                yield from range(*reading.find_span(*match.span()))
         return
-    size = min(_RUN, len(wanted))
-    said = {run for _, run in _runs(reading.plain, size)}
-    quoted = {run for _, run in _runs(wanted, size) if run in said}
-    for begin, run in _runs(reading.plain, size):
+    # Comparing sets of runs takes linear time, even for SQL of 500,000 characters.
+    size = min(_RUN, len(plain))
+    runs = {run for _, run in _iterate_runs(reading.plain, size)}
+    quoted = {run for _, run in _iterate_runs(plain, size) if run in runs}
+    for begin, run in _iterate_runs(reading.plain, size):
         if run in quoted:
-            yield from reading.places(begin, size)
+            yield from reading.find_positions(begin, size)
 
 
-def _spellings(secret: str) -> set[str]:
-    """A short text as it stands, in JSON, and in a form, where a space is a plus."""
-    written = {secret, secret.replace(" ", "+")}
-    return {*written, *(json.dumps(text, ensure_ascii=escaped)[1:-1] for text in written for escaped in (True, False))}
+def _list_spellings(secret: str) -> set[str]:
+    """Return a short text as it is, in a form, where a space is a plus, and both in JSON."""
+    spellings = {secret, secret.replace(" ", "+")}
+    in_json = (json.dumps(text, ensure_ascii=ascii_only)[1:-1] for text in spellings for ascii_only in (True, False))
+    return {*spellings, *in_json}
 
 
-def _alone(spelling: str) -> str:
-    """A pattern of a short text where it is no part of a word."""
+def _build_standalone_pattern(spelling: str) -> str:
+    """Return a pattern for a short text that is not part of a word."""
     before = r"(?<!\w)" if re.match(r"\w", spelling) else ""
     after = r"(?!\w)" if re.search(r"\w\Z", spelling) else ""
     return f"{before}{re.escape(spelling)}{after}"

@@ -1,7 +1,8 @@
 """
-The service model that botocore ships, asked in the operators' spelling: operations and arguments in snake_case.
+Builds requests from operators' arguments, by the service model that botocore ships.
 
-It is the specification of every request that this package sends: names, types, required members, ranges, patterns, enums.
+The model is the specification of every request: names, types, required members, ranges, patterns and enums. Operations and arguments are in
+snake_case, as in boto3.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ import botocore
 from botocore import xform_name
 from botocore.model import OperationModel, ServiceModel, Shape, StructureShape
 
-from airflow_cleanroomsml._requests.documented_rules import base_version_doubts, broken_rules, doubtful
+from airflow_cleanroomsml._requests.documented_rules import find_base_version_warnings, find_broken_rules, find_warnings
 from airflow_cleanroomsml._requests.model import argument_members, load, operation_names
-from airflow_cleanroomsml._requests.redaction import redact, secrets
-from airflow_cleanroomsml._requests.validation import ABSENT, RequestCheck, Violation, nearest
+from airflow_cleanroomsml._requests.redaction import find_secrets, redact
+from airflow_cleanroomsml._requests.validation import ABSENT, RequestCheck
+from airflow_cleanroomsml._requests.violations import Violation, suggest_name
 from airflow_cleanroomsml._resources.table import CLEAN_ROOMS, CLEAN_ROOMS_ML, Resource
 
 __all__ = [
@@ -26,38 +28,37 @@ __all__ = [
     "Request",
     "argument_members",
     "argument_shapes",
-    "description",
+    "convert_search",
+    "description_shape",
     "load",
     "operation_model",
-    "sought",
-    "sought_shapes",
+    "search_shapes",
 ]
 
 log = logging.getLogger(__name__)
 
-#: botocore that this release was tested with; an older one may not know every argument.
+#: Version of botocore that this release was tested with; an older one may lack arguments.
 TESTED_BOTOCORE = "1.44.5"
-#: How the names of operations begin that make or start something; all others of both services change what there is, or only look
-#: (their models, botocore 1.44.5).
-_BEGINNING = ("create_", "start_", "populate_")
+#: Prefixes of operations that create or start something (both service models, botocore 1.44.5).
+_CREATING = ("create_", "start_", "populate_")
 _UNKNOWN = f"botocore {botocore.__version__} knows no such argument"
-# Violations that a message shows.
-_SHOWN = 50
+#: Most violations that a message shows.
+_MOST_SHOWN = 50
 
 
 def operation_model(model: ServiceModel, operation: str) -> OperationModel:
     """
-    The model of one operation.
+    Return the model of an operation.
 
     :param operation: boto3's method name, for instance ``create_audience_model``.
     :raises InvalidRequestError: The installed botocore knows no such operation.
     """
     names = operation_names(model)
     if operation not in names:
-        # Imported here, because exceptions import Airflow, and the emulator shares this package without it.
+        # Imported here, because the exceptions import Airflow, without which the emulator uses this module.
         from airflow_cleanroomsml.exceptions import InvalidRequestError
 
-        hint = nearest(operation, names) or _elsewhere(model.service_name, operation)
+        hint = suggest_name(operation, names) or _suggest_service(model.service_name, operation)
         raise InvalidRequestError(
             f"{operation}: botocore {botocore.__version__} knows no such operation of {model.service_name}{hint}; "
             f"this release was tested with botocore {TESTED_BOTOCORE}"
@@ -65,16 +66,16 @@ def operation_model(model: ServiceModel, operation: str) -> OperationModel:
     return model.operation_model(names[operation])
 
 
-def _elsewhere(service: str, operation: str) -> str:
-    """A word about the sister service, where it has the operation."""
+def _suggest_service(service: str, operation: str) -> str:
+    """Return a hint if the other service has an operation; else an empty text."""
     other = CLEAN_ROOMS if service == CLEAN_ROOMS_ML else CLEAN_ROOMS_ML
-    known = operation in operation_names(load(other))
-    return f', but {other} has it: service="{other}"' if known else ""
+    exists = operation in operation_names(load(other))
+    return f', but {other} has it: service="{other}"' if exists else ""
 
 
 def argument_shapes(service: str, operation: str) -> dict[str, Shape]:
     """
-    The shapes of an operation's arguments, by their names in snake_case.
+    Return the shapes of an operation's arguments by their names in snake_case.
 
     :param service: boto3's name of the service.
     :param operation: boto3's method name.
@@ -83,32 +84,32 @@ def argument_shapes(service: str, operation: str) -> dict[str, Shape]:
     return {xform_name(name): member for name, member in shape.members.items()} if shape is not None else {}
 
 
-def sought(
+def convert_search(
     service: str,
     operations: Iterable[str],
-    given: Mapping[str, Any],
+    criteria: Mapping[str, Any],
     *,
     required: Collection[str] = (),
     spelling: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """
-    What something is looked for by, in the types of the model; the identifier "NULL" of a base version stays what it is.
+    Convert the values by which a resource is searched for to the types of the model; the base version "NULL" is kept.
 
-    :param operations: boto3's method names: the arguments, and entries, of these reads and listings have the shapes, the first's first.
-    :param given: The arguments, in snake_case; None is left out.
-    :param required: Arguments that are not left out.
-    :param spelling: What the arguments are called there, in snake_case, where it is something else.
-    :raises InvalidRequestError: The model does not allow it, so it would never be found.
+    :param operations: boto3's method names of reads and listings, see :func:`search_shapes`.
+    :param criteria: Values by name in snake_case; None is left out.
+    :param required: Names of values that must not be left out.
+    :param spelling: The operations' names of values, in snake_case, if they differ.
+    :raises InvalidRequestError: The model does not allow a value, so the search could not succeed.
     """
-    shapes, check, found = sought_shapes(service, operations), RequestCheck(), {}
-    for name, value in given.items():
+    shapes, check, converted = search_shapes(service, operations), RequestCheck(), {}
+    for name, value in criteria.items():
         shape, item = shapes.get((spelling or {}).get(name, name)), ABSENT
         if shape is None:
-            check.unknown(value, name, _UNKNOWN, f"allowed: {', '.join(shapes)}")
+            check.reject_unknown(value, name, _UNKNOWN, f"allowed: {', '.join(shapes)}")
         else:
-            item = check.member(shape, value, name, required=name in required)
+            item = check.check_member(shape, value, name, required=name in required)
         if name in check.base_versions or item is not ABSENT:
-            found[name] = value if item is ABSENT else item
+            converted[name] = value if item is ABSENT else item
     for path in check.left_out:
         log.warning('%s rendered to "None" and is left out.', path)
     if check.violations:
@@ -116,14 +117,15 @@ def sought(
 
         violations = [str(violation) for violation in check.violations]
         raise InvalidRequestError(lines("The search is not valid:", *violations), violations)
-    return found
+    return converted
 
 
-def sought_shapes(service: str, operations: Iterable[str]) -> dict[str, Shape]:
+def search_shapes(service: str, operations: Iterable[str]) -> dict[str, Shape]:
     """
-    The shapes of what something may be looked for by, by names in snake_case.
+    Return the shapes of the values by which a resource can be searched for, by their names in snake_case.
 
-    :param operations: boto3's method names; of one name the first one's shape.
+    :param operations: boto3's method names of reads and listings: their arguments, and the members of their entries. If several have the
+        same name, the first one's shape counts.
     """
     shapes: dict[str, Shape] = {}
     for operation in operations:
@@ -132,20 +134,20 @@ def sought_shapes(service: str, operations: Iterable[str]) -> dict[str, Shape]:
 
 
 def _entry_shapes(service: str, operation: str) -> dict[str, Shape]:
-    """The shapes of what a listing says of each entry, by names in snake_case; nothing where the operation lists nothing."""
-    answer: Any = operation_model(load(service), operation).output_shape
-    entries = [shape.member for shape in answer.members.values() if shape.type_name == "list"] if answer else []
+    """Return the shapes of the members of a listing's entries by their names in snake_case; empty for other operations."""
+    output: Any = operation_model(load(service), operation).output_shape
+    entries = [shape.member for shape in output.members.values() if shape.type_name == "list"] if output else []
     structures = [entry for entry in entries if entry.type_name == "structure"]
     return {xform_name(name): member for entry in structures for name, member in entry.members.items()}
 
 
-def description(resource: Resource) -> Any:
-    """The shape in which the service describes a resource: the answer of its read, or an entry of its listing."""
+def description_shape(resource: Resource) -> Any:
+    """Return the shape of a resource's description: the response of its Get operation, or else an entry of its listing."""
     model = load(resource.service)
-    answer: Any = operation_model(model, resource.get or resource.list).output_shape
+    output: Any = operation_model(model, resource.get or resource.list).output_shape
     if resource.get:
-        return answer.members[resource.within] if resource.within else answer
-    return next(shape.member for shape in answer.members.values() if shape.type_name == "list")
+        return output.members[resource.within] if resource.within else output
+    return next(shape.member for shape in output.members.values() if shape.type_name == "list")
 
 
 class Request:
@@ -154,59 +156,58 @@ class Request:
 
     :param model: Service model.
     :param operation: boto3's method name.
-    :param arguments: Arguments in snake_case; rendered templates are turned into what the model asks for, None is left out.
+    :param arguments: Arguments in snake_case; rendered templates are converted to the types of the model, None is left out.
     """
 
     def __init__(self, model: ServiceModel, operation: str, arguments: Mapping[str, Any]) -> None:
         self.method = operation
         self.operation = operation_model(model, operation)
         self.left_out: list[str] = []
-        #: When the service answered it, by the service's own clock, in seconds since 1970; None where it did not say.
-        self.answered: float | None = None
+        #: Time of the response by the service's own clock, in seconds since 1970; None if it is not known.
+        self.answered_at: float | None = None
         self._base_versions: list[str] = []
-        self.members, self.violations = self._checked(arguments)
-        self.warnings = [] if self.violations else self._doubts()
+        self.members, self.violations = self._check(arguments)
+        self.warnings = [] if self.violations else self._find_warnings()
 
-    def _checked(self, arguments: Mapping[str, Any]) -> tuple[dict[str, Any], list[Violation]]:
+    def _check(self, arguments: Mapping[str, Any]) -> tuple[dict[str, Any], list[Violation]]:
         check = RequestCheck()
         shape = self.operation.input_shape or StructureShape("Empty", {"type": "structure", "members": {}})
         spelling = argument_members(self.operation)
-        members = check.structure(shape, arguments, "", spelling=spelling, unknown=_UNKNOWN)
+        members = check.check_structure(shape, arguments, "", spelling=spelling, unknown=_UNKNOWN)
         self.left_out, self._base_versions = check.left_out, check.base_versions
-        return members, [*check.violations, *broken_rules(members)]
+        return members, [*check.violations, *find_broken_rules(members)]
 
-    def _doubts(self) -> list[str]:
+    def _find_warnings(self) -> list[str]:
         name = self.operation.name
-        return [*doubtful(name, self.members), *base_version_doubts(name, self._base_versions)]
+        return [*find_warnings(name, self.members), *find_base_version_warnings(name, self._base_versions)]
 
-    def refuse_if_broken(self) -> None:
+    def raise_for_violations(self) -> None:
         """
-        Raise when the request breaks the model.
+        Raise an error if the request violates the model.
 
-        :raises InvalidRequestError: With every violation; its message shows the first fifty.
+        :raises InvalidRequestError: With all violations; its message shows the first fifty.
         """
         if not self.violations:
             return
         from airflow_cleanroomsml.exceptions import InvalidRequestError, lines
 
-        found = [str(violation) for violation in self.violations]
-        more = f"… and {len(found) - _SHOWN:,} more" if len(found) > _SHOWN else ""
-        raise InvalidRequestError(
-            lines(f"{self.operation.name} was not sent, its request is not valid:", *found[:_SHOWN], more), found
-        )
+        violations = [str(violation) for violation in self.violations]
+        more = f"… and {len(violations) - _MOST_SHOWN:,} more" if len(violations) > _MOST_SHOWN else ""
+        title = f"{self.operation.name} was not sent, its request is not valid:"
+        raise InvalidRequestError(lines(title, *violations[:_MOST_SHOWN], more), violations)
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """The request in snake_case, its values checked and typed."""
+        """The converted arguments, in snake_case."""
         return {xform_name(name): value for name, value in self.members.items()}
 
     @property
     def shapes(self) -> dict[str, Shape]:
-        """The shapes of the arguments that there are."""
+        """The shapes of the operation's arguments, in snake_case."""
         return argument_shapes(self.operation.service_model.service_name, self.method)
 
-    def changed(self, arguments: Mapping[str, Any]) -> Request:
-        """The same request with other values for some arguments, which are taken as they are."""
+    def replace(self, arguments: Mapping[str, Any]) -> Request:
+        """Return the request with other values for some arguments, which are not checked."""
         spelling = argument_members(self.operation)
         other = copy(self)
         other.members = {**self.members, **{spelling[name]: value for name, value in arguments.items()}}
@@ -217,12 +218,12 @@ class Request:
         """
         Whether it must not be carried out twice.
 
-        Creates and starts have no idempotency token, nor has what populates a table, each time with a job that is paid for; a put that
-        holds only for the state it found would refuse what it did itself.
+        Creates and starts have no idempotency token, nor has what populates a table with a job that is billed. A put with a condition on
+        the previous policy would fail the second time, because it has changed the policy itself.
         """
         conditional = self.members.get("previousPolicyHash") or self.members.get("policyExistenceCondition")
-        return self.method.startswith(_BEGINNING) or bool(conditional)
+        return self.method.startswith(_CREATING) or bool(conditional)
 
     def redact(self, text: str) -> str:
-        """Remove what is sensitive in this request from a text of the service or of botocore."""
-        return redact(text, secrets(self.operation.input_shape, self.members))
+        """Remove the confidential values of this request from a text of the service or of botocore."""
+        return redact(text, find_secrets(self.operation.input_shape, self.members))

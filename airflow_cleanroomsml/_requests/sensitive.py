@@ -1,11 +1,11 @@
-"""Values that no log, no page and no XCom shows: what the service model marks as sensitive, and the environment of containers."""
+"""Confidential values, which logs, pages and XComs must not show: what the service model marks as sensitive, and container environments."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-#: What is shown instead.
+#: Shown in place of a confidential value.
 STARS = "***"
 
 
@@ -13,7 +13,7 @@ class Hidden:
     """
     A rendered value that Airflow's pages show as stars.
 
-    :param value: The value itself.
+    :param value: The value.
     """
 
     __slots__ = ("value",)
@@ -25,36 +25,40 @@ class Hidden:
         return STARS
 
     def serialize(self) -> str:
-        """As Airflow 3 stores a rendered field; Airflow 2.11 stores its ``repr``."""
+        """Return what Airflow 3 stores as the rendered field; Airflow 2.11 stores the ``repr``."""
         return STARS
 
 
-def revealed(value: Any) -> Any:
-    """The value with everything hidden in it shown, at any depth."""
+def reveal(value: Any) -> Any:
+    """Return a value with the hidden values in it, at any depth."""
     if isinstance(value, Hidden):
-        return revealed(value.value)
+        return reveal(value.value)
     if isinstance(value, dict):
-        return {key: revealed(item) for key, item in value.items()}
+        return {key: reveal(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [revealed(item) for item in value]
+        return [reveal(item) for item in value]
     return value
+
+
+#: The model does not mark the environments of containers as sensitive, but they may contain passwords.
+_ENVIRONMENTS = ("Environment", "InferenceEnvironmentMap")
 
 
 def is_sensitive(shape: Any) -> bool:
     """
-    Whether values of a shape are not to be shown.
+    Return whether values of a shape are confidential.
 
-    :param shape: A shape of botocore's; None stands for what the model does not know.
+    :param shape: A shape of botocore; None for a member that the model does not have.
     """
-    # The environment of a container may hold passwords, though the model does not mark it.
     return shape is not None and bool(shape.metadata.get("sensitive") or shape.name in _ENVIRONMENTS)
 
 
-_ENVIRONMENTS = ("Environment", "InferenceEnvironmentMap")
+def child_shape(shape: Any, key: str | None) -> Any:
+    """
+    Return the shape of a member of a structure, of the values of a map, or of the items of a list.
 
-
-def below(shape: Any, key: str | None) -> Any:
-    """The shape of what stands under a key of a structure or map, or in a list."""
+    :param key: Name of the member.
+    """
     kind = shape.type_name if shape is not None else ""
     if kind == "structure":
         return shape.members.get(key)
@@ -64,11 +68,11 @@ def below(shape: Any, key: str | None) -> Any:
 
 
 def holds_sensitive(shape: Any) -> bool:
-    """Whether a shape, or anything below it, is sensitive."""
-    return shape is not None and (is_sensitive(shape) or any(map(holds_sensitive, _directly_below(shape))))
+    """Return whether a shape, or any shape below it, is sensitive."""
+    return shape is not None and (is_sensitive(shape) or any(map(holds_sensitive, _list_child_shapes(shape))))
 
 
-def _directly_below(shape: Any) -> list[Any]:
+def _list_child_shapes(shape: Any) -> list[Any]:
     if shape.type_name == "structure":
         return list(shape.members.values())
     if shape.type_name == "list":
@@ -78,10 +82,10 @@ def _directly_below(shape: Any) -> list[Any]:
 
 def hide(shape: Any, value: Any) -> Any:
     """
-    A value with everything sensitive in it hidden.
+    Hide the confidential values in a value.
 
-    What should be a structure and is something else, or a member that the model does not know, may hold what was meant for another:
-    it is hidden, too.
+    Also hides a value that is no structure although its shape is one, and members that the model does not know: by mistake, they may
+    contain what belongs to a sensitive member.
     """
     if value is None or not holds_sensitive(shape):
         return value

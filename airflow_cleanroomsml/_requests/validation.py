@@ -1,8 +1,8 @@
 """
-A value against its shape: turned into the type that the model asks for, every violation noted with its path.
+Checks a value against its shape, and converts it to the type that the service model requires.
 
-botocore checks required members and minima only: maxima, patterns and enums reach the wire (tried with botocore 1.43.117).
-docs/design/requests.md has the table of conversions.
+botocore only checks required members, minimum lengths and minimum values: maxima, patterns and enums reach the service (tried with
+botocore 1.43.117). docs/design/requests.md lists the conversions.
 """
 
 from __future__ import annotations
@@ -11,68 +11,54 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from decimal import Decimal
-from difflib import get_close_matches
 from functools import cache
 from numbers import Real
 from operator import index
-from typing import Any
+from typing import Any, ClassVar
 
 from botocore.model import Shape
 
-from airflow_cleanroomsml._requests.arns import kind, kinds
-from airflow_cleanroomsml._requests.coercion import Entries, as_datetime, as_integer, as_number, container, is_truth
+from airflow_cleanroomsml._requests.arns import describe_arn, describe_pattern
+from airflow_cleanroomsml._requests.coercion import (
+    Entries,
+    as_datetime,
+    as_integer,
+    as_number,
+    is_boolean,
+    parse_container,
+)
 from airflow_cleanroomsml._requests.sensitive import is_sensitive
+from airflow_cleanroomsml._requests.violations import (
+    Violation,
+    describe_type,
+    format_bounds,
+    format_names,
+    join_alternatives,
+    join_path,
+    suggest_name,
+)
 
-#: Given where an optional value turned out not to be one: the member is left out of the request.
+#: Marks a member that is left out of its structure.
 ABSENT = object()
 
-# The model writes "any character" with the surrogates in the wrong order, so Java refuses the characters above U+FFFF that the
-# pattern was meant to allow. Which of the two the service does is not known: they are left to the service.
+# The models spell "any character" with the surrogates in the wrong order, so a Java service rejects the characters above U+FFFF that the
+# pattern was meant to allow. Whether AWS rejects them is not known, so they are sent.
 _SURROGATES = r"\uD800\uDBFF-\uDC00\uDFFF"
 _ABOVE_BMP = re.compile("[\U00010000-\U0010ffff]")
-_WHOLE = re.compile(r"\s*[+-]?\d{1,30}\s*", re.ASCII)
-# Sequences that are one value each.
-_NO_LISTS = (str, bytes, bytearray, memoryview)
-# Characters of a value, and names of what is allowed, that a message shows.
-_SHOWN = 60
-_LISTED = 20
-# Looking for a similar name takes about a millisecond: not for each of 100,000 items, nor for a text that is no name.
-_SUGGESTIONS = 50
-_LONGEST_NAME = 128
-
-
-@dataclass(frozen=True)
-class Violation:
-    """
-    One thing that is wrong with a request.
-
-    :param path: Where, in the operator's own spelling, for instance ``output_config.destination.s3Destination.s3Uri``.
-    :param problem: What is wrong with the value.
-    :param allowed: What is allowed.
-    """
-
-    path: str
-    problem: str
-    allowed: str
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.problem}; {self.allowed}"
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """A suggestion for a misspelt name, or nothing."""
-    if len(name) > _LONGEST_NAME:
-        return ""
-    by_lower = {item.lower().replace("_", ""): item for item in known}
-    found = get_close_matches(name.lower().replace("_", ""), by_lower, n=1, cutoff=0.7)
-    return f", did you mean {by_lower[found[0]]!r}?" if found else ""
+# Bounded, because parsing a number takes quadratic time in its digits.
+_INTEGER = re.compile(r"\s*[+-]?\d{1,30}\s*", re.ASCII)
+# Sequences that are not lists.
+_SINGLE_VALUES = (str, bytes, bytearray, memoryview)
+#: Most characters of a value that a message shows.
+_MOST_SHOWN = 60
+#: Searching for a similar name takes about a millisecond, so not for each of 100,000 items.
+_MOST_SUGGESTIONS = 50
 
 
 @cache
-def _pattern(text: str) -> re.Pattern[str] | None:
-    """Compile a pattern of the model; None for one of Java that Python does not know: the service decides then."""
+def _compile_pattern(text: str) -> re.Pattern[str] | None:
+    """Compile a pattern of the model; None for Java syntax that Python does not support, which only the service can check."""
     try:
         return re.compile(text, re.ASCII)
     except re.error:
@@ -81,12 +67,11 @@ def _pattern(text: str) -> re.Pattern[str] | None:
 
 class RequestCheck:
     """
-    Walks a value along its shape.
+    Checks and converts values, and collects violations.
 
-    :param convert: Turn rendered strings into what the model asks for; without it a value must have its type already, and None
-        stands for nothing.
+    :param convert: Whether to convert rendered templates to the required types; otherwise values must already have them.
 
-    ``left_out`` has the paths of what rendered to "None", ``base_versions`` those of version identifiers "NULL".
+    ``left_out`` has the paths of members that rendered to "None", ``base_versions`` those of version identifiers that are "NULL".
     """
 
     def __init__(self, *, convert: bool = True) -> None:
@@ -94,18 +79,19 @@ class RequestCheck:
         self.violations: list[Violation] = []
         self.left_out: list[str] = []
         self.base_versions: list[str] = []
+        # Depth of sensitive shapes around the present value; messages must not quote what is inside of them.
         self._hidden = 0
 
-    def value(self, shape: Shape, value: Any, path: str) -> Any:
-        """The value in the shape's type; violations are noted and None is returned for what has none."""
+    def check_value(self, shape: Shape, value: Any, path: str) -> Any:
+        """Check a value and return it in the type of its shape; None if it cannot be converted."""
         sensitive = is_sensitive(shape)
         self._hidden += sensitive
         try:
-            return _BY_TYPE[shape.type_name](self, shape, value, path)
+            return self._CHECKS[shape.type_name](self, shape, value, path)
         finally:
             self._hidden -= sensitive
 
-    def structure(
+    def check_structure(
         self,
         shape: Any,
         value: Any,
@@ -115,35 +101,39 @@ class RequestCheck:
         unknown: str = "no such member",
     ) -> dict[str, Any]:
         """
-        A structure, member by member.
+        Check a structure, member by member.
 
-        :param spelling: Spelling of the members in ``value`` where it is not the API's own.
-        :param unknown: How to call a member that is not in the model.
+        :param spelling: The model's name of each member by its name in ``value``, if they differ.
+        :param unknown: Message for a member that is not in the model.
         """
-        given = self._parsed(value, Mapping, path, "a mapping")
+        members = self._parse_container(value, Mapping, path, "a mapping")
         names = spelling or {name: name for name in shape.members}
-        if given is None:
+        if members is None:
             return {}
-        for name, item in given.items():
+        for name, item in members.items():
             if name not in names:
-                problem = unknown + self._suggestion(str(name), names)
-                self.unknown(item, _join(path, self._name(name)), problem, f"allowed: {_listed(names)}")
-        self._once(given, lambda name: _join(path, str(name) if name in names else self._name(name)))
+                problem = unknown + self._suggest(str(name), names)
+                self.reject_unknown(
+                    item, join_path(path, self._format_name(name)), problem, f"allowed: {format_names(names)}"
+                )
+        self._check_repeated_keys(
+            members, lambda name: join_path(path, str(name) if name in names else self._format_name(name))
+        )
         typed = {}
         for name, member in names.items():
             required = member in shape.required_members
-            item = self.member(shape.members[member], given.get(name), _join(path, name), required=required)
+            item = self.check_member(shape.members[member], members.get(name), join_path(path, name), required=required)
             if item is not ABSENT:
                 typed[member] = item
         if shape.metadata.get("union") and len(typed) != 1:
-            self._note(path, f"{len(typed)} members given", f"exactly one of: {', '.join(names)}")
+            self._add_violation(path, f"{len(typed)} members given", f"exactly one of: {', '.join(names)}")
         return typed
 
-    def member(self, shape: Shape, value: Any, path: str, *, required: bool) -> Any:
-        """The value of a member, or ``ABSENT`` where it is left out of its structure."""
+    def check_member(self, shape: Shape, value: Any, path: str, *, required: bool) -> Any:
+        """Check a member of a structure and return its value; ``ABSENT`` if it is left out."""
         if value is None:
             if required:
-                self._note(path, "missing", "required")
+                self._add_violation(path, "missing", "required")
             return ABSENT
         if not required and self._is_rendered_none(shape, value):
             self.left_out.append(path)
@@ -151,123 +141,131 @@ class RequestCheck:
         if not required and self._is_base_version(value, path):
             self.base_versions.append(path)
             return ABSENT
-        return self.value(shape, value, path)
+        return self.check_value(shape, value, path)
 
-    def unknown(self, value: Any, path: str, problem: str, allowed: str) -> None:
-        """Note a member that the model does not know; an older one does not know all, and one that says nothing is as if not given."""
+    def reject_unknown(self, value: Any, path: str, problem: str, allowed: str) -> None:
+        """Report a member that the model does not know, unless it has no value: an older model may lack a new argument that is not used."""
         if self.convert and _is_text(value, "None"):
             self.left_out.append(path)
         elif self._is_base_version(value, path):
             self.base_versions.append(path)
         elif value is not None:
-            self._note(path, problem, allowed)
+            self._add_violation(path, problem, allowed)
 
     def _is_base_version(self, value: Any, path: str) -> bool:
-        """What CreateTrainedModel returns for the base version; a request, which wants 36 characters, names it by omission."""
+        # CreateTrainedModel returns "NULL" as the identifier of the base version, but requests must have a UUID there, or leave it out
+        # (API reference, CreateTrainedModel).
         return self.convert and _is_text(value, "NULL") and path.replace("_", "").lower().endswith("versionidentifier")
 
     def _is_rendered_none(self, shape: Shape, value: Any) -> bool:
-        """A template that rendered to None gives the text "None": nothing, unless the text itself is a possible value."""
+        # Jinja renders None to the text "None". Where that is a valid value, as for a description, it is sent.
         if not self.convert or not _is_text(value, "None"):
             return False
         probe = RequestCheck()
-        probe.value(shape, value, "")
+        probe.check_value(shape, value, "")
         return bool(probe.violations)
 
-    def _list(self, shape: Any, value: Any, path: str) -> Any:
-        given = self._parsed(value, Sequence, path, "a list")
-        if given is None:
+    def _check_list(self, shape: Any, value: Any, path: str) -> Any:
+        items = self._parse_container(value, Sequence, path, "a list")
+        if items is None:
             return None
-        self._size(shape, len(given), path, "items")
-        return [self._item(shape.member, item, f"{path}[{index}]") for index, item in enumerate(given)]
+        self._check_size(shape, len(items), path, "items")
+        return [self._check_item(shape.member, item, f"{path}[{index}]") for index, item in enumerate(items)]
 
-    def _map(self, shape: Any, value: Any, path: str) -> Any:
-        given = self._parsed(value, Mapping, path, "a mapping")
-        if given is None:
+    def _check_map(self, shape: Any, value: Any, path: str) -> Any:
+        entries = self._parse_container(value, Mapping, path, "a mapping")
+        if entries is None:
             return None
-        self._size(shape, len(given), path, "entries")
+        self._check_size(shape, len(entries), path, "entries")
         typed: dict[Any, Any] = {}
-        for position, (key, item) in enumerate(given.items(), 1):
-            shown = f"of entry {position}" if self._hidden else self._shown(key)
-            name = self.value(shape.key, key, f"{path} key {shown}")
-            if name is not None and name in typed:  # 1 and "1" are one key
-                self._note(f"{path} key {shown}", "given more than once", "allowed: once")
-            typed[name] = self._item(shape.value, item, f"{path}[{shown.removeprefix('of ')}]")
-        self._once(given, lambda key: f"{path} key {self._shown(key)}")
+        for position, (key, item) in enumerate(entries.items(), 1):
+            label = f"of entry {position}" if self._hidden else self._format_value(key)
+            name = self.check_value(shape.key, key, f"{path} key {label}")
+            if name is not None and name in typed:  # 1 and "1" become the same key
+                self._add_violation(f"{path} key {label}", "given more than once", "allowed: once")
+            typed[name] = self._check_item(shape.value, item, f"{path}[{label.removeprefix('of ')}]")
+        self._check_repeated_keys(entries, lambda key: f"{path} key {self._format_value(key)}")
         return typed
 
-    def _once(self, given: Mapping[Any, Any], path: Callable[[Any], str]) -> None:
-        """No key twice: of JSON and Python literals the last value would be taken in silence."""
-        for key in dict.fromkeys(given.repeated if isinstance(given, Entries) else ()):
-            self._note(path(key), "given more than once", "allowed: once")
+    def _check_repeated_keys(self, mapping: Mapping[Any, Any], path: Callable[[Any], str]) -> None:
+        # json.loads() and ast.literal_eval() would silently take the last value.
+        for key in dict.fromkeys(mapping.repeated if isinstance(mapping, Entries) else ()):
+            self._add_violation(path(key), "given more than once", "allowed: once")
 
-    def _item(self, shape: Shape, value: Any, path: str) -> Any:
+    def _check_item(self, shape: Shape, value: Any, path: str) -> Any:
         if value is None:
-            self._note(path, "None", "a value is required")
+            self._add_violation(path, "None", "a value is required")
             return None
-        return self.value(shape, value, path)
+        return self.check_value(shape, value, path)
 
-    def _parsed(self, value: Any, kind: Any, path: str, word: str) -> Any:
-        """A container, from JSON or a Python literal where a template rendered it to text."""
-        found = value
+    def _parse_container(self, value: Any, kind: Any, path: str, word: str) -> Any:
+        """Return a container, which may be rendered to JSON or a Python literal; None for any other value."""
+        parsed = value
         if isinstance(value, str) and self.convert:
-            found = container(value)
-        if isinstance(found, kind) and not isinstance(found, _NO_LISTS):
-            return found
-        # What stands in place of a structure may have its sensitive members in it.
-        shown = "***" if kind is Mapping else self._shown(value)
-        self._note(path or "request", f"{shown} is {_type(value)}", f"must be {word}")
+            parsed = parse_container(value)
+        if isinstance(parsed, kind) and not isinstance(parsed, _SINGLE_VALUES):
+            return parsed
+        # A text in place of a structure may contain the values of sensitive members.
+        text = "***" if kind is Mapping else self._format_value(value)
+        self._add_violation(path or "request", f"{text} is {describe_type(value)}", f"must be {word}")
         return None
 
-    def _string(self, shape: Any, value: Any, path: str) -> Any:
-        # An integer loses nothing as text. 1.10 has become 1.1 by then, and True could be "true" or "True": they are refused.
+    def _check_string(self, shape: Any, value: Any, path: str) -> Any:
+        # Only integers are converted to text: 1.10 would become "1.1", and True could mean "true" or "True".
         if self.convert and not isinstance(value, (str, bool)):
-            with suppress(TypeError, ValueError):  # ValueError: of more digits than Python writes
+            with suppress(TypeError, ValueError):  # ValueError: more digits than Python converts
                 value = str(index(value))
         if self.convert and shape.name == "ResourcePolicy":
-            value = _as_json(value)
+            value = _convert_policy(value)
         if not isinstance(value, str):
-            quotes = ", in quotes" if is_truth(value) or isinstance(value, (Real, Decimal)) else ""
-            return self._note(path, f"{self._shown(value)} is {_type(value)}", f"must be a string{quotes}")
-        value = str.__str__(value)  # numpy and enumerations have strings of their own types
+            quotes = ", in quotes" if is_boolean(value) or isinstance(value, (Real, Decimal)) else ""
+            return self._add_violation(
+                path, f"{self._format_value(value)} is {describe_type(value)}", f"must be a string{quotes}"
+            )
+        value = str.__str__(value)  # numpy's strings and str enums are subclasses
         enum = shape.metadata.get("enum")
         if enum and value not in enum:
-            problem = f"{self._shown(value)} is unknown{self._suggestion(value, enum)}"
-            return self._note(path, problem, f"allowed: {_listed(enum)}")
-        # A template of None renders to this text: said, for it is rarely what was meant.
+            problem = f"{self._format_value(value)} is unknown{self._suggest(value, enum)}"
+            return self._add_violation(path, problem, f"allowed: {format_names(enum)}")
+        # The message mentions the text "None", to which Jinja renders None, because it is rarely intended.
         unit = "characters, the text 'None'" if self.convert and value == "None" else "characters"
-        if self._size(shape, len(value), path, unit):
-            self._match(shape, value, path)
+        if self._check_size(shape, len(value), path, unit):
+            self._check_pattern(shape, value, path)
         return value
 
-    def _match(self, shape: Shape, value: str, path: str) -> None:
+    def _check_pattern(self, shape: Shape, value: str, path: str) -> None:
         pattern = shape.metadata.get("pattern")
         if not pattern:
             return
         text = _ABOVE_BMP.sub("x", value) if _SURROGATES in pattern else value
-        compiled = _pattern(pattern)
+        compiled = _compile_pattern(pattern)
         if compiled is None or compiled.fullmatch(text):
             return
-        given, asked = kind(value), kinds(pattern)
-        if asked and given and given not in asked and not self._hidden:
-            self._note(path, f"{self._shown(value)} is the ARN of {given}", f"must be the ARN of {_either(asked)}")
+        kind, expected = describe_arn(value), describe_pattern(pattern)
+        if expected and kind and kind not in expected and not self._hidden:
+            self._add_violation(
+                path,
+                f"{self._format_value(value)} is the ARN of {kind}",
+                f"must be the ARN of {join_alternatives(expected)}",
+            )
         else:
-            self._note(path, f"{self._shown(value)} does not match", f"pattern: {pattern}")
+            self._add_violation(path, f"{self._format_value(value)} does not match", f"pattern: {pattern}")
 
-    def _integer(self, shape: Shape, value: Any, path: str) -> Any:
+    def _check_integer(self, shape: Shape, value: Any, path: str) -> Any:
         number = value
-        if isinstance(value, str) and self.convert and _WHOLE.fullmatch(value):
+        if isinstance(value, str) and self.convert and _INTEGER.fullmatch(value):
             number = int(value)
-        return self._number(shape, number, path, as_integer, "must be an integer")
+        return self._check_number(shape, number, path, as_integer, "must be an integer")
 
-    def _float(self, shape: Shape, value: Any, path: str) -> Any:
+    def _check_float(self, shape: Shape, value: Any, path: str) -> Any:
         number = value
+        # float() also accepts underscores and the digits of other scripts.
         if isinstance(value, str) and self.convert and value.isascii() and "_" not in value:
             with suppress(ValueError):
                 number = float(value)
-        return self._number(shape, number, path, as_number, "must be a number")
+        return self._check_number(shape, number, path, as_number, "must be a number")
 
-    def _number(
+    def _check_number(
         self, shape: Shape, value: Any, path: str, convert: Callable[[Any], int | float], allowed: str
     ) -> int | float | None:
         number = None
@@ -275,114 +273,93 @@ class RequestCheck:
             with suppress(TypeError, ValueError, OverflowError):
                 number = convert(value)
         if number is None:
-            self._note(path, f"{self._shown(value)} is {_type(value)}", allowed)
+            self._add_violation(path, f"{self._format_value(value)} is {describe_type(value)}", allowed)
         else:
-            self._range(shape, number, path)
+            self._check_range(shape, number, path)
         return number
 
-    def _boolean(self, _: Shape, value: Any, path: str) -> Any:
-        if isinstance(value, bool) or (self.convert and is_truth(value)):
+    def _check_boolean(self, _: Shape, value: Any, path: str) -> Any:
+        if isinstance(value, bool) or (self.convert and is_boolean(value)):
             return bool(value)
         if self.convert and isinstance(value, str) and value.strip().lower() in ("true", "false"):
             return value.strip().lower() == "true"
-        return self._note(path, f"{self._shown(value)} is {_type(value)}", "must be true or false")
+        return self._add_violation(
+            path, f"{self._format_value(value)} is {describe_type(value)}", "must be true or false"
+        )
 
-    def _timestamp(self, _: Shape, value: Any, path: str) -> Any:
+    def _check_timestamp(self, _: Shape, value: Any, path: str) -> Any:
         try:
             return as_datetime(value)
         except (ValueError, OverflowError, OSError, TypeError):
             allowed = "must be a time: ISO 8601 (without an offset it is UTC) or seconds since 1970"
-            return self._note(path, f"{self._shown(value)} is {_type(value)}", allowed)
+            return self._add_violation(path, f"{self._format_value(value)} is {describe_type(value)}", allowed)
 
-    def _size(self, shape: Shape, size: int, path: str, unit: str) -> bool:
-        """Whether a size is within the shape's bounds."""
+    def _check_size(self, shape: Shape, size: int, path: str, unit: str) -> bool:
+        """Check the size of a value, and return whether it is within the bounds of the shape."""
         low, high = shape.metadata.get("min"), shape.metadata.get("max")
-        good = (low is None or size >= low) and (high is None or size <= high)
-        if not good:
-            self._note(path, f"{size} {unit}", f"allowed: {_bounds(low, high)} {unit.split(',', maxsplit=1)[0]}")
-        return good
+        is_valid = (low is None or size >= low) and (high is None or size <= high)
+        if not is_valid:
+            self._add_violation(
+                path, f"{size} {unit}", f"allowed: {format_bounds(low, high)} {unit.split(',', maxsplit=1)[0]}"
+            )
+        return is_valid
 
-    def _range(self, shape: Shape, number: float, path: str) -> None:
+    def _check_range(self, shape: Shape, number: float, path: str) -> None:
         low, high = shape.metadata.get("min"), shape.metadata.get("max")
         if (low is not None and number < low) or (high is not None and number > high):
-            self._note(path, f"{self._shown(number)} is out of range", f"allowed: {_bounds(low, high)}")
+            self._add_violation(
+                path, f"{self._format_value(number)} is out of range", f"allowed: {format_bounds(low, high)}"
+            )
 
-    def _note(self, path: str, problem: str, allowed: str) -> None:
+    def _add_violation(self, path: str, problem: str, allowed: str) -> None:
         self.violations.append(Violation(path, problem, allowed))
 
-    def _suggestion(self, name: str, known: Iterable[str]) -> str:
-        return nearest(name, known) if len(self.violations) < _SUGGESTIONS else ""
+    def _suggest(self, name: str, names: Iterable[str]) -> str:
+        return suggest_name(name, names) if len(self.violations) < _MOST_SUGGESTIONS else ""
 
-    def _name(self, name: Any) -> str:
+    def _format_name(self, name: Any) -> str:
         text = str(name)
-        return text if text.isprintable() and len(text) <= _SHOWN and not self._hidden else self._shown(name)
+        return (
+            text if text.isprintable() and len(text) <= _MOST_SHOWN and not self._hidden else self._format_value(name)
+        )
 
-    def _shown(self, value: Any) -> str:
+    def _format_value(self, value: Any) -> str:
         if self._hidden:
             return "***"
         try:
-            text = repr(value[: _SHOWN + 1]) if isinstance(value, str) else " ".join(repr(value).split())
-        except ValueError:  # an integer of more digits than Python writes
+            text = repr(value[: _MOST_SHOWN + 1]) if isinstance(value, str) else " ".join(repr(value).split())
+        except ValueError:  # an integer with more digits than Python converts
             return "a number"
-        return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+        return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"
+
+    _CHECKS: ClassVar[dict[str, Callable[[RequestCheck, Any, Any, str], Any]]] = {
+        "structure": check_structure,
+        "list": _check_list,
+        "map": _check_map,
+        "string": _check_string,
+        "integer": _check_integer,
+        "long": _check_integer,
+        "float": _check_float,
+        "double": _check_float,
+        "boolean": _check_boolean,
+        "timestamp": _check_timestamp,
+    }
 
 
-_BY_TYPE: dict[str, Callable[[RequestCheck, Any, Any, str], Any]] = {
-    "structure": RequestCheck.structure,
-    "list": RequestCheck._list,
-    "map": RequestCheck._map,
-    "string": RequestCheck._string,
-    "integer": RequestCheck._integer,
-    "long": RequestCheck._integer,
-    "float": RequestCheck._float,
-    "double": RequestCheck._float,
-    "boolean": RequestCheck._boolean,
-    "timestamp": RequestCheck._timestamp,
-}
-
-
-def _join(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else name
-
-
-def _as_json(policy: Any) -> Any:
-    """A policy as JSON, where it is a mapping, or the Python literal that a plain ``{{ … }}`` of one gives."""
-    found = policy
+def _convert_policy(policy: Any) -> Any:
+    """Convert a policy to JSON, from a mapping or from the Python literal to which a template ``{{ … }}`` renders one."""
+    content = policy
     if isinstance(policy, str):
         with suppress(ValueError):
             json.loads(policy)
             return policy
-        found = container(policy)
-    if isinstance(found, Mapping) and not getattr(found, "repeated", ()):
+        content = parse_container(policy)
+    if isinstance(content, Mapping) and not getattr(content, "repeated", ()):
         with suppress(TypeError):
-            return json.dumps(dict(found))
+            return json.dumps(dict(content))
     return policy
 
 
 def _is_text(value: Any, text: str) -> bool:
-    """Whether a value is a text; arrays compare each of their items, and have no truth."""
+    # A numpy array compares each of its items with ==, and has no truth value.
     return isinstance(value, str) and value == text
-
-
-def _either(words: list[str]) -> str:
-    *others, last = words
-    return f"{', '.join(others)} or {last}" if others else last
-
-
-def _type(value: Any) -> str:
-    name = type(value).__name__
-    return {"str": "a string", "NoneType": "nothing"}.get(name, f"{'an' if name[0] in 'aeiou' else 'a'} {name}")
-
-
-def _listed(names: Iterable[str]) -> str:
-    known = list(names)
-    more = f", … and {len(known) - _LISTED} more" if len(known) > _LISTED else ""
-    return (", ".join(known[:_LISTED]) or "none") + more
-
-
-def _bounds(low: float | None, high: float | None) -> str:
-    if low is None:
-        return f"at most {high}"
-    if low == high:
-        return f"{low}"
-    return f"at least {low}" if high is None else f"{low} to {high}"

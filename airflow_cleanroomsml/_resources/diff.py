@@ -8,8 +8,8 @@ from typing import Any
 
 from botocore import xform_name
 
-from airflow_cleanroomsml._requests.request import Request, description
-from airflow_cleanroomsml._requests.sensitive import below, holds_sensitive, is_sensitive
+from airflow_cleanroomsml._requests.request import Request, description_shape
+from airflow_cleanroomsml._requests.sensitive import child_shape, holds_sensitive, is_sensitive
 from airflow_cleanroomsml._resources.table import Resource
 
 #: Members that do not make it another resource.
@@ -38,13 +38,13 @@ def differing_arguments(request: Request, resource: Resource, existing: Mapping[
 
 def differences_by_member(request: Request, resource: Resource, existing: Mapping[str, Any]) -> dict[str, list[str]]:
     """List the differences of each member of the request, in the API's own spelling, tags and description included."""
-    requested_shape, existing_shape = request.operation.input_shape, description(resource)
+    requested_shape, existing_shape = request.operation.input_shape, description_shape(resource)
     by_member: dict[str, list[str]] = {}
     for name, value in request.members.items():
         argument = xform_name(name)
         spelling = resource.spelling.get(argument, name)
         if spelling in existing_shape.members:
-            shapes = (below(requested_shape, name), existing_shape.members[spelling])
+            shapes = (child_shape(requested_shape, name), existing_shape.members[spelling])
             by_member[name] = list(_compare(shapes, argument, value, existing.get(spelling)))
     return by_member
 
@@ -108,4 +108,4 @@ def _are_equal(requested: Any, existing: Any) -> bool:
 
 
 def _both_below(shapes: tuple[Any, Any], key: str | None) -> tuple[Any, Any]:
-    return below(shapes[0], key), below(shapes[1], key)
+    return child_shape(shapes[0], key), child_shape(shapes[1], key)

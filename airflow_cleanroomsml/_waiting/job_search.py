@@ -40,9 +40,11 @@ class JobFilter:
         :param filters: The other members, as templates may render them.
         :raises InvalidRequestError: Nothing can be found by them.
         """
-        from airflow_cleanroomsml._requests.request import sought
+        from airflow_cleanroomsml._requests.request import convert_search
 
-        return cls(parse_time("since", since), **sought(CLEAN_ROOMS_ML, ["list_audience_generation_jobs"], filters))
+        return cls(
+            parse_time("since", since), **convert_search(CLEAN_ROOMS_ML, ["list_audience_generation_jobs"], filters)
+        )
 
     def to_json(self) -> dict[str, Any]:
         """As JSON."""

@@ -17,7 +17,7 @@ from airflow_cleanroomsml.exceptions import (
     UnreachableError,
     WaitTimeoutError,
     lines,
-    without_request_id,
+    strip_request_id,
 )
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def evaluate(wait: Wait, description: Mapping[str, Any] | Exception | None, reda
     if isinstance(description, ResourceNotFoundError):
         return _evaluate_absence(wait, str(description))
     if isinstance(description, TRANSIENT_ERRORS):
-        return PollResult("", Outcome.PENDING, message=without_request_id(description))
+        return PollResult("", Outcome.PENDING, message=strip_request_id(description))
     if isinstance(description, Exception):
         raise description
     if description is None:
@@ -83,10 +83,10 @@ def _evaluate_description(wait: Wait, description: Mapping[str, Any], redact: Re
 
 def _redact(resource: Resource, found: Mapping[str, Any], text: str, redact: Redact | None) -> str:
     """Redact a text about a resource; the descriptions of other members' resources show too little to do so, so it is withheld."""
-    from airflow_cleanroomsml._requests.redaction import UNKNOWN, by_description
-    from airflow_cleanroomsml._requests.request import description
+    from airflow_cleanroomsml._requests.redaction import UNKNOWN, redact_by_description
+    from airflow_cleanroomsml._requests.request import description_shape
 
-    return UNKNOWN if resource.partners else (redact or by_description)(description(resource), found, text)
+    return UNKNOWN if resource.partners else (redact or redact_by_description)(description_shape(resource), found, text)
 
 
 def summarize(wait: Wait, poll_result: PollResult, now: float | None = None) -> str:

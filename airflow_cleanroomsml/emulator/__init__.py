@@ -1,9 +1,9 @@
 """
-The service on this machine: AWS Clean Rooms ML over HTTP, on real data, without an AWS account.
+Local emulator of AWS Clean Rooms ML: it serves the API over HTTP and trains on real data, without an AWS account.
 
-Start it with ``python -m airflow_cleanroomsml.emulator`` and point boto3 at it by ``AWS_ENDPOINT_URL``. Requests signed for
-``cleanrooms-ml`` and ``cleanrooms`` are answered here; S3, Glue, IAM, STS and whatever else a pipeline needs by moto, in the same
-process. An access key of twelve digits is the account that it belongs to; any other key is moto's affair.
+Start it with ``python -m airflow_cleanroomsml.emulator`` and point boto3 at it with ``AWS_ENDPOINT_URL``. It answers requests signed for
+``cleanrooms-ml`` and ``cleanrooms`` itself. moto, in the same process, answers requests for S3, Glue, IAM, STS and all other services.
+An access key of twelve digits selects the account with that id; moto resolves all other keys.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``python -m airflow_cleanroomsml.emulator``: serve until interrupted."""
+"""``python -m airflow_cleanroomsml.emulator``: run the emulator until it is interrupted."""
 
 from __future__ import annotations
 
@@ -10,117 +10,129 @@ import textwrap
 import threading
 
 from airflow_cleanroomsml.emulator.faults import KINDS
-from airflow_cleanroomsml.emulator.request_guard import host_name
+from airflow_cleanroomsml.emulator.request_guard import validate_host_name
 from airflow_cleanroomsml.emulator.server import Emulator
 from airflow_cleanroomsml.emulator.settings import Settings
 
-_CONTROL = """\
-requests of more than 10 MiB, to S3 and the other services of moto of more than 1 GiB, are refused with status 413.
+_ADMIN_API = """\
+Requests larger than 10 MiB are rejected with status 413; for S3 and other services of moto the limit is 1 GiB.
 
-what a test may ask and order, as JSON:
+admin API for tests (JSON):
   GET    /_emulator/health
-  GET    /_emulator/requests?account=…  the operations that were called, and the statuses they were answered with
+  GET    /_emulator/requests?account=…  operations that were called, with the status of each response
   GET    /_emulator/clock
-  POST   /_emulator/clock      {"advance": SECONDS, "freeze": true or false}; then "advance" and slow answers move it
+  POST   /_emulator/clock      {"advance": SECONDS, "freeze": true or false}; only "advance" and slow responses move a frozen clock
   GET    /_emulator/settings
-  POST   /_emulator/settings   {"unique_names": false, …}: fields of Settings, quotas among them, changed from then on
-  GET    /_emulator/permissions?account=…  the IAM actions that an account allows, null for all, and those that its requests have needed
-  POST   /_emulator/permissions    {"account": …, "actions": ["cleanrooms-ml:Get*", …]}: allow these actions and no others
-  DELETE /_emulator/permissions?account=…  allow all
-  POST   /_emulator/reset      forget resources, faults, limits of permissions and calls; not what S3 and Glue hold
-  GET    /_emulator/faults     those that are not used up
+  POST   /_emulator/settings   {"unique_names": false, …}: change fields of Settings, such as quotas, from now on
+  GET    /_emulator/permissions?account=…  IAM actions that an account allows (null: all), and those that its requests have needed
+  POST   /_emulator/permissions    {"account": …, "actions": ["cleanrooms-ml:Get*", …]}: allow these actions only
+  DELETE /_emulator/permissions?account=…  allow all actions
+  POST   /_emulator/reset      delete resources, faults, permissions and the log of requests, but nothing in S3 and Glue
+  GET    /_emulator/faults     active faults
   DELETE /_emulator/faults?account=…
-  POST   /_emulator/faults     {"operation": NAME or "*", "kind": KIND, "account": …, "times": CALLS, 0 until cleared,
+  POST   /_emulator/faults     {"operation": NAME or "*", "kind": KIND, "account": …, "times": CALLS (0: until deleted),
                                 "lasts": SECONDS, "seconds": SECONDS, "code": CODE, "message": MESSAGE}
 
 kinds of faults:"""
 
 
-def _arguments() -> argparse.Namespace:
+def _parse_arguments() -> argparse.Namespace:
     defaults = Settings()
     parser = argparse.ArgumentParser(
         prog="python -m airflow_cleanroomsml.emulator",
         description=__doc__,
-        epilog=_epilog(),
+        epilog=_format_epilog(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default: %(default)s)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument(
         "--allowed-host",
         action="append",
         default=[],
-        type=_host,
+        type=_parse_host,
         metavar="NAME",
-        help="host name or IP address by which clients call it, such as the service of a compose file, and all names below it; "
-        "may be given several times. Allowed anyway: localhost and names below it, loopback addresses, and the address to listen at "
-        "(any address for 0.0.0.0). All other hosts are refused, and so are web pages of other origins",
+        help="host name or IP address that clients may use, for instance the service name in a compose file; its subdomains are allowed "
+        "too. Can be repeated. Always allowed: localhost and its subdomains, loopback addresses, and the address to listen on (any "
+        "address for 0.0.0.0). Requests for other hosts and from web pages of other origins are rejected",
     )
-    parser.add_argument("--port", type=int, default=5055, help="port, 0 for a free one (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=5055, help="port; 0 picks a free one (default: %(default)s)")
     parser.add_argument(
         "--scale",
         type=float,
         default=defaults.scale,
-        help="factor on the documented minimums of the data: 0.001 makes 1,000 interactions enough (default: %(default)s)",
+        help="factor for the documented minimums of data: 0.001 accepts 1,000 interactions (default: %(default)s)",
     )
-    parser.add_argument("--pending-seconds", type=float, default=defaults.pending_seconds, help="default: %(default)s")
     parser.add_argument(
-        "--progress-seconds", type=float, default=defaults.progress_seconds, help="default: %(default)s"
+        "--pending-seconds",
+        type=float,
+        default=defaults.pending_seconds,
+        help="how long a job is CREATE_PENDING (default: %(default)s)",
     )
-    parser.add_argument("--delete-seconds", type=float, default=defaults.delete_seconds, help="default: %(default)s")
     parser.add_argument(
-        "--stop-with-stdin", action="store_true", help="stop when standard input ends, as a child process"
+        "--progress-seconds",
+        type=float,
+        default=defaults.progress_seconds,
+        help="how long a job is CREATE_IN_PROGRESS at least (default: %(default)s)",
     )
-    parser.add_argument("--names-not-unique", action="store_true", help="accept a name that is in use")
+    parser.add_argument(
+        "--delete-seconds",
+        type=float,
+        default=defaults.delete_seconds,
+        help="how long a deletion or cancellation takes (default: %(default)s)",
+    )
+    parser.add_argument("--stop-with-stdin", action="store_true", help="stop when standard input is closed")
+    parser.add_argument("--names-not-unique", action="store_true", help="accept names that are already in use")
     parser.add_argument(
         "--all-instance-types",
         action="store_true",
-        help="no quota by instance type; in a new account that of most types is 0",
+        help="do not limit instance types; a new AWS account has a quota of 0 for most of them",
     )
     parser.add_argument(
         "--published-rates",
         action="store_true",
-        help="throttle what comes faster than the rates of the user guide, by account, region and operation",
+        help="throttle requests that exceed the rates in the user guide, per account, region and operation",
     )
     return parser.parse_args()
 
 
-def _host(text: str) -> str:
+def _parse_host(text: str) -> str:
     try:
-        return host_name(text)
+        return validate_host_name(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def _epilog() -> str:
-    kinds = textwrap.indent("\n".join(f"{kind:20}{what}" for kind, what in KINDS.items()), "    ")
-    return f"{_CONTROL}\n{kinds}"
+def _format_epilog() -> str:
+    kinds = textwrap.indent("\n".join(f"{kind:20}{description}" for kind, description in KINDS.items()), "    ")
+    return f"{_ADMIN_API}\n{kinds}"
 
 
 def _stop_with_stdin(stop: threading.Event) -> None:
-    """A parent that dies, however it dies, closes its end of the pipe."""
+    # However the parent process ends, even by SIGKILL, the kernel closes its end of the pipe.
     sys.stdin.read()
     stop.set()
 
 
 def main() -> None:
-    """Serve until SIGINT or SIGTERM."""
-    given = _arguments()
+    """Run the emulator until SIGINT or SIGTERM."""
+    arguments = _parse_arguments()
+    # werkzeug warns that its server is not meant for production.
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     settings = Settings(
-        scale=given.scale,
-        pending_seconds=given.pending_seconds,
-        progress_seconds=given.progress_seconds,
-        delete_seconds=given.delete_seconds,
-        unique_names=not given.names_not_unique,
-        instance_types=() if given.all_instance_types else Settings().instance_types,
-        published_rates=given.published_rates,
+        scale=arguments.scale,
+        pending_seconds=arguments.pending_seconds,
+        progress_seconds=arguments.progress_seconds,
+        delete_seconds=arguments.delete_seconds,
+        unique_names=not arguments.names_not_unique,
+        instance_types=() if arguments.all_instance_types else Settings().instance_types,
+        published_rates=arguments.published_rates,
     )
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    if given.stop_with_stdin:
+    if arguments.stop_with_stdin:
         threading.Thread(target=_stop_with_stdin, args=(stop,), daemon=True).start()
-    with Emulator(settings, host=given.host, port=given.port, allowed_hosts=given.allowed_host) as emulator:
+    with Emulator(settings, host=arguments.host, port=arguments.port, allowed_hosts=arguments.allowed_host) as emulator:
         print(f"AWS_ENDPOINT_URL={emulator.url}", flush=True)
         stop.wait()
 

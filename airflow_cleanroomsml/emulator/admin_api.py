@@ -1,4 +1,4 @@
-"""The emulator's own paths, by which a test sees and turns it."""
+"""The admin API: tests inspect and control the emulator through paths below ``/_emulator/``."""
 
 from __future__ import annotations
 
@@ -11,90 +11,90 @@ from typing import Any
 from airflow_cleanroomsml.emulator.context import Shared
 from airflow_cleanroomsml.emulator.faults import Fault
 
-#: What their paths begin with.
 PREFIX = "/_emulator/"
 
 
-class Control:
+class AdminApi:
     """
-    What a test may ask and order.
+    Handles requests to the admin API.
 
-    :param shared: The emulator's state.
+    :param shared: State of the emulator.
     """
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
         self._actions: dict[tuple[str, str], Callable[[dict[str, str], dict[str, Any]], dict[str, Any]]] = {
             ("GET", "health"): lambda *_: {"status": "ok"},
-            ("GET", "requests"): self._requests,
-            ("GET", "clock"): self._time,
-            ("POST", "clock"): self._turn_clock,
-            ("GET", "faults"): lambda *_: {"faults": shared.faults.left(shared.clock.now())},
+            ("GET", "requests"): self._list_requests,
+            ("GET", "clock"): self._describe_clock,
+            ("POST", "clock"): self._set_clock,
+            ("GET", "faults"): lambda *_: {"faults": shared.faults.list_active(shared.clock.now())},
             ("POST", "faults"): self._add_fault,
             ("DELETE", "faults"): self._clear_faults,
             ("GET", "settings"): lambda *_: asdict(shared.settings),
             ("POST", "settings"): self._change_settings,
-            ("GET", "permissions"): lambda query, _: {"permissions": shared.permissions.view(query.get("account"))},
+            ("GET", "permissions"): lambda query, _: {"permissions": shared.permissions.describe(query.get("account"))},
             ("POST", "permissions"): self._limit_permissions,
             ("DELETE", "permissions"): self._lift_permissions,
             ("POST", "reset"): self._reset,
         }
 
-    def answer(self, method: str, path: str, query: dict[str, str], body: bytes) -> tuple[int, dict[str, Any]]:
+    def handle(self, method: str, path: str, query: dict[str, str], body: bytes) -> tuple[int, dict[str, Any]]:
         """
-        Carry out a request.
+        Handle a request.
 
         :return: HTTP status and body.
         """
         action = self._actions.get((method, path.removeprefix(PREFIX)))
         if action is None:
-            return 404, {"message": f"No {method} {path}."}
+            return 404, {"message": f"{method} {path} does not exist."}
         try:
-            given = json.loads(body) if body else {}
-            if not isinstance(given, dict):
+            content = json.loads(body) if body else {}
+            if not isinstance(content, dict):
                 return 400, {"message": "The body is not a JSON object."}
-            return 200, action(query, given)
+            return 200, action(query, content)
         except (ValueError, TypeError, KeyError) as error:
             return 400, {"message": str(error)}
 
-    def _requests(self, query: dict[str, str], _: dict[str, Any]) -> dict[str, Any]:
+    def _list_requests(self, query: dict[str, str], _: dict[str, Any]) -> dict[str, Any]:
         account = query.get("account")
+        # Other threads append to the deque meanwhile, and iterating over it would fail.
         return {"requests": [entry for entry in self._shared.journal.copy() if account in (None, entry["account"])]}
 
-    def _time(self, *_: dict[str, Any]) -> dict[str, Any]:
+    def _describe_clock(self, *_: dict[str, Any]) -> dict[str, Any]:
         clock = self._shared.clock
         return {"now": clock.now(), "frozen": clock.frozen}
 
-    def _turn_clock(self, _: dict[str, str], given: dict[str, Any]) -> dict[str, Any]:
-        unknown = set(given) - {"advance", "freeze"}
-        if unknown or not given:
-            raise ValueError(f"clock: give advance or freeze, not {', '.join(sorted(unknown)) or 'nothing'}")
-        seconds, freeze = float(given.get("advance", 0)), given.get("freeze")
+    def _set_clock(self, _: dict[str, str], content: dict[str, Any]) -> dict[str, Any]:
+        unknown = set(content) - {"advance", "freeze"}
+        if unknown or not content:
+            raise ValueError(f"clock: expected advance or freeze, got {', '.join(sorted(unknown)) or 'nothing'}")
+        seconds, freeze = float(content.get("advance", 0)), content.get("freeze")
         if not math.isfinite(seconds) or freeze not in (None, True, False):
-            raise ValueError("clock: advance is a number of seconds, freeze is true or false")
+            raise ValueError("clock: advance must be a number of seconds, freeze must be true or false")
         clock = self._shared.clock
         if freeze is not None:
             (clock.freeze if freeze else clock.run)()
         clock.advance(seconds)
-        return self._time()
+        return self._describe_clock()
 
-    def _add_fault(self, _: dict[str, str], given: dict[str, Any]) -> dict[str, Any]:
-        self._shared.faults.add(Fault(**given), self._shared.clock.now())
+    def _add_fault(self, _: dict[str, str], content: dict[str, Any]) -> dict[str, Any]:
+        self._shared.faults.add(Fault(**content), self._shared.clock.now())
         return {}
 
     def _clear_faults(self, query: dict[str, str], _: dict[str, Any]) -> dict[str, Any]:
         self._shared.faults.clear(query.get("account"))
         return {}
 
-    def _change_settings(self, _: dict[str, str], given: dict[str, Any]) -> dict[str, Any]:
-        self._shared.settings = self._shared.settings.changed(given)
+    def _change_settings(self, _: dict[str, str], content: dict[str, Any]) -> dict[str, Any]:
+        self._shared.settings = self._shared.settings.replace_values(content)
         return asdict(self._shared.settings)
 
-    def _limit_permissions(self, _: dict[str, str], given: dict[str, Any]) -> dict[str, Any]:
-        unknown = sorted(set(given) - {"account", "actions"})
+    def _limit_permissions(self, _: dict[str, str], content: dict[str, Any]) -> dict[str, Any]:
+        unknown = sorted(set(content) - {"account", "actions"})
         if unknown:
             raise ValueError(f"permissions: unknown {', '.join(map(repr, unknown))}; allowed: account, actions")
-        self._shared.permissions.limit(given.get("account"), given.get("actions"))
+        self._shared.permissions.limit(content.get("account"), content.get("actions"))
         return {}
 
     def _lift_permissions(self, query: dict[str, str], _: dict[str, Any]) -> dict[str, Any]:

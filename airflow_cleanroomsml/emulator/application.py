@@ -1,4 +1,4 @@
-"""The emulator as a WSGI application, whatever serves it."""
+"""Builds the emulator's WSGI application."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from airflow_cleanroomsml.emulator.backend import CleanRoomsBackend, CleanRoomsM
 from airflow_cleanroomsml.emulator.context import Shared
 from airflow_cleanroomsml.emulator.request_guard import RequestGuard
 from airflow_cleanroomsml.emulator.service import Service
-from airflow_cleanroomsml.emulator.wsgi import Front
+from airflow_cleanroomsml.emulator.wsgi import Application
 
-_EXTENT = (
-    "Of cleanrooms it has collaborations, memberships, configured audience model associations, protected queries and tags; "
-    "configured tables, analysis rules and templates are not there."
+_CLEAN_ROOMS_SCOPE = (
+    "Of cleanrooms it supports collaborations, memberships, configured audience model associations, protected queries and tags, "
+    "but no configured tables, analysis rules or templates."
 )
 
 
-def application(
+def build_application(
     shared: Shared, endpoint: Callable[[], str], workers: Executor, guard: RequestGuard | None = None
-) -> Front:
+) -> Application:
     """
-    The application.
+    Build the WSGI application.
 
-    :param shared: Its state.
-    :param endpoint: URL at which it is found, for it reads S3 and Glue there.
-    :param workers: What runs the jobs that compute.
-    :param guard: Refuses requests by their headers; None allows loopback addresses and names.
+    :param shared: State of the emulator.
+    :param endpoint: Returns the emulator's own URL, where it reads from S3 and Glue.
+    :param workers: Runs the jobs that compute something.
+    :param guard: Rejects requests by their headers; None allows loopback addresses and names.
     """
     services = {
         "cleanrooms-ml": Service("cleanroomsml", CleanRoomsMLBackend(shared, endpoint, workers), shared),
-        "cleanrooms": Service("cleanrooms", CleanRoomsBackend(shared, endpoint, workers), shared, _EXTENT),
+        "cleanrooms": Service("cleanrooms", CleanRoomsBackend(shared, endpoint, workers), shared, _CLEAN_ROOMS_SCOPE),
     }
-    return Front(services, shared, guard or RequestGuard())
+    return Application(services, shared, guard or RequestGuard())

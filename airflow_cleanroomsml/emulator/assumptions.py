@@ -1,5 +1,5 @@
 """
-What the emulator does where AWS documents nothing.
+Lists what the emulator assumes where AWS documents nothing.
 
 ``python -m airflow_cleanroomsml.emulator.assumptions docs/assumptions.md`` writes the page.
 """
@@ -15,16 +15,16 @@ from pathlib import Path
 @dataclass(frozen=True)
 class Assumption:
     """
-    A decision.
+    An assumption.
 
-    :param what: What is not documented.
-    :param choice: What the emulator does.
-    :param switches: Fields of ``Settings`` that change it.
+    :param topic: What AWS does not document.
+    :param behaviour: What the emulator does.
+    :param settings: Fields of ``Settings`` that change it.
     """
 
-    what: str
-    choice: str
-    switches: tuple[str, ...] = ()
+    topic: str
+    behaviour: str
+    settings: tuple[str, ...] = ()
 
 
 SECTIONS: dict[str, tuple[Assumption, ...]] = {
@@ -273,8 +273,8 @@ SECTIONS: dict[str, tuple[Assumption, ...]] = {
 ASSUMPTIONS = tuple(assumption for section in SECTIONS.values() for assumption in section)
 
 
-def page() -> str:
-    """The assumptions as Markdown."""
+def format_page() -> str:
+    """Format the assumptions as a Markdown page."""
     return "\n".join(
         [
             "# What the emulator assumes",
@@ -290,8 +290,8 @@ def page() -> str:
 def _format_section(title: str, assumptions: Iterable[Assumption]) -> Iterator[str]:
     yield from (f"## {title}", "", "| not documented | what the emulator does | switch |", "| --- | --- | --- |")
     for assumption in assumptions:
-        switches = ", ".join(f"`{switch}`" for switch in assumption.switches)
-        yield f"| {assumption.what} | {assumption.choice} | {switches} |"
+        settings = ", ".join(f"`{setting}`" for setting in assumption.settings)
+        yield f"| {assumption.topic} | {assumption.behaviour} | {settings} |"
     yield ""
 
 
@@ -299,7 +299,7 @@ def main() -> None:
     """Write the page to the path in the first argument."""
     path = Path(sys.argv[1])
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page(), encoding="utf-8")
+    path.write_text(format_page(), encoding="utf-8")
 
 
 if __name__ == "__main__":

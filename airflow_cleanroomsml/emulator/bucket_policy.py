@@ -1,10 +1,10 @@
 """
-What a bucket policy says about a request.
+Evaluates bucket policies.
 
-moto takes every statement that denies an action for one that always holds: it looks neither at conditions nor at principals other than
-``*``. So a policy that refuses plain HTTP, which most buckets have, refuses everything there. Here a statement holds if its principal,
-action, resource and conditions do. The emulator has no TLS, but stands in for endpoints that have nothing else, so all requests count as
-encrypted. A condition on what it does not know is undecided: to deny it counts as met, to allow it does not.
+moto applies every Deny statement unconditionally: it ignores conditions and all principals but ``*``. A policy that denies plain HTTP,
+which most buckets have, would deny everything. Here a statement applies if its principal, action, resource and conditions match. The
+emulator has no TLS but stands in for endpoints that do, so all requests count as encrypted. A condition on something the emulator does not
+know counts as met in a Deny statement, and as not met in an Allow statement.
 """
 
 from __future__ import annotations
@@ -15,17 +15,20 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from airflow_cleanroomsml.emulator.policy_elements import list_principals, list_values, matches_wildcards
+
 
 @dataclass(frozen=True)
 class S3Request:
     """
     What a policy decides on.
 
-    :param principal: ARN of who asks: a role, or the root of an account; empty for nobody that is known.
-    :param account: Its account.
+    :param principal: ARN of the caller: a role, or the root of an account; empty for an anonymous request.
+    :param account: Account of the caller.
     :param action: For instance ``s3:PutObject``.
     :param resource: ARN of the object.
-    :param context: Condition keys in lower case and their values; None for a key that the request does not have. All others are unknown.
+    :param context: Condition keys in lower case and their values; None for a key that the request does not have. All other keys are
+        unknown.
     """
 
     principal: str
@@ -40,8 +43,8 @@ class Denial:
     """
     A statement that denies a request.
 
-    :param statement: Its ``Sid``, or its place in the policy.
-    :param unknown: Condition keys that had to be known to decide on it.
+    :param statement: Its ``Sid``, or its position in the policy.
+    :param unknown: Condition keys that the emulator cannot evaluate.
     """
 
     statement: str
@@ -53,79 +56,77 @@ class Denial:
             return text
         return (
             f"{text} on conditions that the emulator cannot evaluate and counts as met ({', '.join(self.unknown)}); "
-            "leave that statement out of the policy here"
+            "remove that statement from the policy here"
         )
 
 
 def find_denial(policy: str, request: S3Request) -> Denial | None:
-    """The statement that denies a request, one that certainly does if there is one."""
+    """Return the statement that denies a request; one whose conditions are all known, if there is one."""
     denials = [
         Denial(str(statement.get("Sid") or f"number {number}"), unknown)
-        for number, statement, unknown in _applicable(policy, request)
+        for number, statement, unknown in _find_applicable(policy, request)
         if statement.get("Effect") == "Deny"
     ]
     return min(denials, key=lambda denial: bool(denial.unknown), default=None)
 
 
 def is_allowed(policy: str, request: S3Request) -> bool:
-    """Whether a statement allows a request, whatever others deny."""
+    """Return whether a statement allows a request, whatever other statements deny."""
     return any(
-        statement.get("Effect") == "Allow" and not unknown for _, statement, unknown in _applicable(policy, request)
+        statement.get("Effect") == "Allow" and not unknown
+        for _, statement, unknown in _find_applicable(policy, request)
     )
 
 
-def _applicable(policy: str, request: S3Request) -> Iterator[tuple[int, dict[str, Any], tuple[str, ...]]]:
-    """The statements that apply, with their numbers from 1, and the condition keys of each that are unknown."""
-    found = json.loads(policy).get("Statement", [])
-    for number, statement in enumerate(found if isinstance(found, list) else [found], 1):
-        if not _is_about(statement, request):
+def _find_applicable(policy: str, request: S3Request) -> Iterator[tuple[int, dict[str, Any], tuple[str, ...]]]:
+    """Yield the statements that apply, with their numbers from 1 and the condition keys that are unknown."""
+    statements = json.loads(policy).get("Statement", [])
+    for number, statement in enumerate(statements if isinstance(statements, list) else [statements], 1):
+        if not _matches_request(statement, request):
             continue
-        verdicts = list(_conditions(statement.get("Condition") or {}, request.context))
-        if all(verdict is not False for verdict in verdicts):
-            yield number, statement, tuple(verdict for verdict in verdicts if isinstance(verdict, str))
+        results = list(_evaluate_conditions(statement.get("Condition") or {}, request.context))
+        if all(result is not False for result in results):
+            yield number, statement, tuple(result for result in results if isinstance(result, str))
 
 
-def _is_about(statement: dict[str, Any], request: S3Request) -> bool:
+def _matches_request(statement: dict[str, Any], request: S3Request) -> bool:
     root = re.compile(rf"(arn:[a-z-]+:iam::)?{request.account}(:root)?")
     if "NotPrincipal" in statement:
-        named = _principals(statement["NotPrincipal"])
-        # The root of an account does not stand for its roles here (user guide of IAM, NotPrincipal).
+        principals = list_principals(statement["NotPrincipal"])
+        # In NotPrincipal the root of an account does not stand for the roles in it (IAM user guide, NotPrincipal).
         is_root = root.fullmatch(request.principal) is not None
-        principal = not any(text == request.principal or (is_root and root.fullmatch(text)) for text in named)
+        applies = not any(text == request.principal or (is_root and root.fullmatch(text)) for text in principals)
     else:
-        named = _principals(statement.get("Principal", {}))
-        principal = any(text in ("*", request.principal) or root.fullmatch(text) for text in named)
+        principals = list_principals(statement.get("Principal", {}))
+        applies = any(text in ("*", request.principal) or root.fullmatch(text) for text in principals)
     return (
-        principal
-        and _matches(statement, "Action", request.action, re.IGNORECASE)
-        and _matches(statement, "Resource", request.resource)
+        applies
+        and _matches_element(statement, "Action", request.action, re.IGNORECASE)
+        and _matches_element(statement, "Resource", request.resource)
     )
 
 
-def _principals(value: Any) -> list[str]:
-    """The principals of AWS, no services or users of other identity providers among them."""
-    return _texts(value.get("AWS", []) if isinstance(value, dict) else value)
+def _matches_element(statement: dict[str, Any], element: str, value: str, flags: int = 0) -> bool:
+    """Return whether ``Action`` or ``Resource`` contains a value, or ``NotAction`` or ``NotResource`` does not."""
+    negated = f"Not{element}"
+    if negated in statement:
+        return not any(matches_wildcards(pattern, value, flags) for pattern in list_values(statement[negated]))
+    return any(matches_wildcards(pattern, value, flags) for pattern in list_values(statement.get(element, [])))
 
 
-def _matches(statement: dict[str, Any], element: str, value: str, flags: int = 0) -> bool:
-    """Whether ``Action`` or ``Resource`` names a value, or its opposite does not."""
-    opposite = f"Not{element}"
-    if opposite in statement:
-        return not any(_like(pattern, value, flags) for pattern in _texts(statement[opposite]))
-    return any(_like(pattern, value, flags) for pattern in _texts(statement.get(element, [])))
-
-
-def _conditions(conditions: Mapping[str, Mapping[str, Any]], context: Mapping[str, str | None]) -> Iterator[bool | str]:
-    """Whether each condition is met, or the key for which that is not known."""
+def _evaluate_conditions(
+    conditions: Mapping[str, Mapping[str, Any]], context: Mapping[str, str | None]
+) -> Iterator[bool | str]:
+    """Yield whether each condition is met, or its key where that is unknown."""
     for operator, keys in conditions.items():
         for key, expected in keys.items():
-            known = key.lower() in context
-            met = _is_met(operator, _texts(expected), context[key.lower()]) if known else None
+            is_known = key.lower() in context
+            met = _is_met(operator, list_values(expected), context[key.lower()]) if is_known else None
             yield key if met is None else met
 
 
 def _is_met(operator: str, expected: list[str], value: str | None) -> bool | None:
-    """Whether one condition is met; None where the operator is not known."""
+    """Return whether a condition is met; None for an unknown operator."""
     if operator == "Null":
         return str(value is None).lower() in [text.lower() for text in expected]
     name = operator.removesuffix("IfExists")
@@ -133,32 +134,21 @@ def _is_met(operator: str, expected: list[str], value: str | None) -> bool | Non
     if test is None:
         return None
     if value is None:
+        # Without the key in the request, …IfExists and negated operators are met (IAM user guide, condition operators).
         return name != operator or "Not" in name
     return any(test(text, value) for text in expected) != ("Not" in name)
 
 
-def _like(pattern: str, value: str, flags: int = 0) -> bool:
-    """Whether a value matches a pattern with ``*`` and ``?``."""
-    expression = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
-    return re.fullmatch(expression, value, flags | re.DOTALL) is not None
-
-
-def _is_equal_in_any_case(expected: str, value: str) -> bool:
+def _equals_ignoring_case(expected: str, value: str) -> bool:
     return expected.lower() == value.lower()
 
 
 _OPERATORS: dict[str, Callable[[str, str], bool]] = {
-    "Bool": _is_equal_in_any_case,
+    "Bool": _equals_ignoring_case,
     "StringEquals": str.__eq__,
-    "StringEqualsIgnoreCase": _is_equal_in_any_case,
-    "StringLike": _like,
-    "ArnEquals": _like,
-    "ArnLike": _like,
+    "StringEqualsIgnoreCase": _equals_ignoring_case,
+    "StringLike": matches_wildcards,
+    # "ArnEquals and ArnLike behave identically" (IAM user guide, condition operators).
+    "ArnEquals": matches_wildcards,
+    "ArnLike": matches_wildcards,
 }
-
-
-def _texts(value: Any) -> list[str]:
-    """The entries of a list, or a single one, as text; JSON's booleans are spelled as policies spell them."""
-    return [
-        item if isinstance(item, str) else json.dumps(item) for item in (value if isinstance(value, list) else [value])
-    ]

@@ -1,4 +1,4 @@
-"""The emulator's time: everything that it says and does follows this clock, and a test may push it or own it."""
+"""The emulator's clock, which tests can freeze and advance."""
 
 from __future__ import annotations
 
@@ -10,62 +10,63 @@ from contextlib import contextmanager
 
 class Clock:
     """
-    Time.
+    The time that all statuses and timestamps follow.
 
-    :param start: Seconds since 1970 at which it stands: only :meth:`advance` and :meth:`sleep` move it then; None for the machine's time.
+    :param start: Seconds since 1970 at which it is frozen, so that only :meth:`advance` and :meth:`sleep` move it; None for the
+        system's time.
     """
 
     def __init__(self, start: float | None = None) -> None:
-        self._stands = start
-        self._ahead = 0.0
-        self._own = threading.local()
+        self._frozen_at = start
+        self._offset = 0.0
+        self._thread = threading.local()
 
     def now(self) -> float:
-        """Seconds since 1970."""
-        own: float | None = getattr(self._own, "time", None)
-        stands = self._stands if own is None else own
-        return time.time() + self._ahead if stands is None else stands
+        """Return the time in seconds since 1970."""
+        override: float | None = getattr(self._thread, "time", None)
+        frozen_at = self._frozen_at if override is None else override
+        return time.time() + self._offset if frozen_at is None else frozen_at
 
     @property
     def frozen(self) -> bool:
-        """Whether it stands still."""
-        return self._stands is not None
+        """Whether the clock is frozen."""
+        return self._frozen_at is not None
 
     def advance(self, seconds: float) -> None:
-        """Push it forward."""
-        if self._stands is None:
-            self._ahead += seconds
+        """Move the clock forward."""
+        if self._frozen_at is None:
+            self._offset += seconds
         else:
-            self._stands += seconds
+            self._frozen_at += seconds
 
     def freeze(self, at: float | None = None) -> None:
         """
-        Let it stand.
+        Freeze the clock.
 
-        :param at: Seconds since 1970; None for where it is.
+        :param at: Seconds since 1970; None for the present time.
         """
-        self._stands = self.now() if at is None else at
+        self._frozen_at = self.now() if at is None else at
 
     def run(self) -> None:
-        """Let it run on from where it is."""
-        self._ahead = self.now() - time.time()
-        self._stands = None
+        """Let a frozen clock run again from the time it shows."""
+        self._offset = self.now() - time.time()
+        self._frozen_at = None
 
     @contextmanager
-    def at(self, time: float) -> Iterator[None]:
+    def override(self, time: float) -> Iterator[None]:
         """
-        Let it show another time to this thread.
+        Show another time to this thread.
 
         :param time: Seconds since 1970.
         """
-        self._own.time = time
+        self._thread.time = time
         try:
             yield
         finally:
-            self._own.time = None
+            self._thread.time = None
 
     def sleep(self, seconds: float) -> None:
-        """Let time pass: in this thread while it runs, at once while it stands."""
+        """Wait; a frozen clock is advanced at once instead."""
         if self.frozen:
             self.advance(seconds)
         else:

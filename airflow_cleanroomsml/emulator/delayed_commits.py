@@ -1,4 +1,4 @@
-"""Requests that were taken and are carried out later, when nobody waits for their answers any more."""
+"""Requests that the service accepts and carries out later, after the client has given up waiting."""
 
 from __future__ import annotations
 
@@ -10,42 +10,43 @@ from airflow_cleanroomsml.emulator.clock import Clock
 from airflow_cleanroomsml.emulator.errors import ApiError
 
 
-class LateCommits:
-    """What is still to be carried out."""
+class DelayedCommits:
+    """Requests that are still to be carried out."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._waiting: list[tuple[float, Callable[[], Any]]] = []
+        self._pending: list[tuple[float, Callable[[], Any]]] = []
 
-    def add(self, due: float, carry_out: Callable[[], Any]) -> None:
+    def add(self, due: float, commit: Callable[[], Any]) -> None:
         """
-        Carry a request out later.
+        Add a request.
 
-        :param due: When, in seconds since 1970.
+        :param due: When to carry it out, in seconds since 1970.
+        :param commit: Carries it out.
         """
         with self._lock:
-            self._waiting.append((due, carry_out))
+            self._pending.append((due, commit))
 
     def clear(self) -> None:
-        """Forget them."""
+        """Drop all requests."""
         with self._lock:
-            self._waiting = []
+            self._pending = []
 
-    def settle(self, clock: Clock) -> None:
+    def run_due(self, clock: Clock) -> None:
         """
-        Carry out what is due, each at its own time; nobody hears of what is refused.
+        Carry out the requests that are due, each at its own time, and drop their errors: no client waits for them.
 
-        Nobody can tell whether that was done when it was due, or, as here, before the next request.
+        Call this before every request. No client can distinguish that from carrying each out at the moment it is due.
         """
-        for due, carry_out in self._due(clock.now()):
-            with clock.at(due):
+        for due, commit in self._take_due(clock.now()):
+            with clock.override(due):
                 try:
-                    carry_out()
+                    commit()
                 except ApiError:
                     continue
 
-    def _due(self, now: float) -> list[tuple[float, Callable[[], Any]]]:
+    def _take_due(self, now: float) -> list[tuple[float, Callable[[], Any]]]:
         with self._lock:
-            due = sorted((entry for entry in self._waiting if entry[0] <= now), key=lambda entry: entry[0])
-            self._waiting = [entry for entry in self._waiting if entry[0] > now]
+            due = sorted((entry for entry in self._pending if entry[0] <= now), key=lambda entry: entry[0])
+            self._pending = [entry for entry in self._pending if entry[0] > now]
         return due

@@ -1,4 +1,4 @@
-"""Errors that a backend raises; the front turns them into the answers that the service model describes."""
+"""Errors that a backend raises; the server encodes them as the service model describes."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 class ApiError(Exception):
     """
-    An error answer.
+    An error response.
 
     :param code: Name of the error shape, for instance ``ConflictException``.
-    :param message: What the service says.
-    :param status: HTTP status, for an error that is no shape of the model.
-    :param members: Further members of the answer.
+    :param message: Message of the service.
+    :param status: HTTP status, for an error that has no shape in the model.
+    :param members: Further members of the response.
     """
 
     def __init__(self, code: str, message: str, *, status: int = 400, **members: Any) -> None:
@@ -23,14 +23,15 @@ class ApiError(Exception):
         self.members = members
 
 
-# ``cleanrooms`` tells reason, id and type of what stands in the way; ``cleanroomsml`` has no such members, and leaves them out.
+# The models of ``cleanrooms`` give its errors a reason, and the id and type of the resource. Those of ``cleanroomsml`` have no such
+# members; the encoder leaves them out.
 
 
-def not_found(noun: str, identifier: str, resource_type: str = "MEMBERSHIP") -> ApiError:
+def not_found_error(noun: str, identifier: str, resource_type: str = "MEMBERSHIP") -> ApiError:
     """
-    The resource does not exist, or not for the caller.
+    Build the error for a resource that does not exist, or that the caller cannot see.
 
-    :param resource_type: A value of ``cleanrooms``, which has none for most of its nouns: where it was looked for.
+    :param resource_type: A value of the enum of ``cleanrooms``: the type of the parent where the enum lacks the resource's own type.
     """
     return ApiError(
         "ResourceNotFoundException",
@@ -40,14 +41,14 @@ def not_found(noun: str, identifier: str, resource_type: str = "MEMBERSHIP") -> 
     )
 
 
-def invalid(message: str) -> ApiError:
-    """The request cannot be carried out as it is."""
+def validation_error(message: str) -> ApiError:
+    """Build the error for a request that the service cannot process."""
     return ApiError("ValidationException", message, reason="INVALID_CONFIGURATION")
 
 
-def conflict(message: str, reason: str = "INVALID_STATE", **members: Any) -> ApiError:
+def conflict_error(message: str, reason: str = "INVALID_STATE", **members: Any) -> ApiError:
     """
-    Something stands in the way.
+    Build the error for a request that conflicts with the state of a resource.
 
     :param reason: ALREADY_EXISTS, SUBRESOURCES_EXIST or INVALID_STATE.
     :param members: ``resourceId`` and ``resourceType``.
@@ -55,16 +56,25 @@ def conflict(message: str, reason: str = "INVALID_STATE", **members: Any) -> Api
     return ApiError("ConflictException", message, reason=reason, **members)
 
 
-def denied(message: str) -> ApiError:
-    """The caller may not."""
+def access_denied_error(message: str) -> ApiError:
+    """Build the error for a caller without permission."""
     return ApiError("AccessDeniedException", message, reason="INSUFFICIENT_PERMISSIONS")
 
 
-def quota(name: str, value: int) -> ApiError:
-    """A service quota is full."""
+def quota_error(name: str, value: int) -> ApiError:
+    """Build the error for a service quota that is used up."""
     return ApiError(
         "ServiceQuotaExceededException",
         f"The quota '{name}' of {value} is reached.",
         quotaName=name,
         quotaValue=float(value),
     )
+
+
+def not_implemented_error(message: str) -> ApiError:
+    """
+    Build the error for what the emulator lacks.
+
+    The status is 400 although 501 would describe it: clients retry a 5xx, for six seconds with botocore's defaults.
+    """
+    return ApiError("NotImplementedByEmulatorException", message, status=400)

@@ -1,4 +1,4 @@
-"""Faults on request, for tests of those who call."""
+"""Fault injection: a test chooses which calls fail, and how."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from typing import Any
 
 from airflow_cleanroomsml._requests.model import load
 from airflow_cleanroomsml._resources.table import CLEAN_ROOMS, CLEAN_ROOMS_ML
-from airflow_cleanroomsml.emulator.errors import ApiError, quota
+from airflow_cleanroomsml.emulator.errors import ApiError, access_denied_error, quota_error
 from airflow_cleanroomsml.emulator.lookalike import JobFailure
 
-#: How a call ends. One of these meets a call, the first that was ordered.
-ENDS = {
-    "reset": "the connection breaks, and nothing is carried out",
-    "lose_response": "the request is carried out, and its answer lost",
-    "late_commit": "the answer is lost at once, and the request carried out SECONDS later",
-    "garbled": "200 with BODY, as from a proxy, and nothing is carried out",
+#: How a call ends. A call gets at most one of these: the one that was added first.
+OUTCOMES = {
+    "reset": "the connection is closed, and the request is not carried out",
+    "lose_response": "the request is carried out, but its response is lost",
+    "late_commit": "the response is lost at once, and the request is carried out SECONDS later",
+    "garbled": "200 with BODY, as if from a proxy, and the request is not carried out",
     "throttle": "429 ThrottlingException",
     "server_error": "500, the service's own error",
     "access_denied": "403 AccessDeniedException",
     "expired_credentials": "403 ExpiredTokenException",
     "quota": "402 ServiceQuotaExceededException",
-    "no_quota": "402 ServiceQuotaExceededException of a quota that is 0",
+    "no_quota": "402 ServiceQuotaExceededException for a quota of 0",
 }
-#: What else is wrong with it. Each of these meets a call besides, unless it is refused; the slow ones are also refused slowly.
-BESIDES = {
-    "slow": "the answer comes SECONDS later",
+#: What else happens to a call. A call gets each of these as well, unless its outcome is an error; "slow" delays errors too.
+MODIFIERS = {
+    "slow": "the response comes SECONDS later",
     "fail_job": "the request is accepted, and its job fails with CODE and MESSAGE",
-    "stale_listing": "a List… operation does not know what was created in the last SECONDS",
-    "stale_read": "a Get… operation does not know what was created in the last SECONDS",
+    "stale_listing": "a List… operation does not see what was created in the last SECONDS",
+    "stale_read": "a Get… operation does not see what was created in the last SECONDS",
 }
-KINDS = {**ENDS, **BESIDES}
+KINDS = {**OUTCOMES, **MODIFIERS}
 _TIMED = ("late_commit", "slow", "stale_listing", "stale_read")
-_REFUSED = tuple(kind for kind in ENDS if kind not in ("lose_response", "late_commit"))
+_ERRORS = tuple(kind for kind in OUTCOMES if kind not in ("lose_response", "late_commit"))
 _VERBS = {"stale_listing": "List", "stale_read": "Get"}
 EVERY = "*"
 _LOGIN_PAGE = "<html><body>Log in to the network.</body></html>"
@@ -48,13 +48,14 @@ class Fault:
 
     :param operation: API operation, for instance ``CreateAudienceModel``, or ``*`` for all.
     :param kind: One of :data:`KINDS`.
-    :param account: Account whose calls it meets; empty for all.
-    :param times: How many calls it meets, each page of a listing and each new try counted; 0 or ``forever`` for all until it is cleared.
-    :param lasts: Seconds after which it is over, by the emulator's clock; None for no such end.
-    :param seconds: How late or how stale, by the emulator's clock.
+    :param account: Account whose calls it applies to; empty for all.
+    :param times: Number of calls it applies to, counting each page of a listing and each retry; 0 or ``forever`` for all calls until it
+        is deleted.
+    :param lasts: Seconds after which it expires, by the emulator's clock; None for never.
+    :param seconds: Delay or staleness in seconds, by the emulator's clock.
     :param code: For ``fail_job``: ``statusDetails.statusCode``.
-    :param message: For ``fail_job``: ``statusDetails.message``; ``{query}`` becomes the SQL of the request.
-    :param body: For ``garbled``: what comes in place of the service's answer.
+    :param message: For ``fail_job``: ``statusDetails.message``; ``{query}`` is replaced by the SQL of the request.
+    :param body: For ``garbled``: the body of the response.
     """
 
     operation: str
@@ -66,73 +67,78 @@ class Fault:
     code: str = "FAULT_ON_REQUEST"
     message: str = "The job fails because a test asked for it."
     body: str = _LOGIN_PAGE
-    ordered: float = field(init=False, default=0.0)
+    added_at: float = field(init=False, default=0.0)
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"fault {self.kind!r} is unknown; allowed: {', '.join(KINDS)}")
         verb = _VERBS.get(self.kind, "")
-        if self.operation != EVERY and not (self.operation in _operations() and self.operation.startswith(verb)):
-            raise ValueError(f"{self.operation!r} is no {verb or 'API'} operation, nor {EVERY!r} for all")
+        if self.operation != EVERY and not (self.operation in _list_operations() and self.operation.startswith(verb)):
+            raise ValueError(f"{self.operation!r} is not {f'a {verb}' if verb else 'an API'} operation or {EVERY!r}")
         if self.times == "forever":
             self.times = 0
         if not isinstance(self.times, int) or isinstance(self.times, bool) or self.times < 0:
-            raise ValueError(f"times is {self.times!r}; it is a number of calls, or 0 or 'forever'")
+            raise ValueError(f"times is {self.times!r}; must be a number of calls, or 0 or 'forever'")
         self._check_time("lasts", self.lasts)
         self._check_time("seconds", self.seconds)
         if self.kind in _TIMED and not self.seconds:
-            raise ValueError(f"{self.kind}: give the seconds")
+            raise ValueError(f"{self.kind}: seconds are required")
         if not all(isinstance(text, str) for text in (self.account, self.code, self.message, self.body)):
-            raise ValueError("account, code, message and body are texts")
+            raise ValueError("account, code, message and body must be strings")
+        # use() counts times down to 0, which would otherwise mean forever.
         self._forever = self.times == 0
 
     def _check_time(self, name: str, value: Any) -> None:
         if value is None and name == "lasts":
             return
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
-            raise ValueError(f"{name} is {value!r}; it is a number of seconds")
+            raise ValueError(f"{name} is {value!r}; must be a number of seconds")
 
-    def is_over(self, now: float) -> bool:
-        """Whether it meets nothing any more."""
-        used = self.times == 0 and not self._forever
-        return used or (self.lasts is not None and now >= self.ordered + self.lasts)
+    def is_expired(self, now: float) -> bool:
+        """Return whether it applies to no further call."""
+        used_up = self.times == 0 and not self._forever
+        return used_up or (self.lasts is not None and now >= self.added_at + self.lasts)
 
-    def meets(self, operation: str, account: str) -> bool:
-        """Whether it is for this call."""
-        named = self.operation in (EVERY, operation) and operation.startswith(_VERBS.get(self.kind, ""))
-        return named and self.account in ("", account)
+    def applies_to(self, operation: str, account: str) -> bool:
+        """Return whether it applies to a call."""
+        matches = self.operation in (EVERY, operation) and operation.startswith(_VERBS.get(self.kind, ""))
+        return matches and self.account in ("", account)
 
     def use(self) -> None:
-        """Count a call that it met."""
+        """Count a call that it applied to."""
         if isinstance(self.times, int) and not self._forever:
             self.times -= 1
 
-    def verdict(self, members: dict[str, Any]) -> JobFailure:
-        """How the job of a request ends."""
-        return JobFailure(self.code, self.message.replace("{query}", _query(members)))
+    def build_job_failure(self, members: dict[str, Any]) -> JobFailure:
+        """
+        Build the failure of the job that a request starts.
+
+        :param members: Members of the request.
+        """
+        return JobFailure(self.code, self.message.replace("{query}", _find_query(members)))
 
 
 @cache
-def _operations() -> frozenset[str]:
+def _list_operations() -> frozenset[str]:
     return frozenset(name for service in (CLEAN_ROOMS_ML, CLEAN_ROOMS) for name in load(service).operation_names)
 
 
-def _query(value: Any) -> str:
-    """The SQL somewhere in a request, or nothing."""
+def _find_query(value: Any) -> str:
+    """Return the SQL of a request, at any depth; empty if there is none."""
     if not isinstance(value, dict):
         return ""
-    return value.get("queryString") or next(filter(None, map(_query, value.values())), "")
+    return value.get("queryString") or next(filter(None, map(_find_query, value.values())), "")
 
 
 class ConnectionDropped(Exception):
-    """The connection is closed without an answer."""
+    """The connection is closed without a response."""
 
 
 class Garbled(Exception):
     """
-    Something else than the service answers, with status 200.
+    The response is not the service's, although its status is 200.
 
-    :param body: What it answers.
+    :param body: Body of the response.
     """
 
     def __init__(self, body: str) -> None:
@@ -141,109 +147,117 @@ class Garbled(Exception):
 
 
 @dataclass
-class Met:
+class CallFaults:
     """
-    The faults of one call.
+    The faults that apply to one call.
 
-    :param end: How it ends, one of :data:`ENDS`; None for as usual.
-    :param besides: The others, by their kinds.
+    :param outcome: How the call ends, one of :data:`OUTCOMES`; None for the usual way.
+    :param modifiers: The other faults, by kind.
     """
 
-    end: Fault | None = None
-    besides: dict[str, Fault] = field(default_factory=dict)
+    outcome: Fault | None = None
+    modifiers: dict[str, Fault] = field(default_factory=dict)
 
     @property
     def kind(self) -> str:
-        """The kind of its end; empty for the usual one."""
-        return self.end.kind if self.end else ""
+        """Kind of the outcome; empty for the usual one."""
+        return self.outcome.kind if self.outcome else ""
 
     @property
-    def stale(self) -> float | None:
-        """Seconds by which what it reads is behind."""
-        found = [fault.seconds for kind, fault in self.besides.items() if kind in _VERBS]
-        return max(found, default=None)
+    def staleness(self) -> float | None:
+        """Seconds by which a read is stale; None for a consistent one."""
+        seconds = [fault.seconds for kind, fault in self.modifiers.items() if kind in _VERBS]
+        return max(seconds, default=None)
 
     @property
-    def slow(self) -> float:
-        """Seconds by which its answer is late."""
-        return self.besides["slow"].seconds if "slow" in self.besides else 0.0
+    def delay(self) -> float:
+        """Seconds by which the response is delayed."""
+        return self.modifiers["slow"].seconds if "slow" in self.modifiers else 0.0
 
 
 class Faults:
-    """The faults that are waiting for calls."""
+    """The active faults."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._waiting: list[Fault] = []
+        self._active: list[Fault] = []
 
     def add(self, fault: Fault, now: float) -> None:
-        """Let it meet the next calls."""
-        fault.ordered = now
+        """Apply a fault to the next calls."""
+        fault.added_at = now
         with self._lock:
-            self._waiting.append(fault)
+            self._active.append(fault)
 
     def clear(self, account: str | None = None) -> None:
-        """Let none of them meet anything; with an account, none of those that are for it alone."""
-        with self._lock:
-            self._waiting = [fault for fault in self._waiting if account not in (None, fault.account)]
+        """
+        Delete faults.
 
-    def left(self, now: float) -> list[dict[str, Any]]:
-        """Those that are not used up."""
+        :param account: Only delete the faults of this account; None for all faults.
+        """
         with self._lock:
-            return [asdict(fault) for fault in self._waiting if not fault.is_over(now)]
+            self._active = [fault for fault in self._active if account not in (None, fault.account)]
 
-    def take(self, operation: str, account: str, now: float) -> Met:
-        """What meets this call; it is used for it."""
+    def list_active(self, now: float) -> list[dict[str, Any]]:
+        """Return the faults that have not expired."""
         with self._lock:
-            self._waiting = [fault for fault in self._waiting if not fault.is_over(now)]
-            met = _met([fault for fault in self._waiting if fault.meets(operation, account)])
-            for fault in (met.end, *met.besides.values()):
+            return [asdict(fault) for fault in self._active if not fault.is_expired(now)]
+
+    def take(self, operation: str, account: str, now: float) -> CallFaults:
+        """Return the faults that apply to a call, and count the call for each of them."""
+        with self._lock:
+            self._active = [fault for fault in self._active if not fault.is_expired(now)]
+            selected = _select_faults([fault for fault in self._active if fault.applies_to(operation, account)])
+            for fault in (selected.outcome, *selected.modifiers.values()):
                 if fault is not None:
                     fault.use()
-        return met
+        return selected
 
 
-def _met(faults: list[Fault]) -> Met:
-    met = Met(next((fault for fault in faults if fault.kind in ENDS), None))
+def _select_faults(faults: list[Fault]) -> CallFaults:
+    selected = CallFaults(next((fault for fault in faults if fault.kind in OUTCOMES), None))
     for fault in faults:
-        if fault.kind in BESIDES and (fault.kind == "slow" or met.kind not in _REFUSED):
-            met.besides.setdefault(fault.kind, fault)
-    return met
+        if fault.kind in MODIFIERS and (fault.kind == "slow" or selected.kind not in _ERRORS):
+            selected.modifiers.setdefault(fault.kind, fault)
+    return selected
 
 
-def before(end: Fault | None, internal_error: str) -> None:
+def raise_before_commit(fault: Fault | None, internal_error: str) -> None:
     """
-    What happens instead of the operation.
+    Raise the error of a call that is not carried out.
 
-    :param end: How the call ends, as :class:`Met` has it.
-    :param internal_error: The service's error for a failure of its own.
+    :param fault: The outcome of the call.
+    :param internal_error: Name of the service's internal error.
     """
-    if end is None:
+    if fault is None:
         return
-    kind = end.kind
+    kind = fault.kind
     if kind == "reset":
         raise ConnectionDropped
     if kind == "garbled":
-        raise Garbled(end.body)
+        raise Garbled(fault.body)
     if kind == "throttle":
-        raise throttled()
+        raise throttling_error()
     if kind == "server_error":
         raise ApiError(internal_error, "The service failed.", status=500)
     if kind == "access_denied":
-        raise ApiError("AccessDeniedException", "The caller is not authorized to perform this operation.")
+        raise access_denied_error("The caller is not authorized to perform this operation.")
     if kind == "expired_credentials":
         text = "The security token included in the request is expired"
         raise ApiError("ExpiredTokenException", text, status=403)
     if kind in ("quota", "no_quota"):
-        raise quota("A quota of this service", 0 if kind == "no_quota" else 2)
+        raise quota_error("A quota of this service", 0 if kind == "no_quota" else 2)
 
 
-def after(kind: str) -> None:
-    """What happens when the operation is done."""
+def raise_after_commit(kind: str) -> None:
+    """
+    Raise the error of a call that has been carried out.
+
+    :param kind: Kind of the outcome.
+    """
     if kind == "lose_response":
         raise ConnectionDropped
 
 
-def throttled() -> ApiError:
-    """Too many requests."""
+def throttling_error() -> ApiError:
+    """Build the error for too many requests."""
     return ApiError("ThrottlingException", "Rate exceeded", status=429)

@@ -1,4 +1,4 @@
-"""Indexes over the emulator's records, so that no request reads them all."""
+"""Indexes over the emulator's records, so that no request scans all of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import product
 from operator import attrgetter
 from typing import Any, Generic, Protocol, TypeVar
 
-#: Names whose values are indexed together. Every listing has an index that leaves little else to examine.
+#: Names whose values are indexed together. Each List operation has an index that leaves few records to filter.
 INDEXES: tuple[tuple[str, ...], ...] = (
     (),
     ("arn",),
@@ -29,12 +29,12 @@ INDEXES: tuple[tuple[str, ...], ...] = (
 
 
 class Indexed(Protocol):
-    """What can be indexed: its values do not change while it is."""
+    """A record that can be indexed: the values it is indexed by must not change."""
 
     sequence: int
 
-    def values(self, name: str) -> Collection[Any]:
-        """Return the values of a name; none for a name that it does not have."""
+    def get_values(self, name: str) -> Collection[Any]:
+        """Return the values of a name; none for a name that the record does not have."""
 
 
 _Record = TypeVar("_Record", bound=Indexed)
@@ -42,36 +42,37 @@ _Key = tuple[tuple[str, ...], tuple[Any, ...]]
 
 
 class Index(Generic[_Record]):
-    """Records by what they are found by, each group in the order of their numbers."""
+    """Records grouped by their values, each group in order of sequence numbers."""
 
     def __init__(self) -> None:
         self._groups: dict[_Key, list[_Record]] = {}
 
     def add(self, record: _Record) -> None:
-        """Add a record whose number is above all others'."""
-        for key in _keys(record):
+        """Add a record, whose sequence number must be the highest."""
+        for key in _iterate_keys(record):
             self._groups.setdefault(key, []).append(record)
 
     def remove(self, record: _Record) -> None:
         """Remove a record."""
-        for key in _keys(record):
+        for key in _iterate_keys(record):
             group = self._groups[key]
+            # Groups are sorted by sequence number, so a binary search finds the record; list.remove() would compare dataclasses.
             del group[bisect_left(group, record.sequence, key=attrgetter("sequence"))]
             if not group:
                 del self._groups[key]
 
-    def group(self, conditions: dict[str, Any]) -> list[_Record]:
+    def find_group(self, conditions: dict[str, Any]) -> list[_Record]:
         """
-        Return the smallest indexed group that has all records with these values.
+        Return the smallest indexed group that contains all records with these values.
 
-        :param conditions: Values by name. What is not indexed is left for the caller to compare.
+        :param conditions: Values by name. The caller has to compare the values of names that are not indexed.
         """
         usable = (names for names in INDEXES if conditions.keys() >= set(names))
         groups = (self._groups.get((names, tuple(conditions[name] for name in names)), []) for names in usable)
         return min(groups, key=len)
 
 
-def _keys(record: Indexed) -> Iterator[_Key]:
+def _iterate_keys(record: Indexed) -> Iterator[_Key]:
     for names in INDEXES:
-        for values in product(*(record.values(name) for name in names)):
+        for values in product(*(record.get_values(name) for name in names)):
             yield names, values

@@ -1,4 +1,4 @@
-"""The life of a resource over a clock: creation, failure, cancellation, deletion, the end of retention."""
+"""The lifecycle of a resource, driven by the clock: creation, failure, cancellation, deletion and the end of retention."""
 
 from __future__ import annotations
 
@@ -9,99 +9,101 @@ from typing import Any
 from airflow_cleanroomsml.emulator.clock import Clock
 from airflow_cleanroomsml.emulator.lookalike import JobFailure, StatusCode
 
-#: A create that is under way.
+#: Statuses of a resource that is being created.
 PENDING = ("CREATE_PENDING", "CREATE_IN_PROGRESS")
 
 
 @dataclass
-class Life:
+class Lifecycle:
     """
-    The status of a resource: a matter of time passed, not of how often somebody looked.
+    The status of a resource, which depends on the time that has passed.
 
-    :param clock: Time.
-    :param pending: Seconds of CREATE_PENDING; 0 for what is ACTIVE at once.
-    :param progress: Seconds of CREATE_IN_PROGRESS at least.
-    :param deleting: Seconds that a deletion or a cancellation takes.
-    :param work: What it computes; it stays CREATE_IN_PROGRESS until that is done.
-    :param keeps: Whether only its data is deleted: it stays then, INACTIVE.
-    :param retention: Seconds for which its data is kept once it is ACTIVE; None for as long as it is there.
+    It does not depend on the number of reads, as in moto's state managers: one client's polling must not change what another sees.
+
+    :param clock: Clock.
+    :param pending: Seconds in CREATE_PENDING; 0 for a resource that is ACTIVE at once.
+    :param progress: Minimum seconds in CREATE_IN_PROGRESS.
+    :param deletion_seconds: Seconds that a deletion or a cancellation takes.
+    :param work: The computation; the resource stays CREATE_IN_PROGRESS until it is done.
+    :param keeps_metadata: Whether a deletion only deletes the data, so that the resource becomes INACTIVE.
+    :param retention: Seconds for which its data is kept once it is ACTIVE; None for no limit.
     """
 
     clock: Clock
     pending: float = 0.0
     progress: float = 0.0
-    deleting: float = 0.0
+    deletion_seconds: float = 0.0
     work: Future[Any] | None = None
-    keeps: bool = False
+    keeps_metadata: bool = False
     retention: float | None = None
-    born: float = field(init=False)
-    finished: float = field(init=False, default=0.0)
-    deleted: float | None = field(init=False, default=None)
-    cancelled: float | None = field(init=False, default=None)
-    verdict: JobFailure | None = field(init=False, default=None)
-    condemned: float = field(init=False, default=0.0)
+    created_at: float = field(init=False)
+    finished_at: float = field(init=False, default=0.0)
+    deleted_at: float | None = field(init=False, default=None)
+    cancelled_at: float | None = field(init=False, default=None)
+    forced_failure: JobFailure | None = field(init=False, default=None)
+    fails_at: float = field(init=False, default=0.0)
 
     def __post_init__(self) -> None:
-        self.born = self.clock.now()
+        self.created_at = self.clock.now()
         if self.work is not None:
-            self.work.add_done_callback(self._finish)
+            self.work.add_done_callback(self._note_finish)
 
-    def _finish(self, _: Future[Any]) -> None:
-        self.finished = self.clock.now()
+    def _note_finish(self, _: Future[Any]) -> None:
+        self.finished_at = self.clock.now()
 
     @property
-    def due(self) -> float:
+    def active_at(self) -> float:
         """When it is created at the earliest."""
-        return self.born + self.pending + self.progress
+        return self.created_at + self.pending + self.progress
 
     def delete(self) -> None:
-        """Begin its deletion."""
-        self.deleted = self.clock.now()
+        """Start its deletion."""
+        self.deleted_at = self.clock.now()
 
     def cancel(self) -> None:
-        """Begin its cancellation."""
-        self.cancelled = self.clock.now()
+        """Start its cancellation."""
+        self.cancelled_at = self.clock.now()
 
     def fail(self, failure: JobFailure, at: float | None = None) -> None:
         """
-        Let its creation fail, whatever the work says.
+        Let its creation fail, whatever the result of the work.
 
-        :param at: When, in seconds since 1970; None when it would be ACTIVE.
+        :param at: When, in seconds since 1970; None for the time at which it would be ACTIVE.
         """
-        self.verdict, self.condemned = failure, self.due if at is None else at
+        self.forced_failure, self.fails_at = failure, self.active_at if at is None else at
 
     @property
     def status(self) -> str:
-        """The status now; empty when it is gone."""
+        """The present status; empty once it is gone."""
         now = self.clock.now()
-        if self.deleted is not None:
-            return self._ending("DELETE", now - self.deleted, "INACTIVE" if self.keeps else "")
-        if self.cancelled is not None:
-            return self._ending("CANCEL", now - self.cancelled, "INACTIVE")
-        return self._creation(now)
+        if self.deleted_at is not None:
+            return self._find_ending_status("DELETE", now - self.deleted_at, "INACTIVE" if self.keeps_metadata else "")
+        if self.cancelled_at is not None:
+            return self._find_ending_status("CANCEL", now - self.cancelled_at, "INACTIVE")
+        return self._find_creation_status(now)
 
-    def _ending(self, verb: str, since: float, last: str) -> str:
-        if since >= self.deleting:
+    def _find_ending_status(self, verb: str, elapsed: float, last: str) -> str:
+        if elapsed >= self.deletion_seconds:
             return last
-        return f"{verb}_PENDING" if since < self.deleting / 2 else f"{verb}_IN_PROGRESS"
+        return f"{verb}_PENDING" if elapsed < self.deletion_seconds / 2 else f"{verb}_IN_PROGRESS"
 
-    def _creation(self, now: float) -> str:
-        if self.verdict is not None and now >= self.condemned:
+    def _find_creation_status(self, now: float) -> str:
+        if self.forced_failure is not None and now >= self.fails_at:
             return "CREATE_FAILED"
-        if now < self.born + self.pending:
+        if now < self.created_at + self.pending:
             return "CREATE_PENDING"
-        busy = self.work is not None and not self.work.done()
-        if now < self.due or busy or self.verdict is not None:
+        is_busy = self.work is not None and not self.work.done()
+        if now < self.active_at or is_busy or self.forced_failure is not None:
             return "CREATE_IN_PROGRESS"
         if self.failure:
             return "CREATE_FAILED"
-        return "ACTIVE" if self.retention is None or now < self.due + self.retention else "INACTIVE"
+        return "ACTIVE" if self.retention is None or now < self.active_at + self.retention else "INACTIVE"
 
     @property
     def failure(self) -> JobFailure | None:
-        """Why it failed, once that is known."""
-        if self.verdict is not None:
-            return self.verdict
+        """Why it failed; None where it has not."""
+        if self.forced_failure is not None:
+            return self.forced_failure
         if self.work is None or not self.work.done():
             return None
         error = self.work.exception()
@@ -110,19 +112,23 @@ class Life:
         return JobFailure(StatusCode.INTERNAL_ERROR, f"The emulator itself failed: {type(error).__name__}: {error}")
 
     @property
-    def changed(self) -> float:
+    def changed_at(self) -> float:
         """When the status changed last."""
         now = self.clock.now()
-        steps = [self.born, self.born + self.pending, self.due, self.finished]
+        steps = [self.created_at, self.created_at + self.pending, self.active_at, self.finished_at]
         if self.retention is not None:
-            steps.append(self.due + self.retention)
-        if self.verdict is not None:
-            steps = [*_until(self.condemned, [self.born, self.born + self.pending]), self.condemned]
-        for begun in (self.cancelled, self.deleted):
-            if begun is not None:
-                steps = [*_until(begun, steps), begun, begun + self.deleting / 2, begun + self.deleting]
-        return max(_until(now, steps))
+            steps.append(self.active_at + self.retention)
+        if self.forced_failure is not None:
+            steps = [*_select_until(self.fails_at, [self.created_at, self.created_at + self.pending]), self.fails_at]
+        # A cancellation or deletion cuts off the steps that would have come after it.
+        for start in (self.cancelled_at, self.deleted_at):
+            if start is not None:
+                steps = [
+                    *_select_until(start, steps),
+                    *(start, start + self.deletion_seconds / 2, start + self.deletion_seconds),
+                ]
+        return max(_select_until(now, steps))
 
 
-def _until(time: float, steps: list[float]) -> list[float]:
+def _select_until(time: float, steps: list[float]) -> list[float]:
     return [step for step in steps if step <= time]

@@ -1,4 +1,4 @@
-"""Listings, read a page at a time: a page costs the same however many resources there are."""
+"""Pages of List operations, whose cost does not depend on the number of resources."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
-#: Items that a page skips at most, because of their status for instance. A page that skips as many ends there: it has fewer entries than
-#: were asked for, maybe none, and a token for the next page.
+#: Most items that a page skips, for instance because of their status. A page that skips as many ends there: it has fewer entries than
+#: ``maxResults``, perhaps none, and a ``nextToken``.
 MOST_SKIPPED = 1_000
 
 
@@ -18,45 +18,46 @@ class Listing:
     """
     The result of a List operation.
 
-    :param items: What is listed, and more that ``includes`` leaves out, sorted by position.
-    :param entry: Returns the entry of an item.
-    :param includes: Whether an item is listed.
+    :param items: The items, among them some that ``includes`` filters out, sorted by position.
+    :param describe: Returns the entry of an item.
+    :param includes: Returns whether an item is listed.
     :param position: Returns the position of an item, a number above 0.
     :param newest_first: List in descending order of positions.
     """
 
     items: Sequence[Any]
-    entry: Callable[[Any], dict[str, Any]]
+    describe: Callable[[Any], dict[str, Any]]
     includes: Callable[[Any], bool] = lambda _: True
     position: Callable[[Any], int] = attrgetter("sequence")
     newest_first: bool = False
 
-    def page(self, after: int, size: int) -> tuple[list[dict[str, Any]], int]:
+    def read_page(self, after: int, size: int) -> tuple[list[dict[str, Any]], int]:
         """
         Read a page.
 
-        :param after: Position of the last item of the page before; 0 for the first page.
-        :param size: Entries on a page.
-        :return: The entries, and the position to go on after; 0 if the listing ends here.
+        :param after: Position of the last item of the previous page; 0 for the first page.
+        :param size: Maximum number of entries.
+        :return: The entries, and the position after which the next page starts; 0 on the last page.
         """
         page: list[dict[str, Any]] = []
         last = after
         skipped = 0
-        for item in self._following(after):
+        for item in self._iterate_after(after):
             if not self.includes(item):
                 skipped += 1
-                # What is skipped after a full page may be listed by then.
+                # The next page has to look at items behind a full page again: by then their status may include them.
                 last = last if len(page) == size else self.position(item)
                 if skipped == MOST_SKIPPED:
                     return page, last
             elif len(page) == size:
                 return page, last
             else:
-                page.append(self.entry(item))
+                page.append(self.describe(item))
                 last = self.position(item)
         return page, 0
 
-    def _following(self, after: int) -> Iterator[Any]:
+    def _iterate_after(self, after: int) -> Iterator[Any]:
+        # Slicing the sequence would copy it for each page.
         if self.newest_first:
             end = bisect_left(self.items, after, key=self.position) if after else len(self.items)
             indexes = range(end - 1, -1, -1)

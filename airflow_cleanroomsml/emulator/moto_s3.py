@@ -1,8 +1,4 @@
-"""
-moto's S3, whose bucket policies are evaluated by :mod:`airflow_cleanroomsml.emulator.bucket_policy`.
-
-``FakeBucket.get_permission``, ``S3ClientError`` and the stores of STS are moto's own: tests hold them to what is used here.
-"""
+"""moto's S3 with bucket policies evaluated by :mod:`airflow_cleanroomsml.emulator.bucket_policy`."""
 
 from __future__ import annotations
 
@@ -10,61 +6,54 @@ import re
 from typing import Any
 
 from flask import request as flask_request
-from moto.moto_server.werkzeug_app import create_backend_app
 
+from airflow_cleanroomsml.emulator import _compat
 from airflow_cleanroomsml.emulator.bucket_policy import S3Request, find_denial, is_allowed
 
-#: Header by which the emulator's own reads and writes name the role of their job.
+#: Header in which the emulator's own S3 requests name the role of their job.
 ROLE_HEADER = "x-emulator-role"
-#: What moto calls the actions of objects by their HTTP methods, and what S3 calls them.
+#: moto derives the action from the HTTP method, which gives two actions that S3 does not have.
 _ACTIONS = {"s3:HeadObject": "s3:GetObject", "s3:PostObject": "s3:PutObject"}
 _AMZ_HEADERS = re.compile(r"x-amz-[a-z-]+")
 
 
 def create_app(service: Any) -> Any:
     """
-    The application of a service of moto.
+    Create moto's WSGI application for a service.
 
-    :param service: moto's name of it.
+    :param service: moto's name of the service.
     """
-    app = create_backend_app(service)
-    if service.startswith("s3"):
-        _evaluate_policies()
+    app = _compat.create_moto_app(service)
+    if str(service).startswith("s3"):
+        _compat.replace_policy_evaluation(_get_permission)
     return app
-
-
-def _evaluate_policies() -> None:
-    """Let the policies of moto's buckets be evaluated here."""
-    from moto.s3 import models
-
-    bucket: Any = models.FakeBucket
-    # A moto that asks by another name goes on with its own evaluation.
-    if hasattr(bucket, "get_permission"):
-        bucket.get_permission = _get_permission
 
 
 def _get_permission(bucket: Any, action: str, resource: str) -> Any:
     """
-    What the policy of a bucket says about the present request.
+    Evaluate the policy of a bucket for the current request, in place of ``FakeBucket.get_permission``.
 
-    :raises S3ClientError: It is denied; the message names the statement.
+    :raises S3ClientError: The policy denies the request; the message names the statement.
     """
-    from moto.iam.access_control import PermissionResult
-
     if bucket.policy is None:
-        return PermissionResult.NEUTRAL
-    policy, s3_request = bucket.policy.decode(), _s3_request(bucket, action, resource)
+        return _compat.get_permission_result("NEUTRAL")
+    policy, s3_request = bucket.policy.decode(), _build_request(bucket, action, resource)
     denial = find_denial(policy, s3_request)
     if denial is None:
-        return PermissionResult.PERMITTED if is_allowed(policy, s3_request) else PermissionResult.NEUTRAL
-    if "delete" in flask_request.args:  # DeleteObjects answers for each object
-        return PermissionResult.DENIED
-    return _refuse(s3_request, str(denial))
+        return _compat.get_permission_result("PERMITTED" if is_allowed(policy, s3_request) else "NEUTRAL")
+    error = _compat.build_s3_access_denied(
+        f'User: {s3_request.principal} is not authorized to perform: {s3_request.action} on resource: "{resource}" '
+        f"with an explicit deny in a resource-based policy: {denial}"
+    )
+    # DeleteObjects reports each object in a response with status 200, so no exception may end it.
+    if error is None or "delete" in flask_request.args:
+        return _compat.get_permission_result("DENIED")
+    raise error
 
 
-def _s3_request(bucket: Any, action: str, resource: str) -> S3Request:
+def _build_request(bucket: Any, action: str, resource: str) -> S3Request:
     headers = flask_request.headers
-    principal = headers.get(ROLE_HEADER) or _principal(bucket)
+    principal = headers.get(ROLE_HEADER) or _find_principal(bucket)
     account = principal.split(":")[4] if principal else ""
     context: dict[str, str | None] = {
         "aws:securetransport": "true",
@@ -72,37 +61,21 @@ def _s3_request(bucket: Any, action: str, resource: str) -> S3Request:
         "aws:principalaccount": account or None,
     }
     if ROLE_HEADER not in headers:
-        # Which headers Clean Rooms ML itself sends, to ask for encryption for instance, is not documented.
-        named = _AMZ_HEADERS.findall(bucket.policy.decode().lower())
-        context.update({f"s3:{name}": headers.get(name) for name in named})
+        # AWS does not document which headers, for instance for encryption, Clean Rooms ML sends, so for its own requests they are
+        # unknown rather than absent.
+        names = _AMZ_HEADERS.findall(bucket.policy.decode().lower())
+        context.update({f"s3:{name}": headers.get(name) for name in names})
     return S3Request(principal, account, _ACTIONS.get(action, action), resource, context)
 
 
-def _principal(bucket: Any) -> str:
-    """Who asks: the role of an assumed one, else the account; nobody if the request is not signed."""
-    from moto.iam.models import get_account_id_from
-    from moto.sts.models import sts_backends
-
-    credential = flask_request.args.get("X-Amz-Credential") or _credential(
-        flask_request.headers.get("Authorization", "")
-    )
+def _find_principal(bucket: Any) -> str:
+    """Return the ARN of the caller: an assumed role, or the root of its account; empty for an unsigned request."""
+    # A presigned URL carries the credential in its query string.
+    authorization = flask_request.headers.get("Authorization", "")
+    credential = flask_request.args.get("X-Amz-Credential") or authorization.partition("Credential=")[2]
     if not credential:
         return ""
     key = credential.split("/")[0]
-    account = key if re.fullmatch(r"\d{12}", key) else get_account_id_from(key)
-    session = sts_backends[account][bucket.partition].get_assumed_role_from_access_key(key)
-    return str(session.role_arn) if session else f"arn:{bucket.partition}:iam::{account}:root"
-
-
-def _credential(authorization: str) -> str:
-    return authorization.partition("Credential=")[2]
-
-
-def _refuse(request: S3Request, why: str) -> Any:
-    from moto.s3.exceptions import S3ClientError
-
-    raise S3ClientError(
-        "AccessDenied",
-        f'User: {request.principal} is not authorized to perform: {request.action} on resource: "{request.resource}" with an '
-        f"explicit deny in a resource-based policy: {why}",
-    )
+    account = key if re.fullmatch(r"\d{12}", key) else _compat.find_account(key)
+    role = _compat.find_assumed_role(account, bucket.partition, key)
+    return role or f"arn:{bucket.partition}:iam::{account}:root"

@@ -1,8 +1,8 @@
 """
-The ``nextToken`` of a listing: opaque to clients, and good for the listing that returned it alone.
+The ``nextToken`` of a listing: opaque to clients, and only valid for the listing that returned it.
 
-It holds the place where the next page begins and a digest of what was listed: operation, arguments, account and region. The size of a
-page is not among them, so it may change from page to page.
+It contains the position of the next page and a digest of the operation, its arguments, the account and the region. The digest does not
+cover ``maxResults``, which may change from page to page.
 """
 
 from __future__ import annotations
@@ -13,41 +13,42 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from airflow_cleanroomsml.emulator.errors import invalid
+from airflow_cleanroomsml.emulator.errors import validation_error
 from airflow_cleanroomsml.emulator.store import Caller
 
 
 def issue(after: int, operation: str, caller: Caller, arguments: Mapping[str, Any]) -> str:
     """
-    The token of the next page.
+    Issue the token for the next page.
 
-    :param after: Number of the last entry that was returned, 0 or more.
-    :param arguments: Arguments of the listing, without size and token of a page.
+    :param after: Sequence number of the last entry that was returned, 0 or more.
+    :param arguments: Arguments of the listing, without ``maxResults`` and ``nextToken``.
     """
-    content = {"after": after, "listing": _digest(operation, caller, arguments)}
+    content = {"after": after, "listing": _compute_digest(operation, caller, arguments)}
     return base64.urlsafe_b64encode(json.dumps(content).encode()).decode()
 
 
-def position(token: str, operation: str, caller: Caller, arguments: Mapping[str, Any]) -> int:
+def read_position(token: str, operation: str, caller: Caller, arguments: Mapping[str, Any]) -> int:
     """
-    The number of the last entry that was returned; nothing moves when entries are deleted between two pages.
+    Return the sequence number of the last entry that was returned. It stays valid when entries are deleted between two pages.
 
     :param token: ``nextToken``.
     :param arguments: As for :func:`issue`.
-    :raises ApiError: ``ValidationException`` for a token of another listing.
+    :raises ApiError: ``ValidationException`` for the token of another listing.
     """
     try:
         content = json.loads(base64.urlsafe_b64decode(token))
         after, listing = content["after"], content["listing"]
     except (ValueError, KeyError, TypeError, RecursionError):
         after, listing = None, None
-    if type(after) is int and after >= 0 and listing == _digest(operation, caller, arguments):
+    # True is an int to isinstance().
+    if type(after) is int and after >= 0 and listing == _compute_digest(operation, caller, arguments):
         return after
-    raise invalid(
-        f"nextToken is not valid here: {operation} must have returned it for the same arguments, account and region."
+    raise validation_error(
+        f"nextToken is not valid: it must come from {operation} with the same arguments, account and region."
     )
 
 
-def _digest(operation: str, caller: Caller, arguments: Mapping[str, Any]) -> str:
+def _compute_digest(operation: str, caller: Caller, arguments: Mapping[str, Any]) -> str:
     listing = json.dumps([operation, caller.account, caller.region, arguments], sort_keys=True, default=str)
     return hashlib.sha256(listing.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Request rates that AWS publishes (user guide, Quotas), as token buckets."""
+"""The request rates that AWS publishes (user guide, Quotas), as token buckets."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from functools import cache
 
 from airflow_cleanroomsml.emulator.store import Caller
 
-#: Requests a second, and how many at once.
-_CREATES = {
+#: Operations by requests per second and burst. Where no burst is published, it is the requests of one second.
+_WRITES = {
     (1, 3): ("CreateAudienceModel", "StartAudienceExportJob", "CreateTrainedModel", "StartTrainedModelInferenceJob"),
     (1, 5): ("StartAudienceGenerationJob",),
     (2, 10): (
@@ -34,47 +34,48 @@ _CREATES = {
     (50, 50): ("UntagResource",),
 }
 _READS = (50, 50)
+#: Reads that the quotas page leaves out, besides those of collaborations.
 _UNPUBLISHED = ("GetMLInputChannel",)
 
 
 @cache
-def published(operation: str) -> tuple[float, float] | None:
+def get_published_rate(operation: str) -> tuple[float, float] | None:
     """
-    The rate of an operation of Clean Rooms ML and its burst.
+    Return the rate of an operation of Clean Rooms ML.
 
-    :return: Requests a second and requests at once, or None where no rate is known.
+    :return: Requests per second and burst; None where AWS publishes none.
     """
-    for rate, operations in _CREATES.items():
+    for rate, operations in _WRITES.items():
         if operation in operations:
             return rate
-    reads = operation.startswith(("Get", "List")) and "Collaboration" not in operation
-    return _READS if reads and operation not in _UNPUBLISHED else None
+    is_read = operation.startswith(("Get", "List")) and "Collaboration" not in operation
+    return _READS if is_read and operation not in _UNPUBLISHED else None
 
 
-class Buckets:
-    """A bucket for each operation in each account and region; all are full at first."""
+class TokenBuckets:
+    """A token bucket for each operation in each account and region, full at first."""
 
     def __init__(self) -> None:
-        self._filled: dict[tuple[str, str, str], tuple[float, float]] = {}
+        self._buckets: dict[tuple[str, str, str], tuple[float, float]] = {}
 
     def clear(self) -> None:
-        """Fill them all."""
-        self._filled.clear()
+        """Fill all buckets."""
+        self._buckets.clear()
 
     def take(self, operation: str, caller: Caller, now: float) -> bool:
         """
         Take a token.
 
         :param now: Seconds since 1970.
-        :return: Whether there was one.
+        :return: False if the bucket is empty.
         """
-        rate = published(operation)
+        rate = get_published_rate(operation)
         if rate is None:
             return True
         key = (operation, caller.account, caller.region)
-        tokens, since = self._filled.get(key, (rate[1], now))
-        tokens = min(rate[1], tokens + rate[0] * max(0.0, now - since))
-        # A second that is made of tenths is a second, whatever binary fractions make of it.
-        enough = tokens >= 1 - 1e-6
-        self._filled[key] = (max(0.0, tokens - 1) if enough else tokens, now)
-        return enough
+        tokens, filled_at = self._buckets.get(key, (rate[1], now))
+        tokens = min(rate[1], tokens + rate[0] * max(0.0, now - filled_at))
+        # Ten times a tenth of a token is a little less than one in binary fractions.
+        has_token = tokens >= 1 - 1e-6
+        self._buckets[key] = (max(0.0, tokens - 1) if has_token else tokens, now)
+        return has_token

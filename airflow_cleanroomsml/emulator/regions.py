@@ -9,9 +9,10 @@ from botocore.loaders import Loader
 from airflow_cleanroomsml.emulator.errors import ApiError
 
 
+# Not from boto3.Session.get_available_regions(): it is empty for cleanroomsml, which endpoints.json does not list (botocore 1.43.117).
 @cache
-def _partitions() -> dict[str, str]:
-    """The partition of each region; no request is signed for what the data calls global."""
+def _load_partitions() -> dict[str, str]:
+    """Return the partition of each region, without pseudo-regions such as ``aws-global``, which no request is signed for."""
     return {
         region: partition["id"]
         for partition in Loader().load_data("partitions")["partitions"]
@@ -20,17 +21,17 @@ def _partitions() -> dict[str, str]:
     }
 
 
-def partition(region: str) -> str:
-    """The partition of a region, for instance ``aws-us-gov``; empty where AWS has no such region."""
-    return _partitions().get(region, "")
+def get_partition(region: str) -> str:
+    """Return the partition of a region, for instance ``aws-us-gov``; empty for a region that AWS does not have."""
+    return _load_partitions().get(region, "")
 
 
 def require_region(region: str) -> None:
     """
-    Refuse what is no region.
+    Reject a region that AWS does not have.
 
-    :raises ApiError: As services of AWS answer a signature for another region than theirs.
+    :raises ApiError: The error of AWS for a signature with another region than the endpoint's.
     """
-    if not partition(region):
-        text = f"Credential should be scoped to a valid region, not '{region}'. AWS has no region of that name."
+    if not get_partition(region):
+        text = f"Credential should be scoped to a valid region, not '{region}'."
         raise ApiError("InvalidSignatureException", text, status=403)

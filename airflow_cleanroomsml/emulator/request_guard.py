@@ -1,9 +1,9 @@
 """
-Refuses requests that must not reach the emulator, before anything reads them.
+Rejects requests that must not reach the emulator, before anything reads them.
 
-The emulator authenticates nobody, so it must not serve web pages: any page in a browser on this machine can send requests to it, and reads
-the answers too where its own host name resolves to the emulator's address (DNS rebinding). Command-line clients and SDKs send neither
-``Origin`` nor ``Sec-Fetch-Site``, and a name of this machine as ``Host``.
+The emulator does not authenticate its callers, so it must not serve web pages: any page in a browser on this machine can send requests to
+it, and can read the responses if the page's host name resolves to the emulator's address (DNS rebinding). Command-line clients and SDKs
+send neither ``Origin`` nor ``Sec-Fetch-Site``, and a name of this machine as ``Host``.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from airflow_cleanroomsml.emulator.errors import ApiError
 
-#: Bytes of a request of Clean Rooms, Clean Rooms ML or the emulator's own paths. The longest that their models allow, SQL of 500,000
-#: characters with a thousand parameters, has 1.7 million characters, each of at most six bytes in JSON.
+#: Maximum bytes of a request to Clean Rooms, Clean Rooms ML or the admin API. The longest that their models allow, SQL of 500,000
+#: characters with a thousand parameters, has 1.7 million characters, each of at most six bytes in JSON (\uXXXX).
 SERVICE_BODY = 10 << 20
-#: Bytes of a request of any other service. Uploads to S3 above it have to be multipart uploads; moto holds a part in memory.
+#: Maximum bytes of a request to any other service; larger uploads to S3 have to be multipart. moto holds each part in memory.
 MOTO_BODY = 1 << 30
 
 _AUTHORITY = re.compile(r"(?P<host>\[[^\[\]@/]+\]|[^\[\]:@/]+)(:\d{1,5})?")
@@ -32,82 +32,82 @@ _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 class RequestGuard:
     """
-    What a request has to be like.
+    Checks the headers of requests.
 
-    :param host: Address or name that the server listens at.
-    :param allowed_hosts: Further names and addresses that clients call it by; names below an allowed name are allowed as well.
+    :param host: Address or name that the server listens on.
+    :param allowed_hosts: Further names and addresses that clients may use, and subdomains of these names.
     :raises ValueError: One of them is neither a host name nor an IP address.
     """
 
     def __init__(self, host: str = "127.0.0.1", allowed_hosts: Iterable[str] = ()) -> None:
-        hosts = [host, *map(host_name, allowed_hosts)]
-        self._addresses = {address for address in map(_address, hosts) if address is not None}
-        self._names = ("localhost", *(name.lower() for name in hosts if name and _address(name) is None))
-        # Whoever binds to all addresses may be called by any of them, and addresses cannot be rebound.
+        hosts = [host, *map(validate_host_name, allowed_hosts)]
+        self._addresses = {address for address in map(_parse_address, hosts) if address is not None}
+        self._names = ("localhost", *(name.lower() for name in hosts if name and _parse_address(name) is None))
+        # A server bound to all addresses may be called by any of them. DNS rebinding needs a name, so addresses are safe.
         self._any_address = not host or any(address.is_unspecified for address in self._addresses)
 
     def check(self, environ: Mapping[str, Any]) -> None:
         """
-        Refuse a request by its headers.
+        Reject a request from an unknown host or from a web page.
 
-        :raises ApiError: 403.
+        :raises ApiError: With status 403.
         """
         host = environ.get("HTTP_HOST")
-        # HTTP/1.0 asks for no Host, and no browser leaves it out.
+        # HTTP/1.0 does not require a Host header; browsers always send it.
         if host is not None and not self.allows_host(host):
             raise ApiError(
                 "ForbiddenHostException",
-                f"The host {host!r} is not allowed: call the emulator by localhost, a loopback address or the address it listens at, "
+                f"The host {host!r} is not allowed. Use localhost, a loopback address or the address the emulator listens on, "
                 "or start it with --allowed-host NAME.",
                 status=403,
             )
         if not _is_same_origin(environ):
             raise ApiError(
                 "ForbiddenOriginException",
-                "Requests from pages of another origin are not allowed; a client that is no browser sends no Origin, Referer or "
-                "Sec-Fetch-Site.",
+                "Requests from web pages of another origin are not allowed. Clients other than browsers must not send Origin, Referer "
+                "or Sec-Fetch-Site.",
                 status=403,
             )
 
     def allows_host(self, authority: str) -> bool:
         """
-        Return whether clients may call it so.
+        Return whether clients may use a host.
 
-        :param authority: Value of ``Host``, with or without a port. Any port is allowed, since ports are forwarded.
+        :param authority: Value of ``Host``, with or without a port. Any port is allowed, because Docker and ssh forward ports.
         """
         match = _AUTHORITY.fullmatch(authority)
         name = match["host"].lower().removesuffix(".") if match else ""
-        address = _address(name)
+        address = _parse_address(name)
         if address is not None:
             return address.is_loopback or self._any_address or address in self._addresses
-        # S3 clients put the bucket before the name, and S3 Control the account.
+        # S3 clients prepend the bucket to the host name, and clients of S3 Control the account.
         return _NAME.fullmatch(name) is not None and any(f".{name}".endswith(f".{own}") for own in self._names)
 
 
-def host_name(text: str) -> str:
+def validate_host_name(text: str) -> str:
     """
-    Return a host name or IP address as it is.
+    Return a host name or IP address unchanged.
 
-    :raises ValueError: It is neither.
+    :raises ValueError: The text is neither.
     """
-    if _NAME.fullmatch(text) or ("[" not in text and _address(text) is not None):
+    if _NAME.fullmatch(text) or ("[" not in text and _parse_address(text) is not None):
         return text
-    raise ValueError(f"{text!r} is not a host name or IP address: give the name alone, such as 'emulator'")
+    raise ValueError(f"{text!r} is not a host name or IP address; must be a bare name, such as 'emulator'")
 
 
-def _address(text: str) -> _Address | None:
+def _parse_address(text: str) -> _Address | None:
     try:
-        found = ipaddress.ip_address(text.removeprefix("[").removesuffix("]"))
+        address = ipaddress.ip_address(text.removeprefix("[").removesuffix("]"))
     except ValueError:
         return None
-    return getattr(found, "ipv4_mapped", None) or found
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 def _is_same_origin(environ: Mapping[str, Any]) -> bool:
-    """Whether it comes from no web page, or from one of the emulator's own, such as moto's dashboard."""
+    """Return whether a request comes from no web page, or from one that the emulator serves, such as moto's dashboard."""
     if environ.get("HTTP_SEC_FETCH_SITE", "none") not in ("none", "same-origin"):
         return False
-    # Older browsers send no Sec-Fetch-Site, and no browser sends Origin with a GET that needs no preflight.
+    # Browsers before 2023 may not send Sec-Fetch-Site (Safari 16.4), and none sends Origin with a GET that needs no preflight.
     origin = environ.get("HTTP_ORIGIN", environ.get("HTTP_REFERER") or None)
     if origin is None:
         return True
@@ -120,39 +120,41 @@ def _is_same_origin(environ: Mapping[str, Any]) -> bool:
 
 def limit_body(environ: dict[str, Any], limit: int) -> None:
     """
-    Refuse a body that is too large by its length; let reading fail where one without a length becomes too large.
+    Reject a body whose length exceeds the limit; a body without a length fails once more than that has been read.
 
-    :raises ApiError: 413, or 400 for a length that is not a number.
+    :param limit: Maximum size in bytes.
+    :raises ApiError: With status 413, or 400 for a length that is not a number.
     """
     length = environ.get("CONTENT_LENGTH") or "0"
     if not (length.isascii() and length.isdigit()):
         raise ApiError("InvalidRequestException", f"Content-Length {length!r} is not a number of bytes.", status=400)
+    # int() of a very long text is slow, and from Python 3.11 on an error.
     if len(length) > len(str(limit)) or int(length) > limit:
-        raise too_large(limit)
+        raise body_too_large_error(limit)
     if "wsgi.input_terminated" in environ:
         environ["wsgi.input"] = _Bounded(environ["wsgi.input"], limit)
 
 
-def too_large(limit: int) -> ApiError:
-    """The body has more bytes than this."""
-    text = f"The body of the request has more than {limit:,} bytes; upload larger objects to S3 in parts."
+def body_too_large_error(limit: int) -> ApiError:
+    """Build the error for a body that exceeds the limit."""
+    text = f"The body of the request exceeds {limit:,} bytes. Use a multipart upload for larger objects in S3."
     return ApiError("RequestEntityTooLargeException", text, status=413)
 
 
 class _Bounded(RawIOBase):
-    """A body of unknown length, which cannot be read beyond a bound."""
+    """A body of unknown length that fails to be read beyond a limit."""
 
     def __init__(self, body: Any, limit: int) -> None:
         self._body = body
-        self._left = limit
+        self._remaining = limit
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        data = self._body.read(min(len(buffer), self._left + 1))
-        self._left -= len(data)
-        if self._left < 0:
+        data = self._body.read(min(len(buffer), self._remaining + 1))
+        self._remaining -= len(data)
+        if self._remaining < 0:
             raise RequestEntityTooLarge
         buffer[: len(data)] = data
         return len(data)

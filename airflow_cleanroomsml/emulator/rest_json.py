@@ -1,7 +1,7 @@
 """
-Single values on the wire of rest-json, each by the traits that the service model gives its shape.
+Encodes and decodes single values in the restJson1 protocol, by the traits that the service model gives their shapes.
 
-Botocore's parser takes a timestamp in any spelling; other clients take the one that the model asks for, so what goes out has to be exact.
+botocore parses timestamps in any format, but other SDKs only accept the format in the model, so responses must use exactly that one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from airflow_cleanroomsml.emulator.errors import ApiError
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MILLISECOND = timedelta(milliseconds=1)
-#: The format of a timestamp that has no ``timestampFormat``, by where it stands (Smithy, AWS restJson1 protocol).
+#: Formats of timestamps without a ``timestampFormat``, by their location (Smithy, AWS restJson1 protocol).
 BODY, HEADER, URI = "unixTimestamp", "rfc822", "iso8601"
 _FORMATS = {
     "unixTimestamp": "seconds since 1970",
@@ -28,17 +28,20 @@ _FORMATS = {
 _DATE_TIME = re.compile(
     r"(?P<second>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?P<fraction>\.\d+)?(?P<offset>Z|[+-]\d\d:\d\d)", re.ASCII
 )
+# Bounded, because parsing a number takes quadratic time in its digits.
 _INTEGER = re.compile(r"-?\d{1,18}", re.ASCII)
 _NUMBER = re.compile(r"-?\d{1,300}(?:\.\d{1,300})?(?:[eE][+-]?\d{1,3})?", re.ASCII)
 _SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
 def to_json(shape: Any, value: Any) -> Any:
-    """A value for a body; members that the shape does not have, and None, are left out."""
+    """Encode a value for a JSON body, without None and without members that the shape does not have."""
     kind = shape.type_name
     if kind == "structure" and not shape.is_document_type:
-        given = ((name, member, value.get(name)) for name, member in shape.members.items())
-        return {wire_name(name, member): to_json(member, item) for name, member, item in given if item is not None}
+        members = ((name, member, value.get(name)) for name, member in shape.members.items())
+        return {
+            get_wire_name(name, member): to_json(member, item) for name, member, item in members if item is not None
+        }
     if kind == "list":
         return [to_json(shape.member, item) for item in value]
     if kind == "map":
@@ -51,7 +54,7 @@ def to_json(shape: Any, value: Any) -> Any:
 
 
 def to_header(shape: Any, value: Any) -> str:
-    """A value for a header."""
+    """Encode a value for a header."""
     kind = shape.type_name
     if shape.serialization.get("jsonvalue"):
         return _encode(json.dumps(value).encode())
@@ -68,14 +71,14 @@ def to_header(shape: Any, value: Any) -> str:
 
 def from_json(shape: Any, value: Any, path: str = "") -> Any:
     """
-    A value of a body, with its timestamps and blobs decoded; all else, of a wrong type too, is left to the request check.
+    Decode the timestamps and blobs of a JSON body, and leave all other values to the request check.
 
-    :param path: Where it stands, for errors.
-    :raises ApiError: ``ValidationException`` for a timestamp or a blob that is not spelled as the model says.
+    :param path: Path of the value, for errors.
+    :raises ApiError: ``ValidationException`` for a malformed timestamp or blob.
     """
     kind = shape.type_name
     if kind == "structure" and isinstance(value, dict):
-        names = {wire_name(name, member): (name, member) for name, member in shape.members.items()}
+        names = {get_wire_name(name, member): (name, member) for name, member in shape.members.items()}
         decoded = {}
         for key, item in value.items():
             name, member = names.get(key, (key, None))
@@ -95,9 +98,10 @@ def from_json(shape: Any, value: Any, path: str = "") -> Any:
 
 def from_text(shape: Any, text: str, path: str, default_format: str = URI) -> Any:
     """
-    A value of a path, a query string or a header; what is no number or boolean stays text, for the request check to refuse.
+    Decode a value of a path, a query string or a header. A malformed number or boolean stays text, which the request check rejects.
 
-    :param default_format: Format of a timestamp that has no ``timestampFormat``: :data:`URI` or :data:`HEADER`.
+    :param path: Path of the value, for errors.
+    :param default_format: Format of a timestamp without a ``timestampFormat``: :data:`URI` or :data:`HEADER`.
     :raises ApiError: As :func:`from_json`.
     """
     kind = shape.type_name
@@ -113,41 +117,43 @@ def from_text(shape: Any, text: str, path: str, default_format: str = URI) -> An
     return _parse_scalar(kind, text)
 
 
-def wire_name(name: str, member: Any) -> str:
-    """What a member is called on the wire."""
-    spelled: str = member.serialization.get("name", name)
-    return spelled
+def get_wire_name(name: str, member: Any) -> str:
+    """Return the name of a member in the protocol."""
+    wire_name: str = member.serialization.get("name", name)
+    return wire_name
 
 
 def _format_timestamp(shape: Any, value: datetime | float, default: str) -> str | float:
-    """A timestamp to the millisecond."""
     time = value if isinstance(value, datetime) else _EPOCH + timedelta(seconds=value)
+    # AWS sends milliseconds at most; integer arithmetic keeps binary fractions out of the text.
     milliseconds = (time - _EPOCH) // _MILLISECOND
-    spelling = shape.serialization.get("timestampFormat", default)
-    if spelling == "unixTimestamp":
+    timestamp_format = shape.serialization.get("timestampFormat", default)
+    if timestamp_format == "unixTimestamp":
         return milliseconds // 1000 if milliseconds % 1000 == 0 else milliseconds / 1000
-    exact = _EPOCH + milliseconds * _MILLISECOND
-    if spelling == "rfc822":
-        return format_datetime(exact, usegmt=True)
-    return exact.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    rounded = _EPOCH + milliseconds * _MILLISECOND
+    if timestamp_format == "rfc822":
+        return format_datetime(rounded, usegmt=True)
+    return rounded.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _parse_timestamp(shape: Any, value: Any, default: str, path: str) -> datetime:
-    spelling = shape.serialization.get("timestampFormat", default)
+    timestamp_format = shape.serialization.get("timestampFormat", default)
     text = value if isinstance(value, str) else ""
     try:
-        if spelling == "unixTimestamp" and isinstance(value, (int, float)) and not isinstance(value, bool):
+        if timestamp_format == "unixTimestamp" and isinstance(value, (int, float)) and not isinstance(value, bool):
             return _EPOCH + timedelta(seconds=value)
-        if spelling == "rfc822" and text:
+        if timestamp_format == "rfc822" and text:
             return parsedate_to_datetime(text)
-        if spelling == "iso8601" and (found := _DATE_TIME.fullmatch(text)):
-            # Python 3.10 reads fractions of three and six digits only.
-            whole = datetime.fromisoformat(found["second"] + found["offset"].replace("Z", "+00:00"))
-            return (whole + timedelta(seconds=float(found["fraction"] or 0))).astimezone(timezone.utc)
+        if timestamp_format == "iso8601" and (match := _DATE_TIME.fullmatch(text)):
+            # datetime.fromisoformat() of Python 3.10 only accepts fractions of three or six digits, and no Z.
+            seconds = datetime.fromisoformat(match["second"] + match["offset"].replace("Z", "+00:00"))
+            return (seconds + timedelta(seconds=float(match["fraction"] or 0))).astimezone(timezone.utc)
     except (ValueError, OverflowError):
         pass
-    shown = repr(text[:60] if text else value)
-    raise _misspelled(f"{path}: {shown} is not a timestamp in the format of the API; allowed: {_FORMATS[spelling]}")
+    excerpt = repr(text[:60] if text else value)
+    raise _format_error(
+        f"{path}: {excerpt} is not a timestamp in the format of the API; allowed: {_FORMATS[timestamp_format]}"
+    )
 
 
 def _parse_scalar(kind: str, text: str) -> Any:
@@ -159,7 +165,7 @@ def _parse_scalar(kind: str, text: str) -> Any:
 
 
 def _format_float(value: Any) -> Any:
-    """JSON has no word for infinity; rest-json writes these three as text."""
+    # JSON has no NaN and no infinity; restJson1 sends them as strings (Smithy, AWS restJson1 protocol).
     if isinstance(value, float) and not math.isfinite(value):
         return next(word for word, number in _SPECIAL.items() if str(number) == str(value))
     return value
@@ -173,10 +179,10 @@ def _decode(text: Any, path: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except (ValueError, TypeError):
-        raise _misspelled(f"{path}: the value is not base64") from None
+        raise _format_error(f"{path}: the value is not base64") from None
 
 
-def _misspelled(text: str) -> ApiError:
+def _format_error(text: str) -> ApiError:
     return ApiError("ValidationException", text, reason="FIELD_VALIDATION_FAILED")
 
 
@@ -188,6 +194,6 @@ def _quote(text: str) -> str:
 
 
 def _split(text: str) -> list[str]:
-    """The items of a list in a header."""
+    # Commas separate the items; items that contain commas are quoted (Smithy, httpHeader trait).
     items = re.findall(r'\s*("(?:[^"\\]|\\.)*"|[^,]+)', text)
     return [re.sub(r"\\(.)", r"\1", item[1:-1]) if item.startswith('"') else item.strip() for item in items]

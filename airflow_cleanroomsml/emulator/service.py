@@ -1,4 +1,4 @@
-"""One AWS service: its operations from the model, its methods from a backend."""
+"""One AWS service: operations from the service model, carried out by the methods of a backend."""
 
 from __future__ import annotations
 
@@ -11,129 +11,137 @@ from botocore.loaders import Loader
 from botocore.model import OperationModel
 
 from airflow_cleanroomsml._requests.model import load
-from airflow_cleanroomsml._requests.permissions import required_permissions
+from airflow_cleanroomsml._requests.permissions import list_permissions
 from airflow_cleanroomsml._resources.table import CLEAN_ROOMS_ML
 from airflow_cleanroomsml.emulator import faults, page_tokens, wire
 from airflow_cleanroomsml.emulator.backend.access import COLLABORATION, MEMBERSHIP
 from airflow_cleanroomsml.emulator.context import Shared
-from airflow_cleanroomsml.emulator.errors import ApiError, denied
-from airflow_cleanroomsml.emulator.faults import ConnectionDropped, Met
+from airflow_cleanroomsml.emulator.errors import ApiError, access_denied_error, not_implemented_error
+from airflow_cleanroomsml.emulator.faults import CallFaults, ConnectionDropped
 from airflow_cleanroomsml.emulator.listing import Listing
 from airflow_cleanroomsml.emulator.store import Caller, Record
 
-_PAGE = 100
-#: Pages of another size where ``maxResults`` is not given (API reference).
-_PAGES = {"ListTrainedModelVersions": 10}
+_PAGE_SIZE = 100
+#: Operations with another page size where ``maxResults`` is not set (API reference).
+_PAGE_SIZES = {"ListTrainedModelVersions": 10}
 
 
 class Service:
     """
-    Answers the requests of one service.
+    Handles the requests of one service.
 
     :param name: boto3's name of the service.
-    :param backend: Its public methods are the operations, by boto3's method names; what it does not have is answered with an error
-        that says so and that no client retries.
-    :param shared: The emulator's state.
-    :param extent: What it has of the service, for the error that tells what it does not have; empty where it has everything.
+    :param backend: Has a method for each operation, with boto3's method name. Other operations fail with an error that clients do not
+        retry.
+    :param shared: State of the emulator.
+    :param scope: What the emulator supports of the service, for the error of an unsupported operation; empty for everything.
     """
 
-    def __init__(self, name: str, backend: Any, shared: Shared, extent: str = "") -> None:
+    def __init__(self, name: str, backend: Any, shared: Shared, scope: str = "") -> None:
         self.model = load(name)
-        known = self.model.shape_names
-        self.internal_error = next(n for n in ("InternalServiceException", "InternalServerException") if n in known)
-        self._extent = extent
+        # The two services name this error differently.
+        names = self.model.shape_names
+        self.internal_error = next(n for n in ("InternalServiceException", "InternalServerException") if n in names)
+        self._scope = scope
         self.routes = wire.Routes(self.model)
         self._backend = backend
         self._shared = shared
         self._pagination = Loader().load_service_model(name, "paginators-1")["pagination"]
 
-    def answer(self, operation: OperationModel, members: dict[str, Any], caller: Caller) -> wire.Answer:
+    def handle(self, operation: OperationModel, members: dict[str, Any], caller: Caller) -> wire.HttpResponse:
         """
         Carry out a request.
 
-        :raises ApiError: Whatever the backend refuses.
+        :raises ApiError: The request is rejected.
         """
-        method = self._method(operation)
+        method = self._find_method(operation)
         shared, now = self._shared, self._shared.clock.now()
         with shared.store.lock:
-            shared.late.settle(shared.clock)
+            shared.delayed_commits.run_due(shared.clock)
             self._require_rate(operation.name, caller)
-        shared.permissions.require(caller, required_permissions(operation, members))
-        met = shared.faults.take(operation.name, caller.account, now)
+        shared.permissions.require(caller, list_permissions(operation, members))
+        call_faults = shared.faults.take(operation.name, caller.account, now)
         try:
-            faults.before(met.end, self.internal_error)
-            carry_out = partial(self._carry_out, operation, method, members, caller, met)
-            if met.end is not None and met.kind == "late_commit":
-                shared.late.add(now + met.end.seconds, carry_out)
+            faults.raise_before_commit(call_faults.outcome, self.internal_error)
+            commit = partial(self._commit, operation, method, members, caller, call_faults)
+            if call_faults.outcome is not None and call_faults.kind == "late_commit":
+                shared.delayed_commits.add(now + call_faults.outcome.seconds, commit)
                 raise ConnectionDropped
-            answer = carry_out()
-            faults.after(met.kind)
+            response = commit()
+            faults.raise_after_commit(call_faults.kind)
         finally:
-            if met.slow:
-                shared.clock.sleep(met.slow)
-        return answer
+            if call_faults.delay:
+                shared.clock.sleep(call_faults.delay)
+        return response
 
     def _require_rate(self, operation: str, caller: Caller) -> None:
-        """Refuse what comes faster than the published rates, where they are in force."""
-        limited = self._shared.settings.published_rates and self.model.service_name == CLEAN_ROOMS_ML
-        if limited and not self._shared.buckets.take(operation, caller, self._shared.clock.now()):
-            raise faults.throttled()
+        """Throttle a request that exceeds the published rate, if the settings ask for that."""
+        is_limited = self._shared.settings.published_rates and self.model.service_name == CLEAN_ROOMS_ML
+        if is_limited and not self._shared.token_buckets.take(operation, caller, self._shared.clock.now()):
+            raise faults.throttling_error()
 
-    def _carry_out(
-        self, operation: OperationModel, method: Callable[..., Any], members: dict[str, Any], caller: Caller, met: Met
-    ) -> wire.Answer:
+    def _commit(
+        self,
+        operation: OperationModel,
+        method: Callable[..., Any],
+        members: dict[str, Any],
+        caller: Caller,
+        call_faults: CallFaults,
+    ) -> wire.HttpResponse:
         arguments = {xform_name(name): value for name, value in members.items()}
-        failing = met.besides.get("fail_job")
-        verdict = failing.verdict(members) if failing else None
-        hidden = None if met.stale is None else _newer(operation.name, self._shared.clock.now() - met.stale)
-        with self._shared.store.serving(verdict, hidden):
-            result = _declared(operation, lambda: self._listed(operation, method, caller, arguments))
-            return wire.answer(operation, result)
+        fault = call_faults.modifiers.get("fail_job")
+        failure = fault.build_job_failure(members) if fault else None
+        staleness = call_faults.staleness
+        is_hidden = None
+        if staleness is not None:
+            is_hidden = _hide_newer_than(self._shared.clock.now() - staleness, operation.name)
+        with self._shared.store.serve_request(failure, is_hidden):
+            result = _translate_undeclared(operation, lambda: self._call(operation, method, caller, arguments))
+            return wire.build_response(operation, result)
 
-    def _method(self, operation: OperationModel) -> Callable[..., Any]:
-        found = getattr(self._backend, xform_name(operation.name), None)
-        if found is None:
-            text = f"This emulator does not have {operation.name}. {self._extent}".rstrip()
-            raise ApiError("NotImplementedByEmulatorException", text, status=400)
-        method: Callable[..., Any] = found
+    def _find_method(self, operation: OperationModel) -> Callable[..., Any]:
+        method: Callable[..., Any] | None = getattr(self._backend, xform_name(operation.name), None)
+        if method is None:
+            raise not_implemented_error(f"The emulator does not support {operation.name}. {self._scope}".rstrip())
         return method
 
-    def _listed(
+    def _call(
         self, operation: OperationModel, method: Callable[..., Any], caller: Caller, arguments: dict[str, Any]
     ) -> Any:
-        rule = self._pagination.get(operation.name)
-        if rule is None:
+        paginator = self._pagination.get(operation.name)
+        if paginator is None:
             return method(caller, **arguments)
-        size = arguments.pop("max_results", _PAGES.get(operation.name, _PAGE))
+        size = arguments.pop("max_results", _PAGE_SIZES.get(operation.name, _PAGE_SIZE))
         token = arguments.pop("next_token", None)
-        after = page_tokens.position(token, operation.name, caller, arguments) if token else 0
+        after = page_tokens.read_position(token, operation.name, caller, arguments) if token else 0
         listing: Listing = method(caller, **arguments)
-        page, last = listing.page(after, size)
-        more = page_tokens.issue(last, operation.name, caller, arguments) if last else None
-        return {rule["result_key"]: page, "nextToken": more}
+        page, last = listing.read_page(after, size)
+        next_token = page_tokens.issue(last, operation.name, caller, arguments) if last else None
+        return {paginator["result_key"]: page, "nextToken": next_token}
 
 
-def _newer(operation: str, since: float) -> Callable[[Record], bool]:
+def _hide_newer_than(time: float, operation: str) -> Callable[[Record], bool]:
     """
-    What a read of the state at an earlier time does not find: what was created since.
+    Return a filter for the records that a stale read does not see.
 
-    Memberships and collaborations, in which the others are looked up, are missing where it asks for them only.
+    It only hides memberships and collaborations from operations that read these themselves: other operations look up their resources in
+    them, and would fail altogether.
     """
-    asked = operation.removesuffix("s").lower()
+    target = operation.removesuffix("s").lower()
 
-    def hides(record: Record) -> bool:
-        frame = record.kind in (COLLABORATION, MEMBERSHIP)
-        return record.life.born > since and (not frame or asked.endswith(record.kind))
+    def is_hidden(record: Record) -> bool:
+        is_parent = record.kind in (COLLABORATION, MEMBERSHIP)
+        return record.lifecycle.created_at > time and (not is_parent or target.endswith(record.kind))
 
-    return hides
+    return is_hidden
 
 
-def _declared(operation: OperationModel, call: Callable[[], Any]) -> Any:
-    """What is not there is told as "access denied" by the operations that declare no ResourceNotFoundException."""
+def _translate_undeclared(operation: OperationModel, call: Callable[[], Any]) -> Any:
+    """Turn ResourceNotFoundException into AccessDeniedException for operations that do not declare it."""
     try:
         return call()
     except ApiError as error:
         missing = "ResourceNotFoundException"
         if error.code != missing or missing in [shape.name for shape in operation.error_shapes]:
             raise
-        raise denied(error.message) from None
+        raise access_denied_error(error.message) from None

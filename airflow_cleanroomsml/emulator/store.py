@@ -1,4 +1,4 @@
-"""What the emulator remembers: records of resources, each with a life of its own over a clock."""
+"""Stores the emulator's resources."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from functools import partial
 from heapq import heappop, heappush
 from typing import Any
 
-from airflow_cleanroomsml.emulator.errors import not_found
+from airflow_cleanroomsml.emulator.errors import not_found_error
 from airflow_cleanroomsml.emulator.index import Index
-from airflow_cleanroomsml.emulator.lifecycle import Life
+from airflow_cleanroomsml.emulator.lifecycle import Lifecycle
 from airflow_cleanroomsml.emulator.listing import Listing
 from airflow_cleanroomsml.emulator.lookalike import JobFailure
-from airflow_cleanroomsml.emulator.regions import partition
+from airflow_cleanroomsml.emulator.regions import get_partition
 
 
 @dataclass(frozen=True)
 class Caller:
     """
-    Who calls.
+    The caller of an operation.
 
     :param account: Twelve digits.
     :param region: AWS region.
@@ -33,11 +33,11 @@ class Caller:
 
     @property
     def partition(self) -> str:
-        """The partition of the region, for instance ``aws``."""
-        return partition(self.region)
+        """Partition of the region, for instance ``aws``."""
+        return get_partition(self.region)
 
-    def arn(self, path: str, service: str = "cleanrooms-ml") -> str:
-        """A new ARN in this account and region; it ends with a UUID."""
+    def build_arn(self, path: str, service: str = "cleanrooms-ml") -> str:
+        """Build a new ARN in this account and region; it ends with a UUID."""
         return f"arn:{self.partition}:{service}:{self.region}:{self.account}:{path}/{uuid.uuid4()}"
 
 
@@ -46,58 +46,58 @@ class Record:
     """
     A resource.
 
-    :param kind: What it is, for instance ``audience-model``.
+    :param kind: Kind of the resource, as in its ARN: for instance ``audience-model``.
     :param fields: Members in the API's own spelling.
-    :param caller: Whose it is.
-    :param life: Its status.
-    :param arn_member: Member that holds its ARN; empty for what has none.
+    :param caller: Its owner.
+    :param lifecycle: Its lifecycle.
+    :param arn_member: Member that holds its ARN; empty for a kind without ARNs.
     :param tags: Its tags.
-    :param arn: Its ARN; one of its kind in the caller's account if empty.
+    :param arn: Its ARN; empty for a new one.
     """
 
     kind: str
     fields: dict[str, Any]
     caller: Caller
-    life: Life
+    lifecycle: Lifecycle
     arn_member: str = ""
     tags: dict[str, str] = field(default_factory=dict)
     arn: str = ""
     sequence: int = 0
 
     def __post_init__(self) -> None:
-        self.arn = self.arn or self.caller.arn(self.kind)
-        self.updated = self.life.born
+        self.arn = self.arn or self.caller.build_arn(self.kind)
+        self.updated = self.lifecycle.created_at
         if self.arn_member:
             self.fields[self.arn_member] = self.arn
 
     @property
     def status(self) -> str:
-        """The status now; empty when it is gone."""
-        return self.life.status
+        """The present status; empty once it is gone."""
+        return self.lifecycle.status
 
     @property
     def id(self) -> str:
         """The UUID at the end of its ARN."""
         return self.arn.rsplit("/", 1)[1]
 
-    def view(self) -> dict[str, Any]:
-        """All members that the service shows; a response takes those that its shape has."""
-        failure = self.life.failure if self.status == "CREATE_FAILED" else None
+    def describe(self) -> dict[str, Any]:
+        """Return all members that the service may show; a response contains those that its shape has."""
+        failure = self.lifecycle.failure if self.status == "CREATE_FAILED" else None
         details = {"statusCode": failure.status_code, "message": failure.message} if failure else None
         return {
             **self.fields,
             "status": self.status,
             "statusDetails": details,
-            "createTime": self.life.born,
-            "updateTime": max(self.updated, self.life.changed),
+            "createTime": self.lifecycle.created_at,
+            "updateTime": max(self.updated, self.lifecycle.changed_at),
             "tags": self.tags,
         }
 
-    def values(self, name: str) -> tuple[Any, ...]:
+    def get_values(self, name: str) -> tuple[Any, ...]:
         """
-        Return the values by which it is found.
+        Return the values by which it can be found.
 
-        :param name: ``kind``, ``caller``, ``arn`` or ``id``; ``member`` for the accounts of a collaboration; else a member of its fields.
+        :param name: ``kind``, ``caller``, ``arn`` or ``id``; ``member`` for the members of a collaboration; or a key of ``fields``.
         """
         if name in ("kind", "caller", "arn", "id"):
             return (getattr(self, name),)
@@ -108,21 +108,21 @@ class Record:
         return () if value is None else (value,)
 
 
-def _nothing(_: Record) -> bool:
+def _hide_nothing(_: Record) -> bool:
     return False
 
 
 class Store:
     """
-    All records, in the order of their creation.
+    All records, in order of creation.
 
-    ``verdict`` is how the jobs end that the present request makes, where a fault was ordered.
+    ``forced_failure`` is the failure that a fault demands for the job of the current request.
     """
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
-        self.verdict: JobFailure | None = None
-        self._hidden: Callable[[Record], bool] = _nothing
+        self.forced_failure: JobFailure | None = None
+        self._is_hidden: Callable[[Record], bool] = _hide_nothing
         self._index: Index[Record] = Index()
         self._deletions: list[tuple[float, int, Record]] = []
         self._numbers = 0
@@ -130,108 +130,112 @@ class Store:
     @property
     def records(self) -> list[Record]:
         """All records."""
-        return list(self._index.group({}))
+        return list(self._index.find_group({}))
 
     def add(self, record: Record) -> Record:
-        """Remember."""
+        """Add a record."""
         self._numbers += 1
         record.sequence = self._numbers
         self._index.add(record)
         return record
 
     def delete(self, record: Record) -> None:
-        """Begin its deletion. Unless it is kept INACTIVE, it is forgotten when that has ended."""
-        life = record.life
-        life.delete()
-        if life.deleted is not None and not life.keeps:
-            heappush(self._deletions, (life.deleted + life.deleting, record.sequence, record))
+        """Start the deletion of a record, which is dropped at its end unless it becomes INACTIVE."""
+        lifecycle = record.lifecycle
+        lifecycle.delete()
+        if lifecycle.deleted_at is not None and not lifecycle.keeps_metadata:
+            heappush(self._deletions, (lifecycle.deleted_at + lifecycle.deletion_seconds, record.sequence, record))
 
     def restore(self, records: Iterable[Record]) -> None:
-        """Hold these records, in this order and with their present numbers, and no others."""
+        """Replace all records by these, which keep their order and sequence numbers."""
         with self.lock:
             self._index, self._deletions = Index(), []
             for record in records:
                 self._index.add(record)
 
     @contextmanager
-    def serving(self, verdict: JobFailure | None, hidden: Callable[[Record], bool] | None) -> Iterator[None]:
+    def serve_request(
+        self, forced_failure: JobFailure | None, is_hidden: Callable[[Record], bool] | None
+    ) -> Iterator[None]:
         """
-        One request at a time.
+        Serve one request at a time.
 
-        :param verdict: How the jobs end that it makes; None for as usual.
-        :param hidden: What it does not find, though it is there; None for nothing.
+        :param forced_failure: Failure of the job that the request starts; None to let it run.
+        :param is_hidden: Returns whether the request does not see a record, as with stale reads; None to show all.
         """
         with self.lock:
-            self._forget_deleted()
-            self.verdict, self._hidden = verdict, hidden or _nothing
+            self._drop_deleted()
+            self.forced_failure, self._is_hidden = forced_failure, is_hidden or _hide_nothing
             try:
                 yield
             finally:
-                self.verdict, self._hidden = None, _nothing
+                self.forced_failure, self._is_hidden = None, _hide_nothing
 
-    def _forget_deleted(self) -> None:
+    def _drop_deleted(self) -> None:
+        # The heap has the deletion that ends first at its top.
         while self._deletions and not self._deletions[0][-1].status:
             self._index.remove(heappop(self._deletions)[-1])
 
     def clear(self) -> None:
-        """Forget all."""
+        """Delete all records."""
         self.restore(())
 
-    def all(
+    def find(
         self, kind: str, caller: Caller | None = None, *, newest_first: bool = False, **members: Any
     ) -> Iterator[Record]:
         """
-        Find the records of a kind that are not gone.
+        Find the existing records of a kind.
 
-        :param caller: Whose they are; None finds everybody's.
+        :param caller: Their owner; None for any.
         :param newest_first: In descending order of creation.
-        :param members: What their fields have, see :meth:`Record.values`; None for anything.
+        :param members: Values of their fields, see :meth:`Record.get_values`; None for any.
         """
-        conditions = _conditions(kind=kind, caller=caller, **members)
-        records = self._index.group(conditions)
-        return filter(partial(self._is_found, conditions), reversed(records) if newest_first else records)
+        conditions = _build_conditions(kind=kind, caller=caller, **members)
+        records = self._index.find_group(conditions)
+        return filter(partial(self._matches, conditions), reversed(records) if newest_first else records)
 
-    def listing(
+    def build_listing(
         self,
         kind: str,
         caller: Caller | None = None,
         *,
-        entry: Callable[[Record], dict[str, Any]] = Record.view,
-        where: Callable[[Record], bool] = lambda _: True,
+        describe: Callable[[Record], dict[str, Any]] = Record.describe,
+        is_included: Callable[[Record], bool] = lambda _: True,
         newest_first: bool = False,
         **members: Any,
     ) -> Listing:
         """
-        List what :meth:`all` finds.
+        Build the listing of the records that :meth:`find` returns.
 
-        :param entry: Returns the entry of a record.
-        :param where: What else they have to be.
+        :param describe: Returns the entry of a record.
+        :param is_included: Filters the records further.
         """
-        conditions = _conditions(kind=kind, caller=caller, **members)
+        conditions = _build_conditions(kind=kind, caller=caller, **members)
 
         def includes(record: Record) -> bool:
-            return self._is_found(conditions, record) and where(record)
+            return self._matches(conditions, record) and is_included(record)
 
-        return Listing(self._index.group(conditions), entry, includes, newest_first=newest_first)
+        return Listing(self._index.find_group(conditions), describe, includes, newest_first=newest_first)
 
     def get(self, arn: str, noun: str, caller: Caller | None = None) -> Record:
         """
-        Return the record of an ARN.
+        Return the record with an ARN.
 
-        :param caller: Whose it must be; None finds everybody's.
+        :param noun: Noun for the error message, for instance "Audience model".
+        :param caller: Its owner; None for any.
         :raises ApiError: ``ResourceNotFoundException``.
         """
-        conditions = _conditions(arn=arn, caller=caller)
-        for record in self._index.group(conditions):
-            if self._is_found(conditions, record):
+        conditions = _build_conditions(arn=arn, caller=caller)
+        for record in self._index.find_group(conditions):
+            if self._matches(conditions, record):
                 return record
-        raise not_found(noun, arn)
+        raise not_found_error(noun, arn)
 
-    def _is_found(self, conditions: dict[str, Any], record: Record) -> bool:
-        if not record.status or self._hidden(record):
+    def _matches(self, conditions: dict[str, Any], record: Record) -> bool:
+        if not record.status or self._is_hidden(record):
             return False
-        return all(value in record.values(name) for name, value in conditions.items())
+        return all(value in record.get_values(name) for name, value in conditions.items())
 
 
-def _conditions(**values: Any) -> dict[str, Any]:
+def _build_conditions(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}

@@ -1,8 +1,7 @@
 """
-The wire format, from the service model: a request becomes the arguments of a backend method, its result becomes an answer.
+Decodes requests and encodes responses in the restJson1 protocol, by the serialization traits of the service model.
 
-The protocol is restJson1: the serialization traits of the model say where each member stands and how it is spelled. ARNs are
-percent-encoded in the path, so routes are matched on the raw path.
+Routes match the raw path, because botocore percent-encodes ARNs in it, slashes included.
 """
 
 from __future__ import annotations
@@ -16,13 +15,13 @@ from urllib.parse import parse_qs, unquote
 
 from botocore.model import OperationModel, ServiceModel
 
-from airflow_cleanroomsml._requests.documented_rules import broken_rules
+from airflow_cleanroomsml._requests.documented_rules import find_broken_rules
 from airflow_cleanroomsml._requests.validation import RequestCheck
 from airflow_cleanroomsml.emulator import rest_json
-from airflow_cleanroomsml.emulator.errors import ApiError, invalid
+from airflow_cleanroomsml.emulator.errors import ApiError, validation_error
 
 _JSON = {"Content-Type": "application/json"}
-#: Statuses whose answers have no body (RFC 9110).
+#: Statuses of responses without a body (RFC 9110).
 _WITHOUT_BODY = (204, 304)
 
 
@@ -35,34 +34,35 @@ class Routes:
 
     def __init__(self, model: ServiceModel) -> None:
         operations = [model.operation_model(name) for name in model.operation_names]
-        self._routes = [(op, op.http["method"], _path_pattern(op.http["requestUri"])) for op in operations]
+        self._routes = [(op, op.http["method"], _compile_path(op.http["requestUri"])) for op in operations]
 
     def match(self, method: str, raw_path: str) -> tuple[OperationModel, dict[str, str]]:
         """
-        The operation, and what its path holds.
+        Return the operation of a request, and the values in its path.
 
-        :raises ApiError: ``UnknownOperationException`` where no operation has this method and path.
+        :raises ApiError: ``UnknownOperationException`` if no operation has this method and path.
         """
         for operation, verb, pattern in self._routes:
-            found = pattern.fullmatch(raw_path) if verb == method else None
-            if found:
-                return operation, {name: unquote(text) for name, text in found.groupdict().items()}
-        raise ApiError("UnknownOperationException", f"No operation at {method} {raw_path}.", status=404)
+            match = pattern.fullmatch(raw_path) if verb == method else None
+            if match:
+                return operation, {name: unquote(text) for name, text in match.groupdict().items()}
+        raise ApiError("UnknownOperationException", f"No operation matches {method} {raw_path}.", status=404)
 
 
-def _path_pattern(uri: str) -> re.Pattern[str]:
+def _compile_path(uri: str) -> re.Pattern[str]:
+    # Every second part is a label. A greedy one ({name+}) needs no other pattern: encoded slashes do not count as separators.
     parts = re.split(r"\{(\w+)\+?\}", uri.split("?", maxsplit=1)[0])
     return re.compile("".join(f"(?P<{x}>[^/]+)" if i % 2 else re.escape(x) for i, x in enumerate(parts)))
 
 
 @dataclass(frozen=True)
-class Answer:
+class HttpResponse:
     """
-    An answer as it goes out.
+    An HTTP response.
 
     :param status: HTTP status.
-    :param headers: Headers that follow from the model, the type of the content among them.
-    :param body: The body; empty where the model has none.
+    :param headers: Headers from the model, and ``Content-Type``.
+    :param body: Body; empty if the model has none.
     """
 
     status: int
@@ -78,22 +78,24 @@ def parse(
     headers: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """
-    The members of a request, typed and checked against the model.
+    Decode the members of a request, and check them against the model.
 
-    :param headers: Headers of the request, for operations that have members in them.
-    :raises ApiError: ``SerializationException`` for what is not JSON, ``ValidationException`` for what breaks the model.
+    :param path: Values in the path, as :meth:`Routes.match` returns them.
+    :param headers: Headers of the request, for operations with members in headers.
+    :raises ApiError: ``SerializationException`` for a body that is not JSON, ``ValidationException`` for what the model does not allow.
     """
     shape = operation.input_shape
     if shape is None:
         return {}
     check = RequestCheck(convert=False)
-    typed = check.structure(shape, decode(operation, path, query, body, headers or {}), "")
-    violations = [*check.violations, *broken_rules(typed)]
+    typed = check.check_structure(shape, decode(operation, path, query, body, headers or {}), "")
+    violations = [*check.violations, *find_broken_rules(typed)]
     if violations:
         text = "; ".join(str(violation) for violation in violations)
         raise ApiError("ValidationException", text, reason="FIELD_VALIDATION_FAILED")
+    # The model allows 200 tags, its documentation 50 per resource.
     if len(typed.get("tags") or ()) > 50:
-        raise invalid("A resource has at most 50 tags.")
+        raise validation_error("A resource has at most 50 tags.")
     return typed
 
 
@@ -101,114 +103,114 @@ def decode(
     operation: OperationModel, path: Mapping[str, str], query: str, body: bytes, headers: Mapping[str, str]
 ) -> dict[str, Any]:
     """
-    The members of a request, from wherever the model has put them.
+    Decode the members of a request from its path, query string, headers and body.
 
-    :raises ApiError: As :func:`parse`, for what has no value of its type.
+    :raises ApiError: As :func:`parse`, for a value that cannot be decoded.
     """
     shape = operation.input_shape
     members = {} if shape is None else shape.members
     outside = {name: member for name, member in members.items() if member.serialization.get("location")}
     decoded = {} if shape is None else _decode_body(shape, body)
-    sent = {name.lower(): text for name, text in headers.items()}
+    lower_headers = {name.lower(): text for name, text in headers.items()}
     parameters = parse_qs(query, keep_blank_values=True)
     for name, member in outside.items():
-        place, wire = member.serialization["location"], rest_json.wire_name(name, member)
-        if place == "uri":
-            decoded[name] = rest_json.from_text(member, path[wire], name)
-        elif place == "querystring" and member.type_name == "map":
-            bound = {rest_json.wire_name(key, other) for key, other in outside.items()}
+        location, wire_name = member.serialization["location"], rest_json.get_wire_name(name, member)
+        if location == "uri":
+            decoded[name] = rest_json.from_text(member, path[wire_name], name)
+        elif location == "querystring" and member.type_name == "map":
+            # A map takes the parameters that belong to no other member (Smithy, httpQueryParams trait).
+            bound = {rest_json.get_wire_name(key, other) for key, other in outside.items()}
             decoded[name] = {key: texts[0] for key, texts in parameters.items() if key not in bound}
-        elif place == "querystring" and wire in parameters:
-            decoded[name] = _from_query(member, parameters[wire], name)
-        elif place == "header" and wire.lower() in sent:
-            decoded[name] = rest_json.from_text(member, sent[wire.lower()], name, rest_json.HEADER)
-        elif place == "headers":
-            start = wire.lower()
-            decoded[name] = {key[len(start) :]: text for key, text in sent.items() if key.startswith(start)}
+        elif location == "querystring" and wire_name in parameters:
+            decoded[name] = _decode_query_value(member, parameters[wire_name], name)
+        elif location == "header" and wire_name.lower() in lower_headers:
+            decoded[name] = rest_json.from_text(member, lower_headers[wire_name.lower()], name, rest_json.HEADER)
+        elif location == "headers":
+            prefix = wire_name.lower()
+            decoded[name] = {key[len(prefix) :]: text for key, text in lower_headers.items() if key.startswith(prefix)}
     return decoded
 
 
 def _decode_body(shape: Any, body: bytes) -> dict[str, Any]:
-    """The members in a body: each by its name, or one that is the body."""
+    """Decode the members in the body: an object with all of them, or a single one that is the whole body."""
     payload = shape.serialization.get("payload")
     if payload is None:
-        decoded: dict[str, Any] = rest_json.from_json(shape, _json_object(body))
+        decoded: dict[str, Any] = rest_json.from_json(shape, _parse_json_object(body))
         return decoded
     member = shape.members[payload]
     if not body:
         return {}
     if member.type_name == "structure":
-        return {payload: rest_json.from_json(member, _json_object(body), payload)}
+        return {payload: rest_json.from_json(member, _parse_json_object(body), payload)}
     return {payload: body if member.type_name == "blob" else body.decode(errors="replace")}
 
 
-def _json_object(body: bytes) -> dict[str, Any]:
+def _parse_json_object(body: bytes) -> dict[str, Any]:
     try:
-        given = json.loads(body, parse_constant=_refuse_constant) if body else {}
+        content = json.loads(body, parse_constant=_reject_constant) if body else {}
     except (ValueError, RecursionError) as error:
         raise ApiError("SerializationException", f"The body is not JSON: {error}") from None
-    if not isinstance(given, dict):
+    if not isinstance(content, dict):
         raise ApiError("SerializationException", "The body is not a JSON object.")
-    return given
+    return content
 
 
-def _refuse_constant(word: str) -> Any:
-    """Python reads NaN and Infinity, which JSON does not have."""
+def _reject_constant(word: str) -> Any:
+    # json.loads() accepts NaN and Infinity, which JSON does not have.
     raise ValueError(f"{word} is not a JSON value")
 
 
-def _from_query(member: Any, texts: list[str], name: str) -> Any:
+def _decode_query_value(member: Any, texts: list[str], name: str) -> Any:
     if member.type_name == "list":
         return [rest_json.from_text(member.member, text, name) for text in texts]
     return rest_json.from_text(member, texts[0], name)
 
 
-def answer(operation: OperationModel, result: Mapping[str, Any]) -> Answer:
+def build_response(operation: OperationModel, result: Mapping[str, Any]) -> HttpResponse:
     """
-    The answer of an operation.
+    Encode the result of an operation.
 
-    :param result: Members in the API's own spelling; those that the model does not have are left out, as is None.
+    :param result: Members in the API's own spelling; None, and members that the model does not have, are left out.
     """
     status = int(operation.http.get("responseCode", 200))
     shape: Any = operation.output_shape
-    return Answer(status, {}, b"") if shape is None else _encode(shape, result, status)
+    return HttpResponse(status, {}, b"") if shape is None else _encode_response(shape, result, status)
 
 
-def error_answer(model: ServiceModel, error: ApiError) -> Answer:
-    """The answer that tells an error; its type is in a header."""
+def build_error_response(model: ServiceModel, error: ApiError) -> HttpResponse:
+    """Encode an error; its code is in the header ``x-amzn-ErrorType``."""
     members = {"message": error.message, **error.members}
     if error.code in model.shape_names:
         shape: Any = model.shape_for(error.code)
-        found = _encode(shape, members, shape.metadata.get("error", {}).get("httpStatusCode", error.status))
+        response = _encode_response(shape, members, shape.metadata.get("error", {}).get("httpStatusCode", error.status))
     else:
-        found = Answer(error.status, dict(_JSON), json.dumps({"message": error.message}).encode())
-    return replace(found, headers={**found.headers, "x-amzn-ErrorType": error.code})
+        response = HttpResponse(error.status, dict(_JSON), json.dumps({"message": error.message}).encode())
+    return replace(response, headers={**response.headers, "x-amzn-ErrorType": error.code})
 
 
-def _encode(shape: Any, result: Mapping[str, Any], status: int) -> Answer:
-    """A structure as status, headers and body."""
+def _encode_response(shape: Any, result: Mapping[str, Any], status: int) -> HttpResponse:
     headers: dict[str, str] = {}
     inside: dict[str, Any] = {}
     for name, member in shape.members.items():
-        place, value = member.serialization.get("location"), result.get(name)
+        location, value = member.serialization.get("location"), result.get(name)
         if value is None:
             continue
-        if place == "statusCode":
+        if location == "statusCode":
             status = value
-        elif place == "header":
-            headers[rest_json.wire_name(name, member)] = rest_json.to_header(member, value)
-        elif place == "headers":
-            headers.update({rest_json.wire_name(name, member) + key: text for key, text in value.items()})
+        elif location == "header":
+            headers[rest_json.get_wire_name(name, member)] = rest_json.to_header(member, value)
+        elif location == "headers":
+            headers.update({rest_json.get_wire_name(name, member) + key: text for key, text in value.items()})
         else:
             inside[name] = value
-    kind, body = _encode_body(shape, inside)
-    if status in _WITHOUT_BODY or not kind:
-        return Answer(status, headers, b"")
-    return Answer(status, {**headers, "Content-Type": kind}, body)
+    content_type, body = _encode_body(shape, inside)
+    if status in _WITHOUT_BODY or not content_type:
+        return HttpResponse(status, headers, b"")
+    return HttpResponse(status, {**headers, "Content-Type": content_type}, body)
 
 
 def _encode_body(shape: Any, inside: Mapping[str, Any]) -> tuple[str, bytes]:
-    """Type and content of a body; an answer without members in it is an empty object."""
+    """Return the content type and the body; a response without members in the body has an empty object."""
     payload = shape.serialization.get("payload")
     if payload is None:
         return _JSON["Content-Type"], json.dumps(rest_json.to_json(shape, inside), allow_nan=False).encode()

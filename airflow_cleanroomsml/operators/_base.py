@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_cleanroomsml._compat import AirflowException, BaseOperator
 from airflow_cleanroomsml._connection.aws_connection import AwsConnection
-from airflow_cleanroomsml._requests.sensitive import hide, holds_sensitive, revealed
+from airflow_cleanroomsml._requests.sensitive import hide, holds_sensitive, reveal
 from airflow_cleanroomsml._resources.handle import Handle
 from airflow_cleanroomsml._resources.table import CLEAN_ROOMS_ML
 from airflow_cleanroomsml._templating import TEXT, is_native, render_by_shape, rendered_by_shape
@@ -81,7 +81,7 @@ class CleanRoomsMLOperator(AwsConnection, BaseOperator):
     @property
     def request(self) -> dict[str, Any]:
         """The arguments of the request that are not None."""
-        given = {name: revealed(getattr(self, name)) for name in self.arguments}
+        given = {name: reveal(getattr(self, name)) for name in self.arguments}
         return {name: value for name, value in given.items() if value is not None}
 
     def load_request(self) -> Request:

@@ -169,7 +169,7 @@ class Canceller:
         """Cancel the job once ``execution_timeout`` is over, unless a retry continues the wait."""
         operator, ti = self._operator, context["ti"]
         wait = self.wait or self._take_noted_wait(ti)
-        operator.reach_as_before(wait.connection if wait else None)
+        operator.restore_connection(wait.connection if wait else None)
         if operator.retries and ti.try_number <= ti.max_tries and not operator.creates_another_on_retry:
             if wait:
                 operator.log.warning("execution_timeout has passed; a retry continues the wait: %s.", wait.title)

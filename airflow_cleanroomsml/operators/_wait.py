@@ -127,7 +127,7 @@ class Waiter:
             self._stop_alarm()
             if is_failed:
                 self._operator.log.warning("No triggerer polled before the time-out.")
-                self._operator.reach_as_before(wait.connection)
+                self._operator.restore_connection(wait.connection)
                 return self._finish(context, wait, PollResult("", Outcome.PENDING))
         try:
             return resume(next_method, next_kwargs, context)
@@ -140,7 +140,7 @@ class Waiter:
         """Return the task's result after the trigger; the same, with the same errors, as after waiting in the worker."""
         # Everything that is needed is in the event: dag.test() of Airflow 2.11 loses what else a deferral carries.
         operator, wait, poll_result = self._operator, Wait(**event["wait"]), read_poll_result(event)
-        operator.reach_as_before(wait.connection)
+        operator.restore_connection(wait.connection)
         if poll_result is None:
             raise self._explain_interruption(event.get("error", ""), wait.identifiers)
         # The trigger redacted the text by the resource's description. The request may have values that a description lacks.
@@ -225,12 +225,12 @@ class Waiter:
         Only the request that this try sent is known to have created it: after a deferral it is rendered anew, an earlier try may have sent
         another, and a delete or cancel never had it. Otherwise the service's own description must show the confidential values.
         """
-        from airflow_cleanroomsml._requests.redaction import by_description
+        from airflow_cleanroomsml._requests.redaction import redact_by_description
 
         request, knows_request = self._operator.load_request(), self.knows_request
 
         def redact(shape: Any, description: Mapping[str, Any], text: str) -> str:
-            return request.redact(by_description(shape, description, text, known=knows_request))
+            return request.redact(redact_by_description(shape, description, text, known=knows_request))
 
         return redact
 

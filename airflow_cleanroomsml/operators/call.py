@@ -8,7 +8,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow_cleanroomsml._requests.sensitive import STARS, Hidden, hide, is_sensitive, revealed
+from airflow_cleanroomsml._requests.sensitive import STARS, Hidden, hide, is_sensitive, reveal
 from airflow_cleanroomsml._resources.table import CLEAN_ROOMS, CLEAN_ROOMS_ML
 from airflow_cleanroomsml._templating import TEXT, Members
 from airflow_cleanroomsml.exceptions import InvalidRequestError, ResultError, lines
@@ -105,10 +105,10 @@ class CleanRoomsMLCallOperator(CleanRoomsMLOperator):
         return found
 
     def _request(self) -> Mapping[str, Any]:
-        from airflow_cleanroomsml._requests.coercion import container
+        from airflow_cleanroomsml._requests.coercion import parse_container
 
-        given = revealed(self.parameters) or {}
-        found = container(given) if isinstance(given, str) else given
+        given = reveal(self.parameters) or {}
+        found = parse_container(given) if isinstance(given, str) else given
         if not isinstance(found, Mapping):
             raise InvalidRequestError("parameters: must be a mapping of the request's members in snake_case")
         return found
@@ -140,11 +140,11 @@ class CleanRoomsMLCallOperator(CleanRoomsMLOperator):
 
 def shown(shape: Any, answer: Mapping[str, Any]) -> Any:
     """An answer as JSON, what is not to be shown as stars; texts of the service that quote it are withheld."""
-    from airflow_cleanroomsml._requests.redaction import by_description
+    from airflow_cleanroomsml._requests.redaction import redact_by_description
 
     if shape is None:
         return {}
-    return _without_texts(_plain(shape, answer), lambda text: by_description(shape, answer, text))
+    return _without_texts(_plain(shape, answer), lambda text: redact_by_description(shape, answer, text))
 
 
 def _plain(shape: Any, value: Any) -> Any:

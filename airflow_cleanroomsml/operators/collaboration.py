@@ -35,9 +35,9 @@ class _Lookup(CleanRoomsMLOperator):
 
     def _sought(self, operations: list[str], given: dict[str, Any], **spelling: str) -> dict[str, Any]:
         """What is looked for, in the types of the model: another text would never be found."""
-        from airflow_cleanroomsml._requests.request import sought
+        from airflow_cleanroomsml._requests.request import convert_search
 
-        return sought(CLEAN_ROOMS, operations, given, required=["collaboration_identifier"], spelling=spelling)
+        return convert_search(CLEAN_ROOMS, operations, given, required=["collaboration_identifier"], spelling=spelling)
 
 
 class CleanRoomsFindMembershipOperator(_Lookup):

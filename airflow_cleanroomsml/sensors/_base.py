@@ -246,12 +246,12 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
     @cached
     def _target(self) -> tuple[Resource, dict[str, Any]]:
         """The row of the resource table, and the identifiers of the resource, in the types of the service model."""
-        from airflow_cleanroomsml._requests.request import sought
+        from airflow_cleanroomsml._requests.request import convert_search
 
         resource = self._choose_row()
         given = {name: getattr(self, name) for name in self.arguments}
         operations = [operation for operation in (resource.get, resource.list) if operation]
-        return resource, sought(resource.service, operations, given, required=self.required)
+        return resource, convert_search(resource.service, operations, given, required=self.required)
 
     def _rows(self) -> tuple[Resource, ...]:
         """Return the rows of the resource table that may apply."""
@@ -262,10 +262,10 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
         return self.resource
 
     def _field_shapes(self) -> dict[str, Any]:
-        from airflow_cleanroomsml._requests.request import sought_shapes
+        from airflow_cleanroomsml._requests.request import search_shapes
 
         operations = [name for row in self._rows() for name in (row.get, row.list) if name]
-        shapes = sought_shapes(self.resource.service, operations)
+        shapes = search_shapes(self.resource.service, operations)
         # Every argument that an older botocore does not know is an identifier, so a text.
         return {**super()._field_shapes(), **{name: shapes.get(name, TEXT) for name in self.arguments}}
 

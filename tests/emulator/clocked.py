@@ -62,7 +62,7 @@ def hold(parsed: dict[str, Any], model: OperationModel, **_: Any) -> None:
     if model.output_shape is None or "Error" in parsed:
         return
     check = RequestCheck(convert=False)
-    check.structure(model.output_shape, {k: v for k, v in parsed.items() if k != "ResponseMetadata"}, "")
+    check.check_structure(model.output_shape, {k: v for k, v in parsed.items() if k != "ResponseMetadata"}, "")
     broken = [text for text in map(str, check.violations) if not any(known in text for known in ALLOWED)]
     assert broken == [], f"{model.name}: {broken}"
 

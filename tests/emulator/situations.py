@@ -234,7 +234,7 @@ def _finds_it_under_way(task: Task) -> Steps:
 
 def _waits_for_a_partner(task: Task) -> Steps:
     store = task.lab.emulator.shared.store
-    (job,) = [record for record in store.all("audience-generation-job") if record.fields["name"] == "theirs"]
+    (job,) = [record for record in store.find("audience-generation-job") if record.fields["name"] == "theirs"]
     own = job.fields["startedBy"]
     job.fields["startedBy"] = PARTNER
     yield

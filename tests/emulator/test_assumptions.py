@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import fields
 from pathlib import Path
 
-from airflow_cleanroomsml.emulator.assumptions import ASSUMPTIONS, page
+from airflow_cleanroomsml.emulator.assumptions import ASSUMPTIONS, format_page
 from airflow_cleanroomsml.emulator.settings import Settings
 
 PAGE = Path(__file__).parents[2] / "docs" / "assumptions.md"
-SWITCHES = {switch for assumption in ASSUMPTIONS for switch in assumption.switches}
+SWITCHES = {switch for assumption in ASSUMPTIONS for switch in assumption.settings}
 
 
 def test_the_page_is_current() -> None:
-    assert PAGE.read_text(encoding="utf-8") == page(), "run make assumptions"
+    assert PAGE.read_text(encoding="utf-8") == format_page(), "run make assumptions"
 
 
 def test_a_switch_is_a_field_of_the_settings() -> None:
@@ -26,4 +26,4 @@ def test_every_default_that_nobody_publishes_is_in_the_ledger() -> None:
 
 
 def test_nothing_is_decided_twice() -> None:
-    assert len({assumption.what for assumption in ASSUMPTIONS}) == len(ASSUMPTIONS)
+    assert len({assumption.topic for assumption in ASSUMPTIONS}) == len(ASSUMPTIONS)

@@ -22,7 +22,7 @@ from botocore.model import ListShape, MapShape, OperationModel, Shape, StringSha
 from airflow_cleanroomsml._requests.request import load
 from airflow_cleanroomsml.emulator import wire as codec
 from airflow_cleanroomsml.emulator.backend import CleanRoomsBackend, CleanRoomsMLBackend
-from airflow_cleanroomsml.emulator.errors import ApiError, quota
+from airflow_cleanroomsml.emulator.errors import ApiError, quota_error
 from tests.emulator.wire import StrictClient
 
 BACKENDS = {"cleanroomsml": CleanRoomsMLBackend, "cleanrooms": CleanRoomsBackend}
@@ -225,7 +225,7 @@ class Wire:
         target = urlsplit(self.request.url)
         return self.request.method, target.path, target.query, self.request.body or b""
 
-    def answered(self, operation: OperationModel, answer: codec.Answer) -> Any:
+    def answered(self, operation: OperationModel, answer: codec.HttpResponse) -> Any:
         self.answer = answer.status, answer.headers, answer.body
         found = self.client._make_api_call(operation.name, Draw(operation.name, 0).value(operation.input_shape))
         found.pop("ResponseMetadata")
@@ -275,22 +275,24 @@ def results(operation: OperationModel) -> list[dict[str, Any]]:
 @all_of_both_services
 def test_botocore_returns_what_was_answered(operation: OperationModel, wires: dict[str, Wire]) -> None:
     for result in results(operation):
-        assert wires[service_of(operation)].answered(operation, codec.answer(operation, result)) == result
+        assert wires[service_of(operation)].answered(operation, codec.build_response(operation, result)) == result
 
 
 @all_of_both_services
 def test_an_answer_is_spelled_as_the_model_says(operation: OperationModel) -> None:
     client = STRICT[service_of(operation)]
     for result in results(operation):
-        assert client.read(operation.name, codec.answer(operation, result)) == result
+        assert client.read(operation.name, codec.build_response(operation, result)) == result
 
 
 @all_of_both_services
 def test_what_the_answer_does_not_have_stays_within(operation: OperationModel) -> None:
     result = results(operation)[0]
-    assert codec.answer(operation, {**result, "secretOfTheBackend": 1}) == codec.answer(operation, result)
+    assert codec.build_response(operation, {**result, "secretOfTheBackend": 1}) == codec.build_response(
+        operation, result
+    )
     members = operation.output_shape.members if operation.output_shape else {}
-    assert codec.answer(operation, dict.fromkeys(members)).body in (b"{}", b"")
+    assert codec.build_response(operation, dict.fromkeys(members)).body in (b"{}", b"")
 
 
 @pytest.mark.parametrize(("service", "shape"), ERRORS, ids=lambda value: getattr(value, "name", value))
@@ -300,18 +302,18 @@ def test_an_error_arrives_with_its_members(service: str, shape: StructureShape, 
     model, wire = MODELS[service], wires[service]
     operation = model.operation_model({"cleanroomsml": "CreateTrainedModel", "cleanrooms": "CreateMembership"}[service])
     with pytest.raises(ClientError) as caught:
-        wire.answered(operation, codec.error_answer(model, error))
+        wire.answered(operation, codec.build_error_response(model, error))
     assert isinstance(caught.value, getattr(wire.client.exceptions, shape.name))
     found = caught.value.response
     assert found["Error"] == {"Code": shape.name, "Message": "Grüße 😀"}
     assert found["ResponseMetadata"]["HTTPStatusCode"] == shape.metadata["error"]["httpStatusCode"]
     assert {name: found[name] for name in members} == members
     told = {**error.members, "message": error.message}
-    assert STRICT[service].read_error(codec.error_answer(model, error)) == (shape.name, told)
+    assert STRICT[service].read_error(codec.build_error_response(model, error)) == (shape.name, told)
 
 
 def test_a_full_quota_tells_its_name_and_value() -> None:
-    answer = codec.error_answer(MODEL, quota("Models", 2))
+    answer = codec.build_error_response(MODEL, quota_error("Models", 2))
     assert answer.headers["x-amzn-ErrorType"] == "ServiceQuotaExceededException"
     assert json.loads(answer.body) == {
         "message": "The quota 'Models' of 2 is reached.",
@@ -336,7 +338,7 @@ def test_a_full_quota_tells_its_name_and_value() -> None:
 )
 def test_a_time_is_exact_to_the_millisecond(time: datetime | float, iso_8601: str, epoch: float) -> None:
     def told(service: str, operation: str, result: dict[str, Any]) -> Any:
-        return json.loads(codec.answer(MODELS[service].operation_model(operation), result).body)
+        return json.loads(codec.build_response(MODELS[service].operation_model(operation), result).body)
 
     assert told("cleanroomsml", "GetAudienceModel", {"createTime": time}) == {"createTime": iso_8601}
     found = told("cleanrooms", "GetCollaboration", {"collaboration": {"createTime": time}})
@@ -345,6 +347,6 @@ def test_a_time_is_exact_to_the_millisecond(time: datetime | float, iso_8601: st
 
 @pytest.mark.parametrize("path", ["/audience-model/", "/audience-model/a/b", "/Audience-model", "/", ""])
 def test_a_path_of_no_operation(path: str) -> None:
-    with pytest.raises(ApiError, match="No operation at GET") as caught:
+    with pytest.raises(ApiError, match="No operation matches GET") as caught:
         ROUTES["cleanroomsml"].match("GET", path)
     assert (caught.value.code, caught.value.status) == ("UnknownOperationException", 404)

@@ -121,7 +121,7 @@ def test_a_generation_job_names_a_collaboration_of_its_caller(world: World, part
 
 def test_a_statement_that_is_none_is_not_stored(world: World) -> None:
     arn = world.configured()
-    with pytest.raises(ClientError, match="Every statement"):
+    with pytest.raises(ClientError, match="Each statement"):
         put(world, arn, "x")
 
 

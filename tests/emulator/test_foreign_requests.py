@@ -23,7 +23,7 @@ from werkzeug.wrappers import Response
 
 from airflow_cleanroomsml.emulator import wsgi
 from airflow_cleanroomsml.emulator.request_guard import RequestGuard
-from airflow_cleanroomsml.emulator.server import url_host
+from airflow_cleanroomsml.emulator.server import format_url_host
 from tests.in_process import URL, in_process
 from tests.support import REGION, EmulatorProcess, RunningEmulator, World, client_of
 
@@ -406,7 +406,7 @@ def test_an_upload_in_chunks_is_read_up_to_the_bound(monkeypatch: pytest.MonkeyP
             read.seek(1000 - size)
             environ = create_environ(f"/bucket/key-{size}", URL, method="PUT", headers=signature(emulator, "s3"))
             environ |= {"wsgi.input": read, "wsgi.input_terminated": True, "RAW_URI": f"/bucket/key-{size}"}
-            assert Response.from_app(emulator._front, environ).status_code == expected
+            assert Response.from_app(emulator._application, environ).status_code == expected
         assert [entry["Key"] for entry in world.client("s3").list_objects_v2(Bucket="bucket")["Contents"]] == [
             "key-100"
         ]
@@ -444,7 +444,7 @@ def test_it_listens_at_an_ipv6_address() -> None:
     ],
 )
 def test_its_url_leads_to_it(host: str, address: str) -> None:
-    assert url_host(host) == address
+    assert format_url_host(host) == address
     assert RequestGuard(host).allows_host(f"{address}:5055")
 
 
@@ -453,5 +453,6 @@ def test_a_url_is_no_allowed_host() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert (
-        "argument --allowed-host: 'http://emulator:5055' is not a host name or IP address: give the name" in done.stderr
+        "argument --allowed-host: 'http://emulator:5055' is not a host name or IP address; must be a bare name"
+        in done.stderr
     )

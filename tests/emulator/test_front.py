@@ -26,7 +26,7 @@ from tests.support import REGION, EmulatorProcess, World
 
 
 @dataclass
-class Answer:
+class HttpResponse:
     status: int
     headers: http.client.HTTPMessage
     body: bytes
@@ -49,7 +49,7 @@ def send(
     service: str = "cleanrooms-ml",
     region: str = REGION,
     signed: bool = True,
-) -> Answer:
+) -> HttpResponse:
     """A request as it is given here: no client corrects it, encodes its path or tries it again."""
     data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
     request = AWSRequest(method, world.emulator.url + path, data=data)
@@ -58,7 +58,7 @@ def send(
     connection = http.client.HTTPConnection(urlsplit(world.emulator.url).netloc, timeout=30)
     connection.request(method, path, data, dict(request.headers.items()))
     answer = connection.getresponse()
-    found = Answer(answer.status, answer.headers, answer.read())
+    found = HttpResponse(answer.status, answer.headers, answer.read())
     connection.close()
     return found
 
@@ -172,11 +172,11 @@ def test_an_ill_patterned_arn_in_the_path_is_refused(empty_world: World, path: s
         ("maxResults=ten", "maxResults: 'ten' is a string; must be an integer"),
         ("maxResults=", "maxResults: '' is a string; must be an integer"),
         ("nextToken=", "nextToken: 0 characters"),
-        ("nextToken=page2", "nextToken is not valid here: "),
-        ("nextToken=%F0%9F%98%80", "nextToken is not valid here: "),
-        (f"nextToken={token({})}", "nextToken is not valid here: "),
-        (f"nextToken={token([1])}", "nextToken is not valid here: "),
-        (f"nextToken={token({'from': 'x'})}", "nextToken is not valid here: "),
+        ("nextToken=page2", "nextToken is not valid: "),
+        ("nextToken=%F0%9F%98%80", "nextToken is not valid: "),
+        (f"nextToken={token({})}", "nextToken is not valid: "),
+        (f"nextToken={token([1])}", "nextToken is not valid: "),
+        (f"nextToken={token({'from': 'x'})}", "nextToken is not valid: "),
     ],
 )
 @pytest.mark.parametrize("path", ["/audience-model", "/audience-export-job", "/training-dataset"])
@@ -196,11 +196,11 @@ def test_the_largest_and_the_smallest_page_are_allowed(empty_world: World) -> No
 def test_a_path_or_method_of_no_operation_is_unknown(empty_world: World, service: str, method: str, path: str) -> None:
     answer = send(empty_world, method, path, service=service)
     assert answer.error == (404, "UnknownOperationException")
-    assert answer.json == {"message": f"No operation at {method} {path}."}
+    assert answer.json == {"message": f"No operation matches {method} {path}."}
 
 
 def test_an_operation_that_is_not_there_is_named_and_not_tried_again(empty_world: World) -> None:
-    with pytest.raises(ClientError, match="not have ListConfiguredTables.*configured tables, analysis") as caught:
+    with pytest.raises(ClientError, match="not support ListConfiguredTables.*configured tables, analysis") as caught:
         empty_world.client("cleanrooms").list_configured_tables()
     assert caught.value.response["Error"]["Code"] == "NotImplementedByEmulatorException"
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400

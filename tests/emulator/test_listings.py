@@ -17,7 +17,7 @@ from botocore.loaders import Loader
 
 import airflow_cleanroomsml.emulator
 from airflow_cleanroomsml.emulator import listing as listing_module
-from airflow_cleanroomsml.emulator.application import application
+from airflow_cleanroomsml.emulator.application import build_application
 from airflow_cleanroomsml.emulator.backend import CleanRoomsBackend, CleanRoomsMLBackend
 from airflow_cleanroomsml.emulator.listing import Listing
 from airflow_cleanroomsml.emulator.settings import Settings
@@ -102,7 +102,7 @@ class Stock:
         for record in (*elsewhere, *originals, *copies):
             store.add(record)
 
-    def page(self, query: Query, **more: Any) -> dict[str, Any]:
+    def read_page(self, query: Query, **more: Any) -> dict[str, Any]:
         """A page of a listing."""
         client = self.world.ml if query.service == "cleanroomsml" else self.world.rooms
         members = client.meta.service_model.operation_model(query.operation).input_shape
@@ -116,7 +116,7 @@ class Stock:
         key = pagination(query.service)[query.operation]["result_key"]
         token: dict[str, str] = {}
         while True:
-            page = self.page(query, maxResults=100, **token)
+            page = self.read_page(query, maxResults=100, **token)
             yield page[key]
             if "nextToken" not in page:
                 return
@@ -170,7 +170,7 @@ def stocked(times: int) -> Iterator[Stock]:
     """An account with as many of everything that can be listed."""
     with in_process(SETTINGS) as emulator, pytest.MonkeyPatch.context() as patch:
         patch.setattr(listing_module, "MOST_SKIPPED", 5)
-        emulator._front = application(emulator.shared, lambda: URL, Idle())
+        emulator._application = build_application(emulator.shared, lambda: URL, Idle())
         found = Stock(emulator, set_up(ClockedWorld(emulator), ClockedWorld(emulator)))
         found.fill()
         found.multiply(times)
@@ -255,15 +255,15 @@ class Cost:
 
 def cost(stock: Stock, query: Query) -> Cost:
     # Python 3.13 reports all instructions of a function only from its second traced call on.
-    first = [instructions(lambda: stock.page(query, maxResults=3)) for _ in range(2)][-1]
+    first = [instructions(lambda: stock.read_page(query, maxResults=3)) for _ in range(2)][-1]
     pages = [len(page) for page in stock.pages(query)]
     token: dict[str, str] = {}
     left = sum(pages) - 3
     while left > 0:
         size = min(left, 100)
-        token = {"nextToken": stock.page(query, maxResults=size, **token)["nextToken"]}
+        token = {"nextToken": stock.read_page(query, maxResults=size, **token)["nextToken"]}
         left -= size
-    last = instructions(lambda: stock.page(query, maxResults=3, **token))
+    last = instructions(lambda: stock.read_page(query, maxResults=3, **token))
     return Cost(sum(pages), first, last, pages)
 
 
@@ -299,14 +299,14 @@ def test_only_a_filter_by_status_leaves_pages_unfilled(many: Costs, query: Query
 
 def test_what_is_deleted_is_forgotten_when_that_has_ended() -> None:
     with in_process(SETTINGS) as emulator:
-        emulator._front = application(emulator.shared, lambda: URL, Idle())
+        emulator._application = build_application(emulator.shared, lambda: URL, Idle())
         world, store = ClockedWorld(emulator), emulator.shared.store
         model = world.model()
         world.ml.delete_audience_model(audienceModelArn=model)
         world.ml.list_audience_models()
         assert [record.arn for record in store.records if record.kind == "audience-model"] == [model]
         world.push(101)
-        assert list(store.all("audience-model")) == []
+        assert list(store.find("audience-model")) == []
         world.ml.list_audience_models()
         assert [record.kind for record in store.records] == ["training-dataset"]
 
@@ -322,7 +322,7 @@ def test_the_pages_of_a_listing_hold_everything_once_in_order(
     listing = Listing(numbers, lambda n: {"n": n}, lambda n: n % share == 0, lambda n: n, newest_first)
     found, after = [], 0
     while True:
-        page, after = listing.page(after, size)
+        page, after = listing.read_page(after, size)
         assert len(page) <= size
         found += [entry["n"] for entry in page]
         if not after:
@@ -334,6 +334,6 @@ def test_the_pages_of_a_listing_hold_everything_once_in_order(
 def test_what_a_full_page_does_not_show_yet_is_on_the_next_one() -> None:
     shown = {1, 2, 4}
     listing = Listing([1, 2, 3, 4], lambda n: {"n": n}, shown.__contains__, lambda n: n)
-    assert listing.page(0, 2) == ([{"n": 1}, {"n": 2}], 2)
+    assert listing.read_page(0, 2) == ([{"n": 1}, {"n": 2}], 2)
     shown.add(3)
-    assert listing.page(2, 2) == ([{"n": 3}, {"n": 4}], 0)
+    assert listing.read_page(2, 2) == ([{"n": 3}, {"n": 4}], 0)

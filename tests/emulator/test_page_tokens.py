@@ -92,7 +92,7 @@ CALLER, LISTING = Caller("123456789012", "us-east-1"), {"status": "ACTIVE"}
 
 def test_a_token_that_was_changed_is_refused() -> None:
     token = page_tokens.issue(7, "List", CALLER, LISTING)
-    assert page_tokens.position(token, "List", CALLER, LISTING) == 7
+    assert page_tokens.read_position(token, "List", CALLER, LISTING) == 7
     content = json.loads(base64.urlsafe_b64decode(token))
     for changed in (
         {**content, "after": -1},
@@ -103,9 +103,9 @@ def test_a_token_that_was_changed_is_refused() -> None:
     ):
         other = base64.urlsafe_b64encode(json.dumps(changed).encode()).decode()
         with pytest.raises(ApiError, match=INVALID):
-            page_tokens.position(other, "List", CALLER, LISTING)
+            page_tokens.read_position(other, "List", CALLER, LISTING)
 
 
 def test_an_order_of_arguments_makes_no_other_listing() -> None:
     token = page_tokens.issue(7, "List", CALLER, {"a": 1, "b": 2})
-    assert page_tokens.position(token, "List", CALLER, {"b": 2, "a": 1}) == 7
+    assert page_tokens.read_position(token, "List", CALLER, {"b": 2, "a": 1}) == 7

@@ -47,7 +47,7 @@ class Elsewhere(World):
 
     @property
     def role(self) -> str:
-        return super().role.replace("arn:aws:", f"arn:{regions.partition(self.region)}:")
+        return super().role.replace("arn:aws:", f"arn:{regions.get_partition(self.region)}:")
 
 
 def elsewhere(world: World, region: str) -> Elsewhere:
@@ -142,7 +142,7 @@ def test_nothing_is_made_in_a_region_that_aws_does_not_have(empty_world: World) 
 
 @pytest.mark.parametrize("region", sorted({each for known in PARTITIONS.values() for each in known}))
 def test_a_region_of_the_data_of_botocore_is_known(region: str) -> None:
-    found = regions.partition(region)
+    found = regions.get_partition(region)
     assert found == (
         "" if region.endswith("-global") else next(n for n, known in PARTITIONS.items() if region in known)
     )

@@ -89,7 +89,7 @@ class Service:
 
     def read(self, result: dict[str, Any]) -> dict[str, Any]:
         """What both clients read of an answer."""
-        answer = wire.answer(self.operation, result)
+        answer = wire.build_response(self.operation, result)
         strict = StrictClient(self.text).read("Do", answer)
         response = {"status_code": answer.status, "headers": HTTPHeaderDict(answer.headers), "body": answer.body}
         shape: Any = self.operation.output_shape
@@ -114,7 +114,7 @@ def test_a_body_has_every_type() -> None:
 def test_a_timestamp_in_a_body_is_spelled_as_its_trait_says(spelling: str) -> None:
     service = Service(Out={"members": described()})
     time = TIME if spelling == "rfc822" else PRECISE
-    body = wire.answer(service.operation, {f"Time{spelling}": time}).body
+    body = wire.build_response(service.operation, {f"Time{spelling}": time}).body
     expected = TIMES[spelling][0]
     assert (
         body
@@ -125,7 +125,7 @@ def test_a_timestamp_in_a_body_is_spelled_as_its_trait_says(spelling: str) -> No
 @pytest.mark.parametrize("spelling", TIMES)
 def test_a_timestamp_in_a_header_is_spelled_as_its_trait_says(spelling: str) -> None:
     service = Service(Out={"members": described(location="header")})
-    headers = wire.answer(service.operation, {f"Time{spelling}": TIME}).headers
+    headers = wire.build_response(service.operation, {f"Time{spelling}": TIME}).headers
     assert headers[f"x-time{spelling.lower()}"] == TIMES[spelling][1]
 
 
@@ -144,7 +144,7 @@ def test_headers_have_every_type() -> None:
     }  # botocore does not encode it there
     assert service.sent(sent) == sent
     assert wire.decode(service.operation, {}, "", b"", {"X-BLOB": "AP8="}) == {"Blob": b"\x00\xff"}
-    assert wire.answer(service.operation, everything(TIME)).body == b"{}"
+    assert wire.build_response(service.operation, everything(TIME)).body == b"{}"
 
 
 def test_a_query_has_every_type() -> None:
@@ -168,7 +168,7 @@ def test_lists_outside_the_body(location: str) -> None:
     sent = {"StringList": ["a", 'b, "c"'], "IntegerList": [1, -2]}
     assert service.sent(sent) == sent
     if location == "header":  # botocore's parser takes a comma in quotes for a separator
-        assert StrictClient(service.text).read("Do", wire.answer(service.operation, sent)) == sent
+        assert StrictClient(service.text).read("Do", wire.build_response(service.operation, sent)) == sent
 
 
 def test_a_map_is_spread_over_headers() -> None:
@@ -198,9 +198,9 @@ def test_json_in_a_header_is_encoded() -> None:
 
 def test_a_member_is_the_status() -> None:
     service = Service(Out={"members": {"Code": {"shape": "Integer", "location": "statusCode"}}})
-    assert wire.answer(service.operation, {"Code": 202}).status == 202
+    assert wire.build_response(service.operation, {"Code": 202}).status == 202
     assert service.read({"Code": 202}) == {"Code": 202}
-    assert wire.answer(service.operation, {}).status == 200
+    assert wire.build_response(service.operation, {}).status == 200
 
 
 @pytest.mark.parametrize(
@@ -215,10 +215,10 @@ def test_a_member_is_the_body(shape: str, value: Any, kind: str) -> None:
     members = {"Body": {"shape": shape}, "Name": {"shape": "String", "location": "header", "locationName": "x-name"}}
     inner = {"Inner": {"type": "structure", "members": {"Time": {"shape": "Time"}}}}
     service = Service(In={"members": members, "payload": "Body"}, Out={"members": members, "payload": "Body"}, **inner)
-    answer = wire.answer(service.operation, {"Body": value, "Name": "n"})
+    answer = wire.build_response(service.operation, {"Body": value, "Name": "n"})
     assert answer.headers["Content-Type"] == kind
     assert StrictClient(service.text).read("Do", answer) == {"Body": value, "Name": "n"}
-    assert wire.answer(service.operation, {"Name": "n"}) == wire.Answer(200, {"x-name": "n"}, b"")
+    assert wire.build_response(service.operation, {"Name": "n"}) == wire.HttpResponse(200, {"x-name": "n"}, b"")
     given = {"Time": TIME} if shape == "Inner" else value
     assert service.sent({"Body": given, "Name": "n"}) == {"Body": given, "Name": "n"}
     assert wire.decode(service.operation, {}, "", b"", {}) == {}
@@ -227,22 +227,22 @@ def test_a_member_is_the_body(shape: str, value: Any, kind: str) -> None:
 def test_a_member_has_another_name_on_the_wire() -> None:
     members = {"Name": {"shape": "String", "locationName": "name_"}}
     service = Service(In={"members": members}, Out={"members": members})
-    assert wire.answer(service.operation, {"Name": "n"}).body == b'{"name_": "n"}'
+    assert wire.build_response(service.operation, {"Name": "n"}).body == b'{"name_": "n"}'
     assert service.sent({"Name": "n"}) == {"Name": "n"}
 
 
 def test_there_is_no_body_where_there_is_no_content() -> None:
     nothing = Service(Out={"members": {"String": {"shape": "String"}}}, status=204)
-    assert wire.answer(nothing.operation, {}) == wire.Answer(204, {}, b"")
-    assert wire.answer(Service(status=201).operation, {}) == wire.Answer(201, {}, b"")
-    assert wire.answer(Service(Out={"members": {}}).operation, {}).body == b"{}"
+    assert wire.build_response(nothing.operation, {}) == wire.HttpResponse(204, {}, b"")
+    assert wire.build_response(Service(status=201).operation, {}) == wire.HttpResponse(201, {}, b"")
+    assert wire.build_response(Service(Out={"members": {}}).operation, {}).body == b"{}"
 
 
 @pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
 def test_a_number_without_digits_is_a_word(value: float) -> None:
     member = {"Double": {"shape": "Double"}}
     service = Service(In={"members": member}, Out={"members": member})
-    answer = wire.answer(service.operation, {"Double": value})
+    answer = wire.build_response(service.operation, {"Double": value})
     assert repr(StrictClient(service.text).read("Do", answer)["Double"]) == repr(value)
     assert repr(wire.decode(service.operation, {}, "", answer.body, {})["Double"]) == repr(value)
 
@@ -255,7 +255,7 @@ def test_nothing_is_left_out_at_any_depth() -> None:
     }
     service = Service(Out={"members": {name: {"shape": name} for name in shapes}}, **shapes)
     given = {"Map": {"a": {"String": None}, "b": None}, "List": [{"String": None}], "Inner": None}
-    assert wire.answer(service.operation, given).body == b'{"Map": {"a": {}}, "List": [{}]}'
+    assert wire.build_response(service.operation, given).body == b'{"Map": {"a": {}}, "List": [{}]}'
 
 
 @pytest.mark.parametrize(

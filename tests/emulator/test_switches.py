@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from airflow_cleanroomsml._requests.request import load
-from airflow_cleanroomsml.emulator.rate_limits import published
+from airflow_cleanroomsml.emulator.rate_limits import get_published_rate
 from tests.emulator.clocked import refused
 from tests.emulator.test_faults import Sender
 from tests.support import EmulatorProcess
@@ -61,16 +61,16 @@ def test_what_is_told_can_be_put_back(sender: Sender) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"unique_name": False}, "unique_name: no such setting; known: scale, "),
-        ({"unique_names": "no"}, "unique_names is true or false"),
-        ({"unique_names": 0}, "unique_names is true or false"),
-        ({"models_in_progress": 1.5}, "models_in_progress is a whole number, 0 or more"),
-        ({"models_in_progress": True}, "models_in_progress is a whole number, 0 or more"),
-        ({"models_in_progress": -1}, "models_in_progress is a whole number, 0 or more"),
-        ({"pending_seconds": float("nan")}, "pending_seconds is a number, 0 or more"),
-        ({"pending_seconds": None}, "pending_seconds is a number, 0 or more"),
-        ({"instance_types": "ml.m5.large"}, "instance_types is a list of texts"),
-        ({"instance_types": [1]}, "instance_types is a list of texts"),
+        ({"unique_name": False}, "unique_name: unknown setting; allowed: scale, "),
+        ({"unique_names": "no"}, "unique_names must be true or false"),
+        ({"unique_names": 0}, "unique_names must be true or false"),
+        ({"models_in_progress": 1.5}, "models_in_progress must be an integer, 0 or more"),
+        ({"models_in_progress": True}, "models_in_progress must be an integer, 0 or more"),
+        ({"models_in_progress": -1}, "models_in_progress must be an integer, 0 or more"),
+        ({"pending_seconds": float("nan")}, "pending_seconds must be a number, 0 or more"),
+        ({"pending_seconds": None}, "pending_seconds must be a number, 0 or more"),
+        ({"instance_types": "ml.m5.large"}, "instance_types must be a list of strings"),
+        ({"instance_types": [1]}, "instance_types must be a list of strings"),
     ],
 )
 def test_a_change_that_is_none_changes_nothing(sender: Sender, change: dict[str, Any], says: str) -> None:
@@ -152,7 +152,7 @@ def test_no_rate_is_in_force_unless_it_is_asked_for(sender: Sender) -> None:
 
 
 def test_rates_are_of_operations_that_there_are() -> None:
-    limited = {name for name in load().operation_names if published(name) is not None}
+    limited = {name for name in load().operation_names if get_published_rate(name) is not None}
     free = set(load().operation_names) - limited
     named = {"CreateMLInputChannel", "GetMLInputChannel", "DeleteMLInputChannelData"}
     named |= {"CancelTrainedModel", "CancelTrainedModelInferenceJob"}

@@ -20,7 +20,7 @@ _HTTP_DATE = re.compile(r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d
 _NO_BODY = (204, 304)
 
 
-class Answer(Protocol):
+class HttpResponse(Protocol):
     """What comes from a service."""
 
     @property
@@ -42,7 +42,7 @@ class StrictClient:
         self._shapes = model["shapes"]
         self._operations = model["operations"]
 
-    def read(self, operation: str, answer: Answer) -> dict[str, Any]:
+    def read(self, operation: str, answer: HttpResponse) -> dict[str, Any]:
         """The members of an answer; AssertionError where it is not what the model says."""
         described = self._operations[operation]
         expected, output = described["http"]["responseCode"], described.get("output")
@@ -52,13 +52,13 @@ class StrictClient:
         assert "Content-Type" not in answer.headers
         return {}
 
-    def read_error(self, answer: Answer) -> tuple[str, dict[str, Any]]:
+    def read_error(self, answer: HttpResponse) -> tuple[str, dict[str, Any]]:
         """The name of an error, and its members."""
         name = answer.headers["x-amzn-ErrorType"]
         shape = self._shapes[name]
         return name, self._read(shape, answer, shape["error"]["httpStatusCode"], name)
 
-    def _read(self, shape: Mapping[str, Any], answer: Answer, expected: int, path: str) -> dict[str, Any]:
+    def _read(self, shape: Mapping[str, Any], answer: HttpResponse, expected: int, path: str) -> dict[str, Any]:
         headers = {name.lower(): value for name, value in answer.headers.items()}
         outside = self._outside(shape, answer.status, headers)
         assert self._has_status_member(shape) or answer.status == expected

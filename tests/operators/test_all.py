@@ -223,12 +223,13 @@ def test_a_sensor_is_named_after_what_it_waits_for(cls: type[Any]) -> None:
 def test_everything_that_has_a_status_to_wait_for_has_a_sensor() -> None:
     sensed = {cls.resource.noun for cls in SENSORS if issubclass(cls, CleanRoomsMLSensor)}
     sensed |= {cls.partners.noun for cls in SENSORS if hasattr(cls, "partners")}
-    from airflow_cleanroomsml._requests.request import description
+    from airflow_cleanroomsml._requests.request import description_shape
 
     with_status = {
         noun
         for noun, row in RESOURCES.items()
-        if "status" in description(row).members and len(description(row).members["status"].metadata["enum"]) > 1
+        if "status" in description_shape(row).members
+        and len(description_shape(row).members["status"].metadata["enum"]) > 1
     }
     assert sensed == with_status
 

@@ -14,7 +14,7 @@ import pytest
 from botocore import xform_name
 
 from airflow_cleanroomsml._requests.request import Request, load
-from airflow_cleanroomsml._requests.sensitive import revealed
+from airflow_cleanroomsml._requests.sensitive import reveal
 from airflow_cleanroomsml.operators import (
     CleanRoomsFindConfiguredAudienceModelOperator,
     CleanRoomsMLCallOperator,
@@ -153,7 +153,7 @@ def test_no_text_of_any_call_is_altered(text: str) -> None:
         service="cleanrooms{{ params.suffix }}",
     )
     rendered(call, x=text, size=25, operation="create", suffix="ml")
-    found = revealed(call.parameters)
+    found = reveal(call.parameters)
     assert (found["name"], found["tags"], found["shared_audience_metrics"]) == (
         text,
         {"k": text, "l": text},
@@ -164,7 +164,7 @@ def test_no_text_of_any_call_is_altered(text: str) -> None:
 
 def test_an_operation_that_is_not_there_is_rendered_all_the_same() -> None:
     call = rendered(native(CleanRoomsMLCallOperator, operation="nothing", parameters={"name": "{{ params.x }}"}), x="y")
-    assert revealed(call.parameters) == {"name": "y"}
+    assert reveal(call.parameters) == {"name": "y"}
 
 
 def model(**given: Any) -> Any:
@@ -187,7 +187,7 @@ def model(**given: Any) -> Any:
 )
 def test_what_an_expression_gives_for_a_text_is_its_text(value: Any, text: str) -> None:
     task = rendered(model(hyperparameters={"lr": "{{ params.x }}"}, environment={"LR": "{{ params.x }}"}), x=value)
-    assert (task.hyperparameters, revealed(task.environment)) == ({"lr": text}, {"LR": text})
+    assert (task.hyperparameters, reveal(task.environment)) == ({"lr": text}, {"LR": text})
 
 
 def test_an_expression_that_gives_none_gives_nothing() -> None:
@@ -216,7 +216,7 @@ def test_other_members_keep_what_their_expressions_give() -> None:
 
 def typed(task: Any) -> dict[str, Any]:
     request = Request(load(task.service), task.operation, task.request)
-    request.refuse_if_broken()
+    request.raise_for_violations()
     return request.arguments
 
 
@@ -342,10 +342,10 @@ def test_a_mapped_task_gets_its_texts_as_they_are() -> None:
     seen = {id(given)}
     fields = ("operation", "parameters", "jmespath")
     task._do_render_template_fields(task, fields, {"params": {}}, task.get_template_env(), seen)
-    assert (revealed(task.parameters), task.jmespath) == (given, "[0]")
+    assert (reveal(task.parameters), task.jmespath) == (given, "[0]")
     task = mapped.unmap({"parameters": {"tags": {"a": "{{ 1 + 1 }}", "b": "00"}}})
     task._do_render_template_fields(task, fields, {"params": {}}, task.get_template_env(), set())
-    assert revealed(task.parameters) == {"tags": {"a": "2", "b": "00"}}
+    assert reveal(task.parameters) == {"tags": {"a": "2", "b": "00"}}
 
 
 def test_what_is_not_defined_is_told_as_in_any_dag(

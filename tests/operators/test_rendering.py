@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_cleanroomsml._requests.request import argument_shapes
-from airflow_cleanroomsml._requests.sensitive import Hidden, hide, revealed
+from airflow_cleanroomsml._requests.sensitive import Hidden, hide, reveal
 from airflow_cleanroomsml.exceptions import CleanRoomsMLError
 from airflow_cleanroomsml.operators import (
     CleanRoomsMLCallOperator,
@@ -106,7 +106,7 @@ def test_what_another_task_has_sent_is_data_and_no_template() -> None:
     given = task.parameters
     # As Airflow renders a mapped task: what was resolved from elsewhere has been seen.
     task._do_render_template_fields(task, ("parameters",), {"params": {}}, task.get_template_env(), {id(given)})
-    assert revealed(task.parameters) == {"resource_arn": "{{ 1 + 1 }}"}
+    assert reveal(task.parameters) == {"resource_arn": "{{ 1 + 1 }}"}
 
 
 class Part:
@@ -138,7 +138,7 @@ def test_a_value_with_template_fields_of_its_own_is_rendered() -> None:
     )
     rendered(task, params={"n": "marker"})
     assert task.part.text == "marker"
-    assert revealed(task.environment) == {"PASSWORD": "marker"}
+    assert reveal(task.environment) == {"PASSWORD": "marker"}
     assert "marker" not in repr(task.environment)
 
 

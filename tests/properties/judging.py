@@ -86,7 +86,7 @@ class Judge:
         mine = [record for record in self._records() if self._maker(record).key == task.maker.key]
         waited_for = [record for record in mine if self._kind.is_waited_for(record, outcome.waited_for)]
         # What has no ARN is the newest of its name.
-        newest = sorted(waited_for, key=lambda record: record.life.born)[-1:]
+        newest = sorted(waited_for, key=lambda record: record.lifecycle.created_at)[-1:]
         tagged = [record for record in mine if self._is_tagged(record, outcome)]
         task.gone_on_with.update(record.sequence for record in (*newest, *tagged))
         if outcome.result is None:
@@ -116,7 +116,7 @@ class Judge:
         if error is None:
             return
         if isinstance(error, JobFailedError):
-            assert any(record.life.verdict for record in self._records()), f"no reason: {error}"
+            assert any(record.lifecycle.forced_failure for record in self._records()), f"no reason: {error}"
         elif isinstance(error, ValidationError) and self._kind.shared:
             assert any(record.status != "ACTIVE" for record in self._records()), f"no reason: {error}"
         else:
@@ -136,4 +136,4 @@ class Judge:
 
 def _seen(record: Record) -> Any:
     """What may not change about what is somebody else's; the tags of versions are those of their ARN."""
-    return deepcopy(record.fields), record.life.deleted, record.life.cancelled
+    return deepcopy(record.fields), record.lifecycle.deleted_at, record.lifecycle.cancelled_at

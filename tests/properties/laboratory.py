@@ -16,7 +16,7 @@ import structlog
 from airflow.sdk.bases.operator import ExecutorSafeguard
 
 from airflow_cleanroomsml import _clock as package_clock
-from airflow_cleanroomsml.emulator.application import application
+from airflow_cleanroomsml.emulator.application import build_application
 from airflow_cleanroomsml.emulator.faults import Fault
 from airflow_cleanroomsml.emulator.settings import Settings
 from airflow_cleanroomsml.emulator.store import Record
@@ -80,7 +80,7 @@ class Laboratory:
         self.calls: list[str] = []
         #: When the Dag runs of an example have started.
         self.began = self.clock.now()
-        emulator._front = application(emulator.shared, lambda: URL, Idle())
+        emulator._application = build_application(emulator.shared, lambda: URL, Idle())
         self._settings = Settings(pending_seconds=0, progress_seconds=0)
         emulator.shared.settings = self._settings
         self.world = World(emulator, ACCOUNT)
@@ -104,7 +104,7 @@ class Laboratory:
         """Let calls, pauses and new records be noticed."""
         store, late, send, sleep = (
             self.emulator.shared.store,
-            self.emulator.shared.late,
+            self.emulator.shared.delayed_commits,
             self.emulator.send,
             self.clock.sleep,
         )
@@ -181,19 +181,19 @@ class Laboratory:
             self._as(maker, lambda: self.hook.call(operation, arguments))
         return [record for record in self.records(kind) if record.sequence not in before]
 
-    def settle(self) -> None:
+    def run_due(self) -> None:
         """Let happen what is due."""
-        self.emulator.shared.late.settle(self.clock)
+        self.emulator.shared.delayed_commits.run_due(self.clock)
 
     def records(self, kind: str) -> list[Record]:
         """What has been made of a kind since the example began and is not gone."""
-        return [record for record in self.emulator.shared.store.all(kind) if record.sequence in self.makers]
+        return [record for record in self.emulator.shared.store.find(kind) if record.sequence in self.makers]
 
 
 def _copied(record: Record) -> Record:
     """A record that an example may change."""
     found = copy(record)
-    found.fields, found.tags, found.life = dict(record.fields), dict(record.tags), copy(record.life)
+    found.fields, found.tags, found.lifecycle = dict(record.fields), dict(record.tags), copy(record.lifecycle)
     return found
 
 

@@ -189,7 +189,7 @@ class AtMostOne(RuleBasedStateMachine):
     def time_passes(self, seconds: int) -> None:
         """And what is due happens."""
         self.laboratory.clock.advance(seconds)
-        self.laboratory.settle()
+        self.laboratory.run_due()
 
     @rule(who=whom, variant=st.integers(0, 3), choice=st.integers(0, 3))
     def is_cleared(self, who: int, variant: int, choice: int) -> None:
@@ -238,9 +238,9 @@ class AtMostOne(RuleBasedStateMachine):
         """What the task has made fails after all, or somebody deletes it."""
         live = [record for record in self._judge.made_by(self._task(who).maker) if record.status in LIVE]
         if live and deleted:
-            live[-1].life.delete()
+            live[-1].lifecycle.delete()
         elif live and self.kind.waits:
-            live[-1].life.fail(failure, self.laboratory.clock.now())
+            live[-1].lifecycle.fail(failure, self.laboratory.clock.now())
 
     @rule(
         number=st.integers(1, 3),
@@ -268,7 +268,7 @@ class AtMostOne(RuleBasedStateMachine):
         made = laboratory.make(Maker("", variant), kind.kind, kind.operator.operation, arguments)
         for record in made:
             if failed and kind.waits:
-                record.life.fail(failure, laboratory.clock.now())
+                record.lifecycle.fail(failure, laboratory.clock.now())
             self._judge.keep(record)
 
     @invariant()

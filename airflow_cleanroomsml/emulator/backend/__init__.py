@@ -1,4 +1,4 @@
-"""The backends of Clean Rooms ML and of Clean Rooms: one class a noun, one method an operation."""
+"""The backends of Clean Rooms ML and Clean Rooms: a class for each kind of resource, a method for each operation."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ class CleanRoomsMLBackend(
     TrainedModelInferenceJobs,
     Tags,
 ):
-    """All operations of Clean Rooms ML."""
+    """All operations of Clean Rooms ML (API version 2023-09-06)."""
 
 
 class CleanRoomsBackend(Collaborations, Memberships, ConfiguredAudienceModelAssociations, ProtectedQueries, Tags):
-    """The operations of Clean Rooms that pipelines of Clean Rooms ML need."""
+    """The operations of Clean Rooms that Clean Rooms ML pipelines need."""
 
     service = "cleanrooms"
 

@@ -1,4 +1,4 @@
-"""Who may do what in a collaboration: what all nouns of a membership share."""
+"""Access to collaborations and memberships, for all kinds of resources that belong to a membership."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any
 
 from airflow_cleanroomsml._requests.permissions import REMOVE_STATEMENT
 from airflow_cleanroomsml.emulator.backend.base import BackendBase
-from airflow_cleanroomsml.emulator.backend.configured_audience_model_policy import withdraw
-from airflow_cleanroomsml.emulator.errors import denied, invalid, not_found
+from airflow_cleanroomsml.emulator.backend.configured_audience_model_policy import remove_statement
+from airflow_cleanroomsml.emulator.errors import access_denied_error, not_found_error, validation_error
+from airflow_cleanroomsml.emulator.lifecycle import Lifecycle
 from airflow_cleanroomsml.emulator.listing import Listing
 from airflow_cleanroomsml.emulator.store import Caller, Record
 
@@ -17,125 +18,132 @@ MEMBERSHIP = "membership"
 
 
 class Access(BackendBase):
-    """Collaborations are seen by their members, memberships by the account that made them."""
+    """Lookups in collaborations, which their members see, and in memberships, which only their own account sees."""
 
-    def membership(self, caller: Caller, identifier: str) -> Record:
+    def require_membership(self, caller: Caller, identifier: str) -> Record:
         """
-        A membership of the caller.
+        Return a membership of the caller.
 
         :raises ApiError: ``ResourceNotFoundException``.
         """
-        for record in self.store.all(MEMBERSHIP, caller, id=identifier):
+        for record in self.store.find(MEMBERSHIP, caller, id=identifier):
             return record
-        raise not_found("Membership", identifier)
+        raise not_found_error("Membership", identifier)
 
-    def active_membership(self, caller: Caller, identifier: str, ability: str = "") -> Record:
+    def require_active_membership(self, caller: Caller, identifier: str, ability: str = "") -> Record:
         """
-        A membership of the caller that may still be used.
+        Return a membership of the caller whose collaboration still exists.
 
-        :param ability: What the member must be able to, for instance ``CAN_QUERY``; empty for nothing.
-        :raises ApiError: ``AccessDeniedException`` also where the collaboration is gone.
+        :param ability: Ability that the member must have, for instance ``CAN_QUERY``; empty for none.
+        :raises ApiError: ``ResourceNotFoundException``, or ``AccessDeniedException`` if the collaboration was deleted.
         """
-        record = self.membership(caller, identifier)
-        self.collaboration(caller, record.fields["collaborationId"])
+        record = self.require_membership(caller, identifier)
+        self.require_collaboration(caller, record.fields["collaborationId"])
         if ability and ability not in record.fields["memberAbilities"]:
-            raise denied(f"Membership {identifier} does not have the ability {ability}.")
+            raise access_denied_error(f"Membership {identifier} does not have the ability {ability}.")
         return record
 
     def find_collaboration(self, caller: Caller, identifier: str) -> Record | None:
-        """A collaboration in the caller's region, whoever its members are."""
-        found = self.store.all(COLLABORATION, id=identifier)
-        return next((record for record in found if record.caller.region == caller.region), None)
+        """Return a collaboration in the caller's region, whether or not the caller is a member."""
+        records = self.store.find(COLLABORATION, id=identifier)
+        return next((record for record in records if record.caller.region == caller.region), None)
 
-    def collaboration(self, caller: Caller, identifier: str, *statuses: str) -> Record:
+    def require_collaboration(self, caller: Caller, identifier: str, *statuses: str) -> Record:
         """
-        A collaboration of which the caller is a member.
+        Return a collaboration of which the caller is a member.
 
-        :param statuses: The caller's status in it must be one of these; ACTIVE if none is given.
-        :raises ApiError: ``AccessDeniedException``, also where there is none: that is no news for strangers.
+        :param statuses: Allowed statuses of the member; without any, ACTIVE.
+        :raises ApiError: ``AccessDeniedException``, also if there is no such collaboration: outsiders must not learn which exist.
         """
         record = self.find_collaboration(caller, identifier)
-        member = self.member(record, caller.account) if record else None
+        member = self.find_member(record, caller.account) if record else None
         if record is None or member is None or member["status"] not in (statuses or ("ACTIVE",)):
-            raise denied(f"Account {caller.account} is no member of the collaboration {identifier}.")
+            raise access_denied_error(f"Account {caller.account} is not a member of the collaboration {identifier}.")
         return record
 
-    def member(self, collaboration: Record, account: str) -> dict[str, Any] | None:
-        """What the collaboration says of an account."""
+    def find_member(self, collaboration: Record, account: str) -> dict[str, Any] | None:
+        """Return the entry of an account in a collaboration; None for an account that was not invited."""
         members: list[dict[str, Any]] = collaboration.fields["members"]
         return next((entry for entry in members if entry["accountId"] == account), None)
 
     def require_receiver(self, caller: Caller, membership: Record, account: str, ability: str) -> None:
-        """Refuse an account that is no active member with the ability to receive an output."""
-        collaboration = self.collaboration(caller, membership.fields["collaborationId"])
-        found = self.member(collaboration, account)
-        if found is None or found["status"] != "ACTIVE":
-            raise invalid(f"Account {account} is no active member of the collaboration {collaboration.id}.")
-        if ability not in found.get("mlAbilities", {}).get("customMLMemberAbilities", ()):
-            raise invalid(f"Account {account} does not have the ability {ability}.")
+        """Reject a receiver who is not an active member with an ability."""
+        collaboration = self.require_collaboration(caller, membership.fields["collaborationId"])
+        member = self.find_member(collaboration, account)
+        if member is None or member["status"] != "ACTIVE":
+            raise validation_error(
+                f"Account {account} is not an active member of the collaboration {collaboration.id}."
+            )
+        if ability not in member.get("mlAbilities", {}).get("customMLMemberAbilities", ()):
+            raise validation_error(f"Account {account} does not have the ability {ability}.")
 
-    def of_membership(self, kind: str, membership: Record, **members: Any) -> Iterator[Record]:
-        """Resources of a kind that were made with a membership."""
-        return self.store.all(kind, membershipIdentifier=membership.id, **members)
+    def find_in_membership(self, kind: str, membership: Record, **members: Any) -> Iterator[Record]:
+        """Find the resources of a kind that belong to a membership."""
+        return self.store.find(kind, membershipIdentifier=membership.id, **members)
 
-    def of_collaboration(self, kind: str, identifier: str, **members: Any) -> Iterator[Record]:
-        """Resources of a kind in a collaboration, of all members."""
-        return self.store.all(kind, collaborationIdentifier=identifier, **members)
+    def find_in_collaboration(self, kind: str, identifier: str, **members: Any) -> Iterator[Record]:
+        """Find the resources of a kind that belong to any member of a collaboration."""
+        return self.store.find(kind, collaborationIdentifier=identifier, **members)
 
-    def membership_listing(self, kind: str, caller: Caller, identifier: str, **more: Any) -> Listing:
+    def build_membership_listing(self, kind: str, caller: Caller, identifier: str, **options: Any) -> Listing:
         """
-        List the resources of a kind that were made with a membership of the caller.
+        Build a listing of the resources of a kind that belong to a membership of the caller.
 
-        :param more: As for :meth:`Store.listing`.
+        :param options: As for :meth:`Store.build_listing`.
         """
-        return self.store.listing(kind, membershipIdentifier=self.membership(caller, identifier).id, **more)
+        membership = self.require_membership(caller, identifier)
+        return self.store.build_listing(kind, membershipIdentifier=membership.id, **options)
 
-    def collaboration_listing(self, kind: str, caller: Caller, identifier: str, **more: Any) -> Listing:
+    def build_collaboration_listing(self, kind: str, caller: Caller, identifier: str, **options: Any) -> Listing:
         """
-        List the resources of a kind in a collaboration of the caller, of all members.
+        Build a listing of the resources of a kind that belong to any member of a collaboration of the caller.
 
-        :param more: As for :meth:`Store.listing`.
+        :param options: As for :meth:`Store.build_listing`.
         """
-        return self.store.listing(kind, collaborationIdentifier=self.collaboration(caller, identifier).id, **more)
+        collaboration = self.require_collaboration(caller, identifier)
+        return self.store.build_listing(kind, collaborationIdentifier=collaboration.id, **options)
 
-    def withdraw_statement(self, caller: Caller, association: Record) -> None:
-        """Take the statement of a configured audience model association out of the model's policy, where Clean Rooms manages it."""
+    def remove_managed_statement(self, caller: Caller, association: Record) -> None:
+        """Remove the statement of a configured audience model association from the model's policy."""
         if association.fields["manageResourcePolicies"]:
             self.require_permissions(caller, REMOVE_STATEMENT, association.fields["configuredAudienceModelArn"])
-        withdraw(self.store, association)
+        remove_statement(self.store, association)
 
-    def own(self, caller: Caller, membership_identifier: str, kind: str, noun: str, arn: str) -> Record:
-        """A resource of one of the caller's memberships."""
-        for record in self.of_membership(kind, self.membership(caller, membership_identifier), arn=arn):
+    def require_in_membership(
+        self, caller: Caller, membership_identifier: str, kind: str, noun: str, arn: str
+    ) -> Record:
+        """Return a resource of a membership of the caller."""
+        for record in self.find_in_membership(kind, self.require_membership(caller, membership_identifier), arn=arn):
             return record
-        raise not_found(noun, arn)
+        raise not_found_error(noun, arn)
 
-    def shared(self, kind: str, noun: str, collaboration_identifier: str, arn: str) -> Record:
-        """A resource of any member of a collaboration."""
-        for record in self.of_collaboration(kind, collaboration_identifier, arn=arn):
+    def require_in_collaboration(self, kind: str, noun: str, collaboration_identifier: str, arn: str) -> Record:
+        """Return a resource of any member of a collaboration."""
+        for record in self.find_in_collaboration(kind, collaboration_identifier, arn=arn):
             return record
-        raise not_found(noun, arn)
+        raise not_found_error(noun, arn)
 
-    def make(
+    def add_resource(
         self,
         kind: str,
         membership: Record,
         fields: dict[str, Any],
-        life: Any,
+        lifecycle: Lifecycle,
         tags: dict[str, str] | None,
         member: str,
         arn: str = "",
     ) -> Record:
         """
-        A new resource of a membership: its ARN names the membership, its fields the collaboration and the creator.
+        Add a resource to a membership. Its ARN contains the membership, its fields the collaboration and the creator.
 
-        :param arn: ARN that it shares with another; empty for one of its own.
+        :param member: Member that holds its ARN; empty for a kind without ARNs.
+        :param arn: ARN that it shares with another resource; empty for a new one.
         """
         caller = membership.caller
-        of = {
+        parents = {
             "membershipIdentifier": membership.id,
             "collaborationIdentifier": membership.fields["collaborationId"],
             "creatorAccountId": caller.account,
         }
-        arn = arn or caller.arn(f"membership/{membership.id}/{kind}")
-        return self.store.add(Record(kind, {**fields, **of}, caller, life, member, dict(tags or {}), arn))
+        arn = arn or caller.build_arn(f"membership/{membership.id}/{kind}")
+        return self.store.add(Record(kind, {**fields, **parents}, caller, lifecycle, member, dict(tags or {}), arn))

@@ -1,4 +1,4 @@
-"""Audience export jobs: no ARN, no Get, no delete; they show in a listing only."""
+"""Audience export jobs: they have no ARN and can only be listed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import uuid
 from typing import Any
 
 from airflow_cleanroomsml.emulator.backend.base import BackendBase
-from airflow_cleanroomsml.emulator.errors import conflict, invalid, quota
+from airflow_cleanroomsml.emulator.errors import conflict_error, quota_error, validation_error
 from airflow_cleanroomsml.emulator.lifecycle import PENDING
 from airflow_cleanroomsml.emulator.listing import Listing
 from airflow_cleanroomsml.emulator.store import Caller, Record
@@ -15,7 +15,7 @@ KIND = "audience-export-job"
 
 
 class AudienceExportJobs(BackendBase):
-    """Writing an audience to where the configured audience model says, in the background."""
+    """Operations on audience export jobs, which write to the output location of the configured audience model."""
 
     def start_audience_export_job(
         self,
@@ -29,48 +29,50 @@ class AudienceExportJobs(BackendBase):
         """StartAudienceExportJob."""
         job = self.store.get(audience_generation_job_arn, "Audience generation job", caller)
         model = self.store.get(job.fields["configuredAudienceModelArn"], "Configured audience model")
-        if job.status != "ACTIVE" or job.life.work is None:
-            raise invalid(f"Audience generation job {job.arn} is {job.status}; it must be ACTIVE.")
-        self._require_size(job, audience_size)
-        self._require_room_for_export(caller, job, name)
-        audience, owner = job.life.work.result(), model.caller
+        if job.status != "ACTIVE" or job.lifecycle.work is None:
+            raise validation_error(f"The audience generation job {job.arn} is not ACTIVE (status {job.status}).")
+        self._check_size(job, audience_size)
+        self._check_new_export(caller, job, name)
+        audience, owner = job.lifecycle.work.result(), model.caller
         output = model.fields["outputConfig"]
         prefix, role = output["destination"]["s3Destination"]["s3Uri"].rstrip("/"), output["roleArn"]
-        place = f"{prefix}/{job.arn.rsplit('/', 1)[1]}/{uuid.uuid4()}"
+        # "Each audience will have a unique location" (API reference, CreateConfiguredAudienceModel).
+        output_uri = f"{prefix}/{job.arn.rsplit('/', 1)[1]}/{uuid.uuid4()}"
         size = (audience_size["type"], audience_size["value"])
 
         def work() -> str:
-            # As in training: the libraries are slow to import.
+            # Slow to import, as in training.
             from airflow_cleanroomsml.emulator.lookalike.export import export
 
-            s3 = self.client("s3", owner, role)
-            return export(s3, audience, size=size, output_uri=place, rules=self.settings.rules)
+            s3 = self.build_client("s3", owner, role)
+            return export(s3, audience, size=size, output_uri=output_uri, rules=self.settings.rules)
 
         fields = {
             "name": name,
             "audienceGenerationJobArn": job.arn,
             "audienceSize": audience_size,
             "description": description,
-            "ownersFiles": owner.account == caller.account,
+            "showsLocation": owner.account == caller.account,
         }
-        self.store.add(Record(KIND, fields, caller, self.job(work)))
+        self.store.add(Record(KIND, fields, caller, self.run_in_background(work)))
         return {}
 
-    def _require_size(self, job: Record, size: dict[str, Any]) -> None:
+    def _check_size(self, job: Record, size: dict[str, Any]) -> None:
         sizes: list[tuple[str, int]] = job.fields["sizes"]
         if (size["type"], size["value"]) not in sizes:
-            words = ", ".join(f"{kind} {value}" for kind, value in sizes)
-            raise invalid(
-                f"audienceSize {size['type']} {size['value']} is none that the job was started with: {words}."
+            # "The specified size must match one of the sizes in the configured audience model" (API reference, AudienceSize).
+            allowed = ", ".join(f"{kind} {value}" for kind, value in sizes)
+            raise validation_error(
+                f"The audience size {size['type']} {size['value']} is not configured; allowed: {allowed}."
             )
 
-    def _require_room_for_export(self, caller: Caller, job: Record, name: str) -> None:
-        siblings = list(self.store.all(KIND, caller, audienceGenerationJobArn=job.arn))
+    def _check_new_export(self, caller: Caller, job: Record, name: str) -> None:
+        siblings = list(self.store.find(KIND, caller, audienceGenerationJobArn=job.arn))
         if self.settings.unique_names and any(record.fields["name"] == name for record in siblings):
-            raise conflict(f"Audience export job with the name '{name}' already exists for {job.arn}.")
+            raise conflict_error(f"An audience export job with the name '{name}' already exists for {job.arn}.")
         active = sum(record.status in ("ACTIVE", *PENDING) for record in siblings)
         if active >= self.settings.exports_per_generation_job:
-            raise quota(
+            raise quota_error(
                 "Active audience export jobs per audience generation job", self.settings.exports_per_generation_job
             )
         self.require_quota(
@@ -78,12 +80,12 @@ class AudienceExportJobs(BackendBase):
         )
 
     def list_audience_export_jobs(self, caller: Caller, *, audience_generation_job_arn: str | None = None) -> Listing:
-        """ListAudienceExportJobs; a location in another account is not shown (user guide, ml-behaviors)."""
+        """ListAudienceExportJobs; an output location in another account is not shown (user guide, ml-behaviors)."""
         job = audience_generation_job_arn
-        return self.store.listing(KIND, caller, entry=self._entry, audienceGenerationJobArn=job)
+        return self.store.build_listing(KIND, caller, describe=self._describe_export, audienceGenerationJobArn=job)
 
-    def _entry(self, record: Record) -> dict[str, Any]:
-        view = record.view()
-        if view["status"] == "ACTIVE" and record.fields["ownersFiles"] and record.life.work is not None:
-            view["outputLocation"] = record.life.work.result()
-        return view
+    def _describe_export(self, record: Record) -> dict[str, Any]:
+        describe = record.describe()
+        if describe["status"] == "ACTIVE" and record.fields["showsLocation"] and record.lifecycle.work is not None:
+            describe["outputLocation"] = record.lifecycle.work.result()
+        return describe

@@ -1,4 +1,4 @@
-"""Audience generation jobs; one in another account's model is two resources, one in each account."""
+"""Audience generation jobs; a job on another account's model is two resources, one in each account (user guide, ml-behaviors)."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import Any
 from airflow_cleanroomsml.emulator.backend.configured_audience_model_policy import (
     ConfiguredAudienceModelPolicies,
 )
-from airflow_cleanroomsml.emulator.backend.protected_query import Queries
-from airflow_cleanroomsml.emulator.errors import conflict, invalid, not_found
-from airflow_cleanroomsml.emulator.lifecycle import Life
+from airflow_cleanroomsml.emulator.backend.protected_query import QueryRecorder
+from airflow_cleanroomsml.emulator.errors import conflict_error, not_found_error, validation_error
+from airflow_cleanroomsml.emulator.lifecycle import Lifecycle
 from airflow_cleanroomsml.emulator.listing import Listing
 from airflow_cleanroomsml.emulator.lookalike import JobFailure, StatusCode
 from airflow_cleanroomsml.emulator.store import Caller, Record
 
 KIND, NOUN = "audience-generation-job", "Audience generation job"
-#: Sizes of the metrics where the configured audience model names none; what the service does then is not documented.
+#: Sizes of the metrics if the configured audience model has none; AWS does not document the sizes in that case.
 DEFAULT_SIZES: dict[str, Any] = {"audienceSizeType": "PERCENTAGE", "audienceSizeBins": [1, 5, 10, 15, 20]}
 
 
-class AudienceGenerationJobs(ConfiguredAudienceModelPolicies, Queries):
-    """Scoring all training users against a seed, in the background."""
+class AudienceGenerationJobs(ConfiguredAudienceModelPolicies, QueryRecorder):
+    """Operations on audience generation jobs, which score all training users against a seed."""
 
     def start_audience_generation_job(
         self,
@@ -37,13 +37,13 @@ class AudienceGenerationJobs(ConfiguredAudienceModelPolicies, Queries):
         """StartAudienceGenerationJob."""
         model = self.store.get(configured_audience_model_arn, "Configured audience model")
         if model.caller.region != caller.region:
-            raise not_found("Configured audience model", model.arn)
+            raise not_found_error("Configured audience model", model.arn)
         self.require_allowed(caller, model, collaboration_id)
         if collaboration_id is not None:
-            self.collaboration(caller, collaboration_id)
+            self.require_collaboration(caller, collaboration_id)
         self.require_own_role(caller, seed_audience["roleArn"])
         if ("dataSource" in seed_audience) == ("sqlParameters" in seed_audience):
-            raise invalid("seedAudience: give either dataSource or sqlParameters.")
+            raise validation_error("The seed audience must have either dataSource or sqlParameters.")
         self.require_free_name(caller, KIND, NOUN, name)
         self.require_quota(
             caller,
@@ -59,80 +59,92 @@ class AudienceGenerationJobs(ConfiguredAudienceModelPolicies, Queries):
             "collaborationId": collaboration_id,
             "description": description,
             "startedBy": caller.account,
-            # The terms as they are now: an update does not reach jobs that were started before.
-            "sizes": _sizes(model.fields),
-            "seesMetrics": model.caller.account == caller.account or model.fields["sharedAudienceMetrics"] == ["ALL"],
+            # Copied, because an update does "not impact currently running jobs" (API reference, UpdateConfiguredAudienceModel).
+            "sizes": _list_sizes(model.fields),
+            "showsMetrics": model.caller.account == caller.account or model.fields["sharedAudienceMetrics"] == ["ALL"],
         }
-        life = self._query(caller, fields) if "sqlParameters" in seed_audience else self._run(caller, model, fields)
-        record = Record(KIND, fields, caller, life, "audienceGenerationJobArn", dict(tags or {}))
-        own = model.caller.account == caller.account
-        if own and model.fields["childResourceTagOnCreatePolicy"] == "FROM_PARENT_RESOURCE":
+        lifecycle = (
+            self._start_query(caller, fields)
+            if "sqlParameters" in seed_audience
+            else self._start_scoring(caller, model, fields)
+        )
+        record = Record(KIND, fields, caller, lifecycle, "audienceGenerationJobArn", dict(tags or {}))
+        is_owner = model.caller.account == caller.account
+        if is_owner and model.fields["childResourceTagOnCreatePolicy"] == "FROM_PARENT_RESOURCE":
             record.tags = {**model.tags, **record.tags}
         self.store.add(record)
-        if not own:
-            self._twin(record, model)
-        return record.view()
+        if not is_owner:
+            self._add_owner_job(record, model)
+        return record.describe()
 
-    def _query(self, caller: Caller, fields: dict[str, Any]) -> Life:
-        """A job whose seed is a query: nothing runs SQL here, so both fail, with an error that quotes it as engines do."""
+    def _start_query(self, caller: Caller, fields: dict[str, Any]) -> Lifecycle:
+        """
+        Start a job whose seed is a SQL query.
+
+        The emulator runs no SQL, so job and query fail, with an error that quotes the query as SQL engines do.
+        """
         if fields["collaborationId"] is None:
-            raise invalid("A seed of SQL is queried in a collaboration: give its collaborationId.")
-        collaboration = self.collaboration(caller, fields["collaborationId"])
-        member = self.member(collaboration, caller.account) or {}
-        membership = self.active_membership(caller, member["membershipId"], "CAN_QUERY")
-        seed, life = fields["seedAudience"], self.following(None)
+            raise validation_error("The collaborationId is required for a seed audience with sqlParameters.")
+        collaboration = self.require_collaboration(caller, fields["collaborationId"])
+        member = self.find_member(collaboration, caller.account) or {}
+        membership = self.require_active_membership(caller, member["membershipId"], "CAN_QUERY")
+        seed, lifecycle = fields["seedAudience"], self.build_lifecycle(None)
         text = seed["sqlParameters"].get("queryString") or seed["sqlParameters"].get("analysisTemplateArn", "")
-        if life.verdict is None:
-            message = f"The query failed, for this emulator runs no SQL; at line 1, position 0: {text}"
-            life.fail(JobFailure(StatusCode.QUERY_FAILED, message))
-        fields["protectedQueryIdentifier"] = self.query(
-            membership, seed["sqlParameters"], seed.get("sqlComputeConfiguration"), life
+        if lifecycle.forced_failure is None:
+            message = f"The query failed because the emulator does not run SQL; at line 1, position 0: {text}"
+            lifecycle.fail(JobFailure(StatusCode.QUERY_FAILED, message))
+        fields["protectedQueryIdentifier"] = self.record_query(
+            membership, seed["sqlParameters"], seed.get("sqlComputeConfiguration"), lifecycle
         )
-        return life
+        return lifecycle
 
-    def _run(self, caller: Caller, model: Record, fields: dict[str, Any]) -> Life:
+    def _start_scoring(self, caller: Caller, model: Record, fields: dict[str, Any]) -> Lifecycle:
         trained = self.store.get(model.fields["audienceModelArn"], "Audience model")
-        if trained.life.work is None:
-            raise invalid(f"Audience model {trained.arn} has not been trained.")
-        fitted, terms = trained.life.work.result(), dict(model.fields)
+        if trained.lifecycle.work is None:
+            raise validation_error(f"The audience model {trained.arn} has not been trained.")
+        lookalike_model, min_matching_seed_size = trained.lifecycle.work.result(), model.fields["minMatchingSeedSize"]
         uri, include = fields["seedAudience"]["dataSource"]["s3Uri"], fields["includeSeedInOutput"]
 
         def work() -> Any:
-            # As in training: the libraries are slow to import.
+            # Slow to import, as in training.
             from airflow_cleanroomsml.emulator.lookalike.audience import generate
 
             return generate(
-                self.client("s3", caller, fields["seedAudience"]["roleArn"]),
-                fitted,
+                self.build_client("s3", caller, fields["seedAudience"]["roleArn"]),
+                lookalike_model,
                 seed_uri=uri,
                 sizes=fields["sizes"],
                 include_seed=include,
-                min_matching_seed_size=terms["minMatchingSeedSize"],
+                min_matching_seed_size=min_matching_seed_size,
                 rules=self.settings.rules,
             )
 
-        return self.job(work)
+        return self.run_in_background(work)
 
-    def _twin(self, record: Record, model: Record) -> None:
-        """The same job as the model's owner sees it: other ARN and name, no seed, none of the caller's tags."""
+    def _add_owner_job(self, record: Record, model: Record) -> None:
+        """
+        Add the job as the model's owner sees it: with an ARN of its own, a prefix to its name, and without seed and caller's tags.
+
+        The owner sees a job of account 111122223333 as ``111122223333-name`` (user guide, ml-behaviors).
+        """
         hidden = ("seedAudience", "protectedQueryIdentifier")
         fields = {key: value for key, value in record.fields.items() if key not in hidden}
-        fields["seesMetrics"] = True
+        fields["showsMetrics"] = True
         fields["name"] = f"{record.caller.account}-{record.fields['name']}"
         inherits = model.fields["childResourceTagOnCreatePolicy"] == "FROM_PARENT_RESOURCE"
         tags = dict(model.tags) if inherits else {}
-        life = self.following(record.life.work)
-        if record.life.verdict is not None:
-            life.fail(record.life.verdict)
-        self.store.add(Record(KIND, fields, model.caller, life, "audienceGenerationJobArn", tags))
+        lifecycle = self.build_lifecycle(record.lifecycle.work)
+        if record.lifecycle.forced_failure is not None:
+            lifecycle.fail(record.lifecycle.forced_failure)
+        self.store.add(Record(KIND, fields, model.caller, lifecycle, "audienceGenerationJobArn", tags))
 
     def get_audience_generation_job(self, caller: Caller, *, audience_generation_job_arn: str) -> dict[str, Any]:
-        """GetAudienceGenerationJob; the metrics are the caller's where the model is, or where it shares them."""
+        """GetAudienceGenerationJob; a caller who does not own the model only sees metrics that it shares."""
         record = self.store.get(audience_generation_job_arn, NOUN, caller)
-        view = record.view()
-        if view["status"] == "ACTIVE" and record.life.work is not None and record.fields["seesMetrics"]:
-            view["metrics"] = record.life.work.result().metrics
-        return view
+        describe = record.describe()
+        if describe["status"] == "ACTIVE" and record.lifecycle.work is not None and record.fields["showsMetrics"]:
+            describe["metrics"] = record.lifecycle.work.result().metrics
+        return describe
 
     def list_audience_generation_jobs(
         self,
@@ -142,19 +154,19 @@ class AudienceGenerationJobs(ConfiguredAudienceModelPolicies, Queries):
         collaboration_id: str | None = None,
     ) -> Listing:
         """ListAudienceGenerationJobs."""
-        return self.store.listing(
+        return self.store.build_listing(
             KIND, caller, configuredAudienceModelArn=configured_audience_model_arn, collaborationId=collaboration_id
         )
 
     def delete_audience_generation_job(self, caller: Caller, *, audience_generation_job_arn: str) -> dict[str, Any]:
-        """DeleteAudienceGenerationJob; refused while it runs. What was exported stays."""
+        """DeleteAudienceGenerationJob; rejected while the job runs. Exported audiences stay."""
         record = self.store.get(audience_generation_job_arn, NOUN, caller)
         if record.status not in ("ACTIVE", "CREATE_FAILED"):
-            raise conflict(f"Audience generation job {record.arn} is {record.status}.")
+            raise conflict_error(f"The audience generation job {record.arn} is {record.status}.")
         self.delete(record)
         return {}
 
 
-def _sizes(terms: dict[str, Any]) -> list[tuple[str, int]]:
-    config = terms["audienceSizeConfig"] or DEFAULT_SIZES
+def _list_sizes(model: dict[str, Any]) -> list[tuple[str, int]]:
+    config = model["audienceSizeConfig"] or DEFAULT_SIZES
     return [(config["audienceSizeType"], value) for value in config["audienceSizeBins"]]

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from airflow_cleanroomsml.emulator.backend.base import BackendBase
-from airflow_cleanroomsml.emulator.errors import conflict
+from airflow_cleanroomsml.emulator.errors import conflict_error
 from airflow_cleanroomsml.emulator.listing import Listing
 from airflow_cleanroomsml.emulator.store import Caller, Record
 
@@ -14,7 +14,7 @@ KIND, NOUN = "audience-model", "Audience model"
 
 
 class AudienceModels(BackendBase):
-    """Training on the files of the Glue table, in the background."""
+    """Operations on audience models, which are trained on the files of a Glue table."""
 
     def create_audience_model(
         self,
@@ -35,10 +35,10 @@ class AudienceModels(BackendBase):
         self.require_quota(caller, KIND, "Pending or in progress audience models", self.settings.models_in_progress)
 
         def work() -> Any:
-            # pyarrow, scipy and scikit-learn take seconds to import: wait until there is something to train.
+            # pyarrow, scipy and scikit-learn take seconds to import, which would delay the start of the emulator.
             from airflow_cleanroomsml.emulator.lookalike.model import train
 
-            glue, s3 = self.client("glue", caller, role), self.client("s3", caller, role)
+            glue, s3 = self.build_client("glue", caller, role), self.build_client("s3", caller, role)
             window = {"start": training_data_start_time, "end": training_data_end_time}
             return train(glue, s3, dataset=dataset, rules=self.settings.rules, **window)
 
@@ -50,22 +50,24 @@ class AudienceModels(BackendBase):
             "kmsKeyArn": kms_key_arn,
             "description": description,
         }
-        return self.store.add(Record(KIND, fields, caller, self.job(work), "audienceModelArn", dict(tags or {}))).view()
+        return self.store.add(
+            Record(KIND, fields, caller, self.run_in_background(work), "audienceModelArn", dict(tags or {}))
+        ).describe()
 
     def get_audience_model(self, caller: Caller, *, audience_model_arn: str) -> dict[str, Any]:
         """GetAudienceModel."""
-        return self.store.get(audience_model_arn, NOUN, caller).view()
+        return self.store.get(audience_model_arn, NOUN, caller).describe()
 
     def list_audience_models(self, caller: Caller) -> Listing:
         """ListAudienceModels."""
-        return self.store.listing(KIND, caller)
+        return self.store.build_listing(KIND, caller)
 
     def delete_audience_model(self, caller: Caller, *, audience_model_arn: str) -> dict[str, Any]:
-        """DeleteAudienceModel; refused while it is trained or configured audience models depend on it."""
+        """DeleteAudienceModel; rejected while it is in training or configured audience models depend on it."""
         record = self.store.get(audience_model_arn, NOUN, caller)
         if record.status not in ("ACTIVE", "CREATE_FAILED"):
-            raise conflict(f"Audience model {record.arn} is {record.status}.")
-        if any(self.store.all("configured-audience-model", caller, audienceModelArn=record.arn)):
-            raise conflict(f"Configured audience models depend on the audience model {record.arn}.")
+            raise conflict_error(f"The audience model {record.arn} is {record.status}.")
+        if any(self.store.find("configured-audience-model", caller, audienceModelArn=record.arn)):
+            raise conflict_error(f"Configured audience models depend on the audience model {record.arn}.")
         self.delete(record)
         return {}

@@ -1,4 +1,4 @@
-"""What the nouns of the backend share."""
+"""The base class of the backend's classes."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from botocore.config import Config
 from airflow_cleanroomsml._requests.model import argument_members, load, operation_names
 from airflow_cleanroomsml._requests.permissions import Permission
 from airflow_cleanroomsml.emulator.context import Shared
-from airflow_cleanroomsml.emulator.errors import conflict, denied, quota
-from airflow_cleanroomsml.emulator.lifecycle import PENDING, Life
+from airflow_cleanroomsml.emulator.errors import access_denied_error, conflict_error, quota_error
+from airflow_cleanroomsml.emulator.lifecycle import PENDING, Lifecycle
 from airflow_cleanroomsml.emulator.moto_s3 import ROLE_HEADER
 from airflow_cleanroomsml.emulator.settings import Settings
 from airflow_cleanroomsml.emulator.store import Caller, Record
@@ -22,14 +22,15 @@ from airflow_cleanroomsml.emulator.store import Caller, Record
 
 class BackendBase:
     """
-    State, clock, and hands to work with.
+    State and helpers of the operations.
 
-    A public method is an operation of the API: its first argument is the caller, the others are the request's members in snake_case;
-    it returns the answer's members in the API's own spelling. A method of a list operation returns a :class:`Listing`.
+    A method with the name of an operation carries it out. Its first argument is the caller, the others are the members of the request in
+    snake_case; it returns the members of the response in the API's own spelling. The method of a List operation returns a
+    :class:`Listing`.
 
-    :param shared: State, clock and switches, which the sister service has too.
-    :param endpoint: URL at which S3 and Glue are found: the emulator's own.
-    :param workers: What runs the jobs that compute.
+    :param shared: State that both services share.
+    :param endpoint: Returns the URL of S3 and Glue: the emulator's own.
+    :param workers: Runs the jobs that compute something.
     """
 
     #: boto3's name of the service.
@@ -45,15 +46,16 @@ class BackendBase:
 
     @property
     def settings(self) -> Settings:
-        """The switches as they are now."""
+        """The present settings, which a test may have changed."""
         return self._shared.settings
 
-    def client(self, service: str, caller: Caller, role_arn: str) -> Any:
+    def build_client(self, service: str, caller: Caller, role_arn: str) -> Any:
         """
-        A boto3 client in the caller's account; its credentials are the account id.
+        Build a boto3 client in the caller's account; its access key is the account id.
 
-        :param role_arn: The role that bucket policies see.
+        :param role_arn: The role for which bucket policies are evaluated.
         """
+        # "Session objects are not thread safe" (boto3 guide, Session), nor is creating two at once.
         with self._session_lock:
             session: Any = boto3.session.Session(caller.account, "emulator", region_name=caller.region)
             client = session.client(
@@ -66,62 +68,80 @@ class BackendBase:
         )
         return client
 
-    def job(self, work: Callable[[], Any]) -> Life:
-        """The life of something that computes."""
-        return self.following(None if self.store.verdict else self._workers.submit(work))
+    def run_in_background(self, work: Callable[[], Any]) -> Lifecycle:
+        """Submit work to the worker threads, and build the lifecycle of its resource."""
+        return self.build_lifecycle(None if self.store.forced_failure else self._workers.submit(work))
 
-    def following(self, work: Future[Any] | None, *, keeps: bool = False, retention: float | None = None) -> Life:
-        """The life of something that is done when the time is over and the work, if any, is done."""
-        of = self.settings
-        life = Life(self.clock, of.pending_seconds, of.progress_seconds, of.delete_seconds, work, keeps, retention)
-        if self.store.verdict is not None:
-            life.fail(self.store.verdict)
-        return life
+    def build_lifecycle(
+        self, work: Future[Any] | None, *, keeps_metadata: bool = False, retention: float | None = None
+    ) -> Lifecycle:
+        """
+        Build the lifecycle of a resource that takes time; arguments as for :class:`Lifecycle`.
 
-    def instant(self) -> Life:
-        """The life of something that is there, and gone, at once."""
-        return Life(self.clock)
+        It fails if a fault demands that for the current request.
+        """
+        settings = self.settings
+        lifecycle = Lifecycle(
+            self.clock,
+            settings.pending_seconds,
+            settings.progress_seconds,
+            settings.delete_seconds,
+            work,
+            keeps_metadata,
+            retention,
+        )
+        if self.store.forced_failure is not None:
+            lifecycle.fail(self.store.forced_failure)
+        return lifecycle
+
+    def build_instant_lifecycle(self) -> Lifecycle:
+        """Build the lifecycle of a resource that is created and deleted synchronously."""
+        return Lifecycle(self.clock)
 
     def delete(self, record: Record) -> None:
-        """Begin its deletion."""
+        """Start the deletion of a record."""
         self.store.delete(record)
 
-    def spelled(self, operation: str, given: dict[str, Any]) -> dict[str, Any]:
+    def to_api_names(self, operation: str, members: dict[str, Any]) -> dict[str, Any]:
         """
-        Members of a request in the API's own spelling.
+        Convert the names of a request's members to the API's own spelling.
 
         :param operation: boto3's method name.
-        :param given: Members in snake_case.
+        :param members: Members in snake_case.
         """
         model = load(self.service)
         names = argument_members(model.operation_model(operation_names(model)[operation]))
-        return {names[name]: value for name, value in given.items()}
+        return {names[name]: value for name, value in members.items()}
 
     def require_free_name(self, caller: Caller, kind: str, noun: str, name: str) -> None:
-        """Refuse a name that is in use in the account."""
-        if self.settings.unique_names and any(record.fields["name"] == name for record in self.store.all(kind, caller)):
-            raise conflict(f"{noun} with the name '{name}' already exists in this account and region.")
+        """Reject a name that is in use in the account."""
+        if self.settings.unique_names and any(
+            record.fields["name"] == name for record in self.store.find(kind, caller)
+        ):
+            raise conflict_error(f"{noun} with the name '{name}' already exists in this account and region.")
 
     def require_free_name_among(self, records: Iterable[Record], noun: str, name: str) -> None:
-        """Refuse a name that one of these has."""
+        """Reject a name that one of these records has."""
         if self.settings.unique_names and any(record.fields["name"] == name for record in records):
-            raise conflict(f"{noun} with the name '{name}' already exists.", "ALREADY_EXISTS")
+            raise conflict_error(f"{noun} with the name '{name}' already exists.", "ALREADY_EXISTS")
 
     def require_own_role(self, caller: Caller, role_arn: str) -> None:
-        """Refuse a role of another account: "Passing a role across AWS accounts is not allowed" (API reference)."""
+        """Reject a role of another account: "Passing a role across AWS accounts is not allowed" (API reference)."""
         _, partition, _, _, account, _ = role_arn.split(":", 5)
         if account != caller.account:
-            raise denied(
-                f"{role_arn} is not a role of account {caller.account}: roles cannot be passed across accounts."
+            raise access_denied_error(
+                f"The role {role_arn} is not in account {caller.account}. Passing a role across accounts is not allowed."
             )
         if partition != caller.partition:
-            raise denied(f"{role_arn} is not a role of the partition {caller.partition}, which {caller.region} is in.")
+            raise access_denied_error(
+                f"The role {role_arn} is not in the partition {caller.partition} of {caller.region}."
+            )
 
     def require_permissions(self, caller: Caller, actions: Iterable[str], resource: str) -> None:
-        """Refuse a caller who may not do what an operation does on the caller's behalf."""
+        """Deny a request if the caller lacks permissions for what the operation does on their behalf."""
         self._shared.permissions.require(caller, (Permission(action, resource) for action in actions))
 
     def require_quota(self, caller: Caller, kind: str, name: str, value: int) -> None:
-        """Refuse when as many of a kind are under way as the quota allows."""
-        if sum(record.status in PENDING for record in self.store.all(kind, caller)) >= value:
-            raise quota(name, value)
+        """Reject a request when as many resources of a kind are being created as the quota allows."""
+        if sum(record.status in PENDING for record in self.store.find(kind, caller)) >= value:
+            raise quota_error(name, value)

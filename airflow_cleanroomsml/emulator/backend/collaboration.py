@@ -7,13 +7,13 @@ from operator import itemgetter
 from typing import Any
 
 from airflow_cleanroomsml.emulator.backend.access import COLLABORATION, Access
-from airflow_cleanroomsml.emulator.errors import denied, invalid
+from airflow_cleanroomsml.emulator.errors import access_denied_error, validation_error
 from airflow_cleanroomsml.emulator.listing import Listing
 from airflow_cleanroomsml.emulator.store import Caller, Record
 
 
 class Collaborations(Access):
-    """The creator names the members; each of them joins by a membership."""
+    """Operations on collaborations: the creator invites members, who join by creating a membership."""
 
     def create_collaboration(
         self,
@@ -26,7 +26,7 @@ class Collaborations(Access):
         creator_payment_configuration: dict[str, Any] | None = None,
         auto_approved_change_request_types: list[str] | None = None,
         tags: dict[str, str] | None = None,
-        **given: Any,
+        **arguments: Any,
     ) -> dict[str, Any]:
         """CreateCollaboration."""
         creator = {
@@ -38,67 +38,70 @@ class Collaborations(Access):
         }
         accounts = [entry["accountId"] for entry in (creator, *members)]
         if len(set(accounts)) < len(accounts):
-            raise invalid("An account is named twice; members are all accounts but the creator's.")
+            raise validation_error("Each account can be listed once, and the creator must not be listed as a member.")
         fields = {
-            **self.spelled("create_collaboration", given),
+            **self.to_api_names("create_collaboration", arguments),
             "creatorAccountId": caller.account,
             "creatorDisplayName": creator_display_name,
             "autoApprovedChangeTypes": auto_approved_change_request_types,
-            "members": [self._member(entry, place) for place, entry in enumerate((creator, *members), 1)],
+            "members": [self._build_member(entry, sequence) for sequence, entry in enumerate((creator, *members), 1)],
         }
-        arn = caller.arn(COLLABORATION, "cleanrooms")
-        record = Record(COLLABORATION, fields, caller, self.instant(), "arn", dict(tags or {}), arn)
+        arn = caller.build_arn(COLLABORATION, "cleanrooms")
+        record = Record(COLLABORATION, fields, caller, self.build_instant_lifecycle(), "arn", dict(tags or {}), arn)
         record.fields["id"] = record.id
-        return {"collaboration": self._seen_by(caller, self.store.add(record))}
+        return {"collaboration": self._describe_for(caller, self.store.add(record))}
 
-    def _member(self, given: dict[str, Any], place: int) -> dict[str, Any]:
+    def _build_member(self, specification: dict[str, Any], sequence: int) -> dict[str, Any]:
         now = self.clock.now()
-        queries = "CAN_QUERY" in given["memberAbilities"]
-        payment = given.get("paymentConfiguration") or {"queryCompute": {"isResponsible": queries}}
+        # The member who can query pays for it by default (API reference, CreateCollaboration).
+        pays = "CAN_QUERY" in specification["memberAbilities"]
+        payment = specification.get("paymentConfiguration") or {"queryCompute": {"isResponsible": pays}}
         return {
-            "accountId": given["accountId"],
+            "accountId": specification["accountId"],
             "status": "INVITED",
-            "displayName": given["displayName"],
-            "abilities": given["memberAbilities"],
-            "mlAbilities": given.get("mlMemberAbilities") or {"customMLMemberAbilities": []},
+            "displayName": specification["displayName"],
+            "abilities": specification["memberAbilities"],
+            "mlAbilities": specification.get("mlMemberAbilities") or {"customMLMemberAbilities": []},
             "paymentConfiguration": payment,
             "createTime": now,
             "updateTime": now,
-            "sequence": place,
+            "sequence": sequence,
         }
 
-    def _seen_by(self, caller: Caller, record: Record) -> dict[str, Any]:
-        member = self.member(record, caller.account) or {}
+    def _describe_for(self, caller: Caller, record: Record) -> dict[str, Any]:
+        member = self.find_member(record, caller.account) or {}
         own = {name: member.get(name) for name in ("membershipId", "membershipArn")}
-        return {**record.view(), **own, "memberStatus": member.get("status")}
+        return {**record.describe(), **own, "memberStatus": member.get("status")}
 
     def get_collaboration(self, caller: Caller, *, collaboration_identifier: str) -> dict[str, Any]:
-        """GetCollaboration; those who are invited may look, too."""
-        record = self.collaboration(caller, collaboration_identifier, "INVITED", "ACTIVE")
-        return {"collaboration": self._seen_by(caller, record)}
+        """GetCollaboration, by its members and those who are invited."""
+        record = self.require_collaboration(caller, collaboration_identifier, "INVITED", "ACTIVE")
+        return {"collaboration": self._describe_for(caller, record)}
 
     def list_collaborations(self, caller: Caller, *, member_status: str | None = None) -> Listing:
-        """ListCollaborations: those that the caller is active in or invited to."""
+        """ListCollaborations: those of which the caller is a member, or to which the caller is invited."""
         statuses = (member_status,) if member_status else _PRESENT
 
         def is_listed(record: Record) -> bool:
-            member = self.member(record, caller.account)
+            member = self.find_member(record, caller.account)
             return member is not None and member["status"] in statuses
 
-        return self.store.listing(COLLABORATION, entry=partial(self._seen_by, caller), where=is_listed, member=caller)
+        return self.store.build_listing(
+            COLLABORATION, describe=partial(self._describe_for, caller), is_included=is_listed, member=caller
+        )
 
     def list_members(self, caller: Caller, *, collaboration_identifier: str) -> Listing:
         """ListMembers."""
-        record = self.collaboration(caller, collaboration_identifier, "INVITED", "ACTIVE")
-        return Listing(record.fields["members"], entry=dict, position=itemgetter("sequence"))
+        record = self.require_collaboration(caller, collaboration_identifier, "INVITED", "ACTIVE")
+        return Listing(record.fields["members"], describe=dict, position=itemgetter("sequence"))
 
     def delete_collaboration(self, caller: Caller, *, collaboration_identifier: str) -> dict[str, Any]:
-        """DeleteCollaboration, by its creator; what it let others do to audience models ends with it."""
+        """DeleteCollaboration, by its creator; also deletes its configured audience model associations and their policy statements."""
         record = self.find_collaboration(caller, collaboration_identifier)
         if record is None or record.caller != caller:
-            raise denied(f"Only its creator may delete the collaboration {collaboration_identifier}.")
-        for association in list(self.of_collaboration("configured-audience-model-association", record.id)):
-            self.withdraw_statement(caller, association)
+            raise access_denied_error(f"Only the creator can delete the collaboration {collaboration_identifier}.")
+        for association in list(self.find_in_collaboration("configured-audience-model-association", record.id)):
+            self.remove_managed_statement(caller, association)
             self.delete(association)
         self.delete(record)
         return {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_cleanroomsml.emulator.backend.base import BackendBase
-from airflow_cleanroomsml.emulator.errors import conflict, invalid
+from airflow_cleanroomsml.emulator.errors import conflict_error, validation_error
 from airflow_cleanroomsml.emulator.listing import Listing
 from airflow_cleanroomsml.emulator.store import Caller, Record
 
@@ -13,7 +13,7 @@ KIND, NOUN = "configured-audience-model", "Configured audience model"
 
 
 class ConfiguredAudienceModels(BackendBase):
-    """Terms of use of an audience model."""
+    """Operations on configured audience models, which set the terms on which others use an audience model."""
 
     def create_configured_audience_model(
         self,
@@ -43,45 +43,39 @@ class ConfiguredAudienceModels(BackendBase):
             "audienceSizeConfig": audience_size_config,
             "childResourceTagOnCreatePolicy": child_resource_tag_on_create_policy,
         }
-        record = Record(KIND, fields, caller, self.instant(), "configuredAudienceModelArn", dict(tags or {}))
-        return self.store.add(record).view()
+        record = Record(
+            KIND, fields, caller, self.build_instant_lifecycle(), "configuredAudienceModelArn", dict(tags or {})
+        )
+        return self.store.add(record).describe()
 
     def update_configured_audience_model(
         self, caller: Caller, *, configured_audience_model_arn: str, **changes: Any
     ) -> dict[str, Any]:
-        """UpdateConfiguredAudienceModel: only the members that are given."""
+        """UpdateConfiguredAudienceModel; members that are left out stay as they are."""
         record = self.store.get(configured_audience_model_arn, NOUN, caller)
         if "output_config" in changes:
             self.require_own_role(caller, changes["output_config"]["roleArn"])
         if "audience_model_arn" in changes:
             self._require_active_model(caller, changes["audience_model_arn"])
-        spelling = {
-            "output_config": "outputConfig",
-            "audience_model_arn": "audienceModelArn",
-            "shared_audience_metrics": "sharedAudienceMetrics",
-            "min_matching_seed_size": "minMatchingSeedSize",
-            "audience_size_config": "audienceSizeConfig",
-            "description": "description",
-        }
-        record.fields.update({spelling[name]: value for name, value in changes.items()})
+        record.fields.update(self.to_api_names("update_configured_audience_model", changes))
         record.updated = self.clock.now()
-        return record.view()
+        return record.describe()
 
     def get_configured_audience_model(self, caller: Caller, *, configured_audience_model_arn: str) -> dict[str, Any]:
         """GetConfiguredAudienceModel."""
-        return self.store.get(configured_audience_model_arn, NOUN, caller).view()
+        return self.store.get(configured_audience_model_arn, NOUN, caller).describe()
 
     def list_configured_audience_models(self, caller: Caller) -> Listing:
         """ListConfiguredAudienceModels."""
-        return self.store.listing(KIND, caller)
+        return self.store.build_listing(KIND, caller)
 
     def delete_configured_audience_model(self, caller: Caller, *, configured_audience_model_arn: str) -> dict[str, Any]:
-        """DeleteConfiguredAudienceModel; refused while generation jobs use it. Its associations go with it."""
+        """DeleteConfiguredAudienceModel and its associations; rejected while generation jobs use it."""
         record = self.store.get(configured_audience_model_arn, NOUN, caller)
-        if any(self.store.all("audience-generation-job", caller, configuredAudienceModelArn=record.arn)):
-            raise conflict(f"Audience generation jobs use the configured audience model {record.arn}.")
+        if any(self.store.find("audience-generation-job", caller, configuredAudienceModelArn=record.arn)):
+            raise conflict_error(f"Audience generation jobs use the configured audience model {record.arn}.")
         kind = "configured-audience-model-association"
-        associations = self.store.all(kind, caller, configuredAudienceModelArn=record.arn)
+        associations = self.store.find(kind, caller, configuredAudienceModelArn=record.arn)
         for association in list(associations):
             self.delete(association)
         self.delete(record)
@@ -90,4 +84,4 @@ class ConfiguredAudienceModels(BackendBase):
     def _require_active_model(self, caller: Caller, arn: str) -> None:
         model = self.store.get(arn, "Audience model", caller)
         if model.status != "ACTIVE":
-            raise invalid(f"Audience model {arn} is {model.status}; it must be ACTIVE.")
+            raise validation_error(f"The audience model {arn} is not ACTIVE (status {model.status}).")

@@ -1,15 +1,14 @@
-"""Resource policies of configured audience models, and what they allow."""
+"""Resource policies of configured audience models, and their evaluation."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
-from fnmatch import fnmatchcase
 from typing import Any
 
 from airflow_cleanroomsml.emulator.backend.base import BackendBase
-from airflow_cleanroomsml.emulator.errors import denied, invalid, not_found
+from airflow_cleanroomsml.emulator.errors import access_denied_error, not_found_error, validation_error
+from airflow_cleanroomsml.emulator.policy_elements import list_principals, list_values, matches_wildcards
 from airflow_cleanroomsml.emulator.store import Caller, Record, Store
 
 NOUN = "Configured audience model"
@@ -17,7 +16,7 @@ _ACTION = "cleanrooms-ml:StartAudienceGenerationJob"
 
 
 class ConfiguredAudienceModelPolicies(BackendBase):
-    """One policy a configured audience model, kept beside its record."""
+    """Operations on policies, which are stored in the fields of the configured audience model."""
 
     def put_configured_audience_model_policy(
         self,
@@ -28,146 +27,144 @@ class ConfiguredAudienceModelPolicies(BackendBase):
         previous_policy_hash: str | None = None,
         policy_existence_condition: str | None = None,
     ) -> dict[str, Any]:
-        """PutConfiguredAudienceModelPolicy; it declares no ConflictException, so a lost race is a ValidationException."""
+        """PutConfiguredAudienceModelPolicy; a failed condition is a ValidationException, as it declares no ConflictException."""
         record = self.store.get(configured_audience_model_arn, NOUN, caller)
         present = record.fields.get("policyHash")
         if previous_policy_hash and previous_policy_hash != present:
-            raise invalid("previousPolicyHash is not the hash of the policy that is in force.")
+            raise validation_error("The previousPolicyHash does not match the hash of the current policy.")
         if policy_existence_condition == "POLICY_MUST_EXIST" and not present:
-            raise invalid("POLICY_MUST_EXIST: there is no policy.")
+            raise validation_error("The policyExistenceCondition is POLICY_MUST_EXIST, but there is no policy.")
         if policy_existence_condition == "POLICY_MUST_NOT_EXIST" and present:
-            raise invalid("POLICY_MUST_NOT_EXIST: there is a policy.")
-        _parsed(configured_audience_model_policy)
-        _write(record, configured_audience_model_policy)
+            raise validation_error("The policyExistenceCondition is POLICY_MUST_NOT_EXIST, but there is a policy.")
+        _parse_statements(configured_audience_model_policy)
+        _write_policy(record, configured_audience_model_policy)
         return record.fields
 
     def get_configured_audience_model_policy(
         self, caller: Caller, *, configured_audience_model_arn: str
     ) -> dict[str, Any]:
         """GetConfiguredAudienceModelPolicy."""
-        return self._with_policy(caller, configured_audience_model_arn).fields
+        return self._require_policy(caller, configured_audience_model_arn).fields
 
     def delete_configured_audience_model_policy(
         self, caller: Caller, *, configured_audience_model_arn: str
     ) -> dict[str, Any]:
         """DeleteConfiguredAudienceModelPolicy."""
-        record = self._with_policy(caller, configured_audience_model_arn)
+        record = self._require_policy(caller, configured_audience_model_arn)
         del record.fields["policyHash"], record.fields["configuredAudienceModelPolicy"]
         return {}
 
-    def _with_policy(self, caller: Caller, arn: str) -> Record:
+    def _require_policy(self, caller: Caller, arn: str) -> Record:
         record = self.store.get(arn, NOUN, caller)
         if "policyHash" not in record.fields:
-            raise not_found("Policy of configured audience model", arn)
+            raise not_found_error("Policy of configured audience model", arn)
         return record
 
     def require_allowed(self, caller: Caller, model: Record, collaboration_id: str | None) -> None:
-        """Refuse a generation job in another account's model unless that model's policy allows it."""
+        """Deny a generation job on another account's model unless the model's policy allows it."""
         if model.caller.account == caller.account:
             return
-        statements = _parsed(_present(model))
-        about = [s for s in statements if _is_about(s, caller)]
-        for resource in (model.arn, model.caller.arn("audience-generation-job")):
-            effects = {s["Effect"] for s in about if _names(s, resource, collaboration_id)}
+        statements = _parse_statements(_read_policy(model))
+        applicable = [s for s in statements if _matches_caller(s, caller)]
+        # The policy must allow the action on the model and on the job in the owner's account (user guide, ml-behaviors).
+        for resource in (model.arn, model.caller.build_arn("audience-generation-job")):
+            effects = {s["Effect"] for s in applicable if _matches_resource(s, resource, collaboration_id)}
             if effects != {"Allow"}:
-                raise denied(_refusal(caller, resource, denied="Deny" in effects, collaboration_id=collaboration_id))
+                is_denied = "Deny" in effects
+                text = _format_refusal(caller, resource, is_denied=is_denied, collaboration_id=collaboration_id)
+                raise access_denied_error(text)
 
 
-def allow(model: Record, association: Record, accounts: list[str]) -> None:
-    """Add the statement by which an association lets other members start generation jobs (user guide, ml-behaviors)."""
+def add_statement(model: Record, association: Record, accounts: list[str]) -> None:
+    """Add the statement that lets other members of a collaboration start generation jobs (user guide, ml-behaviors)."""
     if not accounts:
         return
     statement = {
-        "Sid": _sid(association),
+        "Sid": _format_sid(association),
         "Effect": "Allow",
         "Principal": {"AWS": accounts},
         "Action": [_ACTION],
         "Resource": [model.arn, f"{model.arn.rsplit(':', 1)[0]}:audience-generation-job/*"],
         "Condition": {"StringEquals": {"cleanrooms-ml:CollaborationId": association.fields["collaborationId"]}},
     }
-    _write(model, _document([*_parsed(_present(model)), statement]))
+    _write_policy(model, _format_policy([*_parse_statements(_read_policy(model)), statement]))
 
 
-def withdraw(store: Store, association: Record) -> None:
-    """Take the statement of an association away; the last one takes the policy with it."""
+def remove_statement(store: Store, association: Record) -> None:
+    """Remove the statement of an association, and with the last one the policy."""
     arn = association.fields["configuredAudienceModelArn"]
-    for model in store.all("configured-audience-model", association.caller, arn=arn):
-        statements = _parsed(_present(model))
-        left = [statement for statement in statements if statement.get("Sid") != _sid(association)]
-        if left and left != statements:
-            _write(model, _document(left))
-        elif left != statements:
+    for model in store.find("configured-audience-model", association.caller, arn=arn):
+        statements = _parse_statements(_read_policy(model))
+        remaining = [statement for statement in statements if statement.get("Sid") != _format_sid(association)]
+        if remaining and remaining != statements:
+            _write_policy(model, _format_policy(remaining))
+        elif remaining != statements:
             del model.fields["policyHash"], model.fields["configuredAudienceModelPolicy"]
 
 
-def _sid(association: Record) -> str:
+def _format_sid(association: Record) -> str:
     return f"CleanRooms{association.id.replace('-', '')}"
 
 
-def _document(statements: list[dict[str, Any]]) -> str:
+def _format_policy(statements: list[dict[str, Any]]) -> str:
     return json.dumps({"Version": "2012-10-17", "Statement": statements})
 
 
-def _present(model: Record) -> str:
+def _read_policy(model: Record) -> str:
     text: str = model.fields.get("configuredAudienceModelPolicy", '{"Statement": []}')
     return text
 
 
-def _write(model: Record, policy: str) -> None:
+def _write_policy(model: Record, policy: str) -> None:
     model.fields["policyHash"] = hashlib.sha256(policy.encode()).hexdigest()
     model.fields["configuredAudienceModelPolicy"] = policy
 
 
-def _refusal(caller: Caller, resource: str, *, denied: bool, collaboration_id: str | None) -> str:
-    why = "a statement of the resource policy denies it" if denied else "no statement of the resource policy allows it"
-    hint = "" if collaboration_id else "; policies that Clean Rooms manages ask for the collaborationId"
-    return f"Account {caller.account} is not authorized to perform {_ACTION} on {resource}: {why}{hint}."
+def _format_refusal(caller: Caller, resource: str, *, is_denied: bool, collaboration_id: str | None) -> str:
+    reason = (
+        "with an explicit deny in a resource-based policy"
+        if is_denied
+        else f"because no resource-based policy allows the {_ACTION} action"
+    )
+    # The condition in managed policies makes the collaborationId mandatory (user guide, ml-behaviors).
+    hint = "" if collaboration_id else ". Policies that Clean Rooms manages require the collaborationId"
+    return f"Account {caller.account} is not authorized to perform: {_ACTION} on resource: {resource} {reason}{hint}."
 
 
-def _parsed(policy: str) -> list[dict[str, Any]]:
+def _parse_statements(policy: str) -> list[dict[str, Any]]:
     try:
-        found = json.loads(policy)["Statement"]
+        content = json.loads(policy)["Statement"]
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise invalid("The policy is not a JSON document with a Statement.") from None
-    statements = found if isinstance(found, list) else [found]
+        raise validation_error("The policy is not a JSON document with a Statement.") from None
+    statements = content if isinstance(content, list) else [content]
     if not all(isinstance(s, dict) and s.get("Effect") in ("Allow", "Deny") for s in statements):
-        raise invalid("Every statement of the policy must be an object whose Effect is Allow or Deny.")
+        raise validation_error("Each statement of the policy must be an object with the Effect Allow or Deny.")
     return statements
 
 
-def _texts(value: Any) -> list[str]:
-    return [str(item) for item in value] if isinstance(value, list) else [str(value)]
+def _matches_caller(statement: dict[str, Any], caller: Caller) -> bool:
+    """Return whether a statement applies to the caller and to starting generation jobs."""
+    principals = list_principals(statement.get("Principal", {}))
+    # The emulator knows the account of a caller but not their role, so an ARN stands for its account.
+    accounts = {text.split(":")[4] if text.startswith("arn:") else text for text in principals}
+    has_action = any(matches_wildcards(pattern, _ACTION) for pattern in list_values(statement.get("Action", [])))
+    return has_action and not accounts.isdisjoint(("*", caller.account))
 
 
-def _principals(statement: dict[str, Any]) -> Iterator[str]:
-    principal = statement.get("Principal", {})
-    for text in _texts(principal.get("AWS", []) if isinstance(principal, dict) else principal):
-        yield text.split(":")[4] if text.startswith("arn:") else text
-
-
-def _is_about(statement: dict[str, Any], caller: Caller) -> bool:
-    """Whether a statement is about this caller and starting generation jobs."""
-    actions = _texts(statement.get("Action", []))
-    principals = list(_principals(statement))
-    return any(fnmatchcase(_ACTION, pattern) for pattern in actions) and not {"*", caller.account}.isdisjoint(
-        principals
-    )
-
-
-def _names(statement: dict[str, Any], resource: str, collaboration_id: str | None) -> bool:
+def _matches_resource(statement: dict[str, Any], resource: str, collaboration_id: str | None) -> bool:
     """
-    Whether a statement applies to a resource.
+    Return whether a statement applies to a resource.
 
-    Of conditions this emulator knows one; a statement with another allows nothing, and denies.
+    The emulator only knows one condition. Any other counts as met in a Deny statement, and as not met in an Allow statement.
     """
-    if not any(fnmatchcase(resource, pattern) for pattern in _texts(statement.get("Resource", []))):
+    if not any(matches_wildcards(pattern, resource) for pattern in list_values(statement.get("Resource", []))):
         return False
     conditions = {
         (operator, key): value
         for operator, keys in statement.get("Condition", {}).items()
         for key, value in keys.items()
     }
-    wanted = conditions.pop(("StringEquals", "cleanrooms-ml:CollaborationId"), None)
+    expected = conditions.pop(("StringEquals", "cleanrooms-ml:CollaborationId"), None)
     if conditions:
         return bool(statement["Effect"] == "Deny")
-    return wanted is None or collaboration_id in _texts(wanted)
+    return expected is None or collaboration_id in list_values(expected)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_cleanroomsml.emulator.backend.access import MEMBERSHIP, Access
-from airflow_cleanroomsml.emulator.errors import conflict, denied, not_found
+from airflow_cleanroomsml.emulator.errors import access_denied_error, conflict_error, not_found_error
 from airflow_cleanroomsml.emulator.lifecycle import PENDING
 from airflow_cleanroomsml.emulator.listing import Listing
 from airflow_cleanroomsml.emulator.store import Caller, Record
 
-#: What must be gone before its membership, and the statuses in which it counts; without statuses it always does.
+#: Kinds of resources that prevent the deletion of a membership, and in which statuses; in any status if none is listed.
 _RESOURCES: dict[str, tuple[str, ...]] = {
     "configured-audience-model-association": (),
     "configured-model-algorithm-association": (),
@@ -26,7 +26,7 @@ _RESOURCES: dict[str, tuple[str, ...]] = {
 
 
 class Memberships(Access):
-    """How a member joins a collaboration, one a member."""
+    """Operations on memberships; a member joins a collaboration by creating one."""
 
     def create_membership(
         self,
@@ -35,24 +35,26 @@ class Memberships(Access):
         collaboration_identifier: str,
         payment_configuration: dict[str, Any] | None = None,
         tags: dict[str, str] | None = None,
-        **given: Any,
+        **arguments: Any,
     ) -> dict[str, Any]:
-        """CreateMembership; it takes an invitation up, and each can be taken up once."""
+        """CreateMembership; accepts an invitation, which is possible once."""
         collaboration = self.find_collaboration(caller, collaboration_identifier)
         if collaboration is None:
-            raise not_found("Collaboration", collaboration_identifier, "COLLABORATION")
-        member = self.member(collaboration, caller.account)
+            raise not_found_error("Collaboration", collaboration_identifier, "COLLABORATION")
+        member = self.find_member(collaboration, caller.account)
         if member is not None and member["status"] == "ACTIVE":
-            raise conflict(
-                f"Account {caller.account} is a member of the collaboration {collaboration.id} already.",
+            raise conflict_error(
+                f"Account {caller.account} is already a member of the collaboration {collaboration.id}.",
                 "ALREADY_EXISTS",
                 resourceId=member["membershipId"],
                 resourceType="MEMBERSHIP",
             )
         if member is None or member["status"] != "INVITED":
-            raise denied(f"Account {caller.account} is not invited to the collaboration {collaboration.id}.")
+            raise access_denied_error(
+                f"Account {caller.account} is not invited to the collaboration {collaboration.id}."
+            )
         fields = {
-            **self.spelled("create_membership", given),
+            **self.to_api_names("create_membership", arguments),
             "collaborationArn": collaboration.arn,
             "collaborationId": collaboration.id,
             "collaborationCreatorAccountId": collaboration.fields["creatorAccountId"],
@@ -62,44 +64,44 @@ class Memberships(Access):
             "mlMemberAbilities": member["mlAbilities"],
             "paymentConfiguration": payment_configuration or member["paymentConfiguration"],
         }
-        arn = caller.arn(MEMBERSHIP, "cleanrooms")
-        record = Record(MEMBERSHIP, fields, caller, self.instant(), "arn", dict(tags or {}), arn)
+        arn = caller.build_arn(MEMBERSHIP, "cleanrooms")
+        record = Record(MEMBERSHIP, fields, caller, self.build_instant_lifecycle(), "arn", dict(tags or {}), arn)
         record.fields["id"] = record.id
         now = self.clock.now()
         member.update(status="ACTIVE", membershipId=record.id, membershipArn=record.arn, updateTime=now)
-        return {"membership": self._view(self.store.add(record))}
+        return {"membership": self._describe(self.store.add(record))}
 
-    def _view(self, record: Record) -> dict[str, Any]:
-        there = self.find_collaboration(record.caller, record.fields["collaborationId"])
-        return {**record.view(), "status": "ACTIVE" if there else "COLLABORATION_DELETED"}
+    def _describe(self, record: Record) -> dict[str, Any]:
+        collaboration = self.find_collaboration(record.caller, record.fields["collaborationId"])
+        return {**record.describe(), "status": "ACTIVE" if collaboration else "COLLABORATION_DELETED"}
 
     def get_membership(self, caller: Caller, *, membership_identifier: str) -> dict[str, Any]:
         """GetMembership."""
-        return {"membership": self._view(self.membership(caller, membership_identifier))}
+        return {"membership": self._describe(self.require_membership(caller, membership_identifier))}
 
     def list_memberships(self, caller: Caller, *, status: str | None = None) -> Listing:
         """ListMemberships."""
-        return self.store.listing(
+        return self.store.build_listing(
             MEMBERSHIP,
             caller,
-            entry=self._view,
-            where=lambda record: status is None or self._view(record)["status"] == status,
+            describe=self._describe,
+            is_included=lambda record: status is None or self._describe(record)["status"] == status,
         )
 
     def delete_membership(self, caller: Caller, *, membership_identifier: str) -> dict[str, Any]:
         """DeleteMembership: "All resources under a membership must be deleted" (API reference)."""
-        record = self.membership(caller, membership_identifier)
+        record = self.require_membership(caller, membership_identifier)
         for kind, statuses in _RESOURCES.items():
-            for found in self.of_membership(kind, record):
-                if not statuses or found.status in statuses:
-                    raise conflict(
-                        f"There is a {kind.replace('-', ' ')} of the membership {record.id}: {found.arn}.",
+            for resource in self.find_in_membership(kind, record):
+                if not statuses or resource.status in statuses:
+                    raise conflict_error(
+                        f"The membership {record.id} has a {kind.replace('-', ' ')}: {resource.arn}.",
                         "SUBRESOURCES_EXIST",
                         resourceId=record.id,
                         resourceType="MEMBERSHIP",
                     )
         collaboration = self.find_collaboration(caller, record.fields["collaborationId"])
-        member = self.member(collaboration, caller.account) if collaboration else None
+        member = self.find_member(collaboration, caller.account) if collaboration else None
         if member is not None:
             del member["membershipId"], member["membershipArn"]
             member.update(status="LEFT", updateTime=self.clock.now())

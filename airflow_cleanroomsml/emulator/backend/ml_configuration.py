@@ -1,16 +1,17 @@
-"""ML configurations: where a member's output, metrics and logs go."""
+"""ML configurations, which set where a member's output, metrics and logs go."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from airflow_cleanroomsml.emulator.backend.access import MEMBERSHIP, Access
-from airflow_cleanroomsml.emulator.errors import not_found
+from airflow_cleanroomsml.emulator.errors import not_found_error
 from airflow_cleanroomsml.emulator.lifecycle import PENDING
 from airflow_cleanroomsml.emulator.store import Caller, Record
 
 KIND, NOUN = "ml-configuration", "ML configuration"
 _JOBS = ("trained-model", "trained-model-inference-job")
+#: The details are those of the service (AWS agent toolkit, custom-model-logging-debugging).
 _SUCCEEDED = {"metricsStatus": "PUBLISH_SUCCEEDED", "logsStatus": "PUBLISH_SUCCEEDED"}
 _FAILED = {
     "metricsStatus": "PUBLISH_FAILED",
@@ -19,71 +20,72 @@ _FAILED = {
     "logsStatusDetails": "Failed to publish logs as no ML Config role is set",
 }
 
-#: Member of a job for what is settled, by membership.
+#: Key in the fields of a job for the statuses that are final, by membership.
 _PUBLICATIONS = "publications"
 
 
-class Publishing(Access):
+class JobPublications(Access):
     """
-    Whether metrics and logs of a job were published to a member: each sees its own.
+    Determines whether metrics and logs of a job were published; each member sees their own statuses.
 
-    That is settled when the job ends; an ML configuration that comes or goes later changes nothing.
+    They depend on the member's ML configuration at the end of the job; later changes have no effect (AWS agent toolkit: fixing the role
+    does not republish the logs of past jobs).
     """
 
-    def published(self, caller: Caller, record: Record) -> dict[str, Any]:
-        """A job as the service shows it to a member."""
+    def describe_job(self, caller: Caller, record: Record) -> dict[str, Any]:
+        """Return a job as the service shows it to a member."""
         collaboration = record.fields["collaborationIdentifier"]
-        own = self.store.all(MEMBERSHIP, caller, collaborationId=collaboration)
-        return {**record.view(), **self.publication(record, next(own))}
+        memberships = self.store.find(MEMBERSHIP, caller, collaborationId=collaboration)
+        return {**record.describe(), **self.find_publication(record, next(memberships))}
 
-    def publication(self, record: Record, membership: Record) -> dict[str, str]:
-        """Statuses of metrics and logs for a member; nothing before the job has ended."""
+    def find_publication(self, record: Record, membership: Record) -> dict[str, str]:
+        """Return the statuses of metrics and logs for a member; empty before the job has ended."""
         if record.status in (*PENDING, "CANCEL_PENDING", "CANCEL_IN_PROGRESS"):
             return {}
-        settled: dict[str, str] | None = record.fields.get(_PUBLICATIONS, {}).get(membership.id)
-        if settled is not None:
-            return settled
-        return _SUCCEEDED if any(self.of_membership(KIND, membership)) else _FAILED
+        final: dict[str, str] | None = record.fields.get(_PUBLICATIONS, {}).get(membership.id)
+        if final is not None:
+            return final
+        return _SUCCEEDED if any(self.find_in_membership(KIND, membership)) else _FAILED
 
 
-class MLConfigurations(Publishing):
-    """One of a membership."""
+class MLConfigurations(JobPublications):
+    """Operations on ML configurations; each membership has at most one."""
 
     def put_ml_configuration(
         self, caller: Caller, *, membership_identifier: str, default_output_location: dict[str, Any]
     ) -> dict[str, Any]:
         """PutMLConfiguration."""
-        membership = self.active_membership(caller, membership_identifier)
+        membership = self.require_active_membership(caller, membership_identifier)
         self.require_own_role(caller, default_output_location["roleArn"])
-        present = next(self.of_membership(KIND, membership), None)
-        if present is None:
-            self._settle(membership)
-            present = self.make(KIND, membership, {}, self.instant(), None, "")
-        present.fields["defaultOutputLocation"] = default_output_location
-        present.updated = self.clock.now()
+        record = next(self.find_in_membership(KIND, membership), None)
+        if record is None:
+            self._record_publications(membership)
+            record = self.add_resource(KIND, membership, {}, self.build_instant_lifecycle(), None, "")
+        record.fields["defaultOutputLocation"] = default_output_location
+        record.updated = self.clock.now()
         return {}
 
-    def _settle(self, membership: Record) -> None:
-        """Note for the jobs that have ended what the member's configuration was like then."""
+    def _record_publications(self, membership: Record) -> None:
+        """Record the final statuses of the jobs that have ended, before the configuration is created or deleted."""
         for kind in _JOBS:
-            for job in list(self.of_collaboration(kind, membership.fields["collaborationId"])):
-                publication = self.publication(job, membership)
+            for job in list(self.find_in_collaboration(kind, membership.fields["collaborationId"])):
+                publication = self.find_publication(job, membership)
                 if publication:
                     job.fields.setdefault(_PUBLICATIONS, {})[membership.id] = publication
 
-    def _configuration(self, membership: Record) -> Record:
-        for record in self.of_membership(KIND, membership):
+    def _require_configuration(self, membership: Record) -> Record:
+        for record in self.find_in_membership(KIND, membership):
             return record
-        raise not_found(NOUN, membership.id)
+        raise not_found_error(NOUN, membership.id)
 
     def get_ml_configuration(self, caller: Caller, *, membership_identifier: str) -> dict[str, Any]:
         """GetMLConfiguration."""
-        return self._configuration(self.membership(caller, membership_identifier)).view()
+        return self._require_configuration(self.require_membership(caller, membership_identifier)).describe()
 
     def delete_ml_configuration(self, caller: Caller, *, membership_identifier: str) -> dict[str, Any]:
         """DeleteMLConfiguration."""
-        membership = self.membership(caller, membership_identifier)
-        record = self._configuration(membership)
-        self._settle(membership)
+        membership = self.require_membership(caller, membership_identifier)
+        record = self._require_configuration(membership)
+        self._record_publications(membership)
         self.delete(record)
         return {}

@@ -1,17 +1,18 @@
-"""Protected queries: made by ML input channels and by seeds of SQL; nothing runs them here."""
+"""Protected queries, which ML input channels and SQL seeds start; the emulator does not run them."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from airflow_cleanroomsml.emulator.backend.access import Access
-from airflow_cleanroomsml.emulator.errors import conflict, not_found
-from airflow_cleanroomsml.emulator.lifecycle import Life
+from airflow_cleanroomsml.emulator.errors import conflict_error, not_found_error
+from airflow_cleanroomsml.emulator.lifecycle import Lifecycle
 from airflow_cleanroomsml.emulator.listing import Listing
 from airflow_cleanroomsml.emulator.lookalike import JobFailure, StatusCode
 from airflow_cleanroomsml.emulator.store import Caller, Record
 
 KIND, NOUN = "protected-query", "Protected query"
+#: Statuses of protected queries by the status of their lifecycle.
 _STATUS = {
     "CREATE_PENDING": "SUBMITTED",
     "CREATE_IN_PROGRESS": "STARTED",
@@ -23,21 +24,23 @@ _STATUS = {
 }
 
 
-class Queries(Access):
-    """How other nouns make queries."""
+class QueryRecorder(Access):
+    """Records the queries of other kinds of resources."""
 
-    def query(self, membership: Record, parameters: dict[str, Any], compute: dict[str, Any] | None, job: Life) -> str:
+    def record_query(
+        self, membership: Record, parameters: dict[str, Any], compute: dict[str, Any] | None, job: Lifecycle
+    ) -> str:
         """
         Record a query.
 
         :param parameters: ``sqlParameters``.
         :param compute: ``computeConfiguration``.
-        :param job: Life of what asks it: both fail together.
-        :return: Its identifier.
+        :param job: Lifecycle of the job or channel, which fails together with its query.
+        :return: Identifier of the query.
         """
-        life = self.following(None)
-        if job.verdict is not None:
-            life.fail(job.verdict)
+        lifecycle = self.build_lifecycle(None)
+        if job.forced_failure is not None:
+            lifecycle.fail(job.forced_failure)
         fields = {
             "membershipId": membership.id,
             "membershipArn": membership.arn,
@@ -46,53 +49,59 @@ class Queries(Access):
             "computeConfiguration": compute,
             "job": job,
         }
-        arn = membership.caller.arn(f"membership/{membership.id}/protectedquery", "cleanrooms")
-        return self.store.add(Record(KIND, fields, membership.caller, life, "arn", {}, arn)).id
+        arn = membership.caller.build_arn(f"membership/{membership.id}/protectedquery", "cleanrooms")
+        return self.store.add(Record(KIND, fields, membership.caller, lifecycle, "arn", {}, arn)).id
 
 
 class ProtectedQueries(Access):
-    """Reading and cancelling them."""
+    """Operations on protected queries."""
 
-    def _own_query(self, caller: Caller, membership_identifier: str, identifier: str) -> Record:
-        for record in self.of_membership(KIND, self.membership(caller, membership_identifier), id=identifier):
+    def _require_own_query(self, caller: Caller, membership_identifier: str, identifier: str) -> Record:
+        for record in self.find_in_membership(
+            KIND, self.require_membership(caller, membership_identifier), id=identifier
+        ):
             return record
-        raise not_found(NOUN, identifier)
+        raise not_found_error(NOUN, identifier)
 
     def get_protected_query(
         self, caller: Caller, *, membership_identifier: str, protected_query_identifier: str
     ) -> dict[str, Any]:
         """GetProtectedQuery."""
-        return {"protectedQuery": _view(self._own_query(caller, membership_identifier, protected_query_identifier))}
+        return {
+            "protectedQuery": _describe(
+                self._require_own_query(caller, membership_identifier, protected_query_identifier)
+            )
+        }
 
     def list_protected_queries(
         self, caller: Caller, *, membership_identifier: str, status: str | None = None
     ) -> Listing:
         """ListProtectedQueries, "sorted by the most recent query" (API reference)."""
-        return self.membership_listing(
+        return self.build_membership_listing(
             KIND,
             caller,
             membership_identifier,
-            entry=lambda record: {**_view(record), "receiverConfigurations": []},
-            where=lambda record: status in (None, _STATUS[record.status]),
+            describe=lambda record: {**_describe(record), "receiverConfigurations": []},
+            is_included=lambda record: status in (None, _STATUS[record.status]),
             newest_first=True,
         )
 
     def update_protected_query(
         self, caller: Caller, *, membership_identifier: str, protected_query_identifier: str, target_status: str
     ) -> dict[str, Any]:
-        """UpdateProtectedQuery: cancel it while it runs; what asks it fails when it is cancelled."""
-        record = self._own_query(caller, membership_identifier, protected_query_identifier)
-        status = _view(record)["status"]
+        """UpdateProtectedQuery: cancels a running query; its job or channel fails once the query is CANCELLED."""
+        record = self._require_own_query(caller, membership_identifier, protected_query_identifier)
+        status = _describe(record)["status"]
         if status not in ("SUBMITTED", "STARTED"):
-            raise conflict(f"Protected query {record.id} is {status}.", resourceId=record.id)
-        record.life.cancel()
+            raise conflict_error(f"The protected query {record.id} is {status}.", resourceId=record.id)
+        record.lifecycle.cancel()
         failure = JobFailure(StatusCode.QUERY_CANCELLED, f"The protected query {record.id} was cancelled.")
-        record.fields["job"].fail(failure, self.clock.now() + record.life.deleting)
-        return {"protectedQuery": _view(record)}
+        record.fields["job"].fail(failure, self.clock.now() + record.lifecycle.deletion_seconds)
+        return {"protectedQuery": _describe(record)}
 
 
-def _view(record: Record) -> dict[str, Any]:
-    view = record.view()
-    failure = record.life.failure if view["status"] == "CREATE_FAILED" else None
+def _describe(record: Record) -> dict[str, Any]:
+    describe = record.describe()
+    failure = record.lifecycle.failure if describe["status"] == "CREATE_FAILED" else None
     error = {"code": failure.status_code, "message": failure.message} if failure else None
-    return {**view, "id": record.id, "status": _STATUS[view["status"]], "error": error}
+    return {**describe, "id": record.id, "status": _STATUS[describe["status"]], "error": error}

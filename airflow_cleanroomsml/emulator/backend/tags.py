@@ -5,18 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_cleanroomsml.emulator.backend.base import BackendBase
-from airflow_cleanroomsml.emulator.errors import invalid
+from airflow_cleanroomsml.emulator.errors import validation_error
 from airflow_cleanroomsml.emulator.store import Caller
 
 
 class Tags(BackendBase):
-    """Tags of whatever has an ARN."""
+    """Operations on the tags of resources with an ARN."""
 
     def tag_resource(self, caller: Caller, *, resource_arn: str, tags: dict[str, str]) -> dict[str, Any]:
         """TagResource."""
         record = self.store.get(resource_arn, "Resource", caller)
+        # The model allows 200 tags, its documentation 50 per resource.
         if len({**record.tags, **tags}) > 50:
-            raise invalid("A resource has at most 50 tags.")
+            raise validation_error("A resource has at most 50 tags.")
         record.tags.update(tags)
         return {}
 

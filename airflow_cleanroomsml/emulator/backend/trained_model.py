@@ -5,104 +5,124 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from airflow_cleanroomsml.emulator.backend.compute import Compute
-from airflow_cleanroomsml.emulator.backend.ml_configuration import Publishing
-from airflow_cleanroomsml.emulator.backend.ml_input_channel import Channels
-from airflow_cleanroomsml.emulator.errors import conflict, invalid, not_found, quota
+from airflow_cleanroomsml.emulator.backend.compute import ComputeQuotas
+from airflow_cleanroomsml.emulator.backend.ml_configuration import JobPublications
+from airflow_cleanroomsml.emulator.backend.ml_input_channel import InputChannelLookup
+from airflow_cleanroomsml.emulator.errors import conflict_error, not_found_error, quota_error, validation_error
 from airflow_cleanroomsml.emulator.lifecycle import PENDING
 from airflow_cleanroomsml.emulator.listing import Listing
 from airflow_cleanroomsml.emulator.store import Caller, Record
 
 KIND, NOUN = "trained-model", "Trained model"
-#: Identifier of the version that was trained first (API reference); no request can name it, for there it must be a UUID.
+#: Identifier of the base version (API reference). No request can contain it, because there it must be a UUID.
 BASE = "NULL"
+#: Member of jobs for the version of their model.
+VERSION = "trainedModelVersionIdentifier"
 
 
-class Versions(Publishing):
-    """How versions are found: they share an ARN."""
+class TrainedModelLookup(JobPublications):
+    """Looks up versions of trained models, which share the ARN of the model."""
 
-    def version(self, arn: str, identifier: str | None, *, latest: bool = True, **within: Any) -> Record:
+    def require_version(self, arn: str, identifier: str | None, *, latest: bool = True, **parent: Any) -> Record:
         """
-        One of the versions of a model.
+        Return a version of a model.
 
-        :param latest: Whether the latest one is meant where none is named, or the base version.
-        :param within: Membership or collaboration of which the caller is.
+        :param identifier: Identifier of the version; None for the default.
+        :param latest: Whether the default is the latest version, or else the base version.
+        :param parent: ``membershipIdentifier`` or ``collaborationIdentifier`` to look in.
         """
-        for record in self.store.all(KIND, newest_first=latest, arn=arn, versionIdentifier=identifier, **within):
+        for record in self.store.find(KIND, newest_first=latest, arn=arn, versionIdentifier=identifier, **parent):
             return record
-        raise not_found(NOUN, arn if identifier is None else f"{arn} version {identifier}")
+        raise not_found_error(NOUN, arn if identifier is None else f"{arn} version {identifier}")
 
-    def latest_version(self, record: Record) -> dict[str, Any]:
-        """The latest version of a model as the service shows it."""
-        return self.version(record.arn, None).view()
+    def describe_latest_version(self, record: Record) -> dict[str, Any]:
+        """Return the latest version of a model as the service shows it."""
+        return self.require_version(record.arn, None).describe()
 
-    def active_version(self, membership: Record, arn: str, identifier: str | None) -> Record:
-        """An ACTIVE version in the collaboration of a membership; the latest where none is named."""
-        record = self.version(arn, identifier, collaborationIdentifier=membership.fields["collaborationId"])
+    def require_active_version(self, membership: Record, arn: str, identifier: str | None) -> Record:
+        """
+        Return an ACTIVE version in the collaboration of a membership.
+
+        :param identifier: Identifier of the version; None for the latest.
+        """
+        record = self.require_version(arn, identifier, collaborationIdentifier=membership.fields["collaborationId"])
         if record.status != "ACTIVE":
-            raise invalid(f"Trained model {arn} is {record.status}; it must be ACTIVE.")
+            raise validation_error(f"The trained model {arn} is not ACTIVE (status {record.status}).")
         return record
 
 
-class TrainedModels(Versions, Channels, Compute):
-    """Nothing is trained: they become ACTIVE when their time is over."""
+class TrainedModels(TrainedModelLookup, InputChannelLookup, ComputeQuotas):
+    """Operations on trained models; the emulator trains nothing, they become ACTIVE after some time."""
 
     def create_trained_model(
-        self, caller: Caller, *, membership_identifier: str, tags: dict[str, str] | None = None, **given: Any
+        self, caller: Caller, *, membership_identifier: str, tags: dict[str, str] | None = None, **arguments: Any
     ) -> dict[str, Any]:
-        """CreateTrainedModel: a new model, or with an incremental channel a new version of that channel's model."""
-        membership = self.active_membership(caller, membership_identifier, "CAN_QUERY")
-        fields = self.spelled("create_trained_model", given)
-        self._require_inputs(membership, fields)
+        """CreateTrainedModel; with an incremental training data channel, a new version of that channel's model."""
+        membership = self.require_active_membership(caller, membership_identifier, "CAN_QUERY")
+        fields = self.to_api_names("create_trained_model", arguments)
+        self._check_inputs(membership, fields)
         self.require_payers(caller, membership, [fields.get("mlModelTrainingPayerAccountId")])
-        earlier = self._continued(membership, fields)
+        earlier = self._find_earlier_versions(membership, fields)
         base = earlier[0] if earlier else None
         collaboration = membership.fields["collaborationId"]
-        others = [r for r in self.of_collaboration(KIND, collaboration) if base is None or r.arn != base.arn]
+        others = [r for r in self.find_in_collaboration(KIND, collaboration) if base is None or r.arn != base.arn]
         self.require_free_name_among(others, NOUN, fields["name"])
         self.require_capacity(KIND, membership, fields["resourceConfig"])
         fields["versionIdentifier"] = str(uuid.uuid4()) if base else BASE
         arn = base.arn if base else ""
-        record = self.make(KIND, membership, fields, self.following(None, keeps=True), tags, "trainedModelArn", arn)
+        record = self.add_resource(
+            KIND, membership, fields, self.build_lifecycle(None, keeps_metadata=True), tags, "trainedModelArn", arn
+        )
         if base:
+            # Tags belong to the ARN, which all versions share, so they share one dict.
             base.tags.update(record.tags)
             record.tags = base.tags
-        return record.view()
+        return record.describe()
 
-    def _require_inputs(self, membership: Record, fields: dict[str, Any]) -> None:
-        association = self.association(
+    def _check_inputs(self, membership: Record, fields: dict[str, Any]) -> None:
+        association = self.require_association(
             membership, fields["configuredModelAlgorithmAssociationArn"], "trainingContainerConfig"
         )
         channels = [*fields["dataChannels"], *fields.get("incrementalTrainingDataChannels", ())]
         names = [channel["channelName"] for channel in channels]
         if len(names) > 20 or len(set(names)) < len(names):
-            raise invalid("At most 20 channels in all, each with a name of its own.")
+            # The limit of 20 includes the incremental channel (API reference, CreateTrainedModel).
+            raise validation_error("At most 20 data channels are allowed, and their names must be unique.")
         for channel in fields["dataChannels"]:
-            found = self.channel(membership, channel["mlInputChannelArn"])
-            if association.arn not in found.fields["configuredModelAlgorithmAssociations"]:
-                raise invalid(f"ML input channel {found.arn} was not made for {association.arn}.")
+            record = self.require_active_channel(membership, channel["mlInputChannelArn"])
+            if association.arn not in record.fields["configuredModelAlgorithmAssociations"]:
+                raise validation_error(f"The ML input channel {record.arn} was not created for {association.arn}.")
 
-    def _continued(self, membership: Record, fields: dict[str, Any]) -> list[Record]:
-        """Versions of the model that is trained further, or none; the channel is noted as the service shows it."""
+    def _find_earlier_versions(self, membership: Record, fields: dict[str, Any]) -> list[Record]:
+        """
+        Find the versions of the model that is trained incrementally; none for a new model.
+
+        Replaces the incremental channel in ``fields`` by what the service shows of it.
+        """
         for channel in fields.get("incrementalTrainingDataChannels", ()):
-            versions = list(self.of_membership(KIND, membership, arn=channel["trainedModelArn"]))
+            versions = list(self.find_in_membership(KIND, membership, arn=channel["trainedModelArn"]))
             if not versions:
-                raise not_found(NOUN, channel["trainedModelArn"])
-            source = self.active_version(membership, channel["trainedModelArn"], channel.get("versionIdentifier"))
+                raise not_found_error(NOUN, channel["trainedModelArn"])
+            source = self.require_active_version(
+                membership, channel["trainedModelArn"], channel.get("versionIdentifier")
+            )
             if len(versions) >= self.settings.versions_per_trained_model:
-                raise quota("Versions per trained model", self.settings.versions_per_trained_model)
-            shown = {
-                "channelName": channel["channelName"],
-                "versionIdentifier": source.fields["versionIdentifier"],
-                "modelName": source.fields["name"],
-            }
-            fields["incrementalTrainingDataChannels"] = [shown]
+                raise quota_error("Versions per trained model", self.settings.versions_per_trained_model)
+            fields["incrementalTrainingDataChannels"] = [
+                {
+                    "channelName": channel["channelName"],
+                    "versionIdentifier": source.fields["versionIdentifier"],
+                    "modelName": source.fields["name"],
+                }
+            ]
             return versions
         return []
 
-    def _own_version(self, caller: Caller, membership: str, arn: str, version: str | None, *, latest: bool) -> Record:
-        within = self.membership(caller, membership).id
-        return self.version(arn, version, latest=latest, membershipIdentifier=within)
+    def _require_own_version(
+        self, caller: Caller, membership: str, arn: str, version: str | None, *, latest: bool
+    ) -> Record:
+        membership_id = self.require_membership(caller, membership).id
+        return self.require_version(arn, version, latest=latest, membershipIdentifier=membership_id)
 
     def get_trained_model(
         self,
@@ -112,9 +132,11 @@ class TrainedModels(Versions, Channels, Compute):
         trained_model_arn: str,
         version_identifier: str | None = None,
     ) -> dict[str, Any]:
-        """GetTrainedModel; the latest version where none is named."""
-        record = self._own_version(caller, membership_identifier, trained_model_arn, version_identifier, latest=True)
-        return self.published(caller, record)
+        """GetTrainedModel; by default the latest version (API reference)."""
+        record = self._require_own_version(
+            caller, membership_identifier, trained_model_arn, version_identifier, latest=True
+        )
+        return self.describe_job(caller, record)
 
     def get_collaboration_trained_model(
         self,
@@ -124,31 +146,31 @@ class TrainedModels(Versions, Channels, Compute):
         trained_model_arn: str,
         version_identifier: str | None = None,
     ) -> dict[str, Any]:
-        """GetCollaborationTrainedModel; the latest version where none is named."""
-        within = self.collaboration(caller, collaboration_identifier).id
-        record = self.version(trained_model_arn, version_identifier, collaborationIdentifier=within)
-        return self.published(caller, record)
+        """GetCollaborationTrainedModel; by default the latest version (API reference)."""
+        collaboration = self.require_collaboration(caller, collaboration_identifier)
+        record = self.require_version(trained_model_arn, version_identifier, collaborationIdentifier=collaboration.id)
+        return self.describe_job(caller, record)
 
     def list_trained_models(self, caller: Caller, *, membership_identifier: str) -> Listing:
-        """ListTrainedModels: the latest version of each, at the place of the base version."""
-        bases = {"versionIdentifier": BASE, "entry": self.latest_version}
-        return self.membership_listing(KIND, caller, membership_identifier, **bases)
+        """ListTrainedModels; shows the latest version of each, at the position of its base version."""
+        options = {"versionIdentifier": BASE, "describe": self.describe_latest_version}
+        return self.build_membership_listing(KIND, caller, membership_identifier, **options)
 
     def list_collaboration_trained_models(self, caller: Caller, *, collaboration_identifier: str) -> Listing:
-        """ListCollaborationTrainedModels: the latest version of each, at the place of the base version."""
-        bases = {"versionIdentifier": BASE, "entry": self.latest_version}
-        return self.collaboration_listing(KIND, caller, collaboration_identifier, **bases)
+        """ListCollaborationTrainedModels; shows the latest version of each, at the position of its base version."""
+        options = {"versionIdentifier": BASE, "describe": self.describe_latest_version}
+        return self.build_collaboration_listing(KIND, caller, collaboration_identifier, **options)
 
     def list_trained_model_versions(
         self, caller: Caller, *, membership_identifier: str, trained_model_arn: str, status: str | None = None
     ) -> Listing:
         """ListTrainedModelVersions."""
-        base = self._own_version(caller, membership_identifier, trained_model_arn, None, latest=False)
-        return self.membership_listing(
+        base = self._require_own_version(caller, membership_identifier, trained_model_arn, None, latest=False)
+        return self.build_membership_listing(
             KIND,
             caller,
             membership_identifier,
-            where=lambda record: status in (None, record.status),
+            is_included=lambda record: status in (None, record.status),
             trainedModelArn=base.arn,
         )
 
@@ -160,11 +182,13 @@ class TrainedModels(Versions, Channels, Compute):
         trained_model_arn: str,
         version_identifier: str | None = None,
     ) -> dict[str, Any]:
-        """CancelTrainedModel, while it is trained; the base version where none is named."""
-        record = self._own_version(caller, membership_identifier, trained_model_arn, version_identifier, latest=False)
+        """CancelTrainedModel; by default the base version (API reference)."""
+        record = self._require_own_version(
+            caller, membership_identifier, trained_model_arn, version_identifier, latest=False
+        )
         if record.status not in PENDING:
-            raise conflict(f"Trained model {record.arn} is {record.status}.")
-        record.life.cancel()
+            raise conflict_error(f"The trained model {record.arn} is {record.status}.")
+        record.lifecycle.cancel()
         return {}
 
     def delete_trained_model_output(
@@ -175,18 +199,16 @@ class TrainedModels(Versions, Channels, Compute):
         trained_model_arn: str,
         version_identifier: str | None = None,
     ) -> dict[str, Any]:
-        """DeleteTrainedModelOutput: the data goes, the model stays INACTIVE; the base version where none is named."""
-        record = self._own_version(caller, membership_identifier, trained_model_arn, version_identifier, latest=False)
+        """DeleteTrainedModelOutput; by default of the base version (API reference). The version becomes INACTIVE."""
+        record = self._require_own_version(
+            caller, membership_identifier, trained_model_arn, version_identifier, latest=False
+        )
         if record.status not in ("ACTIVE", "CREATE_FAILED"):
-            raise conflict(f"Trained model {record.arn} is {record.status}.")
-        of = (record.arn, record.fields["versionIdentifier"])
+            raise conflict_error(f"The trained model {record.arn} is {record.status}.")
+        version = (record.arn, record.fields["versionIdentifier"])
         for kind in ("trained-model-inference-job", "trained-model-export-job"):
-            for job in self.store.all(kind):
-                if job.status in PENDING and (job.fields["trainedModelArn"], job.fields[VERSION]) == of:
-                    raise conflict(f"The job {job.fields['name']} uses the trained model {record.arn}.")
+            for job in self.store.find(kind):
+                if job.status in PENDING and (job.fields["trainedModelArn"], job.fields[VERSION]) == version:
+                    raise conflict_error(f"The job {job.fields['name']} uses the trained model {record.arn}.")
         self.delete(record)
         return {}
-
-
-#: Member by which jobs name the version of their model.
-VERSION = "trainedModelVersionIdentifier"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from airflow_cleanroomsml.emulator.backend.compute import Compute
-from airflow_cleanroomsml.emulator.backend.ml_input_channel import Channels
-from airflow_cleanroomsml.emulator.backend.trained_model import VERSION, Versions
-from airflow_cleanroomsml.emulator.errors import conflict
+from airflow_cleanroomsml.emulator.backend.compute import ComputeQuotas
+from airflow_cleanroomsml.emulator.backend.ml_input_channel import InputChannelLookup
+from airflow_cleanroomsml.emulator.backend.trained_model import VERSION, TrainedModelLookup
+from airflow_cleanroomsml.emulator.errors import conflict_error
 from airflow_cleanroomsml.emulator.lifecycle import PENDING
 from airflow_cleanroomsml.emulator.listing import Listing
 from airflow_cleanroomsml.emulator.store import Caller
@@ -16,33 +16,35 @@ from airflow_cleanroomsml.emulator.store import Caller
 KIND, NOUN = "trained-model-inference-job", "Trained model inference job"
 
 
-class TrainedModelInferenceJobs(Versions, Channels, Compute):
-    """Nothing is inferred: they become ACTIVE when their time is over. There is no delete."""
+class TrainedModelInferenceJobs(TrainedModelLookup, InputChannelLookup, ComputeQuotas):
+    """Operations on inference jobs; the emulator infers nothing, they become ACTIVE after some time."""
 
     def start_trained_model_inference_job(
-        self, caller: Caller, *, membership_identifier: str, tags: dict[str, str] | None = None, **given: Any
+        self, caller: Caller, *, membership_identifier: str, tags: dict[str, str] | None = None, **arguments: Any
     ) -> dict[str, Any]:
-        """StartTrainedModelInferenceJob; with the latest version, and with the model's algorithm, where none is named."""
-        membership = self.active_membership(caller, membership_identifier, "CAN_QUERY")
-        fields = self.spelled("start_trained_model_inference_job", given)
-        model = self.active_version(membership, fields["trainedModelArn"], fields.get(VERSION))
+        """StartTrainedModelInferenceJob; by default with the latest version, and the algorithm that the model was trained with."""
+        membership = self.require_active_membership(caller, membership_identifier, "CAN_QUERY")
+        fields = self.to_api_names("start_trained_model_inference_job", arguments)
+        model = self.require_active_version(membership, fields["trainedModelArn"], fields.get(VERSION))
         algorithm = "configuredModelAlgorithmAssociationArn"
         fields = {algorithm: model.fields[algorithm], **fields, VERSION: model.fields["versionIdentifier"]}
-        self.association(membership, fields[algorithm], "inferenceContainerConfig")
-        self.channel(membership, fields["dataSource"]["mlInputChannelArn"])
+        self.require_association(membership, fields[algorithm], "inferenceContainerConfig")
+        self.require_active_channel(membership, fields["dataSource"]["mlInputChannelArn"])
         for receiver in fields["outputConfiguration"]["members"]:
             self.require_receiver(caller, membership, receiver["accountId"], "CAN_RECEIVE_INFERENCE_OUTPUT")
         self.require_payers(caller, membership, [fields.get("mlModelInferencePayerAccountId")])
-        self.require_free_name_among(self.of_membership(KIND, membership), NOUN, fields["name"])
+        self.require_free_name_among(self.find_in_membership(KIND, membership), NOUN, fields["name"])
         self.require_capacity(KIND, membership, fields["resourceConfig"])
-        return self.make(KIND, membership, fields, self.following(None), tags, "trainedModelInferenceJobArn").view()
+        return self.add_resource(
+            KIND, membership, fields, self.build_lifecycle(None), tags, "trainedModelInferenceJobArn"
+        ).describe()
 
     def get_trained_model_inference_job(
         self, caller: Caller, *, membership_identifier: str, trained_model_inference_job_arn: str
     ) -> dict[str, Any]:
         """GetTrainedModelInferenceJob."""
-        record = self.own(caller, membership_identifier, KIND, NOUN, trained_model_inference_job_arn)
-        return self.published(caller, record)
+        record = self.require_in_membership(caller, membership_identifier, KIND, NOUN, trained_model_inference_job_arn)
+        return self.describe_job(caller, record)
 
     def list_trained_model_inference_jobs(
         self,
@@ -53,9 +55,9 @@ class TrainedModelInferenceJobs(Versions, Channels, Compute):
         trained_model_version_identifier: str | None = None,
     ) -> Listing:
         """ListTrainedModelInferenceJobs."""
-        job = {"trainedModelArn": trained_model_arn, VERSION: trained_model_version_identifier}
-        return self.membership_listing(
-            KIND, caller, membership_identifier, entry=partial(self.published, caller), **job
+        model = {"trainedModelArn": trained_model_arn, VERSION: trained_model_version_identifier}
+        return self.build_membership_listing(
+            KIND, caller, membership_identifier, describe=partial(self.describe_job, caller), **model
         )
 
     def list_collaboration_trained_model_inference_jobs(
@@ -67,17 +69,17 @@ class TrainedModelInferenceJobs(Versions, Channels, Compute):
         trained_model_version_identifier: str | None = None,
     ) -> Listing:
         """ListCollaborationTrainedModelInferenceJobs."""
-        job = {"trainedModelArn": trained_model_arn, VERSION: trained_model_version_identifier}
-        return self.collaboration_listing(
-            KIND, caller, collaboration_identifier, entry=partial(self.published, caller), **job
+        model = {"trainedModelArn": trained_model_arn, VERSION: trained_model_version_identifier}
+        return self.build_collaboration_listing(
+            KIND, caller, collaboration_identifier, describe=partial(self.describe_job, caller), **model
         )
 
     def cancel_trained_model_inference_job(
         self, caller: Caller, *, membership_identifier: str, trained_model_inference_job_arn: str
     ) -> dict[str, Any]:
-        """CancelTrainedModelInferenceJob, while it runs."""
-        record = self.own(caller, membership_identifier, KIND, NOUN, trained_model_inference_job_arn)
+        """CancelTrainedModelInferenceJob; rejected once the job has ended."""
+        record = self.require_in_membership(caller, membership_identifier, KIND, NOUN, trained_model_inference_job_arn)
         if record.status not in PENDING:
-            raise conflict(f"Trained model inference job {record.arn} is {record.status}.")
-        record.life.cancel()
+            raise conflict_error(f"The trained model inference job {record.arn} is {record.status}.")
+        record.lifecycle.cancel()
         return {}

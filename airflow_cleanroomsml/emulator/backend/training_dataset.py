@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_cleanroomsml.emulator.backend.base import BackendBase
-from airflow_cleanroomsml.emulator.errors import conflict
+from airflow_cleanroomsml.emulator.errors import conflict_error
 from airflow_cleanroomsml.emulator.listing import Listing
 from airflow_cleanroomsml.emulator.store import Caller, Record
 
@@ -13,7 +13,7 @@ KIND, NOUN = "training-dataset", "Training dataset"
 
 
 class TrainingDatasets(BackendBase):
-    """Metadata only: the table is read when an audience model is created."""
+    """Operations on training datasets: metadata, "read only during AudienceModel creation" (API reference)."""
 
     def create_training_dataset(
         self,
@@ -30,21 +30,21 @@ class TrainingDatasets(BackendBase):
         self.require_free_name(caller, KIND, NOUN, name)
         fields = {"name": name, "roleArn": role_arn, "trainingData": training_data, "description": description}
         return self.store.add(
-            Record(KIND, fields, caller, self.instant(), "trainingDatasetArn", dict(tags or {}))
-        ).view()
+            Record(KIND, fields, caller, self.build_instant_lifecycle(), "trainingDatasetArn", dict(tags or {}))
+        ).describe()
 
     def get_training_dataset(self, caller: Caller, *, training_dataset_arn: str) -> dict[str, Any]:
         """GetTrainingDataset."""
-        return self.store.get(training_dataset_arn, NOUN, caller).view()
+        return self.store.get(training_dataset_arn, NOUN, caller).describe()
 
     def list_training_datasets(self, caller: Caller) -> Listing:
         """ListTrainingDatasets."""
-        return self.store.listing(KIND, caller)
+        return self.store.build_listing(KIND, caller)
 
     def delete_training_dataset(self, caller: Caller, *, training_dataset_arn: str) -> dict[str, Any]:
-        """DeleteTrainingDataset; refused while audience models depend on it."""
+        """DeleteTrainingDataset; rejected while audience models depend on it."""
         record = self.store.get(training_dataset_arn, NOUN, caller)
-        if any(self.store.all("audience-model", caller, trainingDatasetArn=record.arn)):
-            raise conflict(f"Audience models depend on the training dataset {record.arn}.")
+        if any(self.store.find("audience-model", caller, trainingDatasetArn=record.arn)):
+            raise conflict_error(f"Audience models depend on the training dataset {record.arn}.")
         self.delete(record)
         return {}

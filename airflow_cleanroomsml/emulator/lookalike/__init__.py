@@ -1,11 +1,11 @@
 """
-The engine behind lookalike audiences: it reads real data, fits a real model, and measures it honestly.
+The lookalike engine: it reads training data, fits a model, and generates, evaluates and exports audiences.
 
-It knows neither HTTP nor accounts: the front of the emulator hands it clients and the members of requests, and turns a
-:class:`JobFailure` into ``statusDetails``. One model serves any number of seeds, one generated audience any number of exports.
+It knows neither HTTP nor accounts. Its callers pass boto3 clients and members of requests, and turn a :class:`JobFailure` into
+``statusDetails``. A model serves any number of seeds, a generated audience any number of exports.
 
-``model.train``, ``audience.generate`` and ``export.export`` are its entry points. Import them where a job runs: what they compute with
-takes longer to import than the emulator takes to start.
+The entry points are ``model.train``, ``audience.generate`` and ``export.export``. Import them in the job: numpy, pyarrow, scipy and
+scikit-learn take longer to import than the emulator takes to start.
 """
 
 from airflow_cleanroomsml.emulator.lookalike.failures import JobFailure, StatusCode

@@ -1,4 +1,4 @@
-"""The operations of AWS that the engine calls, as boto3 clients have them."""
+"""Types of the boto3 clients that the engine uses."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class S3Client(Protocol):
 
     @property
     def meta(self) -> Any:
-        """Return what the client knows of itself, its region among it."""
+        """Return the metadata of the client, such as its region."""
 
     def head_bucket(self, **kwargs: Any) -> dict[str, Any]:
         """Return the region of a bucket."""

@@ -1,4 +1,4 @@
-"""Glue types as Arrow types."""
+"""Maps Glue types to Arrow types."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pyarrow as pa
 
 _TYPES = {
     "string": pa.string(),
-    # Hive's int is narrower, but no value that a wider one can hold is wrong for a model
+    # Hive's int has 32 bits, but a larger value in a file does no harm to a model.
     "int": pa.int64(),
     "bigint": pa.int64(),
     "float": pa.float64(),
@@ -16,12 +16,11 @@ _TYPES = {
 }
 
 
-def arrow_type(glue_type: str) -> pa.DataType:
+def to_arrow_type(glue_type: str) -> pa.DataType:
     """
-    Return the Arrow type in which values of a Glue type are read.
+    Return the Arrow type for values of a Glue type.
 
-    :param glue_type: A type of ``schema.ALLOWED_TYPES``, ``array<…>`` with its element's; elements of other
-        types are read as text.
+    :param glue_type: A type of ``schema.ALLOWED_TYPES``; ``array<…>`` with its element type, text if that is none of these.
     """
     name, _, element = glue_type.partition("<")
     if name == "array":

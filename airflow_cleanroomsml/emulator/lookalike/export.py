@@ -1,4 +1,4 @@
-"""Exporting an audience to S3."""
+"""Exports an audience to S3."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from airflow_cleanroomsml.emulator.lookalike.failures import JobFailure, StatusC
 from airflow_cleanroomsml.emulator.lookalike.rules import DataRules
 from airflow_cleanroomsml.emulator.lookalike.storage import Location, write
 
-#: A part of this many users is some 30 MB of text.
+#: Gives files of about 30 MB.
 _USERS_PER_PART = 1_000_000
 
 
@@ -18,23 +18,22 @@ def export(s3: S3Client, audience: GeneratedAudience, *, size: Size, output_uri:
     """
     Write an audience as JSON lines ``{"user_id": "…"}``, the most similar user first.
 
-    :param s3: Client that may write to the output location.
-    :param audience: The ranking.
+    :param s3: Client with write access to the output location.
+    :param audience: The audience.
     :param size: One of the sizes that it was generated for.
-    :param output_uri: S3 prefix that this job alone writes to; the parts are named ``part-00000.jsonl`` and
-        so on, in order.
-    :param rules: How many users an exported audience must have.
-    :return: The prefix, with a slash at its end.
-    :raises JobFailure: When the size is not one of them or too small, or S3 refuses.
+    :param output_uri: S3 prefix that no other job writes to; the files are named ``part-00000.jsonl`` and so on, in order.
+    :param rules: Minimum size of an exported audience.
+    :return: The prefix, with a trailing slash.
+    :raises JobFailure: The size is not configured or too small, or S3 rejects a request.
     """
     count = audience.counts.get(size)
     if count is None:
-        known = ", ".join(f"{value:,} ({kind})" for kind, value in audience.counts)
-        text = f"Size {size[1]:,} ({size[0]}) is not one of the generation job's: {known}."
+        allowed = ", ".join(f"{value:,} ({kind})" for kind, value in audience.counts)
+        text = f"Audience size {size[1]:,} ({size[0]}) is not one of the generation job; allowed: {allowed}."
         raise JobFailure(StatusCode.AUDIENCE_SIZE_NOT_CONFIGURED, text)
     if count < rules.min_export:
         text = (
-            f"Size {size[1]:,} ({size[0]}) means {count:,} users; an exported audience needs at least "
+            f"Audience size {size[1]:,} ({size[0]}) means {count:,} users; an exported audience needs at least "
             f"{rules.min_export:,}: export a larger size."
         )
         raise JobFailure(StatusCode.AUDIENCE_TOO_SMALL_TO_EXPORT, text)

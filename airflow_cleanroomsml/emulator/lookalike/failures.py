@@ -1,4 +1,4 @@
-"""How a job fails: a status code for programs, a message for people."""
+"""Failures of jobs, with a status code and a message."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from enum import Enum
 
 class StatusCode(Enum):
     """
-    Why a job failed.
+    Values of ``statusDetails.statusCode``.
 
-    AWS publishes no list of the values of ``statusDetails.statusCode``: these are this emulator's own, and
-    nothing that runs against the real service may branch on them.
+    AWS does not publish its values. These are the emulator's own, so code that runs against AWS must not branch on them.
     """
 
     INTERNAL_ERROR = "INTERNAL_ERROR"
@@ -46,10 +45,10 @@ class StatusCode(Enum):
 
 class JobFailure(Exception):
     """
-    A job that cannot end well, whatever is tried: its resource becomes CREATE_FAILED.
+    A failed job, whose resource becomes CREATE_FAILED.
 
-    :param code: Why, for programs; a test may order any text.
-    :param message: Why, and what to do about it, for people.
+    :param code: Status code; a fault may use any text.
+    :param message: Reason and remedy.
     """
 
     def __init__(self, code: StatusCode | str, message: str) -> None:
@@ -58,36 +57,36 @@ class JobFailure(Exception):
         self.message = message
 
     def __str__(self) -> str:
-        """Return code and message, as a log shows them."""
+        """Return code and message."""
         return f"{self.status_code}: {self.message}"
 
 
 class Problems:
-    """What is wrong at one stage of a job, gathered so that one message tells all of it."""
+    """Problems in one stage of a job, collected so that a single message reports all of them."""
 
     def __init__(self) -> None:
-        self._found: list[tuple[StatusCode, str]] = []
+        self._problems: list[tuple[StatusCode, str]] = []
 
     def add(self, code: StatusCode, text: str) -> None:
         """
-        Note a problem.
+        Add a problem.
 
-        :param code: Why the job fails; of several the first one noted is the job's.
-        :param text: What is wrong and what to do, a sentence.
+        :param code: Status code; the job fails with the code of its first problem.
+        :param text: Problem and remedy, in one sentence.
         """
-        # a table's partitions tend to have the same problem a thousand times
-        if (code, text) not in self._found:
-            self._found.append((code, text))
+        # A thousand partitions of a table tend to have the same problem.
+        if (code, text) not in self._problems:
+            self._problems.append((code, text))
 
     def raise_if_any(self) -> None:
         """
-        End the stage.
+        Fail the job if there are problems.
 
-        :raises JobFailure: When a problem was noted.
+        :raises JobFailure: There are problems.
         """
-        if not self._found:
+        if not self._problems:
             return
-        texts = [text for _, text in self._found]
+        texts = [text for _, text in self._problems]
         if len(texts) > 1:
             texts = [f"{len(texts)} problems:", *(f"({n}) {text}" for n, text in enumerate(texts, 1))]
-        raise JobFailure(self._found[0][0], " ".join(texts))
+        raise JobFailure(self._problems[0][0], " ".join(texts))

@@ -1,4 +1,4 @@
-"""Interactions that meet the documented requirements."""
+"""Checks interactions against the documented requirements, and selects those to train on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from airflow_cleanroomsml.emulator.lookalike.rules import DataRules
 from airflow_cleanroomsml.emulator.lookalike.schema import Roles
 from airflow_cleanroomsml.emulator.lookalike.window import Window
 
-#: Unix epoch seconds of March 1973 and of the year 5138; dates as YYYYMMDD lie below, milliseconds above.
+#: March 1973 and the year 5138 in Unix epoch seconds. Dates like 20261101 are below, milliseconds above.
 _EARLIEST, _LATEST = 100_000_000, 100_000_000_000
 _UNITS = {
     10**11: "milliseconds: divide by 1,000",
@@ -27,13 +27,13 @@ _UNITS = {
 @dataclass(frozen=True)
 class Interactions:
     """
-    Who did something with what, in columns of equal length.
+    Interactions of users with items, in columns of equal length.
 
     :param users: Ids of the users, each with enough interactions.
-    :param user: Per interaction, position of the user in ``users``.
-    :param item: Per interaction, a number that stands for the item.
-    :param categories: Per categorical feature, its text or list of texts per interaction.
-    :param numbers: Per numerical feature, its value per interaction.
+    :param user: Position of the user in ``users``, for each interaction.
+    :param item: Number of the item, for each interaction.
+    :param categories: For each categorical feature, its text or list of texts for each interaction.
+    :param numbers: For each numerical feature, its value for each interaction.
     """
 
     users: pa.StringArray
@@ -43,25 +43,25 @@ class Interactions:
     numbers: tuple[pa.ChunkedArray, ...]
 
 
-def checked(table: pa.Table, roles: Roles, window: Window, rules: DataRules) -> Interactions:
+def build_interactions(table: pa.Table, roles: Roles, window: Window, rules: DataRules) -> Interactions:
     """
-    Check the requirements and keep what training may use.
+    Check the requirements, and select the interactions to train on.
 
-    Interactions are counted within the window. Users with fewer than two of them do not count towards the
-    minimum of users, and neither they nor their interactions are trained on.
+    Only interactions in the window count. Users with fewer than two of them do not count towards the minimum number of users, and are
+    not trained on.
 
-    :param table: The columns that ``roles`` names, as their Glue types say.
-    :raises JobFailure: When a requirement is not met; all that are not met are in its message.
+    :param table: The columns in ``roles``, typed as in Glue.
+    :raises JobFailure: Requirements are not met; the message lists all of them.
     """
     problems = Problems()
     columns = {name: table[name] for name in table.column_names}
-    columns[roles.user] = _text(columns[roles.user])
-    columns[roles.item] = _text(columns[roles.item])
-    columns[roles.timestamp] = _seconds(columns[roles.timestamp])
+    columns[roles.user] = _normalise_ids(columns[roles.user])
+    columns[roles.item] = _normalise_ids(columns[roles.item])
+    columns[roles.timestamp] = _to_seconds(columns[roles.timestamp])
     table = pa.table(columns)
-    table = table.filter(_complete(table, roles, problems))
+    table = table.filter(_find_complete_rows(table, roles, problems))
     supplied = len(table)
-    if _epoch_seconds(table[roles.timestamp], roles, problems):
+    if _check_epoch_seconds(table[roles.timestamp], roles, problems):
         inside = window.contains(table[roles.timestamp])
         table = table if inside is None else table.filter(inside)
     user = table[roles.user].combine_chunks().dictionary_encode()
@@ -69,61 +69,63 @@ def checked(table: pa.Table, roles: Roles, window: Window, rules: DataRules) -> 
     counts = np.bincount(codes, minlength=len(user.dictionary))
     _check_counts(counts, supplied, window, rules, problems)
     problems.raise_if_any()
-    kept = _most(counts, rules.max_users) & (counts >= rules.min_interactions_per_user)
-    return _of_users(table, roles, user.dictionary, codes, kept)
+    selected = _select_most_active(counts, rules.max_users) & (counts >= rules.min_interactions_per_user)
+    return _select_users(table, roles, user.dictionary, codes, selected)
 
 
-def _of_users(
+def _select_users(
     table: pa.Table,
     roles: Roles,
     users: pa.StringArray,
     codes: npt.NDArray[np.int64],
-    kept: npt.NDArray[np.bool_],
+    selected: npt.NDArray[np.bool_],
 ) -> Interactions:
-    rows = kept[codes]
+    rows = selected[codes]
     table = table.filter(pa.array(rows))
     item = table[roles.item].combine_chunks().dictionary_encode().indices
     return Interactions(
-        users=users.filter(pa.array(kept)),
-        user=(np.cumsum(kept) - 1)[codes[rows]],
+        users=users.filter(pa.array(selected)),
+        # Renumbers the users who are left.
+        user=(np.cumsum(selected) - 1)[codes[rows]],
         item=item.to_numpy(zero_copy_only=False).astype(np.int64),
         categories=tuple(table[name] for name in roles.categorical),
         numbers=tuple(table[name].cast(pa.float64()) for name in roles.numerical),
     )
 
 
-def _text(ids: pa.ChunkedArray) -> pa.ChunkedArray:
+def _normalise_ids(ids: pa.ChunkedArray) -> pa.ChunkedArray:
+    # An empty text is a missing id in CSV, so it is in every format.
     text = ids.cast(pa.string())
     return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
 
 
-def _seconds(times: pa.ChunkedArray) -> pa.ChunkedArray:
+def _to_seconds(times: pa.ChunkedArray) -> pa.ChunkedArray:
     if pa.types.is_timestamp(times.type):
         return times.cast(pa.timestamp("s"), safe=False).cast(pa.int64())
     return times
 
 
-def _complete(table: pa.Table, roles: Roles, problems: Problems) -> pa.ChunkedArray:
+def _find_complete_rows(table: pa.Table, roles: Roles, problems: Problems) -> pa.ChunkedArray:
     required: Mapping[str, str] = {"USER_ID": roles.user, "ITEM_ID": roles.item, "TIMESTAMP": roles.timestamp}
     complete = pa.array(np.ones(len(table), dtype=bool))
     for role, name in required.items():
         if missing := table[name].null_count:
             text = (
-                f"{missing:,} of {len(table):,} interactions have no value in column '{name}' ({role}): none "
-                "may be missing; leave these interactions out or fill them in."
+                f"{missing:,} of {len(table):,} interactions have no value in column '{name}' ({role}), which is "
+                "required: remove these interactions or fill in the values."
             )
             problems.add(StatusCode.MISSING_VALUES, text)
             complete = pc.and_(complete, pc.is_valid(table[name]))
     return complete
 
 
-def _epoch_seconds(times: pa.ChunkedArray, roles: Roles, problems: Problems) -> bool:
+def _check_epoch_seconds(times: pa.ChunkedArray, roles: Roles, problems: Problems) -> bool:
     wrong = times.filter(pc.or_(pc.less(times, _EARLIEST), pc.greater_equal(times, _LATEST)))
     if not len(wrong):
         return True
     example = wrong[0].as_py()
     unit = next(
-        (unit for least, unit in reversed(_UNITS.items()) if example >= least),
+        (unit for minimum, unit in reversed(_UNITS.items()) if example >= minimum),
         "a date or another unit: convert it",
     )
     text = (
@@ -138,23 +140,23 @@ def _check_counts(
     counts: npt.NDArray[np.int64], supplied: int, window: Window, rules: DataRules, problems: Problems
 ) -> None:
     interactions = int(counts.sum())
-    where, remedy = "", "supply more"
+    scope, remedy = "", "supply more"
     if interactions < supplied:
-        where = f" in the training window {window}, of {supplied:,} supplied"
-        remedy = "widen the window or supply more"
+        scope = f" in the training window {window} (of {supplied:,} supplied)"
+        remedy = "extend the window or supply more"
     if interactions < rules.min_interactions:
-        text = f"{interactions:,} interactions{where}; at least {rules.min_interactions:,} are required: {remedy}."
+        text = f"{interactions:,} interactions{scope}; at least {rules.min_interactions:,} are required: {remedy}."
         problems.add(StatusCode.INSUFFICIENT_INTERACTIONS, text)
     users = int((counts >= rules.min_interactions_per_user).sum())
     if users < rules.min_users:
         text = (
-            f"{users:,} users with at least {rules.min_interactions_per_user} interactions{where}; at least "
+            f"{users:,} users with at least {rules.min_interactions_per_user} interactions{scope}; at least "
             f"{rules.min_users:,} are required ({len(counts) - users:,} with fewer do not count): {remedy}."
         )
         problems.add(StatusCode.INSUFFICIENT_USERS, text)
 
 
-def _most(counts: npt.NDArray[np.int64], limit: int) -> npt.NDArray[np.bool_]:
-    kept = np.ones(len(counts), dtype=bool)
-    kept[np.argsort(-counts, kind="stable")[limit:]] = False
-    return kept
+def _select_most_active(counts: npt.NDArray[np.int64], limit: int) -> npt.NDArray[np.bool_]:
+    selected = np.ones(len(counts), dtype=bool)
+    selected[np.argsort(-counts, kind="stable")[limit:]] = False
+    return selected

@@ -1,4 +1,4 @@
-"""Training: from a Glue table to a model that tells users apart."""
+"""Trains a lookalike model on a Glue table."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import pyarrow as pa
 from airflow_cleanroomsml.emulator.lookalike import glue_table, profiles, schema, training_files
 from airflow_cleanroomsml.emulator.lookalike.clients import GlueClient, S3Client
 from airflow_cleanroomsml.emulator.lookalike.failures import Problems, StatusCode
-from airflow_cleanroomsml.emulator.lookalike.interactions import checked
+from airflow_cleanroomsml.emulator.lookalike.interactions import build_interactions
 from airflow_cleanroomsml.emulator.lookalike.rules import DataRules
-from airflow_cleanroomsml.emulator.lookalike.threads import one_thread
+from airflow_cleanroomsml.emulator.lookalike.threads import limit_blas_threads
 from airflow_cleanroomsml.emulator.lookalike.window import Window
 
 
 @dataclass(frozen=True)
 class LookalikeModel:
     """
-    The users of the training data, each described; the interactions themselves are not kept.
+    The profiles of the users in the training data. The interactions themselves are not stored.
 
-    :param users: Their ids, as text.
-    :param profiles: Their descriptions, in the same order.
+    :param users: Ids of the users, as text.
+    :param profiles: Their profiles, in the same order.
     """
 
     users: pa.StringArray
@@ -40,27 +40,27 @@ def train(
     rules: DataRules,
 ) -> LookalikeModel:
     """
-    Read a training dataset, check the documented requirements and describe its users.
+    Read a training dataset, check the documented requirements, and build the profiles of its users.
 
-    :param glue: Client that may read the Glue Data Catalog.
-    :param s3: Client that may read the table's files.
-    :param dataset: One element of ``trainingData`` of CreateTrainingDataset.
-    :param start: Begin of the training window, included; None for the first interaction.
-    :param end: End of the training window, excluded; None for after the last interaction.
+    :param glue: Client with read access to the Glue Data Catalog.
+    :param s3: Client with read access to the files of the table.
+    :param dataset: An element of ``trainingData`` of CreateTrainingDataset.
+    :param start: Start of the training window, inclusive; None for no limit.
+    :param end: End of the training window, exclusive; None for no limit.
     :param rules: The requirements.
-    :raises JobFailure: When the data cannot be trained on: first for what Glue and the schema say, then for
-        the files, then for their content, all problems of one stage together.
+    :raises JobFailure: The data does not meet the requirements. Table and schema are checked first, then the files, then their content;
+        the message lists all problems of one stage.
     """
     config = dataset["inputConfig"]
     table = glue_table.fetch(glue, config["dataSource"]["glueDataSource"])
     window = Window(start, end)
     problems = Problems()
-    if window.empty:
-        text = f"The training window {window} ends before it begins or as it begins: correct its times."
+    if window.is_empty:
+        text = f"The training window {window} must end after it starts: correct its times."
         problems.add(StatusCode.INVALID_TRAINING_WINDOW, text)
     roles = schema.resolve(config["schema"], table, rules, problems)
-    places = training_files.sources(table, problems)
+    sources = training_files.list_sources(table, problems)
     problems.raise_if_any()
-    interactions = checked(training_files.read_all(s3, places, roles.types), roles, window, rules)
-    with one_thread():
+    interactions = build_interactions(training_files.read_all(s3, sources, roles.types), roles, window, rules)
+    with limit_blas_threads():
         return LookalikeModel(interactions.users, profiles.build(interactions, rules))

@@ -1,4 +1,4 @@
-"""Ranking users by how much they are like a seed."""
+"""Ranks users by their similarity to a seed."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ _BACKGROUND_PER_SEED = 10
 _LEAST_BACKGROUND = 10_000
 
 
-def scores(profiles: Profiles, seed: Positions, rng: np.random.Generator) -> Floats:
+def score_users(profiles: Profiles, seed: Positions, rng: np.random.Generator) -> Floats:
     """
-    Score every user: a logistic regression that tells the seed from a random sample of all others.
+    Score all users by a logistic regression that separates the seed from a random sample of all other users.
 
-    The sample may contain users who are like the seed, as many as there are among all users: the guide calls
-    the same a protection ("the model is created from a random sample of the training data", Privacy
-    protections). Whoever is held out of the seed is sampled like everyone else. To spare them would give them
-    better scores than chance has for them, to sample all of them worse ones.
+    The sample contains as large a share of users similar to the seed as the training data does. AWS samples likewise: "the model is
+    created from a random sample of the training data" (user guide, Privacy protections). Held-out users of the seed are sampled like all
+    others; excluding them would bias their scores upwards, and including all of them downwards.
 
     :param profiles: All users.
-    :param seed: Positions of the seed's users; at least one user is not among them.
+    :param seed: Positions of the seed's users, not of all users.
     :param rng: Draws the sample.
     """
     others = np.setdiff1d(np.arange(len(profiles)), seed)
-    wanted = max(_LEAST_BACKGROUND, _BACKGROUND_PER_SEED * len(seed))
-    background = rng.choice(others, min(wanted, len(others)), replace=False)
-    known = np.concatenate([seed, background])
-    like = np.arange(len(known)) < len(seed)
-    fitted = LogisticRegression(max_iter=1_000).fit(profiles.of(known), like)
-    return profiles.project(fitted.coef_[0].astype(np.float32))
+    size = max(_LEAST_BACKGROUND, _BACKGROUND_PER_SEED * len(seed))
+    background = rng.choice(others, min(size, len(others)), replace=False)
+    sample = np.concatenate([seed, background])
+    is_seed = np.arange(len(sample)) < len(seed)
+    regression = LogisticRegression(max_iter=1_000).fit(profiles.select(sample), is_seed)
+    return profiles.project(regression.coef_[0].astype(np.float32))
 
 
-def ranked(score: Floats, candidates: npt.NDArray[np.bool_], rng: np.random.Generator) -> Positions:
+def rank_users(score: Floats, candidates: npt.NDArray[np.bool_], rng: np.random.Generator) -> Positions:
     """
-    Order candidates, best first.
+    Rank candidates, best first.
 
-    :param score: Score of every user.
-    :param candidates: Which users are ranked.
-    :param rng: Decides between equal scores: the order of the files must not.
+    :param score: Score of each user.
+    :param candidates: Whether each user is a candidate.
+    :param rng: Breaks ties.
     """
+    # Without the permutation, the stable sort would rank users with equal scores in the order of the files.
     users = rng.permutation(np.flatnonzero(candidates))
     return users[np.argsort(-score[users], kind="stable")]

@@ -1,4 +1,4 @@
-"""What the service documents about the data it accepts."""
+"""The documented requirements of training data, seeds and exports."""
 
 from __future__ import annotations
 
@@ -11,19 +11,18 @@ class DataRules:
     """
     The documented limits of training data, seeds and exports.
 
-    The upper limits that data on one machine cannot reach (20 billion interactions, 50 million items
-    supplied) are left out.
+    Limits that data on one machine cannot exceed (20 billion interactions, 50 million items) are left out.
 
-    :param min_interactions: Interactions in the training window (user guide, "Training data requirements").
-    :param min_users: Distinct users with enough interactions each (same page).
-    :param min_interactions_per_user: Interactions that make a user count; one with fewer is neither counted
-        nor trained on, and is in no audience (same page: "at least two item interactions each").
-    :param max_features: Columns of type CATEGORICAL_FEATURE and NUMERICAL_FEATURE together (same page).
-    :param max_users: Users trained on, the most active ones (user guide, Quotas).
-    :param max_items: Items trained on, the most popular ones (user guide, Quotas).
-    :param min_seed: Unique user ids in a seed (user guide, "Seed data requirements").
-    :param max_seed: Unique user ids in a seed (same page).
-    :param min_export: Users in an exported audience (user guide, Quotas).
+    :param min_interactions: Minimum interactions in the training window (user guide, "Training data requirements").
+    :param min_users: Minimum distinct users with enough interactions (same page).
+    :param min_interactions_per_user: Minimum interactions of a user; a user with fewer is not counted, not trained on and in no audience
+        (same page: "at least two item interactions each").
+    :param max_features: Maximum columns of type CATEGORICAL_FEATURE and NUMERICAL_FEATURE together (same page).
+    :param max_users: Maximum users to train on, the most active ones (user guide, Quotas).
+    :param max_items: Maximum items to train on, the most popular ones (user guide, Quotas).
+    :param min_seed: Minimum unique user ids in a seed (user guide, "Seed data requirements").
+    :param max_seed: Maximum unique user ids in a seed (same page).
+    :param min_export: Minimum users in an exported audience (user guide, Quotas).
     """
 
     min_interactions: int = 1_000_000
@@ -36,19 +35,18 @@ class DataRules:
     max_seed: int = 500_000
     min_export: int = 10_000
 
-    def scaled(self, factor: float) -> DataRules:
+    def scale(self, factor: float) -> DataRules:
         """
-        Return rules for a smaller world: the minima of interactions, users, seed and export times ``factor``.
+        Return rules for less data: the minimums of interactions, users, seed and export multiplied by a factor.
 
-        Two interactions a user stay two, and maxima stay. Users and seed never fall below two: a model tells
-        users apart, and a metric holds one seed user out while another is learned from.
+        The minimum of interactions per user and all maximums stay. Users and seed stay at two or more: a model needs users to compare, and
+        evaluation holds out one user of the seed while it learns from another.
 
-        :param factor: 0 to 1; 1 keeps the documented minima.
-        :raises ValueError: When ``factor`` is negative.
+        :param factor: 0 to 1; 1 for the documented minimums.
+        :raises ValueError: The factor is negative.
         """
         if factor < 0:
-            message = f"minima cannot be scaled by {factor}"
-            raise ValueError(message)
+            raise ValueError(f"scale must be 0 or more, not {factor}")
         return replace(
             self,
             min_interactions=max(1, math.ceil(self.min_interactions * factor)),

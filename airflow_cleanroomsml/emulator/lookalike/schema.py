@@ -1,4 +1,4 @@
-"""The dataset's schema held against the Glue table: which column plays which part."""
+"""Checks the schema of a training dataset against its Glue table."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from airflow_cleanroomsml.emulator.lookalike.failures import Problems, StatusCod
 from airflow_cleanroomsml.emulator.lookalike.glue_table import GlueTable
 from airflow_cleanroomsml.emulator.lookalike.rules import DataRules
 
-#: User guide, "Training data requirements": the Glue types of each column type, most usual first.
+#: Allowed Glue types of each column type (user guide, "Training data requirements").
 ALLOWED_TYPES = {
     "USER_ID": ("string", "int", "bigint"),
     "ITEM_ID": ("string", "int", "bigint"),
@@ -25,14 +25,14 @@ _REQUIRED = ("USER_ID", "ITEM_ID", "TIMESTAMP")
 @dataclass(frozen=True)
 class Roles:
     """
-    The columns that training reads, by the part each plays.
+    The columns to train on, by column type; all names are in lower case.
 
-    :param user: Name of the column of user ids, in lower case as all of these.
-    :param item: Name of the column of item ids.
-    :param timestamp: Name of the column of times.
-    :param categorical: Names of the columns of categories.
-    :param numerical: Names of the columns of numbers.
-    :param types: Glue type of each column named here.
+    :param user: Name of the USER_ID column.
+    :param item: Name of the ITEM_ID column.
+    :param timestamp: Name of the TIMESTAMP column.
+    :param categorical: Names of the CATEGORICAL_FEATURE columns.
+    :param numerical: Names of the NUMERICAL_FEATURE columns.
+    :param types: Glue type of each of these columns.
     """
 
     user: str
@@ -45,19 +45,20 @@ class Roles:
 
 def resolve(schema: Sequence[Mapping[str, Any]], table: GlueTable, rules: DataRules, problems: Problems) -> Roles:
     """
-    Find the part of each column.
+    Resolve the column types of a schema.
 
     :param schema: ``inputConfig.schema`` of a training dataset.
-    :param table: The table that it is about.
-    :param rules: What holds for the number of features.
-    :param problems: Gathers what is wrong; where that is something, the result is not fit for use.
+    :param table: The Glue table.
+    :param rules: Maximum number of features.
+    :param problems: Collects problems; the result is only valid if there are none.
     """
     columns = defaultdict(list)
     for entry in schema:
         columns[entry["columnTypes"][0]].append(entry["columnName"].lower())
-    for name, times in Counter(name for names in columns.values() for name in names).items():
-        if times > 1:
-            problems.add(StatusCode.SCHEMA_MISMATCH, f"The schema names column '{name}' {times} times: name it once.")
+    for name, count in Counter(name for names in columns.values() for name in names).items():
+        if count > 1:
+            text = f"The schema contains column '{name}' {count} times: list it once."
+            problems.add(StatusCode.SCHEMA_MISMATCH, text)
     for role in _REQUIRED:
         _require_one(role, columns[role], problems)
     for role, names in columns.items():
@@ -74,27 +75,27 @@ def resolve(schema: Sequence[Mapping[str, Any]], table: GlueTable, rules: DataRu
         timestamp,
         tuple(columns["CATEGORICAL_FEATURE"]),
         tuple(columns["NUMERICAL_FEATURE"]),
-        {name: table.type_of(name) or "" for names in columns.values() for name in names},
+        {name: table.get_type(name) or "" for names in columns.values() for name in names},
     )
 
 
 def _require_one(role: str, names: Sequence[str], problems: Problems) -> None:
     if len(names) != 1:
-        listed = f" ({', '.join(names)})" if names else ""
-        text = f"The schema has {len(names) or 'no'} columns of type {role}{listed}: it needs exactly one."
+        details = f" ({', '.join(names)})" if names else ""
+        text = f"The schema has {len(names) or 'no'} columns of type {role}{details}; exactly one is required."
         problems.add(StatusCode.SCHEMA_MISMATCH, text)
 
 
 def _check_type(role: str, name: str, table: GlueTable, problems: Problems) -> None:
-    found = table.type_of(name)
+    glue_type = table.get_type(name)
     allowed = ALLOWED_TYPES[role]
-    if found is None:
-        known = ", ".join([*table.columns, *table.partition_columns])
-        text = f"Column '{name}' of the schema is not in Glue table {table.name}, which has: {known}."
+    if glue_type is None:
+        columns = ", ".join([*table.columns, *table.partition_columns])
+        text = f"Column '{name}' of the schema does not exist in Glue table {table.name}, which has: {columns}."
         problems.add(StatusCode.SCHEMA_MISMATCH, text)
-    elif found.partition("<")[0] not in allowed:
+    elif glue_type.partition("<")[0] not in allowed:
         text = (
-            f"Column '{name}' is {found} in Glue table {table.name}; {role} takes {', '.join(allowed)}: "
-            "change the table's type and, where they differ, its files."
+            f"Column '{name}' has type {glue_type} in Glue table {table.name}; {role} requires {', '.join(allowed)}: "
+            "change the type in the table, and in the files if they differ."
         )
         problems.add(StatusCode.SCHEMA_MISMATCH, text)

@@ -1,4 +1,4 @@
-"""Seeds: the users whose like is wanted."""
+"""Reads seeds: the users for whom similar users are to be found."""
 
 from __future__ import annotations
 
@@ -7,59 +7,62 @@ import json
 from airflow_cleanroomsml.emulator.lookalike.clients import S3Client
 from airflow_cleanroomsml.emulator.lookalike.failures import Problems, StatusCode
 from airflow_cleanroomsml.emulator.lookalike.rules import DataRules
-from airflow_cleanroomsml.emulator.lookalike.storage import Location, files, read, require_same_region
+from airflow_cleanroomsml.emulator.lookalike.storage import Location, list_files, read, require_same_region
 
-_BAD_LINES_TOLD = 3
+#: Most malformed lines that a message reports.
+_MOST_REPORTED = 3
 
 
 def read_seed(s3: S3Client, uri: str, rules: DataRules) -> list[str]:
     """
     Read the unique user ids of a seed, in order of appearance.
 
-    A line is ``{"user_id": "…"}``; a whole number stands for its digits, other members are passed over. Blank
-    lines, repeated ids and a byte order mark do no harm.
+    A line is ``{"user_id": "…"}``; the id may also be an integer, and other members are ignored, as are blank lines, repeated ids and a
+    byte order mark.
 
-    :param uri: S3 URI of an object, or of a prefix below which all files are read.
-    :param rules: How many unique ids are allowed.
-    :raises JobFailure: When the seed is missing, closed, empty, malformed, too small or too large; problems
-        of content come together.
+    :param uri: S3 URI of an object, or of a prefix with files.
+    :param rules: Limits of the number of unique ids.
+    :raises JobFailure: The seed does not exist, may not be read, or is empty, malformed, too small or too large; the message lists all
+        problems of its content.
     """
     location = Location.parse(uri)
     require_same_region(s3, location)
-    found = files(s3, location)
+    files = list_files(s3, location)
     problems = Problems()
-    if not found:
-        problems.add(StatusCode.OBJECT_NOT_FOUND, f"No seed at {location}: neither an object nor files below it.")
+    if not files:
+        text = f"There is no seed at {location}: neither an object nor files with this prefix."
+        problems.add(StatusCode.OBJECT_NOT_FOUND, text)
         problems.raise_if_any()
+    # A dict keeps the order, which a set does not.
     ids: dict[str, None] = {}
-    bad: list[str] = []
-    for file in found:
+    errors: list[str] = []
+    for file in files:
         name = file.location.key.rpartition("/")[2]
-        ids.update(dict.fromkeys(_ids(name, read(s3, file.location), bad)))
-    _check(location, len(ids), bad, rules, problems)
+        ids.update(dict.fromkeys(_parse_ids(name, read(s3, file.location), errors)))
+    _check_seed(location, len(ids), errors, rules, problems)
     problems.raise_if_any()
     return list(ids)
 
 
-def _ids(name: str, data: bytes, bad: list[str]) -> list[str]:
+def _parse_ids(name: str, data: bytes, errors: list[str]) -> list[str]:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        bad.append(f"{name}, byte {error.start + 1:,}: not UTF-8 text (plain, uncompressed JSON lines are required)")
+        errors.append(f"{name}, byte {error.start + 1:,}: not UTF-8 (uncompressed JSON lines are required)")
         return []
     ids = []
-    # str.splitlines would also split at characters that JSON allows within a string
+    # str.splitlines() would also split at characters that JSON allows in a string, such as U+2028.
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
-            ids.append(_id(line))
+            ids.append(_parse_id(line))
         except ValueError as error:
-            bad.append(f"{name}, line {number:,}: {error}")
+            errors.append(f"{name}, line {number:,}: {error}")
     return ids
 
 
-def _id(line: str) -> str:
+def _parse_id(line: str) -> str:
     try:
         entry = json.loads(line)
     except ValueError as error:
@@ -67,21 +70,21 @@ def _id(line: str) -> str:
     if not isinstance(entry, dict):
         raise ValueError(f"a JSON {type(entry).__name__}, not an object")
     if "user_id" not in entry:
-        raise ValueError(f'no "user_id" (found: {", ".join(map(repr, entry)) or "nothing"})')
+        raise ValueError(f'"user_id" is missing (members: {", ".join(map(repr, entry)) or "none"})')
     value = entry["user_id"]
     if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
-        raise ValueError(f'"user_id" is {json.dumps(value)}, not a text or whole number')
+        raise ValueError(f'"user_id" is {json.dumps(value)}, not a string or an integer')
     text = str(value)
-    # half of a surrogate pair is JSON, but no text that S3 or Arrow could hold
+    # Raises a ValueError for an unpaired surrogate, which is valid JSON but not UTF-8.
     text.encode()
     return text
 
 
-def _check(location: Location, unique: int, bad: list[str], rules: DataRules, problems: Problems) -> None:
-    if bad:
-        more = f"; and {len(bad) - _BAD_LINES_TOLD:,} more lines" if len(bad) > _BAD_LINES_TOLD else ""
-        told = "; ".join(bad[:_BAD_LINES_TOLD])
-        text = f'The seed must be JSON lines such as {{"user_id": "abc"}}. {told}{more}.'
+def _check_seed(location: Location, unique: int, errors: list[str], rules: DataRules, problems: Problems) -> None:
+    if errors:
+        more = f"; and {len(errors) - _MOST_REPORTED:,} more lines" if len(errors) > _MOST_REPORTED else ""
+        details = "; ".join(errors[:_MOST_REPORTED])
+        text = f'The seed must be JSON lines such as {{"user_id": "abc"}}. {details}{more}.'
         problems.add(StatusCode.SEED_MALFORMED, text)
     elif not unique:
         text = f"The seed at {location} is empty: at least {rules.min_seed:,} unique user ids are required."

@@ -1,4 +1,4 @@
-"""Objects in S3, and what S3's refusals mean for a job."""
+"""Reads and writes objects in S3, and translates S3's errors to job failures."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ _PERMISSIONS = {
     "PutObject": "s3:PutObject",
 }
 _FORBIDDEN = 403
-#: What S3 says where the policy of a bucket denies an action.
+#: Part of S3's message when a bucket policy denies an action (S3 user guide, troubleshoot-403-errors).
 _BY_POLICY = "explicit deny in a resource-based policy"
-#: HeadBucket answers without a body, so that its error code is the bare status.
+#: The response of HeadBucket has no body, so botocore uses the status as the error code.
 _NO_BUCKET = {"NoSuchBucket", "404"}
 
 
 @dataclass(frozen=True)
 class Location:
     """
-    A bucket and a key in it, or the beginning of keys.
+    An object or a prefix in S3.
 
     :param bucket: Name of the bucket.
-    :param key: The key, without a slash before it; empty for the whole bucket.
+    :param key: Key or prefix, without a leading slash; empty for the whole bucket.
     """
 
     bucket: str
@@ -40,14 +40,15 @@ class Location:
     @classmethod
     def parse(cls, uri: str) -> Location:
         """
-        Read an S3 URI; Hadoop's ``s3a`` and ``s3n`` mean the same.
+        Parse an S3 URI; Hadoop's schemes ``s3a`` and ``s3n`` mean the same.
 
-        :raises JobFailure: When it is something else.
+        :raises JobFailure: The text is not an S3 URI.
         """
         parts = urlsplit(uri, allow_fragments=False)
         if parts.scheme not in {"s3", "s3a", "s3n"} or not parts.netloc:
-            raise JobFailure(StatusCode.LOCATION_NOT_ON_S3, f"'{uri}' is no S3 location (s3://bucket/prefix/).")
-        # a question mark is an ordinary character of a key
+            text = f"'{uri}' is not an S3 location (s3://bucket/prefix/)."
+            raise JobFailure(StatusCode.LOCATION_NOT_ON_S3, text)
+        # A question mark is an ordinary character in a key.
         query = f"?{parts.query}" if parts.query else ""
         return cls(parts.netloc, parts.path.lstrip("/") + query)
 
@@ -59,9 +60,9 @@ class Location:
 @dataclass(frozen=True)
 class StoredFile:
     """
-    An object that holds data.
+    An object with data.
 
-    :param location: Where it is.
+    :param location: Its location.
     :param size: Its size in bytes.
     """
 
@@ -73,31 +74,34 @@ def require_same_region(s3: S3Client, location: Location) -> None:
     """
     Check that data is in the region of the job (user guide, "Training data requirements").
 
-    :raises JobFailure: When it is in another, or the bucket is missing or closed.
+    :raises JobFailure: It is in another region, or the bucket does not exist or may not be read.
     """
-    with _explained(location):
-        region = s3.head_bucket(Bucket=location.bucket).get("BucketRegion")
-    ours = s3.meta.region_name
-    if region and region != ours:
-        text = f"Bucket {location.bucket} is in {region}, the job in {ours}: copy the data to one in {ours}."
+    with _translate_errors(location):
+        bucket_region = s3.head_bucket(Bucket=location.bucket).get("BucketRegion")
+    region = s3.meta.region_name
+    if bucket_region and bucket_region != region:
+        text = (
+            f"Bucket {location.bucket} is in {bucket_region}, but the job runs in {region}: "
+            f"copy the data to a bucket in {region}."
+        )
         raise JobFailure(StatusCode.BUCKET_IN_OTHER_REGION, text)
 
 
-def files(s3: S3Client, location: Location) -> list[StoredFile]:
+def list_files(s3: S3Client, location: Location) -> list[StoredFile]:
     """
-    List the object of exactly this key or, where none has it, those below it, in order of their keys.
+    List the files below a location, in order of their keys, or else the object with exactly this key.
 
-    A location ``…/data`` does not reach ``…/data-old/``. Below a location, what Hive and with it Glue passes
-    over is left out: folder markers, and names that begin with ``_`` or ``.`` at any depth.
+    The location ``…/data`` does not include ``…/data-old/``. Files that Hive, and therefore Glue, ignores are left out: folder markers,
+    and paths with a component that starts with ``_`` or ``.``.
 
-    :raises JobFailure: When the bucket is missing or closed.
+    :raises JobFailure: The bucket does not exist or may not be read.
     """
     folder = location.key if location.key.endswith("/") or not location.key else f"{location.key}/"
-    below = [file for file in _listing(s3, location, folder) if _visible(file.location.key[len(folder) :])]
+    below = [file for file in _list_objects(s3, location, folder) if _is_visible(file.location.key[len(folder) :])]
     if below or folder == location.key:
         return below
-    # of the keys that begin with the location's, its own comes first
-    first = next(_listing(s3, location, location.key), None)
+    # Keys are listed in order, so the shortest of those with the same prefix comes first.
+    first = next(_list_objects(s3, location, location.key), None)
     return [first] if first and first.location == location else []
 
 
@@ -105,9 +109,9 @@ def read(s3: S3Client, location: Location) -> bytes:
     """
     Return the content of an object.
 
-    :raises JobFailure: When it is missing or closed.
+    :raises JobFailure: It does not exist or may not be read.
     """
-    with _explained(location):
+    with _translate_errors(location):
         body: bytes = s3.get_object(Bucket=location.bucket, Key=location.key)["Body"].read()
         return body
 
@@ -116,49 +120,50 @@ def write(s3: S3Client, location: Location, body: bytes) -> None:
     """
     Write an object.
 
-    :raises JobFailure: When the bucket is missing or closed.
+    :raises JobFailure: The bucket does not exist or may not be written to.
     """
-    with _explained(location):
+    with _translate_errors(location):
         s3.put_object(Bucket=location.bucket, Key=location.key, Body=body)
 
 
-def _listing(s3: S3Client, location: Location, prefix: str) -> Iterator[StoredFile]:
-    with _explained(location):
+def _list_objects(s3: S3Client, location: Location, prefix: str) -> Iterator[StoredFile]:
+    with _translate_errors(location):
         for page in s3.get_paginator("list_objects_v2").paginate(Bucket=location.bucket, Prefix=prefix):
             for entry in page.get("Contents", ()):
                 yield StoredFile(Location(location.bucket, entry["Key"]), entry["Size"])
 
 
-def _visible(path: str) -> bool:
+def _is_visible(path: str) -> bool:
     if not path or path.endswith(("/", "_$folder$")):
         return False
     return not any(part.startswith(("_", ".")) for part in path.split("/"))
 
 
 @contextmanager
-def _explained(location: Location) -> Iterator[None]:
+def _translate_errors(location: Location) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        raise _failure(error, location) from error
+        raise _build_failure(error, location) from error
 
 
-def _failure(error: ClientError, location: Location) -> JobFailure:
+def _build_failure(error: ClientError, location: Location) -> JobFailure:
     code = error.response["Error"]["Code"]
     if error.response["ResponseMetadata"]["HTTPStatusCode"] == _FORBIDDEN:
         action = _PERMISSIONS.get(error.operation_name, error.operation_name)
         reason = error.response["Error"].get("Message", "")
         if _BY_POLICY in reason:
-            text = f"Access to {location} was denied by the policy of the bucket. {reason}."
+            text = f"The bucket policy denied access to {location}. {reason}."
         else:
             text = (
-                f"Access to {location} was denied: the job's role needs {action} there, "
+                f"Access to {location} was denied: the role of the job needs {action}, "
                 "and no statement of the bucket policy may deny it."
             )
         return JobFailure(StatusCode.ACCESS_DENIED, text)
     if code in _NO_BUCKET:
-        text = f"Bucket {location.bucket} does not exist: create it or correct {location}."
+        text = f"Bucket {location.bucket} does not exist: create it, or correct {location}."
         return JobFailure(StatusCode.BUCKET_NOT_FOUND, text)
     if code == "NoSuchKey":
-        return JobFailure(StatusCode.OBJECT_NOT_FOUND, f"{location} does not exist (any more).")
-    return JobFailure(StatusCode.STORAGE_ERROR, f"S3 refused {error.operation_name} of {location}: {error}")
+        # The object was listed, so it has been deleted since.
+        return JobFailure(StatusCode.OBJECT_NOT_FOUND, f"{location} no longer exists.")
+    return JobFailure(StatusCode.STORAGE_ERROR, f"S3 rejected {error.operation_name} for {location}: {error}")

@@ -1,4 +1,4 @@
-"""Linear algebra on one thread."""
+"""Limits the threads of linear algebra."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from contextlib import AbstractContextManager
 from threadpoolctl import threadpool_limits
 
 
-def one_thread() -> AbstractContextManager[object]:
+def limit_blas_threads() -> AbstractContextManager[object]:
     """
-    Keep BLAS to one thread.
+    Limit BLAS to one thread.
 
-    The matrices are narrow: where other processes are busy, threads that wait for each other cost more than
-    they give (measured on two busy cores: 0.9 s for what took 2 to 5 s). And sums that are always made in the
-    same order give the same audience each time.
+    The matrices are narrow, so on a busy machine threads cost more than they gain (measured on two busy cores: 0.9 s instead of 2 to
+    5 s). Besides, one thread always adds numbers in the same order, so the same job gives the same audience.
     """
     limits: AbstractContextManager[object] = threadpool_limits(limits=1, user_api="blas")
     return limits

@@ -15,35 +15,39 @@ class Window:
     """
     The training window.
 
-    :param start: Its begin, included; None for the first interaction. A time without a zone is UTC.
-    :param end: Its end, excluded; None for after the last.
+    :param start: Start, inclusive; None for no limit. A time without an offset is UTC.
+    :param end: End, exclusive; None for no limit.
     """
 
     start: datetime | None
     end: datetime | None
 
     @property
-    def empty(self) -> bool:
-        """Whether no time can lie within."""
-        return self.start is not None and self.end is not None and _epoch(self.start) >= _epoch(self.end)
+    def is_empty(self) -> bool:
+        """Whether no time is in the window."""
+        return (
+            self.start is not None
+            and self.end is not None
+            and _to_epoch_seconds(self.start) >= _to_epoch_seconds(self.end)
+        )
 
     def contains(self, seconds: pa.ChunkedArray) -> pa.ChunkedArray | None:
-        """Return which of the times are within; None where the window has no bounds."""
+        """Return whether each of the times is in the window; None for a window without limits."""
         inside = None
         if self.start is not None:
-            inside = pc.greater_equal(seconds, _epoch(self.start))
+            inside = pc.greater_equal(seconds, _to_epoch_seconds(self.start))
         if self.end is not None:
-            before = pc.less(seconds, _epoch(self.end))
+            before = pc.less(seconds, _to_epoch_seconds(self.end))
             inside = before if inside is None else pc.and_(inside, before)
         return inside
 
     def __str__(self) -> str:
-        """Return the window in ISO 8601, half open."""
+        """Return the window as a half-open interval."""
         start, end = ("…" if time is None else time.isoformat() for time in (self.start, self.end))
         return f"[{start}, {end})"
 
 
-def _epoch(time: datetime) -> int:
-    # ceiling: an interaction is at a whole second, and the first at or after a fraction is the next
+def _to_epoch_seconds(time: datetime) -> int:
+    # Rounded up: interactions have whole seconds, so the first one at or after a fraction is at the next second.
     aware = time if time.tzinfo else time.replace(tzinfo=timezone.utc)
     return math.ceil(aware.timestamp())

@@ -16,7 +16,7 @@ from airflow_cleanroomsml.emulator.lookalike.model import LookalikeModel, train
 
 REGION = "us-east-1"
 #: A thousandth of the documented minima: 1,000 interactions, 100 users, a seed of 2, an export of 10.
-RULES = DataRules().scaled(0.001)
+RULES = DataRules().scale(0.001)
 START = 1_788_236_643
 COLUMNS = {
     "user_id": "string",

@@ -78,7 +78,7 @@ def test_sizes_beyond_the_users_left_are_refused(trained: Lake) -> None:
     sizes = (("ABSOLUTE", 50), ("ABSOLUTE", 106), ("PERCENTAGE", 90))
     message = trained.seed_refused(StatusCode.AUDIENCE_SIZE_TOO_LARGE, SEED, sizes=sizes)
     assert message.startswith("2 problems:")
-    assert "106 users; 105 of 120" in message
+    assert "106 users, but only 105 of 120" in message
     assert "90 (PERCENTAGE) means 108 users" in message
     assert "without the seed" in message
     trained.generate(SEED, sizes, include_seed=True)

@@ -269,10 +269,10 @@ MALFORMED: dict[str, tuple[str, bytes | str, dict[str, Any], str]] = {
     "not gzip": ("a.csv.gz", Lake.csv(), {}, "gzip"),
     "half a gzip": ("a.csv.gz", gzip.compress(Lake.csv().encode())[:-20], {}, "end-of-stream"),
     "gzip under another name": ("a.csv", gzip.compress(b"u"), {}, "does not end in .gz"),
-    "bzip2": ("a.csv.bz2", b"BZh9", {}, "only gzip"),
+    "bzip2": ("a.csv.bz2", b"BZh9", {}, "gzip (.gz)"),
     "broken json": ("a.json", Lake.json_lines() + '{"user_id": "u1"\n', {"serde": JSON}, "line 1,201"),
     "no objects": ("a.json", "[1, 2]\n", {"serde": JSON}, "line 1 is a JSON list"),
-    "blank": ("a.json", "\n \n", {"serde": JSON}, "not blank"),
+    "blank": ("a.json", "\n \n", {"serde": JSON}, "lines are blank"),
     "a text where numbers were": (
         "a.json",
         Lake.json_lines() + Lake.json_lines([("u1", "i1", "soon", "view", 1)]),
@@ -284,7 +284,7 @@ MALFORMED: dict[str, tuple[str, bytes | str, dict[str, Any], str]] = {
         "a.parquet",
         parquet_file(times=pa.timestamp("ms")),
         {"serde": PARQUET_SERDE, "input_format": PARQUET},
-        "'timestamp' is timestamp[ms]",
+        "'timestamp' has type timestamp[ms]",
     ),
 }
 

@@ -30,7 +30,7 @@ def test_relevance_is_the_mean_over_all_pairs(distinct: int) -> None:
     held_out = rng.integers(0, distinct, 7).astype(np.float32)
     sizes = (1, 2, 25, 50)
     expected = [np.sign(audience[:size, None] - held_out[None, :]).mean(dtype=float) for size in sizes]
-    assert metrics._relevance(audience, held_out, sizes) == pytest.approx(expected, abs=1e-12)
+    assert metrics._compute_relevance(audience, held_out, sizes) == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_a_seed_that_is_told_from_all_others_or_from_none(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     score = np.where(np.isin(np.arange(USERS), SEED), of_seed, of_others)
-    monkeypatch.setattr(metrics, "scores", lambda *_: score)
+    monkeypatch.setattr(metrics, "score_users", lambda *_: score)
     users: Any = Users(USERS)
     # Of 92 users that are ranked in each fold, two of the seed are held out: 5, 18 and 83 of them are in the audiences.
     found = metrics.measure(users, SEED, SHARES, np.random.default_rng(1))

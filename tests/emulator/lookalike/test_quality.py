@@ -26,7 +26,7 @@ def planted_lake(new_lake: Callable[[], Lake], planted: Interactions) -> Lake:
     lake.put("data/a.csv", planted.write_csv())
     lake.table()
     lake.describe(ROLES | FEATURES)
-    lake.train(rules=DataRules().scaled(0.2))
+    lake.train(rules=DataRules().scale(0.2))
     return lake
 
 

@@ -95,8 +95,8 @@ def test_an_empty_seed_is_refused(trained: Lake, seed: str) -> None:
         ('{"user_id": "u000"} {"user_id": "u004"}', "line 31: not JSON"),
         ('["u000"]', "line 31: a JSON list, not an object"),
         ('"u000"', "line 31: a JSON str"),
-        ('{"USER_ID": "u000"}', "line 31: no \"user_id\" (found: 'USER_ID')"),
-        ("{}", "(found: nothing)"),
+        ('{"USER_ID": "u000"}', "line 31: \"user_id\" is missing (members: 'USER_ID')"),
+        ("{}", "(members: none)"),
         ('{"user_id": null}', '"user_id" is null'),
         ('{"user_id": ""}', '"user_id" is ""'),
         ('{"user_id": 1.5}', '"user_id" is 1.5'),
@@ -143,7 +143,7 @@ def test_too_many_unique_ids_are_refused(trained: Lake) -> None:
 def test_a_seed_that_the_model_hardly_knows_is_refused(trained: Lake) -> None:
     strangers = [f"U{n}" for n in range(50)]
     message = trained.seed_refused(StatusCode.INSUFFICIENT_MATCHING_SEED, GROUP + strangers, least=31)
-    assert "30 of the seed's 80 users" in message
+    assert "30 of the 80 users in the seed" in message
     assert "at least 31" in message
     trained.generate(GROUP + strangers, least=30)
 
@@ -155,4 +155,6 @@ def test_one_match_is_never_enough(trained: Lake) -> None:
 
 def test_a_seed_of_all_users_is_refused(trained: Lake) -> None:
     everybody = [f"u{n:03d}" for n in range(120)]
-    assert "Every user" in trained.seed_refused(StatusCode.SEED_TOO_LARGE, everybody, include_seed=True)
+    assert "all users of the training data" in trained.seed_refused(
+        StatusCode.SEED_TOO_LARGE, everybody, include_seed=True
+    )

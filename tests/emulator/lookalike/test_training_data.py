@@ -114,7 +114,7 @@ def test_all_faults_of_a_schema_are_told_at_once(table: Lake) -> None:
     assert "no columns of type TIMESTAMP" in message
     assert "'userid'" in message
     assert "user_id, item_id, timestamp" in message
-    assert "'event_type' is string" in message
+    assert "'event_type' has type string" in message
     assert "double, float, int, bigint" in message
 
 
@@ -149,7 +149,7 @@ def test_glue_types_that_the_guide_does_not_list_are_refused(
     lake.table(columns={**COLUMNS, column: glue_type})
     lake.describe({**ROLES, **FEATURES})
     message = lake.refused(StatusCode.SCHEMA_MISMATCH)
-    assert f"'{column}' is {glue_type}" in message
+    assert f"'{column}' has type {glue_type}" in message
     assert role in message
 
 
@@ -260,7 +260,7 @@ def test_the_window_includes_its_begin_and_not_its_end(table: Lake) -> None:
         message = table.refused(StatusCode.INSUFFICIENT_INTERACTIONS, **window, rules=more)
         assert "1,080 interactions in the training window" in message
         assert "of 1,200 supplied" in message
-        assert "widen" in message
+        assert "extend the window" in message
 
 
 def test_a_time_without_a_zone_is_utc(table: Lake, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Readers of training files, one module per format, and the choice among them."""
+"""Readers of training files, one module for each format."""
 
 from __future__ import annotations
 
@@ -21,56 +21,56 @@ _CLASSIFICATIONS = {"csv", "json", "parquet"}
 
 
 class Reader(Protocol):
-    """Reads one file whole."""
+    """Reads a file."""
 
     def read(self, data: bytes, columns: Mapping[str, str]) -> pa.Table:
         """
-        Return the named columns.
+        Return some columns of a file.
 
         :param data: Content of the file.
-        :param columns: Glue type of each column wanted, by name in lower case.
-        :raises ValueError: When the file is not what its table says; so do pyarrow's own exceptions.
+        :param columns: Glue type of each column to read, by lower-case name.
+        :raises ValueError: The content does not match the table. pyarrow's exceptions mean the same.
         """
 
 
-def reader_of(descriptor: Mapping[str, Any], parameters: Mapping[str, str], columns: Mapping[str, str]) -> Reader:
+def choose_reader(descriptor: Mapping[str, Any], parameters: Mapping[str, str], columns: Mapping[str, str]) -> Reader:
     """
-    Choose the reader of a table's or partition's files: by SerDe, else input format, else classification.
+    Choose the reader for the files of a table or partition, by SerDe, input format or classification, in this order.
 
     :param descriptor: Storage descriptor of the table or partition.
     :param parameters: Parameters of the table.
-    :param columns: Glue type of each column that the files hold, in order.
-    :raises ValueError: When they are in a format that the user guide does not list.
+    :param columns: Glue type of each column in the files, in order.
+    :raises ValueError: The user guide does not list the format ("Training data requirements").
     """
     serde = descriptor.get("SerdeInfo", {})
     library = serde.get("SerializationLibrary", "")
-    kind = _format(library, descriptor.get("InputFormat", ""), parameters)
-    if kind == "parquet":
+    file_format = _detect_format(library, descriptor.get("InputFormat", ""), parameters)
+    if file_format == "parquet":
         return Parquet()
-    if kind == "json":
+    if file_format == "json":
         return JsonLines()
-    said = {**parameters, **serde.get("Parameters", {})}
-    return Delimited.of(said, tuple(columns), quoting=library.endswith("OpenCSVSerde"))
+    options = {**parameters, **serde.get("Parameters", {})}
+    return Delimited.from_glue(options, tuple(columns), quoting=library.endswith("OpenCSVSerde"))
 
 
-def _format(library: str, input_format: str, parameters: Mapping[str, str]) -> str:
-    # the files of a table format are not all part of its current version: reading them all would be wrong
+def _detect_format(library: str, input_format: str, parameters: Mapping[str, str]) -> str:
+    # Table formats keep files of earlier versions, so reading all files would be wrong.
     table_format = parameters.get("table_type") or parameters.get("spark.sql.sources.provider", "")
     if table_format.lower() in {"iceberg", "delta", "hudi"}:
-        raise ValueError(_unsupported(table_format))
+        raise ValueError(_format_unsupported(table_format))
     if library:
-        kind = _SERDES.get(library.rpartition(".")[2])
+        file_format = _SERDES.get(library.rpartition(".")[2])
     elif input_format.endswith("ParquetInputFormat"):
-        kind = "parquet"
+        file_format = "parquet"
     elif not input_format or input_format.endswith("TextInputFormat"):
-        kind = parameters.get("classification", "").lower()
+        file_format = parameters.get("classification", "").lower()
     else:
-        kind = None
-    if kind not in _CLASSIFICATIONS:
-        found = library or parameters.get("classification") or input_format or "no SerDe, no classification"
-        raise ValueError(_unsupported(found))
-    return kind
+        file_format = None
+    if file_format not in _CLASSIFICATIONS:
+        name = library or parameters.get("classification") or input_format or "no SerDe, no classification"
+        raise ValueError(_format_unsupported(name))
+    return file_format
 
 
-def _unsupported(found: str) -> str:
-    return f"format not supported ({found}): convert the data to Parquet, CSV or JSON lines"
+def _format_unsupported(name: str) -> str:
+    return f"format not supported ({name}): convert the data to Parquet, CSV or JSON lines"

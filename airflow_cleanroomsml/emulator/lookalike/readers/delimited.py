@@ -1,4 +1,4 @@
-"""CSV and other delimited text."""
+"""Reads CSV and other delimited text."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
-from airflow_cleanroomsml.emulator.lookalike.columns import arrow_type
+from airflow_cleanroomsml.emulator.lookalike.columns import to_arrow_type
 
 _BLOCK_BYTES = 4 * 1024 * 1024
-#: What Hive's LazySimpleSerDe takes between fields and between elements where a table says nothing.
+#: Defaults of Hive's LazySimpleSerDe (Hive DDL, row format).
 _HIVE_FIELD, _HIVE_ELEMENT = "\x01", "\x02"
 
 
 @dataclass(frozen=True)
 class Delimited:
     r"""
-    Text in lines and fields, as one of Hive's two SerDes for it reads it.
+    Delimited text, read like Hive's OpenCSVSerde or LazySimpleSerDe.
 
-    Fields belong to the table's columns by position, header or not. Empty fields and ``\N`` are nulls.
+    Fields match the columns of the table by position, even with a header. Empty fields and ``\N`` are null.
 
-    :param names: The table's columns, in order and in lower case.
-    :param delimiter: Character between two fields.
-    :param element_delimiter: Character between two elements of an array.
-    :param quote: Character around fields that contain delimiters; None where quotes are ordinary characters.
-    :param escape: Character before one that is not to act as quote or delimiter.
+    :param names: Columns of the table, in order and in lower case.
+    :param delimiter: Delimiter of fields.
+    :param element_delimiter: Delimiter of the elements of an array.
+    :param quote: Quote character; None if quotes are ordinary characters.
+    :param escape: Escape character; None for none.
     :param skip_lines: Number of header lines.
     """
 
@@ -41,40 +41,41 @@ class Delimited:
     skip_lines: int = 0
 
     @classmethod
-    def of(cls, parameters: Mapping[str, str], names: tuple[str, ...], *, quoting: bool) -> Delimited:
+    def from_glue(cls, parameters: Mapping[str, str], names: tuple[str, ...], *, quoting: bool) -> Delimited:
         """
-        Read what Glue says about the text.
+        Create a reader from Glue's parameters.
 
-        :param parameters: Parameters of the table and, above them, of its SerDe.
-        :param names: The table's columns.
-        :param quoting: Whether the SerDe is OpenCSVSerde, which alone knows quotes.
-        :raises ValueError: When the delimiter has several characters.
+        :param parameters: Parameters of the table, overridden by those of its SerDe.
+        :param names: Columns of the table.
+        :param quoting: Whether the SerDe is OpenCSVSerde; LazySimpleSerDe has no quotes.
+        :raises ValueError: The delimiter has several characters.
         """
-        said = {name: _unescape(value) for name, value in parameters.items()}
-        fallback = "," if quoting or said.get("classification") == "csv" else _HIVE_FIELD
-        quote = said.get("quoteChar", '"') if quoting else None
-        escape = said.get("escapeChar", "\\") if quoting else said.get("escape.delim")
-        delimiter = said.get("separatorChar" if quoting else "field.delim") or said.get("delimiter", fallback)
+        options = {name: _unescape(value) for name, value in parameters.items()}
+        default = "," if quoting or options.get("classification") == "csv" else _HIVE_FIELD
+        quote = options.get("quoteChar", '"') if quoting else None
+        escape = options.get("escapeChar", "\\") if quoting else options.get("escape.delim")
+        delimiter = options.get("separatorChar" if quoting else "field.delim") or options.get("delimiter", default)
         if len(delimiter) != 1:
-            raise ValueError(f"fields are delimited by {delimiter!r}; one character is supported")
+            raise ValueError(f"the delimiter {delimiter!r} is not supported; must be one character")
         return cls(
             names,
             delimiter,
-            # "colelction" is how Hive itself spelt it until version 3
-            said.get("collection.delim") or said.get("colelction.delim", _HIVE_ELEMENT),
+            # Hive itself misspelt it "colelction" until version 3.
+            options.get("collection.delim") or options.get("colelction.delim", _HIVE_ELEMENT),
             quote,
+            # A doubled quote needs no escape character, and pyarrow cannot use the same for both.
             None if escape == quote else escape,
-            int(said.get("skip.header.line.count", "0")),
+            int(options.get("skip.header.line.count", "0")),
         )
 
     def read(self, data: bytes, columns: Mapping[str, str]) -> pa.Table:
-        """Return the named columns (see :class:`~airflow_cleanroomsml.emulator.lookalike.readers.Reader`)."""
+        """Return some columns, see :class:`~airflow_cleanroomsml.emulator.lookalike.readers.Reader`."""
         self._check_header(data, columns)
-        types = {name: arrow_type(glue_type) for name, glue_type in columns.items()}
+        types = {name: to_arrow_type(glue_type) for name, glue_type in columns.items()}
         try:
             table = self._parse(data, types, use_threads=True)
         except pa.ArrowInvalid:
-            # one thread counts the rows, so that the error says which row it is
+            # With several threads, pyarrow does not count rows, so its error does not tell which row is malformed.
             table = self._parse(data, types, use_threads=False)
         for name in (name for name, kind in types.items() if pa.types.is_list(kind)):
             elements = pc.split_pattern(table[name], self.element_delimiter)
@@ -105,13 +106,13 @@ class Delimited:
         header = [field.strip().lower() for field in next(row, [])]
         if self.skip_lines and sorted(header) == sorted(self.names) and header != list(self.names):
             raise ValueError(
-                f"its header has the columns as {', '.join(header)}, the table as {', '.join(self.names)}, "
-                "and Glue goes by position: bring the table's columns into the file's order"
+                f"its header has the columns {', '.join(header)}, but the table {', '.join(self.names)}, "
+                "and Glue matches columns by position: put the table's columns in the order of the file"
             )
         if not self.skip_lines and set(columns) <= set(header):
-            raise ValueError("its first line is a header: set the table's parameter skip.header.line.count to 1")
+            raise ValueError("its first line is a header: set the table parameter skip.header.line.count to 1")
 
 
 def _unescape(value: str) -> str:
-    # a tab can reach Glue as a tab or as backslash and t
+    # DDL statements and API calls put a tab into Glue either as such or as a backslash and a t.
     return {"\\t": "\t", "\\001": "\x01", "\\u0001": "\x01", "\\\\": "\\", '\\"': '"'}.get(value, value)

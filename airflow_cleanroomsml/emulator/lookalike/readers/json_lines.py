@@ -1,4 +1,4 @@
-"""JSON lines."""
+"""Reads JSON lines."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import json as arrow_json
 
-from airflow_cleanroomsml.emulator.lookalike.columns import arrow_type
+from airflow_cleanroomsml.emulator.lookalike.columns import to_arrow_type
 
 _BLOCK_BYTES = 8 * 1024 * 1024
 
@@ -18,33 +18,33 @@ _BLOCK_BYTES = 8 * 1024 * 1024
 @dataclass(frozen=True)
 class JsonLines:
     """
-    One JSON object a line.
+    Files with a JSON object on each line.
 
-    The first object tells how a file spells its members (Hive's SerDe matches them whatever their case) and
-    whether a column of text is written as numbers, which become their digits.
+    The first object determines the spelling of the members, since Hive's SerDe ignores case, and whether a text column is written as
+    numbers.
     """
 
     def read(self, data: bytes, columns: Mapping[str, str]) -> pa.Table:
-        """Return the named columns (see :class:`~airflow_cleanroomsml.emulator.lookalike.readers.Reader`)."""
-        first = _first_object(data)
+        """Return some columns, see :class:`~airflow_cleanroomsml.emulator.lookalike.readers.Reader`."""
+        first = _read_first_object(data)
         spelling = {name.lower(): name for name in first}
         types = {}
         for name, glue_type in columns.items():
-            spelt = spelling.get(name, name)
-            types[spelt] = _stored_type(arrow_type(glue_type), first.get(spelt))
+            key = spelling.get(name, name)
+            types[key] = _choose_type(to_arrow_type(glue_type), first.get(key))
         try:
             table = _parse(data, types)
         except pa.ArrowInvalid:
-            # pyarrow counts rows by block; where the text itself is broken, the line can be named
-            _find_bad_line(data)
+            # pyarrow counts rows within a block; if a line is not JSON, this raises an error with its number in the file.
+            _check_lines(data)
             raise
         table = table.rename_columns([name.lower() for name in table.column_names])
-        return table.select(list(columns)).cast(pa.schema([(n, arrow_type(t)) for n, t in columns.items()]))
+        return table.select(list(columns)).cast(pa.schema([(n, to_arrow_type(t)) for n, t in columns.items()]))
 
 
-def _stored_type(kind: pa.DataType, example: object) -> pa.DataType:
-    number = isinstance(example, int) and not isinstance(example, bool)
-    return pa.int64() if number and pa.types.is_string(kind) else kind
+def _choose_type(declared: pa.DataType, example: object) -> pa.DataType:
+    is_integer = isinstance(example, int) and not isinstance(example, bool)
+    return pa.int64() if is_integer and pa.types.is_string(declared) else declared
 
 
 def _parse(data: bytes, types: Mapping[str, pa.DataType]) -> pa.Table:
@@ -55,18 +55,19 @@ def _parse(data: bytes, types: Mapping[str, pa.DataType]) -> pa.Table:
     )
 
 
-def _first_object(data: bytes) -> dict[str, Any]:
-    for number, line in _lines(data):
-        return _object(number, line)
-    raise ValueError("it has no line that is not blank")
+def _read_first_object(data: bytes) -> dict[str, Any]:
+    for number, line in _iterate_lines(data):
+        return _parse_object(number, line)
+    raise ValueError("all of its lines are blank")
 
 
-def _find_bad_line(data: bytes) -> None:
-    for number, line in _lines(data):
-        _object(number, line)
+def _check_lines(data: bytes) -> None:
+    for number, line in _iterate_lines(data):
+        _parse_object(number, line)
 
 
-def _lines(data: bytes) -> Iterator[tuple[int, bytes]]:
+def _iterate_lines(data: bytes) -> Iterator[tuple[int, bytes]]:
+    # bytes.splitlines() would hold all lines in memory.
     start, number = 0, 0
     while start < len(data):
         number += 1
@@ -77,11 +78,11 @@ def _lines(data: bytes) -> Iterator[tuple[int, bytes]]:
         start = end + 1
 
 
-def _object(number: int, line: bytes) -> dict[str, Any]:
+def _parse_object(number: int, line: bytes) -> dict[str, Any]:
     try:
         value = json.loads(line)
     except ValueError as error:
         raise ValueError(f"line {number:,} is not JSON ({error})") from error
     if not isinstance(value, dict):
-        raise TypeError(f"line {number:,} is a JSON {type(value).__name__}, not an object: write one object a line")
+        raise TypeError(f"line {number:,} is a JSON {type(value).__name__}, not an object: write one object per line")
     return value

@@ -1,0 +1,73 @@
+"""Violations of the service model, and the wording of their messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+#: Most names that a message lists.
+_MOST_LISTED = 20
+#: Comparing a longer text takes long, and it is not a misspelt name: the longest in the models has 56 characters (botocore 1.44.5).
+_LONGEST_NAME = 128
+
+
+@dataclass(frozen=True)
+class Violation:
+    """
+    A violation of the service model.
+
+    :param path: Path of the value in the operator's own spelling, for instance ``output_config.destination.s3Destination.s3Uri``.
+    :param problem: What is wrong with the value.
+    :param allowed: What is allowed.
+    """
+
+    path: str
+    problem: str
+    allowed: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.problem}; {self.allowed}"
+
+
+def suggest_name(name: str, names: Iterable[str]) -> str:
+    """Return a suggestion for a misspelt name, to be appended to a message; empty if no name is similar."""
+    if len(name) > _LONGEST_NAME:
+        return ""
+    by_lower = {item.lower().replace("_", ""): item for item in names}
+    matches = get_close_matches(name.lower().replace("_", ""), by_lower, n=1, cutoff=0.7)
+    return f", did you mean {by_lower[matches[0]]!r}?" if matches else ""
+
+
+def join_path(path: str, name: str) -> str:
+    """Append a member to the path of its structure."""
+    return f"{path}.{name}" if path else name
+
+
+def join_alternatives(words: list[str]) -> str:
+    """Join words with commas and "or"."""
+    *others, last = words
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def describe_type(value: Any) -> str:
+    """Return the type of a value with its article, for instance "a string"."""
+    name = type(value).__name__
+    return {"str": "a string", "NoneType": "nothing"}.get(name, f"{'an' if name[0] in 'aeiou' else 'a'} {name}")
+
+
+def format_names(names: Iterable[str]) -> str:
+    """Join names with commas; only the first twenty."""
+    known = list(names)
+    more = f", … and {len(known) - _MOST_LISTED} more" if len(known) > _MOST_LISTED else ""
+    return (", ".join(known[:_MOST_LISTED]) or "none") + more
+
+
+def format_bounds(low: float | None, high: float | None) -> str:
+    """Format a range, at least one end of which is known."""
+    if low is None:
+        return f"at most {high}"
+    if low == high:
+        return f"{low}"
+    return f"at least {low}" if high is None else f"{low} to {high}"

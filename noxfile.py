@@ -35,11 +35,11 @@ LONG_TESTS = (
     "tests/dags/test_retraining.py",
     "tests/dags/test_xcom.py",
     "tests/test_aws_suite.py",
-    "tests/test_changed_connections.py",
-    "tests/test_configuration.py",
+    "tests/polling/test_origin.py",
+    "tests/connection/test_validation.py",
     "tests/test_data_requirements.py",
-    "tests/test_garbled.py",
-    "tests/test_troubled_waits.py",
+    "tests/test_garbled_responses.py",
+    "tests/polling/test_subscription.py",
 )
 #: What stands on the parts of Airflow that moved between its versions.
 BETWEEN_TESTS = ("tests/dags/test_kills.py", "tests/test_triggers.py", "tests/test_hooks.py", "tests/sensors")

@@ -15,7 +15,7 @@ from airflow_cleanroomsml.operators._create import CleanRoomsMLCreateOperator
 from airflow_cleanroomsml.operators._delete import CleanRoomsMLDeleteOperator
 from airflow_cleanroomsml.operators._job import CleanRoomsMLJobOperator
 from airflow_cleanroomsml.operators._wait import CleanRoomsMLWaitingOperator
-from tests.every import every_operation
+from tests.helpers.exported_classes import every_operation
 from tools.request_types import operations
 from tools.scaffold import scaffold
 

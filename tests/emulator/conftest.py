@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.emulator.clocked import OPTIONS, ClockedWorld
-from tests.emulator.custom import Custom, set_up
+from tests.emulator.clocked_world import OPTIONS, ClockedWorld
+from tests.emulator.custom_models import Custom, set_up
 from tests.support import EmulatorProcess
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from botocore import xform_name
 
-from tests.collaboration import collaborate
-from tests.emulator.clocked import ClockedWorld, refused
+from tests.emulator.clocked_world import ClockedWorld, refused
+from tests.helpers.collaboration import collaborate
 from tests.support import EmulatorProcess, World
 
 NOBODY = '{"Version": "2012-10-17", "Statement": []}'

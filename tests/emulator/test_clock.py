@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.emulator.clocked import ClockedWorld
+from tests.emulator.clocked_world import ClockedWorld
 from tests.support import EmulatorProcess
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from airflow_cleanroomsml._requests.request import load
-from tests.collaboration import collaborate
-from tests.emulator.clocked import OPTIONS, ClockedWorld, refused
-from tests.emulator.custom import COMPUTE, Custom, algorithm, associate
+from tests.emulator.clocked_world import OPTIONS, ClockedWorld, refused
+from tests.emulator.custom_models import COMPUTE, Custom, algorithm, associate
+from tests.helpers.collaboration import collaborate
 from tests.support import EmulatorProcess
 
 

@@ -23,7 +23,7 @@ from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
 from airflow_cleanroomsml.operators._create import CleanRoomsMLCreateOperator
 from airflow_cleanroomsml.operators._delete import CleanRoomsMLDeleteOperator
 from airflow_cleanroomsml.sensors._base import CleanRoomsMLSensor
-from tests.every import (
+from tests.helpers.exported_classes import (
     OPERATIONS,
     OPERATORS,
     SENSORS,

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.deployment import ROOT
+from tests.helpers.deployment import ROOT
 from tests.support import EmulatorProcess, World
 from tests.survival.cases import (
     DEFERRING,
@@ -29,9 +29,9 @@ from tests.survival.cases import (
     WAITING,
     cases_of,
 )
-from tests.survival.fates import Fates, create_of, lived, planned_losses
-from tests.survival.lanes import Lane
-from tests.survival.makers import BY_TITLE, MAKERS
+from tests.survival.create_operators import BY_TITLE, MAKERS
+from tests.survival.outcomes import Fates, create_of, lived, planned_losses
+from tests.survival.runner import Lane
 
 every_maker = pytest.mark.parametrize("title", sorted(BY_TITLE))
 FIGURES = ROOT / "build" / "survival.txt"
@@ -72,7 +72,7 @@ def _emulator(*, unique: bool) -> EmulatorProcess:
 
 def test_every_operator_that_makes_something_is_there() -> None:
     from airflow_cleanroomsml.operators._create import CleanRoomsMLCreateOperator
-    from tests.every import OPERATIONS
+    from tests.helpers.exported_classes import OPERATIONS
 
     assert {cls for cls in OPERATIONS if issubclass(cls, CleanRoomsMLCreateOperator)} == {
         maker.operator for maker in MAKERS

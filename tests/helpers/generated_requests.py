@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 from botocore import xform_name
@@ -68,7 +69,11 @@ def example(pattern: str) -> str:
 
 def text_of(shape: Shape, size: int) -> str | None:
     """A text of a length that the shape's pattern allows, or None where there is none."""
-    pattern = shape.metadata.get("pattern", ".*")
+    return _text_of(shape.metadata.get("pattern", ".*"), size)
+
+
+@cache
+def _text_of(pattern: str, size: int) -> str | None:
     base = example(pattern)
     for place in range(len(base), -1, -1):
         for letter in "a0":

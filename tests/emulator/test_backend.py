@@ -127,17 +127,6 @@ def test_a_name_is_free_again_when_its_bearer_is_gone(slow: SlowWorld) -> None:
     assert train(slow, "n", dataset) != model
 
 
-def test_a_name_may_be_given_twice_where_the_switch_says_so() -> None:
-    emulator = EmulatorProcess("--names-not-unique")
-    try:
-        world = World(emulator)
-        first, second = (world.dataset("n") for _ in range(2))
-        found = world.ml.list_training_datasets()["trainingDatasets"]
-        assert [entry["trainingDatasetArn"] for entry in found] == [first, second]
-    finally:
-        emulator.stop()
-
-
 def test_what_others_depend_on_is_not_deleted(slow: SlowWorld) -> None:
     model = slow.model()
     dataset = slow.ml.get_audience_model(audienceModelArn=model)["trainingDatasetArn"]

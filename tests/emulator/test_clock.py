@@ -17,7 +17,7 @@ from tests.support import EmulatorProcess
 
 @pytest.fixture
 def world(clocked_emulator: EmulatorProcess) -> Iterator[ClockedWorld]:
-    """An account in this module's emulator, whose clock runs on when a test is over."""
+    """An account in an emulator whose clock runs on when a test is over."""
     world = ClockedWorld(clocked_emulator)
     yield world
     turn(world, freeze=False)

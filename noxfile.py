@@ -23,6 +23,7 @@ BETWEEN = "constraints/airflow-3.0.txt"
 OFFICIAL = "constraints/airflow-{}-official.txt"
 EMULATOR_PYTHON = "AIRFLOW_CLEANROOMSML_EMULATOR_PYTHON"
 REAL_ACCOUNT = "AIRFLOW_CLEANROOMSML_AWS"
+EVERY_CASE = "AIRFLOW_CLEANROOMSML_EVERY_CASE"
 EXAMPLES = "AIRFLOW_CLEANROOMSML_EXAMPLES"
 NODE_MODULES = "AIRFLOW_CLEANROOMSML_NODE_MODULES"
 
@@ -35,11 +36,11 @@ LONG_TESTS = (
     "tests/dags/test_retraining.py",
     "tests/dags/test_xcom.py",
     "tests/test_aws_suite.py",
-    "tests/test_changed_connections.py",
-    "tests/test_configuration.py",
+    "tests/polling/test_origin.py",
+    "tests/connection/test_validation.py",
     "tests/test_data_requirements.py",
-    "tests/test_garbled.py",
-    "tests/test_troubled_waits.py",
+    "tests/test_garbled_responses.py",
+    "tests/polling/test_subscription.py",
 )
 #: What stands on the parts of Airflow that moved between its versions.
 BETWEEN_TESTS = ("tests/dags/test_kills.py", "tests/test_triggers.py", "tests/test_hooks.py", "tests/sensors")
@@ -130,6 +131,14 @@ def properties(session: nox.Session) -> None:
     _install_for_tests(session)
     number = {EXAMPLES: os.environ.get(EXAMPLES, "10000")}
     session.run("python", "-m", "pytest", "-p", "no:xdist", "tests/properties", *session.posargs, env=number)
+
+
+@nox.session
+def survival(session: nox.Session) -> None:
+    """Kill the tasks of each operator at every step; `make test` shares the steps out among the operators."""
+    _install_for_tests(session)
+    test = "tests/survival/test_survival.py"
+    session.run("python", "-m", "pytest", "-p", "no:xdist", test, *session.posargs, env={EVERY_CASE: "1"})
 
 
 @nox.session

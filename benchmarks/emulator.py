@@ -15,7 +15,7 @@ from http.client import HTTPConnection
 from urllib.parse import quote, urlsplit
 
 from benchmarks.table import Row, below
-from tests.crowd import CrowdedProcess, CrowdedWorld
+from tests.helpers.many_jobs import CrowdedProcess, CrowdedWorld
 from tests.support import REGION
 
 ACCOUNT = "123456789012"

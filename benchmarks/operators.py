@@ -21,8 +21,8 @@ from airflow_cleanroomsml.operators import (
     CleanRoomsMLStartAudienceGenerationJobOperator,
 )
 from benchmarks.table import Row, below, part
-from tests.fleet import Fleet, Task
-from tests.operators.studio import Studio
+from tests.helpers.concurrent_tasks import Fleet, Task
+from tests.helpers.custom_models import Studio
 from tests.support import REGION, EmulatorProcess, TaskInstance, World
 
 OURS, PEER = "airflow_cleanroomsml.operators", "airflow.providers.amazon.aws.operators.bedrock"

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from benchmarks.table import Row, below, part
 from benchmarks.triggers import Load, Seen, run
-from tests.crowd import CrowdedProcess, CrowdedWorld
+from tests.helpers.many_jobs import CrowdedProcess, CrowdedWorld
 
 MIB = 2**20
 

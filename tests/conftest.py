@@ -31,7 +31,7 @@ os.environ.update(
 
 import pytest
 
-from tests.botocore_files import read_once
+from tests.helpers.botocore_files import read_once
 
 read_once()
 
@@ -39,6 +39,8 @@ read_once()
 if "AIRFLOW_CLEANROOMSML_EMULATOR_PYTHON" in os.environ:
     collect_ignore = ["emulator", "demo", "properties"]
 
+from tests.helpers.custom_models import Studio
+from tests.helpers.fast_clock import speed_up
 from tests.support import EmulatorProcess, World
 
 #: Files that wait for a real Airflow, or for many processes: they start first, and the others use the processor meanwhile.
@@ -50,7 +52,7 @@ LONGEST = (
     "dags/test_confidential.py",
     "dags/test_example_lookalike_audience.py",
     "dags/test_examples.py",
-    "properties/test_planted.py",
+    "properties/test_planted_faults.py",
     "properties/test_at_most_one.py",
 )
 
@@ -111,3 +113,21 @@ def world(empty_world: World) -> World:
 def slow_world(slow_emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> World:
     """Such an account in the slow emulator."""
     return _led_to(World(slow_emulator), monkeypatch).build()
+
+
+@pytest.fixture
+def studio(empty_world: World) -> Studio:
+    """A member who may query, in the fast emulator; ``aws_default`` leads to its account."""
+    return Studio(empty_world)
+
+
+@pytest.fixture
+def slow_studio(slow_emulator: EmulatorProcess, slow_world: World) -> Studio:
+    """Such a member in the emulator whose jobs do not end."""
+    return Studio(slow_world)
+
+
+@pytest.fixture
+def fast_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the package's pauses and time-outs ten times shorter."""
+    speed_up(monkeypatch)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -97,7 +98,7 @@ class EmulatorProcess(RunningEmulator):
     It runs under ``AIRFLOW_CLEANROOMSML_EMULATOR_PYTHON`` where that is set: its libraries need not be those of the Airflow under test.
     """
 
-    module = "airflow_cleanroomsml.emulator"
+    module = "tests.helpers.emulator"
 
     def __init__(self, *options: str) -> None:
         python = os.environ.get("AIRFLOW_CLEANROOMSML_EMULATOR_PYTHON", sys.executable)
@@ -108,6 +109,7 @@ class EmulatorProcess(RunningEmulator):
             stdout=subprocess.PIPE,
             text=True,
             env=env,
+            cwd=Path(__file__).parents[1],
         )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()

@@ -13,9 +13,9 @@ import pytest
 from airflow_cleanroomsml.operators import CleanRoomsMLCreateTrainingDatasetOperator
 from tests.aws import user
 from tests.aws.account import EmulatedAccount
-from tests.aws.bench import MARK, Bench, sweep
+from tests.aws.created_resources import MARK, Bench, sweep
 from tests.aws.user import SWITCH
-from tests.deployment import ROOT
+from tests.helpers.deployment import ROOT
 from tests.support import EmulatorProcess, World, untagged
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from airflow_cleanroomsml import operators, sensors
 from airflow_cleanroomsml._requests.request import TESTED_BOTOCORE, argument_shapes
-from tests.every import arguments, every_operation, every_task
+from tests.helpers.exported_classes import arguments, every_operation, every_task
 from tools.docs import FOLDER, SHARED, pages
 from tools.docstrings import Docstring, in_words, markdown, table
 from tools.excerpts import excerpt

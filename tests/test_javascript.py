@@ -59,7 +59,7 @@ def test_both_services_are_read_without_complaint(world: World, tmp_path: Path) 
 
 def test_an_answer_of_every_operation_is_read_as_it_was_meant(tmp_path: Path) -> None:
     from airflow_cleanroomsml.emulator import wire
-    from tests.emulator.test_codec import ALL, results, service_of
+    from tests.emulator.test_wire import ALL, results, service_of
 
     meant = [(operation, result) for operation in ALL for result in results(operation)]
     answers = []

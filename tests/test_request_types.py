@@ -12,7 +12,7 @@ from botocore import xform_name
 from airflow_cleanroomsml import request_types
 from airflow_cleanroomsml._requests.request import TESTED_BOTOCORE, load, operation_model
 from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
-from tests.every import every_operation
+from tests.helpers.exported_classes import every_operation
 from tools.request_types import PATH, source, templated
 
 reference = pytest.mark.skipif(

@@ -13,7 +13,7 @@ from airflow_cleanroomsml._requests.request import TESTED_BOTOCORE, argument_mem
 from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
 from airflow_cleanroomsml.operators._create import CleanRoomsMLCreateOperator
 from airflow_cleanroomsml.operators._delete import CleanRoomsMLDeleteOperator
-from tests.every import WAITING, every_operation
+from tests.helpers.exported_classes import WAITING, every_operation
 from tools.request_types import operations
 from tools.scaffold import scaffold
 

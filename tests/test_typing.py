@@ -16,7 +16,7 @@ import pytest
 
 from airflow_cleanroomsml import typing
 from airflow_cleanroomsml._compat import BaseOperator
-from tests.every import every_task
+from tests.helpers.exported_classes import every_task
 
 ROOT = Path(__file__).parents[1]
 AIRFLOWS = set(typing.AirflowKwargs.__annotations__)

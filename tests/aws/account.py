@@ -10,7 +10,7 @@ import boto3
 import pytest
 
 from tests.aws import user
-from tests.collaboration import collaborate
+from tests.helpers.collaboration import collaborate
 from tests.support import REGION, World, client_of
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.aws import user
 from tests.aws.account import Account, AwsAccount, EmulatedAccount
-from tests.aws.bench import Bench, Sweep, sweep
+from tests.aws.created_resources import Bench, Sweep, sweep
 from tests.aws.observations import Observation, Observer
 
 

@@ -16,7 +16,7 @@ from airflow_cleanroomsml.operators import (
     CleanRoomsMLPutConfiguredAudienceModelPolicyOperator,
     CleanRoomsMLUpdateConfiguredAudienceModelOperator,
 )
-from tests.aws.bench import Bench, delete
+from tests.aws.created_resources import Bench, delete
 from tests.aws.observations import ACCEPTED, Observer, Outcome, outcome
 from tests.support import run, untagged
 

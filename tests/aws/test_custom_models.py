@@ -16,7 +16,7 @@ from airflow_cleanroomsml.operators import (
     CleanRoomsMLPutMLConfigurationOperator,
 )
 from tests.aws.account import Account
-from tests.aws.bench import Bench, delete
+from tests.aws.created_resources import Bench, delete
 from tests.support import run, untagged
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from demo.airflow_run import load
 from tests.aws.account import Account
-from tests.aws.bench import MARK, Bench, sweep
-from tests.deployment import ROOT
+from tests.aws.created_resources import MARK, Bench, sweep
+from tests.helpers.deployment import ROOT
 from tests.support import TaskInstance, run
 
 DAG_ID = "example_lookalike_audience"

@@ -13,7 +13,7 @@ from botocore.config import Config
 
 from airflow_cleanroomsml._requests.request import Request, argument_members, load, operation_model
 from airflow_cleanroomsml._resources.table import TRAINING_DATASET
-from tests.aws.bench import MARK, Bench
+from tests.aws.created_resources import MARK, Bench
 from tests.aws.observations import Observation, Observer, outcome
 
 REFUSED = "ValidationException"

@@ -14,7 +14,7 @@ from airflow_cleanroomsml.operators import (
     CleanRoomsMLTagResourceOperator,
     CleanRoomsMLUntagResourceOperator,
 )
-from tests.aws.bench import Bench
+from tests.aws.created_resources import Bench
 from tests.support import TaskInstance, run, untagged
 
 

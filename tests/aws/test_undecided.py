@@ -8,7 +8,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from airflow_cleanroomsml._resources.table import CONFIGURED_MODEL_ALGORITHM, TRAINING_DATASET
-from tests.aws.bench import Bench
+from tests.aws.created_resources import Bench
 from tests.aws.observations import ACCEPTED, Observer, Outcome, outcome
 
 REFUSED = "ValidationException"

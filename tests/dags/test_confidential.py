@@ -9,10 +9,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from tests.dags.airflow_user import User
 from tests.dags.test_examples import connection
-from tests.dags.user import User
-from tests.deployment import Deployment
-from tests.operators.studio import Studio
+from tests.helpers.custom_models import Studio
+from tests.helpers.deployment import Deployment
 from tests.support import EmulatorProcess, World
 
 FILE = Path(__file__).parent / "files" / "confidential.py"

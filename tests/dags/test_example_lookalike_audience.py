@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.dags.user import User
-from tests.deployment import IS_3, ROOT, Deployment
+from tests.dags.airflow_user import User
+from tests.helpers.deployment import IS_3, ROOT, Deployment
 from tests.support import EmulatorProcess, World
 
 DAG_ID = "example_lookalike_audience"

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.collaboration import collaborate
-from tests.deployment import ROOT, Deployment
-from tests.operators.studio import Studio
+from tests.helpers.collaboration import collaborate
+from tests.helpers.custom_models import Studio
+from tests.helpers.deployment import ROOT, Deployment
 from tests.support import EmulatorProcess, World
 
 EXAMPLES = ROOT / "example_dags"

@@ -11,10 +11,10 @@ from typing import Any
 from airflow import __version__ as airflow_version
 
 from airflow_cleanroomsml._compat import IS_AIRFLOW_2
+from tests.dags.airflow_user import User
 from tests.dags.test_examples import connection
-from tests.dags.user import User
-from tests.deployment import Deployment
-from tests.operators.studio import Studio
+from tests.helpers.custom_models import Studio
+from tests.helpers.deployment import Deployment
 from tests.support import EmulatorProcess, World
 
 FILE = Path(__file__).parent / "files" / "kills.py"

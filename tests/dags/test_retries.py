@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.deployment import Deployment
+from tests.helpers.deployment import Deployment
 from tests.support import EmulatorProcess, World
 
 pytestmark = pytest.mark.timeout(600)

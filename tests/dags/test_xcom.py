@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.deployment import Deployment
+from tests.helpers.deployment import Deployment
 from tests.support import EmulatorProcess, World
 
 FILE = Path(__file__).parent / "files" / "failing.py"

@@ -9,9 +9,9 @@ from typing import Any
 from botocore import xform_name
 
 from airflow_cleanroomsml import operators, sensors
-from tests.operators.studio import IMAGE
-from tests.properties.kinds import KINDS
-from tests.properties.laboratory import Laboratory
+from tests.helpers.custom_models import IMAGE
+from tests.properties.observed_emulator import Laboratory
+from tests.properties.operator_cases import KINDS
 
 Arguments = dict[str, Any]
 PARTNER = "210987654321"

@@ -1,4 +1,4 @@
-"""An emulator for each module, whose clock its tests push."""
+"""An emulator whose clock tests push; whoever stops it, or changes a setting, puts that back."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.emulator.clocked import OPTIONS, ClockedWorld
-from tests.emulator.custom import Custom, set_up
+from tests.emulator.clocked_world import OPTIONS, ClockedWorld
+from tests.emulator.custom_models import Custom, set_up
 from tests.support import EmulatorProcess
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def clocked_emulator() -> Iterator[EmulatorProcess]:
     """Jobs take 200 seconds, deletions 100."""
     process = EmulatorProcess(*OPTIONS)

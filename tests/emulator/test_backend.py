@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from botocore import xform_name
 
-from tests.collaboration import collaborate
-from tests.emulator.clocked import ClockedWorld, refused
+from tests.emulator.clocked_world import ClockedWorld, refused
+from tests.helpers.collaboration import collaborate
 from tests.support import EmulatorProcess, World
 
 NOBODY = '{"Version": "2012-10-17", "Statement": []}'
@@ -125,17 +125,6 @@ def test_a_name_is_free_again_when_its_bearer_is_gone(slow: SlowWorld) -> None:
     refused("ConflictException", train, world=slow, name="n", dataset=dataset)
     slow.push(101)
     assert train(slow, "n", dataset) != model
-
-
-def test_a_name_may_be_given_twice_where_the_switch_says_so() -> None:
-    emulator = EmulatorProcess("--names-not-unique")
-    try:
-        world = World(emulator)
-        first, second = (world.dataset("n") for _ in range(2))
-        found = world.ml.list_training_datasets()["trainingDatasets"]
-        assert [entry["trainingDatasetArn"] for entry in found] == [first, second]
-    finally:
-        emulator.stop()
 
 
 def test_what_others_depend_on_is_not_deleted(slow: SlowWorld) -> None:

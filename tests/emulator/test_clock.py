@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from tests.emulator.clocked import ClockedWorld
+from tests.emulator.clocked_world import ClockedWorld
 from tests.support import EmulatorProcess
 
 
 @pytest.fixture
 def world(clocked_emulator: EmulatorProcess) -> Iterator[ClockedWorld]:
-    """An account in this module's emulator, whose clock runs on when a test is over."""
+    """An account in an emulator whose clock runs on when a test is over."""
     world = ClockedWorld(clocked_emulator)
     yield world
     turn(world, freeze=False)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.collaboration import collaborate, join
-from tests.emulator.clocked import ClockedWorld, refused
+from tests.emulator.clocked_world import ClockedWorld, refused
+from tests.helpers.collaboration import collaborate, join
 
 NOWHERE = "00000000-0000-0000-0000-000000000000"
 COLLABORATION = {

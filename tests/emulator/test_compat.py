@@ -19,7 +19,7 @@ from airflow_cleanroomsml.emulator import _compat
 from airflow_cleanroomsml.emulator.errors import ApiError
 from airflow_cleanroomsml.emulator.server import Emulator
 from airflow_cleanroomsml.emulator.settings import Settings
-from tests.in_process import URL, InProcess, in_process
+from tests.helpers.in_process import URL, InProcess, in_process
 from tests.support import RunningEmulator, World
 
 ACCOUNT = "123456789012"

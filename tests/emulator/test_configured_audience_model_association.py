@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.collaboration import Collaboration, collaborate
-from tests.emulator.clocked import ClockedWorld, refused
+from tests.emulator.clocked_world import ClockedWorld, refused
+from tests.helpers.collaboration import Collaboration, collaborate
 
 NAME = "configuredAudienceModelAssociationName"
 

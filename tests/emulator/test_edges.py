@@ -14,10 +14,10 @@ from botocore.exceptions import ClientError
 from botocore.model import OperationModel
 
 from airflow_cleanroomsml._requests.request import load
-from tests.collaboration import collaborate
-from tests.emulator.clocked import refused
+from tests.emulator.clocked_world import refused
 from tests.emulator.test_backend import export, start
-from tests.emulator.test_front import dataset, send
+from tests.emulator.test_wsgi import dataset, send
+from tests.helpers.collaboration import collaborate
 from tests.support import EmulatorProcess, World
 
 COLLABORATION = "12345678-1234-1234-1234-123456789012"

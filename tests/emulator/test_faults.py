@@ -12,9 +12,9 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
 
 from airflow_cleanroomsml.emulator.faults import KINDS
-from tests.collaboration import collaborate
-from tests.emulator.clocked import ClockedWorld, refused
-from tests.emulator.custom import Custom
+from tests.emulator.clocked_world import ClockedWorld, refused
+from tests.emulator.custom_models import Custom
+from tests.helpers.collaboration import collaborate
 from tests.support import REGION, EmulatorProcess, client_of
 
 

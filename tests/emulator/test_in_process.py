@@ -15,8 +15,8 @@ from airflow_cleanroomsml import _clock
 from airflow_cleanroomsml.emulator.settings import Settings
 from airflow_cleanroomsml.exceptions import OutcomeUnknownError
 from airflow_cleanroomsml.hooks import CleanRoomsMLHook
-from tests.emulator.clocked import ClockedWorld
-from tests.in_process import START, URL, InProcess, in_process
+from tests.emulator.clocked_world import ClockedWorld
+from tests.helpers.in_process import START, URL, InProcess, in_process
 from tests.support import REGION, EmulatorProcess, RunningEmulator, client_of
 
 SLOW_JOBS = Settings(scale=0.001, pending_seconds=100, progress_seconds=100, delete_seconds=100)

@@ -12,9 +12,9 @@ from airflow_cleanroomsml._polling import subscription
 from airflow_cleanroomsml.exceptions import AccessDeniedError
 from airflow_cleanroomsml.operators import CleanRoomsMLCallOperator
 from tests.emulator.arguments import ARGUMENTS
-from tests.emulator.situations import IncompleteMessageError, Situation, runs, situations
-from tests.every import SENSORS, TASKS, every_task
-from tests.properties.laboratory import Laboratory, laboratory
+from tests.emulator.scenarios import IncompleteMessageError, Situation, runs, situations
+from tests.helpers.exported_classes import SENSORS, TASKS, every_task
+from tests.properties.observed_emulator import Laboratory, laboratory
 from tools.docs import classes, modules
 from tools.permissions import permissions, policy
 

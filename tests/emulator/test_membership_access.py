@@ -9,11 +9,11 @@ import pytest
 from botocore import xform_name
 
 from airflow_cleanroomsml.emulator.settings import Settings
-from tests.collaboration import Collaboration, collaborate, join
-from tests.emulator.clocked import ClockedWorld, refused
-from tests.emulator.custom import Custom, algorithm, associate
-from tests.emulator.test_codec import OPERATIONS, Draw, service_of
-from tests.in_process import in_process
+from tests.emulator.clocked_world import ClockedWorld, refused
+from tests.emulator.custom_models import Custom, algorithm, associate
+from tests.emulator.test_wire import OPERATIONS, Draw, service_of
+from tests.helpers.collaboration import Collaboration, collaborate, join
+from tests.helpers.in_process import in_process
 from tests.support import client_of
 
 IDENTIFIERS = ("collaborationIdentifier", "collaborationId")

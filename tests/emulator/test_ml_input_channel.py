@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 from airflow_cleanroomsml._requests.request import load
-from tests.collaboration import collaborate
-from tests.emulator.clocked import ClockedWorld, refused
-from tests.emulator.custom import SQL, Custom, algorithm, associate
+from tests.emulator.clocked_world import ClockedWorld, refused
+from tests.emulator.custom_models import SQL, Custom, algorithm, associate
+from tests.helpers.collaboration import collaborate
 
 DAY = 86_400
 

@@ -12,8 +12,8 @@ import pytest
 from airflow_cleanroomsml.emulator import page_tokens
 from airflow_cleanroomsml.emulator.errors import ApiError
 from airflow_cleanroomsml.emulator.store import Caller
-from tests.collaboration import collaborate
-from tests.emulator.clocked import refused
+from tests.emulator.clocked_world import refused
+from tests.helpers.collaboration import collaborate
 from tests.support import World
 
 INVALID = "nextToken is not valid"

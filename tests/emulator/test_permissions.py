@@ -11,11 +11,11 @@ import pytest
 from airflow_cleanroomsml._requests import permissions
 from airflow_cleanroomsml._requests.request import load
 from airflow_cleanroomsml.emulator.settings import Settings
-from tests.collaboration import collaborate
-from tests.emulator.clocked import ClockedWorld, refused
-from tests.emulator.custom import set_up
+from tests.emulator.clocked_world import ClockedWorld, refused
+from tests.emulator.custom_models import set_up
 from tests.emulator.test_configured_audience_model_association import associate, dissociate
-from tests.in_process import in_process
+from tests.helpers.collaboration import collaborate
+from tests.helpers.in_process import in_process
 
 READ_POLICY = "cleanrooms-ml:GetConfiguredAudienceModelPolicy"
 

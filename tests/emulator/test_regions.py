@@ -11,9 +11,9 @@ from botocore.loaders import Loader
 
 from airflow_cleanroomsml._requests.request import load
 from airflow_cleanroomsml.emulator import regions
-from tests.emulator.clocked import refused
-from tests.emulator.test_codec import ARNS
-from tests.emulator.test_front import send
+from tests.emulator.clocked_world import refused
+from tests.emulator.test_wire import ARNS
+from tests.emulator.test_wsgi import send
 from tests.support import World, client_of
 
 PARTITIONS = {each["id"]: each["regions"] for each in Loader().load_data("partitions")["partitions"]}

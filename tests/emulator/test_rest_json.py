@@ -20,7 +20,7 @@ from urllib3 import HTTPHeaderDict
 
 from airflow_cleanroomsml.emulator import wire
 from airflow_cleanroomsml.emulator.errors import ApiError
-from tests.emulator.wire import StrictClient
+from tests.emulator.strict_client import StrictClient
 
 TIME = datetime(2026, 11, 1, 12, 30, 15, tzinfo=timezone.utc)
 PRECISE = TIME.replace(microsecond=250_000)

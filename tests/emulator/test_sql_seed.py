@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.collaboration import Collaboration, collaborate
-from tests.emulator.clocked import ClockedWorld, refused
+from tests.emulator.clocked_world import ClockedWorld, refused
+from tests.helpers.collaboration import Collaboration, collaborate
 
 SQL = "SELECT user_id FROM customers WHERE spent > 100"
 COMPUTE = {"worker": {"type": "CR.1X", "number": 16}}

@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 
 from airflow_cleanroomsml._requests.request import load
-from tests.collaboration import collaborate
-from tests.emulator.clocked import OPTIONS, ClockedWorld, refused
-from tests.emulator.custom import COMPUTE, Custom, algorithm, associate
-from tests.support import EmulatorProcess
+from tests.emulator.clocked_world import ClockedWorld, refused
+from tests.emulator.custom_models import COMPUTE, Custom, algorithm, associate
+from tests.helpers.collaboration import collaborate
 
 
 def versions(custom: Custom, model: str, **more: Any) -> list[str]:
@@ -234,10 +233,11 @@ def test_a_membership_trains_five_models_at_a_time(custom: Custom) -> None:
     custom.train("m5", channel)
 
 
-def test_an_account_trains_ten_models_at_a_time_on_any_instance_type_if_told_so() -> None:
-    emulator = EmulatorProcess(*OPTIONS, "--all-instance-types")
+def test_an_account_trains_ten_models_at_a_time_on_any_instance_type_if_told_so(
+    provider: ClockedWorld, runner: ClockedWorld
+) -> None:
+    before = runner.emulator.switch(instance_types=[])
     try:
-        provider, runner = ClockedWorld(emulator), ClockedWorld(emulator)
         used = algorithm(provider)
         made = [collaborate(provider, runner) for _ in range(3)]
         customs = [Custom(one, provider, runner, associate(provider, one.of(provider), used)) for one in made]
@@ -257,7 +257,7 @@ def test_an_account_trains_ten_models_at_a_time_on_any_instance_type_if_told_so(
         full = refused("ServiceQuotaExceededException", runner.ml.create_trained_model, **asked)
         assert (full["quotaName"], full["quotaValue"]) == ("Instances for custom model training jobs", 10)
     finally:
-        emulator.stop()
+        runner.emulator.switch(**before)
 
 
 def test_a_hundred_and_first_version_is_over_the_quota(custom: Custom) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from airflow_cleanroomsml._requests.request import load
-from tests.collaboration import Collaboration, join
-from tests.emulator.clocked import ClockedWorld, refused
-from tests.emulator.custom import Custom, algorithm, associate
+from tests.emulator.clocked_world import ClockedWorld, refused
+from tests.emulator.custom_models import Custom, algorithm, associate
+from tests.helpers.collaboration import Collaboration, join
 
 NOWHERE = "00000000-0000-0000-0000-000000000000"
 

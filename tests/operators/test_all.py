@@ -23,7 +23,7 @@ from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
 from airflow_cleanroomsml.operators._create import CleanRoomsMLCreateOperator
 from airflow_cleanroomsml.operators._delete import CleanRoomsMLDeleteOperator
 from airflow_cleanroomsml.sensors._base import CleanRoomsMLSensor
-from tests.every import (
+from tests.helpers.exported_classes import (
     OPERATIONS,
     OPERATORS,
     SENSORS,
@@ -147,7 +147,7 @@ def test_creates_and_starts_know_if_exists_and_deletes_take_gone_for_success(cls
 
 @every_operation
 def test_what_takes_time_is_waited_for(cls: type[CleanRoomsMLOperator]) -> None:
-    from tests.every import WAITING
+    from tests.helpers.exported_classes import WAITING
 
     noun = re.sub("^(create|start|delete|cancel)_|(_data|_output)$", "", cls.operation)
     statuses = [name for name in load().shape_names if name.lower() == noun.replace("_", "") + "status"]

@@ -11,7 +11,7 @@ from airflow_cleanroomsml._requests.request import load, operation_model
 from airflow_cleanroomsml._requests.sensitive import Hidden
 from airflow_cleanroomsml.exceptions import InvalidRequestError, ResourceNotFoundError, ResultError
 from airflow_cleanroomsml.operators import CleanRoomsMLCallOperator
-from tests.operators.studio import SQL, Studio
+from tests.helpers.custom_models import SQL, Studio
 from tests.support import World, run
 
 OPERATIONS = [xform_name(name) for name in load().operation_names]

@@ -25,7 +25,7 @@ from airflow_cleanroomsml.operators import (
 )
 from airflow_cleanroomsml.sensors import CleanRoomsMLMLInputChannelSensor
 from airflow_cleanroomsml.sensors._errors import SensorTimeoutError
-from tests.operators.studio import Studio
+from tests.helpers.custom_models import Studio
 from tests.support import TaskInstance, resume, run
 
 OLD = {

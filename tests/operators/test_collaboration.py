@@ -13,7 +13,7 @@ from airflow_cleanroomsml.operators import (
     CleanRoomsFindMembershipOperator,
     CleanRoomsUpdateConfiguredAudienceModelAssociationOperator,
 )
-from tests.collaboration import Collaboration, collaborate
+from tests.helpers.collaboration import Collaboration, collaborate
 from tests.support import EmulatorProcess, TaskInstance, World, run
 
 NONE = "00000000-0000-4000-8000-000000000000"

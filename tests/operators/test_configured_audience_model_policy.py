@@ -11,7 +11,7 @@ from airflow_cleanroomsml.operators import (
     CleanRoomsMLPutConfiguredAudienceModelPolicyOperator,
     CleanRoomsMLStartAudienceGenerationJobOperator,
 )
-from tests.collaboration import collaborate
+from tests.helpers.collaboration import collaborate
 from tests.support import Run, World, run
 
 COLLABORATION = "12345678-1234-1234-1234-123456789012"

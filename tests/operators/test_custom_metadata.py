@@ -18,7 +18,7 @@ from airflow_cleanroomsml.operators import (
     CleanRoomsMLTagResourceOperator,
     CleanRoomsMLUntagResourceOperator,
 )
-from tests.operators.studio import IMAGE, Studio
+from tests.helpers.custom_models import IMAGE, Studio
 from tests.support import World, run, untagged
 
 

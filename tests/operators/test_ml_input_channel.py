@@ -9,7 +9,7 @@ from airflow_cleanroomsml.operators import (
     CleanRoomsMLCreateMLInputChannelOperator,
     CleanRoomsMLDeleteMLInputChannelDataOperator,
 )
-from tests.operators.studio import Studio
+from tests.helpers.custom_models import Studio
 from tests.support import run
 
 deferred_or_not = pytest.mark.parametrize("deferrable", [False, True], ids=["sync", "deferred"])

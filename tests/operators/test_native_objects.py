@@ -29,8 +29,8 @@ from airflow_cleanroomsml.sensors import (
     CleanRoomsMLAudienceExportJobSensor,
     CleanRoomsMLNewAudienceGenerationJobsSensor,
 )
-from tests.every import SENSORS, arguments, every_operation, every_sensor, required, shape_of
-from tests.test_request_check import CONFIGURED, CONFIGURED_ARN, DATASET_ARN, JOB
+from tests.helpers.exported_classes import SENSORS, arguments, every_operation, every_sensor, required, shape_of
+from tests.requests.test_validation import CONFIGURED, CONFIGURED_ARN, DATASET_ARN, JOB
 
 if TYPE_CHECKING:
     from airflow.sdk import DAG

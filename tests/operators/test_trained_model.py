@@ -22,7 +22,7 @@ from airflow_cleanroomsml.operators import (
     CleanRoomsMLCreateTrainedModelOperator,
     CleanRoomsMLDeleteTrainedModelOutputOperator,
 )
-from tests.operators.studio import KNOWS_VERSIONS, VERSION, Studio, versioned
+from tests.helpers.custom_models import KNOWS_VERSIONS, VERSION, Studio, versioned
 from tests.support import TaskInstance, run
 
 deferred_or_not = pytest.mark.parametrize("deferrable", [False, True], ids=["sync", "deferred"])

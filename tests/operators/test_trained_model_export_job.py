@@ -6,7 +6,7 @@ import pytest
 
 from airflow_cleanroomsml.exceptions import JobFailedError, OutcomeUnknownError, ResourceNotFoundError
 from airflow_cleanroomsml.operators import CleanRoomsMLStartTrainedModelExportJobOperator
-from tests.operators.studio import Studio, versioned
+from tests.helpers.custom_models import Studio, versioned
 from tests.support import run
 
 deferred_or_not = pytest.mark.parametrize("deferrable", [False, True], ids=["sync", "deferred"])

@@ -7,7 +7,7 @@ from airflow_cleanroomsml.operators import (
     CleanRoomsMLCancelTrainedModelInferenceJobOperator,
     CleanRoomsMLStartTrainedModelInferenceJobOperator,
 )
-from tests.operators.studio import Studio
+from tests.helpers.custom_models import Studio
 from tests.support import run
 
 deferred_or_not = pytest.mark.parametrize("deferrable", [False, True], ids=["sync", "deferred"])

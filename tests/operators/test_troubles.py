@@ -16,8 +16,8 @@ from airflow_cleanroomsml.operators import (
     CleanRoomsMLCreateAudienceModelOperator,
     CleanRoomsMLCreateTrainingDatasetOperator,
 )
-from tests.operators.test_killing import Kept
 from tests.support import EmulatorProcess, World, run
+from tests.waiting.test_cancellation import Kept
 
 
 def deferred(operator: Any, context: Any) -> Any:

@@ -27,14 +27,14 @@ from airflow_cleanroomsml.operators import (
 from airflow_cleanroomsml.operators._create import CleanRoomsMLCreateOperator
 from airflow_cleanroomsml.operators._delete import CleanRoomsMLDeleteOperator
 from airflow_cleanroomsml.sensors import CleanRoomsMLAudienceGenerationJobSensor
-from tests.collaboration import collaborate
-from tests.every import OPERATIONS, required
-from tests.operators.studio import KNOWS_VERSIONS, Studio, versioned
-from tests.operators.test_durable import StateStore
+from tests.helpers.collaboration import collaborate
+from tests.helpers.custom_models import KNOWS_VERSIONS, Studio, versioned
+from tests.helpers.exported_classes import OPERATIONS, required
+from tests.idempotency.test_create_once import StateStore
 from tests.operators.test_troubles import deferred
 from tests.support import TaskInstance, World, run
-from tests.survival.lanes import operation_name
-from tests.survival.makers import MAKERS, Maker
+from tests.survival.create_operators import MAKERS, Maker
+from tests.survival.runner import operation_name
 
 both_ways = pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferred"])
 every_maker = pytest.mark.parametrize("maker", MAKERS, ids=lambda maker: maker.title)

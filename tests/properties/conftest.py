@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.properties.laboratory import Laboratory, laboratory
+from tests.properties.observed_emulator import Laboratory, laboratory
 
 
 @pytest.fixture(scope="package", name="laboratory")

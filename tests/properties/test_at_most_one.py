@@ -8,9 +8,9 @@ import time
 import pytest
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.properties.laboratory import Laboratory
-from tests.properties.machine import machine_in
-from tests.properties.running import chosen
+from tests.properties.examples import chosen
+from tests.properties.observed_emulator import Laboratory
+from tests.properties.state_machine import machine_in
 
 
 @pytest.mark.timeout(0)

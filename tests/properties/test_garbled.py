@@ -10,11 +10,11 @@ from airflow_cleanroomsml.emulator.faults import Fault
 from airflow_cleanroomsml.emulator.store import Record
 from airflow_cleanroomsml.exceptions import UnreachableError
 from airflow_cleanroomsml.operators import CleanRoomsMLStartTrainedModelExportJobOperator
-from tests.garbled import BODIES
-from tests.properties.fuse import Fuse
-from tests.properties.kinds import KINDS, Kind
-from tests.properties.laboratory import Laboratory, Maker
-from tests.properties.trying import Task, attempt
+from tests.helpers.garbled_responses import BODIES
+from tests.properties.kill_points import Fuse
+from tests.properties.observed_emulator import Laboratory, Maker
+from tests.properties.operator_cases import KINDS, Kind
+from tests.properties.task_try import Task, attempt
 
 each_kind = pytest.mark.parametrize("kind", [pytest.param(kind, id=name) for name, kind in KINDS.items()])
 each_body = pytest.mark.parametrize("body", [pytest.param(body, id=name) for name, body in BODIES.items()])

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from airflow_cleanroomsml.emulator.faults import Fault
-from tests.properties.kinds import KINDS, Kind
-from tests.properties.laboratory import Laboratory, Maker
-from tests.properties.trying import Task, attempt
+from tests.properties.observed_emulator import Laboratory, Maker
+from tests.properties.operator_cases import KINDS, Kind
+from tests.properties.task_try import Task, attempt
 
 READ = [pytest.param(kind, id=name) for name, kind in KINDS.items() if kind.operator.resource.get and not kind.shared]
 

@@ -16,7 +16,7 @@ from airflow_cleanroomsml.sensors import (
     CleanRoomsMLNewAudienceGenerationJobsSensor,
 )
 from airflow_cleanroomsml.sensors._errors import SensorTimeoutError, build_interruption
-from tests.operators.studio import Studio
+from tests.helpers.custom_models import Studio
 from tests.support import TaskInstance, World, resume, run
 
 DONE: Any = None

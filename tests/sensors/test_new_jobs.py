@@ -10,7 +10,7 @@ import pytest
 
 from airflow_cleanroomsml.exceptions import AccessDeniedError, InvalidRequestError, WaitTimeoutError
 from airflow_cleanroomsml.sensors import CleanRoomsMLNewAudienceGenerationJobsSensor
-from tests.collaboration import Collaboration, collaborate
+from tests.helpers.collaboration import Collaboration, collaborate
 from tests.support import EmulatorProcess, Run, World, run
 
 deferred_or_not = pytest.mark.parametrize("deferrable", [False, True], ids=["poke", "deferred"])

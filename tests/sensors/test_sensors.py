@@ -18,7 +18,7 @@ from airflow_cleanroomsml.sensors import (
     CleanRoomsMLTrainedModelSensor,
 )
 from airflow_cleanroomsml.sensors._errors import SensorTimeoutError
-from tests.operators.studio import VERSION, Studio, versioned
+from tests.helpers.custom_models import VERSION, Studio, versioned
 from tests.support import Run, TaskInstance, World, run
 
 CONTEXT: Any = {"ti": TaskInstance()}

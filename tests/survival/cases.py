@@ -43,6 +43,10 @@ UNANSWERED = (LOST, LATE, REFUSED)
 UNSETTLED = (REFUSED, RESET)
 
 
+#: Operators that share the cases that all of them have in common.
+SHARE = 5
+
+
 @dataclass(frozen=True)
 class Kill:
     """
@@ -79,6 +83,11 @@ class Case:
     kills: tuple[Kill, ...] = ()
     fault: str = ""
 
+    @property
+    def is_searched_for(self) -> bool:
+        """Whether something was made of which no answer and no note tells."""
+        return not self.remembers and (self.fault == LOST or (self.kills == (Kill(UNREAD),) and not self.fault))
+
     @classmethod
     def load(cls, plain: dict[str, Any]) -> Case:
         """The inverse of ``dataclasses.asdict``, after JSON."""
@@ -98,6 +107,15 @@ def cases_of(*, waits: bool, unique: bool) -> list[Case]:
         Case(f"case-{number}", deferrable, remembers, kills, fault)
         for number, (deferrable, remembers, kills, fault) in enumerate(planned)
     ]
+
+
+def select(cases: list[Case], turn: int) -> list[Case]:
+    """
+    Some of an operator's cases: those in which only a search tells what was made, and of the others each fifth.
+
+    :param turn: Where to begin; five operators in a row share all cases.
+    """
+    return [case for number, case in enumerate(cases) if case.is_searched_for or (number + turn) % SHARE == 0]
 
 
 Plan = tuple[bool, bool, tuple[Kill, ...], str]

@@ -27,7 +27,7 @@ from tests.survival.cases import (
     WAITING,
     Kill,
 )
-from tests.survival.kept import Kept
+from tests.survival.stored_state import Kept
 
 #: Seconds for which a task of Airflow 3 goes on after SIGTERM.
 _GOES_ON = 0.05

@@ -15,9 +15,9 @@ from airflow_cleanroomsml import _compat
 from airflow_cleanroomsml._compat import AirflowException, AirflowFailException, AirflowTaskTerminated, TaskDeferred
 from airflow_cleanroomsml._idempotency import previous_tries
 from tests.survival.cases import DEFERRING, RESUMED, RESUMPTION, RETURNING, TRIGGER, Case, Kill
-from tests.survival.kept import Kept, KeptTaskInstance
+from tests.survival.create_operators import BY_TITLE, Arguments
 from tests.survival.killer import Killer, KillingStore
-from tests.survival.makers import BY_TITLE, Arguments
+from tests.survival.stored_state import Kept, KeptTaskInstance
 
 #: Pauses before each look for what may have been made, in seconds: the emulator's commits do not lag by more.
 _LAG = (0.05, 0.2, 0.5)

@@ -15,11 +15,11 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.dags.airflow_user import User
 from tests.dags.test_examples import connection
-from tests.dags.user import User
-from tests.deployment import Deployment
+from tests.helpers.deployment import Deployment
 from tests.support import EmulatorProcess, World
-from tests.survival.makers import BY_TITLE, Arguments, Made
+from tests.survival.create_operators import BY_TITLE, Arguments, Made
 
 DAG = Path(__file__).parent / "files" / "survival.py"
 #: How long a job takes, in seconds of the emulator's clock, which the test pushes: longer than the test.

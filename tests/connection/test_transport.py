@@ -1,0 +1,366 @@
+"""Whether a request was sent: decided by where the exchange broke off, on real sockets."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+from botocore.exceptions import BotoCoreError, ProxyConnectionError, SSLError
+
+from airflow_cleanroomsml._compat import AirflowFailException
+from airflow_cleanroomsml.exceptions import (
+    CleanRoomsMLError,
+    ConfigurationError,
+    OutcomeUnknownError,
+    UnreachableError,
+)
+from airflow_cleanroomsml.hooks import CleanRoomsMLHook
+from airflow_cleanroomsml.operators import CleanRoomsMLCreateTrainingDatasetOperator
+from tests.helpers import socket_servers
+from tests.helpers.socket_servers import (
+    Act,
+    Certificate,
+    Peer,
+    answering,
+    answering_at_once,
+    certificate,
+    http_answer,
+    peer,
+)
+from tests.support import SCHEMA, run
+
+#: For whoever is never answered; where somebody answers, a busy machine takes its time.
+IMPATIENT = {"connect_timeout": 0.5, "read_timeout": 0.5}
+ACCOUNT = "123456789012"
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/cleanrooms-ml"
+
+
+class Place:
+    """
+    Servers for a test, and a hook that leads to them.
+
+    :param patch: For environment variables.
+    :param stack: Closes the servers.
+    :param folder: For certificates and other files.
+    """
+
+    def __init__(self, patch: pytest.MonkeyPatch, stack: ExitStack, folder: Path) -> None:
+        self.patch, self.stack, self.folder = patch, stack, folder
+        self.peers: list[Peer] = []
+        self.verify: Any = None
+        self.config: dict[str, Any] = {}
+        self.trusted = certificate(folder)
+
+    def serve(self, act: Act, context: ssl.SSLContext | None = None) -> Peer:
+        made = self.stack.enter_context(peer(act, context))
+        self.peers.append(made)
+        return made
+
+    def secure(self, act: Act, trusted: Certificate | None = None) -> str:
+        """The URL of a server with a certificate that the hook trusts, unless another one is named."""
+        self.verify = str(self.trusted.path)
+        return self.serve(act, (trusted or self.trusted).context()).url("https")
+
+    def file(self, name: str, text: str = "") -> str:
+        path = self.folder / name
+        path.write_text(text)
+        return str(path)
+
+    @property
+    def missing(self) -> str:
+        return str(self.folder / "missing.pem")
+
+    @property
+    def received(self) -> bytes:
+        return b"".join(chunk for each in self.peers for chunk in each.received)
+
+    def create(self, url: str) -> CleanRoomsMLError:
+        """The error of a create that is sent there."""
+        self.patch.setenv("AWS_ENDPOINT_URL", url)
+        with pytest.raises(CleanRoomsMLError) as caught:
+            CleanRoomsMLHook(verify=self.verify, config=self.config).call("create_training_dataset", self.request)
+        return caught.value
+
+    @property
+    def request(self) -> dict[str, Any]:
+        source = {"glueDataSource": {"databaseName": "lookalike", "tableName": "interactions"}}
+        data = [{"type": "INTERACTIONS", "inputConfig": {"schema": SCHEMA, "dataSource": source}}]
+        return {"name": "d", "role_arn": ROLE, "training_data": data}
+
+
+@pytest.fixture
+def place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Place]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, ACCOUNT)
+    for variable in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"):
+        monkeypatch.delenv(variable, raising=False)
+    with ExitStack() as stack:
+        yield Place(monkeypatch, stack, tmp_path)
+
+
+def through_proxy(act: Act, scheme: str = "https", **config: Any) -> Any:
+    def lead(place: Place) -> str:
+        place.config.update(proxies={scheme: place.serve(act).url("http")}, **config)
+        return f"{scheme}://localhost:1"
+
+    return lead
+
+
+def lead_to_silence(scheme: str) -> Any:
+    def lead(place: Place) -> str:
+        place.config.update(IMPATIENT)
+        return place.serve(socket_servers.hang).url(scheme)
+
+    return lead
+
+
+def lead_to_full_backlog(place: Place) -> str:
+    """A listener that accepts nothing, and whose queue is full: to whoever connects, nothing is said."""
+    place.config.update(IMPATIENT)
+    listener = place.stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+    for _ in range(4):
+        waiting = place.stack.enter_context(socket.socket())
+        waiting.setblocking(False)
+        waiting.connect_ex(listener.getsockname())
+    return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def lead_to_dead_proxy(scheme: str) -> Any:
+    def lead(place: Place) -> str:
+        place.config["proxies"] = {scheme: "http://127.0.0.1:9"}
+        return f"{scheme}://localhost:1"
+
+    return lead
+
+
+TUNNEL = b"HTTP/1.1 200 Connection established\r\n\r\n"
+TRANSIENT = {
+    "no such host": lambda _: "https://cleanrooms-ml.invalid",
+    "refused": lambda _: "https://127.0.0.1:9",
+    "refused, plain": lambda _: "http://127.0.0.1:9",
+    "connect times out": lead_to_full_backlog,
+    "closed before the handshake": lambda place: place.serve(socket_servers.close).url("https"),
+    "reset in the handshake": lambda place: place.serve(socket_servers.reset).url("https"),
+    "the handshake hangs": lead_to_silence("https"),
+    "no proxy": lead_to_dead_proxy("https"),
+    "no proxy, plain": lead_to_dead_proxy("http"),
+    "CONNECT refused, 407": through_proxy(answering(http_answer(b"", "407 Proxy Authentication Required"))),
+    "CONNECT refused, 502": through_proxy(answering(http_answer(b"", "502 Bad Gateway"))),
+    "CONNECT refused, 403": through_proxy(answering(http_answer(b"", "403 Forbidden"))),
+    "CONNECT closed": through_proxy(socket_servers.read),
+    "CONNECT hangs": through_proxy(socket_servers.hang, connect_timeout=0.5, read_timeout=0.5),
+    "tunnel closed before the handshake": through_proxy(answering(TUNNEL)),
+}
+
+
+@pytest.mark.parametrize("lead", [pytest.param(lead, id=name) for name, lead in TRANSIENT.items()])
+def test_what_could_not_connect_was_not_sent_and_may_be_retried(place: Place, lead: Any) -> None:
+    error = place.create(lead(place))
+    assert type(error) is UnreachableError
+    assert str(error).startswith("CreateTrainingDataset was not sent.")
+    assert b"/training-dataset" not in place.received
+
+
+def lead_to_other_host(place: Place) -> str:
+    return place.secure(socket_servers.read).replace("localhost", "127.0.0.1")
+
+
+def lead_to_old_protocol(place: Place) -> str:
+    context = place.trusted.context()
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    context.maximum_version = ssl.TLSVersion.TLSv1_1
+    context.minimum_version = ssl.TLSVersion.TLSv1_1
+    place.verify = str(place.trusted.path)
+    return place.serve(socket_servers.read, context).url("https")
+
+
+def lead_to_client_certificates(place: Place) -> str:
+    context = place.trusted.context()
+    context.verify_mode = ssl.CERT_REQUIRED
+    # Up to TLS 1.2 the server asks for the certificate before the handshake ends.
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    place.verify = str(place.trusted.path)
+    return place.serve(socket_servers.read, context).url("https")
+
+
+REFUSED = {
+    "untrusted certificate": lambda place: place.serve(socket_servers.read, place.trusted.context()).url("https"),
+    "expired certificate": lambda place: place.secure(socket_servers.read, certificate(place.folder, days=-1)),
+    "certificate of another host": lead_to_other_host,
+    "https to a plain port": lambda place: place.serve(answering_at_once(http_answer(b"", "400 Bad Request"))).url(
+        "https"
+    ),
+    "protocol that is too old": lead_to_old_protocol,
+    "no client certificate": lead_to_client_certificates,
+}
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
+@pytest.mark.parametrize("lead", [pytest.param(lead, id=name) for name, lead in REFUSED.items()])
+def test_a_handshake_or_a_set_up_that_is_refused_is_no_unknown_outcome(place: Place, lead: Any) -> None:
+    error = place.create(lead(place))
+    assert type(error) is CleanRoomsMLError
+    assert str(error).startswith("CreateTrainingDataset was not sent.")
+    assert b"/training-dataset" not in place.received
+
+
+SENT = {
+    "read and closed, TLS": lambda place: place.secure(socket_servers.read),
+    "closed in the middle of the request, TLS": lambda place: place.secure(socket_servers.read_in_part),
+    "read and closed": lambda place: place.serve(socket_servers.read).url("http"),
+    "closed in the middle of the request": lambda place: place.serve(socket_servers.read_in_part).url("http"),
+    "accepted and closed": lambda place: place.serve(socket_servers.close).url("http"),
+    "reset": lambda place: place.serve(socket_servers.reset).url("http"),
+    "no answer": lead_to_silence("http"),
+    "an answer that broke off": lambda place: place.serve(
+        answering(http_answer(b'{"trainingDa', Content_Length="100"))
+    ).url("http"),
+    "an answer that is not HTTP": lambda place: place.serve(answering(b"SSH-2.0-OpenSSH\r\n\r\n")).url("http"),
+    "a proxy drops it": through_proxy(socket_servers.read, "http"),
+    "a proxy fails": through_proxy(answering(http_answer(b"", "502 Bad Gateway")), "http"),
+    "a redirect": lambda place: place.serve(answering(http_answer(b"", "302 Found", Location="http://login"))).url(
+        "http"
+    ),
+}
+
+
+@pytest.mark.parametrize("lead", [pytest.param(lead, id=name) for name, lead in SENT.items()])
+def test_what_broke_off_later_may_have_been_carried_out(place: Place, lead: Any) -> None:
+    error = place.create(lead(place))
+    assert type(error) is OutcomeUnknownError, error
+    assert "may have been carried out" in str(error)
+
+
+def test_an_error_that_was_handled_before_says_nothing_about_the_request(place: Place) -> None:
+    place.patch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    client: Any = CleanRoomsMLHook(config={"retries": {"total_max_attempts": 1}}).conn
+    try:
+        client.list_training_datasets()
+    except BotoCoreError:
+        error = place.create(place.serve(socket_servers.read).url("http"))
+    assert type(error) is OutcomeUnknownError
+
+
+FILES: dict[str, Any] = {
+    "verify": lambda place: setattr(place, "verify", place.missing),
+    "AWS_CA_BUNDLE": lambda place: place.patch.setenv("AWS_CA_BUNDLE", place.missing),
+    "REQUESTS_CA_BUNDLE": lambda place: place.patch.setenv("REQUESTS_CA_BUNDLE", place.missing),
+    "ca_bundle in boto3's configuration file": lambda place: place.patch.setenv(
+        "AWS_CONFIG_FILE", place.file("config", f"[default]\nca_bundle = {place.missing}\n")
+    ),
+    "botocore_config.client_cert": lambda place: place.config.update(client_cert=place.missing),
+}
+
+
+@pytest.mark.parametrize("argument", FILES)
+def test_a_file_that_is_missing_is_named_and_no_retry_is_made(place: Place, argument: str) -> None:
+    FILES[argument](place)
+    error = place.create(place.serve(socket_servers.read, place.trusted.context()).url("https"))
+    assert isinstance(error, ConfigurationError)
+    assert isinstance(error, AirflowFailException)
+    assert argument in str(error)
+    assert repr(place.missing) in str(error)
+    assert b"/training-dataset" not in place.received
+
+
+@pytest.mark.parametrize("text", ["", "no certificate"])
+def test_a_bundle_without_certificates_is_named(place: Place, text: str) -> None:
+    place.verify = place.file("bundle.pem", text)
+    error = place.create(place.serve(socket_servers.read, place.trusted.context()).url("https"))
+    assert isinstance(error, ConfigurationError)
+    assert "verify" in str(error)
+    assert repr(place.verify) in str(error)
+
+
+def test_a_folder_as_bundle_is_named(place: Place) -> None:
+    place.verify = str(place.folder)
+    error = place.create(place.serve(socket_servers.read, place.trusted.context()).url("https"))
+    assert isinstance(error, ConfigurationError)
+    assert repr(place.verify) in str(error)
+
+
+def test_a_bundle_that_is_not_needed_may_be_missing(place: Place) -> None:
+    place.patch.setenv("AWS_CA_BUNDLE", place.missing)
+    assert type(place.create("http://127.0.0.1:9")) is UnreachableError
+    assert type(place.create("https://127.0.0.1:9")) is UnreachableError
+
+
+def test_a_bundle_that_credentials_need_is_named(place: Place) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        place.patch.delenv(name)
+    place.patch.setenv("AWS_ROLE_ARN", ROLE)
+    place.patch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", place.file("token", "x" * 40))
+    place.patch.setenv("AWS_CA_BUNDLE", place.missing)
+    error = place.create(place.serve(socket_servers.read, place.trusted.context()).url("https"))
+    assert isinstance(error, ConfigurationError)
+    assert "AWS_CA_BUNDLE" in str(error)
+    assert repr(place.missing) in str(error)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_credential_that_no_header_may_hold_is_not_sent_and_not_shown(place: Place, scheme: str) -> None:
+    place.patch.setenv("AWS_SESSION_TOKEN", "confidential\n")
+    secured = place.secure(socket_servers.read) if scheme == "https" else place.serve(socket_servers.read).url("http")
+    error = place.create(secured)
+    assert type(error) is CleanRoomsMLError
+    assert str(error).startswith("CreateTrainingDataset was not sent.\n  A header has a line break")
+    assert "confidential" not in str(error)
+    assert place.received == b""
+
+
+@pytest.mark.parametrize(
+    "event", ["provide-client-params", "before-endpoint-resolution", "request-created", "before-sign"]
+)
+def test_what_fails_while_the_request_is_made_was_not_sent(place: Place, event: str) -> None:
+    def fail(**_: Any) -> NoReturn:
+        raise ValueError("not today")
+
+    place.patch.setenv("AWS_ENDPOINT_URL", place.serve(socket_servers.read).url("http"))
+    hook = CleanRoomsMLHook()
+    hook.conn_once.meta.events.register(event, fail)
+    with pytest.raises(CleanRoomsMLError, match="CreateTrainingDataset was not sent") as caught:
+        hook.call("create_training_dataset", place.request)
+    assert type(caught.value) is CleanRoomsMLError
+    assert place.received == b""
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        SSLError(endpoint_url="e", error=OSError("CERTIFICATE_VERIFY_FAILED")),
+        ProxyConnectionError(proxy_url="p", error="Tunnel connection failed: 502"),
+        ProxyConnectionError(proxy_url="p", error="Failed to establish a new connection"),
+    ],
+)
+def test_no_text_is_evidence_that_nothing_was_sent(place: Place, error: Exception) -> None:
+    def fail(**_: Any) -> NoReturn:
+        raise error
+
+    place.patch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    hook = CleanRoomsMLHook()
+    hook.conn_once.meta.events.register("before-send", fail)
+    with pytest.raises(OutcomeUnknownError):
+        hook.call("create_training_dataset", place.request)
+
+
+def test_a_task_that_makes_nothing_twice_may_be_retried_when_nothing_was_sent(place: Place) -> None:
+    place.patch.setenv("AWS_ENDPOINT_URL", place.serve(socket_servers.close).url("https"))
+    operator = CleanRoomsMLCreateTrainingDatasetOperator(task_id="t", durable=False, **place.request)
+    with pytest.raises(UnreachableError, match="was not sent"):
+        run(operator)
+
+
+def test_a_connection_names_the_bundle_that_is_missing(place: Place) -> None:
+    place.patch.setenv("AWS_ENDPOINT_URL", place.serve(socket_servers.read, place.trusted.context()).url("https"))
+    extra = f'{{"verify": "{place.missing}", "region_name": "us-east-1"}}'
+    place.patch.setenv("AIRFLOW_CONN_MINE", f'{{"conn_type": "aws", "login": "a", "password": "b", "extra": {extra}}}')
+    operator = CleanRoomsMLCreateTrainingDatasetOperator(
+        task_id="t", durable=False, aws_conn_id="mine", **place.request
+    )
+    with pytest.raises(ConfigurationError, match="verify .*in the extra of"):
+        run(operator)

@@ -1,0 +1,109 @@
+"""What a user does in the pages of Airflow, by the same code: the REST API of 3.x, the Dag's own methods in 2.11."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from typing import Any
+
+from tests.helpers.deployment import IS_3, ROOT, Deployment
+
+
+class User:
+    """
+    Somebody who starts one run of each Dag, and ends its tasks.
+
+    :param airflow: Where.
+    :param run_id: Name of the runs.
+    """
+
+    def __init__(self, airflow: Deployment, run_id: str = "run") -> None:
+        self._airflow, self._run_id = airflow, run_id
+
+    def starts(self, dag_id: str, conf: dict[str, Any]) -> None:
+        """Start a run."""
+        if IS_3:
+            self._call("POST", f"{dag_id}/dagRuns", {"dag_run_id": self._run_id, "conf": conf, "logical_date": None})
+        else:
+            self._airflow.cli("dags", "trigger", dag_id, "--run-id", self._run_id, "--conf", json.dumps(conf))
+
+    def does(self, dag_id: str, *acts: tuple[str, str]) -> None:
+        """
+        End tasks.
+
+        :param acts: Pairs of ``failed``, ``success`` or ``clear``, and a task's identifier.
+        """
+        if not IS_3:
+            self._in_airflow_2(dag_id, acts)
+            return
+        for act, task in acts:
+            if act == "clear":
+                self.clears(dag_id, task)
+            else:
+                self._call("PATCH", f"{dag_id}/dagRuns/{self._run_id}/taskInstances/{task}", {"new_state": act})
+
+    def clears(self, dag_id: str, *tasks: str) -> None:
+        """Clear tasks of the run, and no others."""
+        if IS_3:
+            body = {"dry_run": False, "task_ids": tasks, "dag_run_id": self._run_id, "only_failed": False}
+            self._call("POST", f"{dag_id}/clearTaskInstances", body)
+        else:
+            self._in_airflow_2(dag_id, tuple(("clear", task) for task in tasks))
+
+    def _call(self, method: str, path: str, body: dict[str, Any]) -> None:
+        # A user tries again: the server may not be up yet, and SQLite may be locked.
+        self._airflow.until(lambda: self._called(method, path, body))
+
+    def _called(self, method: str, path: str, body: dict[str, Any]) -> bool:
+        try:
+            self._ask(method, path, body)
+        except urllib.error.HTTPError as error:
+            if error.code < 500:
+                raise
+            return False
+        except OSError:
+            return False
+        return True
+
+    def _ask(self, method: str, path: str, body: dict[str, Any]) -> None:
+        base = self._airflow.environment["AIRFLOW__API__BASE_URL"]
+        with urllib.request.urlopen(f"{base}/auth/token") as answer:
+            token = json.load(answer)["access_token"]
+        request = urllib.request.Request(
+            f"{base}/api/v2/dags/{path}",
+            json.dumps(body).encode(),
+            {"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+            method=method,
+        )
+        urllib.request.urlopen(request).close()
+
+    def _in_airflow_2(self, dag_id: str, acts: tuple[tuple[str, str], ...]) -> None:
+        script = (
+            f"from tests.dags.airflow_user import in_airflow_2; in_airflow_2({dag_id!r}, {self._run_id!r}, {acts!r})"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            env=self._airflow.environment,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+
+
+def in_airflow_2(dag_id: str, run_id: str, acts: tuple[tuple[str, str], ...]) -> None:
+    """The same in a process of Airflow 2.11, as its pages do it."""
+    from airflow.models.dagbag import DagBag
+    from airflow.models.dagrun import DagRun
+
+    dag: Any = DagBag(read_dags_from_db=True).get_dag(dag_id)
+    if cleared := [(task, -1) for act, task in acts if act == "clear"]:
+        (date,) = [run.logical_date for run in DagRun.find(dag_id=dag_id, run_id=run_id)]
+        dag.clear(task_ids=cleared, start_date=date, end_date=date)
+    for act, task in acts:
+        if act != "clear":
+            dag.set_task_instance_state(task_id=task, run_id=run_id, state=act, commit=True)

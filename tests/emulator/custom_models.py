@@ -1,0 +1,118 @@
+"""A collaboration for custom models: the provider's algorithm, the runner's channels, models and jobs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tests.emulator.clocked_world import ClockedWorld
+from tests.helpers.collaboration import Collaboration, collaborate
+
+SQL = "SELECT user_id, clicks FROM events WHERE clicks > 3"
+IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/image:1"
+COMPUTE = {"instanceType": "ml.m5.2xlarge", "volumeSizeInGB": 30}
+
+
+@dataclass
+class Custom:
+    """
+    What the tests of custom models start from.
+
+    :param association: ARN of the association of the provider's algorithm.
+    """
+
+    made: Collaboration
+    provider: ClockedWorld
+    runner: ClockedWorld
+    association: str
+
+    @property
+    def of(self) -> dict[str, str]:
+        """The runner's membership."""
+        return {"membershipIdentifier": self.made.of(self.runner)}
+
+    @property
+    def within(self) -> dict[str, str]:
+        """The collaboration."""
+        return {"collaborationIdentifier": self.made.id}
+
+    def channel_request(self, name: str = "channel", **more: Any) -> dict[str, Any]:
+        source = {"sqlParameters": {"queryString": SQL}, "resultFormat": "CSV"}
+        return {
+            **self.of,
+            "name": name,
+            "configuredModelAlgorithmAssociations": [self.association],
+            "inputChannel": {
+                "dataSource": {"protectedQueryInputParameters": source},
+                "roleArn": self.runner.role,
+            },
+            "retentionInDays": 30,
+            **more,
+        }
+
+    def channel(self, name: str = "channel", **more: Any) -> str:
+        """A channel; its time is over."""
+        made = self.runner.ml.create_ml_input_channel(**self.channel_request(name, **more))
+        self.runner.push(201)
+        return str(made["mlInputChannelArn"])
+
+    def model_request(self, name: str, channel: str, **more: Any) -> dict[str, Any]:
+        return {
+            **self.of,
+            "name": name,
+            "configuredModelAlgorithmAssociationArn": self.association,
+            "resourceConfig": COMPUTE,
+            "dataChannels": [{"mlInputChannelArn": channel, "channelName": "training"}],
+            **more,
+        }
+
+    def train(self, name: str, channel: str, **more: Any) -> dict[str, Any]:
+        """A trained model in training."""
+        made: dict[str, Any] = self.runner.ml.create_trained_model(**self.model_request(name, channel, **more))
+        return {"trainedModelArn": made["trainedModelArn"], "versionIdentifier": made["versionIdentifier"]}
+
+    def continued(self, channel: str, model: str, name: str = "model", **more: Any) -> str:
+        """A new version of a model, in training."""
+        incremental = [{"trainedModelArn": model, "channelName": "before", **more}]
+        made = self.train(name, channel, incrementalTrainingDataChannels=incremental)
+        assert made["trainedModelArn"] == model
+        return str(made["versionIdentifier"])
+
+    def get(self, model: str, **more: Any) -> dict[str, Any]:
+        found: dict[str, Any] = self.runner.ml.get_trained_model(**self.of, trainedModelArn=model, **more)
+        return found
+
+    def inference_request(self, name: str, model: str, channel: str, **more: Any) -> dict[str, Any]:
+        return {
+            **self.of,
+            "name": name,
+            "trainedModelArn": model,
+            "resourceConfig": {"instanceType": "ml.m5.2xlarge"},
+            "outputConfiguration": {"accept": "text/csv", "members": [{"accountId": self.runner.account}]},
+            "dataSource": {"mlInputChannelArn": channel},
+            **more,
+        }
+
+    def infer(self, name: str, model: str, channel: str, **more: Any) -> str:
+        """An inference job under way."""
+        made = self.runner.ml.start_trained_model_inference_job(**self.inference_request(name, model, channel, **more))
+        return str(made["trainedModelInferenceJobArn"])
+
+
+def algorithm(world: ClockedWorld, name: str = "algorithm", **more: Any) -> str:
+    containers = {"trainingContainerConfig": {"imageUri": IMAGE}, "inferenceContainerConfig": {"imageUri": IMAGE}}
+    made = world.ml.create_configured_model_algorithm(name=name, roleArn=world.role, **{**containers, **more})
+    return str(made["configuredModelAlgorithmArn"])
+
+
+def associate(world: ClockedWorld, membership: str, algorithm: str, name: str = "association", **more: Any) -> str:
+    made = world.ml.create_configured_model_algorithm_association(
+        membershipIdentifier=membership, configuredModelAlgorithmArn=algorithm, name=name, **more
+    )
+    return str(made["configuredModelAlgorithmAssociationArn"])
+
+
+def set_up(provider: ClockedWorld, runner: ClockedWorld) -> Custom:
+    """A collaboration with an associated algorithm."""
+    made = collaborate(provider, runner)
+    return Custom(made, provider, runner, associate(provider, made.of(provider), algorithm(provider)))

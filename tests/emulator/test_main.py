@@ -1,0 +1,88 @@
+"""What the emulator's process loads: no Airflow ever, and what jobs compute with only once a job computes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from tests.helpers.collaboration import collaborate
+from tests.support import RunningEmulator, World
+
+#: Airflow takes longer to import than all that the emulator needs, and so does what jobs compute with.
+AIRFLOW, COMPUTING = {"airflow"}, {"numpy", "pandas", "pyarrow", "scipy", "sklearn"}
+_SERVE = """
+import sys
+from airflow_cleanroomsml.emulator.__main__ import main
+from airflow_cleanroomsml.emulator.server import Emulator
+from airflow_cleanroomsml.emulator.settings import Settings
+
+with Emulator(Settings(scale=0.001, pending_seconds=0, progress_seconds=0)) as emulator:
+    print(emulator.url, flush=True)
+    for _ in sys.stdin:
+        print(*{name.partition(".")[0] for name in sys.modules}, flush=True)
+"""
+
+
+class Watched(RunningEmulator):
+    """An emulator in a fresh interpreter, which tells what it has loaded."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", _SERVE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+        )
+        self.url = self._line()
+
+    def _line(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    @property
+    def packages(self) -> set[str]:
+        """Packages that it has loaded so far."""
+        assert self.process.stdin is not None
+        self.process.stdin.write("\n")
+        return set(self._line().split())
+
+    def stop(self) -> None:
+        self.process.communicate(timeout=20)
+
+
+@pytest.fixture
+def watched() -> Iterator[Watched]:
+    emulator = Watched()
+    yield emulator
+    emulator.stop()
+
+
+def test_neither_airflow_nor_what_jobs_compute_with_is_loaded_before_a_job_computes(watched: Watched) -> None:
+    assert watched.packages & (AIRFLOW | COMPUTING) == set()
+    world = World(watched).build()
+    collaborate(world, World(watched))
+    world.dataset()
+    world.fault("ListAudienceModels", "throttle")
+    assert world.ml.list_audience_models()["audienceModels"] == []
+    assert "moto" in watched.packages
+    assert watched.packages & (AIRFLOW | COMPUTING) == set()
+
+    job = world.generated()
+    world.ml.start_audience_export_job(
+        name="export", audienceGenerationJobArn=job, audienceSize={"type": "PERCENTAGE", "value": 10}
+    )
+    assert {"pyarrow", "sklearn"} <= watched.packages
+    assert watched.packages & AIRFLOW == set()
+
+
+def test_no_module_but_the_engines_imports_them() -> None:
+    code = """
+import pkgutil, sys
+from importlib import import_module
+for name in ("airflow_cleanroomsml._requests", "airflow_cleanroomsml.emulator", "airflow_cleanroomsml.emulator.backend"):
+    for module in pkgutil.iter_modules(import_module(name).__path__, name + "."):
+        import_module(module.name)
+print(*{name.partition(".")[0] for name in sys.modules})
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) & (AIRFLOW | COMPUTING) == set()

@@ -1,0 +1,458 @@
+"""Requests that are not meant for the emulator: from web pages, by names that lead here, and too large to be read."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from io import BytesIO
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.config import Config
+from botocore.credentials import Credentials
+from werkzeug.test import create_environ
+from werkzeug.wrappers import Response
+
+from airflow_cleanroomsml.emulator import wsgi
+from airflow_cleanroomsml.emulator.request_guard import RequestGuard
+from airflow_cleanroomsml.emulator.server import format_url_host
+from tests.helpers.in_process import URL, in_process
+from tests.support import REGION, EmulatorProcess, RunningEmulator, World, client_of
+
+MEBIBYTE = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[EmulatorProcess]:
+    """One of its own: what gets through here might change the clock."""
+    process = EmulatorProcess("--scale", "0.001", "--allowed-host", "emulator", "--allowed-host", "192.0.2.7")
+    yield process
+    process.stop()
+
+
+def netloc(server: EmulatorProcess) -> str:
+    return urlsplit(server.url).netloc
+
+
+def signature(server: RunningEmulator, service: str) -> dict[str, str]:
+    request = AWSRequest("GET", server.url)
+    SigV4Auth(Credentials("123456789012", "secret"), service, REGION).add_auth(request)
+    return {"Authorization": request.headers["Authorization"]}
+
+
+#: Method, path, signing name of the service, and body: paths of the emulator itself, of both services, and of moto.
+REQUESTS = {
+    "health": ("GET", "/_emulator/health", "", None),
+    "clock": ("POST", "/_emulator/clock", "", b'{"advance": 3600}'),
+    "unknown path of the emulator": ("POST", "/_emulator/nothing", "", b"{}"),
+    "list": ("GET", "/training-dataset", "cleanrooms-ml", None),
+    "create": ("POST", "/training-dataset", "cleanrooms-ml", b"{}"),
+    "unsigned": ("GET", "/training-dataset", "", None),
+    "sister service": ("GET", "/memberships", "cleanrooms", None),
+    "S3": ("GET", "/", "s3", None),
+    "S3, unsigned": ("PUT", "/bucket-of-a-page", "", b""),
+    "STS": ("POST", "/", "sts", b"Action=GetCallerIdentity&Version=2011-06-15"),
+    "moto's reset": ("POST", "/moto-api/reset", "", b""),
+    "moto's dashboard": ("GET", "/moto-api/", "", None),
+    "preflight": ("OPTIONS", "/_emulator/clock", "", None),
+    "preflight of S3": ("OPTIONS", "/bucket-of-a-page/key", "", None),
+}
+
+
+def send(server: EmulatorProcess, request: str, *headers: tuple[str, str]) -> tuple[int, str | None, bytes]:
+    """Status, error type and body of the answer; of the headers one may come twice, and Host is the server's unless it is given."""
+    method, path, service, body = REQUESTS[request]
+    with closing(http.client.HTTPConnection(netloc(server), timeout=30)) as connection:
+        named = {name for name, _ in headers}
+        connection.putrequest(method, path, skip_host="Host" in named)
+        for name, value in headers:
+            connection.putheader(name, value)
+        for name, value in (signature(server, service) if service else {}).items():
+            connection.putheader(name, value)
+        if body is not None:
+            connection.putheader("Content-Type", "text/plain")
+            connection.putheader("Content-Length", str(len(body)))
+        connection.endheaders(body)
+        answer = connection.getresponse()
+        return answer.status, answer.headers["x-amzn-ErrorType"], answer.read()
+
+
+def refusal(server: EmulatorProcess, request: str, *headers: tuple[str, str]) -> str:
+    """The type of the error with which a request is refused, which says so to people as well."""
+    before = (server._control("clock")["now"], len(server._control("requests")["requests"]))
+    status, error, body = send(server, request, *headers)
+    after = (server._control("clock")["now"], len(server._control("requests")["requests"]))
+    assert status == 403
+    assert "allowed" in json.loads(body)["message"]
+    assert after[0] - before[0] < 1800
+    assert after[1] == before[1]
+    return str(error)
+
+
+FOREIGN_HOSTS = [
+    "evil.example",
+    "evil.example:5055",
+    "127.0.0.1.evil.example",
+    "localhost.evil.example:5055",
+    "evillocalhost",
+    "notemulator:5055",
+    "emulator.evil.example",
+    "127.0.0.1@evil.example",
+    "evil.example@127.0.0.1",
+    "127.0.0.1:5055@evil.example",
+    "127.0.0.1,evil.example",
+    "evil.example,127.0.0.1",
+    "127.0.0.1:port",
+    "2130706433",
+    "127.1",
+    "0.0.0.0:5055",
+    "[::]:5055",
+    "192.0.2.8",
+    "[2001:db8::1]:5055",
+    "[evil.example]",
+    "host.docker.internal",
+    "s3.amazonaws.com",
+    "localhost..",
+    ".localhost",
+    "",
+]
+
+
+@pytest.mark.parametrize("host", FOREIGN_HOSTS)
+def test_a_foreign_host_is_refused(server: EmulatorProcess, host: str) -> None:
+    assert refusal(server, "clock", ("Host", host)) == "ForbiddenHostException"
+
+
+@pytest.mark.parametrize("request_", REQUESTS)
+def test_a_foreign_host_is_refused_on_every_path(server: EmulatorProcess, request_: str) -> None:
+    assert refusal(server, request_, ("Host", "evil.example:5055")) == "ForbiddenHostException"
+
+
+def test_of_two_hosts_none_may_be_foreign(server: EmulatorProcess) -> None:
+    for hosts in (("127.0.0.1", "evil.example"), ("evil.example", "127.0.0.1")):
+        assert refusal(server, "clock", *(("Host", host) for host in hosts)) == "ForbiddenHostException"
+
+
+def test_the_host_of_an_absolute_request_line_counts(server: EmulatorProcess) -> None:
+    host, port = netloc(server).split(":")
+    with socket.create_connection((host, int(port)), 30) as connection:
+        connection.sendall(b"GET http://evil.example/_emulator/health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert connection.recv(1000).startswith(b"HTTP/1.1 403 ")
+
+
+ALLOWED_HOSTS = [
+    "127.0.0.1",
+    "127.0.0.1:5055",
+    "127.0.0.2:6000",
+    "localhost",
+    "LocalHost:5055",
+    "localhost.:5055",
+    "[::1]:5055",
+    "[::1]",
+    "[0:0:0:0:0:0:0:1]",
+    "[::ffff:127.0.0.1]",
+    "bucket.localhost:5055",
+    "my.bucket_1.localhost",
+    "emulator:5055",
+    "bucket.emulator",
+    "192.0.2.7:5055",
+]
+
+
+@pytest.mark.parametrize("host", ALLOWED_HOSTS)
+@pytest.mark.parametrize("request_", ["health", "list", "S3", "STS"])
+def test_names_of_this_machine_and_allowed_ones_are_answered(server: EmulatorProcess, host: str, request_: str) -> None:
+    status, error, _ = send(server, request_, ("Host", host))
+    # S3 takes what stands before the name of the emulator for a bucket, which there is not.
+    assert (status, error) == (404 if request_ == "S3" and host.startswith("bucket.") else 200, None)
+
+
+def test_who_names_no_host_is_no_browser(server: EmulatorProcess) -> None:
+    host, port = netloc(server).split(":")
+    with socket.create_connection((host, int(port)), 30) as connection:
+        connection.sendall(b"GET /_emulator/health HTTP/1.0\r\n\r\n")
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
+
+
+CROSS_SITE: list[tuple[tuple[str, str], ...]] = [
+    (("Origin", "https://evil.example"),),
+    (("Origin", "http://evil.example:5055"),),
+    (("Origin", "null"),),
+    (("Origin", ""),),
+    (("Origin", "http://localhost"),),
+    (("Origin", "http://localhost:1"),),
+    (("Origin", "http://127.0.0.1.evil.example:{port}"),),
+    (("Origin", "http://{host}@evil.example"),),
+    (("Origin", "http://evil.example/{host}"),),
+    (("Origin", "file://"),),
+    (("Origin", "chrome-extension://{host}"),),
+    (("Origin", "http://[evil"),),
+    (("Origin", "http://{host}"), ("Origin", "http://evil.example")),
+    (("Referer", "https://evil.example/page"),),
+    (("Referer", "http://localhost:1/{host}"),),
+    (("Sec-Fetch-Site", "cross-site"),),
+    (("Sec-Fetch-Site", "same-site"),),
+    (("Sec-Fetch-Site", "cross-site"), ("Origin", "http://{host}")),
+    (("Sec-Fetch-Site", "same-origin"), ("Origin", "http://evil.example")),
+    (("Sec-Fetch-Site", "of-the-future"),),
+    (("Origin", "http://evil.example"), ("Access-Control-Request-Method", "POST")),
+]
+
+
+def headers_of(server: EmulatorProcess, headers: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:
+    host = netloc(server)
+    return [(name, value.format(host=host, port=host.split(":")[1])) for name, value in headers]
+
+
+@pytest.mark.parametrize("headers", CROSS_SITE, ids=str)
+def test_a_page_of_another_origin_is_refused(server: EmulatorProcess, headers: tuple[tuple[str, str], ...]) -> None:
+    assert refusal(server, "clock", *headers_of(server, headers)) == "ForbiddenOriginException"
+
+
+@pytest.mark.parametrize("request_", REQUESTS)
+@pytest.mark.parametrize(
+    "header", [("Origin", "https://evil.example"), ("Sec-Fetch-Site", "cross-site")], ids=lambda header: header[0]
+)
+def test_a_page_of_another_origin_is_refused_on_every_path(
+    server: EmulatorProcess, request_: str, header: tuple[str, str]
+) -> None:
+    assert refusal(server, request_, header) == "ForbiddenOriginException"
+
+
+OWN: list[tuple[tuple[str, str], ...]] = [
+    (),
+    (("Origin", "http://{host}"),),
+    (("Referer", "http://{host}/moto-api/"),),
+    (("Referer", ""),),
+    (("Sec-Fetch-Site", "same-origin"), ("Origin", "http://{host}")),
+    (("Sec-Fetch-Site", "none"),),
+    (("Sec-Fetch-Mode", "cors"), ("Accept-Language", "*")),
+]
+
+
+@pytest.mark.parametrize("headers", OWN, ids=str)
+@pytest.mark.parametrize("request_", ["health", "list", "S3"])
+def test_what_no_other_page_sends_is_answered(
+    server: EmulatorProcess, headers: tuple[tuple[str, str], ...], request_: str
+) -> None:
+    assert send(server, request_, *headers_of(server, headers))[:2] == (200, None)
+
+
+def test_a_refused_page_makes_no_bucket(server: EmulatorProcess) -> None:
+    refusal(server, "S3, unsigned", ("Origin", "http://evil.example"))
+    assert World(server, "123456789012").client("s3").list_buckets()["Buckets"] == []
+
+
+@pytest.mark.parametrize("style", ["path", "virtual"])
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost"])
+def test_boto3_reaches_buckets_by_path_and_by_name(server: EmulatorProcess, style: str, name: str) -> None:
+    bucket = f"bucket-{style}-{len(name)}"
+    addressing: Any = {"addressing_style": style}
+    client = client_of(
+        "s3",
+        endpoint_url=server.url.replace("127.0.0.1", name),
+        region_name=REGION,
+        aws_access_key_id="123456789012",
+        aws_secret_access_key="secret",
+        config=Config(s3=addressing),
+    )
+    _resolve_everything_to_loopback(client)
+    client.create_bucket(Bucket=bucket)
+    client.put_object(Bucket=bucket, Key="key", Body=b"content")
+    assert client.get_object(Bucket=bucket, Key="key")["Body"].read() == b"content"
+
+
+def _resolve_everything_to_loopback(client: Any) -> None:
+    """Not every resolver knows that all names under localhost lead to this machine."""
+
+    def lead(request: AWSRequest, **_: Any) -> None:
+        parts = urlsplit(str(request.url))
+        request.headers["Host"] = parts.netloc
+        request.url = parts._replace(netloc=f"127.0.0.1:{parts.port}").geturl()
+
+    client.meta.events.register("before-send.s3", lead)
+
+
+@pytest.mark.parametrize(
+    ("listens_at", "host", "good"),
+    [
+        ("127.0.0.1", "192.0.2.8", False),
+        ("192.0.2.8", "192.0.2.8:5055", True),
+        ("192.0.2.8", "127.0.0.1:5055", True),
+        ("192.0.2.8", "192.0.2.9", False),
+        ("192.0.2.8", "evil.example", False),
+        ("2001:db8::1", "[2001:db8:0::1]:5055", True),
+        ("0.0.0.0", "192.0.2.8:5055", True),
+        ("0.0.0.0", "0.0.0.0:5055", True),
+        ("0.0.0.0", "[2001:db8::1]", True),
+        ("0.0.0.0", "evil.example", False),
+        ("::", "192.0.2.8", True),
+        ("::", "evil.example", False),
+        ("", "192.0.2.8", True),
+        ("", "evil.example", False),
+        ("workstation.example", "workstation.example:5055", True),
+        ("workstation.example", "example", False),
+    ],
+)
+def test_the_address_that_it_listens_at_is_allowed(listens_at: str, host: str, good: bool) -> None:
+    assert RequestGuard(listens_at).allows_host(host) == good
+
+
+@pytest.mark.parametrize("name", ["http://emulator", "emulator:5055", "*", "", " ", "a b", "[::1]", "emulator/"])
+def test_what_is_no_host_name_cannot_be_allowed(name: str) -> None:
+    with pytest.raises(ValueError, match="is not a host name or IP address"):
+        RequestGuard(allowed_hosts=[name])
+
+
+def begin(server: EmulatorProcess, path: str, service: str, *headers: str) -> socket.socket:
+    """A request of which only the head has been sent."""
+    host, port = netloc(server).split(":")
+    signed = [f"{name}: {value}" for name, value in (signature(server, service) if service else {}).items()]
+    connection = socket.create_connection((host, int(port)), 30)
+    head = [f"PUT {path} HTTP/1.1", f"Host: {host}:{port}", *signed, *headers, "", ""]
+    connection.sendall("\r\n".join(head).encode())
+    return connection
+
+
+def status(connection: socket.socket) -> int:
+    """The status of the answer."""
+    with connection, closing(http.client.HTTPResponse(connection)) as answer:
+        answer.begin()
+        return answer.status
+
+
+PLACES = [
+    ("/_emulator/clock", "", 10 * MEBIBYTE),
+    ("/training-dataset", "cleanrooms-ml", 10 * MEBIBYTE),
+    ("/memberships", "cleanrooms", 10 * MEBIBYTE),
+    ("/bucket/key", "s3", 1024 * MEBIBYTE),
+    ("/bucket/key", "", 1024 * MEBIBYTE),
+]
+
+
+@pytest.mark.parametrize(("path", "service", "most"), PLACES)
+def test_a_body_above_the_bound_is_refused_unread(server: EmulatorProcess, path: str, service: str, most: int) -> None:
+    for length in (most + 1, 10**12, 10**30):
+        assert status(begin(server, path, service, f"Content-Length: {length}")) == 413
+
+
+@pytest.mark.parametrize("length", ["-1", "+5", "5_0", "5,5", "five", "0x10"])
+@pytest.mark.parametrize(("path", "service"), [(path, service) for path, service, _ in PLACES])
+def test_a_length_that_is_none_is_refused(server: EmulatorProcess, path: str, service: str, length: str) -> None:
+    form = "Content-Type: application/x-www-form-urlencoded"
+    assert status(begin(server, path, service, form, f"Content-Length: {length}")) == 400
+
+
+@pytest.mark.parametrize(("path", "service", "most"), PLACES[:3])
+def test_a_body_in_chunks_is_read_up_to_the_bound(server: EmulatorProcess, path: str, service: str, most: int) -> None:
+    connection = begin(server, path, service, "Transfer-Encoding: chunked")
+    for _ in range(most // MEBIBYTE + 1):
+        connection.sendall(b"%x\r\n%s\r\n" % (MEBIBYTE, b" " * MEBIBYTE))
+    connection.sendall(b"0\r\n\r\n")
+    assert status(connection) == 413
+
+
+def test_a_body_that_is_as_large_as_allowed_is_read(server: EmulatorProcess) -> None:
+    connection = begin(server, "/training-dataset", "cleanrooms-ml", f"Content-Length: {10 * MEBIBYTE}")
+    connection.sendall(b" " * 10 * MEBIBYTE)
+    # There is no PUT: it is read, and what it says is refused.
+    assert status(connection) == 404
+
+
+def test_who_sends_too_much_hears_why(server: EmulatorProcess) -> None:
+    world = World(server)
+    client = world.ml
+    # botocore would refuse the name; the service is asked.
+    client.meta.events.register("before-call", lambda params, **_: params.update(body=b" " * 11 * MEBIBYTE))
+    with pytest.raises(client.exceptions.ClientError, match="10,485,760 bytes") as caught:
+        client.list_training_datasets()
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 413
+
+
+def test_large_uploads_reach_the_bucket(server: EmulatorProcess) -> None:
+    world = World(server)
+    s3 = world.client("s3")
+    s3.create_bucket(Bucket=world.bucket)
+    s3.put_object(Bucket=world.bucket, Key="whole", Body=b"x" * 40 * MEBIBYTE)
+    assert s3.head_object(Bucket=world.bucket, Key="whole")["ContentLength"] == 40 * MEBIBYTE
+
+
+def test_an_upload_in_chunks_reaches_the_bucket(server: EmulatorProcess) -> None:
+    world = World(server, "123456789012")
+    world.client("s3").create_bucket(Bucket=world.bucket)
+    connection = begin(server, f"/{world.bucket}/key", "s3", "Transfer-Encoding: chunked")
+    for _ in range(3):
+        connection.sendall(b"%x\r\n%s\r\n" % (5 * MEBIBYTE, b"x" * 5 * MEBIBYTE))
+    connection.sendall(b"0\r\n\r\n")
+    assert status(connection) == 200
+    assert world.client("s3").head_object(Bucket=world.bucket, Key="key")["ContentLength"] == 15 * MEBIBYTE
+
+
+def test_an_upload_in_chunks_is_read_up_to_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wsgi, "MOTO_BODY", 100)
+    with in_process() as emulator:
+        world = World(emulator, "123456789012")
+        world.client("s3").create_bucket(Bucket="bucket")
+        for size, expected in ((100, 200), (101, 413)):
+            read = BytesIO(b"x" * 1000)
+            read.seek(1000 - size)
+            environ = create_environ(f"/bucket/key-{size}", URL, method="PUT", headers=signature(emulator, "s3"))
+            environ |= {"wsgi.input": read, "wsgi.input_terminated": True, "RAW_URI": f"/bucket/key-{size}"}
+            assert Response.from_app(emulator._application, environ).status_code == expected
+        assert [entry["Key"] for entry in world.client("s3").list_objects_v2(Bucket="bucket")["Contents"]] == [
+            "key-100"
+        ]
+
+
+def _has_ipv6() -> bool:
+    with suppress(OSError), socket.create_server(("::1", 0), family=socket.AF_INET6):
+        return True
+    return False
+
+
+@pytest.mark.skipif(not _has_ipv6(), reason="this machine has no IPv6")
+def test_it_listens_at_an_ipv6_address() -> None:
+    emulator = EmulatorProcess("--host", "::1")
+    try:
+        assert emulator.url.startswith("http://[::1]:")
+        world = World(emulator)
+        assert world.ml.list_training_datasets()["trainingDatasets"] == []
+        world.client("s3").create_bucket(Bucket=world.bucket)
+        assert refusal(emulator, "health", ("Host", "evil.example")) == "ForbiddenHostException"
+    finally:
+        emulator.stop()
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("localhost", "localhost"),
+        ("0.0.0.0", "127.0.0.1"),
+        ("", "127.0.0.1"),
+        ("::", "[::1]"),
+        ("::1", "[::1]"),
+        ("192.0.2.8", "192.0.2.8"),
+    ],
+)
+def test_its_url_leads_to_it(host: str, address: str) -> None:
+    assert format_url_host(host) == address
+    assert RequestGuard(host).allows_host(f"{address}:5055")
+
+
+def test_a_url_is_no_allowed_host() -> None:
+    command = [sys.executable, "-m", EmulatorProcess.module, "--allowed-host", "http://emulator:5055"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert (
+        "argument --allowed-host: 'http://emulator:5055' is not a host name or IP address; must be a bare name"
+        in done.stderr
+    )

@@ -1,0 +1,160 @@
+"""Settings that are changed while the emulator runs, the published rates among them."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from airflow_cleanroomsml._requests.request import load
+from airflow_cleanroomsml.emulator.rate_limits import get_published_rate
+from tests.emulator.clocked_world import refused
+from tests.emulator.test_faults import Sender
+from tests.support import EmulatorProcess
+
+
+@pytest.fixture
+def sender(clocked_emulator: EmulatorProcess) -> Iterator[Sender]:
+    """An account in an emulator whose clock stands and whose settings are put back."""
+    world = Sender(clocked_emulator)
+    world.emulator._control("clock", {"freeze": True})
+    before = world.emulator.switch()
+    yield world
+    world.emulator.switch(**before)
+    world.emulator._control("clock", {"freeze": False})
+
+
+def test_names_need_not_be_unique_from_then_on(sender: Sender) -> None:
+    sender.dataset("d")
+    refused("ConflictException", sender.dataset, name="d")
+    before = sender.emulator.switch(unique_names=False)
+    sender.dataset("d")
+    assert sender.names == ["d", "d"]
+    sender.emulator.switch(**before)
+    refused("ConflictException", sender.dataset, name="d")
+
+
+def test_a_quota_is_changed(sender: Sender) -> None:
+    sender.build()
+    dataset = sender.dataset()
+    sender.emulator.switch(models_in_progress=1, progress_seconds=0)
+    sender.ml.create_audience_model(name="m1", trainingDatasetArn=dataset)
+    answer = refused(
+        "ServiceQuotaExceededException", sender.ml.create_audience_model, name="m2", trainingDatasetArn=dataset
+    )
+    assert answer["quotaValue"] == 1
+    sender.emulator.switch(models_in_progress=2)
+    sender.ml.create_audience_model(name="m2", trainingDatasetArn=dataset)
+
+
+def test_what_is_told_can_be_put_back(sender: Sender) -> None:
+    told = sender.emulator.switch()
+    assert told["instance_types"] == ["ml.m5.2xlarge", "ml.m5.4xlarge", "ml.m5.12xlarge"]
+    sender.emulator.switch(instance_types=[], scale=1)
+    sender.emulator.switch(**told)
+    assert sender.emulator.switch() == told
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"unique_name": False}, "unique_name: unknown setting; allowed: scale, "),
+        ({"unique_names": "no"}, "unique_names must be true or false"),
+        ({"unique_names": 0}, "unique_names must be true or false"),
+        ({"models_in_progress": 1.5}, "models_in_progress must be an integer, 0 or more"),
+        ({"models_in_progress": True}, "models_in_progress must be an integer, 0 or more"),
+        ({"models_in_progress": -1}, "models_in_progress must be an integer, 0 or more"),
+        ({"pending_seconds": float("nan")}, "pending_seconds must be a number, 0 or more"),
+        ({"pending_seconds": None}, "pending_seconds must be a number, 0 or more"),
+        ({"instance_types": "ml.m5.large"}, "instance_types must be a list of strings"),
+        ({"instance_types": [1]}, "instance_types must be a list of strings"),
+    ],
+)
+def test_a_change_that_is_none_changes_nothing(sender: Sender, change: dict[str, Any], says: str) -> None:
+    before = sender.emulator.switch()
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        sender.emulator.switch(**{"delete_seconds": 7, **change})
+    assert (caught.value.code, says in json.load(caught.value)["message"]) == (400, True)
+    assert sender.emulator.switch() == before
+
+
+def test_options_are_settings() -> None:
+    process = EmulatorProcess(
+        "--published-rates", "--names-not-unique", "--all-instance-types", "--delete-seconds", "7"
+    )
+    try:
+        told = process.switch()
+    finally:
+        process.stop()
+    assert (told["published_rates"], told["unique_names"], told["instance_types"]) == (True, False, [])
+    assert told["delete_seconds"] == 7
+
+
+@pytest.fixture
+def limited(sender: Sender) -> Sender:
+    sender.emulator.switch(published_rates=True)
+    return sender
+
+
+def test_a_burst_is_taken_and_then_one_a_second(limited: Sender) -> None:
+    given = {"name": "m", "trainingDatasetArn": limited.dataset()}
+    seen = [limited.status(limited.ml.create_audience_model, **given) for _ in range(5)]
+    # What the backend refuses has used its token all the same.
+    assert seen == [200, 409, 409, 429, 429]
+    limited.push(0.9)
+    assert limited.status(limited.ml.create_audience_model, **given) == 429
+    limited.push(0.1)
+    assert [limited.status(limited.ml.create_audience_model, **given) for _ in range(2)] == [409, 429]
+    limited.push(3600)
+    assert [limited.status(limited.ml.create_audience_model, **given) for _ in range(4)] == [409, 409, 409, 429]
+
+
+def test_what_is_throttled_is_told_and_in_the_journal(limited: Sender) -> None:
+    given = {"name": "m", "trainingDatasetArn": limited.dataset()}
+    limited.emulator.switch(unique_names=False, models_in_progress=10)
+    for _ in range(3):
+        limited.ml.create_audience_model(**given)
+    answer = refused("ThrottlingException", limited.ml.create_audience_model, **given)
+    assert answer["Error"]["Message"] == "Rate exceeded"
+    journal = limited.emulator._control(f"requests?account={limited.account}")["requests"]
+    assert [(entry["operation"], entry["status"]) for entry in journal][-2:] == [
+        ("CreateAudienceModel", 200),
+        ("CreateAudienceModel", 429),
+    ]
+    assert len(limited.ml.list_audience_models()["audienceModels"]) == 3
+
+
+def test_every_account_and_operation_has_a_bucket_of_its_own(limited: Sender) -> None:
+    other = Sender(limited.emulator)
+    given = {"audienceModelArn": f"arn:aws:cleanrooms-ml:us-east-1:{limited.account}:audience-model/m"}
+    seen = [limited.status(limited.ml.delete_audience_model, **given) for _ in range(11)]
+    assert seen == [404] * 10 + [429]
+    assert other.status(other.ml.delete_audience_model, **given) == 404
+    assert limited.status(limited.ml.get_audience_model, **given) == 404
+
+
+def test_boto3_s_own_retries_outwait_a_burst(limited: Sender) -> None:
+    limited.emulator._control("clock", {"freeze": False})
+    limited.emulator.switch(models_in_progress=10)
+    patient, dataset = limited.client("cleanroomsml", retries={"total_max_attempts": 10}), limited.dataset()
+    for index in range(5):
+        patient.create_audience_model(name=f"m{index}", trainingDatasetArn=dataset)
+    assert len(patient.list_audience_models()["audienceModels"]) == 5
+
+
+def test_no_rate_is_in_force_unless_it_is_asked_for(sender: Sender) -> None:
+    for index in range(12):
+        sender.dataset(f"d{index}")
+    assert len(sender.names) == 12
+
+
+def test_rates_are_of_operations_that_there_are() -> None:
+    limited = {name for name in load().operation_names if get_published_rate(name) is not None}
+    free = set(load().operation_names) - limited
+    named = {"CreateMLInputChannel", "GetMLInputChannel", "DeleteMLInputChannelData"}
+    named |= {"CancelTrainedModel", "CancelTrainedModelInferenceJob"}
+    assert {name for name in free if "Collaboration" not in name} == named
+    assert not any("Collaboration" in name for name in limited)

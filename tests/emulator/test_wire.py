@@ -1,0 +1,352 @@
+"""Every operation of both services: a backend gets what botocore sends; clients, a strict one too, read what a backend answers."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta, timezone
+from typing import Any
+from urllib.parse import urlsplit
+
+import boto3
+import pytest
+from botocore import xform_name
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.config import Config
+from botocore.exceptions import ClientError
+from botocore.loaders import Loader
+from botocore.model import ListShape, MapShape, OperationModel, Shape, StringShape, StructureShape
+
+from airflow_cleanroomsml._requests.request import load
+from airflow_cleanroomsml.emulator import wire as codec
+from airflow_cleanroomsml.emulator.backend import CleanRoomsBackend, CleanRoomsMLBackend
+from airflow_cleanroomsml.emulator.errors import ApiError, quota_error
+from tests.emulator.strict_client import StrictClient
+
+BACKENDS = {"cleanroomsml": CleanRoomsMLBackend, "cleanrooms": CleanRoomsBackend}
+MODELS = {service: load(service) for service in BACKENDS}
+MODEL = MODELS["cleanroomsml"]
+ROUTES = {service: codec.Routes(model) for service, model in MODELS.items()}
+STRICT = {service: StrictClient(Loader().load_service_model(service, "service-2")) for service in BACKENDS}
+ALL = [model.operation_model(name) for model in MODELS.values() for name in model.operation_names]
+OPERATIONS = [each for each in ALL if hasattr(BACKENDS[each.service_model.service_name], xform_name(each.name))]
+ERRORS = [
+    (service, model.shape_for(name))
+    for service, model in MODELS.items()
+    for name in model.shape_names
+    if model.shape_for(name).metadata.get("exception")
+]
+every_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
+all_of_both_services = pytest.mark.parametrize("operation", ALL, ids=lambda operation: operation.name)
+
+MEMBERSHIP = "membership/01234567-89ab-cdef-0123-456789abcdef"
+ACCOUNT = "us-gov-west-1:000000000012"
+# What lies behind a noun may hold slashes, and may look like the end of another operation's path.
+ARNS = [
+    f"arn:aws-us-gov:cleanrooms-ml:{ACCOUNT}:{noun}/{end}"
+    for noun in (
+        "training-dataset",
+        "audience-model",
+        "configured-audience-model",
+        "audience-generation-job",
+        "configured-model-algorithm",
+        f"{MEMBERSHIP}/configured-model-algorithm-association",
+        f"{MEMBERSHIP}/ml-input-channel",
+        f"{MEMBERSHIP}/trained-model",
+        f"{MEMBERSHIP}/trained-model-inference-job",
+    )
+    for end in ("0f8fad5b", "a//b/../c.d_e-F/", "x/policy", "x/export-jobs", "x/versions")
+]
+TEXTS = [
+    "arn:aws:kms:eu-west-1:000000000012:key/a b%2Fc+d?e&f=g#h/ü",
+    "arn:aws:iam::000000000012:role/path/to/rôle %41+&?=",
+    f"arn:aws:cleanrooms:us-east-1:000000000012:{MEMBERSHIP}/analysistemplate/t-1",
+    f"arn:aws:cleanrooms:us-east-1:000000000012:{MEMBERSHIP}/configuredtableassociation/a_1",
+    f"arn:aws:cleanrooms:us-east-1:000000000012:{MEMBERSHIP}",
+    f"arn:aws:cleanrooms:us-east-1:000000000012:{MEMBERSHIP}/configuredaudiencemodelassociation/a_1",
+    f"arn:aws:cleanrooms:us-east-1:000000000012:{MEMBERSHIP}/intermediatetable/a_1",
+    "arn:aws:cleanrooms:us-east-1:000000000012:collaboration/01234567-89ab-cdef-0123-456789abcdef",
+    "arn:aws:cleanrooms:us-east-1:000000000012:configuredtable/t-1",
+    "arn:aws:cleanrooms:us-east-1:000000000012:configuredtableassociation/m-1/t-1",
+    "arn:aws:cleanrooms:us-east-1:000000000012:privacybudgettemplate/t-1",
+    f"arn:aws:cleanrooms:us-east-1:000000000012:{MEMBERSHIP}/idmappingtable/t-1",
+    f"arn:aws:cleanrooms:us-east-1:000000000012:{MEMBERSHIP}/idnamespaceassociation/a-1",
+    "arn:aws:entityresolution:us-east-1:000000000012:idmappingworkflow/w 1",
+    "arn:aws:entityresolution:us-east-1:000000000012:idnamespace/n-1",
+    "arn:aws:kms:us-east-1:000000000012:key/k-1",
+    "arn:aws:secretsmanager:us-east-1:000000000012:secret:s",
+    "https://x.cloud.databricks.com",
+    f"https://x.cloud.databricks.com/api/2.0/delta-sharing/metastores/{MEMBERSHIP[11:]}/recipients/{MEMBERSHIP[11:]}",
+    "arn:aws:iam::000000000012:role/path/to/role=+@.-",
+    "a-bucket",
+    "s3://bucket/a b/%2F+ü?x=1&y=2#z",
+    "01234567-89ab-cdef-0123-456789abcdef",
+    "000000000012",
+    "0a" * 32,
+    "a",
+    "_",
+    "under_score",
+    "x-y",
+    "words 2 and-more",
+    "{a}@b/c;d=(e)|[f]?*+^$.\\ #,g",
+    " %2F%25% ",
+    "a+b c/d?e&f=g#h;i,j:k@l",
+    "%",
+    "+",
+    "?",
+    "/",
+    "a//b/",
+    "~.-_!*'()[]{}<>|^`$\"\\",
+    "Grüße, 東京 и мир",
+    "emoji 😀 and é as two: e\u0301",
+    "tab\there",
+    "line\r\nfeed\u2028and\u0085others",
+    "null\x00 and delete\x7f",
+    "None",
+    "true",
+    "12",
+    "2026-11-01T00:00:00Z",
+    "\ufeff",
+    "",
+]
+
+
+class Draw:
+    """Values that a shape allows: the same for the same seed. ``share`` is how many of the optional members are given."""
+
+    def __init__(self, seed: object, share: float) -> None:
+        self.random = random.Random(str(seed))
+        self.share = share
+
+    def value(self, shape: Any) -> Any:
+        return getattr(self, shape.type_name)(shape)
+
+    def structure(self, shape: StructureShape) -> dict[str, Any]:
+        if shape.is_document_type:
+            return {"any": ["JSON", 1, 0.5, True, None, {"nested": {}}]}
+        if shape.metadata.get("union"):
+            given = [self.random.choice(list(shape.members))]
+        else:
+            needed = shape.required_members
+            given = [name for name in shape.members if name in needed or self.random.random() < self.share]
+        return {name: self.value(shape.members[name]) for name in given}
+
+    def list(self, shape: ListShape) -> Sequence[Any]:
+        return [self.value(shape.member) for _ in range(self._size(shape))]
+
+    def map(self, shape: MapShape) -> dict[str, Any]:
+        return {self.value(shape.key): self.value(shape.value) for _ in range(self._size(shape))}
+
+    def _size(self, shape: Shape) -> int:
+        # In a query string an empty list cannot be told from none.
+        least = 1 if shape.serialization.get("location") else shape.metadata.get("min", 0)
+        return self.random.randint(least, max(least, min(3, shape.metadata.get("max", 3))))
+
+    def string(self, shape: StringShape) -> str:
+        if shape.enum:
+            return self.random.choice(shape.enum)
+        low, high = shape.metadata.get("min", 0), shape.metadata.get("max", 64)
+        # Python has no classes of Unicode; the samples are letters, digits and what else a word has.
+        text = re.sub(r"\\p\{\w+\}", r"\\w", shape.metadata.get("pattern", "(?s:.*)"))
+        pattern = re.compile(text, re.ASCII)
+        texts = ARNS if "cleanrooms-ml:" in pattern.pattern else [*TEXTS, "x" * high, "7" * high, "ü" * high]
+        fitting = [text for text in texts if low <= len(text) <= high and pattern.fullmatch(text)]
+        assert fitting, f"no sample of {shape.name} {shape.metadata}"
+        return self.random.choice(fitting)
+
+    def integer(self, shape: Shape) -> int:
+        low, high = shape.metadata.get("min", -(2**31)), shape.metadata.get("max", 2**31 - 1)
+        drawn: int = self.random.choice([low, high, self.random.randint(low, high)])
+        return drawn
+
+    def long(self, shape: Shape) -> int:
+        return self.random.choice([-(2**63), 0, 2**53 + 1, 2**63 - 1])
+
+    def double(self, shape: Shape) -> float:
+        low, high = shape.metadata.get("min", -1e300), shape.metadata.get("max", 1e300)
+        drawn: float = self.random.choice([low, high, self.random.uniform(low, high)])
+        return drawn
+
+    def float(self, shape: Shape) -> float:
+        return self.random.choice([0.0, 0.5, -1.25, 2.0**20])
+
+    def boolean(self, shape: Shape) -> bool:
+        return self.random.random() < 0.5
+
+    def timestamp(self, shape: Shape) -> datetime:
+        zone = timezone(timedelta(minutes=self.random.choice([0, 330, -480])))
+        milliseconds = self.random.choice([0, 1, 999, self.random.randrange(1000)])
+        second = timedelta(seconds=self.random.randrange(-(10**9), 4 * 10**9), milliseconds=milliseconds)
+        return (datetime(1970, 1, 1, tzinfo=timezone.utc) + second).astimezone(zone)
+
+
+def draws(operation: OperationModel, shape: Any) -> list[Any]:
+    """With every member, with the required ones only, and eight in between."""
+    shares = [1, 0, *[0.5] * 8]
+    return [Draw((operation.name, number), share).value(shape) for number, share in enumerate(shares)]
+
+
+class Body:
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    def stream(self, **_: Any) -> Iterator[bytes]:
+        yield self._body
+
+
+class Wire:
+    """A real client whose requests are caught where they would be sent."""
+
+    def __init__(self, service: str) -> None:
+        client: Any = boto3.client
+        self.client: Any = client(
+            service,
+            endpoint_url="http://127.0.0.1:9",
+            region_name="us-east-1",
+            aws_access_key_id="123456789012",
+            aws_secret_access_key="secret",
+            config=Config(retries={"total_max_attempts": 1}),
+        )
+        self.request: Any = None
+        self.answer: tuple[int, Any, bytes] = 200, {}, b"{}"
+        caught: Any = self._caught
+        self.client.meta.events.register(f"before-send.{service}", caught)
+
+    def _caught(self, request: AWSPreparedRequest, **_: Any) -> AWSResponse:
+        self.request = request
+        status, headers, body = self.answer
+        return AWSResponse(request.url, status, headers, Body(body))
+
+    def sent(self, operation: OperationModel, members: dict[str, Any]) -> tuple[str, str, str, bytes]:
+        self.answer = 200, {}, b"{}"
+        self.client._make_api_call(operation.name, members)
+        target = urlsplit(self.request.url)
+        return self.request.method, target.path, target.query, self.request.body or b""
+
+    def answered(self, operation: OperationModel, answer: codec.HttpResponse) -> Any:
+        self.answer = answer.status, answer.headers, answer.body
+        found = self.client._make_api_call(operation.name, Draw(operation.name, 0).value(operation.input_shape))
+        found.pop("ResponseMetadata")
+        return found
+
+
+@pytest.fixture(scope="module")
+def wires() -> dict[str, Wire]:
+    return {service: Wire(service) for service in BACKENDS}
+
+
+def service_of(operation: OperationModel) -> str:
+    return str(operation.service_model.service_name)
+
+
+@every_operation
+def test_a_backend_gets_what_was_sent(operation: OperationModel, wires: dict[str, Wire]) -> None:
+    for sent in draws(operation, operation.input_shape):
+        method, path, query, body = wires[service_of(operation)].sent(operation, sent)
+        found, in_path = ROUTES[service_of(operation)].match(method, path)
+        assert found.name == operation.name
+        assert codec.parse(found, in_path, query, body) == sent
+
+
+@all_of_both_services
+def test_a_request_is_decoded_as_it_was_meant(operation: OperationModel, wires: dict[str, Wire]) -> None:
+    for sent in draws(operation, operation.input_shape):
+        method, path, query, body = wires[service_of(operation)].sent(operation, sent)
+        found, in_path = ROUTES[service_of(operation)].match(method, path)
+        assert codec.decode(found, in_path, query, body, {}) == sent
+
+
+@every_operation
+def test_a_path_leads_to_one_operation(operation: OperationModel, wires: dict[str, Wire]) -> None:
+    for sent in draws(operation, operation.input_shape):
+        method, path, _, _ = wires[service_of(operation)].sent(operation, sent)
+        routes = ROUTES[service_of(operation)]._routes
+        leads = [found.name for found, verb, pattern in routes if verb == method and pattern.fullmatch(path)]
+        assert leads == [operation.name]
+
+
+def results(operation: OperationModel) -> list[dict[str, Any]]:
+    """What a backend may answer; nothing where the operation has no output."""
+    return draws(operation, operation.output_shape) if operation.output_shape else [{}]
+
+
+@all_of_both_services
+def test_botocore_returns_what_was_answered(operation: OperationModel, wires: dict[str, Wire]) -> None:
+    for result in results(operation):
+        assert wires[service_of(operation)].answered(operation, codec.build_response(operation, result)) == result
+
+
+@all_of_both_services
+def test_an_answer_is_spelled_as_the_model_says(operation: OperationModel) -> None:
+    client = STRICT[service_of(operation)]
+    for result in results(operation):
+        assert client.read(operation.name, codec.build_response(operation, result)) == result
+
+
+@all_of_both_services
+def test_what_the_answer_does_not_have_stays_within(operation: OperationModel) -> None:
+    result = results(operation)[0]
+    assert codec.build_response(operation, {**result, "secretOfTheBackend": 1}) == codec.build_response(
+        operation, result
+    )
+    members = operation.output_shape.members if operation.output_shape else {}
+    assert codec.build_response(operation, dict.fromkeys(members)).body in (b"{}", b"")
+
+
+@pytest.mark.parametrize(("service", "shape"), ERRORS, ids=lambda value: getattr(value, "name", value))
+def test_an_error_arrives_with_its_members(service: str, shape: StructureShape, wires: dict[str, Wire]) -> None:
+    members = {**Draw(shape.name, 1).value(shape), "message": "Grüße 😀"}
+    error = ApiError(shape.name, members.pop("message"), **members)
+    model, wire = MODELS[service], wires[service]
+    operation = model.operation_model({"cleanroomsml": "CreateTrainedModel", "cleanrooms": "CreateMembership"}[service])
+    with pytest.raises(ClientError) as caught:
+        wire.answered(operation, codec.build_error_response(model, error))
+    assert isinstance(caught.value, getattr(wire.client.exceptions, shape.name))
+    found = caught.value.response
+    assert found["Error"] == {"Code": shape.name, "Message": "Grüße 😀"}
+    assert found["ResponseMetadata"]["HTTPStatusCode"] == shape.metadata["error"]["httpStatusCode"]
+    assert {name: found[name] for name in members} == members
+    told = {**error.members, "message": error.message}
+    assert STRICT[service].read_error(codec.build_error_response(model, error)) == (shape.name, told)
+
+
+def test_a_full_quota_tells_its_name_and_value() -> None:
+    answer = codec.build_error_response(MODEL, quota_error("Models", 2))
+    assert answer.headers["x-amzn-ErrorType"] == "ServiceQuotaExceededException"
+    assert json.loads(answer.body) == {
+        "message": "The quota 'Models' of 2 is reached.",
+        "quotaName": "Models",
+        "quotaValue": 2.0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("time", "iso_8601", "epoch"),
+    [
+        (0, "1970-01-01T00:00:00.000Z", 0),
+        (1_793_491_199.9996, "2026-10-31T23:59:59.999Z", 1_793_491_199.999),
+        (-0.0004, "1969-12-31T23:59:59.999Z", -0.001),
+        (datetime(1, 1, 1, tzinfo=timezone.utc), "0001-01-01T00:00:00.000Z", -62_135_596_800),
+        (
+            datetime(2026, 11, 1, 5, 30, 0, 999_999, timezone(timedelta(hours=5.5))),
+            "2026-11-01T00:00:00.999Z",
+            1_793_491_200.999,
+        ),
+    ],
+)
+def test_a_time_is_exact_to_the_millisecond(time: datetime | float, iso_8601: str, epoch: float) -> None:
+    def told(service: str, operation: str, result: dict[str, Any]) -> Any:
+        return json.loads(codec.build_response(MODELS[service].operation_model(operation), result).body)
+
+    assert told("cleanroomsml", "GetAudienceModel", {"createTime": time}) == {"createTime": iso_8601}
+    found = told("cleanrooms", "GetCollaboration", {"collaboration": {"createTime": time}})
+    assert found == {"collaboration": {"createTime": epoch}}
+
+
+@pytest.mark.parametrize("path", ["/audience-model/", "/audience-model/a/b", "/Audience-model", "/", ""])
+def test_a_path_of_no_operation(path: str) -> None:
+    with pytest.raises(ApiError, match="No operation matches GET") as caught:
+        ROUTES["cleanroomsml"].match("GET", path)
+    assert (caught.value.code, caught.value.status) == ("UnknownOperationException", 404)

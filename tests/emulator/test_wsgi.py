@@ -1,0 +1,323 @@
+"""What is on the wire: signatures, errors, headers, times, accounts, and moto on the same port."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import re
+import socket
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import boto3
+import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from botocore.exceptions import ClientError
+
+from tests.helpers.collaboration import collaborate
+from tests.support import REGION, EmulatorProcess, World
+
+
+@dataclass
+class HttpResponse:
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def error(self) -> tuple[int, str | None]:
+        return self.status, self.headers["x-amzn-ErrorType"]
+
+
+def send(
+    world: World,
+    method: str,
+    path: str,
+    body: Any = None,
+    *,
+    service: str = "cleanrooms-ml",
+    region: str = REGION,
+    signed: bool = True,
+) -> HttpResponse:
+    """A request as it is given here: no client corrects it, encodes its path or tries it again."""
+    data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+    request = AWSRequest(method, world.emulator.url + path, data=data)
+    if signed:
+        SigV4Auth(Credentials(world.account, "secret"), service, region).add_auth(request)
+    connection = http.client.HTTPConnection(urlsplit(world.emulator.url).netloc, timeout=30)
+    connection.request(method, path, data, dict(request.headers.items()))
+    answer = connection.getresponse()
+    found = HttpResponse(answer.status, answer.headers, answer.read())
+    connection.close()
+    return found
+
+
+def dataset(world: World, **changes: Any) -> dict[str, Any]:
+    return {"name": "d", "roleArn": world.role, "trainingData": world.training_data(), **changes}
+
+
+def token(content: Any) -> str:
+    return base64.urlsafe_b64encode(json.dumps(content).encode()).decode()
+
+
+def encoded(arn: str) -> str:
+    return quote(arn, safe="")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/audience-model"),
+        ("POST", "/training-dataset"),
+        ("DELETE", "/audience-generation-job/arn%3Aaws%3Acleanrooms-ml"),
+        ("PUT", "/configured-audience-model/arn%3Aaws%3Acleanrooms-ml/policy"),
+        ("GET", "/memberships/m/trained-models"),
+    ],
+)
+def test_who_does_not_sign_is_refused(empty_world: World, method: str, path: str) -> None:
+    answer = send(empty_world, method, path, signed=False)
+    assert answer.error == (403, "MissingAuthenticationToken")
+    assert answer.json == {"message": "The request is not signed."}
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b'{"name": "d"', "The body is not JSON: "),
+        (b"name=d", "The body is not JSON: "),
+        (b'{"name": "\xff"}', "The body is not JSON: "),
+        (b'["d"]', "not a JSON object"),
+        (b'"d"', "not a JSON object"),
+        (b"null", "not a JSON object"),
+    ],
+)
+def test_a_body_that_is_no_json_object_is_refused(empty_world: World, body: bytes, says: str) -> None:
+    answer = send(empty_world, "POST", "/training-dataset", body)
+    assert answer.error == (400, "SerializationException")
+    assert says in answer.json["message"]
+
+
+COLUMN = "trainingData[0].inputConfig.schema[0]"
+
+
+def with_column(world: World, **changes: Any) -> list[dict[str, Any]]:
+    (entry,) = world.training_data()
+    column = {"columnName": "user_id", "columnTypes": ["USER_ID"], **changes}
+    return [{**entry, "inputConfig": {**entry["inputConfig"], "schema": [column]}}]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda _: {"name": None}, "name: missing; required"),
+        (lambda _: {"name": 5}, "name: 5 is an int; must be a string"),
+        (lambda _: {"name": "x" * 64}, "name: 64 characters; allowed: 1 to 63 characters"),
+        (lambda _: {"name": ""}, "name: 0 characters; allowed: 1 to 63 characters"),
+        (lambda _: {"name": " "}, "name: ' ' does not match; pattern: "),
+        (lambda _: {"roleArn": "arn:aws:iam::1:role/short"}, "roleArn: 'arn:aws:iam::1:role/short' does not match"),
+        (lambda _: {"trainingData": {}}, "trainingData: {} is a dict; must be a list"),
+        (lambda _: {"trainingData": []}, "trainingData: 0 items; allowed: 1 item"),
+        (lambda _: {"trainingData": [None]}, "trainingData[0]: None; a value is required"),
+        (lambda _: {"trainingData": [{"type": "INTERACTIONS"}]}, "trainingData[0].inputConfig: missing; required"),
+        (lambda _: {"tags": {"k": 1}}, "tags['k']: 1 is an int; must be a string"),
+        (lambda _: {"tags": {"k" * 129: ""}}, ": 129 characters; allowed: 1 to 128 characters"),
+        (
+            lambda w: {"trainingData": with_column(w, columnTypes=["USER"])},
+            f"{COLUMN}.columnTypes[0]: 'USER' is unknown",
+        ),
+        (lambda w: {"trainingData": with_column(w, columnName="a" * 129)}, f"{COLUMN}.columnName: 129 characters"),
+        (lambda w: {"trainingData": with_column(w, columnName="a.b")}, f"{COLUMN}.columnName: 'a.b' does not match"),
+        (lambda w: {"trainingData": with_column(w, columnName=True)}, f"{COLUMN}.columnName: True is a bool"),
+    ],
+)
+def test_a_member_against_the_model_is_refused_by_its_path(
+    empty_world: World, change: Callable[[World], dict[str, Any]], says: str
+) -> None:
+    answer = send(empty_world, "POST", "/training-dataset", dataset(empty_world, **change(empty_world)))
+    assert answer.error == (400, "ValidationException")
+    assert says in answer.json["message"]
+    assert empty_world.ml.list_training_datasets()["trainingDatasets"] == []
+
+
+def test_all_violations_come_in_one_answer(empty_world: World) -> None:
+    answer = send(empty_world, "POST", "/training-dataset", {"name": "", "roleArn": 1})
+    violations = "name: 0 characters; allowed: 1 to 63 characters", "roleArn: 1 is an int; must be a string, in quotes"
+    assert answer.json == {"message": "; ".join([*violations, "trainingData: missing; required"])}
+
+
+@pytest.mark.parametrize("path", ["/not-an-arn", "/arn%3Aaws%3Acleanrooms-ml%3Aus-east-1%3A1%3Aaudience-model%2Fm"])
+def test_an_ill_patterned_arn_in_the_path_is_refused(empty_world: World, path: str) -> None:
+    answer = send(empty_world, "GET", f"/audience-model{path}")
+    assert answer.error == (400, "ValidationException")
+    assert answer.json["message"].startswith("audienceModelArn: ")
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ("maxResults=0", "maxResults: 0 is out of range; allowed: 1 to 100"),
+        ("maxResults=-1", "maxResults: -1 is out of range; allowed: 1 to 100"),
+        ("maxResults=101", "maxResults: 101 is out of range; allowed: 1 to 100"),
+        ("maxResults=ten", "maxResults: 'ten' is a string; must be an integer"),
+        ("maxResults=", "maxResults: '' is a string; must be an integer"),
+        ("nextToken=", "nextToken: 0 characters"),
+        ("nextToken=page2", "nextToken is not valid: "),
+        ("nextToken=%F0%9F%98%80", "nextToken is not valid: "),
+        (f"nextToken={token({})}", "nextToken is not valid: "),
+        (f"nextToken={token([1])}", "nextToken is not valid: "),
+        (f"nextToken={token({'from': 'x'})}", "nextToken is not valid: "),
+    ],
+)
+@pytest.mark.parametrize("path", ["/audience-model", "/audience-export-job", "/training-dataset"])
+def test_a_bad_page_is_refused(empty_world: World, path: str, query: str, says: str) -> None:
+    answer = send(empty_world, "GET", f"{path}?{query}")
+    assert answer.error == (400, "ValidationException")
+    assert says in answer.json["message"]
+
+
+def test_the_largest_and_the_smallest_page_are_allowed(empty_world: World) -> None:
+    for size in (1, 100):
+        assert send(empty_world, "GET", f"/audience-model?maxResults={size}").json == {"audienceModels": []}
+
+
+@pytest.mark.parametrize("service", ["cleanrooms-ml", "cleanrooms"])
+@pytest.mark.parametrize(("method", "path"), [("GET", "/nothing"), ("PUT", "/audience-model"), ("GET", "/")])
+def test_a_path_or_method_of_no_operation_is_unknown(empty_world: World, service: str, method: str, path: str) -> None:
+    answer = send(empty_world, method, path, service=service)
+    assert answer.error == (404, "UnknownOperationException")
+    assert answer.json == {"message": f"No operation matches {method} {path}."}
+
+
+def test_an_operation_that_is_not_there_is_named_and_not_tried_again(empty_world: World) -> None:
+    with pytest.raises(ClientError, match="not support ListConfiguredTables.*configured tables, analysis") as caught:
+        empty_world.client("cleanrooms").list_configured_tables()
+    assert caught.value.response["Error"]["Code"] == "NotImplementedByEmulatorException"
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
+    assert empty_world.calls == ["ListConfiguredTables"]
+
+
+def test_boto3_tries_again_where_the_service_fails(empty_world: World) -> None:
+    empty_world.fault("ListTrainingDatasets", "server_error")
+    assert empty_world.ml.list_training_datasets()["trainingDatasets"] == []
+    assert empty_world.calls == ["ListTrainingDatasets"] * 2
+
+
+def test_answers_and_errors_carry_a_request_id_of_their_own(empty_world: World) -> None:
+    good, bad = (send(empty_world, "GET", f"/audience-model?maxResults={size}") for size in (1, 0))
+    ids = {uuid.UUID(answer.headers["x-amzn-RequestId"]) for answer in (good, bad)}
+    assert len(ids) == 2
+    assert good.headers["x-amzn-ErrorType"] is None
+    assert {answer.headers["Content-Type"] for answer in (good, bad)} == {"application/json"}
+
+
+@pytest.mark.parametrize("path", ["/collaborations", "/memberships"])
+def test_times_of_clean_rooms_are_seconds_since_1970(empty_world: World, path: str) -> None:
+    collaborate(empty_world)
+    answer = send(empty_world, "GET", path, service="cleanrooms").json
+    ((entry,),) = answer.values()
+    for name in ("createTime", "updateTime"):
+        assert isinstance(entry[name], (int, float))
+        assert abs(entry[name] - time.time()) < 3600
+
+
+def test_what_has_no_output_has_no_body(empty_world: World) -> None:
+    arn = empty_world.dataset()
+    answer = send(empty_world, "DELETE", f"/training-dataset/{encoded(arn)}")
+    assert (answer.status, answer.body, answer.headers["Content-Type"]) == (200, b"", None)
+    assert uuid.UUID(answer.headers["x-amzn-RequestId"])
+    membership = collaborate(empty_world).of(empty_world)
+    answer = send(empty_world, "DELETE", f"/memberships/{membership}", service="cleanrooms")
+    assert (answer.status, answer.body, answer.headers["Content-Type"]) == (204, b"", None)
+
+
+def test_times_are_iso_8601_with_milliseconds_in_utc(world: World) -> None:
+    day = {"trainingDataStartTime": "2025-11-01T05:30:00+05:30"}
+    made = send(world, "POST", "/audience-model", {"name": "m", "trainingDatasetArn": world.dataset(), **day})
+    found = send(world, "GET", f"/audience-model/{encoded(made.json['audienceModelArn'])}").json
+    assert found["trainingDataStartTime"] == "2025-11-01T00:00:00.000Z"
+    for name in ("createTime", "updateTime"):
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", found[name])
+
+
+@pytest.mark.parametrize(("kind", "value"), [("quota", 2), ("no_quota", 0)])
+def test_a_full_quota_is_402_with_its_name_and_value(empty_world: World, kind: str, value: int) -> None:
+    empty_world.fault("CreateTrainingDataset", kind)
+    answer = send(empty_world, "POST", "/training-dataset", dataset(empty_world))
+    assert answer.error == (402, "ServiceQuotaExceededException")
+    assert answer.json == {
+        "message": f"The quota 'A quota of this service' of {value} is reached.",
+        "quotaName": "A quota of this service",
+        "quotaValue": value,
+    }
+
+
+@pytest.mark.parametrize(
+    ("kind", "error"),
+    [
+        ("throttle", (429, "ThrottlingException")),
+        ("server_error", (500, "InternalServiceException")),
+        ("access_denied", (403, "AccessDeniedException")),
+    ],
+)
+def test_a_fault_meets_as_many_calls_as_it_says_and_none_is_carried_out(
+    empty_world: World, kind: str, error: tuple[int, str]
+) -> None:
+    empty_world.fault("CreateTrainingDataset", kind, times=2)
+    answers = [send(empty_world, "POST", "/training-dataset", dataset(empty_world)) for _ in range(3)]
+    assert [answer.error for answer in answers] == [error, error, (200, None)]
+
+
+@pytest.mark.parametrize(("kind", "made"), [("reset", []), ("lose_response", ["d"])])
+def test_a_dropped_connection_has_no_answer(empty_world: World, kind: str, made: list[str]) -> None:
+    empty_world.fault("CreateTrainingDataset", kind)
+    with pytest.raises((http.client.HTTPException, ConnectionError)):
+        send(empty_world, "POST", "/training-dataset", dataset(empty_world))
+    found = empty_world.ml.list_training_datasets()["trainingDatasets"]
+    assert [entry["name"] for entry in found] == made
+
+
+def test_moto_answers_on_the_same_port_in_the_same_account(world: World) -> None:
+    other = World(world.emulator)
+    assert [bucket["Name"] for bucket in world.client("s3").list_buckets()["Buckets"]] == [world.bucket]
+    assert other.client("s3").list_buckets()["Buckets"] == []
+    assert world.client("glue").get_table(DatabaseName="lookalike", Name="interactions")["Table"]["Parameters"]
+    assert other.client("glue").get_databases()["DatabaseList"] == []
+    assert world.client("sts").get_caller_identity()["Account"] == world.account
+    assert world.dataset().split(":")[4] == world.account
+
+
+def test_a_role_taken_in_another_account_acts_there(empty_world: World) -> None:
+    other = World(empty_world.emulator)
+    taken = empty_world.client("sts").assume_role(RoleArn=other.role, RoleSessionName="session")["Credentials"]
+    client = boto3.client(
+        "cleanroomsml",
+        endpoint_url=empty_world.emulator.url,
+        region_name=REGION,
+        aws_access_key_id=taken["AccessKeyId"],
+        aws_secret_access_key=taken["SecretAccessKey"],
+        aws_session_token=taken["SessionToken"],
+    )
+    made = client.create_training_dataset(**dataset(other))["trainingDatasetArn"]
+    assert made.split(":")[4] == other.account
+    assert (other.calls, empty_world.calls) == (["CreateTrainingDataset"], [])
+
+
+def test_it_listens_on_loopback_only(emulator: EmulatorProcess) -> None:
+    address = urlsplit(emulator.url)
+    assert address.hostname == "127.0.0.1"
+    assert address.port is not None
+    socket.create_connection(("127.0.0.1", address.port), 5).close()
+    # On Linux this too leads to this machine, and to whoever listens to every address of it.
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.2", address.port), 5)

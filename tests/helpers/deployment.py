@@ -1,0 +1,206 @@
+"""A real Airflow in a home of its own: database, scheduler, triggerer, and on 3.x API server and Dag processor."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+from airflow import __version__ as airflow_version
+
+ROOT = Path(__file__).parents[2]
+IS_3 = not airflow_version.startswith("2.")
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+def _copy(source: Path, target: Path) -> None:
+    with contextlib.closing(sqlite3.connect(source)) as old, contextlib.closing(sqlite3.connect(target)) as new:
+        old.backup(new)
+
+
+class Runner:
+    """
+    A process that has imported Airflow and runs each Dag in a fork of itself; it ends with the tests.
+
+    :param environment: Its environment variables.
+    """
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.helpers.dag_runner"],
+            env=environment,
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, arguments: list[str], log: Path, environment: dict[str, str]) -> int:
+        """Call ``demo.airflow_run`` with these arguments and return its exit code; what it prints goes to a file."""
+        order = {"arguments": arguments, "log": str(log), "environment": environment}
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline())
+
+
+class Deployment:
+    """
+    An Airflow; it is migrated when it is made.
+
+    :param home: ``AIRFLOW_HOME``.
+    :param more: Environment variables for all its processes.
+    """
+
+    def __init__(self, home: Path, **more: str) -> None:
+        self.home = home
+        port = free_port()
+        self.environment = {
+            **os.environ,
+            "AIRFLOW_HOME": str(home),
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            # On a busy machine SQLite's five seconds are over before it is some writer's turn, which costs a task a try.
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db?timeout=120",
+            "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "example_dags"),
+            "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
+            "AIRFLOW__API__HOST": "127.0.0.1",
+            "AIRFLOW__API__PORT": str(port),
+            "AIRFLOW__API__WORKERS": "1",
+            "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port}",
+            # Processes of 2.11 that start at the same time each write a configuration with a key of its own otherwise.
+            "AIRFLOW__CORE__FERNET_KEY": base64.urlsafe_b64encode(os.urandom(32)).decode(),
+            "AIRFLOW__API__SECRET_KEY": secrets.token_hex(32),
+            "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
+            "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
+            "AIRFLOW__SCHEDULER__DAG_DIR_LIST_INTERVAL": "5",
+            **more,
+        }
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._runner: Runner | None = None
+        self._migrate()
+
+    def _migrate(self) -> None:
+        """Copy the database that the first deployment of this environment has migrated, which takes Airflow many seconds."""
+        template = Path(sys.prefix) / f"airflow-{airflow_version}.db"
+        with template.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not template.exists():
+                self.cli("db", "migrate")
+                unfinished = template.with_suffix(".new")
+                _copy(self.home / "airflow.db", unfinished)
+                unfinished.rename(template)
+        if not (self.home / "airflow.db").exists():
+            _copy(template, self.home / "airflow.db")
+
+    def cli(self, *words: str) -> str:
+        """What ``airflow …`` prints."""
+        command = [sys.executable, "-m", "airflow", *words]
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, cwd=self.home, check=False)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        return done.stdout
+
+    def run(self, dag_file: Path, dag_id: str, conf: dict[str, Any]) -> dict[str, Any]:
+        """Run a Dag without a scheduler (``dag.test()``), and say what its tasks did."""
+        if self._runner is None:
+            self._runner = Runner(self.environment)
+        (self.home / "conf.json").write_text(json.dumps(conf))
+        paths = [str(dag_file), dag_id, str(self.home / "conf.json"), str(self.home / "out.json")]
+        status = self._runner.run(paths, self.home / "run.log", self.environment)
+        assert status == 0, (self.home / "run.log").read_text()[-8000:]
+        found: dict[str, Any] = json.loads((self.home / "out.json").read_text())
+        return found
+
+    def start(self) -> None:
+        """Start its parts, each in a process group of its own."""
+        for part in ("scheduler", "triggerer", *(("dag-processor", "api-server") if IS_3 else ())):
+            self.start_part(part)
+
+    def start_part(self, part: str) -> None:
+        """Start one of them."""
+        more = ["--skip-serve-logs"] if part in ("scheduler", "triggerer") else []
+        with (self.home / f"{part}.log").open("ab") as log:
+            self._processes[part] = subprocess.Popen(
+                [sys.executable, "-m", "airflow", part, *more],
+                env=self.environment,
+                cwd=self.home,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def end(self, part: str) -> None:
+        """Tell one of them to stop, as a deployment does, and wait until it has."""
+        process = self._processes.pop(part)
+        process.terminate()
+        process.wait(60)
+
+    def kill(self, part: str) -> None:
+        """End a part at once: one that is told to stop leaves children behind, some of them in groups of their own."""
+        process = self._processes.pop(part)
+        children = psutil.Process(process.pid).children(recursive=True)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        for child in children:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
+
+    def stop(self) -> None:
+        """End all of it."""
+        for part in list(self._processes):
+            self.kill(part)
+
+    def process(self, part: str) -> int:
+        """The process of a part, by its identifier."""
+        return self._processes[part].pid
+
+    def rows(self, query: str, *values: str) -> list[tuple[Any, ...]]:
+        """Rows of the database."""
+        with sqlite3.connect(f"file:{self.home / 'airflow.db'}?mode=ro", uri=True, timeout=30) as database:
+            return database.execute(query, values).fetchall()
+
+    def until(self, what: Callable[[], Any], seconds: float = 300) -> Any:
+        """Wait until something is so, and return it."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            found = what()
+            if found:
+                return found
+            time.sleep(0.2)
+        logs = "\n".join(f"== {path}\n{path.read_text()[-2000:]}" for path in self.home.glob("*.log"))
+        raise AssertionError(f"it did not come about within {seconds} s\n{logs}")
+
+    def failures(self) -> str:
+        """The logs of tasks that failed, and what the scheduler says of them."""
+        failed = self.rows("select task_id from task_instance where state = 'failed'")
+        scheduler = (self.home / "scheduler.log").read_text().splitlines()
+        said = [line for line in scheduler if "finished with state" in line]
+        return "\n".join([*(self.task_log(task) for (task,) in failed), *said])
+
+    def task_log(self, task_id: str) -> str:
+        """All log files of a task."""
+        return "\n".join(
+            path.read_text()
+            for path in sorted((self.home / "logs").rglob("*"))
+            if f"task_id={task_id}/" in str(path) and path.is_file()
+        )

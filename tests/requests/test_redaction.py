@@ -1,0 +1,333 @@
+"""What is sensitive is neither shown in a violation nor left in a text of the service or of botocore."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from html import escape
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+import pytest
+from botocore import xform_name
+from botocore.model import Shape
+
+from airflow_cleanroomsml._requests.redaction import UNKNOWN, redact_by_description
+from airflow_cleanroomsml._requests.request import Request, description_shape, load, operation_model
+from airflow_cleanroomsml._requests.sensitive import child_shape, is_sensitive
+from airflow_cleanroomsml._resources.table import AUDIENCE_GENERATION_JOB, ML_INPUT_CHANNEL, RESOURCES, TRAINED_MODEL
+from tests.helpers.generated_requests import requests_at_limits, valid
+
+MARK = "MARKEDSECRET"
+#: What is wrong with some shape each, and says the secret.
+HOSTILE: list[Any] = [
+    MARK,
+    f"{{'{MARK}': ",
+    f'{{"{MARK}": "{MARK}", "{MARK}": 1}}',
+    [MARK],
+    {MARK: MARK},
+    {f"{MARK}-!": MARK},
+    {MARK: [MARK]},
+    {MARK: MARK * 100_000},
+    MARK * 100_000,
+    MARK.encode(),
+    {MARK: None},
+    {1: f"{MARK}", "1": MARK},
+]
+
+
+def _sensitive(shape: Any, path: tuple[str, ...] = (), *, inside: bool = False) -> Iterator[tuple[str, ...]]:
+    """Paths of all shapes at or below the sensitive members of a shape."""
+    inside = inside or is_sensitive(shape)
+    if inside:
+        yield path
+    if shape.type_name == "structure":
+        for name, member in shape.members.items():
+            yield from _sensitive(member, (*path, name), inside=inside)
+    elif shape.type_name in ("map", "list"):
+        member = shape.value if shape.type_name == "map" else shape.member
+        yield from _sensitive(member, (*path, "a" if shape.type_name == "map" else "0"), inside=inside)
+
+
+def _with(shape: Any, path: tuple[str, ...], value: Any) -> Any:
+    """The smallest value of a shape that has the given one at a path."""
+    if not path:
+        return value
+    inner = _with(child_shape(shape, path[0]), path[1:], value)
+    if shape.type_name == "list":
+        return [inner]
+    return {**(valid(shape, path[0]) if shape.type_name == "structure" else {}), path[0]: inner}
+
+
+def _places() -> Iterator[tuple[str, tuple[str, ...]]]:
+    for operation in load().operation_names:
+        shape = load().operation_model(operation).input_shape
+        if shape is not None:
+            yield from ((operation, path) for path in _sensitive(shape))
+
+
+def _request(operation: str, members: dict[str, Any]) -> Request:
+    return Request(load(), xform_name(operation), {xform_name(name): value for name, value in members.items()})
+
+
+def test_queries_and_environments_are_sensitive() -> None:
+    found = {f"{operation} {'.'.join(path)}" for operation, path in _places()}
+    assert found >= {
+        "CreateMLInputChannel inputChannel.dataSource.protectedQueryInputParameters.sqlParameters.queryString",
+        "CreateTrainedModel environment.a",
+        "StartAudienceGenerationJob seedAudience.sqlParameters.parameters.a",
+        "StartTrainedModelInferenceJob environment",
+    }
+
+
+@pytest.mark.parametrize(("operation", "path"), list(_places()), ids=lambda value: ".".join(value) if value else "")
+def test_no_violation_shows_what_is_sensitive(operation: str, path: tuple[str, ...]) -> None:
+    shape = load().operation_model(operation).input_shape
+    violations = 0
+    for hostile in HOSTILE:
+        request = _request(operation, _with(shape, path, hostile))
+        texts = [str(violation) for violation in request.violations] + request.warnings + request.left_out
+        violations += len(request.violations)
+        assert MARK not in "".join(texts)
+    assert violations
+
+
+SQL = """SELECT u.id,  count(*) AS "größe",
+    CASE WHEN plan = 'it''s gold' THEN 'C:\\new' END AS tier
+FROM paying_customers u
+WHERE u.last_purchase > DATE '2026-01-01' AND u.revenue > 12345"""
+FOLDED = " ".join(SQL.split())
+
+
+@pytest.mark.parametrize(
+    "quoted",
+    [
+        SQL,
+        FOLDED,
+        SQL.upper(),
+        SQL.lower(),
+        json.dumps(SQL),
+        json.dumps(SQL, ensure_ascii=False),
+        json.dumps(json.dumps(SQL)),
+        json.dumps(json.dumps(SQL))[1:90],
+        repr(SQL),
+        SQL.replace("'", "''"),
+        SQL.replace("'", "\\'"),
+        SQL.encode("ascii", "backslashreplace").decode(),
+        re.sub(r"([,()=>])", r" \1 ", FOLDED),
+        f"{SQL[:100]}…",
+        f"{FOLDED[:40]} … {FOLDED[-30:]}",
+        f"...{SQL[60:120]}...",
+        "paying_customers u",
+        "\n".join(FOLDED[at : at + 10] for at in range(0, len(FOLDED), 10)),
+        quote(SQL),
+        quote(SQL, safe="")[7:90],
+        quote_plus(FOLDED),
+        quote(quote(SQL)),
+        quote(quote(quote_plus(SQL))).lower(),
+        quote(json.dumps(SQL)),
+        escape(SQL),
+        escape(escape(FOLDED)),
+        "&#32;".join(FOLDED.split()),
+        "SELECT%20u.id%2C%20%20count",
+    ],
+)
+def test_a_text_that_quotes_the_query_is_withheld(quoted: str) -> None:
+    request = _query(SQL)
+    withheld = "*** (a text that quotes the query of the request)"
+    assert request.redact(f"syntax error at or near {quoted} (line 3)") == withheld
+
+
+#: Each encoding by itself, and what encodes its result again: a proxy, a log, an error within an error.
+ENCODINGS: dict[str, Callable[[str], str]] = {
+    "URL": lambda text: quote(text, safe=""),
+    "form": quote_plus,
+    "XML": escape,
+    "numeric": lambda text: "".join(letter if letter.isalnum() else f"&#{ord(letter)};" for letter in text),
+    "URL twice": lambda text: quote(quote(text, safe=""), safe=""),
+    "form twice": lambda text: quote_plus(quote_plus(text)),
+    "XML twice": lambda text: escape(escape(text)),
+    "XML in a URL": lambda text: quote(escape(text), safe=""),
+    "a URL in XML": lambda text: escape(quote(text, safe="")),
+    "numeric in a URL": lambda text: quote(ENCODINGS["numeric"](text), safe=""),
+    "five times": lambda text: quote(escape(quote(escape(quote(text, safe="")), safe="")), safe=""),
+}
+encoded = pytest.mark.parametrize("encode", list(ENCODINGS.values()), ids=list(ENCODINGS))
+
+
+# Between any two words stands what one decoding leaves encoded, and no word alone is a quotation.
+SHORT_WORDS = "SELECT & a, \"b\" < c FROM <t> & 'u' > v"
+
+
+@encoded
+def test_a_query_of_short_words_is_withheld_however_often_it_is_encoded(encode: Callable[[str], str]) -> None:
+    said = _query(SHORT_WORDS).redact(f"not valid: {encode(SHORT_WORDS)}!")
+    assert said == "*** (a text that quotes the query of the request)"
+
+
+@encoded
+@pytest.mark.parametrize("value", ["p & qu <äb> zed", "p & <ä> z"])
+def test_a_variable_of_short_words_is_taken_out_however_often_it_is_encoded(
+    encode: Callable[[str], str], value: str
+) -> None:
+    assert _trained({"K": value}).redact(f"K={encode(value)}; L=m") == "K=***; L=m"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Column tier not found",
+        "Column customer not found in table u; did you mean id?",
+        "The role cannot be assumed.",
+        "1 validation error detected: Value at 'name' failed to satisfy constraint",
+        "SELECT permission is missing on the table",
+        "Account 123456789012 has 10 of 10 pending jobs",
+        "s3://bucket/a%20b%zz&nothing; is 100%",
+        "",
+    ],
+)
+def test_ordinary_errors_stay_readable(said: str) -> None:
+    assert _query(SQL).redact(said) == said
+    variables = {"MODE": "dev", "RATE": "1.0", "FLAG": "on", "KEY": "hunter2-correct-horse"}
+    assert _trained(variables).redact(said) == said
+
+
+def _query(text: str, **parameters: str) -> Request:
+    source = {
+        "sqlParameters": {"queryString": text, "parameters": parameters},
+        "roleArn": f"arn:aws:iam::{1:012}:role/r",
+    }
+    job = next(requests_at_limits(load(), "StartAudienceGenerationJob")).value
+    return Request(load(), "start_audience_generation_job", {**job, "seed_audience": source})
+
+
+def _trained(variables: dict[str, str]) -> Request:
+    model = next(requests_at_limits(load(), "CreateTrainedModel")).value
+    return Request(load(), "create_trained_model", {**model, "environment": variables})
+
+
+def _started(variables: dict[str, str]) -> Request:
+    job = next(requests_at_limits(load(), "StartTrainedModelInferenceJob")).value
+    return Request(load(), "start_trained_model_inference_job", {**job, "environment": variables})
+
+
+@pytest.mark.parametrize("made", [_trained, _started])
+@pytest.mark.parametrize(
+    ("value", "said", "left"),
+    [
+        ("hunter2", "exec failed: PASSWORD=hunter2 python", "exec failed: PASSWORD=*** python"),
+        ("hunter2", "PASSWORDhunter2x", "PASSWORD***x"),
+        ("HunTer2", "password is 'hunter2'", "password is '***'"),
+        ('a "quoted" value', r"env {\"K\": \"a \\\"quoted\\\" value\"}", r"env {\"K\": \"***\"}"),
+        ("größer als", r"K=gr\u00f6\u00dfer als", "K=***"),
+        ("line one\nline two", r"K='line one\nline two'", "K='***'"),
+        ("x" * 300, f"K={'x' * 100}… is too long", "K=***… is too long"),
+        ("1.0", "RATE=1.0 of 11.0", "RATE=*** of 11.0"),
+        ("dev", "MODE=DEV: no such device", "MODE=***: no such device"),
+        ('p"$!', 'K="p\\"$!"', 'K="***"'),
+        ("on", "FLAG=on", "FLAG=on"),
+        ("s3cr et&more", "?k=s3cr%20et%26more&x=1", "?k=***&x=1"),
+        ("s3cr et&more", "<k>s3cr et&amp;more</k>", "<k>***</k>"),
+        ("größer als", "k=gr%C3%B6%C3%9Fer+als;", "k=***;"),
+        ('p"$!', "k=p%22%24%21;", "k=***;"),
+    ],
+)
+def test_values_of_an_environment_are_taken_out(
+    made: Callable[[dict[str, str]], Request], value: str, said: str, left: str
+) -> None:
+    assert made({"K": value}).redact(said) == left
+
+
+def test_a_variable_that_is_named_as_a_member_is_a_variable() -> None:
+    named = {"queryString": "hunter2-one", "analysisTemplateArn": "hunter2-two"}
+    assert _trained(named).redact("a=hunter2-one b=hunter2-two c") == "a=*** b=*** c"
+
+
+def test_parameters_of_a_query_are_taken_out() -> None:
+    assert _query("SELECT 1", region="north-west").redact("no rows for North-West") == "no rows for ***"
+
+
+def test_a_long_query_is_looked_for_in_a_long_text() -> None:
+    query = " ".join(f"column_{number}" for number in range(30_000))
+    assert _query(query).redact("x" * 1000 + query[200_000:200_100]).startswith("***")
+    assert _query(query).redact("no such table " * 1000) == "no such table " * 1000
+
+
+SAID = "login as hunter2-horse was refused"
+INSTANCES = {"resourceConfig": {"instanceType": "ml.m5.2xlarge", "volumeSizeInGB": 30}}
+ROLE = {"roleArn": "arn:aws:iam::123456789012:role/r"}
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ({"environment": {"USER": "hunter2-horse"}}, "login as *** was refused"),
+        ({**INSTANCES, "environment": {}}, SAID),
+        # An environment stands beside the instances: a description with them and without it is of a request without it.
+        ({**INSTANCES}, SAID),
+        ({**INSTANCES, "environment": None}, SAID),
+        ({"name": "m", "status": "CREATE_FAILED"}, UNKNOWN),
+        ({}, UNKNOWN),
+    ],
+)
+def test_a_text_about_a_model_is_withheld_where_its_description_is_not_whole(found: dict[str, Any], said: str) -> None:
+    assert redact_by_description(description_shape(TRAINED_MODEL), found, SAID) == said
+
+
+def _source(parameters: dict[str, Any]) -> dict[str, Any]:
+    return {"inputChannel": {"dataSource": {"protectedQueryInputParameters": parameters}, **ROLE}}
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (
+            _source({"sqlParameters": {"queryString": "SELECT login as hunter2-horse FROM t"}}),
+            "*** (a text that quotes the query",
+        ),
+        (_source({"sqlParameters": {"queryString": "SELECT 1"}}), SAID),
+        (_source({"resultFormat": "CSV"}), UNKNOWN),
+        (_source({"sqlParameters": None, "computeConfiguration": {"worker": {}}}), UNKNOWN),
+        ({"inputChannel": {"dataSource": {}, **ROLE}}, UNKNOWN),
+        ({"inputChannel": {**ROLE}}, UNKNOWN),
+        ({}, UNKNOWN),
+    ],
+)
+def test_a_text_about_a_channel_is_withheld_where_its_query_is_not_shown(found: dict[str, Any], said: str) -> None:
+    assert redact_by_description(description_shape(ML_INPUT_CHANNEL), found, SAID).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("seed", "said"),
+    [
+        ({"dataSource": {"s3Uri": "s3://b/seed"}, **ROLE}, SAID),
+        ({"sqlParameters": {"queryString": "SELECT 1"}, **ROLE}, SAID),
+        ({**ROLE}, UNKNOWN),
+        (None, UNKNOWN),
+    ],
+)
+def test_a_text_about_a_job_is_withheld_where_its_seed_is_not_shown(seed: Any, said: str) -> None:
+    assert redact_by_description(description_shape(AUDIENCE_GENERATION_JOB), {"seedAudience": seed}, SAID) == said
+
+
+def test_a_text_about_a_query_that_is_not_shown_is_withheld() -> None:
+    answer = operation_model(load("cleanrooms"), "get_protected_query").output_shape
+    assert redact_by_description(answer, {"protectedQuery": {"id": "q", "status": "FAILED"}}, SAID) == UNKNOWN
+    assert (
+        redact_by_description(answer, {"protectedQuery": {"sqlParameters": {"queryString": "SELECT 1"}}}, SAID) == SAID
+    )
+
+
+def test_every_request_with_an_environment_has_instances_and_every_description_can_show_them() -> None:
+    shapes: list[Any] = [load().operation_model(name).input_shape for name in load().operation_names]
+    requests = [shape for shape in shapes if shape is not None and "environment" in shape.members]
+    assert len(requests) == 2
+    assert all("resourceConfig" in shape.required_members for shape in requests)
+    described = [description_shape(resource) for resource in RESOURCES.values()]
+    assert all("resourceConfig" in shape.members for shape in described if "environment" in shape.members)
+
+
+def test_a_shape_that_nobody_declared_is_not_sensitive() -> None:
+    assert not is_sensitive(None)
+    assert not is_sensitive(Shape("Name", {"type": "string"}))

@@ -1,8 +1,8 @@
 """
-Templates in a Dag that renders native objects: what the service model has as a text is rendered as text all the same.
+Render what the service model declares as text to text, even in a Dag that renders native objects.
 
-With ``render_template_as_native_obj`` Jinja reads each rendered text as Python, templates or not: the name ``2026_02`` becomes 202602, the
-tag ``00`` becomes 0, and the emoji in a structure that was written as JSON two characters that are none.
+With ``render_template_as_native_obj`` Jinja evaluates each rendered text as Python, even a text without templates: the name ``2026_02``
+becomes 202602, the tag ``00`` becomes 0, and an emoji that was escaped in JSON becomes two surrogates.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 class Members(NamedTuple):
     """
-    A structure that is none of the service model, such as the arguments of an operation by their names in snake_case.
+    A structure that the service model does not have, such as the arguments of an operation by their names in snake_case.
 
     :param members: Shapes of its members.
     """
@@ -32,9 +32,9 @@ class _Text(NamedTuple):
     type_name: str = "string"
 
 
-#: The shape of a text that belongs to no request.
+#: Shape of a text outside of requests.
 TEXT = _Text()
-# The text of a time is read by the request check: evaluated, 20261124 would be a number.
+# A time stays a text, as the request check parses it: evaluated, 20261124 would be a number.
 _TEXTS = ("string", "timestamp")
 _CONTAINERS = ("structure", "list", "map")
 
@@ -45,34 +45,34 @@ def render_by_shape(
     """
     Render template fields of a task by the service model.
 
-    :param shapes: Shapes of these fields, by their names.
-    :param jinja_env: Environment that renders native objects.
-    :param seen_oids: Identities of values that were rendered already, or come from another task.
+    :param shapes: Shapes of the fields, by name.
+    :param jinja_env: Jinja environment that renders native objects.
+    :param seen_oids: Identities of values that are already rendered, or come from another task.
     """
     renderer = _Renderer(task, context, jinja_env, seen_oids)
     for name, shape in shapes.items():
         try:
-            setattr(task, name, renderer.field(shape, getattr(task, name)))
+            setattr(task, name, renderer.render_field(shape, getattr(task, name)))
         except Exception:
             task.log.exception("Exception rendering Jinja template for task '%s', field '%s'.", task.task_id, name)
             raise
 
 
-def rendered_by_shape(
+def render_value_by_shape(
     task: BaseOperator, shape: Any, value: Any, context: Context, jinja_env: Any, seen_oids: set[int]
 ) -> Any:
     """
-    A value, rendered by the service model where the Dag renders native objects, else as Airflow renders it.
+    Render a value: by the service model if the Dag renders native objects, else as Airflow does.
 
-    :param shape: Its shape; None where there is none.
+    :param shape: Its shape; None if it has none.
     """
     if not is_native(jinja_env):
         shape = None
-    return _Renderer(task, context, jinja_env, seen_oids).field(shape, value)
+    return _Renderer(task, context, jinja_env, seen_oids).render_field(shape, value)
 
 
 def is_native(jinja_env: Any) -> bool:
-    """Whether an environment of Jinja's renders native objects."""
+    """Whether a Jinja environment renders native objects."""
     from jinja2.nativetypes import NativeEnvironment
 
     return isinstance(jinja_env, NativeEnvironment)
@@ -86,54 +86,54 @@ class _Renderer:
         self._seen = seen_oids
         self._texts_env: Any = None
 
-    def field(self, shape: Any, value: Any) -> Any:
+    def render_field(self, shape: Any, value: Any) -> Any:
         if callable(value):
             return value(context=self._context, jinja_env=self._env)
-        return self._value(shape, value)
+        return self._render(shape, value)
 
-    def _value(self, shape: Any, value: Any) -> Any:
+    def _render(self, shape: Any, value: Any) -> Any:
         kind = shape.type_name if shape is not None else ""
         if id(value) in self._seen or kind not in (*_TEXTS, *_CONTAINERS):
-            return self._as_the_dag_says(value)
+            return self._render_as_airflow(value)
         if isinstance(value, str):
-            return self._text(value, as_text=kind in _TEXTS)
+            return self._render_text(value, as_text=kind in _TEXTS)
         if isinstance(value, dict):
-            return {key: self._value(_within(shape, key), item) for key, item in value.items()}
+            return {key: self._render(_child_shape(shape, key), item) for key, item in value.items()}
         if isinstance(value, (list, tuple)):
-            return [self._value(_within(shape, None), item) for item in value]
-        return self._as_the_dag_says(value)
+            return [self._render(_child_shape(shape, None), item) for item in value]
+        return self._render_as_airflow(value)
 
-    def _as_the_dag_says(self, value: Any) -> Any:
+    def _render_as_airflow(self, value: Any) -> Any:
         return self._task.render_template(value, self._context, self._env, self._seen)
 
-    def _text(self, source: str, *, as_text: bool) -> Any:
-        """What a template gives: the object that its only expression gives, unless a text is wanted; never a text read as Python."""
+    def _render_text(self, source: str, *, as_text: bool) -> Any:
+        """Render a template: to the object that its only expression gives, unless a text is wanted; a text is never evaluated as Python."""
         from jinja2 import Undefined
 
-        nodes = self._nodes(source)
+        nodes = self._evaluate_nodes(source)
         if len(nodes) != 1 or isinstance(nodes[0], (str, Undefined)):
             return "".join(map(str, nodes)) if nodes or as_text else None
         return str(nodes[0]) if as_text and nodes[0] is not None else nodes[0]
 
-    def _nodes(self, source: str) -> list[Any]:
-        """The parts of a template, expressions as the objects that they give."""
+    def _evaluate_nodes(self, source: str) -> list[Any]:
+        """Evaluate the parts of a template; an expression gives an object."""
         if self._texts_env is None:
             self._texts_env = self._env.overlay()
-            # What blocks, macros and filters give would be read as Python, too.
-            self._texts_env.concat = _joined
+            # Otherwise the output of blocks, macros and filters would be evaluated as Python, too.
+            self._texts_env.concat = _join
         env = self._texts_env
         is_file = source.endswith(tuple(self._task.template_ext))
         template = env.get_template(source) if is_file else env.from_string(source)
-        # Airflow's contexts warn where they are copied as dictionaries, which Template.render() does.
+        # Template.render() would copy the context as a dictionary, and Airflow's contexts log a warning about that.
         scope: Any = copy(self._context)
         scope.update({name: value for name, value in template.globals.items() if name not in scope})
         return list(template.root_render_func(template.new_context(scope, shared=True)))
 
 
-def _joined(parts: Iterable[Any]) -> str:
+def _join(parts: Iterable[Any]) -> str:
     return "".join(map(str, parts))
 
 
-def _within(shape: Any, key: str | None) -> Any:
-    """The shape below another one; what is written as a container in place of a text, as a policy may be, consists of texts."""
+def _child_shape(shape: Any, key: str | None) -> Any:
+    """Return the shape of an item; a container in place of a text, such as a policy, consists of texts."""
     return shape if shape.type_name in _TEXTS else child_shape(shape, key)

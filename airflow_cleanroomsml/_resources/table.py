@@ -1,7 +1,7 @@
 """
-The table of what takes time or can be looked up by name: how it is read, how it is listed, how long it may take.
+The table of resources: how to read and list them, what their statuses mean, how long they may take.
 
-Statuses are those of the service model's enums; a status that is in no table here is pending, with a warning, until the time-out.
+Statuses are those of the service model's enums. A status that is missing here counts as pending, with a warning, until the time-out.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Outcome(str, Enum):
 
     SUCCESS = "success"
     FAILURE = "failure"
-    #: Neither yet; waits of the first releases call it ``again``.
+    #: Neither yet; events of the first releases call it ``again``.
     PENDING = "pending"
 
     @classmethod
@@ -45,60 +45,60 @@ OUTCOMES: dict[Goal, dict[str, Outcome]] = {
         **dict.fromkeys(_CREATING, Outcome.PENDING),
         "ACTIVE": Outcome.SUCCESS,
         "CREATE_FAILED": Outcome.FAILURE,
-        # Somebody deletes or cancels what is waited for, or its data are gone: it does not come back.
+        # Somebody deletes or cancels the resource, or its data are gone: it does not come back.
         **dict.fromkeys((*_DELETING, "DELETE_FAILED", *_CANCELLING, "CANCEL_FAILED", "INACTIVE"), Outcome.FAILURE),
     },
     Goal.DELETED: {
         **dict.fromkeys(_DELETING, Outcome.PENDING),
-        # The deletion was accepted; a read that lags still shows the status from before.
+        # The deletion was accepted; a read that lags still shows the earlier status.
         **dict.fromkeys((*_CREATING, *_CANCELLING, "CANCEL_FAILED", "ACTIVE", "CREATE_FAILED"), Outcome.PENDING),
-        # Where only data are deleted, their description stays.
+        # If only the data are deleted, the description remains.
         "INACTIVE": Outcome.SUCCESS,
         "DELETE_FAILED": Outcome.FAILURE,
     },
     Goal.CANCELLED: {
-        # The cancellation was accepted; a read that lags still shows the status from before.
+        # The cancellation was accepted; a read that lags still shows the earlier status.
         **dict.fromkeys((*_CREATING, *_CANCELLING), Outcome.PENDING),
         "INACTIVE": Outcome.SUCCESS,
-        # It had ended before the cancellation reached it.
+        # The job had ended before the cancellation reached it.
         **dict.fromkeys(("ACTIVE", "CREATE_FAILED", *_DELETING, "DELETE_FAILED"), Outcome.SUCCESS),
         "CANCEL_FAILED": Outcome.FAILURE,
     },
 }
 
-#: Where a delete or cancel that was refused with a conflict finds what it wants: done, or being done.
+#: Statuses in which a delete or cancel that is refused with a conflict has already succeeded, or is under way.
 REACHED: dict[Goal, frozenset[str]] = {
     Goal.DELETED: frozenset((*_DELETING, "INACTIVE")),
     Goal.CANCELLED: frozenset((*_CANCELLING, *_DELETING, "INACTIVE", "ACTIVE", "CREATE_FAILED")),
 }
-#: Statuses of what is being ended, by the way it is.
-DOING: dict[str, tuple[str, ...]] = {"cancel": _CANCELLING, "delete": _DELETING}
-#: What may be gone on with instead of making another.
+#: Statuses of a resource that is being cancelled or deleted.
+IN_PROGRESS: dict[str, tuple[str, ...]] = {"cancel": _CANCELLING, "delete": _DELETING}
+#: Statuses in which a resource is used instead of creating another.
 USABLE = ("ACTIVE", *_CREATING)
 
 
-# Named tuples are made ten times as fast as data classes, of which this and those of `_waiting` took a fifth of the operators' import.
+# A named tuple: creating a data class takes ten times as long, and this one and those of _waiting took a fifth of the operators' import.
 class Resource(NamedTuple):
     """
-    A resource of the service.
+    A kind of resource.
 
     :param noun: Its name in sentences.
     :param list: Operation that lists it.
-    :param identifiers: Arguments that name one: its ARN, and what else its reading asks for; for what has no ARN its parent and name.
-    :param get: Operation that reads one; None where the API has none and the listing is read.
-    :param narrow: Arguments by which the listing is narrowed, as far as they are known.
-    :param same: What makes an entry of the listing the one that is meant, beside the name.
-    :param named: Argument that holds the name, where it is not called so.
-    :param within: Member of the answer that holds the resource, where the answer is not the resource itself.
-    :param spelling: Arguments that the resource's description spells in another way.
-    :param versions: Operation that lists the versions, where there are several under one ARN.
-    :param timeout: Seconds it may take: the longest that the service's documents name, and a margin.
-    :param delay: Longest pause between two looks, in seconds.
-    :param outputs: Members of the answer that say more at the end, in the API's own spelling.
-    :param partners: It may be another member's, whose request is not known and whose failures may quote it.
+    :param identifiers: Arguments that identify one: its ARN, and whatever else a read requires; without an ARN, its parent and name.
+    :param get: Operation that reads one; None if the API has none, so that the listing is read.
+    :param narrow: Arguments that narrow the listing, as far as they are known.
+    :param same: Arguments beside the name that an entry of the listing must match.
+    :param named: Argument that holds the name.
+    :param within: Member of the response that holds the resource; empty if the response itself does.
+    :param spelling: Arguments that have another name in the resource's description.
+    :param versions: Operation that lists the versions, if one ARN can have several.
+    :param timeout: Seconds that it may take: the longest time that the service's documents name, and a margin.
+    :param delay: Longest pause between two polls, in seconds.
+    :param outputs: Members of the response that are pushed to XCom when it is done, in the API's own spelling.
+    :param partners: Whether it may be another member's, whose request is unknown here and may be quoted in its failures.
     :param service: boto3's name of the service.
-    :param cancel: Operation that cancels one while it is made; None where the API has none.
-    :param delete: Operation that deletes one, or its data, where it cannot be cancelled.
+    :param cancel: Operation that cancels one while it is in progress; None if the API has none.
+    :param delete: Operation that deletes one, or its data, if it cannot be cancelled.
     """
 
     noun: str
@@ -129,7 +129,8 @@ class Resource(NamedTuple):
         """
         Whether its tags can be read.
 
-        Exports have none; an association's ARN has 161 characters, and the operation that tells its tags takes 100 (service model).
+        Exports have none. ListTagsForResource of cleanrooms accepts ARNs of up to 100 characters, and an association's has 161 (service
+        model).
         """
         return self.get is not None and self.service == CLEAN_ROOMS_ML
 
@@ -165,7 +166,7 @@ AUDIENCE_GENERATION_JOB = Resource(
     outputs=("metrics", "protectedQueryIdentifier"),
     delete="delete_audience_generation_job",
 )
-# No duration of an export is published; a generation job's own limit is taken.
+# AWS publishes no duration of an export; this is the limit of a generation job.
 AUDIENCE_EXPORT_JOB = Resource(
     "audience export job",
     "list_audience_export_jobs",
@@ -214,7 +215,7 @@ ML_INPUT_CHANNEL = Resource(
     outputs=("protectedQueryIdentifier", "numberOfRecords", "numberOfFiles", "sizeInGb"),
     delete="delete_ml_input_channel_data",
 )
-# The longest maxRuntimeInSeconds is 28 days (service model); the operator takes what the request says.
+# The longest maxRuntimeInSeconds is 28 days (service model); the operator uses the request's value.
 TRAINED_MODEL = Resource(
     "trained model",
     "list_trained_models",
@@ -227,7 +228,7 @@ TRAINED_MODEL = Resource(
     outputs=("versionIdentifier", "logsStatus", "logsStatusDetails", "metricsStatus", "metricsStatusDetails"),
     cancel="cancel_trained_model",
 )
-# No duration is published.
+# AWS publishes no duration.
 TRAINED_MODEL_EXPORT_JOB = Resource(
     "trained model export job",
     "list_collaboration_trained_model_export_jobs",
@@ -254,7 +255,7 @@ TRAINED_MODEL_INFERENCE_JOB = Resource(
     outputs=("logsStatus", "logsStatusDetails", "metricsStatus", "metricsStatusDetails"),
     cancel="cancel_trained_model_inference_job",
 )
-# The same as another member of the collaboration sees them.
+# The same resources as another member of the collaboration sees them.
 COLLABORATION_ML_INPUT_CHANNEL = Resource(
     "ML input channel of the collaboration",
     "list_collaboration_ml_input_channels",

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_cleanroomsml import _clock
 from airflow_cleanroomsml._compat import NO_TASK_INSTANCE, read_task_state
-from airflow_cleanroomsml._resources.table import DOING, Outcome
+from airflow_cleanroomsml._resources.table import IN_PROGRESS, Outcome
 from airflow_cleanroomsml._waiting import loop
 from airflow_cleanroomsml._waiting.loop import PAUSES
 from airflow_cleanroomsml._waiting.outcome import STILL_RUNNING, TRANSIENT_ERRORS
@@ -93,7 +93,7 @@ def _ended(hook: CleanRoomsMLHook, operation: str, wait: Wait) -> str:
     except ConflictError:
         seen = loop.poll_with_retries(hook, wait)
         # Only cancelling a job or deleting its data makes it INACTIVE, so a request whose response was lost took effect.
-        if seen.status in (*DOING[wait.on_kill], "INACTIVE"):
+        if seen.status in (*IN_PROGRESS[wait.on_kill], "INACTIVE"):
             return f"It was {_DONE[wait.on_kill]}, and is {seen.status}."
         if seen.outcome != Outcome.PENDING:
             return f"It has ended, {seen.status or 'gone'}, before it could be {_DONE[wait.on_kill]}."

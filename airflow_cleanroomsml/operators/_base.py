@@ -11,7 +11,7 @@ from airflow_cleanroomsml._connection.aws_connection import AwsConnection
 from airflow_cleanroomsml._requests.sensitive import hide, holds_sensitive, reveal
 from airflow_cleanroomsml._resources.handle import Handle
 from airflow_cleanroomsml._resources.table import CLEAN_ROOMS_ML
-from airflow_cleanroomsml._templating import TEXT, is_native, render_by_shape, rendered_by_shape
+from airflow_cleanroomsml._templating import TEXT, is_native, render_by_shape, render_value_by_shape
 from airflow_cleanroomsml.exceptions import CleanRoomsMLError, InvalidRequestError
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ class CleanRoomsMLOperator(AwsConnection, BaseOperator):
     def _render_confidential(self, name: str, context: Context, jinja_env: Any, seen_oids: set[int]) -> Any:
         shape = self._field_shapes().get(name)
         try:
-            return rendered_by_shape(self, shape, getattr(self, name), context, jinja_env, seen_oids)
+            return render_value_by_shape(self, shape, getattr(self, name), context, jinja_env, seen_oids)
         except AirflowException:
             raise
         except Exception as error:

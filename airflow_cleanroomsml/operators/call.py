@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Members in which the service says something in words.
+#: Members that contain explanations by the service.
 _TEXTS = ("message", "logsStatusDetails", "metricsStatusDetails")
 _SERVICES = (CLEAN_ROOMS_ML, CLEAN_ROOMS)
 
@@ -62,21 +62,86 @@ class CleanRoomsMLCallOperator(CleanRoomsMLOperator):
         self.jmespath = jmespath
         self.service = service
 
+    def execute(self, context: Context) -> Any:
+        """Send the request; read all pages of a listing."""
+        self.check_arguments()
+        from airflow_cleanroomsml._requests.redaction import UNKNOWN
+        from airflow_cleanroomsml._requests.request import load, operation_model
+
+        select, operation = self._compile_expression(), str(self.operation)
+        shape = operation_model(load(str(self.service)), operation).output_shape
+        response = to_json(shape, self.api.call_all_pages(operation, self._convert_parameters()))
+        if "_collaboration_" in operation:
+            # It describes other members' resources; their requests, which the service's texts may quote, are not known here.
+            response = _redact_texts(response, lambda _: UNKNOWN)
+        result = select(response)
+        if result is None and self.jmespath is not None:
+            log.warning(
+                "jmespath %r selects nothing; the response has: %s.", self.jmespath, ", ".join(response) or "nothing"
+            )
+        return result
+
+    def check_arguments(self) -> None:
+        """Refuse a service that is unknown; see the base."""
+        super().check_arguments()
+        if self.service not in _SERVICES:
+            raise InvalidRequestError(f"service: {self.service!r} is unknown; allowed: {', '.join(_SERVICES)}")
+
+    def _convert_parameters(self) -> Mapping[str, Any]:
+        from airflow_cleanroomsml._requests.coercion import parse_container
+
+        given = reveal(self.parameters) or {}
+        parameters = parse_container(given) if isinstance(given, str) else given
+        if not isinstance(parameters, Mapping):
+            raise InvalidRequestError("parameters: must be a mapping of the request's members in snake_case")
+        return parameters
+
+    def _compile_expression(self) -> Callable[[Any], Any]:
+        """
+        Compile the JMESPath expression, before anything is sent.
+
+        :raises InvalidRequestError: It is not valid.
+        """
+        if self.jmespath is None:
+            return lambda response: response
+        import jmespath
+
+        try:
+            search: Callable[[Any], Any] = jmespath.compile(str(self.jmespath)).search
+            # Unknown functions are only noticed when the expression is applied.
+            with suppress(jmespath.exceptions.JMESPathTypeError):
+                search({})
+        except jmespath.exceptions.JMESPathError as error:
+            raise InvalidRequestError(f"jmespath: {error}") from None
+
+        def select(response: Any) -> Any:
+            try:
+                return search(response)
+            except jmespath.exceptions.JMESPathError as error:
+                raise ResultError(
+                    lines(
+                        f"{self.operation} succeeded, but jmespath cannot be applied to its response.",
+                        str(error),
+                    )
+                ) from None
+
+        return select
+
     def _field_shapes(self) -> dict[str, Any]:
         texts = dict.fromkeys(("operation", "jmespath", "service"), TEXT)
-        return {**super()._field_shapes(), **texts, "parameters": Members(self._shapes())}
+        return {**super()._field_shapes(), **texts, "parameters": Members(self._parameter_shapes())}
 
     def _confidential_fields(self) -> Collection[str]:
-        # Rendered after the operation and the service, which say what their shapes are.
+        # Rendered after the operation and the service, which determine their shapes.
         return ("parameters",)
 
     def _hide(self, name: str, value: Any) -> Any:
-        shapes = self._shapes()
+        shapes = self._parameter_shapes()
         if isinstance(value, Mapping):
             return {key: hide(shapes[key], item) if key in shapes else Hidden(item) for key, item in value.items()}
         return Hidden(value) if value else value
 
-    def _shapes(self) -> dict[str, Any]:
+    def _parameter_shapes(self) -> dict[str, Any]:
         from airflow_cleanroomsml._requests.request import argument_shapes
 
         try:
@@ -84,87 +149,34 @@ class CleanRoomsMLCallOperator(CleanRoomsMLOperator):
         except InvalidRequestError:
             return {}
 
-    def execute(self, context: Context) -> Any:
-        """Send the request; all pages of a listing."""
-        self.check_connection()
-        if self.service not in _SERVICES:
-            raise InvalidRequestError(f"service: {self.service!r} is unknown; allowed: {', '.join(_SERVICES)}")
-        from airflow_cleanroomsml._requests.redaction import UNKNOWN
-        from airflow_cleanroomsml._requests.request import load, operation_model
 
-        pick, operation = self._picker(), str(self.operation)
-        answers = operation_model(load(str(self.service)), operation).output_shape
-        answer = shown(answers, self.hook.of(str(self.service)).call_all_pages(operation, self._request()))
-        if "_collaboration_" in operation:
-            answer = _without_texts(answer, lambda _: UNKNOWN)
-        found = pick(answer)
-        if found is None and self.jmespath is not None:
-            log.warning(
-                "jmespath %r selects nothing; the response has: %s.", self.jmespath, ", ".join(answer) or "nothing"
-            )
-        return found
-
-    def _request(self) -> Mapping[str, Any]:
-        from airflow_cleanroomsml._requests.coercion import parse_container
-
-        given = reveal(self.parameters) or {}
-        found = parse_container(given) if isinstance(given, str) else given
-        if not isinstance(found, Mapping):
-            raise InvalidRequestError("parameters: must be a mapping of the request's members in snake_case")
-        return found
-
-    def _picker(self) -> Callable[[Any], Any]:
-        """What picks the result; refused before anything is sent if it cannot."""
-        if self.jmespath is None:
-            return lambda answer: answer
-        import jmespath
-
-        try:
-            search: Callable[[Any], Any] = jmespath.compile(str(self.jmespath)).search
-            # Functions that there are not are found when something is searched only.
-            with suppress(jmespath.exceptions.JMESPathTypeError):
-                search({})
-        except jmespath.exceptions.JMESPathError as error:
-            raise InvalidRequestError(f"jmespath: {error}") from None
-
-        def pick(answer: Any) -> Any:
-            try:
-                return search(answer)
-            except jmespath.exceptions.JMESPathError as error:
-                raise ResultError(
-                    lines(f"{self.operation} was carried out; jmespath cannot be applied to its answer.", str(error))
-                ) from None
-
-        return pick
-
-
-def shown(shape: Any, answer: Mapping[str, Any]) -> Any:
-    """An answer as JSON, what is not to be shown as stars; texts of the service that quote it are withheld."""
+def to_json(shape: Any, response: Mapping[str, Any]) -> Any:
+    """Convert a response to JSON, with confidential values as stars; texts of the service that may quote them are withheld."""
     from airflow_cleanroomsml._requests.redaction import redact_by_description
 
     if shape is None:
         return {}
-    return _without_texts(_plain(shape, answer), lambda text: redact_by_description(shape, answer, text))
+    return _redact_texts(_convert(shape, response), lambda text: redact_by_description(shape, response, text))
 
 
-def _plain(shape: Any, value: Any) -> Any:
+def _convert(shape: Any, value: Any) -> Any:
     if value is not None and is_sensitive(shape):
         return STARS
     if isinstance(value, Mapping):
         members = shape.members if getattr(shape, "type_name", "") == "structure" else {}
-        return {str(key): _plain(members.get(key), item) for key, item in value.items()}
+        return {str(key): _convert(members.get(key), item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(getattr(shape, "member", None), item) for item in value]
+        return [_convert(getattr(shape, "member", None), item) for item in value]
     if isinstance(value, datetime):
         return value.isoformat()
     return value if value is None or isinstance(value, (str, int, float, bool)) else str(value)
 
 
-def _without_texts(value: Any, redact: Callable[[str], str]) -> Any:
-    """The same with what the service says in words redacted: why something failed, or was not published."""
+def _redact_texts(value: Any, redact: Callable[[str], str]) -> Any:
+    """Redact the service's explanations: why a job failed, or why logs were not published."""
     if isinstance(value, dict):
         return {
-            key: redact(item) if key in _TEXTS and isinstance(item, str) else _without_texts(item, redact)
+            key: redact(item) if key in _TEXTS and isinstance(item, str) else _redact_texts(item, redact)
             for key, item in value.items()
         }
-    return [_without_texts(item, redact) for item in value] if isinstance(value, list) else value
+    return [_redact_texts(item, redact) for item in value] if isinstance(value, list) else value

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from airflow_cleanroomsml.typing import AwsKwargs, Templated
 
 
-class _Lookup(CleanRoomsMLOperator):
-    """Reads that answer one question about a collaboration."""
+class _LookupOperator(CleanRoomsMLOperator):
+    """An operator that looks something up in a collaboration."""
 
     ui_color = "#e6f3ff"
 
@@ -33,20 +33,20 @@ class _Lookup(CleanRoomsMLOperator):
         texts = [name for name in self.template_fields if name not in self.connection_fields]
         return {**super()._field_shapes(), **dict.fromkeys(texts, TEXT)}
 
-    def _sought(self, operations: list[str], given: dict[str, Any], **spelling: str) -> dict[str, Any]:
-        """What is looked for, in the types of the model: another text would never be found."""
+    def _convert_arguments(self, operations: list[str], given: dict[str, Any], **spelling: str) -> dict[str, Any]:
+        """Convert arguments to the types of the service model, as a value of another type would match nothing."""
         from airflow_cleanroomsml._requests.request import convert_search
 
         return convert_search(CLEAN_ROOMS, operations, given, required=["collaboration_identifier"], spelling=spelling)
 
 
-class CleanRoomsFindMembershipOperator(_Lookup):
+class CleanRoomsFindMembershipOperator(_LookupOperator):
     """
     Find the caller's active membership of a collaboration.
 
     :param collaboration_identifier: Collaboration, a UUID.
     :return: Identifier of the membership, a UUID.
-    :raises ResourceNotFoundError: The caller's account is no active member.
+    :raises ResourceNotFoundError: The caller's account is not an active member.
     """
 
     template_fields = ("collaboration_identifier", *CleanRoomsMLOperator.template_fields)
@@ -56,9 +56,9 @@ class CleanRoomsFindMembershipOperator(_Lookup):
         self.collaboration_identifier = collaboration_identifier
 
     def execute(self, context: Context) -> str:
-        """Look through the caller's memberships."""
+        """List the caller's memberships and find the one of the collaboration."""
         given = {"collaboration_identifier": self.collaboration_identifier}
-        wanted = self._sought(["get_collaboration"], given)["collaboration_identifier"]
+        wanted = self._convert_arguments(["get_collaboration"], given)["collaboration_identifier"]
         for membership in self.api.items("list_memberships", {"status": "ACTIVE"}):
             if membership["collaborationId"] == wanted:
                 self.log.info("The membership of %r is %s.", membership["collaborationName"], membership["id"])
@@ -66,12 +66,12 @@ class CleanRoomsFindMembershipOperator(_Lookup):
         raise ResourceNotFoundError(
             lines(
                 f"collaboration_identifier: this account has no active membership of the collaboration {wanted}.",
-                "Check the account of the connection and the region; a member that was invited joins by CreateMembership.",
+                "Check the connection's account and the region; an invited member joins with CreateMembership.",
             )
         )
 
 
-class CleanRoomsFindConfiguredAudienceModelOperator(_Lookup):
+class CleanRoomsFindConfiguredAudienceModelOperator(_LookupOperator):
     """
     Find the configured audience model that a collaboration offers.
 
@@ -106,56 +106,58 @@ class CleanRoomsFindConfiguredAudienceModelOperator(_Lookup):
         self.creator_account_id = creator_account_id
 
     def execute(self, context: Context) -> str:
-        """Read the associations of the collaboration that are meant."""
+        """List the collaboration's associations and read the matching ones."""
         given = {
             "collaboration_identifier": self.collaboration_identifier,
             "association_name": self.association_name,
             "creator_account_id": self.creator_account_id,
         }
         listing = "list_collaboration_configured_audience_model_associations"
-        sought = self._sought([listing], given, association_name="name")
-        collaboration = sought.pop("collaboration_identifier")
-        entries = self._entries(collaboration)
-        meant = [self._offer(collaboration, entry) for entry in entries if _is_meant(entry, sought)]
-        offers = [offer for offer in meant if offer]
+        wanted = self._convert_arguments([listing], given, association_name="name")
+        collaboration = wanted.pop("collaboration_identifier")
+        entries = self._list_associations(collaboration)
+        matching = [self._read_offer(collaboration, entry) for entry in entries if _matches(entry, wanted)]
+        offers = [offer for offer in matching if offer]
         push_results(self, context, {"offers": offers})
         if len(offers) == 1:
             self.log.info("%(name)s of account %(creator_account_id)s: %(configured_audience_model_arn)s.", offers[0])
             return str(offers[0]["configured_audience_model_arn"])
         found = [f"{offer['name']!r} of account {offer['creator_account_id']}" for offer in offers]
-        others = ", ".join(repr(entry["name"]) for entry in entries if not _is_meant(entry, sought))
-        wanted = "" if found else f"It has others: {others or 'none'}"
+        others = ", ".join(repr(entry["name"]) for entry in entries if not _matches(entry, wanted))
+        advice = (
+            "Name one by association_name or creator_account_id." if found else f"It has others: {others or 'none'}"
+        )
         raise ResourceNotFoundError(
             lines(
                 f"The collaboration {collaboration} has {len(offers)} configured audience models of that kind.",
                 *found,
-                "Name one by association_name or creator_account_id." if found else wanted,
+                advice,
             )
         )
 
-    def _entries(self, collaboration: str) -> list[dict[str, Any]]:
-        asked = {"collaboration_identifier": collaboration}
-        return list(self.api.items("list_collaboration_configured_audience_model_associations", asked))
+    def _list_associations(self, collaboration: str) -> list[dict[str, Any]]:
+        arguments = {"collaboration_identifier": collaboration}
+        return list(self.api.items("list_collaboration_configured_audience_model_associations", arguments))
 
-    def _offer(self, collaboration: str, entry: Mapping[str, Any]) -> dict[str, Any] | None:
-        """An association, which only its own read tells the model of; None if it was deleted since it was listed."""
-        asked = {
+    def _read_offer(self, collaboration: str, entry: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Read an association, as the listing does not name its model; None if it was deleted since it was listed."""
+        arguments = {
             "collaboration_identifier": collaboration,
             "configured_audience_model_association_identifier": entry["id"],
         }
         try:
-            answer = self.api.call("get_collaboration_configured_audience_model_association", asked)
+            response = self.api.call("get_collaboration_configured_audience_model_association", arguments)
         except ResourceNotFoundError:
             return None
-        found = answer["collaborationConfiguredAudienceModelAssociation"]
+        association = response["collaborationConfiguredAudienceModelAssociation"]
         return {
-            "configured_audience_model_arn": found["configuredAudienceModelArn"],
+            "configured_audience_model_arn": association["configuredAudienceModelArn"],
             "association_identifier": entry["id"],
             "name": entry["name"],
             "creator_account_id": entry["creatorAccountId"],
         }
 
 
-def _is_meant(entry: Mapping[str, Any], sought: Mapping[str, str]) -> bool:
-    has = {"association_name": entry["name"], "creator_account_id": entry["creatorAccountId"]}
-    return all(has[name] == value for name, value in sought.items())
+def _matches(entry: Mapping[str, Any], wanted: Mapping[str, str]) -> bool:
+    values = {"association_name": entry["name"], "creator_account_id": entry["creatorAccountId"]}
+    return all(values[name] == value for name, value in wanted.items())

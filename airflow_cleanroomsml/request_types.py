@@ -70,7 +70,7 @@ class ColumnSchema(TypedDict):
 
 
 class ComputeConfiguration(TypedDict):
-    """``computeConfiguration`` of ProtectedQueryInputParameters and 1 more; exactly one member is given."""
+    """``computeConfiguration`` of ProtectedQueryInputParameters and 1 more; exactly one member must be set."""
 
     worker: NotRequired[Templated[WorkerComputeConfiguration]]
 
@@ -179,7 +179,7 @@ class InputChannel(TypedDict):
 
 
 class InputChannelDataSource(TypedDict):
-    """``dataSource`` of InputChannel; exactly one member is given."""
+    """``dataSource`` of InputChannel; exactly one member must be set."""
 
     protectedQueryInputParameters: NotRequired[Templated[ProtectedQueryInputParameters]]
 
@@ -355,6 +355,6 @@ class WorkerComputeConfiguration(TypedDict):
 
 
 class WorkerComputeConfigurationProperties(TypedDict):
-    """``properties`` of WorkerComputeConfiguration; exactly one member is given."""
+    """``properties`` of WorkerComputeConfiguration; exactly one member must be set."""
 
     spark: NotRequired[Templated[Mapping[str, Templated[str]]]]

@@ -1,7 +1,7 @@
 """
-Writes ``airflow_cleanroomsml/request_types.py``: the types of nested request members, from the models that botocore ships.
+Generates ``airflow_cleanroomsml/request_types.py``, the types of nested request members, from botocore's service models.
 
-``python -m tools.request_types`` with the botocore of ``TESTED_BOTOCORE``; ``make request-types`` does that.
+Run ``make request-types``, with the version of botocore in ``TESTED_BOTOCORE``.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from airflow_cleanroomsml._requests.request import TESTED_BOTOCORE, load
 
 PATH = Path(__file__).parents[1] / "airflow_cleanroomsml" / "request_types.py"
 
-#: Service to the operations that have operators.
+#: Patterns of the operations with operators, by service.
 OPERATIONS = {
     "cleanroomsml": re.compile(r"(?!Get|List)"),
     "cleanrooms": re.compile(r"(Create|Update|Delete)ConfiguredAudienceModelAssociation$"),
 }
 
-#: An enum of more words is a string: the instance types change with every release of botocore.
+#: A larger enum is a string, because each release of botocore adds instance types.
 MOST_WORDS = 12
 
 _WIDTH = 120
@@ -56,71 +56,72 @@ if TYPE_CHECKING:
 '''
 
 
-def operations() -> Iterator[OperationModel]:
-    """The operations that change something, in the models' order."""
-    for service, wanted in OPERATIONS.items():
+def iterate_operations() -> Iterator[OperationModel]:
+    """Yield the operations with operators, in the order of the models."""
+    for service, pattern in OPERATIONS.items():
         model = load(service)
-        yield from (model.operation_model(name) for name in model.operation_names if wanted.match(name))
+        yield from (model.operation_model(name) for name in model.operation_names if pattern.match(name))
 
 
-def words(shape: Shape) -> list[str]:
-    """The words of an enum that is small enough to be a type."""
+def list_words(shape: Shape) -> list[str]:
+    """Return the values of an enum that is small enough for a ``Literal``; else an empty list."""
     enum: list[str] = shape.metadata.get("enum", [])
     return enum if len(enum) <= MOST_WORDS else []
 
 
-def annotation(shape: Shape) -> str:
-    """The type of a value, in the words of Python; templates are allowed for everything in it."""
-    if isinstance(shape, StructureShape) or words(shape):
+def format_annotation(shape: Shape) -> str:
+    """Format the annotation for a value, in which everything may be a template."""
+    if isinstance(shape, StructureShape) or list_words(shape):
         return shape.name
     if isinstance(shape, ListShape):
-        return f"Sequence[{templated(shape.member)}]"
+        return f"Sequence[{format_templated(shape.member)}]"
     if isinstance(shape, MapShape):
         # Airflow renders the values of a mapping, not its keys.
-        return f"Mapping[str, {templated(shape.value)}]"
-    # A policy is JSON; the request check writes a mapping as such.
+        return f"Mapping[str, {format_templated(shape.value)}]"
+    # A policy is JSON; the request check converts a mapping.
     return "str | Mapping[str, Any]" if shape.name == "ResourcePolicy" else _PLAIN[shape.type_name]
 
 
-def templated(shape: Shape) -> str:
-    """The type of a value that may be a template itself."""
-    return f"Templated[{annotation(shape)}]"
+def format_templated(shape: Shape) -> str:
+    """Format the annotation for a value that may be a template itself."""
+    return f"Templated[{format_annotation(shape)}]"
 
 
 @dataclass
-class Found:
-    """The structures and enums below requests, and where each of them stands."""
+class NestedTypes:
+    """The structures and enums in requests, and where they are used."""
 
     shapes: dict[str, Shape] = field(default_factory=dict)
     places: dict[str, list[str]] = field(default_factory=dict)
 
     @classmethod
-    def of_all(cls) -> Found:
-        """What stands below the requests of all operations."""
-        found = cls()
-        for operation in operations():
-            found._below(operation.input_shape, operation.name)
-        return found
+    def collect(cls) -> NestedTypes:
+        """Collect the structures and enums in the requests of all operations."""
+        types = cls()
+        for operation in iterate_operations():
+            types._add_members(operation.input_shape, operation.name)
+        return types
 
-    def _below(self, structure: StructureShape | None, owner: str) -> None:
+    def _add_members(self, structure: StructureShape | None, owner: str) -> None:
         for name, member in structure.members.items() if structure else ():
-            self._note(member, f"``{name}`` of {owner}")
+            self._add(member, f"``{name}`` of {owner}")
 
-    def _note(self, shape: Shape, place: str) -> None:
+    def _add(self, shape: Shape, place: str) -> None:
         if isinstance(shape, ListShape):
-            self._note(shape.member, place)
+            self._add(shape.member, place)
         elif isinstance(shape, MapShape):
-            self._note(shape.value, place)
-        elif isinstance(shape, StructureShape) or words(shape):
-            new = shape.name not in self.shapes
+            self._add(shape.value, place)
+        elif isinstance(shape, StructureShape) or list_words(shape):
+            # Shapes can be recursive.
+            is_new = shape.name not in self.shapes
             self.shapes[shape.name] = shape
             self.places.setdefault(shape.name, []).append(place)
-            if new and isinstance(shape, StructureShape):
-                self._below(shape, shape.name)
+            if is_new and isinstance(shape, StructureShape):
+                self._add_members(shape, shape.name)
 
 
-def _alias(shape: Shape) -> str:
-    quoted = [f'"{word}"' for word in words(shape)]
+def _format_alias(shape: Shape) -> str:
+    quoted = [f'"{word}"' for word in list_words(shape)]
     line = f"{shape.name}: TypeAlias = Literal[{', '.join(quoted)}]"
     if len(line) <= _WIDTH:
         return line
@@ -128,23 +129,26 @@ def _alias(shape: Shape) -> str:
     return f"{shape.name}: TypeAlias = Literal[\n{items}]"
 
 
-def _typed_dict(shape: StructureShape, places: list[str]) -> str:
+def _format_typed_dict(shape: StructureShape, places: list[str]) -> str:
     union = bool(shape.metadata.get("union"))
     more = f" and {len(places) - 1} more" if len(places) > 1 else ""
-    only = "; exactly one member is given" if union else ""
+    only = "; exactly one member must be set" if union else ""
     lines = [f"class {shape.name}(TypedDict):", f'    """{places[0]}{more}{only}."""', ""]
     for name, member in shape.members.items():
-        needed = name in shape.required_members and not union
-        lines.append(f"    {name}: {templated(member) if needed else f'NotRequired[{templated(member)}]'}")
+        is_required = name in shape.required_members and not union
+        member_type = format_templated(member)
+        lines.append(f"    {name}: {member_type if is_required else f'NotRequired[{member_type}]'}")
     return "\n".join(lines)
 
 
-def source() -> str:
-    """The module, formatted."""
-    found = Found.of_all()
-    shapes = [found.shapes[name] for name in sorted(found.shapes)]
-    aliases = [_alias(shape) for shape in shapes if not isinstance(shape, StructureShape)]
-    classes = [_typed_dict(shape, found.places[shape.name]) for shape in shapes if isinstance(shape, StructureShape)]
+def build_source() -> str:
+    """Build the formatted source of the module."""
+    types = NestedTypes.collect()
+    shapes = [types.shapes[name] for name in sorted(types.shapes)]
+    aliases = [_format_alias(shape) for shape in shapes if not isinstance(shape, StructureShape)]
+    classes = [
+        _format_typed_dict(shape, types.places[shape.name]) for shape in shapes if isinstance(shape, StructureShape)
+    ]
     header = _HEADER.format(botocore=TESTED_BOTOCORE)
     return "\n".join([header, *aliases]) + "\n\n\n" + "\n\n\n".join(classes) + "\n"
 
@@ -152,8 +156,8 @@ def source() -> str:
 def main() -> None:
     """Write the module."""
     if botocore.__version__ != TESTED_BOTOCORE:
-        raise SystemExit(f"botocore {botocore.__version__} is installed; the types are those of {TESTED_BOTOCORE}")
-    PATH.write_text(source(), encoding="utf-8")
+        raise SystemExit(f"botocore {TESTED_BOTOCORE} is required, but {botocore.__version__} is installed")
+    PATH.write_text(build_source(), encoding="utf-8")
 
 
 if __name__ == "__main__":

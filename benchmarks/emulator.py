@@ -38,6 +38,7 @@ def measure_start() -> Iterator[Row]:
 
 def _time_first_response(module: str, service: str, path: str) -> float:
     port = _find_free_port()
+    # With this variable, each process would compile the modules again.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     begin = time.perf_counter()
     process = subprocess.Popen(
@@ -66,6 +67,7 @@ def _find_free_port() -> int:
 
 def _get(url: str, service: str = "cleanrooms-ml") -> bytes:
     scope = f"{ACCOUNT}/20261124/{REGION}/{service}/aws4_request"
+    # Both servers only read the scope of the signature.
     signature = {"Authorization": f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"}
     parts = urlsplit(url)
     with closing(HTTPConnection(parts.netloc, timeout=20)) as connection:

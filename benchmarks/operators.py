@@ -52,6 +52,7 @@ def measure_imports() -> Iterator[Row]:
 
 def _time_import(module: str) -> float:
     command = [sys.executable, "-c", _IMPORT.format(module)]
+    # With this variable, each process would compile the modules again.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     return float(done.stdout.split()[-1])
@@ -70,6 +71,7 @@ def _run_emulator(*options: str) -> Iterator[World]:
         "AWS_EC2_METADATA_DISABLED": "true",
         "AIRFLOW_CONN_AWS_DEFAULT": '{"conn_type": "aws"}',
     }
+    # clear() and update() restore the variables that the emulator's overwrite.
     before = dict(os.environ)
     os.environ.update(environment)
     try:

@@ -34,6 +34,7 @@ _WAITERS = {
 }
 
 
+# The amazon provider loads the definition of a waiter from a file.
 @cache
 def _write_waiters() -> Path:
     path = Path(tempfile.mkdtemp(prefix="waiters-")) / "cleanroomsml.json"

@@ -37,6 +37,7 @@ class Row:
         """The ratio of both figures."""
         if self.peer is None:
             return ""
+        # A figure of 0, such as that of calls, has no ratio.
         if not self.ours or not self.peer:
             return "-"
         return f"1/{self.peer / self.ours:.1f}" if self.peer > self.ours else f"{self.ours / self.peer:.1f} times"

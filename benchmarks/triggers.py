@@ -76,6 +76,7 @@ def run(load: Load, environment: Mapping[str, str]) -> Measurement:
         text=True,
         check=True,
     )
+    # Airflow writes log lines to standard output, too; the result is the last line.
     return Measurement(**json.loads(done.stdout.splitlines()[-1]))
 
 
@@ -149,6 +150,7 @@ async def _measure(load: Load, trigger: Callable[[str], Any]) -> Measurement:
             if result not in ("ACTIVE", {"status": "success", "value": arn}):
                 errors.append(str(result)[:300])
 
+    # Before the measurement, because the watchdog's cost is the same without triggers.
     idle = await _measure_watchdog()
     gc.collect()
     pauses = _record_collections()
@@ -159,6 +161,7 @@ async def _measure(load: Load, trigger: Callable[[str], Any]) -> Measurement:
     for arn in load.arns:
         tasks.append(asyncio.create_task(listen(arn)))
         if not load.at_once:
+            # Lets the new trigger run until its first await.
             await asyncio.sleep(0)
     await asyncio.wait(tasks, timeout=end - time.perf_counter())
     measurement = Measurement(

@@ -149,6 +149,7 @@ def read_audience(url: str, location: str) -> list[str]:
     """Read the users of an exported audience, best first."""
     s3 = boto3.session.Session(ACCOUNT, "demo", region_name=REGION).client("s3", endpoint_url=url)
     bucket, prefix = location.removeprefix("s3://").split("/", 1)
+    # The names of the files have the order of the ranking (part-00000.jsonl and so on).
     keys = [entry["Key"] for entry in s3.list_objects_v2(Bucket=bucket, Prefix=prefix)["Contents"]]
     lines = b"".join(s3.get_object(Bucket=bucket, Key=key)["Body"].read() for key in sorted(keys)).splitlines()
     return [json.loads(line)["user_id"] for line in lines]
@@ -160,6 +161,7 @@ def print_report(run: dict[str, Any], users: list[str], data: Interactions, tast
     rows = [(name, f"{task['seconds']:.1f}", _format_result(task)) for name, task in _order_tasks(tasks)]
     say(f"\nTasks\n{format_table(('task', 'seconds', 'result'), rows, '<><')}")
     metrics = tasks["generate"]["xcom"]["metrics"]
+    # The percentages of the bins refer to all users of the training data.
     total = len(data.user_ids)
     shares = compute_recall(users, data.list_held_out(taste), {percent: total * percent // 100 for percent in BINS})
     say(f"\nAudience by size\n{_format_sizes(metrics, shares)}")

@@ -19,6 +19,7 @@ def load_dag(dag_file: str, dag_id: str) -> Any:
     if spec is None or spec.loader is None:
         raise SystemExit(f"{dag_file} is not a Python file")
     module = importlib.util.module_from_spec(spec)
+    # As in the recipe of the importlib documentation (Importing a source file directly).
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return next(value for value in vars(module).values() if hasattr(value, "task_dict") and value.dag_id == dag_id)

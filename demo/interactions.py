@@ -151,11 +151,11 @@ def _draw_items(rng: np.random.Generator, taste: Integers) -> Integers:
     ranks = _draw_zipf(rng, ITEMS, 1.0, len(taste))
     item = rng.permutation(ITEMS)[ranks]
     kind = rng.random(len(taste))
-    own = (kind >= POPULAR) & (kind < POPULAR + OWN)
+    is_own = (kind >= POPULAR) & (kind < POPULAR + OWN)
     shelves = np.stack([rng.choice(ITEMS, SHELF, replace=False) for _ in range(TASTES)])
-    item[own] = shelves[taste[own], _draw_zipf(rng, SHELF, 0.8, int(own.sum()))]
-    noise = kind >= POPULAR + OWN
-    item[noise] = rng.integers(0, ITEMS, int(noise.sum()))
+    item[is_own] = shelves[taste[is_own], _draw_zipf(rng, SHELF, 0.8, int(is_own.sum()))]
+    is_noise = kind >= POPULAR + OWN
+    item[is_noise] = rng.integers(0, ITEMS, int(is_noise.sum()))
     return item
 
 

@@ -205,6 +205,7 @@ def _build_entry(cls: type[Any], up: str) -> str:
 
 def _format_arguments(cls: type[Any]) -> str:
     meanings = Docstring.parse(cls).arguments
+    # Arguments in **kwargs are documented with the base class.
     parameters = [p for p in inspect.signature(cls.__init__).parameters.values() if p.kind is p.KEYWORD_ONLY]
     rows = [
         (f"`{p.name}`", _format_default(p), describe_annotation(p.annotation), meanings[p.name]) for p in parameters

@@ -41,6 +41,7 @@ def _index_file(path: Path) -> dict[str, list[Excerpt]]:
     source = path.read_text(encoding="utf-8")
     excerpts: dict[str, list[Excerpt]] = {}
     for statement in _iterate_statements(ast.parse(source)):
+        # Padded, so that dedent() removes the indentation of all lines alike.
         text = ast.get_source_segment(source, statement, padded=True) or ""
         for node in ast.walk(statement):
             if isinstance(node, ast.Name):

@@ -42,6 +42,7 @@ def explain_members(cls: type[Any]) -> str:
 def _load_shapes(cls: type[Any]) -> dict[str, Any]:
     if hasattr(cls, "operation"):
         return dict(argument_shapes(cls.service, cls.operation))
+    # A sensor has no operation of its own: its arguments identify a resource.
     resource = getattr(cls, "resource", None)
     operations = [operation for operation in (resource.get, resource.list) if operation] if resource else []
     return dict(search_shapes(resource.service, operations)) if resource else {}

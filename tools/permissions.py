@@ -93,6 +93,7 @@ def build_policy(classes: Iterable[type[Any]]) -> str:
     """Build a policy, as JSON, for tasks of these classes without optional arguments."""
     cases = [(case, actions) for cls in classes for case, actions in group_permissions(cls).items()]
     needed = {action for case, actions in cases if case.by_default for action in actions}
+    # iam:PassRole has a statement of its own, because its condition key does not apply to other actions.
     statements: list[dict[str, Any]] = [
         {"Effect": "Allow", "Action": sorted(needed - {PASS_ROLE}), "Resource": "*"},
     ]
@@ -128,6 +129,7 @@ def _find_operation_permissions(cls: type[CleanRoomsMLOperator]) -> Iterator[tup
     for name, shape in members.items():
         more = [action for action in _list_actions(cls.service, cls.operation, name) if action not in always]
         argument = xform_name(name) + ("=True" if shape.type_name == "boolean" else "")
+        # A create tags its resource by default, so that a retry can find it.
         tags_itself = issubclass(cls, CleanRoomsMLCreateOperator) and cls.resource.tells_tags
         case = TAG if name == "tags" and tags_itself else argument_case(argument)
         yield from ((case, action) for action in more)
@@ -212,6 +214,7 @@ def _build_request(operation: OperationModel, more: Iterable[str]) -> dict[str, 
     shape = operation.input_shape
     if shape is None:
         return {}
+    # Booleans are left out, because some actions are only needed for True, such as those of manageResourcePolicies.
     required = [name for name in shape.required_members if shape.members[name].type_name != "boolean"]
     return {name: _build_value(shape.members[name]) for name in (*required, *more)}
 

@@ -33,6 +33,7 @@ _UNITS = {"string": "character", "list": "item", "map": "entry"}
 
 def _to_words(name: str) -> str:
     """Convert ``MLInputChannel`` to "ML input channel"."""
+    # Consecutive capitals are an abbreviation: the last one starts the next word.
     parts = re.findall(r"[A-Z]+(?![a-z])|[A-Z][a-z]+", name)
     return " ".join(part if part.isupper() else part.lower() for part in parts)
 
@@ -158,6 +159,7 @@ class Scaffold:
     @property
     def returns(self) -> str | None:
         """Member of the response with the ARN; None if there is none."""
+        # An export job has no ARN, and a description may have several.
         arns = [name for name in get_members(self.model.output_shape) if name.endswith("Arn")]
         return xform_name(arns[0]) if len(arns) == 1 else None
 

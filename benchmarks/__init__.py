@@ -1,1 +1,1 @@
-"""Measurements against what users have today; ``make bench`` runs them and writes ``RESULTS.md``."""
+"""Benchmarks against the amazon provider, boto3 and moto; ``make bench`` runs them and writes ``RESULTS.md``."""

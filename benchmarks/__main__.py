@@ -1,4 +1,4 @@
-"""``python -m benchmarks [name …]``: measure, print, and keep what was measured."""
+"""``python -m benchmarks [name …]``: run benchmarks and print their results."""
 
 from __future__ import annotations
 
@@ -7,42 +7,41 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from benchmarks import emulator, operators, waits
-from benchmarks.table import Row, lines, page
+from benchmarks.table import Row, format_page, format_table
 
-#: What can be measured; a new measurement is a function that yields rows, and a line here.
+#: All benchmarks, by name: functions that yield rows.
 ALL: dict[str, Callable[[], Iterator[Row]]] = {
-    "imports": operators.imports,
-    "create": operators.create,
-    "mapped": operators.mapped,
-    "waits": waits.three_hundred,
-    "ends": waits.three_hundred_that_end,
-    "history": waits.long_history,
-    "many": waits.ten_thousand,
-    "start": waits.thousand_at_once,
-    "detection": waits.detection,
-    "emulator": emulator.start,
-    "pages": emulator.pages,
+    "imports": operators.measure_imports,
+    "create": operators.measure_create,
+    "mapped": operators.measure_mapped_tasks,
+    "waits": waits.measure_300_waits,
+    "ends": waits.measure_ending_waits,
+    "history": waits.measure_long_history,
+    "many": waits.measure_10000_waits,
+    "start": waits.measure_1000_starts,
+    "detection": waits.measure_detection,
+    "emulator": emulator.measure_start,
+    "pages": emulator.measure_pages,
 }
 NOTES = (
-    "The peer of the waits is a trigger like those of the amazon provider's deferrable operators: `AwsBaseWaiterTrigger` with a",
-    "custom waiter and an aiobotocore client of its own. Each side runs in a process that has loaded what a triggerer loads; slow",
-    "imports come first unless the row says otherwise. The emulator runs in another process. A block is the longest delay of a task",
-    'that sleeps 5 ms at a time; the row "processor time alone" counts only the time that the process itself had the processor.',
-    "Imports are of compiled modules.",
+    "The peer of waits is a trigger like those of the amazon provider's deferrable operators: `AwsBaseWaiterTrigger` with a custom waiter",
+    "and an aiobotocore client of its own. Each side runs in a process that has imported what a triggerer imports, against an emulator in",
+    "another process. Unless noted otherwise, slow imports are done before. A block is the longest delay of a task that sleeps 5 ms at a",
+    "time; the second figure is how much of that time the process itself used the processor. Imports are of compiled modules.",
 )
 RESULTS = Path(__file__).parent / "RESULTS.md"
 
 
 def main() -> None:
-    """Measure what is named, or everything; everything is kept."""
+    """Run the benchmarks in the arguments, or all of them and write the results."""
     names = sys.argv[1:] or list(ALL)
     rows: list[Row] = []
     for name in names:
         print(f"Measuring: {name}", file=sys.stderr, flush=True)
         rows += ALL[name]()
-    print("\n".join(lines(rows)))
+    print("\n".join(format_table(rows)))
     if names == list(ALL):
-        RESULTS.write_text(page("Benchmark results", NOTES, rows), encoding="utf-8")
+        RESULTS.write_text(format_page("Measured", NOTES, rows), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The emulator: how long it takes to start, beside moto's server, and what a page of a long listing costs."""
+"""Benchmarks of the emulator: its start, compared with moto's server, and a page of a long listing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager, suppress
 from http.client import HTTPConnection
 from urllib.parse import quote, urlsplit
 
-from benchmarks.table import Row, below
+from benchmarks.table import Row, build_limit_row
 from tests.helpers.many_jobs import CrowdedProcess, CrowdedWorld
 from tests.support import REGION
 
@@ -22,19 +22,23 @@ ACCOUNT = "123456789012"
 _STARTS = 7
 
 
-def start() -> Iterator[Row]:
-    """Seconds from the start of the process to its first answer to an API call; the two in turn, medians, once both are compiled."""
-    _first_answer("airflow_cleanroomsml.emulator", "cleanrooms-ml", "/training-dataset")
-    _first_answer("moto.server", "s3", "/")
+def measure_start() -> Iterator[Row]:
+    """Measure the seconds from the start of the process to its first response, alternating with moto's server; medians."""
+    # The first start compiles the modules.
+    _time_first_response("airflow_cleanroomsml.emulator", "cleanrooms-ml", "/training-dataset")
+    _time_first_response("moto.server", "s3", "/")
     ours, peer = [], []
     for _ in range(_STARTS):
-        ours.append(_first_answer("airflow_cleanroomsml.emulator", "cleanrooms-ml", "/training-dataset"))
-        peer.append(_first_answer("moto.server", "s3", "/"))
-    yield below("emulator: first answer (peer: moto's server), s", statistics.median(ours), 2, statistics.median(peer))
+        ours.append(_time_first_response("airflow_cleanroomsml.emulator", "cleanrooms-ml", "/training-dataset"))
+        peer.append(_time_first_response("moto.server", "s3", "/"))
+    yield build_limit_row(
+        "emulator: first answer (peer: moto's server), s", statistics.median(ours), 2, statistics.median(peer)
+    )
 
 
-def _first_answer(module: str, service: str, path: str) -> float:
-    port = _free_port()
+def _time_first_response(module: str, service: str, path: str) -> float:
+    port = _find_free_port()
+    # With this variable, each process would compile the modules again.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     begin = time.perf_counter()
     process = subprocess.Popen(
@@ -55,7 +59,7 @@ def _first_answer(module: str, service: str, path: str) -> float:
         process.wait(20)
 
 
-def _free_port() -> int:
+def _find_free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
         return port
@@ -63,34 +67,35 @@ def _free_port() -> int:
 
 def _get(url: str, service: str = "cleanrooms-ml") -> bytes:
     scope = f"{ACCOUNT}/20261124/{REGION}/{service}/aws4_request"
+    # Both servers only read the scope of the signature.
     signature = {"Authorization": f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"}
     parts = urlsplit(url)
     with closing(HTTPConnection(parts.netloc, timeout=20)) as connection:
         connection.request("GET", f"{parts.path}?{parts.query}", headers=signature)
-        answer = connection.getresponse()
-        content = answer.read()
-    if answer.status != 200:
-        raise RuntimeError(f"{url}: {answer.status} {content!r}")
+        response = connection.getresponse()
+        content = response.read()
+    if response.status != 200:
+        raise RuntimeError(f"{url}: {response.status} {content!r}")
     return content
 
 
-def pages() -> Iterator[Row]:
-    """Milliseconds for the last page of 100 generation jobs, among 20,000 and among 200; the two in turn, medians."""
-    with _crowd(20_000) as ours, _crowd(200) as peer:
-        times: dict[str, list[float]] = {ours: [], peer: []}
+def measure_pages() -> Iterator[Row]:
+    """Measure the milliseconds for the last page of 100 generation jobs, alternating between 20,000 and 200 jobs; medians."""
+    with _run_crowd(20_000) as many, _run_crowd(200) as few:
+        times: dict[str, list[float]] = {many: [], few: []}
         for _ in range(100):
-            for page, found in times.items():
+            for url, milliseconds in times.items():
                 begin = time.perf_counter()
-                _get(page)
-                found.append(1000 * (time.perf_counter() - begin))
-    among_many, among_few = (statistics.median(found) for found in times.values())
-    what = "emulator: a page of 100 among 20,000 resources (peer: among 200), ms"
-    yield Row(what, among_many, among_few, "≤ 1.5", among_many <= 1.5 * among_few)
+                _get(url)
+                milliseconds.append(1000 * (time.perf_counter() - begin))
+    among_many, among_few = (statistics.median(milliseconds) for milliseconds in times.values())
+    name = "emulator: a page of 100 among 20,000 resources (peer: among 200), ms"
+    yield Row(name, among_many, among_few, "≤ 1.5", among_many <= 1.5 * among_few)
 
 
 @contextmanager
-def _crowd(count: int) -> Iterator[str]:
-    """The URL of the last page of 100 in an emulator that has as many generation jobs."""
+def _run_crowd(count: int) -> Iterator[str]:
+    """Run an emulator with a number of generation jobs; yields the URL of the last page of 100."""
     process = CrowdedProcess()
     try:
         CrowdedWorld(process, ACCOUNT).jobs(count)

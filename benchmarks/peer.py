@@ -1,4 +1,4 @@
-"""The peer: a deferrable operator's trigger as the amazon provider writes them, a waiter over aiobotocore for each."""
+"""The peer: a trigger like those of the amazon provider's deferrable operators, with a custom waiter on aiobotocore."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from airflow.providers.amazon.aws.triggers.base import AwsBaseWaiterTrigger
 
 
-def _accepts(status: str, state: str) -> dict[str, str]:
+def _build_acceptor(status: str, state: str) -> dict[str, str]:
     return {"matcher": "path", "argument": "status", "expected": status, "state": state}
 
 
@@ -24,41 +24,42 @@ _WAITERS = {
             "delay": 5,
             "maxAttempts": 10_000,
             "acceptors": [
-                _accepts("ACTIVE", "success"),
-                _accepts("CREATE_FAILED", "failure"),
-                _accepts("CREATE_PENDING", "retry"),
-                _accepts("CREATE_IN_PROGRESS", "retry"),
+                _build_acceptor("ACTIVE", "success"),
+                _build_acceptor("CREATE_FAILED", "failure"),
+                _build_acceptor("CREATE_PENDING", "retry"),
+                _build_acceptor("CREATE_IN_PROGRESS", "retry"),
             ],
         }
     },
 }
 
 
+# The amazon provider loads the definition of a waiter from a file.
 @cache
-def _file() -> Path:
+def _write_waiters() -> Path:
     path = Path(tempfile.mkdtemp(prefix="waiters-")) / "cleanroomsml.json"
     path.write_text(json.dumps(_WAITERS))
     return path
 
 
 class PeerHook(AwsBaseHook):
-    """The hook of the peer."""
+    """The peer's hook."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**{**kwargs, "client_type": "cleanroomsml"})
 
     @property
     def waiter_path(self) -> Path:
-        """Where the waiter is described; the amazon provider's are in its own directory."""
-        return _file()
+        """Path of the waiter's definition; by default it is in the amazon provider."""
+        return _write_waiters()
 
 
 class PeerTrigger(AwsBaseWaiterTrigger):
     """
     Wait until an audience generation job has ended.
 
-    :param audience_generation_job_arn: The job.
-    :param waiter_delay: Seconds between two looks.
+    :param audience_generation_job_arn: ARN of the job.
+    :param waiter_delay: Seconds between two polls.
     """
 
     aws_hook_class = PeerHook

@@ -1,4 +1,4 @@
-"""What a measurement says, and how it is shown."""
+"""Rows of results, and their format."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _PACKAGES = ("apache-airflow", "apache-airflow-providers-amazon", "boto3", "boto
 @dataclass(frozen=True)
 class Row:
     """
-    One line of the table.
+    A row of the table.
 
-    :param what: What was measured, its unit included.
-    :param ours: The figure of this package.
-    :param peer: The figure of whom it is compared with; None where there is none.
-    :param target: What is to be reached, in words.
-    :param met: Whether it is.
+    :param name: What was measured, with its unit.
+    :param ours: Figure of this package.
+    :param peer: Figure of the peer; None for none.
+    :param target: Target, as text.
+    :param met: Whether the target is met.
     """
 
-    what: str
+    name: str
     ours: float
     peer: float | None = None
     target: str = ""
@@ -34,37 +34,38 @@ class Row:
 
     @property
     def ratio(self) -> str:
-        """Ours as a part of the peer's, or as its multiple."""
+        """The ratio of both figures."""
         if self.peer is None:
             return ""
+        # A figure of 0, such as that of calls, has no ratio.
         if not self.ours or not self.peer:
             return "-"
         return f"1/{self.peer / self.ours:.1f}" if self.peer > self.ours else f"{self.ours / self.peer:.1f} times"
 
     @property
     def cells(self) -> list[str]:
-        """The line as text."""
-        verdict = {None: "", True: " ✓", False: " ✗"}[self.met]
-        peer = "" if self.peer is None else _short(self.peer)
-        return [self.what, _short(self.ours), peer, self.ratio, f"{self.target}{verdict}"]
+        """The cells of the row."""
+        mark = {None: "", True: " ✓", False: " ✗"}[self.met]
+        peer = "" if self.peer is None else _format_number(self.peer)
+        return [self.name, _format_number(self.ours), peer, self.ratio, f"{self.target}{mark}"]
 
 
-def below(what: str, ours: float, limit: float, peer: float | None = None) -> Row:
-    """A figure that must not be above a limit."""
-    return Row(what, ours, peer, f"≤ {_short(limit)}", ours <= limit)
+def build_limit_row(name: str, ours: float, limit: float, peer: float | None = None) -> Row:
+    """Build the row of a figure that must not exceed a limit."""
+    return Row(name, ours, peer, f"≤ {_format_number(limit)}", ours <= limit)
 
 
-def part(what: str, ours: float, peer: float, divisor: float) -> Row:
-    """A figure that must not be more than a part of the peer's."""
-    return Row(what, ours, peer, f"≤ 1/{divisor:g}", ours * divisor <= peer)
+def build_ratio_row(name: str, ours: float, peer: float, divisor: float) -> Row:
+    """Build the row of a figure that must not exceed a fraction of the peer's."""
+    return Row(name, ours, peer, f"≤ 1/{divisor:g}", ours * divisor <= peer)
 
 
-def _short(number: float) -> str:
+def _format_number(number: float) -> str:
     return f"{number:,.0f}" if number >= 100 or number == int(number) else f"{number:.3g}"
 
 
-def lines(rows: Iterable[Row]) -> Iterator[str]:
-    """The table in Markdown."""
+def format_table(rows: Iterable[Row]) -> Iterator[str]:
+    """Format a Markdown table."""
     head = ["what", "ours", "peer", "ratio", "target"]
     cells = [head, *(row.cells for row in rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(head))]
@@ -74,16 +75,16 @@ def lines(rows: Iterable[Row]) -> Iterator[str]:
             yield "|" + "|".join("-" * (width + 2) for width in widths) + "|"
 
 
-def machine() -> Iterator[str]:
-    """Where it was measured, and with what."""
-    yield f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} processors ({_processor()})"
-    yield f"{os.getloadavg()[0]:.1f} processes were runnable at the end (load average); well above one, times mean little"
+def describe_machine() -> Iterator[str]:
+    """Describe the machine and the versions of packages."""
+    yield f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} processors ({_find_processor()})"
+    yield f"load average of {os.getloadavg()[0]:.1f} at the end: if it is much higher than 1, times are not reliable"
     for package in _PACKAGES:
         with suppress(ModuleNotFoundError):
             yield f"{package} {version(package)}"
 
 
-def _processor() -> str:
+def _find_processor() -> str:
     with suppress(OSError), Path("/proc/cpuinfo").open() as info:
         for line in info:
             if line.startswith("model name"):
@@ -91,7 +92,7 @@ def _processor() -> str:
     return platform.processor() or sys.platform
 
 
-def page(title: str, notes: Iterable[str], rows: Iterable[Row]) -> str:
-    """The page that is kept."""
-    text = ["# " + title, "", *(f"- {line}" for line in machine()), "", *lines(rows), "", *notes]
+def format_page(title: str, notes: Iterable[str], rows: Iterable[Row]) -> str:
+    """Format the page with the results."""
+    text = ["# " + title, "", *(f"- {line}" for line in describe_machine()), "", *format_table(rows), "", *notes]
     return "\n".join(text).rstrip() + "\n"

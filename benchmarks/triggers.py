@@ -1,7 +1,7 @@
 """
-Triggers in an event loop of a process of their own, watched from inside.
+Runs triggers in the event loop of a separate process, and measures them from within.
 
-``python -m benchmarks.triggers`` reads what to run from standard input and writes what it saw to standard output, both as JSON.
+``python -m benchmarks.triggers`` reads a load from standard input, and writes a measurement to standard output, both as JSON.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-_GLANCE = 0.005
+#: Seconds for which the watchdog sleeps.
+_WATCHDOG_SLEEP = 0.005
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,11 @@ class Load:
     What to run.
 
     :param side: ``ours`` or ``peer``.
-    :param arns: Audience generation jobs, a trigger for each.
-    :param seconds: How long.
-    :param delay: Seconds between two looks.
-    :param warm: Whether all that is slow to load is loaded before.
-    :param at_once: Whether all start in one turn of the loop; else one after the other, as Airflow's triggerer starts them.
+    :param arns: ARNs of audience generation jobs, with a trigger for each.
+    :param seconds: Maximum duration.
+    :param delay: Seconds between two polls.
+    :param warm: Whether slow imports are done before the measurement.
+    :param at_once: Whether all triggers start in one iteration of the loop; otherwise one after the other, as in Airflow's triggerer.
     """
 
     side: str
@@ -43,17 +44,17 @@ class Load:
 
 
 @dataclass(frozen=True)
-class Seen:
+class Measurement:
     """
-    What was seen.
+    What was measured.
 
-    :param cpu: Seconds of processor time, less what watching takes.
-    :param memory: Bytes by which the process has grown.
-    :param block: The longest time for which the loop did not run, in seconds.
-    :param busy: The most processor time that the process took in such a time: what of it is its own doing, on a machine that others use.
-    :param collected: The longest collection of garbage, in seconds: it holds everything, the longer the larger the process is.
-    :param events: When the event of each trigger came, in seconds since 1970.
-    :param errors: What they say that is no success.
+    :param cpu: Seconds of processor time, without those of the watchdog.
+    :param memory: Bytes by which the process grew.
+    :param block: Longest time for which the loop did not run, in seconds.
+    :param busy: Longest processor time during such a block, in seconds: the rest is time of other processes on the machine.
+    :param collected: Longest garbage collection, in seconds. It stops the process, and takes longer in a larger one.
+    :param events: Time of each trigger's event, in seconds since 1970.
+    :param errors: Payloads of events other than success.
     """
 
     cpu: float
@@ -65,8 +66,8 @@ class Seen:
     errors: list[str] = field(default_factory=list)
 
 
-def run(load: Load, environment: Mapping[str, str]) -> Seen:
-    """Run it in a process of its own."""
+def run(load: Load, environment: Mapping[str, str]) -> Measurement:
+    """Run a load in a separate process."""
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.triggers"],
         input=json.dumps(asdict(load)),
@@ -75,16 +76,17 @@ def run(load: Load, environment: Mapping[str, str]) -> Seen:
         text=True,
         check=True,
     )
-    return Seen(**json.loads(done.stdout.splitlines()[-1]))
+    # Airflow writes log lines to standard output, too; the result is the last line.
+    return Measurement(**json.loads(done.stdout.splitlines()[-1]))
 
 
-def _ours(load: Load) -> Callable[[str], Any]:
+def _load_our_trigger(load: Load) -> Callable[[str], Any]:
     from airflow_cleanroomsml._waiting.wait import Wait
     from airflow_cleanroomsml.triggers import CleanRoomsMLWaitTrigger
 
     if load.warm:
         importlib.import_module("airflow_cleanroomsml._polling.client")
-    # They have waited for an hour: so they are looked at as often as the peer's.
+    # A wait polls more often at first. These have waited for an hour, so they poll as often as the peer's.
     now = time.time()
 
     def trigger(arn: str) -> Any:
@@ -95,7 +97,7 @@ def _ours(load: Load) -> Callable[[str], Any]:
     return trigger
 
 
-def _peers(load: Load) -> Callable[[str], Any]:
+def _load_peer_trigger(load: Load) -> Callable[[str], Any]:
     from benchmarks.peer import PeerTrigger
 
     return lambda arn: PeerTrigger(audience_generation_job_arn=arn, waiter_delay=load.delay)
@@ -108,35 +110,35 @@ class _Watchdog:
     async def watch(self) -> None:
         while True:
             before, taken = time.perf_counter(), time.process_time()
-            await asyncio.sleep(_GLANCE)
-            late = time.perf_counter() - before - _GLANCE
+            await asyncio.sleep(_WATCHDOG_SLEEP)
+            late = time.perf_counter() - before - _WATCHDOG_SLEEP
             self.longest = max(self.longest, late)
             self.busiest = max(self.busiest, min(late, time.process_time() - taken))
 
 
-def _collections() -> list[float]:
-    """The times that collections of garbage take from now on."""
-    begun, pauses = [0.0], list[float]()
+def _record_collections() -> list[float]:
+    """Record the duration of each garbage collection from now on."""
+    started, pauses = [0.0], list[float]()
 
     def note(phase: str, _: Any) -> None:
         if phase == "start":
-            begun[0] = time.perf_counter()
+            started[0] = time.perf_counter()
         else:
-            pauses.append(time.perf_counter() - begun[0])
+            pauses.append(time.perf_counter() - started[0])
 
     gc.callbacks.append(note)
     return pauses
 
 
-async def _cost_of_watching() -> float:
-    """Processor time that the watchdog itself takes, a second."""
-    cpu, watching = time.process_time(), asyncio.create_task(_Watchdog().watch())
+async def _measure_watchdog() -> float:
+    """Measure the watchdog's own processor time per second."""
+    cpu, task = time.process_time(), asyncio.create_task(_Watchdog().watch())
     await asyncio.sleep(2.0)
-    watching.cancel()
+    task.cancel()
     return (time.process_time() - cpu) / 2.0
 
 
-async def _watched(load: Load, trigger: Callable[[str], Any]) -> Seen:
+async def _measure(load: Load, trigger: Callable[[str], Any]) -> Measurement:
     import psutil
 
     process, events, errors = psutil.Process(), dict[str, float](), list[str]()
@@ -144,40 +146,49 @@ async def _watched(load: Load, trigger: Callable[[str], Any]) -> Seen:
     async def listen(arn: str) -> None:
         async for event in trigger(arn).run():
             events[arn] = time.time()
-            told = event.payload.get("poll_result", {}).get("status") or event.payload
-            if told not in ("ACTIVE", {"status": "success", "value": arn}):
-                errors.append(str(told)[:300])
+            result = event.payload.get("observation", {}).get("status") or event.payload
+            if result not in ("ACTIVE", {"status": "success", "value": arn}):
+                errors.append(str(result)[:300])
 
-    idle = await _cost_of_watching()
+    # Before the measurement, because the watchdog's cost is the same without triggers.
+    idle = await _measure_watchdog()
     gc.collect()
-    pauses = _collections()
-    memory, cpu, dog = process.memory_info().rss, time.process_time(), _Watchdog()
-    watching = asyncio.create_task(dog.watch())
+    pauses = _record_collections()
+    memory, cpu, watchdog = process.memory_info().rss, time.process_time(), _Watchdog()
+    watchdog_task = asyncio.create_task(watchdog.watch())
     await asyncio.sleep(0)
     end, tasks = time.perf_counter() + load.seconds, []
     for arn in load.arns:
         tasks.append(asyncio.create_task(listen(arn)))
         if not load.at_once:
+            # Lets the new trigger run until its first await.
             await asyncio.sleep(0)
     await asyncio.wait(tasks, timeout=end - time.perf_counter())
-    grown = process.memory_info().rss - memory
-    taken = time.process_time() - cpu - idle * (time.perf_counter() - end + load.seconds)
-    seen = Seen(taken, grown, dog.longest, dog.busiest, max(pauses, default=0.0), events, errors)
-    for task in (watching, *tasks):
+    measurement = Measurement(
+        time.process_time() - cpu - idle * (time.perf_counter() - end + load.seconds),
+        process.memory_info().rss - memory,
+        watchdog.longest,
+        watchdog.busiest,
+        max(pauses, default=0.0),
+        events,
+        errors,
+    )
+    for task in (watchdog_task, *tasks):
         task.cancel()
-    await asyncio.gather(watching, *tasks, return_exceptions=True)
-    return seen
+    await asyncio.gather(watchdog_task, *tasks, return_exceptions=True)
+    return measurement
 
 
 def main() -> None:
-    """Run what standard input says, in a process that has loaded what a triggerer has."""
+    """Run the load in standard input."""
+    # Imports what a triggerer has imported before it runs any trigger.
     importlib.import_module("airflow.jobs.triggerer_job_runner")
     load = Load(**json.load(sys.stdin))
-    trigger = (_ours if load.side == "ours" else _peers)(load)
-    seen = asyncio.run(_watched(load, trigger))
-    sys.stdout.write(f"\n{json.dumps(asdict(seen))}\n")
+    trigger = (_load_our_trigger if load.side == "ours" else _load_peer_trigger)(load)
+    measurement = asyncio.run(_measure(load, trigger))
+    sys.stdout.write(f"\n{json.dumps(asdict(measurement))}\n")
     sys.stdout.flush()
-    # Hundreds of clients take their time to be taken down.
+    # Without the cleanup of hundreds of clients, which takes seconds.
     os._exit(0)
 
 

@@ -1,4 +1,4 @@
-"""Deferred waits in one triggerer: what they cost, how long they block it, and how late they see an end."""
+"""Benchmarks of deferred waits in one triggerer: their cost, how long they block it, and how late they detect the end of a job."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from benchmarks.table import Row, below, part
-from benchmarks.triggers import Load, Seen, run
+from benchmarks.table import Row, build_limit_row, build_ratio_row
+from benchmarks.triggers import Load, Measurement, run
 from tests.helpers.many_jobs import CrowdedProcess, CrowdedWorld
 
 MIB = 2**20
 
 
 @contextmanager
-def _crowd() -> Iterator[CrowdedWorld]:
+def _run_crowd() -> Iterator[CrowdedWorld]:
     process = CrowdedProcess()
     try:
         yield CrowdedWorld(process)
@@ -24,8 +24,8 @@ def _crowd() -> Iterator[CrowdedWorld]:
         process.stop()
 
 
-def measured(world: CrowdedWorld, load: Load) -> tuple[Seen, int]:
-    """What was seen, and how many calls the service got."""
+def measure(world: CrowdedWorld, load: Load) -> tuple[Measurement, int]:
+    """Measure a load, and count its calls to the service."""
     before = len(world.calls)
     environment = {
         "AWS_ENDPOINT_URL": world.emulator.url,
@@ -36,85 +36,86 @@ def measured(world: CrowdedWorld, load: Load) -> tuple[Seen, int]:
         "AIRFLOW_CONN_AWS_DEFAULT": '{"conn_type": "aws"}',
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO",
     }
-    seen = run(load, environment)
-    if seen.errors:
-        raise RuntimeError(Counter(seen.errors))
-    return seen, len(world.calls) - before
+    measurement = run(load, environment)
+    if measurement.errors:
+        raise RuntimeError(Counter(measurement.errors))
+    return measurement, len(world.calls) - before
 
 
-def _blocks(what: str, ours: Seen, limit: float, peer: Seen | None = None) -> Iterator[Row]:
-    yield below(f"{what}: longest block of the loop, s", ours.block, limit, peer.block if peer else None)
-    yield Row(f"{what}: longest block, processor time alone, s", ours.busy, peer.busy if peer else None)
-    yield Row(f"{what}: longest collection of garbage, s", ours.collected, peer.collected if peer else None)
+def _build_block_rows(name: str, ours: Measurement, limit: float, peer: Measurement | None = None) -> Iterator[Row]:
+    yield build_limit_row(f"{name}: longest block of the loop, s", ours.block, limit, peer.block if peer else None)
+    yield Row(f"{name}: longest block, processor time alone, s", ours.busy, peer.busy if peer else None)
+    yield Row(f"{name}: longest collection of garbage, s", ours.collected, peer.collected if peer else None)
 
 
-def three_hundred() -> Iterator[Row]:
-    """300 waits, a look every 5 seconds, cut off after 20 seconds."""
-    with _crowd() as world:
+def measure_300_waits() -> Iterator[Row]:
+    """Measure 300 waits that poll every 5 seconds, for 20 seconds."""
+    with _run_crowd() as world:
         arns = world.jobs(300)
-        ours, calls = measured(world, Load("ours", arns, 20.0))
-        peer, peers = measured(world, Load("peer", arns, 20.0))
-    yield part("300 waits, 20 s: CPU, s", ours.cpu, peer.cpu, 35)
-    yield part("300 waits, 20 s: memory, MiB", max(ours.memory, 1) / MIB, peer.memory / MIB, 30)
-    yield from _blocks("300 waits, 20 s", ours, 0.05, peer)
-    yield part("300 waits, 20 s: calls", calls, peers, 40)
+        ours, calls = measure(world, Load("ours", arns, 20.0))
+        peer, peers = measure(world, Load("peer", arns, 20.0))
+    yield build_ratio_row("300 waits, 20 s: CPU, s", ours.cpu, peer.cpu, 35)
+    yield build_ratio_row("300 waits, 20 s: memory, MiB", max(ours.memory, 1) / MIB, peer.memory / MIB, 30)
+    yield from _build_block_rows("300 waits, 20 s", ours, 0.05, peer)
+    yield build_ratio_row("300 waits, 20 s: calls", calls, peers, 40)
 
 
-def three_hundred_that_end() -> Iterator[Row]:
-    """300 waits from the first look to the last event: each job is read once more when it has ended."""
-    found = {}
+def measure_ending_waits() -> Iterator[Row]:
+    """Measure 300 waits from the first poll to the last event, including the final read of each job."""
+    results = {}
     for side in ("ours", "peer"):
-        with _crowd() as world:
-            found[side] = measured(world, Load(side, world.jobs(300, seconds=12), 120.0))
-            missing = 300 - len(found[side][0].events)
+        with _run_crowd() as world:
+            results[side] = measure(world, Load(side, world.jobs(300, seconds=12), 120.0))
+            missing = 300 - len(results[side][0].events)
             if missing:
                 raise RuntimeError(f"{missing} of 300 waits had no event ({side})")
-    (ours, calls), (peer, peers) = found["ours"], found["peer"]
-    yield part("300 waits whose jobs end after 12 s: CPU until the last event, s", ours.cpu, peer.cpu, 12)
-    yield from _blocks("300 waits whose jobs end after 12 s", ours, 0.05, peer)
+    (ours, calls), (peer, peers) = results["ours"], results["peer"]
+    yield build_ratio_row("300 waits whose jobs end after 12 s: CPU until the last event, s", ours.cpu, peer.cpu, 12)
+    yield from _build_block_rows("300 waits whose jobs end after 12 s", ours, 0.05, peer)
     yield Row("300 waits whose jobs end after 12 s: calls", calls, peers)
 
 
-def long_history() -> Iterator[Row]:
-    """The same with 5,000 jobs in the listing that have ended."""
-    with _crowd() as world:
+def measure_long_history() -> Iterator[Row]:
+    """Measure 300 waits whose listing also has 5,000 jobs that have ended."""
+    with _run_crowd() as world:
         world.jobs(5000, seconds=-1)
         arns = world.jobs(300)
-        ours, calls = measured(world, Load("ours", arns, 20.0))
-        peer, peers = measured(world, Load("peer", arns, 20.0))
-    yield part("300 waits among 5,000 ended: CPU, s", ours.cpu, peer.cpu, 8)
-    yield from _blocks("300 waits among 5,000 ended", ours, 0.05, peer)
-    yield below("300 waits among 5,000 ended: calls, of 5 polls each", calls, 5 * 300, peers)
+        ours, calls = measure(world, Load("ours", arns, 20.0))
+        peer, peers = measure(world, Load("peer", arns, 20.0))
+    yield build_ratio_row("300 waits among 5,000 ended: CPU, s", ours.cpu, peer.cpu, 8)
+    yield from _build_block_rows("300 waits among 5,000 ended", ours, 0.05, peer)
+    yield build_limit_row("300 waits among 5,000 ended: calls, of 5 looks each", calls, 5 * 300, peers)
 
 
-def ten_thousand() -> Iterator[Row]:
-    """10,000 waits; the peer would need ten minutes to start."""
-    with _crowd() as world:
-        seen, calls = measured(world, Load("ours", world.jobs(10_000), 20.0))
-    yield Row("10,000 waits, 20 s: CPU, s", seen.cpu)
-    yield from _blocks("10,000 waits, 20 s", seen, 0.1)
-    yield below("10,000 waits, 20 s: memory, MiB", seen.memory / MIB, 50)
+def measure_10000_waits() -> Iterator[Row]:
+    """Measure 10,000 waits, without the peer, whose start would take ten minutes."""
+    with _run_crowd() as world:
+        ours, calls = measure(world, Load("ours", world.jobs(10_000), 20.0))
+    yield Row("10,000 waits, 20 s: CPU, s", ours.cpu)
+    yield from _build_block_rows("10,000 waits, 20 s", ours, 0.1)
+    yield build_limit_row("10,000 waits, 20 s: memory, MiB", ours.memory / MIB, 50)
     yield Row("10,000 waits, 20 s: calls", calls)
 
 
-def thousand_at_once() -> Iterator[Row]:
-    """1,000 triggers that start at once in a process that has loaded nothing yet."""
-    with _crowd() as world:
+def measure_1000_starts() -> Iterator[Row]:
+    """Measure 1,000 triggers that start at once in a process that has not imported boto3."""
+    with _run_crowd() as world:
         arns = world.jobs(1000)
         load = Load("ours", arns, 8.0, warm=False, at_once=True)
-        seen = min((measured(world, load)[0] for _ in range(3)), key=lambda seen: seen.block)
-    yield from _blocks("1,000 starts at once, boto3 not loaded, best of 3", seen, 0.05)
+        # The best of three, because other processes on the machine also delay the loop.
+        best = min((measure(world, load)[0] for _ in range(3)), key=lambda measurement: measurement.block)
+    yield from _build_block_rows("1,000 starts at once, boto3 not loaded, best of 3", best, 0.05)
 
 
-def detection() -> Iterator[Row]:
-    """How long after its end a job's event comes."""
-    found = {}
+def measure_detection() -> Iterator[Row]:
+    """Measure the delay between the end of a job and the event of its trigger."""
+    delays = {}
     for side in ("ours", "peer"):
-        with _crowd() as world:
-            begun = time.time()
-            ends = {world.jobs(1, seconds=8 + number / 10)[0]: begun + 8 + number / 10 for number in range(100)}
-            seen, _ = measured(world, Load(side, list(ends), 40.0))
-        found[side] = [seen.events[arn] - end for arn, end in ends.items()]
-    ours, peer = found["ours"], found["peer"]
-    yield Row("100 jobs, polled every 5 s: mean delay of the event, s", statistics.mean(ours), statistics.mean(peer))
-    yield Row("100 jobs, polled every 5 s: longest delay of the event, s", max(ours), max(peer))
+        with _run_crowd() as world:
+            start = time.time()
+            ends = {world.jobs(1, seconds=8 + number / 10)[0]: start + 8 + number / 10 for number in range(100)}
+            measurement, _ = measure(world, Load(side, list(ends), 40.0))
+        delays[side] = [measurement.events[arn] - end for arn, end in ends.items()]
+    ours, peer = delays["ours"], delays["peer"]
+    yield Row("100 jobs, looks 5 s apart: mean delay of the event, s", statistics.mean(ours), statistics.mean(peer))
+    yield Row("100 jobs, looks 5 s apart: longest delay of the event, s", max(ours), max(peer))

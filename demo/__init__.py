@@ -1,1 +1,1 @@
-"""A lookalike audience of a million interactions, without an AWS account: ``make demo``."""
+"""Generates a lookalike audience from a million interactions, without an AWS account: ``make demo``."""

@@ -1,4 +1,4 @@
-"""What the demo shows: tables on the terminal and a picture."""
+"""Formats the results of the demo as tables and charts."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from typing import Any
 
 import matplotlib as mpl
 
+# The demo runs without a display.
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], align: str) -> str:
+def format_table(head: Sequence[str], rows: Sequence[Sequence[str]], align: str) -> str:
     """
-    Rows in columns.
+    Format a table.
 
-    :param align: A ``<`` or ``>`` a column.
+    :param align: A ``<`` or ``>`` for each column.
     """
     widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
     lines = [head, ["-" * width for width in widths], *rows]
@@ -24,45 +25,45 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], align: str) -> str
     return "\n".join(f"  {'  '.join(line)}".rstrip() for line in cells)
 
 
-def recall(ranking: Sequence[str], wanted: Sequence[str], sizes: Mapping[int, int]) -> dict[int, float]:
+def compute_recall(ranking: Sequence[str], relevant: Sequence[str], sizes: Mapping[int, int]) -> dict[int, float]:
     """
-    Share of the wanted users among the first of a ranking.
+    Compute the recall of a ranking for several audience sizes.
 
     :param ranking: User ids, best first.
-    :param wanted: User ids that ought to be found.
-    :param sizes: Percentage of the bin to its number of users; a bin longer than the ranking is left out.
+    :param relevant: Ids of the users to find.
+    :param sizes: Numbers of users by percentage; sizes larger than the ranking are left out.
     """
-    known = set(wanted)
+    targets = set(relevant)
     return {
-        percent: len(known.intersection(ranking[:count])) / len(known)
+        percent: len(targets.intersection(ranking[:count])) / len(targets)
         for percent, count in sizes.items()
         if count <= len(ranking)
     }
 
 
-def draw(path: Path, metrics: Mapping[str, Any], found: Mapping[int, float]) -> None:
+def draw_charts(path: Path, metrics: Mapping[str, Any], shares: Mapping[int, float]) -> None:
     """
-    Relevance of each bin as the service gives it, and recall of each bin from the planted truth beside chance.
+    Draw the relevance of each audience size, and its recall compared with chance.
 
     :param path: PNG file.
-    :param metrics: The generation job's metrics.
-    :param found: Percentage of the bin to its recall.
+    :param metrics: Metrics of the generation job.
+    :param shares: Recall by percentage.
     """
     points = sorted((m["audienceSize"]["value"], m["score"]) for m in metrics["relevanceMetrics"])
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
     left.plot(*zip(*points, strict=True), marker="o", color="#6b3fa0")
-    left.axhline(0, linestyle="--", color="#888888", label="as the seed's own users")
+    left.axhline(0, linestyle="--", color="#888888", label="same as the seed's own users")
     left.set(
         title="Relevance of the audience",
         xlabel="audience size, % of training users",
         ylabel="relevance score",
         ylim=(-1, 1),
     )
-    bins = sorted(found)
-    right.plot(bins, [100 * found[b] for b in bins], marker="o", color="#6b3fa0", label="this audience")
+    bins = sorted(shares)
+    right.plot(bins, [100 * shares[b] for b in bins], marker="o", color="#6b3fa0", label="this audience")
     right.plot(bins, bins, linestyle="--", color="#888888", label="chance")
     right.set(
-        title="Held-out users of the planted taste found",
+        title="Recall of held-out users of the planted taste",
         xlabel="audience size, % of training users",
         ylabel="recall, %",
         ylim=(0, 100),

@@ -13,16 +13,16 @@ import pytest
 from airflow_cleanroomsml import operators, sensors
 from airflow_cleanroomsml._requests.request import TESTED_BOTOCORE, argument_shapes
 from tests.helpers.exported_classes import arguments, every_operation, every_task
-from tools.docs import FOLDER, SHARED, pages
-from tools.docstrings import Docstring, in_words, markdown, table
-from tools.excerpts import excerpt
-from tools.members import explained
+from tools.docs import FOLDER, SHARED, build_pages
+from tools.docstrings import Docstring, describe_annotation, format_table, to_markdown
+from tools.excerpts import find_excerpt
+from tools.members import explain_members
 
 ROOT = Path(__file__).parents[1]
 reference = pytest.mark.skipif(
     botocore.__version__ != TESTED_BOTOCORE, reason=f"the pages are written with botocore {TESTED_BOTOCORE}"
 )
-WRITTEN = pages() if botocore.__version__ == TESTED_BOTOCORE else {}
+WRITTEN = build_pages() if botocore.__version__ == TESTED_BOTOCORE else {}
 TEXTS = sorted([*ROOT.glob("*.md"), *FOLDER.rglob("*.md")])
 
 
@@ -48,14 +48,14 @@ def test_a_class_has_an_entry(cls: type[Any]) -> None:
 
 @every_task
 def test_a_class_is_used_by_an_example(cls: type[Any]) -> None:
-    found = excerpt(cls.__name__)
+    found = find_excerpt(cls.__name__)
     assert found, f"no Dag in example_dags/ makes a task of {cls.__name__}"
     assert re.search(rf"\b{cls.__name__}(\.partial)?\($", found.source, re.MULTILINE)
 
 
 @pytest.mark.parametrize("base", SHARED.values(), ids=lambda base: base.__name__)
 def test_every_argument_that_many_share_is_described_in_order(base: type[Any]) -> None:
-    assert list(Docstring.of(base).arguments) == arguments(base)
+    assert list(Docstring.parse(base).arguments) == arguments(base)
 
 
 def without_code(text: str) -> str:
@@ -110,7 +110,7 @@ def test_what_a_docstring_says_becomes_markdown() -> None:
         :raises Error: Sometimes.
         """
 
-    assert Docstring.of(Thing) == Docstring(
+    assert Docstring.parse(Thing) == Docstring(
         ["First `a` sentence.", "Another, of two lines: see `Name`."],
         {"name": "What `name` means."},
         "A result.",
@@ -119,7 +119,7 @@ def test_what_a_docstring_says_becomes_markdown() -> None:
 
 
 def test_a_table_survives_an_upright_bar() -> None:
-    last = table(("a", "b"), [(markdown("``x|y``"), "z")]).splitlines()[-1]
+    last = format_table(("a", "b"), [(to_markdown("``x|y``"), "z")]).splitlines()[-1]
     assert len(re.split(r"(?<!\\)\|", last)) == len(["", "a", "b", ""])
 
 
@@ -134,7 +134,7 @@ def test_a_table_survives_an_upright_bar() -> None:
     ],
 )
 def test_a_type_becomes_words(annotation: str, words: str) -> None:
-    assert in_words(annotation) == words
+    assert describe_annotation(annotation) == words
 
 
 def members(shape: Any) -> list[str]:
@@ -148,7 +148,7 @@ def members(shape: Any) -> list[str]:
 @every_operation
 def test_every_member_of_an_argument_is_explained(cls: type[Any]) -> None:
     shapes = argument_shapes(cls.service, cls.operation)
-    text = explained(cls)
+    text = explain_members(cls)
     named = [name for argument in cls.arguments if argument in shapes for name in members(shapes[argument])]
     assert re.findall(r"^ *- `(\w+)`", text, re.MULTILINE) == named
     headings = re.findall(r"^Members of `(\w+)`:$", text, re.MULTILINE)
@@ -172,7 +172,7 @@ def test_every_member_of_an_argument_is_explained(cls: type[Any]) -> None:
     ],
 )
 def test_a_member_is_told_by_its_type_and_limits(cls: type[Any], line: str) -> None:
-    assert line in explained(cls).splitlines()
+    assert line in explain_members(cls).splitlines()
 
 
 def test_the_architecture_is_one_page() -> None:

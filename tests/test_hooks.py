@@ -172,7 +172,7 @@ def test_a_service_that_is_not_there_is_not_an_unknown_outcome(
 def test_an_operation_that_the_emulator_does_not_have_says_so_at_once(
     hook: CleanRoomsMLHook, empty_world: World
 ) -> None:
-    with pytest.raises(ServiceError, match="does not have ListConfiguredTables"):
+    with pytest.raises(ServiceError, match="does not support ListConfiguredTables"):
         hook.of("cleanrooms").call("list_configured_tables")
     assert empty_world.calls == ["ListConfiguredTables"]
 

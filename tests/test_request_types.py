@@ -13,7 +13,7 @@ from airflow_cleanroomsml import request_types
 from airflow_cleanroomsml._requests.request import TESTED_BOTOCORE, load, operation_model
 from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
 from tests.helpers.exported_classes import every_operation
-from tools.request_types import PATH, source, templated
+from tools.request_types import PATH, build_source, format_templated
 
 reference = pytest.mark.skipif(
     botocore.__version__ != TESTED_BOTOCORE, reason=f"the types are those of botocore {TESTED_BOTOCORE}"
@@ -22,7 +22,7 @@ reference = pytest.mark.skipif(
 
 @reference
 def test_they_are_what_the_generator_writes() -> None:
-    assert PATH.read_text(encoding="utf-8") == source(), "run `make request-types`"
+    assert PATH.read_text(encoding="utf-8") == build_source(), "run `make request-types`"
 
 
 def test_members_are_typed_in_the_models_order() -> None:
@@ -34,7 +34,7 @@ def test_members_are_typed_in_the_models_order() -> None:
 def test_an_operators_arguments_have_the_types_of_the_model(cls: type[CleanRoomsMLOperator]) -> None:
     shape: Any = operation_model(load(cls.service), cls.operation).input_shape
     expected = {
-        xform_name(name): templated(member) + ("" if name in shape.required_members else " | None")
+        xform_name(name): format_templated(member) + ("" if name in shape.required_members else " | None")
         for name, member in shape.members.items()
     }
     parameters = inspect.signature(cls.__init__).parameters

@@ -14,19 +14,21 @@ from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
 from airflow_cleanroomsml.operators._create import CleanRoomsMLCreateOperator
 from airflow_cleanroomsml.operators._delete import CleanRoomsMLDeleteOperator
 from tests.helpers.exported_classes import WAITING, every_operation
-from tools.request_types import operations
-from tools.scaffold import scaffold
+from tools.request_types import iterate_operations
+from tools.scaffold import build_scaffold
 
 pytestmark = pytest.mark.skipif(
     botocore.__version__ != TESTED_BOTOCORE, reason=f"operators are written from botocore {TESTED_BOTOCORE}"
 )
-MODELS = {model.name: model for model in operations()}
+MODELS = {model.name: model for model in iterate_operations()}
 BASES = (CleanRoomsMLCreateOperator, CleanRoomsMLDeleteOperator, *WAITING)
 
 
 @pytest.mark.parametrize("operation", MODELS)
 def test_arguments_are_those_of_the_model_required_ones_first(operation: str) -> None:
-    function = next(node for node in ast.walk(ast.parse(scaffold(operation))) if isinstance(node, ast.FunctionDef))
+    function = next(
+        node for node in ast.walk(ast.parse(build_scaffold(operation))) if isinstance(node, ast.FunctionDef)
+    )
     model, arguments = MODELS[operation], function.args
     assert {argument.arg for argument in arguments.kwonlyargs} == set(argument_members(model))
     has_default = [default is not None for default in arguments.kw_defaults]
@@ -38,7 +40,7 @@ def test_arguments_are_those_of_the_model_required_ones_first(operation: str) ->
 @every_operation
 def test_it_is_what_a_finished_operator_is(cls: type[CleanRoomsMLOperator]) -> None:
     module: dict[str, Any] = {"__name__": "scratch"}
-    exec(scaffold(operation_model(load(cls.service), cls.operation).name), module)
+    exec(build_scaffold(operation_model(load(cls.service), cls.operation).name), module)
     written: type[CleanRoomsMLOperator] = module[cls.__name__]
     parameters = [inspect.signature(one.__init__).parameters for one in (written, cls)]
     assert dict(parameters[0]) == dict(parameters[1])
@@ -51,4 +53,4 @@ def test_it_is_what_a_finished_operator_is(cls: type[CleanRoomsMLOperator]) -> N
 
 def test_an_unknown_operation_is_named() -> None:
     with pytest.raises(SystemExit, match="CreateAudienceModle.*CreateAudienceModel,"):
-        scaffold("CreateAudienceModle")
+        build_scaffold("CreateAudienceModle")

@@ -1,1 +1,1 @@
-"""What writes code of this project from the service model; no part of the package."""
+"""Code generators for the documentation and the request types, which are not part of the package."""

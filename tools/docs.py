@@ -1,7 +1,7 @@
 """
-Writes the reference in ``docs/`` from the operators and sensors: ``make docs``.
+Generates the reference in ``docs/`` from the operators and sensors: ``make docs``.
 
-One page for each module of operators, one for the sensors, and the index with the shared arguments.
+It has a page for each module of operators, one for all sensors, and an index with the arguments that several classes share.
 """
 
 from __future__ import annotations
@@ -25,291 +25,308 @@ from airflow_cleanroomsml.operators._create import CleanRoomsMLCreateOperator
 from airflow_cleanroomsml.operators._delete import CleanRoomsMLDeleteAndWaitOperator, CleanRoomsMLDeleteOperator
 from airflow_cleanroomsml.operators._job import CleanRoomsMLJobOperator
 from airflow_cleanroomsml.sensors._base import CleanRoomsMLBaseSensor, CleanRoomsMLSensor
-from tools.docstrings import Docstring, in_words, markdown, table
-from tools.excerpts import excerpt
-from tools.members import explained
-from tools.permissions import permissions, policy
+from tools.docstrings import Docstring, describe_annotation, format_table, to_markdown
+from tools.excerpts import find_excerpt
+from tools.members import explain_members
+from tools.permissions import build_policy, group_permissions
 
 FOLDER = Path(__file__).parents[1] / "docs"
 
-#: Arguments that are documented once, and the base whose subclasses take them.
+#: Titles of the sections for shared arguments, and the bases whose subclasses take them.
 SHARED: dict[str, type[Any]] = {
     "Arguments of every operator": CleanRoomsMLOperator,
-    "Arguments of operators that create something": CleanRoomsMLCreateOperator,
+    "Arguments of operators that create a resource": CleanRoomsMLCreateOperator,
     "Arguments of operators that start jobs": CleanRoomsMLJobOperator,
     "Arguments of operators that delete or cancel and wait": CleanRoomsMLDeleteAndWaitOperator,
     "Arguments of every sensor": CleanRoomsMLBaseSensor,
     "Arguments of sensors of one resource": CleanRoomsMLSensor,
 }
-#: Defaults that Airflow's configuration decides.
+#: Defaults from Airflow's configuration.
 _CONFIGURED = {"deferrable": "`[operators] default_deferrable`"}
-_AGAIN = "again by botocore if the response is lost: "
-#: Arguments with which a put would refuse what it did itself.
+_REPEATED = "again by botocore after a lost response: "
+#: Arguments that make a repeated put fail, because the first one has changed the policy.
 _CONDITIONS = ("previous_policy_hash", "policy_existence_condition")
 _INDEX = """\
 # Reference
 
-- [Guide](guide.md): connections, waiting, killing tasks, names, clean-up, XCom, versions, secrets, quotas, costs, the emulator
-- [What the emulator assumes](assumptions.md)
+- [Guide](guide.md): connections, waiting, names, clean-up, XCom, versions, confidential values, quotas, costs, the emulator
+- [Assumptions of the emulator](assumptions.md)
 - [Testing on a real account](real_account.md)
-- [Shared arguments](#arguments-of-every-operator), and [permissions](#permissions)
+- [Shared arguments](#arguments-of-every-operator) and [permissions](#permissions)
 - Design: [requests](design/requests.md), [connections](design/connections.md), [idempotency](design/idempotency.md),
   [polling](design/polling.md), [cancellation](design/cancellation.md), [confidentiality](design/confidentiality.md),
   [emulator](design/emulator.md)
 
-Import all classes from `airflow_cleanroomsml.operators` and `airflow_cleanroomsml.sensors`. The names below omit the prefix `CleanRoomsML`
-(`CleanRooms` for operations of `cleanrooms` and for lookups) and the suffix `Operator`.
+Import all classes from `airflow_cleanroomsml.operators` and `airflow_cleanroomsml.sensors`. Below, class names are shown without the prefix
+`CleanRoomsML` (or `CleanRooms`, for operations of `cleanrooms` and lookups) and the suffix `Operator`.
 
 {operators}
 
 [Sensors](sensors.md): {sensors}
 
-`make docs` generates these pages from the classes; the guide is written by hand. An argument in the tables takes a value, a Jinja
-template that renders to it, or another task's output; so do `aws_conn_id`, `region_name` and `verify`. Members of a mapping keep the
-API's spelling, and `?` marks an optional one. Below each table all members are listed, at any depth, with their types and limits from the
-service model of botocore {botocore}. Any of them may be a template.
+Except for the guide, `make docs` generates these pages from the classes. Each argument in the tables of a page takes a value, a Jinja
+template that renders to one, or the output of another task; so do `aws_conn_id`, `region_name` and `verify`. Members of a mapping have the
+API's own spelling; a `?` marks optional ones. Below the table, all members are listed with their types and allowed values, from the service
+model of botocore {botocore}. They may be templates, too.
 
 {shared}
 
 ## Permissions
 
-Each operator and sensor has a table of the IAM actions that its caller needs: the role or user of the task's connection. Each page ends
-with a policy for its tasks without optional arguments; restrict its resources to your own. The policy passes roles whose names begin with
-`cleanrooms-ml`, as the managed policy `AWSCleanRoomsMLFullAccess` does.
+The entry of each class has a table of the IAM actions that the caller needs: the role or user of the task's connection. Each page ends with
+a policy that is sufficient for its tasks if optional arguments are left out; restrict it to your own resources. It allows passing roles
+whose names start with `cleanrooms-ml`, like the managed policy `AWSCleanRoomsMLFullAccess`.
 
-- By default a task tags what it creates, and a retry searches by name and tag. `durable=False` needs neither the tag (unless you set
-  `tags`) nor the search, but a lost response then fails the task without retries.
-- `wait_for_completion=False` does not need the actions for waiting.
-- Without the optional actions a task behaves the same; its error messages say less.
-- `iam:PassRole` is needed for the role in the request. Restrict it with the condition key `iam:PassedToService` to `{passed_to}`.
-  The user guide lists what that role itself needs.
-- `cleanrooms:PassMembership` and `cleanrooms:PassCollaboration` are permissions without an operation. Clean Rooms ML checks them for every
-  request about custom models that names a membership or a collaboration (user guide, ml-behaviors-byom).
-- When many deferred tasks wait for resources of one kind, the triggerer lists them, 100 at a time. If it may not list them, it reads
+- By default, a task tags the resource that it creates, and a retry finds it by name and tag. With `durable=False` neither the tag (unless
+  there are `tags`) nor the lookup is needed, but a lost response fails the task for good.
+- With `wait_for_completion=False`, the actions for waiting are not needed.
+- The optional actions only add details to error messages.
+- `iam:PassRole` is needed for the role in the request. Restrict it to `{passed_to}` with the condition key `iam:PassedToService`.
+  The user guide lists the permissions of that role.
+- `cleanrooms:PassMembership` and `cleanrooms:PassCollaboration` are actions without an operation. Clean Rooms ML checks them for each
+  request about custom models that contains a membership or a collaboration (user guide, ml-behaviors-byom).
+- If many deferred tasks wait for resources of the same kind, the triggerer lists them, 100 at a time. Without permission to list, it reads
   each one.
-- For `kms_key_arn` the key's policy must allow the caller and `{passed_to}` the actions `kms:DescribeKey`, `kms:Decrypt`,
-  `kms:GenerateDataKey` and `kms:CreateGrant` (user guide, data-protection).
+- With `kms_key_arn`, the key policy must allow `kms:DescribeKey`, `kms:Decrypt`, `kms:GenerateDataKey` and `kms:CreateGrant` to the caller
+  and to `{passed_to}` (user guide, data-protection).
 
-The actions of each request come from the service authorization reference and the user guide. The tests run every task in the emulator
-with exactly the actions of its table, and again without each one of them. None of this has been tried on AWS.
+The actions are those of the service authorization reference and the user guide. The tests run every task in the emulator with exactly the
+actions in its table, and without each one of them; none of this has been tried on AWS.
 """
 
 
-def modules() -> list[ModuleType]:
-    """The public modules of operators."""
+def list_modules() -> list[ModuleType]:
+    """Return the public modules of operators."""
     names = [module.name for module in pkgutil.iter_modules(operators.__path__)]
     return [
         importlib.import_module(f"{operators.__name__}.{name}") for name in names if not name.startswith(("_", "base"))
     ]
 
 
-def classes(module: ModuleType) -> list[type[Any]]:
-    """The operators of a module in the order of the file."""
-    return [thing for name, thing in vars(module).items() if name in operators.__all__ and inspect.isclass(thing)]
+def list_classes(module: ModuleType) -> list[type[Any]]:
+    """Return the operators of a module, in the order of the file."""
+    return [value for name, value in vars(module).items() if name in operators.__all__ and inspect.isclass(value)]
 
 
-def pages() -> dict[str, str]:
-    """All pages: path below ``docs/`` to text."""
-    found = {f"operators/{_noun(module)}.md": _page(module) for module in modules()}
-    return {"index.md": _index(), "sensors.md": _sensors(), **found}
+def build_pages() -> dict[str, str]:
+    """Build all pages; returns their text by path below ``docs/``."""
+    all_sensors = [getattr(sensors, name) for name in sensors.__all__]
+    return {
+        "index.md": _build_index(),
+        "sensors.md": _build_page(sensors, all_sensors, ""),
+        **{
+            f"operators/{_get_noun(module)}.md": _build_page(module, list_classes(module), "../")
+            for module in list_modules()
+        },
+    }
 
 
-def _noun(module: ModuleType) -> str:
+def _get_noun(module: ModuleType) -> str:
     return module.__name__.rpartition(".")[2]
 
 
-def _title(module: ModuleType) -> tuple[str, str]:
-    """A module's title and what else its sentence says."""
-    title, _, rest = Docstring.of(module).paragraphs[0].partition(": ")
+def _split_title(module: ModuleType) -> tuple[str, str]:
+    """Split the first sentence of a module's docstring into a title and the rest."""
+    title, _, rest = Docstring.parse(module).paragraphs[0].partition(": ")
     return title.removesuffix("."), rest[:1].upper() + rest[1:]
 
 
-def _page(module: ModuleType) -> str:
-    found = classes(module)
-    return _joined(
-        *_head(module, found), *(_entry(cls, "../") for cls in found), _policy(found), "[All pages](../index.md)"
+def _build_page(module: ModuleType, classes: list[type[Any]], up: str) -> str:
+    """
+    Build the page of a module.
+
+    :param up: Relative path from the page to the index.
+    """
+    return _join_parts(
+        *_build_head(module, classes),
+        *(_build_entry(cls, up) for cls in classes),
+        _format_policy(classes),
+        f"[All pages]({up}index.md)",
     )
 
 
-def _sensors() -> str:
-    found = [getattr(sensors, name) for name in sensors.__all__]
-    return _joined(*_head(sensors, found), *(_entry(cls, "") for cls in found), _policy(found), "[All pages](index.md)")
-
-
-def _joined(*parts: str) -> str:
+def _join_parts(*parts: str) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _head(module: ModuleType, found: list[type[Any]]) -> list[str]:
-    title, sentence = _title(module)
-    return [f"# {title}", sentence, "\n".join(f"- {_link(cls, '')}" for cls in found)]
+def _build_head(module: ModuleType, classes: list[type[Any]]) -> list[str]:
+    title, sentence = _split_title(module)
+    return [f"# {title}", sentence, "\n".join(f"- {_format_link(cls, '')}" for cls in classes)]
 
 
-def _link(cls: type[Any], page: str) -> str:
+def _format_link(cls: type[Any], page: str) -> str:
     name = cls.__name__ if not page else cls.__name__.removeprefix("CleanRooms").removeprefix("ML")
     return f"[`{name.removesuffix('Operator') if page else name}`]({page}#{cls.__name__.lower()})"
 
 
-def _index() -> str:
+def _build_index() -> str:
     rows = [
-        (f"[{_title(module)[0]}]({path})", ", ".join(_link(cls, path) for cls in classes(module)))
-        for module in modules()
-        for path in [f"operators/{_noun(module)}.md"]
+        (f"[{_split_title(module)[0]}]({path})", ", ".join(_format_link(cls, path) for cls in list_classes(module)))
+        for module in list_modules()
+        for path in [f"operators/{_get_noun(module)}.md"]
     ]
-    shared = [f"## {title}\n\n{_arguments(base)}" for title, base in SHARED.items()]
-    found = ", ".join(_link(getattr(sensors, name), "sensors.md") for name in sensors.__all__)
-    overview = table(("about", "operators"), rows)
+    shared = [f"## {title}\n\n{_format_arguments(base)}" for title, base in SHARED.items()]
+    sensor_links = ", ".join(_format_link(getattr(sensors, name), "sensors.md") for name in sensors.__all__)
+    overview = format_table(("about", "operators"), rows)
     return _INDEX.format(
-        passed_to=PASSED_TO, operators=overview, sensors=found, shared="\n\n".join(shared), botocore=TESTED_BOTOCORE
+        passed_to=PASSED_TO,
+        operators=overview,
+        sensors=sensor_links,
+        shared="\n\n".join(shared),
+        botocore=TESTED_BOTOCORE,
     )
 
 
-def _entry(cls: type[Any], up: str) -> str:
+def _build_entry(cls: type[Any], up: str) -> str:
     """
-    All about one class.
+    Build the entry of a class.
 
-    :param up: The way from its page to the table of contents.
+    :param up: Relative path from its page to the index.
     """
-    said = Docstring.of(cls)
+    docstring = Docstring.parse(cls)
     facts = {
-        "Returns": said.returns,
-        "Raises": "; ".join(f"`{name}`: {text.removesuffix('.')}" for name, text in said.raises.items()),
-        "Pushes to XCom": _pushes(cls, up),
-        "Waits": _waits(cls),
-        "Sent": _sent(cls),
-        "Permissions": "" if permissions(cls) else "those of the operation that is called",
-        "Also takes": _also_takes(cls, up),
+        "Returns": docstring.returns,
+        "Raises": "; ".join(f"`{name}`: {text.removesuffix('.')}" for name, text in docstring.raises.items()),
+        "Pushes to XCom": _describe_xcoms(cls, up),
+        "Waits": _describe_wait(cls),
+        "Sent": _describe_sending(cls),
+        "Permissions": "" if group_permissions(cls) else "those of the called operation",
+        "Also takes": _link_shared_arguments(cls, up),
     }
-    known = [f"- **{name}** {text.removesuffix('.')}." for name, text in facts.items() if text]
-    return _joined(
+    items = [f"- **{name}** {text.removesuffix('.')}." for name, text in facts.items() if text]
+    return _join_parts(
         f"## {cls.__name__}",
-        *said.paragraphs,
-        _arguments(cls),
-        explained(cls),
-        "\n".join(known),
-        _permissions(cls),
-        _example(cls, up),
+        *docstring.paragraphs,
+        _format_arguments(cls),
+        explain_members(cls),
+        "\n".join(items),
+        _format_permissions(cls),
+        _format_example(cls, up),
     ).rstrip()
 
 
-def _arguments(cls: type[Any]) -> str:
-    said = Docstring.of(cls).arguments
+def _format_arguments(cls: type[Any]) -> str:
+    meanings = Docstring.parse(cls).arguments
+    # Arguments in **kwargs are documented with the base class.
     parameters = [p for p in inspect.signature(cls.__init__).parameters.values() if p.kind is p.KEYWORD_ONLY]
-    rows = [(f"`{p.name}`", _default(p), in_words(p.annotation), said[p.name]) for p in parameters]
-    return table(("argument", "default", "type", "meaning"), rows) if rows else ""
+    rows = [
+        (f"`{p.name}`", _format_default(p), describe_annotation(p.annotation), meanings[p.name]) for p in parameters
+    ]
+    return format_table(("argument", "default", "type", "meaning"), rows) if rows else ""
 
 
-def _default(parameter: inspect.Parameter) -> str:
+def _format_default(parameter: inspect.Parameter) -> str:
     if parameter.default is inspect.Parameter.empty:
         return "required"
     return _CONFIGURED.get(parameter.name) or "`" + repr(parameter.default).replace("'", '"') + "`"
 
 
-def _pushes(cls: type[Any], up: str) -> str:
-    """What goes to XCom beside the result; what a class pushes itself its docstring says."""
-    makes = issubclass(cls, CleanRoomsMLSensor) or getattr(cls, "goal", None) is Goal.CREATED
-    own = identity_keys(cls.resource, cls.arguments) if issubclass(cls, CleanRoomsMLCreateOperator) else ()
-    reports = [key for key in map(xform_name, cls.resource.outputs if makes else ()) if key not in own]
+def _describe_xcoms(cls: type[Any], up: str) -> str:
+    """Describe the XComs besides the return value; docstrings describe those that a class pushes itself."""
+    reports_end = issubclass(cls, CleanRoomsMLSensor) or getattr(cls, "goal", None) is Goal.CREATED
+    identity = identity_keys(cls.resource, cls.arguments) if issubclass(cls, CleanRoomsMLCreateOperator) else ()
+    reports = [key for key in map(xform_name, cls.resource.outputs if reports_end else ()) if key not in identity]
     texts = (
-        (own, f"[before it waits]({up}guide.md#xcom), so even if it fails later"),
-        (reports, "when it is done, as far as the service returns them"),
+        (identity, f"[before waiting]({up}guide.md#xcom), so also if it fails later"),
+        (reports, "at the end, if the service returns them"),
     )
     return "; ".join(f"{', '.join(f'`{name}`' for name in names)}: {text}" for names, text in texts if names)
 
 
-def _waits(cls: type[Any]) -> str:
+def _describe_wait(cls: type[Any]) -> str:
     if not issubclass(cls, (CleanRoomsMLJobOperator, CleanRoomsMLDeleteAndWaitOperator)):
         return ""
     resource = cls.resource
-    own = vars(cls).get("estimate_timeout")
-    longest = markdown(own.__doc__ or "").rstrip(".") if own else _lasting(resource.timeout)
+    override = vars(cls).get("estimate_timeout")
+    timeout = to_markdown(override.__doc__ or "").rstrip(".") if override else _format_duration(resource.timeout)
     return (
-        f"until the {resource.noun} {_end(cls.goal, resource)}. Time-out: {longest}. Longest pause between two polls: "
+        f"until the {resource.noun} {_describe_goal(cls.goal, resource)}. Timeout: {timeout}. Longest delay between two polls: "
         f"{resource.delay:.0f} s"
     )
 
 
-def _end(goal: Goal, resource: Resource) -> str:
+def _describe_goal(goal: Goal, resource: Resource) -> str:
     if goal is Goal.CREATED:
         return "is ACTIVE"
     if goal is Goal.CANCELLED:
-        return "is INACTIVE or had already ended"
-    stays = "INACTIVE" in description_shape(resource).members["status"].metadata["enum"]
-    return "is INACTIVE" if stays else "is gone"
+        return "is INACTIVE, or has already ended"
+    keeps_metadata = "INACTIVE" in description_shape(resource).members["status"].metadata["enum"]
+    return "is INACTIVE" if keeps_metadata else "no longer exists"
 
 
-def _lasting(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     hours = seconds / HOUR
     number, unit = (hours / 24, "day") if hours > 72 else (hours, "hour")
     return f"{number:.0f} {unit}{'s' if number > 1 else ''}"
 
 
-def _sent(cls: type[Any]) -> str:
+def _describe_sending(cls: type[Any]) -> str:
     if not getattr(cls, "operation", ""):
         return ""
     if issubclass(cls, CleanRoomsMLCreateOperator):
         return (
-            "once. If the response is lost, the task looks for the resource and continues with it; if it finds none, the task fails "
-            "and a retry looks again. With `durable=False` a lost response fails the task without retries, unless "
+            "once. After a lost response, the task looks for the resource and continues with it; if it finds none, it fails, and a retry "
+            "looks again. With `durable=False`, a lost response fails the task for good, unless "
             '`if_exists="reuse"` finds the resource'
         )
     conditions = [f"`{name}`" for name in _CONDITIONS if name in cls.arguments]
-    return _AGAIN + _why_again(cls) + (f"; with {' or '.join(conditions)} only once" if conditions else "")
+    return _REPEATED + _describe_repetition(cls) + (f"; with {' or '.join(conditions)} only once" if conditions else "")
 
 
-def _why_again(cls: type[CleanRoomsMLOperator]) -> str:
+def _describe_repetition(cls: type[CleanRoomsMLOperator]) -> str:
     if not issubclass(cls, CleanRoomsMLDeleteOperator):
         return "the same request has the same effect"
     if cls.goal is Goal.CANCELLED:
-        return "a job that has ended or is gone counts as success"
-    return f"a resource that is gone{' or being deleted' if issubclass(cls, CleanRoomsMLDeleteAndWaitOperator) else ''} counts as success"
+        return "a resource that has ended or no longer exists counts as success"
+    deleting = " or is being deleted" if issubclass(cls, CleanRoomsMLDeleteAndWaitOperator) else ""
+    return f"a resource that no longer exists{deleting} counts as success"
 
 
-def _permissions(cls: type[Any]) -> str:
-    rows = [(case.when, ", ".join(map(_action, actions))) for case, actions in permissions(cls).items()]
-    return table(("needed", "IAM actions"), rows) if rows else ""
+def _format_permissions(cls: type[Any]) -> str:
+    rows = [(case.when, ", ".join(map(_format_action, actions))) for case, actions in group_permissions(cls).items()]
+    return format_table(("needed", "IAM actions"), rows) if rows else ""
 
 
-def _action(action: str) -> str:
+def _format_action(action: str) -> str:
     return f"`{action}`" + (f" to `{PASSED_TO}`" if action == PASS_ROLE else "")
 
 
-def _policy(found: list[type[Any]]) -> str:
-    """The policy at the end of a page."""
-    known = [cls for cls in found if permissions(cls)]
-    if not known:
+def _format_policy(classes: list[type[Any]]) -> str:
+    """Format the policy at the end of a page."""
+    with_permissions = [cls for cls in classes if group_permissions(cls)]
+    if not with_permissions:
         return ""
     return f"""\
 ## Policy
 
-For {"the tasks on this page" if len(known) > 1 else "this task"}, without optional arguments:
+For {"the tasks on this page" if len(with_permissions) > 1 else "this task"}, if optional arguments are left out:
 
 ```json
-{policy(known)}
+{build_policy(with_permissions)}
 ```"""
 
 
-def _also_takes(cls: type[Any], up: str) -> str:
-    found = {title: base for title, base in SHARED.items() if issubclass(cls, base)}
-    links = [f"[{title[0].lower()}{title[1:]}]({up}index.md#{title.lower().replace(' ', '-')})" for title in found]
-    return ", ".join(links) + "; Airflow's own"
+def _link_shared_arguments(cls: type[Any], up: str) -> str:
+    titles = [title for title, base in SHARED.items() if issubclass(cls, base)]
+    links = [f"[{title[0].lower()}{title[1:]}]({up}index.md#{title.lower().replace(' ', '-')})" for title in titles]
+    return ", ".join(links) + "; those of Airflow's base class"
 
 
-def _example(cls: type[Any], up: str) -> str:
-    found = excerpt(cls.__name__)
-    if found is None:
+def _format_example(cls: type[Any], up: str) -> str:
+    excerpt = find_excerpt(cls.__name__)
+    if excerpt is None:
         return ""
-    file = f"example_dags/{found.file}"
-    return f"From [`{file}`]({up}../{file}):\n\n```python\n{found.source}\n```"
+    file = f"example_dags/{excerpt.file}"
+    return f"From [`{file}`]({up}../{file}):\n\n```python\n{excerpt.source}\n```"
 
 
 def main() -> None:
-    """Write the pages, and remove those of modules that are gone."""
-    found = pages()
+    """Write the pages, and remove those of modules that no longer exist."""
+    pages = build_pages()
     for stale in FOLDER.glob("operators/*.md"):
-        if f"operators/{stale.name}" not in found:
+        if f"operators/{stale.name}" not in pages:
             stale.unlink()
-    for name, text in found.items():
+    for name, text in pages.items():
         path = FOLDER / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Reads docstrings in the reST of this package, and writes them as markdown."""
+"""Parses docstrings in the reST of this package, and converts them to Markdown."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from airflow_cleanroomsml import request_types
+from airflow_cleanroomsml._requests.violations import join_alternatives
 
 _FIELD = re.compile(r"^:(param|return|raises) ?(\w*): ?", re.MULTILINE)
 _PLAIN = {
@@ -23,31 +24,31 @@ _PLAIN = {
 }
 
 
-def markdown(text: str) -> str:
-    """A text in reST as one line of markdown."""
+def to_markdown(text: str) -> str:
+    """Convert a text in reST to one line of Markdown."""
     text = re.sub(r":\w+:`~?(?:[\w.]+\.)?(\w+)`", r"``\1``", text)
     return " ".join(re.sub(r"``(.+?)``", r"`\1`", text, flags=re.DOTALL).split())
 
 
-def row(*cells: str) -> str:
-    """A row of a table; an upright bar would end a cell, inside of code as well."""
+def format_row(*cells: str) -> str:
+    """Format a row of a table. A vertical bar would end a cell even inside code, so it is escaped."""
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
-def table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    """A table in markdown."""
-    return "\n".join([row(*header), row(*["---"] * len(header)), *(row(*cells) for cells in rows)])
+def format_table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """Format a Markdown table."""
+    return "\n".join([format_row(*header), format_row(*["---"] * len(header)), *(format_row(*cells) for cells in rows)])
 
 
 @dataclass(frozen=True)
 class Docstring:
     """
-    A docstring, in markdown.
+    A docstring in Markdown.
 
-    :param paragraphs: The text, its first sentence being the first paragraph.
-    :param arguments: Each argument and what it is.
-    :param returns: What is returned; empty where nothing is said of it.
-    :param raises: Each exception and when it is raised.
+    :param paragraphs: The paragraphs of the text.
+    :param arguments: Descriptions of the arguments, by name.
+    :param returns: Description of the return value; empty for none.
+    :param raises: Descriptions of the exceptions, by name.
     """
 
     paragraphs: list[str]
@@ -56,59 +57,59 @@ class Docstring:
     raises: dict[str, str]
 
     @classmethod
-    def of(cls, thing: Any) -> Docstring:
-        """The docstring of a class or module itself, never one that it inherits."""
-        text, *fields = _FIELD.split(inspect.cleandoc(thing.__doc__ or ""))
-        found = list(zip(fields[::3], fields[1::3], map(markdown, fields[2::3]), strict=True))
+    def parse(cls, owner: Any) -> Docstring:
+        """Parse the docstring of a class or module."""
+        # Not inspect.getdoc(), which returns an inherited docstring.
+        text, *fields = _FIELD.split(inspect.cleandoc(owner.__doc__ or ""))
+        entries = list(zip(fields[::3], fields[1::3], map(to_markdown, fields[2::3]), strict=True))
         return cls(
-            [markdown(paragraph) for paragraph in text.split("\n\n") if paragraph.strip()],
-            {name: said for kind, name, said in found if kind == "param"},
-            next((said for kind, _, said in found if kind == "return"), ""),
-            {name: said for kind, name, said in found if kind == "raises"},
+            [to_markdown(paragraph) for paragraph in text.split("\n\n") if paragraph.strip()],
+            {name: description for kind, name, description in entries if kind == "param"},
+            next((description for kind, _, description in entries if kind == "return"), ""),
+            {name: description for kind, name, description in entries if kind == "raises"},
         )
 
 
-def in_words(annotation: str) -> str:
-    """A type as words: that it may be a template or None is said elsewhere."""
-    return _words(ast.parse(annotation, mode="eval").body)
+def describe_annotation(annotation: str) -> str:
+    """Describe a type in words, without None and templates, which the index explains."""
+    return _describe_node(ast.parse(annotation, mode="eval").body)
 
 
-def _words(node: ast.expr) -> str:
+def _describe_node(node: ast.expr) -> str:
     if isinstance(node, ast.BinOp):
-        return join_alternatives([_words(node.left), _words(node.right)])
+        return _join_types([_describe_node(node.left), _describe_node(node.right)])
     if isinstance(node, ast.Constant):
         return "" if node.value is None else f"`{node.value!s}`"
     if isinstance(node, ast.Subscript):
-        return _container(ast.unparse(node.value), node.slice)
+        return _describe_container(ast.unparse(node.value), node.slice)
     name = ast.unparse(node)
-    return _PLAIN.get(name) or _of_the_model(name)
+    return _PLAIN.get(name) or _describe_model_type(name)
 
 
-def _container(name: str, inner: ast.expr) -> str:
-    parts = [_words(part) for part in (inner.elts if isinstance(inner, ast.Tuple) else [inner])]
+def _describe_container(name: str, inner: ast.expr) -> str:
+    parts = [_describe_node(part) for part in (inner.elts if isinstance(inner, ast.Tuple) else [inner])]
     if name == "Sequence":
-        return f"list of {_plural(parts[0])}"
+        return f"list of {_pluralise(parts[0])}"
     if name in ("Mapping", "dict"):
-        return "mapping" if parts[1] == "anything" else f"mapping of {_plural(parts[1])}"
-    return join_alternatives(parts)
+        return "mapping" if parts[1] == "anything" else f"mapping of {_pluralise(parts[1])}"
+    return _join_types(parts)
 
 
-def join_alternatives(parts: list[str]) -> str:
-    """Join alternatives with commas and "or"."""
-    *others, last = [part for part in parts if part]
-    return f"{', '.join(others)} or {last}" if others else last
+def _join_types(parts: list[str]) -> str:
+    # None is described by an empty text.
+    return join_alternatives([part for part in parts if part])
 
 
-def _plural(words: str) -> str:
+def _pluralise(words: str) -> str:
     first, _, rest = words.partition(" ")
     return words if first.startswith("`") else f"{first}s {rest}".rstrip()
 
 
-def _of_the_model(name: str) -> str:
-    """A structure by its members, those that may be missing with a question mark; an enum by its words."""
-    found = getattr(request_types, name)
-    if words := get_args(found):
+def _describe_model_type(name: str) -> str:
+    """Describe a structure by its members, with a question mark for optional ones, or an enum by its values."""
+    model_type = getattr(request_types, name)
+    if words := get_args(model_type):
         return join_alternatives([f"`{word}`" for word in words])
-    members = inspect.get_annotations(found)
-    shown = [key + "?" * ("NotRequired[" in str(kind)) for key, kind in members.items()]
-    return f"mapping `{{{', '.join(shown)}}}`"
+    members = inspect.get_annotations(model_type)
+    names = [key + "?" * ("NotRequired[" in str(annotation)) for key, annotation in members.items()]
+    return f"mapping `{{{', '.join(names)}}}`"

@@ -1,4 +1,4 @@
-"""Finds the use of an operator or sensor in the example Dags."""
+"""Finds statements with an operator or sensor in the example Dags."""
 
 from __future__ import annotations
 
@@ -25,29 +25,32 @@ class Excerpt:
     source: str
 
 
-def excerpt(name: str) -> Excerpt | None:
+def find_excerpt(name: str) -> Excerpt | None:
     """
-    The first statement that makes a task of a class, mapped or not; None where no example does.
+    Return the first statement that uses a class, mapped or not; None if no example does.
 
     :param name: Name of the class.
     """
-    return next((found for path in sorted(FOLDER.glob("*.py")) for found in _of_file(path).get(name, ())), None)
+    excerpts = (excerpt for path in sorted(FOLDER.glob("*.py")) for excerpt in _index_file(path).get(name, ()))
+    return next(excerpts, None)
 
 
 @cache
-def _of_file(path: Path) -> dict[str, list[Excerpt]]:
+def _index_file(path: Path) -> dict[str, list[Excerpt]]:
+    """Return the statements of a file by the names that occur in them."""
     source = path.read_text(encoding="utf-8")
-    found: dict[str, list[Excerpt]] = {}
-    for statement in _statements(ast.parse(source)):
+    excerpts: dict[str, list[Excerpt]] = {}
+    for statement in _iterate_statements(ast.parse(source)):
+        # Padded, so that dedent() removes the indentation of all lines alike.
         text = ast.get_source_segment(source, statement, padded=True) or ""
         for node in ast.walk(statement):
             if isinstance(node, ast.Name):
-                found.setdefault(node.id, []).append(Excerpt(path.name, textwrap.dedent(text)))
-    return found
+                excerpts.setdefault(node.id, []).append(Excerpt(path.name, textwrap.dedent(text)))
+    return excerpts
 
 
-def _statements(tree: ast.AST) -> Iterator[ast.stmt]:
-    """Assignments and calls in the order of the file."""
+def _iterate_statements(tree: ast.AST) -> Iterator[ast.stmt]:
+    """Yield assignments and calls in the order of the file."""
     for node in ast.walk(tree):
         if isinstance(node, (ast.Assign, ast.Expr)):
             yield node

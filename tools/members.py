@@ -1,4 +1,4 @@
-"""Explains the members of structures, at any depth, from the service model: their types and what is allowed."""
+"""Describes the members of structures, at any depth, by their types and allowed values in the service model."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any
 
 from airflow_cleanroomsml._requests.arns import describe_pattern
 from airflow_cleanroomsml._requests.request import argument_shapes, search_shapes
+from airflow_cleanroomsml._requests.violations import join_alternatives
 
-#: An enum of more words is told by their number: the instance types change with every release of botocore.
+#: A larger enum is described by its size, because each release of botocore adds instance types.
 _MOST_WORDS = 12
 _TYPES = {
     "boolean": "boolean",
@@ -20,78 +21,73 @@ _TYPES = {
     "structure": "mapping",
     "timestamp": "time",
 }
-#: Patterns that have a name.
+#: Descriptions of common patterns.
 _NAMED = {
     "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}": "a lower-case UUID",
     "[0-9]{12}": "12 digits",
     "s3://.+": "`s3://…`",
 }
-# Names and descriptions: any character, with the surrogates in the wrong order.
+# Part of the patterns of names and descriptions: any character, with the surrogates in the wrong order.
 _ANY = r"\uD800\uDBFF-\uDC00\uDFFF"
 _UNITS = {"string": " characters", "map": " entries"}
 
 
-def explained(cls: type[Any]) -> str:
-    """A list of the members of each argument of an operator or sensor that has some."""
-    shapes = _shapes(cls)
-    lists = [(name, list(_members(shapes[name]))) for name in getattr(cls, "arguments", ()) if name in shapes]
+def explain_members(cls: type[Any]) -> str:
+    """List the members of the arguments of an operator or sensor that are structures."""
+    shapes = _load_shapes(cls)
+    lists = [(name, list(_iterate_members(shapes[name]))) for name in getattr(cls, "arguments", ()) if name in shapes]
     return "\n\n".join("\n".join([f"Members of `{name}`:", "", *rows]) for name, rows in lists if rows)
 
 
-def _shapes(cls: type[Any]) -> dict[str, Any]:
+def _load_shapes(cls: type[Any]) -> dict[str, Any]:
     if getattr(cls, "operation", ""):
         return dict(argument_shapes(cls.service, cls.operation))
+    # A sensor has no operation of its own: its arguments identify a resource.
     resource = getattr(cls, "resource", None)
     operations = [operation for operation in (resource.get, resource.list) if operation] if resource else []
     return dict(search_shapes(resource.service, operations)) if resource else {}
 
 
-def _members(shape: Any, indent: str = "") -> Iterator[str]:
-    """A line for each member at or below a shape."""
+def _iterate_members(shape: Any, indent: str = "") -> Iterator[str]:
+    """Yield a line for each member of a shape, at any depth."""
     if shape.type_name == "list":
-        yield from _members(shape.member, indent)
+        yield from _iterate_members(shape.member, indent)
     elif shape.type_name == "structure":
         for name, member in shape.members.items():
-            needed = name in shape.required_members or (shape.metadata.get("union") and len(shape.members) == 1)
-            yield f"{indent}- `{name}`{' (required)' if needed else ''}: {_said(member)}"
-            yield from _members(member, indent + "  ")
+            is_required = name in shape.required_members or (shape.metadata.get("union") and len(shape.members) == 1)
+            yield f"{indent}- `{name}`{' (required)' if is_required else ''}: {_describe_shape(member)}"
+            yield from _iterate_members(member, indent + "  ")
 
 
-def _said(shape: Any) -> str:
-    """Type of a value, and what is allowed, in words where there are some."""
+def _describe_shape(shape: Any) -> str:
+    """Describe the type and the allowed values of a shape."""
     if shape.type_name == "list":
-        allowed = _allowed(shape.member)
-        return f"list of {_bounds(shape)}" + (f", each {allowed}" if allowed else "")
+        allowed = _describe_allowed(shape.member)
+        return f"list of {_format_bounds(shape)}" + (f", each {allowed}" if allowed else "")
     kind = "mapping of texts" if shape.type_name == "map" else _TYPES[shape.type_name]
-    return ", ".join(text for text in (kind, _allowed(shape)) if text)
+    return ", ".join(text for text in (kind, _describe_allowed(shape)) if text)
 
 
-def _allowed(shape: Any) -> str:
+def _describe_allowed(shape: Any) -> str:
     if shape.metadata.get("union"):
-        return "exactly one of its members" if len(getattr(shape, "members", ())) > 1 else _bounds(shape)
+        return "exactly one of its members" if len(getattr(shape, "members", ())) > 1 else _format_bounds(shape)
     if words := shape.metadata.get("enum"):
-        shown = [f"`{word}`" for word in words]
-        return join_alternatives(shown) if len(words) <= _MOST_WORDS else f"one of {len(words)}, such as {shown[0]}"
-    return _matching(shape) or _bounds(shape)
+        values = [f"`{word}`" for word in words]
+        return join_alternatives(values) if len(words) <= _MOST_WORDS else f"one of {len(words)}, such as {values[0]}"
+    return _describe_pattern(shape) or _format_bounds(shape)
 
 
-def _matching(shape: Any) -> str:
+def _describe_pattern(shape: Any) -> str:
     pattern = shape.metadata.get("pattern", "")
     if not pattern or _ANY in pattern or pattern in (".*", ".+"):
         return ""
-    if found := describe_pattern(pattern):
-        return f"ARN of {join_alternatives(found)}"
-    return _NAMED.get(pattern) or ", ".join(text for text in (_bounds(shape), f"pattern `{pattern}`") if text)
+    if kinds := describe_pattern(pattern):
+        return f"ARN of {join_alternatives(kinds)}"
+    return _NAMED.get(pattern) or ", ".join(text for text in (_format_bounds(shape), f"pattern `{pattern}`") if text)
 
 
-def join_alternatives(words: list[str]) -> str:
-    """Join alternatives with commas and "or"."""
-    *others, last = words
-    return f"{', '.join(others)} or {last}" if others else last
-
-
-def _bounds(shape: Any) -> str:
-    """How long, how many or how much; of a list its items, too."""
+def _format_bounds(shape: Any) -> str:
+    """Format the allowed length, number or value, with its unit."""
     low, high = (shape.metadata.get(name) for name in ("min", "max"))
     unit = _UNITS.get(shape.type_name, "")
     if shape.type_name == "list":

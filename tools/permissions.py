@@ -1,8 +1,8 @@
 """
-The IAM actions that a task needs, by what makes it need them.
+Determines the IAM actions that a task needs, and in which cases.
 
-What a request needs is in :mod:`airflow_cleanroomsml._requests.permissions`; which requests a task makes follows from its class and from
-the row of its resource. ``tests/emulator/test_least_privilege.py`` runs every task with these permissions and without each of them.
+:mod:`airflow_cleanroomsml._requests.permissions` has the actions of a request. Which requests a task sends follows from its class and its
+resource. ``tests/emulator/test_least_privilege.py`` runs every task with these permissions, and without each of them.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from airflow_cleanroomsml.sensors._base import CleanRoomsMLMemberSensor, CleanRo
 
 class Case(NamedTuple):
     """
-    What makes a task need permissions.
+    A case in which a task needs permissions.
 
-    :param when: In words.
-    :param by_default: Whether it can happen to a task whose optional arguments are left out.
+    :param when: Description.
+    :param by_default: Whether it can occur if optional arguments are left out.
     """
 
     when: str
@@ -55,7 +55,7 @@ MANAGED_POLICY = Case("if Clean Rooms manages the policy of the model", by_defau
 NAME_IN_USE = Case("optional: to report which resource has a name that is in use")
 FAILED_QUERY = Case("optional: to report why its query failed")
 
-#: Requests that a class makes in methods of its own.
+#: Requests that a class sends in methods of its own.
 _REQUESTS: dict[str, list[tuple[Case, str, str]]] = {
     "CleanRoomsMLStartTrainedModelExportJobOperator": [
         (ALWAYS, CLEAN_ROOMS_ML, "get_trained_model"),
@@ -70,28 +70,29 @@ _REQUESTS: dict[str, list[tuple[Case, str, str]]] = {
 }
 
 
-def with_argument(argument: str) -> Case:
-    """The case that an argument is given."""
+def argument_case(argument: str) -> Case:
+    """Return the case of an argument that is set."""
     return Case(f"with `{argument}`")
 
 
-def permissions(cls: type[Any]) -> dict[Case, list[str]]:
+def group_permissions(cls: type[Any]) -> dict[Case, list[str]]:
     """
-    The actions of each case; those that are always needed are in no other.
+    Return the actions of each case; those that are always needed are in no other case.
 
     :param cls: Operator or sensor.
     """
-    found: dict[Case, list[str]] = {}
-    for case, action in _all(cls):
-        if action not in found.get(ALWAYS, ()) and action not in found.setdefault(case, []):
-            found[case].append(action)
-    return {case: actions for case, actions in found.items() if actions}
+    groups: dict[Case, list[str]] = {}
+    for case, action in _iterate_permissions(cls):
+        if action not in groups.get(ALWAYS, ()) and action not in groups.setdefault(case, []):
+            groups[case].append(action)
+    return {case: actions for case, actions in groups.items() if actions}
 
 
-def policy(classes: Iterable[type[Any]]) -> str:
-    """A policy, as JSON, for tasks of these classes whose optional arguments are left out."""
-    cases = [(case, actions) for cls in classes for case, actions in permissions(cls).items()]
+def build_policy(classes: Iterable[type[Any]]) -> str:
+    """Build a policy, as JSON, for tasks of these classes without optional arguments."""
+    cases = [(case, actions) for cls in classes for case, actions in group_permissions(cls).items()]
     needed = {action for case, actions in cases if case.by_default for action in actions}
+    # iam:PassRole has a statement of its own, because its condition key does not apply to other actions.
     statements: list[dict[str, Any]] = [
         {"Effect": "Allow", "Action": sorted(needed - {PASS_ROLE}), "Resource": "*"},
     ]
@@ -107,113 +108,122 @@ def policy(classes: Iterable[type[Any]]) -> str:
     return json.dumps({"Version": "2012-10-17", "Statement": statements}, indent=2)
 
 
-def _all(cls: type[Any]) -> Iterator[tuple[Case, str]]:
+def _iterate_permissions(cls: type[Any]) -> Iterator[tuple[Case, str]]:
     if issubclass(cls, CleanRoomsMLOperator) and cls.operation:
-        yield from _of_the_operation(cls)
-    yield from ((case, action) for case, *request in _REQUESTS.get(cls.__name__, ()) for action in _actions(*request))
+        yield from _find_operation_permissions(cls)
+    yield from (
+        (case, action) for case, *request in _REQUESTS.get(cls.__name__, ()) for action in _list_actions(*request)
+    )
     for base, find in _BY_BASE:
         if issubclass(cls, base):
             yield from find(cls)
 
 
-def _of_the_operation(cls: type[CleanRoomsMLOperator]) -> Iterator[tuple[Case, str]]:
-    """What the request itself needs, and what its optional members add."""
+def _find_operation_permissions(cls: type[CleanRoomsMLOperator]) -> Iterator[tuple[Case, str]]:
+    """Yield the actions of the request itself, and those that its optional members add."""
     operation = operation_model(load(cls.service), cls.operation)
     members = operation.input_shape.members if operation.input_shape else {}
-    always = _actions(cls.service, cls.operation)
+    always = _list_actions(cls.service, cls.operation)
     yield from ((ALWAYS, action) for action in always)
     for name, shape in members.items():
-        more = [action for action in _actions(cls.service, cls.operation, name) if action not in always]
+        more = [action for action in _list_actions(cls.service, cls.operation, name) if action not in always]
         argument = xform_name(name) + ("=True" if shape.type_name == "boolean" else "")
+        # A create tags its resource by default, so that a retry can find it.
         tags_itself = issubclass(cls, CleanRoomsMLCreateOperator) and cls.resource.has_readable_tags
-        case = TAG if name == "tags" and tags_itself else with_argument(argument)
+        case = TAG if name == "tags" and tags_itself else argument_case(argument)
         yield from ((case, action) for action in more)
     if operation.name == "DeleteConfiguredAudienceModelAssociation":
         yield from ((MANAGED_POLICY, action) for action in REMOVE_STATEMENT)
 
 
-def _of_a_create(cls: type[CleanRoomsMLCreateOperator]) -> Iterator[tuple[Case, str]]:
+def _find_create_permissions(cls: type[CleanRoomsMLCreateOperator]) -> Iterator[tuple[Case, str]]:
     resource = cls.resource
-    look = [*_actions(resource.service, resource.list), *_reading(resource)]
-    yield from ((RETRY, action) for action in look)
-    yield from ((REUSE, action) for action in look)
+    lookup = [*_list_actions(resource.service, resource.list), *_list_read_actions(resource)]
+    yield from ((RETRY, action) for action in lookup)
+    yield from ((REUSE, action) for action in lookup)
     if "update" in cls.choices:
-        update = _actions(resource.service, cls.operation.replace("create_", "update_"))
-        tag = _actions(resource.service, "tag_resource")
-        yield from ((UPDATE, action) for action in (*look, *update, *tag))
+        update = _list_actions(resource.service, cls.operation.replace("create_", "update_"))
+        tag = _list_actions(resource.service, "tag_resource")
+        yield from ((UPDATE, action) for action in (*lookup, *update, *tag))
 
 
-def _of_a_message(cls: type[CleanRoomsMLCreateOperator]) -> Iterator[tuple[Case, str]]:
-    """What is read for an error message alone, which goes without it."""
+def _find_message_permissions(cls: type[CleanRoomsMLCreateOperator]) -> Iterator[tuple[Case, str]]:
+    """Yield the actions of reads that only add details to an error message."""
     resource = cls.resource
-    owner = _reading(resource) if resource.has_readable_tags else []
-    yield from ((NAME_IN_USE, action) for action in (*_actions(resource.service, resource.list), *owner))
+    owner = _list_read_actions(resource) if resource.has_readable_tags else []
+    yield from ((NAME_IN_USE, action) for action in (*_list_actions(resource.service, resource.list), *owner))
     if "protectedQueryIdentifier" in resource.outputs and "membership_identifier" in resource.identifiers:
-        yield from ((FAILED_QUERY, action) for action in _actions(CLEAN_ROOMS, "get_protected_query"))
+        yield from ((FAILED_QUERY, action) for action in _list_actions(CLEAN_ROOMS, "get_protected_query"))
 
 
-def _of_a_wait(cls: type[CleanRoomsMLJobOperator | CleanRoomsMLDeleteAndWaitOperator]) -> Iterator[tuple[Case, str]]:
+def _find_wait_permissions(
+    cls: type[CleanRoomsMLJobOperator | CleanRoomsMLDeleteAndWaitOperator],
+) -> Iterator[tuple[Case, str]]:
     case = WAIT_FOR_DELETION if issubclass(cls, CleanRoomsMLDeleteOperator) else WAIT
-    yield from ((case, action) for action in _reading(cls.resource))
+    yield from ((case, action) for action in _list_read_actions(cls.resource))
     if cls.resource.versions:
-        yield from ((VERSIONS, action) for action in _actions(cls.resource.service, cls.resource.versions))
+        yield from ((VERSIONS, action) for action in _list_actions(cls.resource.service, cls.resource.versions))
 
 
-def _of_a_kill(cls: type[CleanRoomsMLJobOperator]) -> Iterator[tuple[Case, str]]:
+def _find_kill_permissions(cls: type[CleanRoomsMLJobOperator]) -> Iterator[tuple[Case, str]]:
     resource = cls.resource
     for case, operation in ((CANCEL, resource.cancel), (DELETE, resource.delete)):
         if operation:
-            yield from ((case, action) for action in (*_actions(resource.service, operation), *_reading(resource)))
+            yield from (
+                (case, action)
+                for action in (*_list_actions(resource.service, operation), *_list_read_actions(resource))
+            )
 
 
-def _of_a_sensor(cls: type[CleanRoomsMLSensor]) -> Iterator[tuple[Case, str]]:
+def _find_sensor_permissions(cls: type[CleanRoomsMLSensor]) -> Iterator[tuple[Case, str]]:
     rows = [(ALWAYS, cls.resource)]
     if issubclass(cls, CleanRoomsMLMemberSensor):
         rows = [(OWN, cls.resource), (PARTNERS, cls.partners)]
     for case, resource in rows:
-        yield from ((case, action) for action in _reading(resource))
+        yield from ((case, action) for action in _list_read_actions(resource))
         if resource.versions:
-            yield from ((BASE_VERSION, action) for action in _actions(resource.service, resource.versions))
+            yield from ((BASE_VERSION, action) for action in _list_actions(resource.service, resource.versions))
 
 
-#: What each base adds, in the order of the page.
+#: Functions for the permissions of each base, in the order of the page.
 _BY_BASE: tuple[tuple[Any, Any], ...] = (
-    ((CleanRoomsMLJobOperator, CleanRoomsMLDeleteAndWaitOperator), _of_a_wait),
-    (CleanRoomsMLCreateOperator, _of_a_create),
-    (CleanRoomsMLJobOperator, _of_a_kill),
-    (CleanRoomsMLCreateOperator, _of_a_message),
-    (CleanRoomsMLSensor, _of_a_sensor),
+    ((CleanRoomsMLJobOperator, CleanRoomsMLDeleteAndWaitOperator), _find_wait_permissions),
+    (CleanRoomsMLCreateOperator, _find_create_permissions),
+    (CleanRoomsMLJobOperator, _find_kill_permissions),
+    (CleanRoomsMLCreateOperator, _find_message_permissions),
+    (CleanRoomsMLSensor, _find_sensor_permissions),
 )
 
 
-def _reading(resource: Resource) -> list[str]:
-    """What it takes to read a resource."""
-    return _actions(resource.service, resource.get or resource.list)
+def _list_read_actions(resource: Resource) -> list[str]:
+    """Return the actions for reading a resource."""
+    return _list_actions(resource.service, resource.get or resource.list)
 
 
-def _actions(service: str, operation: str, *more: str) -> list[str]:
+def _list_actions(service: str, operation: str, *more: str) -> list[str]:
     """
-    What a request with the required members needs.
+    Return the actions of a request with its required members.
 
     :param operation: boto3's method name.
-    :param more: Members that it has besides, in the API's own spelling; one that is true or false is true.
+    :param more: Further members, in the API's own spelling; booleans among them are true.
     """
     model = operation_model(load(service), operation)
-    return [permission.action for permission in list_permissions(model, _request(model, more))]
+    return [permission.action for permission in list_permissions(model, _build_request(model, more))]
 
 
-def _request(operation: OperationModel, more: Iterable[str]) -> dict[str, Any]:
+def _build_request(operation: OperationModel, more: Iterable[str]) -> dict[str, Any]:
     shape = operation.input_shape
     if shape is None:
         return {}
+    # Booleans are left out, because some actions are only needed for True, such as those of manageResourcePolicies.
     required = [name for name in shape.required_members if shape.members[name].type_name != "boolean"]
-    return {name: _value(shape.members[name]) for name in (*required, *more)}
+    return {name: _build_value(shape.members[name]) for name in (*required, *more)}
 
 
-def _value(shape: Any) -> Any:
-    """A value with the required members of its shape; what a text or a number is does not matter."""
+def _build_value(shape: Any) -> Any:
+    # Permissions do not depend on texts and numbers, so any will do.
     if shape.type_name == "structure":
-        return {name: _value(shape.members[name]) for name in shape.required_members}
+        return {name: _build_value(shape.members[name]) for name in shape.required_members}
     if shape.type_name == "list":
-        return [_value(shape.member)]
-    return {"key": _value(shape.value)} if shape.type_name == "map" else "value"
+        return [_build_value(shape.member)]
+    return {"key": _build_value(shape.value)} if shape.type_name == "map" else "value"

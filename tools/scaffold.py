@@ -1,7 +1,7 @@
 """
-Prints an operator's class from the service model, for a person to finish: ``nox -s scaffold -- CreateMLInputChannel``.
+Prints the scaffold of an operator's module, from the service model: ``nox -s scaffold -- CreateMLInputChannel``.
 
-What the model cannot know stands as "…": what the thing is, and what an argument means.
+It has "…" for what the model does not contain: the descriptions of the operator and its arguments.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from textwrap import fill
 from botocore import xform_name
 from botocore.model import ListShape, OperationModel, Shape, StructureShape
 
-from tools.request_types import Found, operations, templated, words
+from tools.request_types import NestedTypes, format_templated, iterate_operations, list_words
 
-#: Verb to the beginning of the statuses that it leads through.
+#: Prefixes of the statuses during an operation, by its verb.
 _STATUSES = {"Cancel": "CANCEL_", "Create": "CREATE_", "Delete": "DELETE_", "Start": "CREATE_"}
 _GOALS = {"Delete": "DELETED", "Cancel": "CANCELLED"}
 _HOMES = {
@@ -31,14 +31,15 @@ _HOMES = {
 _UNITS = {"string": "character", "list": "item", "map": "entry"}
 
 
-def _spaced(name: str) -> str:
-    """``MLInputChannel`` as "ML input channel"."""
+def _to_words(name: str) -> str:
+    """Convert ``MLInputChannel`` to "ML input channel"."""
+    # Consecutive capitals are an abbreviation: the last one starts the next word.
     parts = re.findall(r"[A-Z]+(?![a-z])|[A-Z][a-z]+", name)
     return " ".join(part if part.isupper() else part.lower() for part in parts)
 
 
-def _bounds(shape: Shape) -> str:
-    """How long, many or great a value may be."""
+def _format_bounds(shape: Shape) -> str:
+    """Format the allowed length, number or value, with its unit."""
     low, high = shape.metadata.get("min"), shape.metadata.get("max")
     if not low and high is None:
         return ""
@@ -50,32 +51,32 @@ def _bounds(shape: Shape) -> str:
     return f"{number} {unit if high == 1 else plural}".rstrip()
 
 
-def _range(shape: Shape) -> str:
-    """What the model says of a value, as words."""
+def _describe_range(shape: Shape) -> str:
+    """Describe the allowed values of a shape."""
     if isinstance(shape, StructureShape):
         return f"``{{{', '.join(shape.members)}}}``"
-    if words(shape):
-        return ", ".join(f"``{word}``" for word in words(shape))
-    own = _bounds(shape)
-    below = _range(shape.member) if isinstance(shape, ListShape) else ""
-    return " of ".join(part for part in (own, below) if part) or shape.type_name
+    if list_words(shape):
+        return ", ".join(f"``{word}``" for word in list_words(shape))
+    bounds = _format_bounds(shape)
+    items = _describe_range(shape.member) if isinstance(shape, ListShape) else ""
+    return " of ".join(part for part in (bounds, items) if part) or shape.type_name
 
 
-def _described(name: str, shape: Shape) -> str:
+def _describe_argument(name: str, shape: Shape) -> str:
     if name.endswith("_arn"):
         return f"ARN of the {name.removesuffix('_arn').replace('_', ' ')}"
-    return f"…, {_range(shape)}"
+    return f"…, {_describe_range(shape)}"
 
 
-def members_of(shape: Shape | None) -> Mapping[str, Shape]:
-    """The members of a structure; none, if it is none."""
+def get_members(shape: Shape | None) -> Mapping[str, Shape]:
+    """Return the members of a structure; empty for any other shape."""
     return shape.members if isinstance(shape, StructureShape) else {}
 
 
 @dataclass(frozen=True)
 class Scaffold:
     """
-    One operator.
+    The scaffold of an operator.
 
     :param model: Model of the operation.
     """
@@ -84,39 +85,43 @@ class Scaffold:
 
     @property
     def verb(self) -> str:
-        """The first word of the operation."""
+        """First word of the operation."""
         return re.sub(r"(?<=[a-z])[A-Z].*", "", self.model.name)
 
     @cached_property
     def noun(self) -> str:
-        """What the operation is about: the longest noun that the service can look at, ``MLInputChannel`` for its data as well."""
-        about = self.model.name.removeprefix(self.verb)
-        known = {
+        """
+        Noun of the operation: the longest for which the service has a Get or List.
+
+        For instance, it is ``MLInputChannel`` for ``DeleteMLInputChannelData``, too.
+        """
+        target = self.model.name.removeprefix(self.verb)
+        nouns = {
             re.sub(r"^(Get|List)(Collaboration)?|s$", "", name) for name in self.model.service_model.operation_names
         }
-        return max((noun for noun in known if noun and about.startswith(noun)), key=len, default=about)
+        return max((noun for noun in nouns if noun and target.startswith(noun)), key=len, default=target)
 
     @cached_property
     def statuses(self) -> list[str]:
-        """The statuses of the noun, from its Get or its List."""
+        """Statuses of the noun, from its Get or its List."""
         service = self.model.service_model
-        looks = {f"Get{self.noun}", f"List{self.noun}s", f"ListCollaboration{self.noun}s"} & set(
+        reads = {f"Get{self.noun}", f"List{self.noun}s", f"ListCollaboration{self.noun}s"} & set(
             service.operation_names
         )
-        answers = [members_of(service.operation_model(name).output_shape) for name in looks]
-        answers += [
-            members_of(shape.member)
-            for members in answers
+        outputs = [get_members(service.operation_model(name).output_shape) for name in reads]
+        outputs += [
+            get_members(shape.member)
+            for members in outputs
             for shape in members.values()
             if isinstance(shape, ListShape)
         ]
         return [
-            word for members in answers if "status" in members for word in members["status"].metadata.get("enum", ())
+            word for members in outputs if "status" in members for word in members["status"].metadata.get("enum", ())
         ]
 
     @property
     def base(self) -> str:
-        """Base of the class."""
+        """Name of the base class."""
         kinds = {"Create": "Create", "Start": "Create", "Delete": "Delete", "Cancel": "Delete"}
         waits = any(status.startswith(_STATUSES.get(self.verb, "?")) for status in self.statuses)
         kind = kinds.get(self.verb, "")
@@ -126,7 +131,7 @@ class Scaffold:
 
     @property
     def keywords(self) -> str:
-        """The type of the arguments of the base."""
+        """Name of the type of the base's keyword arguments."""
         if self._is_updatable:
             return "UpdatingKwargs"
         kinds = {"Job": "CreatingAndWaiting", "Create": "Creating", "DeleteAndWait": "Waiting"}
@@ -134,7 +139,7 @@ class Scaffold:
 
     @property
     def _is_updatable(self) -> bool:
-        """Whether an existing one can be changed to what is asked for: Clean Rooms ML has one update."""
+        """Whether an existing resource can be updated instead; Clean Rooms ML has a single Update operation."""
         service = self.model.service_model
         return (
             self.verb == "Create"
@@ -144,23 +149,24 @@ class Scaffold:
 
     @cached_property
     def arguments(self) -> dict[str, str]:
-        """Arguments and their annotations, the required ones first."""
+        """Annotations by argument, the required ones first."""
         shape = self.model.input_shape
-        members = members_of(shape)
+        members = get_members(shape)
         required = [name for name in members if shape and name in shape.required_members]
         optional = [name for name in members if name not in required]
-        typed = {xform_name(name): templated(members[name]) for name in required}
-        return typed | {xform_name(name): f"{templated(members[name])} | None = None" for name in optional}
+        typed = {xform_name(name): format_templated(members[name]) for name in required}
+        return typed | {xform_name(name): f"{format_templated(members[name])} | None = None" for name in optional}
 
     @property
     def returns(self) -> str | None:
-        """The answer's ARN, if it has one."""
-        arns = [name for name in members_of(self.model.output_shape) if name.endswith("Arn")]
+        """Member of the response with the ARN; None if there is none."""
+        # An export job has no ARN, and a description may have several.
+        arns = [name for name in get_members(self.model.output_shape) if name.endswith("Arn")]
         return xform_name(arns[0]) if len(arns) == 1 else None
 
-    def _imports(self) -> str:
+    def _format_imports(self) -> str:
         used = " ".join(self.arguments.values())
-        shapes = sorted(set(re.findall(r"\w+", used)) & set(Found.of_all().shapes))
+        shapes = sorted(set(re.findall(r"\w+", used)) & set(NestedTypes.collect().shapes))
         collections = [name for name in ("Mapping", "Sequence") if f"{name}[" in used]
         goal = self.verb in _GOALS and self._waits
         names = [
@@ -189,17 +195,17 @@ class Scaffold:
     def _waits(self) -> bool:
         return any(kind in self.base for kind in ("Job", "DeleteAndWait"))
 
-    def _documentation(self) -> str:
-        thing = _spaced(self.model.name.removeprefix(self.verb))
-        article = "an" if thing[0] in "aeiou" or thing.startswith("ML") else "a"
-        members = {xform_name(name): member for name, member in members_of(self.model.input_shape).items()}
-        texts = [f":param {name}: {_described(name, members[name])}." for name in self.arguments]
+    def _format_docstring(self) -> str:
+        noun = _to_words(self.model.name.removeprefix(self.verb))
+        article = "an" if noun[0] in "aeiou" or noun.startswith("ML") else "a"
+        members = {xform_name(name): member for name, member in get_members(self.model.input_shape).items()}
+        texts = [f":param {name}: {_describe_argument(name, members[name])}." for name in self.arguments]
         if self.returns:
-            texts.append(f":return: ARN of the {_spaced(self.noun)}.")
+            texts.append(f":return: ARN of the {_to_words(self.noun)}.")
         wrapped = [fill(text, 120, initial_indent="    ", subsequent_indent="        ") for text in texts]
-        return "\n".join([f"    {self.verb} {article} {thing}: ….", "", *wrapped])
+        return "\n".join([f"    {self.verb} {article} {noun}: ….", "", *wrapped])
 
-    def _attributes(self) -> str:
+    def _format_attributes(self) -> str:
         service = self.model.service_model.service_name
         lines = [
             service == "cleanrooms" and "service = CLEAN_ROOMS",
@@ -213,13 +219,13 @@ class Scaffold:
 
     def __str__(self) -> str:
         service = {"cleanroomsml": "CleanRoomsML", "cleanrooms": "CleanRooms"}[self.model.service_model.service_name]
-        title = _spaced(self.noun)
+        title = _to_words(self.noun)
         parts = [
             f'"""{title[0].upper()}{title[1:]}s: …."""\n\nfrom __future__ import annotations\n',
-            f"{self._imports()}\n\n",
+            f"{self._format_imports()}\n\n",
             f"class {service}{self.model.name}Operator({self.base}):",
-            f'    """\n{self._documentation()}\n    """\n',
-            f"{self._attributes()}\n",
+            f'    """\n{self._format_docstring()}\n    """\n',
+            f"{self._format_attributes()}\n",
             "    def __init__(\n        self,\n        *,",
             *(f"        {name}: {annotation}," for name, annotation in self.arguments.items()),
             f"        **kwargs: Unpack[{self.keywords}],\n    ) -> None:\n        super().__init__(**kwargs)",
@@ -228,17 +234,17 @@ class Scaffold:
         return "\n".join(parts) + "\n"
 
 
-def scaffold(name: str) -> str:
+def build_scaffold(name: str) -> str:
     """
-    The module of one operation's operator.
+    Build the module of an operation's operator.
 
     :param name: Name of the operation, in the API's spelling.
     """
-    known = {model.name: model for model in operations()}
-    if name not in known:
-        raise SystemExit(f"{name!r} is no operation that changes something; there are: {', '.join(sorted(known))}")
-    return str(Scaffold(known[name]))
+    models = {model.name: model for model in iterate_operations()}
+    if name not in models:
+        raise SystemExit(f"{name!r} is not an operation with an operator; allowed: {', '.join(sorted(models))}")
+    return str(Scaffold(models[name]))
 
 
 if __name__ == "__main__":
-    sys.stdout.write(scaffold(sys.argv[1] if len(sys.argv) > 1 else ""))
+    sys.stdout.write(build_scaffold(sys.argv[1] if len(sys.argv) > 1 else ""))

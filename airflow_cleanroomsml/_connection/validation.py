@@ -84,9 +84,9 @@ def _find_incomplete_keys(connection: Any, extra: Mapping[str, Any]) -> str:
     ]
     if any(all(pair.values()) for pair in pairs):
         return ""
-    for (first, one), (second, other) in (pair.items() for pair in pairs):
-        if one or other:
-            return f"{first} but no {second}" if one else f"{second} but no {first}"
+    for (first, first_value), (second, second_value) in (pair.items() for pair in pairs):
+        if first_value or second_value:
+            return f"{first} but no {second}" if first_value else f"{second} but no {first}"
     token = extra.get("aws_session_token") or older.get("aws_session_token")
     return "a session token but no keys" if token else ""
 
@@ -121,12 +121,12 @@ def require_endpoint(url: Any, source: str) -> None:
         raise ConfigurationError(f"{source}: {text} is not a URL; must be one, such as 'https://host:8080'")
 
 
-def wrap_connection(wrap: Callable[[], Any], given: Mapping[str, Any]) -> Any:
+def wrap_connection(wrap: Callable[[], Any], arguments: Mapping[str, Any]) -> Any:
     """
     Wrap a connection as the amazon provider does, and check it together with the arguments of the hook.
 
     :param wrap: Reads the connection and wraps it.
-    :param given: The arguments of the hook.
+    :param arguments: The arguments of the hook.
     :raises ConfigurationError: The connection or an argument is not valid.
     """
     try:
@@ -140,27 +140,27 @@ def wrap_connection(wrap: Callable[[], Any], given: Mapping[str, Any]) -> Any:
         wrapper.region_name, wrapper.verify = converted["region_name"], converted["verify"]
         for name in left_out:
             log.warning('%s%s is "None" and is ignored.', name, extra)
-        _check_regions(wrapper, given)
-        _check_files(wrapper, given)
+        _check_regions(wrapper, arguments)
+        _check_files(wrapper, arguments)
         return wrapper
     raise ConfigurationError(
-        lines(f"aws_conn_id: the connection {given['aws_conn_id']!r} cannot be used.", why, _CORRECT)
+        lines(f"aws_conn_id: the connection {arguments['aws_conn_id']!r} cannot be used.", why, _CORRECT)
     )
 
 
-def _find_source(name: str, wrapper: Any, given: Mapping[str, Any]) -> str:
+def _find_source(name: str, wrapper: Any, arguments: Mapping[str, Any]) -> str:
     """Return the name of an argument, or of the entry of the extra that applies instead."""
     argument, _, option = name.partition(".")
-    if given[argument] is not None:
+    if arguments[argument] is not None:
         return name
     return f"{f'config_kwargs.{option}' if option else name} in the extra of the connection {wrapper.conn_id!r}"
 
 
-def _check_regions(wrapper: Any, given: Mapping[str, Any]) -> None:
+def _check_regions(wrapper: Any, arguments: Mapping[str, Any]) -> None:
     options: Any = wrapper.botocore_config or Config()
     regions = {
-        _find_source("region_name", wrapper, given): wrapper.region_name,
-        _find_source("botocore_config.region_name", wrapper, given): options.region_name,
+        _find_source("region_name", wrapper, arguments): wrapper.region_name,
+        _find_source("botocore_config.region_name", wrapper, arguments): options.region_name,
     }
     if not any(regions.values()):
         regions = {"AWS_DEFAULT_REGION": os.environ.get("AWS_DEFAULT_REGION")}
@@ -169,7 +169,7 @@ def _check_regions(wrapper: Any, given: Mapping[str, Any]) -> None:
             require_region(region, name)
 
 
-def _check_files(wrapper: Any, given: Mapping[str, Any]) -> None:
+def _check_files(wrapper: Any, arguments: Mapping[str, Any]) -> None:
     """Check the CA bundles and certificates that the arguments or the connection name."""
     options: Any = wrapper.botocore_config or Config()
     proxy = options.proxies_config or {}
@@ -180,20 +180,20 @@ def _check_files(wrapper: Any, given: Mapping[str, Any]) -> None:
         ("botocore_config.proxies_config.proxy_client_cert", proxy.get("proxy_client_cert"), require_certificate),
     ):
         if file is not None:
-            require(file, _find_source(name, wrapper, given))
+            require(file, _find_source(name, wrapper, arguments))
 
 
-def find_unusable_file(wrapper: Any, given: Mapping[str, Any], session: Any) -> str:
+def find_unusable_file(wrapper: Any, arguments: Mapping[str, Any], session: Any) -> str:
     """
     Find a file that a TLS handshake needs but cannot use, also in boto3's own configuration.
 
     :param wrapper: The connection, as the amazon provider wraps it.
-    :param given: The arguments of the hook.
+    :param arguments: The arguments of the hook.
     :param session: The hook's boto3 session.
     :return: A description of the problem; empty if there is none.
     """
     try:
-        _check_files(wrapper, given)
+        _check_files(wrapper, arguments)
         path, source = find_bundle(session)
         if wrapper.verify is None and path is not None:
             require_bundle(path, source)

@@ -6,7 +6,7 @@ import ast
 import json
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import date, datetime, timezone
 from decimal import Decimal
@@ -67,6 +67,26 @@ def _evaluate(node: ast.expr) -> Any:
     if isinstance(node, (ast.List, ast.Tuple)):
         return [_evaluate(item) for item in node.elts]
     return ast.literal_eval(node)
+
+
+def convert_policy(policy: Any) -> Any:
+    """Convert a policy to JSON, from a mapping or from the Python literal to which a template ``{{ … }}`` renders one."""
+    content = policy
+    if isinstance(policy, str):
+        with suppress(ValueError):
+            json.loads(policy)
+            return policy
+        content = parse_container(policy)
+    if isinstance(content, Mapping) and not getattr(content, "repeated", ()):
+        with suppress(TypeError):
+            return json.dumps(dict(content))
+    return policy
+
+
+def is_text(value: Any, text: str) -> bool:
+    """Return whether a value is a certain text."""
+    # A numpy array compares each of its items with ==, and has no truth value.
+    return isinstance(value, str) and value == text
 
 
 def as_integer(value: Any) -> int:

@@ -7,7 +7,6 @@ botocore 1.43.117). docs/design/requests.md lists the conversions.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -25,7 +24,9 @@ from airflow_cleanroomsml._requests.coercion import (
     as_datetime,
     as_integer,
     as_number,
+    convert_policy,
     is_boolean,
+    is_text,
     parse_container,
 )
 from airflow_cleanroomsml._requests.sensitive import is_sensitive
@@ -145,7 +146,7 @@ class RequestCheck:
 
     def reject_unknown(self, value: Any, path: str, problem: str, allowed: str) -> None:
         """Report a member that the model does not know, unless it has no value: an older model may lack a new argument that is not used."""
-        if self.convert and _is_text(value, "None"):
+        if self.convert and is_text(value, "None"):
             self.left_out.append(path)
         elif self._is_base_version(value, path):
             self.base_versions.append(path)
@@ -155,11 +156,11 @@ class RequestCheck:
     def _is_base_version(self, value: Any, path: str) -> bool:
         # CreateTrainedModel returns "NULL" as the identifier of the base version, but requests must have a UUID there, or leave it out
         # (API reference, CreateTrainedModel).
-        return self.convert and _is_text(value, "NULL") and path.replace("_", "").lower().endswith("versionidentifier")
+        return self.convert and is_text(value, "NULL") and path.replace("_", "").lower().endswith("versionidentifier")
 
     def _is_rendered_none(self, shape: Shape, value: Any) -> bool:
         # Jinja renders None to the text "None". Where that is a valid value, as for a description, it is sent.
-        if not self.convert or not _is_text(value, "None"):
+        if not self.convert or not is_text(value, "None"):
             return False
         probe = RequestCheck()
         probe.check_value(shape, value, "")
@@ -216,7 +217,7 @@ class RequestCheck:
             with suppress(TypeError, ValueError):  # ValueError: more digits than Python converts
                 value = str(index(value))
         if self.convert and shape.name == "ResourcePolicy":
-            value = _convert_policy(value)
+            value = convert_policy(value)
         if not isinstance(value, str):
             quotes = ", in quotes" if is_boolean(value) or isinstance(value, (Real, Decimal)) else ""
             return self._add_violation(
@@ -344,22 +345,3 @@ class RequestCheck:
         "boolean": _check_boolean,
         "timestamp": _check_timestamp,
     }
-
-
-def _convert_policy(policy: Any) -> Any:
-    """Convert a policy to JSON, from a mapping or from the Python literal to which a template ``{{ … }}`` renders one."""
-    content = policy
-    if isinstance(policy, str):
-        with suppress(ValueError):
-            json.loads(policy)
-            return policy
-        content = parse_container(policy)
-    if isinstance(content, Mapping) and not getattr(content, "repeated", ()):
-        with suppress(TypeError):
-            return json.dumps(dict(content))
-    return policy
-
-
-def _is_text(value: Any, text: str) -> bool:
-    # A numpy array compares each of its items with ==, and has no truth value.
-    return isinstance(value, str) and value == text

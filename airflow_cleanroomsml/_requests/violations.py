@@ -59,9 +59,9 @@ def describe_type(value: Any) -> str:
 
 def format_names(names: Iterable[str]) -> str:
     """Join names with commas; only the first twenty."""
-    known = list(names)
-    more = f", … and {len(known) - _MOST_LISTED} more" if len(known) > _MOST_LISTED else ""
-    return (", ".join(known[:_MOST_LISTED]) or "none") + more
+    items = list(names)
+    more = f", … and {len(items) - _MOST_LISTED} more" if len(items) > _MOST_LISTED else ""
+    return (", ".join(items[:_MOST_LISTED]) or "none") + more
 
 
 def format_bounds(low: float | None, high: float | None) -> str:

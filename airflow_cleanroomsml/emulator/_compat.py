@@ -97,7 +97,7 @@ def find_account(access_key: str) -> str:
 
 
 def find_assumed_role(account: str, partition: str, access_key: str) -> str:
-    """Return the ARN of the role that an access key was issued for; empty where there is none, or moto cannot tell."""
+    """Return the ARN of the role that an access key was issued for; empty if there is none, or moto cannot tell."""
     backends = _find("moto.sts.models", "sts_backends")
     # sts_backends is indexed by account and partition since moto 5.0.
     with suppress(AttributeError, KeyError, TypeError):
@@ -139,7 +139,7 @@ def get_raw_path(environ: Mapping[str, Any]) -> str:
     Return the path of a request as the client sent it, without the query string.
 
     botocore percent-encodes an ARN in the path, slashes included. WSGI only defines the decoded ``PATH_INFO``, in which an ARN cannot be
-    told from the rest of the path; werkzeug and gunicorn add ``RAW_URI``, others ``REQUEST_URI``, waitress neither.
+    distinguished from the rest of the path; werkzeug and gunicorn add ``RAW_URI``, others ``REQUEST_URI``, waitress neither.
 
     :raises ApiError: The server adds neither, and the path contains an ARN.
     """

@@ -56,6 +56,7 @@ class Service:
         """
         method = self._find_method(operation)
         shared, now = self._shared, self._shared.clock.now()
+        # Under the lock, so that no other request sees the state before a commit that is due.
         with shared.store.lock:
             shared.delayed_commits.run_due(shared.clock)
             self._require_rate(operation.name, caller)
@@ -70,6 +71,7 @@ class Service:
             response = commit()
             faults.raise_after_commit(call_faults.kind)
         finally:
+            # Outside of the lock, so that a slow response delays no other request.
             if call_faults.delay:
                 shared.clock.sleep(call_faults.delay)
         return response

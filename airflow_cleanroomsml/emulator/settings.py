@@ -12,7 +12,7 @@ from airflow_cleanroomsml.emulator.lookalike import DataRules
 T = TypeVar("T")
 
 
-def _documented_default(value: T) -> T:
+def _define_documented_default(value: T) -> T:
     """Declare a default that AWS publishes. All others are assumptions, which :mod:`~.assumptions` has to list."""
     documented: T = field(default=value, metadata={"documented": True})
     return documented
@@ -47,22 +47,22 @@ class Settings:
     :param published_rates: Whether to throttle requests that exceed the published rates (user guide, Quotas).
     """
 
-    scale: float = _documented_default(1.0)
+    scale: float = _define_documented_default(1.0)
     pending_seconds: float = 0.5
     progress_seconds: float = 1.0
     delete_seconds: float = 1.0
     unique_names: bool = True
-    models_in_progress: int = _documented_default(2)
-    generation_jobs_in_progress: int = _documented_default(10)
-    exports_in_progress: int = _documented_default(20)
-    exports_per_generation_job: int = _documented_default(25)
-    audience_model_associations_per_membership: int = _documented_default(5)
-    input_channels_per_membership: int = _documented_default(100)
-    training_jobs_per_account: int = _documented_default(10)
-    training_jobs_per_membership: int = _documented_default(5)
-    training_instances: int = _documented_default(10)
-    inference_jobs_per_account: int = _documented_default(10)
-    inference_jobs_per_membership: int = _documented_default(5)
+    models_in_progress: int = _define_documented_default(2)
+    generation_jobs_in_progress: int = _define_documented_default(10)
+    exports_in_progress: int = _define_documented_default(20)
+    exports_per_generation_job: int = _define_documented_default(25)
+    audience_model_associations_per_membership: int = _define_documented_default(5)
+    input_channels_per_membership: int = _define_documented_default(100)
+    training_jobs_per_account: int = _define_documented_default(10)
+    training_jobs_per_membership: int = _define_documented_default(5)
+    training_instances: int = _define_documented_default(10)
+    inference_jobs_per_account: int = _define_documented_default(10)
+    inference_jobs_per_membership: int = _define_documented_default(5)
     instance_types: tuple[str, ...] = ("ml.m5.2xlarge", "ml.m5.4xlarge", "ml.m5.12xlarge")
     instances_per_type: int = 3
     versions_per_trained_model: int = 100

@@ -148,6 +148,7 @@ class Store:
 
     def restore(self, records: Iterable[Record]) -> None:
         """Replace all records by these, which keep their order and sequence numbers."""
+        # Sequence numbers continue, so that page tokens from before do not match new records.
         with self.lock:
             self._index, self._deletions = Index(), []
             for record in records:

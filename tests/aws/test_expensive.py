@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from demo.airflow_run import load
+from demo.airflow_run import load_dag
 from tests.aws.account import Account
 from tests.aws.created_resources import MARK, Bench, sweep
 from tests.helpers.deployment import ROOT
@@ -35,7 +35,7 @@ def run_through(params: dict[str, str]) -> dict[str, Any]:
     """Run the example's tasks one after the other; what each returned."""
     results: dict[str, Any] = {}
     dag_run = SimpleNamespace(logical_date=datetime.now(timezone.utc))
-    for task in load(str(ROOT / "example_dags" / f"{DAG_ID}.py"), DAG_ID).topological_sort():
+    for task in load_dag(str(ROOT / "example_dags" / f"{DAG_ID}.py"), DAG_ID).topological_sort():
         context = {"ti": Following(results), "params": params, "dag_run": dag_run, "expanded_ti_count": None}
         results[task.task_id] = run(task, **context).result
     return results

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from demo.airflow_run import load
+from demo.airflow_run import load_dag
 from tests.dags.airflow_user import User
 from tests.dags.test_examples import EXAMPLES, connection
 from tests.helpers.deployment import Deployment
@@ -121,7 +121,7 @@ class TestTheModelToReplace:
     @pytest.fixture
     def old(self, world: World) -> Callable[[str], str | None]:
         """The model that a run named ``weekly-2`` replaces."""
-        dag = load(str(EXAMPLES / f"{DAG}.py"), DAG)
+        dag = load_dag(str(EXAMPLES / f"{DAG}.py"), DAG)
         return lambda arn: dag.get_task("old").python_callable(arn, "weekly-2")
 
     @pytest.mark.parametrize("before", ["bought", "weekly-1", "weekly-1-retry-2"])

@@ -56,18 +56,18 @@ def test_tastes_are_of_unequal_size_and_every_user_has_one(data: Interactions) -
     sizes = np.bincount(data.taste)
     assert len(sizes) == 24
     assert sizes[0] > 8 * sizes[-1] > 0
-    assert data.taste_nearest(5_000) == 0
+    assert data.find_taste(5_000) == 0
 
 
 def test_a_seed_and_the_users_held_out_share_a_taste_and_nobody(data: Interactions) -> None:
-    taste = data.taste_nearest(150)
+    taste = data.find_taste(150)
     members = set(data.user_ids[data.taste == taste].tolist())
-    seed, held_out = data.seed_of(taste, 60), data.held_out(taste)
+    seed, held_out = data.draw_seed(taste, 60), data.list_held_out(taste)
     assert len(set(seed)) == 60
     assert set(seed) | set(held_out) <= members
     assert not set(seed) & set(held_out)
     assert len(held_out) == pytest.approx(len(members) / 2, abs=1)
-    assert seed == data.seed_of(taste, 61)[:60]
+    assert seed == data.draw_seed(taste, 61)[:60]
 
 
 def test_a_taste_shows_in_what_its_users_do(data: Interactions) -> None:
@@ -89,4 +89,4 @@ def test_impossible_wishes_are_refused(data: Interactions) -> None:
     with pytest.raises(ValueError, match="at least 200 interactions"):
         generate(rows=199, users=100)
     with pytest.raises(ValueError, match="at most"):
-        data.seed_of(0, 5_000)
+        data.draw_seed(0, 5_000)

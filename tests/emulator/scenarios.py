@@ -46,8 +46,8 @@ from tools.permissions import (
     WAIT,
     WAIT_FOR_DELETION,
     Case,
-    permissions,
-    with_argument,
+    argument_case,
+    group_permissions,
 )
 
 Steps = Generator[None, None, None]
@@ -139,7 +139,7 @@ class Situation:
         return [action for action in self._listed(*self.proves) if action not in self.without]
 
     def _listed(self, *cases: Case) -> list[str]:
-        listed = permissions(self.cls)
+        listed = group_permissions(self.cls)
         return list(dict.fromkeys(action for case in cases for action in listed.get(case, ())))
 
     def play(self, lab: Laboratory, actions: Collection[str]) -> set[str]:
@@ -262,7 +262,7 @@ def _named(cls: Any, arguments: Callable[[Laboratory], Arguments], **more: Any) 
 
 
 def _of_a_create(cls: Any) -> Iterator[Situation]:
-    arguments, listed = _named(cls, ARGUMENTS[cls]), permissions(cls)
+    arguments, listed = _named(cls, ARGUMENTS[cls]), group_permissions(cls)
     default = tuple(case for case in (TAG, WAIT) if case in listed)
     waits = default[-1:] if WAIT in listed else ()
 
@@ -299,7 +299,7 @@ def _of_a_delete(cls: Any) -> Iterator[Situation]:
     yield Situation(
         cls, "does not wait", partial(runs, wait_for_completion=False), arguments, settings=LASTING if cancels else {}
     )
-    if VERSIONS in permissions(cls):
+    if VERSIONS in group_permissions(cls):
         yield Situation(
             cls,
             "is about the first of several versions",
@@ -314,7 +314,7 @@ def _of_a_sensor(cls: Any) -> Iterator[Situation]:
     if cls is sensors.CleanRoomsMLNewAudienceGenerationJobsSensor:
         yield Situation(cls, "runs", _waits_for_a_partner, ARGUMENTS[cls])
         return
-    for case in [case for case in (OWN, PARTNERS) if case in permissions(cls)] or [ALWAYS]:
+    for case in [case for case in (OWN, PARTNERS) if case in group_permissions(cls)] or [ALWAYS]:
         arguments = partial(_seen_by, cls, case)
         yield Situation(cls, f"runs {case.when}", runs, arguments, (case,), (case,))
         deferred = partial(runs, deferrable=True)
@@ -354,10 +354,10 @@ _FURTHER = KINDS["version of a trained model"].asked
 #: What can happen to a class alone.
 _OF_ITS_OWN: dict[type[Any], tuple[Situation, ...]] = {
     _OFFER: (
-        _with(_OFFER, with_argument("tags"), _named(_OFFER, ARGUMENTS[_OFFER], tags=_TAGS)),
+        _with(_OFFER, argument_case("tags"), _named(_OFFER, ARGUMENTS[_OFFER], tags=_TAGS)),
         _with(
             _OFFER,
-            with_argument("manage_resource_policies=True"),
+            argument_case("manage_resource_policies=True"),
             _named(_OFFER, ARGUMENTS[_OFFER], manage_resource_policies=True),
         ),
     ),
@@ -375,14 +375,14 @@ _OF_ITS_OWN: dict[type[Any], tuple[Situation, ...]] = {
     _CHANGE: (
         _with(
             _CHANGE,
-            with_argument("output_config"),
+            argument_case("output_config"),
             lambda lab: {**ARGUMENTS[_CHANGE](lab), "output_config": lab.world.output},
         ),
     ),
     _GENERATE: (
         _with(
             _GENERATE,
-            with_argument("collaboration_id"),
+            argument_case("collaboration_id"),
             _named(_GENERATE, KINDS["audience generation job of a collaboration"].asked),
             TAG,
             WAIT,

@@ -15,8 +15,8 @@ from tests.emulator.arguments import ARGUMENTS
 from tests.emulator.scenarios import IncompleteMessageError, Situation, runs, situations
 from tests.helpers.exported_classes import SENSORS, TASKS, every_task
 from tests.properties.observed_emulator import Laboratory, laboratory
-from tools.docs import classes, modules
-from tools.permissions import permissions, policy
+from tools.docs import list_classes, list_modules
+from tools.permissions import build_policy, group_permissions
 
 SITUATIONS = [situation for cls in TASKS if cls in ARGUMENTS for situation in situations(cls)]
 every_situation = pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def lab() -> Iterator[Laboratory]:
 
 def listed(cls: type[Any]) -> set[str]:
     """All actions of a page."""
-    return {action for actions in permissions(cls).values() for action in actions}
+    return {action for actions in group_permissions(cls).values() for action in actions}
 
 
 @every_situation
@@ -59,19 +59,21 @@ def test_every_case_of_the_page_has_a_situation(cls: type[Any]) -> None:
         f"tests/emulator/arguments.py has no arguments of {cls.__name__}"
     )
     proven = {case for situation in SITUATIONS if situation.cls is cls for case in situation.proves}
-    assert set(permissions(cls)) - proven == set()
+    assert set(group_permissions(cls)) - proven == set()
 
 
 BY_DEFAULT = [situation for situation in SITUATIONS if all(case.by_default for case in situation.cases)]
 
 
 #: The classes of each page.
-PAGES: dict[str, list[type[Any]]] = {module.__name__: classes(module) for module in modules()} | {"sensors": SENSORS}
+PAGES: dict[str, list[type[Any]]] = {module.__name__: list_classes(module) for module in list_modules()} | {
+    "sensors": SENSORS
+}
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_the_policy_of_a_page_suffices_where_optional_arguments_are_left_out(lab: Laboratory, page: str) -> None:
-    statements = json.loads(policy(PAGES[page]))["Statement"]
+    statements = json.loads(build_policy(PAGES[page]))["Statement"]
     actions = [action for statement in statements for action in _list(statement["Action"])]
     for situation in BY_DEFAULT:
         if situation.cls in PAGES[page]:

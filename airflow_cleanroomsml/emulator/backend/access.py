@@ -45,6 +45,7 @@ class Access(BackendBase):
 
     def find_collaboration(self, caller: Caller, identifier: str) -> Record | None:
         """Return a collaboration in the caller's region, whether or not the caller is a member."""
+        # A collaboration exists in a single region, but its members can be any accounts (user guide, create-collaboration).
         records = self.store.find(COLLABORATION, id=identifier)
         return next((record for record in records if record.caller.region == caller.region), None)
 
@@ -145,5 +146,6 @@ class Access(BackendBase):
             "collaborationIdentifier": membership.fields["collaborationId"],
             "creatorAccountId": caller.account,
         }
+        # ARNs of resources in a membership contain its identifier (service authorization reference, resource types).
         arn = arn or caller.build_arn(f"membership/{membership.id}/{kind}")
         return self.store.add(Record(kind, {**fields, **parents}, caller, lifecycle, member, dict(tags or {}), arn))

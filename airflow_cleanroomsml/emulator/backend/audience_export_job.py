@@ -33,6 +33,7 @@ class AudienceExportJobs(BackendBase):
             raise validation_error(f"The audience generation job {job.arn} is not ACTIVE (status {job.status}).")
         self._check_size(job, audience_size)
         self._check_new_export(caller, job, name)
+        # The audience goes to the model's owner: "seed data providers don't directly observe the output" (user guide, ml-privacy).
         audience, owner = job.lifecycle.work.result(), model.caller
         output = model.fields["outputConfig"]
         prefix, role = output["destination"]["s3Destination"]["s3Uri"].rstrip("/"), output["roleArn"]
@@ -60,7 +61,7 @@ class AudienceExportJobs(BackendBase):
     def _check_size(self, job: Record, size: dict[str, Any]) -> None:
         sizes: list[tuple[str, int]] = job.fields["sizes"]
         if (size["type"], size["value"]) not in sizes:
-            # "The specified size must match one of the sizes in the configured audience model" (API reference, AudienceSize).
+            # It "must match one of the sizes in the configured audience model" (API reference, AudienceSize).
             allowed = ", ".join(f"{kind} {value}" for kind, value in sizes)
             raise validation_error(
                 f"The audience size {size['type']} {size['value']} is not configured; allowed: {allowed}."
@@ -70,6 +71,7 @@ class AudienceExportJobs(BackendBase):
         siblings = list(self.store.find(KIND, caller, audienceGenerationJobArn=job.arn))
         if self.settings.unique_names and any(record.fields["name"] == name for record in siblings):
             raise conflict_error(f"An audience export job with the name '{name}' already exists for {job.arn}.")
+        # No operation deletes an export job, so this quota cannot be freed but by deleting the generation job.
         active = sum(record.status in ("ACTIVE", *PENDING) for record in siblings)
         if active >= self.settings.exports_per_generation_job:
             raise quota_error(

@@ -35,6 +35,7 @@ class AudienceGenerationJobs(ConfiguredAudienceModelPolicies, QueryRecorder):
         tags: dict[str, str] | None = None,
     ) -> dict[str, Any]:
         """StartAudienceGenerationJob."""
+        # Without the caller, because a model of another account can be used in a collaboration (user guide, ml-behaviors).
         model = self.store.get(configured_audience_model_arn, "Configured audience model")
         if model.caller.region != caller.region:
             raise not_found_error("Configured audience model", model.arn)
@@ -70,6 +71,7 @@ class AudienceGenerationJobs(ConfiguredAudienceModelPolicies, QueryRecorder):
         )
         record = Record(KIND, fields, caller, lifecycle, "audienceGenerationJobArn", dict(tags or {}))
         is_owner = model.caller.account == caller.account
+        # The caller's tags take precedence over inherited ones (API reference, childResourceTagOnCreatePolicy).
         if is_owner and model.fields["childResourceTagOnCreatePolicy"] == "FROM_PARENT_RESOURCE":
             record.tags = {**model.tags, **record.tags}
         self.store.add(record)
@@ -127,12 +129,14 @@ class AudienceGenerationJobs(ConfiguredAudienceModelPolicies, QueryRecorder):
 
         The owner sees a job of account 111122223333 as ``111122223333-name`` (user guide, ml-behaviors).
         """
+        # The seed is the caller's own data, and the query runs in the caller's membership.
         hidden = ("seedAudience", "protectedQueryIdentifier")
         fields = {key: value for key, value in record.fields.items() if key not in hidden}
         fields["showsMetrics"] = True
         fields["name"] = f"{record.caller.account}-{record.fields['name']}"
         inherits = model.fields["childResourceTagOnCreatePolicy"] == "FROM_PARENT_RESOURCE"
         tags = dict(model.tags) if inherits else {}
+        # Both resources share the computation, so that they succeed or fail together, but can be deleted independently.
         lifecycle = self.build_lifecycle(record.lifecycle.work)
         if record.lifecycle.forced_failure is not None:
             lifecycle.fail(record.lifecycle.forced_failure)

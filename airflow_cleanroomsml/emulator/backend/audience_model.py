@@ -67,6 +67,7 @@ class AudienceModels(BackendBase):
         record = self.store.get(audience_model_arn, NOUN, caller)
         if record.status not in ("ACTIVE", "CREATE_FAILED"):
             raise conflict_error(f"The audience model {record.arn} is {record.status}.")
+        # "You can't delete an audience model if there are any configured audience models that depend on" it (API reference).
         if any(self.store.find("configured-audience-model", caller, audienceModelArn=record.arn)):
             raise conflict_error(f"Configured audience models depend on the audience model {record.arn}.")
         self.delete(record)

@@ -70,8 +70,8 @@ class Collaborations(Access):
 
     def _describe_for(self, caller: Caller, record: Record) -> dict[str, Any]:
         member = self.find_member(record, caller.account) or {}
-        own = {name: member.get(name) for name in ("membershipId", "membershipArn")}
-        return {**record.describe(), **own, "memberStatus": member.get("status")}
+        membership = {name: member.get(name) for name in ("membershipId", "membershipArn")}
+        return {**record.describe(), **membership, "memberStatus": member.get("status")}
 
     def get_collaboration(self, caller: Caller, *, collaboration_identifier: str) -> dict[str, Any]:
         """GetCollaboration, by its members and those who are invited."""
@@ -98,6 +98,7 @@ class Collaborations(Access):
     def delete_collaboration(self, caller: Caller, *, collaboration_identifier: str) -> dict[str, Any]:
         """DeleteCollaboration, by its creator; also deletes its configured audience model associations and their policy statements."""
         record = self.find_collaboration(caller, collaboration_identifier)
+        # "It can only be called by the collaboration owner" (API reference).
         if record is None or record.caller != caller:
             raise access_denied_error(f"Only the creator can delete the collaboration {collaboration_identifier}.")
         for association in list(self.find_in_collaboration("configured-audience-model-association", record.id)):

@@ -30,6 +30,7 @@ class ComputeQuotas(Access):
         )
         _check_quota(len(jobs) + 1, f"Custom model {activity} jobs in progress per account", per_account)
         _check_quota(len(in_membership) + 1, f"Custom model {activity} jobs in progress per membership", per_membership)
+        # In a new account, the quota of most instance types is 0 (user guide, Quotas).
         types, name = settings.instance_types, config["instanceType"]
         same_type = [record for record in jobs if record.fields["resourceConfig"]["instanceType"] == name]
         limit = settings.instances_per_type if name in types else 0
@@ -50,6 +51,7 @@ def _check_quota(count: int, name: str, limit: int) -> None:
 
 
 def _get_instance_count(config: dict[str, Any]) -> int:
+    # AWS does not document the default; the emulator assumes one instance.
     count: int = config.get("instanceCount", 1)
     return count
 

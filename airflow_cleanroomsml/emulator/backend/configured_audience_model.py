@@ -72,8 +72,11 @@ class ConfiguredAudienceModels(BackendBase):
     def delete_configured_audience_model(self, caller: Caller, *, configured_audience_model_arn: str) -> dict[str, Any]:
         """DeleteConfiguredAudienceModel and its associations; rejected while generation jobs use it."""
         record = self.store.get(configured_audience_model_arn, NOUN, caller)
+        # "You can't delete a configured audience model if there are any lookalike models that use" it (API reference), which can only mean
+        # generation jobs.
         if any(self.store.find("audience-generation-job", caller, configuredAudienceModelArn=record.arn)):
             raise conflict_error(f"Audience generation jobs use the configured audience model {record.arn}.")
+        # It "will be removed from any collaborations that it is associated to" (API reference).
         kind = "configured-audience-model-association"
         associations = self.store.find(kind, caller, configuredAudienceModelArn=record.arn)
         for association in list(associations):

@@ -38,6 +38,7 @@ class ConfiguredAudienceModelAssociations(Access):
             "description": description,
             "membershipId": membership.id,
             "membershipArn": membership.arn,
+            # The API calls these membershipId and collaborationId; the other two are the names that the store indexes.
             "membershipIdentifier": membership.id,
             "collaborationId": membership.fields["collaborationId"],
             "collaborationArn": membership.fields["collaborationArn"],
@@ -50,6 +51,7 @@ class ConfiguredAudienceModelAssociations(Access):
         )
         record.fields["id"] = record.id
         if manage_resource_policies:
+            # A statement for the members at this time; AWS does not document what later members may do.
             members = self.require_collaboration(caller, membership.fields["collaborationId"]).fields["members"]
             add_statement(model, record, [m["accountId"] for m in members if m["accountId"] != caller.account])
         return {"configuredAudienceModelAssociation": record.describe()}

@@ -69,6 +69,7 @@ class ConfiguredAudienceModelPolicies(BackendBase):
         # The policy must allow the action on the model and on the job in the owner's account (user guide, ml-behaviors).
         for resource in (model.arn, model.caller.build_arn("audience-generation-job")):
             effects = {s["Effect"] for s in applicable if _matches_resource(s, resource, collaboration_id)}
+            # An explicit deny overrides an allow, and no statement means an implicit deny (IAM user guide, evaluation logic).
             if effects != {"Allow"}:
                 is_denied = "Deny" in effects
                 text = _format_refusal(caller, resource, is_denied=is_denied, collaboration_id=collaboration_id)
@@ -116,6 +117,7 @@ def _read_policy(model: Record) -> str:
 
 
 def _write_policy(model: Record, policy: str) -> None:
+    # AWS does not document its hash; clients only compare it.
     model.fields["policyHash"] = hashlib.sha256(policy.encode()).hexdigest()
     model.fields["configuredAudienceModelPolicy"] = policy
 

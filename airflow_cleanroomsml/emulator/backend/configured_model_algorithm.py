@@ -40,6 +40,7 @@ class ConfiguredModelAlgorithms(BackendBase):
     ) -> dict[str, Any]:
         """DeleteConfiguredModelAlgorithm; rejected while it is associated with a collaboration."""
         record = self.store.get(configured_model_algorithm_arn, NOUN, caller)
+        # AWS's own clean-up deletes associations before algorithms (aws-samples/sample-AWSCleanRoomsCustomMLModel, undeploy).
         kind = "configured-model-algorithm-association"
         if any(self.store.find(kind, caller, configuredModelAlgorithmArn=record.arn)):
             raise conflict_error(f"The configured model algorithm {record.arn} is associated with a collaboration.")

@@ -15,11 +15,13 @@ _RESOURCES: dict[str, tuple[str, ...]] = {
     "configured-audience-model-association": (),
     "configured-model-algorithm-association": (),
     "ml-configuration": (),
+    # Channels and models are never deleted altogether: without their data they stay INACTIVE, and must not block the membership.
     "ml-input-channel": ("ACTIVE", *PENDING, "DELETE_PENDING", "DELETE_IN_PROGRESS"),
     "trained-model": (
         *("ACTIVE", *PENDING, "DELETE_PENDING", "DELETE_IN_PROGRESS"),
         *("CANCEL_PENDING", "CANCEL_IN_PROGRESS"),
     ),
+    # Neither kind of job can be deleted, so only running ones count.
     "trained-model-inference-job": (*PENDING, "CANCEL_PENDING", "CANCEL_IN_PROGRESS"),
     "trained-model-export-job": PENDING,
 }

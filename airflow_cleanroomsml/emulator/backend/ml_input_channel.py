@@ -40,6 +40,7 @@ class MLInputChannels(InputChannelLookup, QueryRecorder):
         self, caller: Caller, *, membership_identifier: str, tags: dict[str, str] | None = None, **arguments: Any
     ) -> dict[str, Any]:
         """CreateMLInputChannel."""
+        # Only the member who can query creates channels, trains and infers (user guide, create-custom-ml-collaboration).
         membership = self.require_active_membership(caller, membership_identifier, "CAN_QUERY")
         fields = self.to_api_names("create_ml_input_channel", arguments)
         for arn in fields["configuredModelAlgorithmAssociations"]:
@@ -97,6 +98,7 @@ class MLInputChannels(InputChannelLookup, QueryRecorder):
 
 def _list_channels(job: Record) -> list[str]:
     """Return the ARNs of the channels that a job reads."""
+    # An inference job has a single source, a training several channels.
     source = job.fields.get("dataSource")
     channels = [source] if source else job.fields.get("dataChannels", [])
     return [channel["mlInputChannelArn"] for channel in channels]

@@ -38,6 +38,7 @@ class QueryRecorder(Access):
         :param job: Lifecycle of the job or channel, which fails together with its query.
         :return: Identifier of the query.
         """
+        # With a lifecycle of its own, because the query can be cancelled before its job ends.
         lifecycle = self.build_lifecycle(None)
         if job.forced_failure is not None:
             lifecycle.fail(job.forced_failure)
@@ -95,6 +96,7 @@ class ProtectedQueries(Access):
         if status not in ("SUBMITTED", "STARTED"):
             raise conflict_error(f"The protected query {record.id} is {status}.", resourceId=record.id)
         record.lifecycle.cancel()
+        # The job fails when the query is CANCELLED, not while it is still CANCELLING.
         failure = JobFailure(StatusCode.QUERY_CANCELLED, f"The protected query {record.id} was cancelled.")
         record.fields["job"].fail(failure, self.clock.now() + record.lifecycle.deletion_seconds)
         return {"protectedQuery": _describe(record)}

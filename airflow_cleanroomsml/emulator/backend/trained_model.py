@@ -65,6 +65,7 @@ class TrainedModels(TrainedModelLookup, InputChannelLookup, ComputeQuotas):
         earlier = self._find_earlier_versions(membership, fields)
         base = earlier[0] if earlier else None
         collaboration = membership.fields["collaborationId"]
+        # "Unique name … in the collaboration" (user guide, create-trained-model); versions of a model share its name.
         others = [r for r in self.find_in_collaboration(KIND, collaboration) if base is None or r.arn != base.arn]
         self.require_free_name_among(others, NOUN, fields["name"])
         self.require_capacity(KIND, membership, fields["resourceConfig"])
@@ -165,6 +166,7 @@ class TrainedModels(TrainedModelLookup, InputChannelLookup, ComputeQuotas):
         self, caller: Caller, *, membership_identifier: str, trained_model_arn: str, status: str | None = None
     ) -> Listing:
         """ListTrainedModelVersions."""
+        # Checks that the model is in the membership; any of its versions would do.
         base = self._require_own_version(caller, membership_identifier, trained_model_arn, None, latest=False)
         return self.build_membership_listing(
             KIND,

@@ -23,6 +23,7 @@ class TrainedModelExportJobs(TrainedModelLookup):
         model = self.require_active_version(membership, trained_model_arn, fields.get(VERSION))
         for receiver in fields["outputConfiguration"]["members"]:
             self.require_receiver(caller, membership, receiver["accountId"], "CAN_RECEIVE_MODEL_OUTPUT")
+        # The version is resolved now, so that a later one does not change what the job exports.
         fields.update({"trainedModelArn": model.arn, VERSION: model.fields["versionIdentifier"]})
         siblings = self.find_in_membership(
             KIND, membership, **{name: fields[name] for name in ("trainedModelArn", VERSION)}

@@ -26,6 +26,7 @@ class TrainedModelInferenceJobs(TrainedModelLookup, InputChannelLookup, ComputeQ
         membership = self.require_active_membership(caller, membership_identifier, "CAN_QUERY")
         fields = self.to_api_names("start_trained_model_inference_job", arguments)
         model = self.require_active_version(membership, fields["trainedModelArn"], fields.get(VERSION))
+        # The request's own association, if there is one, takes precedence over the model's.
         algorithm = "configuredModelAlgorithmAssociationArn"
         fields = {algorithm: model.fields[algorithm], **fields, VERSION: model.fields["versionIdentifier"]}
         self.require_association(membership, fields[algorithm], "inferenceContainerConfig")

@@ -44,6 +44,7 @@ class TrainingDatasets(BackendBase):
     def delete_training_dataset(self, caller: Caller, *, training_dataset_arn: str) -> dict[str, Any]:
         """DeleteTrainingDataset; rejected while audience models depend on it."""
         record = self.store.get(training_dataset_arn, NOUN, caller)
+        # "You can't delete a training dataset if there are any audience models that depend on" it (API reference).
         if any(self.store.find("audience-model", caller, trainingDatasetArn=record.arn)):
             raise conflict_error(f"Audience models depend on the training dataset {record.arn}.")
         self.delete(record)

@@ -36,17 +36,17 @@ def share_found(found: list[str], wanted: list[str]) -> float:
 
 def test_users_of_the_planted_taste_are_found(planted: Interactions, planted_lake: Lake) -> None:
     """Of 590 users with the taste half are the seed; chance finds 5 % of the others in the top 5 %."""
-    taste = planted.taste_nearest(600)
+    taste = planted.find_taste(600)
     sizes = [("PERCENTAGE", value) for value in (1, 5, 20)]
-    audience = planted_lake.generate(planted.seed_of(taste, 280), sizes)
+    audience = planted_lake.generate(planted.draw_seed(taste, 280), sizes)
     top = audience.users[: audience.counts["PERCENTAGE", 5]].to_pylist()
-    assert share_found(top, planted.held_out(taste)) > 0.5
+    assert share_found(top, planted.list_held_out(taste)) > 0.5
     one, five, twenty = (metric["score"] for metric in audience.metrics["relevanceMetrics"])
     assert one > five > twenty
     # one in a hundred is fewer users than the taste has, one in five many more
     assert one > 0 > twenty
     # what the job measures on its own seed is what the users outside of it confirm
-    truth = share_found(audience.users.to_pylist(), planted.held_out(taste))
+    truth = share_found(audience.users.to_pylist(), planted.list_held_out(taste))
     assert audience.metrics["recallMetric"] == pytest.approx(truth, abs=0.1)
 
 

@@ -70,7 +70,7 @@ class CleanRoomsMLCallOperator(CleanRoomsMLOperator):
 
         select, operation = self._compile_expression(), str(self.operation)
         shape = operation_model(load(str(self.service)), operation).output_shape
-        response = to_json(shape, self.api.call_all_pages(operation, self._convert_parameters()))
+        response = to_json(shape, self.api.call_all_pages(operation, self._parse_parameters()))
         if "_collaboration_" in operation:
             # It describes other members' resources; their requests, which the service's texts may quote, are not known here.
             response = _redact_texts(response, lambda _: UNKNOWN)
@@ -87,7 +87,7 @@ class CleanRoomsMLCallOperator(CleanRoomsMLOperator):
         if self.service not in _SERVICES:
             raise InvalidRequestError(f"service: {self.service!r} is unknown; allowed: {', '.join(_SERVICES)}")
 
-    def _convert_parameters(self) -> Mapping[str, Any]:
+    def _parse_parameters(self) -> Mapping[str, Any]:
         from airflow_cleanroomsml._requests.coercion import parse_container
 
         given = reveal(self.parameters) or {}

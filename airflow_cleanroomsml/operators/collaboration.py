@@ -33,7 +33,7 @@ class _LookupOperator(CleanRoomsMLOperator):
         texts = [name for name in self.template_fields if name not in self.connection_fields]
         return {**super()._field_shapes(), **dict.fromkeys(texts, TEXT)}
 
-    def _convert_arguments(self, operations: list[str], given: dict[str, Any], **spelling: str) -> dict[str, Any]:
+    def _parse_arguments(self, operations: list[str], given: dict[str, Any], **spelling: str) -> dict[str, Any]:
         """Convert arguments to the types of the service model, as a value of another type would match nothing."""
         from airflow_cleanroomsml._requests.request import convert_search
 
@@ -58,7 +58,7 @@ class CleanRoomsFindMembershipOperator(_LookupOperator):
     def execute(self, context: Context) -> str:
         """List the caller's memberships and find the one of the collaboration."""
         given = {"collaboration_identifier": self.collaboration_identifier}
-        wanted = self._convert_arguments(["get_collaboration"], given)["collaboration_identifier"]
+        wanted = self._parse_arguments(["get_collaboration"], given)["collaboration_identifier"]
         for membership in self.api.items("list_memberships", {"status": "ACTIVE"}):
             if membership["collaborationId"] == wanted:
                 self.log.info("The membership of %r is %s.", membership["collaborationName"], membership["id"])
@@ -113,7 +113,7 @@ class CleanRoomsFindConfiguredAudienceModelOperator(_LookupOperator):
             "creator_account_id": self.creator_account_id,
         }
         listing = "list_collaboration_configured_audience_model_associations"
-        wanted = self._convert_arguments([listing], given, association_name="name")
+        wanted = self._parse_arguments([listing], given, association_name="name")
         collaboration = wanted.pop("collaboration_identifier")
         entries = self._list_associations(collaboration)
         matching = [self._read_offer(collaboration, entry) for entry in entries if _matches(entry, wanted)]

@@ -10,11 +10,11 @@ import inspect
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from functools import cached_property
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow import __version__ as airflow_version
 
@@ -94,6 +94,8 @@ else:
             value = vars(instance)[self._name] = self._compute(instance)
             return value
 
+
+T = TypeVar("T")
 
 #: What Airflow names as the next method of a task whose deferral it ended (``TRIGGER_FAIL_REPR`` in 2.11 and 3.x).
 FAILED_DEFERRAL = "__fail__"
@@ -244,6 +246,72 @@ def compute_property(cls: type, name: str, instance: Any) -> Any:
     return compute(instance) if compute else attribute.__get__(instance, type(instance))
 
 
+def render_own_fields(cls: type[T]) -> type[T]:
+    """
+    Decorate an operator: its method ``render_fields`` renders the template fields.
+
+    Airflow renders an operator, and the operator of a mapped task, by its method ``_do_render_template_fields`` (2.11 and 3.x). If a later
+    release does not have it, ``render_template_fields``, which is public, is replaced instead.
+    """
+    decorated: Any = cls
+    render_by_airflow = getattr(cls, "_do_render_template_fields", None)
+
+    def render(
+        self: Any, parent: Any, template_fields: Iterable[str], context: Context, jinja_env: Any, seen_oids: set[int]
+    ) -> None:
+        def render_others(names: Iterable[str]) -> None:
+            if render_by_airflow:
+                render_by_airflow(self, parent, names, context, jinja_env, seen_oids)
+                return
+            for name in names:
+                setattr(self, name, self.render_template(getattr(self, name), context, jinja_env, seen_oids))
+
+        # A value may bring template fields of its own, which Airflow renders with the operator's method, too.
+        if parent is self:
+            self.render_fields(list(template_fields), render_others, context, jinja_env, seen_oids)
+        else:
+            render_others(template_fields)
+
+    def render_publicly(self: Any, context: Context, jinja_env: Any = None) -> None:
+        render(self, self, self.template_fields, context, jinja_env or self.get_template_env(), set())
+
+    if render_by_airflow:
+        decorated._do_render_template_fields = render
+    else:
+        decorated.render_template_fields = render_publicly
+    return cls
+
+
+def name_caller(find: Callable[[], str]) -> Callable[[type[T]], type[T]]:
+    """
+    Decorate a hook: its user agent names the caller that a function finds.
+
+    The amazon provider opens the source of every frame on the stack to find it (``AwsGenericHook._get_caller``, 9.8 to 9.39), which takes
+    longer than making the client, and finds nothing when a deferred task resumes. If a later release does not call this method, only that
+    is lost.
+    """
+
+    def decorate(cls: type[T]) -> type[T]:
+        def get_caller(*_: Any, **__: Any) -> str:
+            return find()
+
+        decorated: Any = cls
+        decorated._get_caller = get_caller
+        return cls
+
+    return decorate
+
+
+def intercept_responses(session: Any, service: str, handle: Callable[..., None]) -> None:
+    """
+    Call a function with each response of a service before botocore parses it.
+
+    :param session: A session of boto3. If its botocore does not emit the event any more, the function is not called.
+    :param handle: Takes ``response_dict`` and ``customized_response_dict``, whose content is added to the parsed response.
+    """
+    session.events.register(f"before-parse.{service}", handle)
+
+
 def delete_xcom(ti: Any, key: str) -> None:
     """
     Delete an XCom of a task instance, in a custom backend too.
@@ -302,12 +370,15 @@ __all__ = [
     "conf",
     "delete_xcom",
     "get_current_context",
+    "intercept_responses",
     "is_deferral_timeout",
     "is_execution_timeout",
     "is_unreadable",
     "list_config_options",
     "list_signature_versions",
+    "name_caller",
     "read_task_state",
+    "render_own_fields",
     "stats",
     "step_before_sending",
     "stop_timeout_alarm",

@@ -22,7 +22,14 @@ from botocore.exceptions import (
 )
 
 from airflow_cleanroomsml import _clock
-from airflow_cleanroomsml._compat import AirflowException, BaseOperator, cached, compute_property
+from airflow_cleanroomsml._compat import (
+    AirflowException,
+    BaseOperator,
+    cached,
+    compute_property,
+    intercept_responses,
+    name_caller,
+)
 from airflow_cleanroomsml._connection.arguments import convert_connection
 from airflow_cleanroomsml._connection.client_factory import explain_errors, log_in, make_client
 from airflow_cleanroomsml._connection.client_options import make_config
@@ -53,6 +60,20 @@ _THROTTLED_RETRIES = 8
 _LONGEST_PAUSE = 20.0
 
 
+def find_calling_operator() -> str:
+    """Find the name of the operator on the stack."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        # Nothing on the stack may prevent the client from being made.
+        with suppress(Exception):
+            kind = type(frame.f_locals["self"])
+            if issubclass(kind, BaseOperator):
+                return kind.__name__
+        frame = frame.f_back
+    return "Unknown"
+
+
+@name_caller(find_calling_operator)
 class CleanRoomsMLHook(AwsBaseHook):
     """
     AWS Clean Rooms ML through boto3.
@@ -134,7 +155,7 @@ class CleanRoomsMLHook(AwsBaseHook):
     def _session(self) -> boto3.session.Session:
         make = partial(super().get_session, region_name=self.region_name)
         session: boto3.session.Session = explain_errors(self, make, logs_in=True)
-        session.events.register("before-parse.cleanroomsml", _add_quota)
+        intercept_responses(session, CLEAN_ROOMS_ML, _add_quota)
         return session
 
     def get_session(self, region_name: str | None = None, deferrable: bool = False) -> Any:
@@ -154,23 +175,6 @@ class CleanRoomsMLHook(AwsBaseHook):
         """
         make = partial(super().get_client_type, region_name, config, deferrable)
         return make() if deferrable else make_client(self, self.get_session(region_name), make)
-
-    def _get_caller(self, target_function_name: str = "execute") -> str:
-        """
-        Name the calling operator, for the user agent.
-
-        To find it, the amazon provider opens the source of every frame on the stack, which takes longer than making the client, and it
-        finds nothing when a deferred task resumes. If a later release does not call this method, it only loses that time.
-        """
-        frame = inspect.currentframe()
-        while frame is not None:
-            # Nothing on the stack may prevent the client from being made.
-            with suppress(Exception):
-                kind = type(frame.f_locals["self"])
-                if issubclass(kind, BaseOperator):
-                    return kind.__name__
-            frame = frame.f_back
-        return "Unknown"
 
     @property
     def _reader(self) -> Any:

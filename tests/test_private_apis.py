@@ -13,16 +13,7 @@ import airflow_cleanroomsml
 PACKAGE = Path(airflow_cleanroomsml.__file__).parent
 COMPAT = ("_compat.py", "emulator/_compat.py")
 #: Modules whose uses still have to move to ``_compat.py``. Delete the entry of a module once they have moved.
-TO_BE_MOVED = (
-    "_polling/client.py",
-    "_polling/footprint.py",
-    "_waiting/cancellation.py",
-    "hooks.py",
-    "operators/_base.py",
-    "operators/_job.py",
-    "operators/_on_kill.py",
-    "sensors/_base.py",
-)
+TO_BE_MOVED = ()
 #: Methods of named tuples, whose underscore only keeps them apart from fields (Python documentation, namedtuple).
 DOCUMENTED = ("_replace", "_asdict", "_fields", "_make")
 #: Parts without an underscore, or with one that an override hides, that their libraries do not document.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_cleanroomsml._compat import AirflowException, BaseOperator
+from airflow_cleanroomsml._compat import AirflowException, BaseOperator, render_own_fields
 from airflow_cleanroomsml._connection.aws_connection import AwsConnection
 from airflow_cleanroomsml._requests.sensitive import hide, holds_sensitive, reveal
 from airflow_cleanroomsml._resources.handle import Handle
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from airflow_cleanroomsml.operators._wait import Waiter
 
 
+@render_own_fields
 class CleanRoomsMLOperator(AwsConnection, BaseOperator):
     """
     A task that calls the service.
@@ -120,6 +121,32 @@ class CleanRoomsMLOperator(AwsConnection, BaseOperator):
         """
         return identifiers[self.returns] if self.returns else None
 
+    def render_fields(
+        self,
+        names: list[str],
+        render_by_airflow: Callable[[Iterable[str]], None],
+        context: Context,
+        jinja_env: Any,
+        seen_oids: set[int],
+    ) -> None:
+        """
+        Render template fields, and hide confidential values before Airflow stores them.
+
+        Airflow logs the template of a field that cannot be rendered, so fields that may be confidential are rendered without it.
+
+        :param render_by_airflow: Renders fields as Airflow does.
+        :param seen_oids: Identities of values that are already rendered, or come from another task.
+        """
+        confidential = self._confidential_fields()
+        plain = [name for name in names if name not in confidential]
+        if is_native(jinja_env):
+            shapes = {name: shape for name, shape in self._field_shapes().items() if name in plain}
+            render_by_shape(self, shapes, context, jinja_env, seen_oids)
+            plain = [name for name in plain if name not in shapes]
+        render_by_airflow(plain)
+        for name in confidential:
+            setattr(self, name, self._hide(name, self._render_confidential(name, context, jinja_env, seen_oids)))
+
     @property
     def _waiter(self) -> Waiter | None:
         """Waits for what the operation starts; None if the operation takes no time."""
@@ -138,26 +165,6 @@ class CleanRoomsMLOperator(AwsConnection, BaseOperator):
         from botocore import xform_name
 
         return {xform_name(name): value for name, value in self.api.send(request, **options).items()}
-
-    def _do_render_template_fields(
-        self, parent: Any, template_fields: Iterable[str], context: Context, jinja_env: Any, seen_oids: set[int]
-    ) -> None:
-        """
-        Render the fields, and hide confidential values before Airflow stores them.
-
-        Airflow logs the template of a field that cannot be rendered, so fields that may be confidential are rendered without it.
-        """
-        # A value may bring template fields of its own.
-        own = parent is self
-        confidential = self._confidential_fields() if own else ()
-        plain = [name for name in template_fields if name not in confidential]
-        if own and is_native(jinja_env):
-            shapes = {name: shape for name, shape in self._field_shapes().items() if name in plain}
-            render_by_shape(self, shapes, context, jinja_env, seen_oids)
-            plain = [name for name in plain if name not in shapes]
-        super()._do_render_template_fields(parent, plain, context, jinja_env, seen_oids)
-        for name in confidential:
-            setattr(self, name, self._hide(name, self._render_confidential(name, context, jinja_env, seen_oids)))
 
     def _render_confidential(self, name: str, context: Context, jinja_env: Any, seen_oids: set[int]) -> Any:
         shape = self._field_shapes().get(name)

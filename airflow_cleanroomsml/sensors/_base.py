@@ -5,13 +5,20 @@ from __future__ import annotations
 import inspect
 import logging
 from abc import abstractmethod
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow_cleanroomsml import _clock
-from airflow_cleanroomsml._compat import AirflowSensorTimeout, BaseSensorOperator, PokeReturnValue, cached, conf
+from airflow_cleanroomsml._compat import (
+    AirflowSensorTimeout,
+    BaseSensorOperator,
+    PokeReturnValue,
+    cached,
+    conf,
+    render_own_fields,
+)
 from airflow_cleanroomsml._connection.aws_connection import AwsConnection
 from airflow_cleanroomsml._resources import lookup
 from airflow_cleanroomsml._resources.table import Goal, Outcome, Resource
@@ -30,6 +37,7 @@ if TYPE_CHECKING:
 _ABSENT = (None, "None")
 
 
+@render_own_fields
 class CleanRoomsMLBaseSensor(AwsConnection, BaseSensorOperator):
     """
     A sensor that calls the service.
@@ -94,6 +102,21 @@ class CleanRoomsMLBaseSensor(AwsConnection, BaseSensorOperator):
         resume = super(BaseSensorOperator, self).resume_execution
         return self._error_handler.resume(lambda: resume(next_method, next_kwargs, context))
 
+    def render_fields(
+        self,
+        names: list[str],
+        render_by_airflow: Callable[[Iterable[str]], None],
+        context: Context,
+        jinja_env: Any,
+        seen_oids: set[int],
+    ) -> None:
+        """Render template fields; see :meth:`~airflow_cleanroomsml.operators._base.CleanRoomsMLOperator.render_fields`."""
+        if is_native(jinja_env):
+            shapes = {name: shape for name, shape in self._field_shapes().items() if name in names}
+            render_by_shape(self, shapes, context, jinja_env, seen_oids)
+            names = [name for name in names if name not in shapes]
+        render_by_airflow(names)
+
     @abstractmethod
     def describe_timeout(self) -> tuple[str, ...]:
         """Return lines for the error of a time-out: what was waited for, and its last status."""
@@ -119,16 +142,6 @@ class CleanRoomsMLBaseSensor(AwsConnection, BaseSensorOperator):
             return self.defer(trigger=self._build_trigger(deadline), method_name="execute_complete", timeout=limit)
 
         return self._error_handler.run(step, deadline)
-
-    def _do_render_template_fields(
-        self, parent: Any, template_fields: Iterable[str], context: Context, jinja_env: Any, seen_oids: set[int]
-    ) -> None:
-        names = list(template_fields)
-        if parent is self and is_native(jinja_env):
-            shapes = {name: shape for name, shape in self._field_shapes().items() if name in names}
-            render_by_shape(self, shapes, context, jinja_env, seen_oids)
-            names = [name for name in names if name not in shapes]
-        super()._do_render_template_fields(parent, names, context, jinja_env, seen_oids)
 
     def _field_shapes(self) -> dict[str, Any]:
         """Return the shapes of template fields that are texts, or hold texts; see :mod:`airflow_cleanroomsml._templating`."""

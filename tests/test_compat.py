@@ -1,0 +1,64 @@
+"""What still works when Airflow or the amazon provider drops a private part that the package uses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
+from jinja2 import Environment
+from jinja2.nativetypes import NativeEnvironment
+
+from airflow_cleanroomsml import _compat
+from airflow_cleanroomsml._requests.sensitive import Hidden
+from airflow_cleanroomsml.hooks import CleanRoomsMLHook
+from airflow_cleanroomsml.operators import CleanRoomsMLCallOperator
+from tests.support import World, run
+
+
+def drop(monkeypatch: pytest.MonkeyPatch, cls: Any, name: str) -> None:
+    """Remove an attribute from a class and all of its bases."""
+    for base in cls.__mro__:
+        if name in vars(base):
+            monkeypatch.delattr(base, name)
+
+
+def test_the_connection_is_read_if_it_is_another_kind_of_property(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provided: Any = AwsBaseHook.conn_config
+    monkeypatch.setattr(AwsBaseHook, "conn_config", property(provided.func))
+    dataset = world.dataset()
+    found = CleanRoomsMLHook().call("get_training_dataset", {"training_dataset_arn": dataset})
+    assert found["trainingDatasetArn"] == dataset
+
+
+def test_a_request_is_sent_if_the_amazon_provider_finds_the_caller_itself(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(CleanRoomsMLHook, "_get_caller")
+    task = CleanRoomsMLCallOperator(task_id="t", operation="list_training_datasets")
+    assert run(task).result == {"trainingDatasets": []}
+
+
+@pytest.mark.parametrize("environment", [Environment, NativeEnvironment])
+def test_fields_are_rendered_and_hidden_without_airflows_way_to_render(
+    monkeypatch: pytest.MonkeyPatch, environment: type[Environment]
+) -> None:
+    drop(monkeypatch, CleanRoomsMLCallOperator, "_do_render_template_fields")
+    cls: Any = _compat.render_own_fields(type("Operator", (CleanRoomsMLCallOperator,), {}))
+    task = cls(
+        task_id="t",
+        operation="start_protected_query",
+        service="cleanrooms",
+        parameters={"sql_parameters": {"queryString": "SELECT {{ params.column }}"}},
+    )
+    task.render_template_fields({"params": {"column": "income"}}, environment())
+    assert task.operation == "start_protected_query"
+    assert isinstance(task.parameters["sql_parameters"], Hidden)
+    assert "income" not in repr(task.parameters)
+
+
+def test_a_deferral_that_timed_out_is_told_from_one_that_failed() -> None:
+    assert _compat.is_deferral_timeout(_compat.TaskDeferralTimeout("Trigger timeout"))
+    assert not _compat.is_deferral_timeout(_compat.TaskDeferralError("Trigger failure"))

@@ -18,6 +18,7 @@ ALL: dict[str, Callable[[], Iterator[Row]]] = {
     "ends": waits.three_hundred_that_end,
     "history": waits.long_history,
     "many": waits.ten_thousand,
+    "many_ends": waits.ten_thousand_that_end,
     "start": waits.thousand_at_once,
     "detection": waits.detection,
     "emulator": emulator.start,

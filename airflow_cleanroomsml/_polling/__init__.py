@@ -17,7 +17,6 @@ renewal      when to try rejected credentials again
 client       the client that polls; it never retries by itself
 connecting   how the thread gets its client
 origin       which settings a connection had when its poller started
-footprint    how the poller limits its memory and the cost of garbage collection
 poller       the thread
 start_gate   which task may start next, where the number of jobs is limited
 start_queue  the gates of this process

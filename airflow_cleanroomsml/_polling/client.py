@@ -11,7 +11,6 @@ from botocore.utils import parse_timestamp
 
 from airflow_cleanroomsml._cached import cached
 from airflow_cleanroomsml._connection.aws_connection import require_connection
-from airflow_cleanroomsml._polling.footprint import forget_tables, uncollected
 from airflow_cleanroomsml._requests.request import Request
 from airflow_cleanroomsml.exceptions import CredentialsUnavailableError
 from airflow_cleanroomsml.hooks import CleanRoomsMLHook
@@ -53,9 +52,7 @@ class PollingHook(CleanRoomsMLHook):
         for name in ("connect_timeout", "read_timeout"):
             if getattr(self.config, name) == _BOTOCORE:
                 own[name] = _PATIENCE
-        client = self.get_client_type(region_name=self.region_name, config=self.config.merge(Config(**own)))
-        forget_tables(self._session)
-        return client
+        return self.get_client_type(region_name=self.region_name, config=self.config.merge(Config(**own)))
 
     def close(self) -> None:
         """Close the connections of all clients."""
@@ -99,6 +96,5 @@ def connected(arguments: dict[str, Any], *, is_known: bool = False) -> PollingHo
             f"aws_conn_id: the connection {hook.aws_conn_id!r} can no longer be read, or was deleted."
         )
     require_connection(hook)
-    with uncollected():
-        _ = hook.conn_once
+    _ = hook.conn_once
     return hook

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
 
-from airflow_cleanroomsml._polling.footprint import uncollected
 from airflow_cleanroomsml._waiting.outcome import TRANSIENT_ERRORS
 
 if TYPE_CHECKING:
@@ -50,8 +49,7 @@ async def _make(arguments: dict[str, Any], *, is_known: bool) -> PollingHook:
 
 
 def _connected(arguments: dict[str, Any], *, is_known: bool) -> PollingHook:
-    with uncollected():
-        from airflow_cleanroomsml._polling.client import connected
+    from airflow_cleanroomsml._polling.client import connected
 
     return connected(arguments, is_known=is_known)
 

@@ -15,7 +15,6 @@ from airflow_cleanroomsml._polling import start_queue
 from airflow_cleanroomsml._polling.backoff import Pace
 from airflow_cleanroomsml._polling.calls import Call, Outbox, Plan
 from airflow_cleanroomsml._polling.connecting import connect, passes
-from airflow_cleanroomsml._polling.footprint import Heap
 from airflow_cleanroomsml._polling.origin import Origin
 from airflow_cleanroomsml._polling.planner import Planner
 from airflow_cleanroomsml._polling.renewal import Renewal, expired
@@ -102,8 +101,6 @@ class Poller:
         """Take no more waits: the next one gets a new poller. The caller holds the lock."""
         if _process.pollers.get(self.key) is self:
             del _process.pollers[self.key]
-        if not any(poller.is_needed for poller in _process.alive):
-            _process.heap.release()
         self._wake.set()
 
     def _run(self) -> None:
@@ -322,7 +319,6 @@ class _Process:
     """The pollers of this process; a child process has none of its parent's threads."""
 
     def __init__(self) -> None:
-        self.heap = Heap()
         self.forget()
 
     def forget(self) -> None:
@@ -338,7 +334,6 @@ class _Process:
         if poller is None:
             poller = self.pollers[key] = Poller(key, arguments)
             self.alive.add(poller)
-            self.heap.keep()
         return poller
 
 

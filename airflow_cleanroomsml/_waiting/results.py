@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_cleanroomsml import _clock
 from airflow_cleanroomsml._resources.table import CLEAN_ROOMS, Outcome, Resource
-from airflow_cleanroomsml._waiting.loop import poll_with_retries
+from airflow_cleanroomsml._waiting.loop import poll_once, poll_until_done, poll_with_retries
 from airflow_cleanroomsml._waiting.outcome import summarize
 from airflow_cleanroomsml._waiting.wait import PollResult, Wait
 from airflow_cleanroomsml._xcom import push_results
@@ -97,7 +97,10 @@ def poll_at_deadline(
     What is to be seen when the time of a wait is over: the look before may have failed, or be long past.
 
     Whatever goes wrong on the way, that the time is over stands. Arguments as for :func:`explain_failure`.
+
+    :raises CleanRoomsMLError: It has ended, and the rest of the result cannot be read.
     """
+    poll_result = complete_result(hook, wait, poll_result, redact)
     if poll_result.outcome != Outcome.PENDING:
         return poll_result
     try:
@@ -105,6 +108,21 @@ def poll_at_deadline(
     except Exception as unreadable:
         log.info("Could not poll it one last time: %s", unreadable)
         return poll_result
+
+
+def complete_result(
+    hook: Callable[[], CleanRoomsMLHook], wait: Wait, poll_result: PollResult, redact: Redact | None = None
+) -> PollResult:
+    """
+    Read what a listing did not say: if thousands of waits end at once, the poller reports the status alone.
+
+    Arguments as for :func:`explain_failure`.
+
+    :raises CleanRoomsMLError: It cannot be read.
+    """
+    if not poll_result.is_partial:
+        return poll_result
+    return poll_until_done(hook(), wait, poll_once(hook(), wait, redact), redact)
 
 
 def explain_failure(

@@ -18,7 +18,7 @@ from airflow_cleanroomsml._resources.table import Goal, Outcome, Resource
 from airflow_cleanroomsml._templating import TEXT, is_native, render_by_shape
 from airflow_cleanroomsml._waiting import loop
 from airflow_cleanroomsml._waiting.outcome import raise_for_outcome, summarize
-from airflow_cleanroomsml._waiting.results import explain_failure, push_outputs
+from airflow_cleanroomsml._waiting.results import complete_result, explain_failure, push_outputs
 from airflow_cleanroomsml._waiting.wait import PollResult, Wait, read_poll_result
 from airflow_cleanroomsml.exceptions import InvalidRequestError, ResourceNotFoundError
 from airflow_cleanroomsml.sensors._errors import GRACE, FailingSensor, broken_off
@@ -177,9 +177,10 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
         # Rendered anew, the arguments may name something else than what was waited for.
         wait = Wait(**event["wait"])
         vars(self)["_sought"] = wait.resource, wait.identifiers
-        self._seen = read_poll_result(event)
-        if self._seen is None:
+        poll_result = read_poll_result(event)
+        if poll_result is None:
             raise broken_off(event.get("error", ""))
+        self._seen = complete_result(lambda: self.hook, wait, poll_result)
         if self._seen.outcome == Outcome.PENDING:
             raise self._late()
         return self._finish(context, wait, self._seen)

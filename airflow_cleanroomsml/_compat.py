@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -132,6 +132,31 @@ def botocore_variable(session: Any, name: str) -> Any:
     return core.get_config_variable(name) if core is not None else None
 
 
+def set_timestamp_parser(session: Any, parser: Callable[[Any], Any]) -> None:
+    """
+    Set the parser of timestamps for the clients that a session of boto3 makes, which has no public way to it.
+
+    Without it botocore's own parser is used, which takes longer.
+    """
+    with suppress(AttributeError):
+        session._session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=parser)
+
+
+class NamedCaller:
+    """
+    A hook of the amazon provider that knows what the user agent is to say of its caller.
+
+    The provider opens the source of every frame on the stack to find that out, which takes longer than making the client. A release of the
+    provider that has no such method does whatever it does.
+    """
+
+    #: Name of the operator or trigger.
+    caller = ""
+
+    def _get_caller(self, target_function_name: str = "execute") -> str:
+        return self.caller
+
+
 def delete_xcom(ti: Any, key: str) -> None:
     """
     Delete an XCom of a task instance, in a custom backend too.
@@ -164,6 +189,7 @@ __all__ = [
     "BaseOperator",
     "BaseSensorOperator",
     "Context",
+    "NamedCaller",
     "PokeReturnValue",
     "TaskDeferralError",
     "TaskDeferralTimeout",
@@ -175,6 +201,7 @@ __all__ = [
     "delete_xcom",
     "get_current_context",
     "is_unreadable",
+    "set_timestamp_parser",
     "stats",
     "step_before_sending",
 ]

@@ -105,7 +105,9 @@ def ten_thousand_that_end() -> Iterator[Row]:
     missing = len(arns) - len(seen.events)
     if missing:
         raise RuntimeError(f"{missing} of {len(arns)} waits had no event")
-    yield below("10,000 waits whose jobs end at once: seconds until the last event", max(seen.events.values()) - end, 120)
+    yield below(
+        "10,000 waits whose jobs end at once: seconds until the last event", max(seen.events.values()) - end, 120
+    )
     yield Row("10,000 waits whose jobs end at once: CPU, s", seen.cpu)
     yield from _blocks("10,000 waits whose jobs end at once", seen, 0.15)
     yield Row("10,000 waits whose jobs end at once: calls", calls)

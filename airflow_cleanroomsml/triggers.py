@@ -1,32 +1,33 @@
-"""The triggers of all waits: what is asked in the triggerer is asked by :mod:`airflow_cleanroomsml._polling`."""
+"""The triggers; :mod:`airflow_cleanroomsml._polling` polls for all of them."""
 
 from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_cleanroomsml import _clock
 from airflow_cleanroomsml._connection.aws_connection import AwsConnection
-from airflow_cleanroomsml._polling import join_start_queue, subscribe
+from airflow_cleanroomsml._polling import join_start_queue, run_with_client, subscribe
 from airflow_cleanroomsml._waiting.cancellation import end_from_trigger
 from airflow_cleanroomsml._waiting.job_search import JobFilter, JobSearch
 from airflow_cleanroomsml._waiting.loop import REPORT_INTERVAL
 from airflow_cleanroomsml._waiting.outcome import summarize
 from airflow_cleanroomsml._waiting.wait import Wait
 
-#: Whether Airflow tells a trigger of a kill (3.3 and later).
-_HEARS_OF_KILLS = hasattr(BaseTrigger, "on_kill")
+#: Whether Airflow calls ``on_kill`` of triggers (3.3 and later).
+_HAS_ON_KILL = hasattr(BaseTrigger, "on_kill")
 
 
 class _AwsTrigger(AwsConnection, BaseTrigger):
     """
-    A trigger that waits for something at AWS; what it sees comes from the poller of its connection.
+    A trigger that waits for something at AWS.
 
-    There are thousands of them at a time, so they share the logger of their class: one for each would take a kilobyte.
+    There may be thousands, so they share the logger of their class: one for each would take a kilobyte.
 
     :param aws_conn_id: Airflow connection of type ``aws``.
     :param region_name: AWS region.
@@ -50,42 +51,42 @@ class _AwsTrigger(AwsConnection, BaseTrigger):
 
     @abstractmethod
     def _own(self) -> dict[str, Any]:
-        """The keywords beside those of the connection; each trigger has its own."""
+        """Return the keyword arguments of the trigger, without those of the connection."""
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Class path and keywords; both stay readable for later releases."""
+        """Return the class path and the keyword arguments; later releases must be able to read both."""
         return f"{type(self).__module__}.{type(self).__qualname__}", {**self._own(), **self.connection}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Look until there is something to say, or the deadline is over."""
+        """Yield one event: the result, or an error."""
         try:
-            found = await self._watch()
+            result = await self._wait()
         except asyncio.CancelledError as error:
             await self._cancelled(error.args)
             raise
-        except Exception as error:  # an event is the only way to tell the task
+        except Exception as error:  # only an event reaches the task
             self.log.exception("Could not poll the resource.")
             yield TriggerEvent({**self._own(), "error": f"{type(error).__name__}: {error}"})
         else:
-            yield TriggerEvent({**self._own(), **found})
+            yield TriggerEvent({**self._own(), **result})
 
     async def _cancelled(self, message: object) -> None:
         """
-        Take a cancellation, which goes on afterwards.
+        Handle a cancellation, which is raised again afterwards.
 
-        :param message: What it says, if anything.
+        :param message: The message of the cancellation, if it has one.
         """
 
     @abstractmethod
-    async def _watch(self) -> dict[str, Any]:
-        """What the event says beside the trigger's own keywords; each trigger has its own."""
+    async def _wait(self) -> dict[str, Any]:
+        """Wait, and return what the event has besides the trigger's own keyword arguments."""
 
 
 class CleanRoomsMLWaitTrigger(_AwsTrigger):
     """
     Wait until a resource is created, deleted or cancelled, or the deadline is over.
 
-    Its event has the ``wait`` and ``poll_result``, the last look, or ``error``, why it could not look.
+    Its event has the ``wait`` and the last ``poll_result``, or the ``error`` that ended the wait.
 
     :param wait: A :class:`~airflow_cleanroomsml._waiting.wait.Wait` as plain values.
     """
@@ -100,26 +101,26 @@ class CleanRoomsMLWaitTrigger(_AwsTrigger):
 
     async def _cancelled(self, message: object) -> None:
         """
-        See whether this is a kill.
+        Call ``on_kill`` if this may be a kill.
 
-        Before Airflow 3.3 a cancellation is all that a trigger hears of a kill, and of a triggerer that goes down; later one of a kill has
-        a message, and when the loop is held up the next cancellation comes before ``on_kill`` is called.
+        Before Airflow 3.3 a kill only cancels the trigger, as a triggerer that stops does. Since then the cancellation of a kill has a
+        message, and if the event loop is blocked, another cancellation comes before ``on_kill`` is called.
         """
-        if message or not _HEARS_OF_KILLS:
+        if message or not _HAS_ON_KILL:
             await self.on_kill()
 
     async def on_kill(self) -> None:
-        """End what is waited for if its task instance was ended: Airflow 3.3 calls this for a clear, too."""
+        """Cancel or delete the resource if the task instance has ended for good: Airflow 3.3 also calls this for a clear."""
         if not self._killed:
             self._killed = True
-            await end_from_trigger(self.task_instance, self, Wait(**self.wait))
+            await end_from_trigger(self.task_instance, partial(run_with_client, self), Wait(**self.wait))
 
-    async def _watch(self) -> dict[str, Any]:
+    async def _wait(self) -> dict[str, Any]:
         wait = Wait(**self.wait)
-        final = False
-        with subscribe(self, wait) as watch:
-            while not final:
-                poll_result, final = await watch.news()
+        is_final = False
+        with subscribe(self, wait) as subscription:
+            while not is_final:
+                poll_result, is_final = await subscription.next_update()
                 self.logger().info("%s.", summarize(wait, poll_result, _clock.now()))
         return {"poll_result": poll_result.to_json()}
 
@@ -128,11 +129,11 @@ class CleanRoomsMLNewJobsTrigger(_AwsTrigger):
     """
     Wait until there are new audience generation jobs, or the deadline is over.
 
-    Its event has the ``search`` and ``jobs``, none where the deadline came, or ``error``, why it could not look.
+    Its event has the ``search`` and the ``jobs``, none if the deadline is over, or the ``error`` that ended the wait.
 
     :param search: A :class:`~airflow_cleanroomsml._waiting.job_search.JobFilter` as plain values.
     :param deadline: When it ends, in seconds since 1970.
-    :param delay: Pause between two looks, in seconds.
+    :param delay: Pause between two polls, in seconds.
     """
 
     def __init__(self, *, search: dict[str, Any], deadline: float, delay: float, **connection: Any) -> None:
@@ -144,11 +145,11 @@ class CleanRoomsMLNewJobsTrigger(_AwsTrigger):
     def _own(self) -> dict[str, Any]:
         return {"search": self.search, "deadline": self.deadline, "delay": self.delay}
 
-    async def _watch(self) -> dict[str, Any]:
-        final = False
-        with subscribe(self, JobSearch(JobFilter(**self.search), self.deadline, self.delay)) as watch:
-            while not final:
-                poll_result, final = await watch.news()
+    async def _wait(self) -> dict[str, Any]:
+        is_final = False
+        with subscribe(self, JobSearch(JobFilter(**self.search), self.deadline, self.delay)) as subscription:
+            while not is_final:
+                poll_result, is_final = await subscription.next_update()
                 if poll_result.message:
                     self.logger().info("Polling again: %s", poll_result.message)
         return {"jobs": poll_result.outputs.get("jobs", [])}
@@ -156,14 +157,14 @@ class CleanRoomsMLNewJobsTrigger(_AwsTrigger):
 
 class CleanRoomsMLTurnTrigger(_AwsTrigger):
     """
-    Wait until it is one's turn to start a job: one a second, and no more than there is room for.
+    Wait in the start queue until a task may start its job: one a second, and no more than the quota has room for.
 
-    Its event has ``turn``: whether it came, or the deadline was over. It makes no call.
+    Its event has ``turn``: False if the deadline was over first. It makes no calls.
 
-    :param noun: What is to be started, a key of :data:`~airflow_cleanroomsml._resources.table.RESOURCES`.
-    :param deadline: When it ends, in seconds since 1970.
-    :param refused: Why the start was refused, of a task that comes back: ``why`` is ``quota`` or ``throttled``, with ``quota_name`` and
-        ``quota_value``.
+    :param noun: What the task starts, a key of :data:`~airflow_cleanroomsml._resources.table.RESOURCES`.
+    :param deadline: When the wait ends, in seconds since 1970.
+    :param refused: Why the service refused the start, if the task has tried: ``why`` is ``quota`` or ``throttled``, with ``quota_name``
+        and ``quota_value``.
     """
 
     def __init__(self, *, noun: str, deadline: float, refused: dict[str, Any] | None = None, **connection: Any) -> None:
@@ -175,15 +176,15 @@ class CleanRoomsMLTurnTrigger(_AwsTrigger):
     def _own(self) -> dict[str, Any]:
         return {"noun": self.noun, "deadline": self.deadline, "refused": self.refused}
 
-    async def _watch(self) -> dict[str, Any]:
-        told = 0.0
-        with join_start_queue(self, self.noun, self.refused) as turn:
-            while pause := turn.ask():
+    async def _wait(self) -> dict[str, Any]:
+        reported_at = 0.0
+        with join_start_queue(self, self.noun, self.refused) as place:
+            while pause := place.pause():
                 now = _clock.now()
                 if now >= self.deadline:
                     return {"turn": False}
-                if now >= told + REPORT_INTERVAL:
-                    told = now
+                if now >= reported_at + REPORT_INTERVAL:
+                    reported_at = now
                     self.logger().info("Waiting in the start queue: %s.", self.noun)
                 await _clock.sleep_async(min(pause, self.deadline - now))
         return {"turn": True}

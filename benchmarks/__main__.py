@@ -18,6 +18,7 @@ ALL: dict[str, Callable[[], Iterator[Row]]] = {
     "ends": waits.measure_ending_waits,
     "history": waits.measure_long_history,
     "many": waits.measure_10000_waits,
+    "many_ends": waits.measure_10000_ends,
     "start": waits.measure_1000_starts,
     "detection": waits.measure_detection,
     "emulator": emulator.measure_start,

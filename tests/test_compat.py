@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
+from botocore.parsers import ResponseParserFactory
 from jinja2 import Environment
 from jinja2.nativetypes import NativeEnvironment
 
 from airflow_cleanroomsml import _compat
+from airflow_cleanroomsml._polling.client import PollingHook
 from airflow_cleanroomsml._requests.sensitive import Hidden
 from airflow_cleanroomsml.hooks import CleanRoomsMLHook
 from airflow_cleanroomsml.operators import CleanRoomsMLCallOperator
 from tests.support import World, run
+from tests.test_triggers import event_of, in_training, wait_for
 
 
 def drop(monkeypatch: pytest.MonkeyPatch, cls: Any, name: str) -> None:
@@ -62,3 +66,45 @@ def test_fields_are_rendered_and_hidden_without_airflows_way_to_render(
 def test_a_deferral_that_timed_out_is_told_from_one_that_failed() -> None:
     assert _compat.is_deferral_timeout(_compat.TaskDeferralTimeout("Trigger timeout"))
     assert not _compat.is_deferral_timeout(_compat.TaskDeferralError("Trigger failure"))
+
+
+class OtherSession:
+    """A session of boto3 whose private part has another name."""
+
+    def __init__(self, session: Any) -> None:
+        self._boto3 = session
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_session":
+            raise AttributeError(name)
+        return getattr(self._boto3, name)
+
+
+def without_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    make = CleanRoomsMLHook.__dict__["_session"]
+
+    def hidden(hook: CleanRoomsMLHook) -> Any:
+        return vars(hook).setdefault("_session", OtherSession(make.__get__(hook)))
+
+    monkeypatch.setattr(CleanRoomsMLHook, "_session", property(hidden))
+
+
+def without_parser_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(ResponseParserFactory, "set_parser_defaults")
+
+
+def without_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with a release of the amazon provider that finds the caller in another way."""
+    monkeypatch.delattr(PollingHook, "_get_caller")
+    monkeypatch.delattr(CleanRoomsMLHook, "_get_caller")
+    assert hasattr(AwsBaseHook, "_get_caller")
+
+
+@pytest.mark.parametrize("remove", [without_session, without_parser_defaults, without_caller])
+def test_a_wait_does_without(
+    world: World, remove: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait = wait_for(in_training(world))
+    remove(monkeypatch)
+    seen = event_of(wait)["poll_result"]
+    assert (seen["status"], seen["outcome"]) == ("ACTIVE", "success")

@@ -12,8 +12,6 @@ import airflow_cleanroomsml
 
 PACKAGE = Path(airflow_cleanroomsml.__file__).parent
 COMPAT = ("_compat.py", "emulator/_compat.py")
-#: Modules whose uses still have to move to ``_compat.py``. Delete the entry of a module once they have moved.
-TO_BE_MOVED = ()
 #: Methods of named tuples, whose underscore only keeps them apart from fields (Python documentation, namedtuple).
 DOCUMENTED = ("_replace", "_asdict", "_fields", "_make")
 #: Parts without an underscore, or with one that an override hides, that their libraries do not document.
@@ -104,7 +102,7 @@ def find_texts(node: ast.AST) -> set[str]:
     return {name for name in names if isinstance(name, str)}
 
 
-@pytest.mark.parametrize("module", [module for module in MODULES if module not in (*COMPAT, *TO_BE_MOVED)])
+@pytest.mark.parametrize("module", [module for module in MODULES if module not in COMPAT])
 def test_a_module_uses_nothing_private_of_others(module: str) -> None:
     uses = list(find_uses((PACKAGE / module).read_text(encoding="utf-8")))
     assert uses == [], f"{module}: move these to _compat.py, with a fallback for a release without them"

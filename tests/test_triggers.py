@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib
 import json
 import re
@@ -16,7 +17,10 @@ from typing import Any
 
 import pytest
 
-from airflow_cleanroomsml._polling import poller, renewal, start_gate, start_queue
+from airflow_cleanroomsml._polling import renewal, start_queue
+from airflow_cleanroomsml._polling.client import PollingHook
+from airflow_cleanroomsml._polling.registry import registry
+from airflow_cleanroomsml._polling.subscription import Subscription
 from airflow_cleanroomsml._waiting.wait import Wait
 from airflow_cleanroomsml.triggers import CleanRoomsMLNewJobsTrigger, CleanRoomsMLTurnTrigger, CleanRoomsMLWaitTrigger
 from tests.support import World
@@ -46,9 +50,11 @@ def in_training(world: World, name: str = "m") -> str:
     return str(world.ml.create_audience_model(name=name, trainingDatasetArn=world.dataset(name))["audienceModelArn"])
 
 
-def has(found: dict[str, Any], expected: dict[str, Any]) -> bool:
-    """Whether all that is expected is there; later releases may say more."""
-    return {key: found.get(key) for key in expected} == expected
+def has(found: Any, expected: Any) -> bool:
+    """Whether all that is expected is there, at any depth; later releases may say more."""
+    if isinstance(expected, dict):
+        return all(key in found and has(found[key], value) for key, value in expected.items())
+    return bool(found == expected)
 
 
 def pollers() -> list[threading.Thread]:
@@ -202,19 +208,19 @@ class TestTroubles:
 class TestSharing:
     def test_many_waits_have_one_thread_and_share_their_reads(self, slow_world: World) -> None:
         arn, before = in_training(slow_world), len(slow_world.calls)
-        waits = [wait_for(arn, timeout=0.0) for _ in range(100)]
+        waits = [wait_for(arn, timeout=timeout) for timeout in (3600.0, *[0.0] * 100)]
 
         async def all_of_them() -> int:
-            tasks = [asyncio.create_task(event(CleanRoomsMLWaitTrigger(wait=wait.to_json()))) for wait in waits]
-            await asyncio.sleep(0)
-            threads = len(pollers())
+            first, *tasks = [asyncio.create_task(event(CleanRoomsMLWaitTrigger(wait=wait.to_json()))) for wait in waits]
             await asyncio.gather(*tasks)
+            threads = len(pollers())
+            first.cancel()
             return threads
 
         assert asyncio.run(all_of_them()) == 1
         assert len(slow_world.calls) - before <= 3
         until(lambda: not pollers())
-        assert poller._process.pollers == {}
+        assert registry.pollers == []
 
     def test_who_is_cancelled_leaves_the_others_waiting(self, world: World) -> None:
         arns = [in_training(world, name) for name in ("one", "two")]
@@ -266,6 +272,28 @@ class TestSharing:
             thread.join()
         assert [each["poll_result"]["status"] for each in found] == ["ACTIVE"] * 2
 
+    def test_waits_that_have_ended_leave_nothing(self, slow_world: World) -> None:
+        wait = wait_for(in_training(slow_world), timeout=3600)
+
+        async def many() -> None:
+            tasks = []
+            for _ in range(3):
+                tasks.append(asyncio.create_task(event(CleanRoomsMLWaitTrigger(wait=wait.to_json()))))
+                await until_called(slow_world, len(slow_world.calls) + 1)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+        asyncio.run(many())
+        until(lambda: not pollers())
+        gc.collect()
+        assert not [each for each in gc.get_objects() if type(each) is Subscription]
+
+    def test_another_service_has_its_client_over_the_same_session(self, empty_world: World) -> None:
+        hook = PollingHook()
+        assert hook.of("cleanrooms").call("list_collaborations", {})["collaborationList"] == []
+        assert hook.of("cleanrooms")._session is hook._session
+
     def test_searches_share_it_too(self, world: World) -> None:
         search = {"since": 0.0, "started_by": world.account}
         trigger = CleanRoomsMLNewJobsTrigger(search=search, deadline=time.time() + 60, delay=0.1)
@@ -277,9 +305,9 @@ class TestSharing:
 class TestTurns:
     @pytest.fixture(autouse=True)
     def _fast(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(start_gate, "PACE", 0.02)
-        # Of what room there was, and who was let through, a gate remembers more than a test is long.
-        start_queue._process.forget()
+        monkeypatch.setattr(start_queue, "START_INTERVAL", 0.02)
+        # A queue remembers for longer than a test that the quota is full.
+        registry.clear()
 
     def turn(self, timeout: float = 60.0, refused: dict[str, Any] | None = None) -> CleanRoomsMLTurnTrigger:
         return CleanRoomsMLTurnTrigger(noun="audience model", deadline=time.time() + timeout, refused=refused)

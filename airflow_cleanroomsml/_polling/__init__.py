@@ -1,31 +1,29 @@
 """
-Poll many resources from one thread: the triggers are built on this package.
+Polling for thousands of waits from one thread; the triggers use nothing else.
 
-One poller serves all waits of a process that use the same connection. It has its own thread with one boto3 client, starts with the first
-wait and ends with the last. All of its state is in the waits, so another process can continue them at any time.
+A poller serves all waits of a process that begin with the same settings of a connection. It has a thread with one boto3 client, from the
+first wait to the last. All state is in the waits, so another process can continue them at any time.
 
 ============ =============================================================================================
 module       purpose
 ============ =============================================================================================
-subscription one wait of a trigger: when it is due, what it has seen, and how updates reach its event loop
-planner      which calls answer the waits that are due: one Get each, or one sweep through a listing
-calls        the calls themselves, and what their errors mean to the waits
-list_sweep   a sweep through the pages of a listing that answers many waits
-entries      how an entry of a listing matches a wait
-backoff      the rate of calls, and how throttling slows it down
-renewal      when to try rejected credentials again
-client       the client that polls; it never retries by itself
+registry     what a process shares: the pollers and start queues of each connection
+poller       the thread: it sleeps until a poll is due, makes the calls, and sends the updates
+planner      which calls answer the polls that are due: a Get each, or one pass through a listing
+list_sweep   a pass through a listing that answers many waits
+calls        the calls, the resources that they read, and the updates that follow from the answers
+entries      how an entry of a listing is matched with a wait
+subscription one wait of a trigger: when its next poll is due, its last result, and its updates
 connecting   how the thread gets its client
-origin       which settings a connection had when its poller started
-footprint    how the poller limits its memory and the cost of garbage collection
-poller       the thread
-start_gate   which task may start next, where the number of jobs is limited
-start_queue  the gates of this process
+client       the client, which never retries by itself
+renewal      when to log in again after credentials were rejected
+backoff      the pause between two calls, and how throttling changes it
+start_queue  when the next job may be started
 ============ =============================================================================================
 """
 
-from airflow_cleanroomsml._polling.poller import subscribe
-from airflow_cleanroomsml._polling.start_queue import Turn, join_start_queue
+from airflow_cleanroomsml._polling.registry import join_start_queue, run_with_client, subscribe
+from airflow_cleanroomsml._polling.start_queue import Place
 from airflow_cleanroomsml._polling.subscription import Subscription
 
-__all__ = ["Subscription", "Turn", "join_start_queue", "subscribe"]
+__all__ = ["Place", "Subscription", "join_start_queue", "run_with_client", "subscribe"]

@@ -1,45 +1,51 @@
-"""How fast the calls of a poller follow each other."""
+"""How fast calls follow each other, and how throttling slows them down."""
 
 from __future__ import annotations
 
 import random
 
-#: Seconds between two calls: 50 a second are published for each Get and List (user guide, Quotas).
-SHORTEST = 1 / 50
-#: Seconds after the first throttling.
-_SLOWED = 1.0
-#: Seconds between two calls at most, before jitter.
-LONGEST = 60.0
-#: What a call that was not throttled leaves of the pause: from the longest, some ten minutes until all is as before.
+#: Seconds between two calls: the service takes 50 a second of each Get and List (user guide, Quotas).
+POLL_INTERVAL = 1 / 50
+#: Seconds between two calls after the first throttling.
+_FIRST_PAUSE = 1.0
+#: The longest pause between two calls, in seconds, before jitter.
+LONGEST_PAUSE = 60.0
+#: Factor on the pause after each call that was not throttled: the longest pause is back to normal after some ten minutes.
 _RECOVERY = 0.9
 
 
 class Pace:
     """
-    Throttling slows all calls of a poller together: the pause doubles, and shrinks slowly while calls go well.
+    The pause between two calls: throttling doubles it, and each call that is not throttled takes back a tenth.
 
-    ``ready`` is when the next call may be made, in seconds since 1970.
+    ``pause`` is in seconds, ``ready_at`` is when the next call may be made, in seconds since 1970.
+
+    :param shortest: The pause without throttling, in seconds.
     """
 
-    def __init__(self) -> None:
-        self.pause = SHORTEST
-        self.ready = 0.0
+    def __init__(self, shortest: float = POLL_INTERVAL) -> None:
+        self._shortest = self.pause = shortest
+        self.ready_at = 0.0
+        self._slowed_until = 0.0
 
     @property
     def is_slowed(self) -> bool:
-        """Whether there was throttling lately."""
-        return self.pause > SHORTEST
+        """Whether throttling still has an effect."""
+        return self.pause > self._shortest
 
-    def went(self, now: float) -> None:
-        """A call was taken."""
-        self.pause = max(SHORTEST, self.pause * _RECOVERY)
-        self._rest(now)
+    def record_success(self, now: float) -> None:
+        """Note that a call was made at a time and was not throttled."""
+        self.pause = max(self._shortest, self.pause * _RECOVERY)
+        self._schedule(now)
 
-    def throttled(self, now: float) -> None:
-        """A call was refused: there were too many."""
-        self.pause = min(LONGEST, max(_SLOWED, self.pause * 2))
-        self._rest(now)
+    def record_throttling(self, now: float) -> None:
+        """Note that a call was throttled; what was sent before the last throttling took effect does not count again."""
+        if now < self._slowed_until:
+            return
+        self.pause = min(LONGEST_PAUSE, max(_FIRST_PAUSE, self.pause * 2))
+        self._schedule(now)
+        self._slowed_until = self.ready_at
 
-    def _rest(self, now: float) -> None:
-        # Others that were throttled at the same moment do not come back at the same moment.
-        self.ready = now + self.pause * (random.uniform(0.5, 1.5) if self.is_slowed else 1.0)
+    def _schedule(self, now: float) -> None:
+        # Jitter keeps clients that were throttled together from coming back together.
+        self.ready_at = now + self.pause * (random.uniform(0.5, 1.5) if self.is_slowed else 1.0)

@@ -1,4 +1,4 @@
-"""What a plan is made of: calls, and the waits that their answers go to."""
+"""What a plan consists of: calls, the resources that they read, and the updates that follow from the answers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_cleanroomsml import _clock
-from airflow_cleanroomsml._polling.entries import named_by, naming
+from airflow_cleanroomsml._polling.entries import find_name, naming_argument
 from airflow_cleanroomsml._polling.subscription import Subscription, Update
 from airflow_cleanroomsml._resources.table import Outcome, Resource
 from airflow_cleanroomsml._waiting.job_search import JobSearch, select_jobs
@@ -18,18 +18,18 @@ from airflow_cleanroomsml.exceptions import strip_request_id
 if TYPE_CHECKING:
     from airflow_cleanroomsml.hooks import CleanRoomsMLHook
 
-#: Seconds for which a thing is read by Get because its listing does not say what is asked.
-APART = 600.0
-#: Entries on a page at most (service model, MaxResults).
-_PAGE = 100
+#: Seconds for which a resource is polled by Get after its listing turned out to be of no use for it.
+GET_PERIOD = 600.0
+#: Most entries that a page of a listing can have (service model, MaxResults).
+_PAGE_SIZE = 100
 
 
 class Call(NamedTuple):
     """
-    One call. The poller makes it and sends back the answer, or the error.
+    One call to the service. The poller makes it and sends the answer, or the error, back into the plan.
 
     :param operation: boto3's method name.
-    :param make: Makes it.
+    :param make: Makes the call.
     """
 
     operation: str
@@ -39,127 +39,135 @@ class Call(NamedTuple):
 Plan = Generator[Call, Any, None]
 
 
-def pages(service: str, operation: str, arguments: Mapping[str, Any]) -> Iterator[Call]:
-    """The calls for the pages of a listing; whoever asks for one more knows that there is one."""
-    opened: list[Iterator[dict[str, Any]]] = []
+def page_calls(service: str, operation: str, arguments: Mapping[str, Any]) -> Iterator[Call]:
+    """Yield a call for each page of a listing, without end: the caller stops when a page has no ``nextToken``."""
+    pages: list[Iterator[dict[str, Any]]] = []
 
-    def turn(hook: CleanRoomsMLHook) -> dict[str, Any]:
-        if not opened:
-            opened.append(hook.of(service).pages(operation, {**arguments, "max_results": _PAGE}))
-        return next(opened[0])
+    def read_page(hook: CleanRoomsMLHook) -> dict[str, Any]:
+        if not pages:
+            pages.append(hook.of(service).pages(operation, {**arguments, "max_results": _PAGE_SIZE}))
+        return next(pages[0])
 
     while True:
-        yield Call(operation, turn)
+        yield Call(operation, read_page)
 
 
-def entries(page: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The entries of a page."""
+def list_entries(page: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the entries of a page."""
     return [entry for value in page.values() if isinstance(value, list) for entry in value]
-
-
-def wait_of(watch: Subscription) -> Wait:
-    """What is waited for, where it is one resource."""
-    if not isinstance(watch.subject, Wait):
-        raise TypeError(f"{watch.subject} is no resource")
-    return watch.subject
 
 
 @dataclass(slots=True)
 class PollTarget:
-    """A resource, which is read once for all who wait for it."""
+    """A resource that one read answers for all its subscriptions."""
 
-    watches: list[Subscription] = field(default_factory=list)
+    subscriptions: list[Subscription] = field(default_factory=list)
 
     @property
     def wait(self) -> Wait:
-        """One of the waits; the identifiers of all are the same."""
-        return wait_of(self.watches[0])
+        """One of the waits; all have the same identifiers."""
+        return self.subscriptions[0].wait
 
     @property
     def resource(self) -> Resource:
-        """Its row."""
+        """Row of the resource table."""
         return self.wait.resource
 
     @property
     def name(self) -> Any:
-        """What its listing names it by."""
-        return self.wait.identifiers[naming(self.resource)]
+        """What identifies the resource in its listing."""
+        return self.wait.identifiers[naming_argument(self.resource)]
+
+    @property
+    def open_subscriptions(self) -> list[Subscription]:
+        """The subscriptions that still wait."""
+        return [subscription for subscription in self.subscriptions if not subscription.is_finished]
 
     def is_due(self, now: float) -> bool:
-        """Whether somebody asks for a look now."""
-        return any(watch.due <= now and not watch.over for watch in self.watches)
+        """Whether a poll is due."""
+        return any(subscription.due_at <= now for subscription in self.open_subscriptions)
 
-    def is_listed(self, now: float) -> bool:
-        """Whether its entry in a listing would serve, now or soon."""
-        return any(watch.early <= now for watch in self.watches) and all(w.apart_until <= now for w in self.watches)
+    def is_sweepable(self, now: float) -> bool:
+        """Whether a list sweep may poll it."""
+        return any(each.sweep_from <= now for each in self.subscriptions) and all(
+            each.get_until <= now for each in self.subscriptions
+        )
 
-    def set_apart(self, now: float) -> None:
-        """Read it by Get for a while."""
-        for watch in self.watches:
-            watch.apart_until = now + APART
+    def poll_by_get(self, now: float) -> None:
+        """Exclude it from list sweeps for a while."""
+        for subscription in self.subscriptions:
+            subscription.get_until = now + GET_PERIOD
 
     def postpone(self, now: float) -> None:
-        """Leave this look out."""
-        for watch in self.watches:
-            watch.postpone(now)
+        """Skip the poll that is due."""
+        for subscription in self.subscriptions:
+            subscription.postpone(now)
 
 
-def group_by_target(watches: Iterable[Subscription]) -> list[PollTarget]:
-    """The resources that are waited for."""
-    found: dict[str, PollTarget] = {}
-    for watch in watches:
-        found.setdefault(watch.key, PollTarget()).watches.append(watch)
-    return list(found.values())
+def group_by_target(subscriptions: Iterable[Subscription]) -> list[PollTarget]:
+    """Group subscriptions by the resource that they are for."""
+    targets: dict[str, PollTarget] = {}
+    for subscription in subscriptions:
+        targets.setdefault(subscription.target_key, PollTarget()).subscriptions.append(subscription)
+    return list(targets.values())
+
+
+def group_by_name(targets: Iterable[PollTarget]) -> dict[Any, list[PollTarget]]:
+    """Group targets by what identifies them in their listing; the versions of a trained model share an ARN."""
+    groups: dict[Any, list[PollTarget]] = {}
+    for target in targets:
+        groups.setdefault(target.name, []).append(target)
+    return groups
+
+
+def pop_listed(
+    groups: dict[Any, list[PollTarget]], page: Mapping[str, Any], resource: Resource
+) -> list[tuple[PollTarget, Mapping[str, Any]]]:
+    """Remove the targets that a page shows from their groups, and return each with its entry."""
+    return [(target, entry) for entry in list_entries(page) for target in groups.pop(find_name(resource, entry), ())]
 
 
 class Outbox:
-    """What the waits are to be told."""
+    """Collects updates until the poller sends them."""
 
     def __init__(self) -> None:
-        self.news: list[tuple[Subscription, Update]] = []
+        self._updates: list[tuple[Subscription, Update]] = []
 
-    def tell(self, watches: Iterable[Subscription], found: Any) -> None:
-        """
-        Tell what was read: each wait takes it in its own way, and an error of one is none of another.
+    def take_all(self) -> list[tuple[Subscription, Update]]:
+        """Return the updates, and forget them."""
+        updates, self._updates = self._updates, []
+        return updates
 
-        :param found: A resource, the entries of a listing, None where there is none, or an error.
+    def put(self, subscription: Subscription, update: Update | None) -> None:
+        """Add an update, if there is one."""
+        if update is not None:
+            self._updates.append((subscription, update))
+
+    def record_answer(self, subscriptions: Iterable[Subscription], answer: Any) -> None:
         """
-        for watch in watches:
-            if watch.over:
+        Evaluate an answer for each subscription by itself: an error that ends one wait does not end the others.
+
+        :param answer: A resource, the entries of a listing, None if the listing does not show the resource, or an error.
+        """
+        for subscription in subscriptions:
+            if subscription.is_finished:
                 continue
             try:
-                self.note(watch, _meaning(watch.subject, found))
-            except Exception as error:  # of this wait alone
-                self.news.append((watch, watch.fail(error)))
+                self.record_result(subscription, _evaluate(subscription.subject, answer))
+            except Exception as error:  # it ends this wait alone
+                self.put(subscription, subscription.fail(error))
 
-    def note(self, watch: Subscription, poll_result: PollResult, jitter: float | None = None) -> None:
-        """Tell what was seen, if it is news; the jitter is that of the next look."""
-        news = watch.see(poll_result, _clock.now(), jitter)
-        if news is not None:
-            self.news.append((watch, news))
+    def record_result(self, subscription: Subscription, result: PollResult, jitter: float | None = None) -> None:
+        """Record the result of a poll; the jitter is that of :meth:`Subscription.postpone`."""
+        self.put(subscription, subscription.record(result, _clock.now(), jitter))
 
 
-def _meaning(subject: Wait | JobSearch, found: Any) -> PollResult:
+def _evaluate(subject: Wait | JobSearch, answer: Any) -> PollResult:
     if isinstance(subject, Wait):
-        return evaluate(subject, found)
-    if isinstance(found, TRANSIENT_ERRORS):
-        return PollResult("", Outcome.PENDING, message=strip_request_id(found))
-    if isinstance(found, Exception):
-        raise found
-    jobs = select_jobs(subject.search, found)
+        return evaluate(subject, answer)
+    if isinstance(answer, TRANSIENT_ERRORS):
+        return PollResult("", Outcome.PENDING, message=strip_request_id(answer))
+    if isinstance(answer, Exception):
+        raise answer
+    jobs = select_jobs(subject.search, answer)
     return PollResult("", Outcome.SUCCESS if jobs else Outcome.PENDING, outputs={"jobs": jobs})
-
-
-def by_name(things: Iterable[PollTarget]) -> dict[Any, list[PollTarget]]:
-    """The resources by what their listing names them by; several versions have one ARN."""
-    found: dict[Any, list[PollTarget]] = {}
-    for thing in things:
-        found.setdefault(thing.name, []).append(thing)
-    return found
-
-
-def taken(
-    unseen: dict[Any, list[PollTarget]], page: Mapping[str, Any], resource: Resource
-) -> list[tuple[PollTarget, Any]]:
-    """Those of the resources that a page shows, each with its entry; they are unseen no more."""
-    return [(thing, entry) for entry in entries(page) for thing in unseen.pop(named_by(resource, entry), ())]

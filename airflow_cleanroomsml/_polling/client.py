@@ -1,4 +1,4 @@
-"""The client that polls."""
+"""The client of a poller."""
 
 from __future__ import annotations
 
@@ -9,35 +9,31 @@ from typing import Any
 from botocore.config import Config
 from botocore.utils import parse_timestamp
 
-from airflow_cleanroomsml._compat import cached
+from airflow_cleanroomsml._compat import cached, name_caller, set_timestamp_parser
 from airflow_cleanroomsml._connection.aws_connection import require_connection
-from airflow_cleanroomsml._polling.footprint import forget_tables, uncollected
 from airflow_cleanroomsml._requests.request import Request
 from airflow_cleanroomsml.exceptions import CredentialsUnavailableError
 from airflow_cleanroomsml.hooks import CleanRoomsMLHook
 
-#: What botocore waits at most for a connection and for an answer unless it is told, in seconds.
-_BOTOCORE = 60
-#: What one read may hold all others up, in seconds; a configuration that says otherwise is kept.
-_PATIENCE = 20
+#: botocore's default for both of its time-outs, in seconds.
+_BOTOCORE_TIMEOUT = 60
+#: What the poller sets instead, since all other waits stand still meanwhile. A time-out that a configuration sets is kept.
+_TIMEOUT = 20
 
 
+@name_caller(lambda: "CleanRoomsMLWaitTrigger")
 class PollingHook(CleanRoomsMLHook):
     """
-    A hook that reads once: the next look is the next try.
+    A hook that sends each read once: the next poll is the next attempt.
 
-    botocore's own tries would go on while all other waits stand still, and against a throttling that they know nothing of.
+    botocore's own retries would hold up all other waits, and would know nothing of how far throttling has slowed the poller down.
     """
 
     def check(self, operation: str, arguments: Mapping[str, Any] | None = None) -> Request:
-        """As for other hooks, by the model that the client has anyhow; a second one takes a tenth of a second and megabytes."""
+        """Check a request by the service model of the client; loading the model again takes 0.1 s and some MiB."""
         request = Request(self.conn_once.meta.service_model, operation, arguments or {})
         request.raise_for_violations()
         return request
-
-    def _get_caller(self, target_function_name: str = "execute") -> str:
-        """Who calls, for the user agent; looking for an operator on the stack takes longer than the client itself."""
-        return "CleanRoomsMLWaitTrigger"
 
     @property
     def _reader(self) -> Any:
@@ -45,17 +41,17 @@ class PollingHook(CleanRoomsMLHook):
 
     @cached
     def conn_once(self) -> Any:
-        """The client of this poller."""
-        # boto3 has no public way to its session's parts.
-        parsers = self._session._session.get_component("response_parser_factory")
-        parsers.set_parser_defaults(timestamp_parser=_read_timestamp)
-        own: Any = {"retries": {"total_max_attempts": 1}}
+        """The client."""
+        set_timestamp_parser(self._session, read_timestamp)
+        options: Any = {"retries": {"total_max_attempts": 1}}
         for name in ("connect_timeout", "read_timeout"):
-            if getattr(self.config, name) == _BOTOCORE:
-                own[name] = _PATIENCE
-        client = self.get_client_type(region_name=self.region_name, config=self.config.merge(Config(**own)))
-        forget_tables(self._session)
-        return client
+            if getattr(self.config, name) == _BOTOCORE_TIMEOUT:
+                options[name] = _TIMEOUT
+        return self.get_client_type(region_name=self.region_name, config=self.config.merge(Config(**options)))
+
+    def share_session(self, hook: CleanRoomsMLHook) -> None:
+        """Let another hook of the same connection use this one's session and login."""
+        vars(hook).update(conn_config=self.conn_config, _session=self._session)
 
     def close(self) -> None:
         """Close the connections of all clients."""
@@ -65,40 +61,38 @@ class PollingHook(CleanRoomsMLHook):
                 client.close()
 
 
-def _read_timestamp(value: Any) -> datetime:
+def read_timestamp(value: Any) -> datetime:
     """
-    A timestamp in an answer: ``cleanroomsml`` writes ISO 8601, ``cleanrooms`` seconds since 1970.
+    Read a timestamp: ``cleanroomsml`` writes ISO 8601, ``cleanrooms`` seconds since 1970.
 
-    botocore's own parser takes any spelling, and five sixths of the time that a page of a listing needs.
+    botocore's own parser reads any spelling with dateutil, and takes five sixths of the time that a page of a listing needs.
     """
     try:
         if isinstance(value, (int, float)):
             return datetime.fromtimestamp(value, timezone.utc)
-        if (
-            "T" in value and "-" in value
-        ):  # since Python 3.11 a date without either is read, too; botocore takes that for seconds
+        # Since Python 3.11 fromisoformat also reads a date without either sign, which botocore takes for seconds.
+        if "T" in value and "-" in value:
             return datetime.fromisoformat(value.replace("Z", "+00:00"))
     except (OSError, OverflowError, TypeError, ValueError):
         pass
     return parse_timestamp(value)
 
 
-def connected(arguments: dict[str, Any], *, is_known: bool = False) -> PollingHook:
+def make_hook(arguments: Mapping[str, Any], *, must_exist: bool = False) -> PollingHook:
     """
-    A hook whose client is there.
+    Make a hook and its client, and log in.
 
     :param arguments: Those of :class:`~airflow_cleanroomsml._connection.aws_connection.AwsConnection`.
-    :param is_known: Whether there was such a connection before.
-    :raises CredentialsUnavailableError: There was, and now it cannot be read: Airflow tells a fault of its secrets backend from a
-        connection that is gone nowhere, and boto3's own credentials may be those of another account.
+    :param must_exist: Whether the Airflow connection existed before.
+    :raises CredentialsUnavailableError: It existed and cannot be read now. Airflow does not distinguish a secrets backend that fails from a
+        connection that was deleted, and the credentials that boto3 finds by itself may be those of another account.
     """
     given = dict(arguments)
     hook = PollingHook(given.pop("aws_conn_id"), config=given.pop("botocore_config"), **given)
-    if is_known and not hook.conn_config:
+    if must_exist and not hook.conn_config:
         raise CredentialsUnavailableError(
             f"aws_conn_id: the connection {hook.aws_conn_id!r} can no longer be read, or was deleted."
         )
     require_connection(hook)
-    with uncollected():
-        _ = hook.conn_once
+    _ = hook.conn_once
     return hook

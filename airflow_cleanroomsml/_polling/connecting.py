@@ -1,41 +1,88 @@
-"""How a thread of our own comes to a client: by way of a loop that can ask Airflow for the connection."""
+"""Reading an Airflow connection and logging in, which only threads of asgiref can do in a triggerer."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from concurrent.futures import CancelledError, wait
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from concurrent.futures import CancelledError, Future, wait
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from asgiref.sync import sync_to_async
 
-from airflow_cleanroomsml._polling.footprint import uncollected
+from airflow_cleanroomsml import _clock
 from airflow_cleanroomsml._waiting.outcome import TRANSIENT_ERRORS
 
 if TYPE_CHECKING:
     from airflow_cleanroomsml._polling.client import PollingHook
 
-#: Seconds between two looks whether the loop still is there.
-_GLANCE = 0.5
+T = TypeVar("T")
+
+#: Seconds between two checks whether the event loop still runs.
+_CHECK_INTERVAL = 0.5
+#: Seconds after which an Airflow connection that is still being read counts as one that cannot be read.
+_READ_TIMEOUT = 20.0
+
+
+def read_digest(aws_conn_id: str, loop: asyncio.AbstractEventLoop) -> Future[str]:
+    """
+    Start to read an Airflow connection.
+
+    :param loop: The event loop that runs in this thread.
+    :return: The digest of the connection, see :func:`~airflow_cleanroomsml._connection.aws_connection.connection_digest`; empty if there is
+        no such connection, or it cannot be read.
+    """
+    return asyncio.run_coroutine_threadsafe(_read_digest_in_time(aws_conn_id), loop)
+
+
+async def _read_digest_in_time(aws_conn_id: str) -> str:
+    reading = asyncio.ensure_future(run_in_thread(_read_digest, aws_conn_id))
+    timeout = asyncio.ensure_future(_clock.sleep_async(_READ_TIMEOUT))
+    await asyncio.wait((reading, timeout), return_when=asyncio.FIRST_COMPLETED)
+    timeout.cancel()
+    return reading.result() if reading.done() else ""
+
+
+def _read_digest(aws_conn_id: str) -> str:
+    from airflow_cleanroomsml._connection.aws_connection import connection_digest
+    from airflow_cleanroomsml.hooks import CleanRoomsMLHook
+
+    try:
+        return connection_digest(CleanRoomsMLHook(aws_conn_id))
+    except Exception:  # the poller will meet the same error, and report it
+        return ""
+
+
+async def run_in_thread(function: Callable[..., T], *args: Any) -> T:
+    """
+    Run a function in a thread of asgiref, the only kind that the supervisor of a triggerer answers.
+
+    By default asgiref has one thread for everything: a login that hangs would hold up all other connections.
+    """
+    return await sync_to_async(function, thread_sensitive=False)(*args)
 
 
 def connect(
-    arguments: dict[str, Any], loop: asyncio.AbstractEventLoop, meanwhile: Callable[[], bool], *, is_known: bool
-) -> Any:
+    arguments: Mapping[str, Any],
+    loop: asyncio.AbstractEventLoop,
+    meanwhile: Callable[[], bool],
+    *,
+    must_exist: bool,
+) -> PollingHook | None:
     """
-    Make a hook and its client.
-
-    The connection comes from the supervisor of the triggerer, which a bare thread cannot reach; a thread of asgiref can.
+    Make a hook and its client, and log in. To be called by the poller's thread.
 
     :param arguments: Those of :class:`~airflow_cleanroomsml._connection.aws_connection.AwsConnection`.
-    :param loop: A loop that runs.
-    :param meanwhile: Called again and again; False ends it.
-    :param is_known: Whether there was such a connection before.
-    :return: The hook; None where the loop has ended, or it was ended.
+    :param loop: An event loop that runs in another thread.
+    :param meanwhile: Called again and again until there is a client; False stops waiting for it.
+    :param must_exist: As for :func:`~airflow_cleanroomsml._polling.client.make_hook`.
+    :return: The hook; None if the loop was closed, or ``meanwhile`` returned False.
     """
     try:
-        future = asyncio.run_coroutine_threadsafe(_make(arguments, is_known=is_known), loop)
-        while not wait([future], _GLANCE).done:
+        future = asyncio.run_coroutine_threadsafe(
+            run_in_thread(partial(_connect, arguments, must_exist=must_exist)), loop
+        )
+        while not wait([future], _CHECK_INTERVAL).done:
             if not meanwhile() or not loop.is_running():
                 future.cancel()
                 return None
@@ -44,20 +91,14 @@ def connect(
         return None
 
 
-async def _make(arguments: dict[str, Any], *, is_known: bool) -> PollingHook:
-    # A thread of its own: a login that hangs is not to hold up what others ask of the supervisor.
-    return await sync_to_async(_connected, thread_sensitive=False)(arguments, is_known=is_known)
+def _connect(arguments: Mapping[str, Any], *, must_exist: bool) -> PollingHook:
+    from airflow_cleanroomsml._polling.client import make_hook
+
+    return make_hook(arguments, must_exist=must_exist)
 
 
-def _connected(arguments: dict[str, Any], *, is_known: bool) -> PollingHook:
-    with uncollected():
-        from airflow_cleanroomsml._polling.client import connected
-
-    return connected(arguments, is_known=is_known)
-
-
-def passes(error: Exception) -> bool:
-    """Whether a fault may be over soon: lost connections, throttling, a failing service."""
+def is_transient(error: Exception) -> bool:
+    """Whether a failed login may succeed soon: the connection was lost, or the service throttles or fails."""
     from botocore.exceptions import ClientError, HTTPClientError
     from botocore.exceptions import ConnectionError as BotoConnectionError
 

@@ -1,4 +1,4 @@
-"""Many waits of one kind, answered by a listing where that takes fewer calls than a Get each."""
+"""Sweeps: many waits for resources of one kind, answered from their listing where that takes fewer calls than a Get each."""
 
 from __future__ import annotations
 
@@ -8,8 +8,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_cleanroomsml import _clock
-from airflow_cleanroomsml._polling.calls import APART, Outbox, Plan, PollTarget, by_name, pages, taken, wait_of
+from airflow_cleanroomsml._polling.calls import (
+    GET_PERIOD,
+    Outbox,
+    Plan,
+    PollTarget,
+    group_by_name,
+    page_calls,
+    pop_listed,
+)
 from airflow_cleanroomsml._polling.entries import is_version
+from airflow_cleanroomsml._polling.subscription import Subscription
 from airflow_cleanroomsml._resources.lookup import listing_arguments
 from airflow_cleanroomsml._resources.table import Outcome
 from airflow_cleanroomsml._waiting.outcome import TRANSIENT_ERRORS, evaluate
@@ -19,40 +28,40 @@ from airflow_cleanroomsml._waiting.wait import JITTER, PollResult
 @dataclass
 class Listing:
     """
-    What is remembered of a listing. It holds all history, filters by no status, and has no documented order.
+    What the poller remembers of a listing, which holds all history, filters by no status and has no documented order (API reference).
 
-    :param pages: Pages that it takes to find what is waited for, as far as is known.
-    :param proven: Whether so many were enough the last time.
-    :param credit: Looks that were answered, less the calls that they took. By it a look never costs more than one call: a sweep in vain,
-        or a Get after a sweep, is paid from it, or the look waits for its next turn.
-    :param barred_until: When it may be tried again, in seconds since 1970.
+    :param pages: Pages that had to be read to find the targets, as far as is known.
+    :param is_proven: Whether so many pages were enough the last time.
+    :param credit: Polls that the listing answered, less the calls that this took. No poll may cost more than one call on average: a sweep
+        that found nothing, and a Get after a sweep, are paid from the credit, or else polls are skipped.
+    :param barred_until: When a listing that the service refused may be tried again, in seconds since 1970.
     """
 
     pages: int = 1
-    proven: bool = False
+    is_proven: bool = False
     credit: int = 0
     barred_until: float = 0.0
 
-    def limit(self, things: int, now: float) -> int:
-        """Pages that a sweep for so many things may take; 0 where a Get each is cheaper."""
-        if now < self.barred_until or self.pages >= things:
+    def page_limit(self, targets: int, now: float) -> int:
+        """Return how many pages a sweep for so many targets may read; 0 if a Get each is cheaper."""
+        if now < self.barred_until or self.pages >= targets:
             return 0
-        return things - 1 if self.proven else things // 2
+        return targets - 1 if self.is_proven else targets // 2
 
-    def learn(self, read: int, useful: int, shown: int) -> None:
+    def record_sweep(self, pages: int, useful_pages: int, found: int) -> None:
         """
-        Remember a sweep.
+        Learn from a sweep.
 
-        :param read: Pages that were read.
-        :param useful: Those up to the last one that showed something.
-        :param shown: Things that they showed.
+        :param pages: Pages that were read.
+        :param useful_pages: Pages up to the last one that showed a target.
+        :param found: Targets that they showed.
         """
-        self.proven = shown > 0
-        self.pages = useful if shown else 2 * read + 1
-        self.credit += shown - read
+        self.is_proven = found > 0
+        self.pages = useful_pages if found else 2 * pages + 1
+        self.credit += found - pages
 
-    def pay(self) -> bool:
-        """Take a call from the credit, if there is one."""
+    def pay_for_call(self) -> bool:
+        """Take a call from the credit, if there is any."""
         if self.credit <= 0:
             return False
         self.credit -= 1
@@ -61,84 +70,99 @@ class Listing:
 
 class Sweep:
     """
-    One way through a listing.
+    One pass through a listing.
 
-    ``ended`` are the things of which it does not say enough: they have ended, or the entry shows another version.
+    ``incomplete`` has the targets whose entry does not say enough: they have ended, or the entry shows another version of them.
 
-    :param listing: What is remembered of it.
-    :param limit: Pages that it may take.
-    :param things: What is looked for.
-    :param outbox: What the waits are told.
+    :param listing: What is remembered of the listing.
+    :param page_limit: How many pages to read at most.
+    :param targets: The resources to look for.
+    :param outbox: Takes the updates.
     """
 
-    def __init__(self, listing: Listing, limit: int, things: Iterable[PollTarget], outbox: Outbox) -> None:
-        self.ended: list[PollTarget] = []
+    def __init__(self, listing: Listing, page_limit: int, targets: Iterable[PollTarget], outbox: Outbox) -> None:
+        self.incomplete: list[PollTarget] = []
         self._listing = listing
-        self._limit = limit
+        self._page_limit = page_limit
         self._outbox = outbox
-        self._seen: dict[str, PollResult] = {}
-        self._unseen = by_name(things)
-        self._wanted = len(self._unseen)
-        self._read = self._useful = 0
-        # One for all: who was seen together is due together.
+        self._missing = group_by_name(targets)
+        self._wanted = len(self._missing)
+        self._pages = self._useful_pages = 0
+        self._ends: dict[str, list[tuple[Subscription, PollResult]]] = {}
+        self._shared_results: dict[tuple[Any, ...], PollResult] = {}
+        # All get the same jitter: waits that were polled together stay together.
         self._jitter = random.uniform(*JITTER)
 
     def calls(self) -> Plan:
-        """Read no further than there is something to be found."""
-        resource, known = self._one.resource, self._one.wait.identifiers
+        """Read pages for as long as that may find something."""
+        first = next(iter(self._missing.values()))[0]
+        resource, arguments = first.resource, listing_arguments(first.resource, first.wait.identifiers)
         error: Exception | None = None
-        for call in pages(resource.service, resource.list, listing_arguments(resource, known)):
+        for call in page_calls(resource.service, resource.list, arguments):
             page = yield call
-            self._read += 1
+            self._pages += 1
             if isinstance(page, Exception):
                 error = page
                 break
-            shown = taken(self._unseen, page, resource)
-            self._useful = self._read if shown else self._useful
-            self.ended += [thing for thing, entry in shown if not self._answers(thing, entry)]
-            if self._is_enough or not page.get("nextToken"):
+            listed = pop_listed(self._missing, page, resource)
+            if listed:
+                self._useful_pages = self._pages
+            self.incomplete += [target for target, entry in listed if not self._record_entry(target, entry)]
+            if self._is_done or not page.get("nextToken"):
                 break
-        self._listing.learn(self._read, self._useful, self._wanted - len(self._unseen))
-        self._leave(error)
+        self._listing.record_sweep(self._pages, self._useful_pages, self._wanted - len(self._missing))
+        self._release_missing(error)
+
+    def report_end(self, target: PollTarget) -> None:
+        """Report the end of an incomplete target by its entry alone; the task reads the rest."""
+        for subscription, result in self._ends.pop(target.subscriptions[0].target_key, ()):
+            self._outbox.record_result(subscription, result)
 
     @property
-    def _one(self) -> PollTarget:
-        return next(iter(self._unseen.values()))[0]
+    def _is_done(self) -> bool:
+        """Whether nothing is missing, or so many pages in a row showed nothing that Gets for the rest are cheaper."""
+        useless_pages = self._pages - self._useful_pages
+        gets = len(self._missing) if self._useful_pages else self._page_limit
+        return not self._missing or self._pages >= self._page_limit or useless_pages >= gets
 
-    @property
-    def _is_enough(self) -> bool:
-        """Nothing is left to find, or as many pages showed nothing as Gets for the rest would take."""
-        in_vain = self._read - self._useful
-        rest = len(self._unseen) if self._useful else self._limit
-        return not self._unseen or self._read >= self._limit or in_vain >= rest
+    def _record_entry(self, target: PollTarget, entry: Mapping[str, Any]) -> bool:
+        """
+        Record what an entry says of a target.
 
-    def _answers(self, thing: PollTarget, entry: Mapping[str, Any]) -> bool:
-        """Whether an entry says all that there is to say: the thing is under way."""
-        if "status" not in entry or not is_version(thing.wait, entry):
-            thing.set_apart(_clock.now())
+        :return: Whether it says enough: the resource has not ended.
+        """
+        if "status" not in entry or not is_version(target.wait, entry):
+            target.poll_by_get(_clock.now())
             return False
-        seen = [(watch, evaluate(wait_of(watch), entry)) for watch in thing.watches if not watch.over]
-        if any(found.outcome != Outcome.PENDING for _, found in seen):
+        results = [(each, self._evaluate(each, entry)) for each in target.open_subscriptions]
+        if any(result.is_partial for _, result in results):
+            self._ends[target.subscriptions[0].target_key] = results
             return False
-        for watch, found in seen:
+        for each, result in results:
+            last = each.last_result
             # A Get may have said more about the same status.
-            known = watch.seen if watch.seen and watch.seen.status == found.status else self._alike(found)
-            self._outbox.note(watch, known, self._jitter)
+            same = last if last and last.status == result.status else result
+            self._outbox.record_result(each, same, self._jitter)
         return True
 
-    def _alike(self, found: PollResult) -> PollResult:
-        """The one that thousands share that have seen the same."""
-        return found if found.reason or found.outputs else self._seen.setdefault(found.status, found)
+    def _evaluate(self, subscription: Subscription, entry: Mapping[str, Any]) -> PollResult:
+        result = evaluate(subscription.wait, entry)
+        if result.outcome != Outcome.PENDING:
+            result = result._replace(is_partial=True)
+        if result.reason or result.outputs:
+            return result
+        # Thousands of waits keep the same result.
+        return self._shared_results.setdefault((result.status, result.outcome, result.is_partial), result)
 
-    def _leave(self, error: Exception | None) -> None:
-        """What was not seen is left to Gets; a fault that passes is told to those who asked."""
+    def _release_missing(self, error: Exception | None) -> None:
+        """Leave what was not found to Gets; a transient error is an answer to the polls that were due."""
         now = _clock.now()
-        rest = [thing for things in self._unseen.values() for thing in things]
+        missing = [target for group in self._missing.values() for target in group]
         if isinstance(error, TRANSIENT_ERRORS):
-            for thing in rest:
-                self._outbox.tell([watch for watch in thing.watches if watch.due <= now], error)
+            for target in missing:
+                self._outbox.record_answer([each for each in target.subscriptions if each.due_at <= now], error)
         elif error is not None:
-            self._listing.barred_until = now + APART
-        elif self._useful:
-            for thing in rest:
-                thing.set_apart(now)
+            self._listing.barred_until = now + GET_PERIOD
+        elif self._useful_pages:
+            for target in missing:
+                target.poll_by_get(now)

@@ -1,4 +1,4 @@
-"""Which calls answer the waits that are due."""
+"""Which calls answer the polls that are due."""
 
 from __future__ import annotations
 
@@ -6,124 +6,137 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from airflow_cleanroomsml import _clock
-from airflow_cleanroomsml._polling.calls import Call, Outbox, Plan, PollTarget, entries, group_by_target, pages, wait_of
-from airflow_cleanroomsml._polling.entries import is_meant, named_by, naming
+from airflow_cleanroomsml._polling.calls import (
+    Call,
+    Outbox,
+    Plan,
+    PollTarget,
+    group_by_target,
+    list_entries,
+    page_calls,
+)
+from airflow_cleanroomsml._polling.entries import find_name, is_match, naming_argument
 from airflow_cleanroomsml._polling.list_sweep import Listing, Sweep
 from airflow_cleanroomsml._polling.subscription import Subscription
 from airflow_cleanroomsml._resources import lookup
 from airflow_cleanroomsml._resources.lookup import listing_arguments, read
-from airflow_cleanroomsml._resources.table import CLEAN_ROOMS_ML, Resource
+from airflow_cleanroomsml._resources.table import CLEAN_ROOMS_ML
 from airflow_cleanroomsml._waiting import job_search
-from airflow_cleanroomsml._waiting.job_search import JobSearch
+from airflow_cleanroomsml._waiting.wait import Wait
 from airflow_cleanroomsml.exceptions import UnreachableError
+
+#: Gets that may follow a sweep: at 50 a second, other waits of the connection are held up for half a minute. If more waits end at once, the
+#: others are told at once what the listing says, and their tasks read the rest.
+_GETS_AFTER_SWEEP = 1500
 
 
 class Planner:
     """
-    What a poller reads next.
+    Decides what a poller reads next.
 
-    :param outbox: What the waits are told.
+    :param outbox: Takes the updates.
     """
 
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
         self._listings: dict[str, Listing] = {}
-        self._lost: dict[str, Exception] = {}
+        self._unreachable: dict[str, UnreachableError] = {}
 
-    def plan(self, watches: Iterable[Subscription]) -> Plan:
-        """The calls for all that is due, what is due longest first."""
-        self._lost.clear()
+    def plan(self, subscriptions: Iterable[Subscription]) -> Plan:
+        """Yield the calls for all polls that are due, those first that have been due for longest."""
+        self._unreachable.clear()
         kinds: dict[str, list[Subscription]] = {}
-        for watch in watches:
-            kinds.setdefault(watch.listing, []).append(watch)
+        for subscription in subscriptions:
+            kinds.setdefault(subscription.listing_key, []).append(subscription)
         self._listings = {key: self._listings.get(key) or Listing() for key in kinds}
         now = _clock.now()
-        for key, kind in sorted(kinds.items(), key=lambda item: min(watch.due for watch in item[1])):
-            if any(watch.due <= now for watch in kind):
-                yield from self._kind(self._listings[key], kind)
+        for key, kind in sorted(kinds.items(), key=lambda item: min(each.due_at for each in item[1])):
+            if any(each.due_at <= now for each in kind):
+                yield from self._poll_kind(self._listings[key], kind)
 
-    def _kind(self, listing: Listing, watches: list[Subscription]) -> Plan:
-        subject = watches[0].subject
-        if isinstance(subject, JobSearch):
-            yield from self._searches(subject, watches)
+    def _poll_kind(self, listing: Listing, subscriptions: list[Subscription]) -> Plan:
+        subject = subscriptions[0].subject
+        if isinstance(subject, job_search.JobSearch):
+            yield from self._search(subject, subscriptions)
         elif subject.resource.get is None:
-            yield from self._listed(subject.resource, watches)
+            yield from self._read_listing(subscriptions)
         else:
-            yield from self._things(listing, group_by_target(watches))
+            yield from self._poll_targets(listing, group_by_target(subscriptions))
 
-    def _things(self, listing: Listing, things: list[PollTarget]) -> Plan:
+    def _poll_targets(self, listing: Listing, targets: list[PollTarget]) -> Plan:
         now = _clock.now()
-        listed = [thing for thing in things if thing.is_listed(now)]
-        limit = listing.limit(len(listed), now) if any(thing.is_due(now) for thing in listed) else 0
-        if limit:
-            yield from self._swept(listing, Sweep(listing, limit, listed, self._outbox))
-        now = _clock.now()
-        for thing in things:
-            if thing.is_due(now) and listing.credit < 0:
+        sweepable = [target for target in targets if target.is_sweepable(now)]
+        page_limit = listing.page_limit(len(sweepable), now) if any(each.is_due(now) for each in sweepable) else 0
+        if page_limit:
+            yield from self._sweep(listing, Sweep(listing, page_limit, sweepable, self._outbox))
+        for target in targets:
+            # What has become due since the sweep began is left to the next sweep.
+            if target.is_due(now) and listing.credit < 0:
                 listing.credit += 1
-                thing.postpone(now)
-            elif thing.is_due(now):
-                yield from self._get(thing)
+                target.postpone(_clock.now())
+            elif target.is_due(now):
+                yield from self._get(target)
 
-    def _swept(self, listing: Listing, sweep: Sweep) -> Plan:
+    def _sweep(self, listing: Listing, sweep: Sweep) -> Plan:
         yield from sweep.calls()
-        for thing in sweep.ended:
-            if listing.pay():
-                yield from self._get(thing)
+        for target in sweep.incomplete[_GETS_AFTER_SWEEP:]:
+            sweep.report_end(target)
+        for target in sweep.incomplete[:_GETS_AFTER_SWEEP]:
+            if listing.pay_for_call():
+                yield from self._get(target)
             else:
-                thing.set_apart(_clock.now())
-                thing.postpone(_clock.now())
+                target.poll_by_get(_clock.now())
+                target.postpone(_clock.now())
 
-    def _get(self, thing: PollTarget) -> Plan:
-        wait, get = thing.wait, thing.resource.get or ""
-        found = self._lost.get(get)
-        if found is None:
-            found = yield Call(get, lambda hook: read(hook, wait.resource, wait.identifiers))
-        if isinstance(found, UnreachableError):
-            # What hangs, hangs once: the next look is soon enough for all others.
-            self._lost[get] = found
-        self._outbox.tell(thing.watches, found)
+    def _get(self, target: PollTarget) -> Plan:
+        wait, operation = target.wait, target.resource.get or ""
+        answer: Any = self._unreachable.get(operation)
+        if answer is None:
+            answer = yield Call(operation, lambda hook: read(hook, wait.resource, wait.identifiers))
+        if isinstance(answer, UnreachableError):
+            # One call that hangs holds up all others for 20 s, so the operation is not called again in this plan.
+            self._unreachable[operation] = answer
+        self._outbox.record_answer(target.subscriptions, answer)
 
-    def _listed(self, resource: Resource, watches: list[Subscription]) -> Plan:
-        """What has no Get: one way through the listing for all."""
-        due = [watch for watch in watches if watch.due <= _clock.now()]
-        missing = {_name(watch) for watch in due}
-        found: dict[Any, list[Mapping[str, Any]]] = {}
-        complete = False
-        for call in pages(resource.service, resource.list, listing_arguments(resource, wait_of(due[0]).identifiers)):
+    def _read_listing(self, subscriptions: list[Subscription]) -> Plan:
+        """Poll resources that have no Get operation: one pass through their listing answers all."""
+        due = [each for each in subscriptions if each.due_at <= _clock.now()]
+        resource = due[0].wait.resource
+        missing = {_name(each.wait) for each in due}
+        entries: dict[Any, list[Mapping[str, Any]]] = {}
+        is_complete = False
+        for call in page_calls(resource.service, resource.list, listing_arguments(resource, due[0].wait.identifiers)):
             page = yield call
             if isinstance(page, Exception):
-                self._outbox.tell(due, page)
+                self._outbox.record_answer(due, page)
                 return
-            for entry in entries(page):
-                found.setdefault(named_by(resource, entry), []).append(entry)
-            complete = not page.get("nextToken")
-            # What has a name alone may have a newer namesake on the last page.
-            if complete or (naming(resource) != "name" and missing <= found.keys()):
+            for entry in list_entries(page):
+                entries.setdefault(find_name(resource, entry), []).append(entry)
+            is_complete = not page.get("nextToken")
+            # A resource that only has a name may have a newer namesake on the last page.
+            if is_complete or (naming_argument(resource) != "name" and missing <= entries.keys()):
                 break
-        for watch in watches:
-            newest = _newest(watch, found.get(_name(watch), ()))
-            if complete or newest is not None:
-                self._outbox.tell([watch], newest)
+        for each in subscriptions:
+            newest = _find_newest(each.wait, entries.get(_name(each.wait), ()))
+            if is_complete or newest is not None:
+                self._outbox.record_answer([each], newest)
 
-    def _searches(self, hunt: JobSearch, watches: list[Subscription]) -> Plan:
-        found: list[Mapping[str, Any]] = []
-        for call in pages(CLEAN_ROOMS_ML, job_search.LISTING, hunt.search.listing_arguments):
+    def _search(self, search: job_search.JobSearch, subscriptions: list[Subscription]) -> Plan:
+        entries: list[Mapping[str, Any]] = []
+        for call in page_calls(CLEAN_ROOMS_ML, job_search.LISTING, search.search.listing_arguments):
             page = yield call
             if isinstance(page, Exception):
-                self._outbox.tell(watches, page)
+                self._outbox.record_answer(subscriptions, page)
                 return
-            found += entries(page)
+            entries += list_entries(page)
             if not page.get("nextToken"):
                 break
-        self._outbox.tell(watches, found)
+        self._outbox.record_answer(subscriptions, entries)
 
 
-def _name(watch: Subscription) -> Any:
-    wait = wait_of(watch)
-    return wait.identifiers[naming(wait.resource)]
+def _name(wait: Wait) -> Any:
+    return wait.identifiers[naming_argument(wait.resource)]
 
 
-def _newest(watch: Subscription, namesakes: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    wait = wait_of(watch)
-    return lookup.find_newest(dict(entry) for entry in namesakes if is_meant(wait, entry))
+def _find_newest(wait: Wait, namesakes: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    return lookup.find_newest(dict(entry) for entry in namesakes if is_match(wait, entry))

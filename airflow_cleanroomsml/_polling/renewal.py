@@ -1,4 +1,4 @@
-"""Credentials that are refused, or cannot be fetched, and when to ask for new ones."""
+"""When to log in again after the service rejected the credentials, or they could not be fetched."""
 
 from __future__ import annotations
 
@@ -10,41 +10,42 @@ from airflow_cleanroomsml.exceptions import (
     lines,
 )
 
-#: Seconds before each renewal: the first at once, for a session that has run out; all together 35 minutes, for somebody to mend a
-#: connection in.
+#: Seconds before each new login: none at first, for a session that has expired; 35 minutes in all, for somebody to correct a connection.
 PAUSES = (0.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, *([300.0] * 6))
 
 
 class Renewal:
     """
-    How often credentials were renewed in vain.
+    Counts the logins that did not help.
 
-    ``ready`` is when they may be renewed, in seconds since 1970.
+    ``ready_at`` is when the next one may be tried, in seconds since 1970.
     """
 
     def __init__(self) -> None:
-        self._tried = 0
-        self.ready = 0.0
+        self._attempts = 0
+        self.ready_at = 0.0
 
-    def worked(self) -> None:
-        """The credentials are good."""
-        self._tried = 0
+    def record_success(self) -> None:
+        """Note that the service accepted the credentials."""
+        self._attempts = 0
 
-    def refused(self, error: Exception, now: float) -> None:
+    def record_failure(self, error: Exception, now: float) -> None:
         """
-        They are not.
+        Note that there are no valid credentials.
 
-        :raises CleanRoomsMLError: They were renewed often enough.
+        :raises CleanRoomsMLError: All attempts are used up.
         """
-        if self._tried == len(PAUSES):
-            why = f"Credentials are still rejected after {self._tried} refreshes in {sum(PAUSES) / 60:.0f} minutes."
-            raise CleanRoomsMLError(lines(why, str(error))) from error
-        self.ready = now + PAUSES[self._tried]
-        self._tried += 1
+        if self._attempts == len(PAUSES):
+            problem = (
+                f"Credentials are still rejected after {self._attempts} refreshes in {sum(PAUSES) / 60:.0f} minutes."
+            )
+            raise CleanRoomsMLError(lines(problem, str(error))) from error
+        self.ready_at = now + PAUSES[self._attempts]
+        self._attempts += 1
 
 
-def expired(error: object) -> bool:
-    """Whether an error of the service, or of botocore, means that credentials have to be fetched, again."""
+def needs_login(error: object) -> bool:
+    """Whether an error of the service or of botocore says that credentials have expired or cannot be fetched."""
     from botocore.exceptions import CredentialRetrievalError, TokenRetrievalError
 
     if isinstance(error, (CredentialsUnavailableError, CredentialRetrievalError, TokenRetrievalError)):

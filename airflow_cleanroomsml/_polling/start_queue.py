@@ -1,121 +1,111 @@
-"""The gates of this process: one for each connection and kind of job."""
+"""
+When the next job may be started, where the number of starts a second and the number of jobs in progress are limited.
+
+A :class:`StartQueue` makes no calls and has no clock of its own: it is told the time, refusals, and the ends of jobs.
+"""
 
 from __future__ import annotations
 
-import os
 import threading
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from airflow_cleanroomsml import _clock
-from airflow_cleanroomsml._connection.aws_connection import AwsConnection
-from airflow_cleanroomsml._polling.start_gate import Gate, Ticket
+from airflow_cleanroomsml._polling.backoff import Pace
+
+#: Seconds between two starts: 1 a second, in bursts of 3 to 5, is published for most jobs (user guide, Quotas).
+START_INTERVAL = 1.0
+#: Seconds after a start that was refused because the quota is full until another is tried, if no job ends here before.
+REFUSAL_INTERVAL = 300.0
+#: Seconds until the next one is tried if that was not refused.
+PROBE_INTERVAL = 60.0
+#: Longest pause before a task asks again whether it is first, in seconds: those before it may have left the queue.
+_LONGEST_PAUSE = 60.0
 
 
-@dataclass
-class _Kind:
+@dataclass(eq=False)
+class Place:
     """
-    A kind of job.
+    A place in a queue. Leaving its ``with`` block gives it up.
 
-    :param under_way: Those that are waited for in this process.
-    """
-
-    gate: Gate = field(default_factory=Gate)
-    under_way: int = 0
-
-
-class _Process:
-    """The kinds of this process; a child process begins anew."""
-
-    def __init__(self) -> None:
-        self.forget()
-
-    def forget(self) -> None:
-        """Begin anew."""
-        self.lock = threading.Lock()
-        self.kinds: dict[tuple[str, str], _Kind] = {}
-
-    def kind(self, key: str, noun: str) -> _Kind:
-        """A kind; the caller holds the lock."""
-        kind = self.kinds.get((key, noun))
-        if kind is None:
-            kind = self.kinds[key, noun] = _Kind()
-        return kind
-
-    def tidy(self) -> None:
-        """Drop what has nothing to remember; the caller holds the lock."""
-        now = _clock.now()
-        self.kinds = {k: kind for k, kind in self.kinds.items() if kind.under_way or not kind.gate.is_idle(now)}
-
-
-_process = _Process()
-os.register_at_fork(after_in_child=_process.forget)
-
-
-def began(key: str, noun: str) -> None:
-    """
-    A wait for a job has begun.
-
-    :param key: The connection, as text.
-    :param noun: Key of :data:`~airflow_cleanroomsml._resources.table.RESOURCES`.
-    """
-    with _process.lock:
-        kind = _process.kind(key, noun)
-        kind.under_way += 1
-        kind.gate.arrived(_clock.now(), kind.under_way)
-
-
-def ended(key: str, noun: str) -> None:
-    """Such a wait has ended; arguments as for :func:`began`."""
-    with _process.lock:
-        _process.kind(key, noun).under_way -= 1
-        _process.tidy()
-
-
-class Turn:
-    """
-    A place in the queue before a gate.
-
-    :param kind: What is to be started.
-    :param ticket: The place.
+    :param queue: The queue.
+    :param is_abandoned: Whether the task that had it is gone.
     """
 
-    def __init__(self, kind: _Kind, ticket: Ticket) -> None:
-        self._kind = kind
-        self._ticket = ticket
+    queue: StartQueue
+    is_abandoned: bool = False
 
-    def __enter__(self) -> Turn:
-        """Begin the block for which it lasts."""
+    def __enter__(self) -> Place:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Give the place up."""
-        if kind is GeneratorExit:
-            # Its loop is gone, and this may be a search for garbage in any thread, one that holds the lock included.
-            self._ticket.abandoned = True
-        else:
-            self.leave()
+    def __exit__(self, *_: object) -> None:
+        # No lock: the coroutine may be garbage collected in any thread, also in one that holds the lock of the queue.
+        self.is_abandoned = True
 
-    def ask(self) -> float:
-        """Seconds after which to ask again; 0 where the turn has come."""
-        with _process.lock:
-            return self._kind.gate.ask(self._ticket, _clock.now(), self._kind.under_way)
-
-    def leave(self) -> None:
-        """Give the place up."""
-        with _process.lock:
-            self._kind.gate.leave(self._ticket)
-            _process.tidy()
+    def pause(self) -> float:
+        """Return the seconds after which to ask again; 0 if the task may start its job now, which gives up the place."""
+        return self.queue.pause(self, _clock.now())
 
 
-def join_start_queue(connection: AwsConnection, noun: str, refused: dict[str, Any] | None) -> Turn:
+class StartQueue:
     """
-    Stand in the queue from now on to the end of the block that this begins.
+    The tasks that wait to start jobs of one kind over one connection, in the order of their arrival.
 
-    :param connection: How the service is reached; it is not reached here.
-    :param noun: Key of :data:`~airflow_cleanroomsml._resources.table.RESOURCES`.
-    :param refused: Why the start was refused, as :meth:`~airflow_cleanroomsml._polling.start_gate.Gate.enter` takes it.
+    They start at the published rate, and slower after throttling. The quota of jobs in progress is shared with others and not known here.
+    So once a start was refused because the quota is full, each job that ends here lets the next task start. Now and then another task
+    tries: a job may have ended elsewhere.
     """
-    with _process.lock:
-        kind = _process.kind(connection.connection_key, noun)
-        return Turn(kind, kind.gate.enter(_clock.now(), kind.under_way, refused))
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._places: list[Place] = []
+        self._pace = Pace(START_INTERVAL)
+        #: Jobs that the quota has room for, as far as is known; None if no start was refused.
+        self._room: int | None = None
+        self._probe_at = 0.0
+
+    def join(self, now: float, refusal: Mapping[str, Any] | None = None) -> Place:
+        """
+        Take the last place.
+
+        :param refusal: Why the service refused the start, if it did: ``why`` is ``throttled`` or ``quota``.
+        """
+        with self._lock:
+            self._drop_abandoned()
+            if not self._places:
+                self._room = None
+            if refusal and refusal.get("why") == "throttled":
+                self._pace.record_throttling(now)
+            elif refusal:
+                self._room, self._probe_at = 0, now + REFUSAL_INTERVAL
+            self._places.append(Place(self))
+            return self._places[-1]
+
+    def pause(self, place: Place, now: float) -> float:
+        """Return the seconds after which a task is to ask again; 0 if it may start its job now, which gives up its place."""
+        with self._lock:
+            self._drop_abandoned()
+            position = self._places.index(place)
+            if position:
+                return min(position * START_INTERVAL, _LONGEST_PAUSE)
+            if now < self._pace.ready_at:
+                return self._pace.ready_at - now
+            if self._room == 0 and now < self._probe_at:
+                return min(START_INTERVAL, self._probe_at - now)
+            if self._room:
+                self._room -= 1
+            else:
+                self._probe_at = now + PROBE_INTERVAL
+            self._pace.record_success(now)
+            self._places.remove(place)
+            return 0.0
+
+    def record_end(self) -> None:
+        """Note that a job has ended, or that nobody waits for it here any more."""
+        with self._lock:
+            if self._room is not None:
+                self._room += 1
+
+    def _drop_abandoned(self) -> None:
+        self._places = [place for place in self._places if not place.is_abandoned]

@@ -1,4 +1,4 @@
-"""One wait of a trigger, seen from both sides: the poller's thread and the trigger's event loop."""
+"""One wait of a trigger, used by both the poller's thread and the trigger's event loop."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import asyncio
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol
 
 from airflow_cleanroomsml import _clock
 from airflow_cleanroomsml._resources.lookup import listing_arguments
@@ -16,110 +16,135 @@ from airflow_cleanroomsml._waiting.job_search import JobSearch
 from airflow_cleanroomsml._waiting.loop import REPORT_INTERVAL
 from airflow_cleanroomsml._waiting.wait import PollResult, Wait
 
-#: Seconds that a first look waits for others that begin at the same time.
-GATHERING = 0.05
-#: Seconds after its deadline, or its beginning, in which a wait still gets a look.
-_LATE = 15.0
-#: Part of its pause by which a look may come early, to share a sweep: pauses are jittered by 10 % either way.
-EARLY = 0.2
-#: Pieces of news that a loop gets at a time: what they set off runs before the next ones come.
-_AT_A_TIME = 50
+#: Seconds by which the first poll is delayed, so that waits that begin together share it.
+FIRST_DELAY = 0.05
+#: Seconds for which a wait that has never been polled may outlast its deadline, or its start if that is later.
+_GRACE = 15.0
+#: Fraction of its pause by which a poll may come early to join a list sweep. Pauses have 10 % of jitter either way.
+_EARLY = 0.2
+#: Updates that an event loop takes in one go. Whatever they set off runs before it takes more, so the loop is never blocked for long.
+_BATCH = 50
 
 
 class Update(NamedTuple):
     """
     What a trigger is told.
 
-    :param found: What was seen, or why nothing can be.
-    :param final: Whether this is the last.
+    :param result: The result of a poll, or the error that ends the wait.
+    :param is_final: Whether no more updates follow.
     """
 
-    found: PollResult | Exception
-    final: bool
+    result: PollResult | Exception
+    is_final: bool
+
+
+class Owner(Protocol):
+    """What has a subscription."""
+
+    def remove(self, subscription: Subscription) -> None:
+        """End a subscription."""
 
 
 class Subscription:
     """
-    One wait of a trigger.
+    One wait of a trigger. Leaving its ``with`` block ends it.
 
-    As a context manager it lasts as long as the block.
+    The poller keeps the state of the wait in these attributes; times are in seconds since 1970:
 
-    ``key`` names what is read, ``listing`` the listing that has it, ``job`` the noun of what is being made, if anything is, ``begun`` the
-    second since 1970.
+    - ``target_key`` and ``listing_key`` identify what is polled and the listing that shows it;
+    - ``job_noun`` is the noun of the job whose end the wait is for, else empty;
+    - ``began_at`` is when the wait began in this process;
+    - ``due_at`` is when the next poll is due, and ``sweep_from`` when a list sweep may answer it early;
+    - ``get_until`` is until when it is polled by Get because its listing does not say enough;
+    - ``last_result`` is what the last poll found;
+    - ``is_finished`` says that no more updates follow, or that nobody takes them;
+    - ``owner`` ends it when the trigger leaves the ``with`` block.
 
-    :param subject: What is waited for.
+    :param subject: What the trigger waits for.
     :param loop: Event loop of the trigger.
     """
 
     __slots__ = (
-        "_ear",
-        "_news",
-        "_told",
-        "apart_until",
-        "begun",
-        "due",
-        "early",
-        "job",
-        "key",
-        "leave",
-        "listing",
+        "_next",
+        "_reported_at",
+        "_updates",
+        "began_at",
+        "due_at",
+        "get_until",
+        "is_finished",
+        "job_noun",
+        "last_result",
+        "listing_key",
         "loop",
-        "over",
-        "seen",
+        "owner",
         "subject",
+        "sweep_from",
+        "target_key",
     )
 
     def __init__(self, subject: Wait | JobSearch, loop: asyncio.AbstractEventLoop) -> None:
         self.subject = subject
         self.loop = loop
         if isinstance(subject, Wait):
-            self.key = f"{subject.noun} {sorted(subject.identifiers.items())}"
-            self.listing = sys.intern(f"{subject.noun} {listing_arguments(subject.resource, subject.identifiers)}")
-            self.job = subject.noun if subject.goal == Goal.CREATED else ""
+            self.target_key = f"{subject.noun} {sorted(subject.identifiers.items())}"
+            # Thousands of waits share a listing, and so its key.
+            self.listing_key = sys.intern(f"{subject.noun} {listing_arguments(subject.resource, subject.identifiers)}")
+            self.job_noun = subject.noun if subject.goal == Goal.CREATED else ""
         else:
-            self.key = self.listing = f"{subject.search.listing_arguments}"
-            self.job = ""
-        self.seen: PollResult | None = None
-        self.over = False
-        self.apart_until = 0.0
-        self.begun = _clock.now()
-        self.due = self.early = self.begun + GATHERING
-        self._told = 0.0
-        self._news: list[Update] = []
-        self.leave: Callable[[Subscription], None] | None = None
-        self._ear: asyncio.Future[None] | None = None
+            self.target_key = self.listing_key = f"{subject.search.listing_arguments}"
+            self.job_noun = ""
+        self.last_result: PollResult | None = None
+        self.is_finished = False
+        self.get_until = 0.0
+        self.began_at = _clock.now()
+        self.due_at = self.sweep_from = self.began_at + FIRST_DELAY
+        self.owner: Owner | None = None
+        self._reported_at = 0.0
+        self._updates: list[Update] = []
+        self._next: asyncio.Future[None] | None = None
 
     def __enter__(self) -> Subscription:
-        """Begin the block for which it lasts."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """End it, whatever is known."""
         if kind is GeneratorExit:
-            # Its loop is gone, and this may be a search for garbage in any thread, one that holds the poller's lock included.
-            self.over = True
-        elif self.leave:
-            self.leave(self)
+            # The coroutine is being garbage collected after its loop was closed. That can happen in any thread, also in one that holds the
+            # lock which the owner would take, so the owner removes it later.
+            self.is_finished = True
+        elif self.owner:
+            self.owner.remove(self)
 
-    async def news(self) -> tuple[PollResult, bool]:
+    async def next_update(self) -> tuple[PollResult, bool]:
         """
-        What was seen, once it has changed, after ten minutes if it has not, and at the end; and whether this is the end.
+        Wait until the result changes, ten minutes have passed without a change, or the wait ends.
 
-        :raises CleanRoomsMLError: It cannot be looked at.
+        :return: The last result, and whether it is final.
+        :raises CleanRoomsMLError: The resource cannot be polled.
         """
-        if not self._news:
-            self._ear = self.loop.create_future()
-            await self._ear
-        found, final = self._news.pop(0)
-        if isinstance(found, Exception):
-            raise found
-        return found, final
+        if not self._updates:
+            self._next = self.loop.create_future()
+            await self._next
+        result, is_final = self._updates.pop(0)
+        if isinstance(result, Exception):
+            raise result
+        return result, is_final
 
-    def hear(self, news: Update) -> None:
-        """Take news, in the loop."""
-        self._news.append(news)
-        if self._ear is not None and not self._ear.done():
-            self._ear.set_result(None)
+    def deliver(self, update: Update) -> None:
+        """Hand an update to the trigger; to be called in its event loop."""
+        self._updates.append(update)
+        if self._next is not None and not self._next.done():
+            self._next.set_result(None)
+
+    @property
+    def wait(self) -> Wait:
+        """
+        The wait for a resource.
+
+        :raises TypeError: The subscription is a search for jobs.
+        """
+        if not isinstance(self.subject, Wait):
+            raise TypeError(f"{self.subject} is not a wait for a resource")
+        return self.subject
 
     @property
     def deadline(self) -> float:
@@ -127,91 +152,98 @@ class Subscription:
         return self.subject.deadline
 
     @property
-    def next(self) -> float:
-        """When there is something to do for it, in seconds since 1970."""
-        return min(self.due, self.deadline, self._told + REPORT_INTERVAL) if self.seen else self.due
+    def next_event_at(self) -> float:
+        """When the poller has to do something for it next, in seconds since 1970."""
+        return min(self.due_at, self.deadline, self._reported_at + REPORT_INTERVAL) if self.last_result else self.due_at
 
-    def patience(self, *, slowed: bool) -> float:
+    def gives_up_at(self, *, is_slowed: bool) -> float:
         """
-        When it ends with what was seen last, in seconds since 1970.
+        When it ends with the last result, in seconds since 1970.
 
-        :param slowed: Whether no look is to be had now, so that nothing is gained by waiting for the one that is due.
+        :param is_slowed: Whether the service cannot be called now; waiting for the next poll is then pointless.
         """
-        return self.deadline if slowed and self.seen else max(self.deadline, self.begun) + _LATE
+        return self.deadline if is_slowed and self.last_result else max(self.deadline, self.began_at) + _GRACE
 
     def postpone(self, now: float, jitter: float | None = None) -> None:
         """
-        Plan the next look.
+        Schedule the next poll.
 
         :param jitter: Factor on the pause, for waits that are to stay together; None draws one.
         """
         pause = self.subject.pause(now, jitter)
-        self.due = now + pause
-        self.early = self.due - EARLY * pause
+        self.due_at = now + pause
+        self.sweep_from = self.due_at - _EARLY * pause
 
-    def see(self, found: PollResult, now: float, jitter: float | None = None) -> Update | None:
-        """Take what a look has shown; what the trigger is to be told of it, if anything. The jitter is that of :meth:`postpone`."""
-        found = found.after(self.seen)
-        changed = self.seen is None or (self.seen.status, self.seen.message) != (found.status, found.message)
-        self.seen = found
+    def record(self, result: PollResult, now: float, jitter: float | None = None) -> Update | None:
+        """
+        Record the result of a poll and schedule the next one.
+
+        :param jitter: As for :meth:`postpone`.
+        :return: What to tell the trigger, if anything.
+        """
+        result = result.after(self.last_result)
+        last, self.last_result = self.last_result, result
         self.postpone(now, jitter)
-        final = found.outcome != Outcome.PENDING or now >= self.deadline
-        return self._tell(found, now, final=final) if final or changed else self.heartbeat(now)
+        is_final = result.outcome != Outcome.PENDING or now >= self.deadline
+        if is_final or last is None or (last.status, last.message) != (result.status, result.message):
+            return self._update(result, now, is_final=is_final)
+        return self.heartbeat(now)
 
     def heartbeat(self, now: float) -> Update | None:
-        """What was seen last, where the trigger was told long ago."""
-        if self.seen is None or now < self._told + REPORT_INTERVAL:
+        """Repeat the last result if the trigger has not been told anything for ten minutes."""
+        if self.last_result is None or now < self._reported_at + REPORT_INTERVAL:
             return None
-        return self._tell(self.seen, now, final=False)
+        return self._update(self.last_result, now, is_final=False)
 
-    def give_up(self, now: float, why: str) -> Update:
+    def give_up(self, now: float, reason: str) -> Update:
         """
-        End with what was seen last.
+        End the wait with the last result.
 
-        :param why: Why nothing was seen, where that is so.
+        :param reason: Why there is none, if there is none.
         """
-        return self._tell(self.seen or PollResult("", Outcome.PENDING, message=why), now, final=True)
+        result = self.last_result or PollResult("", Outcome.PENDING, message=reason)
+        return self._update(result, now, is_final=True)
 
     def fail(self, error: Exception) -> Update:
-        """End with an error."""
-        self.over = True
-        return Update(error, final=True)
+        """End the wait with an error."""
+        self.is_finished = True
+        return Update(error, is_final=True)
 
-    def _tell(self, found: PollResult, now: float, *, final: bool) -> Update:
-        self._told, self.over = now, final
-        return Update(found, final)
+    def _update(self, result: PollResult, now: float, *, is_final: bool) -> Update:
+        self._reported_at, self.is_finished = now, is_final
+        return Update(result, is_final)
 
 
-class Mail:
+class UpdateQueue:
     """
-    The way of news from the poller's thread into a loop: a few at a time, so that the loop is never held for long.
+    Carries updates from the poller's thread to an event loop, a batch at a time.
 
-    :param loop: The loop.
+    :param loop: The event loop.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._lock = threading.Lock()
-        self._waiting: deque[tuple[Subscription, Update]] = deque()
-        self._under_way = False
+        self._updates: deque[tuple[Subscription, Update]] = deque()
+        self._is_scheduled = False
 
-    def post(self, news: Iterable[tuple[Subscription, Update]]) -> None:
+    def put(self, updates: Iterable[tuple[Subscription, Update]]) -> None:
         """
-        Hand over, from any thread.
+        Queue updates; may be called from any thread.
 
         :raises RuntimeError: The loop is closed.
         """
         with self._lock:
-            self._waiting.extend(news)
-            begun, self._under_way = self._under_way, True
-        if not begun:
-            self._loop.call_soon_threadsafe(self._deliver)
+            self._updates.extend(updates)
+            was_scheduled, self._is_scheduled = self._is_scheduled, True
+        if not was_scheduled:
+            self._loop.call_soon_threadsafe(self._deliver_batch)
 
-    def _deliver(self) -> None:
+    def _deliver_batch(self) -> None:
         with self._lock:
-            now = [self._waiting.popleft() for _ in range(min(_AT_A_TIME, len(self._waiting)))]
-            self._under_way = bool(self._waiting)
-        for watch, news in now:
-            watch.hear(news)
-        if self._under_way:
-            self._loop.call_soon(self._deliver)
+            batch = [self._updates.popleft() for _ in range(min(_BATCH, len(self._updates)))]
+            self._is_scheduled = bool(self._updates)
+        for subscription, update in batch:
+            subscription.deliver(update)
+        if self._is_scheduled:
+            self._loop.call_soon(self._deliver_batch)

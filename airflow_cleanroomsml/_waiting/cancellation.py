@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_cleanroomsml import _clock
@@ -27,7 +26,6 @@ from airflow_cleanroomsml._xcom import delete_note
 from airflow_cleanroomsml.exceptions import ConflictError
 
 if TYPE_CHECKING:
-    from airflow_cleanroomsml._connection.aws_connection import AwsConnection
     from airflow_cleanroomsml.hooks import CleanRoomsMLHook
 
 log = logging.getLogger(__name__)
@@ -147,53 +145,15 @@ def is_over(ti: Any, title: str) -> bool:
     return True
 
 
-def _end_deferred(ti: Any, hook: Callable[[], CleanRoomsMLHook], wait: Wait) -> None:
+def _end_deferred(ti: Any, wait: Wait, hook: Callable[[], CleanRoomsMLHook]) -> None:
     """The same for a deferred task, which leaves a note in XCom that nobody else deletes where it is over."""
     if end_if_over(ti, hook, wait):
         delete_note(ti)
 
 
-class _Shared:
-    """A hook, as long as a kill uses it, and no longer: the next one is to see what the connection says then."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.users = 0
-        self.hook: CleanRoomsMLHook | None = None
-
-    def made(self, connection: AwsConnection) -> CleanRoomsMLHook:
-        """The hook, with its client."""
-        with self.lock:
-            if self.hook is None:
-                hook = connection.hook
-                _ = hook.conn
-                self.hook = hook
-            return self.hook
-
-
-#: By connection, for the kills under way in this process: hundreds may come at once, and a client for each takes too long.
-_shared: dict[str, _Shared] = {}
-#: What nobody waits for any more; a loop itself holds no task.
-_unfinished: set[asyncio.Future[Any]] = set()
-os.register_at_fork(after_in_child=_shared.clear)
-
-
-async def _end_with_others(ti: Any, connection: AwsConnection, wait: Wait) -> None:
-    """End it if it is over, in a thread, by the hook of all whose turn is under way or still to come."""
-    from asgiref.sync import sync_to_async
-
-    key = connection.connection_key
-    shared = _shared.setdefault(key, _Shared())
-    shared.users += 1
-    try:
-        await sync_to_async(_end_deferred, thread_sensitive=False)(ti, lambda: shared.made(connection), wait)
-    finally:
-        shared.users -= 1
-        if not shared.users and _shared.get(key) is shared:
-            del _shared[key]
-
-
-async def end_from_trigger(ti: Any, connection: AwsConnection, wait: Wait) -> None:
+async def end_from_trigger(
+    ti: Any, run: Callable[[Callable[[Callable[[], CleanRoomsMLHook]], None]], Awaitable[None]], wait: Wait
+) -> None:
     """
     The same from the event loop of a triggerer, within the time that Airflow gives a trigger.
 
@@ -201,16 +161,13 @@ async def end_from_trigger(ti: Any, connection: AwsConnection, wait: Wait) -> No
     killed at once some have to queue for a thread; their turn comes, even if the trigger is gone by then.
 
     :param ti: The trigger's task instance; None where there is none.
-    :param connection: How the service is reached.
+    :param run: Runs a function in a thread, and gives it what makes the hook.
     """
     if not wait.on_kill or ti is None:
         return
-    looking = asyncio.ensure_future(_end_with_others(ti, connection, wait))
-    ending = asyncio.ensure_future(asyncio.wait_for(asyncio.shield(looking), _PATIENCE))
+    ending = asyncio.ensure_future(asyncio.wait_for(asyncio.shield(run(partial(_end_deferred, ti, wait))), _PATIENCE))
     while not ending.done():
         with suppress(asyncio.CancelledError, asyncio.TimeoutError):
             await asyncio.shield(ending)
     if ending.cancelled() or ending.exception():
         log.warning("No answer within %d s; it may still be running: %s.", _PATIENCE, wait.title)
-        _unfinished.add(looking)
-        looking.add_done_callback(_unfinished.discard)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_cleanroomsml import _clock
 from airflow_cleanroomsml._resources.table import CLEAN_ROOMS, Goal, Outcome, Resource
-from airflow_cleanroomsml._waiting.loop import poll_with_retries
+from airflow_cleanroomsml._waiting.loop import poll_once, poll_until_done, poll_with_retries
 from airflow_cleanroomsml._waiting.outcome import summarize
 from airflow_cleanroomsml._waiting.wait import PollResult, Wait
 from airflow_cleanroomsml._xcom import push_results
@@ -98,7 +98,10 @@ def poll_at_deadline(
     Poll a last time when the wait has timed out: the poll before may have failed, or be long past.
 
     Any error is logged only; the time-out stands. Parameters as for :func:`explain_failure`.
+
+    :raises CleanRoomsMLError: The resource has reached its goal or failed, and its outputs cannot be read.
     """
+    poll_result = complete_result(make_hook, wait, poll_result, redact)
     if poll_result.outcome is not Outcome.PENDING:
         return poll_result
     try:
@@ -106,6 +109,22 @@ def poll_at_deadline(
     except Exception as error:
         log.info("Could not poll it one last time: %s", error)
         return poll_result
+
+
+def complete_result(
+    make_hook: Callable[[], CleanRoomsMLHook], wait: Wait, poll_result: PollResult, redact: Redact | None = None
+) -> PollResult:
+    """
+    Read what a listing does not show: when thousands of waits end at once, the poller reports the status alone.
+
+    Parameters as for :func:`explain_failure`.
+
+    :raises CleanRoomsMLError: It cannot be read.
+    """
+    if not poll_result.is_partial:
+        return poll_result
+    hook = make_hook()
+    return poll_until_done(hook, wait, poll_once(hook, wait, redact), redact)
 
 
 def explain_failure(

@@ -78,6 +78,7 @@ class PollResult(NamedTuple):
     :param status_code: ``statusDetails.statusCode``.
     :param message: ``statusDetails.message``, or why the resource could not be read.
     :param outputs: Members that the task pushes to XCom, in the API's own spelling.
+    :param is_partial: Whether it is the end of the wait as a listing shows it, without message and outputs.
     """
 
     status: str
@@ -85,13 +86,15 @@ class PollResult(NamedTuple):
     status_code: str = ""
     message: str = ""
     outputs: Mapping[str, Any] = {}
+    is_partial: bool = False
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> PollResult:
         """Read what :meth:`to_json` wrote, in this release or an earlier one, which called the outputs a report."""
         texts = {name: values[name] for name in ("status", "status_code", "message") if name in values}
         outputs = values.get("outputs", values.get("report", {}))
-        return cls(outcome=Outcome(values["outcome"]), outputs=outputs, **texts)
+        is_partial = values.get("is_partial", False)
+        return cls(outcome=Outcome(values["outcome"]), outputs=outputs, is_partial=is_partial, **texts)
 
     def to_json(self) -> dict[str, Any]:
         """Convert to plain JSON values."""

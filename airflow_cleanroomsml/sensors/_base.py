@@ -25,7 +25,7 @@ from airflow_cleanroomsml._resources.table import Goal, Outcome, Resource
 from airflow_cleanroomsml._templating import TEXT, is_native, render_by_shape
 from airflow_cleanroomsml._waiting import loop
 from airflow_cleanroomsml._waiting.outcome import STILL_RUNNING, raise_for_outcome, summarize
-from airflow_cleanroomsml._waiting.results import explain_failure, push_outputs
+from airflow_cleanroomsml._waiting.results import complete_result, explain_failure, push_outputs
 from airflow_cleanroomsml._waiting.wait import PollResult, Wait, read_poll_result
 from airflow_cleanroomsml.exceptions import InvalidRequestError, ResourceNotFoundError
 from airflow_cleanroomsml.sensors._errors import GRACE, ErrorHandler, build_interruption
@@ -218,9 +218,10 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
         # Rendered anew, the arguments may identify another resource than the one that was waited for.
         wait = Wait(**event["wait"])
         vars(self)["_target"] = wait.resource, wait.identifiers
-        self._last_poll = read_poll_result(event)
-        if self._last_poll is None:
+        poll_result = read_poll_result(event)
+        if poll_result is None:
             raise build_interruption(event.get("error", ""))
+        self._last_poll = complete_result(lambda: self.hook, wait, poll_result)
         if self._last_poll.outcome is Outcome.PENDING:
             raise self._error_handler.build_timeout()
         return self._finish(context, wait, self._last_poll)

@@ -28,7 +28,7 @@ every_situation = pytest.mark.parametrize(
 def lab() -> Iterator[Laboratory]:
     """An emulator in this process, whose clock stands; the first look of a trigger waits for no others."""
     with laboratory() as found, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(subscription, "GATHERING", 0.0)
+        patch.setattr(subscription, "FIRST_DELAY", 0.0)
         yield found
 
 

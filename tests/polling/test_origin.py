@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
-from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from airflow_cleanroomsml import _clock
-from airflow_cleanroomsml._polling import poller
-from airflow_cleanroomsml._polling.connecting import connect
-from airflow_cleanroomsml._polling.origin import Origin
-from airflow_cleanroomsml._polling.subscription import Subscription
+from airflow_cleanroomsml._polling import connecting
+from airflow_cleanroomsml._polling.registry import registry
 from airflow_cleanroomsml._waiting.wait import Wait
-from airflow_cleanroomsml.hooks import CleanRoomsMLHook
 from airflow_cleanroomsml.triggers import CleanRoomsMLWaitTrigger
+from tests.helpers.hanging_secrets import hanging_secrets
 from tests.support import World
 from tests.test_triggers import event, in_training, pollers, until, until_called, wait_for
 
@@ -26,212 +21,222 @@ NAME = "prod"
 VARIABLE = "AIRFLOW_CONN_PROD"
 
 
-def leads_to(world: World) -> str:
+def leads_to(world: World, password: str = "secret") -> str:
     """A connection to an account."""
-    return json.dumps({"conn_type": "aws", "login": world.account, "password": "secret"})
+    return json.dumps({"conn_type": "aws", "login": world.account, "password": password})
 
 
-def watched(wait: Wait, name: str = NAME) -> asyncio.Task[Any]:
+def begin(wait: Wait, name: str = NAME) -> asyncio.Task[Any]:
     return asyncio.create_task(event(CleanRoomsMLWaitTrigger(wait=wait.to_json(), aws_conn_id=name)))
 
 
-class TestChanged:
-    @pytest.fixture
-    def other(self, slow_world: World, monkeypatch: pytest.MonkeyPatch) -> World:
-        """Another account; the connection leads to the first one."""
-        monkeypatch.setenv(VARIABLE, leads_to(slow_world))
-        return World(slow_world.emulator).build()
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What the package's clock is ahead, in seconds: more than a minute lets it read a connection again."""
+    ahead, now = [0.0], _clock.now
+    monkeypatch.setattr(_clock, "now", lambda: now() + ahead[0])
+    return ahead
 
+
+@pytest.fixture
+def other(slow_world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    """Another account; the connection leads to the first one."""
+    monkeypatch.setenv(VARIABLE, leads_to(slow_world))
+    return World(slow_world.emulator).build()
+
+
+class TestChanged:
     @pytest.mark.parametrize("goal", ["created", "deleted"])
-    def test_who_begins_then_is_looked_for_by_what_it_says_then(
-        self, slow_world: World, other: World, goal: str, monkeypatch: pytest.MonkeyPatch
+    def test_a_wait_that_begins_then_uses_the_settings_of_then(
+        self, slow_world: World, other: World, goal: str, clock: list[float], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        before = wait_for(in_training(slow_world), timeout=3600)
-        after = wait_for(in_training(other), goal=goal, timeout=2)._replace(lag=0.0)
+        before = wait_for(in_training(slow_world), timeout=36_000)
+        arn = in_training(other)
 
         async def both() -> Any:
-            first = watched(before)
+            first = begin(before)
             await until_called(slow_world, len(slow_world.calls) + 1)
             monkeypatch.setenv(VARIABLE, leads_to(other))
-            seen = await watched(after)
-            calls = len(slow_world.calls)
-            await until_called(slow_world, calls + 1)
+            clock[0] += 61
+            after = wait_for(arn, goal=goal)._replace(deadline=_clock.now() + 2, lag=0.0)
+            seen = await begin(after)
+            await until_called(slow_world, len(slow_world.calls) + 1)
             assert not first.done()
             first.cancel()
             return seen
 
         seen = asyncio.run(both())["poll_result"]
         assert (seen["outcome"], seen["status"]) == ("pending", "CREATE_IN_PROGRESS")
-        until(lambda: poller._process.pollers == {})
+        until(lambda: registry.pollers == [])
 
-    def test_who_leaves_while_it_is_read_leaves_no_poller_behind(
-        self, slow_world: World, other: World, monkeypatch: pytest.MonkeyPatch
+    def test_for_a_minute_it_is_not_read_again(
+        self, slow_world: World, other: World, clock: list[float], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        arn, hand_over = in_training(slow_world), poller.Poller._hand_over
-        left = threading.Event()
+        wait = wait_for(in_training(slow_world), timeout=36_000)
 
-        def too_late(self: poller.Poller, strangers: list[Subscription]) -> None:
-            for watch in strangers:
-                self.remove(watch)
-            hand_over(self, strangers)
-            left.set()
-
-        async def three() -> Any:
-            first = watched(wait_for(arn, timeout=3600))
+        async def both() -> list[int]:
+            counts = []
+            first = begin(wait)
             await until_called(slow_world, len(slow_world.calls) + 1)
-            monkeypatch.setattr(poller.Poller, "_hand_over", too_late)
-            monkeypatch.setenv(VARIABLE, leads_to(other))
-            second = watched(wait_for(arn, timeout=3600))
-            await asyncio.to_thread(left.wait, 60)
-            monkeypatch.setattr(poller.Poller, "_hand_over", hand_over)
-            monkeypatch.setenv(VARIABLE, leads_to(slow_world))
-            seen = await watched(wait_for(arn, timeout=0))
+            monkeypatch.setenv(VARIABLE, leads_to(slow_world, "another"))
+            for _ in range(2):
+                begin(wait)
+                await asyncio.sleep(0.5)
+                counts.append(len(registry.pollers))
+                clock[0] += 61
             first.cancel()
-            second.cancel()
-            return seen
+            return counts
 
-        assert asyncio.run(three())["poll_result"]["status"] == "CREATE_IN_PROGRESS"
+        assert asyncio.run(both()) == [1, 2]
+
+    def test_a_wait_that_ends_while_it_is_read_leaves_no_poller_behind(
+        self, slow_world: World, clock: list[float], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        wait = wait_for(in_training(slow_world), timeout=3600)
+        monkeypatch.setenv(VARIABLE, leads_to(slow_world))
+
+        async def one() -> None:
+            with hanging_secrets(NAME, monkeypatch) as secrets:
+                task = begin(wait)
+                await asyncio.to_thread(secrets.asked.wait, 60)
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+            await asyncio.sleep(0.5)
+            assert registry.pollers == []
+            assert (await begin(wait._replace(deadline=0.0)))["poll_result"]["status"] == "CREATE_IN_PROGRESS"
+
+        asyncio.run(one())
 
     def test_one_that_changes_each_time_has_few_pollers(
-        self, slow_world: World, other: World, monkeypatch: pytest.MonkeyPatch
+        self, slow_world: World, clock: list[float], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """As of a secrets backend that makes new keys whenever it is asked."""
-        arn = in_training(slow_world)
+        wait = wait_for(in_training(slow_world), timeout=36_000)
 
         async def many() -> int:
             waits = []
             for number in range(6):
-                login = {"conn_type": "aws", "login": slow_world.account, "password": f"secret-{number}"}
-                monkeypatch.setenv(VARIABLE, json.dumps(login))
-                waits.append(watched(wait_for(arn, timeout=3600)))
+                monkeypatch.setenv(VARIABLE, leads_to(slow_world, f"secret-{number}"))
+                waits.append(begin(wait))
                 await until_called(slow_world, len(slow_world.calls) + 1)
-                await asyncio.sleep(0.5)
+                clock[0] += 61
             threads = len(pollers())
-            for wait in waits:
-                wait.cancel()
+            for each in waits:
+                each.cancel()
             return threads
 
         assert asyncio.run(many()) == 3
-        until(lambda: not poller._process.alive)
+        until(lambda: not registry.pollers)
 
-    def test_its_heir_takes_no_other_credentials_either(
-        self, slow_world: World, other: World, monkeypatch: pytest.MonkeyPatch
+
+class TestUnreadable:
+    @pytest.mark.parametrize(
+        ("name", "goal"), [("aws_default", "created"), ("aws_default", "deleted"), (NAME, "created")]
+    )
+    def test_nothing_is_polled_with_other_credentials(
+        self, slow_world: World, name: str, goal: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Airflow does not distinguish a fault from a connection that is gone, and the amazon provider goes on without one."""
+        variable, login = f"AIRFLOW_CONN_{name.upper()}", leads_to(slow_world)
+        wait = wait_for(in_training(slow_world), goal=goal, timeout=3600)._replace(lag=0.0)
+        triggerers_own = World(slow_world.emulator)
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", triggerers_own.account)
+        monkeypatch.setenv(variable, login)
+
+        async def renewed() -> None:
+            task = begin(wait, name)
+            await until_called(slow_world, len(slow_world.calls) + 1)
+            monkeypatch.delenv(variable)
+            await asyncio.to_thread(slow_world.fault, "GetAudienceModel", "expired_credentials")
+            await asyncio.to_thread(until, lambda: slow_world.emulator.faults(slow_world.account) == [])
+            await asyncio.sleep(2)
+            monkeypatch.setenv(variable, login)
+            await until_called(slow_world, len(slow_world.calls) + 1)
+            assert not task.done()
+            task.cancel()
+
+        asyncio.run(renewed())
+        assert triggerers_own.calls == []
+
+    def test_not_by_a_wait_that_begins_after_a_change_either(
+        self, slow_world: World, other: World, clock: list[float], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         triggerers_own = World(slow_world.emulator)
-        before, after = (wait_for(in_training(world), timeout=3600)._replace(lag=0.0) for world in (slow_world, other))
-        asked = threading.Event()
-
-        def unreadable(*given: Any, **more: Any) -> Any:
-            monkeypatch.delenv(VARIABLE)
-            monkeypatch.setattr(poller, "connect", connect)
-            asked.set()
-            return connect(*given, **more)
+        before, after = (
+            wait_for(in_training(world), timeout=36_000)._replace(lag=0.0) for world in (slow_world, other)
+        )
 
         async def both() -> None:
-            first = watched(before)
+            first = begin(before)
             await until_called(slow_world, len(slow_world.calls) + 1)
             monkeypatch.setenv("AWS_ACCESS_KEY_ID", triggerers_own.account)
             monkeypatch.setenv(VARIABLE, leads_to(other))
-            monkeypatch.setattr(poller, "connect", unreadable)
-            second, calls = watched(after), len(other.calls)
-            await asyncio.to_thread(asked.wait, 60)
+            clock[0] += 61
+            second = begin(after)
+            await until_called(other, len(other.calls) + 1)
+            monkeypatch.delenv(VARIABLE)
+            await asyncio.to_thread(other.fault, "GetAudienceModel", "expired_credentials")
+            await asyncio.to_thread(until, lambda: other.emulator.faults(other.account) == [])
             await asyncio.sleep(2)
             assert not second.done()
             monkeypatch.setenv(VARIABLE, leads_to(other))
-            await until_called(other, calls + 1)
+            await until_called(other, len(other.calls) + 1)
             first.cancel()
             second.cancel()
 
         asyncio.run(both())
         assert triggerers_own.calls == []
 
-    def test_while_it_is_read_those_of_before_go_on(
-        self, slow_world: World, other: World, monkeypatch: pytest.MonkeyPatch
+    def test_a_wait_that_begins_then_uses_the_settings_of_the_others(
+        self, slow_world: World, other: World, clock: list[float], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        arn = in_training(slow_world)
-        hangs, answers = threading.Event(), threading.Event()
+        wait = wait_for(in_training(slow_world), timeout=36_000)
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "000000000001")
 
         async def both() -> Any:
-            first = watched(wait_for(arn, timeout=3600))
+            first = begin(wait)
             await until_called(slow_world, len(slow_world.calls) + 1)
-            monkeypatch.setattr(CleanRoomsMLHook, "get_connection", staticmethod(hanging(hangs, answers)))
-            second = watched(wait_for(arn, timeout=0))
-            await asyncio.to_thread(hangs.wait, 60)
-            await until_called(slow_world, len(slow_world.calls) + 2)
-            assert not second.done()
-            answers.set()
+            monkeypatch.delenv(VARIABLE)
+            clock[0] += 61
+            seen = await begin(wait._replace(deadline=0.0))
+            first.cancel()
+            return seen
+
+        assert asyncio.run(both())["poll_result"]["status"] == "CREATE_IN_PROGRESS"
+
+    def test_while_the_secrets_backend_hangs_the_others_are_polled(
+        self, slow_world: World, other: World, clock: list[float], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        wait = wait_for(in_training(slow_world), timeout=36_000)
+
+        async def both() -> Any:
+            first = begin(wait)
+            await until_called(slow_world, len(slow_world.calls) + 1)
+            clock[0] += 61
+            with hanging_secrets(NAME, monkeypatch) as secrets:
+                second = begin(wait._replace(deadline=0.0))
+                await asyncio.to_thread(secrets.asked.wait, 60)
+                await until_called(slow_world, len(slow_world.calls) + 2)
+                assert not second.done()
             seen = await second
             first.cancel()
             return seen
 
         assert asyncio.run(both())["poll_result"]["status"] == "CREATE_IN_PROGRESS"
 
+    def test_a_secrets_backend_that_hangs_is_not_waited_for_without_limit(
+        self, slow_world: World, other: World, clock: list[float], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        wait = wait_for(in_training(slow_world), timeout=36_000)
+        monkeypatch.setattr(connecting, "_READ_TIMEOUT", 0.5)
 
-def hanging(hangs: threading.Event, answers: threading.Event) -> Callable[[str], Any]:
-    """A secrets backend that does not answer until it is told to."""
-    get = CleanRoomsMLHook.get_connection
+        async def both() -> Any:
+            first = begin(wait)
+            await until_called(slow_world, len(slow_world.calls) + 1)
+            clock[0] += 61
+            with hanging_secrets(NAME, monkeypatch):
+                seen = await begin(wait._replace(deadline=0.0))
+            first.cancel()
+            return seen
 
-    def slowly(name: str) -> Any:
-        hangs.set()
-        answers.wait(60)
-        return get(name)
-
-    return slowly
-
-
-@pytest.mark.parametrize(("name", "goal"), [("aws_default", "created"), ("aws_default", "deleted"), (NAME, "created")])
-def test_one_that_cannot_be_read_leaves_nothing_to_other_credentials(
-    slow_world: World, name: str, goal: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Airflow's secrets backend tells a fault from a connection that is gone nowhere, and the amazon provider goes on without one."""
-    variable, login = f"AIRFLOW_CONN_{name.upper()}", leads_to(slow_world)
-    wait = wait_for(in_training(slow_world), goal=goal, timeout=3600)._replace(lag=0.0)
-    triggerers_own = World(slow_world.emulator)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", triggerers_own.account)
-    monkeypatch.setenv(variable, login)
-
-    async def renewed() -> None:
-        task = watched(wait, name)
-        await until_called(slow_world, len(slow_world.calls) + 1)
-        monkeypatch.delenv(variable)
-        await asyncio.to_thread(slow_world.fault, "GetAudienceModel", "expired_credentials")
-        await asyncio.to_thread(until, lambda: slow_world.emulator.faults(slow_world.account) == [])
-        await asyncio.sleep(2)
-        monkeypatch.setenv(variable, login)
-        await until_called(slow_world, len(slow_world.calls) + 1)
-        assert not task.done()
-        task.cancel()
-
-    asyncio.run(renewed())
-    assert triggerers_own.calls == []
-
-
-def test_one_whose_read_hangs_is_not_waited_for_without_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    now, hangs, answers = 2_000_000_000.0, threading.Event(), threading.Event()
-    monkeypatch.setattr(_clock, "now", lambda: now)
-    monkeypatch.setattr(CleanRoomsMLHook, "get_connection", staticmethod(hanging(hangs, answers)))
-    monkeypatch.setenv(VARIABLE, '{"conn_type": "aws"}')
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    origin = Origin({"aws_conn_id": NAME})
-    origin.made("what it said", read=now)
-    now += 1
-    stranger: Any = SimpleNamespace(begun=now)
-    try:
-        assert origin.strangers([stranger]) == [stranger]
-        assert origin.has_changed(loop, lambda: None) is None
-        assert hangs.wait(60)
-        now += 19
-        assert origin.has_changed(loop, lambda: None) is None
-        now += 1
-        # Whoever waits is served by the client that is there, and the connection is read again a minute later.
-        assert origin.has_changed(loop, lambda: None) is False
-        assert origin.strangers([stranger]) == []
-        now += 60
-        assert origin.strangers([stranger]) == [stranger]
-    finally:
-        answers.set()
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(60)
-        loop.close()
+        assert asyncio.run(both())["poll_result"]["status"] == "CREATE_IN_PROGRESS"

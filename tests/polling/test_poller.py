@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from airflow_cleanroomsml import _clock
-from airflow_cleanroomsml._polling.backoff import LONGEST, SHORTEST, Pace
-from airflow_cleanroomsml._polling.calls import Outbox, wait_of
+from airflow_cleanroomsml._polling import planner
+from airflow_cleanroomsml._polling.backoff import LONGEST_PAUSE, POLL_INTERVAL, Pace
+from airflow_cleanroomsml._polling.calls import Outbox
 from airflow_cleanroomsml._polling.client import PollingHook
 from airflow_cleanroomsml._polling.planner import Planner
-from airflow_cleanroomsml._polling.subscription import Mail, Subscription, Update
+from airflow_cleanroomsml._polling.subscription import Subscription, Update, UpdateQueue
 from airflow_cleanroomsml._resources.table import Outcome
 from airflow_cleanroomsml._waiting.loop import REPORT_INTERVAL, poll_once
 from airflow_cleanroomsml._waiting.wait import PollResult, Wait
@@ -31,30 +32,34 @@ class Desk:
     """
     A planner whose rounds the test makes, over real calls.
 
-    ``turns`` counts the looks that waits have had, or left out for others: each is worth one call.
+    ``polls`` counts the polls that were made, or skipped for others: each is worth one call.
     """
 
     def __init__(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         self.world = world
         self.time = NOW
-        self.turns = 0
-        self.told: list[tuple[Subscription, Update]] = []
-        self.watches: list[Subscription] = []
+        self.polls = 0
+        self.updates: list[tuple[Subscription, Update]] = []
+        self.subscriptions: list[Subscription] = []
         self.hook = PollingHook()
         self._outbox = Outbox()
         self._planner = Planner(self._outbox)
         monkeypatch.setattr(_clock, "now", lambda: self.time)
 
-    def watch(self, wait: Wait) -> Subscription:
-        loop: Any = None  # nobody listens
-        self.watches.append(Subscription(wait, loop))
-        return self.watches[-1]
+    def subscribe(self, wait: Wait) -> Subscription:
+        loop: Any = None  # no trigger takes the updates
+        self.subscriptions.append(Subscription(wait, loop))
+        return self.subscriptions[-1]
+
+    @property
+    def open(self) -> list[Subscription]:
+        return [each for each in self.subscriptions if not each.is_finished]
 
     def job(self, arn: str, goal: str = "created", waited: float = 1000.0, **more: Any) -> Subscription:
         """A wait that has gone on for a while, so that it is looked at every 60 seconds."""
         identifiers = {"audience_generation_job_arn": arn}
         begun = self.time - waited
-        return self.watch(Wait("audience generation job", goal, identifiers, begun, self.time + 1e6, 60.0, **more))
+        return self.subscribe(Wait("audience generation job", goal, identifiers, begun, self.time + 1e6, 60.0, **more))
 
     def jobs(self, arns: list[str], **more: Any) -> list[Subscription]:
         return [self.job(arn, **more) for arn in arns]
@@ -63,8 +68,8 @@ class Desk:
         """The operations of one round, some seconds later."""
         self.time += after
         before = len(self.world.calls)
-        due = {watch: watch.due for watch in self.watches if not watch.over}
-        plan = self._planner.plan(watch for watch in self.watches if not watch.over)
+        due = {each: each.due_at for each in self.open}
+        plan = self._planner.plan(self.open)
         call = next(plan, None)
         while call is not None:
             found: Any
@@ -73,17 +78,16 @@ class Desk:
             except CleanRoomsMLError as error:
                 found = error
             call = next_of(plan, found)
-        self.turns += len({watch.key for watch, when in due.items() if watch.due != when or watch.over})
-        self.told += self._outbox.news
-        self._outbox.news = []
+        self.polls += len({each.target_key for each, when in due.items() if each.due_at != when or each.is_finished})
+        self.updates += self._outbox.take_all()
         return self.world.calls[before:]
 
     def until_due(self) -> float:
         """Seconds until the first look."""
-        return max(0.0, min(watch.due for watch in self.watches if not watch.over) - self.time)
+        return max(0.0, min(each.due_at for each in self.open) - self.time)
 
-    def statuses(self, watches: list[Subscription]) -> set[str]:
-        return {watch.seen.status if watch.seen else "" for watch in watches}
+    def statuses(self, subscriptions: list[Subscription]) -> set[str]:
+        return {each.last_result.status if each.last_result else "" for each in subscriptions}
 
 
 def next_of(plan: Any, found: Any) -> Any:
@@ -127,24 +131,39 @@ def desk(crowd: CrowdedWorld, monkeypatch: pytest.MonkeyPatch) -> Desk:
 class TestReads:
     def test_one_read_serves_all_who_wait_for_the_same(self, crowd: CrowdedWorld, desk: Desk) -> None:
         (arn,) = crowd.jobs(1)
-        watches = [desk.job(arn) for _ in range(20)]
+        subscriptions = [desk.job(arn) for _ in range(20)]
         assert desk.round() == [GET]
-        assert desk.statuses(watches) == {"CREATE_IN_PROGRESS"}
+        assert desk.statuses(subscriptions) == {"CREATE_IN_PROGRESS"}
 
     def test_a_listing_serves_many_waits_of_a_kind(self, crowd: CrowdedWorld, desk: Desk) -> None:
-        watches = desk.jobs(crowd.jobs(150))
+        subscriptions = desk.jobs(crowd.jobs(150))
         assert desk.round() == [LIST] * 2
-        assert desk.statuses(watches) == {"CREATE_IN_PROGRESS"}
+        assert desk.statuses(subscriptions) == {"CREATE_IN_PROGRESS"}
         # The pauses are jittered; who is nearly due is looked at with the others.
         assert desk.round(desk.until_due()) == [LIST] * 2
         assert desk.round(1.0) == []
 
     def test_a_listing_full_of_history_is_read_while_that_is_cheaper(self, crowd: CrowdedWorld, desk: Desk) -> None:
         crowd.jobs(1000, seconds=-1)
-        watches = desk.jobs(crowd.jobs(40))
+        subscriptions = desk.jobs(crowd.jobs(40))
         for _ in range(3):
             assert desk.round(desk.until_due()) == [LIST] * 11
-            assert desk.statuses(watches) == {"CREATE_IN_PROGRESS"}
+            assert desk.statuses(subscriptions) == {"CREATE_IN_PROGRESS"}
+
+    def test_what_becomes_due_meanwhile_is_left_to_the_next_sweep(self, crowd: CrowdedWorld, desk: Desk) -> None:
+        subscriptions = desk.jobs(crowd.jobs(150))
+        desk.round()
+        for each in subscriptions[75:]:
+            each.due_at += 30.0
+            each.sweep_from += 30.0
+
+        def take_a_minute(**_: Any) -> None:
+            desk.time += 60.0
+
+        desk.hook.conn_once.meta.events.register("before-call", take_a_minute)
+        assert set(desk.round(desk.until_due())) == {LIST}
+        assert desk.until_due() == 0.0
+        assert set(desk.round()) == {LIST}
 
     def test_it_is_read_no_further_than_the_waits_go(self, crowd: CrowdedWorld, desk: Desk) -> None:
         arns = crowd.jobs(150)
@@ -154,20 +173,20 @@ class TestReads:
 
     def test_few_waits_in_a_long_history_are_read_one_by_one(self, crowd: CrowdedWorld, desk: Desk) -> None:
         crowd.jobs(600, seconds=-1)
-        watches = desk.jobs(crowd.jobs(10))
+        subscriptions = desk.jobs(crowd.jobs(10))
         # Half as many pages as there are waits are tried once, at the cost of as many looks.
         assert desk.round() == [LIST] * 5 + [GET] * 5
         looks = [desk.round(10.0) for _ in range(20)]
         assert {operation for look in looks for operation in look} == {GET}
-        assert desk.statuses(watches) == {"CREATE_IN_PROGRESS"}
+        assert desk.statuses(subscriptions) == {"CREATE_IN_PROGRESS"}
 
     def test_who_is_far_behind_in_the_listing_is_read_alone(self, crowd: CrowdedWorld, desk: Desk) -> None:
         near = crowd.jobs(20)
         crowd.jobs(500, seconds=-1)
-        watches = desk.jobs([*near, *crowd.jobs(1)])
+        subscriptions = desk.jobs([*near, *crowd.jobs(1)])
         assert desk.round() == [LIST, LIST, GET]
         assert {desk.round(10.0).count(LIST) for _ in range(12)} == {0, 1}
-        assert desk.statuses(watches) == {"CREATE_IN_PROGRESS"}
+        assert desk.statuses(subscriptions) == {"CREATE_IN_PROGRESS"}
 
     def test_no_look_costs_more_than_a_call(self, crowd: CrowdedWorld, desk: Desk) -> None:
         crowd.jobs(800, seconds=-1)
@@ -181,10 +200,12 @@ class TestReads:
                 crowd.emulator.push(400)
             calls += len(desk.round(7.0))
             # A sweep in vain is paid for within a minute, by looks that are left out.
-            assert calls <= desk.turns + len(desk.watches) / 2
-        assert calls <= desk.turns
-        assert {watch.seen.status for watch in desk.watches if watch.over and watch.seen} == {"ACTIVE"}
-        assert sum(watch.over for watch in desk.watches) == 40
+            assert calls <= desk.polls + len(desk.subscriptions) / 2
+        assert calls <= desk.polls
+        assert {each.last_result.status for each in desk.subscriptions if each.is_finished and each.last_result} == {
+            "ACTIVE"
+        }
+        assert sum(each.is_finished for each in desk.subscriptions) == 40
 
 
 class TestMeaning:
@@ -193,19 +214,30 @@ class TestMeaning:
     ) -> None:
         desk = desk_at(world)
         job = world.generated()
-        watches = [desk.job(job), desk.job(job, goal="deleted")]
+        subscriptions = [desk.job(job), desk.job(job, goal="deleted")]
         desk.round()
-        assert watches[0].over
-        assert watches[0].seen == poll_once(desk.hook, wait_of(watches[0]))
-        assert watches[0].seen.outputs["metrics"]
-        assert not watches[1].over
+        assert subscriptions[0].is_finished
+        assert subscriptions[0].last_result == poll_once(desk.hook, subscriptions[0].wait)
+        assert subscriptions[0].last_result.outputs["metrics"]
+        assert not subscriptions[1].is_finished
 
     def test_a_listing_that_shows_an_end_leads_to_the_whole_story(self, crowd: CrowdedWorld, desk: Desk) -> None:
         ended, going = crowd.jobs(2, seconds=-1), crowd.jobs(8)
-        watches = desk.jobs([*ended, *going])
+        subscriptions = desk.jobs([*ended, *going])
         assert desk.round() == [LIST, GET, GET]
-        assert [watch.over for watch in watches] == [True] * 2 + [False] * 8
-        assert watches[0].seen == poll_once(desk.hook, wait_of(watches[0]))
+        assert [each.is_finished for each in subscriptions] == [True] * 2 + [False] * 8
+        assert subscriptions[0].last_result == poll_once(desk.hook, subscriptions[0].wait)
+
+    def test_ends_that_are_too_many_to_read_at_once_are_told_by_their_listing(
+        self, crowd: CrowdedWorld, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(planner, "_GETS_AFTER_SWEEP", 2)
+        subscriptions = desk.jobs([*crowd.jobs(6, seconds=-1), *crowd.jobs(6)])
+        assert desk.round() == [LIST, GET, GET]
+        results = [each.last_result for each in subscriptions if each.is_finished]
+        assert [(each.status, each.outcome) for each in results if each] == [("ACTIVE", Outcome.SUCCESS)] * 6
+        assert [each.is_partial for each in results if each].count(True) == 4
+        assert desk.statuses(subscriptions[6:]) == {"CREATE_IN_PROGRESS"}
 
     def test_what_is_gone_is_found_out(self, crowd: CrowdedWorld, desk: Desk) -> None:
         gone, *others = crowd.jobs(5, seconds=-1)
@@ -213,9 +245,9 @@ class TestMeaning:
         crowd.emulator.push(1)
         deleted, waiting = desk.job(gone, goal="deleted"), desk.jobs(others, goal="deleted")
         desk.round()
-        assert deleted.seen == PollResult("", Outcome.SUCCESS)
+        assert deleted.last_result == PollResult("", Outcome.SUCCESS)
         assert desk.statuses(waiting) == {"ACTIVE"}
-        assert not any(watch.over for watch in waiting)
+        assert not any(each.is_finished for each in waiting)
 
     @versioned
     def test_each_version_of_a_model_is_waited_for_by_itself(
@@ -238,10 +270,10 @@ class TestMeaning:
             Wait("trained model", "created", {**first, "version_identifier": version}, NOW, NOW + 1e6, 60.0)
             for version in versions
         ]
-        watches = [desk.watch(wait) for wait in waits]
+        subscriptions = [desk.subscribe(wait) for wait in waits]
         desk.round()
         desk.round(120.0)
-        seen = [watch.seen for watch in watches]
+        seen = [each.last_result for each in subscriptions]
         assert seen == [poll_once(desk.hook, wait) for wait in waits]
 
     @versioned
@@ -262,7 +294,7 @@ class TestMeaning:
         finally:
             studio.world.emulator.switch(**before)
         first, second = (
-            desk.watch(
+            desk.subscribe(
                 Wait(
                     "trained model",
                     "created",
@@ -280,7 +312,7 @@ class TestMeaning:
         )
         # The listing shows the second one only.
         assert "ListTrainedModels" in desk.round()
-        assert first.seen is None or first.seen.status == "ACTIVE"
+        assert first.last_result is None or first.last_result.status == "ACTIVE"
         desk.round(120.0)
         assert desk.statuses([first]) == {"ACTIVE"}
         assert desk.statuses([second]) <= {"CREATE_PENDING", "CREATE_IN_PROGRESS"}
@@ -301,42 +333,44 @@ class TestMeaning:
             )
             for name in ("job-0", "job-1", "job-2", "job-9")
         ]
-        watches = [desk.watch(wait) for wait in waits]
+        subscriptions = [desk.subscribe(wait) for wait in waits]
         assert desk.round() == ["ListAudienceExportJobs"]
         # A newer namesake is the one that is meant; what is not there yet may come.
-        assert [watch.over for watch in watches] == [True, False, False, False]
-        assert [watch.seen for watch in watches] == [poll_once(desk.hook, wait) for wait in waits]
+        assert [each.is_finished for each in subscriptions] == [True, False, False, False]
+        assert [each.last_result for each in subscriptions] == [poll_once(desk.hook, wait) for wait in waits]
 
 
 class TestFaults:
     def test_a_listing_that_is_refused_leaves_gets(self, crowd: CrowdedWorld, desk: Desk) -> None:
-        watches = desk.jobs(crowd.jobs(6))
+        subscriptions = desk.jobs(crowd.jobs(6))
         crowd.fault(LIST, "access_denied")
         assert desk.round().count(LIST) == 1
         desk.round(70.0)
-        assert desk.statuses(watches) == {"CREATE_IN_PROGRESS"}
+        assert desk.statuses(subscriptions) == {"CREATE_IN_PROGRESS"}
         assert crowd.calls.count(LIST) == 1
 
     def test_an_error_is_that_of_one_wait(self, crowd: CrowdedWorld, desk: Desk) -> None:
-        watches = desk.jobs([*crowd.jobs(1), "arn:aws:cleanrooms-ml:us-east-1:1:audience-generation-job/no"])
+        subscriptions = desk.jobs([*crowd.jobs(1), "arn:aws:cleanrooms-ml:us-east-1:1:audience-generation-job/no"])
         crowd.fault(LIST, "access_denied")
         desk.round()
         desk.round(70.0)
-        assert [watch.over for watch in watches] == [False, True]
-        assert [type(news.found).__name__ for _, news in desk.told if news.final] == ["InvalidRequestError"]
+        assert [each.is_finished for each in subscriptions] == [False, True]
+        assert [type(update.result).__name__ for _, update in desk.updates if update.is_final] == [
+            "InvalidRequestError"
+        ]
 
     def test_a_sweep_that_is_throttled_is_no_end(self, crowd: CrowdedWorld, desk: Desk) -> None:
-        watches = desk.jobs(crowd.jobs(6))
+        subscriptions = desk.jobs(crowd.jobs(6))
         crowd.fault(LIST, "throttle")
         desk.round()
-        assert all(watch.seen and "ThrottlingException" in watch.seen.message for watch in watches)
+        assert all(each.last_result and "ThrottlingException" in each.last_result.message for each in subscriptions)
         desk.round(70.0)
-        assert desk.statuses(watches) == {"CREATE_IN_PROGRESS"}
+        assert desk.statuses(subscriptions) == {"CREATE_IN_PROGRESS"}
 
     @pytest.mark.parametrize("goal", ["created", "deleted"])
     @pytest.mark.parametrize("page", [1, 2])
     def test_a_page_that_is_no_answer_is_no_end(self, crowd: CrowdedWorld, desk: Desk, goal: str, page: int) -> None:
-        watches, pages = desk.jobs(crowd.jobs(150), goal=goal), []
+        subscriptions, pages = desk.jobs(crowd.jobs(150), goal=goal), []
 
         def garble(**_: Any) -> None:
             pages.append(LIST)
@@ -345,10 +379,10 @@ class TestFaults:
 
         desk.hook.conn_once.meta.events.register("before-call", garble)
         assert desk.round() == [LIST] * page
-        assert not any(watch.over for watch in watches)
+        assert not any(each.is_finished for each in subscriptions)
         assert crowd.emulator.faults(crowd.account) == []
         desk.round(70.0)
-        assert desk.statuses(watches) == {"CREATE_IN_PROGRESS"}
+        assert desk.statuses(subscriptions) == {"CREATE_IN_PROGRESS"}
 
     @pytest.mark.parametrize("goal", ["created", "deleted"])
     def test_exports_are_not_gone_from_a_listing_that_is_no_answer(
@@ -357,19 +391,19 @@ class TestFaults:
         (job,) = crowd.jobs(1, seconds=-1)
         crowd.exports(job, 1)
         identifiers = {"audience_generation_job_arn": job, "name": "job-0"}
-        watch = desk.watch(Wait("audience export job", goal, identifiers, NOW, NOW + 1e6, 60.0, lag=0.0))
+        subscription = desk.subscribe(Wait("audience export job", goal, identifiers, NOW, NOW + 1e6, 60.0, lag=0.0))
         crowd.fault("ListAudienceExportJobs", "garbled")
         desk.round()
-        assert not watch.over
+        assert not subscription.is_finished
         desk.round(70.0)
-        assert desk.statuses([watch]) == {"CREATE_IN_PROGRESS"}
+        assert desk.statuses([subscription]) == {"CREATE_IN_PROGRESS"}
 
     def test_what_hangs_is_asked_once_a_round(self, crowd: CrowdedWorld, desk: Desk) -> None:
-        watches = desk.jobs(crowd.jobs(6))
+        subscriptions = desk.jobs(crowd.jobs(6))
         crowd.fault(LIST, "access_denied")
         crowd.fault(GET, "reset", times=6)
         assert desk.round().count(GET) == 1
-        assert not any(watch.over for watch in watches)
+        assert not any(each.is_finished for each in subscriptions)
 
 
 class TestTelling:
@@ -379,29 +413,29 @@ class TestTelling:
         times = []
         for _ in range(400):
             desk.round(10.0)
-            times += [desk.time] * len(desk.told)
-            desk.told = []
+            times += [desk.time] * len(desk.updates)
+            desk.updates = []
         pauses = [later - sooner for sooner, later in pairwise(times)]
         assert len(pauses) >= 5
         assert all(REPORT_INTERVAL <= pause <= REPORT_INTERVAL + 80 for pause in pauses)
 
-    def test_a_loop_hears_a_few_at_a_time(self) -> None:
-        heard: list[int] = []
+    def test_a_loop_takes_a_few_updates_at_a_time(self) -> None:
+        taken: list[int] = []
         turns: list[int] = []
 
-        class Ear:
-            def hear(self, news: Update) -> None:
-                heard.append(len(heard))
+        class Counter:
+            def deliver(self, update: Update) -> None:
+                taken.append(len(taken))
 
         async def listen() -> None:
-            mail = Mail(asyncio.get_running_loop())
-            ear: Any = Ear()
-            news = Update(PollResult("", Outcome.PENDING), final=False)
-            mail.post([(ear, news)] * 500)
-            mail.post([(ear, news)] * 500)
-            while len(heard) < 1000:
+            queue = UpdateQueue(asyncio.get_running_loop())
+            counter: Any = Counter()
+            update = Update(PollResult("", Outcome.PENDING), is_final=False)
+            queue.put([(counter, update)] * 500)
+            queue.put([(counter, update)] * 500)
+            while len(taken) < 1000:
                 await asyncio.sleep(0)
-                turns.append(len(heard))
+                turns.append(len(taken))
 
         asyncio.run(listen())
         assert max(later - sooner for sooner, later in pairwise([0, *turns])) <= 50
@@ -409,24 +443,25 @@ class TestTelling:
 
 class TestPace:
     def test_throttling_slows_down_to_a_bound_and_recovers_slowly(self) -> None:
-        pace = Pace()
-        pace.went(NOW)
-        assert pace.ready == NOW + SHORTEST
+        pace, now = Pace(), NOW
+        pace.record_success(now)
+        assert pace.ready_at == now + POLL_INTERVAL
         pauses = []
         for _ in range(12):
-            pace.throttled(NOW)
+            now = pace.ready_at
+            pace.record_throttling(now)
             pauses.append(pace.pause)
-            assert pace.pause / 2 <= pace.ready - NOW <= pace.pause * 1.5
-        assert all(later >= min(LONGEST, 2 * sooner) for sooner, later in pairwise(pauses))
-        assert pauses[-1] == LONGEST
+            assert pace.pause / 2 <= pace.ready_at - now <= pace.pause * 1.5
+        assert all(later >= min(LONGEST_PAUSE, 2 * sooner) for sooner, later in pairwise(pauses))
+        assert pauses[-1] == LONGEST_PAUSE
         calls = 0
         while pace.is_slowed:
-            pace.went(NOW)
+            pace.record_success(now)
             calls += 1
         assert calls > 50
 
-    def test_who_is_throttled_together_comes_back_apart(self) -> None:
+    def test_clients_that_are_throttled_together_come_back_apart(self) -> None:
         paces = [Pace() for _ in range(50)]
         for pace in paces:
-            pace.throttled(NOW)
-        assert len({pace.ready for pace in paces}) == 50
+            pace.record_throttling(NOW)
+        assert len({pace.ready_at for pace in paces}) == 50

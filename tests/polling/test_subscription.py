@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from airflow_cleanroomsml._polling import poller, start_queue, subscription
+from airflow_cleanroomsml._polling import poller, run_with_client, subscribe, subscription
+from airflow_cleanroomsml._polling.registry import registry
 from airflow_cleanroomsml._polling.subscription import Subscription
 from airflow_cleanroomsml._waiting import cancellation, loop
 from airflow_cleanroomsml._waiting.wait import PollResult
@@ -22,6 +24,7 @@ from airflow_cleanroomsml.hooks import CleanRoomsMLHook
 from airflow_cleanroomsml.operators import CleanRoomsMLCreateAudienceModelOperator
 from airflow_cleanroomsml.operators._wait import Waiter
 from airflow_cleanroomsml.triggers import CleanRoomsMLTurnTrigger, CleanRoomsMLWaitTrigger
+from tests.helpers.hanging_secrets import hanging_secrets
 from tests.support import World, run
 from tests.test_triggers import event, in_training, until, until_called, wait_for
 
@@ -79,14 +82,14 @@ class TestThrottled:
         self, slow_world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         rounds: list[object] = []
-        tend = poller.Poller._tend
+        check = poller.Poller._check
 
-        def counted(self: poller.Poller, *watches: Any, **more: Any) -> bool:
+        def counted(self: poller.Poller, *given: Any, **more: Any) -> bool:
             rounds.append(None)
-            return tend(self, *watches, **more)
+            return check(self, *given, **more)
 
-        monkeypatch.setattr(poller.Poller, "_tend", counted)
-        monkeypatch.setattr(subscription, "_LATE", 3.0)
+        monkeypatch.setattr(poller.Poller, "_check", counted)
+        monkeypatch.setattr(subscription, "_GRACE", 3.0)
         arn = in_training(slow_world)
         slow_world.fault("GetAudienceModel", "throttle", times=0)
 
@@ -204,25 +207,15 @@ class TestOthers:
         assert "DeleteAudienceModel" in slow_world.calls
 
     def test_a_secrets_backend_holds_up_no_wait(self, slow_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-        asked, answers = threading.Event(), threading.Event()
-        get = CleanRoomsMLHook.get_connection
-
-        def slowly(name: str) -> Any:
-            if name == "hangs":
-                asked.set()
-                answers.wait(120)
-            return get(name)
-
-        monkeypatch.setattr(CleanRoomsMLHook, "get_connection", staticmethod(slowly))
         monkeypatch.setenv("AIRFLOW_CONN_HANGS", '{"conn_type": "aws"}')
         wait = wait_for(in_training(slow_world), timeout=0).to_json()
 
         async def both() -> Any:
-            hung = asyncio.create_task(event(CleanRoomsMLWaitTrigger(wait=wait, aws_conn_id="hangs")))
-            await asyncio.to_thread(asked.wait, 120)
-            seen = await event(CleanRoomsMLWaitTrigger(wait=wait))
-            assert not answers.is_set()
-            answers.set()
+            with hanging_secrets("hangs", monkeypatch) as secrets:
+                hung = asyncio.create_task(event(CleanRoomsMLWaitTrigger(wait=wait, aws_conn_id="hangs")))
+                await asyncio.to_thread(secrets.asked.wait, 120)
+                seen = await event(CleanRoomsMLWaitTrigger(wait=wait))
+                assert not hung.done()
             hung.cancel()
             return seen
 
@@ -236,7 +229,7 @@ class TestLoops:
         ended = threading.Event()
 
         async def begun() -> Any:
-            coroutine: Any = trigger._watch()
+            coroutine: Any = trigger._wait()
             coroutine.send(None)
             return coroutine
 
@@ -246,16 +239,16 @@ class TestLoops:
             coroutine.close()
             ended.set()
 
-        with poller._process.lock:
+        with registry.connection(trigger).lock:
             threading.Thread(target=throw_away, daemon=True).start()
             assert ended.wait(120)
-        until(lambda: not poller._process.pollers)
+        until(lambda: not registry.pollers)
 
     def test_nor_does_a_turn_and_its_place_is_free(self, empty_world: World) -> None:
         ended = threading.Event()
 
         async def begun() -> list[Any]:
-            coroutines = [self.turn()._watch() for _ in range(2)]
+            coroutines = [self.turn()._wait() for _ in range(2)]
             with pytest.raises(StopIteration):
                 coroutines[0].send(None)
             coroutines[1].send(None)
@@ -267,7 +260,7 @@ class TestLoops:
             thrown_away.close()
             ended.set()
 
-        with start_queue._process.lock:
+        with registry.connection(self.turn()).start_queue("audience model")._lock:
             threading.Thread(target=throw_away, daemon=True).start()
             assert ended.wait(120)
         assert asyncio.run(event(self.turn()))["turn"] is True
@@ -300,6 +293,35 @@ class TestKills:
         assert slow_world.calls.count("GetAudienceModel") >= 30
         assert len(clients) == 1
 
+    @pytest.mark.parametrize("is_changed", [False, True])
+    def test_they_share_the_login_of_a_poller_with_the_same_settings(
+        self, slow_world: World, is_changed: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        login = {"conn_type": "aws", "login": slow_world.account, "password": "secret"}
+        monkeypatch.setenv("AIRFLOW_CONN_PROD", json.dumps(login))
+        trigger = CleanRoomsMLWaitTrigger(
+            wait=wait_for(in_training(slow_world), timeout=3600).to_json(), aws_conn_id="prod"
+        )
+        used = []
+
+        def use(hook: Callable[[], CleanRoomsMLHook]) -> None:
+            used.append(hook())
+            used[0].call("list_audience_models")
+
+        async def one() -> bool:
+            task = asyncio.create_task(event(trigger))
+            await until_called(slow_world, len(slow_world.calls) + 1)
+            if is_changed:
+                monkeypatch.setenv("AIRFLOW_CONN_PROD", json.dumps({**login, "password": "another"}))
+            await run_with_client(trigger, use)
+            (poller,) = registry.pollers
+            assert poller.hook is not None
+            is_shared = used[0]._session is poller.hook._session
+            task.cancel()
+            return is_shared
+
+        assert asyncio.run(one()) is not is_changed
+
     def test_the_next_sees_what_the_connection_says_then(
         self, slow_world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -313,7 +335,6 @@ class TestKills:
             asyncio.run(trigger.on_kill())
             deleted.append(slow_world.calls.count("DeleteAudienceModel"))
         assert deleted == [0, 1]
-        assert cancellation._shared == {}
 
     def test_what_has_to_queue_for_longer_than_anybody_waits_has_its_turn(
         self, slow_world: World, monkeypatch: pytest.MonkeyPatch
@@ -341,12 +362,12 @@ class TestKills:
         asyncio.run(kill())
 
 
-def test_a_watch_is_ended_by_the_end_of_its_block(slow_world: World) -> None:
+def test_a_subscription_ends_with_its_block(slow_world: World) -> None:
     async def one() -> Subscription:
         subject = wait_for(in_training(slow_world), timeout=3600)
-        with poller.subscribe(CleanRoomsMLWaitTrigger(wait=subject.to_json()), subject) as watched:
-            assert not watched.over
-        return watched
+        with subscribe(CleanRoomsMLWaitTrigger(wait=subject.to_json()), subject) as subscribed:
+            assert not subscribed.is_finished
+        return subscribed
 
-    assert asyncio.run(one()).over
-    assert poller._process.pollers == {}
+    assert asyncio.run(one()).is_finished
+    until(lambda: not registry.pollers)

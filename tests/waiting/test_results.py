@@ -14,7 +14,9 @@ from airflow_cleanroomsml._waiting import loop
 from airflow_cleanroomsml._waiting.results import record_metrics, report_progress
 from airflow_cleanroomsml._waiting.wait import PollResult, Wait
 from airflow_cleanroomsml.hooks import CleanRoomsMLHook
-from tests.support import World
+from airflow_cleanroomsml.operators import CleanRoomsMLStartAudienceGenerationJobOperator
+from airflow_cleanroomsml.sensors import CleanRoomsMLAudienceGenerationJobSensor
+from tests.support import TaskInstance, World
 
 ARN = "arn:aws:cleanrooms-ml:us-east-1:123456789012:audience-model/x"
 
@@ -93,3 +95,39 @@ def test_a_state_store_that_is_out_of_order_hurts_nobody(caplog: pytest.LogCaptu
     assert "searching the listing" in caplog.text
     attempt_log.write(number=1, sent=0.0)
     report_progress(context, wait(), PollResult("ACTIVE", Outcome.SUCCESS))
+
+
+class TestPartialResults:
+    """What the poller reports when thousands of waits end at once: a status from a listing, and the task reads the rest."""
+
+    @pytest.fixture
+    def event(self, world: World) -> dict[str, Any]:
+        now, identifiers = _clock.now(), {"audience_generation_job_arn": world.generated()}
+        wait = Wait("audience generation job", "created", identifiers, now, now + 3600, 1.0)
+        result = PollResult("ACTIVE", Outcome.SUCCESS, is_partial=True)
+        return {"wait": wait.to_json(), "poll_result": result.to_json()}
+
+    @pytest.mark.parametrize("fault", [None, "throttle"])
+    def test_an_operator_reads_the_rest(self, world: World, event: dict[str, Any], fault: str | None) -> None:
+        ti = TaskInstance()
+        seed: Any = world.seed()
+        operator = CleanRoomsMLStartAudienceGenerationJobOperator(
+            task_id="t",
+            name="job",
+            configured_audience_model_arn="arn:aws:cleanrooms-ml:us-east-1:123456789012:configured-audience-model/m",
+            seed_audience=seed,
+            botocore_config={"retries": {"total_max_attempts": 1}},
+        )
+        if fault:
+            world.fault("GetAudienceGenerationJob", fault)
+        context: Any = {"ti": ti, "params": {}}
+        assert operator.execute_complete(context, event) == event["wait"]["identifiers"]["audience_generation_job_arn"]
+        assert ti.pushed["metrics"]
+
+    def test_so_does_a_sensor(self, event: dict[str, Any]) -> None:
+        ti = TaskInstance()
+        identifiers = event["wait"]["identifiers"]
+        sensor = CleanRoomsMLAudienceGenerationJobSensor(task_id="t", deferrable=True, **identifiers)
+        context: Any = {"ti": ti, "params": {}}
+        assert sensor.execute_complete(context, event) == identifiers["audience_generation_job_arn"]
+        assert ti.pushed["metrics"]

@@ -179,14 +179,14 @@ class Deployment:
         with sqlite3.connect(f"file:{self.home / 'airflow.db'}?mode=ro", uri=True, timeout=30) as database:
             return database.execute(query, values).fetchall()
 
-    def until(self, what: Callable[[], Any], seconds: float = 300) -> Any:
-        """Wait until something is so, and return it."""
+    def until(self, what: Callable[[], Any], seconds: float = 300, pause: float = 0.2) -> Any:
+        """Wait until something is so, and return it; ``pause`` seconds pass between two looks."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             found = what()
             if found:
                 return found
-            time.sleep(0.2)
+            time.sleep(pause)
         logs = "\n".join(f"== {path}\n{path.read_text()[-2000:]}" for path in self.home.glob("*.log"))
         raise AssertionError(f"it did not come about within {seconds} s\n{logs}")
 

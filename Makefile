@@ -35,7 +35,7 @@ test: $(STAMP) ## run the tests with the newest Airflow; PYTEST_ARGS='-k name' r
 test-oldest: $(STAMP) ## run the tests with the oldest supported Airflow
 	$(BIN)/python -m nox --session oldest -- $(PYTEST_ARGS)
 
-test-oldest-quick: $(STAMP) ## run those of them that take the least time; a change has to pass these
+test-oldest-quick: $(STAMP) ## run those that Airflow's version can affect with it; a change has to pass these
 	$(BIN)/python -m nox --session oldest_quick -- $(PYTEST_ARGS)
 
 test-between: $(STAMP) ## run the tests of what stands on Airflow itself with an Airflow in between

@@ -13,7 +13,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_cleanroomsml import _clock
 from airflow_cleanroomsml._connection.aws_connection import AwsConnection
 from airflow_cleanroomsml._polling import join_start_queue, run_with_client, subscribe
-from airflow_cleanroomsml._waiting.cancellation import end_from_trigger
+from airflow_cleanroomsml._waiting.cancellation import cancel_from_trigger
 from airflow_cleanroomsml._waiting.job_search import JobFilter, JobSearch
 from airflow_cleanroomsml._waiting.loop import REPORT_INTERVAL
 from airflow_cleanroomsml._waiting.outcome import summarize
@@ -50,27 +50,27 @@ class _AwsTrigger(AwsConnection, BaseTrigger):
         self.botocore_config = botocore_config
 
     @abstractmethod
-    def _own(self) -> dict[str, Any]:
+    def _build_keywords(self) -> dict[str, Any]:
         """Return the keyword arguments of the trigger, without those of the connection."""
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the keyword arguments; later releases must be able to read both."""
-        return f"{type(self).__module__}.{type(self).__qualname__}", {**self._own(), **self.connection}
+        return f"{type(self).__module__}.{type(self).__qualname__}", {**self._build_keywords(), **self.connection}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield one event: the result, or an error."""
         try:
             result = await self._wait()
         except asyncio.CancelledError as error:
-            await self._cancelled(error.args)
+            await self._handle_cancellation(error.args)
             raise
         except Exception as error:  # only an event reaches the task
             self.log.exception("Could not poll the resource.")
-            yield TriggerEvent({**self._own(), "error": f"{type(error).__name__}: {error}"})
+            yield TriggerEvent({**self._build_keywords(), "error": f"{type(error).__name__}: {error}"})
         else:
-            yield TriggerEvent({**self._own(), **result})
+            yield TriggerEvent({**self._build_keywords(), **result})
 
-    async def _cancelled(self, message: object) -> None:
+    async def _handle_cancellation(self, message: object) -> None:
         """
         Handle a cancellation, which is raised again afterwards.
 
@@ -96,10 +96,10 @@ class CleanRoomsMLWaitTrigger(_AwsTrigger):
         self.wait = wait
         self._killed = False
 
-    def _own(self) -> dict[str, Any]:
+    def _build_keywords(self) -> dict[str, Any]:
         return {"wait": self.wait}
 
-    async def _cancelled(self, message: object) -> None:
+    async def _handle_cancellation(self, message: object) -> None:
         """
         Call ``on_kill`` if this may be a kill.
 
@@ -113,7 +113,7 @@ class CleanRoomsMLWaitTrigger(_AwsTrigger):
         """Cancel or delete the resource if the task instance has ended for good: Airflow 3.3 also calls this for a clear."""
         if not self._killed:
             self._killed = True
-            await end_from_trigger(self.task_instance, partial(run_with_client, self), Wait(**self.wait))
+            await cancel_from_trigger(self.task_instance, partial(run_with_client, self), Wait(**self.wait))
 
     async def _wait(self) -> dict[str, Any]:
         wait = Wait(**self.wait)
@@ -142,7 +142,7 @@ class CleanRoomsMLNewJobsTrigger(_AwsTrigger):
         self.deadline = deadline
         self.delay = delay
 
-    def _own(self) -> dict[str, Any]:
+    def _build_keywords(self) -> dict[str, Any]:
         return {"search": self.search, "deadline": self.deadline, "delay": self.delay}
 
     async def _wait(self) -> dict[str, Any]:
@@ -173,7 +173,7 @@ class CleanRoomsMLTurnTrigger(_AwsTrigger):
         self.deadline = deadline
         self.refused = refused
 
-    def _own(self) -> dict[str, Any]:
+    def _build_keywords(self) -> dict[str, Any]:
         return {"noun": self.noun, "deadline": self.deadline, "refused": self.refused}
 
     async def _wait(self) -> dict[str, Any]:

@@ -330,7 +330,7 @@ class TestTurns:
 
     def test_none_comes_where_there_is_no_room(self, empty_world: World) -> None:
         trigger = self.turn(0.2, {"why": "quota", "quota_name": "jobs", "quota_value": 2})
-        assert asyncio.run(event(trigger)) == {**trigger._own(), "turn": False}
+        assert asyncio.run(event(trigger)) == {**trigger._build_keywords(), "turn": False}
 
     def test_who_is_cancelled_gives_up_the_place(self, empty_world: World) -> None:
         async def second() -> Any:

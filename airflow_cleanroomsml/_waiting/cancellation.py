@@ -1,9 +1,9 @@
 """
-What becomes of what runs when its task is ended.
+Cancel a job if its task was killed.
 
-It is ended, too, where somebody has ended the task instance: marked it failed or successful, deleted its run, or let it time out. A task
-that is cleared, retried, or whose worker or triggerer goes down is none of these: the next try goes on with what runs. Airflow tells the
-ones from the others nowhere, so the state of the task instance is looked up; where it cannot be, nothing is ended.
+A task is killed if somebody marks it failed or success, deletes its run, or lets it time out. If it is cleared or retried, or if its worker
+or triggerer goes down, the next try continues the wait, so the job must go on. Airflow does not say which of these happened. The state of
+the task instance shows it; if the state cannot be read, nothing is cancelled.
 """
 
 from __future__ import annotations
@@ -30,76 +30,138 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: States in which no try will come that could go on with what runs.
-OVER = frozenset(("failed", "success", "skipped", "removed", NO_TASK_INSTANCE))
-_DONE = {"cancel": "cancelled", "delete": "deleted"}
-#: Seconds that a trigger has for it; Airflow gives it 30.
-_PATIENCE = 25
+#: States after which no try will continue the wait.
+FINAL_STATES = frozenset(("failed", "success", "skipped", "removed", NO_TASK_INSTANCE))
+_PAST_TENSE = {"cancel": "cancelled", "delete": "deleted"}
+#: Seconds within which a trigger cancels its job; Airflow allows a trigger 30 (``triggerer_job_runner``).
+_TRIGGER_TIMEOUT = 25
 
 
 class KillRequested(BaseException):
-    """The worker's process was told to end while it waited; not an ``Exception``, for nothing below is to catch it."""
+    """The worker's process was told to stop while it waited; no ``Exception``, so that nothing in between catches it."""
 
 
-def end(hook: Callable[[], CleanRoomsMLHook], wait: Wait) -> str:
+def cancel(make_hook: Callable[[], CleanRoomsMLHook], wait: Wait) -> str:
     """
-    End what a wait is for, as its ``on_kill`` says; whatever goes wrong is told, in the log and by what is returned.
+    Cancel or delete the resource of a wait, as its ``on_kill`` says; errors are logged and become part of the result.
 
-    :param hook: Makes the hook.
-    :return: What has become of it, a sentence.
+    :param make_hook: Makes the hook.
+    :return: What became of the resource, a sentence.
     """
     resource = wait.resource
     operation = {"cancel": resource.cancel, "delete": resource.delete}.get(wait.on_kill)
     if operation is None:
-        told = STILL_RUNNING if resource.cancel else f"{STILL_RUNNING} The service cannot cancel it."
-        log.warning("%s: %s.", told.removesuffix("."), wait.title)
-        return told
-    try:
-        told = _ended(hook(), operation, wait)
-    except Exception as error:
-        told = f"{STILL_RUNNING} Could not {wait.on_kill} it: {error}."
-    log.warning("%s: %s.", told.removesuffix("."), wait.title)
-    return told
+        outcome = STILL_RUNNING if resource.cancel else f"{STILL_RUNNING} The service cannot cancel it."
+    else:
+        try:
+            outcome = _cancel(make_hook(), operation, wait)
+        except Exception as error:
+            outcome = f"{STILL_RUNNING} Could not {wait.on_kill} it: {error}."
+    log.warning("%s: %s.", outcome.removesuffix("."), wait.title)
+    return outcome
 
 
-def end_found(hook: Callable[[], CleanRoomsMLHook], find: Callable[[], Wait | None]) -> None:
+def cancel_if_started(make_hook: Callable[[], CleanRoomsMLHook], find_wait: Callable[[], Wait | None]) -> None:
     """
-    The same for what has to be found first; nothing where there is nothing.
+    Cancel or delete a job that may have been started.
 
-    :param hook: As for :func:`end`.
-    :param find: Finds the wait.
+    :param make_hook: Makes the hook.
+    :param find_wait: Finds the job; None if there is none.
     """
     try:
-        wait = find()
+        wait = find_wait()
     except Exception as error:
         log.warning("Could not check whether a job was started; any such job keeps running: %s", error)
         return
     if wait:
-        end(hook, wait)
+        cancel(make_hook, wait)
 
 
-def _ended(hook: CleanRoomsMLHook, operation: str, wait: Wait) -> str:
-    seen = loop.poll_with_retries(hook, wait)
-    if not seen.status and (seen.outcome == Outcome.FAILURE or wait.on_kill == "delete"):
-        # Nothing is deleted that may be done; and who looks in another account finds nothing.
-        why = seen.reason or "The service gives no reason."
-        return f"It may still be running and incurring charges: its status could not be read, so it was not {_DONE[wait.on_kill]}. {why}"
-    if seen.outcome != Outcome.PENDING:
-        return f"It had ended already, {seen.status or 'gone'}."
+def cancel_if_killed(ti: Any, make_hook: Callable[[], CleanRoomsMLHook], wait: Wait) -> bool:
+    """
+    Cancel or delete the resource of a wait if its task was killed; return whether it was.
+
+    :param ti: As for :func:`~airflow_cleanroomsml._compat.read_task_state`.
+    :param make_hook: Makes the hook.
+    """
+    if not is_killed(ti, wait.title):
+        return False
+    cancel(make_hook, wait)
+    return True
+
+
+def is_killed(ti: Any, title: str) -> bool:
+    """
+    Whether no other try will continue what a task instance has started; False if that cannot be found out.
+
+    :param ti: As for :func:`~airflow_cleanroomsml._compat.read_task_state`.
+    :param title: What it has started, for the log.
+    """
     try:
-        _call(hook, operation, wait)
+        state = read_task_state(ti)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        log.warning("Left running: the state of the task instance is unknown (%s): %s.", reason, title)
+        return False
+    if state not in FINAL_STATES:
+        log.info("Left running: the task instance is %s and was not ended: %s.", state or "cleared", title)
+        return False
+    log.info("The task instance is %s.", state)
+    return True
+
+
+async def cancel_from_trigger(
+    ti: Any, run: Callable[[Callable[[Callable[[], CleanRoomsMLHook]], None]], Awaitable[None]], wait: Wait
+) -> None:
+    """
+    Cancel or delete the resource of a trigger's wait if its task was killed, within the time that Airflow allows a trigger.
+
+    The triggerers of Airflow 2.11 and 3.3 cancel a trigger every second until it is gone, which does not disturb this. If many triggers are
+    killed at once, some wait for a thread, and are served even after their trigger is gone.
+
+    :param ti: The trigger's task instance; None if there is none.
+    :param run: Runs a function in a thread; the function's argument makes the hook.
+    """
+    if not wait.on_kill or ti is None:
+        return
+    cancelling = run(partial(_cancel_deferred, ti, wait))
+    limited = asyncio.ensure_future(asyncio.wait_for(asyncio.shield(cancelling), _TRIGGER_TIMEOUT))
+    while not limited.done():
+        with suppress(asyncio.CancelledError, asyncio.TimeoutError):
+            await asyncio.shield(limited)
+    if limited.cancelled() or limited.exception():
+        log.warning("No answer within %d s; it may still be running: %s.", _TRIGGER_TIMEOUT, wait.title)
+
+
+def _cancel_deferred(ti: Any, wait: Wait, make_hook: Callable[[], CleanRoomsMLHook]) -> None:
+    # A task that was killed does not resume, so nobody else deletes the note that it keeps in XCom.
+    if cancel_if_killed(ti, make_hook, wait):
+        delete_note(ti)
+
+
+def _cancel(hook: CleanRoomsMLHook, operation: str, wait: Wait) -> str:
+    done = _PAST_TENSE[wait.on_kill]
+    poll_result = loop.poll_with_retries(hook, wait)
+    if not poll_result.status and (poll_result.outcome is Outcome.FAILURE or wait.on_kill == "delete"):
+        # Nothing is deleted whose status is unknown, as it may be complete; a hook for another account finds nothing at all.
+        reason = poll_result.reason or "The service gives no reason."
+        return f"It may still be running and incurring charges: its status could not be read, so it was not {done}. {reason}"
+    if poll_result.outcome is not Outcome.PENDING:
+        return f"It had ended already, {poll_result.status or 'gone'}."
+    try:
+        _call_with_retries(hook, operation, wait)
     except ConflictError:
-        seen = loop.poll_with_retries(hook, wait)
+        poll_result = loop.poll_with_retries(hook, wait)
         # Only cancelling a job or deleting its data makes it INACTIVE, so a request whose response was lost took effect.
-        if seen.status in (*IN_PROGRESS[wait.on_kill], "INACTIVE"):
-            return f"It was {_DONE[wait.on_kill]}, and is {seen.status}."
-        if seen.outcome != Outcome.PENDING:
-            return f"It has ended, {seen.status or 'gone'}, before it could be {_DONE[wait.on_kill]}."
+        if poll_result.status in (*IN_PROGRESS[wait.on_kill], "INACTIVE"):
+            return f"It was {done}, and is {poll_result.status}."
+        if poll_result.outcome is not Outcome.PENDING:
+            return f"It has ended, {poll_result.status or 'gone'}, before it could be {done}."
         raise
-    return f"It was {_DONE[wait.on_kill]}."
+    return f"It was {done}."
 
 
-def _call(hook: CleanRoomsMLHook, operation: str, wait: Wait) -> None:
+def _call_with_retries(hook: CleanRoomsMLHook, operation: str, wait: Wait) -> None:
     for pause in (*PAUSES, None):
         try:
             hook.call(operation, wait.identifiers)
@@ -109,65 +171,3 @@ def _call(hook: CleanRoomsMLHook, operation: str, wait: Wait) -> None:
             _clock.sleep(pause)
         else:
             return
-
-
-def end_if_over(ti: Any, hook: Callable[[], CleanRoomsMLHook], wait: Wait) -> bool:
-    """
-    End what a wait is for, if its task instance is over.
-
-    :param ti: As for :func:`~airflow_cleanroomsml._compat.read_task_state`.
-    :param hook: As for :func:`end`.
-    :return: Whether it is over.
-    """
-    over = is_over(ti, wait.title)
-    if over:
-        end(hook, wait)
-    return over
-
-
-def is_over(ti: Any, title: str) -> bool:
-    """
-    Whether no other try will go on with what a task instance has started; not, where that cannot be known.
-
-    :param ti: As for :func:`~airflow_cleanroomsml._compat.read_task_state`.
-    :param title: What it has started, for the log.
-    """
-    try:
-        state = read_task_state(ti)
-    except Exception as error:
-        why = f"{type(error).__name__}: {error}"
-        log.warning("Left running: the state of the task instance is unknown (%s): %s.", why, title)
-        return False
-    if state not in OVER:
-        log.info("Left running: the task instance is %s and was not ended: %s.", state or "cleared", title)
-        return False
-    log.info("The task instance is %s.", state)
-    return True
-
-
-def _end_deferred(ti: Any, wait: Wait, hook: Callable[[], CleanRoomsMLHook]) -> None:
-    """The same for a deferred task, which leaves a note in XCom that nobody else deletes where it is over."""
-    if end_if_over(ti, hook, wait):
-        delete_note(ti)
-
-
-async def end_from_trigger(
-    ti: Any, run: Callable[[Callable[[Callable[[], CleanRoomsMLHook]], None]], Awaitable[None]], wait: Wait
-) -> None:
-    """
-    The same from the event loop of a triggerer, within the time that Airflow gives a trigger.
-
-    The triggerers of Airflow 2.11 and 3.3 cancel a trigger anew every second until it is gone; that does not disturb this. Where many are
-    killed at once some have to queue for a thread; their turn comes, even if the trigger is gone by then.
-
-    :param ti: The trigger's task instance; None where there is none.
-    :param run: Runs a function in a thread, and gives it what makes the hook.
-    """
-    if not wait.on_kill or ti is None:
-        return
-    ending = asyncio.ensure_future(asyncio.wait_for(asyncio.shield(run(partial(_end_deferred, ti, wait))), _PATIENCE))
-    while not ending.done():
-        with suppress(asyncio.CancelledError, asyncio.TimeoutError):
-            await asyncio.shield(ending)
-    if ending.cancelled() or ending.exception():
-        log.warning("No answer within %d s; it may still be running: %s.", _PATIENCE, wait.title)

@@ -1,4 +1,4 @@
-"""Audience generation jobs that somebody else has started: AWS tells the model's owner nothing of them (user guide, ml-behaviors)."""
+"""Search for audience generation jobs that a partner started: AWS does not notify the model's owner (user guide, ml-behaviors)."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ LISTING = "list_audience_generation_jobs"
 @dataclass(frozen=True)
 class JobFilter:
     """
-    Which jobs are looked for, as plain values.
+    The jobs to search for, as plain values.
 
-    :param since: Only those created later, in seconds since 1970.
-    :param configured_audience_model_arn: Model that they use; None for all.
-    :param collaboration_id: Collaboration that they belong to; None for all.
-    :param started_by: Account that started them; None for any but the owner's.
+    :param since: Time after which they were created, in seconds since 1970.
+    :param configured_audience_model_arn: Model that they use; None for any.
+    :param collaboration_id: Collaboration that they belong to; None for any.
+    :param started_by: Account that started them; None for any except the owner's.
     """
 
     since: float
@@ -34,11 +34,11 @@ class JobFilter:
     @classmethod
     def of(cls, since: Any, **filters: Any) -> JobFilter:
         """
-        A search by arguments of a task.
+        Build a filter from the arguments of a task.
 
         :param since: A time, as a template may render it.
-        :param filters: The other members, as templates may render them.
-        :raises InvalidRequestError: Nothing can be found by them.
+        :param filters: The other fields, as templates may render them.
+        :raises InvalidRequestError: One is not valid.
         """
         from airflow_cleanroomsml._requests.request import convert_search
 
@@ -47,33 +47,33 @@ class JobFilter:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON."""
+        """Convert to plain JSON values."""
         return asdict(self)
 
     @property
     def listing_arguments(self) -> dict[str, Any]:
-        """The arguments by which the listing is narrowed."""
+        """The arguments that narrow the listing."""
         return {
             "configured_audience_model_arn": self.configured_audience_model_arn,
             "collaboration_id": self.collaboration_id,
         }
 
     def matches(self, entry: Mapping[str, Any]) -> bool:
-        """Whether an entry of the listing is one of them."""
-        starter = entry.get("startedBy")
-        own = starter is None or starter == entry["audienceGenerationJobArn"].split(":")[4]
-        by_whom = starter == self.started_by if self.started_by else not own
-        return bool(by_whom and entry["createTime"].timestamp() > self.since)
+        """Whether an entry of the listing matches."""
+        account = entry.get("startedBy")
+        is_own = account is None or account == entry["audienceGenerationJobArn"].split(":")[4]
+        is_wanted = account == self.started_by if self.started_by else not is_own
+        return bool(is_wanted and entry["createTime"].timestamp() > self.since)
 
 
 @dataclass(frozen=True)
 class JobSearch:
     """
-    A search that is repeated.
+    A repeated search for jobs.
 
-    :param search: What is looked for.
+    :param search: The jobs to search for.
     :param deadline: When it ends, in seconds since 1970.
-    :param delay: Pause between two looks, in seconds.
+    :param delay: Pause between two polls, in seconds.
     """
 
     search: JobFilter
@@ -81,16 +81,16 @@ class JobSearch:
     delay: float
 
     def pause(self, now: float, jitter: float | None = None) -> float:
-        """Seconds until the next look, a factor on it where one is given."""
+        """Return the seconds until the next poll; the jitter is a factor on them."""
         return max(0.0, min(self.delay * (jitter or 1.0), self.deadline - now))
 
 
 def parse_time(argument: str, value: Any) -> float:
     """
-    A time in seconds since 1970; a naive one is UTC.
+    Parse a time to seconds since 1970; without an offset it is UTC.
 
     :param argument: Name of the argument that holds it.
-    :raises InvalidRequestError: It is none.
+    :raises InvalidRequestError: It is not a time.
     """
     from airflow_cleanroomsml._requests.coercion import as_datetime
 
@@ -104,7 +104,7 @@ def parse_time(argument: str, value: Any) -> float:
 
 def find_jobs(hook: CleanRoomsMLHook, search: JobFilter) -> list[dict[str, Any]]:
     """
-    The jobs that there are now, the oldest first, as JSON.
+    List the matching jobs, the oldest first, as JSON.
 
     :raises CleanRoomsMLError: The listing cannot be read.
     """
@@ -112,8 +112,8 @@ def find_jobs(hook: CleanRoomsMLHook, search: JobFilter) -> list[dict[str, Any]]
 
 
 def select_jobs(search: JobFilter, entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Those entries of the listing that are looked for, the oldest first, as JSON."""
-    meant = [entry for entry in entries if search.matches(entry)]
+    """Select the matching entries of the listing, the oldest first, as JSON."""
+    matching = [entry for entry in entries if search.matches(entry)]
     return [
         {
             "audience_generation_job_arn": entry["audienceGenerationJobArn"],
@@ -122,5 +122,5 @@ def select_jobs(search: JobFilter, entries: Iterable[Mapping[str, Any]]) -> list
             "status": entry["status"],
             "create_time": entry["createTime"].isoformat(),
         }
-        for entry in sorted(meant, key=lambda entry: entry["createTime"])
+        for entry in sorted(matching, key=lambda entry: entry["createTime"])
     ]

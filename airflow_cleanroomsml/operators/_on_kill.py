@@ -14,7 +14,13 @@ from airflow_cleanroomsml._compat import (
     is_execution_timeout,
 )
 from airflow_cleanroomsml._waiting import loop
-from airflow_cleanroomsml._waiting.cancellation import KillRequested, end, end_found, end_if_over, is_over
+from airflow_cleanroomsml._waiting.cancellation import (
+    KillRequested,
+    cancel,
+    cancel_if_killed,
+    cancel_if_started,
+    is_killed,
+)
 from airflow_cleanroomsml._waiting.wait import PollResult, Wait
 from airflow_cleanroomsml._xcom import delete_note, keep_note, read_note
 from airflow_cleanroomsml.operators._base import require_flags
@@ -130,7 +136,7 @@ class Canceller:
 
     def cancel(self, wait: Wait) -> str:
         """Cancel or delete the job; return what became of it, a sentence."""
-        return end(lambda: self._operator.hook, wait)
+        return cancel(lambda: self._operator.hook, wait)
 
     def handle_termination(self, context: Context) -> None:
         """
@@ -139,9 +145,9 @@ class Canceller:
         Airflow 3 interrupts nothing: what was started is waited for, and the wait reacts to the kill.
         """
         title = f"what was started, if anything was ({self._operator.resource.noun})"
-        if self._is_killed and is_over(context["ti"], title):
+        if self._is_killed and is_killed(context["ti"], title):
             self._is_killed = False
-            end_found(lambda: self._operator.hook, lambda: self.wait or self._find_started(context))
+            cancel_if_started(lambda: self._operator.hook, lambda: self.wait or self._find_started(context))
 
     def _allow_interruption(self) -> None:
         self._is_interruptible = True
@@ -157,7 +163,7 @@ class Canceller:
         if not self._is_killed:
             return
         self._is_killed = False
-        is_final = end_if_over(context["ti"], lambda: self._operator.hook, wait)
+        is_final = cancel_if_killed(context["ti"], lambda: self._operator.hook, wait)
         if is_final and not IS_AIRFLOW_2:
             # An exception now would count as a failure and run its callbacks: Airflow 3 ends the process by itself.
             _clock.sleep(_KILL_DELAY)
@@ -174,7 +180,7 @@ class Canceller:
             if wait:
                 operator.log.warning("execution_timeout has passed; a retry continues the wait: %s.", wait.title)
         else:
-            end_found(lambda: operator.hook, lambda: wait or self._find_started(context))
+            cancel_if_started(lambda: operator.hook, lambda: wait or self._find_started(context))
 
     def _take_noted_wait(self, ti: Any) -> Wait | None:
         """Read the wait of the note, and delete the note."""

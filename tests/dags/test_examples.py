@@ -14,7 +14,9 @@ from tests.helpers.deployment import ROOT, Deployment
 from tests.support import EmulatorProcess, World
 
 EXAMPLES = ROOT / "example_dags"
-deferred_or_not = pytest.mark.parametrize("deferrable", [False, True], ids=["sync", "deferred"])
+# All runs in the worker come first: for another configuration the Dags need another process of Airflow.
+deferred_or_not = pytest.mark.parametrize("deferrable", [False, True], ids=["sync", "deferred"], scope="module")
+in_the_worker = pytest.mark.parametrize("deferrable", [False], ids=["sync"], scope="module")
 
 
 def connection(world: World) -> str:
@@ -134,7 +136,8 @@ def test_a_model_of_ones_own(airflow: Deployment, emulator: EmulatorProcess, def
     assert world.ml.list_configured_model_algorithms()["configuredModelAlgorithms"] == []
 
 
-def test_a_trial_is_cancelled_or_over(airflow: Deployment, emulator: EmulatorProcess) -> None:
+@in_the_worker
+def test_a_trial_is_cancelled_or_over(airflow: Deployment, emulator: EmulatorProcess, deferrable: bool) -> None:
     studio = Studio(World(emulator))
     conf = {
         "membership": studio.membership,
@@ -142,7 +145,7 @@ def test_a_trial_is_cancelled_or_over(airflow: Deployment, emulator: EmulatorPro
         "association_arn": studio.association,
         "channel_arn": studio.channel,
     }
-    found = ran(airflow, "example_custom_model_trial", conf, deferrable=False, default=studio.world)
+    found = ran(airflow, "example_custom_model_trial", conf, deferrable, default=studio.world)
     model = studio.ml.get_trained_model(**studio.of, trainedModelArn=found["train"])
     assert (model["status"], model["stoppingCondition"]) == ("ACTIVE", {"maxRuntimeInSeconds": 3600})
     job = studio.ml.get_trained_model_inference_job(**studio.of, trainedModelInferenceJobArn=found["infer"])

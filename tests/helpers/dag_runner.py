@@ -1,55 +1,47 @@
 """
-``python -m tests.helpers.dag_runner``: run Dags without a scheduler, each in a fork of this process.
+``python -m tests.helpers.dag_runner``: run Dags without a scheduler, one after the other.
 
-Importing Airflow takes longer than most Dags of the tests. Each line of the standard input is an order: the arguments of
-``demo.airflow_run``, the environment variables, and the file for what is printed. The answer is a line with the exit code.
+Importing Airflow, and building the API that a task talks to, takes longer than most Dags of the tests. Each line of the standard input
+is an order: the arguments of ``demo.airflow_run``, the environment variables, and the file for what is printed. The answer is a line
+with the exit code. Tasks pause by a fast clock.
 """
 
 from __future__ import annotations
 
-import importlib
 import json
+import logging
 import os
 import sys
-import traceback
 from typing import Any
 
-#: Modules that do not read what an order may change, such as the default of ``deferrable``.
-PRELOADED = (
-    "airflow.models.dagbag",
-    "airflow.models.xcom",
-    "airflow.providers.amazon.aws.hooks.base_aws",
-    "botocore.httpsession",
-)
+import pytest
+
+from tests.helpers.botocore_files import read_once
+from tests.helpers.fast_clock import speed_up
 
 
 def run(order: dict[str, Any]) -> int:
-    """Run a Dag in a fork and return its exit code."""
-    pid = os.fork()
-    if pid == 0:
-        _become(order)
-    _, status = os.waitpid(pid, 0)
-    return os.waitstatus_to_exitcode(status)
-
-
-def _become(order: dict[str, Any]) -> None:
+    """Run a Dag and return what would be its exit code."""
     from demo.airflow_run import main
 
-    status = 1
+    log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(log)
+    os.environ.clear()
+    os.environ.update(order["environment"])
     try:
-        log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
-        os.environ.clear()
-        os.environ.update(order["environment"])
-        main(*order["arguments"])
-        status = 0
+        # The clock of each run begins at the machine's time, so that it gets minutes ahead of it at most.
+        with pytest.MonkeyPatch.context() as patch:
+            speed_up(patch)
+            main(*order["arguments"])
+    except (Exception, SystemExit):
+        logging.getLogger(__name__).exception("The run broke off")
+        return 1
     finally:
-        if status:
-            traceback.print_exc()
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(status)
+    return 0
 
 
 def main() -> None:
@@ -57,8 +49,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     # What Airflow prints while it is imported is no answer.
     os.dup2(2, 1)
-    for name in PRELOADED:
-        importlib.import_module(name)
+    read_once()
     for line in sys.stdin:
         answers.write(f"{run(json.loads(line))}\n")
         answers.flush()

@@ -36,14 +36,19 @@ def _copy(source: Path, target: Path) -> None:
         old.backup(new)
 
 
+def _settings(environment: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if name.startswith("AIRFLOW__")}
+
+
 class Runner:
     """
-    A process that has imported Airflow and runs each Dag in a fork of itself; it ends with the tests.
+    A process that has imported Airflow and runs one Dag after the other; it ends with the tests.
 
     :param environment: Its environment variables.
     """
 
     def __init__(self, environment: dict[str, str]) -> None:
+        self._settings = _settings(environment)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.helpers.dag_runner"],
             env=environment,
@@ -52,6 +57,16 @@ class Runner:
             stdout=subprocess.PIPE,
             text=True,
         )
+
+    def serves(self, environment: dict[str, str]) -> bool:
+        """Whether an Airflow with this environment would have the same configuration, most of which is read on import."""
+        return self._settings == _settings(environment)
+
+    def stop(self) -> None:
+        """End the process."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(60)
 
     def run(self, arguments: list[str], log: Path, environment: dict[str, str]) -> int:
         """Call ``demo.airflow_run`` with these arguments and return its exit code; what it prints goes to a file."""
@@ -122,6 +137,9 @@ class Deployment:
 
     def run(self, dag_file: Path, dag_id: str, conf: dict[str, Any]) -> dict[str, Any]:
         """Run a Dag without a scheduler (``dag.test()``), and say what its tasks did."""
+        if self._runner is not None and not self._runner.serves(self.environment):
+            self._runner.stop()
+            self._runner = None
         if self._runner is None:
             self._runner = Runner(self.environment)
         (self.home / "conf.json").write_text(json.dumps(conf))
@@ -179,14 +197,14 @@ class Deployment:
         with sqlite3.connect(f"file:{self.home / 'airflow.db'}?mode=ro", uri=True, timeout=30) as database:
             return database.execute(query, values).fetchall()
 
-    def until(self, what: Callable[[], Any], seconds: float = 300) -> Any:
-        """Wait until something is so, and return it."""
+    def until(self, what: Callable[[], Any], seconds: float = 300, pause: float = 0.2) -> Any:
+        """Wait until something is so, and return it; ``pause`` seconds pass between two looks."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             found = what()
             if found:
                 return found
-            time.sleep(0.2)
+            time.sleep(pause)
         logs = "\n".join(f"== {path}\n{path.read_text()[-2000:]}" for path in self.home.glob("*.log"))
         raise AssertionError(f"it did not come about within {seconds} s\n{logs}")
 

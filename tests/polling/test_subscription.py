@@ -41,8 +41,9 @@ TI: Any = SimpleNamespace(dag_id="d", run_id="r", task_id="t", map_index=0)
 
 
 @pytest.fixture
-def fails(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A file; where it is made, fetching credentials fails once."""
+def fails(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file: once it is created, fetching the credentials of the test's account fails once."""
+    world: World = request.getfixturevalue("slow_world" if "slow_world" in request.fixturenames else "world")
     fails = tmp_path / "fails"
     (tmp_path / "process.py").write_text(PROCESS.format(fails=str(fails), key=world.account))
     (tmp_path / "config").write_text(f"[default]\ncredential_process = {sys.executable} {tmp_path / 'process.py'}\n")
@@ -54,20 +55,22 @@ def fails(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 
 class TestCredentials:
     @pytest.mark.parametrize("looked", [False, True], ids=["while connecting", "while polling"])
-    def test_one_failure_to_fetch_them_is_no_end(self, world: World, fails: Path, looked: bool) -> None:
-        wait = wait_for(in_training(world), delay=0.3)
+    def test_one_failure_to_fetch_them_is_no_end(self, slow_world: World, fails: Path, looked: bool) -> None:
+        wait = wait_for(in_training(slow_world), delay=0.3)
 
         async def waited() -> Any:
             if not looked:
                 await asyncio.to_thread(fails.touch)
             task = asyncio.create_task(event(CleanRoomsMLWaitTrigger(wait=wait.to_json())))
             if looked:
-                await until_called(world, len(world.calls) + 1)
+                await until_called(slow_world, len(slow_world.calls) + 1)
                 await asyncio.to_thread(fails.touch)
+            await asyncio.to_thread(until, lambda: not fails.exists())
+            # Only now does the training end, however slow the machine is.
+            await asyncio.to_thread(slow_world.emulator._control, "clock", {"advance": 1100})
             return await task
 
         assert asyncio.run(waited())["poll_result"]["status"] == "ACTIVE"
-        assert not fails.exists()
 
     def test_nor_in_the_worker(self, world: World, fails: Path) -> None:
         hook, wait = CleanRoomsMLHook(), wait_for(world.model())

@@ -154,7 +154,7 @@ def test_a_deletion_is_waited_for(world: World, deferrable: bool) -> None:
 @deferred_or_not
 def test_an_export_need_not_have_been_started_yet(studio: Studio, deferrable: bool) -> None:
     export = {"collaboration_identifier": studio.collaboration.id, "trained_model_arn": studio.model, "name": "later"}
-    with pytest.raises(SensorTimeoutError, match="did not appear after 1 s"):
+    with pytest.raises(SensorTimeoutError, match="did not appear within 1 s"):
         sense(CleanRoomsMLTrainedModelExportJobSensor, deferrable, **export, timeout=1)
 
 

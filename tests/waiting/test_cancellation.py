@@ -17,7 +17,7 @@ from airflow_cleanroomsml import _clock
 from airflow_cleanroomsml._compat import AirflowTaskTerminated, AirflowTaskTimeout, TaskDeferred
 from airflow_cleanroomsml._resources.table import AUDIENCE_MODEL, TRAINED_MODEL
 from airflow_cleanroomsml._waiting import cancellation
-from airflow_cleanroomsml._waiting.cancellation import end
+from airflow_cleanroomsml._waiting.cancellation import cancel
 from airflow_cleanroomsml._waiting.wait import Wait
 from airflow_cleanroomsml._xcom import DEFERRAL_KEY
 from airflow_cleanroomsml.exceptions import InvalidRequestError, WaitTimeoutError
@@ -107,7 +107,7 @@ def test_a_cancellation_that_is_throttled_is_sent_again(slow_studio: Studio, cha
 def test_what_has_ended_is_left_as_it_is(studio: Studio) -> None:
     of = {"trained_model_arn": studio.model, "membership_identifier": studio.membership}
     wait = Wait(TRAINED_MODEL.noun, "created", of, 0.0, 0.0, 1.0, on_kill="cancel")
-    assert end(CleanRoomsMLHook, wait) == "It had ended already, ACTIVE."
+    assert cancel(CleanRoomsMLHook, wait) == "It had ended already, ACTIVE."
     assert "CancelTrainedModel" not in studio.world.calls
 
 
@@ -117,7 +117,7 @@ def test_nothing_is_deleted_that_cannot_be_read(world: World, fault: str, passes
     wait = model_wait(world.model(), on_kill="delete")
     world.fault("GetAudienceModel", fault, times=1 if passes else 0)
     once = CleanRoomsMLHook(config={"retries": {"total_max_attempts": 1}})
-    told = end(lambda: once, wait)
+    told = cancel(lambda: once, wait)
     expected = "It had ended already, ACTIVE." if passes else "its status could not be read, so it was not deleted."
     assert expected in told
     assert "DeleteAudienceModel" not in world.calls
@@ -127,7 +127,7 @@ def test_what_is_not_found_has_not_ended(world: World, monkeypatch: pytest.Monke
     wait = model_wait(world.model(), on_kill="delete")
     # As where a secrets backend does not answer, and the amazon provider takes the credentials that boto3 finds.
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", World(world.emulator).account)
-    told = end(CleanRoomsMLHook, wait)
+    told = cancel(CleanRoomsMLHook, wait)
     assert told.startswith("It may still be running and incurring charges: its status could not be read")
     assert "ResourceNotFoundException" in told
 

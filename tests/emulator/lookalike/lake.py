@@ -6,13 +6,15 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from airflow_cleanroomsml.emulator.lookalike import DataRules, JobFailure, StatusCode
-from airflow_cleanroomsml.emulator.lookalike.audience import GeneratedAudience, generate
-from airflow_cleanroomsml.emulator.lookalike.model import LookalikeModel, train
+
+if TYPE_CHECKING:
+    from airflow_cleanroomsml.emulator.lookalike.audience import GeneratedAudience
+    from airflow_cleanroomsml.emulator.lookalike.model import LookalikeModel
 
 REGION = "us-east-1"
 #: A thousandth of the documented minima: 1,000 interactions, 100 users, a seed of 2, an export of 10.
@@ -129,6 +131,8 @@ class Lake:
     def train(
         self, start: datetime | None = None, end: datetime | None = None, rules: DataRules = RULES
     ) -> LookalikeModel:
+        from airflow_cleanroomsml.emulator.lookalike.model import train
+
         self.model = train(self.glue, self.s3, dataset=self.dataset, start=start, end=end, rules=rules)
         return self.model
 
@@ -155,6 +159,8 @@ class Lake:
         if uri is None:
             self.put("seed/seed.jsonl", seed)
         assert self.model is not None
+        from airflow_cleanroomsml.emulator.lookalike.audience import generate
+
         return generate(
             self.s3,
             self.model,

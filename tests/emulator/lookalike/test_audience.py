@@ -1,15 +1,16 @@
 from __future__ import annotations
 
 import json
-import sys
+from typing import TYPE_CHECKING
 
 import pytest
 
 from airflow_cleanroomsml.emulator.lookalike import JobFailure, StatusCode
-from airflow_cleanroomsml.emulator.lookalike.audience import GeneratedAudience
-from airflow_cleanroomsml.emulator.lookalike.export import export
 
 from .lake import RULES, Lake
+
+if TYPE_CHECKING:
+    from airflow_cleanroomsml.emulator.lookalike.audience import GeneratedAudience
 
 GROUP = [f"u{n:03d}" for n in range(0, 120, 4)]
 SEED, REST = GROUP[:15], GROUP[15:]
@@ -22,12 +23,18 @@ def audience(trained: Lake) -> GeneratedAudience:
 
 
 def exported(lake: Lake, audience: GeneratedAudience, size: tuple[str, int], folder: str) -> str:
-    return export(lake.s3, audience, size=size, output_uri=lake.uri(folder), rules=RULES)
+    return run_export(lake, audience, size, lake.uri(folder))
+
+
+def run_export(lake: Lake, audience: GeneratedAudience, size: tuple[str, int], uri: str) -> str:
+    from airflow_cleanroomsml.emulator.lookalike.export import export
+
+    return export(lake.s3, audience, size=size, output_uri=uri, rules=RULES)
 
 
 def refused(lake: Lake, audience: GeneratedAudience, code: StatusCode, size: tuple[str, int], uri: str) -> str:
     with pytest.raises(JobFailure) as caught:
-        export(lake.s3, audience, size=size, output_uri=uri, rules=RULES)
+        run_export(lake, audience, size, uri)
     assert caught.value.status_code == code.value
     return str(caught.value)
 
@@ -101,7 +108,7 @@ def test_a_smaller_size_is_the_beginning_of_a_larger_one(trained: Lake, audience
 def test_a_large_export_has_several_parts(
     trained: Lake, audience: GeneratedAudience, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys.modules[export.__module__], "_USERS_PER_PART", 10)
+    monkeypatch.setattr("airflow_cleanroomsml.emulator.lookalike.export._USERS_PER_PART", 10)
     exported(trained, audience, ("PERCENTAGE", 20), "out/job-3")
     parts = [trained.get(key) for key in trained.keys("out/job-3/")]
     assert [len(part.splitlines()) for part in parts] == [10, 10, 4]

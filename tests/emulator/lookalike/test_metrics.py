@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from airflow_cleanroomsml.emulator.lookalike import metrics
-
 USERS, SEED = 100, np.arange(10)
 SHARES = (0.05, 0.2, 0.9)
 
@@ -25,6 +23,8 @@ class Users:
 
 @pytest.mark.parametrize("distinct", [3, 1_000])
 def test_relevance_is_the_mean_over_all_pairs(distinct: int) -> None:
+    from airflow_cleanroomsml.emulator.lookalike import metrics
+
     rng = np.random.default_rng(5)
     audience = np.sort(rng.integers(0, distinct, 50))[::-1].astype(np.float32)
     held_out = rng.integers(0, distinct, 7).astype(np.float32)
@@ -49,6 +49,8 @@ def test_a_seed_that_is_told_from_all_others_or_from_none(
     recall: float | None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    from airflow_cleanroomsml.emulator.lookalike import metrics
+
     score = np.where(np.isin(np.arange(USERS), SEED), of_seed, of_others)
     monkeypatch.setattr(metrics, "score_users", lambda *_: score)
     users: Any = Users(USERS)

@@ -349,7 +349,7 @@ class TestKills:
             return "failed"
 
         monkeypatch.setattr(cancellation, "read_task_state", over)
-        monkeypatch.setattr(cancellation, "_PATIENCE", 0.2)
+        monkeypatch.setattr(cancellation, "_TRIGGER_TIMEOUT", 0.2)
         slow_world.emulator.switch(models_in_progress=100)
         models = [in_training(slow_world, f"m{number}") for number in range(40)]
         waits = [wait_for(model, timeout=3600)._replace(on_kill="delete") for model in models]

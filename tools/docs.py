@@ -51,6 +51,8 @@ _INDEX = """\
 # Reference
 
 - [Guide](guide.md): connections, waiting, names, clean-up, XCom, versions, what is not shown, quotas, costs, the emulator
+- How to: [retrain a model every week](howto/weekly_retraining.md), [choose the size of an audience](howto/choose_size.md),
+  [generate many segments](howto/many_segments.md)
 - [What the emulator assumes](assumptions.md)
 - [Testing on a real account](real_account.md)
 - [Arguments that many share](#arguments-of-every-operator), and [permissions](#permissions)
@@ -62,10 +64,10 @@ of the classes without `CleanRoomsML` (`CleanRooms` for operations of `cleanroom
 
 [Sensors](sensors.md): {sensors}
 
-These pages are written by `make docs` from the classes, except the guide. An argument in the tables of a page takes a value, a Jinja
-template that renders to it, or another task's output; so do `aws_conn_id`, `region_name` and `verify`. Members of a mapping have the
-API's own spelling; a `?` marks one that may be missing. What each is, and what is allowed, is listed below the table, at any depth, from
-the service model of botocore {botocore}; any of them may be a template, too.
+These pages are written by `make docs` from the classes, except the guide and the how-to pages. An argument in the tables of a page takes a
+value, a Jinja template that renders to it, or another task's output; so do `aws_conn_id`, `region_name` and `verify`. Members of a mapping
+have the API's own spelling; a `?` marks one that may be missing. What each is, and what is allowed, is listed below the table, at any depth,
+from the service model of botocore {botocore}; any of them may be a template, too.
 
 {shared}
 

@@ -66,8 +66,8 @@ of the classes without `CleanRoomsML` (`CleanRooms` for operations of `cleanroom
 
 These pages are written by `make docs` from the classes, except the guide and the how-to pages. An argument in the tables of a page takes a
 value, a Jinja template that renders to it, or another task's output; so do `aws_conn_id`, `region_name` and `verify`. Members of a mapping
-have the API's own spelling; a `?` marks one that may be missing. What each is, and what is allowed, is listed below the table, at any depth,
-from the service model of botocore {botocore}; any of them may be a template, too.
+have the API's own spelling; a `?` marks one that may be missing. What each is, and what is allowed, is listed below the table, at any
+depth, from the service model of botocore {botocore}; any of them may be a template, too.
 
 {shared}
 

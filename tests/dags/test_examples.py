@@ -99,21 +99,26 @@ def test_two_parties_each_see_the_job_under_an_arn_of_their_own(
     assert left["configuredAudienceModelAssociationSummaries"] == []
 
 
-@deferred_or_not
-def test_a_model_is_trained_anew_and_rolled_back(
-    airflow: Deployment, emulator: EmulatorProcess, deferrable: bool
-) -> None:
-    # The last whole week before now is among these four.
+def last_month(emulator: EmulatorProcess) -> tuple[World, str, str, str]:
+    """An account whose interactions are of the last four weeks; a model of the first two, its terms, the training dataset."""
     month = 28 * 86_400
     world = World(emulator).build(interactions(each=40, begin=int(time.time()) - month, seconds=month))
+    dataset = world.dataset()
     old = world.ml.create_audience_model(
-        name="old", trainingDatasetArn=world.dataset(), trainingDataEndTime=time.time() - month / 2
+        name="old", trainingDatasetArn=dataset, trainingDataEndTime=time.time() - month / 2
     )["audienceModelArn"]
     assert world.wait(old)["status"] == "ACTIVE"
     terms = world.ml.create_configured_audience_model(
         name="terms", audienceModelArn=old, outputConfig=world.output, sharedAudienceMetrics=["ALL"]
     )["configuredAudienceModelArn"]
-    dataset = world.ml.get_audience_model(audienceModelArn=old)["trainingDatasetArn"]
+    return world, old, terms, dataset
+
+
+@deferred_or_not
+def test_a_model_is_trained_anew_and_rolled_back(
+    airflow: Deployment, emulator: EmulatorProcess, deferrable: bool
+) -> None:
+    world, old, terms, dataset = last_month(emulator)
     conf = {"training_dataset_arn": dataset, "configured_audience_model_arn": terms, "keep": 1}
     found = ran(airflow, "example_weekly_retraining", conf, deferrable, default=world)
     assert found["check"] == old
@@ -126,6 +131,22 @@ def test_a_model_is_trained_anew_and_rolled_back(
     found = ran(airflow, "example_weekly_retraining_rollback", conf, deferrable, default=world)
     assert found["roll_back"] == old
     assert world.ml.get_configured_audience_model(configuredAudienceModelArn=terms)["audienceModelArn"] == old
+
+
+def test_ten_lines_retrain_and_export(airflow: Deployment, emulator: EmulatorProcess) -> None:
+    world, _, terms, dataset = last_month(emulator)
+    conf = {
+        "training_dataset_arn": dataset,
+        "configured_audience_model_arn": terms,
+        "role_arn": world.role,
+        "seed_uri": world.seed()["dataSource"]["s3Uri"],
+    }
+    found = ran(airflow, "example_task_groups", conf, deferrable=False, default=world)
+    new = found["retrained_audience_model.promote"]
+    job = world.ml.get_audience_generation_job(audienceGenerationJobArn=found["lookalike_audience.generate"])
+    assert world.ml.get_configured_audience_model(configuredAudienceModelArn=terms)["audienceModelArn"] == new
+    assert job["configuredAudienceModelArn"] == terms
+    assert found["lookalike_audience.export"]["output_location"].startswith(f"s3://{world.bucket}/audiences/")
 
 
 @deferred_or_not

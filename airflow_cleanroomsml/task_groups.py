@@ -53,9 +53,9 @@ def retrained_audience_model(
     :param group_id: Identifier of the group, the prefix of its tasks.
     :param training_dataset_arn: ARN of the training dataset.
     :param configured_audience_model_arn: ARN of the configured audience model whose audience model is replaced.
-    :param name_prefix: Begin of the names of the models, which end with the run's date; others of the dataset are not pruned.
+    :param name_prefix: Prefix of the models' names, which end with the run's date; other models of the dataset are not pruned.
     :param keep: Number of the newest models to keep, 1 to 500.
-    :param training_data_start_time: Begin of the training window; its end is that of the data interval.
+    :param training_data_start_time: Start of the training window; its end is that of the data interval.
     :param default_args: Arguments of all tasks of the group.
     """
     with _group(group_id, default_args) as group:

@@ -105,8 +105,8 @@ with DAG(
 ### Many segments
 
 One `segment` for each seed, under its own name in the grid: `generate`, `export`, and `report`, which reads why a generation job failed.
-The run is successful if `summarize` is. Its result has the locations of what was exported, and the reasons of what failed; clear the
-failed tasks when their seeds are mended, and `report` and `summarize` after them.
+The run is successful if `summarize` is. Its result has the locations of what was exported, and the reasons of what failed; fix the
+seeds and clear the failed tasks, and `report` and `summarize` after them.
 """,
 ) as dag:
     seeds = list_seeds("{{ params.seeds_uri }}", RUN)

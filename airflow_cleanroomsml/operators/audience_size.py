@@ -36,8 +36,8 @@ class CleanRoomsMLChooseAudienceSizeOperator(CleanRoomsMLBaseOperator):
     Choose the size of the audience to export, by the metrics of a finished generation job.
 
     Each policy chooses among the sizes of the configured audience model: ``relevance`` the largest size whose relevance is at least
-    ``min_relevance``, ``users`` the size nearest to a number of users, and ``knee`` the size after which the curve of relevance changes
-    its course. The log has the curve in one line: "recall 0.87 (random 0.20); relevance 0.57 at 1 %, -0.15 at 5 %".
+    ``min_relevance``, ``users`` the size nearest to a number of users, and ``knee`` the size at which the curve of relevance bends most.
+    The log has the curve in one line: "recall 0.87 (random 0.20); relevance 0.57 at 1 %, -0.15 at 5 %".
 
     An audience is unsuitable if the metrics are not shared, if the recall is no better than that of a random selection, or if no size is
     relevant enough. Then the task fails without a retry, is skipped, or passes: it warns of a low recall and chooses all the same, and
@@ -46,8 +46,8 @@ class CleanRoomsMLChooseAudienceSizeOperator(CleanRoomsMLBaseOperator):
     :param audience_generation_job_arn: ARN of the generation job, which is read; it is not needed with ``metrics``.
     :param metrics: Metrics of the job, as its task pushes them to XCom: ``generate.output["metrics"]``.
     :param policy: How to choose, ``relevance``, ``users`` or ``knee``.
-    :param min_relevance: Least relevance of the policy ``relevance``, -1 to 1; down to 0 the audience is as much like the seed as the
-        seed's own users are.
+    :param min_relevance: Least relevance of the policy ``relevance``, -1 to 1; at 0 all users of the audience are predicted to be like
+        the seed, and a larger audience is likely to have others (user guide, ml-metrics).
     :param users: Number of users of the policy ``users``.
     :param training_users: Number of distinct users in the training data, up to 100 million; the policy ``users`` needs it for sizes in
         per cent, and the recall of a random selection for sizes in users.

@@ -48,8 +48,8 @@ class CleanRoomsMLCheckAudienceModelAgeOperator(_RetrainingOperator):
     """
     Skip the training that follows unless the model in service is older than the data at hand.
 
-    So a run that is cleared after it, or a later one, has put its model into service pays for no training. A model's age is the end of
-    its training window; one without a window has learned from everything up to its creation. It makes two calls,
+    A run that is cleared after its own or a newer model went into service therefore pays for no second training. The age of a model is
+    the end of its training window; a model without a window has learned from everything up to its creation. The task makes two calls,
     GetConfiguredAudienceModel and GetAudienceModel.
 
     :param configured_audience_model_arn: ARN of the configured audience model.
@@ -107,7 +107,7 @@ class CleanRoomsMLPromoteAudienceModelOperator(_RetrainingOperator):
     To roll back, give the model to get rid of as ``instead_of``: then age does not matter, and nothing happens unless that very model
     is in service. To replace whatever is there use ``CleanRoomsMLUpdateConfiguredAudienceModelOperator``.
 
-    The API has no conditional update: two tasks that promote at the same moment are kept apart by ``max_active_runs=1``.
+    The API has no conditional update. Set ``max_active_runs=1`` so that no two tasks promote at the same moment.
 
     The ARN of the model that was replaced is pushed to XCom under the key ``replaced``.
 
@@ -181,19 +181,21 @@ class CleanRoomsMLPruneAudienceModelsOperator(_RetrainingOperator):
     """
     Delete the audience models of a training dataset, or of a name prefix, that are no longer needed.
 
-    It keeps the ``keep`` newest ACTIVE models, each model that a configured audience model uses, what is still in training, and what is
-    not older than ``not_newer_than``. The rest goes, failed models included. Age is the end of the training window, as for
-    ``CleanRoomsMLPromoteAudienceModelOperator``. A model that is put to use at the last moment is refused by the service and kept; one
-    that is gone, or being deleted, is reported. The deletions are not waited for.
+    The task keeps the ``keep`` newest ACTIVE models, every model that a configured audience model uses, models in training, and models
+    that are not older than ``not_newer_than``. It deletes the rest, failed models included, and does not wait for the deletions. Age is the
+    end of the training window, as for ``CleanRoomsMLPromoteAudienceModelOperator``. If a model is put to use at the last moment, the
+    service refuses to delete it, and it is kept. A model that is gone or being deleted is reported. Nothing to delete is success.
 
     Calls: ListAudienceModels and ListConfiguredAudienceModels, once for every 100 entries of the account; one GetAudienceModel for each
-    model of the dataset or prefix, since the listing has no training window; one DeleteAudienceModel for each model that goes.
+    model of the dataset or prefix, since the listing has no training window; one DeleteAudienceModel for each model that is deleted.
 
     :param keep: Number of the newest ACTIVE models to keep, 1 to 500.
     :param training_dataset_arn: ARN of the training dataset whose models are pruned.
-    :param name_prefix: Begin of the names of the models that are pruned, 1 to 63 characters; with ``training_dataset_arn`` both must fit.
+    :param name_prefix: Prefix of the names of the models to prune, 1 to 63 characters; with ``training_dataset_arn`` a model has to match
+        both.
     :param not_newer_than: ARN of this run's own audience model: only models older than it are deleted, and none if it no longer exists.
-    :param report_only: Report what would be deleted, and delete nothing: a dry run, which is the name of a method of Airflow's operators.
+    :param report_only: Report what would be deleted, and delete nothing. It is not called ``dry_run`` because Airflow's operators have a
+        method of that name.
     :return: ``deleted``, a list of ARNs; ``kept``, ARNs with the reason of each; ``gone``, ARNs of models that were deleted by somebody
         else, with their status; ``report_only``.
     """

@@ -19,7 +19,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from airflow import __version__ as airflow_version
 
 if TYPE_CHECKING:
-    from airflow.sdk import BaseOperator, BaseSensorOperator, Context, PokeReturnValue, XComArg, get_current_context
+    from airflow.sdk import (
+        BaseOperator,
+        BaseSensorOperator,
+        Context,
+        PokeReturnValue,
+        TaskGroup,
+        XComArg,
+        get_current_context,
+    )
     from airflow.sdk.configuration import conf
     from airflow.sdk.exceptions import (
         AirflowException,
@@ -34,12 +42,20 @@ if TYPE_CHECKING:
     )
 else:
     try:
-        from airflow.sdk import BaseOperator, BaseSensorOperator, PokeReturnValue, XComArg, get_current_context
+        from airflow.sdk import (
+            BaseOperator,
+            BaseSensorOperator,
+            PokeReturnValue,
+            TaskGroup,
+            XComArg,
+            get_current_context,
+        )
     except ImportError:  # Airflow 2.11
         from airflow.models.baseoperator import BaseOperator
         from airflow.models.xcom_arg import XComArg
         from airflow.operators.python import get_current_context
         from airflow.sensors.base import BaseSensorOperator, PokeReturnValue
+        from airflow.utils.task_group import TaskGroup
     try:
         from airflow.sdk.configuration import conf
     except ImportError:  # before Airflow 3.1
@@ -372,6 +388,7 @@ __all__ = [
     "TaskDeferralError",
     "TaskDeferralTimeout",
     "TaskDeferred",
+    "TaskGroup",
     "XComArg",
     "botocore_variable",
     "cached",

@@ -1,7 +1,7 @@
 """
 Runs a Dag once without a scheduler, and writes the states and XComs of its tasks.
 
-``python -m demo.airflow_run DAG_FILE DAG_ID CONF_JSON OUT_JSON`` runs it in the Airflow of ``AIRFLOW_HOME``.
+``python -m demo.airflow_run DAG_FILE DAG_ID CONF_JSON OUT_JSON [MARK_SUCCESS]`` runs it in the Airflow of ``AIRFLOW_HOME``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,11 @@ def load_dag(dag_file: str, dag_id: str) -> Any:
 
 
 def describe_run(dag_id: str, run_id: str) -> dict[str, Any]:
-    """Return the state of a Dag run, and the state, tries, seconds and XComs of each task."""
+    """
+    Return the state of a Dag run, and the state, tries, seconds and XComs of each task.
+
+    ``mapped`` has the same of each mapped task instance, as ``task_id[map_index]``; ``tasks`` has one of them.
+    """
     from airflow.models.dagrun import DagRun
     from airflow.models.taskinstance import TaskInstance
     from airflow.utils.session import create_session
@@ -41,13 +45,18 @@ def describe_run(dag_id: str, run_id: str) -> dict[str, Any]:
 
     with create_session() as session:
         run = session.query(DagRun).filter_by(dag_id=dag_id, run_id=run_id).one()
-        tasks: dict[str, Any] = {
-            ti.task_id: {"state": str(ti.state), "tries": ti.try_number, "seconds": ti.duration, "xcom": {}}
-            for ti in session.query(TaskInstance).filter_by(dag_id=dag_id, run_id=run_id)
-        }
+        tasks, mapped = dict[str, Any](), dict[str, Any]()
+        for ti in session.query(TaskInstance).filter_by(dag_id=dag_id, run_id=run_id):
+            found = {"state": str(ti.state), "tries": ti.try_number, "seconds": ti.duration}
+            tasks[ti.task_id] = {**found, "xcom": {}}
+            if ti.map_index >= 0:
+                mapped[f"{ti.task_id}[{ti.map_index}]"] = {**found, "label": ti.rendered_map_index, "xcom": {}}
         for row in session.query(XCom).filter_by(dag_id=dag_id, run_id=run_id):
             tasks[row.task_id]["xcom"][row.key] = _decode_value(row.value)
-        return {"state": str(getattr(run.state, "value", run.state)), "run_id": run_id, "tasks": tasks}
+            if row.map_index >= 0:
+                mapped[f"{row.task_id}[{row.map_index}]"]["xcom"][row.key] = _decode_value(row.value)
+        state = str(getattr(run.state, "value", run.state))
+        return {"state": state, "run_id": run_id, "tasks": tasks, "mapped": mapped}
 
 
 def _decode_value(stored: Any) -> Any:
@@ -60,9 +69,15 @@ def _decode_value(stored: Any) -> Any:
         return stored
 
 
-def main(dag_file: str, dag_id: str, conf: str, out: str) -> None:
-    """Run the Dag and write the result."""
-    run = load_dag(dag_file, dag_id).test(run_conf=json.loads(Path(conf).read_text()))
+def main(dag_file: str, dag_id: str, conf: str, out: str, mark_success: str = "") -> None:
+    """
+    Run the Dag and write the result.
+
+    :param mark_success: Regular expression of tasks that are marked as success instead of run; none if empty.
+    """
+    # A text: Airflow 2.11 compiles it with another library than Python's.
+    options = {"mark_success_pattern": mark_success} if mark_success else {}
+    run = load_dag(dag_file, dag_id).test(run_conf=json.loads(Path(conf).read_text()), **options)
     Path(out).write_text(json.dumps(describe_run(dag_id, run.run_id)))
 
 

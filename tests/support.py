@@ -80,9 +80,9 @@ class RunningEmulator:
         self._control(f"permissions?account={account}", method="DELETE")
 
     def permissions(self, account: str) -> dict[str, Any]:
-        """The IAM actions that an account allows, None for all, and those that its requests have needed."""
+        """The IAM actions that an account allows, None for all, and those that its requests have needed, if it has sent any."""
         found: dict[str, Any] = self._control(f"permissions?account={account}")["permissions"]
-        return dict(found[account])
+        return dict(found.get(account, {"actions": None, "needed": []}))
 
     def switch(self, **settings: Any) -> dict[str, Any]:
         """Change settings; the answer is those that were in force."""
@@ -179,7 +179,7 @@ class World:
     def build(self, csv: bytes | None = None) -> Self:
         """Bucket, table and file; 200 users of whom every second likes one half of the items, if no CSV is given."""
         self.create_bucket()
-        self.client("s3").put_object(Bucket=self.bucket, Key="interactions/part-0.csv", Body=csv or _interactions())
+        self.client("s3").put_object(Bucket=self.bucket, Key="interactions/part-0.csv", Body=csv or interactions())
         glue = self.client("glue")
         glue.create_database(DatabaseInput={"Name": "lookalike"})
         glue.create_table(DatabaseName="lookalike", TableInput=self._table())
@@ -254,7 +254,14 @@ class World:
         return str(made["audienceGenerationJobArn"])
 
 
-def _interactions(users: int = 200, each: int = 10) -> bytes:
+def interactions(users: int = 200, each: int = 10, begin: int = 1_760_000_000, seconds: int = 7_000_000) -> bytes:
+    """
+    A CSV of users of whom every second likes one half of the items.
+
+    :param each: Interactions of each user.
+    :param begin: The first second in which there may be one, since 1970.
+    :param seconds: Length of the time in which they lie.
+    """
     draw = random.Random(7)
     out = io.StringIO("user_id,item_id,timestamp,event_type,event_value\n")
     out.seek(0, io.SEEK_END)
@@ -262,7 +269,7 @@ def _interactions(users: int = 200, each: int = 10) -> bytes:
         for _ in range(each):
             kind = user % 2 if draw.random() < 0.8 else draw.randrange(2)
             out.write(
-                f"u{user},i{kind}-{draw.randrange(30)},{1_760_000_000 + draw.randrange(7_000_000)},click,{draw.randrange(9)}\n"
+                f"u{user},i{kind}-{draw.randrange(30)},{begin + draw.randrange(seconds)},click,{draw.randrange(9)}\n"
             )
     return out.getvalue().encode()
 

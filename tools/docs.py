@@ -50,6 +50,8 @@ _INDEX = """\
 # Reference
 
 - [Guide](guide.md): connections, waiting, names, clean-up, XCom, versions, confidential values, quotas, costs, the emulator
+- How to: [retrain a model every week](howto/weekly_retraining.md), [choose the size of an audience](howto/choose_size.md),
+  [generate many segments](howto/many_segments.md)
 - [Assumptions of the emulator](assumptions.md)
 - [Testing on a real account](real_account.md)
 - [Shared arguments](#arguments-of-every-operator) and [permissions](#permissions)
@@ -64,8 +66,8 @@ Import all classes from `airflow_cleanroomsml.operators` and `airflow_cleanrooms
 
 [Sensors](sensors.md): {sensors}
 
-Except for the guide, `make docs` generates these pages from the classes. Each argument in the tables of a page takes a value, a Jinja
-template that renders to one, or the output of another task; so do `aws_conn_id`, `region_name` and `verify`. Members of a mapping have the
+Except for the guide and the how-to pages, `make docs` generates these pages from the classes. Each argument in the tables of a page takes
+a value, a Jinja template that renders to one, or the output of another task; so do `aws_conn_id`, `region_name` and `verify`. Members of a mapping have the
 API's own spelling; a `?` marks optional ones. Below the table, all members are listed with their types and allowed values, from the service
 model of botocore {botocore}. They may be templates, too.
 

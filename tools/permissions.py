@@ -52,6 +52,9 @@ PARTNERS = Case("with `collaboration_identifier`", by_default=True)
 BASE_VERSION = Case('with `version_identifier="NULL"`, if the model has several versions')
 FOREIGN_MODEL = Case("instead of `cleanrooms-ml:GetTrainedModel`, if another member owns the model")
 MANAGED_POLICY = Case("if Clean Rooms manages the policy of the model", by_default=True)
+COMPARES = Case("without `instead_of`", by_default=True)
+DELETES = Case("without `report_only=True`, if a model goes", by_default=True)
+JOB = Case("with `audience_generation_job_arn`", by_default=True)
 NAME_IN_USE = Case("optional: to report which resource has a name that is in use")
 FAILED_QUERY = Case("optional: to report why its query failed")
 
@@ -66,6 +69,22 @@ _REQUESTS: dict[str, list[tuple[Case, str, str]]] = {
         (ALWAYS, CLEAN_ROOMS, "list_collaboration_configured_audience_model_associations"),
         (ALWAYS, CLEAN_ROOMS, "get_collaboration_configured_audience_model_association"),
     ],
+    "CleanRoomsMLCheckAudienceModelAgeOperator": [
+        (ALWAYS, CLEAN_ROOMS_ML, "get_configured_audience_model"),
+        (ALWAYS, CLEAN_ROOMS_ML, "get_audience_model"),
+    ],
+    "CleanRoomsMLPromoteAudienceModelOperator": [
+        (ALWAYS, CLEAN_ROOMS_ML, "get_configured_audience_model"),
+        (ALWAYS, CLEAN_ROOMS_ML, "update_configured_audience_model"),
+        (COMPARES, CLEAN_ROOMS_ML, "get_audience_model"),
+    ],
+    "CleanRoomsMLPruneAudienceModelsOperator": [
+        (ALWAYS, CLEAN_ROOMS_ML, "list_audience_models"),
+        (ALWAYS, CLEAN_ROOMS_ML, "list_configured_audience_models"),
+        (ALWAYS, CLEAN_ROOMS_ML, "get_audience_model"),
+        (DELETES, CLEAN_ROOMS_ML, "delete_audience_model"),
+    ],
+    "CleanRoomsMLChooseAudienceSizeOperator": [(JOB, CLEAN_ROOMS_ML, "get_audience_generation_job")],
     "CleanRoomsMLNewAudienceGenerationJobsSensor": [(ALWAYS, CLEAN_ROOMS_ML, LISTING)],
 }
 

@@ -13,6 +13,9 @@ from airflow_cleanroomsml.operators.audience_model import (
     CleanRoomsMLCreateAudienceModelOperator,
     CleanRoomsMLDeleteAudienceModelOperator,
 )
+from airflow_cleanroomsml.operators.audience_size import (
+    CleanRoomsMLChooseAudienceSizeOperator,
+)
 from airflow_cleanroomsml.operators.call import (
     CleanRoomsMLCallOperator,
 )
@@ -50,6 +53,11 @@ from airflow_cleanroomsml.operators.ml_input_channel import (
     CleanRoomsMLCreateMLInputChannelOperator,
     CleanRoomsMLDeleteMLInputChannelDataOperator,
 )
+from airflow_cleanroomsml.operators.retraining import (
+    CleanRoomsMLCheckAudienceModelAgeOperator,
+    CleanRoomsMLPromoteAudienceModelOperator,
+    CleanRoomsMLPruneAudienceModelsOperator,
+)
 from airflow_cleanroomsml.operators.tags import (
     CleanRoomsMLTagResourceOperator,
     CleanRoomsMLUntagResourceOperator,
@@ -79,6 +87,8 @@ __all__ = [
     "CleanRoomsMLCallOperator",
     "CleanRoomsMLCancelTrainedModelInferenceJobOperator",
     "CleanRoomsMLCancelTrainedModelOperator",
+    "CleanRoomsMLCheckAudienceModelAgeOperator",
+    "CleanRoomsMLChooseAudienceSizeOperator",
     "CleanRoomsMLCreateAudienceModelOperator",
     "CleanRoomsMLCreateConfiguredAudienceModelOperator",
     "CleanRoomsMLCreateConfiguredModelAlgorithmAssociationOperator",
@@ -96,6 +106,8 @@ __all__ = [
     "CleanRoomsMLDeleteMLInputChannelDataOperator",
     "CleanRoomsMLDeleteTrainedModelOutputOperator",
     "CleanRoomsMLDeleteTrainingDatasetOperator",
+    "CleanRoomsMLPromoteAudienceModelOperator",
+    "CleanRoomsMLPruneAudienceModelsOperator",
     "CleanRoomsMLPutConfiguredAudienceModelPolicyOperator",
     "CleanRoomsMLPutMLConfigurationOperator",
     "CleanRoomsMLStartAudienceExportJobOperator",

@@ -23,12 +23,18 @@ class User:
     def __init__(self, airflow: Deployment, run_id: str = "run") -> None:
         self._airflow, self._run_id = airflow, run_id
 
-    def starts(self, dag_id: str, conf: dict[str, Any]) -> None:
-        """Start a run."""
+    def starts(self, dag_id: str, conf: dict[str, Any], logical_date: str | None = None) -> None:
+        """
+        Start a run.
+
+        :param logical_date: In ISO 8601; now, or none in Airflow 3, if it is not given.
+        """
         if IS_3:
-            self._call("POST", f"{dag_id}/dagRuns", {"dag_run_id": self._run_id, "conf": conf, "logical_date": None})
+            body = {"dag_run_id": self._run_id, "conf": conf, "logical_date": logical_date}
+            self._call("POST", f"{dag_id}/dagRuns", body)
         else:
-            self._airflow.cli("dags", "trigger", dag_id, "--run-id", self._run_id, "--conf", json.dumps(conf))
+            date = ["--exec-date", logical_date] if logical_date else []
+            self._airflow.cli("dags", "trigger", dag_id, "--run-id", self._run_id, "--conf", json.dumps(conf), *date)
 
     def does(self, dag_id: str, *acts: tuple[str, str]) -> None:
         """

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 from tests.helpers.collaboration import collaborate
 from tests.helpers.custom_models import Studio
 from tests.helpers.deployment import ROOT, Deployment
-from tests.support import EmulatorProcess, World
+from tests.support import EmulatorProcess, World, interactions
 
 EXAMPLES = ROOT / "example_dags"
 # All runs in the worker come first: for another configuration the Dags need another process of Airflow.
@@ -34,12 +36,24 @@ def airflow(home: Path, emulator: EmulatorProcess) -> Deployment:
     return Deployment(home, AWS_ENDPOINT_URL=emulator.url, AWS_DEFAULT_REGION="us-east-1")
 
 
-def ran(airflow: Deployment, example: str, conf: dict[str, Any], deferrable: bool, **worlds: World) -> dict[str, Any]:
-    """The tasks of a run, all of which succeeded."""
+def run_example(
+    airflow: Deployment,
+    example: str,
+    conf: dict[str, Any],
+    deferrable: bool,
+    mark_success: str = "",
+    **worlds: World,
+) -> dict[str, Any]:
+    """What the tasks of a run did."""
     airflow.environment["AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE"] = str(deferrable)
     for name, world in worlds.items():
         airflow.environment[f"AIRFLOW_CONN_AWS_{name.upper()}"] = connection(world)
-    run = airflow.run(EXAMPLES / f"{example}.py", example, conf)
+    return airflow.run(EXAMPLES / f"{example}.py", example, conf, mark_success)
+
+
+def ran(airflow: Deployment, example: str, conf: dict[str, Any], deferrable: bool, **more: Any) -> dict[str, Any]:
+    """The results of the tasks of a run, all of which succeeded; parameters as for :func:`run_example`."""
+    run = run_example(airflow, example, conf, deferrable, **more)
     states = {task: found["state"] for task, found in run["tasks"].items()}
     assert states == dict.fromkeys(states, "success"), (airflow.home / "run.log").read_text()[-6000:]
     return {task: found["xcom"].get("return_value") for task, found in run["tasks"].items()}
@@ -87,35 +101,124 @@ def test_two_parties_each_see_the_job_under_an_arn_of_their_own(
     assert left["configuredAudienceModelAssociationSummaries"] == []
 
 
+def last_month(emulator: EmulatorProcess) -> tuple[World, str, str, str]:
+    """An account whose interactions are of the last four weeks; a model of the first two, its terms, the training dataset."""
+    month = 28 * 86_400
+    world = World(emulator).build(interactions(each=40, begin=int(time.time()) - month, seconds=month))
+    dataset = world.dataset()
+    old = world.ml.create_audience_model(
+        name="old", trainingDatasetArn=dataset, trainingDataEndTime=time.time() - month / 2
+    )["audienceModelArn"]
+    assert world.wait(old)["status"] == "ACTIVE"
+    terms = world.ml.create_configured_audience_model(
+        name="terms", audienceModelArn=old, outputConfig=world.output, sharedAudienceMetrics=["ALL"]
+    )["configuredAudienceModelArn"]
+    return world, old, terms, dataset
+
+
 @deferred_or_not
-def test_a_model_is_replaced_behind_its_terms_and_all_is_removed(
+def test_a_model_is_trained_anew_and_rolled_back(
     airflow: Deployment, emulator: EmulatorProcess, deferrable: bool
 ) -> None:
-    world = World(emulator).build()
-    terms = world.configured()
-    old = world.ml.get_configured_audience_model(configuredAudienceModelArn=terms)["audienceModelArn"]
-    dataset = world.ml.get_audience_model(audienceModelArn=old)["trainingDatasetArn"]
-    conf = {"training_dataset_arn": dataset, "configured_audience_model_arn": terms, "partner": "210987654321"}
-    found = ran(airflow, "example_lookalike_retraining", conf, deferrable, default=world)
-    assert found["old"] == old
-    (model,) = world.ml.list_audience_models()["audienceModels"]
-    now = world.ml.get_configured_audience_model(configuredAudienceModelArn=terms)
-    assert model["audienceModelArn"] == found["train"] == now["audienceModelArn"] != old
-    assert world.ml.list_tags_for_resource(resourceArn=found["train"])["tags"]["in-use"] == "yes"
-    assert (
-        "210987654321"
-        in world.ml.get_configured_audience_model_policy(configuredAudienceModelArn=terms)[
-            "configuredAudienceModelPolicy"
-        ]
-    )
+    world, old, terms, dataset = last_month(emulator)
+    conf = {"training_dataset_arn": dataset, "configured_audience_model_arn": terms, "keep": 1}
+    found = ran(airflow, "example_weekly_retraining", conf, deferrable, default=world)
+    assert found["check"] == old
+    new = found["train"]
+    assert found["promote"] == new
+    assert found["prune"] == {"deleted": [], "kept": {new: "used by 'terms'"}, "gone": {}, "report_only": False}
+    model = world.ml.get_audience_model(audienceModelArn=new)
+    assert (model["trainingDataEndTime"] - model["trainingDataStartTime"]).days == 7
+    conf = {"configured_audience_model_arn": terms, "audience_model_arn": old, "instead_of": new}
+    found = ran(airflow, "example_weekly_retraining_rollback", conf, deferrable, default=world)
+    assert found["roll_back"] == old
+    assert world.ml.get_configured_audience_model(configuredAudienceModelArn=terms)["audienceModelArn"] == old
+
+
+def test_ten_lines_retrain_and_export(airflow: Deployment, emulator: EmulatorProcess) -> None:
+    world, _, terms, dataset = last_month(emulator)
     conf = {
-        "configured_audience_model_arn": terms,
-        "audience_model_arn": found["train"],
         "training_dataset_arn": dataset,
+        "configured_audience_model_arn": terms,
+        "role_arn": world.role,
+        "seed_uri": world.seed()["dataSource"]["s3Uri"],
     }
+    found = ran(airflow, "example_task_groups", conf, deferrable=False, default=world)
+    new = found["retrained_audience_model.promote"]
+    job = world.ml.get_audience_generation_job(audienceGenerationJobArn=found["lookalike_audience.generate"])
+    assert world.ml.get_configured_audience_model(configuredAudienceModelArn=terms)["audienceModelArn"] == new
+    assert job["configuredAudienceModelArn"] == terms
+    assert found["lookalike_audience.export"]["output_location"].startswith(f"s3://{world.bucket}/audiences/")
+
+
+@deferred_or_not
+def test_terms_are_changed_and_all_is_removed(airflow: Deployment, emulator: EmulatorProcess, deferrable: bool) -> None:
+    world = World(emulator).build()
+    terms, model = world.configured(), world.model("other")
+    conf = {"configured_audience_model_arn": terms, "audience_model_arn": model, "partner": "210987654321"}
+    ran(airflow, "example_lookalike_terms", conf, deferrable, default=world)
+    now = world.ml.get_configured_audience_model(configuredAudienceModelArn=terms)
+    assert now["audienceModelArn"] == model
+    assert "offered-by" in now["tags"]
+    policy = world.ml.get_configured_audience_model_policy(configuredAudienceModelArn=terms)
+    assert "210987654321" in policy["configuredAudienceModelPolicy"]
+    dataset = world.ml.get_audience_model(audienceModelArn=model)["trainingDatasetArn"]
+    conf = {"configured_audience_model_arn": terms, "audience_model_arn": model, "training_dataset_arn": dataset}
     for _ in range(2):
         ran(airflow, "example_lookalike_removal", conf, deferrable, default=world)
-    assert world.ml.list_training_datasets()["trainingDatasets"] == []
+    left = world.ml.list_training_datasets()["trainingDatasets"]
+    assert [entry["trainingDatasetArn"] for entry in left].count(dataset) == 0
+
+
+@deferred_or_not
+def test_the_size_that_was_chosen_is_exported(airflow: Deployment, emulator: EmulatorProcess, deferrable: bool) -> None:
+    world = World(emulator).build()
+    conf = {
+        "configured_audience_model_arn": world.configured(),
+        "role_arn": world.role,
+        "seed_uri": world.seed()["dataSource"]["s3Uri"],
+        "min_relevance": -0.9,
+    }
+    # Nobody is there to approve it.
+    found = ran(airflow, "example_choose_size", conf, deferrable, mark_success="approve", default=world)
+    assert found["choose"] == {"type": "PERCENTAGE", "value": 20}
+    (export,) = world.ml.list_audience_export_jobs(audienceGenerationJobArn=found["generate"])["audienceExportJobs"]
+    assert export["audienceSize"] == found["choose"]
+
+
+def test_of_25_segments_the_good_ones_are_exported(airflow: Deployment, emulator: EmulatorProcess) -> None:
+    world = World(emulator).build()
+    # The third seed does not exist; the seventeenth has users that are not among the training users.
+    bad = {3: None, 17: ["nobody", "else"]}
+    for number in set(range(1, 26)) - {3}:
+        users = bad.get(number) or [f"u{index}" for index in range(number % 4, 120, 4)]
+        body = "".join(json.dumps({"user_id": user}) + "\n" for user in users).encode()
+        world.client("s3").put_object(Bucket=world.bucket, Key=f"seeds/segment-{number:02}.jsonl", Body=body)
+    conf = {
+        "configured_audience_model_arn": world.configured(),
+        "role_arn": world.role,
+        "seeds_uri": f"s3://{world.bucket}/seeds",
+    }
+    run = run_example(airflow, "example_many_segments", conf, deferrable=True, default=world)
+    assert run["state"] == "success"
+    states = {
+        task: Counter(found["state"] for key, found in run["mapped"].items() if key.startswith(f"segment.{task}["))
+        for task in ("generate", "export", "report")
+    }
+    assert states == {
+        "generate": {"success": 23, "failed": 2},
+        "export": {"success": 23, "upstream_failed": 2},
+        "report": {"success": 25},
+    }
+    labels = {found["label"][:10] for key, found in run["mapped"].items() if key.startswith("segment.generate[")}
+    assert labels == {f"segment-{number:02}" for number in range(1, 26)}
+    summary = run["tasks"]["summarize"]["xcom"]["return_value"]
+    assert len(summary["exported"]) == 23
+    assert all(location.startswith(f"s3://{world.bucket}/audiences/") for location in summary["exported"].values())
+    reasons = {name[:10]: reason for name, reason in summary["failed"].items()}
+    assert set(reasons) == {"segment-03", "segment-17"}
+    assert "segment-03.jsonl" in reasons["segment-03"]
+    assert "minMatchingSeedSize" in reasons["segment-17"]
 
 
 @deferred_or_not

@@ -1,20 +1,27 @@
-"""The Dag that trains a model anew is safe to clear: as a whole, task by task, and after a later run."""
+"""Two months of weekly retraining in a real Airflow: trainings fail, runs and tasks are cleared, a model is rolled back."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
-from demo.airflow_run import load_dag
 from tests.dags.airflow_user import User
-from tests.dags.test_examples import EXAMPLES, connection
+from tests.dags.test_examples import connection
 from tests.helpers.deployment import Deployment
-from tests.support import EmulatorProcess, World
+from tests.support import EmulatorProcess, World, interactions
 
-DAG = "example_lookalike_retraining"
-TASKS = ("in_use", "old", "train", "trained", "replace", "allow", "mark", "unmark", "delete_old")
+DAG, ROLLBACK = "example_weekly_retraining", "example_weekly_retraining_rollback"
+TASKS = ("check", "train", "promote", "prune")
+FIRST = datetime(2026, 1, 4, tzinfo=timezone.utc)
+WEEKS, KEEP = 8, 3
+
+
+def sunday(week: int) -> datetime:
+    """The end of a week, from 1 to 8; 0 is the end of the week before."""
+    return FIRST + timedelta(weeks=week)
 
 
 class Weekly:
@@ -22,135 +29,172 @@ class Weekly:
 
     def __init__(self, airflow: Deployment, world: World) -> None:
         self.airflow, self.world = airflow, world
-        self.terms = world.configured()
-        dataset = world.ml.get_audience_model(audienceModelArn=self.in_use)["trainingDatasetArn"]
+        self.dataset = world.dataset()
+        self.first = self._trained("bought")
+        self.terms = str(
+            world.ml.create_configured_audience_model(
+                name="terms", audienceModelArn=self.first, outputConfig=world.output, sharedAudienceMetrics=["ALL"]
+            )["configuredAudienceModelArn"]
+        )
         self.conf = {
-            "training_dataset_arn": dataset,
+            "training_dataset_arn": self.dataset,
             "configured_audience_model_arn": self.terms,
-            "partner": "210987654321",
+            "keep": KEEP,
         }
+        # Nobody's to delete: of the prefix and of another dataset, and of the dataset and another name.
+        self.others = {self.first, world.model("weekly-other"), self._trained("other")}
+
+    def _trained(self, name: str) -> str:
+        made = self.world.ml.create_audience_model(
+            name=name, trainingDatasetArn=self.dataset, trainingDataEndTime=sunday(0)
+        )
+        assert self.world.wait(made["audienceModelArn"])["status"] == "ACTIVE"
+        return str(made["audienceModelArn"])
 
     @property
-    def in_use(self) -> str:
+    def models(self) -> dict[str, int]:
+        """The models that the Dag has made, by ARN, each with its week; the others are all there."""
+        found, others = {}, set()
+        for entry in self.world.ml.list_audience_models()["audienceModels"]:
+            arn = entry["audienceModelArn"]
+            if entry["status"].startswith("DELETE_"):
+                continue
+            end = self.world.ml.get_audience_model(audienceModelArn=arn).get("trainingDataEndTime")
+            if arn in self.others:
+                others.add(arn)
+            else:
+                found[arn] = round((end - FIRST) / timedelta(weeks=1))
+        assert others == self.others
+        return found
+
+    @property
+    def in_service(self) -> int:
+        """The week of the model in service; 0 for the one that was bought."""
         found = self.world.ml.get_configured_audience_model(configuredAudienceModelArn=self.terms)
-        return str(found["audienceModelArn"])
+        return {**self.models, self.first: 0}[found["audienceModelArn"]]
 
     @property
-    def models(self) -> list[str]:
-        return [entry["audienceModelArn"] for entry in self.world.ml.list_audience_models()["audienceModels"]]
+    def weeks(self) -> list[int]:
+        """The weeks whose models are there."""
+        return sorted(self.models.values())
 
-    def starts(self, run: str) -> None:
-        self.airflow.until(lambda: self.airflow.rows("select 1 from serialized_dag where dag_id = ?", DAG))
-        User(self.airflow, run).starts(DAG, self.conf)
-        self._ends(run)
+    def arn(self, week: int) -> str:
+        (found,) = [arn for arn, of in self.models.items() if of == week]
+        return found
 
-    def clears(self, run: str, *tasks: str) -> dict[str, str]:
+    def trainings(self) -> int:
+        return self.world.calls.count("CreateAudienceModel")
+
+    def run(self, week: int) -> dict[str, str]:
+        """The states of the tasks of a week's run."""
+        date = (sunday(week) + timedelta(hours=1)).isoformat()
+        return self._run(DAG, f"week-{week}", self.conf, date)
+
+    def roll_back(self, week: int, instead_of: int) -> dict[str, str]:
+        models = {"audience_model_arn": self.arn(week), "instead_of": self.arn(instead_of)}
+        return self._run(ROLLBACK, "rollback", {"configured_audience_model_arn": self.terms, **models}, None)
+
+    def _run(self, dag: str, run: str, conf: dict[str, Any], date: str | None) -> dict[str, str]:
+        User(self.airflow, run).starts(dag, conf, date)
+        return self._ends(run)
+
+    def clear(self, week: int, *tasks: str) -> dict[str, str]:
         """The states of a run's tasks after some of them were cleared and are done again."""
-        User(self.airflow, run).clears(DAG, *tasks)
-        self._ends(run)
-        return self.states(run)
+        User(self.airflow, f"week-{week}").clears(DAG, *tasks)
+        return self._ends(f"week-{week}")
 
-    def states(self, run: str) -> dict[str, str]:
-        return dict(self.airflow.rows("select task_id, state from task_instance where run_id = ?", run))
+    def clear_rollback(self) -> dict[str, str]:
+        User(self.airflow, "rollback").clears(ROLLBACK, "roll_back")
+        return self._ends("rollback")
 
-    def _ends(self, run: str) -> None:
+    def _ends(self, run: str) -> dict[str, str]:
         query = "select 1 from dag_run where run_id = ? and state in ('success', 'failed')"
         self.airflow.until(lambda: self.airflow.rows(query, run))
+        return dict(self.airflow.rows("select task_id, state from task_instance where run_id = ?", run))
 
 
 @pytest.fixture(scope="module")
 def weekly(emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Weekly]:
-    """Two runs of the Dag, one after the other."""
-    world = World(emulator).build()
+    """An Airflow in which only the runs of the test run; 2,000 interactions a week."""
+    begin = int(sunday(-1).timestamp())
+    world = World(emulator).build(interactions(each=100, begin=begin, seconds=10 * 7 * 86_400))
     airflow = Deployment(
         tmp_path_factory.mktemp("airflow"),
         AWS_ENDPOINT_URL=emulator.url,
         AWS_DEFAULT_REGION="us-east-1",
         AIRFLOW_CONN_AWS_DEFAULT=connection(world),
-        # A busy scheduler fails a sensor whose end it hears of when it has queued the next poke already.
-        AIRFLOW__CORE__DEFAULT_TASK_RETRIES="3",
-        AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY="1",
+        AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE="False",
     )
     try:
         airflow.start()
-        weekly = Weekly(airflow, world)
-        for run in ("first", "second"):
-            weekly.starts(run)
-            assert set(weekly.states(run).values()) == {"success"}, airflow.failures()
-        yield weekly
+        known = "select distinct dag_id from serialized_dag where dag_id in (?, ?)"
+        airflow.until(lambda: len(airflow.rows(known, DAG, ROLLBACK)) == 2)
+        airflow.cli("dags", "unpause", DAG)
+        yield Weekly(airflow, world)
     finally:
         airflow.stop()
 
 
-@pytest.fixture
-def before(weekly: Weekly) -> Iterator[Any]:
-    """The model in use, which is all there is; it is so afterwards, and nothing was trained."""
-    trained = weekly.world.calls.count("CreateAudienceModel")
-    model = weekly.in_use
-    assert weekly.models == [model]
-    yield model
-    assert (weekly.in_use, weekly.models) == (model, [model])
-    assert weekly.world.calls.count("CreateAudienceModel") == trained
-    assert weekly.world.ml.list_tags_for_resource(resourceArn=model)["tags"]["in-use"] == "yes"
+SUCCESS = dict.fromkeys(TASKS, "success")
+#: A run whose model, or a newer one, is in service.
+SKIPPED = dict.fromkeys(TASKS, "skipped")
 
 
-@pytest.mark.usefixtures("before")
-@pytest.mark.parametrize("run", ["second", "first"])
-@pytest.mark.parametrize("task", ["delete_old", "replace", "in_use", "old"])
-def test_a_task_that_is_cleared_does_no_harm(weekly: Weekly, run: str, task: str) -> None:
-    deleted = weekly.world.calls.count("DeleteAudienceModel")
-    weekly.clears(run, task)
-    if task == "delete_old":
-        assert weekly.states(run)[task] == "success"
-    else:
-        assert weekly.world.calls.count("DeleteAudienceModel") == deleted
+def test_two_months(weekly: Weekly) -> None:
+    for week in (1, 2, 3):
+        assert weekly.run(week) == SUCCESS, weekly.airflow.failures()
+        assert weekly.in_service == week
+    assert weekly.weeks == [1, 2, 3]
 
+    # A training fails: last week's model stays in service.
+    weekly.world.fault("CreateAudienceModel", "fail_job")
+    failed = weekly.run(4)
+    assert failed == {"check": "success", "train": "failed", "promote": "upstream_failed", "prune": "upstream_failed"}
+    assert (weekly.in_service, weekly.weeks) == (3, [1, 2, 3, 4])
 
-@pytest.mark.parametrize("run", ["second", "first"])
-def test_a_run_that_is_cleared_stops_before_it_trains(weekly: Weekly, before: str, run: str) -> None:
-    calls = weekly.world.calls
-    states = weekly.clears(run, *TASKS)
-    assert states == {task: "success" if task in ("in_use", "old") else "skipped" for task in TASKS}
-    made = weekly.world.calls[len(calls) :]
-    assert [name for name in made if not name.startswith(("Get", "List"))] == []
+    # The next good week cleans up after it.
+    for week in (5, 6):
+        assert weekly.run(week) == SUCCESS, weekly.airflow.failures()
+        assert weekly.in_service == week
+    assert weekly.weeks == [3, 5, 6]
 
+    # A run is cleared whole, the newest one and one whose training failed: nothing is trained, nothing changes.
+    trainings = weekly.trainings()
+    for week in (6, 4):
+        assert weekly.clear(week, *TASKS) == SKIPPED
+        assert (weekly.in_service, weekly.weeks) == (6, [3, 5, 6])
+    assert weekly.trainings() == trainings
 
-class TestTheModelToReplace:
-    """What ``old`` says, without an Airflow around it."""
+    # The tasks of an old week are cleared singly.
+    assert weekly.clear(3, "prune") == SUCCESS
+    assert weekly.clear(3, "promote") == SUCCESS
+    assert weekly.clear(3, "train") == SUCCESS
+    assert weekly.clear(2, "prune") == SUCCESS
+    assert weekly.clear(2, "promote")["promote"] == "skipped"
+    assert (weekly.in_service, weekly.weeks) == (6, [3, 5, 6])
+    assert weekly.trainings() == trainings
 
-    @pytest.fixture
-    def old(self, world: World) -> Callable[[str], str | None]:
-        """The model that a run named ``weekly-2`` replaces."""
-        dag = load_dag(str(EXAMPLES / f"{DAG}.py"), DAG)
-        return lambda arn: dag.get_task("old").python_callable(arn, "weekly-2")
+    # Clearing the training of week 2 alone trains it again, since its model was pruned; that is put into no service, and pruned next week.
+    assert weekly.clear(2, "train")["train"] == "success"
+    assert (weekly.in_service, weekly.weeks) == (6, [2, 3, 5, 6])
+    assert weekly.trainings() == trainings + 1
+    assert weekly.clear(2, "check")["check"] == "skipped"
+    assert weekly.clear(2, *TASKS) == SKIPPED
+    assert (weekly.in_service, weekly.weeks) == (6, [2, 3, 5, 6])
 
-    @pytest.mark.parametrize("before", ["bought", "weekly-1", "weekly-1-retry-2"])
-    def test_is_the_one_in_use_where_the_run_has_made_none(
-        self, world: World, old: Callable[[str], str | None], before: str
-    ) -> None:
-        arn = world.model(before)
-        assert old(arn) == arn
+    # Roll back, and clear tasks around it.
+    assert weekly.run(7) == SUCCESS, weekly.airflow.failures()
+    assert (weekly.in_service, weekly.weeks) == (7, [5, 6, 7])
+    assert weekly.roll_back(6, instead_of=7) == {"roll_back": "success"}
+    assert weekly.in_service == 6
+    assert weekly.clear(7, "prune") == SUCCESS
+    assert weekly.clear(5, "promote") == SUCCESS
+    assert weekly.clear_rollback() == {"roll_back": "success"}
+    assert (weekly.in_service, weekly.weeks) == (6, [5, 6, 7])
 
-    def test_is_the_one_in_use_where_that_of_the_run_has_failed(
-        self, world: World, old: Callable[[str], str | None]
-    ) -> None:
-        arn = world.model("weekly-1")
-        world.fault("CreateAudienceModel", "fail_job")
-        world.ml.create_audience_model(name="weekly-2", trainingDatasetArn=world.dataset())
-        assert old(arn) == arn
-
-    @pytest.mark.parametrize("later", ["weekly-2", "weekly-2-retry-2", "weekly-3"])
-    def test_is_none_where_that_of_the_run_or_a_later_one_is_in_use(
-        self, world: World, old: Callable[[str], str | None], later: str
-    ) -> None:
-        world.model("weekly-1")
-        assert old(world.model(later)) is None
-
-    def test_is_none_where_somebody_has_put_another_to_use_since(
-        self, world: World, old: Callable[[str], str | None]
-    ) -> None:
-        world.model("weekly-2")
-        assert old(world.model("bought")) is None
-
-    def test_is_none_where_it_is_gone(self, world: World, old: Callable[[str], str | None]) -> None:
-        assert old(f"{world.model('weekly-1')[:-12]}000000000000") is None
+    # The next week ends the roll-back; clearing it then goes back to nothing.
+    assert weekly.run(WEEKS) == SUCCESS, weekly.airflow.failures()
+    assert weekly.clear_rollback() == {"roll_back": "success"}
+    assert weekly.clear(WEEKS, "promote", "prune") == SUCCESS
+    assert weekly.clear(WEEKS, *TASKS) == SKIPPED
+    assert (weekly.in_service, weekly.weeks) == (8, [6, 7, 8])

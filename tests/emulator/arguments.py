@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from botocore import xform_name
@@ -15,6 +16,7 @@ from tests.properties.operator_cases import KINDS
 
 Arguments = dict[str, Any]
 PARTNER = "210987654321"
+METRICS = {"relevanceMetrics": [{"audienceSize": {"type": "PERCENTAGE", "value": 5}, "score": 0.5}]}
 
 
 def _algorithm(lab: Laboratory) -> Arguments:
@@ -111,6 +113,36 @@ def _offered(lab: Laboratory) -> Arguments:
     return _collaboration(lab)
 
 
+def _trained(lab: Laboratory, name: str, week: int) -> str:
+    """A model of a week that lies ahead of what is in service."""
+    end = datetime.fromtimestamp(lab.clock.now(), timezone.utc) + timedelta(weeks=week)
+    asked = {"name": name, "training_dataset_arn": lab.dataset, "training_data_end_time": end}
+    return str(lab.hook.call("create_audience_model", asked)["audienceModelArn"])
+
+
+def _age(lab: Laboratory) -> Arguments:
+    ahead = datetime.fromtimestamp(lab.clock.now(), timezone.utc) + timedelta(weeks=1)
+    return {"configured_audience_model_arn": lab.configured, "training_data_end_time": ahead}
+
+
+def promoted(lab: Laboratory) -> Arguments:
+    """The arguments of a newer model."""
+    return {"configured_audience_model_arn": lab.configured, "audience_model_arn": _trained(lab, "new", 1)}
+
+
+def _rolled_back(lab: Laboratory) -> Arguments:
+    asked = {"configured_audience_model_arn": lab.configured}
+    present = lab.hook.call("get_configured_audience_model", asked)["audienceModelArn"]
+    return {**promoted(lab), "instead_of": present}
+
+
+def pruned(lab: Laboratory) -> Arguments:
+    """The arguments where one model goes."""
+    for week in (1, 2):
+        _trained(lab, f"weekly-{week}", week)
+    return {"keep": 1, "name_prefix": "weekly-"}
+
+
 MEMBERSHIP = "membership_identifier"
 #: The arguments of each class, and what has to be there for them.
 ARGUMENTS: dict[type[Any], Callable[[Laboratory], Arguments]] = {
@@ -151,6 +183,10 @@ ARGUMENTS: dict[type[Any], Callable[[Laboratory], Arguments]] = {
     operators.CleanRoomsDeleteConfiguredAudienceModelAssociationOperator: new_association,
     operators.CleanRoomsMLTagResourceOperator: lambda lab: {"resource_arn": lab.dataset, "tags": {"key": "value"}},
     operators.CleanRoomsMLUntagResourceOperator: lambda lab: {"resource_arn": lab.dataset, "tag_keys": ["key"]},
+    operators.CleanRoomsMLCheckAudienceModelAgeOperator: _age,
+    operators.CleanRoomsMLPromoteAudienceModelOperator: _rolled_back,
+    operators.CleanRoomsMLPruneAudienceModelsOperator: lambda lab: {**pruned(lab), "report_only": True},
+    operators.CleanRoomsMLChooseAudienceSizeOperator: lambda _: {"metrics": METRICS},
     operators.CleanRoomsFindMembershipOperator: _collaboration,
     operators.CleanRoomsFindConfiguredAudienceModelOperator: _offered,
     sensors.CleanRoomsMLAudienceModelSensor: _new("audience model"),

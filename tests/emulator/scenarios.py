@@ -22,7 +22,15 @@ from airflow_cleanroomsml.emulator.faults import Fault
 from airflow_cleanroomsml.exceptions import AlreadyExistsError, JobFailedError, WaitTimeoutError
 from airflow_cleanroomsml.operators._create import CleanRoomsMLCreateOperator
 from airflow_cleanroomsml.sensors._base import CleanRoomsMLBaseSensor
-from tests.emulator.arguments import ARGUMENTS, PARTNER, Arguments, new_association, with_a_further_version
+from tests.emulator.arguments import (
+    ARGUMENTS,
+    PARTNER,
+    Arguments,
+    new_association,
+    promoted,
+    pruned,
+    with_a_further_version,
+)
 from tests.helpers.exported_classes import WAITING
 from tests.properties.observed_emulator import Laboratory
 from tests.properties.operator_cases import KINDS
@@ -31,9 +39,12 @@ from tools.permissions import (
     ALWAYS,
     BASE_VERSION,
     CANCEL,
+    COMPARES,
     DELETE,
+    DELETES,
     FAILED_QUERY,
     FOREIGN_MODEL,
+    JOB,
     MANAGED_POLICY,
     NAME_IN_USE,
     OWN,
@@ -339,6 +350,12 @@ def _failed_channel(lab: Laboratory) -> Arguments:
     return {**ARGUMENTS[_SEE_A_CHANNEL](lab), **lab.studio.mine}
 
 
+def _of_a_job(lab: Laboratory) -> Arguments:
+    # The laboratory computes no relevance.
+    size = {"type": "PERCENTAGE", "value": 5}
+    return {"audience_generation_job_arn": lab.generated, "if_unsuitable": "pass", "default_size": size}
+
+
 _OFFER = operators.CleanRoomsCreateConfiguredAudienceModelAssociationOperator
 _WITHDRAW = operators.CleanRoomsDeleteConfiguredAudienceModelAssociationOperator
 _CONFIGURE = operators.CleanRoomsMLCreateConfiguredAudienceModelOperator
@@ -346,6 +363,9 @@ _CHANGE = operators.CleanRoomsMLUpdateConfiguredAudienceModelOperator
 _GENERATE = operators.CleanRoomsMLStartAudienceGenerationJobOperator
 _TRAIN = operators.CleanRoomsMLCreateTrainedModelOperator
 _EXPORT = operators.CleanRoomsMLStartTrainedModelExportJobOperator
+_PROMOTE = operators.CleanRoomsMLPromoteAudienceModelOperator
+_PRUNE = operators.CleanRoomsMLPruneAudienceModelsOperator
+_CHOOSE = operators.CleanRoomsMLChooseAudienceSizeOperator
 _SEE_A_MODEL = sensors.CleanRoomsMLTrainedModelSensor
 _SEE_A_CHANNEL = sensors.CleanRoomsMLMLInputChannelSensor
 _TAGS = {"key": "value"}
@@ -417,6 +437,9 @@ _OF_ITS_OWN: dict[type[Any], tuple[Situation, ...]] = {
             without=("cleanrooms-ml:GetTrainedModel",),
         ),
     ),
+    _PROMOTE: (_with(_PROMOTE, COMPARES, promoted),),
+    _PRUNE: (_with(_PRUNE, DELETES, pruned),),
+    _CHOOSE: (_with(_CHOOSE, JOB, _of_a_job),),
     _SEE_A_CHANNEL: (Situation(_SEE_A_CHANNEL, "fails", _fails, _failed_channel, (OWN,), (OWN,)),),
     _SEE_A_MODEL: (
         _with(

@@ -100,7 +100,7 @@ def test_the_readme_lists_it(cls: type[Any]) -> None:
 
 
 def test_a_dag_file_loads_no_boto3() -> None:
-    names = "operators", "sensors", "exceptions", "triggers", "typing"
+    names = "operators", "sensors", "exceptions", "task_groups", "triggers", "typing"
     modules = ", ".join(f"airflow_cleanroomsml.{name}" for name in names)
     code = f"import sys; before = set(sys.modules); import {modules}; print(*set(sys.modules) - before)"
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()

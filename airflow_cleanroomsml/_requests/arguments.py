@@ -1,0 +1,74 @@
+"""Arguments of an operator that are members of no request, checked like those that are."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from botocore.model import Shape
+
+from airflow_cleanroomsml._requests.request import argument_shapes
+from airflow_cleanroomsml._requests.validation import ABSENT, RequestCheck
+from airflow_cleanroomsml._resources.table import CLEAN_ROOMS_ML
+
+log = logging.getLogger(__name__)
+
+BOOLEAN = Shape("Boolean", {"type": "boolean"})
+TIME = Shape("Time", {"type": "timestamp"})
+
+
+def integer(low: int, high: int | None = None) -> Shape:
+    """The shape of an integer within bounds."""
+    return _bounded("integer", low, high)
+
+
+def number(low: float | None = None, high: float | None = None) -> Shape:
+    """The shape of a number within bounds."""
+    return _bounded("double", low, high)
+
+
+def _bounded(kind: str, low: float | None, high: float | None) -> Shape:
+    bounds = {name: bound for name, bound in (("min", low), ("max", high)) if bound is not None}
+    return Shape(kind.title(), {"type": kind, **bounds})
+
+
+def choice(*words: str) -> Shape:
+    """The shape of a text that is one of some words."""
+    return Shape("Choice", {"type": "string", "enum": list(words)})
+
+
+def member(operation: str, argument: str) -> Shape:
+    """
+    The shape of a request's member.
+
+    :param operation: boto3's method name.
+    :param argument: The member in snake_case.
+    """
+    return argument_shapes(CLEAN_ROOMS_ML, operation)[argument]
+
+
+def check_arguments(
+    shapes: Mapping[str, Shape], given: Mapping[str, Any], *, required: Collection[str] = ()
+) -> dict[str, Any]:
+    """
+    Check rendered arguments, and convert them to their types.
+
+    :param shapes: What each argument has to be.
+    :param given: The arguments; None is left out.
+    :param required: Arguments that are not left out.
+    :raises InvalidRequestError: Arguments are not valid; every violation is in the message.
+    """
+    check, found = RequestCheck(), dict[str, Any]()
+    for name, shape in shapes.items():
+        value = check.check_member(shape, given.get(name), name, required=name in required)
+        if value is not ABSENT:
+            found[name] = value
+    for path in check.left_out:
+        log.warning('%s rendered to "None" and is left out.', path)
+    if check.violations:
+        from airflow_cleanroomsml.exceptions import InvalidRequestError, lines
+
+        violations = [str(violation) for violation in check.violations]
+        raise InvalidRequestError(lines("Nothing was sent, the arguments are not valid:", *violations), violations)
+    return found

@@ -1,0 +1,196 @@
+"""Sizes of audiences: which one to export, by the metrics of its generation job."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflow_cleanroomsml._compat import AirflowSkipException
+from airflow_cleanroomsml._pipelines.audience_size import (
+    PERCENTAGE,
+    Bin,
+    Metrics,
+    choose_by_knee,
+    choose_by_relevance,
+    choose_by_users,
+    read_metrics,
+)
+from airflow_cleanroomsml._templating import TEXT
+from airflow_cleanroomsml.exceptions import CleanRoomsMLError, InvalidRequestError, JobFailedError, ResultError
+from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from airflow_cleanroomsml._compat import Context
+    from airflow_cleanroomsml.request_types import AudienceSize
+    from airflow_cleanroomsml.typing import AwsKwargs, Templated
+
+#: Users of the training data at most (user guide, ml-training-data-requirements).
+_MOST_USERS = 100_000_000
+_PENDING = ("CREATE_PENDING", "CREATE_IN_PROGRESS")
+
+
+class CleanRoomsMLChooseAudienceSizeOperator(CleanRoomsMLOperator):
+    """
+    Choose the size of the audience to export, by the metrics of a finished generation job.
+
+    Each policy chooses among the sizes of the configured audience model: ``relevance`` the largest size whose relevance is at least
+    ``min_relevance``, ``users`` the size nearest to a number of users, and ``knee`` the size at which the curve of relevance bends most.
+    The log has the curve in one line: "recall 0.87 (random 0.20); relevance 0.57 at 1 %, -0.15 at 5 %".
+
+    An audience is unsuitable if the metrics are not shared, if the recall is no better than that of a random selection, or if no size is
+    relevant enough. Then the task fails without a retry, is skipped, or passes: it warns of a low recall and chooses all the same, and
+    returns ``default_size`` where nothing can be chosen.
+
+    :param audience_generation_job_arn: ARN of the generation job, which is read; it is not needed with ``metrics``.
+    :param metrics: Metrics of the job, as its task pushes them to XCom: ``generate.output["metrics"]``.
+    :param policy: How to choose, ``relevance``, ``users`` or ``knee``.
+    :param min_relevance: Least relevance of the policy ``relevance``, -1 to 1; at 0 all users of the audience are predicted to be like
+        the seed, and a larger audience is likely to have others (user guide, ml-metrics).
+    :param users: Number of users of the policy ``users``.
+    :param training_users: Number of distinct users in the training data, up to 100 million; the policy ``users`` needs it for sizes in
+        per cent, and the recall of a random selection for sizes in users.
+    :param min_recall: Recall that has to be exceeded, 0 to 1; that of a random selection without it.
+    :param if_unsuitable: What to do about an unsuitable audience, ``fail``, ``skip`` or ``pass``.
+    :param default_size: Size that is returned by ``pass`` where nothing can be chosen, ``{"type": …, "value": …}``.
+    :return: Size for ``audience_size`` of ``CleanRoomsMLStartAudienceExportJobOperator``, ``{"type": …, "value": …}``.
+    """
+
+    template_fields = (
+        "audience_generation_job_arn",
+        "metrics",
+        "policy",
+        "min_relevance",
+        "users",
+        "training_users",
+        "min_recall",
+        "if_unsuitable",
+        "default_size",
+        *CleanRoomsMLOperator.template_fields,
+    )
+    ui_color = "#e6f3ff"
+
+    def __init__(
+        self,
+        *,
+        audience_generation_job_arn: Templated[str] | None = None,
+        metrics: Templated[Mapping[str, Any]] | None = None,
+        policy: Templated[Literal["relevance", "users", "knee"]] = "relevance",
+        min_relevance: Templated[float] = 0.0,
+        users: Templated[int] | None = None,
+        training_users: Templated[int] | None = None,
+        min_recall: Templated[float] | None = None,
+        if_unsuitable: Templated[Literal["fail", "skip", "pass"]] = "fail",
+        default_size: Templated[AudienceSize] | None = None,
+        **kwargs: Unpack[AwsKwargs],
+    ) -> None:
+        super().__init__(**kwargs)
+        self.audience_generation_job_arn = audience_generation_job_arn
+        self.metrics = metrics
+        self.policy = policy
+        self.min_relevance = min_relevance
+        self.users = users
+        self.training_users = training_users
+        self.min_recall = min_recall
+        self.if_unsuitable = if_unsuitable
+        self.default_size = default_size
+
+    def _field_shapes(self) -> dict[str, Any]:
+        return {**super()._field_shapes(), "audience_generation_job_arn": TEXT, "policy": TEXT, "if_unsuitable": TEXT}
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Read the metrics, and choose."""
+        self.check_connection()
+        given = self._checked()
+        shared = self._metrics(given)
+        if shared is None:
+            return self._unsuitable(given, "the metrics are not shared, or no job and no metrics were given")
+        try:
+            metrics = read_metrics(shared, given.get("training_users"))
+        except ValueError as error:
+            raise InvalidRequestError(f"metrics: {error}") from None
+        self.log.info("%s.", metrics)
+        if reason := self._doubt(metrics, given):
+            if given["if_unsuitable"] != "pass":
+                return self._unsuitable(given, reason)
+            self.log.warning("Choosing a size although %s.", reason)
+        chosen = self._chosen(metrics, given)
+        if chosen is None:
+            least = f" of {given['min_relevance']} or more" if given["policy"] == "relevance" else ""
+            return self._unsuitable(given, f"no size has a relevance{least}")
+        self.log.info("Chose %s by %s.", chosen, given["policy"])
+        return chosen.size
+
+    def _checked(self) -> dict[str, Any]:
+        from airflow_cleanroomsml._requests.arguments import check_arguments, choice, integer, member, number
+
+        job = member("get_audience_generation_job", "audience_generation_job_arn")
+        shapes = {
+            "audience_generation_job_arn": job,
+            "policy": choice("relevance", "users", "knee"),
+            "min_relevance": number(-1, 1),
+            "users": integer(1, _MOST_USERS),
+            "training_users": integer(1, _MOST_USERS),
+            "min_recall": number(0, 1),
+            "if_unsuitable": choice("fail", "skip", "pass"),
+            "default_size": member("start_audience_export_job", "audience_size"),
+        }
+        given = {name: getattr(self, name) for name in shapes}
+        found = check_arguments(shapes, given, required=("policy", "min_relevance", "if_unsuitable"))
+        if found["policy"] == "users" and "users" not in found:
+            raise InvalidRequestError('users: missing; required with policy="users". Nothing was sent.')
+        return found
+
+    def _metrics(self, given: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """The metrics; None where they are not shared."""
+        from airflow_cleanroomsml._requests.coercion import parse_container
+
+        metrics: Any = parse_container(self.metrics) if isinstance(self.metrics, str) else self.metrics
+        if metrics not in (None, "None", ""):
+            found: Mapping[str, Any] = metrics
+            return found
+        job = given.get("audience_generation_job_arn")
+        return self._metrics_of(job) if job else None
+
+    def _metrics_of(self, job: str) -> Mapping[str, Any] | None:
+        found = self.hook.call("get_audience_generation_job", {"audience_generation_job_arn": job})
+        status, metrics = found["status"], found.get("metrics")
+        if status in _PENDING:
+            raise CleanRoomsMLError(f"The audience generation job is {status}, it has no metrics yet: {job}")
+        if status != "ACTIVE":
+            raise JobFailedError(f"The audience generation job is {status}, it has no metrics: {job}", status=status)
+        return metrics if isinstance(metrics, Mapping) else None
+
+    def _doubt(self, metrics: Metrics, given: Mapping[str, Any]) -> str:
+        """Why the recall is too low; empty where it is good, or nothing tells."""
+        least = given.get("min_recall", metrics.random_recall)
+        if metrics.recall is None or least is None:
+            missing = "the job has no recall" if metrics.recall is None else "training_users is not given"
+            self.log.warning("Recall was not compared with a random selection: %s.", missing)
+            return ""
+        named = "min_recall" if "min_recall" in given else "a random selection"
+        return "" if metrics.recall > least else f"recall {metrics.recall:.2f} is no better than {named} ({least:.2f})"
+
+    def _chosen(self, metrics: Metrics, given: Mapping[str, Any]) -> Bin | None:
+        if given["policy"] == "relevance":
+            return choose_by_relevance(metrics.bins, given["min_relevance"])
+        if given["policy"] == "knee":
+            return choose_by_knee(metrics.bins)
+        training_users = given.get("training_users")
+        if training_users is None and any(each.kind == PERCENTAGE for each in metrics.bins):
+            raise InvalidRequestError(
+                'training_users: missing; policy="users" needs it, because the sizes of this job are percentages'
+            )
+        return choose_by_users(metrics.bins, given["users"], training_users)
+
+    def _unsuitable(self, given: Mapping[str, Any], reason: str) -> dict[str, Any]:
+        """What is returned where nothing is chosen."""
+        what = given["if_unsuitable"]
+        if what == "skip":
+            raise AirflowSkipException(f"No size was chosen: {reason}.")
+        if what == "fail" or "default_size" not in given:
+            raise ResultError(f"No size was chosen: {reason}.")
+        size: dict[str, Any] = given["default_size"]
+        self.log.warning("Returning default_size: %s.", reason)
+        return size

@@ -1,0 +1,322 @@
+"""Weekly retraining: put a newly trained audience model into service, and delete those that are no longer needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow_cleanroomsml._compat import AirflowSkipException
+from airflow_cleanroomsml._pipelines.retraining import DELETING, Model, Plan, plan_pruning, recency
+from airflow_cleanroomsml._templating import TEXT
+from airflow_cleanroomsml._xcom import push_results
+from airflow_cleanroomsml.exceptions import ConflictError, InvalidRequestError, ResourceNotFoundError
+from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from airflow_cleanroomsml._compat import Context
+    from airflow_cleanroomsml.typing import AwsKwargs, Templated
+
+#: Audience models of an account (user guide, Quotas); more cannot be kept.
+_MOST_MODELS = 500
+
+
+class _RetrainingOperator(CleanRoomsMLOperator):
+    """What the steps of retraining share: reads of audience models."""
+
+    ui_color = "#e6f3ff"
+
+    def _field_shapes(self) -> dict[str, Any]:
+        texts = [name for name in self.template_fields if name not in self.connection_fields]
+        return {**super()._field_shapes(), **dict.fromkeys(texts, TEXT)}
+
+    def _given(self) -> dict[str, Any]:
+        names = [name for name in self.template_fields if name not in self.connection_fields]
+        return {name: getattr(self, name) for name in names}
+
+    def _model(self, arn: str) -> dict[str, Any]:
+        return self.hook.call("get_audience_model", {"audience_model_arn": arn})
+
+    def _model_in_service(self, configured: str) -> str:
+        asked = {"configured_audience_model_arn": configured}
+        return str(self.hook.call("get_configured_audience_model", asked)["audienceModelArn"])
+
+
+class CleanRoomsMLCheckAudienceModelAgeOperator(_RetrainingOperator):
+    """
+    Skip the training that follows unless the model in service is older than the data at hand.
+
+    A run that is cleared after its own or a newer model went into service therefore pays for no second training. The age of a model is
+    the end of its training window; a model without a window has learned from everything up to its creation. The task makes two calls,
+    GetConfiguredAudienceModel and GetAudienceModel.
+
+    :param configured_audience_model_arn: ARN of the configured audience model.
+    :param training_data_end_time: End of the data that the next model is to be trained on.
+    :return: ARN of the audience model in service.
+    """
+
+    template_fields = (
+        "configured_audience_model_arn",
+        "training_data_end_time",
+        *CleanRoomsMLOperator.template_fields,
+    )
+
+    def __init__(
+        self,
+        *,
+        configured_audience_model_arn: Templated[str],
+        training_data_end_time: Templated[datetime],
+        **kwargs: Unpack[AwsKwargs],
+    ) -> None:
+        super().__init__(**kwargs)
+        self.configured_audience_model_arn = configured_audience_model_arn
+        self.training_data_end_time = training_data_end_time
+
+    def execute(self, context: Context) -> str:
+        """Compare the model in service with the data."""
+        self.check_connection()
+        from airflow_cleanroomsml._requests.arguments import TIME, check_arguments, member
+
+        shapes = {
+            "configured_audience_model_arn": member("get_configured_audience_model", "configured_audience_model_arn"),
+            "training_data_end_time": TIME,
+        }
+        given = check_arguments(shapes, self._given(), required=shapes)
+        arn = self._model_in_service(given["configured_audience_model_arn"])
+        end, _ = recency(self._model(arn))
+        if end >= given["training_data_end_time"]:
+            raise AirflowSkipException(
+                f"The audience model in service has learned from data up to {end:%Y-%m-%d %H:%M %Z}, and this run's data "
+                f"end at {given['training_data_end_time']:%Y-%m-%d %H:%M %Z}: there is nothing to train. {arn}"
+            )
+        self.log.info("The audience model in service has learned from data up to %s: %s.", end, arn)
+        return arn
+
+
+class CleanRoomsMLPromoteAudienceModelOperator(_RetrainingOperator):
+    """
+    Put an audience model into service behind a configured audience model, unless a newer one is there.
+
+    The ARN of the configured audience model, its policy and its associations stay, and jobs that are running are not affected. The newer
+    of two models is the one whose training window ends later, and of one window the one that was created later; a model without a window
+    has learned from everything up to its creation. So the task may be cleared at any time, also in the run of an older week. A model that
+    no longer exists, as after it was pruned, is skipped.
+
+    To roll back, give the model to get rid of as ``instead_of``: then age does not matter, and nothing happens unless that very model
+    is in service. To replace whatever is there use ``CleanRoomsMLUpdateConfiguredAudienceModelOperator``.
+
+    The API has no conditional update. Set ``max_active_runs=1`` so that no two tasks promote at the same moment.
+
+    The ARN of the model that was replaced is pushed to XCom under the key ``replaced``.
+
+    :param configured_audience_model_arn: ARN of the configured audience model.
+    :param audience_model_arn: ARN of the audience model to put into service.
+    :param instead_of: ARN of the audience model that it replaces, whichever is newer.
+    :return: ARN of the audience model in service from now on: this one, or what was kept.
+    """
+
+    template_fields = (
+        "configured_audience_model_arn",
+        "audience_model_arn",
+        "instead_of",
+        *CleanRoomsMLOperator.template_fields,
+    )
+
+    def __init__(
+        self,
+        *,
+        configured_audience_model_arn: Templated[str],
+        audience_model_arn: Templated[str],
+        instead_of: Templated[str] | None = None,
+        **kwargs: Unpack[AwsKwargs],
+    ) -> None:
+        super().__init__(**kwargs)
+        self.configured_audience_model_arn = configured_audience_model_arn
+        self.audience_model_arn = audience_model_arn
+        self.instead_of = instead_of
+
+    def execute(self, context: Context) -> str:
+        """Update the configured audience model if the guard allows it."""
+        self.check_connection()
+        from airflow_cleanroomsml._requests.arguments import check_arguments, member
+
+        model = member("get_audience_model", "audience_model_arn")
+        configured = member("get_configured_audience_model", "configured_audience_model_arn")
+        given = check_arguments(
+            {"configured_audience_model_arn": configured, "audience_model_arn": model, "instead_of": model},
+            self._given(),
+            required=("configured_audience_model_arn", "audience_model_arn"),
+        )
+        new, instead_of = given["audience_model_arn"], given.pop("instead_of", None)
+        current = self._model_in_service(given["configured_audience_model_arn"])
+        if current == new:
+            self.log.info("Already in service: %s.", new)
+            return str(new)
+        if reason := self._reason_to_keep(current, new, instead_of):
+            self.log.warning("Kept the audience model in service: %s. %s", reason, current)
+            return current
+        self.hook.call("update_configured_audience_model", given)
+        self.log.info("Put into service: %s, in place of %s.", new, current)
+        push_results(self, context, {"replaced": current})
+        return str(new)
+
+    def _reason_to_keep(self, current: str, new: str, instead_of: str | None) -> str:
+        """Why the model in service stays; empty where it is to be replaced."""
+        if instead_of is not None:
+            return "" if current == instead_of else f"it is not the one to be replaced, {instead_of}"
+        try:
+            candidate = self._model(new)
+        except ResourceNotFoundError as error:
+            raise AirflowSkipException(f"Nothing to put into service, the audience model is gone: {new}") from error
+        newer, older = recency(candidate), recency(self._model(current))
+        if newer > older:
+            return ""
+        ends = f"{older[0]:%Y-%m-%d %H:%M %Z}, those of {new} at {newer[0]:%Y-%m-%d %H:%M %Z}"
+        return f"it is the newer one, its training data end at {ends}"
+
+
+class CleanRoomsMLPruneAudienceModelsOperator(_RetrainingOperator):
+    """
+    Delete the audience models of a training dataset, or of a name prefix, that are no longer needed.
+
+    The task keeps the ``keep`` newest ACTIVE models, every model that a configured audience model uses, models in training, and models
+    that are not older than ``not_newer_than``. It deletes the rest, failed models included, and does not wait for the deletions. Age is the
+    end of the training window, as for ``CleanRoomsMLPromoteAudienceModelOperator``. If a model is put to use at the last moment, the
+    service refuses to delete it, and it is kept. A model that is gone or being deleted is reported. Nothing to delete is success.
+
+    Calls: ListAudienceModels and ListConfiguredAudienceModels, once for every 100 entries of the account; one GetAudienceModel for each
+    model of the dataset or prefix, since the listing has no training window; one DeleteAudienceModel for each model that is deleted.
+
+    :param keep: Number of the newest ACTIVE models to keep, 1 to 500.
+    :param training_dataset_arn: ARN of the training dataset whose models are pruned.
+    :param name_prefix: Prefix of the names of the models to prune, 1 to 63 characters; with ``training_dataset_arn`` a model has to match
+        both.
+    :param not_newer_than: ARN of this run's own audience model: only models older than it are deleted, and none if it no longer exists.
+    :param report_only: Report what would be deleted, and delete nothing. It is not called ``dry_run`` because Airflow's operators have a
+        method of that name.
+    :return: ``deleted``, a list of ARNs; ``kept``, ARNs with the reason of each; ``gone``, ARNs of models that were deleted by somebody
+        else, with their status; ``report_only``.
+    """
+
+    template_fields = (
+        "keep",
+        "training_dataset_arn",
+        "name_prefix",
+        "not_newer_than",
+        "report_only",
+        *CleanRoomsMLOperator.template_fields,
+    )
+
+    def __init__(
+        self,
+        *,
+        keep: Templated[int],
+        training_dataset_arn: Templated[str] | None = None,
+        name_prefix: Templated[str] | None = None,
+        not_newer_than: Templated[str] | None = None,
+        report_only: Templated[bool] = False,
+        **kwargs: Unpack[AwsKwargs],
+    ) -> None:
+        super().__init__(**kwargs)
+        self.keep = keep
+        self.training_dataset_arn = training_dataset_arn
+        self.name_prefix = name_prefix
+        self.not_newer_than = not_newer_than
+        self.report_only = report_only
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """List, decide, delete."""
+        self.check_connection()
+        given = self._checked()
+        report_only = given["report_only"]
+        plan = self._plan(given)
+        deleted = plan.delete if report_only else [arn for arn in plan.delete if self._delete(arn, plan)]
+        self.log.info(
+            "%s %d audience models, kept %d, found %d being deleted or gone.",
+            "Would delete" if report_only else "Deleted",
+            len(deleted),
+            len(plan.keep),
+            len(plan.gone),
+        )
+        for arn, reason in plan.keep.items():
+            self.log.info("Kept %s: %s.", arn, reason)
+        return {"deleted": deleted, "kept": plan.keep, "gone": plan.gone, "report_only": report_only}
+
+    def _checked(self) -> dict[str, Any]:
+        from airflow_cleanroomsml._requests.arguments import BOOLEAN, check_arguments, integer, member
+
+        shapes = {
+            "keep": integer(1, _MOST_MODELS),
+            "training_dataset_arn": member("create_audience_model", "training_dataset_arn"),
+            "name_prefix": member("create_audience_model", "name"),
+            "not_newer_than": member("get_audience_model", "audience_model_arn"),
+            "report_only": BOOLEAN,
+        }
+        given = check_arguments(shapes, self._given(), required=("keep", "report_only"))
+        if not {"training_dataset_arn", "name_prefix"} & set(given):
+            raise InvalidRequestError(
+                "training_dataset_arn, name_prefix: none is given; required: one of them, or both. Nothing was sent."
+            )
+        return given
+
+    def _plan(self, given: Mapping[str, Any]) -> Plan:
+        entries = [entry for entry in self.hook.items("list_audience_models") if _is_meant(entry, given)]
+        # After the models: what was put to use since they were listed is seen.
+        in_service: dict[str, list[str]] = {}
+        for entry in self.hook.items("list_configured_audience_models"):
+            in_service.setdefault(entry["audienceModelArn"], []).append(entry["name"])
+        models, gone = dict[str, Model](), dict[str, str]()
+        for arn in [entry["audienceModelArn"] for entry in entries]:
+            if found := self._described(arn):
+                models[arn] = found
+            else:
+                gone[arn] = "deleted since it was listed"
+        own_arn = given.get("not_newer_than")
+        own = (models.get(own_arn) or self._described(own_arn)) if own_arn else None
+        if own_arn and own is None:
+            self.log.warning("Nothing is deleted: this run's audience model no longer exists: %s.", own_arn)
+            return Plan([], dict.fromkeys(models, "the age of this run's model is unknown, it no longer exists"), gone)
+        plan = plan_pruning(models.values(), in_service, keep=given["keep"], own=own)
+        return plan._replace(gone={**plan.gone, **gone})
+
+    def _described(self, arn: str) -> Model | None:
+        """A model; None where it no longer exists."""
+        try:
+            found = self._model(arn)
+        except ResourceNotFoundError:
+            return None
+        return Model(arn, found["status"], recency(found))
+
+    def _delete(self, arn: str, plan: Plan) -> bool:
+        """Whether a model was deleted; if not, the plan says what became of it."""
+        try:
+            self.hook.call("delete_audience_model", {"audience_model_arn": arn})
+        except ResourceNotFoundError:
+            plan.gone[arn] = "deleted since it was listed"
+        except ConflictError as error:
+            self._explain_conflict(arn, plan, error)
+        else:
+            self.log.info("Deleting %s.", arn)
+            return True
+        return False
+
+    def _explain_conflict(self, arn: str, plan: Plan, error: ConflictError) -> None:
+        """Say why the service refused: the model is being deleted already, or was put to use a moment ago."""
+        found = self._described(arn)
+        if found is None or found.status in DELETING:
+            plan.gone[arn] = f"already {found.status}" if found else "deleted since it was listed"
+        else:
+            plan.keep[arn] = f"the service refused to delete it: {_said(error)}"
+
+
+def _is_meant(entry: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
+    dataset, prefix = given.get("training_dataset_arn"), given.get("name_prefix")
+    return (dataset is None or entry["trainingDatasetArn"] == dataset) and str(entry["name"]).startswith(prefix or "")
+
+
+def _said(error: ConflictError) -> str:
+    """What the service said, without the lines around it."""
+    said = str(error).splitlines()
+    return said[1].strip() if len(said) > 1 else said[0]

@@ -1,0 +1,85 @@
+"""The policies of the how-to pages suffice for their tasks, and allow nothing else."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_cleanroomsml import operators
+from tests.support import World, run
+from tools.docs import FOLDER
+from tools.permissions import build_policy
+
+RETRAINING = (
+    operators.CleanRoomsMLCheckAudienceModelAgeOperator,
+    operators.CleanRoomsMLCreateAudienceModelOperator,
+    operators.CleanRoomsMLPromoteAudienceModelOperator,
+    operators.CleanRoomsMLPruneAudienceModelsOperator,
+)
+SEGMENT = (
+    operators.CleanRoomsMLStartAudienceGenerationJobOperator,
+    operators.CleanRoomsMLChooseAudienceSizeOperator,
+    operators.CleanRoomsMLStartAudienceExportJobOperator,
+)
+#: The tasks of each page; a call of a read needs what the job's task needs.
+TASKS = {"weekly_retraining": RETRAINING, "choose_size": SEGMENT, "many_segments": SEGMENT}
+PAGES = sorted((FOLDER / "howto").glob("*.md"))
+
+
+def policy_of(page: Path) -> Any:
+    (block,) = re.findall(r"^```json\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return json.loads(block)
+
+
+def actions_of(name: str) -> list[str]:
+    found: list[str] = []
+    for statement in policy_of(FOLDER / "howto" / f"{name}.md")["Statement"]:
+        action = statement["Action"]
+        found.extend([action] if isinstance(action, str) else action)
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_page_has_what_its_tasks_need(page: Path) -> None:
+    assert policy_of(page) == json.loads(build_policy(TASKS[page.stem]))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_page_has_its_sections(page: Path) -> None:
+    headings = re.findall(r"^## (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    assert headings[-3:] == ["If it fails halfway", "Permissions", "Costs"]
+
+
+def test_a_role_with_the_policy_can_retrain(world: World) -> None:
+    terms = world.configured()
+    old = world.ml.get_configured_audience_model(configuredAudienceModelArn=terms)["audienceModelArn"]
+    created = world.ml.get_audience_model(audienceModelArn=old)["createTime"]
+    dataset = world.dataset()
+    world.emulator.allow(world.account, *actions_of("weekly_retraining"))
+    for week in (1, 2):
+        end = created + timedelta(weeks=week)
+        check, create, promote, prune = RETRAINING
+        run(check(task_id="t", configured_audience_model_arn=terms, training_data_end_time=end))
+        model = run(
+            create(task_id="t", name=f"weekly-{week}", training_dataset_arn=dataset, training_data_end_time=end)
+        ).result
+        run(promote(task_id="t", configured_audience_model_arn=terms, audience_model_arn=model))
+        pruned = run(prune(task_id="t", keep=1, training_dataset_arn=dataset, not_newer_than=model)).result
+    assert len(pruned["deleted"]) == 1
+
+
+@pytest.mark.parametrize("name", ["choose_size", "many_segments"])
+def test_a_role_with_the_policy_can_export_what_it_chooses(world: World, name: str) -> None:
+    terms = world.configured()
+    seed: Any = world.seed()
+    world.emulator.allow(world.account, *actions_of(name))
+    generate, choose, export = SEGMENT
+    job = run(generate(task_id="t", name="segment", configured_audience_model_arn=terms, seed_audience=seed)).result
+    size = run(choose(task_id="t", audience_generation_job_arn=job, policy="knee")).result
+    exported = run(export(task_id="t", name="segment", audience_generation_job_arn=job, audience_size=size)).result
+    assert exported["output_location"]

@@ -151,7 +151,7 @@ def test_one_interaction_before_the_window_is_one_too_few(lake: Lake, configured
     model = lake.ml.get_configured_audience_model(configuredAudienceModelArn=configured)["audienceModelArn"]
     dataset = lake.ml.get_audience_model(audienceModelArn=model)["trainingDatasetArn"]
     begin = datetime.fromtimestamp(BEGIN + 1, tz=timezone.utc)
-    with pytest.raises(JobFailedError, match="999,999 interactions .*of 1,000,000 supplied\)?; at least 1,000,000"):
+    with pytest.raises(JobFailedError, match=r"999,999 interactions .*of 1,000,000 supplied\)?; at least 1,000,000"):
         train("window", dataset, training_data_start_time=begin)
 
 

@@ -26,7 +26,7 @@ ACCOUNT, REGION, BUCKET = "123456789012", "us-east-1", "lookalike-demo"
 SEED_USERS, TASTE_USERS, BINS = 1_000, 3_000, (1, 5, 10)
 #: Lines of the task logs that show the progress of the resources.
 _PROGRESS = re.compile(
-    r"(?:\[info *\]|INFO - ?) *((?:Made|Going on with) the .*?|(?:ACTIVE|CREATE_\w+) after .*?)(?: \[airflow|\s*$)"
+    r"(?:\[info *\]|INFO - ?) *((?:Created|Using) the .*?|(?:ACTIVE|CREATE_\w+) after .*?)(?: \[airflow|\s*$)"
 )
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 

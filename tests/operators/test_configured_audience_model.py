@@ -79,7 +79,7 @@ def test_what_documents_disagree_on_goes_to_the_service(world: World) -> None:
 def test_a_model_that_is_not_trained_is_refused_by_the_service(slow_world: World) -> None:
     world = slow_world
     model = world.ml.create_audience_model(name="m", trainingDatasetArn=world.dataset())["audienceModelArn"]
-    with pytest.raises(ValidationError, match="must be ACTIVE"):
+    with pytest.raises(ValidationError, match="is not ACTIVE"):
         create(world, model)
 
 

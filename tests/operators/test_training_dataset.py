@@ -97,7 +97,7 @@ def test_an_unknown_if_exists_is_refused(empty_world: World) -> None:
 
 
 def test_a_role_of_another_account_is_refused(empty_world: World) -> None:
-    with pytest.raises(AccessDeniedError, match="cannot be passed across accounts"):
+    with pytest.raises(AccessDeniedError, match="Passing a role across accounts is not allowed"):
         create(empty_world, role_arn="arn:aws:iam::999999999999:role/x")
 
 

@@ -100,8 +100,9 @@ class Subscription:
         self.due_at = self.sweep_from = self.began_at + FIRST_DELAY
         self.owner: Owner | None = None
         self._reported_at = 0.0
-        self._updates: list[Update] = []
-        self._next: asyncio.Future[None] | None = None
+        #: Updates that the trigger has not asked for yet.
+        self._updates: tuple[Update, ...] = ()
+        self._next: asyncio.Future[tuple[PollResult, bool]] | None = None
 
     def __enter__(self) -> Subscription:
         return self
@@ -114,26 +115,27 @@ class Subscription:
         elif self.owner:
             self.owner.remove(self)
 
-    async def next_update(self) -> tuple[PollResult, bool]:
+    def next_update(self) -> asyncio.Future[tuple[PollResult, bool]]:
         """
-        Wait until the result changes, ten minutes have passed without a change, or the wait ends.
+        Return a future: the last result once it has changed, after ten minutes without a change, or at the end; and whether it is final.
 
-        :return: The last result, and whether it is final.
-        :raises CleanRoomsMLError: The resource cannot be polled.
+        It raises a ``CleanRoomsMLError`` if the resource cannot be polled. A coroutine would take more memory, and there are thousands.
         """
-        if not self._updates:
-            self._next = self.loop.create_future()
-            await self._next
-        result, is_final = self._updates.pop(0)
-        if isinstance(result, Exception):
-            raise result
-        return result, is_final
+        future: asyncio.Future[tuple[PollResult, bool]] = self.loop.create_future()
+        if self._updates:
+            first, *rest = self._updates
+            self._updates = tuple(rest)
+            _set_update(future, first)
+        else:
+            self._next = future
+        return future
 
     def deliver(self, update: Update) -> None:
         """Hand an update to the trigger; to be called in its event loop."""
-        self._updates.append(update)
-        if self._next is not None and not self._next.done():
-            self._next.set_result(None)
+        if self._next is None or self._next.done():
+            self._updates = (*self._updates, update)
+        else:
+            _set_update(self._next, update)
 
     @property
     def wait(self) -> Wait:
@@ -212,6 +214,13 @@ class Subscription:
     def _update(self, result: PollResult, now: float, *, is_final: bool) -> Update:
         self._reported_at, self.is_finished = now, is_final
         return Update(result, is_final)
+
+
+def _set_update(future: asyncio.Future[tuple[PollResult, bool]], update: Update) -> None:
+    if isinstance(update.result, Exception):
+        future.set_exception(update.result)
+    else:
+        future.set_result((update.result, update.is_final))
 
 
 class UpdateQueue:

@@ -9,8 +9,8 @@ import pytest
 
 from demo.airflow_run import load
 from tests.dags.airflow_user import User
-from tests.dags.test_examples import EXAMPLES, connection
-from tests.helpers.deployment import Deployment
+from tests.dags.test_examples import EXAMPLES
+from tests.helpers.deployment import Deployment, connection
 from tests.support import EmulatorProcess, World
 
 DAG = "example_lookalike_retraining"

@@ -1,7 +1,8 @@
 # The commands that everyone uses, CI included. All they need is make and Python 3.10 or newer.
 
 PYTHON ?= python3
-# More workers than cores: the tests that run a real Airflow wait most of the time. Files are handed out in the order of collection.
+# More workers than cores: the tests that run a real Airflow wait most of the time. Files are handed out in the order of collection, by
+# tests/conftest.py.
 PYTEST_ARGS ?= --numprocesses 4 --dist loadfile --no-loadscope-reorder
 DEMO_ARGS ?=
 BENCH_ARGS ?=

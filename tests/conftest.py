@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import atexit
+import importlib
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from tests.aws.user import keep_aside
 
@@ -55,6 +57,23 @@ LONGEST = (
     "properties/test_planted_faults.py",
     "properties/test_at_most_one.py",
 )
+
+#: Files that share an Airflow: one worker runs all of them.
+SHARING = ("tests/dags/test_examples.py", "tests/dags/test_retries.py", "tests/dags/test_xcom.py")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Hand out the tests by file, those of :data:`SHARING` as one."""
+    scheduler: Any = importlib.import_module("xdist.scheduler").LoadFileScheduling(config, log)
+    find_file = scheduler._split_scope
+
+    def find_scope(nodeid: str) -> str:
+        file: str = find_file(nodeid)
+        return SHARING[0] if file in SHARING else file
+
+    scheduler._split_scope = find_scope
+    return scheduler
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

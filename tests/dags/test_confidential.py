@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.dags.airflow_user import User
-from tests.dags.test_examples import connection
 from tests.helpers.custom_models import Studio
-from tests.helpers.deployment import Deployment
+from tests.helpers.deployment import Deployment, connection
 from tests.support import EmulatorProcess, World
 
 FILE = Path(__file__).parent / "files" / "confidential.py"
@@ -120,7 +119,7 @@ def test_waiting_in_the_worker(emulator: EmulatorProcess, tmp_path: Path) -> Non
     case = Case(emulator, tmp_path)
     tasks = case.airflow.run(FILE, "confidential", case.conf)["tasks"]
     found = {task: done["state"] for task, done in tasks.items()}
-    log = (tmp_path / "run.log").read_text()
+    log = case.airflow.run_log
     assert found == expected(found), log[-6000:]
     assert list(case.shown()) == []
     # What is left says enough.

@@ -21,21 +21,6 @@ deferred_or_not = pytest.mark.parametrize("deferrable", [False, True], ids=["syn
 in_the_worker = pytest.mark.parametrize("deferrable", [False], ids=["sync"], scope="module")
 
 
-def connection(world: World) -> str:
-    """An Airflow connection to an account."""
-    return json.dumps({"conn_type": "aws", "login": world.account, "password": "secret"})
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("airflow")
-
-
-@pytest.fixture(scope="module")
-def airflow(home: Path, emulator: EmulatorProcess) -> Deployment:
-    return Deployment(home, AWS_ENDPOINT_URL=emulator.url, AWS_DEFAULT_REGION="us-east-1")
-
-
 def run_example(
     airflow: Deployment,
     example: str,
@@ -45,23 +30,50 @@ def run_example(
     **worlds: World,
 ) -> dict[str, Any]:
     """What the tasks of a run did."""
-    airflow.environment["AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE"] = str(deferrable)
-    for name, world in worlds.items():
-        airflow.environment[f"AIRFLOW_CONN_AWS_{name.upper()}"] = connection(world)
-    return airflow.run(EXAMPLES / f"{example}.py", example, conf, mark_success)
+    airflow.connect(**worlds)
+    return airflow.run(EXAMPLES / f"{example}.py", example, conf, deferrable=deferrable, mark_success=mark_success)
 
 
 def ran(airflow: Deployment, example: str, conf: dict[str, Any], deferrable: bool, **more: Any) -> dict[str, Any]:
     """The results of the tasks of a run, all of which succeeded; parameters as for :func:`run_example`."""
+    found = pushed(airflow, example, conf, deferrable, **more)
+    return {task: xcom.get("return_value") for task, xcom in found.items()}
+
+
+def pushed(airflow: Deployment, example: str, conf: dict[str, Any], deferrable: bool, **more: Any) -> dict[str, Any]:
+    """What the tasks of a run pushed to XCom; all of them succeeded."""
     run = run_example(airflow, example, conf, deferrable, **more)
     states = {task: found["state"] for task, found in run["tasks"].items()}
-    assert states == dict.fromkeys(states, "success"), (airflow.home / "run.log").read_text()[-6000:]
-    return {task: found["xcom"].get("return_value") for task, found in run["tasks"].items()}
+    assert states == dict.fromkeys(states, "success"), airflow.run_log[-6000:]
+    return {task: found["xcom"] for task, found in run["tasks"].items()}
 
 
 def test_all_are_run_here() -> None:
-    here = Path(__file__).read_text() + Path(__file__).with_name("test_example_lookalike_audience.py").read_text()
+    here = Path(__file__).read_text()
     assert [path.stem for path in EXAMPLES.glob("*.py") if f'"{path.stem}"' not in here] == []
+
+
+@in_the_worker
+def test_a_second_run_right_after_the_first_works(
+    airflow: Deployment, emulator: EmulatorProcess, deferrable: bool
+) -> None:
+    world = World(emulator).build()
+    conf = {
+        "role_arn": world.role,
+        "seed_uri": world.seed()["dataSource"]["s3Uri"],
+        "output_uri": f"s3://{world.bucket}/audiences",
+    }
+    first, second = (pushed(airflow, "example_lookalike_audience", conf, deferrable, default=world) for _ in range(2))
+    for run in (first, second):
+        found = {task: xcom.get("return_value") for task, xcom in run.items()}
+        assert found["create_model"].startswith(f"arn:aws:cleanrooms-ml:us-east-1:{world.account}:audience-model/")
+        assert found["export"]["audience_generation_job_arn"] == found["generate"]
+        assert found["export"]["output_location"].startswith(f"s3://{world.bucket}/audiences/")
+        assert run["generate"]["metrics"]["recallMetric"] > 0.3
+    assert first["create_dataset"]["return_value"] == second["create_dataset"]["return_value"]
+    assert first["create_model"]["return_value"] != second["create_model"]["return_value"]
+    job = world.ml.get_audience_generation_job(audienceGenerationJobArn=first["generate"]["return_value"])
+    assert job["configuredAudienceModelArn"] == first["configure_model"]["return_value"]
 
 
 @deferred_or_not

@@ -12,9 +12,8 @@ from airflow import __version__ as airflow_version
 
 from airflow_cleanroomsml._compat import IS_AIRFLOW_2
 from tests.dags.airflow_user import User
-from tests.dags.test_examples import connection
 from tests.helpers.custom_models import Studio
-from tests.helpers.deployment import Deployment
+from tests.helpers.deployment import Deployment, connection
 from tests.support import EmulatorProcess, World
 
 FILE = Path(__file__).parent / "files" / "kills.py"

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from tests.dags.airflow_user import User
-from tests.dags.test_examples import connection
-from tests.helpers.deployment import Deployment
+from tests.helpers.deployment import Deployment, connection
 from tests.support import EmulatorProcess, World, interactions
 
 DAG, ROLLBACK = "example_weekly_retraining", "example_weekly_retraining_rollback"

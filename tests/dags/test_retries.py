@@ -18,15 +18,9 @@ def account(emulator: EmulatorProcess) -> World:
 
 
 @pytest.fixture(scope="module")
-def ran(account: World, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def ran(airflow: Deployment, account: World) -> dict[str, Any]:
     """One run of the Dag: permission is missing at the first create and the first look, and the Glue table does not exist."""
-    airflow = Deployment(
-        tmp_path_factory.mktemp("airflow"),
-        AWS_ENDPOINT_URL=account.emulator.url,
-        AWS_ACCESS_KEY_ID=account.account,
-        AWS_SECRET_ACCESS_KEY="secret",
-        AIRFLOW__CORE__DAGS_FOLDER=str(FILE.parent),
-    )
+    airflow.connect(default=account)
     conf = {
         "role_arn": account.role,
         "training_data": account.training_data("no_such_table"),

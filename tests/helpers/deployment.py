@@ -21,8 +21,15 @@ from typing import Any
 import psutil
 from airflow import __version__ as airflow_version
 
+from tests.support import World
+
 ROOT = Path(__file__).parents[2]
 IS_3 = not airflow_version.startswith("2.")
+
+
+def connection(world: World) -> str:
+    """An Airflow connection to an account."""
+    return json.dumps({"conn_type": "aws", "login": world.account, "password": "secret"})
 
 
 def free_port() -> int:
@@ -115,6 +122,16 @@ class Deployment:
         self._runner: Runner | None = None
         self._migrate()
 
+    @property
+    def run_log(self) -> str:
+        """What the last :meth:`run` printed."""
+        return (self.home / "run.log").read_text()
+
+    def connect(self, **worlds: World) -> None:
+        """Lead connections to accounts: ``aws_`` and the name of the argument."""
+        for name, world in worlds.items():
+            self.environment[f"AIRFLOW_CONN_AWS_{name.upper()}"] = connection(world)
+
     def _migrate(self) -> None:
         """Copy the database that the first deployment of this environment has migrated, which takes Airflow many seconds."""
         template = Path(sys.prefix) / f"airflow-{airflow_version}.db"
@@ -135,12 +152,16 @@ class Deployment:
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         return done.stdout
 
-    def run(self, dag_file: Path, dag_id: str, conf: dict[str, Any], mark_success: str = "") -> dict[str, Any]:
+    def run(
+        self, dag_file: Path, dag_id: str, conf: dict[str, Any], *, deferrable: bool = False, mark_success: str = ""
+    ) -> dict[str, Any]:
         """
         Run a Dag without a scheduler (``dag.test()``), and say what its tasks did.
 
-        :param mark_success: Regular expression of tasks that are marked successful instead.
+        :param deferrable: What Airflow is configured to make of operators that do not say it.
+        :param mark_success: Regular expression of tasks that are marked as success instead of run.
         """
+        self.environment["AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE"] = str(deferrable)
         if self._runner is not None and not self._runner.serves(self.environment):
             self._runner.stop()
             self._runner = None
@@ -149,7 +170,7 @@ class Deployment:
         (self.home / "conf.json").write_text(json.dumps(conf))
         paths = [str(dag_file), dag_id, str(self.home / "conf.json"), str(self.home / "out.json"), mark_success]
         status = self._runner.run(paths, self.home / "run.log", self.environment)
-        assert status == 0, (self.home / "run.log").read_text()[-8000:]
+        assert status == 0, self.run_log[-8000:]
         found: dict[str, Any] = json.loads((self.home / "out.json").read_text())
         return found
 

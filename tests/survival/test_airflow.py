@@ -16,8 +16,7 @@ import psutil
 import pytest
 
 from tests.dags.airflow_user import User
-from tests.dags.test_examples import connection
-from tests.helpers.deployment import Deployment
+from tests.helpers.deployment import Deployment, connection
 from tests.support import EmulatorProcess, World
 from tests.survival.create_operators import BY_TITLE, Arguments, Made
 

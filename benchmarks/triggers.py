@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -51,7 +52,8 @@ class Seen:
     :param memory: Bytes by which the process has grown.
     :param block: The longest time for which the loop did not run, in seconds.
     :param busy: The most processor time that the process took in such a time: what of it is its own doing, on a machine that others use.
-    :param collected: The longest collection of garbage, in seconds: it holds everything, the longer the larger the process is.
+    :param collected: The longest collection of garbage, in seconds: it stops the whole process, for longer the larger the process is.
+    :param collected_before: A full collection of garbage before the first wait, in seconds.
     :param events: When the event of each trigger came, in seconds since 1970.
     :param errors: What they say that is no success.
     """
@@ -61,6 +63,7 @@ class Seen:
     block: float
     busy: float
     collected: float
+    collected_before: float
     events: dict[str, float] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
 
@@ -140,17 +143,22 @@ async def _watched(load: Load, trigger: Callable[[str], Any]) -> Seen:
     import psutil
 
     process, events, errors = psutil.Process(), dict[str, float](), list[str]()
+    rest, all_ended = set(load.arns), asyncio.Event()
 
     async def listen(arn: str) -> None:
         async for event in trigger(arn).run():
+            rest.discard(arn)
+            if not rest:
+                all_ended.set()
             events[arn] = time.time()
             told = event.payload.get("poll_result", {}).get("status") or event.payload
             if told not in ("ACTIVE", {"status": "success", "value": arn}):
                 errors.append(str(told)[:300])
 
     idle = await _cost_of_watching()
-    gc.collect()
     pauses = _collections()
+    gc.collect()
+    collected_before = pauses.pop()
     memory, cpu, dog = process.memory_info().rss, time.process_time(), _Watchdog()
     watching = asyncio.create_task(dog.watch())
     await asyncio.sleep(0)
@@ -159,10 +167,12 @@ async def _watched(load: Load, trigger: Callable[[str], Any]) -> Seen:
         tasks.append(asyncio.create_task(listen(arn)))
         if not load.at_once:
             await asyncio.sleep(0)
-    await asyncio.wait(tasks, timeout=end - time.perf_counter())
+    # asyncio.wait() would keep a context for each task.
+    with suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(all_ended.wait(), end - time.perf_counter())
     grown = process.memory_info().rss - memory
     taken = time.process_time() - cpu - idle * (time.perf_counter() - end + load.seconds)
-    seen = Seen(taken, grown, dog.longest, dog.busiest, max(pauses, default=0.0), events, errors)
+    seen = Seen(taken, grown, dog.longest, dog.busiest, max(pauses, default=0.0), collected_before, events, errors)
     for task in (watching, *tasks):
         task.cancel()
     await asyncio.gather(watching, *tasks, return_exceptions=True)

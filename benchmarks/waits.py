@@ -46,6 +46,7 @@ def _blocks(what: str, ours: Seen, limit: float, peer: Seen | None = None) -> It
     yield below(f"{what}: longest block of the loop, s", ours.block, limit, peer.block if peer else None)
     yield Row(f"{what}: longest block, processor time alone, s", ours.busy, peer.busy if peer else None)
     yield Row(f"{what}: longest collection of garbage, s", ours.collected, peer.collected if peer else None)
+    yield Row(f"{what}: a collection of garbage before the first wait, s", ours.collected_before)
 
 
 def three_hundred() -> Iterator[Row]:

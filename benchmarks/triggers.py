@@ -49,24 +49,14 @@ class Measurement:
     """
     What was measured.
 
-<<<<<<< HEAD
     :param cpu: Seconds of processor time, without those of the watchdog.
     :param memory: Bytes by which the process grew.
     :param block: Longest time for which the loop did not run, in seconds.
     :param busy: Longest processor time during such a block, in seconds: the rest is time of other processes on the machine.
     :param collected: Longest garbage collection, in seconds. It stops the process, and takes longer in a larger one.
+    :param collected_before: Duration of a full garbage collection before the first wait, in seconds.
     :param events: Time of each trigger's event, in seconds since 1970.
     :param errors: Payloads of events other than success.
-=======
-    :param cpu: Seconds of processor time, less what watching takes.
-    :param memory: Bytes by which the process has grown.
-    :param block: The longest time for which the loop did not run, in seconds.
-    :param busy: The most processor time that the process took in such a time: what of it is its own doing, on a machine that others use.
-    :param collected: The longest collection of garbage, in seconds: it stops the whole process, for longer the larger the process is.
-    :param collected_before: A full collection of garbage before the first wait, in seconds.
-    :param events: When the event of each trigger came, in seconds since 1970.
-    :param errors: What they say that is no success.
->>>>>>> polling
     """
 
     cpu: float
@@ -163,25 +153,17 @@ async def _measure(load: Load, trigger: Callable[[str], Any]) -> Measurement:
             if not rest:
                 all_ended.set()
             events[arn] = time.time()
-            result = event.payload.get("observation", {}).get("status") or event.payload
+            result = event.payload.get("poll_result", {}).get("status") or event.payload
             if result not in ("ACTIVE", {"status": "success", "value": arn}):
                 errors.append(str(result)[:300])
 
-<<<<<<< HEAD
     # Before the measurement, because the watchdog's cost is the same without triggers.
     idle = await _measure_watchdog()
-    gc.collect()
     pauses = _record_collections()
-    memory, cpu, watchdog = process.memory_info().rss, time.process_time(), _Watchdog()
-    watchdog_task = asyncio.create_task(watchdog.watch())
-=======
-    idle = await _cost_of_watching()
-    pauses = _collections()
     gc.collect()
     collected_before = pauses.pop()
-    memory, cpu, dog = process.memory_info().rss, time.process_time(), _Watchdog()
-    watching = asyncio.create_task(dog.watch())
->>>>>>> polling
+    memory, cpu, watchdog = process.memory_info().rss, time.process_time(), _Watchdog()
+    watchdog_task = asyncio.create_task(watchdog.watch())
     await asyncio.sleep(0)
     end, tasks = time.perf_counter() + load.seconds, []
     for arn in load.arns:
@@ -189,27 +171,21 @@ async def _measure(load: Load, trigger: Callable[[str], Any]) -> Measurement:
         if not load.at_once:
             # Lets the new trigger run until its first await.
             await asyncio.sleep(0)
-<<<<<<< HEAD
-    await asyncio.wait(tasks, timeout=end - time.perf_counter())
+    # asyncio.wait() would keep a context for each task.
+    with suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(all_ended.wait(), end - time.perf_counter())
+    memory = process.memory_info().rss - memory
     measurement = Measurement(
         time.process_time() - cpu - idle * (time.perf_counter() - end + load.seconds),
-        process.memory_info().rss - memory,
+        memory,
         watchdog.longest,
         watchdog.busiest,
         max(pauses, default=0.0),
+        collected_before,
         events,
         errors,
     )
     for task in (watchdog_task, *tasks):
-=======
-    # asyncio.wait() would keep a context for each task.
-    with suppress(asyncio.TimeoutError):
-        await asyncio.wait_for(all_ended.wait(), end - time.perf_counter())
-    grown = process.memory_info().rss - memory
-    taken = time.process_time() - cpu - idle * (time.perf_counter() - end + load.seconds)
-    seen = Seen(taken, grown, dog.longest, dog.busiest, max(pauses, default=0.0), collected_before, events, errors)
-    for task in (watching, *tasks):
->>>>>>> polling
         task.cancel()
     await asyncio.gather(watchdog_task, *tasks, return_exceptions=True)
     return measurement

@@ -42,18 +42,11 @@ def measure(world: CrowdedWorld, load: Load) -> tuple[Measurement, int]:
     return measurement, len(world.calls) - before
 
 
-<<<<<<< HEAD
 def _build_block_rows(name: str, ours: Measurement, limit: float, peer: Measurement | None = None) -> Iterator[Row]:
     yield build_limit_row(f"{name}: longest block of the loop, s", ours.block, limit, peer.block if peer else None)
     yield Row(f"{name}: longest block, processor time alone, s", ours.busy, peer.busy if peer else None)
     yield Row(f"{name}: longest collection of garbage, s", ours.collected, peer.collected if peer else None)
-=======
-def _blocks(what: str, ours: Seen, limit: float, peer: Seen | None = None) -> Iterator[Row]:
-    yield below(f"{what}: longest block of the loop, s", ours.block, limit, peer.block if peer else None)
-    yield Row(f"{what}: longest block, processor time alone, s", ours.busy, peer.busy if peer else None)
-    yield Row(f"{what}: longest collection of garbage, s", ours.collected, peer.collected if peer else None)
-    yield Row(f"{what}: a collection of garbage before the first wait, s", ours.collected_before)
->>>>>>> polling
+    yield Row(f"{name}: a collection of garbage before the first wait, s", ours.collected_before)
 
 
 def measure_300_waits() -> Iterator[Row]:

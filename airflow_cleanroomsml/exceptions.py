@@ -25,7 +25,7 @@ The exceptions of this package. Those marked with * are also ``AirflowFailExcept
     ├── JobFailedError *               the job failed
     └── WaitTimeoutError *             the wait timed out; the job is still running and incurring charges
 
-Airflow retries an error if the same request can succeed later without a change by anybody. It retries missing permissions and resources,
+Airflow retries an error if the same request may succeed later without a change by anyone. It retries missing permissions and resources,
 because IAM and listings are eventually consistent. It does not retry a failed job, although that might succeed: AWS does not publish which
 status codes are temporary, and a retry costs as much as the job.
 """

@@ -1,7 +1,7 @@
 """
-Choose the size of an audience by the metrics of its generation job, and export it; from Airflow 3.1 on once somebody has approved it.
+Choose the size of an audience by the metrics of its generation job, and export it; from Airflow 3.1 on only after somebody has approved it.
 
-The choice goes into the export as it is.
+The export takes the choice as its size.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ HAS_APPROVALS = tuple(map(int, airflow_version.split(".")[:2])) >= (3, 1)
 if HAS_APPROVALS:
     from airflow.providers.standard.operators.hitl import ApprovalOperator
 
-# When the run is about; a run that was started by hand may have no logical date.
+# The time of the run; a run that was triggered manually may have no logical date.
 RUN = "{{ (dag_run.logical_date or dag_run.run_after).strftime('%Y%m%dT%H%M%S') }}"
 ANY = "00000000-0000-4000-8000-000000000000"
 
@@ -41,7 +41,7 @@ with DAG(
 ### Choose the size
 
 `choose` logs recall and relevance in one line, fails if the recall is no better than that of a random selection, and returns the largest
-size whose relevance is at least `min_relevance`. From Airflow 3.1 on `approve` shows the choice and waits for somebody's answer; a
+size whose relevance is at least `min_relevance`. From Airflow 3.1 on `approve` shows the choice and waits for a response; a
 rejection skips the export.
 """,
 ) as dag:

@@ -1,7 +1,7 @@
 """
-Train a model of one's own on joined data: algorithm, association, input channels, training, export, inference.
+Train a custom model on joined data: algorithm, association, input channels, training, export, inference.
 
-Every task takes the ARN that the task before it pushed to XCom; what was made for the run is taken away at its end.
+Every task takes the ARN that the task before it pushed to XCom. At the end the Dag deletes what the run created.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from airflow_cleanroomsml.sensors import (
     CleanRoomsMLTrainedModelInferenceJobSensor,
 )
 
-# When the run is about; a run that was started by hand may have no logical date.
+# The time of the run; a run that was triggered manually may have no logical date.
 RUN = "{{ (dag_run.logical_date or dag_run.run_after).strftime('%Y%m%dT%H%M%S') }}"
 
 with DAG(
     "example_custom_model",
-    description="Train, export and ask a model on data that no party sees",
+    description="Train, export and run a custom model on data that no single party sees",
     schedule=None,
     start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
     catchup=False,
@@ -49,14 +49,14 @@ with DAG(
         "training_query": "SELECT a.clicks, r.converted FROM advertiser a JOIN retailer r ON a.user_id = r.user_id",
         "inference_query": "SELECT a.clicks FROM advertiser a",
     },
-    # Names carry the run: a retry or a cleared task finds what it made before.
+    # Names contain the run, so a retry or a cleared task finds what it created.
     default_args={"if_exists": "reuse"},
     doc_md="""
-### A model of one's own
+### A custom model
 
 The member that may query trains on the join of both parties' tables; neither sees the other's rows. Logs and metrics reach those
-members that have an ML configuration. The tasks show the queries in no log and in no rendered field; here they are parameters, which
-Airflow shows with the run: keep what is confidential in a Variable.
+members that have an ML configuration. The tasks never show the queries in logs or rendered fields. Here the queries are
+parameters, which Airflow shows with the run: keep confidential ones in a Variable.
 """,
 ) as dag:
     membership = CleanRoomsFindMembershipOperator(

@@ -1,7 +1,7 @@
 """
-A trial with a limit: a model is trained and asked for as long as there is time, then whatever still runs is cancelled.
+Train a model and run inference within a time limit, then cancel whatever is still running.
 
-Cancelling leaves what has ended as it is, so it can always come last.
+Cancelling a job that has ended does nothing, so the cancel tasks can always run last.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from airflow_cleanroomsml.operators import (
 )
 from airflow_cleanroomsml.sensors import CleanRoomsMLTrainedModelSensor
 
-# When the run is about; a run that was started by hand may have no logical date.
+# The time of the run; a run that was triggered manually may have no logical date.
 RUN = "{{ (dag_run.logical_date or dag_run.run_after).strftime('%Y%m%dT%H%M%S') }}"
 ANY = "00000000-0000-4000-8000-000000000000"
 MEMBERSHIP_ARN = f"arn:aws:cleanrooms-ml:us-east-1:123456789012:membership/{ANY}"
 
 with DAG(
     "example_custom_model_trial",
-    description="Train a model for no longer than is worth it",
+    description="Train a model within a time limit",
     schedule=None,
     start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
     catchup=False,

@@ -17,7 +17,7 @@ from airflow_cleanroomsml.operators import (
     CleanRoomsMLStartAudienceGenerationJobOperator,
 )
 
-# When the run is about; a run that was started by hand may have no logical date.
+# The time of the run; a run that was triggered manually may have no logical date.
 RUN = "{{ (dag_run.logical_date or dag_run.run_after).strftime('%Y%m%dT%H%M%S') }}"
 
 with DAG(
@@ -35,17 +35,17 @@ with DAG(
         "seed_uri": "s3://my-bucket/seed/users.jsonl",
         "output_uri": "s3://my-bucket/audiences",
     },
-    # Names carry the run: a retry or a cleared task finds what it made before. The training dataset serves all runs.
+    # Names contain the run, so a retry or a cleared task finds what it created. The training dataset serves all runs.
     default_args={"if_exists": "reuse", "retries": 2, "retry_delay": pendulum.duration(seconds=30)},
     doc_md="""
 ### Lookalike audience
 
-| task | makes | pushes |
+| task | creates | pushes |
 | --- | --- | --- |
 | `create_dataset` | a training dataset: a pointer to the Glue table, the same for all runs | its ARN |
 | `create_model` | an audience model, trained on it (on AWS several hours to two days) | its ARN |
 | `configure_model` | a configured audience model: where audiences go, which sizes they may have | its ARN |
-| `generate` | an audience generation job: all users, ranked by likeness to the seed | its ARN; `metrics` |
+| `generate` | an audience generation job: all users, ranked by similarity to the seed | its ARN; `metrics` |
 | `export` | an export of the 10 % audience: JSON lines of user ids | name, job and S3 location |
 
 The role reads the table and the seed, and writes the audiences. Set the parameters, or trigger with others.

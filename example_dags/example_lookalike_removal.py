@@ -1,7 +1,7 @@
 """
-Take a lookalike model away, in the order that the service asks for: what depends on another goes first.
+Delete a lookalike model in the order that the service requires: dependent resources first.
 
-Gone already is success, so the Dag can be run again until nothing is left.
+A resource that is already gone counts as deleted, so the Dag can be run again until nothing is left.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
 Change the terms under which a partner uses a lookalike model: the model on offer, the policy, the tags.
 
-The configured audience model keeps its ARN, so nothing changes for whoever uses it.
+The configured audience model keeps its ARN, so nothing changes for its users.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ with DAG(
     doc_md="""
 ### Terms of a lookalike model
 
-Waits until an audience model is trained, offers it whatever was on offer before, and lets the partner start generation jobs. A model that
+Waits until an audience model is trained, offers it in place of the current one, and lets the partner start generation jobs. A model that
 is trained every week is put into service by `example_weekly_retraining`, which replaces no newer one.
 """,
 ) as dag:

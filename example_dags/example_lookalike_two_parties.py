@@ -1,7 +1,7 @@
 """
 Two companies, two connections: one offers its lookalike model to a collaboration, the other finds its audience in it.
 
-Each party sees the job under an ARN of its own account; the model's owner hears of it only by looking.
+Each party sees the job under an ARN of its own account; the model's owner has to poll to notice it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from airflow_cleanroomsml.sensors import (
     CleanRoomsMLNewAudienceGenerationJobsSensor,
 )
 
-# When the run is about; a run that was started by hand may have no logical date.
+# The time of the run; a run that was triggered manually may have no logical date.
 RUN = "{{ (dag_run.logical_date or dag_run.run_after).strftime('%Y%m%dT%H%M%S') }}"
 PROVIDER, SEEDER = "aws_provider", "aws_seeder"
 
@@ -50,7 +50,7 @@ with DAG(
 `aws_provider` and `aws_seeder` are connections of two accounts, both members of the collaboration. The provider associates its
 configured audience model, and Clean Rooms writes the policy that lets the members use it. The seeder looks the model up, starts a
 generation job, and exports the audience to the provider's bucket. The provider waits for jobs that others have started, and sees the
-same job under an ARN, and a name, of its own. In earnest each party has a Dag of its own; here one has both, so that it can be tried.
+same job under an ARN, and a name, of its own. In production each party has its own Dag; here one Dag has both, so that you can try it.
 """,
 ) as dag:
     membership = CleanRoomsFindMembershipOperator(

@@ -1,7 +1,7 @@
 """
-Generate and export the audiences of 25 seeds, each on its own: one that fails does not keep the others from being exported.
+Generate and export the audiences of 25 seeds independently: if one fails, the others are still exported.
 
-Each segment is a mapped task group. A summary at the end has the locations of what was exported, and the reasons of what failed.
+Each segment is a mapped task group. A summary at the end has the locations of the exported audiences and the reasons for failures.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ try:
 except ImportError:  # Airflow 2.11
     from airflow.decorators import task, task_group
 
-# When the run is about; a run that was started by hand may have no logical date.
+# The time of the run; a run that was triggered manually may have no logical date.
 RUN = "{{ (dag_run.logical_date or dag_run.run_after).strftime('%Y%m%dT%H%M%S') }}"
 ANY = "00000000-0000-4000-8000-000000000000"
 SEGMENTS = 25
@@ -31,7 +31,7 @@ SEGMENTS = 25
 
 @task
 def list_seeds(seeds_uri: str, run: str) -> list[dict[str, str]]:
-    """The arguments of each segment: its name, which tells it from those of other runs, and its seed."""
+    """The arguments of each segment: its name, which is unique to the run, and its seed."""
     numbers = range(1, SEGMENTS + 1)
     return [{"name": f"segment-{n:02}-{run}", "seed_uri": f"{seeds_uri}/segment-{n:02}.jsonl"} for n in numbers]
 
@@ -46,7 +46,7 @@ def segment(name: str, seed_uri: str) -> None:
         seed_audience={"dataSource": {"s3Uri": seed_uri}, "roleArn": "{{ params.role_arn }}"},
         if_exists="reuse",
         map_index_template="{{ task.name }}",
-        # Ten generation jobs of an account run at a time (user guide, Quotas); the others need not even start.
+        # Ten generation jobs of an account run at a time (user guide, Quotas); the others wait before they start.
         max_active_tis_per_dag=10,
     )
     export = CleanRoomsMLStartAudienceExportJobOperator(
@@ -69,7 +69,7 @@ def segment(name: str, seed_uri: str) -> None:
 
 @task(trigger_rule="all_done")
 def summarize(seeds: Any, reports: Any, exports: Any) -> dict[str, Any]:
-    """What became of each segment, by name: the location of its files, or why there are none."""
+    """Return the result of each segment by name: the location of its files, or why there are none."""
     locations = {export["name"]: export["output_location"] for export in exports}
     states = {report["name"]: report for report in reports}
     names = [seed["name"] for seed in seeds]
@@ -105,8 +105,8 @@ with DAG(
 ### Many segments
 
 One `segment` for each seed, under its own name in the grid: `generate`, `export`, and `report`, which reads why a generation job failed.
-The run is successful if `summarize` is. Its result has the locations of what was exported, and the reasons of what failed; fix the
-seeds and clear the failed tasks, and `report` and `summarize` after them.
+The run is successful if `summarize` is. Its result has the locations of the exported audiences and the reasons for failures.
+Fix the seeds and clear the failed tasks, together with `report` and `summarize`.
 """,
 ) as dag:
     seeds = list_seeds("{{ params.seeds_uri }}", RUN)

@@ -1,7 +1,7 @@
 """
-Train a lookalike model anew every week, behind terms that stay the same.
+Retrain a lookalike model every week behind the same configured audience model.
 
-AWS does not train a model again by itself and recommends doing so weekly (user guide, working-with-machine-learning-tdp). Any task, and
+AWS does not retrain a model by itself and recommends doing so weekly (user guide, working-with-machine-learning-tdp). Any task, and
 any run as a whole, may be cleared at any time: nothing newer is replaced or deleted.
 """
 
@@ -18,7 +18,7 @@ from airflow_cleanroomsml.operators import (
     CleanRoomsMLPruneAudienceModelsOperator,
 )
 
-# A run that was started by hand may have no logical date and no data interval: it trains on everything up to now.
+# A run that was triggered manually may have no logical date and no data interval: it trains on everything up to now.
 RUN = "{{ (dag_run.logical_date or dag_run.run_after).strftime('%Y%m%dT%H%M%S') }}"
 START = "{{ dag_run.data_interval_start }}"
 END = "{{ dag_run.data_interval_end }}"

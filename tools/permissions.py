@@ -53,7 +53,7 @@ BASE_VERSION = Case('with `version_identifier="NULL"`, if the model has several 
 FOREIGN_MODEL = Case("instead of `cleanrooms-ml:GetTrainedModel`, if another member owns the model")
 MANAGED_POLICY = Case("if Clean Rooms manages the policy of the model", by_default=True)
 COMPARES = Case("without `instead_of`", by_default=True)
-DELETES = Case("without `report_only=True`, if a model goes", by_default=True)
+DELETES = Case("without `report_only=True`, if a model is deleted", by_default=True)
 JOB = Case("with `audience_generation_job_arn`", by_default=True)
 NAME_IN_USE = Case("optional: to report which resource has a name that is in use")
 FAILED_QUERY = Case("optional: to report why its query failed")

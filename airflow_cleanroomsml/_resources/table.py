@@ -92,7 +92,7 @@ class Resource(NamedTuple):
     :param within: Member of the response that holds the resource; empty if the response itself does.
     :param spelling: Arguments that have another name in the resource's description.
     :param versions: Operation that lists the versions, if one ARN can have several.
-    :param timeout: Seconds that it may take: the longest time that the service's documents name, and a margin.
+    :param timeout: Seconds that it may take: the longest duration in AWS's documentation, plus a margin.
     :param delay: Longest pause between two polls, in seconds.
     :param outputs: Members of the response that are pushed to XCom when it is done, in the API's own spelling.
     :param partners: Whether it may be another member's, whose request is unknown here and may be quoted in its failures.

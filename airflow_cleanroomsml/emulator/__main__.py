@@ -40,7 +40,7 @@ def _parse_arguments() -> argparse.Namespace:
     defaults = Settings()
     parser = argparse.ArgumentParser(
         prog="python -m airflow_cleanroomsml.emulator",
-        description=__doc__,
+        description="Run an emulator of AWS Clean Rooms ML until it is interrupted.",
         epilog=_format_epilog(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -72,7 +72,7 @@ def _parse_arguments() -> argparse.Namespace:
         "--progress-seconds",
         type=float,
         default=defaults.progress_seconds,
-        help="how long a job is CREATE_IN_PROGRESS at least (default: %(default)s)",
+        help="minimum time for which a job is CREATE_IN_PROGRESS (default: %(default)s)",
     )
     parser.add_argument(
         "--delete-seconds",

@@ -45,7 +45,7 @@ class MotoDispatcher:
     """
     Dispatches requests for other services to moto.
 
-    A moto without the parts that its own server is made of costs these services, not Clean Rooms ML.
+    If moto lacks the parts of its own server, only requests for these services fail, not those for Clean Rooms ML.
 
     :param create_app: Creates the WSGI application of a service from moto's name of it, see :func:`create_moto_app`.
     """

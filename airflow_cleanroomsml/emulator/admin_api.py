@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import asdict, fields
 from typing import Any
 
 from airflow_cleanroomsml.emulator.context import Shared
@@ -79,6 +79,7 @@ class AdminApi:
         return self._describe_clock()
 
     def _add_fault(self, _: dict[str, str], content: dict[str, Any]) -> dict[str, Any]:
+        _check_names("faults", content, {field.name for field in fields(Fault) if field.init}, ("operation", "kind"))
         self._shared.faults.add(Fault(**content), self._shared.clock.now())
         return {}
 
@@ -91,9 +92,7 @@ class AdminApi:
         return asdict(self._shared.settings)
 
     def _limit_permissions(self, _: dict[str, str], content: dict[str, Any]) -> dict[str, Any]:
-        unknown = sorted(set(content) - {"account", "actions"})
-        if unknown:
-            raise ValueError(f"permissions: unknown {', '.join(map(repr, unknown))}; allowed: account, actions")
+        _check_names("permissions", content, {"account", "actions"})
         self._shared.permissions.limit(content.get("account"), content.get("actions"))
         return {}
 
@@ -104,3 +103,14 @@ class AdminApi:
     def _reset(self, *_: dict[str, Any]) -> dict[str, Any]:
         self._shared.clear()
         return {}
+
+
+def _check_names(subject: str, content: Collection[str], allowed: Iterable[str], required: Iterable[str] = ()) -> None:
+    """Refuse a body with unknown names, or without required ones."""
+    unknown, missing = set(content).difference(allowed), set(required).difference(content)
+    if unknown:
+        raise ValueError(
+            f"{subject}: unknown {', '.join(map(repr, sorted(unknown)))}; allowed: {', '.join(sorted(allowed))}"
+        )
+    if missing:
+        raise ValueError(f"{subject}: missing {', '.join(map(repr, sorted(missing)))}")

@@ -114,7 +114,7 @@ SECTIONS: dict[str, tuple[Assumption, ...]] = {
     ),
     "SQL": (
         Assumption(
-            "a seed of SQL",
+            "a SQL seed",
             "requires a `collaborationId` in which the caller has CAN_QUERY; `dataSource` and `sqlParameters` exclude each other. Nothing "
             "runs the query: job and protected query fail with QUERY_FAILED and a message that quotes it. The model's owner does not see "
             "the query",
@@ -127,7 +127,8 @@ SECTIONS: dict[str, tuple[Assumption, ...]] = {
     ),
     "Custom models": (
         Assumption(
-            "trained models, exports and inference jobs", "compute and write nothing, and succeed after their time"
+            "trained models, exports and inference jobs",
+            "compute and write nothing, and succeed after the configured time",
         ),
         Assumption("end of a channel's retention", "INACTIVE `retentionInDays` after it became ACTIVE"),
         Assumption(
@@ -204,7 +205,7 @@ SECTIONS: dict[str, tuple[Assumption, ...]] = {
             "adds one statement with its own identifier that names all other members, and keeps the other statements; adds none if there "
             "are no other members. Deleting the association removes it, and the policy with the last one",
         ),
-        Assumption("associating a configured audience model twice", "refused within a membership; so is a used name"),
+        Assumption("associating a configured audience model twice", "refused within a membership, as is a name in use"),
         Assumption(
             "`resourceType` in errors of `cleanrooms`",
             "names what was looked up: the service model has no value for associations and queries",

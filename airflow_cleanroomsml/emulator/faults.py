@@ -65,16 +65,18 @@ class Fault:
     lasts: float | None = None
     seconds: float = 0.0
     code: str = "FAULT_ON_REQUEST"
-    message: str = "The job fails because a test asked for it."
+    message: str = "The job failed because a test injected this fault."
     body: str = _LOGIN_PAGE
     added_at: float = field(init=False, default=0.0)
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise ValueError(f"fault {self.kind!r} is unknown; allowed: {', '.join(KINDS)}")
+            raise ValueError(f"kind: {self.kind!r} is unknown; allowed: {', '.join(KINDS)}")
         verb = _VERBS.get(self.kind, "")
         if self.operation != EVERY and not (self.operation in _list_operations() and self.operation.startswith(verb)):
-            raise ValueError(f"{self.operation!r} is not {f'a {verb}' if verb else 'an API'} operation or {EVERY!r}")
+            raise ValueError(
+                f"operation: {self.operation!r} is unknown; must be {f'a {verb}' if verb else 'an API'} operation or {EVERY!r}"
+            )
         if self.times == "forever":
             self.times = 0
         if not isinstance(self.times, int) or isinstance(self.times, bool) or self.times < 0:

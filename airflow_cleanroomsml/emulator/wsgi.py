@@ -166,7 +166,7 @@ def _drop_connection(request: Request) -> None:
     """
     Close the connection of a request.
 
-    :raises ConnectionDropped: The server does not give access to the connection; whoever called the application has to drop it.
+    :raises ConnectionDropped: The server does not give access to the connection; the caller of the application has to close it.
     """
     if not _compat.close_connection(request.environ):
         raise ConnectionDropped

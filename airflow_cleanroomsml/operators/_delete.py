@@ -63,8 +63,8 @@ class CleanRoomsMLDeleteAndWaitOperator(CleanRoomsMLDeleteOperator):
 
     :param wait_for_completion: Wait until it is done; otherwise the task ends when the service has accepted the request.
     :param waiter_delay: Longest pause between two polls, in seconds; a deletion that has just started is polled more often.
-    :param waiter_max_attempts: Number of polls; times ``waiter_delay`` it is the time-out of the wait in seconds. Without it, the longest
-        time that the service's documents name applies, and a margin. ``execution_timeout`` ends the wait, too.
+    :param waiter_max_attempts: Number of polls; multiplied by ``waiter_delay`` it is the time-out of the wait in seconds. By default, the
+        time-out is the longest duration in AWS's documentation plus a margin. ``execution_timeout`` ends the wait, too.
     :param deferrable: Wait in the triggerer.
     """
 

@@ -44,13 +44,13 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator):
 
     :param wait_for_completion: Wait until the job is done; otherwise the task ends when the service has accepted the request.
     :param waiter_delay: Longest pause between two polls, in seconds; a job that has just started is polled more often.
-    :param waiter_max_attempts: Number of polls; times ``waiter_delay`` it is the time-out of the wait in seconds. Without it, the longest
-        time that the service's documents name applies, and a margin. ``execution_timeout`` ends the wait, too.
+    :param waiter_max_attempts: Number of polls; multiplied by ``waiter_delay`` it is the time-out of the wait in seconds. By default, the
+        time-out is the longest duration in AWS's documentation plus a margin. ``execution_timeout`` ends the wait, too.
     :param deferrable: Wait in the triggerer.
     :param cancel_on_kill: Cancel the job when the task is marked failed or success, its run is deleted, or it times out. Only trained
         models and inference jobs can be cancelled. A retry, a clear and a restart of Airflow continue the wait.
-    :param delete_on_kill: Delete instead what cannot be cancelled: audience models, generation jobs, data of input channels; the service
-        may refuse it.
+    :param delete_on_kill: Delete resources that cannot be cancelled: audience models, generation jobs, data of input channels; the service
+        may refuse to.
     :param quota_timeout: Seconds for which a start waits while a quota for running jobs is used up, a week by default; 0 fails at once.
         ``execution_timeout`` ends it, too. With ``deferrable`` it waits in the triggerer, and mapped tasks queue from the beginning.
     """

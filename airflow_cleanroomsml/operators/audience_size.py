@@ -1,4 +1,4 @@
-"""Sizes of audiences: which one to export, by the metrics of its generation job."""
+"""Audience sizes: choose which one to export, by the metrics of its generation job."""
 
 from __future__ import annotations
 
@@ -36,24 +36,24 @@ class CleanRoomsMLChooseAudienceSizeOperator(CleanRoomsMLOperator):
     Choose the size of the audience to export, by the metrics of a finished generation job.
 
     Each policy chooses among the sizes of the configured audience model: ``relevance`` the largest size whose relevance is at least
-    ``min_relevance``, ``users`` the size nearest to a number of users, and ``knee`` the size at which the curve of relevance bends most.
-    The log has the curve in one line: "recall 0.87 (random 0.20); relevance 0.57 at 1 %, -0.15 at 5 %".
+    ``min_relevance``, ``users`` the size nearest to a number of users, and ``knee`` the size at which the relevance curve bends most.
+    The log shows the curve in one line: "recall 0.87 (random 0.20); relevance 0.57 at 1 %, -0.15 at 5 %".
 
     An audience is unsuitable if the metrics are not shared, if the recall is no better than that of a random selection, or if no size is
-    relevant enough. Then the task fails without a retry, is skipped, or passes: it warns of a low recall and chooses all the same, and
-    returns ``default_size`` where nothing can be chosen.
+    relevant enough. Then the task fails without a retry, is skipped, or passes: it logs a warning if the recall is low, chooses anyway, and
+    returns ``default_size`` if no size can be chosen.
 
-    :param audience_generation_job_arn: ARN of the generation job, which is read; it is not needed with ``metrics``.
+    :param audience_generation_job_arn: ARN of the generation job, to read its metrics; not needed with ``metrics``.
     :param metrics: Metrics of the job, as its task pushes them to XCom: ``generate.output["metrics"]``.
     :param policy: How to choose, ``relevance``, ``users`` or ``knee``.
-    :param min_relevance: Least relevance of the policy ``relevance``, -1 to 1; at 0 all users of the audience are predicted to be like
-        the seed, and a larger audience is likely to have others (user guide, ml-metrics).
-    :param users: Number of users of the policy ``users``.
-    :param training_users: Number of distinct users in the training data, up to 100 million; the policy ``users`` needs it for sizes in
-        per cent, and the recall of a random selection for sizes in users.
-    :param min_recall: Recall that has to be exceeded, 0 to 1; that of a random selection without it.
+    :param min_relevance: Minimum relevance for the policy ``relevance``, -1 to 1; at 0 all users of the audience are predicted to be like
+        the seed, and a larger audience is likely to include others (user guide, ml-metrics).
+    :param users: Number of users for the policy ``users``.
+    :param training_users: Number of distinct users in the training data, up to 100 million; the policy ``users`` needs it for
+        percentages, and the check of recall for sizes in users.
+    :param min_recall: Recall that must be exceeded, 0 to 1; by default that of a random selection.
     :param if_unsuitable: What to do about an unsuitable audience, ``fail``, ``skip`` or ``pass``.
-    :param default_size: Size that is returned by ``pass`` where nothing can be chosen, ``{"type": …, "value": …}``.
+    :param default_size: Size that ``pass`` returns if no size can be chosen, ``{"type": …, "value": …}``.
     :return: Size for ``audience_size`` of ``CleanRoomsMLStartAudienceExportJobOperator``, ``{"type": …, "value": …}``.
     """
 

@@ -1,4 +1,4 @@
-"""Configured audience model associations: a configured audience model offered to a collaboration. They are of ``cleanrooms``."""
+"""Configured audience model associations: audience models offered to a collaboration; operations of ``cleanrooms``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Configured model algorithms: container images that train a model of one's own, or run it."""
+"""Configured model algorithms: container images that train or run a custom model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Configured model algorithm associations: an algorithm offered to a collaboration, on terms of privacy."""
+"""Configured model algorithm associations: an algorithm offered to a collaboration, with a privacy configuration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ML configurations: where a member of a collaboration takes its output, logs and metrics."""
+"""ML configurations: where the output, logs and metrics of a collaboration's member go."""
 
 from __future__ import annotations
 

@@ -46,9 +46,9 @@ class _RetrainingOperator(CleanRoomsMLOperator):
 
 class CleanRoomsMLCheckAudienceModelAgeOperator(_RetrainingOperator):
     """
-    Skip the training that follows unless the model in service is older than the data at hand.
+    Skip the training that follows unless the model in service is older than the available data.
 
-    A run that is cleared after its own or a newer model went into service therefore pays for no second training. The age of a model is
+    So a run that is cleared after its own or a newer model went into service does not pay for a second training. The age of a model is
     the end of its training window; a model without a window has learned from everything up to its creation. The task makes two calls,
     GetConfiguredAudienceModel and GetAudienceModel.
 
@@ -100,12 +100,12 @@ class CleanRoomsMLPromoteAudienceModelOperator(_RetrainingOperator):
     Put an audience model into service behind a configured audience model, unless a newer one is there.
 
     The ARN of the configured audience model, its policy and its associations stay, and jobs that are running are not affected. The newer
-    of two models is the one whose training window ends later, and of one window the one that was created later; a model without a window
+    of two models is the one whose training window ends later or, for the same window, was created later; a model without a window
     has learned from everything up to its creation. So the task may be cleared at any time, also in the run of an older week. A model that
-    no longer exists, as after it was pruned, is skipped.
+    no longer exists, for instance because it was pruned, is skipped.
 
-    To roll back, give the model to get rid of as ``instead_of``: then age does not matter, and nothing happens unless that very model
-    is in service. To replace whatever is there use ``CleanRoomsMLUpdateConfiguredAudienceModelOperator``.
+    To roll back, pass the model to replace as ``instead_of``: then age does not matter, and nothing happens unless that model is in
+    service. To replace any model, use ``CleanRoomsMLUpdateConfiguredAudienceModelOperator``.
 
     The API has no conditional update. Set ``max_active_runs=1`` so that no two tasks promote at the same moment.
 

@@ -1,4 +1,4 @@
-"""Tags of whatever of the service has an ARN."""
+"""Tags of any resource with an ARN."""
 
 from __future__ import annotations
 

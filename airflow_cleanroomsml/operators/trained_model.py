@@ -1,4 +1,4 @@
-"""Trained models: models of one's own, trained by an associated algorithm on ML input channels."""
+"""Trained models: custom models, trained by an associated algorithm on ML input channels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trained model inference jobs: a trained model's answers about an ML input channel."""
+"""Trained model inference jobs: the output of a trained model for the data of an ML input channel."""
 
 from __future__ import annotations
 

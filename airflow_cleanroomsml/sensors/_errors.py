@@ -66,7 +66,7 @@ class ErrorHandler:
         return self._pause(deadline)
 
     def resume(self, resume: Callable[[], Any]) -> Any:
-        """Resume the sensor after a deferral, also one that Airflow ended: a trigger could not be loaded or was never heard of."""
+        """Resume the sensor after a deferral, also one that Airflow ended because a trigger could not be loaded or did not answer."""
         sensor = self._sensor
         try:
             return resume()

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 class CleanRoomsMLAudienceExportJobSensor(CleanRoomsMLSensor):
     """
-    Wait until an audience export job has ended; of several with that name, the newest; the job may be started later.
+    Wait until an audience export job has ended: the newest of its name, which need not have been started yet.
 
     :param audience_generation_job_arn: ARN of the generation job in the caller's account.
     :param name: Name of the export.
-    :param audience_size: Its size, ``{"type": …, "value": …}``, if there are several of that name.
+    :param audience_size: Its size, ``{"type": …, "value": …}``, if several exports have that name.
     :return: ``name``, ``audience_generation_job_arn`` and ``output_location``, which is None if the files are in another account.
     """
 

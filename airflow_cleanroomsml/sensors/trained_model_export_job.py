@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 class CleanRoomsMLTrainedModelExportJobSensor(CleanRoomsMLSensor):
     """
-    Wait until a trained model export job has ended; of several with that name, the newest; the job may be started later.
+    Wait until a trained model export job has ended: the newest of its name, which need not have been started yet.
 
     :param collaboration_identifier: The collaboration, a UUID.
     :param trained_model_arn: ARN of the trained model.

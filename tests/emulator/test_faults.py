@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import urllib.error
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -319,6 +320,22 @@ def test_a_fault_that_lasts_is_over_by_the_clock(sender: Sender) -> None:
     sender.push(1)
     assert sender.status(sender.ml.list_training_datasets) == 200
     assert sender.emulator.faults(sender.account) == []
+
+
+@pytest.mark.parametrize(
+    ("order", "message"),
+    [
+        ({"op": "*", "kind": "quota"}, "faults: unknown 'op'; allowed: account, body, code, kind"),
+        ({"kind": "quota"}, "faults: missing 'operation'"),
+        ({"operation": "*", "kind": "typo"}, "kind: 'typo' is unknown; allowed: reset"),
+        ({"operation": "Typo", "kind": "quota"}, "operation: 'Typo' is unknown; must be an API operation or '*'"),
+    ],
+)
+def test_an_invalid_fault_is_explained(sender: Sender, order: dict[str, Any], message: str) -> None:
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        sender.emulator._control("faults", order)
+    assert caught.value.code == 400
+    assert message in json.load(caught.value)["message"]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Seeds of SQL, and jobs that fail because a test asked for it."""
+"""SQL seeds, and jobs that fail because of an injected fault."""
 
 from __future__ import annotations
 

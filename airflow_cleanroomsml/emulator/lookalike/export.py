@@ -29,7 +29,7 @@ def export(s3: S3Client, audience: GeneratedAudience, *, size: Size, output_uri:
     count = audience.counts.get(size)
     if count is None:
         allowed = ", ".join(f"{value:,} ({kind})" for kind, value in audience.counts)
-        text = f"Audience size {size[1]:,} ({size[0]}) is not one of the generation job; allowed: {allowed}."
+        text = f"Audience size {size[1]:,} ({size[0]}) is not a size of the generation job; allowed: {allowed}."
         raise JobFailure(StatusCode.AUDIENCE_SIZE_NOT_CONFIGURED, text)
     if count < rules.min_export:
         text = (

@@ -24,7 +24,7 @@ class Quality:
     :param relevance: For each audience, how its users compare with the held-out users, -1 to 1: of all pairs of an audience user and a
         held-out user, the share in which the audience user has the higher score minus the share in which the held-out user has it
         (Cliff's delta). At 0 the audience is as similar to the seed as the seed's own users are; above 0, more users of that kind are
-        outside of it; below 0, the audience is larger than that kind. This has the properties in the user guide: it never rises with
+        outside of it; below 0, the audience includes users of other kinds. This has the properties in the user guide: it never rises with
         the size, is 0 where audience and seed have the same distribution, and helps to choose a size, not to compare models.
     """
 

@@ -290,7 +290,9 @@ class AtMostOne(RuleBasedStateMachine):
                 for outcome in results:
                     self.judge.require_reason(task, outcome.error)
                 first, second = results[-2:]
-                assert first.result == second.result, f"not the same: {first.result}, {second.result}"
+                # Of two that a late commit has led to, a retry reuses its own sequence's, and a cleared task the newest.
+                same = first.result == second.result or self.judge.too_late[task.maker] > 0
+                assert same, f"not the same: {first.result}, {second.result}"
         self.time_passes(1000)
         self.at_most_one_is_live()
 

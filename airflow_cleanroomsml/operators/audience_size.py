@@ -102,7 +102,7 @@ class CleanRoomsMLChooseAudienceSizeOperator(CleanRoomsMLOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Read the metrics, and choose."""
         self.check_connection()
-        given = self._checked()
+        given = self._parse_arguments()
         shared = self._metrics(given)
         if shared is None:
             return self._unsuitable(given, "the metrics are not shared, or no job and no metrics were given")
@@ -111,18 +111,18 @@ class CleanRoomsMLChooseAudienceSizeOperator(CleanRoomsMLOperator):
         except ValueError as error:
             raise InvalidRequestError(f"metrics: {error}") from None
         self.log.info("%s.", metrics)
-        if reason := self._doubt(metrics, given):
+        if reason := self._explain_low_recall(metrics, given):
             if given["if_unsuitable"] != "pass":
                 return self._unsuitable(given, reason)
             self.log.warning("Choosing a size although %s.", reason)
-        chosen = self._chosen(metrics, given)
+        chosen = self._choose(metrics, given)
         if chosen is None:
             least = f" of {given['min_relevance']} or more" if given["policy"] == "relevance" else ""
             return self._unsuitable(given, f"no size has a relevance{least}")
         self.log.info("Chose %s by %s.", chosen, given["policy"])
         return chosen.size
 
-    def _checked(self) -> dict[str, Any]:
+    def _parse_arguments(self) -> dict[str, Any]:
         from airflow_cleanroomsml._requests.arguments import check_arguments, choice, integer, member, number
 
         job = member("get_audience_generation_job", "audience_generation_job_arn")
@@ -162,7 +162,7 @@ class CleanRoomsMLChooseAudienceSizeOperator(CleanRoomsMLOperator):
             raise JobFailedError(f"The audience generation job is {status}, it has no metrics: {job}", status=status)
         return metrics if isinstance(metrics, Mapping) else None
 
-    def _doubt(self, metrics: Metrics, given: Mapping[str, Any]) -> str:
+    def _explain_low_recall(self, metrics: Metrics, given: Mapping[str, Any]) -> str:
         """Why the recall is too low; empty where it is good, or nothing tells."""
         least = given.get("min_recall", metrics.random_recall)
         if metrics.recall is None or least is None:
@@ -172,7 +172,7 @@ class CleanRoomsMLChooseAudienceSizeOperator(CleanRoomsMLOperator):
         named = "min_recall" if "min_recall" in given else "a random selection"
         return "" if metrics.recall > least else f"recall {metrics.recall:.2f} is no better than {named} ({least:.2f})"
 
-    def _chosen(self, metrics: Metrics, given: Mapping[str, Any]) -> Bin | None:
+    def _choose(self, metrics: Metrics, given: Mapping[str, Any]) -> Bin | None:
         if given["policy"] == "relevance":
             return choose_by_relevance(metrics.bins, given["min_relevance"])
         if given["policy"] == "knee":

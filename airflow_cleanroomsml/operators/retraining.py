@@ -32,16 +32,16 @@ class _RetrainingOperator(CleanRoomsMLOperator):
         texts = [name for name in self.template_fields if name not in self.connection_fields]
         return {**super()._field_shapes(), **dict.fromkeys(texts, TEXT)}
 
-    def _given(self) -> dict[str, Any]:
+    def _collect_arguments(self) -> dict[str, Any]:
         names = [name for name in self.template_fields if name not in self.connection_fields]
         return {name: getattr(self, name) for name in names}
 
-    def _model(self, arn: str) -> dict[str, Any]:
+    def _read_model(self, arn: str) -> dict[str, Any]:
         return self.hook.call("get_audience_model", {"audience_model_arn": arn})
 
-    def _model_in_service(self, configured: str) -> str:
-        asked = {"configured_audience_model_arn": configured}
-        return str(self.hook.call("get_configured_audience_model", asked)["audienceModelArn"])
+    def _read_model_in_service(self, configured: str) -> str:
+        arguments = {"configured_audience_model_arn": configured}
+        return str(self.hook.call("get_configured_audience_model", arguments)["audienceModelArn"])
 
 
 class CleanRoomsMLCheckAudienceModelAgeOperator(_RetrainingOperator):
@@ -83,9 +83,9 @@ class CleanRoomsMLCheckAudienceModelAgeOperator(_RetrainingOperator):
             "configured_audience_model_arn": member("get_configured_audience_model", "configured_audience_model_arn"),
             "training_data_end_time": TIME,
         }
-        given = check_arguments(shapes, self._given(), required=shapes)
-        arn = self._model_in_service(given["configured_audience_model_arn"])
-        end, _ = recency(self._model(arn))
+        given = check_arguments(shapes, self._collect_arguments(), required=shapes)
+        arn = self._read_model_in_service(given["configured_audience_model_arn"])
+        end, _ = recency(self._read_model(arn))
         if end >= given["training_data_end_time"]:
             raise AirflowSkipException(
                 f"The audience model in service has learned from data up to {end:%Y-%m-%d %H:%M %Z}, and this run's data "
@@ -146,11 +146,11 @@ class CleanRoomsMLPromoteAudienceModelOperator(_RetrainingOperator):
         configured = member("get_configured_audience_model", "configured_audience_model_arn")
         given = check_arguments(
             {"configured_audience_model_arn": configured, "audience_model_arn": model, "instead_of": model},
-            self._given(),
+            self._collect_arguments(),
             required=("configured_audience_model_arn", "audience_model_arn"),
         )
         new, instead_of = given["audience_model_arn"], given.pop("instead_of", None)
-        current = self._model_in_service(given["configured_audience_model_arn"])
+        current = self._read_model_in_service(given["configured_audience_model_arn"])
         if current == new:
             self.log.info("Already in service: %s.", new)
             return str(new)
@@ -167,10 +167,10 @@ class CleanRoomsMLPromoteAudienceModelOperator(_RetrainingOperator):
         if instead_of is not None:
             return "" if current == instead_of else f"it is not the one to be replaced, {instead_of}"
         try:
-            candidate = self._model(new)
+            candidate = self._read_model(new)
         except ResourceNotFoundError as error:
             raise AirflowSkipException(f"Nothing to put into service, the audience model is gone: {new}") from error
-        newer, older = recency(candidate), recency(self._model(current))
+        newer, older = recency(candidate), recency(self._read_model(current))
         if newer > older:
             return ""
         ends = f"{older[0]:%Y-%m-%d %H:%M %Z}, those of {new} at {newer[0]:%Y-%m-%d %H:%M %Z}"
@@ -229,9 +229,9 @@ class CleanRoomsMLPruneAudienceModelsOperator(_RetrainingOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """List, decide, delete."""
         self.check_connection()
-        given = self._checked()
+        given = self._parse_arguments()
         report_only = given["report_only"]
-        plan = self._plan(given)
+        plan = self._build_plan(given)
         deleted = plan.delete if report_only else [arn for arn in plan.delete if self._delete(arn, plan)]
         self.log.info(
             "%s %d audience models, kept %d, found %d being deleted or gone.",
@@ -244,7 +244,7 @@ class CleanRoomsMLPruneAudienceModelsOperator(_RetrainingOperator):
             self.log.info("Kept %s: %s.", arn, reason)
         return {"deleted": deleted, "kept": plan.keep, "gone": plan.gone, "report_only": report_only}
 
-    def _checked(self) -> dict[str, Any]:
+    def _parse_arguments(self) -> dict[str, Any]:
         from airflow_cleanroomsml._requests.arguments import BOOLEAN, check_arguments, integer, member
 
         shapes = {
@@ -254,37 +254,37 @@ class CleanRoomsMLPruneAudienceModelsOperator(_RetrainingOperator):
             "not_newer_than": member("get_audience_model", "audience_model_arn"),
             "report_only": BOOLEAN,
         }
-        given = check_arguments(shapes, self._given(), required=("keep", "report_only"))
+        given = check_arguments(shapes, self._collect_arguments(), required=("keep", "report_only"))
         if not {"training_dataset_arn", "name_prefix"} & set(given):
             raise InvalidRequestError(
                 "training_dataset_arn, name_prefix: none is given; required: one of them, or both. Nothing was sent."
             )
         return given
 
-    def _plan(self, given: Mapping[str, Any]) -> Plan:
-        entries = [entry for entry in self.hook.items("list_audience_models") if _is_meant(entry, given)]
+    def _build_plan(self, given: Mapping[str, Any]) -> Plan:
+        entries = [entry for entry in self.hook.items("list_audience_models") if _matches(entry, given)]
         # After the models: what was put to use since they were listed is seen.
         in_service: dict[str, list[str]] = {}
         for entry in self.hook.items("list_configured_audience_models"):
             in_service.setdefault(entry["audienceModelArn"], []).append(entry["name"])
         models, gone = dict[str, Model](), dict[str, str]()
         for arn in [entry["audienceModelArn"] for entry in entries]:
-            if found := self._described(arn):
+            if found := self._read_as_model(arn):
                 models[arn] = found
             else:
                 gone[arn] = "deleted since it was listed"
         own_arn = given.get("not_newer_than")
-        own = (models.get(own_arn) or self._described(own_arn)) if own_arn else None
+        own = (models.get(own_arn) or self._read_as_model(own_arn)) if own_arn else None
         if own_arn and own is None:
             self.log.warning("Nothing is deleted: this run's audience model no longer exists: %s.", own_arn)
             return Plan([], dict.fromkeys(models, "the age of this run's model is unknown, it no longer exists"), gone)
         plan = plan_pruning(models.values(), in_service, keep=given["keep"], own=own)
         return plan._replace(gone={**plan.gone, **gone})
 
-    def _described(self, arn: str) -> Model | None:
+    def _read_as_model(self, arn: str) -> Model | None:
         """A model; None where it no longer exists."""
         try:
-            found = self._model(arn)
+            found = self._read_model(arn)
         except ResourceNotFoundError:
             return None
         return Model(arn, found["status"], recency(found))
@@ -304,19 +304,19 @@ class CleanRoomsMLPruneAudienceModelsOperator(_RetrainingOperator):
 
     def _explain_conflict(self, arn: str, plan: Plan, error: ConflictError) -> None:
         """Say why the service refused: the model is being deleted already, or was put to use a moment ago."""
-        found = self._described(arn)
+        found = self._read_as_model(arn)
         if found is None or found.status in DELETING:
             plan.gone[arn] = f"already {found.status}" if found else "deleted since it was listed"
         else:
-            plan.keep[arn] = f"the service refused to delete it: {_said(error)}"
+            plan.keep[arn] = f"the service refused to delete it: {_strip_details(error)}"
 
 
-def _is_meant(entry: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
+def _matches(entry: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
     dataset, prefix = given.get("training_dataset_arn"), given.get("name_prefix")
     return (dataset is None or entry["trainingDatasetArn"] == dataset) and str(entry["name"]).startswith(prefix or "")
 
 
-def _said(error: ConflictError) -> str:
+def _strip_details(error: ConflictError) -> str:
     """What the service said, without the lines around it."""
     said = str(error).splitlines()
     return said[1].strip() if len(said) > 1 else said[0]

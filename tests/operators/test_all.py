@@ -244,3 +244,9 @@ def test_an_operator_takes_fewer_than_45_lines_on_average() -> None:
 def _methods(cls: type[Any]) -> list[ast.FunctionDef]:
     (found,) = ast.parse(inspect.getsource(cls)).body
     return [node for node in getattr(found, "body", []) if isinstance(node, ast.FunctionDef)]
+
+
+@every_task
+def test_the_chain_of_classes_is_short(cls: type[Any]) -> None:
+    own = [base.__name__ for base in cls.__mro__ if base.__module__.startswith("airflow_cleanroomsml")]
+    assert len(own) <= 5, own

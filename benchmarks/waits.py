@@ -85,7 +85,7 @@ def measure_long_history() -> Iterator[Row]:
         peer, peers = measure(world, Load("peer", arns, 20.0))
     yield build_ratio_row("300 waits among 5,000 ended: CPU, s", ours.cpu, peer.cpu, 8)
     yield from _build_block_rows("300 waits among 5,000 ended", ours, 0.05, peer)
-    yield build_limit_row("300 waits among 5,000 ended: calls, of 5 looks each", calls, 5 * 300, peers)
+    yield build_limit_row("300 waits among 5,000 ended: calls, of 5 polls each", calls, 5 * 300, peers)
 
 
 def measure_10000_waits() -> Iterator[Row]:
@@ -134,5 +134,5 @@ def measure_detection() -> Iterator[Row]:
             measurement, _ = measure(world, Load(side, list(ends), 40.0))
         delays[side] = [measurement.events[arn] - end for arn, end in ends.items()]
     ours, peer = delays["ours"], delays["peer"]
-    yield Row("100 jobs, looks 5 s apart: mean delay of the event, s", statistics.mean(ours), statistics.mean(peer))
-    yield Row("100 jobs, looks 5 s apart: longest delay of the event, s", max(ours), max(peer))
+    yield Row("100 jobs, polled every 5 s: mean delay of the event, s", statistics.mean(ours), statistics.mean(peer))
+    yield Row("100 jobs, polled every 5 s: longest delay of the event, s", max(ours), max(peer))

@@ -1,0 +1,64 @@
+"""Uploads interactions and seeds to S3, and creates the Glue table of the interactions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+import boto3
+
+from airflow_cleanroomsml.emulator.sample.interactions import Interactions
+
+DATABASE, TABLE = "lookalike", "interactions"
+_COLUMNS = {
+    "user_id": "string",
+    "item_id": "string",
+    "timestamp": "bigint",
+    "event_type": "string",
+    "event_value": "int",
+}
+
+
+def upload_interactions(session: boto3.session.Session, url: str, bucket: str, data: Interactions) -> None:
+    """
+    Upload interactions as CSV, and create their Glue database and table.
+
+    :param session: Session of the account that owns bucket and table.
+    :param url: URL of the emulator.
+    :param bucket: Bucket, which must exist.
+    :param data: Interactions.
+    """
+    s3, glue = session.client("s3", endpoint_url=url), session.client("glue", endpoint_url=url)
+    s3.put_object(Bucket=bucket, Key="interactions/interactions.csv", Body=data.write_csv())
+    glue.create_database(DatabaseInput={"Name": DATABASE})
+    glue.create_table(
+        DatabaseName=DATABASE,
+        TableInput={
+            "Name": TABLE,
+            "TableType": "EXTERNAL_TABLE",
+            "Parameters": {"classification": "csv", "skip.header.line.count": "1"},
+            "StorageDescriptor": {
+                "Columns": [{"Name": name, "Type": kind} for name, kind in _COLUMNS.items()],
+                "Location": f"s3://{bucket}/interactions/",
+                "InputFormat": "org.apache.hadoop.mapred.TextInputFormat",
+                "SerdeInfo": {
+                    "SerializationLibrary": "org.apache.hadoop.hive.serde2.OpenCSVSerde",
+                    "Parameters": {"separatorChar": ","},
+                },
+            },
+        },
+    )
+
+
+def upload_seed(session: boto3.session.Session, url: str, bucket: str, key: str, users: Iterable[str]) -> None:
+    """
+    Upload a seed as JSON lines.
+
+    :param session: Session of the account that owns the bucket.
+    :param url: URL of the emulator.
+    :param bucket: Bucket, which must exist.
+    :param key: Key of the file.
+    :param users: User ids.
+    """
+    lines = "".join(json.dumps({"user_id": user}) + "\n" for user in users)
+    session.client("s3", endpoint_url=url).put_object(Bucket=bucket, Key=key, Body=lines.encode())

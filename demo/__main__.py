@@ -63,9 +63,10 @@ def _build_environment(**more: str) -> dict[str, str]:
 def upload(url: str, data: Interactions, seed: list[str]) -> None:
     """Upload the interactions and the seed, and create the Glue table."""
     session = boto3.session.Session(ACCOUNT, "demo", region_name=REGION)
-    session.client("s3", endpoint_url=url).create_bucket(Bucket=BUCKET)
-    upload_interactions(session, url, BUCKET, data)
-    upload_seed(session, url, BUCKET, "seed/users.jsonl", seed)
+    s3, glue = session.client("s3", endpoint_url=url), session.client("glue", endpoint_url=url)
+    s3.create_bucket(Bucket=BUCKET)
+    upload_interactions(s3, glue, BUCKET, data)
+    upload_seed(s3, BUCKET, "seed/users.jsonl", seed)
 
 
 def run_dag(url: str, home: str) -> dict[str, Any]:

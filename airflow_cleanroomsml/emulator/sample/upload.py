@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-
-import boto3
+from typing import Any
 
 from airflow_cleanroomsml.emulator.sample.interactions import Interactions
 
@@ -19,16 +18,15 @@ _COLUMNS = {
 }
 
 
-def upload_interactions(session: boto3.session.Session, url: str, bucket: str, data: Interactions) -> None:
+def upload_interactions(s3: Any, glue: Any, bucket: str, data: Interactions) -> None:
     """
     Upload interactions as CSV, and create their Glue database and table.
 
-    :param session: Session of the account that owns bucket and table.
-    :param url: URL of the emulator.
+    :param s3: boto3 client of the account that owns the bucket.
+    :param glue: boto3 client of the account that is to own the table.
     :param bucket: Bucket, which must exist.
     :param data: Interactions.
     """
-    s3, glue = session.client("s3", endpoint_url=url), session.client("glue", endpoint_url=url)
     s3.put_object(Bucket=bucket, Key="interactions/interactions.csv", Body=data.write_csv())
     glue.create_database(DatabaseInput={"Name": DATABASE})
     glue.create_table(
@@ -50,15 +48,14 @@ def upload_interactions(session: boto3.session.Session, url: str, bucket: str, d
     )
 
 
-def upload_seed(session: boto3.session.Session, url: str, bucket: str, key: str, users: Iterable[str]) -> None:
+def upload_seed(s3: Any, bucket: str, key: str, users: Iterable[str]) -> None:
     """
     Upload a seed as JSON lines.
 
-    :param session: Session of the account that owns the bucket.
-    :param url: URL of the emulator.
+    :param s3: boto3 client of the account that owns the bucket.
     :param bucket: Bucket, which must exist.
     :param key: Key of the file.
     :param users: User ids.
     """
     lines = "".join(json.dumps({"user_id": user}) + "\n" for user in users)
-    session.client("s3", endpoint_url=url).put_object(Bucket=bucket, Key=key, Body=lines.encode())
+    s3.put_object(Bucket=bucket, Key=key, Body=lines.encode())

@@ -16,7 +16,8 @@ from typing import Any
 
 import boto3
 
-from demo.interactions import Interactions, generate
+from airflow_cleanroomsml.emulator.sample.interactions import Interactions, generate
+from airflow_cleanroomsml.emulator.sample.upload import upload_interactions, upload_seed
 from demo.report import compute_recall, draw_charts, format_table
 
 ROOT = Path(__file__).parents[1]
@@ -64,34 +65,8 @@ def upload(url: str, data: Interactions, seed: list[str]) -> None:
     session = boto3.session.Session(ACCOUNT, "demo", region_name=REGION)
     s3, glue = session.client("s3", endpoint_url=url), session.client("glue", endpoint_url=url)
     s3.create_bucket(Bucket=BUCKET)
-    s3.put_object(Bucket=BUCKET, Key="interactions/interactions.csv", Body=data.write_csv())
-    lines = "".join(json.dumps({"user_id": user}) + "\n" for user in seed)
-    s3.put_object(Bucket=BUCKET, Key="seed/users.jsonl", Body=lines.encode())
-    glue.create_database(DatabaseInput={"Name": "lookalike"})
-    columns = {
-        "user_id": "string",
-        "item_id": "string",
-        "timestamp": "bigint",
-        "event_type": "string",
-        "event_value": "int",
-    }
-    glue.create_table(
-        DatabaseName="lookalike",
-        TableInput={
-            "Name": "interactions",
-            "TableType": "EXTERNAL_TABLE",
-            "Parameters": {"classification": "csv", "skip.header.line.count": "1"},
-            "StorageDescriptor": {
-                "Columns": [{"Name": name, "Type": kind} for name, kind in columns.items()],
-                "Location": f"s3://{BUCKET}/interactions/",
-                "InputFormat": "org.apache.hadoop.mapred.TextInputFormat",
-                "SerdeInfo": {
-                    "SerializationLibrary": "org.apache.hadoop.hive.serde2.OpenCSVSerde",
-                    "Parameters": {"separatorChar": ","},
-                },
-            },
-        },
-    )
+    upload_interactions(s3, glue, BUCKET, data)
+    upload_seed(s3, BUCKET, "seed/users.jsonl", seed)
 
 
 def run_dag(url: str, home: str) -> dict[str, Any]:

@@ -39,7 +39,7 @@ read_once()
 
 # Where the emulator runs in an environment of its own, its libraries are missing here; its own tests run there.
 if "AIRFLOW_CLEANROOMSML_EMULATOR_PYTHON" in os.environ:
-    collect_ignore = ["emulator", "demo", "properties"]
+    collect_ignore = ["emulator", "properties"]
 
 from tests.helpers.custom_models import Studio
 from tests.helpers.fast_clock import speed_up

@@ -8,6 +8,7 @@ import signal
 import sys
 import textwrap
 import threading
+from functools import partial
 
 from airflow_cleanroomsml.emulator.faults import KINDS
 from airflow_cleanroomsml.emulator.request_guard import validate_host_name
@@ -35,6 +36,11 @@ admin API for tests (JSON):
 
 kinds of faults:"""
 
+#: Limits and default of --sample-users.
+_LEAST_USERS, _MOST_USERS, _SAMPLE_USERS = 1_000, 100_000, 10_000
+#: Twenty times the documented minimum of users: a model can also be trained on one week of the sample's 90 days.
+_USERS_AT_FULL_SCALE = 2_000_000
+
 
 def _parse_arguments() -> argparse.Namespace:
     defaults = Settings()
@@ -59,8 +65,21 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--scale",
         type=float,
-        default=defaults.scale,
-        help="factor for the documented minimums of data: 0.001 accepts 1,000 interactions (default: %(default)s)",
+        help=f"factor for the documented minimums of data: 0.001 accepts 1,000 interactions (default: {defaults.scale}, or what "
+        "suits --with-sample)",
+    )
+    parser.add_argument(
+        "--with-sample",
+        action="store_true",
+        help="start with a trained audience model, a seed and a collaboration, and print the connections and Variables for Airflow, and "
+        "which example Dags to run; takes a few seconds",
+    )
+    parser.add_argument(
+        "--sample-users",
+        type=int,
+        metavar="N",
+        help="number of users in the sample, with ten interactions each on average: "
+        f"{_LEAST_USERS:,} to {_MOST_USERS:,} (default: {_SAMPLE_USERS:,})",
     )
     parser.add_argument(
         "--pending-seconds",
@@ -92,7 +111,20 @@ def _parse_arguments() -> argparse.Namespace:
         action="store_true",
         help="throttle requests that exceed the rates in the user guide, per account, region and operation",
     )
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.with_sample:
+        if arguments.scale is not None:
+            parser.error("--with-sample sets the scale by the number of users: leave --scale out")
+        if arguments.sample_users is None:
+            arguments.sample_users = _SAMPLE_USERS
+        if not _LEAST_USERS <= arguments.sample_users <= _MOST_USERS:
+            parser.error(f"--sample-users must be {_LEAST_USERS:,} to {_MOST_USERS:,}, not {arguments.sample_users:,}")
+        arguments.scale = arguments.sample_users / _USERS_AT_FULL_SCALE
+    elif arguments.sample_users is not None:
+        parser.error("--sample-users needs --with-sample")
+    elif arguments.scale is None:
+        arguments.scale = defaults.scale
+    return arguments
 
 
 def _parse_host(text: str) -> str:
@@ -127,14 +159,39 @@ def main() -> None:
         instance_types=() if arguments.all_instance_types else Settings().instance_types,
         published_rates=arguments.published_rates,
     )
-    stop = threading.Event()
+    loaded, stop = threading.Event(), threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     if arguments.stop_with_stdin:
         threading.Thread(target=_stop_with_stdin, args=(stop,), daemon=True).start()
     with Emulator(settings, host=arguments.host, port=arguments.port, allowed_hosts=arguments.allowed_host) as emulator:
         print(f"AWS_ENDPOINT_URL={emulator.url}", flush=True)
+        if arguments.with_sample:
+            # In a thread, so that the process can be stopped meanwhile.
+            load = partial(_load_sample, emulator.url, arguments.sample_users, loaded, stop)
+            threading.Thread(target=load, daemon=True).start()
         stop.wait()
+    if arguments.with_sample and not loaded.is_set():
+        raise SystemExit(1)
+
+
+def _load_sample(url: str, users: int, loaded: threading.Event, stop: threading.Event) -> None:
+    """Load the sample and print how to use it; if that fails, stop the emulator."""
+    # numpy and pyarrow would delay the start of an emulator without a sample.
+    from airflow_cleanroomsml.emulator.sample.instructions import format_instructions
+    from airflow_cleanroomsml.emulator.sample.load import SampleError, load_sample
+
+    print(
+        f"# Generating the interactions of {users:,} users and training a model, which takes a few seconds", flush=True
+    )
+    try:
+        print(format_instructions(url, load_sample(url, users)), flush=True)
+        loaded.set()
+    except SampleError as error:
+        print(error, file=sys.stderr)
+    finally:
+        if not loaded.is_set():
+            stop.set()
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from airflow_cleanroomsml.emulator.lookalike import DataRules
-from demo.interactions import Interactions, generate
+from airflow_cleanroomsml.emulator.sample.interactions import Interactions, generate
 
 from .lake import FEATURES, ROLES, START, Lake
 

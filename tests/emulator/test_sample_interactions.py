@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from demo.interactions import DAY_SECONDS, END, EVENT_TYPES, Interactions, generate
+from airflow_cleanroomsml.emulator.sample.interactions import DAY_SECONDS, END, EVENT_TYPES, Interactions, generate
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,183 @@
+"""The emulator with its sample: what it prints is all that Airflow needs to run the README's Dag."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_cleanroomsml.emulator.sample.load import SampleError, load_sample
+from airflow_cleanroomsml.emulator.server import Emulator
+from airflow_cleanroomsml.emulator.settings import Settings
+from airflow_cleanroomsml.operators import (
+    CleanRoomsFindConfiguredAudienceModelOperator,
+    CleanRoomsMLStartAudienceExportJobOperator,
+)
+from tests.support import client_of, run
+
+ROOT = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-m", "airflow_cleanroomsml.emulator", "--port", "0"]
+
+
+@dataclass
+class Printed:
+    """What the emulator prints: shell lines that export variables, and the conf with which to run each Dag."""
+
+    variables: dict[str, str]
+    runs: dict[str, dict[str, Any]]
+
+    def client(self, service: str, connection: str = "aws_default") -> Any:
+        """A client of the account of a connection."""
+        login = json.loads(self.variables[f"AIRFLOW_CONN_{connection.upper()}"])["login"]
+        return client_of(
+            service,
+            endpoint_url=self.variables["AWS_ENDPOINT_URL"],
+            region_name=self.variables["AWS_DEFAULT_REGION"],
+            aws_access_key_id=login,
+            aws_secret_access_key="secret",
+        )
+
+
+def run_shell(lines: list[str]) -> dict[str, str]:
+    """The variables that a shell has after these lines, besides its own."""
+    script = "\n".join(
+        [*lines, f"exec {shlex.quote(sys.executable)} -c 'import json, os; print(json.dumps(dict(os.environ)))'"]
+    )
+    done = subprocess.run(["sh", "-c", script], env={}, capture_output=True, text=True, check=True)
+    found: dict[str, str] = json.loads(done.stdout)
+    return {name: value for name, value in found.items() if name.startswith(("AWS_", "AIRFLOW_"))}
+
+
+@pytest.fixture(scope="module")
+def printed() -> Iterator[Printed]:
+    command = [*COMMAND, "--with-sample", "--sample-users", "1000", "--stop-with-stdin"]
+    # A proxy of the user is not asked for what is on this machine.
+    environment = {**os.environ, "HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"}
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline()]
+        while lines[-1] and "example_task_groups" not in lines[-1]:
+            lines.append(process.stdout.readline())
+        dags = [shlex.split(line)[4:] for line in lines if line.startswith("#   airflow dags test ")]
+        runs = {dag: json.loads(options[1]) if options else {} for dag, *options in dags}
+        yield Printed(run_shell(lines), runs)
+        process.terminate()
+
+
+@pytest.fixture
+def sample(printed: Printed, monkeypatch: pytest.MonkeyPatch) -> Printed:
+    """The sample, to which the connections lead."""
+    for name, value in printed.variables.items():
+        monkeypatch.setenv(name, value)
+    return printed
+
+
+def read_readme_dag() -> Any:
+    """The README's Dag."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    block = re.search(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    assert block
+    names: dict[str, Any] = {}
+    exec(compile(block[1], "README.md", "exec"), names)
+    return names["terms"].dag
+
+
+def read_audience(sample: Printed, location: str) -> list[str]:
+    bucket, prefix = location.removeprefix("s3://").split("/", 1)
+    s3 = sample.client("s3")
+    keys = [entry["Key"] for entry in s3.list_objects_v2(Bucket=bucket, Prefix=prefix)["Contents"]]
+    lines = b"".join(s3.get_object(Bucket=bucket, Key=key)["Body"].read() for key in sorted(keys)).splitlines()
+    return [json.loads(line)["user_id"] for line in lines]
+
+
+def read_seed(sample: Printed, connection: str, bucket: str, key: str) -> set[str]:
+    body = sample.client("s3", connection).get_object(Bucket=bucket, Key=key)["Body"].read()
+    return {json.loads(line)["user_id"] for line in body.splitlines()}
+
+
+def test_the_readmes_dag_runs_and_its_audience_is_exported(sample: Printed) -> None:
+    dag = read_readme_dag()
+    terms, segment = dag.get_task("terms"), dag.get_task("segment")
+    variable = {"value": {"audience_model_arn": sample.variables["AIRFLOW_VAR_AUDIENCE_MODEL_ARN"]}}
+    arn = run(terms, var=variable, run_id="r1").result
+    segment.configured_audience_model_arn = arn
+    job = run(segment, run_id="r1").result
+    assert sample.client("cleanroomsml").get_audience_generation_job(audienceGenerationJobArn=job)["status"] == "ACTIVE"
+    export = CleanRoomsMLStartAudienceExportJobOperator(
+        task_id="export",
+        name="export",
+        audience_generation_job_arn=job,
+        audience_size={"type": "PERCENTAGE", "value": 10},
+    )
+    users = read_audience(sample, run(export).result["output_location"])
+    # A tenth of the users who have two interactions in the training window, which ends two weeks before the data.
+    assert 70 < len(set(users)) == len(users) <= 100
+    assert not set(users) & read_seed(sample, "aws_default", "my-bucket", "seed/users.jsonl")
+
+
+def test_the_partner_finds_the_model_that_the_collaboration_offers(sample: Printed) -> None:
+    find = CleanRoomsFindConfiguredAudienceModelOperator(
+        task_id="find",
+        collaboration_identifier=sample.variables["AIRFLOW_VAR_COLLABORATION_ID"],
+        aws_conn_id="aws_seeder",
+    )
+    assert run(find).result == sample.variables["AIRFLOW_VAR_OFFERED_AUDIENCE_MODEL_ARN"]
+    seed = read_seed(sample, "aws_seeder", "seeders-bucket", "seed/users.jsonl")
+    assert seed == read_seed(sample, "aws_default", "my-bucket", "seed/users.jsonl")
+
+
+@pytest.mark.parametrize("party", ["aws_default", "aws_seeder"])
+def test_each_party_has_a_role(sample: Printed, party: str) -> None:
+    names = [role["RoleName"] for role in sample.client("iam", party).list_roles()["Roles"]]
+    assert names == [{"aws_default": "cleanrooms-ml-lookalike", "aws_seeder": "cleanrooms-ml-seed"}[party]]
+
+
+def test_a_dag_is_run_with_what_its_params_name(sample: Printed) -> None:
+    for dag, conf in sample.runs.items():
+        if dag != "weekly_audience":
+            text = (ROOT / "example_dags" / f"{dag}.py").read_text(encoding="utf-8")
+            params = re.search(r"^    params=\{.*?\},$", text, re.MULTILINE | re.DOTALL)
+            assert params, dag
+            assert [name for name in conf if f'"{name}":' not in params[0]] == [], dag
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--sample-users", "5000"], "--sample-users needs --with-sample"),
+        (["--with-sample", "--sample-users", "999"], "must be 1,000 to 100,000, not 999"),
+        (["--with-sample", "--scale", "1"], "leave --scale out"),
+    ],
+)
+def test_options_that_contradict_are_refused(options: list[str], message: str) -> None:
+    done = subprocess.run([*COMMAND, *options], capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+
+
+def test_a_training_that_fails_is_reported_with_its_reason() -> None:
+    settings = Settings(scale=1, pending_seconds=0, progress_seconds=0)
+    with Emulator(settings) as emulator, pytest.raises(SampleError, match=r"CREATE_FAILED: .*1,000,000"):
+        load_sample(emulator.url, 1_000)
+
+
+def test_it_can_be_stopped_before_the_sample_is_loaded() -> None:
+    command = [*COMMAND, "--with-sample", "--pending-seconds", "100000", "--stop-with-stdin"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("AWS_ENDPOINT_URL=")
+        process.terminate()
+        rest, _ = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "export" not in rest

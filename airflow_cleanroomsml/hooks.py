@@ -95,14 +95,14 @@ class CleanRoomsMLHook(AwsBaseHook):
         config: Config | dict[str, Any] | None = None,
         service: str = CLEAN_ROOMS_ML,
     ) -> None:
-        self._given, left_out = convert_connection(
+        self._connection_arguments, left_out = convert_connection(
             aws_conn_id=aws_conn_id, region_name=region_name, verify=verify, botocore_config=config
         )
         super().__init__(
-            aws_conn_id=self._given["aws_conn_id"],
-            region_name=self._given["region_name"],
-            verify=self._given["verify"],
-            config=make_config(self._given["botocore_config"]),
+            aws_conn_id=self._connection_arguments["aws_conn_id"],
+            region_name=self._connection_arguments["region_name"],
+            verify=self._connection_arguments["verify"],
+            config=make_config(self._connection_arguments["botocore_config"]),
             client_type=service,
         )
         self._hooks = {service: self}
@@ -133,7 +133,7 @@ class CleanRoomsMLHook(AwsBaseHook):
 
         :raises ConfigurationError: It is not valid, or an argument is not.
         """
-        return wrap_connection(lambda: compute_property(AwsBaseHook, "conn_config", self), self._given)
+        return wrap_connection(lambda: compute_property(AwsBaseHook, "conn_config", self), self._connection_arguments)
 
     @classmethod
     def get_connection(cls, conn_id: str) -> Any:
@@ -212,13 +212,13 @@ class CleanRoomsMLHook(AwsBaseHook):
         :param throttled_retries: How often a throttled create or start is sent again, after growing pauses.
         :raises CleanRoomsMLError: See :mod:`airflow_cleanroomsml.exceptions`.
         """
-        answer: dict[str, Any] = (
+        response: dict[str, Any] = (
             self._send_once(request, throttled_retries)
             if request.once
             else self._send_any(lambda: self._reader, request)
         )
-        request.answered_at = _read_service_time(answer.pop("ResponseMetadata", {}))
-        return answer
+        request.answered_at = _read_service_time(response.pop("ResponseMetadata", {}))
+        return response
 
     def call(self, operation: str, arguments: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Check a request and send it; return the response: :meth:`check` and :meth:`send`."""
@@ -236,13 +236,13 @@ class CleanRoomsMLHook(AwsBaseHook):
             request, lambda: self._reader.can_paginate(operation)
         ):
             return self.send(request)
-        answer: dict[str, Any] = {}
+        response: dict[str, Any] = {}
         for page in self._pages(request):
             for name, value in page.items():
-                answer[name] = [*answer.get(name, ()), *value] if isinstance(value, list) else value
-        answer.pop("nextToken", None)
-        answer.pop("ResponseMetadata", None)
-        return answer
+                response[name] = [*response.get(name, ()), *value] if isinstance(value, list) else value
+        response.pop("nextToken", None)
+        response.pop("ResponseMetadata", None)
+        return response
 
     def pages(self, operation: str, arguments: Mapping[str, Any] | None = None) -> Iterator[dict[str, Any]]:
         """
@@ -289,8 +289,8 @@ class CleanRoomsMLHook(AwsBaseHook):
         return client
 
     def _send_any(self, client: Callable[[], Any], request: Request) -> Any:
-        answer = self._call_boto3(request, lambda: getattr(client(), request.method)(**request.members))
-        return require_complete(request, answer)
+        response = self._call_boto3(request, lambda: getattr(client(), request.method)(**request.members))
+        return require_complete(request, response)
 
     def _call_boto3(self, request: Request, send: Callable[[], Any]) -> Any:
         """
@@ -312,13 +312,13 @@ class CleanRoomsMLHook(AwsBaseHook):
             if stage is not Stage.SENT:
                 raised = explain_unsent(name, error, why, stage, handled, self._find_unusable_file)
             elif request.once or is_lost(error, handled):
-                raised = NoAnswerError(lines(f"{name} got a response that cannot be read.", why))
+                raised = NoAnswerError(lines(f"{name} got no readable response.", why))
             else:
                 raised = CleanRoomsMLError(lines(f"{name} failed.", why))
         raise raised
 
     def _find_unusable_file(self) -> str:
-        return find_unusable_file(self.conn_config, self._given, self._session)
+        return find_unusable_file(self.conn_config, self._connection_arguments, self._session)
 
 
 def _plan_pauses(times: int) -> list[float]:

@@ -124,7 +124,7 @@ class TestMetrics:
         ],
     )
     def test_what_are_no_metrics_is_refused(self, given: Any) -> None:
-        with pytest.raises(ValueError, match="they have no relevanceMetrics|is no number"):
+        with pytest.raises(ValueError, match="they have no relevanceMetrics|is not a number"):
             read_metrics(given)
 
     def test_sizes_of_both_types_are_refused(self) -> None:

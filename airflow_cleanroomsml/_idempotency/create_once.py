@@ -125,7 +125,9 @@ class CreateOnce:
             self.update(handle, description)
         elif different := differences(self._request, self._resource, description):
             first = "The existing resource of this name differs from the request:"
-            raise AlreadyExistsError(lines(first, *different, lookup.describe(self._resource, handle.identifiers)))
+            title = lookup.describe(self._resource, handle.identifiers)
+            advice = "Choose another name, or change the arguments to match the existing resource."
+            raise AlreadyExistsError(lines(first, *different, title, advice))
 
     def _create(self, wait_for_quota: Callable[[Callable[[], Handle]], Handle]) -> Handle:
         while True:
@@ -162,7 +164,10 @@ class CreateOnce:
             return handle
         if not self._claim:
             raise error
-        advice = "It is not visible yet. The request is not sent again now: a retry, or clearing the task, looks for it first."
+        advice = (
+            "The resource is not visible yet, and this try does not send the request again. "
+            "A retry, or a cleared task, looks for the resource first."
+        )
         raise OutcomeUnsettledError(lines(error.summary, advice)) from None
 
     def find_created(self) -> Handle | None:
@@ -241,7 +246,7 @@ class CreateOnce:
         """Add to the error how to do without our tag."""
         if not self._claim or not self._resource.has_readable_tags or "tags" in self._request.members:
             return error
-        advice = "The request carries a tag so that no retry creates another one; without permission to tag, set durable=False."
+        advice = "The request carries a tag by which a retry finds the resource; without permission to tag, set durable=False."
         return AccessDeniedError(
             lines(str(error), advice), operation=error.operation, code=error.code, details=error.details
         )

@@ -85,7 +85,7 @@ class OwnedSearch:
     arguments: Mapping[str, Any]
     foreign: set[str] = field(default_factory=set)
 
-    def by_name(self) -> Iterator[Owned]:
+    def find_by_name(self) -> Iterator[Owned]:
         """Find what the run has created under one of its names, the newest first."""
         name, limit = self.arguments[self.resource.named], name_limit(self.request, self.resource)
         candidates = self._list_candidates(lambda candidate: retry_number(candidate, name, limit) is not None)
@@ -99,7 +99,7 @@ class OwnedSearch:
             if owned is not None:
                 yield owned
 
-    def elsewhere(self, since: float) -> Iterator[Owned]:
+    def find_elsewhere(self, since: float) -> Iterator[Owned]:
         """
         Find what the present sequence of tries has created under any name and parent, the newest first.
 
@@ -128,7 +128,7 @@ class OwnedSearch:
             elif not self.resource.versions and not self.claim.is_of_run(tags.get(TAG)):
                 self.foreign.add(arn)
 
-    def by_note(self, note: Mapping[str, Any]) -> Iterator[Owned]:
+    def find_by_note(self, note: Mapping[str, Any]) -> Iterator[Owned]:
         """
         Find what an earlier try of the present sequence has noted to request.
 
@@ -138,7 +138,7 @@ class OwnedSearch:
             return
         search = replace(self, arguments={**self.arguments, **note["sought"]})
         if self.resource.has_readable_tags:
-            yield from (replace(owned, number=0) for owned in search.by_name() if owned.in_sequence)
+            yield from (replace(owned, number=0) for owned in search.find_by_name() if owned.in_sequence)
             return
         entries = lookup.list_matching(self.hook, self.resource, search.arguments)
         entry = lookup.find_newest(entry for entry in entries if entry["createTime"].timestamp() >= note["sent"] - SKEW)

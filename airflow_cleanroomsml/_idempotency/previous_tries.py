@@ -171,20 +171,20 @@ class PreviousTries:
             return None
         search = OwnedSearch(self.hook, self.resource, self.claim, self.request, self.arguments, self._foreign)
         with _explain_permissions():
-            owned = self._choose(self._own_by_name(search))
+            owned = self._choose(self._list_own_by_name(search))
             if owned is None and self.may_be_elsewhere:
-                owned = self._choose(self._own_elsewhere(search))
+                owned = self._choose(self._list_own_elsewhere(search))
         return self._reuse(owned) if owned else None
 
-    def _own_by_name(self, search: OwnedSearch) -> Iterator[Owned]:
-        for owned in search.by_name():
+    def _list_own_by_name(self, search: OwnedSearch) -> Iterator[Owned]:
+        for owned in search.find_by_name():
             # Tags tell whose a resource is, so only untagged resources have a time here.
             if not owned.handle.created_after or owned.handle.created_after >= self.since:
                 yield owned
 
-    def _own_elsewhere(self, search: OwnedSearch) -> Iterator[Owned]:
-        yield from search.by_note(self.unsettled)
-        yield from search.elsewhere(self.run_start - SKEW)
+    def _list_own_elsewhere(self, search: OwnedSearch) -> Iterator[Owned]:
+        yield from search.find_by_note(self.unsettled)
+        yield from search.find_elsewhere(self.run_start - SKEW)
 
     def _choose(self, candidates: Iterator[Owned]) -> Owned | None:
         same: Owned | None = None
@@ -208,12 +208,12 @@ class PreviousTries:
         :param sent: When its request was sent, in seconds since 1970; 0 if that is unknown.
         """
         title = lookup.describe(self.resource, owned.handle.identifiers)
-        log.info("An earlier try of this task created it: %s.", title)
+        log.info("This task run has already created the %s.", title)
         self.reused = owned
         if not owned.same:
             log.warning(
-                "This retry reuses the %s, although arguments now render to other values (%s). Templates such as ti.try_number and "
-                "macros.datetime.now() do so on every try. To create another one, clear the task once it has ended.",
+                "This retry reuses the %s, although these arguments now render to other values: %s. Templates such as ti.try_number "
+                "and macros.datetime.now() do so on every try. To create another one, clear the task once it has ended.",
                 title,
                 ", ".join(self._differing_arguments(owned)) or "none that the service returns",
             )
@@ -251,7 +251,9 @@ class PreviousTries:
             self.hook.call("tag_resource", {"resource_arn": arn, "tags": {claim.key: claim.value}})
         except CleanRoomsMLError as error:
             log.warning(
-                "Could not update its tag; a retry whose arguments render differently may create another one. %s", error
+                "Could not update the tag of %s; a retry whose arguments render differently may create another one. %s",
+                arn,
+                error,
             )
 
     def is_superseded(self, handle: Handle) -> bool:
@@ -294,8 +296,8 @@ class PreviousTries:
         ]
         if names:
             log.warning(
-                "Creating another %s. An earlier try may have created one of these with other arguments, which cannot be checked, as they "
-                "have no tags: %s.",
+                "Creating another %s. An earlier try may have created one of these with other arguments; they have no tags that would "
+                "show it: %s.",
                 self.resource.noun,
                 ", ".join(map(repr, names[:10])),
             )
@@ -304,13 +306,15 @@ class PreviousTries:
         title = lookup.describe(self.resource, owned.handle.identifiers)
         if owned.same or owned.in_sequence:
             log.warning(
-                "It is %s and is kept for inspection; creating another one under its own name: %s.", owned.status, title
+                "Not reusing the %s: it is %s and is kept for inspection. Creating another one under a new name.",
+                title,
+                owned.status,
             )
         elif owned.status in USABLE:
             log.warning(
-                "This run created one with other arguments; it is %s, still incurs charges, and is left alone: %s.",
-                owned.status,
+                "Not reusing the %s: this task run created it with other arguments. It is %s and may still incur charges.",
                 title,
+                owned.status,
             )
 
 
@@ -328,8 +332,8 @@ def _explain_permissions() -> Iterator[None]:
         yield
     except AccessDeniedError as error:
         advice = (
-            "A retry looks for what an earlier try created and needs these permissions; durable=False does not need them, "
-            "but may pay twice."
+            "A retry needs these permissions to look for what an earlier try created. durable=False does not need them, "
+            "but a retry may then create another one, and pay for both."
         )
         raise AccessDeniedError(
             lines(str(error), advice), operation=error.operation, code=error.code, details=error.details

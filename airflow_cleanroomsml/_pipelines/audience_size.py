@@ -30,7 +30,7 @@ class Bin(NamedTuple):
         return {"type": self.kind, "value": self.value}
 
     def users(self, training_users: int | None) -> float:
-        """Number of users; of a percentage the training users have to be known."""
+        """Return the number of users; a percentage needs the number of training users."""
         return self.value * (training_users or 0) / 100 if self.kind == PERCENTAGE else self.value
 
     def __str__(self) -> str:
@@ -55,7 +55,7 @@ class Metrics(NamedTuple):
         """Return recall and relevance in one line."""
         recall = "unknown" if self.recall is None else f"{self.recall:.2f}"
         random = "unknown" if self.random_recall is None else f"{self.random_recall:.2f}"
-        curve = ", ".join(f"{bin_.relevance:.2f} at {bin_}" for bin_ in _with_relevance(self.bins))
+        curve = ", ".join(f"{bin_.relevance:.2f} at {bin_}" for bin_ in _select_with_relevance(self.bins))
         return f"recall {recall} (random {random}); relevance {curve or 'unknown'}"
 
 
@@ -68,32 +68,32 @@ def read_metrics(metrics: Mapping[str, Any], training_users: int | None = None) 
 
     :param metrics: ``metrics`` of GetAudienceGenerationJob.
     :param training_users: Number of users in the training data, which tells what share an absolute size is.
-    :raises ValueError: They are no such metrics.
+    :raises ValueError: They do not have the form of such metrics.
     """
     try:
         bins = [_read_bin(entry) for entry in metrics["relevanceMetrics"]]
         recall = metrics.get("recallMetric")
-        recall = None if recall is None else _finite(recall)
+        recall = None if recall is None else _require_finite(recall)
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError("they have no relevanceMetrics as GetAudienceGenerationJob returns them") from error
+        raise ValueError("they have no relevanceMetrics of the form that GetAudienceGenerationJob returns") from error
     if len({each.kind for each in bins}) > 1:
         raise ValueError("they have sizes of both types, ABSOLUTE and PERCENTAGE")
     ordered = tuple(sorted(bins, key=lambda each: each.value))
-    return Metrics(ordered, recall, _random_recall(ordered, training_users))
+    return Metrics(ordered, recall, _compute_random_recall(ordered, training_users))
 
 
 def _read_bin(entry: Mapping[str, Any]) -> Bin:
     size, score = entry["audienceSize"], entry.get("score")
-    return Bin(str(size["type"]), int(size["value"]), None if score is None else _finite(score))
+    return Bin(str(size["type"]), int(size["value"]), None if score is None else _require_finite(score))
 
 
-def _finite(value: Any) -> float:
+def _require_finite(value: Any) -> float:
     if not math.isfinite(value):
-        raise ValueError(f"{value} is no number")
+        raise ValueError(f"{value} is not a number")
     return float(value)
 
 
-def _random_recall(bins: Sequence[Bin], training_users: int | None) -> float | None:
+def _compute_random_recall(bins: Sequence[Bin], training_users: int | None) -> float | None:
     if not bins:
         return None
     largest = bins[-1]
@@ -108,7 +108,7 @@ def choose_by_relevance(bins: Iterable[Bin], least: float) -> Bin | None:
     :param least: The least relevance.
     :return: None where no size is.
     """
-    enough = [each for each in _with_relevance(bins) if each.relevance is not None and each.relevance >= least]
+    enough = [each for each in _select_with_relevance(bins) if each.relevance is not None and each.relevance >= least]
     return max(enough, key=lambda each: each.value, default=None)
 
 
@@ -133,7 +133,7 @@ def choose_by_knee(bins: Iterable[Bin]) -> Bin | None:
 
     :return: None where no size has a relevance.
     """
-    curve = _with_relevance(bins)
+    curve = _select_with_relevance(bins)
     if not curve:
         return None
     distance = _distance_from_line(curve)
@@ -150,5 +150,5 @@ def _distance_from_line(curve: Sequence[Bin]) -> Callable[[Bin], float]:
     return lambda each: abs((each.relevance or 0.0) - ((first.relevance or 0.0) + slope * (each.value - first.value)))
 
 
-def _with_relevance(bins: Iterable[Bin]) -> list[Bin]:
+def _select_with_relevance(bins: Iterable[Bin]) -> list[Bin]:
     return [each for each in bins if each.relevance is not None]

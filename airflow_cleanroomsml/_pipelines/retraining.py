@@ -17,7 +17,7 @@ _FAILED = ("CREATE_FAILED", "DELETE_FAILED")
 
 def recency(model: Mapping[str, Any]) -> Recency:
     """
-    How recent a model is: by the end of its training data, then by its creation.
+    Return how recent a model is: by the end of its training data, then by its creation.
 
     A week that is trained again later is still that week, so the creation alone does not tell. A model without a training window has
     learned from everything up to its creation.
@@ -73,7 +73,7 @@ def plan_pruning(
     for model in by_age:
         if model.status in DELETING:
             plan.gone[model.arn] = f"already {model.status}"
-        elif reason := _reason_to_keep(model, in_service.get(model.arn, ()), own):
+        elif reason := _find_reason_to_keep(model, in_service.get(model.arn, ()), own):
             plan.keep[model.arn] = reason
         elif model.arn in newest:
             plan.keep[model.arn] = f"among the {keep} newest"
@@ -84,8 +84,8 @@ def plan_pruning(
     return plan
 
 
-def _reason_to_keep(model: Model, used_by: Sequence[str], own: Model | None) -> str:
-    """Why a model is kept, however many newer ones there are; empty where nothing protects it."""
+def _find_reason_to_keep(model: Model, used_by: Sequence[str], own: Model | None) -> str:
+    """Return why a model is kept, however many newer ones there are; empty if nothing protects it."""
     if used_by:
         return f"used by {', '.join(map(repr, used_by))}"
     if model.status in _TRAINING:

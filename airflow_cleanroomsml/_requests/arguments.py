@@ -19,12 +19,12 @@ TIME = Shape("Time", {"type": "timestamp"})
 
 
 def integer(low: int, high: int | None = None) -> Shape:
-    """The shape of an integer within bounds."""
+    """Return the shape of an integer within bounds."""
     return _bounded("integer", low, high)
 
 
 def number(low: float | None = None, high: float | None = None) -> Shape:
-    """The shape of a number within bounds."""
+    """Return the shape of a number within bounds."""
     return _bounded("double", low, high)
 
 
@@ -34,13 +34,13 @@ def _bounded(kind: str, low: float | None, high: float | None) -> Shape:
 
 
 def choice(*words: str) -> Shape:
-    """The shape of a text that is one of some words."""
+    """Return the shape of a text that is one of some words."""
     return Shape("Choice", {"type": "string", "enum": list(words)})
 
 
 def member(operation: str, argument: str) -> Shape:
     """
-    The shape of a request's member.
+    Return the shape of a request's member.
 
     :param operation: boto3's method name.
     :param argument: The member in snake_case.
@@ -55,20 +55,22 @@ def check_arguments(
     Check rendered arguments, and convert them to their types.
 
     :param shapes: What each argument has to be.
-    :param given: The arguments; None is left out.
-    :param required: Arguments that are not left out.
+    :param given: The arguments; those that are None are left out.
+    :param required: Arguments that must not be None.
     :raises InvalidRequestError: Arguments are not valid; every violation is in the message.
     """
-    check, found = RequestCheck(), dict[str, Any]()
+    check, values = RequestCheck(), dict[str, Any]()
     for name, shape in shapes.items():
         value = check.check_member(shape, given.get(name), name, required=name in required)
         if value is not ABSENT:
-            found[name] = value
+            values[name] = value
     for path in check.left_out:
         log.warning('%s rendered to "None" and is left out.', path)
     if check.violations:
         from airflow_cleanroomsml.exceptions import InvalidRequestError, lines
 
         violations = [str(violation) for violation in check.violations]
-        raise InvalidRequestError(lines("Nothing was sent, the arguments are not valid:", *violations), violations)
-    return found
+        raise InvalidRequestError(
+            lines("Nothing was sent, because the arguments are not valid:", *violations), violations
+        )
+    return values

@@ -16,10 +16,12 @@ BASE = "NULL"
 
 
 def describe(resource: Resource, identifiers: Mapping[str, Any]) -> str:
-    """Name a resource in words: by its ARN, or by its name if it has no ARN."""
+    """Name a resource in words: by its ARN, or by its name and parent if it has no ARN."""
     if resource.has_own_identifier:
         return f"{resource.noun} {identifiers[resource.identifiers[0]]}"
-    return f"{resource.noun} {identifiers['name']!r}"
+    # The API identifies an export by its parent and its name, so the name alone would not tell which one it is.
+    parent = next((identifiers.get(name) for name in resource.identifiers if name.endswith("_arn")), None)
+    return f"{resource.noun} {identifiers['name']!r}" + (f" of {parent}" if parent else "")
 
 
 def read(

@@ -56,7 +56,8 @@ def cancel(make_hook: Callable[[], CleanRoomsMLHook], wait: Wait) -> str:
         try:
             outcome = _cancel(make_hook(), operation, wait)
         except Exception as error:
-            outcome = f"{STILL_RUNNING} Could not {wait.on_kill} it: {error}."
+            # An error of the service has several lines, and the outcome becomes part of one line.
+            outcome = f"{STILL_RUNNING} Could not {wait.on_kill} it: {' '.join(str(error).split())}."
     log.warning("%s: %s.", outcome.removesuffix("."), wait.title)
     return outcome
 
@@ -101,12 +102,12 @@ def is_killed(ti: Any, title: str) -> bool:
         state = read_task_state(ti)
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
-        log.warning("Left running: the state of the task instance is unknown (%s): %s.", reason, title)
+        log.warning("Left running, as the state of the task could not be read (%s): %s.", reason, title)
         return False
     if state not in FINAL_STATES:
-        log.info("Left running: the task instance is %s and was not ended: %s.", state or "cleared", title)
+        log.info("Left running, as the task has not ended (its state is %s): %s.", state or "cleared", title)
         return False
-    log.info("The task instance is %s.", state)
+    log.info("The task has ended (its state is %s): %s.", state, title)
     return True
 
 
@@ -130,7 +131,9 @@ async def cancel_from_trigger(
         with suppress(asyncio.CancelledError, asyncio.TimeoutError):
             await asyncio.shield(limited)
     if limited.cancelled() or limited.exception():
-        log.warning("No answer within %d s; it may still be running: %s.", _TRIGGER_TIMEOUT, wait.title)
+        log.warning(
+            "Could not handle the kill within %d s; the job may still be running: %s.", _TRIGGER_TIMEOUT, wait.title
+        )
 
 
 def _cancel_deferred(ti: Any, wait: Wait, make_hook: Callable[[], CleanRoomsMLHook]) -> None:
@@ -147,7 +150,7 @@ def _cancel(hook: CleanRoomsMLHook, operation: str, wait: Wait) -> str:
         reason = poll_result.reason or "The service gives no reason."
         return f"It may still be running and incurring charges: its status could not be read, so it was not {done}. {reason}"
     if poll_result.outcome is not Outcome.PENDING:
-        return f"It had ended already, {poll_result.status or 'gone'}."
+        return f"It had already ended ({poll_result.status or 'gone'})."
     try:
         _call_with_retries(hook, operation, wait)
     except ConflictError:
@@ -156,7 +159,7 @@ def _cancel(hook: CleanRoomsMLHook, operation: str, wait: Wait) -> str:
         if poll_result.status in (*IN_PROGRESS[wait.on_kill], "INACTIVE"):
             return f"It was {done}, and is {poll_result.status}."
         if poll_result.outcome is not Outcome.PENDING:
-            return f"It has ended, {poll_result.status or 'gone'}, before it could be {done}."
+            return f"It ended ({poll_result.status or 'gone'}) before it could be {done}."
         raise
     return f"It was {done}."
 

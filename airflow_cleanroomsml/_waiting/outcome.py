@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 #: What users must know about a job that nobody cancels.
 STILL_RUNNING = "It is still running and still incurring charges."
+#: What a clear does about a job that was still running at the time-out.
+_CLEAR_ADVICE = "If you clear the task, it waits for this job if that is still running, and starts another one if not."
 #: Errors that the next poll may not meet.
 TRANSIENT_ERRORS = (ThrottledError, UnavailableError, UnreachableError)
 
@@ -81,12 +83,14 @@ def _evaluate_description(wait: Wait, description: Mapping[str, Any], redact: Re
     )
 
 
-def _redact(resource: Resource, found: Mapping[str, Any], text: str, redact: Redact | None) -> str:
+def _redact(resource: Resource, description: Mapping[str, Any], text: str, redact: Redact | None) -> str:
     """Redact a text about a resource; the descriptions of other members' resources show too little to do so, so it is withheld."""
     from airflow_cleanroomsml._requests.redaction import UNKNOWN, redact_by_description
     from airflow_cleanroomsml._requests.request import description_shape
 
-    return UNKNOWN if resource.partners else (redact or redact_by_description)(description_shape(resource), found, text)
+    if resource.partners:
+        return UNKNOWN
+    return (redact or redact_by_description)(description_shape(resource), description, text)
 
 
 def summarize(wait: Wait, poll_result: PollResult, now: float | None = None) -> str:
@@ -95,8 +99,9 @@ def summarize(wait: Wait, poll_result: PollResult, now: float | None = None) -> 
 
     :param now: The time, in seconds since 1970; None if it is not known when the wait began.
     """
-    status = poll_result.status or ("Gone" if poll_result.outcome is Outcome.SUCCESS else "Not readable")
-    reason = f" ({poll_result.reason})" if poll_result.reason else ""
+    status = poll_result.status or ("Gone" if poll_result.outcome is Outcome.SUCCESS else "Status unknown")
+    # An error of the service has several lines.
+    reason = f" ({' '.join(poll_result.reason.split())})" if poll_result.reason else ""
     elapsed = f" after {now - wait.started:.0f} s" if now is not None else ""
     return f"{status}{elapsed}{reason}: {wait.title}"
 
@@ -129,6 +134,7 @@ def raise_for_outcome(
             poll_result.reason,
             wait.title,
             "To wait longer, set waiter_delay and waiter_max_attempts (their product is the time-out in seconds), and",
-            "execution_timeout if there is one. A cleared task reuses it if it is still running, and creates another one if not.",
+            "execution_timeout if there is one.",
+            _CLEAR_ADVICE if wait.goal == Goal.CREATED else "",
         )
     )

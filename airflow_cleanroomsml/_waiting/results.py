@@ -107,7 +107,7 @@ def poll_at_deadline(
     try:
         return poll_with_retries(make_hook(), wait, redact).after(poll_result)
     except Exception as error:
-        log.info("Could not poll it one last time: %s", error)
+        log.info("Could not poll the resource one last time: %s", error)
         return poll_result
 
 

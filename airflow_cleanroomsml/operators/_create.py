@@ -108,7 +108,7 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
         claim = make_claim(context, request) if self.durable else None
         if claim and self.resource.has_readable_tags and len(request.members.get("tags", ())) >= _MAX_TAGS:
             raise InvalidRequestError(
-                f"tags: a resource may have {_MAX_TAGS}; with durable=True the provider adds one of them"
+                f"tags: too many; a resource may have {_MAX_TAGS}, and with durable=True the provider adds one of them"
             )
         previous = PreviousTries(
             self.hook,

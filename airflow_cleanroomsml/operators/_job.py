@@ -79,7 +79,7 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator):
         #: Until when a start waits for quota, in seconds since 1970.
         self._quota_deadline: float | None = None
         #: Whether the start queue has let this task through.
-        self._has_turn = False
+        self._has_passed_queue = False
 
     @property
     def creates_another_on_retry(self) -> bool:
@@ -121,8 +121,8 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator):
         """Start the job once the start queue has let this task through; nothing was started before."""
         delete_note(context.get("ti"))
         if not event.get("turn"):
-            raise self._explain_no_turn(event.get("error") or "No quota became available before the time-out.")
-        self._quota_deadline, self._has_turn = event["deadline"], True
+            raise self._build_not_started_error(event.get("error") or "No quota became available before the time-out.")
+        self._quota_deadline, self._has_passed_queue = event["deadline"], True
         return self.execute(context)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
@@ -131,7 +131,7 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator):
         if next_method == FAILED_DEFERRAL and _QUEUED in read_note(ti):
             delete_note(ti)
             error = str((next_kwargs or {}).get("error", ""))
-            raise self._explain_no_turn(error, "A retry joins the queue again.")
+            raise self._build_not_started_error(error, "A retry joins the queue again.")
         return super().resume_execution(next_method, next_kwargs, context)
 
     def on_kill(self) -> None:
@@ -154,7 +154,7 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator):
             if is_mapped and is_first and self.deferrable and self.quota_timeout:
                 self._queue_start(context, None)
         # A week in the queue has many turns: the search before the first one was long enough for any commit to become visible.
-        self._create_once = self._build_create_once(context, is_searched=self._has_turn)
+        self._create_once = self._build_create_once(context, is_searched=self._has_passed_queue)
         if self.deferrable and self.quota_timeout:
             # A task that can be deferred need not hold a worker's slot for a pause.
             self._create_once.send = partial(self._send, throttled_retries=0)
@@ -202,11 +202,15 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator):
             raise error
         remaining = deadline - _clock.now()
         if remaining <= 0:
-            waited = f"No quota became available within quota_timeout={self.quota_timeout:.0f} s, or execution_timeout."
+            waited = f"No quota became available within quota_timeout={self.quota_timeout:.0f} s, or before execution_timeout."
             raise type(error)(
                 lines(str(error), waited), operation=error.operation, code=error.code, details=error.details
             )
-        self.log.warning("No quota available, nothing was started; waiting for up to %.0f s more. %s", remaining, error)
+        self.log.warning(
+            "Nothing was started: the service refused the start for now. Trying again for up to %.0f s. %s",
+            remaining,
+            error,
+        )
 
     def _queue_start(self, context: Context, error: ServiceError | None) -> None:
         """
@@ -227,7 +231,7 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator):
             timeout=timedelta(seconds=max(0.0, deadline - _clock.now()) + GRACE),
         )
 
-    def _explain_no_turn(self, *reasons: str) -> CleanRoomsMLError:
+    def _build_not_started_error(self, *reasons: str) -> CleanRoomsMLError:
         return CleanRoomsMLError(lines("Nothing was started: the start queue did not reach this task.", *reasons))
 
 

@@ -144,7 +144,7 @@ class Canceller:
 
         Airflow 3 interrupts nothing: what was started is waited for, and the wait reacts to the kill.
         """
-        title = f"what was started, if anything was ({self._operator.resource.noun})"
+        title = f"the {self._operator.resource.noun} of this task, if one was started"
         if self._is_killed and is_killed(context["ti"], title):
             self._is_killed = False
             cancel_if_started(lambda: self._operator.hook, lambda: self.wait or self._find_started(context))

@@ -1,4 +1,4 @@
-"""Audience sizes: choose which one to export, by the metrics of its generation job."""
+"""Sizes of audiences: which one to export, by the metrics of its generation job."""
 
 from __future__ import annotations
 
@@ -36,24 +36,24 @@ class CleanRoomsMLChooseAudienceSizeOperator(CleanRoomsMLOperator):
     Choose the size of the audience to export, by the metrics of a finished generation job.
 
     Each policy chooses among the sizes of the configured audience model: ``relevance`` the largest size whose relevance is at least
-    ``min_relevance``, ``users`` the size nearest to a number of users, and ``knee`` the size at which the relevance curve bends most.
-    The log shows the curve in one line: "recall 0.87 (random 0.20); relevance 0.57 at 1 %, -0.15 at 5 %".
+    ``min_relevance``, ``users`` the size nearest to a number of users, and ``knee`` the size at which the curve of relevance bends most.
+    The log has the curve in one line: "recall 0.87 (random 0.20); relevance 0.57 at 1 %, -0.15 at 5 %".
 
     An audience is unsuitable if the metrics are not shared, if the recall is no better than that of a random selection, or if no size is
-    relevant enough. Then the task fails without a retry, is skipped, or passes: it logs a warning if the recall is low, chooses anyway, and
-    returns ``default_size`` if no size can be chosen.
+    relevant enough. Then the task fails without a retry, is skipped, or passes: it warns of a low recall and chooses all the same, and
+    returns ``default_size`` where nothing can be chosen.
 
-    :param audience_generation_job_arn: ARN of the generation job, to read its metrics; not needed with ``metrics``.
+    :param audience_generation_job_arn: ARN of the generation job, which is read; it is not needed with ``metrics``.
     :param metrics: Metrics of the job, as its task pushes them to XCom: ``generate.output["metrics"]``.
     :param policy: How to choose, ``relevance``, ``users`` or ``knee``.
-    :param min_relevance: Minimum relevance for the policy ``relevance``, -1 to 1; at 0 all users of the audience are predicted to be like
-        the seed, and a larger audience is likely to include others (user guide, ml-metrics).
-    :param users: Number of users for the policy ``users``.
-    :param training_users: Number of distinct users in the training data, up to 100 million; the policy ``users`` needs it for
-        percentages, and the check of recall for sizes in users.
-    :param min_recall: Recall that must be exceeded, 0 to 1; by default that of a random selection.
+    :param min_relevance: Least relevance of the policy ``relevance``, -1 to 1; at 0 all users of the audience are predicted to be like
+        the seed, and a larger audience is likely to have others (user guide, ml-metrics).
+    :param users: Number of users of the policy ``users``.
+    :param training_users: Number of distinct users in the training data, up to 100 million; the policy ``users`` needs it for sizes in
+        per cent, and the recall of a random selection for sizes in users.
+    :param min_recall: Recall that has to be exceeded, 0 to 1; that of a random selection without it.
     :param if_unsuitable: What to do about an unsuitable audience, ``fail``, ``skip`` or ``pass``.
-    :param default_size: Size that ``pass`` returns if no size can be chosen, ``{"type": …, "value": …}``.
+    :param default_size: Size that is returned by ``pass`` where nothing can be chosen, ``{"type": …, "value": …}``.
     :return: Size for ``audience_size`` of ``CleanRoomsMLStartAudienceExportJobOperator``, ``{"type": …, "value": …}``.
     """
 
@@ -102,27 +102,29 @@ class CleanRoomsMLChooseAudienceSizeOperator(CleanRoomsMLOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Read the metrics, and choose."""
         self.check_connection()
-        given = self._parse_arguments()
-        shared = self._metrics(given)
-        if shared is None:
-            return self._unsuitable(given, "the metrics are not shared, or no job and no metrics were given")
+        arguments = self._check_fields()
+        response = self._load_metrics(arguments)
+        if response is None:
+            return self._handle_unsuitable(
+                arguments, "the metrics are not shared, or neither audience_generation_job_arn nor metrics is set"
+            )
         try:
-            metrics = read_metrics(shared, given.get("training_users"))
+            metrics = read_metrics(response, arguments.get("training_users"))
         except ValueError as error:
             raise InvalidRequestError(f"metrics: {error}") from None
         self.log.info("%s.", metrics)
-        if reason := self._explain_low_recall(metrics, given):
-            if given["if_unsuitable"] != "pass":
-                return self._unsuitable(given, reason)
+        if reason := self._explain_low_recall(metrics, arguments):
+            if arguments["if_unsuitable"] != "pass":
+                return self._handle_unsuitable(arguments, reason)
             self.log.warning("Choosing a size although %s.", reason)
-        chosen = self._choose(metrics, given)
+        chosen = self._choose(metrics, arguments)
         if chosen is None:
-            least = f" of {given['min_relevance']} or more" if given["policy"] == "relevance" else ""
-            return self._unsuitable(given, f"no size has a relevance{least}")
-        self.log.info("Chose %s by %s.", chosen, given["policy"])
+            least = f" of {arguments['min_relevance']} or more" if arguments["policy"] == "relevance" else ""
+            return self._handle_unsuitable(arguments, f"no size has a relevance{least}")
+        self.log.info("Chose %s by %s.", chosen, arguments["policy"])
         return chosen.size
 
-    def _parse_arguments(self) -> dict[str, Any]:
+    def _check_fields(self) -> dict[str, Any]:
         from airflow_cleanroomsml._requests.arguments import check_arguments, choice, integer, member, number
 
         job = member("get_audience_generation_job", "audience_generation_job_arn")
@@ -136,61 +138,61 @@ class CleanRoomsMLChooseAudienceSizeOperator(CleanRoomsMLOperator):
             "if_unsuitable": choice("fail", "skip", "pass"),
             "default_size": member("start_audience_export_job", "audience_size"),
         }
-        given = {name: getattr(self, name) for name in shapes}
-        found = check_arguments(shapes, given, required=("policy", "min_relevance", "if_unsuitable"))
-        if found["policy"] == "users" and "users" not in found:
+        values = {name: getattr(self, name) for name in shapes}
+        arguments = check_arguments(shapes, values, required=("policy", "min_relevance", "if_unsuitable"))
+        if arguments["policy"] == "users" and "users" not in arguments:
             raise InvalidRequestError('users: missing; required with policy="users". Nothing was sent.')
-        return found
+        return arguments
 
-    def _metrics(self, given: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        """The metrics; None where they are not shared."""
+    def _load_metrics(self, arguments: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Return the metrics; None if they are not shared."""
         from airflow_cleanroomsml._requests.coercion import parse_container
 
         metrics: Any = parse_container(self.metrics) if isinstance(self.metrics, str) else self.metrics
         if metrics not in (None, "None", ""):
-            found: Mapping[str, Any] = metrics
-            return found
-        job = given.get("audience_generation_job_arn")
-        return self._metrics_of(job) if job else None
+            mapping: Mapping[str, Any] = metrics
+            return mapping
+        job = arguments.get("audience_generation_job_arn")
+        return self._read_metrics_of_job(job) if job else None
 
-    def _metrics_of(self, job: str) -> Mapping[str, Any] | None:
-        found = self.hook.call("get_audience_generation_job", {"audience_generation_job_arn": job})
-        status, metrics = found["status"], found.get("metrics")
+    def _read_metrics_of_job(self, job: str) -> Mapping[str, Any] | None:
+        description = self.hook.call("get_audience_generation_job", {"audience_generation_job_arn": job})
+        status, metrics = description["status"], description.get("metrics")
         if status in _PENDING:
-            raise CleanRoomsMLError(f"The audience generation job is {status}, it has no metrics yet: {job}")
+            raise CleanRoomsMLError(f"The audience generation job is {status} and has no metrics yet: {job}")
         if status != "ACTIVE":
-            raise JobFailedError(f"The audience generation job is {status}, it has no metrics: {job}", status=status)
+            raise JobFailedError(f"The audience generation job is {status} and has no metrics: {job}", status=status)
         return metrics if isinstance(metrics, Mapping) else None
 
-    def _explain_low_recall(self, metrics: Metrics, given: Mapping[str, Any]) -> str:
-        """Why the recall is too low; empty where it is good, or nothing tells."""
-        least = given.get("min_recall", metrics.random_recall)
+    def _explain_low_recall(self, metrics: Metrics, arguments: Mapping[str, Any]) -> str:
+        """Return why the recall is too low; empty if it is high enough, or cannot be compared."""
+        least = arguments.get("min_recall", metrics.random_recall)
         if metrics.recall is None or least is None:
-            missing = "the job has no recall" if metrics.recall is None else "training_users is not given"
+            missing = "the job has no recall" if metrics.recall is None else "training_users is not set"
             self.log.warning("Recall was not compared with a random selection: %s.", missing)
             return ""
-        named = "min_recall" if "min_recall" in given else "a random selection"
+        named = "min_recall" if "min_recall" in arguments else "a random selection"
         return "" if metrics.recall > least else f"recall {metrics.recall:.2f} is no better than {named} ({least:.2f})"
 
-    def _choose(self, metrics: Metrics, given: Mapping[str, Any]) -> Bin | None:
-        if given["policy"] == "relevance":
-            return choose_by_relevance(metrics.bins, given["min_relevance"])
-        if given["policy"] == "knee":
+    def _choose(self, metrics: Metrics, arguments: Mapping[str, Any]) -> Bin | None:
+        if arguments["policy"] == "relevance":
+            return choose_by_relevance(metrics.bins, arguments["min_relevance"])
+        if arguments["policy"] == "knee":
             return choose_by_knee(metrics.bins)
-        training_users = given.get("training_users")
+        training_users = arguments.get("training_users")
         if training_users is None and any(each.kind == PERCENTAGE for each in metrics.bins):
             raise InvalidRequestError(
                 'training_users: missing; policy="users" needs it, because the sizes of this job are percentages'
             )
-        return choose_by_users(metrics.bins, given["users"], training_users)
+        return choose_by_users(metrics.bins, arguments["users"], training_users)
 
-    def _unsuitable(self, given: Mapping[str, Any], reason: str) -> dict[str, Any]:
-        """What is returned where nothing is chosen."""
-        what = given["if_unsuitable"]
-        if what == "skip":
+    def _handle_unsuitable(self, arguments: Mapping[str, Any], reason: str) -> dict[str, Any]:
+        """Do what ``if_unsuitable`` says: fail, skip, or return ``default_size``."""
+        action = arguments["if_unsuitable"]
+        if action == "skip":
             raise AirflowSkipException(f"No size was chosen: {reason}.")
-        if what == "fail" or "default_size" not in given:
+        if action == "fail" or "default_size" not in arguments:
             raise ResultError(f"No size was chosen: {reason}.")
-        size: dict[str, Any] = given["default_size"]
+        size: dict[str, Any] = arguments["default_size"]
         self.log.warning("Returning default_size: %s.", reason)
         return size

@@ -125,11 +125,13 @@ class CleanRoomsFindConfiguredAudienceModelOperator(_LookupOperator):
         found = [f"{offer['name']!r} of account {offer['creator_account_id']}" for offer in offers]
         others = ", ".join(repr(entry["name"]) for entry in entries if not _matches(entry, wanted))
         advice = (
-            "Name one by association_name or creator_account_id." if found else f"It has others: {others or 'none'}"
+            "Set association_name or creator_account_id to choose one."
+            if found
+            else f"It has others: {others or 'none'}"
         )
         raise ResourceNotFoundError(
             lines(
-                f"The collaboration {collaboration} has {len(offers)} configured audience models of that kind.",
+                f"The collaboration {collaboration} has {len(offers)} configured audience models that match.",
                 *found,
                 advice,
             )

@@ -24,7 +24,7 @@ _MOST_MODELS = 500
 
 
 class _RetrainingOperator(CleanRoomsMLOperator):
-    """What the steps of retraining share: reads of audience models."""
+    """The base of the steps of retraining: they read audience models."""
 
     ui_color = "#e6f3ff"
 
@@ -39,16 +39,16 @@ class _RetrainingOperator(CleanRoomsMLOperator):
     def _read_model(self, arn: str) -> dict[str, Any]:
         return self.hook.call("get_audience_model", {"audience_model_arn": arn})
 
-    def _read_model_in_service(self, configured: str) -> str:
+    def _find_model_in_service(self, configured: str) -> str:
         arguments = {"configured_audience_model_arn": configured}
         return str(self.hook.call("get_configured_audience_model", arguments)["audienceModelArn"])
 
 
 class CleanRoomsMLCheckAudienceModelAgeOperator(_RetrainingOperator):
     """
-    Skip the training that follows unless the model in service is older than the available data.
+    Skip the training that follows unless the model in service is older than the data at hand.
 
-    So a run that is cleared after its own or a newer model went into service does not pay for a second training. The age of a model is
+    A run that is cleared after its own or a newer model went into service therefore pays for no second training. The age of a model is
     the end of its training window; a model without a window has learned from everything up to its creation. The task makes two calls,
     GetConfiguredAudienceModel and GetAudienceModel.
 
@@ -83,15 +83,15 @@ class CleanRoomsMLCheckAudienceModelAgeOperator(_RetrainingOperator):
             "configured_audience_model_arn": member("get_configured_audience_model", "configured_audience_model_arn"),
             "training_data_end_time": TIME,
         }
-        given = check_arguments(shapes, self._collect_arguments(), required=shapes)
-        arn = self._read_model_in_service(given["configured_audience_model_arn"])
+        arguments = check_arguments(shapes, self._collect_arguments(), required=shapes)
+        arn = self._find_model_in_service(arguments["configured_audience_model_arn"])
         end, _ = recency(self._read_model(arn))
-        if end >= given["training_data_end_time"]:
+        if end >= arguments["training_data_end_time"]:
             raise AirflowSkipException(
-                f"The audience model in service has learned from data up to {end:%Y-%m-%d %H:%M %Z}, and this run's data "
-                f"end at {given['training_data_end_time']:%Y-%m-%d %H:%M %Z}: there is nothing to train. {arn}"
+                f"There is nothing to train: the audience model in service was trained on data up to {end:%Y-%m-%d %H:%M %Z}, and "
+                f"this run's data end at {arguments['training_data_end_time']:%Y-%m-%d %H:%M %Z}. {arn}"
             )
-        self.log.info("The audience model in service has learned from data up to %s: %s.", end, arn)
+        self.log.info("The audience model in service was trained on data up to %s: %s.", end, arn)
         return arn
 
 
@@ -100,12 +100,12 @@ class CleanRoomsMLPromoteAudienceModelOperator(_RetrainingOperator):
     Put an audience model into service behind a configured audience model, unless a newer one is there.
 
     The ARN of the configured audience model, its policy and its associations stay, and jobs that are running are not affected. The newer
-    of two models is the one whose training window ends later or, for the same window, was created later; a model without a window
+    of two models is the one whose training window ends later, and of one window the one that was created later; a model without a window
     has learned from everything up to its creation. So the task may be cleared at any time, also in the run of an older week. A model that
-    no longer exists, for instance because it was pruned, is skipped.
+    no longer exists, as after it was pruned, is skipped.
 
-    To roll back, pass the model to replace as ``instead_of``: then age does not matter, and nothing happens unless that model is in
-    service. To replace any model, use ``CleanRoomsMLUpdateConfiguredAudienceModelOperator``.
+    To roll back, give the model to get rid of as ``instead_of``: then age does not matter, and nothing happens unless that very model
+    is in service. To replace whatever is there use ``CleanRoomsMLUpdateConfiguredAudienceModelOperator``.
 
     The API has no conditional update. Set ``max_active_runs=1`` so that no two tasks promote at the same moment.
 
@@ -144,37 +144,39 @@ class CleanRoomsMLPromoteAudienceModelOperator(_RetrainingOperator):
 
         model = member("get_audience_model", "audience_model_arn")
         configured = member("get_configured_audience_model", "configured_audience_model_arn")
-        given = check_arguments(
+        arguments = check_arguments(
             {"configured_audience_model_arn": configured, "audience_model_arn": model, "instead_of": model},
             self._collect_arguments(),
             required=("configured_audience_model_arn", "audience_model_arn"),
         )
-        new, instead_of = given["audience_model_arn"], given.pop("instead_of", None)
-        current = self._read_model_in_service(given["configured_audience_model_arn"])
+        new, instead_of = arguments["audience_model_arn"], arguments.pop("instead_of", None)
+        current = self._find_model_in_service(arguments["configured_audience_model_arn"])
         if current == new:
             self.log.info("Already in service: %s.", new)
             return str(new)
-        if reason := self._reason_to_keep(current, new, instead_of):
-            self.log.warning("Kept the audience model in service: %s. %s", reason, current)
+        if reason := self._find_reason_to_keep(current, new, instead_of):
+            self.log.warning("Kept %s in service: %s.", current, reason)
             return current
-        self.hook.call("update_configured_audience_model", given)
-        self.log.info("Put into service: %s, in place of %s.", new, current)
+        self.hook.call("update_configured_audience_model", arguments)
+        self.log.info("Put %s into service in place of %s.", new, current)
         push_results(self, context, {"replaced": current})
         return str(new)
 
-    def _reason_to_keep(self, current: str, new: str, instead_of: str | None) -> str:
-        """Why the model in service stays; empty where it is to be replaced."""
+    def _find_reason_to_keep(self, current: str, new: str, instead_of: str | None) -> str:
+        """Return why the model in service stays; empty if it is to be replaced."""
         if instead_of is not None:
-            return "" if current == instead_of else f"it is not the one to be replaced, {instead_of}"
+            return "" if current == instead_of else f"it is not the audience model that instead_of names, {instead_of}"
         try:
             candidate = self._read_model(new)
         except ResourceNotFoundError as error:
-            raise AirflowSkipException(f"Nothing to put into service, the audience model is gone: {new}") from error
+            raise AirflowSkipException(
+                f"Nothing to put into service: the audience model no longer exists: {new}"
+            ) from error
         newer, older = recency(candidate), recency(self._read_model(current))
         if newer > older:
             return ""
         ends = f"{older[0]:%Y-%m-%d %H:%M %Z}, those of {new} at {newer[0]:%Y-%m-%d %H:%M %Z}"
-        return f"it is the newer one, its training data end at {ends}"
+        return f"it is newer, as its training data end at {ends}"
 
 
 class CleanRoomsMLPruneAudienceModelsOperator(_RetrainingOperator):
@@ -227,11 +229,11 @@ class CleanRoomsMLPruneAudienceModelsOperator(_RetrainingOperator):
         self.report_only = report_only
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """List, decide, delete."""
+        """Decide which models to delete, and delete them."""
         self.check_connection()
-        given = self._parse_arguments()
-        report_only = given["report_only"]
-        plan = self._build_plan(given)
+        arguments = self._check_fields()
+        report_only = arguments["report_only"]
+        plan = self._build_plan(arguments)
         deleted = plan.delete if report_only else [arn for arn in plan.delete if self._delete(arn, plan)]
         self.log.info(
             "%s %d audience models, kept %d, found %d being deleted or gone.",
@@ -244,7 +246,7 @@ class CleanRoomsMLPruneAudienceModelsOperator(_RetrainingOperator):
             self.log.info("Kept %s: %s.", arn, reason)
         return {"deleted": deleted, "kept": plan.keep, "gone": plan.gone, "report_only": report_only}
 
-    def _parse_arguments(self) -> dict[str, Any]:
+    def _check_fields(self) -> dict[str, Any]:
         from airflow_cleanroomsml._requests.arguments import BOOLEAN, check_arguments, integer, member
 
         shapes = {
@@ -254,43 +256,43 @@ class CleanRoomsMLPruneAudienceModelsOperator(_RetrainingOperator):
             "not_newer_than": member("get_audience_model", "audience_model_arn"),
             "report_only": BOOLEAN,
         }
-        given = check_arguments(shapes, self._collect_arguments(), required=("keep", "report_only"))
-        if not {"training_dataset_arn", "name_prefix"} & set(given):
+        arguments = check_arguments(shapes, self._collect_arguments(), required=("keep", "report_only"))
+        if not {"training_dataset_arn", "name_prefix"} & set(arguments):
             raise InvalidRequestError(
-                "training_dataset_arn, name_prefix: none is given; required: one of them, or both. Nothing was sent."
+                "training_dataset_arn, name_prefix: both are missing; set at least one of them. Nothing was sent."
             )
-        return given
+        return arguments
 
-    def _build_plan(self, given: Mapping[str, Any]) -> Plan:
-        entries = [entry for entry in self.hook.items("list_audience_models") if _matches(entry, given)]
-        # After the models: what was put to use since they were listed is seen.
+    def _build_plan(self, arguments: Mapping[str, Any]) -> Plan:
+        entries = [entry for entry in self.hook.items("list_audience_models") if _matches(entry, arguments)]
+        # Listed after the models, so that a model that was put into service in between is kept.
         in_service: dict[str, list[str]] = {}
         for entry in self.hook.items("list_configured_audience_models"):
             in_service.setdefault(entry["audienceModelArn"], []).append(entry["name"])
         models, gone = dict[str, Model](), dict[str, str]()
         for arn in [entry["audienceModelArn"] for entry in entries]:
-            if found := self._read_as_model(arn):
-                models[arn] = found
+            if model := self._find_model(arn):
+                models[arn] = model
             else:
                 gone[arn] = "deleted since it was listed"
-        own_arn = given.get("not_newer_than")
-        own = (models.get(own_arn) or self._read_as_model(own_arn)) if own_arn else None
+        own_arn = arguments.get("not_newer_than")
+        own = (models.get(own_arn) or self._find_model(own_arn)) if own_arn else None
         if own_arn and own is None:
-            self.log.warning("Nothing is deleted: this run's audience model no longer exists: %s.", own_arn)
-            return Plan([], dict.fromkeys(models, "the age of this run's model is unknown, it no longer exists"), gone)
-        plan = plan_pruning(models.values(), in_service, keep=given["keep"], own=own)
+            self.log.warning("Deleted nothing, because this run's audience model no longer exists: %s.", own_arn)
+            return Plan([], dict.fromkeys(models, "this run's model no longer exists, so its age is unknown"), gone)
+        plan = plan_pruning(models.values(), in_service, keep=arguments["keep"], own=own)
         return plan._replace(gone={**plan.gone, **gone})
 
-    def _read_as_model(self, arn: str) -> Model | None:
-        """A model; None where it no longer exists."""
+    def _find_model(self, arn: str) -> Model | None:
+        """Read a model; None if it no longer exists."""
         try:
-            found = self._read_model(arn)
+            description = self._read_model(arn)
         except ResourceNotFoundError:
             return None
-        return Model(arn, found["status"], recency(found))
+        return Model(arn, description["status"], recency(description))
 
     def _delete(self, arn: str, plan: Plan) -> bool:
-        """Whether a model was deleted; if not, the plan says what became of it."""
+        """Delete a model; return whether the service accepted it. If not, add to the plan what became of the model."""
         try:
             self.hook.call("delete_audience_model", {"audience_model_arn": arn})
         except ResourceNotFoundError:
@@ -303,20 +305,20 @@ class CleanRoomsMLPruneAudienceModelsOperator(_RetrainingOperator):
         return False
 
     def _explain_conflict(self, arn: str, plan: Plan, error: ConflictError) -> None:
-        """Say why the service refused: the model is being deleted already, or was put to use a moment ago."""
-        found = self._read_as_model(arn)
-        if found is None or found.status in DELETING:
-            plan.gone[arn] = f"already {found.status}" if found else "deleted since it was listed"
+        """Add to the plan why the service refused: the model is already being deleted, or was put into service a moment ago."""
+        model = self._find_model(arn)
+        if model is None or model.status in DELETING:
+            plan.gone[arn] = f"already {model.status}" if model else "deleted since it was listed"
         else:
-            plan.keep[arn] = f"the service refused to delete it: {_strip_details(error)}"
+            plan.keep[arn] = f"the service refused to delete it: {_extract_message(error)}"
 
 
-def _matches(entry: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
-    dataset, prefix = given.get("training_dataset_arn"), given.get("name_prefix")
+def _matches(entry: Mapping[str, Any], arguments: Mapping[str, Any]) -> bool:
+    dataset, prefix = arguments.get("training_dataset_arn"), arguments.get("name_prefix")
     return (dataset is None or entry["trainingDatasetArn"] == dataset) and str(entry["name"]).startswith(prefix or "")
 
 
-def _strip_details(error: ConflictError) -> str:
-    """What the service said, without the lines around it."""
-    said = str(error).splitlines()
-    return said[1].strip() if len(said) > 1 else said[0]
+def _extract_message(error: ConflictError) -> str:
+    """Return the service's own message, without the lines around it."""
+    text = str(error).splitlines()
+    return text[1].strip() if len(text) > 1 else text[0]

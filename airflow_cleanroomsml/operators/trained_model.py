@@ -101,7 +101,9 @@ class CleanRoomsMLCreateTrainedModelOperator(CleanRoomsMLJobOperator):
         try:
             return lookup.read_latest(self.hook, self.resource, handle.identifiers)
         except CleanRoomsMLError as error:
-            self.log.info("Could not read its stopping condition, so the longest time-out applies: %s", error)
+            self.log.info(
+                "Could not read the stopping condition of the model, so the longest time-out applies: %s", error
+            )
             return {}
 
 

@@ -300,6 +300,6 @@ class CleanRoomsMLMemberSensor(CleanRoomsMLSensor):
         given = [value not in _ABSENT for value in (self.membership_identifier, self.collaboration_identifier)]
         if given.count(True) != 1:
             raise InvalidRequestError(
-                "membership_identifier, collaboration_identifier: give exactly one of the two; the first is for your own resources"
+                "membership_identifier, collaboration_identifier: set exactly one; membership_identifier is for your own resources"
             )
         return self.resource if given[0] else self.partners

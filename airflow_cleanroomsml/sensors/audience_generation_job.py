@@ -112,8 +112,12 @@ class CleanRoomsMLNewAudienceGenerationJobsSensor(CleanRoomsMLBaseSensor):
         return self._finish(context, event["jobs"])
 
     def describe_timeout(self) -> tuple[str, ...]:
-        """Return the line for the error of a time-out."""
-        return (f"There was no new audience generation job for {self.timeout:.0f} s, the timeout of the sensor.",)
+        """Return lines for the error of a time-out."""
+        model = self.configured_audience_model_arn
+        return (
+            f"There was no new audience generation job within {self.timeout:.0f} s, the timeout of the sensor.",
+            f"configured audience model {model}" if model else "",
+        )
 
     def _finish(self, context: Context, jobs: list[dict[str, Any]]) -> list[str]:
         for job in jobs:

@@ -174,4 +174,4 @@ def test_what_a_task_has_started_ends_with_it_and_only_with_it(tmp_path: Path) -
     case.says("It was cancelled", *HEARD, "unheard")
     case.says("when the wait timed out. It was cancelled.", *TIMED_OUT, "unheard")
     case.says("It is still running and still incurring charges", "deferred_kept")
-    case.says("was not ended", "deferred_cleared", "worker_terminated")
+    case.says("as the task has not ended", "deferred_cleared", "worker_terminated")

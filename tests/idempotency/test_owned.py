@@ -273,7 +273,7 @@ def test_a_tag_that_cannot_be_changed_hinders_nobody(empty_world: World, caplog:
     first = task.tries()
     empty_world.fault("TagResource", "access_denied", times=0)
     assert task.is_cleared() == first
-    assert "Could not update its tag" in caplog.text
+    assert "Could not update the tag of" in caplog.text
 
 
 @pytest.mark.parametrize("remembers", [False, True], ids=["without a state store", "with one"])

@@ -300,7 +300,7 @@ class TestPrune:
             ({"keep": "some"}, "keep: 'some' is a string; must be an integer"),
             ({"report_only": "maybe"}, "report_only: 'maybe' is a string; must be true or false"),
             ({"not_newer_than": "weekly-1"}, "not_newer_than: "),
-            ({"training_dataset_arn": None}, "training_dataset_arn, name_prefix: none is given"),
+            ({"training_dataset_arn": None}, "training_dataset_arn, name_prefix: both are missing"),
         ],
     )
     def test_arguments_are_refused_before_anything_is_sent(

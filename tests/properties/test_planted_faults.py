@@ -75,7 +75,7 @@ FAULTS = {
         ((Claim, "is_of_sequence", Claim.is_of_run),), "not its own"
     ),
     "a retry looks only for the name that it asks for": Fault(
-        ((OwnedSearch, "elsewhere", nothing),), "more than one|not the same"
+        ((OwnedSearch, "find_elsewhere", nothing),), "more than one|not the same"
     ),
     "what was lost is looked for once": Fault(((previous_tries, "COMMIT_LAG", ()),), "more than one"),
 }

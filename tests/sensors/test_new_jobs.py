@@ -76,7 +76,7 @@ def test_who_started_it_may_be_said(offer: Offer, deferrable: bool) -> None:
 def test_older_jobs_do_not_count_and_the_time_out_is_told(offer: Offer, deferrable: bool) -> None:
     offer.start(offer.partner, "old")
     later = datetime.now(timezone.utc) + timedelta(hours=1)
-    with pytest.raises(WaitTimeoutError, match="(?s)no new audience generation job for 1 s.*set timeout"):
+    with pytest.raises(WaitTimeoutError, match="(?s)no new audience generation job within 1 s.*set timeout"):
         sense(deferrable, since=later, configured_audience_model_arn=offer.model, timeout=1)
 
 

@@ -160,7 +160,7 @@ def test_an_export_need_not_have_been_started_yet(studio: Studio, deferrable: bo
 
 @pytest.mark.parametrize("given", [{}, {"membership_identifier": NOBODYS, "collaboration_identifier": NOBODYS}])
 def test_the_view_is_named_by_one_identifier(studio: Studio, given: dict[str, str]) -> None:
-    with pytest.raises(InvalidRequestError, match="give exactly one of the two"):
+    with pytest.raises(InvalidRequestError, match="set exactly one"):
         sense(CleanRoomsMLTrainedModelSensor, deferrable=False, trained_model_arn=studio.model, **given)
 
 

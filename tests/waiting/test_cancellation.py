@@ -107,7 +107,7 @@ def test_a_cancellation_that_is_throttled_is_sent_again(slow_studio: Studio, cha
 def test_what_has_ended_is_left_as_it_is(studio: Studio) -> None:
     of = {"trained_model_arn": studio.model, "membership_identifier": studio.membership}
     wait = Wait(TRAINED_MODEL.noun, "created", of, 0.0, 0.0, 1.0, on_kill="cancel")
-    assert cancel(CleanRoomsMLHook, wait) == "It had ended already, ACTIVE."
+    assert cancel(CleanRoomsMLHook, wait) == "It had already ended (ACTIVE)."
     assert "CancelTrainedModel" not in studio.world.calls
 
 
@@ -118,7 +118,7 @@ def test_nothing_is_deleted_that_cannot_be_read(world: World, fault: str, passes
     world.fault("GetAudienceModel", fault, times=1 if passes else 0)
     once = CleanRoomsMLHook(config={"retries": {"total_max_attempts": 1}})
     told = cancel(lambda: once, wait)
-    expected = "It had ended already, ACTIVE." if passes else "its status could not be read, so it was not deleted."
+    expected = "It had already ended (ACTIVE)." if passes else "its status could not be read, so it was not deleted."
     assert expected in told
     assert "DeleteAudienceModel" not in world.calls
 

@@ -226,9 +226,9 @@ def test_a_cleared_task_with_other_arguments_makes_another(
     # Its retries go on with the new one.
     assert task.is_retried(**other(1)) == second
     # It has another name than is asked for, but one that the task itself has given it.
-    assert "(training_data)" in caplog.text
+    assert "other values: training_data. " in caplog.text
     assert task.is_retried(name="another") == second
-    assert "(name, training_data)" in caplog.text
+    assert "other values: name, training_data. " in caplog.text
     assert names(empty_world) == ["d", "d-retry-2"]
 
 
@@ -413,7 +413,7 @@ def test_an_export_that_nothing_remembers_is_named_before_another_is_made(
     )
     task.tries()
     assert task.is_retried()["name"] == "export-2"
-    assert "cannot be checked, as they have no tags: 'export-1'" in caplog.text
+    assert "they have no tags that would show it: 'export-1'" in caplog.text
 
 
 def test_an_association_that_has_another_name_is_remembered(world: World) -> None:

@@ -70,7 +70,7 @@ def printed() -> Iterator[Printed]:
         while lines[-1] and "example_task_groups" not in lines[-1]:
             lines.append(process.stdout.readline())
         dags = [shlex.split(line)[4:] for line in lines if line.startswith("#   airflow dags test ")]
-        runs = {dag: json.loads(options[1]) if options else {} for dag, *options in dags}
+        runs = {dag: json.loads(options[-1]) if options else {} for dag, *options in dags}
         yield Printed(run_shell(lines), runs)
         process.terminate()
 

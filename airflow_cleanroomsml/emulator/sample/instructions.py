@@ -19,6 +19,9 @@ _SIGNING_KEY = "emulator"
 #: Connections of the example Dags, with their accounts.
 _CONNECTIONS = {"AWS_DEFAULT": OWNER, "AWS_PROVIDER": OWNER, "AWS_SEEDER": PARTNER}
 
+#: From Airflow 3.1 on, this Dag waits until somebody approves its choice, which ``airflow dags test`` leaves no way to do.
+_OPTIONS = {"example_choose_size": " --mark-success-pattern approve"}
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -57,7 +60,10 @@ def format_instructions(url: str, sample: Sample) -> str:
         f"account {OWNER}, its partner {PARTNER}. In another shell:"
     )
     exports = [f"export {name}={shlex.quote(value)}" for name, value in _list_variables(url, sample).items()]
-    runs = [f"#   airflow dags test {dag}{_format_conf(conf)}" for dag, conf in _list_runs(sample).items()]
+    runs = [
+        f"#   airflow dags test {dag}{_OPTIONS.get(dag, '')}{_format_conf(conf)}"
+        for dag, conf in _list_runs(sample).items()
+    ]
     return "\n".join([heading, *exports, "# Then run the README's Dag, or one of the example Dags:", *runs])
 
 

@@ -176,6 +176,7 @@ def is_execution_timeout() -> bool:
 
 def stop_timeout_alarm() -> None:
     """Stop the alarm that Airflow sets for ``execution_timeout`` (``TimeoutPosix`` in 2.11 and 3.x), in the worker's own process."""
+    # Airflow has no public way to do so; where it sets no timer, this does nothing.
     signal.setitimer(signal.ITIMER_REAL, 0)
 
 

@@ -10,6 +10,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_cleanroomsml import _clock
 
 
+# A module of its own: the triggerer imports neither boto3 nor the hook for a trigger that only sleeps.
 class CleanRoomsMLPauseTrigger(BaseTrigger):
     """
     Wait until a point in time; its event is its own keywords.

@@ -23,6 +23,7 @@ Templated: TypeAlias = T | str | XComArg
 _Callback: TypeAlias = "Callable[[Context], None]"
 
 
+# Spelled out because a TypedDict is the only way to type **kwargs (PEP 692), and Airflow does not provide one.
 class AirflowKwargs(TypedDict, total=False):
     """What Airflow 3.3 takes for every task; an older Airflow refuses the names that it does not know."""
 

@@ -142,6 +142,7 @@ class CreateOnce:
                     if handle := self._find_existing_after_conflict():
                         return handle
                     raise self._add_owner(error) from None
+            # Never sent again by this try: a commit that lags would make it a second job (docs/design/idempotency.md).
             except OutcomeUnknownError as error:
                 return self._resolve_unknown_outcome(error)
             except AccessDeniedError as error:
@@ -181,6 +182,7 @@ class CreateOnce:
         """Send the request under the next free name and with our tag, and note before and after that it was sent."""
         previous = self.previous
         request, sent, number = self._build_request(), _clock.now(), previous.next_number
+        # What is older than a first try's request cannot be its own; a retry's own resource may be of any age.
         previous.since = sent - SKEW if previous.is_first else 0.0
         sought = self._select_search_arguments(request)
         previous.write_note(number=number, sent=sent, sought=sought)
@@ -218,6 +220,7 @@ class CreateOnce:
 
     def _add_owner(self, error: AlreadyExistsError) -> AlreadyExistsError:
         """Add to the error which resource has the name, if it can be read."""
+        # Without permission to list, the service's own message is all there is.
         try:
             entry = lookup.find_newest(lookup.list_matching(self._hook, self._resource, self.previous.arguments))
         except CleanRoomsMLError:

@@ -136,6 +136,7 @@ class OwnedSearch:
         """
         if not note.get("sought"):
             return
+        # The earlier try's name and parent, which the present arguments may not render to any more.
         search = replace(self, arguments={**self.arguments, **note["sought"]})
         if self.resource.has_readable_tags:
             yield from (replace(owned, number=0) for owned in search.find_by_name() if owned.in_sequence)

@@ -12,6 +12,7 @@ Recency = tuple[datetime, datetime]
 _TRAINING = ("CREATE_PENDING", "CREATE_IN_PROGRESS")
 #: Statuses of a model that is being deleted.
 DELETING = ("DELETE_PENDING", "DELETE_IN_PROGRESS")
+# A failed model is of no use, and may count against the quota of 500 audience models (user guide, Quotas).
 _FAILED = ("CREATE_FAILED", "DELETE_FAILED")
 
 
@@ -78,6 +79,7 @@ def plan_pruning(
         elif model.arn in newest:
             plan.keep[model.arn] = f"among the {keep} newest"
         elif model.status not in ("ACTIVE", *_FAILED):
+            # AWS may add a status, and a deletion cannot be undone.
             plan.keep[model.arn] = f"unknown status {model.status}"
         else:
             plan.delete.append(model.arn)

@@ -71,6 +71,7 @@ class Planner:
             yield from self._sweep(listing, Sweep(listing, page_limit, sweepable, self._outbox))
         for target in targets:
             # What has become due since the sweep began is left to the next sweep.
+            # Calls of sweeps that found nothing are paid for by polls that are skipped (docs/design/polling.md).
             if target.is_due(now) and listing.credit < 0:
                 listing.credit += 1
                 target.postpone(_clock.now())

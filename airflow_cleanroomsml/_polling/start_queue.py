@@ -74,6 +74,7 @@ class StartQueue:
         with self._lock:
             self._drop_abandoned()
             if not self._places:
+                # What was learned of the quota may be outdated by the time that tasks queue again.
                 self._room = None
             if refusal and refusal.get("why") == "throttled":
                 self._pace.record_throttling(now)

@@ -72,6 +72,7 @@ def cancel_if_started(make_hook: Callable[[], CleanRoomsMLHook], find_wait: Call
     try:
         wait = find_wait()
     except Exception as error:
+        # The task is ending anyway; another error would hide why.
         log.warning("Could not check whether a job was started; any such job keeps running: %s", error)
         return
     if wait:

@@ -67,6 +67,7 @@ def poll_until_done(
     reported = _clock.now()
     while poll_result.outcome is Outcome.PENDING and _clock.now() < wait.deadline:
         _clock.sleep(wait.pause(_clock.now()))
+        # A failed poll keeps the last known status, so that a lost connection is not reported as a change of status.
         previous, poll_result = poll_result, poll_once(hook, wait, redact).after(poll_result)
         is_changed = (previous.status, previous.message) != (poll_result.status, poll_result.message)
         if is_changed or _clock.now() - reported >= REPORT_INTERVAL:

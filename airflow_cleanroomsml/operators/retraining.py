@@ -85,6 +85,7 @@ class CleanRoomsMLCheckAudienceModelAgeOperator(_RetrainingOperator):
         }
         arguments = check_arguments(shapes, self._collect_arguments(), required=shapes)
         arn = self._find_model_in_service(arguments["configured_audience_model_arn"])
+        # The creation does not count here: a model that was trained late may have been trained on old data.
         end, _ = recency(self._read_model(arn))
         if end >= arguments["training_data_end_time"]:
             raise AirflowSkipException(
@@ -151,6 +152,7 @@ class CleanRoomsMLPromoteAudienceModelOperator(_RetrainingOperator):
         )
         new, instead_of = arguments["audience_model_arn"], arguments.pop("instead_of", None)
         current = self._find_model_in_service(arguments["configured_audience_model_arn"])
+        # A retry, or a cleared task, finds its own promotion.
         if current == new:
             self.log.info("Already in service: %s.", new)
             return str(new)
@@ -298,6 +300,7 @@ class CleanRoomsMLPruneAudienceModelsOperator(_RetrainingOperator):
         except ResourceNotFoundError:
             plan.gone[arn] = "deleted since it was listed"
         except ConflictError as error:
+            # The service refuses to delete a model that a configured audience model uses.
             self._explain_conflict(arn, plan, error)
         else:
             self.log.info("Deleting %s.", arn)

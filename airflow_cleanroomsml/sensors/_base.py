@@ -81,6 +81,7 @@ class CleanRoomsMLBaseSensor(AwsConnection, BaseSensorOperator):
                 f"deferrable: {self.deferrable!r} is not valid; must be True or False, not a template"
             )
         if self.deferrable:
+            # One point in time, so that neither a deferral nor a pause extends the time-out.
             return self._poke_or_defer(context, _clock.now() + self.timeout)
         try:
             return super().execute(context)
@@ -227,6 +228,7 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
         return self._finish(context, wait, self._last_poll)
 
     def _finish(self, context: Context, wait: Wait, poll_result: PollResult) -> Any:
+        # Not a failed job, which would be final: the resource may not exist yet, and Airflow retries this error.
         if poll_result.outcome is Outcome.FAILURE and not poll_result.status:
             raise ResourceNotFoundError(poll_result.message)
         if poll_result.outcome is Outcome.FAILURE:

@@ -57,6 +57,7 @@ class ErrorHandler:
             raise
         except SensorTimeoutError as error:
             _raise_or_skip(error, skip=sensor.soft_fail)
+        # The same cases in the same order as in BaseSensorOperator.execute of 2.11 and 3.3 (docs/design/polling.md).
         except (AirflowFailException, AirflowTaskTimeout) as error:
             _raise_or_skip(error, skip=sensor.soft_fail or sensor.never_fail)
         except Exception as error:

@@ -1,7 +1,7 @@
 """
-Differences between versions of Airflow and Python, and private parts of others.
+Differences between versions of Airflow and Python, and private APIs of other packages.
 
-If a private part disappears in a later release, this package loses an optimisation or a detail of a message, and nothing else.
+If a later release drops a private API, this package loses an optimisation or a detail of a message, and nothing else.
 """
 
 from __future__ import annotations

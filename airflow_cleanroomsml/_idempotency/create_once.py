@@ -1,8 +1,8 @@
 """
 Create a resource at most once, over an API that has no idempotency token.
 
-Before anything is sent, it is looked for what an earlier try may have created. A request whose response was lost is never sent again by the
-same try: it may have taken effect, and commits can lag, so the resource is looked for more than once.
+Before a retry sends anything, it looks for what an earlier try may have created. A try never sends a request again whose response was lost:
+the request may have taken effect, and commits can lag, so the try looks for the resource more than once.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Changes an existing resource to what the request asks for; raises AlreadyExistsError if it cannot.
+#: Changes an existing resource to match the request; raises AlreadyExistsError if it cannot.
 Reconcile = Callable[[Handle, Mapping[str, Any]], None]
 
 
@@ -78,7 +78,7 @@ class CreateOnce:
         :param wait_for_quota: Calls its argument until the service accepts the request.
         :raises AlreadyExistsError: Another resource has the name.
         :raises OutcomeUnsettledError: The response was lost and the resource is not visible yet; a retry looks for it.
-        :raises OutcomeUnknownError: The response was lost, and nothing tells whose the resource would be.
+        :raises OutcomeUnknownError: The response was lost, and nothing would tell the resource from those of others.
         """
         return self._find_previous() or self._find_existing() or self._create(wait_for_quota)
 

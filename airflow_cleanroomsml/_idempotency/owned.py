@@ -1,8 +1,8 @@
 """
 Search for what a run of a task has created.
 
-Tags tell it: names can be reused, and anybody may create a resource of the same name. Exports and associations have no tags that can be
-read. For those, parent and name must do, and that the resource equals the request.
+A tag identifies it: names can be reused, and anybody may create a resource of the same name. Exports and associations have no tags that can
+be read. They are recognised by their parent and name, and must equal the request.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
 Find what earlier tries of a task have created, and decide whether this try may reuse it.
 
-A retry reuses what its sequence of tries has created even if its arguments now render to other values: nobody has asked for another one.
+A retry reuses what its sequence of tries has created even if its arguments now render to other values: nobody requested another one.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ def recency(model: Mapping[str, Any]) -> Recency:
     Return how recent a model is: by the end of its training data, then by its creation.
 
     A week that is trained again later is still that week, so the creation alone does not tell. A model without a training window has
-    learned from everything up to its creation.
+    was trained on everything up to its creation.
 
     :param model: What GetAudienceModel returns.
     """

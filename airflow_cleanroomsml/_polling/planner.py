@@ -26,7 +26,7 @@ from airflow_cleanroomsml._waiting.wait import Wait
 from airflow_cleanroomsml.exceptions import UnreachableError
 
 #: Gets that may follow a sweep: at 50 a second, other waits of the connection are held up for half a minute. If more waits end at once, the
-#: others are told at once what the listing says, and their tasks read the rest.
+#: others get at once what the listing says, and their tasks read the rest.
 _GETS_AFTER_SWEEP = 1500
 
 

@@ -125,7 +125,7 @@ class Poller:
 
     def _check(self, subscriptions: list[Subscription], *, is_slowed: bool) -> bool:
         """
-        See to what needs no call: deadlines, heartbeats, and loops that were closed.
+        Handle what needs no call: deadlines, heartbeats, and loops that were closed.
 
         :param is_slowed: Whether the service cannot be called now.
         :return: Whether there still are subscriptions.

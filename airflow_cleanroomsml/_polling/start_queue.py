@@ -1,7 +1,7 @@
 """
 When the next job may be started, where the number of starts a second and the number of jobs in progress are limited.
 
-A :class:`StartQueue` makes no calls and has no clock of its own: it is told the time, refusals, and the ends of jobs.
+A :class:`StartQueue` makes no calls and has no clock of its own: its callers pass the time, refusals, and the ends of jobs.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ def poll_once(hook: CleanRoomsMLHook, wait: Wait, redact: Redact | None = None) 
 
 
 def poll_with_retries(hook: CleanRoomsMLHook, wait: Wait, redact: Redact | None = None) -> PollResult:
-    """Poll once, where no later poll makes up for a transient error: poll again after a moment."""
+    """Poll once; poll again after a transient error, as no later poll makes up for it."""
     poll_result = poll_once(hook, wait, redact)
     for pause in PAUSES:
         if poll_result.status or poll_result.outcome is not Outcome.PENDING:

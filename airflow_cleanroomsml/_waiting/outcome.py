@@ -1,4 +1,4 @@
-"""What a poll means: the wait goes on, has succeeded, or has failed."""
+"""What a poll means: the wait continues, has succeeded, or has failed."""
 
 from __future__ import annotations
 

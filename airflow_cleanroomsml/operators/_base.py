@@ -1,4 +1,4 @@
-"""The base of all operators: a class of ours declares only what the service model cannot know."""
+"""The base of all operators: a subclass declares only what the service model does not contain."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class CleanRoomsMLOperator(AwsConnection, BaseOperator):
         return self._complete(context, self._perform(context))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Resume after a deferral, also one that Airflow itself ended: its trigger could not be loaded, or nothing was heard of it."""
+        """Resume after a deferral, including one that Airflow ended because its trigger could not be loaded or sent no event in time."""
         resume = super().resume_execution
         if self._waiter is None:
             return resume(next_method, next_kwargs, context)

@@ -91,7 +91,7 @@ class Canceller:
         """Poll in the worker, and react to a kill; arguments as for :func:`~airflow_cleanroomsml._waiting.loop.poll_until_done`."""
 
         def report_uninterrupted(update: PollResult) -> None:
-            # It speaks to the supervisor, and a kill must not interrupt that half way through.
+            # A report goes to the supervisor, and a kill must not interrupt it half way through.
             self._is_interruptible = False
             report(update)
             self._allow_interruption()

@@ -111,7 +111,7 @@ class Waiter:
         """
         Resume the task after a deferral.
 
-        If Airflow ended the deferral because its time was over, no triggerer polled, so this polls.
+        If Airflow ended the deferral because its time was over, no triggerer polled, so this method does.
 
         :param resume: Airflow's own way to resume.
         """
@@ -240,7 +240,7 @@ class Waiter:
 
     def _explain_interruption(self, reason: str, identifiers: Mapping[str, Any] | None = None) -> CleanRoomsMLError:
         """
-        Build the error for a wait that could not go on.
+        Build the error for a wait that could not continue.
 
         It is final if a retry would create another resource, or if the configuration is wrong.
 

@@ -21,7 +21,7 @@ class CleanRoomsMLCreateMLInputChannelOperator(CleanRoomsMLJobOperator):
     Create an ML input channel: run a query, and keep its result for training or inference.
 
     Takes a few minutes. When it is done, ``protected_query_identifier``, ``number_of_records``, ``number_of_files`` and ``size_in_gb`` are
-    pushed to XCom, as far as the service gives them.
+    pushed to XCom, if the service returns them.
 
     :param membership_identifier: Membership of the member that may query, a UUID.
     :param configured_model_algorithm_associations: ARN of the algorithm association that uses the data.

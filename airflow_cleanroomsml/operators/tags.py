@@ -1,4 +1,4 @@
-"""Tags of whatever of the service has an ARN."""
+"""Tags of resources that have an ARN."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ class CleanRoomsMLBaseSensor(AwsConnection, BaseSensorOperator):
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume after a deferral."""
-        # Past BaseSensorOperator, which would apply soft_fail and never_fail in its own way.
+        # Bypasses BaseSensorOperator, which would apply soft_fail and never_fail in its own way.
         resume = super(BaseSensorOperator, self).resume_execution
         return self._error_handler.resume(lambda: resume(next_method, next_kwargs, context))
 

@@ -1,4 +1,4 @@
-"""What a deferred sensor does about errors and time-outs: the same as one that pokes in the worker."""
+"""How a deferred sensor handles errors and time-outs: as it does in the worker."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class ErrorHandler:
         return self._pause(deadline)
 
     def resume(self, resume: Callable[[], Any]) -> Any:
-        """Resume the sensor after a deferral, also one that Airflow ended: a trigger could not be loaded or was never heard of."""
+        """Resume the sensor after a deferral, including one that Airflow ended because its trigger could not be loaded or sent no event."""
         sensor = self._sensor
         try:
             return resume()

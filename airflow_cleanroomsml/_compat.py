@@ -1,7 +1,7 @@
 """
-Differences between versions of Airflow and Python, and private parts of others.
+Differences between versions of Airflow and Python, and private APIs of other packages.
 
-If a private part disappears in a later release, this package loses an optimisation or a detail of a message, and nothing else.
+If a later release drops a private API, this package loses an optimisation or a detail of a message, and nothing else.
 """
 
 from __future__ import annotations
@@ -176,6 +176,7 @@ def is_execution_timeout() -> bool:
 
 def stop_timeout_alarm() -> None:
     """Stop the alarm that Airflow sets for ``execution_timeout`` (``TimeoutPosix`` in 2.11 and 3.x), in the worker's own process."""
+    # Airflow has no public way to do so; where it sets no timer, this does nothing.
     signal.setitimer(signal.ITIMER_REAL, 0)
 
 

@@ -184,6 +184,7 @@ class CleanRoomsMLHook(AwsBaseHook):
     @cached
     def conn_once(self) -> Any:
         """The client for creates and starts: by default, botocore would send them again after a dropped connection."""
+        # A client takes time and memory to make, so one that never retries serves both purposes.
         if (getattr(self.config, "retries", None) or {}).get("total_max_attempts") == 1:
             return self.conn
         once = Config(retries={"total_max_attempts": 1})
@@ -276,8 +277,10 @@ class CleanRoomsMLHook(AwsBaseHook):
             except ThrottledError:
                 if pause is None:
                     raise
+                # Throttling is a refusal: the service has created nothing, so it is safe to send the request again.
                 self.log.info("%s was throttled; trying again in %.1f s.", request.operation.name, pause)
                 _clock.sleep(pause)
+            # After a 5xx error, too, the service may have carried out the request.
             except (NoAnswerError, UnavailableError) as error:
                 raise build_outcome_unknown(request, error) from error
         raise AssertionError

@@ -1,4 +1,4 @@
-"""The trigger of a pause between two looks that the worker does itself."""
+"""The trigger of a pause between two polls in the worker."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_cleanroomsml import _clock
 
 
+# A module of its own: the triggerer imports neither boto3 nor the hook for a trigger that only sleeps.
 class CleanRoomsMLPauseTrigger(BaseTrigger):
     """
-    Wait until a point in time; its event is its own keywords.
+    Wait until a point in time; its event has its own keyword arguments.
 
     :param until: When it ends, in seconds since 1970.
     :param deadline: When the wait that the pause belongs to ends, in seconds since 1970.
@@ -24,7 +25,7 @@ class CleanRoomsMLPauseTrigger(BaseTrigger):
         self.deadline = deadline
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Class path and keywords; both stay readable for later releases."""
+        """Return the class path and the keyword arguments; later releases must be able to read both."""
         return f"{type(self).__module__}.{type(self).__qualname__}", {"until": self.until, "deadline": self.deadline}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:

@@ -70,6 +70,7 @@ def retrained_audience_model(
             training_dataset_arn=training_dataset_arn,
             training_data_start_time=training_data_start_time,
             training_data_end_time=DATA_INTERVAL_END,
+            # A run that is cleared must not fail on, or train again, the model that it has already paid for.
             if_exists="reuse",
         )
         promote = CleanRoomsMLPromoteAudienceModelOperator(
@@ -82,6 +83,7 @@ def retrained_audience_model(
             keep=keep,
             training_dataset_arn=training_dataset_arn,
             name_prefix=name_prefix,
+            # A cleared run of an earlier week must not delete the models of later weeks.
             not_newer_than=train.output,
         )
         check >> train >> promote >> prune

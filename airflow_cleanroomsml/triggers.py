@@ -111,6 +111,7 @@ class CleanRoomsMLWaitTrigger(_AwsTrigger):
 
     async def on_kill(self) -> None:
         """Cancel or delete the resource if the task instance has ended for good: Airflow 3.3 also calls this for a clear."""
+        # Both run() and Airflow may call this for one kill.
         if not self._killed:
             self._killed = True
             await cancel_from_trigger(self.task_instance, partial(run_with_client, self), Wait(**self.wait))

@@ -23,8 +23,9 @@ Templated: TypeAlias = T | str | XComArg
 _Callback: TypeAlias = "Callable[[Context], None]"
 
 
+# Spelled out because a TypedDict is the only way to type **kwargs (PEP 692), and Airflow does not provide one.
 class AirflowKwargs(TypedDict, total=False):
-    """What Airflow 3.3 takes for every task; an older Airflow refuses the names that it does not know."""
+    """Arguments that Airflow 3.3 takes for every task; an older Airflow refuses the names that it does not know."""
 
     task_id: Required[str]
     owner: str
@@ -84,7 +85,7 @@ class AirflowKwargs(TypedDict, total=False):
 
 
 class AwsKwargs(AirflowKwargs, total=False):
-    """What every operator takes besides its request; see ``CleanRoomsMLOperator``."""
+    """Arguments that every operator takes besides its request; see ``CleanRoomsMLOperator``."""
 
     aws_conn_id: str | None
     region_name: str | None
@@ -93,21 +94,21 @@ class AwsKwargs(AirflowKwargs, total=False):
 
 
 class CreatingKwargs(AwsKwargs, total=False):
-    """What creates and starts take besides their request; see ``CleanRoomsMLCreateOperator``."""
+    """Arguments of creates and starts besides their request; see ``CleanRoomsMLCreateOperator``."""
 
     if_exists: Literal["fail", "reuse"]
     durable: bool
 
 
 class UpdatingKwargs(AwsKwargs, total=False):
-    """What the create of a configured audience model takes besides its request."""
+    """Arguments of the create of a configured audience model besides its request."""
 
     if_exists: Literal["fail", "reuse", "update"]
     durable: bool
 
 
 class WaitingKwargs(AwsKwargs, total=False):
-    """What operations that take time take besides their request; see ``CleanRoomsMLJobOperator``."""
+    """Arguments of operations that take time, besides their request; see ``CleanRoomsMLJobOperator``."""
 
     wait_for_completion: bool
     waiter_delay: float | None
@@ -116,7 +117,7 @@ class WaitingKwargs(AwsKwargs, total=False):
 
 
 class CreatingAndWaitingKwargs(CreatingKwargs, WaitingKwargs, total=False):
-    """What creates and starts that take time take besides their request; see ``CleanRoomsMLJobOperator``."""
+    """Arguments of creates and starts that take time, besides their request; see ``CleanRoomsMLJobOperator``."""
 
     quota_timeout: float
     cancel_on_kill: bool
@@ -124,7 +125,7 @@ class CreatingAndWaitingKwargs(CreatingKwargs, WaitingKwargs, total=False):
 
 
 class SensingKwargs(AwsKwargs, total=False):
-    """What sensors take besides what they wait for: Airflow's own arguments of sensors, and ours."""
+    """Arguments of sensors besides those that say what to wait for: Airflow's own, and those of this package."""
 
     poke_interval: timedelta | float
     timeout: timedelta | float | None
@@ -138,7 +139,7 @@ class SensingKwargs(AwsKwargs, total=False):
 
 
 class GoalKwargs(SensingKwargs, total=False):
-    """What sensors of a single resource take besides what identifies it; see ``CleanRoomsMLSensor``."""
+    """Arguments of sensors of a single resource besides its identifiers; see ``CleanRoomsMLSensor``."""
 
     goal: Literal["created", "deleted", "cancelled"]
 

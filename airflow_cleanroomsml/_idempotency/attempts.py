@@ -1,5 +1,5 @@
 """
-Which tries of a task instance belong together, and what they tell each other.
+Which tries of a task instance belong together, and the notes that they leave for each other.
 
 A first try and the retries that Airflow makes of it by itself form a sequence. Airflow does not say why it tries a task again. But it sets
 ``max_tries`` only when it creates the task instance (to ``retries``) and when somebody clears it (to the number of the last try, plus

@@ -26,7 +26,7 @@ VERSION_TAG = "airflow-cleanroomsml:version"
 #: What AWS allows in every tag (AWS tagging guide), leaving room in 256 characters for the fingerprint and a sequence of eight digits.
 _TAG_VALUE = re.compile(r"[A-Za-z0-9 _.:/=+@-]{1,230}")
 _SUFFIX = "-retry-"
-#: Members that do not make it another request.
+#: Members that do not make it another request: neither justifies a second training, and a description may name the try.
 _IGNORED = ("tags", "description")
 
 
@@ -78,6 +78,7 @@ def make_claim(context: Context, request: Request) -> Claim | None:
     if ti is None:
         return None
     run = "/".join(str(getattr(ti, name)) for name in ("dag_id", "run_id", "task_id", "map_index"))
+    # Dag and run IDs may be longer than a tag, and may contain characters that tags do not allow.
     if not _TAG_VALUE.fullmatch(run):
         run = f"sha256:{hashlib.sha256(run.encode()).hexdigest()}"
     key = VERSION_TAG if extended_model(request) else TAG
@@ -109,6 +110,7 @@ def retry_name(name: str, number: int, limit: int) -> str:
     suffix = f"{_SUFFIX}{number}"
     if len(name) + len(suffix) <= limit:
         return name + suffix
+    # Two long names that differ only at their ends must stay different.
     digest = hashlib.sha256(name.encode()).hexdigest()[:8]
     return f"{name[: limit - len(suffix) - 9]}-{digest}{suffix}"
 

@@ -1,8 +1,8 @@
 """
 Create a resource at most once, over an API that has no idempotency token.
 
-Before anything is sent, it is looked for what an earlier try may have created. A request whose response was lost is never sent again by the
-same try: it may have taken effect, and commits can lag, so the resource is looked for more than once.
+Before a retry sends anything, it looks for what an earlier try may have created. A try never sends a request again whose response was lost:
+the request may have taken effect, and commits can lag, so the try looks for the resource more than once.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Changes an existing resource to what the request asks for; raises AlreadyExistsError if it cannot.
+#: Changes an existing resource to match the request; raises AlreadyExistsError if it cannot.
 Reconcile = Callable[[Handle, Mapping[str, Any]], None]
 
 
@@ -78,7 +78,7 @@ class CreateOnce:
         :param wait_for_quota: Calls its argument until the service accepts the request.
         :raises AlreadyExistsError: Another resource has the name.
         :raises OutcomeUnsettledError: The response was lost and the resource is not visible yet; a retry looks for it.
-        :raises OutcomeUnknownError: The response was lost, and nothing tells whose the resource would be.
+        :raises OutcomeUnknownError: The response was lost, and nothing would tell the resource from those of others.
         """
         return self._find_previous() or self._find_existing() or self._create(wait_for_quota)
 
@@ -142,6 +142,7 @@ class CreateOnce:
                     if handle := self._find_existing_after_conflict():
                         return handle
                     raise self._add_owner(error) from None
+            # Never sent again by this try: a commit that lags would make it a second job (docs/design/idempotency.md).
             except OutcomeUnknownError as error:
                 return self._resolve_unknown_outcome(error)
             except AccessDeniedError as error:
@@ -181,6 +182,7 @@ class CreateOnce:
         """Send the request under the next free name and with our tag, and note before and after that it was sent."""
         previous = self.previous
         request, sent, number = self._build_request(), _clock.now(), previous.next_number
+        # What is older than a first try's request cannot be its own; a retry's own resource may be of any age.
         previous.since = sent - SKEW if previous.is_first else 0.0
         sought = self._select_search_arguments(request)
         previous.write_note(number=number, sent=sent, sought=sought)
@@ -218,6 +220,7 @@ class CreateOnce:
 
     def _add_owner(self, error: AlreadyExistsError) -> AlreadyExistsError:
         """Add to the error which resource has the name, if it can be read."""
+        # Without permission to list, the service's own message is all there is.
         try:
             entry = lookup.find_newest(lookup.list_matching(self._hook, self._resource, self.previous.arguments))
         except CleanRoomsMLError:

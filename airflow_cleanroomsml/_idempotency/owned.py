@@ -1,8 +1,8 @@
 """
 Search for what a run of a task has created.
 
-Tags tell it: names can be reused, and anybody may create a resource of the same name. Exports and associations have no tags that can be
-read. For those, parent and name must do, and that the resource equals the request.
+A tag identifies it: names can be reused, and anybody may create a resource of the same name. Exports and associations have no tags that can
+be read. They are recognised by their parent and name, and must equal the request.
 """
 
 from __future__ import annotations
@@ -136,6 +136,7 @@ class OwnedSearch:
         """
         if not note.get("sought"):
             return
+        # The earlier try's name and parent, which the present arguments may not render to any more.
         search = replace(self, arguments={**self.arguments, **note["sought"]})
         if self.resource.has_readable_tags:
             yield from (replace(owned, number=0) for owned in search.find_by_name() if owned.in_sequence)

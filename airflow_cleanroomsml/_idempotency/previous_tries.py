@@ -1,7 +1,7 @@
 """
 Find what earlier tries of a task have created, and decide whether this try may reuse it.
 
-A retry reuses what its sequence of tries has created even if its arguments now render to other values: nobody has asked for another one.
+A retry reuses what its sequence of tries has created even if its arguments now render to other values: nobody requested another one.
 """
 
 from __future__ import annotations
@@ -89,6 +89,7 @@ class PreviousTries:
 
     def find_previous(self) -> Handle | None:
         """Find what an earlier try has created and this one reuses: by its note, else by searching for as long as commits may lag."""
+        # A first try has nothing to find, so it saves the listing. A cleared task is no first try: Airflow keeps counting.
         if self.claim is None or self.is_first:
             return None
         note = self.attempt_log.recall()
@@ -267,6 +268,7 @@ class PreviousTries:
         try:
             return self.find()
         except AccessDeniedError as error:
+            # The conflict itself tells more about what to do than a missing permission to look further.
             log.info("Could not read the existing resource: %s", error)
             return None
 

@@ -12,6 +12,7 @@ Recency = tuple[datetime, datetime]
 _TRAINING = ("CREATE_PENDING", "CREATE_IN_PROGRESS")
 #: Statuses of a model that is being deleted.
 DELETING = ("DELETE_PENDING", "DELETE_IN_PROGRESS")
+# A failed model is of no use, and may count against the quota of 500 audience models (user guide, Quotas).
 _FAILED = ("CREATE_FAILED", "DELETE_FAILED")
 
 
@@ -20,7 +21,7 @@ def recency(model: Mapping[str, Any]) -> Recency:
     Return how recent a model is: by the end of its training data, then by its creation.
 
     A week that is trained again later is still that week, so the creation alone does not tell. A model without a training window has
-    learned from everything up to its creation.
+    was trained on everything up to its creation.
 
     :param model: What GetAudienceModel returns.
     """
@@ -78,6 +79,7 @@ def plan_pruning(
         elif model.arn in newest:
             plan.keep[model.arn] = f"among the {keep} newest"
         elif model.status not in ("ACTIVE", *_FAILED):
+            # AWS may add a status, and a deletion cannot be undone.
             plan.keep[model.arn] = f"unknown status {model.status}"
         else:
             plan.delete.append(model.arn)

@@ -162,6 +162,7 @@ class Sweep:
             for target in missing:
                 self._outbox.record_answer([each for each in target.subscriptions if each.due_at <= now], error)
         elif error is not None:
+            # Missing permission to list does not end a wait: Get may be allowed.
             self._listing.barred_until = now + GET_PERIOD
         elif self._useful_pages:
             for target in missing:

@@ -26,7 +26,7 @@ from airflow_cleanroomsml._waiting.wait import Wait
 from airflow_cleanroomsml.exceptions import UnreachableError
 
 #: Gets that may follow a sweep: at 50 a second, other waits of the connection are held up for half a minute. If more waits end at once, the
-#: others are told at once what the listing says, and their tasks read the rest.
+#: others get at once what the listing says, and their tasks read the rest.
 _GETS_AFTER_SWEEP = 1500
 
 
@@ -71,6 +71,7 @@ class Planner:
             yield from self._sweep(listing, Sweep(listing, page_limit, sweepable, self._outbox))
         for target in targets:
             # What has become due since the sweep began is left to the next sweep.
+            # Calls of sweeps that found nothing are paid for by polls that are skipped (docs/design/polling.md).
             if target.is_due(now) and listing.credit < 0:
                 listing.credit += 1
                 target.postpone(_clock.now())

@@ -125,7 +125,7 @@ class Poller:
 
     def _check(self, subscriptions: list[Subscription], *, is_slowed: bool) -> bool:
         """
-        See to what needs no call: deadlines, heartbeats, and loops that were closed.
+        Handle what needs no call: deadlines, heartbeats, and loops that were closed.
 
         :param is_slowed: Whether the service cannot be called now.
         :return: Whether there still are subscriptions.
@@ -144,6 +144,7 @@ class Poller:
     def _connect(self, subscriptions: list[Subscription]) -> None:
         loop = next((each.loop for each in subscriptions if each.loop.is_running()), None)
         if loop is None:
+            # Logging in needs a thread of asgiref, and so a loop that runs (docs/design/polling.md).
             self._sleep_until(_clock.now() + 1)
             return
 
@@ -197,6 +198,7 @@ class Poller:
         except Exception as error:
             answer = error
         if isinstance(answer, ThrottledError):
+            # The rest of the plan would be throttled, too; a new plan is made after the pause.
             self._pace.record_throttling(_clock.now())
             self._is_interrupted = True
             return answer

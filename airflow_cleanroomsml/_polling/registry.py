@@ -101,6 +101,7 @@ class SharedConnection:
             return self.pollers[-1]
         if self.pollers:
             log.info("The Airflow connection %r has changed: new waits use its current settings.", name)
+        # Pollers with earlier settings remain until the waits that began with them have ended.
         self.pollers.append(Poller(self._arguments, digest, self.lock, self._handle_removal))
         return self.pollers[-1]
 

@@ -1,7 +1,7 @@
 """
 When the next job may be started, where the number of starts a second and the number of jobs in progress are limited.
 
-A :class:`StartQueue` makes no calls and has no clock of its own: it is told the time, refusals, and the ends of jobs.
+A :class:`StartQueue` makes no calls and has no clock of its own: its callers pass the time, refusals, and the ends of jobs.
 """
 
 from __future__ import annotations
@@ -74,6 +74,7 @@ class StartQueue:
         with self._lock:
             self._drop_abandoned()
             if not self._places:
+                # What was learned of the quota may be outdated by the time that tasks queue again.
                 self._room = None
             if refusal and refusal.get("why") == "throttled":
                 self._pace.record_throttling(now)

@@ -28,7 +28,7 @@ _BATCH = 50
 
 class Update(NamedTuple):
     """
-    What a trigger is told.
+    An update for a trigger.
 
     :param result: The result of a poll, or the error that ends the wait.
     :param is_final: Whether no more updates follow.
@@ -39,7 +39,7 @@ class Update(NamedTuple):
 
 
 class Owner(Protocol):
-    """What has a subscription."""
+    """The owner of a subscription."""
 
     def remove(self, subscription: Subscription) -> None:
         """End a subscription."""
@@ -181,7 +181,7 @@ class Subscription:
         Record the result of a poll and schedule the next one.
 
         :param jitter: As for :meth:`postpone`.
-        :return: What to tell the trigger, if anything.
+        :return: The update for the trigger, if there is one.
         """
         result = result.after(self.last_result)
         last, self.last_result = self.last_result, result
@@ -192,7 +192,7 @@ class Subscription:
         return self.heartbeat(now)
 
     def heartbeat(self, now: float) -> Update | None:
-        """Repeat the last result if the trigger has not been told anything for ten minutes."""
+        """Repeat the last result if the trigger has had no update for ten minutes."""
         if self.last_result is None or now < self._reported_at + REPORT_INTERVAL:
             return None
         return self._update(self.last_result, now, is_final=False)

@@ -64,6 +64,7 @@ def check_arguments(
         value = check.check_member(shape, given.get(name), name, required=name in required)
         if value is not ABSENT:
             values[name] = value
+    # Jinja renders None to this text, so an optional argument that is None would otherwise be refused.
     for path in check.left_out:
         log.warning('%s rendered to "None" and is left out.', path)
     if check.violations:

@@ -66,21 +66,27 @@ def _compare(shapes: tuple[Any, Any], path: str, requested: Any, existing: Any) 
 
     :param shapes: Shape of the value in the request, and in the description; None if that does not have it.
     """
+    # A description may leave out an empty value, and may withhold a confidential one.
     if shapes[1] is None or (existing is None and (not requested or holds_sensitive(shapes[0]))):
         return
     if is_sensitive(shapes[0]):
+        # Neither value may appear in a message or in the log.
         if requested != existing:
             yield f"{path}: different"
     elif existing is None:
-        yield f"{path}: not set, but {requested!r} requested"
+        yield f"{path}: not set, but {_format(requested)} requested"
     elif isinstance(requested, dict) and isinstance(existing, Mapping):
         yield from _compare_mappings(shapes, path, requested, existing)
     elif isinstance(requested, list) and isinstance(existing, list) and _have_entries_to_compare(requested, existing):
         for index, (value, other) in enumerate(zip(requested, existing, strict=True)):
             yield from _compare(_both_below(shapes, None), f"{path}[{index}]", value, other)
     elif not _are_equal(requested, existing):
-        text = "different" if holds_sensitive(shapes[0]) else f"{existing!r} instead of {requested!r}"
+        text = "different" if holds_sensitive(shapes[0]) else f"{_format(existing)} instead of {_format(requested)}"
         yield f"{path}: {text}"
+
+
+def _format(value: Any) -> str:
+    return value.isoformat() if isinstance(value, datetime) else repr(value)
 
 
 def _have_entries_to_compare(requested: list[Any], existing: list[Any]) -> bool:

@@ -57,7 +57,8 @@ OUTCOMES: dict[Goal, dict[str, Outcome]] = {
         "DELETE_FAILED": Outcome.FAILURE,
     },
     Goal.CANCELLED: {
-        # The cancellation was accepted; a read that lags still shows the earlier status.
+        # The cancellation was accepted; a read that lags still shows the earlier status. A cancelled job becomes INACTIVE, as there is no
+        # status CANCELLED (service model).
         **dict.fromkeys((*_CREATING, *_CANCELLING), Outcome.PENDING),
         "INACTIVE": Outcome.SUCCESS,
         # The job had ended before the cancellation reached it.

@@ -2,8 +2,8 @@
 Cancel a job if its task was killed.
 
 A task is killed if somebody marks it failed or success, deletes its run, or lets it time out. If it is cleared or retried, or if its worker
-or triggerer goes down, the next try continues the wait, so the job must go on. Airflow does not say which of these happened. The state of
-the task instance shows it; if the state cannot be read, nothing is cancelled.
+or triggerer goes down, the next try continues the wait, so the job must continue. Airflow does not say which of these happened. The state
+of the task instance shows it; if the state cannot be read, nothing is cancelled.
 """
 
 from __future__ import annotations
@@ -72,6 +72,7 @@ def cancel_if_started(make_hook: Callable[[], CleanRoomsMLHook], find_wait: Call
     try:
         wait = find_wait()
     except Exception as error:
+        # The task is ending anyway; another error would hide why.
         log.warning("Could not check whether a job was started; any such job keeps running: %s", error)
         return
     if wait:

@@ -60,6 +60,7 @@ class JobFilter:
 
     def matches(self, entry: Mapping[str, Any]) -> bool:
         """Whether an entry of the listing matches."""
+        # A listing shows a cross-account job under the ARN of the account that lists it (user guide, ml-behaviors).
         account = entry.get("startedBy")
         is_own = account is None or account == entry["audienceGenerationJobArn"].split(":")[4]
         is_wanted = account == self.started_by if self.started_by else not is_own

@@ -40,7 +40,7 @@ def poll_once(hook: CleanRoomsMLHook, wait: Wait, redact: Redact | None = None) 
 
 
 def poll_with_retries(hook: CleanRoomsMLHook, wait: Wait, redact: Redact | None = None) -> PollResult:
-    """Poll once, where no later poll makes up for a transient error: poll again after a moment."""
+    """Poll once; poll again after a transient error, as no later poll makes up for it."""
     poll_result = poll_once(hook, wait, redact)
     for pause in PAUSES:
         if poll_result.status or poll_result.outcome is not Outcome.PENDING:
@@ -67,6 +67,7 @@ def poll_until_done(
     reported = _clock.now()
     while poll_result.outcome is Outcome.PENDING and _clock.now() < wait.deadline:
         _clock.sleep(wait.pause(_clock.now()))
+        # A failed poll keeps the last known status, so that a lost connection is not reported as a change of status.
         previous, poll_result = poll_result, poll_once(hook, wait, redact).after(poll_result)
         is_changed = (previous.status, previous.message) != (poll_result.status, poll_result.message)
         if is_changed or _clock.now() - reported >= REPORT_INTERVAL:

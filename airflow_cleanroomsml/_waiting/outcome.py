@@ -1,4 +1,4 @@
-"""What a poll means: the wait goes on, has succeeded, or has failed."""
+"""What a poll means: the wait continues, has succeeded, or has failed."""
 
 from __future__ import annotations
 
@@ -54,6 +54,7 @@ def evaluate(wait: Wait, description: Mapping[str, Any] | Exception | None, reda
 
 def _evaluate_absence(wait: Wait, message: str) -> PollResult:
     if wait.goal == Goal.DELETED:
+        # Get raises "not found" once a deletion is complete; lookalike resources have no status for it (service model).
         return PollResult("", Outcome.SUCCESS)
     # A read may not show at once what a create has returned.
     may_lag = _clock.now() - wait.started < wait.lag
@@ -64,6 +65,7 @@ def _evaluate_description(wait: Wait, description: Mapping[str, Any], redact: Re
     status = str(description.get("status", ""))
     outcome = OUTCOMES[Goal(wait.goal)].get(status)
     if outcome is None:
+        # AWS may add a status; the time-out still ends the wait if it turns out to be final.
         log.warning("%s has the status %s, which this release does not know; still waiting.", wait.title, status)
     details = description.get("statusDetails") or {}
 

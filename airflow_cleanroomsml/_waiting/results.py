@@ -57,6 +57,7 @@ def report_progress(context: Context, wait: Wait, poll_result: PollResult) -> No
     try:
         store.set("progress", state)
     except Exception:
+        # Progress is for display only, and must not fail a task whose job runs.
         log.info("Could not write progress to Airflow's task state store.", exc_info=True)
 
 

@@ -1,4 +1,4 @@
-"""The base of all operators: a class of ours declares only what the service model cannot know."""
+"""The base of all operators: a subclass declares only what the service model does not contain."""
 
 from __future__ import annotations
 
@@ -87,17 +87,19 @@ class CleanRoomsMLOperator(AwsConnection, BaseOperator):
 
     def load_request(self) -> Request:
         """Build the request, typed and checked; warnings about it were logged when it was sent."""
+        # Imported here because importing botocore would slow down every parse of a Dag file.
         from airflow_cleanroomsml._requests.request import Request, load
 
         return Request(load(self.service), self.operation, self.request)
 
     def execute(self, context: Context) -> Any:
         """Run the operation; see the class for the return value."""
+        # First of all, so that no argument can fail the task once a job runs and costs money.
         self.check_arguments()
         return self._complete(context, self._perform(context))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Resume after a deferral, also one that Airflow itself ended: its trigger could not be loaded, or nothing was heard of it."""
+        """Resume after a deferral, including one that Airflow ended because its trigger could not be loaded or sent no event in time."""
         resume = super().resume_execution
         if self._waiter is None:
             return resume(next_method, next_kwargs, context)
@@ -137,6 +139,7 @@ class CleanRoomsMLOperator(AwsConnection, BaseOperator):
         :param render_by_airflow: Renders fields as Airflow does.
         :param seen_oids: Identities of values that are already rendered, or come from another task.
         """
+        # Airflow stores rendered fields in its database and shows them in the UI (docs/design/confidentiality.md).
         confidential = self._confidential_fields()
         plain = [name for name in names if name not in confidential]
         if is_native(jinja_env):

@@ -80,6 +80,7 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
             # Airflow clears XCom when a try starts, and this try may fail before it has found the resource again.
             self._push_identity(context, previous)
         handle = create_once.run(**options)
+        # Before the wait, so that a task that cleans up finds the resource even if this one fails.
         self._push_identity(context, handle)
         verb = "Created" if create_once.created is handle else "Using"
         self.log.info("%s the %s.", verb, lookup.describe(self.resource, handle.identifiers))
@@ -106,6 +107,7 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
 
         request = self.api.check(self.operation, self.request)
         claim = make_claim(context, request) if self.durable else None
+        # The service would refuse the request, too, but would count a tag that the Dag does not name.
         if claim and self.resource.has_readable_tags and len(request.members.get("tags", ())) >= _MAX_TAGS:
             raise InvalidRequestError(
                 f"tags: too many; a resource may have {_MAX_TAGS}, and with durable=True the provider adds one of them"

@@ -33,10 +33,11 @@ class CleanRoomsMLDeleteOperator(CleanRoomsMLOperator):
         try:
             self._send(self.api.check(self.operation, self.request))
         except InvalidRequestError as error:
+            # A clean-up task often runs after a task that created nothing, and so pushed nothing.
             raise self._add_xcom_advice(error) from None
         except ResourceNotFoundError as error:
             if self.goal is Goal.CANCELLED:
-                # What can be cancelled does not vanish: the ARN is wrong.
+                # The descriptions of what can be cancelled are never deleted, so the ARN, the account or the region is wrong.
                 raise
             self.log.info("Nothing to delete: %s", error)
 

@@ -34,7 +34,7 @@ WEEK = 604_800.0
 _TEN_YEARS = 10 * 365 * 86_400
 #: The first and the longest pause before a start without quota is tried again in the worker, in seconds.
 _PAUSES = (30.0, 300.0)
-#: Key in the note of a deferred task that says that it waits in the start queue.
+#: Key in the note of a deferred task that says that it waits in the start queue; tasks that are deferred during an upgrade have this one.
 _QUEUED = "turn"
 
 
@@ -151,6 +151,8 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator):
             self._quota_deadline = self._waiter.limit_deadline(context, _clock.now() + self.quota_timeout)
             ti = context.get("ti")
             is_mapped, is_first = getattr(ti, "map_index", -1) >= 0, getattr(ti, "try_number", 1) <= 1
+            # All mapped tasks begin at once, and the service accepts one start a second (user guide, Quotas). A retry may have
+            # started its job already, so it does not queue before it has searched.
             if is_mapped and is_first and self.deferrable and self.quota_timeout:
                 self._queue_start(context, None)
         # A week in the queue has many turns: the search before the first one was long enough for any commit to become visible.
@@ -189,6 +191,7 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator):
                 self._check_quota_deadline(error, deadline)
                 if self.deferrable:
                     self._queue_start(context, error)
+                # Jitter, as tasks that one full quota refused would otherwise all come back at once.
                 _clock.sleep(min(pause * random.uniform(0.7, 1.0), max(0.0, deadline - _clock.now())))
                 pause = min(pause * 1.5, _PAUSES[1])
 
@@ -198,6 +201,7 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator):
 
         :raises ServiceError: Waiting does not help, or has not helped in time.
         """
+        # A quota of 0, or of existing resources, does not become available when a job ends.
         if isinstance(error, NoQuotaError) or not self.quota_timeout:
             raise error
         remaining = deadline - _clock.now()
@@ -221,6 +225,7 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator):
         from airflow_cleanroomsml.triggers import CleanRoomsMLTurnTrigger
 
         deadline = self._quota_deadline or 0.0
+        # If Airflow itself ends the deferral, only the note tells that nothing was started.
         if ti := context.get("ti"):
             keep_note(ti, {_QUEUED: self.resource.noun})
         self.defer(

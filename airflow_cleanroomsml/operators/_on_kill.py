@@ -69,6 +69,7 @@ class Canceller:
     def prepare(self, wait: Wait, handle: Handle) -> Wait:
         """Note what is waited for, and what to do about it if the task is killed; only this run's own job is cancelled."""
         resource = self._operator.resource
+        # A resource that if_exists="reuse" found may be in use by the run or person who created it.
         if handle.is_ours and self._operator.cancel_on_kill and resource.cancel:
             action = "cancel"
         elif handle.is_ours and self._operator.delete_on_kill and resource.delete:
@@ -90,7 +91,7 @@ class Canceller:
         """Poll in the worker, and react to a kill; arguments as for :func:`~airflow_cleanroomsml._waiting.loop.poll_until_done`."""
 
         def report_uninterrupted(update: PollResult) -> None:
-            # It speaks to the supervisor, and a kill must not interrupt that half way through.
+            # A report goes to the supervisor, and a kill must not interrupt it half way through.
             self._is_interruptible = False
             report(update)
             self._allow_interruption()
@@ -131,6 +132,7 @@ class Canceller:
             return
         self._is_killed = True
         if self._is_interruptible:
+            # A second signal must not interrupt the handling of the first.
             self._is_interruptible = False
             raise KillRequested
 
@@ -176,6 +178,7 @@ class Canceller:
         operator, ti = self._operator, context["ti"]
         wait = self.wait or self._take_noted_wait(ti)
         operator.restore_connection(wait.connection if wait else None)
+        # Airflow retries while try_number <= max_tries (docs/design/idempotency.md).
         if operator.retries and ti.try_number <= ti.max_tries and not operator.creates_another_on_retry:
             if wait:
                 operator.log.warning("execution_timeout has passed; a retry continues the wait: %s.", wait.title)

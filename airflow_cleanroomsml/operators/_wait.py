@@ -89,6 +89,7 @@ class Waiter:
             wait, redact = self.build_wait(context, handle), self._build_redact()
             poll_result, report = loop.poll_once(operator.hook, wait, redact), partial(report_progress, context, wait)
             report(poll_result)
+            # A resource that is already done, or already gone, needs no triggerer.
             if poll_result.outcome is Outcome.PENDING and operator.deferrable:
                 self._defer(context, wait)
             poll = (
@@ -110,10 +111,11 @@ class Waiter:
         """
         Resume the task after a deferral.
 
-        If Airflow ended the deferral because its time was over, no triggerer polled, so this polls.
+        If Airflow ended the deferral because its time was over, no triggerer polled, so this method does.
 
         :param resume: Airflow's own way to resume.
         """
+        # Templates were rendered again, so the request may not be the one that was sent.
         self.knows_request = False
         event = (next_kwargs or {}).get("event")
         if event is not None and "wait" not in event:
@@ -173,6 +175,7 @@ class Waiter:
         end = self._execution_end(context)
         if end is None:
             return deadline
+        # A twentieth of execution_timeout, at least a minute and at most half of it, is left for the last poll and the cancellation.
         allowed = self._operator.execution_timeout.total_seconds() if self._operator.execution_timeout else 0.0
         return min(deadline, end - min(allowed / 2, max(60, allowed / 20)))
 
@@ -204,6 +207,7 @@ class Waiter:
     def _finish(self, context: Context, wait: Wait, poll_result: PollResult) -> Any:
         operator, redact = self._operator, self._build_redact()
         if poll_result.outcome is Outcome.PENDING:
+            # Before the last poll, as a job that ends with the time-out must not be lost (docs/design/cancellation.md).
             self._stop_alarm()
         poll_result = poll_at_deadline(lambda: operator.hook, wait, poll_result, redact)
         if poll_result.outcome is Outcome.FAILURE:
@@ -236,7 +240,7 @@ class Waiter:
 
     def _explain_interruption(self, reason: str, identifiers: Mapping[str, Any] | None = None) -> CleanRoomsMLError:
         """
-        Build the error for a wait that could not go on.
+        Build the error for a wait that could not continue.
 
         It is final if a retry would create another resource, or if the configuration is wrong.
 

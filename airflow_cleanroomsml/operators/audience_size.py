@@ -149,6 +149,7 @@ class CleanRoomsMLChooseAudienceSizeOperator(CleanRoomsMLOperator):
         from airflow_cleanroomsml._requests.coercion import parse_container
 
         metrics: Any = parse_container(self.metrics) if isinstance(self.metrics, str) else self.metrics
+        # What a template of an XCom that does not exist renders to counts as missing.
         if metrics not in (None, "None", ""):
             mapping: Mapping[str, Any] = metrics
             return mapping
@@ -158,6 +159,7 @@ class CleanRoomsMLChooseAudienceSizeOperator(CleanRoomsMLOperator):
     def _read_metrics_of_job(self, job: str) -> Mapping[str, Any] | None:
         description = self.hook.call("get_audience_generation_job", {"audience_generation_job_arn": job})
         status, metrics = description["status"], description.get("metrics")
+        # Airflow retries only the first of the two errors: the job may still get its metrics.
         if status in _PENDING:
             raise CleanRoomsMLError(f"The audience generation job is {status} and has no metrics yet: {job}")
         if status != "ACTIVE":
@@ -169,6 +171,7 @@ class CleanRoomsMLChooseAudienceSizeOperator(CleanRoomsMLOperator):
         least = arguments.get("min_recall", metrics.random_recall)
         if metrics.recall is None or least is None:
             missing = "the job has no recall" if metrics.recall is None else "training_users is not set"
+            # Absolute sizes have no random recall unless the number of training users is known (API reference, AudienceQualityMetrics).
             self.log.warning("Recall was not compared with a random selection: %s.", missing)
             return ""
         named = "min_recall" if "min_recall" in arguments else "a random selection"

@@ -68,6 +68,7 @@ class CleanRoomsMLCallOperator(CleanRoomsMLOperator):
         from airflow_cleanroomsml._requests.redaction import UNKNOWN
         from airflow_cleanroomsml._requests.request import load, operation_model
 
+        # Compiled first: an expression that is not valid must not fail the task after a create.
         select, operation = self._compile_expression(), str(self.operation)
         shape = operation_model(load(str(self.service)), operation).output_shape
         response = to_json(shape, self.api.call_all_pages(operation, self._parse_parameters()))
@@ -118,6 +119,7 @@ class CleanRoomsMLCallOperator(CleanRoomsMLOperator):
             try:
                 return search(response)
             except jmespath.exceptions.JMESPathError as error:
+                # Final, as a retry would call an operation again that has already succeeded.
                 raise ResultError(
                     lines(
                         f"{self.operation} succeeded, but jmespath cannot be applied to its response.",

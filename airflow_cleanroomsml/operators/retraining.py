@@ -46,10 +46,10 @@ class _RetrainingOperator(CleanRoomsMLOperator):
 
 class CleanRoomsMLCheckAudienceModelAgeOperator(_RetrainingOperator):
     """
-    Skip the training that follows unless the model in service is older than the data at hand.
+    Skip the training that follows unless the model in service is older than the data that are available now.
 
     A run that is cleared after its own or a newer model went into service therefore pays for no second training. The age of a model is
-    the end of its training window; a model without a window has learned from everything up to its creation. The task makes two calls,
+    the end of its training window; a model without a window was trained on everything up to its creation. The task makes two calls,
     GetConfiguredAudienceModel and GetAudienceModel.
 
     :param configured_audience_model_arn: ARN of the configured audience model.
@@ -85,6 +85,7 @@ class CleanRoomsMLCheckAudienceModelAgeOperator(_RetrainingOperator):
         }
         arguments = check_arguments(shapes, self._collect_arguments(), required=shapes)
         arn = self._find_model_in_service(arguments["configured_audience_model_arn"])
+        # The creation does not count here: a model that was trained late may have been trained on old data.
         end, _ = recency(self._read_model(arn))
         if end >= arguments["training_data_end_time"]:
             raise AirflowSkipException(
@@ -97,14 +98,14 @@ class CleanRoomsMLCheckAudienceModelAgeOperator(_RetrainingOperator):
 
 class CleanRoomsMLPromoteAudienceModelOperator(_RetrainingOperator):
     """
-    Put an audience model into service behind a configured audience model, unless a newer one is there.
+    Put an audience model into service behind a configured audience model, unless a newer one is in service.
 
     The ARN of the configured audience model, its policy and its associations stay, and jobs that are running are not affected. The newer
     of two models is the one whose training window ends later, and of one window the one that was created later; a model without a window
-    has learned from everything up to its creation. So the task may be cleared at any time, also in the run of an older week. A model that
+    was trained on everything up to its creation. So the task may be cleared at any time, also in the run of an older week. A model that
     no longer exists, as after it was pruned, is skipped.
 
-    To roll back, give the model to get rid of as ``instead_of``: then age does not matter, and nothing happens unless that very model
+    To roll back, set ``instead_of`` to the model to replace: then age does not matter, and the task changes nothing unless that model
     is in service. To replace whatever is there use ``CleanRoomsMLUpdateConfiguredAudienceModelOperator``.
 
     The API has no conditional update. Set ``max_active_runs=1`` so that no two tasks promote at the same moment.
@@ -151,6 +152,7 @@ class CleanRoomsMLPromoteAudienceModelOperator(_RetrainingOperator):
         )
         new, instead_of = arguments["audience_model_arn"], arguments.pop("instead_of", None)
         current = self._find_model_in_service(arguments["configured_audience_model_arn"])
+        # A retry, or a cleared task, finds its own promotion.
         if current == new:
             self.log.info("Already in service: %s.", new)
             return str(new)
@@ -186,7 +188,8 @@ class CleanRoomsMLPruneAudienceModelsOperator(_RetrainingOperator):
     The task keeps the ``keep`` newest ACTIVE models, every model that a configured audience model uses, models in training, and models
     that are not older than ``not_newer_than``. It deletes the rest, failed models included, and does not wait for the deletions. Age is the
     end of the training window, as for ``CleanRoomsMLPromoteAudienceModelOperator``. If a model is put to use at the last moment, the
-    service refuses to delete it, and it is kept. A model that is gone or being deleted is reported. Nothing to delete is success.
+    service refuses to delete it, and it is kept. The task reports models that are gone or being deleted. It succeeds if there is nothing to
+    delete.
 
     Calls: ListAudienceModels and ListConfiguredAudienceModels, once for every 100 entries of the account; one GetAudienceModel for each
     model of the dataset or prefix, since the listing has no training window; one DeleteAudienceModel for each model that is deleted.
@@ -298,6 +301,7 @@ class CleanRoomsMLPruneAudienceModelsOperator(_RetrainingOperator):
         except ResourceNotFoundError:
             plan.gone[arn] = "deleted since it was listed"
         except ConflictError as error:
+            # The service refuses to delete a model that a configured audience model uses.
             self._explain_conflict(arn, plan, error)
         else:
             self.log.info("Deleting %s.", arn)

@@ -1,4 +1,8 @@
+<<<<<<< HEAD
 """Trained models: custom models, trained by an associated algorithm on ML input channels."""
+=======
+"""Trained models: custom models that an associated algorithm trains on ML input channels."""
+>>>>>>> reader1
 
 from __future__ import annotations
 
@@ -31,7 +35,7 @@ class CleanRoomsMLCreateTrainedModelOperator(CleanRoomsMLJobOperator):
 
     Takes as long as ``stopping_condition`` allows, or up to 28 days without one. ``version_identifier`` is pushed to XCom: ``NULL`` for
     a first version, which other operators leave out of their requests. So are ``logs_status`` and ``metrics_status``; a model may be
-    ACTIVE and its logs be lost, which is logged as a warning.
+    ACTIVE although its logs were lost, and the task then logs a warning.
 
     :param membership_identifier: Membership of the member that may query, a UUID.
     :param name: Name of the trained model, 1 to 63 characters, unique in the collaboration.
@@ -109,7 +113,7 @@ class CleanRoomsMLCreateTrainedModelOperator(CleanRoomsMLJobOperator):
 
 class CleanRoomsMLCancelTrainedModelOperator(CleanRoomsMLDeleteAndWaitOperator):
     """
-    Cancel the training of a model; a training that has ended is left alone.
+    Cancel the training of a model; do nothing if it has ended.
 
     :param membership_identifier: Membership of the model's owner, a UUID.
     :param trained_model_arn: ARN of the trained model.

@@ -66,6 +66,7 @@ class CleanRoomsMLStartTrainedModelExportJobOperator(CleanRoomsMLJobOperator):
             model = {"trained_model_arn": arguments["trained_model_arn"], **membership}
             return self.hook.call("get_trained_model", model)["collaborationIdentifier"]
         except (AccessDeniedError, ResourceNotFoundError):
+            # The model may be another member's, and only its owner can read it.
             return self.hook.of(CLEAN_ROOMS).call("get_membership", membership)["membership"]["collaborationId"]
 
     def build_result(self, identifiers: Mapping[str, Any], outputs: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,8 @@
+<<<<<<< HEAD
 """Trained model inference jobs: the output of a trained model for the data of an ML input channel."""
+=======
+"""Trained model inference jobs: a trained model's predictions for the data of an ML input channel."""
+>>>>>>> reader1
 
 from __future__ import annotations
 
@@ -25,8 +29,8 @@ class CleanRoomsMLStartTrainedModelInferenceJobOperator(CleanRoomsMLJobOperator)
     """
     Start a trained model inference job: run a trained model on the data of an ML input channel.
 
-    Takes up to 25 hours (user guide, Quotas). ``logs_status`` and ``metrics_status`` are pushed to XCom; lost logs or metrics are
-    logged as a warning.
+    Takes up to 25 hours (user guide, Quotas). ``logs_status`` and ``metrics_status`` are pushed to XCom; the task logs a warning if logs or
+    metrics were lost.
 
     :param membership_identifier: Membership of the member that may query, a UUID.
     :param name: Name of the job, 1 to 63 characters.
@@ -88,7 +92,7 @@ class CleanRoomsMLStartTrainedModelInferenceJobOperator(CleanRoomsMLJobOperator)
 
 class CleanRoomsMLCancelTrainedModelInferenceJobOperator(CleanRoomsMLDeleteAndWaitOperator):
     """
-    Cancel an inference job; a job that has ended is left alone.
+    Cancel an inference job; do nothing if it has ended.
 
     :param membership_identifier: Membership of the job's owner, a UUID.
     :param trained_model_inference_job_arn: ARN of the inference job.

@@ -81,6 +81,7 @@ class CleanRoomsMLBaseSensor(AwsConnection, BaseSensorOperator):
                 f"deferrable: {self.deferrable!r} is not valid; must be True or False, not a template"
             )
         if self.deferrable:
+            # One point in time, so that neither a deferral nor a pause extends the time-out.
             return self._poke_or_defer(context, _clock.now() + self.timeout)
         try:
             return super().execute(context)
@@ -98,7 +99,7 @@ class CleanRoomsMLBaseSensor(AwsConnection, BaseSensorOperator):
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume after a deferral."""
-        # Past BaseSensorOperator, which would apply soft_fail and never_fail in its own way.
+        # Bypasses BaseSensorOperator, which would apply soft_fail and never_fail in its own way.
         resume = super(BaseSensorOperator, self).resume_execution
         return self._error_handler.resume(lambda: resume(next_method, next_kwargs, context))
 
@@ -227,6 +228,7 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
         return self._finish(context, wait, self._last_poll)
 
     def _finish(self, context: Context, wait: Wait, poll_result: PollResult) -> Any:
+        # Not a failed job, which would be final: the resource may not exist yet, and Airflow retries this error.
         if poll_result.outcome is Outcome.FAILURE and not poll_result.status:
             raise ResourceNotFoundError(poll_result.message)
         if poll_result.outcome is Outcome.FAILURE:

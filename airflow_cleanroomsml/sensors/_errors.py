@@ -1,4 +1,4 @@
-"""What a deferred sensor does about errors and time-outs: the same as one that pokes in the worker."""
+"""How a deferred sensor handles errors and time-outs: as it does in the worker."""
 
 from __future__ import annotations
 
@@ -57,6 +57,7 @@ class ErrorHandler:
             raise
         except SensorTimeoutError as error:
             _raise_or_skip(error, skip=sensor.soft_fail)
+        # The same cases in the same order as in BaseSensorOperator.execute of 2.11 and 3.3 (docs/design/polling.md).
         except (AirflowFailException, AirflowTaskTimeout) as error:
             _raise_or_skip(error, skip=sensor.soft_fail or sensor.never_fail)
         except Exception as error:
@@ -66,7 +67,11 @@ class ErrorHandler:
         return self._pause(deadline)
 
     def resume(self, resume: Callable[[], Any]) -> Any:
+<<<<<<< HEAD
         """Resume the sensor after a deferral, also one that Airflow ended because a trigger could not be loaded or did not answer."""
+=======
+        """Resume the sensor after a deferral, including one that Airflow ended because its trigger could not be loaded or sent no event."""
+>>>>>>> reader1
         sensor = self._sensor
         try:
             return resume()

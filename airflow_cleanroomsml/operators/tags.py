@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""Tags of any resource with an ARN."""
-=======
 """Tags of resources that have an ARN."""
->>>>>>> reader1
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""Trained models: custom models, trained by an associated algorithm on ML input channels."""
-=======
 """Trained models: custom models that an associated algorithm trains on ML input channels."""
->>>>>>> reader1
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""Trained model inference jobs: the output of a trained model for the data of an ML input channel."""
-=======
 """Trained model inference jobs: a trained model's predictions for the data of an ML input channel."""
->>>>>>> reader1
 
 from __future__ import annotations
 

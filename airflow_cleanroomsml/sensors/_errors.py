@@ -67,11 +67,7 @@ class ErrorHandler:
         return self._pause(deadline)
 
     def resume(self, resume: Callable[[], Any]) -> Any:
-<<<<<<< HEAD
-        """Resume the sensor after a deferral, also one that Airflow ended because a trigger could not be loaded or did not answer."""
-=======
         """Resume the sensor after a deferral, including one that Airflow ended because its trigger could not be loaded or sent no event."""
->>>>>>> reader1
         sensor = self._sensor
         try:
             return resume()

@@ -7,7 +7,7 @@ becomes 202602, the tag ``00`` becomes 0, and an emoji that was escaped in JSON 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -40,15 +40,23 @@ _CONTAINERS = ("structure", "list", "map")
 
 
 def render_by_shape(
-    task: BaseOperator, shapes: Mapping[str, Any], context: Context, jinja_env: Any, seen_oids: set[int]
-) -> None:
+    task: BaseOperator,
+    names: list[str],
+    load_shapes: Callable[[], Mapping[str, Any]],
+    context: Context,
+    jinja_env: Any,
+    seen_oids: set[int],
+) -> list[str]:
     """
-    Render template fields of a task by the service model.
+    Render the template fields that have a shape, if the Dag renders native objects; return the names of the others.
 
-    :param shapes: Shapes of the fields, by name.
-    :param jinja_env: Jinja environment that renders native objects.
+    :param names: Names of the fields.
+    :param load_shapes: Loads the shapes of fields, by name.
     :param seen_oids: Identities of values that are already rendered, or come from another task.
     """
+    if not is_native(jinja_env):
+        return names
+    shapes = {name: shape for name, shape in load_shapes().items() if name in names}
     renderer = _Renderer(task, context, jinja_env, seen_oids)
     for name, shape in shapes.items():
         try:
@@ -56,6 +64,7 @@ def render_by_shape(
         except Exception:
             task.log.exception("Exception rendering Jinja template for task '%s', field '%s'.", task.task_id, name)
             raise
+    return [name for name in names if name not in shapes]
 
 
 def render_value_by_shape(

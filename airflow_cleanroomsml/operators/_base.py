@@ -11,7 +11,7 @@ from airflow_cleanroomsml._connection.aws_connection import AwsConnection
 from airflow_cleanroomsml._requests.sensitive import hide, holds_sensitive, reveal
 from airflow_cleanroomsml._resources.handle import Handle
 from airflow_cleanroomsml._resources.table import CLEAN_ROOMS_ML
-from airflow_cleanroomsml._templating import TEXT, is_native, render_by_shape, render_value_by_shape
+from airflow_cleanroomsml._templating import TEXT, render_by_shape, render_value_by_shape
 from airflow_cleanroomsml.exceptions import CleanRoomsMLError, InvalidRequestError
 
 if TYPE_CHECKING:
@@ -142,11 +142,7 @@ class CleanRoomsMLOperator(AwsConnection, BaseOperator):
         # Airflow stores rendered fields in its database and shows them in the UI (docs/design/confidentiality.md).
         confidential = self._confidential_fields()
         plain = [name for name in names if name not in confidential]
-        if is_native(jinja_env):
-            shapes = {name: shape for name, shape in self._field_shapes().items() if name in plain}
-            render_by_shape(self, shapes, context, jinja_env, seen_oids)
-            plain = [name for name in plain if name not in shapes]
-        render_by_airflow(plain)
+        render_by_airflow(render_by_shape(self, plain, self._field_shapes, context, jinja_env, seen_oids))
         for name in confidential:
             setattr(self, name, self._hide(name, self._render_confidential(name, context, jinja_env, seen_oids)))
 

@@ -70,6 +70,7 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
 
         :param description: How the service describes it now.
         """
+        # check_arguments() refuses "update" unless the class lists it among its choices, and such a class overrides this method.
         raise NotImplementedError(f"{type(self).__name__} cannot update")
 
     def _perform(self, context: Context) -> Handle:

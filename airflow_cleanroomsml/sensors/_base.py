@@ -22,7 +22,7 @@ from airflow_cleanroomsml._compat import (
 from airflow_cleanroomsml._connection.aws_connection import AwsConnection
 from airflow_cleanroomsml._resources import lookup
 from airflow_cleanroomsml._resources.table import Goal, Outcome, Resource
-from airflow_cleanroomsml._templating import TEXT, is_native, render_by_shape
+from airflow_cleanroomsml._templating import TEXT, render_by_shape
 from airflow_cleanroomsml._waiting import loop
 from airflow_cleanroomsml._waiting.outcome import STILL_RUNNING, raise_for_outcome, summarize
 from airflow_cleanroomsml._waiting.results import complete_result, explain_failure, push_outputs
@@ -112,11 +112,7 @@ class CleanRoomsMLBaseSensor(AwsConnection, BaseSensorOperator):
         seen_oids: set[int],
     ) -> None:
         """Render template fields; see :meth:`~airflow_cleanroomsml.operators._base.CleanRoomsMLOperator.render_fields`."""
-        if is_native(jinja_env):
-            shapes = {name: shape for name, shape in self._field_shapes().items() if name in names}
-            render_by_shape(self, shapes, context, jinja_env, seen_oids)
-            names = [name for name in names if name not in shapes]
-        render_by_airflow(names)
+        render_by_airflow(render_by_shape(self, names, self._field_shapes, context, jinja_env, seen_oids))
 
     @abstractmethod
     def describe_timeout(self) -> tuple[str, ...]:

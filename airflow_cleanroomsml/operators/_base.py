@@ -123,6 +123,15 @@ class CleanRoomsMLOperator(AwsConnection, BaseOperator):
         """
         return identifiers[self.returns] if self.returns else None
 
+    def report_result(self, context: Context, identifiers: Mapping[str, Any], outputs: Mapping[str, Any]) -> Any:
+        """
+        Report the resource that the task is about, once it has succeeded; return the task's result.
+
+        :param identifiers: The arguments that name the resource.
+        :param outputs: What the task pushes to XCom beside it.
+        """
+        return self.build_result(identifiers, outputs)
+
     def render_fields(
         self,
         names: list[str],

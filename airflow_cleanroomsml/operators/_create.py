@@ -89,7 +89,7 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
 
     def _complete(self, context: Context, handle: Handle) -> Any:
         outputs = push_outputs(self, context, self.resource, {**handle.response, **handle.identifiers})
-        return self.build_result(handle.identifiers, outputs)
+        return self.report_result(context, handle.identifiers, outputs)
 
     def _push_identity(self, context: Context, handle: Handle) -> None:
         """Push what identifies the resource to XCom, where it stays if the task fails."""

@@ -216,7 +216,7 @@ class Waiter:
         raise_for_outcome(wait, poll_result, lambda: self._stop_resource(wait))
         has_outputs = operator.goal is Goal.CREATED
         outputs = push_outputs(operator, context, operator.resource, poll_result.outputs) if has_outputs else {}
-        return operator.build_result(wait.identifiers, outputs)
+        return operator.report_result(context, wait.identifiers, outputs)
 
     def _stop_resource(self, wait: Wait) -> str:
         """Cancel the resource once the wait has timed out, if the task is to; return what became of it, a sentence."""

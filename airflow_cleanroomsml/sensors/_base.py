@@ -199,6 +199,15 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
         """
         return identifiers[self.resource.identifiers[0]]
 
+    def report_result(self, context: Context, identifiers: Mapping[str, Any], outputs: Mapping[str, Any]) -> Any:
+        """
+        Report the resource once the wait has succeeded; return the task's result.
+
+        :param identifiers: The arguments that name the resource.
+        :param outputs: What the task pushes to XCom beside it.
+        """
+        return self.build_result(identifiers, outputs)
+
     def describe_timeout(self) -> tuple[str, ...]:
         """Return lines for the error of a time-out."""
         resource, identifiers = self._target
@@ -232,7 +241,7 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
         raise_for_outcome(wait, poll_result)
         has_outputs = self.goal == Goal.CREATED.value
         outputs = push_outputs(self, context, wait.resource, poll_result.outputs) if has_outputs else {}
-        return self.build_result(wait.identifiers, outputs)
+        return self.report_result(context, wait.identifiers, outputs)
 
     def _build_trigger(self, deadline: float) -> Any:
         from airflow_cleanroomsml.triggers import CleanRoomsMLWaitTrigger

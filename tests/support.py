@@ -98,7 +98,7 @@ class EmulatorProcess(RunningEmulator):
     It runs under ``AIRFLOW_CLEANROOMSML_EMULATOR_PYTHON`` where that is set: its libraries need not be those of the Airflow under test.
     """
 
-    module = "tests.helpers.emulator"
+    module = "airflow_cleanroomsml.emulator"
 
     def __init__(self, *options: str) -> None:
         python = os.environ.get("AIRFLOW_CLEANROOMSML_EMULATOR_PYTHON", sys.executable)

@@ -43,6 +43,7 @@ class BackendBase:
         self._endpoint = endpoint
         self._workers = workers
         self._session_lock = threading.Lock()
+        self._session: Any = None
 
     @property
     def settings(self) -> Settings:
@@ -55,11 +56,15 @@ class BackendBase:
 
         :param role_arn: The role for which bucket policies are evaluated.
         """
-        # "Session objects are not thread safe" (boto3 guide, Session), nor is creating two at once.
+        # "Session objects are not thread safe" (boto3 guide, Session). One session for all callers keeps botocore's data files, which
+        # take longer to read and parse than a client takes to build.
         with self._session_lock:
-            session: Any = boto3.session.Session(caller.account, "emulator", region_name=caller.region)
-            client = session.client(
+            self._session = self._session or boto3.session.Session()
+            client = self._session.client(
                 service,
+                region_name=caller.region,
+                aws_access_key_id=caller.account,
+                aws_secret_access_key="emulator",
                 endpoint_url=self._endpoint(),
                 config=Config(s3={"addressing_style": "path"}, retries={"max_attempts": 2}, proxies={}),
             )

@@ -72,6 +72,9 @@ class AdminApi:
         seconds, freeze = float(content.get("advance", 0)), content.get("freeze")
         if not math.isfinite(seconds) or freeze not in (None, True, False):
             raise ValueError("clock: advance must be a number of seconds, freeze must be true or false")
+        if seconds < 0:
+            # Statuses follow the clock: a resource would return to an earlier one, or exist before it was created.
+            raise ValueError(f"clock: advance is {seconds}; the clock cannot be moved back")
         clock = self._shared.clock
         if freeze is not None:
             (clock.freeze if freeze else clock.run)()

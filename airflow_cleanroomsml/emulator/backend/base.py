@@ -19,6 +19,9 @@ from airflow_cleanroomsml.emulator.moto_s3 import ROLE_HEADER
 from airflow_cleanroomsml.emulator.settings import Settings
 from airflow_cleanroomsml.emulator.store import Caller, Record
 
+#: The emulator accepts any.
+_SIGNING_KEY = "emulator"
+
 
 class BackendBase:
     """
@@ -64,7 +67,7 @@ class BackendBase:
                 service,
                 region_name=caller.region,
                 aws_access_key_id=caller.account,
-                aws_secret_access_key="emulator",
+                aws_secret_access_key=_SIGNING_KEY,
                 endpoint_url=self._endpoint(),
                 config=Config(s3={"addressing_style": "path"}, retries={"max_attempts": 2}, proxies={}),
             )

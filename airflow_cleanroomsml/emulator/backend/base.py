@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, wait
 from typing import Any
 
 import boto3
@@ -78,7 +78,13 @@ class BackendBase:
 
     def run_in_background(self, work: Callable[[], Any]) -> Lifecycle:
         """Submit work to the worker threads, and build the lifecycle of its resource."""
-        return self.build_lifecycle(None if self.store.forced_failure else self._workers.submit(work))
+        if self.store.forced_failure:
+            return self.build_lifecycle(None)
+        job = self._workers.submit(work)
+        self._shared.jobs.add(job)
+        if self.settings.synchronous_jobs:
+            wait((job,))
+        return self.build_lifecycle(job)
 
     def build_lifecycle(
         self, work: Future[Any] | None, *, keeps_metadata: bool = False, retention: float | None = None

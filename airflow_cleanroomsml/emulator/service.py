@@ -39,7 +39,7 @@ class Service:
 
     def __init__(self, name: str, backend: Any, shared: Shared, scope: str = "") -> None:
         self.model = load(name)
-        # The two services name this error differently. botocore 1.37.3, which Airflow 2.11.0's constraints pin, has it for one of them only.
+        # The two services name this error differently; botocore 1.37.3 (Airflow 2.11.0's constraints) has only that of cleanrooms.
         is_known = "InternalServerException" in self.model.shape_names
         self.internal_error = "InternalServerException" if is_known else "InternalServiceException"
         self._scope = scope

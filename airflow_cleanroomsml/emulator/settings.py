@@ -68,7 +68,7 @@ class Settings:
     instance_types: tuple[str, ...] = ("ml.m5.2xlarge", "ml.m5.4xlarge", "ml.m5.12xlarge")
     instances_per_type: int = 3
     versions_per_trained_model: int = 100
-    synchronous_jobs: bool = _define_documented_default(False)
+    synchronous_jobs: bool = _define_documented_default(value=False)
     published_rates: bool = False
 
     def replace_values(self, values: Mapping[str, Any]) -> Settings:

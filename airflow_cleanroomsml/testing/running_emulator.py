@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from airflow_cleanroomsml.testing.account import Account
@@ -27,6 +28,9 @@ _SETTINGS = {
     "synchronous_jobs": True,
 }
 
+#: What the extra ``emulator`` installs, by the names to import.
+_LIBRARIES = ("flask", "moto", "numpy", "pyarrow", "scipy", "sklearn", "threadpoolctl", "werkzeug")
+
 
 class RunningEmulator:
     """
@@ -43,7 +47,7 @@ class RunningEmulator:
     def __init__(self, endpoint_url: str, account: str = ACCOUNT, partner: str = PARTNER, region: str = REGION) -> None:
         self.endpoint_url = endpoint_url
         self.region = region
-        #: The variables that are set in ``os.environ``.
+        #: The variables that are set in ``os.environ``; none before :meth:`use`.
         self.environment = Environment(endpoint_url, region)
         self._admin_api = AdminApi(endpoint_url)
         self.clock = EmulatorClock(self._admin_api)
@@ -137,11 +141,15 @@ class RunningEmulator:
     def use(self) -> Iterator[RunningEmulator]:
         """Reset the emulator, and point boto3 and Airflow in this process to it until the block ends."""
         self.reset()
-        with ExitStack() as stack:
-            stack.callback(self.environment.restore)
+        # Blocks may be nested, and each restores what it found.
+        outer, self.environment = self.environment, Environment(self.endpoint_url, self.region)
+        try:
             self.environment.apply(self.account.id)
-            stack.enter_context(self.clock.skip_pauses())
-            yield self
+            with self.clock.skip_pauses():
+                yield self
+        finally:
+            self.environment.restore()
+            self.environment = outer
 
 
 @contextmanager
@@ -152,13 +160,14 @@ def serve() -> Iterator[str]:
     :return: Its URL.
     :raises EmulatorError: The extra ``emulator`` is not installed.
     """
-    try:
-        from airflow_cleanroomsml.emulator.server import Emulator
-    except ImportError as error:
+    missing = [name for name in _LIBRARIES if find_spec(name) is None]
+    if missing:
         raise EmulatorError(
-            f"The emulator cannot run in this environment, because {error.name} is not installed. Install it with "
+            f"The emulator cannot run in this environment, which lacks {', '.join(missing)}. Install them with "
             "pip install 'airflow-provider-cleanroomsml[emulator]', or run the emulator elsewhere and give its URL."
-        ) from error
+        )
+    from airflow_cleanroomsml.emulator.server import Emulator
+
     with Emulator() as server:
         yield server.url
 

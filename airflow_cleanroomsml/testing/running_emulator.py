@@ -29,7 +29,7 @@ _SETTINGS = {
 }
 
 #: What the extra ``emulator`` installs, by the names to import.
-_LIBRARIES = ("flask", "moto", "numpy", "pyarrow", "scipy", "sklearn", "threadpoolctl", "werkzeug")
+_LIBRARIES = ("flask", "flask_cors", "moto", "numpy", "pyarrow", "scipy", "sklearn", "threadpoolctl", "werkzeug")
 
 
 class RunningEmulator:

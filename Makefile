@@ -12,6 +12,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.complete
 NEWEST := constraints/airflow-3.3.txt
 OLDEST := constraints/airflow-2.11.txt
+OLDEST_EMULATOR := constraints/airflow-2.11-emulator.txt
 BETWEEN := constraints/airflow-3.0.txt
 
 # Airflow starts many Python processes; without compiled modules each of them takes seconds longer to start.
@@ -88,11 +89,15 @@ constraints: $(STAMP) ## resolve the pinned versions anew
 	$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --constraint constraints/airflow-2.11.0-official.txt \
 		--python-version 3.10 --python-platform linux --no-python-downloads --exclude-newer 2025-06-01 \
 		--group test --no-header --no-annotate --output-file $(OLDEST)
+	$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --constraint $(OLDEST) --extra emulator --group test --universal \
+		--python-version 3.10 --no-python-downloads --strip-extras --no-header --no-annotate --output-file $(OLDEST_EMULATOR)
 	$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --constraint constraints/airflow-3.0.6-official.txt --universal \
 		--python-version 3.10 --no-python-downloads --exclude-newer 2025-09-15 \
 		--group test --no-header --no-annotate --output-file $(BETWEEN)
 	$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.10 --no-python-downloads \
 		--extra emulator --group benchmarks --strip-extras --no-header --no-annotate --output-file $(BENCH_PINS)
+	$(BIN)/python -m tools.emulator_requirements | $(BIN)/uv pip compile - --quiet --universal --python-version 3.10 \
+		--no-python-downloads --constraint $(NEWEST) --no-header --no-annotate --output-file deploy/emulator/requirements.txt
 
 clean: ## remove everything that these commands made
 	rm -rf $(VENV) $(BENCH) .nox .hypothesis .pytest_cache .mypy_cache .ruff_cache build dist

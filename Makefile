@@ -23,7 +23,7 @@ unexport PYTHONPATH
 unexport PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-oldest test-oldest-quick test-between resolve lint typecheck format docs request-types bench constraints clean
+.PHONY: help demo test test-oldest test-oldest-quick test-between test-installed resolve lint typecheck format docs request-types bench constraints clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ test-oldest-quick: $(STAMP) ## run those that Airflow's version can affect with 
 
 test-between: $(STAMP) ## run the tests of what stands on Airflow itself with an Airflow in between
 	$(BIN)/python -m nox --session between -- $(PYTEST_ARGS)
+
+test-installed: $(STAMP) ## run the project of docs/howto/test_your_dag.md with the built wheel, and the emulator without Airflow
+	$(BIN)/python -m nox --session installed image
 
 resolve: $(STAMP) ## resolve the dependencies with the constraints that Airflow publishes; nothing is installed
 	$(BIN)/python -m nox --session resolve

@@ -43,7 +43,7 @@ QUICK_TESTS = (
     "tests/test_hooks.py",
     "tests/test_provider_info.py",
     "tests/test_triggers.py",
-    "tests/testing",
+    "tests/testing/test_clock.py",
     "tests/waiting",
 )
 #: What stands on the parts of Airflow that moved between its versions.
@@ -182,7 +182,7 @@ def image(session: nox.Session) -> None:
     session.install("--no-deps", "--reinstall-package", "airflow-provider-cleanroomsml", ".")
     session.run("python", "-c", "import importlib.util, sys; sys.exit(importlib.util.find_spec('airflow') is not None)")
     python = str(Path(session.bin) / "python")
-    tests = ("tests/test_emulator_image.py", "tests/testing")
+    tests = ("tests/test_emulator_image.py", "tests/testing/test_running_emulator.py")
     command = (str(ROOT / ".venv" / "bin" / "python"), "-m", "pytest", "-p", "no:xdist", *tests, *session.posargs)
     session.run(*command, external=True, env={EMULATOR_PYTHON: python})
 

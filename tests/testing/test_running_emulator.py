@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 
 import boto3
@@ -150,7 +151,20 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("moto", "pyarrow"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     with (
-        pytest.raises(EmulatorError, match=r"lacks moto.* pip install 'airflow-provider-cleanroomsml\[emulator\]'"),
+        pytest.raises(EmulatorError, match=r"lacks .*moto.* pip install 'airflow-provider-cleanroomsml\[emulator\]'"),
         serve(),
     ):
         pass
+
+
+def test_it_needs_no_airflow(cleanroomsml: RunningEmulator) -> None:
+    code = f"""
+import sys
+sys.modules["airflow"] = None
+from airflow_cleanroomsml.testing import emulator
+with emulator({cleanroomsml.endpoint_url!r}) as service:
+    service.put_table("interactions", [{{"user_id": "u1"}}])
+    print(service.client("cleanroomsml").list_training_datasets()["trainingDatasets"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -12,6 +12,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.complete
 NEWEST := constraints/airflow-3.3.txt
 OLDEST := constraints/airflow-2.11.txt
+OLDEST_EMULATOR := constraints/airflow-2.11-emulator.txt
 BETWEEN := constraints/airflow-3.0.txt
 
 # Airflow starts many Python processes; without compiled modules each of them takes seconds longer to start.
@@ -22,7 +23,7 @@ unexport PYTHONPATH
 unexport PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-oldest test-oldest-quick test-between resolve lint typecheck format docs request-types bench constraints clean
+.PHONY: help demo test test-oldest test-oldest-quick test-between test-installed resolve lint typecheck format docs request-types bench constraints clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +42,9 @@ test-oldest-quick: $(STAMP) ## run those that Airflow's version can affect with 
 
 test-between: $(STAMP) ## run the tests of what stands on Airflow itself with an Airflow in between
 	$(BIN)/python -m nox --session between -- $(PYTEST_ARGS)
+
+test-installed: $(STAMP) ## run the project of docs/howto/test_your_dag.md with the built wheel, and the emulator without Airflow
+	$(BIN)/python -m nox --session installed image
 
 resolve: $(STAMP) ## resolve the dependencies with the constraints that Airflow publishes; nothing is installed
 	$(BIN)/python -m nox --session resolve
@@ -88,11 +92,15 @@ constraints: $(STAMP) ## resolve the pinned versions anew
 	$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --constraint constraints/airflow-2.11.0-official.txt \
 		--python-version 3.10 --python-platform linux --no-python-downloads --exclude-newer 2025-06-01 \
 		--group test --no-header --no-annotate --output-file $(OLDEST)
+	$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --constraint $(OLDEST) --extra emulator --group test --universal \
+		--python-version 3.10 --no-python-downloads --strip-extras --no-header --no-annotate --output-file $(OLDEST_EMULATOR)
 	$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --constraint constraints/airflow-3.0.6-official.txt --universal \
 		--python-version 3.10 --no-python-downloads --exclude-newer 2025-09-15 \
 		--group test --no-header --no-annotate --output-file $(BETWEEN)
 	$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.10 --no-python-downloads \
 		--extra emulator --group benchmarks --strip-extras --no-header --no-annotate --output-file $(BENCH_PINS)
+	$(BIN)/python -m tools.emulator_requirements | $(BIN)/uv pip compile - --quiet --universal --python-version 3.10 \
+		--no-python-downloads --constraint $(NEWEST) --no-header --no-annotate --output-file deploy/emulator/requirements.txt
 
 clean: ## remove everything that these commands made
 	rm -rf $(VENV) $(BENCH) .nox .hypothesis .pytest_cache .mypy_cache .ruff_cache build dist

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import nox
@@ -18,6 +19,8 @@ nox.options.error_on_missing_interpreters = True
 ROOT = Path(__file__).parent
 NEWEST = "constraints/airflow-3.3.txt"
 OLDEST = "constraints/airflow-2.11.txt"
+#: Those of the oldest Airflow, with the emulator's libraries in the same environment.
+OLDEST_EMULATOR = "constraints/airflow-2.11-emulator.txt"
 BETWEEN = "constraints/airflow-3.0.txt"
 #: Lines from the constraints that Airflow publishes for its users: ours has to install, and work, with exactly these.
 OFFICIAL = "constraints/airflow-{}-official.txt"
@@ -40,6 +43,7 @@ QUICK_TESTS = (
     "tests/test_hooks.py",
     "tests/test_provider_info.py",
     "tests/test_triggers.py",
+    "tests/testing/test_clock.py",
     "tests/waiting",
 )
 #: What stands on the parts of Airflow that moved between its versions.
@@ -152,6 +156,35 @@ def javascript(session: nox.Session) -> None:
     session.run(*install, "--prefix", str(folder), external=True)
     where = {NODE_MODULES: str(folder)}
     session.run("python", "-m", "pytest", "-p", "no:xdist", "tests/test_javascript.py", *session.posargs, env=where)
+
+
+@nox.session(python=oldest_python(), reuse_venv=True)
+@nox.parametrize("pins", [NEWEST, OLDEST_EMULATOR], ids=["newest", "oldest"])
+def installed(session: nox.Session, pins: str) -> None:
+    """Build the wheel, install it with the emulator, and run the project of docs/howto/test_your_dag.md as a user would."""
+    with tempfile.TemporaryDirectory() as folder:
+        session.run(
+            sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", folder, external=True
+        )
+        (wheel,) = Path(folder).glob("*.whl")
+        reinstall = ("--reinstall-package", "airflow-provider-cleanroomsml")
+        session.install("--constraint", pins, *reinstall, f"{wheel}[emulator]", "pytest")
+        project = Path(folder, "project")
+        session.run(sys.executable, "-m", "tools.example_project", str(project), external=True)
+        session.chdir(project)
+        session.run("python", "-m", "pytest", "-p", "no:cacheprovider", "--durations=0", *session.posargs)
+
+
+@nox.session(reuse_venv=True)
+def image(session: nox.Session) -> None:
+    """Install the emulator as its image does, without Airflow, and use it from tests that have Airflow."""
+    session.install("--requirement", "deploy/emulator/requirements.txt")
+    session.install("--no-deps", "--reinstall-package", "airflow-provider-cleanroomsml", ".")
+    session.run("python", "-c", "import importlib.util, sys; sys.exit(importlib.util.find_spec('airflow') is not None)")
+    python = str(Path(session.bin) / "python")
+    tests = ("tests/test_emulator_image.py", "tests/testing/test_running_emulator.py")
+    command = (str(ROOT / ".venv" / "bin" / "python"), "-m", "pytest", "-p", "no:xdist", *tests, *session.posargs)
+    session.run(*command, external=True, env={EMULATOR_PYTHON: python})
 
 
 @nox.session

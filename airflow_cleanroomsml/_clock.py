@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from typing import Any
 
 
 def now() -> float:
@@ -20,6 +21,16 @@ def sleep(seconds: float) -> None:
 async def sleep_async(seconds: float) -> None:
     """Suspend this coroutine."""
     await asyncio.sleep(seconds)
+
+
+async def wait_async(future: asyncio.Future[Any], seconds: float) -> bool:
+    """
+    Suspend this coroutine until a future is done, and return whether it was within this many seconds.
+
+    This is a time-out for something that takes real time, such as a login, not a pause.
+    """
+    done, _ = await asyncio.wait((future,), timeout=seconds)
+    return bool(done)
 
 
 def wait(event: threading.Event, seconds: float) -> bool:

@@ -10,6 +10,7 @@ import os
 import random
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 import uuid
@@ -17,7 +18,6 @@ from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -98,7 +98,7 @@ class EmulatorProcess(RunningEmulator):
     It runs under ``AIRFLOW_CLEANROOMSML_EMULATOR_PYTHON`` where that is set: its libraries need not be those of the Airflow under test.
     """
 
-    module = "tests.helpers.emulator"
+    module = "airflow_cleanroomsml.emulator"
 
     def __init__(self, *options: str) -> None:
         python = os.environ.get("AIRFLOW_CLEANROOMSML_EMULATOR_PYTHON", sys.executable)
@@ -109,7 +109,8 @@ class EmulatorProcess(RunningEmulator):
             stdout=subprocess.PIPE,
             text=True,
             env=env,
-            cwd=Path(__file__).parents[1],
+            # Not the source tree, so that it runs the package that is installed.
+            cwd=tempfile.gettempdir(),
         )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()

@@ -51,8 +51,8 @@ _INDEX = """\
 
 - [Guide](guide.md): connections, waiting, names, clean-up, XCom, versions, confidential values, quotas, costs, the emulator
 - How to: [retrain a model every week](howto/weekly_retraining.md), [choose the size of an audience](howto/choose_size.md),
-  [generate many segments](howto/many_segments.md)
-- [Assumptions of the emulator](assumptions.md)
+  [generate many segments](howto/many_segments.md), [test your Dag](howto/test_your_dag.md)
+- [Assumptions of the emulator](assumptions.md), [the emulator in a container](emulator_image.md)
 - [Testing on a real account](real_account.md)
 - [Shared arguments](#arguments-of-every-operator) and [permissions](#permissions)
 - Design: [requests](design/requests.md), [connections](design/connections.md), [idempotency](design/idempotency.md),

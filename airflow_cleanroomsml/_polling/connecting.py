@@ -37,10 +37,7 @@ def read_digest(aws_conn_id: str, loop: asyncio.AbstractEventLoop) -> Future[str
 
 async def _read_digest_in_time(aws_conn_id: str) -> str:
     reading = asyncio.ensure_future(run_in_thread(_read_digest, aws_conn_id))
-    timeout = asyncio.ensure_future(_clock.sleep_async(_READ_TIMEOUT))
-    await asyncio.wait((reading, timeout), return_when=asyncio.FIRST_COMPLETED)
-    timeout.cancel()
-    return reading.result() if reading.done() else ""
+    return reading.result() if await _clock.wait_async(reading, _READ_TIMEOUT) else ""
 
 
 def _read_digest(aws_conn_id: str) -> str:

@@ -28,7 +28,9 @@ admin API for tests (JSON):
   GET    /_emulator/permissions?account=…  IAM actions that an account allows (null: all), and those that its requests have needed
   POST   /_emulator/permissions    {"account": …, "actions": ["cleanrooms-ml:Get*", …]}: allow these actions only
   DELETE /_emulator/permissions?account=…  allow all actions
-  POST   /_emulator/reset      delete resources, faults, permissions and the log of requests, but nothing in S3 and Glue
+  POST   /_emulator/reset      delete resources, faults, permissions and the log of requests, but nothing in S3 and Glue; with
+                               {"everything": true} also stop jobs and restore clock and settings as at the start
+  POST   /moto-api/reset       delete what S3, Glue and other services of moto store
   GET    /_emulator/faults     active faults
   DELETE /_emulator/faults?account=…
   POST   /_emulator/faults     {"operation": NAME or "*", "kind": KIND, "account": …, "times": CALLS (0: until deleted),

@@ -23,6 +23,7 @@ class AdminApi:
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
+        self._settings_at_start = shared.settings
         self._actions: dict[tuple[str, str], Callable[[dict[str, str], dict[str, Any]], dict[str, Any]]] = {
             ("GET", "health"): lambda *_: {"status": "ok"},
             ("GET", "requests"): self._list_requests,
@@ -72,6 +73,9 @@ class AdminApi:
         seconds, freeze = float(content.get("advance", 0)), content.get("freeze")
         if not math.isfinite(seconds) or freeze not in (None, True, False):
             raise ValueError("clock: advance must be a number of seconds, freeze must be true or false")
+        if seconds < 0:
+            # Statuses follow the clock: a resource would return to an earlier one, or exist before it was created.
+            raise ValueError(f"clock: advance is {seconds}; the clock cannot be moved back")
         clock = self._shared.clock
         if freeze is not None:
             (clock.freeze if freeze else clock.run)()
@@ -100,7 +104,15 @@ class AdminApi:
         self._shared.permissions.lift(query.get("account"))
         return {}
 
-    def _reset(self, *_: dict[str, Any]) -> dict[str, Any]:
+    def _reset(self, _: dict[str, str], content: dict[str, Any]) -> dict[str, Any]:
+        _check_names("reset", content, {"everything"})
+        everything = content.get("everything", False)
+        if everything not in (True, False):
+            raise ValueError("reset: everything must be true or false")
+        if everything:
+            self._shared.stop_jobs()
+            self._shared.settings = self._settings_at_start
+            self._shared.clock.reset()
         self._shared.clear()
         return {}
 

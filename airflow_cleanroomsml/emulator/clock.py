@@ -17,7 +17,7 @@ class Clock:
     """
 
     def __init__(self, start: float | None = None) -> None:
-        self._frozen_at = start
+        self._start = self._frozen_at = start
         self._offset = 0.0
         self._thread = threading.local()
 
@@ -51,6 +51,10 @@ class Clock:
         """Let a frozen clock run again from the time it shows."""
         self._offset = self.now() - time.time()
         self._frozen_at = None
+
+    def reset(self) -> None:
+        """Return to the beginning: to the system's time, or frozen at the start."""
+        self._frozen_at, self._offset = self._start, 0.0
 
     @contextmanager
     def override(self, time: float) -> Iterator[None]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakSet
 
 from airflow_cleanroomsml.emulator.clock import Clock
 from airflow_cleanroomsml.emulator.delayed_commits import DelayedCommits
@@ -28,6 +30,7 @@ class Shared:
     :param token_buckets: State of the rate limits.
     :param permissions: Actions that each account allows.
     :param journal: Log of requests, oldest first.
+    :param jobs: Work of the jobs that still have a resource or are being computed.
     """
 
     settings: Settings = field(default_factory=Settings)
@@ -38,6 +41,7 @@ class Shared:
     token_buckets: TokenBuckets = field(default_factory=TokenBuckets)
     permissions: Permissions = field(default_factory=Permissions)
     journal: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=100_000))
+    jobs: WeakSet[Future[Any]] = field(default_factory=WeakSet)
 
     def clear(self) -> None:
         """Delete everything but the settings, the clock, and what moto stores."""
@@ -47,3 +51,10 @@ class Shared:
         self.token_buckets.clear()
         self.permissions.clear()
         self.journal.clear()
+
+    def stop_jobs(self) -> None:
+        """Drop work that has not begun, and wait for the rest, which may still write to S3."""
+        with self.store.lock:
+            jobs = tuple(self.jobs)
+        # A job that runs cannot be cancelled.
+        wait([job for job in jobs if not job.cancel()])

@@ -39,9 +39,9 @@ class Service:
 
     def __init__(self, name: str, backend: Any, shared: Shared, scope: str = "") -> None:
         self.model = load(name)
-        # The two services name this error differently.
-        names = self.model.shape_names
-        self.internal_error = next(n for n in ("InternalServiceException", "InternalServerException") if n in names)
+        # The two services name this error differently; botocore 1.37.3 (Airflow 2.11.0's constraints) has only that of cleanrooms.
+        is_known = "InternalServerException" in self.model.shape_names
+        self.internal_error = "InternalServerException" if is_known else "InternalServiceException"
         self._scope = scope
         self.routes = wire.Routes(self.model)
         self._backend = backend

@@ -44,6 +44,8 @@ class Settings:
     :param instance_types: Instance types whose quota in a new account is not 0 (user guide, Quotas); empty for all types without a quota.
     :param instances_per_type: Instances of each of these types, separately for training and for inference (user guide, Quotas).
     :param versions_per_trained_model: Versions of a trained model, including the base version (user guide, Quotas).
+    :param synchronous_jobs: Whether a request that starts a job is answered only after the job's work is done, so that the clock alone
+        decides when the job ends. AWS answers before.
     :param published_rates: Whether to throttle requests that exceed the published rates (user guide, Quotas).
     """
 
@@ -66,6 +68,7 @@ class Settings:
     instance_types: tuple[str, ...] = ("ml.m5.2xlarge", "ml.m5.4xlarge", "ml.m5.12xlarge")
     instances_per_type: int = 3
     versions_per_trained_model: int = 100
+    synchronous_jobs: bool = _define_documented_default(value=False)
     published_rates: bool = False
 
     def replace_values(self, values: Mapping[str, Any]) -> Settings:

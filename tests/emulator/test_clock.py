@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import urllib.error
 from collections.abc import Iterator
@@ -80,6 +81,8 @@ def test_answers_are_dated_by_it(world: ClockedWorld) -> None:
         {"freeze": "yes"},
         {"freez": True},
         {"advance": None},
+        {"advance": -1},
+        {"advance": -0.001, "freeze": False},
         ["advance"],
     ],
 )
@@ -90,3 +93,10 @@ def test_an_order_that_is_none_is_refused(world: ClockedWorld, order: Any) -> No
         world.emulator._control("clock", order)
     assert caught.value.code == 400
     assert world.emulator._control("clock") == before
+
+
+def test_it_does_not_go_back(world: ClockedWorld) -> None:
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        turn(world, advance=-1)
+    message = json.load(caught.value)["message"]
+    assert message == "clock: advance is -1.0; the clock cannot be moved back"

@@ -158,3 +158,21 @@ def test_rates_are_of_operations_that_there_are() -> None:
     named |= {"CancelTrainedModel", "CancelTrainedModelInferenceJob"}
     assert {name for name in free if "Collaboration" not in name} == named
     assert not any("Collaboration" in name for name in limited)
+
+
+def test_a_synchronous_job_is_done_when_its_request_is_answered(sender: Sender) -> None:
+    sender.build()
+    dataset = sender.dataset()
+    sender.emulator.switch(synchronous_jobs=True, pending_seconds=0, progress_seconds=60)
+    made = sender.ml.create_audience_model(name="m", trainingDatasetArn=dataset)["audienceModelArn"]
+    assert sender.ml.get_audience_model(audienceModelArn=made)["status"] == "CREATE_IN_PROGRESS"
+    sender.push(60)
+    assert sender.ml.get_audience_model(audienceModelArn=made)["status"] == "ACTIVE"
+
+
+def test_a_job_that_a_fault_lets_fail_computes_nothing(sender: Sender) -> None:
+    sender.emulator.switch(synchronous_jobs=True, pending_seconds=0, progress_seconds=0)
+    sender.fault("CreateAudienceModel", "fail_job", message="no capacity")
+    made = sender.ml.create_audience_model(name="m", trainingDatasetArn=sender.dataset())["audienceModelArn"]
+    model = sender.ml.get_audience_model(audienceModelArn=made)
+    assert (model["status"], model["statusDetails"]["message"]) == ("CREATE_FAILED", "no capacity")

@@ -21,7 +21,7 @@ def speed_up(monkeypatch: pytest.MonkeyPatch) -> None:
     The clock starts at the machine's time, so a test that takes ten seconds ends a minute and a half ahead of the
     emulator; the package allows for five minutes between the clocks.
     """
-    start, sleep, sleep_async = time.time(), time.sleep, asyncio.sleep
+    start, sleep, sleep_async, wait_async = time.time(), time.sleep, asyncio.sleep, _clock.wait_async
 
     def wait(event: threading.Event, seconds: float) -> bool:
         return event.wait(seconds / SPEED)
@@ -29,4 +29,5 @@ def speed_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_clock, "now", lambda: start + (time.time() - start) * SPEED)
     monkeypatch.setattr(_clock, "sleep", lambda seconds: sleep(seconds / SPEED))
     monkeypatch.setattr(_clock, "sleep_async", lambda seconds: sleep_async(seconds / SPEED))
+    monkeypatch.setattr(_clock, "wait_async", lambda future, seconds: wait_async(future, seconds / SPEED))
     monkeypatch.setattr(_clock, "wait", wait)

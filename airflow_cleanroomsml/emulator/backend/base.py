@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, wait
 from typing import Any
 
 import boto3
@@ -18,6 +18,9 @@ from airflow_cleanroomsml.emulator.lifecycle import PENDING, Lifecycle
 from airflow_cleanroomsml.emulator.moto_s3 import ROLE_HEADER
 from airflow_cleanroomsml.emulator.settings import Settings
 from airflow_cleanroomsml.emulator.store import Caller, Record
+
+#: The emulator accepts any.
+_SIGNING_KEY = "emulator"
 
 
 class BackendBase:
@@ -43,6 +46,7 @@ class BackendBase:
         self._endpoint = endpoint
         self._workers = workers
         self._session_lock = threading.Lock()
+        self._session: Any = None
 
     @property
     def settings(self) -> Settings:
@@ -55,11 +59,15 @@ class BackendBase:
 
         :param role_arn: The role for which bucket policies are evaluated.
         """
-        # "Session objects are not thread safe" (boto3 guide, Session), nor is creating two at once.
+        # "Session objects are not thread safe" (boto3 guide, Session). One session for all callers keeps botocore's data files, which
+        # take longer to read and parse than a client takes to build.
         with self._session_lock:
-            session: Any = boto3.session.Session(caller.account, "emulator", region_name=caller.region)
-            client = session.client(
+            self._session = self._session or boto3.session.Session()
+            client = self._session.client(
                 service,
+                region_name=caller.region,
+                aws_access_key_id=caller.account,
+                aws_secret_access_key=_SIGNING_KEY,
                 endpoint_url=self._endpoint(),
                 config=Config(s3={"addressing_style": "path"}, retries={"max_attempts": 2}, proxies={}),
             )
@@ -70,7 +78,13 @@ class BackendBase:
 
     def run_in_background(self, work: Callable[[], Any]) -> Lifecycle:
         """Submit work to the worker threads, and build the lifecycle of its resource."""
-        return self.build_lifecycle(None if self.store.forced_failure else self._workers.submit(work))
+        if self.store.forced_failure:
+            return self.build_lifecycle(None)
+        job = self._workers.submit(work)
+        self._shared.jobs.add(job)
+        if self.settings.synchronous_jobs:
+            wait((job,))
+        return self.build_lifecycle(job)
 
     def build_lifecycle(
         self, work: Future[Any] | None, *, keeps_metadata: bool = False, retention: float | None = None

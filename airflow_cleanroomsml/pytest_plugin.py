@@ -1,0 +1,59 @@
+"""The pytest plugin: the fixture ``cleanroomsml``, an emulator of Clean Rooms ML for a test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from airflow_cleanroomsml.testing import RunningEmulator
+
+# pytest loads this module in every run, so it imports nothing that a fixture does not need yet.
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options."""
+    group = parser.getgroup("cleanroomsml", "emulator of AWS Clean Rooms ML")
+    group.addoption(
+        "--cleanroomsml-emulator-url",
+        metavar="URL",
+        help="emulator for the fixture cleanroomsml, which resets it; by default, one runs in the process of the tests",
+    )
+    parser.addini("cleanroomsml_emulator_url", "the same as --cleanroomsml-emulator-url", default="")
+    parser.addini("cleanroomsml_account", "account of the fixture cleanroomsml, twelve digits", default="")
+    parser.addini("cleanroomsml_partner_account", "account of its partner, twelve digits", default="")
+    parser.addini("cleanroomsml_region", "AWS region of the fixture cleanroomsml", default="")
+
+
+@pytest.fixture(scope="session")
+def _cleanroomsml_emulator(request: pytest.FixtureRequest) -> Iterator[RunningEmulator]:
+    """The emulator of all tests of this process."""
+    from airflow_cleanroomsml.testing import running_emulator
+
+    config = request.config
+    url: str = config.getoption("--cleanroomsml-emulator-url") or config.getini("cleanroomsml_emulator_url")
+    arguments = (
+        config.getini("cleanroomsml_account") or running_emulator.ACCOUNT,
+        config.getini("cleanroomsml_partner_account") or running_emulator.PARTNER,
+        config.getini("cleanroomsml_region") or running_emulator.REGION,
+    )
+    if not url:
+        with running_emulator.serve() as own:
+            yield running_emulator.RunningEmulator(own, *arguments)
+    elif hasattr(config, "workerinput"):
+        pytest.fail(f"The workers of pytest-xdist cannot share the emulator at {url}, because each test resets it.")
+    else:
+        yield running_emulator.RunningEmulator(url, *arguments)
+
+
+@pytest.fixture
+def cleanroomsml(_cleanroomsml_emulator: RunningEmulator) -> Iterator[RunningEmulator]:
+    """
+    An emulator of AWS Clean Rooms ML, empty at the beginning of the test.
+
+    boto3 and the Airflow connection ``aws_default`` lead to it; see :class:`airflow_cleanroomsml.testing.RunningEmulator`.
+    """
+    with _cleanroomsml_emulator.use() as running:
+        yield running

@@ -1,0 +1,179 @@
+"""One of the accounts of a test."""
+
+from __future__ import annotations
+
+import json
+import threading
+import uuid
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from airflow_cleanroomsml.testing import table
+from airflow_cleanroomsml.testing.admin_api import AdminApi
+from airflow_cleanroomsml.testing.environment import SIGNING_KEY
+from airflow_cleanroomsml.testing.faults import Faults
+
+if TYPE_CHECKING:
+    from boto3.session import Session
+
+
+class Account:
+    """
+    An account in the emulator: its clients, its data in S3 and Glue, and its faults.
+
+    :param account_id: Twelve digits.
+    :param region: AWS region.
+    :param endpoint_url: URL of the emulator.
+    :param session: boto3 session to build clients with; None for one of its own.
+    """
+
+    def __init__(self, account_id: str, region: str, endpoint_url: str, session: Session | None = None) -> None:
+        if not (len(account_id) == 12 and account_id.isascii() and account_id.isdigit()):
+            raise ValueError(f"the account is {account_id!r}; must be 12 digits")
+        self.id = account_id
+        self.region = region
+        self._endpoint_url = endpoint_url
+        self._admin_api = AdminApi(endpoint_url)
+        #: Faults of this account's calls.
+        self.faults = Faults(self._admin_api, account_id)
+        self._session = session
+        self._clients: dict[str, Any] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def bucket(self) -> str:
+        """Name of the bucket for data whose location a test does not choose."""
+        return f"cleanroomsml-{self.id}"
+
+    @property
+    def calls(self) -> list[str]:
+        """Operations of Clean Rooms ML and Clean Rooms that the account has called in this test, in order, retries included."""
+        return [entry["operation"] for entry in self.list_requests()]
+
+    def list_requests(self) -> list[dict[str, Any]]:
+        """Return the requests of the account in this test: ``time``, ``operation``, and ``status`` of the response."""
+        requests: list[dict[str, Any]] = self._admin_api.call("GET", f"/_emulator/requests?account={self.id}")[
+            "requests"
+        ]
+        return requests
+
+    def build_role_arn(self, name: str = "cleanrooms-ml") -> str:
+        """Return the ARN of a role of this account, which need not exist."""
+        return f"arn:aws:iam::{self.id}:role/{name}"
+
+    @property
+    def session(self) -> Session:
+        """A boto3 session with the account's credentials. Its clients need ``endpoint_url``, or the variables of the fixture."""
+        if self._session is None:
+            from boto3.session import Session
+
+            self._session = Session(self.id, SIGNING_KEY, region_name=self.region)
+        return self._session
+
+    def client(self, service: str) -> Any:
+        """
+        Return the account's boto3 client of a service: ``cleanroomsml``, ``cleanrooms``, ``s3``, ``glue`` or another one of moto.
+
+        It is the same in all tests, so that it is built once.
+        """
+        with self._lock:
+            if service not in self._clients:
+                from botocore.config import Config
+
+                build: Any = self.session.client
+                # A host name like bucket.127.0.0.1 leads nowhere, and no proxy leads to this machine.
+                config = Config(s3={"addressing_style": "path"}, proxies={})
+                self._clients[service] = build(service, endpoint_url=self._endpoint_url, config=config)
+            return self._clients[service]
+
+    def limit_permissions(self, actions: Iterable[str]) -> None:
+        """
+        Allow the account some IAM actions of Clean Rooms ML and Clean Rooms only, until the end of the test.
+
+        :param actions: For instance ``cleanrooms-ml:Get*``.
+        """
+        self._admin_api.call("POST", "/_emulator/permissions", {"account": self.id, "actions": list(actions)})
+
+    def put_object(self, uri: str, body: bytes | str) -> str:
+        """
+        Write an object, and create its bucket if there is none.
+
+        :param uri: ``s3://bucket/key``.
+        :return: The URI.
+        """
+        bucket, key = _split_uri(uri)
+        if not key or key.endswith("/"):
+            raise ValueError(f"{uri} names no object: its key must not be empty or end with /")
+        self._create_bucket(bucket)
+        self.client("s3").put_object(Bucket=bucket, Key=key, Body=body.encode() if isinstance(body, str) else body)
+        return uri
+
+    def put_seed(self, user_ids: Iterable[str], uri: str | None = None) -> dict[str, str]:
+        """
+        Write a seed as JSON lines.
+
+        :param user_ids: Ids of the users.
+        :param uri: Where, for instance the URI that the Dag under test reads; by default an object of its own.
+        :return: The member ``dataSource`` of ``seedAudience``: ``{"s3Uri": …}``.
+        """
+        lines = "".join(json.dumps({"user_id": user_id}) + "\n" for user_id in user_ids)
+        return {"s3Uri": self.put_object(uri or f"s3://{self.bucket}/seeds/{uuid.uuid4()}.jsonl", lines)}
+
+    def put_table(
+        self,
+        name: str,
+        data: table.TableData,
+        *,
+        database: str = "lookalike",
+        location: str | None = None,
+        file_format: str | None = None,
+        types: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
+        """
+        Create a Glue table and its file; a table of the same name, and the files at the same location, are replaced.
+
+        :param name: Name of the table.
+        :param data: Rows as mappings, the text of a CSV file with a header, the path of one, a pandas DataFrame or a pyarrow Table.
+        :param database: Name of the database, which is created if it does not exist.
+        :param location: Folder, ``s3://bucket/path/``; by default one of its own.
+        :param file_format: ``csv`` or ``parquet``; by default Parquet for pandas and pyarrow, otherwise CSV.
+        :param types: Glue types of columns, for instance ``{"value": "int"}``; those of all others follow from their values.
+        :return: The member ``dataSource`` of a training dataset's ``inputConfig``: ``{"glueDataSource": …}``.
+        """
+        encoded = table.encode(data, file_format, types)
+        location = (location or f"s3://{self.bucket}/{database}/{name}").rstrip("/") + "/"
+        self._delete_objects(location)
+        self.put_object(f"{location}part-0.{encoded.file_format}", encoded.body)
+        glue = self.client("glue")
+        table_input = encoded.build_table_input(name, location)
+        with suppress(glue.exceptions.AlreadyExistsException):
+            glue.create_database(DatabaseInput={"Name": database})
+        try:
+            glue.create_table(DatabaseName=database, TableInput=table_input)
+        except glue.exceptions.AlreadyExistsException:
+            glue.update_table(DatabaseName=database, TableInput=table_input)
+        return {"glueDataSource": {"databaseName": database, "tableName": name}}
+
+    def _create_bucket(self, bucket: str) -> None:
+        s3 = self.client("s3")
+        location = {} if self.region == "us-east-1" else {"LocationConstraint": self.region}
+        # us-east-1 does not raise it: there the bucket is kept, with its objects.
+        with suppress(s3.exceptions.BucketAlreadyOwnedByYou):
+            s3.create_bucket(Bucket=bucket, **({"CreateBucketConfiguration": location} if location else {}))
+
+    def _delete_objects(self, location: str) -> None:
+        bucket, prefix = _split_uri(location)
+        self._create_bucket(bucket)
+        s3 = self.client("s3")
+        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+            for entry in page.get("Contents", ()):
+                s3.delete_object(Bucket=bucket, Key=entry["Key"])
+
+
+def _split_uri(uri: str) -> tuple[str, str]:
+    parts = urlsplit(uri)
+    if parts.scheme != "s3" or not parts.netloc:
+        raise ValueError(f"{uri!r} is no URI of S3: s3://bucket/key")
+    return parts.netloc, parts.path.removeprefix("/")

@@ -1,0 +1,59 @@
+"""A client of the emulator's admin API."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from typing import Any
+from urllib.parse import urlsplit
+
+#: Seconds. A reset waits for jobs that compute.
+_TIMEOUT = 120.0
+
+
+class EmulatorError(RuntimeError):
+    """The emulator cannot be reached, or refuses what a test asks of it."""
+
+
+class AdminApi:
+    """
+    Calls the paths of the emulator that no AWS service has.
+
+    :param endpoint_url: URL of the emulator.
+    :raises EmulatorError: It is no URL.
+    """
+
+    def __init__(self, endpoint_url: str) -> None:
+        parts = urlsplit(endpoint_url)
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            raise EmulatorError(f"The URL of the emulator is {endpoint_url!r}; must be like http://127.0.0.1:5055")
+        self._endpoint_url = endpoint_url.rstrip("/")
+        self._netloc = parts.netloc
+        self._connection_type = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+
+    def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """
+        Send a request and return the JSON of the response.
+
+        :param path: Path and query, for instance ``/_emulator/clock``.
+        :raises EmulatorError: With the emulator's own message if it refuses the request.
+        """
+        connection = self._connection_type(self._netloc, timeout=_TIMEOUT)
+        try:
+            connection.request(method, path, None if body is None else json.dumps(body))
+            response = connection.getresponse()
+            status, content = response.status, response.read()
+        except (HTTPException, OSError) as error:
+            raise EmulatorError(f"The emulator does not answer at {self._endpoint_url}: {error}") from error
+        finally:
+            connection.close()
+        try:
+            answer = json.loads(content)
+        except ValueError:
+            raise EmulatorError(
+                f"{self._endpoint_url}{path} is no emulator: it answered with status {status}."
+            ) from None
+        if status != 200:
+            raise EmulatorError(str(answer.get("message", answer)))
+        return answer

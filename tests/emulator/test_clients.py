@@ -1,0 +1,58 @@
+"""The boto3 clients with which jobs read and write: each in its caller's account, at little cost after the first."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from botocore.loaders import JSONFileLoader
+
+from airflow_cleanroomsml.emulator.backend import CleanRoomsMLBackend
+from airflow_cleanroomsml.emulator.context import Shared
+from airflow_cleanroomsml.emulator.store import Caller
+
+ROLE = "arn:aws:iam::111111111111:role/cleanrooms-ml"
+CALLERS = [Caller("111111111111", "us-east-1"), Caller("222222222222", "us-west-2")]
+
+
+@pytest.fixture
+def backend() -> CleanRoomsMLBackend:
+    return CleanRoomsMLBackend(Shared(), lambda: "http://127.0.0.1:1", ThreadPoolExecutor(1))
+
+
+def test_only_the_first_client_of_a_service_reads_its_data_files(
+    backend: CleanRoomsMLBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: Counter[str] = Counter()
+    load_file = JSONFileLoader.load_file
+
+    def count(self: JSONFileLoader, file_path: str) -> Any:
+        reads[str(file_path)] += 1
+        return load_file(self, file_path)
+
+    monkeypatch.setattr(JSONFileLoader, "load_file", count)
+    backend.build_client("s3", CALLERS[0], ROLE)
+    first = sum(reads.values())
+    backend.build_client("s3", CALLERS[1], ROLE)
+    assert first
+    assert sum(reads.values()) == first
+
+
+def test_clients_that_are_built_at_once_have_the_credentials_of_their_callers(backend: CleanRoomsMLBackend) -> None:
+    ready = threading.Barrier(8)
+
+    def build(number: int) -> tuple[Caller, Any]:
+        caller = CALLERS[number % len(CALLERS)]
+        ready.wait(60)
+        return caller, backend.build_client("s3", caller, ROLE)
+
+    with ThreadPoolExecutor(ready.parties) as threads:
+        built = list(threads.map(build, range(ready.parties)))
+    for caller, client in built:
+        url = client.generate_presigned_url("list_buckets")
+        assert parse_qs(urlsplit(url).query)["AWSAccessKeyId"] == [caller.account]
+        assert client.meta.region_name == caller.region

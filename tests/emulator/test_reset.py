@@ -1,0 +1,63 @@
+"""A reset of everything: nothing of what happened before shows, not even a job that still computes."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.error
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support import EmulatorProcess, World
+
+
+@pytest.fixture(scope="module")
+def process() -> Iterator[EmulatorProcess]:
+    """An emulator that these tests may reset while no others use it."""
+    process = EmulatorProcess("--scale", "0.001", "--pending-seconds", "0", "--progress-seconds", "3600")
+    yield process
+    process.stop()
+
+
+def reset(process: EmulatorProcess, **body: Any) -> None:
+    process._control("reset", body)
+
+
+def test_it_restores_clock_and_settings(process: EmulatorProcess) -> None:
+    settings = process.switch(scale=0.5, unique_names=False)
+    process._control("clock", {"advance": 86_400, "freeze": True})
+    reset(process)
+    kept = process._control("clock")
+    assert kept["now"] > time.time() + 80_000
+    assert process.switch()["scale"] == 0.5
+    reset(process, everything=True)
+    clock = process._control("clock")
+    assert not clock["frozen"]
+    assert abs(clock["now"] - time.time()) < 3600
+    assert process.switch() == settings
+
+
+def test_a_job_that_computes_writes_nothing_afterwards(process: EmulatorProcess) -> None:
+    world = World(process).build()
+    process.switch(progress_seconds=0)
+    job = world.generated()
+    world.ml.start_audience_export_job(
+        name="export", audienceGenerationJobArn=job, audienceSize={"type": "PERCENTAGE", "value": 10}
+    )
+    reset(process, everything=True)
+    written = world.client("s3").list_objects_v2(Bucket=world.bucket, Prefix="audiences/").get("KeyCount", 0)
+    time.sleep(0.3)
+    assert world.client("s3").list_objects_v2(Bucket=world.bucket, Prefix="audiences/").get("KeyCount", 0) == written
+    assert world.ml.list_audience_models()["audienceModels"] == []
+
+
+@pytest.mark.parametrize("body", [{"everything": "yes"}, {"all": True}])
+def test_a_mistyped_reset_resets_nothing(process: EmulatorProcess, body: dict[str, Any]) -> None:
+    world = World(process)
+    arn = world.dataset()
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        reset(process, **body)
+    assert (caught.value.code, "reset: " in json.load(caught.value)["message"]) == (400, True)
+    assert world.ml.get_training_dataset(trainingDatasetArn=arn)["name"] == "dataset"

@@ -1,0 +1,108 @@
+"""The image of the emulator: what it copies exists, its pins are those that are tested, and it starts as the files say."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import yaml
+from packaging.requirements import Requirement
+
+from tools.emulator_requirements import list_requirements
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "deploy" / "emulator"
+#: Each line of the Dockerfile: its instruction and the rest.
+STEPS = [line.split(maxsplit=1) for line in (FOLDER / "Dockerfile").read_text().splitlines() if line[:1].isalpha()]
+COMPOSE: Any = yaml.safe_load((FOLDER / "compose.yaml").read_text())["services"]["emulator"]
+
+
+def arguments(instruction: str) -> list[str]:
+    return [rest for name, rest in STEPS if name == instruction]
+
+
+def read_pins(path: Path) -> dict[str, set[str]]:
+    """The versions of each package; there may be one for each version of Python."""
+    pins: dict[str, set[str]] = {}
+    for line in path.read_text().splitlines():
+        name, _, version = line.partition(" ;")[0].partition("==")
+        pins.setdefault(name.strip(), set()).add(version.strip())
+    return pins
+
+
+def test_what_it_copies_exists() -> None:
+    copied = [source for line in arguments("COPY") for source in line.split()[:-1]]
+    assert [source for source in copied if not (ROOT / source).exists()] == []
+    # hatchling reads these when it builds the package.
+    project = (ROOT / "pyproject.toml").read_text()
+    named = [*re.findall(r'^readme = "(.+)"$', project, re.MULTILINE), "LICENSE", "NOTICE", "pyproject.toml"]
+    assert [name for name in named if name not in copied] == []
+
+
+def test_it_installs_what_it_has_copied() -> None:
+    first, second = arguments("RUN")
+    assert first.split()[-2:] == ["--requirement", "requirements.txt"]
+    assert "--no-deps" in second.split()
+
+
+def test_the_pins_are_those_that_are_tested() -> None:
+    tested = read_pins(ROOT / "constraints" / "airflow-3.3.txt")
+    pins = read_pins(FOLDER / "requirements.txt")
+    assert {name: versions for name, versions in pins.items() if not versions <= tested.get(name, set())} == {}
+
+
+def test_the_pins_have_all_that_the_emulator_needs_and_no_airflow() -> None:
+    pins = read_pins(FOLDER / "requirements.txt")
+    missing = [
+        requirement
+        for requirement in map(Requirement, list_requirements())
+        if not all(map(requirement.specifier.contains, pins.get(requirement.name, {"0"})))
+    ]
+    assert missing == []
+    assert [name for name in pins if "airflow" in name] == []
+
+
+def test_compose_builds_this_image() -> None:
+    context = (FOLDER / COMPOSE["build"]["context"]).resolve()
+    assert context == ROOT
+    assert (context / COMPOSE["build"]["dockerfile"]) == FOLDER / "Dockerfile"
+    assert [port.rpartition(":")[2] for port in COMPOSE["ports"]] == arguments("EXPOSE")
+
+
+def test_it_starts_and_stops_as_the_container_does() -> None:
+    (entry_point,) = map(json.loads, arguments("ENTRYPOINT"))
+    python = os.environ.get("AIRFLOW_CLEANROOMSML_EMULATOR_PYTHON", sys.executable)
+    command = [python, *entry_point[1:], *COMPOSE["command"], "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tempfile.gettempdir()) as process:
+        assert process.stdout is not None
+        try:
+            url = process.stdout.readline().strip().removeprefix("AWS_ENDPOINT_URL=")
+            for host in ("127.0.0.1", *COMPOSE["command"][1:2]):
+                request = urllib.request.Request(f"{url}/_emulator/health", headers={"Host": f"{host}:5055"})
+                with urllib.request.urlopen(request) as response:
+                    assert json.load(response) == {"status": "ok"}
+        finally:
+            process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+
+
+def test_the_health_check_calls_the_emulator() -> None:
+    (check,) = arguments("HEALTHCHECK")
+    code = json.loads(check.removeprefix("CMD "))[2]
+    (port,) = arguments("EXPOSE")
+    assert f"http://127.0.0.1:{port}/_emulator/health" in code
+    compile(code, "HEALTHCHECK", "exec")
+
+
+def test_the_page_shows_the_commands_of_the_image() -> None:
+    text = (ROOT / "docs" / "emulator_image.md").read_text(encoding="utf-8")
+    assert f"--requirement {FOLDER.relative_to(ROOT)}/requirements.txt" in text
+    assert "pip install --no-deps ." in text

@@ -1,0 +1,170 @@
+"""The emulator of a user's test: what it offers, that each test begins with nothing, and that nothing is left of it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from airflow_cleanroomsml.hooks import CleanRoomsMLHook
+from airflow_cleanroomsml.testing import RunningEmulator, emulator
+from airflow_cleanroomsml.testing.admin_api import EmulatorError
+from airflow_cleanroomsml.testing.running_emulator import serve
+from tests.testing.lookalike import INTERACTIONS, SEED, create_dataset, describe_model, generate, train
+
+
+def test_jobs_end_before_the_request_is_answered(cleanroomsml: RunningEmulator) -> None:
+    account, ml = cleanroomsml.account, cleanroomsml.client("cleanroomsml")
+    job = generate(
+        account, train(account, cleanroomsml.put_table("interactions", INTERACTIONS)), cleanroomsml.put_seed(SEED)
+    )
+    assert ml.get_audience_generation_job(audienceGenerationJobArn=job)["status"] == "ACTIVE"
+    ml.start_audience_export_job(
+        name="export", audienceGenerationJobArn=job, audienceSize={"type": "PERCENTAGE", "value": 10}
+    )
+    written = cleanroomsml.client("s3").list_objects_v2(Bucket=account.bucket, Prefix="audiences/")["Contents"]
+    assert written
+    assert cleanroomsml.calls[-2:] == ["GetAudienceGenerationJob", "StartAudienceExportJob"]
+
+
+def test_each_test_begins_with_nothing(cleanroomsml: RunningEmulator) -> None:
+    began_at = cleanroomsml.clock.now()
+    cleanroomsml.put_table("interactions", INTERACTIONS)
+    cleanroomsml.clock.advance(86_400)
+    cleanroomsml.clock.freeze()
+    cleanroomsml.change_settings(unique_names=False)
+    cleanroomsml.faults.throttle("*", times=0)
+    cleanroomsml.account.limit_permissions(["cleanrooms-ml:Get*"])
+    with cleanroomsml.use():
+        assert cleanroomsml.client("glue").get_databases()["DatabaseList"] == []
+        assert cleanroomsml.client("s3").list_buckets()["Buckets"] == []
+        assert cleanroomsml.client("cleanroomsml").list_training_datasets()["trainingDatasets"] == []
+        assert cleanroomsml.calls == ["ListTrainingDatasets"]
+        source = cleanroomsml.put_table("interactions", INTERACTIONS)
+        create_dataset(cleanroomsml.account, source)
+        with pytest.raises(ClientError, match="ConflictException"):
+            create_dataset(cleanroomsml.account, source)
+        assert (cleanroomsml.clock.now() - began_at).total_seconds() < 40_000
+
+
+def test_nothing_is_left_of_it(cleanroomsml: RunningEmulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "production")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "https://s3.example.com")
+    monkeypatch.setenv("NO_PROXY", "example.com")
+    monkeypatch.delenv("no_proxy", raising=False)
+    before = dict(os.environ)
+    with cleanroomsml.use():
+        assert "AWS_PROFILE" not in os.environ
+        assert "AWS_ENDPOINT_URL_S3" not in os.environ
+        assert os.environ["no_proxy"] == "example.com,127.0.0.1"
+        cleanroomsml.connect("other")
+        assert cleanroomsml.environment.items() <= os.environ.items()
+    assert dict(os.environ) == before
+
+
+def test_boto3_and_the_default_connection_lead_to_the_account(cleanroomsml: RunningEmulator) -> None:
+    boto3.session.Session().client("cleanroomsml").list_audience_models()
+    CleanRoomsMLHook().call("list_training_datasets", {})
+    assert cleanroomsml.session.client("sts", endpoint_url=cleanroomsml.endpoint_url).get_caller_identity()[
+        "Account"
+    ] == (cleanroomsml.account.id)
+    assert cleanroomsml.calls == ["ListAudienceModels", "ListTrainingDatasets"]
+
+
+def test_a_connection_can_lead_to_the_partner(cleanroomsml: RunningEmulator) -> None:
+    cleanroomsml.connect("seeder", cleanroomsml.partner)
+    create_dataset(cleanroomsml.account, cleanroomsml.put_table("interactions", INTERACTIONS))
+    assert CleanRoomsMLHook("seeder").call("list_training_datasets", {})["trainingDatasets"] == []
+    assert cleanroomsml.partner.calls == ["ListTrainingDatasets"]
+    assert cleanroomsml.calls == ["CreateTrainingDataset"]
+
+
+def test_faults_hit_one_account(cleanroomsml: RunningEmulator) -> None:
+    cleanroomsml.partner.faults.inject("ListTrainingDatasets", "access_denied")
+    cleanroomsml.client("cleanroomsml").list_training_datasets()
+    assert len(cleanroomsml.partner.faults.list_active()) == 1
+    with pytest.raises(ClientError, match="AccessDeniedException"):
+        cleanroomsml.partner.client("cleanroomsml").list_training_datasets()
+    assert cleanroomsml.partner.faults.list_active() == []
+
+
+def test_a_job_fails_as_the_test_wants_it(cleanroomsml: RunningEmulator) -> None:
+    cleanroomsml.faults.fail_job("CreateAudienceModel", "no capacity")
+    model = train(cleanroomsml.account, cleanroomsml.put_table("interactions", INTERACTIONS))
+    assert describe_model(cleanroomsml.account, model) == ("CREATE_FAILED", "no capacity")
+
+
+def test_faults_can_be_cleared(cleanroomsml: RunningEmulator) -> None:
+    cleanroomsml.faults.throttle("*", times=0)
+    cleanroomsml.faults.lose_response("CreateTrainingDataset")
+    assert {fault["kind"] for fault in cleanroomsml.faults.list_active()} == {"throttle", "lose_response"}
+    cleanroomsml.faults.clear()
+    cleanroomsml.client("cleanroomsml").list_training_datasets()
+
+
+def test_permissions_can_be_limited(cleanroomsml: RunningEmulator) -> None:
+    cleanroomsml.account.limit_permissions(["cleanrooms-ml:List*"])
+    cleanroomsml.client("cleanroomsml").list_training_datasets()
+    with pytest.raises(ClientError, match="cleanrooms-ml:CreateTrainingDataset"):
+        create_dataset(cleanroomsml.account, {"glueDataSource": {"databaseName": "d", "tableName": "t"}})
+
+
+def test_it_refuses_what_it_does_not_know(cleanroomsml: RunningEmulator) -> None:
+    with pytest.raises(EmulatorError, match="'CreateEverything' is unknown"):
+        cleanroomsml.faults.throttle("CreateEverything")
+    with pytest.raises(EmulatorError, match="'slwo' is unknown"):
+        cleanroomsml.faults.inject("*", "slwo")
+    with pytest.raises(EmulatorError, match="sacle: unknown setting"):
+        cleanroomsml.change_settings(sacle=1)
+    with pytest.raises(ValueError, match="must be 12 digits"):
+        cleanroomsml.open_account("1234")
+
+
+def test_an_emulator_elsewhere_is_reset(cleanroomsml: RunningEmulator) -> None:
+    create_dataset(cleanroomsml.account, cleanroomsml.put_table("interactions", INTERACTIONS))
+    with emulator(cleanroomsml.endpoint_url, account="111111111111", region="us-west-2") as other:
+        assert other.account.id == boto3.client("sts").get_caller_identity()["Account"] == "111111111111"
+        other.put_table("interactions", INTERACTIONS)
+        assert os.environ["AWS_DEFAULT_REGION"] == "us-west-2"
+        assert cleanroomsml.calls == []
+    assert os.environ["AWS_DEFAULT_REGION"] == "us-east-1"
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("127.0.0.1:5055", "must be like http://127.0.0.1:5055"),
+        ("http://127.0.0.1:1", "does not answer at http://127.0.0.1:1: "),
+    ],
+)
+def test_a_wrong_url_is_named(url: str, message: str) -> None:
+    with pytest.raises(EmulatorError, match=message), emulator(url):
+        pass
+
+
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [])
+    for name in ("moto", "pyarrow"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    with (
+        pytest.raises(EmulatorError, match=r"lacks .*moto.* pip install 'airflow-provider-cleanroomsml\[emulator\]'"),
+        serve(),
+    ):
+        pass
+
+
+def test_it_needs_no_airflow(cleanroomsml: RunningEmulator) -> None:
+    code = f"""
+import sys
+sys.modules["airflow"] = None
+from airflow_cleanroomsml.testing import emulator
+with emulator({cleanroomsml.endpoint_url!r}) as service:
+    service.put_table("interactions", [{{"user_id": "u1"}}])
+    print(service.client("cleanroomsml").list_training_datasets()["trainingDatasets"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

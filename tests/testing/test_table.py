@@ -1,0 +1,111 @@
+"""The data of a test as a Glue table, which the emulator reads as it reads a user's own."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_cleanroomsml.testing import RunningEmulator
+from airflow_cleanroomsml.testing.table import encode
+from tests.testing.lookalike import INTERACTIONS, describe_model, train
+
+
+def write_csv(rows: list[dict[str, Any]]) -> str:
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+def write_file(rows: list[dict[str, Any]], folder: Path) -> Path:
+    path = folder / "interactions.csv"
+    path.write_text(write_csv(rows))
+    return path
+
+
+FORMS: dict[str, Callable[[list[dict[str, Any]], Path], Any]] = {
+    "rows": lambda rows, _: rows,
+    "generator": lambda rows, _: iter(rows),
+    "text": lambda rows, _: write_csv(rows),
+    "bytes": lambda rows, _: write_csv(rows).encode(),
+    "path": write_file,
+    "pandas": lambda rows, _: pytest.importorskip("pandas").DataFrame(rows),
+    "pyarrow": lambda rows, _: pytest.importorskip("pyarrow").Table.from_pylist(rows),
+}
+
+
+@pytest.mark.parametrize("file_format", [None, "csv", "parquet"])
+@pytest.mark.parametrize("form", FORMS)
+def test_a_model_is_trained_on_it(
+    cleanroomsml: RunningEmulator, form: str, file_format: str | None, tmp_path: Path
+) -> None:
+    if file_format == "parquet" or form in ("pandas", "pyarrow"):
+        pytest.importorskip("pyarrow")
+    data = FORMS[form](INTERACTIONS, tmp_path)
+    source = cleanroomsml.put_table("interactions", data, file_format=file_format)
+    assert describe_model(cleanroomsml.account, train(cleanroomsml.account, source)) == ("ACTIVE", "")
+    table = cleanroomsml.client("glue").get_table(DatabaseName="lookalike", Name="interactions")["Table"]
+    expected = file_format or ("parquet" if form in ("pandas", "pyarrow") else "csv")
+    assert table["Parameters"]["classification"] == expected
+    columns = {column["Name"]: column["Type"] for column in table["StorageDescriptor"]["Columns"]}
+    assert columns == {"user_id": "string", "item_id": "string", "timestamp": "bigint"}
+
+
+@pytest.mark.parametrize("file_format", ["csv", "parquet"])
+def test_types_follow_from_values(file_format: str) -> None:
+    if file_format == "parquet":
+        pytest.importorskip("pyarrow")
+    when = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
+    row = {"a": 1, "b": 1.5, "c": True, "d": "x", "e": when, "f": None}
+    table = encode([row, {**row, "f": 2}], file_format)
+    assert dict(table.columns) == dict(
+        zip("abcdef", ["bigint", "double", "boolean", "string", "timestamp", "bigint"], strict=True)
+    )
+
+
+def test_a_type_can_be_chosen(cleanroomsml: RunningEmulator) -> None:
+    source = cleanroomsml.put_table("interactions", INTERACTIONS, types={"timestamp": "int"})
+    assert describe_model(cleanroomsml.account, train(cleanroomsml.account, source))[0] == "ACTIVE"
+    with pytest.raises(ValueError, match="types: no column time; columns: user_id, item_id, timestamp"):
+        cleanroomsml.put_table("interactions", INTERACTIONS, types={"time": "int"})
+
+
+def test_a_csv_has_hives_spelling() -> None:
+    when = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
+    body = encode([{"a": 'say "x", y', "b": None, "c": False, "d": when}]).body
+    assert body.decode() == 'a,b,c,d\n"say ""x"", y",,false,2026-01-02 03:04:05.000000\n'
+
+
+def test_a_table_is_replaced(cleanroomsml: RunningEmulator) -> None:
+    few = INTERACTIONS[:10]
+    model = train(cleanroomsml.account, cleanroomsml.put_table("interactions", few, location="s3://my-bucket/data"))
+    status, message = describe_model(cleanroomsml.account, model)
+    assert (status, "10 interactions" in message) == ("CREATE_FAILED", True)
+    pytest.importorskip("pyarrow")
+    cleanroomsml.put_table("interactions", INTERACTIONS, location="s3://my-bucket/data", file_format="parquet")
+    keys = cleanroomsml.client("s3").list_objects_v2(Bucket="my-bucket", Prefix="data/")["Contents"]
+    assert [entry["Key"] for entry in keys] == ["data/part-0.parquet"]
+
+
+@pytest.mark.parametrize("data", [[], "", "user_id,item_id\n"])
+def test_a_table_without_rows_is_refused(data: Any) -> None:
+    with pytest.raises(ValueError, match="no rows"):
+        encode(data)
+
+
+def test_an_unknown_format_is_refused() -> None:
+    with pytest.raises(ValueError, match="must be 'csv' or 'parquet'"):
+        encode(INTERACTIONS, "orc")
+
+
+@pytest.mark.parametrize("uri", ["my-bucket/seed.jsonl", "s3://my-bucket", "s3://my-bucket/seeds/"])
+def test_a_uri_that_names_no_object_is_refused(cleanroomsml: RunningEmulator, uri: str) -> None:
+    with pytest.raises(ValueError, match="s3://|names no object"):
+        cleanroomsml.put_seed(["u1"], uri)

@@ -81,8 +81,8 @@ Import all classes from `airflow_cleanroomsml.operators` and `airflow_cleanrooms
 
 The site that `make docs` builds has the API of these modules. It generates the pages of operators and sensors from the classes. Each
 argument in the tables of a page takes a value, a Jinja template that renders to one, or the output of another task; so do `aws_conn_id`,
-`region_name` and `verify`. Members of a mapping have the API's own spelling; a `?` marks optional ones. Below the table, all members are listed with their types and allowed values,
-from the service model of botocore {botocore}. They may be templates, too.
+`region_name` and `verify`. Members of a mapping have the API's own spelling; a `?` marks optional ones. Below the table, all members are
+listed with their types and allowed values, from the service model of botocore {botocore}. They may be templates, too.
 
 {shared}
 

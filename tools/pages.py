@@ -19,7 +19,6 @@ DOCS = Path(__file__).parents[1] / "docs"
 #: Policies of the page, each with the example Dag whose tasks they allow.
 _POLICIES = {
     "Lookalike pipeline": "example_lookalike_audience",
-    "Weekly retraining": "example_weekly_retraining",
     "Custom model pipeline": "example_custom_model",
 }
 _IAM = """\
@@ -32,7 +31,8 @@ in the emulator with exactly these actions. None of this has been tried on AWS. 
 - `iam:PassRole` is allowed for roles whose names start with `cleanrooms-ml`, as in the managed policy `AWSCleanRoomsMLFullAccess`. Adapt it
   to your names.
 - The page of each [operator](index.md) has a table of its actions, with the case in which each is needed, and the
-  [reference](index.md#permissions) explains them. The how-to pages end with the policies of their tasks.
+  [reference](index.md#permissions) explains them. The how-to pages end with the policies of their tasks, for instance of
+  [weekly retraining](howto/weekly_retraining.md#permissions).
 - An error names the action that is missing; see [AccessDeniedError](troubleshooting.md#accessdeniederror).
 - To find the actions of a Dag of your own, run it against the emulator, which
   [lists the actions that an account has needed](emulator.md#test-permissions).

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ RELATIVE = re.compile(r"\]\((?![a-z]+:|#)[^()\s]+\)")
 URLS = ("Documentation", "Changelog", "Source", "Issues")
 
 
-def build_metadata(folder: Path, **settings: str) -> ProjectMetadata:
+def build_metadata(folder: Path, **settings: str) -> ProjectMetadata[Any]:
     """The metadata of this package with other settings in the table of its links."""
     for name in ("README.md", "LICENSE", "NOTICE", "tools/package_links.py", "airflow_cleanroomsml/__init__.py"):
         (folder / name).parent.mkdir(exist_ok=True)

@@ -60,8 +60,11 @@ format: $(STAMP) ## format the code and mend what can be mended by itself
 	$(BIN)/python -m ruff format .
 	$(BIN)/python -m ruff check --fix .
 
-docs: $(STAMP) ## write the reference in docs/ anew, from the operators and sensors
+docs: $(STAMP) ## write the reference in docs/ anew, from the operators and sensors, and build the site in build/site
 	$(BIN)/python -m tools.docs
+	$(BIN)/python -m tools.pictures
+	$(BIN)/python -m tools.relevance_curve
+	$(BIN)/python -m tools.site
 
 request-types: $(STAMP) ## write the types of nested request members anew, from botocore's model
 	$(BIN)/python -m tools.request_types

@@ -196,9 +196,17 @@ def request_types(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Write the reference in docs/ anew, from the operators and sensors."""
-    session.install("--constraint", NEWEST, "--editable", ".")
-    session.run("python", "-m", "tools.docs")
+    """Write the reference in docs/ anew, from the operators and sensors, and build the site."""
+    _install_for_tests(session)
+    for tool in ("docs", "pictures", "relevance_curve", "site"):
+        session.run("python", "-m", f"tools.{tool}")
+
+
+@nox.session
+def linkcheck(session: nox.Session) -> None:
+    """Check the links of the site that lead elsewhere; needs the internet. The build checks all others."""
+    _install_for_tests(session)
+    session.run("python", "-m", "tools.site", "linkcheck")
 
 
 @nox.session

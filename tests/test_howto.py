@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from airflow_cleanroomsml import operators
+from airflow_cleanroomsml import operators, sensors
 from tests.support import World, run
 from tools.docs import FOLDER
 from tools.permissions import build_policy
@@ -26,11 +26,19 @@ SEGMENT = (
     operators.CleanRoomsMLChooseAudienceSizeOperator,
     operators.CleanRoomsMLStartAudienceExportJobOperator,
 )
-#: The tasks of each page; a call of a read needs what the job's task needs.
-TASKS = {"weekly_retraining": RETRAINING, "choose_size": SEGMENT, "many_segments": SEGMENT}
-#: Pages that are not about the tasks of a Dag, and need no permissions.
-WITHOUT_TASKS = {"test_your_dag"}
-PAGES = sorted(page for page in (FOLDER / "howto").glob("*.md") if page.stem not in WITHOUT_TASKS)
+PARTNER = (
+    sensors.CleanRoomsMLNewAudienceGenerationJobsSensor,
+    sensors.CleanRoomsMLAudienceGenerationJobSensor,
+    sensors.CleanRoomsMLAudienceExportJobSensor,
+)
+#: The tasks of each page that has a policy; a call of a read needs what the job's task needs.
+TASKS: dict[str, tuple[type[Any], ...]] = {
+    "weekly_retraining": RETRAINING,
+    "choose_size": SEGMENT,
+    "many_segments": SEGMENT,
+    "wait_for_a_partner": PARTNER,
+}
+PAGES = [FOLDER / "howto" / f"{name}.md" for name in TASKS]
 
 
 def policy_of(page: Path) -> Any:
@@ -55,6 +63,29 @@ def test_a_page_has_what_its_tasks_need(page: Path) -> None:
 def test_a_page_has_its_sections(page: Path) -> None:
     headings = re.findall(r"^## (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     assert headings[-3:] == ["If it fails halfway", "Permissions", "Costs"]
+
+
+def test_every_page_with_a_policy_is_tested_here() -> None:
+    pages = sorted((FOLDER / "howto").glob("*.md"))
+    assert {page.stem for page in pages if '"Effect": "Allow"' in page.read_text(encoding="utf-8")} == set(TASKS)
+
+
+def test_a_role_with_the_policy_can_wait_for_a_partner(world: World) -> None:
+    terms = world.configured()
+    job = world.ml.start_audience_generation_job(
+        name="segment", configuredAudienceModelArn=terms, seedAudience=world.seed()
+    )["audienceGenerationJobArn"]
+    world.wait(job)
+    size = {"type": "PERCENTAGE", "value": 10}
+    world.ml.start_audience_export_job(name="segment", audienceGenerationJobArn=job, audienceSize=size)
+    world.emulator.allow(world.account, *actions_of("wait_for_a_partner"))
+    new, done, exported = PARTNER
+    yesterday = datetime.now(timezone.utc) - timedelta(days=1)
+    mine: dict[str, Any] = {"configured_audience_model_arn": terms, "started_by": world.account, "since": yesterday}
+    assert run(new(task_id="t", **mine)).result == [job]
+    assert run(done(task_id="t", audience_generation_job_arn=job)).result == job
+    of: dict[str, Any] = {"audience_generation_job_arn": job, "name": "segment", "audience_size": size}
+    assert run(exported(task_id="t", poke_interval=1, **of)).result["audience_generation_job_arn"] == job
 
 
 def test_a_role_with_the_policy_can_retrain(world: World) -> None:

@@ -28,6 +28,7 @@ from airflow_cleanroomsml.sensors._base import CleanRoomsMLBaseSensor, CleanRoom
 from tools.docstrings import Docstring, describe_annotation, format_table, to_markdown
 from tools.excerpts import find_excerpt
 from tools.members import explain_members
+from tools.pages import build_examples_page, build_iam_page, format_data_requirements, list_pages, read_title
 from tools.permissions import build_policy, group_permissions
 
 FOLDER = Path(__file__).parents[1] / "docs"
@@ -41,6 +42,8 @@ SHARED: dict[str, type[Any]] = {
     "Arguments of every sensor": CleanRoomsMLBaseSensor,
     "Arguments of sensors of one resource": CleanRoomsMLSensor,
 }
+#: Pages with a section about the data.
+_WITH_DATA = {"audience_model", "training_dataset"}
 #: Defaults from Airflow's configuration.
 _CONFIGURED = {"deferrable": "`[operators] default_deferrable`"}
 _REPEATED = "again by botocore after a lost response: "
@@ -49,16 +52,18 @@ _CONDITIONS = ("previous_policy_hash", "policy_existence_condition")
 _INDEX = """\
 # Reference
 
-- [Guide](guide.md): connections, waiting, names, clean-up, XCom, versions, confidential values, quotas, costs, the emulator
-- How to: [retrain a model every week](howto/weekly_retraining.md), [choose the size of an audience](howto/choose_size.md),
-  [generate many segments](howto/many_segments.md), [test your Dag](howto/test_your_dag.md)
-- [Assumptions of the emulator](assumptions.md), [the emulator in a container](emulator_image.md)
+- [Tutorial](tutorial.md): from `pip install` to an audience, in the emulator
+- [Guide](guide.md): connections, waiting, names, clean-up, XCom, versions, confidential values, quotas, costs
+- How to: {howto}
+- [Examples](examples.md): Dags with their graphs
+- Run it on: {deployment}
+- [IAM policies](iam_policies.md), [settings](settings.md), [CloudWatch](cloudwatch.md), [upgrade](upgrade.md)
+- [Troubleshooting](troubleshooting.md), by class of the error
+- [The emulator](emulator.md), and [what it assumes](assumptions.md)
 - [Testing on a real account](real_account.md)
 - [Shared arguments](#arguments-of-every-operator) and [permissions](#permissions)
-- Design: [requests](design/requests.md), [connections](design/connections.md), [idempotency](design/idempotency.md),
-  [polling](design/polling.md), [cancellation](design/cancellation.md), [confidentiality](design/confidentiality.md),
-  [emulator](design/emulator.md)
-
+- Design: {design}
+{others}
 Import all classes from `airflow_cleanroomsml.operators` and `airflow_cleanroomsml.sensors`. Below, class names are shown without the prefix
 `CleanRoomsML` (or `CleanRooms`, for operations of `cleanrooms` and lookups) and the suffix `Operator`.
 
@@ -66,10 +71,18 @@ Import all classes from `airflow_cleanroomsml.operators` and `airflow_cleanrooms
 
 [Sensors](sensors.md): {sensors}
 
-Except for the guide and the how-to pages, `make docs` generates these pages from the classes. Each argument in the tables of a page takes
-a value, a Jinja template that renders to one, or the output of another task; so do `aws_conn_id`, `region_name` and `verify`. Members of a
-mapping have the API's own spelling; a `?` marks optional ones. Below the table, all members are listed with their types and allowed values,
-from the service model of botocore {botocore}. They may be templates, too.
+| module of `airflow_cleanroomsml` | has |
+| --- | --- |
+| `task_groups` | [task groups](howto/weekly_retraining.md#set-it-up) of these operators, for Dags of ten lines |
+| `hooks` | `CleanRoomsMLHook`: `call` for any operation, `pages` and `items` for listings |
+| `triggers`, `pause` | the triggers of deferred tasks; Dags do not use them |
+| `exceptions` | [the errors](troubleshooting.md) |
+| `typing`, `request_types` | types for annotations, see [types](guide.md#types) |
+
+The site that `make docs` builds has the API of these modules. It generates the pages of operators and sensors from the classes. Each
+argument in the tables of a page takes a value, a Jinja template that renders to one, or the output of another task; so do `aws_conn_id`,
+`region_name` and `verify`. Members of a mapping have the API's own spelling; a `?` marks optional ones. Below the table, all members are
+listed with their types and allowed values, from the service model of botocore {botocore}. They may be templates, too.
 
 {shared}
 
@@ -115,6 +128,8 @@ def build_pages() -> dict[str, str]:
     all_sensors = [getattr(sensors, name) for name in sensors.__all__]
     return {
         "index.md": _build_index(),
+        "examples.md": build_examples_page(),
+        "iam_policies.md": build_iam_page(),
         "sensors.md": _build_page(sensors, all_sensors, ""),
         **{
             f"operators/{_get_noun(module)}.md": _build_page(module, list_classes(module), "../")
@@ -142,6 +157,7 @@ def _build_page(module: ModuleType, classes: list[type[Any]], up: str) -> str:
     return _join_parts(
         *_build_head(module, classes),
         *(_build_entry(cls, up) for cls in classes),
+        format_data_requirements() if _get_noun(module) in _WITH_DATA else "",
         _format_policy(classes),
         f"[All pages]({up}index.md)",
     )
@@ -176,7 +192,18 @@ def _build_index() -> str:
         sensors=sensor_links,
         shared="\n\n".join(shared),
         botocore=TESTED_BOTOCORE,
+        howto=list_pages("howto"),
+        deployment=list_pages("deployment"),
+        design=list_pages("design"),
+        others=_list_other_pages(),
     )
+
+
+def _list_other_pages() -> str:
+    """Format links to pages in ``docs/`` that the index does not name otherwise."""
+    pages = sorted(path.name for path in FOLDER.glob("*.md") if f"({path.name})" not in _INDEX)
+    pages.remove("index.md")
+    return "".join(f"- [{read_title(FOLDER / page)}]({page})\n" for page in pages)
 
 
 def _build_entry(cls: type[Any], up: str) -> str:

@@ -384,6 +384,6 @@ def test_a_reset_forgets_all_but_the_clock(sender: Sender) -> None:
     assert (sender.names, sender.calls) == ([], ["ListTrainingDatasets"])
 
 
-def test_the_readme_names_every_kind() -> None:
-    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+def test_the_page_names_every_kind() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "emulator.md").read_text(encoding="utf-8")
     assert [kind for kind in KINDS if f"`{kind}`" not in text] == []

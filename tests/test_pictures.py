@@ -1,0 +1,62 @@
+"""The pictures show the example Dags as they are, and figures that the emulator measures."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from airflow import __version__ as airflow_version
+
+from tests.helpers.deployment import ROOT
+from tools.pictures import FOLDER, arrange_in_layers, build_pictures, reduce_edges
+
+HAS_APPROVALS = tuple(map(int, airflow_version.split(".")[:2])) >= (3, 1)
+newest = pytest.mark.skipif(not HAS_APPROVALS, reason="the pictures show the task that approves a size")
+
+
+@newest
+def test_every_example_has_its_current_picture() -> None:
+    on_disk = {path.name: path.read_text(encoding="utf-8") for path in FOLDER.glob("example_*.svg")}
+    assert on_disk == build_pictures(), "run `make docs`"
+
+
+def test_every_picture_is_on_a_page() -> None:
+    pages = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "docs").rglob("*.md"))
+    assert [path.name for path in FOLDER.glob("*.svg") if f"pictures/{path.name})" not in pages] == []
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "howto").glob("*.md")), ids=lambda page: page.stem)
+def test_a_how_to_page_shows_the_dag_that_it_is_about(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    # The page's first example is on a line of its own, with a colon.
+    for example in re.findall(r"^\[`(example_\w+)\.py`\]\([^)]+\):$", text, re.MULTILINE):
+        assert f"pictures/{example}.svg)" in text
+
+
+def test_an_edge_that_follows_from_others_is_left_out() -> None:
+    assert reduce_edges({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == {"a": {"b"}, "b": {"c"}, "c": set()}
+
+
+def test_a_long_edge_passes_each_layer() -> None:
+    layers, routes = arrange_in_layers({"a": {"b", "e"}, "b": {"c"}, "c": {"d"}, "d": {"e"}, "e": set()})
+    (route,) = [route for route in routes if route[0] == "a" and route[-1] == "e"]
+    assert [next(index for index, layer in enumerate(layers) if name in layer) for name in route] == [0, 1, 2, 3, 4]
+
+
+def test_a_task_without_predecessors_stands_above_the_first_that_needs_it() -> None:
+    layers, _ = arrange_in_layers({"a": {"b"}, "b": {"c"}, "x": {"c"}, "c": set()})
+    assert layers == [["a"], ["b", "x"], ["c"]]
+
+
+def test_the_relevance_curve_is_what_the_emulator_measures() -> None:
+    pytest.importorskip("sklearn", reason="only the emulator's environment has it")
+    from tools.relevance_curve import PICTURE, draw, measure, read_figures
+
+    text = PICTURE.read_text(encoding="utf-8")
+    shown, measured = read_figures(text), measure()
+    assert draw(shown) == text
+    assert measured.recall == pytest.approx(shown.recall, abs=0.05)
+    assert [each.relevance for each in measured.bins] == pytest.approx(
+        [each.relevance for each in shown.bins], abs=0.05
+    )

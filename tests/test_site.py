@@ -1,0 +1,146 @@
+"""The documentation builds as a site, without a warning, and what people search for is found in it."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import zlib
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("sphinx", reason="the older sessions have no Sphinx")
+
+from tools.site import ROOT, build, collect_pages, list_public_modules
+
+#: What people search for, and a page that has to be among the results.
+SEARCHES = {
+    "managed airflow": "deployment/mwaa",
+    "mwaa": "deployment/mwaa",
+    "astronomer": "deployment/astronomer",
+    "docker": "deployment/docker",
+    "cloudwatch": "cloudwatch",
+    "iam policy": "iam_policies",
+    "upgrade": "upgrade",
+    "troubleshooting": "troubleshooting",
+    "data requirements": "operators/audience_model",
+    "CleanRoomsMLStartAudienceGenerationJobOperator": "operators/audience_generation_job",
+    "CleanRoomsMLTrainedModelSensor": "sensors",
+    "QuotaExceededError": "troubleshooting",
+}
+
+
+class Links(HTMLParser):
+    """The links, pictures and anchors of a page."""
+
+    def __init__(self, page: Path) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.anchors: set[str] = set()
+        self.feed(page.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.links += [value for name in ("href", "src") if (value := given.get(name))]
+        self.anchors |= {value for value in (given.get("id"), given.get("name")) if value}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("docs")
+    assert build(folder / "source", folder / "site") == 0
+    return folder / "site"
+
+
+def read_index(site: Path) -> Any:
+    text = (site / "searchindex.js").read_text(encoding="utf-8")
+    return json.loads(text.removeprefix("Search.setIndex(").rstrip(";\n").removesuffix(")"))
+
+
+@pytest.fixture(scope="module")
+def index(site: Path) -> Any:
+    return read_index(site)
+
+
+def find_pages(index: Any, word: str) -> set[str]:
+    """The pages whose text, title or headings have a word, stemmed as Sphinx's search does it."""
+    from sphinx.search.en import SearchEnglish
+
+    language = SearchEnglish({})
+    found: set[str] = set()
+    for stored in (index["terms"], index["titleterms"]):
+        numbers = stored.get(language.stem(word.lower()), [])
+        found |= {index["docnames"][number] for number in ([numbers] if isinstance(numbers, int) else numbers)}
+    return found
+
+
+@pytest.mark.parametrize(("query", "page"), SEARCHES.items())
+def test_a_search_finds_the_page(index: Any, query: str, page: str) -> None:
+    for word in query.split():
+        assert page in find_pages(index, word), word
+
+
+def test_a_search_for_a_word_that_is_nowhere_finds_nothing(index: Any) -> None:
+    assert find_pages(index, "xyzzy") == set()
+
+
+def test_every_public_name_is_in_the_inventory(site: Path) -> None:
+    *_, packed = (site / "objects.inv").read_bytes().split(b"\n", 4)
+    names = {line.split(" ", 1)[0] for line in zlib.decompress(packed).decode().splitlines()}
+    modules = [module for module in list_public_modules() if hasattr(sys.modules.get(module), "__all__")]
+    assert "airflow_cleanroomsml.operators" in modules
+    for module in modules:
+        for name in sys.modules[module].__all__:
+            assert f"{module}.{name}" in names
+
+
+def test_every_link_within_the_site_leads_somewhere(site: Path) -> None:
+    pages = {path: Links(path) for path in site.rglob("*.html")}
+    assert len(pages) > 60
+    broken = []
+    for page, found in pages.items():
+        for link in found.links:
+            target, _, anchor = link.partition("#")
+            path = (page.parent / re.sub(r"\?.*", "", target)).resolve() if target else page
+            if re.match(r"\w+:", link) or path == site / "search.html":
+                continue
+            if not path.exists() or (anchor and path in pages and anchor not in pages[path].anchors):
+                broken.append((page.name, link))
+    assert broken == []
+
+
+def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
+    for page in site.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        assert (
+            re.findall(r'<(?:script|img|link rel="stylesheet")[^>]*(?:src|href)="(?:https?:)?//[^"]*"', text) == []
+        ), page
+
+
+def test_every_text_has_its_page() -> None:
+    texts = list((ROOT / "docs").rglob("*.md"))
+    assert len(collect_pages()) > len(texts)
+    tracked = subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert {line for line in tracked.splitlines() if "/" not in line} <= {
+        "ARCHITECTURE.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "README.md",
+        "SECURITY.md",
+    }
+
+
+@pytest.mark.parametrize("link", ["[a](nowhere.md)", "[a](guide.md#nowhere)", "[a](#nowhere)"])
+def test_a_link_that_leads_nowhere_ends_the_build(tmp_path: Path, link: str) -> None:
+    (tmp_path / "index.md").write_text(f"# Title\n\n{link}\n\n```{{toctree}}\nguide\n```\n", encoding="utf-8")
+    (tmp_path / "guide.md").write_text("# Guide\n", encoding="utf-8")
+    command = [sys.executable, "-m", "sphinx", "--fail-on-warning", "--quiet", "--conf-dir", str(ROOT / "docs")]
+    done = subprocess.run(
+        [*command, str(tmp_path), str(tmp_path / "site")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode != 0
+    assert "nowhere" in done.stderr

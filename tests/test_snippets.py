@@ -1,0 +1,253 @@
+"""Every block of code in the documentation: Python is executed, commands are parsed, output is what is printed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shlex
+import textwrap
+from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pendulum
+import pytest
+import yaml
+from airflow import DAG
+from packaging.requirements import Requirement
+
+from airflow_cleanroomsml import operators, sensors, task_groups
+from airflow_cleanroomsml._pipelines.audience_size import Bin, Metrics
+from airflow_cleanroomsml.exceptions import InvalidRequestError, JobFailedError
+from tests.helpers.deployment import ROOT
+from tests.support import World, run
+from tools.docs import FOLDER
+
+#: Pages that are generated from tested sources have excerpts of these.
+GENERATED = {*FOLDER.glob("operators/*.md"), FOLDER / "sensors.md"}
+PAGES = [page for page in sorted([*ROOT.glob("*.md"), *FOLDER.rglob("*.md")]) if page not in GENERATED]
+#: Drawings, which need no language.
+DRAWING = re.compile("[─▶│└├]")
+
+
+class Block(NamedTuple):
+    page: Path
+    language: str
+    text: str
+
+    def __str__(self) -> str:
+        first = self.text.partition("\n")[0]
+        return f"{self.page.relative_to(ROOT)}: {first}"
+
+
+def list_blocks(page: Path) -> Iterator[Block]:
+    found = re.findall(r"^( *)```(\w*)\n(.*?)^\1```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    for _, language, text in found:
+        yield Block(page, language, textwrap.dedent(text))
+
+
+BLOCKS = [block for page in PAGES for block in list_blocks(page)]
+
+
+def of_language(language: str) -> pytest.MarkDecorator:
+    # The tutorial's commands are run, by tests/test_tutorial.py.
+    found = [
+        block for block in BLOCKS if block.language == language and (language, block.page.stem) != ("sh", "tutorial")
+    ]
+    assert found
+    return pytest.mark.parametrize("block", found, ids=str)
+
+
+def test_every_block_has_a_language_that_is_tested_here() -> None:
+    known = {"python", "json", "yaml", "dockerfile", "sh", "text"}
+    assert [str(block) for block in BLOCKS if block.language not in known and not DRAWING.search(block.text)] == []
+
+
+@pytest.mark.filterwarnings("ignore")
+@of_language("python")
+def test_python_can_be_executed(block: Block) -> None:
+    from airflow.timetables.interval import CronDataIntervalTimetable
+
+    names: dict[str, Any] = {name: getattr(operators, name) for name in operators.__all__}
+    names |= {name: getattr(sensors, name) for name in sensors.__all__}
+    names |= {name: getattr(task_groups, name) for name in task_groups.__all__}
+    names |= {"pendulum": pendulum, "DAG": DAG, "CronDataIntervalTimetable": CronDataIntervalTimetable}
+    with DAG("snippet", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=timezone.utc)):
+        # Tasks that snippets about something else refer to.
+        if "train =" not in block.text:
+            names["train"] = operators.CleanRoomsMLCreateAudienceModelOperator(
+                task_id="train", name="n", training_dataset_arn="arn"
+            )
+        names["membership"] = operators.CleanRoomsFindMembershipOperator(
+            task_id="membership", collaboration_identifier="c"
+        )
+        exec(compile(block.text, str(block), "exec"), names)
+
+
+def test_a_misspelt_argument_in_python_is_found() -> None:
+    block = Block(ROOT / "README.md", "python", "CleanRoomsMLCallOperator(task_id='t', operation='o', parametres={})")
+    # TypeError in Airflow 3, AirflowException in 2.11.
+    with pytest.raises(Exception, match="parametres"):
+        test_python_can_be_executed(block)
+
+
+@of_language("json")
+def test_json_is_json(block: Block) -> None:
+    json.loads(block.text)
+
+
+@of_language("yaml")
+def test_yaml_is_yaml(block: Block) -> None:
+    services = yaml.safe_load(block.text)["services"]
+    shell = shlex.split(services["emulator"]["command"])[-1]
+    check_command(*shlex.split(shell.partition("&&")[0]))
+    check_command(*shlex.split(shell.partition("&&")[2]))
+
+
+def list_official() -> set[str]:
+    """The versions of Airflow whose constraints this package installs with."""
+    return {path.name.split("-")[1] for path in (ROOT / "constraints").glob("airflow-*-official.txt")}
+
+
+@pytest.mark.parametrize("block", [block for block in BLOCKS if "constraints-" in block.text], ids=str)
+def test_constraints_are_those_of_a_version_that_is_tested(block: Block) -> None:
+    versions = set(re.findall(r"constraints-([\d.]+)/|apache/airflow:([\d.]+)-", block.text))
+    assert {version for pair in versions for version in pair if version} <= list_official()
+
+
+def check_pip(*words: str) -> None:
+    for word in words:
+        if not word.startswith("-") and "://" not in word:
+            requirement = Requirement(word)
+            assert requirement.name == "airflow-provider-cleanroomsml"
+            pyproject = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+            assert all(re.search(rf"^{extra} = \[$", pyproject, re.MULTILINE) for extra in requirement.extras)
+
+
+@cache
+def airflow_parser() -> argparse.ArgumentParser:
+    from airflow.cli.cli_parser import get_parser
+
+    parser: argparse.ArgumentParser = get_parser()
+    return parser
+
+
+def check_emulator(*words: str) -> None:
+    text = (ROOT / "airflow_cleanroomsml" / "emulator" / "__main__.py").read_text(encoding="utf-8")
+    options = [word for word in words if word.startswith("--")]
+    assert [option for option in options if f'"{option}"' not in text] == []
+
+
+def check_make(target: str, *_: str) -> None:
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE), target
+
+
+def check_nox(*words: str) -> None:
+    session = words[words.index("-s") + 1]
+    assert f"def {session.replace('-', '_')}(session" in (ROOT / "noxfile.py").read_text(encoding="utf-8")
+
+
+def check_command(name: str, *words: str) -> None:
+    """Fail unless the program takes these arguments."""
+    if (name, *words[:2]) == ("python", "-m", "airflow_cleanroomsml.emulator"):
+        check_emulator(*words[2:])
+    elif name.endswith("python") and words[:2] == ("-m", "nox"):
+        check_nox(*words[2:])
+    elif name == "airflow":
+        airflow_parser().parse_args([word for word in words if word != ">"])
+    elif name == "pip":
+        assert words[0] == "install"
+        check_pip(*words[1:])
+    elif name == "make":
+        check_make(*words)
+    elif name == "nox":
+        check_nox(*words)
+    else:
+        assert name in {"export", "mkdir", "."} or "=" in name, f"no test knows the command {name}"
+
+
+def list_commands(text: str) -> Iterator[list[str]]:
+    """The commands of a block of shell, without comments and documents that follow in it."""
+    text = re.sub(r"<<'END'\n.*?^END$", "", text, flags=re.MULTILINE | re.DOTALL)
+    pending = ""
+    for line in text.splitlines():
+        pending += line + "\n"
+        try:
+            words = shlex.split(pending, comments=True)
+        except ValueError:  # a quotation that goes on
+            continue
+        pending = ""
+        if words:
+            yield words
+
+
+@of_language("sh")
+def test_a_command_is_one_that_exists(block: Block) -> None:
+    for words in list_commands(block.text):
+        check_command(*words)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_in_a_sentence_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for command in re.findall(r"`((?:make|nox|python -m airflow_cleanroomsml\.emulator|pip install) [^`…]+)`", text):
+        words = shlex.split(command)
+        if words[0] == "make" and "=" in words[1]:
+            words.pop(1)
+        if len(words) > 1:
+            check_command(*words)
+
+
+def describe_invalid_request(world: World) -> str:
+    arn = f"arn:aws:cleanrooms-ml:us-east-1:{world.account}:audience-model/00000000-0000-4000-8000-000000000000"
+    wrong: dict[str, Any] = {
+        "output_config": {"destination": {"s3Destinatoin": {"s3Uri": "s3://b/p"}}, "roleArn": world.role},
+        "shared_audience_metrics": ["SOME"],
+        "min_matching_seed_size": 24,
+    }
+    create = operators.CleanRoomsMLCreateConfiguredAudienceModelOperator(
+        task_id="t", name="n", audience_model_arn=arn, **wrong
+    )
+    with pytest.raises(InvalidRequestError) as caught:
+        run(create)
+    return str(caught.value)
+
+
+def describe_failed_job(world: World) -> str:
+    reason = "99,999 users with at least 2 interactions; at least 100,000 are required"
+    dataset = world.dataset("failing")
+    world.fault("CreateAudienceModel", "fail_job", code="INSUFFICIENT_USERS", message=reason)
+    create = operators.CleanRoomsMLCreateAudienceModelOperator(
+        task_id="t", name="weekly-20260104T000000", training_dataset_arn=dataset, waiter_delay=1
+    )
+    with pytest.raises(JobFailedError) as caught:
+        run(create)
+    return f"JobFailedError: {caught.value}"
+
+
+def describe_curve(_: World) -> str:
+    bins = (Bin("PERCENTAGE", 1, 0.573), Bin("PERCENTAGE", 5, -0.15))
+    return f"{Metrics(bins, 0.87, 0.2)}."
+
+
+#: What prints the output on a page.
+OUTPUTS: dict[str, Callable[[World], str]] = {
+    "README.md": describe_invalid_request,
+    "docs/howto/choose_size.md": describe_curve,
+    "docs/howto/read_a_failure.md": describe_failed_job,
+}
+#: Pages whose texts are no output of a task: requirements, which are tested above, and lines of tests/aws/, which has a test of them.
+NO_OUTPUT = {"docs/deployment/astronomer.md", "docs/deployment/mwaa.md", "docs/real_account.md"}
+
+
+@of_language("text")
+def test_output_is_what_is_printed(world: World, block: Block) -> None:
+    page = str(block.page.relative_to(ROOT))
+    if page in NO_OUTPUT:
+        assert page.startswith("docs/real") or "airflow-provider-cleanroomsml" in block.text.splitlines()
+        return
+    printed = OUTPUTS[page](world)
+    assert re.fullmatch(re.escape(block.text.rstrip()).replace("…", ".*"), printed.rstrip(), re.DOTALL), printed

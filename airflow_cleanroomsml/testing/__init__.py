@@ -8,8 +8,9 @@ script, :func:`emulator` yields one. Neither needs Airflow. Both need the extra 
 from __future__ import annotations
 
 from airflow_cleanroomsml.testing.account import Account
+from airflow_cleanroomsml.testing.admin_api import EmulatorError
 from airflow_cleanroomsml.testing.clock import EmulatorClock
 from airflow_cleanroomsml.testing.faults import Faults
 from airflow_cleanroomsml.testing.running_emulator import RunningEmulator, emulator
 
-__all__ = ["Account", "EmulatorClock", "Faults", "RunningEmulator", "emulator"]
+__all__ = ["Account", "EmulatorClock", "EmulatorError", "Faults", "RunningEmulator", "emulator"]

@@ -19,28 +19,58 @@ if TYPE_CHECKING:
     from boto3.session import Session
 
 
+class ClientFactory:
+    """
+    Builds the clients of all accounts from one boto3 session, so that botocore's data files are read once.
+
+    :param endpoint_url: URL of the emulator.
+    """
+
+    def __init__(self, endpoint_url: str) -> None:
+        self._endpoint_url = endpoint_url
+        # "Session objects are not thread safe" (boto3 guide, Session).
+        self._lock = threading.Lock()
+        self._session: Any = None
+
+    def build(self, service: str, account_id: str, region: str) -> Any:
+        """Build a client with the credentials of an account."""
+        from boto3.session import Session
+        from botocore.config import Config
+
+        with self._lock:
+            self._session = self._session or Session()
+            return self._session.client(
+                service,
+                region_name=region,
+                aws_access_key_id=account_id,
+                aws_secret_access_key=SIGNING_KEY,
+                endpoint_url=self._endpoint_url,
+                # A host name like bucket.127.0.0.1 leads nowhere, and no proxy leads to this machine.
+                config=Config(s3={"addressing_style": "path"}, proxies={}),
+            )
+
+
 class Account:
     """
     An account in the emulator: its clients, its data in S3 and Glue, and its faults.
 
     :param account_id: Twelve digits.
     :param region: AWS region.
-    :param endpoint_url: URL of the emulator.
-    :param session: boto3 session to build clients with; None for one of its own.
+    :param admin_api: Admin API of the emulator.
+    :param clients: Builds the account's clients.
     """
 
-    def __init__(self, account_id: str, region: str, endpoint_url: str, session: Session | None = None) -> None:
+    def __init__(self, account_id: str, region: str, admin_api: AdminApi, clients: ClientFactory) -> None:
         if not (len(account_id) == 12 and account_id.isascii() and account_id.isdigit()):
             raise ValueError(f"the account is {account_id!r}; must be 12 digits")
         self.id = account_id
         self.region = region
-        self._endpoint_url = endpoint_url
-        self._admin_api = AdminApi(endpoint_url)
+        self._admin_api = admin_api
         #: Faults of this account's calls.
         self.faults = Faults(self._admin_api, account_id)
-        self._session = session
+        self._factory = clients
         self._clients: dict[str, Any] = {}
-        self._lock = threading.Lock()
+        self._session: Session | None = None
 
     @property
     def bucket(self) -> str:
@@ -78,15 +108,9 @@ class Account:
 
         It is the same in all tests, so that it is built once.
         """
-        with self._lock:
-            if service not in self._clients:
-                from botocore.config import Config
-
-                build: Any = self.session.client
-                # A host name like bucket.127.0.0.1 leads nowhere, and no proxy leads to this machine.
-                config = Config(s3={"addressing_style": "path"}, proxies={})
-                self._clients[service] = build(service, endpoint_url=self._endpoint_url, config=config)
-            return self._clients[service]
+        if service not in self._clients:
+            self._clients[service] = self._factory.build(service, self.id, self.region)
+        return self._clients[service]
 
     def limit_permissions(self, actions: Iterable[str]) -> None:
         """

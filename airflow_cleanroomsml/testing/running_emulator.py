@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from airflow_cleanroomsml.testing.account import Account
+from airflow_cleanroomsml.testing.account import Account, ClientFactory
 from airflow_cleanroomsml.testing.admin_api import AdminApi, EmulatorError
 from airflow_cleanroomsml.testing.clock import EmulatorClock
 from airflow_cleanroomsml.testing.environment import Environment
@@ -51,6 +51,7 @@ class RunningEmulator:
         self.environment = Environment(endpoint_url, region)
         self._admin_api = AdminApi(endpoint_url)
         self.clock = EmulatorClock(self._admin_api)
+        self._clients = ClientFactory(endpoint_url)
         self._accounts: dict[str, Account] = {}
         self.account = self.open_account(account)
         self.partner = self.open_account(partner)
@@ -81,7 +82,7 @@ class RunningEmulator:
         :param account_id: Twelve digits.
         """
         if account_id not in self._accounts:
-            self._accounts[account_id] = Account(account_id, self.region, self.endpoint_url)
+            self._accounts[account_id] = Account(account_id, self.region, self._admin_api, self._clients)
         return self._accounts[account_id]
 
     def connect(self, conn_id: str, account: Account | None = None) -> None:

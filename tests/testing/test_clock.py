@@ -10,8 +10,7 @@ import pytest
 from airflow_cleanroomsml import _clock
 from airflow_cleanroomsml.exceptions import WaitTimeoutError
 from airflow_cleanroomsml.operators import CleanRoomsMLCreateAudienceModelOperator
-from airflow_cleanroomsml.testing import RunningEmulator
-from airflow_cleanroomsml.testing.admin_api import EmulatorError
+from airflow_cleanroomsml.testing import EmulatorError, RunningEmulator
 from tests.support import run
 from tests.testing.lookalike import INTERACTIONS, create_dataset, describe_model, train
 

@@ -11,8 +11,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from airflow_cleanroomsml.hooks import CleanRoomsMLHook
-from airflow_cleanroomsml.testing import RunningEmulator, emulator
-from airflow_cleanroomsml.testing.admin_api import EmulatorError
+from airflow_cleanroomsml.testing import EmulatorError, RunningEmulator, emulator
 from airflow_cleanroomsml.testing.running_emulator import serve
 from tests.testing.lookalike import INTERACTIONS, SEED, create_dataset, describe_model, generate, train
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_cleanroomsml.emulator.policy_elements import list_principals, list_values, matches_wildcards
+from airflow_cleanroomsml._training_data.policy_elements import list_principals, list_values, matches_wildcards
 
 
 @dataclass(frozen=True)

@@ -315,6 +315,12 @@ class Rule(Enum):
     )
 
     # The check itself
+    TABLE_NOT_READABLE = (
+        Severity.ERROR,
+        "{problem}, so nothing could be checked",
+        "allow glue:GetDatabase, glue:GetTable and glue:GetPartitions to the role or user of the connection",
+        "this package",
+    )
     NOT_CHECKED = (Severity.WARNING, "{subject} could not be checked: {reason}", "{remedy}", "this package")
 
     def __init__(self, severity: Severity, problem: str, advice: str, source: str) -> None:

@@ -45,6 +45,7 @@ class Settings:
     :param instances_per_type: Instances of each of these types, separately for training and for inference (user guide, Quotas).
     :param versions_per_trained_model: Versions of a trained model, including the base version (user guide, Quotas).
     :param published_rates: Whether to throttle requests that exceed the published rates (user guide, Quotas).
+    :param roles_must_exist: Whether an audience model fails if the emulator's IAM does not have the role of its dataset.
     """
 
     scale: float = _define_documented_default(1.0)
@@ -67,6 +68,7 @@ class Settings:
     instances_per_type: int = 3
     versions_per_trained_model: int = 100
     published_rates: bool = False
+    roles_must_exist: bool = False
 
     def replace_values(self, values: Mapping[str, Any]) -> Settings:
         """

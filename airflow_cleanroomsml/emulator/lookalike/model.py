@@ -9,9 +9,11 @@ from typing import Any
 import pyarrow as pa
 
 from airflow_cleanroomsml._training_data import glue_table, schema, training_files
-from airflow_cleanroomsml._training_data.clients import GlueClient, S3Client
+from airflow_cleanroomsml._training_data.clients import GlueClient, IamClient, S3Client
 from airflow_cleanroomsml._training_data.limits import DataRules
+from airflow_cleanroomsml._training_data.role import JobRole
 from airflow_cleanroomsml._training_data.rules import Findings, Rule
+from airflow_cleanroomsml._training_data.table_check import check_role
 from airflow_cleanroomsml._training_data.table_files import list_parts, list_table_files
 from airflow_cleanroomsml._training_data.window import Window
 from airflow_cleanroomsml.emulator.lookalike import profiles
@@ -41,6 +43,8 @@ def train(
     start: datetime | None,
     end: datetime | None,
     rules: DataRules,
+    iam: IamClient | None = None,
+    role: JobRole | None = None,
 ) -> LookalikeModel:
     """
     Read a training dataset, check the documented requirements, and build the profiles of its users.
@@ -51,6 +55,8 @@ def train(
     :param start: Start of the training window, inclusive; None for no limit.
     :param end: End of the training window, exclusive; None for no limit.
     :param rules: The requirements.
+    :param iam: Client that can read the role; None if the role is not to be checked.
+    :param role: Role of the dataset, if it is to be checked.
     :raises JobFailure: The data does not meet the requirements. Table and schema are checked first, then the files, then their content;
         the message lists all problems of one stage.
     """
@@ -64,6 +70,8 @@ def train(
         parts = list_parts(table, findings)
         findings.raise_for_errors()
         listed = list_table_files(s3, table, parts, findings)
+        if iam and role:
+            check_role(glue, iam, role, config["dataSource"]["glueDataSource"], listed, findings)
         findings.raise_for_errors()
         sources = training_files.build_sources(table, listed)
         rows = training_files.read_all(s3, sources, roles.types, may_quote=True)

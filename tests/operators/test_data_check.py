@@ -38,7 +38,8 @@ def data(empty_world: World) -> TrainingData:
     return TrainingData(empty_world)
 
 
-def check(ti: TaskInstance | None = None, **arguments: Any) -> Run:
+def check(**arguments: Any) -> Run:
+    ti = arguments.pop("ti", None)
     operator = CleanRoomsMLCheckTrainingDataOperator(task_id="t", **{**SMALL, **arguments})
     return run(operator, **({"ti": ti} if ti else {}))
 
@@ -230,7 +231,7 @@ def test_all_findings_are_reported_at_once_and_pushed(data: TrainingData) -> Non
     lose_column(data)
     ti = TaskInstance()
     with pytest.raises(DataCheckFailedError) as caught:
-        check(ti, training_data=data.data, role_arn=data.world.role)
+        check(ti=ti, training_data=data.data, role_arn=data.world.role)
     assert [finding["rule"] for finding in caught.value.findings] == ["COLUMN_MISSING", "ROLE_NOT_ASSUMABLE"]
     report = ti.pushed["report"]
     assert report["errors"] == 2
@@ -241,7 +242,7 @@ def test_all_findings_are_reported_at_once_and_pushed(data: TrainingData) -> Non
 def test_a_rule_can_be_lowered_to_a_warning(data: TrainingData) -> None:
     create_role(data.world)
     data.create().clear("2026-01-02")
-    arguments = {"training_data": data.data, "role_arn": data.world.role}
+    arguments: dict[str, Any] = {"training_data": data.data, "role_arn": data.world.role}
     report = check(**arguments, warn_only=["PARTITION_EMPTY"]).result
     assert [(found["rule"], found["severity"]) for found in report["findings"]] == [("PARTITION_EMPTY", "warning")]
     with pytest.raises(InvalidRequestError, match="PARTITION_EMTPY"):
@@ -251,7 +252,7 @@ def test_a_rule_can_be_lowered_to_a_warning(data: TrainingData) -> None:
 def test_declared_compression_is_found_without_reading(data: TrainingData) -> None:
     create_role(data.world)
     compress(data.create())
-    arguments = {"training_data": data.data, "role_arn": data.world.role}
+    arguments: dict[str, Any] = {"training_data": data.data, "role_arn": data.world.role}
     assert "the names of 1 files" in refuse(**arguments)["ZSTD_DECLARED"]["problem"]
     data.recreate_table(**{"parquet.compression": "ZSTD"})
     assert "its property parquet.compression" in refuse(**arguments)["ZSTD_DECLARED"]["problem"]
@@ -315,7 +316,7 @@ def test_the_default_database_or_the_right_to_create_it_is_needed(data: Training
     allowed = ("glue:GetDatabase", "glue:GetTable", "glue:GetPartitions", "s3:*")
     create_role(data.world, None, *allowed)
     data.create()
-    arguments = {"training_data": data.data, "role_arn": data.world.role}
+    arguments: dict[str, Any] = {"training_data": data.data, "role_arn": data.world.role}
     assert check(**arguments).result["findings"] == []
     data.glue.delete_database(Name="default")
     assert set(refuse(**arguments)) == {"DEFAULT_DATABASE_MISSING"}

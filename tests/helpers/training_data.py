@@ -111,7 +111,7 @@ class TrainingData:
         self.s3.delete_object(Bucket=self.bucket, Key=f"interactions/day={day}/part-0.csv")
 
     @property
-    def data(self) -> list[dict[str, Any]]:
+    def data(self) -> Any:
         """``trainingData`` of CreateTrainingDataset."""
         source = {"glueDataSource": {"databaseName": "lookalike", "tableName": "interactions"}}
         return [{"type": "INTERACTIONS", "inputConfig": {"schema": self.schema, "dataSource": source}}]

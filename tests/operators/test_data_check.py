@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import urllib.request
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from airflow_cleanroomsml._training_data.rules import Rule
+from airflow_cleanroomsml._training_data.statistics import Statistics, WrongUnit
 from airflow_cleanroomsml.exceptions import DataCheckFailedError, InvalidRequestError
 from airflow_cleanroomsml.operators import (
+    CleanRoomsMLCheckSeedAudienceOperator,
     CleanRoomsMLCheckTrainingDataOperator,
 )
 from tests.helpers.training_data import (
@@ -30,7 +35,7 @@ from tests.support import REGION, Run, TaskInstance, World, client_of, run
 
 pytest.importorskip("pyarrow", reason="files are read with pyarrow")
 #: The minimums of the emulator of the tests.
-SMALL = {"min_interactions": 1_000, "min_users": 100}
+SMALL: dict[str, Any] = {"min_interactions": 1_000, "min_users": 100}
 
 
 @pytest.fixture
@@ -351,3 +356,173 @@ def test_either_a_dataset_or_its_data_are_needed(empty_world: World, arguments: 
     known = {"a": arn, "r": empty_world.role}
     with pytest.raises(InvalidRequestError, match="set either the ARN"):
         check(**{name: known[value] for name, value in arguments.items()})
+
+
+def queue_result(world: World, row: Statistics) -> None:
+    """Queue what moto returns for the next query: it runs none."""
+    units = {unit.name.lower(): 0 for unit in WrongUnit}
+    numbers = {
+        "interactions": row.rows,
+        "without_user": row.missing["USER_ID"],
+        "without_item": row.missing["ITEM_ID"],
+        "without_time": row.missing["TIMESTAMP"],
+        "complete": row.complete,
+        "users": row.users,
+        "active_users": row.active_users,
+        "duplicates": row.duplicates,
+        "inside": row.interactions,
+        "users_inside": row.users,
+        "active_users_inside": row.active_users,
+        **units,
+        **{unit.name.lower(): count for unit, count in row.wrong_times.items()},
+    }
+    cells = [[{"VarCharValue": name} for name in numbers], [{"VarCharValue": str(value)} for value in numbers.values()]]
+    body = {
+        "account_id": world.account,
+        "region": REGION,
+        "results": [{"rows": [{"Data": data} for data in cells], "column_info": []}],
+    }
+    request = urllib.request.Request(
+        f"{world.emulator.url}/moto-api/static/athena/query-results", json.dumps(body).encode()
+    )
+    with urllib.request.urlopen(request) as reply:
+        assert reply.status == 201
+
+
+def test_athena_counts_at_real_size(data: TrainingData) -> None:
+    create_role(data.world)
+    dataset = data.create().create_dataset()
+    missing = {"USER_ID": 0, "ITEM_ID": 0, "TIMESTAMP": 12}
+    complete = 4_999_999_988
+    found = Statistics(5_000_000_000, missing, complete, {WrongUnit.MILLISECONDS: 7}, complete, 10**8, 99_000, 3)
+    queue_result(data.world, found)
+    refused = refuse(
+        training_dataset_arn=dataset,
+        statistics="athena",
+        min_users=100_000,
+        athena_output_location=f"s3://{data.bucket}/athena/",
+    )
+    assert set(refused) == {"MISSING_VALUES", "TIMESTAMP_NOT_EPOCH_SECONDS", "INSUFFICIENT_USERS"}
+    assert "12 of 5,000,000,000 interactions" in refused["MISSING_VALUES"]["problem"]
+    athena = data.world.client("athena")
+    (query_id,) = athena.list_query_executions()["QueryExecutionIds"]
+    query = athena.get_query_execution(QueryExecutionId=query_id)["QueryExecution"]
+    assert query["QueryExecutionContext"] == {"Database": "lookalike", "Catalog": "AwsDataCatalog"}
+    assert query["ResultConfiguration"]["OutputLocation"].startswith(f"s3://{data.bucket}/athena/")
+    assert query["Query"].count('FROM "lookalike"."interactions"') == 1
+
+
+def test_a_killed_task_stops_its_query(data: TrainingData, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("airflow_cleanroomsml.operators._data_check._ATHENA_SECONDS", 1)
+    create_role(data.world)
+    operator = CleanRoomsMLCheckTrainingDataOperator(
+        task_id="t", training_data=data.create().data, role_arn=data.world.role, statistics="athena", **SMALL
+    )
+    athena = data.world.client("athena")
+
+    def kill_while_the_query_runs() -> None:
+        states = set[str]()
+        while states != {"CANCELLED"}:
+            ids = athena.list_query_executions()["QueryExecutionIds"]
+            operator.on_kill()
+            states = {
+                athena.get_query_execution(QueryExecutionId=found)["QueryExecution"]["Status"]["State"] for found in ids
+            }
+
+    with queries_that_do_not_end(data.world), ThreadPoolExecutor(1) as pool:
+        killer = pool.submit(kill_while_the_query_runs)
+        with pytest.raises(DataCheckFailedError) as caught:
+            run(operator)
+        killer.result()
+    assert [finding["rule"] for finding in caught.value.findings] == ["QUERY_FAILED"]
+    assert "CANCELLED" in caught.value.findings[0]["problem"]
+
+
+@contextmanager
+def queries_that_do_not_end(world: World) -> Iterator[None]:
+    set_transition(world, {"progression": "manual", "times": 10_000})
+    yield
+    set_transition(world, {"progression": "immediate"})
+
+
+def set_transition(world: World, transition: dict[str, Any]) -> None:
+    """Say how a query of moto's Athena goes on."""
+    body = json.dumps({"model_name": "athena::execution", "transition": transition}).encode()
+    url = f"{world.emulator.url}/moto-api/state-manager/set-transition"
+    with urllib.request.urlopen(urllib.request.Request(url, body)) as reply:
+        assert reply.status == 201
+
+
+def check_seed(**arguments: Any) -> Run:
+    given: dict[str, Any] = {"min_seed_size": 2, **arguments}
+    return run(CleanRoomsMLCheckSeedAudienceOperator(task_id="t", **given))
+
+
+def refuse_seed(**arguments: Any) -> dict[str, dict[str, str]]:
+    with pytest.raises(DataCheckFailedError) as caught:
+        check_seed(**arguments)
+    return {finding["rule"]: finding for finding in caught.value.findings}
+
+
+def put_seed(world: World, body: bytes) -> dict[str, Any]:
+    world.client("s3").put_object(Bucket=world.bucket, Key="seed/spoilt.jsonl", Body=body)
+    return {"dataSource": {"s3Uri": f"s3://{world.bucket}/seed/spoilt.jsonl"}, "roleArn": world.role}
+
+
+def test_a_good_seed_passes_and_is_counted(world: World) -> None:
+    create_role(world)
+    assert check_seed(seed_audience=world.seed()).result == {
+        "errors": 0,
+        "warnings": 0,
+        "findings": [],
+        "users": 30,
+    }
+    report = check_seed(seed_audience=world.seed(["a", "b", "a"])).result
+    assert [found["rule"] for found in report["findings"]] == ["SEED_REPEATS"]
+
+
+@pytest.mark.parametrize(
+    ("body", "rule", "told"),
+    [
+        (b"", "SEED_EMPTY", "at least 2"),
+        (b'{"user_id": "secret"}\n', "SEED_TOO_SMALL", "1 unique user ids"),
+        (b"user_id\nsecret\n", "SEED_MALFORMED", "line 1: not JSON"),
+        (b'{"secret": 1}\n', "SEED_MALFORMED", 'line 1: "user_id" is missing'),
+        (b'{"user_id": ["secret"]}\n', "SEED_MALFORMED", "not a string or an integer"),
+        (b"PAR1secret\xff", "SEED_MALFORMED", "not UTF-8"),
+    ],
+    ids=["empty", "too small", "CSV", "other members", "a list", "Parquet"],
+)
+def test_a_seed_that_a_job_refuses_is_found_before(world: World, body: bytes, rule: str, told: str) -> None:
+    create_role(world)
+    seed = put_seed(world, body)
+    found = refuse_seed(seed_audience=seed)
+    assert told in found[rule]["problem"]
+    assert "secret" not in json.dumps(found)
+    job = world.ml.start_audience_generation_job(
+        name="job", configuredAudienceModelArn=world.configured(), seedAudience=seed
+    )
+    details = world.wait(job["audienceGenerationJobArn"])["statusDetails"]
+    assert details["statusCode"] == rule
+
+
+def test_a_seed_must_be_able_to_match_enough_users(world: World) -> None:
+    create_role(world)
+    arguments = {"seed_audience": world.seed(), "min_matching_seed_size": 31}
+    assert "30 unique user ids; at least 31" in refuse_seed(**arguments)["SEED_CANNOT_MATCH"]["problem"]
+    check_seed(**{**arguments, "min_matching_seed_size": 30})
+
+
+def test_a_missing_seed_and_its_role_are_reported_together(empty_world: World) -> None:
+    empty_world.create_bucket()
+    create_role(empty_world, trust("glue.amazonaws.com"))
+    seed = {"dataSource": {"s3Uri": f"s3://{empty_world.bucket}/nowhere.jsonl"}, "roleArn": empty_world.role}
+    assert set(refuse_seed(seed_audience=seed)) == {"SEED_NOT_FOUND", "ROLE_NOT_ASSUMABLE"}
+
+
+def test_of_a_sql_seed_the_role_is_checked(empty_world: World) -> None:
+    create_role(empty_world)
+    seed = {"sqlParameters": {"queryString": "SELECT secret FROM users"}, "roleArn": empty_world.role}
+    report = check_seed(seed_audience=seed).result
+    assert [found["rule"] for found in report["findings"]] == ["NOT_CHECKED"]
+    assert "secret" not in json.dumps(report)

@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
 
 from airflow_cleanroomsml._training_data.rules import Rule
 from airflow_cleanroomsml._training_data.statistics import Statistics, WrongUnit
-from airflow_cleanroomsml.exceptions import DataCheckFailedError, InvalidRequestError
+from airflow_cleanroomsml.exceptions import ConfigurationError, DataCheckFailedError, InvalidRequestError
 from airflow_cleanroomsml.operators import (
     CleanRoomsMLCheckSeedAudienceOperator,
     CleanRoomsMLCheckTrainingDataOperator,
@@ -33,7 +34,8 @@ from tests.helpers.training_data import (
 )
 from tests.support import REGION, Run, TaskInstance, World, client_of, run
 
-pytest.importorskip("pyarrow", reason="files are read with pyarrow")
+HAS_PYARROW = find_spec("pyarrow") is not None
+reads_files = pytest.mark.skipif(not HAS_PYARROW, reason="files are read with pyarrow")
 #: The minimums of the emulator of the tests.
 SMALL: dict[str, Any] = {"min_interactions": 1_000, "min_users": 100}
 
@@ -188,7 +190,9 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=reads_files if BROKEN[name].statistics else ()) for name in BROKEN]
+)
 def test_what_training_refuses_is_found_before(data: TrainingData, name: str) -> None:
     broken = BROKEN[name]
     create_role(data.world)
@@ -204,6 +208,7 @@ def test_what_training_refuses_is_found_before(data: TrainingData, name: str) ->
     assert found[broken.rule.name]["problem"] in details["message"]
 
 
+@reads_files
 def test_good_data_pass_both(data: TrainingData) -> None:
     create_role(data.world)
     dataset = data.create().create_dataset()
@@ -254,6 +259,7 @@ def test_a_rule_can_be_lowered_to_a_warning(data: TrainingData) -> None:
         check(**arguments, warn_only=["PARTITION_EMTPY"])
 
 
+@reads_files
 def test_declared_compression_is_found_without_reading(data: TrainingData) -> None:
     create_role(data.world)
     compress(data.create())
@@ -263,6 +269,7 @@ def test_declared_compression_is_found_without_reading(data: TrainingData) -> No
     assert "its property parquet.compression" in refuse(**arguments)["ZSTD_DECLARED"]["problem"]
 
 
+@reads_files
 def test_files_count_and_not_what_is_declared(data: TrainingData) -> None:
     create_role(data.world)
     data.serde, data.input_format = PARQUET_SERDE, PARQUET_FORMAT
@@ -329,6 +336,7 @@ def test_the_default_database_or_the_right_to_create_it_is_needed(data: Training
     assert "named default" in data.train(dataset)["statusDetails"]["message"]
 
 
+@reads_files
 def test_single_interactions_and_duplicates_are_warnings(data: TrainingData) -> None:
     create_role(data.world)
     good = rows()
@@ -338,6 +346,7 @@ def test_single_interactions_and_duplicates_are_warnings(data: TrainingData) -> 
     assert "1 of 201 users" in report["findings"][1]["problem"]
 
 
+@reads_files
 def test_findings_quote_no_values(data: TrainingData) -> None:
     create_role(data.world)
     data.create(to_csv(rows()) + b"secret-user,secret-item,secret-time\n", rows())
@@ -356,6 +365,12 @@ def test_either_a_dataset_or_its_data_are_needed(empty_world: World, arguments: 
     known = {"a": arn, "r": empty_world.role}
     with pytest.raises(InvalidRequestError, match="set either the ARN"):
         check(**{name: known[value] for name, value in arguments.items()})
+
+
+@pytest.mark.skipif(HAS_PYARROW, reason="pyarrow is installed")
+def test_without_pyarrow_the_extra_is_named(data: TrainingData) -> None:
+    with pytest.raises(ConfigurationError, match=r"airflow-provider-cleanroomsml\[files\]"):
+        check(training_data=data.data, role_arn=data.world.role, statistics="files")
 
 
 def queue_result(world: World, row: Statistics) -> None:

@@ -28,6 +28,7 @@ def get_provider_info() -> dict[str, object]:
         "configured_audience_model_policy",
         "configured_model_algorithm",
         "configured_model_algorithm_association",
+        "data_check",
         "ml_configuration",
         "ml_input_channel",
         "retraining",

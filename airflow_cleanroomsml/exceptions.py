@@ -21,6 +21,7 @@ The exceptions of this package. Those marked with * are also ``AirflowFailExcept
     │   ├── ThrottledError             too many requests, even after several attempts
     │   └── UnavailableError           the service failed (5xx)
     ├── ResultError *                  the operation was carried out, but its response has no such result
+    ├── DataCheckFailedError *         training data or a seed cannot be used; no job was started
     ├── WaitBrokenError *              the status of a running job could not be read; a retry would start another one
     ├── JobFailedError *               the job failed
     └── WaitTimeoutError *             the wait timed out; the job is still running and incurring charges
@@ -202,6 +203,19 @@ class UnavailableError(ServiceError):
 
 class ResultError(CleanRoomsMLError, AirflowFailException):
     """The operation was carried out, but its response does not have the requested result; a retry would carry it out again."""
+
+
+class DataCheckFailedError(CleanRoomsMLError, AirflowFailException):
+    """
+    Training data or a seed cannot be used; no job was started.
+
+    :param message: All findings, one per line.
+    :param findings: The findings that are errors: ``rule``, ``severity``, ``field``, ``problem``, ``advice`` and ``source``.
+    """
+
+    def __init__(self, message: str, findings: Sequence[Mapping[str, str]] = ()) -> None:
+        super().__init__(message)
+        self.findings = [dict(finding) for finding in findings]
 
 
 class WaitBrokenError(CleanRoomsMLError, AirflowFailException):

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from airflow_cleanroomsml import operators, sensors
+from tests.helpers.training_data import TrainingData, create_role
 from tests.support import World, run
 from tools.docs import FOLDER
 from tools.permissions import build_policy
@@ -31,8 +32,13 @@ PARTNER = (
     sensors.CleanRoomsMLAudienceGenerationJobSensor,
     sensors.CleanRoomsMLAudienceExportJobSensor,
 )
+CHECKS = (
+    operators.CleanRoomsMLCheckTrainingDataOperator,
+    operators.CleanRoomsMLCheckSeedAudienceOperator,
+)
 #: The tasks of each page that has a policy; a call of a read needs what the job's task needs.
 TASKS: dict[str, tuple[type[Any], ...]] = {
+    "check_training_data": CHECKS,
     "weekly_retraining": RETRAINING,
     "choose_size": SEGMENT,
     "many_segments": SEGMENT,
@@ -104,6 +110,17 @@ def test_a_role_with_the_policy_can_retrain(world: World) -> None:
         run(promote(task_id="t", configured_audience_model_arn=terms, audience_model_arn=model))
         pruned = run(prune(task_id="t", keep=1, training_dataset_arn=dataset, not_newer_than=model)).result
     assert len(pruned["deleted"]) == 1
+
+
+def test_a_role_with_the_policy_can_check(empty_world: World) -> None:
+    data = TrainingData(empty_world)
+    create_role(empty_world)
+    dataset = data.create().create_dataset()
+    seed: Any = empty_world.seed()
+    empty_world.emulator.allow(empty_world.account, *actions_of("check_training_data"))
+    check_data, check_seed = CHECKS
+    assert run(check_data(task_id="t", training_dataset_arn=dataset)).result["errors"] == 0
+    assert run(check_seed(task_id="t", seed_audience=seed)).result["users"] == 30
 
 
 @pytest.mark.parametrize("name", ["choose_size", "many_segments"])

@@ -13,7 +13,7 @@ import pytest
 PACKAGE = "airflow_cleanroomsml"
 ROOT = Path(__file__).parents[1]
 #: What the emulator may import beside itself: it runs without Airflow.
-SHARED_WITH_THE_EMULATOR = {"_requests", "_resources.table"}
+SHARED_WITH_THE_EMULATOR = {"_requests", "_resources.table", "_training_data"}
 
 
 def read_layers(text: str) -> dict[str, int]:

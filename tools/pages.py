@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from airflow_cleanroomsml import operators, sensors
-from airflow_cleanroomsml.emulator.lookalike.rules import DataRules
-from airflow_cleanroomsml.emulator.lookalike.schema import ALLOWED_TYPES
+from airflow_cleanroomsml._training_data.limits import DataRules
+from airflow_cleanroomsml._training_data.schema import ALLOWED_TYPES
 from tools.docstrings import format_table, to_markdown
 from tools.excerpts import FOLDER as EXAMPLES
 from tools.permissions import build_policy

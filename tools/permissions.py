@@ -54,6 +54,9 @@ FOREIGN_MODEL = Case("instead of `cleanrooms-ml:GetTrainedModel`, if another mem
 MANAGED_POLICY = Case("if Clean Rooms manages the policy of the model", by_default=True)
 COMPARES = Case("without `instead_of`", by_default=True)
 DELETES = Case("without `report_only=True`, if a model is deleted", by_default=True)
+DATASET = Case("with `training_dataset_arn`", by_default=True)
+FILES = Case('with `statistics="files"`')
+ATHENA = Case('with `statistics="athena"`')
 JOB = Case("with `audience_generation_job_arn`", by_default=True)
 NAME_IN_USE = Case("optional: to report which resource has a name that is in use")
 FAILED_QUERY = Case("optional: to report why its query failed")
@@ -84,9 +87,27 @@ _REQUESTS: dict[str, list[tuple[Case, str, str]]] = {
         (ALWAYS, CLEAN_ROOMS_ML, "get_audience_model"),
         (DELETES, CLEAN_ROOMS_ML, "delete_audience_model"),
     ],
+    "CleanRoomsMLCheckTrainingDataOperator": [(DATASET, CLEAN_ROOMS_ML, "get_training_dataset")],
     "CleanRoomsMLChooseAudienceSizeOperator": [(JOB, CLEAN_ROOMS_ML, "get_audience_generation_job")],
     "CleanRoomsMLNewAudienceGenerationJobsSensor": [(ALWAYS, CLEAN_ROOMS_ML, LISTING)],
 }
+
+_CHECK_ROLE = [(ALWAYS, "iam:GetRole"), (ALWAYS, "iam:SimulatePrincipalPolicy")]
+#: Actions of other services that a class needs (service authorization references of these services). The emulator does not evaluate them.
+_OTHER_SERVICES: dict[str, list[tuple[Case, str]]] = {
+    "CleanRoomsMLCheckTrainingDataOperator": [
+        *((ALWAYS, f"glue:{name}") for name in ("GetDatabase", "GetTable", "GetPartitions")),
+        (ALWAYS, "s3:ListBucket"),
+        *_CHECK_ROLE,
+        (FILES, "s3:GetObject"),
+        *((ATHENA, f"athena:{name}") for name in ("StartQueryExecution", "GetQueryExecution", "GetQueryResults")),
+        *((ATHENA, action) for action in ("athena:StopQueryExecution", "s3:GetBucketLocation")),
+        *((ATHENA, action) for action in ("s3:GetObject", "s3:PutObject")),
+    ],
+    "CleanRoomsMLCheckSeedAudienceOperator": [(ALWAYS, "s3:ListBucket"), (ALWAYS, "s3:GetObject"), *_CHECK_ROLE],
+}
+#: Services whose actions are in :data:`_OTHER_SERVICES`.
+OTHER_SERVICES = ("athena", "glue", "iam", "s3")
 
 
 def argument_case(argument: str) -> Case:
@@ -133,6 +154,7 @@ def _iterate_permissions(cls: type[Any]) -> Iterator[tuple[Case, str]]:
     yield from (
         (case, action) for case, *request in _REQUESTS.get(cls.__name__, ()) for action in _list_actions(*request)
     )
+    yield from _OTHER_SERVICES.get(cls.__name__, ())
     for base, find in _BY_BASE:
         if issubclass(cls, base):
             yield from find(cls)

@@ -15,6 +15,7 @@ from airflow_cleanroomsml._resources.table import CLEAN_ROOMS_ML
 log = logging.getLogger(__name__)
 
 BOOLEAN = Shape("Boolean", {"type": "boolean"})
+STRING = Shape("String", {"type": "string", "min": 1})
 TIME = Shape("Time", {"type": "timestamp"})
 
 

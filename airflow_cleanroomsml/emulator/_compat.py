@@ -7,6 +7,7 @@ The emulator runs without Airflow, so it cannot use :mod:`airflow_cleanroomsml._
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from importlib import import_module
@@ -104,6 +105,27 @@ def find_assumed_role(account: str, partition: str, access_key: str) -> str:
         session = backends[account][partition].get_assumed_role_from_access_key(access_key)
         return str(session.role_arn) if session else ""
     return ""
+
+
+def find_role(account: str, partition: str, name: str) -> Any:
+    """
+    Return a role of moto's IAM; None if there is none, or moto cannot tell.
+
+    :param name: Its name, without a path.
+    """
+    # Nobody has created a role unless moto's IAM has been imported, which takes as long as starting the emulator.
+    backends: Any = getattr(sys.modules.get("moto.iam.models"), "iam_backends", None)
+    with suppress(AttributeError, KeyError, TypeError):
+        roles = backends[account][partition].roles.values()
+        return next((role for role in roles if role.name == name), None)
+    return None
+
+
+def list_role_policies(role: Any) -> list[str]:
+    """Return the documents of all policies of a role that :func:`find_role` returned."""
+    inline = [str(document) for document in getattr(role, "policies", {}).values()]
+    managed = [str(getattr(policy, "document", "{}")) for policy in getattr(role, "managed_policies", {}).values()]
+    return [*inline, *managed]
 
 
 def replace_policy_evaluation(evaluate: Callable[[Any, str, str], Any]) -> None:

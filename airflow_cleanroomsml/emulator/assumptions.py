@@ -81,6 +81,10 @@ SECTIONS: dict[str, tuple[Assumption, ...]] = {
             "CSV and JSON lines, both plain or `.gz`, and Parquet; of registered partitions only; names that begin with `_` or `.` are "
             "ignored",
         ),
+        Assumption(
+            "a partition without files",
+            "fails the audience model, because data that were not written are likelier than a partition that is meant to be empty",
+        ),
         Assumption("above the maxima", "the most active users and the most popular items are used"),
         Assumption("seed files", "plain UTF-8 JSON lines with `user_id` only, in one object or a folder of them"),
         Assumption(
@@ -212,7 +216,19 @@ SECTIONS: dict[str, tuple[Assumption, ...]] = {
         ),
     ),
     "Permissions": (
-        Assumption("roles", "must belong to the caller's account (documented); their permissions are not checked"),
+        Assumption(
+            "roles",
+            "must belong to the caller's account (documented). Audience models check the role of their dataset if the emulator's IAM has "
+            "it: the trust policy must name the service, and policies of the role must allow what the user guide lists (ml-roles); keys "
+            "of conditions other than `aws:SourceAccount` and `aws:SourceArn` count as met in an Allow. A role that IAM does not have is "
+            "accepted. The roles of other resources are not checked",
+            ("roles_must_exist",),
+        ),
+        Assumption(
+            "`iam:SimulatePrincipalPolicy`",
+            "evaluates the policies of a role by action and resource; a condition is met in a Deny and not met in an Allow. Boundaries "
+            "and policies of the organization do not exist",
+        ),
         Assumption(
             "permissions of the caller",
             "unlimited, unless `/_emulator/permissions` limits an account to some actions. A request then needs the actions of the service "

@@ -9,13 +9,17 @@ know counts as met in a Deny statement, and as not met in an Allow statement.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_cleanroomsml.emulator.policy_elements import list_principals, list_values, matches_wildcards
+from airflow_cleanroomsml._training_data.policy_elements import (
+    evaluate_conditions,
+    list_principals,
+    list_statements,
+    matches_element,
+)
 
 
 @dataclass(frozen=True)
@@ -80,11 +84,10 @@ def is_allowed(policy: str, request: S3Request) -> bool:
 
 def _find_applicable(policy: str, request: S3Request) -> Iterator[tuple[int, dict[str, Any], tuple[str, ...]]]:
     """Yield the statements that apply, with their numbers from 1 and the condition keys that are unknown."""
-    statements = json.loads(policy).get("Statement", [])
-    for number, statement in enumerate(statements if isinstance(statements, list) else [statements], 1):
+    for number, statement in enumerate(list_statements(policy), 1):
         if not _matches_request(statement, request):
             continue
-        results = list(_evaluate_conditions(statement.get("Condition") or {}, request.context))
+        results = list(evaluate_conditions(statement.get("Condition") or {}, request.context))
         if all(result is not False for result in results):
             yield number, statement, tuple(result for result in results if isinstance(result, str))
 
@@ -101,54 +104,6 @@ def _matches_request(statement: dict[str, Any], request: S3Request) -> bool:
         applies = any(text in ("*", request.principal) or root.fullmatch(text) for text in principals)
     return (
         applies
-        and _matches_element(statement, "Action", request.action, re.IGNORECASE)
-        and _matches_element(statement, "Resource", request.resource)
+        and matches_element(statement, "Action", request.action, re.IGNORECASE)
+        and matches_element(statement, "Resource", request.resource)
     )
-
-
-def _matches_element(statement: dict[str, Any], element: str, value: str, flags: int = 0) -> bool:
-    """Return whether ``Action`` or ``Resource`` contains a value, or ``NotAction`` or ``NotResource`` does not."""
-    negated = f"Not{element}"
-    if negated in statement:
-        return not any(matches_wildcards(pattern, value, flags) for pattern in list_values(statement[negated]))
-    return any(matches_wildcards(pattern, value, flags) for pattern in list_values(statement.get(element, [])))
-
-
-def _evaluate_conditions(
-    conditions: Mapping[str, Mapping[str, Any]], context: Mapping[str, str | None]
-) -> Iterator[bool | str]:
-    """Yield whether each condition is met, or its key where that is unknown."""
-    for operator, keys in conditions.items():
-        for key, expected in keys.items():
-            is_known = key.lower() in context
-            met = _is_met(operator, list_values(expected), context[key.lower()]) if is_known else None
-            yield key if met is None else met
-
-
-def _is_met(operator: str, expected: list[str], value: str | None) -> bool | None:
-    """Return whether a condition is met; None for an unknown operator."""
-    if operator == "Null":
-        return str(value is None).lower() in [text.lower() for text in expected]
-    name = operator.removesuffix("IfExists")
-    test = _OPERATORS.get(name.replace("Not", "", 1))
-    if test is None:
-        return None
-    if value is None:
-        # Without the key in the request, …IfExists and negated operators are met (IAM user guide, condition operators).
-        return name != operator or "Not" in name
-    return any(test(text, value) for text in expected) != ("Not" in name)
-
-
-def _equals_ignoring_case(expected: str, value: str) -> bool:
-    return expected.lower() == value.lower()
-
-
-_OPERATORS: dict[str, Callable[[str, str], bool]] = {
-    "Bool": _equals_ignoring_case,
-    "StringEquals": str.__eq__,
-    "StringEqualsIgnoreCase": _equals_ignoring_case,
-    "StringLike": matches_wildcards,
-    # "ArnEquals and ArnLike behave identically" (IAM user guide, condition operators).
-    "ArnEquals": matches_wildcards,
-    "ArnLike": matches_wildcards,
-}

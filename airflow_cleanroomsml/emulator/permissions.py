@@ -11,8 +11,8 @@ from typing import Any
 from airflow_cleanroomsml._requests.model import load
 from airflow_cleanroomsml._requests.permissions import IRREGULAR_ACTIONS, PASS_ACTIONS, PREFIXES, Permission
 from airflow_cleanroomsml._requests.violations import suggest_name
+from airflow_cleanroomsml._training_data.policy_elements import matches_wildcards
 from airflow_cleanroomsml.emulator.errors import access_denied_error
-from airflow_cleanroomsml.emulator.policy_elements import matches_wildcards
 from airflow_cleanroomsml.emulator.store import Caller
 
 _PATTERN = re.compile(r"\*|[a-z0-9-]+:[A-Za-z0-9*?]+")

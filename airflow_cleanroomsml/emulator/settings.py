@@ -47,6 +47,7 @@ class Settings:
     :param synchronous_jobs: Whether a request that starts a job is answered only after the job's work is done, so that the clock alone
         decides when the job ends. AWS answers before.
     :param published_rates: Whether to throttle requests that exceed the published rates (user guide, Quotas).
+    :param roles_must_exist: Whether an audience model fails if the emulator's IAM does not have the role of its dataset.
     """
 
     scale: float = _define_documented_default(1.0)
@@ -70,6 +71,7 @@ class Settings:
     versions_per_trained_model: int = 100
     synchronous_jobs: bool = _define_documented_default(value=False)
     published_rates: bool = False
+    roles_must_exist: bool = False
 
     def replace_values(self, values: Mapping[str, Any]) -> Settings:
         """

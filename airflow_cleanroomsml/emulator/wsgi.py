@@ -9,6 +9,7 @@ import traceback
 import uuid
 from collections.abc import Callable, Iterable
 from email.utils import formatdate
+from io import BytesIO
 from typing import Any
 
 from werkzeug.exceptions import RequestEntityTooLarge
@@ -19,6 +20,7 @@ from airflow_cleanroomsml.emulator.admin_api import PREFIX, AdminApi
 from airflow_cleanroomsml.emulator.context import Shared
 from airflow_cleanroomsml.emulator.errors import ApiError
 from airflow_cleanroomsml.emulator.faults import ConnectionDropped, Garbled
+from airflow_cleanroomsml.emulator.iam_simulation import is_simulation, simulate
 from airflow_cleanroomsml.emulator.moto_s3 import create_app
 from airflow_cleanroomsml.emulator.regions import require_region
 from airflow_cleanroomsml.emulator.request_guard import (
@@ -89,11 +91,23 @@ class Application:
             if not credential and self._is_clean_rooms_ml(Request(environ)):
                 return _build_error_response(403, "MissingAuthenticationToken", "The request is not signed.")
             limit_body(environ, MOTO_BODY)
+            if credential and credential["service"] == "iam":
+                return self._serve_iam(environ, credential["key"])
             return self._moto.find_application(environ)
         account = environ.get("HTTP_X_MOTO_ACCOUNT_ID") or _compat.find_account(credential["key"])
         request = Request(environ)
         _read_body(request)
         return self._serve(service, Caller(account, credential["region"]), request)
+
+    def _serve_iam(self, environ: dict[str, Any], key: str) -> Callable[..., Iterable[bytes]]:
+        """Answer the one operation of IAM that moto does not have; return moto's application for all others."""
+        body = Request(environ).get_data()
+        if not is_simulation(body):
+            environ["wsgi.input"] = BytesIO(body)
+            return self._moto.find_application(environ)
+        account = environ.get("HTTP_X_MOTO_ACCOUNT_ID") or _compat.find_account(key)
+        status, content = simulate(account, body)
+        return _build_response(wire.HttpResponse(status, {"Content-Type": "text/xml"}, content))
 
     def _is_clean_rooms_ml(self, request: Request) -> bool:
         """Return whether an unsigned request has the method and path of an operation of Clean Rooms ML."""

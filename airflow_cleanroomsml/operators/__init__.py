@@ -45,6 +45,10 @@ from airflow_cleanroomsml.operators.configured_model_algorithm_association impor
     CleanRoomsMLCreateConfiguredModelAlgorithmAssociationOperator,
     CleanRoomsMLDeleteConfiguredModelAlgorithmAssociationOperator,
 )
+from airflow_cleanroomsml.operators.data_check import (
+    CleanRoomsMLCheckSeedAudienceOperator,
+    CleanRoomsMLCheckTrainingDataOperator,
+)
 from airflow_cleanroomsml.operators.ml_configuration import (
     CleanRoomsMLDeleteMLConfigurationOperator,
     CleanRoomsMLPutMLConfigurationOperator,
@@ -88,6 +92,8 @@ __all__ = [
     "CleanRoomsMLCancelTrainedModelInferenceJobOperator",
     "CleanRoomsMLCancelTrainedModelOperator",
     "CleanRoomsMLCheckAudienceModelAgeOperator",
+    "CleanRoomsMLCheckSeedAudienceOperator",
+    "CleanRoomsMLCheckTrainingDataOperator",
     "CleanRoomsMLChooseAudienceSizeOperator",
     "CleanRoomsMLCreateAudienceModelOperator",
     "CleanRoomsMLCreateConfiguredAudienceModelOperator",

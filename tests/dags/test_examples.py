@@ -13,6 +13,7 @@ import pytest
 from tests.helpers.collaboration import collaborate
 from tests.helpers.custom_models import Studio
 from tests.helpers.deployment import ROOT, Deployment
+from tests.helpers.training_data import create_role
 from tests.support import EmulatorProcess, World, interactions
 
 EXAMPLES = ROOT / "example_dags"
@@ -196,6 +197,34 @@ def test_the_size_that_was_chosen_is_exported(airflow: Deployment, emulator: Emu
     assert found["choose"] == {"type": "PERCENTAGE", "value": 20}
     (export,) = world.ml.list_audience_export_jobs(audienceGenerationJobArn=found["generate"])["audienceExportJobs"]
     assert export["audienceSize"] == found["choose"]
+
+
+@deferred_or_not
+def test_training_and_seed_are_checked_first(airflow: Deployment, emulator: EmulatorProcess, deferrable: bool) -> None:
+    world = World(emulator).build()
+    create_role(world)
+    conf = {
+        "training_dataset_arn": world.dataset(),
+        "configured_audience_model_arn": world.configured(),
+        "role_arn": world.role,
+        "seed_uri": world.seed()["dataSource"]["s3Uri"],
+        "statistics": "files",
+        "min_interactions": 1_000,
+        "min_users": 100,
+        "min_seed_size": 2,
+    }
+    found = ran(airflow, "example_checked_training", conf, deferrable, default=world)
+    assert found["check_data"]["statistics"]["users"] == 200
+    assert found["check_seed"]["users"] == 30
+    assert found["promote"] == found["train"]
+    # A spoilt seed stops the run before anything is paid for.
+    trained = world.calls.count("CreateAudienceModel")
+    conf["seed_uri"] = f"s3://{world.bucket}/nowhere.jsonl"
+    run = run_example(airflow, "example_checked_training", conf, deferrable, default=world)
+    states = {task: found["state"] for task, found in run["tasks"].items()}
+    assert (states["check_data"], states["check_seed"]) == ("success", "failed")
+    assert {states[task] for task in ("train", "promote", "generate")} == {"upstream_failed"}
+    assert world.calls.count("CreateAudienceModel") == trained
 
 
 def test_of_25_segments_the_good_ones_are_exported(airflow: Deployment, emulator: EmulatorProcess) -> None:

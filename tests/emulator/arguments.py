@@ -11,6 +11,7 @@ from botocore import xform_name
 
 from airflow_cleanroomsml import operators, sensors
 from tests.helpers.custom_models import IMAGE
+from tests.helpers.training_data import TrainingData, create_role
 from tests.properties.observed_emulator import Laboratory
 from tests.properties.operator_cases import KINDS
 
@@ -143,6 +144,26 @@ def pruned(lab: Laboratory) -> Arguments:
     return {"keep": 1, "name_prefix": "weekly-"}
 
 
+def checked_data(lab: Laboratory) -> Arguments:
+    """Training data that are in order, and their role."""
+    data = TrainingData(lab.world)
+    # What moto stores is there for all situations.
+    if not [found for found in data.glue.get_databases()["DatabaseList"] if found["Name"] == "lookalike"]:
+        create_role(data.create().world)
+    return {"training_data": data.data, "role_arn": lab.world.role}
+
+
+def checked_dataset(lab: Laboratory) -> Arguments:
+    """A training dataset that is in order."""
+    checked_data(lab)
+    return {"training_dataset_arn": lab.dataset}
+
+
+def _checked_seed(lab: Laboratory) -> Arguments:
+    checked_data(lab)
+    return {"seed_audience": lab.world.seed([f"u{number}" for number in range(25)])}
+
+
 MEMBERSHIP = "membership_identifier"
 #: The arguments of each class, and what has to be there for them.
 ARGUMENTS: dict[type[Any], Callable[[Laboratory], Arguments]] = {
@@ -186,6 +207,8 @@ ARGUMENTS: dict[type[Any], Callable[[Laboratory], Arguments]] = {
     operators.CleanRoomsMLCheckAudienceModelAgeOperator: _age,
     operators.CleanRoomsMLPromoteAudienceModelOperator: _rolled_back,
     operators.CleanRoomsMLPruneAudienceModelsOperator: lambda lab: {**pruned(lab), "report_only": True},
+    operators.CleanRoomsMLCheckTrainingDataOperator: checked_data,
+    operators.CleanRoomsMLCheckSeedAudienceOperator: _checked_seed,
     operators.CleanRoomsMLChooseAudienceSizeOperator: lambda _: {"metrics": METRICS},
     operators.CleanRoomsFindMembershipOperator: _collaboration,
     operators.CleanRoomsFindConfiguredAudienceModelOperator: _offered,

@@ -39,8 +39,16 @@ class AudienceModels(BackendBase):
             from airflow_cleanroomsml.emulator.lookalike.model import train
 
             glue, s3 = self.build_client("glue", caller, role), self.build_client("s3", caller, role)
-            window = {"start": training_data_start_time, "end": training_data_end_time}
-            return train(glue, s3, dataset=dataset, rules=self.settings.rules, **window)
+            role_check = self.build_role_check(caller, role, training_dataset_arn)
+            return train(
+                glue,
+                s3,
+                dataset=dataset,
+                start=training_data_start_time,
+                end=training_data_end_time,
+                rules=self.settings.rules,
+                **role_check,
+            )
 
         fields = {
             "name": name,

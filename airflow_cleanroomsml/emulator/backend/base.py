@@ -12,6 +12,8 @@ from botocore.config import Config
 
 from airflow_cleanroomsml._requests.model import argument_members, load, operation_names
 from airflow_cleanroomsml._requests.permissions import Permission
+from airflow_cleanroomsml._training_data.role import JobRole
+from airflow_cleanroomsml.emulator import _compat
 from airflow_cleanroomsml.emulator.context import Shared
 from airflow_cleanroomsml.emulator.errors import access_denied_error, conflict_error, quota_error
 from airflow_cleanroomsml.emulator.lifecycle import PENDING, Lifecycle
@@ -75,6 +77,17 @@ class BackendBase:
             "before-sign", lambda request, **_: request.headers.add_header(ROLE_HEADER, role_arn)
         )
         return client
+
+    def build_role_check(self, caller: Caller, role_arn: str, source_arn: str) -> dict[str, Any]:
+        """
+        Build the arguments with which a job checks its role: ``iam`` and ``role``; empty if the role is not to be checked.
+
+        :param source_arn: ARN of the resource on whose behalf the service assumes the role.
+        """
+        role = JobRole(role_arn, source_arn)
+        if not self.settings.roles_must_exist and not _compat.find_role(caller.account, role.partition, role.name):
+            return {}
+        return {"iam": self.build_client("iam", caller, role_arn), "role": role}
 
     def run_in_background(self, work: Callable[[], Any]) -> Lifecycle:
         """Submit work to the worker threads, and build the lifecycle of its resource."""

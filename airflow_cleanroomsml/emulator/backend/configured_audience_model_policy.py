@@ -6,9 +6,9 @@ import hashlib
 import json
 from typing import Any
 
+from airflow_cleanroomsml._training_data.policy_elements import list_principals, list_values, matches_wildcards
 from airflow_cleanroomsml.emulator.backend.base import BackendBase
 from airflow_cleanroomsml.emulator.errors import access_denied_error, not_found_error, validation_error
-from airflow_cleanroomsml.emulator.policy_elements import list_principals, list_values, matches_wildcards
 from airflow_cleanroomsml.emulator.store import Caller, Record, Store
 
 NOUN = "Configured audience model"

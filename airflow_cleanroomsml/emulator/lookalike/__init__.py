@@ -8,7 +8,7 @@ The entry points are ``model.train``, ``audience.generate`` and ``export.export`
 scikit-learn take longer to import than the emulator takes to start.
 """
 
+from airflow_cleanroomsml._training_data.limits import DataRules
 from airflow_cleanroomsml.emulator.lookalike.failures import JobFailure, StatusCode
-from airflow_cleanroomsml.emulator.lookalike.rules import DataRules
 
 __all__ = ["DataRules", "JobFailure", "StatusCode"]

@@ -10,14 +10,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from airflow_cleanroomsml.emulator.lookalike.clients import S3Client
-from airflow_cleanroomsml.emulator.lookalike.failures import JobFailure, Problems, StatusCode
+from airflow_cleanroomsml._training_data.clients import S3Client
+from airflow_cleanroomsml._training_data.limits import DataRules
+from airflow_cleanroomsml._training_data.rules import Findings
+from airflow_cleanroomsml._training_data.seed import read_seed
+from airflow_cleanroomsml.emulator.lookalike.failures import JobFailure, StatusCode, join_problems, translate_findings
 from airflow_cleanroomsml.emulator.lookalike.metrics import Quality, measure
 from airflow_cleanroomsml.emulator.lookalike.model import LookalikeModel
 from airflow_cleanroomsml.emulator.lookalike.profiles import Positions
 from airflow_cleanroomsml.emulator.lookalike.ranking import rank_users, score_users
-from airflow_cleanroomsml.emulator.lookalike.rules import DataRules
-from airflow_cleanroomsml.emulator.lookalike.seed import read_seed
 from airflow_cleanroomsml.emulator.lookalike.threads import limit_blas_threads
 
 Size = tuple[str, int]
@@ -65,7 +66,10 @@ def generate(
     :param rules: Limits of the seed.
     :raises JobFailure: The seed cannot be used, or an audience size exceeds the number of available users.
     """
-    ids = read_seed(s3, seed_uri, rules)
+    findings = Findings()
+    with translate_findings():
+        ids = list(read_seed(s3, seed_uri, rules, findings, may_quote=True).ids)
+        findings.raise_for_errors()
     seed = _find_matching(model, ids, max(min_matching_seed_size, _LEAST_MATCHES))
     total = len(model.users)
     counts = {size: _count_users(size, total) for size in sizes}
@@ -103,15 +107,14 @@ def _count_users(size: Size, users: int) -> int:
 
 
 def _check_sizes(counts: Mapping[Size, int], available: int, users: int, *, include_seed: bool) -> None:
-    problems = Problems()
-    for (kind, value), count in counts.items():
-        if count > available:
-            text = (
-                f"Audience size {value:,} ({kind}) means {count:,} users, but only {available:,} of {users:,} are "
-                f"available{'' if include_seed else ' without the seed'}: choose smaller sizes."
-            )
-            problems.add(StatusCode.AUDIENCE_SIZE_TOO_LARGE, text)
-    problems.raise_if_any()
+    texts = [
+        f"Audience size {value:,} ({kind}) means {count:,} users, but only {available:,} of {users:,} are "
+        f"available{'' if include_seed else ' without the seed'}: choose smaller sizes."
+        for (kind, value), count in counts.items()
+        if count > available
+    ]
+    if texts:
+        raise JobFailure(StatusCode.AUDIENCE_SIZE_TOO_LARGE, join_problems(texts))
 
 
 def _build_metrics(counts: Mapping[Size, int], quality: Quality) -> dict[str, Any]:

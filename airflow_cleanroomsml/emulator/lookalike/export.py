@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 
+from airflow_cleanroomsml._training_data.clients import S3Client
+from airflow_cleanroomsml._training_data.limits import DataRules
+from airflow_cleanroomsml._training_data.storage import Location, write
 from airflow_cleanroomsml.emulator.lookalike.audience import GeneratedAudience, Size
-from airflow_cleanroomsml.emulator.lookalike.clients import S3Client
-from airflow_cleanroomsml.emulator.lookalike.failures import JobFailure, StatusCode
-from airflow_cleanroomsml.emulator.lookalike.rules import DataRules
-from airflow_cleanroomsml.emulator.lookalike.storage import Location, write
+from airflow_cleanroomsml.emulator.lookalike.failures import JobFailure, StatusCode, translate_findings
 
 #: Gives files of about 30 MB.
 _USERS_PER_PART = 1_000_000
@@ -37,9 +37,10 @@ def export(s3: S3Client, audience: GeneratedAudience, *, size: Size, output_uri:
             f"{rules.min_export:,}: export a larger size."
         )
         raise JobFailure(StatusCode.AUDIENCE_TOO_SMALL_TO_EXPORT, text)
-    folder = Location.parse(output_uri.rstrip("/") + "/")
-    for part, start in enumerate(range(0, count, _USERS_PER_PART)):
-        users = audience.users[start : min(start + _USERS_PER_PART, count)].to_pylist()
-        lines = "".join(f'{{"user_id": {json.dumps(user)}}}\n' for user in users)
-        write(s3, Location(folder.bucket, f"{folder.key}part-{part:05d}.jsonl"), lines.encode())
+    with translate_findings():
+        folder = Location.parse(output_uri.rstrip("/") + "/")
+        for part, start in enumerate(range(0, count, _USERS_PER_PART)):
+            users = audience.users[start : min(start + _USERS_PER_PART, count)].to_pylist()
+            lines = "".join(f'{{"user_id": {json.dumps(user)}}}\n' for user in users)
+            write(s3, Location(folder.bucket, f"{folder.key}part-{part:05d}.jsonl"), lines.encode())
     return str(folder)

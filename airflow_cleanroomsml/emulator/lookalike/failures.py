@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from enum import Enum
+
+from airflow_cleanroomsml._training_data.rules import InvalidDataError, Rule
 
 
 class StatusCode(Enum):
@@ -61,32 +65,51 @@ class JobFailure(Exception):
         return f"{self.status_code}: {self.message}"
 
 
-class Problems:
-    """Problems in one stage of a job, collected so that a single message reports all of them."""
+#: Status codes of rules; of others, the status code has the name of the rule.
+_CODES = {
+    Rule.GLUE_ACCESS_DENIED: StatusCode.ACCESS_DENIED,
+    Rule.S3_ACCESS_DENIED: StatusCode.ACCESS_DENIED,
+    Rule.BUCKET_POLICY_DENIES: StatusCode.ACCESS_DENIED,
+    Rule.ROLE_NOT_FOUND: StatusCode.ACCESS_DENIED,
+    Rule.ROLE_NOT_ASSUMABLE: StatusCode.ACCESS_DENIED,
+    Rule.ROLE_LACKS_PERMISSION: StatusCode.ACCESS_DENIED,
+    Rule.DEFAULT_DATABASE_MISSING: StatusCode.ACCESS_DENIED,
+    Rule.GLUE_ERROR: StatusCode.STORAGE_ERROR,
+    Rule.S3_ERROR: StatusCode.STORAGE_ERROR,
+    Rule.NO_PARTITIONS: StatusCode.NO_TRAINING_FILES,
+    Rule.PARTITION_EMPTY: StatusCode.NO_TRAINING_FILES,
+    Rule.DELIMITER_NOT_SUPPORTED: StatusCode.FORMAT_NOT_SUPPORTED,
+    Rule.COLUMN_REPEATED: StatusCode.SCHEMA_MISMATCH,
+    Rule.COLUMN_COUNT: StatusCode.SCHEMA_MISMATCH,
+    Rule.COLUMN_MISSING: StatusCode.SCHEMA_MISMATCH,
+    Rule.COLUMN_TYPE: StatusCode.SCHEMA_MISMATCH,
+    Rule.ZSTD_COMPRESSION: StatusCode.MALFORMED_FILE,
+    Rule.MALFORMED_FILES: StatusCode.MALFORMED_FILE,
+    Rule.SEED_NOT_FOUND: StatusCode.OBJECT_NOT_FOUND,
+}
 
-    def __init__(self) -> None:
-        self._problems: list[tuple[StatusCode, str]] = []
 
-    def add(self, code: StatusCode, text: str) -> None:
-        """
-        Add a problem.
+@contextmanager
+def translate_findings() -> Iterator[None]:
+    """
+    Fail the job if its data cannot be used.
 
-        :param code: Status code; the job fails with the code of its first problem.
-        :param text: Problem and remedy, in one sentence.
-        """
-        # A thousand partitions of a table tend to have the same problem.
-        if (code, text) not in self._problems:
-            self._problems.append((code, text))
+    :raises JobFailure: With the code of the first finding; the message has all of them.
+    """
+    try:
+        yield
+    except InvalidDataError as error:
+        text = join_problems([str(finding) for finding in error.findings])
+        raise JobFailure(get_status_code(error.findings[0].rule), text) from error
 
-    def raise_if_any(self) -> None:
-        """
-        Fail the job if there are problems.
 
-        :raises JobFailure: There are problems.
-        """
-        if not self._problems:
-            return
-        texts = [text for _, text in self._problems]
-        if len(texts) > 1:
-            texts = [f"{len(texts)} problems:", *(f"({n}) {text}" for n, text in enumerate(texts, 1))]
-        raise JobFailure(self._problems[0][0], " ".join(texts))
+def join_problems(texts: Sequence[str]) -> str:
+    """Join the texts of all problems to one message, numbered if there are several."""
+    if len(texts) == 1:
+        return texts[0]
+    return " ".join([f"{len(texts)} problems:", *(f"({n}) {text}" for n, text in enumerate(texts, 1))])
+
+
+def get_status_code(rule: Rule) -> StatusCode:
+    """Return the status code of a job that a rule fails."""
+    return _CODES.get(rule) or StatusCode[rule.name]

@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 from scipy import sparse
 from sklearn.utils.extmath import randomized_svd
 
+from airflow_cleanroomsml._training_data.limits import DataRules
 from airflow_cleanroomsml.emulator.lookalike.interactions import Interactions
-from airflow_cleanroomsml.emulator.lookalike.rules import DataRules
 
 Floats = npt.NDArray[np.float32]
 Positions = npt.NDArray[np.int64]

@@ -8,7 +8,11 @@ from dataclasses import dataclass
 import pyarrow as pa
 from pyarrow import parquet
 
-from airflow_cleanroomsml.emulator.lookalike.columns import to_arrow_type
+from airflow_cleanroomsml._training_data.columns import to_arrow_type
+
+
+class ZstdError(ValueError):
+    """A file is compressed with Zstandard."""
 
 
 @dataclass(frozen=True)
@@ -16,10 +20,10 @@ class Parquet:
     """Parquet files, whose columns are matched by name; Zstandard compression is not supported (user guide)."""
 
     def read(self, data: bytes, columns: Mapping[str, str]) -> pa.Table:
-        """Return some columns, see :class:`~airflow_cleanroomsml.emulator.lookalike.readers.Reader`."""
+        """Return some columns, see :class:`~airflow_cleanroomsml._training_data.readers.Reader`."""
         file = parquet.ParquetFile(pa.BufferReader(data))
         if "ZSTD" in _list_compressions(file.metadata):
-            raise ValueError("Parquet compressed with Zstandard (ZSTD) is not supported: write it with Snappy or GZIP")
+            raise ZstdError
         spelling = {name.lower(): name for name in file.schema_arrow.names}
         table = file.read([spelling[name] for name in columns if name in spelling])
         arrays = {}

@@ -6,9 +6,6 @@ import math
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 
 @dataclass(frozen=True)
 class Window:
@@ -25,21 +22,13 @@ class Window:
     @property
     def is_empty(self) -> bool:
         """Whether no time is in the window."""
-        return (
-            self.start is not None
-            and self.end is not None
-            and _to_epoch_seconds(self.start) >= _to_epoch_seconds(self.end)
-        )
+        first, after_last = self.bounds
+        return first is not None and after_last is not None and first >= after_last
 
-    def contains(self, seconds: pa.ChunkedArray) -> pa.ChunkedArray | None:
-        """Return whether each of the times is in the window; None for a window without limits."""
-        inside = None
-        if self.start is not None:
-            inside = pc.greater_equal(seconds, _to_epoch_seconds(self.start))
-        if self.end is not None:
-            before = pc.less(seconds, _to_epoch_seconds(self.end))
-            inside = before if inside is None else pc.and_(inside, before)
-        return inside
+    @property
+    def bounds(self) -> tuple[int | None, int | None]:
+        """Start and end in Unix epoch seconds; None for no limit."""
+        return _to_epoch_seconds(self.start), _to_epoch_seconds(self.end)
 
     def __str__(self) -> str:
         """Return the window as a half-open interval."""
@@ -47,7 +36,9 @@ class Window:
         return f"[{start}, {end})"
 
 
-def _to_epoch_seconds(time: datetime) -> int:
+def _to_epoch_seconds(time: datetime | None) -> int | None:
+    if time is None:
+        return None
     # Rounded up: interactions have whole seconds, so the first one at or after a fraction is at the next second.
     aware = time if time.tzinfo else time.replace(tzinfo=timezone.utc)
     return math.ceil(aware.timestamp())

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_cleanroomsml.emulator.lookalike.failures import Problems, StatusCode
-from airflow_cleanroomsml.emulator.lookalike.glue_table import GlueTable
-from airflow_cleanroomsml.emulator.lookalike.rules import DataRules
+from airflow_cleanroomsml._training_data.glue_table import GlueTable
+from airflow_cleanroomsml._training_data.limits import DataRules
+from airflow_cleanroomsml._training_data.rules import Findings, Rule
 
 #: Allowed Glue types of each column type (user guide, "Training data requirements").
 ALLOWED_TYPES = {
@@ -43,31 +43,29 @@ class Roles:
     types: Mapping[str, str]
 
 
-def resolve(schema: Sequence[Mapping[str, Any]], table: GlueTable, rules: DataRules, problems: Problems) -> Roles:
+def resolve(schema: Sequence[Mapping[str, Any]], table: GlueTable, rules: DataRules, findings: Findings) -> Roles:
     """
     Resolve the column types of a schema.
 
     :param schema: ``inputConfig.schema`` of a training dataset.
     :param table: The Glue table.
     :param rules: Maximum number of features.
-    :param problems: Collects problems; the result is only valid if there are none.
+    :param findings: Collects findings; the result is only valid if there are no errors.
     """
     columns = defaultdict(list)
     for entry in schema:
         columns[entry["columnTypes"][0]].append(entry["columnName"].lower())
     for name, count in Counter(name for names in columns.values() for name in names).items():
         if count > 1:
-            text = f"The schema contains column '{name}' {count} times: list it once."
-            problems.add(StatusCode.SCHEMA_MISMATCH, text)
+            findings.add(Rule.COLUMN_REPEATED.build(name, column=name, count=count))
     for role in _REQUIRED:
-        _require_one(role, columns[role], problems)
+        _require_one(role, columns[role], findings)
     for role, names in columns.items():
         for name in names:
-            _check_type(role, name, table, problems)
+            _check_type(role, name, table, findings)
     features = columns["CATEGORICAL_FEATURE"] + columns["NUMERICAL_FEATURE"]
     if len(features) > rules.max_features:
-        text = f"The schema has {len(features)} feature columns; at most {rules.max_features} are allowed."
-        problems.add(StatusCode.TOO_MANY_FEATURES, text)
+        findings.add(Rule.TOO_MANY_FEATURES.build("schema", count=len(features), limit=rules.max_features))
     user, item, timestamp = (columns[role][0] if columns[role] else "" for role in _REQUIRED)
     return Roles(
         user,
@@ -79,23 +77,18 @@ def resolve(schema: Sequence[Mapping[str, Any]], table: GlueTable, rules: DataRu
     )
 
 
-def _require_one(role: str, names: Sequence[str], problems: Problems) -> None:
+def _require_one(role: str, names: Sequence[str], findings: Findings) -> None:
     if len(names) != 1:
         details = f" ({', '.join(names)})" if names else ""
-        text = f"The schema has {len(names) or 'no'} columns of type {role}{details}; exactly one is required."
-        problems.add(StatusCode.SCHEMA_MISMATCH, text)
+        findings.add(Rule.COLUMN_COUNT.build("schema", count=len(names) or "no", role=role, names=details))
 
 
-def _check_type(role: str, name: str, table: GlueTable, problems: Problems) -> None:
+def _check_type(role: str, name: str, table: GlueTable, findings: Findings) -> None:
     glue_type = table.get_type(name)
     allowed = ALLOWED_TYPES[role]
     if glue_type is None:
         columns = ", ".join([*table.columns, *table.partition_columns])
-        text = f"Column '{name}' of the schema does not exist in Glue table {table.name}, which has: {columns}."
-        problems.add(StatusCode.SCHEMA_MISMATCH, text)
+        findings.add(Rule.COLUMN_MISSING.build(name, column=name, table=table.name, columns=columns))
     elif glue_type.partition("<")[0] not in allowed:
-        text = (
-            f"Column '{name}' has type {glue_type} in Glue table {table.name}; {role} requires {', '.join(allowed)}: "
-            "change the type in the table, and in the files if they differ."
-        )
-        problems.add(StatusCode.SCHEMA_MISMATCH, text)
+        values = {"type": glue_type, "table": table.name, "role": role, "allowed": ", ".join(allowed)}
+        findings.add(Rule.COLUMN_TYPE.build(name, column=name, **values))

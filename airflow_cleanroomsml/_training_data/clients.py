@@ -16,6 +16,10 @@ class Paginator(Protocol):
 class GlueClient(Protocol):
     """``boto3.client("glue")``, read only."""
 
+    @property
+    def meta(self) -> Any:
+        """Return the metadata of the client, such as its region."""
+
     def get_database(self, **kwargs: Any) -> dict[str, Any]:
         """Return a database of the Data Catalog."""
 
@@ -44,3 +48,13 @@ class S3Client(Protocol):
 
     def get_paginator(self, operation_name: str) -> Paginator:
         """Return the paginator of ``list_objects_v2``."""
+
+
+class IamClient(Protocol):
+    """``boto3.client("iam")``, read only."""
+
+    def get_role(self, **kwargs: Any) -> dict[str, Any]:
+        """Return a role."""
+
+    def simulate_principal_policy(self, **kwargs: Any) -> dict[str, Any]:
+        """Return what the policies of a role allow."""

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError
 
-from airflow_cleanroomsml.emulator.lookalike.clients import S3Client
-from airflow_cleanroomsml.emulator.lookalike.failures import JobFailure, StatusCode
+from airflow_cleanroomsml._training_data.clients import S3Client
+from airflow_cleanroomsml._training_data.rules import Finding, InvalidDataError, Rule
 
 _PERMISSIONS = {
     "HeadBucket": "s3:ListBucket",
@@ -38,16 +38,16 @@ class Location:
     key: str
 
     @classmethod
-    def parse(cls, uri: str) -> Location:
+    def parse(cls, uri: str, owner: str = "The request") -> Location:
         """
         Parse an S3 URI; Hadoop's schemes ``s3a`` and ``s3n`` mean the same.
 
-        :raises JobFailure: The text is not an S3 URI.
+        :param owner: What has the location, for the finding.
+        :raises InvalidDataError: The text is not an S3 URI.
         """
         parts = urlsplit(uri, allow_fragments=False)
         if parts.scheme not in {"s3", "s3a", "s3n"} or not parts.netloc:
-            text = f"'{uri}' is not an S3 location (s3://bucket/prefix/)."
-            raise JobFailure(StatusCode.LOCATION_NOT_ON_S3, text)
+            raise InvalidDataError(Rule.LOCATION_NOT_ON_S3.build("location", owner=owner, location=uri))
         # A question mark is an ordinary character in a key.
         query = f"?{parts.query}" if parts.query else ""
         return cls(parts.netloc, parts.path.lstrip("/") + query)
@@ -74,17 +74,14 @@ def require_same_region(s3: S3Client, location: Location) -> None:
     """
     Check that data is in the region of the job (user guide, "Training data requirements").
 
-    :raises JobFailure: It is in another region, or the bucket does not exist or may not be read.
+    :raises InvalidDataError: It is in another region, or the bucket does not exist or may not be read.
     """
     with _translate_errors(location):
         bucket_region = s3.head_bucket(Bucket=location.bucket).get("BucketRegion")
     region = s3.meta.region_name
     if bucket_region and bucket_region != region:
-        text = (
-            f"Bucket {location.bucket} is in {bucket_region}, but the job runs in {region}: "
-            f"copy the data to a bucket in {region}."
-        )
-        raise JobFailure(StatusCode.BUCKET_IN_OTHER_REGION, text)
+        values = {"bucket": location.bucket, "region": bucket_region, "own": region}
+        raise InvalidDataError(Rule.BUCKET_IN_OTHER_REGION.build("location", **values))
 
 
 def list_files(s3: S3Client, location: Location) -> list[StoredFile]:
@@ -94,7 +91,7 @@ def list_files(s3: S3Client, location: Location) -> list[StoredFile]:
     The location ``…/data`` does not include ``…/data-old/``. Files that Hive, and therefore Glue, ignores are left out: folder markers,
     and paths with a component that starts with ``_`` or ``.``.
 
-    :raises JobFailure: The bucket does not exist or may not be read.
+    :raises InvalidDataError: The bucket does not exist or may not be read.
     """
     folder = location.key if location.key.endswith("/") or not location.key else f"{location.key}/"
     below = [file for file in _list_objects(s3, location, folder) if _is_visible(file.location.key[len(folder) :])]
@@ -109,7 +106,7 @@ def read(s3: S3Client, location: Location) -> bytes:
     """
     Return the content of an object.
 
-    :raises JobFailure: It does not exist or may not be read.
+    :raises InvalidDataError: It does not exist or may not be read.
     """
     with _translate_errors(location):
         body: bytes = s3.get_object(Bucket=location.bucket, Key=location.key)["Body"].read()
@@ -120,7 +117,7 @@ def write(s3: S3Client, location: Location, body: bytes) -> None:
     """
     Write an object.
 
-    :raises JobFailure: The bucket does not exist or may not be written to.
+    :raises InvalidDataError: The bucket does not exist or may not be written to.
     """
     with _translate_errors(location):
         s3.put_object(Bucket=location.bucket, Key=location.key, Body=body)
@@ -144,26 +141,20 @@ def _translate_errors(location: Location) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        raise _build_failure(error, location) from error
+        raise InvalidDataError(_build_finding(error, location)) from error
 
 
-def _build_failure(error: ClientError, location: Location) -> JobFailure:
-    code = error.response["Error"]["Code"]
-    if error.response["ResponseMetadata"]["HTTPStatusCode"] == _FORBIDDEN:
-        action = _PERMISSIONS.get(error.operation_name, error.operation_name)
+def _build_finding(error: ClientError, location: Location) -> Finding:
+    code, status = error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]
+    action = _PERMISSIONS.get(error.operation_name, error.operation_name)
+    if status == _FORBIDDEN:
         reason = error.response["Error"].get("Message", "")
         if _BY_POLICY in reason:
-            text = f"The bucket policy denied access to {location}. {reason}."
-        else:
-            text = (
-                f"Access to {location} was denied: the role of the job needs {action}, "
-                "and no statement of the bucket policy may deny it."
-            )
-        return JobFailure(StatusCode.ACCESS_DENIED, text)
+            return Rule.BUCKET_POLICY_DENIES.build("location", location=location, reason=reason)
+        return Rule.S3_ACCESS_DENIED.build("location", location=location, action=action)
     if code in _NO_BUCKET:
-        text = f"Bucket {location.bucket} does not exist: create it, or correct {location}."
-        return JobFailure(StatusCode.BUCKET_NOT_FOUND, text)
+        return Rule.BUCKET_NOT_FOUND.build("location", bucket=location.bucket, location=location)
     if code == "NoSuchKey":
         # The object was listed, so it has been deleted since.
-        return JobFailure(StatusCode.OBJECT_NOT_FOUND, f"{location} no longer exists.")
-    return JobFailure(StatusCode.STORAGE_ERROR, f"S3 rejected {error.operation_name} for {location}: {error}")
+        return Rule.OBJECT_NOT_FOUND.build("location", location=location)
+    return Rule.S3_ERROR.build("location", location=location, action=action, code=code)

@@ -11,12 +11,13 @@ class DataRules:
     """
     The documented limits of training data, seeds and exports.
 
-    Limits that data on one machine cannot exceed (20 billion interactions, 50 million items) are left out.
+    The limit of 50 million items is left out: nothing here counts items.
 
     :param min_interactions: Minimum interactions in the training window (user guide, "Training data requirements").
     :param min_users: Minimum distinct users with enough interactions (same page).
     :param min_interactions_per_user: Minimum interactions of a user; a user with fewer is not counted, not trained on and in no audience
         (same page: "at least two item interactions each").
+    :param max_interactions: Maximum interactions; of more the service takes a sample (same page).
     :param max_features: Maximum columns of type CATEGORICAL_FEATURE and NUMERICAL_FEATURE together (same page).
     :param max_users: Maximum users to train on, the most active ones (user guide, Quotas).
     :param max_items: Maximum items to train on, the most popular ones (user guide, Quotas).
@@ -28,6 +29,7 @@ class DataRules:
     min_interactions: int = 1_000_000
     min_users: int = 100_000
     min_interactions_per_user: int = 2
+    max_interactions: int = 20_000_000_000
     max_features: int = 10
     max_users: int = 100_000_000
     max_items: int = 1_000_000

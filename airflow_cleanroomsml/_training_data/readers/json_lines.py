@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import json as arrow_json
 
-from airflow_cleanroomsml.emulator.lookalike.columns import to_arrow_type
+from airflow_cleanroomsml._training_data.columns import to_arrow_type
 
 _BLOCK_BYTES = 8 * 1024 * 1024
 
@@ -25,7 +25,7 @@ class JsonLines:
     """
 
     def read(self, data: bytes, columns: Mapping[str, str]) -> pa.Table:
-        """Return some columns, see :class:`~airflow_cleanroomsml.emulator.lookalike.readers.Reader`."""
+        """Return some columns, see :class:`~airflow_cleanroomsml._training_data.readers.Reader`."""
         first = _read_first_object(data)
         spelling = {name.lower(): name for name in first}
         types = {}

@@ -9,8 +9,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from airflow_cleanroomsml.emulator.lookalike.clients import GlueClient
-from airflow_cleanroomsml.emulator.lookalike.failures import JobFailure, StatusCode
+from airflow_cleanroomsml._training_data.clients import GlueClient
+from airflow_cleanroomsml._training_data.rules import Finding, InvalidDataError, Rule
 
 _FORBIDDEN = 403
 
@@ -58,27 +58,24 @@ def fetch(glue: GlueClient, source: Mapping[str, str]) -> GlueTable:
     Fetch a table.
 
     :param source: ``glueDataSource`` of a training dataset: ``databaseName``, ``tableName`` and optionally ``catalogId``.
-    :raises JobFailure: The database or table does not exist or may not be read, or a partitioned table has no partitions.
+    :raises InvalidDataError: The database or table does not exist or may not be read, or a partitioned table has no partitions.
     """
     catalog = {"CatalogId": source["catalogId"]} if "catalogId" in source else {}
     database, name = source["databaseName"], source["tableName"]
-    with _translate_errors(f"database {database}", StatusCode.DATABASE_NOT_FOUND):
+    with _translate_errors(database, Rule.DATABASE_NOT_FOUND):
         glue.get_database(Name=database, **catalog)
-    with _translate_errors(f"table {database}.{name}", StatusCode.TABLE_NOT_FOUND):
+    with _translate_errors(f"{database}.{name}", Rule.TABLE_NOT_FOUND):
         table = glue.get_table(DatabaseName=database, Name=name, **catalog)["Table"]
     descriptor = table.get("StorageDescriptor", {})
     keys = _map_types(table.get("PartitionKeys", ()))
     parts: tuple[Part, ...] = (Part(descriptor, {}),)
     if keys:
-        with _translate_errors(f"the partitions of {database}.{name}", StatusCode.TABLE_NOT_FOUND):
+        with _translate_errors(f"{database}.{name}", Rule.TABLE_NOT_FOUND):
             pages = glue.get_paginator("get_partitions").paginate(DatabaseName=database, TableName=name, **catalog)
             parts = tuple(_build_part(keys, partition) for page in pages for partition in page["Partitions"])
         if not parts:
-            text = (
-                f"Glue table {database}.{name} is partitioned by {', '.join(keys)} but has no partitions: "
-                "add them with ALTER TABLE … ADD PARTITION or a crawler. Files outside of partitions are not read."
-            )
-            raise JobFailure(StatusCode.NO_TRAINING_FILES, text)
+            table_name = f"{database}.{name}"
+            raise InvalidDataError(Rule.NO_PARTITIONS.build("tableName", table=table_name, keys=", ".join(keys)))
     return GlueTable(
         f"{database}.{name}", _map_types(descriptor.get("Columns", ())), keys, table.get("Parameters", {}), parts
     )
@@ -93,19 +90,18 @@ def _build_part(keys: Mapping[str, str], partition: dict[str, Any]) -> Part:
 
 
 @contextmanager
-def _translate_errors(target: str, missing: StatusCode) -> Iterator[None]:
+def _translate_errors(target: str, missing: Rule) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        raise _build_failure(error, target, missing) from error
+        raise InvalidDataError(_build_finding(error, target, missing)) from error
 
 
-def _build_failure(error: ClientError, target: str, missing: StatusCode) -> JobFailure:
-    code = error.response["Error"]["Code"]
+def _build_finding(error: ClientError, target: str, missing: Rule) -> Finding:
+    field = "databaseName" if missing is Rule.DATABASE_NOT_FOUND else "tableName"
+    code, action = error.response["Error"]["Code"], f"glue:{error.operation_name}"
     if code == "EntityNotFoundException":
-        text = f"Glue {target} does not exist: create it, or use another one in the training dataset."
-        return JobFailure(missing, text)
+        return missing.build(field, target=target)
     if code == "AccessDeniedException" or error.response["ResponseMetadata"]["HTTPStatusCode"] == _FORBIDDEN:
-        text = f"Access to Glue {target} was denied: allow glue:{error.operation_name} to the role of the dataset."
-        return JobFailure(StatusCode.ACCESS_DENIED, text)
-    return JobFailure(StatusCode.STORAGE_ERROR, f"Glue rejected {error.operation_name} for {target}: {error}")
+        return Rule.GLUE_ACCESS_DENIED.build(field, target=target, action=action)
+    return Rule.GLUE_ERROR.build(field, target=target, action=action, code=code)

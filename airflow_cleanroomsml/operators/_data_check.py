@@ -1,0 +1,376 @@
+"""What the checks of training data and seeds do, and how they report it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow_cleanroomsml._compat import cached
+from airflow_cleanroomsml._requests.sensitive import reveal
+from airflow_cleanroomsml._templating import TEXT
+from airflow_cleanroomsml._training_data.rules import Finding, Findings, Rule, Severity, lower_severity
+from airflow_cleanroomsml._xcom import push_results
+from airflow_cleanroomsml.exceptions import (
+    CleanRoomsMLError,
+    ConfigurationError,
+    DataCheckFailedError,
+    InvalidRequestError,
+    UnreachableError,
+    lines,
+    service_error,
+)
+from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
+
+if TYPE_CHECKING:
+    from airflow_cleanroomsml._compat import Context
+    from airflow_cleanroomsml._training_data.role import JobRole
+    from airflow_cleanroomsml._training_data.statistics import Statistics
+    from airflow_cleanroomsml._training_data.table_check import CheckedTable
+    from airflow_cleanroomsml.hooks import CleanRoomsMLHook
+
+#: Bytes of files that a worker reads at most; in memory they take a multiple of it.
+_MOST_BYTES = 2 * 1024**3
+_GIBIBYTE = 1024**3
+#: Seconds between two polls of a query.
+_ATHENA_SECONDS = 5
+_S3_REMEDY = "allow s3:ListBucket, and s3:GetObject where files are read, to the role or user of the connection"
+_SQL_REMEDY = "run the query yourself and count its users"
+#: What a check adds to the report.
+Numbers = dict[str, Any]
+
+
+class DataCheckOperator(CleanRoomsMLOperator):
+    """The base of the checks: they collect findings, report them, and fail if one of them is an error."""
+
+    ui_color = "#fff3d6"
+    #: boto3's method names of the requests that have the members, by argument.
+    members: ClassVar[Mapping[str, str]] = {}
+
+    warn_only: Any
+
+    def report(self, context: Context, check: Callable[[Findings], tuple[str, Numbers]]) -> dict[str, Any]:
+        """
+        Run a check; log and return its report.
+
+        :param check: Collects findings; returns what it checked, in words, and further values of the report.
+        :raises DataCheckFailedError: One of the findings is an error.
+        """
+        findings, lowered = Findings(), self._parse_warn_only()
+        with _translate_errors():
+            subject, numbers = check(findings)
+        found = lower_severity(_explain_denials(findings), lowered)
+        found.sort(key=lambda finding: finding.severity.value)
+        errors = [finding.describe() for finding in found if finding.severity is Severity.ERROR]
+        counts = {"errors": len(errors), "warnings": len(found) - len(errors)}
+        report = {**counts, "findings": [finding.describe() for finding in found], **numbers}
+        texts = [f"{each.severity.name} {each.rule.name} ({each.field}): {each}" for each in found]
+        summary = f"{subject}: {counts['errors']} errors, {counts['warnings']} warnings."
+        if errors:
+            push_results(self, context, {"report": report})
+            raise DataCheckFailedError(lines(f"{summary} A job would fail; none was started.", *texts), errors)
+        (self.log.warning if found else self.log.info)("%s", lines(summary, *texts))
+        return report
+
+    def check_fields(self, shapes: Mapping[str, Any], *required: str) -> dict[str, Any]:
+        """
+        Check the rendered arguments.
+
+        :param shapes: Shapes of the arguments that are members of no request.
+        :raises InvalidRequestError: They are not valid.
+        """
+        from airflow_cleanroomsml._requests.arguments import check_arguments
+
+        all_shapes = {**self._argument_shapes(), **shapes}
+        given = {name: reveal(getattr(self, name)) for name in all_shapes}
+        return check_arguments(all_shapes, given, required=required)
+
+    def _argument_shapes(self) -> dict[str, Any]:
+        from airflow_cleanroomsml._requests.arguments import member
+
+        return {name: member(operation, name) for name, operation in self.members.items()}
+
+    def _field_shapes(self) -> dict[str, Any]:
+        names = [name for name in self.template_fields if name not in (*self.connection_fields, "warn_only")]
+        return {**dict.fromkeys(names, TEXT), **super()._field_shapes()}
+
+    def _parse_warn_only(self) -> list[str]:
+        from airflow_cleanroomsml._requests.coercion import parse_container
+
+        names = parse_container(self.warn_only) if isinstance(self.warn_only, str) else self.warn_only
+        if not isinstance(names, (list, tuple, type(None))):
+            raise InvalidRequestError(f"warn_only: {names!r}; must be a list of names of rules. Nothing was sent.")
+        if unknown := [str(name) for name in names or () if name not in Rule.__members__]:
+            known = ", ".join(Rule.__members__)
+            raise InvalidRequestError(
+                f"warn_only: {', '.join(unknown)}: unknown; rules are: {known}. Nothing was sent."
+            )
+        return list(names or ())
+
+
+def load_training_arguments(operator: DataCheckOperator) -> dict[str, Any]:
+    """
+    Check the arguments of the check of training data, and read the training dataset.
+
+    :raises InvalidRequestError: Arguments are not valid.
+    :raises ConfigurationError: Files cannot be read.
+    """
+    from airflow_cleanroomsml._requests.arguments import STRING, TIME, choice, integer
+
+    shapes = {
+        "training_data_start_time": TIME,
+        "training_data_end_time": TIME,
+        "statistics": choice("athena", "files"),
+        "min_interactions": integer(1),
+        "min_users": integer(1),
+        **dict.fromkeys(("athena_workgroup", "athena_output_location", "athena_catalog"), STRING),
+    }
+    arguments = operator.check_fields(shapes, "min_interactions", "min_users", "athena_workgroup", "athena_catalog")
+    given = {name for name in operator.members if name in arguments}
+    if given not in ({"training_dataset_arn"}, {"training_data", "role_arn"}):
+        raise InvalidRequestError(
+            "training_dataset_arn, training_data, role_arn: set either the ARN of a training dataset, or training_data with "
+            f"role_arn; set are: {', '.join(sorted(given)) or 'none'}. Nothing was sent."
+        )
+    if arguments.get("statistics") == "files" and find_spec("pyarrow") is None:
+        raise ConfigurationError(
+            'statistics: "files" needs pyarrow, which is not installed. Install airflow-provider-cleanroomsml[files], or use "athena".'
+        )
+    if "training_data" in given:
+        return arguments
+    found = operator.hook.call("get_training_dataset", {"training_dataset_arn": arguments["training_dataset_arn"]})
+    return {**arguments, "training_data": found["trainingData"], "role_arn": found["roleArn"]}
+
+
+def load_seed_arguments(operator: DataCheckOperator) -> dict[str, Any]:
+    """
+    Check the arguments of the check of a seed.
+
+    :raises InvalidRequestError: Arguments are not valid.
+    """
+    from airflow_cleanroomsml._requests.arguments import integer
+
+    shapes = {"min_matching_seed_size": integer(1), "min_seed_size": integer(1)}
+    return operator.check_fields(shapes, "seed_audience", "min_seed_size")
+
+
+class TrainingDataCheck:
+    """
+    The check of training data.
+
+    :param hook: Hook with the clients.
+    :param connection: Connection arguments, for the amazon provider's hook of Athena.
+    :param arguments: The checked arguments of the operator, with ``training_data`` and ``role_arn``.
+    """
+
+    def __init__(self, hook: CleanRoomsMLHook, connection: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
+        from airflow_cleanroomsml._training_data.limits import DataRules
+        from airflow_cleanroomsml._training_data.window import Window
+
+        self._hook = hook
+        self._connection = dict(connection)
+        self._arguments = arguments
+        self._config = arguments["training_data"][0]["inputConfig"]
+        self._source = self._config["dataSource"]["glueDataSource"]
+        self._rules = DataRules(min_interactions=arguments["min_interactions"], min_users=arguments["min_users"])
+        self._window = Window(arguments.get("training_data_start_time"), arguments.get("training_data_end_time"))
+        self._query_id = ""
+
+    def run(self, findings: Findings) -> tuple[str, Numbers]:
+        """Check table, files, role and, on request, the data."""
+        from airflow_cleanroomsml._training_data.table_check import check_role, check_table
+        from airflow_cleanroomsml._training_data.table_files import check_declared_compression
+
+        glue, s3, how = self._client("glue"), self._client("s3"), self._arguments.get("statistics")
+        data = self._arguments["training_data"][0]
+        checked = check_table(glue, s3, data, self._window, self._rules, findings)
+        files = checked.files if checked and checked.files else ()
+        check_role(glue, self._client("iam"), self._build_role(), self._source, files, findings)
+        counted = None
+        if checked and how:
+            counted = self._count(checked, self._count_by_athena if how == "athena" else self._count_in_files, findings)
+        if checked and not (counted and how == "files"):
+            check_declared_compression(checked.table, files, findings)
+        subject = f"Training data in Glue table {self._source['databaseName']}.{self._source['tableName']}"
+        numbers = {
+            "statistics": counted.describe() if counted else None,
+            "files": sum(len(each.files) for each in files),
+        }
+        return subject, numbers
+
+    def stop_query(self) -> None:
+        """Stop the query, if it runs."""
+        if self._query_id:
+            self._athena.stop_query(self._query_id)
+
+    def _client(self, service: str) -> Any:
+        return self._hook.of(service).conn
+
+    def _build_role(self) -> JobRole:
+        from airflow_cleanroomsml._training_data.role import JobRole
+
+        arn, dataset = self._arguments["role_arn"], self._arguments.get("training_dataset_arn")
+        if dataset:
+            return JobRole(arn, dataset)
+        return _build_role(arn, "training-dataset", self._client("glue").meta.region_name)
+
+    def _count(
+        self, checked: CheckedTable, count: Callable[[CheckedTable], Statistics | None], findings: Findings
+    ) -> Statistics | None:
+        from airflow_cleanroomsml._training_data.rules import InvalidDataError
+        from airflow_cleanroomsml._training_data.statistics import evaluate
+
+        try:
+            counted = count(checked)
+        except InvalidDataError as error:
+            findings.add(*error.findings)
+            return None
+        if counted:
+            evaluate(counted, checked.roles, self._window, self._rules, findings)
+        return counted
+
+    def _count_in_files(self, checked: CheckedTable) -> Statistics | None:
+        """
+        Read the files, and count with pyarrow.
+
+        :return: None if the caller may not list them.
+        :raises InvalidDataError: They are malformed, or too large to be read.
+        """
+        from airflow_cleanroomsml._training_data import interactions, training_files
+        from airflow_cleanroomsml._training_data.rules import InvalidDataError
+
+        if checked.files is None:
+            return None
+        size = sum(file.size for each in checked.files for file in each.files)
+        if size > _MOST_BYTES:
+            texts = {"size": f"{size / _GIBIBYTE:,.1f} GiB", "limit": f"{_MOST_BYTES / _GIBIBYTE:.0f} GiB"}
+            raise InvalidDataError(Rule.TOO_LARGE_TO_READ.build("statistics", **texts))
+        sources = training_files.build_sources(checked.table, checked.files)
+        table = training_files.read_all(self._client("s3"), sources, checked.roles.types)
+        rows = interactions.normalise(table, checked.roles)
+        return interactions.count(rows, checked.roles, self._window, self._rules, duplicates=True)[0]
+
+    def _count_by_athena(self, checked: CheckedTable) -> Statistics:
+        """
+        Run the query that counts.
+
+        :raises InvalidDataError: It failed.
+        """
+        from airflow_cleanroomsml._training_data.athena import build_query, parse_result
+        from airflow_cleanroomsml._training_data.rules import InvalidDataError
+
+        database, arguments, athena = self._source["databaseName"], self._arguments, self._athena
+        location = arguments.get("athena_output_location")
+        self._query_id = athena.run_query(
+            build_query(database, self._source["tableName"], checked.roles, self._window, self._rules),
+            {"Database": database, "Catalog": arguments["athena_catalog"]},
+            {"OutputLocation": location} if location else {},
+            workgroup=arguments["athena_workgroup"],
+        )
+        state = athena.poll_query_status(self._query_id, sleep_time=_ATHENA_SECONDS)
+        if state != "SUCCEEDED":
+            # Only the code of the reason: the rest may quote values of the data.
+            code = (athena.get_state_change_reason(self._query_id) or "").partition(":")[0]
+            reason = f"{state}, {code}" if re.fullmatch(r"[A-Z_]+", code) else state
+            raise InvalidDataError(Rule.QUERY_FAILED.build("data", reason=reason, query=self._query_id))
+        header, values = athena.get_query_results(self._query_id)["ResultSet"]["Rows"]
+        self._query_id = ""
+        names = [cell["VarCharValue"] for cell in header["Data"]]
+        return parse_result(dict(zip(names, (cell.get("VarCharValue") for cell in values["Data"]), strict=True)))
+
+    @cached
+    def _athena(self) -> Any:
+        from airflow.providers.amazon.aws.hooks.athena import AthenaHook
+
+        from airflow_cleanroomsml._connection.client_options import make_config
+
+        connection = {**self._connection}
+        return AthenaHook(config=make_config(connection.pop("botocore_config")), log_query=False, **connection)
+
+
+def check_seed(hook: CleanRoomsMLHook, arguments: Mapping[str, Any], findings: Findings) -> tuple[str, Numbers]:
+    """
+    Check a seed and its role.
+
+    :param hook: Hook with the clients.
+    :param arguments: The checked arguments of the operator.
+    :param findings: Collects findings.
+    :return: What was checked, in words, and the number of users.
+    """
+    from airflow_cleanroomsml._training_data.role import check_role_of_seed
+
+    seed = arguments["seed_audience"]
+    s3, uri = hook.of("s3").conn, seed.get("dataSource", {}).get("s3Uri", "")
+    users = _count_seed(s3, uri, arguments, findings) if uri else None
+    if not uri:
+        values = {"subject": "The users of a SQL seed", "reason": "they are not known before the query runs"}
+        findings.add(Rule.NOT_CHECKED.build("sqlParameters", **values, remedy=_SQL_REMEDY))
+    role = _build_role(seed["roleArn"], "audience-generation-job", s3.meta.region_name)
+    check_role_of_seed(hook.of("iam").conn, role, uri, findings)
+    return f"Seed {uri}" if uri else "SQL seed", {"users": users}
+
+
+def _count_seed(s3: Any, uri: str, arguments: Mapping[str, Any], findings: Findings) -> int | None:
+    from airflow_cleanroomsml._training_data.limits import DataRules
+    from airflow_cleanroomsml._training_data.rules import InvalidDataError
+    from airflow_cleanroomsml._training_data.seed import read_seed
+
+    try:
+        seed = read_seed(s3, uri, DataRules(min_seed=arguments["min_seed_size"]), findings)
+    except InvalidDataError as error:
+        findings.add(*error.findings)
+        return None
+    users, least = len(seed.ids), arguments.get("min_matching_seed_size", 0)
+    if users < least:
+        findings.add(Rule.SEED_CANNOT_MATCH.build("seedAudience", count=users, limit=least))
+    if repeated := seed.lines - users:
+        findings.add(Rule.SEED_REPEATS.build("s3Uri", count=repeated, lines=seed.lines))
+    return users
+
+
+def _build_role(arn: str, kind: str, region: str) -> JobRole:
+    """
+    Build the role of a job for a resource that does not exist yet.
+
+    :param kind: Type of the resource in its ARN.
+    """
+    from airflow_cleanroomsml._training_data.role import JobRole
+
+    _, partition, _, _, account, _ = arn.split(":", 5)
+    # Trust policies have a wildcard in the place of the identifier (user guide, ml-roles).
+    return JobRole(arn, f"arn:{partition}:cleanrooms-ml:{region}:{account}:{kind}/new")
+
+
+def _explain_denials(findings: Findings) -> list[Finding]:
+    """
+    Return the findings; what the caller may not see says nothing about the role of the job.
+
+    :raises CleanRoomsMLError: Glue or S3 failed, and may not fail the next time.
+    """
+    explained = []
+    for finding in findings:
+        if finding.rule in (Rule.GLUE_ERROR, Rule.S3_ERROR):
+            raise CleanRoomsMLError(f"The check could not be completed. {finding}")
+        if finding.rule is Rule.GLUE_ACCESS_DENIED:
+            explained.append(Rule.TABLE_NOT_READABLE.build(finding.field, problem=finding.problem))
+        elif finding.rule in (Rule.S3_ACCESS_DENIED, Rule.BUCKET_POLICY_DENIES):
+            values = {"subject": "The files", "reason": finding.problem, "remedy": _S3_REMEDY}
+            explained.append(Rule.NOT_CHECKED.build(finding.field, **values))
+        else:
+            explained.append(finding)
+    return explained
+
+
+@contextmanager
+def _translate_errors() -> Iterator[None]:
+    """Translate errors of Glue, S3, IAM and Athena that are not findings, and may be temporary."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except ClientError as error:
+        raise service_error(error.operation_name, error.response) from None
+    except BotoCoreError as error:
+        raise UnreachableError(lines("The data could not be checked.", str(error))) from None

@@ -1,0 +1,92 @@
+"""The permissions of the how-to page, one by one, by moto's IAM, which evaluates the policies of the caller."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from airflow_cleanroomsml._training_data.limits import DataRules
+from airflow_cleanroomsml._training_data.role import JobRole, find_trust_problem
+from airflow_cleanroomsml._training_data.rules import Findings
+from airflow_cleanroomsml._training_data.table_check import check_role, check_table
+from airflow_cleanroomsml._training_data.window import Window
+from airflow_cleanroomsml.operators import CleanRoomsMLCheckTrainingDataOperator
+from tests.helpers.training_data import trust
+from tools.permissions import ALWAYS, group_permissions
+
+from .conftest import Aws
+from .lake import Lake
+
+ACCOUNT = "123456789012"
+ROLE = JobRole(
+    f"arn:aws:iam::{ACCOUNT}:role/service/reader", f"arn:aws:cleanrooms-ml:us-east-1:{ACCOUNT}:training-dataset/new"
+)
+#: moto does not have the simulator; the emulator does.
+ACTIONS = [
+    action
+    for action in group_permissions(CleanRoomsMLCheckTrainingDataOperator)[ALWAYS]
+    if action != "iam:SimulatePrincipalPolicy"
+]
+
+
+@pytest.fixture
+def partitioned(aws: Aws, lake: Lake) -> Lake:
+    """A table with a partition, and a role."""
+    iam = aws.client("iam")
+    if not [role for role in iam.list_roles()["Roles"] if role["RoleName"] == "reader"]:
+        iam.create_role(RoleName="reader", Path="/service/", AssumeRolePolicyDocument=json.dumps(trust()))
+    lake.put("data/a.csv", lake.csv())
+    lake.table(partition_keys={"day": "string"})
+    storage = lake.glue.get_table(DatabaseName=lake.name, Name="interactions")["Table"]["StorageDescriptor"]
+    lake.glue.create_partition(
+        DatabaseName=lake.name,
+        TableName="interactions",
+        PartitionInput={"Values": ["1"], "StorageDescriptor": storage},
+    )
+    return lake
+
+
+def check(aws: Aws, lake: Lake, *allowed: str) -> set[str]:
+    """Rules of the findings of a caller who may do some actions only."""
+    findings = Findings()
+    # HeadBucket needs s3:ListBucket (S3 API reference); moto asks for an action that S3 does not have.
+    with aws.stranger(*allowed, "s3:HeadBucket") as caller:
+        glue, s3, iam = (caller.client(service) for service in ("glue", "s3", "iam"))
+        checked = check_table(glue, s3, lake.dataset, Window(None, None), DataRules(), findings)
+        source = lake.dataset["inputConfig"]["dataSource"]["glueDataSource"]
+        check_role(glue, iam, ROLE, source, checked.files if checked and checked.files else (), findings)
+    # Without the simulator it is unknown whether the role may create the default database.
+    known = [finding for finding in findings if "simulat" not in finding.problem]
+    return {finding.rule.name for finding in known} - {"DEFAULT_DATABASE_UNCERTAIN"}
+
+
+def test_the_permissions_of_the_page_suffice(aws: Aws, partitioned: Lake) -> None:
+    assert check(aws, partitioned, *ACTIONS) == set()
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_each_of_them_is_needed(aws: Aws, partitioned: Lake, action: str) -> None:
+    missing = {"glue": "GLUE_ACCESS_DENIED", "s3": "S3_ACCESS_DENIED", "iam": "NOT_CHECKED"}
+    others = [each for each in ACTIONS if each != action]
+    assert check(aws, partitioned, *others) == {missing[action.partition(":")[0]]}
+
+
+@pytest.mark.parametrize(
+    ("statement", "problem"),
+    [
+        ({"Principal": "*"}, None),
+        ({"Principal": {"AWS": "*"}}, ""),
+        ({"Principal": {"Service": ["glue.amazonaws.com", "cleanrooms-ml.amazonaws.com"]}}, None),
+        ({"Action": "sts:*"}, None),
+        ({"Action": "sts:TagSession"}, ""),
+        ({"Condition": {"StringEquals": {"aws:SourceOrgID": "o-1"}}}, None),
+        ({"Condition": {"ArnLike": {"aws:SourceArn": ROLE.source_arn.replace("new", "*")}}}, None),
+        ({"Condition": {"StringEqualsIfExists": {"aws:SourceAccount": "210987654321"}}}, ": a condition"),
+    ],
+)
+def test_a_trust_policy_is_read_like_iam_reads_it(statement: dict[str, object], problem: str | None) -> None:
+    policy = trust()
+    policy["Statement"][0].update(statement)
+    found = find_trust_problem(json.dumps(policy), ROLE)
+    assert found == problem if problem is None or not problem else (found or "").startswith(problem)

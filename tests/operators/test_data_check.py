@@ -1,0 +1,543 @@
+"""Training data and seeds that a job would refuse are refused before, with the same rule; what is good passes both."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+import pytest
+
+from airflow_cleanroomsml._training_data.rules import Rule
+from airflow_cleanroomsml._training_data.statistics import Statistics, WrongUnit
+from airflow_cleanroomsml.exceptions import ConfigurationError, DataCheckFailedError, InvalidRequestError
+from airflow_cleanroomsml.operators import (
+    CleanRoomsMLCheckSeedAudienceOperator,
+    CleanRoomsMLCheckTrainingDataOperator,
+)
+from tests.helpers.training_data import (
+    BEGIN,
+    PARQUET_FORMAT,
+    PARQUET_SERDE,
+    Row,
+    TrainingData,
+    create_role,
+    rows,
+    to_csv,
+    to_parquet,
+    trust,
+)
+from tests.support import REGION, Run, TaskInstance, World, client_of, run
+
+HAS_PYARROW = find_spec("pyarrow") is not None
+reads_files = pytest.mark.skipif(not HAS_PYARROW, reason="files are read with pyarrow")
+#: The minimums of the emulator of the tests.
+SMALL: dict[str, Any] = {"min_interactions": 1_000, "min_users": 100}
+
+
+@pytest.fixture
+def data(empty_world: World) -> TrainingData:
+    return TrainingData(empty_world)
+
+
+def check(**arguments: Any) -> Run:
+    ti = arguments.pop("ti", None)
+    operator = CleanRoomsMLCheckTrainingDataOperator(task_id="t", **{**SMALL, **arguments})
+    return run(operator, **({"ti": ti} if ti else {}))
+
+
+def refuse(**arguments: Any) -> dict[str, dict[str, str]]:
+    """Check in vain; the errors by rule."""
+    with pytest.raises(DataCheckFailedError) as caught:
+        check(**arguments)
+    return {finding["rule"]: finding for finding in caught.value.findings}
+
+
+def with_times(factor: int) -> list[Row]:
+    return [(user, item, time * factor) for user, item, time in rows()]
+
+
+@dataclass(frozen=True)
+class Broken:
+    """
+    A training set that cannot be used.
+
+    :param spoil: Spoils good data.
+    :param rule: The rule of the finding.
+    :param told: Words of the problem and the advice.
+    :param code: Status code of a training.
+    :param statistics: How to find out.
+    """
+
+    spoil: Callable[[TrainingData], Any]
+    rule: Rule
+    told: tuple[str, ...]
+    code: str
+    statistics: str | None = None
+
+
+def lose_column(data: TrainingData) -> None:
+    data.columns = {"user_id": "string", "item": "string", "timestamp": "bigint"}
+    data.recreate_table()
+
+
+def change_type(data: TrainingData) -> None:
+    data.columns["user_id"] = "double"
+    data.recreate_table()
+
+
+def put_all(part: Callable[[], list[Row]]) -> Callable[[TrainingData], None]:
+    def put(data: TrainingData) -> None:
+        found = part()
+        for day, some in zip(data.days, (found[::2], found[1::2]), strict=True):
+            data.put(day, some)
+
+    return put
+
+
+def compress(data: TrainingData) -> None:
+    data.serde, data.input_format = PARQUET_SERDE, PARQUET_FORMAT
+    data.recreate_table()
+    good = rows()
+    for day, part in zip(data.days, (good[::2], good[1::2]), strict=True):
+        data.clear(day)
+        data.put(day, to_parquet(part, "zstd"), "part-0.zstd.parquet")
+
+
+def move_abroad(data: TrainingData) -> None:
+    data.bucket = f"{data.world.bucket}-abroad"
+    abroad = client_of(
+        "s3",
+        endpoint_url=data.world.emulator.url,
+        region_name="eu-west-1",
+        aws_access_key_id=data.world.account,
+        aws_secret_access_key="secret",
+    )
+    abroad.create_bucket(Bucket=data.bucket, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    data.recreate_table()
+
+
+def distrust(data: TrainingData) -> None:
+    data.world.client("iam").update_assume_role_policy(
+        RoleName="cleanrooms-ml", PolicyDocument=json.dumps(trust("cleanrooms.amazonaws.com"))
+    )
+
+
+BROKEN = {
+    "missing column": Broken(
+        lose_column,
+        Rule.COLUMN_MISSING,
+        ("'item_id'", "user_id, item, timestamp, day", "correct the schema"),
+        "SCHEMA_MISMATCH",
+    ),
+    "wrong type": Broken(
+        change_type,
+        Rule.COLUMN_TYPE,
+        ("'user_id' has type double", "string, int, bigint", "change the type"),
+        "SCHEMA_MISMATCH",
+    ),
+    "milliseconds": Broken(
+        put_all(lambda: with_times(1000)),
+        Rule.TIMESTAMP_NOT_EPOCH_SECONDS,
+        ("2,000 of 2,000", "'timestamp'", "milliseconds", "divide by 1,000"),
+        "TIMESTAMP_NOT_EPOCH_SECONDS",
+        "files",
+    ),
+    "too few users": Broken(
+        put_all(lambda: rows(99, 11)),
+        Rule.INSUFFICIENT_USERS,
+        ("99 users", "at least 100", "supply more"),
+        "INSUFFICIENT_USERS",
+        "files",
+    ),
+    "single interactions": Broken(
+        put_all(lambda: rows(1_000, 1)),
+        Rule.INSUFFICIENT_USERS,
+        ("0 users with at least 2 interactions", "1,000 with fewer do not count"),
+        "INSUFFICIENT_USERS",
+        "files",
+    ),
+    "nulls": Broken(
+        put_all(lambda: [("" if user == "u7" else user, item, time) for user, item, time in rows()]),
+        Rule.MISSING_VALUES,
+        ("10 of 2,000", "'user_id' (USER_ID)", "remove these interactions"),
+        "MISSING_VALUES",
+        "files",
+    ),
+    "ZSTD": Broken(
+        compress, Rule.ZSTD_COMPRESSION, ("part-0.zstd.parquet", "Snappy or GZIP"), "MALFORMED_FILE", "files"
+    ),
+    "wrong region": Broken(
+        move_abroad,
+        Rule.BUCKET_IN_OTHER_REGION,
+        ("eu-west-1", f"copy the data to a bucket in {REGION}"),
+        "BUCKET_IN_OTHER_REGION",
+    ),
+    "role not assumable": Broken(
+        distrust, Rule.ROLE_NOT_ASSUMABLE, ("cleanrooms-ml.amazonaws.com", "sts:AssumeRole"), "ACCESS_DENIED"
+    ),
+    "partition without files": Broken(
+        lambda data: data.clear("2026-01-02"),
+        Rule.PARTITION_EMPTY,
+        ("1 of 2 partitions", "day=2026-01-02", "drop these partitions"),
+        "NO_TRAINING_FILES",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=reads_files if BROKEN[name].statistics else ()) for name in BROKEN]
+)
+def test_what_training_refuses_is_found_before(data: TrainingData, name: str) -> None:
+    broken = BROKEN[name]
+    create_role(data.world)
+    broken.spoil(data.create())
+    dataset = data.create_dataset()
+    found = refuse(training_dataset_arn=dataset, statistics=broken.statistics)
+    assert broken.rule.name in found
+    text = " ".join((found[broken.rule.name]["problem"], found[broken.rule.name]["advice"]))
+    assert [words for words in broken.told if words not in text] == []
+    assert "CreateAudienceModel" not in data.world.calls
+    details = data.train(dataset)["statusDetails"]
+    assert details["statusCode"] == broken.code
+    assert found[broken.rule.name]["problem"] in details["message"]
+
+
+@reads_files
+def test_good_data_pass_both(data: TrainingData) -> None:
+    create_role(data.world)
+    dataset = data.create().create_dataset()
+    report = check(training_dataset_arn=dataset, statistics="files").result
+    assert (report["errors"], report["warnings"], report["findings"], report["files"]) == (0, 0, [], 2)
+    assert report["statistics"] == {
+        "rows": 2000,
+        "missing": {"USER_ID": 0, "ITEM_ID": 0, "TIMESTAMP": 0},
+        "wrong_timestamps": 0,
+        "interactions": 2000,
+        "users": 200,
+        "users_with_two_interactions": 200,
+        "duplicates": 0,
+    }
+    assert data.train(dataset)["status"] == "ACTIVE"
+
+
+def test_data_are_checked_before_there_is_a_dataset(data: TrainingData) -> None:
+    create_role(data.world)
+    lose_column(data.create())
+    found = refuse(training_data=data.data, role_arn=data.world.role)
+    assert set(found) == {"COLUMN_MISSING"}
+    assert data.world.calls == []
+
+
+def test_all_findings_are_reported_at_once_and_pushed(data: TrainingData) -> None:
+    create_role(data.world, trust("cleanrooms.amazonaws.com"))
+    data.create()
+    data.columns["timestamp"] = "string"
+    lose_column(data)
+    ti = TaskInstance()
+    with pytest.raises(DataCheckFailedError) as caught:
+        check(ti=ti, training_data=data.data, role_arn=data.world.role)
+    assert [finding["rule"] for finding in caught.value.findings] == ["COLUMN_MISSING", "ROLE_NOT_ASSUMABLE"]
+    report = ti.pushed["report"]
+    assert report["errors"] == 2
+    assert report["findings"] == caught.value.findings
+    assert all(f"ERROR {finding['rule']}" in str(caught.value) for finding in report["findings"])
+
+
+def test_a_rule_can_be_lowered_to_a_warning(data: TrainingData) -> None:
+    create_role(data.world)
+    data.create().clear("2026-01-02")
+    arguments: dict[str, Any] = {"training_data": data.data, "role_arn": data.world.role}
+    report = check(**arguments, warn_only=["PARTITION_EMPTY"]).result
+    assert [(found["rule"], found["severity"]) for found in report["findings"]] == [("PARTITION_EMPTY", "warning")]
+    with pytest.raises(InvalidRequestError, match="PARTITION_EMTPY"):
+        check(**arguments, warn_only=["PARTITION_EMTPY"])
+
+
+@reads_files
+def test_declared_compression_is_found_without_reading(data: TrainingData) -> None:
+    create_role(data.world)
+    compress(data.create())
+    arguments: dict[str, Any] = {"training_data": data.data, "role_arn": data.world.role}
+    assert "the names of 1 files" in refuse(**arguments)["ZSTD_DECLARED"]["problem"]
+    data.recreate_table(**{"parquet.compression": "ZSTD"})
+    assert "its property parquet.compression" in refuse(**arguments)["ZSTD_DECLARED"]["problem"]
+
+
+@reads_files
+def test_files_count_and_not_what_is_declared(data: TrainingData) -> None:
+    create_role(data.world)
+    data.serde, data.input_format = PARQUET_SERDE, PARQUET_FORMAT
+    data.create(to_parquet(rows(), "snappy"), to_parquet(rows(), "gzip"))
+    data.recreate_table(**{"parquet.compression": "ZSTD"})
+    report = check(training_data=data.data, role_arn=data.world.role, statistics="files").result
+    assert [found["rule"] for found in report["findings"]] == ["DUPLICATE_INTERACTIONS"]
+    assert report["statistics"]["duplicates"] == 2000
+
+
+@pytest.mark.parametrize(
+    ("trusting", "told"),
+    [
+        (trust("glue.amazonaws.com"), "assume it"),
+        (trust(StringEquals={"aws:SourceAccount": "999999999999"}), "condition"),
+        (trust(StringLike={"aws:SourceArn": "arn:aws:cleanrooms-ml:*:*:configured-audience-model/*"}), "condition"),
+        ({"Statement": [*trust()["Statement"], {**trust()["Statement"][0], "Effect": "Deny"}]}, "denies"),
+    ],
+    ids=["another service", "another account", "another kind of resource", "denied"],
+)
+def test_a_role_that_the_service_cannot_assume_is_explained(
+    data: TrainingData, trusting: dict[str, Any], told: str
+) -> None:
+    create_role(data.world, {"Version": "2012-10-17", **trusting})
+    data.create()
+    found = refuse(training_data=data.data, role_arn=data.world.role)
+    assert set(found) == {"ROLE_NOT_ASSUMABLE"}
+    assert told in found["ROLE_NOT_ASSUMABLE"]["problem"]
+
+
+def test_a_role_that_does_not_exist_is_named(data: TrainingData) -> None:
+    data.create()
+    found = refuse(training_data=data.data, role_arn=data.world.role)
+    assert data.world.role in found["ROLE_NOT_FOUND"]["problem"]
+    dataset = data.create_dataset()
+    before = data.world.emulator.switch(roles_must_exist=True)
+    try:
+        assert data.train(dataset)["statusDetails"]["statusCode"] == "ACCESS_DENIED"
+    finally:
+        data.world.emulator.switch(roles_must_exist=before["roles_must_exist"])
+
+
+def test_missing_permissions_of_the_role_are_named(data: TrainingData) -> None:
+    create_role(data.world, None, "glue:GetDatabase", "glue:GetTable", "s3:ListBucket", "s3:GetBucketLocation")
+    data.create()
+    with pytest.raises(DataCheckFailedError) as caught:
+        check(training_data=data.data, role_arn=data.world.role)
+    problems = [finding["problem"] for finding in caught.value.findings]
+    assert len(problems) == 4
+    assert sum("glue:GetPartitions on" in problem for problem in problems) == 3
+    assert f"s3:GetObject on the files in bucket {data.bucket}" in problems[-1]
+    assert data.train(data.create_dataset())["statusDetails"]["statusCode"] == "ACCESS_DENIED"
+
+
+def test_the_default_database_or_the_right_to_create_it_is_needed(data: TrainingData) -> None:
+    allowed = ("glue:GetDatabase", "glue:GetTable", "glue:GetPartitions", "s3:*")
+    create_role(data.world, None, *allowed)
+    data.create()
+    arguments: dict[str, Any] = {"training_data": data.data, "role_arn": data.world.role}
+    assert check(**arguments).result["findings"] == []
+    data.glue.delete_database(Name="default")
+    assert set(refuse(**arguments)) == {"DEFAULT_DATABASE_MISSING"}
+    dataset = data.create_dataset()
+    assert "named default" in data.train(dataset)["statusDetails"]["message"]
+
+
+@reads_files
+def test_single_interactions_and_duplicates_are_warnings(data: TrainingData) -> None:
+    create_role(data.world)
+    good = rows()
+    data.create([*good, good[0]], [("alone", "i", BEGIN)])
+    report = check(training_data=data.data, role_arn=data.world.role, statistics="files").result
+    assert [found["rule"] for found in report["findings"]] == ["DUPLICATE_INTERACTIONS", "SINGLE_INTERACTIONS"]
+    assert "1 of 201 users" in report["findings"][1]["problem"]
+
+
+@reads_files
+def test_findings_quote_no_values(data: TrainingData) -> None:
+    create_role(data.world)
+    data.create(to_csv(rows()) + b"secret-user,secret-item,secret-time\n", rows())
+    found = refuse(training_data=data.data, role_arn=data.world.role, statistics="files")
+    assert "day=2026-01-01/part-0.csv" in found["MALFORMED_FILE"]["problem"]
+    assert "secret" not in json.dumps(found)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{}, {"role_arn": "r"}, {"training_dataset_arn": "a", "role_arn": "r"}],
+    ids=["nothing", "role", "both"],
+)
+def test_either_a_dataset_or_its_data_are_needed(empty_world: World, arguments: dict[str, str]) -> None:
+    arn = "arn:aws:cleanrooms-ml:us-east-1:123456789012:training-dataset/00000000-0000-4000-8000-000000000000"
+    known = {"a": arn, "r": empty_world.role}
+    with pytest.raises(InvalidRequestError, match="set either the ARN"):
+        check(**{name: known[value] for name, value in arguments.items()})
+
+
+@pytest.mark.skipif(HAS_PYARROW, reason="pyarrow is installed")
+def test_without_pyarrow_the_extra_is_named(data: TrainingData) -> None:
+    with pytest.raises(ConfigurationError, match=r"airflow-provider-cleanroomsml\[files\]"):
+        check(training_data=data.data, role_arn=data.world.role, statistics="files")
+
+
+def queue_result(world: World, row: Statistics) -> None:
+    """Queue what moto returns for the next query: it runs none."""
+    units = {unit.name.lower(): 0 for unit in WrongUnit}
+    numbers = {
+        "interactions": row.rows,
+        "without_user": row.missing["USER_ID"],
+        "without_item": row.missing["ITEM_ID"],
+        "without_time": row.missing["TIMESTAMP"],
+        "complete": row.complete,
+        "users": row.users,
+        "active_users": row.active_users,
+        "duplicates": row.duplicates,
+        "inside": row.interactions,
+        "users_inside": row.users,
+        "active_users_inside": row.active_users,
+        **units,
+        **{unit.name.lower(): count for unit, count in row.wrong_times.items()},
+    }
+    cells = [[{"VarCharValue": name} for name in numbers], [{"VarCharValue": str(value)} for value in numbers.values()]]
+    body = {
+        "account_id": world.account,
+        "region": REGION,
+        "results": [{"rows": [{"Data": data} for data in cells], "column_info": []}],
+    }
+    request = urllib.request.Request(
+        f"{world.emulator.url}/moto-api/static/athena/query-results", json.dumps(body).encode()
+    )
+    with urllib.request.urlopen(request) as reply:
+        assert reply.status == 201
+
+
+def test_athena_counts_at_real_size(data: TrainingData) -> None:
+    create_role(data.world)
+    dataset = data.create().create_dataset()
+    missing = {"USER_ID": 0, "ITEM_ID": 0, "TIMESTAMP": 12}
+    complete = 4_999_999_988
+    found = Statistics(5_000_000_000, missing, complete, {WrongUnit.MILLISECONDS: 7}, complete, 10**8, 99_000, 3)
+    queue_result(data.world, found)
+    refused = refuse(
+        training_dataset_arn=dataset,
+        statistics="athena",
+        min_users=100_000,
+        athena_output_location=f"s3://{data.bucket}/athena/",
+    )
+    assert set(refused) == {"MISSING_VALUES", "TIMESTAMP_NOT_EPOCH_SECONDS", "INSUFFICIENT_USERS"}
+    assert "12 of 5,000,000,000 interactions" in refused["MISSING_VALUES"]["problem"]
+    athena = data.world.client("athena")
+    (query_id,) = athena.list_query_executions()["QueryExecutionIds"]
+    query = athena.get_query_execution(QueryExecutionId=query_id)["QueryExecution"]
+    assert query["QueryExecutionContext"] == {"Database": "lookalike", "Catalog": "AwsDataCatalog"}
+    assert query["ResultConfiguration"]["OutputLocation"].startswith(f"s3://{data.bucket}/athena/")
+    assert query["Query"].count('FROM "lookalike"."interactions"') == 1
+
+
+def test_a_killed_task_stops_its_query(data: TrainingData, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("airflow_cleanroomsml.operators._data_check._ATHENA_SECONDS", 1)
+    create_role(data.world)
+    operator = CleanRoomsMLCheckTrainingDataOperator(
+        task_id="t", training_data=data.create().data, role_arn=data.world.role, statistics="athena", **SMALL
+    )
+    athena = data.world.client("athena")
+
+    def kill_while_the_query_runs() -> None:
+        states = set[str]()
+        while states != {"CANCELLED"}:
+            ids = athena.list_query_executions()["QueryExecutionIds"]
+            operator.on_kill()
+            states = {
+                athena.get_query_execution(QueryExecutionId=found)["QueryExecution"]["Status"]["State"] for found in ids
+            }
+
+    with queries_that_do_not_end(data.world), ThreadPoolExecutor(1) as pool:
+        killer = pool.submit(kill_while_the_query_runs)
+        with pytest.raises(DataCheckFailedError) as caught:
+            run(operator)
+        killer.result()
+    assert [finding["rule"] for finding in caught.value.findings] == ["QUERY_FAILED"]
+    assert "CANCELLED" in caught.value.findings[0]["problem"]
+
+
+@contextmanager
+def queries_that_do_not_end(world: World) -> Iterator[None]:
+    set_transition(world, {"progression": "manual", "times": 10_000})
+    yield
+    set_transition(world, {"progression": "immediate"})
+
+
+def set_transition(world: World, transition: dict[str, Any]) -> None:
+    """Say how a query of moto's Athena goes on."""
+    body = json.dumps({"model_name": "athena::execution", "transition": transition}).encode()
+    url = f"{world.emulator.url}/moto-api/state-manager/set-transition"
+    with urllib.request.urlopen(urllib.request.Request(url, body)) as reply:
+        assert reply.status == 201
+
+
+def check_seed(**arguments: Any) -> Run:
+    given: dict[str, Any] = {"min_seed_size": 2, **arguments}
+    return run(CleanRoomsMLCheckSeedAudienceOperator(task_id="t", **given))
+
+
+def refuse_seed(**arguments: Any) -> dict[str, dict[str, str]]:
+    with pytest.raises(DataCheckFailedError) as caught:
+        check_seed(**arguments)
+    return {finding["rule"]: finding for finding in caught.value.findings}
+
+
+def put_seed(world: World, body: bytes) -> dict[str, Any]:
+    world.client("s3").put_object(Bucket=world.bucket, Key="seed/spoilt.jsonl", Body=body)
+    return {"dataSource": {"s3Uri": f"s3://{world.bucket}/seed/spoilt.jsonl"}, "roleArn": world.role}
+
+
+def test_a_good_seed_passes_and_is_counted(world: World) -> None:
+    create_role(world)
+    assert check_seed(seed_audience=world.seed()).result == {
+        "errors": 0,
+        "warnings": 0,
+        "findings": [],
+        "users": 30,
+    }
+    report = check_seed(seed_audience=world.seed(["a", "b", "a"])).result
+    assert [found["rule"] for found in report["findings"]] == ["SEED_REPEATS"]
+
+
+@pytest.mark.parametrize(
+    ("body", "rule", "told"),
+    [
+        (b"", "SEED_EMPTY", "at least 2"),
+        (b'{"user_id": "secret"}\n', "SEED_TOO_SMALL", "1 unique user ids"),
+        (b"user_id\nsecret\n", "SEED_MALFORMED", "line 1: not JSON"),
+        (b'{"secret": 1}\n', "SEED_MALFORMED", 'line 1: "user_id" is missing'),
+        (b'{"user_id": ["secret"]}\n', "SEED_MALFORMED", "not a string or an integer"),
+        (b"PAR1secret\xff", "SEED_MALFORMED", "not UTF-8"),
+    ],
+    ids=["empty", "too small", "CSV", "other members", "a list", "Parquet"],
+)
+def test_a_seed_that_a_job_refuses_is_found_before(world: World, body: bytes, rule: str, told: str) -> None:
+    create_role(world)
+    seed = put_seed(world, body)
+    found = refuse_seed(seed_audience=seed)
+    assert told in found[rule]["problem"]
+    assert "secret" not in json.dumps(found)
+    job = world.ml.start_audience_generation_job(
+        name="job", configuredAudienceModelArn=world.configured(), seedAudience=seed
+    )
+    details = world.wait(job["audienceGenerationJobArn"])["statusDetails"]
+    assert details["statusCode"] == rule
+
+
+def test_a_seed_must_be_able_to_match_enough_users(world: World) -> None:
+    create_role(world)
+    arguments = {"seed_audience": world.seed(), "min_matching_seed_size": 31}
+    assert "30 unique user ids; at least 31" in refuse_seed(**arguments)["SEED_CANNOT_MATCH"]["problem"]
+    check_seed(**{**arguments, "min_matching_seed_size": 30})
+
+
+def test_a_missing_seed_and_its_role_are_reported_together(empty_world: World) -> None:
+    empty_world.create_bucket()
+    create_role(empty_world, trust("glue.amazonaws.com"))
+    seed = {"dataSource": {"s3Uri": f"s3://{empty_world.bucket}/nowhere.jsonl"}, "roleArn": empty_world.role}
+    assert set(refuse_seed(seed_audience=seed)) == {"SEED_NOT_FOUND", "ROLE_NOT_ASSUMABLE"}
+
+
+def test_of_a_sql_seed_the_role_is_checked(empty_world: World) -> None:
+    create_role(empty_world)
+    seed = {"sqlParameters": {"queryString": "SELECT secret FROM users"}, "roleArn": empty_world.role}
+    report = check_seed(seed_audience=seed).result
+    assert [found["rule"] for found in report["findings"]] == ["NOT_CHECKED"]
+    assert "secret" not in json.dumps(report)

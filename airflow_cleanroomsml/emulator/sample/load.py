@@ -40,6 +40,11 @@ _TRUST = (
     '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", '
     '"Principal": {"Service": "cleanrooms-ml.amazonaws.com"}}]}'
 )
+#: What the user guide lists for the roles of training data and seeds (ml-roles), in short.
+_PERMISSIONS = (
+    '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Resource": "*", "Action": ["glue:Get*", "glue:CreateDatabase", '
+    '"s3:GetBucketLocation", "s3:GetObject", "s3:ListBucket"]}]}'
+)
 
 
 class SampleError(Exception):
@@ -62,9 +67,11 @@ class _Party:
         self.s3 = self.build_client("s3")
 
     def create_bucket_and_role(self, bucket: str, role: str) -> None:
-        """Create a bucket, and a role that Clean Rooms ML may assume."""
+        """Create a bucket, and a role that Clean Rooms ML may assume and that may read."""
         self.s3.create_bucket(Bucket=bucket)
-        self.build_client("iam").create_role(RoleName=role.rpartition("/")[2], AssumeRolePolicyDocument=_TRUST)
+        iam, name = self.build_client("iam"), role.rpartition("/")[2]
+        iam.create_role(RoleName=name, AssumeRolePolicyDocument=_TRUST)
+        iam.put_role_policy(RoleName=name, PolicyName="read", PolicyDocument=_PERMISSIONS)
 
 
 def load_sample(url: str, users: int) -> Sample:

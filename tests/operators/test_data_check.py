@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from importlib.util import find_spec
 from typing import Any
 
@@ -541,3 +542,17 @@ def test_of_a_sql_seed_the_role_is_checked(empty_world: World) -> None:
     report = check_seed(seed_audience=seed).result
     assert [found["rule"] for found in report["findings"]] == ["NOT_CHECKED"]
     assert "secret" not in json.dumps(report)
+
+
+@reads_files
+def test_interactions_outside_of_the_window_do_not_count(data: TrainingData) -> None:
+    create_role(data.world)
+    data.create()
+    found = refuse(
+        training_data=data.data,
+        role_arn=data.world.role,
+        statistics="files",
+        training_data_end_time=datetime.fromtimestamp(BEGIN + 99 * 60, timezone.utc),
+    )
+    assert "99 users with at least 2 interactions in the training window" in found["INSUFFICIENT_USERS"]["problem"]
+    assert "of 2,000 supplied" in found["INSUFFICIENT_USERS"]["problem"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from datetime import datetime, timedelta, timezone
 from functools import partial
@@ -41,20 +40,10 @@ _TRUST = (
     '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", '
     '"Principal": {"Service": "cleanrooms-ml.amazonaws.com"}}]}'
 )
-#: What the roles may do: read the Glue table, its files and the seeds, and write audiences (user guide, ml-roles).
-_ALLOWED = (
-    "glue:GetDatabase",
-    "glue:GetDatabases",
-    "glue:GetTable",
-    "glue:GetTables",
-    "glue:GetPartition",
-    "glue:GetPartitions",
-    "glue:BatchGetPartition",
-    "glue:CreateDatabase",
-    "s3:GetBucketLocation",
-    "s3:ListBucket",
-    "s3:GetObject",
-    "s3:PutObject",
+#: What the user guide lists for the roles of training data, seeds and exports (ml-roles), in short.
+_PERMISSIONS = (
+    '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Resource": "*", "Action": ["glue:Get*", "glue:CreateDatabase", '
+    '"s3:GetBucketLocation", "s3:GetObject", "s3:ListBucket", "s3:PutObject"]}]}'
 )
 
 
@@ -78,13 +67,11 @@ class _Party:
         self.s3 = self.build_client("s3")
 
     def create_bucket_and_role(self, bucket: str, role: str) -> None:
-        """Create a bucket, and a role that Clean Rooms ML may assume."""
+        """Create a bucket, and a role that Clean Rooms ML may assume and that may read."""
         self.s3.create_bucket(Bucket=bucket)
         iam, name = self.build_client("iam"), role.rpartition("/")[2]
         iam.create_role(RoleName=name, AssumeRolePolicyDocument=_TRUST)
-        statement = {"Effect": "Allow", "Action": _ALLOWED, "Resource": "*"}
-        document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-        iam.put_role_policy(RoleName=name, PolicyName="data", PolicyDocument=document)
+        iam.put_role_policy(RoleName=name, PolicyName="read", PolicyDocument=_PERMISSIONS)
 
 
 def load_sample(url: str, users: int) -> Sample:

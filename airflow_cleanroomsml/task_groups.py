@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
 #: A template of the run's date, for names. A run that was started by hand may have no logical date.
 RUN = "{{ (dag_run.logical_date or dag_run.run_after).strftime('%Y%m%dT%H%M%S') }}"
-#: Templates of the run's data interval; one that has none trains on everything up to now.
+#: A template of the start of the run's data interval; a run that has none trains on everything up to now.
 DATA_INTERVAL_START = "{{ dag_run.data_interval_start }}"
+#: A template of the end of the run's data interval.
 DATA_INTERVAL_END = "{{ dag_run.data_interval_end }}"
 #: The end of what can be trained on now.
 _DATA_END = "{{ dag_run.data_interval_end or dag_run.run_after }}"

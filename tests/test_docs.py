@@ -175,5 +175,21 @@ def test_a_member_is_told_by_its_type_and_limits(cls: type[Any], line: str) -> N
     assert line in explain_members(cls).splitlines()
 
 
+def list_settings() -> set[str]:
+    """What the package reads from Airflow's configuration and the environment, by name."""
+    package = ROOT / "airflow_cleanroomsml"
+    modules = [path for path in package.rglob("*.py") if "emulator" not in path.parts]
+    text = "".join(path.read_text(encoding="utf-8") for path in modules)
+    options = re.findall(r"\bconf\.get\w*\(\s*\"(\w+)\", \"(\w+)\"", text)
+    variables = re.findall(r"os\.environ\.get\(\"(\w+)\"", text) + re.findall(r"\"(AWS_ENDPOINT_URL)\"", text)
+    return {f"[{section}] {key}" for section, key in options} | set(variables)
+
+
+def test_every_setting_has_its_row() -> None:
+    page = (FOLDER / "settings.md").read_text(encoding="utf-8")
+    assert {"[operators] default_deferrable", "AWS_CA_BUNDLE"} <= list_settings()
+    assert [setting for setting in sorted(list_settings()) if f"`{setting}`" not in page] == []
+
+
 def test_the_architecture_is_one_page() -> None:
     assert len((ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8").split()) <= 1_500

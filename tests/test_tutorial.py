@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+pytest.importorskip("moto", reason="only the emulator's environment has it")
+
 from airflow_cleanroomsml.emulator.__main__ import _SAMPLE_USERS
 from tests.helpers.deployment import ROOT
 

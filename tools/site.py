@@ -34,16 +34,17 @@ _MOVED = {
 }
 #: Sections of the navigation, with the pages in them; a pattern leaves out what is named before it.
 _NAVIGATION = {
-    "Start": ["tutorial", "guide"],
+    "Start": ["tutorial", "guide", "examples"],
     "How to": ["howto/*"],
-    "Run it": ["deployment/*"],
-    "Reference": ["reference", "operators/*", "sensors", "troubleshooting", "api/*"],
+    "Operate": ["troubleshooting", "iam_policies", "deployment/*", "cloudwatch", "upgrade"],
+    "Reference": ["reference", "settings", "operators/*", "sensors"],
+    "Python API": ["api/*"],
     "Emulator": ["emulator", "assumptions"],
     "Design": ["design/architecture", "design/*"],
     "Project": ["project/*"],
 }
 #: Pages directly in ``docs/`` that no section names.
-_REST = "Run it"
+_REST = "Operate"
 _LINK = re.compile(r"\]\(([^()\s#]+)(#[^()\s]*)?\)")
 
 
@@ -106,7 +107,7 @@ def _format_api(module: str) -> str:
     classes = importlib.import_module(module).__all__ if module.endswith((".operators", ".sensors")) else ()
     members = "" if classes else "   :members:\n   :show-inheritance:\n"
     entries = "".join(f"\n.. autoclass:: {module}.{name}\n" for name in classes)
-    return f"# {module}\n\n```{{eval-rst}}\n.. automodule:: {module}\n{members}{entries}```\n"
+    return f"# {module.partition('.')[2]}\n\n`{module}`\n\n```{{eval-rst}}\n.. automodule:: {module}\n{members}{entries}```\n"
 
 
 def _format_navigation(pages: set[str]) -> str:

@@ -68,7 +68,21 @@ COMPOSED = (
 @pytest.mark.parametrize("public", [operators, sensors], ids=["operators", "sensors"])
 def test_the_public_surface_is_what_is_exported_in_order(public: Any) -> None:
     assert public.__all__ == sorted(public.__all__)
-    assert {name for name in vars(public) if name.startswith("CleanRooms")} == set(public.__all__)
+    assert {name for name in dir(public) if name.startswith("CleanRooms")} == set(public.__all__)
+
+
+@pytest.mark.parametrize("public", [operators, sensors], ids=["operators", "sensors"])
+def test_type_checkers_find_each_class_in_the_module_that_it_is_loaded_from(public: Any) -> None:
+    imports = [node for node in ast.walk(ast.parse(inspect.getsource(public))) if isinstance(node, ast.ImportFrom)]
+    typed = {alias.name: node.module for node in imports for alias in node.names if alias.name.startswith("CleanRooms")}
+    assert typed == {name: getattr(public, name).__module__ for name in public.__all__}
+
+
+@pytest.mark.parametrize("public", [operators, sensors], ids=["operators", "sensors"])
+def test_a_misspelt_class_cannot_be_imported(public: Any) -> None:
+    misspelt = public.__all__[0].removesuffix("r")
+    with pytest.raises(AttributeError, match=f"module '{public.__name__}' has no attribute '{misspelt}'"):
+        getattr(public, misspelt)
 
 
 def test_the_installed_model_has_operations_that_change_something() -> None:
@@ -99,13 +113,36 @@ def test_the_readme_lists_it(cls: type[Any]) -> None:
     assert f"`{name}`" in README
 
 
-def test_a_dag_file_loads_no_boto3() -> None:
-    names = "operators", "sensors", "exceptions", "task_groups", "triggers", "typing"
-    modules = ", ".join(f"airflow_cleanroomsml.{name}" for name in names)
-    code = f"import sys; before = set(sys.modules); import {modules}; print(*set(sys.modules) - before)"
-    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
-    assert "airflow_cleanroomsml.operators.audience_model" in loaded
-    assert not {"boto3", "botocore", "jmespath", "pyarrow", "moto", "airflow_cleanroomsml.hooks"} & set(loaded)
+#: Prints the modules that a Dag file with one operator loads, and then those that everything loads that a Dag file may import.
+LOADED = """
+import sys
+before = set(sys.modules)
+from airflow_cleanroomsml.operators import CleanRoomsMLTagResourceOperator
+print(*set(sys.modules) - before)
+from airflow_cleanroomsml.operators import *
+from airflow_cleanroomsml.sensors import *
+from airflow_cleanroomsml import exceptions, task_groups, triggers, typing
+print(*set(sys.modules) - before)
+"""
+
+
+@pytest.fixture(scope="module")
+def loaded() -> tuple[set[str], set[str]]:
+    """The modules that are loaded with one operator, and with everything."""
+    done = subprocess.run([sys.executable, "-c", LOADED], check=True, capture_output=True, text=True)
+    one, everything = done.stdout.splitlines()[-2:]
+    return set(one.split()), set(everything.split())
+
+
+def test_a_dag_file_loads_no_boto3(loaded: tuple[set[str], set[str]]) -> None:
+    _, everything = loaded
+    assert everything >= {cls.__module__ for cls in (*OPERATORS, *SENSORS)}
+    assert not {"boto3", "botocore", "jmespath", "pyarrow", "moto", "airflow_cleanroomsml.hooks"} & everything
+
+
+def test_a_dag_file_loads_the_operators_that_it_imports(loaded: tuple[set[str], set[str]]) -> None:
+    one, _ = loaded
+    assert one & {cls.__module__ for cls in OPERATORS} == {"airflow_cleanroomsml.operators.tags"}
 
 
 @every_operation

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from airflow_cleanroomsml import operators
 from airflow_cleanroomsml.operators import (
     CleanRoomsMLCreateConfiguredAudienceModelOperator,
     CleanRoomsMLDeleteAudienceModelOperator,
@@ -11,6 +12,7 @@ from airflow_cleanroomsml.request_types import AudienceSize, S3ConfigMap
 
 ARN = "arn:aws:cleanrooms-ml:us-east-1:123456789012:audience-model/7f0a1b2c-0000-4000-8000-000000000000"
 
+operators.CleanRoomsMLDeleteAudienceModelsOperator(task_id="no_such_class")  # error: attr-defined
 CleanRoomsMLDeleteAudienceModelOperator(task_id="missing_argument")  # error: call-arg
 CleanRoomsMLDeleteAudienceModelOperator(audience_model_arn=ARN)  # error: call-arg
 CleanRoomsMLDeleteAudienceModelOperator(task_id="wrong_type", audience_model_arn=["an ARN"])  # error: arg-type

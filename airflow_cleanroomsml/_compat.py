@@ -360,6 +360,36 @@ def delete_xcom(ti: Any, key: str) -> None:
             session.delete(row)
 
 
+def find_class(module: str, name: str, fallback: type[T]) -> type[T]:
+    """
+    Return a class that older releases of Airflow do not have.
+
+    :param fallback: What is returned instead.
+    """
+    try:
+        found: type[T] = getattr(import_module(module), name)
+    except (ImportError, AttributeError):
+        return fallback
+    return found
+
+
+def list_asset_stores(trigger: Any) -> list[Any]:
+    """
+    Return the stores in which the trigger of an asset watcher can keep something: one for each asset that it watches.
+
+    Empty before Airflow 3.3, and for a trigger that watches no asset. Airflow 3.3 passes one object for all (``AssetStateStoreAccessors``),
+    whose public methods refuse to serve a trigger of several assets: watchers with equal triggers share one. If a later release renames its
+    attributes, only such a trigger keeps nothing.
+    """
+    store = getattr(trigger, "asset_state_store", None)
+    if store is None:
+        return []
+    by_name = getattr(store, "_by_name", None)
+    if isinstance(by_name, dict):
+        return [by_name[name] for name in sorted(by_name)]
+    return [store]
+
+
 def list_config_options() -> Collection[str] | None:
     """Return the names of the options of ``botocore.config.Config``; None where botocore does not list them, so none can be rejected."""
     from botocore.config import Config
@@ -397,11 +427,13 @@ __all__ = [
     "compute_property",
     "conf",
     "delete_xcom",
+    "find_class",
     "get_current_context",
     "intercept_responses",
     "is_deferral_timeout",
     "is_execution_timeout",
     "is_unreadable",
+    "list_asset_stores",
     "list_config_options",
     "list_signature_versions",
     "name_caller",

@@ -3,22 +3,37 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 from abc import abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
+from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_cleanroomsml import _clock
+from airflow_cleanroomsml import _clock, _compat
 from airflow_cleanroomsml._connection.aws_connection import AwsConnection
 from airflow_cleanroomsml._polling import join_start_queue, run_with_client, subscribe
 from airflow_cleanroomsml._waiting.cancellation import cancel_from_trigger
-from airflow_cleanroomsml._waiting.job_search import JobFilter, JobSearch
+from airflow_cleanroomsml._waiting.job_place import JobPlace
+from airflow_cleanroomsml._waiting.job_search import JobFilter, JobSearch, JobWatch, parse_time
 from airflow_cleanroomsml._waiting.loop import REPORT_INTERVAL
 from airflow_cleanroomsml._waiting.outcome import summarize
 from airflow_cleanroomsml._waiting.wait import Wait
 
+if TYPE_CHECKING:
+    from airflow.triggers.base import BaseEventTrigger
+    from airflow.triggers.shared_stream import AdvanceItem, SharedStreamProducer
+else:
+    BaseEventTrigger = _compat.find_class("airflow.triggers.base", "BaseEventTrigger", BaseTrigger)
+    SharedStreamProducer = _compat.find_class("airflow.triggers.shared_stream", "SharedStreamProducer", object)
+
+#: Longest pause, in seconds, of a watcher whose listing cannot be read.
+_LONGEST_PAUSE = 600.0
+#: Seconds that a read or write of an asset's state may take.
+_STORE_TIMEOUT = 30.0
 #: Whether Airflow calls ``on_kill`` of triggers (3.3 and later).
 _HAS_ON_KILL = hasattr(BaseTrigger, "on_kill")
 
@@ -57,6 +72,10 @@ class _AwsTrigger(AwsConnection, BaseTrigger):
         """Return the class path and the keyword arguments; later releases must be able to read both."""
         return f"{type(self).__module__}.{type(self).__qualname__}", {**self._build_keywords(), **self.connection}
 
+
+class _WaitingTrigger(_AwsTrigger):
+    """A trigger that a task waits for; it has one event."""
+
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield one event: the result, or an error."""
         try:
@@ -82,7 +101,7 @@ class _AwsTrigger(AwsConnection, BaseTrigger):
         """Wait, and return what the event has besides the trigger's own keyword arguments."""
 
 
-class CleanRoomsMLWaitTrigger(_AwsTrigger):
+class CleanRoomsMLWaitTrigger(_WaitingTrigger):
     """
     Wait until a resource is created, deleted or cancelled, or the deadline is over.
 
@@ -126,7 +145,7 @@ class CleanRoomsMLWaitTrigger(_AwsTrigger):
         return {"poll_result": poll_result.to_json()}
 
 
-class CleanRoomsMLNewJobsTrigger(_AwsTrigger):
+class CleanRoomsMLNewJobsTrigger(_WaitingTrigger):
     """
     Wait until there are new audience generation jobs, or the deadline is over.
 
@@ -153,10 +172,11 @@ class CleanRoomsMLNewJobsTrigger(_AwsTrigger):
                 poll_result, is_final = await subscription.next_update()
                 if poll_result.message:
                     self.logger().info("Polling again: %s", poll_result.message)
-        return {"jobs": poll_result.outputs.get("jobs", [])}
+        outputs = poll_result.outputs
+        return {"jobs": outputs.get("jobs", []), **({"place": outputs["place"]} if "place" in outputs else {})}
 
 
-class CleanRoomsMLTurnTrigger(_AwsTrigger):
+class CleanRoomsMLTurnTrigger(_WaitingTrigger):
     """
     Wait in the start queue until a task may start its job: one a second, and no more than the quota has room for.
 
@@ -191,4 +211,192 @@ class CleanRoomsMLTurnTrigger(_AwsTrigger):
         return {"turn": True}
 
 
-__all__ = ["CleanRoomsMLNewJobsTrigger", "CleanRoomsMLTurnTrigger", "CleanRoomsMLWaitTrigger"]
+class _Listing:
+    """
+    The jobs that a listing shows, on their way to the watchers.
+
+    ``commits`` are called once Airflow has stored the events that the watchers have sent because of it.
+
+    :param jobs: As :func:`~airflow_cleanroomsml._waiting.job_search.select_jobs` returns them.
+    """
+
+    def __init__(self, jobs: list[dict[str, Any]]) -> None:
+        self.jobs = jobs
+        self.commits: list[Callable[[], Awaitable[None]]] = []
+
+    async def commit(self) -> None:
+        for each in self.commits:
+            await each()
+
+
+class _JobStream(SharedStreamProducer):
+    """Reads the listing for all watchers of it in a triggerer, from Airflow 3.3 on, which says when their events are stored."""
+
+    def __init__(self, trigger: CleanRoomsMLAudienceGenerationJobFinishedTrigger) -> None:
+        self._trigger = trigger
+
+    async def open_stream(self) -> AsyncIterator[tuple[_Listing, _Listing]]:
+        async for listing in self._trigger.read_listings():
+            yield listing, listing
+
+    async def advance(self, batch: Sequence[AdvanceItem]) -> None:
+        for item in batch:
+            # A watcher of which an event was not stored starts again at its earlier place; the others commit theirs with the next listing.
+            if item.outcome.is_clean:
+                await item.broker_payload.commit()
+
+
+class CleanRoomsMLAudienceGenerationJobFinishedTrigger(_AwsTrigger, BaseEventTrigger):
+    """
+    Watch for audience generation jobs that partners have started with your configured audience model: one event for each finished job.
+
+    It is the trigger of an ``AssetWatcher``, so it needs Airflow 3.0. The payload of an event has ``audience_generation_job_arn`` (that in
+    your own account), ``name``, ``status`` (``ACTIVE`` or ``CREATE_FAILED``), ``started_by``, ``configured_audience_model_arn``,
+    ``collaboration_id`` and ``create_time``.
+
+    From Airflow 3.3 on, each job has one event: which jobs have been reported is kept in the state of the asset, and is written once the
+    events are stored. If the triggerer is killed in the second between the two, the event is repeated; none is lost. Before 3.3 Airflow has
+    no place for this, so each start of the triggerer is a first start.
+
+    At the first start, jobs that are already finished have no event, unless ``since`` says so.
+
+    :param configured_audience_model_arn: ARN of the configured audience model; None for any.
+    :param collaboration_id: Collaboration, a UUID; None for any.
+    :param started_by: Account of the partner, 12 digits; None for any account but your own.
+    :param since: At the first start, also report finished jobs that were created after this time. Before Airflow 3.3 they are reported at
+        each start of the triggerer.
+    :param waiter_delay: Pause between two polls, in seconds.
+    :raises InvalidRequestError: ``since`` is not a time.
+    """
+
+    def __init__(
+        self,
+        *,
+        configured_audience_model_arn: str | None = None,
+        collaboration_id: str | None = None,
+        started_by: str | None = None,
+        since: datetime | str | float | None = None,
+        waiter_delay: float = 60,
+        **connection: Any,
+    ) -> None:
+        super().__init__(**connection)
+        self.configured_audience_model_arn = configured_audience_model_arn
+        self.collaboration_id = collaboration_id
+        self.started_by = started_by
+        self.since = None if since is None else parse_time("since", since)
+        self.waiter_delay = waiter_delay
+        self._stored: JobPlace | None = None
+
+    def _build_keywords(self) -> dict[str, Any]:
+        return {**self._filters, "since": self.since, "waiter_delay": self.waiter_delay}
+
+    @property
+    def _filters(self) -> dict[str, Any]:
+        names = ("configured_audience_model_arn", "collaboration_id", "started_by")
+        return {name: getattr(self, name) for name in names}
+
+    def shared_stream_key(self) -> Hashable | None:
+        """Return a key that the watchers of a listing have in common; None before Airflow 3.3, and without an asset."""
+        if SharedStreamProducer is object or not _compat.list_asset_stores(self):
+            return None
+        return type(self).__qualname__, json.dumps(self._filters), self.waiter_delay, self.connection_key
+
+    @classmethod
+    def create_shared_stream_producer(cls, kwargs: dict[str, Any]) -> SharedStreamProducer:
+        """Return what reads the listing."""
+        return _JobStream(cls(**kwargs))
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Yield an event for each finished job, where Airflow shares no streams."""
+        async for event in self.filter_shared_stream(self._read_and_commit()):
+            yield event
+
+    async def _read_and_commit(self) -> AsyncIterator[_Listing]:
+        async for listing in self.read_listings():
+            yield listing
+            await listing.commit()
+
+    async def filter_shared_stream(self, shared_stream: AsyncIterator[Any]) -> AsyncIterator[TriggerEvent]:
+        """Yield an event for each job in the listings that is finished and has not been reported."""
+        place = await self._read_place()
+        async for listing in shared_stream:
+            if place is None:
+                _, place = JobPlace().advance(listing.jobs, finished=True)
+            else:
+                jobs, place = place.advance(listing.jobs, finished=True)
+                for job in jobs:
+                    yield TriggerEvent(job)
+            if place != self._stored:
+                listing.commits.append(partial(self._write_place, place))
+
+    async def read_listings(self) -> AsyncIterator[_Listing]:
+        """Yield the listing as often as it changes, without end: an error would make the triggerer start the trigger again at once."""
+        pause = self.waiter_delay
+        watch = JobWatch(JobFilter(0.0, **self._filters), self.waiter_delay)
+        while True:
+            try:
+                with subscribe(self, watch) as subscription:
+                    while True:
+                        result, _ = await subscription.next_update()
+                        if "jobs" in result.outputs:
+                            pause = self.waiter_delay
+                            yield _Listing(result.outputs["jobs"])
+                        elif result.message:
+                            self.log.info("Polling again: %s", result.message)
+            except Exception:
+                self.log.exception("Could not list the audience generation jobs; trying again in %.0f s.", pause)
+            await _clock.sleep_async(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+    @property
+    def _store_key(self) -> str:
+        # Watchers of one asset may follow different listings.
+        listing = json.dumps([self._filters, self.aws_conn_id, self.region_name])
+        return f"cleanroomsml_jobs_{hashlib.sha256(listing.encode()).hexdigest()[:16]}"
+
+    async def _read_place(self) -> JobPlace | None:
+        """Read the place at which to go on; None if there is none, and jobs that are finished are not to be reported."""
+        first = None if self.since is None else JobPlace(self.since)
+        stores = _compat.list_asset_stores(self)
+        if not stores:
+            self.log.info(
+                "Airflow keeps no state for this watcher: jobs that finish while the triggerer is down may have no event."
+            )
+            return first
+        while True:
+            try:
+                found = [await _call_store(store, "get", self._store_key) for store in stores]
+            except Exception:
+                self.log.exception("Could not read the state of the asset; trying again in %.0f s.", self.waiter_delay)
+                await _clock.sleep_async(self.waiter_delay)
+            else:
+                places = [JobPlace.parse(self._store_key, text) for text in found if text is not None]
+                self._stored = max(places, key=lambda place: place.until, default=None)
+                return self._stored or first
+
+    async def _write_place(self, place: JobPlace) -> None:
+        try:
+            for store in _compat.list_asset_stores(self):
+                await _call_store(store, "set", self._store_key, place.format())
+            self._stored = place
+        except Exception:
+            # An error would end all watchers of the listing.
+            self.log.exception(
+                "Could not store which jobs have been reported: a restart of the triggerer may repeat events."
+            )
+
+
+async def _call_store(store: Any, method: str, *args: Any) -> Any:
+    # Airflow 3.3.0 and 3.3.1 have no asynchronous methods.
+    call = getattr(store, f"a{method}", None)
+    awaitable = call(*args) if call else asyncio.to_thread(getattr(store, method), *args)
+    # A triggerer that stops may not answer any more, and would wait for us.
+    return await asyncio.wait_for(awaitable, _STORE_TIMEOUT)
+
+
+__all__ = [
+    "CleanRoomsMLAudienceGenerationJobFinishedTrigger",
+    "CleanRoomsMLNewJobsTrigger",
+    "CleanRoomsMLTurnTrigger",
+    "CleanRoomsMLWaitTrigger",
+]

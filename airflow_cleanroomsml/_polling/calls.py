@@ -10,7 +10,7 @@ from airflow_cleanroomsml import _clock
 from airflow_cleanroomsml._polling.entries import find_name, naming_argument
 from airflow_cleanroomsml._polling.subscription import Subscription, Update
 from airflow_cleanroomsml._resources.table import Outcome, Resource
-from airflow_cleanroomsml._waiting.job_search import JobSearch, select_jobs
+from airflow_cleanroomsml._waiting.job_search import JobSearch, JobWatch, search_entries, select_jobs
 from airflow_cleanroomsml._waiting.outcome import TRANSIENT_ERRORS, evaluate
 from airflow_cleanroomsml._waiting.wait import PollResult, Wait
 from airflow_cleanroomsml.exceptions import strip_request_id
@@ -162,12 +162,14 @@ class Outbox:
         self.put(subscription, subscription.record(result, _clock.now(), jitter))
 
 
-def _evaluate(subject: Wait | JobSearch, answer: Any) -> PollResult:
+def _evaluate(subject: Wait | JobSearch | JobWatch, answer: Any) -> PollResult:
     if isinstance(subject, Wait):
         return evaluate(subject, answer)
     if isinstance(answer, TRANSIENT_ERRORS):
         return PollResult("", Outcome.PENDING, message=strip_request_id(answer))
     if isinstance(answer, Exception):
         raise answer
-    jobs = select_jobs(subject.search, answer)
-    return PollResult("", Outcome.SUCCESS if jobs else Outcome.PENDING, outputs={"jobs": jobs})
+    if isinstance(subject, JobWatch):
+        return PollResult("", Outcome.PENDING, outputs={"jobs": select_jobs(subject.search, answer)})
+    found = search_entries(subject.search, answer)
+    return PollResult("", Outcome.SUCCESS if found["jobs"] else Outcome.PENDING, outputs=found)

@@ -56,8 +56,8 @@ class Planner:
 
     def _poll_kind(self, listing: Listing, subscriptions: list[Subscription]) -> Plan:
         subject = subscriptions[0].subject
-        if isinstance(subject, job_search.JobSearch):
-            yield from self._search(subject, subscriptions)
+        if not isinstance(subject, Wait):
+            yield from self._search(subject.search, subscriptions)
         elif subject.resource.get is None:
             yield from self._read_listing(subscriptions)
         else:
@@ -122,9 +122,9 @@ class Planner:
             if is_complete or newest is not None:
                 self._outbox.record_answer([each], newest)
 
-    def _search(self, search: job_search.JobSearch, subscriptions: list[Subscription]) -> Plan:
+    def _search(self, search: job_search.JobFilter, subscriptions: list[Subscription]) -> Plan:
         entries: list[Mapping[str, Any]] = []
-        for call in page_calls(CLEAN_ROOMS_ML, job_search.LISTING, search.search.listing_arguments):
+        for call in page_calls(CLEAN_ROOMS_ML, job_search.LISTING, search.listing_arguments):
             page = yield call
             if isinstance(page, Exception):
                 self._outbox.record_answer(subscriptions, page)

@@ -20,7 +20,7 @@ from airflow_cleanroomsml._polling.connecting import read_digest, run_in_thread
 from airflow_cleanroomsml._polling.poller import Poller
 from airflow_cleanroomsml._polling.start_queue import Place, StartQueue
 from airflow_cleanroomsml._polling.subscription import Subscription
-from airflow_cleanroomsml._waiting.job_search import JobSearch
+from airflow_cleanroomsml._waiting.job_search import JobSearch, JobWatch
 from airflow_cleanroomsml._waiting.wait import Wait
 
 if TYPE_CHECKING:
@@ -194,7 +194,7 @@ registry = Registry()
 os.register_at_fork(after_in_child=registry.clear)
 
 
-def subscribe(connection: AwsConnection, subject: Wait | JobSearch) -> Subscription:
+def subscribe(connection: AwsConnection, subject: Wait | JobSearch | JobWatch) -> Subscription:
     """
     Begin to poll for something; the ``with`` block of the subscription ends it. To be called in an event loop.
 

@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 from airflow_cleanroomsml import _clock
 from airflow_cleanroomsml._resources.lookup import listing_arguments
 from airflow_cleanroomsml._resources.table import Goal, Outcome
-from airflow_cleanroomsml._waiting.job_search import JobSearch
+from airflow_cleanroomsml._waiting.job_search import JobSearch, JobWatch
 from airflow_cleanroomsml._waiting.loop import REPORT_INTERVAL
 from airflow_cleanroomsml._waiting.wait import PollResult, Wait
 
@@ -82,7 +82,7 @@ class Subscription:
         "target_key",
     )
 
-    def __init__(self, subject: Wait | JobSearch, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, subject: Wait | JobSearch | JobWatch, loop: asyncio.AbstractEventLoop) -> None:
         self.subject = subject
         self.loop = loop
         if isinstance(subject, Wait):
@@ -187,7 +187,10 @@ class Subscription:
         last, self.last_result = self.last_result, result
         self.postpone(now, jitter)
         is_final = result.outcome != Outcome.PENDING or now >= self.deadline
+        is_search = not isinstance(self.subject, Wait)
         if is_final or last is None or (last.status, last.message) != (result.status, result.message):
+            return self._update(result, now, is_final=is_final)
+        if is_search and last.outputs != result.outputs:
             return self._update(result, now, is_final=is_final)
         return self.heartbeat(now)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_cleanroomsml._resources.table import CLEAN_ROOMS_ML
+from airflow_cleanroomsml._waiting.job_place import JobPlace
 from airflow_cleanroomsml.exceptions import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -24,26 +26,37 @@ class JobFilter:
     :param configured_audience_model_arn: Model that they use; None for any.
     :param collaboration_id: Collaboration that they belong to; None for any.
     :param started_by: Account that started them; None for any except the owner's.
+    :param finished: Whether they have to be finished, and not only started.
+    :param after: The :class:`~airflow_cleanroomsml._waiting.job_place.JobPlace` of an earlier search, as text; it replaces ``since``.
     """
 
     since: float
     configured_audience_model_arn: str | None = None
     collaboration_id: str | None = None
     started_by: str | None = None
+    finished: bool = False
+    after: str | None = None
 
     @classmethod
-    def of(cls, since: Any, **filters: Any) -> JobFilter:
+    def of(cls, since: Any, *, finished: bool = False, after: str | None = None, **filters: Any) -> JobFilter:
         """
         Build a filter from the arguments of a task.
 
         :param since: A time, as a template may render it.
+        :param finished: As the field.
+        :param after: As the field.
         :param filters: The other fields, as templates may render them.
         :raises InvalidRequestError: One is not valid.
         """
         from airflow_cleanroomsml._requests.request import convert_search
 
+        if after is not None:
+            JobPlace.parse("after", after)
         return cls(
-            parse_time("since", since), **convert_search(CLEAN_ROOMS_ML, ["list_audience_generation_jobs"], filters)
+            parse_time("since", since),
+            **convert_search(CLEAN_ROOMS_ML, [LISTING], filters),
+            finished=finished,
+            after=after,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -59,12 +72,16 @@ class JobFilter:
         }
 
     def matches(self, entry: Mapping[str, Any]) -> bool:
-        """Whether an entry of the listing matches."""
+        """Whether an entry of the listing was started by the right account."""
         # A listing shows a cross-account job under the ARN of the account that lists it (user guide, ml-behaviors).
         account = entry.get("startedBy")
         is_own = account is None or account == entry["audienceGenerationJobArn"].split(":")[4]
-        is_wanted = account == self.started_by if self.started_by else not is_own
-        return bool(is_wanted and entry["createTime"].timestamp() > self.since)
+        return bool(account == self.started_by if self.started_by else not is_own)
+
+    @property
+    def place(self) -> JobPlace:
+        """Where the search begins."""
+        return JobPlace(self.since) if self.after is None else JobPlace.parse("after", self.after)
 
 
 @dataclass(frozen=True)
@@ -103,25 +120,58 @@ def parse_time(argument: str, value: Any) -> float:
         ) from None
 
 
-def find_jobs(hook: CleanRoomsMLHook, search: JobFilter) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class JobWatch:
     """
-    List the matching jobs, the oldest first, as JSON.
+    A search for jobs that has no end: each change of the listing is an update.
 
+    :param search: The jobs to search for, finished or not; ``since`` and ``after`` do not matter.
+    :param delay: Pause between two polls, in seconds.
+    """
+
+    search: JobFilter
+    delay: float
+    deadline: float = math.inf
+
+    def pause(self, now: float, jitter: float | None = None) -> float:
+        """Return the seconds until the next poll; the jitter is a factor on them."""
+        return self.delay * (jitter or 1.0)
+
+
+def find_jobs(hook: CleanRoomsMLHook, search: JobFilter) -> dict[str, Any]:
+    """
+    Search once.
+
+    :return: As :func:`search_entries`.
     :raises CleanRoomsMLError: The listing cannot be read.
     """
-    return select_jobs(search, hook.items(LISTING, search.listing_arguments))
+    return search_entries(search, hook.items(LISTING, search.listing_arguments))
+
+
+def search_entries(search: JobFilter, entries: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """
+    Search the entries of the listing.
+
+    :return: ``jobs`` that are new, the oldest first, and the ``place`` after them, as text; plain JSON values.
+    """
+    jobs, place = search.place.advance(select_jobs(search, entries), finished=search.finished)
+    return {"jobs": jobs, "place": place.format()}
 
 
 def select_jobs(search: JobFilter, entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Select the matching entries of the listing, the oldest first, as JSON."""
+    """Select the jobs that the right account started, the oldest first, as JSON."""
     matching = [entry for entry in entries if search.matches(entry)]
-    return [
-        {
-            "audience_generation_job_arn": entry["audienceGenerationJobArn"],
-            "name": entry["name"],
-            "started_by": entry.get("startedBy"),
-            "status": entry["status"],
-            "create_time": entry["createTime"].isoformat(),
-        }
-        for entry in sorted(matching, key=lambda entry: entry["createTime"])
-    ]
+    return [describe_job(entry) for entry in sorted(matching, key=lambda entry: entry["createTime"])]
+
+
+def describe_job(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Describe a job for XCom and asset events: nothing in it is confidential."""
+    return {
+        "audience_generation_job_arn": entry["audienceGenerationJobArn"],
+        "name": entry["name"],
+        "status": entry["status"],
+        "started_by": entry.get("startedBy"),
+        "configured_audience_model_arn": entry["configuredAudienceModelArn"],
+        "collaboration_id": entry.get("collaborationId"),
+        "create_time": entry["createTime"].isoformat(),
+    }

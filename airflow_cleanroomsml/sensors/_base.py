@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from airflow_cleanroomsml._compat import Context
 
 #: What a template of None renders to.
-_ABSENT = (None, "None")
+ABSENT = (None, "None")
 
 
 @render_own_fields
@@ -304,7 +304,7 @@ class CleanRoomsMLMemberSensor(CleanRoomsMLSensor):
         return (self.resource, self.partners)
 
     def _choose_row(self) -> Resource:
-        given = [value not in _ABSENT for value in (self.membership_identifier, self.collaboration_identifier)]
+        given = [value not in ABSENT for value in (self.membership_identifier, self.collaboration_identifier)]
         if given.count(True) != 1:
             raise InvalidRequestError(
                 "membership_identifier, collaboration_identifier: set exactly one; membership_identifier is for your own resources"

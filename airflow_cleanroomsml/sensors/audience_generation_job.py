@@ -9,7 +9,7 @@ from airflow_cleanroomsml._compat import PokeReturnValue
 from airflow_cleanroomsml._resources.table import AUDIENCE_GENERATION_JOB
 from airflow_cleanroomsml._templating import TEXT
 from airflow_cleanroomsml._xcom import push_results
-from airflow_cleanroomsml.sensors._base import CleanRoomsMLBaseSensor, CleanRoomsMLSensor
+from airflow_cleanroomsml.sensors._base import ABSENT, CleanRoomsMLBaseSensor, CleanRoomsMLSensor
 from airflow_cleanroomsml.sensors._errors import build_interruption
 
 if TYPE_CHECKING:
@@ -37,12 +37,18 @@ class CleanRoomsMLAudienceGenerationJobSensor(CleanRoomsMLSensor):
 
 class CleanRoomsMLNewAudienceGenerationJobsSensor(CleanRoomsMLBaseSensor):
     """
-    Wait until a partner starts an audience generation job with your own configured audience model.
+    Wait until a partner starts, or finishes, an audience generation job with your own configured audience model.
 
     AWS does not notify the model's owner of such a job; only the owner's listing shows it (user guide, ml-behaviors). Details are pushed
-    to XCom under the key ``jobs``: ``audience_generation_job_arn``, ``name``, ``started_by``, ``status`` and ``create_time`` of each.
+    to XCom under the key ``jobs``: ``audience_generation_job_arn``, ``name``, ``status``, ``started_by``,
+    ``configured_audience_model_arn``, ``collaboration_id`` and ``create_time`` of each. The key ``place`` says which jobs have been
+    reported; the next run that takes it as ``after`` reports each job once, in whatever order the jobs finish.
 
     :param since: Time after which the job was created, for instance ``{{ data_interval_start }}``.
+    :param finished: Wait for jobs that are finished, with an audience (``ACTIVE``) or with an error (``CREATE_FAILED``), instead of jobs
+        that were started.
+    :param after: The ``place`` of an earlier run, whose jobs are not reported again; it replaces ``since``. None, also as a text, for no
+        earlier run.
     :param configured_audience_model_arn: ARN of the configured audience model; None for any.
     :param collaboration_id: Collaboration, a UUID; None for any.
     :param started_by: Account of the partner, 12 digits; None for any account but your own.
@@ -54,6 +60,7 @@ class CleanRoomsMLNewAudienceGenerationJobsSensor(CleanRoomsMLBaseSensor):
         "configured_audience_model_arn",
         "collaboration_id",
         "started_by",
+        "after",
         *CleanRoomsMLBaseSensor.template_fields,
     )
 
@@ -64,6 +71,8 @@ class CleanRoomsMLNewAudienceGenerationJobsSensor(CleanRoomsMLBaseSensor):
         configured_audience_model_arn: Templated[str] | None = None,
         collaboration_id: Templated[str] | None = None,
         started_by: Templated[str] | None = None,
+        finished: bool = False,
+        after: Templated[str] | None = None,
         **kwargs: Unpack[SensingKwargs],
     ) -> None:
         super().__init__(**kwargs)
@@ -71,6 +80,8 @@ class CleanRoomsMLNewAudienceGenerationJobsSensor(CleanRoomsMLBaseSensor):
         self.configured_audience_model_arn = configured_audience_model_arn
         self.collaboration_id = collaboration_id
         self.started_by = started_by
+        self.finished = finished
+        self.after = after
 
     def _field_shapes(self) -> dict[str, Any]:
         texts = [name for name in self.template_fields if name not in self.connection_fields]
@@ -82,11 +93,11 @@ class CleanRoomsMLNewAudienceGenerationJobsSensor(CleanRoomsMLBaseSensor):
         from airflow_cleanroomsml._waiting.outcome import TRANSIENT_ERRORS
 
         try:
-            jobs = find_jobs(self.hook, self._build_filter())
+            found = find_jobs(self.hook, self._build_filter())
         except TRANSIENT_ERRORS as error:
             self.log.info("Polling again: %s", error)
-            jobs = []
-        return PokeReturnValue(is_done=True, xcom_value=self._finish(context, jobs)) if jobs else False
+            return False
+        return PokeReturnValue(is_done=True, xcom_value=self._finish(context, found)) if found["jobs"] else False
 
     def _build_filter(self) -> JobFilter:
         from airflow_cleanroomsml._waiting.job_search import JobFilter
@@ -96,6 +107,8 @@ class CleanRoomsMLNewAudienceGenerationJobsSensor(CleanRoomsMLBaseSensor):
             configured_audience_model_arn=self.configured_audience_model_arn,
             collaboration_id=self.collaboration_id,
             started_by=self.started_by,
+            finished=self.finished,
+            after=None if self.after in ABSENT else self.after,
         )
 
     def _build_trigger(self, deadline: float) -> Any:
@@ -109,18 +122,21 @@ class CleanRoomsMLNewAudienceGenerationJobsSensor(CleanRoomsMLBaseSensor):
             raise build_interruption(event["error"])
         if not event["jobs"]:
             raise self._error_handler.build_timeout()
-        return self._finish(context, event["jobs"])
+        return self._finish(context, event)
 
     def describe_timeout(self) -> tuple[str, ...]:
         """Return lines for the error of a time-out."""
-        model = self.configured_audience_model_arn
+        model, noun = self.configured_audience_model_arn, "audience generation job"
+        verdict = f"No {noun} finished" if self.finished else f"There was no new {noun}"
         return (
-            f"There was no new audience generation job within {self.timeout:.0f} s, the timeout of the sensor.",
+            f"{verdict} within {self.timeout:.0f} s, the timeout of the sensor.",
             f"configured audience model {model}" if model else "",
         )
 
-    def _finish(self, context: Context, jobs: list[dict[str, Any]]) -> list[str]:
+    def _finish(self, context: Context, found: dict[str, Any]) -> list[str]:
+        jobs = found["jobs"]
         for job in jobs:
             self.log.info("%(name)s, started by %(started_by)s, %(status)s: %(audience_generation_job_arn)s.", job)
-        push_results(self, context, {"jobs": jobs})
+        # The triggerer may still run an earlier release, which returns no place.
+        push_results(self, context, {key: found[key] for key in ("jobs", "place") if key in found})
         return [job["audience_generation_job_arn"] for job in jobs]

@@ -10,34 +10,10 @@ import pytest
 
 from airflow_cleanroomsml.exceptions import AccessDeniedError, InvalidRequestError, WaitTimeoutError
 from airflow_cleanroomsml.sensors import CleanRoomsMLNewAudienceGenerationJobsSensor
-from tests.helpers.collaboration import Collaboration, collaborate
+from tests.helpers.offer import Offer
 from tests.support import EmulatorProcess, Run, World, run
 
 deferred_or_not = pytest.mark.parametrize("deferrable", [False, True], ids=["poke", "deferred"])
-
-
-class Offer:
-    """A model that a partner may use."""
-
-    def __init__(self, owner: World, partner: World) -> None:
-        self.owner, self.partner = owner, partner
-        self.collaboration: Collaboration = collaborate(owner, partner)
-        self.model = owner.configured()
-        owner.client("cleanrooms").create_configured_audience_model_association(
-            membershipIdentifier=self.collaboration.of(owner),
-            configuredAudienceModelArn=self.model,
-            configuredAudienceModelAssociationName="offer",
-            manageResourcePolicies=True,
-        )
-
-    def start(self, world: World, name: str) -> str:
-        made = world.ml.start_audience_generation_job(
-            name=name,
-            configuredAudienceModelArn=self.model,
-            seedAudience=world.seed(),
-            collaborationId=self.collaboration.id,
-        )
-        return str(made["audienceGenerationJobArn"])
 
 
 @pytest.fixture
@@ -121,3 +97,8 @@ def test_what_a_template_renders_to_is_what_the_listing_says(offer: Offer, defer
     own = offer.start(offer.owner, "own")
     more = {"collaboration_id": "{{ none }}", "configured_audience_model_arn": "None"}
     assert sense(deferrable, since=0x10000000, started_by=int(offer.owner.account), **more).result == [own]
+
+
+def test_a_place_that_is_none_is_named(world: World) -> None:
+    with pytest.raises(InvalidRequestError, match="after: '2026-11-24' is not a place"):
+        sense(False, since=0x10000000, after="2026-11-24")

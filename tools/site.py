@@ -149,7 +149,9 @@ def build(collected: Path = COLLECTED, site: Path = SITE, builder: str = "html")
     :param builder: Builder of Sphinx: ``html`` or ``linkcheck``.
     """
     write_pages(collected)
-    options = ("--builder", builder, "--fail-on-warning", "--keep-going", "--quiet", "--conf-dir", str(ROOT / "docs"))
+    # Every page has the navigation, so all are written, also those that have not changed.
+    strict = ("--write-all", "--fail-on-warning", "--keep-going", "--quiet")
+    options = ("--builder", builder, *strict, "--conf-dir", str(ROOT / "docs"))
     command = (
         sys.executable,
         "-m",

@@ -79,4 +79,8 @@ def get_provider_info() -> dict[str, object]:
                 "python-modules": ["airflow_cleanroomsml.pause", "airflow_cleanroomsml.triggers"],
             },
         ],
+        "notifications": [
+            "airflow_cleanroomsml.notifications.CleanRoomsMLNotifier",
+            "airflow_cleanroomsml.notifications.CleanRoomsMLSnsNotifier",
+        ],
     }

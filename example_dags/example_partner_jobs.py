@@ -21,7 +21,9 @@ try:
 except ImportError:  # Airflow 2.11
     from airflow.decorators import task
 
-    Asset = None
+    HAS_WATCHERS = False
+else:
+    HAS_WATCHERS = True
 
 MODEL = "arn:aws:cleanrooms-ml:us-east-1:123456789012:configured-audience-model/00000000-0000-4000-8000-000000000000"
 START = pendulum.datetime(2026, 1, 1, tz="UTC")
@@ -55,7 +57,7 @@ def export_all(planned: Any) -> Any:
     ).expand_kwargs(planned)
 
 
-if Asset is not None:
+if HAS_WATCHERS:
     partner_jobs = Asset(
         name="partner_jobs",
         watchers=[

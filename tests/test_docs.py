@@ -178,7 +178,7 @@ def test_a_member_is_told_by_its_type_and_limits(cls: type[Any], line: str) -> N
 def list_settings() -> set[str]:
     """What the package reads from Airflow's configuration and the environment, by name."""
     package = ROOT / "airflow_cleanroomsml"
-    modules = [path for path in package.rglob("*.py") if "emulator" not in path.parts]
+    modules = [path for path in package.rglob("*.py") if not {"emulator", "testing"}.intersection(path.parts)]
     text = "".join(path.read_text(encoding="utf-8") for path in modules)
     options = re.findall(r"\bconf\.get\w*\(\s*\"(\w+)\", \"(\w+)\"", text)
     variables = re.findall(r"os\.environ\.get\(\"(\w+)\"", text) + re.findall(r"\"(AWS_ENDPOINT_URL)\"", text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, suppress
 from typing import Any
 
@@ -56,8 +56,14 @@ def names(jobs: list[dict[str, Any]]) -> list[str]:
 @pytest.mark.parametrize("deferrable", [False, True], ids=["poke", "deferred"])
 def test_a_sensor_goes_on_where_the_run_before_has_stopped(offer: Offer, deferrable: bool) -> None:
     def sense(**more: Any) -> dict[str, Any]:
-        arguments = {"task_id": "t", "poke_interval": 0.5, "timeout": 600, "deferrable": deferrable, **more}
-        model = {"configured_audience_model_arn": offer.model, "finished": True}
+        arguments: dict[str, Any] = {
+            "task_id": "t",
+            "poke_interval": 0.5,
+            "timeout": 600,
+            "deferrable": deferrable,
+            **more,
+        }
+        model: dict[str, Any] = {"configured_audience_model_arn": offer.model, "finished": True}
         return run(CleanRoomsMLNewAudienceGenerationJobsSensor(**model, **arguments)).pushed
 
     begin = time.time() - 86_400
@@ -126,7 +132,7 @@ class Watcher:
     def _count(self) -> int:
         return self._owner.calls.count("ListAudienceGenerationJobs")
 
-    async def _run(self) -> AsyncIterator[dict[str, Any]]:
+    async def _run(self) -> AsyncGenerator[dict[str, Any], None]:
         async for event in self.trigger.run():
             yield json.loads(json.dumps(event.payload))
 

@@ -21,8 +21,9 @@ from packaging.requirements import Requirement
 
 from airflow_cleanroomsml import operators, sensors, task_groups
 from airflow_cleanroomsml._pipelines.audience_size import Bin, Metrics
-from airflow_cleanroomsml.exceptions import InvalidRequestError, JobFailedError
+from airflow_cleanroomsml.exceptions import DataCheckFailedError, InvalidRequestError, JobFailedError
 from tests.helpers.deployment import ROOT
+from tests.helpers.training_data import TrainingData, create_role, rows
 from tests.support import World, run
 from tools.docs import FOLDER
 
@@ -218,7 +219,7 @@ def describe_invalid_request(world: World) -> str:
 
 def describe_failed_job(world: World) -> str:
     reason = "99,999 users with at least 2 interactions; at least 100,000 are required"
-    dataset = world.dataset("failing")
+    dataset = world.build().dataset("failing")
     world.fault("CreateAudienceModel", "fail_job", code="INSUFFICIENT_USERS", message=reason)
     create = operators.CleanRoomsMLCreateAudienceModelOperator(
         task_id="t", name="weekly-20260104T000000", training_dataset_arn=dataset, waiter_delay=1
@@ -226,6 +227,25 @@ def describe_failed_job(world: World) -> str:
     with pytest.raises(JobFailedError) as caught:
         run(create)
     return f"JobFailedError: {caught.value}"
+
+
+def describe_findings(world: World) -> str:
+    data = TrainingData(world).create()
+    create_role(world, None, "glue:*", "s3:ListBucket", "s3:GetBucketLocation")
+    milliseconds = [(user, item, time * 1_000) for user, item, time in rows()]
+    data.put(data.days[0], milliseconds[::2])
+    data.put(data.days[1], milliseconds[1::2])
+    check = operators.CleanRoomsMLCheckTrainingDataOperator(
+        task_id="t",
+        training_data=data.data,
+        role_arn=world.role,
+        statistics="files",
+        min_interactions=1_000,
+        min_users=100,
+    )
+    with pytest.raises(DataCheckFailedError) as caught:
+        run(check)
+    return str(caught.value)
 
 
 def describe_curve(_: World) -> str:
@@ -236,6 +256,7 @@ def describe_curve(_: World) -> str:
 #: What prints the output on a page.
 OUTPUTS: dict[str, Callable[[World], str]] = {
     "README.md": describe_invalid_request,
+    "docs/howto/check_training_data.md": describe_findings,
     "docs/howto/choose_size.md": describe_curve,
     "docs/howto/read_a_failure.md": describe_failed_job,
 }
@@ -244,10 +265,10 @@ NO_OUTPUT = {"docs/deployment/astronomer.md", "docs/deployment/mwaa.md", "docs/r
 
 
 @of_language("text")
-def test_output_is_what_is_printed(world: World, block: Block) -> None:
+def test_output_is_what_is_printed(empty_world: World, block: Block) -> None:
     page = str(block.page.relative_to(ROOT))
     if page in NO_OUTPUT:
         assert page.startswith("docs/real") or "airflow-provider-cleanroomsml" in block.text.splitlines()
         return
-    printed = OUTPUTS[page](world)
+    printed = OUTPUTS[page](empty_world)
     assert re.fullmatch(re.escape(block.text.rstrip()).replace("…", ".*"), printed.rstrip(), re.DOTALL), printed

@@ -38,13 +38,13 @@ class JobFilter:
     after: str | None = None
 
     @classmethod
-    def of(cls, since: Any, *, finished: bool = False, after: str | None = None, **filters: Any) -> JobFilter:
+    def of(cls, since: Any, *, finished: bool = False, after: Any = None, **filters: Any) -> JobFilter:
         """
         Build a filter from the arguments of a task.
 
         :param since: A time, as a template may render it.
         :param finished: As the field.
-        :param after: As the field.
+        :param after: As the field, as a template may render it.
         :param filters: The other fields, as templates may render them.
         :raises InvalidRequestError: One is not valid.
         """

@@ -67,7 +67,7 @@ class DataCheckOperator(CleanRoomsMLOperator):
         counts = {"errors": len(errors), "warnings": len(found) - len(errors)}
         report = {**counts, "findings": [finding.describe() for finding in found], **numbers}
         texts = [f"{each.severity.name} {each.rule.name} ({each.field}): {each}" for each in found]
-        summary = f"{subject}: {counts['errors']} errors, {counts['warnings']} warnings."
+        summary = f"{subject}: {', '.join(_count(number, name) for name, number in counts.items())}."
         if errors:
             push_results(self, context, {"report": report})
             raise DataCheckFailedError(lines(f"{summary} A job would fail; none was started.", *texts), errors)
@@ -374,3 +374,8 @@ def _translate_errors() -> Iterator[None]:
         raise service_error(error.operation_name, error.response) from None
     except BotoCoreError as error:
         raise UnreachableError(lines("The data could not be checked.", str(error))) from None
+
+
+def _count(number: int, nouns: str) -> str:
+    """Return a number with its noun, which is given in the plural."""
+    return f"{number} {nouns if number != 1 else nouns[:-1]}"

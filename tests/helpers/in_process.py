@@ -183,7 +183,9 @@ def in_process(settings: Settings | None = None, *, start: float | None = START)
 
     def load_once(loader: Any, *given: Any, **more: Any) -> None:
         original_loader(loader, *given, **more)
-        loader._cache = _FILES
+        # Not moto's loader: S3 clients take the bucket out of the paths of the model that they share, which moto cannot route by.
+        if not type(loader).__module__.startswith("moto."):
+            loader._cache = _FILES
 
     def send(session: URLLib3Session, request: AWSPreparedRequest) -> AWSResponse:
         ours = request.url.startswith(f"{URL}/")

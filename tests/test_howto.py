@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from datetime import datetime, timedelta, timezone
@@ -11,8 +12,10 @@ from typing import Any
 import pytest
 
 from airflow_cleanroomsml import operators, sensors
+from airflow_cleanroomsml.triggers import CleanRoomsMLAudienceGenerationJobFinishedTrigger
+from tests.helpers.offer import Offer
 from tests.helpers.training_data import TrainingData, create_role
-from tests.support import World, run
+from tests.support import EmulatorProcess, World, run
 from tools.docs import FOLDER
 from tools.permissions import build_policy
 
@@ -32,6 +35,10 @@ PARTNER = (
     sensors.CleanRoomsMLAudienceGenerationJobSensor,
     sensors.CleanRoomsMLAudienceExportJobSensor,
 )
+FOLLOW = (
+    sensors.CleanRoomsMLNewAudienceGenerationJobsSensor,
+    operators.CleanRoomsMLStartAudienceExportJobOperator,
+)
 CHECKS = (
     operators.CleanRoomsMLCheckTrainingDataOperator,
     operators.CleanRoomsMLCheckSeedAudienceOperator,
@@ -39,12 +46,15 @@ CHECKS = (
 #: The tasks of each page that has a policy; a call of a read needs what the job's task needs.
 TASKS: dict[str, tuple[type[Any], ...]] = {
     "check_training_data": CHECKS,
+    "follow_partner_jobs": FOLLOW,
     "weekly_retraining": RETRAINING,
     "choose_size": SEGMENT,
     "many_segments": SEGMENT,
     "wait_for_a_partner": PARTNER,
 }
-PAGES = [FOLDER / "howto" / f"{name}.md" for name in TASKS]
+#: About no tasks of its own: its policy is what a notifier needs beside them.
+NOTIFICATIONS = "retries_and_notifications"
+PAGES = [FOLDER / "howto" / f"{name}.md" for name in (*TASKS, NOTIFICATIONS)]
 
 
 def policy_of(page: Path) -> Any:
@@ -60,7 +70,7 @@ def actions_of(name: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", [page for page in PAGES if page.stem != NOTIFICATIONS], ids=lambda page: page.stem)
 def test_a_page_has_what_its_tasks_need(page: Path) -> None:
     assert policy_of(page) == json.loads(build_policy(TASKS[page.stem]))
 
@@ -73,7 +83,10 @@ def test_a_page_has_its_sections(page: Path) -> None:
 
 def test_every_page_with_a_policy_is_tested_here() -> None:
     pages = sorted((FOLDER / "howto").glob("*.md"))
-    assert {page.stem for page in pages if '"Effect": "Allow"' in page.read_text(encoding="utf-8")} == set(TASKS)
+    assert {page.stem for page in pages if '"Effect": "Allow"' in page.read_text(encoding="utf-8")} == {
+        *TASKS,
+        NOTIFICATIONS,
+    }
 
 
 def test_a_role_with_the_policy_can_wait_for_a_partner(world: World) -> None:
@@ -133,3 +146,26 @@ def test_a_role_with_the_policy_can_export_what_it_chooses(world: World, name: s
     size = run(choose(task_id="t", audience_generation_job_arn=job, policy="knee")).result
     exported = run(export(task_id="t", name="segment", audience_generation_job_arn=job, audience_size=size)).result
     assert exported["output_location"]
+
+
+def test_a_role_with_the_policy_can_follow_partners_and_export(world: World, emulator: EmulatorProcess) -> None:
+    offer = Offer(world, World(emulator).build())
+    offer.partner.wait(offer.start(offer.partner, "job"))
+    emulator.allow(world.account, *actions_of("follow_partner_jobs"))
+    arguments: Any = {"since": 0x10000000, "configured_audience_model_arn": offer.model, "finished": True}
+    sensor, export = FOLLOW
+    (found,) = run(sensor(task_id="t", **arguments)).result
+    watcher = CleanRoomsMLAudienceGenerationJobFinishedTrigger(since=0x10000000, waiter_delay=1)
+
+    async def watch() -> Any:
+        return (await anext(watcher.run())).payload
+
+    assert asyncio.run(watch())["audience_generation_job_arn"] == found
+    size: Any = {"type": "PERCENTAGE", "value": 10}
+    assert run(export(task_id="t", name="e", audience_generation_job_arn=found, audience_size=size)).result[
+        "output_location"
+    ]
+
+
+def test_a_notifier_needs_no_other_permission_than_its_page_says() -> None:
+    assert actions_of(NOTIFICATIONS) == ["sns:Publish"]

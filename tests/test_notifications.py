@@ -11,6 +11,7 @@ import pytest
 from airflow import DAG
 from airflow.providers.amazon.aws.notifications.sns import SnsNotifier
 
+from airflow_cleanroomsml.exceptions import CleanRoomsMLError
 from airflow_cleanroomsml.notifications import CleanRoomsMLNotifier, CleanRoomsMLSnsNotifier
 from airflow_cleanroomsml.operators import CleanRoomsMLCreateAudienceModelOperator
 from airflow_cleanroomsml.sensors import CleanRoomsMLAudienceModelSensor
@@ -45,8 +46,8 @@ def deliver_itself(topic: Topic) -> Any:
 
 
 def deliver_by_another(topic: Topic) -> Any:
-    text = {"subject": "{{ cleanroomsml.subject }}", "message": "{{ cleanroomsml.message }}"}
-    return CleanRoomsMLNotifier(SnsNotifier(target_arn=topic.arn, **text))
+    subject, message = "{{ cleanroomsml.subject }}", "{{ cleanroomsml.message }}"
+    return CleanRoomsMLNotifier(SnsNotifier(target_arn=topic.arn, subject=subject, message=message))
 
 
 either = pytest.mark.parametrize("make", [deliver_itself, deliver_by_another], ids=["itself", "by another"])
@@ -59,7 +60,7 @@ def call_back(notifier: Any, task: Any) -> TaskInstance:
     context: Any = {"ti": ti, "task": task, "dag": DAG("dag", schedule=None), "params": {}}
     try:
         run(task, ti=ti)
-    except Exception as error:
+    except CleanRoomsMLError as error:
         context["exception"] = error
     notifier(context)
     return ti

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
@@ -77,6 +78,13 @@ def test_declared_modules_exist_and_name_a_known_integration(kind: str) -> None:
     assert {entry["integration-name"] for entry in entries(kind)} <= integrations
     missing = [module for module in declared(kind) if not (ROOT / f"{module.replace('.', '/')}.py").is_file()]
     assert missing == []
+
+
+def test_declared_notifiers_exist() -> None:
+    names: Any = get_provider_info()["notifications"]
+    for name in names:
+        module, _, attribute = name.rpartition(".")
+        assert hasattr(importlib.import_module(module), attribute)
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:

@@ -12,7 +12,10 @@ from airflow_cleanroomsml.exceptions import CleanRoomsMLError
 from airflow_cleanroomsml.hooks import CleanRoomsMLHook
 from tests.support import World
 
-sdk = pytest.importorskip("airflow.sdk")
+try:
+    sdk: Any = importlib.import_module("airflow.sdk")
+except ImportError:  # Airflow 2.11
+    sdk = None
 HAS_POLICIES = hasattr(sdk, "RetryPolicy")
 from_3_3 = pytest.mark.skipif(not HAS_POLICIES, reason="Airflow has retry policies since 3.3")
 

@@ -8,7 +8,7 @@ import re
 import shlex
 import textwrap
 from collections.abc import Callable, Iterator
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,12 +19,13 @@ import yaml
 from airflow import DAG
 from packaging.requirements import Requirement
 
-from airflow_cleanroomsml import operators, sensors, task_groups
+from airflow_cleanroomsml import notifications, operators, sensors, task_groups, triggers
 from airflow_cleanroomsml._pipelines.audience_size import Bin, Metrics
 from airflow_cleanroomsml.exceptions import DataCheckFailedError, InvalidRequestError, JobFailedError
+from airflow_cleanroomsml.notifications import describe_end
 from tests.helpers.deployment import ROOT
 from tests.helpers.training_data import TrainingData, create_role, rows
-from tests.support import World, run
+from tests.support import TaskInstance, World, run
 from tools.docs import FOLDER
 
 #: Pages that are generated from tested sources have excerpts of these.
@@ -74,6 +75,17 @@ def test_python_can_be_executed(block: Block) -> None:
     names: dict[str, Any] = {name: getattr(operators, name) for name in operators.__all__}
     names |= {name: getattr(sensors, name) for name in sensors.__all__}
     names |= {name: getattr(task_groups, name) for name in task_groups.__all__}
+    names |= {name: value for module in (notifications, triggers) for name, value in vars(module).items()}
+    names |= {
+        "MODEL": "arn:aws:cleanrooms-ml:us-east-1:123456789012:configured-audience-model/00000000-0000-4000-8000-000000000000"
+    }
+    if "AssetWatcher" in block.text:
+        pytest.importorskip("airflow.sdk", reason="Airflow 2 has no asset watchers")
+        from airflow.sdk import Asset, AssetWatcher
+
+        names |= {"Asset": Asset, "AssetWatcher": AssetWatcher}
+    if "airflow_cleanroomsml.retries" in block.text:
+        pytest.importorskip("airflow.sdk.definitions.retry_policy", reason="retry policies came with Airflow 3.3")
     names |= {"pendulum": pendulum, "DAG": DAG, "CronDataIntervalTimetable": CronDataIntervalTimetable}
     with DAG("snippet", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=timezone.utc)):
         # Tasks that snippets about something else refer to.
@@ -229,6 +241,24 @@ def describe_failed_job(world: World) -> str:
     return f"JobFailedError: {caught.value}"
 
 
+def describe_end_of_job(world: World) -> str:
+    dataset = world.build().dataset("failing")
+    world.fault("CreateAudienceModel", "fail_job", code="NO_DATA", message="No interactions.")
+    train = operators.CleanRoomsMLCreateAudienceModelOperator(
+        task_id="train", name="weekly", training_dataset_arn=dataset, waiter_delay=1
+    )
+    ti = TaskInstance("scheduled__2026-11-23T00:00:00+00:00")
+    vars(ti).update(
+        task_id="train",
+        dag_id="weekly_audience",
+        start_date=datetime.now(timezone.utc) - timedelta(hours=26, minutes=3),
+    )
+    with pytest.raises(JobFailedError) as caught:
+        run(train, ti=ti)
+    context: Any = {"ti": ti, "task": train, "exception": caught.value}
+    return str(describe_end(context)["message"]).replace(world.account, "123456789012")
+
+
 def describe_findings(world: World) -> str:
     data = TrainingData(world).create()
     create_role(world, None, "glue:*", "s3:ListBucket", "s3:GetBucketLocation")
@@ -259,6 +289,7 @@ OUTPUTS: dict[str, Callable[[World], str]] = {
     "docs/howto/check_training_data.md": describe_findings,
     "docs/howto/choose_size.md": describe_curve,
     "docs/howto/read_a_failure.md": describe_failed_job,
+    "docs/howto/retries_and_notifications.md": describe_end_of_job,
 }
 #: Pages whose texts are no output of a task: requirements, which are tested above, and lines of tests/aws/, which has a test of them.
 NO_OUTPUT = {"docs/deployment/astronomer.md", "docs/deployment/mwaa.md", "docs/real_account.md"}

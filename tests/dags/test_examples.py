@@ -13,6 +13,7 @@ import pytest
 from tests.helpers.collaboration import collaborate
 from tests.helpers.custom_models import Studio
 from tests.helpers.deployment import ROOT, Deployment
+from tests.helpers.offer import Offer
 from tests.helpers.training_data import create_role
 from tests.support import EmulatorProcess, World, interactions
 
@@ -112,6 +113,27 @@ def test_two_parties_each_see_the_job_under_an_arn_of_their_own(
     of = {"membershipIdentifier": collaboration.of(provider)}
     left = provider.client("cleanrooms").list_configured_audience_model_associations(**of)
     assert left["configuredAudienceModelAssociationSummaries"] == []
+
+
+@deferred_or_not
+def test_each_run_exports_the_jobs_that_partners_have_finished_since_the_last(
+    airflow: Deployment, emulator: EmulatorProcess, deferrable: bool
+) -> None:
+    # tests/dags/test_partner_jobs.py runs the Dag of the same file that has an asset watcher.
+    example = "example_partner_jobs"
+    offer = Offer(World(emulator).build(), World(emulator).build())
+    airflow.connect(default=offer.owner)
+    conf = {"configured_audience_model_arn": offer.model, "since": "2026-01-01T00:00:00+00:00"}
+    found: list[list[str]] = []
+    for names in (["first", "second"], ["third"]):
+        for name in names:
+            assert offer.partner.wait(offer.start(offer.partner, name))["status"] == "ACTIVE"
+        ran = airflow.run(EXAMPLES / f"{example}.py", f"{example}_sensor", conf, deferrable=deferrable)
+        assert ran["state"] == "success", airflow.run_log[-6000:]
+        found.append([job["name"] for job in ran["tasks"]["partner_jobs"]["xcom"]["jobs"]])
+    account = offer.partner.account
+    assert found == [[f"{account}-first", f"{account}-second"], [f"{account}-third"]]
+    assert len(offer.owner.ml.list_audience_export_jobs()["audienceExportJobs"]) == 3
 
 
 def last_month(emulator: EmulatorProcess) -> tuple[World, str, str, str]:

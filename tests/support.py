@@ -129,8 +129,15 @@ class World:
     emulator: RunningEmulator
     account: str = field(default_factory=lambda: str(random.randrange(10**11, 10**12)))
     prefix: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
+    _clients: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def client(self, service: str) -> Any:
+        """A client with the account's key, one for each service: a new one costs as much as several calls."""
+        if service not in self._clients:
+            self._clients[service] = self._make_client(service)
+        return self._clients[service]
+
+    def _make_client(self, service: str) -> Any:
         return client_of(
             service,
             endpoint_url=self.emulator.url,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
 from typing import Any
 
 import pytest
@@ -19,29 +18,17 @@ OPTIONS = ("--scale", "0.001", "--pending-seconds", "100", "--progress-seconds",
 class ClockedWorld(World):
     """An account in an emulator with :data:`OPTIONS`."""
 
-    def client(self, service: str) -> Any:
+    def _make_client(self, service: str) -> Any:
         """A client whose answers are held to the service model: required members, types, enums, patterns."""
-        client = super().client(service)
+        client = super()._make_client(service)
         if service in ("cleanroomsml", "cleanrooms"):
             client.meta.events.register("after-call", hold)
         return client
 
-    @cached_property
-    def _ml(self) -> Any:
-        return self.client("cleanroomsml")
-
-    @cached_property
-    def _rooms(self) -> Any:
-        return self.client("cleanrooms")
-
-    @property
-    def ml(self) -> Any:
-        return self._ml
-
     @property
     def rooms(self) -> Any:
         """The client of the sister service."""
-        return self._rooms
+        return self.client("cleanrooms")
 
     def push(self, seconds: float) -> None:
         """Push the clock forward."""

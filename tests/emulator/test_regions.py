@@ -37,7 +37,7 @@ class Elsewhere(World):
 
     region = "us-east-1"
 
-    def client(self, service: str) -> Any:
+    def _make_client(self, service: str) -> Any:
         keys = {"aws_access_key_id": self.account, "aws_secret_access_key": "secret"}
         return client_of(service, endpoint_url=self.emulator.url, region_name=self.region, **keys)
 

@@ -1,15 +1,29 @@
-"""Read botocore's data files once per process; every new session parses them again otherwise."""
+"""
+Let botocore do once per process what every new session repeats: tests make thousands of sessions.
+
+Reading data files takes tenths of a second; registering the handlers of a session takes 6 ms, most of it for their names and signatures,
+which are the same every time.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
+from botocore import hooks
+from botocore.hooks import EventAliaser
 from botocore.loaders import JSONFileLoader, Loader
 
 
 def read_once() -> None:
-    """Let all of botocore's loaders share what one of them has read; the files do not change while tests run."""
+    """Let all sessions share what one of them has read or computed; it does not change while tests run."""
+    _share_files()
+    _share_event_names()
+    _share_signatures()
+
+
+def _share_files() -> None:
     load_file, list_services = JSONFileLoader.load_file, Loader.list_available_services
     files: dict[str, Any] = {}
     services: dict[tuple[str, ...], list[str]] = {}
@@ -28,12 +42,39 @@ def read_once() -> None:
             services[key] = list_services(self, type_name)
         return services[key]
 
-    replacements: tuple[tuple[Any, str, Any], ...] = (
-        (JSONFileLoader, "load_file", load_file_once),
-        (Loader, "list_available_services", list_services_once),
-    )
-    for owner, name, replacement in replacements:
-        setattr(owner, name, replacement)
+    _replace(JSONFileLoader, "load_file", load_file_once)
+    _replace(Loader, "list_available_services", list_services_once)
+
+
+def _share_event_names() -> None:
+    make = EventAliaser.__init__
+    names: dict[str, str] = {}
+
+    def make_with_names(self: Any, *given: Any, **more: Any) -> None:
+        make(self, *given, **more)
+        if self._event_aliases == hooks.EVENT_ALIASES:
+            self._alias_name_cache = names
+
+    _replace(EventAliaser, "__init__", make_with_names)
+
+
+def _share_signatures() -> None:
+    accepts_kwargs = vars(hooks)["accepts_kwargs"]
+    known: dict[FunctionType, Any] = {}
+
+    def accepts_kwargs_once(handler: Any) -> Any:
+        function = getattr(handler, "__func__", handler)
+        if not isinstance(function, FunctionType):
+            return accepts_kwargs(handler)
+        if function not in known:
+            known[function] = accepts_kwargs(handler)
+        return known[function]
+
+    _replace(hooks, "accepts_kwargs", accepts_kwargs_once)
+
+
+def _replace(owner: Any, name: str, replacement: Any) -> None:
+    setattr(owner, name, replacement)
 
 
 def _is_shareable(file_path: str) -> bool:

@@ -17,7 +17,7 @@ _ALWAYS = settings(
     report_multiple_bugs=False,
 )
 #: The same examples every time, by a seed, and no search for a smaller one: what is planted is found, or is not.
-PLANTED = settings(_ALWAYS, max_examples=40, phases=[Phase.generate])
+PLANTED = settings(_ALWAYS, max_examples=15, phases=[Phase.generate])
 
 
 def chosen(share: float = 1.0) -> settings:

@@ -42,9 +42,9 @@ def nothing(*_: Any) -> Iterator[Owned]:
 
 
 #: How often the search begins anew.
-STARTS = 75
-#: None of these is found without a fault.
-KINDS = ("audience model", "configured audience model", "audience export job")
+STARTS = 200
+#: All of these faults show in it, and with other kinds mixed in the search takes five times as long. Without a fault nothing is found.
+KIND = "audience model"
 
 
 @dataclass(frozen=True)
@@ -85,11 +85,11 @@ def complaint(laboratory: Laboratory) -> str:
     """
     What the machine says is wrong; empty if nothing is.
 
-    Hypothesis varies what it has tried. Starting anew after forty examples finds these faults several times faster.
+    Hypothesis varies what it has tried. Starting anew after fifteen examples finds these faults several times faster.
     """
     for start in range(STARTS):
         try:
-            run_state_machine_as_test(seed(start)(machine_in(laboratory, *KINDS)), settings=PLANTED)
+            run_state_machine_as_test(seed(start)(machine_in(laboratory, KIND)), settings=PLANTED)
         except AssertionError as error:
             return str(error)
     return ""

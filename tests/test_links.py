@@ -73,7 +73,8 @@ def stored_links(task: Any, error: Exception | None = None) -> dict[str, str]:
     """The links that a task stores before it sends its request, and those of an error, by name."""
     ti = TaskInstance()
     context: Any = {"ti": ti}
-    store_request_links(task, context, task.parameters if isinstance(task, CleanRoomsMLCallOperator) else None)
+    parameters: Any = task.parameters if isinstance(task, CleanRoomsMLCallOperator) else None
+    store_request_links(task, context, parameters)
     if isinstance(error, QuotaExceededError):
         store_error_links(task, context, error)
     return {link.name: ti.links[link.xcom_key] for link in task.operator_extra_links if link.xcom_key in ti.links}
@@ -263,11 +264,12 @@ def training(world: World, table: str = "interactions", **more: Any) -> dict[str
 
 @both_ways
 def test_links_are_there_while_the_task_waits(slow_studio: Studio, deferrable: bool) -> None:
+    source: Any = slow_studio.input_channel()
     channel = CleanRoomsMLCreateMLInputChannelOperator(
         task_id="t",
         name="c",
         configured_model_algorithm_associations=[slow_studio.association],
-        input_channel=slow_studio.input_channel(),
+        input_channel=source,
         retention_in_days=1,
         deferrable=deferrable,
         **slow_studio.mine,

@@ -1,5 +1,5 @@
 """
-Extra links: buttons on the page of a task instance that open the task's resource in the AWS console, or the reference of its operation.
+Extra links: buttons of a task instance that open the task's resource in the AWS console, or the reference of its operation.
 
 A link is stored in XCom as soon as what it needs is known, so it is shown while the task runs, and also if the task fails. Airflow 3 stores
 all links again whenever the task leaves the worker; ``get_link`` then returns what is stored, because a task that resumes after a deferral
@@ -215,8 +215,9 @@ class ServiceQuotaLink(AwsLink):
     """The quota in Service Quotas, once the service has refused the request for it; the list of quotas if it is not clear which one."""
 
     name = "Service quota"
-    #: Operation, words in the quota's name, and the quota's code. The user guide (Quotas) has names and codes; AWS does not publish how
-    #: ``quotaName`` spells the names, so a few words decide.
+    #: Operation, words in the quota's name, and the quota's code. AWS does not publish how ``quotaName`` spells the names, so words of the
+    #: names in the user guide decide. Codes of audience models, generation jobs and training jobs per membership: user guide, Quotas; the
+    #: others: a public monitor of quotas that has the same three, not tried on AWS.
     codes: ClassVar[tuple[tuple[str, tuple[str, ...], str], ...]] = (
         ("CreateAudienceModel", ("progress",), "L-11056252"),
         ("StartAudienceGenerationJob", ("progress",), "L-2396565D"),

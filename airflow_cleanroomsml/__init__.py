@@ -70,6 +70,10 @@ def get_provider_info() -> dict[str, object]:
                 "python-modules": [f"airflow_cleanroomsml.sensors.{noun}" for noun in sensors],
             },
         ],
+        "extra-links": [
+            f"airflow_cleanroomsml.links.{name}Link"
+            for name in ("ApiReference", "Collaboration", "ContainerLogs", "Input", "Output", "ServiceQuota")
+        ],
         "hooks": [
             {"integration-name": _INTEGRATION, "python-modules": ["airflow_cleanroomsml.hooks"]},
         ],

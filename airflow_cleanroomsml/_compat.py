@@ -21,6 +21,7 @@ from airflow import __version__ as airflow_version
 if TYPE_CHECKING:
     from airflow.sdk import (
         BaseOperator,
+        BaseOperatorLink,
         BaseSensorOperator,
         Context,
         PokeReturnValue,
@@ -44,6 +45,7 @@ else:
     try:
         from airflow.sdk import (
             BaseOperator,
+            BaseOperatorLink,
             BaseSensorOperator,
             PokeReturnValue,
             TaskGroup,
@@ -52,6 +54,7 @@ else:
         )
     except ImportError:  # Airflow 2.11
         from airflow.models.baseoperator import BaseOperator
+        from airflow.models.baseoperatorlink import BaseOperatorLink
         from airflow.models.xcom_arg import XComArg
         from airflow.operators.python import get_current_context
         from airflow.sensors.base import BaseSensorOperator, PokeReturnValue
@@ -390,6 +393,33 @@ def list_asset_stores(trigger: Any) -> list[Any]:
     return [store]
 
 
+def store_link(ti: Any, key: str, url: str) -> None:
+    """
+    Store an extra link of a task instance, so that the UI shows it from now on.
+
+    Airflow 3 stores links in its database itself, whatever the XCom backend is (``task_runner.finalize``), and its API server reads them
+    there. Airflow 2.11 reads them through the backend.
+
+    :raises Exception: It cannot be stored.
+    """
+    if IS_AIRFLOW_2:
+        ti.xcom_push(key=key, value=url)
+        return
+    of = {"dag_id": ti.dag_id, "run_id": ti.run_id, "task_id": ti.task_id, "map_index": ti.map_index}
+    import_module("airflow.sdk.bases.xcom").BaseXCom.set(key=key, value=url, **of)
+
+
+def read_link(ti_key: Any, key: str) -> str:
+    """
+    Read an extra link that :func:`store_link` has stored; empty if there is none.
+
+    :param ti_key: Anything with ``dag_id``, ``run_id``, ``task_id`` and ``map_index``.
+    :raises Exception: It cannot be read.
+    """
+    module, name = ("airflow.models.xcom", "XCom") if IS_AIRFLOW_2 else ("airflow.sdk.bases.xcom", "BaseXCom")
+    return str(getattr(import_module(module), name).get_value(ti_key=ti_key, key=key) or "")
+
+
 def list_config_options() -> Collection[str] | None:
     """Return the names of the options of ``botocore.config.Config``; None where botocore does not list them, so none can be rejected."""
     from botocore.config import Config
@@ -413,6 +443,7 @@ __all__ = [
     "AirflowTaskTerminated",
     "AirflowTaskTimeout",
     "BaseOperator",
+    "BaseOperatorLink",
     "BaseSensorOperator",
     "Context",
     "PokeReturnValue",
@@ -437,10 +468,12 @@ __all__ = [
     "list_config_options",
     "list_signature_versions",
     "name_caller",
+    "read_link",
     "read_task_state",
     "render_own_fields",
     "set_timestamp_parser",
     "stats",
     "step_before_sending",
     "stop_timeout_alarm",
+    "store_link",
 ]

@@ -84,10 +84,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def _xcoms_of_tests(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Delete an XCom of a test's own task instance; ``tests/dags/test_xcom.py`` deletes those of a real Airflow."""
+    """Delete XComs and store links of a test's own task instance; ``tests/dags`` does so in a real Airflow."""
     from airflow_cleanroomsml import _compat
 
     monkeypatch.setattr(_compat, "delete_xcom", lambda ti, key: ti.xcom_delete(key))
+    monkeypatch.setattr(_compat, "store_link", lambda ti, key, url: ti.store_link(key, url))
 
 
 @pytest.fixture(scope="session")

@@ -304,6 +304,7 @@ class TaskInstance:
         self.run_id = run_id or f"manual__{uuid.uuid4()}"
         self.try_number = try_number
         self.pushed: dict[str, Any] = {}
+        self.links: dict[str, str] = {}
         self.start_date = None
 
     def xcom_push(self, key: str, value: Any) -> None:
@@ -316,11 +317,15 @@ class TaskInstance:
         """What ``_compat.delete_xcom`` does to the database of a real Airflow; see ``tests/conftest.py``."""
         self.pushed.pop(key, None)
 
+    def store_link(self, key: str, url: str) -> None:
+        """What ``_compat.store_link`` does to the database of a real Airflow."""
+        self.links[key] = url
+
     def next_try(self) -> TaskInstance:
         """The same task, retried by Airflow: what it pushed is gone."""
         again = copy(self)
         again.try_number += 1
-        again.pushed = {}
+        again.pushed, again.links = {}, {}
         return again
 
     def cleared(self) -> TaskInstance:

@@ -20,6 +20,7 @@ from airflow_cleanroomsml._requests.permissions import PASS_ROLE, PASSED_TO
 from airflow_cleanroomsml._requests.request import TESTED_BOTOCORE, description_shape
 from airflow_cleanroomsml._resources.table import HOUR, Goal, Resource
 from airflow_cleanroomsml._xcom import identity_keys
+from airflow_cleanroomsml.links import LINKS, AwsLink
 from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
 from airflow_cleanroomsml.operators._create import CleanRoomsMLCreateOperator
 from airflow_cleanroomsml.operators._delete import CleanRoomsMLDeleteAndWaitOperator, CleanRoomsMLDeleteOperator
@@ -109,6 +110,42 @@ The actions are those of the service authorization reference and the user guide.
 actions in its table, and without each one of them; none of this has been tried on AWS.
 """
 
+_LINKS = """\
+# Extra links
+
+Airflow shows extra links as buttons with the details of a task instance, and the REST API has them as `extra_links`. These open pages of
+the AWS console, or of AWS's documentation:
+
+{links}
+
+- A link is there as soon as what it needs is known. What the arguments tell is stored before the request is sent; what only the service
+  tells follows with its response, its first description of the resource, or the end of the job.
+- Links stay if the task fails, and after a deferral. A new try begins without links. Each mapped task instance has its own.
+- `do_xcom_push=False` does not turn them off: Airflow 3 stores links in XCom for every task, under `_link_` and the name of the class.
+- The console is that of the resource's partition: `aws`, `aws-cn` or `aws-us-gov`. In other partitions a task has a link to the API
+  reference only.
+- AWS documents no address for the console's pages of models, jobs and channels, so no link leads to them. They are below the collaboration,
+  or in the console's navigation under *AWS ML models* and *Custom ML models*.
+- A membership does not tell its collaboration, so a task with a membership has the link once the service has described a resource that
+  names it. An inference job's description does not.
+- Quotas of `cleanrooms` have no link. `quotaName` is compared with the names of the quotas in the user guide, because AWS does not publish
+  how the service spells them; if none matches, the link leads to the list of quotas.
+- A confidential value, such as SQL, never becomes part of a link. Bucket names, keys and collaboration identifiers do.
+
+The classes are in `airflow_cleanroomsml.links`. A subclass of an operator can add links, or leave some out:
+
+```python
+from airflow_cleanroomsml.links import ServiceQuotaLink
+from airflow_cleanroomsml.operators import CleanRoomsMLCreateAudienceModelOperator
+
+
+class CreateModel(CleanRoomsMLCreateAudienceModelOperator):
+    operator_extra_links = (ServiceQuotaLink(),)
+```
+
+[All pages](index.md)
+"""
+
 
 def list_modules() -> list[ModuleType]:
     """Return the public modules of operators."""
@@ -136,6 +173,22 @@ def build_pages() -> dict[str, str]:
             for module in list_modules()
         },
     }
+
+
+def _build_links_page() -> str:
+    tasks = [(cls, f"operators/{_get_noun(module)}.md") for module in list_modules() for cls in list_classes(module)]
+    tasks += [(getattr(sensors, name), "sensors.md") for name in sensors.__all__]
+    rows = [
+        (link.name, to_markdown(" ".join(Docstring.parse(type(link)).paragraphs)), _list_tasks(link, tasks))
+        for link in LINKS
+    ]
+    return _LINKS.format(links=format_table(("button", "opens", "of"), rows))
+
+
+def _list_tasks(link: AwsLink, tasks: list[tuple[type[Any], str]]) -> str:
+    """List the classes whose tasks can have a link."""
+    found = [_format_link(cls, page) for cls, page in tasks if link in cls.operator_extra_links]
+    return "every operator and sensor" if len(found) == len(tasks) else ", ".join(found)
 
 
 def _get_noun(module: ModuleType) -> str:
@@ -217,6 +270,7 @@ def _build_entry(cls: type[Any], up: str) -> str:
         "Returns": docstring.returns,
         "Raises": "; ".join(f"`{name}`: {text.removesuffix('.')}" for name, text in docstring.raises.items()),
         "Pushes to XCom": _describe_xcoms(cls, up),
+        "Extra links": f"{', '.join(link.name for link in cls.operator_extra_links)}: [when and where]({up}links.md)",
         "Waits": _describe_wait(cls),
         "Sent": _describe_sending(cls),
         "Permissions": "" if group_permissions(cls) else "those of the called operation",

@@ -164,7 +164,7 @@ AUDIENCE_GENERATION_JOB = Resource(
     narrow=("configured_audience_model_arn",),
     timeout=23 * HOUR,
     delay=60.0,
-    outputs=("metrics", "protectedQueryIdentifier"),
+    outputs=("metrics", "protectedQueryIdentifier", "collaborationId"),
     delete="delete_audience_generation_job",
 )
 # AWS publishes no duration of an export; this is the limit of a generation job.
@@ -190,6 +190,7 @@ CONFIGURED_AUDIENCE_MODEL_ASSOCIATION = Resource(
         "configured_audience_model_association_name": "name",
         "membership_identifier": "membershipId",
     },
+    outputs=("collaborationId",),
     service=CLEAN_ROOMS,
 )
 CONFIGURED_MODEL_ALGORITHM = Resource(
@@ -213,7 +214,7 @@ ML_INPUT_CHANNEL = Resource(
     "get_ml_input_channel",
     narrow=("membership_identifier",),
     timeout=25 * HOUR,
-    outputs=("protectedQueryIdentifier", "numberOfRecords", "numberOfFiles", "sizeInGb"),
+    outputs=("protectedQueryIdentifier", "numberOfRecords", "numberOfFiles", "sizeInGb", "collaborationIdentifier"),
     delete="delete_ml_input_channel_data",
 )
 # The longest maxRuntimeInSeconds is 28 days (service model); the operator uses the request's value.
@@ -226,7 +227,14 @@ TRAINED_MODEL = Resource(
     versions="list_trained_model_versions",
     timeout=29 * 24 * HOUR,
     delay=60.0,
-    outputs=("versionIdentifier", "logsStatus", "logsStatusDetails", "metricsStatus", "metricsStatusDetails"),
+    outputs=(
+        "versionIdentifier",
+        "logsStatus",
+        "logsStatusDetails",
+        "metricsStatus",
+        "metricsStatusDetails",
+        "collaborationIdentifier",
+    ),
     cancel="cancel_trained_model",
 )
 # AWS publishes no duration.

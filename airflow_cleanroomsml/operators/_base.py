@@ -12,7 +12,8 @@ from airflow_cleanroomsml._requests.sensitive import hide, holds_sensitive, reve
 from airflow_cleanroomsml._resources.handle import Handle
 from airflow_cleanroomsml._resources.table import CLEAN_ROOMS_ML
 from airflow_cleanroomsml._templating import TEXT, render_by_shape, render_value_by_shape
-from airflow_cleanroomsml.exceptions import CleanRoomsMLError, InvalidRequestError
+from airflow_cleanroomsml.exceptions import CleanRoomsMLError, InvalidRequestError, QuotaExceededError
+from airflow_cleanroomsml.links import choose_links, store_error_links, store_request_links, store_result_links
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions.xcom_arg import PlainXComArg
@@ -47,6 +48,8 @@ class CleanRoomsMLOperator(AwsConnection, BaseOperator):
     service: str = CLEAN_ROOMS_ML
     #: boto3's method name; empty if the class is not about one operation.
     operation: str = ""
+    #: The operation whose reference tasks link to, of a class that is not about one operation.
+    reference: ClassVar[str] = ""
     #: Member of the response that the task returns, in snake_case.
     returns: ClassVar[str | None] = None
     #: Request members, in snake_case; read from the signature.
@@ -58,6 +61,8 @@ class CleanRoomsMLOperator(AwsConnection, BaseOperator):
             parameters = inspect.signature(cls.__init__).parameters.values()
             cls.arguments = tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
             cls.template_fields = (*cls.arguments, *AwsConnection.connection_fields)
+        if {"operation", "reference"} & set(cls.__dict__):
+            cls.operator_extra_links = choose_links(cls)
 
     def __init__(
         self,
@@ -96,7 +101,12 @@ class CleanRoomsMLOperator(AwsConnection, BaseOperator):
         """Run the operation; see the class for the return value."""
         # First of all, so that no argument can fail the task once a job runs and costs money.
         self.check_arguments()
-        return self._complete(context, self._perform(context))
+        store_request_links(self, context)
+        try:
+            return self._complete(context, self._perform(context))
+        except QuotaExceededError as error:
+            store_error_links(self, context, error)
+            raise
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume after a deferral, including one that Airflow ended because its trigger could not be loaded or sent no event in time."""
@@ -130,6 +140,7 @@ class CleanRoomsMLOperator(AwsConnection, BaseOperator):
         :param identifiers: The arguments that name the resource.
         :param outputs: What the task pushes to XCom beside it.
         """
+        store_result_links(self, context, {**identifiers, **outputs})
         return self.build_result(identifiers, outputs)
 
     def render_fields(

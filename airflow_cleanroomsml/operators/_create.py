@@ -11,6 +11,7 @@ from airflow_cleanroomsml._resources.table import Goal, Resource
 from airflow_cleanroomsml._waiting.results import push_outputs
 from airflow_cleanroomsml._xcom import build_identity, push_identity
 from airflow_cleanroomsml.exceptions import InvalidRequestError
+from airflow_cleanroomsml.links import store_result_links
 from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator, require_flags
 
 if TYPE_CHECKING:
@@ -92,8 +93,9 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
         return self.report_result(context, handle.identifiers, outputs)
 
     def _push_identity(self, context: Context, handle: Handle) -> None:
-        """Push what identifies the resource to XCom, where it stays if the task fails."""
+        """Push what identifies the resource to XCom, where it stays if the task fails, and the links to it."""
         push_identity(self, context, self.build_identity(handle))
+        store_result_links(self, context, {**handle.response, **handle.identifiers})
 
     def _build_create_once(self, context: Context, *, is_searched: bool = False) -> CreateOnce:
         """

@@ -20,6 +20,7 @@ from airflow_cleanroomsml.exceptions import (
     ThrottledError,
     lines,
 )
+from airflow_cleanroomsml.links import store_error_links
 from airflow_cleanroomsml.operators._create import CleanRoomsMLCreateOperator
 from airflow_cleanroomsml.operators._on_kill import Canceller
 from airflow_cleanroomsml.operators._wait import GRACE, Waiter
@@ -189,6 +190,7 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator):
                 return send()
             except (QuotaExceededError, ThrottledError) as error:
                 self._check_quota_deadline(error, deadline)
+                store_error_links(self, context, error)
                 if self.deferrable:
                     self._queue_start(context, error)
                 # Jitter, as tasks that one full quota refused would otherwise all come back at once.

@@ -29,6 +29,7 @@ from airflow_cleanroomsml.exceptions import (
     WaitBrokenError,
     lines,
 )
+from airflow_cleanroomsml.links import store_result_links
 from airflow_cleanroomsml.operators._base import require_flags
 
 if TYPE_CHECKING:
@@ -89,6 +90,8 @@ class Waiter:
             wait, redact = self.build_wait(context, handle), self._build_redact()
             poll_result, report = loop.poll_once(operator.hook, wait, redact), partial(report_progress, context, wait)
             report(poll_result)
+            # The response to a create names no collaboration, the description does.
+            store_result_links(operator, context, {**handle.identifiers, **poll_result.outputs})
             # A resource that is already done, or already gone, needs no triggerer.
             if poll_result.outcome is Outcome.PENDING and operator.deferrable:
                 self._defer(context, wait)

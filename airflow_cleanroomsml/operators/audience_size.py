@@ -17,6 +17,7 @@ from airflow_cleanroomsml._pipelines.audience_size import (
 )
 from airflow_cleanroomsml._templating import TEXT
 from airflow_cleanroomsml.exceptions import CleanRoomsMLError, InvalidRequestError, JobFailedError, ResultError
+from airflow_cleanroomsml.links import store_request_links
 from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class CleanRoomsMLChooseAudienceSizeOperator(CleanRoomsMLOperator):
     :return: Size for ``audience_size`` of ``CleanRoomsMLStartAudienceExportJobOperator``, ``{"type": …, "value": …}``.
     """
 
+    reference = "get_audience_generation_job"
     template_fields = (
         "audience_generation_job_arn",
         "metrics",
@@ -102,6 +104,7 @@ class CleanRoomsMLChooseAudienceSizeOperator(CleanRoomsMLOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Read the metrics, and choose."""
         self.check_connection()
+        store_request_links(self, context)
         arguments = self._check_fields()
         response = self._load_metrics(arguments)
         if response is None:

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 from airflow_cleanroomsml._requests.sensitive import STARS, Hidden, hide, is_sensitive, reveal
 from airflow_cleanroomsml._resources.table import CLEAN_ROOMS, CLEAN_ROOMS_ML
 from airflow_cleanroomsml._templating import TEXT, Members
-from airflow_cleanroomsml.exceptions import InvalidRequestError, ResultError, lines
+from airflow_cleanroomsml.exceptions import InvalidRequestError, QuotaExceededError, ResultError, lines
+from airflow_cleanroomsml.links import (
+    ApiReferenceLink,
+    CollaborationLink,
+    ServiceQuotaLink,
+    store_error_links,
+    store_request_links,
+)
 from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
 
 if TYPE_CHECKING:
@@ -41,6 +48,7 @@ class CleanRoomsMLCallOperator(CleanRoomsMLOperator):
         values as ``***``. All pages of a listing are merged into one response, without ``nextToken``.
     """
 
+    operator_extra_links = (CollaborationLink(), ServiceQuotaLink(), ApiReferenceLink())
     template_fields = ("operation", "parameters", "jmespath", "service", *CleanRoomsMLOperator.template_fields)
 
     #: Templated here, unlike in operators of one operation.
@@ -71,7 +79,7 @@ class CleanRoomsMLCallOperator(CleanRoomsMLOperator):
         # Compiled first: an expression that is not valid must not fail the task after a create.
         select, operation = self._compile_expression(), str(self.operation)
         shape = operation_model(load(str(self.service)), operation).output_shape
-        response = to_json(shape, self.api.call_all_pages(operation, self._parse_parameters()))
+        response = to_json(shape, self._call(context, operation, self._parse_parameters()))
         if "_collaboration_" in operation:
             # It describes other members' resources; their requests, which the service's texts may quote, are not known here.
             response = _redact_texts(response, lambda _: UNKNOWN)
@@ -81,6 +89,14 @@ class CleanRoomsMLCallOperator(CleanRoomsMLOperator):
                 "jmespath %r selects nothing; the response has: %s.", self.jmespath, ", ".join(response) or "nothing"
             )
         return result
+
+    def _call(self, context: Context, operation: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        store_request_links(self, context, parameters)
+        try:
+            return self.api.call_all_pages(operation, parameters)
+        except QuotaExceededError as error:
+            store_error_links(self, context, error)
+            raise
 
     def check_arguments(self) -> None:
         """Refuse a service that is unknown; see the base."""

@@ -9,13 +9,13 @@ from airflow_cleanroomsml._resources.table import CLEAN_ROOMS
 from airflow_cleanroomsml._templating import TEXT
 from airflow_cleanroomsml._xcom import push_results
 from airflow_cleanroomsml.exceptions import ResourceNotFoundError, lines
+from airflow_cleanroomsml.links import store_request_links
 from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from airflow_cleanroomsml._compat import Context
-    from airflow_cleanroomsml.hooks import CleanRoomsMLHook
     from airflow_cleanroomsml.typing import AwsKwargs, Templated
 
 
@@ -23,11 +23,7 @@ class _LookupOperator(CleanRoomsMLOperator):
     """An operator that looks something up in a collaboration."""
 
     ui_color = "#e6f3ff"
-
-    @property
-    def api(self) -> CleanRoomsMLHook:
-        """The hook of ``cleanrooms``."""
-        return self.hook.of(CLEAN_ROOMS)
+    service = CLEAN_ROOMS
 
     def _field_shapes(self) -> dict[str, Any]:
         texts = [name for name in self.template_fields if name not in self.connection_fields]
@@ -49,6 +45,7 @@ class CleanRoomsFindMembershipOperator(_LookupOperator):
     :raises ResourceNotFoundError: The caller's account is not an active member.
     """
 
+    reference = "list_memberships"
     template_fields = ("collaboration_identifier", *CleanRoomsMLOperator.template_fields)
 
     def __init__(self, *, collaboration_identifier: Templated[str], **kwargs: Unpack[AwsKwargs]) -> None:
@@ -57,6 +54,7 @@ class CleanRoomsFindMembershipOperator(_LookupOperator):
 
     def execute(self, context: Context) -> str:
         """List the caller's memberships and find the one of the collaboration."""
+        store_request_links(self, context)
         given = {"collaboration_identifier": self.collaboration_identifier}
         wanted = self._parse_arguments(["get_collaboration"], given)["collaboration_identifier"]
         for membership in self.api.items("list_memberships", {"status": "ACTIVE"}):
@@ -85,6 +83,7 @@ class CleanRoomsFindConfiguredAudienceModelOperator(_LookupOperator):
     :raises ResourceNotFoundError: There is none, or more than one.
     """
 
+    reference = "list_collaboration_configured_audience_model_associations"
     template_fields = (
         "collaboration_identifier",
         "association_name",
@@ -107,6 +106,7 @@ class CleanRoomsFindConfiguredAudienceModelOperator(_LookupOperator):
 
     def execute(self, context: Context) -> str:
         """List the collaboration's associations and read the matching ones."""
+        store_request_links(self, context)
         given = {
             "collaboration_identifier": self.collaboration_identifier,
             "association_name": self.association_name,

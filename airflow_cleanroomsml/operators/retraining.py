@@ -11,6 +11,7 @@ from airflow_cleanroomsml._pipelines.retraining import DELETING, Model, Plan, pl
 from airflow_cleanroomsml._templating import TEXT
 from airflow_cleanroomsml._xcom import push_results
 from airflow_cleanroomsml.exceptions import ConflictError, InvalidRequestError, ResourceNotFoundError
+from airflow_cleanroomsml.links import store_request_links
 from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class CleanRoomsMLCheckAudienceModelAgeOperator(_RetrainingOperator):
     :return: ARN of the audience model in service.
     """
 
+    reference = "get_audience_model"
     template_fields = (
         "configured_audience_model_arn",
         "training_data_end_time",
@@ -77,6 +79,7 @@ class CleanRoomsMLCheckAudienceModelAgeOperator(_RetrainingOperator):
     def execute(self, context: Context) -> str:
         """Compare the model in service with the data."""
         self.check_connection()
+        store_request_links(self, context)
         from airflow_cleanroomsml._requests.arguments import TIME, check_arguments, member
 
         shapes = {
@@ -118,6 +121,7 @@ class CleanRoomsMLPromoteAudienceModelOperator(_RetrainingOperator):
     :return: ARN of the audience model in service from now on: this one, or what was kept.
     """
 
+    reference = "update_configured_audience_model"
     template_fields = (
         "configured_audience_model_arn",
         "audience_model_arn",
@@ -141,6 +145,7 @@ class CleanRoomsMLPromoteAudienceModelOperator(_RetrainingOperator):
     def execute(self, context: Context) -> str:
         """Update the configured audience model if the guard allows it."""
         self.check_connection()
+        store_request_links(self, context)
         from airflow_cleanroomsml._requests.arguments import check_arguments, member
 
         model = member("get_audience_model", "audience_model_arn")
@@ -205,6 +210,7 @@ class CleanRoomsMLPruneAudienceModelsOperator(_RetrainingOperator):
         else, with their status; ``report_only``.
     """
 
+    reference = "delete_audience_model"
     template_fields = (
         "keep",
         "training_dataset_arn",
@@ -234,6 +240,7 @@ class CleanRoomsMLPruneAudienceModelsOperator(_RetrainingOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Decide which models to delete, and delete them."""
         self.check_connection()
+        store_request_links(self, context)
         arguments = self._check_fields()
         report_only = arguments["report_only"]
         plan = self._build_plan(arguments)

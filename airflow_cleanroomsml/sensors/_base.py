@@ -21,13 +21,14 @@ from airflow_cleanroomsml._compat import (
 )
 from airflow_cleanroomsml._connection.aws_connection import AwsConnection
 from airflow_cleanroomsml._resources import lookup
-from airflow_cleanroomsml._resources.table import Goal, Outcome, Resource
+from airflow_cleanroomsml._resources.table import CLEAN_ROOMS_ML, Goal, Outcome, Resource
 from airflow_cleanroomsml._templating import TEXT, render_by_shape
 from airflow_cleanroomsml._waiting import loop
 from airflow_cleanroomsml._waiting.outcome import STILL_RUNNING, raise_for_outcome, summarize
 from airflow_cleanroomsml._waiting.results import complete_result, explain_failure, push_outputs
 from airflow_cleanroomsml._waiting.wait import PollResult, Wait, read_poll_result
 from airflow_cleanroomsml.exceptions import InvalidRequestError, ResourceNotFoundError
+from airflow_cleanroomsml.links import choose_links, store_request_links, store_result_links
 from airflow_cleanroomsml.sensors._errors import GRACE, ErrorHandler, build_interruption
 
 if TYPE_CHECKING:
@@ -51,6 +52,16 @@ class CleanRoomsMLBaseSensor(AwsConnection, BaseSensorOperator):
 
     template_fields: Collection[str] = AwsConnection.connection_fields
     ui_color = "#e6ffe6"
+
+    #: boto3's name of the service.
+    service: ClassVar[str] = CLEAN_ROOMS_ML
+    #: The operation whose reference tasks link to, of a class that is not about one resource.
+    reference: ClassVar[str] = ""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "reference" in cls.__dict__:
+            cls.operator_extra_links = choose_links(cls)
 
     def __init__(
         self,
@@ -80,6 +91,7 @@ class CleanRoomsMLBaseSensor(AwsConnection, BaseSensorOperator):
             raise InvalidRequestError(
                 f"deferrable: {self.deferrable!r} is not valid; must be True or False, not a template"
             )
+        store_request_links(self, context)
         if self.deferrable:
             # One point in time, so that neither a deferral nor a pause extends the time-out.
             return self._poke_or_defer(context, _clock.now() + self.timeout)
@@ -168,6 +180,7 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
             cls.arguments = tuple(parameter.name for parameter in own)
             cls.required = tuple(parameter.name for parameter in own if parameter.default is parameter.empty)
             cls.template_fields = (*cls.arguments, *CleanRoomsMLBaseSensor.template_fields)
+            cls.operator_extra_links = choose_links(cls)
 
     def __init__(self, *, goal: Literal["created", "deleted", "cancelled"] = "created", **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -186,6 +199,8 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
         self._last_poll = latest.after(previous)
         if previous is None or (previous.status, previous.message) != (self._last_poll.status, self._last_poll.message):
             self.log.log(logging.INFO if latest.status else logging.WARNING, "%s.", summarize(wait, latest))
+        if previous is None:
+            store_result_links(self, context, {**wait.identifiers, **latest.outputs})
         if self._last_poll.outcome is Outcome.PENDING:
             return False
         return PokeReturnValue(is_done=True, xcom_value=self._finish(context, wait, self._last_poll))
@@ -206,6 +221,7 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
         :param identifiers: The arguments that name the resource.
         :param outputs: What the task pushes to XCom beside it.
         """
+        store_result_links(self, context, {**identifiers, **outputs})
         return self.build_result(identifiers, outputs)
 
     def describe_timeout(self) -> tuple[str, ...]:

@@ -55,6 +55,7 @@ class CleanRoomsMLNewAudienceGenerationJobsSensor(CleanRoomsMLBaseSensor):
     :return: ARNs of the jobs in your own account, the oldest first.
     """
 
+    reference = "list_audience_generation_jobs"
     template_fields = (
         "since",
         "configured_audience_model_arn",

@@ -129,6 +129,16 @@ class Case:
         logs = (self.airflow.home / "logs").rglob("*.trigger.*")
         return any(f"task_id={task}/" in str(path) and "CREATE_IN_PROGRESS" in path.read_text() for path in logs)
 
+    @property
+    def linked(self) -> set[str]:
+        """Tasks whose link to their collaboration Airflow's pages show."""
+        query = "select task_id, value from xcom where key = '_link_CollaborationLink'"
+        return {
+            task
+            for task, url in self.airflow.rows(query)
+            if f"/collaborations/{self.studios[task].collaboration.id}" in str(url)
+        }
+
     def says(self, text: str, *tasks: str) -> None:
         assert [task for task in tasks if text not in self.airflow.task_log(task)] == []
 
@@ -143,6 +153,7 @@ def test_what_a_task_has_started_ends_with_it_and_only_with_it(tmp_path: Path) -
         deferred = [task for task in PATIENT if task.startswith("deferred")]
         case.are("CREATE_IN_PROGRESS", *PATIENT)
         airflow.until(lambda: all(case.is_watched(task) for task in deferred))
+        assert case.linked == {task for task in PATIENT if "infer" not in task}
 
         ((pid,),) = airflow.rows("select pid from task_instance where task_id = 'worker_terminated'")
         os.kill(pid, signal.SIGTERM)
@@ -170,7 +181,7 @@ def test_what_a_task_has_started_ends_with_it_and_only_with_it(tmp_path: Path) -
     pushed = {(task, key) for task, key in airflow.rows("select task_id, key from xcom")}
     named = {task for task, key in pushed if key in ("trained_model_arn", "trained_model_inference_job_arn")}
     assert named == {*PATIENT, *CANCELLED, "unheard"}
-    assert {(task, key) for task, key in pushed if key.startswith("_")} == set()
+    assert {(task, key) for task, key in pushed if key.startswith("_") and not key.startswith("_link_")} == set()
     case.says("It was cancelled", *HEARD, "unheard")
     case.says("when the wait timed out. It was cancelled.", *TIMED_OUT, "unheard")
     case.says("It is still running and still incurring charges", "deferred_kept")

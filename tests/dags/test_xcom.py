@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.helpers.deployment import Deployment
+from tests.helpers.extra_links import Links, read
 from tests.support import EmulatorProcess, World
 
 FILE = Path(__file__).parent / "files" / "failing.py"
@@ -43,11 +44,30 @@ def states(airflow: Deployment, log: str) -> dict[str, set[str]]:
 
 @pytest.fixture(scope="module")
 def keys(airflow: Deployment, log: str) -> dict[str, dict[int, set[str]]]:
-    """The keys in XCom of each task, by map index."""
+    """The keys in XCom of each task, by map index, without those of extra links."""
     found: dict[str, Any] = {}
-    for task, index, key in airflow.rows("select task_id, map_index, key from xcom where dag_id = 'failing'"):
+    rows = airflow.rows(
+        "select task_id, map_index, key from xcom where dag_id = 'failing' and key not like '!_link!_%' escape '!'"
+    )
+    for task, index, key in rows:
         found.setdefault(task, {}).setdefault(index, set()).add(key)
     return found
+
+
+@pytest.fixture(scope="module")
+def links(airflow: Deployment, log: str) -> dict[str, Links]:
+    """The extra links of each task, by map index."""
+    return read(airflow, FILE, "failing")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_task_has_its_links_however_it_ends(links: dict[str, Links], way: str) -> None:
+    # It failed, or succeeded with do_xcom_push=False; those that were deferred resumed without what they knew before.
+    page = "https://docs.aws.amazon.com/cleanrooms-ml/latest/APIReference/API_{}.html".format
+    create, delete = {"API reference": page("CreateAudienceModel")}, {"API reference": page("DeleteAudienceModel")}
+    assert (links[f"{way}_train"], links[f"{way}_delete"]) == ({"-1": create}, {"-1": delete})
+    assert links[f"{way}_mapped"] == {"0": create, "1": create}
+    assert links[f"{way}_silent"] == {"-1": create}
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -42,6 +42,7 @@ def test_it_is_waited_for_and_its_version_and_logs_are_told(studio: Studio, defe
         **VERSION,
         "logs_status": "PUBLISH_SUCCEEDED",
         "metrics_status": "PUBLISH_SUCCEEDED",
+        "collaboration_identifier": studio.collaboration.id,
     }
 
 

@@ -60,6 +60,7 @@ def live(task: Task, process: str, number: int, kills: list[Kill]) -> None:
     os.environ.update(task.environment)
     previous_tries.COMMIT_LAG = _LAG
     _compat.delete_xcom = _delete_xcom
+    _compat.store_link = _ignore_link
     kept = Kept(task.kept, task.case.name)
     killer = Killer(kills, kept)
     operator = BY_TITLE[task.title].operator
@@ -72,6 +73,10 @@ def live(task: Task, process: str, number: int, kills: list[Kill]) -> None:
 
 def _delete_xcom(ti: Any, key: str) -> None:
     ti.xcom_delete(key)
+
+
+def _ignore_link(ti: Any, key: str, url: str) -> None:
+    pass
 
 
 def _trigger(kept: Kept, killer: Killer) -> None:

@@ -1,0 +1,340 @@
+"""
+Extra links: buttons of a task instance that open the task's resource in the AWS console, or the reference of its operation.
+
+A link is stored in XCom as soon as what it needs is known, so it is shown while the task runs, and also if the task fails. Airflow 3 stores
+all links again whenever the task leaves the worker; ``get_link`` then returns what is stored, because a task that resumes after a deferral
+does not know what it knew before.
+
+A link never fails a task: if it cannot be built or stored, there is none.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import quote
+
+from airflow_cleanroomsml import _compat
+from airflow_cleanroomsml._compat import BaseOperator, BaseOperatorLink
+from airflow_cleanroomsml._resources.table import CLEAN_ROOMS, CLEAN_ROOMS_ML
+
+if TYPE_CHECKING:
+    from airflow_cleanroomsml._compat import Context
+    from airflow_cleanroomsml._resources.table import Resource
+    from airflow_cleanroomsml.exceptions import ServiceError
+
+log = logging.getLogger(__name__)
+
+#: The console of each partition; the consoles of other partitions are not public, so tasks there have no links to them.
+_CONSOLES = {
+    "aws": "https://{region}.console.aws.amazon.com",
+    "aws-cn": "https://{region}.console.amazonaws.cn",
+    "aws-us-gov": "https://{region}.console.amazonaws-us-gov.com",
+}
+_REFERENCES = {
+    CLEAN_ROOMS_ML: "https://docs.aws.amazon.com/cleanrooms-ml/latest/APIReference",
+    CLEAN_ROOMS: "https://docs.aws.amazon.com/clean-rooms/latest/apireference",
+}
+# Not compiled here, which every parse of a Dag would pay for.
+_REGION = r"[a-z0-9-]+"
+_UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_S3_URI = r"s3://([a-z0-9][a-z0-9.-]+)/?(.*)"
+
+
+class Facts:
+    """
+    What a task knows when it stores links.
+
+    :param members: Members of the request, in snake_case, or of a response, in either spelling.
+    :param service: boto3's name of the service.
+    :param operation: boto3's method name of the operation that the task is about; empty if links to it are stored already.
+    :param noun: The kind of resource that the task is about; empty if there is none, or if links to it are stored already.
+    :param error: Why the service refused the request.
+    """
+
+    # A data class or a named tuple would take longer to create than all links.
+    def __init__(
+        self,
+        members: Mapping[str, Any],
+        *,
+        service: str = CLEAN_ROOMS_ML,
+        operation: str = "",
+        noun: str = "",
+        error: ServiceError | None = None,
+    ) -> None:
+        self.members = members
+        self.service = service
+        self.operation = operation
+        self.noun = noun
+        self.error = error
+
+    def find_member(self, names: Iterable[str]) -> Any:
+        """Return the first of these members that has a value; None if none has."""
+        values = (self.members.get(name) for name in names)
+        return next((value for value in values if value is not None), None)
+
+    def find_location(self, names: Iterable[str]) -> tuple[str, str]:
+        """Return bucket and key of the S3 location in the first of these members that has a value; empty if there is none."""
+        from airflow_cleanroomsml._requests.coercion import parse_container
+        from airflow_cleanroomsml._resources.data_flow import S3Location, find_data
+
+        value = self.find_member(names)
+        found = find_data({"": parse_container(value) if isinstance(value, str) else value})
+        match = next((re.fullmatch(_S3_URI, data.uri) for data in found if isinstance(data, S3Location)), None)
+        return (match[1], match[2]) if match else ("", "")
+
+
+class AwsLink(BaseOperatorLink):
+    """The base of all links."""
+
+    name: ClassVar[str]
+    #: Members of the request or of a response from which the link is built; empty if it is built from something else.
+    members: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def xcom_key(self) -> str:
+        """The key in XCom, which Airflow 3 names so by default and 2.11 does not know."""
+        return f"_link_{type(self).__name__}"
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:
+        """Return the link that the task has stored; empty if there is none."""
+        try:
+            return _compat.read_link(ti_key, self.xcom_key)
+        except Exception as error:
+            log.info("Could not read the link %s: %s", self.name, error)
+            return ""
+
+    @classmethod
+    def applies_to(cls, task: type[Any]) -> bool:
+        """Whether tasks of a class can have this link: the class takes or reads one of the members."""
+        resource = getattr(task, "resource", None)
+        known = (*task.template_fields, *(resource.outputs if resource else ()))
+        return not set(cls.members).isdisjoint(known)
+
+    @classmethod
+    def find_page(cls, facts: Facts) -> str:
+        """Return the page: a path in the console, with ``{region}`` for the region, or a URL; empty if the facts do not tell it."""
+        raise NotImplementedError
+
+
+class ApiReferenceLink(AwsLink):
+    """The page of the operation in AWS's API reference."""
+
+    name = "API reference"
+
+    @classmethod
+    def applies_to(cls, task: type[Any]) -> bool:
+        """Whether the class is about an operation, as all are; the operation of some is an argument."""
+        return issubclass(task, BaseOperator)
+
+    @classmethod
+    def find_page(cls, facts: Facts) -> str:
+        """Return the URL, which is the same in all partitions."""
+        from airflow_cleanroomsml._requests.request import load, operation_model
+
+        if not facts.operation:
+            return ""
+        return f"{_REFERENCES[facts.service]}/API_{operation_model(load(facts.service), facts.operation).name}.html"
+
+
+class CollaborationLink(AwsLink):
+    """The collaboration, if the request or the description of the resource names it; a membership does not tell it."""
+
+    name = "Collaboration"
+    members = ("collaboration_identifier", "collaboration_id", "collaborationIdentifier", "collaborationId")
+
+    @classmethod
+    def find_page(cls, facts: Facts) -> str:
+        """Return the page of the collaboration, the only page of a resource whose address samples of AWS show."""
+        collaboration = str(facts.find_member(cls.members) or "")
+        if not re.fullmatch(_UUID, collaboration):
+            return ""
+        return f"cleanrooms/home?region={{region}}#/collaborations/{collaboration}"
+
+
+class InputLink(AwsLink):
+    """The file in S3 that the job reads: the seed of an audience generation job. A seed by SQL has none."""
+
+    name = "Input in S3"
+    members = ("seed_audience",)
+
+    @classmethod
+    def find_page(cls, facts: Facts) -> str:
+        """Return the page of the object, or of the folder."""
+        bucket, key = facts.find_location(cls.members)
+        if not bucket:
+            return ""
+        return (
+            _build_folder_page(bucket, key) if key.endswith("/") or not key else _build_s3_page("object", bucket, key)
+        )
+
+
+class OutputLink(AwsLink):
+    """The S3 location of the output: of an export as soon as the service returns it, else the one that the request names."""
+
+    name = "Output in S3"
+    members = ("output_location", "outputLocation", "output_config", "default_output_location")
+
+    @classmethod
+    def find_page(cls, facts: Facts) -> str:
+        """Return the page of the folder."""
+        bucket, key = facts.find_location(cls.members)
+        return _build_folder_page(bucket, key) if bucket else ""
+
+
+class ContainerLogsLink(AwsLink):
+    """
+    The CloudWatch log group of custom models in your account.
+
+    It has logs if your account has an ML configuration and the privacy configuration of the algorithm names it.
+    """
+
+    name = "CloudWatch logs"
+    #: Log groups (user guide, custom-model-logs).
+    groups: ClassVar[Mapping[str, str]] = {
+        "trained model": "/aws/cleanroomsml/TrainedModels",
+        "trained model inference job": "/aws/cleanroomsml/TrainedModelInferenceJobs",
+    }
+
+    @classmethod
+    def applies_to(cls, task: type[Any]) -> bool:
+        """Whether the class is about a resource with logs."""
+        return hasattr(task, "resource") and task.resource.noun in cls.groups
+
+    @classmethod
+    def find_page(cls, facts: Facts) -> str:
+        """Return the page of the log group; the console escapes the name twice, with ``$`` for ``%``."""
+        group = cls.groups.get(facts.noun, "")
+        name = quote(quote(group, safe=""), safe="").replace("%", "$")
+        return f"cloudwatch/home?region={{region}}#logsV2:log-groups/log-group/{name}" if group else ""
+
+
+class ServiceQuotaLink(AwsLink):
+    """The quota in Service Quotas, once the service has refused the request for it; the list of quotas if it is not clear which one."""
+
+    name = "Service quota"
+    #: Operation, words in the quota's name, and the quota's code. AWS does not publish how ``quotaName`` spells the names, so words of the
+    #: names in the user guide decide. Codes of audience models, generation jobs and training jobs per membership: user guide, Quotas; the
+    #: others: a public monitor of quotas that has the same three, not tried on AWS.
+    codes: ClassVar[tuple[tuple[str, tuple[str, ...], str], ...]] = (
+        ("CreateAudienceModel", ("progress",), "L-11056252"),
+        ("StartAudienceGenerationJob", ("progress",), "L-2396565D"),
+        ("StartAudienceExportJob", ("progress",), "L-907EBCEA"),
+        ("CreateMLInputChannel", ("channel", "membership"), "L-F2D3388D"),
+        ("CreateTrainedModel", ("progress", "account"), "L-007D6EC0"),
+        ("CreateTrainedModel", ("progress", "membership"), "L-F6FC5155"),
+        ("CreateTrainedModel", ("version",), "L-BE951A3C"),
+        ("StartTrainedModelInferenceJob", ("progress", "account"), "L-249F4B83"),
+        ("StartTrainedModelInferenceJob", ("progress", "membership"), "L-0F77DDDB"),
+    )
+
+    @classmethod
+    def applies_to(cls, task: type[Any]) -> bool:
+        """Whether the class creates or starts something; it is not known under which name Service Quotas has ``cleanrooms``."""
+        operation: str = getattr(task, "operation", "")
+        return operation.startswith(("create_", "start_")) and task.service == CLEAN_ROOMS_ML
+
+    @classmethod
+    def find_page(cls, facts: Facts) -> str:
+        """Return the page of the quota, or of the list."""
+        if facts.error is None:
+            return ""
+        name, operation = str(facts.error.details.get("quotaName", "")).lower(), facts.error.operation
+        found = [code for each, words, code in cls.codes if each == operation and all(word in name for word in words)]
+        return "/".join(["servicequotas/home/services/cleanrooms-ml/quotas", *found[:1]])
+
+
+#: One of each, in the order of the buttons.
+LINKS: tuple[AwsLink, ...] = (
+    CollaborationLink(),
+    InputLink(),
+    OutputLink(),
+    ContainerLogsLink(),
+    ServiceQuotaLink(),
+    ApiReferenceLink(),
+)
+
+
+def choose_links(task: type[Any]) -> tuple[AwsLink, ...]:
+    """Return the links that tasks of a class can have."""
+    return tuple(link for link in LINKS if link.applies_to(task))
+
+
+def store_request_links(task: Any, context: Context, arguments: Mapping[str, Any] | None = None) -> None:
+    """
+    Store the links that the task's arguments tell.
+
+    :param arguments: Members of the request; None takes the task's own arguments.
+    """
+    from airflow_cleanroomsml._requests.sensitive import reveal
+
+    if arguments is None:
+        names = [name for name in task.template_fields if name not in task.connection_fields]
+        arguments = {name: reveal(getattr(task, name)) for name in names}
+    resource: Resource | None = getattr(task, "resource", None)
+    operation = getattr(task, "operation", "") or task.reference
+    if resource:
+        operation = operation or resource.get or resource.list
+    noun = resource.noun if resource else ""
+    _store(task, context, Facts(arguments, service=task.service, operation=operation, noun=noun))
+
+
+def store_result_links(task: Any, context: Context, members: Mapping[str, Any]) -> None:
+    """
+    Store the links that the service's description of a resource tells.
+
+    :param members: Members of the description, in either spelling.
+    """
+    _store(task, context, Facts(members))
+
+
+def store_error_links(task: Any, context: Context, error: ServiceError) -> None:
+    """Store the links that an error of the service tells."""
+    _store(task, context, Facts({}, error=error))
+
+
+def _store(task: Any, context: Context, facts: Facts) -> None:
+    ti = context.get("ti")
+    for link in task.operator_extra_links if ti else ():
+        if not isinstance(link, AwsLink):
+            continue
+        try:
+            if url := _build_url(link, facts, task):
+                _compat.store_link(ti, link.xcom_key, url)
+        except Exception as error:
+            log.info("The task has no link %s: %s: %s", link.name, type(error).__name__, error)
+
+
+def _build_url(link: AwsLink, facts: Facts, task: Any) -> str:
+    page = link.find_page(facts)
+    if not page or page.startswith("https://"):
+        return page
+    console, region = _find_console(facts, task)
+    return f"{console}/{page}".replace("{region}", region) if console else ""
+
+
+def _find_console(facts: Facts, task: Any) -> tuple[str, str]:
+    """
+    Return the address of the console and the region; empty if they are not known.
+
+    The ARN of a resource tells both, without credentials; otherwise boto3 knows them.
+    """
+    from airflow_cleanroomsml._resources.data_flow import ServiceResource, find_data
+
+    arns = [data.arn.split(":") for data in find_data(facts.members) if isinstance(data, ServiceResource)]
+    partition, region = (
+        (arns[0][1], arns[0][3]) if arns else (task.hook.conn_partition, task.hook.conn_region_name or "")
+    )
+    if partition not in _CONSOLES or not re.fullmatch(_REGION, region):
+        return "", ""
+    return _CONSOLES[partition].format(region=region), region
+
+
+def _build_folder_page(bucket: str, key: str) -> str:
+    return _build_s3_page("buckets", bucket, key if key.endswith("/") or not key else f"{key}/")
+
+
+def _build_s3_page(kind: str, bucket: str, key: str) -> str:
+    return f"s3/{kind}/{bucket}?region={{region}}" + (f"&prefix={quote(key)}" if key else "")

@@ -1,0 +1,381 @@
+"""Extra links: which class has which, where they lead in each partition, and when a task stores them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from airflow.providers_manager import ProvidersManager
+
+from airflow_cleanroomsml import _compat, get_provider_info
+from airflow_cleanroomsml._compat import TaskDeferred
+from airflow_cleanroomsml._requests.request import load
+from airflow_cleanroomsml.exceptions import JobFailedError, NoQuotaError, QuotaExceededError, WaitTimeoutError
+from airflow_cleanroomsml.links import LINKS, store_error_links, store_request_links
+from airflow_cleanroomsml.operators import (
+    CleanRoomsFindMembershipOperator,
+    CleanRoomsMLCallOperator,
+    CleanRoomsMLCreateAudienceModelOperator,
+    CleanRoomsMLCreateConfiguredAudienceModelOperator,
+    CleanRoomsMLCreateMLInputChannelOperator,
+    CleanRoomsMLCreateTrainedModelOperator,
+    CleanRoomsMLPutMLConfigurationOperator,
+    CleanRoomsMLStartAudienceExportJobOperator,
+    CleanRoomsMLStartAudienceGenerationJobOperator,
+)
+from airflow_cleanroomsml.sensors import CleanRoomsMLTrainedModelSensor
+from tests.helpers.custom_models import Studio
+from tests.helpers.exported_classes import TASKS, arguments, every_task
+from tests.support import TaskInstance, World, run
+
+COLLABORATION = "11111111-2222-3333-4444-555555555555"
+PARTITIONS = {
+    "aws": ("eu-west-1", "https://eu-west-1.console.aws.amazon.com/"),
+    "aws-cn": ("cn-north-1", "https://cn-north-1.console.amazonaws.cn/"),
+    "aws-us-gov": ("us-gov-west-1", "https://us-gov-west-1.console.amazonaws-us-gov.com/"),
+    "aws-iso": ("us-iso-east-1", ""),
+    "aws-iso-b": ("us-isob-east-1", ""),
+}
+REFERENCE = "_link_ApiReferenceLink"
+both_ways = pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferred"])
+
+
+@pytest.fixture(autouse=True)
+def _fast_clock(fast_clock: None) -> None:
+    pass
+
+
+def full_request(cls: type[Any], partition: str, region: str) -> dict[str, Any]:
+    """Every argument of a class, as its templates render."""
+    s3 = {"s3Uri": "s3://lake/audiences of 2026"}
+    values: dict[str, Any] = {
+        "collaboration_identifier": COLLABORATION,
+        "collaboration_id": COLLABORATION,
+        "seed_audience": {"dataSource": {"s3Uri": "s3://lake/seeds/week 1.jsonl"}, "roleArn": "arn:aws:iam::1:role/r"},
+        "output_config": {"destination": {"s3Destination": s3}, "roleArn": "arn:aws:iam::1:role/r"},
+        "default_output_location": {"destination": {"s3Destination": s3}, "roleArn": "arn:aws:iam::1:role/r"},
+        "operation": "create_audience_model",
+        "parameters": {"collaboration_identifier": COLLABORATION},
+        "service": "cleanroomsml",
+    }
+    arn = f"arn:{partition}:cleanrooms-ml:{region}:123456789012:some-resource/1"
+    return {name: values.get(name, arn if name.endswith("_arn") else "x") for name in arguments(cls)}
+
+
+def make_full(cls: type[Any], partition: str) -> Any:
+    region, _ = PARTITIONS[partition]
+    return cls(task_id="t", aws_conn_id=None, region_name=region, **full_request(cls, partition, region))
+
+
+def stored_links(task: Any, error: Exception | None = None) -> dict[str, str]:
+    """The links that a task stores before it sends its request, and those of an error, by name."""
+    ti = TaskInstance()
+    context: Any = {"ti": ti}
+    parameters: Any = task.parameters if isinstance(task, CleanRoomsMLCallOperator) else None
+    store_request_links(task, context, parameters)
+    if isinstance(error, QuotaExceededError):
+        store_error_links(task, context, error)
+    return {link.name: ti.links[link.xcom_key] for link in task.operator_extra_links if link.xcom_key in ti.links}
+
+
+@every_task
+def test_each_class_has_links_with_names_of_their_own(cls: type[Any]) -> None:
+    names = [link.name for link in cls.operator_extra_links]
+    assert names.count("API reference") == 1
+    assert len(set(names)) == len(names)
+    keys = [link.xcom_key for link in cls.operator_extra_links]
+    assert keys == [f"_link_{type(link).__name__}" for link in cls.operator_extra_links]
+
+
+def test_airflow_knows_each_link() -> None:
+    # Airflow 2.11 refuses to load a Dag with a link that no provider declares.
+    declared = get_provider_info()["extra-links"]
+    assert isinstance(declared, list)
+    assert sorted(declared) == sorted(f"airflow_cleanroomsml.links.{type(link).__name__}" for link in LINKS)
+    assert set(declared) <= set(ProvidersManager().extra_links_class_names)
+
+
+def test_names_do_not_change() -> None:
+    # Whoever has bookmarked the REST API's links finds them by name.
+    assert [link.name for link in LINKS] == [
+        "Collaboration",
+        "Input in S3",
+        "Output in S3",
+        "CloudWatch logs",
+        "Service quota",
+        "API reference",
+    ]
+    assert {link.name for cls in TASKS for link in cls.operator_extra_links} == {link.name for link in LINKS}
+
+
+@every_task
+@pytest.mark.parametrize("partition", PARTITIONS)
+def test_a_full_request_has_the_links_of_its_partition(cls: type[Any], partition: str) -> None:
+    region, console = PARTITIONS[partition]
+    task = make_full(cls, partition)
+    error = QuotaExceededError("full", operation="CreateTrainedModel", details={"quotaName": "of some kind"})
+    found = stored_links(task, error)
+    service = "clean-rooms/latest/apireference" if task.service == "cleanrooms" else "cleanrooms-ml/latest/APIReference"
+    page = re.fullmatch(rf"https://docs\.aws\.amazon\.com/{service}/API_(\w+)\.html", found.pop("API reference"))
+    assert page is not None
+    assert page[1] in load(task.service).operation_names
+    expected = {
+        "Collaboration": f"cleanrooms/home?region={region}#/collaborations/{COLLABORATION}",
+        "Input in S3": f"s3/object/lake?region={region}&prefix=seeds/week%201.jsonl",
+        "Output in S3": f"s3/buckets/lake?region={region}&prefix=audiences%20of%202026/",
+        "CloudWatch logs": f"cloudwatch/home?region={region}#logsV2:log-groups/log-group/$252Faws$252Fcleanroomsml$252F",
+        "Service quota": "servicequotas/home/services/cleanrooms-ml/quotas",
+    }
+    # Only the service's answer tells the others.
+    told = set(arguments(cls))
+    sources = {
+        "Collaboration": {"collaboration_identifier", "collaboration_id", "parameters"},
+        "Output in S3": {"output_config", "default_output_location"},
+    }
+    names = {link.name for link in task.operator_extra_links if told & sources.get(link.name, told)} - {"API reference"}
+    assert set(found) == (names if console else set())
+    for name, url in found.items():
+        assert url.startswith(console + expected[name])
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "x",
+        "{{ collaboration }}",
+        f"{COLLABORATION}/../../iam",
+        f"{COLLABORATION}\n",
+    ],
+)
+def test_what_is_no_collaboration_has_no_link(value: str) -> None:
+    task = CleanRoomsFindMembershipOperator(task_id="t", collaboration_identifier=value, region_name="us-east-1")
+    assert "Collaboration" not in stored_links(task)
+
+
+@pytest.mark.parametrize("region", ["evil.example/#", "", "us east", "eu-west-1\n"])
+def test_what_is_no_region_has_no_link(region: str) -> None:
+    arn = f"arn:aws:cleanrooms-ml:{region}:123456789012:audience-model/1"
+    sizes: Any = {"audienceSizeType": "PERCENTAGE", "audienceSizeBins": [1]}
+    task = CleanRoomsMLCreateConfiguredAudienceModelOperator(
+        task_id="t",
+        name="c",
+        audience_model_arn=arn,
+        output_config={"destination": {"s3Destination": {"s3Uri": "s3://lake/x"}}, "roleArn": "r"},
+        shared_audience_metrics=["ALL"],
+        audience_size_config=sizes,
+    )
+    assert set(stored_links(task)) == {"API reference"}
+
+
+@pytest.mark.parametrize(
+    ("uri", "page"),
+    [
+        ("s3://lake/out", "s3/buckets/lake?region=us-east-1&prefix=out/"),
+        ("s3://lake/out/", "s3/buckets/lake?region=us-east-1&prefix=out/"),
+        ("s3://lake/", "s3/buckets/lake?region=us-east-1"),
+        ("s3://lake", "s3/buckets/lake?region=us-east-1"),
+        ("s3://lake/a&b=c#d", "s3/buckets/lake?region=us-east-1&prefix=a%26b%3Dc%23d/"),
+        ("s3://Not_A_Bucket?x/y", None),
+    ],
+)
+@pytest.mark.parametrize("as_text", [False, True], ids=["mapping", "JSON"])
+def test_an_s3_location_is_quoted(uri: str, page: str | None, *, as_text: bool) -> None:
+    destination = {"destination": {"s3Destination": {"s3Uri": uri}}, "roleArn": "arn:aws:iam::1:role/r"}
+    # What a template of a mapping renders to is a text.
+    given: Any = str(destination) if as_text else destination
+    task = CleanRoomsMLPutMLConfigurationOperator(
+        task_id="t", membership_identifier=COLLABORATION, default_output_location=given, region_name="us-east-1"
+    )
+    expected = f"https://us-east-1.console.aws.amazon.com/{page}" if page else None
+    assert stored_links(task).get("Output in S3") == expected
+
+
+def test_a_seed_by_sql_has_no_link_and_shows_nothing() -> None:
+    seed: Any = {"sqlParameters": {"queryString": "SELECT 's3://secret/x'"}, "roleArn": "arn:aws:iam::1:role/r"}
+    task = CleanRoomsMLStartAudienceGenerationJobOperator(
+        task_id="t", name="g", configured_audience_model_arn="arn:aws:cleanrooms-ml:us-east-1:1:x/1", seed_audience=seed
+    )
+    context: Any = {"ti": TaskInstance(), "params": {}}
+    task.render_template_fields(context)
+    assert "secret" not in str(stored_links(task))
+    assert "Input in S3" not in stored_links(task)
+
+
+@pytest.mark.parametrize(
+    ("operation", "name", "code"),
+    [
+        ("CreateAudienceModel", "Pending or in progress audience models", "/L-11056252"),
+        ("CreateAudienceModel", "Active audience models", ""),
+        ("StartAudienceGenerationJob", "Pending/In Progress Audience Generation Jobs per customer", "/L-2396565D"),
+        ("CreateTrainedModel", "Pending/in progress custom model training jobs per membership", "/L-F6FC5155"),
+        ("CreateTrainedModel", "Pending/in progress custom model training jobs per account", "/L-007D6EC0"),
+        ("CreateTrainedModel", "ml.m5.xlarge instances for custom model training jobs", ""),
+        ("StartTrainedModelInferenceJob", "Custom model inference jobs in progress per membership", "/L-0F77DDDB"),
+        ("CreateTrainedModel", "", ""),
+        ("SomeLaterOperation", "Pending audience models in progress", ""),
+    ],
+)
+def test_the_quota_is_found_by_operation_and_name(operation: str, name: str, code: str) -> None:
+    task = make_full(CleanRoomsMLCreateTrainedModelOperator, "aws")
+    error = QuotaExceededError("full", operation=operation, details={"quotaName": name} if name else {})
+    page = "https://eu-west-1.console.aws.amazon.com/servicequotas/home/services/cleanrooms-ml/quotas"
+    assert stored_links(task, error)["Service quota"] == page + code
+
+
+def test_a_link_that_cannot_be_stored_fails_no_task(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise ConnectionError("no API server")
+
+    monkeypatch.setattr(_compat, "store_link", fail)
+    ti = TaskInstance()
+    done = run(CleanRoomsMLCreateAudienceModelOperator(**training(world)), ti=ti)
+    assert world.ml.get_audience_model(audienceModelArn=done.result)["status"] == "ACTIVE"
+
+
+def test_a_link_that_cannot_be_read_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> str:
+        raise ConnectionError("no API server")
+
+    monkeypatch.setattr(_compat, "read_link", fail)
+    assert [link.get_link(None, ti_key=TaskInstance()) for link in LINKS] == [""] * len(LINKS)
+
+
+def test_links_of_users_are_left_alone(world: World) -> None:
+    class OwnLink(_compat.BaseOperatorLink):
+        name = "own"
+
+        def get_link(self, operator: Any, *, ti_key: Any) -> str:
+            return "https://example.org"
+
+    class Own(CleanRoomsMLCreateAudienceModelOperator):
+        operator_extra_links = (*CleanRoomsMLCreateAudienceModelOperator.operator_extra_links, OwnLink())
+
+    ti = TaskInstance()
+    run(Own(**training(world)), ti=ti)
+    assert set(ti.links) == {REFERENCE}
+
+
+def training(world: World, table: str = "interactions", **more: Any) -> dict[str, Any]:
+    made = world.ml.create_training_dataset(name="d", roleArn=world.role, trainingData=world.training_data(table))
+    return {"task_id": "t", "name": "m", "training_dataset_arn": made["trainingDatasetArn"], "waiter_delay": 1, **more}
+
+
+@both_ways
+def test_links_are_there_while_the_task_waits(slow_studio: Studio, deferrable: bool) -> None:
+    source: Any = slow_studio.input_channel()
+    channel = CleanRoomsMLCreateMLInputChannelOperator(
+        task_id="t",
+        name="c",
+        configured_model_algorithm_associations=[slow_studio.association],
+        input_channel=source,
+        retention_in_days=1,
+        deferrable=deferrable,
+        **slow_studio.mine,
+        waiter_delay=1,
+        waiter_max_attempts=3,
+    )
+    ti = TaskInstance()
+    context: Any = {"ti": ti, "params": {}}
+    channel.render_template_fields(context)
+    with pytest.raises(TaskDeferred if deferrable else WaitTimeoutError):
+        channel.execute(context)
+    assert set(ti.links) == {REFERENCE, "_link_CollaborationLink"}
+    assert ti.links["_link_CollaborationLink"].endswith(f"#/collaborations/{slow_studio.collaboration.id}")
+    assert ti.links[REFERENCE].endswith("/API_CreateMLInputChannel.html")
+
+
+@both_ways
+def test_a_task_without_xcom_has_links(world: World, deferrable: bool) -> None:
+    ti = TaskInstance()
+    done = run(
+        CleanRoomsMLCreateAudienceModelOperator(**training(world), deferrable=deferrable, do_xcom_push=False), ti=ti
+    )
+    assert (set(ti.links), set(done.pushed) - {"return_value"}) == ({REFERENCE}, set())
+
+
+@both_ways
+def test_a_failed_job_has_links(world: World, deferrable: bool) -> None:
+    ti = TaskInstance()
+    with pytest.raises(JobFailedError):
+        run(CleanRoomsMLCreateAudienceModelOperator(**training(world, "no_such_table"), deferrable=deferrable), ti=ti)
+    assert set(ti.links) == {REFERENCE}
+
+
+@both_ways
+def test_an_export_links_to_its_files(world: World, deferrable: bool) -> None:
+    ti = TaskInstance()
+    size: Any = {"type": "PERCENTAGE", "value": 10}
+    done = run(
+        CleanRoomsMLStartAudienceExportJobOperator(
+            task_id="t",
+            name="e",
+            audience_generation_job_arn=world.generated(),
+            audience_size=size,
+            deferrable=deferrable,
+            waiter_delay=1,
+        ),
+        ti=ti,
+    )
+    bucket, _, key = done.result["output_location"].removeprefix("s3://").partition("/")
+    url = urlsplit(ti.links["_link_OutputLink"])
+    assert (url.netloc, url.path) == ("us-east-1.console.aws.amazon.com", f"/s3/buckets/{bucket}")
+    assert parse_qs(url.query) == {"region": ["us-east-1"], "prefix": [key.rstrip("/") + "/"]}
+
+
+@both_ways
+def test_a_quota_that_is_full_has_a_link(slow_world: World, deferrable: bool) -> None:
+    dataset = slow_world.dataset()
+    for index in range(2):
+        slow_world.ml.create_audience_model(name=f"m{index}", trainingDatasetArn=dataset)
+    create: dict[str, Any] = {"name": "m", "training_dataset_arn": dataset, "deferrable": deferrable}
+    page = "https://us-east-1.console.aws.amazon.com/servicequotas/home/services/cleanrooms-ml/quotas/L-11056252"
+    refused = TaskInstance()
+    with pytest.raises(QuotaExceededError):
+        run(CleanRoomsMLCreateAudienceModelOperator(task_id="t", **create, quota_timeout=0), ti=refused)
+    assert refused.links["_link_ServiceQuotaLink"] == page
+    # It is there while the task waits, too.
+    waiting = TaskInstance()
+    operator = CleanRoomsMLCreateAudienceModelOperator(task_id="t", **create, quota_timeout=100)
+    context: Any = {"ti": waiting, "params": {}}
+    operator.render_template_fields(context)
+    with pytest.raises(TaskDeferred if deferrable else QuotaExceededError):
+        operator.execute(context)
+    assert waiting.links["_link_ServiceQuotaLink"] == page
+
+
+def test_a_quota_of_zero_has_a_link(studio: Studio) -> None:
+    ti = TaskInstance()
+    arguments = studio.training(resource_config={"instanceType": "ml.p4d.24xlarge", "volumeSizeInGB": 30})
+    with pytest.raises(NoQuotaError):
+        run(CleanRoomsMLCreateTrainedModelOperator(**arguments), ti=ti)
+    assert ti.links["_link_ServiceQuotaLink"].endswith("/servicequotas/home/services/cleanrooms-ml/quotas")
+    assert (
+        "logsV2:log-groups/log-group/$252Faws$252Fcleanroomsml$252FTrainedModels" in ti.links["_link_ContainerLogsLink"]
+    )
+
+
+def test_any_operation_that_is_called_has_its_links(slow_world: World) -> None:
+    dataset = slow_world.dataset()
+    for index in range(2):
+        slow_world.ml.create_audience_model(name=f"m{index}", trainingDatasetArn=dataset)
+    ti = TaskInstance()
+    call = CleanRoomsMLCallOperator(
+        task_id="t", operation="create_audience_model", parameters={"name": "m", "training_dataset_arn": dataset}
+    )
+    with pytest.raises(QuotaExceededError):
+        run(call, ti=ti)
+    assert ti.links[REFERENCE].endswith("/API_CreateAudienceModel.html")
+    assert ti.links["_link_ServiceQuotaLink"].endswith("/L-11056252")
+
+
+@both_ways
+def test_a_sensor_knows_the_collaboration_by_its_first_poll(studio: Studio, deferrable: bool) -> None:
+    ti = TaskInstance()
+    sensor = CleanRoomsMLTrainedModelSensor(
+        task_id="t", trained_model_arn=studio.model, **studio.mine, deferrable=deferrable, poke_interval=1
+    )
+    run(sensor, ti=ti)
+    assert ti.links["_link_CollaborationLink"].endswith(f"#/collaborations/{studio.collaboration.id}")
+    assert ti.links[REFERENCE].endswith("/API_GetTrainedModel.html")

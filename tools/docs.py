@@ -167,6 +167,7 @@ def build_pages() -> dict[str, str]:
         "index.md": _build_index(),
         "examples.md": build_examples_page(),
         "iam_policies.md": build_iam_page(),
+        "links.md": _build_links_page(),
         "sensors.md": _build_page(sensors, all_sensors, ""),
         **{
             f"operators/{_get_noun(module)}.md": _build_page(module, list_classes(module), "../")

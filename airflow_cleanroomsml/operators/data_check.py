@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from airflow_cleanroomsml.links import store_request_links
 from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
 from airflow_cleanroomsml.operators._data_check import (
     DataCheckOperator,
@@ -55,6 +56,7 @@ class CleanRoomsMLCheckTrainingDataOperator(DataCheckOperator):
     :return: The report: ``errors``, ``warnings``, ``findings``, ``statistics`` and ``files``.
     """
 
+    reference = "create_audience_model"
     template_fields = (
         "training_dataset_arn",
         "training_data",
@@ -111,6 +113,7 @@ class CleanRoomsMLCheckTrainingDataOperator(DataCheckOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Check table, files, role and, on request, the data."""
         self.check_connection()
+        store_request_links(self, context)
         self._check = TrainingDataCheck(self.hook, self.connection, load_training_arguments(self))
         return self.report(context, self._check.run)
 
@@ -142,6 +145,7 @@ class CleanRoomsMLCheckSeedAudienceOperator(DataCheckOperator):
     :return: The report: ``errors``, ``warnings``, ``findings`` and ``users``.
     """
 
+    reference = "start_audience_generation_job"
     template_fields = (
         "seed_audience",
         "min_matching_seed_size",
@@ -169,5 +173,6 @@ class CleanRoomsMLCheckSeedAudienceOperator(DataCheckOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Check the seed and its role."""
         self.check_connection()
+        store_request_links(self, context)
         arguments = load_seed_arguments(self)
         return self.report(context, lambda findings: check_seed(self.hook, arguments, findings))

@@ -41,13 +41,24 @@ QUICK_TESTS = (
     "tests/survival",
     "tests/test_exceptions.py",
     "tests/test_hooks.py",
+    "tests/test_notifications.py",
+    "tests/test_partner_jobs.py",
     "tests/test_provider_info.py",
+    "tests/test_retries.py",
     "tests/test_triggers.py",
     "tests/testing/test_clock.py",
     "tests/waiting",
 )
 #: What stands on the parts of Airflow that moved between its versions.
-BETWEEN_TESTS = ("tests/dags/test_kills.py", "tests/test_triggers.py", "tests/test_hooks.py", "tests/sensors")
+BETWEEN_TESTS = (
+    "tests/dags/test_kills.py",
+    "tests/test_triggers.py",
+    "tests/test_hooks.py",
+    "tests/test_notifications.py",
+    "tests/test_partner_jobs.py",
+    "tests/test_retries.py",
+    "tests/sensors",
+)
 
 CHECK_VERSIONS = """
 import sys

@@ -48,6 +48,7 @@ from tests.support import EmulatorProcess, World
 #: Files that wait for a real Airflow, or for many processes: they start first, and the others use the processor meanwhile.
 LONGEST = (
     "dags/test_kills.py",
+    "dags/test_partner_jobs.py",
     "dags/test_retraining.py",
     "survival/test_airflow.py",
     "survival/test_survival.py",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, suppress
@@ -83,11 +84,16 @@ def test_a_sensor_goes_on_where_the_run_before_has_stopped(offer: Offer, deferra
 class AssetState(dict[str, str]):
     """Stands in for the state of an asset, which only a running triggerer has; ``tests/dags/test_partner_jobs.py`` has one."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = asyncio.Event()
+
     async def aget(self, key: str) -> str | None:
         return self.get(key)
 
     async def aset(self, key: str, value: str) -> None:
         self[key] = value
+        self.written.set()
 
 
 class Watcher:
@@ -205,3 +211,27 @@ def test_all_watchers_of_a_listing_share_a_call(offer: Offer) -> None:
 def test_a_time_that_is_none_is_an_error_of_the_dag() -> None:
     with pytest.raises(InvalidRequestError, match="since: 'yesterday' is not a time"):
         CleanRoomsMLAudienceGenerationJobFinishedTrigger(since="yesterday")
+
+
+def test_the_state_is_written_once_airflow_has_stored_the_event(offer: Offer) -> None:
+    streams = pytest.importorskip("airflow.triggers.shared_stream", reason="Airflow shares streams since 3.3")
+    state = AssetState()
+    finish(offer, "job")
+    trigger = Watcher(offer, state, since=0x10000000).trigger
+    key = trigger.shared_stream_key()
+    assert key is not None
+
+    async def watch() -> None:
+        manager = streams.SharedStreamManager(log=logging.getLogger(__name__))
+        stream = trigger.filter_shared_stream(manager.subscribe(trigger_id=1, trigger=trigger, key=key))
+        await anext(stream)
+        number = manager.bind_pending_event(trigger_id=1, key=key)
+        pending = asyncio.ensure_future(anext(stream))
+        await asyncio.sleep(1)
+        assert state == {}
+        manager.confirm_persisted([number])
+        await asyncio.wait_for(state.written.wait(), 60)
+        pending.cancel()
+        await manager.stop_all()
+
+    asyncio.run(asyncio.wait_for(watch(), 120))

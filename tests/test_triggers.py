@@ -82,7 +82,9 @@ class TestSerialised:
         path_now, keywords = trigger.serialize()
         assert path_now == sample["trigger"]
         assert has(keywords, sample["keywords"])
-        assert has(asyncio.run(event(trigger)), sample["says"])
+        # A watcher comes to no end.
+        if "says" in sample:
+            assert has(asyncio.run(event(trigger)), sample["says"])
 
     def test_there_is_a_sample_of_each_trigger(self) -> None:
         triggers = importlib.import_module("airflow_cleanroomsml.triggers")

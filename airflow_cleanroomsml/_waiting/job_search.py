@@ -38,24 +38,26 @@ class JobFilter:
     after: str | None = None
 
     @classmethod
-    def of(cls, since: Any, *, finished: bool = False, after: Any = None, **filters: Any) -> JobFilter:
+    def of(cls, since: Any, *, finished: Any = False, after: Any = None, **filters: Any) -> JobFilter:
         """
         Build a filter from the arguments of a task.
 
         :param since: A time, as a template may render it.
-        :param finished: As the field.
+        :param finished: As the field, as a template may render it.
         :param after: As the field, as a template may render it.
         :param filters: The other fields, as templates may render them.
         :raises InvalidRequestError: One is not valid.
         """
+        from airflow_cleanroomsml._requests.arguments import BOOLEAN, check_arguments
         from airflow_cleanroomsml._requests.request import convert_search
 
+        flags = check_arguments({"finished": BOOLEAN}, {"finished": finished})
         if after is not None:
             JobPlace.parse("after", after)
         return cls(
             parse_time("since", since),
             **convert_search(CLEAN_ROOMS_ML, [LISTING], filters),
-            finished=finished,
+            **flags,
             after=after,
         )
 

@@ -45,13 +45,13 @@ class CleanRoomsMLNewAudienceGenerationJobsSensor(CleanRoomsMLBaseSensor):
     reported; the next run that takes it as ``after`` reports each job once, in whatever order the jobs finish.
 
     :param since: Time after which the job was created, for instance ``{{ data_interval_start }}``.
+    :param configured_audience_model_arn: ARN of the configured audience model; None for any.
+    :param collaboration_id: Collaboration, a UUID; None for any.
+    :param started_by: Account of the partner, 12 digits; None for any account but your own.
     :param finished: Wait for jobs that are finished, with an audience (``ACTIVE``) or with an error (``CREATE_FAILED``), instead of jobs
         that were started.
     :param after: The ``place`` of an earlier run, whose jobs are not reported again; it replaces ``since``. None, also as a text, for no
         earlier run.
-    :param configured_audience_model_arn: ARN of the configured audience model; None for any.
-    :param collaboration_id: Collaboration, a UUID; None for any.
-    :param started_by: Account of the partner, 12 digits; None for any account but your own.
     :return: ARNs of the jobs in your own account, the oldest first.
     """
 
@@ -61,6 +61,7 @@ class CleanRoomsMLNewAudienceGenerationJobsSensor(CleanRoomsMLBaseSensor):
         "configured_audience_model_arn",
         "collaboration_id",
         "started_by",
+        "finished",
         "after",
         *CleanRoomsMLBaseSensor.template_fields,
     )
@@ -72,7 +73,7 @@ class CleanRoomsMLNewAudienceGenerationJobsSensor(CleanRoomsMLBaseSensor):
         configured_audience_model_arn: Templated[str] | None = None,
         collaboration_id: Templated[str] | None = None,
         started_by: Templated[str] | None = None,
-        finished: bool = False,
+        finished: Templated[bool] = False,
         after: Templated[str] | None = None,
         **kwargs: Unpack[SensingKwargs],
     ) -> None:
@@ -85,7 +86,7 @@ class CleanRoomsMLNewAudienceGenerationJobsSensor(CleanRoomsMLBaseSensor):
         self.after = after
 
     def _field_shapes(self) -> dict[str, Any]:
-        texts = [name for name in self.template_fields if name not in self.connection_fields]
+        texts = [name for name in self.template_fields if name not in ("finished", *self.connection_fields)]
         return {**super()._field_shapes(), **dict.fromkeys(texts, TEXT)}
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
@@ -128,7 +129,7 @@ class CleanRoomsMLNewAudienceGenerationJobsSensor(CleanRoomsMLBaseSensor):
     def describe_timeout(self) -> tuple[str, ...]:
         """Return lines for the error of a time-out."""
         model, noun = self.configured_audience_model_arn, "audience generation job"
-        verdict = f"No {noun} finished" if self.finished else f"There was no new {noun}"
+        verdict = f"No {noun} finished" if self._build_filter().finished else f"There was no new {noun}"
         return (
             f"{verdict} within {self.timeout:.0f} s, the timeout of the sensor.",
             f"configured audience model {model}" if model else "",

@@ -16,7 +16,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -261,6 +261,7 @@ class World:
         return str(made["audienceGenerationJobArn"])
 
 
+@cache
 def interactions(users: int = 200, each: int = 10, begin: int = 1_760_000_000, seconds: int = 7_000_000) -> bytes:
     """
     A CSV of users of whom every second likes one half of the items.

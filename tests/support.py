@@ -17,7 +17,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -262,6 +262,7 @@ class World:
         return str(made["audienceGenerationJobArn"])
 
 
+@cache
 def interactions(users: int = 200, each: int = 10, begin: int = 1_760_000_000, seconds: int = 7_000_000) -> bytes:
     """
     A CSV of users of whom every second likes one half of the items.

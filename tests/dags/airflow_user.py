@@ -36,6 +36,13 @@ class User:
             date = ["--exec-date", logical_date] if logical_date else []
             self._airflow.cli("dags", "trigger", dag_id, "--run-id", self._run_id, "--conf", json.dumps(conf), *date)
 
+    def unpauses(self, dag_id: str) -> None:
+        """Unpause a Dag."""
+        if IS_3:
+            self._call("PATCH", dag_id, {"is_paused": False})
+        else:
+            self._airflow.cli("dags", "unpause", dag_id)
+
     def does(self, dag_id: str, *acts: tuple[str, str]) -> None:
         """
         End tasks.

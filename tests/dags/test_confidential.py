@@ -1,4 +1,4 @@
-"""What is not to be shown is in no log, no exception, no event and no rendered field of a real Airflow."""
+"""Nothing confidential appears in a log, an exception, an event or a rendered field of a real Airflow."""
 
 from __future__ import annotations
 

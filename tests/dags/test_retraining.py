@@ -128,7 +128,7 @@ def weekly(emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory) 
         airflow.start()
         known = "select distinct dag_id from serialized_dag where dag_id in (?, ?)"
         airflow.until(lambda: len(airflow.rows(known, DAG, ROLLBACK)) == 2)
-        airflow.cli("dags", "unpause", DAG)
+        User(airflow).unpauses(DAG)
         yield Weekly(airflow, world)
     finally:
         airflow.stop()

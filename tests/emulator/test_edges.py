@@ -144,7 +144,7 @@ def test_a_partners_job_does_not_keep_the_owner_from_deleting(world: World, part
     partner.wait(start(partner, "j", arn))
     (twin,) = world.ml.list_audience_generation_jobs()["audienceGenerationJobs"]
     world.ml.delete_audience_generation_job(audienceGenerationJobArn=twin["audienceGenerationJobArn"])
-    end = time.monotonic() + 20
+    end = time.monotonic() + 300
     while world.ml.list_audience_generation_jobs()["audienceGenerationJobs"] and time.monotonic() < end:
         time.sleep(0.1)
     world.ml.delete_configured_audience_model(configuredAudienceModelArn=arn)

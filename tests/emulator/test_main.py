@@ -47,7 +47,7 @@ class Watched(RunningEmulator):
         return set(self._line().split())
 
     def stop(self) -> None:
-        self.process.communicate(timeout=20)
+        self.process.communicate(timeout=120)
 
 
 @pytest.fixture

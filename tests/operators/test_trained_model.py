@@ -233,7 +233,7 @@ def test_a_wait_whose_model_somebody_cancels_ends_in_failure(slow_studio: Studio
 
 
 @deferred_or_not
-def test_the_deadline_is_told_with_what_goes_on(slow_studio: Studio, deferrable: bool) -> None:
+def test_a_timeout_says_what_is_still_running(slow_studio: Studio, deferrable: bool) -> None:
     model, channel = started(slow_studio)
     more: dict[str, Any] = {"if_exists": "reuse", "deferrable": deferrable, "waiter_delay": 1, "waiter_max_attempts": 1}
     with pytest.raises(WaitTimeoutError, match=model):

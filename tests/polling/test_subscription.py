@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from airflow_cleanroomsml import _clock
 from airflow_cleanroomsml._polling import poller, run_with_client, subscribe, subscription
 from airflow_cleanroomsml._polling.registry import registry
 from airflow_cleanroomsml._polling.subscription import Subscription
@@ -134,18 +135,21 @@ class TestTimeOut:
         monkeypatch.setattr(Waiter, "_finish", over)
         assert run(task).result == world.ml.list_audience_models()["audienceModels"][0]["audienceModelArn"]
 
-    def test_what_was_seen_last_is_told(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-        task = self.throttled_from_the_second_look(world, False, monkeypatch)
+    def test_a_timeout_says_what_was_last_read(self, slow_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        task = self.throttled_from_the_second_look(slow_world, False, monkeypatch)
         with pytest.raises(WaitTimeoutError, match=r"(?s)was still CREATE_\w+ after 3 s.*ThrottlingException"):
             run(task)
 
-    def test_by_a_trigger_too(self, slow_world: World) -> None:
-        wait = wait_for(in_training(slow_world), timeout=3)
+    def test_a_timeout_of_a_trigger_does_too(self, slow_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        wait = wait_for(in_training(slow_world), timeout=3600)
+        now = _clock.now
 
         async def throttled_from_the_second_look() -> Any:
             task = asyncio.create_task(event(CleanRoomsMLWaitTrigger(wait=wait.to_json())))
             await until_called(slow_world, len(slow_world.calls) + 1)
             await asyncio.to_thread(slow_world.fault, "GetAudienceModel", "throttle", times=0)
+            # Only now, however long that took, is the time over.
+            monkeypatch.setattr(_clock, "now", lambda: now() + 3600)
             return await task
 
         seen = asyncio.run(throttled_from_the_second_look())["poll_result"]

@@ -49,7 +49,7 @@ def test_who_started_it_may_be_said(offer: Offer, deferrable: bool) -> None:
 
 
 @deferred_or_not
-def test_older_jobs_do_not_count_and_the_time_out_is_told(offer: Offer, deferrable: bool) -> None:
+def test_older_jobs_do_not_count_and_the_sensor_times_out(offer: Offer, deferrable: bool) -> None:
     offer.start(offer.partner, "old")
     later = datetime.now(timezone.utc) + timedelta(hours=1)
     with pytest.raises(WaitTimeoutError, match="(?s)no new audience generation job within 1 s.*set timeout"):
@@ -58,7 +58,7 @@ def test_older_jobs_do_not_count_and_the_time_out_is_told(offer: Offer, deferrab
 
 @pytest.mark.parametrize("fault", ["throttle", "garbled"])
 @deferred_or_not
-def test_a_passing_fault_is_looked_over(offer: Offer, deferrable: bool, fault: str) -> None:
+def test_a_temporary_error_does_not_end_the_wait(offer: Offer, deferrable: bool, fault: str) -> None:
     offer.start(offer.partner, "job")
     offer.owner.fault("ListAudienceGenerationJobs", fault, times=2)
     once = {"retries": {"total_max_attempts": 1}}

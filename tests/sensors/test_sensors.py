@@ -275,7 +275,7 @@ def test_a_text_in_place_of_deferrable_is_refused(empty_world: World, deferrable
     assert empty_world.calls == []
 
 
-def test_a_passing_fault_is_looked_over(studio: Studio) -> None:
+def test_a_temporary_error_does_not_end_the_wait(studio: Studio) -> None:
     _ = studio.model
     sensor = CleanRoomsMLTrainedModelSensor(
         task_id="t",

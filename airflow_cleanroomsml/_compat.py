@@ -21,6 +21,7 @@ from airflow import __version__ as airflow_version
 if TYPE_CHECKING:
     from airflow.sdk import (
         BaseOperator,
+        BaseOperatorLink,
         BaseSensorOperator,
         Context,
         PokeReturnValue,
@@ -44,6 +45,7 @@ else:
     try:
         from airflow.sdk import (
             BaseOperator,
+            BaseOperatorLink,
             BaseSensorOperator,
             PokeReturnValue,
             TaskGroup,
@@ -52,6 +54,7 @@ else:
         )
     except ImportError:  # Airflow 2.11
         from airflow.models.baseoperator import BaseOperator
+        from airflow.models.baseoperatorlink import BaseOperatorLink
         from airflow.models.xcom_arg import XComArg
         from airflow.operators.python import get_current_context
         from airflow.sensors.base import BaseSensorOperator, PokeReturnValue
@@ -83,6 +86,8 @@ else:
     Context = dict
 
 IS_AIRFLOW_2 = airflow_version.startswith("2.")
+#: Whether a plugin can add a page to the UI (3.1 and later).
+HAS_REACT_APPS = not airflow_version.startswith(("2.", "3.0."))
 
 
 if TYPE_CHECKING or sys.version_info >= (3, 12):
@@ -374,6 +379,7 @@ def list_signature_versions() -> Collection[str] | None:
 
 __all__ = [
     "FAILED_DEFERRAL",
+    "HAS_REACT_APPS",
     "IS_AIRFLOW_2",
     "NO_TASK_INSTANCE",
     "AirflowException",
@@ -383,6 +389,7 @@ __all__ = [
     "AirflowTaskTerminated",
     "AirflowTaskTimeout",
     "BaseOperator",
+    "BaseOperatorLink",
     "BaseSensorOperator",
     "Context",
     "PokeReturnValue",

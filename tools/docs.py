@@ -52,6 +52,7 @@ _INDEX = """\
 - [Guide](guide.md): connections, waiting, names, clean-up, XCom, versions, confidential values, quotas, costs, the emulator
 - How to: [retrain a model every week](howto/weekly_retraining.md), [choose the size of an audience](howto/choose_size.md),
   [generate many segments](howto/many_segments.md)
+- [In Airflow's UI](ui.md): the page of a job, logs and progress
 - [Assumptions of the emulator](assumptions.md)
 - [Testing on a real account](real_account.md)
 - [Shared arguments](#arguments-of-every-operator) and [permissions](#permissions)

@@ -23,6 +23,7 @@ from airflow_cleanroomsml._connection.aws_connection import AwsConnection
 from airflow_cleanroomsml._resources import lookup
 from airflow_cleanroomsml._resources.table import Goal, Outcome, Resource
 from airflow_cleanroomsml._templating import TEXT, render_by_shape
+from airflow_cleanroomsml._ui.link import DETAILS_LINKS
 from airflow_cleanroomsml._waiting import loop
 from airflow_cleanroomsml._waiting.history import StatusHistory
 from airflow_cleanroomsml._waiting.outcome import STILL_RUNNING, raise_for_outcome, summarize
@@ -155,6 +156,7 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
     :param goal: What to wait for: ``created``, ``deleted`` or ``cancelled``.
     """
 
+    operator_extra_links = DETAILS_LINKS
     resource: ClassVar[Resource]
     #: Arguments that identify the resource; read from the signature.
     arguments: ClassVar[tuple[str, ...]] = ()

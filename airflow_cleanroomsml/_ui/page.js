@@ -28,7 +28,7 @@ const STYLE = `
 .crml th, .crml td { padding: 6px 12px 6px 0; border-bottom: 1px solid var(--crml-border); vertical-align: top; }
 .crml tbody tr:last-child td { border-bottom: 0; }
 .crml th:last-child, .crml td:last-child { padding-right: 0; }
-.crml .crml-number { text-align: right; }
+.crml .crml-number { text-align: right; white-space: nowrap; }
 .crml code { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; font-size: 13px; overflow-wrap: anywhere; }
 .crml button { border: 1px solid var(--crml-border); border-radius: 6px; padding: 2px 10px; background: transparent; color: inherit;
   cursor: pointer; font-size: 13px; white-space: nowrap; }
@@ -42,7 +42,8 @@ const STYLE = `
   white-space: nowrap; }
 .crml-big { font-size: 28px; font-weight: 600; line-height: 1.1; }
 .crml svg text { fill: var(--crml-muted); font-size: 13px; }
-.crml svg .crml-value { fill: var(--crml-text); font-weight: 600; }
+.crml svg .crml-value { fill: var(--crml-text); font-weight: 600; stroke: var(--chakra-colors-bg, Canvas); stroke-width: 4px;
+  paint-order: stroke; }
 `;
 
 // ---- reading ------------------------------------------------------------------------------------------------------------------------
@@ -134,6 +135,7 @@ function readHistory(history) {
 // ---- formatting ---------------------------------------------------------------------------------------------------------------------
 
 const formatSize = ({ type, value }) => (type === "PERCENTAGE" ? `${value} %` : `${value.toLocaleString("en")} users`);
+const COMPACT = new Intl.NumberFormat("en", { notation: "compact" });
 const formatTime = (time) => time.toISOString().replace("T", " ").replace(/\.\d+Z$/, " UTC");
 
 function formatDuration(milliseconds) {
@@ -161,6 +163,15 @@ const Note = (_, ...children) => h("p", { className: "crml-muted" }, ...children
 
 const WIDTH = 560, HEIGHT = 300, LEFT = 44, RIGHT = 24, TOP = 36, BOTTOM = 48;
 
+// Values that would touch another are left to the table; those of exported sizes come first.
+function chooseLabels(points, x, isChosen) {
+  const labelled = new Set();
+  for (const bin of [...points.filter(isChosen), ...points]) {
+    if ([...labelled].every((other) => Math.abs(x(other.value) - x(bin.value)) >= 44)) labelled.add(bin);
+  }
+  return labelled;
+}
+
 function Curve({ bins, chosen }) {
   const points = bins.filter(({ relevance }) => relevance !== null);
   const scores = points.map(({ relevance }) => relevance);
@@ -173,6 +184,7 @@ function Curve({ bins, chosen }) {
   const isChosen = (bin) => chosen.some(({ size }) => size.type === bin.type && size.value === bin.value);
   const unit = bins[0].type === "PERCENTAGE" ? "audience size, % of the training users" : "audience size, users";
   const line = points.map(({ value, relevance }, index) => `${index ? "L" : "M"}${x(value)},${y(relevance)}`).join("");
+  const labelled = chooseLabels(points, x, isChosen);
   const label = points.map((bin) => `${bin.relevance.toFixed(2)} at ${formatSize(bin)}`).join(", ");
   return h(
     "svg",
@@ -189,7 +201,7 @@ function Curve({ bins, chosen }) {
       ),
     ),
     across.map((tick) =>
-      h("text", { key: `x${tick}`, x: x(tick), y: HEIGHT - BOTTOM + 18, textAnchor: "middle" }, tick.toLocaleString("en")),
+      h("text", { key: `x${tick}`, x: x(tick), y: HEIGHT - BOTTOM + 18, textAnchor: "middle" }, COMPACT.format(tick)),
     ),
     h("text", { x: (LEFT + WIDTH - RIGHT) / 2, y: HEIGHT - 8, textAnchor: "middle" }, unit),
     h("text", { x: 0, y: 14 }, "relevance"),
@@ -197,7 +209,7 @@ function Curve({ bins, chosen }) {
     points.map((bin) => {
       const marked = isChosen(bin), [cx, cy] = [x(bin.value), y(bin.relevance)];
       // Labels stay inside the picture, and above their points.
-      const anchor = cx > WIDTH - RIGHT - 40 ? "end" : cx < LEFT + 40 ? "start" : "middle";
+      const anchor = cx > WIDTH - RIGHT - 16 ? "end" : cx < LEFT + 16 ? "start" : "middle";
       return h(
         "g",
         { key: bin.value },
@@ -209,7 +221,7 @@ function Curve({ bins, chosen }) {
           { cx, cy, r: marked ? 7 : 4.5, fill: marked ? "var(--crml-chosen)" : "var(--crml-line)" },
           h("title", null, `${formatSize(bin)}: ${bin.relevance.toFixed(3)}${marked ? ", exported" : ""}`),
         ),
-        h("text", { x: cx, y: cy - 13, textAnchor: anchor, className: "crml-value" }, bin.relevance.toFixed(2)),
+        labelled.has(bin) && h("text", { x: cx, y: cy - 13, textAnchor: anchor, className: "crml-value" }, bin.relevance.toFixed(2)),
       );
     }),
   );

@@ -368,3 +368,28 @@ def test_an_error_of_the_page_leaves_airflow_alone(site: Site, visit: Callable[.
     page.goto(site.page("generate"))
     playwright.expect(page.get_by_test_id("crml-error")).to_contain_text("planted", timeout=60_000)
     playwright.expect(page.get_by_text("Rendered Templates")).to_be_visible()
+
+
+def test_a_deferred_task_says_since_when_its_status_was_not_renewed(site: Site, visit: Callable[..., Any]) -> None:
+    page = visit(site.instance("generate"), wait_for="")
+    # The run has ended, so the browser gets the answers of one that has not.
+    page.route("**/taskInstances/generate/xcomEntries?*", partial(answer, body='{"xcom_entries": []}'))
+
+    def answer_deferred(route: Any) -> None:
+        answer(route, body=json.dumps({**route.fetch().json(), "state": "deferred"}))
+
+    page.route("**/taskInstances/generate", answer_deferred)
+    progress = {"status": "CREATE_PENDING", "looked_at": "2026-01-01T00:00:05+00:00"}
+    value = {"key": "progress", "value": {**progress, "deferred_since": "2026-01-01T00:00:06+00:00"}}
+    page.route("**/state-store/progress*", partial(answer, body=json.dumps(value)))
+    page.goto(site.page("generate"))
+    history = page.get_by_test_id("crml-history")
+    playwright.expect(history).to_contain_text("CREATE_PENDING", timeout=60_000)
+    playwright.expect(history).to_contain_text("deferred since 2026-01-01T00:00:06+00:00")
+
+
+def test_what_the_page_reads_of_the_task_state_is_there(site: Site) -> None:
+    token = log_in(site.root, "vera")
+    url = f"{site.root}{site.api('train')}/state-store/progress"
+    status, body = get(url, Authorization=f"Bearer {token}")
+    assert (status, json.loads(body)["value"]["status"]) == (200, "ACTIVE")

@@ -196,7 +196,7 @@ class Waiter:
         now = _clock.now()
         write_progress(context, wait, poll_result, now, deferred_since=format_time(now))
         self._operator.log.info(
-            "Waiting in the triggerer, which polls at most %.0f s apart, until %s at the latest.",
+            "Waiting in the triggerer, which polls at most %g s apart, until %s at the latest.",
             wait.delay,
             format_time(wait.deadline),
         )

@@ -120,16 +120,14 @@ class CleanRoomsMLWaitTrigger(_AwsTrigger):
     async def _wait(self) -> dict[str, Any]:
         wait = Wait(**self.wait)
         history = StatusHistory(wait.history)
-        is_first, is_final = True, False
+        is_final = False
         with subscribe(self, wait) as subscription:
             while not is_final:
                 poll_result, is_final = await subscription.next_update()
                 now = _clock.now()
                 is_new = history.record(poll_result, now)
-                # The worker has logged the status at which the task was deferred.
-                if is_new or poll_result.message or not is_first:
-                    self.logger().info("%s.", summarize(wait, poll_result, now, is_repeated=not is_new))
-                is_first = False
+                # The first line may repeat what the worker has logged: it shows that the triggerer polls.
+                self.logger().info("%s.", summarize(wait, poll_result, now, is_repeated=not is_new))
         return {"wait": {**self.wait, "history": history.to_json()}, "poll_result": poll_result.to_json()}
 
 

@@ -29,6 +29,7 @@ REAL_ACCOUNT = "AIRFLOW_CLEANROOMSML_AWS"
 EVERY_CASE = "AIRFLOW_CLEANROOMSML_EVERY_CASE"
 EXAMPLES = "AIRFLOW_CLEANROOMSML_EXAMPLES"
 NODE_MODULES = "AIRFLOW_CLEANROOMSML_NODE_MODULES"
+PICTURES = "AIRFLOW_CLEANROOMSML_PICTURES"
 
 #: What Airflow's version can affect, without the longest of it; `nox -s oldest` runs all tests.
 QUICK_TESTS = (
@@ -154,6 +155,13 @@ def survival(session: nox.Session) -> None:
     _install_for_tests(session)
     test = "tests/survival/test_survival.py"
     session.run("python", "-m", "pytest", "-p", "no:xdist", test, *session.posargs, env={EVERY_CASE: "1"})
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """Open the page in Airflow's UI in Chromium, which has to be installed, and write the pictures of docs/ui.md."""
+    _install_for_tests(session)
+    session.run("python", "-m", "pytest", "-p", "no:xdist", "tests/ui", *session.posargs, env={PICTURES: "1"})
 
 
 @nox.session

@@ -86,6 +86,8 @@ else:
     Context = dict
 
 IS_AIRFLOW_2 = airflow_version.startswith("2.")
+#: Whether a plugin can add a page to the UI (3.1 and later).
+HAS_REACT_APPS = not airflow_version.startswith(("2.", "3.0."))
 
 
 if TYPE_CHECKING or sys.version_info >= (3, 12):
@@ -434,6 +436,7 @@ def list_signature_versions() -> Collection[str] | None:
 
 __all__ = [
     "FAILED_DEFERRAL",
+    "HAS_REACT_APPS",
     "IS_AIRFLOW_2",
     "NO_TASK_INSTANCE",
     "AirflowException",

@@ -8,7 +8,7 @@ know what it waited for. So do extra links (``links``), which Airflow 3 itself s
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_cleanroomsml import _compat
@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 #: The key of the note.
 DEFERRAL_KEY = "_cleanroomsml_deferral"
+#: The key of the statuses that a task has seen while it waited.
+STATUS_HISTORY_KEY = "status_history"
 
 
 def push_results(operator: BaseOperator, context: Context, results: Mapping[str, Any]) -> None:
@@ -74,6 +76,20 @@ def push_identity(operator: BaseOperator, context: Context, values: Mapping[str,
         push_results(operator, context, values)
     except Exception:
         log.warning("Could not push %s to XCom; the task continues.", ", ".join(values), exc_info=True)
+
+
+def push_status_history(operator: BaseOperator, context: Context, history: Sequence[Mapping[str, str]]) -> None:
+    """
+    Push the statuses that a task has seen; a failure is only logged, as it must not replace the result of the wait.
+
+    :param history: Each status, and since when it was seen.
+    """
+    if not context.get("ti"):
+        return
+    try:
+        push_results(operator, context, {STATUS_HISTORY_KEY: list(history)})
+    except Exception:
+        log.warning("Could not push %s to XCom; the task continues.", STATUS_HISTORY_KEY, exc_info=True)
 
 
 def keep_note(ti: Any, note: Mapping[str, Any]) -> None:

@@ -19,6 +19,7 @@ from urllib.parse import quote
 from airflow_cleanroomsml import _compat
 from airflow_cleanroomsml._compat import BaseOperator, BaseOperatorLink
 from airflow_cleanroomsml._resources.table import CLEAN_ROOMS, CLEAN_ROOMS_ML
+from airflow_cleanroomsml._ui.link import DETAILS_LINKS
 
 if TYPE_CHECKING:
     from airflow_cleanroomsml._compat import Context
@@ -257,9 +258,10 @@ LINKS: tuple[AwsLink, ...] = (
 )
 
 
-def choose_links(task: type[Any]) -> tuple[AwsLink, ...]:
+def choose_links(task: type[Any]) -> tuple[BaseOperatorLink, ...]:
     """Return the links that tasks of a class can have."""
-    return tuple(link for link in LINKS if link.applies_to(task))
+    found = tuple(link for link in LINKS if link.applies_to(task))
+    return (*found, *DETAILS_LINKS) if task.has_details else found
 
 
 def store_request_links(task: Any, context: Context, arguments: Mapping[str, Any] | None = None) -> None:

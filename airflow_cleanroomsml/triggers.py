@@ -17,6 +17,7 @@ from airflow_cleanroomsml import _clock, _compat
 from airflow_cleanroomsml._connection.aws_connection import AwsConnection
 from airflow_cleanroomsml._polling import join_start_queue, run_with_client, subscribe
 from airflow_cleanroomsml._waiting.cancellation import cancel_from_trigger
+from airflow_cleanroomsml._waiting.history import StatusHistory
 from airflow_cleanroomsml._waiting.job_place import JobPlace
 from airflow_cleanroomsml._waiting.job_search import JobFilter, JobSearch, JobWatch, parse_time
 from airflow_cleanroomsml._waiting.loop import REPORT_INTERVAL
@@ -105,7 +106,7 @@ class CleanRoomsMLWaitTrigger(_WaitingTrigger):
     """
     Wait until a resource is created, deleted or cancelled, or the deadline is over.
 
-    Its event has the ``wait`` and the last ``poll_result``, or the ``error`` that ended the wait.
+    Its event has the ``wait``, with the statuses seen, and the last ``poll_result``, or the ``error`` that ended the wait.
 
     :param wait: A :class:`~airflow_cleanroomsml._waiting.wait.Wait` as plain values.
     """
@@ -137,12 +138,16 @@ class CleanRoomsMLWaitTrigger(_WaitingTrigger):
 
     async def _wait(self) -> dict[str, Any]:
         wait = Wait(**self.wait)
+        history = StatusHistory(wait.history)
         is_final = False
         with subscribe(self, wait) as subscription:
             while not is_final:
                 poll_result, is_final = await subscription.next_update()
-                self.logger().info("%s.", summarize(wait, poll_result, _clock.now()))
-        return {"poll_result": poll_result.to_json()}
+                now = _clock.now()
+                is_new = history.record(poll_result, now)
+                # The first line may repeat what the worker has logged: it shows that the triggerer polls.
+                self.logger().info("%s.", summarize(wait, poll_result, now, is_repeated=not is_new))
+        return {"wait": {**self.wait, "history": history.to_json()}, "poll_result": poll_result.to_json()}
 
 
 class CleanRoomsMLNewJobsTrigger(_WaitingTrigger):

@@ -52,6 +52,7 @@ LONGEST = (
     "dags/test_retraining.py",
     "survival/test_airflow.py",
     "survival/test_survival.py",
+    "ui/test_page.py",
     "dags/test_confidential.py",
     "dags/test_example_lookalike_audience.py",
     "dags/test_examples.py",

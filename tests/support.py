@@ -305,11 +305,13 @@ class TaskInstance:
         self.run_id = run_id or f"manual__{uuid.uuid4()}"
         self.try_number = try_number
         self.pushed: dict[str, Any] = {}
+        #: Its links, which Airflow keeps in XCom for the UI.
         self.links: dict[str, str] = {}
         self.start_date = None
 
     def xcom_push(self, key: str, value: Any) -> None:
-        self.pushed[key] = json.loads(json.dumps(value))
+        kept = self.links if key.startswith("_link_") else self.pushed
+        kept[key] = json.loads(json.dumps(value))
 
     def xcom_pull(self, *, task_ids: str, key: str, map_indexes: int) -> Any:
         return self.pushed.get(key) if (task_ids, map_indexes) == (self.task_id, self.map_index) else None

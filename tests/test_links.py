@@ -12,6 +12,7 @@ from airflow.providers_manager import ProvidersManager
 from airflow_cleanroomsml import _compat, get_provider_info
 from airflow_cleanroomsml._compat import TaskDeferred
 from airflow_cleanroomsml._requests.request import load
+from airflow_cleanroomsml._ui.link import DETAILS_LINKS
 from airflow_cleanroomsml.exceptions import JobFailedError, NoQuotaError, QuotaExceededError, WaitTimeoutError
 from airflow_cleanroomsml.links import LINKS, store_error_links, store_request_links
 from airflow_cleanroomsml.operators import (
@@ -77,7 +78,7 @@ def stored_links(task: Any, error: Exception | None = None) -> dict[str, str]:
     store_request_links(task, context, parameters)
     if isinstance(error, QuotaExceededError):
         store_error_links(task, context, error)
-    return {link.name: ti.links[link.xcom_key] for link in task.operator_extra_links if link.xcom_key in ti.links}
+    return {link.name: ti.links[link.xcom_key] for link in LINKS if link.xcom_key in ti.links}
 
 
 @every_task
@@ -107,7 +108,8 @@ def test_names_do_not_change() -> None:
         "Service quota",
         "API reference",
     ]
-    assert {link.name for cls in TASKS for link in cls.operator_extra_links} == {link.name for link in LINKS}
+    found = {link.name for cls in TASKS for link in cls.operator_extra_links}
+    assert found == {link.name for link in (*LINKS, *DETAILS_LINKS)}
 
 
 @every_task
@@ -134,7 +136,8 @@ def test_a_full_request_has_the_links_of_its_partition(cls: type[Any], partition
         "Collaboration": {"collaboration_identifier", "collaboration_id", "parameters"},
         "Output in S3": {"output_config", "default_output_location"},
     }
-    names = {link.name for link in task.operator_extra_links if told & sources.get(link.name, told)} - {"API reference"}
+    own = [link for link in task.operator_extra_links if link in LINKS]
+    names = {link.name for link in own if told & sources.get(link.name, told)} - {"API reference"}
     assert set(found) == (names if console else set())
     for name, url in found.items():
         assert url.startswith(console + expected[name])

@@ -21,6 +21,10 @@ from packaging.requirements import Requirement
 
 from airflow_cleanroomsml import notifications, operators, sensors, task_groups, triggers
 from airflow_cleanroomsml._pipelines.audience_size import Bin, Metrics
+from airflow_cleanroomsml._resources.table import Goal, Outcome
+from airflow_cleanroomsml._waiting.history import StatusHistory
+from airflow_cleanroomsml._waiting.outcome import summarize
+from airflow_cleanroomsml._waiting.wait import PollResult, Wait
 from airflow_cleanroomsml.exceptions import DataCheckFailedError, InvalidRequestError, JobFailedError
 from airflow_cleanroomsml.notifications import describe_end
 from tests.helpers.deployment import ROOT
@@ -283,8 +287,22 @@ def describe_curve(_: World) -> str:
     return f"{Metrics(bins, 0.87, 0.2)}."
 
 
+def describe_log(_: World) -> str:
+    arn = "arn:aws:cleanrooms-ml:us-east-1:123456789012:audience-generation-job/1"
+    wait = Wait("audience generation job", Goal.CREATED, {"audience_generation_job_arn": arn}, 0, 82_800, 60)
+    history, lines = StatusHistory(), []
+    for seconds, status in ((0, "CREATE_PENDING"), (2, "CREATE_PENDING"), (61, "CREATE_IN_PROGRESS"), (7831, "ACTIVE")):
+        poll_result = PollResult(status, Outcome.SUCCESS if status == "ACTIVE" else Outcome.PENDING)
+        is_new = history.record(poll_result, seconds)
+        lines.append(f"{summarize(wait, poll_result, seconds, is_repeated=not is_new)}.")
+    lines[-1] = f"ACTIVE {history.describe_durations(0)}: {wait.title}."
+    bins = (Bin("PERCENTAGE", 1, 0.573), Bin("PERCENTAGE", 5, -0.15))
+    return "\n".join([*lines, f"Metrics: {Metrics(bins, 0.87, 0.2)}."])
+
+
 #: What prints the output on a page.
 OUTPUTS: dict[str, Callable[[World], str]] = {
+    "docs/guide.md": describe_log,
     "README.md": describe_invalid_request,
     "docs/howto/check_training_data.md": describe_findings,
     "docs/howto/choose_size.md": describe_curve,

@@ -95,13 +95,16 @@ def _redact(resource: Resource, description: Mapping[str, Any], text: str, redac
     return (redact or redact_by_description)(description_shape(resource), description, text)
 
 
-def summarize(wait: Wait, poll_result: PollResult, now: float | None = None) -> str:
+def summarize(wait: Wait, poll_result: PollResult, now: float | None = None, *, is_repeated: bool = False) -> str:
     """
     Write one line for the log; what changes comes first, as viewers cut off long lines.
 
     :param now: The time, in seconds since 1970; None if it is not known when the wait began.
+    :param is_repeated: Whether the log has the status already.
     """
     status = poll_result.status or ("Gone" if poll_result.outcome is Outcome.SUCCESS else "Status unknown")
+    if is_repeated and poll_result.status:
+        status = f"Still {status}"
     # An error of the service has several lines.
     reason = f" ({' '.join(poll_result.reason.split())})" if poll_result.reason else ""
     elapsed = f" after {now - wait.started:.0f} s" if now is not None else ""

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta, timezone
+from contextlib import suppress
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_cleanroomsml import _clock
+from airflow_cleanroomsml._pipelines.audience_size import read_metrics
+from airflow_cleanroomsml._resources.data_flow import S3Location, find_data
 from airflow_cleanroomsml._resources.table import CLEAN_ROOMS, Goal, Outcome, Resource
+from airflow_cleanroomsml._waiting.history import GONE, StatusHistory, format_time
 from airflow_cleanroomsml._waiting.loop import poll_once, poll_until_done, poll_with_retries
 from airflow_cleanroomsml._waiting.outcome import summarize
 from airflow_cleanroomsml._waiting.wait import PollResult, Wait
-from airflow_cleanroomsml._xcom import push_results
+from airflow_cleanroomsml._xcom import push_results, push_status_history
 
 if TYPE_CHECKING:
     from airflow_cleanroomsml._compat import BaseOperator, Context
@@ -26,7 +30,7 @@ def push_outputs(
     operator: BaseOperator, context: Context, resource: Resource, members: Mapping[str, Any]
 ) -> dict[str, Any]:
     """
-    Push the outputs that the resource table names to XCom, each under its own key in snake_case, and return them.
+    Push the outputs that the resource table names to XCom, each under its own key in snake_case, log and return them.
 
     :param operator: The task; with ``do_xcom_push=False`` nothing is pushed.
     :param members: What the service says of the resource, in either spelling.
@@ -37,22 +41,69 @@ def push_outputs(
     keys = [xform_name(name) for name in resource.outputs]
     outputs = {key: values[key] for key in keys if values.get(key) is not None}
     push_results(operator, context, outputs)
+    for key, text in format_outputs(outputs).items():
+        log.info("%s: %s.", key.replace("_", " ").capitalize(), text)
     _warn_of_unpublished(resource, outputs)
     return outputs
 
 
-def report_progress(context: Context, wait: Wait, poll_result: PollResult) -> None:
-    """Report a poll in the log, and in Airflow's task state store (3.3 and later)."""
+def format_outputs(outputs: Mapping[str, Any]) -> dict[str, str]:
+    """
+    Format the outputs that people look for, each as one line: where the files are, how good an audience is, whether there are logs.
+
+    :param outputs: As :func:`push_outputs` returns them.
+    """
+    texts = {name: str(outputs[name]) for name in ("logs_status", "metrics_status") if name in outputs}
+    if locations := [each.uri for each in find_data(outputs) if isinstance(each, S3Location)]:
+        texts["output_location"] = ", ".join(locations)
+    if isinstance(outputs.get("metrics"), Mapping):
+        # Metrics of another form than the documented one are pushed to XCom as they are.
+        with suppress(ValueError):
+            texts["metrics"] = str(read_metrics(outputs["metrics"]))
+    return texts
+
+
+def report_progress(context: Context, wait: Wait, poll_result: PollResult, history: StatusHistory) -> None:
+    """
+    Report a poll in the log, and in Airflow's task state store (3.3 and later).
+
+    The log has each status once. :func:`report_end` logs the last one, with the duration of each.
+    """
     now = _clock.now()
-    log.info("%s.", summarize(wait, poll_result, now))
+    is_new = history.record(poll_result, now)
+    if poll_result.outcome is Outcome.PENDING:
+        log.info("%s.", summarize(wait, poll_result, now, is_repeated=not is_new))
+    write_progress(context, wait, poll_result, now)
+
+
+def report_end(
+    operator: BaseOperator, context: Context, wait: Wait, poll_result: PollResult, history: StatusHistory
+) -> None:
+    """Report how the wait ended, with the statuses in XCom: the same after waiting in the worker and in the triggerer."""
+    history.record(poll_result, _clock.now())
+    push_status_history(operator, context, history.to_xcom())
+    if poll_result.outcome is not Outcome.PENDING:
+        absence = "Gone" if poll_result.outcome is Outcome.SUCCESS else "Not found"
+        verdict = f"{poll_result.status or absence} {history.describe_durations(wait.started)}"
+        log.info("%s: %s.", verdict.strip(), wait.title)
+
+
+def write_progress(context: Context, wait: Wait, poll_result: PollResult, polled_at: float, **more: Any) -> None:
+    """
+    Write a poll to Airflow's task state store (3.3 and later), where the UI shows it.
+
+    :param polled_at: When it was polled, in seconds since 1970.
+    :param more: Further entries.
+    """
     store: Any = context.get("task_state_store")
     if store is None:
         return
     state = {
         "resource": wait.title,
-        "status": poll_result.status,
-        "elapsed_seconds": round(now - wait.started),
-        "looked_at": datetime.fromtimestamp(now, tz=timezone.utc).isoformat(timespec="seconds"),
+        "status": poll_result.status or ("" if poll_result.outcome is Outcome.PENDING else GONE),
+        "elapsed_seconds": round(polled_at - wait.started),
+        "looked_at": format_time(polled_at),
+        **more,
     }
     try:
         store.set("progress", state)
@@ -70,7 +121,7 @@ def record_metrics(wait: Wait, poll_result: PollResult) -> None:
     """
     from airflow_cleanroomsml._compat import stats
 
-    noun, status = wait.noun.replace(" ", "_"), (poll_result.status or "gone").lower()
+    noun, status = wait.noun.replace(" ", "_"), (poll_result.status or GONE).lower()
     tags = {"noun": noun, "goal": Goal(wait.goal).value, "status": status, "outcome": poll_result.outcome.value}
     stats().timing(f"cleanroomsml.{noun}.duration", timedelta(seconds=_clock.now() - wait.started), tags=tags)
     stats().incr(f"cleanroomsml.{noun}.{status}", tags=tags)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from airflow_cleanroomsml._resources.lookup import describe
@@ -30,6 +30,8 @@ class Wait(NamedTuple):
     :param on_kill: What to do about the resource if the task is killed: ``cancel``, ``delete``, or nothing.
     :param connection: The task's connection arguments when the wait began, without those that are None: their templates may render to
         other values when the task resumes. None in waits of releases that did not keep them.
+    :param history: The statuses seen so far, pairs of a status and when it was first seen, in seconds since 1970; empty in waits of
+        releases that did not keep them.
     """
 
     noun: str
@@ -42,6 +44,7 @@ class Wait(NamedTuple):
     lag: float = LAG
     on_kill: str = ""
     connection: Mapping[str, Any] | None = None
+    history: Sequence[Sequence[Any]] = ()
 
     @property
     def resource(self) -> Resource:

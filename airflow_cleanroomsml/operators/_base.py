@@ -50,6 +50,8 @@ class CleanRoomsMLOperator(AwsConnection, BaseOperator):
     operation: str = ""
     #: The operation whose reference tasks link to, of a class that is not about one operation.
     reference: ClassVar[str] = ""
+    #: Whether Airflow's UI has a page about what tasks wait for.
+    has_details: ClassVar[bool] = False
     #: Member of the response that the task returns, in snake_case.
     returns: ClassVar[str | None] = None
     #: Request members, in snake_case; read from the signature.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_cleanroomsml import _clock
 from airflow_cleanroomsml._compat import FAILED_DEFERRAL, AirflowTaskTerminated, cached, conf
+from airflow_cleanroomsml._ui.link import push_details_link
 from airflow_cleanroomsml._xcom import delete_note, keep_note, read_note
 from airflow_cleanroomsml.exceptions import (
     CleanRoomsMLError,
@@ -55,6 +56,8 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator):
     :param quota_timeout: Seconds for which a start waits while a quota for running jobs is used up, a week by default; 0 fails at once.
         ``execution_timeout`` ends it, too. With ``deferrable`` it waits in the triggerer, and mapped tasks queue from the beginning.
     """
+
+    has_details = True
 
     def __init__(
         self,
@@ -166,6 +169,10 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator):
         )
         self._waiter.knows_request = self._create_once.created is handle
         return handle
+
+    def _push_identity(self, context: Context, handle: Handle) -> None:
+        super()._push_identity(context, handle)
+        push_details_link(self, context)
 
     def _complete(self, context: Context, handle: Handle) -> Any:
         return self._waiter.run(context, handle) if self.wait_for_completion else super()._complete(context, handle)

@@ -13,13 +13,17 @@ from airflow_cleanroomsml._resources.handle import Handle
 from airflow_cleanroomsml._resources.lookup import describe
 from airflow_cleanroomsml._resources.table import Goal, Outcome
 from airflow_cleanroomsml._waiting import loop
+from airflow_cleanroomsml._waiting.history import StatusHistory, format_time
 from airflow_cleanroomsml._waiting.outcome import STILL_RUNNING, raise_for_outcome
 from airflow_cleanroomsml._waiting.results import (
     explain_failure,
+    format_outputs,
     poll_at_deadline,
     push_outputs,
     record_metrics,
+    report_end,
     report_progress,
+    write_progress,
 )
 from airflow_cleanroomsml._waiting.wait import PollResult, Wait, read_poll_result
 from airflow_cleanroomsml.exceptions import (
@@ -60,6 +64,7 @@ class Waiter:
         self._canceller = canceller
         #: Whether the request, as it is rendered now, created the resource; another try may have sent another request.
         self.knows_request = False
+        self._history = StatusHistory()
 
     def check_arguments(self) -> None:
         """
@@ -88,13 +93,14 @@ class Waiter:
         operator = self._operator
         try:
             wait, redact = self.build_wait(context, handle), self._build_redact()
-            poll_result, report = loop.poll_once(operator.hook, wait, redact), partial(report_progress, context, wait)
+            report = partial(report_progress, context, wait, history=self._history)
+            poll_result = loop.poll_once(operator.hook, wait, redact)
             report(poll_result)
             # The response to a create names no collaboration, the description does.
             store_result_links(operator, context, {**handle.identifiers, **poll_result.outputs})
             # A resource that is already done, or already gone, needs no triggerer.
             if poll_result.outcome is Outcome.PENDING and operator.deferrable:
-                self._defer(context, wait)
+                self._defer(context, wait._replace(history=self._history.to_json()), poll_result)
             poll = (
                 loop.poll_until_done if self._canceller is None else partial(self._canceller.poll_until_done, context)
             )
@@ -132,6 +138,7 @@ class Waiter:
             self._stop_alarm()
             if is_failed:
                 self._operator.log.warning("No triggerer polled before the time-out.")
+                self._history = StatusHistory(wait.history)
                 self._operator.restore_connection(wait.connection)
                 return self._finish(context, wait, PollResult("", Outcome.PENDING))
         try:
@@ -150,7 +157,7 @@ class Waiter:
             raise self._explain_interruption(event.get("error", ""), wait.identifiers)
         # The trigger redacted the text by the resource's description. The request may have values that a description lacks.
         poll_result = poll_result._replace(message=operator.load_request().redact(poll_result.message))
-        report_progress(context, wait, poll_result)
+        self._history = StatusHistory(wait.history)
         return self._finish(context, wait, poll_result)
 
     def build_wait(self, context: Context, handle: Handle) -> Wait:
@@ -182,11 +189,20 @@ class Waiter:
         allowed = self._operator.execution_timeout.total_seconds() if self._operator.execution_timeout else 0.0
         return min(deadline, end - min(allowed / 2, max(60, allowed / 20)))
 
-    def _defer(self, context: Context, wait: Wait) -> None:
+    def _defer(self, context: Context, wait: Wait, poll_result: PollResult) -> None:
         from airflow_cleanroomsml.triggers import CleanRoomsMLWaitTrigger
 
         if self._canceller:
             self._canceller.begin_deferral(context, wait)
+        # The triggerer cannot write to the task state store (``triggerer_job_runner`` of Airflow 3.3.2 handles no such message), so this
+        # status stays there until the task resumes.
+        now = _clock.now()
+        write_progress(context, wait, poll_result, now, deferred_since=format_time(now))
+        self._operator.log.info(
+            "Waiting in the triggerer, which polls at most %g s apart, until %s at the latest.",
+            wait.delay,
+            format_time(wait.deadline),
+        )
         self._operator.defer(
             trigger=CleanRoomsMLWaitTrigger(wait=wait.to_json(), **self._operator.connection),
             method_name="execute_complete",
@@ -216,9 +232,15 @@ class Waiter:
         if poll_result.outcome is Outcome.FAILURE:
             poll_result = explain_failure(lambda: operator.hook, wait, poll_result, redact)
         record_metrics(wait, poll_result)
+        report_end(operator, context, wait, poll_result, self._history)
+        # The triggerer may have polled last, long before the worker resumed the task.
+        polled_at = (self._history.changed_at if poll_result.outcome is not Outcome.PENDING else None) or _clock.now()
+        write_progress(context, wait, poll_result, polled_at)
         raise_for_outcome(wait, poll_result, lambda: self._stop_resource(wait))
         has_outputs = operator.goal is Goal.CREATED
         outputs = push_outputs(operator, context, operator.resource, poll_result.outputs) if has_outputs else {}
+        if texts := format_outputs(outputs):
+            write_progress(context, wait, poll_result, polled_at, **texts)
         return operator.report_result(context, wait.identifiers, outputs)
 
     def _stop_resource(self, wait: Wait) -> str:

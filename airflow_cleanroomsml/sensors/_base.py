@@ -24,8 +24,9 @@ from airflow_cleanroomsml._resources import lookup
 from airflow_cleanroomsml._resources.table import CLEAN_ROOMS_ML, Goal, Outcome, Resource
 from airflow_cleanroomsml._templating import TEXT, render_by_shape
 from airflow_cleanroomsml._waiting import loop
+from airflow_cleanroomsml._waiting.history import StatusHistory
 from airflow_cleanroomsml._waiting.outcome import STILL_RUNNING, raise_for_outcome, summarize
-from airflow_cleanroomsml._waiting.results import complete_result, explain_failure, push_outputs
+from airflow_cleanroomsml._waiting.results import complete_result, explain_failure, push_outputs, report_end
 from airflow_cleanroomsml._waiting.wait import PollResult, Wait, read_poll_result
 from airflow_cleanroomsml.exceptions import InvalidRequestError, ResourceNotFoundError
 from airflow_cleanroomsml.links import choose_links, store_request_links, store_result_links
@@ -57,6 +58,8 @@ class CleanRoomsMLBaseSensor(AwsConnection, BaseSensorOperator):
     service: ClassVar[str] = CLEAN_ROOMS_ML
     #: The operation whose reference tasks link to, of a class that is not about one resource.
     reference: ClassVar[str] = ""
+    #: Whether Airflow's UI has a page about what tasks wait for.
+    has_details: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -166,6 +169,7 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
     :param goal: What to wait for: ``created``, ``deleted`` or ``cancelled``.
     """
 
+    has_details = True
     resource: ClassVar[Resource]
     #: Arguments that identify the resource; read from the signature.
     arguments: ClassVar[tuple[str, ...]] = ()
@@ -186,6 +190,7 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
         super().__init__(**kwargs)
         self.goal = goal
         self._last_poll: PollResult | None = None
+        self._history = StatusHistory()
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """
@@ -197,11 +202,12 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
         wait = self._build_wait(_clock.now() + self.timeout)
         previous, latest = self._last_poll, loop.poll_once(self.hook, wait)
         self._last_poll = latest.after(previous)
-        if previous is None or (previous.status, previous.message) != (self._last_poll.status, self._last_poll.message):
-            self.log.log(logging.INFO if latest.status else logging.WARNING, "%s.", summarize(wait, latest))
+        self._history.record(self._last_poll, _clock.now())
         if previous is None:
             store_result_links(self, context, {**wait.identifiers, **latest.outputs})
         if self._last_poll.outcome is Outcome.PENDING:
+            if previous is None or (previous.status, previous.message) != (self._last_poll.status, latest.message):
+                self.log.log(logging.INFO if latest.status else logging.WARNING, "%s.", summarize(wait, latest))
             return False
         return PokeReturnValue(is_done=True, xcom_value=self._finish(context, wait, self._last_poll))
 
@@ -243,6 +249,7 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
         poll_result = read_poll_result(event)
         if poll_result is None:
             raise build_interruption(event.get("error", ""))
+        self._history = StatusHistory(wait.history)
         self._last_poll = complete_result(lambda: self.hook, wait, poll_result)
         if self._last_poll.outcome is Outcome.PENDING:
             raise self._error_handler.build_timeout()
@@ -254,6 +261,7 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
             raise ResourceNotFoundError(poll_result.message)
         if poll_result.outcome is Outcome.FAILURE:
             poll_result = explain_failure(lambda: self.hook, wait, poll_result)
+        report_end(self, context, wait, poll_result, self._history)
         raise_for_outcome(wait, poll_result)
         has_outputs = self.goal == Goal.CREATED.value
         outputs = push_outputs(self, context, wait.resource, poll_result.outputs) if has_outputs else {}
@@ -273,12 +281,18 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
             resource.noun,
             self.goal,
             identifiers,
-            _clock.now(),
+            self._started,
             deadline,
             self.poke_interval,
             # An ARN that is not found is wrong; a resource that is identified by its name may be created later.
             lag=self.timeout + GRACE if not resource.has_own_identifier else 0.0,
+            history=self._history.to_json(),
         )
+
+    @cached
+    def _started(self) -> float:
+        """When the wait began, in seconds since 1970: the first poll of this process, so each poll with ``mode="reschedule"``."""
+        return _clock.now()
 
     @cached
     def _target(self) -> tuple[Resource, dict[str, Any]]:

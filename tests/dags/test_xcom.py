@@ -81,8 +81,8 @@ def test_what_a_failed_training_leaves_is_deleted(states: dict[str, set[str]], a
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_failed_training_has_its_key_and_nothing_else(keys: dict[str, dict[int, set[str]]], way: str) -> None:
-    assert keys[f"{way}_train"] == {-1: {"audience_model_arn"}}
-    assert keys[f"{way}_mapped"] == {0: {"audience_model_arn"}, 1: {"audience_model_arn"}}
+    assert keys[f"{way}_train"] == {-1: {"audience_model_arn", "status_history"}}
+    assert keys[f"{way}_mapped"] == {index: {"audience_model_arn", "status_history"} for index in (0, 1)}
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -94,7 +94,7 @@ def test_a_task_without_xcom_has_none(
 
 
 def test_another_tasks_output_takes_the_key(states: dict[str, set[str]], keys: dict[str, dict[int, set[str]]]) -> None:
-    assert keys["succeeds"] == {-1: {"audience_model_arn", "return_value"}}
+    assert keys["succeeds"] == {-1: {"audience_model_arn", "return_value", "status_history"}}
     assert states["delete_by_output"] == {"success"}
 
 

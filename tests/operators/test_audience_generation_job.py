@@ -31,6 +31,7 @@ def test_start_waits_returns_the_arn_and_pushes_the_metrics(world: World, deferr
     found = world.ml.get_audience_generation_job(audienceGenerationJobArn=done.result)
     assert found["status"] == "ACTIVE"
     assert found["includeSeedInOutput"] is True
+    assert done.pushed.pop("status_history")[-1]["status"] == "ACTIVE"
     assert done.pushed == {"audience_generation_job_arn": done.result, "metrics": found["metrics"]}
     sizes = [entry["audienceSize"]["value"] for entry in done.pushed["metrics"]["relevanceMetrics"]]
     assert sizes == [5, 10, 20]

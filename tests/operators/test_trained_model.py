@@ -37,6 +37,7 @@ def test_it_is_waited_for_and_its_version_and_logs_are_told(studio: Studio, defe
     studio.ml.put_ml_configuration(**studio.of, defaultOutputLocation={"roleArn": studio.world.role})
     done = run(CleanRoomsMLCreateTrainedModelOperator(**studio.training(deferrable=deferrable)))
     assert status(studio, done.result) == "ACTIVE"
+    assert done.pushed.pop("status_history")[-1]["status"] == "ACTIVE"
     assert done.pushed == {
         "trained_model_arn": done.result,
         **VERSION,

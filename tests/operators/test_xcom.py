@@ -142,8 +142,9 @@ def test_it_is_pushed_of_a_job_that_fails(scene: Scene, maker: Maker, deferrable
     ti = TaskInstance()
     scene.fault(maker.title, "fail_job")
     failure(scene.task(deferrable=deferrable), ti=ti)
-    assert set(ti.pushed) == set(KEYS[maker.title])
+    assert set(ti.pushed) == {*KEYS[maker.title], _xcom.STATUS_HISTORY_KEY}
     assert named(maker, ti.pushed) == scene.identity
+    assert ti.pushed[_xcom.STATUS_HISTORY_KEY][-1]["status"] == "CREATE_FAILED"
 
 
 @every_job
@@ -167,7 +168,8 @@ def test_a_further_version_is_named_with_its_own_identifier(studio: Studio, defe
     failure(CleanRoomsMLCreateTrainedModelOperator(**further), ti=ti)
     versions = studio.ml.list_trained_model_versions(**studio.of, trainedModelArn=studio.model)["trainedModels"]
     (failed,) = [entry for entry in versions if entry["status"] == "CREATE_FAILED"]
-    assert ti.pushed == {"trained_model_arn": studio.model, "version_identifier": failed["versionIdentifier"]}
+    expected = {"trained_model_arn": studio.model, "version_identifier": failed["versionIdentifier"]}
+    assert {name: ti.pushed[name] for name in expected} == expected
 
 
 class TestTries:
@@ -303,7 +305,7 @@ class TestTheNoteOfADeferral:
             failure(self.train(world), ti=ti)
         else:
             run(self.train(world), ti=ti)
-        assert set(ti.pushed) == {"audience_model_arn"}
+        assert set(ti.pushed) == {"audience_model_arn", _xcom.STATUS_HISTORY_KEY}
 
     def test_it_is_gone_after_a_turn(self, world: World) -> None:
         ti = TaskInstance()
@@ -312,7 +314,7 @@ class TestTheNoteOfADeferral:
         assert deferred(operator, {"params": {}, "ti": ti}).method_name == "execute_in_turn"
         assert set(ti.pushed) == {_xcom.DEFERRAL_KEY}
         run(operator, ti=ti)
-        assert set(ti.pushed) == {"audience_model_arn"}
+        assert set(ti.pushed) == {"audience_model_arn", _xcom.STATUS_HISTORY_KEY}
 
     @pytest.mark.parametrize("mapped", [False, True], ids=["waiting", "queued"])
     def test_it_is_gone_where_airflow_ended_the_deferral(self, slow_world: World, mapped: bool) -> None:

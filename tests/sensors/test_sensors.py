@@ -80,7 +80,7 @@ def test_the_custom_half(studio: Studio, deferrable: bool) -> None:
     channel = {"ml_input_channel_arn": studio.channel}
     done = sense(CleanRoomsMLMLInputChannelSensor, deferrable, **channel, **studio.mine)
     assert done.result == studio.channel
-    assert set(done.pushed) == {"protected_query_identifier", "collaboration_identifier"}
+    assert set(done.pushed) == {"protected_query_identifier", "collaboration_identifier", "status_history"}
     model = {"trained_model_arn": studio.model}
     done = sense(CleanRoomsMLTrainedModelSensor, deferrable, **model, **studio.mine, **VERSION)
     assert (done.result, done.pushed.get("version_identifier")) == (studio.model, VERSION.get("version_identifier"))

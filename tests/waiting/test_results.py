@@ -11,6 +11,7 @@ from airflow_cleanroomsml import _clock, _compat
 from airflow_cleanroomsml._idempotency.attempts import AttemptLog
 from airflow_cleanroomsml._resources.table import Outcome
 from airflow_cleanroomsml._waiting import loop
+from airflow_cleanroomsml._waiting.history import StatusHistory
 from airflow_cleanroomsml._waiting.results import record_metrics, report_progress
 from airflow_cleanroomsml._waiting.wait import PollResult, Wait
 from airflow_cleanroomsml.hooks import CleanRoomsMLHook
@@ -94,7 +95,7 @@ def test_a_state_store_that_is_out_of_order_hurts_nobody(caplog: pytest.LogCaptu
         assert attempt_log.recall() is None
     assert "searching the listing" in caplog.text
     attempt_log.write(number=1, sent=0.0)
-    report_progress(context, wait(), PollResult("ACTIVE", Outcome.SUCCESS))
+    report_progress(context, wait(), PollResult("ACTIVE", Outcome.SUCCESS), StatusHistory())
 
 
 class TestPartialResults:

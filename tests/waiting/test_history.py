@@ -1,0 +1,261 @@
+"""The statuses that a task sees: each once, with one clock, the same in the worker and after a deferral."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from airflow_cleanroomsml import _clock
+from airflow_cleanroomsml._compat import TaskDeferred
+from airflow_cleanroomsml._resources.table import Outcome
+from airflow_cleanroomsml._waiting.history import StatusHistory
+from airflow_cleanroomsml._waiting.results import format_outputs
+from airflow_cleanroomsml._waiting.wait import PollResult, Wait
+from airflow_cleanroomsml.exceptions import JobFailedError, WaitTimeoutError
+from airflow_cleanroomsml.operators import (
+    CleanRoomsMLCreateAudienceModelOperator,
+    CleanRoomsMLDeleteAudienceModelOperator,
+    CleanRoomsMLStartAudienceExportJobOperator,
+    CleanRoomsMLStartAudienceGenerationJobOperator,
+)
+from airflow_cleanroomsml.sensors import CleanRoomsMLAudienceModelSensor
+from tests.support import EmulatorProcess, TaskInstance, World, resume, run
+
+both_ways = pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferred"])
+CREATED = ["CREATE_PENDING", "CREATE_IN_PROGRESS", "ACTIVE"]
+
+
+class SteppedWorld(World):
+    """An account whose clock, and the package's, leap over each pause: nothing is missed, however slow the machine is."""
+
+    offset = 0.0
+
+    def leap(self, seconds: float) -> None:
+        """Let time pass."""
+        self.offset += seconds
+        self.emulator._control("clock", {"advance": seconds})
+
+    def wait(self, arn: str) -> dict[str, Any]:
+        self.leap(300)
+        return super().wait(arn)
+
+    def pause(self, event: threading.Event, seconds: float) -> bool:
+        """Let time pass unless the event is set."""
+        if event.wait(0.01):
+            return True
+        self.leap(seconds)
+        return False
+
+
+@pytest.fixture(scope="module")
+def stepped_emulator() -> Iterator[EmulatorProcess]:
+    """An emulator whose jobs have each status for 100 s."""
+    options = ("--scale", "0.001", "--pending-seconds", "100", "--progress-seconds", "100", "--delete-seconds", "100")
+    process = EmulatorProcess(*options)
+    yield process
+    process.stop()
+
+
+@pytest.fixture
+def world(stepped_emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> SteppedWorld:
+    """An account to which boto3 and the ``aws_default`` connection lead, with the package's clock in step."""
+    world = SteppedWorld(stepped_emulator)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", stepped_emulator.url)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", world.account)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    # An emulator that served another test is ahead.
+    world.offset = stepped_emulator._control("clock", {"advance": 0})["now"] - time.time()
+    monkeypatch.setattr(_clock, "now", lambda: time.time() + world.offset)
+    monkeypatch.setattr(_clock, "sleep", world.leap)
+    monkeypatch.setattr(_clock, "wait", world.pause)
+    world.build()
+    return world
+
+
+class StateStore(dict[str, Any]):
+    """Airflow's task state store, with all that was ever written to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[dict[str, Any]] = []
+
+    def set(self, key: str, value: Any) -> None:
+        self[key] = value
+        if key == "progress":
+            self.written.append(value)
+
+
+@pytest.fixture
+def read_log(caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
+    """Return what was logged: the triggers of Airflow 3.x print theirs, all other loggers are the standard library's."""
+    caplog.set_level("INFO")
+    return lambda: capsys.readouterr().out + caplog.text
+
+
+def train(world: World, **more: Any) -> CleanRoomsMLCreateAudienceModelOperator:
+    return CleanRoomsMLCreateAudienceModelOperator(
+        task_id="task", name="model", training_dataset_arn=world.dataset(), **{"waiter_delay": 20, **more}
+    )
+
+
+def statuses(pushed: dict[str, Any]) -> list[str]:
+    times = [datetime.fromisoformat(entry["since"]) for entry in pushed["status_history"]]
+    assert times == sorted(times)
+    assert all(time.utcoffset() is not None for time in times)
+    return [entry["status"] for entry in pushed["status_history"]]
+
+
+@both_ways
+class TestOperators:
+    def test_a_task_pushes_each_status_once(self, world: World, deferrable: bool) -> None:
+        assert statuses(run(train(world, deferrable=deferrable)).pushed) == CREATED
+
+    def test_so_does_one_whose_job_fails(self, world: World, deferrable: bool) -> None:
+        world.fault("CreateAudienceModel", "fail_job")
+        ti = TaskInstance()
+        with pytest.raises(JobFailedError):
+            run(train(world, deferrable=deferrable), ti=ti)
+        assert statuses(ti.pushed)[-1] == "CREATE_FAILED"
+
+    def test_so_does_one_whose_wait_times_out(self, world: World, deferrable: bool) -> None:
+        ti = TaskInstance()
+        with pytest.raises(WaitTimeoutError):
+            run(train(world, deferrable=deferrable, waiter_max_attempts=2), ti=ti)
+        assert statuses(ti.pushed) == ["CREATE_PENDING"]
+
+    def test_a_deletion_ends_with_a_resource_that_is_gone(self, world: World, deferrable: bool) -> None:
+        delete = CleanRoomsMLDeleteAudienceModelOperator(
+            task_id="task", audience_model_arn=world.model(), waiter_delay=20, deferrable=deferrable
+        )
+        assert statuses(run(delete).pushed)[-1] == "gone"
+
+    def test_the_log_has_each_status_with_one_duration(
+        self, world: SteppedWorld, deferrable: bool, read_log: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        operator, ti = train(world, deferrable=deferrable), TaskInstance()
+        finish = operator._waiter._finish
+
+        def finish_late(*given: Any) -> Any:
+            # The worker resumes a task some time after the triggerer has seen the end.
+            if deferrable:
+                world.leap(1000)
+            return finish(*given)
+
+        monkeypatch.setattr(operator._waiter, "_finish", finish_late)
+        run(operator, ti=ti)
+        # A line that repeats a status says so.
+        seen = re.findall(r"(?<!Still )\b([A-Z_]+) after (\d+) s", read_log())
+        assert dict(seen).keys() == set(CREATED)
+        assert len(set(seen)) == len(CREATED)
+        assert statuses(ti.pushed) == CREATED
+
+    def test_the_log_says_how_long_each_status_lasted(
+        self, world: World, deferrable: bool, read_log: Callable[[], str]
+    ) -> None:
+        arn = run(train(world, deferrable=deferrable)).result
+        durations = r"\(CREATE_PENDING for \d\d+ s, CREATE_IN_PROGRESS for \d\d+ s\)"
+        assert re.search(rf"ACTIVE after \d+ s {durations}: audience model {arn}\.", read_log())
+
+    def test_the_log_and_the_state_store_have_metrics_for_people(
+        self, world: World, deferrable: bool, read_log: Callable[[], str]
+    ) -> None:
+        seed: Any = world.seed()
+        operator = CleanRoomsMLStartAudienceGenerationJobOperator(
+            task_id="task",
+            name="job",
+            configured_audience_model_arn=world.configured(),
+            seed_audience=seed,
+            waiter_delay=20,
+            deferrable=deferrable,
+        )
+        store = StateStore()
+        run(operator, task_state_store=store)
+        line = store["progress"]["metrics"]
+        assert re.fullmatch(r"recall \d\.\d\d \(random 0\.20\); relevance \S+ at 5 %, \S+ at 10 %, \S+ at 20 %", line)
+        assert f"Metrics: {line}." in read_log()
+
+    def test_the_log_and_the_state_store_say_where_an_export_is(
+        self, world: World, deferrable: bool, read_log: Callable[[], str]
+    ) -> None:
+        export = CleanRoomsMLStartAudienceExportJobOperator(
+            task_id="task",
+            name="export",
+            audience_generation_job_arn=world.generated(),
+            audience_size={"type": "PERCENTAGE", "value": 5},
+            waiter_delay=20,
+            deferrable=deferrable,
+        )
+        store = StateStore()
+        location = run(export, task_state_store=store).result["output_location"]
+        assert location.startswith("s3://")
+        assert store["progress"]["output_location"] == location
+        assert f"Output location: {location}." in read_log()
+
+
+class TestDeferral:
+    def test_the_state_store_says_since_when_its_status_has_not_been_renewed(self, world: World) -> None:
+        store = StateStore()
+        run(train(world, deferrable=True), task_state_store=store)
+        deferred = [state for state in store.written if "deferred_since" in state]
+        assert [state["status"] for state in deferred] == ["CREATE_PENDING"]
+        assert "deferred_since" not in store["progress"]
+        assert store["progress"]["status"] == "ACTIVE"
+
+    def test_an_event_of_a_release_that_kept_no_history_is_read(self, world: World) -> None:
+        operator, ti = train(world, deferrable=True), TaskInstance()
+        context: Any = {"ti": ti, "params": {}}
+        with pytest.raises(TaskDeferred) as raised:
+            operator.execute(context)
+        deferred: Any = raised.value
+        keywords = deferred.trigger.serialize()[1]
+        del keywords["wait"]["history"]
+        deferred.trigger.wait = keywords["wait"]
+        resume(operator, deferred, context)
+        assert statuses(ti.pushed)[-1] == "ACTIVE"
+
+    def test_a_wait_without_history_becomes_one(self) -> None:
+        values = Wait("audience model", "created", {}, 0.0, 1.0, 1.0).to_json()
+        del values["history"]
+        assert StatusHistory(Wait(**values).history).to_xcom() == []
+
+
+class TestSensors:
+    def sense(self, world: World, **more: Any) -> CleanRoomsMLAudienceModelSensor:
+        made = world.ml.create_audience_model(name="m", trainingDatasetArn=world.dataset())
+        return CleanRoomsMLAudienceModelSensor(task_id="task", audience_model_arn=made["audienceModelArn"], **more)
+
+    def test_a_sensor_pushes_each_status_once(self, world: SteppedWorld) -> None:
+        sensor, ti = self.sense(world), TaskInstance()
+        context: Any = {"ti": ti, "params": {}}
+        while not sensor.poke(context):
+            world.leap(20)
+        assert statuses(ti.pushed) == CREATED
+
+    def test_so_does_one_that_was_deferred(self, world: SteppedWorld) -> None:
+        assert statuses(run(self.sense(world, deferrable=True, poke_interval=20)).pushed) == CREATED
+
+
+class TestRecords:
+    def test_a_poll_that_failed_changes_nothing(self) -> None:
+        history = StatusHistory([["CREATE_PENDING", 10.0]])
+        assert not history.record(PollResult("", Outcome.PENDING, message="throttled"), 12.0)
+        assert not history.record(PollResult("CREATE_PENDING", Outcome.PENDING), 13.0)
+        assert history.to_json() == [["CREATE_PENDING", 10.0]]
+
+    def test_durations_are_those_between_the_first_polls_of_each_status(self) -> None:
+        history = StatusHistory([["CREATE_PENDING", 10.0], ["CREATE_IN_PROGRESS", 14.0], ["ACTIVE", 40.0]])
+        assert (
+            history.describe_durations(started=9.0)
+            == "after 31 s (CREATE_PENDING for 4 s, CREATE_IN_PROGRESS for 26 s)"
+        )
+
+    def test_metrics_of_another_form_are_left_out(self) -> None:
+        assert format_outputs({"metrics": {"recallMetric": 0.5}, "logs_status": "PUBLISH_FAILED"}) == {
+            "logs_status": "PUBLISH_FAILED"
+        }

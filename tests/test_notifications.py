@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -15,30 +14,10 @@ from airflow_cleanroomsml.exceptions import CleanRoomsMLError
 from airflow_cleanroomsml.notifications import CleanRoomsMLNotifier, CleanRoomsMLSnsNotifier
 from airflow_cleanroomsml.operators import CleanRoomsMLCreateAudienceModelOperator
 from airflow_cleanroomsml.sensors import CleanRoomsMLAudienceModelSensor
+from tests.helpers.topic import Topic
 from tests.support import TaskInstance, World, run
 
 SECRET = "select secret from customers"
-
-
-class Topic:
-    """A topic of SNS, and what has been published to it."""
-
-    def __init__(self, world: World) -> None:
-        self._sqs = world.client("sqs")
-        self._queue = self._sqs.create_queue(QueueName=f"queue-{world.prefix}")["QueueUrl"]
-        of = {"QueueUrl": self._queue, "AttributeNames": ["QueueArn"]}
-        queue_arn = self._sqs.get_queue_attributes(**of)["Attributes"]["QueueArn"]
-        sns = world.client("sns")
-        self.arn = sns.create_topic(Name=f"topic-{world.prefix}")["TopicArn"]
-        sns.subscribe(TopicArn=self.arn, Protocol="sqs", Endpoint=queue_arn)
-
-    def published(self) -> list[tuple[str, str]]:
-        """Subject and message of each, since the last look."""
-        found = self._sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10).get("Messages", [])
-        for each in found:
-            self._sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=each["ReceiptHandle"])
-        bodies = [json.loads(each["Body"]) for each in found]
-        return [(body["Subject"], body["Message"]) for body in bodies]
 
 
 def deliver_itself(topic: Topic) -> Any:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from airflow_cleanroomsml._compat import IS_AIRFLOW_2
 from tests.helpers.deployment import Deployment
+from tests.helpers.topic import Topic
 from tests.support import EmulatorProcess, World
 
 pytestmark = pytest.mark.timeout(600)
@@ -18,13 +21,19 @@ def account(emulator: EmulatorProcess) -> World:
 
 
 @pytest.fixture(scope="module")
-def ran(airflow: Deployment, account: World) -> dict[str, Any]:
+def topic(account: World) -> Topic:
+    return Topic(account)
+
+
+@pytest.fixture(scope="module")
+def ran(airflow: Deployment, account: World, topic: Topic) -> dict[str, Any]:
     """One run of the Dag: permission is missing at the first create and the first look, and the Glue table does not exist."""
     airflow.connect(default=account)
     conf = {
         "role_arn": account.role,
         "training_data": account.training_data("no_such_table"),
         "trained_on": account.dataset("trained on"),
+        "topic": topic.arn,
     }
     account.fault("CreateTrainingDataset", "access_denied")
     account.fault("GetAudienceModel", "access_denied")
@@ -50,6 +59,20 @@ def test_a_failed_job_is_not_started_again(ran: dict[str, Any], account: World, 
 def test_a_retry_goes_on_with_what_its_templates_would_ask_for_anew(ran: dict[str, Any], account: World) -> None:
     assert (ran["unstable"]["state"], ran["unstable"]["tries"]) == ("success", 2)
     assert [name for name in models(account) if name.startswith("unstable")] == ["unstable-1"]
+
+
+def test_a_failed_task_is_notified_with_the_job_that_it_has_started(
+    ran: dict[str, Any], account: World, topic: Topic
+) -> None:
+    messages = dict(topic.published())
+    # dag.test() of Airflow 2.11 sets no start date.
+    took = "" if IS_AIRFLOW_2 else r" after \d+ s"
+    listed = account.ml.list_audience_models()["audienceModels"]
+    arns = {model["name"]: model["audienceModelArn"] for model in listed}
+    for task, name in (("failure", "model-False"), ("deferred_failure", "model-True")):
+        message = messages[f"retries.{task} failed: CREATE_FAILED"]
+        assert f"audience model: {arns[name]}" in message
+        assert re.search(rf"Task {task} of Dag retries, run \S+, failed{took}, in try 1\.", message)
 
 
 def models(account: World) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any
 import pendulum
 from airflow import DAG
 
+from airflow_cleanroomsml.notifications import CleanRoomsMLSnsNotifier
 from airflow_cleanroomsml.operators import (
     CleanRoomsMLCreateAudienceModelOperator,
     CleanRoomsMLCreateTrainingDatasetOperator,
@@ -20,7 +21,7 @@ with DAG(
     schedule=None,
     start_date=pendulum.datetime(2026, 1, 1),
     default_args=DEFAULTS,
-    params={"role_arn": "", "training_data": [], "trained_on": ""},
+    params={"role_arn": "", "training_data": [], "trained_on": "", "topic": ""},
 ) as dag:
     CleanRoomsMLCreateTrainingDatasetOperator(task_id="bad_request", name="x" * 64, **DATASET)
     denied_once = CleanRoomsMLCreateTrainingDatasetOperator(task_id="denied_once", name="dataset", **DATASET)
@@ -37,4 +38,5 @@ with DAG(
             training_dataset_arn=denied_once.output,
             deferrable=deferrable,
             trigger_rule="all_done",
+            on_failure_callback=CleanRoomsMLSnsNotifier(target_arn="{{ params.topic }}"),
         )

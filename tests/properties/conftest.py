@@ -24,7 +24,7 @@ def _same_examples_whatever_is_loaded() -> Iterator[None]:
     Keep Hypothesis from drawing the constants that it finds in loaded modules.
 
     With them, the examples of a seed depend on which other tests were collected: with the whole suite loaded, some planted faults took
-    twelve times as many examples to find. A Hypothesis without these names loses the effect, and nothing else.
+    twelve times as long to find. A Hypothesis without these names loses the effect, and nothing else.
     """
     none: Any = vars(providers).get("Constants")
     with pytest.MonkeyPatch.context() as patch:

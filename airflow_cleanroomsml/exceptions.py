@@ -24,7 +24,7 @@ The exceptions of this package. Those marked with * are also ``AirflowFailExcept
     ├── DataCheckFailedError *         training data or a seed cannot be used; no job was started
     ├── WaitBrokenError *              the status of a running job could not be read; a retry would start another one
     ├── JobFailedError *               the job failed
-    └── WaitTimeoutError *             the wait timed out; the job is still running and incurring charges
+    └── WaitTimeoutError *             the wait timed out; what it waited for continues, unless the task could cancel it
 
 Airflow retries an error if the same request may succeed later without a change by anyone. It retries missing permissions and resources,
 because IAM and listings are eventually consistent. It does not retry a failed job, although that might succeed: AWS does not publish which
@@ -141,11 +141,11 @@ class ValidationError(ServiceError, AirflowFailException):
 class AccessDeniedError(ServiceError):
     """The caller, or a role in the request, lacks permissions."""
 
-    advice = (
-        "Check that the caller has permission for this operation (with tags also cleanrooms-ml:TagResource) and to pass the role "
-        "(iam:PassRole for cleanrooms-ml.amazonaws.com), and that the role is in the caller's account. Custom models also need "
-        "cleanrooms:PassMembership or cleanrooms:PassCollaboration. "
-        "A new role can take a few seconds to become available."
+    advice = lines(
+        "Check that the caller has permission for this operation; with tags, also for cleanrooms-ml:TagResource.",
+        "If the request has a role, check that it is in the caller's account and that the caller may pass it",
+        "(iam:PassRole for cleanrooms-ml.amazonaws.com). A new role can take a few seconds to become available.",
+        "Custom models also need cleanrooms:PassMembership or cleanrooms:PassCollaboration.",
     )
 
 
@@ -159,33 +159,33 @@ class ResourceNotFoundError(ServiceError):
 class ConflictError(ServiceError):
     """Another resource depends on this one, or it is being changed."""
 
-    advice = "Another resource depends on this one, or it is being changed: delete dependent resources first, or try again later."
+    advice = "Delete whatever depends on it first, or try again once it is no longer being changed."
 
 
 class AlreadyExistsError(ConflictError, AirflowFailException):
     """The name of the resource to create or start is in use."""
 
-    advice = (
-        'Choose another name, or set if_exists="reuse" to use the existing resource. '
-        "A name that contains the run, such as 'segment-{{ run_id }}', is unique."
+    advice = lines(
+        'Choose another name, or set if_exists="reuse" to use the existing resource.',
+        "A name that contains the run, such as 'segment-{{ run_id }}', is unique.",
     )
 
 
 class QuotaExceededError(ServiceError):
     """A service quota is used up; ``details`` has ``quotaName`` and ``quotaValue``."""
 
-    advice = (
-        "Wait for other jobs to end, limit the tasks with an Airflow pool, or request an increase: "
-        "https://console.aws.amazon.com/servicequotas/home/services/cleanrooms-ml/quotas"
+    advice = lines(
+        "Wait for other jobs to end, limit the tasks with an Airflow pool, or request an increase:",
+        "https://console.aws.amazon.com/servicequotas/home/services/cleanrooms-ml/quotas",
     )
 
 
 class NoQuotaError(QuotaExceededError, AirflowFailException):
     """A service quota is 0, or it counts existing resources rather than running jobs, so waiting cannot help."""
 
-    advice = (
-        "Waiting cannot help; delete resources that are no longer needed, or request an increase: "
-        "https://console.aws.amazon.com/servicequotas/home/services/cleanrooms-ml/quotas"
+    advice = lines(
+        "Waiting cannot help; delete resources that are no longer needed, or request an increase:",
+        "https://console.aws.amazon.com/servicequotas/home/services/cleanrooms-ml/quotas",
     )
 
 
@@ -240,7 +240,7 @@ class JobFailedError(CleanRoomsMLError, AirflowFailException):
 
 
 class WaitTimeoutError(CleanRoomsMLError, AirflowFailException):
-    """The wait timed out; the job is still running and incurring charges."""
+    """The wait timed out. What it waited for continues, unless the task could cancel it; a job that runs on incurs charges."""
 
 
 _BY_CODE: dict[str, type[ServiceError]] = {

@@ -193,7 +193,7 @@ class Request:
 
         violations = [str(violation) for violation in self.violations]
         more = f"… and {len(violations) - _MOST_SHOWN:,} more" if len(violations) > _MOST_SHOWN else ""
-        title = f"{self.operation.name} was not sent, its request is not valid:"
+        title = f"{self.operation.name} was not sent, because its request is not valid:"
         raise InvalidRequestError(lines(title, *violations[:_MOST_SHOWN], more), violations)
 
     @property

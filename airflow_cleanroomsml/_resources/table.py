@@ -74,6 +74,8 @@ REACHED: dict[Goal, frozenset[str]] = {
 }
 #: Statuses of a resource that is being cancelled or deleted.
 IN_PROGRESS: dict[str, tuple[str, ...]] = {"cancel": _CANCELLING, "delete": _DELETING}
+#: Statuses of a job that runs.
+RUNNING = _CREATING
 #: Statuses in which a resource is used instead of creating another.
 USABLE = ("ACTIVE", *_CREATING)
 

@@ -27,6 +27,12 @@ log = logging.getLogger(__name__)
 
 #: What users must know about a job that nobody cancels.
 STILL_RUNNING = "It is still running and still incurring charges."
+#: What becomes of a resource when an operator no longer waits for its goal.
+_CONTINUES = {
+    Goal.CREATED: STILL_RUNNING,
+    Goal.DELETED: "The deletion continues without this task.",
+    Goal.CANCELLED: "The cancellation continues without this task; the job may incur charges until it ends.",
+}
 #: What a clear does about a job that was still running at the time-out.
 _CLEAR_ADVICE = "If you clear the task, it waits for this job if that is still running, and starts another one if not."
 #: Errors that the next poll may not meet.
@@ -48,8 +54,14 @@ def evaluate(wait: Wait, description: Mapping[str, Any] | Exception | None, reda
     if isinstance(description, Exception):
         raise description
     if description is None:
-        return _evaluate_absence(wait, f"{wait.resource.list} does not show it")
+        return _evaluate_absence(wait, f"{_name_listing(wait.resource)} does not show it")
     return _evaluate_description(wait, description, redact)
+
+
+def _name_listing(resource: Resource) -> str:
+    from airflow_cleanroomsml._requests.request import load, operation_model
+
+    return operation_model(load(resource.service), resource.list).name
 
 
 def _evaluate_absence(wait: Wait, message: str) -> PollResult:
@@ -111,13 +123,23 @@ def summarize(wait: Wait, poll_result: PollResult, now: float | None = None, *, 
     return f"{status}{elapsed}{reason}: {wait.title}"
 
 
+def describe_continuation(goal: str) -> str:
+    """Return what becomes of a resource when an operator no longer waits for a goal and stops nothing, a sentence."""
+    return _CONTINUES[Goal(goal)]
+
+
 def raise_for_outcome(
-    wait: Wait, poll_result: PollResult, stop_resource: Callable[[], str] = lambda: STILL_RUNNING
+    wait: Wait,
+    poll_result: PollResult,
+    stop_resource: Callable[[], str] = lambda: STILL_RUNNING,
+    *,
+    next_step: str = "",
 ) -> None:
     """
     Raise the error of a wait that did not succeed.
 
     :param stop_resource: Cancels the resource after a time-out, if it is to be cancelled; returns what became of it, a sentence.
+    :param next_step: What to do about a failure, a sentence.
     :raises JobFailedError: The job failed.
     :raises WaitTimeoutError: The job has not ended, and the deadline is over.
     """
@@ -127,7 +149,12 @@ def raise_for_outcome(
     if poll_result.outcome is Outcome.FAILURE:
         verdict = f"is {status}" if status else "was not found"
         raise JobFailedError(
-            lines(f"The {wait.noun} {verdict}.", poll_result.reason or "The service gives no reason.", wait.title),
+            lines(
+                f"The {wait.noun} {verdict}.",
+                poll_result.reason or "The service gives no reason.",
+                wait.title,
+                next_step,
+            ),
             status=status or "not found",
             code=poll_result.status_code,
             reason=poll_result.message,

@@ -82,6 +82,8 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator):
         self._create_once: CreateOnce | None = None
         #: Until when a start waits for quota, in seconds since 1970.
         self._quota_deadline: float | None = None
+        #: Whether the service has refused the start, and the log has its whole error.
+        self._is_refused = False
         #: Whether the start queue has let this task through.
         self._has_passed_queue = False
 
@@ -219,11 +221,20 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator):
             raise type(error)(
                 lines(str(error), waited), operation=error.operation, code=error.code, details=error.details
             )
-        self.log.warning(
-            "Nothing was started: the service refused the start for now. Trying again for up to %.0f s. %s",
-            remaining,
-            error,
-        )
+        if self._is_refused or self._has_passed_queue:
+            self.log.warning(
+                "%s was refused again (%s). Trying again for up to %.0f s.",
+                error.operation,
+                ", ".join(f"{name} {value}" for name, value in error.details.items()) or error.code,
+                remaining,
+            )
+        else:
+            self.log.warning(
+                "Nothing was started: the service refused the start for now. Trying again for up to %.0f s. %s",
+                remaining,
+                error,
+            )
+        self._is_refused = True
 
     def _queue_start(self, context: Context, error: ServiceError | None) -> None:
         """

@@ -14,7 +14,7 @@ from airflow_cleanroomsml._resources.lookup import describe
 from airflow_cleanroomsml._resources.table import Goal, Outcome
 from airflow_cleanroomsml._waiting import loop
 from airflow_cleanroomsml._waiting.history import StatusHistory, format_time
-from airflow_cleanroomsml._waiting.outcome import STILL_RUNNING, raise_for_outcome
+from airflow_cleanroomsml._waiting.outcome import describe_continuation, raise_for_outcome
 from airflow_cleanroomsml._waiting.results import (
     explain_failure,
     format_outputs,
@@ -236,7 +236,7 @@ class Waiter:
         # The triggerer may have polled last, long before the worker resumed the task.
         polled_at = (self._history.changed_at if poll_result.outcome is not Outcome.PENDING else None) or _clock.now()
         write_progress(context, wait, poll_result, polled_at)
-        raise_for_outcome(wait, poll_result, lambda: self._stop_resource(wait))
+        raise_for_outcome(wait, poll_result, lambda: self._stop_resource(wait), next_step=self._describe_next_step())
         has_outputs = operator.goal is Goal.CREATED
         outputs = push_outputs(operator, context, operator.resource, poll_result.outputs) if has_outputs else {}
         if texts := format_outputs(outputs):
@@ -245,7 +245,16 @@ class Waiter:
 
     def _stop_resource(self, wait: Wait) -> str:
         """Cancel the resource once the wait has timed out, if the task is to; return what became of it, a sentence."""
-        return self._canceller.cancel(wait) if self._canceller else STILL_RUNNING
+        return self._canceller.cancel(wait) if self._canceller else describe_continuation(wait.goal)
+
+    def _describe_next_step(self) -> str:
+        """Return what to do once the resource has failed, a sentence. Airflow does not retry the task (``exceptions``)."""
+        operator = self._operator
+        if operator.goal is not Goal.CREATED:
+            return "Once the cause is corrected, clear the task: it sends the request again."
+        # Without its tag, a cleared task does not know that the failed resource is its own, and the name is taken.
+        name = "change the name and " if operator.creates_another_on_retry else ""
+        return f"Once the cause is corrected, {name}clear the task: it starts another job."
 
     def _build_redact(self) -> Redact:
         """

@@ -16,7 +16,13 @@ from airflow_cleanroomsml._pipelines.audience_size import (
     read_metrics,
 )
 from airflow_cleanroomsml._templating import TEXT
-from airflow_cleanroomsml.exceptions import CleanRoomsMLError, InvalidRequestError, JobFailedError, ResultError
+from airflow_cleanroomsml.exceptions import (
+    CleanRoomsMLError,
+    InvalidRequestError,
+    JobFailedError,
+    ResultError,
+    lines,
+)
 from airflow_cleanroomsml.links import store_request_links
 from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
 
@@ -166,7 +172,13 @@ class CleanRoomsMLChooseAudienceSizeOperator(CleanRoomsMLOperator):
         if status in _PENDING:
             raise CleanRoomsMLError(f"The audience generation job is {status} and has no metrics yet: {job}")
         if status != "ACTIVE":
-            raise JobFailedError(f"The audience generation job is {status} and has no metrics: {job}", status=status)
+            raise JobFailedError(
+                lines(
+                    f"The audience generation job is {status} and has no metrics: {job}",
+                    "Generate the audience again, then clear this task.",
+                ),
+                status=status,
+            )
         return metrics if isinstance(metrics, Mapping) else None
 
     def _explain_low_recall(self, metrics: Metrics, arguments: Mapping[str, Any]) -> str:
@@ -198,7 +210,8 @@ class CleanRoomsMLChooseAudienceSizeOperator(CleanRoomsMLOperator):
         if action == "skip":
             raise AirflowSkipException(f"No size was chosen: {reason}.")
         if action == "fail" or "default_size" not in arguments:
-            raise ResultError(f"No size was chosen: {reason}.")
+            missing = 'if_unsuitable="pass" needs default_size: the size to return here.' if action == "pass" else ""
+            raise ResultError(lines(f"No size was chosen: {reason}.", missing))
         size: dict[str, Any] = arguments["default_size"]
         self.log.warning("Returning default_size: %s.", reason)
         return size

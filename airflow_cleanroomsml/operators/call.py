@@ -123,6 +123,8 @@ class CleanRoomsMLCallOperator(CleanRoomsMLOperator):
             return lambda response: response
         import jmespath
 
+        from airflow_cleanroomsml._requests.request import load, operation_model
+
         try:
             search: Callable[[Any], Any] = jmespath.compile(str(self.jmespath)).search
             # Unknown functions are only noticed when the expression is applied.
@@ -135,10 +137,11 @@ class CleanRoomsMLCallOperator(CleanRoomsMLOperator):
             try:
                 return search(response)
             except jmespath.exceptions.JMESPathError as error:
+                name = operation_model(load(str(self.service)), str(self.operation)).name
                 # Final, as a retry would call an operation again that has already succeeded.
                 raise ResultError(
                     lines(
-                        f"{self.operation} succeeded, but jmespath cannot be applied to its response.",
+                        f"{name} succeeded, but jmespath cannot be applied to its response.",
                         str(error),
                     )
                 ) from None

@@ -21,7 +21,7 @@ from airflow_cleanroomsml._compat import (
 )
 from airflow_cleanroomsml._connection.aws_connection import AwsConnection
 from airflow_cleanroomsml._resources import lookup
-from airflow_cleanroomsml._resources.table import CLEAN_ROOMS_ML, Goal, Outcome, Resource
+from airflow_cleanroomsml._resources.table import CLEAN_ROOMS_ML, RUNNING, Goal, Outcome, Resource
 from airflow_cleanroomsml._templating import TEXT, render_by_shape
 from airflow_cleanroomsml._waiting import loop
 from airflow_cleanroomsml._waiting.history import StatusHistory
@@ -35,6 +35,8 @@ from airflow_cleanroomsml.sensors._errors import GRACE, ErrorHandler, build_inte
 if TYPE_CHECKING:
     from airflow_cleanroomsml._compat import Context
 
+#: What to do about a resource that has failed.
+_NEXT_STEP = "It will not recover: start another one, and wait for that."
 #: What a template of None renders to.
 ABSENT = (None, "None")
 
@@ -237,7 +239,7 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
         verdict = f"was still {status} after" if status else "did not appear within"
         return (
             f"The {resource.noun} {verdict} {self.timeout:.0f} s, the timeout of the sensor."
-            + (f" {STILL_RUNNING}" if status else ""),
+            + (f" {STILL_RUNNING}" if (self.goal == Goal.CREATED.value and status) or status in RUNNING else ""),
             reason,
             lookup.describe(resource, identifiers),
         )
@@ -262,7 +264,7 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
         if poll_result.outcome is Outcome.FAILURE:
             poll_result = explain_failure(lambda: self.hook, wait, poll_result)
         report_end(self, context, wait, poll_result, self._history)
-        raise_for_outcome(wait, poll_result)
+        raise_for_outcome(wait, poll_result, next_step=_NEXT_STEP)
         has_outputs = self.goal == Goal.CREATED.value
         outputs = push_outputs(self, context, wait.resource, poll_result.outputs) if has_outputs else {}
         return self.report_result(context, wait.identifiers, outputs)

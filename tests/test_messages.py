@@ -1,0 +1,220 @@
+"""What errors and log lines say to whoever has to act on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from airflow_cleanroomsml.exceptions import (
+    ConflictError,
+    InvalidRequestError,
+    JobFailedError,
+    QuotaExceededError,
+    ResourceNotFoundError,
+    WaitTimeoutError,
+    service_error,
+)
+from airflow_cleanroomsml.operators import (
+    CleanRoomsMLCallOperator,
+    CleanRoomsMLCancelTrainedModelOperator,
+    CleanRoomsMLChooseAudienceSizeOperator,
+    CleanRoomsMLCreateAudienceModelOperator,
+    CleanRoomsMLCreateTrainedModelOperator,
+    CleanRoomsMLDeleteAudienceModelOperator,
+    CleanRoomsMLDeleteTrainingDatasetOperator,
+)
+from airflow_cleanroomsml.sensors import CleanRoomsMLAudienceExportJobSensor, CleanRoomsMLAudienceModelSensor
+from tests.helpers.custom_models import Studio
+from tests.support import RunningEmulator, TaskInstance, World, run
+from tests.waiting.test_cancellation import channel
+
+__all__ = ["channel"]
+both_ways = pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferred"])
+
+
+@pytest.fixture(autouse=True)
+def _fast_clock(fast_clock: None) -> None:
+    pass
+
+
+def failing(world: World) -> str:
+    """A training dataset whose table is missing."""
+    made = world.ml.create_training_dataset(
+        name="d", roleArn=world.role, trainingData=world.training_data("no_such_table")
+    )
+    return str(made["trainingDatasetArn"])
+
+
+@both_ways
+def test_a_failed_job_says_that_a_clear_starts_another(world: World, deferrable: bool) -> None:
+    train: dict[str, Any] = {"name": "m", "training_dataset_arn": failing(world), "deferrable": deferrable}
+    with pytest.raises(JobFailedError, match="Once the cause is corrected, clear the task: it starts another job."):
+        run(CleanRoomsMLCreateAudienceModelOperator(task_id="t", **train))
+
+
+def test_a_cleared_task_does_what_the_message_says(world: World) -> None:
+    first = TaskInstance()
+    train: dict[str, Any] = {"name": "m", "training_dataset_arn": failing(world)}
+    with pytest.raises(JobFailedError):
+        run(CleanRoomsMLCreateAudienceModelOperator(task_id="t", **train), ti=first)
+    with pytest.raises(JobFailedError):
+        run(CleanRoomsMLCreateAudienceModelOperator(task_id="t", **train), ti=first.cleared())
+    assert world.calls.count("CreateAudienceModel") == 2
+    # Without its tag a cleared task cannot tell that the failed job is its own, so the name is taken.
+    train.update(name="n", durable=False)
+    other = TaskInstance()
+    with pytest.raises(JobFailedError, match="change the name and clear the task: it starts another job."):
+        run(CleanRoomsMLCreateAudienceModelOperator(task_id="t", **train), ti=other)
+    with pytest.raises(ConflictError):
+        run(CleanRoomsMLCreateAudienceModelOperator(task_id="t", **train), ti=other.cleared())
+
+
+@both_ways
+def test_a_sensor_of_a_failed_job_says_to_start_another(world: World, deferrable: bool) -> None:
+    made = world.ml.create_audience_model(name="m", trainingDatasetArn=failing(world))["audienceModelArn"]
+    world.wait(made)
+    sensor = CleanRoomsMLAudienceModelSensor(task_id="t", audience_model_arn=made, deferrable=deferrable)
+    with pytest.raises(JobFailedError, match="It will not recover: start another one, and wait for that."):
+        run(sensor)
+
+
+@contextmanager
+def slow_endings(emulator: RunningEmulator) -> Iterator[None]:
+    """What is made meanwhile takes hours to be deleted or cancelled."""
+    before = emulator.switch(delete_seconds=10_000)["delete_seconds"]
+    try:
+        yield
+    finally:
+        emulator.switch(delete_seconds=before)
+
+
+@both_ways
+def test_a_deletion_that_takes_too_long_is_not_called_running(world: World, deferrable: bool) -> None:
+    with slow_endings(world.emulator):
+        arn = world.model()
+    delete = CleanRoomsMLDeleteAudienceModelOperator(
+        task_id="t", audience_model_arn=arn, waiter_delay=1, waiter_max_attempts=2, deferrable=deferrable
+    )
+    with pytest.raises(WaitTimeoutError, match="The deletion continues without this task.") as caught:
+        run(delete)
+    assert "incurring charges" not in str(caught.value)
+    assert "running" not in str(caught.value)
+
+
+@both_ways
+def test_a_cancellation_that_takes_too_long_may_cost(slow_studio: Studio, channel: str, deferrable: bool) -> None:
+    with slow_endings(slow_studio.world.emulator):
+        train = slow_studio.training(channel=channel, wait_for_completion=False)
+        model = run(CleanRoomsMLCreateTrainedModelOperator(**train)).result
+    cancel = CleanRoomsMLCancelTrainedModelOperator(
+        task_id="t",
+        trained_model_arn=model,
+        **slow_studio.mine,
+        waiter_delay=1,
+        waiter_max_attempts=2,
+        deferrable=deferrable,
+    )
+    with pytest.raises(WaitTimeoutError, match="continues without this task; the job may incur charges until it ends."):
+        run(cancel)
+
+
+@both_ways
+def test_a_sensor_of_a_deletion_calls_nothing_running_that_is_not(world: World, deferrable: bool) -> None:
+    sensor = CleanRoomsMLAudienceModelSensor(
+        task_id="t", audience_model_arn=world.model(), goal="deleted", timeout=1, deferrable=deferrable, poke_interval=1
+    )
+    with pytest.raises(WaitTimeoutError, match="was still ACTIVE after 1 s, the timeout of the sensor.") as caught:
+        run(sensor)
+    assert "running" not in str(caught.value)
+
+
+def test_a_wait_for_quota_repeats_one_line(
+    slow_world: World, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset = slow_world.dataset()
+    for index in range(2):
+        slow_world.ml.create_audience_model(name=f"m{index}", trainingDatasetArn=dataset)
+    create = CleanRoomsMLCreateAudienceModelOperator(
+        task_id="t", name="m", training_dataset_arn=dataset, quota_timeout=150
+    )
+    with pytest.raises(QuotaExceededError):
+        run(create)
+    # Airflow 3 prints the log of a task, 2.11 hands it to logging.
+    text = caplog.text + "".join(capsys.readouterr())
+    again = "CreateAudienceModel was refused again (quotaName Pending or in progress audience models, quotaValue 2.0)."
+    assert text.count(again) > 1
+    assert text.count("Nothing was started: the service refused the start for now") == 1
+    assert text.count("Wait for other jobs to end") == 1
+
+
+def test_a_conflict_does_not_repeat_the_service(world: World) -> None:
+    arn = world.configured()
+    model = world.ml.get_configured_audience_model(configuredAudienceModelArn=arn)["audienceModelArn"]
+    with pytest.raises(ConflictError) as caught:
+        run(CleanRoomsMLDeleteAudienceModelOperator(task_id="t", audience_model_arn=model))
+    text = str(caught.value)
+    assert text.count("depend") == 1 + text.count("depends on it")
+    assert "Another resource depends on this one" not in text
+
+
+@pytest.mark.parametrize(
+    ("operation", "code", "status"),
+    [
+        ("CreateAudienceModel", "AccessDeniedException", 403),
+        ("CreateAudienceModel", "ConflictException", 409),
+        ("DeleteAudienceModel", "ConflictException", 409),
+        ("CreateAudienceModel", "ServiceQuotaExceededException", 402),
+        ("CreateTrainingDataset", "ServiceQuotaExceededException", 402),
+        ("GetAudienceModel", "ResourceNotFoundException", 404),
+        ("GetAudienceModel", "ValidationException", 400),
+    ],
+)
+def test_advice_has_lines_that_a_viewer_shows_whole(operation: str, code: str, status: int) -> None:
+    answer = {"Error": {"Code": code, "Message": "no"}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    assert max(map(len, str(service_error(operation, answer)).splitlines())) <= 120
+
+
+def test_a_request_that_is_not_valid_was_not_sent(world: World) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        run(CleanRoomsMLDeleteTrainingDatasetOperator(task_id="t", training_dataset_arn="x"))
+    assert str(caught.value).startswith("DeleteTrainingDataset was not sent, because its request is not valid:\n")
+
+
+@both_ways
+def test_a_listing_has_the_name_of_the_api(world: World, deferrable: bool) -> None:
+    sensor = CleanRoomsMLAudienceExportJobSensor(
+        task_id="t",
+        name="never",
+        audience_generation_job_arn=world.generated(),
+        timeout=1,
+        deferrable=deferrable,
+        poke_interval=1,
+    )
+    with pytest.raises(WaitTimeoutError, match="ListAudienceExportJobs does not show it"):
+        run(sensor)
+
+
+def test_an_operation_that_is_called_has_the_name_of_the_api(world: World) -> None:
+    call = CleanRoomsMLCallOperator(
+        task_id="t", operation="list_audience_models", jmespath="sum(audienceModels[].name)"
+    )
+    world.model()
+    with pytest.raises(Exception, match="ListAudienceModels succeeded, but jmespath"):
+        run(call)
+
+
+def test_pass_without_a_default_names_what_is_missing() -> None:
+    choose = CleanRoomsMLChooseAudienceSizeOperator(task_id="t", if_unsuitable="pass", aws_conn_id=None)
+    with pytest.raises(
+        Exception, match=r'metrics are not shared.*\n.*if_unsuitable="pass" needs default_size: the size to return here'
+    ):
+        run(choose)
+
+
+def test_a_resource_that_is_not_found_is_no_failed_job(world: World) -> None:
+    arn = world.model().replace("audience-model/", "audience-model/no-")
+    with pytest.raises(ResourceNotFoundError):
+        run(CleanRoomsMLAudienceModelSensor(task_id="t", audience_model_arn=arn))

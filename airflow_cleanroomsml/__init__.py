@@ -46,6 +46,15 @@ def get_provider_info() -> dict[str, object]:
         "trained_model_export_job",
         "trained_model_inference_job",
     )
+    assets = "airflow_cleanroomsml.assets"
+    asset_uris = [
+        {
+            "schemes": ["cleanroomsml"],
+            "handler": f"{assets}.sanitize_uri",
+            "factory": f"{assets}.create_asset",
+            "to_openlineage_converter": f"{assets}.convert_asset_to_openlineage",
+        },
+    ]
     return {
         "package-name": "airflow-provider-cleanroomsml",
         "name": _INTEGRATION,
@@ -78,4 +87,7 @@ def get_provider_info() -> dict[str, object]:
                 "python-modules": ["airflow_cleanroomsml.pause", "airflow_cleanroomsml.triggers"],
             },
         ],
+        "asset-uris": asset_uris,
+        # Airflow 2.11 calls assets datasets.
+        "dataset-uris": asset_uris,
     }

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_cleanroomsml._compat import AirflowException, BaseOperator, render_own_fields
 from airflow_cleanroomsml._connection.aws_connection import AwsConnection
+from airflow_cleanroomsml._data_report import DataReport
 from airflow_cleanroomsml._requests.sensitive import hide, holds_sensitive, reveal
+from airflow_cleanroomsml._resources.data_flow import Data, find_data
 from airflow_cleanroomsml._resources.handle import Handle
 from airflow_cleanroomsml._resources.table import CLEAN_ROOMS_ML
 from airflow_cleanroomsml._templating import TEXT, render_by_shape, render_value_by_shape
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @render_own_fields
-class CleanRoomsMLOperator(AwsConnection, BaseOperator):
+class CleanRoomsMLOperator(DataReport, AwsConnection, BaseOperator):
     """
     A task that calls the service.
 
@@ -94,6 +96,7 @@ class CleanRoomsMLOperator(AwsConnection, BaseOperator):
 
     def execute(self, context: Context) -> Any:
         """Run the operation; see the class for the return value."""
+        self._members = {}
         # First of all, so that no argument can fail the task once a job runs and costs money.
         self.check_arguments()
         return self._complete(context, self._perform(context))
@@ -130,6 +133,7 @@ class CleanRoomsMLOperator(AwsConnection, BaseOperator):
         :param identifiers: The arguments that name the resource.
         :param outputs: What the task pushes to XCom beside it.
         """
+        self.report_data(context, {**identifiers, **outputs})
         return self.build_result(identifiers, outputs)
 
     def render_fields(
@@ -166,7 +170,14 @@ class CleanRoomsMLOperator(AwsConnection, BaseOperator):
 
     def _complete(self, context: Context, handle: Handle) -> Any:
         """Finish the task; return its result."""
-        return handle.response[self.returns] if self.returns else None
+        result = handle.response[self.returns] if self.returns else None
+        self.report_data(context, {self.returns: result} if self.returns else {})
+        return result
+
+    def _find_request_data(self) -> list[Data]:
+        """Find the data that the request names, except in its confidential values."""
+        request = self.load_request()
+        return find_data({name: hide(request.shapes[name], value) for name, value in request.arguments.items()})
 
     def _send(self, request: Request, **options: Any) -> dict[str, Any]:
         """Send a request; return the members of the response by their names in snake_case."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow_cleanroomsml._resources import lookup
+from airflow_cleanroomsml._resources.data_flow import DataFlow, find_data
 from airflow_cleanroomsml._resources.handle import Handle
 from airflow_cleanroomsml._resources.table import Goal, Resource
 from airflow_cleanroomsml._waiting.results import push_outputs
@@ -64,6 +65,12 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
         """Return what identifies the resource, by its XCom keys."""
         return build_identity(self.resource, self.arguments, handle.identifiers)
 
+    def describe_data_flow(self) -> DataFlow:
+        """Describe what the request names, and what was created from it."""
+        inputs = self._find_request_data()
+        outputs = [data for data in find_data(self._members) if data not in inputs]
+        return DataFlow(inputs, outputs, members=self._members)
+
     def update_existing(self, request: Request, handle: Handle, description: Mapping[str, Any]) -> None:
         """
         Change an existing resource to what the request asks for, with ``if_exists="update"``.
@@ -93,6 +100,7 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
 
     def _push_identity(self, context: Context, handle: Handle) -> None:
         """Push what identifies the resource to XCom, where it stays if the task fails."""
+        self.remember(handle.set_identifiers)
         push_identity(self, context, self.build_identity(handle))
 
     def _build_create_once(self, context: Context, *, is_searched: bool = False) -> CreateOnce:

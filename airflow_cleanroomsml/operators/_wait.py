@@ -206,6 +206,8 @@ class Waiter:
 
     def _finish(self, context: Context, wait: Wait, poll_result: PollResult) -> Any:
         operator, redact = self._operator, self._build_redact()
+        # Another process may have created it, if the task was deferred.
+        operator.remember(wait.identifiers)
         if poll_result.outcome is Outcome.PENDING:
             # Before the last poll, as a job that ends with the time-out must not be lost (docs/design/cancellation.md).
             self._stop_alarm()

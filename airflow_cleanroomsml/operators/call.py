@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_cleanroomsml._requests.sensitive import STARS, Hidden, hide, is_sensitive, reveal
+from airflow_cleanroomsml._resources.data_flow import DataFlow, find_data
 from airflow_cleanroomsml._resources.table import CLEAN_ROOMS, CLEAN_ROOMS_ML
 from airflow_cleanroomsml._templating import TEXT, Members
 from airflow_cleanroomsml.exceptions import InvalidRequestError, ResultError, lines
@@ -72,6 +73,7 @@ class CleanRoomsMLCallOperator(CleanRoomsMLOperator):
         select, operation = self._compile_expression(), str(self.operation)
         shape = operation_model(load(str(self.service)), operation).output_shape
         response = to_json(shape, self.api.call_all_pages(operation, self._parse_parameters()))
+        self._report_created(context, response)
         if "_collaboration_" in operation:
             # It describes other members' resources; their requests, which the service's texts may quote, are not known here.
             response = _redact_texts(response, lambda _: UNKNOWN)
@@ -87,6 +89,24 @@ class CleanRoomsMLCallOperator(CleanRoomsMLOperator):
         super().check_arguments()
         if self.service not in _SERVICES:
             raise InvalidRequestError(f"service: {self.service!r} is unknown; allowed: {', '.join(_SERVICES)}")
+
+    def describe_data_flow(self) -> DataFlow:
+        """Describe what a create or start names, and what it has created; other operations handle metadata only."""
+        if not self._is_creating() or not isinstance(self.parameters, Mapping):
+            return DataFlow()
+        inputs = find_data(self.parameters)
+        outputs = [data for data in find_data(self._members) if data not in inputs]
+        return DataFlow(inputs, outputs, members=self._members)
+
+    def _is_creating(self) -> bool:
+        return str(self.operation).startswith(("create_", "start_"))
+
+    def _report_created(self, context: Context, response: Mapping[str, Any]) -> None:
+        from botocore import xform_name
+
+        arns = {xform_name(name): value for name, value in response.items() if name.endswith("Arn")}
+        self._members = {}
+        self.report_data(context, arns if self._is_creating() else {})
 
     def _parse_parameters(self) -> Mapping[str, Any]:
         from airflow_cleanroomsml._requests.coercion import parse_container

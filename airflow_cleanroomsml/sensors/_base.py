@@ -20,7 +20,9 @@ from airflow_cleanroomsml._compat import (
     render_own_fields,
 )
 from airflow_cleanroomsml._connection.aws_connection import AwsConnection
+from airflow_cleanroomsml._data_report import DataReport
 from airflow_cleanroomsml._resources import lookup
+from airflow_cleanroomsml._resources.data_flow import DataFlow, find_data
 from airflow_cleanroomsml._resources.table import Goal, Outcome, Resource
 from airflow_cleanroomsml._templating import TEXT, render_by_shape
 from airflow_cleanroomsml._waiting import loop
@@ -38,7 +40,7 @@ _ABSENT = (None, "None")
 
 
 @render_own_fields
-class CleanRoomsMLBaseSensor(AwsConnection, BaseSensorOperator):
+class CleanRoomsMLBaseSensor(DataReport, AwsConnection, BaseSensorOperator):
     """
     A sensor that calls the service.
 
@@ -75,6 +77,7 @@ class CleanRoomsMLBaseSensor(AwsConnection, BaseSensorOperator):
 
         :raises SensorTimeoutError: The sensor timed out.
         """
+        self._members = {}
         self.check_connection()
         if not isinstance(self.deferrable, bool):
             raise InvalidRequestError(
@@ -206,7 +209,14 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
         :param identifiers: The arguments that name the resource.
         :param outputs: What the task pushes to XCom beside it.
         """
+        self.report_data(context, {**identifiers, **outputs})
         return self.build_result(identifiers, outputs)
+
+    def describe_data_flow(self) -> DataFlow:
+        """Describe what the sensor waits for, and where it is; the sensor of an export names its location, as the export may not."""
+        inputs = find_data({name: getattr(self, name) for name in self.arguments})
+        outputs = [data for data in find_data(self._members) if data not in inputs]
+        return DataFlow(inputs, outputs, members=self._members)
 
     def describe_timeout(self) -> tuple[str, ...]:
         """Return lines for the error of a time-out."""

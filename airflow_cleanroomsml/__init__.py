@@ -47,6 +47,15 @@ def get_provider_info() -> dict[str, object]:
         "trained_model_export_job",
         "trained_model_inference_job",
     )
+    assets = "airflow_cleanroomsml.assets"
+    asset_uris = [
+        {
+            "schemes": ["cleanroomsml"],
+            "handler": f"{assets}.sanitize_uri",
+            "factory": f"{assets}.create_asset",
+            "to_openlineage_converter": f"{assets}.convert_asset_to_openlineage",
+        },
+    ]
     return {
         "package-name": "airflow-provider-cleanroomsml",
         "name": _INTEGRATION,
@@ -87,4 +96,7 @@ def get_provider_info() -> dict[str, object]:
             "airflow_cleanroomsml.notifications.CleanRoomsMLNotifier",
             "airflow_cleanroomsml.notifications.CleanRoomsMLSnsNotifier",
         ],
+        "asset-uris": asset_uris,
+        # Airflow 2.11 calls assets datasets.
+        "dataset-uris": asset_uris,
     }

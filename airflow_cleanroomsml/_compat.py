@@ -194,6 +194,23 @@ def stats() -> Any:
     return module.Stats
 
 
+def asset_classes() -> tuple[type[Any], ...]:
+    """Return the classes of assets, and of references to them; the first one makes assets. In Airflow 2.11 they are datasets."""
+    if IS_AIRFLOW_2:
+        return (import_module("airflow.datasets").Dataset,)
+    module = import_module("airflow.sdk.definitions.asset")
+    return module.Asset, module.AssetRef
+
+
+def asset_alias_class() -> type[Any]:
+    """Return the class of aliases of assets."""
+    if IS_AIRFLOW_2:
+        alias: type[Any] = import_module("airflow.datasets").DatasetAlias
+    else:
+        alias = import_module("airflow.sdk.definitions.asset").AssetAlias
+    return alias
+
+
 #: Functions that a call has left before the first byte of its request goes out, by module: building and signing the request, choosing the
 #: proxy, connecting (CONNECT and the TLS handshake included), and the request's head, which is buffered until it is complete. http.client
 #: documents its three; the others belong to botocore. A name that a later release drops makes an error ambiguous, never "not sent".
@@ -455,6 +472,8 @@ __all__ = [
     "TaskDeferred",
     "TaskGroup",
     "XComArg",
+    "asset_alias_class",
+    "asset_classes",
     "botocore_variable",
     "cached",
     "causes",

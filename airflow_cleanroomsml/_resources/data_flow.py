@@ -7,6 +7,10 @@ from typing import Any, NamedTuple, TypeAlias
 
 #: Members that say where later operations write, or what they may write; the request itself reads nothing there.
 _DESTINATIONS = frozenset(("output_config", "output_configuration", "default_output_location"))
+#: Members of any depth whose values are the user's own texts: a URI in them may be confidential, and the service does not read it.
+_FREE_TEXTS = frozenset(
+    ("arguments", "description", "entrypoint", "environment", "hyperparameters", "sqlParameters", "tags")
+)
 #: Services of AWS whose resources hold or describe the data of a collaboration. A role or a key is no data.
 _SERVICES = frozenset(("cleanrooms", "cleanrooms-ml"))
 
@@ -16,11 +20,13 @@ class GlueTable(NamedTuple):
     A table of the AWS Glue Data Catalog.
 
     :param catalog: Its catalog, the identifier of an account; None means the caller's.
+    :param columns: The columns that are read, each with its types in a training dataset, such as ``USER_ID``; empty if unknown.
     """
 
     database: str
     table: str
     catalog: str | None = None
+    columns: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 class S3Location(NamedTuple):
@@ -38,6 +44,29 @@ class ServiceResource(NamedTuple):
 Data: TypeAlias = GlueTable | S3Location | ServiceResource
 
 
+class DataFlow(NamedTuple):
+    """
+    What a task reads and writes.
+
+    :param inputs: What it reads.
+    :param outputs: What it has created or changed, as far as it is known yet.
+    :param deleted: What it deletes.
+    :param members: Identifiers and outputs of the resource that the task is about, by their XCom keys.
+    """
+
+    inputs: Sequence[Data] = ()
+    outputs: Sequence[Data] = ()
+    deleted: Sequence[Data] = ()
+    members: Mapping[str, Any] = {}
+
+    @property
+    def public_members(self) -> dict[str, Any]:
+        """The members without the service's explanations, which are long and may quote something confidential."""
+        return {
+            name: value for name, value in self.members.items() if value is not None and not name.endswith("_details")
+        }
+
+
 def find_data(members: Mapping[str, Any]) -> list[Data]:
     """
     Find the data that the members of a request or of a response name, each once, in their order.
@@ -51,12 +80,32 @@ def find_data(members: Mapping[str, Any]) -> list[Data]:
     return list(dict.fromkeys(_walk(given)))
 
 
-def _walk(value: Any) -> Iterator[Data]:
+def name_resource(resource: ServiceResource) -> tuple[str, str]:
+    """
+    Return namespace and name of a resource as an OpenLineage dataset.
+
+    OpenLineage has no rule for this service, so they follow its rule for Glue, whose namespace is the beginning of an ARN, up to the
+    account.
+    """
+    *namespace, name = resource.arn.split(":", 5)
+    return ":".join(namespace), name
+
+
+def name_s3_location(location: S3Location) -> tuple[str, str]:
+    """Return namespace and name of a location in S3 as an OpenLineage dataset (OpenLineage specification, Naming)."""
+    bucket, _, key = location.uri.removeprefix("s3://").partition("/")
+    return f"s3://{bucket}", key.strip("/") or "/"
+
+
+def _walk(value: Any, schema: Any = None) -> Iterator[Data]:
     if isinstance(value, Mapping):
+        schema = value.get("schema", schema)
         if isinstance(table := value.get("glueDataSource"), Mapping) and table.get("tableName"):
-            yield GlueTable(table.get("databaseName", ""), table["tableName"], table.get("catalogId"))
-        for member in value.values():
-            yield from _walk(member)
+            catalog, columns = table.get("catalogId"), tuple(_read_columns(schema))
+            yield GlueTable(table.get("databaseName", ""), table["tableName"], catalog, columns)
+        for name, member in value.items():
+            if name not in _FREE_TEXTS:
+                yield from _walk(member, schema)
     elif isinstance(value, str):
         if value.startswith("s3://"):
             yield S3Location(value)
@@ -64,4 +113,11 @@ def _walk(value: Any) -> Iterator[Data]:
             yield ServiceResource(value)
     elif isinstance(value, Sequence):
         for entry in value:
-            yield from _walk(entry)
+            yield from _walk(entry, schema)
+
+
+def _read_columns(schema: Any) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Read the columns of a training dataset's schema."""
+    for column in schema or ():
+        if isinstance(column, Mapping) and column.get("columnName"):
+            yield column["columnName"], tuple(column.get("columnTypes", ()))

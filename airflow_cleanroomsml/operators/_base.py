@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_cleanroomsml._compat import AirflowException, BaseOperator, render_own_fields
 from airflow_cleanroomsml._connection.aws_connection import AwsConnection
+from airflow_cleanroomsml._data_report import report_data, report_failure, report_start, report_success
 from airflow_cleanroomsml._requests.sensitive import hide, holds_sensitive, reveal
+from airflow_cleanroomsml._resources.data_flow import Data, DataFlow, find_data
 from airflow_cleanroomsml._resources.handle import Handle
 from airflow_cleanroomsml._resources.table import CLEAN_ROOMS_ML
 from airflow_cleanroomsml._templating import TEXT, render_by_shape, render_value_by_shape
@@ -52,6 +54,12 @@ class CleanRoomsMLOperator(AwsConnection, BaseOperator):
     reference: ClassVar[str] = ""
     #: Whether Airflow's UI has a page about what tasks wait for.
     has_details: ClassVar[bool] = False
+
+    #: Identifiers and outputs of the resource that the task is about, as far as this process knows them.
+    data_members: Mapping[str, Any] = {}
+    get_openlineage_facets_on_start = report_start
+    get_openlineage_facets_on_complete = report_success
+    get_openlineage_facets_on_failure = report_failure
     #: Member of the response that the task returns, in snake_case.
     returns: ClassVar[str | None] = None
     #: Request members, in snake_case; read from the signature.
@@ -92,6 +100,10 @@ class CleanRoomsMLOperator(AwsConnection, BaseOperator):
         given = {name: reveal(getattr(self, name)) for name in self.arguments}
         return {name: value for name, value in given.items() if value is not None}
 
+    def describe_data_flow(self) -> DataFlow:
+        """Describe what the task reads and writes; by default nothing, as of an operation that changes settings only."""
+        return DataFlow(members=self.data_members)
+
     def load_request(self) -> Request:
         """Build the request, typed and checked; warnings about it were logged when it was sent."""
         # Imported here because importing botocore would slow down every parse of a Dag file.
@@ -101,6 +113,7 @@ class CleanRoomsMLOperator(AwsConnection, BaseOperator):
 
     def execute(self, context: Context) -> Any:
         """Run the operation; see the class for the return value."""
+        self.data_members = {}
         # First of all, so that no argument can fail the task once a job runs and costs money.
         self.check_arguments()
         store_request_links(self, context)
@@ -142,7 +155,9 @@ class CleanRoomsMLOperator(AwsConnection, BaseOperator):
         :param identifiers: The arguments that name the resource.
         :param outputs: What the task pushes to XCom beside it.
         """
-        store_result_links(self, context, {**identifiers, **outputs})
+        members = {**identifiers, **outputs}
+        store_result_links(self, context, members)
+        report_data(self, context, members)
         return self.build_result(identifiers, outputs)
 
     def render_fields(
@@ -179,7 +194,14 @@ class CleanRoomsMLOperator(AwsConnection, BaseOperator):
 
     def _complete(self, context: Context, handle: Handle) -> Any:
         """Finish the task; return its result."""
-        return handle.response[self.returns] if self.returns else None
+        result = handle.response[self.returns] if self.returns else None
+        report_data(self, context, {self.returns: result} if self.returns else {})
+        return result
+
+    def _find_request_data(self) -> list[Data]:
+        """Find the data that the request names, except in its confidential values."""
+        request = self.load_request()
+        return find_data({name: hide(request.shapes[name], value) for name, value in request.arguments.items()})
 
     def _send(self, request: Request, **options: Any) -> dict[str, Any]:
         """Send a request; return the members of the response by their names in snake_case."""

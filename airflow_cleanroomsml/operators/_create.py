@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from airflow_cleanroomsml._data_report import remember
 from airflow_cleanroomsml._resources import lookup
+from airflow_cleanroomsml._resources.data_flow import DataFlow, find_data
 from airflow_cleanroomsml._resources.handle import Handle
 from airflow_cleanroomsml._resources.table import Goal, Resource
 from airflow_cleanroomsml._waiting.results import push_outputs
@@ -65,6 +67,12 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
         """Return what identifies the resource, by its XCom keys."""
         return build_identity(self.resource, self.arguments, handle.identifiers)
 
+    def describe_data_flow(self) -> DataFlow:
+        """Describe what the request names, and what was created from it."""
+        inputs = self._find_request_data()
+        outputs = [data for data in find_data(self.data_members) if data not in inputs]
+        return DataFlow(inputs, outputs, members=self.data_members)
+
     def update_existing(self, request: Request, handle: Handle, description: Mapping[str, Any]) -> None:
         """
         Change an existing resource to what the request asks for, with ``if_exists="update"``.
@@ -94,6 +102,7 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
 
     def _push_identity(self, context: Context, handle: Handle) -> None:
         """Push what identifies the resource to XCom, where it stays if the task fails, and the links to it."""
+        remember(self, handle.set_identifiers)
         push_identity(self, context, self.build_identity(handle))
         store_result_links(self, context, {**handle.response, **handle.identifiers})
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_cleanroomsml._compat import cached, conf
 from airflow_cleanroomsml._resources import lookup
+from airflow_cleanroomsml._resources.data_flow import DataFlow
 from airflow_cleanroomsml._resources.handle import Handle
 from airflow_cleanroomsml._resources.lookup import BASE
 from airflow_cleanroomsml._resources.table import REACHED, Goal, Resource
@@ -24,6 +25,10 @@ class CleanRoomsMLDeleteOperator(CleanRoomsMLOperator):
     """An operation that deletes or cancels something; it succeeds if that is done or under way already."""
 
     goal: ClassVar[Goal] = Goal.DELETED
+
+    def describe_data_flow(self) -> DataFlow:
+        """Describe what the task deletes; what is cancelled remains."""
+        return DataFlow(deleted=self._find_request_data() if self.goal is Goal.DELETED else ())
 
     def _perform(self, context: Context) -> Handle:
         self._delete()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from airflow_cleanroomsml import _clock
 from airflow_cleanroomsml._compat import FAILED_DEFERRAL, AirflowFailException, stop_timeout_alarm
+from airflow_cleanroomsml._data_report import remember
 from airflow_cleanroomsml._resources.handle import Handle
 from airflow_cleanroomsml._resources.lookup import describe
 from airflow_cleanroomsml._resources.table import Goal, Outcome
@@ -225,6 +226,8 @@ class Waiter:
 
     def _finish(self, context: Context, wait: Wait, poll_result: PollResult) -> Any:
         operator, redact = self._operator, self._build_redact()
+        # Another process may have created it, if the task was deferred.
+        remember(operator, wait.identifiers)
         if poll_result.outcome is Outcome.PENDING:
             # Before the last poll, as a job that ends with the time-out must not be lost (docs/design/cancellation.md).
             self._stop_alarm()

@@ -15,6 +15,7 @@ from airflow_cleanroomsml._pipelines.audience_size import (
     choose_by_users,
     read_metrics,
 )
+from airflow_cleanroomsml._resources.data_flow import DataFlow, find_data
 from airflow_cleanroomsml._templating import TEXT
 from airflow_cleanroomsml.exceptions import (
     CleanRoomsMLError,
@@ -106,6 +107,10 @@ class CleanRoomsMLChooseAudienceSizeOperator(CleanRoomsMLOperator):
 
     def _field_shapes(self) -> dict[str, Any]:
         return {**super()._field_shapes(), "audience_generation_job_arn": TEXT, "policy": TEXT, "if_unsuitable": TEXT}
+
+    def describe_data_flow(self) -> DataFlow:
+        """Describe the generation job whose metrics are read."""
+        return DataFlow(find_data({"audience_generation_job_arn": self.audience_generation_job_arn}))
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Read the metrics, and choose."""

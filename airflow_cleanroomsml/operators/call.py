@@ -8,7 +8,9 @@ from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from airflow_cleanroomsml._data_report import report_data
 from airflow_cleanroomsml._requests.sensitive import STARS, Hidden, hide, is_sensitive, reveal
+from airflow_cleanroomsml._resources.data_flow import DataFlow, find_data
 from airflow_cleanroomsml._resources.table import CLEAN_ROOMS, CLEAN_ROOMS_ML
 from airflow_cleanroomsml._templating import TEXT, Members
 from airflow_cleanroomsml.exceptions import InvalidRequestError, QuotaExceededError, ResultError, lines
@@ -80,6 +82,7 @@ class CleanRoomsMLCallOperator(CleanRoomsMLOperator):
         select, operation = self._compile_expression(), str(self.operation)
         shape = operation_model(load(str(self.service)), operation).output_shape
         response = to_json(shape, self._call(context, operation, self._parse_parameters()))
+        self._report_created(context, response)
         if "_collaboration_" in operation:
             # It describes other members' resources; their requests, which the service's texts may quote, are not known here.
             response = _redact_texts(response, lambda _: UNKNOWN)
@@ -103,6 +106,24 @@ class CleanRoomsMLCallOperator(CleanRoomsMLOperator):
         super().check_arguments()
         if self.service not in _SERVICES:
             raise InvalidRequestError(f"service: {self.service!r} is unknown; allowed: {', '.join(_SERVICES)}")
+
+    def describe_data_flow(self) -> DataFlow:
+        """Describe what a create or start names, and what it has created; other operations handle metadata only."""
+        if not self._is_creating() or not isinstance(self.parameters, Mapping):
+            return DataFlow()
+        inputs = find_data(self.parameters)
+        outputs = [data for data in find_data(self.data_members) if data not in inputs]
+        return DataFlow(inputs, outputs, members=self.data_members)
+
+    def _is_creating(self) -> bool:
+        return str(self.operation).startswith(("create_", "start_"))
+
+    def _report_created(self, context: Context, response: Mapping[str, Any]) -> None:
+        from botocore import xform_name
+
+        arns = {xform_name(name): value for name, value in response.items() if name.endswith("Arn")}
+        self.data_members = {}
+        report_data(self, context, arns if self._is_creating() else {})
 
     def _parse_parameters(self) -> Mapping[str, Any]:
         from airflow_cleanroomsml._requests.coercion import parse_container

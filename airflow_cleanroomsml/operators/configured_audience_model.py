@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow_cleanroomsml._resources.data_flow import DataFlow, find_data
 from airflow_cleanroomsml._resources.handle import Handle
 from airflow_cleanroomsml._resources.table import CONFIGURED_AUDIENCE_MODEL
 from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
@@ -138,6 +139,11 @@ class CleanRoomsMLUpdateConfiguredAudienceModelOperator(CleanRoomsMLOperator):
         self.min_matching_seed_size = min_matching_seed_size
         self.audience_size_config = audience_size_config
         self.description = description
+
+    def describe_data_flow(self) -> DataFlow:
+        """Describe the audience model on offer, and the configured audience model that offers it."""
+        inputs = find_data({"audience_model_arn": self.audience_model_arn})
+        return DataFlow(inputs, find_data(self.data_members), members=self.data_members)
 
 
 class CleanRoomsMLDeleteConfiguredAudienceModelOperator(CleanRoomsMLDeleteOperator):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from airflow_cleanroomsml._resources.data_flow import DataFlow
 from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
 from airflow_cleanroomsml.operators._delete import CleanRoomsMLDeleteOperator
 
@@ -57,3 +58,7 @@ class CleanRoomsMLDeleteConfiguredAudienceModelPolicyOperator(CleanRoomsMLDelete
     def __init__(self, *, configured_audience_model_arn: Templated[str], **kwargs: Unpack[AwsKwargs]) -> None:
         super().__init__(**kwargs)
         self.configured_audience_model_arn = configured_audience_model_arn
+
+    def describe_data_flow(self) -> DataFlow:
+        """Describe nothing: the configured audience model remains."""
+        return DataFlow()

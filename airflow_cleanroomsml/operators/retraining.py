@@ -7,7 +7,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_cleanroomsml._compat import AirflowSkipException
+from airflow_cleanroomsml._data_report import report_data
 from airflow_cleanroomsml._pipelines.retraining import DELETING, Model, Plan, plan_pruning, recency
+from airflow_cleanroomsml._resources.data_flow import DataFlow, find_data
 from airflow_cleanroomsml._templating import TEXT
 from airflow_cleanroomsml._xcom import push_results
 from airflow_cleanroomsml.exceptions import ConflictError, InvalidRequestError, ResourceNotFoundError
@@ -144,6 +146,7 @@ class CleanRoomsMLPromoteAudienceModelOperator(_RetrainingOperator):
 
     def execute(self, context: Context) -> str:
         """Update the configured audience model if the guard allows it."""
+        self.data_members = {}
         self.check_connection()
         store_request_links(self, context)
         from airflow_cleanroomsml._requests.arguments import check_arguments, member
@@ -160,14 +163,24 @@ class CleanRoomsMLPromoteAudienceModelOperator(_RetrainingOperator):
         # A retry, or a cleared task, finds its own promotion.
         if current == new:
             self.log.info("Already in service: %s.", new)
+            report_data(self, context, arguments)
             return str(new)
         if reason := self._find_reason_to_keep(current, new, instead_of):
             self.log.warning("Kept %s in service: %s.", current, reason)
+            report_data(self, context, {"audience_model_arn": current})
             return current
         self.hook.call("update_configured_audience_model", arguments)
         self.log.info("Put %s into service in place of %s.", new, current)
         push_results(self, context, {"replaced": current})
+        report_data(self, context, {**arguments, "replaced": current})
         return str(new)
+
+    def describe_data_flow(self) -> DataFlow:
+        """Describe the audience model and, if it is in service, the configured audience model."""
+        inputs = find_data({"audience_model_arn": self.audience_model_arn})
+        # If another model was kept, nothing was written.
+        outputs = find_data({"arn": self.data_members.get("configured_audience_model_arn")})
+        return DataFlow(inputs, outputs, members=self.data_members)
 
     def _find_reason_to_keep(self, current: str, new: str, instead_of: str | None) -> str:
         """Return why the model in service stays; empty if it is to be replaced."""
@@ -239,6 +252,7 @@ class CleanRoomsMLPruneAudienceModelsOperator(_RetrainingOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Decide which models to delete, and delete them."""
+        self.data_members = {}
         self.check_connection()
         store_request_links(self, context)
         arguments = self._check_fields()
@@ -254,7 +268,12 @@ class CleanRoomsMLPruneAudienceModelsOperator(_RetrainingOperator):
         )
         for arn, reason in plan.keep.items():
             self.log.info("Kept %s: %s.", arn, reason)
+        report_data(self, context, {} if report_only else {"deleted": deleted})
         return {"deleted": deleted, "kept": plan.keep, "gone": plan.gone, "report_only": report_only}
+
+    def describe_data_flow(self) -> DataFlow:
+        """Describe the audience models that were deleted."""
+        return DataFlow(deleted=find_data(self.data_members))
 
     def _check_fields(self) -> dict[str, Any]:
         from airflow_cleanroomsml._requests.arguments import BOOLEAN, check_arguments, integer, member

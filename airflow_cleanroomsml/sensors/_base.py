@@ -20,7 +20,9 @@ from airflow_cleanroomsml._compat import (
     render_own_fields,
 )
 from airflow_cleanroomsml._connection.aws_connection import AwsConnection
+from airflow_cleanroomsml._data_report import report_data, report_failure, report_start, report_success
 from airflow_cleanroomsml._resources import lookup
+from airflow_cleanroomsml._resources.data_flow import DataFlow, find_data
 from airflow_cleanroomsml._resources.table import CLEAN_ROOMS_ML, RUNNING, Goal, Outcome, Resource
 from airflow_cleanroomsml._templating import TEXT, render_by_shape
 from airflow_cleanroomsml._waiting import loop
@@ -63,6 +65,12 @@ class CleanRoomsMLBaseSensor(AwsConnection, BaseSensorOperator):
     #: Whether Airflow's UI has a page about what tasks wait for.
     has_details: ClassVar[bool] = False
 
+    #: Identifiers and outputs of the resource that the task is about, as far as this process knows them.
+    data_members: Mapping[str, Any] = {}
+    get_openlineage_facets_on_start = report_start
+    get_openlineage_facets_on_complete = report_success
+    get_openlineage_facets_on_failure = report_failure
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "reference" in cls.__dict__:
@@ -85,12 +93,17 @@ class CleanRoomsMLBaseSensor(AwsConnection, BaseSensorOperator):
         self.botocore_config = botocore_config
         self.deferrable = deferrable
 
+    def describe_data_flow(self) -> DataFlow:
+        """Describe what the task reads and writes; by default nothing, as of an operation that changes settings only."""
+        return DataFlow(members=self.data_members)
+
     def execute(self, context: Context) -> Any:
         """
         Wait; see the class for the return value.
 
         :raises SensorTimeoutError: The sensor timed out.
         """
+        self.data_members = {}
         self.check_connection()
         if not isinstance(self.deferrable, bool):
             raise InvalidRequestError(
@@ -229,8 +242,16 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
         :param identifiers: The arguments that name the resource.
         :param outputs: What the task pushes to XCom beside it.
         """
-        store_result_links(self, context, {**identifiers, **outputs})
+        members = {**identifiers, **outputs}
+        store_result_links(self, context, members)
+        report_data(self, context, members)
         return self.build_result(identifiers, outputs)
+
+    def describe_data_flow(self) -> DataFlow:
+        """Describe what the sensor waits for, and where it is; the sensor of an export names its location, as the export may not."""
+        inputs = find_data({name: getattr(self, name) for name in self.arguments})
+        outputs = [data for data in find_data(self.data_members) if data not in inputs]
+        return DataFlow(inputs, outputs, members=self.data_members)
 
     def describe_timeout(self) -> tuple[str, ...]:
         """Return lines for the error of a time-out."""

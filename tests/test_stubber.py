@@ -177,7 +177,12 @@ def test_export(stubbed: Stubbed) -> None:
     )
     location = {"output_location": "s3://b/p/9"}
     named = {"name": "e", "audience_generation_job_arn": JOB}
-    assert found == ({**named, **location}, {"audience_export_job": {**named, "audience_size": size}, **location})
+    result, pushed = found
+    assert [entry["status"] for entry in pushed.pop("status_history")] == ["ACTIVE"]
+    assert (result, pushed) == (
+        {**named, **location},
+        {"audience_export_job": {**named, "audience_size": size}, **location},
+    )
 
 
 def test_delete_ends_when_it_is_gone(stubbed: Stubbed) -> None:
@@ -188,4 +193,4 @@ def test_delete_ends_when_it_is_gone(stubbed: Stubbed) -> None:
         ("get_audience_model", model("DELETE_IN_PROGRESS"), None),
         ("get_audience_model", "ResourceNotFoundException", None),
     )
-    assert found == (None, {})
+    assert (found[0], set(found[1])) == (None, {"status_history"})

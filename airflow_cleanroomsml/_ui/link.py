@@ -6,7 +6,8 @@ import logging
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from airflow_cleanroomsml._compat import HAS_REACT_APPS, BaseOperatorLink, store_link
+from airflow_cleanroomsml import _compat
+from airflow_cleanroomsml._compat import HAS_REACT_APPS, BaseOperatorLink
 
 if TYPE_CHECKING:
     from airflow_cleanroomsml._compat import BaseOperator, Context
@@ -54,6 +55,6 @@ def push_details_link(operator: BaseOperator, context: Context) -> None:
         return
     for link in DETAILS_LINKS:
         try:
-            store_link(ti, link.xcom_key, link.get_link(operator, ti_key=ti))
+            _compat.store_link(ti, link.xcom_key, link.get_link(operator, ti_key=ti))
         except Exception:
             log.info("Could not push the link to the details; Airflow pushes it when the task ends.", exc_info=True)

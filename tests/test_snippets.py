@@ -142,7 +142,7 @@ def check_pip(*words: str) -> None:
             requirement = Requirement(word)
             assert requirement.name == "airflow-provider-cleanroomsml"
             pyproject = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-            assert all(re.search(rf"^{extra} = \[$", pyproject, re.MULTILINE) for extra in requirement.extras)
+            assert all(re.search(rf"^{extra} = \[", pyproject, re.MULTILINE) for extra in requirement.extras)
 
 
 @cache

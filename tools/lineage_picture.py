@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from xml.sax.saxutils import escape
 
 #: Sizes in pixels.
-_WIDTH, _HEIGHT, _GAP, _ROW = 150, 52, 96, 92
+_WIDTH, _HEIGHT, _GAP, _ROW = 158, 52, 108, 84
 _MARGIN = 12
 _COLOURS = {"Glue table": "#fff3d6", "S3": "#e2f2df", "": "#ece4fb"}
 
@@ -35,8 +35,8 @@ class Dataset(NamedTuple):
         if self.namespace.startswith("s3://"):
             folder, slash, _ = self.name.partition("/")
             return "S3", f"{folder}/…" if slash else folder
-        *_, kind, _ = self.name.split("/")
-        return kind.replace("-", " "), ""
+        words = self.name.split("/")[-2].split("-")
+        return (" ".join(words), "") if len(words) < 3 else (words[0], " ".join(words[1:]))
 
 
 class Edge(NamedTuple):
@@ -116,10 +116,11 @@ def _draw_dataset(place: tuple[int, int], dataset: Dataset) -> str:
     x, y = _corner(place)
     first, second = dataset.label
     colour = _COLOURS.get(first, _COLOURS[""])
+    weight = "normal" if first in _COLOURS else "bold"
     middle = x + _WIDTH // 2
     text = _draw_text(middle, y + (22 if second else 31), first, "bold")
     if second:
-        text += _draw_text(middle, y + 40, second, "normal")
+        text += _draw_text(middle, y + 40, second, weight)
     return f'<rect x="{x}" y="{y}" width="{_WIDTH}" height="{_HEIGHT}" rx="6" fill="{colour}" stroke="#555"/>{text}'
 
 

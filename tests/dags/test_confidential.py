@@ -12,6 +12,7 @@ from typing import Any
 from tests.dags.airflow_user import User
 from tests.helpers.custom_models import Studio
 from tests.helpers.deployment import Deployment, connection
+from tests.helpers.lineage import record_lineage
 from tests.support import EmulatorProcess, World
 
 FILE = Path(__file__).parent / "files" / "confidential.py"
@@ -116,7 +117,8 @@ def expected(found: dict[str, str]) -> dict[str, str]:
 
 
 def test_waiting_in_the_worker(emulator: EmulatorProcess, tmp_path: Path) -> None:
-    case = Case(emulator, tmp_path)
+    events = tmp_path.with_name(f"{tmp_path.name}-lineage.ndjson")
+    case = Case(emulator, tmp_path, **record_lineage(events))
     tasks = case.airflow.run(FILE, "confidential", case.conf)["tasks"]
     found = {task: done["state"] for task, done in tasks.items()}
     log = case.airflow.run_log
@@ -129,6 +131,10 @@ def test_waiting_in_the_worker(emulator: EmulatorProcess, tmp_path: Path) -> Non
     assert "input_channel: its template cannot be rendered" in log
     called = tasks["called"]["xcom"]["return_value"]
     assert called["inputChannel"]["dataSource"]["protectedQueryInputParameters"]["sqlParameters"] == "***"
+    lineage = events.read_text()
+    assert '"ml_input_channel_arn"' in lineage
+    # A task that cannot be rendered has its templates, which are the text of the Dag file.
+    assert [marker for marker in MARKERS if marker in lineage] == ["marker_of_a_template"]
     rendered = dict(case.airflow.rows("select task_id, rendered_fields from rendered_task_instance_fields"))
     assert json.loads(rendered["ready"])["name"] == "ready"
     assert "***" in rendered["ready"]

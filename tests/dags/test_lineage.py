@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 from openlineage.client import event_v2, facet_v2
 
 from tests.helpers.deployment import ROOT, Deployment
+from tests.helpers.lineage import record_lineage
 from tests.support import EmulatorProcess, World
 from tools.lineage_picture import Dataset, draw, find_edges, read_events
 
@@ -24,15 +24,11 @@ class Recording:
 
     def __init__(self, emulator: EmulatorProcess, home: Path) -> None:
         self.path = home / "events.ndjson"
-        transport = {"type": "file", "log_file_path": str(self.path), "append": True}
         self.airflow = Deployment(
             home,
             AWS_ENDPOINT_URL=emulator.url,
             AWS_DEFAULT_REGION="us-east-1",
-            AIRFLOW__OPENLINEAGE__TRANSPORT=json.dumps(transport),
-            AIRFLOW__OPENLINEAGE__NAMESPACE="tests",
-            # What an administrator may turn on: the events then have all attributes of the operators.
-            AIRFLOW__OPENLINEAGE__INCLUDE_FULL_TASK_INFO="True",
+            **record_lineage(self.path),
         )
 
     def run(self, world: World, file: Path, dag_id: str, conf: dict[str, Any], *, deferrable: bool) -> dict[str, Any]:
@@ -150,4 +146,6 @@ def test_leads_from_the_glue_table_to_the_audience_in_s3(
     drawn = ROOT / "build" / "lineage.svg"
     drawn.parent.mkdir(exist_ok=True)
     drawn.write_text(picture, encoding="utf-8")
-    assert PICTURE.read_text(encoding="utf-8") == picture, "docs/pictures/lineage.svg is not current: copy build/lineage.svg"
+    assert PICTURE.read_text(encoding="utf-8") == picture, (
+        "docs/pictures/lineage.svg is not current: copy build/lineage.svg"
+    )

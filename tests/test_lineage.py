@@ -37,11 +37,15 @@ def complete(operator: Any) -> Any:
     return operator.get_openlineage_facets_on_complete(None)
 
 
-def test_a_training_dataset_has_the_columns_of_its_table(world: World) -> None:
-    operator = operators.CleanRoomsMLCreateTrainingDatasetOperator(
-        task_id="t", name="dataset", role_arn=world.role, training_data=world.training_data()
+def create_dataset(world: World, data: Any = None) -> operators.CleanRoomsMLCreateTrainingDatasetOperator:
+    data = data or world.training_data()
+    return operators.CleanRoomsMLCreateTrainingDatasetOperator(
+        task_id="t", name="dataset", role_arn=world.role, training_data=data
     )
-    lineage = complete(operator)
+
+
+def test_a_training_dataset_has_the_columns_of_its_table(world: World) -> None:
+    lineage = complete(create_dataset(world))
     (table,), (dataset,) = lineage.inputs, lineage.outputs
     assert name(table) == f"arn:aws:glue:us-east-1:{world.account}/table/lookalike/interactions"
     fields = [(field.name, field.description) for field in table.facets["schema"].fields]
@@ -53,10 +57,7 @@ def test_a_training_dataset_has_the_columns_of_its_table(world: World) -> None:
 def test_a_table_of_another_account_has_its_catalog(world: World) -> None:
     data: Any = world.training_data()
     data[0]["inputConfig"]["dataSource"]["glueDataSource"]["catalogId"] = "210987654321"
-    operator = operators.CleanRoomsMLCreateTrainingDatasetOperator(
-        task_id="t", name="dataset", role_arn=world.role, training_data=data
-    )
-    assert names(complete(operator).inputs) == [
+    assert names(complete(create_dataset(world, data)).inputs) == [
         "arn:aws:glue:us-east-1:210987654321/table/lookalike/interactions",
     ]
 
@@ -77,9 +78,7 @@ def test_a_failed_job_has_read_but_not_written(world: World, deferrable: bool) -
 
 
 def test_another_run_in_the_same_process_starts_anew(world: World) -> None:
-    operator = operators.CleanRoomsMLCreateTrainingDatasetOperator(
-        task_id="t", name="dataset", role_arn=world.role, training_data=world.training_data()
-    )
+    operator = create_dataset(world)
     run(operator)
     world.fault("ListTrainingDatasets", "access_denied", times=9)
     world.fault("CreateTrainingDataset", "access_denied", times=9)
@@ -89,12 +88,13 @@ def test_another_run_in_the_same_process_starts_anew(world: World) -> None:
 
 
 def test_a_query_is_named_but_its_sql_is_not(studio: Studio) -> None:
+    query: Any = studio.input_channel(f"{SQL} WHERE path = 's3://bucket/secret'")
     operator = operators.CleanRoomsMLCreateMLInputChannelOperator(
         task_id="t",
         **studio.soon,
         name="channel",
         configured_model_algorithm_associations=[studio.association],
-        input_channel=studio.input_channel(f"{SQL} WHERE path = 's3://bucket/secret'"),
+        input_channel=query,
         retention_in_days=1,
     )
     done = run(operator)

@@ -29,6 +29,7 @@ from airflow_cleanroomsml._resources.data_flow import (
     name_resource,
     name_s3_location,
 )
+from airflow_cleanroomsml._resources.lookup import BASE
 
 #: The key of the run facet; its prefix makes it a custom facet (OpenLineage specification, Custom Facet Naming).
 RUN_FACET = "cleanroomsml_resource"
@@ -113,7 +114,7 @@ def _add_output_facets(output: Dataset, flow: DataFlow, inputs: Sequence[Dataset
     if len(tables) == len(inputs) == 1:
         facets["schema"] = _build_schema(tables[0])
         facets["columnLineage"] = _build_column_lineage(tables[0], inputs[0])
-    if version := flow.members.get("version_identifier"):
+    if (version := flow.members.get("version_identifier")) not in (None, BASE):
         facets["version"] = dataset_version_dataset.DatasetVersionDatasetFacet(datasetVersion=version)
     output.facets = facets
     # Without the size in bytes: whether AWS's GB are 10^9 bytes is not documented.

@@ -143,7 +143,7 @@ def fill_events(context: Context, outlets: Iterable[Any], flow: DataFlow) -> Non
     Fill the events of a task's outlets, which Airflow records when the task has succeeded.
 
     The event of an asset receives the members of the task's resource as ``extra``. An alias receives an event of the asset that the task
-    has written or, if it has written nothing, read.
+    has written, and none if it has written nothing.
 
     :param outlets: The outlets of the task: assets, aliases, and others, which are ignored.
     """
@@ -157,7 +157,7 @@ def fill_events(context: Context, outlets: Iterable[Any], flow: DataFlow) -> Non
         if isinstance(outlet, asset_classes()):
             events[outlet].extra.update(extra)
         elif isinstance(outlet, asset_alias_class()):
-            for uri in map(_find_uri, [*flow.outputs, *flow.inputs][:1]):
+            for uri in map(_find_uri, flow.outputs[:1]):
                 events[outlet].add(_make_asset(uri), extra=extra)
 
 

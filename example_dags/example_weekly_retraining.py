@@ -18,6 +18,11 @@ from airflow_cleanroomsml.operators import (
     CleanRoomsMLPruneAudienceModelsOperator,
 )
 
+try:
+    from airflow.sdk import AssetAlias
+except ImportError:  # Airflow 2.11
+    from airflow.datasets import DatasetAlias as AssetAlias
+
 # A run that was triggered manually may have no logical date and no data interval: it trains on everything up to now.
 RUN = "{{ (dag_run.logical_date or dag_run.run_after).strftime('%Y%m%dT%H%M%S') }}"
 START = "{{ dag_run.data_interval_start }}"
@@ -73,6 +78,8 @@ Any task and any run may be cleared. To go back to an earlier model run `example
         task_id="promote",
         configured_audience_model_arn="{{ params.configured_audience_model_arn }}",
         audience_model_arn=train.output,
+        # Receives an event only if the model was put into service; example_model_retrained is scheduled by it.
+        outlets=[AssetAlias("lookalike-model-in-service")],
     )
     prune = CleanRoomsMLPruneAudienceModelsOperator(
         task_id="prune",

@@ -16,9 +16,19 @@ from typing import Any, NamedTuple
 from xml.sax.saxutils import escape
 
 #: Sizes in pixels.
-_WIDTH, _HEIGHT, _GAP, _ROW = 142, 52, 108, 84
+_WIDTH, _HEIGHT, _GAP, _ROW = 158, 52, 108, 84
 _MARGIN = 12
 _COLOURS = {"Glue table": "#fff3d6", "S3": "#e2f2df", "": "#ece4fb"}
+
+_TITLE = "What OpenLineage records of the Dag example_lookalike_audience"
+_HEAD = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
+    ' font-family="Helvetica, Arial, sans-serif" font-size="13">'
+)
+_ARROW = (
+    '<defs><marker id="arrow" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8" markerHeight="8" orient="auto">'
+    '<path d="M0,0 L8,4 L0,8 z" fill="#555"/></marker></defs>'
+)
 
 
 class Dataset(NamedTuple):
@@ -76,15 +86,9 @@ def draw(edges: Iterable[Edge]) -> str:
     width = 2 * _MARGIN + columns * _WIDTH + (columns - 1) * _GAP
     height = 2 * _MARGIN + (rows - 1) * _ROW + _HEIGHT
     lines = [
-        (
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
-            ' font-family="Helvetica, Arial, sans-serif" font-size="13">'
-        ),
-        "<title>What OpenLineage records of the Dag example_lookalike_audience</title>",
-        (
-            '<defs><marker id="arrow" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8" markerHeight="8" orient="auto">'
-            '<path d="M0,0 L8,4 L0,8 z" fill="#555"/></marker></defs>'
-        ),
+        _HEAD.format(width=width, height=height),
+        f"<title>{_TITLE}</title>",
+        _ARROW,
         f'<rect width="{width}" height="{height}" fill="white"/>',
     ]
     lines += [_draw_edge(places[edge.source], places[edge.target], edge.task) for edge in edges]
@@ -93,7 +97,7 @@ def draw(edges: Iterable[Edge]) -> str:
 
 
 def _place(edges: Iterable[Edge]) -> dict[Dataset, tuple[int, int]]:
-    """Give each dataset a column and a row: as far to the left as its sources allow; a source of its own stands before what it leads to."""
+    """Give each dataset a column and a row: right of all that it is made from; what is made from nothing, left of what it leads to."""
     before: dict[Dataset, list[Dataset]] = {}
     for edge in edges:
         before.setdefault(edge.target, []).append(edge.source)

@@ -186,6 +186,19 @@ def test_ten_lines_retrain_and_export(airflow: Deployment, emulator: EmulatorPro
     assert found["lookalike_audience.export"]["output_location"].startswith(f"s3://{world.bucket}/audiences/")
 
 
+@in_the_worker
+def test_a_manual_run_needs_no_retrained_model(
+    airflow: Deployment, emulator: EmulatorProcess, deferrable: bool
+) -> None:
+    world = World(emulator).build()
+    terms = world.configured()
+    seed = world.seed()["dataSource"]["s3Uri"]
+    conf = {"configured_audience_model_arn": terms, "role_arn": world.role, "seed_uri": seed}
+    found = ran(airflow, "example_model_retrained", conf, deferrable, default=world)
+    job = world.ml.get_audience_generation_job(audienceGenerationJobArn=found["generate"])
+    assert job["configuredAudienceModelArn"] == terms
+
+
 @deferred_or_not
 def test_terms_are_changed_and_all_is_removed(airflow: Deployment, emulator: EmulatorProcess, deferrable: bool) -> None:
     world = World(emulator).build()

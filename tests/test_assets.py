@@ -1,0 +1,194 @@
+"""Assets: the URIs, what Airflow makes of them, and the events of a task's outlets."""
+
+from __future__ import annotations
+
+import warnings
+from importlib import import_module
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from airflow_cleanroomsml import assets, get_provider_info, operators
+from airflow_cleanroomsml._compat import IS_AIRFLOW_2, asset_alias_class, asset_classes
+from airflow_cleanroomsml.assets import (
+    SCHEME,
+    build_arn,
+    build_event_template,
+    build_uri,
+    convert_asset_to_openlineage,
+    create_asset,
+    sanitize_uri,
+)
+from tests.support import World, run
+
+ACCOUNT = "arn:aws:cleanrooms-ml:us-east-1:123456789012"
+ID = "5d6d2a3e-6f5b-4b1c-9a53-0d0b1c3a7d11"
+URI = f"{SCHEME}://us-east-1/123456789012/audience-model/{ID}"
+Alias: Any = asset_alias_class()
+Asset: Any = asset_classes()[0]
+
+
+def make_events() -> Any:
+    """What Airflow has in the context of a task for the events of its outlets."""
+    return import_module(f"airflow.{'utils' if IS_AIRFLOW_2 else 'sdk.execution_time'}.context").OutletEventAccessors()
+
+
+@pytest.mark.parametrize(
+    "arn",
+    [
+        f"{ACCOUNT}:training-dataset/{ID}",
+        f"{ACCOUNT}:audience-model/{ID}",
+        f"{ACCOUNT}:configured-audience-model/{ID}",
+        f"{ACCOUNT}:audience-generation-job/{ID}",
+        f"{ACCOUNT}:configured-model-algorithm/{ID}",
+        f"{ACCOUNT}:membership/{ID}/trained-model/{ID}",
+        f"{ACCOUNT}:membership/{ID}/ml-input-channel/{ID}",
+        f"arn:aws-us-gov:cleanrooms-ml:us-gov-west-1:123456789012:audience-model/{ID}",
+    ],
+)
+def test_a_uri_is_an_arn_in_another_spelling(arn: str) -> None:
+    asset: Any = create_asset(arn=arn)
+    assert asset.uri == build_uri(arn)
+    assert build_arn(asset.uri) == arn
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        (f"{SCHEME}://nowhere/123456789012/audience-model/{ID}", "'nowhere' is not an AWS region"),
+        (f"{SCHEME}://us-east-1/12345/audience-model/{ID}", "'12345' is not an account, which has twelve digits"),
+        (f"{SCHEME}://us-east-1/123456789012/model/{ID}", f"'model/{ID}' is not a resource as in its ARN"),
+        (f"{SCHEME}://us-east-1/123456789012/audience-model", "known kinds: training-dataset, audience-model"),
+        (f"{SCHEME}://us-east-1/123456789012/trained-model/{ID}", "is not a resource as in its ARN"),
+        (f"{URI}?version=1", "neither a query nor a fragment"),
+        (f"s3://us-east-1/123456789012/audience-model/{ID}", f"the scheme must be {SCHEME}"),
+    ],
+)
+def test_what_is_wrong_with_a_uri_is_said(uri: str, message: str) -> None:
+    with pytest.raises(ValueError, match=r"The form is cleanroomsml://\{region\}") as caught:
+        sanitize_uri(urlsplit(uri))
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("arn", ["weekly", "arn:aws:s3:::bucket", f"arn:aws:cleanrooms:us-east-1:123456789012:x/{ID}"])
+def test_no_asset_of_what_is_no_arn_of_the_service(arn: str) -> None:
+    with pytest.raises(ValueError, match="is not an ARN of Clean Rooms ML"):
+        create_asset(arn=arn)
+
+
+def test_airflow_checks_the_uri_of_an_asset() -> None:
+    wrong = f"{SCHEME}://us-east-1/123/audience-model/{ID}"
+    if IS_AIRFLOW_2:
+        with pytest.warns(UserWarning, match="has twelve digits"):
+            Asset(wrong)
+    else:
+        with pytest.raises(ValueError, match="has twelve digits"):
+            Asset(wrong)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert Asset(URI).uri == URI
+
+
+def test_airflow_knows_the_scheme() -> None:
+    from airflow.providers_manager import ProvidersManager
+
+    manager: Any = ProvidersManager()
+    noun = "dataset" if IS_AIRFLOW_2 else "asset"
+    assert getattr(manager, f"{noun}_uri_handlers")[SCHEME] is sanitize_uri
+    assert getattr(manager, f"{noun}_factories")[SCHEME] is create_asset
+    assert getattr(manager, f"{noun}_to_openlineage_converters")[SCHEME] is convert_asset_to_openlineage
+
+
+def test_the_provider_declares_the_module() -> None:
+    info: Any = get_provider_info()
+    (entry,) = info["asset-uris"]
+    assert info["dataset-uris"] == [entry]
+    assert entry["schemes"] == [SCHEME]
+    assert {entry[key] for key in ("handler", "factory", "to_openlineage_converter")} == {
+        f"{assets.__name__}.{function.__name__}"
+        for function in (sanitize_uri, create_asset, convert_asset_to_openlineage)
+    }
+
+
+def test_an_asset_is_openlineages_dataset_of_the_resource() -> None:
+    dataset = convert_asset_to_openlineage(Asset(URI), None)
+    assert (dataset.namespace, dataset.name) == (ACCOUNT, f"audience-model/{ID}")
+
+
+def generate(world: World, *outlets: Any, **more: Any) -> Any:
+    seed: Any = world.seed()
+    return operators.CleanRoomsMLStartAudienceGenerationJobOperator(
+        task_id="t",
+        name="job",
+        configured_audience_model_arn=world.configured(),
+        seed_audience=seed,
+        waiter_delay=0.2,
+        outlets=list(outlets),
+        **more,
+    )
+
+
+@pytest.mark.parametrize("deferrable", [False, True], ids=["sync", "deferred"])
+def test_an_event_has_arn_and_metrics(world: World, deferrable: bool) -> None:
+    events, asset, alias = make_events(), Asset("audiences"), Alias("audience")
+    events[asset].extra["team"] = "ads"
+    done = run(generate(world, asset, alias, deferrable=deferrable), outlet_events=events)
+    extra = {"audience_generation_job_arn": done.result, "metrics": done.pushed["metrics"]}
+    assert events[asset].extra == {"team": "ads", **extra}
+    ((uri, added),) = find_alias_events(events[alias])
+    assert (build_arn(uri), added) == (done.result, extra)
+
+
+def find_alias_events(accessor: Any) -> list[tuple[str, Any]]:
+    if IS_AIRFLOW_2:
+        return [(event["dest_dataset_uri"], event["extra"]) for event in accessor.dataset_alias_events]
+    return [(event.dest_asset_key.uri, event.extra) for event in accessor.asset_alias_events]
+
+
+@pytest.mark.skipif(IS_AIRFLOW_2, reason="Airflow 2.11 has no references to assets")
+def test_a_reference_to_an_asset_is_not_mistaken_for_another_outlet() -> None:
+    assert isinstance(Asset.ref(name="audiences"), asset_classes())
+
+
+def test_an_export_is_where_its_files_are(world: World) -> None:
+    events, alias = make_events(), Alias("audience")
+    export = operators.CleanRoomsMLStartAudienceExportJobOperator(
+        task_id="t",
+        name="export",
+        audience_generation_job_arn=world.generated(),
+        audience_size={"type": "PERCENTAGE", "value": 10},
+        waiter_delay=0.2,
+        outlets=[alias],
+    )
+    location = run(export, outlet_events=events).result["output_location"]
+    ((uri, extra),) = find_alias_events(events[alias])
+    assert (uri, extra["output_location"]) == (location.rstrip("/"), location)
+
+
+def test_a_model_that_was_not_promoted_has_no_event_of_an_alias(world: World) -> None:
+    older, terms = world.model("older"), world.configured()
+    events, asset, alias = make_events(), Asset("models"), Alias("in-service")
+    promote = operators.CleanRoomsMLPromoteAudienceModelOperator(
+        task_id="t", configured_audience_model_arn=terms, audience_model_arn=older, outlets=[asset, alias]
+    )
+    kept = run(promote, outlet_events=events).result
+    assert events[asset].extra == {"audience_model_arn": kept}
+    assert find_alias_events(events[alias]) == []
+
+
+def test_a_template_reads_the_newest_event() -> None:
+    from jinja2 import StrictUndefined
+    from jinja2.sandbox import SandboxedEnvironment
+
+    environment = SandboxedEnvironment(undefined=StrictUndefined)
+    template = environment.from_string(build_event_template("audience_model_arn", "params.arn"))
+    events = {
+        "a": [{"timestamp": 1, "extra": {"audience_model_arn": "old"}}, {"timestamp": 4, "extra": {}}],
+        "b": [{"timestamp": 3, "extra": {"audience_model_arn": "new"}}],
+    }
+    for key in ("triggering_asset_events", "triggering_dataset_events"):
+        assert template.render({key: events, "params": {"arn": "default"}}) == "new"
+        assert template.render({key: {}, "params": {"arn": "default"}}) == "default"
+    with pytest.raises(Exception, match="No last item"):
+        environment.from_string(build_event_template("arn")).render(triggering_asset_events={})

@@ -38,6 +38,7 @@ QUICK_TESTS = (
     "tests/survival",
     "tests/test_exceptions.py",
     "tests/test_hooks.py",
+    "tests/test_links.py",
     "tests/test_provider_info.py",
     "tests/test_triggers.py",
     "tests/waiting",

@@ -44,6 +44,7 @@ QUICK_TESTS = (
     "tests/test_hooks.py",
     "tests/test_notifications.py",
     "tests/test_partner_jobs.py",
+    "tests/test_links.py",
     "tests/test_provider_info.py",
     "tests/test_retries.py",
     "tests/test_triggers.py",

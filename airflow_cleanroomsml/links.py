@@ -2,8 +2,8 @@
 Extra links: buttons of a task instance that open the task's resource in the AWS console, or the reference of its operation.
 
 A link is stored in XCom as soon as what it needs is known, so it is shown while the task runs, and also if the task fails. Airflow 3 stores
-all links again whenever the task leaves the worker; ``get_link`` then returns what is stored, because a task that resumes after a deferral
-does not know what it knew before.
+all links again whenever the task leaves the worker; ``get_link`` then returns what is stored already, because a task that resumes after a
+deferral does not know what it knew before.
 
 A link never fails a task: if it cannot be built or stored, there is none.
 """
@@ -42,6 +42,8 @@ _REFERENCES = {
 _REGION = r"[a-z0-9-]+"
 _UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _S3_URI = r"s3://([a-z0-9][a-z0-9.-]+)/?(.*)"
+#: Attribute of a task: the links that it has stored since it began, by key; a task that resumed after a deferral has none.
+_STORED = "_stored_links"
 
 
 class Facts:
@@ -101,6 +103,10 @@ class AwsLink(BaseOperatorLink):
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
         """Return the link that the task has stored; empty if there is none."""
+        # Airflow 3 logs an error for each key that it does not find, so what this process stored is not read again.
+        stored: dict[str, str] | None = getattr(operator, _STORED, None)
+        if stored is not None:
+            return stored.get(self.xcom_key, "")
         try:
             return _compat.read_link(ti_key, self.xcom_key)
         except Exception as error:
@@ -272,6 +278,7 @@ def store_request_links(task: Any, context: Context, arguments: Mapping[str, Any
     """
     from airflow_cleanroomsml._requests.sensitive import reveal
 
+    vars(task)[_STORED] = {}
     if arguments is None:
         names = [name for name in task.template_fields if name not in task.connection_fields]
         arguments = {name: reveal(getattr(task, name)) for name in names}
@@ -304,6 +311,8 @@ def _store(task: Any, context: Context, facts: Facts) -> None:
             continue
         try:
             if url := _build_url(link, facts, task):
+                if _STORED in vars(task):
+                    vars(task)[_STORED][link.xcom_key] = url
                 _compat.store_link(ti, link.xcom_key, url)
         except Exception as error:
             log.info("The task has no link %s: %s: %s", link.name, type(error).__name__, error)

@@ -14,7 +14,7 @@ from airflow_cleanroomsml._compat import TaskDeferred
 from airflow_cleanroomsml._requests.request import load
 from airflow_cleanroomsml._ui.link import DETAILS_LINKS
 from airflow_cleanroomsml.exceptions import JobFailedError, NoQuotaError, QuotaExceededError, WaitTimeoutError
-from airflow_cleanroomsml.links import LINKS, store_error_links, store_request_links
+from airflow_cleanroomsml.links import LINKS, ServiceQuotaLink, store_error_links, store_request_links
 from airflow_cleanroomsml.operators import (
     CleanRoomsFindMembershipOperator,
     CleanRoomsMLCallOperator,
@@ -22,6 +22,7 @@ from airflow_cleanroomsml.operators import (
     CleanRoomsMLCreateConfiguredAudienceModelOperator,
     CleanRoomsMLCreateMLInputChannelOperator,
     CleanRoomsMLCreateTrainedModelOperator,
+    CleanRoomsMLDeleteAudienceModelOperator,
     CleanRoomsMLPutMLConfigurationOperator,
     CleanRoomsMLStartAudienceExportJobOperator,
     CleanRoomsMLStartAudienceGenerationJobOperator,
@@ -242,7 +243,29 @@ def test_a_link_that_cannot_be_read_is_empty(monkeypatch: pytest.MonkeyPatch) ->
         raise ConnectionError("no API server")
 
     monkeypatch.setattr(_compat, "read_link", fail)
-    assert [link.get_link(None, ti_key=TaskInstance()) for link in LINKS] == [""] * len(LINKS)
+    task = make_full(CleanRoomsMLDeleteAudienceModelOperator, "aws")
+    assert [link.get_link(task, ti_key=TaskInstance()) for link in LINKS] == [""] * len(LINKS)
+
+
+def test_airflow_stores_what_the_task_has_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    task, ti = make_full(CleanRoomsMLCreateTrainedModelOperator, "aws"), TaskInstance()
+    context: Any = {"ti": ti}
+
+    def read(ti_key: Any, key: str) -> str:
+        return ti.links.get(key, "")
+
+    monkeypatch.setattr(_compat, "read_link", read)
+    store_request_links(task, context)
+    assert {link.xcom_key: url for link in LINKS if (url := link.get_link(task, ti_key=ti))} == ti.links
+    # After a deferral another process has the task, and adds to what there is.
+    resumed = make_full(CleanRoomsMLCreateTrainedModelOperator, "aws")
+    store_error_links(resumed, context, QuotaExceededError("full", operation="CreateTrainedModel"))
+    assert len(ti.links) == 3
+    assert {link.xcom_key: url for link in LINKS if (url := link.get_link(resumed, ti_key=ti))} == ti.links
+    # A task that begins anew knows that its other links are gone.
+    monkeypatch.setattr(_compat, "read_link", lambda *_: pytest.fail("a key that is not there is asked for"))
+    store_request_links(task, context)
+    assert ServiceQuotaLink().get_link(task, ti_key=ti) == ""
 
 
 def test_links_of_users_are_left_alone(world: World) -> None:

@@ -70,6 +70,11 @@ def test_a_task_has_its_links_however_it_ends(links: dict[str, Links], way: str)
     assert links[f"{way}_silent"] == {"-1": create}
 
 
+def test_no_link_is_asked_for_that_is_not_there(log: str) -> None:
+    # Airflow 3 logs each as an error.
+    assert [line for line in log.splitlines() if "XCom not found" in line and "_link_" in line] == []
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_what_a_failed_training_leaves_is_deleted(states: dict[str, set[str]], account: World, way: str) -> None:
     assert (states[f"{way}_train"], states[f"{way}_delete"]) == ({"failed"}, {"success"})

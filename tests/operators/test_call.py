@@ -105,7 +105,7 @@ def test_what_is_not_to_be_shown_is_not_in_the_result(studio: Studio) -> None:
 
 def test_an_expression_that_fails_on_the_answer_is_no_reason_to_create_again(studio: Studio) -> None:
     request = {k: v for k, v in studio.training("m").items() if k not in ("task_id", "waiter_delay")}
-    with pytest.raises(ResultError, match="create_trained_model succeeded") as caught:
+    with pytest.raises(ResultError, match="CreateTrainedModel succeeded") as caught:
         call("create_trained_model", request, jmespath="sum(trainedModelArn)")
     assert isinstance(caught.value, AirflowFailException)
 

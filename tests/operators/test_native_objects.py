@@ -108,7 +108,7 @@ def test_no_text_of_a_request_is_altered(cls: type[CleanRoomsMLOperator], form: 
 
 @every_sensor
 def test_no_text_that_a_sensor_looks_for_is_altered(cls: type[Any]) -> None:
-    names = [name for name in arguments(cls) if name not in ("goal", "audience_size", "since")]
+    names = [name for name in arguments(cls) if name not in ("goal", "audience_size", "since", "finished")]
     for text in ALTERED:
         given = {**all_of(required(cls), text), **all_of(names, text)}
         task = rendered(native(cls, **given))
@@ -118,7 +118,7 @@ def test_no_text_that_a_sensor_looks_for_is_altered(cls: type[Any]) -> None:
 def test_every_argument_of_a_sensor_has_a_shape() -> None:
     for cls in SENSORS:
         task = native(cls, **all_of(required(cls), "x"))
-        assert set(task.template_fields) - {"verify"} <= set(task._field_shapes())
+        assert set(task.template_fields) - {"verify", "finished"} <= set(task._field_shapes())
 
 
 @texts

@@ -93,7 +93,9 @@ def describe_end(context: Context) -> dict[str, Any]:
     resource = getattr(task, "resource", None)
     noun = resource.noun if isinstance(resource, Resource) else None
     arn = _find_arn(task, ti, resource) if isinstance(resource, Resource) else None
-    status, reason = getattr(error, "status", None) or state, _explain(error)
+    # Errors of other packages may have a status as well, such as that of HTTP.
+    status = (getattr(error, "status", None) if isinstance(error, CleanRoomsMLError) else None) or state
+    reason = _explain(error)
     duration = _measure(ti)
     took = "" if duration is None else f" after {_format_duration(duration)}"
     lines = (

@@ -87,13 +87,11 @@ def test_what_a_sensor_waits_for_is_named(world: World) -> None:
 def test_the_text_of_an_error_of_others_is_not_sent(world: World) -> None:
     topic = Topic(world)
     task = CleanRoomsMLAudienceModelSensor(task_id="task", audience_model_arn="x")
-    context: Any = {
-        "ti": TaskInstance(),
-        "task": task,
-        "dag": DAG("dag", schedule=None),
-        "exception": ValueError(SECRET),
-    }
+    error: Any = ValueError(SECRET)
+    error.status = 503
+    context: Any = {"ti": TaskInstance(), "task": task, "dag": DAG("dag", schedule=None), "exception": error}
     deliver_itself(topic)(context)
-    ((_, message),) = topic.published()
+    ((subject, message),) = topic.published()
+    assert (subject, "503" in message) == ("dag.task failed", False)
     assert SECRET not in message
     assert "reason: ValueError" in message

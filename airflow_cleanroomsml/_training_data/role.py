@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -109,7 +110,7 @@ def find_trust_problem(policy: Any, role: JobRole) -> str | None:
     context = {"aws:sourceaccount": role.account, "aws:sourcearn": role.source_arn}
     reason, allowed = "", False
     for statement in list_statements(policy):
-        if not _names_service(statement) or not matches_element(statement, "Action", "sts:AssumeRole"):
+        if not _names_service(statement) or not matches_element(statement, "Action", "sts:AssumeRole", re.IGNORECASE):
             continue
         results = list(evaluate_conditions(statement.get("Condition") or {}, context))
         if statement.get("Effect") == "Deny" and all(result is True for result in results):

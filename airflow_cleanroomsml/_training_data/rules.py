@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
@@ -411,6 +412,23 @@ class Findings:
         """
         if errors := self.errors:
             raise InvalidDataError(*errors)
+
+
+def withhold_ids(findings: Iterable[Finding], schema: Iterable[Mapping[str, Any]]) -> list[Finding]:
+    """
+    Return the findings without the ids of users and items that the names of partitions contain, such as ``user_id=…``.
+
+    :param schema: ``schema`` of a dataset.
+    """
+    ids = [column["columnName"] for column in schema if {"USER_ID", "ITEM_ID"} & set(column.get("columnTypes") or ())]
+    if not ids:
+        return list(findings)
+    # A value may contain blanks; a slash ends it, unless it is the last of the location.
+    pattern = re.compile(rf"\b({'|'.join(map(re.escape, ids))})=(?:[^/\n]+(?=/)|\S+)", re.IGNORECASE)
+    return [
+        replace(finding, problem=pattern.sub(r"\1=***", finding.problem), advice=pattern.sub(r"\1=***", finding.advice))
+        for finding in findings
+    ]
 
 
 def lower_severity(findings: Iterable[Finding], rules: Collection[str]) -> list[Finding]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow_cleanroomsml._compat import cached
 from airflow_cleanroomsml._requests.sensitive import reveal
 from airflow_cleanroomsml._templating import TEXT
-from airflow_cleanroomsml._training_data.rules import Finding, Findings, Rule, Severity, lower_severity
+from airflow_cleanroomsml._training_data.rules import Finding, Findings, Rule, Severity, lower_severity, withhold_ids
 from airflow_cleanroomsml._xcom import push_results
 from airflow_cleanroomsml.exceptions import (
     CleanRoomsMLError,
@@ -180,6 +180,14 @@ class TrainingDataCheck:
 
     def run(self, findings: Findings) -> tuple[str, Numbers]:
         """Check table, files, role and, on request, the data."""
+        found = Findings()
+        try:
+            return self._run(found)
+        finally:
+            # Locations in S3 contain the values of partition columns.
+            findings.add(*withhold_ids(found, self._config["schema"]))
+
+    def _run(self, findings: Findings) -> tuple[str, Numbers]:
         from airflow_cleanroomsml._training_data.table_check import check_role, check_table
         from airflow_cleanroomsml._training_data.table_files import check_declared_compression
 

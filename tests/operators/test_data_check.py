@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from airflow_cleanroomsml._training_data.rules import Rule
+from airflow_cleanroomsml._training_data.rules import Finding, Rule, Severity, withhold_ids
 from airflow_cleanroomsml._training_data.statistics import Statistics, WrongUnit
 from airflow_cleanroomsml.exceptions import ConfigurationError, DataCheckFailedError, InvalidRequestError
 from airflow_cleanroomsml.operators import (
@@ -33,7 +33,7 @@ from tests.helpers.training_data import (
     to_parquet,
     trust,
 )
-from tests.support import REGION, Run, TaskInstance, World, client_of, run
+from tests.support import REGION, SCHEMA, Run, TaskInstance, World, client_of, run
 
 HAS_PYARROW = find_spec("pyarrow") is not None
 reads_files = pytest.mark.skipif(not HAS_PYARROW, reason="files are read with pyarrow")
@@ -556,3 +556,37 @@ def test_interactions_outside_of_the_window_do_not_count(data: TrainingData) -> 
     )
     assert "99 users with at least 2 interactions in the training window" in found["INSUFFICIENT_USERS"]["problem"]
     assert "of 2,000 supplied" in found["INSUFFICIENT_USERS"]["problem"]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (
+            "File s3://b/t/user_id=ann@example.com/part-0 cannot be read",
+            "File s3://b/t/user_id=***/part-0 cannot be read",
+        ),
+        ("no files at s3://b/t/User_ID=ann%40example.com/", "no files at s3://b/t/User_ID=***/"),
+        ("no files at s3://b/t/item_id=42 or elsewhere", "no files at s3://b/t/item_id=*** or elsewhere"),
+        ("File s3://b/t/user_id=Ann Lee/day=2026-01-01/f", "File s3://b/t/user_id=***/day=2026-01-01/f"),
+        ("File s3://b/t/day=2026-01-01/f", "File s3://b/t/day=2026-01-01/f"),
+    ],
+)
+def test_no_location_shows_an_id(text: str, shown: str) -> None:
+    finding = Finding(Rule.MALFORMED_FILE, "files", text, text, Severity.ERROR)
+    (withheld,) = withhold_ids([finding], SCHEMA)
+    assert (withheld.problem, withheld.advice) == (shown, shown)
+
+
+@reads_files
+def test_a_table_partitioned_by_user_shows_none(data: TrainingData) -> None:
+    create_role(data.world)
+    data.create()
+    data.schema = [
+        {"columnName": "day", "columnTypes": ["USER_ID"]},
+        *[column for column in data.schema if column["columnTypes"] != ["USER_ID"]],
+    ]
+    for day in data.days:
+        data.put(day, b"\xff\xfe broken")
+    found = refuse(training_data=data.data, role_arn=data.world.role, statistics="files")
+    assert found
+    assert [day for day in data.days if day in json.dumps(found)] == []

@@ -83,6 +83,7 @@ with DAG(
     "example_partner_jobs_sensor",
     description="Export the audiences of partners, one run after the other",
     schedule="@continuous",
+    is_paused_upon_creation=True,
     max_active_runs=1,
     start_date=START,
     catchup=False,

@@ -383,10 +383,9 @@ def test_a_quota_of_zero_has_a_link(studio: Studio) -> None:
     )
 
 
-def test_any_operation_that_is_called_has_its_links(slow_world: World) -> None:
-    dataset = slow_world.dataset()
-    for index in range(2):
-        slow_world.ml.create_audience_model(name=f"m{index}", trainingDatasetArn=dataset)
+def test_any_operation_that_is_called_has_its_links(world: World) -> None:
+    dataset = world.dataset()
+    world.fault("CreateAudienceModel", "quota")
     ti = TaskInstance()
     call = CleanRoomsMLCallOperator(
         task_id="t", operation="create_audience_model", parameters={"name": "m", "training_dataset_arn": dataset}
@@ -394,7 +393,7 @@ def test_any_operation_that_is_called_has_its_links(slow_world: World) -> None:
     with pytest.raises(QuotaExceededError):
         run(call, ti=ti)
     assert ti.links[REFERENCE].endswith("/API_CreateAudienceModel.html")
-    assert ti.links["_link_ServiceQuotaLink"].endswith("/L-11056252")
+    assert ti.links["_link_ServiceQuotaLink"].endswith("/cleanrooms-ml/quotas")
 
 
 @both_ways

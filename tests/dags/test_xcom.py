@@ -16,6 +16,10 @@ WAYS = ("worker", "deferred")
 pytestmark = pytest.mark.timeout(300)
 
 
+#: The link to the page of a job.
+DETAILS = "Clean Rooms ML details"
+
+
 @pytest.fixture(scope="module")
 def account(emulator: EmulatorProcess) -> World:
     return World(emulator).build()
@@ -65,9 +69,15 @@ def test_a_task_has_its_links_however_it_ends(links: dict[str, Links], way: str)
     # It failed, or succeeded with do_xcom_push=False; those that were deferred resumed without what they knew before.
     page = "https://docs.aws.amazon.com/cleanrooms-ml/latest/APIReference/API_{}.html".format
     create, delete = {"API reference": page("CreateAudienceModel")}, {"API reference": page("DeleteAudienceModel")}
-    assert (links[f"{way}_train"], links[f"{way}_delete"]) == ({"-1": create}, {"-1": delete})
-    assert links[f"{way}_mapped"] == {"0": create, "1": create}
-    assert links[f"{way}_silent"] == {"-1": create}
+
+    def find(task: str) -> Links:
+        # The page of a job, from Airflow 3.1 on, has tests of its own.
+        of_task = links[f"{way}_{task}"].items()
+        return {index: {name: url for name, url in found.items() if name != DETAILS} for index, found in of_task}
+
+    assert (find("train"), find("delete")) == ({"-1": create}, {"-1": delete})
+    assert find("mapped") == {"0": create, "1": create}
+    assert find("silent") == {"-1": create}
 
 
 def test_no_link_is_asked_for_that_is_not_there(log: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -10,6 +11,8 @@ if TYPE_CHECKING:
 
     from airflow_cleanroomsml._compat import Context
     from airflow_cleanroomsml._resources.data_flow import DataFlow
+
+log = logging.getLogger(__name__)
 
 
 class ReportingTask(Protocol):
@@ -62,12 +65,18 @@ def remember(task: ReportingTask, members: Mapping[str, Any]) -> None:
 
 def report_data(task: ReportingTask, context: Context, members: Mapping[str, Any]) -> None:
     """
-    Report what a task has read and written, once it has succeeded.
+    Report what a task has read and written, once it has succeeded; a failure is only logged.
+
+    What the task has created exists by now. If its task failed here, a retry with ``durable=False`` would create another.
 
     :param members: Identifiers and outputs of its resource, by their XCom keys.
     """
     remember(task, members)
-    if task.outlets:
-        from airflow_cleanroomsml.assets import fill_events
+    if not task.outlets:
+        return
+    from airflow_cleanroomsml.assets import fill_events
 
+    try:
         fill_events(context, task.outlets, task.describe_data_flow())
+    except Exception:
+        log.warning("Could not fill the asset events of the task's outlets; the task continues.", exc_info=True)

@@ -38,7 +38,7 @@ _MEMBERS_KINDS = ("ml-input-channel", "trained-model", "trained-model-inference-
 _ALGORITHM_KINDS = ("configured-model-algorithm", "configured-model-algorithm-association")
 _RESOURCE = re.compile(
     rf"({'|'.join((*_KINDS, _ALGORITHM_KINDS[0]))}|membership/[0-9a-f-]{{36}}/({'|'.join((*_MEMBERS_KINDS, _ALGORITHM_KINDS[1]))}))"
-    r"/[-a-zA-Z0-9_.]+"
+    r"/[-a-zA-Z0-9_/.]+"
 )
 _REGION, _ACCOUNT = re.compile(r"[a-z]{2}(-[a-z]+)+-\d"), re.compile(r"\d{12}")
 _FORM = f"{SCHEME}://{{region}}/{{account}}/{{kind}}/{{id}}"
@@ -167,7 +167,13 @@ def _find_uri(data: Data) -> str:
     if isinstance(data, S3Location):
         return data.uri
     # Airflow has no scheme for Glue, and a name that is no URI is an asset, too.
-    return f"{data.database}.{data.table}" if isinstance(data, GlueTable) else build_uri(data.arn)
+    if isinstance(data, GlueTable):
+        return f"{data.database}.{data.table}"
+    try:
+        return build_uri(data.arn)
+    except ValueError:
+        # A resource of Clean Rooms, or of a kind that is new.
+        return data.arn
 
 
 def _make_asset(uri: str, extra: dict[str, Any] | None = None) -> Asset:

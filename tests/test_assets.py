@@ -11,6 +11,7 @@ import pytest
 
 from airflow_cleanroomsml import assets, get_provider_info, operators
 from airflow_cleanroomsml._compat import IS_AIRFLOW_2, asset_alias_class, asset_classes
+from airflow_cleanroomsml._resources.data_flow import DataFlow, ServiceResource
 from airflow_cleanroomsml.assets import (
     SCHEME,
     build_arn,
@@ -18,6 +19,7 @@ from airflow_cleanroomsml.assets import (
     build_uri,
     convert_asset_to_openlineage,
     create_asset,
+    fill_events,
     sanitize_uri,
 )
 from tests.support import World, run
@@ -42,6 +44,7 @@ def make_events() -> Any:
         f"{ACCOUNT}:configured-audience-model/{ID}",
         f"{ACCOUNT}:audience-generation-job/{ID}",
         f"{ACCOUNT}:configured-model-algorithm/{ID}",
+        f"{ACCOUNT}:configured-model-algorithm/team/{ID}",
         f"{ACCOUNT}:membership/{ID}/trained-model/{ID}",
         f"{ACCOUNT}:membership/{ID}/ml-input-channel/{ID}",
         f"arn:aws-us-gov:cleanrooms-ml:us-gov-west-1:123456789012:audience-model/{ID}",
@@ -164,6 +167,38 @@ def test_an_export_is_where_its_files_are(world: World) -> None:
     location = run(export, outlet_events=events).result["output_location"]
     ((uri, extra),) = find_alias_events(events[alias])
     assert (uri, extra["output_location"]) == (location.rstrip("/"), location)
+
+
+def test_a_resource_without_a_uri_of_its_own_is_its_arn() -> None:
+    arn = f"arn:aws:cleanrooms:us-east-1:123456789012:membership/{ID}/configuredaudiencemodelassociation/{ID}"
+    events, alias = make_events(), Alias("associations")
+    context: Any = {"outlet_events": events}
+    fill_events(context, [alias], DataFlow(outputs=[ServiceResource(arn)], members={"arn": arn}))
+    assert find_alias_events(events[alias]) == [(arn, {"arn": arn})]
+
+
+class Broken:
+    """Events of outlets that cannot be filled."""
+
+    def __getitem__(self, outlet: Any) -> Any:
+        raise ValueError(f"no event for {outlet}")
+
+
+def test_an_event_that_cannot_be_filled_does_not_fail_a_task_that_has_created_something(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    create = operators.CleanRoomsMLCreateAudienceModelOperator(
+        task_id="t",
+        name="model",
+        training_dataset_arn=world.dataset(),
+        waiter_delay=0.2,
+        # A retry would not find what was created, and would pay for another.
+        durable=False,
+        outlets=[Asset("models")],
+    )
+    arn = run(create, outlet_events=Broken()).result
+    assert [model["audienceModelArn"] for model in world.ml.list_audience_models()["audienceModels"]] == [arn]
+    assert "Could not fill the asset events of the task's outlets" in caplog.text
 
 
 def test_a_model_that_was_not_promoted_has_no_event_of_an_alias(world: World) -> None:

@@ -120,9 +120,10 @@ def _led_to(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
 
 
 @pytest.fixture
-def empty_world(emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> World:
+def empty_world(emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """An account with nothing in it, to which boto3 and the ``aws_default`` connection lead."""
-    return _led_to(World(emulator), monkeypatch)
+    yield _led_to(World(emulator), monkeypatch)
+    emulator.restore_settings()
 
 
 @pytest.fixture
@@ -132,9 +133,10 @@ def world(empty_world: World) -> World:
 
 
 @pytest.fixture
-def slow_world(slow_emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> World:
+def slow_world(slow_emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """Such an account in the slow emulator."""
-    return _led_to(World(slow_emulator), monkeypatch).build()
+    yield _led_to(World(slow_emulator), monkeypatch).build()
+    slow_emulator.restore_settings()
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass, field
 from functools import cache, partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -41,6 +42,7 @@ class RunningEmulator:
     """An emulator that is found at a URL, whatever runs it."""
 
     url: str
+    _initial: Mapping[str, Any] = MappingProxyType({})
 
     def _control(self, path: str, body: Mapping[str, Any] | None = None, method: str | None = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
@@ -85,10 +87,17 @@ class RunningEmulator:
         return dict(found.get(account, {"actions": None, "needed": []}))
 
     def switch(self, **settings: Any) -> dict[str, Any]:
-        """Change settings; the answer is those that were in force."""
+        """Change settings until the test ends; returns those that were in force."""
         before: dict[str, Any] = self._control("settings")
         self._control("settings", settings)
+        self._initial = {name: before[name] for name in settings} | dict(self._initial)
         return before
+
+    def restore_settings(self) -> None:
+        """Undo what :meth:`switch` has changed: tests share the emulator."""
+        if self._initial:
+            self._control("settings", self._initial)
+            self._initial = {}
 
 
 class EmulatorProcess(RunningEmulator):

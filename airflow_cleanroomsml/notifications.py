@@ -25,6 +25,10 @@ log = logging.getLogger(__name__)
 
 #: Longest subject that SNS accepts (API reference, Publish).
 _LONGEST_SUBJECT = 100
+#: What a message says by the state of the task. In any other state, and in none, it reports a failure: if the worker was killed, Airflow 3
+#: calls back in the Dag processor, for failures only, without the exception and without a state (tried with 3.0.6 and 3.3.2).
+_ENDS = {"success": "succeeded", "skipped": "was skipped"}
+_NO_REASON = "not known; the worker may have been killed"
 
 
 class CleanRoomsMLNotifier(BaseNotifier):
@@ -82,30 +86,30 @@ class CleanRoomsMLSnsNotifier(BaseNotifier):
 
 def describe_end(context: Context) -> dict[str, Any]:
     """
-    Describe how a task has ended, from the context of a callback.
+    Describe how a task has ended, from the context of a callback for success, failure, retry or skipping.
 
     :return: ``subject`` and ``message``, and their parts: ``noun``, ``arn``, ``status``, ``reason`` and ``duration``, in seconds; a part
         that is not known is None.
     """
     values: Mapping[str, Any] = context
     ti, task, error = values["ti"], values.get("task"), values.get("exception")
-    state = "failed" if error else "succeeded"
+    end = _ENDS.get(getattr(ti, "state", None) or "", "failed")
     resource = getattr(task, "resource", None)
     noun = resource.noun if isinstance(resource, Resource) else None
     arn = _find_arn(task, ti, resource) if isinstance(resource, Resource) else None
     # Errors of other packages may have a status as well, such as that of HTTP.
-    status = (getattr(error, "status", None) if isinstance(error, CleanRoomsMLError) else None) or state
+    status = (getattr(error, "status", None) if isinstance(error, CleanRoomsMLError) else None) or end
     reason = _explain(error)
     duration = _measure(ti)
     took = "" if duration is None else f" after {_format_duration(duration)}"
     lines = (
-        f"Task {ti.task_id} of Dag {ti.dag_id}, run {ti.run_id}, {state}{took}, in try {ti.try_number}.",
+        f"Task {ti.task_id} of Dag {ti.dag_id}, run {ti.run_id}, {end}{took}, in try {ti.try_number}.",
         f"{noun or 'job'}: {arn}" if arn else "",
         f"status: {status}",
-        f"reason: {reason}" if reason else "",
+        f"reason: {reason or _NO_REASON}" if reason or end == "failed" else "",
         f"log: {ti.log_url}" if getattr(ti, "log_url", None) else "",
     )
-    subject = f"{ti.dag_id}.{ti.task_id} {state}" + (f": {status}" if status != state else "")
+    subject = f"{ti.dag_id}.{ti.task_id} {end}" + (f": {status}" if status != end else "")
     return {
         "noun": noun,
         "arn": arn,

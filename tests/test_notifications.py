@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import importlib
+import uuid
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from airflow import DAG
 from airflow.providers.amazon.aws.notifications.sns import SnsNotifier
 
+from airflow_cleanroomsml._compat import IS_AIRFLOW_2
 from airflow_cleanroomsml.exceptions import CleanRoomsMLError
-from airflow_cleanroomsml.notifications import CleanRoomsMLNotifier, CleanRoomsMLSnsNotifier
+from airflow_cleanroomsml.notifications import CleanRoomsMLNotifier, CleanRoomsMLSnsNotifier, describe_end
 from airflow_cleanroomsml.operators import CleanRoomsMLCreateAudienceModelOperator
 from airflow_cleanroomsml.sensors import CleanRoomsMLAudienceModelSensor
 from tests.helpers.topic import Topic
 from tests.support import TaskInstance, World, run
 
+MODEL = "arn:aws:cleanrooms-ml:us-east-1:123456789012:audience-model/af7cca3d-0ce4-4d1c-9f8e-0d9a3d0a1c11"
 SECRET = "select secret from customers"
 
 
@@ -37,10 +42,12 @@ def call_back(notifier: Any, task: Any) -> TaskInstance:
     ti = TaskInstance()
     vars(ti)["start_date"] = datetime.now(timezone.utc) - timedelta(hours=26, minutes=3)
     context: Any = {"ti": ti, "task": task, "dag": DAG("dag", schedule=None), "params": {}}
+    state, context["exception"] = "success", None
     try:
         run(task, ti=ti)
     except CleanRoomsMLError as error:
-        context["exception"] = error
+        state, context["exception"] = "failed", error
+    vars(ti)["state"] = state
     notifier(context)
     return ti
 
@@ -95,3 +102,50 @@ def test_the_text_of_an_error_of_others_is_not_sent(world: World) -> None:
     assert (subject, "503" in message) == ("dag.task failed", False)
     assert SECRET not in message
     assert "reason: ValueError" in message
+
+
+@pytest.mark.skipif(IS_AIRFLOW_2, reason="Airflow 2 passes the exception to a callback in the Dag processor")
+@either
+@pytest.mark.parametrize("kind", ["failed", "up_for_retry"])
+def test_a_task_whose_worker_was_killed_is_reported_as_failed(
+    empty_world: World, make: Callable[[Topic], Any], kind: str
+) -> None:
+    topic = Topic(empty_world)
+    call_back_in_dag_processor(make(topic), kind)
+    ((subject, message),) = topic.published()
+    assert subject == "dag.task failed"
+    assert "run manual__1, failed, in try 1." in message
+    assert f"audience model: {MODEL}" in message
+    assert "status: failed" in message
+    assert "reason: not known" in message
+
+
+def call_back_in_dag_processor(notifier: Any, kind: str) -> None:
+    """Let Airflow's Dag processor call back for a task that the scheduler found without a heartbeat."""
+    # Airflow 2.11 has other modules.
+    processor: Any = importlib.import_module("airflow.dag_processing.processor")
+    requests: Any = importlib.import_module("airflow.callbacks.callback_requests")
+    log = importlib.import_module("structlog").get_logger()
+    with DAG("dag", schedule=None) as dag:
+        callbacks: dict[str, Any] = {"on_failure_callback": notifier, "on_retry_callback": notifier}
+        CleanRoomsMLAudienceModelSensor(task_id="task", audience_model_arn=MODEL, **callbacks)
+    identifiers = {"id": str(uuid.uuid4()), "dag_version_id": str(uuid.uuid4())}
+    ti = {**identifiers, "task_id": "task", "dag_id": "dag", "run_id": "manual__1", "try_number": 1, "hostname": "worker"}
+    place = {"filepath": "dag.py", "bundle_name": "dags", "bundle_version": None}
+    values = {**place, "msg": "no heartbeat", "ti": ti, "task_callback_type": kind}
+    request = requests.TaskCallbackRequest.model_validate(values)
+    processor._execute_task_callbacks(SimpleNamespace(dags={"dag": dag}), request, log)
+
+
+def test_a_skipped_task_is_neither_a_success_nor_a_failure() -> None:
+    ti = TaskInstance()
+    vars(ti)["state"] = "skipped"
+    context: Any = {"ti": ti, "task": CleanRoomsMLAudienceModelSensor(task_id="task", audience_model_arn=MODEL)}
+    assert describe_end(context)["subject"] == "dag.task was skipped"
+
+
+def test_a_failure_without_a_reason_says_so() -> None:
+    context: Any = {"ti": TaskInstance(), "task": None}
+    end = describe_end(context)
+    assert (end["subject"], end["reason"]) == ("dag.task failed", None)
+    assert "reason: not known" in end["message"]

@@ -51,7 +51,7 @@ class CleanRoomsMLRetryPolicy(ExceptionRetryPolicy):
 
     Errors of other packages, and those of this one that it does not know, are retried as the task says.
 
-    :param rules: Rules that come before those of this package.
+    :param rules: Rules that come before those of this package. Their pauses are kept: neither doubled, limited nor jittered.
     """
 
     def __init__(self, rules: Sequence[RetryRule] = ()) -> None:
@@ -59,14 +59,15 @@ class CleanRoomsMLRetryPolicy(ExceptionRetryPolicy):
             RetryRule(list(errors), RetryAction.RETRY, timedelta(minutes=minutes), reason)
             for errors, minutes, reason in _RULES
         )
-        super().__init__([*rules, *ours])
+        self._user_rules = tuple(rules)
+        super().__init__([*self._user_rules, *ours])
 
     def evaluate(
         self, exception: BaseException, try_number: int, max_tries: int, context: Context | None = None
     ) -> RetryDecision:
         """Decide about a failure; see Airflow's ``RetryPolicy``."""
         decision = super().evaluate(exception, try_number, max_tries, context)
-        if decision.retry_delay is None or not isinstance(exception, exceptions.CleanRoomsMLError):
+        if decision.retry_delay is None or any(rule.matches(exception) for rule in self._user_rules):
             return decision
         # The exponent is bounded because a timedelta cannot hold the result of a large one.
         delay = min(decision.retry_delay * 2 ** min(try_number - 1, 10), LONGEST_DELAY)

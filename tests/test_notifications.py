@@ -130,7 +130,14 @@ def call_back_in_dag_processor(notifier: Any, kind: str) -> None:
         callbacks: dict[str, Any] = {"on_failure_callback": notifier, "on_retry_callback": notifier}
         CleanRoomsMLAudienceModelSensor(task_id="task", audience_model_arn=MODEL, **callbacks)
     identifiers = {"id": str(uuid.uuid4()), "dag_version_id": str(uuid.uuid4())}
-    ti = {**identifiers, "task_id": "task", "dag_id": "dag", "run_id": "manual__1", "try_number": 1, "hostname": "worker"}
+    ti = {
+        **identifiers,
+        "task_id": "task",
+        "dag_id": "dag",
+        "run_id": "manual__1",
+        "try_number": 1,
+        "hostname": "worker",
+    }
     place = {"filepath": "dag.py", "bundle_name": "dags", "bundle_version": None}
     values = {**place, "msg": "no heartbeat", "ti": ti, "task_callback_type": kind}
     request = requests.TaskCallbackRequest.model_validate(values)

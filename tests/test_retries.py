@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import re
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from airflow_cleanroomsml import exceptions
+from airflow_cleanroomsml._compat import AirflowFailException
 from airflow_cleanroomsml.exceptions import CleanRoomsMLError
 from airflow_cleanroomsml.hooks import CleanRoomsMLHook
 from tests.support import World
@@ -57,6 +61,37 @@ def test_rules_of_the_user_come_first(empty_world: World) -> None:
     error = refusal(empty_world, "throttle")
     rule = sdk.RetryRule(type(error), sdk.RetryAction.FAIL)
     assert policy(rules=[rule]).evaluate(error, 1, 5).action.value == "fail"
+
+
+@from_3_3
+@pytest.mark.parametrize("delay", [timedelta(hours=6), timedelta(seconds=1), None])
+def test_the_pause_of_a_rule_of_the_user_is_kept(empty_world: World, delay: timedelta | None) -> None:
+    error = refusal(empty_world, "throttle")
+    rule = sdk.RetryRule(CleanRoomsMLError, sdk.RetryAction.RETRY, delay, "because")
+    decision = policy(rules=[rule]).evaluate(error, 3, 5)
+    assert (decision.action.value, decision.retry_delay, decision.reason) == ("retry", delay, "because")
+    # An error that the user's rules do not name.
+    other = sdk.RetryRule(ValueError, sdk.RetryAction.RETRY, delay)
+    assert policy(rules=[other]).evaluate(error, 3, 5).retry_delay >= timedelta(minutes=8)
+
+
+@from_3_3
+def test_the_documentation_has_every_error_that_is_retried() -> None:
+    page = Path(__file__).parents[1] / "docs" / "howto" / "retries_and_notifications.md"
+    rows = re.findall(r"^\| (`.*) \| (\d+) minutes? \|$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    documented = {name: int(minutes) for names, minutes in rows for name in re.findall(r"`(\w+)`", names)}
+    pauses = {
+        name: rule.retry_delay / timedelta(minutes=1)
+        for name, kind in vars(exceptions).items()
+        for rule in policy().rules
+        if is_retried_error(kind) and issubclass(kind, tuple(rule.exception))
+    }
+    assert documented == pauses
+
+
+def is_retried_error(kind: Any) -> bool:
+    """Whether it is an error class that Airflow retries."""
+    return isinstance(kind, type) and issubclass(kind, CleanRoomsMLError) and not issubclass(kind, AirflowFailException)
 
 
 @pytest.mark.skipif(HAS_POLICIES, reason="this Airflow has retry policies")

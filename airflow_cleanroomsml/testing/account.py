@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from airflow_cleanroomsml.testing import table
+from airflow_cleanroomsml.testing import table, table_rows
 from airflow_cleanroomsml.testing.admin_api import AdminApi
 from airflow_cleanroomsml.testing.environment import SIGNING_KEY
 from airflow_cleanroomsml.testing.faults import Faults
@@ -134,15 +134,16 @@ class Account:
         self.client("s3").put_object(Bucket=bucket, Key=key, Body=body.encode() if isinstance(body, str) else body)
         return uri
 
-    def put_seed(self, user_ids: Iterable[str], uri: str | None = None) -> dict[str, str]:
+    def put_seed(self, user_ids: Iterable[str | int], uri: str | None = None) -> dict[str, str]:
         """
         Write a seed as JSON lines.
 
-        :param user_ids: Ids of the users.
+        :param user_ids: Ids of the users, as texts or integers.
         :param uri: Where, for instance the URI that the Dag under test reads; by default an object of its own.
         :return: The member ``dataSource`` of ``seedAudience``: ``{"s3Uri": …}``.
+        :raises ValueError: ``user_ids`` is one text, or has something else than texts and integers.
         """
-        lines = "".join(json.dumps({"user_id": user_id}) + "\n" for user_id in user_ids)
+        lines = "".join(json.dumps({"user_id": user_id}) + "\n" for user_id in table_rows.check_user_ids(user_ids))
         return {"s3Uri": self.put_object(uri or f"s3://{self.bucket}/seeds/{uuid.uuid4()}.jsonl", lines)}
 
     def put_table(
@@ -159,12 +160,14 @@ class Account:
         Create a Glue table and its file; a table of the same name, and the files at the same location, are replaced.
 
         :param name: Name of the table.
-        :param data: Rows as mappings, the text of a CSV file with a header, the path of one, a pandas DataFrame or a pyarrow Table.
+        :param data: Rows as mappings with the same keys, the text of a CSV file with a header, the ``pathlib.Path`` of one, a pandas
+            DataFrame or a pyarrow Table. It needs a row at least.
         :param database: Name of the database, which is created if it does not exist.
         :param location: Folder, ``s3://bucket/path/``; by default one of its own.
         :param file_format: ``csv`` or ``parquet``; by default Parquet for pandas and pyarrow, otherwise CSV.
         :param types: Glue types of columns, for instance ``{"value": "int"}``; those of all others follow from their values.
         :return: The member ``dataSource`` of a training dataset's ``inputConfig``: ``{"glueDataSource": …}``.
+        :raises ValueError: The data are no table, or there is no such format, column or type; the text names the argument and the row.
         """
         encoded = table.encode(data, file_format, types)
         location = (location or f"s3://{self.bucket}/{database}/{name}").rstrip("/") + "/"

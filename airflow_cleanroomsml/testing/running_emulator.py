@@ -93,7 +93,7 @@ class RunningEmulator:
         """
         self.environment.connect(conn_id, (account or self.account).id)
 
-    def put_seed(self, user_ids: Iterable[str], uri: str | None = None) -> dict[str, str]:
+    def put_seed(self, user_ids: Iterable[str | int], uri: str | None = None) -> dict[str, str]:
         """Write a seed of the account, see :meth:`Account.put_seed`."""
         return self.account.put_seed(user_ids, uri)
 

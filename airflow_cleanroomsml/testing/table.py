@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-#: Rows, the text of a CSV file with a header, the path of one, a pandas DataFrame or a pyarrow Table.
+from airflow_cleanroomsml.testing.table_rows import check_column_names, check_rows, check_types, parse_csv
+
+#: Rows with the same columns, the text of a CSV file with a header, the ``pathlib.Path`` of one, a pandas DataFrame or a pyarrow Table.
 TableData = Iterable[Mapping[str, Any]] | str | bytes | Path | Any
 
 _CSV = {
@@ -66,47 +68,54 @@ def encode(data: TableData, file_format: str | None = None, types: Mapping[str, 
 
     :param file_format: ``csv`` or ``parquet``; by default Parquet for pandas and pyarrow, otherwise CSV.
     :param types: Glue types of columns; those of all others follow from their values.
-    :raises ValueError: There is no such format, the data have no rows, or ``types`` names a column that they do not have.
+    :raises ValueError: There is no such format, the data are no table, or ``types`` names a column that they do not have.
     """
+    if file_format not in (None, "csv", "parquet"):
+        raise ValueError(f"file_format is {file_format!r}; must be 'csv' or 'parquet'")
     if isinstance(data, Path):
         data = data.read_bytes()
     if isinstance(data, str):
         data = data.encode()
-    is_arrow = hasattr(data, "to_pylist") or hasattr(data, "to_parquet")
-    file_format = file_format or ("parquet" if is_arrow else "csv")
-    if file_format == "csv":
-        body, columns = _encode_csv(data)
-    elif file_format == "parquet":
-        body, columns = _encode_parquet(data)
+    is_frame = hasattr(data, "to_pylist") or hasattr(data, "to_parquet")
+    file_format = file_format or ("parquet" if is_frame else "csv")
+    if isinstance(data, bytes):
+        body, columns = (_encode_csv_text if file_format == "csv" else _encode_parquet_of_text)(data)
     else:
-        raise ValueError(f"file_format is {file_format!r}; must be 'csv' or 'parquet'")
-    unknown = set(types or {}) - set(columns)
-    if unknown:
-        raise ValueError(f"types: no column {', '.join(sorted(unknown))}; columns: {', '.join(columns)}")
+        table = _check_frame(data) if is_frame else check_rows(data)
+        body, columns = (_encode_csv if file_format == "csv" else _encode_parquet)(table)
+    check_types(types or {}, columns)
     return EncodedTable(file_format, body, {**columns, **(types or {})})
 
 
+def _check_frame(frame: Any) -> Any:
+    check_column_names(list(frame.column_names if hasattr(frame, "to_pylist") else frame.columns))
+    return frame
+
+
+def _encode_csv_text(text: bytes) -> tuple[bytes, dict[str, str]]:
+    rows = parse_csv(text)
+    return text, {name: _infer_type_of_texts([row[name] for row in rows]) for name in rows[0]}
+
+
+def _encode_parquet_of_text(text: bytes) -> tuple[bytes, dict[str, str]]:
+    from pyarrow import csv as arrow_csv
+
+    parse_csv(text)
+    return _encode_parquet(arrow_csv.read_csv(io.BytesIO(text)))
+
+
 def _encode_csv(data: Any) -> tuple[bytes, dict[str, str]]:
-    if isinstance(data, bytes):
-        texts = list(csv.DictReader(io.StringIO(data.decode())))
-        return data, {name: _infer_type_of_texts([row[name] for row in texts]) for name in _list_columns(texts)}
     if hasattr(data, "to_pylist"):
         data = data.to_pylist()
     elif hasattr(data, "to_dict"):
         data = data.to_dict("records")
-    rows = [dict(row) for row in data]
-    columns = {name: _infer_type([row.get(name) for row in rows]) for name in _list_columns(rows)}
+    rows = check_rows(data)
+    columns = {name: _infer_type([row[name] for row in rows]) for name in rows[0]}
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows([_format_value(row.get(name)) for name in columns] for row in rows)
+    writer.writerows([_format_value(row[name]) for name in columns] for row in rows)
     return out.getvalue().encode(), columns
-
-
-def _list_columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    if not rows:
-        raise ValueError("the table has no rows")
-    return list(dict.fromkeys(name for row in rows for name in row))
 
 
 def _infer_type(values: Iterable[Any]) -> str:
@@ -145,17 +154,14 @@ def _format_value(value: Any) -> str:
 
 def _encode_parquet(data: Any) -> tuple[bytes, dict[str, str]]:
     import pyarrow as pa
-    from pyarrow import csv as arrow_csv
     from pyarrow import parquet
 
-    if isinstance(data, bytes):
-        data = arrow_csv.read_csv(io.BytesIO(data))
-    elif hasattr(data, "to_parquet"):
+    if hasattr(data, "to_parquet"):
         data = pa.Table.from_pandas(data, preserve_index=False)
     elif not hasattr(data, "to_pylist"):
-        data = pa.Table.from_pylist([dict(row) for row in data])
+        data = pa.Table.from_pylist(data)
     if not data.num_rows:
-        raise ValueError("the table has no rows")
+        raise ValueError("data: the table has no rows")
     out = io.BytesIO()
     parquet.write_table(data, out)
     return out.getvalue(), {field.name: _convert_arrow_type(field.type) for field in data.schema}

@@ -100,6 +100,69 @@ def test_a_table_without_rows_is_refused(data: Any) -> None:
         encode(data)
 
 
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        ("interactions.csv", r"data is the text 'interactions.csv'.*the pathlib.Path of one"),
+        ("/tmp/a,b.csv", r"data is the text '/tmp/a,b.csv'.*the pathlib.Path of one"),
+        (b"PAR1\x15\x04\xff", r"data: byte 7 is not UTF-8; must be rows"),
+        ("a,b\n1,2\n\n3\n", "data: line 4 has 1 values; the header has 2 columns"),
+        ("a,b\n1,2,3\n", "data: line 2 has 3 values; the header has 2 columns"),
+        ('a,b\n1,"2\n', "data: line 2 is not CSV"),
+        ("a,A\n1,2\n", "data: the columns a, A have the same name; Hive ignores case"),
+        ("a,\n1,2\n", "data: the name of column 2 is ''; must be text"),
+        ([{"a": 1}, {"b": 2}], "data: row 2 and row 1 differ in the columns a, b; give every row the same columns"),
+        ([{"a": 1}, "b"], "data: row 2 is a str; must be rows"),
+        ([{}], "data: the table has no columns"),
+        ([{1: 1}], "data: the name of column 1 is 1; must be text"),
+        ({"a": [1, 2]}, "data is a dict; must be rows"),
+        (None, "data is a NoneType; must be rows"),
+        (1, "data is a int; must be rows"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("file_format", ["csv", "parquet"])
+def test_data_that_are_no_table_are_refused(data: Any, problem: str, file_format: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        encode(data, file_format)
+
+
+@pytest.mark.parametrize("file_format", ["csv", "parquet"])
+@pytest.mark.parametrize("library", ["pandas", "pyarrow"])
+def test_two_columns_of_the_same_name_are_refused(library: str, file_format: str) -> None:
+    module: Any = pytest.importorskip(library)
+    names = ["a", "a"]
+    data = module.DataFrame([[1, 2]], columns=names) if library == "pandas" else module.table([[1], [2]], names=names)
+    with pytest.raises(ValueError, match="data: the columns a, a have the same name"):
+        encode(data, file_format)
+
+
+def test_a_missing_file_is_named() -> None:
+    with pytest.raises(FileNotFoundError, match=r"no-such-file\.csv"):
+        encode(Path("no-such-file.csv"))
+
+
+def test_a_byte_order_mark_is_no_part_of_a_column() -> None:
+    assert list(encode("a,b\n1,2\n".encode("utf-8-sig")).columns) == ["a", "b"]
+
+
+@pytest.mark.parametrize("glue_type", ["strng", "", "decimal(", "array<>"])
+def test_an_unknown_type_is_refused(glue_type: str) -> None:
+    with pytest.raises(ValueError, match=r"types: user_id is '.*'; must be a type of Hive, such as 'string'"):
+        encode(INTERACTIONS, types={"user_id": glue_type})
+    for known in ("varchar(10)", "decimal(10,2)", "array<string>", "struct<a:int>", "DATE"):
+        assert encode(INTERACTIONS, types={"user_id": known}).columns["user_id"] == known
+
+
+def test_one_text_is_no_list_of_texts(cleanroomsml: RunningEmulator) -> None:
+    put_seed: Any = cleanroomsml.put_seed
+    for data in ("u1", b"u1", Path("users.csv"), {"u1": 1}, None):
+        with pytest.raises(ValueError, match="user_ids is a .*; must be the ids of users, such as a list of str"):
+            put_seed(data)
+    with pytest.raises(ValueError, match="user_ids: id 2 is a NoneType; must be a str or an int"):
+        put_seed(["u1", None])
+
+
 def test_an_unknown_format_is_refused() -> None:
     with pytest.raises(ValueError, match="must be 'csv' or 'parquet'"):
         encode(INTERACTIONS, "orc")

@@ -1,0 +1,125 @@
+"""Reads and checks the data of a test, so that a mistake in it is not taken for one of the Dag under test."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+_ALLOWED = (
+    "must be rows (mappings from column to value), the text of a CSV file with a header, the pathlib.Path of one, "
+    "a pandas DataFrame or a pyarrow Table"
+)
+#: Longest text that an error quotes.
+_MOST_QUOTED = 60
+#: Types of columns in Hive (Hive language manual, "Hive Data Types").
+_HIVE_TYPE = re.compile(
+    r"(boolean|tinyint|smallint|int|integer|bigint|float|double|string|binary|date|timestamp"
+    r"|decimal(\(\d+(, ?\d+)?\))?|(char|varchar)\(\d+\)|(array|map|struct|uniontype)<.+>)"
+)
+
+
+def parse_csv(text: bytes) -> list[dict[str, str]]:
+    """
+    Parse the text of a CSV file.
+
+    :raises ValueError: It is not UTF-8, has no header or no rows, or a row has more or fewer values than the header.
+    """
+    try:
+        decoded = text.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"data: byte {error.start + 1} is not UTF-8; {_ALLOWED}") from error
+    if decoded.strip() and not re.search(r"[\r\n]", decoded):
+        raise ValueError(f"data is the text {_quote(decoded)}, which is no CSV file with a header and rows; {_ALLOWED}")
+    reader = csv.reader(io.StringIO(decoded, newline=""), strict=True)
+    try:
+        lines = [(reader.line_num, values) for values in reader if values]
+    except csv.Error as error:
+        raise ValueError(f"data: line {reader.line_num} is not CSV: {error}") from error
+    if len(lines) < 2:
+        raise ValueError("data: the table has no rows")
+    (_, header), *rows = lines
+    check_column_names(header)
+    for number, values in rows:
+        if len(values) != len(header):
+            raise ValueError(f"data: line {number} has {len(values)} values; the header has {len(header)} columns")
+    return [dict(zip(header, values, strict=True)) for _, values in rows]
+
+
+def check_rows(data: Any) -> list[dict[str, Any]]:
+    """
+    Check rows.
+
+    :raises ValueError: They are no mappings, have different columns, or there are none.
+    """
+    if isinstance(data, Mapping) or not isinstance(data, Iterable):
+        raise ValueError(f"data is a {type(data).__name__}; {_ALLOWED}")
+    rows: list[dict[str, Any]] = []
+    for number, row in enumerate(data, 1):
+        if not isinstance(row, Mapping):
+            raise ValueError(f"data: row {number} is a {type(row).__name__}; {_ALLOWED}")
+        rows.append(dict(row))
+        # Parquet would drop a column that the first row lacks, and a misspelt name would make another column.
+        if different := rows[0].keys() ^ row.keys():
+            raise ValueError(
+                f"data: row {number} and row 1 differ in the columns {', '.join(sorted(map(str, different)))}; "
+                "give every row the same columns, with None for no value"
+            )
+    if not rows:
+        raise ValueError("data: the table has no rows")
+    check_column_names(list(rows[0]))
+    return rows
+
+
+def check_column_names(names: Sequence[Any]) -> None:
+    """
+    Check the names of columns.
+
+    :raises ValueError: There are none, one is empty or no text, or two are the same for Hive, which ignores case.
+    """
+    if not names:
+        raise ValueError("data: the table has no columns")
+    for number, name in enumerate(names, 1):
+        if not isinstance(name, str) or not name.strip():
+            raise ValueError(f"data: the name of column {number} is {name!r}; must be text that is not empty")
+    counts = Counter(name.lower() for name in names)
+    if repeated := [name for name in names if counts[name.lower()] > 1]:
+        raise ValueError(f"data: the columns {', '.join(repeated)} have the same name; Hive ignores case")
+
+
+def check_types(types: Mapping[str, str], columns: Iterable[str]) -> None:
+    """
+    Check Glue types of columns.
+
+    :raises ValueError: There is no such column or type.
+    """
+    if unknown := sorted(set(types) - set(columns)):
+        raise ValueError(f"types: no column {', '.join(unknown)}; columns: {', '.join(columns)}")
+    for name, glue_type in types.items():
+        if not _HIVE_TYPE.fullmatch(str(glue_type).lower()):
+            raise ValueError(
+                f"types: {name} is {glue_type!r}; must be a type of Hive, such as 'string', 'bigint' or 'int'"
+            )
+
+
+def check_user_ids(user_ids: Any) -> list[str | int]:
+    """
+    Check the ids of a seed.
+
+    :raises ValueError: They are one text, or are neither texts nor integers.
+    """
+    # The characters of a text would be taken for ids, and so would the bytes.
+    if isinstance(user_ids, str | bytes | Mapping) or not isinstance(user_ids, Iterable):
+        raise ValueError(f"user_ids is a {type(user_ids).__name__}; must be the ids of users, such as a list of str")
+    checked = list(user_ids)
+    for number, user_id in enumerate(checked, 1):
+        if not isinstance(user_id, str | int) or isinstance(user_id, bool):
+            raise ValueError(f"user_ids: id {number} is a {type(user_id).__name__}; must be a str or an int")
+    return checked
+
+
+def _quote(text: str) -> str:
+    return repr(text if len(text) <= _MOST_QUOTED else f"{text[:_MOST_QUOTED]}…")

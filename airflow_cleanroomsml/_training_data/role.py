@@ -77,7 +77,7 @@ def check_trust(iam: IamClient, role: JobRole, findings: Findings) -> bool:
     Check that the role exists, and that the service may assume it.
 
     :param findings: Collects findings.
-    :return: Whether the role can be used.
+    :return: Whether the role exists, as far as the caller can see: if so, its permissions can be checked, whoever may assume it.
     """
     try:
         policy = iam.get_role(RoleName=role.name)["Role"]["AssumeRolePolicyDocument"]
@@ -94,7 +94,7 @@ def check_trust(iam: IamClient, role: JobRole, findings: Findings) -> bool:
     reason = find_trust_problem(policy, role)
     if reason is not None:
         findings.add(Rule.ROLE_NOT_ASSUMABLE.build("roleArn", role=role.arn, service=SERVICE, reason=reason))
-    return reason is None
+    return True
 
 
 def find_trust_problem(policy: Any, role: JobRole) -> str | None:

@@ -56,7 +56,7 @@ def check_table(
     :param window: The training window.
     :param rules: Maximum number of features.
     :param findings: Collects findings.
-    :return: None if its data cannot be read.
+    :return: None if there is no such table, or the caller may not see it.
     """
     if window.is_empty:
         findings.add(Rule.INVALID_TRAINING_WINDOW.build("trainingDataEndTime", window=window))
@@ -73,10 +73,17 @@ def check_table(
         files = list_table_files(s3, table, parts, findings, withhold=(roles.user, roles.item))
     except InvalidDataError as error:
         findings.add(*error.findings)
-    rules_broken = {finding.rule for finding in findings.errors}
-    if rules_broken - {*_DENIALS, Rule.PARTITION_EMPTY}:
-        return None
-    return CheckedTable(table, roles, None if rules_broken & _DENIALS else files)
+    is_denied = any(finding.rule in _DENIALS for finding in findings.errors)
+    return CheckedTable(table, roles, None if is_denied else files)
+
+
+def find_obstacles(findings: Findings) -> set[Rule]:
+    """
+    Return the broken rules for which the data cannot be read, whatever their severity is in the report.
+
+    :param findings: What :func:`check_table` has found.
+    """
+    return {finding.rule for finding in findings.errors} - {*_DENIALS, Rule.PARTITION_EMPTY}
 
 
 def check_role(

@@ -91,13 +91,11 @@ def list_table_files(
         for part, location, kind in parts
         if location.bucket in buckets
     ]
-    if len(listed) < len(parts):
-        return listed
     if empty := [each for each in listed if not each.files]:
-        if len(empty) == len(listed):
+        if len(empty) == len(table.parts):
             findings.add(_build_no_files([each.location for each in empty]))
         else:
-            findings.add(_build_empty_partitions(table, empty, len(listed), withhold))
+            findings.add(_build_empty_partitions(table, empty, len(table.parts), withhold))
     return listed
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -37,6 +37,12 @@ _GIBIBYTE = 1024**3
 #: Seconds between two polls of a query.
 _ATHENA_SECONDS = 5
 _S3_REMEDY = "allow s3:ListBucket, and s3:GetObject where files are read, to the role or user of the connection"
+#: What says itself that the data was not counted.
+_SAY_UNCOUNTED = frozenset((Rule.TOO_LARGE_TO_READ, Rule.QUERY_FAILED, Rule.NOT_CHECKED))
+#: What the caller may not do; the role of the job may be allowed to.
+_S3_DENIALS = frozenset((Rule.S3_ACCESS_DENIED, Rule.BUCKET_POLICY_DENIES))
+_NUMBERS = "The numbers of interactions and users"
+_NO_FILES = "the caller may not list or read the files"
 _SQL_REMEDY = "run the query yourself and count its users"
 #: What a check adds to the report.
 Numbers = dict[str, Any]
@@ -188,17 +194,16 @@ class TrainingDataCheck:
             findings.add(*withhold_ids(found, self._config["schema"]))
 
     def _run(self, findings: Findings) -> tuple[str, Numbers]:
-        from airflow_cleanroomsml._training_data.table_check import check_role, check_table
+        from airflow_cleanroomsml._training_data.table_check import check_role, check_table, find_obstacles
         from airflow_cleanroomsml._training_data.table_files import check_declared_compression
 
         glue, s3, how = self._client("glue"), self._client("s3"), self._arguments.get("statistics")
         data = self._arguments["training_data"][0]
         checked = check_table(glue, s3, data, self._window, self._rules, findings)
+        obstacles = find_obstacles(findings)
         files = checked.files if checked and checked.files else ()
         check_role(glue, self._client("iam"), self._build_role(), self._source, files, findings)
-        counted = None
-        if checked and how:
-            counted = self._count(checked, self._count_by_athena if how == "athena" else self._count_in_files, findings)
+        counted = self._count(checked, how, obstacles, findings) if how else None
         if checked and not (counted and how == "files"):
             check_declared_compression(checked.table, files, findings)
         subject = f"Training data in Glue table {self._source['databaseName']}.{self._source['tableName']}"
@@ -225,37 +230,46 @@ class TrainingDataCheck:
         return _build_role(arn, "training-dataset", self._client("glue").meta.region_name)
 
     def _count(
-        self, checked: CheckedTable, count: Callable[[CheckedTable], Statistics | None], findings: Findings
+        self, checked: CheckedTable | None, how: str, obstacles: Collection[Rule], findings: Findings
     ) -> Statistics | None:
+        """
+        Count the data and apply the rules to the numbers, or report why they were not counted.
+
+        :param how: ``athena`` or ``files``.
+        :param obstacles: Rules that the table, its schema or its files break, so that the data cannot be read.
+        :param findings: Collects findings.
+        """
         from airflow_cleanroomsml._training_data.rules import InvalidDataError
         from airflow_cleanroomsml._training_data.statistics import evaluate
 
-        try:
-            counted = count(checked)
-        except InvalidDataError as error:
-            findings.add(*error.findings)
-            return None
-        if counted:
-            evaluate(counted, checked.roles, self._window, self._rules, findings)
-        return counted
+        if checked and not obstacles and (how == "athena" or checked.files is not None):
+            try:
+                counted = self._count_by_athena(checked) if how == "athena" else self._count_in_files(checked)
+            except InvalidDataError as error:
+                findings.add(*error.findings)
+                obstacles = [finding.rule for finding in error.findings]
+            else:
+                evaluate(counted, checked.roles, self._window, self._rules, findings)
+                return counted
+        if not _SAY_UNCOUNTED.issuperset(obstacles) or not obstacles:
+            findings.add(_build_not_counted(obstacles))
+        return None
 
-    def _count_in_files(self, checked: CheckedTable) -> Statistics | None:
+    def _count_in_files(self, checked: CheckedTable) -> Statistics:
         """
         Read the files, and count with pyarrow.
 
-        :return: None if the caller may not list them.
         :raises InvalidDataError: They are malformed, or too large to be read.
         """
         from airflow_cleanroomsml._training_data import interactions, training_files
         from airflow_cleanroomsml._training_data.rules import InvalidDataError
 
-        if checked.files is None:
-            return None
-        size = sum(file.size for each in checked.files for file in each.files)
+        files = checked.files or ()
+        size = sum(file.size for each in files for file in each.files)
         if size > _MOST_BYTES:
             texts = {"size": f"{size / _GIBIBYTE:,.1f} GiB", "limit": f"{_MOST_BYTES / _GIBIBYTE:.0f} GiB"}
             raise InvalidDataError(Rule.TOO_LARGE_TO_READ.build("statistics", **texts))
-        sources = training_files.build_sources(checked.table, checked.files)
+        sources = training_files.build_sources(checked.table, files)
         table = training_files.read_all(self._client("s3"), sources, checked.roles.types)
         rows = interactions.normalise(table, checked.roles)
         return interactions.count(rows, checked.roles, self._window, self._rules, duplicates=True)[0]
@@ -296,6 +310,18 @@ class TrainingDataCheck:
 
         connection = {**self._connection}
         return AthenaHook(config=make_config(connection.pop("botocore_config")), log_query=False, **connection)
+
+
+def _build_not_counted(obstacles: Collection[Rule]) -> Finding:
+    """
+    Build the finding that the data was not counted.
+
+    A rule in ``warn_only`` does not fail the task, but the data cannot be read all the same.
+    """
+    names = sorted({rule.name for rule in obstacles if rule not in _S3_DENIALS})
+    reason = f"{' and '.join(names)} prevent{'' if len(names) > 1 else 's'} it" if names else _NO_FILES
+    remedy = "see the other findings, or count the data yourself"
+    return Rule.NOT_CHECKED.build("statistics", subject=_NUMBERS, reason=reason, remedy=remedy)
 
 
 def check_seed(hook: CleanRoomsMLHook, arguments: Mapping[str, Any], findings: Findings) -> tuple[str, Numbers]:
@@ -363,7 +389,7 @@ def _explain_denials(findings: Findings) -> list[Finding]:
             raise CleanRoomsMLError(f"The check could not be completed. {finding}")
         if finding.rule is Rule.GLUE_ACCESS_DENIED:
             explained.append(Rule.TABLE_NOT_READABLE.build(finding.field, problem=finding.problem))
-        elif finding.rule in (Rule.S3_ACCESS_DENIED, Rule.BUCKET_POLICY_DENIES):
+        elif finding.rule in _S3_DENIALS:
             values = {"subject": "The files", "reason": finding.problem, "remedy": _S3_REMEDY}
             explained.append(Rule.NOT_CHECKED.build(finding.field, **values))
         else:

@@ -101,6 +101,13 @@ class TrainingData:
         self.glue.delete_table(DatabaseName="lookalike", Name="interactions")
         self.create_table(**parameters)
 
+    def relocate_partition(self, *days: str) -> None:
+        """Let the partitions of these days be in the bucket that is set now."""
+        for day in days:
+            partition = {"Values": [day], "StorageDescriptor": self._describe_storage(f"day={day}/")}
+            of = {"DatabaseName": "lookalike", "TableName": "interactions", "PartitionValueList": [day]}
+            self.glue.update_partition(**of, PartitionInput=partition)
+
     def put(self, day: str, part: list[Row] | bytes, name: str = "part-0.csv") -> None:
         """Write the file of a day."""
         key = f"interactions/day={day}/{name}"

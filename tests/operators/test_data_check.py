@@ -260,6 +260,61 @@ def test_a_rule_can_be_lowered_to_a_warning(data: TrainingData) -> None:
         check(**arguments, warn_only=["PARTITION_EMTPY"])
 
 
+@pytest.mark.parametrize("statistics", [pytest.param("files", marks=reads_files), "athena"])
+@pytest.mark.parametrize("spoil", [lose_column, change_type, move_abroad], ids=lambda each: each.__name__)
+def test_a_rule_that_prevents_the_counting_never_does_so_silently(
+    data: TrainingData, spoil: Callable[[TrainingData], None], statistics: str
+) -> None:
+    create_role(data.world)
+    spoil(data.create())
+    arguments: dict[str, Any] = {"training_data": data.data, "role_arn": data.world.role, "statistics": statistics}
+    (rule,) = refuse(**arguments)
+    report = check(**arguments, warn_only=[rule]).result
+    found = {finding["rule"]: finding for finding in report["findings"]}
+    assert (report["errors"], report["statistics"], set(found)) == (0, None, {rule, "NOT_CHECKED"})
+    assert found["NOT_CHECKED"]["field"] == "statistics"
+    assert f"could not be checked: {rule} prevents it" in found["NOT_CHECKED"]["problem"]
+
+
+@reads_files
+def test_files_that_cannot_be_read_are_never_skipped_silently(data: TrainingData) -> None:
+    create_role(data.world)
+    data.create(to_csv(rows()) + b"a,b,c\n", rows())
+    arguments: dict[str, Any] = {"training_data": data.data, "role_arn": data.world.role, "statistics": "files"}
+    report = check(**arguments, warn_only=["MALFORMED_FILE"]).result
+    assert [finding["rule"] for finding in report["findings"]] == ["MALFORMED_FILE", "NOT_CHECKED"]
+    assert "MALFORMED_FILE prevents it" in report["findings"][1]["problem"]
+
+
+def test_nothing_is_reported_about_statistics_that_nobody_wants(data: TrainingData) -> None:
+    create_role(data.world)
+    lose_column(data.create())
+    report = check(training_data=data.data, role_arn=data.world.role, warn_only=["COLUMN_MISSING"]).result
+    assert [finding["rule"] for finding in report["findings"]] == ["COLUMN_MISSING"]
+    assert report["files"] == 2
+
+
+def test_a_wrong_schema_or_trust_policy_hides_no_missing_permission(data: TrainingData) -> None:
+    create_role(data.world, trust("glue.amazonaws.com"), "glue:*", "s3:ListBucket", "s3:GetBucketLocation")
+    lose_column(data.create())
+    found = refuse(training_data=data.data, role_arn=data.world.role)
+    assert set(found) == {"COLUMN_MISSING", "ROLE_NOT_ASSUMABLE", "ROLE_LACKS_PERMISSION"}
+    assert "s3:GetObject" in found["ROLE_LACKS_PERMISSION"]["problem"]
+
+
+def test_a_partition_in_another_region_hides_no_empty_one(data: TrainingData) -> None:
+    create_role(data.world)
+    data.create().clear("2026-01-02")
+    near = data.bucket
+    data.days.insert(0, "2026-01-01b")
+    move_abroad(data)
+    data.bucket = near
+    data.relocate_partition("2026-01-01", "2026-01-02")
+    found = refuse(training_data=data.data, role_arn=data.world.role)
+    assert set(found) == {"BUCKET_IN_OTHER_REGION", "PARTITION_EMPTY"}
+    assert "1 of 3 partitions" in found["PARTITION_EMPTY"]["problem"]
+
+
 @reads_files
 def test_declared_compression_is_found_without_reading(data: TrainingData) -> None:
     create_role(data.world)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 
 from airflow_cleanroomsml._training_data.clients import S3Client
@@ -12,6 +13,8 @@ from airflow_cleanroomsml._training_data.storage import Location, list_files, re
 
 #: Most malformed lines that a finding reports.
 _MOST_REPORTED = 3
+_MEBIBYTE = 1024**2
+_LARGE_REMEDY = "correct the location if other files are there, or write the {limit:,} user ids that are allowed without other members"
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,15 @@ class _LineError(ValueError):
         self.quoting = quoting or text
 
 
-def read_seed(s3: S3Client, uri: str, rules: DataRules, findings: Findings, *, may_quote: bool = False) -> Seed:
+def read_seed(
+    s3: S3Client,
+    uri: str,
+    rules: DataRules,
+    findings: Findings,
+    *,
+    max_bytes: float = math.inf,
+    may_quote: bool = False,
+) -> Seed:
     """
     Read the unique user ids of a seed.
 
@@ -51,14 +62,23 @@ def read_seed(s3: S3Client, uri: str, rules: DataRules, findings: Findings, *, m
     :param uri: S3 URI of an object, or of a prefix with files.
     :param rules: Limits of the number of unique ids.
     :param findings: Collects findings about its content.
+    :param max_bytes: Size of all files above which none is read.
     :param may_quote: Whether findings may quote lines.
-    :raises InvalidDataError: The seed does not exist or may not be read.
+    :raises InvalidDataError: The seed does not exist, may not be read, or is too large to be read, which is only a warning.
     """
     location = Location.parse(uri)
     require_same_region(s3, location)
-    files = list_files(s3, location)
+    files = list_files(s3, location, max_bytes=max_bytes)
     if not files:
         raise InvalidDataError(Rule.SEED_NOT_FOUND.build("s3Uri", location=location))
+    if sum(file.size for file in files) > max_bytes:
+        values = {
+            "subject": f"The seed at {location}",
+            "reason": f"its files have more than {max_bytes / _MEBIBYTE:,.0f} MiB",
+        }
+        raise InvalidDataError(
+            Rule.NOT_CHECKED.build("s3Uri", **values, remedy=_LARGE_REMEDY.format(limit=rules.max_seed))
+        )
     # A dict keeps the order, which a set does not.
     ids: dict[str, None] = {}
     errors: list[str] = []

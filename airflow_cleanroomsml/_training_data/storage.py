@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -84,17 +85,25 @@ def require_same_region(s3: S3Client, location: Location) -> None:
         raise InvalidDataError(Rule.BUCKET_IN_OTHER_REGION.build("location", **values))
 
 
-def list_files(s3: S3Client, location: Location) -> list[StoredFile]:
+def list_files(s3: S3Client, location: Location, *, max_bytes: float = math.inf) -> list[StoredFile]:
     """
     List the files below a location, in order of their keys, or else the object with exactly this key.
 
     The location ``…/data`` does not include ``…/data-old/``. Files that Hive, and therefore Glue, ignores are left out: folder markers,
     and paths with a component that starts with ``_`` or ``.``.
 
+    :param max_bytes: The listing ends with the file that exceeds this size of all files, so that a whole bucket is not listed in vain.
     :raises InvalidDataError: The bucket does not exist or may not be read.
     """
     folder = location.key if location.key.endswith("/") or not location.key else f"{location.key}/"
-    below = [file for file in _list_objects(s3, location, folder) if _is_visible(file.location.key[len(folder) :])]
+    below: list[StoredFile] = []
+    size = 0
+    for file in _list_objects(s3, location, folder):
+        if _is_visible(file.location.key[len(folder) :]):
+            below.append(file)
+            size += file.size
+        if size > max_bytes:
+            break
     if below or folder == location.key:
         return below
     # Keys are listed in order, so the shortest of those with the same prefix comes first.

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 #: Bytes of files that a worker reads at most; in memory they take a multiple of it.
 _MOST_BYTES = 2 * 1024**3
+#: Bytes of a seed that a worker reads at most, some 500 for each of the 500,000 user ids that are allowed. AWS documents no limit.
+_MOST_SEED_BYTES = 256 * 1024**2
 _GIBIBYTE = 1024**3
 #: Seconds between two polls of a query.
 _ATHENA_SECONDS = 5
@@ -352,7 +354,8 @@ def _count_seed(s3: Any, uri: str, arguments: Mapping[str, Any], findings: Findi
     from airflow_cleanroomsml._training_data.seed import read_seed
 
     try:
-        seed = read_seed(s3, uri, DataRules(min_seed=arguments["min_seed_size"]), findings)
+        rules = DataRules(min_seed=arguments["min_seed_size"])
+        seed = read_seed(s3, uri, rules, findings, max_bytes=_MOST_SEED_BYTES)
     except InvalidDataError as error:
         findings.add(*error.findings)
         return None

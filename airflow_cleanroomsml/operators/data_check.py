@@ -127,10 +127,10 @@ class CleanRoomsMLCheckSeedAudienceOperator(DataCheckOperator):
     """
     Check a seed before an audience is generated from it.
 
-    A seed in S3 is read: JSON lines with a ``user_id`` each, 25 to 500,000 unique ones, in this region. The result of a query that was
-    written to S3 is CSV or Parquet, and is refused as it is when the audience is generated. Of a SQL seed only the role is checked, because
-    its users are not known before the query runs. The task also checks that the service may assume the role of the seed, and that the role
-    may read the files.
+    A seed in S3 is read, up to 256 MiB: JSON lines with a ``user_id`` each, 25 to 500,000 unique ones, in this region. The result of a
+    query that was written to S3 is CSV or Parquet, and is refused as it is when the audience is generated. Of a SQL seed only the role is
+    checked, because its users are not known before the query runs. The task also checks that the service may assume the role of the seed,
+    and that the role may read the files.
 
     All findings are in the log and in the report: rule, severity, field, problem, advice and source. Errors fail the task without a
     retry; warnings do not. Findings contain no user ids.

@@ -577,6 +577,25 @@ def test_a_seed_that_a_job_refuses_is_found_before(world: World, body: bytes, ru
     assert details["statusCode"] == rule
 
 
+def test_a_seed_that_is_too_large_to_read_is_not_read(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    create_role(world)
+    folder = f"s3://{world.bucket}/seed/"
+    sizes = []
+    for _ in range(4):
+        key = world.seed()["dataSource"]["s3Uri"].removeprefix(f"s3://{world.bucket}/")
+        sizes.append(world.client("s3").head_object(Bucket=world.bucket, Key=key)["ContentLength"])
+    seed = {"dataSource": {"s3Uri": folder}, "roleArn": world.role}
+    module = "airflow_cleanroomsml.operators._data_check._MOST_SEED_BYTES"
+    monkeypatch.setattr(module, sum(sizes))
+    assert check_seed(seed_audience=seed).result["users"] == 30
+    monkeypatch.setattr(module, sum(sizes) - 1)
+    report = check_seed(seed_audience=seed, min_matching_seed_size=31).result
+    assert (report["users"], report["errors"]) == (None, 0)
+    (finding,) = report["findings"]
+    assert (finding["rule"], finding["field"]) == ("NOT_CHECKED", "s3Uri")
+    assert f"The seed at {folder} could not be checked: its files have more than" in finding["problem"]
+
+
 def test_a_seed_must_be_able_to_match_enough_users(world: World) -> None:
     create_role(world)
     arguments = {"seed_audience": world.seed(), "min_matching_seed_size": 31}

@@ -168,7 +168,7 @@ def _find_uri(data: Data) -> str:
         return data.uri
     # Airflow has no scheme for Glue, and a name that is no URI is an asset, too.
     if isinstance(data, GlueTable):
-        return f"{data.database}.{data.table}"
+        return f"{data.catalog}/{data.database}.{data.table}" if data.catalog else f"{data.database}.{data.table}"
     try:
         return build_uri(data.arn)
     except ValueError:

@@ -11,7 +11,7 @@ import pytest
 
 from airflow_cleanroomsml import assets, get_provider_info, operators
 from airflow_cleanroomsml._compat import IS_AIRFLOW_2, asset_alias_class, asset_classes
-from airflow_cleanroomsml._resources.data_flow import DataFlow, ServiceResource
+from airflow_cleanroomsml._resources.data_flow import DataFlow, GlueTable, ServiceResource
 from airflow_cleanroomsml.assets import (
     SCHEME,
     build_arn,
@@ -175,6 +175,16 @@ def test_a_resource_without_a_uri_of_its_own_is_its_arn() -> None:
     context: Any = {"outlet_events": events}
     fill_events(context, [alias], DataFlow(outputs=[ServiceResource(arn)], members={"arn": arn}))
     assert find_alias_events(events[alias]) == [(arn, {"arn": arn})]
+
+
+@pytest.mark.parametrize(
+    ("catalog", "name"), [(None, "sales.clicks"), ("210987654321", "210987654321/sales.clicks")], ids=["own", "other"]
+)
+def test_a_table_is_named_with_the_catalog_of_another_account(catalog: str | None, name: str) -> None:
+    events, alias = make_events(), Alias("tables")
+    context: Any = {"outlet_events": events}
+    fill_events(context, [alias], DataFlow(outputs=[GlueTable("sales", "clicks", catalog)]))
+    assert find_alias_events(events[alias]) == [(name, {})]
 
 
 class Broken:

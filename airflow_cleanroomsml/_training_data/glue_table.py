@@ -33,7 +33,7 @@ class GlueTable:
     """
     A table.
 
-    :param name: Database and table, for messages.
+    :param name: Catalog, if the dataset names one, database and table, for messages.
     :param columns: Glue type of each column in the files, by lower-case name, in the order of the table.
     :param partition_columns: Glue type of each partition column, likewise.
     :param parameters: Parameters of the table, such as ``classification``.
@@ -61,24 +61,31 @@ def fetch(glue: GlueClient, source: Mapping[str, str]) -> GlueTable:
     :raises InvalidDataError: The database or table does not exist or may not be read, or a partitioned table has no partitions.
     """
     catalog = {"CatalogId": source["catalogId"]} if "catalogId" in source else {}
-    database, name = source["databaseName"], source["tableName"]
-    with _translate_errors(database, Rule.DATABASE_NOT_FOUND):
+    database, name, full_name = source["databaseName"], source["tableName"], format_table_name(source)
+    with _translate_errors(full_name.removesuffix(f".{name}"), Rule.DATABASE_NOT_FOUND):
         glue.get_database(Name=database, **catalog)
-    with _translate_errors(f"{database}.{name}", Rule.TABLE_NOT_FOUND):
+    with _translate_errors(full_name, Rule.TABLE_NOT_FOUND):
         table = glue.get_table(DatabaseName=database, Name=name, **catalog)["Table"]
     descriptor = table.get("StorageDescriptor", {})
     keys = _map_types(table.get("PartitionKeys", ()))
     parts: tuple[Part, ...] = (Part(descriptor, {}),)
     if keys:
-        with _translate_errors(f"{database}.{name}", Rule.TABLE_NOT_FOUND):
+        with _translate_errors(full_name, Rule.TABLE_NOT_FOUND):
             pages = glue.get_paginator("get_partitions").paginate(DatabaseName=database, TableName=name, **catalog)
             parts = tuple(_build_part(keys, partition) for page in pages for partition in page["Partitions"])
         if not parts:
-            table_name = f"{database}.{name}"
-            raise InvalidDataError(Rule.NO_PARTITIONS.build("tableName", table=table_name, keys=", ".join(keys)))
-    return GlueTable(
-        f"{database}.{name}", _map_types(descriptor.get("Columns", ())), keys, table.get("Parameters", {}), parts
-    )
+            raise InvalidDataError(Rule.NO_PARTITIONS.build("tableName", table=full_name, keys=", ".join(keys)))
+    return GlueTable(full_name, _map_types(descriptor.get("Columns", ())), keys, table.get("Parameters", {}), parts)
+
+
+def format_table_name(source: Mapping[str, str]) -> str:
+    """
+    Return the name of a table for messages, such as ``210987654321/sales.interactions``.
+
+    :param source: ``glueDataSource`` of a training dataset.
+    """
+    catalog = f"{source['catalogId']}/" if "catalogId" in source else ""
+    return f"{catalog}{source['databaseName']}.{source['tableName']}"
 
 
 def _map_types(columns: list[dict[str, str]] | tuple[()]) -> dict[str, str]:

@@ -43,6 +43,9 @@ _S3_REMEDY = "allow s3:ListBucket, and s3:GetObject where files are read, to the
 _SAY_UNCOUNTED = frozenset((Rule.TOO_LARGE_TO_READ, Rule.QUERY_FAILED, Rule.NOT_CHECKED))
 #: What the caller may not do; the role of the job may be allowed to.
 _S3_DENIALS = frozenset((Rule.S3_ACCESS_DENIED, Rule.BUCKET_POLICY_DENIES))
+#: The data catalog of Athena that is the Glue catalog of the caller's account.
+_OWN_CATALOG = "AwsDataCatalog"
+_CATALOG_REMEDY = 'register that catalog in Athena and set athena_catalog to its name, or count with statistics="files"'
 _NUMBERS = "The numbers of interactions and users"
 _NO_FILES = "the caller may not list or read the files"
 _SQL_REMEDY = "run the query yourself and count its users"
@@ -196,6 +199,7 @@ class TrainingDataCheck:
             findings.add(*withhold_ids(found, self._config["schema"]))
 
     def _run(self, findings: Findings) -> tuple[str, Numbers]:
+        from airflow_cleanroomsml._training_data.glue_table import format_table_name
         from airflow_cleanroomsml._training_data.table_check import check_role, check_table, find_obstacles
         from airflow_cleanroomsml._training_data.table_files import check_declared_compression
 
@@ -208,7 +212,7 @@ class TrainingDataCheck:
         counted = self._count(checked, how, obstacles, findings) if how else None
         if checked and not (counted and how == "files"):
             check_declared_compression(checked.table, files, findings)
-        subject = f"Training data in Glue table {self._source['databaseName']}.{self._source['tableName']}"
+        subject = f"Training data in Glue table {format_table_name(self._source)}"
         numbers = {
             "statistics": counted.describe() if counted else None,
             "files": sum(len(each.files) for each in files),
@@ -280,11 +284,12 @@ class TrainingDataCheck:
         """
         Run the query that counts.
 
-        :raises InvalidDataError: It failed.
+        :raises InvalidDataError: It failed, or would read a table of another catalog.
         """
         from airflow_cleanroomsml._training_data.athena import build_query, parse_result
         from airflow_cleanroomsml._training_data.rules import InvalidDataError
 
+        self._require_catalog()
         database, arguments, athena = self._source["databaseName"], self._arguments, self._athena
         location = arguments.get("athena_output_location")
         self._query_id = athena.run_query(
@@ -303,6 +308,25 @@ class TrainingDataCheck:
         self._query_id = ""
         names = [cell["VarCharValue"] for cell in header["Data"]]
         return parse_result(dict(zip(names, (cell.get("VarCharValue") for cell in values["Data"]), strict=True)))
+
+    def _require_catalog(self) -> None:
+        """
+        Require an Athena data catalog for a table in the Glue catalog of another account.
+
+        The dataset names that catalog by its account, Athena by the name under which it is registered (Athena user guide,
+        security-iam-cross-account-glue-catalog-access). Athena's own data catalog may have a table of the same name.
+
+        :raises InvalidDataError: The query would read a table of the caller's catalog.
+        """
+        from airflow_cleanroomsml._training_data.rules import InvalidDataError
+
+        own, owner = self._build_role().account, self._source.get("catalogId")
+        catalog = self._arguments["athena_catalog"]
+        if owner in (None, own) or catalog.lower() != _OWN_CATALOG.lower():
+            return
+        reason = f"Athena's data catalog {catalog} is not the Glue catalog of account {owner}, which has the table"
+        values = {"subject": _NUMBERS, "reason": reason, "remedy": _CATALOG_REMEDY}
+        raise InvalidDataError(Rule.NOT_CHECKED.build("athena_catalog", **values))
 
     @cached
     def _athena(self) -> Any:

@@ -52,7 +52,8 @@ class CleanRoomsMLCheckTrainingDataOperator(DataCheckOperator):
     :param warn_only: Names of rules whose findings are warnings.
     :param athena_workgroup: Athena workgroup.
     :param athena_output_location: S3 URI for the result of the query; not needed if the workgroup has one.
-    :param athena_catalog: Athena data catalog with the table.
+    :param athena_catalog: Athena data catalog with the table. If the dataset names the Glue catalog of another account (``catalogId``), set
+        the name under which that catalog is registered in Athena; by default nothing is counted then, and a warning says so.
     :return: The report: ``errors``, ``warnings``, ``findings``, ``statistics`` and ``files``.
     """
 

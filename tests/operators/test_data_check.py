@@ -483,6 +483,42 @@ def test_athena_counts_at_real_size(data: TrainingData) -> None:
     assert query["Query"].count('FROM "lookalike"."interactions"') == 1
 
 
+def list_query_catalogs(world: World) -> list[str]:
+    athena = world.client("athena")
+    ids = athena.list_query_executions()["QueryExecutionIds"]
+    queries = [athena.get_query_execution(QueryExecutionId=query_id)["QueryExecution"] for query_id in ids]
+    return [query["QueryExecutionContext"]["Catalog"] for query in queries]
+
+
+def test_athena_never_counts_a_table_of_the_same_name_in_another_catalog(data: TrainingData) -> None:
+    create_role(data.world)
+    training_data = data.create().data
+    source = training_data[0]["inputConfig"]["dataSource"]["glueDataSource"]
+    arguments: dict[str, Any] = {"training_data": training_data, "role_arn": data.world.role, "statistics": "athena"}
+    source["catalogId"] = "210987654321"
+    report = check(**arguments).result
+    assert (report["statistics"], list_query_catalogs(data.world)) == (None, [])
+    (finding,) = report["findings"]
+    assert (finding["rule"], finding["field"]) == ("NOT_CHECKED", "athena_catalog")
+    assert "AwsDataCatalog is not the Glue catalog of account 210987654321" in finding["problem"]
+    good = Statistics(2_000, {"USER_ID": 0, "ITEM_ID": 0, "TIMESTAMP": 0}, 2_000, {}, 2_000, 200, 200, 0)
+    queue_result(data.world, good)
+    assert check(**arguments, athena_catalog="owner").result["statistics"]["rows"] == 2_000
+    source["catalogId"] = data.world.account
+    queue_result(data.world, good)
+    assert check(**arguments).result["statistics"]["rows"] == 2_000
+    assert sorted(list_query_catalogs(data.world)) == ["AwsDataCatalog", "owner"]
+
+
+def test_a_table_of_another_account_is_named_with_its_catalog(data: TrainingData) -> None:
+    create_role(data.world)
+    training_data = data.create().data
+    training_data[0]["inputConfig"]["dataSource"]["glueDataSource"].update(catalogId="210987654321", tableName="no")
+    with pytest.raises(DataCheckFailedError, match=r"Glue table 210987654321/lookalike\.no: 1 error") as caught:
+        check(training_data=training_data, role_arn=data.world.role)
+    assert "Glue table 210987654321/lookalike.no does not exist" in caught.value.findings[0]["problem"]
+
+
 def test_a_killed_task_stops_its_query(data: TrainingData, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("airflow_cleanroomsml.operators._data_check._ATHENA_SECONDS", 1)
     create_role(data.world)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import warnings
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,7 +24,9 @@ from airflow_cleanroomsml.assets import (
     fill_events,
     sanitize_uri,
 )
-from tests.support import World, run
+from tests.helpers.collaboration import collaborate
+from tests.helpers.custom_models import Studio
+from tests.support import TaskInstance, World, run
 
 ACCOUNT = "arn:aws:cleanrooms-ml:us-east-1:123456789012"
 ID = "5d6d2a3e-6f5b-4b1c-9a53-0d0b1c3a7d11"
@@ -218,8 +222,69 @@ def test_a_model_that_was_not_promoted_has_no_event_of_an_alias(world: World) ->
         task_id="t", configured_audience_model_arn=terms, audience_model_arn=older, outlets=[asset, alias]
     )
     kept = run(promote, outlet_events=events).result
-    assert events[asset].extra == {"audience_model_arn": kept}
+    assert events[asset].extra == {"configured_audience_model_arn": terms, "audience_model_arn": kept}
     assert find_alias_events(events[alias]) == []
+
+
+def test_an_association_has_its_arn(world: World) -> None:
+    events, asset, alias = make_events(), Asset("offers"), Alias("offer")
+    create = operators.CleanRoomsCreateConfiguredAudienceModelAssociationOperator(
+        task_id="t",
+        membership_identifier=collaborate(world).of(world),
+        configured_audience_model_arn=world.configured(),
+        configured_audience_model_association_name="offer",
+        manage_resource_policies=True,
+        outlets=[asset, alias],
+    )
+    ti = TaskInstance()
+    # A retry finds what the first try has created.
+    for attempt in (ti, ti.next_try()):
+        done = run(create, ti=attempt, outlet_events=events)
+        arn = done.pushed["configured_audience_model_association_arn"]
+        assert arn.endswith(done.result)
+        assert events[asset].extra["configured_audience_model_association_arn"] == arn
+        assert {uri for uri, _ in find_alias_events(events[alias])} == {arn}
+
+
+def create_channel(studio: Studio, query: Any, deferrable: bool, *outlets: Any) -> Any:
+    return operators.CleanRoomsMLCreateMLInputChannelOperator(
+        task_id="t",
+        **studio.soon,
+        name="channel",
+        configured_model_algorithm_associations=[studio.association],
+        input_channel=query,
+        retention_in_days=1,
+        deferrable=deferrable,
+        outlets=list(outlets),
+    )
+
+
+def call_channel(studio: Studio, query: Any, _: bool, *outlets: Any) -> Any:
+    parameters = {
+        **studio.mine,
+        "name": "channel",
+        "configured_model_algorithm_associations": [studio.association],
+        "input_channel": query,
+        "retention_in_days": 1,
+    }
+    return operators.CleanRoomsMLCallOperator(
+        task_id="t", operation="create_ml_input_channel", parameters=parameters, outlets=list(outlets)
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "deferrable"),
+    [(create_channel, False), (create_channel, True), (call_channel, False)],
+    ids=["sync", "deferred", "any operation"],
+)
+def test_sql_is_in_no_event(studio: Studio, make: Callable[..., Any], deferrable: bool) -> None:
+    query = studio.input_channel("SELECT secret FROM events WHERE path = 's3://secret/x'")
+    events, asset, alias = make_events(), Asset("channels"), Alias("channel")
+    done = run(make(studio, query, deferrable, asset, alias), outlet_events=events)
+    ((uri, extra),) = find_alias_events(events[alias])
+    assert extra == events[asset].extra
+    assert extra["ml_input_channel_arn"] == build_arn(uri)
+    assert "secret" not in json.dumps([uri, extra, done.pushed])
 
 
 def test_a_template_reads_the_newest_event() -> None:

@@ -208,6 +208,22 @@ def test_a_seed_by_sql_has_no_link_and_shows_nothing() -> None:
     assert "Input in S3" not in stored_links(task)
 
 
+def test_an_input_channel_shows_no_sql(studio: Studio) -> None:
+    query: Any = studio.input_channel("SELECT secret FROM events WHERE path = 's3://secret/x'")
+    task = CleanRoomsMLCreateMLInputChannelOperator(
+        task_id="t",
+        **studio.soon,
+        name="channel",
+        configured_model_algorithm_associations=[studio.association],
+        input_channel=query,
+        retention_in_days=1,
+    )
+    ti = TaskInstance()
+    run(task, ti=ti)
+    assert "API reference" in stored_links(task)
+    assert "secret" not in str((stored_links(task), ti.links))
+
+
 @pytest.mark.parametrize(
     ("operation", "name", "code"),
     [

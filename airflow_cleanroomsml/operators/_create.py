@@ -102,8 +102,10 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
 
     def _push_identity(self, context: Context, handle: Handle) -> None:
         """Push what identifies the resource to XCom, where it stays if the task fails, and the links to it."""
-        remember(self, handle.set_identifiers)
-        push_identity(self, context, self.build_identity(handle))
+        identity = self.build_identity(handle)
+        # The identity may have more than the identifiers, such as an ARN. That of an export has its identifiers once more.
+        remember(self, {**handle.set_identifiers, **(identity if self.resource.has_own_identifier else {})})
+        push_identity(self, context, identity)
         store_result_links(self, context, {**handle.response, **handle.identifiers})
 
     def _build_create_once(self, context: Context, *, is_searched: bool = False) -> CreateOnce:

@@ -167,7 +167,7 @@ class CleanRoomsMLPromoteAudienceModelOperator(_RetrainingOperator):
             return str(new)
         if reason := self._find_reason_to_keep(current, new, instead_of):
             self.log.warning("Kept %s in service: %s.", current, reason)
-            report_data(self, context, {"audience_model_arn": current})
+            report_data(self, context, {**arguments, "audience_model_arn": current})
             return current
         self.hook.call("update_configured_audience_model", arguments)
         self.log.info("Put %s into service in place of %s.", new, current)
@@ -179,7 +179,8 @@ class CleanRoomsMLPromoteAudienceModelOperator(_RetrainingOperator):
         """Describe the audience model and, if it is in service, the configured audience model."""
         inputs = find_data({"audience_model_arn": self.audience_model_arn})
         # If another model was kept, nothing was written.
-        outputs = find_data({"arn": self.data_members.get("configured_audience_model_arn")})
+        is_in_service = self.data_members.get("audience_model_arn") == self.audience_model_arn
+        outputs = find_data({"arn": self.data_members["configured_audience_model_arn"]}) if is_in_service else ()
         return DataFlow(inputs, outputs, members=self.data_members)
 
     def _find_reason_to_keep(self, current: str, new: str, instead_of: str | None) -> str:

@@ -122,7 +122,7 @@ class AwsLink(BaseOperatorLink):
 
     @classmethod
     def find_page(cls, facts: Facts) -> str:
-        """Return the page: a path in the console, with ``{region}`` for the region, or a URL; empty if the facts do not tell it."""
+        """Return the page: a path in the console, with ``{region}`` for the region, or a URL; empty if the facts do not suffice."""
         raise NotImplementedError
 
 
@@ -147,7 +147,7 @@ class ApiReferenceLink(AwsLink):
 
 
 class CollaborationLink(AwsLink):
-    """The collaboration, if the request or the description of the resource names it; a membership does not tell it."""
+    """The collaboration of the resource."""
 
     name = "Collaboration"
     members = ("collaboration_identifier", "collaboration_id", "collaborationIdentifier", "collaborationId")
@@ -162,7 +162,7 @@ class CollaborationLink(AwsLink):
 
 
 class InputLink(AwsLink):
-    """The file in S3 that the job reads: the seed of an audience generation job. A seed by SQL has none."""
+    """The seed in S3 of an audience generation job; an SQL seed has no link."""
 
     name = "Input in S3"
     members = ("seed_audience",)
@@ -179,7 +179,7 @@ class InputLink(AwsLink):
 
 
 class OutputLink(AwsLink):
-    """The S3 location of the output: of an export as soon as the service returns it, else the one that the request names."""
+    """The output in S3: the location of an export once the service has returned it, otherwise the location in the request."""
 
     name = "Output in S3"
     members = ("output_location", "outputLocation", "output_config", "default_output_location")
@@ -195,7 +195,7 @@ class ContainerLogsLink(AwsLink):
     """
     The CloudWatch log group of custom models in your account.
 
-    It has logs if your account has an ML configuration and the privacy configuration of the algorithm names it.
+    The group has logs if your account has an ML configuration and the privacy configuration of the algorithm's association names it.
     """
 
     name = "CloudWatch logs"
@@ -219,7 +219,7 @@ class ContainerLogsLink(AwsLink):
 
 
 class ServiceQuotaLink(AwsLink):
-    """The quota in Service Quotas, once the service has refused the request for it; the list of quotas if it is not clear which one."""
+    """The exhausted quota in Service Quotas, once the service has refused a request because of it."""
 
     name = "Service quota"
     #: Operation, words in the quota's name, and the quota's code. AWS does not publish how ``quotaName`` spells the names, so words of the
@@ -272,7 +272,7 @@ def choose_links(task: type[Any]) -> tuple[BaseOperatorLink, ...]:
 
 def store_request_links(task: Any, context: Context, arguments: Mapping[str, Any] | None = None) -> None:
     """
-    Store the links that the task's arguments tell.
+    Store the links that follow from the task's arguments.
 
     :param arguments: Members of the request; None takes the task's own arguments.
     """
@@ -292,7 +292,7 @@ def store_request_links(task: Any, context: Context, arguments: Mapping[str, Any
 
 def store_result_links(task: Any, context: Context, members: Mapping[str, Any]) -> None:
     """
-    Store the links that the service's description of a resource tells.
+    Store the links that follow from the service's description of a resource.
 
     :param members: Members of the description, in either spelling.
     """
@@ -300,7 +300,7 @@ def store_result_links(task: Any, context: Context, members: Mapping[str, Any]) 
 
 
 def store_error_links(task: Any, context: Context, error: ServiceError) -> None:
-    """Store the links that an error of the service tells."""
+    """Store the links that follow from an error of the service."""
     _store(task, context, Facts({}, error=error))
 
 
@@ -330,7 +330,7 @@ def _find_console(facts: Facts, task: Any) -> tuple[str, str]:
     """
     Return the address of the console and the region; empty if they are not known.
 
-    The ARN of a resource tells both, without credentials; otherwise boto3 knows them.
+    The ARN of a resource contains both, and needs no credentials; otherwise boto3 knows them.
     """
     from airflow_cleanroomsml._resources.data_flow import ServiceResource, find_data
 

@@ -56,6 +56,7 @@ def test_what_is_filled_in_appears(tmp_path: Path) -> None:
         ("[a](docs/a.md#b)", "[a](https://x/docs/a.md#b)", "a"),
         ("[`a`](b.py), [c](https://d)", "[`a`](https://x/b.py), [c](https://d)", "`a`, [c](https://d)"),
         ("[a](#b)", "[a](#b)", "[a](#b)"),
+        ("![a](b.png) c", "![a](https://x/b.png) c", " c"),
         ("```\n[a](b)\n```\n", "```\n[a](b)\n```\n", "```\n[a](b)\n```\n"),
     ],
 )

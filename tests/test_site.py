@@ -22,6 +22,7 @@ from tools.site import ROOT, build, collect_pages, list_public_modules
 SEARCHES = {
     "managed airflow": "deployment/mwaa",
     "mwaa": "deployment/mwaa",
+    "asset": "assets",
     "astronomer": "deployment/astronomer",
     "docker": "deployment/docker",
     "cloudwatch": "cloudwatch",

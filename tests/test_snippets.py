@@ -17,6 +17,7 @@ import pendulum
 import pytest
 import yaml
 from airflow import DAG
+from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from packaging.requirements import Requirement
 
 from airflow_cleanroomsml import notifications, operators, sensors, task_groups, triggers
@@ -83,8 +84,8 @@ def test_python_can_be_executed(block: Block) -> None:
     names |= {
         "MODEL": "arn:aws:cleanrooms-ml:us-east-1:123456789012:configured-audience-model/00000000-0000-4000-8000-000000000000"
     }
-    if "AssetWatcher" in block.text:
-        pytest.importorskip("airflow.sdk", reason="Airflow 2 has no asset watchers")
+    if "airflow.sdk" in block.text or "AssetWatcher" in block.text:
+        pytest.importorskip("airflow.sdk", reason="Airflow 2 has other names for assets, and no asset watchers")
         from airflow.sdk import Asset, AssetWatcher
 
         names |= {"Asset": Asset, "AssetWatcher": AssetWatcher}
@@ -115,12 +116,29 @@ def test_json_is_json(block: Block) -> None:
     json.loads(block.text)
 
 
+def build_object_url(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL at which Airflow's hook looks for an object, in a process with these environment variables."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    client: Any = S3Hook("aws_default").conn
+    return str(client.generate_presigned_url("get_object", Params={"Bucket": "my-bucket", "Key": "key"}))
+
+
 @of_language("yaml")
-def test_yaml_is_yaml(block: Block) -> None:
-    services = yaml.safe_load(block.text)["services"]
-    shell = shlex.split(services["emulator"]["command"])[-1]
-    check_command(*shlex.split(shell.partition("&&")[0]))
-    check_command(*shlex.split(shell.partition("&&")[2]))
+def test_a_compose_file_reaches_the_emulator_that_it_includes(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
+    compose = yaml.safe_load(block.text)
+    (included,) = compose["include"]
+    command = yaml.safe_load((ROOT / included).read_text(encoding="utf-8"))["services"]["emulator"]["command"]
+    for service in compose["services"].values():
+        url = build_object_url(service["environment"], monkeypatch)
+        host = command[command.index("--allowed-host") + 1]
+        assert url.startswith(f"http://{host}:5055/my-bucket/key?")
+
+
+def test_containers_of_astronomer_reach_the_emulator_on_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    (block,) = (block for block in BLOCKS if block.page.name == "astronomer.md" and "ENDPOINT" in block.text)
+    environment = dict(word.split("=", 1) for words in list_commands(block.text) for word in words)
+    assert build_object_url(environment, monkeypatch).startswith("http://host.docker.internal:5055/my-bucket/key?")
 
 
 def list_official() -> set[str]:
@@ -135,8 +153,9 @@ def test_constraints_are_those_of_a_version_that_is_tested(block: Block) -> None
 
 
 def check_pip(*words: str) -> None:
-    for word in words:
-        if "/" in word or word == ".":
+    # The package from a clone is the same as from an index.
+    for word in (re.sub(r"^\.(?=\[|$)", "airflow-provider-cleanroomsml", word) for word in words):
+        if "/" in word:
             assert "://" in word or (ROOT / word).exists(), word
         elif not word.startswith("-") and word != "pytest":
             requirement = Requirement(word)
@@ -177,7 +196,7 @@ def check_command(name: str, *words: str) -> None:
     elif name == "airflow":
         airflow_parser().parse_args([word for word in words if word != ">"])
     elif name == "pip":
-        assert words[0] == "install"
+        assert words[0] in {"install", "wheel"}
         check_pip(*words[1:])
     elif name == "make":
         check_make(*words)

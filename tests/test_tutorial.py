@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from packaging.requirements import Requirement
 
 pytest.importorskip("moto", reason="only the emulator's environment has it")
 
@@ -58,10 +57,8 @@ def run_in_second_terminal(folder: Path, *commands: str) -> str:
 
 
 def test_what_is_installed_exists() -> None:
-    (name,) = re.findall(r"'(.+)'", INSTALL)
-    requirement = Requirement(name)
-    assert requirement.name == "airflow-provider-cleanroomsml"
-    assert requirement.extras == {"emulator"}
+    assert re.findall(r"'(.+)'", INSTALL) == [".[emulator]"]
+    assert re.search(r"^emulator = \[", (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
 
 
 def test_the_page_says_how_large_the_sample_is() -> None:

@@ -57,10 +57,11 @@ _INDEX = """\
 - [Guide](guide.md): connections, waiting, names, clean-up, XCom, versions, confidential values, quotas, costs
 - How to: {howto}
 - [Examples](examples.md): Dags with their graphs
+- In Airflow: [the page of a job in the UI](ui.md), [extra links](links.md), [assets](assets.md), [lineage](lineage.md)
 - Run it on: {deployment}
 - [IAM policies](iam_policies.md), [settings](settings.md), [CloudWatch](cloudwatch.md), [upgrade](upgrade.md)
 - [Troubleshooting](troubleshooting.md), by class of the error
-- [The emulator](emulator.md), and [what it assumes](assumptions.md)
+- [The emulator](emulator.md), [in a container](emulator_image.md), and [what it assumes](assumptions.md)
 - [Testing on a real account](real_account.md)
 - [Shared arguments](#arguments-of-every-operator) and [permissions](#permissions)
 - Design: {design}
@@ -76,7 +77,13 @@ Import all classes from `airflow_cleanroomsml.operators` and `airflow_cleanrooms
 | --- | --- |
 | `task_groups` | [task groups](howto/weekly_retraining.md#set-it-up) of these operators, for Dags of ten lines |
 | `hooks` | `CleanRoomsMLHook`: `call` for any operation, `pages` and `items` for listings |
-| `triggers`, `pause` | the triggers of deferred tasks; Dags do not use them |
+| `links` | [extra links](links.md) to the AWS console, for operators of your own |
+| `assets` | [assets](assets.md): URIs of resources, and templates that read asset events |
+| `notifications` | [notifiers](howto/retries_and_notifications.md#notify) that say which job ended, how and why |
+| `retries` | [a retry policy](howto/retries_and_notifications.md#retry) for Airflow 3.3 and later |
+| `testing` | [the emulator in tests and notebooks](howto/test_your_dag.md), and its pytest fixture |
+| `triggers` | [the trigger of an asset watcher](howto/follow_partner_jobs.md#the-asset-watcher), and those of deferred tasks |
+| `pause` | a trigger of deferred tasks; Dags do not use it |
 | `exceptions` | [the errors](troubleshooting.md) |
 | `typing`, `request_types` | types for annotations, see [types](guide.md#types) |
 
@@ -113,26 +120,29 @@ actions in its table, and without each one of them; none of this has been tried 
 _LINKS = """\
 # Extra links
 
-Airflow shows extra links as buttons with the details of a task instance, and the REST API has them as `extra_links`. These open pages of
-the AWS console, or of AWS's documentation:
+Airflow shows extra links as buttons on the details of a task instance, and its REST API returns them as `extra_links`. The tasks of this
+package link to the AWS console, to AWS's documentation, and to a page in Airflow itself:
 
-{links}
+{overview}
 
-- A link is there as soon as what it needs is known. What the arguments tell is stored before the request is sent; what only the service
-  tells follows with its response, its first description of the resource, or the end of the job.
-- Links stay if the task fails, and after a deferral. A new try begins without links. Each mapped task instance has its own.
-- `do_xcom_push=False` does not turn them off: Airflow 3 stores links in XCom for every task, under `_link_` and the name of the class.
-- The console is that of the resource's partition: `aws`, `aws-cn` or `aws-us-gov`. In other partitions a task has a link to the API
-  reference only.
-- AWS documents no address for the console's pages of models, jobs and channels, so no link leads to them. They are below the collaboration,
-  or in the console's navigation under *AWS ML models* and *Custom ML models*.
-- A membership does not tell its collaboration, so a task with a membership has the link once the service has described a resource that
-  names it. An inference job's description does not.
-- Quotas of `cleanrooms` have no link. `quotaName` is compared with the names of the quotas in the user guide, because AWS does not publish
-  how the service spells them; if none matches, the link leads to the list of quotas.
-- A confidential value, such as SQL, never becomes part of a link. Bucket names, keys and collaboration identifiers do.
+## When a link appears
 
-The classes are in `airflow_cleanroomsml.links`. A subclass of an operator can add links, or leave some out:
+- A link appears as soon as the task knows its target: before the request is sent if the target is in the arguments, otherwise when the
+  service returns it, in a response or at the end of the job.
+- Links stay if the task fails, and during and after a deferral. A new try begins without links. Each mapped task instance has its own.
+- With `do_xcom_push=False` the links to AWS remain: Airflow 3 stores links in XCom for every task, under `_link_` and the name of the
+  class. **Clean Rooms ML details** disappears, because its page shows the XComs of the task, and then there are none.
+- Links open the console of the resource's partition: `aws`, `aws-cn` or `aws-us-gov`. In other partitions a task has only **API reference**
+  and **Clean Rooms ML details**.
+- AWS documents no addresses for the console pages of models, jobs and channels, so no link leads to them. Open the collaboration, or
+  *AWS ML models* and *Custom ML models* in the console's navigation.
+- Links never contain confidential values such as SQL. They do contain bucket names, keys and collaboration identifiers.
+
+{sections}
+
+## Add or remove links
+
+The classes are in `airflow_cleanroomsml.links`. Set `operator_extra_links` in a subclass:
 
 ```python
 from airflow_cleanroomsml.links import ServiceQuotaLink
@@ -145,6 +155,23 @@ class CreateModel(CleanRoomsMLCreateAudienceModelOperator):
 
 [All pages](index.md)
 """
+#: Limits of some links, by name.
+_LINK_NOTES = {
+    "Collaboration": (
+        "If the request names only a membership, the link appears once the service has described the resource and named its "
+        "collaboration. The description of an inference job names none."
+    ),
+    "Service quota": (
+        "AWS does not publish how the service spells `quotaName`, so it is compared with the names of the quotas in the user guide. "
+        "If none matches, the link opens the list of quotas. Quotas of `cleanrooms` have no link."
+    ),
+}
+#: The button that leads to a page in Airflow's UI, which docs/ui.md describes.
+_DETAILS = (
+    "Clean Rooms ML details",
+    "a page in Airflow with status, metrics and identifiers of what the task created (Airflow 3.1 and later)",
+    "[operators that start jobs, and sensors of one resource](ui.md)",
+)
 
 
 def list_modules() -> list[ModuleType]:
@@ -177,19 +204,47 @@ def build_pages() -> dict[str, str]:
 
 
 def _build_links_page() -> str:
-    tasks = [(cls, f"operators/{_get_noun(module)}.md") for module in list_modules() for cls in list_classes(module)]
-    tasks += [(getattr(sensors, name), "sensors.md") for name in sensors.__all__]
-    rows = [
-        (link.name, to_markdown(" ".join(Docstring.parse(type(link)).paragraphs)), _list_tasks(link, tasks))
-        for link in LINKS
+    overview = [(f"**{link.name}**", _describe_link(link), _summarize_tasks(link)) for link in LINKS]
+    details = (f"**{_DETAILS[0]}**", *_DETAILS[1:])
+    sections = "\n\n".join(_format_link_section(link) for link in LINKS if not _is_on_every_task(link))
+    return _LINKS.format(overview=format_table(("button", "opens", "on"), [*overview, details]), sections=sections)
+
+
+def _describe_link(link: AwsLink) -> str:
+    """Return what a link opens, as a part of a sentence."""
+    first = to_markdown(Docstring.parse(type(link)).paragraphs[0]).removesuffix(".")
+    return first[0].lower() + first[1:]
+
+
+def _is_on_every_task(link: AwsLink) -> bool:
+    return all(link in cls.operator_extra_links for _, _, classes in _list_pages_of_tasks() for cls in classes)
+
+
+def _summarize_tasks(link: AwsLink) -> str:
+    if _is_on_every_task(link):
+        return "every operator and sensor"
+    return f"[these tasks](#{link.name.lower().replace(' ', '-')})"
+
+
+def _format_link_section(link: AwsLink) -> str:
+    """Format the section of a link: its limits, and the tasks that can have it, by page."""
+    _, *more = Docstring.parse(type(link)).paragraphs
+    notes = [*map(to_markdown, more), _LINK_NOTES.get(link.name, "")]
+    tasks = [
+        f"- [{title}]({page}): {', '.join(_format_link(cls, page) for cls in found)}"
+        for title, page, classes in _list_pages_of_tasks()
+        if (found := [cls for cls in classes if link in cls.operator_extra_links])
     ]
-    return _LINKS.format(links=format_table(("button", "opens", "of"), rows))
+    return _join_parts(f"## {link.name}", " ".join(filter(None, notes)), "\n".join(tasks)).rstrip()
 
 
-def _list_tasks(link: AwsLink, tasks: list[tuple[type[Any], str]]) -> str:
-    """List the classes whose tasks can have a link."""
-    found = [_format_link(cls, page) for cls, page in tasks if link in cls.operator_extra_links]
-    return "every operator and sensor" if len(found) == len(tasks) else ", ".join(found)
+def _list_pages_of_tasks() -> list[tuple[str, str, list[type[Any]]]]:
+    """List title, path and classes of the pages of operators and of that of the sensors."""
+    pages = [
+        (_split_title(module)[0], f"operators/{_get_noun(module)}.md", list_classes(module))
+        for module in list_modules()
+    ]
+    return [*pages, ("Sensors", "sensors.md", [getattr(sensors, name) for name in sensors.__all__])]
 
 
 def _get_noun(module: ModuleType) -> str:

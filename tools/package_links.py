@@ -12,7 +12,7 @@ from typing import Any
 
 from hatchling.metadata.plugin.interface import MetadataHookInterface
 
-_RELATIVE = re.compile(r"\[([^\[\]]+)\]\((?![a-z]+:)([^()\s]+)\)")
+_RELATIVE = re.compile(r"(!?)\[([^\[\]]+)\]\((?![a-z]+:)([^()\s]+)\)")
 
 
 class PackageLinks(MetadataHookInterface):
@@ -33,7 +33,8 @@ def replace_relative_links(text: str, base: str) -> str:
     Return a text in Markdown whose links work anywhere.
 
     :param text: The text.
-    :param base: URL that relative links begin with, with a slash at its end; if it is empty, only the text of such a link stays.
+    :param base: URL that relative links begin with, with a slash at its end; if it is empty, only the text of such a link stays, and
+        nothing of a picture.
     """
     # Links within the page work there, too.
     blocks = re.split(r"(^```.*?^```$)", text, flags=re.MULTILINE | re.DOTALL)
@@ -42,6 +43,9 @@ def replace_relative_links(text: str, base: str) -> str:
 
 
 def _replace_link(link: re.Match[str], base: str) -> str:
-    if link[2].startswith("#"):
+    mark, text, target = link.groups()
+    if target.startswith("#"):
         return link[0]
-    return f"[{link[1]}]({base}{link[2]})" if base else link[1]
+    if base:
+        return f"{mark}[{text}]({base}{target})"
+    return "" if mark else text

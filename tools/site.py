@@ -36,10 +36,11 @@ _MOVED = {
 _NAVIGATION = {
     "Start": ["tutorial", "guide", "examples"],
     "How to": ["howto/*"],
+    "Airflow features": ["ui", "links", "assets", "lineage"],
     "Operate": ["troubleshooting", "iam_policies", "deployment/*", "cloudwatch", "upgrade"],
     "Reference": ["reference", "settings", "operators/*", "sensors"],
     "Python API": ["api/*"],
-    "Emulator": ["emulator", "assumptions"],
+    "Emulator": ["emulator", "emulator_image", "assumptions"],
     "Design": ["design/architecture", "design/*"],
     "Project": ["project/*"],
 }

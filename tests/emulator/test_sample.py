@@ -91,7 +91,7 @@ def read_readme_dag() -> Any:
     assert block
     names: dict[str, Any] = {}
     exec(compile(block[1], "README.md", "exec"), names)
-    return names["terms"].dag
+    return names["configured_model"].dag
 
 
 def read_audience(sample: Printed, location: str) -> list[str]:
@@ -109,9 +109,9 @@ def read_seed(sample: Printed, connection: str, bucket: str, key: str) -> set[st
 
 def test_the_readmes_dag_runs_and_its_audience_is_exported(sample: Printed) -> None:
     dag = read_readme_dag()
-    terms, segment = dag.get_task("terms"), dag.get_task("segment")
+    configured_model, segment = dag.get_task("configured_model"), dag.get_task("segment")
     variable = {"value": {"audience_model_arn": sample.variables["AIRFLOW_VAR_AUDIENCE_MODEL_ARN"]}}
-    arn = run(terms, var=variable, run_id="r1").result
+    arn = run(configured_model, var=variable, run_id="r1").result
     segment.configured_audience_model_arn = arn
     job = run(segment, run_id="r1").result
     assert sample.client("cleanroomsml").get_audience_generation_job(audienceGenerationJobArn=job)["status"] == "ACTIVE"

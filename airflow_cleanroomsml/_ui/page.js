@@ -5,8 +5,11 @@
 const React = globalThis.React;
 const h = React.createElement;
 
-const REFRESH = 10_000;
-const UNFINISHED = ["scheduled", "queued", "running", "deferred", "restarting", "up_for_retry", "up_for_reschedule"];
+// Milliseconds between two refreshes; each one that fails doubles the pause, up to the longest.
+const REFRESH = 10_000, LONGEST_PAUSE = 300_000;
+const REQUEST_TIMEOUT = 60_000;
+// Null is the state of a task instance that was cleared and is not scheduled yet.
+const UNFINISHED = [null, "scheduled", "queued", "running", "deferred", "restarting", "up_for_retry", "up_for_reschedule"];
 // Exports of a run that are compared with the job, at most.
 const MOST_EXPORTS = 50;
 
@@ -23,6 +26,7 @@ const STYLE = `
 .crml h2 { font-size: 16px; font-weight: 600; margin: 0 0 12px; }
 .crml p { margin: 8px 0 0; }
 .crml-muted { color: var(--crml-muted); }
+.crml .crml-stale { color: var(--crml-muted); font-size: 13px; margin: 0 0 12px; padding-left: 10px; border-left: 3px solid var(--crml-chosen); }
 .crml table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 .crml th { text-align: left; font-weight: 600; color: var(--crml-muted); }
 .crml th, .crml td { padding: 6px 12px 6px 0; border-bottom: 1px solid var(--crml-border); vertical-align: top; }
@@ -52,15 +56,23 @@ const isObject = (value) => typeof value === "object" && value !== null && !Arra
 const isText = (value) => typeof value === "string" && value !== "";
 const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
 
-async function read(path, parameters = {}) {
+// What another attempt does not mend: the viewer has to log in, needs a right, or follows a link to something that was deleted.
+class RefusedError extends Error {}
+
+async function read(path, parameters = {}, noun = "XComs") {
   const url = new URL(`api/v2/${path}`, document.baseURI);
   for (const [name, value] of Object.entries(parameters)) url.searchParams.set(name, value);
-  const response = await fetch(url, { headers: { Accept: "application/json" } });
+  const options = { headers: { Accept: "application/json" }, signal: AbortSignal.timeout(REQUEST_TIMEOUT) };
+  const response = await fetch(url, options).catch((error) => {
+    throw new Error(error.name === "TimeoutError" ? "Airflow did not respond within a minute." : "The browser could not reach Airflow.");
+  });
   if (response.status === 404) return null;
-  if (response.status === 401) throw new Error("You are not logged in, or your session has ended. Reload the page to log in.");
-  if (response.status === 403) throw new Error("You may not read the XComs of this Dag (403). Ask an administrator of Airflow.");
-  if (!response.ok) throw new Error(`Airflow answered ${response.status} ${response.statusText}.`);
-  return response.json();
+  if (response.status === 401) throw new RefusedError("You are not logged in, or your session has ended. Reload the page to log in.");
+  if (response.status === 403) throw new RefusedError(`You may not read the ${noun} of this Dag (403). Ask an administrator of Airflow.`);
+  if (!response.ok) throw new Error(`Airflow responded with ${response.status} ${response.statusText}`.trimEnd() + ".");
+  return response.json().catch(() => {
+    throw new Error("The response is not JSON: something between the browser and Airflow may have sent it.");
+  });
 }
 
 const run = ({ dagId, runId }) => `dags/${encodeURIComponent(dagId)}/dagRuns/${encodeURIComponent(runId)}`;
@@ -93,7 +105,8 @@ async function readExports(at, job) {
 
 async function readAll(at) {
   const index = at.mapIndex === undefined ? "" : `/${at.mapIndex}`;
-  const task = await read(`${instance(at, at.taskId)}${index}`);
+  const task = await read(`${instance(at, at.taskId)}${index}`, {}, "task instances");
+  if (task === null) throw new RefusedError("Airflow has no such task instance (404). It may have been deleted with its Dag run.");
   const listed = await read(`${instance(at, at.taskId)}/xcomEntries`, { map_index: at.mapIndex ?? -1, limit: 100 });
   const keys = (Array.isArray(listed?.xcom_entries) ? listed.xcom_entries : []).map(({ key }) => key).filter(isText);
   const shown = keys.filter((key) => !key.startsWith("_"));
@@ -421,20 +434,38 @@ function Content({ task, xcom, exports, progress }) {
   );
 }
 
+// What is shown stays when a refresh fails: a proxy or an API server that restarts is back soon.
+function Stale({ failure, readAt }) {
+  return h(
+    "p",
+    { className: "crml-stale", role: "status", "data-testid": "crml-stale" },
+    `The refresh at ${formatTime(failure.at)} failed: ${failure.message} The page shows the state of ${formatTime(readAt)}. `,
+    `The next attempt is ${formatDuration(failure.pause)} later.`,
+  );
+}
+
 function Page(at) {
   const { dagId, runId, taskId, mapIndex } = at;
-  const [state, setState] = React.useState({});
+  const [{ content, readAt, failure }, setState] = React.useState({});
   React.useEffect(() => {
-    let gone = false, timer;
+    let gone = false, failures = 0, isFirst = true, timer;
     const load = async () => {
+      let pause = REFRESH;
       try {
-        const content = await readAll({ dagId, runId, taskId, mapIndex });
+        const found = await readAll({ dagId, runId, taskId, mapIndex });
         if (gone) return;
-        setState({ content });
-        if (UNFINISHED.includes(content.task.state)) timer = setTimeout(load, REFRESH);
+        setState({ content: found, readAt: new Date() });
+        if (!UNFINISHED.includes(found.task.state)) return;
+        failures = 0;
+        isFirst = false;
       } catch (error) {
-        if (!gone) setState({ error: error instanceof Error ? error.message : String(error) });
+        if (gone) return;
+        failures += 1;
+        pause = isFirst && error instanceof RefusedError ? null : Math.min(REFRESH * 2 ** failures, LONGEST_PAUSE);
+        const message = error instanceof Error ? error.message : String(error);
+        setState((shown) => ({ ...shown, failure: { message, pause, at: new Date() } }));
       }
+      if (pause !== null) timer = setTimeout(load, pause);
     };
     setState({});
     load();
@@ -443,8 +474,10 @@ function Page(at) {
       clearTimeout(timer);
     };
   }, [dagId, runId, taskId, mapIndex]);
-  if (state.error) return h("p", { role: "alert", "data-testid": "crml-error" }, state.error);
-  return state.content ? h(Content, state.content) : h("p", { className: "crml-muted", role: "status" }, "Loading…");
+  if (content) return h(React.Fragment, null, failure && h(Stale, { failure, readAt }), h(Content, content));
+  if (!failure) return h("p", { className: "crml-muted", role: "status" }, "Loading…");
+  const next = failure.pause === null ? "" : ` The page tries again in ${formatDuration(failure.pause)}.`;
+  return h("p", { role: "alert", "data-testid": "crml-error" }, failure.message, next);
 }
 
 // An error while rendering would replace Airflow's whole page.

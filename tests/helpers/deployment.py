@@ -180,9 +180,13 @@ class Deployment:
     def start_part(self, part: str) -> None:
         """Start one of them."""
         more = ["--skip-serve-logs"] if part in ("scheduler", "triggerer") else []
+        self.start_module(part, "airflow", part, *more)
+
+    def start_module(self, part: str, *module: str) -> None:
+        """Start ``python -m …`` as one of its parts."""
         with (self.home / f"{part}.log").open("ab") as log:
             self._processes[part] = subprocess.Popen(
-                [sys.executable, "-m", "airflow", part, *more],
+                [sys.executable, "-m", *module],
                 env=self.environment,
                 cwd=self.home,
                 stdout=log,

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -28,7 +29,8 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium"),
 ]
 
-FILE = Path(__file__).parent / "files" / "pages.py"
+FILES = Path(__file__).parent / "files"
+FILE = FILES / "pages.py"
 PICTURES = ROOT / "docs" / "pictures"
 #: Set to write the pictures of the documentation.
 WRITES_PICTURES = bool(os.environ.get("AIRFLOW_CLEANROOMSML_PICTURES"))
@@ -42,25 +44,29 @@ OPTIONS = (
     "--disable-component-update",
     "--disable-sync",
 )
-USERS = {"ada": "admin", "vera": "viewer"}
+#: With their roles; the auth manager denies ``noor`` the Dag, and ``xenia`` its XComs.
+USERS = {"ada": "admin", "vera": "viewer", "noor": "viewer", "xenia": "viewer"}
 SIZES = [1, 3, 5, 10, 15, 20]
 
 
 class Site(NamedTuple):
     """
-    Two API servers of one Airflow with a finished run.
+    An API server of an Airflow with a finished run.
 
-    :param root: URL of the one at the root of its host.
-    :param prefixed: URL of the one under ``/airflow``.
+    :param root: URL of Airflow at the root of its host.
     :param run: What the tasks of the run did.
     """
 
     root: str
-    prefixed: str
     run: dict[str, Any]
 
+    @property
+    def prefixed(self) -> str:
+        """URL of the same Airflow under a path."""
+        return f"{self.root}/airflow"
+
     def page(self, task: str, base: str = "") -> str:
-        """URL of the details of a task instance."""
+        """URL of the page of a task instance."""
         return f"{self.instance(task, base)}/plugin/cleanroomsml"
 
     def instance(self, task: str, base: str = "") -> str:
@@ -137,61 +143,86 @@ def site(emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory) ->
         "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
         # With it, every request is an administrator's, and nothing about rights is tested.
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "False",
+        "AIRFLOW__CORE__AUTH_MANAGER": "auth_manager.DagAuthManager",
+        "PYTHONPATH": str(FILES),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{user}:{role}" for user, role in USERS.items()),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
     }
-    root, prefixed = Deployment(home, **settings), Deployment(home, **settings)
-    prefixed.environment["AIRFLOW__API__BASE_URL"] += "/airflow"
+    airflow = Deployment(home, **settings)
     world = World(emulator).build()
-    root.connect(default=world)
-    for server in (root, prefixed):
-        server.start_part("api-server")
+    airflow.connect(default=world)
+    root = airflow.environment["AIRFLOW__API__BASE_URL"]
+    server = ("uvicorn", "api_server:app", "--host", "127.0.0.1", "--port", str(urlsplit(root).port))
+    airflow.start_module("api-server", *server, "--log-level", "warning")
     try:
-        run = root.run(FILE, "audience", prepare(world))
-        assert run["state"] == "success", root.run_log[-6000:]
-        at_root, at_prefix = (server.environment["AIRFLOW__API__BASE_URL"] for server in (root, prefixed))
-        root.until(lambda: is_healthy(at_root) and is_healthy(at_prefix))
-        yield Site(at_root, at_prefix, run)
+        run = airflow.run(FILE, "audience", prepare(world))
+        assert run["state"] == "success", airflow.run_log[-6000:]
+        airflow.until(lambda: is_healthy(root))
+        yield Site(root, run)
     finally:
-        for server in (root, prefixed):
-            server.stop()
+        airflow.stop()
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
+def log_in_browser(site: Site) -> Iterator[Callable[[str], Any]]:
+    """Return the browser of a user, who is logged in: one for all tests, which so load Airflow's own scripts once."""
+    contexts: dict[str, Any] = {}
+
     with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
-        yield browser
-        browser.close()
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
+
+        def find_context(user: str) -> Any:
+            if user not in contexts:
+                contexts[user] = chromium.new_context(viewport={"width": 1440, "height": 1000})
+                cookie = {"name": "_token", "value": log_in(site.root, user), "domain": "127.0.0.1", "sameSite": "Lax"}
+                contexts[user].add_cookies([{**cookie, "path": "/"}])
+            return contexts[user]
+
+        yield find_context
+        chromium.close()
 
 
 @pytest.fixture
-def visit(site: Site, chromium: Any) -> Iterator[Callable[..., Any]]:
-    """Open a URL as a user, and return the page of the browser."""
-    contexts: list[Any] = []
+def visit(log_in_browser: Callable[[str], Any]) -> Iterator[Callable[..., Any]]:
+    """Open a URL as a user, and return the page of the browser; ``prepare`` gets the page before."""
+    pages: list[Any] = []
 
-    def open_page(url: str, *, user: str = "vera", colors: str = "light", wait_for: str = "crml") -> Any:
-        base = site.prefixed if url.startswith(site.prefixed) else site.root
-        context = chromium.new_context(viewport={"width": 1440, "height": 1000}, color_scheme=colors)
-        contexts.append(context)
-        path = "/airflow/" if base == site.prefixed else "/"
-        token = {"name": "_token", "value": log_in(base, user), "domain": "127.0.0.1", "path": path, "sameSite": "Lax"}
-        context.add_cookies([token])
-        context.add_init_script(f"localStorage.setItem('theme', '{colors}')")
-        page = context.new_page()
+    def open_page(
+        url: str,
+        *,
+        user: str = "vera",
+        colors: str = "light",
+        wait_for: str = "crml",
+        prepare: Callable[[Any], None] = lambda _: None,
+    ) -> Any:
+        page = log_in_browser(user).new_page()
+        pages.append(page)
+        page.emulate_media(color_scheme=colors)
+        # What an earlier page chose, such as the graph instead of the grid, does not last.
+        page.add_init_script(f"localStorage.clear(); localStorage.setItem('theme', '{colors}')")
+        prepare(page)
         page.goto(url)
         if wait_for:
             playwright.expect(page.get_by_test_id(wait_for)).to_be_visible(timeout=60_000)
         return page
 
     yield open_page
-    for context in contexts:
-        context.close()
+    for page in pages:
+        page.close()
 
 
-def answer(route: Any, *, status: int = 200, body: str) -> None:
+def answer(route: Any, *, status: int = 200, body: str, kind: str = "application/json") -> None:
     """Answer a request of the browser in place of Airflow."""
-    route.fulfill(status=status, content_type="application/json", body=body)
+    route.fulfill(status=status, content_type=kind, body=body)
+
+
+def answer_state(page: Any, state: str | None) -> None:
+    """Let the browser see another state of the task ``generate``: the run has ended."""
+
+    def change_state(route: Any) -> None:
+        answer(route, body=json.dumps({**route.fetch().json(), "state": state}))
+
+    page.route("**/api/v2/**/taskInstances/generate", change_state)
 
 
 def take_picture(page: Any, name: str) -> None:
@@ -304,47 +335,134 @@ class TestRights:
         paths = {"instance": site.api("generate"), "xcoms": f"{site.api('generate')}/xcomEntries/metrics"}
         assert get(f"{site.root}{paths.get(path, path)}")[0] == 401
 
-    def test_a_viewer_without_rights_is_told(self, site: Site, visit: Callable[..., Any]) -> None:
-        # SimpleAuthManager cannot deny a single Dag, so the browser gets the answers of an Airflow that does.
-        page = visit(site.instance("generate"), wait_for="")
-        for status, text in ((401, "log in"), (403, "You may not read"), (500, "500")):
-            page.unroute("**/xcomEntries?*")
-            page.route("**/xcomEntries?*", partial(answer, status=status, body="{}"))
-            page.goto(site.page("generate"))
-            playwright.expect(page.get_by_test_id("crml-error")).to_contain_text(text, timeout=60_000)
+    @pytest.mark.parametrize(
+        ("user", "text"), [("noor", "may not read the task instances"), ("xenia", "may not read the XComs")]
+    )
+    def test_a_viewer_without_the_right_is_told(
+        self, site: Site, visit: Callable[..., Any], user: str, text: str
+    ) -> None:
+        page = visit(site.page("generate"), user=user, wait_for="crml-error")
+        playwright.expect(page.get_by_test_id("crml-error")).to_contain_text(text)
+        playwright.expect(page.get_by_test_id("crml-error")).not_to_contain_text("tries again")
+
+    @pytest.mark.parametrize(("user", "status"), [("noor", 403), ("xenia", 403), ("vera", 200)])
+    def test_airflow_itself_denies_it(self, site: Site, user: str, status: int) -> None:
+        token = log_in(site.root, user)
+        url = f"{site.root}{site.api('generate')}/xcomEntries/metrics"
+        assert get(url, Authorization=f"Bearer {token}")[0] == status
+
+    def test_who_is_not_logged_in_is_told(self, site: Site, visit: Callable[..., Any]) -> None:
+        # Airflow itself would lead to its login; here only the page's own requests are answered so.
+        def prepare(page: Any) -> None:
+            page.route("**/xcomEntries?*", partial(answer, status=401, body="{}"))
+
+        page = visit(site.page("generate"), wait_for="crml-error", prepare=prepare)
+        playwright.expect(page.get_by_test_id("crml-error")).to_contain_text("Reload the page to log in")
 
 
-def test_values_of_an_unexpected_form_break_nothing(site: Site, visit: Callable[..., Any]) -> None:
-    """Whoever can run a task can push anything to XCom."""
-    page, values = visit(site.instance("generate"), wait_for=""), dict[str, Any]()
+class TestRefreshes:
+    """A page that shows a task in progress: time passes at the command of the test."""
 
-    def answer_xcom(route: Any) -> None:
-        key = route.request.url.split("/xcomEntries/")[1].split("?")[0]
-        value = values.get(key, {"a": [None], "b_arn": "<img src=x onerror=alert()>"})
-        answer(route, body=json.dumps({"key": key, "value": value}))
+    @pytest.fixture
+    def page(self, site: Site, visit: Callable[..., Any]) -> Any:
+        def prepare(page: Any) -> None:
+            page.clock.install()
+            answer_state(page, "running")
 
-    page.route("**/xcomEntries/*", answer_xcom)
-    values["status_history"] = [1, {"status": [], "since": "never"}]
-    unusual = {"relevanceMetrics": [{"audienceSize": 1}]}
-    forms: list[Any] = [None, 7, "text", [], {"relevanceMetrics": [None]}, {"relevanceMetrics": []}, unusual]
-    for metrics in forms:
-        values["metrics"] = metrics
-        page.goto(site.page("generate"))
-        playwright.expect(page.get_by_test_id("crml-history")).to_be_visible(timeout=60_000)
-        assert page.get_by_test_id("crml-error").count() == 0
-        assert page.get_by_test_id("crml").locator("img").count() == 0
+        page = visit(site.page("generate"), prepare=prepare)
+        expect_relevance(page, site)
+        return page
+
+    def test_a_refresh_that_fails_leaves_the_page_and_is_repeated(self, site: Site, page: Any) -> None:
+        stale, listing = page.get_by_test_id("crml-stale"), "**/xcomEntries?*"
+        playwright.expect(stale).to_have_count(0)
+        failures: list[tuple[dict[str, Any], str]] = [
+            ({"status": 502, "body": "<html>Bad Gateway</html>", "kind": "text/html"}, "502"),
+            ({"body": "<html>Log in</html>", "kind": "text/html"}, "not JSON"),
+            ({"status": 401, "body": "{}"}, "session has ended"),
+        ]
+        # Each pause is twice the one before: 20, 40 and 80 s.
+        for number, (response, text) in enumerate(failures):
+            page.unroute(listing)
+            page.route(listing, partial(answer, **response))
+            page.clock.run_for(10_500 * 2**number)
+            playwright.expect(stale).to_contain_text(text)
+            playwright.expect(stale).to_contain_text("The refresh at 20")
+            expect_relevance(page, site)
+        page.unroute(listing)
+        page.route(listing, lambda route: route.abort())
+        page.clock.run_for(82_000)
+        playwright.expect(stale).to_contain_text("could not reach Airflow")
+        playwright.expect(stale).to_contain_text("2 min 40 s later")
+        page.unroute(listing)
+        page.clock.run_for(165_000)
+        playwright.expect(stale).to_have_count(0)
+        expect_relevance(page, site)
+
+    def test_a_cleared_task_is_followed(self, site: Site, page: Any) -> None:
+        for state, message in ((None, "written when the job has ended"), ("success", "no metrics")):
+            page.unroute_all()
+            answer_state(page, state)
+            page.route("**/taskInstances/generate/xcomEntries?*", partial(answer, body='{"xcom_entries": []}'))
+            page.clock.run_for(10_500)
+            playwright.expect(page.get_by_test_id("crml-relevance")).to_contain_text(message)
+
+    def test_values_of_an_unexpected_form_break_nothing(self, page: Any) -> None:
+        """Whoever can run a task can push anything to XCom."""
+        values = dict[str, Any]()
+        unusual = {"relevanceMetrics": [{"audienceSize": 1}]}
+        forms: list[Any] = [None, 7, "text", [], {"relevanceMetrics": [None]}, {"relevanceMetrics": []}, unusual]
+        values["status_history"] = [1, {"status": [], "since": "never"}]
+
+        def answer_xcom(route: Any) -> None:
+            key = route.request.url.split("/xcomEntries/")[1].split("?")[0]
+            value = values.get(key, {"a": [None], "b_arn": f"<img src=x onerror=alert()> {values['form']}"})
+            answer(route, body=json.dumps({"key": key, "value": value}))
+
+        page.route("**/xcomEntries/*", answer_xcom)
+        for number, metrics in enumerate(forms):
+            values.update(metrics=metrics, form=f"form {number}")
+            page.clock.run_for(10_500)
+            # What shows that the page has drawn this form.
+            playwright.expect(page.get_by_test_id("crml-identifiers")).to_contain_text(f"form {number}")
+            playwright.expect(page.get_by_test_id("crml-history")).to_be_visible()
+            assert page.get_by_test_id("crml-error").count() == 0
+            assert page.get_by_test_id("crml").locator("img").count() == 0
+
+
+class TestFirstLoads:
+    def test_a_first_load_that_fails_is_repeated(self, site: Site, visit: Callable[..., Any]) -> None:
+        listing = "**/xcomEntries?*"
+
+        def prepare(page: Any) -> None:
+            page.clock.install()
+            page.route(listing, partial(answer, status=503, body="upstream", kind="text/plain"))
+
+        page = visit(site.page("generate"), wait_for="crml-error", prepare=prepare)
+        playwright.expect(page.get_by_test_id("crml-error")).to_contain_text("503")
+        playwright.expect(page.get_by_test_id("crml-error")).to_contain_text("tries again in 20 s")
+        page.unroute(listing)
+        page.clock.run_for(21_000)
+        expect_relevance(page, site)
+
+    def test_a_task_instance_that_is_gone(self, site: Site, visit: Callable[..., Any]) -> None:
+        page = visit(site.page("infer/mapped/7"), wait_for="")
+        playwright.expect(page.get_by_test_id("crml-error")).to_contain_text("no such task instance", timeout=60_000)
 
 
 def test_sizes_in_users_have_no_chance_to_compare_with(site: Site, visit: Callable[..., Any]) -> None:
-    page, sizes = visit(site.instance("generate"), wait_for=""), (10_000, 250_000, 1_000_000)
+    sizes = (10_000, 250_000, 1_000_000)
     bins = [
         {"audienceSize": {"type": "ABSOLUTE", "value": size}, "score": 0.4 - index / 2}
         for index, size in enumerate(sizes)
     ]
     body = json.dumps({"key": "metrics", "value": {"relevanceMetrics": bins, "recallMetric": 0.3}})
-    page.route("**/xcomEntries/metrics?*", partial(answer, body=body))
-    page.route("**/taskInstances/~/xcomEntries?*", partial(answer, body='{"xcom_entries": []}'))
-    page.goto(site.page("generate"))
+
+    def prepare(page: Any) -> None:
+        page.route("**/xcomEntries/metrics?*", partial(answer, body=body))
+        page.route("**/taskInstances/~/xcomEntries?*", partial(answer, body='{"xcom_entries": []}'))
+
+    page = visit(site.page("generate"), prepare=prepare)
     playwright.expect(page.get_by_test_id("crml-recall")).to_contain_text("is not known", timeout=60_000)
     relevance = page.get_by_test_id("crml-relevance")
     playwright.expect(relevance).to_contain_text("250,000 users")
@@ -352,7 +470,7 @@ def test_sizes_in_users_have_no_chance_to_compare_with(site: Site, visit: Callab
 
 
 def test_an_error_of_the_page_leaves_airflow_alone(site: Site, visit: Callable[..., Any]) -> None:
-    page, line = visit(site.instance("generate"), wait_for=""), "function Content("
+    line = "function Content("
 
     def answer_faulty(route: Any) -> None:
         content = route.fetch().json()
@@ -364,25 +482,24 @@ def test_an_error_of_the_page_leaves_airflow_alone(site: Site, visit: Callable[.
         app["bundle_url"] = f"{head},{b64encode(faulty.encode()).decode()}"
         answer(route, body=json.dumps(content))
 
-    page.route("**/api/v2/plugins*", answer_faulty)
-    page.goto(site.page("generate"))
+    def prepare(page: Any) -> None:
+        page.route("**/api/v2/plugins*", answer_faulty)
+
+    page = visit(site.page("generate"), prepare=prepare)
     playwright.expect(page.get_by_test_id("crml-error")).to_contain_text("planted", timeout=60_000)
     playwright.expect(page.get_by_text("Rendered Templates")).to_be_visible()
 
 
 def test_a_deferred_task_says_since_when_its_status_was_not_renewed(site: Site, visit: Callable[..., Any]) -> None:
-    page = visit(site.instance("generate"), wait_for="")
-    # The run has ended, so the browser gets the answers of one that has not.
-    page.route("**/taskInstances/generate/xcomEntries?*", partial(answer, body='{"xcom_entries": []}'))
-
-    def answer_deferred(route: Any) -> None:
-        answer(route, body=json.dumps({**route.fetch().json(), "state": "deferred"}))
-
-    page.route("**/taskInstances/generate", answer_deferred)
     progress = {"status": "CREATE_PENDING", "looked_at": "2026-01-01T00:00:05+00:00"}
     value = {"key": "progress", "value": {**progress, "deferred_since": "2026-01-01T00:00:06+00:00"}}
-    page.route("**/state-store/progress*", partial(answer, body=json.dumps(value)))
-    page.goto(site.page("generate"))
+
+    def prepare(page: Any) -> None:
+        page.route("**/taskInstances/generate/xcomEntries?*", partial(answer, body='{"xcom_entries": []}'))
+        answer_state(page, "deferred")
+        page.route("**/state-store/progress*", partial(answer, body=json.dumps(value)))
+
+    page = visit(site.page("generate"), prepare=prepare)
     history = page.get_by_test_id("crml-history")
     playwright.expect(history).to_contain_text("CREATE_PENDING", timeout=60_000)
     playwright.expect(history).to_contain_text("deferred since 2026-01-01T00:00:06+00:00")

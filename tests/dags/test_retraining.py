@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.dags.airflow_user import User
-from tests.helpers.deployment import Deployment, connection
+from tests.helpers.deployment import ROOT, Deployment, connection
 from tests.support import EmulatorProcess, World, interactions
 
 DAG, ROLLBACK = "example_weekly_retraining", "example_weekly_retraining_rollback"
@@ -117,10 +118,14 @@ def weekly(emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory) 
     """An Airflow in which only the runs of the test run; 2,000 interactions a week."""
     begin = int(sunday(-1).timestamp())
     world = World(emulator).build(interactions(each=100, begin=begin, seconds=10 * 7 * 86_400))
+    folder = tmp_path_factory.mktemp("dags")
+    for name in (DAG, ROLLBACK):
+        shutil.copy(ROOT / "example_dags" / f"{name}.py", folder)
     airflow = Deployment(
         tmp_path_factory.mktemp("airflow"),
         AWS_ENDPOINT_URL=emulator.url,
         AWS_DEFAULT_REGION="us-east-1",
+        AIRFLOW__CORE__DAGS_FOLDER=str(folder),
         AIRFLOW_CONN_AWS_DEFAULT=connection(world),
         AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE="False",
     )

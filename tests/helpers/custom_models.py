@@ -83,13 +83,15 @@ class Studio:
     @cached_property
     def channel(self) -> str:
         """An ML input channel that is ACTIVE."""
-        made = self.ml.create_ml_input_channel(
-            **self.of,
-            name="channel",
-            configuredModelAlgorithmAssociations=[self.association],
-            inputChannel=self.input_channel(),
-            retentionInDays=1,
-        )
+        association = self.association
+        with self.world.emulator.finish_jobs_at_once():
+            made = self.ml.create_ml_input_channel(
+                **self.of,
+                name="channel",
+                configuredModelAlgorithmAssociations=[association],
+                inputChannel=self.input_channel(),
+                retentionInDays=1,
+            )
         arn = str(made["mlInputChannelArn"])
         self.until("get_ml_input_channel", mlInputChannelArn=arn)
         return arn
@@ -97,13 +99,15 @@ class Studio:
     @cached_property
     def model(self) -> str:
         """A trained model that is ACTIVE."""
-        made = self.ml.create_trained_model(
-            **self.of,
-            name="model",
-            configuredModelAlgorithmAssociationArn=self.association,
-            resourceConfig={"instanceType": "ml.m5.2xlarge", "volumeSizeInGB": 30},
-            dataChannels=[{"mlInputChannelArn": self.channel, "channelName": "training"}],
-        )
+        association, channel = self.association, self.channel
+        with self.world.emulator.finish_jobs_at_once():
+            made = self.ml.create_trained_model(
+                **self.of,
+                name="model",
+                configuredModelAlgorithmAssociationArn=association,
+                resourceConfig={"instanceType": "ml.m5.2xlarge", "volumeSizeInGB": 30},
+                dataChannels=[{"mlInputChannelArn": channel, "channelName": "training"}],
+            )
         arn = str(made["trainedModelArn"])
         self.until("get_trained_model", trainedModelArn=arn)
         return arn

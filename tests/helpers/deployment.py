@@ -110,6 +110,13 @@ class Deployment:
             "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
             "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
             "AIRFLOW__SCHEDULER__DAG_DIR_LIST_INTERVAL": "5",
+            # Dag files do not change while a test runs; to parse them again every 30 s takes more CPU than the Dags' tasks.
+            "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",
+            "AIRFLOW__SCHEDULER__MIN_FILE_PROCESS_INTERVAL": "3600",
+            # The scheduler sleeps a second by default after each task, which is longer than most tasks of the tests take.
+            "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
+            # The executor starts as many processes at once.
+            "AIRFLOW__CORE__PARALLELISM": "16",
             **more,
         }
         self._processes: dict[str, subprocess.Popen[bytes]] = {}

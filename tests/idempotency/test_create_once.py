@@ -71,6 +71,11 @@ class Task:
         return self.run(**changed)
 
 
+@pytest.fixture(autouse=True)
+def _fast_clock(fast_clock: None) -> None:
+    pass
+
+
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The pauses that were made, in no time."""

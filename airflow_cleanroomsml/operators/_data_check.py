@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,7 +17,6 @@ from airflow_cleanroomsml.exceptions import (
     ConfigurationError,
     DataCheckFailedError,
     InvalidRequestError,
-    UnreachableError,
     lines,
     service_error,
 )
@@ -59,8 +57,7 @@ class DataCheckOperator(CleanRoomsMLOperator):
         :raises DataCheckFailedError: One of the findings is an error.
         """
         findings, lowered = Findings(), self._parse_warn_only()
-        with _translate_errors():
-            subject, numbers = check(findings)
+        subject, numbers = self._run(check, findings)
         found = lower_severity(_explain_denials(findings), lowered)
         found.sort(key=lambda finding: finding.severity.value)
         errors = [finding.describe() for finding in found if finding.severity is Severity.ERROR]
@@ -86,6 +83,23 @@ class DataCheckOperator(CleanRoomsMLOperator):
         all_shapes = {**self._argument_shapes(), **shapes}
         given = {name: reveal(getattr(self, name)) for name in all_shapes}
         return check_arguments(all_shapes, given, required=required)
+
+    def _run(self, check: Callable[[Findings], tuple[str, Numbers]], findings: Findings) -> tuple[str, Numbers]:
+        """
+        Run a check.
+
+        :raises CleanRoomsMLError: Glue, S3, IAM or Athena failed, and may not fail the next time.
+        """
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            return check(findings)
+        except ClientError as error:
+            failure: CleanRoomsMLError = service_error(error.operation_name, error.response)
+        except BotoCoreError as error:
+            failure = self.hook.explain_failed_read("The request of the check", error)
+        # Outside of the handlers, so that it has no context: boto3's own text may quote credentials.
+        raise failure
 
     def _argument_shapes(self) -> dict[str, Any]:
         from airflow_cleanroomsml._requests.arguments import member
@@ -369,19 +383,6 @@ def _explain_denials(findings: Findings) -> list[Finding]:
         else:
             explained.append(finding)
     return explained
-
-
-@contextmanager
-def _translate_errors() -> Iterator[None]:
-    """Translate errors of Glue, S3, IAM and Athena that are not findings, and may be temporary."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
-        yield
-    except ClientError as error:
-        raise service_error(error.operation_name, error.response) from None
-    except BotoCoreError as error:
-        raise UnreachableError(lines("The data could not be checked.", str(error))) from None
 
 
 def _count(number: int, nouns: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import traceback
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,13 @@ import pytest
 
 from airflow_cleanroomsml._training_data.rules import Finding, Rule, Severity, withhold_ids
 from airflow_cleanroomsml._training_data.statistics import Statistics, WrongUnit
-from airflow_cleanroomsml.exceptions import ConfigurationError, DataCheckFailedError, InvalidRequestError
+from airflow_cleanroomsml.exceptions import (
+    CleanRoomsMLError,
+    ConfigurationError,
+    DataCheckFailedError,
+    InvalidRequestError,
+    UnreachableError,
+)
 from airflow_cleanroomsml.operators import (
     CleanRoomsMLCheckSeedAudienceOperator,
     CleanRoomsMLCheckTrainingDataOperator,
@@ -467,6 +474,34 @@ def set_transition(world: World, transition: dict[str, Any]) -> None:
     url = f"{world.emulator.url}/moto-api/state-manager/set-transition"
     with urllib.request.urlopen(urllib.request.Request(url, body)) as reply:
         assert reply.status == 201
+
+
+def connect(world: World, monkeypatch: pytest.MonkeyPatch, **extra: str) -> None:
+    """Let ``aws_default`` lead to an account with its own login."""
+    extra |= {"region_name": REGION, "endpoint_url": world.emulator.url}
+    connection = {"conn_type": "aws", "login": world.account, "password": "secret", "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
+
+
+def test_a_session_token_with_a_line_break_is_not_shown(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect(world, monkeypatch, aws_session_token="confidential\ntoken")
+    for run_check in (
+        lambda: check(training_data=world.training_data(), role_arn=world.role),
+        lambda: check_seed(seed_audience=world.seed()),
+    ):
+        with pytest.raises(CleanRoomsMLError, match="A header has a line break") as caught:
+            run_check()
+        assert "confidential" not in "".join(traceback.format_exception(caught.value))
+        assert caught.value.__context__ is None
+        assert not isinstance(caught.value, UnreachableError)
+
+
+def test_a_check_without_credentials_is_told_so(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    with pytest.raises(CleanRoomsMLError, match="Check aws_conn_id") as caught:
+        check(training_data=world.training_data(), role_arn=world.role)
+    assert not isinstance(caught.value, UnreachableError)
 
 
 def check_seed(**arguments: Any) -> Run:

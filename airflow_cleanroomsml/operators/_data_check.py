@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from airflow_cleanroomsml import _clock
 from airflow_cleanroomsml._compat import cached
 from airflow_cleanroomsml._requests.sensitive import reveal
 from airflow_cleanroomsml._templating import TEXT
@@ -36,6 +38,8 @@ _GIBIBYTE = 1024**3
 _ATHENA_SECONDS = 5
 _S3_REMEDY = "allow s3:ListBucket, and s3:GetObject where files are read, to the role or user of the connection"
 _SQL_REMEDY = "run the query yourself and count its users"
+#: States of a query that has not ended (Athena API reference, QueryExecutionStatus).
+_RUNNING = ("QUEUED", "RUNNING")
 #: What a check adds to the report.
 Numbers = dict[str, Any]
 
@@ -116,7 +120,7 @@ class DataCheckOperator(CleanRoomsMLOperator):
         names = parse_container(self.warn_only) if isinstance(self.warn_only, str) else self.warn_only
         if not isinstance(names, (list, tuple, type(None))):
             raise InvalidRequestError(f"warn_only: {names!r}; must be a list of names of rules. Nothing was sent.")
-        if unknown := [str(name) for name in names or () if name not in Rule.__members__]:
+        if unknown := [str(name) for name in names or () if not isinstance(name, str) or name not in Rule.__members__]:
             known = ", ".join(Rule.__members__)
             raise InvalidRequestError(
                 f"warn_only: {', '.join(unknown)}: unknown; rules are: {known}. Nothing was sent."
@@ -291,7 +295,7 @@ class TrainingDataCheck:
             {"OutputLocation": location} if location else {},
             workgroup=arguments["athena_workgroup"],
         )
-        state = athena.poll_query_status(self._query_id, sleep_time=_ATHENA_SECONDS)
+        state = self._wait_for_query()
         if state != "SUCCEEDED":
             # Only the code of the reason: the rest may quote values of the data.
             code = (athena.get_state_change_reason(self._query_id) or "").partition(":")[0]
@@ -301,6 +305,18 @@ class TrainingDataCheck:
         self._query_id = ""
         names = [cell["VarCharValue"] for cell in header["Data"]]
         return parse_result(dict(zip(names, (cell.get("VarCharValue") for cell in values["Data"]), strict=True)))
+
+    def _wait_for_query(self) -> str:
+        """Wait until the query has ended, however long Athena lets it run; return its state."""
+        # Not by the hook's poll_query_status(), which returns RUNNING after 120 polls, and after an error.
+        try:
+            while (state := str(self._athena.check_query_status(self._query_id))) in _RUNNING:
+                _clock.sleep(_ATHENA_SECONDS)
+        except Exception:
+            with suppress(Exception):
+                self.stop_query()
+            raise
+        return state
 
     @cached
     def _athena(self) -> Any:

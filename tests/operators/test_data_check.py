@@ -461,9 +461,20 @@ def test_a_killed_task_stops_its_query(data: TrainingData, monkeypatch: pytest.M
     assert "CANCELLED" in caught.value.findings[0]["problem"]
 
 
+def test_a_query_may_take_longer_than_the_hook_would_wait(data: TrainingData, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("airflow_cleanroomsml.operators._data_check._ATHENA_SECONDS", 0.001)
+    create_role(data.world)
+    data.create()
+    missing = {"USER_ID": 0, "ITEM_ID": 0, "TIMESTAMP": 0}
+    queue_result(data.world, Statistics(2000, missing, 2000, {}, 2000, 200, 200, 0))
+    with queries_that_do_not_end(data.world, polls=150):
+        report = check(training_data=data.data, role_arn=data.world.role, statistics="athena").result
+    assert report["statistics"]["users"] == 200
+
+
 @contextmanager
-def queries_that_do_not_end(world: World) -> Iterator[None]:
-    set_transition(world, {"progression": "manual", "times": 10_000})
+def queries_that_do_not_end(world: World, polls: int = 10_000) -> Iterator[None]:
+    set_transition(world, {"progression": "manual", "times": polls})
     yield
     set_transition(world, {"progression": "immediate"})
 
@@ -577,6 +588,20 @@ def test_of_a_sql_seed_the_role_is_checked(empty_world: World) -> None:
     report = check_seed(seed_audience=seed).result
     assert [found["rule"] for found in report["findings"]] == ["NOT_CHECKED"]
     assert "secret" not in json.dumps(report)
+
+
+@pytest.mark.parametrize("bucket", ["bad bucket!", "bücket", "b" * 300])
+def test_a_bucket_that_cannot_exist_is_a_finding(world: World, bucket: str) -> None:
+    create_role(world)
+    seed = {"dataSource": {"s3Uri": f"s3://{bucket}/seed.jsonl"}, "roleArn": world.role}
+    assert bucket in refuse_seed(seed_audience=seed)["BUCKET_NOT_FOUND"]["problem"]
+
+
+@pytest.mark.parametrize("name", [["SEED_TOO_SMALL"], {}, None, 5], ids=str)
+def test_what_is_no_name_of_a_rule_is_named(empty_world: World, name: Any) -> None:
+    seed = {"sqlParameters": {"queryString": "SELECT user_id FROM users"}, "roleArn": empty_world.role}
+    with pytest.raises(InvalidRequestError, match=r"warn_only: .* unknown; rules are: "):
+        check_seed(seed_audience=seed, warn_only=[name])
 
 
 @reads_files

@@ -311,14 +311,27 @@ class CleanRoomsMLHook(AwsBaseHook):
         except AirflowException:
             raise
         except Exception as error:
-            stage, why = find_stage(error, handled), request.redact(reason(error))
-            if stage is not Stage.SENT:
-                raised = explain_unsent(name, error, why, stage, handled, self._find_unusable_file)
-            elif request.once or is_lost(error, handled):
-                raised = NoAnswerError(lines(f"{name} got no readable response.", why))
-            else:
-                raised = CleanRoomsMLError(lines(f"{name} failed.", why))
+            raised = self._explain_failure(name, error, request.redact(reason(error)), handled, once=request.once)
         raise raised
+
+    def explain_failed_read(self, name: str, error: Exception) -> CleanRoomsMLError:
+        """
+        Build the error for a read of any service of AWS that got no answer; boto3's own text may quote credentials.
+
+        :param name: What was sent, for the message.
+        :param error: What boto3 raised, other than ``ClientError``.
+        """
+        return self._explain_failure(name, error, reason(error), None, once=False)
+
+    def _explain_failure(
+        self, name: str, error: Exception, why: str, handled: BaseException | None, *, once: bool
+    ) -> CleanRoomsMLError:
+        stage = find_stage(error, handled)
+        if stage is not Stage.SENT:
+            return explain_unsent(name, error, why, stage, handled, self._find_unusable_file)
+        if once or is_lost(error, handled):
+            return NoAnswerError(lines(f"{name} got no readable response.", why))
+        return CleanRoomsMLError(lines(f"{name} failed.", why))
 
     def _find_unusable_file(self) -> str:
         return find_unusable_file(self.conn_config, self._connection_arguments, self._session)

@@ -41,7 +41,7 @@ _REFERENCES = {
 # Not compiled here, which every parse of a Dag would pay for.
 _REGION = r"[a-z0-9-]+"
 _UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-_S3_URI = r"s3://([a-z0-9][a-z0-9.-]+)/?(.*)"
+_S3_URI = r"s3://([a-z0-9][a-z0-9.-]+)(?:/(.*))?"
 #: Attribute of a task: the links that it has stored since it began, by key; a task that resumed after a deferral has none.
 _STORED = "_stored_links"
 
@@ -86,7 +86,7 @@ class Facts:
         value = self.find_member(names)
         found = find_data({"": parse_container(value) if isinstance(value, str) else value})
         match = next((re.fullmatch(_S3_URI, data.uri) for data in found if isinstance(data, S3Location)), None)
-        return (match[1], match[2]) if match else ("", "")
+        return (match[1], match[2] or "") if match else ("", "")
 
 
 class AwsLink(BaseOperatorLink):

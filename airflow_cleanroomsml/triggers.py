@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import re
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
 from datetime import datetime
@@ -23,6 +24,7 @@ from airflow_cleanroomsml._waiting.job_search import JobFilter, JobSearch, JobWa
 from airflow_cleanroomsml._waiting.loop import REPORT_INTERVAL
 from airflow_cleanroomsml._waiting.outcome import summarize
 from airflow_cleanroomsml._waiting.wait import Wait
+from airflow_cleanroomsml.exceptions import InvalidRequestError, lines
 
 if TYPE_CHECKING:
     from airflow.triggers.base import BaseEventTrigger
@@ -33,8 +35,19 @@ else:
 
 #: Longest pause, in seconds, of a watcher whose listing cannot be read.
 _LONGEST_PAUSE = 600.0
+#: Pause between two polls of a watcher, in seconds, that is too long: a week.
+_LONGEST_DELAY = 604_800
 #: Seconds that a read or write of an asset's state may take.
 _STORE_TIMEOUT = 30.0
+#: What the filters of a watcher have to be: patterns of the service model, which a Dag file does not load, and in words.
+_FILTERS = {
+    "configured_audience_model_arn": (
+        r"arn:aws[-a-z]*:cleanrooms-ml:[-a-z0-9]+:[0-9]{12}:configured-audience-model/[-a-zA-Z0-9_/.]+",
+        "the ARN of a configured audience model",
+    ),
+    "collaboration_id": (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "a UUID"),
+    "started_by": (r"[0-9]{12}", "an account, a string of 12 digits"),
+}
 #: Whether Airflow calls ``on_kill`` of triggers (3.3 and later).
 _HAS_ON_KILL = hasattr(BaseTrigger, "on_kill")
 
@@ -271,7 +284,7 @@ class CleanRoomsMLAudienceGenerationJobFinishedTrigger(_AwsTrigger, BaseEventTri
     :param since: At the first start, also report finished jobs that were created after this time. Before Airflow 3.3 they are reported at
         each start of the triggerer.
     :param waiter_delay: Pause between two polls, in seconds.
-    :raises InvalidRequestError: ``since`` is not a time.
+    :raises InvalidRequestError: An argument is not valid, for instance a template: Airflow renders none in a trigger.
     """
 
     def __init__(
@@ -291,9 +304,26 @@ class CleanRoomsMLAudienceGenerationJobFinishedTrigger(_AwsTrigger, BaseEventTri
         self.since = None if since is None else parse_time("since", since)
         self.waiter_delay = waiter_delay
         self._stored: JobPlace | None = None
+        self._check_arguments()
 
     def _build_keywords(self) -> dict[str, Any]:
         return {**self._filters, "since": self.since, "waiter_delay": self.waiter_delay}
+
+    def _check_arguments(self) -> None:
+        """Refuse arguments with which there would never be an event, or polls without a pause, until somebody reads the triggerer's log."""
+        violations = [
+            f"{name}: {value!r} is not valid; must be {form}, not a template"
+            for name, value in self._filters.items()
+            for pattern, form in [_FILTERS[name]]
+            if value is not None and not (isinstance(value, str) and re.fullmatch(pattern, value))
+        ]
+        delay = self.waiter_delay
+        if isinstance(delay, bool) or not isinstance(delay, (int, float)) or not 0 < delay < _LONGEST_DELAY:
+            violations.append(
+                f"waiter_delay: {delay!r} is not valid; must be a number of seconds above 0 and below {_LONGEST_DELAY:,}, not a template"
+            )
+        if violations:
+            raise InvalidRequestError(lines("The arguments of the watcher are not valid:", *violations), violations)
 
     @property
     def _filters(self) -> dict[str, Any]:

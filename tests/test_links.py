@@ -183,6 +183,8 @@ def test_what_is_no_region_has_no_link(region: str) -> None:
         ("s3://lake", "s3/buckets/lake?region=us-east-1"),
         ("s3://lake/a&b=c#d", "s3/buckets/lake?region=us-east-1&prefix=a%26b%3Dc%23d/"),
         ("s3://Not_A_Bucket?x/y", None),
+        ("s3://not_a_bucket/y", None),
+        ("s3://lake?x=1/y", None),
     ],
 )
 @pytest.mark.parametrize("as_text", [False, True], ids=["mapping", "JSON"])

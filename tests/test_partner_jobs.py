@@ -213,6 +213,26 @@ def test_a_time_that_is_none_is_an_error_of_the_dag() -> None:
         CleanRoomsMLAudienceGenerationJobFinishedTrigger(since="yesterday")
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("started_by", 123456789012),
+        ("started_by", "12345678901"),
+        ("configured_audience_model_arn", "{{ var.value.model }}"),
+        ("configured_audience_model_arn", "arn:aws:cleanrooms-ml:us-east-1:123456789012:audience-model/x"),
+        ("collaboration_id", "x"),
+        ("waiter_delay", 0),
+        ("waiter_delay", "60"),
+        ("waiter_delay", None),
+        ("waiter_delay", float("nan")),
+    ],
+)
+def test_an_argument_that_could_never_work_is_an_error_of_the_dag(name: str, value: Any) -> None:
+    arguments: dict[str, Any] = {name: value}
+    with pytest.raises(InvalidRequestError, match=f"{name}: .* is not valid; must be .*, not a template"):
+        CleanRoomsMLAudienceGenerationJobFinishedTrigger(**arguments)
+
+
 def test_the_state_is_written_once_airflow_has_stored_the_event(offer: Offer) -> None:
     streams = pytest.importorskip("airflow.triggers.shared_stream", reason="Airflow shares streams since 3.3")
     state = AssetState()

@@ -109,11 +109,17 @@ def _walk(value: Any, schema: Any = None) -> Iterator[Data]:
     elif isinstance(value, str):
         if value.startswith("s3://"):
             yield S3Location(value)
-        elif value.startswith("arn:") and value.split(":", 3)[2] in _SERVICES:
+        elif _is_resource(value):
             yield ServiceResource(value)
     elif isinstance(value, Sequence):
         for entry in value:
             yield from _walk(entry, schema)
+
+
+def _is_resource(text: str) -> bool:
+    # An ARN that is cut off has no account, which names the dataset.
+    parts = text.split(":", 5)
+    return len(parts) == 6 and parts[0] == "arn" and parts[2] in _SERVICES
 
 
 def _read_columns(schema: Any) -> Iterator[tuple[str, tuple[str, ...]]]:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ParamValidationError
 
 from airflow_cleanroomsml._training_data.clients import S3Client
 from airflow_cleanroomsml._training_data.rules import Finding, InvalidDataError, Rule
@@ -151,6 +151,10 @@ def _translate_errors(location: Location) -> Iterator[None]:
         yield
     except ClientError as error:
         raise InvalidDataError(_build_finding(error, location)) from error
+    except ParamValidationError as error:
+        # No bucket can have this name, so boto3 sends nothing.
+        finding = Rule.BUCKET_NOT_FOUND.build("location", bucket=location.bucket, location=location)
+        raise InvalidDataError(finding) from error
 
 
 def _build_finding(error: ClientError, location: Location) -> Finding:

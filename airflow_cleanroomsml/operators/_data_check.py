@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from airflow_cleanroomsml import _clock
 from airflow_cleanroomsml._compat import cached
 from airflow_cleanroomsml._requests.sensitive import reveal
 from airflow_cleanroomsml._templating import TEXT
@@ -18,7 +19,6 @@ from airflow_cleanroomsml.exceptions import (
     ConfigurationError,
     DataCheckFailedError,
     InvalidRequestError,
-    UnreachableError,
     lines,
     service_error,
 )
@@ -49,6 +49,8 @@ _CATALOG_REMEDY = 'register that catalog in Athena and set athena_catalog to its
 _NUMBERS = "The numbers of interactions and users"
 _NO_FILES = "the caller may not list or read the files"
 _SQL_REMEDY = "run the query yourself and count its users"
+#: States of a query that has not ended (Athena API reference, QueryExecutionStatus).
+_RUNNING = ("QUEUED", "RUNNING")
 #: What a check adds to the report.
 Numbers = dict[str, Any]
 
@@ -70,8 +72,7 @@ class DataCheckOperator(CleanRoomsMLOperator):
         :raises DataCheckFailedError: One of the findings is an error.
         """
         findings, lowered = Findings(), self._parse_warn_only()
-        with _translate_errors():
-            subject, numbers = check(findings)
+        subject, numbers = self._run(check, findings)
         found = lower_severity(_explain_denials(findings), lowered)
         found.sort(key=lambda finding: finding.severity.value)
         errors = [finding.describe() for finding in found if finding.severity is Severity.ERROR]
@@ -98,6 +99,23 @@ class DataCheckOperator(CleanRoomsMLOperator):
         given = {name: reveal(getattr(self, name)) for name in all_shapes}
         return check_arguments(all_shapes, given, required=required)
 
+    def _run(self, check: Callable[[Findings], tuple[str, Numbers]], findings: Findings) -> tuple[str, Numbers]:
+        """
+        Run a check.
+
+        :raises CleanRoomsMLError: Glue, S3, IAM or Athena failed, and may not fail the next time.
+        """
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            return check(findings)
+        except ClientError as error:
+            failure: CleanRoomsMLError = service_error(error.operation_name, error.response)
+        except BotoCoreError as error:
+            failure = self.hook.explain_failed_read("The request of the check", error)
+        # Outside of the handlers, so that it has no context: boto3's own text may quote credentials.
+        raise failure
+
     def _argument_shapes(self) -> dict[str, Any]:
         from airflow_cleanroomsml._requests.arguments import member
 
@@ -113,7 +131,7 @@ class DataCheckOperator(CleanRoomsMLOperator):
         names = parse_container(self.warn_only) if isinstance(self.warn_only, str) else self.warn_only
         if not isinstance(names, (list, tuple, type(None))):
             raise InvalidRequestError(f"warn_only: {names!r}; must be a list of names of rules. Nothing was sent.")
-        if unknown := [str(name) for name in names or () if name not in Rule.__members__]:
+        if unknown := [str(name) for name in names or () if not isinstance(name, str) or name not in Rule.__members__]:
             known = ", ".join(Rule.__members__)
             raise InvalidRequestError(
                 f"warn_only: {', '.join(unknown)}: unknown; rules are: {known}. Nothing was sent."
@@ -298,7 +316,7 @@ class TrainingDataCheck:
             {"OutputLocation": location} if location else {},
             workgroup=arguments["athena_workgroup"],
         )
-        state = athena.poll_query_status(self._query_id, sleep_time=_ATHENA_SECONDS)
+        state = self._wait_for_query()
         if state != "SUCCEEDED":
             # Only the code of the reason: the rest may quote values of the data.
             code = (athena.get_state_change_reason(self._query_id) or "").partition(":")[0]
@@ -327,6 +345,18 @@ class TrainingDataCheck:
         reason = f"Athena's data catalog {catalog} is not the Glue catalog of account {owner}, which has the table"
         values = {"subject": _NUMBERS, "reason": reason, "remedy": _CATALOG_REMEDY}
         raise InvalidDataError(Rule.NOT_CHECKED.build("athena_catalog", **values))
+
+    def _wait_for_query(self) -> str:
+        """Wait until the query has ended, however long Athena lets it run; return its state."""
+        # Not by the hook's poll_query_status(), which returns RUNNING after 120 polls, and after an error.
+        try:
+            while (state := str(self._athena.check_query_status(self._query_id))) in _RUNNING:
+                _clock.sleep(_ATHENA_SECONDS)
+        except Exception:
+            with suppress(Exception):
+                self.stop_query()
+            raise
+        return state
 
     @cached
     def _athena(self) -> Any:
@@ -422,19 +452,6 @@ def _explain_denials(findings: Findings) -> list[Finding]:
         else:
             explained.append(finding)
     return explained
-
-
-@contextmanager
-def _translate_errors() -> Iterator[None]:
-    """Translate errors of Glue, S3, IAM and Athena that are not findings, and may be temporary."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
-        yield
-    except ClientError as error:
-        raise service_error(error.operation_name, error.response) from None
-    except BotoCoreError as error:
-        raise UnreachableError(lines("The data could not be checked.", str(error))) from None
 
 
 def _count(number: int, nouns: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import traceback
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,13 @@ import pytest
 
 from airflow_cleanroomsml._training_data.rules import Finding, Rule, Severity, withhold_ids
 from airflow_cleanroomsml._training_data.statistics import Statistics, WrongUnit
-from airflow_cleanroomsml.exceptions import ConfigurationError, DataCheckFailedError, InvalidRequestError
+from airflow_cleanroomsml.exceptions import (
+    CleanRoomsMLError,
+    ConfigurationError,
+    DataCheckFailedError,
+    InvalidRequestError,
+    UnreachableError,
+)
 from airflow_cleanroomsml.operators import (
     CleanRoomsMLCheckSeedAudienceOperator,
     CleanRoomsMLCheckTrainingDataOperator,
@@ -545,9 +552,20 @@ def test_a_killed_task_stops_its_query(data: TrainingData, monkeypatch: pytest.M
     assert "CANCELLED" in caught.value.findings[0]["problem"]
 
 
+def test_a_query_may_take_longer_than_the_hook_would_wait(data: TrainingData, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("airflow_cleanroomsml.operators._data_check._ATHENA_SECONDS", 0.001)
+    create_role(data.world)
+    data.create()
+    missing = {"USER_ID": 0, "ITEM_ID": 0, "TIMESTAMP": 0}
+    queue_result(data.world, Statistics(2000, missing, 2000, {}, 2000, 200, 200, 0))
+    with queries_that_do_not_end(data.world, polls=150):
+        report = check(training_data=data.data, role_arn=data.world.role, statistics="athena").result
+    assert report["statistics"]["users"] == 200
+
+
 @contextmanager
-def queries_that_do_not_end(world: World) -> Iterator[None]:
-    set_transition(world, {"progression": "manual", "times": 10_000})
+def queries_that_do_not_end(world: World, polls: int = 10_000) -> Iterator[None]:
+    set_transition(world, {"progression": "manual", "times": polls})
     yield
     set_transition(world, {"progression": "immediate"})
 
@@ -558,6 +576,35 @@ def set_transition(world: World, transition: dict[str, Any]) -> None:
     url = f"{world.emulator.url}/moto-api/state-manager/set-transition"
     with urllib.request.urlopen(urllib.request.Request(url, body)) as reply:
         assert reply.status == 201
+
+
+def connect(world: World, monkeypatch: pytest.MonkeyPatch, **extra: str) -> None:
+    """Let ``aws_default`` lead to an account with its own login."""
+    extra |= {"region_name": REGION, "endpoint_url": world.emulator.url}
+    connection = {"conn_type": "aws", "login": world.account, "password": "secret", "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
+
+
+def test_a_session_token_with_a_line_break_is_not_shown(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect(world, monkeypatch, aws_session_token="confidential\ntoken")
+    checks: tuple[Callable[[], Any], ...] = (
+        lambda: check(training_data=world.training_data(), role_arn=world.role),
+        lambda: check_seed(seed_audience=world.seed()),
+    )
+    for run_check in checks:
+        with pytest.raises(CleanRoomsMLError, match="A header has a line break") as caught:
+            run_check()
+        assert "confidential" not in "".join(traceback.format_exception(caught.value))
+        assert caught.value.__context__ is None
+        assert not isinstance(caught.value, UnreachableError)
+
+
+def test_a_check_without_credentials_is_told_so(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    with pytest.raises(CleanRoomsMLError, match="Check aws_conn_id") as caught:
+        check(training_data=world.training_data(), role_arn=world.role)
+    assert not isinstance(caught.value, UnreachableError)
 
 
 def check_seed(**arguments: Any) -> Run:
@@ -652,6 +699,20 @@ def test_of_a_sql_seed_the_role_is_checked(empty_world: World) -> None:
     report = check_seed(seed_audience=seed).result
     assert [found["rule"] for found in report["findings"]] == ["NOT_CHECKED"]
     assert "secret" not in json.dumps(report)
+
+
+@pytest.mark.parametrize("bucket", ["bad bucket!", "bücket", "b" * 300])
+def test_a_bucket_that_cannot_exist_is_a_finding(world: World, bucket: str) -> None:
+    create_role(world)
+    seed = {"dataSource": {"s3Uri": f"s3://{bucket}/seed.jsonl"}, "roleArn": world.role}
+    assert bucket in refuse_seed(seed_audience=seed)["BUCKET_NOT_FOUND"]["problem"]
+
+
+@pytest.mark.parametrize("name", [["SEED_TOO_SMALL"], {}, None, 5], ids=str)
+def test_what_is_no_name_of_a_rule_is_named(empty_world: World, name: Any) -> None:
+    seed = {"sqlParameters": {"queryString": "SELECT user_id FROM users"}, "roleArn": empty_world.role}
+    with pytest.raises(InvalidRequestError, match=r"warn_only: .* unknown; rules are: "):
+        check_seed(seed_audience=seed, warn_only=[name])
 
 
 @reads_files

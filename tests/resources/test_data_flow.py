@@ -45,6 +45,10 @@ ROLE = "arn:aws:iam::123456789012:role/lookalike"
             [ServiceResource(MODEL), S3Location("s3://seeds/buyers.jsonl")],
             id="seed",
         ),
+        *[
+            pytest.param({"audience_model_arn": text}, [], id=f"no ARN: {text}")
+            for text in ("arn:", "arn:aws", "arn:aws:cleanrooms-ml", "arn:aws:cleanrooms-ml:us-east-1", ACCOUNT)
+        ],
         pytest.param(
             {"seed_audience": {"sqlParameters": {"queryString": "select user_id from members.sales"}, "roleArn": ROLE}},
             [],

@@ -54,6 +54,7 @@ QUICK_TESTS = (
 #: What stands on the parts of Airflow that moved between its versions.
 BETWEEN_TESTS = (
     "tests/dags/test_kills.py",
+    "tests/dags/test_xcom.py",
     "tests/test_triggers.py",
     "tests/test_hooks.py",
     "tests/test_notifications.py",

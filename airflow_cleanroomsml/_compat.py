@@ -10,7 +10,7 @@ import inspect
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import cached_property
 from importlib import import_module
@@ -371,6 +371,8 @@ def delete_xcom(ti: Any, key: str) -> None:
     of = {"dag_id": ti.dag_id, "run_id": ti.run_id, "task_id": ti.task_id, "map_index": ti.map_index}
     if not IS_AIRFLOW_2:
         import_module("airflow.sdk.execution_time.xcom").XCom.delete(key=key, **of)
+        if airflow_version.startswith("3.0."):
+            _delete_mapped_xcom(key, of)
         return
     from airflow.utils.session import create_session
 
@@ -380,6 +382,13 @@ def delete_xcom(ti: Any, key: str) -> None:
         for row in session.query(model.BaseXCom).filter_by(key=key, **of):
             model.XCom.purge(row, session)
             session.delete(row)
+
+
+def _delete_mapped_xcom(key: str, of: Mapping[str, Any]) -> None:
+    """Delete an XCom of a mapped task: ``XCom.delete`` of Airflow 3.0 leaves out the map index (apache/airflow#54954)."""
+    execution = "airflow.sdk.execution_time"
+    message = import_module(f"{execution}.comms").DeleteXCom(key=key, **of)
+    import_module(f"{execution}.task_runner").SUPERVISOR_COMMS.send(message)
 
 
 def find_class(module: str, name: str, fallback: type[T]) -> type[T]:

@@ -98,9 +98,9 @@ def _encode_csv_text(text: bytes) -> tuple[bytes, dict[str, str]]:
 
 
 def _encode_parquet_of_text(text: bytes) -> tuple[bytes, dict[str, str]]:
+    parse_csv(text)
     from pyarrow import csv as arrow_csv
 
-    parse_csv(text)
     return _encode_parquet(arrow_csv.read_csv(io.BytesIO(text)))
 
 

@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import secrets
 import signal
 import socket
@@ -126,8 +127,8 @@ class Deployment:
 
     @property
     def run_log(self) -> str:
-        """What the last :meth:`run` printed."""
-        return (self.home / "run.log").read_text()
+        """What the last :meth:`run` printed, without the colours that Airflow 3.0 gives to errors."""
+        return re.sub(r"\x1b\[[0-9;]*m", "", (self.home / "run.log").read_text())
 
     def connect(self, **worlds: World) -> None:
         """Lead connections to accounts: ``aws_`` and the name of the argument."""

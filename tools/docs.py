@@ -114,7 +114,7 @@ _LINKS = """\
 # Extra links
 
 Airflow shows extra links as buttons with the details of a task instance, and the REST API has them as `extra_links`. These open pages of
-the AWS console, or of AWS's documentation:
+the AWS console, AWS's documentation or this one:
 
 {links}
 

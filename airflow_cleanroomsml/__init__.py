@@ -81,7 +81,15 @@ def get_provider_info() -> dict[str, object]:
         ],
         "extra-links": [
             f"airflow_cleanroomsml.links.{name}Link"
-            for name in ("ApiReference", "Collaboration", "ContainerLogs", "Input", "Output", "ServiceQuota")
+            for name in (
+                "ApiReference",
+                "Collaboration",
+                "ContainerLogs",
+                "Documentation",
+                "Input",
+                "Output",
+                "ServiceQuota",
+            )
         ],
         "hooks": [
             {"integration-name": _INTEGRATION, "python-modules": ["airflow_cleanroomsml.hooks"]},

@@ -54,6 +54,7 @@ class Facts:
     :param service: boto3's name of the service.
     :param operation: boto3's method name of the operation that the task is about; empty if links to it are stored already.
     :param noun: The kind of resource that the task is about; empty if there is none, or if links to it are stored already.
+    :param reference: Place of the task's class in this package's documentation; empty if the link to it is stored already.
     :param error: Why the service refused the request.
     """
 
@@ -65,12 +66,14 @@ class Facts:
         service: str = CLEAN_ROOMS_ML,
         operation: str = "",
         noun: str = "",
+        reference: str = "",
         error: ServiceError | None = None,
     ) -> None:
         self.members = members
         self.service = service
         self.operation = operation
         self.noun = noun
+        self.reference = reference
         self.error = error
 
     def find_member(self, names: Iterable[str]) -> Any:
@@ -253,6 +256,31 @@ class ServiceQuotaLink(AwsLink):
         return "/".join(["servicequotas/home/services/cleanrooms-ml/quotas", *found[:1]])
 
 
+class DocumentationLink(AwsLink):
+    """The reference of the operator or sensor in this documentation, if the installed package has its address in its metadata."""
+
+    name = "Documentation"
+
+    @classmethod
+    def applies_to(cls, task: type[Any]) -> bool:
+        """Whether the class has a reference, as all have."""
+        return issubclass(task, BaseOperator)
+
+    @classmethod
+    def find_page(cls, facts: Facts) -> str:
+        """Return the URL; ``pyproject.toml`` declares where it begins."""
+        from importlib.metadata import PackageNotFoundError, metadata
+
+        if not facts.reference:
+            return ""
+        try:
+            urls = metadata("airflow-provider-cleanroomsml").get_all("Project-URL") or []
+        except PackageNotFoundError:
+            return ""
+        base = next((url for label, _, url in (each.partition(", ") for each in urls) if label == cls.name), "")
+        return f"{base.rstrip('/')}/{facts.reference}" if base else ""
+
+
 #: One of each, in the order of the buttons.
 LINKS: tuple[AwsLink, ...] = (
     CollaborationLink(),
@@ -261,6 +289,7 @@ LINKS: tuple[AwsLink, ...] = (
     ContainerLogsLink(),
     ServiceQuotaLink(),
     ApiReferenceLink(),
+    DocumentationLink(),
 )
 
 
@@ -287,7 +316,8 @@ def store_request_links(task: Any, context: Context, arguments: Mapping[str, Any
     if resource:
         operation = operation or resource.get or resource.list
     noun = resource.noun if resource else ""
-    _store(task, context, Facts(arguments, service=task.service, operation=operation, noun=noun))
+    reference = _find_reference(type(task))
+    _store(task, context, Facts(arguments, service=task.service, operation=operation, noun=noun, reference=reference))
 
 
 def store_result_links(task: Any, context: Context, members: Mapping[str, Any]) -> None:
@@ -341,6 +371,16 @@ def _find_console(facts: Facts, task: Any) -> tuple[str, str]:
     if partition not in _CONSOLES or not re.fullmatch(_REGION, region):
         return "", ""
     return _CONSOLES[partition].format(region=region), region
+
+
+def _find_reference(cls: type[Any]) -> str:
+    """Return the page and the heading of a class, or of the class of ours that it is derived from, as the site has them."""
+    for base in cls.__mro__:
+        package, _, noun = base.__module__.removeprefix("airflow_cleanroomsml.").partition(".")
+        if package in ("operators", "sensors") and base.__module__.startswith("airflow_cleanroomsml."):
+            page = f"operators/{noun}" if package == "operators" else package
+            return f"{page}.html#{base.__name__.lower()}"
+    return ""
 
 
 def _build_folder_page(bucket: str, key: str) -> str:

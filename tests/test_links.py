@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from importlib.metadata import metadata
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -32,6 +34,8 @@ from tests.helpers.custom_models import Studio
 from tests.helpers.exported_classes import TASKS, arguments, every_task
 from tests.support import TaskInstance, World, run
 
+PACKAGE = "airflow-provider-cleanroomsml"
+ROOT = Path(__file__).parents[1]
 COLLABORATION = "11111111-2222-3333-4444-555555555555"
 PARTITIONS = {
     "aws": ("eu-west-1", "https://eu-west-1.console.aws.amazon.com/"),
@@ -109,6 +113,7 @@ def test_names_do_not_change() -> None:
         "CloudWatch logs",
         "Service quota",
         "API reference",
+        "Documentation",
     ]
     found = {link.name for cls in TASKS for link in cls.operator_extra_links}
     assert found == {link.name for link in (*LINKS, *DETAILS_LINKS)}
@@ -121,6 +126,7 @@ def test_a_full_request_has_the_links_of_its_partition(cls: type[Any], partition
     task = make_full(cls, partition)
     error = QuotaExceededError("full", operation="CreateTrainedModel", details={"quotaName": "of some kind"})
     found = stored_links(task, error)
+    found.pop("Documentation", None)
     service = "clean-rooms/latest/apireference" if task.service == "cleanrooms" else "cleanrooms-ml/latest/APIReference"
     page = re.fullmatch(rf"https://docs\.aws\.amazon\.com/{service}/API_(\w+)\.html", found.pop("API reference"))
     assert page is not None
@@ -139,10 +145,51 @@ def test_a_full_request_has_the_links_of_its_partition(cls: type[Any], partition
         "Output in S3": {"output_config", "default_output_location"},
     }
     own = [link for link in task.operator_extra_links if link in LINKS]
-    names = {link.name for link in own if told & sources.get(link.name, told)} - {"API reference"}
+    names = {link.name for link in own if told & sources.get(link.name, told)} - {"API reference", "Documentation"}
     assert set(found) == (names if console else set())
     for name, url in found.items():
         assert url.startswith(console + expected[name])
+
+
+@pytest.fixture
+def documented(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of the documentation that the installed package names."""
+    folder = tmp_path / "airflow_provider_cleanroomsml-99.dist-info"
+    folder.mkdir()
+    lines = [
+        "Metadata-Version: 2.4",
+        f"Name: {PACKAGE}",
+        "Version: 99",
+        "Project-URL: Source, https://example.com/code",
+    ]
+    lines.append("Project-URL: Documentation, https://example.com/docs/")
+    (folder / "METADATA").write_text("\n".join(lines))
+    monkeypatch.syspath_prepend(tmp_path)
+    return "https://example.com/docs/"
+
+
+@every_task
+def test_each_class_leads_to_its_reference(cls: type[Any], documented: str) -> None:
+    page, _, anchor = stored_links(make_full(cls, "aws"))["Documentation"].removeprefix(documented).partition(".html#")
+    text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
+    # The site's anchors are headings in lower case.
+    assert f"\n## {cls.__name__}\n" in text
+    assert anchor == cls.__name__.lower()
+
+
+def test_a_subclass_leads_to_the_reference_of_its_base(documented: str) -> None:
+    class CreateModel(CleanRoomsMLCreateAudienceModelOperator):
+        pass
+
+    url = stored_links(make_full(CreateModel, "aws"))["Documentation"]
+    assert url == f"{documented}operators/audience_model.html#cleanroomsmlcreateaudiencemodeloperator"
+
+
+def test_a_package_without_an_address_has_no_such_link() -> None:
+    # TO BE FILLED IN AT PUBLICATION: the address in pyproject.toml, which an installed package has in its metadata.
+    declared = any(url.startswith("Documentation,") for url in metadata(PACKAGE).get_all("Project-URL") or ())
+    found = stored_links(make_full(CleanRoomsMLCreateAudienceModelOperator, "aws"))
+    assert ("Documentation" in found) == declared
 
 
 @pytest.mark.parametrize(

@@ -121,7 +121,7 @@ _LINKS = """\
 # Extra links
 
 Airflow shows extra links as buttons on the details of a task instance, and its REST API returns them as `extra_links`. The tasks of this
-package link to the AWS console, to AWS's documentation, and to a page in Airflow itself:
+package link to the AWS console, to AWS's and this documentation, and to a page in Airflow itself:
 
 {overview}
 

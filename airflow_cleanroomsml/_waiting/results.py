@@ -79,13 +79,49 @@ def report_progress(context: Context, wait: Wait, poll_result: PollResult, histo
 def report_end(
     operator: BaseOperator, context: Context, wait: Wait, poll_result: PollResult, history: StatusHistory
 ) -> None:
-    """Report how the wait ended, with the statuses in XCom: the same after waiting in the worker and in the triggerer."""
+    """
+    Report how the wait ended, with the statuses in XCom: the same after waiting in the worker and in the triggerer.
+
+    :func:`report_outputs` reports what came of it.
+    """
     history.record(poll_result, _clock.now())
     push_status_history(operator, context, history.to_xcom())
+    write_progress(context, wait, poll_result, _find_last_poll(poll_result, history))
     if poll_result.outcome is not Outcome.PENDING:
         absence = "Gone" if poll_result.outcome is Outcome.SUCCESS else "Not found"
         verdict = f"{poll_result.status or absence} {history.describe_durations(wait.started)}"
         log.info("%s: %s.", verdict.strip(), wait.title)
+
+
+def report_deferral(context: Context, wait: Wait, poll_result: PollResult) -> None:
+    """
+    Report to Airflow's task state store (3.3 and later) that a triggerer takes over.
+
+    It cannot write there (``triggerer_job_runner`` of Airflow 3.3.2 handles no such message), so this status stays until the task resumes.
+    """
+    now = _clock.now()
+    write_progress(context, wait, poll_result, now, deferred_since=format_time(now))
+
+
+def report_outputs(
+    operator: BaseOperator, context: Context, wait: Wait, poll_result: PollResult, history: StatusHistory
+) -> dict[str, Any]:
+    """
+    Report what came of a wait that has succeeded, in XCom, the log and the task state store; return it.
+
+    :return: As of :func:`push_outputs`; nothing of a resource that was deleted or cancelled.
+    """
+    if Goal(wait.goal) is not Goal.CREATED:
+        return {}
+    outputs = push_outputs(operator, context, wait.resource, poll_result.outputs)
+    if texts := format_outputs(outputs):
+        write_progress(context, wait, poll_result, _find_last_poll(poll_result, history), **texts)
+    return outputs
+
+
+def _find_last_poll(poll_result: PollResult, history: StatusHistory) -> float:
+    """Return when the resource was polled last: the triggerer may have done so long before the worker resumed the task."""
+    return (history.changed_at if poll_result.outcome is not Outcome.PENDING else None) or _clock.now()
 
 
 def write_progress(context: Context, wait: Wait, poll_result: PollResult, polled_at: float, **more: Any) -> None:

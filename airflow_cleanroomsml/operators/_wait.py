@@ -18,13 +18,12 @@ from airflow_cleanroomsml._waiting.history import StatusHistory, format_time
 from airflow_cleanroomsml._waiting.outcome import describe_continuation, raise_for_outcome
 from airflow_cleanroomsml._waiting.results import (
     explain_failure,
-    format_outputs,
     poll_at_deadline,
-    push_outputs,
     record_metrics,
+    report_deferral,
     report_end,
+    report_outputs,
     report_progress,
-    write_progress,
 )
 from airflow_cleanroomsml._waiting.wait import PollResult, Wait, read_poll_result
 from airflow_cleanroomsml.exceptions import (
@@ -195,10 +194,7 @@ class Waiter:
 
         if self._canceller:
             self._canceller.begin_deferral(context, wait)
-        # The triggerer cannot write to the task state store (``triggerer_job_runner`` of Airflow 3.3.2 handles no such message), so this
-        # status stays there until the task resumes.
-        now = _clock.now()
-        write_progress(context, wait, poll_result, now, deferred_since=format_time(now))
+        report_deferral(context, wait, poll_result)
         self._operator.log.info(
             "Waiting in the triggerer, which polls at most %g s apart, until %s at the latest.",
             wait.delay,
@@ -236,14 +232,8 @@ class Waiter:
             poll_result = explain_failure(lambda: operator.hook, wait, poll_result, redact)
         record_metrics(wait, poll_result)
         report_end(operator, context, wait, poll_result, self._history)
-        # The triggerer may have polled last, long before the worker resumed the task.
-        polled_at = (self._history.changed_at if poll_result.outcome is not Outcome.PENDING else None) or _clock.now()
-        write_progress(context, wait, poll_result, polled_at)
         raise_for_outcome(wait, poll_result, lambda: self._stop_resource(wait), next_step=self._describe_next_step())
-        has_outputs = operator.goal is Goal.CREATED
-        outputs = push_outputs(operator, context, operator.resource, poll_result.outputs) if has_outputs else {}
-        if texts := format_outputs(outputs):
-            write_progress(context, wait, poll_result, polled_at, **texts)
+        outputs = report_outputs(operator, context, wait, poll_result, self._history)
         return operator.report_result(context, wait.identifiers, outputs)
 
     def _stop_resource(self, wait: Wait) -> str:

@@ -17,6 +17,7 @@ from airflow_cleanroomsml.exceptions import InvalidRequestError, QuotaExceededEr
 from airflow_cleanroomsml.links import (
     ApiReferenceLink,
     CollaborationLink,
+    DocumentationLink,
     ServiceQuotaLink,
     store_error_links,
     store_request_links,
@@ -50,7 +51,7 @@ class CleanRoomsMLCallOperator(CleanRoomsMLOperator):
         values as ``***``. All pages of a listing are merged into one response, without ``nextToken``.
     """
 
-    operator_extra_links = (CollaborationLink(), ServiceQuotaLink(), ApiReferenceLink())
+    operator_extra_links = (CollaborationLink(), ServiceQuotaLink(), ApiReferenceLink(), DocumentationLink())
     template_fields = ("operation", "parameters", "jmespath", "service", *CleanRoomsMLOperator.template_fields)
 
     #: Templated here, unlike in operators of one operation.

@@ -28,7 +28,14 @@ from airflow_cleanroomsml._templating import TEXT, render_by_shape
 from airflow_cleanroomsml._waiting import loop
 from airflow_cleanroomsml._waiting.history import StatusHistory
 from airflow_cleanroomsml._waiting.outcome import STILL_RUNNING, raise_for_outcome, summarize
-from airflow_cleanroomsml._waiting.results import complete_result, explain_failure, push_outputs, report_end
+from airflow_cleanroomsml._waiting.results import (
+    complete_result,
+    explain_failure,
+    report_deferral,
+    report_end,
+    report_outputs,
+    write_progress,
+)
 from airflow_cleanroomsml._waiting.wait import PollResult, Wait, read_poll_result
 from airflow_cleanroomsml.exceptions import InvalidRequestError, ResourceNotFoundError
 from airflow_cleanroomsml.links import choose_links, store_request_links, store_result_links
@@ -156,6 +163,9 @@ class CleanRoomsMLBaseSensor(AwsConnection, BaseSensorOperator):
     def _build_trigger(self, deadline: float) -> Any:
         """Build the trigger that continues the wait."""
 
+    def _report_deferral(self, context: Context) -> None:
+        """Report that a triggerer takes over; a sensor that waits for no single resource has nothing to report."""
+
     @cached
     def _error_handler(self) -> ErrorHandler:
         return ErrorHandler(self)
@@ -165,6 +175,7 @@ class CleanRoomsMLBaseSensor(AwsConnection, BaseSensorOperator):
             value = self.poke(context)
             if isinstance(value, PokeReturnValue) and value.is_done:
                 return value.xcom_value
+            self._report_deferral(context)
             limit = timedelta(seconds=deadline - _clock.now() + GRACE)
             return self.defer(trigger=self._build_trigger(deadline), method_name="execute_complete", timeout=limit)
 
@@ -206,6 +217,8 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
         self.goal = goal
         self._last_poll: PollResult | None = None
         self._history = StatusHistory()
+        self._started: float | None = None
+        self._reported_at = 0.0
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """
@@ -214,14 +227,21 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
         :raises JobFailedError: The job failed.
         :raises ResourceNotFoundError: No resource has that ARN.
         """
+        if self._started is None:
+            self._started = self._find_start(context)
         wait = self._build_wait(_clock.now() + self.timeout)
         previous, latest = self._last_poll, loop.poll_once(self.hook, wait)
         self._last_poll = latest.after(previous)
-        self._history.record(self._last_poll, _clock.now())
+        now = _clock.now()
+        self._history.record(self._last_poll, now)
+        is_changed = previous is None or (previous.status, previous.message) != (self._last_poll.status, latest.message)
         if previous is None:
             store_result_links(self, context, {**wait.identifiers, **latest.outputs})
         if self._last_poll.outcome is Outcome.PENDING:
-            if previous is None or (previous.status, previous.message) != (self._last_poll.status, latest.message):
+            if is_changed or now - self._reported_at >= loop.REPORT_INTERVAL:
+                self._reported_at = now
+                write_progress(context, wait, self._last_poll, now)
+            if is_changed:
                 self.log.log(logging.INFO if latest.status else logging.WARNING, "%s.", summarize(wait, latest))
             return False
         return PokeReturnValue(is_done=True, xcom_value=self._finish(context, wait, self._last_poll))
@@ -275,6 +295,7 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
         self._history = StatusHistory(wait.history)
         self._last_poll = complete_result(lambda: self.hook, wait, poll_result)
         if self._last_poll.outcome is Outcome.PENDING:
+            write_progress(context, wait, self._last_poll, _clock.now())
             raise self._error_handler.build_timeout()
         return self._finish(context, wait, self._last_poll)
 
@@ -286,9 +307,12 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
             poll_result = explain_failure(lambda: self.hook, wait, poll_result)
         report_end(self, context, wait, poll_result, self._history)
         raise_for_outcome(wait, poll_result, next_step=_NEXT_STEP)
-        has_outputs = self.goal == Goal.CREATED.value
-        outputs = push_outputs(self, context, wait.resource, poll_result.outputs) if has_outputs else {}
+        outputs = report_outputs(self, context, wait, poll_result, self._history)
         return self.report_result(context, wait.identifiers, outputs)
+
+    def _report_deferral(self, context: Context) -> None:
+        if self._last_poll:
+            report_deferral(context, self._build_wait(0.0), self._last_poll)
 
     def _build_trigger(self, deadline: float) -> Any:
         from airflow_cleanroomsml.triggers import CleanRoomsMLWaitTrigger
@@ -304,7 +328,7 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
             resource.noun,
             self.goal,
             identifiers,
-            self._started,
+            self._started or _clock.now(),
             deadline,
             self.poke_interval,
             # An ARN that is not found is wrong; a resource that is identified by its name may be created later.
@@ -312,10 +336,16 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
             history=self._history.to_json(),
         )
 
-    @cached
-    def _started(self) -> float:
-        """When the wait began, in seconds since 1970: the first poll of this process, so each poll with ``mode="reschedule"``."""
-        return _clock.now()
+    def _find_start(self, context: Context) -> float:
+        """
+        Return when the wait began, in seconds since 1970: the first poll of this process.
+
+        With ``mode="reschedule"`` each poll has a process of its own; Airflow 3 has the time of the first, and has just read it to see
+        whether the sensor has timed out.
+        """
+        read_start = getattr(context.get("ti"), "get_first_reschedule_date", None)
+        started = read_start(context) if self.mode == "reschedule" and read_start else None
+        return float(started.timestamp()) if started else _clock.now()
 
     @cached
     def _target(self) -> tuple[Resource, dict[str, Any]]:

@@ -9,12 +9,12 @@ import urllib.error
 import urllib.request
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import pytest
+from airflow import __version__ as airflow_version
 
 from airflow_cleanroomsml._compat import HAS_REACT_APPS
 from tests.helpers.custom_models import Studio
@@ -29,6 +29,7 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium"),
 ]
 
+HAS_TASK_STATE = not airflow_version.startswith(("3.1.", "3.2."))
 FILES = Path(__file__).parent / "files"
 FILE = FILES / "pages.py"
 PICTURES = ROOT / "docs" / "pictures"
@@ -211,16 +212,16 @@ def visit(log_in_browser: Callable[[str], Any]) -> Iterator[Callable[..., Any]]:
         page.close()
 
 
-def answer(route: Any, *, status: int = 200, body: str, kind: str = "application/json") -> None:
-    """Answer a request of the browser in place of Airflow."""
-    route.fulfill(status=status, content_type=kind, body=body)
+def build_answer(*, status: int = 200, body: str, kind: str = "application/json") -> Callable[[Any], None]:
+    """Build a handler that answers a request of the browser in place of Airflow."""
+    return lambda route: route.fulfill(status=status, content_type=kind, body=body)
 
 
 def answer_state(page: Any, state: str | None) -> None:
     """Let the browser see another state of the task ``generate``: the run has ended."""
 
     def change_state(route: Any) -> None:
-        answer(route, body=json.dumps({**route.fetch().json(), "state": state}))
+        build_answer(body=json.dumps({**route.fetch().json(), "state": state}))(route)
 
     page.route("**/api/v2/**/taskInstances/generate", change_state)
 
@@ -261,7 +262,13 @@ class TestPages:
         playwright.expect(link).to_be_visible(timeout=60_000)
         take_picture(page, "link")
         link.focus()
-        page.keyboard.press("Enter")
+        # Airflow 3.1 opens all extra links in another tab; later versions only those that lead elsewhere.
+        if link.get_attribute("target") == "_blank":
+            with page.context.expect_page() as opened:
+                page.keyboard.press("Enter")
+            page = opened.value
+        else:
+            page.keyboard.press("Enter")
         page.wait_for_url(site.page("generate", site.prefixed))
         expect_relevance(page, site)
 
@@ -354,7 +361,7 @@ class TestRights:
     def test_who_is_not_logged_in_is_told(self, site: Site, visit: Callable[..., Any]) -> None:
         # Airflow itself would lead to its login; here only the page's own requests are answered so.
         def prepare(page: Any) -> None:
-            page.route("**/xcomEntries?*", partial(answer, status=401, body="{}"))
+            page.route("**/xcomEntries?*", build_answer(status=401, body="{}"))
 
         page = visit(site.page("generate"), wait_for="crml-error", prepare=prepare)
         playwright.expect(page.get_by_test_id("crml-error")).to_contain_text("Reload the page to log in")
@@ -384,7 +391,7 @@ class TestRefreshes:
         # Each pause is twice the one before: 20, 40 and 80 s.
         for number, (response, text) in enumerate(failures):
             page.unroute(listing)
-            page.route(listing, partial(answer, **response))
+            page.route(listing, build_answer(**response))
             page.clock.run_for(10_500 * 2**number)
             playwright.expect(stale).to_contain_text(text)
             playwright.expect(stale).to_contain_text("The refresh at 20")
@@ -403,7 +410,7 @@ class TestRefreshes:
         for state, message in ((None, "written when the job has ended"), ("success", "no metrics")):
             page.unroute_all()
             answer_state(page, state)
-            page.route("**/taskInstances/generate/xcomEntries?*", partial(answer, body='{"xcom_entries": []}'))
+            page.route("**/taskInstances/generate/xcomEntries?*", build_answer(body='{"xcom_entries": []}'))
             page.clock.run_for(10_500)
             playwright.expect(page.get_by_test_id("crml-relevance")).to_contain_text(message)
 
@@ -417,7 +424,7 @@ class TestRefreshes:
         def answer_xcom(route: Any) -> None:
             key = route.request.url.split("/xcomEntries/")[1].split("?")[0]
             value = values.get(key, {"a": [None], "b_arn": f"<img src=x onerror=alert()> {values['form']}"})
-            answer(route, body=json.dumps({"key": key, "value": value}))
+            build_answer(body=json.dumps({"key": key, "value": value}))(route)
 
         page.route("**/xcomEntries/*", answer_xcom)
         for number, metrics in enumerate(forms):
@@ -436,7 +443,7 @@ class TestFirstLoads:
 
         def prepare(page: Any) -> None:
             page.clock.install()
-            page.route(listing, partial(answer, status=503, body="upstream", kind="text/plain"))
+            page.route(listing, build_answer(status=503, body="upstream", kind="text/plain"))
 
         page = visit(site.page("generate"), wait_for="crml-error", prepare=prepare)
         playwright.expect(page.get_by_test_id("crml-error")).to_contain_text("503")
@@ -459,8 +466,8 @@ def test_sizes_in_users_have_no_chance_to_compare_with(site: Site, visit: Callab
     body = json.dumps({"key": "metrics", "value": {"relevanceMetrics": bins, "recallMetric": 0.3}})
 
     def prepare(page: Any) -> None:
-        page.route("**/xcomEntries/metrics?*", partial(answer, body=body))
-        page.route("**/taskInstances/~/xcomEntries?*", partial(answer, body='{"xcom_entries": []}'))
+        page.route("**/xcomEntries/metrics?*", build_answer(body=body))
+        page.route("**/taskInstances/~/xcomEntries?*", build_answer(body='{"xcom_entries": []}'))
 
     page = visit(site.page("generate"), prepare=prepare)
     playwright.expect(page.get_by_test_id("crml-recall")).to_contain_text("is not known", timeout=60_000)
@@ -480,7 +487,7 @@ def test_an_error_of_the_page_leaves_airflow_alone(site: Site, visit: Callable[.
         assert line in text
         faulty = text.replace(line, "function Content() { throw new Error('planted'); }\nfunction Unused(")
         app["bundle_url"] = f"{head},{b64encode(faulty.encode()).decode()}"
-        answer(route, body=json.dumps(content))
+        build_answer(body=json.dumps(content))(route)
 
     def prepare(page: Any) -> None:
         page.route("**/api/v2/plugins*", answer_faulty)
@@ -495,9 +502,9 @@ def test_a_deferred_task_says_since_when_its_status_was_not_renewed(site: Site, 
     value = {"key": "progress", "value": {**progress, "deferred_since": "2026-01-01T00:00:06+00:00"}}
 
     def prepare(page: Any) -> None:
-        page.route("**/taskInstances/generate/xcomEntries?*", partial(answer, body='{"xcom_entries": []}'))
+        page.route("**/taskInstances/generate/xcomEntries?*", build_answer(body='{"xcom_entries": []}'))
         answer_state(page, "deferred")
-        page.route("**/state-store/progress*", partial(answer, body=json.dumps(value)))
+        page.route("**/state-store/progress*", build_answer(body=json.dumps(value)))
 
     page = visit(site.page("generate"), prepare=prepare)
     history = page.get_by_test_id("crml-history")
@@ -505,6 +512,7 @@ def test_a_deferred_task_says_since_when_its_status_was_not_renewed(site: Site, 
     playwright.expect(history).to_contain_text("deferred since 2026-01-01T00:00:06+00:00")
 
 
+@pytest.mark.skipif(not HAS_TASK_STATE, reason="Airflow has no task state store before 3.3")
 def test_what_the_page_reads_of_the_task_state_is_there(site: Site) -> None:
     token = log_in(site.root, "vera")
     url = f"{site.root}{site.api('train')}/state-store/progress"

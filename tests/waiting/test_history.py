@@ -6,7 +6,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
@@ -24,7 +24,8 @@ from airflow_cleanroomsml.operators import (
     CleanRoomsMLStartAudienceExportJobOperator,
     CleanRoomsMLStartAudienceGenerationJobOperator,
 )
-from airflow_cleanroomsml.sensors import CleanRoomsMLAudienceModelSensor
+from airflow_cleanroomsml.sensors import CleanRoomsMLAudienceGenerationJobSensor, CleanRoomsMLAudienceModelSensor
+from airflow_cleanroomsml.sensors._errors import SensorTimeoutError
 from tests.support import EmulatorProcess, TaskInstance, World, resume, run
 
 both_ways = pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferred"])
@@ -239,6 +240,59 @@ class TestSensors:
 
     def test_so_does_one_that_was_deferred(self, world: SteppedWorld) -> None:
         assert statuses(run(self.sense(world, deferrable=True, poke_interval=20)).pushed) == CREATED
+
+    def test_the_state_store_has_each_status(self, world: SteppedWorld) -> None:
+        sensor, store = self.sense(world), StateStore()
+        context: Any = {"ti": TaskInstance(), "params": {}, "task_state_store": store}
+        while not sensor.poke(context):
+            world.leap(20)
+        assert [state["status"] for state in store.written] == CREATED
+        elapsed = [state["elapsed_seconds"] for state in store.written]
+        assert elapsed == sorted(elapsed)
+        assert elapsed[-1] > 100
+
+    def test_an_unchanged_status_is_written_every_ten_minutes(self, world: SteppedWorld) -> None:
+        # Nobody deletes it.
+        sensor = CleanRoomsMLAudienceModelSensor(task_id="task", audience_model_arn=world.model(), goal="deleted")
+        store = StateStore()
+        context: Any = {"ti": TaskInstance(), "params": {}, "task_state_store": store}
+        for _ in range(9):
+            assert not sensor.poke(context)
+            world.leap(150)
+        assert [state["status"] for state in store.written] == ["ACTIVE"] * 3
+
+    def test_the_state_store_says_since_when_a_sensor_is_deferred(self, world: SteppedWorld) -> None:
+        store = StateStore()
+        run(self.sense(world, deferrable=True, poke_interval=20), task_state_store=store)
+        assert [state["status"] for state in store.written if "deferred_since" in state] == ["CREATE_PENDING"]
+        assert "deferred_since" not in store["progress"]
+        assert store["progress"]["status"] == "ACTIVE"
+
+    def test_a_deferred_sensor_that_times_out_is_no_longer_deferred(self, world: SteppedWorld) -> None:
+        store = StateStore()
+        with pytest.raises(SensorTimeoutError):
+            run(self.sense(world, deferrable=True, poke_interval=20, timeout=60), task_state_store=store)
+        assert "deferred_since" not in store["progress"]
+        assert store["progress"]["status"] == "CREATE_PENDING"
+
+    def test_one_that_is_rescheduled_has_waited_since_its_first_process(self, world: SteppedWorld) -> None:
+        class Rescheduled(TaskInstance):
+            def get_first_reschedule_date(self, _: Any) -> datetime:
+                return datetime.fromtimestamp(_clock.now() - 1000, tz=timezone.utc)
+
+        store = StateStore()
+        context: Any = {"ti": Rescheduled(), "params": {}, "task_state_store": store}
+        self.sense(world, mode="reschedule").poke(context)
+        assert 1000 <= store["progress"]["elapsed_seconds"] < 1100
+
+    @both_ways
+    def test_the_state_store_has_the_metrics_of_a_job(self, world: SteppedWorld, deferrable: bool) -> None:
+        store = StateStore()
+        sensor = CleanRoomsMLAudienceGenerationJobSensor(
+            task_id="task", audience_generation_job_arn=world.generated(), deferrable=deferrable
+        )
+        run(sensor, task_state_store=store)
+        assert store["progress"]["metrics"].startswith("recall ")
 
 
 class TestRecords:

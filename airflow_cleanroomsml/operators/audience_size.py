@@ -164,7 +164,7 @@ class CleanRoomsMLChooseAudienceSizeOperator(CleanRoomsMLOperator):
 
         metrics: Any = parse_container(self.metrics) if isinstance(self.metrics, str) else self.metrics
         # What a template of an XCom that does not exist renders to counts as missing.
-        if metrics not in (None, "None", ""):
+        if metrics is not None and not (isinstance(metrics, str) and metrics in ("None", "")):
             mapping: Mapping[str, Any] = metrics
             return mapping
         job = arguments.get("audience_generation_job_arn")

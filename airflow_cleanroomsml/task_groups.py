@@ -125,7 +125,8 @@ def lookalike_audience(
         )
         choose = CleanRoomsMLChooseAudienceSizeOperator(
             task_id="choose",
-            metrics=generate.output["metrics"],
+            # Not the metrics in XCom: where they are not shared there are none, and Airflow would fail the task.
+            audience_generation_job_arn=generate.output,
             min_relevance=min_relevance,
             if_unsuitable=if_unsuitable,
         )

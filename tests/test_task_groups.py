@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timezone
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_cleanroomsml._compat import AirflowSkipException
 from airflow_cleanroomsml.task_groups import lookalike_audience, retrained_audience_model
+from tests.support import EmulatorProcess, TaskInstance, World, run
 
 if TYPE_CHECKING:
     from airflow.sdk import DAG
@@ -64,3 +67,37 @@ def test_two_groups_live_in_one_dag() -> None:
     with DAG("dag", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=timezone.utc)) as dag:
         retrained() >> [audience(group_id="a"), audience(group_id="b")]
     assert dag.get_task("b.generate").upstream_task_ids == {"retrained_audience_model.prune"}
+
+
+class Downstream(TaskInstance):
+    """A task after another one, whose XComs it reads as Airflow does: what was not pushed is the default."""
+
+    def __init__(self, upstream: dict[str, Any]) -> None:
+        super().__init__()
+        self.upstream = upstream
+
+    def xcom_pull(self, *, key: str, default: Any = None, **_: Any) -> Any:
+        return self.upstream.get(key, default)
+
+
+def test_an_audience_whose_metrics_are_not_shared_is_skipped(world: World, emulator: EmulatorProcess) -> None:
+    owner = World(emulator).build()
+    terms = owner.configured(metrics=["NONE"])
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"AWS": world.account},
+        "Action": "cleanrooms-ml:StartAudienceGenerationJob",
+        "Resource": "*",
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    owner.ml.put_configured_audience_model_policy(
+        configuredAudienceModelArn=terms, configuredAudienceModelPolicy=policy
+    )
+    seed: Any = world.seed()
+    found = tasks(
+        lookalike_audience, name="x", configured_audience_model_arn=terms, seed_audience=seed, if_unsuitable="skip"
+    )
+    generated = run(found["generate"])
+    pushed = {**generated.pushed, "return_value": generated.result}
+    with pytest.raises(AirflowSkipException, match="the metrics are not shared"):
+        run(found["choose"], ti=Downstream(pushed))

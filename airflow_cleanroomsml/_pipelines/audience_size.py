@@ -74,7 +74,7 @@ def read_metrics(metrics: Mapping[str, Any], training_users: int | None = None) 
         bins = [_read_bin(entry) for entry in metrics["relevanceMetrics"]]
         recall = metrics.get("recallMetric")
         recall = None if recall is None else _require_finite(recall)
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, IndexError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError("they have no relevanceMetrics of the form that GetAudienceGenerationJob returns") from error
     if len({each.kind for each in bins}) > 1:
         raise ValueError("they have sizes of both types, ABSOLUTE and PERCENTAGE")

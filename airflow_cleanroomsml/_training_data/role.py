@@ -26,6 +26,8 @@ SERVICE = "cleanrooms-ml.amazonaws.com"
 DENIED = ("AccessDenied", "AccessDeniedException")
 #: What the role does with a bucket (user guide, ml-roles).
 BUCKET_ACTIONS = ("s3:ListBucket", "s3:GetBucketLocation")
+#: Error codes of a simulation that cannot be made (IAM API reference, SimulatePrincipalPolicy).
+_REJECTIONS = ("InvalidInput", "NoSuchEntity", "PolicyEvaluation")
 _NOT_FOUND = ("NoSuchEntity", "NoSuchEntityException")
 
 
@@ -143,12 +145,16 @@ def simulate(iam: IamClient, role: JobRole, access: Access, findings: Findings) 
     Return the actions that the role may not perform; None if the simulator cannot be used.
 
     :param findings: Collects the finding that the simulator cannot be used.
+    :raises ClientError: IAM failed, and may not fail the next time.
     """
     request = {"PolicySourceArn": role.arn, "ActionNames": list(access.actions), "ResourceArns": [access.resource]}
     try:
         results = iam.simulate_principal_policy(**request)["EvaluationResults"]
     except ClientError as error:
         code = error.response["Error"]["Code"]
+        if code not in DENIED and code.removesuffix("Exception") not in _REJECTIONS:
+            # Throttling, for instance: the next attempt may succeed.
+            raise
         reason = "the caller may not simulate them" if code in DENIED else f"IAM rejected the simulation ({code})"
         values = {"subject": f"The permissions of role {role.arn}", "reason": reason}
         remedy = "allow iam:SimulatePrincipalPolicy to the caller"

@@ -40,7 +40,7 @@ class JobPlace:
         :raises InvalidRequestError: It is something else.
         """
         try:
-            values = json.loads(text)
+            values = json.loads(text, parse_constant=_refuse)
             return cls(float(values["until"]), {str(arn): float(time) for arn, time in values["reported"].items()})
         except (AttributeError, KeyError, TypeError, ValueError):
             raise InvalidRequestError(
@@ -70,6 +70,11 @@ class JobPlace:
         reported = {**self.reported, **{arn: created[arn] for arn in settled}}
         place = JobPlace(until, {arn: time for arn, time in reported.items() if time > until})
         return [job for job in new if not finished or job["status"] in FINISHED], place
+
+
+def _refuse(constant: str) -> None:
+    # NaN and Infinity are no JSON, and no job would ever be later.
+    raise ValueError(constant)
 
 
 def _created(job: Mapping[str, Any]) -> float:

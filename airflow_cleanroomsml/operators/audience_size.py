@@ -52,7 +52,8 @@ class CleanRoomsMLChooseAudienceSizeOperator(CleanRoomsMLOperator):
     returns ``default_size`` where nothing can be chosen.
 
     :param audience_generation_job_arn: ARN of the generation job, which is read; it is not needed with ``metrics``.
-    :param metrics: Metrics of the job, as its task pushes them to XCom: ``generate.output["metrics"]``.
+    :param metrics: Metrics of the job, as its task pushes them to XCom: ``generate.output["metrics"]``. Where they may not be shared, use
+        ``audience_generation_job_arn``: the task pushes none then, and Airflow fails a task whose input does not exist.
     :param policy: How to choose, ``relevance``, ``users`` or ``knee``.
     :param min_relevance: Least relevance of the policy ``relevance``, -1 to 1; at 0 all users of the audience are predicted to be like
         the seed, and a larger audience is likely to have others (user guide, ml-metrics).
@@ -164,7 +165,7 @@ class CleanRoomsMLChooseAudienceSizeOperator(CleanRoomsMLOperator):
 
         metrics: Any = parse_container(self.metrics) if isinstance(self.metrics, str) else self.metrics
         # What a template of an XCom that does not exist renders to counts as missing.
-        if metrics not in (None, "None", ""):
+        if metrics is not None and not (isinstance(metrics, str) and metrics in ("None", "")):
             mapping: Mapping[str, Any] = metrics
             return mapping
         job = arguments.get("audience_generation_job_arn")

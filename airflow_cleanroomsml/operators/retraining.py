@@ -217,7 +217,8 @@ class CleanRoomsMLPruneAudienceModelsOperator(_RetrainingOperator):
     :param training_dataset_arn: ARN of the training dataset whose models are pruned.
     :param name_prefix: Prefix of the names of the models to prune, 1 to 63 characters; with ``training_dataset_arn`` a model has to match
         both.
-    :param not_newer_than: ARN of this run's own audience model: only models older than it are deleted, and none if it no longer exists.
+    :param not_newer_than: ARN of this run's own audience model: only models older than it are deleted, and none if it no longer exists. A
+        template or output that turns out to be None is refused.
     :param report_only: Report what would be deleted, and delete nothing. It is not called ``dry_run`` because Airflow's operators have a
         method of that name.
     :return: ``deleted``, a list of ARNs; ``kept``, ARNs with the reason of each; ``gone``, ARNs of models that were deleted by somebody
@@ -250,6 +251,7 @@ class CleanRoomsMLPruneAudienceModelsOperator(_RetrainingOperator):
         self.name_prefix = name_prefix
         self.not_newer_than = not_newer_than
         self.report_only = report_only
+        self._is_limited = not_newer_than is not None
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Decide which models to delete, and delete them."""
@@ -286,7 +288,9 @@ class CleanRoomsMLPruneAudienceModelsOperator(_RetrainingOperator):
             "not_newer_than": member("get_audience_model", "audience_model_arn"),
             "report_only": BOOLEAN,
         }
-        arguments = check_arguments(shapes, self._collect_arguments(), required=("keep", "report_only"))
+        # A limit that was set, and is None now, is not left out: it would protect no model, and a deletion is final.
+        required = ("keep", "report_only", *["not_newer_than"] * self._is_limited)
+        arguments = check_arguments(shapes, self._collect_arguments(), required=required)
         if not {"training_dataset_arn", "name_prefix"} & set(arguments):
             raise InvalidRequestError(
                 "training_dataset_arn, name_prefix: both are missing; set at least one of them. Nothing was sent."

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from typing import Any
 
 import pytest
@@ -165,6 +166,11 @@ def test_a_job_that_is_under_way_is_retried_and_one_that_failed_is_not(world: Wo
         ({"audience_generation_job_arn": "x"}, "audience_generation_job_arn: "),
         ({"metrics": {"recall": 1}}, "metrics: they have no relevanceMetrics"),
         ({"metrics": "good"}, "metrics: they have no relevanceMetrics"),
+        (
+            {"metrics": {"relevanceMetrics": [{"audienceSize": {"type": "ABSOLUTE", "value": math.inf}}]}},
+            "metrics: they have",
+        ),
+        ({"metrics": {**METRICS, "recallMetric": 10**400}}, "metrics: they have no relevanceMetrics"),
         ({"policy": "users", "users": 1, "metrics": METRICS}, "training_users: missing"),
     ],
 )
@@ -172,3 +178,9 @@ def test_arguments_are_refused_before_anything_is_sent(world: World, given: dict
     with pytest.raises(InvalidRequestError, match=message):
         choose(**given)
     assert world.calls == []
+
+
+def test_metrics_that_are_an_array_are_refused() -> None:
+    numpy = pytest.importorskip("numpy")
+    with pytest.raises(InvalidRequestError, match="metrics: they have no relevanceMetrics"):
+        choose(metrics=numpy.array([1, 2]))

@@ -10,13 +10,19 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
+import boto3
 import pytest
+from botocore.exceptions import ClientError
+from botocore.stub import Stubber
 
-from airflow_cleanroomsml._training_data.rules import Finding, Rule, Severity, withhold_ids
+from airflow_cleanroomsml._training_data.role import Access, JobRole, simulate
+from airflow_cleanroomsml._training_data.rules import Finding, Findings, Rule, Severity, withhold_ids
 from airflow_cleanroomsml._training_data.statistics import Statistics, WrongUnit
+from airflow_cleanroomsml._training_data.table_check import check_role
 from airflow_cleanroomsml.exceptions import (
     CleanRoomsMLError,
     ConfigurationError,
@@ -375,6 +381,34 @@ def test_a_role_that_does_not_exist_is_named(data: TrainingData) -> None:
         data.world.emulator.switch(roles_must_exist=before["roles_must_exist"])
 
 
+@pytest.mark.parametrize("code", ["Throttling", "ServiceFailure", "InternalFailure"])
+def test_a_failure_of_iam_is_no_missing_permission(code: str) -> None:
+    iam = boto3.client("iam", region_name=REGION, aws_access_key_id="x", aws_secret_access_key="x")
+    role = JobRole(
+        "arn:aws:iam::123456789012:role/r", "arn:aws:cleanrooms-ml:us-east-1:123456789012:training-dataset/x"
+    )
+    access = Access(("s3:GetObject",), "arn:aws:s3:::lake/x", "the files")
+    with Stubber(iam) as stub:
+        stub.add_client_error("simulate_principal_policy", code)
+        with pytest.raises(ClientError, match=code):
+            simulate(iam, role, access, Findings())
+
+
+@pytest.mark.parametrize("code", ["ThrottlingException", "InternalServiceException", "OperationTimeoutException"])
+def test_a_failure_of_glue_is_no_uncertain_database(code: str) -> None:
+    login: dict[str, Any] = {"region_name": REGION, "aws_access_key_id": "x", "aws_secret_access_key": "x"}
+    iam, glue = boto3.client("iam", **login), boto3.client("glue", **login)
+    role = JobRole(
+        "arn:aws:iam::123456789012:role/r", "arn:aws:cleanrooms-ml:us-east-1:123456789012:training-dataset/x"
+    )
+    with Stubber(iam) as iam_stub, Stubber(glue) as glue_stub:
+        # The caller may not read the trust policy, which is another finding.
+        iam_stub.add_client_error("get_role", "AccessDenied")
+        glue_stub.add_client_error("get_database", code)
+        with pytest.raises(ClientError, match=code):
+            check_role(glue, iam, role, {"databaseName": "sales", "tableName": "events"}, (), Findings())
+
+
 def test_missing_permissions_of_the_role_are_named(data: TrainingData) -> None:
     create_role(data.world, None, "glue:GetDatabase", "glue:GetTable", "s3:ListBucket", "s3:GetBucketLocation")
     data.create()
@@ -587,10 +621,11 @@ def connect(world: World, monkeypatch: pytest.MonkeyPatch, **extra: str) -> None
 
 def test_a_session_token_with_a_line_break_is_not_shown(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     connect(world, monkeypatch, aws_session_token="confidential\ntoken")
-    checks: tuple[Callable[[], Any], ...] = (
-        lambda: check(training_data=world.training_data(), role_arn=world.role),
-        lambda: check_seed(seed_audience=world.seed()),
-    )
+    seed = world.seed()
+    checks: list[Callable[[], Run]] = [
+        partial(check, training_data=world.training_data(), role_arn=world.role),
+        partial(check_seed, seed_audience=seed),
+    ]
     for run_check in checks:
         with pytest.raises(CleanRoomsMLError, match="A header has a line break") as caught:
             run_check()

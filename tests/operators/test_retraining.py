@@ -227,6 +227,17 @@ class TestPrune:
         assert (found["deleted"], set(found["kept"])) == ([], {one, two})
         assert weekly.there == {one, two}
 
+    def test_a_limit_that_another_task_did_not_return_is_no_missing_limit(self, weekly: Weekly) -> None:
+        operator = CleanRoomsMLPruneAudienceModelsOperator(
+            task_id="t", keep=1, training_dataset_arn=weekly.dataset, not_newer_than="{{ the output of another task }}"
+        )
+        # Airflow puts the output in its place: None if that task was skipped, and this one runs all the same.
+        vars(operator)["not_newer_than"] = None
+        before = weekly.there
+        with pytest.raises(InvalidRequestError, match="not_newer_than: missing; required"):
+            run(operator)
+        assert weekly.there == before
+
     def test_a_prefix_tells_whose_models_go(self, weekly: Weekly) -> None:
         one, two, other = weekly.train(1), weekly.train(2), weekly.train(0, "other")
         found = prune(weekly, training_dataset_arn=None, name_prefix="weekly-", keep=1)
@@ -300,6 +311,7 @@ class TestPrune:
             ({"keep": "some"}, "keep: 'some' is a string; must be an integer"),
             ({"report_only": "maybe"}, "report_only: 'maybe' is a string; must be true or false"),
             ({"not_newer_than": "weekly-1"}, "not_newer_than: "),
+            ({"not_newer_than": "{{ none }}"}, "not_newer_than: 4 characters, the text 'None'"),
             ({"training_dataset_arn": None}, "training_dataset_arn, name_prefix: both are missing"),
         ],
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -99,6 +100,9 @@ def test_what_a_template_renders_to_is_what_the_listing_says(offer: Offer, defer
     assert sense(deferrable, since=0x10000000, started_by=int(offer.owner.account), **more).result == [own]
 
 
-def test_a_place_that_is_none_is_named(world: World) -> None:
-    with pytest.raises(InvalidRequestError, match="after: '2026-11-24' is not a place"):
-        sense(False, since=0x10000000, after="2026-11-24")
+@pytest.mark.parametrize(
+    "place", ["2026-11-24", '{"until": NaN, "reported": {}}', '{"until": 1, "reported": {"a": Infinity}}']
+)
+def test_a_place_that_is_none_is_named(world: World, place: str) -> None:
+    with pytest.raises(InvalidRequestError, match=f"after: '{re.escape(place)}' is not a place"):
+        sense(False, since=0x10000000, after=place)

@@ -2,7 +2,7 @@
 Builds the documentation as a site in ``build/site``: ``make docs``.
 
 The pages are plain Markdown with relative links, as GitHub shows them. This module collects them in one folder for Sphinx, makes the links
-lead to their places there, and adds what only a site has: the navigation, the source of linked Python files, and the API from docstrings.
+lead to their places there, and adds what only a site has: the navigation, the source of linked files, and the API from docstrings.
 A new page in ``docs/`` appears by itself.
 """
 
@@ -46,6 +46,8 @@ _NAVIGATION = {
 }
 #: Pages directly in ``docs/`` that no section names.
 _REST = "Operate"
+#: Languages of source files that pages link to, by suffix; each such file becomes a page.
+_SOURCES = {".py": "python", ".yaml": "yaml"}
 _LINK = re.compile(r"\]\(([^()\s#]+)(#[^()\s]*)?\)")
 
 
@@ -71,7 +73,7 @@ def list_public_modules() -> list[str]:
 def _place(path: Path) -> str:
     """Return where a file of the repository stands in the site."""
     name = path.relative_to(ROOT).as_posix()
-    if path.suffix == ".py":
+    if path.suffix in _SOURCES:
         return f"source/{name}.md"
     return _MOVED.get(name) or name.removeprefix("docs/")
 
@@ -81,7 +83,7 @@ def _redirect_links(page: Path, linked: set[Path]) -> str:
     Return the text of a page with the links of its place in the site.
 
     :param page: File of the page.
-    :param linked: Receives the Python files that the page links to.
+    :param linked: Receives the source files that the page links to.
     """
     here = Path(_place(page)).parent
 
@@ -89,7 +91,7 @@ def _redirect_links(page: Path, linked: set[Path]) -> str:
         target = (page.parent / match[1]).resolve()
         if not target.is_file() or not target.is_relative_to(ROOT):
             return match[0]
-        if target.suffix == ".py":
+        if target.suffix in _SOURCES:
             linked.add(target)
         return f"]({os.path.relpath(_place(target), here)}{match[2] or ''})"
 
@@ -98,9 +100,8 @@ def _redirect_links(page: Path, linked: set[Path]) -> str:
 
 def _format_source(path: Path) -> str:
     name = path.relative_to(ROOT).as_posix()
-    return (
-        f"---\norphan: true\n---\n\n# {path.name}\n\n`{name}`\n\n````python\n{path.read_text(encoding='utf-8')}````\n"
-    )
+    source = path.read_text(encoding="utf-8")
+    return f"---\norphan: true\n---\n\n# {path.name}\n\n`{name}`\n\n````{_SOURCES[path.suffix]}\n{source}````\n"
 
 
 def _format_api(module: str) -> str:

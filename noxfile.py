@@ -166,6 +166,18 @@ def browser(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", "-p", "no:xdist", "tests/ui", *session.posargs, env={PICTURES: "1"})
 
 
+@nox.session(python=oldest_python())
+@nox.parametrize(("airflow", "date"), [("3.1.8", "2026-03-20"), ("3.2.2", "2026-06-05")], ids=["3.1", "3.2"])
+def browser_older(session: nox.Session, airflow: str, date: str) -> None:
+    """Open the page in the UI of older versions of Airflow, with the packages of their days."""
+    test = nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "test")
+    packages = ("--editable", ".", f"apache-airflow=={airflow}", "playwright", *test)
+    session.install("--exclude-newer", date, *packages)
+    emulator_python = os.environ.get(EMULATOR_PYTHON, str(ROOT / ".venv" / "bin" / "python"))
+    command = ("python", "-m", "pytest", "-p", "no:xdist", "tests/ui", *session.posargs)
+    session.run(*command, env={EMULATOR_PYTHON: emulator_python})
+
+
 @nox.session
 def javascript(session: nox.Session) -> None:
     """Call the emulator with the AWS SDK for JavaScript, which reads answers strictly; needs Node.js 20 and npm."""

@@ -23,7 +23,7 @@ from airflow_cleanroomsml._waiting.job_place import JobPlace
 from airflow_cleanroomsml._waiting.job_search import JobFilter, JobSearch, JobWatch, parse_time
 from airflow_cleanroomsml._waiting.loop import REPORT_INTERVAL
 from airflow_cleanroomsml._waiting.outcome import summarize
-from airflow_cleanroomsml._waiting.wait import Wait
+from airflow_cleanroomsml._waiting.wait import PollResult, Statuses, Wait, format_statuses
 from airflow_cleanroomsml.exceptions import InvalidRequestError, lines
 
 if TYPE_CHECKING:
@@ -126,8 +126,15 @@ class CleanRoomsMLWaitTrigger(_WaitingTrigger):
 
     def __init__(self, *, wait: dict[str, Any], **connection: Any) -> None:
         super().__init__(**connection)
-        self.wait = wait
+        # As text, because the garbage collector visits each dictionary with a dictionary in it, and there are thousands of triggers.
+        self._wait_text = json.dumps(wait)
         self._killed = False
+
+    @property
+    def wait(self) -> dict[str, Any]:
+        """The wait as plain values."""
+        values: dict[str, Any] = json.loads(self._wait_text)
+        return values
 
     def _build_keywords(self) -> dict[str, Any]:
         return {"wait": self.wait}
@@ -147,20 +154,25 @@ class CleanRoomsMLWaitTrigger(_WaitingTrigger):
         # Both run() and Airflow may call this for one kill.
         if not self._killed:
             self._killed = True
-            await cancel_from_trigger(self.task_instance, partial(run_with_client, self), Wait(**self.wait))
+            await cancel_from_trigger(self.task_instance, partial(run_with_client, self), Wait.from_json(self.wait))
 
     async def _wait(self) -> dict[str, Any]:
-        wait = Wait(**self.wait)
-        history = StatusHistory(wait.history)
+        wait = Wait.from_json(self.wait)
+        statuses = wait.history
         is_final = False
         with subscribe(self, wait) as subscription:
             while not is_final:
                 poll_result, is_final = await subscription.next_update()
-                now = _clock.now()
-                is_new = history.record(poll_result, now)
-                # The first line may repeat what the worker has logged: it shows that the triggerer polls.
-                self.logger().info("%s.", summarize(wait, poll_result, now, is_repeated=not is_new))
-        return {"wait": {**self.wait, "history": history.to_json()}, "poll_result": poll_result.to_json()}
+                statuses = self._report(wait, statuses, poll_result)
+        return {"wait": {**self.wait, "history": format_statuses(statuses)}, "poll_result": poll_result.to_json()}
+
+    def _report(self, wait: Wait, statuses: Statuses, poll_result: PollResult) -> Statuses:
+        """Log an update; return the statuses seen so far."""
+        now, history = _clock.now(), StatusHistory(statuses)
+        is_new = history.record(poll_result, now)
+        # The first line may repeat what the worker has logged: it shows that the triggerer polls.
+        self.logger().info("%s.", summarize(wait, poll_result, now, is_repeated=not is_new))
+        return history.statuses
 
 
 class CleanRoomsMLNewJobsTrigger(_WaitingTrigger):

@@ -54,7 +54,9 @@ class Measurement:
     :param block: Longest time for which the loop did not run, in seconds.
     :param busy: Longest processor time during such a block, in seconds: the rest is time of other processes on the machine.
     :param collected: Longest garbage collection, in seconds. It stops the process, and takes longer in a larger one.
-    :param collected_before: Duration of a full garbage collection before the first wait, in seconds.
+    :param collected_before: Duration of a full garbage collection before the first wait, in seconds. It is forced; all others happen by
+        themselves.
+    :param objects: Objects that the garbage collector visits, at the end less those before the first wait.
     :param events: Time of each trigger's event, in seconds since 1970.
     :param errors: Payloads of events other than success.
     """
@@ -65,6 +67,7 @@ class Measurement:
     busy: float
     collected: float
     collected_before: float
+    objects: int
     events: dict[str, float] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
 
@@ -94,8 +97,19 @@ def _load_our_trigger(load: Load) -> Callable[[str], Any]:
 
     def trigger(arn: str) -> Any:
         identifiers = {"audience_generation_job_arn": arn}
-        wait = Wait("audience generation job", "created", identifiers, now - 3600, now + 86_400, load.delay)
-        return CleanRoomsMLWaitTrigger(wait=wait.to_json())
+        wait = Wait(
+            "audience generation job",
+            "created",
+            identifiers,
+            now - 3600,
+            now + 86_400,
+            load.delay,
+            on_kill="cancel",
+            connection={"aws_conn_id": "aws_default"},
+            history=(("CREATE_PENDING", now - 3600),),
+        )
+        # Airflow's database holds it as JSON, so the trigger shares no object with another.
+        return CleanRoomsMLWaitTrigger(**json.loads(json.dumps({"wait": wait.to_json(), "aws_conn_id": "aws_default"})))
 
     return trigger
 
@@ -161,7 +175,7 @@ async def _measure(load: Load, trigger: Callable[[str], Any]) -> Measurement:
     idle = await _measure_watchdog()
     pauses = _record_collections()
     gc.collect()
-    collected_before = pauses.pop()
+    collected_before, objects_before = pauses.pop(), len(gc.get_objects())
     memory, cpu, watchdog = process.memory_info().rss, time.process_time(), _Watchdog()
     watchdog_task = asyncio.create_task(watchdog.watch())
     await asyncio.sleep(0)
@@ -175,13 +189,17 @@ async def _measure(load: Load, trigger: Callable[[str], Any]) -> Measurement:
     with suppress(asyncio.TimeoutError):
         await asyncio.wait_for(all_ended.wait(), end - time.perf_counter())
     memory = process.memory_info().rss - memory
+    cpu = time.process_time() - cpu - idle * (time.perf_counter() - end + load.seconds)
+    collected = max(pauses, default=0.0)
+    gc.collect()
     measurement = Measurement(
-        time.process_time() - cpu - idle * (time.perf_counter() - end + load.seconds),
+        cpu,
         memory,
         watchdog.longest,
         watchdog.busiest,
-        max(pauses, default=0.0),
+        collected,
         collected_before,
+        len(gc.get_objects()) - objects_before,
         events,
         errors,
     )

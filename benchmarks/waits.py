@@ -49,6 +49,11 @@ def _build_block_rows(name: str, ours: Measurement, limit: float, peer: Measurem
     yield Row(f"{name}: a collection of garbage before the first wait, s", ours.collected_before)
 
 
+def _build_objects_row(name: str, waits: int, ours: Measurement, peer: Measurement | None = None) -> Row:
+    what = f"{name}: objects that the garbage collector visits, for each wait"
+    return Row(what, ours.objects / waits, peer.objects / waits if peer else None)
+
+
 def measure_300_waits() -> Iterator[Row]:
     """Measure 300 waits that poll every 5 seconds, for 20 seconds."""
     with _run_crowd() as world:
@@ -58,6 +63,7 @@ def measure_300_waits() -> Iterator[Row]:
     yield build_ratio_row("300 waits, 20 s: CPU, s", ours.cpu, peer.cpu, 35)
     yield build_ratio_row("300 waits, 20 s: memory, MiB", max(ours.memory, 1) / MIB, peer.memory / MIB, 30)
     yield from _build_block_rows("300 waits, 20 s", ours, 0.05, peer)
+    yield _build_objects_row("300 waits, 20 s", 300, ours, peer)
     yield build_ratio_row("300 waits, 20 s: calls", calls, peers, 40)
 
 
@@ -94,6 +100,7 @@ def measure_10000_waits() -> Iterator[Row]:
         ours, calls = measure(world, Load("ours", world.jobs(10_000), 20.0))
     yield Row("10,000 waits, 20 s: CPU, s", ours.cpu)
     yield from _build_block_rows("10,000 waits, 20 s", ours, 0.15)
+    yield _build_objects_row("10,000 waits, 20 s", 10_000, ours)
     yield build_limit_row("10,000 waits, 20 s: memory, MiB", ours.memory / MIB, 60)
     yield Row("10,000 waits, 20 s: calls", calls)
 

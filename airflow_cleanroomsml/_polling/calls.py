@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_cleanroomsml import _clock
@@ -57,16 +56,20 @@ def list_entries(page: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [entry for value in page.values() if isinstance(value, list) for entry in value]
 
 
-@dataclass(slots=True)
-class PollTarget:
-    """A resource that one read answers for all its subscriptions."""
+class PollTarget(list[Subscription]):
+    """A resource that one read answers for all its subscriptions. A list, because a plan has thousands of targets."""
 
-    subscriptions: list[Subscription] = field(default_factory=list)
+    __slots__ = ()
+
+    @property
+    def key(self) -> str:
+        """What identifies the resource among all others."""
+        return self[0].target_key
 
     @property
     def wait(self) -> Wait:
         """One of the waits; all have the same identifiers."""
-        return self.subscriptions[0].wait
+        return self[0].wait
 
     @property
     def resource(self) -> Resource:
@@ -81,7 +84,7 @@ class PollTarget:
     @property
     def open_subscriptions(self) -> list[Subscription]:
         """The subscriptions that still wait."""
-        return [subscription for subscription in self.subscriptions if not subscription.is_finished]
+        return [subscription for subscription in self if not subscription.is_finished]
 
     def is_due(self, now: float) -> bool:
         """Whether a poll is due."""
@@ -89,18 +92,16 @@ class PollTarget:
 
     def is_sweepable(self, now: float) -> bool:
         """Whether a list sweep may poll it."""
-        return any(each.sweep_from <= now for each in self.subscriptions) and all(
-            each.get_until <= now for each in self.subscriptions
-        )
+        return any(each.sweep_from <= now for each in self) and all(each.get_until <= now for each in self)
 
     def poll_by_get(self, now: float) -> None:
         """Exclude it from list sweeps for a while."""
-        for subscription in self.subscriptions:
+        for subscription in self:
             subscription.get_until = now + GET_PERIOD
 
     def postpone(self, now: float) -> None:
         """Skip the poll that is due."""
-        for subscription in self.subscriptions:
+        for subscription in self:
             subscription.postpone(now)
 
 
@@ -108,7 +109,7 @@ def group_by_target(subscriptions: Iterable[Subscription]) -> list[PollTarget]:
     """Group subscriptions by the resource that they are for."""
     targets: dict[str, PollTarget] = {}
     for subscription in subscriptions:
-        targets.setdefault(subscription.target_key, PollTarget()).subscriptions.append(subscription)
+        targets.setdefault(subscription.target_key, PollTarget()).append(subscription)
     return list(targets.values())
 
 

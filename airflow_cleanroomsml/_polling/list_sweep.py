@@ -115,7 +115,7 @@ class Sweep:
 
     def report_end(self, target: PollTarget) -> None:
         """Report the end of an incomplete target by its entry alone; the task reads the rest."""
-        for subscription, result in self._ends.pop(target.subscriptions[0].target_key, ()):
+        for subscription, result in self._ends.pop(target.key, ()):
             self._outbox.record_result(subscription, result)
 
     @property
@@ -136,7 +136,7 @@ class Sweep:
             return False
         results = [(each, self._evaluate(each, entry)) for each in target.open_subscriptions]
         if any(result.is_partial for _, result in results):
-            self._ends[target.subscriptions[0].target_key] = results
+            self._ends[target.key] = results
             return False
         for each, result in results:
             last = each.last_result
@@ -160,7 +160,7 @@ class Sweep:
         missing = [target for group in self._missing.values() for target in group]
         if isinstance(error, TRANSIENT_ERRORS):
             for target in missing:
-                self._outbox.record_answer([each for each in target.subscriptions if each.due_at <= now], error)
+                self._outbox.record_answer([each for each in target if each.due_at <= now], error)
         elif error is not None:
             # Missing permission to list does not end a wait: Get may be allowed.
             self._listing.barred_until = now + GET_PERIOD

@@ -97,7 +97,7 @@ class Planner:
         if isinstance(answer, UnreachableError):
             # One call that hangs holds up all others for 20 s, so the operation is not called again in this plan.
             self._unreachable[operation] = answer
-        self._outbox.record_answer(target.subscriptions, answer)
+        self._outbox.record_answer(target, answer)
 
     def _read_listing(self, subscriptions: list[Subscription]) -> Plan:
         """Poll resources that have no Get operation: one pass through their listing answers all."""

@@ -183,8 +183,9 @@ class Subscription:
         :param jitter: As for :meth:`postpone`.
         :return: The update for the trigger, if there is one.
         """
-        result = result.after(self.last_result)
-        last, self.last_result = self.last_result, result
+        last, result = self.last_result, result.after(self.last_result)
+        # The trigger keeps the result of its last update, so an equal one would be a second object for each of thousands of waits.
+        self.last_result = result = last if last == result else result
         self.postpone(now, jitter)
         is_final = result.outcome != Outcome.PENDING or now >= self.deadline
         is_search = not isinstance(self.subject, Wait)

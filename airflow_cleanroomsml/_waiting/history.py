@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 from itertools import pairwise
-from typing import Any
 
 from airflow_cleanroomsml._resources.table import Outcome
-from airflow_cleanroomsml._waiting.wait import PollResult
+from airflow_cleanroomsml._waiting.wait import PollResult, Statuses
 
 #: In place of a status: the API has none for a resource that does not exist.
 GONE = "gone"
@@ -18,11 +16,11 @@ class StatusHistory:
     """
     The statuses of a resource in the order in which a task saw them, each with the time of the poll that saw it first.
 
-    :param entries: Earlier statuses, as :meth:`to_json` returns them.
+    :param statuses: Earlier statuses.
     """
 
-    def __init__(self, entries: Iterable[Sequence[Any]] = ()) -> None:
-        self._entries = [(str(status), float(since)) for status, since in entries]
+    def __init__(self, statuses: Statuses = ()) -> None:
+        self.statuses = statuses
 
     def record(self, poll_result: PollResult, now: float) -> bool:
         """
@@ -32,23 +30,19 @@ class StatusHistory:
         :return: Whether the status has changed. A poll that failed leaves it as it was.
         """
         status = poll_result.status or ("" if poll_result.outcome is Outcome.PENDING else GONE)
-        if not status or (self._entries and self._entries[-1][0] == status):
+        if not status or (self.statuses and self.statuses[-1][0] == status):
             return False
-        self._entries.append((status, now))
+        self.statuses = (*self.statuses, (status, now))
         return True
 
     @property
     def changed_at(self) -> float | None:
         """When the last status was first seen, in seconds since 1970; None if none was."""
-        return self._entries[-1][1] if self._entries else None
-
-    def to_json(self) -> list[list[Any]]:
-        """Convert to plain JSON values: pairs of a status and its time, in seconds since 1970."""
-        return [[status, since] for status, since in self._entries]
+        return self.statuses[-1][1] if self.statuses else None
 
     def to_xcom(self) -> list[dict[str, str]]:
         """Convert to the value of the XCom key ``status_history``."""
-        return [{"status": status, "since": format_time(since)} for status, since in self._entries]
+        return [{"status": status, "since": format_time(since)} for status, since in self.statuses]
 
     def describe_durations(self, started: float) -> str:
         """
@@ -56,10 +50,10 @@ class StatusHistory:
 
         :param started: When the wait began, in seconds since 1970.
         """
-        if len(self._entries) < 2:
+        if len(self.statuses) < 2:
             return ""
-        durations = [f"{status} for {until - since:.0f} s" for (status, since), (_, until) in pairwise(self._entries)]
-        return f"after {self._entries[-1][1] - started:.0f} s ({', '.join(durations)})"
+        durations = [f"{status} for {until - since:.0f} s" for (status, since), (_, until) in pairwise(self.statuses)]
+        return f"after {self.statuses[-1][1] - started:.0f} s ({', '.join(durations)})"
 
 
 def format_time(seconds: float) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 from airflow_cleanroomsml._resources.lookup import describe
 from airflow_cleanroomsml._resources.table import RESOURCES, Goal, Outcome, Resource
@@ -13,6 +14,10 @@ from airflow_cleanroomsml._resources.table import RESOURCES, Goal, Outcome, Reso
 LAG = 60.0
 #: Range of the random factor on a pause.
 JITTER = (0.9, 1.1)
+
+#: The statuses of a resource, each with the time at which it was first seen, in seconds since 1970. The garbage collector does not visit
+#: tuples of texts and numbers, and a triggerer has thousands of waits.
+Statuses: TypeAlias = tuple[tuple[str, float], ...]
 
 
 class Wait(NamedTuple):
@@ -30,8 +35,7 @@ class Wait(NamedTuple):
     :param on_kill: What to do about the resource if the task is killed: ``cancel``, ``delete``, or nothing.
     :param connection: The task's connection arguments when the wait began, without those that are None: their templates may render to
         other values when the task resumes. None in waits of releases that did not keep them.
-    :param history: The statuses seen so far, pairs of a status and when it was first seen, in seconds since 1970; empty in waits of
-        releases that did not keep them.
+    :param history: The statuses seen so far; empty in waits of releases that did not keep them.
     """
 
     noun: str
@@ -44,7 +48,14 @@ class Wait(NamedTuple):
     lag: float = LAG
     on_kill: str = ""
     connection: Mapping[str, Any] | None = None
-    history: Sequence[Sequence[Any]] = ()
+    history: Statuses = ()
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Wait:
+        """Read what :meth:`to_json` wrote, in this release or an earlier one."""
+        wait = cls(**{**values, "history": read_statuses(values.get("history", ()))})
+        # Thousands of waits have few different texts here.
+        return wait._replace(noun=sys.intern(wait.noun), goal=sys.intern(wait.goal), on_kill=sys.intern(wait.on_kill))
 
     @property
     def resource(self) -> Resource:
@@ -69,7 +80,17 @@ class Wait(NamedTuple):
 
     def to_json(self) -> dict[str, Any]:
         """Convert to plain JSON values."""
-        return {**self._asdict(), "goal": Goal(self.goal).value}
+        return {**self._asdict(), "goal": Goal(self.goal).value, "history": format_statuses(self.history)}
+
+
+def format_statuses(statuses: Statuses) -> list[list[Any]]:
+    """Convert statuses to plain JSON values."""
+    return [list(entry) for entry in statuses]
+
+
+def read_statuses(entries: Iterable[Sequence[Any]]) -> Statuses:
+    """Read what :func:`format_statuses` wrote."""
+    return tuple((sys.intern(str(status)), float(since)) for status, since in entries)
 
 
 class PollResult(NamedTuple):

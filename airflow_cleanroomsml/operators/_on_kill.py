@@ -188,6 +188,6 @@ class Canceller:
     def _take_noted_wait(self, ti: Any) -> Wait | None:
         """Read the wait of the note, and delete the note."""
         if note := read_note(ti):
-            self.wait = Wait(**note[_WAIT]) if _WAIT in note else None
+            self.wait = Wait.from_json(note[_WAIT]) if _WAIT in note else None
             delete_note(ti)
         return self.wait

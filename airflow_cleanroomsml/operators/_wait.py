@@ -100,7 +100,7 @@ class Waiter:
             store_result_links(operator, context, {**handle.identifiers, **poll_result.outputs})
             # A resource that is already done, or already gone, needs no triggerer.
             if poll_result.outcome is Outcome.PENDING and operator.deferrable:
-                self._defer(context, wait._replace(history=self._history.to_json()), poll_result)
+                self._defer(context, wait._replace(history=self._history.statuses), poll_result)
             poll = (
                 loop.poll_until_done if self._canceller is None else partial(self._canceller.poll_until_done, context)
             )
@@ -131,7 +131,7 @@ class Waiter:
             # The task was not waiting for a resource.
             return resume(next_method, next_kwargs, context)
         is_failed = next_method == FAILED_DEFERRAL
-        wait = Wait(**event["wait"]) if event else None
+        wait = Wait.from_json(event["wait"]) if event else None
         if self._canceller:
             wait = self._canceller.end_deferral(context, wait)
         if wait and _clock.now() >= wait.deadline:
@@ -151,7 +151,7 @@ class Waiter:
     def complete(self, context: Context, event: Mapping[str, Any]) -> Any:
         """Return the task's result after the trigger; the same, with the same errors, as after waiting in the worker."""
         # Everything that is needed is in the event: dag.test() of Airflow 2.11 loses what else a deferral carries.
-        operator, wait, poll_result = self._operator, Wait(**event["wait"]), read_poll_result(event)
+        operator, wait, poll_result = self._operator, Wait.from_json(event["wait"]), read_poll_result(event)
         operator.restore_connection(wait.connection)
         if poll_result is None:
             raise self._explain_interruption(event.get("error", ""), wait.identifiers)

@@ -287,7 +287,7 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
 
     def _complete(self, context: Context, event: dict[str, Any]) -> Any:
         # Rendered anew, the arguments may identify another resource than the one that was waited for.
-        wait = Wait(**event["wait"])
+        wait = Wait.from_json(event["wait"])
         vars(self)["_target"] = wait.resource, wait.identifiers
         poll_result = read_poll_result(event)
         if poll_result is None:
@@ -333,7 +333,7 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
             self.poke_interval,
             # An ARN that is not found is wrong; a resource that is identified by its name may be created later.
             lag=self.timeout + GRACE if not resource.has_own_identifier else 0.0,
-            history=self._history.to_json(),
+            history=self._history.statuses,
         )
 
     def _find_start(self, context: Context) -> float:

@@ -184,6 +184,6 @@ def _said(laboratory: Laboratory, trigger: Any) -> dict[str, Any]:
     if "wait" not in keywords:
         _clock.sleep(_TURN)
         return {"turn": True, **keywords}
-    wait = Wait(**keywords["wait"])
+    wait = Wait.from_json(keywords["wait"])
     poll_result = loop.poll_until_done(laboratory.hook, wait, loop.poll_once(laboratory.hook, wait))
     return {"wait": keywords["wait"], "poll_result": json.loads(json.dumps(poll_result.to_json()))}

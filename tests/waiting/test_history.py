@@ -26,6 +26,7 @@ from airflow_cleanroomsml.operators import (
 )
 from airflow_cleanroomsml.sensors import CleanRoomsMLAudienceGenerationJobSensor, CleanRoomsMLAudienceModelSensor
 from airflow_cleanroomsml.sensors._errors import SensorTimeoutError
+from airflow_cleanroomsml.triggers import CleanRoomsMLWaitTrigger
 from tests.support import EmulatorProcess, TaskInstance, World, resume, run
 
 both_ways = pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferred"])
@@ -216,14 +217,14 @@ class TestDeferral:
         deferred: Any = raised.value
         keywords = deferred.trigger.serialize()[1]
         del keywords["wait"]["history"]
-        deferred.trigger.wait = keywords["wait"]
+        deferred.trigger = CleanRoomsMLWaitTrigger(**keywords)
         resume(operator, deferred, context)
         assert statuses(ti.pushed)[-1] == "ACTIVE"
 
     def test_a_wait_without_history_becomes_one(self) -> None:
         values = Wait("audience model", "created", {}, 0.0, 1.0, 1.0).to_json()
         del values["history"]
-        assert StatusHistory(Wait(**values).history).to_xcom() == []
+        assert StatusHistory(Wait.from_json(values).history).to_xcom() == []
 
 
 class TestSensors:
@@ -297,13 +298,13 @@ class TestSensors:
 
 class TestRecords:
     def test_a_poll_that_failed_changes_nothing(self) -> None:
-        history = StatusHistory([["CREATE_PENDING", 10.0]])
+        history = StatusHistory((("CREATE_PENDING", 10.0),))
         assert not history.record(PollResult("", Outcome.PENDING, message="throttled"), 12.0)
         assert not history.record(PollResult("CREATE_PENDING", Outcome.PENDING), 13.0)
-        assert history.to_json() == [["CREATE_PENDING", 10.0]]
+        assert history.statuses == (("CREATE_PENDING", 10.0),)
 
     def test_durations_are_those_between_the_first_polls_of_each_status(self) -> None:
-        history = StatusHistory([["CREATE_PENDING", 10.0], ["CREATE_IN_PROGRESS", 14.0], ["ACTIVE", 40.0]])
+        history = StatusHistory((("CREATE_PENDING", 10.0), ("CREATE_IN_PROGRESS", 14.0), ("ACTIVE", 40.0)))
         assert (
             history.describe_durations(started=9.0)
             == "after 31 s (CREATE_PENDING for 4 s, CREATE_IN_PROGRESS for 26 s)"

@@ -161,7 +161,7 @@ def test_a_time_out_tells_that_it_goes_on_and_how_to_wait_longer() -> None:
 
 def test_a_wait_survives_the_way_through_the_database() -> None:
     begun = wait()
-    assert Wait(**begun.to_json()) == begun
+    assert Wait.from_json(begun.to_json()) == begun
 
 
 def test_events_of_earlier_releases_are_read() -> None:

@@ -40,10 +40,18 @@ _RESOURCE = re.compile(
     rf"({'|'.join((*_KINDS, _ALGORITHM_KINDS[0]))}|membership/[0-9a-f-]{{36}}/({'|'.join((*_MEMBERS_KINDS, _ALGORITHM_KINDS[1]))}))"
     r"/[-a-zA-Z0-9_/.]+"
 )
-_REGION, _ACCOUNT = re.compile(r"[a-z]{2}(-[a-z]+)+-\d"), re.compile(r"\d{12}")
+_REGION, _ACCOUNT = re.compile(r"[a-z]{2,5}(-[a-z]+)+-[0-9]"), re.compile(r"[0-9]{12}")
 _FORM = f"{SCHEME}://{{region}}/{{account}}/{{kind}}/{{id}}"
-#: Partitions of AWS other than ``aws``, by the beginning of their regions' names (AWS General Reference, ARNs).
-_PARTITIONS = {"cn-": "aws-cn", "us-gov-": "aws-us-gov"}
+#: Partitions of AWS other than ``aws``, by the beginning of their regions' names (botocore's ``partitions.json``).
+_PARTITIONS = {
+    "cn-": "aws-cn",
+    "us-gov-": "aws-us-gov",
+    "us-iso-": "aws-iso",
+    "us-isob-": "aws-iso-b",
+    "eu-isoe-": "aws-iso-e",
+    "us-isof-": "aws-iso-f",
+    "eusc-": "aws-eusc",
+}
 
 
 def build_uri(arn: str) -> str:
@@ -53,8 +61,8 @@ def build_uri(arn: str) -> str:
     :param arn: Its ARN.
     :raises ValueError: It is not the ARN of a resource of Clean Rooms ML.
     """
-    parts = arn.split(":", 5)
-    if len(parts) < 6 or parts[0] != "arn" or parts[2] != "cleanrooms-ml":
+    parts = str(arn).split(":", 5)
+    if len(parts) < 6 or parts[0] != "arn" or parts[2] != "cleanrooms-ml" or not str(arn).isprintable():
         raise ValueError(
             f"{arn!r} is not an ARN of Clean Rooms ML: arn:aws:cleanrooms-ml:{{region}}:{{account}}:{{kind}}/{{id}}"
         )

@@ -179,7 +179,8 @@ class CleanRoomsMLNewJobsTrigger(_WaitingTrigger):
     """
     Wait until there are new audience generation jobs, or the deadline is over.
 
-    Its event has the ``search`` and the ``jobs``, none if the deadline is over, or the ``error`` that ended the wait.
+    Its event has the ``search`` and the ``jobs``, none if the deadline is over, with the ``message`` of the last poll if it failed, or the
+    ``error`` that ended the wait.
 
     :param search: A :class:`~airflow_cleanroomsml._waiting.job_search.JobFilter` as plain values.
     :param deadline: When it ends, in seconds since 1970.
@@ -203,7 +204,8 @@ class CleanRoomsMLNewJobsTrigger(_WaitingTrigger):
                 if poll_result.message:
                     self.logger().info("Polling again: %s", poll_result.message)
         outputs = poll_result.outputs
-        return {"jobs": outputs.get("jobs", []), **({"place": outputs["place"]} if "place" in outputs else {})}
+        more = {"place": outputs["place"]} if "place" in outputs else {"message": poll_result.message}
+        return {"jobs": outputs.get("jobs", []), **more}
 
 
 class CleanRoomsMLTurnTrigger(_WaitingTrigger):

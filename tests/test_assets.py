@@ -52,6 +52,9 @@ def make_events() -> Any:
         f"{ACCOUNT}:membership/{ID}/trained-model/{ID}",
         f"{ACCOUNT}:membership/{ID}/ml-input-channel/{ID}",
         f"arn:aws-us-gov:cleanrooms-ml:us-gov-west-1:123456789012:audience-model/{ID}",
+        f"arn:aws-iso:cleanrooms-ml:us-iso-east-1:123456789012:audience-model/{ID}",
+        f"arn:aws-iso-b:cleanrooms-ml:us-isob-east-1:123456789012:audience-model/{ID}",
+        f"arn:aws-eusc:cleanrooms-ml:eusc-de-east-1:123456789012:audience-model/{ID}",
     ],
 )
 def test_a_uri_is_an_arn_in_another_spelling(arn: str) -> None:
@@ -65,6 +68,7 @@ def test_a_uri_is_an_arn_in_another_spelling(arn: str) -> None:
     [
         (f"{SCHEME}://nowhere/123456789012/audience-model/{ID}", "'nowhere' is not an AWS region"),
         (f"{SCHEME}://us-east-1/12345/audience-model/{ID}", "'12345' is not an account, which has twelve digits"),
+        (f"{SCHEME}://us-east-1/{chr(0x661) * 12}/audience-model/{ID}", "is not an account, which has twelve digits"),
         (f"{SCHEME}://us-east-1/123456789012/model/{ID}", f"'model/{ID}' is not a resource as in its ARN"),
         (f"{SCHEME}://us-east-1/123456789012/audience-model", "known kinds: training-dataset, audience-model"),
         (f"{SCHEME}://us-east-1/123456789012/trained-model/{ID}", "is not a resource as in its ARN"),
@@ -78,8 +82,17 @@ def test_what_is_wrong_with_a_uri_is_said(uri: str, message: str) -> None:
     assert message in str(caught.value)
 
 
-@pytest.mark.parametrize("arn", ["weekly", "arn:aws:s3:::bucket", f"arn:aws:cleanrooms:us-east-1:123456789012:x/{ID}"])
-def test_no_asset_of_what_is_no_arn_of_the_service(arn: str) -> None:
+@pytest.mark.parametrize(
+    "arn",
+    [
+        "weekly",
+        "arn:aws:s3:::bucket",
+        f"arn:aws:cleanrooms:us-east-1:123456789012:x/{ID}",
+        f"{ACCOUNT}:audience-model/{ID}\n",
+        None,
+    ],
+)
+def test_no_asset_of_what_is_no_arn_of_the_service(arn: Any) -> None:
     with pytest.raises(ValueError, match="is not an ARN of Clean Rooms ML"):
         create_asset(arn=arn)
 

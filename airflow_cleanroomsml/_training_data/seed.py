@@ -113,7 +113,7 @@ def _parse_ids(name: str, data: bytes, errors: list[str], *, may_quote: bool) ->
 def _parse_id(line: str) -> str:
     try:
         entry = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _LineError("not JSON", f"not JSON ({error})") from error
     if not isinstance(entry, dict):
         raise _LineError(f"a JSON {type(entry).__name__}, not an object")

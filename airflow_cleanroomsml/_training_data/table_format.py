@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,8 @@ _SERDES = {
     "ParquetHiveSerDe": "parquet",
 }
 _CLASSIFICATIONS = {"csv", "json", "parquet"}
+#: The parameter of a text table with the number of its header lines (Athena, "Create tables").
+_HEADER_LINES = "skip.header.line.count"
 #: Defaults of Hive's LazySimpleSerDe (Hive DDL, row format).
 _HIVE_FIELD, _HIVE_ELEMENT = "\x01", "\x02"
 #: Table properties that name the compression of Parquet files (Athena, "Use compression in Athena"; AWS Glue, table parameters).
@@ -88,7 +91,12 @@ def detect_format(
         return None
     if name != "csv":
         return TableFormat(name)
-    text = _parse_text_options({**parameters, **serde.get("Parameters", {})}, quoting=library.endswith("OpenCSVSerde"))
+    options = {**parameters, **serde.get("Parameters", {})}
+    if not re.fullmatch(r"\s*[0-9]{1,9}\s*", header := options.get(_HEADER_LINES, "0")):
+        declared = f"{_HEADER_LINES} is {header!r}, which is no number of lines"
+        findings.add(Rule.FORMAT_NOT_SUPPORTED.build("tableName", table=table, format=declared))
+        return None
+    text = _parse_text_options(options, quoting=library.endswith("OpenCSVSerde"))
     if len(text.delimiter) != 1:
         findings.add(Rule.DELIMITER_NOT_SUPPORTED.build("tableName", table=table, delimiter=repr(text.delimiter)))
         return None
@@ -137,7 +145,7 @@ def _parse_text_options(parameters: Mapping[str, str], *, quoting: bool) -> Text
         quote,
         # A doubled quote needs no escape character, and pyarrow cannot use the same for both.
         None if escape == quote else escape,
-        int(options.get("skip.header.line.count", "0")),
+        int(options.get(_HEADER_LINES, "0")),
     )
 
 

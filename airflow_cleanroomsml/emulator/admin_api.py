@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -12,6 +13,8 @@ from airflow_cleanroomsml.emulator.context import Shared
 from airflow_cleanroomsml.emulator.faults import Fault
 
 PREFIX = "/_emulator/"
+#: The year 9000 in seconds since 1970; every response has the time, and Python's dates end with the year 9999.
+_LATEST = 221_845_392_000
 
 
 class AdminApi:
@@ -70,12 +73,16 @@ class AdminApi:
         unknown = set(content) - {"advance", "freeze"}
         if unknown or not content:
             raise ValueError(f"clock: expected advance or freeze, got {', '.join(sorted(unknown)) or 'nothing'}")
-        seconds, freeze = float(content.get("advance", 0)), content.get("freeze")
+        seconds, freeze = math.nan, content.get("freeze")
+        with suppress(TypeError, ValueError):
+            seconds = float(content.get("advance", 0))
         if not math.isfinite(seconds) or freeze not in (None, True, False):
             raise ValueError("clock: advance must be a number of seconds, freeze must be true or false")
         if seconds < 0:
             # Statuses follow the clock: a resource would return to an earlier one, or exist before it was created.
             raise ValueError(f"clock: advance is {seconds}; the clock cannot be moved back")
+        if self._shared.clock.now() + seconds > _LATEST:
+            raise ValueError(f"clock: advance is {seconds}; the clock cannot be moved beyond the year 9000")
         clock = self._shared.clock
         if freeze is not None:
             (clock.freeze if freeze else clock.run)()

@@ -9,6 +9,7 @@ from airflow_cleanroomsml._compat import PokeReturnValue
 from airflow_cleanroomsml._resources.table import AUDIENCE_GENERATION_JOB
 from airflow_cleanroomsml._templating import TEXT
 from airflow_cleanroomsml._xcom import push_results
+from airflow_cleanroomsml.exceptions import strip_request_id
 from airflow_cleanroomsml.sensors._base import ABSENT, CleanRoomsMLBaseSensor, CleanRoomsMLSensor
 from airflow_cleanroomsml.sensors._errors import build_interruption
 
@@ -84,6 +85,8 @@ class CleanRoomsMLNewAudienceGenerationJobsSensor(CleanRoomsMLBaseSensor):
         self.started_by = started_by
         self.finished = finished
         self.after = after
+        #: Why the last poll failed; empty if it did not.
+        self._failed_poll = ""
 
     def _field_shapes(self) -> dict[str, Any]:
         texts = [name for name in self.template_fields if name not in ("finished", *self.connection_fields)]
@@ -97,8 +100,10 @@ class CleanRoomsMLNewAudienceGenerationJobsSensor(CleanRoomsMLBaseSensor):
         try:
             found = find_jobs(self.hook, self._build_filter())
         except TRANSIENT_ERRORS as error:
+            self._failed_poll = strip_request_id(error)
             self.log.info("Polling again: %s", error)
             return False
+        self._failed_poll = ""
         return PokeReturnValue(is_done=True, xcom_value=self._finish(context, found)) if found["jobs"] else False
 
     def _build_filter(self) -> JobFilter:
@@ -123,6 +128,8 @@ class CleanRoomsMLNewAudienceGenerationJobsSensor(CleanRoomsMLBaseSensor):
         if "error" in event:
             raise build_interruption(event["error"])
         if not event["jobs"]:
+            # The triggerer may still run an earlier release, which does not return it.
+            self._failed_poll = event.get("message", "")
             raise self._error_handler.build_timeout()
         return self._finish(context, event)
 
@@ -133,6 +140,7 @@ class CleanRoomsMLNewAudienceGenerationJobsSensor(CleanRoomsMLBaseSensor):
         return (
             f"{verdict} within {self.timeout:.0f} s, the timeout of the sensor.",
             f"configured audience model {model}" if model else "",
+            f"The last poll failed, so there may be one: {self._failed_poll}" if self._failed_poll else "",
         )
 
     def _finish(self, context: Context, found: dict[str, Any]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import uuid
 from collections.abc import Iterable, Mapping
@@ -61,8 +62,8 @@ class Account:
     """
 
     def __init__(self, account_id: str, region: str, admin_api: AdminApi, clients: ClientFactory) -> None:
-        if not (len(account_id) == 12 and account_id.isascii() and account_id.isdigit()):
-            raise ValueError(f"the account is {account_id!r}; must be 12 digits")
+        if not (isinstance(account_id, str) and re.fullmatch("[0-9]{12}", account_id)):
+            raise ValueError(f"the account is {account_id!r}; must be 12 digits, as a string")
         self.id = account_id
         self.region = region
         self._admin_api = admin_api
@@ -118,7 +119,8 @@ class Account:
 
         :param actions: For instance ``cleanrooms-ml:Get*``.
         """
-        self._admin_api.call("POST", "/_emulator/permissions", {"account": self.id, "actions": list(actions)})
+        names = _list_entries("actions", actions)
+        self._admin_api.call("POST", "/_emulator/permissions", {"account": self.id, "actions": names})
 
     def put_object(self, uri: str, body: bytes | str) -> str:
         """
@@ -197,6 +199,13 @@ class Account:
         for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
             for entry in page.get("Contents", ()):
                 s3.delete_object(Bucket=bucket, Key=entry["Key"])
+
+
+def _list_entries(argument: str, entries: Iterable[str]) -> list[str]:
+    # A string is an iterable of its letters.
+    if isinstance(entries, str):
+        raise ValueError(f"{argument} is the string {entries!r}; must be a list of strings")
+    return list(entries)
 
 
 def _split_uri(uri: str) -> tuple[str, str]:

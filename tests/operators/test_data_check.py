@@ -679,8 +679,9 @@ def test_a_good_seed_passes_and_is_counted(world: World) -> None:
         (b'{"secret": 1}\n', "SEED_MALFORMED", 'line 1: "user_id" is missing'),
         (b'{"user_id": ["secret"]}\n', "SEED_MALFORMED", "not a string or an integer"),
         (b"PAR1secret\xff", "SEED_MALFORMED", "not UTF-8"),
+        (b'{"user_id": ' + b"[" * 100_000, "SEED_MALFORMED", "line 1: not JSON"),
     ],
-    ids=["empty", "too small", "CSV", "other members", "a list", "Parquet"],
+    ids=["empty", "too small", "CSV", "other members", "a list", "Parquet", "a deep list"],
 )
 def test_a_seed_that_a_job_refuses_is_found_before(world: World, body: bytes, rule: str, told: str) -> None:
     create_role(world)
@@ -748,6 +749,22 @@ def test_what_is_no_name_of_a_rule_is_named(empty_world: World, name: Any) -> No
     seed = {"sqlParameters": {"queryString": "SELECT user_id FROM users"}, "roleArn": empty_world.role}
     with pytest.raises(InvalidRequestError, match=r"warn_only: .* unknown; rules are: "):
         check_seed(seed_audience=seed, warn_only=[name])
+
+
+@pytest.mark.parametrize("lines", ["yes", "", "-1", "1.0"])
+def test_a_number_of_header_lines_that_is_none_is_a_finding(data: TrainingData, lines: str) -> None:
+    create_role(data.world)
+    data.create().recreate_table(**{"skip.header.line.count": lines})
+    problem = refuse(training_data=data.data, role_arn=data.world.role)["FORMAT_NOT_SUPPORTED"]["problem"]
+    assert f"skip.header.line.count is {lines!r}" in problem
+
+
+@reads_files
+def test_a_file_that_is_one_long_line_is_a_finding(data: TrainingData) -> None:
+    create_role(data.world)
+    data.create(b"x" * 200_000, rows())
+    found = refuse(training_data=data.data, role_arn=data.world.role, statistics="files")
+    assert "part-0.csv cannot be read" in found["MALFORMED_FILE"]["problem"]
 
 
 @reads_files

@@ -66,6 +66,20 @@ def test_a_temporary_error_does_not_end_the_wait(offer: Offer, deferrable: bool,
     assert len(sense(deferrable, since=time.time() - 60, botocore_config=once, timeout=3600).result) == 1
 
 
+@pytest.mark.parametrize(
+    ("fault", "told"), [("throttle", "Rate exceeded"), ("garbled", "probably not from the service")]
+)
+@deferred_or_not
+def test_a_time_out_tells_that_the_listing_could_not_be_read(
+    offer: Offer, deferrable: bool, fault: str, told: str
+) -> None:
+    offer.start(offer.partner, "job")
+    offer.owner.fault("ListAudienceGenerationJobs", fault, times=0)
+    once = {"retries": {"total_max_attempts": 1}}
+    with pytest.raises(WaitTimeoutError, match=f"(?s)no new audience generation job.*The last poll failed.*{told}"):
+        sense(deferrable, since=time.time() - 60, botocore_config=once, timeout=2)
+
+
 @deferred_or_not
 def test_what_does_not_pass_ends_the_wait(offer: Offer, deferrable: bool) -> None:
     offer.owner.fault("ListAudienceGenerationJobs", "access_denied", times=1)

@@ -66,3 +66,12 @@ def test_afterwards_pauses_take_time_again(cleanroomsml: RunningEmulator) -> Non
     with cleanroomsml.clock.skip_pauses():
         assert vars(_clock)["sleep"] is not None
     assert vars(_clock)["sleep"] is inside
+
+
+def test_the_clock_is_not_moved_to_where_dates_end(cleanroomsml: RunningEmulator) -> None:
+    with pytest.raises(EmulatorError, match="cannot be moved beyond the year 9000"):
+        cleanroomsml.clock.advance(1e12)
+    nothing: Any = None
+    with pytest.raises(EmulatorError, match="advance must be a number of seconds"):
+        cleanroomsml.clock.advance(nothing)
+    cleanroomsml.client("cleanroomsml").list_training_datasets()

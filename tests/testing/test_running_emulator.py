@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from typing import Any
 
 import boto3
 import pytest
@@ -119,8 +120,17 @@ def test_it_refuses_what_it_does_not_know(cleanroomsml: RunningEmulator) -> None
         cleanroomsml.faults.inject("*", "slwo")
     with pytest.raises(EmulatorError, match="sacle: unknown setting"):
         cleanroomsml.change_settings(sacle=1)
-    with pytest.raises(ValueError, match="must be 12 digits"):
-        cleanroomsml.open_account("1234")
+    number: Any = 123456789012
+    for account in ("1234", number, "1234567890" + chr(0xFF11) * 2):
+        with pytest.raises(ValueError, match="must be 12 digits"):
+            cleanroomsml.open_account(account)
+
+
+def test_a_string_is_no_list_of_its_letters(cleanroomsml: RunningEmulator) -> None:
+    with pytest.raises(ValueError, match="actions is the string 'cleanrooms-ml:Get"):
+        cleanroomsml.account.limit_permissions("cleanrooms-ml:Get*")
+    with pytest.raises(ValueError, match="user_ids is a str"):
+        cleanroomsml.put_seed("u1")
 
 
 def test_an_emulator_elsewhere_is_reset(cleanroomsml: RunningEmulator) -> None:

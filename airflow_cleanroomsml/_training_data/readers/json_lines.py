@@ -81,7 +81,7 @@ def _iterate_lines(data: bytes) -> Iterator[tuple[int, bytes]]:
 def _parse_object(number: int, line: bytes) -> dict[str, Any]:
     try:
         value = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"line {number:,} is not JSON ({error})") from error
     if not isinstance(value, dict):
         raise TypeError(f"line {number:,} is a JSON {type(value).__name__}, not an object: write one object per line")

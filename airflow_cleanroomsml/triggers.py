@@ -178,7 +178,7 @@ class CleanRoomsMLNewJobsTrigger(_WaitingTrigger):
                 if poll_result.message:
                     self.logger().info("Polling again: %s", poll_result.message)
         outputs = poll_result.outputs
-        return {"jobs": outputs.get("jobs", []), **({"place": outputs["place"]} if "place" in outputs else {})}
+        return {"jobs": outputs.get("jobs", []), **({"bookmark": outputs["bookmark"]} if "bookmark" in outputs else {})}
 
 
 class CleanRoomsMLTurnTrigger(_WaitingTrigger):

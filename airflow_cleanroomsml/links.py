@@ -165,7 +165,7 @@ class CollaborationLink(AwsLink):
 
 
 class InputLink(AwsLink):
-    """The seed in S3 of an audience generation job; an SQL seed has no link."""
+    """The seed in S3 of an audience generation job; a SQL seed has no link."""
 
     name = "Input in S3"
     members = ("seed_audience",)

@@ -204,7 +204,7 @@ class CleanRoomsMLNewJobsTrigger(_WaitingTrigger):
                 if poll_result.message:
                     self.logger().info("Polling again: %s", poll_result.message)
         outputs = poll_result.outputs
-        more = {"place": outputs["place"]} if "place" in outputs else {"message": poll_result.message}
+        more = {"bookmark": outputs["bookmark"]} if "bookmark" in outputs else {"message": poll_result.message}
         return {"jobs": outputs.get("jobs", []), **more}
 
 

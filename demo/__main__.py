@@ -145,7 +145,7 @@ def print_report(run: dict[str, Any], users: list[str], data: Interactions, tast
     draw_charts(BUILD / "relevance.png", metrics, shares)
     same_taste = set(data.user_ids[data.taste == taste].tolist())
     hits = len(same_taste.intersection(users))
-    say(f"\nrecallMetric of the job  {metrics['recallMetric']:.3f} (chance: 0.2, the largest size)")
+    say(f"\nrecallMetric of the job  {metrics['recallMetric']:.3f} (random: 0.2, the largest size)")
     say(f"audience                 {tasks['export']['xcom']['return_value']['output_location']}")
     (BUILD / "audience.txt").write_text("\n".join(users) + "\n")
     say(f"copy of its user ids     {(BUILD / 'audience.txt').relative_to(ROOT)}, best first")
@@ -162,7 +162,7 @@ def _format_sizes(metrics: dict[str, Any], shares: dict[int, float]) -> str:
         share = shares.get(percent)
         cells = (f"{share:.1%}", f"{percent}.0%", f"{100 * share / percent:.1f}") if share is not None else ("",) * 3
         rows.append((f"{percent} %", f"{entry['score']:.3f}", *cells))
-    return format_table(("size", "relevance", "recall", "chance", "times chance"), rows, ">>>>>")
+    return format_table(("size", "relevance", "recall", "random", "times random"), rows, ">>>>>")
 
 
 def _order_tasks(tasks: dict[str, Any]) -> list[tuple[str, Any]]:

@@ -43,7 +43,7 @@ def compute_recall(ranking: Sequence[str], relevant: Sequence[str], sizes: Mappi
 
 def draw_charts(path: Path, metrics: Mapping[str, Any], shares: Mapping[int, float]) -> None:
     """
-    Draw the relevance of each audience size, and its recall compared with chance.
+    Draw the relevance of each audience size, and its recall compared with that of a random selection.
 
     :param path: PNG file.
     :param metrics: Metrics of the generation job.
@@ -61,7 +61,7 @@ def draw_charts(path: Path, metrics: Mapping[str, Any], shares: Mapping[int, flo
     )
     bins = sorted(shares)
     right.plot(bins, [100 * shares[b] for b in bins], marker="o", color="#6b3fa0", label="this audience")
-    right.plot(bins, bins, linestyle="--", color="#888888", label="chance")
+    right.plot(bins, bins, linestyle="--", color="#888888", label="random")
     right.set(
         title="Recall of held-out users of the planted taste",
         xlabel="audience size, % of training users",

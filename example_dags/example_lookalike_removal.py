@@ -36,8 +36,8 @@ with DAG(
         task_id="policy",
         configured_audience_model_arn="{{ params.configured_audience_model_arn }}",
     )
-    terms = CleanRoomsMLDeleteConfiguredAudienceModelOperator(
-        task_id="terms",
+    configured_model = CleanRoomsMLDeleteConfiguredAudienceModelOperator(
+        task_id="configured_model",
         configured_audience_model_arn="{{ params.configured_audience_model_arn }}",
     )
     model = CleanRoomsMLDeleteAudienceModelOperator(
@@ -48,7 +48,7 @@ with DAG(
         task_id="dataset",
         training_dataset_arn="{{ params.training_dataset_arn }}",
     )
-    policy >> terms >> model >> dataset
+    policy >> configured_model >> model >> dataset
 
 
 if __name__ == "__main__":

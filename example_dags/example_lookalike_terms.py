@@ -1,5 +1,5 @@
 """
-Change the terms under which a partner uses a lookalike model: the model on offer, the policy, the tags.
+Change what a partner may use: the audience model behind a configured audience model, the policy, the tags.
 
 The configured audience model keeps its ARN, so nothing changes for its users.
 """
@@ -24,7 +24,7 @@ ANY = "00000000-0000-4000-8000-000000000000"
 
 with DAG(
     "example_lookalike_terms",
-    description="Offer a partner another audience model on other terms",
+    description="Offer a partner another audience model, with another policy",
     schedule=None,
     start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
     catchup=False,

@@ -96,7 +96,7 @@ with DAG(
         finished=True,
         # The first run reports jobs that were created after this; each later one goes on where the run before has stopped.
         since="{{ params.since }}",
-        after="{{ ti.xcom_pull(task_ids='partner_jobs', key='place', map_indexes=-1, include_prior_dates=True) }}",
+        after="{{ ti.xcom_pull(task_ids='partner_jobs', key='bookmark', map_indexes=-1, include_prior_dates=True) }}",
         poke_interval=60,
         timeout=7 * 24 * 3600,
         mode="reschedule",

@@ -75,10 +75,10 @@ def test_a_sensor_goes_on_where_the_run_before_has_stopped(offer: Offer, deferra
     first = sense(since=begin, after="None")
     assert names(first["jobs"]) == [short]
     with pytest.raises(WaitTimeoutError):
-        sense(since=begin, after=first["place"], timeout=1)
+        sense(since=begin, after=first["bookmark"], timeout=1)
     offer.owner.emulator.advance(LONG)
-    # It was created before the time of this run, which does not matter once there is a place.
-    assert names(sense(since=time.time() + 3 * LONG, after=first["place"])["jobs"]) == [long]
+    # It was created before the time of this run, which does not matter once there is a bookmark.
+    assert names(sense(since=time.time() + 3 * LONG, after=first["bookmark"])["jobs"]) == [long]
 
 
 class AssetState(dict[str, str]):

@@ -154,10 +154,10 @@ def search_entries(search: JobFilter, entries: Iterable[Mapping[str, Any]]) -> d
     """
     Search the entries of the listing.
 
-    :return: ``jobs`` that are new, the oldest first, and the ``place`` after them, as text; plain JSON values.
+    :return: ``jobs`` that are new, the oldest first, and the ``bookmark`` after them, as text; plain JSON values.
     """
     jobs, place = search.place.advance(select_jobs(search, entries), finished=search.finished)
-    return {"jobs": jobs, "place": place.format()}
+    return {"jobs": jobs, "bookmark": place.format()}
 
 
 def select_jobs(search: JobFilter, entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Configured audience models: the terms under which others may use an audience model."""
+"""Configured audience models: how others may use an audience model, and where their audiences go."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 class CleanRoomsMLCreateConfiguredAudienceModelOperator(CleanRoomsMLCreateOperator):
     """
-    Create a configured audience model: the terms under which others may use an audience model.
+    Create a configured audience model, which says how others may use an audience model, and where their audiences go.
 
     ``if_exists="update"`` changes an existing one of the same name to match the request, so that one Dag creates it first and offers each
     newly trained audience model later: members that differ are updated, tags are added, and everything else stays.

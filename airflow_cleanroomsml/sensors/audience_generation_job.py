@@ -42,7 +42,7 @@ class CleanRoomsMLNewAudienceGenerationJobsSensor(CleanRoomsMLBaseSensor):
 
     AWS does not notify the model's owner of such a job; only the owner's listing shows it (user guide, ml-behaviors). Details are pushed
     to XCom under the key ``jobs``: ``audience_generation_job_arn``, ``name``, ``status``, ``started_by``,
-    ``configured_audience_model_arn``, ``collaboration_id`` and ``create_time`` of each. The key ``place`` says which jobs have been
+    ``configured_audience_model_arn``, ``collaboration_id`` and ``create_time`` of each. The key ``bookmark`` says which jobs have been
     reported; the next run that takes it as ``after`` reports each job once, in whatever order the jobs finish.
 
     :param since: Time after which the job was created, for instance ``{{ data_interval_start }}``.
@@ -51,7 +51,7 @@ class CleanRoomsMLNewAudienceGenerationJobsSensor(CleanRoomsMLBaseSensor):
     :param started_by: Account of the partner, 12 digits; None for any account but your own.
     :param finished: Wait for jobs that are finished, with an audience (``ACTIVE``) or with an error (``CREATE_FAILED``), instead of jobs
         that were started.
-    :param after: The ``place`` of an earlier run, whose jobs are not reported again; it replaces ``since``. None, also as a text, for no
+    :param after: The ``bookmark`` of an earlier run, whose jobs are not reported again; it replaces ``since``. None, also as a text, for no
         earlier run.
     :return: ARNs of the jobs in your own account, the oldest first.
     """
@@ -147,6 +147,6 @@ class CleanRoomsMLNewAudienceGenerationJobsSensor(CleanRoomsMLBaseSensor):
         jobs = found["jobs"]
         for job in jobs:
             self.log.info("%(name)s, started by %(started_by)s, %(status)s: %(audience_generation_job_arn)s.", job)
-        # The triggerer may still run an earlier release, which returns no place.
-        push_results(self, context, {key: found[key] for key in ("jobs", "place") if key in found})
+        # The triggerer may still run an earlier release, which returns no bookmark.
+        push_results(self, context, {key: found[key] for key in ("jobs", "bookmark") if key in found})
         return [job["audience_generation_job_arn"] for job in jobs]

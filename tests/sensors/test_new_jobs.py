@@ -115,8 +115,8 @@ def test_what_a_template_renders_to_is_what_the_listing_says(offer: Offer, defer
 
 
 @pytest.mark.parametrize(
-    "place", ["2026-11-24", '{"until": NaN, "reported": {}}', '{"until": 1, "reported": {"a": Infinity}}']
+    "bookmark", ["2026-11-24", '{"until": NaN, "reported": {}}', '{"until": 1, "reported": {"a": Infinity}}']
 )
-def test_a_place_that_is_none_is_named(world: World, place: str) -> None:
-    with pytest.raises(InvalidRequestError, match=f"after: '{re.escape(place)}' is not a place"):
-        sense(False, since=0x10000000, after=place)
+def test_a_malformed_bookmark_is_named(world: World, bookmark: str) -> None:
+    with pytest.raises(InvalidRequestError, match=f"after: '{re.escape(bookmark)}' is not a bookmark"):
+        sense(False, since=0x10000000, after=bookmark)

@@ -13,7 +13,7 @@ KIND, NOUN = "configured-audience-model", "Configured audience model"
 
 
 class ConfiguredAudienceModels(BackendBase):
-    """Operations on configured audience models, which set the terms on which others use an audience model."""
+    """Operations on configured audience models, which say how others may use an audience model."""
 
     def create_configured_audience_model(
         self,

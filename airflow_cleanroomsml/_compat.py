@@ -88,6 +88,7 @@ else:
             raise AttributeError(name)
         return getattr(import_module("airflow.sensors.base" if IS_AIRFLOW_2 else "airflow.sdk"), name)
 
+
 IS_AIRFLOW_2 = airflow_version.startswith("2.")
 #: Whether a plugin can add a page to the UI (3.1 and later).
 HAS_REACT_APPS = not airflow_version.startswith(("2.", "3.0."))

@@ -215,7 +215,7 @@ class CleanRoomsMLHook(AwsBaseHook):
         """
         response: dict[str, Any] = (
             self._send_once(request, throttled_retries)
-            if request.once
+            if request.is_sent_once
             else self._send_any(lambda: self._reader, request)
         )
         request.answered_at = _read_service_time(response.pop("ResponseMetadata", {}))
@@ -314,7 +314,7 @@ class CleanRoomsMLHook(AwsBaseHook):
             stage, why = find_stage(error, handled), request.redact(reason(error))
             if stage is not Stage.SENT:
                 raised = explain_unsent(name, error, why, stage, handled, self._find_unusable_file)
-            elif request.once or is_lost(error, handled):
+            elif request.is_sent_once or is_lost(error, handled):
                 raised = NoAnswerError(lines(f"{name} got no readable response.", why))
             else:
                 raised = CleanRoomsMLError(lines(f"{name} failed.", why))

@@ -100,5 +100,5 @@ def test_what_a_template_renders_to_is_what_the_listing_says(offer: Offer, defer
 
 
 def test_a_place_that_is_none_is_named(world: World) -> None:
-    with pytest.raises(InvalidRequestError, match="after: '2026-11-24' is not a place"):
+    with pytest.raises(InvalidRequestError, match="after: '2026-11-24' is not a bookmark"):
         sense(False, since=0x10000000, after="2026-11-24")

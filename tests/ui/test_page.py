@@ -379,12 +379,13 @@ def test_a_deferred_task_says_since_when_its_status_was_not_renewed(site: Site, 
         answer(route, body=json.dumps({**route.fetch().json(), "state": "deferred"}))
 
     page.route("**/taskInstances/generate", answer_deferred)
-    progress = {"status": "CREATE_PENDING", "looked_at": "2026-01-01T00:00:05+00:00"}
+    progress = {"status": "CREATE_PENDING", "polled_at": "2026-01-01T00:00:05+00:00"}
     value = {"key": "progress", "value": {**progress, "deferred_since": "2026-01-01T00:00:06+00:00"}}
     page.route("**/state-store/progress*", partial(answer, body=json.dumps(value)))
     page.goto(site.page("generate"))
     history = page.get_by_test_id("crml-history")
     playwright.expect(history).to_contain_text("CREATE_PENDING", timeout=60_000)
+    playwright.expect(history).to_contain_text("polled at 2026-01-01T00:00:05+00:00")
     playwright.expect(history).to_contain_text("deferred since 2026-01-01T00:00:06+00:00")
 
 

@@ -46,8 +46,6 @@ else:
         from airflow.sdk import (
             BaseOperator,
             BaseOperatorLink,
-            BaseSensorOperator,
-            PokeReturnValue,
             TaskGroup,
             XComArg,
             get_current_context,
@@ -57,7 +55,6 @@ else:
         from airflow.models.baseoperatorlink import BaseOperatorLink
         from airflow.models.xcom_arg import XComArg
         from airflow.operators.python import get_current_context
-        from airflow.sensors.base import BaseSensorOperator, PokeReturnValue
         from airflow.utils.task_group import TaskGroup
     try:
         from airflow.sdk.configuration import conf
@@ -84,6 +81,13 @@ else:
     TaskDeferralTimeout = _exception("TaskDeferralTimeout", "TaskDeferralError")
 
     Context = dict
+
+    def __getattr__(name: str) -> Any:
+        """Import what only sensors need: a Dag file may have none."""
+        if name not in ("BaseSensorOperator", "PokeReturnValue"):
+            raise AttributeError(name)
+        return getattr(import_module("airflow.sensors.base" if IS_AIRFLOW_2 else "airflow.sdk"), name)
+
 
 IS_AIRFLOW_2 = airflow_version.startswith("2.")
 #: Whether a plugin can add a page to the UI (3.1 and later).

@@ -215,7 +215,7 @@ class CleanRoomsMLHook(AwsBaseHook):
         """
         response: dict[str, Any] = (
             self._send_once(request, throttled_retries)
-            if request.once
+            if request.is_sent_once
             else self._send_any(lambda: self._reader, request)
         )
         request.answered_at = _read_service_time(response.pop("ResponseMetadata", {}))
@@ -311,7 +311,7 @@ class CleanRoomsMLHook(AwsBaseHook):
         except AirflowException:
             raise
         except Exception as error:
-            raised = self._explain_failure(name, error, request.redact(reason(error)), handled, once=request.once)
+            raised = self._explain_failure(name, error, request.redact(reason(error)), handled, once=request.is_sent_once)
         raise raised
 
     def explain_failed_read(self, name: str, error: Exception) -> CleanRoomsMLError:

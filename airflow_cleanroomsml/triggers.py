@@ -19,7 +19,7 @@ from airflow_cleanroomsml._connection.aws_connection import AwsConnection
 from airflow_cleanroomsml._polling import join_start_queue, run_with_client, subscribe
 from airflow_cleanroomsml._waiting.cancellation import cancel_from_trigger
 from airflow_cleanroomsml._waiting.history import StatusHistory
-from airflow_cleanroomsml._waiting.job_place import JobPlace
+from airflow_cleanroomsml._waiting.job_bookmark import JobBookmark
 from airflow_cleanroomsml._waiting.job_search import JobFilter, JobSearch, JobWatch, parse_time
 from airflow_cleanroomsml._waiting.loop import REPORT_INTERVAL
 from airflow_cleanroomsml._waiting.outcome import summarize
@@ -273,7 +273,7 @@ class _JobStream(SharedStreamProducer):
 
     async def advance(self, batch: Sequence[AdvanceItem]) -> None:
         for item in batch:
-            # A watcher of which an event was not stored starts again at its earlier place; the others commit theirs with the next listing.
+            # A watcher of which an event was not stored restarts at its earlier bookmark; the others commit theirs with the next listing.
             if item.outcome.is_clean:
                 await item.broker_payload.commit()
 
@@ -317,7 +317,7 @@ class CleanRoomsMLAudienceGenerationJobFinishedTrigger(_AwsTrigger, BaseEventTri
         self.started_by = started_by
         self.since = None if since is None else parse_time("since", since)
         self.waiter_delay = waiter_delay
-        self._stored: JobPlace | None = None
+        self._stored: JobBookmark | None = None
         self._check_arguments()
 
     def _build_keywords(self) -> dict[str, Any]:
@@ -367,16 +367,16 @@ class CleanRoomsMLAudienceGenerationJobFinishedTrigger(_AwsTrigger, BaseEventTri
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[Any]) -> AsyncIterator[TriggerEvent]:
         """Yield an event for each job in the listings that is finished and has not been reported."""
-        place = await self._read_place()
+        bookmark = await self._read_bookmark()
         async for listing in shared_stream:
-            if place is None:
-                _, place = JobPlace().advance(listing.jobs, finished=True)
+            if bookmark is None:
+                _, bookmark = JobBookmark().advance(listing.jobs, finished=True)
             else:
-                jobs, place = place.advance(listing.jobs, finished=True)
+                jobs, bookmark = bookmark.advance(listing.jobs, finished=True)
                 for job in jobs:
                     yield TriggerEvent(job)
-            if place != self._stored:
-                listing.commits.append(partial(self._write_place, place))
+            if bookmark != self._stored:
+                listing.commits.append(partial(self._write_bookmark, bookmark))
 
     async def read_listings(self) -> AsyncIterator[_Listing]:
         """Yield the listing as often as it changes, without end: an error would make the triggerer start the trigger again at once."""
@@ -403,9 +403,9 @@ class CleanRoomsMLAudienceGenerationJobFinishedTrigger(_AwsTrigger, BaseEventTri
         listing = json.dumps([self._filters, self.aws_conn_id, self.region_name])
         return f"cleanroomsml_jobs_{hashlib.sha256(listing.encode()).hexdigest()[:16]}"
 
-    async def _read_place(self) -> JobPlace | None:
-        """Read the place at which to go on; None if there is none, and jobs that are finished are not to be reported."""
-        first = None if self.since is None else JobPlace(self.since)
+    async def _read_bookmark(self) -> JobBookmark | None:
+        """Read the bookmark to continue from; None if there is none, and jobs that are finished are not to be reported."""
+        first = None if self.since is None else JobBookmark(self.since)
         stores = _compat.list_asset_stores(self)
         if not stores:
             self.log.info(
@@ -419,15 +419,15 @@ class CleanRoomsMLAudienceGenerationJobFinishedTrigger(_AwsTrigger, BaseEventTri
                 self.log.exception("Could not read the state of the asset; trying again in %.0f s.", self.waiter_delay)
                 await _clock.sleep_async(self.waiter_delay)
             else:
-                places = [JobPlace.parse(self._store_key, text) for text in found if text is not None]
-                self._stored = max(places, key=lambda place: place.until, default=None)
+                bookmarks = [JobBookmark.parse(self._store_key, text) for text in found if text is not None]
+                self._stored = max(bookmarks, key=lambda bookmark: bookmark.until, default=None)
                 return self._stored or first
 
-    async def _write_place(self, place: JobPlace) -> None:
+    async def _write_bookmark(self, bookmark: JobBookmark) -> None:
         try:
             for store in _compat.list_asset_stores(self):
-                await _call_store(store, "set", self._store_key, place.format())
-            self._stored = place
+                await _call_store(store, "set", self._store_key, bookmark.format())
+            self._stored = bookmark
         except Exception:
             # An error would end all watchers of the listing.
             self.log.exception(

@@ -29,7 +29,7 @@ def is_match(wait: Wait, entry: Mapping[str, Any]) -> bool:
         if identifiers.get(argument) not in (None, BASE)
     ]
     is_same = all(_find_member(resource, argument, entry) == identifiers[argument] for argument in arguments)
-    return bool(is_same and entry["createTime"].timestamp() >= wait.made_after)
+    return bool(is_same and entry["createTime"].timestamp() >= wait.created_after)
 
 
 def is_version(wait: Wait, entry: Mapping[str, Any]) -> bool:

@@ -214,7 +214,7 @@ class Request:
         return other
 
     @property
-    def once(self) -> bool:
+    def is_sent_once(self) -> bool:
         """
         Whether it must not be carried out twice.
 

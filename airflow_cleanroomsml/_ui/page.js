@@ -312,6 +312,8 @@ function History({ history, progress, unfinished }) {
       h("td", { className: "crml-number" }, until ? formatDuration(until - entry.since) : ""),
     );
   });
+  // A worker of an earlier release calls it looked_at.
+  const polledAt = progress?.polled_at ?? progress?.looked_at;
   return h(
     Panel,
     { title: "Statuses", id: "crml-history" },
@@ -324,7 +326,7 @@ function History({ history, progress, unfinished }) {
     ),
     history.length > 1 && Note(null, `${formatDuration(total)} from the first poll to ${last.status}.`),
     rows.length === 0 && unfinished && isText(progress?.status) && h("p", null, h("code", null, progress.status),
-      isText(progress.looked_at) ? `, polled at ${progress.looked_at}` : ""),
+      isText(polledAt) ? `, polled at ${polledAt}` : ""),
     rows.length === 0 && unfinished && isText(progress?.deferred_since) &&
       Note(null, `The task has been deferred since ${progress.deferred_since}. The triggerer polls on; its log has the present status.`),
     rows.length === 0 && Note(null, unfinished ? "The history is written when the wait ends." : "The task did not wait, or was killed."),

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_cleanroomsml._resources.table import CLEAN_ROOMS_ML
-from airflow_cleanroomsml._waiting.job_place import JobPlace
+from airflow_cleanroomsml._waiting.job_bookmark import JobBookmark
 from airflow_cleanroomsml.exceptions import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class JobFilter:
     :param collaboration_id: Collaboration that they belong to; None for any.
     :param started_by: Account that started them; None for any except the owner's.
     :param finished: Whether they have to be finished, and not only started.
-    :param after: The :class:`~airflow_cleanroomsml._waiting.job_place.JobPlace` of an earlier search, as text; it replaces ``since``.
+    :param after: The :class:`~airflow_cleanroomsml._waiting.job_bookmark.JobBookmark` of an earlier search, as text; it replaces ``since``.
     """
 
     since: float
@@ -53,7 +53,7 @@ class JobFilter:
 
         flags = check_arguments({"finished": BOOLEAN}, {"finished": finished})
         if after is not None:
-            JobPlace.parse("after", after)
+            JobBookmark.parse("after", after)
         return cls(
             parse_time("since", since),
             **convert_search(CLEAN_ROOMS_ML, [LISTING], filters),
@@ -81,9 +81,9 @@ class JobFilter:
         return bool(account == self.started_by if self.started_by else not is_own)
 
     @property
-    def place(self) -> JobPlace:
+    def bookmark(self) -> JobBookmark:
         """Where the search begins."""
-        return JobPlace(self.since) if self.after is None else JobPlace.parse("after", self.after)
+        return JobBookmark(self.since) if self.after is None else JobBookmark.parse("after", self.after)
 
 
 @dataclass(frozen=True)
@@ -156,8 +156,8 @@ def search_entries(search: JobFilter, entries: Iterable[Mapping[str, Any]]) -> d
 
     :return: ``jobs`` that are new, the oldest first, and the ``bookmark`` after them, as text; plain JSON values.
     """
-    jobs, place = search.place.advance(select_jobs(search, entries), finished=search.finished)
-    return {"jobs": jobs, "bookmark": place.format()}
+    jobs, bookmark = search.bookmark.advance(select_jobs(search, entries), finished=search.finished)
+    return {"jobs": jobs, "bookmark": bookmark.format()}
 
 
 def select_jobs(search: JobFilter, entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -33,7 +33,7 @@ def poll_once(hook: CleanRoomsMLHook, wait: Wait, redact: Redact | None = None) 
     """
     description: Mapping[str, Any] | Exception | None
     try:
-        description = read(hook, wait.resource, wait.identifiers, created_after=wait.made_after)
+        description = read(hook, wait.resource, wait.identifiers, created_after=wait.created_after)
     except CleanRoomsMLError as error:
         description = error
     return evaluate(wait, description, redact)

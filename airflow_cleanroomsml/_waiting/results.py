@@ -138,7 +138,7 @@ def write_progress(context: Context, wait: Wait, poll_result: PollResult, polled
         "resource": wait.title,
         "status": poll_result.status or ("" if poll_result.outcome is Outcome.PENDING else GONE),
         "elapsed_seconds": round(polled_at - wait.started),
-        "looked_at": format_time(polled_at),
+        "polled_at": format_time(polled_at),
         **more,
     }
     try:

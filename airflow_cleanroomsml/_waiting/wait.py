@@ -15,6 +15,9 @@ LAG = 60.0
 #: Range of the random factor on a pause.
 JITTER = (0.9, 1.1)
 
+#: Name of ``created_after`` in JSON: other releases read it, too.
+_CREATED_AFTER = "made_after"
+
 #: The statuses of a resource, each with the time at which it was first seen, in seconds since 1970. The garbage collector does not visit
 #: tuples of texts and numbers, and a triggerer has thousands of waits.
 Statuses: TypeAlias = tuple[tuple[str, float], ...]
@@ -30,7 +33,7 @@ class Wait(NamedTuple):
     :param started: When the wait began, in seconds since 1970.
     :param deadline: When it ends, in seconds since 1970.
     :param delay: Longest pause between two polls, in seconds.
-    :param made_after: Older resources of the same name are others, in seconds since 1970; for a resource without an ARN.
+    :param created_after: Older resources of the same name are others, in seconds since 1970; for a resource without an ARN.
     :param lag: Seconds after a create during which "not found" may be a read that lags.
     :param on_kill: What to do about the resource if the task is killed: ``cancel``, ``delete``, or nothing.
     :param connection: The task's connection arguments when the wait began, without those that are None: their templates may render to
@@ -44,7 +47,7 @@ class Wait(NamedTuple):
     started: float
     deadline: float
     delay: float
-    made_after: float = 0.0
+    created_after: float = 0.0
     lag: float = LAG
     on_kill: str = ""
     connection: Mapping[str, Any] | None = None
@@ -53,7 +56,10 @@ class Wait(NamedTuple):
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Wait:
         """Read what :meth:`to_json` wrote, in this release or an earlier one."""
-        wait = cls(**{**values, "history": read_statuses(values.get("history", ()))})
+        given = {**values, "history": read_statuses(values.get("history", ()))}
+        if _CREATED_AFTER in given:
+            given["created_after"] = given.pop(_CREATED_AFTER)
+        wait = cls(**given)
         # Thousands of waits have few different texts here.
         return wait._replace(noun=sys.intern(wait.noun), goal=sys.intern(wait.goal), on_kill=sys.intern(wait.on_kill))
 
@@ -80,7 +86,9 @@ class Wait(NamedTuple):
 
     def to_json(self) -> dict[str, Any]:
         """Convert to plain JSON values."""
-        return {**self._asdict(), "goal": Goal(self.goal).value, "history": format_statuses(self.history)}
+        values = {**self._asdict(), "goal": Goal(self.goal).value, "history": format_statuses(self.history)}
+        values[_CREATED_AFTER] = values.pop("created_after")
+        return values
 
 
 def format_statuses(statuses: Statuses) -> list[list[Any]]:

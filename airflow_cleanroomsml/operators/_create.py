@@ -10,7 +10,6 @@ from airflow_cleanroomsml._resources import lookup
 from airflow_cleanroomsml._resources.data_flow import DataFlow, find_data
 from airflow_cleanroomsml._resources.handle import Handle
 from airflow_cleanroomsml._resources.table import Goal, Resource
-from airflow_cleanroomsml._waiting.results import push_outputs
 from airflow_cleanroomsml._xcom import build_identity, push_identity
 from airflow_cleanroomsml.exceptions import InvalidRequestError
 from airflow_cleanroomsml.links import store_result_links
@@ -97,6 +96,9 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
         return handle
 
     def _complete(self, context: Context, handle: Handle) -> Any:
+        # Only a running task needs it, not the Dag processor.
+        from airflow_cleanroomsml._waiting.results import push_outputs
+
         outputs = push_outputs(self, context, self.resource, {**handle.response, **handle.identifiers})
         return self.report_result(context, handle.identifiers, outputs)
 

@@ -12,10 +12,10 @@ from airflow_cleanroomsml._resources.lookup import BASE
 from airflow_cleanroomsml._resources.table import REACHED, Goal, Resource
 from airflow_cleanroomsml.exceptions import ConflictError, InvalidRequestError, ResourceNotFoundError, lines
 from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
-from airflow_cleanroomsml.operators._wait import Waiter
 
 if TYPE_CHECKING:
     from airflow_cleanroomsml._compat import Context
+    from airflow_cleanroomsml.operators._wait import Waiter
 
 #: What an argument pulled from an XCom that does not exist is: None, or None rendered to text.
 _ABSENT = (None, "None")
@@ -115,6 +115,9 @@ class CleanRoomsMLDeleteAndWaitOperator(CleanRoomsMLDeleteOperator):
 
     @cached
     def _waiter(self) -> Waiter:
+        # Only a running task needs it, not the Dag processor.
+        from airflow_cleanroomsml.operators._wait import Waiter
+
         return Waiter(self)
 
     def _perform(self, context: Context) -> Handle:

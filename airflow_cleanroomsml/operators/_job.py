@@ -24,13 +24,13 @@ from airflow_cleanroomsml.exceptions import (
 from airflow_cleanroomsml.links import store_error_links
 from airflow_cleanroomsml.operators._create import CleanRoomsMLCreateOperator
 from airflow_cleanroomsml.operators._on_kill import Canceller
-from airflow_cleanroomsml.operators._wait import GRACE, Waiter
 
 if TYPE_CHECKING:
     from airflow_cleanroomsml._compat import Context
     from airflow_cleanroomsml._idempotency.create_once import CreateOnce
     from airflow_cleanroomsml._resources.handle import Handle
     from airflow_cleanroomsml._waiting.wait import Wait
+    from airflow_cleanroomsml.operators._wait import Waiter
 
 WEEK = 604_800.0
 _TEN_YEARS = 10 * 365 * 86_400
@@ -150,6 +150,9 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator):
 
     @cached
     def _waiter(self) -> Waiter:
+        # Only a running task needs it, not the Dag processor.
+        from airflow_cleanroomsml.operators._wait import Waiter
+
         return Waiter(self, self._canceller)
 
     def _perform(self, context: Context) -> Handle:
@@ -242,6 +245,7 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator):
 
         :param error: Why the service refused the start; None if it was not asked yet.
         """
+        from airflow_cleanroomsml.operators._wait import GRACE
         from airflow_cleanroomsml.triggers import CleanRoomsMLTurnTrigger
 
         deadline = self._quota_deadline or 0.0

@@ -28,8 +28,8 @@ OPERATIONS = [
 @pytest.mark.parametrize(("service", "operation"), OPERATIONS)
 def test_every_operation_is_known_to_begin_something_or_not(service: str, operation: str) -> None:
     verb = operation.partition("_")[0]
-    assert verb in HARMLESS + BEGINNING, "does it start something? see Request.once"
-    assert Request(load(service), operation, {}).once == (verb in BEGINNING)
+    assert verb in HARMLESS + BEGINNING, "does it start something? see Request.is_sent_once"
+    assert Request(load(service), operation, {}).is_sent_once == (verb in BEGINNING)
 
 
 class Loopback(HTTPServer):

@@ -499,7 +499,7 @@ def test_an_error_of_the_page_leaves_airflow_alone(site: Site, visit: Callable[.
 
 
 def test_a_deferred_task_says_since_when_its_status_was_not_renewed(site: Site, visit: Callable[..., Any]) -> None:
-    progress = {"status": "CREATE_PENDING", "looked_at": "2026-01-01T00:00:05+00:00"}
+    progress = {"status": "CREATE_PENDING", "polled_at": "2026-01-01T00:00:05+00:00"}
     value = {"key": "progress", "value": {**progress, "deferred_since": "2026-01-01T00:00:06+00:00"}}
 
     def prepare(page: Any) -> None:
@@ -510,6 +510,7 @@ def test_a_deferred_task_says_since_when_its_status_was_not_renewed(site: Site, 
     page = visit(site.page("generate"), prepare=prepare)
     history = page.get_by_test_id("crml-history")
     playwright.expect(history).to_contain_text("CREATE_PENDING", timeout=60_000)
+    playwright.expect(history).to_contain_text("polled at 2026-01-01T00:00:05+00:00")
     playwright.expect(history).to_contain_text("deferred since 2026-01-01T00:00:06+00:00")
 
 

@@ -20,7 +20,7 @@ FINISHED = ("ACTIVE", "CREATE_FAILED")
 
 
 @dataclass(frozen=True)
-class JobPlace:
+class JobBookmark:
     """
     What has been reported of a listing of jobs, which holds all history in no documented order.
 
@@ -32,7 +32,7 @@ class JobPlace:
     reported: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
-    def parse(cls, argument: str, text: Any) -> JobPlace:
+    def parse(cls, argument: str, text: Any) -> JobBookmark:
         """
         Read what :meth:`format` wrote.
 
@@ -51,13 +51,15 @@ class JobPlace:
         """Write it as JSON: one text keeps its form in templates and in Airflow's stores."""
         return json.dumps(asdict(self))
 
-    def advance(self, jobs: Iterable[Mapping[str, Any]], *, finished: bool) -> tuple[list[Mapping[str, Any]], JobPlace]:
+    def advance(
+        self, jobs: Iterable[Mapping[str, Any]], *, finished: bool
+    ) -> tuple[list[Mapping[str, Any]], JobBookmark]:
         """
         Select the jobs to report next.
 
         :param jobs: The listing, as :func:`~airflow_cleanroomsml._waiting.job_search.select_jobs` returns it.
         :param finished: Whether to report a job once it is finished, and not as soon as it is listed.
-        :return: The jobs in their order, and the place once they have been reported.
+        :return: The jobs in their order, and the bookmark once they have been reported.
         """
         later = {job["audience_generation_job_arn"]: job for job in jobs if _created(job) > self.until}
         if not later:
@@ -68,8 +70,8 @@ class JobPlace:
         running = [created[arn] - _MOMENT for arn in later if arn not in settled]
         until = max(self.until, min([*running, max(created.values()) - _LAG]))
         reported = {**self.reported, **{arn: created[arn] for arn in settled}}
-        place = JobPlace(until, {arn: time for arn, time in reported.items() if time > until})
-        return [job for job in new if not finished or job["status"] in FINISHED], place
+        bookmark = JobBookmark(until, {arn: time for arn, time in reported.items() if time > until})
+        return [job for job in new if not finished or job["status"] in FINISHED], bookmark
 
 
 def _refuse(constant: str) -> None:

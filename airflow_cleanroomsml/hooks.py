@@ -311,7 +311,9 @@ class CleanRoomsMLHook(AwsBaseHook):
         except AirflowException:
             raise
         except Exception as error:
-            raised = self._explain_failure(name, error, request.redact(reason(error)), handled, once=request.is_sent_once)
+            raised = self._explain_failure(
+                name, error, request.redact(reason(error)), handled, once=request.is_sent_once
+            )
         raise raised
 
     def explain_failed_read(self, name: str, error: Exception) -> CleanRoomsMLError:

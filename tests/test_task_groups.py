@@ -79,6 +79,9 @@ class Downstream(TaskInstance):
     def xcom_pull(self, *, key: str, default: Any = None, **_: Any) -> Any:
         return self.upstream.get(key, default)
 
+    def get_relevant_upstream_map_indexes(self, *_: Any, **__: Any) -> None:
+        """What Airflow 2.11 asks: nothing is mapped."""
+
 
 def test_an_audience_whose_metrics_are_not_shared_is_skipped(world: World, emulator: EmulatorProcess) -> None:
     owner = World(emulator).build()

@@ -88,6 +88,12 @@ def format_table_name(source: Mapping[str, str]) -> str:
     return f"{catalog}{source['databaseName']}.{source['tableName']}"
 
 
+def is_denial(error: ClientError) -> bool:
+    """Return whether Glue refused a call because the caller may not make it."""
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    return error.response["Error"]["Code"] == "AccessDeniedException" or status == _FORBIDDEN
+
+
 def _map_types(columns: list[dict[str, str]] | tuple[()]) -> dict[str, str]:
     return {column["Name"].lower(): column.get("Type", "").lower() for column in columns}
 
@@ -109,6 +115,6 @@ def _build_finding(error: ClientError, target: str, missing: Rule) -> Finding:
     code, action = error.response["Error"]["Code"], f"glue:{error.operation_name}"
     if code == "EntityNotFoundException":
         return missing.build(field, target=target)
-    if code == "AccessDeniedException" or error.response["ResponseMetadata"]["HTTPStatusCode"] == _FORBIDDEN:
+    if is_denial(error):
         return Rule.GLUE_ACCESS_DENIED.build(field, target=target, action=action)
     return Rule.GLUE_ERROR.build(field, target=target, action=action, code=code)

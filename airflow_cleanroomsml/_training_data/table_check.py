@@ -14,7 +14,6 @@ from airflow_cleanroomsml._training_data.glue_table import GlueTable
 from airflow_cleanroomsml._training_data.limits import DataRules
 from airflow_cleanroomsml._training_data.role import (
     BUCKET_ACTIONS,
-    DENIED,
     Access,
     JobRole,
     check_permissions,
@@ -127,10 +126,10 @@ def _check_default_database(glue: GlueClient, iam: IamClient, role: JobRole, pre
     try:
         glue.get_database(Name="default")
     except ClientError as error:
-        code = error.response["Error"]["Code"]
-        if code not in ("EntityNotFoundException", *DENIED):
-            raise
-        if code != "EntityNotFoundException":
+        if error.response["Error"]["Code"] != "EntityNotFoundException":
+            if not glue_table.is_denial(error):
+                # Throttling, for instance: the next attempt may succeed.
+                raise
             # The caller may not read it; that the table could be read says nothing about another database.
             findings.add(Rule.DEFAULT_DATABASE_UNCERTAIN.build("databaseName", role=role.arn))
             return

@@ -61,7 +61,7 @@ LONGEST = (
 )
 
 #: Files that share an Airflow: one worker runs all of them.
-SHARING = ("tests/dags/test_examples.py", "tests/dags/test_retries.py", "tests/dags/test_xcom.py")
+SHARING = tuple(f"tests/dags/test_{name}.py" for name in ("examples", "iam_policies", "retries", "xcom"))
 
 
 @pytest.hookimpl(optionalhook=True)

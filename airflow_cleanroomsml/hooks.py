@@ -37,10 +37,10 @@ from airflow_cleanroomsml._connection.send_errors import build_outcome_unknown, 
 from airflow_cleanroomsml._connection.transport import (
     NoAnswerError,
     Stage,
+    build_redirect_error,
+    describe_error,
     find_stage,
     is_lost,
-    reason,
-    redirect_error,
     require_complete,
 )
 from airflow_cleanroomsml._connection.validation import check_connection, find_unusable_file, wrap_connection
@@ -95,7 +95,7 @@ class CleanRoomsMLHook(AwsBaseHook):
         config: Config | dict[str, Any] | None = None,
         service: str = CLEAN_ROOMS_ML,
     ) -> None:
-        self._connection_arguments, left_out = convert_connection(
+        self._connection_arguments, omitted = convert_connection(
             aws_conn_id=aws_conn_id, region_name=region_name, verify=verify, botocore_config=config
         )
         super().__init__(
@@ -106,7 +106,7 @@ class CleanRoomsMLHook(AwsBaseHook):
             client_type=service,
         )
         self._hooks = {service: self}
-        for name in left_out:
+        for name in omitted:
             default = "boto3's own credentials are" if name == "aws_conn_id" else "the default is"
             self.log.warning('%s rendered to "None" and is left out: %s used.', name, default)
 
@@ -202,7 +202,7 @@ class CleanRoomsMLHook(AwsBaseHook):
         request.raise_for_violations()
         for warning in request.warnings:
             self.log.warning("%s: %s.", request.operation.name, warning)
-        for path in request.left_out:
+        for path in request.omitted:
             self.log.warning('%s: %s rendered to "None" and is left out.', request.operation.name, path)
         return request
 
@@ -215,7 +215,7 @@ class CleanRoomsMLHook(AwsBaseHook):
         """
         response: dict[str, Any] = (
             self._send_once(request, throttled_retries)
-            if request.once
+            if request.is_sent_once
             else self._send_any(lambda: self._reader, request)
         )
         request.answered_at = _read_service_time(response.pop("ResponseMetadata", {}))
@@ -305,16 +305,16 @@ class CleanRoomsMLHook(AwsBaseHook):
         try:
             return send()
         except ClientError as error:
-            raised: CleanRoomsMLError = redirect_error(name, error.response) or service_error(
+            raised: CleanRoomsMLError = build_redirect_error(name, error.response) or service_error(
                 name, error.response, request.redact
             )
         except AirflowException:
             raise
         except Exception as error:
-            stage, why = find_stage(error, handled), request.redact(reason(error))
+            stage, why = find_stage(error, handled), request.redact(describe_error(error))
             if stage is not Stage.SENT:
                 raised = explain_unsent(name, error, why, stage, handled, self._find_unusable_file)
-            elif request.once or is_lost(error, handled):
+            elif request.is_sent_once or is_lost(error, handled):
                 raised = NoAnswerError(lines(f"{name} got no readable response.", why))
             else:
                 raised = CleanRoomsMLError(lines(f"{name} failed.", why))

@@ -88,7 +88,7 @@ def test_no_operation_takes_it_for_an_answer(lead: Callable[[str], CleanRoomsMLH
             if answer not in FOR_ALL and name not in SOME:
                 continue
             one, method, given = hook.of(service), xform_name(name), arguments(service, name)
-            error = errors[one.check(method, given).once]
+            error = errors[one.check(method, given).is_sent_once]
             for way in ways(one, method, given):
                 try:
                     taken.append((name, way()))

@@ -62,7 +62,7 @@ class Account:
 
     def __init__(self, account_id: str, region: str, admin_api: AdminApi, clients: ClientFactory) -> None:
         if not (len(account_id) == 12 and account_id.isascii() and account_id.isdigit()):
-            raise ValueError(f"the account is {account_id!r}; must be 12 digits")
+            raise ValueError(f"account_id is {account_id!r}; must be 12 digits")
         self.id = account_id
         self.region = region
         self._admin_api = admin_api
@@ -129,7 +129,7 @@ class Account:
         """
         bucket, key = _split_uri(uri)
         if not key or key.endswith("/"):
-            raise ValueError(f"{uri} names no object: its key must not be empty or end with /")
+            raise ValueError(f"{uri!r} does not name an object: its key must not be empty or end with '/'")
         self._create_bucket(bucket)
         self.client("s3").put_object(Bucket=bucket, Key=key, Body=body.encode() if isinstance(body, str) else body)
         return uri
@@ -202,5 +202,5 @@ class Account:
 def _split_uri(uri: str) -> tuple[str, str]:
     parts = urlsplit(uri)
     if parts.scheme != "s3" or not parts.netloc:
-        raise ValueError(f"{uri!r} is no URI of S3: s3://bucket/key")
+        raise ValueError(f"{uri!r} is not an S3 URI; must be like s3://bucket/key")
     return parts.netloc, parts.path.removeprefix("/")

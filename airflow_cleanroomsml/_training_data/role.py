@@ -91,7 +91,7 @@ def check_trust(iam: IamClient, role: JobRole, findings: Findings) -> bool:
         if code not in DENIED:
             raise
         values = {"subject": f"The trust policy of role {role.arn}", "reason": "the caller may not read it"}
-        findings.add(Rule.NOT_CHECKED.build("roleArn", **values, remedy="allow iam:GetRole to the caller"))
+        findings.add(Rule.NOT_CHECKED.build("roleArn", **values, remedy="grant iam:GetRole to the caller"))
         return True
     reason = find_trust_problem(policy, role)
     if reason is not None:
@@ -119,7 +119,7 @@ def find_trust_problem(policy: Any, role: JobRole) -> str | None:
             return ": a statement denies it"
         if statement.get("Effect") == "Allow":
             allowed |= all(result is not False for result in results)
-            reason = f": a condition of the statement does not match {role.source_arn} in account {role.account}"
+            reason = f": a condition of the statement that allows it does not match {role.source_arn} in account {role.account}"
     return None if allowed else reason
 
 
@@ -157,7 +157,7 @@ def simulate(iam: IamClient, role: JobRole, access: Access, findings: Findings) 
             raise
         reason = "the caller may not simulate them" if code in DENIED else f"IAM rejected the simulation ({code})"
         values = {"subject": f"The permissions of role {role.arn}", "reason": reason}
-        remedy = "allow iam:SimulatePrincipalPolicy to the caller"
+        remedy = "grant iam:SimulatePrincipalPolicy to the caller"
         findings.add(Rule.NOT_CHECKED.build("roleArn", **values, remedy=remedy))
         return None
     return [result["EvalActionName"] for result in results if result["EvalDecision"] != "allowed"]

@@ -51,7 +51,7 @@ class Rule(Enum):
     GLUE_ACCESS_DENIED = (
         Severity.ERROR,
         "Access to Glue {target} was denied",
-        "allow {action} to the role of the dataset",
+        "grant {action} to the role of the dataset",
         _ROLES,
     )
     GLUE_ERROR = (Severity.ERROR, "Glue rejected {action} for {target} ({code})", "try again later", _TRAINING)
@@ -69,7 +69,7 @@ class Rule(Enum):
     )
     DEFAULT_DATABASE_UNCERTAIN = (
         Severity.WARNING,
-        "There is no Glue database named default, and whether role {role} may create it is unknown",
+        "It is unknown whether a Glue database named default exists, or role {role} may create it",
         "create an empty database named default, or allow the role glue:CreateDatabase on database/default",
         _MODEL,
     )
@@ -140,7 +140,7 @@ class Rule(Enum):
     S3_ACCESS_DENIED = (
         Severity.ERROR,
         "Access to {location} was denied",
-        "allow {action} to the role of the job, and check that no statement of the bucket policy denies it",
+        "grant {action} to the role of the job, and check that no statement of the bucket policy denies it",
         _ROLES,
     )
     BUCKET_POLICY_DENIES = (
@@ -153,13 +153,13 @@ class Rule(Enum):
     OBJECT_NOT_FOUND = (Severity.ERROR, "{location} no longer exists", "write it again", _TRAINING)
     NO_TRAINING_FILES = (
         Severity.ERROR,
-        "There are no files with content at {locations}",
+        "There are no files, or only empty ones, at {locations}",
         "add data, or correct the location of the Glue table",
         _TRAINING,
     )
     PARTITION_EMPTY = (
         Severity.ERROR,
-        "{count:,} of {partitions:,} partitions of Glue table {table} have no files with content{names}",
+        "{count:,} of {partitions:,} partitions of Glue table {table} have no files, or only empty ones{names}",
         "write their files, or drop these partitions",
         _ASSUMED,
     )
@@ -261,7 +261,7 @@ class Rule(Enum):
     ROLE_NOT_ASSUMABLE = (
         Severity.ERROR,
         "The trust policy of role {role} does not let {service} assume it{reason}",
-        "add a statement that allows sts:AssumeRole to the service {service}",
+        "add a statement that allows {service} to perform sts:AssumeRole",
         _ROLES,
     )
     ROLE_LACKS_PERMISSION = (
@@ -287,31 +287,31 @@ class Rule(Enum):
     SEED_EMPTY = (
         Severity.ERROR,
         "The seed at {location} is empty; at least {limit:,} unique user ids are required",
-        "supply more",
+        "supply more user ids",
         _SEED,
     )
     SEED_TOO_SMALL = (
         Severity.ERROR,
         "The seed has {count:,} unique user ids; at least {limit:,} are required",
-        "supply more",
+        "supply more user ids",
         _SEED,
     )
     SEED_TOO_LARGE = (
         Severity.ERROR,
         "The seed has {count:,} unique user ids; at most {limit:,} are allowed",
-        "supply fewer",
+        "supply fewer user ids",
         _SEED,
     )
     SEED_CANNOT_MATCH = (
         Severity.ERROR,
         "The seed has {count:,} unique user ids; at least {limit:,} must match users of the training data (minMatchingSeedSize)",
-        "supply more",
+        "supply more user ids",
         "API reference, CreateConfiguredAudienceModel",
     )
     SEED_REPEATS = (
         Severity.WARNING,
         "{count:,} of {lines:,} lines of the seed repeat a user id",
-        "nothing, if that is intended: repeated ids count once",
+        "remove the repetitions if they are not intended; each id counts once",
         _ASSUMED,
     )
 
@@ -319,7 +319,7 @@ class Rule(Enum):
     TABLE_NOT_READABLE = (
         Severity.ERROR,
         "{problem}, so nothing could be checked",
-        "allow glue:GetDatabase, glue:GetTable and glue:GetPartitions to the role or user of the connection",
+        "grant glue:GetDatabase, glue:GetTable and glue:GetPartitions to the role or user of the connection",
         "this package",
     )
     NOT_CHECKED = (Severity.WARNING, "{subject} could not be checked: {reason}", "{remedy}", "this package")

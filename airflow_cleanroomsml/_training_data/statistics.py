@@ -100,10 +100,10 @@ def evaluate(statistics: Statistics, roles: Roles, window: Window, rules: DataRu
 
 
 def _evaluate_counts(statistics: Statistics, window: Window, rules: DataRules, findings: Findings) -> None:
-    scope, remedy = "", "supply more"
+    scope, remedy = "", "supply more data"
     if statistics.interactions < statistics.complete and not any(statistics.wrong_times.values()):
         scope = f" in the training window {window} (of {statistics.complete:,} supplied)"
-        remedy = "extend the window or supply more"
+        remedy = "extend the window or supply more data"
     values = {"scope": scope, "remedy": remedy, "each": rules.min_interactions_per_user}
     interactions, users, active = statistics.interactions, statistics.users, statistics.active_users
     if interactions < rules.min_interactions:

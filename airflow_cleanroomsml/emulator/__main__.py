@@ -116,14 +116,16 @@ def _parse_arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     if arguments.with_sample:
         if arguments.scale is not None:
-            parser.error("--with-sample sets the scale by the number of users: leave --scale out")
+            parser.error(
+                "--scale and --with-sample exclude each other: the number of users determines the scale of the sample"
+            )
         if arguments.sample_users is None:
             arguments.sample_users = _SAMPLE_USERS
         if not _LEAST_USERS <= arguments.sample_users <= _MOST_USERS:
             parser.error(f"--sample-users must be {_LEAST_USERS:,} to {_MOST_USERS:,}, not {arguments.sample_users:,}")
         arguments.scale = arguments.sample_users / _USERS_AT_FULL_SCALE
     elif arguments.sample_users is not None:
-        parser.error("--sample-users needs --with-sample")
+        parser.error("--sample-users requires --with-sample")
     elif arguments.scale is None:
         arguments.scale = defaults.scale
     return arguments

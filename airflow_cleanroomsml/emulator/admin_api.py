@@ -51,11 +51,16 @@ class AdminApi:
         """
         action = self._actions.get((method, path.removeprefix(PREFIX)))
         if action is None:
-            return 404, {"message": f"{method} {path} does not exist."}
+            return 404, {
+                "message": f"The admin API has no {method} {path}. The option --help of the emulator lists its paths."
+            }
         try:
             content = json.loads(body) if body else {}
+        except ValueError as error:
+            return 400, {"message": f"The request body is not JSON: {error}"}
+        try:
             if not isinstance(content, dict):
-                return 400, {"message": "The body is not a JSON object."}
+                return 400, {"message": "The request body is not a JSON object."}
             return 200, action(query, content)
         except (ValueError, TypeError, KeyError) as error:
             return 400, {"message": str(error)}
@@ -72,12 +77,14 @@ class AdminApi:
     def _set_clock(self, _: dict[str, str], content: dict[str, Any]) -> dict[str, Any]:
         unknown = set(content) - {"advance", "freeze"}
         if unknown or not content:
-            raise ValueError(f"clock: expected advance or freeze, got {', '.join(sorted(unknown)) or 'nothing'}")
+            raise ValueError(f"clock: got {', '.join(sorted(unknown)) or 'nothing'}; allowed: advance, freeze")
         seconds, freeze = math.nan, content.get("freeze")
         with suppress(TypeError, ValueError):
             seconds = float(content.get("advance", 0))
-        if not math.isfinite(seconds) or freeze not in (None, True, False):
-            raise ValueError("clock: advance must be a number of seconds, freeze must be true or false")
+        if not math.isfinite(seconds):
+            raise ValueError(f"clock: advance is {content['advance']!r}; must be a number of seconds")
+        if freeze not in (None, True, False):
+            raise ValueError(f"clock: freeze is {freeze!r}; must be true or false")
         if seconds < 0:
             # Statuses follow the clock: a resource would return to an earlier one, or exist before it was created.
             raise ValueError(f"clock: advance is {seconds}; the clock cannot be moved back")

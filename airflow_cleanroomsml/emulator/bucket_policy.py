@@ -55,12 +55,12 @@ class Denial:
     unknown: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        text = f"the statement {self.statement} of the bucket policy denies it"
+        text = f"statement {self.statement} of the bucket policy"
         if not self.unknown:
             return text
         return (
-            f"{text} on conditions that the emulator cannot evaluate and counts as met ({', '.join(self.unknown)}); "
-            "remove that statement from the policy here"
+            f"{text}, whose conditions the emulator cannot evaluate and counts as met ({', '.join(self.unknown)}); "
+            "leave it out of the policy when you use the emulator"
         )
 
 

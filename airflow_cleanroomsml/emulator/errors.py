@@ -65,7 +65,7 @@ def quota_error(name: str, value: int) -> ApiError:
     """Build the error for a service quota that is used up."""
     return ApiError(
         "ServiceQuotaExceededException",
-        f"The quota '{name}' of {value} is reached.",
+        f"The request exceeds the quota '{name}', which is {value}.",
         quotaName=name,
         quotaValue=float(value),
     )

@@ -84,7 +84,7 @@ class Fault:
         self._check_time("lasts", self.lasts)
         self._check_time("seconds", self.seconds)
         if self.kind in _TIMED and not self.seconds:
-            raise ValueError(f"{self.kind}: seconds are required")
+            raise ValueError(f"seconds is {self.seconds!r}; a fault of kind {self.kind!r} needs a number above 0")
         if not all(isinstance(text, str) for text in (self.account, self.code, self.message, self.body)):
             raise ValueError("account, code, message and body must be strings")
         # use() counts times down to 0, which would otherwise mean forever.
@@ -94,7 +94,7 @@ class Fault:
         if value is None and name == "lasts":
             return
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
-            raise ValueError(f"{name} is {value!r}; must be a number of seconds")
+            raise ValueError(f"{name} is {value!r}; must be a number of seconds, 0 or more")
 
     def is_expired(self, now: float) -> bool:
         """Return whether it applies to no further call."""
@@ -247,7 +247,7 @@ def raise_before_commit(fault: Fault | None, internal_error: str) -> None:
         text = "The security token included in the request is expired"
         raise ApiError("ExpiredTokenException", text, status=403)
     if kind in ("quota", "no_quota"):
-        raise quota_error("A quota of this service", 0 if kind == "no_quota" else 2)
+        raise quota_error("A quota chosen by a fault", 0 if kind == "no_quota" else 2)
 
 
 def raise_after_commit(kind: str) -> None:

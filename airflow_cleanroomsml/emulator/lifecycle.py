@@ -109,7 +109,9 @@ class Lifecycle:
         error = self.work.exception()
         if error is None or isinstance(error, JobFailure):
             return error
-        return JobFailure(StatusCode.INTERNAL_ERROR, f"The emulator itself failed: {type(error).__name__}: {error}")
+        return JobFailure(
+            StatusCode.INTERNAL_ERROR, f"The emulator failed unexpectedly: {type(error).__name__}: {error}"
+        )
 
     @property
     def changed_at(self) -> float:

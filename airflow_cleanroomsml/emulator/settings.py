@@ -102,13 +102,13 @@ def _convert_like(name: str, present: Any, value: Any) -> Any:
     if isinstance(present, tuple):
         if isinstance(value, list) and all(isinstance(text, str) for text in value):
             return tuple(value)
-        raise ValueError(f"{name} must be a list of strings")
+        raise ValueError(f"{name} must be a list of strings, not {value!r}")
     if isinstance(present, bool):
         if isinstance(value, bool):
             return value
-        raise ValueError(f"{name} must be true or false")
+        raise ValueError(f"{name} must be true or false, not {value!r}")
     types = int if isinstance(present, int) else (int, float)
     # A bool is an int to isinstance().
     if isinstance(value, bool) or not isinstance(value, types) or not math.isfinite(value) or value < 0:
-        raise ValueError(f"{name} must be {'an integer' if types is int else 'a number'}, 0 or more")
+        raise ValueError(f"{name} must be {'an integer' if types is int else 'a number'}, 0 or more, not {value!r}")
     return type(present)(value)

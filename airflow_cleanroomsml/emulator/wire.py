@@ -95,7 +95,7 @@ def parse(
         raise ApiError("ValidationException", text, reason="FIELD_VALIDATION_FAILED")
     # The model allows 200 tags, its documentation 50 per resource.
     if len(typed.get("tags") or ()) > 50:
-        raise validation_error("A resource has at most 50 tags.")
+        raise validation_error(f"tags: a resource can have at most 50 tags, not {len(typed['tags'])}.")
     return typed
 
 
@@ -149,9 +149,9 @@ def _parse_json_object(body: bytes) -> dict[str, Any]:
     try:
         content = json.loads(body, parse_constant=_reject_constant) if body else {}
     except (ValueError, RecursionError) as error:
-        raise ApiError("SerializationException", f"The body is not JSON: {error}") from None
+        raise ApiError("SerializationException", f"The request body is not JSON: {error}") from None
     if not isinstance(content, dict):
-        raise ApiError("SerializationException", "The body is not a JSON object.")
+        raise ApiError("SerializationException", "The request body is not a JSON object.")
     return content
 
 

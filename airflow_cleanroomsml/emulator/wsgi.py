@@ -72,7 +72,10 @@ class Application:
             return self._dispatch(environ)
         except ApiError as error:
             # An S3 client, for instance, does not show the message of this response.
-            log.warning("Rejected a request with status %d: %s", error.status, error.message)
+            path = environ.get("PATH_INFO", "")
+            log.warning(
+                "Rejected %s %s with status %d: %s", environ["REQUEST_METHOD"], path, error.status, error.message
+            )
             return _build_error_response(error.status, error.code, error.message)
 
     def _dispatch(self, environ: dict[str, Any]) -> Callable[..., Iterable[bytes]]:
@@ -89,7 +92,11 @@ class Application:
             environ.setdefault("HTTP_X_MOTO_ACCOUNT_ID", credential["key"])
         if service is None or credential is None:
             if not credential and self._is_clean_rooms_ml(Request(environ)):
-                return _build_error_response(403, "MissingAuthenticationToken", "The request is not signed.")
+                return _build_error_response(
+                    403,
+                    "MissingAuthenticationToken",
+                    "The request is not signed. Sign it with any secret key; the access key is the account id.",
+                )
             limit_body(environ, MOTO_BODY)
             if credential and credential["service"] == "iam":
                 return self._serve_iam(environ, credential["key"])
@@ -139,7 +146,7 @@ class Application:
         except Exception as error:
             traceback.print_exc()
             entry["status"] = 500
-            text = f"The emulator itself failed: {type(error).__name__}: {error}"
+            text = f"The emulator failed unexpectedly, with a traceback in its output: {type(error).__name__}: {error}"
             return _build_error_response(500, service.internal_error, text)
         entry["status"] = response.status
         return _build_response(response)

@@ -63,7 +63,7 @@ class Account:
 
     def __init__(self, account_id: str, region: str, admin_api: AdminApi, clients: ClientFactory) -> None:
         if not (isinstance(account_id, str) and re.fullmatch("[0-9]{12}", account_id)):
-            raise ValueError(f"the account is {account_id!r}; must be 12 digits, as a string")
+            raise ValueError(f"account_id is {account_id!r}; must be 12 digits, as a string")
         self.id = account_id
         self.region = region
         self._admin_api = admin_api
@@ -131,7 +131,7 @@ class Account:
         """
         bucket, key = _split_uri(uri)
         if not key or key.endswith("/"):
-            raise ValueError(f"{uri} names no object: its key must not be empty or end with /")
+            raise ValueError(f"{uri!r} does not name an object: its key must not be empty or end with '/'")
         self._create_bucket(bucket)
         self.client("s3").put_object(Bucket=bucket, Key=key, Body=body.encode() if isinstance(body, str) else body)
         return uri
@@ -211,5 +211,5 @@ def _list_entries(argument: str, entries: Iterable[str]) -> list[str]:
 def _split_uri(uri: str) -> tuple[str, str]:
     parts = urlsplit(uri)
     if parts.scheme != "s3" or not parts.netloc:
-        raise ValueError(f"{uri!r} is no URI of S3: s3://bucket/key")
+        raise ValueError(f"{uri!r} is not an S3 URI; must be like s3://bucket/key")
     return parts.netloc, parts.path.removeprefix("/")

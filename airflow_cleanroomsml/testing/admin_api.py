@@ -45,14 +45,14 @@ class AdminApi:
             response = connection.getresponse()
             status, content = response.status, response.read()
         except (HTTPException, OSError) as error:
-            raise EmulatorError(f"The emulator does not answer at {self._endpoint_url}: {error}") from error
+            raise EmulatorError(f"The emulator cannot be reached at {self._endpoint_url}: {error}") from error
         finally:
             connection.close()
         try:
             answer = json.loads(content)
         except ValueError:
             raise EmulatorError(
-                f"{self._endpoint_url}{path} is no emulator: it answered with status {status}."
+                f"There is no emulator at {self._endpoint_url}: {path} returned status {status} without JSON. Correct the URL."
             ) from None
         if status != 200:
             raise EmulatorError(str(answer.get("message", answer)))

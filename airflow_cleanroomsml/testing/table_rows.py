@@ -33,7 +33,9 @@ def parse_csv(text: bytes) -> list[dict[str, str]]:
     except UnicodeDecodeError as error:
         raise ValueError(f"data: byte {error.start + 1} is not UTF-8; {_ALLOWED}") from error
     if decoded.strip() and not re.search(r"[\r\n]", decoded):
-        raise ValueError(f"data is the text {_quote(decoded)}, which is no CSV file with a header and rows; {_ALLOWED}")
+        raise ValueError(
+            f"data is the text {_quote(decoded)}, which is not a CSV file with a header and rows; {_ALLOWED}"
+        )
     reader = csv.reader(io.StringIO(decoded, newline=""), strict=True)
     try:
         lines = [(reader.line_num, values) for values in reader if values]
@@ -84,7 +86,7 @@ def check_column_names(names: Sequence[Any]) -> None:
         raise ValueError("data: the table has no columns")
     for number, name in enumerate(names, 1):
         if not isinstance(name, str) or not name.strip():
-            raise ValueError(f"data: the name of column {number} is {name!r}; must be text that is not empty")
+            raise ValueError(f"data: the name of column {number} is {name!r}; must be a string that is not empty")
     counts = Counter(name.lower() for name in names)
     if repeated := [name for name in names if counts[name.lower()] > 1]:
         raise ValueError(f"data: the columns {', '.join(repeated)} have the same name; Hive ignores case")
@@ -97,11 +99,11 @@ def check_types(types: Mapping[str, str], columns: Iterable[str]) -> None:
     :raises ValueError: There is no such column or type.
     """
     if unknown := sorted(set(types) - set(columns)):
-        raise ValueError(f"types: no column {', '.join(unknown)}; columns: {', '.join(columns)}")
+        raise ValueError(f"types: the table has no column {', '.join(unknown)}; columns: {', '.join(columns)}")
     for name, glue_type in types.items():
         if not _HIVE_TYPE.fullmatch(str(glue_type).lower()):
             raise ValueError(
-                f"types: {name} is {glue_type!r}; must be a type of Hive, such as 'string', 'bigint' or 'int'"
+                f"types: {name} is {glue_type!r}; must be a Hive type, such as 'string', 'bigint' or 'int'"
             )
 
 
@@ -113,7 +115,9 @@ def check_user_ids(user_ids: Any) -> list[str | int]:
     """
     # The characters of a text would be taken for ids, and so would the bytes.
     if isinstance(user_ids, str | bytes | Mapping) or not isinstance(user_ids, Iterable):
-        raise ValueError(f"user_ids is a {type(user_ids).__name__}; must be the ids of users, such as a list of str")
+        raise ValueError(
+            f"user_ids is a {type(user_ids).__name__}; must be an iterable of user ids, such as a list of str"
+        )
     checked = list(user_ids)
     for number, user_id in enumerate(checked, 1):
         if not isinstance(user_id, str | int) or isinstance(user_id, bool):

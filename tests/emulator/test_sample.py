@@ -156,9 +156,9 @@ def test_a_dag_is_run_with_what_its_params_name(sample: Printed) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--sample-users", "5000"], "--sample-users needs --with-sample"),
+        (["--sample-users", "5000"], "--sample-users requires --with-sample"),
         (["--with-sample", "--sample-users", "999"], "must be 1,000 to 100,000, not 999"),
-        (["--with-sample", "--scale", "1"], "leave --scale out"),
+        (["--with-sample", "--scale", "1"], "--scale and --with-sample exclude each other"),
     ],
 )
 def test_options_that_contradict_are_refused(options: list[str], message: str) -> None:

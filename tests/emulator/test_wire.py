@@ -316,7 +316,7 @@ def test_a_full_quota_tells_its_name_and_value() -> None:
     answer = codec.build_error_response(MODEL, quota_error("Models", 2))
     assert answer.headers["x-amzn-ErrorType"] == "ServiceQuotaExceededException"
     assert json.loads(answer.body) == {
-        "message": "The quota 'Models' of 2 is reached.",
+        "message": "The request exceeds the quota 'Models', which is 2.",
         "quotaName": "Models",
         "quotaValue": 2.0,
     }

@@ -88,15 +88,17 @@ def encoded(arn: str) -> str:
 def test_who_does_not_sign_is_refused(empty_world: World, method: str, path: str) -> None:
     answer = send(empty_world, method, path, signed=False)
     assert answer.error == (403, "MissingAuthenticationToken")
-    assert answer.json == {"message": "The request is not signed."}
+    assert answer.json == {
+        "message": "The request is not signed. Sign it with any secret key; the access key is the account id."
+    }
 
 
 @pytest.mark.parametrize(
     ("body", "says"),
     [
-        (b'{"name": "d"', "The body is not JSON: "),
-        (b"name=d", "The body is not JSON: "),
-        (b'{"name": "\xff"}', "The body is not JSON: "),
+        (b'{"name": "d"', "The request body is not JSON: "),
+        (b"name=d", "The request body is not JSON: "),
+        (b'{"name": "\xff"}', "The request body is not JSON: "),
         (b'["d"]', "not a JSON object"),
         (b'"d"', "not a JSON object"),
         (b"null", "not a JSON object"),
@@ -256,7 +258,7 @@ def test_a_full_quota_is_402_with_its_name_and_value(empty_world: World, kind: s
     answer = send(empty_world, "POST", "/training-dataset", dataset(empty_world))
     assert answer.error == (402, "ServiceQuotaExceededException")
     assert answer.json == {
-        "message": f"The quota 'A quota of this service' of {value} is reached.",
+        "message": f"The request exceeds the quota 'A quota chosen by a fault', which is {value}.",
         "quotaName": "A quota of this service",
         "quotaValue": value,
     }

@@ -112,7 +112,7 @@ def test_the_time_out_follows_the_stopping_condition(slow_studio: Studio, condit
 
 def test_an_instance_type_without_quota_is_no_matter_of_waiting(studio: Studio) -> None:
     resources = {"instanceType": "ml.p5.48xlarge", "volumeSizeInGB": 30}
-    with pytest.raises(NoQuotaError if KNOWS_VERSIONS else QuotaExceededError, match="of 0 is reached"):
+    with pytest.raises(NoQuotaError if KNOWS_VERSIONS else QuotaExceededError, match="which is 0"):
         run(CleanRoomsMLCreateTrainedModelOperator(**studio.training(resource_config=resources)))
 
 

@@ -147,7 +147,7 @@ def test_an_emulator_elsewhere_is_reset(cleanroomsml: RunningEmulator) -> None:
     ("url", "message"),
     [
         ("127.0.0.1:5055", "must be like http://127.0.0.1:5055"),
-        ("http://127.0.0.1:1", "does not answer at http://127.0.0.1:1: "),
+        ("http://127.0.0.1:1", "cannot be reached at http://127.0.0.1:1: "),
     ],
 )
 def test_a_wrong_url_is_named(url: str, message: str) -> None:

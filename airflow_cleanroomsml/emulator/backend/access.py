@@ -40,7 +40,9 @@ class Access(BackendBase):
         record = self.require_membership(caller, identifier)
         self.require_collaboration(caller, record.fields["collaborationId"])
         if ability and ability not in record.fields["memberAbilities"]:
-            raise access_denied_error(f"Membership {identifier} does not have the ability {ability}.")
+            raise access_denied_error(
+                f"Membership {identifier} lacks the member ability {ability}, which this operation requires."
+            )
         return record
 
     def find_collaboration(self, caller: Caller, identifier: str) -> Record | None:
@@ -59,7 +61,9 @@ class Access(BackendBase):
         record = self.find_collaboration(caller, identifier)
         member = self.find_member(record, caller.account) if record else None
         if record is None or member is None or member["status"] not in (statuses or ("ACTIVE",)):
-            raise access_denied_error(f"Account {caller.account} is not a member of the collaboration {identifier}.")
+            raise access_denied_error(
+                f"Account {caller.account} is not an active member of the collaboration {identifier}."
+            )
         return record
 
     def find_member(self, collaboration: Record, account: str) -> dict[str, Any] | None:
@@ -76,7 +80,9 @@ class Access(BackendBase):
                 f"Account {account} is not an active member of the collaboration {collaboration.id}."
             )
         if ability not in member.get("mlAbilities", {}).get("customMLMemberAbilities", ()):
-            raise validation_error(f"Account {account} does not have the ability {ability}.")
+            raise validation_error(
+                f"Account {account} lacks the member ability {ability} and cannot receive this output."
+            )
 
     def find_in_membership(self, kind: str, membership: Record, **members: Any) -> Iterator[Record]:
         """Find the resources of a kind that belong to a membership."""

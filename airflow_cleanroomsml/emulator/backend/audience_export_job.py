@@ -30,7 +30,9 @@ class AudienceExportJobs(BackendBase):
         job = self.store.get(audience_generation_job_arn, "Audience generation job", caller)
         model = self.store.get(job.fields["configuredAudienceModelArn"], "Configured audience model")
         if job.status != "ACTIVE" or job.lifecycle.work is None:
-            raise validation_error(f"The audience generation job {job.arn} is not ACTIVE (status {job.status}).")
+            raise validation_error(
+                f"The audience generation job {job.arn} is {job.status}; only an ACTIVE job can be exported."
+            )
         self._check_size(job, audience_size)
         self._check_new_export(caller, job, name)
         # The audience goes to the model's owner: "seed data providers don't directly observe the output" (user guide, ml-privacy).
@@ -70,7 +72,7 @@ class AudienceExportJobs(BackendBase):
     def _check_new_export(self, caller: Caller, job: Record, name: str) -> None:
         siblings = list(self.store.find(KIND, caller, audienceGenerationJobArn=job.arn))
         if self.settings.unique_names and any(record.fields["name"] == name for record in siblings):
-            raise conflict_error(f"An audience export job with the name '{name}' already exists for {job.arn}.")
+            raise conflict_error(f"An audience export job named '{name}' already exists for {job.arn}.")
         # No operation deletes an export job, so this quota cannot be freed but by deleting the generation job.
         active = sum(record.status in ("ACTIVE", *PENDING) for record in siblings)
         if active >= self.settings.exports_per_generation_job:

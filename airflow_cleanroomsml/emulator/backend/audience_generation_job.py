@@ -44,7 +44,7 @@ class AudienceGenerationJobs(ConfiguredAudienceModelPolicies, QueryRecorder):
             self.require_collaboration(caller, collaboration_id)
         self.require_own_role(caller, seed_audience["roleArn"])
         if ("dataSource" in seed_audience) == ("sqlParameters" in seed_audience):
-            raise validation_error("The seed audience must have either dataSource or sqlParameters.")
+            raise validation_error("seedAudience must have exactly one of dataSource and sqlParameters.")
         self.require_free_name(caller, KIND, NOUN, name)
         self.require_quota(
             caller,
@@ -103,7 +103,7 @@ class AudienceGenerationJobs(ConfiguredAudienceModelPolicies, QueryRecorder):
     def _start_scoring(self, caller: Caller, model: Record, fields: dict[str, Any]) -> Lifecycle:
         trained = self.store.get(model.fields["audienceModelArn"], "Audience model")
         if trained.lifecycle.work is None:
-            raise validation_error(f"The audience model {trained.arn} has not been trained.")
+            raise validation_error(f"The audience model {trained.arn} was not trained and cannot score users.")
         lookalike_model, min_matching_seed_size = trained.lifecycle.work.result(), model.fields["minMatchingSeedSize"]
         uri, include = fields["seedAudience"]["dataSource"]["s3Uri"], fields["includeSeedInOutput"]
 
@@ -166,7 +166,9 @@ class AudienceGenerationJobs(ConfiguredAudienceModelPolicies, QueryRecorder):
         """DeleteAudienceGenerationJob; rejected while the job runs. Exported audiences stay."""
         record = self.store.get(audience_generation_job_arn, NOUN, caller)
         if record.status not in ("ACTIVE", "CREATE_FAILED"):
-            raise conflict_error(f"The audience generation job {record.arn} is {record.status}.")
+            raise conflict_error(
+                f"The audience generation job {record.arn} is {record.status}; only an ACTIVE or CREATE_FAILED job can be deleted."
+            )
         self.delete(record)
         return {}
 

@@ -74,9 +74,13 @@ class AudienceModels(BackendBase):
         """DeleteAudienceModel; rejected while it is in training or configured audience models depend on it."""
         record = self.store.get(audience_model_arn, NOUN, caller)
         if record.status not in ("ACTIVE", "CREATE_FAILED"):
-            raise conflict_error(f"The audience model {record.arn} is {record.status}.")
+            raise conflict_error(
+                f"The audience model {record.arn} is {record.status}; only an ACTIVE or CREATE_FAILED model can be deleted."
+            )
         # "You can't delete an audience model if there are any configured audience models that depend on" it (API reference).
         if any(self.store.find("configured-audience-model", caller, audienceModelArn=record.arn)):
-            raise conflict_error(f"Configured audience models depend on the audience model {record.arn}.")
+            raise conflict_error(
+                f"Configured audience models depend on the audience model {record.arn}: delete them first."
+            )
         self.delete(record)
         return {}

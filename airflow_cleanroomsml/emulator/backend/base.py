@@ -145,12 +145,12 @@ class BackendBase:
         if self.settings.unique_names and any(
             record.fields["name"] == name for record in self.store.find(kind, caller)
         ):
-            raise conflict_error(f"{noun} with the name '{name}' already exists in this account and region.")
+            raise conflict_error(f"{noun} '{name}' already exists in this account and region: choose another name.")
 
     def require_free_name_among(self, records: Iterable[Record], noun: str, name: str) -> None:
         """Reject a name that one of these records has."""
         if self.settings.unique_names and any(record.fields["name"] == name for record in records):
-            raise conflict_error(f"{noun} with the name '{name}' already exists.", "ALREADY_EXISTS")
+            raise conflict_error(f"{noun} '{name}' already exists: choose another name.", "ALREADY_EXISTS")
 
     def require_own_role(self, caller: Caller, role_arn: str) -> None:
         """Reject a role of another account: "Passing a role across AWS accounts is not allowed" (API reference)."""

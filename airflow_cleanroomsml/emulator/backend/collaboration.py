@@ -38,7 +38,9 @@ class Collaborations(Access):
         }
         accounts = [entry["accountId"] for entry in (creator, *members)]
         if len(set(accounts)) < len(accounts):
-            raise validation_error("Each account can be listed once, and the creator must not be listed as a member.")
+            raise validation_error(
+                "members: list each account once, and leave out the creator, who is a member anyway."
+            )
         fields = {
             **self.to_api_names("create_collaboration", arguments),
             "creatorAccountId": caller.account,

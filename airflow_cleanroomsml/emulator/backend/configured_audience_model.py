@@ -75,7 +75,9 @@ class ConfiguredAudienceModels(BackendBase):
         # "You can't delete a configured audience model if there are any lookalike models that use" it (API reference), which can only mean
         # generation jobs.
         if any(self.store.find("audience-generation-job", caller, configuredAudienceModelArn=record.arn)):
-            raise conflict_error(f"Audience generation jobs use the configured audience model {record.arn}.")
+            raise conflict_error(
+                f"Audience generation jobs use the configured audience model {record.arn}: delete them first."
+            )
         # It "will be removed from any collaborations that it is associated to" (API reference).
         kind = "configured-audience-model-association"
         associations = self.store.find(kind, caller, configuredAudienceModelArn=record.arn)

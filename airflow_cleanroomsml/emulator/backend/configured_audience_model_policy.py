@@ -31,11 +31,13 @@ class ConfiguredAudienceModelPolicies(BackendBase):
         record = self.store.get(configured_audience_model_arn, NOUN, caller)
         present = record.fields.get("policyHash")
         if previous_policy_hash and previous_policy_hash != present:
-            raise validation_error("The previousPolicyHash does not match the hash of the current policy.")
+            raise validation_error(
+                "previousPolicyHash does not match the policyHash of the current policy: read the policy again."
+            )
         if policy_existence_condition == "POLICY_MUST_EXIST" and not present:
-            raise validation_error("The policyExistenceCondition is POLICY_MUST_EXIST, but there is no policy.")
+            raise validation_error("policyExistenceCondition is POLICY_MUST_EXIST, but the model has no policy.")
         if policy_existence_condition == "POLICY_MUST_NOT_EXIST" and present:
-            raise validation_error("The policyExistenceCondition is POLICY_MUST_NOT_EXIST, but there is a policy.")
+            raise validation_error("policyExistenceCondition is POLICY_MUST_NOT_EXIST, but the model has a policy.")
         _parse_statements(configured_audience_model_policy)
         _write_policy(record, configured_audience_model_policy)
         return record.fields
@@ -137,7 +139,7 @@ def _parse_statements(policy: str) -> list[dict[str, Any]]:
     try:
         content = json.loads(policy)["Statement"]
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise validation_error("The policy is not a JSON document with a Statement.") from None
+        raise validation_error("configuredAudienceModelPolicy is not a JSON document with a Statement.") from None
     statements = content if isinstance(content, list) else [content]
     if not all(isinstance(s, dict) and s.get("Effect") in ("Allow", "Deny") for s in statements):
         raise validation_error("Each statement of the policy must be an object with the Effect Allow or Deny.")

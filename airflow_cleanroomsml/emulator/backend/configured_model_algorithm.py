@@ -43,6 +43,6 @@ class ConfiguredModelAlgorithms(BackendBase):
         # AWS's own clean-up deletes associations before algorithms (aws-samples/sample-AWSCleanRoomsCustomMLModel, undeploy).
         kind = "configured-model-algorithm-association"
         if any(self.store.find(kind, caller, configuredModelAlgorithmArn=record.arn)):
-            raise conflict_error(f"The configured model algorithm {record.arn} is associated with a collaboration.")
+            raise conflict_error(f"The configured model algorithm {record.arn} has associations: delete them first.")
         self.delete(record)
         return {}

@@ -66,7 +66,9 @@ class ConfiguredModelAlgorithmAssociations(Access):
         users = [r for kind in ("ml-input-channel", "trained-model") for r in self.store.find(kind) if _uses(r, record)]
         busy = [r for r in self.store.find("trained-model-inference-job") if _uses(r, record) and r.status in PENDING]
         for user in (*(r for r in users if r.status not in _ENDED), *busy):
-            raise conflict_error(f"{user.arn} depends on the configured model algorithm association {record.arn}.")
+            raise conflict_error(
+                f"The configured model algorithm association {record.arn} cannot be deleted while {user.arn} uses it."
+            )
         self.delete(record)
         return {}
 
@@ -89,5 +91,7 @@ class AlgorithmLookup(Access):
         record = self.require_in_collaboration(KIND, NOUN, membership.fields["collaborationId"], arn)
         algorithm = self.store.get(record.fields["configuredModelAlgorithmArn"], "Configured model algorithm")
         if container and container not in algorithm.fields:
-            raise validation_error(f"The configured model algorithm of {arn} has no {container}.")
+            raise validation_error(
+                f"The configured model algorithm of the association {arn} has no {container}, which this operation requires."
+            )
         return record

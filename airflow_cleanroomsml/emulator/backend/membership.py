@@ -97,7 +97,7 @@ class Memberships(Access):
             for resource in self.find_in_membership(kind, record):
                 if not statuses or resource.status in statuses:
                     raise conflict_error(
-                        f"The membership {record.id} has a {kind.replace('-', ' ')}: {resource.arn}.",
+                        f"The membership {record.id} cannot be deleted while it has this {kind.replace('-', ' ')}: {resource.arn}.",
                         "SUBRESOURCES_EXIST",
                         resourceId=record.id,
                         resourceType="MEMBERSHIP",

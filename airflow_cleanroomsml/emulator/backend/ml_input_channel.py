@@ -88,10 +88,14 @@ class MLInputChannels(InputChannelLookup, QueryRecorder):
         """DeleteMLInputChannelData; the channel becomes INACTIVE."""
         record = self.require_in_membership(caller, membership_identifier, KIND, NOUN, ml_input_channel_arn)
         if record.status not in ("ACTIVE", "CREATE_FAILED"):
-            raise conflict_error(f"The ML input channel {record.arn} is {record.status}.")
+            raise conflict_error(
+                f"The ML input channel {record.arn} is {record.status}; only the data of an ACTIVE or CREATE_FAILED channel can be deleted."
+            )
         for job in (*self.store.find("trained-model"), *self.store.find("trained-model-inference-job")):
             if job.status in PENDING and record.arn in _list_channels(job):
-                raise conflict_error(f"{job.arn} reads the ML input channel {record.arn}.")
+                raise conflict_error(
+                    f"The data of the ML input channel {record.arn} cannot be deleted while {job.arn} reads it."
+                )
         self.delete(record)
         return {}
 

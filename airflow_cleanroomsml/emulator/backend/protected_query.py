@@ -94,7 +94,10 @@ class ProtectedQueries(Access):
         record = self._require_own_query(caller, membership_identifier, protected_query_identifier)
         status = _describe(record)["status"]
         if status not in ("SUBMITTED", "STARTED"):
-            raise conflict_error(f"The protected query {record.id} is {status}.", resourceId=record.id)
+            raise conflict_error(
+                f"The protected query {record.id} is {status}; only a SUBMITTED or STARTED query can be cancelled.",
+                resourceId=record.id,
+            )
         record.lifecycle.cancel()
         # The job fails when the query is CANCELLED, not while it is still CANCELLING.
         failure = JobFailure(StatusCode.QUERY_CANCELLED, f"The protected query {record.id} was cancelled.")

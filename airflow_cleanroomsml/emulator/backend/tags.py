@@ -17,7 +17,7 @@ class Tags(BackendBase):
         record = self.store.get(resource_arn, "Resource", caller)
         # The model allows 200 tags, its documentation 50 per resource.
         if len({**record.tags, **tags}) > 50:
-            raise validation_error("A resource has at most 50 tags.")
+            raise validation_error(f"A resource can have at most 50 tags, not {len({**record.tags, **tags})}.")
         record.tags.update(tags)
         return {}
 

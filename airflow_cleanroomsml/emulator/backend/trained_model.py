@@ -88,11 +88,15 @@ class TrainedModels(TrainedModelLookup, InputChannelLookup, ComputeQuotas):
         names = [channel["channelName"] for channel in channels]
         if len(names) > 20 or len(set(names)) < len(names):
             # The limit of 20 includes the incremental channel (API reference, CreateTrainedModel).
-            raise validation_error("At most 20 data channels are allowed, and their names must be unique.")
+            raise validation_error(
+                f"A trained model can have at most 20 data channels, each with its own channelName; got {', '.join(names)}."
+            )
         for channel in fields["dataChannels"]:
             record = self.require_active_channel(membership, channel["mlInputChannelArn"])
             if association.arn not in record.fields["configuredModelAlgorithmAssociations"]:
-                raise validation_error(f"The ML input channel {record.arn} was not created for {association.arn}.")
+                raise validation_error(
+                    f"The ML input channel {record.arn} was not created for the configured model algorithm association {association.arn}."
+                )
 
     def _find_earlier_versions(self, membership: Record, fields: dict[str, Any]) -> list[Record]:
         """
@@ -189,7 +193,9 @@ class TrainedModels(TrainedModelLookup, InputChannelLookup, ComputeQuotas):
             caller, membership_identifier, trained_model_arn, version_identifier, latest=False
         )
         if record.status not in PENDING:
-            raise conflict_error(f"The trained model {record.arn} is {record.status}.")
+            raise conflict_error(
+                f"The trained model {record.arn} is {record.status}; only a model in training can be cancelled."
+            )
         record.lifecycle.cancel()
         return {}
 
@@ -206,11 +212,15 @@ class TrainedModels(TrainedModelLookup, InputChannelLookup, ComputeQuotas):
             caller, membership_identifier, trained_model_arn, version_identifier, latest=False
         )
         if record.status not in ("ACTIVE", "CREATE_FAILED"):
-            raise conflict_error(f"The trained model {record.arn} is {record.status}.")
+            raise conflict_error(
+                f"The trained model {record.arn} is {record.status}; only the output of an ACTIVE or CREATE_FAILED model can be deleted."
+            )
         version = (record.arn, record.fields["versionIdentifier"])
         for kind in ("trained-model-inference-job", "trained-model-export-job"):
             for job in self.store.find(kind):
                 if job.status in PENDING and (job.fields["trainedModelArn"], job.fields[VERSION]) == version:
-                    raise conflict_error(f"The job {job.fields['name']} uses the trained model {record.arn}.")
+                    raise conflict_error(
+                        f"The trained model {record.arn} cannot be deleted while the job '{job.fields['name']}' uses it."
+                    )
         self.delete(record)
         return {}

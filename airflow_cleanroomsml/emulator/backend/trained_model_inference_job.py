@@ -81,6 +81,8 @@ class TrainedModelInferenceJobs(TrainedModelLookup, InputChannelLookup, ComputeQ
         """CancelTrainedModelInferenceJob; rejected once the job has ended."""
         record = self.require_in_membership(caller, membership_identifier, KIND, NOUN, trained_model_inference_job_arn)
         if record.status not in PENDING:
-            raise conflict_error(f"The trained model inference job {record.arn} is {record.status}.")
+            raise conflict_error(
+                f"The trained model inference job {record.arn} is {record.status}; only a job in progress can be cancelled."
+            )
         record.lifecycle.cancel()
         return {}

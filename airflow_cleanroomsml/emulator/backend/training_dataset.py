@@ -46,6 +46,6 @@ class TrainingDatasets(BackendBase):
         record = self.store.get(training_dataset_arn, NOUN, caller)
         # "You can't delete a training dataset if there are any audience models that depend on" it (API reference).
         if any(self.store.find("audience-model", caller, trainingDatasetArn=record.arn)):
-            raise conflict_error(f"Audience models depend on the training dataset {record.arn}.")
+            raise conflict_error(f"Audience models depend on the training dataset {record.arn}: delete them first.")
         self.delete(record)
         return {}

@@ -94,7 +94,7 @@ def _find_matching(model: LookalikeModel, ids: list[str], required: int) -> Posi
         )
         raise JobFailure(StatusCode.INSUFFICIENT_MATCHING_SEED, text)
     if len(positions) == len(model.users):
-        text = "The seed contains all users of the training data, so there is nobody to compare it with."
+        text = "The seed contains all users of the training data, so there are no others to rank: supply fewer users."
         raise JobFailure(StatusCode.SEED_TOO_LARGE, text)
     seed: Positions = np.sort(positions.to_numpy().astype(np.int64))
     return seed

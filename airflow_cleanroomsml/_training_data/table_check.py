@@ -28,6 +28,7 @@ from airflow_cleanroomsml._training_data.window import Window
 
 #: What says only that the caller may not see the files.
 _DENIALS = {Rule.S3_ACCESS_DENIED, Rule.BUCKET_POLICY_DENIES}
+_FORBIDDEN = 403
 #: What the role does with the catalog, the database and the table (user guide, ml-roles).
 _GLUE_ACTIONS = ("glue:GetDatabase", "glue:GetTable", "glue:GetPartitions")
 
@@ -114,6 +115,7 @@ def check_role(
         Access(_GLUE_ACTIONS, f"{prefix}:database/{database}", f"Glue database {database}"),
         Access(_GLUE_ACTIONS[1:], f"{prefix}:table/{database}/{table}", f"Glue table {database}.{table}"),
     ]
+    # One file stands for all in its bucket: policies grant prefixes, and each file would be another request to the simulator.
     for location in {each.location.bucket: _choose_object(each) for each in files}.values():
         bucket = f"arn:{role.partition}:s3:::{location.bucket}"
         needed += [
@@ -127,10 +129,12 @@ def _check_default_database(glue: GlueClient, iam: IamClient, role: JobRole, pre
     try:
         glue.get_database(Name="default")
     except ClientError as error:
-        code = error.response["Error"]["Code"]
-        if code not in ("EntityNotFoundException", *DENIED):
+        code, status = error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]
+        # By the status as well: moto's Glue denies with an XML body, from which botocore takes no code (moto 5.2, botocore 1.44).
+        is_denied = code in DENIED or status == _FORBIDDEN
+        if code != "EntityNotFoundException" and not is_denied:
             raise
-        if code != "EntityNotFoundException":
+        if is_denied:
             # The caller may not read it; that the table could be read says nothing about another database.
             findings.add(Rule.DEFAULT_DATABASE_UNCERTAIN.build("databaseName", role=role.arn))
             return

@@ -259,7 +259,7 @@ def test_a_full_quota_is_402_with_its_name_and_value(empty_world: World, kind: s
     assert answer.error == (402, "ServiceQuotaExceededException")
     assert answer.json == {
         "message": f"The request exceeds the quota 'A quota chosen by a fault', which is {value}.",
-        "quotaName": "A quota of this service",
+        "quotaName": "A quota chosen by a fault",
         "quotaValue": value,
     }
 

@@ -121,7 +121,7 @@ def test_the_query_counts_what_pyarrow_counts(name: str, window: Window) -> None
     assert count_by_query(rows, kinds, window) == count_by_pyarrow(rows, kinds, window)
 
 
-def test_the_numbers_are_those_of_the_data() -> None:
+def test_the_query_counts_the_data() -> None:
     rows = [
         ("a", "x", BEGIN),
         ("a", "x", BEGIN),
@@ -151,12 +151,12 @@ def test_the_numbers_are_those_of_the_data() -> None:
         ("dates", WrongUnit.OTHER),
     ],
 )
-def test_the_unit_of_wrong_times_is_found(name: str, unit: WrongUnit) -> None:
+def test_the_unit_of_wrong_timestamps_is_detected(name: str, unit: WrongUnit) -> None:
     rows, kinds = CASES[name]
     assert set(count_by_query(rows, kinds, WEEK).wrong_times) == {unit}
 
 
-def test_another_result_is_refused() -> None:
+def test_an_unexpected_result_is_rejected() -> None:
     with pytest.raises(ValueError, match="interactions"):
         parse_result(dict.fromkeys([unit.name.lower() for unit in WrongUnit], "0"))
     with pytest.raises(ValueError, match="many"):

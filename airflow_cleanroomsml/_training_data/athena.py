@@ -81,6 +81,7 @@ def build_query(database: str, table: str, roles: Roles, window: Window, rules: 
     """
     is_timestamp = roles.types[roles.timestamp] == "timestamp"
     time = _quote(roles.timestamp)
+    # The columns are named after the units, by which parse_result() finds them.
     names = [unit.name.lower() for unit in WrongUnit]
     sums = [f"sum(CASE WHEN unit = '{name}' THEN complete ELSE 0 END) AS {name}" for name in names]
     return _QUERY.format(

@@ -24,5 +24,6 @@ def to_arrow_type(glue_type: str) -> pa.DataType:
     """
     name, _, element = glue_type.partition("<")
     if name == "array":
+        # An unknown element type is read as text, because the elements are only compared with each other.
         return pa.list_(_TYPES.get(element.rstrip("> "), pa.string()))
     return _TYPES[name]

@@ -62,6 +62,7 @@ def fetch(glue: GlueClient, source: Mapping[str, str]) -> GlueTable:
     """
     catalog = {"CatalogId": source["catalogId"]} if "catalogId" in source else {}
     database, name, full_name = source["databaseName"], source["tableName"], format_table_name(source)
+    # Looked up first, because GetTable returns the same EntityNotFoundException for a missing database as for a missing table.
     with _translate_errors(full_name.removesuffix(f".{name}"), Rule.DATABASE_NOT_FOUND):
         glue.get_database(Name=database, **catalog)
     with _translate_errors(full_name, Rule.TABLE_NOT_FOUND):

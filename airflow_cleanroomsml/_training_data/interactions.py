@@ -44,7 +44,9 @@ def count(
     repeated = None
     if duplicates:
         keys = [roles.user, roles.item, roles.timestamp]
+        # Grouping without aggregates leaves the distinct rows; pyarrow's unique() takes a single column.
         repeated = complete - table.select(keys).group_by(keys).aggregate([]).num_rows
+    # Times in another unit are all outside of the window; an empty window would hide the mistake.
     inside = None if wrong_times else _select_window(table[roles.timestamp], window)
     table = table if inside is None else table.filter(inside)
     by_user = table.select([roles.user]).group_by(roles.user).aggregate([([], "count_all")])
@@ -61,6 +63,7 @@ def _normalise_ids(ids: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def _to_seconds(times: pa.ChunkedArray) -> pa.ChunkedArray:
     if pa.types.is_timestamp(times.type):
+        # Training has whole seconds; a safe cast would reject fractions.
         return times.cast(pa.timestamp("s"), safe=False).cast(pa.int64())
     return times
 

@@ -78,6 +78,7 @@ def _is_met(operator: str, expected: list[str], value: str | None) -> bool | Non
     if value is None:
         # Without the key in the request, …IfExists and negated operators are met (IAM user guide, condition operators).
         return name != operator or "Not" in name
+    # Negated operators are met if none of the values matches (IAM user guide, conditions with multiple context keys or values).
     return any(test(text, value) for text in expected) != ("Not" in name)
 
 

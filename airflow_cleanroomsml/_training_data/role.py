@@ -115,6 +115,7 @@ def find_trust_problem(policy: Any, role: JobRole) -> str | None:
         if not _names_service(statement) or not matches_element(statement, "Action", "sts:AssumeRole", re.IGNORECASE):
             continue
         results = list(evaluate_conditions(statement.get("Condition") or {}, context))
+        # An explicit Deny overrides every Allow, wherever it is in the policy (IAM user guide, evaluation logic).
         if statement.get("Effect") == "Deny" and all(result is True for result in results):
             return ": a statement denies it"
         if statement.get("Effect") == "Allow":
@@ -134,6 +135,7 @@ def check_permissions(iam: IamClient, role: JobRole, needed: Iterable[Access], f
     for access in needed:
         denied = simulate(iam, role, access, findings)
         if denied is None:
+            # The simulator cannot be used, which the finding says; further requests would fail in the same way.
             return
         if denied:
             values = {"actions": ", ".join(denied), "resource": access.label}
@@ -174,6 +176,7 @@ def check_role_of_seed(iam: IamClient, role: JobRole, uri: str, findings: Findin
         return
     location = Location.parse(uri)
     bucket = f"arn:{role.partition}:s3:::{location.bucket}"
+    # A prefix is no object: a made-up key below it matches the patterns that policies have for its files.
     key = f"{location.key}file" if not location.key or location.key.endswith("/") else location.key
     needed = (
         Access(BUCKET_ACTIONS, bucket, f"bucket {location.bucket}"),

@@ -390,6 +390,7 @@ class Findings:
     """Findings, collected so that one message reports all of them."""
 
     def __init__(self) -> None:
+        # A dict, because a set would lose the order of the checks, in which the findings are reported.
         self._findings: dict[Finding, None] = {}
 
     def __iter__(self) -> Iterator[Finding]:

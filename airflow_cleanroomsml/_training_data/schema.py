@@ -54,6 +54,7 @@ def resolve(schema: Sequence[Mapping[str, Any]], table: GlueTable, rules: DataRu
     """
     columns = defaultdict(list)
     for entry in schema:
+        # The service model allows exactly one type per column.
         columns[entry["columnTypes"][0]].append(entry["columnName"].lower())
     for name, count in Counter(name for names in columns.values() for name in names).items():
         if count > 1:

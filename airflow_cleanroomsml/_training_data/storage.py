@@ -46,6 +46,7 @@ class Location:
         :param owner: What has the location, for the finding.
         :raises InvalidDataError: The text is not an S3 URI.
         """
+        # A number sign is an ordinary character in a key, too.
         parts = urlsplit(uri, allow_fragments=False)
         if parts.scheme not in {"s3", "s3a", "s3n"} or not parts.netloc:
             raise InvalidDataError(Rule.LOCATION_NOT_ON_S3.build("location", owner=owner, location=uri))

@@ -113,6 +113,7 @@ def check_role(
         Access(_GLUE_ACTIONS, f"{prefix}:database/{database}", f"Glue database {database}"),
         Access(_GLUE_ACTIONS[1:], f"{prefix}:table/{database}/{table}", f"Glue table {database}.{table}"),
     ]
+    # One file stands for all in its bucket: policies grant prefixes, and each file would be another request to the simulator.
     for location in {each.location.bucket: _choose_object(each) for each in files}.values():
         bucket = f"arn:{role.partition}:s3:::{location.bucket}"
         needed += [

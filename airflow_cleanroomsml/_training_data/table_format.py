@@ -118,6 +118,7 @@ def find_declared_zstd(parameters: Mapping[str, str], keys: Iterable[str]) -> st
 
 
 def _detect_name(library: str, input_format: str, parameters: Mapping[str, str]) -> str | None:
+    # The SerDe comes first, because it decides how Hive and Athena read a file; a classification is only a property of the table.
     if library:
         return _SERDES.get(library.rpartition(".")[2])
     if input_format.endswith("ParquetInputFormat"):

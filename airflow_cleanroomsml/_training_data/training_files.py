@@ -69,6 +69,7 @@ def read_all(s3: S3Client, sources: list[Source], types: Mapping[str, str], *, m
     """
     # Few workers, because each has the bytes of a file and its columns in memory at once.
     with ThreadPoolExecutor(_WORKERS) as pool:
+        # The workers return their findings, because an exception would end the map at the first malformed file.
         results = list(pool.map(lambda source: _read_file(s3, source, types, may_quote=may_quote), sources))
     errors = [result for result in results if isinstance(result, Finding)]
     if len(errors) > _MOST_REPORTED:
@@ -89,6 +90,7 @@ def _read_file(s3: S3Client, source: Source, types: Mapping[str, str], *, may_qu
         table = source.reader.read(_decompress(location.key, data), stored)
         for name in types.keys() & source.values.keys():
             table = table.append_column(name, _repeat_value(source.values[name], types[name], len(table)))
+        # In the same order for every file, which concat_tables() requires.
         return table.select(list(types))
     except ZstdError:
         return Rule.ZSTD_COMPRESSION.build("files", file=location)

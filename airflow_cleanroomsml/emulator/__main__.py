@@ -64,6 +64,7 @@ def _parse_arguments() -> argparse.Namespace:
         "address for 0.0.0.0). Requests for other hosts and from web pages of other origins are rejected",
     )
     parser.add_argument("--port", type=int, default=5055, help="port; 0 picks a free one (default: %(default)s)")
+    # No default here: with --with-sample, a scale that was set is an error, and one that was not follows from the number of users.
     parser.add_argument(
         "--scale",
         type=float,
@@ -163,12 +164,15 @@ def main() -> None:
         instance_types=() if arguments.all_instance_types else Settings().instance_types,
         published_rates=arguments.published_rates,
     )
+    # The handlers only set an event. The main thread then leaves the block below, which closes the server in the usual order.
     loaded, stop = threading.Event(), threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     if arguments.stop_with_stdin:
         threading.Thread(target=_stop_with_stdin, args=(stop,), daemon=True).start()
     with Emulator(settings, host=arguments.host, port=arguments.port, allowed_hosts=arguments.allowed_host) as emulator:
+        # Flushed at once: a process that starts the emulator reads this line from a pipe to learn the port, and would wait for the buffer
+        # to fill.
         print(f"AWS_ENDPOINT_URL={emulator.url}", flush=True)
         if arguments.with_sample:
             # In a thread, so that the process can be stopped meanwhile.

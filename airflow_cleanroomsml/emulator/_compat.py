@@ -185,5 +185,6 @@ def close_connection(environ: Mapping[str, Any]) -> bool:
     connection = environ.get("werkzeug.socket")
     if connection is None:
         return False
+    # Not close(), which does nothing while werkzeug's handler has files open on the socket.
     connection.shutdown(socket.SHUT_RDWR)
     return True

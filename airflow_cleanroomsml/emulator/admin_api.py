@@ -63,6 +63,7 @@ class AdminApi:
                 return 400, {"message": "The request body is not a JSON object."}
             return 200, action(query, content)
         except (ValueError, TypeError, KeyError) as error:
+            # What the actions raise for values of a wrong type or range: a mistake of the caller, not of the emulator.
             return 400, {"message": str(error)}
 
     def _list_requests(self, query: dict[str, str], _: dict[str, Any]) -> dict[str, Any]:
@@ -124,6 +125,7 @@ class AdminApi:
         if everything not in (True, False):
             raise ValueError("reset: everything must be true or false")
         if everything:
+            # Before anything is cleared: a job that still computes would write to S3 after the reset.
             self._shared.stop_jobs()
             self._shared.settings = self._settings_at_start
             self._shared.clock.reset()

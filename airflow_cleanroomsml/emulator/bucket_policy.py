@@ -71,6 +71,7 @@ def find_denial(policy: str, request: S3Request) -> Denial | None:
         for number, statement, unknown in _find_applicable(policy, request)
         if statement.get("Effect") == "Deny"
     ]
+    # A statement that certainly denies explains the error better than one whose conditions are unknown.
     return min(denials, key=lambda denial: bool(denial.unknown), default=None)
 
 
@@ -93,6 +94,7 @@ def _find_applicable(policy: str, request: S3Request) -> Iterator[tuple[int, dic
 
 
 def _matches_request(statement: dict[str, Any], request: S3Request) -> bool:
+    # The account id, and the ARN of its root, mean the same principal (IAM user guide, AWS account principals).
     root = re.compile(rf"(arn:[a-z-]+:iam::)?{request.account}(:root)?")
     if "NotPrincipal" in statement:
         principals = list_principals(statement["NotPrincipal"])

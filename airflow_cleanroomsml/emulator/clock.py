@@ -19,6 +19,7 @@ class Clock:
     def __init__(self, start: float | None = None) -> None:
         self._start = self._frozen_at = start
         self._offset = 0.0
+        # Per thread, because a late commit is executed at its own time while other threads see the present one.
         self._thread = threading.local()
 
     def now(self) -> float:

@@ -40,7 +40,9 @@ class Shared:
     delayed_commits: DelayedCommits = field(default_factory=DelayedCommits)
     token_buckets: TokenBuckets = field(default_factory=TokenBuckets)
     permissions: Permissions = field(default_factory=Permissions)
+    # Bounded, so that an emulator that runs for days does not fill its memory with the log.
     journal: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=100_000))
+    # Weak, so that deleting a resource frees its result, which for an audience model is the profiles of all users.
     jobs: WeakSet[Future[Any]] = field(default_factory=WeakSet)
 
     def clear(self) -> None:
@@ -54,6 +56,8 @@ class Shared:
 
     def stop_jobs(self) -> None:
         """Drop work that has not begun, and wait for the rest, which may still write to S3."""
+        # Requests add jobs under this lock, and a set that grows cannot be copied. The wait is outside of it, so that other requests are
+        # answered.
         with self.store.lock:
             jobs = tuple(self.jobs)
         # A job that runs cannot be cancelled.

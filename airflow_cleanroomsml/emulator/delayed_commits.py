@@ -47,6 +47,7 @@ class DelayedCommits:
 
     def _take_due(self, now: float) -> list[tuple[float, Callable[[], Any]]]:
         with self._lock:
+            # By time only, because functions cannot be compared; the sort is stable, so equal times keep the order of the requests.
             due = sorted((entry for entry in self._pending if entry[0] <= now), key=lambda entry: entry[0])
             self._pending = [entry for entry in self._pending if entry[0] > now]
         return due

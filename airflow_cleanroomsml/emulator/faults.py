@@ -35,6 +35,7 @@ MODIFIERS = {
 }
 KINDS = {**OUTCOMES, **MODIFIERS}
 _TIMED = ("late_commit", "slow", "stale_listing", "stale_read")
+#: Outcomes after which nothing is executed. Modifiers other than "slow" cannot affect such a call, so it does not use them up.
 _ERRORS = tuple(kind for kind in OUTCOMES if kind not in ("lose_response", "late_commit"))
 _VERBS = {"stale_listing": "List", "stale_read": "Get"}
 EVERY = "*"
@@ -206,6 +207,7 @@ class Faults:
 
     def take(self, operation: str, account: str, now: float) -> CallFaults:
         """Return the faults that apply to a call, and count the call for each of them."""
+        # Selected and counted in one step, so that of two simultaneous calls only one gets a fault with ``times=1``.
         with self._lock:
             self._active = [fault for fault in self._active if not fault.is_expired(now)]
             selected = _select_faults([fault for fault in self._active if fault.applies_to(operation, account)])

@@ -66,5 +66,6 @@ def _decide(statements: list[dict[str, Any]], action: str, resource: str) -> str
     ]
     if any(statement.get("Effect") == "Deny" for statement in matching):
         return "explicitDeny"
+    # Conditions are not evaluated: they count as met in a Deny and as not met in an Allow, as docs/assumptions.md says.
     allowed = any(statement.get("Effect") == "Allow" and not statement.get("Condition") for statement in matching)
     return "allowed" if allowed else "implicitDeny"

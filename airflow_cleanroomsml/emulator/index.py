@@ -67,6 +67,7 @@ class Index(Generic[_Record]):
 
         :param conditions: Values by name. The caller has to compare the values of names that are not indexed.
         """
+        # The empty combination, which groups all records, is always usable, so min() below has an argument.
         usable = (names for names in INDEXES if conditions.keys() >= set(names))
         groups = (self._groups.get((names, tuple(conditions[name] for name in names)), []) for names in usable)
         return min(groups, key=len)
@@ -74,5 +75,6 @@ class Index(Generic[_Record]):
 
 def _iterate_keys(record: Indexed) -> Iterator[_Key]:
     for names in INDEXES:
+        # A product, because a record can have several values of a name: a collaboration is indexed by each of its members.
         for values in product(*(record.get_values(name) for name in names)):
             yield names, values

@@ -46,6 +46,7 @@ class Lifecycle:
     def __post_init__(self) -> None:
         self.created_at = self.clock.now()
         if self.work is not None:
+            # Not when a status is read: updateTime must not depend on who polls. The callback runs in the worker thread.
             self.work.add_done_callback(self._note_finish)
 
     def _note_finish(self, _: Future[Any]) -> None:
@@ -85,6 +86,7 @@ class Lifecycle:
     def _find_ending_status(self, verb: str, elapsed: float, last: str) -> str:
         if elapsed >= self.deletion_seconds:
             return last
+        # Half and half is an assumption: AWS documents neither the duration nor its division between the two statuses.
         return f"{verb}_PENDING" if elapsed < self.deletion_seconds / 2 else f"{verb}_IN_PROGRESS"
 
     def _find_creation_status(self, now: float) -> str:
@@ -93,6 +95,8 @@ class Lifecycle:
         if now < self.created_at + self.pending:
             return "CREATE_PENDING"
         is_busy = self.work is not None and not self.work.done()
+        # A failure can be due later than the resource would be ACTIVE: cancelling a query fails its job once the query is CANCELLED. Until
+        # then the job must not succeed.
         if now < self.active_at or is_busy or self.forced_failure is not None:
             return "CREATE_IN_PROGRESS"
         if self.failure:
@@ -109,6 +113,7 @@ class Lifecycle:
         error = self.work.exception()
         if error is None or isinstance(error, JobFailure):
             return error
+        # A bug of the emulator ends the job as well; otherwise its clients would poll until they time out.
         return JobFailure(
             StatusCode.INTERNAL_ERROR, f"The emulator failed unexpectedly: {type(error).__name__}: {error}"
         )

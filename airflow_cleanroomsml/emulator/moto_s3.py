@@ -24,6 +24,7 @@ def create_app(service: Any) -> Any:
     :param service: moto's name of the service.
     """
     app = _compat.create_moto_app(service)
+    # Only when S3 is first used: replacing the method imports moto's S3 and IAM, which takes about as long as the emulator takes to start.
     if str(service).startswith("s3"):
         _compat.replace_policy_evaluation(_get_permission)
     return app

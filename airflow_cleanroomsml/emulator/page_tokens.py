@@ -25,6 +25,7 @@ def issue(after: int, operation: str, caller: Caller, arguments: Mapping[str, An
     :param arguments: Arguments of the listing, without ``maxResults`` and ``nextToken``.
     """
     content = {"after": after, "listing": _compute_digest(operation, caller, arguments)}
+    # URL-safe, because List operations take the token in the query string.
     return base64.urlsafe_b64encode(json.dumps(content).encode()).decode()
 
 
@@ -50,5 +51,6 @@ def read_position(token: str, operation: str, caller: Caller, arguments: Mapping
 
 
 def _compute_digest(operation: str, caller: Caller, arguments: Mapping[str, Any]) -> str:
+    # Sorted, so that the order in which a client sends its arguments does not matter.
     listing = json.dumps([operation, caller.account, caller.region, arguments], sort_keys=True, default=str)
     return hashlib.sha256(listing.encode()).hexdigest()

@@ -84,10 +84,12 @@ class Permissions:
         """
         for permission in permissions:
             with self._lock:
+                # Recorded before the check, so that ``needed`` also names the action for which a request is denied.
                 self._needed.setdefault(caller.account, set()).add(permission.action)
                 allowed = self._allowed.get(caller.account)
             if allowed is not None and not any(_matches(pattern, permission.action) for pattern in allowed):
                 # The wording of IAM (IAM user guide, troubleshoot_access-denied).
+                # The emulator knows the account of a caller, but no user or role, so the ARN has a placeholder.
                 user = f"arn:{caller.partition}:iam::{caller.account}:user/caller"
                 raise access_denied_error(
                     f"User: {user} is not authorized to perform: {permission.action} on resource: "

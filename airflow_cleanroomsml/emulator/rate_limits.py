@@ -72,6 +72,7 @@ class TokenBuckets:
         rate = get_published_rate(operation)
         if rate is None:
             return True
+        # No lock of its own: Service takes tokens under the store's lock.
         key = (operation, caller.account, caller.region)
         tokens, filled_at = self._buckets.get(key, (rate[1], now))
         tokens = min(rate[1], tokens + rate[0] * max(0.0, now - filled_at))

@@ -76,6 +76,7 @@ class RequestGuard:
         :param authority: Value of ``Host``, with or without a port. Any port is allowed, because Docker and ssh forward ports.
         """
         match = _AUTHORITY.fullmatch(authority)
+        # A trailing dot only makes the name absolute: it is the same host.
         name = match["host"].lower().removesuffix(".") if match else ""
         address = _parse_address(name)
         if address is not None:
@@ -100,6 +101,7 @@ def _parse_address(text: str) -> _Address | None:
         address = ipaddress.ip_address(text.removeprefix("[").removesuffix("]"))
     except ValueError:
         return None
+    # ::ffff:127.0.0.1 is 127.0.0.1, in the notation of IPv6.
     return getattr(address, "ipv4_mapped", None) or address
 
 
@@ -131,6 +133,7 @@ def limit_body(environ: dict[str, Any], limit: int) -> None:
     # int() of a very long text is slow, and from Python 3.11 on an error.
     if len(length) > len(str(limit)) or int(length) > limit:
         raise body_too_large_error(limit)
+    # werkzeug sets this for a chunked body, which has no Content-Length and ends by itself.
     if "wsgi.input_terminated" in environ:
         environ["wsgi.input"] = _Bounded(environ["wsgi.input"], limit)
 
@@ -152,6 +155,7 @@ class _Bounded(RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
+        # One byte more than is allowed, to distinguish a body of exactly the limit from a larger one.
         data = self._body.read(min(len(buffer), self._remaining + 1))
         self._remaining -= len(data)
         if self._remaining < 0:

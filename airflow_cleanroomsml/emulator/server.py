@@ -57,7 +57,9 @@ class Emulator:
     ) -> None:
         self._workers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="job")
         guard = RequestGuard(host, allowed_hosts)
+        # The URL is a function, because port 0 becomes a number only when the server is bound, and the server needs the application.
         application = build_application(Shared(settings or Settings()), lambda: self.url, self._workers, guard)
+        # Threaded, because jobs read S3 and Glue from this same server, and with synchronous_jobs a request waits for its job.
         self._server = make_server(host, port, application, threaded=True, request_handler=_QuietHandler)
         self._thread = threading.Thread(target=self._server.serve_forever, name="emulator", daemon=True)
 
@@ -75,6 +77,7 @@ class Emulator:
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Stop, and discard jobs that have not started to compute."""
+        # Without waiting: a job that computes cannot be interrupted, and may need as long as a training.
         self._workers.shutdown(wait=False, cancel_futures=True)
         self._server.shutdown()
         self._server.server_close()

@@ -21,6 +21,7 @@ from airflow_cleanroomsml.emulator.faults import CallFaults, ConnectionDropped
 from airflow_cleanroomsml.emulator.listing import Listing
 from airflow_cleanroomsml.emulator.store import Caller, Record
 
+#: An assumption: AWS documents the default only for the operations below.
 _PAGE_SIZE = 100
 #: Operations with another page size where ``maxResults`` is not set (API reference).
 _PAGE_SIZES = {"ListTrainedModelVersions": 10}
@@ -60,6 +61,7 @@ class Service:
         with shared.store.lock:
             shared.delayed_commits.run_due(shared.clock)
             self._require_rate(operation.name, caller)
+        # Before the faults, so that a denied request does not use one up.
         shared.permissions.require(caller, list_permissions(operation, members))
         call_faults = shared.faults.take(operation.name, caller.account, now)
         try:
@@ -98,6 +100,7 @@ class Service:
         if staleness is not None:
             is_hidden = _hide_newer_than(self._shared.clock.now() - staleness, operation.name)
         with self._shared.store.serve_request(failure, is_hidden):
+            # Encoded under the lock too: the result can contain fields of records, which the next request may change.
             result = _translate_undeclared(operation, lambda: self._call(operation, method, caller, arguments))
             return wire.build_response(operation, result)
 

@@ -102,6 +102,7 @@ class Record:
         if name in ("kind", "caller", "arn", "id"):
             return (getattr(self, name),)
         if name == "member":
+            # With the region, because a collaboration exists in one region only, whatever accounts its members have.
             accounts = [entry["accountId"] for entry in self.fields.get("members", ())]
             return tuple(Caller(account, self.caller.region) for account in accounts)
         value = self.fields.get(name)
@@ -120,6 +121,7 @@ class Store:
     """
 
     def __init__(self) -> None:
+        # Reentrant: Service holds it while it executes late commits, each of which takes it again.
         self.lock = threading.RLock()
         self.forced_failure: JobFailure | None = None
         self._is_hidden: Callable[[Record], bool] = _hide_nothing
@@ -144,6 +146,7 @@ class Store:
         lifecycle = record.lifecycle
         lifecycle.delete()
         if lifecycle.deleted_at is not None and not lifecycle.keeps_metadata:
+            # The sequence number decides between deletions that end at the same time, because records cannot be compared.
             heappush(self._deletions, (lifecycle.deleted_at + lifecycle.deletion_seconds, record.sequence, record))
 
     def restore(self, records: Iterable[Record]) -> None:

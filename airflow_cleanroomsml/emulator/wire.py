@@ -87,6 +87,7 @@ def parse(
     shape = operation.input_shape
     if shape is None:
         return {}
+    # Without conversion, which operators need for rendered templates: the service rejects "5" where the model has a number.
     check = RequestCheck(convert=False)
     typed = check.check_structure(shape, decode(operation, path, query, body, headers or {}), "")
     violations = [*check.violations, *find_broken_rules(typed)]
@@ -112,6 +113,7 @@ def decode(
     outside = {name: member for name, member in members.items() if member.serialization.get("location")}
     decoded = {} if shape is None else _decode_body(shape, body)
     lower_headers = {name.lower(): text for name, text in headers.items()}
+    # An empty value is one too: it is for the request check to say whether the model allows it.
     parameters = parse_qs(query, keep_blank_values=True)
     for name, member in outside.items():
         location, wire_name = member.serialization["location"], rest_json.get_wire_name(name, member)

@@ -125,6 +125,7 @@ class Application:
         return True
 
     def _serve(self, service: Service, caller: Caller, request: Request) -> Response:
+        # Added before the request is handled, so that the log also has requests whose connection a fault closes; their status stays 0.
         entry = {"time": self._clock.now(), "account": caller.account, "operation": "", "status": 0}
         self._journal.append(entry)
         try:

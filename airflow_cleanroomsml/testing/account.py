@@ -187,6 +187,7 @@ class Account:
 
     def _create_bucket(self, bucket: str) -> None:
         s3 = self.client("s3")
+        # S3 requires the region of the bucket here, but rejects us-east-1, which is its default (API reference, CreateBucket).
         location = {} if self.region == "us-east-1" else {"LocationConstraint": self.region}
         # us-east-1 does not raise it: there the bucket is kept, with its objects.
         with suppress(s3.exceptions.BucketAlreadyOwnedByYou):

@@ -60,6 +60,8 @@ class EmulatorClock:
     @contextmanager
     def skip_pauses(self) -> Iterator[None]:
         """Let this package's pauses, in this process, advance the clock instead of taking time."""
+        # Other modules call these as attributes of ``_clock``, so that replacing them here reaches all callers. ``wait_async`` stays: it
+        # limits a login, which takes real time whatever the emulator's clock shows.
         replacements = {
             "now": self._read,
             "sleep": self._skip,
@@ -84,6 +86,7 @@ class EmulatorClock:
         self._frozen_at, self._offset = (now if answer["frozen"] else None), now - time.time()
 
     def _read(self) -> float:
+        # Read once, because another thread may let the clock run between test and use.
         frozen_at = self._frozen_at
         return time.time() + self._offset if frozen_at is None else frozen_at
 

@@ -48,6 +48,7 @@ class Environment(Mapping[str, str]):
         """
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             self._set(name, None)
+        # Files too: otherwise botocore would read the profiles and endpoints of the developer.
         variables = {
             "AWS_ENDPOINT_URL": self._endpoint_url,
             "AWS_DEFAULT_REGION": self._region,
@@ -85,6 +86,7 @@ class Environment(Mapping[str, str]):
         self._originals, self._variables = {}, {}
 
     def _set(self, name: str, value: str | None) -> None:
+        # Only the first value is the original: a test can set a connection more than once.
         self._originals.setdefault(name, os.environ.get(name))
         if value is None:
             os.environ.pop(name, None)

@@ -133,6 +133,7 @@ class RunningEmulator:
 
     def reset(self) -> None:
         """Delete everything, also in S3 and Glue; restore the clock and the settings that tests begin with."""
+        # First the emulator, which stops its jobs: one of them could write to S3 after moto's reset.
         self._admin_api.call("POST", "/_emulator/reset", {"everything": True})
         self._admin_api.call("POST", "/moto-api/reset")
         self.change_settings(**_SETTINGS)
@@ -161,6 +162,7 @@ def serve() -> Iterator[str]:
     :return: Its URL.
     :raises EmulatorError: The extra ``emulator`` is not installed.
     """
+    # Only looked up: importing numpy and scikit-learn takes longer than the emulator takes to start.
     missing = [name for name in _LIBRARIES if find_spec(name) is None]
     if missing:
         raise EmulatorError(

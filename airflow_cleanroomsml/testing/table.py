@@ -76,6 +76,7 @@ def encode(data: TableData, file_format: str | None = None, types: Mapping[str, 
         data = data.read_bytes()
     if isinstance(data, str):
         data = data.encode()
+    # By their methods, so that neither pandas nor pyarrow is imported for data that needs neither.
     is_frame = hasattr(data, "to_pylist") or hasattr(data, "to_parquet")
     file_format = file_format or ("parquet" if is_frame else "csv")
     if isinstance(data, bytes):
@@ -143,6 +144,7 @@ def _infer_type_of_texts(texts: Iterable[str | None]) -> str:
 def _format_value(value: Any) -> str:
     if value is None:
         return ""
+    # Hive writes true and false in lower case.
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, datetime):
@@ -157,6 +159,7 @@ def _encode_parquet(data: Any) -> tuple[bytes, dict[str, str]]:
     from pyarrow import parquet
 
     if hasattr(data, "to_parquet"):
+        # The index of a DataFrame is no column of the table, but pyarrow would add it as ``__index_level_0__``.
         data = pa.Table.from_pandas(data, preserve_index=False)
     elif not hasattr(data, "to_pylist"):
         data = pa.Table.from_pylist(data)

@@ -29,6 +29,7 @@ def parse_csv(text: bytes) -> list[dict[str, str]]:
     :raises ValueError: It is not UTF-8, has no header or no rows, or a row has more or fewer values than the header.
     """
     try:
+        # A byte order mark would otherwise become part of the first column's name.
         decoded = text.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"data: byte {error.start + 1} is not UTF-8; {_ALLOWED}") from error
@@ -36,6 +37,7 @@ def parse_csv(text: bytes) -> list[dict[str, str]]:
         raise ValueError(
             f"data is the text {_quote(decoded)}, which is not a CSV file with a header and rows; {_ALLOWED}"
         )
+    # Without ``strict``, csv accepts an unclosed quote, and the rest of the file becomes one value.
     reader = csv.reader(io.StringIO(decoded, newline=""), strict=True)
     try:
         lines = [(reader.line_num, values) for values in reader if values]
@@ -87,6 +89,7 @@ def check_column_names(names: Sequence[Any]) -> None:
     for number, name in enumerate(names, 1):
         if not isinstance(name, str) or not name.strip():
             raise ValueError(f"data: the name of column {number} is {name!r}; must be a string that is not empty")
+    # All spellings are listed, because the one that is wrong is not known.
     counts = Counter(name.lower() for name in names)
     if repeated := [name for name in names if counts[name.lower()] > 1]:
         raise ValueError(f"data: the columns {', '.join(repeated)} have the same name; Hive ignores case")

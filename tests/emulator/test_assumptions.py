@@ -16,14 +16,14 @@ def test_the_page_is_current() -> None:
     assert PAGE.read_text(encoding="utf-8") == format_page(), "run make assumptions"
 
 
-def test_a_switch_is_a_field_of_the_settings() -> None:
+def test_every_switch_is_a_field_of_settings() -> None:
     assert SWITCHES - {field.name for field in fields(Settings)} == set()
 
 
-def test_every_default_that_nobody_publishes_is_in_the_ledger() -> None:
+def test_every_undocumented_default_is_a_listed_assumption() -> None:
     assumed = {field.name for field in fields(Settings) if not field.metadata.get("documented")}
     assert assumed - SWITCHES == set()
 
 
-def test_nothing_is_decided_twice() -> None:
+def test_no_topic_is_listed_twice() -> None:
     assert len({assumption.topic for assumption in ASSUMPTIONS}) == len(ASSUMPTIONS)

@@ -60,7 +60,7 @@ LISTINGS = {
 }
 
 
-def test_pages_hold_everything_once_in_order(slow: SlowWorld) -> None:
+def test_pages_list_everything_once_in_order(slow: SlowWorld) -> None:
     names = ["n1", "n2", "n3"]
     models = [slow.model(name) for name in names]
     configured = [configure(slow, name, models[0]) for name in names]
@@ -75,7 +75,7 @@ def test_pages_hold_everything_once_in_order(slow: SlowWorld) -> None:
             assert [len(page[key]) for page in pages] == {1: [1, 1, 1], 2: [2, 1]}.get(size, [3])
 
 
-def test_what_is_made_between_two_pages_moves_no_other(slow: SlowWorld) -> None:
+def test_a_resource_created_between_pages_moves_no_other(slow: SlowWorld) -> None:
     for index in range(4):
         slow.dataset(f"d{index}")
     first = slow.ml.list_training_datasets(maxResults=2)
@@ -86,7 +86,7 @@ def test_what_is_made_between_two_pages_moves_no_other(slow: SlowWorld) -> None:
     assert "nextToken" not in rest
 
 
-def test_listings_keep_to_what_is_asked_for(slow: SlowWorld) -> None:
+def test_listings_respect_their_filters(slow: SlowWorld) -> None:
     first, second = (configure(slow, name, slow.model(f"of-{name}")) for name in ("c1", "c2"))
     within = {"collaborationId": collaborate(slow).id}
     job, other = start(slow, "j1", first, **within), start(slow, "j2", second)
@@ -105,7 +105,7 @@ def test_listings_keep_to_what_is_asked_for(slow: SlowWorld) -> None:
     assert exports(slow, other) == []
 
 
-def test_a_name_is_given_once_in_an_account(slow: SlowWorld) -> None:
+def test_names_are_unique_in_an_account(slow: SlowWorld) -> None:
     dataset, model = slow.dataset("n"), slow.model("n")
     assert refused("ConflictException", slow.dataset, name="n")["ResponseMetadata"]["HTTPStatusCode"] == 409
     refused("ConflictException", train, world=slow, name="n", dataset=dataset)
@@ -119,7 +119,7 @@ def test_a_name_is_given_once_in_an_account(slow: SlowWorld) -> None:
     World(slow.emulator).dataset("n")
 
 
-def test_a_name_is_free_again_when_its_bearer_is_gone(slow: SlowWorld) -> None:
+def test_a_name_is_available_again_after_deletion(slow: SlowWorld) -> None:
     model, dataset = slow.model("n"), slow.dataset()
     slow.ml.delete_audience_model(audienceModelArn=model)
     refused("ConflictException", train, world=slow, name="n", dataset=dataset)
@@ -127,7 +127,7 @@ def test_a_name_is_free_again_when_its_bearer_is_gone(slow: SlowWorld) -> None:
     assert train(slow, "n", dataset) != model
 
 
-def test_what_others_depend_on_is_not_deleted(slow: SlowWorld) -> None:
+def test_a_resource_with_dependents_is_not_deleted(slow: SlowWorld) -> None:
     model = slow.model()
     dataset = slow.ml.get_audience_model(audienceModelArn=model)["trainingDatasetArn"]
     configured = configure(slow, "c", model)
@@ -150,7 +150,7 @@ def test_what_others_depend_on_is_not_deleted(slow: SlowWorld) -> None:
         refused("ResourceNotFoundException", delete, **members)
 
 
-def test_a_status_follows_the_time_and_not_the_looks(slow: SlowWorld) -> None:
+def test_a_status_follows_the_clock_and_not_the_reads(slow: SlowWorld) -> None:
     model = train(slow, "m", slow.dataset())
     for status in ("CREATE_PENDING", "CREATE_IN_PROGRESS"):
         assert {slow.status(model) for _ in range(20)} == {status}
@@ -167,7 +167,7 @@ def test_a_status_follows_the_time_and_not_the_looks(slow: SlowWorld) -> None:
     assert slow.ml.list_audience_models()["audienceModels"] == []
 
 
-def test_a_failure_shows_when_its_time_has_come(slow: SlowWorld) -> None:
+def test_a_failure_appears_at_its_time(slow: SlowWorld) -> None:
     slow.client("s3").delete_object(Bucket=slow.bucket, Key="interactions/part-0.csv")
     model = train(slow, "m", slow.dataset())
     slow.push(101)
@@ -179,7 +179,7 @@ def test_a_failure_shows_when_its_time_has_come(slow: SlowWorld) -> None:
     refused("ValidationException", configure, world=slow, name="c", model=model)
 
 
-def test_the_time_of_an_update_is_that_of_the_last_step(slow: SlowWorld) -> None:
+def test_the_update_time_is_that_of_the_last_status_change(slow: SlowWorld) -> None:
     model = train(slow, "m", slow.dataset())
     found = slow.ml.get_audience_model(audienceModelArn=model)
     made, seen = found["createTime"], [found["updateTime"]]
@@ -196,7 +196,7 @@ def test_the_time_of_an_update_is_that_of_the_last_step(slow: SlowWorld) -> None
     assert found["createTime"] == made
 
 
-def test_a_third_model_in_training_is_over_the_quota(slow: SlowWorld) -> None:
+def test_a_third_model_in_training_exceeds_the_quota(slow: SlowWorld) -> None:
     dataset = slow.dataset()
     for name in ("m1", "m2"):
         model = train(slow, name, dataset)
@@ -207,7 +207,7 @@ def test_a_third_model_in_training_is_over_the_quota(slow: SlowWorld) -> None:
     train(slow, "m3", dataset)
 
 
-def test_an_eleventh_generation_job_is_over_the_quota(slow: SlowWorld) -> None:
+def test_an_eleventh_generation_job_exceeds_the_quota(slow: SlowWorld) -> None:
     configured, seed = configure(slow, "c", slow.model()), slow.seed()
     for index in range(10):
         job = start(slow, f"j{index}", configured, seedAudience=seed)
@@ -217,7 +217,7 @@ def test_an_eleventh_generation_job_is_over_the_quota(slow: SlowWorld) -> None:
     start(slow, "j10", configured)
 
 
-def test_exports_have_a_quota_at_a_time_and_one_of_their_job(slow: SlowWorld) -> None:
+def test_exports_have_quotas_per_account_and_per_generation_job(slow: SlowWorld) -> None:
     configured = configure(slow, "c", slow.model())
     job, other = start(slow, "j", configured), start(slow, "other", configured)
     assert [slow.wait(arn)["status"] for arn in (job, other)] == ["ACTIVE", "ACTIVE"]
@@ -235,7 +235,7 @@ def test_exports_have_a_quota_at_a_time_and_one_of_their_job(slow: SlowWorld) ->
     export(slow, "e25", other)
 
 
-def test_an_update_is_for_the_jobs_that_start_later(slow: SlowWorld) -> None:
+def test_an_update_applies_to_later_jobs(slow: SlowWorld) -> None:
     sizes = {"audienceSizeType": "PERCENTAGE", "audienceSizeBins": [10]}
     configured = configure(slow, "c", slow.model(), audienceSizeConfig=sizes)
     jobs = [start(slow, "before", configured)]
@@ -249,7 +249,7 @@ def test_an_update_is_for_the_jobs_that_start_later(slow: SlowWorld) -> None:
     assert [[entry["audienceSize"]["value"] for entry in found] for found in metrics] == [[10], [20]]
 
 
-def test_another_account_sees_and_touches_nothing(slow: SlowWorld) -> None:
+def test_another_account_has_no_access(slow: SlowWorld) -> None:
     model = slow.model()
     configured = configure(slow, "c", model)
     job = start(slow, "j", configured)
@@ -275,7 +275,7 @@ def test_another_account_sees_and_touches_nothing(slow: SlowWorld) -> None:
     refused("ResourceNotFoundException", export, world=stranger, name="x", job=job)
 
 
-def test_tags_are_added_overwritten_and_taken_off(slow: SlowWorld) -> None:
+def test_tags_are_added_overwritten_and_removed(slow: SlowWorld) -> None:
     arn = slow.dataset()
     slow.ml.tag_resource(resourceArn=arn, tags={"a": "1", "b": "1"})
     slow.ml.tag_resource(resourceArn=arn, tags={"b": "2", "c &=%/?+ü": ""})
@@ -285,7 +285,7 @@ def test_tags_are_added_overwritten_and_taken_off(slow: SlowWorld) -> None:
     assert slow.ml.get_training_dataset(trainingDatasetArn=arn)["tags"] == {"b": "2"}
 
 
-def test_a_fifty_first_tag_is_refused_and_none_of_its_call_stays(slow: SlowWorld) -> None:
+def test_a_fifty_first_tag_is_rejected_and_adds_none(slow: SlowWorld) -> None:
     arn = slow.dataset()
     slow.ml.tag_resource(resourceArn=arn, tags={f"k{index}": "" for index in range(49)})
     refused("ValidationException", slow.ml.tag_resource, resourceArn=arn, tags={"k49": "", "k50": ""})
@@ -294,7 +294,7 @@ def test_a_fifty_first_tag_is_refused_and_none_of_its_call_stays(slow: SlowWorld
     assert (len(tags), tags["k48"]) == (50, "changed")
 
 
-def test_a_policy_is_put_on_condition_read_and_deleted(slow: SlowWorld) -> None:
+def test_a_policy_is_put_conditionally_read_and_deleted(slow: SlowWorld) -> None:
     arn = configure(slow, "c", slow.model())
     put, of = slow.ml.put_configured_audience_model_policy, {"configuredAudienceModelArn": arn}
     text = {**of, "configuredAudienceModelPolicy": NOBODY}

@@ -87,14 +87,14 @@ def test_a_condition_that_is_met_denies(condition: dict[str, Any]) -> None:
         ),
     ],
 )
-def test_a_condition_that_is_not_known_denies_and_says_so(condition: dict[str, Any], keys: tuple[str, ...]) -> None:
+def test_an_unknown_condition_denies_and_is_named(condition: dict[str, Any], keys: tuple[str, ...]) -> None:
     found = denial(deny(Condition=condition))
     assert found == Denial("S", keys)
     assert all(key in str(found) for key in keys)
     assert "cannot evaluate" in str(found)
 
 
-def test_a_statement_that_certainly_denies_is_named_first() -> None:
+def test_a_statement_with_known_conditions_is_named_first() -> None:
     unknown = deny(Sid="Unknown", Condition={"StringEquals": {"aws:SourceVpce": "v"}})
     assert denial(unknown, deny(Sid="")) == Denial("number 2")
     assert str(Denial("number 2")) == "statement number 2 of the bucket policy"
@@ -104,7 +104,7 @@ def test_a_statement_that_certainly_denies_is_named_first() -> None:
     ("header", "value", "denied"),
     [("aws:kms", "aws:kms", False), ("aws:kms", "AES256", True), ("aws:kms", None, True)],
 )
-def test_a_header_that_is_known_decides(header: str, value: str | None, denied: bool) -> None:
+def test_known_headers_are_evaluated(header: str, value: str | None, denied: bool) -> None:
     key = "s3:x-amz-server-side-encryption"
     found = denial(deny(Condition={"StringNotEquals": {key: header}}), **{key: value})
     assert (found == Denial("S")) is denied
@@ -129,7 +129,7 @@ def test_a_header_that_is_known_decides(header: str, value: str | None, denied: 
         ({"Resource": ["arn:aws:s3:::bucket", "arn:aws:s3:::bucket/k.y"]}, False),
     ],
 )
-def test_a_statement_is_about_principal_action_and_resource(more: dict[str, Any], denied: bool) -> None:
+def test_a_statement_applies_by_principal_action_and_resource(more: dict[str, Any], denied: bool) -> None:
     assert (denial(deny(**more)) is not None) is denied
 
 
@@ -144,7 +144,7 @@ def test_a_statement_is_about_principal_action_and_resource(more: dict[str, Any]
         ({"Service": "s3.amazonaws.com"}, ROLE, True),
     ],
 )
-def test_all_but_those_in_not_principal_are_denied(named: Any, principal: str, denied: bool) -> None:
+def test_not_principal_denies_everyone_else(named: Any, principal: str, denied: bool) -> None:
     statement = {key: value for key, value in deny(NotPrincipal=named).items() if key != "Principal"}
     found = find_denial(json.dumps({"Statement": statement}), asked(principal))
     assert (found is not None) is denied
@@ -159,13 +159,13 @@ def test_all_but_those_in_not_principal_are_denied(named: Any, principal: str, d
         ({"NotResource": "arn:aws:s3:::other/*"}, True),
     ],
 )
-def test_an_element_may_be_turned_round(change: dict[str, Any], denied: bool) -> None:
+def test_not_action_and_not_resource_are_evaluated(change: dict[str, Any], denied: bool) -> None:
     (name,) = change
     statement = {key: value for key, value in deny(**change).items() if key != name.removeprefix("Not")}
     assert (denial(statement) is not None) is denied
 
 
-def test_a_condition_that_is_not_known_allows_nothing() -> None:
+def test_an_unknown_condition_allows_nothing() -> None:
     def allowed(condition: dict[str, Any]) -> bool:
         return is_allowed(json.dumps({"Statement": deny(Effect="Allow", Condition=condition)}), asked())
 
@@ -193,7 +193,7 @@ def exported(world: World, job: str) -> dict[str, Any]:
             return dict(found)
 
 
-def test_a_bucket_that_refuses_plain_http_is_read_and_written(world: World) -> None:
+def test_a_bucket_that_denies_plain_http_is_usable(world: World) -> None:
     restrict(world, of_bucket(world, Condition=TLS))
     export = exported(world, world.generated())
     assert export["status"] == "ACTIVE", export
@@ -204,7 +204,7 @@ def test_a_bucket_that_refuses_plain_http_is_read_and_written(world: World) -> N
     assert s3.delete_objects(Bucket=world.bucket, Delete={"Objects": [{"Key": written["Key"]}]})["Deleted"]
 
 
-def test_a_role_that_is_let_through_writes(world: World) -> None:
+def test_an_exempted_role_can_write(world: World) -> None:
     job = world.generated()
     statement = of_bucket(world, NotPrincipal={"AWS": [world.role, f"arn:aws:iam::{world.account}:root"]})
     del statement["Principal"]
@@ -241,7 +241,7 @@ def test_a_failed_export_says_which_statement_denies_it_and_why(world: World, mo
     assert "role needs" not in details["message"]
 
 
-def test_a_client_is_refused_by_what_its_request_has(world: World) -> None:
+def test_a_client_is_denied_by_its_headers(world: World) -> None:
     s3 = world.client("s3")
     key = "s3:x-amz-server-side-encryption"
     restrict(world, of_bucket(world, Action="s3:PutObject", Condition={"StringNotEquals": {key: "AES256"}}))
@@ -252,7 +252,7 @@ def test_a_client_is_refused_by_what_its_request_has(world: World) -> None:
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403
 
 
-def test_what_is_denied_is_not_deleted(world: World) -> None:
+def test_a_denied_deletion_deletes_nothing(world: World) -> None:
     s3 = world.client("s3")
     s3.put_object(Bucket=world.bucket, Key="k", Body=b"")
     restrict(world, of_bucket(world, Action="s3:DeleteObject"))
@@ -262,7 +262,7 @@ def test_what_is_denied_is_not_deleted(world: World) -> None:
         s3.delete_object(Bucket=world.bucket, Key="k")
 
 
-def test_an_assumed_role_is_known_to_a_policy(world: World) -> None:
+def test_a_policy_recognises_an_assumed_role(world: World) -> None:
     restrict(world, of_bucket(world, Principal={"AWS": world.role}))
     taken = world.client("sts").assume_role(RoleArn=world.role, RoleSessionName="session")["Credentials"]
     client: Any = boto3.client(
@@ -278,7 +278,7 @@ def test_an_assumed_role_is_known_to_a_policy(world: World) -> None:
     world.client("s3").put_object(Bucket=world.bucket, Key="k", Body=b"")
 
 
-def test_who_does_not_sign_is_allowed_what_all_are(world: World) -> None:
+def test_an_anonymous_request_is_allowed_what_everyone_is(world: World) -> None:
     world.client("s3").put_object(Bucket=world.bucket, Key="k", Body=b"content")
     url = f"{world.emulator.url}/{world.bucket}/k"
     own = {"AWS": f"arn:aws:iam::{world.account}:root"}
@@ -289,6 +289,6 @@ def test_who_does_not_sign_is_allowed_what_all_are(world: World) -> None:
     assert urllib.request.urlopen(url).read() == b"content"
 
 
-def test_moto_asks_for_the_policy_where_it_is_evaluated() -> None:
+def test_moto_calls_the_replaced_policy_evaluation() -> None:
     create_app("s3")
     assert FakeBucket.get_permission.__module__ == "airflow_cleanroomsml.emulator.moto_s3"

@@ -42,7 +42,7 @@ def test_only_the_first_client_of_a_service_reads_its_data_files(
     assert sum(reads.values()) == first
 
 
-def test_clients_that_are_built_at_once_have_the_credentials_of_their_callers(backend: CleanRoomsMLBackend) -> None:
+def test_clients_built_concurrently_have_the_credentials_of_their_callers(backend: CleanRoomsMLBackend) -> None:
     ready = threading.Barrier(8)
 
     def build(number: int) -> tuple[Caller, Any]:

@@ -34,7 +34,7 @@ def told(world: ClockedWorld) -> datetime:
     return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
 
 
-def test_it_stands_when_it_is_told_and_runs_on_from_there(world: ClockedWorld) -> None:
+def test_a_frozen_clock_stands_and_continues_from_there(world: ClockedWorld) -> None:
     pushed = turn(world, advance=1000)
     stood = turn(world, freeze=True)
     assert (pushed["frozen"], stood["frozen"]) == (False, True)
@@ -48,7 +48,7 @@ def test_it_stands_when_it_is_told_and_runs_on_from_there(world: ClockedWorld) -
     assert 0 < world.emulator._control("clock")["now"] - ran["now"] < 60
 
 
-def test_a_job_waits_for_whoever_pushes(world: ClockedWorld) -> None:
+def test_a_job_proceeds_only_as_the_frozen_clock_advances(world: ClockedWorld) -> None:
     world.build()
     turn(world, freeze=True)
     arn = world.ml.create_audience_model(name="m", trainingDatasetArn=world.dataset())["audienceModelArn"]
@@ -60,7 +60,7 @@ def test_a_job_waits_for_whoever_pushes(world: ClockedWorld) -> None:
     assert world.wait(arn)["status"] == "ACTIVE"
 
 
-def test_answers_are_dated_by_it(world: ClockedWorld) -> None:
+def test_the_date_header_follows_the_clock(world: ClockedWorld) -> None:
     turn(world, freeze=True)
     arn = world.dataset()
     for ahead in (0, 86_400):
@@ -86,7 +86,7 @@ def test_answers_are_dated_by_it(world: ClockedWorld) -> None:
         ["advance"],
     ],
 )
-def test_an_order_that_is_none_is_refused(world: ClockedWorld, order: Any) -> None:
+def test_an_invalid_command_is_rejected(world: ClockedWorld, order: Any) -> None:
     turn(world, freeze=True)
     before = world.emulator._control("clock")
     with pytest.raises(urllib.error.HTTPError) as caught:
@@ -95,7 +95,7 @@ def test_an_order_that_is_none_is_refused(world: ClockedWorld, order: Any) -> No
     assert world.emulator._control("clock") == before
 
 
-def test_it_does_not_go_back(world: ClockedWorld) -> None:
+def test_the_clock_cannot_be_moved_back(world: ClockedWorld) -> None:
     with pytest.raises(urllib.error.HTTPError) as caught:
         turn(world, advance=-1)
     message = json.load(caught.value)["message"]

@@ -20,7 +20,7 @@ def invite(creator: ClockedWorld, *others: ClockedWorld) -> str:
     return str(creator.rooms.create_collaboration(members=members, **COLLABORATION)["collaboration"]["id"])
 
 
-def test_the_creator_is_the_first_to_be_invited(provider: ClockedWorld, runner: ClockedWorld) -> None:
+def test_the_creator_is_the_first_member(provider: ClockedWorld, runner: ClockedWorld) -> None:
     identifier = invite(provider, runner)
     for world in (provider, runner):
         found = world.rooms.get_collaboration(collaborationIdentifier=identifier)["collaboration"]
@@ -32,7 +32,7 @@ def test_the_creator_is_the_first_to_be_invited(provider: ClockedWorld, runner: 
         assert found["membershipArn"] == f"arn:aws:cleanrooms:us-east-1:{world.account}:membership/{membership}"
 
 
-def test_members_are_listed_with_what_they_may(provider: ClockedWorld, runner: ClockedWorld) -> None:
+def test_members_are_listed_with_their_abilities(provider: ClockedWorld, runner: ClockedWorld) -> None:
     made = collaborate(provider, runner)
     found = runner.rooms.list_members(collaborationIdentifier=made.id)["memberSummaries"]
     assert [entry["accountId"] for entry in found] == [provider.account, runner.account]
@@ -47,7 +47,7 @@ def test_members_are_listed_with_what_they_may(provider: ClockedWorld, runner: C
     assert [*one["memberSummaries"], *two["memberSummaries"]] == found
 
 
-def test_strangers_see_nothing(provider: ClockedWorld, stranger: ClockedWorld) -> None:
+def test_accounts_outside_of_the_collaboration_see_nothing(provider: ClockedWorld, stranger: ClockedWorld) -> None:
     made = collaborate(provider)
     for identifier in (made.id, NOWHERE):
         of = {"collaborationIdentifier": identifier}
@@ -80,7 +80,7 @@ def test_collaborations_are_listed_by_status_and_in_pages(provider: ClockedWorld
     assert listed(memberStatus="ACTIVE") == [second]
 
 
-def test_an_invitation_is_taken_up_once(provider: ClockedWorld, runner: ClockedWorld) -> None:
+def test_an_invitation_is_accepted_once(provider: ClockedWorld, runner: ClockedWorld) -> None:
     made = collaborate(provider, runner)
     again = {"collaborationIdentifier": made.id, "queryLogStatus": "DISABLED"}
     answer = refused("ConflictException", runner.rooms.create_membership, **again)
@@ -110,13 +110,13 @@ def test_a_membership_outlives_its_collaboration(provider: ClockedWorld, runner:
         assert world.rooms.list_memberships()["membershipSummaries"] == []
 
 
-def test_an_account_is_named_once(provider: ClockedWorld, runner: ClockedWorld) -> None:
+def test_an_account_is_listed_once(provider: ClockedWorld, runner: ClockedWorld) -> None:
     for twice in ((runner, runner), (provider,)):
         answer = refused("ValidationException", lambda twice=twice: invite(provider, *twice))
         assert answer["reason"] == "INVALID_CONFIGURATION"
 
 
-def test_a_field_that_breaks_the_model_is_told_as_such(provider: ClockedWorld) -> None:
+def test_a_violation_of_the_model_has_its_reason(provider: ClockedWorld) -> None:
     answer = refused("ValidationException", provider.rooms.get_membership, membershipIdentifier="x" * 36)
     assert answer["reason"] == "FIELD_VALIDATION_FAILED"
     assert "membershipIdentifier" in answer["Error"]["Message"]
@@ -135,7 +135,7 @@ def test_collaborations_and_memberships_have_tags(provider: ClockedWorld, strang
         refused("ResourceNotFoundException", stranger.rooms.list_tags_for_resource, resourceArn=arn)
 
 
-def test_a_failure_of_the_service_has_its_own_name_here(provider: ClockedWorld) -> None:
+def test_the_internal_error_has_the_name_of_clean_rooms(provider: ClockedWorld) -> None:
     provider.fault("ListMemberships", "server_error", times=10)
     answer = refused("InternalServerException", provider.rooms.list_memberships)
     assert answer["ResponseMetadata"]["HTTPStatusCode"] == 500

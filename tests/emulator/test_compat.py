@@ -65,7 +65,7 @@ def world() -> Iterator[World]:
 
 
 @pytest.mark.parametrize("name", ["DomainDispatcherApplication", "create_backend_app", ""])
-def test_without_motos_server_clean_rooms_ml_is_served(remove: Callable[..., None], name: str) -> None:
+def test_clean_rooms_ml_is_served_without_motos_dispatcher(remove: Callable[..., None], name: str) -> None:
     remove(SERVER, name)
     with threaded() as world:
         assert world.ml.list_training_datasets()["trainingDatasets"] == []
@@ -74,7 +74,7 @@ def test_without_motos_server_clean_rooms_ml_is_served(remove: Callable[..., Non
     assert caught.value.response["ResponseMetadata"]["RetryAttempts"] == 0
 
 
-def test_without_motos_handler_werkzeugs_serves(remove: Callable[..., None]) -> None:
+def test_werkzeugs_handler_replaces_a_missing_one_of_moto(remove: Callable[..., None]) -> None:
     assert _compat.find_request_handler() is not WSGIRequestHandler
     remove(SERVER, "MotoRequestHandler")
     assert _compat.find_request_handler() is WSGIRequestHandler
@@ -164,5 +164,5 @@ def test_without_the_raw_path_requests_without_arns_are_served() -> None:
     assert "neither RAW_URI nor REQUEST_URI" in response.get_json()["message"]
 
 
-def test_without_the_socket_a_connection_is_left_to_the_caller() -> None:
+def test_the_caller_closes_a_connection_without_socket_access() -> None:
     assert not _compat.close_connection({})

@@ -76,7 +76,7 @@ def test_both_find_it_and_the_other_may_use_the_model(
     refused("AccessDeniedException", runner.ml.start_audience_generation_job, **{**job, "name": "j2"})
 
 
-def test_its_statement_is_added_to_others_and_taken_away_alone(
+def test_only_its_own_statement_is_added_and_removed(
     provider: ClockedWorld, runner: ClockedWorld, shared: tuple[Collaboration, str]
 ) -> None:
     made, model = shared
@@ -98,7 +98,9 @@ def test_its_statement_is_added_to_others_and_taken_away_alone(
     assert after["policyHash"] == before
 
 
-def test_the_last_statement_takes_the_policy_with_it(provider: ClockedWorld, shared: tuple[Collaboration, str]) -> None:
+def test_the_policy_is_deleted_with_its_last_statement(
+    provider: ClockedWorld, shared: tuple[Collaboration, str]
+) -> None:
     made, model = shared
     missing = provider.ml.get_configured_audience_model_policy
     association = associate(provider, made, model, manage=False)
@@ -178,7 +180,7 @@ def test_others_cannot_associate_nor_read_what_is_not_theirs(
     )
 
 
-def test_it_goes_with_its_model_and_holds_its_membership(
+def test_it_is_deleted_with_its_model_and_blocks_its_membership(
     provider: ClockedWorld, shared: tuple[Collaboration, str]
 ) -> None:
     made, model = shared

@@ -17,7 +17,7 @@ PRIVACY = {
 }
 
 
-def test_an_algorithm_is_returned_as_it_was_made(provider: ClockedWorld) -> None:
+def test_an_algorithm_is_returned_as_created(provider: ClockedWorld) -> None:
     training = {
         "imageUri": IMAGE,
         "entrypoint": ["python", "train.py"],
@@ -37,7 +37,7 @@ def test_an_algorithm_is_returned_as_it_was_made(provider: ClockedWorld) -> None
     assert entry["configuredModelAlgorithmArn"] == arn
 
 
-def test_a_name_is_given_once_and_a_role_is_the_accounts_own(provider: ClockedWorld, runner: ClockedWorld) -> None:
+def test_names_are_unique_and_roles_belong_to_the_account(provider: ClockedWorld, runner: ClockedWorld) -> None:
     create = provider.ml.create_configured_model_algorithm
     algorithm(provider, "a")
     refused("ConflictException", create, name="a", roleArn=provider.role)
@@ -45,7 +45,7 @@ def test_a_name_is_given_once_and_a_role_is_the_accounts_own(provider: ClockedWo
     algorithm(runner, "a")
 
 
-def test_an_association_is_seen_by_all_members(custom: Custom, stranger: ClockedWorld) -> None:
+def test_all_members_see_an_association(custom: Custom, stranger: ClockedWorld) -> None:
     provider, runner = custom.provider, custom.runner
     membership = custom.made.of(provider)
     other = algorithm(provider, "other")
@@ -82,7 +82,7 @@ def test_an_association_is_seen_by_all_members(custom: Custom, stranger: Clocked
     )
 
 
-def test_only_what_is_ones_own_is_associated(custom: Custom) -> None:
+def test_only_an_own_algorithm_can_be_associated(custom: Custom) -> None:
     own, foreign = algorithm(custom.runner, "own"), algorithm(custom.provider, "foreign")
     create = custom.runner.ml.create_configured_model_algorithm_association
     refused("ResourceNotFoundException", create, **custom.of, configuredModelAlgorithmArn=foreign, name="x")
@@ -92,7 +92,7 @@ def test_only_what_is_ones_own_is_associated(custom: Custom) -> None:
     refused("ConflictException", create, **custom.of, **members)
 
 
-def test_what_depends_on_it_goes_first(custom: Custom) -> None:
+def test_dependents_must_be_deleted_first(custom: Custom) -> None:
     provider, runner = custom.provider, custom.runner
     of = {"membershipIdentifier": custom.made.of(provider)}
     association = {**of, "configuredModelAlgorithmAssociationArn": custom.association}
@@ -114,7 +114,7 @@ def test_what_depends_on_it_goes_first(custom: Custom) -> None:
     runner.rooms.delete_membership(**custom.of)
 
 
-def test_nothing_is_made_when_the_collaboration_is_gone(custom: Custom) -> None:
+def test_nothing_is_created_in_a_deleted_collaboration(custom: Custom) -> None:
     used = algorithm(custom.provider, "late")
     custom.provider.rooms.delete_collaboration(collaborationIdentifier=custom.made.id)
     refused(
@@ -127,7 +127,7 @@ def test_nothing_is_made_when_the_collaboration_is_gone(custom: Custom) -> None:
     refused("AccessDeniedException", custom.runner.ml.create_ml_input_channel, **custom.channel_request())
 
 
-def test_one_account_alone_may_be_a_collaboration(provider: ClockedWorld) -> None:
+def test_a_collaboration_can_have_a_single_member(provider: ClockedWorld) -> None:
     made = collaborate(provider)
     alone = Custom(made, provider, provider, associate(provider, made.of(provider), algorithm(provider)))
     model = alone.train("m", alone.channel())["trainedModelArn"]

@@ -47,7 +47,7 @@ def partner(world: World) -> World:
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
-def test_no_operation_is_answered_unsigned(empty_world: World, operation: OperationModel) -> None:
+def test_every_operation_rejects_unsigned_requests(empty_world: World, operation: OperationModel) -> None:
     path = re.sub(r"\{\w+\}", "arn%3Aaws%3Acleanrooms-ml", operation.http["requestUri"])
     answer = send(empty_world, operation.http["method"], path, signed=False)
     assert answer.error == (403, "MissingAuthenticationToken")
@@ -56,23 +56,23 @@ def test_no_operation_is_answered_unsigned(empty_world: World, operation: Operat
 @pytest.mark.parametrize(
     "query", [token(b'{"after": 1e999}'), token(b'{"after": -1}'), token(b"["), "maxResults=" + "9" * 5000]
 )
-def test_a_bad_page_is_refused(empty_world: World, query: str) -> None:
+def test_an_invalid_page_size_or_token_is_rejected(empty_world: World, query: str) -> None:
     empty_world.dataset()
     assert send(empty_world, "GET", f"/training-dataset?{query}").error == (400, "ValidationException")
 
 
-def test_a_deep_body_is_refused(empty_world: World) -> None:
+def test_a_deeply_nested_body_is_rejected(empty_world: World) -> None:
     answer = send(empty_world, "POST", "/training-dataset", b"[" * 200_000)
     assert answer.error == (400, "SerializationException")
 
 
-def test_a_time_before_all_times_is_refused(world: World) -> None:
+def test_a_timestamp_out_of_range_is_rejected(world: World) -> None:
     body = {"name": "m", "trainingDatasetArn": world.dataset(), "trainingDataStartTime": "0001-01-01T00:00:00+14:00"}
     assert send(world, "POST", "/audience-model", body).error == (400, "ValidationException")
     assert send(world, "GET", "/audience-model").status == 200
 
 
-def test_pruning_while_paging_misses_nothing(empty_world: World) -> None:
+def test_deleting_while_paging_skips_nothing(empty_world: World) -> None:
     for index in range(4):
         empty_world.dataset(f"d{index}")
     for page in empty_world.ml.get_paginator("list_training_datasets").paginate(PaginationConfig={"PageSize": 2}):
@@ -85,7 +85,7 @@ def test_pruning_while_paging_misses_nothing(empty_world: World) -> None:
     ("tags", "why"),
     [({f"k{n}": "" for n in range(51)}, "at most 50 tags"), ({"aws:x": ""}, "reserved"), ({"AWS:x": ""}, "reserved")],
 )
-def test_tags_that_a_resource_cannot_have_are_refused(empty_world: World, tags: dict[str, str], why: str) -> None:
+def test_invalid_tags_are_rejected(empty_world: World, tags: dict[str, str], why: str) -> None:
     with pytest.raises(ClientError, match=why):
         empty_world.ml.create_training_dataset(**dataset(empty_world), tags=tags)
 
@@ -100,7 +100,7 @@ def test_tags_that_a_resource_cannot_have_are_refused(empty_world: World, tags: 
     ],
     ids=["denied", "another operator", "another condition", "without the jobs"],
 )
-def test_a_policy_that_does_not_allow_denies(world: World, partner: World, more: list[dict[str, Any]]) -> None:
+def test_a_policy_without_a_matching_allow_denies(world: World, partner: World, more: list[dict[str, Any]]) -> None:
     arn = world.configured()
     filled = [{name: arn if value == "{arn}" else value for name, value in each.items()} for each in more]
     put(world, arn, *(statement(arn, partner.account, **each) for each in filled))
@@ -108,7 +108,7 @@ def test_a_policy_that_does_not_allow_denies(world: World, partner: World, more:
     refused("AccessDeniedException", start, world=partner, name="x", configured=arn, **within)
 
 
-def test_a_generation_job_names_a_collaboration_of_its_caller(world: World, partner: World) -> None:
+def test_a_generation_job_requires_membership_in_its_collaboration(world: World, partner: World) -> None:
     arn, theirs, ours = world.configured(), collaborate(partner).id, collaborate(partner, world).id
     put(world, arn, statement(arn, partner.account))
     for caller, collaboration in ((world, COLLABORATION), (world, theirs), (partner, COLLABORATION)):
@@ -119,13 +119,13 @@ def test_a_generation_job_names_a_collaboration_of_its_caller(world: World, part
         assert found["collaborationId"] == ours
 
 
-def test_a_statement_that_is_none_is_not_stored(world: World) -> None:
+def test_an_invalid_statement_is_not_stored(world: World) -> None:
     arn = world.configured()
     with pytest.raises(ClientError, match="Each statement"):
         put(world, arn, "x")
 
 
-def test_updates_do_not_reach_jobs_that_were_started_before(world: World, partner: World) -> None:
+def test_updates_do_not_affect_running_jobs(world: World, partner: World) -> None:
     arn = world.configured()
     put(world, arn, statement(arn, partner.account))
     job = start(partner, "j", arn)
@@ -138,7 +138,7 @@ def test_updates_do_not_reach_jobs_that_were_started_before(world: World, partne
     export(partner, "e", job)
 
 
-def test_a_partners_job_does_not_keep_the_owner_from_deleting(world: World, partner: World) -> None:
+def test_a_partners_job_does_not_prevent_the_owner_from_deleting(world: World, partner: World) -> None:
     arn = world.configured()
     put(world, arn, statement(arn, partner.account))
     partner.wait(start(partner, "j", arn))
@@ -151,7 +151,7 @@ def test_a_partners_job_does_not_keep_the_owner_from_deleting(world: World, part
     assert world.ml.list_configured_audience_models()["configuredAudienceModels"] == []
 
 
-def test_a_misspelt_fault_is_refused(empty_world: World) -> None:
+def test_a_misspelt_fault_is_rejected(empty_world: World) -> None:
     with pytest.raises(urllib.error.HTTPError) as caught:
         empty_world.fault("ListTrainingDatasets", "typo")
     assert caught.value.code == 400

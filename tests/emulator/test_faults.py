@@ -71,7 +71,7 @@ def lost(call: Callable[..., Any], *given: Any, **more: Any) -> None:
         call(*given, **more)
 
 
-def test_a_late_commit_is_nowhere_until_its_time(sender: Sender) -> None:
+def test_a_late_commit_is_invisible_until_it_is_due(sender: Sender) -> None:
     sender.fault("CreateTrainingDataset", "late_commit", seconds=30)
     due = now(sender) + 30
     lost(sender.dataset, "d")
@@ -84,7 +84,7 @@ def test_a_late_commit_is_nowhere_until_its_time(sender: Sender) -> None:
     refused("ConflictException", sender.dataset, name="d")
 
 
-def test_who_comes_before_a_late_commit_takes_the_name(sender: Sender) -> None:
+def test_an_earlier_request_takes_the_name_of_a_late_commit(sender: Sender) -> None:
     sender.fault("CreateTrainingDataset", "late_commit", seconds=30)
     lost(sender.dataset, "d")
     first = sender.dataset("d")
@@ -93,7 +93,7 @@ def test_who_comes_before_a_late_commit_takes_the_name(sender: Sender) -> None:
     assert [entry["trainingDatasetArn"] for entry in found] == [first]
 
 
-def test_where_names_are_not_unique_a_late_commit_is_a_second_one(sender: Sender) -> None:
+def test_a_late_commit_creates_a_second_resource_if_names_are_not_unique(sender: Sender) -> None:
     before = sender.emulator.switch(unique_names=False)
     try:
         sender.fault("CreateTrainingDataset", "late_commit", seconds=30)
@@ -105,7 +105,7 @@ def test_where_names_are_not_unique_a_late_commit_is_a_second_one(sender: Sender
         sender.emulator.switch(**before)
 
 
-def test_late_commits_are_carried_out_in_the_order_of_their_times(sender: Sender) -> None:
+def test_late_commits_are_executed_in_the_order_of_their_times(sender: Sender) -> None:
     for name, seconds in (("last", 30), ("first", 10), ("middle", 20)):
         sender.fault("CreateTrainingDataset", "late_commit", seconds=seconds)
         lost(sender.dataset, name)
@@ -113,7 +113,7 @@ def test_late_commits_are_carried_out_in_the_order_of_their_times(sender: Sender
     assert sender.names == ["first", "middle", "last"]
 
 
-def test_a_job_that_is_committed_late_begins_late(sender: Sender) -> None:
+def test_a_job_of_a_late_commit_starts_late(sender: Sender) -> None:
     sender.build()
     dataset = sender.dataset()
     sender.fault("CreateAudienceModel", "late_commit", seconds=30)
@@ -126,7 +126,7 @@ def test_a_job_that_is_committed_late_begins_late(sender: Sender) -> None:
     assert found["status"] == "CREATE_IN_PROGRESS"
 
 
-def test_a_delete_may_be_late_too(sender: Sender) -> None:
+def test_a_deletion_can_be_late(sender: Sender) -> None:
     arn = sender.dataset("d")
     sender.fault("DeleteTrainingDataset", "late_commit", seconds=30)
     lost(sender.ml.delete_training_dataset, trainingDatasetArn=arn)
@@ -135,7 +135,7 @@ def test_a_delete_may_be_late_too(sender: Sender) -> None:
     assert sender.names == []
 
 
-def test_a_stale_listing_lacks_what_is_new(sender: Sender, other: Sender) -> None:
+def test_a_stale_listing_omits_new_resources(sender: Sender, other: Sender) -> None:
     sender.dataset("old")
     sender.push(20)
     new = sender.dataset("new")
@@ -157,7 +157,7 @@ def test_a_listing_catches_up(sender: Sender) -> None:
     assert sender.names == ["d"]
 
 
-def test_a_stale_read_does_not_find_what_is_new(sender: Sender) -> None:
+def test_a_stale_read_does_not_find_a_new_resource(sender: Sender) -> None:
     old = sender.dataset("old")
     sender.push(20)
     new = sender.dataset("new")
@@ -169,7 +169,7 @@ def test_a_stale_read_does_not_find_what_is_new(sender: Sender) -> None:
     assert sender.ml.get_training_dataset(trainingDatasetArn=new)["name"] == "new"
 
 
-def test_a_stale_read_knows_the_membership_that_it_is_asked_in(sender: Sender, custom: Custom) -> None:
+def test_a_stale_read_still_finds_its_membership(sender: Sender, custom: Custom) -> None:
     runner = custom.runner
     runner.fault("ListMLInputChannels", "stale_listing", seconds=3600)
     made = runner.ml.create_ml_input_channel(**custom.channel_request())["mlInputChannelArn"]
@@ -183,28 +183,28 @@ def test_a_stale_read_knows_the_membership_that_it_is_asked_in(sender: Sender, c
     )
 
 
-def test_a_stale_listing_of_memberships_lacks_a_new_one(sender: Sender) -> None:
+def test_a_stale_listing_of_memberships_omits_a_new_one(sender: Sender) -> None:
     sender.fault("ListMemberships", "stale_listing", seconds=3600)
     collaborate(sender)
     seen = [len(sender.rooms.list_memberships()["membershipSummaries"]) for _ in range(2)]
     assert seen == [0, 1]
 
 
-def test_expired_credentials_are_told_as_aws_tells_them(sender: Sender) -> None:
+def test_expired_credentials_have_the_error_of_aws(sender: Sender) -> None:
     sender.fault("GetTrainingDataset", "expired_credentials")
     answer = refused("ExpiredTokenException", sender.ml.get_training_dataset, trainingDatasetArn=sender.dataset())
     assert answer["Error"]["Message"] == "The security token included in the request is expired"
     assert answer["ResponseMetadata"]["HTTPStatusCode"] == 403
 
 
-def test_a_slow_answer_takes_its_time(sender: Sender) -> None:
+def test_a_slow_response_is_delayed(sender: Sender) -> None:
     sender.fault("ListTrainingDatasets", "slow", seconds=3600)
     begun = now(sender)
     assert sender.names == []
     assert now(sender) == begun + 3600
 
 
-def test_a_slow_answer_outlasts_an_impatient_client(sender: Sender) -> None:
+def test_a_slow_response_exceeds_the_read_timeout(sender: Sender) -> None:
     sender.emulator._control("clock", {"freeze": False})
     sender.fault("CreateTrainingDataset", "slow", seconds=2)
     impatient = sender.client("cleanroomsml", read_timeout=0.5)
@@ -213,7 +213,7 @@ def test_a_slow_answer_outlasts_an_impatient_client(sender: Sender) -> None:
     assert sender.names == ["d"]
 
 
-def test_slow_ones_are_refused_slowly_and_nothing_else_is_used_up(sender: Sender) -> None:
+def test_a_slow_error_is_delayed_and_uses_up_no_other_fault(sender: Sender) -> None:
     sender.fault("CreateTrainingDataset", "fail_job")
     sender.fault("CreateTrainingDataset", "slow", seconds=5)
     sender.fault("CreateTrainingDataset", "throttle")
@@ -224,7 +224,7 @@ def test_slow_ones_are_refused_slowly_and_nothing_else_is_used_up(sender: Sender
 
 
 @pytest.mark.parametrize("body", ["<html>", "", "{}", '{"trainingDatasets": null}', '{"trainingDa', "ü"])
-def test_a_garbled_answer_is_none_of_the_service(sender: Sender, body: str) -> None:
+def test_a_garbled_response_is_not_the_services(sender: Sender, body: str) -> None:
     old = sender.dataset("old")
     sender.fault("*", "garbled", times=2, body=body)
     client = client_of(
@@ -253,7 +253,7 @@ def test_a_garbled_answer_is_none_of_the_service(sender: Sender, body: str) -> N
     assert sender.emulator.answers(sender.account)[-3:] == [200, 200, 200]
 
 
-def test_a_create_that_is_garbled_is_not_carried_out(sender: Sender) -> None:
+def test_a_garbled_create_is_not_executed(sender: Sender) -> None:
     sender.fault("CreateTrainingDataset", "fail_job")
     sender.fault("CreateTrainingDataset", "garbled")
     with pytest.raises(KeyError):
@@ -262,7 +262,7 @@ def test_a_create_that_is_garbled_is_not_carried_out(sender: Sender) -> None:
     assert sender.emulator.faults(sender.account) == ["fail_job"]
 
 
-def test_a_job_may_fail_whose_answer_was_lost(sender: Sender) -> None:
+def test_a_job_can_fail_after_its_response_was_lost(sender: Sender) -> None:
     sender.build()
     dataset = sender.dataset()
     sender.fault("CreateAudienceModel", "lose_response")
@@ -273,14 +273,14 @@ def test_a_job_may_fail_whose_answer_was_lost(sender: Sender) -> None:
     assert sender.wait(found["audienceModelArn"])["statusDetails"]["statusCode"] == "E1"
 
 
-def test_what_was_ordered_first_happens_first(sender: Sender) -> None:
+def test_the_oldest_fault_applies_first(sender: Sender) -> None:
     for kind in ("throttle", "lose_response", "server_error", "access_denied"):
         sender.fault("ListTrainingDatasets", kind)
     seen = [sender.status(sender.ml.list_training_datasets) for _ in range(5)]
     assert seen == [429, 0, 500, 403, 200]
 
 
-def test_one_account_s_fault_meets_nobody_else(sender: Sender, other: Sender) -> None:
+def test_a_fault_of_one_account_affects_no_other(sender: Sender, other: Sender) -> None:
     sender.fault("ListTrainingDatasets", "throttle")
     assert other.names == []
     assert sender.emulator.faults(sender.account) == ["throttle"]
@@ -290,7 +290,7 @@ def test_one_account_s_fault_meets_nobody_else(sender: Sender, other: Sender) ->
 
 
 @pytest.mark.parametrize("times", [0, "forever"])
-def test_a_fault_without_an_end_lasts_until_it_is_cleared(sender: Sender, other: Sender, times: Any) -> None:
+def test_a_permanent_fault_lasts_until_it_is_cleared(sender: Sender, other: Sender, times: Any) -> None:
     for world in (sender, other):
         world.fault("ListTrainingDatasets", "server_error", times=times)
     assert [sender.status(sender.ml.list_training_datasets) for _ in range(20)] == [500] * 20
@@ -313,7 +313,7 @@ def test_a_fault_of_every_operation(sender: Sender) -> None:
     assert sender.status(sender.ml.list_audience_models) == 200
 
 
-def test_a_fault_that_lasts_is_over_by_the_clock(sender: Sender) -> None:
+def test_a_fault_expires_by_the_clock(sender: Sender) -> None:
     sender.fault("ListTrainingDatasets", "throttle", times=0, lasts=60)
     sender.push(59)
     assert sender.status(sender.ml.list_training_datasets) == 429
@@ -365,7 +365,7 @@ def test_an_invalid_fault_is_explained(sender: Sender, order: dict[str, Any], me
         {"operation": "*", "kind": "throttle", "time": 2},
     ],
 )
-def test_an_order_that_is_none_is_refused(sender: Sender, order: dict[str, Any]) -> None:
+def test_an_invalid_command_is_rejected(sender: Sender, order: dict[str, Any]) -> None:
     with pytest.raises(urllib.error.HTTPError) as caught:
         sender.emulator._control("faults", order)
     assert caught.value.code == 400

@@ -59,7 +59,7 @@ def test_a_dropped_connection_is_the_same_error(either: RunningEmulator, kind: s
     assert len(world.ml.list_training_datasets()["trainingDatasets"]) == made
 
 
-def test_an_error_has_the_same_answer(either: RunningEmulator) -> None:
+def test_an_error_has_the_same_response(either: RunningEmulator) -> None:
     world = ClockedWorld(either)
     arn = f"arn:aws:cleanrooms-ml:{REGION}:{world.account}:training-dataset/0f3a6f0e-0000-4000-8000-000000000000"
     with pytest.raises(ClientError) as caught:
@@ -93,7 +93,7 @@ def test_a_model_is_trained_and_its_audience_exported(called: InProcess) -> None
     assert found["status"] == "ACTIVE"
 
 
-def test_a_model_whose_data_is_bad_fails(called: InProcess) -> None:
+def test_a_model_with_invalid_data_fails(called: InProcess) -> None:
     world = ClockedWorld(called).build(csv=b"user_id,item_id,timestamp\nu1,i1,soon\n")
     made = world.ml.create_audience_model(name="m", trainingDatasetArn=world.dataset())
     assert world.wait(made["audienceModelArn"])["status"] == "CREATE_FAILED"
@@ -121,7 +121,7 @@ def test_a_hook_reaches_it_too(called: InProcess, hook: CleanRoomsMLHook) -> Non
         )
 
 
-def test_pauses_push_the_clock(called: InProcess, hook: CleanRoomsMLHook) -> None:
+def test_pauses_advance_the_clock(called: InProcess, hook: CleanRoomsMLHook) -> None:
     called.fault("ListTrainingDatasets", "server_error", "123456789012", times=2)
     assert list(hook.items("list_training_datasets")) == []
     assert called.clock.now() > START
@@ -134,7 +134,7 @@ def test_pauses_push_the_clock(called: InProcess, hook: CleanRoomsMLHook) -> Non
     assert 45 < _clock.now() - before < 92
 
 
-def test_time_stands_unless_it_is_pushed(called: InProcess) -> None:
+def test_the_clock_stands_until_it_is_advanced(called: InProcess) -> None:
     world = ClockedWorld(called)
     arn = world.dataset()
     found = world.ml.get_training_dataset(trainingDatasetArn=arn)
@@ -143,7 +143,7 @@ def test_time_stands_unless_it_is_pushed(called: InProcess) -> None:
     assert found["ResponseMetadata"]["HTTPHeaders"]["date"] == start.strftime("%a, %d %b %Y %H:%M:%S GMT")
 
 
-def test_an_example_begins_anew(called: InProcess) -> None:
+def test_clear_prepares_the_next_example(called: InProcess) -> None:
     world = ClockedWorld(called)
     world.dataset()
     world.push(50)
@@ -153,7 +153,7 @@ def test_an_example_begins_anew(called: InProcess) -> None:
     assert (world.calls, _clock.now()) == (["ListTrainingDatasets"], START)
 
 
-def test_the_way_to_the_network_is_given_back(called: InProcess) -> None:
+def test_the_network_is_restored_afterwards(called: InProcess) -> None:
     world = ClockedWorld(called)
     ours = URLLib3Session.send
     with in_process(start=None) as other:
@@ -164,7 +164,7 @@ def test_the_way_to_the_network_is_given_back(called: InProcess) -> None:
     assert world.calls == ["CreateTrainingDataset"]
 
 
-def test_nobody_answers_when_it_is_over() -> None:
+def test_requests_fail_afterwards() -> None:
     with in_process() as emulator:
         world = ClockedWorld(emulator)
     with pytest.raises(EndpointConnectionError):

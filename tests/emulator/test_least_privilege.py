@@ -38,13 +38,13 @@ def listed(cls: type[Any]) -> set[str]:
 
 
 @every_situation
-def test_the_permissions_of_the_page_suffice(lab: Laboratory, situation: Situation) -> None:
+def test_the_documented_permissions_suffice(lab: Laboratory, situation: Situation) -> None:
     needed = situation.play(lab, situation.allowed)
     assert needed - listed(situation.cls) == set()
 
 
 @every_situation
-def test_each_of_them_is_needed(lab: Laboratory, situation: Situation) -> None:
+def test_each_documented_permission_is_needed(lab: Laboratory, situation: Situation) -> None:
     optional = all(case.when.startswith("optional") for case in situation.proves)
     for action in situation.proven:
         others = [allowed for allowed in situation.allowed if allowed != action]
@@ -54,7 +54,7 @@ def test_each_of_them_is_needed(lab: Laboratory, situation: Situation) -> None:
 
 
 @every_task
-def test_every_case_of_the_page_has_a_situation(cls: type[Any]) -> None:
+def test_every_documented_case_has_a_situation(cls: type[Any]) -> None:
     assert cls in {*ARGUMENTS, CleanRoomsMLCallOperator}, (
         f"tests/emulator/arguments.py has no arguments of {cls.__name__}"
     )
@@ -72,7 +72,7 @@ PAGES: dict[str, list[type[Any]]] = {module.__name__: list_classes(module) for m
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_the_policy_of_a_page_suffices_where_optional_arguments_are_left_out(lab: Laboratory, page: str) -> None:
+def test_the_documented_policy_suffices_without_optional_arguments(lab: Laboratory, page: str) -> None:
     statements = json.loads(build_policy(PAGES[page]))["Statement"]
     actions = [action for statement in statements for action in _list(statement["Action"])]
     for situation in BY_DEFAULT:
@@ -91,7 +91,9 @@ def _list(value: str | list[str]) -> list[str]:
         ("list_memberships", "cleanrooms", "cleanrooms:ListMemberships"),
     ],
 )
-def test_a_call_needs_what_its_operation_needs(lab: Laboratory, operation: str, service: str, action: str) -> None:
+def test_a_call_needs_the_permissions_of_its_operation(
+    lab: Laboratory, operation: str, service: str, action: str
+) -> None:
     called = Situation(CleanRoomsMLCallOperator, "runs", runs, lambda _: {"operation": operation, "service": service})
     assert called.play(lab, [action]) == {action}
     with pytest.raises(AccessDeniedError):

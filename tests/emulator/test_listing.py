@@ -283,7 +283,7 @@ def many() -> Costs:
 
 
 @pytest.mark.parametrize("query", QUERIES, ids=str)
-def test_a_page_costs_as_much_among_many_as_among_few(few: Costs, many: Costs, query: Query) -> None:
+def test_the_cost_of_a_page_does_not_grow_with_the_listing(few: Costs, many: Costs, query: Query) -> None:
     before, after = few[query], many[query]
     assert after.entries >= 20 * before.entries
     assert after.first <= 1.05 * before.first
@@ -291,13 +291,13 @@ def test_a_page_costs_as_much_among_many_as_among_few(few: Costs, many: Costs, q
 
 
 @pytest.mark.parametrize("query", [query for query in QUERIES if "tatus" not in str(query.more)], ids=str)
-def test_only_a_filter_by_status_leaves_pages_unfilled(many: Costs, query: Query) -> None:
+def test_only_a_status_filter_returns_incomplete_pages(many: Costs, query: Query) -> None:
     *full, last = many[query].pages
     assert set(full) == {100}
     assert last
 
 
-def test_what_is_deleted_is_forgotten_when_that_has_ended() -> None:
+def test_a_record_is_dropped_when_its_deletion_ends() -> None:
     with in_process(SETTINGS) as emulator:
         emulator._application = build_application(emulator.shared, lambda: URL, Idle())
         world, store = ClockedWorld(emulator), emulator.shared.store
@@ -314,7 +314,7 @@ def test_what_is_deleted_is_forgotten_when_that_has_ended() -> None:
 @pytest.mark.parametrize("newest_first", [False, True])
 @pytest.mark.parametrize("share", [1, 4, 7, 50, 1000])
 @pytest.mark.parametrize("size", [1, 2, 3, 100])
-def test_the_pages_of_a_listing_hold_everything_once_in_order(
+def test_pages_list_every_record_once_in_order(
     monkeypatch: pytest.MonkeyPatch, size: int, share: int, newest_first: bool
 ) -> None:
     monkeypatch.setattr(listing_module, "MOST_SKIPPED", 5)
@@ -331,7 +331,7 @@ def test_the_pages_of_a_listing_hold_everything_once_in_order(
     assert found == (wanted[::-1] if newest_first else wanted)
 
 
-def test_what_a_full_page_does_not_show_yet_is_on_the_next_one() -> None:
+def test_a_record_skipped_after_a_full_page_is_on_the_next_page() -> None:
     shown = {1, 2, 4}
     listing = Listing([1, 2, 3, 4], lambda n: {"n": n}, shown.__contains__, lambda n: n)
     assert listing.read_page(0, 2) == ([{"n": 1}, {"n": 2}], 2)

@@ -57,7 +57,7 @@ def watched() -> Iterator[Watched]:
     emulator.stop()
 
 
-def test_neither_airflow_nor_what_jobs_compute_with_is_loaded_before_a_job_computes(watched: Watched) -> None:
+def test_airflow_and_numerical_libraries_are_not_loaded_before_the_first_job(watched: Watched) -> None:
     assert watched.packages & (AIRFLOW | COMPUTING) == set()
     world = World(watched).build()
     collaborate(world, World(watched))
@@ -75,7 +75,7 @@ def test_neither_airflow_nor_what_jobs_compute_with_is_loaded_before_a_job_compu
     assert watched.packages & AIRFLOW == set()
 
 
-def test_no_module_but_the_engines_imports_them() -> None:
+def test_only_the_engine_imports_numerical_libraries() -> None:
     code = """
 import pkgutil, sys
 from importlib import import_module

@@ -72,7 +72,7 @@ every_naming = pytest.mark.parametrize(("operation", "name"), NAMING, ids=[each.
 
 
 @every_naming
-def test_who_is_invited_is_no_member_yet(there: tuple[Custom, ClockedWorld], operation: Any, name: str) -> None:
+def test_an_invited_account_is_not_yet_a_member(there: tuple[Custom, ClockedWorld], operation: Any, name: str) -> None:
     custom, invited = there
     given = {name: custom.made.id}
     if operation.name in OPEN:
@@ -82,7 +82,7 @@ def test_who_is_invited_is_no_member_yet(there: tuple[Custom, ClockedWorld], ope
 
 
 @every_naming
-def test_a_collaboration_is_not_there_in_another_region(
+def test_a_collaboration_does_not_exist_in_another_region(
     there: tuple[Custom, ClockedWorld], operation: Any, name: str
 ) -> None:
     custom, _ = there
@@ -106,7 +106,7 @@ def test_collaborations_and_memberships_are_listed_in_their_region(there: tuple[
         assert [each["id"] for each in world.rooms.list_collaborations()["collaborationList"]] == [custom.made.id]
 
 
-def test_who_is_invited_receives_nothing(there: tuple[Custom, ClockedWorld]) -> None:
+def test_an_invited_account_receives_no_output(there: tuple[Custom, ClockedWorld]) -> None:
     custom, invited = there
     channel = custom.channel()
     model = custom.train("m", channel)["trainedModelArn"]
@@ -118,7 +118,7 @@ def test_who_is_invited_receives_nothing(there: tuple[Custom, ClockedWorld]) -> 
     refused("ValidationException", custom.runner.ml.start_trained_model_inference_job, **request)
 
 
-def test_who_is_invited_starts_no_job_in_the_collaboration() -> None:
+def test_an_invited_account_cannot_start_jobs() -> None:
     with in_process(SLOW) as emulator:
         provider, invited = ClockedWorld(emulator), ClockedWorld(emulator)
         provider.build()
@@ -145,7 +145,7 @@ def test_who_is_invited_starts_no_job_in_the_collaboration() -> None:
         assert start(name="j", **job)["audienceGenerationJobArn"]
 
 
-def test_a_model_is_not_there_in_another_region() -> None:
+def test_a_model_does_not_exist_in_another_region() -> None:
     with in_process(SLOW) as emulator:
         world = ClockedWorld(emulator)
         model = world.build().configured()
@@ -161,7 +161,7 @@ def test_a_model_is_not_there_in_another_region() -> None:
         assert world.ml.start_audience_generation_job(**job)
 
 
-def test_a_member_that_left_counts_no_more(there: tuple[Custom, ClockedWorld]) -> None:
+def test_a_member_that_left_has_no_access(there: tuple[Custom, ClockedWorld]) -> None:
     custom, _ = there
     creator, left = ClockedWorld(custom.provider.emulator), ClockedWorld(custom.provider.emulator)
     made = collaborate(creator, left)

@@ -21,7 +21,7 @@ def query(custom: Custom, channel: str) -> dict[str, str]:
     return {**custom.of, "protectedQueryIdentifier": found["protectedQueryIdentifier"]}
 
 
-def test_it_is_returned_as_it_was_made(custom: Custom) -> None:
+def test_it_is_returned_as_created(custom: Custom) -> None:
     key = f"arn:aws:kms:us-east-1:{custom.runner.account}:key/1"
     payers = {"computePayerAccountId": custom.provider.account}
     more = {"description": "d", "kmsKeyArn": key, "tags": {"a": "1"}, "payerConfiguration": payers}
@@ -58,7 +58,7 @@ def test_the_other_member_sees_it_without_its_query(custom: Custom, stranger: Cl
     )
 
 
-def test_its_data_is_deleted_and_its_record_stays(custom: Custom) -> None:
+def test_deleting_its_data_keeps_its_record(custom: Custom) -> None:
     arn = custom.runner.ml.create_ml_input_channel(**custom.channel_request())["mlInputChannelArn"]
     delete, of = custom.runner.ml.delete_ml_input_channel_data, {**custom.of, "mlInputChannelArn": arn}
     for expected in ("CREATE_PENDING", "CREATE_IN_PROGRESS"):
@@ -75,7 +75,7 @@ def test_its_data_is_deleted_and_its_record_stays(custom: Custom) -> None:
     refused("ConflictException", custom.runner.ml.create_ml_input_channel, **custom.channel_request())
 
 
-def test_its_data_is_kept_for_the_days_that_were_asked_for(custom: Custom) -> None:
+def test_its_data_is_kept_for_the_retention_period(custom: Custom) -> None:
     short, long = custom.channel("short", retentionInDays=1), custom.channel("long", retentionInDays=2)
     custom.runner.push(DAY - 1000)
     assert [status(custom, arn) for arn in (short, long)] == ["ACTIVE", "ACTIVE"]
@@ -86,7 +86,7 @@ def test_its_data_is_kept_for_the_days_that_were_asked_for(custom: Custom) -> No
     assert round((after["updateTime"] - before["updateTime"]).total_seconds()) == DAY
 
 
-def test_who_may_make_it_and_of_what(custom: Custom) -> None:
+def test_creation_requires_ability_and_valid_inputs(custom: Custom) -> None:
     create = custom.runner.ml.create_ml_input_channel
     provider = custom.provider
     asked = custom.channel_request()
@@ -102,14 +102,14 @@ def test_who_may_make_it_and_of_what(custom: Custom) -> None:
     assert custom.runner.ml.list_ml_input_channels(**custom.of)["mlInputChannelsList"] == []
 
 
-def test_what_is_of_another_collaboration_is_not_found(custom: Custom) -> None:
+def test_resources_of_another_collaboration_are_not_found(custom: Custom) -> None:
     other = collaborate(custom.provider, custom.runner)
     elsewhere = associate(custom.provider, other.of(custom.provider), algorithm(custom.provider, "other"))
     asked = custom.channel_request(configuredModelAlgorithmAssociations=[elsewhere])
     refused("ResourceNotFoundException", custom.runner.ml.create_ml_input_channel, **asked)
 
 
-def test_a_hundred_and_first_channel_is_over_the_quota(custom: Custom) -> None:
+def test_a_hundred_and_first_channel_exceeds_the_quota(custom: Custom) -> None:
     for index in range(100):
         custom.runner.ml.create_ml_input_channel(**custom.channel_request(f"c{index}"))
     create, asked = custom.runner.ml.create_ml_input_channel, custom.channel_request("c100")
@@ -169,7 +169,7 @@ def test_a_fault_fails_it_with_an_error_that_quotes_its_query(custom: Custom) ->
     assert status(custom, custom.channel("good")) == "ACTIVE"
 
 
-def test_its_tags_are_changed_later(custom: Custom) -> None:
+def test_its_tags_can_be_changed(custom: Custom) -> None:
     arn = custom.channel(tags={"a": "1"})
     custom.runner.ml.tag_resource(resourceArn=arn, tags={"b": "2"})
     custom.runner.ml.untag_resource(resourceArn=arn, tagKeys=["a"])

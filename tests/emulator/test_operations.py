@@ -12,13 +12,13 @@ BACKENDS = pytest.mark.parametrize("backend", [CleanRoomsMLBackend, CleanRoomsBa
 
 
 @pytest.mark.parametrize("operation", load().operation_names)
-def test_every_operation_of_the_service_is_there(operation: str) -> None:
+def test_every_operation_is_implemented(operation: str) -> None:
     method = xform_name(operation)
     assert hasattr(CleanRoomsMLBackend, method), f"{operation}: no noun in emulator/backend has a method {method}"
 
 
 @BACKENDS
-def test_no_method_looks_like_an_operation_and_is_none(
+def test_public_methods_are_operations(
     backend: type[CleanRoomsMLBackend | CleanRoomsBackend],
 ) -> None:
     known = {xform_name(name) for name in load(backend.service).operation_names}
@@ -27,7 +27,7 @@ def test_no_method_looks_like_an_operation_and_is_none(
 
 
 @BACKENDS
-def test_no_noun_takes_the_place_of_anothers_method(
+def test_no_class_overrides_the_method_of_another(
     backend: type[CleanRoomsMLBackend | CleanRoomsBackend],
 ) -> None:
     seen: dict[str, str] = {}

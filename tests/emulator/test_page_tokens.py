@@ -42,7 +42,7 @@ def paged(empty_world: World) -> tuple[World, str]:
     return empty_world, str(empty_world.ml.list_training_datasets(maxResults=1)["nextToken"])
 
 
-def test_a_token_goes_on_with_its_listing_in_pages_of_any_size(paged: tuple[World, str]) -> None:
+def test_a_token_continues_its_listing_with_any_page_size(paged: tuple[World, str]) -> None:
     world, token = paged
     for size in (1, 2, 100):
         found = world.ml.list_training_datasets(nextToken=token, maxResults=size)["trainingDatasets"]
@@ -53,23 +53,23 @@ def test_a_token_goes_on_with_its_listing_in_pages_of_any_size(paged: tuple[Worl
     ]
 
 
-def test_a_token_of_another_listing_is_refused(paged: tuple[World, str]) -> None:
+def test_a_token_of_another_listing_is_rejected(paged: tuple[World, str]) -> None:
     world, token = paged
     is_refused(world.ml.list_audience_models, nextToken=token)
     is_refused(world.client("cleanrooms").list_collaborations, nextToken=token)
 
 
-def test_a_token_of_another_account_is_refused(paged: tuple[World, str]) -> None:
+def test_a_token_of_another_account_is_rejected(paged: tuple[World, str]) -> None:
     world, token = paged
     is_refused(World(world.emulator).ml.list_training_datasets, nextToken=token)
 
 
-def test_a_token_of_another_region_is_refused(paged: tuple[World, str]) -> None:
+def test_a_token_of_another_region_is_rejected(paged: tuple[World, str]) -> None:
     world, token = paged
     is_refused(in_region(world, "eu-west-1").list_training_datasets, nextToken=token)
 
 
-def test_a_token_for_other_arguments_is_refused(empty_world: World) -> None:
+def test_a_token_for_other_arguments_is_rejected(empty_world: World) -> None:
     for _ in range(2):
         collaborate(empty_world)
     rooms = empty_world.client("cleanrooms")
@@ -79,7 +79,7 @@ def test_a_token_for_other_arguments_is_refused(empty_world: World) -> None:
     assert len(rooms.list_collaborations(nextToken=token, memberStatus="ACTIVE")["collaborationList"]) == 1
 
 
-def test_a_token_for_another_path_is_refused(empty_world: World) -> None:
+def test_a_token_for_another_path_is_rejected(empty_world: World) -> None:
     other = World(empty_world.emulator)
     first, second = collaborate(empty_world, other), collaborate(empty_world, other)
     rooms = empty_world.client("cleanrooms")
@@ -90,7 +90,7 @@ def test_a_token_for_another_path_is_refused(empty_world: World) -> None:
 CALLER, LISTING = Caller("123456789012", "us-east-1"), {"status": "ACTIVE"}
 
 
-def test_a_token_that_was_changed_is_refused() -> None:
+def test_a_modified_token_is_rejected() -> None:
     token = page_tokens.issue(7, "List", CALLER, LISTING)
     assert page_tokens.read_position(token, "List", CALLER, LISTING) == 7
     content = json.loads(base64.urlsafe_b64decode(token))
@@ -106,6 +106,6 @@ def test_a_token_that_was_changed_is_refused() -> None:
             page_tokens.read_position(other, "List", CALLER, LISTING)
 
 
-def test_an_order_of_arguments_makes_no_other_listing() -> None:
+def test_the_order_of_arguments_does_not_matter() -> None:
     token = page_tokens.issue(7, "List", CALLER, {"a": 1, "b": 2})
     assert page_tokens.read_position(token, "List", CALLER, {"b": 2, "a": 1}) == 7

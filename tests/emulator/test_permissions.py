@@ -39,7 +39,7 @@ def dataset_request(world: ClockedWorld, **more: Any) -> dict[str, Any]:
     return {"name": "d", "roleArn": world.role, "trainingData": world.training_data(), **more}
 
 
-def test_an_account_that_nobody_limits_may_do_everything(world: ClockedWorld) -> None:
+def test_an_account_without_limits_may_do_everything(world: ClockedWorld) -> None:
     world.dataset()
     assert world.emulator.permissions(world.account) == {
         "allowed": None,
@@ -47,7 +47,7 @@ def test_an_account_that_nobody_limits_may_do_everything(world: ClockedWorld) ->
     }
 
 
-def test_what_is_not_allowed_is_refused_and_not_carried_out(world: ClockedWorld) -> None:
+def test_a_denied_request_is_not_executed(world: ClockedWorld) -> None:
     other = ClockedWorld(world.emulator)
     world.emulator.allow(world.account, "cleanrooms-ml:ListTrainingDatasets")
     message = lacks("cleanrooms-ml:CreateTrainingDataset", world.ml.create_training_dataset, **dataset_request(world))
@@ -76,7 +76,7 @@ def test_what_is_not_allowed_is_refused_and_not_carried_out(world: ClockedWorld)
         ("iam:PassRole", False),
     ],
 )
-def test_patterns_mean_what_they_mean_in_a_policy(world: ClockedWorld, pattern: str, allows: bool) -> None:
+def test_action_patterns_match_as_in_iam(world: ClockedWorld, pattern: str, allows: bool) -> None:
     world.emulator.allow(world.account, pattern)
     if allows:
         world.ml.list_training_datasets()
@@ -105,7 +105,7 @@ def test_an_action_may_be_spelled_in_another_way_than_its_operation(world: Clock
     assert "cleanrooms-ml:UnTagResource" in world.emulator.permissions(world.account)["needed"]
 
 
-def test_a_role_that_is_changed_is_passed_again(world: ClockedWorld) -> None:
+def test_changing_a_role_needs_pass_role(world: ClockedWorld) -> None:
     model = world.build().configured()
     world.emulator.allow(world.account, "cleanrooms-ml:UpdateConfiguredAudienceModel")
     update = world.ml.update_configured_audience_model
@@ -161,7 +161,7 @@ def test_associations_need_permissions_for_the_model_and_for_a_policy_that_is_ma
     delete(**gone)
 
 
-def test_a_collaboration_takes_its_managed_policies_with_it(world: ClockedWorld) -> None:
+def test_deleting_a_collaboration_needs_permissions_for_managed_policies(world: ClockedWorld) -> None:
     model, made = world.build().configured(), collaborate(world)
     associate(world, made, model)
     delete = world.rooms.delete_collaboration
@@ -171,7 +171,7 @@ def test_a_collaboration_takes_its_managed_policies_with_it(world: ClockedWorld)
     delete(collaborationIdentifier=made.id)
 
 
-def test_a_refusal_comes_before_a_fault(world: ClockedWorld) -> None:
+def test_a_denied_request_uses_up_no_fault(world: ClockedWorld) -> None:
     world.fault("ListTrainingDatasets", "throttle")
     world.emulator.allow(world.account, "cleanrooms-ml:Get*")
     lacks("cleanrooms-ml:ListTrainingDatasets", world.ml.list_training_datasets)
@@ -214,7 +214,9 @@ def test_a_limit_is_replaced_lifted_and_forgotten(world: ClockedWorld) -> None:
         ({"action": ["cleanrooms-ml:Get*"]}, "permissions: unknown 'action'; allowed: account, actions"),
     ],
 )
-def test_what_is_no_action_is_refused_and_limits_nothing(world: ClockedWorld, order: dict[str, Any], says: str) -> None:
+def test_an_invalid_action_is_rejected_and_limits_nothing(
+    world: ClockedWorld, order: dict[str, Any], says: str
+) -> None:
     account = {} if says.startswith("account is None") else {"account": world.account}
     status, message = ordered(world.emulator, {**account, **order})
     assert (status, says in message) == (400, True), message
@@ -247,7 +249,7 @@ def _has_role(shape: Any) -> bool:
     return any(name == "roleArn" or _has_role(member) for name, member in members)
 
 
-def test_the_requests_that_hold_a_role_are_those_that_the_reference_lists() -> None:
+def test_the_reference_lists_the_requests_that_pass_a_role() -> None:
     model = load()
     found = {name for name in model.operation_names if _has_role(model.operation_model(name).input_shape)}
     assert found == PASS_A_ROLE

@@ -118,7 +118,7 @@ def test_a_policy_that_clean_rooms_manages_has_the_partition_of_its_region(empty
     assert statement["Resource"] == [model, jobs]
 
 
-def test_a_role_of_another_partition_is_refused(empty_world: World) -> None:
+def test_a_role_of_another_partition_is_rejected(empty_world: World) -> None:
     there = elsewhere(empty_world, "cn-north-1")
     given = {"name": "d", "trainingData": there.training_data()}
     other = f"arn:aws:iam::{there.account}:role/r"
@@ -128,20 +128,20 @@ def test_a_role_of_another_partition_is_refused(empty_world: World) -> None:
 
 @pytest.mark.parametrize("region", UNKNOWN)
 @pytest.mark.parametrize(("service", "path"), [("cleanrooms-ml", "/training-dataset"), ("cleanrooms", "/memberships")])
-def test_a_region_that_aws_does_not_have_is_refused(empty_world: World, service: str, path: str, region: str) -> None:
+def test_an_unknown_region_is_rejected(empty_world: World, service: str, path: str, region: str) -> None:
     answer = send(empty_world, "GET", path, service=service, region=region)
     assert answer.error == (403, "InvalidSignatureException")
     assert answer.json["message"].startswith(f"Credential should be scoped to a valid region, not '{region}'.")
 
 
-def test_nothing_is_made_in_a_region_that_aws_does_not_have(empty_world: World) -> None:
+def test_nothing_is_created_in_an_unknown_region(empty_world: World) -> None:
     body = {"name": "d", "roleArn": empty_world.role, "trainingData": empty_world.training_data()}
     assert send(empty_world, "POST", "/training-dataset", body, region="us-east-9").status == 403
     assert send(empty_world, "POST", "/training-dataset", body).status == 200
 
 
 @pytest.mark.parametrize("region", sorted({each for known in PARTITIONS.values() for each in known}))
-def test_a_region_of_the_data_of_botocore_is_known(region: str) -> None:
+def test_every_region_in_botocores_data_is_known(region: str) -> None:
     found = regions.get_partition(region)
     assert found == (
         "" if region.endswith("-global") else next(n for n, known in PARTITIONS.items() if region in known)
@@ -158,7 +158,7 @@ PATTERNS = [
 
 @pytest.mark.parametrize("partition", REGIONS)
 @pytest.mark.parametrize("pattern", PATTERNS)
-def test_the_model_takes_the_arns_of_every_partition(pattern: str, partition: str) -> None:
+def test_the_model_accepts_arns_of_every_partition(pattern: str, partition: str) -> None:
     sample = next(arn for arn in ARNS if re.fullmatch(pattern, arn, re.ASCII))
     _, _, service, _, account, path = sample.split(":", 5)
     arn = f"arn:{partition}:{service}:{REGIONS[partition]}:{account}:{path}"

@@ -127,16 +127,16 @@ FOREIGN_HOSTS = [
 
 
 @pytest.mark.parametrize("host", FOREIGN_HOSTS)
-def test_a_foreign_host_is_refused(server: EmulatorProcess, host: str) -> None:
+def test_a_foreign_host_is_rejected(server: EmulatorProcess, host: str) -> None:
     assert refusal(server, "clock", ("Host", host)) == "ForbiddenHostException"
 
 
 @pytest.mark.parametrize("request_", REQUESTS)
-def test_a_foreign_host_is_refused_on_every_path(server: EmulatorProcess, request_: str) -> None:
+def test_a_foreign_host_is_rejected_on_every_path(server: EmulatorProcess, request_: str) -> None:
     assert refusal(server, request_, ("Host", "evil.example:5055")) == "ForbiddenHostException"
 
 
-def test_of_two_hosts_none_may_be_foreign(server: EmulatorProcess) -> None:
+def test_no_host_of_several_may_be_foreign(server: EmulatorProcess) -> None:
     for hosts in (("127.0.0.1", "evil.example"), ("evil.example", "127.0.0.1")):
         assert refusal(server, "clock", *(("Host", host) for host in hosts)) == "ForbiddenHostException"
 
@@ -169,13 +169,13 @@ ALLOWED_HOSTS = [
 
 @pytest.mark.parametrize("host", ALLOWED_HOSTS)
 @pytest.mark.parametrize("request_", ["health", "list", "S3", "STS"])
-def test_names_of_this_machine_and_allowed_ones_are_answered(server: EmulatorProcess, host: str, request_: str) -> None:
+def test_local_and_allowed_host_names_are_accepted(server: EmulatorProcess, host: str, request_: str) -> None:
     status, error, _ = send(server, request_, ("Host", host))
     # S3 takes what stands before the name of the emulator for a bucket, which there is not.
     assert (status, error) == (404 if request_ == "S3" and host.startswith("bucket.") else 200, None)
 
 
-def test_who_names_no_host_is_no_browser(server: EmulatorProcess) -> None:
+def test_a_request_without_a_host_is_accepted(server: EmulatorProcess) -> None:
     host, port = netloc(server).split(":")
     with socket.create_connection((host, int(port)), 30) as connection:
         connection.sendall(b"GET /_emulator/health HTTP/1.0\r\n\r\n")
@@ -213,7 +213,7 @@ def headers_of(server: EmulatorProcess, headers: tuple[tuple[str, str], ...]) ->
 
 
 @pytest.mark.parametrize("headers", CROSS_SITE, ids=str)
-def test_a_page_of_another_origin_is_refused(server: EmulatorProcess, headers: tuple[tuple[str, str], ...]) -> None:
+def test_a_page_of_another_origin_is_rejected(server: EmulatorProcess, headers: tuple[tuple[str, str], ...]) -> None:
     assert refusal(server, "clock", *headers_of(server, headers)) == "ForbiddenOriginException"
 
 
@@ -221,7 +221,7 @@ def test_a_page_of_another_origin_is_refused(server: EmulatorProcess, headers: t
 @pytest.mark.parametrize(
     "header", [("Origin", "https://evil.example"), ("Sec-Fetch-Site", "cross-site")], ids=lambda header: header[0]
 )
-def test_a_page_of_another_origin_is_refused_on_every_path(
+def test_a_page_of_another_origin_is_rejected_on_every_path(
     server: EmulatorProcess, request_: str, header: tuple[str, str]
 ) -> None:
     assert refusal(server, request_, header) == "ForbiddenOriginException"
@@ -240,13 +240,13 @@ OWN: list[tuple[tuple[str, str], ...]] = [
 
 @pytest.mark.parametrize("headers", OWN, ids=str)
 @pytest.mark.parametrize("request_", ["health", "list", "S3"])
-def test_what_no_other_page_sends_is_answered(
+def test_requests_without_a_foreign_origin_are_accepted(
     server: EmulatorProcess, headers: tuple[tuple[str, str], ...], request_: str
 ) -> None:
     assert send(server, request_, *headers_of(server, headers))[:2] == (200, None)
 
 
-def test_a_refused_page_makes_no_bucket(server: EmulatorProcess) -> None:
+def test_a_rejected_page_creates_no_bucket(server: EmulatorProcess) -> None:
     refusal(server, "S3, unsigned", ("Origin", "http://evil.example"))
     assert World(server, "123456789012").client("s3").list_buckets()["Buckets"] == []
 
@@ -302,12 +302,12 @@ def _resolve_everything_to_loopback(client: Any) -> None:
         ("workstation.example", "example", False),
     ],
 )
-def test_the_address_that_it_listens_at_is_allowed(listens_at: str, host: str, good: bool) -> None:
+def test_the_listening_address_is_allowed(listens_at: str, host: str, good: bool) -> None:
     assert RequestGuard(listens_at).allows_host(host) == good
 
 
 @pytest.mark.parametrize("name", ["http://emulator", "emulator:5055", "*", "", " ", "a b", "[::1]", "emulator/"])
-def test_what_is_no_host_name_cannot_be_allowed(name: str) -> None:
+def test_an_invalid_host_name_cannot_be_allowed(name: str) -> None:
     with pytest.raises(ValueError, match="is not a host name or IP address"):
         RequestGuard(allowed_hosts=[name])
 
@@ -339,20 +339,20 @@ PLACES = [
 
 
 @pytest.mark.parametrize(("path", "service", "most"), PLACES)
-def test_a_body_above_the_bound_is_refused_unread(server: EmulatorProcess, path: str, service: str, most: int) -> None:
+def test_a_body_above_the_limit_is_rejected_unread(server: EmulatorProcess, path: str, service: str, most: int) -> None:
     for length in (most + 1, 10**12, 10**30):
         assert status(begin(server, path, service, f"Content-Length: {length}")) == 413
 
 
 @pytest.mark.parametrize("length", ["-1", "+5", "5_0", "5,5", "five", "0x10"])
 @pytest.mark.parametrize(("path", "service"), [(path, service) for path, service, _ in PLACES])
-def test_a_length_that_is_none_is_refused(server: EmulatorProcess, path: str, service: str, length: str) -> None:
+def test_an_invalid_content_length_is_rejected(server: EmulatorProcess, path: str, service: str, length: str) -> None:
     form = "Content-Type: application/x-www-form-urlencoded"
     assert status(begin(server, path, service, form, f"Content-Length: {length}")) == 400
 
 
 @pytest.mark.parametrize(("path", "service", "most"), PLACES[:3])
-def test_a_body_in_chunks_is_read_up_to_the_bound(server: EmulatorProcess, path: str, service: str, most: int) -> None:
+def test_a_chunked_body_is_read_up_to_the_limit(server: EmulatorProcess, path: str, service: str, most: int) -> None:
     connection = begin(server, path, service, "Transfer-Encoding: chunked")
     for _ in range(most // MEBIBYTE + 1):
         connection.sendall(b"%x\r\n%s\r\n" % (MEBIBYTE, b" " * MEBIBYTE))
@@ -360,14 +360,14 @@ def test_a_body_in_chunks_is_read_up_to_the_bound(server: EmulatorProcess, path:
     assert status(connection) == 413
 
 
-def test_a_body_that_is_as_large_as_allowed_is_read(server: EmulatorProcess) -> None:
+def test_a_body_of_exactly_the_limit_is_read(server: EmulatorProcess) -> None:
     connection = begin(server, "/training-dataset", "cleanrooms-ml", f"Content-Length: {10 * MEBIBYTE}")
     connection.sendall(b" " * 10 * MEBIBYTE)
     # There is no PUT: it is read, and what it says is refused.
     assert status(connection) == 404
 
 
-def test_who_sends_too_much_hears_why(server: EmulatorProcess) -> None:
+def test_a_client_receives_the_error_for_too_large_a_body(server: EmulatorProcess) -> None:
     world = World(server)
     client = world.ml
     # botocore would refuse the name; the service is asked.
@@ -385,7 +385,7 @@ def test_large_uploads_reach_the_bucket(server: EmulatorProcess) -> None:
     assert s3.head_object(Bucket=world.bucket, Key="whole")["ContentLength"] == 40 * MEBIBYTE
 
 
-def test_an_upload_in_chunks_reaches_the_bucket(server: EmulatorProcess) -> None:
+def test_a_chunked_upload_reaches_the_bucket(server: EmulatorProcess) -> None:
     world = World(server, "123456789012")
     world.client("s3").create_bucket(Bucket=world.bucket)
     connection = begin(server, f"/{world.bucket}/key", "s3", "Transfer-Encoding: chunked")
@@ -396,7 +396,7 @@ def test_an_upload_in_chunks_reaches_the_bucket(server: EmulatorProcess) -> None
     assert world.client("s3").head_object(Bucket=world.bucket, Key="key")["ContentLength"] == 15 * MEBIBYTE
 
 
-def test_an_upload_in_chunks_is_read_up_to_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_chunked_upload_is_read_up_to_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wsgi, "MOTO_BODY", 100)
     with in_process() as emulator:
         world = World(emulator, "123456789012")
@@ -419,7 +419,7 @@ def _has_ipv6() -> bool:
 
 
 @pytest.mark.skipif(not _has_ipv6(), reason="this machine has no IPv6")
-def test_it_listens_at_an_ipv6_address() -> None:
+def test_it_listens_on_an_ipv6_address() -> None:
     emulator = EmulatorProcess("--host", "::1")
     try:
         assert emulator.url.startswith("http://[::1]:")
@@ -443,12 +443,12 @@ def test_it_listens_at_an_ipv6_address() -> None:
         ("192.0.2.8", "192.0.2.8"),
     ],
 )
-def test_its_url_leads_to_it(host: str, address: str) -> None:
+def test_its_url_reaches_it(host: str, address: str) -> None:
     assert format_url_host(host) == address
     assert RequestGuard(host).allows_host(f"{address}:5055")
 
 
-def test_a_url_is_no_allowed_host() -> None:
+def test_a_url_is_not_an_allowed_host() -> None:
     command = [sys.executable, "-m", EmulatorProcess.module, "--allowed-host", "http://emulator:5055"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2

@@ -231,7 +231,7 @@ def test_a_member_has_another_name_on_the_wire() -> None:
     assert service.sent({"Name": "n"}) == {"Name": "n"}
 
 
-def test_there_is_no_body_where_there_is_no_content() -> None:
+def test_a_204_response_has_no_body() -> None:
     nothing = Service(Out={"members": {"String": {"shape": "String"}}}, status=204)
     assert wire.build_response(nothing.operation, {}) == wire.HttpResponse(204, {}, b"")
     assert wire.build_response(Service(status=201).operation, {}) == wire.HttpResponse(201, {}, b"")
@@ -239,7 +239,7 @@ def test_there_is_no_body_where_there_is_no_content() -> None:
 
 
 @pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
-def test_a_number_without_digits_is_a_word(value: float) -> None:
+def test_nan_and_infinity_are_strings(value: float) -> None:
     member = {"Double": {"shape": "Double"}}
     service = Service(In={"members": member}, Out={"members": member})
     answer = wire.build_response(service.operation, {"Double": value})
@@ -247,7 +247,7 @@ def test_a_number_without_digits_is_a_word(value: float) -> None:
     assert repr(wire.decode(service.operation, {}, "", answer.body, {})["Double"]) == repr(value)
 
 
-def test_nothing_is_left_out_at_any_depth() -> None:
+def test_none_is_omitted_at_any_depth() -> None:
     shapes = {
         "Map": {"type": "map", "key": {"shape": "String"}, "value": {"shape": "Inner"}},
         "List": {"type": "list", "member": {"shape": "Inner"}},
@@ -273,7 +273,7 @@ def test_nothing_is_left_out_at_any_depth() -> None:
         ("rfc822", 1),
     ],
 )
-def test_a_time_in_another_format_is_refused(spelling: str, value: Any) -> None:
+def test_a_timestamp_in_another_format_is_rejected(spelling: str, value: Any) -> None:
     operation = Service(In={"members": described()}).operation
     body = json.dumps({f"Time{spelling}": value}).encode()
     with pytest.raises(
@@ -283,13 +283,13 @@ def test_a_time_in_another_format_is_refused(spelling: str, value: Any) -> None:
     assert caught.value.code == "ValidationException"
 
 
-def test_what_is_not_base64_is_refused() -> None:
+def test_a_blob_that_is_not_base64_is_rejected() -> None:
     with pytest.raises(ApiError, match="Blob: the value is not base64"):
         wire.decode(Service(In={"members": described()}).operation, {}, "", b'{"Blob": "*"}', {})
 
 
 @pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity"])
-def test_a_word_that_json_does_not_have_is_refused(word: str) -> None:
+def test_nan_and_infinity_as_json_numbers_are_rejected(word: str) -> None:
     with pytest.raises(ApiError, match="is not a JSON value") as caught:
         wire.decode(Service(In={"members": described()}).operation, {}, "", f'{{"Double": {word}}}'.encode(), {})
     assert caught.value.code == "SerializationException"

@@ -144,7 +144,7 @@ def test_each_party_has_a_role(sample: Printed, party: str) -> None:
     assert names == [{"aws_default": "cleanrooms-ml-lookalike", "aws_seeder": "cleanrooms-ml-seed"}[party]]
 
 
-def test_a_dag_is_run_with_what_its_params_name(sample: Printed) -> None:
+def test_the_conf_of_each_dag_names_only_its_params(sample: Printed) -> None:
     for dag, conf in sample.runs.items():
         if dag != "weekly_audience":
             text = (ROOT / "example_dags" / f"{dag}.py").read_text(encoding="utf-8")
@@ -161,7 +161,7 @@ def test_a_dag_is_run_with_what_its_params_name(sample: Printed) -> None:
         (["--with-sample", "--scale", "1"], "--scale and --with-sample exclude each other"),
     ],
 )
-def test_options_that_contradict_are_refused(options: list[str], message: str) -> None:
+def test_contradicting_options_are_rejected(options: list[str], message: str) -> None:
     done = subprocess.run([*COMMAND, *options], capture_output=True, text=True, check=False, timeout=120)
     assert (done.returncode, done.stdout) == (2, "")
     assert message in done.stderr

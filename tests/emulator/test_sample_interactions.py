@@ -11,7 +11,7 @@ def data() -> Interactions:
     return generate(rows=50_000, users=5_000)
 
 
-def test_rows_and_users_are_as_asked_for(data: Interactions) -> None:
+def test_rows_and_users_have_the_requested_numbers(data: Interactions) -> None:
     assert len(data.user) == len(data.item) == len(data.timestamp) == 50_000
     assert len(set(data.user_ids.tolist())) == len(data.taste) == 5_000
     assert len(set(data.item_ids.tolist())) == len(data.item_ids)
@@ -52,14 +52,14 @@ def test_ids_do_not_follow_one_another(data: Interactions) -> None:
     assert (np.abs(np.diff(numbers)) > 1_000_000).all()
 
 
-def test_tastes_are_of_unequal_size_and_every_user_has_one(data: Interactions) -> None:
+def test_tastes_have_unequal_sizes_and_every_user_has_one(data: Interactions) -> None:
     sizes = np.bincount(data.taste)
     assert len(sizes) == 24
     assert sizes[0] > 8 * sizes[-1] > 0
     assert data.find_taste(5_000) == 0
 
 
-def test_a_seed_and_the_users_held_out_share_a_taste_and_nobody(data: Interactions) -> None:
+def test_a_seed_and_the_held_out_users_share_a_taste_but_no_user(data: Interactions) -> None:
     taste = data.find_taste(150)
     members = set(data.user_ids[data.taste == taste].tolist())
     seed, held_out = data.draw_seed(taste, 60), data.list_held_out(taste)
@@ -70,7 +70,7 @@ def test_a_seed_and_the_users_held_out_share_a_taste_and_nobody(data: Interactio
     assert seed == data.draw_seed(taste, 61)[:60]
 
 
-def test_a_taste_shows_in_what_its_users_do(data: Interactions) -> None:
+def test_a_taste_is_visible_in_interactions(data: Interactions) -> None:
     """Two users of one taste share items more often than two of different tastes."""
     popular = np.bincount(data.item).argsort()[-200:]
     rare = ~np.isin(data.item, popular)
@@ -85,7 +85,7 @@ def test_a_taste_shows_in_what_its_users_do(data: Interactions) -> None:
     assert np.minimum(halves[0], halves[1]).sum() > 1.5 * overlap
 
 
-def test_impossible_wishes_are_refused(data: Interactions) -> None:
+def test_impossible_numbers_are_rejected(data: Interactions) -> None:
     with pytest.raises(ValueError, match="at least 200 interactions"):
         generate(rows=199, users=100)
     with pytest.raises(ValueError, match="at most"):

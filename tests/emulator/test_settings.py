@@ -27,7 +27,7 @@ def sender(clocked_emulator: EmulatorProcess) -> Iterator[Sender]:
     world.emulator._control("clock", {"freeze": False})
 
 
-def test_names_need_not_be_unique_from_then_on(sender: Sender) -> None:
+def test_unique_names_can_be_switched_off(sender: Sender) -> None:
     sender.dataset("d")
     refused("ConflictException", sender.dataset, name="d")
     before = sender.emulator.switch(unique_names=False)
@@ -37,7 +37,7 @@ def test_names_need_not_be_unique_from_then_on(sender: Sender) -> None:
     refused("ConflictException", sender.dataset, name="d")
 
 
-def test_a_quota_is_changed(sender: Sender) -> None:
+def test_a_quota_can_be_changed(sender: Sender) -> None:
     sender.build()
     dataset = sender.dataset()
     sender.emulator.switch(models_in_progress=1, progress_seconds=0)
@@ -50,7 +50,7 @@ def test_a_quota_is_changed(sender: Sender) -> None:
     sender.ml.create_audience_model(name="m2", trainingDatasetArn=dataset)
 
 
-def test_what_is_told_can_be_put_back(sender: Sender) -> None:
+def test_returned_settings_can_be_restored(sender: Sender) -> None:
     told = sender.emulator.switch()
     assert told["instance_types"] == ["ml.m5.2xlarge", "ml.m5.4xlarge", "ml.m5.12xlarge"]
     sender.emulator.switch(instance_types=[], scale=1)
@@ -73,7 +73,7 @@ def test_what_is_told_can_be_put_back(sender: Sender) -> None:
         ({"instance_types": [1]}, "instance_types must be a list of strings"),
     ],
 )
-def test_a_change_that_is_none_changes_nothing(sender: Sender, change: dict[str, Any], says: str) -> None:
+def test_an_invalid_setting_changes_nothing(sender: Sender, change: dict[str, Any], says: str) -> None:
     before = sender.emulator.switch()
     with pytest.raises(urllib.error.HTTPError) as caught:
         sender.emulator.switch(**{"delete_seconds": 7, **change})
@@ -81,7 +81,7 @@ def test_a_change_that_is_none_changes_nothing(sender: Sender, change: dict[str,
     assert sender.emulator.switch() == before
 
 
-def test_options_are_settings() -> None:
+def test_command_line_options_change_settings() -> None:
     process = EmulatorProcess(
         "--published-rates", "--names-not-unique", "--all-instance-types", "--delete-seconds", "7"
     )
@@ -99,7 +99,7 @@ def limited(sender: Sender) -> Sender:
     return sender
 
 
-def test_a_burst_is_taken_and_then_one_a_second(limited: Sender) -> None:
+def test_requests_beyond_a_burst_are_limited_to_one_per_second(limited: Sender) -> None:
     given = {"name": "m", "trainingDatasetArn": limited.dataset()}
     seen = [limited.status(limited.ml.create_audience_model, **given) for _ in range(5)]
     # What the backend refuses has used its token all the same.
@@ -112,7 +112,7 @@ def test_a_burst_is_taken_and_then_one_a_second(limited: Sender) -> None:
     assert [limited.status(limited.ml.create_audience_model, **given) for _ in range(4)] == [409, 409, 409, 429]
 
 
-def test_what_is_throttled_is_told_and_in_the_journal(limited: Sender) -> None:
+def test_a_throttled_request_is_rejected_and_logged(limited: Sender) -> None:
     given = {"name": "m", "trainingDatasetArn": limited.dataset()}
     limited.emulator.switch(unique_names=False, models_in_progress=10)
     for _ in range(3):
@@ -127,7 +127,7 @@ def test_what_is_throttled_is_told_and_in_the_journal(limited: Sender) -> None:
     assert len(limited.ml.list_audience_models()["audienceModels"]) == 3
 
 
-def test_every_account_and_operation_has_a_bucket_of_its_own(limited: Sender) -> None:
+def test_every_account_and_operation_has_its_own_rate(limited: Sender) -> None:
     other = Sender(limited.emulator)
     given = {"audienceModelArn": f"arn:aws:cleanrooms-ml:us-east-1:{limited.account}:audience-model/m"}
     seen = [limited.status(limited.ml.delete_audience_model, **given) for _ in range(11)]
@@ -136,7 +136,7 @@ def test_every_account_and_operation_has_a_bucket_of_its_own(limited: Sender) ->
     assert limited.status(limited.ml.get_audience_model, **given) == 404
 
 
-def test_boto3_s_own_retries_outwait_a_burst(limited: Sender) -> None:
+def test_boto3_retries_until_the_rate_allows_a_request(limited: Sender) -> None:
     limited.emulator._control("clock", {"freeze": False})
     limited.emulator.switch(models_in_progress=10)
     patient, dataset = limited.client("cleanroomsml", retries={"total_max_attempts": 10}), limited.dataset()
@@ -145,13 +145,13 @@ def test_boto3_s_own_retries_outwait_a_burst(limited: Sender) -> None:
     assert len(patient.list_audience_models()["audienceModels"]) == 5
 
 
-def test_no_rate_is_in_force_unless_it_is_asked_for(sender: Sender) -> None:
+def test_requests_are_unlimited_by_default(sender: Sender) -> None:
     for index in range(12):
         sender.dataset(f"d{index}")
     assert len(sender.names) == 12
 
 
-def test_rates_are_of_operations_that_there_are() -> None:
+def test_rates_name_existing_operations() -> None:
     limited = {name for name in load().operation_names if get_published_rate(name) is not None}
     free = set(load().operation_names) - limited
     named = {"CreateMLInputChannel", "GetMLInputChannel", "DeleteMLInputChannelData"}
@@ -160,7 +160,7 @@ def test_rates_are_of_operations_that_there_are() -> None:
     assert not any("Collaboration" in name for name in limited)
 
 
-def test_a_synchronous_job_is_done_when_its_request_is_answered(sender: Sender) -> None:
+def test_a_synchronous_job_has_computed_when_its_request_is_answered(sender: Sender) -> None:
     sender.build()
     dataset = sender.dataset()
     sender.emulator.switch(synchronous_jobs=True, pending_seconds=0, progress_seconds=60)
@@ -170,7 +170,7 @@ def test_a_synchronous_job_is_done_when_its_request_is_answered(sender: Sender) 
     assert sender.ml.get_audience_model(audienceModelArn=made)["status"] == "ACTIVE"
 
 
-def test_a_job_that_a_fault_lets_fail_computes_nothing(sender: Sender) -> None:
+def test_a_job_failed_by_a_fault_computes_nothing(sender: Sender) -> None:
     sender.emulator.switch(synchronous_jobs=True, pending_seconds=0, progress_seconds=0)
     sender.fault("CreateAudienceModel", "fail_job", message="no capacity")
     made = sender.ml.create_audience_model(name="m", trainingDatasetArn=sender.dataset())["audienceModelArn"]

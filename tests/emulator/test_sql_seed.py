@@ -46,7 +46,7 @@ def start(world: ClockedWorld, asked: dict[str, Any]) -> str:
     return str(world.ml.start_audience_generation_job(**asked)["audienceGenerationJobArn"])
 
 
-def test_the_job_fails_as_its_query_does_and_both_quote_it(
+def test_a_job_fails_with_its_query_and_both_errors_quote_it(
     provider: ClockedWorld, runner: ClockedWorld, made: Collaboration
 ) -> None:
     asked = request(runner, made, shared(provider, made))
@@ -73,7 +73,7 @@ def test_the_job_fails_as_its_query_does_and_both_quote_it(
     }
 
 
-def test_the_models_owner_sees_the_failure_without_the_query(
+def test_the_model_owner_sees_the_failure_without_the_query(
     provider: ClockedWorld, runner: ClockedWorld, made: Collaboration
 ) -> None:
     start(runner, request(runner, made, shared(provider, made)))
@@ -98,7 +98,7 @@ def test_the_job_fails_when_its_query_is_cancelled(
     assert (found["status"], found["statusDetails"]["statusCode"]) == ("CREATE_FAILED", "QUERY_CANCELLED")
 
 
-def test_who_may_query_for_a_seed(
+def test_a_sql_seed_requires_the_ability_to_query(
     provider: ClockedWorld, runner: ClockedWorld, stranger: ClockedWorld, made: Collaboration
 ) -> None:
     model = shared(provider, made)
@@ -115,18 +115,14 @@ def test_who_may_query_for_a_seed(
     assert runner.rooms.list_protected_queries(membershipIdentifier=made.of(runner))["protectedQueries"] == []
 
 
-def test_a_fault_names_the_error_of_the_engine(
-    provider: ClockedWorld, runner: ClockedWorld, made: Collaboration
-) -> None:
+def test_a_fault_can_quote_the_query(provider: ClockedWorld, runner: ClockedWorld, made: Collaboration) -> None:
     asked = request(runner, made, shared(provider, made))
     runner.fault("StartAudienceGenerationJob", "fail_job", code="PARSE_ERROR", message="line 1: {query}")
     found = runner.wait(start(runner, asked))
     assert found["statusDetails"] == {"statusCode": "PARSE_ERROR", "message": f"line 1: {SQL}"}
 
 
-def test_a_fault_fails_as_many_jobs_as_it_was_told_and_those_of_its_account(
-    provider: ClockedWorld, runner: ClockedWorld
-) -> None:
+def test_a_fault_fails_its_number_of_jobs_in_its_account(provider: ClockedWorld, runner: ClockedWorld) -> None:
     provider.build()
     runner.build()
     provider.fault("CreateAudienceModel", "fail_job", times=2)

@@ -26,7 +26,7 @@ def trained(custom: Custom, name: str = "model") -> tuple[str, str]:
     return channel, model
 
 
-def test_it_is_returned_as_it_was_made(custom: Custom) -> None:
+def test_it_is_returned_as_created(custom: Custom) -> None:
     channel = custom.channel()
     asked = custom.model_request(
         "m",
@@ -51,7 +51,7 @@ def test_it_is_returned_as_it_was_made(custom: Custom) -> None:
     assert "hyperparameters" not in seen
 
 
-def test_it_goes_through_its_states_by_the_clock(custom: Custom) -> None:
+def test_its_status_follows_the_clock(custom: Custom) -> None:
     model = custom.train("m", custom.channel())["trainedModelArn"]
     delete, of = custom.runner.ml.delete_trained_model_output, {**custom.of, "trainedModelArn": model}
     for expected in ("CREATE_PENDING", "CREATE_IN_PROGRESS"):
@@ -70,7 +70,7 @@ def test_it_goes_through_its_states_by_the_clock(custom: Custom) -> None:
 
 
 @pytest.mark.parametrize("waited", [0, 101])
-def test_it_is_cancelled_while_it_is_trained(custom: Custom, waited: int) -> None:
+def test_it_can_be_cancelled_during_training(custom: Custom, waited: int) -> None:
     model = custom.train("m", custom.channel())["trainedModelArn"]
     of = {**custom.of, "trainedModelArn": model}
     custom.runner.push(waited)
@@ -84,7 +84,7 @@ def test_it_is_cancelled_while_it_is_trained(custom: Custom, waited: int) -> Non
     assert (custom.get(model)["status"], custom.get(model)["updateTime"]) == ("INACTIVE", before)
 
 
-def test_a_version_follows_another_under_the_same_arn(custom: Custom) -> None:
+def test_a_further_version_has_the_same_arn(custom: Custom) -> None:
     channel, model = trained(custom)
     second = custom.continued(channel, model)
     custom.runner.push(201)
@@ -104,7 +104,7 @@ def test_a_version_follows_another_under_the_same_arn(custom: Custom) -> None:
     )
 
 
-def test_an_unnamed_version_is_the_latest_or_the_base(custom: Custom) -> None:
+def test_the_default_version_is_the_latest_or_the_base(custom: Custom) -> None:
     channel, model = trained(custom)
     second = custom.continued(channel, model)
     of = {**custom.of, "trainedModelArn": model}
@@ -122,7 +122,7 @@ def test_an_unnamed_version_is_the_latest_or_the_base(custom: Custom) -> None:
     assert [entry["status"] for entry in found] == ["INACTIVE", "INACTIVE"]
 
 
-def test_a_listing_has_one_entry_a_model_and_its_place_stays(custom: Custom) -> None:
+def test_a_listing_has_one_entry_per_model_in_a_fixed_position(custom: Custom) -> None:
     channel, first = trained(custom, "first")
     custom.train("second", channel)
     custom.runner.push(201)
@@ -136,7 +136,7 @@ def test_a_listing_has_one_entry_a_model_and_its_place_stays(custom: Custom) -> 
         assert found == [("first", version), ("second", "NULL")]
 
 
-def test_a_page_of_versions_has_ten(custom: Custom) -> None:
+def test_a_page_of_versions_has_ten_entries(custom: Custom) -> None:
     channel, model = trained(custom)
     for _ in range(10):
         custom.continued(channel, model)
@@ -147,7 +147,7 @@ def test_a_page_of_versions_has_ten(custom: Custom) -> None:
     assert len(versions(custom, model, maxResults=100)) == 11
 
 
-def test_what_cannot_be_trained_further(custom: Custom) -> None:
+def test_incremental_training_requires_an_active_version(custom: Custom) -> None:
     channel, model = trained(custom)
     other = model[:-1] + ("0" if model[-1] != "0" else "1")
     create = custom.runner.ml.create_trained_model
@@ -170,12 +170,12 @@ def test_what_cannot_be_trained_further(custom: Custom) -> None:
     refused("ValidationException", create, **custom.model_request("x", channel, incrementalTrainingDataChannels=same))
 
 
-def test_a_name_is_given_once_in_a_collaboration(custom: Custom) -> None:
+def test_names_are_unique_in_a_collaboration(custom: Custom) -> None:
     channel, _ = trained(custom, "n")
     refused("ConflictException", custom.runner.ml.create_trained_model, **custom.model_request("n", channel))
 
 
-def test_who_may_train_and_on_what(custom: Custom, stranger: ClockedWorld) -> None:
+def test_training_requires_ability_and_valid_inputs(custom: Custom, stranger: ClockedWorld) -> None:
     channel = custom.channel()
     create, asked = custom.runner.ml.create_trained_model, custom.model_request("m", channel)
     provider = {**asked, "membershipIdentifier": custom.made.of(custom.provider)}
@@ -198,7 +198,7 @@ def test_who_may_train_and_on_what(custom: Custom, stranger: ClockedWorld) -> No
     assert custom.runner.ml.list_trained_models(**custom.of)["trainedModels"] == []
 
 
-def test_what_is_read_is_not_deleted(custom: Custom) -> None:
+def test_data_in_use_is_not_deleted(custom: Custom) -> None:
     channel = custom.channel()
     custom.train("m", channel)
     delete, of = custom.runner.ml.delete_ml_input_channel_data, {**custom.of, "mlInputChannelArn": channel}
@@ -214,7 +214,7 @@ def test_what_is_read_is_not_deleted(custom: Custom) -> None:
         ({"instanceType": "ml.m5.4xlarge", "instanceCount": 4}, "ml.m5.4xlarge for custom model training jobs", 3),
     ],
 )
-def test_most_instance_types_have_a_quota_of_none(
+def test_most_instance_types_have_a_quota_of_zero(
     custom: Custom, compute: dict[str, Any], name: str, value: int
 ) -> None:
     asked = custom.model_request("m", custom.channel(), resourceConfig={**compute, "volumeSizeInGB": 1})
@@ -233,7 +233,7 @@ def test_a_membership_trains_five_models_at_a_time(custom: Custom) -> None:
     custom.train("m5", channel)
 
 
-def test_an_account_trains_ten_models_at_a_time_on_any_instance_type_if_told_so(
+def test_an_account_trains_ten_models_at_a_time_with_all_instance_types(
     provider: ClockedWorld, runner: ClockedWorld
 ) -> None:
     before = runner.emulator.switch(instance_types=[])
@@ -260,7 +260,7 @@ def test_an_account_trains_ten_models_at_a_time_on_any_instance_type_if_told_so(
         runner.emulator.switch(**before)
 
 
-def test_a_hundred_and_first_version_is_over_the_quota(custom: Custom) -> None:
+def test_a_hundred_and_first_version_exceeds_the_quota(custom: Custom) -> None:
     channel, model = trained(custom)
     for _ in range(99):
         custom.continued(channel, model)

@@ -47,7 +47,7 @@ def exports(custom: Custom, model: str, **more: Any) -> list[dict[str, Any]]:
     return entries
 
 
-def test_an_inference_job_is_returned_as_it_was_made(custom: Custom, channel: str, model: str) -> None:
+def test_an_inference_job_is_returned_as_created(custom: Custom, channel: str, model: str) -> None:
     asked = custom.inference_request(
         "i",
         model,
@@ -66,7 +66,7 @@ def test_an_inference_job_is_returned_as_it_was_made(custom: Custom, channel: st
     assert found["configuredModelAlgorithmAssociationArn"] == custom.association
 
 
-def test_an_inference_job_goes_through_its_states(custom: Custom, channel: str, model: str) -> None:
+def test_the_status_of_an_inference_job_follows_the_clock(custom: Custom, channel: str, model: str) -> None:
     arn = custom.infer("i", model, channel)
     delete, of = custom.runner.ml.delete_trained_model_output, {**custom.of, "trainedModelArn": model}
     for expected in ("CREATE_PENDING", "CREATE_IN_PROGRESS"):
@@ -118,7 +118,7 @@ def test_inference_jobs_are_listed_by_model_and_version(
         refused("AccessDeniedException", getattr(stranger.ml, operation), **of)
 
 
-def test_who_may_infer_with_what_for_whom(custom: Custom, channel: str, model: str) -> None:
+def test_inference_requires_abilities_and_valid_inputs(custom: Custom, channel: str, model: str) -> None:
     start, asked = custom.runner.ml.start_trained_model_inference_job, custom.inference_request("i", model, channel)
     provider = {**asked, "membershipIdentifier": custom.made.of(custom.provider)}
     refused("AccessDeniedException", custom.provider.ml.start_trained_model_inference_job, **provider)
@@ -151,7 +151,7 @@ def test_inference_has_quotas_of_its_own(custom: Custom, channel: str, model: st
     custom.train("meanwhile", channel)
 
 
-def test_an_export_shows_in_the_collaboration(custom: Custom, channel: str, model: str) -> None:
+def test_an_export_is_listed_in_the_collaboration(custom: Custom, channel: str, model: str) -> None:
     asked = export_request(custom, model, description="d")
     custom.runner.ml.start_trained_model_export_job(**asked)
     for expected in ("CREATE_PENDING", "CREATE_IN_PROGRESS", "ACTIVE"):
@@ -173,7 +173,7 @@ def test_an_export_shows_in_the_collaboration(custom: Custom, channel: str, mode
     assert exports(custom, model[:-4] + "0000") == []
 
 
-def test_who_may_export_to_whom(custom: Custom, model: str, stranger: ClockedWorld) -> None:
+def test_an_export_requires_abilities_of_its_receivers(custom: Custom, model: str, stranger: ClockedWorld) -> None:
     start = custom.runner.ml.start_trained_model_export_job
     start(**export_request(custom, model, receiver=custom.provider.account))
     refused("ConflictException", start, **export_request(custom, model))
@@ -203,7 +203,7 @@ def configure(custom: Custom, **more: Any) -> None:
     custom.runner.ml.put_ml_configuration(**custom.of, defaultOutputLocation=location)
 
 
-def test_an_ml_configuration_is_put_over_another(custom: Custom) -> None:
+def test_an_ml_configuration_replaces_an_earlier_one(custom: Custom) -> None:
     read = custom.runner.ml.get_ml_configuration
     refused("ResourceNotFoundException", read, **custom.of)
     configure(custom)
@@ -225,7 +225,7 @@ def test_an_ml_configuration_is_put_over_another(custom: Custom) -> None:
     refused("ResourceNotFoundException", custom.runner.ml.delete_ml_configuration, **custom.of)
 
 
-def test_logs_are_published_where_there_was_a_configuration_at_the_end(custom: Custom, channel: str) -> None:
+def test_logs_are_published_with_a_configuration_at_the_end_of_the_job(custom: Custom, channel: str) -> None:
     def publication(model: str) -> tuple[str | None, str | None]:
         found = custom.get(model)
         return found.get("logsStatus"), found.get("metricsStatus")
@@ -282,7 +282,7 @@ def test_each_member_sees_whether_its_own_logs_were_published(custom: Custom, ch
     assert "logsStatusDetails" not in details
 
 
-def test_a_member_that_joins_later_has_no_logs_of_what_has_ended(
+def test_a_member_that_joins_later_has_no_logs_of_ended_jobs(
     provider: ClockedWorld, runner: ClockedWorld, stranger: ClockedWorld
 ) -> None:
     made = provider.rooms.create_collaboration(

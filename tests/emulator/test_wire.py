@@ -242,7 +242,7 @@ def service_of(operation: OperationModel) -> str:
 
 
 @every_operation
-def test_a_backend_gets_what_was_sent(operation: OperationModel, wires: dict[str, Wire]) -> None:
+def test_a_backend_receives_the_sent_members(operation: OperationModel, wires: dict[str, Wire]) -> None:
     for sent in draws(operation, operation.input_shape):
         method, path, query, body = wires[service_of(operation)].sent(operation, sent)
         found, in_path = ROUTES[service_of(operation)].match(method, path)
@@ -251,7 +251,7 @@ def test_a_backend_gets_what_was_sent(operation: OperationModel, wires: dict[str
 
 
 @all_of_both_services
-def test_a_request_is_decoded_as_it_was_meant(operation: OperationModel, wires: dict[str, Wire]) -> None:
+def test_a_request_is_decoded_to_its_members(operation: OperationModel, wires: dict[str, Wire]) -> None:
     for sent in draws(operation, operation.input_shape):
         method, path, query, body = wires[service_of(operation)].sent(operation, sent)
         found, in_path = ROUTES[service_of(operation)].match(method, path)
@@ -259,7 +259,7 @@ def test_a_request_is_decoded_as_it_was_meant(operation: OperationModel, wires: 
 
 
 @every_operation
-def test_a_path_leads_to_one_operation(operation: OperationModel, wires: dict[str, Wire]) -> None:
+def test_a_path_matches_one_operation(operation: OperationModel, wires: dict[str, Wire]) -> None:
     for sent in draws(operation, operation.input_shape):
         method, path, _, _ = wires[service_of(operation)].sent(operation, sent)
         routes = ROUTES[service_of(operation)]._routes
@@ -273,20 +273,20 @@ def results(operation: OperationModel) -> list[dict[str, Any]]:
 
 
 @all_of_both_services
-def test_botocore_returns_what_was_answered(operation: OperationModel, wires: dict[str, Wire]) -> None:
+def test_botocore_parses_every_response(operation: OperationModel, wires: dict[str, Wire]) -> None:
     for result in results(operation):
         assert wires[service_of(operation)].answered(operation, codec.build_response(operation, result)) == result
 
 
 @all_of_both_services
-def test_an_answer_is_spelled_as_the_model_says(operation: OperationModel) -> None:
+def test_a_response_has_the_spelling_of_the_model(operation: OperationModel) -> None:
     client = STRICT[service_of(operation)]
     for result in results(operation):
         assert client.read(operation.name, codec.build_response(operation, result)) == result
 
 
 @all_of_both_services
-def test_what_the_answer_does_not_have_stays_within(operation: OperationModel) -> None:
+def test_members_outside_of_the_output_shape_are_omitted(operation: OperationModel) -> None:
     result = results(operation)[0]
     assert codec.build_response(operation, {**result, "secretOfTheBackend": 1}) == codec.build_response(
         operation, result
@@ -312,7 +312,7 @@ def test_an_error_arrives_with_its_members(service: str, shape: StructureShape, 
     assert STRICT[service].read_error(codec.build_error_response(model, error)) == (shape.name, told)
 
 
-def test_a_full_quota_tells_its_name_and_value() -> None:
+def test_a_quota_error_has_its_name_and_value() -> None:
     answer = codec.build_error_response(MODEL, quota_error("Models", 2))
     assert answer.headers["x-amzn-ErrorType"] == "ServiceQuotaExceededException"
     assert json.loads(answer.body) == {
@@ -346,7 +346,7 @@ def test_a_time_is_exact_to_the_millisecond(time: datetime | float, iso_8601: st
 
 
 @pytest.mark.parametrize("path", ["/audience-model/", "/audience-model/a/b", "/Audience-model", "/", ""])
-def test_a_path_of_no_operation(path: str) -> None:
+def test_an_unknown_path_is_rejected(path: str) -> None:
     with pytest.raises(ApiError, match="No operation matches GET") as caught:
         ROUTES["cleanroomsml"].match("GET", path)
     assert (caught.value.code, caught.value.status) == ("UnknownOperationException", 404)

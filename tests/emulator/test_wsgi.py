@@ -85,7 +85,7 @@ def encoded(arn: str) -> str:
         ("GET", "/memberships/m/trained-models"),
     ],
 )
-def test_who_does_not_sign_is_refused(empty_world: World, method: str, path: str) -> None:
+def test_an_unsigned_request_is_rejected(empty_world: World, method: str, path: str) -> None:
     answer = send(empty_world, method, path, signed=False)
     assert answer.error == (403, "MissingAuthenticationToken")
     assert answer.json == {
@@ -104,7 +104,7 @@ def test_who_does_not_sign_is_refused(empty_world: World, method: str, path: str
         (b"null", "not a JSON object"),
     ],
 )
-def test_a_body_that_is_no_json_object_is_refused(empty_world: World, body: bytes, says: str) -> None:
+def test_a_body_that_is_not_a_json_object_is_rejected(empty_world: World, body: bytes, says: str) -> None:
     answer = send(empty_world, "POST", "/training-dataset", body)
     assert answer.error == (400, "SerializationException")
     assert says in answer.json["message"]
@@ -143,7 +143,7 @@ def with_column(world: World, **changes: Any) -> list[dict[str, Any]]:
         (lambda w: {"trainingData": with_column(w, columnName=True)}, f"{COLUMN}.columnName: True is a bool"),
     ],
 )
-def test_a_member_against_the_model_is_refused_by_its_path(
+def test_a_violation_of_the_model_is_reported_with_its_path(
     empty_world: World, change: Callable[[World], dict[str, Any]], says: str
 ) -> None:
     answer = send(empty_world, "POST", "/training-dataset", dataset(empty_world, **change(empty_world)))
@@ -152,14 +152,14 @@ def test_a_member_against_the_model_is_refused_by_its_path(
     assert empty_world.ml.list_training_datasets()["trainingDatasets"] == []
 
 
-def test_all_violations_come_in_one_answer(empty_world: World) -> None:
+def test_one_error_reports_all_violations(empty_world: World) -> None:
     answer = send(empty_world, "POST", "/training-dataset", {"name": "", "roleArn": 1})
     violations = "name: 0 characters; allowed: 1 to 63 characters", "roleArn: 1 is an int; must be a string, in quotes"
     assert answer.json == {"message": "; ".join([*violations, "trainingData: missing; required"])}
 
 
 @pytest.mark.parametrize("path", ["/not-an-arn", "/arn%3Aaws%3Acleanrooms-ml%3Aus-east-1%3A1%3Aaudience-model%2Fm"])
-def test_an_ill_patterned_arn_in_the_path_is_refused(empty_world: World, path: str) -> None:
+def test_a_malformed_arn_in_the_path_is_rejected(empty_world: World, path: str) -> None:
     answer = send(empty_world, "GET", f"/audience-model{path}")
     assert answer.error == (400, "ValidationException")
     assert answer.json["message"].startswith("audienceModelArn: ")
@@ -182,26 +182,26 @@ def test_an_ill_patterned_arn_in_the_path_is_refused(empty_world: World, path: s
     ],
 )
 @pytest.mark.parametrize("path", ["/audience-model", "/audience-export-job", "/training-dataset"])
-def test_a_bad_page_is_refused(empty_world: World, path: str, query: str, says: str) -> None:
+def test_an_invalid_page_size_or_token_is_rejected(empty_world: World, path: str, query: str, says: str) -> None:
     answer = send(empty_world, "GET", f"{path}?{query}")
     assert answer.error == (400, "ValidationException")
     assert says in answer.json["message"]
 
 
-def test_the_largest_and_the_smallest_page_are_allowed(empty_world: World) -> None:
+def test_the_largest_and_smallest_page_sizes_are_accepted(empty_world: World) -> None:
     for size in (1, 100):
         assert send(empty_world, "GET", f"/audience-model?maxResults={size}").json == {"audienceModels": []}
 
 
 @pytest.mark.parametrize("service", ["cleanrooms-ml", "cleanrooms"])
 @pytest.mark.parametrize(("method", "path"), [("GET", "/nothing"), ("PUT", "/audience-model"), ("GET", "/")])
-def test_a_path_or_method_of_no_operation_is_unknown(empty_world: World, service: str, method: str, path: str) -> None:
+def test_an_unknown_path_or_method_is_rejected(empty_world: World, service: str, method: str, path: str) -> None:
     answer = send(empty_world, method, path, service=service)
     assert answer.error == (404, "UnknownOperationException")
     assert answer.json == {"message": f"No operation matches {method} {path}."}
 
 
-def test_an_operation_that_is_not_there_is_named_and_not_tried_again(empty_world: World) -> None:
+def test_an_unsupported_operation_is_named_and_not_retried(empty_world: World) -> None:
     with pytest.raises(ClientError, match="not support ListConfiguredTables.*configured tables, analysis") as caught:
         empty_world.client("cleanrooms").list_configured_tables()
     assert caught.value.response["Error"]["Code"] == "NotImplementedByEmulatorException"
@@ -209,13 +209,13 @@ def test_an_operation_that_is_not_there_is_named_and_not_tried_again(empty_world
     assert empty_world.calls == ["ListConfiguredTables"]
 
 
-def test_boto3_tries_again_where_the_service_fails(empty_world: World) -> None:
+def test_boto3_retries_server_errors(empty_world: World) -> None:
     empty_world.fault("ListTrainingDatasets", "server_error")
     assert empty_world.ml.list_training_datasets()["trainingDatasets"] == []
     assert empty_world.calls == ["ListTrainingDatasets"] * 2
 
 
-def test_answers_and_errors_carry_a_request_id_of_their_own(empty_world: World) -> None:
+def test_every_response_has_its_own_request_id(empty_world: World) -> None:
     good, bad = (send(empty_world, "GET", f"/audience-model?maxResults={size}") for size in (1, 0))
     ids = {uuid.UUID(answer.headers["x-amzn-RequestId"]) for answer in (good, bad)}
     assert len(ids) == 2
@@ -233,7 +233,7 @@ def test_times_of_clean_rooms_are_seconds_since_1970(empty_world: World, path: s
         assert abs(entry[name] - time.time()) < 3600
 
 
-def test_what_has_no_output_has_no_body(empty_world: World) -> None:
+def test_an_operation_without_output_returns_no_body(empty_world: World) -> None:
     arn = empty_world.dataset()
     answer = send(empty_world, "DELETE", f"/training-dataset/{encoded(arn)}")
     assert (answer.status, answer.body, answer.headers["Content-Type"]) == (200, b"", None)
@@ -253,13 +253,13 @@ def test_times_are_iso_8601_with_milliseconds_in_utc(world: World) -> None:
 
 
 @pytest.mark.parametrize(("kind", "value"), [("quota", 2), ("no_quota", 0)])
-def test_a_full_quota_is_402_with_its_name_and_value(empty_world: World, kind: str, value: int) -> None:
+def test_an_exceeded_quota_returns_402_with_its_name_and_value(empty_world: World, kind: str, value: int) -> None:
     empty_world.fault("CreateTrainingDataset", kind)
     answer = send(empty_world, "POST", "/training-dataset", dataset(empty_world))
     assert answer.error == (402, "ServiceQuotaExceededException")
     assert answer.json == {
         "message": f"The request exceeds the quota 'A quota chosen by a fault', which is {value}.",
-        "quotaName": "A quota of this service",
+        "quotaName": "A quota chosen by a fault",
         "quotaValue": value,
     }
 
@@ -272,7 +272,7 @@ def test_a_full_quota_is_402_with_its_name_and_value(empty_world: World, kind: s
         ("access_denied", (403, "AccessDeniedException")),
     ],
 )
-def test_a_fault_meets_as_many_calls_as_it_says_and_none_is_carried_out(
+def test_a_fault_applies_to_its_number_of_calls_and_executes_none(
     empty_world: World, kind: str, error: tuple[int, str]
 ) -> None:
     empty_world.fault("CreateTrainingDataset", kind, times=2)
@@ -281,7 +281,7 @@ def test_a_fault_meets_as_many_calls_as_it_says_and_none_is_carried_out(
 
 
 @pytest.mark.parametrize(("kind", "made"), [("reset", []), ("lose_response", ["d"])])
-def test_a_dropped_connection_has_no_answer(empty_world: World, kind: str, made: list[str]) -> None:
+def test_a_dropped_connection_returns_no_response(empty_world: World, kind: str, made: list[str]) -> None:
     empty_world.fault("CreateTrainingDataset", kind)
     with pytest.raises((http.client.HTTPException, ConnectionError)):
         send(empty_world, "POST", "/training-dataset", dataset(empty_world))
@@ -289,7 +289,7 @@ def test_a_dropped_connection_has_no_answer(empty_world: World, kind: str, made:
     assert [entry["name"] for entry in found] == made
 
 
-def test_moto_answers_on_the_same_port_in_the_same_account(world: World) -> None:
+def test_moto_serves_the_same_port_and_account(world: World) -> None:
     other = World(world.emulator)
     assert [bucket["Name"] for bucket in world.client("s3").list_buckets()["Buckets"]] == [world.bucket]
     assert other.client("s3").list_buckets()["Buckets"] == []
@@ -299,7 +299,7 @@ def test_moto_answers_on_the_same_port_in_the_same_account(world: World) -> None
     assert world.dataset().split(":")[4] == world.account
 
 
-def test_a_role_taken_in_another_account_acts_there(empty_world: World) -> None:
+def test_an_assumed_role_acts_in_its_own_account(empty_world: World) -> None:
     other = World(empty_world.emulator)
     taken = empty_world.client("sts").assume_role(RoleArn=other.role, RoleSessionName="session")["Credentials"]
     client = boto3.client(

@@ -24,7 +24,7 @@ def create_model(service: RunningEmulator, **arguments: Any) -> str:
 
 
 @pytest.mark.parametrize("deferrable", [False, True])
-def test_a_task_waits_for_hours_in_no_time(cleanroomsml: RunningEmulator, deferrable: bool) -> None:
+def test_a_task_that_waits_for_hours_ends_at_once(cleanroomsml: RunningEmulator, deferrable: bool) -> None:
     cleanroomsml.set_job_durations(pending=600, progress=7200)
     began_at = cleanroomsml.clock.now()
     model = create_model(cleanroomsml, deferrable=deferrable)
@@ -45,7 +45,7 @@ def test_a_throttled_task_does_not_pause(cleanroomsml: RunningEmulator) -> None:
     assert cleanroomsml.calls.count("CreateAudienceModel") == 4
 
 
-def test_a_test_moves_it(cleanroomsml: RunningEmulator) -> None:
+def test_a_test_can_advance_the_clock(cleanroomsml: RunningEmulator) -> None:
     cleanroomsml.clock.freeze()
     now = cleanroomsml.clock.now()
     cleanroomsml.set_job_durations(progress=60)

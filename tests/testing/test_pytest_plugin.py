@@ -32,7 +32,7 @@ def run_pytest(folder: Path, test: str, *options: str, ini: str = "") -> str:
     return done.stdout + done.stderr
 
 
-def test_it_loads_nothing_before_a_test_asks_for_it(tmp_path: Path) -> None:
+def test_the_plugin_loads_nothing_before_a_test_uses_it(tmp_path: Path) -> None:
     test = "import sys\ndef test_it():\n    print('loaded:', *sys.modules)\n"
 
     def list_modules(*options: str) -> set[str]:
@@ -59,7 +59,7 @@ cleanroomsml_emulator_url = {cleanroomsml.endpoint_url}
     assert f"used: 111122223333 444455556666 eu-west-1 {cleanroomsml.endpoint_url}\n" in printed
 
 
-def test_the_command_line_comes_before_the_file(cleanroomsml: RunningEmulator, tmp_path: Path) -> None:
+def test_the_command_line_overrides_the_file(cleanroomsml: RunningEmulator, tmp_path: Path) -> None:
     url = ("--cleanroomsml-emulator-url", cleanroomsml.endpoint_url)
     assert "1 passed" in run_pytest(tmp_path, TRAIN, *url, ini="cleanroomsml_emulator_url = http://127.0.0.1:1")
 

@@ -31,7 +31,7 @@ def test_jobs_end_before_the_request_is_answered(cleanroomsml: RunningEmulator) 
     assert cleanroomsml.calls[-2:] == ["GetAudienceGenerationJob", "StartAudienceExportJob"]
 
 
-def test_each_test_begins_with_nothing(cleanroomsml: RunningEmulator) -> None:
+def test_each_test_starts_with_an_empty_emulator(cleanroomsml: RunningEmulator) -> None:
     began_at = cleanroomsml.clock.now()
     cleanroomsml.put_table("interactions", INTERACTIONS)
     cleanroomsml.clock.advance(86_400)
@@ -51,7 +51,7 @@ def test_each_test_begins_with_nothing(cleanroomsml: RunningEmulator) -> None:
         assert (cleanroomsml.clock.now() - began_at).total_seconds() < 40_000
 
 
-def test_nothing_is_left_of_it(cleanroomsml: RunningEmulator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_everything_is_restored_afterwards(cleanroomsml: RunningEmulator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_PROFILE", "production")
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "https://s3.example.com")
     monkeypatch.setenv("NO_PROXY", "example.com")
@@ -66,7 +66,7 @@ def test_nothing_is_left_of_it(cleanroomsml: RunningEmulator, monkeypatch: pytes
     assert dict(os.environ) == before
 
 
-def test_boto3_and_the_default_connection_lead_to_the_account(cleanroomsml: RunningEmulator) -> None:
+def test_boto3_and_the_default_connection_use_the_account(cleanroomsml: RunningEmulator) -> None:
     boto3.session.Session().client("cleanroomsml").list_audience_models()
     CleanRoomsMLHook().call("list_training_datasets", {})
     assert cleanroomsml.session.client("sts", endpoint_url=cleanroomsml.endpoint_url).get_caller_identity()[
@@ -75,7 +75,7 @@ def test_boto3_and_the_default_connection_lead_to_the_account(cleanroomsml: Runn
     assert cleanroomsml.calls == ["ListAudienceModels", "ListTrainingDatasets"]
 
 
-def test_a_connection_can_lead_to_the_partner(cleanroomsml: RunningEmulator) -> None:
+def test_a_connection_can_use_the_partners_account(cleanroomsml: RunningEmulator) -> None:
     cleanroomsml.connect("seeder", cleanroomsml.partner)
     create_dataset(cleanroomsml.account, cleanroomsml.put_table("interactions", INTERACTIONS))
     assert CleanRoomsMLHook("seeder").call("list_training_datasets", {})["trainingDatasets"] == []
@@ -83,7 +83,7 @@ def test_a_connection_can_lead_to_the_partner(cleanroomsml: RunningEmulator) -> 
     assert cleanroomsml.calls == ["CreateTrainingDataset"]
 
 
-def test_faults_hit_one_account(cleanroomsml: RunningEmulator) -> None:
+def test_faults_apply_to_one_account(cleanroomsml: RunningEmulator) -> None:
     cleanroomsml.partner.faults.inject("ListTrainingDatasets", "access_denied")
     cleanroomsml.client("cleanroomsml").list_training_datasets()
     assert len(cleanroomsml.partner.faults.list_active()) == 1
@@ -92,7 +92,7 @@ def test_faults_hit_one_account(cleanroomsml: RunningEmulator) -> None:
     assert cleanroomsml.partner.faults.list_active() == []
 
 
-def test_a_job_fails_as_the_test_wants_it(cleanroomsml: RunningEmulator) -> None:
+def test_a_test_can_make_a_job_fail(cleanroomsml: RunningEmulator) -> None:
     cleanroomsml.faults.fail_job("CreateAudienceModel", "no capacity")
     model = train(cleanroomsml.account, cleanroomsml.put_table("interactions", INTERACTIONS))
     assert describe_model(cleanroomsml.account, model) == ("CREATE_FAILED", "no capacity")
@@ -113,7 +113,7 @@ def test_permissions_can_be_limited(cleanroomsml: RunningEmulator) -> None:
         create_dataset(cleanroomsml.account, {"glueDataSource": {"databaseName": "d", "tableName": "t"}})
 
 
-def test_it_refuses_what_it_does_not_know(cleanroomsml: RunningEmulator) -> None:
+def test_unknown_settings_and_faults_are_rejected(cleanroomsml: RunningEmulator) -> None:
     with pytest.raises(EmulatorError, match="'CreateEverything' is unknown"):
         cleanroomsml.faults.throttle("CreateEverything")
     with pytest.raises(EmulatorError, match="'slwo' is unknown"):
@@ -133,7 +133,7 @@ def test_a_string_is_no_list_of_its_letters(cleanroomsml: RunningEmulator) -> No
         cleanroomsml.put_seed("u1")
 
 
-def test_an_emulator_elsewhere_is_reset(cleanroomsml: RunningEmulator) -> None:
+def test_an_external_emulator_is_reset(cleanroomsml: RunningEmulator) -> None:
     create_dataset(cleanroomsml.account, cleanroomsml.put_table("interactions", INTERACTIONS))
     with emulator(cleanroomsml.endpoint_url, account="111111111111", region="us-west-2") as other:
         assert other.account.id == boto3.client("sts").get_caller_identity()["Account"] == "111111111111"

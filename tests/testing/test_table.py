@@ -59,7 +59,7 @@ def test_a_model_is_trained_on_it(
 
 
 @pytest.mark.parametrize("file_format", ["csv", "parquet"])
-def test_types_follow_from_values(file_format: str) -> None:
+def test_types_are_inferred_from_values(file_format: str) -> None:
     if file_format == "parquet":
         pytest.importorskip("pyarrow")
     when = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
@@ -95,7 +95,7 @@ def test_a_table_is_replaced(cleanroomsml: RunningEmulator) -> None:
 
 
 @pytest.mark.parametrize("data", [[], "", "user_id,item_id\n"])
-def test_a_table_without_rows_is_refused(data: Any) -> None:
+def test_a_table_without_rows_is_rejected(data: Any) -> None:
     with pytest.raises(ValueError, match="no rows"):
         encode(data)
 
@@ -110,11 +110,11 @@ def test_a_table_without_rows_is_refused(data: Any) -> None:
         ("a,b\n1,2,3\n", "data: line 2 has 3 values; the header has 2 columns"),
         ('a,b\n1,"2\n', "data: line 2 is not CSV"),
         ("a,A\n1,2\n", "data: the columns a, A have the same name; Hive ignores case"),
-        ("a,\n1,2\n", "data: the name of column 2 is ''; must be text"),
+        ("a,\n1,2\n", "data: the name of column 2 is ''; must be a string"),
         ([{"a": 1}, {"b": 2}], "data: row 2 and row 1 differ in the columns a, b; give every row the same columns"),
         ([{"a": 1}, "b"], "data: row 2 is a str; must be rows"),
         ([{}], "data: the table has no columns"),
-        ([{1: 1}], "data: the name of column 1 is 1; must be text"),
+        ([{1: 1}], "data: the name of column 1 is 1; must be a string"),
         ({"a": [1, 2]}, "data is a dict; must be rows"),
         (None, "data is a NoneType; must be rows"),
         (1, "data is a int; must be rows"),
@@ -122,14 +122,14 @@ def test_a_table_without_rows_is_refused(data: Any) -> None:
     ids=str,
 )
 @pytest.mark.parametrize("file_format", ["csv", "parquet"])
-def test_data_that_are_no_table_are_refused(data: Any, problem: str, file_format: str) -> None:
+def test_data_that_is_not_a_table_is_rejected(data: Any, problem: str, file_format: str) -> None:
     with pytest.raises(ValueError, match=problem):
         encode(data, file_format)
 
 
 @pytest.mark.parametrize("file_format", ["csv", "parquet"])
 @pytest.mark.parametrize("library", ["pandas", "pyarrow"])
-def test_two_columns_of_the_same_name_are_refused(library: str, file_format: str) -> None:
+def test_two_columns_with_the_same_name_are_rejected(library: str, file_format: str) -> None:
     module: Any = pytest.importorskip(library)
     names = ["a", "a"]
     data = module.DataFrame([[1, 2]], columns=names) if library == "pandas" else module.table([[1], [2]], names=names)
@@ -142,19 +142,19 @@ def test_a_missing_file_is_named() -> None:
         encode(Path("no-such-file.csv"))
 
 
-def test_a_byte_order_mark_is_no_part_of_a_column() -> None:
+def test_a_byte_order_mark_is_not_part_of_a_column_name() -> None:
     assert list(encode("a,b\n1,2\n".encode("utf-8-sig")).columns) == ["a", "b"]
 
 
 @pytest.mark.parametrize("glue_type", ["strng", "", "decimal(", "array<>"])
-def test_an_unknown_type_is_refused(glue_type: str) -> None:
+def test_an_unknown_type_is_rejected(glue_type: str) -> None:
     with pytest.raises(ValueError, match=r"types: user_id is '.*'; must be a Hive type, such as 'string'"):
         encode(INTERACTIONS, types={"user_id": glue_type})
     for known in ("varchar(10)", "decimal(10,2)", "array<string>", "struct<a:int>", "DATE"):
         assert encode(INTERACTIONS, types={"user_id": known}).columns["user_id"] == known
 
 
-def test_one_text_is_no_list_of_texts(cleanroomsml: RunningEmulator) -> None:
+def test_a_string_is_not_a_list_of_ids(cleanroomsml: RunningEmulator) -> None:
     put_seed: Any = cleanroomsml.put_seed
     for data in ("u1", b"u1", Path("users.csv"), {"u1": 1}, None):
         with pytest.raises(
@@ -165,12 +165,12 @@ def test_one_text_is_no_list_of_texts(cleanroomsml: RunningEmulator) -> None:
         put_seed(["u1", None])
 
 
-def test_an_unknown_format_is_refused() -> None:
+def test_an_unknown_format_is_rejected() -> None:
     with pytest.raises(ValueError, match="must be 'csv' or 'parquet'"):
         encode(INTERACTIONS, "orc")
 
 
 @pytest.mark.parametrize("uri", ["my-bucket/seed.jsonl", "s3://my-bucket", "s3://my-bucket/seeds/"])
-def test_a_uri_that_names_no_object_is_refused(cleanroomsml: RunningEmulator, uri: str) -> None:
+def test_a_uri_that_does_not_name_an_object_is_rejected(cleanroomsml: RunningEmulator, uri: str) -> None:
     with pytest.raises(ValueError, match="s3://|does not name an object"):
         cleanroomsml.put_seed(["u1"], uri)

@@ -14,6 +14,7 @@ from pyarrow import csv as arrow_csv
 from airflow_cleanroomsml._training_data.columns import to_arrow_type
 from airflow_cleanroomsml._training_data.table_format import TextOptions
 
+#: pyarrow rejects a row that spans more than two blocks ("straddling object straddles two block boundaries").
 _BLOCK_BYTES = 4 * 1024 * 1024
 
 
@@ -57,6 +58,7 @@ class Delimited:
             quote_char=self.options.quote or False,
             escape_char=self.options.escape or False,
         )
+        # Arrays are read as text and split afterwards, because pyarrow cannot convert CSV to lists.
         convert = arrow_csv.ConvertOptions(
             column_types={name: pa.string() if pa.types.is_list(kind) else kind for name, kind in types.items()},
             include_columns=list(types),

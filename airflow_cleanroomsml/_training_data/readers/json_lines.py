@@ -12,6 +12,7 @@ from pyarrow import json as arrow_json
 
 from airflow_cleanroomsml._training_data.columns import to_arrow_type
 
+#: As in CSV, pyarrow rejects an object that spans more than two blocks.
 _BLOCK_BYTES = 8 * 1024 * 1024
 
 

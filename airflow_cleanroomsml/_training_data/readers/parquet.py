@@ -25,6 +25,7 @@ class Parquet:
         if "ZSTD" in _list_compressions(file.metadata):
             raise ZstdError
         spelling = {name.lower(): name for name in file.schema_arrow.names}
+        # Only the columns of the schema: wide tables would otherwise be decompressed as a whole.
         table = file.read([spelling[name] for name in columns if name in spelling])
         arrays = {}
         for name, glue_type in columns.items():

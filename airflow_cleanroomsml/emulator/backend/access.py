@@ -26,6 +26,7 @@ class Access(BackendBase):
 
         :raises ApiError: ``ResourceNotFoundException``.
         """
+        # AWS does not document the error for the membership of another account; see docs/assumptions.md, "resources of others".
         for record in self.store.find(MEMBERSHIP, caller, id=identifier):
             return record
         raise not_found_error("Membership", identifier)

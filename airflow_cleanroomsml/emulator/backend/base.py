@@ -73,6 +73,7 @@ class BackendBase:
                 endpoint_url=self._endpoint(),
                 config=Config(s3={"addressing_style": "path"}, retries={"max_attempts": 2}, proxies={}),
             )
+        # In a header, because the access key is the account id and cannot name a role as well.
         client.meta.events.register(
             "before-sign", lambda request, **_: request.headers.add_header(ROLE_HEADER, role_arn)
         )
@@ -91,11 +92,13 @@ class BackendBase:
 
     def run_in_background(self, work: Callable[[], Any]) -> Lifecycle:
         """Submit work to the worker threads, and build the lifecycle of its resource."""
+        # A job that a fault lets fail must not write an export, so it computes nothing.
         if self.store.forced_failure:
             return self.build_lifecycle(None)
         job = self._workers.submit(work)
         self._shared.jobs.add(job)
         if self.settings.synchronous_jobs:
+            # The caller holds the store's lock. That cannot deadlock, because jobs only call S3, Glue and IAM, which do not take it.
             wait((job,))
         return self.build_lifecycle(job)
 

@@ -83,6 +83,7 @@ class ConfiguredAudienceModels(BackendBase):
         associations = self.store.find(kind, caller, configuredAudienceModelArn=record.arn)
         for association in list(associations):
             self.delete(association)
+        # Policy statements of the associations need no removal: the policy is in the fields of the model, and ends with it.
         self.delete(record)
         return {}
 

@@ -69,6 +69,7 @@ class ConfiguredAudienceModelPolicies(BackendBase):
         statements = _parse_statements(_read_policy(model))
         applicable = [s for s in statements if _matches_caller(s, caller)]
         # The policy must allow the action on the model and on the job in the owner's account (user guide, ml-behaviors).
+        # The job does not exist yet; any ARN of one will do, because policies can only name jobs by a wildcard.
         for resource in (model.arn, model.caller.build_arn("audience-generation-job")):
             effects = {s["Effect"] for s in applicable if _matches_resource(s, resource, collaboration_id)}
             # An explicit deny overrides an allow, and no statement means an implicit deny (IAM user guide, evaluation logic).
@@ -106,6 +107,7 @@ def remove_statement(store: Store, association: Record) -> None:
 
 
 def _format_sid(association: Record) -> str:
+    # A Sid has only letters and digits (IAM user guide, reference_policies_elements_sid).
     return f"CleanRooms{association.id.replace('-', '')}"
 
 

@@ -74,6 +74,7 @@ class Memberships(Access):
         return {"membership": self._describe(self.store.add(record))}
 
     def _describe(self, record: Record) -> dict[str, Any]:
+        # An assumption: a membership outlives its collaboration, so that its resources can still be deleted.
         collaboration = self.find_collaboration(record.caller, record.fields["collaborationId"])
         return {**record.describe(), "status": "ACTIVE" if collaboration else "COLLABORATION_DELETED"}
 

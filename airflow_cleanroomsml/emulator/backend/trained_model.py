@@ -104,6 +104,7 @@ class TrainedModels(TrainedModelLookup, InputChannelLookup, ComputeQuotas):
 
         Replaces the incremental channel in ``fields`` by what the service shows of it.
         """
+        # The model allows one incremental channel at most.
         for channel in fields.get("incrementalTrainingDataChannels", ()):
             versions = list(self.find_in_membership(KIND, membership, arn=channel["trainedModelArn"]))
             if not versions:

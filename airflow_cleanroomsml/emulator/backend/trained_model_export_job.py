@@ -25,6 +25,7 @@ class TrainedModelExportJobs(TrainedModelLookup):
             self.require_receiver(caller, membership, receiver["accountId"], "CAN_RECEIVE_MODEL_OUTPUT")
         # The version is resolved now, so that a later one does not change what the job exports.
         fields.update({"trainedModelArn": model.arn, VERSION: model.fields["versionIdentifier"]})
+        # An assumption: AWS documents no scope for the names of model exports.
         siblings = self.find_in_membership(
             KIND, membership, **{name: fields[name] for name in ("trainedModelArn", VERSION)}
         )

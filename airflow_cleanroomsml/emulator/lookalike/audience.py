@@ -103,6 +103,7 @@ def _find_matching(model: LookalikeModel, ids: list[str], required: int) -> Posi
 def _count_users(size: Size, users: int) -> int:
     kind, value = size
     # Percentages are rounded up, so that no audience is empty.
+    # In integers, because ``ceil(100 * 0.07)`` is 8 in binary fractions.
     return value if kind == "ABSOLUTE" else -(-users * value // 100)
 
 

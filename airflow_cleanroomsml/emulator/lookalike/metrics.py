@@ -10,6 +10,7 @@ import numpy as np
 from airflow_cleanroomsml.emulator.lookalike.profiles import Floats, Positions, Profiles
 from airflow_cleanroomsml.emulator.lookalike.ranking import rank_users, score_users
 
+#: An assumption, like the metrics themselves: the user guide does not say how AWS holds users out.
 _FOLDS = 5
 
 

@@ -68,12 +68,14 @@ def train(
         table = glue_table.fetch(glue, config["dataSource"]["glueDataSource"])
         roles = schema.resolve(config["schema"], table, rules, findings)
         parts = list_parts(table, findings)
+        # In stages: without columns, locations and formats nothing can be listed, and without files nothing can be read.
         findings.raise_for_errors()
         listed = list_table_files(s3, table, parts, findings)
         if iam and role:
             check_role(glue, iam, role, config["dataSource"]["glueDataSource"], listed, findings)
         findings.raise_for_errors()
         sources = training_files.build_sources(table, listed)
+        # Messages may quote values here, because the data is the test's own. Those of the check in a worker may not.
         rows = training_files.read_all(s3, sources, roles.types, may_quote=True)
         interactions = build_interactions(rows, roles, window, rules)
     with limit_blas_threads():

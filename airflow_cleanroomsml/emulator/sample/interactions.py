@@ -103,6 +103,7 @@ class Interactions:
         return self._split_users(taste)[1]
 
     def _split_users(self, taste: int) -> tuple[list[str], list[str]]:
+        # Seeded with the taste, so that seeds and held-out users stay disjoint from call to call.
         users = np.random.default_rng(taste).permutation(np.flatnonzero(self.taste == taste))
         ids = self.user_ids[users].tolist()
         return ids[: len(ids) // 2], ids[len(ids) // 2 :]
@@ -161,6 +162,7 @@ def _draw_items(rng: np.random.Generator, taste: Integers) -> Integers:
 
 def _draw_zipf(rng: np.random.Generator, n: int, exponent: float, size: int) -> Integers:
     bounds = np.cumsum(np.arange(1, n + 1) ** -exponent)
+    # Rounding can put a draw at the upper bound, hence the clip below.
     rank: Integers = np.searchsorted(bounds, rng.random(size) * bounds[-1], side="right")
     return rank.clip(0, n - 1)
 

@@ -39,7 +39,7 @@ def refused(lake: Lake, audience: GeneratedAudience, code: StatusCode, size: tup
     return str(caught.value)
 
 
-def test_the_users_of_the_seed_s_group_come_first(audience: GeneratedAudience) -> None:
+def test_users_similar_to_the_seed_rank_first(audience: GeneratedAudience) -> None:
     assert set(audience.users[:15].to_pylist()) == set(REST)
 
 
@@ -55,7 +55,7 @@ def test_metrics_have_the_shape_of_the_api(audience: GeneratedAudience) -> None:
     assert json.loads(json.dumps(audience.metrics)) == audience.metrics
 
 
-def test_percentages_are_of_the_training_users_rounded_up(audience: GeneratedAudience) -> None:
+def test_percentages_of_the_training_users_are_rounded_up(audience: GeneratedAudience) -> None:
     assert [audience.counts[size] for size in SIZES] == [6, 24, 15]
     assert len(audience.users) == 24
 
@@ -70,7 +70,7 @@ def test_the_order_of_the_seed_does_not_matter(trained: Lake, audience: Generate
     assert trained.generate(reversed(SEED), SIZES).users.equals(audience.users)
 
 
-def test_the_seed_is_in_the_audience_where_asked_for(trained: Lake, audience: GeneratedAudience) -> None:
+def test_the_audience_includes_the_seed_on_request(trained: Lake, audience: GeneratedAudience) -> None:
     assert not set(SEED) & set(audience.users.to_pylist())
     assert set(SEED) < set(trained.generate(SEED, (("ABSOLUTE", 30),), include_seed=True).users.to_pylist())
 
@@ -81,7 +81,7 @@ def test_absolute_sizes_are_numbers_of_users(trained: Lake) -> None:
     assert len(set(audience.users.to_pylist())) == 105
 
 
-def test_sizes_beyond_the_users_left_are_refused(trained: Lake) -> None:
+def test_sizes_above_the_available_users_are_rejected(trained: Lake) -> None:
     sizes = (("ABSOLUTE", 50), ("ABSOLUTE", 106), ("PERCENTAGE", 90))
     message = trained.seed_refused(StatusCode.AUDIENCE_SIZE_TOO_LARGE, SEED, sizes=sizes)
     assert message.startswith("2 problems:")
@@ -91,7 +91,7 @@ def test_sizes_beyond_the_users_left_are_refused(trained: Lake) -> None:
     trained.generate(SEED, sizes, include_seed=True)
 
 
-def test_an_export_is_json_lines_best_first(trained: Lake, audience: GeneratedAudience) -> None:
+def test_an_export_is_json_lines_with_the_best_users_first(trained: Lake, audience: GeneratedAudience) -> None:
     location = exported(trained, audience, ("PERCENTAGE", 20), "out/job-1")
     assert location == trained.uri("out/job-1/")
     assert trained.keys("out/job-1/") == ["out/job-1/part-00000.jsonl"]
@@ -128,7 +128,7 @@ def test_ids_are_written_as_json(lake: Lake) -> None:
     assert odd in [json.loads(line)["user_id"] for line in lines]
 
 
-def test_an_audience_too_small_to_export_is_refused(trained: Lake, audience: GeneratedAudience) -> None:
+def test_an_audience_too_small_to_export_is_rejected(trained: Lake, audience: GeneratedAudience) -> None:
     told = refused(
         trained, audience, StatusCode.AUDIENCE_TOO_SMALL_TO_EXPORT, ("PERCENTAGE", 5), trained.uri("out/small")
     )
@@ -137,7 +137,7 @@ def test_an_audience_too_small_to_export_is_refused(trained: Lake, audience: Gen
     assert trained.keys("out/small") == []
 
 
-def test_a_size_that_was_not_generated_is_refused(trained: Lake, audience: GeneratedAudience) -> None:
+def test_a_size_that_was_not_generated_is_rejected(trained: Lake, audience: GeneratedAudience) -> None:
     told = refused(
         trained, audience, StatusCode.AUDIENCE_SIZE_NOT_CONFIGURED, ("ABSOLUTE", 20), trained.uri("out/other")
     )
@@ -145,12 +145,12 @@ def test_a_size_that_was_not_generated_is_refused(trained: Lake, audience: Gener
     assert "12 (PERCENTAGE)" in told
 
 
-def test_an_export_to_a_missing_bucket_is_refused(trained: Lake, audience: GeneratedAudience) -> None:
+def test_an_export_to_a_missing_bucket_fails(trained: Lake, audience: GeneratedAudience) -> None:
     uri = "s3://nobody-made-this-bucket/out"
     assert uri in refused(trained, audience, StatusCode.BUCKET_NOT_FOUND, ("PERCENTAGE", 20), uri)
 
 
-def test_an_export_that_is_denied_names_the_permission(lake: Lake, audience: GeneratedAudience) -> None:
+def test_a_denied_export_names_the_permission(lake: Lake, audience: GeneratedAudience) -> None:
     policy = (
         '{"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Principal": "*", "Action": "s3:PutObject", '
         f'"Resource": "arn:aws:s3:::{lake.name}/*"}}]}}'

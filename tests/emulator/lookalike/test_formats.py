@@ -122,7 +122,7 @@ def test_every_format_gives_the_same_model(lake: Lake, reference: Any, name: str
     np.testing.assert_allclose(model.profiles.dense, reference.profiles.dense, atol=1e-4)
 
 
-def test_files_of_a_table_are_read_together_and_hidden_ones_passed_over(lake: Lake, reference: Any) -> None:
+def test_all_files_of_a_table_except_hidden_ones_are_read(lake: Lake, reference: Any) -> None:
     half = len(rows()) // 2
     lake.put("data/a.csv", lake.csv(rows()[:half]))
     lake.put("data/below/b.csv", lake.csv(rows()[half:]))
@@ -142,7 +142,7 @@ def test_a_table_may_be_one_object(lake: Lake) -> None:
     assert len(lake.train().users) == 120
 
 
-def test_partitions_are_read_and_their_columns_count(lake: Lake, reference: Any) -> None:
+def test_partitions_and_their_columns_are_read(lake: Lake, reference: Any) -> None:
     columns = {name: kind for name, kind in COLUMNS.items() if name != "event_type"}
     lake.table(columns=columns, partition_keys={"event_type": "string"}, parameters=NO_HEADER)
     descriptor = lake.glue.get_table(DatabaseName=lake.name, Name="interactions")["Table"]["StorageDescriptor"]
@@ -164,7 +164,7 @@ def test_partitions_are_read_and_their_columns_count(lake: Lake, reference: Any)
     assert model.profiles.sparse.nnz == reference.profiles.sparse.nnz
 
 
-def test_a_fault_of_all_partitions_is_told_once(lake: Lake) -> None:
+def test_a_problem_of_all_partitions_is_reported_once(lake: Lake) -> None:
     lake.table("org.apache.hadoop.hive.ql.io.orc.OrcSerde", partition_keys={"day": "string"})
     table = lake.glue.get_table(DatabaseName=lake.name, Name="interactions")["Table"]
     inputs = [{"Values": [f"{n}"], "StorageDescriptor": table["StorageDescriptor"]} for n in range(3)]
@@ -172,14 +172,14 @@ def test_a_fault_of_all_partitions_is_told_once(lake: Lake) -> None:
     assert lake.refused(StatusCode.FORMAT_NOT_SUPPORTED).count("OrcSerde") == 1
 
 
-def test_a_backslash_protects_a_quote(lake: Lake) -> None:
+def test_a_backslash_escapes_a_quote(lake: Lake) -> None:
     lines = "".join(f'"a\\"{u},",{i},{t},"{kind}",{value}\n' for u, i, t, kind, value in rows())
     lake.put("data/a.csv", lines)
     lake.table(parameters=NO_HEADER)
     assert lake.train().users[0].as_py() == 'a"u000,'
 
 
-def test_a_partitioned_table_without_partitions_is_refused(lake: Lake) -> None:
+def test_a_partitioned_table_without_partitions_is_rejected(lake: Lake) -> None:
     lake.table(partition_keys={"day": "string"})
     message = lake.refused(StatusCode.NO_TRAINING_FILES)
     assert "partitioned by day" in message
@@ -193,7 +193,7 @@ def test_ids_may_be_numbers(lake: Lake) -> None:
     assert lake.train().users[0].as_py() == "1000000000000"
 
 
-def test_json_numbers_fill_columns_of_text(lake: Lake) -> None:
+def test_json_numbers_are_read_into_text_columns(lake: Lake) -> None:
     lake.put("data/a.json", lake.json_lines((int(u[1:]), i, *rest) for u, i, *rest in rows()))
     lake.table(JSON)
     assert set(lake.train().users.to_pylist()) == {str(n) for n in range(120)}
@@ -217,7 +217,7 @@ def test_arrays_in_text_are_split(lake: Lake) -> None:
     assert lake.train().profiles.sparse.shape[1] == without + 3
 
 
-def test_parquet_with_zstandard_is_refused(lake: Lake) -> None:
+def test_parquet_with_zstandard_is_rejected(lake: Lake) -> None:
     lake.put("data/a.parquet", parquet_file(compression="zstd"))
     lake.table(PARQUET_SERDE, input_format=PARQUET)
     message = lake.refused(StatusCode.MALFORMED_FILE)
@@ -244,7 +244,7 @@ def test_parquet_with_zstandard_is_refused(lake: Lake) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_other_formats_are_refused(lake: Lake, table: dict[str, Any], named: str) -> None:
+def test_other_formats_are_rejected(lake: Lake, table: dict[str, Any], named: str) -> None:
     lake.put("data/a", lake.csv())
     lake.table(**table)
     assert named in lake.refused(StatusCode.FORMAT_NOT_SUPPORTED)
@@ -299,7 +299,7 @@ def test_a_malformed_file_is_named(lake: Lake, name: str) -> None:
     assert told in message
 
 
-def test_many_malformed_files_are_told_at_once(lake: Lake) -> None:
+def test_many_malformed_files_are_reported_at_once(lake: Lake) -> None:
     for number in range(7):
         lake.put(f"data/{number}.csv", f"header\nbad {number}\n")
     lake.table(OPEN_CSV)

@@ -34,7 +34,7 @@ def share_found(found: list[str], wanted: list[str]) -> float:
     return len(set(found) & set(wanted)) / len(wanted)
 
 
-def test_users_of_the_planted_taste_are_found(planted: Interactions, planted_lake: Lake) -> None:
+def test_users_with_the_planted_taste_are_found(planted: Interactions, planted_lake: Lake) -> None:
     """Of 590 users with the taste half are the seed; chance finds 5 % of the others in the top 5 %."""
     taste = planted.find_taste(600)
     sizes = [("PERCENTAGE", value) for value in (1, 5, 20)]
@@ -50,7 +50,7 @@ def test_users_of_the_planted_taste_are_found(planted: Interactions, planted_lak
     assert audience.metrics["recallMetric"] == pytest.approx(truth, abs=0.1)
 
 
-def test_a_random_seed_is_found_as_often_as_chance_has_it(planted: Interactions, planted_lake: Lake) -> None:
+def test_the_recall_of_a_random_seed_is_that_of_chance(planted: Interactions, planted_lake: Lake) -> None:
     rng = np.random.default_rng(11)
     recalls = [
         planted_lake.generate(rng.choice(planted.user_ids, 500, replace=False), (("PERCENTAGE", 20),)).metrics[
@@ -63,7 +63,7 @@ def test_a_random_seed_is_found_as_often_as_chance_has_it(planted: Interactions,
 
 
 @pytest.mark.parametrize("feature", FEATURES)
-def test_a_feature_alone_can_tell(lake: Lake, feature: str) -> None:
+def test_a_feature_alone_identifies_similar_users(lake: Lake, feature: str) -> None:
     """Items are random here, and one user in ten differs in one feature only."""
     rng = np.random.default_rng(3)
     table = []

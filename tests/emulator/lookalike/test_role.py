@@ -61,12 +61,12 @@ def check(aws: Aws, lake: Lake, *allowed: str) -> set[str]:
     return {finding.rule.name for finding in known} - {"DEFAULT_DATABASE_UNCERTAIN"}
 
 
-def test_the_permissions_of_the_page_suffice(aws: Aws, partitioned: Lake) -> None:
+def test_the_documented_permissions_suffice(aws: Aws, partitioned: Lake) -> None:
     assert check(aws, partitioned, *ACTIONS) == set()
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_each_of_them_is_needed(aws: Aws, partitioned: Lake, action: str) -> None:
+def test_each_documented_permission_is_needed(aws: Aws, partitioned: Lake, action: str) -> None:
     missing = {"glue": "GLUE_ACCESS_DENIED", "s3": "S3_ACCESS_DENIED", "iam": "NOT_CHECKED"}
     others = [each for each in ACTIONS if each != action]
     assert check(aws, partitioned, *others) == {missing[action.partition(":")[0]]}
@@ -85,7 +85,7 @@ def test_each_of_them_is_needed(aws: Aws, partitioned: Lake, action: str) -> Non
         ({"Condition": {"StringEqualsIfExists": {"aws:SourceAccount": "210987654321"}}}, ": a condition"),
     ],
 )
-def test_a_trust_policy_is_read_like_iam_reads_it(statement: dict[str, object], problem: str | None) -> None:
+def test_a_trust_policy_is_evaluated_as_by_iam(statement: dict[str, object], problem: str | None) -> None:
     policy = trust()
     policy["Statement"][0].update(statement)
     found = find_trust_problem(json.dumps(policy), ROLE)

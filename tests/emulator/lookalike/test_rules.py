@@ -5,7 +5,7 @@ import pytest
 from airflow_cleanroomsml.emulator.lookalike import DataRules
 
 
-def test_minima_scale_and_nothing_else_does() -> None:
+def test_only_minimums_scale() -> None:
     documented, small = DataRules(), DataRules().scale(0.01)
     assert (small.min_interactions, small.min_users, small.min_seed, small.min_export) == (10_000, 1_000, 2, 100)
     for name in ("min_interactions_per_user", "max_features", "max_users", "max_items", "max_seed"):
@@ -13,11 +13,11 @@ def test_minima_scale_and_nothing_else_does() -> None:
     assert documented.scale(1) == documented
 
 
-def test_no_scale_leaves_less_than_a_model_needs() -> None:
+def test_scaled_minimums_suffice_for_a_model() -> None:
     least = DataRules().scale(0)
     assert (least.min_interactions, least.min_users, least.min_seed, least.min_export) == (1, 2, 2, 1)
 
 
-def test_a_negative_scale_is_refused() -> None:
+def test_a_negative_scale_is_rejected() -> None:
     with pytest.raises(ValueError, match="-1"):
         DataRules().scale(-1)

@@ -46,7 +46,7 @@ def test_all_files_below_a_prefix_are_one_seed(trained: Lake, expected: list[str
         assert trained.generate("", uri=trained.uri(uri)).users.to_pylist() == expected
 
 
-def test_numbers_stand_for_their_digits(lake: Lake) -> None:
+def test_integer_ids_are_read_as_text(lake: Lake) -> None:
     lake.put("data/a.csv", lake.csv().replace("u", ""))
     lake.table(columns={"user_id": "int", "item_id": "string", "timestamp": "int", "t": "string", "v": "int"})
     lake.train()
@@ -66,7 +66,7 @@ def test_a_missing_object_is_named(trained: Lake) -> None:
         assert uri in trained.seed_refused(StatusCode.OBJECT_NOT_FOUND, uri=uri)
 
 
-def test_another_place_than_s3_is_refused(trained: Lake) -> None:
+def test_a_location_outside_of_s3_is_rejected(trained: Lake) -> None:
     assert "hdfs://" in trained.seed_refused(StatusCode.LOCATION_NOT_ON_S3, uri="hdfs://host/seed")
 
 
@@ -82,7 +82,7 @@ def test_denied_access_names_the_permission(aws: Aws, trained: Lake) -> None:
 
 
 @pytest.mark.parametrize("seed", ["", "\n\n", "\ufeff"], ids=["nothing", "blank lines", "byte order mark"])
-def test_an_empty_seed_is_refused(trained: Lake, seed: str) -> None:
+def test_an_empty_seed_is_rejected(trained: Lake, seed: str) -> None:
     message = trained.seed_refused(StatusCode.SEED_EMPTY, seed)
     assert "seed.jsonl is empty" in message
     assert "at least 2" in message
@@ -111,12 +111,12 @@ def test_a_bad_line_is_named(trained: Lake, line: str, told: str) -> None:
     assert told in message
 
 
-def test_a_seed_that_is_no_text_is_refused(trained: Lake) -> None:
+def test_a_seed_that_is_not_text_is_rejected(trained: Lake) -> None:
     for seed in (b"\x1f\x8b\x08\x00\xff", LINES.encode("utf-16")):
         assert "not UTF-8" in trained.seed_refused(StatusCode.SEED_MALFORMED, seed)
 
 
-def test_all_faults_of_a_seed_are_told_at_once(trained: Lake) -> None:
+def test_all_problems_of_a_seed_are_reported_at_once(trained: Lake) -> None:
     message = trained.seed_refused(StatusCode.SEED_MALFORMED, '{"user_id": "u000"}\n' + "bad\n" * 5)
     assert message.startswith("2 problems:")
     assert "line 2" in message
@@ -126,21 +126,21 @@ def test_all_faults_of_a_seed_are_told_at_once(trained: Lake) -> None:
     assert "1 unique user ids; at least 2" in message
 
 
-def test_too_few_unique_ids_are_refused(trained: Lake) -> None:
+def test_too_few_unique_ids_are_rejected(trained: Lake) -> None:
     rules = replace(RULES, min_seed=25)
     message = trained.seed_refused(StatusCode.SEED_TOO_SMALL, LINES[: LINES.index("u096") - 13] * 2, rules=rules)
     assert "24 unique user ids; at least 25" in message
     trained.generate(GROUP[:25], rules=rules)
 
 
-def test_too_many_unique_ids_are_refused(trained: Lake) -> None:
+def test_too_many_unique_ids_are_rejected(trained: Lake) -> None:
     rules = replace(RULES, max_seed=29)
     message = trained.seed_refused(StatusCode.SEED_TOO_LARGE, LINES, rules=rules)
     assert "30 unique user ids; at most 29" in message
     trained.generate(GROUP[:29], rules=rules)
 
 
-def test_a_seed_that_the_model_hardly_knows_is_refused(trained: Lake) -> None:
+def test_a_seed_with_too_few_matches_is_rejected(trained: Lake) -> None:
     strangers = [f"U{n}" for n in range(50)]
     message = trained.seed_refused(StatusCode.INSUFFICIENT_MATCHING_SEED, GROUP + strangers, least=31)
     assert "30 of the 80 users in the seed" in message
@@ -153,7 +153,7 @@ def test_one_match_is_never_enough(trained: Lake) -> None:
     assert "at least 2" in trained.seed_refused(StatusCode.INSUFFICIENT_MATCHING_SEED, seed, least=1)
 
 
-def test_a_seed_of_all_users_is_refused(trained: Lake) -> None:
+def test_a_seed_of_all_users_is_rejected(trained: Lake) -> None:
     everybody = [f"u{n:03d}" for n in range(120)]
     assert "all users of the training data" in trained.seed_refused(
         StatusCode.SEED_TOO_LARGE, everybody, include_seed=True

@@ -37,7 +37,7 @@ def test_a_missing_table_is_named(table: Lake) -> None:
     assert f"table {table.name}.nothing does not exist" in table.refused(StatusCode.TABLE_NOT_FOUND)
 
 
-def test_the_catalog_that_the_dataset_names_is_asked(aws: Aws, table: Lake) -> None:
+def test_the_catalog_of_the_dataset_is_queried(aws: Aws, table: Lake) -> None:
     asked = []
     table.glue = aws.client("glue")
     table.glue.meta.events.register("provide-client-params.glue", lambda params, **_: asked.append(params))
@@ -51,19 +51,19 @@ def test_a_missing_bucket_is_named(lake: Lake) -> None:
     assert "nobody-made-this-bucket" in lake.refused(StatusCode.BUCKET_NOT_FOUND)
 
 
-def test_a_table_without_files_is_refused(lake: Lake) -> None:
+def test_a_table_without_files_is_rejected(lake: Lake) -> None:
     lake.put("data/_SUCCESS", b"1")
     lake.put("data/empty.csv", b"")
     lake.table()
     assert lake.uri("data/") in lake.refused(StatusCode.NO_TRAINING_FILES)
 
 
-def test_a_table_of_another_store_is_refused(lake: Lake) -> None:
+def test_a_table_outside_of_s3_is_rejected(lake: Lake) -> None:
     lake.table(location="jdbc:postgresql://somewhere/data")
     assert "not on S3" in lake.refused(StatusCode.LOCATION_NOT_ON_S3)
 
 
-def test_a_bucket_in_another_region_is_refused(aws: Aws, table: Lake) -> None:
+def test_a_bucket_in_another_region_is_rejected(aws: Aws, table: Lake) -> None:
     name = f"{table.name}-eu"
     aws.client("s3", "eu-west-1").create_bucket(
         Bucket=name, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
@@ -100,14 +100,14 @@ def test_denied_access_to_glue_names_the_permission(aws: Aws, table: Lake) -> No
         assert "glue:GetTable" in table.refused(StatusCode.ACCESS_DENIED)
 
 
-def test_names_of_columns_have_no_case(lake: Lake) -> None:
+def test_column_names_ignore_case(lake: Lake) -> None:
     lake.put("data/a.csv", lake.csv())
     lake.table(columns={name.upper(): kind.upper() for name, kind in COLUMNS.items()})
     lake.describe({"User_ID": "USER_ID", "item_id": "ITEM_ID", "TIMESTAMP": "TIMESTAMP"})
     assert len(lake.train().users) == 120
 
 
-def test_all_faults_of_a_schema_are_told_at_once(table: Lake) -> None:
+def test_all_problems_of_a_schema_are_reported_at_once(table: Lake) -> None:
     table.describe({"userid": "USER_ID", "event_type": "NUMERICAL_FEATURE", "item_id": "ITEM_ID"})
     message = table.refused(StatusCode.SCHEMA_MISMATCH)
     assert message.startswith("3 problems:")
@@ -119,14 +119,14 @@ def test_all_faults_of_a_schema_are_told_at_once(table: Lake) -> None:
 
 
 @pytest.mark.parametrize("role", ["USER_ID", "ITEM_ID", "TIMESTAMP"])
-def test_each_required_column_must_be_there_once(table: Lake, role: str) -> None:
+def test_each_required_column_must_occur_once(table: Lake, role: str) -> None:
     table.describe({name: found for name, found in ROLES.items() if found != role})
     assert f"no columns of type {role}" in table.refused(StatusCode.SCHEMA_MISMATCH)
     table.describe({**ROLES, "event_value": role})
     assert f"2 columns of type {role}" in table.refused(StatusCode.SCHEMA_MISMATCH)
 
 
-def test_a_column_named_twice_is_refused(table: Lake) -> None:
+def test_a_repeated_column_is_rejected(table: Lake) -> None:
     table.describe({**ROLES, "USER_ID": "CATEGORICAL_FEATURE"})
     assert "'user_id' 2 times" in table.refused(StatusCode.SCHEMA_MISMATCH)
 
@@ -142,9 +142,7 @@ def test_a_column_named_twice_is_refused(table: Lake) -> None:
         ("NUMERICAL_FEATURE", "event_value", "boolean"),
     ],
 )
-def test_glue_types_that_the_guide_does_not_list_are_refused(
-    lake: Lake, role: str, column: str, glue_type: str
-) -> None:
+def test_undocumented_glue_types_are_rejected(lake: Lake, role: str, column: str, glue_type: str) -> None:
     lake.put("data/a.csv", lake.csv())
     lake.table(columns={**COLUMNS, column: glue_type})
     lake.describe({**ROLES, **FEATURES})
@@ -153,7 +151,7 @@ def test_glue_types_that_the_guide_does_not_list_are_refused(
     assert role in message
 
 
-def test_more_than_ten_features_are_refused(lake: Lake) -> None:
+def test_more_than_ten_features_are_rejected(lake: Lake) -> None:
     features = {f"f{n}": "int" for n in range(11)}
     lake.put("data/a.csv", lake.csv((*row, *range(11)) for row in rows()).replace("EVENT_VALUE", "E," * 11))
     lake.table(columns={**COLUMNS, **features})
@@ -174,7 +172,7 @@ def test_more_than_ten_features_are_refused(lake: Lake) -> None:
         (1 / 86_400, "another unit"),
     ],
 )
-def test_times_other_than_epoch_seconds_are_refused(table: Lake, times: float, told: str) -> None:
+def test_timestamps_in_other_units_are_rejected(table: Lake, times: float, told: str) -> None:
     table.put("data/a.csv", table.csv(shifted(times)))
     message = table.refused(StatusCode.TIMESTAMP_NOT_EPOCH_SECONDS)
     assert "1,200 of 1,200" in message
@@ -182,7 +180,7 @@ def test_times_other_than_epoch_seconds_are_refused(table: Lake, times: float, t
     assert told in message
 
 
-def test_a_window_does_not_hide_wrong_times(table: Lake) -> None:
+def test_a_window_does_not_hide_wrong_timestamps(table: Lake) -> None:
     table.put("data/a.csv", table.csv(shifted(1e3)))
     message = table.refused(StatusCode.TIMESTAMP_NOT_EPOCH_SECONDS, end=BEGIN)
     assert "interactions in the training window" not in message
@@ -199,7 +197,7 @@ def test_missing_values_are_counted_by_column(table: Lake) -> None:
     assert "1 of 1,200 interactions have no value in column 'timestamp'" in message
 
 
-def test_hive_writes_nulls_in_its_own_way(lake: Lake) -> None:
+def test_hives_spelling_of_null_is_read(lake: Lake) -> None:
     lake.put("data/a", lake.csv([*rows(), ("u000", "\\N", START, "view", 1)], header=False))
     lake.table(LAZY, {"field.delim": ","}, parameters={})
     assert "1 of 1,201 interactions have no value in column 'item_id'" in lake.refused(StatusCode.MISSING_VALUES)
@@ -211,19 +209,19 @@ def test_an_empty_text_is_a_missing_id(lake: Lake) -> None:
     assert "1 of 1,201" in lake.refused(StatusCode.MISSING_VALUES)
 
 
-def test_a_column_that_files_lack_is_missing_values(lake: Lake) -> None:
+def test_a_column_missing_from_files_counts_as_missing_values(lake: Lake) -> None:
     lake.put("data/a.json", lake.json_lines().replace('"item_id"', '"item"'))
     lake.table(JSON)
     assert "1,200 of 1,200" in lake.refused(StatusCode.MISSING_VALUES)
 
 
-def test_missing_features_are_no_fault(table: Lake) -> None:
+def test_missing_features_are_accepted(table: Lake) -> None:
     table.put("data/a.csv", table.csv((*row[:3], "", "") for row in rows()))
     table.describe(ROLES | FEATURES)
     assert len(table.train().users) == 120
 
 
-def test_too_few_interactions_and_users_are_told_together(table: Lake) -> None:
+def test_too_few_interactions_and_users_are_reported_together(table: Lake) -> None:
     table.put("data/a.csv", table.csv(rows(users=90)))
     message = table.refused(StatusCode.INSUFFICIENT_INTERACTIONS)
     assert "900 interactions; at least 1,000" in message
@@ -247,7 +245,7 @@ def test_the_documented_minima_hold_unscaled(table: Lake) -> None:
     assert "100,000" in message
 
 
-def test_the_window_includes_its_begin_and_not_its_end(table: Lake) -> None:
+def test_the_window_includes_its_start_and_excludes_its_end(table: Lake) -> None:
     """Each user has one interaction a minute: nine minutes of ten hold 1,080 of the 1,200."""
     nine = replace(RULES, min_interactions=1_080)
     more = replace(RULES, min_interactions=1_081)
@@ -275,13 +273,13 @@ def test_a_time_without_a_zone_is_utc(table: Lake, monkeypatch: pytest.MonkeyPat
     assert "120 interactions in the training window" in message
 
 
-def test_a_window_that_leaves_users_too_few_interactions_is_refused(table: Lake) -> None:
+def test_a_window_with_too_few_interactions_is_rejected(table: Lake) -> None:
     rules = replace(RULES, min_interactions=1)
     message = table.refused(StatusCode.INSUFFICIENT_USERS, end=BEGIN + timedelta(minutes=1), rules=rules)
     assert "0 users with at least 2 interactions in the training window" in message
 
 
-def test_a_window_that_ends_before_it_begins_is_refused(table: Lake) -> None:
+def test_a_window_that_ends_before_it_starts_is_rejected(table: Lake) -> None:
     message = table.refused(StatusCode.INVALID_TRAINING_WINDOW, start=BEGIN, end=BEGIN)
     assert BEGIN.isoformat() in message
 

@@ -29,7 +29,7 @@ from tests.survival.stored_state import Kept
 #: Lanes at a time: they wait more than they work.
 _AT_A_TIME = 8
 #: Processes of one task, and tasks in place of one that ended before the step at which it was to be killed.
-_PROCESSES, _LIVES = 12, 3
+_PROCESSES, _LIVES = 12, 6
 #: What follows a process that ended so.
 _NEXT = {"deferred": TRIGGER, "triggered": RESUMPTION}
 
@@ -128,9 +128,10 @@ class Lane:
         self.file.write_text(json.dumps([asdict(life) for life in lives]))
 
     def _lived(self, case: Case, arguments: Arguments) -> list[Life]:
-        """A task's life, and of another task where the machine was too slow for its step to come."""
+        """A task's life, and those of other tasks with longer jobs while the machine is too slow for the step to come."""
         lives = [self._life(case, arguments)]
         while lives[-1].was_spared and len(lives) < _LIVES:
+            self.world.emulator.switch(progress_seconds=2 ** len(lives))
             lives.append(self._life(replace(case, name=f"{case.name}-{len(lives)}"), arguments))
         return lives
 

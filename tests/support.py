@@ -12,6 +12,7 @@ import random
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 import uuid
@@ -40,12 +41,15 @@ SCHEMA = [
 
 #: Settings of the emulator with which a job takes no time.
 INSTANT = {"synchronous_jobs": True, "pending_seconds": 0, "progress_seconds": 0}
+_SWITCHING = threading.Lock()
 
 
 class RunningEmulator:
     """An emulator that is found at a URL, whatever runs it."""
 
     url: str
+    #: Whether other processes use it at the same time: then its settings, which are those of all accounts, must stay.
+    is_shared = False
     _initial: Mapping[str, Any] = MappingProxyType({})
 
     def _control(self, path: str, body: Mapping[str, Any] | None = None, method: str | None = None) -> Any:
@@ -99,13 +103,18 @@ class RunningEmulator:
 
     @contextlib.contextmanager
     def finish_jobs_at_once(self) -> Iterator[None]:
-        """Let the jobs that are started meanwhile be ACTIVE in the first response: what a test only needs, it does not wait for."""
-        before: dict[str, Any] = self._control("settings")
-        self._control("settings", INSTANT)
-        try:
+        """Let jobs that are started meanwhile, in any account, be ACTIVE at once: a test does not wait for what it only needs."""
+        if self.is_shared:
             yield
-        finally:
-            self._control("settings", {name: before[name] for name in INSTANT})
+            return
+        # Two threads that did this at the same time would restore each other's settings.
+        with _SWITCHING:
+            before: dict[str, Any] = self._control("settings")
+            self._control("settings", INSTANT)
+            try:
+                yield
+            finally:
+                self._control("settings", {name: before[name] for name in INSTANT})
 
     def restore_settings(self) -> None:
         """Undo what :meth:`switch` has changed: tests share the emulator."""

@@ -181,7 +181,9 @@ class Deployment:
         (self.home / "conf.json").write_text(json.dumps(conf))
         paths = [str(dag_file), dag_id, str(self.home / "conf.json"), str(self.home / "out.json"), mark_success]
         # dag.test() parses and stores all Dags of the bundle first, which takes longer than to run one.
-        bundle = {BUNDLES: _bundle(dag_file, self.home / "bundles" / dag_file.stem)}
+        # The copy is beside the home of Airflow, in whose files test_confidential.py searches.
+        folder = self.home.with_name(f"{self.home.name}-bundles") / dag_file.stem
+        bundle = {BUNDLES: _bundle(dag_file, folder)}
         status = self._find_runner().run(paths, self.home / "run.log", {**self.environment, **bundle})
         assert status == 0, self.run_log[-8000:]
         found: dict[str, Any] = json.loads((self.home / "out.json").read_text())

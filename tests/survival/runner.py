@@ -104,6 +104,7 @@ class Lane:
     @property
     def world(self) -> World:
         emulator = RunningEmulator()
+        emulator.is_shared = True
         emulator.url = self.url
         return World(emulator, self.account, self.account)
 

@@ -51,8 +51,8 @@ def _share_event_names() -> None:
     make = EventAliaser.__init__
     names: dict[str, str] = {}
 
-    def make_with_names(self: Any, *given: Any, **more: Any) -> None:
-        make(self, *given, **more)
+    def make_with_names(self: Any, *args: Any, **more: Any) -> None:
+        make(self, *args, **more)
         if self._event_aliases == hooks.EVENT_ALIASES:
             self._alias_name_cache = names
 

@@ -60,7 +60,7 @@ class CrowdedWorld(World):
         self.emulator.crowd(EXPORT, self.account, count, seconds, **fields, showsLocation=True)
 
 
-def _crowded(app: Any) -> Any:
+def _wrap_application(app: Any) -> Any:
     from werkzeug.wrappers import Request, Response
 
     from airflow_cleanroomsml.emulator.lifecycle import Lifecycle
@@ -93,7 +93,7 @@ def main() -> None:
     from airflow_cleanroomsml.emulator.settings import Settings
 
     with Emulator(Settings(scale=0.001, delete_seconds=0.2)) as emulator:
-        emulator._server.app = _crowded(emulator._server.app)
+        emulator._server.app = _wrap_application(emulator._server.app)
         sys.stdout.write(f"AWS_ENDPOINT_URL={emulator.url}\n")
         sys.stdout.flush()
         sys.stdin.read()

@@ -121,8 +121,8 @@ def answering_at_once(answer: bytes) -> Act:
 
 def http_answer(body: bytes, status: str = "200 OK", **headers: str) -> bytes:
     """An answer in HTTP; underscores in names of headers become hyphens."""
-    given = {"Content-Length": str(len(body)), "Connection": "close", **headers}
-    head = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in given.items())
+    fields = {"Content-Length": str(len(body)), "Connection": "close", **headers}
+    head = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in fields.items())
     return f"HTTP/1.1 {status}\r\n{head}\r\n".encode() + body
 
 

@@ -41,7 +41,7 @@ class Fleet:
         self._workers = ThreadPoolExecutor(workers)
 
     def run(self, tasks: Sequence[Task]) -> None:
-        """Run them all to their ends."""
+        """Run all tasks until they end."""
         asyncio.run(self._run_all(tasks))
         self._workers.shutdown()
 
@@ -67,7 +67,7 @@ def _build_trigger(path: str, keywords: dict[str, Any]) -> Any:
 
 
 def _run_step(task: Task, work: Callable[[Any, dict[str, Any]], Any]) -> Any:
-    """What a worker does with one part of a task: the deferral that it ends with, or None."""
+    """Run one step of a task as a worker does; returns the deferral that ends it, or None."""
     operator, context = task.make(), {"ti": task.ti, "params": {}}
     try:
         operator.render_template_fields(context)

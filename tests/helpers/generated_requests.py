@@ -21,7 +21,7 @@ from airflow_cleanroomsml._requests.sensitive import is_sensitive
 _CLASS = re.compile(r"\[(?:\\.|[^\]\\])*\]|\\d")
 _GROUP = re.compile(r"\(([^()|]*)(?:\|[^()]*)?\)([?*]?)")
 _REPEATED = re.compile(r"(.)(?:\{(\d+)(?:,\d*)?\}|([+*?]))")
-#: What is of another type, and no text that says it, for each type.
+#: For each type, values of other types that are not its text either.
 _WRONG: dict[str, tuple[Any, ...]] = {
     "structure": ("text", 5, True, [], "[]", "{not json"),
     "map": ("text", 5, True, [], "[]"),
@@ -56,7 +56,7 @@ class Case:
 
 
 def example(pattern: str) -> str:
-    """A short text that matches a pattern of the simple kind that the models have: classes, groups, repetitions."""
+    """Return a short text that matches a pattern; supports what the models use: classes, groups, repetitions."""
     text = _CLASS.sub(
         lambda found: next(letter for letter in "a0" if re.fullmatch(found[0], letter)),
         pattern.replace(r"(?!\s*$)", ""),
@@ -68,7 +68,7 @@ def example(pattern: str) -> str:
 
 
 def text_of(shape: Shape, size: int) -> str | None:
-    """A text of a length that the shape's pattern allows, or None where there is none."""
+    """Return a text of this length that the pattern of the shape allows; None if there is none."""
     return _generate_text(shape.metadata.get("pattern", ".*"), size)
 
 
@@ -113,18 +113,18 @@ def valid(shape: Any, also: str | None = None) -> Any:
 
 
 def _build_entries(shape: Any, count: int) -> dict[str, Any]:
-    """A map of so many entries."""
+    """Build a map with a number of entries."""
     return {f"k{index}": valid(shape.value) for index in range(count)}
 
 
 def broken_requests(model: ServiceModel, operation: str) -> Iterator[Case]:
-    """The arguments of each request that breaks one limit of the model."""
+    """Yield the arguments of requests that each violate one limit of the model."""
     shape: Any = model.operation_model(operation).input_shape
     yield from map(_build_arguments, _break_structure(shape, xform_name, hidden=False))
 
 
 def requests_at_limits(model: ServiceModel, operation: str) -> Iterator[Case]:
-    """The arguments of each request that reaches a limit of the model."""
+    """Yield the arguments of requests that each reach one limit of the model."""
     shape: Any = model.operation_model(operation).input_shape
     yield Case("smallest", {xform_name(name): value for name, value in valid(shape).items()})
     for case in _build_at_limits(shape):
@@ -139,7 +139,7 @@ def _build_arguments(case: Case) -> Case:
 
 
 def broken(shape: Any, *, hidden: bool) -> Iterator[Case]:
-    """Each value that breaks one limit at or below a shape."""
+    """Yield values that each violate one limit at or below a shape."""
     hidden = hidden or is_sensitive(shape)
     for number, wrong in enumerate(_WRONG[shape.type_name]):
         if shape.name != "ResourcePolicy" or not isinstance(wrong, dict):
@@ -236,7 +236,7 @@ _BROKEN: dict[str, Callable[..., Iterator[Case]]] = {
 
 
 def _build_at_limits(shape: Any) -> Iterator[Case]:
-    """Each value that reaches a limit at or below a shape, as itself and as a rendered text."""
+    """Yield values that each reach one limit at or below a shape, as they are and as rendered text."""
     kind = shape.type_name
     if kind in ("structure", "list", "map"):
         yield Case("as JSON", json.dumps(valid(shape)))

@@ -1,4 +1,4 @@
-"""Fixtures: one emulator for the session, an account of its own for each test."""
+"""Fixtures: one emulator for the session, and a separate account for each test."""
 
 from __future__ import annotations
 
@@ -111,8 +111,8 @@ def slow_emulator() -> Iterator[EmulatorProcess]:
     process.stop()
 
 
-def _led_to(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
-    """Lead boto3 and the ``aws_default`` connection to an account."""
+def _connect_to(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    """Point boto3 and the ``aws_default`` connection to an account."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", world.emulator.url)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", world.account)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
@@ -121,8 +121,8 @@ def _led_to(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
 
 @pytest.fixture
 def empty_world(emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    """An account with nothing in it, to which boto3 and the ``aws_default`` connection lead."""
-    yield _led_to(World(emulator), monkeypatch)
+    """An empty account, which boto3 and the ``aws_default`` connection use."""
+    yield _connect_to(World(emulator), monkeypatch)
     emulator.restore_settings()
 
 
@@ -135,13 +135,13 @@ def world(empty_world: World) -> World:
 @pytest.fixture
 def slow_world(slow_emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """Such an account in the slow emulator."""
-    yield _led_to(World(slow_emulator), monkeypatch).build()
+    yield _connect_to(World(slow_emulator), monkeypatch).build()
     slow_emulator.restore_settings()
 
 
 @pytest.fixture
 def studio(empty_world: World) -> Studio:
-    """A member who may query, in the fast emulator; ``aws_default`` leads to its account."""
+    """A member who may query, in the fast emulator; ``aws_default`` uses its account."""
     return Studio(empty_world)
 
 

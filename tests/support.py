@@ -1,4 +1,4 @@
-"""What the tests share: the emulator as a process, a world of data in one account, and a task run without a scheduler."""
+"""What tests share: the emulator as a process, an account with data, and tasks that run without a scheduler."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 REGION = "us-east-1"
-#: ``boto3.client`` for a service whose name is no literal, which its stubs refuse.
+#: ``boto3.client`` for a service name in a variable, which the type stubs reject.
 client_of: Callable[..., Any] = boto3.client
 SCHEMA = [
     {"columnName": "user_id", "columnTypes": ["USER_ID"]},
@@ -45,7 +45,7 @@ _SWITCHING = threading.Lock()
 
 
 class RunningEmulator:
-    """An emulator that is found at a URL, whatever runs it."""
+    """An emulator at a URL, in this process or another one."""
 
     url: str
     #: Whether other processes use it at the same time: then its settings, which are those of all accounts, must stay.
@@ -64,7 +64,7 @@ class RunningEmulator:
         return [entry["operation"] for entry in entries]
 
     def advance(self, seconds: float) -> None:
-        """Push the emulator's clock forward."""
+        """Move the emulator's clock forward."""
         self._control("clock", {"advance": seconds})
 
     def answers(self, account: str) -> list[int]:
@@ -95,7 +95,7 @@ class RunningEmulator:
         return dict(found.get(account, {"actions": None, "needed": []}))
 
     def switch(self, **settings: Any) -> dict[str, Any]:
-        """Change settings until the test ends; returns those that were in force."""
+        """Change settings until the test ends; returns the previous ones."""
         before: dict[str, Any] = self._control("settings")
         self._control("settings", settings)
         self._initial = {name: before[name] for name in settings} | dict(self._initial)
@@ -103,8 +103,15 @@ class RunningEmulator:
 
     @contextlib.contextmanager
     def finish_jobs_at_once(self) -> Iterator[None]:
+<<<<<<< HEAD
         """Let jobs that are started meanwhile, in any account, be ACTIVE at once: a test does not wait for what it only needs."""
         if self.is_shared:
+=======
+        """Let jobs end at once inside the block, for resources that a test needs but does not examine."""
+        before: dict[str, Any] = self._control("settings")
+        self._control("settings", INSTANT)
+        try:
+>>>>>>> i
             yield
             return
         # Two threads that did this at the same time would restore each other's settings.
@@ -125,9 +132,9 @@ class RunningEmulator:
 
 class EmulatorProcess(RunningEmulator):
     """
-    The emulator in a process of its own.
+    The emulator in a separate process.
 
-    It runs under ``AIRFLOW_CLEANROOMSML_EMULATOR_PYTHON`` where that is set: its libraries need not be those of the Airflow under test.
+    It runs under ``AIRFLOW_CLEANROOMSML_EMULATOR_PYTHON`` if that is set, because it can need newer libraries than the Airflow under test.
     """
 
     module = "airflow_cleanroomsml.emulator"
@@ -141,7 +148,7 @@ class EmulatorProcess(RunningEmulator):
             stdout=subprocess.PIPE,
             text=True,
             env=env,
-            # Not the source tree, so that it runs the package that is installed.
+            # Outside of the source tree, so that Python finds the installed package.
             cwd=tempfile.gettempdir(),
         )
         assert self._process.stdout is not None
@@ -150,14 +157,14 @@ class EmulatorProcess(RunningEmulator):
         self.url = line.strip().split("=", 1)[1]
 
     def stop(self) -> None:
-        """End it at once: to shut down takes seconds, and it has nothing to write. ``tests/emulator/test_main.py`` shuts one down."""
+        """Kill it, because an orderly end takes seconds and saves nothing; ``tests/emulator/test_main.py`` tests the orderly end."""
         self._process.kill()
         self._process.wait(120)
 
 
 @dataclass
 class World:
-    """An account of its own in the emulator: a bucket, a Glue table, a role."""
+    """A new account in the emulator, with the names of its bucket, Glue table and role."""
 
     emulator: RunningEmulator
     account: str = field(default_factory=lambda: str(random.randrange(10**11, 10**12)))
@@ -165,7 +172,7 @@ class World:
     _clients: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def client(self, service: str) -> Any:
-        """A client with the account's key, one for each service: a new one costs as much as several calls."""
+        """Return the account's client of a service, which is built once: a new one costs as much as several calls."""
         if service not in self._clients:
             self._clients[service] = self._make_client(service)
         return self._clients[service]
@@ -206,7 +213,7 @@ class World:
         }
 
     def seed(self, users: list[str] | None = None) -> dict[str, Any]:
-        """A seed of these users, or of thirty who like the first kind of items."""
+        """Write a seed of these users, by default of thirty who prefer the first kind of items."""
         key = f"seed/{uuid.uuid4()}.jsonl"
         ids = users if users is not None else [f"u{index}" for index in range(0, 120, 4)]
         body = "".join(json.dumps({"user_id": user}) + "\n" for user in ids)
@@ -218,7 +225,7 @@ class World:
         return [{"type": "INTERACTIONS", "inputConfig": {"schema": SCHEMA, "dataSource": source}}]
 
     def build(self, csv: bytes | None = None) -> Self:
-        """Bucket, table and file; 200 users of whom every second likes one half of the items, if no CSV is given."""
+        """Create bucket, table and file; by default with 200 users, every second of whom prefers one half of the items."""
         self.create_bucket()
         self.client("s3").put_object(Bucket=self.bucket, Key="interactions/part-0.csv", Body=csv or interactions())
         glue = self.client("glue")
@@ -227,7 +234,7 @@ class World:
         return self
 
     def create_bucket(self) -> None:
-        """The bucket of the account."""
+        """Create the bucket of the account."""
         self.client("s3").create_bucket(Bucket=self.bucket)
 
     def _table(self) -> dict[str, Any]:
@@ -253,7 +260,7 @@ class World:
         }
 
     def wait(self, arn: str) -> dict[str, Any]:
-        """Wait by plain boto3 until an audience model or generation job is done."""
+        """Wait with plain boto3 until an audience model or generation job has ended."""
         kind = "audience_model" if ":audience-model/" in arn else "audience_generation_job"
         argument = "audienceModelArn" if kind == "audience_model" else "audienceGenerationJobArn"
         end = time.monotonic() + 300
@@ -262,7 +269,7 @@ class World:
             if not found["status"].startswith("CREATE_") or found["status"] == "CREATE_FAILED":
                 return found
             time.sleep(0.1)
-        raise AssertionError(f"{arn} is not done")
+        raise AssertionError(f"{arn} has not ended within 300 s")
 
     def dataset(self, name: str = "dataset") -> str:
         made = self.ml.create_training_dataset(name=name, roleArn=self.role, trainingData=self.training_data())
@@ -302,11 +309,11 @@ class World:
 @cache
 def interactions(users: int = 200, each: int = 10, begin: int = 1_760_000_000, seconds: int = 7_000_000) -> bytes:
     """
-    A CSV of users of whom every second likes one half of the items.
+    Build a CSV of users, every second of whom prefers one half of the items.
 
     :param each: Interactions of each user.
-    :param begin: The first second in which there may be one, since 1970.
-    :param seconds: Length of the time in which they lie.
+    :param begin: Earliest possible time, in seconds since 1970.
+    :param seconds: Length of the period in seconds.
     """
     draw = random.Random(7)
     out = io.StringIO("user_id,item_id,timestamp,event_type,event_value\n")
@@ -321,20 +328,20 @@ def interactions(users: int = 200, each: int = 10, begin: int = 1_760_000_000, s
 
 
 def untagged(tags: Mapping[str, str]) -> dict[str, str]:
-    """Tags without the one that says which task made it."""
+    """Return tags without the claim of the task that created the resource."""
     return {key: value for key, value in tags.items() if key != TAG}
 
 
 class TaskInstance:
     """
-    Where a task pushes to, and what it is a try of; the tests that need Airflow's own run a Dag.
+    A stand-in for Airflow's task instance; tests that need the real one run a Dag.
 
-    :param run_id: Run; one of its own if empty.
+    :param run_id: Run; a new one if empty.
     """
 
     #: ``retries`` of the task.
     retries = 5
-    #: As Airflow sets it when it makes the task instance, and anew when somebody clears it.
+    #: Airflow sets it when it creates the task instance, and again when a user clears it.
     max_tries = retries
 
     def __init__(self, run_id: str = "", try_number: int = 1) -> None:
@@ -362,14 +369,14 @@ class TaskInstance:
         self.links[key] = url
 
     def next_try(self) -> TaskInstance:
-        """The same task, retried by Airflow: what it pushed is gone."""
+        """Return the next try of the same task, whose XComs Airflow has deleted."""
         again = copy(self)
         again.try_number += 1
         again.pushed, again.links = {}, {}
         return again
 
     def cleared(self) -> TaskInstance:
-        """The same task, cleared by somebody after this try."""
+        """Return the same task after a user cleared it."""
         again = self.next_try()
         again.max_tries = self.try_number + self.retries
         return again
@@ -377,7 +384,7 @@ class TaskInstance:
 
 @dataclass
 class Run:
-    """What a task did."""
+    """The result of a task and what it pushed to XCom."""
 
     result: Any
     pushed: dict[str, Any]
@@ -399,7 +406,7 @@ def run(operator: Any, **context: Any) -> Run:
 
 
 def resume(operator: Any, deferred: Any, context: Any) -> Any:
-    """Go on with a task after the event of its trigger, as Airflow does."""
+    """Resume a task with the event of its trigger, as Airflow does."""
     path, keywords = deferred.trigger.serialize()
     module, name = path.rsplit(".", 1)
     trigger = getattr(importlib.import_module(module), name)(**json.loads(json.dumps(keywords)))

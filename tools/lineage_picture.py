@@ -115,13 +115,13 @@ def _place(edges: Iterable[Edge]) -> dict[Dataset, tuple[int, int]]:
     return places
 
 
-def _corner(place: tuple[int, int]) -> tuple[int, int]:
+def _find_corner(place: tuple[int, int]) -> tuple[int, int]:
     column, row = place
     return _MARGIN + column * (_WIDTH + _GAP), _MARGIN + row * _ROW
 
 
 def _draw_dataset(place: tuple[int, int], dataset: Dataset) -> str:
-    x, y = _corner(place)
+    x, y = _find_corner(place)
     first, second = dataset.label
     colour = _COLOURS.get(first, _COLOURS[""])
     weight = "normal" if first in _COLOURS else "bold"
@@ -133,7 +133,7 @@ def _draw_dataset(place: tuple[int, int], dataset: Dataset) -> str:
 
 
 def _draw_edge(source: tuple[int, int], target: tuple[int, int], task: str) -> str:
-    (x1, y1), (x2, y2) = _corner(source), _corner(target)
+    (x1, y1), (x2, y2) = _find_corner(source), _find_corner(target)
     x1, y1, y2 = x1 + _WIDTH, y1 + _HEIGHT // 2, y2 + _HEIGHT // 2
     line = f'<line x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" stroke="#555" marker-end="url(#arrow)"/>'
     return line + _draw_text((x1 + x2) // 2, (y1 + y2) // 2 - 7, task, "normal", size=11) if y1 == y2 else line

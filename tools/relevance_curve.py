@@ -65,9 +65,10 @@ def measure() -> Metrics:
 
 def draw(metrics: Metrics) -> str:
     """Draw the curve, with the sizes that the policies ``relevance`` and ``knee`` choose, as SVG."""
-    points = " ".join(f"{_x(each.value)},{_y(each.relevance or 0)}" for each in metrics.bins)
+    points = " ".join(f"{_scale_x(each.value)},{_scale_y(each.relevance or 0)}" for each in metrics.bins)
     dots = "".join(
-        f'<circle cx="{_x(each.value)}" cy="{_y(each.relevance or 0)}" r="3" fill="{_CURVE}"/>' for each in metrics.bins
+        f'<circle cx="{_scale_x(each.value)}" cy="{_scale_y(each.relevance or 0)}" r="3" fill="{_CURVE}"/>'
+        for each in metrics.bins
     )
     figures = {"relevance": [each.relevance for each in metrics.bins], "recall": metrics.recall}
     head = (
@@ -80,7 +81,7 @@ def draw(metrics: Metrics) -> str:
         f"<desc>{json.dumps(figures)}</desc>",
         *(_draw_level(level / 5) for level in range(-3, 5)),
         *(
-            f'<text x="{_x(size)}" y="{_BOTTOM + 18}" text-anchor="middle">{size} %</text>'
+            f'<text x="{_scale_x(size)}" y="{_BOTTOM + 18}" text-anchor="middle">{size} %</text>'
             for size in (1, *_SIZES[4::5])
         ),
         f'<text x="{(_LEFT + _RIGHT) // 2}" y="{_BOTTOM + 42}" text-anchor="middle">size: share of the training users</text>',
@@ -102,17 +103,17 @@ def read_figures(text: str) -> Metrics:
     return Metrics(bins, figures["recall"], max(_SIZES) / 100)
 
 
-def _x(size: float) -> int:
+def _scale_x(size: float) -> int:
     return round(_LEFT + (size - _SIZES[0]) / (_SIZES[-1] - _SIZES[0]) * (_RIGHT - _LEFT))
 
 
-def _y(score: float) -> int:
+def _scale_y(score: float) -> int:
     return round(_BOTTOM - (score - _LEAST) / (_MOST - _LEAST) * (_BOTTOM - _TOP))
 
 
 def _draw_level(score: float) -> str:
     dashes = "" if score == 0 else ' stroke-dasharray="2 4"'
-    y = _y(score)
+    y = _scale_y(score)
     label = f'<text x="{_LEFT - 12}" y="{y + 4}" text-anchor="end">{score:.1f}</text>'
     return f'<path d="M{_LEFT - 6} {y}H{_RIGHT}" stroke="{_LINE}"{dashes}/>{label}'
 
@@ -123,10 +124,11 @@ def _draw_choices(bins: Sequence[Bin]) -> list[str]:
     for (policy, bin_), height in zip(chosen.items(), (0.5, 0.3), strict=True):
         if bin_ is None:
             raise SystemExit(f"policy={policy} chooses no size")
-        x, y = _x(bin_.value), _y(bin_.relevance or 0)
+        x, y = _scale_x(bin_.value), _scale_y(bin_.relevance or 0)
         drawn.append(
-            f'<path d="M{x} {y - 6}V{_y(height) + 6}" stroke="{_CHOICE}"/><circle cx="{x}" cy="{y}" r="6" fill="none" stroke="{_CHOICE}" '
-            f'stroke-width="2"/><text x="{x + 4}" y="{_y(height)}" fill="{_CHOICE}" font-weight="bold">'
+            f'<path d="M{x} {y - 6}V{_scale_y(height) + 6}" stroke="{_CHOICE}"/>'
+            f'<circle cx="{x}" cy="{y}" r="6" fill="none" stroke="{_CHOICE}" '
+            f'stroke-width="2"/><text x="{x + 4}" y="{_scale_y(height)}" fill="{_CHOICE}" font-weight="bold">'
             f"policy=&quot;{policy}&quot;: {bin_.value} %</text>"
         )
     return drawn

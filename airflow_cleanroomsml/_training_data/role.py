@@ -79,7 +79,7 @@ def check_trust(iam: IamClient, role: JobRole, findings: Findings) -> bool:
     Check that the role exists, and that the service may assume it.
 
     :param findings: Collects findings.
-    :return: Whether the role exists, as far as the caller can see: if so, its permissions can be checked, whoever may assume it.
+    :return: Whether the role exists, as far as the caller can see. Its permissions matter even if the service may not assume it.
     """
     try:
         policy = iam.get_role(RoleName=role.name)["Role"]["AssumeRolePolicyDocument"]

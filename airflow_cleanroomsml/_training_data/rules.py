@@ -417,7 +417,7 @@ class Findings:
 
 def withhold_ids(findings: Iterable[Finding], schema: Iterable[Mapping[str, Any]]) -> list[Finding]:
     """
-    Return the findings without the ids of users and items that the names of partitions contain, such as ``user_id=…``.
+    Mask the ids of users and items in the findings: names of partitions can contain them, such as ``user_id=…``.
 
     :param schema: ``schema`` of a dataset.
     """

@@ -25,7 +25,7 @@ from airflow_cleanroomsml._training_data.storage import Location
 from airflow_cleanroomsml._training_data.table_files import ListedPart, list_parts, list_table_files
 from airflow_cleanroomsml._training_data.window import Window
 
-#: What says only that the caller may not see the files.
+#: Rules that only say that the caller may not see the files.
 _DENIALS = {Rule.S3_ACCESS_DENIED, Rule.BUCKET_POLICY_DENIES}
 #: What the role does with the catalog, the database and the table (user guide, ml-roles).
 _GLUE_ACTIONS = ("glue:GetDatabase", "glue:GetTable", "glue:GetPartitions")
@@ -79,7 +79,7 @@ def check_table(
 
 def find_obstacles(findings: Findings) -> set[Rule]:
     """
-    Return the broken rules for which the data cannot be read, whatever their severity is in the report.
+    Return the broken rules that prevent reading the data, regardless of their severity in the report.
 
     :param findings: What :func:`check_table` has found.
     """

@@ -82,7 +82,7 @@ def list_table_files(
 
     :param parts: Its partitions that can be used, see :func:`list_parts`.
     :param findings: Collects findings: buckets and partitions that cannot be used.
-    :param withhold: Partition columns whose values must not be in a finding, such as that of the users.
+    :param withhold: Partition columns whose values must not be in a finding, such as that of the user ids.
     :raises InvalidDataError: A listing failed.
     """
     buckets = check_regions(s3, (location for _, location, _ in parts), findings)

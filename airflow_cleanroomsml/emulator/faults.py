@@ -13,7 +13,7 @@ from airflow_cleanroomsml._resources.table import CLEAN_ROOMS, CLEAN_ROOMS_ML
 from airflow_cleanroomsml.emulator.errors import ApiError, access_denied_error, quota_error
 from airflow_cleanroomsml.emulator.lookalike import JobFailure
 
-#: How a call ends. A call gets at most one of these: the one that was added first.
+#: How a call ends. At most one of these applies to a call: the one that was added first.
 OUTCOMES = {
     "reset": "the connection is closed, and the request is not carried out",
     "lose_response": "the request is carried out, but its response is lost",
@@ -26,7 +26,7 @@ OUTCOMES = {
     "quota": "402 ServiceQuotaExceededException",
     "no_quota": "402 ServiceQuotaExceededException for a quota of 0",
 }
-#: What else happens to a call. A call gets each of these as well, unless its outcome is an error; "slow" delays errors too.
+#: Other effects on a call. All that match apply to it, unless its outcome is an error; "slow" delays errors too.
 MODIFIERS = {
     "slow": "the response comes SECONDS later",
     "fail_job": "the request is accepted, and its job fails with CODE and MESSAGE",

@@ -67,7 +67,7 @@ class Lifecycle:
 
     def fail(self, failure: JobFailure, at: float | None = None) -> None:
         """
-        Let its creation fail, whatever the result of the work.
+        Make its creation fail, regardless of the result of the work.
 
         :param at: When, in seconds since 1970; None for the time at which it would be ACTIVE.
         """

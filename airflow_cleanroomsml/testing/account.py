@@ -46,7 +46,7 @@ class ClientFactory:
                 aws_access_key_id=account_id,
                 aws_secret_access_key=SIGNING_KEY,
                 endpoint_url=self._endpoint_url,
-                # A host name like bucket.127.0.0.1 leads nowhere, and no proxy leads to this machine.
+                # A host name like bucket.127.0.0.1 cannot be resolved, and a proxy cannot reach this machine.
                 config=Config(s3={"addressing_style": "path"}, proxies={}),
             )
 
@@ -107,7 +107,7 @@ class Account:
         """
         Return the account's boto3 client of a service: ``cleanroomsml``, ``cleanrooms``, ``s3``, ``glue`` or another one of moto.
 
-        It is the same in all tests, so that it is built once.
+        All tests share it, because building one takes as long as several calls.
         """
         if service not in self._clients:
             self._clients[service] = self._factory.build(service, self.id, self.region)
@@ -140,10 +140,10 @@ class Account:
         """
         Write a seed as JSON lines.
 
-        :param user_ids: Ids of the users, as texts or integers.
-        :param uri: Where, for instance the URI that the Dag under test reads; by default an object of its own.
+        :param user_ids: Ids of the users, as strings or integers.
+        :param uri: Where to write it, for instance the URI that the Dag under test reads; by default a new object.
         :return: The member ``dataSource`` of ``seedAudience``: ``{"s3Uri": …}``.
-        :raises ValueError: ``user_ids`` is one text, or has something else than texts and integers.
+        :raises ValueError: ``user_ids`` is a single string, or contains something other than strings and integers.
         """
         lines = "".join(json.dumps({"user_id": user_id}) + "\n" for user_id in table_rows.check_user_ids(user_ids))
         return {"s3Uri": self.put_object(uri or f"s3://{self.bucket}/seeds/{uuid.uuid4()}.jsonl", lines)}
@@ -163,13 +163,13 @@ class Account:
 
         :param name: Name of the table.
         :param data: Rows as mappings with the same keys, the text of a CSV file with a header, the ``pathlib.Path`` of one, a pandas
-            DataFrame or a pyarrow Table. It needs a row at least.
+            DataFrame or a pyarrow Table. At least one row is required.
         :param database: Name of the database, which is created if it does not exist.
-        :param location: Folder, ``s3://bucket/path/``; by default one of its own.
+        :param location: Folder, ``s3://bucket/path/``; by default a separate one.
         :param file_format: ``csv`` or ``parquet``; by default Parquet for pandas and pyarrow, otherwise CSV.
         :param types: Glue types of columns, for instance ``{"value": "int"}``; those of all others follow from their values.
         :return: The member ``dataSource`` of a training dataset's ``inputConfig``: ``{"glueDataSource": …}``.
-        :raises ValueError: The data are no table, or there is no such format, column or type; the text names the argument and the row.
+        :raises ValueError: The data is not a table, or the format, a column or a type does not exist; the message names argument and row.
         """
         encoded = table.encode(data, file_format, types)
         location = (location or f"s3://{self.bucket}/{database}/{name}").rstrip("/") + "/"

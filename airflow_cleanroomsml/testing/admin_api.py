@@ -13,15 +13,15 @@ _TIMEOUT = 120.0
 
 
 class EmulatorError(RuntimeError):
-    """The emulator cannot be reached, or refuses what a test asks of it."""
+    """The emulator cannot be reached, or rejects a request of a test."""
 
 
 class AdminApi:
     """
-    Calls the paths of the emulator that no AWS service has.
+    Calls the emulator's own paths, which no AWS service has.
 
     :param endpoint_url: URL of the emulator.
-    :raises EmulatorError: It is no URL.
+    :raises EmulatorError: It is not a URL.
     """
 
     def __init__(self, endpoint_url: str) -> None:

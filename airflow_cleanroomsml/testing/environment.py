@@ -58,7 +58,7 @@ class Environment(Mapping[str, str]):
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "AWS_EC2_METADATA_DISABLED": "true",
         }
-        # botocore prefers the name in small letters.
+        # botocore prefers the name in lower case.
         for name in ("no_proxy", "NO_PROXY"):
             hosts = os.environ.get(name) or os.environ.get("NO_PROXY", "")
             variables[name] = ",".join(filter(None, (hosts, self._host)))
@@ -67,7 +67,7 @@ class Environment(Mapping[str, str]):
         self.connect("aws_default", account)
 
     def connect(self, conn_id: str, account: str) -> None:
-        """Set the variable of an Airflow connection that leads to an account."""
+        """Set the variable of an Airflow connection to an account."""
         connection = {
             "conn_type": "aws",
             "login": account,

@@ -36,18 +36,18 @@ class Faults:
         self._admin_api.call("POST", "/_emulator/faults", fault)
 
     def throttle(self, operation: str, *, times: int = 1) -> None:
-        """Refuse calls with ThrottlingException."""
+        """Reject calls with ThrottlingException."""
         self.inject(operation, "throttle", times=times)
 
     def lose_response(self, operation: str, *, times: int = 1) -> None:
-        """Carry calls out, and close their connections without a response."""
+        """Execute calls, and close their connections without a response."""
         self.inject(operation, "lose_response", times=times)
 
     def fail_job(
         self, operation: str, message: str = "The job failed.", *, code: str = "FAULT_ON_REQUEST", times: int = 1
     ) -> None:
         """
-        Accept calls, and let the jobs that they start fail.
+        Accept calls, and make the jobs that they start fail.
 
         :param message: ``statusDetails.message`` of the job.
         :param code: ``statusDetails.statusCode`` of the job.
@@ -55,7 +55,7 @@ class Faults:
         self.inject(operation, "fail_job", message=message, code=code, times=times)
 
     def list_active(self) -> list[dict[str, Any]]:
-        """Return the faults that are not used up; a test may check that there are none left."""
+        """Return the faults that are not used up; a test can check that none are left."""
         faults = self._admin_api.call("GET", "/_emulator/faults")["faults"]
         return [fault for fault in faults if fault["account"] == self._account]
 

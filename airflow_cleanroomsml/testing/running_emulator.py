@@ -34,9 +34,9 @@ _LIBRARIES = ("flask", "flask_cors", "moto", "numpy", "pyarrow", "scipy", "sklea
 
 class RunningEmulator:
     """
-    An emulator for tests: empty at the beginning of each, with small minimums of data and jobs that end at once.
+    An emulator for tests: empty when a test starts, with small minimums of data and jobs that end at once.
 
-    A test has an account, to which boto3 and the Airflow connection ``aws_default`` lead, and a partner's account.
+    A test has an account, which boto3 and the Airflow connection ``aws_default`` use, and a partner's account.
 
     :param endpoint_url: URL of the emulator.
     :param account: Number of the account.
@@ -87,7 +87,7 @@ class RunningEmulator:
 
     def connect(self, conn_id: str, account: Account | None = None) -> None:
         """
-        Let an Airflow connection lead to an account until the end of the test.
+        Point an Airflow connection to an account until the end of the test.
 
         :param account: By default that of ``aws_default``.
         """
@@ -114,7 +114,7 @@ class RunningEmulator:
 
     def set_job_durations(self, *, pending: float = 0, progress: float = 0, delete: float = 0) -> None:
         """
-        Let jobs take time until the end of the test; it passes by :attr:`clock`, so tests take no longer.
+        Let jobs take time until the end of the test. The time passes on :attr:`clock`, so the test takes no longer.
 
         :param pending: Seconds for which a job is CREATE_PENDING.
         :param progress: Seconds for which a job is CREATE_IN_PROGRESS.
@@ -187,7 +187,7 @@ def emulator(
         with emulator() as service:
             service.put_table("interactions", rows)
 
-    Until the block ends, boto3 and the Airflow connection ``aws_default`` lead to it. A reset is the first thing that happens.
+    Until the block ends, boto3 and the Airflow connection ``aws_default`` use it. It is reset first.
 
     :param url: URL of an emulator that runs elsewhere, and is reset as well; None to run one in this process.
     :param account: Number of the account.

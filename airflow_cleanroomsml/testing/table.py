@@ -68,7 +68,7 @@ def encode(data: TableData, file_format: str | None = None, types: Mapping[str, 
 
     :param file_format: ``csv`` or ``parquet``; by default Parquet for pandas and pyarrow, otherwise CSV.
     :param types: Glue types of columns; those of all others follow from their values.
-    :raises ValueError: There is no such format, the data are no table, or ``types`` names a column that they do not have.
+    :raises ValueError: The format does not exist, the data is not a table, or ``types`` names a column that it does not have.
     """
     if file_format not in (None, "csv", "parquet"):
         raise ValueError(f"file_format is {file_format!r}; must be 'csv' or 'parquet'")

@@ -1,4 +1,4 @@
-"""Reads and checks the data of a test, so that a mistake in it is not taken for one of the Dag under test."""
+"""Reads and checks the data of a test, so that a mistake in it does not look like one in the Dag under test."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ALLOWED = (
     "must be rows (mappings from column to value), the text of a CSV file with a header, the pathlib.Path of one, "
     "a pandas DataFrame or a pyarrow Table"
 )
-#: Longest text that an error quotes.
+#: Maximum length of a quotation in an error.
 _MOST_QUOTED = 60
 #: Types of columns in Hive (Hive language manual, "Hive Data Types").
 _HIVE_TYPE = re.compile(
@@ -57,7 +57,7 @@ def check_rows(data: Any) -> list[dict[str, Any]]:
     """
     Check rows.
 
-    :raises ValueError: They are no mappings, have different columns, or there are none.
+    :raises ValueError: They are not mappings, have different columns, or there are none.
     """
     if isinstance(data, Mapping) or not isinstance(data, Iterable):
         raise ValueError(f"data is a {type(data).__name__}; {_ALLOWED}")
@@ -82,7 +82,7 @@ def check_column_names(names: Sequence[Any]) -> None:
     """
     Check the names of columns.
 
-    :raises ValueError: There are none, one is empty or no text, or two are the same for Hive, which ignores case.
+    :raises ValueError: There are none, one is empty or not a string, or two are the same for Hive, which ignores case.
     """
     if not names:
         raise ValueError("data: the table has no columns")
@@ -114,9 +114,9 @@ def check_user_ids(user_ids: Any) -> list[str | int]:
     """
     Check the ids of a seed.
 
-    :raises ValueError: They are one text, or are neither texts nor integers.
+    :raises ValueError: They are a single string, or one is neither a string nor an integer.
     """
-    # The characters of a text would be taken for ids, and so would the bytes.
+    # Iterating over a string or bytes would give single characters or numbers as ids.
     if isinstance(user_ids, str | bytes | Mapping) or not isinstance(user_ids, Iterable):
         raise ValueError(
             f"user_ids is a {type(user_ids).__name__}; must be an iterable of user ids, such as a list of str"

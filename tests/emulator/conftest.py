@@ -1,4 +1,4 @@
-"""An emulator whose clock tests push; whoever stops it, or changes a setting, puts that back."""
+"""An emulator whose clock tests advance. A test that stops it, or changes a setting, restores it."""
 
 from __future__ import annotations
 

@@ -149,14 +149,14 @@ class Situation:
     @property
     def allowed(self) -> list[str]:
         """The permissions that suffice."""
-        return [action for action in self._listed(ALWAYS, *self.cases) if action not in self.without]
+        return [action for action in self._list_actions(ALWAYS, *self.cases) if action not in self.without]
 
     @property
     def proven(self) -> list[str]:
         """Those of them that are needed."""
-        return [action for action in self._listed(*self.proves) if action not in self.without]
+        return [action for action in self._list_actions(*self.proves) if action not in self.without]
 
-    def _listed(self, *cases: Case) -> list[str]:
+    def _list_actions(self, *cases: Case) -> list[str]:
         listed = group_permissions(self.cls)
         actions = dict.fromkeys(action for case in cases for action in listed.get(case, ()))
         # The emulator evaluates no actions of other services; test_role.py does that with moto.
@@ -193,19 +193,19 @@ def _is_retried(task: Task) -> Steps:
     assert task.run() == first
 
 
-def _loses_a_response(task: Task) -> Steps:
+def _lose_response(task: Task) -> Steps:
     yield
     task.lab.order(Fault(task.api_operation, "lose_response"))
     task.run()
 
 
-def _finds_what_another_run_has_made(task: Task, **more: Any) -> Steps:
+def _find_resource_of_another_run(task: Task, **more: Any) -> Steps:
     first = task.run_in_another_run()
     yield
     assert task.run(**more) == first
 
 
-def _finds_its_name_in_use(task: Task) -> Steps:
+def _find_name_in_use(task: Task) -> Steps:
     task.run_in_another_run()
     yield
     with pytest.raises(AlreadyExistsError) as caught:
@@ -216,14 +216,14 @@ def _finds_its_name_in_use(task: Task) -> Steps:
         raise IncompleteMessageError(f"the message is incomplete: {caught.value}")
 
 
-def _times_out(task: Task, told: str, **more: Any) -> Steps:
+def _time_out(task: Task, says: str, **more: Any) -> Steps:
     yield
     with pytest.raises(WaitTimeoutError) as caught:
         task.run(waiter_delay=1, waiter_max_attempts=1, **more)
-    assert told in str(caught.value), str(caught.value)
+    assert says in str(caught.value), str(caught.value)
 
 
-def _fails_with_its_query(task: Task) -> Steps:
+def _fail_with_query(task: Task) -> Steps:
     yield
     task.lab.order(Fault(task.api_operation, "fail_job", message="no such column"))
     with pytest.raises(JobFailedError) as caught:
@@ -233,7 +233,7 @@ def _fails_with_its_query(task: Task) -> Steps:
         raise IncompleteMessageError(f"the message is incomplete: {caught.value}")
 
 
-def _fails(task: Task) -> Steps:
+def _fail(task: Task) -> Steps:
     yield
     with pytest.raises(JobFailedError):
         task.run()
@@ -248,13 +248,13 @@ def _is_retried_when_there_is_a_further_version(task: Task) -> Steps:
     assert task.run() == first
 
 
-def _finds_it_under_way(task: Task) -> Steps:
+def _find_deletion_in_progress(task: Task) -> Steps:
     task.run(wait_for_completion=False)
     yield
     task.run(wait_for_completion=False)
 
 
-def _waits_for_a_partner(task: Task) -> Steps:
+def _wait_for_partner(task: Task) -> Steps:
     store = task.lab.emulator.shared.store
     (job,) = [record for record in store.find("audience-generation-job") if record.fields["name"] == "theirs"]
     own = job.fields["startedBy"]
@@ -268,23 +268,25 @@ def _waits_for_a_partner(task: Task) -> Steps:
 def situations(cls: type[Any]) -> Iterator[Situation]:
     """All that can happen to a task of a class."""
     if issubclass(cls, CleanRoomsMLCreateOperator):
-        yield from _of_a_create(cls)
+        yield from _list_create_situations(cls)
     elif issubclass(cls, WAITING):
-        yield from _of_a_delete(cls)
+        yield from _list_delete_situations(cls)
     elif issubclass(cls, CleanRoomsMLBaseSensor):
-        yield from _of_a_sensor(cls)
+        yield from _list_sensor_situations(cls)
     else:
         yield Situation(cls, "runs", runs, ARGUMENTS[cls])
     yield from _OF_ITS_OWN.get(cls, ())
 
 
-def _named(cls: Any, arguments: Callable[[Laboratory], Arguments], **more: Any) -> Callable[[Laboratory], Arguments]:
+def _build_arguments(
+    cls: Any, arguments: Callable[[Laboratory], Arguments], **more: Any
+) -> Callable[[Laboratory], Arguments]:
     """The arguments of a create: a name, and others."""
     return lambda lab: {cls.resource.named: "new", **arguments(lab), **more}
 
 
-def _of_a_create(cls: Any) -> Iterator[Situation]:
-    arguments, listed = _named(cls, ARGUMENTS[cls]), group_permissions(cls)
+def _list_create_situations(cls: Any) -> Iterator[Situation]:
+    arguments, listed = _build_arguments(cls, ARGUMENTS[cls]), group_permissions(cls)
     default = tuple(case for case in (TAG, WAIT) if case in listed)
     waits = default[-1:] if WAIT in listed else ()
 
@@ -294,30 +296,30 @@ def _of_a_create(cls: Any) -> Iterator[Situation]:
     yield Situation(cls, "runs", runs, arguments, default, (ALWAYS, *default))
     yield Situation(cls, "runs without durable", partial(runs, durable=False), arguments, waits)
     yield situation("is retried", _is_retried, RETRY)
-    yield situation("loses a response", _loses_a_response, RETRY)
-    yield situation("reuses", partial(_finds_what_another_run_has_made, if_exists="reuse"), REUSE)
-    yield situation("finds its name in use", _finds_its_name_in_use, NAME_IN_USE)
+    yield situation("loses a response", _lose_response, RETRY)
+    yield situation("reuses", partial(_find_resource_of_another_run, if_exists="reuse"), REUSE)
+    yield situation("finds its name in use", _find_name_in_use, NAME_IN_USE)
     if WAIT in listed:
         without = partial(runs, durable=False, wait_for_completion=False)
         yield Situation(cls, "runs without durable and does not wait", without, arguments)
         yield situation("is deferred", partial(runs, deferrable=True), WAIT, **LASTING)
     if CANCEL in listed:
-        yield situation("is cancelled", partial(_times_out, told="It was cancelled."), CANCEL, **ENDLESS)
+        yield situation("is cancelled", partial(_time_out, says="It was cancelled."), CANCEL, **ENDLESS)
     if DELETE in listed:
         # The emulator deletes nothing that is being made.
-        conflicts = partial(_times_out, told="ConflictException", delete_on_kill=True)
+        conflicts = partial(_time_out, says="ConflictException", delete_on_kill=True)
         yield situation("is deleted", conflicts, DELETE, **ENDLESS)
     if FAILED_QUERY in listed:
-        yield situation("fails with its query", _fails_with_its_query, FAILED_QUERY)
+        yield situation("fails with its query", _fail_with_query, FAILED_QUERY)
 
 
-def _of_a_delete(cls: Any) -> Iterator[Situation]:
+def _list_delete_situations(cls: Any) -> Iterator[Situation]:
     cancels = cls.operation.startswith("cancel_")
     lasting = LASTING if cancels else {"delete_seconds": 100.0}
     waits, arguments = (WAIT_FOR_DELETION,), ARGUMENTS[cls]
     yield Situation(cls, "runs", runs, arguments, waits, (ALWAYS, *waits), LASTING if cancels else {})
     yield Situation(cls, "is deferred", partial(runs, deferrable=True), arguments, waits, waits, lasting)
-    yield Situation(cls, "finds it under way", _finds_it_under_way, arguments, waits, waits, lasting)
+    yield Situation(cls, "finds it under way", _find_deletion_in_progress, arguments, waits, waits, lasting)
     yield Situation(
         cls, "does not wait", partial(runs, wait_for_completion=False), arguments, settings=LASTING if cancels else {}
     )
@@ -332,9 +334,9 @@ def _of_a_delete(cls: Any) -> Iterator[Situation]:
         )
 
 
-def _of_a_sensor(cls: Any) -> Iterator[Situation]:
+def _list_sensor_situations(cls: Any) -> Iterator[Situation]:
     if cls is sensors.CleanRoomsMLNewAudienceGenerationJobsSensor:
-        yield Situation(cls, "runs", _waits_for_a_partner, ARGUMENTS[cls])
+        yield Situation(cls, "runs", _wait_for_partner, ARGUMENTS[cls])
         return
     for case in [case for case in (OWN, PARTNERS) if case in group_permissions(cls)] or [ALWAYS]:
         arguments = partial(_seen_by, cls, case)
@@ -361,7 +363,7 @@ def _failed_channel(lab: Laboratory) -> Arguments:
     return {**ARGUMENTS[_SEE_A_CHANNEL](lab), **lab.studio.mine}
 
 
-def _of_a_job(lab: Laboratory) -> Arguments:
+def _build_job_arguments(lab: Laboratory) -> Arguments:
     # The laboratory computes no relevance.
     size = {"type": "PERCENTAGE", "value": 5}
     return {"audience_generation_job_arn": lab.generated, "if_unsuitable": "pass", "default_size": size}
@@ -389,11 +391,11 @@ _OF_ITS_OWN: dict[type[Any], tuple[Situation, ...]] = {
         Situation(_CHECK_DATA, "reads the dataset", runs, checked_dataset, (DATASET,), (DATASET, FILES, ATHENA)),
     ),
     _OFFER: (
-        _with(_OFFER, argument_case("tags"), _named(_OFFER, ARGUMENTS[_OFFER], tags=_TAGS)),
+        _with(_OFFER, argument_case("tags"), _build_arguments(_OFFER, ARGUMENTS[_OFFER], tags=_TAGS)),
         _with(
             _OFFER,
             argument_case("manage_resource_policies=True"),
-            _named(_OFFER, ARGUMENTS[_OFFER], manage_resource_policies=True),
+            _build_arguments(_OFFER, ARGUMENTS[_OFFER], manage_resource_policies=True),
         ),
     ),
     _WITHDRAW: (_with(_WITHDRAW, MANAGED_POLICY, partial(new_association, manage_resource_policies=True)),),
@@ -401,8 +403,8 @@ _OF_ITS_OWN: dict[type[Any], tuple[Situation, ...]] = {
         Situation(
             _CONFIGURE,
             "updates",
-            partial(_finds_what_another_run_has_made, **_UPDATES),
-            _named(_CONFIGURE, ARGUMENTS[_CONFIGURE]),
+            partial(_find_resource_of_another_run, **_UPDATES),
+            _build_arguments(_CONFIGURE, ARGUMENTS[_CONFIGURE]),
             (UPDATE,),
             (UPDATE,),
         ),
@@ -418,7 +420,7 @@ _OF_ITS_OWN: dict[type[Any], tuple[Situation, ...]] = {
         _with(
             _GENERATE,
             argument_case("collaboration_id"),
-            _named(_GENERATE, KINDS["audience generation job of a collaboration"].asked),
+            _build_arguments(_GENERATE, KINDS["audience generation job of a collaboration"].asked),
             TAG,
             WAIT,
         ),
@@ -428,7 +430,7 @@ _OF_ITS_OWN: dict[type[Any], tuple[Situation, ...]] = {
             _TRAIN,
             "is retried when there is a further version",
             _is_retried_when_there_is_a_further_version,
-            _named(_TRAIN, ARGUMENTS[_TRAIN]),
+            _build_arguments(_TRAIN, ARGUMENTS[_TRAIN]),
             (TAG, WAIT, RETRY, VERSIONS),
             (VERSIONS,),
         ),
@@ -436,7 +438,7 @@ _OF_ITS_OWN: dict[type[Any], tuple[Situation, ...]] = {
             _TRAIN,
             "is retried with a further version",
             _is_retried,
-            _named(_TRAIN, _FURTHER),
+            _build_arguments(_TRAIN, _FURTHER),
             (TAG, WAIT, RETRY, VERSIONS),
             (VERSIONS,),
         ),
@@ -446,7 +448,7 @@ _OF_ITS_OWN: dict[type[Any], tuple[Situation, ...]] = {
             _EXPORT,
             "exports another's model",
             runs,
-            _named(_EXPORT, ARGUMENTS[_EXPORT]),
+            _build_arguments(_EXPORT, ARGUMENTS[_EXPORT]),
             (WAIT, FOREIGN_MODEL),
             (FOREIGN_MODEL,),
             without=("cleanrooms-ml:GetTrainedModel",),
@@ -454,8 +456,8 @@ _OF_ITS_OWN: dict[type[Any], tuple[Situation, ...]] = {
     ),
     _PROMOTE: (_with(_PROMOTE, COMPARES, promoted),),
     _PRUNE: (_with(_PRUNE, DELETES, pruned),),
-    _CHOOSE: (_with(_CHOOSE, JOB, _of_a_job),),
-    _SEE_A_CHANNEL: (Situation(_SEE_A_CHANNEL, "fails", _fails, _failed_channel, (OWN,), (OWN,)),),
+    _CHOOSE: (_with(_CHOOSE, JOB, _build_job_arguments),),
+    _SEE_A_CHANNEL: (Situation(_SEE_A_CHANNEL, "fails", _fail, _failed_channel, (OWN,), (OWN,)),),
     _SEE_A_MODEL: (
         _with(
             _SEE_A_MODEL, BASE_VERSION, lambda lab: {**with_a_further_version(lab), "version_identifier": "NULL"}, OWN

@@ -60,14 +60,14 @@ class StrictClient:
 
     def _read(self, shape: Mapping[str, Any], answer: HttpResponse, expected: int, path: str) -> dict[str, Any]:
         headers = {name.lower(): value for name, value in answer.headers.items()}
-        outside = self._outside(shape, answer.status, headers)
+        outside = self._read_outside(shape, answer.status, headers)
         assert self._has_status_member(shape) or answer.status == expected
-        return {**outside, **self._inside(path, shape, answer.status, headers, answer.body)}
+        return {**outside, **self._read_inside(path, shape, answer.status, headers, answer.body)}
 
     def _has_status_member(self, shape: Mapping[str, Any]) -> bool:
         return any(member.get("location") == "statusCode" for member in shape["members"].values())
 
-    def _outside(self, shape: Mapping[str, Any], status: int, headers: Mapping[str, str]) -> dict[str, Any]:
+    def _read_outside(self, shape: Mapping[str, Any], status: int, headers: Mapping[str, str]) -> dict[str, Any]:
         """The members in the status and the headers."""
         found: dict[str, Any] = {}
         for name, member in shape["members"].items():
@@ -75,51 +75,55 @@ class StrictClient:
             if place == "statusCode":
                 found[name] = status
             elif place == "header" and wire in headers:
-                found[name] = self._header(member, headers[wire])
+                found[name] = self._read_header(member, headers[wire])
             elif place == "headers":
                 found[name] = {key[len(wire) :]: value for key, value in headers.items() if key.startswith(wire)}
         return found
 
-    def _inside(
+    def _read_inside(
         self, operation: str, shape: Mapping[str, Any], status: int, headers: Mapping[str, str], body: bytes
     ) -> dict[str, Any]:
         payload = shape.get("payload")
         if payload is not None:
-            return self._payload(payload, shape["members"][payload], headers, body)
+            return self._read_payload(payload, shape["members"][payload], headers, body)
         if status in _NO_BODY:
             assert (body, "content-type" in headers) == (b"", False), f"{operation}: {status} with a body {body!r}"
             return {}
         assert headers["content-type"] == "application/json"
         members = {name: member for name, member in shape["members"].items() if "location" not in member}
-        return self._structure(shape, members, _strict_json(body), operation)
+        return self._read_structure(shape, members, _parse_strict_json(body), operation)
 
-    def _payload(self, name: str, member: Mapping[str, Any], headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
+    def _read_payload(
+        self, name: str, member: Mapping[str, Any], headers: Mapping[str, str], body: bytes
+    ) -> dict[str, Any]:
         kind = self._shapes[member["shape"]]["type"]
         if kind in ("blob", "string"):
             expected = {"blob": "application/octet-stream", "string": "text/plain"}[kind]
             assert not body or headers["content-type"] == expected
             return ({name: body if kind == "blob" else body.decode()}) if body else {}
         assert headers["content-type"] == "application/json"
-        return {name: self._value(member, _strict_json(body), name)}
+        return {name: self._read_value(member, _parse_strict_json(body), name)}
 
-    def _value(self, member: Mapping[str, Any], value: Any, path: str) -> Any:
+    def _read_value(self, member: Mapping[str, Any], value: Any, path: str) -> Any:
         shape = self._shapes[member["shape"]]
         kind = shape["type"]
         if kind == "structure":
-            return value if shape.get("document") else self._structure(shape, shape["members"], value, path)
+            return value if shape.get("document") else self._read_structure(shape, shape["members"], value, path)
         if kind == "list":
             assert isinstance(value, list), f"{path}: {value!r} is no list"
-            return [self._value(shape["member"], item, f"{path}[{index}]") for index, item in enumerate(value)]
+            return [self._read_value(shape["member"], item, f"{path}[{index}]") for index, item in enumerate(value)]
         if kind == "map":
             assert isinstance(value, dict), f"{path}: {value!r} is no object"
-            return {key: self._value(shape["value"], item, f"{path}[{key}]") for key, item in value.items()}
+            return {key: self._read_value(shape["value"], item, f"{path}[{key}]") for key, item in value.items()}
         if kind == "timestamp":
-            return _timestamp(
+            return _check_timestamp(
                 member.get("timestampFormat") or shape.get("timestampFormat") or "unixTimestamp", value, path
             )
         return _SCALARS[kind](value, path)
 
-    def _structure(self, shape: Mapping[str, Any], members: Mapping[str, Any], value: Any, path: str) -> dict[str, Any]:
+    def _read_structure(
+        self, shape: Mapping[str, Any], members: Mapping[str, Any], value: Any, path: str
+    ) -> dict[str, Any]:
         assert isinstance(value, dict), f"{path}: {value!r} is no object"
         by_wire = {member.get("locationName", name): (name, member) for name, member in members.items()}
         unknown = set(value) - set(by_wire)
@@ -127,35 +131,39 @@ class StrictClient:
         missing = {name for name in shape.get("required", ()) if name in members} - {by_wire[key][0] for key in value}
         assert not missing, f"{path}: {missing} is required"
         assert not shape.get("union") or len(value) == 1, f"{path}: {set(value)}, and one of a union is allowed"
-        return {by_wire[key][0]: self._value(by_wire[key][1], item, f"{path}.{key}") for key, item in value.items()}
+        return {
+            by_wire[key][0]: self._read_value(by_wire[key][1], item, f"{path}.{key}") for key, item in value.items()
+        }
 
-    def _header(self, member: Mapping[str, Any], text: str) -> Any:
+    def _read_header(self, member: Mapping[str, Any], text: str) -> Any:
         shape = self._shapes[member["shape"]]
         kind = shape["type"]
         if member.get("jsonvalue") or shape.get("jsonvalue"):
-            return _strict_json(base64.b64decode(text, validate=True))
+            return _parse_strict_json(base64.b64decode(text, validate=True))
         if kind == "list":
             items = [item.strip() for item in re.findall(r'\s*"(?:[^"\\]|\\.)*"|[^,]+', text)]
             texts = [re.sub(r"\\(.)", r"\1", item[1:-1]) if item.startswith('"') else item for item in items]
-            return [self._header(shape["member"], item) for item in texts]
+            return [self._read_header(shape["member"], item) for item in texts]
         if kind == "timestamp":
-            return _timestamp(member.get("timestampFormat") or shape.get("timestampFormat") or "rfc822", text, "header")
+            return _check_timestamp(
+                member.get("timestampFormat") or shape.get("timestampFormat") or "rfc822", text, "header"
+            )
         if kind == "blob":
             return base64.b64decode(text, validate=True)
         return text if kind == "string" else _SCALARS[kind](json.loads(text), "header")
 
 
-def _strict_json(body: bytes) -> Any:
+def _parse_strict_json(body: bytes) -> Any:
     def refuse(word: str) -> Any:
         raise AssertionError(f"{word} is no JSON")
 
     return json.loads(body, parse_constant=refuse)
 
 
-def _timestamp(spelling: str, value: Any, path: str) -> datetime:
+def _check_timestamp(spelling: str, value: Any, path: str) -> datetime:
     if spelling == "unixTimestamp":
         number = float(value) if isinstance(value, str) and path == "header" else value
-        return EPOCH + timedelta(milliseconds=round(_float(number, path) * 1000))
+        return EPOCH + timedelta(milliseconds=round(_check_float(number, path) * 1000))
     assert isinstance(value, str), f"{path}: {value!r} is no text"
     if spelling == "iso8601":
         assert _ISO_8601.fullmatch(value), f"{path}: {value!r} is no ISO 8601"
@@ -165,39 +173,39 @@ def _timestamp(spelling: str, value: Any, path: str) -> datetime:
     return parsedate_to_datetime(value)
 
 
-def _string(value: Any, path: str) -> str:
+def _check_string(value: Any, path: str) -> str:
     assert isinstance(value, str), f"{path}: {value!r} is no text"
     return value
 
 
-def _integer(value: Any, path: str) -> int:
+def _check_integer(value: Any, path: str) -> int:
     assert type(value) is int, f"{path}: {value!r} is no integer"
     return value
 
 
-def _float(value: Any, path: str) -> float:
+def _check_float(value: Any, path: str) -> float:
     if value in ("NaN", "Infinity", "-Infinity"):
         return float(value)
     assert type(value) in (int, float), f"{path}: {value!r} is no number"
     return float(value)
 
 
-def _boolean(value: Any, path: str) -> bool:
+def _check_boolean(value: Any, path: str) -> bool:
     assert isinstance(value, bool), f"{path}: {value!r} is neither true nor false"
     return value
 
 
-def _blob(value: Any, path: str) -> bytes:
+def _check_blob(value: Any, path: str) -> bytes:
     assert isinstance(value, str), f"{path}: {value!r} is no base64"
     return base64.b64decode(value, validate=True)
 
 
 _SCALARS: dict[str, Any] = {
-    "string": _string,
-    "integer": _integer,
-    "long": _integer,
-    "float": _float,
-    "double": _float,
-    "boolean": _boolean,
-    "blob": _blob,
+    "string": _check_string,
+    "integer": _check_integer,
+    "long": _check_integer,
+    "float": _check_float,
+    "double": _check_float,
+    "boolean": _check_boolean,
+    "blob": _check_blob,
 }

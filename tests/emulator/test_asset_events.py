@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
-from urllib.request import Request, urlopen
 
 import pytest
 from airflow.sdk import Asset, AssetAlias
@@ -15,8 +14,6 @@ from airflow.sdk.execution_time.context import OutletEventAccessors
 
 from airflow_cleanroomsml import operators, sensors
 from airflow_cleanroomsml._polling import subscription
-from airflow_cleanroomsml.emulator.server import Emulator
-from airflow_cleanroomsml.emulator.settings import Settings
 from airflow_cleanroomsml.operators._create import CleanRoomsMLCreateOperator
 from airflow_cleanroomsml.sensors._base import CleanRoomsMLMemberSensor
 from tests.emulator.arguments import ARGUMENTS, Arguments, promoted, pruned
@@ -82,9 +79,6 @@ def find_row(cls: type[Any]) -> Row:
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Laboratory]:
-    with Emulator(Settings()) as emulator:
-        # Emulators of one process share moto's data, and other tests use the same account.
-        urlopen(Request(f"{emulator.url}/moto-api/reset", method="POST")).close()
     with laboratory() as found, pytest.MonkeyPatch.context() as patch:
         patch.setattr(subscription, "FIRST_DELAY", 0.0)
         yield found

@@ -33,13 +33,18 @@ def train(world: World, name: str, dataset: str) -> str:
 
 
 def configure(world: World, name: str, model: str, **more: Any) -> str:
-    given = {"name": name, "audienceModelArn": model, "outputConfig": world.output, "sharedAudienceMetrics": ["ALL"]}
-    return str(world.ml.create_configured_audience_model(**given, **more)["configuredAudienceModelArn"])
+    arguments = {
+        "name": name,
+        "audienceModelArn": model,
+        "outputConfig": world.output,
+        "sharedAudienceMetrics": ["ALL"],
+    }
+    return str(world.ml.create_configured_audience_model(**arguments, **more)["configuredAudienceModelArn"])
 
 
 def start(world: World, name: str, configured: str, **more: Any) -> str:
-    given = {"name": name, "configuredAudienceModelArn": configured, "seedAudience": world.seed(), **more}
-    return str(world.ml.start_audience_generation_job(**given)["audienceGenerationJobArn"])
+    arguments = {"name": name, "configuredAudienceModelArn": configured, "seedAudience": world.seed(), **more}
+    return str(world.ml.start_audience_generation_job(**arguments)["audienceGenerationJobArn"])
 
 
 def export(world: World, name: str, job: str) -> None:

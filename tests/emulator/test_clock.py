@@ -28,8 +28,8 @@ def turn(world: ClockedWorld, **order: Any) -> Any:
     return world.emulator._control("clock", order)
 
 
-def told(world: ClockedWorld) -> datetime:
-    """The time in the header of an answer."""
+def read_date_header(world: ClockedWorld) -> datetime:
+    """Return the ``Date`` header of a response."""
     answer = world.ml.list_training_datasets()
     return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
 
@@ -65,9 +65,9 @@ def test_the_date_header_follows_the_clock(world: ClockedWorld) -> None:
     arn = world.dataset()
     for ahead in (0, 86_400):
         now = turn(world, advance=ahead)["now"]
-        assert told(world).timestamp() == int(now)
+        assert read_date_header(world).timestamp() == int(now)
     made = world.ml.get_training_dataset(trainingDatasetArn=arn)
-    assert int(told(world).timestamp() - made["createTime"].timestamp()) == 86_399 + (
+    assert int(read_date_header(world).timestamp() - made["createTime"].timestamp()) == 86_399 + (
         made["createTime"].microsecond == 0
     )
 

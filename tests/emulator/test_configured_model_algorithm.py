@@ -82,7 +82,7 @@ def test_all_members_see_an_association(custom: Custom, stranger: ClockedWorld) 
     )
 
 
-def test_only_an_own_algorithm_can_be_associated(custom: Custom) -> None:
+def test_an_association_requires_an_own_algorithm_and_membership(custom: Custom) -> None:
     own, foreign = algorithm(custom.runner, "own"), algorithm(custom.provider, "foreign")
     create = custom.runner.ml.create_configured_model_algorithm_association
     refused("ResourceNotFoundException", create, **custom.of, configuredModelAlgorithmArn=foreign, name="x")

@@ -36,10 +36,10 @@ class Sender(ClockedWorld):
     def names(self) -> list[str]:
         return [entry["name"] for entry in self.ml.list_training_datasets()["trainingDatasets"]]
 
-    def status(self, call: Callable[..., Any], **given: Any) -> int:
+    def status(self, call: Callable[..., Any], **arguments: Any) -> int:
         """HTTP status of an answer; 0 where there is none."""
         try:
-            answer = call(**given)
+            answer = call(**arguments)
         except ClientError as error:
             answer = error.response
         except ConnectionClosedError:
@@ -66,9 +66,9 @@ def now(world: Sender) -> float:
     return float(world.emulator._control("clock")["now"])
 
 
-def lost(call: Callable[..., Any], *given: Any, **more: Any) -> None:
+def lost(call: Callable[..., Any], *arguments: Any, **more: Any) -> None:
     with pytest.raises(ConnectionClosedError):
-        call(*given, **more)
+        call(*arguments, **more)
 
 
 def test_a_late_commit_is_invisible_until_it_is_due(sender: Sender) -> None:

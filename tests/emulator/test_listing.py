@@ -106,9 +106,9 @@ class Stock:
         """A page of a listing."""
         client = self.world.ml if query.service == "cleanroomsml" else self.world.rooms
         members = client.meta.service_model.operation_model(query.operation).input_shape
-        given = {name: self.named[name] for name in members.required_members}
-        given |= {name: value or self.named[name] for name, value in query.more}
-        found: dict[str, Any] = getattr(client, xform_name(query.operation))(**given, **more)
+        arguments = {name: self.named[name] for name in members.required_members}
+        arguments |= {name: value or self.named[name] for name, value in query.more}
+        found: dict[str, Any] = getattr(client, xform_name(query.operation))(**arguments, **more)
         return found
 
     def pages(self, query: Query) -> Iterator[list[dict[str, Any]]]:

@@ -55,7 +55,7 @@ def there() -> Iterator[tuple[Custom, ClockedWorld]]:
         yield custom, invited
 
 
-def call(world: ClockedWorld, operation: Any, region: str = "us-east-1", **given: str) -> None:
+def call(world: ClockedWorld, operation: Any, region: str = "us-east-1", **arguments: str) -> None:
     """Call an operation with members that the model allows, and these."""
     client = client_of(
         service_of(operation),
@@ -65,7 +65,7 @@ def call(world: ClockedWorld, operation: Any, region: str = "us-east-1", **given
         aws_secret_access_key="secret",
     )
     members = Draw(operation.name, 0).value(operation.input_shape)
-    getattr(client, xform_name(operation.name))(**{**members, **given})
+    getattr(client, xform_name(operation.name))(**{**members, **arguments})
 
 
 every_naming = pytest.mark.parametrize(("operation", "name"), NAMING, ids=[each.name for each, _ in NAMING])
@@ -74,11 +74,11 @@ every_naming = pytest.mark.parametrize(("operation", "name"), NAMING, ids=[each.
 @every_naming
 def test_an_invited_account_is_not_yet_a_member(there: tuple[Custom, ClockedWorld], operation: Any, name: str) -> None:
     custom, invited = there
-    given = {name: custom.made.id}
+    arguments = {name: custom.made.id}
     if operation.name in OPEN:
-        call(invited, operation, **given)
+        call(invited, operation, **arguments)
     elif operation.name != "CreateMembership":
-        refused("AccessDeniedException", call, world=invited, operation=operation, **given)
+        refused("AccessDeniedException", call, world=invited, operation=operation, **arguments)
 
 
 @every_naming
@@ -86,9 +86,9 @@ def test_a_collaboration_does_not_exist_in_another_region(
     there: tuple[Custom, ClockedWorld], operation: Any, name: str
 ) -> None:
     custom, _ = there
-    given = {"operation": operation, "region": "eu-west-1", name: custom.made.id}
+    arguments = {"operation": operation, "region": "eu-west-1", name: custom.made.id}
     unknown = "ResourceNotFoundException" if operation.name == "CreateMembership" else "AccessDeniedException"
-    refused(unknown, call, world=custom.provider, **given)
+    refused(unknown, call, world=custom.provider, **arguments)
 
 
 def test_collaborations_and_memberships_are_listed_in_their_region(there: tuple[Custom, ClockedWorld]) -> None:

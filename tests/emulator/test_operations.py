@@ -18,7 +18,7 @@ def test_every_operation_is_implemented(operation: str) -> None:
 
 
 @BACKENDS
-def test_public_methods_are_operations(
+def test_methods_named_like_operations_are_operations(
     backend: type[CleanRoomsMLBackend | CleanRoomsBackend],
 ) -> None:
     known = {xform_name(name) for name in load(backend.service).operation_names}

@@ -120,9 +120,9 @@ def test_a_policy_that_clean_rooms_manages_has_the_partition_of_its_region(empty
 
 def test_a_role_of_another_partition_is_rejected(empty_world: World) -> None:
     there = elsewhere(empty_world, "cn-north-1")
-    given = {"name": "d", "trainingData": there.training_data()}
+    arguments = {"name": "d", "trainingData": there.training_data()}
     other = f"arn:aws:iam::{there.account}:role/r"
-    answer = refused("AccessDeniedException", there.ml.create_training_dataset, **given, roleArn=other)
+    answer = refused("AccessDeniedException", there.ml.create_training_dataset, **arguments, roleArn=other)
     assert other in answer["Error"]["Message"]
 
 

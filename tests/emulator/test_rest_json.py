@@ -219,8 +219,8 @@ def test_a_member_is_the_body(shape: str, value: Any, kind: str) -> None:
     assert answer.headers["Content-Type"] == kind
     assert StrictClient(service.text).read("Do", answer) == {"Body": value, "Name": "n"}
     assert wire.build_response(service.operation, {"Name": "n"}) == wire.HttpResponse(200, {"x-name": "n"}, b"")
-    given = {"Time": TIME} if shape == "Inner" else value
-    assert service.sent({"Body": given, "Name": "n"}) == {"Body": given, "Name": "n"}
+    sent_members = {"Time": TIME} if shape == "Inner" else value
+    assert service.sent({"Body": sent_members, "Name": "n"}) == {"Body": sent_members, "Name": "n"}
     assert wire.decode(service.operation, {}, "", b"", {}) == {}
 
 
@@ -231,7 +231,7 @@ def test_a_member_has_another_name_on_the_wire() -> None:
     assert service.sent({"Name": "n"}) == {"Name": "n"}
 
 
-def test_a_204_response_has_no_body() -> None:
+def test_an_operation_without_content_returns_no_body() -> None:
     nothing = Service(Out={"members": {"String": {"shape": "String"}}}, status=204)
     assert wire.build_response(nothing.operation, {}) == wire.HttpResponse(204, {}, b"")
     assert wire.build_response(Service(status=201).operation, {}) == wire.HttpResponse(201, {}, b"")
@@ -254,8 +254,8 @@ def test_none_is_omitted_at_any_depth() -> None:
         "Inner": {"type": "structure", "members": {"String": {"shape": "String"}}},
     }
     service = Service(Out={"members": {name: {"shape": name} for name in shapes}}, **shapes)
-    given = {"Map": {"a": {"String": None}, "b": None}, "List": [{"String": None}], "Inner": None}
-    assert wire.build_response(service.operation, given).body == b'{"Map": {"a": {}}, "List": [{}]}'
+    sent_members = {"Map": {"a": {"String": None}, "b": None}, "List": [{"String": None}], "Inner": None}
+    assert wire.build_response(service.operation, sent_members).body == b'{"Map": {"a": {}}, "List": [{}]}'
 
 
 @pytest.mark.parametrize(

@@ -51,11 +51,11 @@ def test_a_quota_can_be_changed(sender: Sender) -> None:
 
 
 def test_returned_settings_can_be_restored(sender: Sender) -> None:
-    told = sender.emulator.switch()
-    assert told["instance_types"] == ["ml.m5.2xlarge", "ml.m5.4xlarge", "ml.m5.12xlarge"]
+    returned = sender.emulator.switch()
+    assert returned["instance_types"] == ["ml.m5.2xlarge", "ml.m5.4xlarge", "ml.m5.12xlarge"]
     sender.emulator.switch(instance_types=[], scale=1)
-    sender.emulator.switch(**told)
-    assert sender.emulator.switch() == told
+    sender.emulator.switch(**returned)
+    assert sender.emulator.switch() == returned
 
 
 @pytest.mark.parametrize(
@@ -86,11 +86,11 @@ def test_command_line_options_change_settings() -> None:
         "--published-rates", "--names-not-unique", "--all-instance-types", "--delete-seconds", "7"
     )
     try:
-        told = process.switch()
+        returned = process.switch()
     finally:
         process.stop()
-    assert (told["published_rates"], told["unique_names"], told["instance_types"]) == (True, False, [])
-    assert told["delete_seconds"] == 7
+    assert (returned["published_rates"], returned["unique_names"], returned["instance_types"]) == (True, False, [])
+    assert returned["delete_seconds"] == 7
 
 
 @pytest.fixture
@@ -100,24 +100,24 @@ def limited(sender: Sender) -> Sender:
 
 
 def test_requests_beyond_a_burst_are_limited_to_one_per_second(limited: Sender) -> None:
-    given = {"name": "m", "trainingDatasetArn": limited.dataset()}
-    seen = [limited.status(limited.ml.create_audience_model, **given) for _ in range(5)]
+    arguments = {"name": "m", "trainingDatasetArn": limited.dataset()}
+    seen = [limited.status(limited.ml.create_audience_model, **arguments) for _ in range(5)]
     # What the backend refuses has used its token all the same.
     assert seen == [200, 409, 409, 429, 429]
     limited.push(0.9)
-    assert limited.status(limited.ml.create_audience_model, **given) == 429
+    assert limited.status(limited.ml.create_audience_model, **arguments) == 429
     limited.push(0.1)
-    assert [limited.status(limited.ml.create_audience_model, **given) for _ in range(2)] == [409, 429]
+    assert [limited.status(limited.ml.create_audience_model, **arguments) for _ in range(2)] == [409, 429]
     limited.push(3600)
-    assert [limited.status(limited.ml.create_audience_model, **given) for _ in range(4)] == [409, 409, 409, 429]
+    assert [limited.status(limited.ml.create_audience_model, **arguments) for _ in range(4)] == [409, 409, 409, 429]
 
 
 def test_a_throttled_request_is_rejected_and_logged(limited: Sender) -> None:
-    given = {"name": "m", "trainingDatasetArn": limited.dataset()}
+    arguments = {"name": "m", "trainingDatasetArn": limited.dataset()}
     limited.emulator.switch(unique_names=False, models_in_progress=10)
     for _ in range(3):
-        limited.ml.create_audience_model(**given)
-    answer = refused("ThrottlingException", limited.ml.create_audience_model, **given)
+        limited.ml.create_audience_model(**arguments)
+    answer = refused("ThrottlingException", limited.ml.create_audience_model, **arguments)
     assert answer["Error"]["Message"] == "Rate exceeded"
     journal = limited.emulator._control(f"requests?account={limited.account}")["requests"]
     assert [(entry["operation"], entry["status"]) for entry in journal][-2:] == [
@@ -129,11 +129,11 @@ def test_a_throttled_request_is_rejected_and_logged(limited: Sender) -> None:
 
 def test_every_account_and_operation_has_its_own_rate(limited: Sender) -> None:
     other = Sender(limited.emulator)
-    given = {"audienceModelArn": f"arn:aws:cleanrooms-ml:us-east-1:{limited.account}:audience-model/m"}
-    seen = [limited.status(limited.ml.delete_audience_model, **given) for _ in range(11)]
+    arguments = {"audienceModelArn": f"arn:aws:cleanrooms-ml:us-east-1:{limited.account}:audience-model/m"}
+    seen = [limited.status(limited.ml.delete_audience_model, **arguments) for _ in range(11)]
     assert seen == [404] * 10 + [429]
-    assert other.status(other.ml.delete_audience_model, **given) == 404
-    assert limited.status(limited.ml.get_audience_model, **given) == 404
+    assert other.status(other.ml.delete_audience_model, **arguments) == 404
+    assert limited.status(limited.ml.get_audience_model, **arguments) == 404
 
 
 def test_boto3_retries_until_the_rate_allows_a_request(limited: Sender) -> None:

@@ -127,11 +127,11 @@ class Draw:
         if shape.is_document_type:
             return {"any": ["JSON", 1, 0.5, True, None, {"nested": {}}]}
         if shape.metadata.get("union"):
-            given = [self.random.choice(list(shape.members))]
+            chosen = [self.random.choice(list(shape.members))]
         else:
             needed = shape.required_members
-            given = [name for name in shape.members if name in needed or self.random.random() < self.share]
-        return {name: self.value(shape.members[name]) for name in given}
+            chosen = [name for name in shape.members if name in needed or self.random.random() < self.share]
+        return {name: self.value(shape.members[name]) for name in chosen}
 
     def list(self, shape: ListShape) -> Sequence[Any]:
         return [self.value(shape.member) for _ in range(self._size(shape))]
@@ -308,8 +308,8 @@ def test_an_error_arrives_with_its_members(service: str, shape: StructureShape, 
     assert found["Error"] == {"Code": shape.name, "Message": "Grüße 😀"}
     assert found["ResponseMetadata"]["HTTPStatusCode"] == shape.metadata["error"]["httpStatusCode"]
     assert {name: found[name] for name in members} == members
-    told = {**error.members, "message": error.message}
-    assert STRICT[service].read_error(codec.build_error_response(model, error)) == (shape.name, told)
+    encode_time = {**error.members, "message": error.message}
+    assert STRICT[service].read_error(codec.build_error_response(model, error)) == (shape.name, encode_time)
 
 
 def test_a_quota_error_has_its_name_and_value() -> None:
@@ -337,11 +337,11 @@ def test_a_quota_error_has_its_name_and_value() -> None:
     ],
 )
 def test_a_time_is_exact_to_the_millisecond(time: datetime | float, iso_8601: str, epoch: float) -> None:
-    def told(service: str, operation: str, result: dict[str, Any]) -> Any:
+    def encode_time(service: str, operation: str, result: dict[str, Any]) -> Any:
         return json.loads(codec.build_response(MODELS[service].operation_model(operation), result).body)
 
-    assert told("cleanroomsml", "GetAudienceModel", {"createTime": time}) == {"createTime": iso_8601}
-    found = told("cleanrooms", "GetCollaboration", {"collaboration": {"createTime": time}})
+    assert encode_time("cleanroomsml", "GetAudienceModel", {"createTime": time}) == {"createTime": iso_8601}
+    found = encode_time("cleanrooms", "GetCollaboration", {"collaboration": {"createTime": time}})
     assert found == {"collaboration": {"createTime": epoch}}
 
 

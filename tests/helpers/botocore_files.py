@@ -17,7 +17,7 @@ from botocore.loaders import JSONFileLoader, Loader
 
 
 def read_once() -> None:
-    """Let all sessions share what one of them has read or computed; it does not change while tests run."""
+    """Make all sessions share what one of them has read or computed, which does not change while tests run."""
     _share_files()
     _share_event_names()
     _share_signatures()
@@ -37,7 +37,7 @@ def _share_files() -> None:
         return files[file_path]
 
     def list_services_once(self: Loader, type_name: str) -> list[str]:
-        # A loader may search folders of its own.
+        # A loader can have its own search path.
         key = (*self.search_paths, type_name)
         if key not in services:
             services[key] = list_services(self, type_name)
@@ -51,8 +51,8 @@ def _share_event_names() -> None:
     make = EventAliaser.__init__
     names: dict[str, str] = {}
 
-    def make_with_names(self: Any, *given: Any, **more: Any) -> None:
-        make(self, *given, **more)
+    def make_with_names(self: Any, *args: Any, **more: Any) -> None:
+        make(self, *args, **more)
         if self._event_aliases == hooks.EVENT_ALIASES:
             self._alias_name_cache = names
 
@@ -79,7 +79,7 @@ def _share_endpoint_rules() -> None:
     known: dict[tuple[int, int], Any] = {}
 
     def make_once(*, rules: Any, partitions: Any, **more: Any) -> Any:
-        # What was read from a file is the same object every time; the rules keep it in memory.
+        # The rules of a file are always the same object. The entry keeps it in memory, so that its id is not reused.
         key = (id(rules), id(partitions))
         if key not in known:
             known[key] = (make(rules=rules, partitions=partitions, **more), rules, partitions)
@@ -93,6 +93,6 @@ def _replace(owner: Any, name: str, replacement: Any) -> None:
 
 
 def _is_shareable(file_path: str) -> bool:
-    """Whether nobody changes what is read: Moto's loader amends the models of the services that it serves."""
+    """Whether the loaded data is never changed: moto's loader amends the models of the services that it serves."""
     service, _, name = Path(file_path).parts[-3:]
     return name != "service-2" or service.startswith("cleanrooms")

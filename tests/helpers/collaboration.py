@@ -13,7 +13,7 @@ MODEL_OUTPUT, INFERENCE_OUTPUT = "CAN_RECEIVE_MODEL_OUTPUT", "CAN_RECEIVE_INFERE
 
 @dataclass
 class Collaboration:
-    """Its identifier, and each account's membership."""
+    """Identifier of a collaboration, and the membership of each account."""
 
     id: str
     memberships: dict[str, str]
@@ -45,7 +45,7 @@ def collaborate(provider: World, *others: World) -> Collaboration:
 
 
 def join(world: World, collaboration: str) -> str:
-    """Take an invitation up; the membership's identifier."""
+    """Accept an invitation; returns the identifier of the membership."""
     made = world.client("cleanrooms").create_membership(
         collaborationIdentifier=collaboration, queryLogStatus="DISABLED"
     )

@@ -41,33 +41,33 @@ class Fleet:
         self._workers = ThreadPoolExecutor(workers)
 
     def run(self, tasks: Sequence[Task]) -> None:
-        """Run them all to their ends."""
-        asyncio.run(self._all(tasks))
+        """Run all tasks until they end."""
+        asyncio.run(self._run_all(tasks))
         self._workers.shutdown()
 
-    async def _all(self, tasks: Sequence[Task]) -> None:
-        await asyncio.gather(*(self._one(task) for task in tasks))
+    async def _run_all(self, tasks: Sequence[Task]) -> None:
+        await asyncio.gather(*(self._run_one(task) for task in tasks))
 
-    async def _one(self, task: Task) -> None:
-        loop, step = asyncio.get_running_loop(), _first
+    async def _run_one(self, task: Task) -> None:
+        loop, step = asyncio.get_running_loop(), _run_first_step
         while True:
             deferred = await loop.run_in_executor(self._workers, step, task)
             if deferred is None:
                 return
             path, keywords = deferred.trigger.serialize()
             task.deferrals.append(path.rsplit(".", 1)[1])
-            trigger = _trigger(path, json.loads(json.dumps(keywords)))
+            trigger = _build_trigger(path, json.loads(json.dumps(keywords)))
             event = (await anext(trigger.run())).payload
             step = _Resumed(deferred.method_name, json.loads(json.dumps(event)))
 
 
-def _trigger(path: str, keywords: dict[str, Any]) -> Any:
+def _build_trigger(path: str, keywords: dict[str, Any]) -> Any:
     module, name = path.rsplit(".", 1)
     return getattr(importlib.import_module(module), name)(**keywords)
 
 
-def _carried_out(task: Task, work: Callable[[Any, dict[str, Any]], Any]) -> Any:
-    """What a worker does with one part of a task: the deferral that it ends with, or None."""
+def _run_step(task: Task, work: Callable[[Any, dict[str, Any]], Any]) -> Any:
+    """Run one step of a task as a worker does; returns the deferral that ends it, or None."""
     operator, context = task.make(), {"ti": task.ti, "params": {}}
     try:
         operator.render_template_fields(context)
@@ -79,8 +79,8 @@ def _carried_out(task: Task, work: Callable[[Any, dict[str, Any]], Any]) -> Any:
     return None
 
 
-def _first(task: Task) -> Any:
-    return _carried_out(task, lambda operator, context: operator.execute(context))
+def _run_first_step(task: Task) -> Any:
+    return _run_step(task, lambda operator, context: operator.execute(context))
 
 
 @dataclass
@@ -89,4 +89,4 @@ class _Resumed:
     event: dict[str, Any]
 
     def __call__(self, task: Task) -> Any:
-        return _carried_out(task, lambda operator, context: getattr(operator, self.method)(context, event=self.event))
+        return _run_step(task, lambda operator, context: getattr(operator, self.method)(context, event=self.event))

@@ -1,4 +1,4 @@
-"""What a member of a collaboration needs to train a model, made by plain boto3."""
+"""The resources with which a member of a collaboration trains a model, created with plain boto3."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Studio:
 
     @property
     def of(self) -> dict[str, str]:
-        """The membership as a request of boto3's."""
+        """The membership as an argument of boto3."""
         return {"membershipIdentifier": self.membership}
 
     @property
@@ -51,7 +51,7 @@ class Studio:
 
     @property
     def soon(self) -> dict[str, Any]:
-        """The same for an operator that waits: jobs of tests are short."""
+        """The same for an operator that waits, with short pauses, because jobs of tests are short."""
         return {**self.mine, "waiter_delay": 0.2}
 
     @property
@@ -138,7 +138,7 @@ class Studio:
         }
 
     def until(self, get: str, status: str = "ACTIVE", **identifier: str) -> None:
-        """Wait by plain boto3."""
+        """Wait with plain boto3."""
         end = time.monotonic() + 300
         while time.monotonic() < end:
             if getattr(self.ml, get)(**self.of, **identifier)["status"] == status:

@@ -21,7 +21,7 @@ from tests.helpers.fast_clock import speed_up
 
 
 def run(order: dict[str, Any]) -> int:
-    """Run a Dag and return what would be its exit code."""
+    """Run a Dag and return its exit code."""
     from demo.airflow_run import main
 
     log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -31,7 +31,7 @@ def run(order: dict[str, Any]) -> int:
     os.environ.clear()
     os.environ.update(order["environment"])
     try:
-        # The clock of each run begins at the machine's time, so that it gets minutes ahead of it at most.
+        # The clock of each run starts at the machine's time, so that it is only a few minutes ahead at the end.
         with pytest.MonkeyPatch.context() as patch:
             # Pictures show Airflow's times beside those of tasks.
             if not os.environ.get("AIRFLOW_CLEANROOMSML_PICTURES"):
@@ -47,9 +47,9 @@ def run(order: dict[str, Any]) -> int:
 
 
 def main() -> None:
-    """Serve orders until the standard input ends."""
+    """Run the requested Dags until standard input ends."""
     answers = os.fdopen(os.dup(1), "w")
-    # What Airflow prints while it is imported is no answer.
+    # Airflow prints while it is imported, which must not be read as a result.
     os.dup2(2, 1)
     read_once()
     for line in sys.stdin:

@@ -1,4 +1,4 @@
-"""A real Airflow in a home of its own: database, scheduler, triggerer, and on 3.x API server and Dag processor."""
+"""A real Airflow with its own home: database, scheduler, triggerer, and on 3.x API server and Dag processor."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Runner:
         )
 
     def serves(self, environment: dict[str, str]) -> bool:
-        """Whether an Airflow with this environment would have the same configuration, most of which is read on import."""
+        """Return whether an Airflow with this environment has the same configuration, most of which is read on import."""
         return self._settings == _settings(environment)
 
     def run(self, arguments: list[str], log: Path, environment: dict[str, str]) -> int:
@@ -108,7 +108,7 @@ class Deployment:
             **os.environ,
             "AIRFLOW_HOME": str(home),
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            # On a busy machine SQLite's five seconds are over before it is some writer's turn, which costs a task a try.
+            # On a busy machine, a writer can wait longer than SQLite's default of five seconds, which would cost a task a try.
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db?timeout=120",
             "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "example_dags"),
             "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
@@ -118,16 +118,16 @@ class Deployment:
             "AIRFLOW__API__PORT": str(port),
             "AIRFLOW__API__WORKERS": "1",
             "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port}",
-            # Processes of 2.11 that start at the same time each write a configuration with a key of its own otherwise.
+            # Otherwise processes of 2.11 that start at the same time each write a configuration with a different key.
             "AIRFLOW__CORE__FERNET_KEY": base64.urlsafe_b64encode(os.urandom(32)).decode(),
             "AIRFLOW__API__SECRET_KEY": secrets.token_hex(32),
             "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
             "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
             "AIRFLOW__SCHEDULER__DAG_DIR_LIST_INTERVAL": "5",
-            # Dag files do not change while a test runs; to parse them again every 30 s takes more CPU than the Dags' tasks.
+            # Dag files do not change while a test runs, and parsing them every 30 s takes more CPU than the tasks of the Dags.
             "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",
             "AIRFLOW__SCHEDULER__MIN_FILE_PROCESS_INTERVAL": "3600",
-            # The scheduler sleeps a second by default after each task, which is longer than most tasks of the tests take.
+            # By default the scheduler sleeps for a second after each task, longer than most tasks here take.
             "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
             # The executor starts as many processes at once.
             "AIRFLOW__CORE__PARALLELISM": "16",
@@ -140,11 +140,11 @@ class Deployment:
 
     @property
     def run_log(self) -> str:
-        """What the last :meth:`run` printed, without the colours that Airflow 3.0 gives to errors."""
+        """The output of the last :meth:`run`, without the colours that Airflow 3.0 gives to errors."""
         return re.sub(r"\x1b\[[0-9;]*m", "", (self.home / "run.log").read_text())
 
     def connect(self, **worlds: World) -> None:
-        """Lead connections to accounts: ``aws_`` and the name of the argument."""
+        """Point connections to accounts; their names are ``aws_`` and the name of the argument."""
         for name, world in worlds.items():
             self.environment[f"AIRFLOW_CONN_AWS_{name.upper()}"] = connection(world)
 
@@ -162,7 +162,7 @@ class Deployment:
             _copy(template, self.home / "airflow.db")
 
     def cli(self, *words: str) -> str:
-        """What ``airflow …`` prints."""
+        """Return the output of ``airflow …``."""
         command = [sys.executable, "-m", "airflow", *words]
         done = subprocess.run(command, env=self.environment, capture_output=True, text=True, cwd=self.home, check=False)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
@@ -190,7 +190,7 @@ class Deployment:
         return found
 
     def _find_runner(self) -> Runner:
-        """A runner with the present configuration; to start one takes 8 s of CPU."""
+        """Return a runner with the present configuration; starting one takes 8 s of CPU."""
         found = next((runner for runner in self._runners if runner.serves(self.environment)), None)
         if found is None:
             found = Runner(self.environment)
@@ -198,17 +198,17 @@ class Deployment:
         return found
 
     def start(self) -> None:
-        """Start its parts, each in a process group of its own."""
+        """Start its components, each in a separate process group."""
         for part in ("scheduler", "triggerer", *(("dag-processor", "api-server") if IS_3 else ())):
             self.start_part(part)
 
     def start_part(self, part: str) -> None:
-        """Start one of them."""
+        """Start a component."""
         more = ["--skip-serve-logs"] if part in ("scheduler", "triggerer") else []
         self.start_module(part, "airflow", part, *more)
 
     def start_module(self, part: str, *module: str) -> None:
-        """Start ``python -m …`` as one of its parts."""
+        """Start ``python -m …`` as a component."""
         with (self.home / f"{part}.log").open("ab") as log:
             self._processes[part] = subprocess.Popen(
                 [sys.executable, "-m", *module],
@@ -220,13 +220,13 @@ class Deployment:
             )
 
     def end(self, part: str) -> None:
-        """Tell one of them to stop, as a deployment does, and wait until it has."""
+        """Stop a component with SIGTERM, as a deployment does, and wait until it has ended."""
         process = self._processes.pop(part)
         process.terminate()
         process.wait(60)
 
     def kill(self, part: str) -> None:
-        """End a part at once: one that is told to stop leaves children behind, some of them in groups of their own."""
+        """Kill a component and its children: after SIGTERM some of them stay, in separate process groups."""
         process = self._processes.pop(part)
         children = psutil.Process(process.pid).children(recursive=True)
         os.killpg(process.pid, signal.SIGKILL)
@@ -236,21 +236,21 @@ class Deployment:
                 child.kill()
 
     def stop(self) -> None:
-        """End all of it."""
+        """Stop all components."""
         for part in list(self._processes):
             self.kill(part)
 
     def process(self, part: str) -> int:
-        """The process of a part, by its identifier."""
+        """Return the process id of a component."""
         return self._processes[part].pid
 
     def rows(self, query: str, *values: str) -> list[tuple[Any, ...]]:
-        """Rows of the database."""
+        """Return rows of the database."""
         with sqlite3.connect(f"file:{self.home / 'airflow.db'}?mode=ro", uri=True, timeout=30) as database:
             return database.execute(query, values).fetchall()
 
     def until(self, what: Callable[[], Any], seconds: float = 300, pause: float = 0.2) -> Any:
-        """Wait until something is so, and return it; ``pause`` seconds pass between two looks."""
+        """Call a function every ``pause`` seconds until its result is true, and return the result."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             found = what()
@@ -261,14 +261,14 @@ class Deployment:
         raise AssertionError(f"it did not come about within {seconds} s\n{logs}")
 
     def failures(self) -> str:
-        """The logs of tasks that failed, and what the scheduler says of them."""
+        """Return the logs of failed tasks, and what the scheduler logged about them."""
         failed = self.rows("select task_id from task_instance where state = 'failed'")
         scheduler = (self.home / "scheduler.log").read_text().splitlines()
         said = [line for line in scheduler if "finished with state" in line]
         return "\n".join([*(self.task_log(task) for (task,) in failed), *said])
 
     def task_log(self, task_id: str) -> str:
-        """All log files of a task."""
+        """Return all log files of a task."""
         return "\n".join(
             path.read_text()
             for path in sorted((self.home / "logs").rglob("*"))

@@ -1,4 +1,4 @@
-"""All that a Dag author may use, for tests that hold for every one of them."""
+"""All exported classes, for tests that apply to each of them."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from airflow_cleanroomsml.operators._job import CleanRoomsMLJobOperator
 OPERATORS: list[type[Any]] = [getattr(operators, name) for name in operators.__all__]
 SENSORS: list[type[Any]] = [getattr(sensors, name) for name in sensors.__all__]
 TASKS = [*OPERATORS, *SENSORS]
-#: Those that stand for one operation of the API.
+#: Classes that correspond to one operation of the API.
 OPERATIONS: list[type[CleanRoomsMLOperator]] = [cls for cls in OPERATORS if cls.operation]
-#: The bases of those that wait.
+#: Base classes of those that wait.
 WAITING = (CleanRoomsMLJobOperator, CleanRoomsMLDeleteAndWaitOperator)
 
 
@@ -29,7 +29,7 @@ def parameters(cls: type[Any]) -> Mapping[str, inspect.Parameter]:
 
 
 def arguments(cls: type[Any]) -> list[str]:
-    """What a class takes beside what all of its kind take."""
+    """Return the arguments of a class, without those that all classes of its kind have."""
     return [name for name, parameter in parameters(cls).items() if parameter.kind is parameter.KEYWORD_ONLY]
 
 

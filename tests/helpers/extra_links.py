@@ -27,7 +27,7 @@ Links = dict[str, dict[str, str]]
 
 
 def read(airflow: Deployment, file: Path, dag_id: str) -> dict[str, Links]:
-    """The links of each task, in a process of the deployment."""
+    """Return the links of each task, from a process of the deployment."""
     command = [sys.executable, "-m", "tests.helpers.extra_links", str(file), dag_id]
     done = subprocess.run(command, env=airflow.environment, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]

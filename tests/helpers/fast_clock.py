@@ -17,25 +17,25 @@ LONGEST_SLEEP = 0.2
 
 
 class FastClock:
-    """The package's time: ten times as fast as the machine's, and ahead of that where it has leapt over a pause."""
+    """The package's time: ten times as fast as the machine's, plus the pauses that were skipped."""
 
     def __init__(self) -> None:
         self._start, self._ahead, self._lock = time.time(), 0.0, threading.Lock()
         self._sleep = time.sleep
 
-    def _tell(self) -> float:
+    def _read_scaled_time(self) -> float:
         return self._start + (time.time() - self._start) * SPEED
 
     def now(self) -> float:
         """Seconds since 1970."""
-        return self._tell() + self._ahead
+        return self._read_scaled_time() + self._ahead
 
     def sleep(self, seconds: float) -> None:
-        """Sleep for a tenth of the time, or less; two threads that sleep at the same time do not sleep one after the other."""
+        """Sleep for at most a tenth of the time. Sleeps of several threads overlap, as in reality."""
         end = self.now() + seconds
         self._sleep(min(seconds / SPEED, LONGEST_SLEEP))
         with self._lock:
-            self._ahead = max(self._ahead, end - self._tell())
+            self._ahead = max(self._ahead, end - self._read_scaled_time())
 
 
 def speed_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""What comes with status 200 from somebody else than the service, or from the service in part."""
+"""Responses with status 200 that are not, or not completely, from the service."""
 
 from __future__ import annotations
 

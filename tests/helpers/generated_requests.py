@@ -21,7 +21,7 @@ from airflow_cleanroomsml._requests.sensitive import is_sensitive
 _CLASS = re.compile(r"\[(?:\\.|[^\]\\])*\]|\\d")
 _GROUP = re.compile(r"\(([^()|]*)(?:\|[^()]*)?\)([?*]?)")
 _REPEATED = re.compile(r"(.)(?:\{(\d+)(?:,\d*)?\}|([+*?]))")
-#: What is of another type, and no text that says it, for each type.
+#: For each type, values of other types that are not its text either.
 _WRONG: dict[str, tuple[Any, ...]] = {
     "structure": ("text", 5, True, [], "[]", "{not json"),
     "map": ("text", 5, True, [], "[]"),
@@ -56,7 +56,7 @@ class Case:
 
 
 def example(pattern: str) -> str:
-    """A short text that matches a pattern of the simple kind that the models have: classes, groups, repetitions."""
+    """Return a short text that matches a pattern; supports what the models use: classes, groups, repetitions."""
     text = _CLASS.sub(
         lambda found: next(letter for letter in "a0" if re.fullmatch(found[0], letter)),
         pattern.replace(r"(?!\s*$)", ""),
@@ -68,12 +68,12 @@ def example(pattern: str) -> str:
 
 
 def text_of(shape: Shape, size: int) -> str | None:
-    """A text of a length that the shape's pattern allows, or None where there is none."""
-    return _text_of(shape.metadata.get("pattern", ".*"), size)
+    """Return a text of this length that the pattern of the shape allows; None if there is none."""
+    return _generate_text(shape.metadata.get("pattern", ".*"), size)
 
 
 @cache
-def _text_of(pattern: str, size: int) -> str | None:
+def _generate_text(pattern: str, size: int) -> str | None:
     base = example(pattern)
     for place in range(len(base), -1, -1):
         for letter in "a0":
@@ -83,7 +83,7 @@ def _text_of(pattern: str, size: int) -> str | None:
     return None
 
 
-def _shortest(shape: Shape) -> str:
+def _get_shortest(shape: Shape) -> str:
     low = shape.metadata.get("min", 0)
     return next(text for size in range(max(low, 1), low + 200) if (text := text_of(shape, size)) is not None)
 
@@ -107,39 +107,39 @@ def valid(shape: Any, also: str | None = None) -> Any:
     if kind == "map":
         return {valid(shape.key): valid(shape.value)}
     if kind == "string":
-        return shape.enum[0] if shape.enum else _shortest(shape)
+        return shape.enum[0] if shape.enum else _get_shortest(shape)
     simple = {"boolean": True, "timestamp": "2026-11-24T06:00:00Z"}
     return simple.get(kind, shape.metadata.get("min", 1))
 
 
-def _entries(shape: Any, count: int) -> dict[str, Any]:
-    """A map of so many entries."""
+def _build_entries(shape: Any, count: int) -> dict[str, Any]:
+    """Build a map with a number of entries."""
     return {f"k{index}": valid(shape.value) for index in range(count)}
 
 
 def broken_requests(model: ServiceModel, operation: str) -> Iterator[Case]:
-    """The arguments of each request that breaks one limit of the model."""
+    """Yield the arguments of requests that each violate one limit of the model."""
     shape: Any = model.operation_model(operation).input_shape
-    yield from map(_as_arguments, _broken_structure(shape, xform_name, hidden=False))
+    yield from map(_build_arguments, _break_structure(shape, xform_name, hidden=False))
 
 
 def requests_at_limits(model: ServiceModel, operation: str) -> Iterator[Case]:
-    """The arguments of each request that reaches a limit of the model."""
+    """Yield the arguments of requests that each reach one limit of the model."""
     shape: Any = model.operation_model(operation).input_shape
     yield Case("smallest", {xform_name(name): value for name, value in valid(shape).items()})
-    for case in _at_limits(shape):
+    for case in _build_at_limits(shape):
         if case.where:
-            yield _as_arguments(case)
+            yield _build_arguments(case)
 
 
-def _as_arguments(case: Case) -> Case:
+def _build_arguments(case: Case) -> Case:
     first, *rest = re.split(r"(?=[.\[ ])", case.where.removeprefix("."), maxsplit=1)
     arguments = {xform_name(name): value for name, value in case.value.items()}
     return replace(case, value=arguments, where="".join((xform_name(first), *rest)))
 
 
 def broken(shape: Any, *, hidden: bool) -> Iterator[Case]:
-    """Each value that breaks one limit at or below a shape."""
+    """Yield values that each violate one limit at or below a shape."""
     hidden = hidden or is_sensitive(shape)
     for number, wrong in enumerate(_WRONG[shape.type_name]):
         if shape.name != "ResourcePolicy" or not isinstance(wrong, dict):
@@ -148,42 +148,42 @@ def broken(shape: Any, *, hidden: bool) -> Iterator[Case]:
         yield from _BROKEN[shape.type_name](shape, hidden=hidden)
 
 
-def _broken_structure(shape: Any, spelled: Callable[[str], str] = str, *, hidden: bool) -> Iterator[Case]:
+def _break_structure(shape: Any, spelled: Callable[[str], str] = str, *, hidden: bool) -> Iterator[Case]:
     for name in shape.required_members:
         rest = {key: value for key, value in valid(shape).items() if key != name}
         yield Case("missing", rest, f".{name}", "missing; required")
         yield Case("None", {**rest, name: None}, f".{name}", "missing; required")
-    yield from _misspelt(shape, spelled, hidden=hidden)
+    yield from _misspell(shape, spelled, hidden=hidden)
     if shape.metadata.get("union"):
         yield Case("none of a union", {}, says="0 members given; exactly one of: ")
         if len(shape.members) > 1:
             both = {name: valid(member) for name, member in shape.members.items()}
             yield Case("all of a union", both, says=" members given; exactly one of: ")
     for name, member in shape.members.items():
-        wrap = _wrapper(valid(shape, name), name)
+        wrap = _find_wrapper(valid(shape, name), name)
         yield from (case.inside(f".{name}", wrap) for case in broken(member, hidden=hidden))
 
 
-def _misspelt(shape: Any, spelled: Callable[[str], str], *, hidden: bool) -> Iterator[Case]:
+def _misspell(shape: Any, spelled: Callable[[str], str], *, hidden: bool) -> Iterator[Case]:
     for name in list(shape.members)[:1]:
         wrong = name[:-2] + name[-1]
         says = f", did you mean {spelled(name)!r}?; allowed: "
         yield Case("misspelt", {**valid(shape), wrong: "x"}, ".***" if hidden else f".{wrong}", says)
 
 
-def _wrapper(rest: Any, name: Any) -> Callable[[Any], Any]:
+def _find_wrapper(rest: Any, name: Any) -> Callable[[Any], Any]:
     return lambda value: {**rest, name: value}
 
 
-def _broken_list(shape: Any, *, hidden: bool) -> Iterator[Case]:
+def _break_list(shape: Any, *, hidden: bool) -> Iterator[Case]:
     one, rest = valid(shape.member), valid(shape)[1:]
-    yield from _beyond(shape, "items", lambda count: [one] * count)
+    yield from _exceed(shape, "items", lambda count: [one] * count)
     yield Case("None", [None, *rest], "[0]", "None; a value is required")
     yield from (case.inside("[0]", lambda value: [value, *rest]) for case in broken(shape.member, hidden=hidden))
 
 
-def _broken_map(shape: Any, *, hidden: bool) -> Iterator[Case]:
-    yield from _beyond(shape, "entries", lambda count: _entries(shape, count))
+def _break_map(shape: Any, *, hidden: bool) -> Iterator[Case]:
+    yield from _exceed(shape, "entries", lambda count: _build_entries(shape, count))
     key, one = valid(shape.key), valid(shape.value)
     place = "[entry 1]" if hidden else f"[{key!r}]"
     yield Case("None", {key: None}, place, "None; a value is required")
@@ -195,20 +195,20 @@ def _broken_map(shape: Any, *, hidden: bool) -> Iterator[Case]:
             yield case.inside(f" key {shown}", lambda value: {value: one})
 
 
-def _broken_string(shape: Any, *, hidden: bool) -> Iterator[Case]:
+def _break_string(shape: Any, *, hidden: bool) -> Iterator[Case]:
     if shape.enum:
         yield Case("enum", "NO_SUCH_WORD", says="is unknown")
         yield Case("enum misspelt", shape.enum[0] + "X", says="is unknown, did you mean ")
         return
-    yield from _beyond(shape, "characters", lambda size: text_of(shape, size) or "a" * size)
-    good, pattern = _shortest(shape), shape.metadata.get("pattern", r"[\S\s]*")
+    yield from _exceed(shape, "characters", lambda size: text_of(shape, size) or "a" * size)
+    good, pattern = _get_shortest(shape), shape.metadata.get("pattern", r"[\S\s]*")
     texts = (good[:-1] + mark for mark in ("\n", "!", " ", "\0", "A"))
     wrong = next((text for text in texts if not re.fullmatch(pattern, text, re.ASCII)), None)
     if wrong is not None:
         yield Case("pattern", wrong, says=f"{'***' if hidden else ''} does not match; pattern: ")
 
 
-def _broken_number(shape: Any, *, hidden: bool) -> Iterator[Case]:
+def _break_number(shape: Any, *, hidden: bool) -> Iterator[Case]:
     step = 1 if shape.type_name in ("integer", "long") else 0.001
     for rule, beyond in (("min", -step), ("max", step)):
         if rule in shape.metadata:
@@ -218,7 +218,7 @@ def _broken_number(shape: Any, *, hidden: bool) -> Iterator[Case]:
             yield Case(f"{rule} as text", f" {number} ", says=says)
 
 
-def _beyond(shape: Any, unit: str, make: Callable[[int], Any]) -> Iterator[Case]:
+def _exceed(shape: Any, unit: str, make: Callable[[int], Any]) -> Iterator[Case]:
     low, high = shape.metadata.get("min"), shape.metadata.get("max")
     if low:
         yield Case("min", make(low - 1), says=f"{low - 1} {unit}; allowed: ")
@@ -227,24 +227,24 @@ def _beyond(shape: Any, unit: str, make: Callable[[int], Any]) -> Iterator[Case]
 
 
 _BROKEN: dict[str, Callable[..., Iterator[Case]]] = {
-    "structure": _broken_structure,
-    "list": _broken_list,
-    "map": _broken_map,
-    "string": _broken_string,
-    **dict.fromkeys(("integer", "long", "float", "double"), _broken_number),
+    "structure": _break_structure,
+    "list": _break_list,
+    "map": _break_map,
+    "string": _break_string,
+    **dict.fromkeys(("integer", "long", "float", "double"), _break_number),
 }
 
 
-def _at_limits(shape: Any) -> Iterator[Case]:
-    """Each value that reaches a limit at or below a shape, as itself and as a rendered text."""
+def _build_at_limits(shape: Any) -> Iterator[Case]:
+    """Yield values that each reach one limit at or below a shape, as they are and as rendered text."""
     kind = shape.type_name
     if kind in ("structure", "list", "map"):
         yield Case("as JSON", json.dumps(valid(shape)))
         yield Case("as a literal", f" {valid(shape)!r} ")
-        yield from _containers_at_limits(shape)
+        yield from _build_containers_at_limits(shape)
     elif kind == "string":
         yield from (Case(f"enum {word}", word) for word in shape.enum)
-        yield from () if shape.enum else _sizes(shape, lambda size: text_of(shape, size))
+        yield from () if shape.enum else _list_sizes(shape, lambda size: text_of(shape, size))
     elif kind == "boolean":
         yield from (Case(f"{value!r}", value) for value in (True, False, "true", " False "))
     elif kind == "timestamp":
@@ -256,23 +256,23 @@ def _at_limits(shape: Any) -> Iterator[Case]:
         )
 
 
-def _containers_at_limits(shape: Any) -> Iterator[Case]:
+def _build_containers_at_limits(shape: Any) -> Iterator[Case]:
     if shape.type_name == "structure":
         for name, member in shape.members.items():
-            wrap = _wrapper(valid(shape, name), name)
-            yield from (case.inside(f".{name}", wrap) for case in _at_limits(member))
+            wrap = _find_wrapper(valid(shape, name), name)
+            yield from (case.inside(f".{name}", wrap) for case in _build_at_limits(member))
     elif shape.type_name == "list":
         rest = valid(shape)[1:]
-        yield from _sizes(shape, lambda count: [valid(shape.member)] * count)
-        yield from (case.inside("[0]", lambda value: [value, *rest]) for case in _at_limits(shape.member))
+        yield from _list_sizes(shape, lambda count: [valid(shape.member)] * count)
+        yield from (case.inside("[0]", lambda value: [value, *rest]) for case in _build_at_limits(shape.member))
     else:
         key, one = valid(shape.key), valid(shape.value)
-        yield from _sizes(shape, lambda count: _entries(shape, count))
-        yield from (case.inside(f"[{key}]", lambda value: {key: value}) for case in _at_limits(shape.value))
-        yield from (case.inside(" key", lambda value: {value: one}) for case in _at_limits(shape.key))
+        yield from _list_sizes(shape, lambda count: _build_entries(shape, count))
+        yield from (case.inside(f"[{key}]", lambda value: {key: value}) for case in _build_at_limits(shape.value))
+        yield from (case.inside(" key", lambda value: {value: one}) for case in _build_at_limits(shape.key))
 
 
-def _sizes(shape: Any, make: Callable[[int], Any]) -> Iterator[Case]:
+def _list_sizes(shape: Any, make: Callable[[int], Any]) -> Iterator[Case]:
     for rule in ("min", "max"):
         value = make(shape.metadata[rule]) if rule in shape.metadata else None
         if value is not None:

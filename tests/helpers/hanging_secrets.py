@@ -1,4 +1,4 @@
-"""A secrets backend that does not answer for one connection until the test lets it."""
+"""A secrets backend that does not return one connection until the test releases it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from airflow.secrets import BaseSecretsBackend
 
 
 class HangingSecrets(BaseSecretsBackend):
-    """Airflow keeps a backend for as long as its process runs; one that hangs for nothing knows nothing."""
+    """A secrets backend that hangs. Airflow keeps it as long as the process runs; with nothing to hang for, it has no secrets."""
 
     hangs_for: ClassVar[str | None] = None
     asked: ClassVar[threading.Event] = threading.Event()

@@ -36,16 +36,16 @@ from airflow_cleanroomsml.emulator.lookalike import JobFailure
 from airflow_cleanroomsml.emulator.settings import Settings
 from tests.support import RunningEmulator
 
-#: Nobody listens there, and no request arrives there; an address and no name, so that S3 clients keep the bucket out of the host.
+#: Nothing listens there, and no request is sent there. An address and not a name, so that S3 clients put the bucket into the path.
 URL = "http://127.0.0.1:1"
-#: The moment at which the clock of a test stands.
+#: Time at which the clock of a test is frozen.
 START = 1_800_000_000.0
 #: botocore's data files, read once for all sessions: they are two thirds of what a new client costs.
 _FILES: dict[Any, Any] = {}
 
 
 class Inline(Executor):
-    """Work is done when it is asked for; but for a job that fails, whatever it raises is raised here."""
+    """Executes work when it is submitted. An exception other than a job failure is raised at once."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         done: Future[Any] = Future()
@@ -58,9 +58,9 @@ class Inline(Executor):
 
 class InProcess(RunningEmulator):
     """
-    The emulator, called.
+    The emulator, called without a server.
 
-    :param settings: Its switches.
+    :param settings: Its settings.
     :param start: Seconds since 1970 at which its clock stands; None for a clock that runs.
     """
 
@@ -77,7 +77,7 @@ class InProcess(RunningEmulator):
         return self.shared.clock
 
     def clear(self) -> None:
-        """Begin anew, for the next example: nothing is there, and the clock stands where it stood; what S3 and Glue hold stays."""
+        """Prepare for the next example: delete all resources and reset the clock. S3 and Glue keep their data."""
         self.shared.clear()
         if self._start is not None:
             self.clock.freeze(self._start)
@@ -92,25 +92,27 @@ class InProcess(RunningEmulator):
     def _call(
         self, method: str, url: str, headers: Mapping[str, Any], body: bytes
     ) -> tuple[int, list[tuple[str, str]], bytes]:
-        """Status, headers and body of an answer."""
+        """Return status, headers and body of a response."""
         started: list[Any] = []
-        answer = self._application(_environ(method, url, headers, body), lambda *given: started.extend(given))
+        answer = self._application(
+            _build_environ(method, url, headers, body), lambda *arguments: started.extend(arguments)
+        )
         content = b"".join(answer)
         if hasattr(answer, "close"):
             answer.close()
         return int(started[0].split(maxsplit=1)[0]), started[1], content
 
     def send(self, session: URLLib3Session, request: AWSPreparedRequest) -> AWSResponse:
-        """What the session's own ``send`` gives, errors included."""
-        asked = self.clock.now()
+        """Send a request, with the result or error of the session's own ``send``."""
+        sent_at = self.clock.now()
         try:
             headers = dict(request.headers.items())
-            status, told, body = self._call(request.method, request.url, headers, _content(request))
+            status, response_headers, body = self._call(request.method, request.url, headers, _read_content(request))
         except ConnectionDropped as error:
             raise ConnectionClosedError(error=error, request=request, endpoint_url=request.url) from error
-        if self.clock.frozen and self.clock.now() - asked >= _patience(session):
+        if self.clock.frozen and self.clock.now() - sent_at >= _get_read_timeout(session):
             raise ReadTimeoutError(endpoint_url=request.url, error=TimeoutError("read timed out"))
-        known = HTTPHeaderDict(told)
+        known = HTTPHeaderDict(response_headers)
         raw: Any = HTTPResponse(
             BytesIO(body), known, status, preload_content=False, decode_content=False, request_method=request.method
         )
@@ -120,26 +122,26 @@ class InProcess(RunningEmulator):
         return answer
 
 
-def _patience(session: Any) -> float:
-    """Seconds that a client waits for an answer."""
+def _get_read_timeout(session: Any) -> float:
+    """Return the seconds that a client waits for a response."""
     seconds = session._timeout
     seconds = getattr(seconds, "read_timeout", seconds)
     return float(seconds) if isinstance(seconds, (int, float)) else float("inf")
 
 
-def _content(request: AWSPreparedRequest) -> bytes:
+def _read_content(request: AWSPreparedRequest) -> bytes:
     body: Any = request.body
     if hasattr(body, "read"):
         body = body.read()
     return body.encode() if isinstance(body, str) else bytes(body or b"")
 
 
-def _environ(method: str, url: str, headers: Mapping[str, Any], body: bytes) -> dict[str, Any]:
-    """A request as a WSGI server hands it on; ``RAW_URI`` is werkzeug's."""
+def _build_environ(method: str, url: str, headers: Mapping[str, Any], body: bytes) -> dict[str, Any]:
+    """Build the WSGI environment of a request; ``RAW_URI`` is werkzeug's."""
     parts = urlsplit(url)
     raw = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
-    found = {name.upper().replace("-", "_"): _text(value) for name, value in headers.items()}
-    # Who reads a body that came in chunks finds it whole.
+    found = {name.upper().replace("-", "_"): _decode_header(value) for name, value in headers.items()}
+    # The body is passed as a whole, so it is no longer chunked.
     found.pop("TRANSFER_ENCODING", None)
     return {
         "REQUEST_METHOD": method,
@@ -166,7 +168,7 @@ def _environ(method: str, url: str, headers: Mapping[str, Any], body: bytes) -> 
     }
 
 
-def _text(value: Any) -> str:
+def _decode_header(value: Any) -> str:
     return value.decode("latin-1") if isinstance(value, bytes) else str(value)
 
 
@@ -175,14 +177,14 @@ def in_process(settings: Settings | None = None, *, start: float | None = START)
     """
     An emulator that answers all clients of this process whose endpoint is its :attr:`~InProcess.url`.
 
-    :param settings: Its switches.
+    :param settings: Its settings.
     :param start: Seconds since 1970 at which the clock stands: the emulator's, and this package's. All pauses, those of the package and
         those in which botocore waits before it tries again, push it and take no time. None for a clock that runs, and pauses that last.
     """
     emulator, original, original_loader = InProcess(settings, start), URLLib3Session.send, Loader.__init__
 
-    def load_once(loader: Any, *given: Any, **more: Any) -> None:
-        original_loader(loader, *given, **more)
+    def load_once(loader: Any, *arguments: Any, **more: Any) -> None:
+        original_loader(loader, *arguments, **more)
         # Not moto's loader: S3 clients take the bucket out of the paths of the model that they share, which moto cannot route by.
         if not type(loader).__module__.startswith("moto."):
             loader._cache = _FILES
@@ -195,7 +197,7 @@ def in_process(settings: Settings | None = None, *, start: float | None = START)
         patch.setattr(URLLib3Session, "send", send)
         patch.setattr(Loader, "__init__", load_once)
         if start is not None:
-            # The time that stands is read again and again, and no server asks who calls: a third of what a call costs.
+            # A frozen clock gives the same timestamps again and again, and nothing reads the user agent; both cost a third of a call.
             parse = cache(vars(botocore.utils)["_parse_timestamp_with_tzinfo"])
             patch.setattr(botocore.utils, "_parse_timestamp_with_tzinfo", parse)
             patch.setattr(UserAgentString, "to_string", lambda _: "boto3")

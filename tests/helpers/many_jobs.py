@@ -20,17 +20,17 @@ EXPORT = "audience-export-job"
 
 
 class CrowdedProcess(EmulatorProcess):
-    """Such an emulator in a process of its own."""
+    """Such an emulator in a separate process."""
 
     module = "tests.helpers.many_jobs"
 
     def crowd(self, kind: str, account: str, count: int, seconds: float, **fields: Any) -> list[str]:
         """
-        Make many of a kind.
+        Add many jobs of a kind.
 
         :param kind: :data:`JOB` or :data:`EXPORT`.
-        :param seconds: How long they are CREATE_IN_PROGRESS; a negative number for what ended long ago.
-        :param fields: Members that all have.
+        :param seconds: How long they are CREATE_IN_PROGRESS; negative for jobs that ended long ago.
+        :param fields: Members of all of them.
         :return: Their ARNs, in the order of the listing.
         """
         asked = {"kind": kind, "account": account, "count": count, "seconds": seconds, "fields": fields}
@@ -39,7 +39,7 @@ class CrowdedProcess(EmulatorProcess):
         return made
 
     def push(self, seconds: float) -> None:
-        """Push the emulator's clock forward."""
+        """Move the emulator's clock forward."""
         self._control("clock", {"advance": seconds})
 
 
@@ -49,18 +49,18 @@ class CrowdedWorld(World):
     emulator: CrowdedProcess
 
     def jobs(self, count: int, seconds: float = 1e6, **fields: Any) -> list[str]:
-        """ARNs of new generation jobs."""
+        """Add generation jobs, and return their ARNs."""
         model = f"arn:aws:cleanrooms-ml:{REGION}:{self.account}:configured-audience-model/m"
         started = {"startedBy": self.account, "configuredAudienceModelArn": model, "collaborationId": None}
         return self.emulator.crowd(JOB, self.account, count, seconds, **started, **fields)
 
     def exports(self, job: str, count: int, seconds: float = 1e6) -> None:
-        """New export jobs of a generation job, called ``job-0``, ``job-1`` …"""
+        """Add export jobs of a generation job, named ``job-0``, ``job-1`` …"""
         fields = {"audienceGenerationJobArn": job, "audienceSize": {"type": "PERCENTAGE", "value": 10}}
         self.emulator.crowd(EXPORT, self.account, count, seconds, **fields, showsLocation=True)
 
 
-def _crowded(app: Any) -> Any:
+def _wrap_application(app: Any) -> Any:
     from werkzeug.wrappers import Request, Response
 
     from airflow_cleanroomsml.emulator.lifecycle import Lifecycle
@@ -93,7 +93,7 @@ def main() -> None:
     from airflow_cleanroomsml.emulator.settings import Settings
 
     with Emulator(Settings(scale=0.001, delete_seconds=0.2)) as emulator:
-        emulator._server.app = _crowded(emulator._server.app)
+        emulator._server.app = _wrap_application(emulator._server.app)
         sys.stdout.write(f"AWS_ENDPOINT_URL={emulator.url}\n")
         sys.stdout.flush()
         sys.stdin.read()

@@ -38,9 +38,9 @@ class Peer(NamedTuple):
 @contextmanager
 def peer(act: Act, context: ssl.SSLContext | None = None) -> Iterator[Peer]:
     """
-    A server.
+    Run a server.
 
-    :param act: What it does with each connection, before it closes it; it is given what was read so far.
+    :param act: Handles a connection before the server closes it; its second argument is what was read so far.
     :param context: For TLS; without it the server speaks plain TCP.
     """
     received: list[bytes] = []
@@ -68,17 +68,17 @@ def peer(act: Act, context: ssl.SSLContext | None = None) -> Iterator[Peer]:
 
 
 def close(_: socket.socket, __: list[bytes]) -> None:
-    """Say nothing."""
+    """Close without a response."""
 
 
 def reset(connection: socket.socket, _: list[bytes]) -> None:
-    """Break off with RST, once something has arrived."""
+    """Reset the connection once something has arrived."""
     connection.recv(1, socket.MSG_PEEK)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def hang(connection: socket.socket, _: list[bytes]) -> None:
-    """Say nothing, and wait until the other side has given up."""
+    """Send nothing, and wait until the client closes the connection."""
     while connection.recv(65536):
         pass
 
@@ -100,7 +100,7 @@ def read_in_part(connection: socket.socket, received: list[bytes]) -> None:
 
 
 def answering(answer: bytes) -> Act:
-    """Read a whole request, and answer these bytes."""
+    """Build an action that reads a whole request and responds with these bytes."""
 
     def act(connection: socket.socket, received: list[bytes]) -> None:
         read(connection, received)
@@ -110,7 +110,7 @@ def answering(answer: bytes) -> Act:
 
 
 def answering_at_once(answer: bytes) -> Act:
-    """Answer these bytes to whatever comes first."""
+    """Build an action that responds with these bytes to the first data that arrives."""
 
     def act(connection: socket.socket, received: list[bytes]) -> None:
         received.append(connection.recv(65536))
@@ -120,9 +120,9 @@ def answering_at_once(answer: bytes) -> Act:
 
 
 def http_answer(body: bytes, status: str = "200 OK", **headers: str) -> bytes:
-    """An answer in HTTP; underscores in names of headers become hyphens."""
-    given = {"Content-Length": str(len(body)), "Connection": "close", **headers}
-    head = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in given.items())
+    """Build an HTTP response; underscores in names of headers become hyphens."""
+    fields = {"Content-Length": str(len(body)), "Connection": "close", **headers}
+    head = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in fields.items())
     return f"HTTP/1.1 {status}\r\n{head}\r\n".encode() + body
 
 

@@ -1,4 +1,4 @@
-"""A topic of SNS in the emulator."""
+"""An SNS topic in the emulator."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.support import World
 
 
 class Topic:
-    """A topic of SNS, and what has been published to it."""
+    """An SNS topic, and the notifications published to it."""
 
     def __init__(self, world: World) -> None:
         self._sqs = world.client("sqs")
@@ -20,7 +20,7 @@ class Topic:
         sns.subscribe(TopicArn=self.arn, Protocol="sqs", Endpoint=queue_arn)
 
     def published(self) -> list[tuple[str, str]]:
-        """Subject and message of each, since the last look."""
+        """Return subject and message of each notification since the last call."""
         found = self._sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10).get("Messages", [])
         for each in found:
             self._sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=each["ReceiptHandle"])

@@ -1,4 +1,4 @@
-"""A training dataset that is in order, and the role that reads it, to be spoilt by tests."""
+"""A valid training dataset and its role, in which tests introduce errors."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class TrainingData:
         self.create_table(**parameters)
 
     def relocate_partition(self, *days: str) -> None:
-        """Let the partitions of these days be in the bucket that is set now."""
+        """Move the partitions of these days to the bucket that is now set."""
         for day in days:
             partition = {"Values": [day], "StorageDescriptor": self._describe_storage(f"day={day}/")}
             of = {"DatabaseName": "lookalike", "TableName": "interactions", "PartitionValueList": [day]}

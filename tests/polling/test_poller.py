@@ -106,10 +106,10 @@ def crowded() -> Iterator[CrowdedProcess]:
 
 @pytest.fixture
 def crowd(crowded: CrowdedProcess, monkeypatch: pytest.MonkeyPatch) -> CrowdedWorld:
-    from tests.conftest import _led_to
+    from tests.conftest import _connect_to
 
     world = CrowdedWorld(crowded)
-    _led_to(world, monkeypatch)
+    _connect_to(world, monkeypatch)
     return world
 
 

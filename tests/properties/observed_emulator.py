@@ -27,7 +27,8 @@ from tests.helpers.in_process import URL, InProcess, in_process
 from tests.properties.kill_points import Fuse
 from tests.support import World
 
-ACCOUNT = "123456789012"
+#: No other test uses it: emulators of one process share what moto stores.
+ACCOUNT = "135797531357"
 #: Statuses of what runs, or may be used.
 LIVE = ("CREATE_PENDING", "CREATE_IN_PROGRESS", "ACTIVE")
 #: Seconds that what is there before an example is old.
@@ -83,7 +84,8 @@ class Laboratory:
         emulator._application = build_application(emulator.shared, lambda: URL, Idle())
         self._settings = Settings(pending_seconds=0, progress_seconds=0)
         emulator.shared.settings = self._settings
-        self.world = World(emulator, ACCOUNT)
+        # The bucket has the same name in each laboratory of the process: what moto stores outlives them.
+        self.world = World(emulator, ACCOUNT, ACCOUNT)
         self.hook = CleanRoomsMLHook("aws_default")
         self.studio = Studio(self.world)
         self._furnish()

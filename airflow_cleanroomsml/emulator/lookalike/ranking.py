@@ -16,7 +16,7 @@ def score_users(profiles: Profiles, seed: Positions, rng: np.random.Generator) -
     """
     Score all users by a logistic regression that separates the seed from a random sample of all other users.
 
-    The sample contains as large a share of users similar to the seed as the training data does. AWS samples likewise: "the model is
+    The sample contains as large a share of users similar to the seed as the training data does. AWS also uses a sample: "the model is
     created from a random sample of the training data" (user guide, Privacy protections). Held-out users of the seed are sampled like all
     others; excluding them would bias their scores upwards, and including all of them downwards.
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 REGION = "us-east-1"
-#: Accounts, buckets and roles have the names in the README and the example Dags, which so run unchanged.
+#: Accounts, buckets and roles have the names in the README and the example Dags, so that these run unchanged.
 OWNER, PARTNER = "123456789012", "210987654321"
 BUCKET, PARTNER_BUCKET = "my-bucket", "seeders-bucket"
 ROLE = f"arn:aws:iam::{OWNER}:role/cleanrooms-ml-lookalike"

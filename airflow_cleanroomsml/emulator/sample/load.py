@@ -1,4 +1,4 @@
-"""Loads the sample into a running emulator, by the API that real data would take."""
+"""Loads the sample into a running emulator through its API, as real data would be."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SEGMENTS = 25
 _INTERACTIONS_PER_USER = 10
 #: So that a retraining on the last complete week of data is due.
 _UNTRAINED = timedelta(days=14)
-#: The schema of ``example_lookalike_audience.py``, which so reuses the training dataset.
+#: The schema of ``example_lookalike_audience.py``, so that this example reuses the training dataset.
 _SCHEMA = [
     {"columnName": "user_id", "columnTypes": ["USER_ID"]},
     {"columnName": "item_id", "columnTypes": ["ITEM_ID"]},
@@ -61,7 +61,7 @@ class _Party:
 
     def __init__(self, url: str, account: str) -> None:
         session: Any = boto3.session.Session(account, "any", region_name=REGION)
-        # The emulator is on this machine, where no proxy leads.
+        # A proxy cannot reach the emulator on this machine.
         config = Config(s3={"addressing_style": "path"}, proxies={})
         self.build_client = partial(session.client, endpoint_url=url, config=config)
         self.s3 = self.build_client("s3")

@@ -129,20 +129,20 @@ def test_ids_are_written_as_json(lake: Lake) -> None:
 
 
 def test_an_audience_too_small_to_export_is_rejected(trained: Lake, audience: GeneratedAudience) -> None:
-    told = refused(
+    failure = refused(
         trained, audience, StatusCode.AUDIENCE_TOO_SMALL_TO_EXPORT, ("PERCENTAGE", 5), trained.uri("out/small")
     )
-    assert "6 users" in told
-    assert "at least 10" in told
+    assert "6 users" in failure
+    assert "at least 10" in failure
     assert trained.keys("out/small") == []
 
 
 def test_a_size_that_was_not_generated_is_rejected(trained: Lake, audience: GeneratedAudience) -> None:
-    told = refused(
+    failure = refused(
         trained, audience, StatusCode.AUDIENCE_SIZE_NOT_CONFIGURED, ("ABSOLUTE", 20), trained.uri("out/other")
     )
-    assert "20 (ABSOLUTE)" in told
-    assert "12 (PERCENTAGE)" in told
+    assert "20 (ABSOLUTE)" in failure
+    assert "12 (PERCENTAGE)" in failure
 
 
 def test_an_export_to_a_missing_bucket_fails(trained: Lake, audience: GeneratedAudience) -> None:
@@ -156,5 +156,5 @@ def test_a_denied_export_names_the_permission(lake: Lake, audience: GeneratedAud
         f'"Resource": "arn:aws:s3:::{lake.name}/*"}}]}}'
     )
     lake.s3.put_bucket_policy(Bucket=lake.name, Policy=policy)
-    told = refused(lake, audience, StatusCode.ACCESS_DENIED, ("PERCENTAGE", 20), lake.uri("out"))
-    assert "s3:PutObject" in told
+    failure = refused(lake, audience, StatusCode.ACCESS_DENIED, ("PERCENTAGE", 20), lake.uri("out"))
+    assert "s3:PutObject" in failure

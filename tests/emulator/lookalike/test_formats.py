@@ -291,12 +291,12 @@ MALFORMED: dict[str, tuple[str, bytes | str, dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("name", MALFORMED)
 def test_a_malformed_file_is_named(lake: Lake, name: str) -> None:
-    key, body, table, told = MALFORMED[name]
+    key, body, table, expected = MALFORMED[name]
     lake.put(f"data/{key}", body)
     lake.table(**table)
     message = lake.refused(StatusCode.MALFORMED_FILE)
     assert lake.uri(f"data/{key}") in message
-    assert told in message
+    assert expected in message
 
 
 def test_many_malformed_files_are_reported_at_once(lake: Lake) -> None:

@@ -42,7 +42,7 @@ def test_relevance_is_the_mean_over_all_pairs(distinct: int) -> None:
     ],
     ids=["below all others", "like all others", "above all others"],
 )
-def test_relevance_of_a_separable_and_an_inseparable_seed(
+def test_metrics_of_seeds_with_extreme_scores(
     of_seed: float,
     of_others: float,
     relevance: tuple[float, ...],

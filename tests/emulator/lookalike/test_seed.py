@@ -89,7 +89,7 @@ def test_an_empty_seed_is_rejected(trained: Lake, seed: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "problem"),
     [
         ("u000", "line 31: not JSON"),
         ('{"user_id": "u000"} {"user_id": "u004"}', "line 31: not JSON"),
@@ -105,10 +105,10 @@ def test_an_empty_seed_is_rejected(trained: Lake, seed: str) -> None:
         ('{"user_id": "\\ud800"}', "line 31"),
     ],
 )
-def test_a_bad_line_is_named(trained: Lake, line: str, told: str) -> None:
+def test_a_bad_line_is_named(trained: Lake, line: str, problem: str) -> None:
     message = trained.seed_refused(StatusCode.SEED_MALFORMED, LINES + line)
     assert "seed.jsonl" in message
-    assert told in message
+    assert problem in message
 
 
 def test_a_seed_that_is_not_text_is_rejected(trained: Lake) -> None:

@@ -164,7 +164,7 @@ def test_more_than_ten_features_are_rejected(lake: Lake) -> None:
 
 
 @pytest.mark.parametrize(
-    ("times", "told"),
+    ("times", "expected"),
     [
         (1e3, "milliseconds: divide by 1,000"),
         (1e6, "microseconds"),
@@ -172,12 +172,12 @@ def test_more_than_ten_features_are_rejected(lake: Lake) -> None:
         (1 / 86_400, "another unit"),
     ],
 )
-def test_timestamps_in_other_units_are_rejected(table: Lake, times: float, told: str) -> None:
+def test_timestamps_in_other_units_are_rejected(table: Lake, times: float, expected: str) -> None:
     table.put("data/a.csv", table.csv(shifted(times)))
     message = table.refused(StatusCode.TIMESTAMP_NOT_EPOCH_SECONDS)
     assert "1,200 of 1,200" in message
     assert "'timestamp'" in message
-    assert told in message
+    assert expected in message
 
 
 def test_a_window_does_not_hide_wrong_timestamps(table: Lake) -> None:

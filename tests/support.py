@@ -103,15 +103,8 @@ class RunningEmulator:
 
     @contextlib.contextmanager
     def finish_jobs_at_once(self) -> Iterator[None]:
-<<<<<<< HEAD
-        """Let jobs that are started meanwhile, in any account, be ACTIVE at once: a test does not wait for what it only needs."""
+        """Let jobs end at once inside the block, in any account, for resources that a test needs but does not examine."""
         if self.is_shared:
-=======
-        """Let jobs end at once inside the block, for resources that a test needs but does not examine."""
-        before: dict[str, Any] = self._control("settings")
-        self._control("settings", INSTANT)
-        try:
->>>>>>> i
             yield
             return
         # Two threads that did this at the same time would restore each other's settings.

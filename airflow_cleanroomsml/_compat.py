@@ -61,7 +61,7 @@ else:
     except ImportError:  # before Airflow 3.1
         from airflow.configuration import conf
 
-    def _find_exception(name: str, older: str = "") -> type[BaseException]:
+    def _exception(name: str, older: str = "") -> type[BaseException]:
         """Find an exception: Airflow 3.0 and 3.1 have some in one module and some in the other."""
         places = []
         for module in ("airflow.sdk.exceptions", "airflow.exceptions"):
@@ -69,16 +69,16 @@ else:
                 places.append(import_module(module))
         return next(vars(place)[each] for each in (name, older) for place in places if each in vars(place))
 
-    AirflowException = _find_exception("AirflowException")
-    AirflowFailException = _find_exception("AirflowFailException")
-    AirflowSensorTimeout = _find_exception("AirflowSensorTimeout")
-    AirflowSkipException = _find_exception("AirflowSkipException")
-    AirflowTaskTerminated = _find_exception("AirflowTaskTerminated")
-    AirflowTaskTimeout = _find_exception("AirflowTaskTimeout")
-    TaskDeferralError = _find_exception("TaskDeferralError")
-    TaskDeferred = _find_exception("TaskDeferred")
+    AirflowException = _exception("AirflowException")
+    AirflowFailException = _exception("AirflowFailException")
+    AirflowSensorTimeout = _exception("AirflowSensorTimeout")
+    AirflowSkipException = _exception("AirflowSkipException")
+    AirflowTaskTerminated = _exception("AirflowTaskTerminated")
+    AirflowTaskTimeout = _exception("AirflowTaskTimeout")
+    TaskDeferralError = _exception("TaskDeferralError")
+    TaskDeferred = _exception("TaskDeferred")
     # An older Airflow raises the one for the other.
-    TaskDeferralTimeout = _find_exception("TaskDeferralTimeout", "TaskDeferralError")
+    TaskDeferralTimeout = _exception("TaskDeferralTimeout", "TaskDeferralError")
 
     Context = dict
 
@@ -198,7 +198,7 @@ def stats() -> Any:
     return module.Stats
 
 
-def find_asset_classes() -> tuple[type[Any], ...]:
+def asset_classes() -> tuple[type[Any], ...]:
     """Return the classes of assets, and of references to them; the first one makes assets. In Airflow 2.11 they are datasets."""
     if IS_AIRFLOW_2:
         return (import_module("airflow.datasets").Dataset,)
@@ -206,7 +206,7 @@ def find_asset_classes() -> tuple[type[Any], ...]:
     return module.Asset, module.AssetRef
 
 
-def find_asset_alias_class() -> type[Any]:
+def asset_alias_class() -> type[Any]:
     """Return the class of aliases of assets."""
     if IS_AIRFLOW_2:
         alias: type[Any] = import_module("airflow.datasets").DatasetAlias
@@ -240,24 +240,22 @@ def step_before_sending(error: BaseException, handled: BaseException | None = No
     :param error: What boto3 raised.
     :param handled: What was being handled when the call began; it is the context of the call's own errors and says nothing about them.
     """
-    return next(
-        (name for module, name in _list_calls(error, handled) if name in _STEPS_BEFORE_SENDING.get(module, ())), ""
-    )
+    return next((name for module, name in _calls(error, handled) if name in _STEPS_BEFORE_SENDING.get(module, ())), "")
 
 
 def is_unreadable(error: BaseException, handled: BaseException | None = None) -> bool:
     """Whether an answer came that botocore could not read; parameters as for :func:`step_before_sending`."""
-    return any(module == _PARSERS for module, _ in _list_calls(error, handled))
+    return any(module == _PARSERS for module, _ in _calls(error, handled))
 
 
-def _list_calls(error: BaseException, handled: BaseException | None) -> Iterator[tuple[str, str]]:
+def _calls(error: BaseException, handled: BaseException | None) -> Iterator[tuple[str, str]]:
     """Module and name of the functions that an error, and the errors that it stems from, were raised in."""
-    for each in iterate_causes(error, handled):
+    for each in causes(error, handled):
         for frame, _ in traceback.walk_tb(each.__traceback__):
             yield frame.f_globals.get("__name__", ""), frame.f_code.co_name
 
 
-def iterate_causes(error: BaseException, handled: BaseException | None = None) -> Iterator[BaseException]:
+def causes(error: BaseException, handled: BaseException | None = None) -> Iterator[BaseException]:
     """An error and what it stems from; parameters as for :func:`step_before_sending`."""
     seen: set[int] = set()
     each: BaseException | None = error
@@ -267,7 +265,7 @@ def iterate_causes(error: BaseException, handled: BaseException | None = None) -
         each = each.__cause__ or each.__context__
 
 
-def read_botocore_variable(session: Any, name: str) -> Any:
+def botocore_variable(session: Any, name: str) -> Any:
     """
     A variable of boto3's own configuration: from the environment, or from its file.
 
@@ -487,24 +485,24 @@ __all__ = [
     "TaskDeferred",
     "TaskGroup",
     "XComArg",
+    "asset_alias_class",
+    "asset_classes",
+    "botocore_variable",
     "cached",
+    "causes",
     "compute_property",
     "conf",
     "delete_xcom",
-    "find_asset_alias_class",
-    "find_asset_classes",
     "find_class",
     "get_current_context",
     "intercept_responses",
     "is_deferral_timeout",
     "is_execution_timeout",
     "is_unreadable",
-    "iterate_causes",
     "list_asset_stores",
     "list_config_options",
     "list_signature_versions",
     "name_caller",
-    "read_botocore_variable",
     "read_link",
     "read_task_state",
     "render_own_fields",

@@ -78,11 +78,11 @@ def _find_owner(flow: DataFlow) -> tuple[str, str] | None:
 
 
 def _build_datasets(data: Iterable[Data], owner: tuple[str, str] | None, kind: type[Dataset]) -> list[Dataset]:
-    named = [(each, _name_dataset(each, owner)) for each in data]
+    named = [(each, _name(each, owner)) for each in data]
     return [kind(namespace=name[0], name=name[1], facets=_build_facets(each)) for each, name in named if name]
 
 
-def _name_dataset(data: Data, owner: tuple[str, str] | None) -> tuple[str, str] | None:
+def _name(data: Data, owner: tuple[str, str] | None) -> tuple[str, str] | None:
     """Return namespace and name of a dataset (OpenLineage specification, Naming); None if they are not known."""
     if isinstance(data, S3Location):
         return name_s3_location(data)

@@ -158,13 +158,13 @@ def fill_events(context: Context, outlets: Iterable[Any], flow: DataFlow) -> Non
     events = context.get("outlet_events")
     if events is None:
         return
-    from airflow_cleanroomsml._compat import find_asset_alias_class, find_asset_classes
+    from airflow_cleanroomsml._compat import asset_alias_class, asset_classes
 
     extra = flow.public_members
     for outlet in outlets:
-        if isinstance(outlet, find_asset_classes()):
+        if isinstance(outlet, asset_classes()):
             events[outlet].extra.update(extra)
-        elif isinstance(outlet, find_asset_alias_class()):
+        elif isinstance(outlet, asset_alias_class()):
             for uri in map(_find_uri, flow.outputs[:1]):
                 events[outlet].add(_make_asset(uri), extra=extra)
 
@@ -185,7 +185,7 @@ def _find_uri(data: Data) -> str:
 
 
 def _make_asset(uri: str, extra: dict[str, Any] | None = None) -> Asset:
-    from airflow_cleanroomsml._compat import find_asset_classes
+    from airflow_cleanroomsml._compat import asset_classes
 
-    asset: type[Asset] = find_asset_classes()[0]
+    asset: type[Asset] = asset_classes()[0]
     return asset(uri=uri, extra=extra)

@@ -259,7 +259,7 @@ def _choose_class(operation: str, code: str, status: int, details: Mapping[str, 
         # AWS documents no other conflict of a create or start (API reference, CreateTrainingDataset; user guide, ml-behaviors).
         return AlreadyExistsError
     if code == "ServiceQuotaExceededException":
-        return QuotaExceededError if _is_freed_by_jobs(operation, details) else NoQuotaError
+        return QuotaExceededError if _frees_itself(operation, details) else NoQuotaError
     if code in _BY_CODE:
         return _BY_CODE[code]
     if status == 429:
@@ -282,7 +282,7 @@ _JOBS = (
 _EXISTING = re.compile(r"\b(active|versions?)\b", re.IGNORECASE)
 
 
-def _is_freed_by_jobs(operation: str, details: Mapping[str, Any]) -> bool:
+def _frees_itself(operation: str, details: Mapping[str, Any]) -> bool:
     name, value = str(details.get("quotaName", "")), details.get("quotaValue")
     return operation in _JOBS and value != 0 and not _EXISTING.search(name)
 

@@ -37,10 +37,10 @@ from airflow_cleanroomsml._connection.send_errors import build_outcome_unknown, 
 from airflow_cleanroomsml._connection.transport import (
     NoAnswerError,
     Stage,
-    build_redirect_error,
-    describe_error,
     find_stage,
     is_lost,
+    reason,
+    redirect_error,
     require_complete,
 )
 from airflow_cleanroomsml._connection.validation import check_connection, find_unusable_file, wrap_connection
@@ -95,7 +95,7 @@ class CleanRoomsMLHook(AwsBaseHook):
         config: Config | dict[str, Any] | None = None,
         service: str = CLEAN_ROOMS_ML,
     ) -> None:
-        self._connection_arguments, omitted = convert_connection(
+        self._connection_arguments, left_out = convert_connection(
             aws_conn_id=aws_conn_id, region_name=region_name, verify=verify, botocore_config=config
         )
         super().__init__(
@@ -106,7 +106,7 @@ class CleanRoomsMLHook(AwsBaseHook):
             client_type=service,
         )
         self._hooks = {service: self}
-        for name in omitted:
+        for name in left_out:
             default = "boto3's own credentials are" if name == "aws_conn_id" else "the default is"
             self.log.warning('%s rendered to "None" and is left out: %s used.', name, default)
 
@@ -202,7 +202,7 @@ class CleanRoomsMLHook(AwsBaseHook):
         request.raise_for_violations()
         for warning in request.warnings:
             self.log.warning("%s: %s.", request.operation.name, warning)
-        for path in request.omitted:
+        for path in request.left_out:
             self.log.warning('%s: %s rendered to "None" and is left out.', request.operation.name, path)
         return request
 
@@ -305,14 +305,14 @@ class CleanRoomsMLHook(AwsBaseHook):
         try:
             return send()
         except ClientError as error:
-            raised: CleanRoomsMLError = build_redirect_error(name, error.response) or service_error(
+            raised: CleanRoomsMLError = redirect_error(name, error.response) or service_error(
                 name, error.response, request.redact
             )
         except AirflowException:
             raise
         except Exception as error:
             raised = self._explain_failure(
-                name, error, request.redact(describe_error(error)), handled, once=request.is_sent_once
+                name, error, request.redact(reason(error)), handled, once=request.is_sent_once
             )
         raise raised
 
@@ -323,7 +323,7 @@ class CleanRoomsMLHook(AwsBaseHook):
         :param name: What was sent, for the message.
         :param error: What boto3 raised, other than ``ClientError``.
         """
-        return self._explain_failure(name, error, describe_error(error), None, once=False)
+        return self._explain_failure(name, error, reason(error), None, once=False)
 
     def _explain_failure(
         self, name: str, error: Exception, why: str, handled: BaseException | None, *, once: bool

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from airflow_cleanroomsml import assets, get_provider_info, operators
-from airflow_cleanroomsml._compat import IS_AIRFLOW_2, find_asset_alias_class, find_asset_classes
+from airflow_cleanroomsml._compat import IS_AIRFLOW_2, asset_alias_class, asset_classes
 from airflow_cleanroomsml._resources.data_flow import DataFlow, GlueTable, ServiceResource
 from airflow_cleanroomsml.assets import (
     SCHEME,
@@ -31,8 +31,8 @@ from tests.support import TaskInstance, World, run
 ACCOUNT = "arn:aws:cleanrooms-ml:us-east-1:123456789012"
 ID = "5d6d2a3e-6f5b-4b1c-9a53-0d0b1c3a7d11"
 URI = f"{SCHEME}://us-east-1/123456789012/audience-model/{ID}"
-Alias: Any = find_asset_alias_class()
-Asset: Any = find_asset_classes()[0]
+Alias: Any = asset_alias_class()
+Asset: Any = asset_classes()[0]
 
 
 def make_events() -> Any:
@@ -168,7 +168,7 @@ def find_alias_events(accessor: Any) -> list[tuple[str, Any]]:
 
 @pytest.mark.skipif(IS_AIRFLOW_2, reason="Airflow 2.11 has no references to assets")
 def test_a_reference_to_an_asset_is_not_mistaken_for_another_outlet() -> None:
-    assert isinstance(Asset.ref(name="audiences"), find_asset_classes())
+    assert isinstance(Asset.ref(name="audiences"), asset_classes())
 
 
 def test_an_export_is_where_its_files_are(world: World) -> None:

@@ -36,11 +36,11 @@ def convert_connection(
         "verify": verify,
         "botocore_config": botocore_config,
     }
-    omitted = [name for name, value in given.items() if isinstance(value, str) and value == "None"]
+    left_out = [name for name, value in given.items() if isinstance(value, str) and value == "None"]
     return {
-        name: None if value is None or name in omitted else _convert(name, value, where)
+        name: None if value is None or name in left_out else _convert(name, value, where)
         for name, value in given.items()
-    }, omitted
+    }, left_out
 
 
 def _convert(name: str, value: Any, where: str) -> Any:

@@ -23,7 +23,7 @@ from botocore.exceptions import (
     TokenRetrievalError,
 )
 
-from airflow_cleanroomsml._compat import is_unreadable, iterate_causes, step_before_sending
+from airflow_cleanroomsml._compat import causes, is_unreadable, step_before_sending
 from airflow_cleanroomsml._requests.request import Request
 from airflow_cleanroomsml.exceptions import UnreachableError, lines
 
@@ -76,7 +76,7 @@ def is_transient(error: Exception, handled: BaseException | None) -> bool:
 
     Parameters as for :func:`find_stage`.
     """
-    is_closed = any(isinstance(cause, _CLOSED) for cause in iterate_causes(error, handled))
+    is_closed = any(isinstance(cause, _CLOSED) for cause in causes(error, handled))
     return is_closed or not isinstance(error, SSLError)
 
 
@@ -88,7 +88,7 @@ def is_lost(error: Exception, handled: BaseException | None) -> bool:
 def may_lack_files(error: Exception, handled: BaseException | None) -> bool:
     """Return whether a TLS handshake may have failed for unusable files; parameters as for :func:`find_stage`."""
     unusable = (FileNotFoundError, IsADirectoryError, PermissionError)
-    return isinstance(error, SSLError) or any(isinstance(cause, unusable) for cause in iterate_causes(error, handled))
+    return isinstance(error, SSLError) or any(isinstance(cause, unusable) for cause in causes(error, handled))
 
 
 class NoAnswerError(UnreachableError):
@@ -120,7 +120,7 @@ def require_complete(request: Request, response: dict[str, Any]) -> dict[str, An
     return response
 
 
-def build_redirect_error(operation: str, response: Mapping[str, Any]) -> NoAnswerError | None:
+def redirect_error(operation: str, response: Mapping[str, Any]) -> NoAnswerError | None:
     """
     Build the error for a redirect, which proxies and captive portals send but not the service; None for any other response.
 
@@ -135,7 +135,7 @@ def build_redirect_error(operation: str, response: Mapping[str, Any]) -> NoAnswe
     )
 
 
-def describe_error(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """Return type and message of an error of botocore."""
     # The message of ProxyConnectionError leaves out why the proxy rejected the connection.
     inner = f" ({error.kwargs.get('error')})" if isinstance(error, ProxyConnectionError) else ""

@@ -22,7 +22,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 from botocore.loaders import Loader
 
-from airflow_cleanroomsml._compat import read_botocore_variable
+from airflow_cleanroomsml._compat import botocore_variable
 from airflow_cleanroomsml._connection.arguments import convert_connection
 from airflow_cleanroomsml._connection.client_options import convert_options, is_url
 from airflow_cleanroomsml._requests.sensitive import STARS
@@ -136,9 +136,9 @@ def wrap_connection(wrap: Callable[[], Any], arguments: Mapping[str, Any]) -> An
         why = f"{type(error).__name__}: {error}"
     else:
         extra = f" in the extra of the connection {wrapper.conn_id!r}"
-        converted, omitted = convert_connection(region_name=wrapper.region_name, verify=wrapper.verify, where=extra)
+        converted, left_out = convert_connection(region_name=wrapper.region_name, verify=wrapper.verify, where=extra)
         wrapper.region_name, wrapper.verify = converted["region_name"], converted["verify"]
-        for name in omitted:
+        for name in left_out:
             log.warning('%s%s is "None" and is ignored.', name, extra)
         _check_regions(wrapper, arguments)
         _check_files(wrapper, arguments)
@@ -211,7 +211,7 @@ def find_bundle(session: Any) -> tuple[str | None, str]:
     """
     for source, path in (
         ("AWS_CA_BUNDLE", os.environ.get("AWS_CA_BUNDLE")),
-        ("ca_bundle in boto3's configuration file", read_botocore_variable(session, "ca_bundle")),
+        ("ca_bundle in boto3's configuration file", botocore_variable(session, "ca_bundle")),
         ("REQUESTS_CA_BUNDLE", os.environ.get("REQUESTS_CA_BUNDLE")),
     ):
         if path is not None:

@@ -46,14 +46,14 @@ class Attempt(NamedTuple):
         return self.max_tries is not None and 1 < self.number <= self.max_tries + 1
 
 
-def find_current_attempt(context: Context) -> Attempt:
+def current_attempt(context: Context) -> Attempt:
     """Return the running try."""
     ti = context.get("ti")
     max_tries = getattr(ti, "max_tries", None)
     return Attempt(int(getattr(ti, "try_number", 1)), None if max_tries is None else int(max_tries))
 
 
-def find_run_start(context: Context) -> float:
+def run_start(context: Context) -> float:
     """
     Return when the Dag run started, by Airflow's clock, in seconds since 1970; 0 if that is unknown.
 
@@ -71,43 +71,43 @@ class AttemptLog:
     A try writes a note before it sends a request and after the response, so that a later try knows whether to search at all. The notes
     are a shortcut: if they cannot be written or read, the listing shows what exists.
 
-    :param digest: Of the present request.
+    :param fingerprint: Of the present request.
     :param enabled: Whether notes are kept.
     """
 
     KEY = "made"
 
-    def __init__(self, context: Context, digest: str, *, enabled: bool) -> None:
+    def __init__(self, context: Context, fingerprint: str, *, enabled: bool) -> None:
         self._store: Any = context.get("task_state_store") if enabled else None
-        self._digest = digest
-        self._attempt = find_current_attempt(context)
+        self._fingerprint = fingerprint
+        self._attempt = current_attempt(context)
         self._notes: dict[str, Any] | None = None
 
     def recall(self) -> dict[str, Any] | None:
         """
         Return the newest note of this sequence of tries, else that of the last try with the same request.
 
-        It has ``digest``, ``try``, ``number``, ``sent``, and ``known``, the identifiers of what was created; while the outcome is
+        It has ``fingerprint``, ``try``, ``number``, ``sent``, and ``known``, the identifiers of what was created; while the outcome is
         unknown it has ``sought`` instead, the arguments by which a search finds it.
         """
-        notes = [{"digest": digest, **note} for digest, note in self._read().items()]
+        notes = [{"fingerprint": fingerprint, **note} for fingerprint, note in self._read().items()]
         sequence = self._attempt.sequence
         in_sequence = [note for note in notes if sequence is not None and note.get("sequence") == sequence]
-        same = [note for note in notes if note["digest"] == self._digest]
+        same = [note for note in notes if note["fingerprint"] == self._fingerprint]
         return max(in_sequence or same, key=lambda note: note["try"], default=None)
 
-    def is_from_last_try(self, note: Mapping[str, Any]) -> bool:
+    def is_of_last_try(self, note: Mapping[str, Any]) -> bool:
         """Whether the try before this one wrote it; a try in between may have created something and lost its note."""
         return bool(note["try"] == self._attempt.number - 1)
 
-    def write(self, digest: str = "", **values: Any) -> None:
+    def write(self, fingerprint: str = "", **values: Any) -> None:
         """
         Write a note in place of an earlier one.
 
-        :param digest: Of the request that it is about; empty for the present one.
+        :param fingerprint: Of the request that it is about; empty for the present one.
         """
         note = {**values, "try": self._attempt.number, "sequence": self._attempt.sequence}
-        notes = {**self._read(), digest or self._digest: note}
+        notes = {**self._read(), fingerprint or self._fingerprint: note}
         try:
             if self._store is not None:
                 self._store.set(self.KEY, notes)

@@ -1,7 +1,7 @@
 """
 Which run of a task a resource belongs to: the tag, and the names of further attempts.
 
-Every create carries one tag that names the run of the task, a digest of the request, and the sequence of tries that created it.
+Every create carries one tag that names the run of the task, a fingerprint of the request, and the sequence of tries that created it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from airflow_cleanroomsml._idempotency.attempts import find_current_attempt
+from airflow_cleanroomsml._idempotency.attempts import current_attempt
 
 if TYPE_CHECKING:
     from airflow_cleanroomsml._compat import Context
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 TAG = "airflow-cleanroomsml:task"
 #: Key of the tag for a further version of a trained model: all versions share the tags of their ARN.
 VERSION_TAG = "airflow-cleanroomsml:version"
-#: What AWS allows in every tag (AWS tagging guide), leaving room in 256 characters for the digest and a sequence of eight digits.
+#: What AWS allows in every tag (AWS tagging guide), leaving room in 256 characters for the fingerprint and a sequence of eight digits.
 _TAG_VALUE = re.compile(r"[A-Za-z0-9 _.:/=+@-]{1,230}")
 _SUFFIX = "-retry-"
 #: Members that do not make it another request: neither justifies a second training, and a description may name the try.
@@ -36,40 +36,40 @@ class Claim:
     What a run of a task claims as its own.
 
     :param run: Dag, run, task and map index; their hash if a tag cannot hold them.
-    :param digest: Sixteen hexadecimal digits of the request.
+    :param fingerprint: Sixteen hexadecimal digits of the request.
     :param key: Key of the tag.
     :param sequence: The sequence of tries, see :mod:`~airflow_cleanroomsml._idempotency.attempts`; None if it is unknown.
     """
 
     run: str
-    digest: str
+    fingerprint: str
     key: str = TAG
     sequence: int | None = None
 
     @property
     def value(self) -> str:
-        """Value of the tag; before there were sequences, it ended with the digest."""
+        """Value of the tag; before there were sequences, it ended with the fingerprint."""
         # Hexadecimal, so that the largest integer of Airflow's database has eight digits.
         sequence = "" if self.sequence is None else f":{self.sequence:x}"
-        return f"{self.run} {self.digest}{sequence}"
+        return f"{self.run} {self.fingerprint}{sequence}"
 
-    def is_from_run(self, value: str | None) -> bool:
+    def is_of_run(self, value: str | None) -> bool:
         """Whether a tag's value names the same run."""
         return value is not None and value.rpartition(" ")[0] == self.run
 
-    def is_from_request(self, value: str | None) -> bool:
+    def is_same(self, value: str | None) -> bool:
         """Whether a tag's value names the same run and the same request."""
-        return self.is_from_run(value) and parse_tag(value)[0] == self.digest
+        return self.is_of_run(value) and parse_tag(value)[0] == self.fingerprint
 
-    def is_from_sequence(self, value: str | None) -> bool:
+    def is_of_sequence(self, value: str | None) -> bool:
         """Whether a tag's value names the same run and the same sequence of tries."""
-        return self.sequence is not None and self.is_from_run(value) and parse_tag(value)[1] == f"{self.sequence:x}"
+        return self.sequence is not None and self.is_of_run(value) and parse_tag(value)[1] == f"{self.sequence:x}"
 
 
 def parse_tag(value: str | None) -> tuple[str, str]:
-    """Return digest and sequence of a tag's value; the sequence is empty if there is none."""
-    digest, _, sequence = (value or "").rpartition(" ")[2].partition(":")
-    return digest, sequence
+    """Return fingerprint and sequence of a tag's value; the sequence is empty if there is none."""
+    fingerprint, _, sequence = (value or "").rpartition(" ")[2].partition(":")
+    return fingerprint, sequence
 
 
 def make_claim(context: Context, request: Request) -> Claim | None:
@@ -81,24 +81,24 @@ def make_claim(context: Context, request: Request) -> Claim | None:
     # Dag and run IDs may be longer than a tag, and may contain characters that tags do not allow.
     if not _TAG_VALUE.fullmatch(run):
         run = f"sha256:{hashlib.sha256(run.encode()).hexdigest()}"
-    key = VERSION_TAG if find_extended_model(request) else TAG
-    return Claim(run, compute_digest(request), key, find_current_attempt(context).sequence)
+    key = VERSION_TAG if extended_model(request) else TAG
+    return Claim(run, fingerprint(request), key, current_attempt(context).sequence)
 
 
-def find_extended_model(request: Request) -> str | None:
+def extended_model(request: Request) -> str | None:
     """Return the ARN of the trained model of which the request creates another version."""
     channels = request.members.get("incrementalTrainingDataChannels")
     return channels[0]["trainedModelArn"] if channels else None
 
 
-def compute_digest(request: Request) -> str:
+def fingerprint(request: Request) -> str:
     """Compute a digest of a request without its tags and description."""
     members = {name: value for name, value in request.members.items() if name not in _IGNORED}
     text = json.dumps(members, sort_keys=True, default=lambda value: value.isoformat())
     return hashlib.sha256(f"{request.method} {text}".encode()).hexdigest()[:16]
 
 
-def build_retry_name(name: str, number: int, limit: int) -> str:
+def retry_name(name: str, number: int, limit: int) -> str:
     """
     Return the name of the run's next resource while earlier ones keep their names.
 
@@ -115,16 +115,16 @@ def build_retry_name(name: str, number: int, limit: int) -> str:
     return f"{name[: limit - len(suffix) - 9]}-{digest}{suffix}"
 
 
-def parse_retry_number(candidate: str, name: str, limit: int) -> int | None:
-    """Return the number for which :func:`build_retry_name` gives the candidate; None for another name."""
+def retry_number(candidate: str, name: str, limit: int) -> int | None:
+    """Return the number for which :func:`retry_name` gives the candidate; None for another name."""
     if candidate == name:
         return 1
     found = re.search(rf"{_SUFFIX}([1-9]\d{{0,5}})\Z", candidate)
     number = int(found[1]) if found else 1
-    return number if number > 1 and build_retry_name(name, number, limit) == candidate else None
+    return number if number > 1 and retry_name(name, number, limit) == candidate else None
 
 
-def find_name_limit(request: Request, resource: Resource) -> int:
+def name_limit(request: Request, resource: Resource) -> int:
     """Return the maximum length of a name: the model's, or 50 if the service puts an account before it (user guide, ml-behaviors)."""
     shape = request.shapes[resource.named]
     return 50 if "collaborationId" in request.members else int(shape.metadata.get("max", 63))

@@ -16,10 +16,10 @@ from airflow_cleanroomsml._idempotency.claim import (
     TAG,
     VERSION_TAG,
     Claim,
-    find_extended_model,
-    find_name_limit,
-    parse_retry_number,
+    extended_model,
+    name_limit,
     parse_tag,
+    retry_number,
 )
 from airflow_cleanroomsml._resources import lookup
 from airflow_cleanroomsml._resources.handle import Handle
@@ -43,28 +43,28 @@ class Owned:
     """
     A resource that this run has created.
 
-    :param number: Number of its name, see :func:`~airflow_cleanroomsml._idempotency.claim.build_retry_name`; 0 for a name that the present
+    :param number: Number of its name, see :func:`~airflow_cleanroomsml._idempotency.claim.retry_name`; 0 for a name that the present
         request does not have.
-    :param matches_request: Whether it equals the present request.
+    :param same: Whether it equals the present request.
     :param status: Its status.
     :param handle: The resource.
-    :param digest: Digest of the request that created it; empty for the present one.
+    :param fingerprint: Fingerprint of the request that created it; empty for the present one.
     :param in_sequence: Whether the present sequence of tries created or reused it.
     :param description: How the service describes it.
     """
 
     number: int
-    matches_request: bool
+    same: bool
     status: str
     handle: Handle
-    digest: str = ""
+    fingerprint: str = ""
     in_sequence: bool = False
     description: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def is_usable(self) -> bool:
+    def usable(self) -> bool:
         """Whether this try may reuse it."""
-        return (self.matches_request or self.in_sequence) and self.status in USABLE
+        return (self.same or self.in_sequence) and self.status in USABLE
 
 
 @dataclass(frozen=True)
@@ -87,9 +87,9 @@ class OwnedSearch:
 
     def find_by_name(self) -> Iterator[Owned]:
         """Find what the run has created under one of its names, the newest first."""
-        name, limit = self.arguments[self.resource.named], find_name_limit(self.request, self.resource)
-        candidates = self._list_candidates(lambda candidate: parse_retry_number(candidate, name, limit) is not None)
-        entries = [(entry, parse_retry_number(entry["name"], name, limit) or 0) for entry in candidates]
+        name, limit = self.arguments[self.resource.named], name_limit(self.request, self.resource)
+        candidates = self._list_candidates(lambda candidate: retry_number(candidate, name, limit) is not None)
+        entries = [(entry, retry_number(entry["name"], name, limit) or 0) for entry in candidates]
         entries.sort(key=lambda pair: pair[0]["createTime"], reverse=True)
         if self.claim.key == VERSION_TAG:
             yield from self.find_version(entries)
@@ -118,14 +118,14 @@ class OwnedSearch:
                 tags = lookup.read_latest(self.hook, self.resource, handle.identifiers).get("tags") or {}
             except ResourceNotFoundError:
                 continue
-            if self.claim.is_from_sequence(tags.get(VERSION_TAG)):
+            if self.claim.is_of_sequence(tags.get(VERSION_TAG)):
                 versions = [(version, 0) for version in self._list_further_versions(handle.identifiers)]
-                yield from self._replace_key(VERSION_TAG).find_version(versions)
-            elif self.claim.is_from_sequence(tags.get(TAG)):
-                owned = self._replace_key(TAG).check_entry(entry, 0)
+                yield from self._with_key(VERSION_TAG).find_version(versions)
+            elif self.claim.is_of_sequence(tags.get(TAG)):
+                owned = self._with_key(TAG).check_entry(entry, 0)
                 if owned is not None:
                     yield owned
-            elif not self.resource.versions and not self.claim.is_from_run(tags.get(TAG)):
+            elif not self.resource.versions and not self.claim.is_of_run(tags.get(TAG)):
                 self.foreign.add(arn)
 
     def find_by_note(self, note: Mapping[str, Any]) -> Iterator[Owned]:
@@ -145,15 +145,15 @@ class OwnedSearch:
         entry = lookup.find_newest(entry for entry in entries if entry["createTime"].timestamp() >= note["sent"] - SKEW)
         owned = search.check_entry(entry, 0) if entry else None
         if owned is not None:
-            yield replace(owned, in_sequence=True, digest=note["digest"])
+            yield replace(owned, in_sequence=True, fingerprint=note["fingerprint"])
 
-    def _replace_key(self, key: str) -> OwnedSearch:
+    def _with_key(self, key: str) -> OwnedSearch:
         return replace(self, claim=replace(self.claim, key=key))
 
     def _list_recent(self, since: float) -> list[dict[str, Any]]:
         entries = [
             entry
-            for entry in self.hook.items(self.resource.list, self._select_required_arguments())
+            for entry in self.hook.items(self.resource.list, self._required_listing_arguments())
             if entry["createTime"].timestamp() >= since
             # A listing shows the status of a model's latest version, which may belong to somebody else.
             and (self.resource.versions or entry.get("status", "ACTIVE") in USABLE)
@@ -167,7 +167,7 @@ class OwnedSearch:
             )
         return entries[:MAX_READS]
 
-    def _select_required_arguments(self) -> dict[str, Any]:
+    def _required_listing_arguments(self) -> dict[str, Any]:
         from botocore import xform_name
 
         from airflow_cleanroomsml._requests.request import load, operation_model
@@ -178,7 +178,7 @@ class OwnedSearch:
         return {name: value for name, value in arguments.items() if name in required}
 
     def _list_candidates(self, has_name: Callable[[str], bool]) -> Iterator[dict[str, Any]]:
-        model = find_extended_model(self.request)
+        model = extended_model(self.request)
         if not model:
             yield from lookup.list_matching(self.hook, self.resource, self.arguments, has_name)
             return
@@ -206,9 +206,9 @@ class OwnedSearch:
                 description, tag = read_with_tag(self.hook, self.resource, handle, self.claim.key)
             except ResourceNotFoundError:
                 continue
-            if not self.claim.is_from_run(tag):
+            if not self.claim.is_of_run(tag):
                 return
-            if self.claim.is_from_request(tag) and not self._equals_request(entry, description):
+            if self.claim.is_same(tag) and not self._equals_request(entry, description):
                 continue
             yield self._build_owned(tag, number, handle, description)
             return
@@ -222,12 +222,12 @@ class OwnedSearch:
         if arn in self.foreign:
             return None
         if self.claim.key == TAG and handle.identifiers.get("version_identifier"):
-            handle = handle.replace_identifier("version_identifier", lookup.BASE)
+            handle = handle.with_identifier("version_identifier", lookup.BASE)
         try:
             description, tag = read_with_tag(self.hook, self.resource, handle, self.claim.key)
         except ResourceNotFoundError:
             return None
-        if not self.claim.is_from_run(tag):
+        if not self.claim.is_of_run(tag):
             # A version whose creation is still being committed may yet change the tags of its ARN.
             if not self.resource.versions:
                 self.foreign.add(arn)
@@ -240,22 +240,18 @@ class OwnedSearch:
         except ResourceNotFoundError:
             return None
         handle = handle._replace(created_after=entry["createTime"].timestamp())
-        is_same = self._equals_request(entry, description)
-        return Owned(number, is_same, entry.get("status", "ACTIVE"), handle, description=description)
+        same = self._equals_request(entry, description)
+        return Owned(number, same, entry.get("status", "ACTIVE"), handle, description=description)
 
     def _build_owned(self, tag: str | None, number: int, handle: Handle, description: Mapping[str, Any]) -> Owned:
-        status, in_sequence = description.get("status", "ACTIVE"), self.claim.is_from_sequence(tag)
-        return Owned(
-            number, self.claim.is_from_request(tag), status, handle, parse_tag(tag)[0], in_sequence, description
-        )
+        status, in_sequence = description.get("status", "ACTIVE"), self.claim.is_of_sequence(tag)
+        return Owned(number, self.claim.is_same(tag), status, handle, parse_tag(tag)[0], in_sequence, description)
 
     def _equals_request(self, entry: Mapping[str, Any], description: Mapping[str, Any]) -> bool:
         """Whether a resource equals the request, under whichever of its names."""
-        from airflow_cleanroomsml._resources.diff import find_differences
+        from airflow_cleanroomsml._resources.diff import differences
 
-        return not find_differences(
-            self.request.replace({self.resource.named: entry["name"]}), self.resource, description
-        )
+        return not differences(self.request.replace({self.resource.named: entry["name"]}), self.resource, description)
 
 
 def read_with_tag(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_cleanroomsml import _clock
 from airflow_cleanroomsml._idempotency.attempts import Attempt, AttemptLog
-from airflow_cleanroomsml._idempotency.claim import Claim, find_name_limit, parse_retry_number
+from airflow_cleanroomsml._idempotency.claim import Claim, name_limit, retry_number
 from airflow_cleanroomsml._idempotency.owned import SKEW, Owned, OwnedSearch
 from airflow_cleanroomsml._resources import lookup
 from airflow_cleanroomsml._resources.handle import Handle
@@ -58,7 +58,7 @@ class PreviousTries:
     attempt: Attempt
     run_start: float = 0.0
     is_searched: bool = False
-    #: Numbers of the names that this run has used, see :func:`~airflow_cleanroomsml._idempotency.claim.build_retry_name`.
+    #: Numbers of the names that this run has used, see :func:`~airflow_cleanroomsml._idempotency.claim.retry_name`.
     used_numbers: set[int] = field(default_factory=set)
     #: Resources of this run that are left as they are, by their identifiers.
     superseded: list[dict[str, Any]] = field(default_factory=list)
@@ -93,9 +93,9 @@ class PreviousTries:
         if self.claim is None or self.is_first:
             return None
         note = self.attempt_log.recall()
-        is_from_last_try = note is not None and self.attempt_log.is_from_last_try(note)
-        is_settled = self.is_searched or is_from_last_try
-        if self.is_searched or (note and is_from_last_try and (note.get("known") or not note["sent"])):
+        of_last_try = note is not None and self.attempt_log.is_of_last_try(note)
+        is_settled = self.is_searched or of_last_try
+        if self.is_searched or (note and of_last_try and (note.get("known") or not note["sent"])):
             # Everything that was created since is noted.
             self.may_be_elsewhere = False
         if note and note.get("known"):
@@ -125,9 +125,9 @@ class PreviousTries:
             description = self._read(handle)
         if description and self.claim:
             noted = self._build_owned(note, handle, description, self.claim)
-            if noted.is_usable:
+            if noted.usable:
                 return self._reuse(noted, sent=note["sent"])
-            if self._find_retry_number(note.get("sought", {}).get(self.resource.named)) != 0:
+            if self._number_name(note.get("sought", {}).get(self.resource.named)) != 0:
                 self.used_numbers.update(range(1, note["number"] + 1))
         return self.find() if is_settled else self.find_with_lag()
 
@@ -137,12 +137,12 @@ class PreviousTries:
         described = lookup.build_handle(self.resource, handle.identifiers, description)
         return Owned(
             note["number"],
-            note["digest"] == claim.digest,
+            note["fingerprint"] == claim.fingerprint,
             description.get("status", "ACTIVE"),
             described._replace(
                 identifiers={**described.identifiers, **handle.set_identifiers}, created_after=handle.created_after
             ),
-            note["digest"],
+            note["fingerprint"],
             claim.sequence is not None and note.get("sequence") == claim.sequence,
             description,
         )
@@ -153,14 +153,11 @@ class PreviousTries:
         except ResourceNotFoundError:
             return None
 
-    def _find_retry_number(self, name: str | None) -> int | None:
+    def _number_name(self, name: str | None) -> int | None:
         """Return which of the request's names it is, 0 for another one; None if there is no name."""
         if name is None:
             return None
-        return (
-            parse_retry_number(name, self.arguments[self.resource.named], find_name_limit(self.request, self.resource))
-            or 0
-        )
+        return retry_number(name, self.arguments[self.resource.named], name_limit(self.request, self.resource)) or 0
 
     def find(self) -> Handle | None:
         """
@@ -193,7 +190,7 @@ class PreviousTries:
     def _choose(self, candidates: Iterator[Owned]) -> Owned | None:
         same: Owned | None = None
         for owned in candidates:
-            if owned.is_usable:
+            if owned.usable:
                 # An older one may be what this sequence of tries has reused.
                 if owned.in_sequence or not self.attempt.may_be_retry:
                     return owned
@@ -214,35 +211,35 @@ class PreviousTries:
         title = lookup.describe(self.resource, owned.handle.identifiers)
         log.info("This task run has already created the %s.", title)
         self.reused = owned
-        if not owned.matches_request:
+        if not owned.same:
             log.warning(
                 "This retry reuses the %s, although these arguments now render to other values: %s. Templates such as ti.try_number "
                 "and macros.datetime.now() do so on every try. To create another one, clear the task once it has ended.",
                 title,
-                ", ".join(self._find_differing_arguments(owned)) or "none that the service returns",
+                ", ".join(self._differing_arguments(owned)) or "none that the service returns",
             )
         if not self.is_ending:
             self._update_tag(owned)
             sought = {self.resource.named: owned.description.get("name")}
-            self.write_note(owned.handle, digest=owned.digest, number=owned.number, sent=sent, sought=sought)
+            self.write_note(owned.handle, fingerprint=owned.fingerprint, number=owned.number, sent=sent, sought=sought)
         return owned.handle
 
-    def write_note(self, handle: Handle | None = None, digest: str = "", **values: Any) -> None:
+    def write_note(self, handle: Handle | None = None, fingerprint: str = "", **values: Any) -> None:
         """
         Write a note for later tries.
 
         :param handle: What was created, once it is known.
-        :param digest: Of the request that the note is about; empty for the present one.
+        :param fingerprint: Of the request that the note is about; empty for the present one.
         """
         known = {"known": handle.set_identifiers, "created_after": handle.created_after} if handle else {}
-        self.attempt_log.write(digest, **values, **known)
+        self.attempt_log.write(fingerprint, **values, **known)
 
-    def _find_differing_arguments(self, owned: Owned) -> list[str]:
+    def _differing_arguments(self, owned: Owned) -> list[str]:
         """List the arguments that differ from the resource; each of its names is as good as the requested one."""
-        from airflow_cleanroomsml._resources.diff import find_differing_arguments
+        from airflow_cleanroomsml._resources.diff import differing_arguments
 
-        names = find_differing_arguments(self.request, self.resource, owned.description)
-        has_own_name = bool(self._find_retry_number(owned.description.get("name")))
+        names = differing_arguments(self.request, self.resource, owned.description)
+        has_own_name = bool(self._number_name(owned.description.get("name")))
         return [name for name in names if name != self.resource.named or not has_own_name]
 
     def _update_tag(self, owned: Owned) -> None:
@@ -309,7 +306,7 @@ class PreviousTries:
 
     def _log_superseded(self, owned: Owned) -> None:
         title = lookup.describe(self.resource, owned.handle.identifiers)
-        if owned.matches_request or owned.in_sequence:
+        if owned.same or owned.in_sequence:
             log.warning(
                 "Not reusing the %s: it is %s and is kept for inspection. Creating another one under a new name.",
                 title,

@@ -29,7 +29,7 @@ class Bin(NamedTuple):
         """The size as an export takes it."""
         return {"type": self.kind, "value": self.value}
 
-    def count_users(self, training_users: int | None) -> float:
+    def users(self, training_users: int | None) -> float:
         """Return the number of users; a percentage needs the number of training users."""
         return self.value * (training_users or 0) / 100 if self.kind == PERCENTAGE else self.value
 
@@ -120,7 +120,7 @@ def choose_by_users(bins: Iterable[Bin], users: float, training_users: int | Non
     :param training_users: Number of users in the training data, for sizes in per cent.
     :return: None where there is no size.
     """
-    return min(bins, key=lambda each: (abs(each.count_users(training_users) - users), each.value), default=None)
+    return min(bins, key=lambda each: (abs(each.users(training_users) - users), each.value), default=None)
 
 
 def choose_by_knee(bins: Iterable[Bin]) -> Bin | None:
@@ -136,14 +136,14 @@ def choose_by_knee(bins: Iterable[Bin]) -> Bin | None:
     curve = _select_with_relevance(bins)
     if not curve:
         return None
-    distance = _build_distance(curve)
+    distance = _distance_from_line(curve)
     furthest = max(map(distance, curve))
     if furthest <= _STRAIGHT:
         return curve[0]
     return next(each for each in curve if distance(each) >= furthest - _STRAIGHT)
 
 
-def _build_distance(curve: Sequence[Bin]) -> Callable[[Bin], float]:
+def _distance_from_line(curve: Sequence[Bin]) -> Callable[[Bin], float]:
     first, last = curve[0], curve[-1]
     width = (last.value - first.value) or 1
     slope = ((last.relevance or 0.0) - (first.relevance or 0.0)) / width

@@ -8,7 +8,7 @@ from typing import Any
 
 from botocore.model import Shape
 
-from airflow_cleanroomsml._requests.request import find_argument_shapes
+from airflow_cleanroomsml._requests.request import argument_shapes
 from airflow_cleanroomsml._requests.validation import ABSENT, RequestCheck
 from airflow_cleanroomsml._resources.table import CLEAN_ROOMS_ML
 
@@ -21,15 +21,15 @@ TIME = Shape("Time", {"type": "timestamp"})
 
 def integer(low: int, high: int | None = None) -> Shape:
     """Return the shape of an integer within bounds."""
-    return _build_bounded_shape("integer", low, high)
+    return _bounded("integer", low, high)
 
 
 def number(low: float | None = None, high: float | None = None) -> Shape:
     """Return the shape of a number within bounds."""
-    return _build_bounded_shape("double", low, high)
+    return _bounded("double", low, high)
 
 
-def _build_bounded_shape(kind: str, low: float | None, high: float | None) -> Shape:
+def _bounded(kind: str, low: float | None, high: float | None) -> Shape:
     bounds = {name: bound for name, bound in (("min", low), ("max", high)) if bound is not None}
     return Shape(kind.title(), {"type": kind, **bounds})
 
@@ -46,7 +46,7 @@ def member(operation: str, argument: str) -> Shape:
     :param operation: boto3's method name.
     :param argument: The member in snake_case.
     """
-    return find_argument_shapes(CLEAN_ROOMS_ML, operation)[argument]
+    return argument_shapes(CLEAN_ROOMS_ML, operation)[argument]
 
 
 def check_arguments(
@@ -66,7 +66,7 @@ def check_arguments(
         if value is not ABSENT:
             values[name] = value
     # Jinja renders None to this text, so an optional argument that is None would otherwise be refused.
-    for path in check.omitted:
+    for path in check.left_out:
         log.warning('%s rendered to "None" and is left out.', path)
     if check.violations:
         from airflow_cleanroomsml.exceptions import InvalidRequestError, lines

@@ -27,12 +27,12 @@ __all__ = [
     "TESTED_BOTOCORE",
     "Request",
     "argument_members",
+    "argument_shapes",
     "convert_search",
     "description_shape",
-    "find_argument_shapes",
-    "find_search_shapes",
     "load",
     "operation_model",
+    "search_shapes",
 ]
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ TESTED_BOTOCORE = "1.44.5"
 _CREATING = ("create_", "start_", "populate_")
 _UNKNOWN = f"botocore {botocore.__version__} knows no such argument"
 #: Most violations that a message shows.
-_MAX_SHOWN = 50
+_MOST_SHOWN = 50
 
 
 def operation_model(model: ServiceModel, operation: str) -> OperationModel:
@@ -73,7 +73,7 @@ def _suggest_service(service: str, operation: str) -> str:
     return f', but {other} has it: service="{other}"' if exists else ""
 
 
-def find_argument_shapes(service: str, operation: str) -> dict[str, Shape]:
+def argument_shapes(service: str, operation: str) -> dict[str, Shape]:
     """
     Return the shapes of an operation's arguments by their names in snake_case.
 
@@ -95,13 +95,13 @@ def convert_search(
     """
     Convert the values by which a resource is searched for to the types of the model; the base version "NULL" is kept.
 
-    :param operations: boto3's method names of reads and listings, see :func:`find_search_shapes`.
+    :param operations: boto3's method names of reads and listings, see :func:`search_shapes`.
     :param criteria: Values by name in snake_case; None is left out.
     :param required: Names of values that must not be left out.
     :param spelling: The operations' names of values, in snake_case, if they differ.
     :raises InvalidRequestError: The model does not allow a value, so the search could not succeed.
     """
-    shapes, check, converted = find_search_shapes(service, operations), RequestCheck(), {}
+    shapes, check, converted = search_shapes(service, operations), RequestCheck(), {}
     for name, value in criteria.items():
         shape, item = shapes.get((spelling or {}).get(name, name)), ABSENT
         if shape is None:
@@ -110,7 +110,7 @@ def convert_search(
             item = check.check_member(shape, value, name, required=name in required)
         if name in check.base_versions or item is not ABSENT:
             converted[name] = value if item is ABSENT else item
-    for path in check.omitted:
+    for path in check.left_out:
         log.warning('%s rendered to "None" and is left out.', path)
     if check.violations:
         from airflow_cleanroomsml.exceptions import InvalidRequestError, lines
@@ -120,7 +120,7 @@ def convert_search(
     return converted
 
 
-def find_search_shapes(service: str, operations: Iterable[str]) -> dict[str, Shape]:
+def search_shapes(service: str, operations: Iterable[str]) -> dict[str, Shape]:
     """
     Return the shapes of the values by which a resource can be searched for, by their names in snake_case.
 
@@ -129,11 +129,11 @@ def find_search_shapes(service: str, operations: Iterable[str]) -> dict[str, Sha
     """
     shapes: dict[str, Shape] = {}
     for operation in operations:
-        shapes = {**_find_entry_shapes(service, operation), **find_argument_shapes(service, operation), **shapes}
+        shapes = {**_entry_shapes(service, operation), **argument_shapes(service, operation), **shapes}
     return shapes
 
 
-def _find_entry_shapes(service: str, operation: str) -> dict[str, Shape]:
+def _entry_shapes(service: str, operation: str) -> dict[str, Shape]:
     """Return the shapes of the members of a listing's entries by their names in snake_case; empty for other operations."""
     output: Any = operation_model(load(service), operation).output_shape
     entries = [shape.member for shape in output.members.values() if shape.type_name == "list"] if output else []
@@ -162,7 +162,7 @@ class Request:
     def __init__(self, model: ServiceModel, operation: str, arguments: Mapping[str, Any]) -> None:
         self.method = operation
         self.operation = operation_model(model, operation)
-        self.omitted: list[str] = []
+        self.left_out: list[str] = []
         #: Time of the response by the service's own clock, in seconds since 1970; None if it is not known.
         self.answered_at: float | None = None
         self._base_versions: list[str] = []
@@ -174,7 +174,7 @@ class Request:
         shape = self.operation.input_shape or StructureShape("Empty", {"type": "structure", "members": {}})
         spelling = argument_members(self.operation)
         members = check.check_structure(shape, arguments, "", spelling=spelling, unknown=_UNKNOWN)
-        self.omitted, self._base_versions = check.omitted, check.base_versions
+        self.left_out, self._base_versions = check.left_out, check.base_versions
         return members, [*check.violations, *find_broken_rules(members)]
 
     def _find_warnings(self) -> list[str]:
@@ -192,9 +192,9 @@ class Request:
         from airflow_cleanroomsml.exceptions import InvalidRequestError, lines
 
         violations = [str(violation) for violation in self.violations]
-        more = f"… and {len(violations) - _MAX_SHOWN:,} more" if len(violations) > _MAX_SHOWN else ""
+        more = f"… and {len(violations) - _MOST_SHOWN:,} more" if len(violations) > _MOST_SHOWN else ""
         title = f"{self.operation.name} was not sent, because its request is not valid:"
-        raise InvalidRequestError(lines(title, *violations[:_MAX_SHOWN], more), violations)
+        raise InvalidRequestError(lines(title, *violations[:_MOST_SHOWN], more), violations)
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -204,7 +204,7 @@ class Request:
     @property
     def shapes(self) -> dict[str, Shape]:
         """The shapes of the operation's arguments, in snake_case."""
-        return find_argument_shapes(self.operation.service_model.service_name, self.method)
+        return argument_shapes(self.operation.service_model.service_name, self.method)
 
     def replace(self, arguments: Mapping[str, Any]) -> Request:
         """Return the request with other values for some arguments, which are not checked."""

@@ -52,9 +52,9 @@ _INTEGER = re.compile(r"\s*[+-]?\d{1,30}\s*", re.ASCII)
 # Sequences that are not lists.
 _SINGLE_VALUES = (str, bytes, bytearray, memoryview)
 #: Most characters of a value that a message shows.
-_MAX_SHOWN = 60
+_MOST_SHOWN = 60
 #: Searching for a similar name takes about a millisecond, so not for each of 100,000 items.
-_MAX_SUGGESTIONS = 50
+_MOST_SUGGESTIONS = 50
 
 
 @cache
@@ -72,13 +72,13 @@ class RequestCheck:
 
     :param convert: Whether to convert rendered templates to the required types; otherwise values must already have them.
 
-    ``omitted`` has the paths of members that rendered to "None", ``base_versions`` those of version identifiers that are "NULL".
+    ``left_out`` has the paths of members that rendered to "None", ``base_versions`` those of version identifiers that are "NULL".
     """
 
     def __init__(self, *, convert: bool = True) -> None:
         self.convert = convert
         self.violations: list[Violation] = []
-        self.omitted: list[str] = []
+        self.left_out: list[str] = []
         self.base_versions: list[str] = []
         # Depth of sensitive shapes around the present value; messages must not quote what is inside of them.
         self._hidden = 0
@@ -137,7 +137,7 @@ class RequestCheck:
                 self._add_violation(path, "missing", "required")
             return ABSENT
         if not required and self._is_rendered_none(shape, value):
-            self.omitted.append(path)
+            self.left_out.append(path)
             return ABSENT
         if not required and self._is_base_version(value, path):
             self.base_versions.append(path)
@@ -147,7 +147,7 @@ class RequestCheck:
     def reject_unknown(self, value: Any, path: str, problem: str, allowed: str) -> None:
         """Report a member that the model does not know, unless it has no value: an older model may lack a new argument that is not used."""
         if self.convert and is_text(value, "None"):
-            self.omitted.append(path)
+            self.left_out.append(path)
         elif self._is_base_version(value, path):
             self.base_versions.append(path)
         elif value is not None:
@@ -316,20 +316,22 @@ class RequestCheck:
         self.violations.append(Violation(path, problem, allowed))
 
     def _suggest(self, name: str, names: Iterable[str]) -> str:
-        return suggest_name(name, names) if len(self.violations) < _MAX_SUGGESTIONS else ""
+        return suggest_name(name, names) if len(self.violations) < _MOST_SUGGESTIONS else ""
 
     def _format_name(self, name: Any) -> str:
         text = str(name)
-        return text if text.isprintable() and len(text) <= _MAX_SHOWN and not self._hidden else self._format_value(name)
+        return (
+            text if text.isprintable() and len(text) <= _MOST_SHOWN and not self._hidden else self._format_value(name)
+        )
 
     def _format_value(self, value: Any) -> str:
         if self._hidden:
             return "***"
         try:
-            text = repr(value[: _MAX_SHOWN + 1]) if isinstance(value, str) else " ".join(repr(value).split())
+            text = repr(value[: _MOST_SHOWN + 1]) if isinstance(value, str) else " ".join(repr(value).split())
         except ValueError:  # an integer with more digits than Python converts
             return "a number"
-        return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
+        return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"
 
     _CHECKS: ClassVar[dict[str, Callable[[RequestCheck, Any, Any, str], Any]]] = {
         "structure": check_structure,

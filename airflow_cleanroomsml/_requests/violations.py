@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import Any
 
 #: Most names that a message lists.
-_MAX_LISTED = 20
+_MOST_LISTED = 20
 #: Comparing a longer text takes long, and it is not a misspelt name: the longest in the models has 56 characters (botocore 1.44.5).
 _LONGEST_NAME = 128
 
@@ -60,8 +60,8 @@ def describe_type(value: Any) -> str:
 def format_names(names: Iterable[str]) -> str:
     """Join names with commas; only the first twenty."""
     items = list(names)
-    more = f", … and {len(items) - _MAX_LISTED} more" if len(items) > _MAX_LISTED else ""
-    return (", ".join(items[:_MAX_LISTED]) or "none") + more
+    more = f", … and {len(items) - _MOST_LISTED} more" if len(items) > _MOST_LISTED else ""
+    return (", ".join(items[:_MOST_LISTED]) or "none") + more
 
 
 def format_bounds(low: float | None, high: float | None) -> str:

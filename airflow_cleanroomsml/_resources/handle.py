@@ -26,6 +26,6 @@ class Handle(NamedTuple):
         """The identifiers that have a value; an export of a model's first version has no version."""
         return {name: value for name, value in self.identifiers.items() if value is not None}
 
-    def replace_identifier(self, name: str, value: Any) -> Handle:
+    def with_identifier(self, name: str, value: Any) -> Handle:
         """Return the same resource with another value of an identifier."""
         return self._replace(identifiers={**self.identifiers, name: value})

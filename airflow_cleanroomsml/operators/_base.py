@@ -177,7 +177,7 @@ class CleanRoomsMLOperator(AwsConnection, BaseOperator):
         :param seen_oids: Identities of values that are already rendered, or come from another task.
         """
         # Airflow stores rendered fields in its database and shows them in the UI (docs/design/confidentiality.md).
-        confidential = self._find_confidential_fields()
+        confidential = self._confidential_fields()
         plain = [name for name in names if name not in confidential]
         render_by_airflow(render_by_shape(self, plain, self._field_shapes, context, jinja_env, seen_oids))
         for name in confidential:
@@ -228,7 +228,7 @@ class CleanRoomsMLOperator(AwsConnection, BaseOperator):
         """Return the shapes of template fields that are texts, or hold texts; see :mod:`airflow_cleanroomsml._templating`."""
         return {"aws_conn_id": TEXT, "region_name": TEXT, **self._argument_shapes()}
 
-    def _find_confidential_fields(self) -> Collection[str]:
+    def _confidential_fields(self) -> Collection[str]:
         """Return the template fields that may hold confidential values."""
         return [name for name, shape in self._argument_shapes().items() if holds_sensitive(shape)]
 
@@ -240,9 +240,9 @@ class CleanRoomsMLOperator(AwsConnection, BaseOperator):
         """Return the shapes of the arguments that the installed service model knows."""
         if not self.arguments:
             return {}
-        from airflow_cleanroomsml._requests.request import find_argument_shapes
+        from airflow_cleanroomsml._requests.request import argument_shapes
 
-        shapes = find_argument_shapes(self.service, self.operation)
+        shapes = argument_shapes(self.service, self.operation)
         return {name: shapes[name] for name in self.arguments if name in shapes}
 
 

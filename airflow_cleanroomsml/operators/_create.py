@@ -116,7 +116,7 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
 
         :param is_searched: Whether this try has searched before, and has sent nothing since.
         """
-        from airflow_cleanroomsml._idempotency.attempts import AttemptLog, find_current_attempt, find_run_start
+        from airflow_cleanroomsml._idempotency.attempts import AttemptLog, current_attempt, run_start
         from airflow_cleanroomsml._idempotency.claim import make_claim
         from airflow_cleanroomsml._idempotency.create_once import CreateOnce
         from airflow_cleanroomsml._idempotency.previous_tries import PreviousTries
@@ -134,9 +134,9 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
             request,
             self.build_search_arguments(request),
             claim,
-            AttemptLog(context, claim.digest if claim else "", enabled=claim is not None),
-            find_current_attempt(context),
-            find_run_start(context),
+            AttemptLog(context, claim.fingerprint if claim else "", enabled=claim is not None),
+            current_attempt(context),
+            run_start(context),
             is_searched,
         )
 

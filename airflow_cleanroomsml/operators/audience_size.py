@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from airflow_cleanroomsml.typing import AwsKwargs, Templated
 
 #: Users of the training data at most (user guide, ml-training-data-requirements).
-_MAX_USERS = 100_000_000
+_MOST_USERS = 100_000_000
 _PENDING = ("CREATE_PENDING", "CREATE_IN_PROGRESS")
 
 
@@ -147,8 +147,8 @@ class CleanRoomsMLChooseAudienceSizeOperator(CleanRoomsMLOperator):
             "audience_generation_job_arn": job,
             "policy": choice("relevance", "users", "knee"),
             "min_relevance": number(-1, 1),
-            "users": integer(1, _MAX_USERS),
-            "training_users": integer(1, _MAX_USERS),
+            "users": integer(1, _MOST_USERS),
+            "training_users": integer(1, _MOST_USERS),
             "min_recall": number(0, 1),
             "if_unsuitable": choice("fail", "skip", "pass"),
             "default_size": member("start_audience_export_job", "audience_size"),

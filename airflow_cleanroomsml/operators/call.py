@@ -172,23 +172,23 @@ class CleanRoomsMLCallOperator(CleanRoomsMLOperator):
 
     def _field_shapes(self) -> dict[str, Any]:
         texts = dict.fromkeys(("operation", "jmespath", "service"), TEXT)
-        return {**super()._field_shapes(), **texts, "parameters": Members(self._find_parameter_shapes())}
+        return {**super()._field_shapes(), **texts, "parameters": Members(self._parameter_shapes())}
 
-    def _find_confidential_fields(self) -> Collection[str]:
+    def _confidential_fields(self) -> Collection[str]:
         # Rendered after the operation and the service, which determine their shapes.
         return ("parameters",)
 
     def _hide(self, name: str, value: Any) -> Any:
-        shapes = self._find_parameter_shapes()
+        shapes = self._parameter_shapes()
         if isinstance(value, Mapping):
             return {key: hide(shapes[key], item) if key in shapes else Hidden(item) for key, item in value.items()}
         return Hidden(value) if value else value
 
-    def _find_parameter_shapes(self) -> dict[str, Any]:
-        from airflow_cleanroomsml._requests.request import find_argument_shapes
+    def _parameter_shapes(self) -> dict[str, Any]:
+        from airflow_cleanroomsml._requests.request import argument_shapes
 
         try:
-            return find_argument_shapes(str(self.service), str(self.operation)) if self.service in _SERVICES else {}
+            return argument_shapes(str(self.service), str(self.operation)) if self.service in _SERVICES else {}
         except InvalidRequestError:
             return {}
 

@@ -357,7 +357,7 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
         operations = [operation for operation in (resource.get, resource.list) if operation]
         return resource, convert_search(resource.service, operations, given, required=self.required)
 
-    def _list_rows(self) -> tuple[Resource, ...]:
+    def _rows(self) -> tuple[Resource, ...]:
         """Return the rows of the resource table that may apply."""
         return (self.resource,)
 
@@ -366,10 +366,10 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
         return self.resource
 
     def _field_shapes(self) -> dict[str, Any]:
-        from airflow_cleanroomsml._requests.request import find_search_shapes
+        from airflow_cleanroomsml._requests.request import search_shapes
 
-        operations = [name for row in self._list_rows() for name in (row.get, row.list) if name]
-        shapes = find_search_shapes(self.resource.service, operations)
+        operations = [name for row in self._rows() for name in (row.get, row.list) if name]
+        shapes = search_shapes(self.resource.service, operations)
         # Every argument that an older botocore does not know is an identifier, so a text.
         return {**super()._field_shapes(), **{name: shapes.get(name, TEXT) for name in self.arguments}}
 
@@ -383,7 +383,7 @@ class CleanRoomsMLMemberSensor(CleanRoomsMLSensor):
     membership_identifier: Any
     collaboration_identifier: Any
 
-    def _list_rows(self) -> tuple[Resource, ...]:
+    def _rows(self) -> tuple[Resource, ...]:
         return (self.resource, self.partners)
 
     def _choose_row(self) -> Resource:

@@ -8,7 +8,7 @@ from typing import Any
 
 from botocore import xform_name
 
-from airflow_cleanroomsml._idempotency.claim import build_retry_name
+from airflow_cleanroomsml._idempotency.claim import retry_name
 from airflow_cleanroomsml.emulator.store import Record
 from airflow_cleanroomsml.operators import (
     CleanRoomsMLCreateAudienceModelOperator,
@@ -36,7 +36,7 @@ class Kind:
     :param tagged: Whether what it makes can have a tag.
     :param waits: Whether what it makes takes time.
     :param shared: Whether what it makes is one of many under an ARN, and each has to wait for the one before.
-    :param find_name_limit: Characters that a name may have.
+    :param name_limit: Characters that a name may have.
     """
 
     operator: Any
@@ -46,7 +46,7 @@ class Kind:
     tagged: bool = True
     waits: bool = True
     shared: bool = False
-    find_name_limit: int = 63
+    name_limit: int = 63
 
     @property
     def operation(self) -> str:
@@ -75,7 +75,7 @@ class Kind:
         :param name: What tasks usually ask for.
         :param variant: From 0 to :attr:`variants`, exclusively.
         """
-        return {2: build_retry_name(name, 2, self.find_name_limit), 3: "elsewhere"}.get(variant, name)
+        return {2: retry_name(name, 2, self.name_limit), 3: "elsewhere"}.get(variant, name)
 
     def arguments(self, laboratory: Laboratory, name: str, variant: int) -> dict[str, Any]:
         """The arguments of a request; parameters as for :meth:`name`."""
@@ -166,7 +166,7 @@ KINDS = {
             "collaboration_id": lab.studio.collaboration.id,
         },
         {"include_seed_in_output": True},
-        find_name_limit=50,
+        name_limit=50,
     ),
     "audience export job": Kind(
         CleanRoomsMLStartAudienceExportJobOperator,

@@ -65,14 +65,14 @@ FAULTS = {
         ((CreateOnce, "_resolve_unknown_outcome", sent_again),), "more than one"
     ),
     "names with a suffix are not looked for": Fault(
-        ((owned, "parse_retry_number", without_suffix), (previous_tries, "parse_retry_number", without_suffix)),
+        ((owned, "retry_number", without_suffix), (previous_tries, "retry_number", without_suffix)),
         "more than one|no reason|not the same",
     ),
-    "tags are not compared": Fault(((Claim, "is_from_run", always), (Claim, "is_from_request", always)), "not its own"),
-    "the request is not compared": Fault(((claim, "compute_digest", lambda _: "0" * 16),), "not its own"),
-    "a retry compares the request": Fault(((Claim, "is_from_sequence", never),), "more than one"),
+    "tags are not compared": Fault(((Claim, "is_of_run", always), (Claim, "is_same", always)), "not its own"),
+    "the request is not compared": Fault(((claim, "fingerprint", lambda _: "0" * 16),), "not its own"),
+    "a retry compares the request": Fault(((Claim, "is_of_sequence", never),), "more than one"),
     "tries before a clear are not told from those after it": Fault(
-        ((Claim, "is_from_sequence", Claim.is_from_run),), "not its own"
+        ((Claim, "is_of_sequence", Claim.is_of_run),), "not its own"
     ),
     "a retry looks only for the name that it asks for": Fault(
         ((OwnedSearch, "find_elsewhere", nothing),), "more than one|not the same"

@@ -51,7 +51,7 @@ def test_the_base_version_is_left_out(operation: str) -> None:
     argument = xform_name(str(_version(operation)))
     made = request(operation, **{argument: "NULL"})
     assert argument not in made.arguments
-    assert made.omitted == []
+    assert made.left_out == []
     if VERSIONS[operation]:
         (warning,) = made.warnings
         assert warning.startswith(f'{argument}: "NULL" ')

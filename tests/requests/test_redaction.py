@@ -15,7 +15,7 @@ from botocore.model import Shape
 
 from airflow_cleanroomsml._requests.redaction import UNKNOWN, redact_by_description
 from airflow_cleanroomsml._requests.request import Request, description_shape, load, operation_model
-from airflow_cleanroomsml._requests.sensitive import find_child_shape, is_sensitive
+from airflow_cleanroomsml._requests.sensitive import child_shape, is_sensitive
 from airflow_cleanroomsml._resources.table import AUDIENCE_GENERATION_JOB, ML_INPUT_CHANNEL, RESOURCES, TRAINED_MODEL
 from tests.helpers.generated_requests import requests_at_limits, valid
 
@@ -54,7 +54,7 @@ def _with(shape: Any, path: tuple[str, ...], value: Any) -> Any:
     """The smallest value of a shape that has the given one at a path."""
     if not path:
         return value
-    inner = _with(find_child_shape(shape, path[0]), path[1:], value)
+    inner = _with(child_shape(shape, path[0]), path[1:], value)
     if shape.type_name == "list":
         return [inner]
     return {**(valid(shape, path[0]) if shape.type_name == "structure" else {}), path[0]: inner}
@@ -87,7 +87,7 @@ def test_no_violation_shows_what_is_sensitive(operation: str, path: tuple[str, .
     violations = 0
     for hostile in HOSTILE:
         request = _request(operation, _with(shape, path, hostile))
-        texts = [str(violation) for violation in request.violations] + request.warnings + request.omitted
+        texts = [str(violation) for violation in request.violations] + request.warnings + request.left_out
         violations += len(request.violations)
         assert MARK not in "".join(texts)
     assert violations

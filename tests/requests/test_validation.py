@@ -250,7 +250,7 @@ def test_a_template_of_none_is_told_where_it_is_required() -> None:
 
 
 def test_what_is_left_out_is_told() -> None:
-    assert configured(min_matching_seed_size="None").omitted == ["min_matching_seed_size"]
+    assert configured(min_matching_seed_size="None").left_out == ["min_matching_seed_size"]
 
 
 def test_a_message_stays_short_and_the_error_keeps_all() -> None:
@@ -381,7 +381,7 @@ def test_a_member_that_this_botocore_does_not_know_is_not_given_where_it_says_no
     request = configured(audience_size_config={"audienceSizeType": "ABSOLUTE", "audienceSizeBins": [1], "next": value})
     assert not request.violations
     assert "next" not in request.members["audienceSizeConfig"]
-    assert request.omitted == (["audience_size_config.next"] if value else [])
+    assert request.left_out == (["audience_size_config.next"] if value else [])
     assert len(broken(of_tomorrow="x")) == 1
 
 

@@ -90,7 +90,7 @@ def test_what_does_not_change_is_told_every_ten_minutes(world: World, monkeypatc
 
 def test_a_state_store_that_is_out_of_order_hurts_nobody(caplog: pytest.LogCaptureFixture) -> None:
     context: Any = {"task_state_store": Broken()}
-    attempt_log = AttemptLog(context, "digest", enabled=True)
+    attempt_log = AttemptLog(context, "fingerprint", enabled=True)
     with caplog.at_level(logging.WARNING):
         assert attempt_log.recall() is None
     assert "searching the listing" in caplog.text

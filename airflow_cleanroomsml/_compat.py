@@ -151,6 +151,7 @@ def _query_task_state(ti: Any) -> str:
 def _ask_supervisor(ti: Any) -> str:
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
+    # A task of Airflow 3 has no access to the database; this is the public way to ask for the state of one, itself included.
     runs = RuntimeTaskInstance.get_task_states(
         dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index
     )
@@ -253,6 +254,7 @@ def _calls(error: BaseException, handled: BaseException | None) -> Iterator[tupl
 
 def causes(error: BaseException, handled: BaseException | None = None) -> Iterator[BaseException]:
     """An error and what it stems from; parameters as for :func:`step_before_sending`."""
+    # Nothing in Python prevents a cycle among causes and contexts.
     seen: set[int] = set()
     each: BaseException | None = error
     while each is not None and each is not handled and id(each) not in seen:

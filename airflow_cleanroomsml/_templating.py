@@ -61,6 +61,7 @@ def render_by_shape(
     for name, shape in shapes.items():
         try:
             setattr(task, name, renderer.render_field(shape, getattr(task, name)))
+        # The same line as Airflow logs for the fields that it renders, so that a search in the logs finds both.
         except Exception:
             task.log.exception("Exception rendering Jinja template for task '%s', field '%s'.", task.task_id, name)
             raise
@@ -96,6 +97,7 @@ class _Renderer:
         self._texts_env: Any = None
 
     def render_field(self, shape: Any, value: Any) -> Any:
+        # A function as a template field: Airflow calls it with these arguments instead of rendering it.
         if callable(value):
             return value(context=self._context, jinja_env=self._env)
         return self._render(shape, value)

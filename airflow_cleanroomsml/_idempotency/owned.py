@@ -161,8 +161,10 @@ class OwnedSearch:
         entries.sort(key=lambda entry: entry["createTime"], reverse=True)
         if len(entries) > MAX_READS:
             log.warning(
-                "An earlier try may have created any of %d entries; reading the tags of the newest %d.",
+                "An earlier try may have created any of the %d entries of this run's time in the listing of the %s; "
+                "only the tags of the newest %d are read.",
                 len(entries),
+                self.resource.noun,
                 MAX_READS,
             )
         return entries[:MAX_READS]

@@ -269,7 +269,7 @@ class PreviousTries:
             return self.find()
         except AccessDeniedError as error:
             # The conflict itself tells more about what to do than a missing permission to look further.
-            log.info("Could not read the existing resource: %s", error)
+            log.info("Could not look for the %s that has this name: %s", self.resource.noun, error)
             return None
 
     def find_with_lag(self, find_other: Callable[[], Handle | None] = lambda: None) -> Handle | None:

@@ -116,7 +116,9 @@ def convert_search(
         from airflow_cleanroomsml.exceptions import InvalidRequestError, lines
 
         violations = [str(violation) for violation in check.violations]
-        raise InvalidRequestError(lines("The search is not valid:", *violations), violations)
+        raise InvalidRequestError(
+            lines("Nothing was sent, because the arguments are not valid:", *violations), violations
+        )
     return converted
 
 

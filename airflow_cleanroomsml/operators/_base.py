@@ -67,6 +67,7 @@ class CleanRoomsMLOperator(AwsConnection, BaseOperator):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        # Not in classes that users derive: their __init__ often takes **kwargs alone, and they keep the fields of the class above.
         if "operation" in cls.__dict__:
             parameters = inspect.signature(cls.__init__).parameters.values()
             cls.arguments = tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
@@ -120,11 +121,13 @@ class CleanRoomsMLOperator(AwsConnection, BaseOperator):
         try:
             return self._complete(context, self._perform(context))
         except QuotaExceededError as error:
+            # The only error that has a page of its own: the quota in Service Quotas, where an increase is requested.
             store_error_links(self, context, error)
             raise
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume after a deferral, including one that Airflow ended because its trigger could not be loaded or sent no event in time."""
+        # Airflow calls this for every resumption, execute_complete() only after an event: a deferral that it ended itself has none.
         resume = super().resume_execution
         if self._waiter is None:
             return resume(next_method, next_kwargs, context)
@@ -177,6 +180,7 @@ class CleanRoomsMLOperator(AwsConnection, BaseOperator):
         :param seen_oids: Identities of values that are already rendered, or come from another task.
         """
         # Airflow stores rendered fields in its database and shows them in the UI (docs/design/confidentiality.md).
+        # The others first: what CleanRoomsMLCallOperator hides depends on its rendered operation and service.
         confidential = self._confidential_fields()
         plain = [name for name in names if name not in confidential]
         render_by_airflow(render_by_shape(self, plain, self._field_shapes, context, jinja_env, seen_oids))

@@ -81,6 +81,7 @@ class DataCheckOperator(CleanRoomsMLOperator):
         texts = [f"{each.severity.name} {each.rule.name} ({each.field}): {each}" for each in found]
         summary = f"{subject}: {', '.join(_count(number, name) for name, number in counts.items())}."
         if errors:
+            # A task that fails has no return value, and the report is what somebody wants to see then.
             push_results(self, context, {"report": report})
             raise DataCheckFailedError(lines(f"{summary} A job would fail; none was started.", *texts), errors)
         (self.log.warning if found else self.log.info)("%s", lines(summary, *texts))
@@ -130,11 +131,13 @@ class DataCheckOperator(CleanRoomsMLOperator):
 
         names = parse_container(self.warn_only) if isinstance(self.warn_only, str) else self.warn_only
         if not isinstance(names, (list, tuple, type(None))):
-            raise InvalidRequestError(f"warn_only: {names!r}; must be a list of names of rules. Nothing was sent.")
+            raise InvalidRequestError(
+                f"warn_only: {names!r} is not valid; must be a list of names of rules. Nothing was sent."
+            )
         if unknown := [str(name) for name in names or () if not isinstance(name, str) or name not in Rule.__members__]:
             known = ", ".join(Rule.__members__)
             raise InvalidRequestError(
-                f"warn_only: {', '.join(unknown)}: unknown; rules are: {known}. Nothing was sent."
+                f"warn_only: {', '.join(unknown)}: no such rule; allowed: {known}. Nothing was sent."
             )
         return list(names or ())
 
@@ -161,7 +164,7 @@ def load_training_arguments(operator: DataCheckOperator) -> dict[str, Any]:
     if given not in ({"training_dataset_arn"}, {"training_data", "role_arn"}):
         raise InvalidRequestError(
             "training_dataset_arn, training_data, role_arn: set either the ARN of a training dataset, or training_data with "
-            f"role_arn; set are: {', '.join(sorted(given)) or 'none'}. Nothing was sent."
+            f"role_arn; given: {', '.join(sorted(given)) or 'none'}. Nothing was sent."
         )
     if arguments.get("statistics") == "files" and find_spec("pyarrow") is None:
         raise ConfigurationError(
@@ -322,7 +325,9 @@ class TrainingDataCheck:
             code = (athena.get_state_change_reason(self._query_id) or "").partition(":")[0]
             reason = f"{state}, {code}" if re.fullmatch(r"[A-Z_]+", code) else state
             raise InvalidDataError(Rule.QUERY_FAILED.build("data", reason=reason, query=self._query_id))
+        # Athena's first row is the header; the query aggregates, so there is one more.
         header, values = athena.get_query_results(self._query_id)["ResultSet"]["Rows"]
+        # From here on a kill must not stop the query: it has ended.
         self._query_id = ""
         names = [cell["VarCharValue"] for cell in header["Data"]]
         return parse_result(dict(zip(names, (cell.get("VarCharValue") for cell in values["Data"]), strict=True)))
@@ -443,7 +448,7 @@ def _explain_denials(findings: Findings) -> list[Finding]:
     explained = []
     for finding in findings:
         if finding.rule in (Rule.GLUE_ERROR, Rule.S3_ERROR):
-            raise CleanRoomsMLError(f"The check could not be completed. {finding}")
+            raise CleanRoomsMLError(f"The check could not be completed; a retry may succeed. {finding}")
         if finding.rule is Rule.GLUE_ACCESS_DENIED:
             explained.append(Rule.TABLE_NOT_READABLE.build(finding.field, problem=finding.problem))
         elif finding.rule in _S3_DENIALS:

@@ -64,7 +64,7 @@ else:
     except ImportError:  # before Airflow 3.1
         from airflow.configuration import conf
 
-    def _exception(name: str, older: str = "") -> type[BaseException]:
+    def _find_exception(name: str, older: str = "") -> type[BaseException]:
         """Find an exception: Airflow 3.0 and 3.1 have some in one module and some in the other."""
         places = []
         for module in ("airflow.sdk.exceptions", "airflow.exceptions"):
@@ -72,16 +72,16 @@ else:
                 places.append(import_module(module))
         return next(vars(place)[each] for each in (name, older) for place in places if each in vars(place))
 
-    AirflowException = _exception("AirflowException")
-    AirflowFailException = _exception("AirflowFailException")
-    AirflowSensorTimeout = _exception("AirflowSensorTimeout")
-    AirflowSkipException = _exception("AirflowSkipException")
-    AirflowTaskTerminated = _exception("AirflowTaskTerminated")
-    AirflowTaskTimeout = _exception("AirflowTaskTimeout")
-    TaskDeferralError = _exception("TaskDeferralError")
-    TaskDeferred = _exception("TaskDeferred")
+    AirflowException = _find_exception("AirflowException")
+    AirflowFailException = _find_exception("AirflowFailException")
+    AirflowSensorTimeout = _find_exception("AirflowSensorTimeout")
+    AirflowSkipException = _find_exception("AirflowSkipException")
+    AirflowTaskTerminated = _find_exception("AirflowTaskTerminated")
+    AirflowTaskTimeout = _find_exception("AirflowTaskTimeout")
+    TaskDeferralError = _find_exception("TaskDeferralError")
+    TaskDeferred = _find_exception("TaskDeferred")
     # An older Airflow raises the one for the other.
-    TaskDeferralTimeout = _exception("TaskDeferralTimeout", "TaskDeferralError")
+    TaskDeferralTimeout = _find_exception("TaskDeferralTimeout", "TaskDeferralError")
 
     Context = dict
 
@@ -237,15 +237,17 @@ def step_before_sending(error: BaseException, handled: BaseException | None = No
     :param error: What boto3 raised.
     :param handled: What was being handled when the call began; it is the context of the call's own errors and says nothing about them.
     """
-    return next((name for module, name in _calls(error, handled) if name in _STEPS_BEFORE_SENDING.get(module, ())), "")
+    return next(
+        (name for module, name in _iterate_calls(error, handled) if name in _STEPS_BEFORE_SENDING.get(module, ())), ""
+    )
 
 
 def is_unreadable(error: BaseException, handled: BaseException | None = None) -> bool:
     """Whether an answer came that botocore could not read; parameters as for :func:`step_before_sending`."""
-    return any(module == _PARSERS for module, _ in _calls(error, handled))
+    return any(module == _PARSERS for module, _ in _iterate_calls(error, handled))
 
 
-def _calls(error: BaseException, handled: BaseException | None) -> Iterator[tuple[str, str]]:
+def _iterate_calls(error: BaseException, handled: BaseException | None) -> Iterator[tuple[str, str]]:
     """Module and name of the functions that an error, and the errors that it stems from, were raised in."""
     for each in causes(error, handled):
         for frame, _ in traceback.walk_tb(each.__traceback__):

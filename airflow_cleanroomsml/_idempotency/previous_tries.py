@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_cleanroomsml import _clock
 from airflow_cleanroomsml._idempotency.attempts import Attempt, AttemptLog
-from airflow_cleanroomsml._idempotency.claim import Claim, name_limit, retry_number
+from airflow_cleanroomsml._idempotency.claim import Claim, find_name_limit, parse_retry_number
 from airflow_cleanroomsml._idempotency.owned import SKEW, Owned, OwnedSearch
 from airflow_cleanroomsml._resources import lookup
 from airflow_cleanroomsml._resources.handle import Handle
@@ -157,7 +157,10 @@ class PreviousTries:
         """Return which of the request's names it is, 0 for another one; None if there is no name."""
         if name is None:
             return None
-        return retry_number(name, self.arguments[self.resource.named], name_limit(self.request, self.resource)) or 0
+        return (
+            parse_retry_number(name, self.arguments[self.resource.named], find_name_limit(self.request, self.resource))
+            or 0
+        )
 
     def find(self) -> Handle | None:
         """

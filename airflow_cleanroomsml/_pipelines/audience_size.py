@@ -139,7 +139,7 @@ def choose_by_knee(bins: Iterable[Bin]) -> Bin | None:
     curve = _select_with_relevance(bins)
     if not curve:
         return None
-    distance = _distance_from_line(curve)
+    distance = _build_distance_from_line(curve)
     furthest = max(map(distance, curve))
     # Rounding leaves a small distance even on a straight curve.
     if furthest <= _STRAIGHT:
@@ -147,7 +147,7 @@ def choose_by_knee(bins: Iterable[Bin]) -> Bin | None:
     return next(each for each in curve if distance(each) >= furthest - _STRAIGHT)
 
 
-def _distance_from_line(curve: Sequence[Bin]) -> Callable[[Bin], float]:
+def _build_distance_from_line(curve: Sequence[Bin]) -> Callable[[Bin], float]:
     first, last = curve[0], curve[-1]
     # A curve of one size has no width.
     width = (last.value - first.value) or 1

@@ -79,7 +79,7 @@ def _compare(shapes: tuple[Any, Any], path: str, requested: Any, existing: Any) 
         yield from _compare_mappings(shapes, path, requested, existing)
     elif isinstance(requested, list) and isinstance(existing, list) and _have_entries_to_compare(requested, existing):
         for index, (value, other) in enumerate(zip(requested, existing, strict=True)):
-            yield from _compare(_both_below(shapes, None), f"{path}[{index}]", value, other)
+            yield from _compare(_are_both_below(shapes, None), f"{path}[{index}]", value, other)
     elif not _are_equal(requested, existing):
         text = "different" if holds_sensitive(shapes[0]) else f"{_format(existing)} instead of {_format(requested)}"
         yield f"{path}: {text}"
@@ -100,7 +100,7 @@ def _compare_mappings(
     if shapes[0].type_name == "map" or holds_sensitive(shapes[0]):
         yield from (f"{path}.{key}: set, but not requested" for key in existing if key not in requested)
     for key, value in requested.items():
-        yield from _compare(_both_below(shapes, key), f"{path}.{key}", value, existing.get(key))
+        yield from _compare(_are_both_below(shapes, key), f"{path}.{key}", value, existing.get(key))
 
 
 def _are_equal(requested: Any, existing: Any) -> bool:
@@ -113,5 +113,5 @@ def _are_equal(requested: Any, existing: Any) -> bool:
     return bool(requested == existing)
 
 
-def _both_below(shapes: tuple[Any, Any], key: str | None) -> tuple[Any, Any]:
+def _are_both_below(shapes: tuple[Any, Any], key: str | None) -> tuple[Any, Any]:
     return child_shape(shapes[0], key), child_shape(shapes[1], key)

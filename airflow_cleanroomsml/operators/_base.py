@@ -181,9 +181,9 @@ class CleanRoomsMLOperator(AwsConnection, BaseOperator):
         """
         # Airflow stores rendered fields in its database and shows them in the UI (docs/design/confidentiality.md).
         # The others first: what CleanRoomsMLCallOperator hides depends on its rendered operation and service.
-        confidential = self._confidential_fields()
+        confidential = self._list_confidential_fields()
         plain = [name for name in names if name not in confidential]
-        render_by_airflow(render_by_shape(self, plain, self._field_shapes, context, jinja_env, seen_oids))
+        render_by_airflow(render_by_shape(self, plain, self._find_field_shapes, context, jinja_env, seen_oids))
         for name in confidential:
             setattr(self, name, self._hide(name, self._render_confidential(name, context, jinja_env, seen_oids)))
 
@@ -214,7 +214,7 @@ class CleanRoomsMLOperator(AwsConnection, BaseOperator):
         return {xform_name(name): value for name, value in self.api.send(request, **options).items()}
 
     def _render_confidential(self, name: str, context: Context, jinja_env: Any, seen_oids: set[int]) -> Any:
-        shape = self._field_shapes().get(name)
+        shape = self._find_field_shapes().get(name)
         try:
             return render_value_by_shape(self, shape, getattr(self, name), context, jinja_env, seen_oids)
         except AirflowException:
@@ -228,19 +228,19 @@ class CleanRoomsMLOperator(AwsConnection, BaseOperator):
             )
         raise failure
 
-    def _field_shapes(self) -> dict[str, Any]:
+    def _find_field_shapes(self) -> dict[str, Any]:
         """Return the shapes of template fields that are texts, or hold texts; see :mod:`airflow_cleanroomsml._templating`."""
-        return {"aws_conn_id": TEXT, "region_name": TEXT, **self._argument_shapes()}
+        return {"aws_conn_id": TEXT, "region_name": TEXT, **self._find_argument_shapes()}
 
-    def _confidential_fields(self) -> Collection[str]:
+    def _list_confidential_fields(self) -> Collection[str]:
         """Return the template fields that may hold confidential values."""
-        return [name for name, shape in self._argument_shapes().items() if holds_sensitive(shape)]
+        return [name for name, shape in self._find_argument_shapes().items() if holds_sensitive(shape)]
 
     def _hide(self, name: str, value: Any) -> Any:
         """Hide the confidential parts of a rendered field."""
-        return hide(self._argument_shapes()[name], value)
+        return hide(self._find_argument_shapes()[name], value)
 
-    def _argument_shapes(self) -> dict[str, Any]:
+    def _find_argument_shapes(self) -> dict[str, Any]:
         """Return the shapes of the arguments that the installed service model knows."""
         if not self.arguments:
             return {}

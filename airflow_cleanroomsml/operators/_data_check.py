@@ -96,7 +96,7 @@ class DataCheckOperator(CleanRoomsMLOperator):
         """
         from airflow_cleanroomsml._requests.arguments import check_arguments
 
-        all_shapes = {**self._argument_shapes(), **shapes}
+        all_shapes = {**self._find_argument_shapes(), **shapes}
         given = {name: reveal(getattr(self, name)) for name in all_shapes}
         return check_arguments(all_shapes, given, required=required)
 
@@ -117,14 +117,14 @@ class DataCheckOperator(CleanRoomsMLOperator):
         # Outside of the handlers, so that it has no context: boto3's own text may quote credentials.
         raise failure
 
-    def _argument_shapes(self) -> dict[str, Any]:
+    def _find_argument_shapes(self) -> dict[str, Any]:
         from airflow_cleanroomsml._requests.arguments import member
 
         return {name: member(operation, name) for name, operation in self.members.items()}
 
-    def _field_shapes(self) -> dict[str, Any]:
+    def _find_field_shapes(self) -> dict[str, Any]:
         names = [name for name in self.template_fields if name not in (*self.connection_fields, "warn_only")]
-        return {**dict.fromkeys(names, TEXT), **super()._field_shapes()}
+        return {**dict.fromkeys(names, TEXT), **super()._find_field_shapes()}
 
     def _parse_warn_only(self) -> list[str]:
         from airflow_cleanroomsml._requests.coercion import parse_container

@@ -188,7 +188,7 @@ class Waiter:
 
     def limit_deadline(self, context: Context, deadline: float) -> float:
         """Return the deadline, or an earlier one before ``execution_timeout``: Airflow 2.11 enforces that before a resumed task runs."""
-        end = self._execution_end(context)
+        end = self._compute_execution_end(context)
         if end is None:
             return deadline
         # A twentieth of execution_timeout, at least a minute and at most half of it, is left for the last poll and the cancellation.
@@ -211,19 +211,19 @@ class Waiter:
             trigger=CleanRoomsMLWaitTrigger(wait=wait.to_json(), **self._operator.connection),
             method_name="execute_complete",
             # The trigger ends by itself at the deadline; this is for a triggerer that is down and sends no event.
-            timeout=timedelta(seconds=self._deferral_end(context, wait.deadline) - _clock.now()),
+            timeout=timedelta(seconds=self._compute_deferral_end(context, wait.deadline) - _clock.now()),
         )
 
-    def _deferral_end(self, context: Context, deadline: float) -> float:
+    def _compute_deferral_end(self, context: Context, deadline: float) -> float:
         """
         Return when Airflow ends the deferral by itself, for a triggerer that is down: after our deadline, before ``execution_timeout``.
 
         Airflow 3 does not apply ``execution_timeout`` to a deferral, and 2.11 lets no task run once it is over.
         """
-        end = self._execution_end(context)
+        end = self._compute_execution_end(context)
         return deadline + GRACE if end is None else min(deadline + GRACE, (deadline + end) / 2)
 
-    def _execution_end(self, context: Context) -> float | None:
+    def _compute_execution_end(self, context: Context) -> float | None:
         """Return when ``execution_timeout`` is over, in seconds since 1970; None if there is none."""
         # Airflow keeps the start date of a try while it is deferred, so execution_timeout includes the time in the triggerer.
         started, allowed = getattr(context.get("ti"), "start_date", None), self._operator.execution_timeout

@@ -106,8 +106,13 @@ class CleanRoomsMLChooseAudienceSizeOperator(CleanRoomsMLOperator):
         self.if_unsuitable = if_unsuitable
         self.default_size = default_size
 
-    def _field_shapes(self) -> dict[str, Any]:
-        return {**super()._field_shapes(), "audience_generation_job_arn": TEXT, "policy": TEXT, "if_unsuitable": TEXT}
+    def _find_field_shapes(self) -> dict[str, Any]:
+        return {
+            **super()._find_field_shapes(),
+            "audience_generation_job_arn": TEXT,
+            "policy": TEXT,
+            "if_unsuitable": TEXT,
+        }
 
     def describe_data_flow(self) -> DataFlow:
         """Describe the generation job whose metrics are read."""

@@ -183,21 +183,21 @@ class CleanRoomsMLCallOperator(CleanRoomsMLOperator):
 
         return select
 
-    def _field_shapes(self) -> dict[str, Any]:
+    def _find_field_shapes(self) -> dict[str, Any]:
         texts = dict.fromkeys(("operation", "jmespath", "service"), TEXT)
-        return {**super()._field_shapes(), **texts, "parameters": Members(self._parameter_shapes())}
+        return {**super()._find_field_shapes(), **texts, "parameters": Members(self._find_parameter_shapes())}
 
-    def _confidential_fields(self) -> Collection[str]:
+    def _list_confidential_fields(self) -> Collection[str]:
         # Rendered after the operation and the service, which determine their shapes.
         return ("parameters",)
 
     def _hide(self, name: str, value: Any) -> Any:
-        shapes = self._parameter_shapes()
+        shapes = self._find_parameter_shapes()
         if isinstance(value, Mapping):
             return {key: hide(shapes[key], item) if key in shapes else Hidden(item) for key, item in value.items()}
         return Hidden(value) if value else value
 
-    def _parameter_shapes(self) -> dict[str, Any]:
+    def _find_parameter_shapes(self) -> dict[str, Any]:
         from airflow_cleanroomsml._requests.request import argument_shapes
 
         try:

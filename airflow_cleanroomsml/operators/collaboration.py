@@ -25,9 +25,9 @@ class _LookupOperator(CleanRoomsMLOperator):
     ui_color = "#e6f3ff"
     service = CLEAN_ROOMS
 
-    def _field_shapes(self) -> dict[str, Any]:
+    def _find_field_shapes(self) -> dict[str, Any]:
         texts = [name for name in self.template_fields if name not in self.connection_fields]
-        return {**super()._field_shapes(), **dict.fromkeys(texts, TEXT)}
+        return {**super()._find_field_shapes(), **dict.fromkeys(texts, TEXT)}
 
     def _parse_arguments(self, operations: list[str], given: dict[str, Any], **spelling: str) -> dict[str, Any]:
         """Convert arguments to the types of the service model, as a value of another type would match nothing."""

@@ -31,9 +31,9 @@ class _RetrainingOperator(CleanRoomsMLOperator):
 
     ui_color = "#e6f3ff"
 
-    def _field_shapes(self) -> dict[str, Any]:
+    def _find_field_shapes(self) -> dict[str, Any]:
         texts = [name for name in self.template_fields if name not in self.connection_fields]
-        return {**super()._field_shapes(), **dict.fromkeys(texts, TEXT)}
+        return {**super()._find_field_shapes(), **dict.fromkeys(texts, TEXT)}
 
     def _collect_arguments(self) -> dict[str, Any]:
         names = [name for name in self.template_fields if name not in self.connection_fields]

@@ -155,7 +155,7 @@ class CleanRoomsMLBaseSensor(AwsConnection, BaseSensorOperator):
         seen_oids: set[int],
     ) -> None:
         """Render template fields; see :meth:`~airflow_cleanroomsml.operators._base.CleanRoomsMLOperator.render_fields`."""
-        render_by_airflow(render_by_shape(self, names, self._field_shapes, context, jinja_env, seen_oids))
+        render_by_airflow(render_by_shape(self, names, self._find_field_shapes, context, jinja_env, seen_oids))
 
     @abstractmethod
     def describe_timeout(self) -> tuple[str, ...]:
@@ -189,7 +189,7 @@ class CleanRoomsMLBaseSensor(AwsConnection, BaseSensorOperator):
 
         return self._error_handler.run(step, deadline)
 
-    def _field_shapes(self) -> dict[str, Any]:
+    def _find_field_shapes(self) -> dict[str, Any]:
         """Return the shapes of template fields that are texts, or hold texts; see :mod:`airflow_cleanroomsml._templating`."""
         return {"aws_conn_id": TEXT, "region_name": TEXT}
 
@@ -373,7 +373,7 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
         operations = [operation for operation in (resource.get, resource.list) if operation]
         return resource, convert_search(resource.service, operations, given, required=self.required)
 
-    def _rows(self) -> tuple[Resource, ...]:
+    def _list_rows(self) -> tuple[Resource, ...]:
         """Return the rows of the resource table that may apply."""
         return (self.resource,)
 
@@ -381,13 +381,13 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
         """Return the row that applies to the arguments."""
         return self.resource
 
-    def _field_shapes(self) -> dict[str, Any]:
+    def _find_field_shapes(self) -> dict[str, Any]:
         from airflow_cleanroomsml._requests.request import search_shapes
 
-        operations = [name for row in self._rows() for name in (row.get, row.list) if name]
+        operations = [name for row in self._list_rows() for name in (row.get, row.list) if name]
         shapes = search_shapes(self.resource.service, operations)
         # Every argument that an older botocore does not know is an identifier, so a text.
-        return {**super()._field_shapes(), **{name: shapes.get(name, TEXT) for name in self.arguments}}
+        return {**super()._find_field_shapes(), **{name: shapes.get(name, TEXT) for name in self.arguments}}
 
 
 class CleanRoomsMLMemberSensor(CleanRoomsMLSensor):
@@ -399,7 +399,7 @@ class CleanRoomsMLMemberSensor(CleanRoomsMLSensor):
     membership_identifier: Any
     collaboration_identifier: Any
 
-    def _rows(self) -> tuple[Resource, ...]:
+    def _list_rows(self) -> tuple[Resource, ...]:
         return (self.resource, self.partners)
 
     def _choose_row(self) -> Resource:

@@ -85,10 +85,10 @@ class CleanRoomsMLNewAudienceGenerationJobsSensor(CleanRoomsMLBaseSensor):
         self.finished = finished
         self.after = after
 
-    def _field_shapes(self) -> dict[str, Any]:
+    def _find_field_shapes(self) -> dict[str, Any]:
         # "finished" is a flag, which may be rendered to True; "after" is JSON and must stay the text that an earlier run pushed.
         texts = [name for name in self.template_fields if name not in ("finished", *self.connection_fields)]
-        return {**super()._field_shapes(), **dict.fromkeys(texts, TEXT)}
+        return {**super()._find_field_shapes(), **dict.fromkeys(texts, TEXT)}
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """Poll once."""

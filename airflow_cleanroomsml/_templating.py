@@ -109,9 +109,9 @@ class _Renderer:
         if isinstance(value, str):
             return self._render_text(value, as_text=kind in _TEXTS)
         if isinstance(value, dict):
-            return {key: self._render(_child_shape(shape, key), item) for key, item in value.items()}
+            return {key: self._render(_find_child_shape(shape, key), item) for key, item in value.items()}
         if isinstance(value, (list, tuple)):
-            return [self._render(_child_shape(shape, None), item) for item in value]
+            return [self._render(_find_child_shape(shape, None), item) for item in value]
         return self._render_as_airflow(value)
 
     def _render_as_airflow(self, value: Any) -> Any:
@@ -145,6 +145,6 @@ def _join(parts: Iterable[Any]) -> str:
     return "".join(map(str, parts))
 
 
-def _child_shape(shape: Any, key: str | None) -> Any:
+def _find_child_shape(shape: Any, key: str | None) -> Any:
     """Return the shape of an item; a container in place of a text, such as a policy, consists of texts."""
     return shape if shape.type_name in _TEXTS else child_shape(shape, key)

@@ -37,10 +37,10 @@ from airflow_cleanroomsml._connection.send_errors import build_outcome_unknown, 
 from airflow_cleanroomsml._connection.transport import (
     NoAnswerError,
     Stage,
+    build_redirect_error,
     find_stage,
     is_lost,
     reason,
-    redirect_error,
     require_complete,
 )
 from airflow_cleanroomsml._connection.validation import check_connection, find_unusable_file, wrap_connection
@@ -311,7 +311,7 @@ class CleanRoomsMLHook(AwsBaseHook):
         try:
             return send()
         except ClientError as error:
-            raised: CleanRoomsMLError = redirect_error(name, error.response) or service_error(
+            raised: CleanRoomsMLError = build_redirect_error(name, error.response) or service_error(
                 name, error.response, request.redact
             )
         # Making the client reads the connection and logs in, whose errors are translated already.

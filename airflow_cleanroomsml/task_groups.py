@@ -121,7 +121,7 @@ def lookalike_audience(
             configured_audience_model_arn=configured_audience_model_arn,
             seed_audience=seed_audience,
             collaboration_id=collaboration_id,
-            # A group that is cleared as a whole continues with the audience that it has already paid for.
+            # A group that is cleared as a whole continues with the audience that was already paid for.
             if_exists="reuse",
         )
         choose = CleanRoomsMLChooseAudienceSizeOperator(

@@ -219,7 +219,7 @@ class PreviousTries:
                 "This retry reuses the %s, although these arguments now render to other values: %s. Templates such as ti.try_number "
                 "and macros.datetime.now() do so on every try. To create another one, clear the task once it has ended.",
                 title,
-                ", ".join(self._differing_arguments(owned)) or "none that the service returns",
+                ", ".join(self._find_differing_arguments(owned)) or "none that the service returns",
             )
         if not self.is_ending:
             self._update_tag(owned)
@@ -237,11 +237,11 @@ class PreviousTries:
         known = {"known": handle.set_identifiers, "created_after": handle.created_after} if handle else {}
         self.attempt_log.write(fingerprint, **values, **known)
 
-    def _differing_arguments(self, owned: Owned) -> list[str]:
+    def _find_differing_arguments(self, owned: Owned) -> list[str]:
         """List the arguments that differ from the resource; each of its names is as good as the requested one."""
-        from airflow_cleanroomsml._resources.diff import differing_arguments
+        from airflow_cleanroomsml._resources.diff import find_differing_arguments
 
-        names = differing_arguments(self.request, self.resource, owned.description)
+        names = find_differing_arguments(self.request, self.resource, owned.description)
         has_own_name = bool(self._number_name(owned.description.get("name")))
         return [name for name in names if name != self.resource.named or not has_own_name]
 

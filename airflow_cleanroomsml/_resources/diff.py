@@ -24,19 +24,21 @@ def differences(request: Request, resource: Resource, existing: Mapping[str, Any
     :param resource: Its row of the resource table.
     :param existing: The resource as the service describes it. What a description does not have, or withholds, is not compared.
     """
-    by_member = differences_by_member(request, resource, existing)
+    by_member = find_differences_by_member(request, resource, existing)
     texts = [text for name, lines in by_member.items() if name not in _IGNORED for text in lines]
     return [*texts, *_find_unrequested(request, resource, existing)]
 
 
-def differing_arguments(request: Request, resource: Resource, existing: Mapping[str, Any]) -> list[str]:
+def find_differing_arguments(request: Request, resource: Resource, existing: Mapping[str, Any]) -> list[str]:
     """List the arguments that differ, in snake_case and without their values; parameters as for :func:`differences`."""
-    by_member = differences_by_member(request, resource, existing)
+    by_member = find_differences_by_member(request, resource, existing)
     names = [xform_name(name) for name, lines in by_member.items() if lines and name not in _IGNORED]
     return [*names, *(line.partition(":")[0] for line in _find_unrequested(request, resource, existing))]
 
 
-def differences_by_member(request: Request, resource: Resource, existing: Mapping[str, Any]) -> dict[str, list[str]]:
+def find_differences_by_member(
+    request: Request, resource: Resource, existing: Mapping[str, Any]
+) -> dict[str, list[str]]:
     """List the differences of each member of the request, in the API's own spelling, tags and description included."""
     requested_shape, existing_shape = request.operation.input_shape, description_shape(resource)
     by_member: dict[str, list[str]] = {}

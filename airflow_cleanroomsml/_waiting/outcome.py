@@ -35,7 +35,7 @@ _CONTINUES = {
 }
 #: What a clear does about a job that was still running at the time-out.
 _CLEAR_ADVICE = "If you clear the task, it waits for this job if that is still running, and starts another one if not."
-#: Errors that the next poll may not meet. Not missing permissions: they would keep a wait in the dark until its time-out.
+#: Errors that the next poll may not meet. Not missing permissions: a wait would learn nothing more until its time-out.
 TRANSIENT_ERRORS = (ThrottledError, UnavailableError, UnreachableError)
 
 

@@ -224,12 +224,12 @@ class TrainingDataCheck:
         from airflow_cleanroomsml._training_data.table_check import check_role, check_table, find_obstacles
         from airflow_cleanroomsml._training_data.table_files import check_declared_compression
 
-        glue, s3, how = self._client("glue"), self._client("s3"), self._arguments.get("statistics")
+        glue, s3, how = self._get_client("glue"), self._get_client("s3"), self._arguments.get("statistics")
         data = self._arguments["training_data"][0]
         checked = check_table(glue, s3, data, self._window, self._rules, findings)
         obstacles = find_obstacles(findings)
         files = checked.files if checked and checked.files else ()
-        check_role(glue, self._client("iam"), self._build_role(), self._source, files, findings)
+        check_role(glue, self._get_client("iam"), self._build_role(), self._source, files, findings)
         counted = self._count(checked, how, obstacles, findings) if how else None
         if checked and not (counted and how == "files"):
             check_declared_compression(checked.table, files, findings)
@@ -245,7 +245,7 @@ class TrainingDataCheck:
         if self._query_id:
             self._athena.stop_query(self._query_id)
 
-    def _client(self, service: str) -> Any:
+    def _get_client(self, service: str) -> Any:
         return self._hook.of(service).conn
 
     def _build_role(self) -> JobRole:
@@ -254,7 +254,7 @@ class TrainingDataCheck:
         arn, dataset = self._arguments["role_arn"], self._arguments.get("training_dataset_arn")
         if dataset:
             return JobRole(arn, dataset)
-        return _build_role(arn, "training-dataset", self._client("glue").meta.region_name)
+        return _build_role(arn, "training-dataset", self._get_client("glue").meta.region_name)
 
     def _count(
         self, checked: CheckedTable | None, how: str, obstacles: Collection[Rule], findings: Findings
@@ -297,7 +297,7 @@ class TrainingDataCheck:
             texts = {"size": f"{size / _GIBIBYTE:,.1f} GiB", "limit": f"{_MOST_BYTES / _GIBIBYTE:.0f} GiB"}
             raise InvalidDataError(Rule.TOO_LARGE_TO_READ.build("statistics", **texts))
         sources = training_files.build_sources(checked.table, files)
-        table = training_files.read_all(self._client("s3"), sources, checked.roles.types)
+        table = training_files.read_all(self._get_client("s3"), sources, checked.roles.types)
         rows = interactions.normalise(table, checked.roles)
         return interactions.count(rows, checked.roles, self._window, self._rules, duplicates=True)[0]
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 #: Key of the wait in the note that a deferred task keeps.
 _WAIT = "wait"
 #: Seconds within which the supervisor of Airflow 3 ends the process of a task that was killed. It takes 5 s (``escalation_delay`` of
-#: ``supervisor.kill``, 3.3.2); the margin keeps the task from reporting a failure if a machine is slow.
+#: ``supervisor.kill``, 3.3.2); the margin is for a slow machine, on which the task would report a failure.
 _KILL_DELAY = 60.0
 
 

@@ -79,11 +79,11 @@ class CleanRoomsMLCreateConfiguredAudienceModelOperator(CleanRoomsMLCreateOperat
         from botocore import xform_name
 
         from airflow_cleanroomsml._requests.request import argument_shapes
-        from airflow_cleanroomsml._resources.diff import differences_by_member
+        from airflow_cleanroomsml._resources.diff import find_differences_by_member
 
         arn = handle.identifiers["configured_audience_model_arn"]
         updatable = argument_shapes(self.service, "update_configured_audience_model")
-        by_member = differences_by_member(request, self.resource, description)
+        by_member = find_differences_by_member(request, self.resource, description)
         different = {xform_name(name): lines for name, lines in by_member.items() if lines}
         # Only what differs: an update that changes nothing would need permissions that the task does without.
         changes = {name: request.arguments[name] for name in different if name in updatable}

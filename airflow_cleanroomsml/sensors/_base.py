@@ -247,7 +247,7 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
         if previous is None:
             store_result_links(self, context, {**wait.identifiers, **latest.outputs})
         if self._last_poll.outcome is Outcome.PENDING:
-            # A poke each few seconds for days would fill the log, and each entry in the store is a request to Airflow's API server.
+            # A poke every few seconds for days would fill the log, and each entry in the store is a request to Airflow's API server.
             if is_changed or now - self._reported_at >= loop.REPORT_INTERVAL:
                 self._reported_at = now
                 write_progress(context, wait, self._last_poll, now)
@@ -299,7 +299,7 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
     def _complete(self, context: Context, event: dict[str, Any]) -> Any:
         # Rendered anew, the arguments may identify another resource than the one that was waited for.
         wait = Wait(**event["wait"])
-        # Written where the cached property keeps its value, which it then does not compute.
+        # Stored where the cached property keeps its value, so that it is not computed from the new arguments.
         vars(self)["_target"] = wait.resource, wait.identifiers
         poll_result = read_poll_result(event)
         # The trigger met an error that is not transient, such as missing permissions.

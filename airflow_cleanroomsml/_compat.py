@@ -61,7 +61,7 @@ else:
     except ImportError:  # before Airflow 3.1
         from airflow.configuration import conf
 
-    def _exception(name: str, older: str = "") -> type[BaseException]:
+    def _find_exception(name: str, older: str = "") -> type[BaseException]:
         """Find an exception: Airflow 3.0 and 3.1 have some in one module and some in the other."""
         places = []
         for module in ("airflow.sdk.exceptions", "airflow.exceptions"):
@@ -69,16 +69,16 @@ else:
                 places.append(import_module(module))
         return next(vars(place)[each] for each in (name, older) for place in places if each in vars(place))
 
-    AirflowException = _exception("AirflowException")
-    AirflowFailException = _exception("AirflowFailException")
-    AirflowSensorTimeout = _exception("AirflowSensorTimeout")
-    AirflowSkipException = _exception("AirflowSkipException")
-    AirflowTaskTerminated = _exception("AirflowTaskTerminated")
-    AirflowTaskTimeout = _exception("AirflowTaskTimeout")
-    TaskDeferralError = _exception("TaskDeferralError")
-    TaskDeferred = _exception("TaskDeferred")
+    AirflowException = _find_exception("AirflowException")
+    AirflowFailException = _find_exception("AirflowFailException")
+    AirflowSensorTimeout = _find_exception("AirflowSensorTimeout")
+    AirflowSkipException = _find_exception("AirflowSkipException")
+    AirflowTaskTerminated = _find_exception("AirflowTaskTerminated")
+    AirflowTaskTimeout = _find_exception("AirflowTaskTimeout")
+    TaskDeferralError = _find_exception("TaskDeferralError")
+    TaskDeferred = _find_exception("TaskDeferred")
     # An older Airflow raises the one for the other.
-    TaskDeferralTimeout = _exception("TaskDeferralTimeout", "TaskDeferralError")
+    TaskDeferralTimeout = _find_exception("TaskDeferralTimeout", "TaskDeferralError")
 
     Context = dict
 
@@ -155,6 +155,7 @@ def _query_task_state(ti: Any) -> str:
 def _ask_supervisor(ti: Any) -> str:
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
+    # A task of Airflow 3 has no access to the database; this is the public way to ask for the state of one, itself included.
     runs = RuntimeTaskInstance.get_task_states(
         dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index
     )
@@ -240,15 +241,17 @@ def step_before_sending(error: BaseException, handled: BaseException | None = No
     :param error: What boto3 raised.
     :param handled: What was being handled when the call began; it is the context of the call's own errors and says nothing about them.
     """
-    return next((name for module, name in _calls(error, handled) if name in _STEPS_BEFORE_SENDING.get(module, ())), "")
+    return next(
+        (name for module, name in _iterate_calls(error, handled) if name in _STEPS_BEFORE_SENDING.get(module, ())), ""
+    )
 
 
 def is_unreadable(error: BaseException, handled: BaseException | None = None) -> bool:
     """Whether an answer came that botocore could not read; parameters as for :func:`step_before_sending`."""
-    return any(module == _PARSERS for module, _ in _calls(error, handled))
+    return any(module == _PARSERS for module, _ in _iterate_calls(error, handled))
 
 
-def _calls(error: BaseException, handled: BaseException | None) -> Iterator[tuple[str, str]]:
+def _iterate_calls(error: BaseException, handled: BaseException | None) -> Iterator[tuple[str, str]]:
     """Module and name of the functions that an error, and the errors that it stems from, were raised in."""
     for each in causes(error, handled):
         for frame, _ in traceback.walk_tb(each.__traceback__):
@@ -257,6 +260,7 @@ def _calls(error: BaseException, handled: BaseException | None) -> Iterator[tupl
 
 def causes(error: BaseException, handled: BaseException | None = None) -> Iterator[BaseException]:
     """An error and what it stems from; parameters as for :func:`step_before_sending`."""
+    # Nothing in Python prevents a cycle among causes and contexts.
     seen: set[int] = set()
     each: BaseException | None = error
     while each is not None and each is not handled and id(each) not in seen:

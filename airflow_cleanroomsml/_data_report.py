@@ -71,6 +71,7 @@ def report_data(task: ReportingTask, context: Context, members: Mapping[str, Any
 
     :param members: Identifiers and outputs of its resource, by their XCom keys.
     """
+    # Before the check of the outlets: OpenLineage asks for the data of every task.
     remember(task, members)
     if not task.outlets:
         return

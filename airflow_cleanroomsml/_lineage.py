@@ -70,6 +70,7 @@ def build_lineage(flow: DataFlow, *, is_complete: bool) -> OperatorLineage[Any, 
 
 def _find_owner(flow: DataFlow) -> tuple[str, str] | None:
     """Find the region and the account of the caller: those of the resources in its request and response."""
+    # Glue tables have no ARN in a request, but their catalog is by default the one of the account and region that asks.
     resources = [data for data in (*flow.outputs, *flow.inputs) if isinstance(data, ServiceResource)]
     if not resources:
         return None
@@ -111,6 +112,7 @@ def _add_output_facets(output: Dataset, flow: DataFlow, inputs: Sequence[Dataset
     """Add what is known of an output: the columns that it takes from a table, its version, its size."""
     facets: dict[str, DatasetFacet] = dict(output.facets or {})
     tables = [table for table in flow.inputs if isinstance(table, GlueTable) and table.columns]
+    # With several inputs it is not known which column comes from which.
     if len(tables) == len(inputs) == 1:
         facets["schema"] = _build_schema(tables[0])
         facets["columnLineage"] = _build_column_lineage(tables[0], inputs[0])

@@ -61,6 +61,7 @@ def render_by_shape(
     for name, shape in shapes.items():
         try:
             setattr(task, name, renderer.render_field(shape, getattr(task, name)))
+        # The same line as Airflow logs for the fields that it renders, so that a search in the logs finds both.
         except Exception:
             task.log.exception("Exception rendering Jinja template for task '%s', field '%s'.", task.task_id, name)
             raise
@@ -96,6 +97,7 @@ class _Renderer:
         self._texts_env: Any = None
 
     def render_field(self, shape: Any, value: Any) -> Any:
+        # A function as a template field: Airflow calls it with these arguments instead of rendering it.
         if callable(value):
             return value(context=self._context, jinja_env=self._env)
         return self._render(shape, value)
@@ -107,9 +109,9 @@ class _Renderer:
         if isinstance(value, str):
             return self._render_text(value, as_text=kind in _TEXTS)
         if isinstance(value, dict):
-            return {key: self._render(_child_shape(shape, key), item) for key, item in value.items()}
+            return {key: self._render(_find_child_shape(shape, key), item) for key, item in value.items()}
         if isinstance(value, (list, tuple)):
-            return [self._render(_child_shape(shape, None), item) for item in value]
+            return [self._render(_find_child_shape(shape, None), item) for item in value]
         return self._render_as_airflow(value)
 
     def _render_as_airflow(self, value: Any) -> Any:
@@ -143,6 +145,6 @@ def _join(parts: Iterable[Any]) -> str:
     return "".join(map(str, parts))
 
 
-def _child_shape(shape: Any, key: str | None) -> Any:
+def _find_child_shape(shape: Any, key: str | None) -> Any:
     """Return the shape of an item; a container in place of a text, such as a policy, consists of texts."""
     return shape if shape.type_name in _TEXTS else child_shape(shape, key)

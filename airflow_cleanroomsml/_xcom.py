@@ -31,6 +31,7 @@ def push_results(operator: BaseOperator, context: Context, results: Mapping[str,
 
     :param results: Key to value, as JSON.
     """
+    # xcom_push() itself ignores do_xcom_push, which Airflow applies to the return value only.
     if operator.do_xcom_push:
         for key, value in results.items():
             context["ti"].xcom_push(key=key, value=value)
@@ -99,6 +100,7 @@ def keep_note(ti: Any, note: Mapping[str, Any]) -> None:
 
 def read_note(ti: Any) -> dict[str, Any]:
     """Read the note of this try; empty if there is none."""
+    # Without map_indexes Airflow pulls from all siblings of a mapped task.
     note = ti.xcom_pull(task_ids=ti.task_id, key=DEFERRAL_KEY, map_indexes=ti.map_index) if ti else None
     return note if isinstance(note, dict) else {}
 
@@ -110,4 +112,4 @@ def delete_note(ti: Any) -> None:
     try:
         _compat.delete_xcom(ti, DEFERRAL_KEY)
     except Exception:
-        log.info("Could not delete %s from XCom.", DEFERRAL_KEY, exc_info=True)
+        log.info("Could not delete %s from XCom; the task continues.", DEFERRAL_KEY, exc_info=True)

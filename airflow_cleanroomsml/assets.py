@@ -79,6 +79,7 @@ def build_arn(uri: str) -> str:
     :raises ValueError: It is not a URI of this scheme.
     """
     parts = sanitize_uri(urlsplit(uri))
+    # The URI has no partition, which follows from the region; so an asset has the same form in all partitions.
     _, account, resource = parts.path.split("/", 2)
     partition = next((name for start, name in _PARTITIONS.items() if parts.netloc.startswith(start)), "aws")
     return f"arn:{partition}:cleanrooms-ml:{parts.netloc}:{account}:{resource}"
@@ -91,6 +92,7 @@ def sanitize_uri(uri: SplitResult) -> SplitResult:
     :param uri: Its parts.
     :raises ValueError: It is not valid; the message says what is wrong.
     """
+    # Airflow calls this while it parses a Dag file, so the message is all that its author sees.
     text = uri.geturl()
     _, _, path = uri.path.partition("/")
     account, _, resource = path.partition("/")

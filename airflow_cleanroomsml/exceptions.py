@@ -83,6 +83,7 @@ class CredentialsUnavailableError(UnreachableError):
     """Credentials could not be fetched; nothing was sent. The next attempt may succeed."""
 
 
+# Final, because only a person can tell what the request created: nothing marks it as the task's own.
 class OutcomeUnknownError(CleanRoomsMLError, AirflowFailException):
     """
     The response to a create or start was lost: it may have been carried out, so it is not sent again.
@@ -116,7 +117,10 @@ class ServiceError(CleanRoomsMLError):
     """
 
     #: What to do.
-    advice: ClassVar[str] = "The service does not document this error for the operation."
+    advice: ClassVar[str] = lines(
+        "The API reference does not list this error for the operation.",
+        "If a retry does not help, contact AWS Support with the request ID.",
+    )
 
     def __init__(
         self,
@@ -180,6 +184,7 @@ class QuotaExceededError(ServiceError):
     )
 
 
+# A subclass of the error that tasks wait for, so whoever waits has to look for this one first.
 class NoQuotaError(QuotaExceededError, AirflowFailException):
     """A service quota is 0, or it counts existing resources rather than running jobs, so waiting cannot help."""
 
@@ -198,7 +203,10 @@ class ThrottledError(ServiceError):
 class UnavailableError(ServiceError):
     """The service failed."""
 
-    advice = "The service failed; try again later."
+    advice = lines(
+        "The service failed, whatever the request was; a retry may succeed.",
+        "If it keeps failing, look at the AWS Health Dashboard, or contact AWS Support with the request ID.",
+    )
 
 
 class ResultError(CleanRoomsMLError, AirflowFailException):
@@ -239,6 +247,7 @@ class JobFailedError(CleanRoomsMLError, AirflowFailException):
         self.reason = reason
 
 
+# Final, as a retry would have the whole time-out again: somebody has to decide whether to wait longer, by clearing the task.
 class WaitTimeoutError(CleanRoomsMLError, AirflowFailException):
     """The wait timed out. What it waited for continues, unless the task could cancel it; a job that runs on incurs charges."""
 
@@ -262,6 +271,7 @@ def _choose_class(operation: str, code: str, status: int, details: Mapping[str, 
         return QuotaExceededError if _frees_itself(operation, details) else NoQuotaError
     if code in _BY_CODE:
         return _BY_CODE[code]
+    # Codes that the model does not list, for instance of a gateway in front of the service.
     if status == 429:
         return ThrottledError
     return UnavailableError if status >= 500 else ServiceError

@@ -37,10 +37,10 @@ from airflow_cleanroomsml._connection.send_errors import build_outcome_unknown, 
 from airflow_cleanroomsml._connection.transport import (
     NoAnswerError,
     Stage,
+    build_redirect_error,
     find_stage,
     is_lost,
     reason,
-    redirect_error,
     require_complete,
 )
 from airflow_cleanroomsml._connection.validation import check_connection, find_unusable_file, wrap_connection
@@ -117,6 +117,7 @@ class CleanRoomsMLHook(AwsBaseHook):
         :param service: boto3's name, ``cleanroomsml`` or ``cleanrooms``.
         """
         if service not in self._hooks:
+            # Computed before the copy, which then shares them: one login and one read of the connection serve both services.
             _ = self._session, self.conn_config
             other = copy(self)
             other.client_type = service
@@ -160,6 +161,7 @@ class CleanRoomsMLHook(AwsBaseHook):
 
     def get_session(self, region_name: str | None = None, deferrable: bool = False) -> Any:
         """Return one session for both clients: a second one would read the service's data files again."""
+        # The amazon provider's own callers may ask for an asynchronous session or another region, for which ours does not serve.
         if deferrable or region_name not in (None, self.region_name):
             return super().get_session(region_name=region_name, deferrable=deferrable)
         return self._session
@@ -237,6 +239,7 @@ class CleanRoomsMLHook(AwsBaseHook):
             request, lambda: self._reader.can_paginate(operation)
         ):
             return self.send(request)
+        # Not botocore's build_full_result(): each page must be checked for being the service's, and a proxy's page would end the listing.
         response: dict[str, Any] = {}
         for page in self._pages(request):
             for name, value in page.items():
@@ -258,6 +261,7 @@ class CleanRoomsMLHook(AwsBaseHook):
         pages = self._call_boto3(
             request, lambda: iter(self._reader.get_paginator(request.method).paginate(**request.members))
         )
+        # The pages are requested by next(), so it is next() whose errors have to be translated.
         while (page := self._call_boto3(request, lambda: next(pages, None))) is not None:
             yield require_complete(request, page)
 
@@ -270,6 +274,7 @@ class CleanRoomsMLHook(AwsBaseHook):
 
     def _send_once(self, request: Request, throttled_retries: int) -> Any:
         """Send a request that must not take effect twice: again only if the service refused it for throttling."""
+        # Before the first attempt: what fails here was certainly not sent, so the task may be retried without a search.
         client = self._log_in(request)
         for pause in (*_plan_pauses(throttled_retries), None):
             try:
@@ -301,13 +306,15 @@ class CleanRoomsMLHook(AwsBaseHook):
 
         They have no cause and no context: botocore's error keeps the service's text, and engines quote the SQL that they were given.
         """
+        # Python chains an error that is being handled to each new one; without it, an earlier failure would be taken for this call's cause.
         name, handled = request.operation.name, sys.exc_info()[1]
         try:
             return send()
         except ClientError as error:
-            raised: CleanRoomsMLError = redirect_error(name, error.response) or service_error(
+            raised: CleanRoomsMLError = build_redirect_error(name, error.response) or service_error(
                 name, error.response, request.redact
             )
+        # Making the client reads the connection and logs in, whose errors are translated already.
         except AirflowException:
             raise
         except Exception as error:
@@ -348,6 +355,7 @@ def _add_quota(response_dict: Mapping[str, Any], customized_response_dict: dict[
     """Add name and value of a quota to the error; the model of botocore 1.37 lacks them, and waiting does not help if the value is 0."""
     if response_dict["status_code"] != HTTPStatus.PAYMENT_REQUIRED:
         return
+    # A proxy may answer 402 as well, with a page that is not JSON.
     try:
         body = json.loads(response_dict["body"])
     except ValueError:

@@ -277,8 +277,19 @@ class DocumentationLink(AwsLink):
             urls = metadata("airflow-provider-cleanroomsml").get_all("Project-URL") or []
         except PackageNotFoundError:
             return ""
+        # The address is declared in pyproject.toml alone, so a fork that changes it there has its own links.
         base = next((url for label, _, url in (each.partition(", ") for each in urls) if label == cls.name), "")
         return f"{base.rstrip('/')}/{facts.reference}" if base else ""
+
+
+def describe_logs(noun: str) -> str:
+    """
+    Return where the logs of a custom model's container are, a sentence; empty if the resource has no container.
+
+    :param noun: The kind of resource.
+    """
+    group = ContainerLogsLink.groups.get(noun)
+    return f"Logs of the container, if your account receives them: CloudWatch log group {group}." if group else ""
 
 
 #: One of each, in the order of the buttons.
@@ -307,6 +318,7 @@ def store_request_links(task: Any, context: Context, arguments: Mapping[str, Any
     """
     from airflow_cleanroomsml._requests.sensitive import reveal
 
+    # From here on get_link() answers from memory; a task that resumes after a deferral does not come this way and reads XCom.
     vars(task)[_STORED] = {}
     if arguments is None:
         names = [name for name in task.template_fields if name not in task.connection_fields]
@@ -335,6 +347,7 @@ def store_error_links(task: Any, context: Context, error: ServiceError) -> None:
 
 
 def _store(task: Any, context: Context, facts: Facts) -> None:
+    # Without a task instance, as when execute() is called by hand, there is nowhere to store a link.
     ti = context.get("ti")
     for link in task.operator_extra_links if ti else ():
         if not isinstance(link, AwsLink):
@@ -345,7 +358,7 @@ def _store(task: Any, context: Context, facts: Facts) -> None:
                     vars(task)[_STORED][link.xcom_key] = url
                 _compat.store_link(ti, link.xcom_key, url)
         except Exception as error:
-            log.info("The task has no link %s: %s: %s", link.name, type(error).__name__, error)
+            log.info("Could not build the link %s; the task continues. %s: %s", link.name, type(error).__name__, error)
 
 
 def _build_url(link: AwsLink, facts: Facts, task: Any) -> str:
@@ -368,6 +381,7 @@ def _find_console(facts: Facts, task: Any) -> tuple[str, str]:
     partition, region = (
         (arns[0][1], arns[0][3]) if arns else (task.hook.conn_partition, task.hook.conn_region_name or "")
     )
+    # The region may come from a template; it becomes part of a host name, so nothing else may get into it.
     if partition not in _CONSOLES or not re.fullmatch(_REGION, region):
         return "", ""
     return _CONSOLES[partition].format(region=region), region

@@ -128,13 +128,15 @@ def _find_arn(task: Any, ti: Any, resource: Resource) -> str | None:
     for key in identity_keys(resource, arguments):
         try:
             found = ti.xcom_pull(task_ids=ti.task_id, key=key, map_indexes=ti.map_index)
+        # A message without the ARN is better than none: the callback runs once.
         except Exception:
-            log.warning("Could not read %s from XCom.", key, exc_info=True)
+            log.warning("Could not read %s from XCom; the message goes without it.", key, exc_info=True)
             continue
         if isinstance(found, Mapping):
             found = found.get(resource.identifiers[0])
         if isinstance(found, str):
             return found
+    # A delete or a sensor creates nothing: its own argument says which resource it is about.
     argument = resource.identifiers[0]
     value = getattr(task, argument, None) if argument in arguments else None
     # Where Airflow ends a task from outside, its templates have not been rendered.

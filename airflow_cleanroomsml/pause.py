@@ -31,6 +31,7 @@ class CleanRoomsMLPauseTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Sleep."""
         await _clock.sleep_async(max(0.0, self.until - _clock.now()))
+        # With the deadline, because the task that resumes has no state of its own.
         yield TriggerEvent({"until": self.until, "deadline": self.deadline})
 
 

@@ -67,6 +67,7 @@ class CleanRoomsMLRetryPolicy(ExceptionRetryPolicy):
     ) -> RetryDecision:
         """Decide about a failure; see Airflow's ``RetryPolicy``."""
         decision = super().evaluate(exception, try_number, max_tries, context)
+        # Without a delay Airflow uses the task's retry_delay; a user's own rule means the pause that it says.
         if decision.retry_delay is None or any(rule.matches(exception) for rule in self._user_rules):
             return decision
         # The exponent is bounded because a timedelta cannot hold the result of a large one.

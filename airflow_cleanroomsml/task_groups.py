@@ -59,7 +59,7 @@ def retrained_audience_model(
     :param training_data_start_time: Start of the training window; its end is that of the data interval.
     :param default_args: Arguments of all tasks of the group.
     """
-    with _group(group_id, default_args) as group:
+    with _build_group(group_id, default_args) as group:
         check = CleanRoomsMLCheckAudienceModelAgeOperator(
             task_id="check",
             configured_audience_model_arn=configured_audience_model_arn,
@@ -114,13 +114,14 @@ def lookalike_audience(
     :param if_unsuitable: What to do if the recall is no better than random, metrics are not shared, or no size is relevant enough.
     :param default_args: Arguments of all tasks of the group.
     """
-    with _group(group_id, default_args) as group:
+    with _build_group(group_id, default_args) as group:
         generate = CleanRoomsMLStartAudienceGenerationJobOperator(
             task_id="generate",
             name=name,
             configured_audience_model_arn=configured_audience_model_arn,
             seed_audience=seed_audience,
             collaboration_id=collaboration_id,
+            # A group that is cleared as a whole continues with the audience that was already paid for.
             if_exists="reuse",
         )
         choose = CleanRoomsMLChooseAudienceSizeOperator(
@@ -140,7 +141,7 @@ def lookalike_audience(
     return group
 
 
-def _group(group_id: str, default_args: dict[str, Any] | None) -> TaskGroup:
+def _build_group(group_id: str, default_args: dict[str, Any] | None) -> TaskGroup:
     # Airflow takes no None, and mypy does not see through the converter of its own annotation.
     given: Any = default_args or {}
     return TaskGroup(group_id, default_args=given)

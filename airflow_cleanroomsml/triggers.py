@@ -98,7 +98,7 @@ class _WaitingTrigger(_AwsTrigger):
             await self._handle_cancellation(error.args)
             raise
         except Exception as error:  # only an event reaches the task
-            self.log.exception("Could not poll the resource.")
+            self.log.exception("The trigger failed; its event takes the error to the task.")
             yield TriggerEvent({**self._build_keywords(), "error": f"{type(error).__name__}: {error}"})
         else:
             yield TriggerEvent({**self._build_keywords(), **result})
@@ -202,7 +202,9 @@ class CleanRoomsMLNewJobsTrigger(_WaitingTrigger):
             while not is_final:
                 poll_result, is_final = await subscription.next_update()
                 if poll_result.message:
-                    self.logger().info("Polling again: %s", poll_result.message)
+                    self.logger().info(
+                        "Could not list the audience generation jobs; polling again: %s", poll_result.message
+                    )
         outputs = poll_result.outputs
         more = {"bookmark": outputs["bookmark"]} if "bookmark" in outputs else {"message": poll_result.message}
         return {"jobs": outputs.get("jobs", []), **more}
@@ -238,7 +240,7 @@ class CleanRoomsMLTurnTrigger(_WaitingTrigger):
                     return {"turn": False}
                 if now >= reported_at + REPORT_INTERVAL:
                     reported_at = now
-                    self.logger().info("Waiting in the start queue: %s.", self.noun)
+                    self.logger().info("Waiting in the start queue; the task has not started its %s yet.", self.noun)
                 await _clock.sleep_async(min(pause, self.deadline - now))
         return {"turn": True}
 
@@ -391,7 +393,9 @@ class CleanRoomsMLAudienceGenerationJobFinishedTrigger(_AwsTrigger, BaseEventTri
                             pause = self.waiter_delay
                             yield _Listing(result.outputs["jobs"])
                         elif result.message:
-                            self.log.info("Polling again: %s", result.message)
+                            self.log.info(
+                                "Could not list the audience generation jobs; polling again: %s", result.message
+                            )
             except Exception:
                 self.log.exception("Could not list the audience generation jobs; trying again in %.0f s.", pause)
             await _clock.sleep_async(pause)

@@ -63,8 +63,8 @@ def test_they_survive_pickling(kind: type[CleanRoomsMLError]) -> None:
         ),
         ("GetAudienceModel", "ThrottlingException", 429, {}, "ThrottledError", "pool"),
         ("GetAudienceModel", "TooManyRequestsException", 429, {}, "ThrottledError", "pool"),
-        ("GetAudienceModel", "InternalServiceException", 500, {}, "UnavailableError", "try again"),
-        ("GetAudienceModel", "UnrecognizedClientException", 403, {}, "ServiceError", "does not document"),
+        ("GetAudienceModel", "InternalServiceException", 500, {}, "UnavailableError", "a retry may succeed"),
+        ("GetAudienceModel", "UnrecognizedClientException", 403, {}, "ServiceError", "does not list this error"),
     ],
 )
 def test_an_answer_becomes_its_exception(

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from airflow_cleanroomsml._resources.table import Outcome
+from airflow_cleanroomsml._waiting.wait import PollResult, Wait
 from airflow_cleanroomsml.exceptions import (
     ConflictError,
     InvalidRequestError,
@@ -26,12 +28,18 @@ from airflow_cleanroomsml.operators import (
     CleanRoomsMLDeleteAudienceModelOperator,
     CleanRoomsMLDeleteTrainingDatasetOperator,
 )
-from airflow_cleanroomsml.sensors import CleanRoomsMLAudienceExportJobSensor, CleanRoomsMLAudienceModelSensor
+from airflow_cleanroomsml.sensors import (
+    CleanRoomsMLAudienceExportJobSensor,
+    CleanRoomsMLAudienceModelSensor,
+    CleanRoomsMLTrainedModelSensor,
+)
 from tests.helpers.custom_models import Studio
 from tests.support import RunningEmulator, TaskInstance, World, run
 from tests.waiting.test_cancellation import channel
 
 __all__ = ["channel"]
+MEMBERSHIP = "11111111-2222-3333-4444-555555555555"
+TRAINED_MODEL_ARN = f"arn:aws:cleanrooms-ml:us-east-1:123456789012:membership/{MEMBERSHIP}/trained-model/{MEMBERSHIP}"
 both_ways = pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferred"])
 
 
@@ -218,3 +226,32 @@ def test_a_resource_that_is_not_found_is_no_failed_job(world: World) -> None:
     arn = world.model().replace("audience-model/", "audience-model/no-")
     with pytest.raises(ResourceNotFoundError):
         run(CleanRoomsMLAudienceModelSensor(task_id="t", audience_model_arn=arn))
+
+
+def test_a_failed_training_names_the_logs_of_its_container(world: World) -> None:
+    identifiers: dict[str, Any] = {"membership_identifier": MEMBERSHIP, "trained_model_arn": TRAINED_MODEL_ARN}
+    wait = Wait("trained model", "created", identifiers, 0.0, 1.0, 1.0)
+    event = {"wait": wait.to_json(), "poll_result": PollResult("CREATE_FAILED", Outcome.FAILURE).to_json()}
+    sensor = CleanRoomsMLTrainedModelSensor(task_id="t", **identifiers)
+    with pytest.raises(JobFailedError, match="CloudWatch log group /aws/cleanroomsml/TrainedModels"):
+        sensor.execute_complete({}, event)
+
+
+def test_a_sensor_of_a_deletion_that_failed_does_not_ask_for_another_resource(world: World) -> None:
+    arn = world.model()
+    wait = Wait("audience model", "deleted", {"audience_model_arn": arn}, 0.0, 1.0, 1.0)
+    event = {"wait": wait.to_json(), "poll_result": PollResult("DELETE_FAILED", Outcome.FAILURE).to_json()}
+    sensor = CleanRoomsMLAudienceModelSensor(task_id="t", audience_model_arn=arn, goal="deleted")
+    with pytest.raises(JobFailedError, match="Once the cause is corrected, delete it again, and clear the sensor."):
+        sensor.execute_complete({}, event)
+
+
+def test_a_number_of_polls_that_is_not_whole_is_refused() -> None:
+    half: Any = 2.5
+    create = CleanRoomsMLCreateAudienceModelOperator(
+        task_id="t", name="m", training_dataset_arn="x", waiter_max_attempts=half
+    )
+    with pytest.raises(
+        InvalidRequestError, match="waiter_max_attempts: 2.5 is not valid; must be a whole number above 0"
+    ):
+        run(create)

@@ -20,7 +20,10 @@ from airflow_cleanroomsml.exceptions import (
 
 #: Advice for incomplete configurations.
 _HINTS: dict[type[Exception], str] = {
-    NoCredentialsError: "Check aws_conn_id: if the connection does not exist, or has no login, boto3 looks for credentials by itself.",
+    NoCredentialsError: (
+        "The connection has no login (or aws_default does not exist), so boto3 looked for credentials by itself and found none: "
+        "add a login or a role to the connection of aws_conn_id."
+    ),
 }
 
 

@@ -120,7 +120,7 @@ def require_complete(request: Request, response: dict[str, Any]) -> dict[str, An
     return response
 
 
-def redirect_error(operation: str, response: Mapping[str, Any]) -> NoAnswerError | None:
+def build_redirect_error(operation: str, response: Mapping[str, Any]) -> NoAnswerError | None:
     """
     Build the error for a redirect, which proxies and captive portals send but not the service; None for any other response.
 

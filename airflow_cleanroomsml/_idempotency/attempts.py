@@ -46,7 +46,7 @@ class Attempt(NamedTuple):
         return self.max_tries is not None and 1 < self.number <= self.max_tries + 1
 
 
-def current_attempt(context: Context) -> Attempt:
+def read_current_attempt(context: Context) -> Attempt:
     """Return the running try."""
     ti = context.get("ti")
     max_tries = getattr(ti, "max_tries", None)
@@ -80,7 +80,7 @@ class AttemptLog:
     def __init__(self, context: Context, fingerprint: str, *, enabled: bool) -> None:
         self._store: Any = context.get("task_state_store") if enabled else None
         self._fingerprint = fingerprint
-        self._attempt = current_attempt(context)
+        self._attempt = read_current_attempt(context)
         self._notes: dict[str, Any] | None = None
 
     def recall(self) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from airflow_cleanroomsml._idempotency.attempts import current_attempt
+from airflow_cleanroomsml._idempotency.attempts import read_current_attempt
 
 if TYPE_CHECKING:
     from airflow_cleanroomsml._compat import Context
@@ -81,11 +81,11 @@ def make_claim(context: Context, request: Request) -> Claim | None:
     # Dag and run IDs may be longer than a tag, and may contain characters that tags do not allow.
     if not _TAG_VALUE.fullmatch(run):
         run = f"sha256:{hashlib.sha256(run.encode()).hexdigest()}"
-    key = VERSION_TAG if extended_model(request) else TAG
-    return Claim(run, fingerprint(request), key, current_attempt(context).sequence)
+    key = VERSION_TAG if find_extended_model(request) else TAG
+    return Claim(run, fingerprint(request), key, read_current_attempt(context).sequence)
 
 
-def extended_model(request: Request) -> str | None:
+def find_extended_model(request: Request) -> str | None:
     """Return the ARN of the trained model of which the request creates another version."""
     channels = request.members.get("incrementalTrainingDataChannels")
     return channels[0]["trainedModelArn"] if channels else None
@@ -115,7 +115,7 @@ def retry_name(name: str, number: int, limit: int) -> str:
     return f"{name[: limit - len(suffix) - 9]}-{digest}{suffix}"
 
 
-def retry_number(candidate: str, name: str, limit: int) -> int | None:
+def parse_retry_number(candidate: str, name: str, limit: int) -> int | None:
     """Return the number for which :func:`retry_name` gives the candidate; None for another name."""
     if candidate == name:
         return 1
@@ -124,7 +124,7 @@ def retry_number(candidate: str, name: str, limit: int) -> int | None:
     return number if number > 1 and retry_name(name, number, limit) == candidate else None
 
 
-def name_limit(request: Request, resource: Resource) -> int:
+def find_name_limit(request: Request, resource: Resource) -> int:
     """Return the maximum length of a name: the model's, or 50 if the service puts an account before it (user guide, ml-behaviors)."""
     shape = request.shapes[resource.named]
     return 50 if "collaborationId" in request.members else int(shape.metadata.get("max", 63))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from airflow_cleanroomsml import _clock
-from airflow_cleanroomsml._idempotency.claim import name_limit, retry_name
+from airflow_cleanroomsml._idempotency.claim import find_name_limit, retry_name
 from airflow_cleanroomsml._idempotency.owned import SKEW, read_owner
 from airflow_cleanroomsml._idempotency.previous_tries import PreviousTries, read_note
 from airflow_cleanroomsml._resources import lookup
@@ -207,7 +207,7 @@ class CreateOnce:
         number = self.previous.next_number
         if number > 1:
             name = self.previous.arguments[self._resource.named]
-            changes[self._resource.named] = retry_name(name, number, name_limit(self._request, self._resource))
+            changes[self._resource.named] = retry_name(name, number, find_name_limit(self._request, self._resource))
         if self._claim and self._resource.has_readable_tags:
             changes["tags"] = {**self._request.members.get("tags", {}), self._claim.key: self._claim.value}
         return self._request.replace(changes)

@@ -16,10 +16,10 @@ from airflow_cleanroomsml._idempotency.claim import (
     TAG,
     VERSION_TAG,
     Claim,
-    extended_model,
-    name_limit,
+    find_extended_model,
+    find_name_limit,
+    parse_retry_number,
     parse_tag,
-    retry_number,
 )
 from airflow_cleanroomsml._resources import lookup
 from airflow_cleanroomsml._resources.handle import Handle
@@ -87,9 +87,9 @@ class OwnedSearch:
 
     def find_by_name(self) -> Iterator[Owned]:
         """Find what the run has created under one of its names, the newest first."""
-        name, limit = self.arguments[self.resource.named], name_limit(self.request, self.resource)
-        candidates = self._list_candidates(lambda candidate: retry_number(candidate, name, limit) is not None)
-        entries = [(entry, retry_number(entry["name"], name, limit) or 0) for entry in candidates]
+        name, limit = self.arguments[self.resource.named], find_name_limit(self.request, self.resource)
+        candidates = self._list_candidates(lambda candidate: parse_retry_number(candidate, name, limit) is not None)
+        entries = [(entry, parse_retry_number(entry["name"], name, limit) or 0) for entry in candidates]
         entries.sort(key=lambda pair: pair[0]["createTime"], reverse=True)
         if self.claim.key == VERSION_TAG:
             yield from self.find_version(entries)
@@ -120,9 +120,9 @@ class OwnedSearch:
                 continue
             if self.claim.is_of_sequence(tags.get(VERSION_TAG)):
                 versions = [(version, 0) for version in self._list_further_versions(handle.identifiers)]
-                yield from self._with_key(VERSION_TAG).find_version(versions)
+                yield from self._replace_key(VERSION_TAG).find_version(versions)
             elif self.claim.is_of_sequence(tags.get(TAG)):
-                owned = self._with_key(TAG).check_entry(entry, 0)
+                owned = self._replace_key(TAG).check_entry(entry, 0)
                 if owned is not None:
                     yield owned
             elif not self.resource.versions and not self.claim.is_of_run(tags.get(TAG)):
@@ -147,13 +147,13 @@ class OwnedSearch:
         if owned is not None:
             yield replace(owned, in_sequence=True, fingerprint=note["fingerprint"])
 
-    def _with_key(self, key: str) -> OwnedSearch:
+    def _replace_key(self, key: str) -> OwnedSearch:
         return replace(self, claim=replace(self.claim, key=key))
 
     def _list_recent(self, since: float) -> list[dict[str, Any]]:
         entries = [
             entry
-            for entry in self.hook.items(self.resource.list, self._required_listing_arguments())
+            for entry in self.hook.items(self.resource.list, self._build_required_listing_arguments())
             if entry["createTime"].timestamp() >= since
             # A listing shows the status of a model's latest version, which may belong to somebody else.
             and (self.resource.versions or entry.get("status", "ACTIVE") in USABLE)
@@ -161,13 +161,15 @@ class OwnedSearch:
         entries.sort(key=lambda entry: entry["createTime"], reverse=True)
         if len(entries) > MAX_READS:
             log.warning(
-                "An earlier try may have created any of %d entries; reading the tags of the newest %d.",
+                "An earlier try may have created any of the %d entries of this run's time in the listing of the %s; "
+                "only the tags of the newest %d are read.",
                 len(entries),
+                self.resource.noun,
                 MAX_READS,
             )
         return entries[:MAX_READS]
 
-    def _required_listing_arguments(self) -> dict[str, Any]:
+    def _build_required_listing_arguments(self) -> dict[str, Any]:
         from botocore import xform_name
 
         from airflow_cleanroomsml._requests.request import load, operation_model
@@ -178,7 +180,7 @@ class OwnedSearch:
         return {name: value for name, value in arguments.items() if name in required}
 
     def _list_candidates(self, has_name: Callable[[str], bool]) -> Iterator[dict[str, Any]]:
-        model = extended_model(self.request)
+        model = find_extended_model(self.request)
         if not model:
             yield from lookup.list_matching(self.hook, self.resource, self.arguments, has_name)
             return

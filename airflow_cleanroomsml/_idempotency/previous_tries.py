@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_cleanroomsml import _clock
 from airflow_cleanroomsml._idempotency.attempts import Attempt, AttemptLog
-from airflow_cleanroomsml._idempotency.claim import Claim, name_limit, retry_number
+from airflow_cleanroomsml._idempotency.claim import Claim, find_name_limit, parse_retry_number
 from airflow_cleanroomsml._idempotency.owned import SKEW, Owned, OwnedSearch
 from airflow_cleanroomsml._resources import lookup
 from airflow_cleanroomsml._resources.handle import Handle
@@ -157,7 +157,10 @@ class PreviousTries:
         """Return which of the request's names it is, 0 for another one; None if there is no name."""
         if name is None:
             return None
-        return retry_number(name, self.arguments[self.resource.named], name_limit(self.request, self.resource)) or 0
+        return (
+            parse_retry_number(name, self.arguments[self.resource.named], find_name_limit(self.request, self.resource))
+            or 0
+        )
 
     def find(self) -> Handle | None:
         """
@@ -216,7 +219,7 @@ class PreviousTries:
                 "This retry reuses the %s, although these arguments now render to other values: %s. Templates such as ti.try_number "
                 "and macros.datetime.now() do so on every try. To create another one, clear the task once it has ended.",
                 title,
-                ", ".join(self._differing_arguments(owned)) or "none that the service returns",
+                ", ".join(self._find_differing_arguments(owned)) or "none that the service returns",
             )
         if not self.is_ending:
             self._update_tag(owned)
@@ -234,11 +237,11 @@ class PreviousTries:
         known = {"known": handle.set_identifiers, "created_after": handle.created_after} if handle else {}
         self.attempt_log.write(fingerprint, **values, **known)
 
-    def _differing_arguments(self, owned: Owned) -> list[str]:
+    def _find_differing_arguments(self, owned: Owned) -> list[str]:
         """List the arguments that differ from the resource; each of its names is as good as the requested one."""
-        from airflow_cleanroomsml._resources.diff import differing_arguments
+        from airflow_cleanroomsml._resources.diff import find_differing_arguments
 
-        names = differing_arguments(self.request, self.resource, owned.description)
+        names = find_differing_arguments(self.request, self.resource, owned.description)
         has_own_name = bool(self._number_name(owned.description.get("name")))
         return [name for name in names if name != self.resource.named or not has_own_name]
 
@@ -269,7 +272,7 @@ class PreviousTries:
             return self.find()
         except AccessDeniedError as error:
             # The conflict itself tells more about what to do than a missing permission to look further.
-            log.info("Could not read the existing resource: %s", error)
+            log.info("Could not look for the %s that has this name: %s", self.resource.noun, error)
             return None
 
     def find_with_lag(self, find_other: Callable[[], Handle | None] = lambda: None) -> Handle | None:

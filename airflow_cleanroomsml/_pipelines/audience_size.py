@@ -75,9 +75,12 @@ def read_metrics(metrics: Mapping[str, Any], training_users: int | None = None) 
         recall = metrics.get("recallMetric")
         recall = None if recall is None else _require_finite(recall)
     except (KeyError, IndexError, TypeError, AttributeError, OverflowError) as error:
-        raise ValueError("they have no relevanceMetrics of the form that GetAudienceGenerationJob returns") from error
+        raise ValueError(
+            "relevanceMetrics is missing, or a metric does not have the form that GetAudienceGenerationJob returns"
+        ) from error
+    # Users and percentages cannot be ordered together; a configured audience model has sizes of one type (service model).
     if len({each.kind for each in bins}) > 1:
-        raise ValueError("they have sizes of both types, ABSOLUTE and PERCENTAGE")
+        raise ValueError("relevanceMetrics mixes sizes of the types ABSOLUTE and PERCENTAGE")
     ordered = tuple(sorted(bins, key=lambda each: each.value))
     return Metrics(ordered, recall, _compute_random_recall(ordered, training_users))
 
@@ -89,7 +92,7 @@ def _read_bin(entry: Mapping[str, Any]) -> Bin:
 
 def _require_finite(value: Any) -> float:
     if not math.isfinite(value):
-        raise ValueError(f"{value} is not a number")
+        raise ValueError(f"{value} is not a finite number")
     return float(value)
 
 
@@ -136,15 +139,17 @@ def choose_by_knee(bins: Iterable[Bin]) -> Bin | None:
     curve = _select_with_relevance(bins)
     if not curve:
         return None
-    distance = _distance_from_line(curve)
+    distance = _build_distance_from_line(curve)
     furthest = max(map(distance, curve))
+    # Rounding leaves a small distance even on a straight curve.
     if furthest <= _STRAIGHT:
         return curve[0]
     return next(each for each in curve if distance(each) >= furthest - _STRAIGHT)
 
 
-def _distance_from_line(curve: Sequence[Bin]) -> Callable[[Bin], float]:
+def _build_distance_from_line(curve: Sequence[Bin]) -> Callable[[Bin], float]:
     first, last = curve[0], curve[-1]
+    # A curve of one size has no width.
     width = (last.value - first.value) or 1
     slope = ((last.relevance or 0.0) - (first.relevance or 0.0)) / width
     return lambda each: abs((each.relevance or 0.0) - ((first.relevance or 0.0) + slope * (each.value - first.value)))

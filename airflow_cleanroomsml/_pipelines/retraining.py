@@ -69,8 +69,10 @@ def plan_pruning(
     :param own: Only models older than this one are deleted; None sets no such limit.
     """
     plan = Plan([], {}, {})
+    # Failed models are not counted among the newest: after some failed trainings no model that can be used would be left.
     by_age = sorted(models, key=lambda model: model.recency)
     newest = {model.arn for model in [model for model in by_age if model.status == "ACTIVE"][-keep:]}
+    # The order decides which reason the report gives; a model that may be deleted has passed all of them.
     for model in by_age:
         if model.status in DELETING:
             plan.gone[model.arn] = f"already {model.status}"

@@ -91,7 +91,8 @@ def make_hook(arguments: Mapping[str, Any], *, must_exist: bool = False) -> Poll
     hook = PollingHook(given.pop("aws_conn_id"), config=given.pop("botocore_config"), **given)
     if must_exist and not hook.conn_config:
         raise CredentialsUnavailableError(
-            f"aws_conn_id: the connection {hook.aws_conn_id!r} can no longer be read, or was deleted."
+            f"aws_conn_id: the connection {hook.aws_conn_id!r} can no longer be read, or was deleted. "
+            "Check the secrets backend, or create the connection again."
         )
     require_connection(hook)
     _ = hook.conn_once

@@ -21,15 +21,15 @@ TIME = Shape("Time", {"type": "timestamp"})
 
 def integer(low: int, high: int | None = None) -> Shape:
     """Return the shape of an integer within bounds."""
-    return _bounded("integer", low, high)
+    return _build_bounded("integer", low, high)
 
 
 def number(low: float | None = None, high: float | None = None) -> Shape:
     """Return the shape of a number within bounds."""
-    return _bounded("double", low, high)
+    return _build_bounded("double", low, high)
 
 
-def _bounded(kind: str, low: float | None, high: float | None) -> Shape:
+def _build_bounded(kind: str, low: float | None, high: float | None) -> Shape:
     bounds = {name: bound for name, bound in (("min", low), ("max", high)) if bound is not None}
     return Shape(kind.title(), {"type": kind, **bounds})
 

@@ -116,7 +116,9 @@ def convert_search(
         from airflow_cleanroomsml.exceptions import InvalidRequestError, lines
 
         violations = [str(violation) for violation in check.violations]
-        raise InvalidRequestError(lines("The search is not valid:", *violations), violations)
+        raise InvalidRequestError(
+            lines("Nothing was sent, because the arguments are not valid:", *violations), violations
+        )
     return converted
 
 
@@ -129,11 +131,11 @@ def search_shapes(service: str, operations: Iterable[str]) -> dict[str, Shape]:
     """
     shapes: dict[str, Shape] = {}
     for operation in operations:
-        shapes = {**_entry_shapes(service, operation), **argument_shapes(service, operation), **shapes}
+        shapes = {**_find_entry_shapes(service, operation), **argument_shapes(service, operation), **shapes}
     return shapes
 
 
-def _entry_shapes(service: str, operation: str) -> dict[str, Shape]:
+def _find_entry_shapes(service: str, operation: str) -> dict[str, Shape]:
     """Return the shapes of the members of a listing's entries by their names in snake_case; empty for other operations."""
     output: Any = operation_model(load(service), operation).output_shape
     entries = [shape.member for shape in output.members.values() if shape.type_name == "list"] if output else []

@@ -24,19 +24,21 @@ def differences(request: Request, resource: Resource, existing: Mapping[str, Any
     :param resource: Its row of the resource table.
     :param existing: The resource as the service describes it. What a description does not have, or withholds, is not compared.
     """
-    by_member = differences_by_member(request, resource, existing)
+    by_member = find_differences_by_member(request, resource, existing)
     texts = [text for name, lines in by_member.items() if name not in _IGNORED for text in lines]
     return [*texts, *_find_unrequested(request, resource, existing)]
 
 
-def differing_arguments(request: Request, resource: Resource, existing: Mapping[str, Any]) -> list[str]:
+def find_differing_arguments(request: Request, resource: Resource, existing: Mapping[str, Any]) -> list[str]:
     """List the arguments that differ, in snake_case and without their values; parameters as for :func:`differences`."""
-    by_member = differences_by_member(request, resource, existing)
+    by_member = find_differences_by_member(request, resource, existing)
     names = [xform_name(name) for name, lines in by_member.items() if lines and name not in _IGNORED]
     return [*names, *(line.partition(":")[0] for line in _find_unrequested(request, resource, existing))]
 
 
-def differences_by_member(request: Request, resource: Resource, existing: Mapping[str, Any]) -> dict[str, list[str]]:
+def find_differences_by_member(
+    request: Request, resource: Resource, existing: Mapping[str, Any]
+) -> dict[str, list[str]]:
     """List the differences of each member of the request, in the API's own spelling, tags and description included."""
     requested_shape, existing_shape = request.operation.input_shape, description_shape(resource)
     by_member: dict[str, list[str]] = {}
@@ -79,7 +81,7 @@ def _compare(shapes: tuple[Any, Any], path: str, requested: Any, existing: Any) 
         yield from _compare_mappings(shapes, path, requested, existing)
     elif isinstance(requested, list) and isinstance(existing, list) and _have_entries_to_compare(requested, existing):
         for index, (value, other) in enumerate(zip(requested, existing, strict=True)):
-            yield from _compare(_both_below(shapes, None), f"{path}[{index}]", value, other)
+            yield from _compare(_are_both_below(shapes, None), f"{path}[{index}]", value, other)
     elif not _are_equal(requested, existing):
         text = "different" if holds_sensitive(shapes[0]) else f"{_format(existing)} instead of {_format(requested)}"
         yield f"{path}: {text}"
@@ -100,7 +102,7 @@ def _compare_mappings(
     if shapes[0].type_name == "map" or holds_sensitive(shapes[0]):
         yield from (f"{path}.{key}: set, but not requested" for key in existing if key not in requested)
     for key, value in requested.items():
-        yield from _compare(_both_below(shapes, key), f"{path}.{key}", value, existing.get(key))
+        yield from _compare(_are_both_below(shapes, key), f"{path}.{key}", value, existing.get(key))
 
 
 def _are_equal(requested: Any, existing: Any) -> bool:
@@ -113,5 +115,5 @@ def _are_equal(requested: Any, existing: Any) -> bool:
     return bool(requested == existing)
 
 
-def _both_below(shapes: tuple[Any, Any], key: str | None) -> tuple[Any, Any]:
+def _are_both_below(shapes: tuple[Any, Any], key: str | None) -> tuple[Any, Any]:
     return child_shape(shapes[0], key), child_shape(shapes[1], key)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: States after which no try will continue the wait.
+#: States after which no try will continue the wait. Not ``up_for_retry``, ``restarting`` or ``queued``, which precede another try.
 FINAL_STATES = frozenset(("failed", "success", "skipped", "removed", NO_TASK_INSTANCE))
 _PAST_TENSE = {"cancel": "cancelled", "delete": "deleted"}
 #: Seconds within which a trigger cancels its job; Airflow allows a trigger 30 (``triggerer_job_runner``).
@@ -55,6 +55,7 @@ def cancel(make_hook: Callable[[], CleanRoomsMLHook], wait: Wait) -> str:
     else:
         try:
             outcome = _cancel(make_hook(), operation, wait)
+        # A cancellation that is refused must not change how the task ends (docs/design/cancellation.md).
         except Exception as error:
             # An error of the service has several lines, and the outcome becomes part of one line.
             outcome = f"{STILL_RUNNING} Could not {wait.on_kill} it: {' '.join(str(error).split())}."
@@ -128,6 +129,7 @@ async def cancel_from_trigger(
         return
     cancelling = run(partial(_cancel_deferred, ti, wait))
     limited = asyncio.ensure_future(asyncio.wait_for(asyncio.shield(cancelling), _TRIGGER_TIMEOUT))
+    # Shielded twice: a cancellation must reach neither the function in the thread nor the time-out of it.
     while not limited.done():
         with suppress(asyncio.CancelledError, asyncio.TimeoutError):
             await asyncio.shield(limited)
@@ -145,6 +147,7 @@ def _cancel_deferred(ti: Any, wait: Wait, make_hook: Callable[[], CleanRoomsMLHo
 
 def _cancel(hook: CleanRoomsMLHook, operation: str, wait: Wait) -> str:
     done = _PAST_TENSE[wait.on_kill]
+    # Read first: deleting what has ended in the meantime would throw away a result that is paid for.
     poll_result = loop.poll_with_retries(hook, wait)
     if not poll_result.status and (poll_result.outcome is Outcome.FAILURE or wait.on_kill == "delete"):
         # Nothing is deleted whose status is unknown, as it may be complete; a hook for another account finds nothing at all.
@@ -169,6 +172,7 @@ def _call_with_retries(hook: CleanRoomsMLHook, operation: str, wait: Wait) -> No
     for pause in (*PAUSES, None):
         try:
             hook.call(operation, wait.identifiers)
+        # Sending a cancel or delete twice does no harm: the second is a conflict, which the caller looks into.
         except TRANSIENT_ERRORS:
             if pause is None:
                 raise

@@ -52,6 +52,7 @@ class JobFilter:
         from airflow_cleanroomsml._requests.request import convert_search
 
         flags = check_arguments({"finished": BOOLEAN}, {"finished": finished})
+        # Parsed for its errors only: the place itself is parsed where the search runs.
         if after is not None:
             JobBookmark.parse("after", after)
         return cls(
@@ -77,6 +78,7 @@ class JobFilter:
         """Whether an entry of the listing was started by the right account."""
         # A listing shows a cross-account job under the ARN of the account that lists it (user guide, ml-behaviors).
         account = entry.get("startedBy")
+        # The member is optional in the model; a job without it is taken for the owner's, so nobody is told of it.
         is_own = account is None or account == entry["audienceGenerationJobArn"].split(":")[4]
         return bool(account == self.started_by if self.started_by else not is_own)
 

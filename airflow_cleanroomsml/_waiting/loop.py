@@ -34,6 +34,7 @@ def poll_once(hook: CleanRoomsMLHook, wait: Wait, redact: Redact | None = None) 
     description: Mapping[str, Any] | Exception | None
     try:
         description = read(hook, wait.resource, wait.identifiers, created_after=wait.created_after)
+    # evaluate() decides which errors end the wait; the poller, which gets its answers elsewhere, decides by the same function.
     except CleanRoomsMLError as error:
         description = error
     return evaluate(wait, description, redact)

@@ -35,7 +35,7 @@ _CONTINUES = {
 }
 #: What a clear does about a job that was still running at the time-out.
 _CLEAR_ADVICE = "If you clear the task, it waits for this job if that is still running, and starts another one if not."
-#: Errors that the next poll may not meet.
+#: Errors that the next poll may not meet. Not missing permissions: a wait would learn nothing more until its time-out.
 TRANSIENT_ERRORS = (ThrottledError, UnavailableError, UnreachableError)
 
 
@@ -65,6 +65,7 @@ def _name_listing(resource: Resource) -> str:
 
 
 def _evaluate_absence(wait: Wait, message: str) -> PollResult:
+    # A cancelled job keeps its description, so only a deletion succeeds by "not found".
     if wait.goal == Goal.DELETED:
         # Get raises "not found" once a deletion is complete; lookalike resources have no status for it (service model).
         return PollResult("", Outcome.SUCCESS)
@@ -89,6 +90,7 @@ def _evaluate_description(wait: Wait, description: Mapping[str, Any], redact: Re
         outcome or Outcome.PENDING,
         details.get("statusCode") or "",
         redact_text(details.get("message") or ""),
+        # Explanations of lost logs and metrics are free text as well, and may quote a variable of the container.
         {
             name: redact_text(description[name]) if name.endswith("StatusDetails") else description[name]
             for name in wait.resource.outputs

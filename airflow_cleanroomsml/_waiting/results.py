@@ -85,6 +85,7 @@ def report_end(
     :func:`report_outputs` reports what came of it.
     """
     history.record(poll_result, _clock.now())
+    # Also of a wait that failed or timed out, where the durations say most.
     push_status_history(operator, context, history.to_xcom())
     write_progress(context, wait, poll_result, _find_last_poll(poll_result, history))
     if poll_result.outcome is not Outcome.PENDING:
@@ -111,6 +112,7 @@ def report_outputs(
 
     :return: As of :func:`push_outputs`; nothing of a resource that was deleted or cancelled.
     """
+    # What is gone or cancelled has no output that a later task could use.
     if Goal(wait.goal) is not Goal.CREATED:
         return {}
     outputs = push_outputs(operator, context, wait.resource, poll_result.outputs)
@@ -234,6 +236,7 @@ def explain_failure(
     if not query:
         return poll_result
     error = _read_query_error(make_hook, query, membership, redact) if redact and membership else ""
+    # The identifier even without an error: somebody who may read the query finds the cause with GetProtectedQuery.
     suffix = f"protected query {query}" + (f": {error}" if error else "")
     return poll_result._replace(message=f"{poll_result.message} ({suffix})")
 

@@ -41,6 +41,7 @@ class Wait(NamedTuple):
     :param history: The statuses seen so far; empty in waits of releases that did not keep them.
     """
 
+    # A field that a release adds needs a default: tasks that are deferred during an upgrade bring waits without it.
     noun: str
     goal: str
     identifiers: dict[str, Any]
@@ -82,6 +83,7 @@ class Wait(NamedTuple):
         :param jitter: Factor on the pause; None draws one.
         """
         pause = min(self.delay, max(1.0, (now - self.started) / 4)) * (jitter or random.uniform(*JITTER))
+        # The last poll is at the deadline itself, so a job that ends in the last pause is not lost.
         return max(0.0, min(pause, self.deadline - now))
 
     def to_json(self) -> dict[str, Any]:

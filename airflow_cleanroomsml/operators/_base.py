@@ -67,6 +67,7 @@ class CleanRoomsMLOperator(AwsConnection, BaseOperator):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        # Not in classes that users derive: their __init__ often takes **kwargs alone, and they keep the fields of the class above.
         if "operation" in cls.__dict__:
             parameters = inspect.signature(cls.__init__).parameters.values()
             cls.arguments = tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
@@ -120,11 +121,13 @@ class CleanRoomsMLOperator(AwsConnection, BaseOperator):
         try:
             return self._complete(context, self._perform(context))
         except QuotaExceededError as error:
+            # The only error that has a page of its own: the quota in Service Quotas, where an increase is requested.
             store_error_links(self, context, error)
             raise
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume after a deferral, including one that Airflow ended because its trigger could not be loaded or sent no event in time."""
+        # Airflow calls this for every resumption, execute_complete() only after an event: a deferral that it ended itself has none.
         resume = super().resume_execution
         if self._waiter is None:
             return resume(next_method, next_kwargs, context)
@@ -177,9 +180,10 @@ class CleanRoomsMLOperator(AwsConnection, BaseOperator):
         :param seen_oids: Identities of values that are already rendered, or come from another task.
         """
         # Airflow stores rendered fields in its database and shows them in the UI (docs/design/confidentiality.md).
-        confidential = self._confidential_fields()
+        # The others first: what CleanRoomsMLCallOperator hides depends on its rendered operation and service.
+        confidential = self._list_confidential_fields()
         plain = [name for name in names if name not in confidential]
-        render_by_airflow(render_by_shape(self, plain, self._field_shapes, context, jinja_env, seen_oids))
+        render_by_airflow(render_by_shape(self, plain, self._find_field_shapes, context, jinja_env, seen_oids))
         for name in confidential:
             setattr(self, name, self._hide(name, self._render_confidential(name, context, jinja_env, seen_oids)))
 
@@ -210,7 +214,7 @@ class CleanRoomsMLOperator(AwsConnection, BaseOperator):
         return {xform_name(name): value for name, value in self.api.send(request, **options).items()}
 
     def _render_confidential(self, name: str, context: Context, jinja_env: Any, seen_oids: set[int]) -> Any:
-        shape = self._field_shapes().get(name)
+        shape = self._find_field_shapes().get(name)
         try:
             return render_value_by_shape(self, shape, getattr(self, name), context, jinja_env, seen_oids)
         except AirflowException:
@@ -224,19 +228,19 @@ class CleanRoomsMLOperator(AwsConnection, BaseOperator):
             )
         raise failure
 
-    def _field_shapes(self) -> dict[str, Any]:
+    def _find_field_shapes(self) -> dict[str, Any]:
         """Return the shapes of template fields that are texts, or hold texts; see :mod:`airflow_cleanroomsml._templating`."""
-        return {"aws_conn_id": TEXT, "region_name": TEXT, **self._argument_shapes()}
+        return {"aws_conn_id": TEXT, "region_name": TEXT, **self._find_argument_shapes()}
 
-    def _confidential_fields(self) -> Collection[str]:
+    def _list_confidential_fields(self) -> Collection[str]:
         """Return the template fields that may hold confidential values."""
-        return [name for name, shape in self._argument_shapes().items() if holds_sensitive(shape)]
+        return [name for name, shape in self._find_argument_shapes().items() if holds_sensitive(shape)]
 
     def _hide(self, name: str, value: Any) -> Any:
         """Hide the confidential parts of a rendered field."""
-        return hide(self._argument_shapes()[name], value)
+        return hide(self._find_argument_shapes()[name], value)
 
-    def _argument_shapes(self) -> dict[str, Any]:
+    def _find_argument_shapes(self) -> dict[str, Any]:
         """Return the shapes of the arguments that the installed service model knows."""
         if not self.arguments:
             return {}

@@ -116,17 +116,20 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
 
         :param is_searched: Whether this try has searched before, and has sent nothing since.
         """
-        from airflow_cleanroomsml._idempotency.attempts import AttemptLog, current_attempt, run_start
+        # Imported on demand: these modules import botocore, which a Dag file must not load (ARCHITECTURE.md, Layers).
+        from airflow_cleanroomsml._idempotency.attempts import AttemptLog, read_current_attempt, run_start
         from airflow_cleanroomsml._idempotency.claim import make_claim
         from airflow_cleanroomsml._idempotency.create_once import CreateOnce
         from airflow_cleanroomsml._idempotency.previous_tries import PreviousTries
 
         request = self.api.check(self.operation, self.request)
+        # From the checked request, in which "25" and 25 are the same: another spelling of an argument must not create another resource.
         claim = make_claim(context, request) if self.durable else None
         # The service would refuse the request, too, but would count a tag that the Dag does not name.
         if claim and self.resource.has_readable_tags and len(request.members.get("tags", ())) >= _MAX_TAGS:
             raise InvalidRequestError(
-                f"tags: too many; a resource may have {_MAX_TAGS}, and with durable=True the provider adds one of them"
+                f"tags: too many; a resource may have {_MAX_TAGS}, and with durable=True the provider adds one of them, so set at most "
+                f"{_MAX_TAGS - 1}. Nothing was sent."
             )
         previous = PreviousTries(
             self.hook,
@@ -135,7 +138,7 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
             self.build_search_arguments(request),
             claim,
             AttemptLog(context, claim.fingerprint if claim else "", enabled=claim is not None),
-            current_attempt(context),
+            read_current_attempt(context),
             run_start(context),
             is_searched,
         )

@@ -81,6 +81,7 @@ class DataCheckOperator(CleanRoomsMLOperator):
         texts = [f"{each.severity.name} {each.rule.name} ({each.field}): {each}" for each in found]
         summary = f"{subject}: {', '.join(_count(number, name) for name, number in counts.items())}."
         if errors:
+            # A task that fails has no return value, and the report is what somebody wants to see then.
             push_results(self, context, {"report": report})
             raise DataCheckFailedError(lines(f"{summary} A job would fail; none was started.", *texts), errors)
         (self.log.warning if found else self.log.info)("%s", lines(summary, *texts))
@@ -95,7 +96,7 @@ class DataCheckOperator(CleanRoomsMLOperator):
         """
         from airflow_cleanroomsml._requests.arguments import check_arguments
 
-        all_shapes = {**self._argument_shapes(), **shapes}
+        all_shapes = {**self._find_argument_shapes(), **shapes}
         given = {name: reveal(getattr(self, name)) for name in all_shapes}
         return check_arguments(all_shapes, given, required=required)
 
@@ -116,25 +117,27 @@ class DataCheckOperator(CleanRoomsMLOperator):
         # Outside of the handlers, so that it has no context: boto3's own text may quote credentials.
         raise failure
 
-    def _argument_shapes(self) -> dict[str, Any]:
+    def _find_argument_shapes(self) -> dict[str, Any]:
         from airflow_cleanroomsml._requests.arguments import member
 
         return {name: member(operation, name) for name, operation in self.members.items()}
 
-    def _field_shapes(self) -> dict[str, Any]:
+    def _find_field_shapes(self) -> dict[str, Any]:
         names = [name for name in self.template_fields if name not in (*self.connection_fields, "warn_only")]
-        return {**dict.fromkeys(names, TEXT), **super()._field_shapes()}
+        return {**dict.fromkeys(names, TEXT), **super()._find_field_shapes()}
 
     def _parse_warn_only(self) -> list[str]:
         from airflow_cleanroomsml._requests.coercion import parse_container
 
         names = parse_container(self.warn_only) if isinstance(self.warn_only, str) else self.warn_only
         if not isinstance(names, (list, tuple, type(None))):
-            raise InvalidRequestError(f"warn_only: {names!r}; must be a list of names of rules. Nothing was sent.")
+            raise InvalidRequestError(
+                f"warn_only: {names!r} is not valid; must be a list of names of rules. Nothing was sent."
+            )
         if unknown := [str(name) for name in names or () if not isinstance(name, str) or name not in Rule.__members__]:
             known = ", ".join(Rule.__members__)
             raise InvalidRequestError(
-                f"warn_only: {', '.join(unknown)}: unknown; rules are: {known}. Nothing was sent."
+                f"warn_only: {', '.join(unknown)}: no such rule; allowed: {known}. Nothing was sent."
             )
         return list(names or ())
 
@@ -161,7 +164,7 @@ def load_training_arguments(operator: DataCheckOperator) -> dict[str, Any]:
     if given not in ({"training_dataset_arn"}, {"training_data", "role_arn"}):
         raise InvalidRequestError(
             "training_dataset_arn, training_data, role_arn: set either the ARN of a training dataset, or training_data with "
-            f"role_arn; set are: {', '.join(sorted(given)) or 'none'}. Nothing was sent."
+            f"role_arn; given: {', '.join(sorted(given)) or 'none'}. Nothing was sent."
         )
     if arguments.get("statistics") == "files" and find_spec("pyarrow") is None:
         raise ConfigurationError(
@@ -221,12 +224,12 @@ class TrainingDataCheck:
         from airflow_cleanroomsml._training_data.table_check import check_role, check_table, find_obstacles
         from airflow_cleanroomsml._training_data.table_files import check_declared_compression
 
-        glue, s3, how = self._client("glue"), self._client("s3"), self._arguments.get("statistics")
+        glue, s3, how = self._get_client("glue"), self._get_client("s3"), self._arguments.get("statistics")
         data = self._arguments["training_data"][0]
         checked = check_table(glue, s3, data, self._window, self._rules, findings)
         obstacles = find_obstacles(findings)
         files = checked.files if checked and checked.files else ()
-        check_role(glue, self._client("iam"), self._build_role(), self._source, files, findings)
+        check_role(glue, self._get_client("iam"), self._build_role(), self._source, files, findings)
         counted = self._count(checked, how, obstacles, findings) if how else None
         if checked and not (counted and how == "files"):
             check_declared_compression(checked.table, files, findings)
@@ -242,7 +245,7 @@ class TrainingDataCheck:
         if self._query_id:
             self._athena.stop_query(self._query_id)
 
-    def _client(self, service: str) -> Any:
+    def _get_client(self, service: str) -> Any:
         return self._hook.of(service).conn
 
     def _build_role(self) -> JobRole:
@@ -251,7 +254,7 @@ class TrainingDataCheck:
         arn, dataset = self._arguments["role_arn"], self._arguments.get("training_dataset_arn")
         if dataset:
             return JobRole(arn, dataset)
-        return _build_role(arn, "training-dataset", self._client("glue").meta.region_name)
+        return _build_role(arn, "training-dataset", self._get_client("glue").meta.region_name)
 
     def _count(
         self, checked: CheckedTable | None, how: str, obstacles: Collection[Rule], findings: Findings
@@ -294,7 +297,7 @@ class TrainingDataCheck:
             texts = {"size": f"{size / _GIBIBYTE:,.1f} GiB", "limit": f"{_MOST_BYTES / _GIBIBYTE:.0f} GiB"}
             raise InvalidDataError(Rule.TOO_LARGE_TO_READ.build("statistics", **texts))
         sources = training_files.build_sources(checked.table, files)
-        table = training_files.read_all(self._client("s3"), sources, checked.roles.types)
+        table = training_files.read_all(self._get_client("s3"), sources, checked.roles.types)
         rows = interactions.normalise(table, checked.roles)
         return interactions.count(rows, checked.roles, self._window, self._rules, duplicates=True)[0]
 
@@ -322,7 +325,9 @@ class TrainingDataCheck:
             code = (athena.get_state_change_reason(self._query_id) or "").partition(":")[0]
             reason = f"{state}, {code}" if re.fullmatch(r"[A-Z_]+", code) else state
             raise InvalidDataError(Rule.QUERY_FAILED.build("data", reason=reason, query=self._query_id))
+        # Athena's first row is the header; the query aggregates, so there is one more.
         header, values = athena.get_query_results(self._query_id)["ResultSet"]["Rows"]
+        # From here on a kill must not stop the query: it has ended.
         self._query_id = ""
         names = [cell["VarCharValue"] for cell in header["Data"]]
         return parse_result(dict(zip(names, (cell.get("VarCharValue") for cell in values["Data"]), strict=True)))
@@ -443,7 +448,7 @@ def _explain_denials(findings: Findings) -> list[Finding]:
     explained = []
     for finding in findings:
         if finding.rule in (Rule.GLUE_ERROR, Rule.S3_ERROR):
-            raise CleanRoomsMLError(f"The check could not be completed. {finding}")
+            raise CleanRoomsMLError(f"The check could not be completed; a retry may succeed. {finding}")
         if finding.rule is Rule.GLUE_ACCESS_DENIED:
             explained.append(Rule.TABLE_NOT_READABLE.build(finding.field, problem=finding.problem))
         elif finding.rule in _S3_DENIALS:

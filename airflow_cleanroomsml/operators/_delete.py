@@ -32,6 +32,7 @@ class CleanRoomsMLDeleteOperator(CleanRoomsMLOperator):
 
     def _perform(self, context: Context) -> Handle:
         self._delete()
+        # Nothing to wait for, and nothing that a later task could use.
         return Handle({})
 
     def _delete(self) -> None:
@@ -111,6 +112,7 @@ class CleanRoomsMLDeleteAndWaitOperator(CleanRoomsMLDeleteOperator):
 
     def on_kill(self) -> None:
         """Log that the deletion continues."""
+        # The API has no operation that takes back a deletion or a cancellation (service model).
         self.log.warning("Task killed; the %s is still being %s.", self.resource.noun, self.goal.value)
 
     @cached

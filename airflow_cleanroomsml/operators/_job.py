@@ -32,10 +32,12 @@ if TYPE_CHECKING:
     from airflow_cleanroomsml._waiting.wait import Wait
     from airflow_cleanroomsml.operators._wait import Waiter
 
+#: How long a start waits for quota by default. Not the time-out of a job: many jobs, a few at a time, take longer than any one of them may.
 WEEK = 604_800.0
 _TEN_YEARS = 10 * 365 * 86_400
 #: The first and the longest pause before a start without quota is tried again in the worker, in seconds.
 _PAUSES = (30.0, 300.0)
+_NO_QUOTA = "No quota became available before the time-out. Start fewer jobs at once, or raise quota_timeout."
 #: Key in the note of a deferred task that says that it waits in the start queue; tasks that are deferred during an upgrade have this one.
 _QUEUED = "turn"
 
@@ -125,10 +127,13 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator):
 
     def execute_in_turn(self, context: Context, event: dict[str, Any]) -> Any:
         """Start the job once the start queue has let this task through; nothing was started before."""
+        # The note says "nothing was started", which is about to become false.
         delete_note(context.get("ti"))
         if not event.get("turn"):
-            raise self._build_not_started_error(event.get("error") or "No quota became available before the time-out.")
+            raise self._build_not_started_error(event.get("error") or _NO_QUOTA)
+        # The first deadline counts, however often the service refuses the start and the task queues again.
         self._quota_deadline, self._has_passed_queue = event["deadline"], True
+        # From the beginning: this process has neither checked the arguments nor built the request.
         return self.execute(context)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
@@ -172,6 +177,7 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator):
         handle = self._create(
             context, self._create_once, wait_for_quota=partial(self._send_when_possible, context, self._quota_deadline)
         )
+        # What an earlier try created may have had other arguments, so its texts cannot be redacted by these.
         self._waiter.knows_request = self._create_once.created is handle
         return handle
 
@@ -221,9 +227,11 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator):
         remaining = deadline - _clock.now()
         if remaining <= 0:
             waited = f"No quota became available within quota_timeout={self.quota_timeout:.0f} s, or before execution_timeout."
+            # The same class, by which the base stores the link to the quota and the retry policy chooses its pause.
             raise type(error)(
                 lines(str(error), waited), operation=error.operation, code=error.code, details=error.details
             )
+        # The whole error only once: the service may refuse a start for days, each time with the same advice.
         if self._is_refused or self._has_passed_queue:
             self.log.warning(
                 "%s was refused again (%s). Trying again for up to %.0f s.",

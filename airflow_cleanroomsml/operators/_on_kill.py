@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
 #: Key of the wait in the note that a deferred task keeps.
 _WAIT = "wait"
-#: Seconds within which the supervisor of Airflow 3 ends the process of a task that was killed.
+#: Seconds within which the supervisor of Airflow 3 ends the process of a task that was killed. It takes 5 s (``escalation_delay`` of
+#: ``supervisor.kill``, 3.3.2); the margin is for a slow machine, on which the task would report a failure.
 _KILL_DELAY = 60.0
 
 
@@ -108,6 +109,7 @@ class Canceller:
 
     def begin_deferral(self, context: Context, wait: Wait) -> None:
         """Keep a note of the wait: a deferral that Airflow ends by itself comes back without one."""
+        # A kill outside of a poll has only set the flag, and nothing in this process would look at it after the deferral.
         self._handle_kill(context, wait)
         keep_note(context["ti"], {_WAIT: wait.to_json()})
 
@@ -131,6 +133,8 @@ class Canceller:
             self._handle_timeout(get_current_context())
             return
         self._is_killed = True
+        # Only polls and pauses may be broken off: the outcome of a create would be unknown, and the channel to the supervisor has a lock
+        # that is not re-entrant (docs/design/cancellation.md).
         if self._is_interruptible:
             # A second signal must not interrupt the handling of the first.
             self._is_interruptible = False
@@ -176,6 +180,7 @@ class Canceller:
     def _handle_timeout(self, context: Context) -> None:
         """Cancel the job once ``execution_timeout`` is over, unless a retry continues the wait."""
         operator, ti = self._operator, context["ti"]
+        # In Airflow 2.11 the operator of a task that comes back too late has executed nothing: only the note knows the job.
         wait = self.wait or self._take_noted_wait(ti)
         operator.restore_connection(wait.connection if wait else None)
         # Airflow retries while try_number <= max_tries (docs/design/idempotency.md).

@@ -33,7 +33,7 @@ from airflow_cleanroomsml.exceptions import (
     WaitBrokenError,
     lines,
 )
-from airflow_cleanroomsml.links import store_result_links
+from airflow_cleanroomsml.links import describe_logs, store_result_links
 from airflow_cleanroomsml.operators._base import require_flags
 
 if TYPE_CHECKING:
@@ -78,8 +78,9 @@ class Waiter:
             if value is None:
                 continue
             if isinstance(value, bool) or not isinstance(value, kinds) or not 0 < value < _MAX_NUMBER:
+                kind = "a number" if float in kinds else "a whole number"
                 raise InvalidRequestError(
-                    f"{name}: {value!r} is not valid; must be a number above 0 and below {_MAX_NUMBER:,}, not a template"
+                    f"{name}: {value!r} is not valid; must be {kind} above 0 and below {_MAX_NUMBER:,}, not a template"
                 )
 
     def run(self, context: Context, handle: Handle) -> Any:
@@ -105,6 +106,8 @@ class Waiter:
                 loop.poll_until_done if self._canceller is None else partial(self._canceller.poll_until_done, context)
             )
             return self._finish(context, wait, poll(operator.hook, wait, poll_result, redact, report))
+        # A failed job and a time-out say themselves what to do. Any other error leaves a job that runs, and a task that must be told how
+        # to find it again. A deferral passes: TaskDeferred is no Exception.
         except AirflowFailException:
             raise
         except Exception as error:
@@ -128,7 +131,7 @@ class Waiter:
         self.knows_request = False
         event = (next_kwargs or {}).get("event")
         if event is not None and "wait" not in event:
-            # The task was not waiting for a resource.
+            # The event of the start queue, whose task has not started anything yet.
             return resume(next_method, next_kwargs, context)
         is_failed = next_method == FAILED_DEFERRAL
         wait = Wait.from_json(event["wait"]) if event else None
@@ -137,7 +140,9 @@ class Waiter:
         if wait and _clock.now() >= wait.deadline:
             self._stop_alarm()
             if is_failed:
-                self._operator.log.warning("No triggerer polled before the time-out.")
+                self._operator.log.warning(
+                    "No triggerer polled before the time-out; polling once more in the worker. Check that a triggerer is running."
+                )
                 self._history = StatusHistory(wait.history)
                 self._operator.restore_connection(wait.connection)
                 return self._finish(context, wait, PollResult("", Outcome.PENDING))
@@ -152,6 +157,7 @@ class Waiter:
         """Return the task's result after the trigger; the same, with the same errors, as after waiting in the worker."""
         # Everything that is needed is in the event: dag.test() of Airflow 2.11 loses what else a deferral carries.
         operator, wait, poll_result = self._operator, Wait.from_json(event["wait"]), read_poll_result(event)
+        # A Variable that has changed since must not lead the last calls to another account (docs/design/polling.md).
         operator.restore_connection(wait.connection)
         if poll_result is None:
             raise self._explain_interruption(event.get("error", ""), wait.identifiers)
@@ -182,7 +188,7 @@ class Waiter:
 
     def limit_deadline(self, context: Context, deadline: float) -> float:
         """Return the deadline, or an earlier one before ``execution_timeout``: Airflow 2.11 enforces that before a resumed task runs."""
-        end = self._execution_end(context)
+        end = self._compute_execution_end(context)
         if end is None:
             return deadline
         # A twentieth of execution_timeout, at least a minute and at most half of it, is left for the last poll and the cancellation.
@@ -192,6 +198,7 @@ class Waiter:
     def _defer(self, context: Context, wait: Wait, poll_result: PollResult) -> None:
         from airflow_cleanroomsml.triggers import CleanRoomsMLWaitTrigger
 
+        # The note comes before defer(), which raises: nothing after it runs.
         if self._canceller:
             self._canceller.begin_deferral(context, wait)
         report_deferral(context, wait, poll_result)
@@ -203,20 +210,22 @@ class Waiter:
         self._operator.defer(
             trigger=CleanRoomsMLWaitTrigger(wait=wait.to_json(), **self._operator.connection),
             method_name="execute_complete",
-            timeout=timedelta(seconds=self._deferral_end(context, wait.deadline) - _clock.now()),
+            # The trigger ends by itself at the deadline; this is for a triggerer that is down and sends no event.
+            timeout=timedelta(seconds=self._compute_deferral_end(context, wait.deadline) - _clock.now()),
         )
 
-    def _deferral_end(self, context: Context, deadline: float) -> float:
+    def _compute_deferral_end(self, context: Context, deadline: float) -> float:
         """
         Return when Airflow ends the deferral by itself, for a triggerer that is down: after our deadline, before ``execution_timeout``.
 
         Airflow 3 does not apply ``execution_timeout`` to a deferral, and 2.11 lets no task run once it is over.
         """
-        end = self._execution_end(context)
+        end = self._compute_execution_end(context)
         return deadline + GRACE if end is None else min(deadline + GRACE, (deadline + end) / 2)
 
-    def _execution_end(self, context: Context) -> float | None:
+    def _compute_execution_end(self, context: Context) -> float | None:
         """Return when ``execution_timeout`` is over, in seconds since 1970; None if there is none."""
+        # Airflow keeps the start date of a try while it is deferred, so execution_timeout includes the time in the triggerer.
         started, allowed = getattr(context.get("ti"), "start_date", None), self._operator.execution_timeout
         return started.timestamp() + allowed.total_seconds() if allowed and started else None
 
@@ -230,8 +239,10 @@ class Waiter:
         poll_result = poll_at_deadline(lambda: operator.hook, wait, poll_result, redact)
         if poll_result.outcome is Outcome.FAILURE:
             poll_result = explain_failure(lambda: operator.hook, wait, poll_result, redact)
+        # Before the error is raised, so that failures and time-outs are counted and leave their history in XCom.
         record_metrics(wait, poll_result)
         report_end(operator, context, wait, poll_result, self._history)
+        # Stopped only if the wait has timed out: a job that failed has nothing left to cancel.
         raise_for_outcome(wait, poll_result, lambda: self._stop_resource(wait), next_step=self._describe_next_step())
         outputs = report_outputs(operator, context, wait, poll_result, self._history)
         return operator.report_result(context, wait.identifiers, outputs)
@@ -247,7 +258,9 @@ class Waiter:
             return "Once the cause is corrected, clear the task: it sends the request again."
         # Without its tag, a cleared task does not know that the failed resource is its own, and the name is taken.
         name = "change the name and " if operator.creates_another_on_retry else ""
-        return f"Once the cause is corrected, {name}clear the task: it starts another job."
+        advice = f"Once the cause is corrected, {name}clear the task: it starts another job."
+        logs = describe_logs(operator.resource.noun)
+        return lines(logs, advice) if logs else advice
 
     def _build_redact(self) -> Redact:
         """
@@ -274,6 +287,7 @@ class Waiter:
         :param reason: Kind and text of the error.
         """
         operator = self._operator
+        # The triggerer's errors arrive as text, so the class is known by its name alone.
         is_final = reason.partition(":")[0] == ConfigurationError.__name__
         if operator.creates_another_on_retry:
             kind: type[CleanRoomsMLError] = WaitBrokenError

@@ -106,8 +106,13 @@ class CleanRoomsMLChooseAudienceSizeOperator(CleanRoomsMLOperator):
         self.if_unsuitable = if_unsuitable
         self.default_size = default_size
 
-    def _field_shapes(self) -> dict[str, Any]:
-        return {**super()._field_shapes(), "audience_generation_job_arn": TEXT, "policy": TEXT, "if_unsuitable": TEXT}
+    def _find_field_shapes(self) -> dict[str, Any]:
+        return {
+            **super()._find_field_shapes(),
+            "audience_generation_job_arn": TEXT,
+            "policy": TEXT,
+            "if_unsuitable": TEXT,
+        }
 
     def describe_data_flow(self) -> DataFlow:
         """Describe the generation job whose metrics are read."""
@@ -126,12 +131,15 @@ class CleanRoomsMLChooseAudienceSizeOperator(CleanRoomsMLOperator):
         try:
             metrics = read_metrics(response, arguments.get("training_users"))
         except ValueError as error:
-            raise InvalidRequestError(f"metrics: {error}") from None
-        self.log.info("%s.", metrics)
+            raise InvalidRequestError(
+                f"metrics: {error}. Set metrics to what the task of the generation job pushed to XCom, or audience_generation_job_arn."
+            ) from None
+        self.log.info("Metrics of the audience: %s.", metrics)
+        # Recall first: if the model ranks no better than chance, no size of the audience is worth exporting.
         if reason := self._explain_low_recall(metrics, arguments):
             if arguments["if_unsuitable"] != "pass":
                 return self._handle_unsuitable(arguments, reason)
-            self.log.warning("Choosing a size although %s.", reason)
+            self.log.warning('Choosing a size although %s, because if_unsuitable is "pass".', reason)
         chosen = self._choose(metrics, arguments)
         if chosen is None:
             least = f" of {arguments['min_relevance']} or more" if arguments["policy"] == "relevance" else ""
@@ -176,7 +184,12 @@ class CleanRoomsMLChooseAudienceSizeOperator(CleanRoomsMLOperator):
         status, metrics = description["status"], description.get("metrics")
         # Airflow retries only the first of the two errors: the job may still get its metrics.
         if status in _PENDING:
-            raise CleanRoomsMLError(f"The audience generation job is {status} and has no metrics yet: {job}")
+            raise CleanRoomsMLError(
+                lines(
+                    f"The audience generation job is {status} and has no metrics yet: {job}",
+                    "A retry reads it again; to wait for it, put CleanRoomsMLAudienceGenerationJobSensor before this task.",
+                )
+            )
         if status != "ACTIVE":
             raise JobFailedError(
                 lines(
@@ -204,6 +217,7 @@ class CleanRoomsMLChooseAudienceSizeOperator(CleanRoomsMLOperator):
         if arguments["policy"] == "knee":
             return choose_by_knee(metrics.bins)
         training_users = arguments.get("training_users")
+        # A percentage means nothing without the number of users that it is of, and the service does not return that number.
         if training_users is None and any(each.kind == PERCENTAGE for each in metrics.bins):
             raise InvalidRequestError(
                 'training_users: missing; policy="users" needs it, because the sizes of this job are percentages'
@@ -216,8 +230,12 @@ class CleanRoomsMLChooseAudienceSizeOperator(CleanRoomsMLOperator):
         if action == "skip":
             raise AirflowSkipException(f"No size was chosen: {reason}.")
         if action == "fail" or "default_size" not in arguments:
-            missing = 'if_unsuitable="pass" needs default_size: the size to return here.' if action == "pass" else ""
-            raise ResultError(lines(f"No size was chosen: {reason}.", missing))
+            advice = (
+                'if_unsuitable="pass" needs default_size: the size to return here.'
+                if action == "pass"
+                else 'To go on without an export, set if_unsuitable="skip"; to export a fixed size, set "pass" and default_size.'
+            )
+            raise ResultError(lines(f"No size was chosen: {reason}.", advice))
         size: dict[str, Any] = arguments["default_size"]
         self.log.warning("Returning default_size: %s.", reason)
         return size

@@ -90,7 +90,9 @@ class CleanRoomsMLCallOperator(CleanRoomsMLOperator):
         result = select(response)
         if result is None and self.jmespath is not None:
             log.warning(
-                "jmespath %r selects nothing; the response has: %s.", self.jmespath, ", ".join(response) or "nothing"
+                "jmespath %r selects nothing, so the task returns None; members of the response: %s.",
+                self.jmespath,
+                ", ".join(response) or "none",
             )
         return result
 
@@ -106,7 +108,9 @@ class CleanRoomsMLCallOperator(CleanRoomsMLOperator):
         """Refuse a service that is unknown; see the base."""
         super().check_arguments()
         if self.service not in _SERVICES:
-            raise InvalidRequestError(f"service: {self.service!r} is unknown; allowed: {', '.join(_SERVICES)}")
+            raise InvalidRequestError(
+                f"service: {self.service!r} is unknown; allowed: {', '.join(_SERVICES)}. Nothing was sent."
+            )
 
     def describe_data_flow(self) -> DataFlow:
         """Describe what a create or start names, and what it has created; other operations handle metadata only."""
@@ -116,12 +120,14 @@ class CleanRoomsMLCallOperator(CleanRoomsMLOperator):
         outputs = [data for data in find_data(self.data_members) if data not in inputs]
         return DataFlow(inputs, outputs, members=self.data_members)
 
+    # By name: the model does not mark which operations create something.
     def _is_creating(self) -> bool:
         return str(self.operation).startswith(("create_", "start_"))
 
     def _report_created(self, context: Context, response: Mapping[str, Any]) -> None:
         from botocore import xform_name
 
+        # A read names ARNs as well, but its task has written nothing.
         arns = {xform_name(name): value for name, value in response.items() if name.endswith("Arn")}
         self.data_members = {}
         report_data(self, context, arns if self._is_creating() else {})
@@ -132,7 +138,11 @@ class CleanRoomsMLCallOperator(CleanRoomsMLOperator):
         given = reveal(self.parameters) or {}
         parameters = parse_container(given) if isinstance(given, str) else given
         if not isinstance(parameters, Mapping):
-            raise InvalidRequestError("parameters: must be a mapping of the request's members in snake_case")
+            # Only the type: the value may hold SQL or a container's environment.
+            raise InvalidRequestError(
+                f"parameters: {type(parameters).__name__} is not valid; must be a mapping of the request's members in snake_case. "
+                "Nothing was sent."
+            )
         return parameters
 
     def _compile_expression(self) -> Callable[[Any], Any]:
@@ -153,7 +163,9 @@ class CleanRoomsMLCallOperator(CleanRoomsMLOperator):
             with suppress(jmespath.exceptions.JMESPathTypeError):
                 search({})
         except jmespath.exceptions.JMESPathError as error:
-            raise InvalidRequestError(f"jmespath: {error}") from None
+            raise InvalidRequestError(
+                lines(f"jmespath: {self.jmespath!r} is not a valid expression. Nothing was sent.", str(error))
+            ) from None
 
         def select(response: Any) -> Any:
             try:
@@ -163,33 +175,35 @@ class CleanRoomsMLCallOperator(CleanRoomsMLOperator):
                 # Final, as a retry would call an operation again that has already succeeded.
                 raise ResultError(
                     lines(
-                        f"{name} succeeded, but jmespath cannot be applied to its response.",
+                        f"{name} succeeded, but jmespath {str(self.jmespath)!r} cannot be applied to its response.",
                         str(error),
+                        "If the operation created something, do not clear the task: it would create another. Otherwise correct jmespath.",
                     )
                 ) from None
 
         return select
 
-    def _field_shapes(self) -> dict[str, Any]:
+    def _find_field_shapes(self) -> dict[str, Any]:
         texts = dict.fromkeys(("operation", "jmespath", "service"), TEXT)
-        return {**super()._field_shapes(), **texts, "parameters": Members(self._parameter_shapes())}
+        return {**super()._find_field_shapes(), **texts, "parameters": Members(self._find_parameter_shapes())}
 
-    def _confidential_fields(self) -> Collection[str]:
+    def _list_confidential_fields(self) -> Collection[str]:
         # Rendered after the operation and the service, which determine their shapes.
         return ("parameters",)
 
     def _hide(self, name: str, value: Any) -> Any:
-        shapes = self._parameter_shapes()
+        shapes = self._find_parameter_shapes()
         if isinstance(value, Mapping):
             return {key: hide(shapes[key], item) if key in shapes else Hidden(item) for key, item in value.items()}
         return Hidden(value) if value else value
 
-    def _parameter_shapes(self) -> dict[str, Any]:
+    def _find_parameter_shapes(self) -> dict[str, Any]:
         from airflow_cleanroomsml._requests.request import argument_shapes
 
         try:
             return argument_shapes(str(self.service), str(self.operation)) if self.service in _SERVICES else {}
         except InvalidRequestError:
+            # execute() refuses an unknown operation, with a suggestion; an error here would fail the rendering without one.
             return {}
 
 

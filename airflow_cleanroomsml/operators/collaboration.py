@@ -25,9 +25,9 @@ class _LookupOperator(CleanRoomsMLOperator):
     ui_color = "#e6f3ff"
     service = CLEAN_ROOMS
 
-    def _field_shapes(self) -> dict[str, Any]:
+    def _find_field_shapes(self) -> dict[str, Any]:
         texts = [name for name in self.template_fields if name not in self.connection_fields]
-        return {**super()._field_shapes(), **dict.fromkeys(texts, TEXT)}
+        return {**super()._find_field_shapes(), **dict.fromkeys(texts, TEXT)}
 
     def _parse_arguments(self, operations: list[str], given: dict[str, Any], **spelling: str) -> dict[str, Any]:
         """Convert arguments to the types of the service model, as a value of another type would match nothing."""
@@ -57,6 +57,7 @@ class CleanRoomsFindMembershipOperator(_LookupOperator):
         store_request_links(self, context)
         given = {"collaboration_identifier": self.collaboration_identifier}
         wanted = self._parse_arguments(["get_collaboration"], given)["collaboration_identifier"]
+        # The other statuses are REMOVED and COLLABORATION_DELETED (service model), with which nothing can be started.
         for membership in self.api.items("list_memberships", {"status": "ACTIVE"}):
             if membership["collaborationId"] == wanted:
                 self.log.info("The membership of %r is %s.", membership["collaborationName"], membership["id"])
@@ -118,20 +119,22 @@ class CleanRoomsFindConfiguredAudienceModelOperator(_LookupOperator):
         entries = self._list_associations(collaboration)
         matching = [self._read_offer(collaboration, entry) for entry in entries if _matches(entry, wanted)]
         offers = [offer for offer in matching if offer]
+        # Before the error: somebody who has to choose one finds the candidates in XCom.
         push_results(self, context, {"offers": offers})
         if len(offers) == 1:
             self.log.info("%(name)s of account %(creator_account_id)s: %(configured_audience_model_arn)s.", offers[0])
             return str(offers[0]["configured_audience_model_arn"])
         found = [f"{offer['name']!r} of account {offer['creator_account_id']}" for offer in offers]
         others = ", ".join(repr(entry["name"]) for entry in entries if not _matches(entry, wanted))
-        advice = (
-            "Set association_name or creator_account_id to choose one."
-            if found
-            else f"It has others: {others or 'none'}"
-        )
+        if found:
+            advice = "Set association_name or creator_account_id to choose one."
+        elif others:
+            advice = f"It has associations with other names or creators: {others}."
+        else:
+            advice = "No member has associated a configured audience model with it yet."
         raise ResourceNotFoundError(
             lines(
-                f"The collaboration {collaboration} has {len(offers)} configured audience models that match.",
+                f"The collaboration {collaboration} has {len(offers)} configured audience models that match; the task needs exactly one.",
                 *found,
                 advice,
             )

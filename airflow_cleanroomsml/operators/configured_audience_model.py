@@ -79,25 +79,31 @@ class CleanRoomsMLCreateConfiguredAudienceModelOperator(CleanRoomsMLCreateOperat
         from botocore import xform_name
 
         from airflow_cleanroomsml._requests.request import argument_shapes
-        from airflow_cleanroomsml._resources.diff import differences_by_member
+        from airflow_cleanroomsml._resources.diff import find_differences_by_member
 
         arn = handle.identifiers["configured_audience_model_arn"]
         updatable = argument_shapes(self.service, "update_configured_audience_model")
-        by_member = differences_by_member(request, self.resource, description)
+        by_member = find_differences_by_member(request, self.resource, description)
         different = {xform_name(name): lines for name, lines in by_member.items() if lines}
+        # Only what differs: an update that changes nothing would need permissions that the task does without.
         changes = {name: request.arguments[name] for name in different if name in updatable}
         if changes:
             self.hook.call("update_configured_audience_model", {"configured_audience_model_arn": arn, **changes})
-            self.log.info("Changed %s.", "; ".join(line for name in changes for line in different[name]))
+            changed = "; ".join(line for name in changes for line in different[name])
+            self.log.info("Changed the configured audience model %s: %s.", arn, changed)
         for line in different.get("child_resource_tag_on_create_policy", ()):
-            self.log.warning("%s; the API cannot change it.", line)
+            self.log.warning(
+                "%s; the API cannot change it. To change it, create a configured audience model with another name.",
+                line,
+            )
+        # Tags are only added. Those of the resource include the claim by which a retry of the task that created it finds it.
         self._add_tags(arn, request.members.get("tags", {}), description.get("tags") or {})
 
     def _add_tags(self, arn: str, requested: Mapping[str, str], present: Mapping[str, str]) -> None:
         missing = {key: value for key, value in requested.items() if present.get(key) != value}
         if missing:
             self.hook.call("tag_resource", {"resource_arn": arn, "tags": missing})
-            self.log.info("Tagged with %s.", ", ".join(missing))
+            self.log.info("Tagged the configured audience model %s with %s.", arn, ", ".join(missing))
 
 
 class CleanRoomsMLUpdateConfiguredAudienceModelOperator(CleanRoomsMLOperator):

@@ -31,9 +31,9 @@ class _RetrainingOperator(CleanRoomsMLOperator):
 
     ui_color = "#e6f3ff"
 
-    def _field_shapes(self) -> dict[str, Any]:
+    def _find_field_shapes(self) -> dict[str, Any]:
         texts = [name for name in self.template_fields if name not in self.connection_fields]
-        return {**super()._field_shapes(), **dict.fromkeys(texts, TEXT)}
+        return {**super()._find_field_shapes(), **dict.fromkeys(texts, TEXT)}
 
     def _collect_arguments(self) -> dict[str, Any]:
         names = [name for name in self.template_fields if name not in self.connection_fields]
@@ -169,6 +169,7 @@ class CleanRoomsMLPromoteAudienceModelOperator(_RetrainingOperator):
             self.log.warning("Kept %s in service: %s.", current, reason)
             report_data(self, context, {**arguments, "audience_model_arn": current})
             return current
+        # Between the read and this update another run may promote: the API has no condition (see the class about max_active_runs).
         self.hook.call("update_configured_audience_model", arguments)
         self.log.info("Put %s into service in place of %s.", new, current)
         push_results(self, context, {"replaced": current})
@@ -270,7 +271,7 @@ class CleanRoomsMLPruneAudienceModelsOperator(_RetrainingOperator):
             len(plan.gone),
         )
         for arn, reason in plan.keep.items():
-            self.log.info("Kept %s: %s.", arn, reason)
+            self.log.info("Kept the audience model %s: %s.", arn, reason)
         report_data(self, context, {} if report_only else {"deleted": deleted})
         return {"deleted": deleted, "kept": plan.keep, "gone": plan.gone, "report_only": report_only}
 
@@ -298,6 +299,7 @@ class CleanRoomsMLPruneAudienceModelsOperator(_RetrainingOperator):
         return arguments
 
     def _build_plan(self, arguments: Mapping[str, Any]) -> Plan:
+        # The service cannot filter by dataset or by prefix (service model), so the whole account is listed.
         entries = [entry for entry in self.hook.items("list_audience_models") if _matches(entry, arguments)]
         # Listed after the models, so that a model that was put into service in between is kept.
         in_service: dict[str, list[str]] = {}
@@ -310,6 +312,7 @@ class CleanRoomsMLPruneAudienceModelsOperator(_RetrainingOperator):
             else:
                 gone[arn] = "deleted since it was listed"
         own_arn = arguments.get("not_newer_than")
+        # This run's model need not match the prefix, and then it is not among those listed.
         own = (models.get(own_arn) or self._find_model(own_arn)) if own_arn else None
         if own_arn and own is None:
             self.log.warning("Deleted nothing, because this run's audience model no longer exists: %s.", own_arn)
@@ -335,7 +338,8 @@ class CleanRoomsMLPruneAudienceModelsOperator(_RetrainingOperator):
             # The service refuses to delete a model that a configured audience model uses.
             self._explain_conflict(arn, plan, error)
         else:
-            self.log.info("Deleting %s.", arn)
+            # Not "deleted": the deletion takes time, and the task does not wait for it.
+            self.log.info("Deleting the audience model %s.", arn)
             return True
         return False
 

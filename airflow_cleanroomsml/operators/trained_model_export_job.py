@@ -61,6 +61,7 @@ class CleanRoomsMLStartTrainedModelExportJobOperator(CleanRoomsMLJobOperator):
         return {**request.arguments, "collaboration_identifier": self._find_collaboration(request.arguments)}
 
     def _find_collaboration(self, arguments: Mapping[str, Any]) -> Any:
+        # The export has no Get operation, and its only listing is that of the collaboration (service model).
         membership = {"membership_identifier": arguments["membership_identifier"]}
         try:
             model = {"trained_model_arn": arguments["trained_model_arn"], **membership}

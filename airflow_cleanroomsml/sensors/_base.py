@@ -37,15 +37,19 @@ from airflow_cleanroomsml._waiting.results import (
     write_progress,
 )
 from airflow_cleanroomsml._waiting.wait import PollResult, Wait, read_poll_result
-from airflow_cleanroomsml.exceptions import InvalidRequestError, ResourceNotFoundError
-from airflow_cleanroomsml.links import choose_links, store_request_links, store_result_links
+from airflow_cleanroomsml.exceptions import InvalidRequestError, ResourceNotFoundError, lines
+from airflow_cleanroomsml.links import choose_links, describe_logs, store_request_links, store_result_links
 from airflow_cleanroomsml.sensors._errors import GRACE, ErrorHandler, build_interruption
 
 if TYPE_CHECKING:
     from airflow_cleanroomsml._compat import Context
 
-#: What to do about a resource that has failed.
-_NEXT_STEP = "It will not recover: start another one, and wait for that."
+#: What to do about a resource that has failed to reach the goal.
+_NEXT_STEPS = {
+    Goal.CREATED: "It will not recover: start another one, and wait for that.",
+    Goal.DELETED: "Once the cause is corrected, delete it again, and clear the sensor.",
+    Goal.CANCELLED: "Once the cause is corrected, cancel it again, and clear the sensor.",
+}
 #: What a template of None renders to.
 ABSENT = (None, "None")
 
@@ -123,6 +127,7 @@ class CleanRoomsMLBaseSensor(AwsConnection, BaseSensorOperator):
         try:
             return super().execute(context)
         except AirflowSensorTimeout as error:
+            # Airflow's own error names neither the resource nor its last status.
             raise self._error_handler.build_timeout() from error
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
@@ -130,6 +135,7 @@ class CleanRoomsMLBaseSensor(AwsConnection, BaseSensorOperator):
         deadline = event.get("wait", event)["deadline"]
         return self._error_handler.run(partial(self._complete, context, event), deadline)
 
+    # Airflow stores the name of the next method with a deferral: renaming one would fail tasks that are deferred during an upgrade.
     def look_again(self, context: Context, event: dict[str, Any]) -> Any:
         """Poke again after a pause."""
         return self._poke_or_defer(context, event["deadline"])
@@ -149,7 +155,7 @@ class CleanRoomsMLBaseSensor(AwsConnection, BaseSensorOperator):
         seen_oids: set[int],
     ) -> None:
         """Render template fields; see :meth:`~airflow_cleanroomsml.operators._base.CleanRoomsMLOperator.render_fields`."""
-        render_by_airflow(render_by_shape(self, names, self._field_shapes, context, jinja_env, seen_oids))
+        render_by_airflow(render_by_shape(self, names, self._find_field_shapes, context, jinja_env, seen_oids))
 
     @abstractmethod
     def describe_timeout(self) -> tuple[str, ...]:
@@ -172,16 +178,18 @@ class CleanRoomsMLBaseSensor(AwsConnection, BaseSensorOperator):
 
     def _poke_or_defer(self, context: Context, deadline: float) -> Any:
         def step() -> Any:
+            # What is done already needs no triggerer, and arguments that are not valid fail here instead of in the triggerer.
             value = self.poke(context)
             if isinstance(value, PokeReturnValue) and value.is_done:
                 return value.xcom_value
             self._report_deferral(context)
+            # The trigger ends by itself at the deadline, with the last status; Airflow's limit is for a triggerer that is down.
             limit = timedelta(seconds=deadline - _clock.now() + GRACE)
             return self.defer(trigger=self._build_trigger(deadline), method_name="execute_complete", timeout=limit)
 
         return self._error_handler.run(step, deadline)
 
-    def _field_shapes(self) -> dict[str, Any]:
+    def _find_field_shapes(self) -> dict[str, Any]:
         """Return the shapes of template fields that are texts, or hold texts; see :mod:`airflow_cleanroomsml._templating`."""
         return {"aws_conn_id": TEXT, "region_name": TEXT}
 
@@ -231,6 +239,7 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
             self._started = self._find_start(context)
         wait = self._build_wait(_clock.now() + self.timeout)
         previous, latest = self._last_poll, loop.poll_once(self.hook, wait)
+        # A poll that failed keeps the status of the one before, which is what a time-out reports.
         self._last_poll = latest.after(previous)
         now = _clock.now()
         self._history.record(self._last_poll, now)
@@ -238,10 +247,12 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
         if previous is None:
             store_result_links(self, context, {**wait.identifiers, **latest.outputs})
         if self._last_poll.outcome is Outcome.PENDING:
+            # A poke every few seconds for days would fill the log, and each entry in the store is a request to Airflow's API server.
             if is_changed or now - self._reported_at >= loop.REPORT_INTERVAL:
                 self._reported_at = now
                 write_progress(context, wait, self._last_poll, now)
             if is_changed:
+                # Without a status nothing was read: the service failed, or the resource does not exist yet.
                 self.log.log(logging.INFO if latest.status else logging.WARNING, "%s.", summarize(wait, latest))
             return False
         return PokeReturnValue(is_done=True, xcom_value=self._finish(context, wait, self._last_poll))
@@ -288,8 +299,10 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
     def _complete(self, context: Context, event: dict[str, Any]) -> Any:
         # Rendered anew, the arguments may identify another resource than the one that was waited for.
         wait = Wait.from_json(event["wait"])
+        # Stored where the cached property keeps its value, so that it is not computed from the new arguments.
         vars(self)["_target"] = wait.resource, wait.identifiers
         poll_result = read_poll_result(event)
+        # The trigger met an error that is not transient, such as missing permissions.
         if poll_result is None:
             raise build_interruption(event.get("error", ""))
         self._history = StatusHistory(wait.history)
@@ -306,7 +319,9 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
         if poll_result.outcome is Outcome.FAILURE:
             poll_result = explain_failure(lambda: self.hook, wait, poll_result)
         report_end(self, context, wait, poll_result, self._history)
-        raise_for_outcome(wait, poll_result, next_step=_NEXT_STEP)
+        logs = describe_logs(wait.noun) if wait.goal == Goal.CREATED else ""
+        next_step = _NEXT_STEPS[Goal(wait.goal)]
+        raise_for_outcome(wait, poll_result, next_step=lines(logs, next_step) if logs else next_step)
         outputs = report_outputs(self, context, wait, poll_result, self._history)
         return self.report_result(context, wait.identifiers, outputs)
 
@@ -322,8 +337,9 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
     def _build_wait(self, deadline: float) -> Wait:
         goals = [goal.value for goal in Goal]
         if self.goal not in goals:
-            raise InvalidRequestError(f"goal: {self.goal!r} is unknown; allowed: {', '.join(goals)}")
+            raise InvalidRequestError(f"goal: {self.goal!r} is unknown; allowed: {', '.join(goals)}. Nothing was sent.")
         resource, identifiers = self._target
+        # Without on_kill: a job that somebody else started goes on when a task that only watches it is killed.
         return Wait(
             resource.noun,
             self.goal,
@@ -357,7 +373,7 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
         operations = [operation for operation in (resource.get, resource.list) if operation]
         return resource, convert_search(resource.service, operations, given, required=self.required)
 
-    def _rows(self) -> tuple[Resource, ...]:
+    def _list_rows(self) -> tuple[Resource, ...]:
         """Return the rows of the resource table that may apply."""
         return (self.resource,)
 
@@ -365,13 +381,13 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
         """Return the row that applies to the arguments."""
         return self.resource
 
-    def _field_shapes(self) -> dict[str, Any]:
+    def _find_field_shapes(self) -> dict[str, Any]:
         from airflow_cleanroomsml._requests.request import search_shapes
 
-        operations = [name for row in self._rows() for name in (row.get, row.list) if name]
+        operations = [name for row in self._list_rows() for name in (row.get, row.list) if name]
         shapes = search_shapes(self.resource.service, operations)
         # Every argument that an older botocore does not know is an identifier, so a text.
-        return {**super()._field_shapes(), **{name: shapes.get(name, TEXT) for name in self.arguments}}
+        return {**super()._find_field_shapes(), **{name: shapes.get(name, TEXT) for name in self.arguments}}
 
 
 class CleanRoomsMLMemberSensor(CleanRoomsMLSensor):
@@ -383,13 +399,15 @@ class CleanRoomsMLMemberSensor(CleanRoomsMLSensor):
     membership_identifier: Any
     collaboration_identifier: Any
 
-    def _rows(self) -> tuple[Resource, ...]:
+    def _list_rows(self) -> tuple[Resource, ...]:
         return (self.resource, self.partners)
 
     def _choose_row(self) -> Resource:
+        # The two are read by different operations: a member reads its own resources in full, those of others only in part.
         given = [value not in ABSENT for value in (self.membership_identifier, self.collaboration_identifier)]
         if given.count(True) != 1:
             raise InvalidRequestError(
-                "membership_identifier, collaboration_identifier: set exactly one; membership_identifier is for your own resources"
+                "membership_identifier, collaboration_identifier: set exactly one; membership_identifier is for your own resources. "
+                "Nothing was sent."
             )
         return self.resource if given[0] else self.partners

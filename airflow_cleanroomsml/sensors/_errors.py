@@ -26,6 +26,7 @@ GRACE = 60
 _ADVICE = "To wait longer, set timeout, in seconds; poke_interval is the longest pause between two polls, in seconds."
 
 
+# Both: users catch the errors of this package, and Airflow and its callbacks know a time-out of a sensor by its own class.
 class SensorTimeoutError(WaitTimeoutError, AirflowSensorTimeout):
     """A sensor timed out."""
 
@@ -53,6 +54,7 @@ class ErrorHandler:
         sensor = self._sensor
         try:
             return step()
+        # A skip is a result, not an error, although its class is one: never_fail and silent_fail must not see it.
         except AirflowSkipException:
             raise
         except SensorTimeoutError as error:
@@ -63,7 +65,7 @@ class ErrorHandler:
         except Exception as error:
             if not sensor.silent_fail:
                 _raise_or_skip(error, skip=sensor.never_fail)
-            sensor.log.exception("Polling failed.")
+            sensor.log.exception("Polling failed; the sensor polls again, because silent_fail is set.")
         return self._pause(deadline)
 
     def resume(self, resume: Callable[[], Any]) -> Any:
@@ -84,6 +86,7 @@ class ErrorHandler:
         """Poll again after ``poke_interval``, in the worker: there ``silent_fail`` may ask for the next pause."""
         from airflow_cleanroomsml.pause import CleanRoomsMLPauseTrigger
 
+        # In the worker Airflow's loop looks at the clock after each poke; a sensor that keeps failing would have no end otherwise.
         sensor, now = self._sensor, _clock.now()
         if now >= deadline:
             _raise_or_skip(self.build_timeout(), skip=sensor.soft_fail)
@@ -107,6 +110,7 @@ def build_interruption(reason: str) -> CleanRoomsMLError:
 
     :param reason: Kind and text of the error, from the trigger's event.
     """
+    # Of the same class, so that soft_fail, never_fail and retries treat it as they would in the worker. An event holds text only.
     kind = getattr(exceptions, reason.partition(":")[0], None)
     if not (isinstance(kind, type) and issubclass(kind, CleanRoomsMLError)):
         kind = CleanRoomsMLError

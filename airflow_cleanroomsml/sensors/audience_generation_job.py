@@ -88,20 +88,22 @@ class CleanRoomsMLNewAudienceGenerationJobsSensor(CleanRoomsMLBaseSensor):
         #: Why the last poll failed; empty if it did not.
         self._failed_poll = ""
 
-    def _field_shapes(self) -> dict[str, Any]:
+    def _find_field_shapes(self) -> dict[str, Any]:
+        # "finished" is a flag, which may be rendered to True; "after" is JSON and must stay the text that an earlier run pushed.
         texts = [name for name in self.template_fields if name not in ("finished", *self.connection_fields)]
-        return {**super()._field_shapes(), **dict.fromkeys(texts, TEXT)}
+        return {**super()._find_field_shapes(), **dict.fromkeys(texts, TEXT)}
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """Poll once."""
         from airflow_cleanroomsml._waiting.job_search import find_jobs
         from airflow_cleanroomsml._waiting.outcome import TRANSIENT_ERRORS
 
+        # The next poll may meet none of these, and a wait of days must survive a minute of them.
         try:
             found = find_jobs(self.hook, self._build_filter())
         except TRANSIENT_ERRORS as error:
             self._failed_poll = strip_request_id(error)
-            self.log.info("Polling again: %s", error)
+            self.log.info("Could not list the audience generation jobs; polling again: %s", error)
             return False
         self._failed_poll = ""
         return PokeReturnValue(is_done=True, xcom_value=self._finish(context, found)) if found["jobs"] else False
@@ -127,6 +129,7 @@ class CleanRoomsMLNewAudienceGenerationJobsSensor(CleanRoomsMLBaseSensor):
     def _complete(self, context: Context, event: dict[str, Any]) -> Any:
         if "error" in event:
             raise build_interruption(event["error"])
+        # The trigger ends without jobs only at the deadline.
         if not event["jobs"]:
             # The triggerer may still run an earlier release, which does not return it.
             self._failed_poll = event.get("message", "")

@@ -10,7 +10,7 @@ import pytest
 
 from airflow_cleanroomsml import _clock
 from airflow_cleanroomsml._compat import TaskDeferred
-from airflow_cleanroomsml._idempotency.claim import TAG, retry_name, retry_number
+from airflow_cleanroomsml._idempotency.claim import TAG, parse_retry_number, retry_name
 from airflow_cleanroomsml._idempotency.previous_tries import COMMIT_LAG
 from airflow_cleanroomsml.exceptions import (
     AccessDeniedError,
@@ -380,14 +380,14 @@ def test_one_tag_is_the_providers_own(world: World) -> None:
 def test_a_suffixed_name_fits_and_is_found_again(name: str, number: int, limit: int) -> None:
     made = retry_name(name[:limit], number, limit)
     assert len(made) <= limit
-    assert retry_number(made, name[:limit], limit) == number
-    assert retry_number(made, "other", limit) is None
-    assert retry_number(made + " ", name[:limit], limit) is None
+    assert parse_retry_number(made, name[:limit], limit) == number
+    assert parse_retry_number(made, "other", limit) is None
+    assert parse_retry_number(made + " ", name[:limit], limit) is None
 
 
 def test_names_that_are_cut_are_told_apart() -> None:
     one, other = "x" * 60 + "one", "x" * 60 + "two"
-    assert retry_number(retry_name(one, 2, 63), other, 63) is None
+    assert parse_retry_number(retry_name(one, 2, 63), other, 63) is None
 
 
 def test_a_full_quota_is_waited_for_in_the_worker(world: World, pauses: list[float]) -> None:

@@ -362,7 +362,7 @@ def test_no_more_than_some_are_read(
         empty_world.dataset(f"other-{number}")
     task.is_retried()
     assert empty_world.calls.count("GetTrainingDataset") == 1
-    assert "reading the tags of the newest 1" in caplog.text
+    assert "only the tags of the newest 1 are read" in caplog.text
 
 
 def test_nothing_is_read_after_a_note_that_nothing_was_made(empty_world: World) -> None:

@@ -164,13 +164,13 @@ def test_a_job_that_is_under_way_is_retried_and_one_that_failed_is_not(world: Wo
         ({"if_unsuitable": "stop"}, "if_unsuitable: 'stop' is unknown; allowed: fail, skip, pass"),
         ({"default_size": {"type": "PERCENTAGE"}}, "default_size.value: missing; required"),
         ({"audience_generation_job_arn": "x"}, "audience_generation_job_arn: "),
-        ({"metrics": {"recall": 1}}, "metrics: they have no relevanceMetrics"),
-        ({"metrics": "good"}, "metrics: they have no relevanceMetrics"),
+        ({"metrics": {"recall": 1}}, "metrics: relevanceMetrics is missing"),
+        ({"metrics": "good"}, "metrics: relevanceMetrics is missing"),
         (
             {"metrics": {"relevanceMetrics": [{"audienceSize": {"type": "ABSOLUTE", "value": math.inf}}]}},
-            "metrics: they have",
+            "metrics: relevanceMetrics is missing",
         ),
-        ({"metrics": {**METRICS, "recallMetric": 10**400}}, "metrics: they have no relevanceMetrics"),
+        ({"metrics": {**METRICS, "recallMetric": 10**400}}, "metrics: relevanceMetrics is missing"),
         ({"policy": "users", "users": 1, "metrics": METRICS}, "training_users: missing"),
     ],
 )
@@ -182,5 +182,5 @@ def test_arguments_are_refused_before_anything_is_sent(world: World, given: dict
 
 def test_metrics_that_are_an_array_are_refused() -> None:
     numpy = pytest.importorskip("numpy")
-    with pytest.raises(InvalidRequestError, match="metrics: they have no relevanceMetrics"):
+    with pytest.raises(InvalidRequestError, match="metrics: relevanceMetrics is missing"):
         choose(metrics=numpy.array([1, 2]))

@@ -79,7 +79,7 @@ def test_an_association_is_made_changed_found_and_deleted(world: World, together
     ]
     for _ in range(2):
         run(CleanRoomsDeleteConfiguredAudienceModelAssociationOperator(task_id="t", **identifiers))
-    with pytest.raises(ResourceNotFoundError, match="has 0 configured audience models.*\n.*none"):
+    with pytest.raises(ResourceNotFoundError, match="has 0 configured audience models.*\n  No member has associated"):
         find(together)
 
 

@@ -637,7 +637,7 @@ def test_a_session_token_with_a_line_break_is_not_shown(world: World, monkeypatc
 def test_a_check_without_credentials_is_told_so(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
-    with pytest.raises(CleanRoomsMLError, match="Check aws_conn_id") as caught:
+    with pytest.raises(CleanRoomsMLError, match="The connection has no login") as caught:
         check(training_data=world.training_data(), role_arn=world.role)
     assert not isinstance(caught.value, UnreachableError)
 
@@ -747,7 +747,7 @@ def test_a_bucket_that_cannot_exist_is_a_finding(world: World, bucket: str) -> N
 @pytest.mark.parametrize("name", [["SEED_TOO_SMALL"], {}, None, 5], ids=str)
 def test_what_is_no_name_of_a_rule_is_named(empty_world: World, name: Any) -> None:
     seed = {"sqlParameters": {"queryString": "SELECT user_id FROM users"}, "roleArn": empty_world.role}
-    with pytest.raises(InvalidRequestError, match=r"warn_only: .* unknown; rules are: "):
+    with pytest.raises(InvalidRequestError, match=r"warn_only: .* no such rule; allowed: "):
         check_seed(seed_audience=seed, warn_only=[name])
 
 

@@ -118,7 +118,7 @@ def test_no_text_that_a_sensor_looks_for_is_altered(cls: type[Any]) -> None:
 def test_every_argument_of_a_sensor_has_a_shape() -> None:
     for cls in SENSORS:
         task = native(cls, **all_of(required(cls), "x"))
-        assert set(task.template_fields) - {"verify", "finished"} <= set(task._field_shapes())
+        assert set(task.template_fields) - {"verify", "finished"} <= set(task._find_field_shapes())
 
 
 @texts

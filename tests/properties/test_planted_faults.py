@@ -65,7 +65,7 @@ FAULTS = {
         ((CreateOnce, "_resolve_unknown_outcome", sent_again),), "more than one"
     ),
     "names with a suffix are not looked for": Fault(
-        ((owned, "retry_number", without_suffix), (previous_tries, "retry_number", without_suffix)),
+        ((owned, "parse_retry_number", without_suffix), (previous_tries, "parse_retry_number", without_suffix)),
         "more than one|no reason|not the same",
     ),
     "tags are not compared": Fault(((Claim, "is_of_run", always), (Claim, "is_same", always)), "not its own"),

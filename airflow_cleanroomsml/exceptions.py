@@ -45,7 +45,7 @@ _REQUEST_ID = "Request id "
 EXPIRED_CREDENTIALS = ("ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException")
 
 
-def lines(first: str, *more: str) -> str:
+def join_lines(first: str, *more: str) -> str:
     """Join the lines of a message, without empty ones. Log viewers truncate long lines, so messages have several."""
     return "\n  ".join((first, *(line for line in more if line)))
 
@@ -93,7 +93,7 @@ class OutcomeUnknownError(CleanRoomsMLError, AirflowFailException):
     """
 
     def __init__(self, summary: str, advice: str = "") -> None:
-        super().__init__(lines(summary, advice))
+        super().__init__(join_lines(summary, advice))
         self.summary = summary
 
 
@@ -117,7 +117,7 @@ class ServiceError(CleanRoomsMLError):
     """
 
     #: What to do.
-    advice: ClassVar[str] = lines(
+    advice: ClassVar[str] = join_lines(
         "The API reference does not list this error for the operation.",
         "If a retry does not help, contact AWS Support with the request ID.",
     )
@@ -145,7 +145,7 @@ class ValidationError(ServiceError, AirflowFailException):
 class AccessDeniedError(ServiceError):
     """The caller, or a role in the request, lacks permissions."""
 
-    advice = lines(
+    advice = join_lines(
         "Check that the caller has permission for this operation; with tags, also for cleanrooms-ml:TagResource.",
         "If the request has a role, check that it is in the caller's account and that the caller may pass it",
         "(iam:PassRole for cleanrooms-ml.amazonaws.com). A new role can take a few seconds to become available.",
@@ -169,7 +169,7 @@ class ConflictError(ServiceError):
 class AlreadyExistsError(ConflictError, AirflowFailException):
     """The name of the resource to create or start is in use."""
 
-    advice = lines(
+    advice = join_lines(
         'Choose another name, or set if_exists="reuse" to use the existing resource.',
         "A name that contains the run, such as 'segment-{{ run_id }}', is unique.",
     )
@@ -178,7 +178,7 @@ class AlreadyExistsError(ConflictError, AirflowFailException):
 class QuotaExceededError(ServiceError):
     """A service quota is used up; ``details`` has ``quotaName`` and ``quotaValue``."""
 
-    advice = lines(
+    advice = join_lines(
         "Wait for other jobs to end, limit the tasks with an Airflow pool, or request an increase:",
         "https://console.aws.amazon.com/servicequotas/home/services/cleanrooms-ml/quotas",
     )
@@ -188,7 +188,7 @@ class QuotaExceededError(ServiceError):
 class NoQuotaError(QuotaExceededError, AirflowFailException):
     """A service quota is 0, or it counts existing resources rather than running jobs, so waiting cannot help."""
 
-    advice = lines(
+    advice = join_lines(
         "Waiting cannot help; delete resources that are no longer needed, or request an increase:",
         "https://console.aws.amazon.com/servicequotas/home/services/cleanrooms-ml/quotas",
     )
@@ -203,7 +203,7 @@ class ThrottledError(ServiceError):
 class UnavailableError(ServiceError):
     """The service failed."""
 
-    advice = lines(
+    advice = join_lines(
         "The service failed, whatever the request was; a retry may succeed.",
         "If it keeps failing, look at the AWS Health Dashboard, or contact AWS Support with the request ID.",
     )
@@ -331,7 +331,7 @@ def service_error(operation: str, response: Mapping[str, Any], redact: Callable[
     more = ", ".join(f"{key} {value}" for key, value in details.items())
     request_id = f"{_REQUEST_ID}{meta['RequestId']}" if meta.get("RequestId") else ""
     return kind(
-        lines(f"{operation} failed with {code}:", message, more, kind.advice, request_id),
+        join_lines(f"{operation} failed with {code}:", message, more, kind.advice, request_id),
         operation=operation,
         code=code,
         details=details,

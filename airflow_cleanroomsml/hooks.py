@@ -50,7 +50,7 @@ from airflow_cleanroomsml.exceptions import (
     CleanRoomsMLError,
     ThrottledError,
     UnavailableError,
-    lines,
+    join_lines,
     service_error,
 )
 
@@ -339,8 +339,8 @@ class CleanRoomsMLHook(AwsBaseHook):
         if stage is not Stage.SENT:
             return explain_unsent(name, error, why, stage, handled, self._find_unusable_file)
         if once or is_lost(error, handled):
-            return NoAnswerError(lines(f"{name} got no readable response.", why))
-        return CleanRoomsMLError(lines(f"{name} failed.", why))
+            return NoAnswerError(join_lines(f"{name} got no readable response.", why))
+        return CleanRoomsMLError(join_lines(f"{name} failed.", why))
 
     def _find_unusable_file(self) -> str:
         return find_unusable_file(self.conn_config, self._connection_arguments, self._session)

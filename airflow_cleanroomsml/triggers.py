@@ -24,7 +24,7 @@ from airflow_cleanroomsml._waiting.job_search import JobFilter, JobSearch, JobWa
 from airflow_cleanroomsml._waiting.loop import REPORT_INTERVAL
 from airflow_cleanroomsml._waiting.outcome import summarize
 from airflow_cleanroomsml._waiting.wait import PollResult, Statuses, Wait, format_statuses
-from airflow_cleanroomsml.exceptions import InvalidRequestError, lines
+from airflow_cleanroomsml.exceptions import InvalidRequestError, join_lines
 
 if TYPE_CHECKING:
     from airflow.triggers.base import BaseEventTrigger
@@ -339,7 +339,9 @@ class CleanRoomsMLAudienceGenerationJobFinishedTrigger(_AwsTrigger, BaseEventTri
                 f"waiter_delay: {delay!r} is not valid; must be a number of seconds above 0 and below {_LONGEST_DELAY:,}, not a template"
             )
         if violations:
-            raise InvalidRequestError(lines("The arguments of the watcher are not valid:", *violations), violations)
+            raise InvalidRequestError(
+                join_lines("The arguments of the watcher are not valid:", *violations), violations
+            )
 
     @property
     def _filters(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_cleanroomsml._compat import cached
 from airflow_cleanroomsml._connection.arguments import convert_connection
-from airflow_cleanroomsml.exceptions import CleanRoomsMLError, ConfigurationError, lines
+from airflow_cleanroomsml.exceptions import CleanRoomsMLError, ConfigurationError, join_lines
 
 if TYPE_CHECKING:
     from airflow_cleanroomsml.hooks import CleanRoomsMLHook
@@ -25,7 +25,7 @@ def require_connection(hook: CleanRoomsMLHook) -> None:
     if is_explicit and not hook.conn_config:
         # The amazon provider only logs a warning, and uses the credentials that boto3 finds (AwsBaseHook.conn_config, 9.8 to 9.39).
         raise CleanRoomsMLError(
-            lines(
+            join_lines(
                 f"aws_conn_id: the connection {hook.aws_conn_id!r} does not exist. Nothing was sent, because the credentials that "
                 "boto3 finds may belong to another account.",
                 "Create the connection, or set aws_conn_id=None to use boto3's own credentials.",

@@ -43,7 +43,7 @@ from airflow_cleanroomsml.exceptions import (
     ConfigurationError,
     CredentialsUnavailableError,
     UnreachableError,
-    lines,
+    join_lines,
 )
 
 if TYPE_CHECKING:
@@ -161,16 +161,16 @@ def _explain(error: Exception, hook: CleanRoomsMLHook, *, logs_in: bool) -> Clea
     if isinstance(error, ClientError):
         return _explain_refusal(error, why)
     if isinstance(error, (BotoConnectionError, HTTPClientError)):
-        return UnreachableError(lines(_NO_CREDENTIALS, why))
+        return UnreachableError(join_lines(_NO_CREDENTIALS, why))
     if isinstance(error, _UNAVAILABLE):
-        return CredentialsUnavailableError(lines(_NO_CREDENTIALS, why))
+        return CredentialsUnavailableError(join_lines(_NO_CREDENTIALS, why))
     if isinstance(error, (*_SETTINGS, AirflowException, BotoCoreError)) or (
         isinstance(error, ValueError) and not logs_in
     ):
         connection = f"the connection {hook.aws_conn_id!r}, " if hook.conn_config else ""
         advice = f"Check {connection}botocore_config, and boto3's environment variables and configuration file."
-        return ConfigurationError(lines("Nothing was sent: the configuration is not valid.", why, advice))
-    return CredentialsUnavailableError(lines(_NO_CREDENTIALS, why))
+        return ConfigurationError(join_lines("Nothing was sent: the configuration is not valid.", why, advice))
+    return CredentialsUnavailableError(join_lines(_NO_CREDENTIALS, why))
 
 
 def _check_environment(error: Exception, hook: CleanRoomsMLHook) -> None:
@@ -195,14 +195,14 @@ def _explain_refusal(error: ClientError, why: str) -> CleanRoomsMLError:
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     code = error.response.get("Error", {}).get("Code", "")
     if status == 429 or status >= 500 or "Throttl" in code:
-        return UnreachableError(lines(_NO_CREDENTIALS, why))
+        return UnreachableError(join_lines(_NO_CREDENTIALS, why))
     if code in EXPIRED_CREDENTIALS:
-        return CredentialsUnavailableError(lines(_NO_CREDENTIALS, why))
+        return CredentialsUnavailableError(join_lines(_NO_CREDENTIALS, why))
     if code in _MALFORMED:
         return ConfigurationError(
-            lines(_NO_CREDENTIALS, why, "Correct role_arn and assume_role_kwargs in the extra of the connection.")
+            join_lines(_NO_CREDENTIALS, why, "Correct role_arn and assume_role_kwargs in the extra of the connection.")
         )
-    return CleanRoomsMLError(lines(_NO_CREDENTIALS, why))
+    return CleanRoomsMLError(join_lines(_NO_CREDENTIALS, why))
 
 
 def _mask(text: str, hook: CleanRoomsMLHook) -> str:

@@ -13,7 +13,7 @@ from botocore.model import ShapeResolver
 from airflow_cleanroomsml._compat import list_config_options, list_signature_versions
 from airflow_cleanroomsml._requests.validation import ABSENT, RequestCheck
 from airflow_cleanroomsml._requests.violations import suggest_name
-from airflow_cleanroomsml.exceptions import ConfigurationError, lines
+from airflow_cleanroomsml.exceptions import ConfigurationError, join_lines
 
 _TEXT = {"shape": "Text"}
 _FLAG = {"shape": "Flag"}
@@ -94,7 +94,9 @@ def convert_options(options: Any, path: str = "botocore_config", *, connection: 
     if check.violations:
         where = f" in the extra of the connection {connection!r}" if connection else ""
         raise ConfigurationError(
-            lines(f"The options of the client{where} are not valid; nothing was sent:", *map(str, check.violations))
+            join_lines(
+                f"The options of the client{where} are not valid; nothing was sent:", *map(str, check.violations)
+            )
         )
     return _restore_pair(typed, "client_cert")
 

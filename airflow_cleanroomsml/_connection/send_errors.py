@@ -15,7 +15,7 @@ from airflow_cleanroomsml.exceptions import (
     OutcomeUnknownError,
     ServiceError,
     UnreachableError,
-    lines,
+    join_lines,
 )
 
 #: Advice for incomplete configurations.
@@ -47,22 +47,22 @@ def explain_unsent(
     """
     first = f"{name} was not sent."
     if isinstance(error, (CredentialRetrievalError, TokenRetrievalError)):
-        return CredentialsUnavailableError(lines(first, reason))
+        return CredentialsUnavailableError(join_lines(first, reason))
     if stage is Stage.HEADERS:
         # The text of http.client quotes the header, which may be a credential.
         return CleanRoomsMLError(
-            lines(
+            join_lines(
                 first,
                 "A header has a line break, or another character that HTTP does not allow.",
                 "Check the credentials, a session token for instance, for a line break at the end.",
             )
         )
     if stage is Stage.PREPARING:
-        return CleanRoomsMLError(lines(first, reason, _HINTS.get(type(error), "")))
+        return CleanRoomsMLError(join_lines(first, reason, _HINTS.get(type(error), "")))
     if may_lack_files(error, handled) and (unusable := find_unusable_file()):
-        return ConfigurationError(lines(first, unusable))
+        return ConfigurationError(join_lines(first, unusable))
     kind = UnreachableError if is_transient(error, handled) else CleanRoomsMLError
-    return kind(lines(first, reason, "Check the region, the endpoint, the proxy and the network."))
+    return kind(join_lines(first, reason, "Check the region, the endpoint, the proxy and the network."))
 
 
 def build_outcome_unknown(request: Request, error: CleanRoomsMLError) -> OutcomeUnknownError:
@@ -70,7 +70,7 @@ def build_outcome_unknown(request: Request, error: CleanRoomsMLError) -> Outcome
     why = error.code if isinstance(error, ServiceError) else str(error)
     name = request.members.get("name", "")
     return OutcomeUnknownError(
-        lines(f"{request.operation.name} was sent and its outcome is unknown: it may have been carried out.", why),
+        join_lines(f"{request.operation.name} was sent and its outcome is unknown: it may have been carried out.", why),
         f"It is not sent again. Look in the listing{f' for {name!r}' if name else ''}: if it is there, use its ARN "
         '(if_exists="reuse" of the operator that creates it finds it by name); if it is not, clear the task.',
     )

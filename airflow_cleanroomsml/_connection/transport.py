@@ -25,7 +25,7 @@ from botocore.exceptions import (
 
 from airflow_cleanroomsml._compat import causes, is_unreadable, step_before_sending
 from airflow_cleanroomsml._requests.request import Request
-from airflow_cleanroomsml.exceptions import UnreachableError, lines
+from airflow_cleanroomsml.exceptions import UnreachableError, join_lines
 
 #: Errors that botocore only raises while it connects.
 _CONNECTING = (ConnectTimeoutError, EndpointConnectionError)
@@ -112,7 +112,7 @@ def require_complete(request: Request, response: dict[str, Any]) -> dict[str, An
         missing = ["a request ID"]
     if missing:
         raise NoAnswerError(
-            lines(
+            join_lines(
                 f"{request.operation.name} got a response without {', '.join(missing)}.",
                 "It is probably not from the service, but from a proxy.",
             )
@@ -131,7 +131,7 @@ def build_redirect_error(operation: str, response: Mapping[str, Any]) -> NoAnswe
     if not HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
         return None
     return NoAnswerError(
-        lines(f"{operation} was redirected (HTTP status {status}).", "The redirect is probably from a proxy.")
+        join_lines(f"{operation} was redirected (HTTP status {status}).", "The redirect is probably from a proxy.")
     )
 
 

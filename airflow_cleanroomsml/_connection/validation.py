@@ -27,7 +27,7 @@ from airflow_cleanroomsml._connection.arguments import convert_connection
 from airflow_cleanroomsml._connection.client_options import convert_options, is_url
 from airflow_cleanroomsml._requests.sensitive import STARS
 from airflow_cleanroomsml._requests.violations import suggest_name
-from airflow_cleanroomsml.exceptions import CleanRoomsMLError, ConfigurationError, lines
+from airflow_cleanroomsml.exceptions import CleanRoomsMLError, ConfigurationError, join_lines
 
 log = logging.getLogger(__name__)
 
@@ -52,16 +52,16 @@ def check_connection(connection: Any) -> None:
     name = f"the connection {connection.conn_id!r}"
     extra = _parse_extra(connection.extra)
     if extra is None:
-        raise ConfigurationError(lines(f"aws_conn_id: {name} has an extra that is not a JSON object.", _CORRECT))
+        raise ConfigurationError(join_lines(f"aws_conn_id: {name} has an extra that is not a JSON object.", _CORRECT))
     if incomplete := _find_incomplete_keys(connection, extra):
-        raise ConfigurationError(lines(f"aws_conn_id: {name} has {incomplete}.", _CORRECT))
+        raise ConfigurationError(join_lines(f"aws_conn_id: {name} has {incomplete}.", _CORRECT))
     where = f" in the extra of {name}"
     convert_options(extra.get("config_kwargs") or {}, "config_kwargs", connection=connection.conn_id)
     for source, url in find_endpoints(extra, where):
         require_endpoint(url, source)
     role = extra.get("role_arn")
     if role and not (isinstance(role, str) and _ROLE.fullmatch(role)):
-        raise ConfigurationError(lines(f"role_arn{where}: {role!r} is not the ARN of a role.", _CORRECT))
+        raise ConfigurationError(join_lines(f"role_arn{where}: {role!r} is not the ARN of a role.", _CORRECT))
 
 
 def _parse_extra(extra: Any) -> Mapping[str, Any] | None:
@@ -144,7 +144,7 @@ def wrap_connection(wrap: Callable[[], Any], arguments: Mapping[str, Any]) -> An
         _check_files(wrapper, arguments)
         return wrapper
     raise ConfigurationError(
-        lines(f"aws_conn_id: the connection {arguments['aws_conn_id']!r} cannot be used.", why, _CORRECT)
+        join_lines(f"aws_conn_id: the connection {arguments['aws_conn_id']!r} cannot be used.", why, _CORRECT)
     )
 
 
@@ -259,7 +259,7 @@ def require_region(region: str | None, source: str) -> None:
     """
     if not region:
         raise ConfigurationError(
-            lines(
+            join_lines(
                 "region_name: no region is configured. Nothing was sent.",
                 "Set region_name in the task or in the extra of its connection, or AWS_DEFAULT_REGION.",
             )
@@ -269,7 +269,7 @@ def require_region(region: str | None, source: str) -> None:
     plain = region.removeprefix("fips-").removesuffix("-fips")
     if not (plain.islower() and any(pattern.fullmatch(plain) for pattern in patterns)):
         hint = suggest_name(region, regions) or f" of any partition that botocore {botocore.__version__} knows"
-        raise ConfigurationError(lines(f"{source}: {region!r} is not an AWS region{hint}", "Nothing was sent."))
+        raise ConfigurationError(join_lines(f"{source}: {region!r} is not an AWS region{hint}", "Nothing was sent."))
 
 
 @cache

@@ -27,7 +27,7 @@ from airflow_cleanroomsml.exceptions import (
     OutcomeUnsettledError,
     ResourceNotFoundError,
     ServiceError,
-    lines,
+    join_lines,
 )
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class CreateOnce:
             first = "The existing resource of this name differs from the request:"
             title = lookup.describe(self._resource, handle.identifiers)
             advice = "Choose another name, or change the arguments to match the existing resource."
-            raise AlreadyExistsError(lines(first, *different, title, advice))
+            raise AlreadyExistsError(join_lines(first, *different, title, advice))
 
     def _create(self, wait_for_quota: Callable[[Callable[[], Handle]], Handle]) -> Handle:
         while True:
@@ -169,7 +169,7 @@ class CreateOnce:
             "The resource is not visible yet, and this try does not send the request again. "
             "A retry, or a cleared task, looks for the resource first."
         )
-        raise OutcomeUnsettledError(lines(error.summary, advice)) from None
+        raise OutcomeUnsettledError(join_lines(error.summary, advice)) from None
 
     def find_created(self) -> Handle | None:
         """Find what this run has created, for a try that was interrupted and may not know of it."""
@@ -232,7 +232,7 @@ class CreateOnce:
         created = f"{entry['createTime']:%Y-%m-%d %H:%M:%S %Z}{self._describe_owner(handle)}"
         title = lookup.describe(self._resource, handle.identifiers)
         return AlreadyExistsError(
-            lines(str(error), f"Already there, {status}created {created}: {title}"),
+            join_lines(str(error), f"Already there, {status}created {created}: {title}"),
             operation=error.operation,
             code=error.code,
             details=error.details,
@@ -251,5 +251,5 @@ class CreateOnce:
             return error
         advice = "The request carries a tag by which a retry finds the resource; without permission to tag, set durable=False."
         return AccessDeniedError(
-            lines(str(error), advice), operation=error.operation, code=error.code, details=error.details
+            join_lines(str(error), advice), operation=error.operation, code=error.code, details=error.details
         )

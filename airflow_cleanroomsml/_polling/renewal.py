@@ -7,7 +7,7 @@ from airflow_cleanroomsml.exceptions import (
     CleanRoomsMLError,
     CredentialsUnavailableError,
     ServiceError,
-    lines,
+    join_lines,
 )
 
 #: Seconds before each new login: none at first, for a session that has expired; 35 minutes in all, for somebody to correct a connection.
@@ -39,7 +39,7 @@ class Renewal:
             problem = (
                 f"Credentials are still rejected after {self._attempts} refreshes in {sum(PAUSES) / 60:.0f} minutes."
             )
-            raise CleanRoomsMLError(lines(problem, str(error))) from error
+            raise CleanRoomsMLError(join_lines(problem, str(error))) from error
         self.ready_at = now + PAUSES[self._attempts]
         self._attempts += 1
 

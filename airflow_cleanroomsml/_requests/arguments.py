@@ -69,10 +69,10 @@ def check_arguments(
     for path in check.left_out:
         log.warning('%s rendered to "None" and is left out.', path)
     if check.violations:
-        from airflow_cleanroomsml.exceptions import InvalidRequestError, lines
+        from airflow_cleanroomsml.exceptions import InvalidRequestError, join_lines
 
         violations = [str(violation) for violation in check.violations]
         raise InvalidRequestError(
-            lines("Nothing was sent, because the arguments are not valid:", *violations), violations
+            join_lines("Nothing was sent, because the arguments are not valid:", *violations), violations
         )
     return values

@@ -113,11 +113,11 @@ def convert_search(
     for path in check.left_out:
         log.warning('%s rendered to "None" and is left out.', path)
     if check.violations:
-        from airflow_cleanroomsml.exceptions import InvalidRequestError, lines
+        from airflow_cleanroomsml.exceptions import InvalidRequestError, join_lines
 
         violations = [str(violation) for violation in check.violations]
         raise InvalidRequestError(
-            lines("Nothing was sent, because the arguments are not valid:", *violations), violations
+            join_lines("Nothing was sent, because the arguments are not valid:", *violations), violations
         )
     return converted
 
@@ -191,12 +191,12 @@ class Request:
         """
         if not self.violations:
             return
-        from airflow_cleanroomsml.exceptions import InvalidRequestError, lines
+        from airflow_cleanroomsml.exceptions import InvalidRequestError, join_lines
 
         violations = [str(violation) for violation in self.violations]
         more = f"… and {len(violations) - _MOST_SHOWN:,} more" if len(violations) > _MOST_SHOWN else ""
         title = f"{self.operation.name} was not sent, because its request is not valid:"
-        raise InvalidRequestError(lines(title, *violations[:_MOST_SHOWN], more), violations)
+        raise InvalidRequestError(join_lines(title, *violations[:_MOST_SHOWN], more), violations)
 
     @property
     def arguments(self) -> dict[str, Any]:

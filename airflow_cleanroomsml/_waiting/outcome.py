@@ -16,7 +16,7 @@ from airflow_cleanroomsml.exceptions import (
     UnavailableError,
     UnreachableError,
     WaitTimeoutError,
-    lines,
+    join_lines,
     strip_request_id,
 )
 
@@ -151,7 +151,7 @@ def raise_for_outcome(
     if poll_result.outcome is Outcome.FAILURE:
         verdict = f"is {status}" if status else "was not found"
         raise JobFailedError(
-            lines(
+            join_lines(
                 f"The {wait.noun} {verdict}.",
                 poll_result.reason or "The service gives no reason.",
                 wait.title,
@@ -163,7 +163,7 @@ def raise_for_outcome(
         )
     verdict = f"was still {status}" if status else "could not be read"
     raise WaitTimeoutError(
-        lines(
+        join_lines(
             f"The {wait.noun} {verdict} after {wait.deadline - wait.started:.0f} s, when the wait timed out. {stop_resource()}",
             poll_result.reason,
             wait.title,

@@ -19,7 +19,7 @@ from airflow_cleanroomsml.exceptions import (
     ConfigurationError,
     DataCheckFailedError,
     InvalidRequestError,
-    lines,
+    join_lines,
     service_error,
 )
 from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
@@ -83,8 +83,8 @@ class DataCheckOperator(CleanRoomsMLOperator):
         if errors:
             # A task that fails has no return value, and the report is what somebody wants to see then.
             push_results(self, context, {"report": report})
-            raise DataCheckFailedError(lines(f"{summary} A job would fail; none was started.", *texts), errors)
-        (self.log.warning if found else self.log.info)("%s", lines(summary, *texts))
+            raise DataCheckFailedError(join_lines(f"{summary} A job would fail; none was started.", *texts), errors)
+        (self.log.warning if found else self.log.info)("%s", join_lines(summary, *texts))
         return report
 
     def check_fields(self, shapes: Mapping[str, Any], *required: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from airflow_cleanroomsml._resources.data_flow import DataFlow
 from airflow_cleanroomsml._resources.handle import Handle
 from airflow_cleanroomsml._resources.lookup import BASE
 from airflow_cleanroomsml._resources.table import REACHED, Goal, Resource
-from airflow_cleanroomsml.exceptions import ConflictError, InvalidRequestError, ResourceNotFoundError, lines
+from airflow_cleanroomsml.exceptions import ConflictError, InvalidRequestError, ResourceNotFoundError, join_lines
 from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class CleanRoomsMLDeleteOperator(CleanRoomsMLOperator):
         if not absent:
             return error
         return InvalidRequestError(
-            lines(
+            join_lines(
                 str(error),
                 f"{', '.join(absent)} is None: if it is pulled from XCom, nothing was pushed under that key.",
                 "If the task that pushes it created nothing, there is nothing to do here: mark this task as success or skipped.",

@@ -19,7 +19,7 @@ from airflow_cleanroomsml.exceptions import (
     QuotaExceededError,
     ServiceError,
     ThrottledError,
-    lines,
+    join_lines,
 )
 from airflow_cleanroomsml.links import store_error_links
 from airflow_cleanroomsml.operators._create import CleanRoomsMLCreateOperator
@@ -229,7 +229,7 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator):
             waited = f"No quota became available within quota_timeout={self.quota_timeout:.0f} s, or before execution_timeout."
             # The same class, by which the base stores the link to the quota and the retry policy chooses its pause.
             raise type(error)(
-                lines(str(error), waited), operation=error.operation, code=error.code, details=error.details
+                join_lines(str(error), waited), operation=error.operation, code=error.code, details=error.details
             )
         # The whole error only once: the service may refuse a start for days, each time with the same advice.
         if self._is_refused or self._has_passed_queue:
@@ -269,7 +269,7 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator):
         )
 
     def _build_not_started_error(self, *reasons: str) -> CleanRoomsMLError:
-        return CleanRoomsMLError(lines("Nothing was started: the start queue did not reach this task.", *reasons))
+        return CleanRoomsMLError(join_lines("Nothing was started: the start queue did not reach this task.", *reasons))
 
 
 def _describe_refusal(error: ServiceError | None) -> dict[str, Any] | None:

@@ -31,7 +31,7 @@ from airflow_cleanroomsml.exceptions import (
     ConfigurationError,
     InvalidRequestError,
     WaitBrokenError,
-    lines,
+    join_lines,
 )
 from airflow_cleanroomsml.links import describe_logs, store_result_links
 from airflow_cleanroomsml.operators._base import require_flags
@@ -260,7 +260,7 @@ class Waiter:
         name = "change the name and " if operator.creates_another_on_retry else ""
         advice = f"Once the cause is corrected, {name}clear the task: it starts another job."
         logs = describe_logs(operator.resource.noun)
-        return lines(logs, advice) if logs else advice
+        return join_lines(logs, advice) if logs else advice
 
     def _build_redact(self) -> Redact:
         """
@@ -297,7 +297,7 @@ class Waiter:
         else:
             kind, advice = CleanRoomsMLError, "A retry continues the wait."
         title = describe(operator.resource, identifiers) if identifiers else f"the {operator.resource.noun}"
-        return kind(lines("The wait was interrupted; the resource is not affected.", reason, title, advice))
+        return kind(join_lines("The wait was interrupted; the resource is not affected.", reason, title, advice))
 
     def _stop_alarm(self) -> None:
         """Stop Airflow's alarm for ``execution_timeout``: the time is over anyway, and an alarm during an import leaves half a module."""

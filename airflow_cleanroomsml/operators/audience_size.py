@@ -22,7 +22,7 @@ from airflow_cleanroomsml.exceptions import (
     InvalidRequestError,
     JobFailedError,
     ResultError,
-    lines,
+    join_lines,
 )
 from airflow_cleanroomsml.links import store_request_links
 from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
@@ -185,14 +185,14 @@ class CleanRoomsMLChooseAudienceSizeOperator(CleanRoomsMLOperator):
         # Airflow retries only the first of the two errors: the job may still get its metrics.
         if status in _PENDING:
             raise CleanRoomsMLError(
-                lines(
+                join_lines(
                     f"The audience generation job is {status} and has no metrics yet: {job}",
                     "A retry reads it again; to wait for it, put CleanRoomsMLAudienceGenerationJobSensor before this task.",
                 )
             )
         if status != "ACTIVE":
             raise JobFailedError(
-                lines(
+                join_lines(
                     f"The audience generation job is {status} and has no metrics: {job}",
                     "Generate the audience again, then clear this task.",
                 ),
@@ -235,7 +235,7 @@ class CleanRoomsMLChooseAudienceSizeOperator(CleanRoomsMLOperator):
                 if action == "pass"
                 else 'To go on without an export, set if_unsuitable="skip"; to export a fixed size, set "pass" and default_size.'
             )
-            raise ResultError(lines(f"No size was chosen: {reason}.", advice))
+            raise ResultError(join_lines(f"No size was chosen: {reason}.", advice))
         size: dict[str, Any] = arguments["default_size"]
         self.log.warning("Returning default_size: %s.", reason)
         return size

@@ -13,7 +13,7 @@ from airflow_cleanroomsml._requests.sensitive import STARS, Hidden, hide, is_sen
 from airflow_cleanroomsml._resources.data_flow import DataFlow, find_data
 from airflow_cleanroomsml._resources.table import CLEAN_ROOMS, CLEAN_ROOMS_ML
 from airflow_cleanroomsml._templating import TEXT, Members
-from airflow_cleanroomsml.exceptions import InvalidRequestError, QuotaExceededError, ResultError, lines
+from airflow_cleanroomsml.exceptions import InvalidRequestError, QuotaExceededError, ResultError, join_lines
 from airflow_cleanroomsml.links import (
     ApiReferenceLink,
     CollaborationLink,
@@ -164,7 +164,7 @@ class CleanRoomsMLCallOperator(CleanRoomsMLOperator):
                 search({})
         except jmespath.exceptions.JMESPathError as error:
             raise InvalidRequestError(
-                lines(f"jmespath: {self.jmespath!r} is not a valid expression. Nothing was sent.", str(error))
+                join_lines(f"jmespath: {self.jmespath!r} is not a valid expression. Nothing was sent.", str(error))
             ) from None
 
         def select(response: Any) -> Any:
@@ -174,7 +174,7 @@ class CleanRoomsMLCallOperator(CleanRoomsMLOperator):
                 name = operation_model(load(str(self.service)), str(self.operation)).name
                 # Final, as a retry would call an operation again that has already succeeded.
                 raise ResultError(
-                    lines(
+                    join_lines(
                         f"{name} succeeded, but jmespath {str(self.jmespath)!r} cannot be applied to its response.",
                         str(error),
                         "If the operation created something, do not clear the task: it would create another. Otherwise correct jmespath.",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_cleanroomsml._resources.table import CLEAN_ROOMS
 from airflow_cleanroomsml._templating import TEXT
 from airflow_cleanroomsml._xcom import push_results
-from airflow_cleanroomsml.exceptions import ResourceNotFoundError, lines
+from airflow_cleanroomsml.exceptions import ResourceNotFoundError, join_lines
 from airflow_cleanroomsml.links import store_request_links
 from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
 
@@ -63,7 +63,7 @@ class CleanRoomsFindMembershipOperator(_LookupOperator):
                 self.log.info("The membership of %r is %s.", membership["collaborationName"], membership["id"])
                 return str(membership["id"])
         raise ResourceNotFoundError(
-            lines(
+            join_lines(
                 f"collaboration_identifier: this account has no active membership of the collaboration {wanted}.",
                 "Check the connection's account and the region; an invited member joins with CreateMembership.",
             )
@@ -133,7 +133,7 @@ class CleanRoomsFindConfiguredAudienceModelOperator(_LookupOperator):
         else:
             advice = "No member has associated a configured audience model with it yet."
         raise ResourceNotFoundError(
-            lines(
+            join_lines(
                 f"The collaboration {collaboration} has {len(offers)} configured audience models that match; the task needs exactly one.",
                 *found,
                 advice,

@@ -37,7 +37,7 @@ from airflow_cleanroomsml._waiting.results import (
     write_progress,
 )
 from airflow_cleanroomsml._waiting.wait import PollResult, Wait, read_poll_result
-from airflow_cleanroomsml.exceptions import InvalidRequestError, ResourceNotFoundError, lines
+from airflow_cleanroomsml.exceptions import InvalidRequestError, ResourceNotFoundError, join_lines
 from airflow_cleanroomsml.links import choose_links, describe_logs, store_request_links, store_result_links
 from airflow_cleanroomsml.sensors._errors import GRACE, ErrorHandler, build_interruption
 
@@ -321,7 +321,7 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
         report_end(self, context, wait, poll_result, self._history)
         logs = describe_logs(wait.noun) if wait.goal == Goal.CREATED else ""
         next_step = _NEXT_STEPS[Goal(wait.goal)]
-        raise_for_outcome(wait, poll_result, next_step=lines(logs, next_step) if logs else next_step)
+        raise_for_outcome(wait, poll_result, next_step=join_lines(logs, next_step) if logs else next_step)
         outputs = report_outputs(self, context, wait, poll_result, self._history)
         return self.report_result(context, wait.identifiers, outputs)
 

@@ -16,7 +16,7 @@ from airflow_cleanroomsml._compat import (
     TaskDeferralTimeout,
     is_deferral_timeout,
 )
-from airflow_cleanroomsml.exceptions import CleanRoomsMLError, WaitTimeoutError, lines
+from airflow_cleanroomsml.exceptions import CleanRoomsMLError, WaitTimeoutError, join_lines
 
 if TYPE_CHECKING:
     from airflow_cleanroomsml.sensors._base import CleanRoomsMLBaseSensor
@@ -80,7 +80,7 @@ class ErrorHandler:
 
     def build_timeout(self) -> SensorTimeoutError:
         """Build the error for a sensor that timed out."""
-        return SensorTimeoutError(lines(*self._sensor.describe_timeout(), _ADVICE))
+        return SensorTimeoutError(join_lines(*self._sensor.describe_timeout(), _ADVICE))
 
     def _pause(self, deadline: float) -> Any:
         """Poll again after ``poke_interval``, in the worker: there ``silent_fail`` may ask for the next pause."""

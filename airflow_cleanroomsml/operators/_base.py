@@ -10,7 +10,6 @@ from airflow_cleanroomsml._compat import AirflowException, BaseOperator, render_
 from airflow_cleanroomsml._connection.aws_connection import AwsConnection
 from airflow_cleanroomsml._data_report import report_data, report_failure, report_start, report_success
 from airflow_cleanroomsml._requests.sensitive import hide, holds_sensitive, reveal
-from airflow_cleanroomsml._resources.data_flow import Data, DataFlow, find_data
 from airflow_cleanroomsml._resources.handle import Handle
 from airflow_cleanroomsml._resources.table import CLEAN_ROOMS_ML
 from airflow_cleanroomsml._templating import TEXT, render_by_shape, render_value_by_shape
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
     from airflow_cleanroomsml._compat import Context
     from airflow_cleanroomsml._requests.request import Request
+    from airflow_cleanroomsml._resources.data_flow import Data, DataFlow
     from airflow_cleanroomsml.hooks import CleanRoomsMLHook
     from airflow_cleanroomsml.operators._wait import Waiter
 
@@ -103,6 +103,9 @@ class CleanRoomsMLOperator(AwsConnection, BaseOperator):
 
     def describe_data_flow(self) -> DataFlow:
         """Describe what the task reads and writes; by default nothing, as of an operation that changes settings only."""
+        # Imported here and in subclasses: Dag files that are parsed do not need it, and it takes a twentieth of their import.
+        from airflow_cleanroomsml._resources.data_flow import DataFlow
+
         return DataFlow(members=self.data_members)
 
     def load_request(self) -> Request:
@@ -204,6 +207,8 @@ class CleanRoomsMLOperator(AwsConnection, BaseOperator):
 
     def _find_request_data(self) -> list[Data]:
         """Find the data that the request names, except in its confidential values."""
+        from airflow_cleanroomsml._resources.data_flow import find_data
+
         request = self.load_request()
         return find_data({name: hide(request.shapes[name], value) for name, value in request.arguments.items()})
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow_cleanroomsml._data_report import remember
 from airflow_cleanroomsml._resources import lookup
-from airflow_cleanroomsml._resources.data_flow import DataFlow, find_data
 from airflow_cleanroomsml._resources.handle import Handle
 from airflow_cleanroomsml._resources.table import Goal, Resource
 from airflow_cleanroomsml._xcom import build_identity, push_identity
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from airflow_cleanroomsml._compat import Context
     from airflow_cleanroomsml._idempotency.create_once import CreateOnce
     from airflow_cleanroomsml._requests.request import Request
+    from airflow_cleanroomsml._resources.data_flow import DataFlow
 
 #: How many tags a resource may have (service model).
 _MAX_TAGS = 50
@@ -68,6 +68,8 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
 
     def describe_data_flow(self) -> DataFlow:
         """Describe what the request names, and what was created from it."""
+        from airflow_cleanroomsml._resources.data_flow import DataFlow, find_data
+
         inputs = self._find_request_data()
         outputs = [data for data in find_data(self.data_members) if data not in inputs]
         return DataFlow(inputs, outputs, members=self.data_members)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_cleanroomsml._resources.data_flow import DataFlow, find_data
 from airflow_cleanroomsml._resources.handle import Handle
 from airflow_cleanroomsml._resources.table import CONFIGURED_AUDIENCE_MODEL
 from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from airflow_cleanroomsml._requests.request import Request
+    from airflow_cleanroomsml._resources.data_flow import DataFlow
     from airflow_cleanroomsml.request_types import (
         AudienceSizeConfig,
         ConfiguredAudienceModelOutputConfig,
@@ -148,6 +148,8 @@ class CleanRoomsMLUpdateConfiguredAudienceModelOperator(CleanRoomsMLOperator):
 
     def describe_data_flow(self) -> DataFlow:
         """Describe the audience model on offer, and the configured audience model that offers it."""
+        from airflow_cleanroomsml._resources.data_flow import DataFlow, find_data
+
         inputs = find_data({"audience_model_arn": self.audience_model_arn})
         return DataFlow(inputs, find_data(self.data_members), members=self.data_members)
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_cleanroomsml._compat import cached, conf
 from airflow_cleanroomsml._resources import lookup
-from airflow_cleanroomsml._resources.data_flow import DataFlow
 from airflow_cleanroomsml._resources.handle import Handle
 from airflow_cleanroomsml._resources.lookup import BASE
 from airflow_cleanroomsml._resources.table import REACHED, Goal, Resource
@@ -15,6 +14,7 @@ from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
 
 if TYPE_CHECKING:
     from airflow_cleanroomsml._compat import Context
+    from airflow_cleanroomsml._resources.data_flow import DataFlow
     from airflow_cleanroomsml.operators._wait import Waiter
 
 #: What an argument pulled from an XCom that does not exist is: None, or None rendered to text.
@@ -28,6 +28,8 @@ class CleanRoomsMLDeleteOperator(CleanRoomsMLOperator):
 
     def describe_data_flow(self) -> DataFlow:
         """Describe what the task deletes; what is cancelled remains."""
+        from airflow_cleanroomsml._resources.data_flow import DataFlow
+
         return DataFlow(deleted=self._find_request_data() if self.goal is Goal.DELETED else ())
 
     def _perform(self, context: Context) -> Handle:

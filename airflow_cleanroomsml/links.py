@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import re
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
@@ -124,9 +125,9 @@ class AwsLink(BaseOperatorLink):
         return not set(cls.members).isdisjoint(known)
 
     @classmethod
+    @abstractmethod
     def find_page(cls, facts: Facts) -> str:
         """Return the page: a path in the console, with ``{region}`` for the region, or a URL; empty if the facts do not suffice."""
-        raise NotImplementedError
 
 
 class ApiReferenceLink(AwsLink):

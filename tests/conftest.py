@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 from tests.aws.user import keep_aside
 
@@ -137,6 +138,15 @@ def slow_world(slow_emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) 
     """Such an account in the slow emulator."""
     yield _connect_to(World(slow_emulator), monkeypatch).build()
     slow_emulator.restore_settings()
+
+
+@pytest.fixture
+def empty_moto() -> None:
+    """Empty S3, Glue and IAM of emulators in this process: they share moto's data, and the sample's accounts are always the same."""
+    from airflow_cleanroomsml.emulator.server import Emulator
+
+    with Emulator() as emulator:
+        urlopen(Request(f"{emulator.url}/moto-api/reset", method="POST")).close()
 
 
 @pytest.fixture

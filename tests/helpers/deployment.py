@@ -108,8 +108,10 @@ class Deployment:
             **os.environ,
             "AIRFLOW_HOME": str(home),
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            # On a busy machine, a writer can wait longer than SQLite's default of five seconds, which would cost a task a try.
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db?timeout=120",
+            # On a busy machine, a writer can wait longer than SQLite's default of five seconds, which would cost a task a try. But the
+            # API server writes its audit log in the event loop: if a heartbeat holds the lock then, and waits for the loop to commit,
+            # nothing moves until this time is over, and a task gives up calling the server after 27 s.
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db?timeout=15",
             "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "example_dags"),
             "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",

@@ -100,6 +100,8 @@ def is_killed(ti: Any, title: str) -> bool:
     :param ti: As for :func:`~airflow_cleanroomsml._compat.read_task_state`.
     :param title: What it has started, for the log.
     """
+    # Logged first: if Airflow's API server does not answer, the process is killed while it waits, and this is all that the log has.
+    log.info("The task was told to stop. Asking Airflow whether it has ended, or another try continues: %s.", title)
     try:
         state = read_task_state(ti)
     except Exception as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import signal
@@ -286,6 +287,23 @@ class TestWhileItsRequestIsAnswered:
         with pytest.raises(AirflowTaskTerminated):
             self.interrupted(task, slow_studio, terminated, ti=Kept())
         assert ("CancelTrainedModel" in slow_studio.world.calls) is ends
+
+
+def test_a_task_that_cannot_ask_airflow_any_more_has_named_its_job(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Ended(BaseException):
+        """The supervisor ends the process, which no ``except Exception`` notices."""
+
+    def end(_: object) -> str:
+        raise Ended
+
+    monkeypatch.setattr(cancellation, "read_task_state", end)
+    with caplog.at_level(logging.INFO), pytest.raises(Ended):
+        cancellation.is_killed(Kept(), "trained model arn:aws:…")
+    assert [record.getMessage() for record in caplog.records] == [
+        "The task was told to stop. Asking Airflow whether it has ended, or another try continues: trained model arn:aws:…."
+    ]
 
 
 @contextmanager

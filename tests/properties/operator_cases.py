@@ -21,7 +21,7 @@ from airflow_cleanroomsml.operators import (
     CleanRoomsMLStartTrainedModelExportJobOperator,
     CleanRoomsMLStartTrainedModelInferenceJobOperator,
 )
-from tests.properties.observed_emulator import Laboratory
+from tests.properties.observed_emulator import ACCOUNT, Laboratory
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ KINDS = {
         CleanRoomsMLCreateTrainingDatasetOperator,
         "training-dataset",
         lambda lab: {"role_arn": lab.world.role, "training_data": lab.world.training_data()},
-        {"role_arn": "arn:aws:iam::123456789012:role/other-cleanrooms-ml"},
+        {"role_arn": f"arn:aws:iam::{ACCOUNT}:role/other-cleanrooms-ml"},
         waits=False,
     ),
     "audience model": Kind(

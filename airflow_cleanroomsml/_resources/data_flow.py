@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
+from airflow_cleanroomsml._requests.arns import parse_arn
+
 #: Members that say where later operations write, or what they may write; the request itself reads nothing there.
 _DESTINATIONS = frozenset(("output_config", "output_configuration", "default_output_location"))
 #: Members of any depth whose values are the user's own texts: a URI in them may be confidential, and the service does not read it.
@@ -117,9 +119,9 @@ def _walk(value: Any, schema: Any = None) -> Iterator[Data]:
 
 
 def _is_resource(text: str) -> bool:
-    # An ARN that is cut off has no account, which names the dataset.
-    parts = text.split(":", 5)
-    return len(parts) == 6 and parts[0] == "arn" and parts[2] in _SERVICES
+    # Region and account name the dataset, so an ARN without them says nothing.
+    arn = parse_arn(text)
+    return arn is not None and arn.service in _SERVICES and bool(arn.region and arn.account)
 
 
 def _read_columns(schema: Any) -> Iterator[tuple[str, tuple[str, ...]]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from airflow_cleanroomsml._requests.arns import parse_arn
@@ -80,6 +80,13 @@ def find_data(members: Mapping[str, Any]) -> list[Data]:
     """
     given = {name: value for name, value in members.items() if name not in _DESTINATIONS}
     return list(dict.fromkeys(_walk(given)))
+
+
+def name_data(data: Iterable[Data]) -> tuple[str, ...]:
+    """Return the ARNs and URIs of data, from which :func:`find_data` finds them again; a Glue table has neither."""
+    return tuple(
+        each.arn if isinstance(each, ServiceResource) else each.uri for each in data if not isinstance(each, GlueTable)
+    )
 
 
 def name_resource(resource: ServiceResource) -> tuple[str, str]:

@@ -20,6 +20,7 @@ from openlineage.client.facet_v2 import (
     schema_dataset,
 )
 
+from airflow_cleanroomsml._requests.arns import parse_arn
 from airflow_cleanroomsml._resources.data_flow import (
     Data,
     DataFlow,
@@ -72,10 +73,8 @@ def _find_owner(flow: DataFlow) -> tuple[str, str] | None:
     """Find the region and the account of the caller: those of the resources in its request and response."""
     # Glue tables have no ARN in a request, but their catalog is by default the one of the account and region that asks.
     resources = [data for data in (*flow.outputs, *flow.inputs) if isinstance(data, ServiceResource)]
-    if not resources:
-        return None
-    region, account = resources[0].arn.split(":")[3:5]
-    return region, account
+    arn = parse_arn(resources[0].arn) if resources else None
+    return (arn.region, arn.account) if arn else None
 
 
 def _build_datasets(data: Iterable[Data], owner: tuple[str, str] | None, kind: type[Dataset]) -> list[Dataset]:

@@ -61,12 +61,14 @@ def build_uri(arn: str) -> str:
     :param arn: Its ARN.
     :raises ValueError: It is not the ARN of a resource of Clean Rooms ML.
     """
-    parts = str(arn).split(":", 5)
-    if len(parts) < 6 or parts[0] != "arn" or parts[2] != "cleanrooms-ml" or not str(arn).isprintable():
+    from airflow_cleanroomsml._requests.arns import parse_arn
+
+    parsed = parse_arn(str(arn))
+    if parsed is None or parsed.service != "cleanrooms-ml" or not str(arn).isprintable():
         raise ValueError(
             f"{arn!r} is not an ARN of Clean Rooms ML: arn:aws:cleanrooms-ml:{{region}}:{{account}}:{{kind}}/{{id}}"
         )
-    uri = f"{SCHEME}://{'/'.join(parts[3:])}"
+    uri = f"{SCHEME}://{parsed.region}/{parsed.account}/{parsed.resource}"
     sanitize_uri(urlsplit(uri))
     return uri
 

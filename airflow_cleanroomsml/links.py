@@ -376,11 +376,13 @@ def _find_console(facts: Facts, task: Any) -> tuple[str, str]:
 
     The ARN of a resource contains both, and needs no credentials; otherwise boto3 knows them.
     """
+    from airflow_cleanroomsml._requests.arns import parse_arn
     from airflow_cleanroomsml._resources.data_flow import ServiceResource, find_data
 
-    arns = [data.arn.split(":") for data in find_data(facts.members) if isinstance(data, ServiceResource)]
+    resources = [data for data in find_data(facts.members) if isinstance(data, ServiceResource)]
+    arn = parse_arn(resources[0].arn) if resources else None
     partition, region = (
-        (arns[0][1], arns[0][3]) if arns else (task.hook.conn_partition, task.hook.conn_region_name or "")
+        (arn.partition, arn.region) if arn else (task.hook.conn_partition, task.hook.conn_region_name or "")
     )
     # The region may come from a template; it becomes part of a host name, so nothing else may get into it.
     if partition not in _CONSOLES or not re.fullmatch(_REGION, region):

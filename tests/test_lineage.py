@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from openlineage.client.serde import Serde
 
 from airflow_cleanroomsml import operators, sensors
+from airflow_cleanroomsml._compat import TaskDeferred
 from airflow_cleanroomsml._lineage import build_lineage
 from airflow_cleanroomsml._resources.data_flow import DataFlow, ServiceResource
-from airflow_cleanroomsml.exceptions import ConflictError, JobFailedError
+from airflow_cleanroomsml.exceptions import ConflictError, JobFailedError, WaitTimeoutError
 from tests.helpers.custom_models import SQL, Studio, versioned
-from tests.support import World, run
+from tests.support import TaskInstance, World, resume, run
 
 
 def name(dataset: Any) -> str:
@@ -243,3 +244,106 @@ def test_the_age_of_a_model_is_no_lineage(world: World) -> None:
     )
     lineage = complete(operator)
     assert (lineage.inputs, lineage.outputs) == ([], [])
+
+
+def defer(operator: Any, context: Any) -> BaseException:
+    """Run a task until it is deferred."""
+    operator.render_template_fields(context)
+    with pytest.raises(TaskDeferred) as caught:
+        operator.execute(context)
+    return caught.value
+
+
+def resumed(world: World, make: Any, before: str, after: str) -> Any:
+    """Run a task whose template renders to another value when it resumes, in another process; return the resumed task."""
+    ti, task = TaskInstance(), make()
+    deferral = defer(make(), {"params": {"arn": before}, "ti": ti})
+    world.emulator.advance(1100)
+    context = {"params": {"arn": after}, "ti": ti}
+    task.render_template_fields(context)
+    resume(task, deferral, context)
+    return task
+
+
+def lineage_of(operator: Any) -> tuple[list[str], list[str]]:
+    lineage = operator.get_openlineage_facets_on_complete(None)
+    return names(lineage.inputs), names(lineage.outputs)
+
+
+def train(**more: Any) -> operators.CleanRoomsMLCreateAudienceModelOperator:
+    return operators.CleanRoomsMLCreateAudienceModelOperator(
+        task_id="t", name="model", training_dataset_arn="{{ params.arn }}", waiter_delay=0.2, **more
+    )
+
+
+def test_a_resumed_task_has_read_what_its_job_was_started_with(slow_world: World) -> None:
+    first, second = slow_world.dataset("first"), slow_world.dataset("second")
+    task = resumed(slow_world, lambda: train(deferrable=True), first, second)
+    (entry,) = slow_world.ml.list_audience_models()["audienceModels"]
+    assert lineage_of(task) == ([named(first)], [named(entry["audienceModelArn"])])
+
+
+def test_a_resumed_export_has_written_its_audience_only(slow_world: World) -> None:
+    first, second = slow_world.generated("first"), slow_world.generated("second")
+
+    def export() -> Any:
+        size: Any = {"type": "PERCENTAGE", "value": 10}
+        return operators.CleanRoomsMLStartAudienceExportJobOperator(
+            task_id="t",
+            name="export",
+            audience_generation_job_arn="{{ params.arn }}",
+            audience_size=size,
+            waiter_delay=0.2,
+            deferrable=True,
+        )
+
+    inputs, (output,) = lineage_of(resumed(slow_world, export, first, second))
+    assert inputs == [named(first)]
+    assert output.startswith(f"s3://{slow_world.bucket}/")
+
+
+def test_a_resumed_deletion_drops_what_was_deleted(slow_world: World) -> None:
+    first, second = slow_world.model("first"), slow_world.model("second")
+    slow_world.emulator.switch(delete_seconds=1000)
+
+    def delete() -> Any:
+        return operators.CleanRoomsMLDeleteAudienceModelOperator(
+            task_id="t", audience_model_arn="{{ params.arn }}", waiter_delay=0.2, deferrable=True
+        )
+
+    assert lineage_of(resumed(slow_world, delete, first, second)) == ([], [named(first)])
+
+
+def test_a_resumed_sensor_names_what_it_waited_for(slow_world: World) -> None:
+    first, second = (
+        slow_world.ml.create_audience_model(name=name, trainingDatasetArn=slow_world.dataset(name))["audienceModelArn"]
+        for name in ("first", "second")
+    )
+
+    def sense() -> Any:
+        return sensors.CleanRoomsMLAudienceModelSensor(
+            task_id="t", audience_model_arn="{{ params.arn }}", poke_interval=0.2, deferrable=True
+        )
+
+    assert lineage_of(resumed(slow_world, sense, first, second)) == ([named(first)], [])
+
+
+def test_a_task_that_times_out_in_the_triggerer_has_read_what_its_job_was_started_with(slow_world: World) -> None:
+    first, second = slow_world.dataset("first"), slow_world.dataset("second")
+    task, again = (train(deferrable=True, waiter_max_attempts=1) for _ in range(2))
+    ti = TaskInstance()
+    before, after = ({"params": {"arn": arn}, "ti": ti} for arn in (first, second))
+    deferral = defer(task, before)
+    again.render_template_fields(cast("Any", after))
+    with pytest.raises(WaitTimeoutError):
+        resume(again, deferral, after)
+    assert names(again.get_openlineage_facets_on_failure(None).inputs) == [named(first)]
+
+
+def test_a_retry_has_read_what_the_job_that_it_reuses_was_started_with(slow_world: World) -> None:
+    first, second = slow_world.dataset("first"), slow_world.dataset("second")
+    ti = TaskInstance()
+    run(train(wait_for_completion=False), ti=ti, params={"arn": first})
+    retry = train(wait_for_completion=False)
+    done = run(retry, ti=ti.next_try(), params={"arn": second})
+    assert lineage_of(retry) == ([named(first)], [named(done.result)])

@@ -206,9 +206,17 @@ def test_what_is_no_collaboration_has_no_link(value: str) -> None:
     assert "Collaboration" not in stored_links(task)
 
 
-@pytest.mark.parametrize("region", ["evil.example/#", "", "us east", "eu-west-1\n"])
+@pytest.mark.parametrize("region", ["evil.example/#", "us east", "eu-west-1\n"])
 def test_what_is_no_region_has_no_link(region: str) -> None:
-    arn = f"arn:aws:cleanrooms-ml:{region}:123456789012:audience-model/1"
+    assert set(_links_of(f"arn:aws:cleanrooms-ml:{region}:123456789012:audience-model/1")) == {"API reference"}
+
+
+@pytest.mark.parametrize("arn", ["arn:x", "arn:aws:cleanrooms-ml::123456789012:audience-model/1"])
+def test_an_arn_without_a_region_leaves_the_region_to_the_connection(arn: str) -> None:
+    assert "region=us-east-1" in _links_of(arn)["Output in S3"]
+
+
+def _links_of(arn: str) -> dict[str, str]:
     sizes: Any = {"audienceSizeType": "PERCENTAGE", "audienceSizeBins": [1]}
     task = CleanRoomsMLCreateConfiguredAudienceModelOperator(
         task_id="t",
@@ -218,7 +226,7 @@ def test_what_is_no_region_has_no_link(region: str) -> None:
         shared_audience_metrics=["ALL"],
         audience_size_config=sizes,
     )
-    assert set(stored_links(task)) == {"API reference"}
+    return stored_links(task)
 
 
 @pytest.mark.parametrize(

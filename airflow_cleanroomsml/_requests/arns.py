@@ -1,8 +1,9 @@
-"""Describes ARNs in words: an ARN of the wrong kind is a common mistake, and the pattern it does not match says little."""
+"""Parses ARNs and describes them in words: one of the wrong kind is a common mistake, and the pattern it does not match says little."""
 
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 #: Nouns that differ from the resource type in the ARN.
 _NOUNS = {
@@ -21,6 +22,25 @@ _SYNTAX = re.compile(r"\[[^]]*\]|\\.|\{[^}]*\}")
 _RESOURCE_TYPE = re.compile(r"[a-z]{2,}(?:-[a-z]+)*")
 #: Precedes the resource type in ARNs of resources that belong to a membership.
 _PARENT = "membership"
+
+
+class Arn(NamedTuple):
+    """The parts of an ARN (IAM user guide, reference-arns); region and account are empty where a service's ARNs have none."""
+
+    partition: str
+    service: str
+    region: str
+    account: str
+    resource: str
+
+
+def parse_arn(text: str) -> Arn | None:
+    """Parse an ARN; None for any other text, such as an ARN that is cut off."""
+    prefix, *parts = text.split(":", 5)
+    if prefix != "arn" or len(parts) != len(Arn._fields):
+        return None
+    arn = Arn(*parts)
+    return arn if arn.partition and arn.service and arn.resource else None
 
 
 def describe_arn(arn: str) -> str:
@@ -42,9 +62,8 @@ def describe_pattern(pattern: str) -> list[str]:
 
 def _split_arn(arn: str) -> tuple[str, str]:
     """Return service and resource of an ARN or of a pattern, in which they are literal; empty for other services."""
-    parts = arn.split(":", 5)
-    is_known = len(parts) == 6 and parts[0] == "arn" and parts[2] in _SERVICES
-    return (parts[2], parts[5]) if is_known else ("", "")
+    parsed = parse_arn(arn)
+    return (parsed.service, parsed.resource) if parsed and parsed.service in _SERVICES else ("", "")
 
 
 def _describe_resource(service: str, resource_type: str) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
+
+from airflow_cleanroomsml._requests.arns import parse_arn
 
 #: Members that say where later operations write, or what they may write; the request itself reads nothing there.
 _DESTINATIONS = frozenset(("output_config", "output_configuration", "default_output_location"))
@@ -80,6 +82,13 @@ def find_data(members: Mapping[str, Any]) -> list[Data]:
     return list(dict.fromkeys(_walk(given)))
 
 
+def name_data(data: Iterable[Data]) -> tuple[str, ...]:
+    """Return the ARNs and URIs of data, from which :func:`find_data` finds them again; a Glue table has neither."""
+    return tuple(
+        each.arn if isinstance(each, ServiceResource) else each.uri for each in data if not isinstance(each, GlueTable)
+    )
+
+
 def name_resource(resource: ServiceResource) -> tuple[str, str]:
     """
     Return namespace and name of a resource as an OpenLineage dataset.
@@ -117,9 +126,9 @@ def _walk(value: Any, schema: Any = None) -> Iterator[Data]:
 
 
 def _is_resource(text: str) -> bool:
-    # An ARN that is cut off has no account, which names the dataset.
-    parts = text.split(":", 5)
-    return len(parts) == 6 and parts[0] == "arn" and parts[2] in _SERVICES
+    # Region and account name the dataset, so an ARN without them says nothing.
+    arn = parse_arn(text)
+    return arn is not None and arn.service in _SERVICES and bool(arn.region and arn.account)
 
 
 def _read_columns(schema: Any) -> Iterator[tuple[str, tuple[str, ...]]]:

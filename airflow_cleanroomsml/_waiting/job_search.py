@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow_cleanroomsml._requests.arns import parse_arn
 from airflow_cleanroomsml._resources.table import CLEAN_ROOMS_ML
 from airflow_cleanroomsml._waiting.job_bookmark import JobBookmark
 from airflow_cleanroomsml.exceptions import InvalidRequestError
@@ -78,8 +79,9 @@ class JobFilter:
         """Whether an entry of the listing was started by the right account."""
         # A listing shows a cross-account job under the ARN of the account that lists it (user guide, ml-behaviors).
         account = entry.get("startedBy")
-        # The member is optional in the model; a job without it is taken for the owner's, so nobody is told of it.
-        is_own = account is None or account == entry["audienceGenerationJobArn"].split(":")[4]
+        own = parse_arn(entry["audienceGenerationJobArn"])
+        # The member is optional in the model; a job of unknown origin is taken for the owner's, so nobody is told of it.
+        is_own = account is None or own is None or account == own.account
         return bool(account == self.started_by if self.started_by else not is_own)
 
     @property

@@ -39,6 +39,8 @@ class Wait(NamedTuple):
     :param connection: The task's connection arguments when the wait began, without those that are None: their templates may render to
         other values when the task resumes. None in waits of releases that did not keep them.
     :param history: The statuses seen so far; empty in waits of releases that did not keep them.
+    :param sources: ARNs and URIs of the data that the resource is created from, as far as the task's request has named them; None in waits
+        of sensors, and of releases that did not keep them.
     """
 
     # A field that a release adds needs a default: tasks that are deferred during an upgrade bring waits without it.
@@ -53,11 +55,14 @@ class Wait(NamedTuple):
     on_kill: str = ""
     connection: Mapping[str, Any] | None = None
     history: Statuses = ()
+    sources: tuple[str, ...] | None = None
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Wait:
         """Read what :meth:`to_json` wrote, in this release or an earlier one."""
         given = {**values, "history": read_statuses(values.get("history", ()))}
+        if given.get("sources") is not None:
+            given["sources"] = tuple(given["sources"])
         if _CREATED_AFTER in given:
             given["created_after"] = given.pop(_CREATED_AFTER)
         wait = cls(**given)
@@ -90,6 +95,7 @@ class Wait(NamedTuple):
         """Convert to plain JSON values."""
         values = {**self._asdict(), "goal": Goal(self.goal).value, "history": format_statuses(self.history)}
         values[_CREATED_AFTER] = values.pop("created_after")
+        values["sources"] = None if self.sources is None else list(self.sources)
         return values
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import parse_qs
 from xml.sax.saxutils import escape
 
+from airflow_cleanroomsml._requests.arns import parse_arn
 from airflow_cleanroomsml._training_data.policy_elements import list_statements, matches_element
 from airflow_cleanroomsml.emulator import _compat
 
@@ -21,8 +22,8 @@ _RESULT = (
     "<EvalDecision>{decision}</EvalDecision></member>"
 )
 _ERROR = (
-    '<ErrorResponse xmlns="{namespace}"><Error><Type>Sender</Type><Code>NoSuchEntity</Code>'
-    "<Message>The role {arn} cannot be found.</Message></Error></ErrorResponse>"
+    '<ErrorResponse xmlns="{namespace}"><Error><Type>Sender</Type><Code>{code}</Code>'
+    "<Message>{message}</Message></Error></ErrorResponse>"
 )
 
 
@@ -40,10 +41,13 @@ def simulate(account: str, body: bytes) -> tuple[int, bytes]:
     :return: Status and body of the response.
     """
     form = {name: values[0] for name, values in parse_qs(body.decode()).items()}
-    arn = form["PolicySourceArn"]
-    role = _compat.find_role(account, arn.split(":")[1], arn.rpartition("/")[2])
+    text = form.get("PolicySourceArn", "")
+    arn = parse_arn(text)
+    if arn is None or not arn.account:
+        return 400, _build_error("InvalidInput", f"PolicySourceArn is not the ARN of a role: {text}.")
+    role = _compat.find_role(account, arn.partition, text.rpartition("/")[2])
     if role is None:
-        return 404, _ERROR.format(namespace=_NAMESPACE, arn=escape(arn)).encode()
+        return 404, _build_error("NoSuchEntity", f"The role {text} cannot be found.")
     statements = [statement for policy in _compat.list_role_policies(role) for statement in list_statements(policy)]
     results = "".join(
         _RESULT.format(action=escape(action), resource=escape(resource), decision=_decide(statements, action, resource))
@@ -51,6 +55,10 @@ def simulate(account: str, body: bytes) -> tuple[int, bytes]:
         for resource in _list_members(form, "ResourceArns") or ["*"]
     )
     return 200, _RESPONSE.format(namespace=_NAMESPACE, results=results).encode()
+
+
+def _build_error(code: str, message: str) -> bytes:
+    return _ERROR.format(namespace=_NAMESPACE, code=code, message=escape(message)).encode()
 
 
 def _list_members(form: Mapping[str, str], name: str) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from flask import request as flask_request
 
+from airflow_cleanroomsml._requests.arns import parse_arn
 from airflow_cleanroomsml.emulator import _compat
 from airflow_cleanroomsml.emulator.bucket_policy import S3Request, find_denial, is_allowed
 
@@ -55,7 +56,8 @@ def _get_permission(bucket: Any, action: str, resource: str) -> Any:
 def _build_request(bucket: Any, action: str, resource: str) -> S3Request:
     headers = flask_request.headers
     principal = headers.get(ROLE_HEADER) or _find_principal(bucket)
-    account = principal.split(":")[4] if principal else ""
+    caller = parse_arn(principal)
+    account = caller.account if caller else ""
     context: dict[str, str | None] = {
         "aws:securetransport": "true",
         "aws:principalarn": principal or None,

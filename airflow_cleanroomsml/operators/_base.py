@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_cleanroomsml._compat import AirflowException, BaseOperator, render_own_fields
@@ -57,6 +57,8 @@ class CleanRoomsMLOperator(AwsConnection, BaseOperator):
 
     #: Identifiers and outputs of the resource that the task is about, as far as this process knows them.
     data_members: Mapping[str, Any] = {}
+    #: What the resource was created from, if the request as it is rendered now may not say it; None if it does.
+    data_sources: Sequence[Data] | None = None
     get_openlineage_facets_on_start = report_start
     get_openlineage_facets_on_complete = report_success
     get_openlineage_facets_on_failure = report_failure
@@ -117,7 +119,7 @@ class CleanRoomsMLOperator(AwsConnection, BaseOperator):
 
     def execute(self, context: Context) -> Any:
         """Run the operation; see the class for the return value."""
-        self.data_members = {}
+        self.data_members, self.data_sources = {}, None
         # First of all, so that no argument can fail the task once a job runs and costs money.
         self.check_arguments()
         store_request_links(self, context)

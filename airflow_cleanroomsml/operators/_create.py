@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow_cleanroomsml._data_report import remember
+from airflow_cleanroomsml._requests.sensitive import hide
 from airflow_cleanroomsml._resources import lookup
 from airflow_cleanroomsml._resources.handle import Handle
 from airflow_cleanroomsml._resources.table import Goal, Resource
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from airflow_cleanroomsml._compat import Context
     from airflow_cleanroomsml._idempotency.create_once import CreateOnce
     from airflow_cleanroomsml._requests.request import Request
-    from airflow_cleanroomsml._resources.data_flow import DataFlow
+    from airflow_cleanroomsml._resources.data_flow import Data, DataFlow
 
 #: How many tags a resource may have (service model).
 _MAX_TAGS = 50
@@ -70,7 +71,8 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
         """Describe what the request names, and what was created from it."""
         from airflow_cleanroomsml._resources.data_flow import DataFlow, find_data
 
-        inputs = self._find_request_data()
+        # A retry, or a task that resumes after a deferral, may have rendered other arguments than those that created the resource.
+        inputs = self._find_request_data() if self.data_sources is None else self.data_sources
         outputs = [data for data in find_data(self.data_members) if data not in inputs]
         return DataFlow(inputs, outputs, members=self.data_members)
 
@@ -91,6 +93,9 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
             # Airflow clears XCom when a try starts, and this try may fail before it has found the resource again.
             self._push_identity(context, previous)
         handle = create_once.run(**options)
+        reused = create_once.previous.reused
+        is_changed = reused is not None and not reused.same and self.if_exists != "update"
+        self.data_sources = self._find_described_data(reused.description) if reused and is_changed else None
         # Before the wait, so that a task that cleans up finds the resource even if this one fails.
         self._push_identity(context, handle)
         verb = "Created" if create_once.created is handle else "Using"
@@ -111,6 +116,16 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
         remember(self, {**handle.set_identifiers, **(identity if self.resource.has_own_identifier else {})})
         push_identity(self, context, identity)
         store_result_links(self, context, {**handle.response, **handle.identifiers})
+
+    def _find_described_data(self, description: Mapping[str, Any]) -> list[Data]:
+        """Find the data that a resource was created from, as the service describes the resource."""
+        from airflow_cleanroomsml._requests.request import description_shape
+        from airflow_cleanroomsml._resources.data_flow import find_data
+
+        members = hide(description_shape(self.resource), description)
+        described = lookup.build_handle(self.resource, {}, members)
+        values = {**described.response, **described.set_identifiers}
+        return find_data({name: values[name] for name in self.arguments if name in values})
 
     def _build_create_once(self, context: Context, *, is_searched: bool = False) -> CreateOnce:
         """

@@ -28,9 +28,12 @@ class CleanRoomsMLDeleteOperator(CleanRoomsMLOperator):
 
     def describe_data_flow(self) -> DataFlow:
         """Describe what the task deletes; what is cancelled remains."""
-        from airflow_cleanroomsml._resources.data_flow import DataFlow
+        from airflow_cleanroomsml._resources.data_flow import DataFlow, find_data
 
-        return DataFlow(deleted=self._find_request_data() if self.goal is Goal.DELETED else ())
+        if self.goal is not Goal.DELETED:
+            return DataFlow()
+        # After a deferral the request may be rendered to other values than those that were sent.
+        return DataFlow(deleted=find_data(self.data_members) or self._find_request_data())
 
     def _perform(self, context: Context) -> Handle:
         self._delete()

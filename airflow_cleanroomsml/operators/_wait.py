@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from airflow_cleanroomsml import _clock
 from airflow_cleanroomsml._compat import FAILED_DEFERRAL, AirflowFailException, stop_timeout_alarm
 from airflow_cleanroomsml._data_report import remember
+from airflow_cleanroomsml._resources.data_flow import find_data, name_data
 from airflow_cleanroomsml._resources.handle import Handle
 from airflow_cleanroomsml._resources.lookup import describe
 from airflow_cleanroomsml._resources.table import Goal, Outcome
@@ -143,8 +144,7 @@ class Waiter:
                 self._operator.log.warning(
                     "No triggerer polled before the time-out; polling once more in the worker. Check that a triggerer is running."
                 )
-                self._history = StatusHistory(wait.history)
-                self._operator.restore_connection(wait.connection)
+                self._restore(wait)
                 return self._finish(context, wait, PollResult("", Outcome.PENDING))
         try:
             return resume(next_method, next_kwargs, context)
@@ -157,13 +157,11 @@ class Waiter:
         """Return the task's result after the trigger; the same, with the same errors, as after waiting in the worker."""
         # Everything that is needed is in the event: dag.test() of Airflow 2.11 loses what else a deferral carries.
         operator, wait, poll_result = self._operator, Wait.from_json(event["wait"]), read_poll_result(event)
-        # A Variable that has changed since must not lead the last calls to another account (docs/design/polling.md).
-        operator.restore_connection(wait.connection)
+        self._restore(wait)
         if poll_result is None:
             raise self._explain_interruption(event.get("error", ""), wait.identifiers)
         # The trigger redacted the text by the resource's description. The request may have values that a description lacks.
         poll_result = poll_result._replace(message=operator.load_request().redact(poll_result.message))
-        self._history = StatusHistory(wait.history)
         return self._finish(context, wait, poll_result)
 
     def build_wait(self, context: Context, handle: Handle) -> Wait:
@@ -183,6 +181,7 @@ class Waiter:
             delay,
             handle.created_after,
             connection=operator.rendered_connection,
+            sources=name_data(operator.describe_data_flow().inputs),
         )
         return wait if self._canceller is None else self._canceller.prepare(wait, handle)
 
@@ -194,6 +193,16 @@ class Waiter:
         # A twentieth of execution_timeout, at least a minute and at most half of it, is left for the last poll and the cancellation.
         allowed = self._operator.execution_timeout.total_seconds() if self._operator.execution_timeout else 0.0
         return min(deadline, end - min(allowed / 2, max(60, allowed / 20)))
+
+    def _restore(self, wait: Wait) -> None:
+        """Restore what the process that began the wait knew, after a deferral; templates may have rendered to other values since."""
+        operator = self._operator
+        # A Variable that has changed since must not lead the last calls to another account (docs/design/polling.md).
+        operator.restore_connection(wait.connection)
+        remember(operator, wait.identifiers)
+        if wait.sources is not None:
+            operator.data_sources = find_data({"sources": wait.sources})
+        self._history = StatusHistory(wait.history)
 
     def _defer(self, context: Context, wait: Wait, poll_result: PollResult) -> None:
         from airflow_cleanroomsml.triggers import CleanRoomsMLWaitTrigger
@@ -231,7 +240,6 @@ class Waiter:
 
     def _finish(self, context: Context, wait: Wait, poll_result: PollResult) -> Any:
         operator, redact = self._operator, self._build_redact()
-        # Another process may have created it, if the task was deferred.
         remember(operator, wait.identifiers)
         if poll_result.outcome is Outcome.PENDING:
             # Before the last poll, as a job that ends with the time-out must not be lost (docs/design/cancellation.md).

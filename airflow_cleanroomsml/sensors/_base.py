@@ -280,7 +280,9 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
 
     def describe_data_flow(self) -> DataFlow:
         """Describe what the sensor waits for, and where it is; the sensor of an export names its location, as the export may not."""
-        inputs = find_data({name: getattr(self, name) for name in self.arguments})
+        # After a deferral the arguments may be rendered to other values than those that were waited for.
+        _, identifiers = vars(self).get("_target") or (None, {name: getattr(self, name) for name in self.arguments})
+        inputs = find_data(identifiers)
         outputs = [data for data in find_data(self.data_members) if data not in inputs]
         return DataFlow(inputs, outputs, members=self.data_members)
 

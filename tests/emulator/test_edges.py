@@ -163,3 +163,29 @@ def test_it_stops_when_its_parent_dies() -> None:
     assert child._process.stdin is not None
     child._process.stdin.close()
     assert child._process.wait(120) == 0
+
+
+@pytest.mark.parametrize("principal", ["arn:x", "arn:aws:iam::root", ["111111111111", "arn:aws:iam"]])
+def test_a_policy_with_a_cut_off_arn_as_principal_is_rejected(world: World, partner: World, principal: Any) -> None:
+    arn = world.configured()
+    with pytest.raises(world.ml.exceptions.ValidationException, match="principal"):
+        put(world, arn, statement(arn, "", Principal={"AWS": principal}))
+    with pytest.raises(partner.ml.exceptions.AccessDeniedException):
+        start(partner, "job", arn)
+
+
+@pytest.mark.parametrize("source", ["no ARN, but long enough", "arn:aws:iam::role/cut-off"])
+def test_a_simulation_for_something_that_is_no_arn_is_rejected(empty_world: World, source: str) -> None:
+    iam = empty_world.client("iam")
+    with pytest.raises(ClientError) as caught:
+        iam.simulate_principal_policy(PolicySourceArn=source, ActionNames=["s3:GetObject"])
+    assert caught.value.response["Error"]["Code"] == "InvalidInput"
+
+
+def test_a_role_header_that_is_no_arn_denies_what_is_not_public(world: World) -> None:
+    s3 = world._make_client("s3")
+    s3.put_object(Bucket=world.bucket, Key="k", Body=b"")
+    policy = {"Effect": "Deny", "Principal": {"AWS": world.role}, "Action": "s3:*", "Resource": "*"}
+    s3.put_bucket_policy(Bucket=world.bucket, Policy=json.dumps({"Statement": [policy]}))
+    s3.meta.events.register("before-sign", lambda request, **_: request.headers.add_header("x-emulator-role", "arn:x"))
+    assert s3.head_object(Bucket=world.bucket, Key="k")["ContentLength"] == 0

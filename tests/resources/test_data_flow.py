@@ -47,7 +47,17 @@ ROLE = "arn:aws:iam::123456789012:role/lookalike"
         ),
         *[
             pytest.param({"audience_model_arn": text}, [], id=f"no ARN: {text}")
-            for text in ("arn:", "arn:aws", "arn:aws:cleanrooms-ml", "arn:aws:cleanrooms-ml:us-east-1", ACCOUNT)
+            for text in (
+                "arn:x",
+                "arn:aws",
+                "arn:aws:cleanrooms-ml",
+                "arn:aws:cleanrooms-ml:us-east-1",
+                ACCOUNT,
+                f"{ACCOUNT}:",
+                "arn:aws:cleanrooms-ml:us-east-1::audience-model/without-account",
+                "arn:aws:cleanrooms-ml::123456789012:audience-model/without-region",
+                "arn::cleanrooms-ml:us-east-1:123456789012:audience-model/without-partition",
+            )
         ],
         pytest.param(
             {"seed_audience": {"sqlParameters": {"queryString": "select user_id from members.sales"}, "roleArn": ROLE}},

@@ -6,6 +6,7 @@ import hashlib
 import json
 from typing import Any
 
+from airflow_cleanroomsml._requests.arns import parse_arn
 from airflow_cleanroomsml._training_data.policy_elements import list_principals, list_values, matches_wildcards
 from airflow_cleanroomsml.emulator.backend.base import BackendBase
 from airflow_cleanroomsml.emulator.errors import access_denied_error, not_found_error, validation_error
@@ -38,7 +39,7 @@ class ConfiguredAudienceModelPolicies(BackendBase):
             raise validation_error("policyExistenceCondition is POLICY_MUST_EXIST, but the model has no policy.")
         if policy_existence_condition == "POLICY_MUST_NOT_EXIST" and present:
             raise validation_error("policyExistenceCondition is POLICY_MUST_NOT_EXIST, but the model has a policy.")
-        _parse_statements(configured_audience_model_policy)
+        _require_principals(_parse_statements(configured_audience_model_policy))
         _write_policy(record, configured_audience_model_policy)
         return record.fields
 
@@ -148,11 +149,26 @@ def _parse_statements(policy: str) -> list[dict[str, Any]]:
     return statements
 
 
+def _require_principals(statements: list[dict[str, Any]]) -> None:
+    """Reject a principal whose ARN is cut off: the ARN of an account, a user or a role has an account (IAM user guide, principals)."""
+    for text in (text for statement in statements for text in list_principals(statement.get("Principal", {}))):
+        if text.startswith("arn:") and not _find_account(text):
+            raise validation_error(f"The policy has an invalid principal, an ARN without an account: {text}.")
+
+
+def _find_account(principal: str) -> str:
+    """Return the account of an AWS principal: an ARN, or the account itself; empty for an ARN that has none."""
+    if not principal.startswith("arn:"):
+        return principal
+    arn = parse_arn(principal)
+    return arn.account if arn else ""
+
+
 def _matches_caller(statement: dict[str, Any], caller: Caller) -> bool:
     """Return whether a statement applies to the caller and to starting generation jobs."""
     principals = list_principals(statement.get("Principal", {}))
     # The emulator knows the account of a caller but not their role, so an ARN stands for its account.
-    accounts = {text.split(":")[4] if text.startswith("arn:") else text for text in principals}
+    accounts = {_find_account(text) for text in principals}
     has_action = any(matches_wildcards(pattern, _ACTION) for pattern in list_values(statement.get("Action", [])))
     return has_action and not accounts.isdisjoint(("*", caller.account))
 

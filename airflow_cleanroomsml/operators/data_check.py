@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from airflow_cleanroomsml.links import store_request_links
+from airflow_cleanroomsml._link_storage import store_request_links
 from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
 from airflow_cleanroomsml.operators._data_check import (
     DataCheckOperator,

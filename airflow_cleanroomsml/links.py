@@ -1,11 +1,9 @@
 """
 Extra links: buttons of a task instance that open the task's resource in the AWS console, or the reference of its operation.
 
-A link is stored in XCom as soon as what it needs is known, so it is shown while the task runs, and also if the task fails. Airflow 3 stores
-all links again whenever the task leaves the worker; ``get_link`` then returns what is stored already, because a task that resumes after a
-deferral does not know what it knew before.
-
-A link never fails a task: if it cannot be built or stored, there is none.
+:mod:`airflow_cleanroomsml._link_storage` stores them in XCom while the task runs. Airflow 3 stores all links again whenever the task leaves
+the worker; ``get_link`` then returns what is stored already, because a task that resumes after a deferral does not know what it knew
+before.
 """
 
 from __future__ import annotations
@@ -23,28 +21,19 @@ from airflow_cleanroomsml._resources.table import CLEAN_ROOMS, CLEAN_ROOMS_ML
 from airflow_cleanroomsml._ui.link import DETAILS_LINKS
 
 if TYPE_CHECKING:
-    from airflow_cleanroomsml._compat import Context
-    from airflow_cleanroomsml._resources.table import Resource
     from airflow_cleanroomsml.exceptions import ServiceError
 
 log = logging.getLogger(__name__)
 
-#: The console of each partition; the consoles of other partitions are not public, so tasks there have no links to them.
-_CONSOLES = {
-    "aws": "https://{region}.console.aws.amazon.com",
-    "aws-cn": "https://{region}.console.amazonaws.cn",
-    "aws-us-gov": "https://{region}.console.amazonaws-us-gov.com",
-}
 _REFERENCES = {
     CLEAN_ROOMS_ML: "https://docs.aws.amazon.com/cleanrooms-ml/latest/APIReference",
     CLEAN_ROOMS: "https://docs.aws.amazon.com/clean-rooms/latest/apireference",
 }
 # Not compiled here, which every parse of a Dag would pay for.
-_REGION = r"[a-z0-9-]+"
 _UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _S3_URI = r"s3://([a-z0-9][a-z0-9.-]+)(?:/(.*))?"
 #: Attribute of a task: the links that it has stored since it began, by key; a task that resumed after a deferral has none.
-_STORED = "_stored_links"
+STORED_LINKS = "_stored_links"
 
 
 class Facts:
@@ -108,7 +97,7 @@ class AwsLink(BaseOperatorLink):
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
         """Return the link that the task has stored; empty if there is none."""
         # Airflow 3 logs an error for each key that it does not find, so what this process stored is not read again.
-        stored: dict[str, str] | None = getattr(operator, _STORED, None)
+        stored: dict[str, str] | None = getattr(operator, STORED_LINKS, None)
         if stored is not None:
             return stored.get(self.xcom_key, "")
         try:
@@ -309,95 +298,6 @@ def choose_links(task: type[Any]) -> tuple[BaseOperatorLink, ...]:
     """Return the links that tasks of a class can have."""
     found = tuple(link for link in LINKS if link.applies_to(task))
     return (*found, *DETAILS_LINKS) if task.has_details else found
-
-
-def store_request_links(task: Any, context: Context, arguments: Mapping[str, Any] | None = None) -> None:
-    """
-    Store the links that follow from the task's arguments.
-
-    :param arguments: Members of the request; None takes the task's own arguments.
-    """
-    from airflow_cleanroomsml._requests.sensitive import reveal
-
-    # From here on get_link() answers from memory; a task that resumes after a deferral does not come this way and reads XCom.
-    vars(task)[_STORED] = {}
-    if arguments is None:
-        names = [name for name in task.template_fields if name not in task.connection_fields]
-        arguments = {name: reveal(getattr(task, name)) for name in names}
-    resource: Resource | None = getattr(task, "resource", None)
-    operation = getattr(task, "operation", "") or task.reference
-    if resource:
-        operation = operation or resource.get or resource.list
-    noun = resource.noun if resource else ""
-    reference = _find_reference(type(task))
-    _store(task, context, Facts(arguments, service=task.service, operation=operation, noun=noun, reference=reference))
-
-
-def store_result_links(task: Any, context: Context, members: Mapping[str, Any]) -> None:
-    """
-    Store the links that follow from the service's description of a resource.
-
-    :param members: Members of the description, in either spelling.
-    """
-    _store(task, context, Facts(members))
-
-
-def store_error_links(task: Any, context: Context, error: ServiceError) -> None:
-    """Store the links that follow from an error of the service."""
-    _store(task, context, Facts({}, error=error))
-
-
-def _store(task: Any, context: Context, facts: Facts) -> None:
-    # Without a task instance, as when execute() is called by hand, there is nowhere to store a link.
-    ti = context.get("ti")
-    for link in task.operator_extra_links if ti else ():
-        if not isinstance(link, AwsLink):
-            continue
-        try:
-            if url := _build_url(link, facts, task):
-                if _STORED in vars(task):
-                    vars(task)[_STORED][link.xcom_key] = url
-                _compat.store_link(ti, link.xcom_key, url)
-        except Exception as error:
-            log.info("Could not build the link %s; the task continues. %s: %s", link.name, type(error).__name__, error)
-
-
-def _build_url(link: AwsLink, facts: Facts, task: Any) -> str:
-    page = link.find_page(facts)
-    if not page or page.startswith("https://"):
-        return page
-    console, region = _find_console(facts, task)
-    return f"{console}/{page}".replace("{region}", region) if console else ""
-
-
-def _find_console(facts: Facts, task: Any) -> tuple[str, str]:
-    """
-    Return the address of the console and the region; empty if they are not known.
-
-    The ARN of a resource contains both, and needs no credentials; otherwise boto3 knows them.
-    """
-    from airflow_cleanroomsml._requests.arns import parse_arn
-    from airflow_cleanroomsml._resources.data_flow import ServiceResource, find_data
-
-    resources = [data for data in find_data(facts.members) if isinstance(data, ServiceResource)]
-    arn = parse_arn(resources[0].arn) if resources else None
-    partition, region = (
-        (arn.partition, arn.region) if arn else (task.hook.conn_partition, task.hook.conn_region_name or "")
-    )
-    # The region may come from a template; it becomes part of a host name, so nothing else may get into it.
-    if partition not in _CONSOLES or not re.fullmatch(_REGION, region):
-        return "", ""
-    return _CONSOLES[partition].format(region=region), region
-
-
-def _find_reference(cls: type[Any]) -> str:
-    """Return the page and the heading of a class, or of the class of ours that it is derived from, as the site has them."""
-    for base in cls.__mro__:
-        package, _, noun = base.__module__.removeprefix("airflow_cleanroomsml.").partition(".")
-        if package in ("operators", "sensors") and base.__module__.startswith("airflow_cleanroomsml."):
-            page = f"operators/{noun}" if package == "operators" else package
-            return f"{page}.html#{base.__name__.lower()}"
-    return ""
 
 
 def _build_folder_page(bucket: str, key: str) -> str:

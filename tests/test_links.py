@@ -13,10 +13,11 @@ from airflow.providers_manager import ProvidersManager
 
 from airflow_cleanroomsml import _compat, get_provider_info
 from airflow_cleanroomsml._compat import TaskDeferred
+from airflow_cleanroomsml._link_storage import store_error_links, store_request_links
 from airflow_cleanroomsml._requests.request import load
 from airflow_cleanroomsml._ui.link import DETAILS_LINKS
 from airflow_cleanroomsml.exceptions import JobFailedError, NoQuotaError, QuotaExceededError, WaitTimeoutError
-from airflow_cleanroomsml.links import LINKS, ServiceQuotaLink, store_error_links, store_request_links
+from airflow_cleanroomsml.links import LINKS, ServiceQuotaLink
 from airflow_cleanroomsml.operators import (
     CleanRoomsFindMembershipOperator,
     CleanRoomsMLCallOperator,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
@@ -19,6 +19,9 @@ from airflow_cleanroomsml._training_data.policy_elements import (
 )
 from airflow_cleanroomsml._training_data.rules import Findings, Rule
 from airflow_cleanroomsml._training_data.storage import Location
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 #: The service that assumes the role (user guide, ml-roles).
 SERVICE = "cleanrooms-ml.amazonaws.com"
@@ -42,6 +45,17 @@ class JobRole:
 
     arn: str
     source_arn: str
+
+    @classmethod
+    def build_for_new(cls, arn: str, kind: str, region: str) -> Self:
+        """
+        Build the role of a job for a resource that does not exist yet.
+
+        :param kind: Type of the resource in its ARN.
+        """
+        _, partition, _, _, account, _ = arn.split(":", 5)
+        # Trust policies have a wildcard in the place of the identifier (user guide, ml-roles).
+        return cls(arn, f"arn:{partition}:cleanrooms-ml:{region}:{account}:{kind}/new")
 
     @property
     def partition(self) -> str:

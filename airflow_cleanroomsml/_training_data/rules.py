@@ -340,6 +340,10 @@ class Rule(Enum):
         return Finding(self, field, self.problem.format(**values), self.advice.format(**values), self.severity)
 
 
+#: What the caller may not do; the role of the job may be allowed to.
+S3_DENIALS = frozenset((Rule.S3_ACCESS_DENIED, Rule.BUCKET_POLICY_DENIES))
+
+
 @dataclass(frozen=True)
 class Finding:
     """

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow_cleanroomsml._compat import AirflowException, BaseOperator, render_own_fields
 from airflow_cleanroomsml._connection.aws_connection import AwsConnection
 from airflow_cleanroomsml._data_report import report_data, report_failure, report_start, report_success
+from airflow_cleanroomsml._link_storage import store_error_links, store_request_links, store_result_links
 from airflow_cleanroomsml._requests.sensitive import hide, holds_sensitive, reveal
 from airflow_cleanroomsml._resources.handle import Handle
 from airflow_cleanroomsml._resources.table import CLEAN_ROOMS_ML
 from airflow_cleanroomsml._templating import TEXT, render_by_shape, render_value_by_shape
 from airflow_cleanroomsml.exceptions import CleanRoomsMLError, InvalidRequestError, QuotaExceededError
-from airflow_cleanroomsml.links import choose_links, store_error_links, store_request_links, store_result_links
+from airflow_cleanroomsml.links import choose_links
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions.xcom_arg import PlainXComArg

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow_cleanroomsml._data_report import remember
+from airflow_cleanroomsml._link_storage import store_result_links
 from airflow_cleanroomsml._requests.sensitive import hide
 from airflow_cleanroomsml._resources import lookup
 from airflow_cleanroomsml._resources.handle import Handle
 from airflow_cleanroomsml._resources.table import Goal, Resource
 from airflow_cleanroomsml._xcom import build_identity, push_identity
 from airflow_cleanroomsml.exceptions import InvalidRequestError
-from airflow_cleanroomsml.links import store_result_links
 from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator, require_flags
 
 if TYPE_CHECKING:

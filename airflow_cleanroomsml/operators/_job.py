@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_cleanroomsml import _clock
 from airflow_cleanroomsml._compat import FAILED_DEFERRAL, AirflowTaskTerminated, cached, conf
+from airflow_cleanroomsml._link_storage import store_error_links
 from airflow_cleanroomsml._ui.link import push_details_link
 from airflow_cleanroomsml._xcom import delete_note, keep_note, read_note
 from airflow_cleanroomsml.exceptions import (
@@ -21,7 +22,6 @@ from airflow_cleanroomsml.exceptions import (
     ThrottledError,
     join_lines,
 )
-from airflow_cleanroomsml.links import store_error_links
 from airflow_cleanroomsml.operators._create import CleanRoomsMLCreateOperator
 from airflow_cleanroomsml.operators._on_kill import Canceller
 

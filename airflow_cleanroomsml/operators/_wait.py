@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from airflow_cleanroomsml import _clock
 from airflow_cleanroomsml._compat import FAILED_DEFERRAL, AirflowFailException, stop_timeout_alarm
 from airflow_cleanroomsml._data_report import remember
+from airflow_cleanroomsml._link_storage import store_result_links
 from airflow_cleanroomsml._resources.data_flow import find_data, name_data
 from airflow_cleanroomsml._resources.handle import Handle
 from airflow_cleanroomsml._resources.lookup import describe
@@ -34,7 +35,7 @@ from airflow_cleanroomsml.exceptions import (
     WaitBrokenError,
     join_lines,
 )
-from airflow_cleanroomsml.links import describe_logs, store_result_links
+from airflow_cleanroomsml.links import describe_logs
 from airflow_cleanroomsml.operators._base import require_flags
 
 if TYPE_CHECKING:

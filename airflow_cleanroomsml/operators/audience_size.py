@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_cleanroomsml._compat import AirflowSkipException
+from airflow_cleanroomsml._link_storage import store_request_links
 from airflow_cleanroomsml._pipelines.audience_size import (
     PERCENTAGE,
     Bin,
@@ -24,7 +25,6 @@ from airflow_cleanroomsml.exceptions import (
     ResultError,
     join_lines,
 )
-from airflow_cleanroomsml.links import store_request_links
 from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
 
 if TYPE_CHECKING:

@@ -9,19 +9,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_cleanroomsml._data_report import report_data
+from airflow_cleanroomsml._link_storage import store_error_links, store_request_links
 from airflow_cleanroomsml._requests.sensitive import STARS, Hidden, hide, is_sensitive, reveal
 from airflow_cleanroomsml._resources.data_flow import DataFlow, find_data
 from airflow_cleanroomsml._resources.table import CLEAN_ROOMS, CLEAN_ROOMS_ML
 from airflow_cleanroomsml._templating import TEXT, Members
 from airflow_cleanroomsml.exceptions import InvalidRequestError, QuotaExceededError, ResultError, join_lines
-from airflow_cleanroomsml.links import (
-    ApiReferenceLink,
-    CollaborationLink,
-    DocumentationLink,
-    ServiceQuotaLink,
-    store_error_links,
-    store_request_links,
-)
+from airflow_cleanroomsml.links import ApiReferenceLink, CollaborationLink, DocumentationLink, ServiceQuotaLink
 from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
 
 if TYPE_CHECKING:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from airflow_cleanroomsml._link_storage import store_request_links
 from airflow_cleanroomsml._resources.table import CLEAN_ROOMS
 from airflow_cleanroomsml._templating import TEXT
 from airflow_cleanroomsml._xcom import push_results
 from airflow_cleanroomsml.exceptions import ResourceNotFoundError, join_lines
-from airflow_cleanroomsml.links import store_request_links
 from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
 
 if TYPE_CHECKING:

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from airflow_cleanroomsml.links import store_request_links
+from airflow_cleanroomsml._link_storage import store_request_links
+from airflow_cleanroomsml.exceptions import ConfigurationError, InvalidRequestError
 from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
-from airflow_cleanroomsml.operators._data_check import (
-    DataCheckOperator,
-    TrainingDataCheck,
-    check_seed,
-    load_seed_arguments,
-    load_training_arguments,
-)
+from airflow_cleanroomsml.operators._data_check import DataCheckOperator
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from airflow_cleanroomsml._compat import Context
+    from airflow_cleanroomsml._data_checks.training_data import TrainingDataCheck
     from airflow_cleanroomsml.request_types import AudienceGenerationJobDataSource, Dataset
     from airflow_cleanroomsml.typing import AwsKwargs, Templated
 
@@ -113,15 +110,50 @@ class CleanRoomsMLCheckTrainingDataOperator(DataCheckOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Check table, files, role and, on request, the data."""
+        from airflow_cleanroomsml._data_checks.training_data import TrainingDataCheck
+
         self.check_connection()
         store_request_links(self, context)
-        self._check = TrainingDataCheck(self.hook, self.connection, load_training_arguments(self))
+        self._check = TrainingDataCheck(self.hook, self.connection, self._load_arguments())
         return self.report(context, self._check.run)
 
     def on_kill(self) -> None:
         """Stop the query, which would go on costing money."""
         if self._check:
             self._check.stop_query()
+
+    def _load_arguments(self) -> dict[str, Any]:
+        """
+        Check the arguments of the check of training data, and read the training dataset.
+
+        :raises InvalidRequestError: Arguments are not valid.
+        :raises ConfigurationError: Files cannot be read.
+        """
+        from airflow_cleanroomsml._requests.arguments import STRING, TIME, choice, integer
+
+        shapes = {
+            "training_data_start_time": TIME,
+            "training_data_end_time": TIME,
+            "statistics": choice("athena", "files"),
+            "min_interactions": integer(1),
+            "min_users": integer(1),
+            **dict.fromkeys(("athena_workgroup", "athena_output_location", "athena_catalog"), STRING),
+        }
+        arguments = self.check_fields(shapes, "min_interactions", "min_users", "athena_workgroup", "athena_catalog")
+        given = {name for name in self.members if name in arguments}
+        if given not in ({"training_dataset_arn"}, {"training_data", "role_arn"}):
+            raise InvalidRequestError(
+                "training_dataset_arn, training_data, role_arn: set either the ARN of a training dataset, or training_data with "
+                f"role_arn; given: {', '.join(sorted(given)) or 'none'}. Nothing was sent."
+            )
+        if arguments.get("statistics") == "files" and find_spec("pyarrow") is None:
+            raise ConfigurationError(
+                'statistics: "files" needs pyarrow, which is not installed. Install airflow-provider-cleanroomsml[files], or use "athena".'
+            )
+        if "training_data" in given:
+            return arguments
+        found = self.hook.call("get_training_dataset", {"training_dataset_arn": arguments["training_dataset_arn"]})
+        return {**arguments, "training_data": found["trainingData"], "role_arn": found["roleArn"]}
 
 
 class CleanRoomsMLCheckSeedAudienceOperator(DataCheckOperator):
@@ -173,7 +205,20 @@ class CleanRoomsMLCheckSeedAudienceOperator(DataCheckOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Check the seed and its role."""
+        from airflow_cleanroomsml._data_checks.seed import check_seed
+
         self.check_connection()
         store_request_links(self, context)
-        arguments = load_seed_arguments(self)
+        arguments = self._load_arguments()
         return self.report(context, lambda findings: check_seed(self.hook, arguments, findings))
+
+    def _load_arguments(self) -> dict[str, Any]:
+        """
+        Check the arguments of the check of a seed.
+
+        :raises InvalidRequestError: Arguments are not valid.
+        """
+        from airflow_cleanroomsml._requests.arguments import integer
+
+        shapes = {"min_matching_seed_size": integer(1), "min_seed_size": integer(1)}
+        return self.check_fields(shapes, "seed_audience", "min_seed_size")

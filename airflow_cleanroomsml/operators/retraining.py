@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_cleanroomsml._compat import AirflowSkipException
 from airflow_cleanroomsml._data_report import report_data
+from airflow_cleanroomsml._link_storage import store_request_links
 from airflow_cleanroomsml._pipelines.retraining import DELETING, Model, Plan, plan_pruning, recency
 from airflow_cleanroomsml._resources.data_flow import DataFlow, find_data
 from airflow_cleanroomsml._templating import TEXT
 from airflow_cleanroomsml._xcom import push_results
 from airflow_cleanroomsml.exceptions import ConflictError, InvalidRequestError, ResourceNotFoundError
-from airflow_cleanroomsml.links import store_request_links
 from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
 
 if TYPE_CHECKING:

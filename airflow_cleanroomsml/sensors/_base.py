@@ -21,6 +21,7 @@ from airflow_cleanroomsml._compat import (
 )
 from airflow_cleanroomsml._connection.aws_connection import AwsConnection
 from airflow_cleanroomsml._data_report import report_data, report_failure, report_start, report_success
+from airflow_cleanroomsml._link_storage import store_request_links, store_result_links
 from airflow_cleanroomsml._resources import lookup
 from airflow_cleanroomsml._resources.data_flow import DataFlow, find_data
 from airflow_cleanroomsml._resources.table import CLEAN_ROOMS_ML, RUNNING, Goal, Outcome, Resource
@@ -38,7 +39,7 @@ from airflow_cleanroomsml._waiting.results import (
 )
 from airflow_cleanroomsml._waiting.wait import PollResult, Wait, read_poll_result
 from airflow_cleanroomsml.exceptions import InvalidRequestError, ResourceNotFoundError, join_lines
-from airflow_cleanroomsml.links import choose_links, describe_logs, store_request_links, store_result_links
+from airflow_cleanroomsml.links import choose_links, describe_logs
 from airflow_cleanroomsml.sensors._errors import GRACE, ErrorHandler, build_interruption
 
 if TYPE_CHECKING:

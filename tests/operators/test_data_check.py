@@ -561,7 +561,7 @@ def test_a_table_of_another_account_is_named_with_its_catalog(data: TrainingData
 
 
 def test_a_killed_task_stops_its_query(data: TrainingData, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("airflow_cleanroomsml.operators._data_check._ATHENA_SECONDS", 1)
+    monkeypatch.setattr("airflow_cleanroomsml._data_checks.athena_query._POLL_SECONDS", 1)
     create_role(data.world)
     operator = CleanRoomsMLCheckTrainingDataOperator(
         task_id="t", training_data=data.create().data, role_arn=data.world.role, statistics="athena", **SMALL
@@ -587,7 +587,7 @@ def test_a_killed_task_stops_its_query(data: TrainingData, monkeypatch: pytest.M
 
 
 def test_a_query_may_take_longer_than_the_hook_would_wait(data: TrainingData, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("airflow_cleanroomsml.operators._data_check._ATHENA_SECONDS", 0.001)
+    monkeypatch.setattr("airflow_cleanroomsml._data_checks.athena_query._POLL_SECONDS", 0.001)
     create_role(data.world)
     data.create()
     missing = {"USER_ID": 0, "ITEM_ID": 0, "TIMESTAMP": 0}
@@ -704,7 +704,7 @@ def test_a_seed_that_is_too_large_to_read_is_not_read(world: World, monkeypatch:
         key = world.seed()["dataSource"]["s3Uri"].removeprefix(f"s3://{world.bucket}/")
         sizes.append(world.client("s3").head_object(Bucket=world.bucket, Key=key)["ContentLength"])
     seed = {"dataSource": {"s3Uri": folder}, "roleArn": world.role}
-    module = "airflow_cleanroomsml.operators._data_check._MOST_SEED_BYTES"
+    module = "airflow_cleanroomsml._data_checks.seed._MOST_SEED_BYTES"
     monkeypatch.setattr(module, sum(sizes))
     assert check_seed(seed_audience=seed).result["users"] == 30
     monkeypatch.setattr(module, sum(sizes) - 1)

@@ -159,6 +159,8 @@ class CleanRoomsMLWaitTrigger(_WaitingTrigger):
     async def _wait(self) -> dict[str, Any]:
         wait = Wait.from_json(self.wait)
         statuses = wait.history
+        # The text keeps what only the task needs, so thousands of waits need not hold it twice.
+        wait = wait._replace(connection=None, sources=None, history=())
         is_final = False
         with subscribe(self, wait) as subscription:
             while not is_final:

@@ -107,6 +107,7 @@ def _load_our_trigger(load: Load) -> Callable[[str], Any]:
             on_kill="cancel",
             connection={"aws_conn_id": "aws_default"},
             history=(("CREATE_PENDING", now - 3600),),
+            sources=(arn.replace("generation-job", "model"), f"s3://bucket/seed/{arn[-36:]}.jsonl"),
         )
         # Airflow's database holds it as JSON, so the trigger shares no object with another.
         return CleanRoomsMLWaitTrigger(**json.loads(json.dumps({"wait": wait.to_json(), "aws_conn_id": "aws_default"})))

@@ -63,6 +63,8 @@ class DataCheckOperator(CleanRoomsMLOperator):
     members: ClassVar[Mapping[str, str]] = {}
 
     warn_only: Any
+    #: Optional arguments that the Dag sets, without whose values less would be checked.
+    _set_arguments: tuple[str, ...] = ()
 
     def report(self, context: Context, check: Callable[[Findings], tuple[str, Numbers]]) -> dict[str, Any]:
         """
@@ -98,7 +100,7 @@ class DataCheckOperator(CleanRoomsMLOperator):
 
         all_shapes = {**self._find_argument_shapes(), **shapes}
         given = {name: reveal(getattr(self, name)) for name in all_shapes}
-        return check_arguments(all_shapes, given, required=required)
+        return check_arguments(all_shapes, given, required=required, set_in_dag=self._set_arguments)
 
     def _run(self, check: Callable[[Findings], tuple[str, Numbers]], findings: Findings) -> tuple[str, Numbers]:
         """

@@ -464,6 +464,17 @@ def test_either_a_dataset_or_its_data_are_needed(empty_world: World, arguments: 
         check(**{name: known[value] for name, value in arguments.items()})
 
 
+def test_a_check_that_is_asked_for_is_not_left_out(empty_world: World) -> None:
+    arn = "arn:aws:cleanrooms-ml:us-east-1:123456789012:training-dataset/00000000-0000-4000-8000-000000000000"
+    with pytest.raises(InvalidRequestError, match="statistics: None, although the Dag sets it"):
+        check(training_dataset_arn=arn, statistics="{{ none }}")
+    seed: Any = {"dataSource": {"s3Uri": "s3://seeds/a"}, "roleArn": empty_world.role}
+    sized: Any = {"min_matching_seed_size": "{{ none }}"}
+    with pytest.raises(InvalidRequestError, match="min_matching_seed_size: None, although the Dag sets it"):
+        run(CleanRoomsMLCheckSeedAudienceOperator(task_id="t", seed_audience=seed, **sized))
+    assert empty_world.calls == []
+
+
 @pytest.mark.skipif(HAS_PYARROW, reason="pyarrow is installed")
 def test_without_pyarrow_the_extra_is_named(data: TrainingData) -> None:
     with pytest.raises(ConfigurationError, match=r"airflow-provider-cleanroomsml\[files\]"):

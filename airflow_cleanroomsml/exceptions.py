@@ -285,6 +285,8 @@ _BY_CODE: dict[str, type[ServiceError]] = {
     "ConflictException": ConflictError,
     "ServiceQuotaExceededException": QuotaExceededError,
     "ThrottlingException": ThrottledError,
+    # Athena, which the data check calls (Athena API reference, StartQueryExecution).
+    "TooManyRequestsException": ThrottledError,
 }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from importlib.util import find_spec
@@ -40,7 +39,9 @@ _GIBIBYTE = 1024**3
 _ATHENA_SECONDS = 5
 _S3_REMEDY = "allow s3:ListBucket, and s3:GetObject where files are read, to the role or user of the connection"
 #: What says itself that the data was not counted.
-_SAY_UNCOUNTED = frozenset((Rule.TOO_LARGE_TO_READ, Rule.QUERY_FAILED, Rule.NOT_CHECKED))
+_SAY_UNCOUNTED = frozenset((Rule.TOO_LARGE_TO_READ, Rule.QUERY_FAILED, Rule.QUERY_INTERRUPTED, Rule.NOT_CHECKED))
+#: Failures that say nothing about the data, and may not happen the next time.
+_INTERRUPTIONS = frozenset((Rule.GLUE_ERROR, Rule.S3_ERROR, Rule.QUERY_INTERRUPTED))
 #: What the caller may not do; the role of the job may be allowed to.
 _S3_DENIALS = frozenset((Rule.S3_ACCESS_DENIED, Rule.BUCKET_POLICY_DENIES))
 #: The data catalog of Athena that is the Glue catalog of the caller's account.
@@ -309,7 +310,7 @@ class TrainingDataCheck:
 
         :raises InvalidDataError: It failed, or would read a table of another catalog.
         """
-        from airflow_cleanroomsml._training_data.athena import build_query, parse_result
+        from airflow_cleanroomsml._training_data.athena import build_query, describe_end, is_interrupted, parse_result
         from airflow_cleanroomsml._training_data.rules import InvalidDataError
 
         self._require_catalog()
@@ -323,10 +324,9 @@ class TrainingDataCheck:
         )
         state = self._wait_for_query()
         if state != "SUCCEEDED":
-            # Only the code of the reason: the rest may quote values of the data.
-            code = (athena.get_state_change_reason(self._query_id) or "").partition(":")[0]
-            reason = f"{state}, {code}" if re.fullmatch(r"[A-Z_]+", code) else state
-            raise InvalidDataError(Rule.QUERY_FAILED.build("data", reason=reason, query=self._query_id))
+            status = athena.get_query_info(self._query_id)["QueryExecution"]["Status"]
+            rule = Rule.QUERY_INTERRUPTED if is_interrupted(status) else Rule.QUERY_FAILED
+            raise InvalidDataError(rule.build("data", reason=describe_end(status), query=self._query_id))
         # Athena's first row is the header; the query aggregates, so there is one more.
         header, values = athena.get_query_results(self._query_id)["ResultSet"]["Rows"]
         # From here on a kill must not stop the query: it has ended.
@@ -445,11 +445,11 @@ def _explain_denials(findings: Findings) -> list[Finding]:
     """
     Return the findings; what the caller may not see says nothing about the role of the job.
 
-    :raises CleanRoomsMLError: Glue or S3 failed, and may not fail the next time.
+    :raises CleanRoomsMLError: Glue, S3 or Athena failed, and may not fail the next time.
     """
     explained = []
     for finding in findings:
-        if finding.rule in (Rule.GLUE_ERROR, Rule.S3_ERROR):
+        if finding.rule in _INTERRUPTIONS:
             raise CleanRoomsMLError(f"The check could not be completed; a retry may succeed. {finding}")
         if finding.rule is Rule.GLUE_ACCESS_DENIED:
             explained.append(Rule.TABLE_NOT_READABLE.build(finding.field, problem=finding.problem))

@@ -37,7 +37,8 @@ class CleanRoomsMLCheckTrainingDataOperator(DataCheckOperator):
     worker, up to 2 GiB of them, and also finds malformed files; it needs the extra ``files`` of this package.
 
     All findings are in the log and in the report: rule, severity, field, problem, advice and source. Errors fail the task without a
-    retry; warnings do not. Findings contain names and counts, but no values of the data. What the caller may not see is a warning.
+    retry; warnings do not. Findings contain names and counts, but no values of the data. What the caller may not see is a warning. A query
+    that Athena's own failure or a cancellation ended, as its ``AthenaError`` says (Athena API reference), is retried.
 
     The report of a task that fails is in XCom under the key ``report``.
 

@@ -135,6 +135,16 @@ class ServiceError(CleanRoomsMLError):
         self.code = code
         self.details = dict(details or {})
 
+    @classmethod
+    def choose_advice(cls, operation: str) -> str:
+        """
+        Return what to do.
+
+        :param operation: API operation that failed; a subclass may give other advice for some.
+        """
+        del operation
+        return cls.advice
+
 
 class ValidationError(ServiceError, AirflowFailException):
     """The request is not valid."""
@@ -197,7 +207,23 @@ class NoQuotaError(QuotaExceededError, AirflowFailException):
 class ThrottledError(ServiceError):
     """Too many requests, even after several attempts."""
 
-    advice = "Start fewer jobs at once, for instance with an Airflow pool."
+    # Rates are per operation (user guide, Quotas), so only a start is helped by fewer starts.
+    advice = join_lines(
+        "Run fewer of these tasks at once, for instance with an Airflow pool.",
+        "Calls of other callers in the account count, too.",
+    )
+    _START_ADVICE: ClassVar[str] = "Start fewer jobs at once, for instance with an Airflow pool."
+    _READ_ADVICE: ClassVar[str] = join_lines(
+        "Poll less often, with a larger waiter_delay or poke_interval, and run fewer tasks at once that read.",
+        "Calls of other callers in the account count, too.",
+    )
+
+    @classmethod
+    def choose_advice(cls, operation: str) -> str:
+        """Return what to do; see the base."""
+        if operation in _JOBS:
+            return cls._START_ADVICE
+        return cls._READ_ADVICE if operation.startswith(_READS) else cls.advice
 
 
 class UnavailableError(ServiceError):
@@ -259,6 +285,8 @@ _BY_CODE: dict[str, type[ServiceError]] = {
     "ConflictException": ConflictError,
     "ServiceQuotaExceededException": QuotaExceededError,
     "ThrottlingException": ThrottledError,
+    # Athena, which the data check calls (Athena API reference, StartQueryExecution).
+    "TooManyRequestsException": ThrottledError,
 }
 
 
@@ -287,6 +315,8 @@ _JOBS = (
     "StartTrainedModelExportJob",
     "StartTrainedModelInferenceJob",
 )
+#: Beginnings of operations that read: of this service, and of Glue, S3, IAM and Athena, which the data checks call.
+_READS = ("Get", "BatchGet", "List", "Head", "Simulate")
 #: Words in the names of quotas that count existing resources (user guide, Quotas). All other quotas of jobs are assumed to count running
 #: jobs, since AWS does not publish the values of ``quotaName``.
 _EXISTING = re.compile(r"\b(active|versions?)\b", re.IGNORECASE)
@@ -331,7 +361,7 @@ def service_error(operation: str, response: Mapping[str, Any], redact: Callable[
     more = ", ".join(f"{key} {value}" for key, value in details.items())
     request_id = f"{_REQUEST_ID}{meta['RequestId']}" if meta.get("RequestId") else ""
     return kind(
-        join_lines(f"{operation} failed with {code}:", message, more, kind.advice, request_id),
+        join_lines(f"{operation} failed with {code}:", message, more, kind.choose_advice(operation), request_id),
         operation=operation,
         code=code,
         details=details,

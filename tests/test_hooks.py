@@ -148,6 +148,17 @@ def test_throttled_for_good_ends(hook: CleanRoomsMLHook, empty_world: World, mon
     assert max(pauses) <= 20
 
 
+def test_a_throttled_listing_does_not_advise_to_start_fewer_jobs(
+    hook: CleanRoomsMLHook, empty_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    empty_world.fault("ListAudienceModels", "throttle", times=99)
+    with pytest.raises(ThrottledError) as caught:
+        list(hook.items("list_audience_models"))
+    assert "poke_interval" in str(caught.value)
+    assert "Start fewer jobs" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("fault", "kind"),
     [("access_denied", AccessDeniedError), ("quota", NoQuotaError), ("no_quota", NoQuotaError)],

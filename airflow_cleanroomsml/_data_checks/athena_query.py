@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from airflow_cleanroomsml import _clock
 from airflow_cleanroomsml._compat import cached
 from airflow_cleanroomsml._connection.client_options import make_config
+from airflow_cleanroomsml._training_data.athena import describe_end, is_interrupted
 from airflow_cleanroomsml._training_data.rules import InvalidDataError, Rule
 
 #: Seconds between two polls of a query.
@@ -49,10 +49,9 @@ class AthenaQuery:
         self._query_id = self._hook.run_query(text, context, self._output, workgroup=self._workgroup)
         state = self._wait()
         if state != "SUCCEEDED":
-            # Only the code of the reason: the rest may quote values of the data.
-            code = (self._hook.get_state_change_reason(self._query_id) or "").partition(":")[0]
-            reason = f"{state}, {code}" if re.fullmatch(r"[A-Z_]+", code) else state
-            raise InvalidDataError(Rule.QUERY_FAILED.build("data", reason=reason, query=self._query_id))
+            status = self._hook.get_query_info(self._query_id)["QueryExecution"]["Status"]
+            rule = Rule.QUERY_INTERRUPTED if is_interrupted(status) else Rule.QUERY_FAILED
+            raise InvalidDataError(rule.build("data", reason=describe_end(status), query=self._query_id))
         # Athena's first row is the header; the query aggregates, so there is one more.
         header, values = self._hook.get_query_results(self._query_id)["ResultSet"]["Rows"]
         # From here on a kill must not stop the query: it has ended.

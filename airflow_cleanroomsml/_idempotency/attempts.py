@@ -79,7 +79,7 @@ class AttemptLog:
 
     def __init__(self, context: Context, fingerprint: str, *, enabled: bool) -> None:
         self._store: Any = context.get("task_state_store") if enabled else None
-        self._fingerprint = fingerprint
+        self.fingerprint = fingerprint
         self._attempt = read_current_attempt(context)
         self._notes: dict[str, Any] | None = None
 
@@ -93,7 +93,7 @@ class AttemptLog:
         notes = [{"fingerprint": fingerprint, **note} for fingerprint, note in self._read().items()]
         sequence = self._attempt.sequence
         in_sequence = [note for note in notes if sequence is not None and note.get("sequence") == sequence]
-        same = [note for note in notes if note["fingerprint"] == self._fingerprint]
+        same = [note for note in notes if note["fingerprint"] == self.fingerprint]
         return max(in_sequence or same, key=lambda note: note["try"], default=None)
 
     def is_of_last_try(self, note: Mapping[str, Any]) -> bool:
@@ -107,12 +107,14 @@ class AttemptLog:
         :param fingerprint: Of the request that it is about; empty for the present one.
         """
         note = {**values, "try": self._attempt.number, "sequence": self._attempt.sequence}
-        notes = {**self._read(), fingerprint or self._fingerprint: note}
+        notes = {**self._read(), fingerprint or self.fingerprint: note}
         try:
             if self._store is not None:
                 self._store.set(self.KEY, notes)
         except Exception:
-            log.warning("Could not write to Airflow's task state store; a retry searches the listing.", exc_info=True)
+            log.warning(
+                "Could not write to Airflow's task state store; a retry has to do without this note.", exc_info=True
+            )
         self._notes = notes
 
     def _read(self) -> dict[str, Any]:

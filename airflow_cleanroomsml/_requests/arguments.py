@@ -8,8 +8,10 @@ from typing import Any
 
 from botocore.model import Shape
 
+from airflow_cleanroomsml._requests.coercion import is_text
 from airflow_cleanroomsml._requests.request import argument_shapes
 from airflow_cleanroomsml._requests.validation import ABSENT, RequestCheck
+from airflow_cleanroomsml._requests.violations import Violation
 from airflow_cleanroomsml._resources.table import CLEAN_ROOMS_ML
 
 log = logging.getLogger(__name__)
@@ -50,7 +52,11 @@ def member(operation: str, argument: str) -> Shape:
 
 
 def check_arguments(
-    shapes: Mapping[str, Shape], given: Mapping[str, Any], *, required: Collection[str] = ()
+    shapes: Mapping[str, Shape],
+    given: Mapping[str, Any],
+    *,
+    required: Collection[str] = (),
+    set_in_dag: Collection[str] = (),
 ) -> dict[str, Any]:
     """
     Check rendered arguments, and convert them to their types.
@@ -58,10 +64,15 @@ def check_arguments(
     :param shapes: What each argument has to be.
     :param given: The arguments; those that are None are left out.
     :param required: Arguments that must not be None.
+    :param set_in_dag: Optional arguments that the Dag sets: without the value of one of them the task would do something else.
     :raises InvalidRequestError: Arguments are not valid; every violation is in the message.
     """
     check, values = RequestCheck(), dict[str, Any]()
     for name, shape in shapes.items():
+        if name in set_in_dag and (given.get(name) is None or is_text(given[name], "None")):
+            violation = Violation(name, "None, although the Dag sets it", "give it a value, or leave it out")
+            check.violations.append(violation)
+            continue
         value = check.check_member(shape, given.get(name), name, required=name in required)
         if value is not ABSENT:
             values[name] = value

@@ -6,13 +6,19 @@ It scans three columns once, and returns counts only. The SQL is common to Trino
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime, timezone
+from typing import Any
 
 from airflow_cleanroomsml._training_data.limits import DataRules
 from airflow_cleanroomsml._training_data.schema import Roles
 from airflow_cleanroomsml._training_data.statistics import EARLIEST, LATEST, Statistics, WrongUnit
 from airflow_cleanroomsml._training_data.window import Window
+
+#: ``ErrorCategory`` and ``ErrorType`` of failures that are Athena's own; see :func:`is_interrupted`.
+_SYSTEM = 1
+_EXHAUSTED = range(9)
 
 _QUERY = """\
 WITH source AS (
@@ -127,6 +133,39 @@ def parse_result(row: Mapping[str, str | None]) -> Statistics:
         )
     except KeyError as error:
         raise ValueError(f"it has no column {error}") from error
+
+
+def is_interrupted(status: Mapping[str, Any]) -> bool:
+    """
+    Return whether a query ended for a reason that is neither in the query nor in its data, so that the next one may succeed.
+
+    ``Retryable`` is "True if the query might succeed if resubmitted" (Athena API reference, AthenaError). Without it the cause decides:
+    ``ErrorCategory`` 1 is a failure of Athena's own system (same page), and ``ErrorType`` 0 to 8 are queries that exhausted the resources
+    at their scale (Athena user guide, error-reference). A query that was cancelled has failed for none of these.
+
+    :param status: Status of the query, which is FAILED or CANCELLED (Athena API reference, QueryExecutionStatus).
+    """
+    error = status.get("AthenaError") or {}
+    if error.get("Retryable") is not None:
+        return bool(error["Retryable"])
+    return (
+        status.get("State") == "CANCELLED"
+        or error.get("ErrorCategory") == _SYSTEM
+        or error.get("ErrorType") in _EXHAUSTED
+    )
+
+
+def describe_end(status: Mapping[str, Any]) -> str:
+    """
+    Describe in words how a query ended, without texts that may quote values of the data.
+
+    :param status: Its status.
+    """
+    # Only the code of the reason: the rest may quote values of the data.
+    code = (status.get("StateChangeReason") or "").partition(":")[0]
+    number = (status.get("AthenaError") or {}).get("ErrorType")
+    texts = (code if re.fullmatch(r"[A-Z_]+", code) else "", "" if number is None else f"error type {number}")
+    return ", ".join((str(status.get("State")), *filter(None, texts)))
 
 
 def _format_units(*, is_timestamp: bool) -> str:

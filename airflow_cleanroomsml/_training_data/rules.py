@@ -255,6 +255,12 @@ class Rule(Enum):
         "see query {query} in the Athena console, whose message may quote data; the table or a file is likely to be malformed",
         _ASSUMED,
     )
+    QUERY_INTERRUPTED = (
+        Severity.ERROR,
+        "Athena did not count the data: {reason}",
+        "see query {query} in the Athena console, whose message may quote data",
+        "Athena API reference, AthenaError",
+    )
 
     # The role
     ROLE_NOT_FOUND = (Severity.ERROR, "Role {role} does not exist", "create it, or use another role", _ROLES)

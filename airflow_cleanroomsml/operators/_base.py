@@ -258,6 +258,18 @@ class CleanRoomsMLOperator(AwsConnection, BaseOperator):
         return {name: shapes[name] for name in self.arguments if name in shapes}
 
 
+def list_set_arguments(operator: BaseOperator, *names: str) -> tuple[str, ...]:
+    """
+    Return the optional arguments that a Dag sets, to be called by a constructor.
+
+    A template or the output of another task can turn out to be None later. Where the task would then do something else, such as delete
+    more, it refuses that.
+
+    :param names: Optional arguments.
+    """
+    return tuple(name for name in names if getattr(operator, name) is not None)
+
+
 def require_flags(operator: BaseOperator, *names: str) -> None:
     """
     Refuse a text for an argument that is True or False: ``"False"`` would count as true.

@@ -21,6 +21,8 @@ from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
 if TYPE_CHECKING:
     from airflow_cleanroomsml._compat import Context
 
+#: Failures that say nothing about the data, and may not happen the next time.
+_INTERRUPTIONS = frozenset((Rule.GLUE_ERROR, Rule.S3_ERROR, Rule.QUERY_INTERRUPTED))
 _S3_REMEDY = "allow s3:ListBucket, and s3:GetObject where files are read, to the role or user of the connection"
 
 
@@ -32,6 +34,8 @@ class DataCheckOperator(CleanRoomsMLOperator):
     members: ClassVar[Mapping[str, str]] = {}
 
     warn_only: Any
+    #: Optional arguments that the Dag sets, without whose values less would be checked.
+    _set_arguments: tuple[str, ...] = ()
 
     def report(self, context: Context, check: Callable[[Findings], tuple[str, dict[str, Any]]]) -> dict[str, Any]:
         """
@@ -67,7 +71,7 @@ class DataCheckOperator(CleanRoomsMLOperator):
 
         all_shapes = {**self._find_argument_shapes(), **shapes}
         given = {name: reveal(getattr(self, name)) for name in all_shapes}
-        return check_arguments(all_shapes, given, required=required)
+        return check_arguments(all_shapes, given, required=required, set_in_dag=self._set_arguments)
 
     def _run(
         self, check: Callable[[Findings], tuple[str, dict[str, Any]]], findings: Findings
@@ -117,11 +121,11 @@ def _explain_denials(findings: Findings) -> list[Finding]:
     """
     Return the findings; what the caller may not see says nothing about the role of the job.
 
-    :raises CleanRoomsMLError: Glue or S3 failed, and may not fail the next time.
+    :raises CleanRoomsMLError: Glue, S3 or Athena failed, and may not fail the next time.
     """
     explained = []
     for finding in findings:
-        if finding.rule in (Rule.GLUE_ERROR, Rule.S3_ERROR):
+        if finding.rule in _INTERRUPTIONS:
             raise CleanRoomsMLError(f"The check could not be completed; a retry may succeed. {finding}")
         if finding.rule is Rule.GLUE_ACCESS_DENIED:
             explained.append(Rule.TABLE_NOT_READABLE.build(finding.field, problem=finding.problem))

@@ -25,7 +25,7 @@ from airflow_cleanroomsml.exceptions import (
     ResultError,
     join_lines,
 )
-from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
+from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator, list_set_arguments
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -50,6 +50,8 @@ class CleanRoomsMLChooseAudienceSizeOperator(CleanRoomsMLOperator):
     An audience is unsuitable if the metrics are not shared, if the recall is no better than that of a random selection, or if no size is
     relevant enough. Then the task fails without a retry, is skipped, or passes: it warns of a low recall and chooses all the same, and
     returns ``default_size`` where nothing can be chosen.
+
+    An argument that the Dag sets and whose template or output turns out to be None is refused, except for ``metrics``.
 
     :param audience_generation_job_arn: ARN of the generation job, which is read; it is not needed with ``metrics``.
     :param metrics: Metrics of the job, as its task pushes them to XCom: ``generate.output["metrics"]``. Where they may not be shared, use
@@ -105,6 +107,10 @@ class CleanRoomsMLChooseAudienceSizeOperator(CleanRoomsMLOperator):
         self.min_recall = min_recall
         self.if_unsuitable = if_unsuitable
         self.default_size = default_size
+        # Not metrics: the task of a job whose metrics are not shared pushes none.
+        self._set_arguments = list_set_arguments(
+            self, "audience_generation_job_arn", "users", "training_users", "min_recall", "default_size"
+        )
 
     def _find_field_shapes(self) -> dict[str, Any]:
         return {
@@ -162,7 +168,9 @@ class CleanRoomsMLChooseAudienceSizeOperator(CleanRoomsMLOperator):
             "default_size": member("start_audience_export_job", "audience_size"),
         }
         values = {name: getattr(self, name) for name in shapes}
-        arguments = check_arguments(shapes, values, required=("policy", "min_relevance", "if_unsuitable"))
+        arguments = check_arguments(
+            shapes, values, required=("policy", "min_relevance", "if_unsuitable"), set_in_dag=self._set_arguments
+        )
         if arguments["policy"] == "users" and "users" not in arguments:
             raise InvalidRequestError('users: missing; required with policy="users". Nothing was sent.')
         return arguments

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow_cleanroomsml._link_storage import store_request_links
 from airflow_cleanroomsml.exceptions import ConfigurationError, InvalidRequestError
-from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
+from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator, list_set_arguments
 from airflow_cleanroomsml.operators._data_check import DataCheckOperator
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ class CleanRoomsMLCheckTrainingDataOperator(DataCheckOperator):
     worker, up to 2 GiB of them, and also finds malformed files; it needs the extra ``files`` of this package.
 
     All findings are in the log and in the report: rule, severity, field, problem, advice and source. Errors fail the task without a
-    retry; warnings do not. Findings contain names and counts, but no values of the data. What the caller may not see is a warning.
+    retry; warnings do not. Findings contain names and counts, but no values of the data. What the caller may not see is a warning. A query
+    that Athena's own failure or a cancellation ended, as its ``AthenaError`` says (Athena API reference), is retried.
 
     The report of a task that fails is in XCom under the key ``report``.
 
@@ -43,7 +44,8 @@ class CleanRoomsMLCheckTrainingDataOperator(DataCheckOperator):
     :param role_arn: ARN of the role that reads the table; required with ``training_data``.
     :param training_data_start_time: Start of the training window.
     :param training_data_end_time: End of the training window.
-    :param statistics: How to count the data, ``athena`` or ``files``; None to read no data.
+    :param statistics: How to count the data, ``athena`` or ``files``; None to read no data. A template or output that turns out to be None
+        is refused.
     :param min_interactions: Least number of interactions; lower than the default only makes sense for an emulator.
     :param min_users: Least number of users with at least two interactions; likewise.
     :param warn_only: Names of rules whose findings are warnings.
@@ -107,6 +109,7 @@ class CleanRoomsMLCheckTrainingDataOperator(DataCheckOperator):
         self.athena_output_location = athena_output_location
         self.athena_catalog = athena_catalog
         self._check: TrainingDataCheck | None = None
+        self._set_arguments = list_set_arguments(self, "statistics")
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Check table, files, role and, on request, the data."""
@@ -172,7 +175,8 @@ class CleanRoomsMLCheckSeedAudienceOperator(DataCheckOperator):
 
     :param seed_audience: The seed, as for ``CleanRoomsMLStartAudienceGenerationJobOperator``.
     :param min_matching_seed_size: ``minMatchingSeedSize`` of the configured audience model, 500 by default in the API: as many users of the
-        seed have to be among those of the training data. The task only checks that the seed has as many.
+        seed have to be among those of the training data. The task only checks that the seed has as many. A template or output that turns
+        out to be None is refused.
     :param min_seed_size: Least number of unique user ids; lower than the default only makes sense for an emulator.
     :param warn_only: Names of rules whose findings are warnings.
     :return: The report: ``errors``, ``warnings``, ``findings`` and ``users``.
@@ -202,6 +206,7 @@ class CleanRoomsMLCheckSeedAudienceOperator(DataCheckOperator):
         self.min_matching_seed_size = min_matching_seed_size
         self.min_seed_size = min_seed_size
         self.warn_only = warn_only
+        self._set_arguments = list_set_arguments(self, "min_matching_seed_size")
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Check the seed and its role."""

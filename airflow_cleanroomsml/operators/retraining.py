@@ -14,12 +14,13 @@ from airflow_cleanroomsml._resources.data_flow import DataFlow, find_data
 from airflow_cleanroomsml._templating import TEXT
 from airflow_cleanroomsml._xcom import push_results
 from airflow_cleanroomsml.exceptions import ConflictError, InvalidRequestError, ResourceNotFoundError
-from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
+from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator, list_set_arguments
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from airflow_cleanroomsml._compat import Context
+    from airflow_cleanroomsml._idempotency.attempts import AttemptLog
     from airflow_cleanroomsml.typing import AwsKwargs, Templated
 
 #: Audience models of an account (user guide, Quotas); more cannot be kept.
@@ -115,11 +116,14 @@ class CleanRoomsMLPromoteAudienceModelOperator(_RetrainingOperator):
 
     The API has no conditional update. Set ``max_active_runs=1`` so that no two tasks promote at the same moment.
 
-    The ARN of the model that was replaced is pushed to XCom under the key ``replaced``.
+    The ARN of the model that was replaced is pushed to XCom under the key ``replaced``. A retry that finds the model in service pushes what
+    an earlier try replaced, as far as Airflow's task state store (3.3 and later) has it. Otherwise it pushes None: the service does not
+    describe which model was in service before.
 
     :param configured_audience_model_arn: ARN of the configured audience model.
     :param audience_model_arn: ARN of the audience model to put into service.
-    :param instead_of: ARN of the audience model that it replaces, whichever is newer.
+    :param instead_of: ARN of the audience model that it replaces, whichever is newer. A template or output that turns out to be None is
+        refused, since that would be an ordinary promotion.
     :return: ARN of the audience model in service from now on: this one, or what was kept.
     """
 
@@ -143,12 +147,15 @@ class CleanRoomsMLPromoteAudienceModelOperator(_RetrainingOperator):
         self.configured_audience_model_arn = configured_audience_model_arn
         self.audience_model_arn = audience_model_arn
         self.instead_of = instead_of
+        # Without it, the roll-back would be an ordinary promotion.
+        self._set_arguments = list_set_arguments(self, "instead_of")
 
     def execute(self, context: Context) -> str:
         """Update the configured audience model if the guard allows it."""
         self.data_members = {}
         self.check_connection()
         store_request_links(self, context)
+        from airflow_cleanroomsml._idempotency.attempts import AttemptLog
         from airflow_cleanroomsml._requests.arguments import check_arguments, member
 
         model = member("get_audience_model", "audience_model_arn")
@@ -157,18 +164,24 @@ class CleanRoomsMLPromoteAudienceModelOperator(_RetrainingOperator):
             {"configured_audience_model_arn": configured, "audience_model_arn": model, "instead_of": model},
             self._collect_arguments(),
             required=("configured_audience_model_arn", "audience_model_arn"),
+            set_in_dag=self._set_arguments,
         )
         new, instead_of = arguments["audience_model_arn"], arguments.pop("instead_of", None)
         current = self._find_model_in_service(arguments["configured_audience_model_arn"])
         # A retry, or a cleared task, finds its own promotion.
+        attempt_log = AttemptLog(context, f"{arguments['configured_audience_model_arn']} {new}", enabled=True)
         if current == new:
+            replaced = self._recall_replaced(context, attempt_log)
             self.log.info("Already in service: %s.", new)
-            report_data(self, context, arguments)
+            push_results(self, context, {"replaced": replaced})
+            report_data(self, context, {**arguments, "replaced": replaced})
             return str(new)
         if reason := self._find_reason_to_keep(current, new, instead_of):
             self.log.warning("Kept %s in service: %s.", current, reason)
             report_data(self, context, {**arguments, "audience_model_arn": current})
             return current
+        # Before the update: the worker may die before it pushes the result, and the service does not describe the model that is replaced.
+        attempt_log.write(replaced=current)
         # Between the read and this update another run may promote: the API has no condition (see the class about max_active_runs).
         self.hook.call("update_configured_audience_model", arguments)
         self.log.info("Put %s into service in place of %s.", new, current)
@@ -183,6 +196,17 @@ class CleanRoomsMLPromoteAudienceModelOperator(_RetrainingOperator):
         is_in_service = self.data_members.get("audience_model_arn") == self.audience_model_arn
         outputs = find_data({"arn": self.data_members["configured_audience_model_arn"]}) if is_in_service else ()
         return DataFlow(inputs, outputs, members=self.data_members)
+
+    def _recall_replaced(self, context: Context, attempt_log: AttemptLog) -> str | None:
+        """Return the model that an earlier try of this task replaced; None if there was none, or that is not known."""
+        note = attempt_log.recall()
+        if note and note["fingerprint"] == attempt_log.fingerprint:
+            return str(note["replaced"])
+        from airflow_cleanroomsml._idempotency.attempts import read_current_attempt
+
+        if read_current_attempt(context).number > 1:
+            self.log.info("If an earlier try put the model into service, which model it replaced is not known.")
+        return None
 
     def _find_reason_to_keep(self, current: str, new: str, instead_of: str | None) -> str:
         """Return why the model in service stays; empty if it is to be replaced."""
@@ -219,7 +243,7 @@ class CleanRoomsMLPruneAudienceModelsOperator(_RetrainingOperator):
     :param name_prefix: Prefix of the names of the models to prune, 1 to 63 characters; with ``training_dataset_arn`` a model has to match
         both.
     :param not_newer_than: ARN of this run's own audience model: only models older than it are deleted, and none if it no longer exists. A
-        template or output that turns out to be None is refused.
+        template or output that turns out to be None is refused, as it is of ``training_dataset_arn`` and ``name_prefix``.
     :param report_only: Report what would be deleted, and delete nothing. It is not called ``dry_run`` because Airflow's operators have a
         method of that name.
     :return: ``deleted``, a list of ARNs; ``kept``, ARNs with the reason of each; ``gone``, ARNs of models that were deleted by somebody
@@ -252,7 +276,8 @@ class CleanRoomsMLPruneAudienceModelsOperator(_RetrainingOperator):
         self.name_prefix = name_prefix
         self.not_newer_than = not_newer_than
         self.report_only = report_only
-        self._is_limited = not_newer_than is not None
+        # Each of them limits what is deleted, and a deletion is final.
+        self._set_arguments = list_set_arguments(self, "training_dataset_arn", "name_prefix", "not_newer_than")
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Decide which models to delete, and delete them."""
@@ -289,9 +314,9 @@ class CleanRoomsMLPruneAudienceModelsOperator(_RetrainingOperator):
             "not_newer_than": member("get_audience_model", "audience_model_arn"),
             "report_only": BOOLEAN,
         }
-        # A limit that was set, and is None now, is not left out: it would protect no model, and a deletion is final.
-        required = ("keep", "report_only", *["not_newer_than"] * self._is_limited)
-        arguments = check_arguments(shapes, self._collect_arguments(), required=required)
+        arguments = check_arguments(
+            shapes, self._collect_arguments(), required=("keep", "report_only"), set_in_dag=self._set_arguments
+        )
         if not {"training_dataset_arn", "name_prefix"} & set(arguments):
             raise InvalidRequestError(
                 "training_dataset_arn, name_prefix: both are missing; set at least one of them. Nothing was sent."

@@ -164,6 +164,10 @@ def test_a_job_that_is_under_way_is_retried_and_one_that_failed_is_not(world: Wo
         ({"if_unsuitable": "stop"}, "if_unsuitable: 'stop' is unknown; allowed: fail, skip, pass"),
         ({"default_size": {"type": "PERCENTAGE"}}, "default_size.value: missing; required"),
         ({"audience_generation_job_arn": "x"}, "audience_generation_job_arn: "),
+        *(
+            ({"metrics": METRICS, name: "{{ none }}"}, f"{name}: None, although the Dag sets it")
+            for name in ("audience_generation_job_arn", "users", "training_users", "min_recall", "default_size")
+        ),
         ({"metrics": {"recall": 1}}, "metrics: relevanceMetrics is missing"),
         ({"metrics": "good"}, "metrics: relevanceMetrics is missing"),
         (

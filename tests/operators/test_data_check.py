@@ -11,14 +11,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
-from typing import Any
+from threading import Thread
+from typing import Any, ClassVar
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
+from airflow_cleanroomsml._compat import AirflowFailException
 from airflow_cleanroomsml._training_data.role import Access, JobRole, simulate
 from airflow_cleanroomsml._training_data.rules import Finding, Findings, Rule, Severity, withhold_ids
 from airflow_cleanroomsml._training_data.statistics import Statistics, WrongUnit
@@ -464,6 +467,17 @@ def test_either_a_dataset_or_its_data_are_needed(empty_world: World, arguments: 
         check(**{name: known[value] for name, value in arguments.items()})
 
 
+def test_a_check_that_is_asked_for_is_not_left_out(empty_world: World) -> None:
+    arn = "arn:aws:cleanrooms-ml:us-east-1:123456789012:training-dataset/00000000-0000-4000-8000-000000000000"
+    with pytest.raises(InvalidRequestError, match="statistics: None, although the Dag sets it"):
+        check(training_dataset_arn=arn, statistics="{{ none }}")
+    seed: Any = {"dataSource": {"s3Uri": "s3://seeds/a"}, "roleArn": empty_world.role}
+    sized: Any = {"min_matching_seed_size": "{{ none }}"}
+    with pytest.raises(InvalidRequestError, match="min_matching_seed_size: None, although the Dag sets it"):
+        run(CleanRoomsMLCheckSeedAudienceOperator(task_id="t", seed_audience=seed, **sized))
+    assert empty_world.calls == []
+
+
 @pytest.mark.skipif(HAS_PYARROW, reason="pyarrow is installed")
 def test_without_pyarrow_the_extra_is_named(data: TrainingData) -> None:
     with pytest.raises(ConfigurationError, match=r"airflow-provider-cleanroomsml\[files\]"):
@@ -579,11 +593,77 @@ def test_a_killed_task_stops_its_query(data: TrainingData, monkeypatch: pytest.M
 
     with queries_that_do_not_end(data.world), ThreadPoolExecutor(1) as pool:
         killer = pool.submit(kill_while_the_query_runs)
-        with pytest.raises(DataCheckFailedError) as caught:
+        # Whoever has cancelled it, that says nothing about the data.
+        with pytest.raises(CleanRoomsMLError, match="a retry may succeed.*CANCELLED") as caught:
             run(operator)
         killer.result()
-    assert [finding["rule"] for finding in caught.value.findings] == ["QUERY_FAILED"]
-    assert "CANCELLED" in caught.value.findings[0]["problem"]
+    assert not isinstance(caught.value, AirflowFailException)
+
+
+class FailingAthena(BaseHTTPRequestHandler):
+    """Athena, whose queries end with a status; moto's never fail."""
+
+    status: ClassVar[dict[str, Any]] = {}
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        query: dict[str, Any] = {"QueryExecutionId": "q-1"}
+        if self.headers["X-Amz-Target"].endswith("GetQueryExecution"):
+            query = {"QueryExecution": {**query, "Status": self.status}}
+        body = json.dumps(query).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@contextmanager
+def failing_athena(monkeypatch: pytest.MonkeyPatch, status: dict[str, Any]) -> Iterator[None]:
+    handler = type("Handler", (FailingAthena,), {"status": status})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("AWS_ENDPOINT_URL_ATHENA", f"http://127.0.0.1:{server.server_port}")
+        yield
+        server.shutdown()
+
+
+SYSTEM, USER = {"ErrorCategory": 1}, {"ErrorCategory": 2}
+
+
+@pytest.mark.parametrize(
+    ("error", "is_final"),
+    [
+        ({}, True),
+        ({**USER, "ErrorType": 1000}, True),
+        ({**USER, "ErrorType": 1000, "Retryable": False}, True),
+        ({**SYSTEM, "ErrorType": 100}, False),
+        ({**SYSTEM, "ErrorType": 100, "Retryable": True}, False),
+        # What Athena says itself counts more than the category.
+        ({**SYSTEM, "ErrorType": 100, "Retryable": False}, True),
+        ({**USER, "ErrorType": 1, "Retryable": True}, False),
+        ({**USER, "ErrorType": 1}, False),
+        ({"ErrorType": 8}, False),
+        ({"ErrorType": 9}, True),
+    ],
+)
+def test_only_a_failure_of_athena_itself_is_retried(
+    data: TrainingData, monkeypatch: pytest.MonkeyPatch, error: dict[str, Any], is_final: bool
+) -> None:
+    create_role(data.world)
+    status: dict[str, Any] = {"State": "FAILED", "StateChangeReason": "HIVE_BAD_DATA: value 'secret'"}
+    given = {"training_data": data.create().data, "role_arn": data.world.role, "statistics": "athena"}
+    status |= {"AthenaError": {**error, "ErrorMessage": "value 'secret'"}} if error else {}
+    with failing_athena(monkeypatch, status), pytest.raises(CleanRoomsMLError, match="HIVE_BAD_DATA") as caught:
+        check(**given)
+    assert isinstance(caught.value, DataCheckFailedError) is is_final
+    assert isinstance(caught.value, AirflowFailException) is is_final
+    assert ("a retry may succeed" in str(caught.value)) is not is_final
+    assert "secret" not in str(caught.value)
+    if "ErrorType" in error:
+        assert f"error type {error['ErrorType']}" in str(caught.value)
 
 
 def test_a_query_may_take_longer_than_the_hook_would_wait(data: TrainingData, monkeypatch: pytest.MonkeyPatch) -> None:

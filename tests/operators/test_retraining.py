@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
@@ -14,7 +15,7 @@ from airflow_cleanroomsml.operators import (
     CleanRoomsMLPromoteAudienceModelOperator,
     CleanRoomsMLPruneAudienceModelsOperator,
 )
-from tests.support import Run, World, run
+from tests.support import Run, TaskInstance, World, run
 
 FIRST = datetime(2026, 1, 4, tzinfo=timezone.utc)
 
@@ -97,6 +98,22 @@ def prune(weekly: Weekly, **more: Any) -> Any:
     return run(CleanRoomsMLPruneAudienceModelsOperator(task_id="t", **given)).result
 
 
+class StateStore(dict[str, Any]):
+    """Airflow's task state store, as far as tasks see it."""
+
+    def set(self, key: str, value: Any) -> None:
+        self[key] = json.loads(json.dumps(value))
+
+
+class DyingTaskInstance(TaskInstance):
+    """A try whose worker dies when it pushes what it has replaced."""
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        if key == "replaced":
+            raise SystemExit
+        super().xcom_push(key, value)
+
+
 class TestCheck:
     def test_a_model_that_is_older_than_the_data_is_returned(self, weekly: Weekly) -> None:
         model = weekly.train(1)
@@ -130,7 +147,31 @@ class TestPromote:
         terms = weekly.offer(older)
         assert promote(terms, newer) == Run(newer, {"replaced": older})
         assert weekly.in_service(terms) == newer
-        assert promote(terms, newer) == Run(newer, {})
+        assert promote(terms, newer) == Run(newer, {"replaced": None})
+
+    @pytest.mark.parametrize("has_store", [True, False], ids=["3.3", "2.11"])
+    def test_a_retry_after_the_promotion_says_what_it_replaced_or_that_it_cannot_know(
+        self,
+        weekly: Weekly,
+        has_store: bool,
+        caplog: pytest.LogCaptureFixture,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        older, newer = weekly.train(1), weekly.train(2)
+        terms = weekly.offer(older)
+        more: Any = {"task_state_store": StateStore()} if has_store else {}
+        ti = DyingTaskInstance()
+        operator = CleanRoomsMLPromoteAudienceModelOperator(
+            task_id="t", configured_audience_model_arn=terms, audience_model_arn=newer
+        )
+        with pytest.raises(SystemExit):
+            run(operator, ti=ti, **more)
+        assert (weekly.in_service(terms), ti.pushed) == (newer, {})
+        retry = TaskInstance(ti.run_id, ti.try_number + 1)
+        assert run(operator, ti=retry, **more) == Run(newer, {"replaced": older if has_store else None})
+        assert ("which model it replaced is not known" in caplog.text + capsys.readouterr().out) is not has_store
+        # Somebody may clear the task in any order, and then Airflow gives it the same store.
+        assert run(operator, ti=retry.cleared(), **more).pushed == {"replaced": older if has_store else None}
 
     def test_a_newer_model_stays(self, weekly: Weekly) -> None:
         newer = weekly.train(2)
@@ -165,6 +206,23 @@ class TestPromote:
         bad = weekly.train(2)
         with pytest.raises(ResourceNotFoundError):
             promote(weekly.offer(bad), f"{bad[:-12]}000000000000", instead_of=bad)
+
+    @pytest.mark.parametrize("rendered", ["{{ none }}", None], ids=["text", "None"])
+    def test_a_roll_back_that_does_not_say_from_which_model_is_no_ordinary_promotion(
+        self, world: World, rendered: str | None
+    ) -> None:
+        arn = f"arn:aws:cleanrooms-ml:us-east-1:{world.account}"
+        operator = CleanRoomsMLPromoteAudienceModelOperator(
+            task_id="t",
+            configured_audience_model_arn=f"{arn}:configured-audience-model/x",
+            audience_model_arn=f"{arn}:audience-model/x",
+            instead_of="{{ the output of another task }}",
+        )
+        # Airflow puts the output in its place: None if that task was skipped, and this one runs all the same.
+        vars(operator)["instead_of"] = rendered
+        with pytest.raises(InvalidRequestError, match="instead_of: None, although the Dag sets it"):
+            run(operator)
+        assert world.calls == []
 
     def test_no_model_is_refused_before_anything_is_sent(self, world: World) -> None:
         with pytest.raises(InvalidRequestError, match="audience_model_arn: missing; required"):
@@ -234,7 +292,7 @@ class TestPrune:
         # Airflow puts the output in its place: None if that task was skipped, and this one runs all the same.
         vars(operator)["not_newer_than"] = None
         before = weekly.there
-        with pytest.raises(InvalidRequestError, match="not_newer_than: missing; required"):
+        with pytest.raises(InvalidRequestError, match="not_newer_than: None, although the Dag sets it"):
             run(operator)
         assert weekly.there == before
 
@@ -311,7 +369,9 @@ class TestPrune:
             ({"keep": "some"}, "keep: 'some' is a string; must be an integer"),
             ({"report_only": "maybe"}, "report_only: 'maybe' is a string; must be true or false"),
             ({"not_newer_than": "weekly-1"}, "not_newer_than: "),
-            ({"not_newer_than": "{{ none }}"}, "not_newer_than: 4 characters, the text 'None'"),
+            ({"not_newer_than": "{{ none }}"}, "not_newer_than: None, although the Dag sets it"),
+            ({"name_prefix": "{{ none }}"}, "name_prefix: None, although the Dag sets it"),
+            ({"training_dataset_arn": "{{ none }}", "name_prefix": "w"}, "training_dataset_arn: None, although"),
             ({"training_dataset_arn": None}, "training_dataset_arn, name_prefix: both are missing"),
         ],
     )

@@ -10,6 +10,7 @@ from botocore.model import Shape
 
 from airflow_cleanroomsml._requests.request import argument_shapes
 from airflow_cleanroomsml._requests.validation import ABSENT, RequestCheck
+from airflow_cleanroomsml._requests.violations import raise_for_violations
 from airflow_cleanroomsml._resources.table import CLEAN_ROOMS_ML
 
 log = logging.getLogger(__name__)
@@ -68,11 +69,5 @@ def check_arguments(
     # Jinja renders None to this text, so an optional argument that is None would otherwise be refused.
     for path in check.left_out:
         log.warning('%s rendered to "None" and is left out.', path)
-    if check.violations:
-        from airflow_cleanroomsml.exceptions import InvalidRequestError, join_lines
-
-        violations = [str(violation) for violation in check.violations]
-        raise InvalidRequestError(
-            join_lines("Nothing was sent, because the arguments are not valid:", *violations), violations
-        )
+    raise_for_violations("Nothing was sent, because the arguments are not valid:", check.violations)
     return values

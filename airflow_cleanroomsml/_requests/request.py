@@ -20,7 +20,7 @@ from airflow_cleanroomsml._requests.documented_rules import find_base_version_wa
 from airflow_cleanroomsml._requests.model import argument_members, load, operation_names
 from airflow_cleanroomsml._requests.redaction import find_secrets, redact
 from airflow_cleanroomsml._requests.validation import ABSENT, RequestCheck
-from airflow_cleanroomsml._requests.violations import Violation, suggest_name
+from airflow_cleanroomsml._requests.violations import Violation, raise_for_violations, suggest_name
 from airflow_cleanroomsml._resources.table import CLEAN_ROOMS, CLEAN_ROOMS_ML, Resource
 
 __all__ = [
@@ -42,8 +42,6 @@ TESTED_BOTOCORE = "1.44.5"
 #: Prefixes of operations that create or start something (both service models, botocore 1.44.5).
 _CREATING = ("create_", "start_", "populate_")
 _UNKNOWN = f"botocore {botocore.__version__} knows no such argument"
-#: Most violations that a message shows.
-_MOST_SHOWN = 50
 
 
 def operation_model(model: ServiceModel, operation: str) -> OperationModel:
@@ -112,13 +110,7 @@ def convert_search(
             converted[name] = value if item is ABSENT else item
     for path in check.left_out:
         log.warning('%s rendered to "None" and is left out.', path)
-    if check.violations:
-        from airflow_cleanroomsml.exceptions import InvalidRequestError, join_lines
-
-        violations = [str(violation) for violation in check.violations]
-        raise InvalidRequestError(
-            join_lines("Nothing was sent, because the arguments are not valid:", *violations), violations
-        )
+    raise_for_violations("Nothing was sent, because the arguments are not valid:", check.violations)
     return converted
 
 
@@ -189,14 +181,7 @@ class Request:
 
         :raises InvalidRequestError: With all violations; its message shows the first fifty.
         """
-        if not self.violations:
-            return
-        from airflow_cleanroomsml.exceptions import InvalidRequestError, join_lines
-
-        violations = [str(violation) for violation in self.violations]
-        more = f"… and {len(violations) - _MOST_SHOWN:,} more" if len(violations) > _MOST_SHOWN else ""
-        title = f"{self.operation.name} was not sent, because its request is not valid:"
-        raise InvalidRequestError(join_lines(title, *violations[:_MOST_SHOWN], more), violations)
+        raise_for_violations(f"{self.operation.name} was not sent, because its request is not valid:", self.violations)
 
     @property
     def arguments(self) -> dict[str, Any]:

@@ -112,6 +112,18 @@ class Studio:
         self.until("get_trained_model", trainedModelArn=arn)
         return arn
 
+    def start_failing_channel(self) -> str:
+        """Create an ML input channel that is going to fail."""
+        self.world.fault("CreateMLInputChannel", "fail_job", code="QUERY_FAILED", message="no such table")
+        made = self.ml.create_ml_input_channel(
+            **self.of,
+            name="c",
+            configuredModelAlgorithmAssociations=[self.association],
+            inputChannel=self.input_channel(),
+            retentionInDays=1,
+        )
+        return str(made["mlInputChannelArn"])
+
     def training(self, name: str = "model", *, channel: str = "", **more: Any) -> dict[str, Any]:
         """Arguments of an operator that trains."""
         return {

@@ -34,6 +34,8 @@ class _Text(NamedTuple):
 
 #: Shape of a text outside of requests.
 TEXT = _Text()
+#: What an argument is that was not set, or is pulled from an XCom that does not exist: None, or None rendered to text.
+RENDERED_NONE = (None, "None")
 # A time stays a text, as the request check parses it: evaluated, 20261124 would be a number.
 _TEXTS = ("string", "timestamp")
 _CONTAINERS = ("structure", "list", "map")

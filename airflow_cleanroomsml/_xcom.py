@@ -71,12 +71,7 @@ def push_identity(operator: BaseOperator, context: Context, values: Mapping[str,
 
     :param values: As :func:`build_identity` returns them.
     """
-    if not context.get("ti"):
-        return
-    try:
-        push_results(operator, context, values)
-    except Exception:
-        log.warning("Could not push %s to XCom; the task continues.", ", ".join(values), exc_info=True)
+    _try_to_push(operator, context, values)
 
 
 def push_status_history(operator: BaseOperator, context: Context, history: Sequence[Mapping[str, str]]) -> None:
@@ -85,12 +80,17 @@ def push_status_history(operator: BaseOperator, context: Context, history: Seque
 
     :param history: Each status, and since when it was seen.
     """
+    _try_to_push(operator, context, {STATUS_HISTORY_KEY: list(history)})
+
+
+def _try_to_push(operator: BaseOperator, context: Context, results: Mapping[str, Any]) -> None:
+    # Without a task instance, as when execute() is called by hand, there is nowhere to push to.
     if not context.get("ti"):
         return
     try:
-        push_results(operator, context, {STATUS_HISTORY_KEY: list(history)})
+        push_results(operator, context, results)
     except Exception:
-        log.warning("Could not push %s to XCom; the task continues.", STATUS_HISTORY_KEY, exc_info=True)
+        log.warning("Could not push %s to XCom; the task continues.", ", ".join(results), exc_info=True)
 
 
 def keep_note(ti: Any, note: Mapping[str, Any]) -> None:

@@ -17,9 +17,7 @@ from typing import Any
 import boto3
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from botocore.config import Config
-from botocore.exceptions import (
-    ClientError,
-)
+from botocore.exceptions import ClientError
 
 from airflow_cleanroomsml import _clock
 from airflow_cleanroomsml._compat import (

@@ -69,10 +69,10 @@ class CleanRoomsMLCallOperator(CleanRoomsMLOperator):
 
     def execute(self, context: Context) -> Any:
         """Send the request; read all pages of a listing."""
-        self.check_arguments()
         from airflow_cleanroomsml._requests.redaction import UNKNOWN
         from airflow_cleanroomsml._requests.request import load, operation_model
 
+        self.check_arguments()
         # Compiled first: an expression that is not valid must not fail the task after a create.
         select, operation = self._compile_expression(), str(self.operation)
         shape = operation_model(load(str(self.service)), operation).output_shape

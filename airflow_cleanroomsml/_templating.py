@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow_cleanroomsml._requests.sensitive import child_shape
+from airflow_cleanroomsml._requests.sensitive import find_child_shape
 
 if TYPE_CHECKING:
     from airflow_cleanroomsml._compat import BaseOperator, Context
@@ -149,4 +149,4 @@ def _join(parts: Iterable[Any]) -> str:
 
 def _find_child_shape(shape: Any, key: str | None) -> Any:
     """Return the shape of an item; a container in place of a text, such as a policy, consists of texts."""
-    return shape if shape.type_name in _TEXTS else child_shape(shape, key)
+    return shape if shape.type_name in _TEXTS else find_child_shape(shape, key)

@@ -37,7 +37,7 @@ def push_results(operator: BaseOperator, context: Context, results: Mapping[str,
             context["ti"].xcom_push(key=key, value=value)
 
 
-def identity_keys(resource: Resource, arguments: Collection[str]) -> tuple[str, ...]:
+def list_identity_keys(resource: Resource, arguments: Collection[str]) -> tuple[str, ...]:
     """
     Return the XCom keys for the identity of what an operator creates.
 
@@ -54,12 +54,12 @@ def identity_keys(resource: Resource, arguments: Collection[str]) -> tuple[str, 
 
 def build_identity(resource: Resource, arguments: Collection[str], identifiers: Mapping[str, Any]) -> dict[str, Any]:
     """
-    Return the identity of a resource by its XCom keys; parameters as for :func:`identity_keys`.
+    Return the identity of a resource by its XCom keys; parameters as for :func:`list_identity_keys`.
 
     :param identifiers: The resource's identifying arguments; others are ignored.
     """
     known = {name: identifiers[name] for name in resource.identifiers if identifiers.get(name) is not None}
-    keys = identity_keys(resource, arguments)
+    keys = list_identity_keys(resource, arguments)
     return {key: known[key] for key in keys if key in known} if resource.has_own_identifier else {keys[0]: known}
 
 

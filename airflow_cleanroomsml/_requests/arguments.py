@@ -8,7 +8,7 @@ from typing import Any
 
 from botocore.model import Shape
 
-from airflow_cleanroomsml._requests.request import argument_shapes
+from airflow_cleanroomsml._requests.request import find_argument_shapes
 from airflow_cleanroomsml._requests.validation import ABSENT, RequestCheck
 from airflow_cleanroomsml._requests.violations import raise_for_violations
 from airflow_cleanroomsml._resources.table import CLEAN_ROOMS_ML
@@ -47,7 +47,7 @@ def member(operation: str, argument: str) -> Shape:
     :param operation: boto3's method name.
     :param argument: The member in snake_case.
     """
-    return argument_shapes(CLEAN_ROOMS_ML, operation)[argument]
+    return find_argument_shapes(CLEAN_ROOMS_ML, operation)[argument]
 
 
 def check_arguments(

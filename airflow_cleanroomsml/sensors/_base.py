@@ -381,10 +381,10 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
         return self.resource
 
     def _find_field_shapes(self) -> dict[str, Any]:
-        from airflow_cleanroomsml._requests.request import search_shapes
+        from airflow_cleanroomsml._requests.request import find_search_shapes
 
         operations = [name for row in self._list_rows() for name in (row.get, row.list) if name]
-        shapes = search_shapes(self.resource.service, operations)
+        shapes = find_search_shapes(self.resource.service, operations)
         # Every argument that an older botocore does not know is an identifier, so a text.
         return {**super()._find_field_shapes(), **{name: shapes.get(name, TEXT) for name in self.arguments}}
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from airflow_cleanroomsml._requests.request import argument_shapes
+from airflow_cleanroomsml._requests.request import find_argument_shapes
 from tests.helpers.collaboration import collaborate
 from tests.support import World
 
 #: botocore 1.37 knows neither versions of trained models nor the values of quotas.
-KNOWS_VERSIONS = "version_identifier" in argument_shapes("cleanroomsml", "cancel_trained_model")
+KNOWS_VERSIONS = "version_identifier" in find_argument_shapes("cleanroomsml", "cancel_trained_model")
 versioned = pytest.mark.skipif(
     not KNOWS_VERSIONS, reason="the installed botocore does not know versions of trained models"
 )

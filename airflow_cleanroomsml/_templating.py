@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow_cleanroomsml._requests.sensitive import child_shape
+from airflow_cleanroomsml._requests.sensitive import find_child_shape
 
 if TYPE_CHECKING:
     from airflow_cleanroomsml._compat import BaseOperator, Context
@@ -34,6 +34,8 @@ class _Text(NamedTuple):
 
 #: Shape of a text outside of requests.
 TEXT = _Text()
+#: What an argument is that was not set, or is pulled from an XCom that does not exist: None, or None rendered to text.
+RENDERED_NONE = (None, "None")
 # A time stays a text, as the request check parses it: evaluated, 20261124 would be a number.
 _TEXTS = ("string", "timestamp")
 _CONTAINERS = ("structure", "list", "map")
@@ -147,4 +149,4 @@ def _join(parts: Iterable[Any]) -> str:
 
 def _find_child_shape(shape: Any, key: str | None) -> Any:
     """Return the shape of an item; a container in place of a text, such as a policy, consists of texts."""
-    return shape if shape.type_name in _TEXTS else child_shape(shape, key)
+    return shape if shape.type_name in _TEXTS else find_child_shape(shape, key)

@@ -37,7 +37,7 @@ def push_results(operator: BaseOperator, context: Context, results: Mapping[str,
             context["ti"].xcom_push(key=key, value=value)
 
 
-def identity_keys(resource: Resource, arguments: Collection[str]) -> tuple[str, ...]:
+def list_identity_keys(resource: Resource, arguments: Collection[str]) -> tuple[str, ...]:
     """
     Return the XCom keys for the identity of what an operator creates.
 
@@ -54,12 +54,12 @@ def identity_keys(resource: Resource, arguments: Collection[str]) -> tuple[str, 
 
 def build_identity(resource: Resource, arguments: Collection[str], identifiers: Mapping[str, Any]) -> dict[str, Any]:
     """
-    Return the identity of a resource by its XCom keys; parameters as for :func:`identity_keys`.
+    Return the identity of a resource by its XCom keys; parameters as for :func:`list_identity_keys`.
 
     :param identifiers: The resource's identifying arguments; others are ignored.
     """
     known = {name: identifiers[name] for name in resource.identifiers if identifiers.get(name) is not None}
-    keys = identity_keys(resource, arguments)
+    keys = list_identity_keys(resource, arguments)
     return {key: known[key] for key in keys if key in known} if resource.has_own_identifier else {keys[0]: known}
 
 
@@ -71,12 +71,7 @@ def push_identity(operator: BaseOperator, context: Context, values: Mapping[str,
 
     :param values: As :func:`build_identity` returns them.
     """
-    if not context.get("ti"):
-        return
-    try:
-        push_results(operator, context, values)
-    except Exception:
-        log.warning("Could not push %s to XCom; the task continues.", ", ".join(values), exc_info=True)
+    _try_to_push(operator, context, values)
 
 
 def push_status_history(operator: BaseOperator, context: Context, history: Sequence[Mapping[str, str]]) -> None:
@@ -85,12 +80,17 @@ def push_status_history(operator: BaseOperator, context: Context, history: Seque
 
     :param history: Each status, and since when it was seen.
     """
+    _try_to_push(operator, context, {STATUS_HISTORY_KEY: list(history)})
+
+
+def _try_to_push(operator: BaseOperator, context: Context, results: Mapping[str, Any]) -> None:
+    # Without a task instance, as when execute() is called by hand, there is nowhere to push to.
     if not context.get("ti"):
         return
     try:
-        push_results(operator, context, {STATUS_HISTORY_KEY: list(history)})
+        push_results(operator, context, results)
     except Exception:
-        log.warning("Could not push %s to XCom; the task continues.", STATUS_HISTORY_KEY, exc_info=True)
+        log.warning("Could not push %s to XCom; the task continues.", ", ".join(results), exc_info=True)
 
 
 def keep_note(ti: Any, note: Mapping[str, Any]) -> None:

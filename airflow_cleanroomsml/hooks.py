@@ -17,9 +17,7 @@ from typing import Any
 import boto3
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from botocore.config import Config
-from botocore.exceptions import (
-    ClientError,
-)
+from botocore.exceptions import ClientError
 
 from airflow_cleanroomsml import _clock
 from airflow_cleanroomsml._compat import (
@@ -38,9 +36,9 @@ from airflow_cleanroomsml._connection.transport import (
     NoAnswerError,
     Stage,
     build_redirect_error,
+    describe_error,
     find_stage,
     is_lost,
-    reason,
     require_complete,
 )
 from airflow_cleanroomsml._connection.validation import check_connection, find_unusable_file, wrap_connection
@@ -319,7 +317,7 @@ class CleanRoomsMLHook(AwsBaseHook):
             raise
         except Exception as error:
             raised = self._explain_failure(
-                name, error, request.redact(reason(error)), handled, once=request.is_sent_once
+                name, error, request.redact(describe_error(error)), handled, once=request.is_sent_once
             )
         raise raised
 
@@ -330,7 +328,7 @@ class CleanRoomsMLHook(AwsBaseHook):
         :param name: What was sent, for the message.
         :param error: What boto3 raised, other than ``ClientError``.
         """
-        return self._explain_failure(name, error, reason(error), None, once=False)
+        return self._explain_failure(name, error, describe_error(error), None, once=False)
 
     def _explain_failure(
         self, name: str, error: Exception, why: str, handled: BaseException | None, *, once: bool

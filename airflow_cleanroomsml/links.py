@@ -132,11 +132,11 @@ class ApiReferenceLink(AwsLink):
     @classmethod
     def find_page(cls, facts: Facts) -> str:
         """Return the URL, which is the same in all partitions."""
-        from airflow_cleanroomsml._requests.request import load, operation_model
+        from airflow_cleanroomsml._requests.request import find_operation, load
 
         if not facts.operation:
             return ""
-        return f"{_REFERENCES[facts.service]}/API_{operation_model(load(facts.service), facts.operation).name}.html"
+        return f"{_REFERENCES[facts.service]}/API_{find_operation(load(facts.service), facts.operation).name}.html"
 
 
 class CollaborationLink(AwsLink):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.notifier import BaseNotifier
 
 from airflow_cleanroomsml._resources.table import Resource
-from airflow_cleanroomsml._xcom import identity_keys
+from airflow_cleanroomsml._xcom import list_identity_keys
 from airflow_cleanroomsml.exceptions import CleanRoomsMLError
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def describe_end(context: Context) -> dict[str, Any]:
 def _find_arn(task: Any, ti: Any, resource: Resource) -> str | None:
     """Find the ARN of what a task has created, or what it deletes or waits for."""
     arguments = getattr(task, "arguments", ())
-    for key in identity_keys(resource, arguments):
+    for key in list_identity_keys(resource, arguments):
         try:
             found = ti.xcom_pull(task_ids=ti.task_id, key=key, map_indexes=ti.map_index)
         # A message without the ARN is better than none: the callback runs once.

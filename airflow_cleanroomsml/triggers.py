@@ -17,6 +17,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_cleanroomsml import _clock, _compat
 from airflow_cleanroomsml._connection.aws_connection import AwsConnection
 from airflow_cleanroomsml._polling import join_start_queue, run_with_client, subscribe
+from airflow_cleanroomsml._waiting.bookmark_store import BookmarkStore
 from airflow_cleanroomsml._waiting.cancellation import cancel_from_trigger
 from airflow_cleanroomsml._waiting.history import StatusHistory
 from airflow_cleanroomsml._waiting.job_bookmark import JobBookmark
@@ -37,8 +38,6 @@ else:
 _LONGEST_PAUSE = 600.0
 #: Pause between two polls of a watcher, in seconds, that is too long: a week.
 _LONGEST_DELAY = 604_800
-#: Seconds that a read or write of an asset's state may take.
-_STORE_TIMEOUT = 30.0
 #: What the filters of a watcher have to be: patterns of the service model, which a Dag file does not load, and in words.
 _FILTERS = {
     "configured_audience_model_arn": (
@@ -321,7 +320,6 @@ class CleanRoomsMLAudienceGenerationJobFinishedTrigger(_AwsTrigger, BaseEventTri
         self.started_by = started_by
         self.since = None if since is None else parse_time("since", since)
         self.waiter_delay = waiter_delay
-        self._stored: JobBookmark | None = None
         self._check_arguments()
 
     def _build_keywords(self) -> dict[str, Any]:
@@ -373,7 +371,10 @@ class CleanRoomsMLAudienceGenerationJobFinishedTrigger(_AwsTrigger, BaseEventTri
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[Any]) -> AsyncIterator[TriggerEvent]:
         """Yield an event for each job in the listings that is finished and has not been reported."""
-        bookmark = await self._read_bookmark()
+        store = BookmarkStore(self._store_key, _compat.list_asset_stores(self), self.waiter_delay)
+        bookmark = await store.read()
+        if bookmark is None and self.since is not None:
+            bookmark = JobBookmark(self.since)
         async for listing in shared_stream:
             if bookmark is None:
                 _, bookmark = JobBookmark().advance(listing.jobs, finished=True)
@@ -381,8 +382,8 @@ class CleanRoomsMLAudienceGenerationJobFinishedTrigger(_AwsTrigger, BaseEventTri
                 jobs, bookmark = bookmark.advance(listing.jobs, finished=True)
                 for job in jobs:
                     yield TriggerEvent(job)
-            if bookmark != self._stored:
-                listing.commits.append(partial(self._write_bookmark, bookmark))
+            if bookmark != store.bookmark:
+                listing.commits.append(partial(store.write, bookmark))
 
     async def read_listings(self) -> AsyncIterator[_Listing]:
         """Yield the listing as often as it changes, without end: an error would make the triggerer start the trigger again at once."""
@@ -410,45 +411,6 @@ class CleanRoomsMLAudienceGenerationJobFinishedTrigger(_AwsTrigger, BaseEventTri
         # Watchers of one asset may follow different listings.
         listing = json.dumps([self._filters, self.aws_conn_id, self.region_name])
         return f"cleanroomsml_jobs_{hashlib.sha256(listing.encode()).hexdigest()[:16]}"
-
-    async def _read_bookmark(self) -> JobBookmark | None:
-        """Read the bookmark to continue from; None if there is none, and jobs that are finished are not to be reported."""
-        first = None if self.since is None else JobBookmark(self.since)
-        stores = _compat.list_asset_stores(self)
-        if not stores:
-            self.log.info(
-                "Airflow keeps no state for this watcher: jobs that finish while the triggerer is down may have no event."
-            )
-            return first
-        while True:
-            try:
-                found = [await _call_store(store, "get", self._store_key) for store in stores]
-            except Exception:
-                self.log.exception("Could not read the state of the asset; trying again in %.0f s.", self.waiter_delay)
-                await _clock.sleep_async(self.waiter_delay)
-            else:
-                bookmarks = [JobBookmark.parse(self._store_key, text) for text in found if text is not None]
-                self._stored = max(bookmarks, key=lambda bookmark: bookmark.until, default=None)
-                return self._stored or first
-
-    async def _write_bookmark(self, bookmark: JobBookmark) -> None:
-        try:
-            for store in _compat.list_asset_stores(self):
-                await _call_store(store, "set", self._store_key, bookmark.format())
-            self._stored = bookmark
-        except Exception:
-            # An error would end all watchers of the listing.
-            self.log.exception(
-                "Could not store which jobs have been reported: a restart of the triggerer may repeat events."
-            )
-
-
-async def _call_store(store: Any, method: str, *args: Any) -> Any:
-    # Airflow 3.3.0 and 3.3.1 have no asynchronous methods.
-    call = getattr(store, f"a{method}", None)
-    awaitable = call(*args) if call else asyncio.to_thread(getattr(store, method), *args)
-    # A triggerer that stops may not answer any more, and would wait for us.
-    return await asyncio.wait_for(awaitable, _STORE_TIMEOUT)
 
 
 __all__ = [

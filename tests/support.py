@@ -170,6 +170,18 @@ class World:
             self._clients[service] = self._make_client(service)
         return self._clients[service]
 
+    def make_client_of_role(self, service: str, role: str) -> Any:
+        """Make a client of a service with the credentials of an assumed role."""
+        taken = self.client("sts").assume_role(RoleArn=role, RoleSessionName="session")["Credentials"]
+        return client_of(
+            service,
+            endpoint_url=self.emulator.url,
+            region_name=REGION,
+            aws_access_key_id=taken["AccessKeyId"],
+            aws_secret_access_key=taken["SecretAccessKey"],
+            aws_session_token=taken["SessionToken"],
+        )
+
     def _make_client(self, service: str) -> Any:
         return client_of(
             service,
@@ -287,6 +299,19 @@ class World:
             **more,
         )
         return str(made["configuredAudienceModelArn"])
+
+    def allow_jobs(self, model: str, account: str) -> None:
+        """Allow another account to start generation jobs with a configured audience model."""
+        statement = {
+            "Effect": "Allow",
+            "Principal": {"AWS": account},
+            "Action": "cleanrooms-ml:StartAudienceGenerationJob",
+            "Resource": "*",
+        }
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        self.ml.put_configured_audience_model_policy(
+            configuredAudienceModelArn=model, configuredAudienceModelPolicy=policy
+        )
 
     def generated(self, name: str = "job") -> str:
         """A finished generation job."""

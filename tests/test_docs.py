@@ -11,7 +11,7 @@ import botocore
 import pytest
 
 from airflow_cleanroomsml import operators, sensors
-from airflow_cleanroomsml._requests.request import TESTED_BOTOCORE, argument_shapes
+from airflow_cleanroomsml._requests.request import TESTED_BOTOCORE, find_argument_shapes
 from tests.helpers.exported_classes import arguments, every_operation, every_task
 from tools.docs import FOLDER, SHARED, build_pages
 from tools.docstrings import Docstring, describe_annotation, format_table, to_markdown
@@ -147,7 +147,7 @@ def members(shape: Any) -> list[str]:
 
 @every_operation
 def test_every_member_of_an_argument_is_explained(cls: type[Any]) -> None:
-    shapes = argument_shapes(cls.service, cls.operation)
+    shapes = find_argument_shapes(cls.service, cls.operation)
     text = explain_members(cls)
     named = [name for argument in cls.arguments if argument in shapes for name in members(shapes[argument])]
     assert re.findall(r"^ *- `(\w+)`", text, re.MULTILINE) == named

@@ -10,7 +10,7 @@ import pytest
 from botocore import xform_name
 
 from airflow_cleanroomsml import request_types
-from airflow_cleanroomsml._requests.request import TESTED_BOTOCORE, load, operation_model
+from airflow_cleanroomsml._requests.request import TESTED_BOTOCORE, find_operation, load
 from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
 from tests.helpers.exported_classes import every_operation
 from tools.request_types import PATH, build_source, format_templated
@@ -32,7 +32,7 @@ def test_members_are_typed_in_the_models_order() -> None:
 @reference
 @every_operation
 def test_an_operators_arguments_have_the_types_of_the_model(cls: type[CleanRoomsMLOperator]) -> None:
-    shape: Any = operation_model(load(cls.service), cls.operation).input_shape
+    shape: Any = find_operation(load(cls.service), cls.operation).input_shape
     expected = {
         xform_name(name): format_templated(member) + ("" if name in shape.required_members else " | None")
         for name, member in shape.members.items()

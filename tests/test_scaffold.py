@@ -9,7 +9,7 @@ from typing import Any
 import botocore
 import pytest
 
-from airflow_cleanroomsml._requests.request import TESTED_BOTOCORE, argument_members, load, operation_model
+from airflow_cleanroomsml._requests.request import TESTED_BOTOCORE, find_operation, load, map_arguments
 from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
 from airflow_cleanroomsml.operators._create import CleanRoomsMLCreateOperator
 from airflow_cleanroomsml.operators._delete import CleanRoomsMLDeleteOperator
@@ -30,7 +30,7 @@ def test_arguments_are_those_of_the_model_required_ones_first(operation: str) ->
         node for node in ast.walk(ast.parse(build_scaffold(operation))) if isinstance(node, ast.FunctionDef)
     )
     model, arguments = MODELS[operation], function.args
-    assert {argument.arg for argument in arguments.kwonlyargs} == set(argument_members(model))
+    assert {argument.arg for argument in arguments.kwonlyargs} == set(map_arguments(model))
     has_default = [default is not None for default in arguments.kw_defaults]
     assert has_default == sorted(has_default)
     assert model.input_shape
@@ -40,7 +40,7 @@ def test_arguments_are_those_of_the_model_required_ones_first(operation: str) ->
 @every_operation
 def test_it_is_what_a_finished_operator_is(cls: type[CleanRoomsMLOperator]) -> None:
     module: dict[str, Any] = {"__name__": "scratch"}
-    exec(build_scaffold(operation_model(load(cls.service), cls.operation).name), module)
+    exec(build_scaffold(find_operation(load(cls.service), cls.operation).name), module)
     written: type[CleanRoomsMLOperator] = module[cls.__name__]
     parameters = [inspect.signature(one.__init__).parameters for one in (written, cls)]
     assert dict(parameters[0]) == dict(parameters[1])

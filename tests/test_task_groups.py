@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime, timezone
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -86,16 +85,7 @@ class Downstream(TaskInstance):
 def test_an_audience_whose_metrics_are_not_shared_is_skipped(world: World, emulator: EmulatorProcess) -> None:
     owner = World(emulator).build()
     terms = owner.configured(metrics=["NONE"])
-    statement = {
-        "Effect": "Allow",
-        "Principal": {"AWS": world.account},
-        "Action": "cleanrooms-ml:StartAudienceGenerationJob",
-        "Resource": "*",
-    }
-    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-    owner.ml.put_configured_audience_model_policy(
-        configuredAudienceModelArn=terms, configuredAudienceModelPolicy=policy
-    )
+    owner.allow_jobs(terms, world.account)
     seed: Any = world.seed()
     found = tasks(
         lookalike_audience, name="x", configured_audience_model_arn=terms, seed_audience=seed, if_unsuitable="skip"

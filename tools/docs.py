@@ -17,9 +17,9 @@ from botocore import xform_name
 
 from airflow_cleanroomsml import operators, sensors
 from airflow_cleanroomsml._requests.permissions import PASS_ROLE, PASSED_TO
-from airflow_cleanroomsml._requests.request import TESTED_BOTOCORE, description_shape
+from airflow_cleanroomsml._requests.request import TESTED_BOTOCORE, find_description_shape
 from airflow_cleanroomsml._resources.table import HOUR, Goal, Resource
-from airflow_cleanroomsml._xcom import identity_keys
+from airflow_cleanroomsml._xcom import list_identity_keys
 from airflow_cleanroomsml.links import LINKS, AwsLink
 from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
 from airflow_cleanroomsml.operators._create import CleanRoomsMLCreateOperator
@@ -363,7 +363,7 @@ def _format_default(parameter: inspect.Parameter) -> str:
 def _describe_xcoms(cls: type[Any], up: str) -> str:
     """Describe the XComs besides the return value; docstrings describe those that a class pushes itself."""
     reports_end = issubclass(cls, CleanRoomsMLSensor) or getattr(cls, "goal", None) is Goal.CREATED
-    identity = identity_keys(cls.resource, cls.arguments) if issubclass(cls, CleanRoomsMLCreateOperator) else ()
+    identity = list_identity_keys(cls.resource, cls.arguments) if issubclass(cls, CleanRoomsMLCreateOperator) else ()
     reports = [key for key in map(xform_name, cls.resource.outputs if reports_end else ()) if key not in identity]
     texts = (
         (identity, f"[before waiting]({up}guide.md#xcom), so also if it fails later"),
@@ -389,7 +389,7 @@ def _describe_goal(goal: Goal, resource: Resource) -> str:
         return "is ACTIVE"
     if goal is Goal.CANCELLED:
         return "is INACTIVE, or has already ended"
-    keeps_metadata = "INACTIVE" in description_shape(resource).members["status"].metadata["enum"]
+    keeps_metadata = "INACTIVE" in find_description_shape(resource).members["status"].metadata["enum"]
     return "is INACTIVE" if keeps_metadata else "no longer exists"
 
 

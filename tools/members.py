@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from airflow_cleanroomsml._requests.arns import describe_pattern
-from airflow_cleanroomsml._requests.request import argument_shapes, search_shapes
+from airflow_cleanroomsml._requests.request import find_argument_shapes, find_search_shapes
 from airflow_cleanroomsml._requests.violations import join_alternatives
 
 #: A larger enum is described by its size, because each release of botocore adds instance types.
@@ -41,11 +41,11 @@ def explain_members(cls: type[Any]) -> str:
 
 def _load_shapes(cls: type[Any]) -> dict[str, Any]:
     if getattr(cls, "operation", ""):
-        return dict(argument_shapes(cls.service, cls.operation))
+        return dict(find_argument_shapes(cls.service, cls.operation))
     # A sensor has no operation of its own: its arguments identify a resource.
     resource = getattr(cls, "resource", None)
     operations = [operation for operation in (resource.get, resource.list) if operation] if resource else []
-    return dict(search_shapes(resource.service, operations)) if resource else {}
+    return dict(find_search_shapes(resource.service, operations)) if resource else {}
 
 
 def _iterate_members(shape: Any, indent: str = "") -> Iterator[str]:

@@ -15,7 +15,7 @@ from botocore import xform_name
 from botocore.model import OperationModel
 
 from airflow_cleanroomsml._requests.permissions import PASS_ROLE, PASSED_TO, REMOVE_STATEMENT, list_permissions
-from airflow_cleanroomsml._requests.request import load, operation_model
+from airflow_cleanroomsml._requests.request import find_operation, load
 from airflow_cleanroomsml._resources.table import CLEAN_ROOMS, CLEAN_ROOMS_ML, Resource
 from airflow_cleanroomsml._waiting.job_search import LISTING
 from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
@@ -162,7 +162,7 @@ def _iterate_permissions(cls: type[Any]) -> Iterator[tuple[Case, str]]:
 
 def _find_operation_permissions(cls: type[CleanRoomsMLOperator]) -> Iterator[tuple[Case, str]]:
     """Yield the actions of the request itself, and those that its optional members add."""
-    operation = operation_model(load(cls.service), cls.operation)
+    operation = find_operation(load(cls.service), cls.operation)
     members = operation.input_shape.members if operation.input_shape else {}
     always = _list_actions(cls.service, cls.operation)
     yield from ((ALWAYS, action) for action in always)
@@ -248,7 +248,7 @@ def _list_actions(service: str, operation: str, *more: str) -> list[str]:
     :param operation: boto3's method name.
     :param more: Further members, in the API's own spelling; booleans among them are true.
     """
-    model = operation_model(load(service), operation)
+    model = find_operation(load(service), operation)
     return [permission.action for permission in list_permissions(model, _build_request(model, more))]
 
 

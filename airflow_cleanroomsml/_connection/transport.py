@@ -135,7 +135,7 @@ def build_redirect_error(operation: str, response: Mapping[str, Any]) -> NoAnswe
     )
 
 
-def reason(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
     """Return type and message of an error of botocore."""
     # The message of ProxyConnectionError leaves out why the proxy rejected the connection.
     inner = f" ({error.kwargs.get('error')})" if isinstance(error, ProxyConnectionError) else ""

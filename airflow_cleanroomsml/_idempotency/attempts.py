@@ -53,7 +53,7 @@ def read_current_attempt(context: Context) -> Attempt:
     return Attempt(int(getattr(ti, "try_number", 1)), None if max_tries is None else int(max_tries))
 
 
-def run_start(context: Context) -> float:
+def read_run_start(context: Context) -> float:
     """
     Return when the Dag run started, by Airflow's clock, in seconds since 1970; 0 if that is unknown.
 

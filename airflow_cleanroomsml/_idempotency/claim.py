@@ -82,7 +82,7 @@ def make_claim(context: Context, request: Request) -> Claim | None:
     if not _TAG_VALUE.fullmatch(run):
         run = f"sha256:{hashlib.sha256(run.encode()).hexdigest()}"
     key = VERSION_TAG if find_extended_model(request) else TAG
-    return Claim(run, fingerprint(request), key, read_current_attempt(context).sequence)
+    return Claim(run, compute_fingerprint(request), key, read_current_attempt(context).sequence)
 
 
 def find_extended_model(request: Request) -> str | None:
@@ -91,14 +91,14 @@ def find_extended_model(request: Request) -> str | None:
     return channels[0]["trainedModelArn"] if channels else None
 
 
-def fingerprint(request: Request) -> str:
+def compute_fingerprint(request: Request) -> str:
     """Compute a digest of a request without its tags and description."""
     members = {name: value for name, value in request.members.items() if name not in _IGNORED}
     text = json.dumps(members, sort_keys=True, default=lambda value: value.isoformat())
     return hashlib.sha256(f"{request.method} {text}".encode()).hexdigest()[:16]
 
 
-def retry_name(name: str, number: int, limit: int) -> str:
+def build_retry_name(name: str, number: int, limit: int) -> str:
     """
     Return the name of the run's next resource while earlier ones keep their names.
 
@@ -116,12 +116,12 @@ def retry_name(name: str, number: int, limit: int) -> str:
 
 
 def parse_retry_number(candidate: str, name: str, limit: int) -> int | None:
-    """Return the number for which :func:`retry_name` gives the candidate; None for another name."""
+    """Return the number for which :func:`build_retry_name` gives the candidate; None for another name."""
     if candidate == name:
         return 1
     found = re.search(rf"{_SUFFIX}([1-9]\d{{0,5}})\Z", candidate)
     number = int(found[1]) if found else 1
-    return number if number > 1 and retry_name(name, number, limit) == candidate else None
+    return number if number > 1 and build_retry_name(name, number, limit) == candidate else None
 
 
 def find_name_limit(request: Request, resource: Resource) -> int:

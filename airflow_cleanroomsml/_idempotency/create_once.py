@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from airflow_cleanroomsml import _clock
-from airflow_cleanroomsml._idempotency.claim import find_name_limit, retry_name
+from airflow_cleanroomsml._idempotency.claim import build_retry_name, find_name_limit
 from airflow_cleanroomsml._idempotency.owned import SKEW, read_owner
-from airflow_cleanroomsml._idempotency.previous_tries import PreviousTries, read_note
+from airflow_cleanroomsml._idempotency.previous_tries import PreviousTries, build_noted_handle
 from airflow_cleanroomsml._resources import lookup
 from airflow_cleanroomsml._resources.handle import Handle
 from airflow_cleanroomsml._resources.table import USABLE
@@ -69,7 +69,7 @@ class CreateOnce:
     def recall(self) -> Handle | None:
         """Return what a note of an earlier try says it created; it may be gone."""
         note = self.previous.attempt_log.recall()
-        return read_note(self._resource, note) if note and note.get("known") else None
+        return build_noted_handle(self._resource, note) if note and note.get("known") else None
 
     def run(self, wait_for_quota: Callable[[Callable[[], Handle]], Handle] = lambda send: send()) -> Handle:
         """
@@ -119,11 +119,11 @@ class CreateOnce:
 
         :raises AlreadyExistsError: It is not.
         """
-        from airflow_cleanroomsml._resources.diff import differences
+        from airflow_cleanroomsml._resources.diff import find_differences
 
         if self.if_exists == "update" and self.update:
             self.update(handle, description)
-        elif different := differences(self._request, self._resource, description):
+        elif different := find_differences(self._request, self._resource, description):
             first = "The existing resource of this name differs from the request:"
             title = lookup.describe(self._resource, handle.identifiers)
             advice = "Choose another name, or change the arguments to match the existing resource."
@@ -207,7 +207,9 @@ class CreateOnce:
         number = self.previous.next_number
         if number > 1:
             name = self.previous.arguments[self._resource.named]
-            changes[self._resource.named] = retry_name(name, number, find_name_limit(self._request, self._resource))
+            changes[self._resource.named] = build_retry_name(
+                name, number, find_name_limit(self._request, self._resource)
+            )
         if self._claim and self._resource.has_readable_tags:
             changes["tags"] = {**self._request.members.get("tags", {}), self._claim.key: self._claim.value}
         return self._request.replace(changes)

@@ -43,7 +43,7 @@ class Owned:
     """
     A resource that this run has created.
 
-    :param number: Number of its name, see :func:`~airflow_cleanroomsml._idempotency.claim.retry_name`; 0 for a name that the present
+    :param number: Number of its name, see :func:`~airflow_cleanroomsml._idempotency.claim.build_retry_name`; 0 for a name that the present
         request does not have.
     :param same: Whether it equals the present request.
     :param status: Its status.
@@ -172,11 +172,11 @@ class OwnedSearch:
     def _build_required_listing_arguments(self) -> dict[str, Any]:
         from botocore import xform_name
 
-        from airflow_cleanroomsml._requests.request import load, operation_model
+        from airflow_cleanroomsml._requests.request import find_operation, load
 
-        shape: Any = operation_model(load(self.resource.service), self.resource.list).input_shape
+        shape: Any = find_operation(load(self.resource.service), self.resource.list).input_shape
         required = set(map(xform_name, shape.required_members))
-        arguments = lookup.listing_arguments(self.resource, self.arguments)
+        arguments = lookup.build_listing_arguments(self.resource, self.arguments)
         return {name: value for name, value in arguments.items() if name in required}
 
     def _list_candidates(self, has_name: Callable[[str], bool]) -> Iterator[dict[str, Any]]:
@@ -251,9 +251,11 @@ class OwnedSearch:
 
     def _equals_request(self, entry: Mapping[str, Any], description: Mapping[str, Any]) -> bool:
         """Whether a resource equals the request, under whichever of its names."""
-        from airflow_cleanroomsml._resources.diff import differences
+        from airflow_cleanroomsml._resources.diff import find_differences
 
-        return not differences(self.request.replace({self.resource.named: entry["name"]}), self.resource, description)
+        return not find_differences(
+            self.request.replace({self.resource.named: entry["name"]}), self.resource, description
+        )
 
 
 def read_with_tag(

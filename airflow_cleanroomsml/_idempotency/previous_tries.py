@@ -58,7 +58,7 @@ class PreviousTries:
     attempt: Attempt
     run_start: float = 0.0
     is_searched: bool = False
-    #: Numbers of the names that this run has used, see :func:`~airflow_cleanroomsml._idempotency.claim.retry_name`.
+    #: Numbers of the names that this run has used, see :func:`~airflow_cleanroomsml._idempotency.claim.build_retry_name`.
     used_numbers: set[int] = field(default_factory=set)
     #: Resources of this run that are left as they are, by their identifiers.
     superseded: list[dict[str, Any]] = field(default_factory=list)
@@ -115,7 +115,7 @@ class PreviousTries:
 
         :param is_settled: Whether nothing can have been created since.
         """
-        handle = read_note(self.resource, note)
+        handle = build_noted_handle(self.resource, note)
         description = self._read(handle)
         for pause in COMMIT_LAG if _clock.now() - note["sent"] < SETTLED else ():
             if description:
@@ -293,7 +293,7 @@ class PreviousTries:
         """Warn of what an earlier try of this sequence may have created if nothing can tell: exports and associations have no tags."""
         if self.resource.has_readable_tags or not self.may_be_elsewhere:
             return
-        arguments = lookup.listing_arguments(self.resource, self.arguments)
+        arguments = lookup.build_listing_arguments(self.resource, self.arguments)
         names = [
             entry["name"]
             for entry in self.hook.of(self.resource.service).items(self.resource.list, arguments)
@@ -323,7 +323,7 @@ class PreviousTries:
             )
 
 
-def read_note(resource: Resource, note: Mapping[str, Any]) -> Handle:
+def build_noted_handle(resource: Resource, note: Mapping[str, Any]) -> Handle:
     """Build the handle of a note's resource."""
     # Notes of earlier releases have the time among the identifiers.
     created_after = note.get("created_after", note["known"].get("made_after", 0.0))

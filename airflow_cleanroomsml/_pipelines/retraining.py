@@ -16,7 +16,7 @@ DELETING = ("DELETE_PENDING", "DELETE_IN_PROGRESS")
 _FAILED = ("CREATE_FAILED", "DELETE_FAILED")
 
 
-def recency(model: Mapping[str, Any]) -> Recency:
+def compute_recency(model: Mapping[str, Any]) -> Recency:
     """
     Return how recent a model is: by the end of its training data, then by its creation.
 

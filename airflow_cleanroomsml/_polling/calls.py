@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_cleanroomsml import _clock
-from airflow_cleanroomsml._polling.entries import find_name, naming_argument
+from airflow_cleanroomsml._polling.entries import find_name, find_naming_argument
 from airflow_cleanroomsml._polling.subscription import Subscription, Update
 from airflow_cleanroomsml._resources.table import Outcome, Resource
 from airflow_cleanroomsml._waiting.job_search import JobSearch, JobWatch, search_entries, select_jobs
@@ -38,7 +38,7 @@ class Call(NamedTuple):
 Plan = Generator[Call, Any, None]
 
 
-def page_calls(service: str, operation: str, arguments: Mapping[str, Any]) -> Iterator[Call]:
+def plan_pages(service: str, operation: str, arguments: Mapping[str, Any]) -> Iterator[Call]:
     """Yield a call for each page of a listing, without end: the caller stops when a page has no ``nextToken``."""
     pages: list[Iterator[dict[str, Any]]] = []
 
@@ -79,7 +79,7 @@ class PollTarget(list[Subscription]):
     @property
     def name(self) -> Any:
         """What identifies the resource in its listing."""
-        return self.wait.identifiers[naming_argument(self.resource)]
+        return self.wait.identifiers[find_naming_argument(self.resource)]
 
     @property
     def open_subscriptions(self) -> list[Subscription]:

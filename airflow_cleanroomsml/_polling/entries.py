@@ -10,14 +10,14 @@ from airflow_cleanroomsml._resources.table import Resource
 from airflow_cleanroomsml._waiting.wait import Wait
 
 
-def naming_argument(resource: Resource) -> str:
+def find_naming_argument(resource: Resource) -> str:
     """Return the argument that tells the entries of a narrowed listing apart: an ARN or UUID, or the name of an export."""
     return "name" if "name" in resource.identifiers else resource.identifiers[0]
 
 
 def find_name(resource: Resource, entry: Mapping[str, Any]) -> Any:
     """Return the value of the naming argument in an entry."""
-    return _find_member(resource, naming_argument(resource), entry)
+    return _find_member(resource, find_naming_argument(resource), entry)
 
 
 def is_match(wait: Wait, entry: Mapping[str, Any]) -> bool:
@@ -25,7 +25,7 @@ def is_match(wait: Wait, entry: Mapping[str, Any]) -> bool:
     resource, identifiers = wait.resource, wait.identifiers
     arguments = [
         argument
-        for argument in (naming_argument(resource), *resource.same)
+        for argument in (find_naming_argument(resource), *resource.same)
         if identifiers.get(argument) not in (None, BASE)
     ]
     is_same = all(_find_member(resource, argument, entry) == identifiers[argument] for argument in arguments)

@@ -14,12 +14,12 @@ from airflow_cleanroomsml._polling.calls import (
     Plan,
     PollTarget,
     group_by_name,
-    page_calls,
+    plan_pages,
     pop_listed,
 )
 from airflow_cleanroomsml._polling.entries import is_version
 from airflow_cleanroomsml._polling.subscription import Subscription
-from airflow_cleanroomsml._resources.lookup import listing_arguments
+from airflow_cleanroomsml._resources.lookup import build_listing_arguments
 from airflow_cleanroomsml._resources.table import Outcome
 from airflow_cleanroomsml._waiting.outcome import TRANSIENT_ERRORS, evaluate
 from airflow_cleanroomsml._waiting.wait import JITTER, PollResult
@@ -96,9 +96,9 @@ class Sweep:
     def calls(self) -> Plan:
         """Read pages for as long as that may find something."""
         first = next(iter(self._missing.values()))[0]
-        resource, arguments = first.resource, listing_arguments(first.resource, first.wait.identifiers)
+        resource, arguments = first.resource, build_listing_arguments(first.resource, first.wait.identifiers)
         error: Exception | None = None
-        for call in page_calls(resource.service, resource.list, arguments):
+        for call in plan_pages(resource.service, resource.list, arguments):
             page = yield call
             self._pages += 1
             if isinstance(page, Exception):

@@ -13,13 +13,13 @@ from airflow_cleanroomsml._polling.calls import (
     PollTarget,
     group_by_target,
     list_entries,
-    page_calls,
+    plan_pages,
 )
-from airflow_cleanroomsml._polling.entries import find_name, is_match, naming_argument
+from airflow_cleanroomsml._polling.entries import find_name, find_naming_argument, is_match
 from airflow_cleanroomsml._polling.list_sweep import Listing, Sweep
 from airflow_cleanroomsml._polling.subscription import Subscription
 from airflow_cleanroomsml._resources import lookup
-from airflow_cleanroomsml._resources.lookup import listing_arguments, read
+from airflow_cleanroomsml._resources.lookup import build_listing_arguments, read
 from airflow_cleanroomsml._resources.table import CLEAN_ROOMS_ML
 from airflow_cleanroomsml._waiting import job_search
 from airflow_cleanroomsml._waiting.wait import Wait
@@ -106,7 +106,9 @@ class Planner:
         missing = {_name(each.wait) for each in due}
         entries: dict[Any, list[Mapping[str, Any]]] = {}
         is_complete = False
-        for call in page_calls(resource.service, resource.list, listing_arguments(resource, due[0].wait.identifiers)):
+        for call in plan_pages(
+            resource.service, resource.list, build_listing_arguments(resource, due[0].wait.identifiers)
+        ):
             page = yield call
             if isinstance(page, Exception):
                 self._outbox.record_answer(due, page)
@@ -115,7 +117,7 @@ class Planner:
                 entries.setdefault(find_name(resource, entry), []).append(entry)
             is_complete = not page.get("nextToken")
             # A resource that only has a name may have a newer namesake on the last page.
-            if is_complete or (naming_argument(resource) != "name" and missing <= entries.keys()):
+            if is_complete or (find_naming_argument(resource) != "name" and missing <= entries.keys()):
                 break
         for each in subscriptions:
             newest = _find_newest(each.wait, entries.get(_name(each.wait), ()))
@@ -124,7 +126,7 @@ class Planner:
 
     def _search(self, search: job_search.JobFilter, subscriptions: list[Subscription]) -> Plan:
         entries: list[Mapping[str, Any]] = []
-        for call in page_calls(CLEAN_ROOMS_ML, job_search.LISTING, search.listing_arguments):
+        for call in plan_pages(CLEAN_ROOMS_ML, job_search.LISTING, search.listing_arguments):
             page = yield call
             if isinstance(page, Exception):
                 self._outbox.record_answer(subscriptions, page)
@@ -136,7 +138,7 @@ class Planner:
 
 
 def _name(wait: Wait) -> Any:
-    return wait.identifiers[naming_argument(wait.resource)]
+    return wait.identifiers[find_naming_argument(wait.resource)]
 
 
 def _find_newest(wait: Wait, namesakes: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:

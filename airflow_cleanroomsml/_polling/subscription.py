@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
 from airflow_cleanroomsml import _clock
-from airflow_cleanroomsml._resources.lookup import listing_arguments
+from airflow_cleanroomsml._resources.lookup import build_listing_arguments
 from airflow_cleanroomsml._resources.table import Goal, Outcome
 from airflow_cleanroomsml._waiting.job_search import JobSearch, JobWatch
 from airflow_cleanroomsml._waiting.loop import REPORT_INTERVAL
@@ -88,7 +88,9 @@ class Subscription:
         if isinstance(subject, Wait):
             self.target_key = f"{subject.noun} {sorted(subject.identifiers.items())}"
             # Thousands of waits share a listing, and so its key.
-            self.listing_key = sys.intern(f"{subject.noun} {listing_arguments(subject.resource, subject.identifiers)}")
+            self.listing_key = sys.intern(
+                f"{subject.noun} {build_listing_arguments(subject.resource, subject.identifiers)}"
+            )
             self.job_noun = subject.noun if subject.goal == Goal.CREATED else ""
         else:
             self.target_key = self.listing_key = f"{subject.search.listing_arguments}"

@@ -9,9 +9,9 @@ from typing import Any
 from botocore.model import Shape
 
 from airflow_cleanroomsml._requests.coercion import is_text
-from airflow_cleanroomsml._requests.request import argument_shapes
+from airflow_cleanroomsml._requests.request import find_argument_shapes
 from airflow_cleanroomsml._requests.validation import ABSENT, RequestCheck
-from airflow_cleanroomsml._requests.violations import Violation
+from airflow_cleanroomsml._requests.violations import Violation, raise_for_violations
 from airflow_cleanroomsml._resources.table import CLEAN_ROOMS_ML
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ def member(operation: str, argument: str) -> Shape:
     :param operation: boto3's method name.
     :param argument: The member in snake_case.
     """
-    return argument_shapes(CLEAN_ROOMS_ML, operation)[argument]
+    return find_argument_shapes(CLEAN_ROOMS_ML, operation)[argument]
 
 
 def check_arguments(
@@ -79,11 +79,5 @@ def check_arguments(
     # Jinja renders None to this text, so an optional argument that is None would otherwise be refused.
     for path in check.left_out:
         log.warning('%s rendered to "None" and is left out.', path)
-    if check.violations:
-        from airflow_cleanroomsml.exceptions import InvalidRequestError, join_lines
-
-        violations = [str(violation) for violation in check.violations]
-        raise InvalidRequestError(
-            join_lines("Nothing was sent, because the arguments are not valid:", *violations), violations
-        )
+    raise_for_violations("Nothing was sent, because the arguments are not valid:", check.violations)
     return values

@@ -20,12 +20,12 @@ def load(service: str = "cleanroomsml") -> ServiceModel:
 
 
 @cache
-def operation_names(model: ServiceModel) -> dict[str, str]:
+def map_operations(model: ServiceModel) -> dict[str, str]:
     """Map boto3's method names to the names of the API operations."""
     return {xform_name(name): name for name in model.operation_names}
 
 
-def argument_members(operation: OperationModel) -> dict[str, str]:
+def map_arguments(operation: OperationModel) -> dict[str, str]:
     """Map the arguments of an operation in snake_case to the members of its request, in the model's order."""
     shape = operation.input_shape
     return {xform_name(name): name for name in shape.members} if shape is not None else {}

@@ -15,7 +15,7 @@ from html import unescape
 from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import unquote
 
-from airflow_cleanroomsml._requests.sensitive import child_shape, holds_sensitive, is_sensitive
+from airflow_cleanroomsml._requests.sensitive import find_child_shape, holds_sensitive, is_sensitive
 
 #: Replaces a text that may quote a value which is not known here.
 UNKNOWN = "(withheld: it may quote confidential parts of a request)"
@@ -61,10 +61,10 @@ def find_secrets(shape: Any, value: Any, key: str = "", *, inside: bool = False)
     if isinstance(value, dict):
         is_structure = shape is not None and shape.type_name == "structure"
         for name, item in value.items():
-            yield from find_secrets(child_shape(shape, name), item, name if is_structure else "", inside=inside)
+            yield from find_secrets(find_child_shape(shape, name), item, name if is_structure else "", inside=inside)
     elif isinstance(value, list):
         for item in value:
-            yield from find_secrets(child_shape(shape, None), item, key, inside=inside)
+            yield from find_secrets(find_child_shape(shape, None), item, key, inside=inside)
     elif inside and isinstance(value, str) and len(value) > 2 and key != "analysisTemplateArn":
         yield Secret(key, value)
 
@@ -114,7 +114,7 @@ def _lacks_sensitive(shape: Any, value: Any) -> bool:
     if shape.type_name == "structure":
         return any(_lacks_member(member, value, name) for name, member in shape.members.items())
     items = value.values() if isinstance(value, Mapping) else value
-    return any(_lacks_sensitive(child_shape(shape, None), item) for item in items)
+    return any(_lacks_sensitive(find_child_shape(shape, None), item) for item in items)
 
 
 def _lacks_member(shape: Any, structure: Mapping[str, Any], name: str) -> bool:

@@ -17,22 +17,22 @@ from botocore import xform_name
 from botocore.model import OperationModel, ServiceModel, Shape, StructureShape
 
 from airflow_cleanroomsml._requests.documented_rules import find_base_version_warnings, find_broken_rules, find_warnings
-from airflow_cleanroomsml._requests.model import argument_members, load, operation_names
+from airflow_cleanroomsml._requests.model import load, map_arguments, map_operations
 from airflow_cleanroomsml._requests.redaction import find_secrets, redact
 from airflow_cleanroomsml._requests.validation import ABSENT, RequestCheck
-from airflow_cleanroomsml._requests.violations import Violation, suggest_name
+from airflow_cleanroomsml._requests.violations import Violation, raise_for_violations, suggest_name
 from airflow_cleanroomsml._resources.table import CLEAN_ROOMS, CLEAN_ROOMS_ML, Resource
 
 __all__ = [
     "TESTED_BOTOCORE",
     "Request",
-    "argument_members",
-    "argument_shapes",
     "convert_search",
-    "description_shape",
+    "find_argument_shapes",
+    "find_description_shape",
+    "find_operation",
+    "find_search_shapes",
     "load",
-    "operation_model",
-    "search_shapes",
+    "map_arguments",
 ]
 
 log = logging.getLogger(__name__)
@@ -42,18 +42,16 @@ TESTED_BOTOCORE = "1.44.5"
 #: Prefixes of operations that create or start something (both service models, botocore 1.44.5).
 _CREATING = ("create_", "start_", "populate_")
 _UNKNOWN = f"botocore {botocore.__version__} knows no such argument"
-#: Most violations that a message shows.
-_MOST_SHOWN = 50
 
 
-def operation_model(model: ServiceModel, operation: str) -> OperationModel:
+def find_operation(model: ServiceModel, operation: str) -> OperationModel:
     """
     Return the model of an operation.
 
     :param operation: boto3's method name, for instance ``create_audience_model``.
     :raises InvalidRequestError: The installed botocore knows no such operation.
     """
-    names = operation_names(model)
+    names = map_operations(model)
     if operation not in names:
         # Imported here, because the exceptions import Airflow, without which the emulator uses this module.
         from airflow_cleanroomsml.exceptions import InvalidRequestError
@@ -69,18 +67,18 @@ def operation_model(model: ServiceModel, operation: str) -> OperationModel:
 def _suggest_service(service: str, operation: str) -> str:
     """Return a hint if the other service has an operation; else an empty text."""
     other = CLEAN_ROOMS if service == CLEAN_ROOMS_ML else CLEAN_ROOMS_ML
-    exists = operation in operation_names(load(other))
+    exists = operation in map_operations(load(other))
     return f', but {other} has it: service="{other}"' if exists else ""
 
 
-def argument_shapes(service: str, operation: str) -> dict[str, Shape]:
+def find_argument_shapes(service: str, operation: str) -> dict[str, Shape]:
     """
     Return the shapes of an operation's arguments by their names in snake_case.
 
     :param service: boto3's name of the service.
     :param operation: boto3's method name.
     """
-    shape = operation_model(load(service), operation).input_shape
+    shape = find_operation(load(service), operation).input_shape
     return {xform_name(name): member for name, member in shape.members.items()} if shape is not None else {}
 
 
@@ -95,13 +93,13 @@ def convert_search(
     """
     Convert the values by which a resource is searched for to the types of the model; the base version "NULL" is kept.
 
-    :param operations: boto3's method names of reads and listings, see :func:`search_shapes`.
+    :param operations: boto3's method names of reads and listings, see :func:`find_search_shapes`.
     :param criteria: Values by name in snake_case; None is left out.
     :param required: Names of values that must not be left out.
     :param spelling: The operations' names of values, in snake_case, if they differ.
     :raises InvalidRequestError: The model does not allow a value, so the search could not succeed.
     """
-    shapes, check, converted = search_shapes(service, operations), RequestCheck(), {}
+    shapes, check, converted = find_search_shapes(service, operations), RequestCheck(), {}
     for name, value in criteria.items():
         shape, item = shapes.get((spelling or {}).get(name, name)), ABSENT
         if shape is None:
@@ -112,17 +110,11 @@ def convert_search(
             converted[name] = value if item is ABSENT else item
     for path in check.left_out:
         log.warning('%s rendered to "None" and is left out.', path)
-    if check.violations:
-        from airflow_cleanroomsml.exceptions import InvalidRequestError, join_lines
-
-        violations = [str(violation) for violation in check.violations]
-        raise InvalidRequestError(
-            join_lines("Nothing was sent, because the arguments are not valid:", *violations), violations
-        )
+    raise_for_violations("Nothing was sent, because the arguments are not valid:", check.violations)
     return converted
 
 
-def search_shapes(service: str, operations: Iterable[str]) -> dict[str, Shape]:
+def find_search_shapes(service: str, operations: Iterable[str]) -> dict[str, Shape]:
     """
     Return the shapes of the values by which a resource can be searched for, by their names in snake_case.
 
@@ -131,22 +123,22 @@ def search_shapes(service: str, operations: Iterable[str]) -> dict[str, Shape]:
     """
     shapes: dict[str, Shape] = {}
     for operation in operations:
-        shapes = {**_find_entry_shapes(service, operation), **argument_shapes(service, operation), **shapes}
+        shapes = {**_find_entry_shapes(service, operation), **find_argument_shapes(service, operation), **shapes}
     return shapes
 
 
 def _find_entry_shapes(service: str, operation: str) -> dict[str, Shape]:
     """Return the shapes of the members of a listing's entries by their names in snake_case; empty for other operations."""
-    output: Any = operation_model(load(service), operation).output_shape
+    output: Any = find_operation(load(service), operation).output_shape
     entries = [shape.member for shape in output.members.values() if shape.type_name == "list"] if output else []
     structures = [entry for entry in entries if entry.type_name == "structure"]
     return {xform_name(name): member for entry in structures for name, member in entry.members.items()}
 
 
-def description_shape(resource: Resource) -> Any:
+def find_description_shape(resource: Resource) -> Any:
     """Return the shape of a resource's description: the response of its Get operation, or else an entry of its listing."""
     model = load(resource.service)
-    output: Any = operation_model(model, resource.get or resource.list).output_shape
+    output: Any = find_operation(model, resource.get or resource.list).output_shape
     if resource.get:
         return output.members[resource.within] if resource.within else output
     return next(shape.member for shape in output.members.values() if shape.type_name == "list")
@@ -163,7 +155,7 @@ class Request:
 
     def __init__(self, model: ServiceModel, operation: str, arguments: Mapping[str, Any]) -> None:
         self.method = operation
-        self.operation = operation_model(model, operation)
+        self.operation = find_operation(model, operation)
         self.left_out: list[str] = []
         #: Time of the response by the service's own clock, in seconds since 1970; None if it is not known.
         self.answered_at: float | None = None
@@ -174,7 +166,7 @@ class Request:
     def _check(self, arguments: Mapping[str, Any]) -> tuple[dict[str, Any], list[Violation]]:
         check = RequestCheck()
         shape = self.operation.input_shape or StructureShape("Empty", {"type": "structure", "members": {}})
-        spelling = argument_members(self.operation)
+        spelling = map_arguments(self.operation)
         members = check.check_structure(shape, arguments, "", spelling=spelling, unknown=_UNKNOWN)
         self.left_out, self._base_versions = check.left_out, check.base_versions
         return members, [*check.violations, *find_broken_rules(members)]
@@ -189,14 +181,7 @@ class Request:
 
         :raises InvalidRequestError: With all violations; its message shows the first fifty.
         """
-        if not self.violations:
-            return
-        from airflow_cleanroomsml.exceptions import InvalidRequestError, join_lines
-
-        violations = [str(violation) for violation in self.violations]
-        more = f"… and {len(violations) - _MOST_SHOWN:,} more" if len(violations) > _MOST_SHOWN else ""
-        title = f"{self.operation.name} was not sent, because its request is not valid:"
-        raise InvalidRequestError(join_lines(title, *violations[:_MOST_SHOWN], more), violations)
+        raise_for_violations(f"{self.operation.name} was not sent, because its request is not valid:", self.violations)
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -206,11 +191,11 @@ class Request:
     @property
     def shapes(self) -> dict[str, Shape]:
         """The shapes of the operation's arguments, in snake_case."""
-        return argument_shapes(self.operation.service_model.service_name, self.method)
+        return find_argument_shapes(self.operation.service_model.service_name, self.method)
 
     def replace(self, arguments: Mapping[str, Any]) -> Request:
         """Return the request with other values for some arguments, which are not checked."""
-        spelling = argument_members(self.operation)
+        spelling = map_arguments(self.operation)
         other = copy(self)
         other.members = {**self.members, **{spelling[name]: value for name, value in arguments.items()}}
         return other

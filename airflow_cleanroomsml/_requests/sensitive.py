@@ -53,7 +53,7 @@ def is_sensitive(shape: Any) -> bool:
     return shape is not None and bool(shape.metadata.get("sensitive") or shape.name in _ENVIRONMENTS)
 
 
-def child_shape(shape: Any, key: str | None) -> Any:
+def find_child_shape(shape: Any, key: str | None) -> Any:
     """
     Return the shape of a member of a structure, of the values of a map, or of the items of a list.
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
+#: Most violations that a message shows.
+_MOST_SHOWN = 50
 #: Most names that a message lists.
 _MOST_LISTED = 20
 #: Comparing a longer text takes long, and it is not a misspelt name: the longest in the models has 56 characters (botocore 1.44.5).
@@ -29,6 +31,23 @@ class Violation:
 
     def __str__(self) -> str:
         return f"{self.path}: {self.problem}; {self.allowed}"
+
+
+def raise_for_violations(title: str, violations: Sequence[Violation]) -> None:
+    """
+    Raise an error if there are violations.
+
+    :param title: First line of its message.
+    :raises InvalidRequestError: With all violations; its message shows the first fifty.
+    """
+    if not violations:
+        return
+    # Imported here, because the emulator checks requests, too, and runs without Airflow.
+    from airflow_cleanroomsml.exceptions import InvalidRequestError, join_lines
+
+    texts = [str(violation) for violation in violations]
+    more = f"… and {len(texts) - _MOST_SHOWN:,} more" if len(texts) > _MOST_SHOWN else ""
+    raise InvalidRequestError(join_lines(title, *texts[:_MOST_SHOWN], more), texts)
 
 
 def suggest_name(name: str, names: Iterable[str]) -> str:

@@ -8,15 +8,15 @@ from typing import Any
 
 from botocore import xform_name
 
-from airflow_cleanroomsml._requests.request import Request, description_shape
-from airflow_cleanroomsml._requests.sensitive import child_shape, holds_sensitive, is_sensitive
+from airflow_cleanroomsml._requests.request import Request, find_description_shape
+from airflow_cleanroomsml._requests.sensitive import find_child_shape, holds_sensitive, is_sensitive
 from airflow_cleanroomsml._resources.table import Resource
 
 #: Members that do not make it another resource.
 _IGNORED = ("tags", "description")
 
 
-def differences(request: Request, resource: Resource, existing: Mapping[str, Any]) -> list[str]:
+def find_differences(request: Request, resource: Resource, existing: Mapping[str, Any]) -> list[str]:
     """
     List where a resource differs from a request, one line each; tags and description do not count.
 
@@ -30,7 +30,7 @@ def differences(request: Request, resource: Resource, existing: Mapping[str, Any
 
 
 def find_differing_arguments(request: Request, resource: Resource, existing: Mapping[str, Any]) -> list[str]:
-    """List the arguments that differ, in snake_case and without their values; parameters as for :func:`differences`."""
+    """List the arguments that differ, in snake_case and without their values; parameters as for :func:`find_differences`."""
     by_member = find_differences_by_member(request, resource, existing)
     names = [xform_name(name) for name, lines in by_member.items() if lines and name not in _IGNORED]
     return [*names, *(line.partition(":")[0] for line in _find_unrequested(request, resource, existing))]
@@ -40,13 +40,13 @@ def find_differences_by_member(
     request: Request, resource: Resource, existing: Mapping[str, Any]
 ) -> dict[str, list[str]]:
     """List the differences of each member of the request, in the API's own spelling, tags and description included."""
-    requested_shape, existing_shape = request.operation.input_shape, description_shape(resource)
+    requested_shape, existing_shape = request.operation.input_shape, find_description_shape(resource)
     by_member: dict[str, list[str]] = {}
     for name, value in request.members.items():
         argument = xform_name(name)
         spelling = resource.spelling.get(argument, name)
         if spelling in existing_shape.members:
-            shapes = (child_shape(requested_shape, name), existing_shape.members[spelling])
+            shapes = (find_child_shape(requested_shape, name), existing_shape.members[spelling])
             by_member[name] = list(_compare(shapes, argument, value, existing.get(spelling)))
     return by_member
 
@@ -116,4 +116,4 @@ def _are_equal(requested: Any, existing: Any) -> bool:
 
 
 def _are_both_below(shapes: tuple[Any, Any], key: str | None) -> tuple[Any, Any]:
-    return child_shape(shapes[0], key), child_shape(shapes[1], key)
+    return find_child_shape(shapes[0], key), find_child_shape(shapes[1], key)

@@ -96,14 +96,14 @@ def list_matching(
     given = {name: value for name, value in arguments.items() if not _is_unset(value)}
     compared = resource.same if has_name else (resource.named, *resource.same)
     wanted = {resource.spelling.get(name, name): given[name] for name in compared if name in given}
-    for entry in hook.of(resource.service).items(resource.list, listing_arguments(resource, arguments)):
+    for entry in hook.of(resource.service).items(resource.list, build_listing_arguments(resource, arguments)):
         members = {xform_name(name): value for name, value in entry.items()}
         matches = all(members.get(name) == value for name, value in wanted.items())
         if matches and (not has_name or has_name(members["name"])):
             yield entry
 
 
-def listing_arguments(resource: Resource, arguments: Mapping[str, Any]) -> dict[str, Any]:
+def build_listing_arguments(resource: Resource, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Select the arguments that narrow the resource's listing."""
     return {name: arguments[name] for name in resource.narrow if not _is_unset(arguments.get(name))}
 

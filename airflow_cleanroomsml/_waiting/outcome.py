@@ -59,9 +59,9 @@ def evaluate(wait: Wait, description: Mapping[str, Any] | Exception | None, reda
 
 
 def _name_listing(resource: Resource) -> str:
-    from airflow_cleanroomsml._requests.request import load, operation_model
+    from airflow_cleanroomsml._requests.request import find_operation, load
 
-    return operation_model(load(resource.service), resource.list).name
+    return find_operation(load(resource.service), resource.list).name
 
 
 def _evaluate_absence(wait: Wait, message: str) -> PollResult:
@@ -102,11 +102,11 @@ def _evaluate_description(wait: Wait, description: Mapping[str, Any], redact: Re
 def _redact(resource: Resource, description: Mapping[str, Any], text: str, redact: Redact | None) -> str:
     """Redact a text about a resource; the descriptions of other members' resources show too little to do so, so it is withheld."""
     from airflow_cleanroomsml._requests.redaction import UNKNOWN, redact_by_description
-    from airflow_cleanroomsml._requests.request import description_shape
+    from airflow_cleanroomsml._requests.request import find_description_shape
 
     if resource.partners:
         return UNKNOWN
-    return (redact or redact_by_description)(description_shape(resource), description, text)
+    return (redact or redact_by_description)(find_description_shape(resource), description, text)
 
 
 def summarize(wait: Wait, poll_result: PollResult, now: float | None = None, *, is_repeated: bool = False) -> str:

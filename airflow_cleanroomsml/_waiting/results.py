@@ -243,7 +243,7 @@ def explain_failure(
 
 def _read_query_error(make_hook: Callable[[], CleanRoomsMLHook], query: str, membership: str, redact: Redact) -> str:
     """Read why a protected query failed. Its own description shows its SQL: the task's request may have changed since."""
-    from airflow_cleanroomsml._requests.request import load, operation_model
+    from airflow_cleanroomsml._requests.request import find_operation, load
 
     arguments = {"protected_query_identifier": query, "membership_identifier": membership}
     try:
@@ -252,6 +252,6 @@ def _read_query_error(make_hook: Callable[[], CleanRoomsMLHook], query: str, mem
         log.info("Could not read the protected query %s: %s", query, unreadable)
         return ""
     error = response.get("protectedQuery", {}).get("error") or {}
-    shape = operation_model(load(CLEAN_ROOMS), "get_protected_query").output_shape
+    shape = find_operation(load(CLEAN_ROOMS), "get_protected_query").output_shape
     message = redact(shape, response, error["message"]) if error.get("message") else ""
     return ": ".join(text for text in (error.get("code"), message) if text)

@@ -252,9 +252,9 @@ class CleanRoomsMLOperator(AwsConnection, BaseOperator):
         """Return the shapes of the arguments that the installed service model knows."""
         if not self.arguments:
             return {}
-        from airflow_cleanroomsml._requests.request import argument_shapes
+        from airflow_cleanroomsml._requests.request import find_argument_shapes
 
-        shapes = argument_shapes(self.service, self.operation)
+        shapes = find_argument_shapes(self.service, self.operation)
         return {name: shapes[name] for name in self.arguments if name in shapes}
 
 

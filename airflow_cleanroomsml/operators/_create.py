@@ -134,7 +134,7 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
         :param is_searched: Whether this try has searched before, and has sent nothing since.
         """
         # Imported on demand: these modules import botocore, which a Dag file must not load (ARCHITECTURE.md, Layers).
-        from airflow_cleanroomsml._idempotency.attempts import AttemptLog, read_current_attempt, run_start
+        from airflow_cleanroomsml._idempotency.attempts import AttemptLog, read_current_attempt, read_run_start
         from airflow_cleanroomsml._idempotency.claim import make_claim
         from airflow_cleanroomsml._idempotency.create_once import CreateOnce
         from airflow_cleanroomsml._idempotency.previous_tries import PreviousTries
@@ -156,7 +156,7 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
             claim,
             AttemptLog(context, claim.fingerprint if claim else "", enabled=claim is not None),
             read_current_attempt(context),
-            run_start(context),
+            read_run_start(context),
             is_searched,
         )
 

@@ -9,6 +9,7 @@ from airflow_cleanroomsml._resources import lookup
 from airflow_cleanroomsml._resources.handle import Handle
 from airflow_cleanroomsml._resources.lookup import BASE
 from airflow_cleanroomsml._resources.table import REACHED, Goal, Resource
+from airflow_cleanroomsml._templating import RENDERED_NONE
 from airflow_cleanroomsml.exceptions import ConflictError, InvalidRequestError, ResourceNotFoundError, join_lines
 from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
 
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
     from airflow_cleanroomsml._compat import Context
     from airflow_cleanroomsml._resources.data_flow import DataFlow
     from airflow_cleanroomsml.operators._wait import Waiter
-
-#: What an argument pulled from an XCom that does not exist is: None, or None rendered to text.
-_ABSENT = (None, "None")
 
 
 class CleanRoomsMLDeleteOperator(CleanRoomsMLOperator):
@@ -55,7 +53,7 @@ class CleanRoomsMLDeleteOperator(CleanRoomsMLOperator):
     def _add_xcom_advice(self, error: InvalidRequestError) -> InvalidRequestError:
         """Add to the error what to do about an argument that another task should have pushed to XCom."""
         refused = [violation.partition(":")[0] for violation in error.violations]
-        absent = [name for name in self.arguments if name in refused and getattr(self, name) in _ABSENT]
+        absent = [name for name in self.arguments if name in refused and getattr(self, name) in RENDERED_NONE]
         if not absent:
             return error
         return InvalidRequestError(

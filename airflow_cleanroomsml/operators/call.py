@@ -69,13 +69,13 @@ class CleanRoomsMLCallOperator(CleanRoomsMLOperator):
 
     def execute(self, context: Context) -> Any:
         """Send the request; read all pages of a listing."""
-        self.check_arguments()
         from airflow_cleanroomsml._requests.redaction import UNKNOWN
-        from airflow_cleanroomsml._requests.request import load, operation_model
+        from airflow_cleanroomsml._requests.request import find_operation, load
 
+        self.check_arguments()
         # Compiled first: an expression that is not valid must not fail the task after a create.
         select, operation = self._compile_expression(), str(self.operation)
-        shape = operation_model(load(str(self.service)), operation).output_shape
+        shape = find_operation(load(str(self.service)), operation).output_shape
         response = to_json(shape, self._call(context, operation, self._parse_parameters()))
         self._report_created(context, response)
         if "_collaboration_" in operation:
@@ -149,7 +149,7 @@ class CleanRoomsMLCallOperator(CleanRoomsMLOperator):
             return lambda response: response
         import jmespath
 
-        from airflow_cleanroomsml._requests.request import load, operation_model
+        from airflow_cleanroomsml._requests.request import find_operation, load
 
         try:
             search: Callable[[Any], Any] = jmespath.compile(str(self.jmespath)).search
@@ -165,7 +165,7 @@ class CleanRoomsMLCallOperator(CleanRoomsMLOperator):
             try:
                 return search(response)
             except jmespath.exceptions.JMESPathError as error:
-                name = operation_model(load(str(self.service)), str(self.operation)).name
+                name = find_operation(load(str(self.service)), str(self.operation)).name
                 # Final, as a retry would call an operation again that has already succeeded.
                 raise ResultError(
                     join_lines(
@@ -192,10 +192,10 @@ class CleanRoomsMLCallOperator(CleanRoomsMLOperator):
         return Hidden(value) if value else value
 
     def _find_parameter_shapes(self) -> dict[str, Any]:
-        from airflow_cleanroomsml._requests.request import argument_shapes
+        from airflow_cleanroomsml._requests.request import find_argument_shapes
 
         try:
-            return argument_shapes(str(self.service), str(self.operation)) if self.service in _SERVICES else {}
+            return find_argument_shapes(str(self.service), str(self.operation)) if self.service in _SERVICES else {}
         except InvalidRequestError:
             # execute() refuses an unknown operation, with a suggestion; an error here would fail the rendering without one.
             return {}

@@ -78,11 +78,11 @@ class CleanRoomsMLCreateConfiguredAudienceModelOperator(CleanRoomsMLCreateOperat
         """Change what the API can change and add missing tags; the rest is logged."""
         from botocore import xform_name
 
-        from airflow_cleanroomsml._requests.request import argument_shapes
+        from airflow_cleanroomsml._requests.request import find_argument_shapes
         from airflow_cleanroomsml._resources.diff import find_differences_by_member
 
         arn = handle.identifiers["configured_audience_model_arn"]
-        updatable = argument_shapes(self.service, "update_configured_audience_model")
+        updatable = find_argument_shapes(self.service, "update_configured_audience_model")
         by_member = find_differences_by_member(request, self.resource, description)
         different = {xform_name(name): lines for name, lines in by_member.items() if lines}
         # Only what differs: an update that changes nothing would need permissions that the task does without.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_cleanroomsml._compat import AirflowSkipException
 from airflow_cleanroomsml._data_report import report_data
 from airflow_cleanroomsml._link_storage import store_request_links
-from airflow_cleanroomsml._pipelines.retraining import DELETING, Model, Plan, plan_pruning, recency
+from airflow_cleanroomsml._pipelines.retraining import DELETING, Model, Plan, compute_recency, plan_pruning
 from airflow_cleanroomsml._resources.data_flow import DataFlow, find_data
 from airflow_cleanroomsml._templating import TEXT
 from airflow_cleanroomsml._xcom import push_results
@@ -92,7 +92,7 @@ class CleanRoomsMLCheckAudienceModelAgeOperator(_RetrainingOperator):
         arguments = check_arguments(shapes, self._collect_arguments(), required=shapes)
         arn = self._find_model_in_service(arguments["configured_audience_model_arn"])
         # The creation does not count here: a model that was trained late may have been trained on old data.
-        end, _ = recency(self._read_model(arn))
+        end, _ = compute_recency(self._read_model(arn))
         if end >= arguments["training_data_end_time"]:
             raise AirflowSkipException(
                 f"There is nothing to train: the audience model in service was trained on data up to {end:%Y-%m-%d %H:%M %Z}, and "
@@ -218,7 +218,7 @@ class CleanRoomsMLPromoteAudienceModelOperator(_RetrainingOperator):
             raise AirflowSkipException(
                 f"Nothing to put into service: the audience model no longer exists: {new}"
             ) from error
-        newer, older = recency(candidate), recency(self._read_model(current))
+        newer, older = compute_recency(candidate), compute_recency(self._read_model(current))
         if newer > older:
             return ""
         ends = f"{older[0]:%Y-%m-%d %H:%M %Z}, those of {new} at {newer[0]:%Y-%m-%d %H:%M %Z}"
@@ -351,7 +351,7 @@ class CleanRoomsMLPruneAudienceModelsOperator(_RetrainingOperator):
             description = self._read_model(arn)
         except ResourceNotFoundError:
             return None
-        return Model(arn, description["status"], recency(description))
+        return Model(arn, description["status"], compute_recency(description))
 
     def _delete(self, arn: str, plan: Plan) -> bool:
         """Delete a model; return whether the service accepted it. If not, add to the plan what became of the model."""

@@ -25,7 +25,7 @@ from airflow_cleanroomsml._link_storage import store_request_links, store_result
 from airflow_cleanroomsml._resources import lookup
 from airflow_cleanroomsml._resources.data_flow import DataFlow, find_data
 from airflow_cleanroomsml._resources.table import CLEAN_ROOMS_ML, RUNNING, Goal, Outcome, Resource
-from airflow_cleanroomsml._templating import TEXT, render_by_shape
+from airflow_cleanroomsml._templating import RENDERED_NONE, TEXT, render_by_shape
 from airflow_cleanroomsml._waiting import loop
 from airflow_cleanroomsml._waiting.history import StatusHistory
 from airflow_cleanroomsml._waiting.outcome import STILL_RUNNING, raise_for_outcome, summarize
@@ -51,8 +51,6 @@ _NEXT_STEPS = {
     Goal.DELETED: "Once the cause is corrected, delete it again, and clear the sensor.",
     Goal.CANCELLED: "Once the cause is corrected, cancel it again, and clear the sensor.",
 }
-#: What a template of None renders to.
-ABSENT = (None, "None")
 
 
 @render_own_fields
@@ -106,7 +104,7 @@ class CleanRoomsMLBaseSensor(AwsConnection, BaseSensorOperator):
         self.deferrable = deferrable
 
     def describe_data_flow(self) -> DataFlow:
-        """Describe what the task reads and writes; by default nothing, as of an operation that changes settings only."""
+        """Describe what the sensor reads and writes; by default nothing."""
         return DataFlow(members=self.data_members)
 
     def execute(self, context: Context) -> Any:
@@ -385,10 +383,10 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
         return self.resource
 
     def _find_field_shapes(self) -> dict[str, Any]:
-        from airflow_cleanroomsml._requests.request import search_shapes
+        from airflow_cleanroomsml._requests.request import find_search_shapes
 
         operations = [name for row in self._list_rows() for name in (row.get, row.list) if name]
-        shapes = search_shapes(self.resource.service, operations)
+        shapes = find_search_shapes(self.resource.service, operations)
         # Every argument that an older botocore does not know is an identifier, so a text.
         return {**super()._find_field_shapes(), **{name: shapes.get(name, TEXT) for name in self.arguments}}
 
@@ -407,7 +405,7 @@ class CleanRoomsMLMemberSensor(CleanRoomsMLSensor):
 
     def _choose_row(self) -> Resource:
         # The two are read by different operations: a member reads its own resources in full, those of others only in part.
-        given = [value not in ABSENT for value in (self.membership_identifier, self.collaboration_identifier)]
+        given = [value not in RENDERED_NONE for value in (self.membership_identifier, self.collaboration_identifier)]
         if given.count(True) != 1:
             raise InvalidRequestError(
                 "membership_identifier, collaboration_identifier: set exactly one; membership_identifier is for your own resources. "

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_cleanroomsml._compat import PokeReturnValue
 from airflow_cleanroomsml._resources.table import AUDIENCE_GENERATION_JOB
-from airflow_cleanroomsml._templating import TEXT
+from airflow_cleanroomsml._templating import RENDERED_NONE, TEXT
 from airflow_cleanroomsml._xcom import push_results
 from airflow_cleanroomsml.exceptions import strip_request_id
-from airflow_cleanroomsml.sensors._base import ABSENT, CleanRoomsMLBaseSensor, CleanRoomsMLSensor
+from airflow_cleanroomsml.sensors._base import CleanRoomsMLBaseSensor, CleanRoomsMLSensor
 from airflow_cleanroomsml.sensors._errors import build_interruption
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class CleanRoomsMLNewAudienceGenerationJobsSensor(CleanRoomsMLBaseSensor):
             collaboration_id=self.collaboration_id,
             started_by=self.started_by,
             finished=self.finished,
-            after=None if self.after in ABSENT else self.after,
+            after=None if self.after in RENDERED_NONE else self.after,
         )
 
     def _build_trigger(self, deadline: float) -> Any:

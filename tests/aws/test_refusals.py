@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from botocore.config import Config
 
-from airflow_cleanroomsml._requests.request import Request, argument_members, load, operation_model
+from airflow_cleanroomsml._requests.request import Request, find_operation, load, map_arguments
 from airflow_cleanroomsml._resources.table import TRAINING_DATASET
 from tests.aws.created_resources import MARK, Bench
 from tests.aws.observations import Observation, Observer, outcome
@@ -61,9 +61,7 @@ def put(members: Any, path: str, value: Any) -> None:
 
 def violations(members: dict[str, Any]) -> list[str]:
     """What our check says."""
-    spelled = {
-        name: given for given, name in argument_members(operation_model(load(), "create_training_dataset")).items()
-    }
+    spelled = {name: given for given, name in map_arguments(find_operation(load(), "create_training_dataset")).items()}
     given = {spelled[name]: value for name, value in members.items()}
     return [str(found) for found in Request(load(), "create_training_dataset", given).violations]
 

@@ -18,7 +18,7 @@ import pytest
 from airflow_cleanroomsml import operators, sensors
 from airflow_cleanroomsml._compat import TaskDeferred
 from airflow_cleanroomsml._requests.permissions import PASS_ROLE
-from airflow_cleanroomsml._requests.request import load, operation_model
+from airflow_cleanroomsml._requests.request import find_operation, load
 from airflow_cleanroomsml.emulator.faults import Fault
 from airflow_cleanroomsml.exceptions import AlreadyExistsError, JobFailedError, WaitTimeoutError
 from airflow_cleanroomsml.operators._create import CleanRoomsMLCreateOperator
@@ -94,7 +94,7 @@ class Task:
     @property
     def api_operation(self) -> str:
         """The operation by the API's own name."""
-        return operation_model(load(self.cls.service), self.cls.operation).name
+        return find_operation(load(self.cls.service), self.cls.operation).name
 
     def run(self, meanwhile: Callable[[], object] = lambda: None, **more: Any) -> Any:
         """

@@ -7,14 +7,13 @@ import urllib.error
 import urllib.request
 from typing import Any
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError
 from moto.s3.models import FakeBucket
 
 from airflow_cleanroomsml.emulator.bucket_policy import Denial, S3Request, find_denial, is_allowed
 from airflow_cleanroomsml.emulator.moto_s3 import create_app
-from tests.support import REGION, World
+from tests.support import World
 
 ACCOUNT = "123456789012"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/job"
@@ -264,15 +263,7 @@ def test_a_denied_deletion_deletes_nothing(world: World) -> None:
 
 def test_a_policy_recognises_an_assumed_role(world: World) -> None:
     restrict(world, of_bucket(world, Principal={"AWS": world.role}))
-    taken = world.client("sts").assume_role(RoleArn=world.role, RoleSessionName="session")["Credentials"]
-    client: Any = boto3.client(
-        "s3",
-        endpoint_url=world.emulator.url,
-        region_name=REGION,
-        aws_access_key_id=taken["AccessKeyId"],
-        aws_secret_access_key=taken["SecretAccessKey"],
-        aws_session_token=taken["SessionToken"],
-    )
+    client = world.make_client_of_role("s3", world.role)
     with pytest.raises(ClientError, match=f"User: {world.role} is not authorized"):
         client.put_object(Bucket=world.bucket, Key="k", Body=b"")
     world.client("s3").put_object(Bucket=world.bucket, Key="k", Body=b"")

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-import boto3
 import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -301,15 +300,7 @@ def test_moto_serves_the_same_port_and_account(world: World) -> None:
 
 def test_an_assumed_role_acts_in_its_own_account(empty_world: World) -> None:
     other = World(empty_world.emulator)
-    taken = empty_world.client("sts").assume_role(RoleArn=other.role, RoleSessionName="session")["Credentials"]
-    client = boto3.client(
-        "cleanroomsml",
-        endpoint_url=empty_world.emulator.url,
-        region_name=REGION,
-        aws_access_key_id=taken["AccessKeyId"],
-        aws_secret_access_key=taken["SecretAccessKey"],
-        aws_session_token=taken["SessionToken"],
-    )
+    client = empty_world.make_client_of_role("cleanroomsml", other.role)
     made = client.create_training_dataset(**dataset(other))["trainingDatasetArn"]
     assert made.split(":")[4] == other.account
     assert (other.calls, empty_world.calls) == (["CreateTrainingDataset"], [])

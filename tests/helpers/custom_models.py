@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from airflow_cleanroomsml._requests.request import argument_shapes
+from airflow_cleanroomsml._requests.request import find_argument_shapes
 from tests.helpers.collaboration import collaborate
 from tests.support import World
 
 #: botocore 1.37 knows neither versions of trained models nor the values of quotas.
-KNOWS_VERSIONS = "version_identifier" in argument_shapes("cleanroomsml", "cancel_trained_model")
+KNOWS_VERSIONS = "version_identifier" in find_argument_shapes("cleanroomsml", "cancel_trained_model")
 versioned = pytest.mark.skipif(
     not KNOWS_VERSIONS, reason="the installed botocore does not know versions of trained models"
 )
@@ -111,6 +111,18 @@ class Studio:
         arn = str(made["trainedModelArn"])
         self.until("get_trained_model", trainedModelArn=arn)
         return arn
+
+    def start_failing_channel(self) -> str:
+        """Create an ML input channel that is going to fail."""
+        self.world.fault("CreateMLInputChannel", "fail_job", code="QUERY_FAILED", message="no such table")
+        made = self.ml.create_ml_input_channel(
+            **self.of,
+            name="c",
+            configuredModelAlgorithmAssociations=[self.association],
+            inputChannel=self.input_channel(),
+            retentionInDays=1,
+        )
+        return str(made["mlInputChannelArn"])
 
     def training(self, name: str = "model", *, channel: str = "", **more: Any) -> dict[str, Any]:
         """Arguments of an operator that trains."""

@@ -10,7 +10,7 @@ import pytest
 from botocore import xform_name
 
 from airflow_cleanroomsml import operators, sensors
-from airflow_cleanroomsml._requests.request import load, operation_model
+from airflow_cleanroomsml._requests.request import find_operation, load
 from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
 from airflow_cleanroomsml.operators._delete import CleanRoomsMLDeleteAndWaitOperator
 from airflow_cleanroomsml.operators._job import CleanRoomsMLJobOperator
@@ -38,7 +38,7 @@ def required(cls: type[Any]) -> set[str]:
 
 
 def shape_of(cls: type[CleanRoomsMLOperator]) -> Any:
-    return operation_model(load(cls.service), cls.operation).input_shape
+    return find_operation(load(cls.service), cls.operation).input_shape
 
 
 def members_of(cls: type[CleanRoomsMLOperator]) -> set[str]:

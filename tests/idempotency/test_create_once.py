@@ -10,7 +10,7 @@ import pytest
 
 from airflow_cleanroomsml import _clock
 from airflow_cleanroomsml._compat import TaskDeferred
-from airflow_cleanroomsml._idempotency.claim import TAG, parse_retry_number, retry_name
+from airflow_cleanroomsml._idempotency.claim import TAG, build_retry_name, parse_retry_number
 from airflow_cleanroomsml._idempotency.previous_tries import COMMIT_LAG
 from airflow_cleanroomsml.exceptions import (
     AccessDeniedError,
@@ -346,7 +346,7 @@ def test_an_export_under_a_name_of_its_own_is_told(world: World) -> None:
     with pytest.raises(JobFailedError):
         task.run()
     second = task.run()
-    assert second["name"] == retry_name("e", 2, 63)
+    assert second["name"] == build_retry_name("e", 2, 63)
     assert task.run() == second
 
 
@@ -378,7 +378,7 @@ def test_one_tag_is_the_providers_own(world: World) -> None:
 @pytest.mark.parametrize("number", [1, 2, 10, 999])
 @pytest.mark.parametrize("limit", [50, 63])
 def test_a_suffixed_name_fits_and_is_found_again(name: str, number: int, limit: int) -> None:
-    made = retry_name(name[:limit], number, limit)
+    made = build_retry_name(name[:limit], number, limit)
     assert len(made) <= limit
     assert parse_retry_number(made, name[:limit], limit) == number
     assert parse_retry_number(made, "other", limit) is None
@@ -387,7 +387,7 @@ def test_a_suffixed_name_fits_and_is_found_again(name: str, number: int, limit: 
 
 def test_names_that_are_cut_are_told_apart() -> None:
     one, other = "x" * 60 + "one", "x" * 60 + "two"
-    assert parse_retry_number(retry_name(one, 2, 63), other, 63) is None
+    assert parse_retry_number(build_retry_name(one, 2, 63), other, 63) is None
 
 
 def test_a_full_quota_is_waited_for_in_the_worker(world: World, pauses: list[float]) -> None:

@@ -17,7 +17,7 @@ import pytest
 from botocore import xform_name
 
 from airflow_cleanroomsml import operators, sensors
-from airflow_cleanroomsml._requests.request import TESTED_BOTOCORE, load, operation_model
+from airflow_cleanroomsml._requests.request import TESTED_BOTOCORE, find_operation, load
 from airflow_cleanroomsml._resources.table import RESOURCES
 from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
 from airflow_cleanroomsml.operators._create import CleanRoomsMLCreateOperator
@@ -148,7 +148,7 @@ def test_a_dag_file_loads_the_operators_that_it_imports(loaded: tuple[set[str], 
 @every_operation
 def test_the_name_is_the_operations(cls: type[CleanRoomsMLOperator]) -> None:
     prefix = {"cleanroomsml": "CleanRoomsML", "cleanrooms": "CleanRooms"}[cls.service]
-    assert cls.__name__ == f"{prefix}{operation_model(load(cls.service), cls.operation).name}Operator"
+    assert cls.__name__ == f"{prefix}{find_operation(load(cls.service), cls.operation).name}Operator"
 
 
 @every_operation
@@ -172,7 +172,7 @@ def test_the_docstring_tells_a_result_where_there_is_one(cls: type[CleanRoomsMLO
 @every_operation
 def test_the_result_is_in_the_answer(cls: type[CleanRoomsMLOperator]) -> None:
     if cls.returns and cls.operation not in COMPOSED:
-        answer: Any = operation_model(load(cls.service), cls.operation).output_shape
+        answer: Any = find_operation(load(cls.service), cls.operation).output_shape
         assert cls.returns in {xform_name(name) for name in answer.members}
 
 
@@ -260,13 +260,13 @@ def test_a_sensor_is_named_after_what_it_waits_for(cls: type[Any]) -> None:
 def test_everything_that_has_a_status_to_wait_for_has_a_sensor() -> None:
     sensed = {cls.resource.noun for cls in SENSORS if issubclass(cls, CleanRoomsMLSensor)}
     sensed |= {cls.partners.noun for cls in SENSORS if hasattr(cls, "partners")}
-    from airflow_cleanroomsml._requests.request import description_shape
+    from airflow_cleanroomsml._requests.request import find_description_shape
 
     with_status = {
         noun
         for noun, row in RESOURCES.items()
-        if "status" in description_shape(row).members
-        and len(description_shape(row).members["status"].metadata["enum"]) > 1
+        if "status" in find_description_shape(row).members
+        and len(find_description_shape(row).members["status"].metadata["enum"]) > 1
     }
     assert sensed == with_status
 

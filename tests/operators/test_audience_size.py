@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import logging
 import math
 from typing import Any
@@ -111,16 +110,7 @@ def test_a_recall_that_is_missing_or_cannot_be_compared_is_no_reason() -> None:
 def test_metrics_that_a_partner_does_not_share_are_not_there(world: World, emulator: EmulatorProcess) -> None:
     owner = World(emulator).build()
     terms = owner.configured(metrics=["NONE"])
-    statement = {
-        "Effect": "Allow",
-        "Principal": {"AWS": world.account},
-        "Action": "cleanrooms-ml:StartAudienceGenerationJob",
-        "Resource": "*",
-    }
-    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-    owner.ml.put_configured_audience_model_policy(
-        configuredAudienceModelArn=terms, configuredAudienceModelPolicy=policy
-    )
+    owner.allow_jobs(terms, world.account)
     made = world.ml.start_audience_generation_job(
         name="segment", configuredAudienceModelArn=terms, seedAudience=world.seed()
     )

@@ -7,7 +7,7 @@ import pytest
 from botocore import xform_name
 
 from airflow_cleanroomsml._compat import AirflowFailException
-from airflow_cleanroomsml._requests.request import load, operation_model
+from airflow_cleanroomsml._requests.request import find_operation, load
 from airflow_cleanroomsml._requests.sensitive import Hidden
 from airflow_cleanroomsml.exceptions import InvalidRequestError, ResourceNotFoundError, ResultError
 from airflow_cleanroomsml.operators import CleanRoomsMLCallOperator
@@ -167,7 +167,7 @@ def test_what_is_not_there_is_no_result(world: World) -> None:
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_every_operation_is_a_task(empty_world: World, operation: str) -> None:
-    shape: Any = operation_model(load(), operation).input_shape
+    shape: Any = find_operation(load(), operation).input_shape
     if shape is None or not shape.required_members:
         assert all(value == [] for value in call(operation).values())
         return

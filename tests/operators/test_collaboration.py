@@ -157,16 +157,17 @@ class TestGoneWhenItIsRead:
 
     GET = "GetConfiguredAudienceModelAssociation"
 
-    def make(self, together: Collaboration, world: World, model: str, ti: TaskInstance, **more: Any) -> Any:
-        operator = CleanRoomsCreateConfiguredAudienceModelAssociationOperator(
+    def build(self, together: Collaboration, world: World, model: str) -> Any:
+        return CleanRoomsCreateConfiguredAudienceModelAssociationOperator(
             task_id="task",
             membership_identifier=together.of(world),
             configured_audience_model_arn=model,
             configured_audience_model_association_name="offer",
             manage_resource_policies=True,
-            **more,
         )
-        return run(operator, ti=ti).result
+
+    def make(self, together: Collaboration, world: World, model: str, ti: TaskInstance) -> Any:
+        return run(self.build(together, world, model), ti=ti).result
 
     def test_a_retry_does_not_fail(self, world: World, together: Collaboration) -> None:
         model, ti = world.configured(), TaskInstance()
@@ -184,13 +185,7 @@ class TestGoneWhenItIsRead:
                 membershipIdentifier=together.of(world), configuredAudienceModelAssociationIdentifier=first
             )
 
-        operator = CleanRoomsCreateConfiguredAudienceModelAssociationOperator(
-            task_id="task",
-            membership_identifier=together.of(world),
-            configured_audience_model_arn=model,
-            configured_audience_model_association_name="offer",
-            manage_resource_policies=True,
-        )
+        operator = self.build(together, world, model)
         operator.hook.of("cleanrooms").conn.meta.events.register(f"before-call.cleanrooms.{self.GET}", delete)
         assert run(operator, ti=ti.next_try()).result != first
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_cleanroomsml._requests.request import argument_shapes
+from airflow_cleanroomsml._requests.request import find_argument_shapes
 from airflow_cleanroomsml._requests.sensitive import Hidden, hide, reveal
 from airflow_cleanroomsml.exceptions import CleanRoomsMLError
 from airflow_cleanroomsml.operators import (
@@ -81,7 +81,7 @@ def test_what_stands_in_a_wrong_place_is_hidden_too(given: Any) -> None:
 
 
 def test_an_environment_is_hidden_whole_and_absent_ones_are_not_there() -> None:
-    shape = argument_shapes("cleanroomsml", "create_trained_model")["environment"]
+    shape = find_argument_shapes("cleanroomsml", "create_trained_model")["environment"]
     assert isinstance(hide(shape, {"A": "b"}), Hidden)
     assert hide(shape, None) is None
     assert hide(shape, hide(shape, {"A": "b"})).value == {"A": "b"}

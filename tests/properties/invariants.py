@@ -8,7 +8,7 @@ from copy import deepcopy
 from typing import Any
 from urllib.parse import unquote
 
-from airflow_cleanroomsml._idempotency.claim import retry_name
+from airflow_cleanroomsml._idempotency.claim import build_retry_name
 from airflow_cleanroomsml.emulator.store import Record
 from airflow_cleanroomsml.exceptions import AlreadyExistsError, JobFailedError, ValidationError
 from tests.properties.observed_emulator import LIVE, Laboratory, Maker
@@ -124,7 +124,7 @@ class Judge:
             assert taken, f"no reason: {type(error).__name__}: {error}"
 
     def _is_in_the_way(self, task: Task, records: Iterable[Record]) -> Iterable[bool]:
-        names = {retry_name(self._name_of(task), number, self._kind.name_limit) for number in range(1, 30)}
+        names = {build_retry_name(self._name_of(task), number, self._kind.name_limit) for number in range(1, 30)}
         for record in records:
             maker = self._maker(record)
             theirs = maker.key != task.maker.key if self._kind.tagged else maker != task.maker

@@ -8,7 +8,7 @@ from typing import Any
 
 from botocore import xform_name
 
-from airflow_cleanroomsml._idempotency.claim import retry_name
+from airflow_cleanroomsml._idempotency.claim import build_retry_name
 from airflow_cleanroomsml.emulator.store import Record
 from airflow_cleanroomsml.operators import (
     CleanRoomsMLCreateAudienceModelOperator,
@@ -75,7 +75,7 @@ class Kind:
         :param name: What tasks usually ask for.
         :param variant: From 0 to :attr:`variants`, exclusively.
         """
-        return {2: retry_name(name, 2, self.name_limit), 3: "elsewhere"}.get(variant, name)
+        return {2: build_retry_name(name, 2, self.name_limit), 3: "elsewhere"}.get(variant, name)
 
     def arguments(self, laboratory: Laboratory, name: str, variant: int) -> dict[str, Any]:
         """The arguments of a request; parameters as for :meth:`name`."""

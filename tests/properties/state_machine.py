@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from airflow_cleanroomsml._idempotency.claim import TAG, VERSION_TAG, fingerprint, retry_name
+from airflow_cleanroomsml._idempotency.claim import TAG, VERSION_TAG, build_retry_name, compute_fingerprint
 from airflow_cleanroomsml.emulator.faults import Fault
 from airflow_cleanroomsml.emulator.lookalike import JobFailure
 from tests.properties.invariants import Judge
@@ -260,11 +260,11 @@ class AtMostOne(RuleBasedStateMachine):
         arguments = kind.arguments(laboratory, self.name, variant)
         request = laboratory.hook.check(kind.operator.operation, arguments)
         if kind.tagged:
-            value = f"dag/other/task/-1 {fingerprint(request)}"
+            value = f"dag/other/task/-1 {compute_fingerprint(request)}"
             # The tag of versions is their ARN's and tells of the last: see docs/design/idempotency.md.
             mine = tagged and not kind.shared
             arguments["tags"] = {TAG: value, VERSION_TAG: value} if mine else {"team": "theirs"}
-        arguments["name"] = retry_name(arguments["name"], number, kind.name_limit)
+        arguments["name"] = build_retry_name(arguments["name"], number, kind.name_limit)
         made = laboratory.make(Maker("", variant), kind.kind, kind.operator.operation, arguments)
         for record in made:
             if failed and kind.waits:

@@ -69,7 +69,7 @@ FAULTS = {
         "more than one|no reason|not the same",
     ),
     "tags are not compared": Fault(((Claim, "is_of_run", always), (Claim, "is_same", always)), "not its own"),
-    "the request is not compared": Fault(((claim, "fingerprint", lambda _: "0" * 16),), "not its own"),
+    "the request is not compared": Fault(((claim, "compute_fingerprint", lambda _: "0" * 16),), "not its own"),
     "a retry compares the request": Fault(((Claim, "is_of_sequence", never),), "more than one"),
     "tries before a clear are not told from those after it": Fault(
         ((Claim, "is_of_sequence", Claim.is_of_run),), "not its own"

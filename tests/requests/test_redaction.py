@@ -14,8 +14,8 @@ from botocore import xform_name
 from botocore.model import Shape
 
 from airflow_cleanroomsml._requests.redaction import UNKNOWN, redact_by_description
-from airflow_cleanroomsml._requests.request import Request, description_shape, load, operation_model
-from airflow_cleanroomsml._requests.sensitive import child_shape, is_sensitive
+from airflow_cleanroomsml._requests.request import Request, find_description_shape, find_operation, load
+from airflow_cleanroomsml._requests.sensitive import find_child_shape, is_sensitive
 from airflow_cleanroomsml._resources.table import AUDIENCE_GENERATION_JOB, ML_INPUT_CHANNEL, RESOURCES, TRAINED_MODEL
 from tests.helpers.generated_requests import requests_at_limits, valid
 
@@ -54,7 +54,7 @@ def _with(shape: Any, path: tuple[str, ...], value: Any) -> Any:
     """The smallest value of a shape that has the given one at a path."""
     if not path:
         return value
-    inner = _with(child_shape(shape, path[0]), path[1:], value)
+    inner = _with(find_child_shape(shape, path[0]), path[1:], value)
     if shape.type_name == "list":
         return [inner]
     return {**(valid(shape, path[0]) if shape.type_name == "structure" else {}), path[0]: inner}
@@ -272,7 +272,7 @@ ROLE = {"roleArn": "arn:aws:iam::123456789012:role/r"}
     ],
 )
 def test_a_text_about_a_model_is_withheld_where_its_description_is_not_whole(found: dict[str, Any], said: str) -> None:
-    assert redact_by_description(description_shape(TRAINED_MODEL), found, SAID) == said
+    assert redact_by_description(find_description_shape(TRAINED_MODEL), found, SAID) == said
 
 
 def _source(parameters: dict[str, Any]) -> dict[str, Any]:
@@ -295,7 +295,7 @@ def _source(parameters: dict[str, Any]) -> dict[str, Any]:
     ],
 )
 def test_a_text_about_a_channel_is_withheld_where_its_query_is_not_shown(found: dict[str, Any], said: str) -> None:
-    assert redact_by_description(description_shape(ML_INPUT_CHANNEL), found, SAID).startswith(said)
+    assert redact_by_description(find_description_shape(ML_INPUT_CHANNEL), found, SAID).startswith(said)
 
 
 @pytest.mark.parametrize(
@@ -308,11 +308,11 @@ def test_a_text_about_a_channel_is_withheld_where_its_query_is_not_shown(found: 
     ],
 )
 def test_a_text_about_a_job_is_withheld_where_its_seed_is_not_shown(seed: Any, said: str) -> None:
-    assert redact_by_description(description_shape(AUDIENCE_GENERATION_JOB), {"seedAudience": seed}, SAID) == said
+    assert redact_by_description(find_description_shape(AUDIENCE_GENERATION_JOB), {"seedAudience": seed}, SAID) == said
 
 
 def test_a_text_about_a_query_that_is_not_shown_is_withheld() -> None:
-    answer = operation_model(load("cleanrooms"), "get_protected_query").output_shape
+    answer = find_operation(load("cleanrooms"), "get_protected_query").output_shape
     assert redact_by_description(answer, {"protectedQuery": {"id": "q", "status": "FAILED"}}, SAID) == UNKNOWN
     assert (
         redact_by_description(answer, {"protectedQuery": {"sqlParameters": {"queryString": "SELECT 1"}}}, SAID) == SAID
@@ -324,7 +324,7 @@ def test_every_request_with_an_environment_has_instances_and_every_description_c
     requests = [shape for shape in shapes if shape is not None and "environment" in shape.members]
     assert len(requests) == 2
     assert all("resourceConfig" in shape.required_members for shape in requests)
-    described = [description_shape(resource) for resource in RESOURCES.values()]
+    described = [find_description_shape(resource) for resource in RESOURCES.values()]
     assert all("resourceConfig" in shape.members for shape in described if "environment" in shape.members)
 
 

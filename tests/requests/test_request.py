@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from botocore import xform_name
 
-from airflow_cleanroomsml._requests.request import Request, argument_shapes, load
+from airflow_cleanroomsml._requests.request import Request, find_argument_shapes, load
 from airflow_cleanroomsml.exceptions import OutcomeUnknownError
 from airflow_cleanroomsml.hooks import CleanRoomsMLHook
 from tests.helpers.generated_requests import valid
@@ -66,7 +66,7 @@ def test_what_populates_a_table_is_not_sent_again(
     names = {xform_name(name): name for name in load("cleanrooms").operation_names}
     if operation not in names:
         pytest.skip("the installed botocore does not know this operation")
-    shapes: dict[str, Any] = argument_shapes("cleanrooms", operation)
+    shapes: dict[str, Any] = find_argument_shapes("cleanrooms", operation)
     shape: Any = load("cleanrooms").operation_model(names[operation]).input_shape
     arguments = {name: valid(shapes[name]) for name in map(xform_name, shape.required_members)}
     with Loopback(fault) as service:

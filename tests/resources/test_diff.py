@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from airflow_cleanroomsml._requests.request import Request, load
-from airflow_cleanroomsml._resources.diff import differences
+from airflow_cleanroomsml._resources.diff import find_differences
 from airflow_cleanroomsml._resources.table import (
     AUDIENCE_GENERATION_JOB,
     AUDIENCE_MODEL,
@@ -26,7 +26,7 @@ BEGIN = datetime(2026, 11, 1, tzinfo=timezone.utc)
 
 
 def found(resource: Resource, operation: str, arguments: dict[str, Any], there: dict[str, Any]) -> list[str]:
-    return differences(Request(load(resource.service), operation, arguments), resource, there)
+    return find_differences(Request(load(resource.service), operation, arguments), resource, there)
 
 
 MODEL = {"name": "n", "training_dataset_arn": f"{ML}:training-dataset/1", "training_data_start_time": BEGIN}

@@ -50,23 +50,10 @@ def studio(empty_world: World) -> Studio:
     return Studio(empty_world)
 
 
-def failing_channel(studio: Studio) -> str:
-    """A channel that is going to fail."""
-    studio.world.fault("CreateMLInputChannel", "fail_job", code="QUERY_FAILED", message="no such table")
-    made = studio.ml.create_ml_input_channel(
-        **studio.of,
-        name="c",
-        configuredModelAlgorithmAssociations=[studio.association],
-        inputChannel=studio.input_channel(),
-        retentionInDays=1,
-    )
-    return str(made["mlInputChannelArn"])
-
-
 @each(JobFailedError, AirflowSkipException, JobFailedError, AirflowSkipException)
 @deferred_or_not
 def test_a_failed_job(studio: Studio, deferrable: bool, flag: str, end: Any) -> None:
-    found = {"ml_input_channel_arn": failing_channel(studio), **studio.mine}
+    found = {"ml_input_channel_arn": studio.start_failing_channel(), **studio.mine}
     sensor = CleanRoomsMLMLInputChannelSensor(**arguments(flag, deferrable=deferrable, **found))
     ends(end, sensor, "QUERY_FAILED: no such table" if deferrable else "")
 

@@ -35,20 +35,6 @@ def studio(empty_world: World) -> Studio:
     return Studio(empty_world)
 
 
-def failed_channel(studio: Studio) -> str:
-    """A channel that has failed."""
-    studio.world.fault("CreateMLInputChannel", "fail_job", code="QUERY_FAILED", message="no such table")
-    made = studio.ml.create_ml_input_channel(
-        **studio.of,
-        name="c",
-        configuredModelAlgorithmAssociations=[studio.association],
-        inputChannel=studio.input_channel(),
-        retentionInDays=1,
-    )
-    studio.until("get_ml_input_channel", "CREATE_FAILED", mlInputChannelArn=made["mlInputChannelArn"])
-    return str(made["mlInputChannelArn"])
-
-
 @deferred_or_not
 def test_the_lookalike_half(world: World, deferrable: bool) -> None:
     made = world.ml.create_audience_model(name="m", trainingDatasetArn=world.dataset())["audienceModelArn"]
@@ -129,7 +115,8 @@ def test_a_time_out_says_what_goes_on_and_which_arguments_make_it_longer(slow_wo
 
 @deferred_or_not
 def test_a_failure_says_why_at_once(studio: Studio, deferrable: bool) -> None:
-    channel = failed_channel(studio)
+    channel = studio.start_failing_channel()
+    studio.until("get_ml_input_channel", "CREATE_FAILED", mlInputChannelArn=channel)
     with pytest.raises(JobFailedError, match="QUERY_FAILED: no such table"):
         sense(CleanRoomsMLMLInputChannelSensor, deferrable, ml_input_channel_arn=channel, **studio.mine)
     within = {"collaboration_identifier": studio.collaboration.id}

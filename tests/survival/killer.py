@@ -12,7 +12,7 @@ import boto3
 
 from airflow_cleanroomsml import _clock
 from airflow_cleanroomsml._compat import IS_AIRFLOW_2, AirflowTaskTerminated
-from airflow_cleanroomsml._requests.request import load, operation_model
+from airflow_cleanroomsml._requests.request import find_operation, load
 from airflow_cleanroomsml._resources.table import Resource
 from airflow_cleanroomsml._waiting import cancellation
 from tests.survival.cases import (
@@ -62,7 +62,7 @@ class Killer:
         :param operation: boto3's name of the operation that makes something.
         :param resource: What it makes.
         """
-        create, listing = (operation_model(load(service), name).name for name in (operation, resource.list))
+        create, listing = (find_operation(load(service), name).name for name in (operation, resource.list))
         events = {
             f"before-send.{service}.{create}": lambda **_: self._going_out(),
             f"response-received.{service}.{create}": lambda **_: self.at(UNREAD),

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from airflow_cleanroomsml._requests.request import load, operation_model
+from airflow_cleanroomsml._requests.request import find_operation, load
 from tests.helpers.botocore_files import read_once
 from tests.support import RunningEmulator, World
 from tests.survival.cases import FAULTS, RESUMPTION, TASK, TRIGGER, Case, Kill
@@ -184,7 +184,7 @@ class Lane:
 
 def operation_name(service: str, method: str) -> str:
     """The API's name of an operation."""
-    return str(operation_model(load(service), method).name)
+    return str(find_operation(load(service), method).name)
 
 
 def begin(work: Callable[[], Any]) -> int:

@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import UnauthorizedSSOTokenError
 from botocore.stub import Stubber
 
-from airflow_cleanroomsml._requests.request import description_shape, load
+from airflow_cleanroomsml._requests.request import find_description_shape, load
 from airflow_cleanroomsml._resources.table import OUTCOMES, RESOURCES, Goal, Outcome, Resource
 from airflow_cleanroomsml._waiting.loop import poll_once
 from airflow_cleanroomsml._waiting.outcome import raise_for_outcome
@@ -44,11 +44,11 @@ def hook(empty_world: World) -> CleanRoomsMLHook:
     return CleanRoomsMLHook()
 
 
-LASTING = [row for row in RESOURCES.values() if "status" in description_shape(row).members]
+LASTING = [row for row in RESOURCES.values() if "status" in find_description_shape(row).members]
 
 
 def statuses_of(resource: Resource) -> set[str]:
-    return set(description_shape(resource).members["status"].metadata["enum"])
+    return set(find_description_shape(resource).members["status"].metadata["enum"])
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_every_status_enum_of_the_service_is_one_of_a_resource() -> None:
         name for name in load().shape_names if name.endswith("Status") and load().shape_for(name).metadata.get("enum")
     }
     # Whether logs and metrics reached CloudWatch is no status of a resource.
-    waited = {description_shape(row).members["status"].name for row in LASTING} | {"LogsStatus", "MetricsStatus"}
+    waited = {find_description_shape(row).members["status"].name for row in LASTING} | {"LogsStatus", "MetricsStatus"}
     assert waited == enums
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from airflow_cleanroomsml._requests.model import argument_members, load, operation_names
+from airflow_cleanroomsml._requests.model import load, map_arguments, map_operations
 from airflow_cleanroomsml._requests.permissions import Permission
 from airflow_cleanroomsml._training_data.role import JobRole
 from airflow_cleanroomsml.emulator import _compat
@@ -140,7 +140,7 @@ class BackendBase:
         :param members: Members in snake_case.
         """
         model = load(self.service)
-        names = argument_members(model.operation_model(operation_names(model)[operation]))
+        names = map_arguments(model.operation_model(map_operations(model)[operation]))
         return {names[name]: value for name, value in members.items()}
 
     def require_free_name(self, caller: Caller, kind: str, noun: str, name: str) -> None:

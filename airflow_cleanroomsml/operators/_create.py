@@ -119,10 +119,10 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
 
     def _find_described_data(self, description: Mapping[str, Any]) -> list[Data]:
         """Find the data that a resource was created from, as the service describes the resource."""
-        from airflow_cleanroomsml._requests.request import description_shape
+        from airflow_cleanroomsml._requests.request import find_description_shape
         from airflow_cleanroomsml._resources.data_flow import find_data
 
-        members = hide(description_shape(self.resource), description)
+        members = hide(find_description_shape(self.resource), description)
         described = lookup.build_handle(self.resource, {}, members)
         values = {**described.response, **described.set_identifiers}
         return find_data({name: values[name] for name in self.arguments if name in values})

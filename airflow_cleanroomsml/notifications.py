@@ -86,14 +86,14 @@ class CleanRoomsMLSnsNotifier(BaseNotifier):
 
 def describe_end(context: Context) -> dict[str, Any]:
     """
-    Describe how a task has ended, from the context of a callback for success, failure, retry or skipping.
+    Describe how a task has ended, or that it starts, from the context of a callback for success, failure, retry, skipping or execution.
 
     :return: ``subject`` and ``message``, and their parts: ``noun``, ``arn``, ``status``, ``reason`` and ``duration``, in seconds; a part
         that is not known is None.
     """
     values: Mapping[str, Any] = context
     ti, task, error = values["ti"], values.get("task"), values.get("exception")
-    end = _ENDS.get(getattr(ti, "state", None) or "", "failed")
+    end = "started" if _is_starting(values) else _ENDS.get(getattr(ti, "state", None) or "", "failed")
     resource = getattr(task, "resource", None)
     noun = resource.noun if isinstance(resource, Resource) else None
     arn = _find_arn(task, ti, resource) if isinstance(resource, Resource) else None
@@ -101,7 +101,7 @@ def describe_end(context: Context) -> dict[str, Any]:
     status = (getattr(error, "status", None) if isinstance(error, CleanRoomsMLError) else None) or end
     reason = _explain(error)
     duration = _measure(ti)
-    took = "" if duration is None else f" after {_format_duration(duration)}"
+    took = "" if duration is None or end == "started" else f" after {_format_duration(duration)}"
     lines = (
         f"Task {ti.task_id} of Dag {ti.dag_id}, run {ti.run_id}, {end}{took}, in try {ti.try_number}.",
         f"{noun or 'job'}: {arn}" if arn else "",
@@ -120,6 +120,17 @@ def describe_end(context: Context) -> dict[str, Any]:
         "subject": subject.encode("ascii", "replace").decode()[:_LONGEST_SUBJECT],
         "message": "\n".join(line for line in lines if line),
     }
+
+
+def _is_starting(context: Mapping[str, Any]) -> bool:
+    """Whether the callback is that for execution."""
+    ti = context["ti"]
+    state = getattr(ti, "state", None)
+    # Every callback for an end has an exception or a state, except those of Airflow 3's Dag processor for a worker that was killed: their
+    # task instance has no start date (task_runner and dag_processing.processor of Airflow 3.3.2; taskinstance of 2.11.0).
+    if "exception" in context or state not in (None, "running"):
+        return False
+    return state == "running" or isinstance(getattr(ti, "start_date", None), datetime)
 
 
 def _find_arn(task: Any, ti: Any, resource: Resource) -> str | None:

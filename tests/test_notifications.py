@@ -151,6 +151,28 @@ def test_a_skipped_task_is_neither_a_success_nor_a_failure() -> None:
     assert describe_end(context)["subject"] == "dag.task was skipped"
 
 
+@pytest.mark.parametrize(
+    ("state", "more", "end"),
+    [
+        ("running", {}, "started"),
+        (None, {}, "started"),
+        # Airflow 3 passes no exception of a killed worker, but its task instance has no start date then.
+        (None, {"start_date": None}, "failed"),
+        ("failed", {}, "failed"),
+        ("up_for_retry", {}, "failed"),
+    ],
+)
+def test_a_task_that_starts_is_told_from_one_that_failed(state: str | None, more: dict[str, Any], end: str) -> None:
+    ti = TaskInstance()
+    vars(ti).update({"state": state, "start_date": datetime.now(timezone.utc), **more})
+    context: Any = {"ti": ti, "task": CleanRoomsMLAudienceModelSensor(task_id="task", audience_model_arn=MODEL)}
+    found = describe_end(context)
+    assert (found["subject"], found["status"]) == (f"dag.task {end}", end)
+    assert ("reason" in found["message"]) is (end == "failed")
+    context["exception"] = CleanRoomsMLError("killed")
+    assert describe_end(context)["subject"] == "dag.task failed"
+
+
 def test_a_failure_without_a_reason_says_so() -> None:
     context: Any = {"ti": TaskInstance(), "task": None}
     end = describe_end(context)

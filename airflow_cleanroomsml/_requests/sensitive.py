@@ -40,7 +40,8 @@ def reveal(value: Any) -> Any:
     return value
 
 
-#: The model does not mark the environments of containers as sensitive, but they may contain passwords.
+#: The model does not mark the environments of containers as sensitive, but they may contain passwords. It does not mark hyperparameters
+#: either, and those must not contain any (docs/design/confidentiality.md).
 _ENVIRONMENTS = ("Environment", "InferenceEnvironmentMap")
 
 

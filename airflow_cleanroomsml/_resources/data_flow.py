@@ -9,7 +9,7 @@ from airflow_cleanroomsml._requests.arns import parse_arn
 
 #: Members that say where later operations write, or what they may write; the request itself reads nothing there.
 _DESTINATIONS = frozenset(("output_config", "output_configuration", "default_output_location"))
-#: Members of any depth whose values are the user's own texts: a URI in them may be confidential, and the service does not read it.
+#: Members of any depth whose values are the user's own texts: some are confidential, and the service reads no data that they name.
 _FREE_TEXTS = frozenset(
     ("arguments", "description", "entrypoint", "environment", "hyperparameters", "sqlParameters", "tags")
 )

@@ -40,6 +40,9 @@ class S3Client(Protocol):
     def head_bucket(self, **kwargs: Any) -> dict[str, Any]:
         """Return the region of a bucket."""
 
+    def head_object(self, **kwargs: Any) -> dict[str, Any]:
+        """Return the properties of an object."""
+
     def get_object(self, **kwargs: Any) -> dict[str, Any]:
         """Return an object with its body."""
 

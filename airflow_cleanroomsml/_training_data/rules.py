@@ -150,6 +150,12 @@ class Rule(Enum):
         _ROLES,
     )
     S3_ERROR = (Severity.ERROR, "S3 rejected {action} for {location} ({code})", "try again later", _TRAINING)
+    OBJECT_ARCHIVED = (
+        Severity.ERROR,
+        "{files} archived in S3 ({archive}) and cannot be read",
+        "restore it from the archive, or copy it to another storage class",
+        "S3 API reference, GetObject",
+    )
     OBJECT_NOT_FOUND = (Severity.ERROR, "{location} no longer exists", "write it again", _TRAINING)
     NO_TRAINING_FILES = (
         Severity.ERROR,

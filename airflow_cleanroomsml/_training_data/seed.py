@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from airflow_cleanroomsml._training_data.clients import S3Client
 from airflow_cleanroomsml._training_data.limits import DataRules
 from airflow_cleanroomsml._training_data.rules import Findings, InvalidDataError, Rule
-from airflow_cleanroomsml._training_data.storage import Location, list_files, read, require_same_region
+from airflow_cleanroomsml._training_data.storage import Location, find_archived, list_files, read, require_same_region
 
 #: Most malformed lines that a finding reports.
 _MOST_REPORTED = 3
@@ -79,6 +79,8 @@ def read_seed(
         raise InvalidDataError(
             Rule.NOT_CHECKED.build("s3Uri", **values, remedy=_LARGE_REMEDY.format(limit=rules.max_seed))
         )
+    if archived := find_archived(s3, files):
+        raise InvalidDataError(archived)
     # A dict keeps the order, which a set does not.
     ids: dict[str, None] = {}
     errors: list[str] = []

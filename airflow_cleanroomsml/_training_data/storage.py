@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError, ParamValidationError
@@ -20,6 +21,9 @@ _PERMISSIONS = {
     "PutObject": "s3:PutObject",
 }
 _FORBIDDEN = 403
+#: Storage classes whose objects have to be restored first (S3 user guide, archived-objects). A listing does not show the archive tiers of
+#: S3 Intelligent-Tiering.
+_ARCHIVES = frozenset(("GLACIER", "DEEP_ARCHIVE"))
 #: Part of S3's message when a bucket policy denies an action (S3 user guide, troubleshoot-403-errors).
 _BY_POLICY = "explicit deny in a resource-based policy"
 #: The response of HeadBucket has no body, so botocore uses the status as the error code.
@@ -66,10 +70,12 @@ class StoredFile:
 
     :param location: Its location.
     :param size: Its size in bytes.
+    :param archive: Storage class of an archive from which it has to be restored before it can be read; empty if it can be read.
     """
 
     location: Location
     size: int
+    archive: str = ""
 
 
 def require_same_region(s3: S3Client, location: Location) -> None:
@@ -112,6 +118,20 @@ def list_files(s3: S3Client, location: Location, *, max_bytes: float = math.inf)
     return [first] if first and first.location == location else []
 
 
+def find_archived(s3: S3Client, files: Iterable[StoredFile]) -> Finding | None:
+    """
+    Find files that are in an archive.
+
+    :param files: Files from :func:`list_files`.
+    :return: None if there are none.
+    """
+    archived = [file for file in files if file.archive]
+    # A service that is like S3 may not show in its listing that an object was restored.
+    if not archived or _is_restored(s3, archived[0].location):
+        return None
+    return _build_archived([file.location for file in archived], ", ".join(sorted({file.archive for file in archived})))
+
+
 def read(s3: S3Client, location: Location) -> bytes:
     """
     Return the content of an object.
@@ -135,9 +155,35 @@ def write(s3: S3Client, location: Location, body: bytes) -> None:
 
 def _list_objects(s3: S3Client, location: Location, prefix: str) -> Iterator[StoredFile]:
     with _translate_errors(location):
-        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=location.bucket, Prefix=prefix):
+        pages = s3.get_paginator("list_objects_v2").paginate(
+            Bucket=location.bucket, Prefix=prefix, OptionalObjectAttributes=["RestoreStatus"]
+        )
+        for page in pages:
             for entry in page.get("Contents", ()):
-                yield StoredFile(Location(location.bucket, entry["Key"]), entry["Size"])
+                yield StoredFile(Location(location.bucket, entry["Key"]), entry["Size"], _find_archive(entry))
+
+
+def _find_archive(entry: Mapping[str, Any]) -> str:
+    """Return the storage class of an entry of a listing that has to be restored; empty if it can be read."""
+    # "populated only if the object has already been restored" (S3 API reference, RestoreStatus)
+    is_restored = (entry.get("RestoreStatus") or {}).get("RestoreExpiryDate") is not None
+    storage_class = str(entry.get("StorageClass", ""))
+    return storage_class if storage_class in _ARCHIVES and not is_restored else ""
+
+
+def _is_restored(s3: S3Client, location: Location) -> bool:
+    try:
+        restore = s3.head_object(Bucket=location.bucket, Key=location.key).get("Restore", "")
+    except ClientError:
+        # Without permission to look at it, the listing counts.
+        return False
+    return 'ongoing-request="false"' in restore
+
+
+def _build_archived(locations: Sequence[Location], archive: str) -> Finding:
+    count = len(locations)
+    files = f"{locations[0]} is" if count == 1 else f"{count:,} files, the first of which is {locations[0]}, are"
+    return Rule.OBJECT_ARCHIVED.build("location", files=files, archive=archive)
 
 
 def _is_visible(path: str) -> bool:
@@ -161,6 +207,10 @@ def _translate_errors(location: Location) -> Iterator[None]:
 def _build_finding(error: ClientError, location: Location) -> Finding:
     code, status = error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]
     action = _PERMISSIONS.get(error.operation_name, error.operation_name)
+    if code == "InvalidObjectState":
+        # Its status is that of a missing permission (S3 API reference, GetObject).
+        tier = error.response.get("AccessTier") or error.response.get("StorageClass") or "unknown storage class"
+        return _build_archived([location], str(tier))
     if status == _FORBIDDEN:
         reason = error.response["Error"].get("Message", "")
         if _BY_POLICY in reason:

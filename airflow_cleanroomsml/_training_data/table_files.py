@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from airflow_cleanroomsml._training_data.clients import S3Client
 from airflow_cleanroomsml._training_data.glue_table import GlueTable, Part
 from airflow_cleanroomsml._training_data.rules import Finding, Findings, InvalidDataError, Rule
-from airflow_cleanroomsml._training_data.storage import Location, StoredFile, list_files, require_same_region
+from airflow_cleanroomsml._training_data.storage import (
+    Location,
+    StoredFile,
+    find_archived,
+    list_files,
+    require_same_region,
+)
 from airflow_cleanroomsml._training_data.table_format import TableFormat, detect_format, find_declared_zstd
 
 #: Most locations or partitions that a finding names.
@@ -81,7 +87,7 @@ def list_table_files(
     List the files of a table, and check that each partition has some.
 
     :param parts: Its partitions that can be used, see :func:`list_parts`.
-    :param findings: Collects findings: buckets and partitions that cannot be used.
+    :param findings: Collects findings: buckets and partitions that cannot be used, and files in an archive.
     :param withhold: Partition columns whose values must not be in a finding, such as that of the user ids.
     :raises InvalidDataError: A listing failed.
     """
@@ -91,6 +97,8 @@ def list_table_files(
         for part, location, kind in parts
         if location.bucket in buckets
     ]
+    if archived := find_archived(s3, (file for each in listed for file in each.files)):
+        findings.add(archived)
     if empty := [each for each in listed if not each.files]:
         if len(empty) == len(table.parts):
             findings.add(_build_no_files([each.location for each in empty]))

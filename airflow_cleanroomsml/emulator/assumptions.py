@@ -85,6 +85,10 @@ SECTIONS: dict[str, tuple[Assumption, ...]] = {
             "a partition without files",
             "fails the audience model, because data that were not written are likelier than a partition that is meant to be empty",
         ),
+        Assumption(
+            "files in an archive of S3",
+            "fail the job until they are restored, because S3 refuses to read them (S3 API reference, GetObject); other engines skip them",
+        ),
         Assumption("above the maxima", "the most active users and the most popular items are used"),
         Assumption("seed files", "plain UTF-8 JSON lines with `user_id` only, in one object or a folder of them"),
         Assumption(

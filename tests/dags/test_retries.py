@@ -61,10 +61,23 @@ def test_a_retry_goes_on_with_what_its_templates_would_ask_for_anew(ran: dict[st
     assert [name for name in models(account) if name.startswith("unstable")] == ["unstable-1"]
 
 
+@pytest.fixture(scope="module")
+def messages(ran: dict[str, Any], topic: Topic) -> dict[str, str]:
+    """The message of each subject; that of a subject which was sent twice is the last one."""
+    assert ran
+    return dict(topic.published())
+
+
+def test_a_task_that_starts_is_not_reported_as_failed(messages: dict[str, str]) -> None:
+    assert [subject for subject in messages if "denied_once" in subject] == ["retries.denied_once started"]
+    message = messages["retries.denied_once started"]
+    assert re.search(r"Task denied_once of Dag retries, run \S+, started, in try \d\.\n", message)
+    assert "reason" not in message
+
+
 def test_a_failed_task_is_notified_with_the_job_that_it_has_started(
-    ran: dict[str, Any], account: World, topic: Topic
+    ran: dict[str, Any], account: World, messages: dict[str, str]
 ) -> None:
-    messages = dict(topic.published())
     # dag.test() of Airflow 2.11 sets no start date.
     took = "" if IS_AIRFLOW_2 else r" after \d+ s"
     listed = account.ml.list_audience_models()["audienceModels"]

@@ -23,8 +23,9 @@ from botocore.stub import Stubber
 
 from airflow_cleanroomsml._compat import AirflowFailException
 from airflow_cleanroomsml._training_data.role import Access, JobRole, simulate
-from airflow_cleanroomsml._training_data.rules import Finding, Findings, Rule, Severity, withhold_ids
+from airflow_cleanroomsml._training_data.rules import Finding, Findings, InvalidDataError, Rule, Severity, withhold_ids
 from airflow_cleanroomsml._training_data.statistics import Statistics, WrongUnit
+from airflow_cleanroomsml._training_data.storage import Location, read
 from airflow_cleanroomsml._training_data.table_check import check_role
 from airflow_cleanroomsml.exceptions import (
     CleanRoomsMLError,
@@ -145,7 +146,21 @@ def distrust(data: TrainingData) -> None:
     )
 
 
+def archive(data: TrainingData, *days: str) -> None:
+    """Move the files of days to an archive."""
+    for day in days or data.days:
+        key = f"interactions/day={day}/part-0.csv"
+        source = {"Bucket": data.bucket, "Key": key}
+        data.s3.copy_object(Bucket=data.bucket, Key=key, CopySource=source, StorageClass="DEEP_ARCHIVE")
+
+
 BROKEN = {
+    "archived": Broken(
+        archive,
+        Rule.OBJECT_ARCHIVED,
+        ("2 files", "day=2026-01-01/part-0.csv", "DEEP_ARCHIVE", "restore"),
+        "OBJECT_ARCHIVED",
+    ),
     "missing column": Broken(
         lose_column,
         Rule.COLUMN_MISSING,
@@ -223,6 +238,50 @@ def test_what_training_refuses_is_found_before(data: TrainingData, name: str) ->
     details = data.train(dataset)["statusDetails"]
     assert details["statusCode"] == broken.code
     assert found[broken.rule.name]["problem"] in details["message"]
+
+
+@reads_files
+def test_files_that_were_restored_from_an_archive_pass_both(data: TrainingData) -> None:
+    create_role(data.world)
+    dataset = data.create().create_dataset()
+    archive(data)
+    for day in data.days:
+        data.s3.restore_object(Bucket=data.bucket, Key=f"interactions/day={day}/part-0.csv", RestoreRequest={"Days": 1})
+    assert check(training_dataset_arn=dataset, statistics="files").result["errors"] == 0
+    assert data.train(dataset)["status"] == "ACTIVE"
+
+
+@pytest.mark.parametrize(
+    ("more", "where"),
+    [({"StorageClass": "GLACIER"}, "GLACIER"), ({"AccessTier": "DEEP_ARCHIVE_ACCESS"}, "DEEP_ARCHIVE_ACCESS")],
+)
+def test_an_archived_object_is_no_missing_permission(more: dict[str, str], where: str) -> None:
+    s3: Any = boto3.client("s3", region_name=REGION)
+    with Stubber(s3) as stub:
+        # A listing does not show the tiers of S3 Intelligent-Tiering, so only the read fails.
+        stub.add_client_error("get_object", "InvalidObjectState", http_status_code=403, modeled_fields=more)
+        with pytest.raises(InvalidDataError) as caught:
+            read(s3, Location("lake", "a.csv"))
+    (finding,) = caught.value.findings
+    assert finding.rule is Rule.OBJECT_ARCHIVED
+    assert f"s3://lake/a.csv is archived in S3 ({where})" in finding.problem
+
+
+def test_a_seed_in_an_archive_is_no_missing_permission(world: World) -> None:
+    create_role(world)
+    seed: Any = world.seed()
+    bucket, _, key = seed["dataSource"]["s3Uri"].removeprefix("s3://").partition("/")
+    source = {"Bucket": bucket, "Key": key}
+    world.client("s3").copy_object(Bucket=bucket, Key=key, CopySource=source, StorageClass="GLACIER")
+    found = refuse_seed(seed_audience=seed)
+    assert set(found) == {"OBJECT_ARCHIVED"}
+    assert f"{key} is archived in S3 (GLACIER)" in found["OBJECT_ARCHIVED"]["problem"]
+    job = world.ml.start_audience_generation_job(
+        name="j", configuredAudienceModelArn=world.configured(), seedAudience=seed
+    )
+    failed = world.wait(job["audienceGenerationJobArn"])["statusDetails"]
+    assert failed["statusCode"] == "OBJECT_ARCHIVED"
+    assert found["OBJECT_ARCHIVED"]["problem"] in failed["message"]
 
 
 @reads_files

@@ -24,7 +24,12 @@ with DAG(
     params={"role_arn": "", "training_data": [], "trained_on": "", "topic": ""},
 ) as dag:
     CleanRoomsMLCreateTrainingDatasetOperator(task_id="bad_request", name="x" * 64, **DATASET)
-    denied_once = CleanRoomsMLCreateTrainingDatasetOperator(task_id="denied_once", name="dataset", **DATASET)
+    denied_once = CleanRoomsMLCreateTrainingDatasetOperator(
+        task_id="denied_once",
+        name="dataset",
+        on_execute_callback=CleanRoomsMLSnsNotifier(target_arn="{{ params.topic }}"),
+        **DATASET,
+    )
     unstable = CleanRoomsMLCreateAudienceModelOperator(
         task_id="unstable",
         name="unstable-{{ ti.try_number }}",

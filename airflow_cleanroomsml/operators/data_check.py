@@ -117,46 +117,13 @@ class CleanRoomsMLCheckTrainingDataOperator(DataCheckOperator):
 
         self.check_connection()
         store_request_links(self, context)
-        self._check = TrainingDataCheck(self.hook, self.connection, self._load_arguments())
+        self._check = TrainingDataCheck(self.hook, self.connection, _load_arguments(self))
         return self.report(context, self._check.run)
 
     def on_kill(self) -> None:
         """Stop the query, which would go on costing money."""
         if self._check:
             self._check.stop_query()
-
-    def _load_arguments(self) -> dict[str, Any]:
-        """
-        Check the arguments of the check of training data, and read the training dataset.
-
-        :raises InvalidRequestError: Arguments are not valid.
-        :raises ConfigurationError: Files cannot be read.
-        """
-        from airflow_cleanroomsml._requests.arguments import STRING, TIME, choice, integer
-
-        shapes = {
-            "training_data_start_time": TIME,
-            "training_data_end_time": TIME,
-            "statistics": choice("athena", "files"),
-            "min_interactions": integer(1),
-            "min_users": integer(1),
-            **dict.fromkeys(("athena_workgroup", "athena_output_location", "athena_catalog"), STRING),
-        }
-        arguments = self.check_fields(shapes, "min_interactions", "min_users", "athena_workgroup", "athena_catalog")
-        given = {name for name in self.members if name in arguments}
-        if given not in ({"training_dataset_arn"}, {"training_data", "role_arn"}):
-            raise InvalidRequestError(
-                "training_dataset_arn, training_data, role_arn: set either the ARN of a training dataset, or training_data with "
-                f"role_arn; given: {', '.join(sorted(given)) or 'none'}. Nothing was sent."
-            )
-        if arguments.get("statistics") == "files" and find_spec("pyarrow") is None:
-            raise ConfigurationError(
-                'statistics: "files" needs pyarrow, which is not installed. Install airflow-provider-cleanroomsml[files], or use "athena".'
-            )
-        if "training_data" in given:
-            return arguments
-        found = self.hook.call("get_training_dataset", {"training_dataset_arn": arguments["training_dataset_arn"]})
-        return {**arguments, "training_data": found["trainingData"], "role_arn": found["roleArn"]}
 
 
 class CleanRoomsMLCheckSeedAudienceOperator(DataCheckOperator):
@@ -227,3 +194,37 @@ class CleanRoomsMLCheckSeedAudienceOperator(DataCheckOperator):
 
         shapes = {"min_matching_seed_size": integer(1), "min_seed_size": integer(1)}
         return self.check_fields(shapes, "seed_audience", "min_seed_size")
+
+
+def _load_arguments(operator: DataCheckOperator) -> dict[str, Any]:
+    """
+    Check the arguments of the check of training data, and read the training dataset.
+
+    :raises InvalidRequestError: Arguments are not valid.
+    :raises ConfigurationError: Files cannot be read.
+    """
+    from airflow_cleanroomsml._requests.arguments import STRING, TIME, choice, integer
+
+    shapes = {
+        "training_data_start_time": TIME,
+        "training_data_end_time": TIME,
+        "statistics": choice("athena", "files"),
+        "min_interactions": integer(1),
+        "min_users": integer(1),
+        **dict.fromkeys(("athena_workgroup", "athena_output_location", "athena_catalog"), STRING),
+    }
+    arguments = operator.check_fields(shapes, "min_interactions", "min_users", "athena_workgroup", "athena_catalog")
+    given = {name for name in operator.members if name in arguments}
+    if given not in ({"training_dataset_arn"}, {"training_data", "role_arn"}):
+        raise InvalidRequestError(
+            "training_dataset_arn, training_data, role_arn: set either the ARN of a training dataset, or training_data with "
+            f"role_arn; given: {', '.join(sorted(given)) or 'none'}. Nothing was sent."
+        )
+    if arguments.get("statistics") == "files" and find_spec("pyarrow") is None:
+        raise ConfigurationError(
+            'statistics: "files" needs pyarrow, which is not installed. Install airflow-provider-cleanroomsml[files], or use "athena".'
+        )
+    if "training_data" in given:
+        return arguments
+    found = operator.hook.call("get_training_dataset", {"training_dataset_arn": arguments["training_dataset_arn"]})
+    return {**arguments, "training_data": found["trainingData"], "role_arn": found["roleArn"]}

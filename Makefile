@@ -3,7 +3,7 @@
 PYTHON ?= python3
 # More workers than cores: the tests that run a real Airflow wait most of the time. Files are handed out in the order of collection, by
 # tests/conftest.py.
-PYTEST_ARGS ?= --numprocesses 4 --dist loadfile --no-loadscope-reorder
+PYTEST_ARGS ?= --numprocesses 6 --dist loadfile --no-loadscope-reorder
 DEMO_ARGS ?=
 BENCH_ARGS ?=
 

@@ -18,6 +18,7 @@ import pytest
 
 from tests.helpers.botocore_files import read_once
 from tests.helpers.fast_clock import speed_up
+from tests.helpers.garbage import collect_rarely
 
 
 def run(order: dict[str, Any]) -> int:
@@ -51,6 +52,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     # Airflow prints while it is imported, which must not be read as a result.
     os.dup2(2, 1)
+    collect_rarely()
     read_once()
     for line in sys.stdin:
         answers.write(f"{run(json.loads(line))}\n")

@@ -23,6 +23,7 @@ from typing import Any
 import psutil
 from airflow import __version__ as airflow_version
 
+from tests.helpers.process_starter import find_starter
 from tests.support import World
 
 ROOT = Path(__file__).parents[2]
@@ -135,7 +136,7 @@ class Deployment:
             "AIRFLOW__CORE__PARALLELISM": "16",
             **more,
         }
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._processes: dict[str, psutil.Process] = {}
         #: One for each configuration that Dags have run with.
         self._runners: list[Runner] = []
         self._migrate()
@@ -211,15 +212,8 @@ class Deployment:
 
     def start_module(self, part: str, *module: str) -> None:
         """Start ``python -m …`` as a component."""
-        with (self.home / f"{part}.log").open("ab") as log:
-            self._processes[part] = subprocess.Popen(
-                [sys.executable, "-m", *module],
-                env=self.environment,
-                cwd=self.home,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        log = self.home / f"{part}.log"
+        self._processes[part] = find_starter().start([*module], self.environment, self.home, log)
 
     def end(self, part: str) -> None:
         """Stop a component with SIGTERM, as a deployment does, and wait until it has ended."""
@@ -230,7 +224,7 @@ class Deployment:
     def kill(self, part: str) -> None:
         """Kill a component and its children: after SIGTERM some of them stay, in separate process groups."""
         process = self._processes.pop(part)
-        children = psutil.Process(process.pid).children(recursive=True)
+        children = process.children(recursive=True)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         for child in children:
@@ -244,7 +238,7 @@ class Deployment:
 
     def process(self, part: str) -> int:
         """Return the process id of a component."""
-        return self._processes[part].pid
+        return int(self._processes[part].pid)
 
     def rows(self, query: str, *values: str) -> list[tuple[Any, ...]]:
         """Return rows of the database."""

@@ -67,18 +67,20 @@ class Runner:
     A process that has imported Airflow and runs one Dag after the other; it ends with the tests.
 
     :param environment: Its environment variables.
+    :param log: File for what it prints while it runs no Dag.
     """
 
-    def __init__(self, environment: dict[str, str]) -> None:
+    def __init__(self, environment: dict[str, str], log: Path) -> None:
         self._settings = _settings(environment)
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.helpers.dag_runner"],
-            env=environment,
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            # The process connects at once, before it imports anything.
+            server.settimeout(60)
+            module = ["tests.helpers.dag_runner", str(server.getsockname()[1])]
+            find_starter().start(module, environment, ROOT, log)
+            connected, _ = server.accept()
+        connected.settimeout(None)
+        self._orders = connected.makefile("w")
+        self._answers = connected.makefile("r")
 
     def serves(self, environment: dict[str, str]) -> bool:
         """Return whether an Airflow with this environment has the same configuration, most of which is read on import."""
@@ -87,11 +89,9 @@ class Runner:
     def run(self, arguments: list[str], log: Path, environment: dict[str, str]) -> int:
         """Call ``demo.airflow_run`` with these arguments and return its exit code; what it prints goes to a file."""
         order = {"arguments": arguments, "log": str(log), "environment": environment}
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(order) + "\n")
-        self._process.stdin.flush()
-        return int(self._process.stdout.readline())
+        self._orders.write(json.dumps(order) + "\n")
+        self._orders.flush()
+        return int(self._answers.readline())
 
 
 class Deployment:
@@ -193,10 +193,10 @@ class Deployment:
         return found
 
     def _find_runner(self) -> Runner:
-        """Return a runner with the present configuration; starting one takes 8 s of CPU."""
+        """Return a runner with the present configuration; starting one takes seconds of CPU."""
         found = next((runner for runner in self._runners if runner.serves(self.environment)), None)
         if found is None:
-            found = Runner(self.environment)
+            found = Runner(self.environment, self.home / "runner.log")
             self._runners.append(found)
         return found
 

@@ -1,5 +1,5 @@
 """
-``python -m tests.helpers.process_starter``: start Airflow's components, with what they import loaded already.
+``python -m tests.helpers.process_starter``: start processes of Airflow, with what they import loaded already.
 
 A component takes 4 s of CPU to import what it needs, two thirds of it libraries other than Airflow, and the tests start thirty of them.
 This process has imported these libraries and forks each component. Nothing of Airflow is loaded: much of its configuration is read when
@@ -55,6 +55,15 @@ LIBRARIES = (
     "cryptography.fernet",
     "aiosqlite",
     "jinja2",
+    # Those of tasks.
+    "boto3.session",
+    "botocore.client",
+    "botocore.httpsession",
+    "s3transfer.manager",
+    "requests",
+    "slugify",
+    "jinja2.ext",
+    # Those of Airflow 2.
     "flask",
     "flask_appbuilder",
     "connexion",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import importlib
 import os
 import shutil
@@ -35,8 +36,10 @@ os.environ.update(
 import pytest
 
 from tests.helpers.botocore_files import read_once
+from tests.helpers.garbage import collect_rarely
 
 read_once()
+collect_rarely()
 
 # Where the emulator runs in an environment of its own, its libraries are missing here; its own tests run there.
 if "AIRFLOW_CLEANROOMSML_EMULATOR_PYTHON" in os.environ:
@@ -83,6 +86,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Order the tests by file, the longest files first."""
     places = {str(Path(__file__).parent / name): place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(str(item.path), len(places)))
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector the modules and the thousands of collected tests, which last until the end."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -1,9 +1,9 @@
 """
-``python -m tests.helpers.dag_runner``: run Dags without a scheduler, one after the other.
+``python -m tests.helpers.dag_runner PORT``: run Dags without a scheduler, one after the other.
 
-Importing Airflow, and building the API that a task talks to, takes longer than most Dags of the tests. Each line of the standard input
-is an order: the arguments of ``demo.airflow_run``, the environment variables, and the file for what is printed. The answer is a line
-with the exit code. Tasks pause by a fast clock, except for the pictures of the documentation.
+Importing Airflow, and building the API that a task talks to, takes longer than most Dags of the tests. Each line that comes from the
+port is an order: the arguments of ``demo.airflow_run``, the environment variables, and the file for what is printed. The answer is a
+line with the exit code. Tasks pause by a fast clock, except for the pictures of the documentation.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import socket
 import sys
 from typing import Any
 
@@ -18,6 +19,7 @@ import pytest
 
 from tests.helpers.botocore_files import read_once
 from tests.helpers.fast_clock import speed_up
+from tests.helpers.garbage import collect_rarely
 
 
 def run(order: dict[str, Any]) -> int:
@@ -46,16 +48,15 @@ def run(order: dict[str, Any]) -> int:
     return 0
 
 
-def main() -> None:
-    """Run the requested Dags until standard input ends."""
-    answers = os.fdopen(os.dup(1), "w")
-    # Airflow prints while it is imported, which must not be read as a result.
-    os.dup2(2, 1)
-    read_once()
-    for line in sys.stdin:
-        answers.write(f"{run(json.loads(line))}\n")
-        answers.flush()
+def main(port: int) -> None:
+    """Run the requested Dags until the connection ends."""
+    collect_rarely()
+    with socket.create_connection(("127.0.0.1", port)) as connected, connected.makefile("rw") as orders:
+        read_once()
+        for line in iter(orders.readline, ""):
+            orders.write(f"{run(json.loads(line))}\n")
+            orders.flush()
 
 
 if __name__ == "__main__":
-    main()
+    main(int(sys.argv[1]))

@@ -20,6 +20,7 @@ from typing import Any
 
 from airflow_cleanroomsml._requests.request import find_operation, load
 from tests.helpers.botocore_files import read_once
+from tests.helpers.garbage import collect_rarely
 from tests.support import RunningEmulator, World
 from tests.survival.cases import FAULTS, RESUMPTION, TASK, TRIGGER, Case, Kill
 from tests.survival.create_operators import BY_TITLE, Arguments, Maker
@@ -215,6 +216,7 @@ def warm() -> None:
     for name in ("_resources.diff", "_polling.client", "triggers", "hooks"):
         importlib.import_module(f"airflow_cleanroomsml.{name}")
     read_once()
+    collect_rarely()
     from airflow_cleanroomsml.hooks import CleanRoomsMLHook
 
     for service in ("cleanroomsml", "cleanrooms"):

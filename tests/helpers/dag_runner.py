@@ -19,7 +19,6 @@ import pytest
 
 from tests.helpers.botocore_files import read_once
 from tests.helpers.fast_clock import speed_up
-from tests.helpers.garbage import collect_rarely
 
 
 def run(order: dict[str, Any]) -> int:
@@ -50,7 +49,6 @@ def run(order: dict[str, Any]) -> int:
 
 def main(port: int) -> None:
     """Run the requested Dags until the connection ends."""
-    collect_rarely()
     with socket.create_connection(("127.0.0.1", port)) as connected, connected.makefile("rw") as orders:
         read_once()
         for line in iter(orders.readline, ""):

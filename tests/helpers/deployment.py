@@ -28,8 +28,8 @@ from tests.support import World
 
 ROOT = Path(__file__).parents[2]
 IS_3 = not airflow_version.startswith("2.")
-#: Whether components are forked, and collect garbage rarely: then 2.11's scheduler does not start the Dag of an asset alias. 3.0 has not
-#: been tried.
+#: Whether components are forked. Those of 2.11 were tried while they also collected garbage rarely, and the scheduler did not start the Dag
+#: of an asset alias; 3.0 has not been tried.
 FORKS = not airflow_version.startswith(("2.", "3.0."))
 
 

@@ -1,4 +1,4 @@
-"""Garbage collection in the processes of the tests."""
+"""Garbage collection in processes that run tests."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ def collect_rarely() -> None:
     """
     Collect garbage less often than Python does by default.
 
-    Airflow, botocore and moto create so many objects that last that collections took a fifth of the CPU time of the tests.
+    Airflow, botocore and moto create many objects that last, so collections find little and take a noticeable share of the CPU time. Only for
+    processes that run tests: the components of an Airflow under test collect as usual.
     """
     gc.set_threshold(50_000, 20, 20)

@@ -24,8 +24,6 @@ from typing import Any
 
 import psutil
 
-from tests.helpers.garbage import collect_rarely
-
 ROOT = Path(__file__).parents[2]
 #: Libraries of Airflow, by the time that they take; versions of Airflow lack some of them.
 LIBRARIES = (
@@ -138,10 +136,10 @@ def _receive() -> dict[str, Any] | None:
 
 def main() -> None:
     """Load the libraries, and start what is requested."""
-    collect_rarely()
     for name in LIBRARIES:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    # A collection would write to the memory that the components share with this process.
     gc.freeze()
     signal.signal(signal.SIGCHLD, _reap)
     if order := _receive():

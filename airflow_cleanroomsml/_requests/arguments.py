@@ -1,4 +1,4 @@
-"""Arguments of an operator that are members of no request, checked like those that are."""
+"""Checks arguments of an operator that are not part of a request like those that are."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def check_arguments(
     Check rendered arguments, and convert them to their types.
 
     :param shapes: What each argument has to be.
-    :param given: The arguments; those that are None are left out.
+    :param given: The arguments; those that are None are omitted.
     :param required: Arguments that must not be None.
     :raises InvalidRequestError: Arguments are not valid; every violation is in the message.
     """
@@ -67,7 +67,7 @@ def check_arguments(
             values[name] = value
     # Jinja renders None to this text, so an optional argument that is None would otherwise be refused.
     for path in check.left_out:
-        log.warning('%s rendered to "None" and is left out.', path)
+        log.warning('%s rendered to "None"; omitting it.', path)
     if check.violations:
         from airflow_cleanroomsml.exceptions import InvalidRequestError, join_lines
 

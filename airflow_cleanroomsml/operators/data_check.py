@@ -109,6 +109,7 @@ class CleanRoomsMLCheckTrainingDataOperator(DataCheckOperator):
         self.athena_workgroup = athena_workgroup
         self.athena_output_location = athena_output_location
         self.athena_catalog = athena_catalog
+        # Kept for on_kill, which has to stop a running query.
         self._check: TrainingDataCheck | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -119,7 +120,7 @@ class CleanRoomsMLCheckTrainingDataOperator(DataCheckOperator):
         return self.report(context, self._check.run)
 
     def on_kill(self) -> None:
-        """Stop the query, which would go on costing money."""
+        """Stop the query, which would otherwise continue to cost money."""
         if self._check:
             self._check.stop_query()
 

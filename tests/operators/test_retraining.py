@@ -105,7 +105,7 @@ class TestCheck:
     @pytest.mark.parametrize("week", [0, 1])
     def test_data_that_a_model_has_seen_are_skipped(self, weekly: Weekly, week: int) -> None:
         terms = weekly.offer(weekly.train(1))
-        with pytest.raises(AirflowSkipException, match="nothing to train.*up to 2026-01-11 00:00 UTC"):
+        with pytest.raises(AirflowSkipException, match="Nothing to train: .*up to 2026-01-11 00:00 UTC"):
             check(terms, sunday(week))
 
     def test_a_model_without_a_window_has_seen_all_up_to_its_creation(self, weekly: Weekly) -> None:
@@ -311,7 +311,7 @@ class TestPrune:
             ({"keep": "some"}, "keep: 'some' is a string; must be an integer"),
             ({"report_only": "maybe"}, "report_only: 'maybe' is a string; must be true or false"),
             ({"not_newer_than": "weekly-1"}, "not_newer_than: "),
-            ({"not_newer_than": "{{ none }}"}, "not_newer_than: 4 characters, the text 'None'"),
+            ({"not_newer_than": "{{ none }}"}, "not_newer_than: 'None' has 4 characters"),
             ({"training_dataset_arn": None}, "training_dataset_arn, name_prefix: both are missing"),
         ],
     )

@@ -29,6 +29,7 @@ async def wait_async(future: asyncio.Future[Any], seconds: float) -> bool:
 
     This is a time-out for something that takes real time, such as a login, not a pause.
     """
+    # Not asyncio.wait_for(), which would cancel the future: a thread that runs cannot be cancelled.
     done, _ = await asyncio.wait((future,), timeout=seconds)
     return bool(done)
 

@@ -126,7 +126,7 @@ T = TypeVar("T")
 FAILED_DEFERRAL = "__fail__"
 
 
-#: In place of a state: the task instance does not exist any more.
+#: Stands for the state of a task instance that no longer exists.
 NO_TASK_INSTANCE = "gone"
 
 
@@ -134,7 +134,7 @@ def read_task_state(ti: Any) -> str:
     """
     Read the current state of a task instance: :data:`NO_TASK_INSTANCE` if it does not exist, empty if it has no state, as after a clear.
 
-    Call it where Airflow can be asked: in the main thread of a worker outside a signal handler, or in one of asgiref's threads.
+    Call it where the supervisor answers: in the main thread of a worker, but not in a signal handler, or in one of asgiref's threads.
 
     :param ti: Anything with ``dag_id``, ``run_id``, ``task_id`` and ``map_index``.
     :raises Exception: It cannot be read.
@@ -166,27 +166,27 @@ def _ask_supervisor(ti: Any) -> str:
 
 def is_deferral_timeout(error: BaseException) -> bool:
     """
-    Whether Airflow ended a deferral because its time was over, and not because its trigger failed.
+    Whether Airflow ended a deferral because it timed out, and not because its trigger failed.
 
-    The text tells in every version: "Trigger timeout" (``TriggerFailureReason``), "Trigger/execution timeout" in 2.11, which has one class
-    for both.
+    Only the text distinguishes them in every version: "Trigger timeout" (``TriggerFailureReason``), or "Trigger/execution timeout" in 2.11,
+    which has one class for both.
     """
     return "timeout" in str(error)
 
 
 def is_execution_timeout() -> bool:
     """
-    Whether an ``on_kill`` that is running was called because ``execution_timeout`` is over.
+    Whether Airflow called the current ``on_kill`` because ``execution_timeout`` is over.
 
-    Airflow calls it while it handles the error of its alarm (``TaskInstance._execute_task`` of 2.11, ``task_runner._execute_task`` of 3.x),
-    and from a signal handler otherwise. It passes no reason.
+    Airflow passes no reason. At a time-out it calls ``on_kill`` while it handles the error of its alarm (``TaskInstance._execute_task`` of
+    2.11, ``task_runner._execute_task`` of 3.x), otherwise from a signal handler.
     """
     return isinstance(sys.exc_info()[1], AirflowTaskTimeout)
 
 
 def stop_timeout_alarm() -> None:
     """Stop the alarm that Airflow sets for ``execution_timeout`` (``TimeoutPosix`` in 2.11 and 3.x), in the worker's own process."""
-    # Airflow has no public way to do so; where it sets no timer, this does nothing.
+    # Airflow has no public function for this; without a timer it does nothing.
     signal.setitimer(signal.ITIMER_REAL, 0)
 
 
@@ -216,9 +216,9 @@ def asset_alias_class() -> type[Any]:
     return alias
 
 
-#: Functions that a call has left before the first byte of its request goes out, by module: building and signing the request, choosing the
-#: proxy, connecting (CONNECT and the TLS handshake included), and the request's head, which is buffered until it is complete. http.client
-#: documents its three; the others belong to botocore. A name that a later release drops makes an error ambiguous, never "not sent".
+#: Functions that return before the first byte of a request is sent, by module: building and signing the request, choosing the proxy,
+#: connecting (CONNECT and the TLS handshake included), and the request's head, which is buffered until it is complete. http.client
+#: documents its three; the others belong to botocore. If a later release drops a name, an error becomes ambiguous, but never "not sent".
 _CONNECTION_STEPS = ("connect", "putrequest", "putheader")
 _STEPS_BEFORE_SENDING = {
     "botocore.client": ("_convert_to_request_dict", "_emit_api_params", "_resolve_endpoint_ruleset"),
@@ -227,19 +227,20 @@ _STEPS_BEFORE_SENDING = {
     "http.client": _CONNECTION_STEPS,
     "urllib3.connection": _CONNECTION_STEPS,
 }
-#: Where botocore reads an answer.
+#: Module in which botocore parses responses.
 _PARSERS = "botocore.parsers"
 
 
 def step_before_sending(error: BaseException, handled: BaseException | None = None) -> str:
     """
-    The step of a boto3 call that raised an error, if it precedes the first byte of the request; else empty.
+    Return the step of a boto3 call that raised an error, if it precedes the first byte of the request; else an empty string.
 
-    The tracebacks tell: the same classes and texts of urllib3 come from a handshake and from a connection that breaks later. botocore must
-    not have sent the request before, in an attempt of its own.
+    Only the traceback shows it: urllib3 raises the same classes with the same texts during a handshake and when a connection breaks later.
+    The call must not have been retried by botocore, which may have sent the request in an earlier attempt.
 
     :param error: What boto3 raised.
-    :param handled: What was being handled when the call began; it is the context of the call's own errors and says nothing about them.
+    :param handled: The error that was being handled when the call began. Python makes it the context of the call's own errors, about which
+        it says nothing.
     """
     return next(
         (name for module, name in _iterate_calls(error, handled) if name in _STEPS_BEFORE_SENDING.get(module, ())), ""
@@ -271,11 +272,11 @@ def causes(error: BaseException, handled: BaseException | None = None) -> Iterat
 
 def botocore_variable(session: Any, name: str) -> Any:
     """
-    A variable of boto3's own configuration: from the environment, or from its file.
+    Read a variable of boto3's own configuration: from the environment, or from its file.
 
-    :param session: A session of boto3, which has no public way to it.
+    :param session: A session of boto3, which has no public method for this.
     :param name: botocore's name of the variable, for instance ``ca_bundle``.
-    :return: None where it is not set, or cannot be read.
+    :return: None if the variable is not set, or cannot be read.
     """
     core = getattr(session, "_session", None)
     return core.get_config_variable(name) if core is not None else None
@@ -313,7 +314,7 @@ def render_own_fields(cls: type[T]) -> type[T]:
             for name in names:
                 setattr(self, name, self.render_template(getattr(self, name), context, jinja_env, seen_oids))
 
-        # A value may bring template fields of its own, which Airflow renders with the operator's method, too.
+        # A value may have template fields of its own, which Airflow renders with the operator's method, too.
         if parent is self:
             self.render_fields(list(template_fields), render_others, context, jinja_env, seen_oids)
         else:
@@ -353,7 +354,7 @@ def intercept_responses(session: Any, service: str, handle: Callable[..., None])
     """
     Call a function with each response of a service before botocore parses it.
 
-    :param session: A session of boto3. If its botocore does not emit the event any more, the function is not called.
+    :param session: A session of boto3. If its botocore no longer emits the event, the function is not called.
     :param handle: Takes ``response_dict`` and ``customized_response_dict``, whose content is added to the parsed response.
     """
     session.events.register(f"before-parse.{service}", handle)
@@ -361,9 +362,9 @@ def intercept_responses(session: Any, service: str, handle: Callable[..., None])
 
 def set_timestamp_parser(session: Any, parser: Callable[[Any], Any]) -> None:
     """
-    Set the parser of timestamps for the clients that a session of boto3 makes, which has no public way to it.
+    Set the timestamp parser of the clients that a session of boto3 makes; boto3 has no public method for this.
 
-    Without it botocore's own parser is used, which takes longer.
+    If a later botocore has no such component, its own parser remains, which takes longer.
     """
     with suppress(AttributeError):
         session._session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=parser)
@@ -414,11 +415,11 @@ def find_class(module: str, name: str, fallback: type[T]) -> type[T]:
 
 def list_asset_stores(trigger: Any) -> list[Any]:
     """
-    Return the stores in which the trigger of an asset watcher can keep something: one for each asset that it watches.
+    Return the stores in which the trigger of an asset watcher can keep state: one for each asset that it watches.
 
     Empty before Airflow 3.3, and for a trigger that watches no asset. Airflow 3.3 passes one object for all (``AssetStateStoreAccessors``),
-    whose public methods refuse to serve a trigger of several assets: watchers with equal triggers share one. If a later release renames its
-    attributes, only such a trigger keeps nothing.
+    whose public methods fail for several assets, and watchers with equal triggers share a trigger. If a later release renames the object's
+    attributes, only a trigger of several assets keeps no state.
     """
     store = getattr(trigger, "asset_state_store", None)
     if store is None:
@@ -457,14 +458,14 @@ def read_link(ti_key: Any, key: str) -> str:
 
 
 def list_config_options() -> Collection[str] | None:
-    """Return the names of the options of ``botocore.config.Config``; None where botocore does not list them, so none can be rejected."""
+    """Return the names of the options of ``botocore.config.Config``; None if botocore does not list them, so that none can be rejected."""
     from botocore.config import Config
 
     return getattr(Config, "OPTION_DEFAULTS", None)
 
 
 def list_signature_versions() -> Collection[str] | None:
-    """Return the values of the option ``signature_version``; None where botocore does not list them, so none can be rejected."""
+    """Return the values of the option ``signature_version``; None if botocore does not list them, so that none can be rejected."""
     return getattr(import_module("botocore.auth"), "AUTH_TYPE_MAPS", None)
 
 

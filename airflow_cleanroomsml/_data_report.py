@@ -20,8 +20,8 @@ class ReportingTask(Protocol):
     A task that reports what it reads and writes.
 
     Airflow's OpenLineage provider calls methods whose names begin with ``get_openlineage_facets`` in the worker: before the task runs, and
-    after it has ended. The bases of operators and sensors take the functions of this module for them: one more base class would make the
-    hierarchy of each task deeper.
+    after it has ended. The base classes of operators and sensors use the functions of this module as these methods, which avoids another
+    base class for each task.
     """
 
     outlets: list[Any]
@@ -59,7 +59,7 @@ def remember(task: ReportingTask, members: Mapping[str, Any]) -> None:
 
     :param members: Identifiers and outputs, by their XCom keys.
     """
-    # Another dictionary, because Airflow's copies of an operator would share one.
+    # A new dictionary, because Airflow's copies of an operator share the old one.
     task.data_members = {**task.data_members, **members}
 
 
@@ -80,4 +80,6 @@ def report_data(task: ReportingTask, context: Context, members: Mapping[str, Any
     try:
         fill_events(context, task.outlets, task.describe_data_flow())
     except Exception:
-        log.warning("Could not fill the asset events of the task's outlets; the task continues.", exc_info=True)
+        log.warning(
+            "Could not add the resource to the asset events of the task's outlets; the task continues.", exc_info=True
+        )

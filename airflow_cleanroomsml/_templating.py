@@ -65,6 +65,7 @@ def render_by_shape(
             setattr(task, name, renderer.render_field(shape, getattr(task, name)))
         # The same line as Airflow logs for the fields that it renders, so that a search in the logs finds both.
         except Exception:
+            # As Airflow logs it for the fields that it renders itself.
             task.log.exception("Exception rendering Jinja template for task '%s', field '%s'.", task.task_id, name)
             raise
     return [name for name in names if name not in shapes]
@@ -124,6 +125,7 @@ class _Renderer:
         from jinja2 import Undefined
 
         nodes = self._evaluate_nodes(source)
+        # Like Jinja's own native environment, an empty template gives None.
         if len(nodes) != 1 or isinstance(nodes[0], (str, Undefined)):
             return "".join(map(str, nodes)) if nodes or as_text else None
         return str(nodes[0]) if as_text and nodes[0] is not None else nodes[0]

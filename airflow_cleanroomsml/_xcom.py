@@ -1,8 +1,8 @@
 """
-What a task keeps in XCom: its results, the identity of what it created, and a note to itself for the time of a deferral.
+What a task keeps in XCom: its results, the identity of what it created, and a note to itself while it is deferred.
 
-``do_xcom_push=False`` turns off the results and the identity. The note stays: without it, a task whose deferral Airflow ended would not
-know what it waited for. So do extra links (``links``), which Airflow 3 itself stores for every task.
+``do_xcom_push=False`` turns off the results and the identity, but not the note: without it, a task whose deferral Airflow ended would not
+know what it waited for. Nor does it turn off extra links (``links``), which Airflow 3 itself stores for every task.
 """
 
 from __future__ import annotations

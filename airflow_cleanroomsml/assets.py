@@ -145,6 +145,7 @@ def build_event_template(key: str, default: str = "") -> str:
     :param default: Jinja expression for a run that no event triggered, for instance ``params.audience_model_arn``; without it such a run
         fails to render the template.
     """
+    # Events of an asset may come from tasks that write other keys, hence select('defined').
     events = "(triggering_asset_events | default(triggering_dataset_events)).values() | sum(start=[])"
     values = f"{events} | sort(attribute='timestamp') | map(attribute='extra.{key}') | select('defined') | list"
     return f"{{{{ ({values} or [{default}]) | last }}}}"
@@ -184,7 +185,7 @@ def _find_uri(data: Data) -> str:
     try:
         return build_uri(data.arn)
     except ValueError:
-        # A resource of Clean Rooms, or of a kind that is new.
+        # A resource of Clean Rooms, or of a kind that is newer than this release.
         return data.arn
 
 

@@ -14,7 +14,7 @@ The exceptions of this package. Those marked with * are also ``AirflowFailExcept
     │   ├── ValidationError *          the request is not valid
     │   ├── AccessDeniedError          permissions are missing
     │   ├── ResourceNotFoundError      a resource in the request does not exist
-    │   ├── ConflictError              the request conflicts with the present state of a resource
+    │   ├── ConflictError              the request conflicts with the current state of a resource
     │   │   └── AlreadyExistsError *   the name of the resource to create or start is in use
     │   ├── QuotaExceededError         a quota is used up
     │   │   └── NoQuotaError *         a quota is 0, or counts existing resources: waiting cannot help
@@ -39,10 +39,12 @@ from typing import Any, ClassVar
 
 from airflow_cleanroomsml._compat import AirflowException, AirflowFailException
 
-#: Prefix of the line with the request ID.
-_REQUEST_ID = "Request id "
-#: Error codes of credentials that have expired or were revoked (IAM user guide, common errors; STS).
+#: Prefix of the line with the request ID, which AWS Support asks for.
+_REQUEST_ID = "Request ID: "
+#: Error codes of credentials that have expired or were revoked (IAM user guide, common errors; STS). A new login may help.
 EXPIRED_CREDENTIALS = ("ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException")
+#: Advice for these error codes.
+RENEW_CREDENTIALS = "Renew the credentials in the Airflow connection, or wherever else boto3 finds them."
 
 
 def join_lines(first: str, *more: str) -> str:
@@ -51,7 +53,7 @@ def join_lines(first: str, *more: str) -> str:
 
 
 class CleanRoomsMLError(AirflowException):
-    """Any error of this package."""
+    """Base class of all errors of this package."""
 
 
 class InvalidRequestError(CleanRoomsMLError, AirflowFailException):
@@ -86,7 +88,7 @@ class CredentialsUnavailableError(UnreachableError):
 # Final, because only a person can tell what the request created: nothing marks it as the task's own.
 class OutcomeUnknownError(CleanRoomsMLError, AirflowFailException):
     """
-    The response to a create or start was lost: it may have been carried out, so it is not sent again.
+    The response to a create or start was lost. The request may have been carried out, so it is not sent again.
 
     :param summary: What was sent, and why there is no response.
     :param advice: What to do.
@@ -101,8 +103,8 @@ class OutcomeUnsettledError(CleanRoomsMLError):
     """
     The response to a create or start was lost, and the resource is not visible yet.
 
-    Airflow retries the task, which first looks for the resource again, and only sends the request if it still is not there. Clear a task
-    without retries.
+    Airflow retries the task, which looks for the resource again and sends the request only if it is still not there. If no retries are
+    left, clear the task.
     """
 
 
@@ -149,7 +151,7 @@ class ServiceError(CleanRoomsMLError):
 class ValidationError(ServiceError, AirflowFailException):
     """The request is not valid."""
 
-    advice = "Correct the argument in the service's message; the same request will fail again."
+    advice = "Correct the argument that the service names; the same request would fail again."
 
 
 class AccessDeniedError(ServiceError):
@@ -164,14 +166,14 @@ class AccessDeniedError(ServiceError):
 
 
 class ResourceNotFoundError(ServiceError):
-    """A resource in the request does not exist, or not yet."""
+    """A resource in the request does not exist, or does not exist yet."""
 
     # A cross-account generation job has two ARNs, and neither account can use the other's (user guide, ml-behaviors).
     advice = "Check the ARN, its account and its region; each account of a cross-account job has its own ARN for it."
 
 
 class ConflictError(ServiceError):
-    """Another resource depends on this one, or it is being changed."""
+    """Another resource depends on this one, or this one is being changed."""
 
     advice = "Delete whatever depends on it first, or try again once it is no longer being changed."
 
@@ -236,7 +238,7 @@ class UnavailableError(ServiceError):
 
 
 class ResultError(CleanRoomsMLError, AirflowFailException):
-    """The operation was carried out, but its response does not have the requested result; a retry would carry it out again."""
+    """The operation was carried out, but its response lacks the requested result; a retry would carry it out again."""
 
 
 class DataCheckFailedError(CleanRoomsMLError, AirflowFailException):
@@ -260,7 +262,7 @@ class JobFailedError(CleanRoomsMLError, AirflowFailException):
     """
     The job failed.
 
-    :param message: Message with all that is known about the failure.
+    :param message: Everything that is known about the failure, and the next step.
     :param status: Status of the resource, for instance ``CREATE_FAILED``.
     :param code: ``statusDetails.statusCode``, whose values AWS does not publish.
     :param reason: ``statusDetails.message``.
@@ -275,7 +277,7 @@ class JobFailedError(CleanRoomsMLError, AirflowFailException):
 
 # Final, as a retry would have the whole time-out again: somebody has to decide whether to wait longer, by clearing the task.
 class WaitTimeoutError(CleanRoomsMLError, AirflowFailException):
-    """The wait timed out. What it waited for continues, unless the task could cancel it; a job that runs on incurs charges."""
+    """The wait timed out. What the task waited for continues, unless the task could cancel it; a running job incurs charges."""
 
 
 _BY_CODE: dict[str, type[ServiceError]] = {
@@ -295,6 +297,7 @@ def _choose_class(operation: str, code: str, status: int, details: Mapping[str, 
     if code == "ConflictException" and operation.startswith(("Create", "Start")):
         # AWS documents no other conflict of a create or start (API reference, CreateTrainingDataset; user guide, ml-behaviors).
         return AlreadyExistsError
+    # One error code stands for every quota; only the quota's name and value show whether waiting can help.
     if code == "ServiceQuotaExceededException":
         return QuotaExceededError if _frees_itself(operation, details) else NoQuotaError
     if code in _BY_CODE:
@@ -335,6 +338,15 @@ def _redact(value: Any, redact: Callable[[str], str]) -> Any:
     return redact(value) if isinstance(value, str) else value
 
 
+def format_details(details: Mapping[str, Any]) -> str:
+    """Format the other members of an error response in one line."""
+    # The service sends quotas as floating-point numbers, but people look for "2" in the console.
+    return ", ".join(
+        f"{name}: {int(value) if isinstance(value, float) and value.is_integer() else value}"
+        for name, value in details.items()
+    )
+
+
 def strip_request_id(error: Exception) -> str:
     """Return the text of an error without its request ID, so that repeated errors have the same text."""
     return "\n".join(line for line in str(error).splitlines() if not line.lstrip().startswith(_REQUEST_ID))
@@ -357,11 +369,11 @@ def service_error(operation: str, response: Mapping[str, Any], redact: Callable[
         if key not in ("Error", "ResponseMetadata", "message", "Message") and value is not None
     }
     kind = _choose_class(operation, code, int(meta.get("HTTPStatusCode", 0)), details)
-    message = redact(str(error.get("Message") or "The service gives no details."))
-    more = ", ".join(f"{key} {value}" for key, value in details.items())
+    advice = RENEW_CREDENTIALS if code in EXPIRED_CREDENTIALS else kind.choose_advice(operation)
+    message = redact(str(error.get("Message") or "AWS gave no details."))
     request_id = f"{_REQUEST_ID}{meta['RequestId']}" if meta.get("RequestId") else ""
     return kind(
-        join_lines(f"{operation} failed with {code}:", message, more, kind.choose_advice(operation), request_id),
+        join_lines(f"{operation} failed with {code}:", message, format_details(details), advice, request_id),
         operation=operation,
         code=code,
         details=details,

@@ -52,8 +52,8 @@ from airflow_cleanroomsml.exceptions import (
     service_error,
 )
 
-#: How often a throttled create or start is sent again, and the longest pause, in seconds. The service accepts one start a second (user
-#: guide, Quotas), so with eight pauses of up to 20 s about a hundred tasks can start at the same time.
+#: Maximum number of times that a throttled create or start is sent again, and the longest pause, in seconds. The service accepts one start
+#: a second (user guide, Quotas), so with eight pauses of up to 20 s about a hundred tasks can start at the same time.
 _THROTTLED_RETRIES = 8
 _LONGEST_PAUSE = 20.0
 
@@ -62,7 +62,7 @@ def find_calling_operator() -> str:
     """Find the name of the operator on the stack."""
     frame = inspect.currentframe()
     while frame is not None:
-        # Nothing on the stack may prevent the client from being made.
+        # A frame may have no "self", or one whose class raises anything; neither may prevent the client from being made.
         with suppress(Exception):
             kind = type(frame.f_locals["self"])
             if issubclass(kind, BaseOperator):
@@ -103,10 +103,11 @@ class CleanRoomsMLHook(AwsBaseHook):
             config=make_config(self._connection_arguments["botocore_config"]),
             client_type=service,
         )
+        # The copies for other services share this dictionary, so that each service has one hook.
         self._hooks = {service: self}
         for name in left_out:
-            default = "boto3's own credentials are" if name == "aws_conn_id" else "the default is"
-            self.log.warning('%s rendered to "None" and is left out: %s used.', name, default)
+            default = "boto3's own credentials" if name == "aws_conn_id" else "the default"
+            self.log.warning('%s rendered to "None"; using %s.', name, default)
 
     def of(self, service: str) -> CleanRoomsMLHook:
         """
@@ -119,6 +120,7 @@ class CleanRoomsMLHook(AwsBaseHook):
             _ = self._session, self.conn_config
             other = copy(self)
             other.client_type = service
+            # The copy must not inherit this service's clients.
             for client in ("conn", "conn_once"):
                 vars(other).pop(client, None)
             self._hooks[service] = other
@@ -154,6 +156,7 @@ class CleanRoomsMLHook(AwsBaseHook):
     def _session(self) -> boto3.session.Session:
         make = partial(super().get_session, region_name=self.region_name)
         session: boto3.session.Session = explain_errors(self, make, logs_in=True)
+        # On the session, because botocore copies its event handlers to every client that it makes.
         intercept_responses(session, CLEAN_ROOMS_ML, _add_quota)
         return session
 
@@ -184,9 +187,10 @@ class CleanRoomsMLHook(AwsBaseHook):
     @cached
     def conn_once(self) -> Any:
         """The client for creates and starts: by default, botocore would send them again after a dropped connection."""
-        # A client takes time and memory to make, so one that never retries serves both purposes.
+        # A client takes time and memory, so one that never retries serves both purposes.
         if (getattr(self.config, "retries", None) or {}).get("total_max_attempts") == 1:
             return self.conn
+        # Takes precedence over max_attempts and over boto3's environment variable (botocore.config.Config).
         once = Config(retries={"total_max_attempts": 1})
         return self.get_client_type(region_name=self.region_name, config=self.config.merge(once))
 
@@ -195,22 +199,23 @@ class CleanRoomsMLHook(AwsBaseHook):
         Check a request without sending it; neither credentials nor the service are needed.
 
         :param operation: boto3's method name, for instance ``create_audience_model``.
-        :param arguments: Arguments in snake_case, nested values in the API's own spelling; members that are None are left out.
+        :param arguments: Arguments in snake_case, nested values in the API's own spelling; members that are None are omitted.
         :raises InvalidRequestError: The request breaks the service model.
         """
+        # The model of botocore's files, because making a client would need a region and credentials.
         request = Request(load(self.service_name), operation, arguments or {})
         request.raise_for_violations()
         for warning in request.warnings:
             self.log.warning("%s: %s.", request.operation.name, warning)
         for path in request.left_out:
-            self.log.warning('%s: %s rendered to "None" and is left out.', request.operation.name, path)
+            self.log.warning('%s: %s rendered to "None"; omitting it.', request.operation.name, path)
         return request
 
     def send(self, request: Request, *, throttled_retries: int = _THROTTLED_RETRIES) -> dict[str, Any]:
         """
         Send a request; return the response without botocore's metadata.
 
-        :param throttled_retries: How often a throttled create or start is sent again, after growing pauses.
+        :param throttled_retries: Maximum number of times that a throttled create or start is sent again, after growing pauses.
         :raises CleanRoomsMLError: See :mod:`airflow_cleanroomsml.exceptions`.
         """
         response: dict[str, Any] = (
@@ -271,7 +276,7 @@ class CleanRoomsMLHook(AwsBaseHook):
                     yield from value
 
     def _send_once(self, request: Request, throttled_retries: int) -> Any:
-        """Send a request that must not take effect twice: again only if the service refused it for throttling."""
+        """Send a request that must not take effect twice; send it again only if the service throttled it."""
         # Before the first attempt: what fails here was certainly not sent, so the task may be retried without a search.
         client = self._log_in(request)
         for pause in (*_plan_pauses(throttled_retries), None):
@@ -283,9 +288,10 @@ class CleanRoomsMLHook(AwsBaseHook):
                 # Throttling is a refusal: the service has created nothing, so it is safe to send the request again.
                 self.log.info("%s was throttled; trying again in %.1f s.", request.operation.name, pause)
                 _clock.sleep(pause)
-            # After a 5xx error, too, the service may have carried out the request.
+            # The service may have carried out the request before it failed with a 5xx error, so that is no refusal.
             except (NoAnswerError, UnavailableError) as error:
                 raise build_outcome_unknown(request, error) from error
+        # Not reached, because the last attempt has no pause after it and raises.
         raise AssertionError
 
     def _log_in(self, request: Request) -> Any:
@@ -302,7 +308,7 @@ class CleanRoomsMLHook(AwsBaseHook):
         """
         Call boto3; raise botocore's errors as errors of this package.
 
-        They have no cause and no context: botocore's error keeps the service's text, and engines quote the SQL that they were given.
+        They have neither cause nor context, because botocore's error keeps the service's text, and SQL engines quote the query.
         """
         # Python chains an error that is being handled to each new one; without it, an earlier failure would be taken for this call's cause.
         name, handled = request.operation.name, sys.exc_info()[1]
@@ -345,12 +351,13 @@ class CleanRoomsMLHook(AwsBaseHook):
 
 
 def _plan_pauses(times: int) -> list[float]:
-    """Return the seconds before each new attempt, jittered."""
+    """Return the seconds before each new attempt."""
+    # With jitter, because mapped tasks that were throttled together would otherwise retry together.
     return [random.uniform(0.5, 1) * min(_LONGEST_PAUSE, 2.0**attempt) for attempt in range(times)]
 
 
 def _add_quota(response_dict: Mapping[str, Any], customized_response_dict: dict[str, Any], **_: Any) -> None:
-    """Add name and value of a quota to the error; the model of botocore 1.37 lacks them, and waiting does not help if the value is 0."""
+    """Add name and value of a quota to the error: botocore 1.37 does not parse them, and waiting does not help if the value is 0."""
     if response_dict["status_code"] != HTTPStatus.PAYMENT_REQUIRED:
         return
     # A proxy may answer 402 as well, with a page that is not JSON.
@@ -363,6 +370,7 @@ def _add_quota(response_dict: Mapping[str, Any], customized_response_dict: dict[
 
 def _read_service_time(metadata: Mapping[str, Any]) -> float | None:
     """Return when the service responded, by its ``Date`` header."""
+    # The service's clock says which of two namesakes is older; the worker's may be wrong.
     try:
         return parsedate_to_datetime(metadata["HTTPHeaders"]["date"]).timestamp()
     except (KeyError, TypeError, ValueError):

@@ -1,9 +1,11 @@
 """
 Extra links: buttons of a task instance that open the task's resource in the AWS console, or the reference of its operation.
 
-:mod:`airflow_cleanroomsml._link_storage` stores them in XCom while the task runs. Airflow 3 stores all links again whenever the task leaves
-the worker; ``get_link`` then returns what is stored already, because a task that resumes after a deferral does not know what it knew
-before.
+:mod:`airflow_cleanroomsml._link_storage` stores a link in XCom as soon as its address is known, so the UI shows it while the task runs, and
+even if the task fails. Airflow 3 stores all links again whenever the task leaves the worker. ``get_link`` then returns what is already
+stored, because a task that resumes after a deferral has lost what it knew before.
+
+A link never fails a task: if it cannot be built or stored, there is none.
 """
 
 from __future__ import annotations
@@ -48,7 +50,7 @@ class Facts:
     :param error: Why the service refused the request.
     """
 
-    # A data class or a named tuple would take longer to create than all links.
+    # Not a data class or a named tuple, whose definition would take longer than creating all links.
     def __init__(
         self,
         members: Mapping[str, Any],
@@ -76,6 +78,7 @@ class Facts:
         from airflow_cleanroomsml._requests.coercion import parse_container
         from airflow_cleanroomsml._resources.data_flow import S3Location, find_data
 
+        # Under an empty name, because find_data() ignores members that only say where later operations write.
         value = self.find_member(names)
         found = find_data({"": parse_container(value) if isinstance(value, str) else value})
         match = next((re.fullmatch(_S3_URI, data.uri) for data in found if isinstance(data, S3Location)), None)
@@ -103,7 +106,7 @@ class AwsLink(BaseOperatorLink):
         try:
             return _compat.read_link(ti_key, self.xcom_key)
         except Exception as error:
-            log.info("Could not read the link %s: %s", self.name, error)
+            log.info("Could not read the extra link %r: %s", self.name, error)
             return ""
 
     @classmethod

@@ -225,7 +225,7 @@ def test_an_event_that_cannot_be_filled_does_not_fail_a_task_that_has_created_so
     )
     arn = run(create, outlet_events=Broken()).result
     assert [model["audienceModelArn"] for model in world.ml.list_audience_models()["audienceModels"]] == [arn]
-    assert "Could not fill the asset events of the task's outlets" in caplog.text
+    assert "Could not add the resource to the asset events of the task's outlets" in caplog.text
 
 
 def test_a_model_that_was_not_promoted_has_no_event_of_an_alias(world: World) -> None:

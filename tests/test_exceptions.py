@@ -51,7 +51,7 @@ def test_they_survive_pickling(kind: type[CleanRoomsMLError]) -> None:
             402,
             {"quotaName": "models", "quotaValue": 2.0},
             "QuotaExceededError",
-            "quotaName models, quotaValue 2.0",
+            "quotaName: models, quotaValue: 2",
         ),
         (
             "CreateAudienceModel",
@@ -69,7 +69,7 @@ def test_they_survive_pickling(kind: type[CleanRoomsMLError]) -> None:
         ("DeleteAudienceModel", "ThrottlingException", 429, {}, "ThrottledError", "Run fewer of these tasks"),
         ("GetTable", "ThrottlingException", 400, {}, "ThrottledError", "other callers in the account"),
         ("GetAudienceModel", "InternalServiceException", 500, {}, "UnavailableError", "a retry may succeed"),
-        ("GetAudienceModel", "UnrecognizedClientException", 403, {}, "ServiceError", "does not list this error"),
+        ("GetAudienceModel", "UnrecognizedClientException", 403, {}, "ServiceError", "Renew the credentials"),
     ],
 )
 def test_an_answer_becomes_its_exception(

@@ -16,12 +16,14 @@ from airflow_cleanroomsml.exceptions import (
     JobFailedError,
     QuotaExceededError,
     ResourceNotFoundError,
+    ServiceError,
     WaitTimeoutError,
     service_error,
 )
 from airflow_cleanroomsml.operators import (
     CleanRoomsMLCallOperator,
     CleanRoomsMLCancelTrainedModelOperator,
+    CleanRoomsMLCheckTrainingDataOperator,
     CleanRoomsMLChooseAudienceSizeOperator,
     CleanRoomsMLCreateAudienceModelOperator,
     CleanRoomsMLCreateTrainedModelOperator,
@@ -89,6 +91,43 @@ def test_a_sensor_of_a_failed_job_says_to_start_another(world: World, deferrable
         run(sensor)
 
 
+@both_ways
+def test_a_failed_training_names_the_check_of_its_data(world: World, deferrable: bool) -> None:
+    train: dict[str, Any] = {"name": "m", "training_dataset_arn": failing(world), "deferrable": deferrable}
+    with pytest.raises(
+        JobFailedError, match="To check the training data and its role, run CleanRoomsMLCheckTrainingData"
+    ):
+        run(CleanRoomsMLCreateAudienceModelOperator(task_id="t", **train))
+
+
+def test_a_deleted_model_is_not_blamed_on_its_data(world: World) -> None:
+    with slow_endings(world.emulator):
+        arn = world.model()
+    world.ml.delete_audience_model(audienceModelArn=arn)
+    with pytest.raises(JobFailedError, match="The audience model is DELETE_") as caught:
+        run(CleanRoomsMLAudienceModelSensor(task_id="t", audience_model_arn=arn))
+    assert "CheckTrainingData" not in str(caught.value)
+
+
+def test_expired_credentials_are_to_be_renewed(world: World) -> None:
+    world.fault("CreateAudienceModel", "expired_credentials")
+    train: dict[str, Any] = {"name": "m", "training_dataset_arn": failing(world)}
+    with pytest.raises(ServiceError, match="Renew the credentials in the Airflow connection") as caught:
+        run(CleanRoomsMLCreateAudienceModelOperator(task_id="t", **train))
+    assert "contact AWS Support" not in str(caught.value)
+    assert "\n  Request ID: " in str(caught.value)
+
+
+def test_a_data_check_with_an_invalid_rule_sends_nothing(world: World) -> None:
+    arn = failing(world)
+    check = CleanRoomsMLCheckTrainingDataOperator(task_id="t", training_dataset_arn=arn, warn_only=["TABLE_NOT_FUOND"])
+    with pytest.raises(
+        InvalidRequestError, match=r"no such rule \(did you mean 'TABLE_NOT_FOUND'\?\); .*Nothing was sent"
+    ):
+        run(check)
+    assert world.calls.count("GetTrainingDataset") == 0
+
+
 @contextmanager
 def slow_endings(emulator: RunningEmulator) -> Iterator[None]:
     """What is made meanwhile takes hours to be deleted or cancelled."""
@@ -152,7 +191,7 @@ def test_a_wait_for_quota_repeats_one_line(
         run(create)
     # Airflow 3 prints the log of a task; 2.11 hands it to logging as well.
     text = caplog.text if "Trying again for up to" in caplog.text else "".join(capsys.readouterr())
-    again = "CreateAudienceModel was refused again (quotaName Pending or in progress audience models, quotaValue 2.0)."
+    again = "CreateAudienceModel was refused again (quotaName: Pending or in progress audience models, quotaValue: 2)."
     assert text.count(again) > 1
     assert text.count("Nothing was started: the service refused the start for now") == 1
     assert text.count("Wait for other jobs to end") == 1

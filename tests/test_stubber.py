@@ -104,7 +104,8 @@ def test_create_and_fail(stubbed: Stubbed) -> None:
 def test_a_conflict_is_answered_with_what_is_there(stubbed: Stubbed) -> None:
     listing = {"audienceModels": [model("ACTIVE"), model("ACTIVE", name="other")]}
     with pytest.raises(
-        AlreadyExistsError, match=f"Already there, ACTIVE, created 2026-11-01 06:00:00 UTC: audience model {MODEL}"
+        AlreadyExistsError,
+        match=f"The existing resource: audience model {MODEL}, ACTIVE, created 2026-11-01 06:00:00 UTC",
     ):
         stubbed(
             create_model(),

@@ -26,8 +26,8 @@ def convert_connection(
     """
     Convert the arguments of a connection: templates of None, True and False render to text.
 
-    :param where: Where they come from if not from a task, for instance " in the extra of the connection 'prod'".
-    :return: The arguments, and the names of those that are "None" and are left out.
+    :param where: Where the arguments come from, if not from a task, for instance " in the extra of the connection 'prod'".
+    :return: The arguments, and the names of those that were omitted because they are the text "None".
     :raises ConfigurationError: One has a wrong type, or is blank.
     """
     given = {
@@ -49,13 +49,15 @@ def _convert(name: str, value: Any, where: str) -> Any:
     if name == "verify":
         return _convert_verify(value, where)
     if name == "aws_conn_id" and isinstance(value, int) and not isinstance(value, bool):
-        return str(value)  # an id of digits, rendered to a native object
+        # A Dag that renders native objects turns an id that consists of digits into a number.
+        return str(value)
     return _require_text(name, value, where)
 
 
 def _convert_verify(value: Any, where: str) -> bool | str:
     if isinstance(value, bool):
         return value
+    # A template renders True to "True", which botocore would take for the path of a CA bundle.
     text = _require_text("verify", os.fspath(value) if isinstance(value, os.PathLike) else value, where)
     return {"true": True, "false": False}.get(text.strip().lower(), text)
 
@@ -67,5 +69,7 @@ def _convert_config(value: Any) -> Any:
 def _require_text(name: str, value: Any, where: str) -> str:
     if isinstance(value, str) and value.strip():
         return value
-    problem = "blank, as an undefined variable renders" if isinstance(value, str) else f"of type {type(value).__name__}"
+    problem = (
+        "blank, as an undefined Jinja variable renders" if isinstance(value, str) else f"of type {type(value).__name__}"
+    )
     raise ConfigurationError(f"{name}{where}: {value!r} is {problem}; must be {_ALLOWED[name]}. Nothing was sent.")

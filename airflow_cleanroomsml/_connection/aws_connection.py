@@ -23,7 +23,8 @@ def require_connection(hook: CleanRoomsMLHook) -> None:
     """
     is_explicit = hook.aws_conn_id and hook.aws_conn_id != hook.default_conn_name
     if is_explicit and not hook.conn_config:
-        # The amazon provider only logs a warning, and uses the credentials that boto3 finds (AwsBaseHook.conn_config, 9.8 to 9.39).
+        # The amazon provider only logs a warning, and uses the credentials that boto3 finds (AwsBaseHook.conn_config, 9.8 to 9.39). Not
+        # final: Airflow reports a secrets backend that fails in the same way (docs/design/connections.md).
         raise CleanRoomsMLError(
             join_lines(
                 f"aws_conn_id: the connection {hook.aws_conn_id!r} does not exist. Nothing was sent, because the credentials that "
@@ -38,6 +39,7 @@ def connection_digest(hook: CleanRoomsMLHook) -> str:
     wrapper = hook.conn_config
     if not wrapper:
         return ""
+    # Hashed, because it ends up in keys and the content is confidential; sorted, because a secrets backend may reorder the extra.
     content = json.dumps((wrapper.login, wrapper.password, wrapper.extra_config), sort_keys=True, default=str)
     return sha256(content.encode()).hexdigest()
 
@@ -87,7 +89,10 @@ class AwsConnection:
 
     def restore_connection(self, rendered: Mapping[str, Any] | None) -> None:
         """
-        Restore the arguments that were rendered before a deferral, since the templates may render to another account or region by now.
+        Restore the arguments that were rendered before a deferral.
+
+        Airflow renders templates again when the task resumes. If a Variable has changed, they may name another account, in which the job
+        would look lost (docs/design/polling.md).
 
         :param rendered: Value of :attr:`rendered_connection` before the deferral; None if it is not known.
         """
@@ -98,6 +103,7 @@ class AwsConnection:
             return
         for name, value in before.items():
             setattr(self, name, value)
+        # A cached hook may have been created with the arguments as they are rendered now.
         vars(self).pop("hook", None)
 
     @property
@@ -118,6 +124,6 @@ class AwsConnection:
             json.dumps(config)
         except (TypeError, ValueError) as error:
             raise ConfigurationError(
-                f"botocore_config: {error}; must be a mapping of JSON, the arguments of botocore.config.Config"
+                f"botocore_config: {error}; must be a mapping of arguments of botocore.config.Config that JSON can represent"
             ) from None
         convert_options({} if config is None else config)

@@ -39,6 +39,7 @@ from airflow_cleanroomsml._connection.validation import (
 from airflow_cleanroomsml._requests.sensitive import STARS
 from airflow_cleanroomsml.exceptions import (
     EXPIRED_CREDENTIALS,
+    RENEW_CREDENTIALS,
     CleanRoomsMLError,
     ConfigurationError,
     CredentialsUnavailableError,
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _NO_CREDENTIALS = "Nothing was sent: no credentials could be fetched."
-#: Errors of credentials that may be available at the next attempt, such as those of an instance or of a login.
+#: Errors of credentials that the next attempt may be able to fetch, such as those of an instance profile or of a login.
 _UNAVAILABLE = (
     CredentialRetrievalError,
     MetadataRetrievalError,
@@ -60,7 +61,7 @@ _UNAVAILABLE = (
     NoCredentialsError,
     SSOError,
     TokenRetrievalError,
-    # Raised for `aws login`; older releases of botocore do not have it.
+    # Raised for `aws login`; older releases of botocore lack it.
     *(vars(exceptions)[name] for name in ("LoginError",) if name in vars(exceptions)),
 )
 #: Errors that boto3 and the amazon provider raise for invalid settings, besides botocore's own.
@@ -127,6 +128,7 @@ def log_in(hook: CleanRoomsMLHook, session: Any) -> None:
             credentials.get_frozen_credentials()
 
     config: Any = hook.config
+    # Unsigned requests need no credentials, and fetching them would fail where there are none.
     if config.signature_version is not UNSIGNED:
         explain_errors(hook, fetch, logs_in=True)
 
@@ -153,6 +155,7 @@ def explain_errors(hook: CleanRoomsMLHook, make: Callable[[], T], *, logs_in: bo
 
 
 def _explain(error: Exception, hook: CleanRoomsMLHook, *, logs_in: bool) -> CleanRoomsMLError:
+    # First, because botocore's error does not name the variable: a missing AWS_CA_BUNDLE looks like a lost connection.
     try:
         _check_environment(error, hook)
     except ConfigurationError as configuration_error:
@@ -197,12 +200,14 @@ def _explain_refusal(error: ClientError, why: str) -> CleanRoomsMLError:
     if status == 429 or status >= 500 or "Throttl" in code:
         return UnreachableError(join_lines(_NO_CREDENTIALS, why))
     if code in EXPIRED_CREDENTIALS:
-        return CredentialsUnavailableError(join_lines(_NO_CREDENTIALS, why))
+        return CredentialsUnavailableError(join_lines(_NO_CREDENTIALS, why, RENEW_CREDENTIALS))
     if code in _MALFORMED:
         return ConfigurationError(
             join_lines(_NO_CREDENTIALS, why, "Correct role_arn and assume_role_kwargs in the extra of the connection.")
         )
-    return CleanRoomsMLError(join_lines(_NO_CREDENTIALS, why))
+    # Retried by Airflow, like a missing permission: IAM is eventually consistent.
+    advice = "Check the credentials of the connection and, if it assumes a role, the trust policy of the role."
+    return CleanRoomsMLError(join_lines(_NO_CREDENTIALS, why, advice))
 
 
 def _mask(text: str, hook: CleanRoomsMLHook) -> str:

@@ -19,6 +19,7 @@ _TEXT = {"shape": "Text"}
 _FLAG = {"shape": "Flag"}
 #: Options with their types, in the notation of a service model.
 _TYPES: Any = {
+    # Options without a type, such as signature_version, are left to botocore, which checks them itself.
     "Config": {
         "type": "structure",
         "members": {
@@ -77,11 +78,12 @@ def convert_options(options: Any, path: str = "botocore_config", *, connection: 
     check = RequestCheck(convert=not connection)
     typed = _convert_members(check, "Config", options, path, list_config_options())
     for scheme, proxy in (typed.get("proxies") or {}).items():
+        # botocore accepts a proxy without a scheme and takes HTTP (botocore.httpsession.ProxyConfiguration).
         if isinstance(proxy, str) and not is_url(proxy if "://" in proxy else f"http://{proxy}"):
             check.reject_unknown(
                 proxy, f"{path}.proxies.{scheme}", "*** is not a URL", "must be one, such as 'http://host:8080'"
             )
-    # "unsigned" is the amazon provider's name for botocore.UNSIGNED (AwsConnectionWrapper).
+    # "unsigned" is the amazon provider's name for botocore.UNSIGNED (AwsConnectionWrapper), which only a connection may use.
     versions = {*(list_signature_versions() or ()), *(["unsigned"] if connection else [])}
     version = typed.get("signature_version")
     if isinstance(version, str) and list_signature_versions() and version not in versions:
@@ -105,6 +107,7 @@ def is_url(text: Any) -> bool:
     """Return whether a text is an HTTP URL with a host and, if it has a port, a valid one."""
     try:
         parts = urlsplit(text)
+        # Reading the port raises ValueError unless it is a number up to 65535.
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except (AttributeError, TypeError, ValueError):
         return False
@@ -158,7 +161,9 @@ def make_config(config: Any) -> Config | None:
     try:
         return Config(**options)
     except (AttributeError, BotoCoreError, TypeError, ValueError) as error:
-        raise ConfigurationError(f"botocore_config: {error}. Nothing was sent.") from None
+        raise ConfigurationError(
+            f"botocore_config: {error}; must be the arguments of botocore.config.Config. Nothing was sent."
+        ) from None
 
 
 __all__ = ["convert_options", "is_url", "make_config"]

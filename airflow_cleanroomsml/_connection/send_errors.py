@@ -46,6 +46,7 @@ def explain_unsent(
     :param find_unusable_file: Finds a file of the configuration that cannot be read; returns a sentence about it, or an empty text.
     """
     first = f"{name} was not sent."
+    # botocore refreshes credentials while it signs a request, so a failed login can surface here, too.
     if isinstance(error, (CredentialRetrievalError, TokenRetrievalError)):
         return CredentialsUnavailableError(join_lines(first, reason))
     if stage is Stage.HEADERS:
@@ -61,16 +62,24 @@ def explain_unsent(
         return CleanRoomsMLError(join_lines(first, reason, _HINTS.get(type(error), "")))
     if may_lack_files(error, handled) and (unusable := find_unusable_file()):
         return ConfigurationError(join_lines(first, unusable))
-    kind = UnreachableError if is_transient(error, handled) else CleanRoomsMLError
-    return kind(join_lines(first, reason, "Check the region, the endpoint, the proxy and the network."))
+    if is_transient(error, handled):
+        return UnreachableError(join_lines(first, reason, "Check the region, the endpoint, the proxy and the network."))
+    return CleanRoomsMLError(
+        join_lines(
+            first, reason, "Check the endpoint, the proxy, and whether verify names a CA bundle that trusts them."
+        )
+    )
 
 
 def build_outcome_unknown(request: Request, error: CleanRoomsMLError) -> OutcomeUnknownError:
     """Build the error for a create or start whose response was lost."""
+    # The advice of a service error, to retry, would contradict ours.
     why = error.code if isinstance(error, ServiceError) else str(error)
     name = request.members.get("name", "")
     return OutcomeUnknownError(
-        join_lines(f"{request.operation.name} was sent and its outcome is unknown: it may have been carried out.", why),
-        f"It is not sent again. Look in the listing{f' for {name!r}' if name else ''}: if it is there, use its ARN "
-        '(if_exists="reuse" of the operator that creates it finds it by name); if it is not, clear the task.',
+        join_lines(
+            f"{request.operation.name} was sent, but its outcome is unknown: it may have been carried out.", why
+        ),
+        f"Airflow does not retry it. Check whether {f'{name!r} exists' if name else 'it took effect'}: if so, use the existing resource "
+        '(if_exists="reuse" finds it by name); if not, clear the task.',
     )

@@ -27,9 +27,9 @@ from airflow_cleanroomsml._compat import causes, is_unreadable, step_before_send
 from airflow_cleanroomsml._requests.request import Request
 from airflow_cleanroomsml.exceptions import UnreachableError, join_lines
 
-#: Errors that botocore only raises while it connects.
+#: Errors that botocore raises only while it connects, whatever the traceback shows.
 _CONNECTING = (ConnectTimeoutError, EndpointConnectionError)
-#: Errors that botocore only raises before it connects.
+#: Errors that botocore raises only before it connects.
 _PREPARING = (
     CredentialRetrievalError,
     NoCredentialsError,
@@ -51,7 +51,7 @@ class Stage(Enum):
     CONNECTING = "connecting"
     #: Building the headers, which http.client only sends when they are complete.
     HEADERS = "headers"
-    #: The request was sent at least in part, or there is no evidence that it was not.
+    #: The request was sent at least in part, or nothing proves that it was not.
     SENT = "sent"
 
 
@@ -62,6 +62,7 @@ def find_stage(error: Exception, handled: BaseException | None) -> Stage:
     :param error: Exception of boto3 other than ``ClientError``, from a call without retries by botocore.
     :param handled: Exception that was being handled when the call began; None for none.
     """
+    # urllib3 raises the same classes during a TLS handshake and after it, so the class alone proves nothing (docs/design/connections.md).
     step = step_before_sending(error, handled)
     if step == "connect" or isinstance(error, _CONNECTING):
         return Stage.CONNECTING
@@ -72,7 +73,7 @@ def find_stage(error: Exception, handled: BaseException | None) -> Stage:
 
 def is_transient(error: Exception, handled: BaseException | None) -> bool:
     """
-    Return whether a failure to connect may be temporary; a rejected certificate or protocol is not.
+    Return whether a failure to connect may be temporary. A rejected certificate or protocol is not.
 
     Parameters as for :func:`find_stage`.
     """
@@ -114,7 +115,7 @@ def require_complete(request: Request, response: dict[str, Any]) -> dict[str, An
         raise NoAnswerError(
             join_lines(
                 f"{request.operation.name} got a response without {', '.join(missing)}.",
-                "It is probably not from the service, but from a proxy.",
+                "It probably came from a proxy and not from the service: check the endpoint and the proxy.",
             )
         )
     return response
@@ -131,12 +132,15 @@ def build_redirect_error(operation: str, response: Mapping[str, Any]) -> NoAnswe
     if not HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
         return None
     return NoAnswerError(
-        join_lines(f"{operation} was redirected (HTTP status {status}).", "The redirect is probably from a proxy.")
+        join_lines(
+            f"{operation} was redirected (HTTP status {status}).",
+            "The redirect probably came from a proxy and not from the service: check the endpoint and the proxy.",
+        )
     )
 
 
 def describe_error(error: Exception) -> str:
     """Return type and message of an error of botocore."""
-    # The message of ProxyConnectionError leaves out why the proxy rejected the connection.
+    # ProxyConnectionError does not say why the proxy rejected the connection, but keeps the reason.
     inner = f" ({error.kwargs.get('error')})" if isinstance(error, ProxyConnectionError) else ""
     return f"{type(error).__name__}: {error}{inner}"

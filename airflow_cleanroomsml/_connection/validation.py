@@ -2,7 +2,7 @@
 Validates a connection and other settings that determine how a client reaches the service.
 
 botocore itself checks little: the region "None" leads to a host that does not exist, and a missing CA bundle to a connection error, both of
-which Airflow would retry in vain. The errors name the argument, the entry of the connection or the variable.
+which Airflow would retry without success. The errors name the argument, the entry of the connection or the variable.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def check_connection(connection: Any) -> None:
     if extra is None:
         raise ConfigurationError(join_lines(f"aws_conn_id: {name} has an extra that is not a JSON object.", _CORRECT))
     if incomplete := _find_incomplete_keys(connection, extra):
-        raise ConfigurationError(join_lines(f"aws_conn_id: {name} has {incomplete}.", _CORRECT))
+        raise ConfigurationError(join_lines(f"aws_conn_id: {name} is incomplete: {incomplete}.", _CORRECT))
     where = f" in the extra of {name}"
     convert_options(extra.get("config_kwargs") or {}, "config_kwargs", connection=connection.conn_id)
     for source, url in find_endpoints(extra, where):
@@ -74,7 +74,7 @@ def _parse_extra(extra: Any) -> Mapping[str, Any] | None:
 
 def _find_incomplete_keys(connection: Any, extra: Mapping[str, Any]) -> str:
     """Describe which half of a key pair is missing; empty if a pair is complete. Values are not shown."""
-    # session_kwargs is the place of the keys in older releases of the amazon provider.
+    # Older releases of the amazon provider read the keys from session_kwargs.
     older = extra.get("session_kwargs")
     older = older if isinstance(older, Mapping) else {}
     pairs = [
@@ -82,13 +82,15 @@ def _find_incomplete_keys(connection: Any, extra: Mapping[str, Any]) -> str:
         {f"{key} in its extra": extra.get(key) for key in _KEYS},
         {f"{key} in session_kwargs of its extra": older.get(key) for key in _KEYS},
     ]
+    # One complete pair is enough, as the amazon provider takes the first that it finds.
     if any(all(pair.values()) for pair in pairs):
         return ""
     for (first, first_value), (second, second_value) in (pair.items() for pair in pairs):
         if first_value or second_value:
-            return f"{first} but no {second}" if first_value else f"{second} but no {first}"
+            present, missing = (first, second) if first_value else (second, first)
+            return f"{present} is set, but {missing} is missing"
     token = extra.get("aws_session_token") or older.get("aws_session_token")
-    return "a session token but no keys" if token else ""
+    return "aws_session_token is set, but the access key is missing" if token else ""
 
 
 def find_endpoints(extra: Mapping[str, Any], where: str) -> Iterator[tuple[str, Any]]:
@@ -101,7 +103,9 @@ def find_endpoints(extra: Mapping[str, Any], where: str) -> Iterator[tuple[str, 
     """
     services = extra.get("service_config", {})
     if not isinstance(services, Mapping) or not all(isinstance(service, Mapping) for service in services.values()):
-        raise ConfigurationError(f"service_config{where}: must map boto3's names of services to mappings")
+        raise ConfigurationError(
+            f"service_config{where}: must map boto3's service names, such as 'cleanroomsml', to mappings. Nothing was sent."
+        )
     if extra.get("endpoint_url") is not None:
         yield f"endpoint_url{where}", extra["endpoint_url"]
     for service, settings in services.items():
@@ -118,7 +122,7 @@ def require_endpoint(url: Any, source: str) -> None:
     """
     if not is_url(url):
         text = STARS if "@" in str(url) else repr(url)  # a URL may contain a password
-        raise ConfigurationError(f"{source}: {text} is not a URL; must be one, such as 'https://host:8080'")
+        raise ConfigurationError(f"{source}: {text} is not a URL such as 'https://host:8080'. Nothing was sent.")
 
 
 def wrap_connection(wrap: Callable[[], Any], arguments: Mapping[str, Any]) -> Any:
@@ -139,7 +143,7 @@ def wrap_connection(wrap: Callable[[], Any], arguments: Mapping[str, Any]) -> An
         converted, left_out = convert_connection(region_name=wrapper.region_name, verify=wrapper.verify, where=extra)
         wrapper.region_name, wrapper.verify = converted["region_name"], converted["verify"]
         for name in left_out:
-            log.warning('%s%s is "None" and is ignored.', name, extra)
+            log.warning('%s%s is the text "None"; ignoring it.', name, extra)
         _check_regions(wrapper, arguments)
         _check_files(wrapper, arguments)
         return wrapper
@@ -162,6 +166,7 @@ def _check_regions(wrapper: Any, arguments: Mapping[str, Any]) -> None:
         _find_source("region_name", wrapper, arguments): wrapper.region_name,
         _find_source("botocore_config.region_name", wrapper, arguments): options.region_name,
     }
+    # boto3 reads the variable only if neither an argument nor the connection names a region.
     if not any(regions.values()):
         regions = {"AWS_DEFAULT_REGION": os.environ.get("AWS_DEFAULT_REGION")}
     for name, region in regions.items():
@@ -171,6 +176,8 @@ def _check_regions(wrapper: Any, arguments: Mapping[str, Any]) -> None:
 
 def _check_files(wrapper: Any, arguments: Mapping[str, Any]) -> None:
     """Check the CA bundles and certificates that the arguments or the connection name."""
+    # Files that only the environment names are checked after a TLS handshake has failed, because not every endpoint needs them
+    # (docs/design/connections.md).
     options: Any = wrapper.botocore_config or Config()
     proxy = options.proxies_config or {}
     for name, file, require in (
@@ -239,6 +246,7 @@ def check_client(client: Any, session: Any, wrapper: Any) -> None:
     :raises ConfigurationError: The region, the endpoint or the CA bundle is not valid.
     """
     require_region(client.meta.region_name, "region in boto3's configuration file")
+    # Read from the client, because only botocore knows which of its sources of an endpoint takes precedence.
     url = client.meta.endpoint_url
     for source, configured in find_environment_endpoints(client.meta.service_model.service_name):
         if configured == url:
@@ -275,6 +283,7 @@ def require_region(region: str | None, source: str) -> None:
 @cache
 def _load_partitions() -> tuple[list[re.Pattern[str]], list[str]]:
     """Load the patterns of all partitions' regions, and the names of the existing regions."""
+    # The patterns also match regions that are newer than the installed botocore; its list of regions would reject them.
     partitions = Loader().load_data("partitions")["partitions"]
     return (
         [re.compile(partition["regionRegex"], re.ASCII) for partition in partitions],
@@ -291,6 +300,7 @@ def require_bundle(path: str, source: str) -> None:
     """
     if not path.strip():
         raise ConfigurationError(f"{source}: {path!r} is blank; must be the path of a CA bundle. Nothing was sent.")
+    # Loaded as a TLS handshake would, since a file that can be read may still contain no certificate.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         context.load_verify_locations(cafile=path)

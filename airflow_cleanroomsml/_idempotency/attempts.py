@@ -1,14 +1,14 @@
 """
 Which tries of a task instance belong together, and the notes that they leave for each other.
 
-A first try and the retries that Airflow makes of it by itself form a sequence. Airflow does not say why it tries a task again. But it sets
+A first try and the retries that Airflow makes of it form a sequence. Airflow does not say why it tries a task again. But it sets
 ``max_tries`` only when it creates the task instance (to ``retries``) and when somebody clears it (to the number of the last try, plus
 ``retries``: ``clear_task_instances``, the same in 2.11 and 3.x), and it retries only while ``try_number <= max_tries``. So tries with the
-same ``max_tries`` belong together. Unlike ``max_tries - retries + 1``, by which Airflow itself finds the first of them, this holds when
-``retries`` is edited between two tries.
+same ``max_tries`` belong together. Unlike ``max_tries - retries + 1``, by which Airflow itself finds the first of them, this also holds
+when ``retries`` is edited between two tries.
 
 A task that is cleared *while it runs in a worker* keeps its ``max_tries`` (2.11 and 3.0; later versions only if the executor reports a
-failure), and so does one that is cleared after ``retries`` was lowered by as many as there were retries. Both look like a retry.
+failure). So does one that is cleared after ``retries`` was lowered by the number of retries so far. Both look like a retry.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class Attempt(NamedTuple):
 
     @property
     def sequence(self) -> int | None:
-        """A number that a first try and its retries share, and no tries before or after a clear; None if it is unknown."""
-        # Only a clear leads past max_tries + 1, and the try after it starts a new sequence.
+        """A number that a first try shares with its retries, but not with tries before or after a clear; None if it is unknown."""
+        # Only a try after a clear has a number above max_tries + 1, and it starts a new sequence.
         return None if self.max_tries is None else max(self.max_tries, self.number - 1)
 
     @property
@@ -57,7 +57,8 @@ def read_run_start(context: Context) -> float:
     """
     Return when the Dag run started, by Airflow's clock, in seconds since 1970; 0 if that is unknown.
 
-    A run that is cleared after it ended gets a new start date, but its tasks may reuse what they created before.
+    It is unknown for a run that was cleared after it ended: Airflow gives it a new start date, but its tasks may reuse what they created
+    before.
     """
     run = context.get("dag_run")
     started = None if getattr(run, "clear_number", 0) else getattr(run, "start_date", None)
@@ -66,15 +67,16 @@ def read_run_start(context: Context) -> float:
 
 class AttemptLog:
     """
-    What the tries of a task note for later tries, in Airflow's task state store (3.3 and later).
+    The notes that the tries of a task write for later tries, in Airflow's task state store (3.3 and later).
 
     A try writes a note before it sends a request and after the response, so that a later try knows whether to search at all. The notes
     are a shortcut: if they cannot be written or read, the listing shows what exists.
 
-    :param fingerprint: Of the present request.
+    :param fingerprint: Fingerprint of the current request.
     :param enabled: Whether notes are kept.
     """
 
+    # Not renamed: tasks that are retried across an upgrade must find their notes.
     KEY = "made"
 
     def __init__(self, context: Context, fingerprint: str, *, enabled: bool) -> None:
@@ -87,8 +89,8 @@ class AttemptLog:
         """
         Return the newest note of this sequence of tries, else that of the last try with the same request.
 
-        It has ``fingerprint``, ``try``, ``number``, ``sent``, and ``known``, the identifiers of what was created; while the outcome is
-        unknown it has ``sought`` instead, the arguments by which a search finds it.
+        It has ``fingerprint``, ``try``, ``number``, ``sent``, and ``known``, the identifiers of what was created. While the outcome is
+        unknown, it has ``sought`` instead, the arguments by which a search finds the resource.
         """
         notes = [{"fingerprint": fingerprint, **note} for fingerprint, note in self._read().items()]
         sequence = self._attempt.sequence
@@ -104,13 +106,14 @@ class AttemptLog:
         """
         Write a note in place of an earlier one.
 
-        :param fingerprint: Of the request that it is about; empty for the present one.
+        :param fingerprint: Fingerprint of the request that the note is about; empty for the current one.
         """
         note = {**values, "try": self._attempt.number, "sequence": self._attempt.sequence}
         notes = {**self._read(), fingerprint or self.fingerprint: note}
         try:
             if self._store is not None:
                 self._store.set(self.KEY, notes)
+        # The store may raise anything, and a lost note only costs the next try a search.
         except Exception:
             log.warning(
                 "Could not write to Airflow's task state store; a retry has to do without this note.", exc_info=True
@@ -125,6 +128,7 @@ class AttemptLog:
                 stored: Any = self._store.get(self.KEY)
             except Exception:
                 log.warning("Could not read Airflow's task state store; searching the listing.", exc_info=True)
+                # Not written either: without the notes of other requests, a write would erase them.
                 self._store = None
                 return {}
             self._notes = stored if isinstance(stored, dict) else {}

@@ -1,5 +1,5 @@
 """
-Which run of a task a resource belongs to: the tag, and the names of further attempts.
+Which run of a task a resource belongs to: the tag, and the names that its retries use.
 
 Every create carries one tag that names the run of the task, a fingerprint of the request, and the sequence of tries that created it.
 """
@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 
 #: Key of the tag.
 TAG = "airflow-cleanroomsml:task"
-#: Key of the tag for a further version of a trained model: all versions share the tags of their ARN.
+#: Key of the tag for a further version of a trained model: all versions share the tags of their ARN. Not a key per run, which would use up
+#: the 50 tags of a resource after 49 runs (docs/design/idempotency.md).
 VERSION_TAG = "airflow-cleanroomsml:version"
 #: What AWS allows in every tag (AWS tagging guide), leaving room in 256 characters for the fingerprint and a sequence of eight digits.
 _TAG_VALUE = re.compile(r"[A-Za-z0-9 _.:/=+@-]{1,230}")
 _SUFFIX = "-retry-"
-#: Members that do not make it another request: neither justifies a second training, and a description may name the try.
+#: Members that do not count: neither justifies a second training, and a description may name the try.
 _IGNORED = ("tags", "description")
 
 
@@ -35,7 +36,7 @@ class Claim:
     """
     What a run of a task claims as its own.
 
-    :param run: Dag, run, task and map index; their hash if a tag cannot hold them.
+    :param run: Dag, run, task and map index; a hash of them if a tag cannot hold them.
     :param fingerprint: Sixteen hexadecimal digits of the request.
     :param key: Key of the tag.
     :param sequence: The sequence of tries, see :mod:`~airflow_cleanroomsml._idempotency.attempts`; None if it is unknown.
@@ -48,7 +49,7 @@ class Claim:
 
     @property
     def value(self) -> str:
-        """Value of the tag; before there were sequences, it ended with the fingerprint."""
+        """Value of the tag. Tags of releases without sequences end with the fingerprint."""
         # Hexadecimal, so that the largest integer of Airflow's database has eight digits.
         sequence = "" if self.sequence is None else f":{self.sequence:x}"
         return f"{self.run} {self.fingerprint}{sequence}"
@@ -79,6 +80,7 @@ def make_claim(context: Context, request: Request) -> Claim | None:
         return None
     run = "/".join(str(getattr(ti, name)) for name in ("dag_id", "run_id", "task_id", "map_index"))
     # Dag and run IDs may be longer than a tag, and may contain characters that tags do not allow.
+    # Readable where possible, because people find the task of a resource by its tag.
     if not _TAG_VALUE.fullmatch(run):
         run = f"sha256:{hashlib.sha256(run.encode()).hexdigest()}"
     key = VERSION_TAG if find_extended_model(request) else TAG
@@ -95,12 +97,13 @@ def compute_fingerprint(request: Request) -> str:
     """Compute a digest of a request without its tags and description."""
     members = {name: value for name, value in request.members.items() if name not in _IGNORED}
     text = json.dumps(members, sort_keys=True, default=lambda value: value.isoformat())
+    # 64 bits are enough to distinguish the requests of one run, and leave room in the tag for its name.
     return hashlib.sha256(f"{request.method} {text}".encode()).hexdigest()[:16]
 
 
 def build_retry_name(name: str, number: int, limit: int) -> str:
     """
-    Return the name of the run's next resource while earlier ones keep their names.
+    Build the name of the run's next resource while earlier ones keep theirs: AWS may never free the name of a failed resource.
 
     :param number: 1 for the name itself.
     :param limit: Maximum length; a longer name is cut and gets a digest.

@@ -1,8 +1,8 @@
 """
 Create a resource at most once, over an API that has no idempotency token.
 
-Before a retry sends anything, it looks for what an earlier try may have created. A try never sends a request again whose response was lost:
-the request may have taken effect, and commits can lag, so the try looks for the resource more than once.
+Before a retry sends anything, it looks for what an earlier try may have created. If the response to a request is lost, the try does not
+send it again: the request may have taken effect, and commits can lag, so the try looks for the resource several times.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class CreateOnce:
     update: Reconcile | None = None
     #: What this try has created.
     created: Handle | None = None
-    #: Whether this try has sent a request that was not refused.
+    #: Whether this try has sent a request that the service did not refuse.
     is_sent: bool = False
 
     def __post_init__(self) -> None:
@@ -78,8 +78,9 @@ class CreateOnce:
         :param wait_for_quota: Calls its argument until the service accepts the request.
         :raises AlreadyExistsError: Another resource has the name.
         :raises OutcomeUnsettledError: The response was lost and the resource is not visible yet; a retry looks for it.
-        :raises OutcomeUnknownError: The response was lost, and nothing would tell the resource from those of others.
+        :raises OutcomeUnknownError: The response was lost, and nothing would distinguish the resource from those of others.
         """
+        # In this order: what this run created comes before namesakes of others, and nothing is sent if either exists.
         return self._find_previous() or self._find_existing() or self._create(wait_for_quota)
 
     def _find_previous(self) -> Handle | None:
@@ -92,7 +93,7 @@ class CreateOnce:
         """
         Find the newest resource of the same name that has not failed and is not being deleted, if it may be used.
 
-        What this run created by another request may be updated, but is not reused.
+        A resource that this run created by another request may be updated, but is not reused.
 
         :raises AlreadyExistsError: It is not what the request asks for.
         """
@@ -137,27 +138,28 @@ class CreateOnce:
             except AlreadyExistsError as error:
                 if handle := self.previous.find_after_conflict():
                     return handle
-                # If the name belongs to a resource of this run, the next name is tried.
+                # If the name belongs to a resource of this run that cannot be reused, the loop tries the next name.
                 if len(self.previous.used_numbers) == used:
                     if handle := self._find_existing_after_conflict():
                         return handle
                     raise self._add_owner(error) from None
-            # Never sent again by this try: a commit that lags would make it a second job (docs/design/idempotency.md).
+            # Not sent again by this try: if the commit lags, there would be two jobs (docs/design/idempotency.md).
             except OutcomeUnknownError as error:
                 return self._resolve_unknown_outcome(error)
             except AccessDeniedError as error:
                 raise self._add_permission_advice(error) from None
 
     def _find_existing_after_conflict(self) -> Handle | None:
-        """Find what has the name if it may be used: the listing lagged, or another task was a moment faster."""
+        """Find the resource that has the name, if it may be used: the listing lagged, or another task was a moment faster."""
         return None if self.if_exists == "fail" else self.previous.find_with_lag(self._find_existing)
 
     def _resolve_unknown_outcome(self, error: OutcomeUnknownError) -> Handle:
         """
-        Find what a request has created whose response was lost.
+        Find what a request whose response was lost has created.
 
         :raises OutcomeUnsettledError: It is not visible; the next try looks again.
         """
+        # Without a tag and without reuse, a resource of that name could be anybody's.
         if not self._claim and self.if_exists == "fail":
             raise error
         handle = self.previous.find_with_lag(self._find_existing)
@@ -166,35 +168,38 @@ class CreateOnce:
         if not self._claim:
             raise error
         advice = (
-            "The resource is not visible yet, and this try does not send the request again. "
-            "A retry, or a cleared task, looks for the resource first."
+            "The resource is not visible yet. A retry looks for the resource first, and sends the request only if it still does not exist. "
+            "If no retries are left, clear the task."
         )
         raise OutcomeUnsettledError(join_lines(error.summary, advice)) from None
 
     def find_created(self) -> Handle | None:
         """Find what this run has created, for a try that was interrupted and may not know of it."""
+        # A process that was killed may not be able to reach its supervisor, to which notes go.
         self.previous.is_ending = True
         if self.created or self._claim is None:
             return self.created
         return self.previous.find_with_lag() if self.is_sent or not self.previous.is_first else None
 
     def send_once(self) -> Handle:
-        """Send the request under the next free name and with our tag, and note before and after that it was sent."""
+        """Send the request under the next free name and with our tag; write a note before and after."""
         previous = self.previous
         request, sent, number = self._build_request(), _clock.now(), previous.next_number
-        # What is older than a first try's request cannot be its own; a retry's own resource may be of any age.
+        # A first try's resource cannot be older than its request; a retry's may be of any age.
         previous.since = sent - SKEW if previous.is_first else 0.0
         sought = self._select_search_arguments(request)
+        # Before the call: if the process is killed during it, the next try has to know that something may exist.
         previous.write_note(number=number, sent=sent, sought=sought)
         self.is_sent, previous.may_be_elsewhere = True, False
         try:
             response = self.send(request)
         except ServiceError:
-            # The service refused it, so no try has to look for it.
+            # The service refused the request, so later tries need not look for a resource.
             self.is_sent = False
             previous.write_note(number=number, sent=0.0)
             raise
-        # The service's own clock, if the response tells it: what is older than the request belongs to others.
+        # Whatever is older than the request belongs to others. If the response has a time, it is by the service's own clock and needs no
+        # allowance for skew, only for the fraction of a second that its header omits.
         elapsed = _clock.now() - sent
         created_after = sent - SKEW if request.answered_at is None else request.answered_at - elapsed - 1.0
         arguments = {**previous.arguments, **request.arguments}
@@ -234,7 +239,7 @@ class CreateOnce:
         created = f"{entry['createTime']:%Y-%m-%d %H:%M:%S %Z}{self._describe_owner(handle)}"
         title = lookup.describe(self._resource, handle.identifiers)
         return AlreadyExistsError(
-            join_lines(str(error), f"Already there, {status}created {created}: {title}"),
+            join_lines(str(error), f"The existing resource: {title}, {status}created {created}."),
             operation=error.operation,
             code=error.code,
             details=error.details,
@@ -248,10 +253,13 @@ class CreateOnce:
         return f" by the Airflow task {run}" if run else ""
 
     def _add_permission_advice(self, error: AccessDeniedError) -> AccessDeniedError:
-        """Add to the error how to do without our tag."""
+        """Add advice to the error: a caller who does not set tags does not expect to need permission for them."""
         if not self._claim or not self._resource.has_readable_tags or "tags" in self._request.members:
             return error
-        advice = "The request carries a tag by which a retry finds the resource; without permission to tag, set durable=False."
+        advice = (
+            "If only the permission to tag is missing, set durable=False: the request then carries no tag, "
+            "but a retry cannot find the resource."
+        )
         return AccessDeniedError(
             join_lines(str(error), advice), operation=error.operation, code=error.code, details=error.details
         )

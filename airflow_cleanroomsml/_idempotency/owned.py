@@ -1,8 +1,8 @@
 """
 Search for what a run of a task has created.
 
-A tag identifies it: names can be reused, and anybody may create a resource of the same name. Exports and associations have no tags that can
-be read. They are recognised by their parent and name, and must equal the request.
+A tag identifies it, because anybody may create a resource of the same name. The tags of exports and associations do not exist or cannot be
+read. These are recognised by parent and name, and must equal the request.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Entries whose tags a retry reads if none has the requested name; a busy account has too many to read them all.
+#: Maximum number of entries whose tags a retry reads if none has the requested name; a busy account has too many to read them all.
 MAX_READS = 50
-#: Seconds by which the service's clock may be behind ours, unless a response told its time.
+#: Seconds by which the service's clock may be behind ours, where no response has its time.
 SKEW = 300.0
 
 
@@ -43,13 +43,13 @@ class Owned:
     """
     A resource that this run has created.
 
-    :param number: Number of its name, see :func:`~airflow_cleanroomsml._idempotency.claim.build_retry_name`; 0 for a name that the present
+    :param number: Number of its name, see :func:`~airflow_cleanroomsml._idempotency.claim.build_retry_name`; 0 for a name that the current
         request does not have.
-    :param same: Whether it equals the present request.
+    :param same: Whether it equals the current request.
     :param status: Its status.
     :param handle: The resource.
-    :param fingerprint: Fingerprint of the request that created it; empty for the present one.
-    :param in_sequence: Whether the present sequence of tries created or reused it.
+    :param fingerprint: Fingerprint of the request that created it; empty for the current one.
+    :param in_sequence: Whether the current sequence of tries created or reused it.
     :param description: How the service describes it.
     """
 
@@ -72,8 +72,8 @@ class OwnedSearch:
     """
     A search for resources of one run.
 
-    :param claim: What tells them from others.
-    :param request: The present request.
+    :param claim: Distinguishes them from others.
+    :param request: The current request.
     :param arguments: Its arguments, and whatever else names the resource before it exists.
     :param foreign: ARNs whose tags name another run; they are not read again.
     """
@@ -91,6 +91,7 @@ class OwnedSearch:
         candidates = self._list_candidates(lambda candidate: parse_retry_number(candidate, name, limit) is not None)
         entries = [(entry, parse_retry_number(entry["name"], name, limit) or 0) for entry in candidates]
         entries.sort(key=lambda pair: pair[0]["createTime"], reverse=True)
+        # All versions of a model share one tag, so it has to be matched with one of them.
         if self.claim.key == VERSION_TAG:
             yield from self.find_version(entries)
             return
@@ -101,9 +102,9 @@ class OwnedSearch:
 
     def find_elsewhere(self, since: float) -> Iterator[Owned]:
         """
-        Find what the present sequence of tries has created under any name and parent, the newest first.
+        Find what the current sequence of tries has created under any name and parent, the newest first.
 
-        It costs one listing, narrowed no further than the API requires, and a read of up to :data:`MAX_READS` entries.
+        It costs one listing with no optional filter, and reads of up to :data:`MAX_READS` entries.
 
         :param since: Skip older entries, in seconds since 1970.
         """
@@ -130,13 +131,13 @@ class OwnedSearch:
 
     def find_by_note(self, note: Mapping[str, Any]) -> Iterator[Owned]:
         """
-        Find what an earlier try of the present sequence has noted to request.
+        Find what an earlier try of the current sequence requested, according to its note.
 
         :param note: See :meth:`~airflow_cleanroomsml._idempotency.attempts.AttemptLog.recall`.
         """
         if not note.get("sought"):
             return
-        # The earlier try's name and parent, which the present arguments may not render to any more.
+        # With the earlier try's name and parent, to which the current arguments may no longer render.
         search = replace(self, arguments={**self.arguments, **note["sought"]})
         if self.resource.has_readable_tags:
             yield from (replace(owned, number=0) for owned in search.find_by_name() if owned.in_sequence)
@@ -155,7 +156,7 @@ class OwnedSearch:
             entry
             for entry in self.hook.items(self.resource.list, self._build_required_listing_arguments())
             if entry["createTime"].timestamp() >= since
-            # A listing shows the status of a model's latest version, which may belong to somebody else.
+            # A listing shows the status of a model's latest version, which may not be ours.
             and (self.resource.versions or entry.get("status", "ACTIVE") in USABLE)
         ]
         entries.sort(key=lambda entry: entry["createTime"], reverse=True)
@@ -196,9 +197,9 @@ class OwnedSearch:
 
     def find_version(self, entries: Iterable[tuple[dict[str, Any], int]]) -> Iterator[Owned]:
         """
-        Find the version that the tag is about: the newest that equals the request, as versions of other runs share the tag.
+        Find the version that the tag is about: the newest one that equals the request, because versions of other runs share the tag.
 
-        The tag may be about an earlier request of this sequence, which is unknown; then the newest version is taken.
+        If the tag is about an earlier request of this sequence, which is not known here, it is the newest version.
 
         :param entries: Versions, the newest first, each with the number of its name.
         """
@@ -216,13 +217,14 @@ class OwnedSearch:
             return
 
     def check_entry(self, entry: dict[str, Any], number: int) -> Owned | None:
-        """Read an entry of a listing; None if it is not of this run, or is gone by now."""
+        """Read an entry of a listing; None if it does not belong to this run, or no longer exists."""
         handle = lookup.build_handle(self.resource, self.arguments, entry)
         if not self.resource.has_readable_tags:
             return self._check_untagged(entry, number, handle)
         arn = handle.identifiers[self.resource.identifiers[0]]
         if arn in self.foreign:
             return None
+        # This tag is about the first version, while the entry shows the latest one.
         if self.claim.key == TAG and handle.identifiers.get("version_identifier"):
             handle = handle.with_identifier("version_identifier", lookup.BASE)
         try:
@@ -241,6 +243,7 @@ class OwnedSearch:
             description = lookup.read_entry(self.hook, self.resource, handle.identifiers, entry)
         except ResourceNotFoundError:
             return None
+        # Namesakes that are older than this one must not be taken for it in later reads.
         handle = handle._replace(created_after=entry["createTime"].timestamp())
         same = self._equals_request(entry, description)
         return Owned(number, same, entry.get("status", "ACTIVE"), handle, description=description)
@@ -266,6 +269,7 @@ def read_with_tag(
 
     :raises ResourceNotFoundError: It does not exist.
     """
+    # All versions share the tags of their ARN, and a Get returns them; an entry of the listing of versions has none (service model).
     latest = lookup.read_latest(hook, resource, handle.identifiers)
     tag = (latest.get("tags") or {}).get(key)
     if latest.get("versionIdentifier") and tag:

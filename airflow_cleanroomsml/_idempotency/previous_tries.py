@@ -1,7 +1,7 @@
 """
 Find what earlier tries of a task have created, and decide whether this try may reuse it.
 
-A retry reuses what its sequence of tries has created even if its arguments now render to other values: nobody requested another one.
+A retry reuses what its sequence of tries has created, even if its arguments now render to other values: nobody asked for another one.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Pauses before each search for what a request may have created whose response was lost, in seconds: commits can lag.
+#: Pauses before each further search for what a request without a response may have created, in seconds: commits can lag.
 COMMIT_LAG = (1.0, 5.0, 15.0)
 #: Seconds after which a request that was noted as sent has taken effect, or never will.
 SETTLED = 300.0
@@ -40,13 +40,13 @@ class PreviousTries:
 
     :param hook: Hook of the service.
     :param resource: Row of the resource table.
-    :param request: The present request, without our tag.
+    :param request: The current request, without our tag.
     :param arguments: Its arguments, and whatever else names the resource before it exists.
-    :param claim: Tells the run's resources from others; None if nothing is to be reused.
+    :param claim: Distinguishes the run's resources from others; None with ``durable=False``.
     :param attempt_log: Notes of earlier tries.
-    :param attempt: The running try.
+    :param attempt: The current try.
     :param run_start: When the Dag run started, in seconds since 1970.
-    :param is_searched: Whether this try has searched before, and has sent nothing since.
+    :param is_searched: Whether this try has searched before and has sent nothing since.
     """
 
     hook: CleanRoomsMLHook
@@ -60,9 +60,9 @@ class PreviousTries:
     is_searched: bool = False
     #: Numbers of the names that this run has used, see :func:`~airflow_cleanroomsml._idempotency.claim.build_retry_name`.
     used_numbers: set[int] = field(default_factory=set)
-    #: Resources of this run that are left as they are, by their identifiers.
+    #: Resources of this run that it cannot reuse, by their identifiers.
     superseded: list[dict[str, Any]] = field(default_factory=list)
-    #: Untagged resources that are older belong to others, in seconds since 1970.
+    #: Untagged resources that were created before belong to others, in seconds since 1970.
     since: float = 0.0
     #: What this try reuses.
     reused: Owned | None = None
@@ -70,7 +70,7 @@ class PreviousTries:
     unsettled: Mapping[str, Any] = field(default_factory=dict)
     #: Whether an earlier try of this sequence may have created something under another name or parent.
     may_be_elsewhere: bool = False
-    #: Whether the task is being killed: then nothing is written any more.
+    #: Whether the task is being killed, and must not write notes or tags.
     is_ending: bool = False
     _foreign: set[str] = field(default_factory=set)
 
@@ -89,7 +89,7 @@ class PreviousTries:
 
     def find_previous(self) -> Handle | None:
         """Find what an earlier try has created and this one reuses: by its note, else by searching for as long as commits may lag."""
-        # A first try has nothing to find, so it saves the listing. A cleared task is no first try: Airflow keeps counting.
+        # A first try has nothing to find, so it saves the listing. A clear does not reset try_number, so a cleared task does search.
         if self.claim is None or self.is_first:
             return None
         note = self.attempt_log.recall()
@@ -102,6 +102,7 @@ class PreviousTries:
             return self._find_noted(note, is_settled=is_settled)
         if note:
             self.unsettled = note
+            # A request that was sent moments ago may not be committed yet, so one search proves nothing.
             if _clock.now() - note["sent"] < SETTLED:
                 is_settled = self.is_searched
         handle = self.find() if is_settled else self.find_with_lag()
@@ -111,7 +112,7 @@ class PreviousTries:
 
     def _find_noted(self, note: Mapping[str, Any], *, is_settled: bool) -> Handle | None:
         """
-        Read the resource of a note.
+        Read the resource that a note is about.
 
         :param is_settled: Whether nothing can have been created since.
         """
@@ -120,7 +121,7 @@ class PreviousTries:
         for pause in COMMIT_LAG if _clock.now() - note["sent"] < SETTLED else ():
             if description:
                 break
-            # It exists, as the service returned its identifiers: the read lags.
+            # The resource exists, as the service returned its identifiers, so this read lags.
             _clock.sleep(pause)
             description = self._read(handle)
         if description and self.claim:
@@ -164,12 +165,12 @@ class PreviousTries:
 
     def find(self) -> Handle | None:
         """
-        Find what this run has created and this try can reuse; the names of everything else are used up.
+        Find what this run has created and this try can reuse, and record the names that are taken by everything else.
 
-        What the sequence of tries has created comes first, whatever the present request is; then what any try has created by the same
-        request; the newest of several.
+        What the sequence of tries has created comes first, whatever the current request is; then what any try has created by the same
+        request. Of several, it is the newest.
 
-        :raises AccessDeniedError: The search is not allowed; the error says how to do without.
+        :raises AccessDeniedError: A permission to search is missing; the error says how to do without it.
         """
         if self.claim is None:
             return None
@@ -182,11 +183,12 @@ class PreviousTries:
 
     def _list_own_by_name(self, search: OwnedSearch) -> Iterator[Owned]:
         for owned in search.find_by_name():
-            # Tags tell whose a resource is, so only untagged resources have a time here.
+            # Only untagged resources have a time here: tags identify the owner of all others.
             if not owned.handle.created_after or owned.handle.created_after >= self.since:
                 yield owned
 
     def _list_own_elsewhere(self, search: OwnedSearch) -> Iterator[Owned]:
+        # The note first: it names one resource, while the search without a name reads up to fifty.
         yield from search.find_by_note(self.unsettled)
         yield from search.find_elsewhere(self.run_start - SKEW)
 
@@ -209,7 +211,7 @@ class PreviousTries:
         """
         Reuse what an earlier try has created.
 
-        :param sent: When its request was sent, in seconds since 1970; 0 if that is unknown.
+        :param sent: When its request was sent, in seconds since 1970; 0 if unknown.
         """
         title = lookup.describe(self.resource, owned.handle.identifiers)
         log.info("This task run has already created the %s.", title)
@@ -231,8 +233,8 @@ class PreviousTries:
         """
         Write a note for later tries.
 
-        :param handle: What was created, once it is known.
-        :param fingerprint: Of the request that the note is about; empty for the present one.
+        :param handle: The resource, once it was created.
+        :param fingerprint: Fingerprint of the request that the note is about; empty for the current one.
         """
         known = {"known": handle.set_identifiers, "created_after": handle.created_after} if handle else {}
         self.attempt_log.write(fingerprint, **values, **known)
@@ -246,7 +248,7 @@ class PreviousTries:
         return [name for name in names if name != self.resource.named or not has_own_name]
 
     def _update_tag(self, owned: Owned) -> None:
-        """Let the tag say that this sequence of tries reuses the resource, so that its retries do, too."""
+        """Write this sequence of tries to the tag of the resource that it reuses, so that its retries find it, too."""
         claim = self.claim
         if claim is None or claim.sequence is None or owned.in_sequence or not self.resource.has_readable_tags:
             return
@@ -261,23 +263,23 @@ class PreviousTries:
             )
 
     def is_superseded(self, handle: Handle) -> bool:
-        """Whether a resource is of this run, and cannot be reused."""
+        """Whether a resource belongs to this run and cannot be reused."""
         return handle.set_identifiers in self.superseded
 
     def find_after_conflict(self) -> Handle | None:
-        """Find the same once a name turns out to be in use; on a first try, an untagged resource of that name belongs to others."""
+        """Find what this try can reuse after a name conflict. On a first try, an untagged resource of that name belongs to others."""
         if self.is_first and not self.resource.has_readable_tags:
             return None
         try:
             return self.find()
         except AccessDeniedError as error:
-            # The conflict itself tells more about what to do than a missing permission to look further.
+            # The conflict says what to do; an error about missing permissions would hide it.
             log.info("Could not look for the %s that has this name: %s", self.resource.noun, error)
             return None
 
     def find_with_lag(self, find_other: Callable[[], Handle | None] = lambda: None) -> Handle | None:
         """
-        Find the same, repeatedly for as long as a commit may lag.
+        Find what this try can reuse; try again for as long as a commit may lag.
 
         :param find_other: Another way to find it.
         """
@@ -290,7 +292,7 @@ class PreviousTries:
         return None
 
     def _warn_of_similar(self) -> None:
-        """Warn of what an earlier try of this sequence may have created if nothing can tell: exports and associations have no tags."""
+        """Warn of resources that an earlier try of this sequence may have created: exports and associations have no tags that prove it."""
         if self.resource.has_readable_tags or not self.may_be_elsewhere:
             return
         arguments = lookup.build_listing_arguments(self.resource, self.arguments)
@@ -301,8 +303,8 @@ class PreviousTries:
         ]
         if names:
             log.warning(
-                "Creating another %s. An earlier try may have created one of these with other arguments; they have no tags that would "
-                "show it: %s.",
+                "Creating another %s. An earlier try may have created one of these with other arguments, which cannot be checked "
+                "because they have no tags: %s.",
                 self.resource.noun,
                 ", ".join(map(repr, names[:10])),
             )
@@ -325,14 +327,14 @@ class PreviousTries:
 
 def build_noted_handle(resource: Resource, note: Mapping[str, Any]) -> Handle:
     """Build the handle of a note's resource."""
-    # Notes of earlier releases have the time among the identifiers.
+    # Earlier releases wrote the time among the identifiers, and tasks are retried across upgrades.
     created_after = note.get("created_after", note["known"].get("made_after", 0.0))
     return lookup.build_handle(resource, note["known"], {}, created_after=created_after)
 
 
 @contextmanager
 def _explain_permissions() -> Iterator[None]:
-    """Add to errors of missing permissions how to do without them."""
+    """Add advice to errors about missing permissions."""
     try:
         yield
     except AccessDeniedError as error:

@@ -67,7 +67,7 @@ def read_metrics(metrics: Mapping[str, Any], training_users: int | None = None) 
     AudienceQualityMetrics). The ranges of the model, 0 to 10 for a relevance, are not those of the user guide, and are not checked.
 
     :param metrics: ``metrics`` of GetAudienceGenerationJob.
-    :param training_users: Number of users in the training data, which tells what share an absolute size is.
+    :param training_users: Number of users in the training data, from which the share of an absolute size follows.
     :raises ValueError: They do not have the form of such metrics.
     """
     try:
@@ -144,6 +144,7 @@ def choose_by_knee(bins: Iterable[Bin]) -> Bin | None:
     # Rounding leaves a small distance even on a straight curve.
     if furthest <= _STRAIGHT:
         return curve[0]
+    # The smallest of the sizes whose distances differ only by rounding.
     return next(each for each in curve if distance(each) >= furthest - _STRAIGHT)
 
 

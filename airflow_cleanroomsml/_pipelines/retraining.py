@@ -20,7 +20,7 @@ def compute_recency(model: Mapping[str, Any]) -> Recency:
     """
     Return how recent a model is: by the end of its training data, then by its creation.
 
-    A week that is trained again later is still that week, so the creation alone does not tell. A model without a training window has
+    The creation alone is not enough: a model that was trained again on an old week is still an old model. A model without a training window
     was trained on everything up to its creation.
 
     :param model: What GetAudienceModel returns.

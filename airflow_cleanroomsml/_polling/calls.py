@@ -40,6 +40,7 @@ Plan = Generator[Call, Any, None]
 
 def plan_pages(service: str, operation: str, arguments: Mapping[str, Any]) -> Iterator[Call]:
     """Yield a call for each page of a listing, without end: the caller stops when a page has no ``nextToken``."""
+    # Filled by the first call, because only a call has the hook.
     pages: list[Iterator[dict[str, Any]]] = []
 
     def read_page(hook: CleanRoomsMLHook) -> dict[str, Any]:

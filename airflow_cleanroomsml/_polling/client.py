@@ -17,7 +17,7 @@ from airflow_cleanroomsml.hooks import CleanRoomsMLHook
 
 #: botocore's default for both of its time-outs, in seconds.
 _BOTOCORE_TIMEOUT = 60
-#: What the poller sets instead, since all other waits stand still meanwhile. A time-out that a configuration sets is kept.
+#: What the poller sets instead, because a call that hangs holds up all other waits. A time-out that a configuration sets is kept.
 _TIMEOUT = 20
 
 
@@ -42,6 +42,7 @@ class PollingHook(CleanRoomsMLHook):
     @cached
     def conn_once(self) -> Any:
         """The client."""
+        # Before the client is made, which takes its parser from the session.
         set_timestamp_parser(self._session, read_timestamp)
         options: Any = {"retries": {"total_max_attempts": 1}}
         for name in ("connect_timeout", "read_timeout"):
@@ -95,5 +96,6 @@ def make_hook(arguments: Mapping[str, Any], *, must_exist: bool = False) -> Poll
             "Check the secrets backend, or create the connection again."
         )
     require_connection(hook)
+    # Here and not in the poller's thread, which Airflow's supervisor does not answer: a login may have to read the connection.
     _ = hook.conn_once
     return hook

@@ -1,4 +1,4 @@
-"""Reading an Airflow connection and logging in, which only threads of asgiref can do in a triggerer."""
+"""Read an Airflow connection and log in, which only threads of asgiref can do in a triggerer."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ def read_digest(aws_conn_id: str, loop: asyncio.AbstractEventLoop) -> Future[str
 
 
 async def _read_digest_in_time(aws_conn_id: str) -> str:
+    # A secrets backend that hangs cannot be interrupted: its thread remains, and a late answer is dropped.
     reading = asyncio.ensure_future(run_in_thread(_read_digest, aws_conn_id))
     return reading.result() if await _clock.wait_async(reading, _READ_TIMEOUT) else ""
 
@@ -71,7 +72,7 @@ def connect(
 
     :param arguments: Those of :class:`~airflow_cleanroomsml._connection.aws_connection.AwsConnection`.
     :param loop: An event loop that runs in another thread.
-    :param meanwhile: Called again and again until there is a client; False stops waiting for it.
+    :param meanwhile: Called repeatedly until there is a client; if it returns False, the wait for the client ends.
     :param must_exist: As for :func:`~airflow_cleanroomsml._polling.client.make_hook`.
     :return: The hook; None if the loop was closed, or ``meanwhile`` returned False.
     """
@@ -79,6 +80,7 @@ def connect(
         future = asyncio.run_coroutine_threadsafe(
             run_in_thread(partial(_connect, arguments, must_exist=must_exist)), loop
         )
+        # In steps, because waits still reach their deadlines while a login hangs.
         while not wait([future], _CHECK_INTERVAL).done:
             if not meanwhile() or not loop.is_running():
                 future.cancel()

@@ -11,7 +11,7 @@ from airflow_cleanroomsml._waiting.wait import Wait
 
 
 def find_naming_argument(resource: Resource) -> str:
-    """Return the argument that tells the entries of a narrowed listing apart: an ARN or UUID, or the name of an export."""
+    """Return the argument that distinguishes the entries of a narrowed listing: an ARN or UUID, or the name of an export."""
     return "name" if "name" in resource.identifiers else resource.identifiers[0]
 
 
@@ -28,6 +28,7 @@ def is_match(wait: Wait, entry: Mapping[str, Any]) -> bool:
         for argument in (find_naming_argument(resource), *resource.same)
         if identifiers.get(argument) not in (None, BASE)
     ]
+    # An older namesake is an export of another run: exports have no ARN by which to distinguish them.
     is_same = all(_find_member(resource, argument, entry) == identifiers[argument] for argument in arguments)
     return bool(is_same and entry["createTime"].timestamp() >= wait.created_after)
 

@@ -46,6 +46,7 @@ class Listing:
         """Return how many pages a sweep for so many targets may read; 0 if a Get each is cheaper."""
         if now < self.barred_until or self.pages >= targets:
             return 0
+        # Until a sweep was worth it, half as many pages as targets bound the cost of one that finds nothing.
         return targets - 1 if self.is_proven else targets // 2
 
     def record_sweep(self, pages: int, useful_pages: int, found: int) -> None:
@@ -57,6 +58,7 @@ class Listing:
         :param found: Targets that they showed.
         """
         self.is_proven = found > 0
+        # A sweep that found nothing is repeated only for more than twice as many targets.
         self.pages = useful_pages if found else 2 * pages + 1
         self.credit += found - pages
 
@@ -147,6 +149,7 @@ class Sweep:
 
     def _evaluate(self, subscription: Subscription, entry: Mapping[str, Any]) -> PollResult:
         result = evaluate(subscription.wait, entry)
+        # An entry has neither message nor outputs, so an end is read by Get: a task must get the same result on every path.
         if result.outcome != Outcome.PENDING:
             result = result._replace(is_partial=True)
         if result.reason or result.outputs:

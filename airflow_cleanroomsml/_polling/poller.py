@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 #: Seconds after which a long plan is interrupted for deadlines, heartbeats and closed loops.
 _CHECK_INTERVAL = 5.0
-#: Longest sleep, in seconds: loops that were closed meanwhile are noticed after it.
+#: Longest sleep, in seconds, so that event loops that were closed during it are noticed.
 _LONGEST_SLEEP = 60.0
 _NOT_POLLED = "It could not be polled before the time-out."
 
@@ -64,6 +64,7 @@ class Poller:
         self._renewal = Renewal()
         self._is_interrupted = False
         self._checked_at = 0.0
+        # A daemon, so that a call that hangs does not keep a triggerer from ending.
         threading.Thread(target=self._run, name="cleanroomsml-poller", daemon=True).start()
 
     @property
@@ -92,6 +93,7 @@ class Poller:
         try:
             while subscriptions := self._list_subscriptions():
                 self._step(subscriptions)
+        # Without this, waits would hang until Airflow's limit on their deferrals.
         except Exception as error:
             log.exception("The poller failed.")
             self._fail(error)
@@ -166,6 +168,7 @@ class Poller:
             self._fail(error)
             return
         self._pace.record_throttling(now)
+        # A temporary error for these waits: they continue until their deadlines, or until logins are given up.
         due = [each for each in self._list_subscriptions() if each.due_at <= now]
         self._outbox.record_answer(due, UnreachableError(f"{type(error).__name__}: {error}"))
         self._send_updates()
@@ -207,6 +210,7 @@ class Poller:
             self._is_interrupted = True
             self._disconnect()
             self._renewal.record_failure(answer, _clock.now())
+            # As a temporary error, because the next login may help; ServiceError would end the wait.
             return UnreachableError(str(answer))
         if not isinstance(answer, UnreachableError):
             self._renewal.record_success()
@@ -246,6 +250,7 @@ class Poller:
 
     def _fail(self, error: Exception) -> None:
         """End all waits with an error."""
+        # Repeated, because waits may begin while others end here, and this thread is about to end.
         subscriptions = self._list_subscriptions()
         while subscriptions:
             for each in subscriptions:

@@ -57,6 +57,7 @@ class SharedConnection:
         self._start_queues: dict[str, StartQueue] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._hook: CleanRoomsMLHook | None = None
+        # Separate from the other lock, because a login that hangs must not keep waits from being added.
         self._hook_lock = threading.Lock()
 
     def subscribe(self, subscription: Subscription) -> None:
@@ -92,12 +93,17 @@ class SharedConnection:
                 poller.add(subscription)
 
     def _find_poller(self, digest: str) -> Poller:
+        # From the newest, which counts if the connection cannot be read.
         for poller in reversed(self.pollers):
             if not digest or poller.digest == digest:
                 return poller
         name = self._arguments["aws_conn_id"]
         if len(self.pollers) == _MOST_POLLERS:
-            log.info("The Airflow connection %r keeps changing: new waits use its earlier settings.", name)
+            log.info(
+                "The Airflow connection %r has changed more than %d times during the current waits: new waits use its previous settings.",
+                name,
+                _MOST_POLLERS - 1,
+            )
             return self.pollers[-1]
         if self.pollers:
             log.info("The Airflow connection %r has changed: new waits use its current settings.", name)

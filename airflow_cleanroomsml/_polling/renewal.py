@@ -52,5 +52,6 @@ def needs_login(error: object) -> bool:
         return True
     if isinstance(error, ServiceError):
         return error.code in EXPIRED_CREDENTIALS
+    # A login, at STS for instance, may raise botocore's own ClientError.
     response = getattr(error, "response", None)
     return isinstance(response, dict) and response.get("Error", {}).get("Code") in EXPIRED_CREDENTIALS

@@ -103,7 +103,7 @@ class StartQueue:
             return 0.0
 
     def record_end(self) -> None:
-        """Note that a job has ended, or that nobody waits for it here any more."""
+        """Note that a job has ended, or that no task waits for it here any longer."""
         with self._lock:
             if self._room is not None:
                 self._room += 1

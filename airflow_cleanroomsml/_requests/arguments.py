@@ -1,4 +1,4 @@
-"""Arguments of an operator that are members of no request, checked like those that are."""
+"""Checks arguments of an operator that are not part of a request like those that are."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def check_arguments(
     Check rendered arguments, and convert them to their types.
 
     :param shapes: What each argument has to be.
-    :param given: The arguments; those that are None are left out.
+    :param given: The arguments; those that are None are omitted.
     :param required: Arguments that must not be None.
     :param set_in_dag: Optional arguments that the Dag sets: without the value of one of them the task would do something else.
     :raises InvalidRequestError: Arguments are not valid; every violation is in the message.
@@ -78,6 +78,6 @@ def check_arguments(
             values[name] = value
     # Jinja renders None to this text, so an optional argument that is None would otherwise be refused.
     for path in check.left_out:
-        log.warning('%s rendered to "None" and is left out.', path)
+        log.warning('%s rendered to "None"; omitting it.', path)
     raise_for_violations("Nothing was sent, because the arguments are not valid:", check.violations)
     return values

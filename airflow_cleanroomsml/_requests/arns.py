@@ -68,4 +68,5 @@ def _split_arn(arn: str) -> tuple[str, str]:
 
 def _describe_resource(service: str, resource_type: str) -> str:
     noun = _SERVICES[service] + _NOUNS.get(resource_type, resource_type.replace("-", " "))
+    # "ML" begins with a vowel when it is spoken.
     return f"{'an' if noun.startswith(('a', 'i', 'I', 'ML')) else 'a'} {noun}"

@@ -39,11 +39,13 @@ class Entries(dict[Any, Any]):
 
 def parse_container(text: str) -> Any:
     """Parse JSON (``| tojson``), or the Python literal to which ``{{ … }}`` renders a dict or list; return any other text unchanged."""
+    # Anything else stays text: the name "1" and the description "None" are valid strings.
     if not text.lstrip().startswith(("{", "[", "(")):
         return text
     for parse in (_parse_json, _parse_literal):
         try:
             return parse(text.strip())
+        # Python's parser raises the last two for deeply nested text.
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             continue
     return text
@@ -142,6 +144,7 @@ def as_datetime(value: Any) -> datetime:
     """
     if isinstance(value, str):
         text = value.strip()
+        # As many digits as the seconds of the years 1973 to 5138 have; fewer are a date such as 20261124.
         if not re.fullmatch(r"\d{9,11}(\.\d+)?", text, re.ASCII):
             return _to_utc(isoparse(text.replace(" ", "T", 1)))
         value = float(text)

@@ -116,10 +116,10 @@ def find_base_version_warnings(operation: str, paths: Iterable[str]) -> list[str
     """
     Return warnings about a request that means the base version, if the service may use another one.
 
-    The service returns "NULL" as the identifier of the base version, but does not accept it in requests, so it has to be left out.
+    The service returns "NULL" as the identifier of the base version, but does not accept it in requests, so it has to be omitted.
 
     :param operation: API operation, for instance ``GetTrainedModel``.
     :param paths: Paths of members that were "NULL".
     """
     default = _DEFAULT_VERSIONS.get(operation)
-    return [f'{path}: "NULL" cannot be sent and is left out; {default}' for path in paths if default]
+    return [f'{path}: "NULL" cannot be sent, so it is omitted; {default}' for path in paths if default]

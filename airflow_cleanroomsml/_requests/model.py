@@ -9,6 +9,7 @@ from botocore.loaders import Loader
 from botocore.model import OperationModel, ServiceModel
 
 
+# Cached, because loading a model takes about 0.1 s.
 @cache
 def load(service: str = "cleanroomsml") -> ServiceModel:
     """

@@ -19,7 +19,7 @@ from airflow_cleanroomsml._requests.sensitive import find_child_shape, holds_sen
 
 #: Replaces a text that may quote a value which is not known here.
 UNKNOWN = "(withheld: it may quote confidential parts of a request)"
-_WITHHELD = "*** (a text that quotes the query of the request)"
+_WITHHELD = "*** (withheld: the text quotes the query of the request)"
 #: As many letters in a row count as a quotation: "secret_column FR", but not the name of a single short column.
 _RUN = 14
 #: A shorter value only counts as a quotation if it stands alone: "1.0" is not in "10", nor "dev" in "device".
@@ -52,7 +52,7 @@ def find_secrets(shape: Any, value: Any, key: str = "", *, inside: bool = False)
     """
     Find the confidential values in a request or a description.
 
-    Texts of one or two characters are left out, because they would match by chance, and so is the ARN of an analysis template.
+    Values of one or two characters are ignored, because they would match by chance, and so is the ARN of an analysis template.
 
     :param key: Member of the value.
     :param inside: Whether the value is within a sensitive one.
@@ -107,7 +107,7 @@ def redact_by_description(shape: Any, description: Mapping[str, Any], text: str,
 def _lacks_sensitive(shape: Any, value: Any) -> bool:
     """Return whether a value may lack something sensitive that its shape has."""
     if is_sensitive(shape):
-        # Parameters alone do not tell what the query was.
+        # The parameters alone do not show what the query was.
         return "queryString" in getattr(shape, "members", ()) and not any(map(value.get, _QUERIES))
     if not holds_sensitive(shape):
         return False

@@ -37,11 +37,11 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-#: Version of botocore that this release was tested with; an older one may lack arguments.
+#: Version of botocore that this release was tested with; older ones may lack arguments.
 TESTED_BOTOCORE = "1.44.5"
 #: Prefixes of operations that create or start something (both service models, botocore 1.44.5).
 _CREATING = ("create_", "start_", "populate_")
-_UNKNOWN = f"botocore {botocore.__version__} knows no such argument"
+_UNKNOWN = f"botocore {botocore.__version__} has no such argument"
 
 
 def find_operation(model: ServiceModel, operation: str) -> OperationModel:
@@ -49,7 +49,7 @@ def find_operation(model: ServiceModel, operation: str) -> OperationModel:
     Return the model of an operation.
 
     :param operation: boto3's method name, for instance ``create_audience_model``.
-    :raises InvalidRequestError: The installed botocore knows no such operation.
+    :raises InvalidRequestError: The installed botocore has no such operation.
     """
     names = map_operations(model)
     if operation not in names:
@@ -58,7 +58,7 @@ def find_operation(model: ServiceModel, operation: str) -> OperationModel:
 
         hint = suggest_name(operation, names) or _suggest_service(model.service_name, operation)
         raise InvalidRequestError(
-            f"{operation}: botocore {botocore.__version__} knows no such operation of {model.service_name}{hint}; "
+            f"{operation}: {model.service_name} has no such operation in botocore {botocore.__version__}{hint}; "
             f"this release was tested with botocore {TESTED_BOTOCORE}"
         )
     return model.operation_model(names[operation])
@@ -68,7 +68,7 @@ def _suggest_service(service: str, operation: str) -> str:
     """Return a hint if the other service has an operation; else an empty text."""
     other = CLEAN_ROOMS if service == CLEAN_ROOMS_ML else CLEAN_ROOMS_ML
     exists = operation in map_operations(load(other))
-    return f', but {other} has it: service="{other}"' if exists else ""
+    return f' (but {other} has it: set service="{other}")' if exists else ""
 
 
 def find_argument_shapes(service: str, operation: str) -> dict[str, Shape]:
@@ -94,10 +94,10 @@ def convert_search(
     Convert the values by which a resource is searched for to the types of the model; the base version "NULL" is kept.
 
     :param operations: boto3's method names of reads and listings, see :func:`find_search_shapes`.
-    :param criteria: Values by name in snake_case; None is left out.
-    :param required: Names of values that must not be left out.
+    :param criteria: Values by name in snake_case; those that are None are omitted.
+    :param required: Names of values that must not be omitted.
     :param spelling: The operations' names of values, in snake_case, if they differ.
-    :raises InvalidRequestError: The model does not allow a value, so the search could not succeed.
+    :raises InvalidRequestError: The model does not allow a value, so the search cannot find anything.
     """
     shapes, check, converted = find_search_shapes(service, operations), RequestCheck(), {}
     for name, value in criteria.items():
@@ -106,10 +106,11 @@ def convert_search(
             check.reject_unknown(value, name, _UNKNOWN, f"allowed: {', '.join(shapes)}")
         else:
             item = check.check_member(shape, value, name, required=name in required)
+        # Our own lookups name the first version "NULL", although no request may contain that.
         if name in check.base_versions or item is not ABSENT:
             converted[name] = value if item is ABSENT else item
     for path in check.left_out:
-        log.warning('%s rendered to "None" and is left out.', path)
+        log.warning('%s rendered to "None"; omitting it.', path)
     raise_for_violations("Nothing was sent, because the arguments are not valid:", check.violations)
     return converted
 
@@ -150,7 +151,7 @@ class Request:
 
     :param model: Service model.
     :param operation: boto3's method name.
-    :param arguments: Arguments in snake_case; rendered templates are converted to the types of the model, None is left out.
+    :param arguments: Arguments in snake_case; rendered templates are converted to the types of the model, and None is omitted.
     """
 
     def __init__(self, model: ServiceModel, operation: str, arguments: Mapping[str, Any]) -> None:
@@ -195,6 +196,7 @@ class Request:
 
     def replace(self, arguments: Mapping[str, Any]) -> Request:
         """Return the request with other values for some arguments, which are not checked."""
+        # Callers pass only our own tag, retry names that are built to be valid, and names that the service returned.
         spelling = map_arguments(self.operation)
         other = copy(self)
         other.members = {**self.members, **{spelling[name]: value for name, value in arguments.items()}}
@@ -205,8 +207,8 @@ class Request:
         """
         Whether it must not be carried out twice.
 
-        Creates and starts have no idempotency token, nor has what populates a table with a job that is billed. A put with a condition on
-        the previous policy would fail the second time, because it has changed the policy itself.
+        Creates and starts have no idempotency token, nor do operations that populate a table with a job that is billed. A put with a
+        condition on the previous policy would fail the second time, because the first one has changed the policy.
         """
         conditional = self.members.get("previousPolicyHash") or self.members.get("policyExistenceCondition")
         return self.method.startswith(_CREATING) or bool(conditional)

@@ -32,15 +32,17 @@ from airflow_cleanroomsml._requests.coercion import (
 from airflow_cleanroomsml._requests.sensitive import is_sensitive
 from airflow_cleanroomsml._requests.violations import (
     Violation,
+    count,
     describe_type,
     format_bounds,
     format_names,
+    is_within,
     join_alternatives,
     join_path,
     suggest_name,
 )
 
-#: Marks a member that is left out of its structure.
+#: Marks a member that is omitted from its structure.
 ABSENT = object()
 
 # The models spell "any character" with the surrogates in the wrong order, so a Java service rejects the characters above U+FFFF that the
@@ -80,7 +82,7 @@ class RequestCheck:
         self.violations: list[Violation] = []
         self.left_out: list[str] = []
         self.base_versions: list[str] = []
-        # Depth of sensitive shapes around the present value; messages must not quote what is inside of them.
+        # Number of sensitive shapes around the current value; messages must not quote what is inside them.
         self._hidden = 0
 
     def check_value(self, shape: Shape, value: Any, path: str) -> Any:
@@ -131,7 +133,7 @@ class RequestCheck:
         return typed
 
     def check_member(self, shape: Shape, value: Any, path: str, *, required: bool) -> Any:
-        """Check a member of a structure and return its value; ``ABSENT`` if it is left out."""
+        """Check a member of a structure and return its value; ``ABSENT`` if it is omitted."""
         if value is None:
             if required:
                 self._add_violation(path, "missing", "required")
@@ -154,14 +156,15 @@ class RequestCheck:
             self._add_violation(path, problem, allowed)
 
     def _is_base_version(self, value: Any, path: str) -> bool:
-        # CreateTrainedModel returns "NULL" as the identifier of the base version, but requests must have a UUID there, or leave it out
-        # (API reference, CreateTrainedModel).
+        # CreateTrainedModel returns "NULL" as the identifier of the base version, but requests must have a UUID there, or omit it (API
+        # reference, CreateTrainedModel). The path is compared without underscores, because nested members have the API's own spelling.
         return self.convert and is_text(value, "NULL") and path.replace("_", "").lower().endswith("versionidentifier")
 
     def _is_rendered_none(self, shape: Shape, value: Any) -> bool:
         # Jinja renders None to the text "None". Where that is a valid value, as for a description, it is sent.
         if not self.convert or not is_text(value, "None"):
             return False
+        # A check of its own, so that the violations of this trial are not reported.
         probe = RequestCheck()
         probe.check_value(shape, value, "")
         return bool(probe.violations)
@@ -180,6 +183,7 @@ class RequestCheck:
         self._check_size(shape, len(entries), path, "entries")
         typed: dict[Any, Any] = {}
         for position, (key, item) in enumerate(entries.items(), 1):
+            # A key of a confidential map, such as the name of an environment variable, may itself be confidential.
             label = f"of entry {position}" if self._hidden else self._format_value(key)
             name = self.check_value(shape.key, key, f"{path} key {label}")
             if name is not None and name in typed:  # 1 and "1" become the same key
@@ -206,7 +210,7 @@ class RequestCheck:
             parsed = parse_container(value)
         if isinstance(parsed, kind) and not isinstance(parsed, _SINGLE_VALUES):
             return parsed
-        # A text in place of a structure may contain the values of sensitive members.
+        # Text in place of a structure may contain the values of sensitive members, wherever they are.
         text = "***" if kind is Mapping else self._format_value(value)
         self._add_violation(path or "request", f"{text} is {describe_type(value)}", f"must be {word}")
         return None
@@ -228,9 +232,8 @@ class RequestCheck:
         if enum and value not in enum:
             problem = f"{self._format_value(value)} is unknown{self._suggest(value, enum)}"
             return self._add_violation(path, problem, f"allowed: {format_names(enum)}")
-        # The message mentions the text "None", to which Jinja renders None, because it is rarely intended.
-        unit = "characters, the text 'None'" if self.convert and value == "None" else "characters"
-        if self._check_size(shape, len(value), path, unit):
+        # One violation is enough: a value of the wrong length rarely matches the pattern, whose message says less.
+        if self._check_length(shape, value, path):
             self._check_pattern(shape, value, path)
         return value
 
@@ -240,8 +243,10 @@ class RequestCheck:
             return
         text = _ABOVE_BMP.sub("x", value) if _SURROGATES in pattern else value
         compiled = _compile_pattern(pattern)
+        # The service matches the whole value, whereas the pattern itself has no anchors.
         if compiled is None or compiled.fullmatch(text):
             return
+        # The pattern of an ARN is long, and the usual mistake is the ARN of another kind of resource.
         kind, expected = describe_arn(value), describe_pattern(pattern)
         if expected and kind and kind not in expected and not self._hidden:
             self._add_violation(
@@ -295,21 +300,27 @@ class RequestCheck:
             allowed = "must be a time: ISO 8601 (without an offset it is UTC) or seconds since 1970"
             return self._add_violation(path, f"{self._format_value(value)} is {describe_type(value)}", allowed)
 
-    def _check_size(self, shape: Shape, size: int, path: str, unit: str) -> bool:
-        """Check the size of a value, and return whether it is within the bounds of the shape."""
-        low, high = shape.metadata.get("min"), shape.metadata.get("max")
-        is_valid = (low is None or size >= low) and (high is None or size <= high)
+    def _check_length(self, shape: Shape, value: str, path: str) -> bool:
+        """Check the length of a string, and return whether it is within the bounds of the shape."""
+        bounds = shape.metadata.get("min"), shape.metadata.get("max")
+        is_valid = is_within(len(value), *bounds)
         if not is_valid:
-            self._add_violation(
-                path, f"{size} {unit}", f"allowed: {format_bounds(low, high)} {unit.split(',', maxsplit=1)[0]}"
-            )
+            # With the value, because a length alone does not show that a template rendered to "None" or to another task's output.
+            problem = f"{self._format_value(value)} has {count(str(len(value)), 'characters')}" if value else "is empty"
+            self._add_violation(path, problem, f"allowed: {count(format_bounds(*bounds), 'characters')}")
         return is_valid
 
+    def _check_size(self, shape: Shape, size: int, path: str, unit: str) -> None:
+        bounds = shape.metadata.get("min"), shape.metadata.get("max")
+        if not is_within(size, *bounds):
+            problem = f"has {count(str(size), unit)}" if size else "is empty"
+            self._add_violation(path, problem, f"allowed: {count(format_bounds(*bounds), unit)}")
+
     def _check_range(self, shape: Shape, number: float, path: str) -> None:
-        low, high = shape.metadata.get("min"), shape.metadata.get("max")
-        if (low is not None and number < low) or (high is not None and number > high):
+        bounds = shape.metadata.get("min"), shape.metadata.get("max")
+        if not is_within(number, *bounds):
             self._add_violation(
-                path, f"{self._format_value(number)} is out of range", f"allowed: {format_bounds(low, high)}"
+                path, f"{self._format_value(number)} is out of range", f"allowed: {format_bounds(*bounds)}"
             )
 
     def _add_violation(self, path: str, problem: str, allowed: str) -> None:

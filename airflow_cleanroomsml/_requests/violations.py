@@ -54,9 +54,10 @@ def suggest_name(name: str, names: Iterable[str]) -> str:
     """Return a suggestion for a misspelt name, to be appended to a message; empty if no name is similar."""
     if len(name) > _LONGEST_NAME:
         return ""
+    # People also write boto3's snake_case where the API's own spelling is needed, and the other way round.
     by_lower = {item.lower().replace("_", ""): item for item in names}
     matches = get_close_matches(name.lower().replace("_", ""), by_lower, n=1, cutoff=0.7)
-    return f", did you mean {by_lower[matches[0]]!r}?" if matches else ""
+    return f" (did you mean {by_lower[matches[0]]!r}?)" if matches else ""
 
 
 def join_path(path: str, name: str) -> str:
@@ -81,6 +82,17 @@ def format_names(names: Iterable[str]) -> str:
     items = list(names)
     more = f", … and {len(items) - _MOST_LISTED} more" if len(items) > _MOST_LISTED else ""
     return (", ".join(items[:_MOST_LISTED]) or "none") + more
+
+
+def count(number: str, unit: str) -> str:
+    """Join a number, or a range, and its unit, which is given in the plural."""
+    singular = {"entries": "entry"}.get(unit, unit.removesuffix("s"))
+    return f"{number} {singular if number == '1' or number.endswith(' 1') else unit}"
+
+
+def is_within(number: float, low: float | None, high: float | None) -> bool:
+    """Whether a number is within bounds; None sets no bound."""
+    return (low is None or number >= low) and (high is None or number <= high)
 
 
 def format_bounds(low: float | None, high: float | None) -> str:

@@ -74,7 +74,7 @@ def find_data(members: Mapping[str, Any]) -> list[Data]:
     Find the data that the members of a request or of a response name, each once, in their order.
 
     SQL is not parsed: it is confidential, and the tables that it names are those of other members. Locations that only say where later
-    operations write are left out.
+    operations write are omitted.
 
     :param members: Members by their names in snake_case; nested members in the API's own spelling.
     """

@@ -12,7 +12,7 @@ from airflow_cleanroomsml._requests.request import Request, find_description_sha
 from airflow_cleanroomsml._requests.sensitive import find_child_shape, holds_sensitive, is_sensitive
 from airflow_cleanroomsml._resources.table import Resource
 
-#: Members that do not make it another resource.
+#: Members that do not make a resource another one.
 _IGNORED = ("tags", "description")
 
 
@@ -68,7 +68,7 @@ def _compare(shapes: tuple[Any, Any], path: str, requested: Any, existing: Any) 
 
     :param shapes: Shape of the value in the request, and in the description; None if that does not have it.
     """
-    # A description may leave out an empty value, and may withhold a confidential one.
+    # A description may omit an empty value, and may withhold a confidential one.
     if shapes[1] is None or (existing is None and (not requested or holds_sensitive(shapes[0]))):
         return
     if is_sensitive(shapes[0]):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 class Handle(NamedTuple):
     """
-    A resource, and what is known of it.
+    A resource, and what is known about it.
 
     :param identifiers: The arguments by which other operations name it.
     :param response: Its other members, from the response of the service or an entry of a listing, by their names in snake_case.

@@ -11,7 +11,7 @@ from airflow_cleanroomsml._resources.table import Resource
 if TYPE_CHECKING:
     from airflow_cleanroomsml.hooks import CleanRoomsMLHook
 
-#: What the API calls the first version of a trained model (API reference, CreateTrainedModel).
+#: Identifier of the first version of a trained model (API reference, CreateTrainedModel).
 BASE = "NULL"
 
 
@@ -19,7 +19,7 @@ def describe(resource: Resource, identifiers: Mapping[str, Any]) -> str:
     """Name a resource in words: by its ARN, or by its name and parent if it has no ARN."""
     if resource.has_own_identifier:
         return f"{resource.noun} {identifiers[resource.identifiers[0]]}"
-    # The API identifies an export by its parent and its name, so the name alone would not tell which one it is.
+    # An export is identified by its parent and its name, so the name alone would be ambiguous.
     parent = next((identifiers.get(name) for name in resource.identifiers if name.endswith("_arn")), None)
     return f"{resource.noun} {identifiers['name']!r}" + (f" of {parent}" if parent else "")
 
@@ -55,7 +55,7 @@ def read_entry(
 
 
 def read_latest(hook: CleanRoomsMLHook, resource: Resource, identifiers: Mapping[str, Any]) -> dict[str, Any]:
-    """Call the resource's Get operation; of the latest version if the identifiers name the first version or none."""
+    """Call the resource's Get operation, which returns the latest version if the identifiers name the first version or none."""
     response = hook.of(resource.service).call(resource.get or "", _select_identifiers(resource, identifiers))
     description: dict[str, Any] = response[resource.within] if resource.within else response
     return description
@@ -86,7 +86,7 @@ def list_matching(
     has_name: Callable[[str], bool] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """
-    List the entries that match the arguments of a request: its name, and whatever else tells resources of one name apart.
+    List the entries that match the arguments of a request: its name, and whatever else distinguishes resources of the same name.
 
     :param arguments: Arguments in snake_case; those that are missing match any value.
     :param has_name: Decides by an entry's name; without it the name must equal the one in the arguments.
@@ -96,6 +96,7 @@ def list_matching(
     given = {name: value for name, value in arguments.items() if not _is_unset(value)}
     compared = resource.same if has_name else (resource.named, *resource.same)
     wanted = {resource.spelling.get(name, name): given[name] for name in compared if name in given}
+    # Compared here, because no listing has a filter by name (service model).
     for entry in hook.of(resource.service).items(resource.list, build_listing_arguments(resource, arguments)):
         members = {xform_name(name): value for name, value in entry.items()}
         matches = all(members.get(name) == value for name, value in wanted.items())

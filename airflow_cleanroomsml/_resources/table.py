@@ -45,14 +45,14 @@ OUTCOMES: dict[Goal, dict[str, Outcome]] = {
         **dict.fromkeys(_CREATING, Outcome.PENDING),
         "ACTIVE": Outcome.SUCCESS,
         "CREATE_FAILED": Outcome.FAILURE,
-        # Somebody deletes or cancels the resource, or its data are gone: it does not come back.
+        # Somebody deletes or cancels the resource, or its data are gone: it will not become ACTIVE.
         **dict.fromkeys((*_DELETING, "DELETE_FAILED", *_CANCELLING, "CANCEL_FAILED", "INACTIVE"), Outcome.FAILURE),
     },
     Goal.DELETED: {
         **dict.fromkeys(_DELETING, Outcome.PENDING),
         # The deletion was accepted; a read that lags still shows the earlier status.
         **dict.fromkeys((*_CREATING, *_CANCELLING, "CANCEL_FAILED", "ACTIVE", "CREATE_FAILED"), Outcome.PENDING),
-        # If only the data are deleted, the description remains.
+        # Some operations delete only the data; the description remains.
         "INACTIVE": Outcome.SUCCESS,
         "DELETE_FAILED": Outcome.FAILURE,
     },
@@ -72,15 +72,18 @@ REACHED: dict[Goal, frozenset[str]] = {
     Goal.DELETED: frozenset((*_DELETING, "INACTIVE")),
     Goal.CANCELLED: frozenset((*_CANCELLING, *_DELETING, "INACTIVE", "ACTIVE", "CREATE_FAILED")),
 }
-#: Statuses of a resource that is being cancelled or deleted.
+#: Statuses of a resource that was cancelled or deleted before it was complete, or afterwards.
+STOPPED = frozenset((*_CANCELLING, *_DELETING, "INACTIVE"))
+#: Statuses of a resource that is being cancelled or deleted, by what a kill does to it.
 IN_PROGRESS: dict[str, tuple[str, ...]] = {"cancel": _CANCELLING, "delete": _DELETING}
-#: Statuses of a job that runs.
+#: Statuses of a running job.
 RUNNING = _CREATING
 #: Statuses in which a resource is used instead of creating another.
 USABLE = ("ACTIVE", *_CREATING)
 
 
-# A named tuple: creating a data class takes ten times as long, and this one and those of _waiting took a fifth of the operators' import.
+# A named tuple, because defining a data class takes ten times as long: this one and those of _waiting took a fifth of the time in which the
+# operators are imported.
 class Resource(NamedTuple):
     """
     A kind of resource.
@@ -102,6 +105,7 @@ class Resource(NamedTuple):
     :param service: boto3's name of the service.
     :param cancel: Operation that cancels one while it is in progress; None if the API has none.
     :param delete: Operation that deletes one, or its data, if it cannot be cancelled.
+    :param failure_advice: What to check once one has failed, a sentence.
     """
 
     noun: str
@@ -121,6 +125,7 @@ class Resource(NamedTuple):
     service: str = CLEAN_ROOMS_ML
     cancel: str | None = None
     delete: str | None = None
+    failure_advice: str = ""
 
     @property
     def has_own_identifier(self) -> bool:
@@ -150,6 +155,7 @@ AUDIENCE_MODEL = Resource(
     timeout=50 * HOUR,
     delay=60.0,
     delete="delete_audience_model",
+    failure_advice="To check the training data and its role, run CleanRoomsMLCheckTrainingDataOperator.",
 )
 CONFIGURED_AUDIENCE_MODEL = Resource(
     "configured audience model",
@@ -168,11 +174,13 @@ AUDIENCE_GENERATION_JOB = Resource(
     delay=60.0,
     outputs=("metrics", "protectedQueryIdentifier", "collaborationId"),
     delete="delete_audience_generation_job",
+    failure_advice="To check the seed and its role, run CleanRoomsMLCheckSeedAudienceOperator.",
 )
 # AWS publishes no duration of an export; this is the limit of a generation job.
 AUDIENCE_EXPORT_JOB = Resource(
     "audience export job",
     "list_audience_export_jobs",
+    # Exports have no ARN, and those of one job may have the same name if their sizes differ (docs/design/idempotency.md).
     ("audience_generation_job_arn", "name", "audience_size"),
     narrow=("audience_generation_job_arn",),
     same=("audience_size",),
@@ -218,6 +226,7 @@ ML_INPUT_CHANNEL = Resource(
     timeout=25 * HOUR,
     outputs=("protectedQueryIdentifier", "numberOfRecords", "numberOfFiles", "sizeInGb", "collaborationIdentifier"),
     delete="delete_ml_input_channel_data",
+    failure_advice="To see the error of the query, the caller needs cleanrooms:GetProtectedQuery.",
 )
 # The longest maxRuntimeInSeconds is 28 days (service model); the operator uses the request's value.
 TRAINED_MODEL = Resource(

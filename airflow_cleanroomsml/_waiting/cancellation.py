@@ -1,9 +1,9 @@
 """
 Cancel a job if its task was killed.
 
-A task is killed if somebody marks it failed or success, deletes its run, or lets it time out. If it is cleared or retried, or if its worker
-or triggerer goes down, the next try continues the wait, so the job must continue. Airflow does not say which of these happened. The state
-of the task instance shows it; if the state cannot be read, nothing is cancelled.
+A task is killed if somebody marks it failed or success or deletes its run, or if it times out. If it is cleared or retried, or if its
+worker or triggerer goes down, the next try continues the wait, so the job must continue. Airflow does not say which of these happened. The
+state of the task instance shows it; if the state cannot be read, nothing is cancelled.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _TRIGGER_TIMEOUT = 25
 
 
 class KillRequested(BaseException):
-    """The worker's process was told to stop while it waited; no ``Exception``, so that nothing in between catches it."""
+    """The worker's process has to stop while it waits. Not an ``Exception``, so that no code in between catches it."""
 
 
 def cancel(make_hook: Callable[[], CleanRoomsMLHook], wait: Wait) -> str:
@@ -106,12 +106,14 @@ def is_killed(ti: Any, title: str) -> bool:
         state = read_task_state(ti)
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
-        log.warning("Left running, as the state of the task could not be read (%s): %s.", reason, title)
+        log.warning("Left running, because the state of the task instance could not be read (%s): %s.", reason, title)
         return False
     if state not in FINAL_STATES:
-        log.info("Left running, as the task has not ended (its state is %s): %s.", state or "cleared", title)
+        log.info(
+            "Left running, because the task instance has not ended (its state is %s): %s.", state or "cleared", title
+        )
         return False
-    log.info("The task has ended (its state is %s): %s.", state, title)
+    log.info("The task instance has ended (its state is %s): %s.", state, title)
     return True
 
 
@@ -133,6 +135,7 @@ async def cancel_from_trigger(
     limited = asyncio.ensure_future(asyncio.wait_for(asyncio.shield(cancelling), _TRIGGER_TIMEOUT))
     # Shielded twice: a cancellation must reach neither the function in the thread nor the time-out of it.
     while not limited.done():
+        # asyncio's TimeoutError is a class of its own before Python 3.11.
         with suppress(asyncio.CancelledError, asyncio.TimeoutError):
             await asyncio.shield(limited)
     if limited.cancelled() or limited.exception():
@@ -152,8 +155,8 @@ def _cancel(hook: CleanRoomsMLHook, operation: str, wait: Wait) -> str:
     # Read first: deleting what has ended in the meantime would throw away a result that is paid for.
     poll_result = loop.poll_with_retries(hook, wait)
     if not poll_result.status and (poll_result.outcome is Outcome.FAILURE or wait.on_kill == "delete"):
-        # Nothing is deleted whose status is unknown, as it may be complete; a hook for another account finds nothing at all.
-        reason = poll_result.reason or "The service gives no reason."
+        # A resource of unknown status is not deleted, as it may be complete; "not found" is also what a hook for another account gets.
+        reason = poll_result.reason or "AWS gave no reason."
         return f"It may still be running and incurring charges: its status could not be read, so it was not {done}. {reason}"
     if poll_result.outcome is not Outcome.PENDING:
         return f"It had already ended ({poll_result.status or 'gone'})."

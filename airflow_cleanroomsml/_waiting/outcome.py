@@ -140,7 +140,7 @@ def raise_for_outcome(
     """
     Raise the error of a wait that did not succeed.
 
-    :param stop_resource: Cancels the resource after a time-out, if it is to be cancelled; returns what became of it, a sentence.
+    :param stop_resource: Cancels the resource after a time-out, if the task should; returns what became of it, a sentence.
     :param next_step: What to do about a failure, a sentence.
     :raises JobFailedError: The job failed.
     :raises WaitTimeoutError: The job has not ended, and the deadline is over.
@@ -153,7 +153,7 @@ def raise_for_outcome(
         raise JobFailedError(
             join_lines(
                 f"The {wait.noun} {verdict}.",
-                poll_result.reason or "The service gives no reason.",
+                poll_result.reason or "AWS gave no reason.",
                 wait.title,
                 next_step,
             ),
@@ -167,8 +167,8 @@ def raise_for_outcome(
             f"The {wait.noun} {verdict} after {wait.deadline - wait.started:.0f} s, when the wait timed out. {stop_resource()}",
             poll_result.reason,
             wait.title,
-            "To wait longer, set waiter_delay and waiter_max_attempts (their product is the time-out in seconds), and",
-            "execution_timeout if there is one.",
+            "To wait longer, increase waiter_max_attempts (multiplied by waiter_delay, it is the time-out in seconds) and,",
+            "if it is set, execution_timeout.",
             _CLEAR_ADVICE if wait.goal == Goal.CREATED else "",
         )
     )

@@ -170,11 +170,11 @@ def _warn_of_unpublished(resource: Resource, outputs: Mapping[str, Any]) -> None
     for kind in ("logs", "metrics"):
         if outputs.get(f"{kind}_status") == "PUBLISH_FAILED":
             log.warning(
-                "The %s of the %s were not published: %s. Each member that wants them needs an ML configuration whose role may "
-                "write to CloudWatch, and logs an algorithm association whose privacy configuration names its account.",
+                "The %s of the %s were not published: %s. A member receives them if its ML configuration has a role that may write to "
+                "CloudWatch and, for logs, if the privacy configuration of the algorithm association names its account.",
                 kind,
                 resource.noun,
-                outputs.get(f"{kind}_status_details") or "the service gives no reason",
+                outputs.get(f"{kind}_status_details") or "AWS gave no reason",
             )
 
 

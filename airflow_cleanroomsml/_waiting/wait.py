@@ -53,6 +53,7 @@ class Wait(NamedTuple):
     created_after: float = 0.0
     lag: float = LAG
     on_kill: str = ""
+    # These have defaults because earlier releases, whose triggers may still be waiting, did not serialise them.
     connection: Mapping[str, Any] | None = None
     history: Statuses = ()
     sources: tuple[str, ...] | None = None

@@ -88,6 +88,7 @@ if TYPE_CHECKING:
         CleanRoomsMLDeleteTrainingDatasetOperator,
     )
 else:
+    # Type checkers and editors read the imports above; at run time a module is loaded when one of its names is first used.
     __getattr__, __dir__ = export_lazily(
         __name__,
         {

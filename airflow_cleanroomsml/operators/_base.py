@@ -51,7 +51,7 @@ class CleanRoomsMLOperator(AwsConnection, BaseOperator):
     service: str = CLEAN_ROOMS_ML
     #: boto3's method name; empty if the class is not about one operation.
     operation: str = ""
-    #: The operation whose reference tasks link to, of a class that is not about one operation.
+    #: For a class that is not about one operation: the operation to whose reference its tasks link.
     reference: ClassVar[str] = ""
     #: Whether Airflow's UI has a page about what tasks wait for.
     has_details: ClassVar[bool] = False
@@ -60,6 +60,7 @@ class CleanRoomsMLOperator(AwsConnection, BaseOperator):
     data_members: Mapping[str, Any] = {}
     #: What the resource was created from, if the request as it is rendered now may not say it; None if it does.
     data_sources: Sequence[Data] | None = None
+    # Airflow's OpenLineage provider calls these by name.
     get_openlineage_facets_on_start = report_start
     get_openlineage_facets_on_complete = report_success
     get_openlineage_facets_on_failure = report_failure
@@ -121,7 +122,7 @@ class CleanRoomsMLOperator(AwsConnection, BaseOperator):
     def execute(self, context: Context) -> Any:
         """Run the operation; see the class for the return value."""
         self.data_members, self.data_sources = {}, None
-        # First of all, so that no argument can fail the task once a job runs and costs money.
+        # First, so that no invalid argument can fail the task while a job runs and costs money.
         self.check_arguments()
         store_request_links(self, context)
         try:
@@ -132,7 +133,7 @@ class CleanRoomsMLOperator(AwsConnection, BaseOperator):
             raise
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Resume after a deferral, including one that Airflow ended because its trigger could not be loaded or sent no event in time."""
+        """Resume after a deferral, even if Airflow ended it because the trigger could not be loaded or sent no event in time."""
         # Airflow calls this for every resumption, execute_complete() only after an event: a deferral that it ended itself has none.
         resume = super().resume_execution
         if self._waiter is None:
@@ -141,7 +142,7 @@ class CleanRoomsMLOperator(AwsConnection, BaseOperator):
 
     def check_arguments(self) -> None:
         """
-        Refuse arguments that could only fail after something was sent.
+        Refuse arguments that would otherwise fail only after something was sent.
 
         :raises InvalidRequestError: An argument of the operator is not valid.
         :raises ConfigurationError: An argument of the connection is not valid.
@@ -228,8 +229,8 @@ class CleanRoomsMLOperator(AwsConnection, BaseOperator):
         except AirflowException:
             raise
         except Exception as error:
-            # A syntax error quotes the template in its text, other errors quote values, so only the kind of error is named. It is raised
-            # outside of this block, because an error raised here would carry the original as its context.
+            # Jinja's errors quote the template and other errors quote values, so only the kind of error is named. It is raised outside of
+            # this block, because an error raised here would carry the original as its context.
             reason = getattr(error, "message", None) if type(error).__module__.startswith("jinja2") else None
             failure = CleanRoomsMLError(
                 f"{name}: its template cannot be rendered: {type(error).__name__}{f': {reason}' if reason else ''}"
@@ -272,7 +273,7 @@ def list_set_arguments(operator: BaseOperator, *names: str) -> tuple[str, ...]:
 
 def require_flags(operator: BaseOperator, *names: str) -> None:
     """
-    Refuse a text for an argument that is True or False: ``"False"`` would count as true.
+    Refuse a string for an argument that must be True or False: ``"False"`` would count as true.
 
     :raises InvalidRequestError: One is neither True nor False.
     """

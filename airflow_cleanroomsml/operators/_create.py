@@ -27,13 +27,13 @@ _MAX_TAGS = 50
 
 class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
     """
-    An operation that creates a resource with a name.
+    An operation that creates a named resource.
 
     :param if_exists: What to do about a resource of the same name (and parent) that another run or person created: ``fail`` lets the
         service refuse the request; ``reuse`` looks for it first and uses it; ``update``, of a configured audience model, changes what
         differs.
     :param durable: Create at most one in a run of the task. A retry uses what an earlier try has created even if its arguments render to
-        other values; a cleared task does so if they render to the same. A tag identifies it; without the tag another one is created.
+        other values; a cleared task does so if they render to the same values. A tag identifies it; without the tag another one is created.
     """
 
     resource: ClassVar[Resource]
@@ -90,13 +90,14 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
 
     def _create(self, context: Context, create_once: CreateOnce, **options: Any) -> Handle:
         if previous := create_once.recall():
-            # Airflow clears XCom when a try starts, and this try may fail before it has found the resource again.
+            # Airflow clears XCom when a try starts. This try may fail before it has found the resource again, but a task that cleans up
+            # needs it.
             self._push_identity(context, previous)
         handle = create_once.run(**options)
         reused = create_once.previous.reused
         is_changed = reused is not None and not reused.same and self.if_exists != "update"
         self.data_sources = self._find_described_data(reused.description) if reused and is_changed else None
-        # Before the wait, so that a task that cleans up finds the resource even if this one fails.
+        # Before the wait, so that a task that cleans up finds the resource even if this task fails.
         self._push_identity(context, handle)
         verb = "Created" if create_once.created is handle else "Using"
         self.log.info("%s the %s.", verb, lookup.describe(self.resource, handle.identifiers))
@@ -142,7 +143,7 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
         request = self.api.check(self.operation, self.request)
         # From the checked request, in which "25" and 25 are the same: another spelling of an argument must not create another resource.
         claim = make_claim(context, request) if self.durable else None
-        # The service would refuse the request, too, but would count a tag that the Dag does not name.
+        # The service would refuse the request, too, but its error would count a tag that the Dag does not contain.
         if claim and self.resource.has_readable_tags and len(request.members.get("tags", ())) >= _MAX_TAGS:
             raise InvalidRequestError(
                 f"tags: too many; a resource may have {_MAX_TAGS}, and with durable=True the provider adds one of them, so set at most "

@@ -69,6 +69,8 @@ class DataCheckOperator(CleanRoomsMLOperator):
         """
         from airflow_cleanroomsml._requests.arguments import check_arguments
 
+        # First, so that an invalid value is reported before anything is sent.
+        self._parse_warn_only()
         all_shapes = {**self._find_argument_shapes(), **shapes}
         given = {name: reveal(getattr(self, name)) for name in all_shapes}
         return check_arguments(all_shapes, given, required=required, set_in_dag=self._set_arguments)
@@ -103,6 +105,7 @@ class DataCheckOperator(CleanRoomsMLOperator):
 
     def _parse_warn_only(self) -> list[str]:
         from airflow_cleanroomsml._requests.coercion import parse_container
+        from airflow_cleanroomsml._requests.violations import format_names, suggest_name
 
         names = parse_container(self.warn_only) if isinstance(self.warn_only, str) else self.warn_only
         if not isinstance(names, (list, tuple, type(None))):
@@ -110,9 +113,10 @@ class DataCheckOperator(CleanRoomsMLOperator):
                 f"warn_only: {names!r} is not valid; must be a list of names of rules. Nothing was sent."
             )
         if unknown := [str(name) for name in names or () if not isinstance(name, str) or name not in Rule.__members__]:
-            known = ", ".join(Rule.__members__)
+            known = list(Rule.__members__)
+            hint = suggest_name(unknown[0], known)
             raise InvalidRequestError(
-                f"warn_only: {', '.join(unknown)}: no such rule; allowed: {known}. Nothing was sent."
+                f"warn_only: {', '.join(unknown)}: no such rule{hint}; allowed: {format_names(known)}. Nothing was sent."
             )
         return list(names or ())
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class CleanRoomsMLDeleteOperator(CleanRoomsMLOperator):
-    """An operation that deletes or cancels something; it succeeds if that is done or under way already."""
+    """An operation that deletes or cancels something. It succeeds if that was done before, or is in progress."""
 
     goal: ClassVar[Goal] = Goal.DELETED
 
@@ -42,11 +42,11 @@ class CleanRoomsMLDeleteOperator(CleanRoomsMLOperator):
         try:
             self._send(self.api.check(self.operation, self.request))
         except InvalidRequestError as error:
-            # A clean-up task often runs after a task that created nothing, and so pushed nothing.
+            # A clean-up task often runs after a task that created nothing, and therefore pushed nothing.
             raise self._add_xcom_advice(error) from None
         except ResourceNotFoundError as error:
             if self.goal is Goal.CANCELLED:
-                # The descriptions of what can be cancelled are never deleted, so the ARN, the account or the region is wrong.
+                # Descriptions of jobs that can be cancelled are never deleted, so the ARN, the account or the region is wrong.
                 raise
             self.log.info("Nothing to delete: %s", error)
 
@@ -60,8 +60,8 @@ class CleanRoomsMLDeleteOperator(CleanRoomsMLOperator):
             join_lines(
                 str(error),
                 f"{', '.join(absent)} is None: if it is pulled from XCom, nothing was pushed under that key.",
-                "If the task that pushes it created nothing, there is nothing to do here: mark this task as success or skipped.",
-                "If it has, check task_ids and key of the xcom_pull, and that the task does not set do_xcom_push=False.",
+                "If the task that pushes it created nothing, there is nothing to delete: mark this task as success or skipped.",
+                "Otherwise check task_ids and key of the xcom_pull, and that the other task does not set do_xcom_push=False.",
             ),
             error.violations,
         )
@@ -97,7 +97,7 @@ class CleanRoomsMLDeleteAndWaitOperator(CleanRoomsMLDeleteOperator):
 
     @property
     def creates_another_on_retry(self) -> bool:
-        """Whether a retry would create something: never."""
+        """Whether a retry would create another resource: never."""
         return False
 
     def check_arguments(self) -> None:
@@ -129,7 +129,7 @@ class CleanRoomsMLDeleteAndWaitOperator(CleanRoomsMLDeleteOperator):
         try:
             self._delete()
         except ConflictError:
-            # It may be under way already: by this request, if its response was lost, or by a try before this one.
+            # It may be in progress already: an earlier try sent the request, or botocore did, and the response was lost.
             if not self._is_reached():
                 raise
         return Handle(self._build_identifiers())
@@ -146,6 +146,6 @@ class CleanRoomsMLDeleteAndWaitOperator(CleanRoomsMLDeleteOperator):
         try:
             description = lookup.read(self.hook, self.resource, self._build_identifiers())
         except ResourceNotFoundError:
-            # It was being deleted a moment ago.
+            # The conflict was with its deletion, which is now complete.
             return self.goal is Goal.DELETED
         return (description or {}).get("status") in REACHED[self.goal]

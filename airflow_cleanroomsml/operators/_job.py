@@ -20,6 +20,7 @@ from airflow_cleanroomsml.exceptions import (
     QuotaExceededError,
     ServiceError,
     ThrottledError,
+    format_details,
     join_lines,
 )
 from airflow_cleanroomsml.operators._create import CleanRoomsMLCreateOperator
@@ -34,11 +35,12 @@ if TYPE_CHECKING:
 
 #: How long a start waits for quota by default. Not the time-out of a job: many jobs, a few at a time, take longer than any one of them may.
 WEEK = 604_800.0
+#: Above any useful value, and low enough that a deadline is still a valid time.
 _TEN_YEARS = 10 * 365 * 86_400
-#: The first and the longest pause before a start without quota is tried again in the worker, in seconds.
+#: The first and the longest pause before the worker retries a start that was refused for lack of quota, in seconds.
 _PAUSES = (30.0, 300.0)
 _NO_QUOTA = "No quota became available before the time-out. Start fewer jobs at once, or raise quota_timeout."
-#: Key in the note of a deferred task that says that it waits in the start queue; tasks that are deferred during an upgrade have this one.
+#: Key in the note of a deferred task that waits in the start queue. Not renamed, because tasks may be deferred during an upgrade.
 _QUEUED = "turn"
 
 
@@ -82,9 +84,9 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator):
         self.delete_on_kill = delete_on_kill
         self.quota_timeout = quota_timeout
         self._create_once: CreateOnce | None = None
-        #: Until when a start waits for quota, in seconds since 1970.
+        #: When a start stops waiting for quota, in seconds since 1970.
         self._quota_deadline: float | None = None
-        #: Whether the service has refused the start, and the log has its whole error.
+        #: Whether the service has refused the start before, so that the log already has the whole error.
         self._is_refused = False
         #: Whether the start queue has let this task through.
         self._has_passed_queue = False
@@ -109,7 +111,7 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator):
         """
         Return the longest time that the job may take, in seconds.
 
-        :param knows_request: Whether the present request created it.
+        :param knows_request: Whether the current request created it.
         """
         return self.resource.timeout
 
@@ -117,6 +119,7 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator):
         """Start the job and wait for it; see the class for the return value."""
         try:
             return super().execute(context)
+        # Airflow 2 raises this from its signal handler, wherever the task is, so a request may have been interrupted.
         except AirflowTaskTerminated:
             self._canceller.handle_termination(context)
             raise
@@ -138,6 +141,7 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator):
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume after a deferral; see the base. If Airflow ended the wait in the start queue, nothing was started."""
+        # Airflow passes only an error then; the note distinguishes a task that queued from one whose job runs.
         ti = context.get("ti")
         if next_method == FAILED_DEFERRAL and _QUEUED in read_note(ti):
             delete_note(ti)
@@ -165,14 +169,15 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator):
             self._quota_deadline = self._waiter.limit_deadline(context, _clock.now() + self.quota_timeout)
             ti = context.get("ti")
             is_mapped, is_first = getattr(ti, "map_index", -1) >= 0, getattr(ti, "try_number", 1) <= 1
-            # All mapped tasks begin at once, and the service accepts one start a second (user guide, Quotas). A retry may have
-            # started its job already, so it does not queue before it has searched.
+            # All mapped tasks begin at once, but the service accepts one start a second (user guide, Quotas). A retry searches before it
+            # queues, because its job may have been started already.
             if is_mapped and is_first and self.deferrable and self.quota_timeout:
                 self._queue_start(context, None)
-        # A week in the queue has many turns: the search before the first one was long enough for any commit to become visible.
+        # A task may start many times in a week of waiting for quota. The search before the first start was long enough for any commit to
+        # become visible, and nothing was sent since.
         self._create_once = self._build_create_once(context, is_searched=self._has_passed_queue)
         if self.deferrable and self.quota_timeout:
-            # A task that can be deferred need not hold a worker's slot for a pause.
+            # A task that can be deferred need not occupy a worker slot during a pause.
             self._create_once.send = partial(self._send, throttled_retries=0)
         handle = self._create(
             context, self._create_once, wait_for_quota=partial(self._send_when_possible, context, self._quota_deadline)
@@ -197,7 +202,7 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator):
 
     def _send_when_possible(self, context: Context, deadline: float, send: Callable[[], Handle]) -> Handle:
         """
-        Send the request; while the service refuses it for want of quota, try again.
+        Send the request; while the service refuses it for lack of quota, try again.
 
         :raises TaskDeferred: The task waits in the start queue.
         :raises ServiceError: Waiting does not help, or has not helped in time.
@@ -211,13 +216,13 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator):
                 store_error_links(self, context, error)
                 if self.deferrable:
                     self._queue_start(context, error)
-                # Jitter, as tasks that one full quota refused would otherwise all come back at once.
+                # With jitter, because tasks that were refused together would otherwise all retry at once.
                 _clock.sleep(min(pause * random.uniform(0.7, 1.0), max(0.0, deadline - _clock.now())))
                 pause = min(pause * 1.5, _PAUSES[1])
 
     def _check_quota_deadline(self, error: ServiceError, deadline: float) -> None:
         """
-        Log that the task waits for quota, if it may.
+        Log that the task waits for quota, unless that is pointless.
 
         :raises ServiceError: Waiting does not help, or has not helped in time.
         """
@@ -236,7 +241,7 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator):
             self.log.warning(
                 "%s was refused again (%s). Trying again for up to %.0f s.",
                 error.operation,
-                ", ".join(f"{name} {value}" for name, value in error.details.items()) or error.code,
+                format_details(error.details) or error.code,
                 remaining,
             )
         else:
@@ -251,13 +256,13 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator):
         """
         Wait in the start queue of the triggerer.
 
-        :param error: Why the service refused the start; None if it was not asked yet.
+        :param error: Why the service refused the start; None if nothing was sent yet.
         """
         from airflow_cleanroomsml.operators._wait import GRACE
         from airflow_cleanroomsml.triggers import CleanRoomsMLTurnTrigger
 
         deadline = self._quota_deadline or 0.0
-        # If Airflow itself ends the deferral, only the note tells that nothing was started.
+        # If Airflow itself ends the deferral, only the note says that nothing was started.
         if ti := context.get("ti"):
             keep_note(ti, {_QUEUED: self.resource.noun})
         self.defer(
@@ -265,6 +270,7 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator):
                 noun=self.resource.noun, deadline=deadline, refused=_describe_refusal(error), **self.connection
             ),
             method_name="execute_in_turn",
+            # Later than the trigger's own deadline, so that this one applies only if no triggerer runs.
             timeout=timedelta(seconds=max(0.0, deadline - _clock.now()) + GRACE),
         )
 

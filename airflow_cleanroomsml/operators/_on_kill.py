@@ -43,11 +43,12 @@ class Canceller:
     """
     Cancels or deletes the job of one task if the task is killed.
 
-    A signal handler of Airflow's calls ``on_kill`` in the main thread, wherever that is. Whatever needs Airflow or AWS happens later, when
-    the loop that polls notices.
+    Airflow's signal handler calls ``on_kill`` in the main thread, at any point of its execution. So ``on_kill`` only sets a flag, and the
+    polling loop calls Airflow and AWS once it notices. The channel to the supervisor has a lock that is not re-entrant, and the interrupted
+    code may hold it.
 
     :param operator: The task.
-    :param find_started: Finds the wait for a job that was started and is not waited for yet.
+    :param find_started: Builds the wait for a job that was started but that no wait exists for yet.
     """
 
     def __init__(self, operator: CleanRoomsMLJobOperator, find_started: Callable[[Context], Wait | None]) -> None:
@@ -68,7 +69,7 @@ class Canceller:
         require_flags(self._operator, "cancel_on_kill", "delete_on_kill")
 
     def prepare(self, wait: Wait, handle: Handle) -> Wait:
-        """Note what is waited for, and what to do about it if the task is killed; only this run's own job is cancelled."""
+        """Remember the wait, and decide what a kill does to its resource; only this run's own job is cancelled."""
         resource = self._operator.resource
         # A resource that if_exists="reuse" found may be in use by the run or person who created it.
         if handle.is_ours and self._operator.cancel_on_kill and resource.cancel:
@@ -76,6 +77,7 @@ class Canceller:
         elif handle.is_ours and self._operator.delete_on_kill and resource.delete:
             action = "delete"
         else:
+            # Not empty, so that a kill logs that the job keeps running and incurring charges.
             action = "leave"
         self.wait = wait._replace(on_kill=action)
         return self.wait
@@ -92,7 +94,7 @@ class Canceller:
         """Poll in the worker, and react to a kill; arguments as for :func:`~airflow_cleanroomsml._waiting.loop.poll_until_done`."""
 
         def report_uninterrupted(update: PollResult) -> None:
-            # A report goes to the supervisor, and a kill must not interrupt it half way through.
+            # A report goes to the supervisor, and a kill must not interrupt it halfway.
             self._is_interruptible = False
             report(update)
             self._allow_interruption()
@@ -101,6 +103,7 @@ class Canceller:
             # Suppressed here so that a later error does not get this one as its context.
             with suppress(KillRequested):
                 try:
+                    # Also raises for a kill that came while interruptions were off.
                     self._allow_interruption()
                     return loop.poll_until_done(hook, wait, poll_result, redact, report_uninterrupted)
                 finally:
@@ -108,7 +111,8 @@ class Canceller:
             self._handle_kill(context, wait)
 
     def begin_deferral(self, context: Context, wait: Wait) -> None:
-        """Keep a note of the wait: a deferral that Airflow ends by itself comes back without one."""
+        """Keep a note of the wait: when Airflow itself ends a deferral, the task resumes with an error and nothing else."""
+        # A kill that came since the last poll would otherwise be lost: the deferral ends this process.
         # A kill outside of a poll has only set the flag, and nothing in this process would look at it after the deferral.
         self._handle_kill(context, wait)
         keep_note(context["ti"], {_WAIT: wait.to_json()})
@@ -118,7 +122,7 @@ class Canceller:
         Delete the note.
 
         :param wait: The wait of the trigger's event; None if there is no event.
-        :return: The wait, of the note if there is no event; None if none was kept.
+        :return: The wait, from the note if there is no event; None if there is no note either.
         """
         ti = context.get("ti")
         if wait is None:
@@ -128,7 +132,8 @@ class Canceller:
         return wait
 
     def on_kill(self) -> None:
-        """Note that the process is about to end, or cancel the job because ``execution_timeout`` is over."""
+        """Remember that the task was killed, or cancel the job because ``execution_timeout`` is over."""
+        # At a time-out Airflow calls this outside of a signal handler, so Airflow and AWS can be called at once.
         if is_execution_timeout():
             self._handle_timeout(get_current_context())
             return
@@ -146,9 +151,9 @@ class Canceller:
 
     def handle_termination(self, context: Context) -> None:
         """
-        Cancel what was started if Airflow 2 ends the task before the service has answered.
+        Cancel what was started if Airflow 2 ends the task before the service has responded.
 
-        Airflow 3 interrupts nothing: what was started is waited for, and the wait reacts to the kill.
+        Airflow 3 does not interrupt the request. The task then waits for the job, and the wait reacts to the kill.
         """
         title = f"the {self._operator.resource.noun} of this task, if one was started"
         if self._is_killed and is_killed(context["ti"], title):
@@ -164,18 +169,18 @@ class Canceller:
         """
         React to a kill, if there was one.
 
-        :raises AirflowTaskTerminated: The process is to end.
+        :raises AirflowTaskTerminated: The process has to end.
         """
         if not self._is_killed:
             return
         self._is_killed = False
         is_final = cancel_if_killed(context["ti"], lambda: self._operator.hook, wait)
         if is_final and not IS_AIRFLOW_2:
-            # An exception now would count as a failure and run its callbacks: Airflow 3 ends the process by itself.
+            # Airflow 3 is about to end this process. An exception before that would count as a failure and run on_failure_callback.
             _clock.sleep(_KILL_DELAY)
         if is_final or IS_AIRFLOW_2:
             raise AirflowTaskTerminated("Task received SIGTERM signal")
-        # A worker of Airflow 3 that is told to stop continues its task until it is ended.
+        # In Airflow 3, SIGTERM does not end a task whose instance is still running: it continues until its worker is killed.
 
     def _handle_timeout(self, context: Context) -> None:
         """Cancel the job once ``execution_timeout`` is over, unless a retry continues the wait."""

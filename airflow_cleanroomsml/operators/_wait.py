@@ -14,7 +14,7 @@ from airflow_cleanroomsml._link_storage import store_result_links
 from airflow_cleanroomsml._resources.data_flow import find_data, name_data
 from airflow_cleanroomsml._resources.handle import Handle
 from airflow_cleanroomsml._resources.lookup import describe
-from airflow_cleanroomsml._resources.table import Goal, Outcome
+from airflow_cleanroomsml._resources.table import STOPPED, Goal, Outcome
 from airflow_cleanroomsml._waiting import loop
 from airflow_cleanroomsml._waiting.history import StatusHistory, format_time
 from airflow_cleanroomsml._waiting.outcome import describe_continuation, raise_for_outcome
@@ -47,9 +47,9 @@ if TYPE_CHECKING:
 
     WaitingOperator: TypeAlias = CleanRoomsMLJobOperator | CleanRoomsMLDeleteAndWaitOperator
 
-#: Seconds by which Airflow's own limit on a deferral exceeds ours: it is for a triggerer that is down.
+#: Seconds by which Airflow's own limit on a deferral exceeds ours, as it is only for the case that no triggerer runs.
 GRACE = 600
-#: A bound for numbers of seconds or attempts, above any useful value; the product of two is still a valid time.
+#: A bound for numbers of seconds or attempts, above any useful value. The product of two such numbers is still a valid time.
 _MAX_NUMBER = 1_000_000
 
 
@@ -64,7 +64,7 @@ class Waiter:
     def __init__(self, operator: WaitingOperator, canceller: Canceller | None = None) -> None:
         self._operator = operator
         self._canceller = canceller
-        #: Whether the request, as it is rendered now, created the resource; another try may have sent another request.
+        #: Whether the request, as it renders now, created the resource; another try may have sent a different one.
         self.knows_request = False
         self._history = StatusHistory()
 
@@ -79,6 +79,7 @@ class Waiter:
             value = getattr(self._operator, name)
             if value is None:
                 continue
+            # bool is a subclass of int, but waiter_delay=True is a mistake.
             if isinstance(value, bool) or not isinstance(value, kinds) or not 0 < value < _MAX_NUMBER:
                 kind = "a number" if float in kinds else "a whole number"
                 raise InvalidRequestError(
@@ -99,7 +100,7 @@ class Waiter:
             report = partial(report_progress, context, wait, history=self._history)
             poll_result = loop.poll_once(operator.hook, wait, redact)
             report(poll_result)
-            # The response to a create names no collaboration, the description does.
+            # Only the description of a resource names its collaboration, not the response to the create.
             store_result_links(operator, context, {**handle.identifiers, **poll_result.outputs})
             # A resource that is already done, or already gone, needs no triggerer.
             if poll_result.outcome is Outcome.PENDING and operator.deferrable:
@@ -112,6 +113,7 @@ class Waiter:
         # to find it again. A deferral passes: TaskDeferred is no Exception.
         except AirflowFailException:
             raise
+        # The job runs, whatever failed here: the error has to say whether a retry continues the wait or starts another job.
         except Exception as error:
             raise self._explain_interruption(f"{type(error).__name__}: {error}", handle.identifiers) from error
 
@@ -129,7 +131,7 @@ class Waiter:
 
         :param resume: Airflow's own way to resume.
         """
-        # Templates were rendered again, so the request may not be the one that was sent.
+        # Airflow has rendered the templates again, so the request may differ from the one that was sent.
         self.knows_request = False
         event = (next_kwargs or {}).get("event")
         if event is not None and "wait" not in event:
@@ -147,6 +149,7 @@ class Waiter:
                 )
                 self._restore(wait)
                 return self._finish(context, wait, PollResult("", Outcome.PENDING))
+        # Before the deadline it is no time-out: if the trigger failed, Airflow raises an error here.
         try:
             return resume(next_method, next_kwargs, context)
         except AirflowFailException:
@@ -156,12 +159,12 @@ class Waiter:
 
     def complete(self, context: Context, event: Mapping[str, Any]) -> Any:
         """Return the task's result after the trigger; the same, with the same errors, as after waiting in the worker."""
-        # Everything that is needed is in the event: dag.test() of Airflow 2.11 loses what else a deferral carries.
+        # The event has everything, because dag.test() of Airflow 2.11 loses whatever else a deferral carries.
         operator, wait, poll_result = self._operator, Wait.from_json(event["wait"]), read_poll_result(event)
         self._restore(wait)
         if poll_result is None:
             raise self._explain_interruption(event.get("error", ""), wait.identifiers)
-        # The trigger redacted the text by the resource's description. The request may have values that a description lacks.
+        # The trigger redacted the text by the resource's description, but the request may have values that a description lacks.
         poll_result = poll_result._replace(message=operator.load_request().redact(poll_result.message))
         return self._finish(context, wait, poll_result)
 
@@ -181,6 +184,7 @@ class Waiter:
             self.limit_deadline(context, now + timeout),
             delay,
             handle.created_after,
+            # As rendered now, because the templates may name another account when the task resumes (docs/design/polling.md).
             connection=operator.rendered_connection,
             sources=name_data(operator.describe_data_flow().inputs),
         )
@@ -191,7 +195,7 @@ class Waiter:
         end = self._compute_execution_end(context)
         if end is None:
             return deadline
-        # A twentieth of execution_timeout, at least a minute and at most half of it, is left for the last poll and the cancellation.
+        # This leaves a twentieth of execution_timeout, at least a minute and at most half of it, for the last poll and the cancellation.
         allowed = self._operator.execution_timeout.total_seconds() if self._operator.execution_timeout else 0.0
         return min(deadline, end - min(allowed / 2, max(60, allowed / 20)))
 
@@ -226,7 +230,7 @@ class Waiter:
 
     def _compute_deferral_end(self, context: Context, deadline: float) -> float:
         """
-        Return when Airflow ends the deferral by itself, for a triggerer that is down: after our deadline, before ``execution_timeout``.
+        Return when Airflow ends the deferral if no triggerer does: after our deadline, but before ``execution_timeout``.
 
         Airflow 3 does not apply ``execution_timeout`` to a deferral, and 2.11 lets no task run once it is over.
         """
@@ -243,7 +247,7 @@ class Waiter:
         operator, redact = self._operator, self._build_redact()
         remember(operator, wait.identifiers)
         if poll_result.outcome is Outcome.PENDING:
-            # Before the last poll, as a job that ends with the time-out must not be lost (docs/design/cancellation.md).
+            # Before the last poll: an alarm in it could lose a job that ends at the last moment (docs/design/cancellation.md).
             self._stop_alarm()
         poll_result = poll_at_deadline(lambda: operator.hook, wait, poll_result, redact)
         if poll_result.outcome is Outcome.FAILURE:
@@ -252,7 +256,9 @@ class Waiter:
         record_metrics(wait, poll_result)
         report_end(operator, context, wait, poll_result, self._history)
         # Stopped only if the wait has timed out: a job that failed has nothing left to cancel.
-        raise_for_outcome(wait, poll_result, lambda: self._stop_resource(wait), next_step=self._describe_next_step())
+        raise_for_outcome(
+            wait, poll_result, lambda: self._stop_resource(wait), next_step=self._describe_next_step(poll_result.status)
+        )
         outputs = report_outputs(operator, context, wait, poll_result, self._history)
         return operator.report_result(context, wait.identifiers, outputs)
 
@@ -260,23 +266,33 @@ class Waiter:
         """Cancel the resource once the wait has timed out, if the task is to; return what became of it, a sentence."""
         return self._canceller.cancel(wait) if self._canceller else describe_continuation(wait.goal)
 
-    def _describe_next_step(self) -> str:
-        """Return what to do once the resource has failed, a sentence. Airflow does not retry the task (``exceptions``)."""
+    def _describe_next_step(self, status: str) -> str:
+        """
+        Return what to do once the resource has failed. Airflow does not retry the task (``exceptions``).
+
+        :param status: Status of the resource; empty if it was not found.
+        """
         operator = self._operator
         if operator.goal is not Goal.CREATED:
             return "Once the cause is corrected, clear the task: it sends the request again."
         # Without its tag, a cleared task does not know that the failed resource is its own, and the name is taken.
-        name = "change the name and " if operator.creates_another_on_retry else ""
-        advice = f"Once the cause is corrected, {name}clear the task: it starts another job."
-        logs = describe_logs(operator.resource.noun)
-        return join_lines(logs, advice) if logs else advice
+        clear = "change the name and clear the task" if operator.creates_another_on_retry else "clear the task"
+        if not status:
+            return f"Check the account and the region of the connection. Only then {clear}: it starts another job."
+        if status in STOPPED:
+            return f"Somebody cancelled or deleted it, or its retention period ended. To start another job, {clear}."
+        if status in ("CANCEL_FAILED", "DELETE_FAILED"):
+            return f"Somebody tried to cancel or delete it, and that failed. To start another job, {clear}."
+        advice = describe_logs(operator.resource.noun), operator.resource.failure_advice
+        return join_lines(*filter(None, advice), f"Once the cause is corrected, {clear}: it starts another job.")
 
     def _build_redact(self) -> Redact:
         """
         Build the function that redacts what the service says about the resource.
 
-        Only the request that this try sent is known to have created it: after a deferral it is rendered anew, an earlier try may have sent
-        another, and a delete or cancel never had it. Otherwise the service's own description must show the confidential values.
+        The request is known to have created the resource only in the try that sent it: after a deferral it is rendered again, an earlier
+        try may have sent another one, and a delete or cancel never had it. In these cases only the service's own description shows which
+        values are confidential.
         """
         from airflow_cleanroomsml._requests.redaction import redact_by_description
 
@@ -291,7 +307,7 @@ class Waiter:
         """
         Build the error for a wait that could not continue.
 
-        It is final if a retry would create another resource, or if the configuration is wrong.
+        It is final if a retry would create another resource, or if the configuration is invalid.
 
         :param reason: Kind and text of the error.
         """
@@ -309,6 +325,10 @@ class Waiter:
         return kind(join_lines("The wait was interrupted; the resource is not affected.", reason, title, advice))
 
     def _stop_alarm(self) -> None:
-        """Stop Airflow's alarm for ``execution_timeout``: the time is over anyway, and an alarm during an import leaves half a module."""
+        """
+        Stop Airflow's alarm for ``execution_timeout``, as the time is over anyway.
+
+        An alarm in the middle of ``import boto3`` leaves a half-imported module, with which nothing can be cancelled.
+        """
         if self._operator.execution_timeout and self._canceller:
             stop_timeout_alarm()

@@ -128,13 +128,14 @@ class CleanRoomsMLCallOperator(CleanRoomsMLOperator):
 
     def _parse_parameters(self) -> Mapping[str, Any]:
         from airflow_cleanroomsml._requests.coercion import parse_container
+        from airflow_cleanroomsml._requests.violations import describe_type
 
         given = reveal(self.parameters) or {}
         parameters = parse_container(given) if isinstance(given, str) else given
         if not isinstance(parameters, Mapping):
             # Only the type: the value may hold SQL or a container's environment.
             raise InvalidRequestError(
-                f"parameters: {type(parameters).__name__} is not valid; must be a mapping of the request's members in snake_case. "
+                f"parameters: {describe_type(parameters)} is not valid; must be a mapping of the request's members in snake_case. "
                 "Nothing was sent."
             )
         return parameters

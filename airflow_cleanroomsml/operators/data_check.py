@@ -108,6 +108,7 @@ class CleanRoomsMLCheckTrainingDataOperator(DataCheckOperator):
         self.athena_workgroup = athena_workgroup
         self.athena_output_location = athena_output_location
         self.athena_catalog = athena_catalog
+        # Kept for on_kill, which has to stop a running query.
         self._check: TrainingDataCheck | None = None
         self._set_arguments = list_set_arguments(self, "statistics")
 
@@ -121,7 +122,7 @@ class CleanRoomsMLCheckTrainingDataOperator(DataCheckOperator):
         return self.report(context, self._check.run)
 
     def on_kill(self) -> None:
-        """Stop the query, which would go on costing money."""
+        """Stop the query, which would otherwise continue to cost money."""
         if self._check:
             self._check.stop_query()
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 class CleanRoomsMLPutMLConfigurationOperator(CleanRoomsMLOperator):
     """
-    Write the ML configuration of a membership; it replaces the present one.
+    Write the ML configuration of a membership; it replaces an existing one.
 
     Without one, a member gets no output, logs or metrics of jobs in the collaboration.
 

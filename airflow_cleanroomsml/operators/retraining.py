@@ -57,7 +57,7 @@ class CleanRoomsMLCheckAudienceModelAgeOperator(_RetrainingOperator):
     GetConfiguredAudienceModel and GetAudienceModel.
 
     :param configured_audience_model_arn: ARN of the configured audience model.
-    :param training_data_end_time: End of the data that the next model is to be trained on.
+    :param training_data_end_time: End of the data for the next model.
     :return: ARN of the audience model in service.
     """
 
@@ -95,8 +95,8 @@ class CleanRoomsMLCheckAudienceModelAgeOperator(_RetrainingOperator):
         end, _ = compute_recency(self._read_model(arn))
         if end >= arguments["training_data_end_time"]:
             raise AirflowSkipException(
-                f"There is nothing to train: the audience model in service was trained on data up to {end:%Y-%m-%d %H:%M %Z}, and "
-                f"this run's data end at {arguments['training_data_end_time']:%Y-%m-%d %H:%M %Z}. {arn}"
+                f"Nothing to train: the audience model in service was trained on data up to {end:%Y-%m-%d %H:%M %Z}, and this run's "
+                f"data end at {arguments['training_data_end_time']:%Y-%m-%d %H:%M %Z}: {arn}"
             )
         self.log.info("The audience model in service was trained on data up to %s: %s.", end, arn)
         return arn
@@ -209,7 +209,7 @@ class CleanRoomsMLPromoteAudienceModelOperator(_RetrainingOperator):
         return None
 
     def _find_reason_to_keep(self, current: str, new: str, instead_of: str | None) -> str:
-        """Return why the model in service stays; empty if it is to be replaced."""
+        """Return why the model in service stays; empty if the new one replaces it."""
         if instead_of is not None:
             return "" if current == instead_of else f"it is not the audience model that instead_of names, {instead_of}"
         try:
@@ -331,6 +331,7 @@ class CleanRoomsMLPruneAudienceModelsOperator(_RetrainingOperator):
         for entry in self.hook.items("list_configured_audience_models"):
             in_service.setdefault(entry["audienceModelArn"], []).append(entry["name"])
         models, gone = dict[str, Model](), dict[str, str]()
+        # One Get for each, because the listing has no training window (service model).
         for arn in [entry["audienceModelArn"] for entry in entries]:
             if model := self._find_model(arn):
                 models[arn] = model

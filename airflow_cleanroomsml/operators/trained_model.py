@@ -30,7 +30,7 @@ class CleanRoomsMLCreateTrainedModelOperator(CleanRoomsMLJobOperator):
     Create a trained model: run the training container of an associated algorithm on ML input channels.
 
     Takes as long as ``stopping_condition`` allows, or up to 28 days without one. ``version_identifier`` is pushed to XCom: ``NULL`` for
-    a first version, which other operators leave out of their requests. So are ``logs_status`` and ``metrics_status``; a model may be
+    a first version, which other operators omit from their requests. So are ``logs_status`` and ``metrics_status``; a model may be
     ACTIVE although its logs were lost, and the task then logs a warning.
 
     :param membership_identifier: Membership of the member that may query, a UUID.

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from airflow_cleanroomsml.sensors.trained_model_export_job import CleanRoomsMLTrainedModelExportJobSensor
     from airflow_cleanroomsml.sensors.trained_model_inference_job import CleanRoomsMLTrainedModelInferenceJobSensor
 else:
+    # Type checkers and editors read the imports above; at run time a module is loaded when one of its names is first used.
     __getattr__, __dir__ = export_lazily(
         __name__,
         {

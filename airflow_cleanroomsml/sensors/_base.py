@@ -24,7 +24,7 @@ from airflow_cleanroomsml._data_report import report_data, report_failure, repor
 from airflow_cleanroomsml._link_storage import store_request_links, store_result_links
 from airflow_cleanroomsml._resources import lookup
 from airflow_cleanroomsml._resources.data_flow import DataFlow, find_data
-from airflow_cleanroomsml._resources.table import CLEAN_ROOMS_ML, RUNNING, Goal, Outcome, Resource
+from airflow_cleanroomsml._resources.table import CLEAN_ROOMS_ML, RUNNING, STOPPED, Goal, Outcome, Resource
 from airflow_cleanroomsml._templating import RENDERED_NONE, TEXT, render_by_shape
 from airflow_cleanroomsml._waiting import loop
 from airflow_cleanroomsml._waiting.history import StatusHistory
@@ -70,13 +70,14 @@ class CleanRoomsMLBaseSensor(AwsConnection, BaseSensorOperator):
 
     #: boto3's name of the service.
     service: ClassVar[str] = CLEAN_ROOMS_ML
-    #: The operation whose reference tasks link to, of a class that is not about one resource.
+    #: For a class that is not about one resource: the operation to whose reference its tasks link.
     reference: ClassVar[str] = ""
     #: Whether Airflow's UI has a page about what tasks wait for.
     has_details: ClassVar[bool] = False
 
     #: Identifiers and outputs of the resource that the task is about, as far as this process knows them.
     data_members: Mapping[str, Any] = {}
+    # Airflow's OpenLineage provider calls these by name.
     get_openlineage_facets_on_start = report_start
     get_openlineage_facets_on_complete = report_success
     get_openlineage_facets_on_failure = report_failure
@@ -121,7 +122,7 @@ class CleanRoomsMLBaseSensor(AwsConnection, BaseSensorOperator):
             )
         store_request_links(self, context)
         if self.deferrable:
-            # One point in time, so that neither a deferral nor a pause extends the time-out.
+            # A fixed deadline, so that neither a deferral nor a pause extends the time-out.
             return self._poke_or_defer(context, _clock.now() + self.timeout)
         try:
             return super().execute(context)
@@ -137,11 +138,13 @@ class CleanRoomsMLBaseSensor(AwsConnection, BaseSensorOperator):
     # Airflow stores the name of the next method with a deferral: renaming one would fail tasks that are deferred during an upgrade.
     def look_again(self, context: Context, event: dict[str, Any]) -> Any:
         """Poke again after a pause."""
+        # Not renamed: Airflow stores the name of this method with the deferral, which may outlast an upgrade.
         return self._poke_or_defer(context, event["deadline"])
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume after a deferral."""
-        # Bypasses BaseSensorOperator, which would apply soft_fail and never_fail in its own way.
+        # Bypasses BaseSensorOperator, which would skip on any error with soft_fail, and handles never_fail only from 3.3 on
+        # (docs/design/polling.md).
         resume = super(BaseSensorOperator, self).resume_execution
         return self._error_handler.resume(lambda: resume(next_method, next_kwargs, context))
 
@@ -158,7 +161,7 @@ class CleanRoomsMLBaseSensor(AwsConnection, BaseSensorOperator):
 
     @abstractmethod
     def describe_timeout(self) -> tuple[str, ...]:
-        """Return lines for the error of a time-out: what was waited for, and its last status."""
+        """Return lines for the error of a time-out: what the sensor waited for, and its last status."""
 
     @abstractmethod
     def _complete(self, context: Context, event: dict[str, Any]) -> Any:
@@ -237,6 +240,7 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
         if self._started is None:
             self._started = self._find_start(context)
         wait = self._build_wait(_clock.now() + self.timeout)
+        # A failed poll keeps the last known status, which a time-out then reports.
         previous, latest = self._last_poll, loop.poll_once(self.hook, wait)
         # A poll that failed keeps the status of the one before, which is what a time-out reports.
         self._last_poll = latest.after(previous)
@@ -298,14 +302,14 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
         )
 
     def _complete(self, context: Context, event: dict[str, Any]) -> Any:
-        # Rendered anew, the arguments may identify another resource than the one that was waited for.
+        # The arguments were rendered again, and may now identify another resource than the one that the trigger polled.
         wait = Wait.from_json(event["wait"])
         # Stored where the cached property keeps its value, so that it is not computed from the new arguments.
         vars(self)["_target"] = wait.resource, wait.identifiers
         poll_result = read_poll_result(event)
         # The trigger met an error that is not transient, such as missing permissions.
         if poll_result is None:
-            raise build_interruption(event.get("error", ""))
+            raise build_interruption(event.get("error", ""), wait.title)
         self._history = StatusHistory(wait.history)
         self._last_poll = complete_result(lambda: self.hook, wait, poll_result)
         if self._last_poll.outcome is Outcome.PENDING:
@@ -314,15 +318,16 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
         return self._finish(context, wait, self._last_poll)
 
     def _finish(self, context: Context, wait: Wait, poll_result: PollResult) -> Any:
-        # Not a failed job, which would be final: the resource may not exist yet, and Airflow retries this error.
+        # Not JobFailedError, which is final: the resource may not exist yet, and Airflow retries this error.
         if poll_result.outcome is Outcome.FAILURE and not poll_result.status:
             raise ResourceNotFoundError(poll_result.message)
         if poll_result.outcome is Outcome.FAILURE:
             poll_result = explain_failure(lambda: self.hook, wait, poll_result)
         report_end(self, context, wait, poll_result, self._history)
-        logs = describe_logs(wait.noun) if wait.goal == Goal.CREATED else ""
-        next_step = _NEXT_STEPS[Goal(wait.goal)]
-        raise_for_outcome(wait, poll_result, next_step=join_lines(logs, next_step) if logs else next_step)
+        is_failed_job = wait.goal == Goal.CREATED and poll_result.status not in STOPPED
+        advice = (describe_logs(wait.noun), wait.resource.failure_advice) if is_failed_job else ()
+        next_step = join_lines(*filter(None, advice), _NEXT_STEPS[Goal(wait.goal)])
+        raise_for_outcome(wait, poll_result, next_step=next_step)
         outputs = report_outputs(self, context, wait, poll_result, self._history)
         return self.report_result(context, wait.identifiers, outputs)
 
@@ -348,7 +353,7 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
             self._started or _clock.now(),
             deadline,
             self.poke_interval,
-            # An ARN that is not found is wrong; a resource that is identified by its name may be created later.
+            # An ARN that is not found is wrong, whereas a resource that is identified by its name may be created later.
             lag=self.timeout + GRACE if not resource.has_own_identifier else 0.0,
             history=self._history.statuses,
         )

@@ -21,9 +21,9 @@ from airflow_cleanroomsml.exceptions import CleanRoomsMLError, WaitTimeoutError,
 if TYPE_CHECKING:
     from airflow_cleanroomsml.sensors._base import CleanRoomsMLBaseSensor
 
-#: Seconds by which Airflow's own limit on a deferral exceeds ours: the trigger ends by itself, with what it found last.
+#: Seconds by which Airflow's own limit on a deferral exceeds ours, so that the trigger ends by itself and returns its last result.
 GRACE = 60
-_ADVICE = "To wait longer, set timeout, in seconds; poke_interval is the longest pause between two polls, in seconds."
+_ADVICE = "To wait longer, increase timeout (in seconds); poke_interval is the longest pause between two polls."
 
 
 # Both: users catch the errors of this package, and Airflow and its callbacks know a time-out of a sensor by its own class.
@@ -69,11 +69,12 @@ class ErrorHandler:
         return self._pause(deadline)
 
     def resume(self, resume: Callable[[], Any]) -> Any:
-        """Resume the sensor after a deferral, including one that Airflow ended because its trigger could not be loaded or sent no event."""
+        """Resume the sensor after a deferral, even if Airflow ended it because the trigger could not be loaded or sent no event."""
         sensor = self._sensor
         try:
             return resume()
         except (TaskDeferralError, TaskDeferralTimeout) as error:
+            # The trigger ends before this limit, so no triggerer was running: for the user that is a time-out of the sensor.
             if is_deferral_timeout(error):
                 _raise_or_skip(self.build_timeout(), skip=sensor.soft_fail)
             _raise_or_skip(error, skip=sensor.soft_fail or sensor.never_fail)
@@ -104,14 +105,17 @@ def _raise_or_skip(error: BaseException, *, skip: bool) -> NoReturn:
     raise error
 
 
-def build_interruption(reason: str) -> CleanRoomsMLError:
+def build_interruption(reason: str, title: str = "") -> CleanRoomsMLError:
     """
-    Build the error for a trigger that could not poll, of the class that it met.
+    Build the error for a trigger that could not poll, of the same class as the error that it met.
 
     :param reason: Kind and text of the error, from the trigger's event.
+    :param title: What the sensor waited for.
     """
     # Of the same class, so that soft_fail, never_fail and retries treat it as they would in the worker. An event holds text only.
     kind = getattr(exceptions, reason.partition(":")[0], None)
     if not (isinstance(kind, type) and issubclass(kind, CleanRoomsMLError)):
         kind = CleanRoomsMLError
-    return kind(f"The wait was interrupted: {reason}")
+    is_final = issubclass(kind, AirflowFailException)
+    advice = "Once the cause is corrected, clear the task." if is_final else "A retry continues the wait."
+    return kind(join_lines(f"The wait was interrupted: {reason}", title, advice))

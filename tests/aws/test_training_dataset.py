@@ -77,7 +77,7 @@ def test_its_tags_can_be_changed(bench: Bench) -> None:
 def test_a_name_in_use_is_refused_and_the_error_tells_what_is_there(bench: Bench) -> None:
     asked = request(bench)
     first = create(bench, **asked)
-    with pytest.raises(AlreadyExistsError, match=f"Already there, ACTIVE, created .*{first}"):
+    with pytest.raises(AlreadyExistsError, match=f"The existing resource: .*{first}, ACTIVE, created "):
         create(bench, **asked)
 
 

@@ -41,7 +41,7 @@ class ClockedWorld(World):
 
 #: The base version of a trained model is "NULL" (API reference), which the model's own pattern of a UUID does not allow; and a small scale
 #: makes the least matching seed smaller than the model allows.
-ALLOWED = ("ersionIdentifier: 4 characters", "minMatchingSeedSize: 1 is out of range")
+ALLOWED = ("ersionIdentifier: 'NULL' has 4 characters", "minMatchingSeedSize: 1 is out of range")
 
 
 def hold(parsed: dict[str, Any], model: OperationModel, **_: Any) -> None:

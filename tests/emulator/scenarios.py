@@ -210,7 +210,7 @@ def _find_name_in_use(task: Task) -> Steps:
     yield
     with pytest.raises(AlreadyExistsError) as caught:
         task.run()
-    if ("by the Airflow task dag/" if task.cls.resource.has_readable_tags else "Already there") not in str(
+    if ("by the Airflow task dag/" if task.cls.resource.has_readable_tags else "The existing resource") not in str(
         caught.value
     ):
         raise IncompleteMessageError(f"the message is incomplete: {caught.value}")

@@ -207,7 +207,7 @@ def test_a_limit_is_replaced_lifted_and_forgotten(world: ClockedWorld) -> None:
         ({"actions": ["clean*:Get*"]}, "'clean*:Get*' is not an action; must be 'service:Name'"),
         (
             {"actions": ["cleanrooms-ml:GetAudienceModle"]},
-            "'cleanrooms-ml:GetAudienceModle' is not an action, did you mean 'cleanrooms-ml:GetAudienceModel'?",
+            "'cleanrooms-ml:GetAudienceModle' is not an action (did you mean 'cleanrooms-ml:GetAudienceModel'?)",
         ),
         ({"actions": ["cleanrooms:CreateAudienceModel"]}, "'cleanrooms:CreateAudienceModel' is not an action"),
         ({"actions": ["cleanrooms-ml:Describe*"]}, "'cleanrooms-ml:Describe*' is not an action"),

@@ -123,21 +123,21 @@ def with_column(world: World, **changes: Any) -> list[dict[str, Any]]:
     [
         (lambda _: {"name": None}, "name: missing; required"),
         (lambda _: {"name": 5}, "name: 5 is an int; must be a string"),
-        (lambda _: {"name": "x" * 64}, "name: 64 characters; allowed: 1 to 63 characters"),
-        (lambda _: {"name": ""}, "name: 0 characters; allowed: 1 to 63 characters"),
+        (lambda _: {"name": "x" * 64}, " has 64 characters; allowed: 1 to 63 characters"),
+        (lambda _: {"name": ""}, "name: is empty; allowed: 1 to 63 characters"),
         (lambda _: {"name": " "}, "name: ' ' does not match; pattern: "),
         (lambda _: {"roleArn": "arn:aws:iam::1:role/short"}, "roleArn: 'arn:aws:iam::1:role/short' does not match"),
         (lambda _: {"trainingData": {}}, "trainingData: {} is a dict; must be a list"),
-        (lambda _: {"trainingData": []}, "trainingData: 0 items; allowed: 1 item"),
+        (lambda _: {"trainingData": []}, "trainingData: is empty; allowed: 1 item"),
         (lambda _: {"trainingData": [None]}, "trainingData[0]: None; a value is required"),
         (lambda _: {"trainingData": [{"type": "INTERACTIONS"}]}, "trainingData[0].inputConfig: missing; required"),
         (lambda _: {"tags": {"k": 1}}, "tags['k']: 1 is an int; must be a string"),
-        (lambda _: {"tags": {"k" * 129: ""}}, ": 129 characters; allowed: 1 to 128 characters"),
+        (lambda _: {"tags": {"k" * 129: ""}}, " has 129 characters; allowed: 1 to 128 characters"),
         (
             lambda w: {"trainingData": with_column(w, columnTypes=["USER"])},
             f"{COLUMN}.columnTypes[0]: 'USER' is unknown",
         ),
-        (lambda w: {"trainingData": with_column(w, columnName="a" * 129)}, f"{COLUMN}.columnName: 129 characters"),
+        (lambda w: {"trainingData": with_column(w, columnName="a" * 129)}, f"{COLUMN}.columnName: 'aaa"),
         (lambda w: {"trainingData": with_column(w, columnName="a.b")}, f"{COLUMN}.columnName: 'a.b' does not match"),
         (lambda w: {"trainingData": with_column(w, columnName=True)}, f"{COLUMN}.columnName: True is a bool"),
     ],
@@ -153,7 +153,7 @@ def test_a_violation_of_the_model_is_reported_with_its_path(
 
 def test_one_error_reports_all_violations(empty_world: World) -> None:
     answer = send(empty_world, "POST", "/training-dataset", {"name": "", "roleArn": 1})
-    violations = "name: 0 characters; allowed: 1 to 63 characters", "roleArn: 1 is an int; must be a string, in quotes"
+    violations = "name: is empty; allowed: 1 to 63 characters", "roleArn: 1 is an int; must be a string, in quotes"
     assert answer.json == {"message": "; ".join([*violations, "trainingData: missing; required"])}
 
 
@@ -172,7 +172,7 @@ def test_a_malformed_arn_in_the_path_is_rejected(empty_world: World, path: str) 
         ("maxResults=101", "maxResults: 101 is out of range; allowed: 1 to 100"),
         ("maxResults=ten", "maxResults: 'ten' is a string; must be an integer"),
         ("maxResults=", "maxResults: '' is a string; must be an integer"),
-        ("nextToken=", "nextToken: 0 characters"),
+        ("nextToken=", "nextToken: is empty"),
         ("nextToken=page2", "nextToken is not valid: "),
         ("nextToken=%F0%9F%98%80", "nextToken is not valid: "),
         (f"nextToken={token({})}", "nextToken is not valid: "),

@@ -167,7 +167,7 @@ def _break_structure(shape: Any, spelled: Callable[[str], str] = str, *, hidden:
 def _misspell(shape: Any, spelled: Callable[[str], str], *, hidden: bool) -> Iterator[Case]:
     for name in list(shape.members)[:1]:
         wrong = name[:-2] + name[-1]
-        says = f", did you mean {spelled(name)!r}?; allowed: "
+        says = f" (did you mean {spelled(name)!r}?); allowed: "
         yield Case("misspelt", {**valid(shape), wrong: "x"}, ".***" if hidden else f".{wrong}", says)
 
 
@@ -198,7 +198,7 @@ def _break_map(shape: Any, *, hidden: bool) -> Iterator[Case]:
 def _break_string(shape: Any, *, hidden: bool) -> Iterator[Case]:
     if shape.enum:
         yield Case("enum", "NO_SUCH_WORD", says="is unknown")
-        yield Case("enum misspelt", shape.enum[0] + "X", says="is unknown, did you mean ")
+        yield Case("enum misspelt", shape.enum[0] + "X", says="is unknown (did you mean ")
         return
     yield from _exceed(shape, "characters", lambda size: text_of(shape, size) or "a" * size)
     good, pattern = _get_shortest(shape), shape.metadata.get("pattern", r"[\S\s]*")
@@ -221,9 +221,9 @@ def _break_number(shape: Any, *, hidden: bool) -> Iterator[Case]:
 def _exceed(shape: Any, unit: str, make: Callable[[int], Any]) -> Iterator[Case]:
     low, high = shape.metadata.get("min"), shape.metadata.get("max")
     if low:
-        yield Case("min", make(low - 1), says=f"{low - 1} {unit}; allowed: ")
+        yield Case("min", make(low - 1), says=f"has {low - 1} {unit}; allowed: " if low > 1 else "is empty; allowed: ")
     if high is not None:
-        yield Case("max", make(high + 1), says=f"{high + 1} {unit}; allowed: ")
+        yield Case("max", make(high + 1), says=f"has {high + 1} {unit}; allowed: ")
 
 
 _BROKEN: dict[str, Callable[..., Iterator[Case]]] = {

@@ -222,7 +222,8 @@ def test_another_run_and_another_mapped_task_make_their_own(world: World) -> Non
     arn = one.run(wait_for_completion=False)
     other.ti = other.ti.next_try()
     with pytest.raises(
-        AlreadyExistsError, match=f"(?s)created .* by the Airflow task dag/{one.ti.run_id}/task/-1: .*{arn}"
+        AlreadyExistsError,
+        match=f"The existing resource: .*{arn}, .*created .* by the Airflow task dag/{one.ti.run_id}/task/-1",
     ):
         other.run(name="one")
     assert models(world) == {"one": "CREATE_PENDING"} or list(models(world)) == ["one"]
@@ -361,7 +362,7 @@ def test_missing_permissions_are_told(world: World, operation: str, kind: type[E
     with pytest.raises(kind, match=text):
         task.run()
     world.fault("CreateAudienceModel", "access_denied")
-    with pytest.raises(AccessDeniedError, match="without permission to tag, set durable=False"):
+    with pytest.raises(AccessDeniedError, match="If only the permission to tag is missing, set durable=False"):
         model(world.dataset("other")).run()
     assert creates(world) == 2
 
@@ -404,7 +405,7 @@ def test_a_quota_that_stays_full_is_given_up(world: World, monkeypatch: pytest.M
     monkeypatch.setattr(_clock, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
     world.fault("CreateAudienceModel", "quota", times=1000)
     with pytest.raises(
-        QuotaExceededError, match=r"(?s)quotaName A quota.*No quota became available within quota_timeout=3600 s"
+        QuotaExceededError, match=r"(?s)quotaName: A quota.*No quota became available within quota_timeout=3600 s"
     ):
         model(world.dataset(), quota_timeout=3600.0).run()
     assert creates(world) < 25
@@ -422,7 +423,7 @@ def test_each_turn_of_a_retry_looks_once(world: World) -> None:
 
 def test_quotas_for_which_waiting_does_not_help_fail_at_once(world: World) -> None:
     world.fault("CreateAudienceModel", "no_quota")
-    with pytest.raises(NoQuotaError, match="(?s)quotaValue 0.*servicequotas"):
+    with pytest.raises(NoQuotaError, match="(?s)quotaValue: 0.*servicequotas"):
         model(world.dataset()).run()
     world.fault("CreateAudienceModel", "quota")
     with pytest.raises(QuotaExceededError):

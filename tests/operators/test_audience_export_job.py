@@ -58,7 +58,7 @@ def test_it_is_found_by_name_and_size_among_others(world: World) -> None:
 def test_a_name_in_use_tells_what_is_there(world: World) -> None:
     job = world.generated()
     start(job)
-    with pytest.raises(AlreadyExistsError, match="Already there, ACTIVE, created .*: audience export job 'e'"):
+    with pytest.raises(AlreadyExistsError, match="The existing resource: audience export job 'e'.*, ACTIVE, created "):
         start(job)
 
 

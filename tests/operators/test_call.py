@@ -68,10 +68,10 @@ def test_jmespath_picks_the_result(world: World, caplog: pytest.LogCaptureFixtur
         ({"jmespath": "length(@, @)"}, "jmespath: "),
         ({"service": "s3"}, "service: 's3' is unknown; allowed: cleanroomsml, cleanrooms"),
         ({"operation": "list_training_datset"}, "did you mean 'list_training_datasets'"),
-        ({"operation": "list_memberships"}, 'cleanrooms has it: service="cleanrooms"'),
+        ({"operation": "list_memberships"}, 'cleanrooms has it: set service="cleanrooms"'),
         ({"parameters": {"max_result": 1}}, "max_result: .*did you mean 'max_results'"),
         ({"parameters": {"max_results": 0}}, "max_results: 0 is out of range; allowed: 1 to 100"),
-        ({"parameters": "all of them"}, "parameters: str is not valid; must be a mapping"),
+        ({"parameters": "all of them"}, "parameters: a string is not valid; must be a mapping"),
     ],
 )
 def test_what_cannot_be_asked_is_refused_before_it_is_sent(

@@ -886,7 +886,7 @@ def test_a_bucket_that_cannot_exist_is_a_finding(world: World, bucket: str) -> N
 @pytest.mark.parametrize("name", [["SEED_TOO_SMALL"], {}, None, 5], ids=str)
 def test_what_is_no_name_of_a_rule_is_named(empty_world: World, name: Any) -> None:
     seed = {"sqlParameters": {"queryString": "SELECT user_id FROM users"}, "roleArn": empty_world.role}
-    with pytest.raises(InvalidRequestError, match=r"warn_only: .* no such rule; allowed: "):
+    with pytest.raises(InvalidRequestError, match=r"warn_only: .* no such rule.*; allowed: "):
         check_seed(seed_audience=seed, warn_only=[name])
 
 

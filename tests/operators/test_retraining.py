@@ -122,7 +122,7 @@ class TestCheck:
     @pytest.mark.parametrize("week", [0, 1])
     def test_data_that_a_model_has_seen_are_skipped(self, weekly: Weekly, week: int) -> None:
         terms = weekly.offer(weekly.train(1))
-        with pytest.raises(AirflowSkipException, match="nothing to train.*up to 2026-01-11 00:00 UTC"):
+        with pytest.raises(AirflowSkipException, match="Nothing to train: .*up to 2026-01-11 00:00 UTC"):
             check(terms, sunday(week))
 
     def test_a_model_without_a_window_has_seen_all_up_to_its_creation(self, weekly: Weekly) -> None:

@@ -54,7 +54,8 @@ def test_nested_values_are_templates_too(empty_world: World) -> None:
 def test_a_name_in_use_fails_at_once_and_tells_what_is_there(empty_world: World) -> None:
     first = create(empty_world)
     with pytest.raises(
-        AlreadyExistsError, match=f'(?s)if_exists="reuse".*Already there, ACTIVE, created .*: training dataset {first}'
+        AlreadyExistsError,
+        match=f'(?s)if_exists="reuse".*The existing resource: training dataset {first}, ACTIVE, created ',
     ):
         create(empty_world)
 

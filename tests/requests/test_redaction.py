@@ -135,7 +135,7 @@ FOLDED = " ".join(SQL.split())
 )
 def test_a_text_that_quotes_the_query_is_withheld(quoted: str) -> None:
     request = _query(SQL)
-    withheld = "*** (a text that quotes the query of the request)"
+    withheld = "*** (withheld: the text quotes the query of the request)"
     assert request.redact(f"syntax error at or near {quoted} (line 3)") == withheld
 
 
@@ -163,7 +163,7 @@ SHORT_WORDS = "SELECT & a, \"b\" < c FROM <t> & 'u' > v"
 @encoded
 def test_a_query_of_short_words_is_withheld_however_often_it_is_encoded(encode: Callable[[str], str]) -> None:
     said = _query(SHORT_WORDS).redact(f"not valid: {encode(SHORT_WORDS)}!")
-    assert said == "*** (a text that quotes the query of the request)"
+    assert said == "*** (withheld: the text quotes the query of the request)"
 
 
 @encoded
@@ -284,7 +284,7 @@ def _source(parameters: dict[str, Any]) -> dict[str, Any]:
     [
         (
             _source({"sqlParameters": {"queryString": "SELECT login as hunter2-horse FROM t"}}),
-            "*** (a text that quotes the query",
+            "*** (withheld: the text quotes the query",
         ),
         (_source({"sqlParameters": {"queryString": "SELECT 1"}}), SAID),
         (_source({"resultFormat": "CSV"}), UNKNOWN),

@@ -103,7 +103,7 @@ def test_a_violation_names_path_and_rule(changes: dict[str, Any], path: str, rul
 
 def test_a_misspelt_nested_key_is_named_beside_the_one_it_stands_for() -> None:
     unknown, missing = broken(output_config={"destinatoin": {}, "roleArn": ROLE})
-    assert unknown.startswith("output_config.destinatoin: no such member, did you mean 'destination'?")
+    assert unknown.startswith("output_config.destinatoin: no such member (did you mean 'destination'?)")
     assert missing == "output_config.destination: missing; required"
 
 
@@ -246,7 +246,7 @@ def test_an_operation_that_is_not_there_is_named_with_a_suggestion() -> None:
 def test_a_template_of_none_is_told_where_it_is_required() -> None:
     given = {"membership_identifier": "None", "ml_input_channel_arn": OWN_CHANNEL}
     (violation,) = Request(load(), "get_ml_input_channel", given).violations
-    assert str(violation) == "membership_identifier: 4 characters, the text 'None'; allowed: 36 characters"
+    assert str(violation) == "membership_identifier: 'None' has 4 characters; allowed: 36 characters"
 
 
 def test_what_is_left_out_is_told() -> None:

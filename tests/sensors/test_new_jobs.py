@@ -94,7 +94,10 @@ def test_what_does_not_pass_ends_the_wait(offer: Offer, deferrable: bool) -> Non
         ({"since": 20261124}, "since: 20261124 is not a time"),
         ({"since": "2026-11-24", "configured_audience_model_arn": "mine"}, "configured_audience_model_arn: "),
         ({"since": "2026-11-24", "collaboration_id": "ours"}, "collaboration_id: "),
-        ({"since": "2026-11-24", "started_by": 12345678901}, "started_by: 11 characters; allowed: 12"),
+        (
+            {"since": "2026-11-24", "started_by": 12345678901},
+            "started_by: '12345678901' has 11 characters; allowed: 12",
+        ),
         ({"since": "2026-11-24", "started_by": "a partner's"}, "started_by: "),
     ],
 )

@@ -105,7 +105,7 @@ def test_a_time_out_says_what_goes_on_and_which_arguments_make_it_longer(slow_wo
     made = slow_world.ml.create_audience_model(name="m", trainingDatasetArn=slow_world.dataset())["audienceModelArn"]
     with pytest.raises(SensorTimeoutError, match=f"(?s)still CREATE_IN_PROGRESS after 1 s.*{made}") as caught:
         sense(CleanRoomsMLAudienceModelSensor, deferrable, audience_model_arn=made, timeout=1)
-    assert "set timeout, in seconds; poke_interval" in str(caught.value)
+    assert "increase timeout (in seconds); poke_interval" in str(caught.value)
     assert "waiter_delay" not in str(caught.value)
     assert "if_exists" not in str(caught.value)
     # Each is what its kind is to Airflow, and to who handles errors of this package.
@@ -178,7 +178,7 @@ EXPORT = {"collaboration_identifier": NOBODYS, "trained_model_arn": MODEL, "name
 @pytest.mark.parametrize(
     ("cls", "given", "problem"),
     [
-        (CleanRoomsMLTrainedModelExportJobSensor, {"name": ""}, "name: 0 characters; allowed: 1 to 63"),
+        (CleanRoomsMLTrainedModelExportJobSensor, {"name": ""}, "name: is empty; allowed: 1 to 63"),
         (CleanRoomsMLTrainedModelExportJobSensor, {"name": None}, "name: missing; required"),
         (CleanRoomsMLTrainedModelExportJobSensor, {"name": True}, "name: True is a bool; must be a string"),
         (
@@ -189,12 +189,12 @@ EXPORT = {"collaboration_identifier": NOBODYS, "trained_model_arn": MODEL, "name
         (
             CleanRoomsMLTrainedModelExportJobSensor,
             {"membership_identifier": 5},
-            "membership_identifier: 1 characters; ",
+            "membership_identifier: '5' has 1 character; ",
         ),
         (
             CleanRoomsMLTrainedModelExportJobSensor,
             {"collaboration_identifier": "None"},
-            "collaboration_identifier: 4 char",
+            "collaboration_identifier: 'None' has 4 char",
         ),
         (CleanRoomsMLTrainedModelExportJobSensor, {"trained_model_arn": CHANNEL}, "is the ARN of an ML input channel"),
         (CleanRoomsMLTrainedModelSensor, {"trained_model_arn": MODEL}, "membership_identifier: .*pattern: "),

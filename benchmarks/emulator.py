@@ -98,7 +98,7 @@ def _run_crowd(count: int) -> Iterator[str]:
     """Run an emulator with a number of generation jobs; yields the URL of the last page of 100."""
     process = CrowdedProcess()
     try:
-        CrowdedWorld(process, ACCOUNT).jobs(count)
+        CrowdedWorld(process, ACCOUNT).add_jobs(count)
         url = f"{process.url}/audience-generation-job?maxResults=100"
         token = ""
         for _ in range(count // 100 - 1):

@@ -89,7 +89,7 @@ def measure_create() -> Iterator[Row]:
     """Measure ``execute()`` of a create whose model is ACTIVE at once, alternating with the same two boto3 calls, with clients; medians."""
     with _run_emulator("--progress-seconds", "0") as world:
         studio = Studio(world)
-        common = studio.training("first")
+        common = studio.build_training("first")
         by_task: list[float] = []
         by_hand: list[float] = []
         for number in range(40):
@@ -124,13 +124,13 @@ def _time_call(work: Callable[[], object]) -> float:
 def measure_mapped_tasks() -> Iterator[Row]:
     """Measure 200 mapped generation jobs of five seconds in eight workers, with a rate of one start per second and a quota of ten."""
     with _run_emulator("--progress-seconds", "5", "--published-rates") as world:
-        model, seed = world.configured(), world.seed()
+        model, seed = world.create_configured_model(), world.write_seed()
         before = len(world.calls)
         tasks = [_build_mapped_task(index, model, seed) for index in range(JOBS)]
         begin = time.perf_counter()
         Fleet(8).run(tasks)
         seconds = time.perf_counter() - begin
-        statuses = Counter(world.emulator.answers(world.account)[before:])
+        statuses = Counter(world.emulator.list_statuses(world.account)[before:])
     succeeded = len({task.result for task in tasks if task.error is None})
     yield Row("200 mapped jobs: that succeed", succeeded, None, "200", succeeded == JOBS)
     yield build_limit_row("200 mapped jobs: calls throttled, %", 100 * statuses[429] / statuses.total(), 5)

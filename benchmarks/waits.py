@@ -57,7 +57,7 @@ def _build_objects_row(name: str, waits: int, ours: Measurement, peer: Measureme
 def measure_300_waits() -> Iterator[Row]:
     """Measure 300 waits that poll every 5 seconds, for 20 seconds."""
     with _run_crowd() as world:
-        arns = world.jobs(300)
+        arns = world.add_jobs(300)
         ours, calls = measure(world, Load("ours", arns, 20.0))
         peer, peers = measure(world, Load("peer", arns, 20.0))
     yield build_ratio_row("300 waits, 20 s: CPU, s", ours.cpu, peer.cpu, 35)
@@ -72,7 +72,7 @@ def measure_ending_waits() -> Iterator[Row]:
     results = {}
     for side in ("ours", "peer"):
         with _run_crowd() as world:
-            results[side] = measure(world, Load(side, world.jobs(300, seconds=12), 120.0))
+            results[side] = measure(world, Load(side, world.add_jobs(300, seconds=12), 120.0))
             missing = 300 - len(results[side][0].events)
             if missing:
                 raise RuntimeError(f"{missing} of 300 waits had no event ({side})")
@@ -85,8 +85,8 @@ def measure_ending_waits() -> Iterator[Row]:
 def measure_long_history() -> Iterator[Row]:
     """Measure 300 waits whose listing also has 5,000 jobs that have ended."""
     with _run_crowd() as world:
-        world.jobs(5000, seconds=-1)
-        arns = world.jobs(300)
+        world.add_jobs(5000, seconds=-1)
+        arns = world.add_jobs(300)
         ours, calls = measure(world, Load("ours", arns, 20.0))
         peer, peers = measure(world, Load("peer", arns, 20.0))
     yield build_ratio_row("300 waits among 5,000 ended: CPU, s", ours.cpu, peer.cpu, 8)
@@ -97,7 +97,7 @@ def measure_long_history() -> Iterator[Row]:
 def measure_10000_waits() -> Iterator[Row]:
     """Measure 10,000 waits, without the peer, whose start would take ten minutes."""
     with _run_crowd() as world:
-        ours, calls = measure(world, Load("ours", world.jobs(10_000), 20.0))
+        ours, calls = measure(world, Load("ours", world.add_jobs(10_000), 20.0))
     yield Row("10,000 waits, 20 s: CPU, s", ours.cpu)
     yield from _build_block_rows("10,000 waits, 20 s", ours, 0.15)
     yield _build_objects_row("10,000 waits, 20 s", 10_000, ours)
@@ -108,7 +108,7 @@ def measure_10000_waits() -> Iterator[Row]:
 def measure_10000_ends() -> Iterator[Row]:
     """Measure 10,000 waits whose jobs all end at the same moment, half a minute after the first wait began."""
     with _run_crowd() as world:
-        arns, end = world.jobs(10_000, seconds=30), time.time() + 30
+        arns, end = world.add_jobs(10_000, seconds=30), time.time() + 30
         ours, calls = measure(world, Load("ours", arns, 600.0))
     missing = len(arns) - len(ours.events)
     if missing:
@@ -124,7 +124,7 @@ def measure_10000_ends() -> Iterator[Row]:
 def measure_1000_starts() -> Iterator[Row]:
     """Measure 1,000 triggers that start at once in a process that has not imported boto3."""
     with _run_crowd() as world:
-        arns = world.jobs(1000)
+        arns = world.add_jobs(1000)
         load = Load("ours", arns, 8.0, warm=False, at_once=True)
         # The best of three, because other processes on the machine also delay the loop.
         best = min((measure(world, load)[0] for _ in range(3)), key=lambda measurement: measurement.block)
@@ -137,7 +137,7 @@ def measure_detection() -> Iterator[Row]:
     for side in ("ours", "peer"):
         with _run_crowd() as world:
             start = time.time()
-            ends = {world.jobs(1, seconds=8 + number / 10)[0]: start + 8 + number / 10 for number in range(100)}
+            ends = {world.add_jobs(1, seconds=8 + number / 10)[0]: start + 8 + number / 10 for number in range(100)}
             measurement, _ = measure(world, Load(side, list(ends), 40.0))
         delays[side] = [measurement.events[arn] - end for arn, end in ends.items()]
     ours, peer = delays["ours"], delays["peer"]

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 REGION = "us-east-1"
 #: ``boto3.client`` for a service name in a variable, which the type stubs reject.
-client_of: Callable[..., Any] = boto3.client
+make_client: Callable[..., Any] = boto3.client
 SCHEMA = [
     {"columnName": "user_id", "columnTypes": ["USER_ID"]},
     {"columnName": "item_id", "columnTypes": ["ITEM_ID"]},
@@ -58,7 +58,7 @@ class RunningEmulator:
         with urllib.request.urlopen(order) as answer:
             return json.load(answer)
 
-    def calls(self, account: str) -> list[str]:
+    def list_calls(self, account: str) -> list[str]:
         """Operations of Clean Rooms ML that the account has called, in order."""
         entries = self._control(f"requests?account={account}")["requests"]
         return [entry["operation"] for entry in entries]
@@ -67,14 +67,14 @@ class RunningEmulator:
         """Move the emulator's clock forward."""
         self._control("clock", {"advance": seconds})
 
-    def answers(self, account: str) -> list[int]:
+    def list_statuses(self, account: str) -> list[int]:
         """The HTTP status of each call, in order."""
         return [entry["status"] for entry in self._control(f"requests?account={account}")["requests"]]
 
-    def fault(self, operation: str, kind: str, account: str, times: int = 1, **more: Any) -> None:
+    def add_fault(self, operation: str, kind: str, account: str, times: int = 1, **more: Any) -> None:
         self._control("faults", {"operation": operation, "kind": kind, "account": account, "times": times, **more})
 
-    def faults(self, account: str) -> list[str]:
+    def list_faults(self, account: str) -> list[str]:
         """Kinds of the faults of an account that are not used up."""
         return [entry["kind"] for entry in self._control("faults")["faults"] if entry["account"] == account]
 
@@ -89,12 +89,12 @@ class RunningEmulator:
         """Allow the callers of an account everything."""
         self._control(f"permissions?account={account}", method="DELETE")
 
-    def permissions(self, account: str) -> dict[str, Any]:
+    def read_permissions(self, account: str) -> dict[str, Any]:
         """The IAM actions that an account allows, None for all, and those that its requests have needed, if it has sent any."""
         found: dict[str, Any] = self._control(f"permissions?account={account}")["permissions"]
         return dict(found.get(account, {"actions": None, "needed": []}))
 
-    def switch(self, **settings: Any) -> dict[str, Any]:
+    def change_settings(self, **settings: Any) -> dict[str, Any]:
         """Change settings until the test ends; returns the previous ones."""
         before: dict[str, Any] = self._control("settings")
         self._control("settings", settings)
@@ -117,7 +117,7 @@ class RunningEmulator:
                 self._control("settings", {name: before[name] for name in INSTANT})
 
     def restore_settings(self) -> None:
-        """Undo what :meth:`switch` has changed: tests share the emulator."""
+        """Undo what :meth:`change_settings` has changed: tests share the emulator."""
         if self._initial:
             self._control("settings", self._initial)
             self._initial = {}
@@ -173,7 +173,7 @@ class World:
     def make_client_of_role(self, service: str, role: str) -> Any:
         """Make a client of a service with the credentials of an assumed role."""
         taken = self.client("sts").assume_role(RoleArn=role, RoleSessionName="session")["Credentials"]
-        return client_of(
+        return make_client(
             service,
             endpoint_url=self.emulator.url,
             region_name=REGION,
@@ -183,7 +183,7 @@ class World:
         )
 
     def _make_client(self, service: str) -> Any:
-        return client_of(
+        return make_client(
             service,
             endpoint_url=self.emulator.url,
             region_name=REGION,
@@ -197,10 +197,10 @@ class World:
 
     @property
     def calls(self) -> list[str]:
-        return self.emulator.calls(self.account)
+        return self.emulator.list_calls(self.account)
 
-    def fault(self, operation: str, kind: str, times: int = 1, **more: Any) -> None:
-        self.emulator.fault(operation, kind, self.account, times, **more)
+    def add_fault(self, operation: str, kind: str, times: int = 1, **more: Any) -> None:
+        self.emulator.add_fault(operation, kind, self.account, times, **more)
 
     @property
     def role(self) -> str:
@@ -217,7 +217,7 @@ class World:
             "roleArn": self.role,
         }
 
-    def seed(self, users: list[str] | None = None) -> dict[str, Any]:
+    def write_seed(self, users: list[str] | None = None) -> dict[str, Any]:
         """Write a seed of these users, by default of thirty who prefer the first kind of items."""
         key = f"seed/{uuid.uuid4()}.jsonl"
         ids = users if users is not None else [f"u{index}" for index in range(0, 120, 4)]
@@ -225,14 +225,16 @@ class World:
         self.client("s3").put_object(Bucket=self.bucket, Key=key, Body=body.encode())
         return {"dataSource": {"s3Uri": f"s3://{self.bucket}/{key}"}, "roleArn": self.role}
 
-    def training_data(self, table: str = "interactions") -> list[dict[str, Any]]:
+    def build_training_data(self, table: str = "interactions") -> list[dict[str, Any]]:
         source = {"glueDataSource": {"databaseName": "lookalike", "tableName": table}}
         return [{"type": "INTERACTIONS", "inputConfig": {"schema": SCHEMA, "dataSource": source}}]
 
     def build(self, csv: bytes | None = None) -> Self:
         """Create bucket, table and file; by default with 200 users, every second of whom prefers one half of the items."""
         self.create_bucket()
-        self.client("s3").put_object(Bucket=self.bucket, Key="interactions/part-0.csv", Body=csv or interactions())
+        self.client("s3").put_object(
+            Bucket=self.bucket, Key="interactions/part-0.csv", Body=csv or build_interactions()
+        )
         glue = self.client("glue")
         glue.create_database(DatabaseInput={"Name": "lookalike"})
         glue.create_table(DatabaseName="lookalike", TableInput=self._table())
@@ -276,23 +278,23 @@ class World:
             time.sleep(0.1)
         raise AssertionError(f"{arn} has not ended within 300 s")
 
-    def dataset(self, name: str = "dataset") -> str:
-        made = self.ml.create_training_dataset(name=name, roleArn=self.role, trainingData=self.training_data())
+    def create_dataset(self, name: str = "dataset") -> str:
+        made = self.ml.create_training_dataset(name=name, roleArn=self.role, trainingData=self.build_training_data())
         return str(made["trainingDatasetArn"])
 
-    def model(self, name: str = "model") -> str:
+    def train_model(self, name: str = "model") -> str:
         """A trained audience model."""
-        dataset = self.dataset(f"{name}-dataset")
+        dataset = self.create_dataset(f"{name}-dataset")
         with self.emulator.finish_jobs_at_once():
             made = self.ml.create_audience_model(name=name, trainingDatasetArn=dataset)
         assert self.wait(made["audienceModelArn"])["status"] == "ACTIVE"
         return str(made["audienceModelArn"])
 
-    def configured(self, name: str = "configured", **more: Any) -> str:
+    def create_configured_model(self, name: str = "configured", **more: Any) -> str:
         """A configured audience model, ready for jobs."""
         made = self.ml.create_configured_audience_model(
             name=name,
-            audienceModelArn=self.model(f"{name}-model"),
+            audienceModelArn=self.train_model(f"{name}-model"),
             outputConfig=self.output,
             sharedAudienceMetrics=more.pop("metrics", ["ALL"]),
             audienceSizeConfig={"audienceSizeType": "PERCENTAGE", "audienceSizeBins": [5, 10, 20]},
@@ -313,9 +315,9 @@ class World:
             configuredAudienceModelArn=model, configuredAudienceModelPolicy=policy
         )
 
-    def generated(self, name: str = "job") -> str:
+    def generate_audience(self, name: str = "job") -> str:
         """A finished generation job."""
-        configured, seed = self.configured(f"{name}-configured"), self.seed()
+        configured, seed = self.create_configured_model(f"{name}-configured"), self.write_seed()
         with self.emulator.finish_jobs_at_once():
             made = self.ml.start_audience_generation_job(
                 name=name, configuredAudienceModelArn=configured, seedAudience=seed
@@ -325,7 +327,7 @@ class World:
 
 
 @cache
-def interactions(users: int = 200, each: int = 10, begin: int = 1_760_000_000, seconds: int = 7_000_000) -> bytes:
+def build_interactions(users: int = 200, each: int = 10, begin: int = 1_760_000_000, seconds: int = 7_000_000) -> bytes:
     """
     Build a CSV of users, every second of whom prefers one half of the items.
 
@@ -345,7 +347,7 @@ def interactions(users: int = 200, each: int = 10, begin: int = 1_760_000_000, s
     return out.getvalue().encode()
 
 
-def untagged(tags: Mapping[str, str]) -> dict[str, str]:
+def remove_claim(tags: Mapping[str, str]) -> dict[str, str]:
     """Return tags without the claim of the task that created the resource."""
     return {key: value for key, value in tags.items() if key != TAG}
 
@@ -386,16 +388,16 @@ class TaskInstance:
         """What ``_compat.store_link`` does to the database of a real Airflow."""
         self.links[key] = url
 
-    def next_try(self) -> TaskInstance:
+    def make_next_try(self) -> TaskInstance:
         """Return the next try of the same task, whose XComs Airflow has deleted."""
         again = copy(self)
         again.try_number += 1
         again.pushed, again.links = {}, {}
         return again
 
-    def cleared(self) -> TaskInstance:
+    def make_cleared_try(self) -> TaskInstance:
         """Return the same task after a user cleared it."""
-        again = self.next_try()
+        again = self.make_next_try()
         again.max_tries = self.try_number + self.retries
         return again
 

@@ -137,11 +137,11 @@ def test_an_asset_is_openlineages_dataset_of_the_resource() -> None:
 
 
 def generate(world: World, *outlets: Any, **more: Any) -> Any:
-    seed: Any = world.seed()
+    seed: Any = world.write_seed()
     return operators.CleanRoomsMLStartAudienceGenerationJobOperator(
         task_id="t",
         name="job",
-        configured_audience_model_arn=world.configured(),
+        configured_audience_model_arn=world.create_configured_model(),
         seed_audience=seed,
         waiter_delay=0.2,
         outlets=list(outlets),
@@ -176,7 +176,7 @@ def test_an_export_is_where_its_files_are(world: World) -> None:
     export = operators.CleanRoomsMLStartAudienceExportJobOperator(
         task_id="t",
         name="export",
-        audience_generation_job_arn=world.generated(),
+        audience_generation_job_arn=world.generate_audience(),
         audience_size={"type": "PERCENTAGE", "value": 10},
         waiter_delay=0.2,
         outlets=[alias],
@@ -217,7 +217,7 @@ def test_an_event_that_cannot_be_filled_does_not_fail_a_task_that_has_created_so
     create = operators.CleanRoomsMLCreateAudienceModelOperator(
         task_id="t",
         name="model",
-        training_dataset_arn=world.dataset(),
+        training_dataset_arn=world.create_dataset(),
         waiter_delay=0.2,
         # A retry would not find what was created, and would pay for another.
         durable=False,
@@ -229,7 +229,7 @@ def test_an_event_that_cannot_be_filled_does_not_fail_a_task_that_has_created_so
 
 
 def test_a_model_that_was_not_promoted_has_no_event_of_an_alias(world: World) -> None:
-    older, terms = world.model("older"), world.configured()
+    older, terms = world.train_model("older"), world.create_configured_model()
     events, asset, alias = make_events(), Asset("models"), Alias("in-service")
     promote = operators.CleanRoomsMLPromoteAudienceModelOperator(
         task_id="t", configured_audience_model_arn=terms, audience_model_arn=older, outlets=[asset, alias]
@@ -243,15 +243,15 @@ def test_an_association_has_its_arn(world: World) -> None:
     events, asset, alias = make_events(), Asset("offers"), Alias("offer")
     create = operators.CleanRoomsCreateConfiguredAudienceModelAssociationOperator(
         task_id="t",
-        membership_identifier=collaborate(world).of(world),
-        configured_audience_model_arn=world.configured(),
+        membership_identifier=collaborate(world).find_membership(world),
+        configured_audience_model_arn=world.create_configured_model(),
         configured_audience_model_association_name="offer",
         manage_resource_policies=True,
         outlets=[asset, alias],
     )
     ti = TaskInstance()
     # A retry finds what the first try has created.
-    for attempt in (ti, ti.next_try()):
+    for attempt in (ti, ti.make_next_try()):
         done = run(create, ti=attempt, outlet_events=events)
         arn = done.pushed["configured_audience_model_association_arn"]
         assert arn.endswith(done.result)
@@ -291,7 +291,7 @@ def call_channel(studio: Studio, query: Any, _: bool, *outlets: Any) -> Any:
     ids=["sync", "deferred", "any operation"],
 )
 def test_sql_is_in_no_event(studio: Studio, make: Callable[..., Any], deferrable: bool) -> None:
-    query = studio.input_channel("SELECT secret FROM events WHERE path = 's3://secret/x'")
+    query = studio.build_input_channel("SELECT secret FROM events WHERE path = 's3://secret/x'")
     events, asset, alias = make_events(), Asset("channels"), Alias("channel")
     done = run(make(studio, query, deferrable, asset, alias), outlet_events=events)
     ((uri, extra),) = find_alias_events(events[alias])

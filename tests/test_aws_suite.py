@@ -16,7 +16,7 @@ from tests.aws.account import EmulatedAccount
 from tests.aws.created_resources import MARK, Bench, sweep
 from tests.aws.user import SWITCH
 from tests.helpers.deployment import ROOT
-from tests.support import EmulatorProcess, World, untagged
+from tests.support import EmulatorProcess, World, remove_claim
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +70,8 @@ def left(world: World) -> list[str]:
 def test_it_passes_says_what_it_skips_and_leaves_nothing(empty_world: World) -> None:
     world = empty_world
     older = f"{MARK}-0123abcd-7"
-    world.dataset(older)
-    world.dataset("somebody-else's")
+    world.create_dataset(older)
+    world.create_dataset("somebody-else's")
     done = suite(world, "tests/aws", **needed(world, "IMAGE_URI", "BUCKET"))
     assert done.returncode == 0, done.stdout
     assert f"{SWITCH}_AUDIENCE_MODEL_ARN is not set: a trained audience model" in done.stdout
@@ -119,11 +119,11 @@ def test_a_failure_while_clearing_does_not_keep_the_rest(empty_world: World) -> 
     bench = Bench(EmulatedAccount(empty_world), "run")
     first = bench.dataset()
     bench.dataset()
-    empty_world.fault("DeleteTrainingDataset", "access_denied")
+    empty_world.add_fault("DeleteTrainingDataset", "access_denied")
     with pytest.raises(AssertionError, match="AccessDeniedException"):
         bench.clear()
     assert len(left(empty_world)) == 1
-    empty_world.fault("ListConfiguredModelAlgorithms", "access_denied")
+    empty_world.add_fault("ListConfiguredModelAlgorithms", "access_denied")
     swept = sweep("run")
     assert ["training dataset" in title for title in swept.deleted] == [True]
     assert ["could not be listed" in title for title in swept.left] == [True]
@@ -137,4 +137,4 @@ def test_what_an_operator_makes_is_named_and_tagged(empty_world: World) -> None:
         CleanRoomsMLCreateTrainingDatasetOperator, role_arn=given["roleArn"], training_data=given["trainingData"]
     )
     found = empty_world.ml.get_training_dataset(trainingDatasetArn=arn)
-    assert (found["name"].startswith(f"{MARK}-run-"), untagged(found["tags"])) == (True, {MARK: "run"})
+    assert (found["name"].startswith(f"{MARK}-run-"), remove_claim(found["tags"])) == (True, {MARK: "run"})

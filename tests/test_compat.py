@@ -17,7 +17,7 @@ from airflow_cleanroomsml._requests.sensitive import Hidden
 from airflow_cleanroomsml.hooks import CleanRoomsMLHook
 from airflow_cleanroomsml.operators import CleanRoomsMLCallOperator
 from tests.support import World, run
-from tests.test_triggers import event_of, in_training, wait_for
+from tests.test_triggers import build_wait, run_wait, start_training
 
 
 def drop(monkeypatch: pytest.MonkeyPatch, cls: Any, name: str) -> None:
@@ -32,7 +32,7 @@ def test_the_connection_is_read_if_it_is_another_kind_of_property(
 ) -> None:
     provided: Any = AwsBaseHook.conn_config
     monkeypatch.setattr(AwsBaseHook, "conn_config", property(provided.func))
-    dataset = world.dataset()
+    dataset = world.create_dataset()
     found = CleanRoomsMLHook().call("get_training_dataset", {"training_dataset_arn": dataset})
     assert found["trainingDatasetArn"] == dataset
 
@@ -104,7 +104,7 @@ def without_caller(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_wait_does_without(
     world: World, remove: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wait = wait_for(in_training(world))
+    wait = build_wait(start_training(world))
     remove(monkeypatch)
-    seen = event_of(wait)["poll_result"]
+    seen = run_wait(wait)["poll_result"]
     assert (seen["status"], seen["outcome"]) == ("ACTIVE", "success")

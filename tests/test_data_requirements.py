@@ -57,7 +57,7 @@ class Lake(World):
         return {"Name": name, "StorageDescriptor": storage, "Parameters": {"classification": "csv"}}
 
     def dataset_of(self, table: str) -> str:
-        data = self.training_data(table)
+        data = self.build_training_data(table)
         made = self.ml.create_training_dataset(name=f"{table}-dataset", roleArn=self.role, trainingData=data)
         return str(made["trainingDatasetArn"])
 
@@ -95,7 +95,7 @@ def configured(built: Lake) -> str:
 @pytest.fixture(scope="module")
 def job(built: Lake, configured: str) -> str:
     made = built.ml.start_audience_generation_job(
-        name="job", configuredAudienceModelArn=configured, seedAudience=built.seed(SEED)
+        name="job", configuredAudienceModelArn=configured, seedAudience=built.write_seed(SEED)
     )
     assert built.wait(made["audienceGenerationJobArn"])["status"] == "ACTIVE"
     return str(made["audienceGenerationJobArn"])
@@ -161,13 +161,13 @@ def test_a_table_that_does_not_exist_is_named(lake: Lake) -> None:
 
 
 def test_a_seed_of_24_is_one_too_small(lake: Lake, configured: str) -> None:
-    seed = lake.seed([*SEED[:24], SEED[0]])
+    seed = lake.write_seed([*SEED[:24], SEED[0]])
     with pytest.raises(JobFailedError, match="24 unique user ids; at least 25 are required"):
         generate("seed of 24", configured, seed)
 
 
 def test_a_seed_of_which_499_are_known_is_one_too_small(lake: Lake, configured: str) -> None:
-    seed = lake.seed([*SEED[:499], *(f"stranger{index}" for index in range(101))])
+    seed = lake.write_seed([*SEED[:499], *(f"stranger{index}" for index in range(101))])
     with pytest.raises(
         JobFailedError, match="499 of the 600 users in the seed are among the 100,000 .* at least 500 are required"
     ):

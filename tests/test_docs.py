@@ -12,7 +12,7 @@ import pytest
 
 from airflow_cleanroomsml import operators, sensors
 from airflow_cleanroomsml._requests.request import TESTED_BOTOCORE, find_argument_shapes
-from tests.helpers.exported_classes import arguments, every_operation, every_task
+from tests.helpers.exported_classes import every_operation, every_task, list_arguments
 from tools.docs import FOLDER, SHARED, build_pages
 from tools.docstrings import Docstring, describe_annotation, format_table, to_markdown
 from tools.excerpts import find_excerpt
@@ -55,7 +55,7 @@ def test_a_class_is_used_by_an_example(cls: type[Any]) -> None:
 
 @pytest.mark.parametrize("base", SHARED.values(), ids=lambda base: base.__name__)
 def test_every_argument_that_many_share_is_described_in_order(base: type[Any]) -> None:
-    assert list(Docstring.parse(base).arguments) == arguments(base)
+    assert list(Docstring.parse(base).arguments) == list_arguments(base)
 
 
 def without_code(text: str) -> str:

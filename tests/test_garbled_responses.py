@@ -26,20 +26,20 @@ from airflow_cleanroomsml.operators import (
 from tests.helpers.collaboration import collaborate
 from tests.helpers.custom_models import Studio, versioned
 from tests.helpers.garbled_responses import BODIES
-from tests.helpers.generated_requests import valid
-from tests.helpers.socket_servers import answering, http_answer, peer
+from tests.helpers.generated_requests import build_valid
+from tests.helpers.socket_servers import answer_after_reading, build_http_answer, run_peer
 from tests.support import World, run
-from tests.test_triggers import event_of
+from tests.test_triggers import run_wait
 
 JSON = {"Content_Type": "application/json"}
 ANSWERS = {
-    **{name: http_answer(body.encode(), Content_Type="text/html") for name, body in BODIES.items()},
-    **{f"{name}, as JSON": http_answer(BODIES[name].encode(), **JSON) for name in ("page", "nothing", "object")},
-    "204": http_answer(b"", "204 No Content"),
-    "300": http_answer(b"", "300 Multiple Choices"),
-    "302 to a page": http_answer(BODIES["page"].encode(), "302 Found", Location="http://login.example/"),
-    "307": http_answer(b"", "307 Temporary Redirect", Location="http://login.example/"),
-    "bytes": http_answer(b"\xff\xfe\x00"),
+    **{name: build_http_answer(body.encode(), Content_Type="text/html") for name, body in BODIES.items()},
+    **{f"{name}, as JSON": build_http_answer(BODIES[name].encode(), **JSON) for name in ("page", "nothing", "object")},
+    "204": build_http_answer(b"", "204 No Content"),
+    "300": build_http_answer(b"", "300 Multiple Choices"),
+    "302 to a page": build_http_answer(BODIES["page"].encode(), "302 Found", Location="http://login.example/"),
+    "307": build_http_answer(b"", "307 Temporary Redirect", Location="http://login.example/"),
+    "bytes": build_http_answer(b"\xff\xfe\x00"),
 }
 #: One of each sort: a listing, a read, what makes something, what answers nothing.
 SOME = (
@@ -75,15 +75,15 @@ def lead(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], CleanRoomsMLHook]:
 def arguments(service: str, name: str) -> dict[str, Any]:
     """A request that the service model allows."""
     shape: Any = load(service).operation_model(name).input_shape
-    return {xform_name(member): valid(shape.members[member]) for member in shape.required_members}
+    return {xform_name(member): build_valid(shape.members[member]) for member in shape.required_members}
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
 def test_no_operation_takes_it_for_an_answer(lead: Callable[[str], CleanRoomsMLHook], answer: str) -> None:
     taken: list[Any] = []
     errors: dict[bool, type[Exception]] = {True: OutcomeUnknownError, False: UnreachableError}
-    with peer(answering(ANSWERS[answer])) as server:
-        hook = lead(server.url("http"))
+    with run_peer(answer_after_reading(ANSWERS[answer])) as server:
+        hook = lead(server.build_url("http"))
         for service, name in OPERATIONS:
             if answer not in FOR_ALL and name not in SOME:
                 continue
@@ -110,12 +110,12 @@ def ways(hook: CleanRoomsMLHook, method: str, given: dict[str, Any]) -> list[Cal
 
 
 def garbled(world: World, operation: str, times: int = 1) -> None:
-    world.fault(operation, "garbled", times=times)
+    world.add_fault(operation, "garbled", times=times)
 
 
 @pytest.mark.parametrize("goal", ["created", "deleted"])
 def test_an_export_is_not_gone(world: World, goal: str) -> None:
-    job = world.generated()
+    job = world.generate_audience()
     identifiers = {"audience_generation_job_arn": job, "name": "e"}
     size = {"type": "PERCENTAGE", "value": 5}
     world.ml.start_audience_export_job(name="e", audienceGenerationJobArn=job, audienceSize=size)
@@ -126,7 +126,7 @@ def test_an_export_is_not_gone(world: World, goal: str) -> None:
     assert (seen.status, seen.outcome) == ("", "pending")
     garbled(world, "ListAudienceExportJobs")
     if goal == "created":
-        assert event_of(wait)["poll_result"]["status"] == "ACTIVE"
+        assert run_wait(wait)["poll_result"]["status"] == "ACTIVE"
 
 
 @versioned
@@ -159,7 +159,7 @@ def test_an_export_that_is_waited_for_comes_to_its_end(world: World, deferrable:
         CleanRoomsMLStartAudienceExportJobOperator(
             task_id="t",
             name="e",
-            audience_generation_job_arn=world.generated(),
+            audience_generation_job_arn=world.generate_audience(),
             audience_size={"type": "PERCENTAGE", "value": 5},
             deferrable=deferrable,
             waiter_delay=1,
@@ -180,8 +180,8 @@ def test_who_belongs_to_a_collaboration_does_not_look_like_a_stranger(empty_worl
 def test_an_offer_is_not_gone(world: World, verb: str) -> None:
     together = collaborate(world)
     world.client("cleanrooms").create_configured_audience_model_association(
-        membershipIdentifier=together.of(world),
-        configuredAudienceModelArn=world.configured(),
+        membershipIdentifier=together.find_membership(world),
+        configuredAudienceModelArn=world.create_configured_model(),
         configuredAudienceModelAssociationName="offer",
         manageResourcePolicies=True,
     )
@@ -192,14 +192,14 @@ def test_an_offer_is_not_gone(world: World, verb: str) -> None:
 
 @pytest.mark.parametrize("operation", ["list_training_datasets", "list_tags_for_resource"])
 def test_a_listing_as_a_task_is_not_empty(empty_world: World, operation: str) -> None:
-    parameters = {} if operation == "list_training_datasets" else {"resource_arn": empty_world.dataset()}
+    parameters = {} if operation == "list_training_datasets" else {"resource_arn": empty_world.create_dataset()}
     garbled(empty_world, "*")
     with pytest.raises(UnreachableError, match="got a response without"):
         run(CleanRoomsMLCallOperator(task_id="t", operation=operation, parameters=parameters))
 
 
 def test_nothing_is_deleted_by_somebody_else_s_answer(world: World) -> None:
-    arn = world.configured()
+    arn = world.create_configured_model()
     delete: dict[str, Any] = {"task_id": "t", "configured_audience_model_arn": arn}
     garbled(world, "DeleteConfiguredAudienceModel")
     with pytest.raises(UnreachableError, match="got a response without a request ID"):

@@ -25,7 +25,7 @@ from tests.support import World, run
 
 
 def dataset(world: World, name: str = "d", **more: Any) -> dict[str, Any]:
-    return {"name": name, "role_arn": world.role, "training_data": world.training_data(), **more}
+    return {"name": name, "role_arn": world.role, "training_data": world.build_training_data(), **more}
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_call_sends_and_answers_without_metadata(hook: CleanRoomsMLHook, empty_w
     assert list(made) == ["trainingDatasetArn"]
     found = hook.call("get_training_dataset", {"training_dataset_arn": made["trainingDatasetArn"]})
     assert found["name"] == "d"
-    assert found["trainingData"] == empty_world.training_data()
+    assert found["trainingData"] == empty_world.build_training_data()
 
 
 def test_a_bad_request_is_not_sent(hook: CleanRoomsMLHook, empty_world: World) -> None:
@@ -62,7 +62,7 @@ def test_items_go_over_all_pages_and_pages_are_read_when_asked_for(hook: CleanRo
 def test_a_create_whose_outcome_is_unknown_is_not_sent_again(
     hook: CleanRoomsMLHook, empty_world: World, fault: str
 ) -> None:
-    empty_world.fault("CreateTrainingDataset", fault, times=9)
+    empty_world.add_fault("CreateTrainingDataset", fault, times=9)
     with pytest.raises(OutcomeUnknownError, match="(?s)may have been carried out.*'d'"):
         hook.call("create_training_dataset", dataset(empty_world))
     assert empty_world.calls == ["CreateTrainingDataset"]
@@ -112,14 +112,14 @@ def test_credentials_that_cannot_be_fetched_are_no_unknown_outcome(
 
 
 def test_a_read_is_sent_again(hook: CleanRoomsMLHook, empty_world: World) -> None:
-    empty_world.fault("ListTrainingDatasets", "reset", times=2)
+    empty_world.add_fault("ListTrainingDatasets", "reset", times=2)
     assert list(hook.items("list_training_datasets")) == []
     assert empty_world.calls == ["ListTrainingDatasets"] * 3
 
 
 def test_a_conditional_put_is_sent_once(hook: CleanRoomsMLHook, empty_world: World) -> None:
     arn = f"arn:aws:cleanrooms-ml:us-east-1:{empty_world.account}:configured-audience-model/x"
-    empty_world.fault("PutConfiguredAudienceModelPolicy", "reset", times=9)
+    empty_world.add_fault("PutConfiguredAudienceModelPolicy", "reset", times=9)
     put = {"configured_audience_model_arn": arn, "configured_audience_model_policy": "{}"}
     with pytest.raises(OutcomeUnknownError):
         hook.call("put_configured_audience_model_policy", {**put, "policy_existence_condition": "POLICY_MUST_EXIST"})
@@ -131,7 +131,7 @@ def test_a_throttled_create_is_tried_again_and_made_once(
 ) -> None:
     pauses: list[float] = []
     monkeypatch.setattr(time, "sleep", pauses.append)
-    empty_world.fault("CreateTrainingDataset", "throttle", times=3)
+    empty_world.add_fault("CreateTrainingDataset", "throttle", times=3)
     hook.call("create_training_dataset", dataset(empty_world))
     assert empty_world.calls == ["CreateTrainingDataset"] * 4
     assert len(empty_world.ml.list_training_datasets()["trainingDatasets"]) == 1
@@ -141,7 +141,7 @@ def test_a_throttled_create_is_tried_again_and_made_once(
 def test_throttled_for_good_ends(hook: CleanRoomsMLHook, empty_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
     monkeypatch.setattr(time, "sleep", pauses.append)
-    empty_world.fault("CreateTrainingDataset", "throttle", times=99)
+    empty_world.add_fault("CreateTrainingDataset", "throttle", times=99)
     with pytest.raises(ThrottledError):
         hook.call("create_training_dataset", dataset(empty_world))
     assert len(empty_world.calls) == 9
@@ -152,7 +152,7 @@ def test_a_throttled_listing_does_not_advise_to_start_fewer_jobs(
     hook: CleanRoomsMLHook, empty_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(time, "sleep", lambda _: None)
-    empty_world.fault("ListAudienceModels", "throttle", times=99)
+    empty_world.add_fault("ListAudienceModels", "throttle", times=99)
     with pytest.raises(ThrottledError) as caught:
         list(hook.items("list_audience_models"))
     assert "poke_interval" in str(caught.value)
@@ -166,7 +166,7 @@ def test_a_throttled_listing_does_not_advise_to_start_fewer_jobs(
 def test_refusals_of_the_service(
     hook: CleanRoomsMLHook, empty_world: World, fault: str, kind: type[CleanRoomsMLError]
 ) -> None:
-    empty_world.fault("CreateTrainingDataset", fault)
+    empty_world.add_fault("CreateTrainingDataset", fault)
     with pytest.raises(kind) as caught:
         hook.call("create_training_dataset", dataset(empty_world))
     assert type(caught.value) is kind

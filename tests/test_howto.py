@@ -90,9 +90,9 @@ def test_every_page_with_a_policy_is_tested_here() -> None:
 
 
 def test_a_role_with_the_policy_can_wait_for_a_partner(world: World) -> None:
-    terms = world.configured()
+    terms = world.create_configured_model()
     job = world.ml.start_audience_generation_job(
-        name="segment", configuredAudienceModelArn=terms, seedAudience=world.seed()
+        name="segment", configuredAudienceModelArn=terms, seedAudience=world.write_seed()
     )["audienceGenerationJobArn"]
     world.wait(job)
     size = {"type": "PERCENTAGE", "value": 10}
@@ -108,10 +108,10 @@ def test_a_role_with_the_policy_can_wait_for_a_partner(world: World) -> None:
 
 
 def test_a_role_with_the_policy_can_retrain(world: World) -> None:
-    terms = world.configured()
+    terms = world.create_configured_model()
     old = world.ml.get_configured_audience_model(configuredAudienceModelArn=terms)["audienceModelArn"]
     created = world.ml.get_audience_model(audienceModelArn=old)["createTime"]
-    dataset = world.dataset()
+    dataset = world.create_dataset()
     world.emulator.allow(world.account, *actions_of("weekly_retraining"))
     for week in (1, 2):
         end = created + timedelta(weeks=week)
@@ -129,7 +129,7 @@ def test_a_role_with_the_policy_can_check(empty_world: World) -> None:
     data = TrainingData(empty_world)
     create_role(empty_world)
     dataset = data.create().create_dataset()
-    seed: Any = empty_world.seed()
+    seed: Any = empty_world.write_seed()
     empty_world.emulator.allow(empty_world.account, *actions_of("check_training_data"))
     check_data, check_seed = CHECKS
     assert run(check_data(task_id="t", training_dataset_arn=dataset)).result["errors"] == 0
@@ -138,8 +138,8 @@ def test_a_role_with_the_policy_can_check(empty_world: World) -> None:
 
 @pytest.mark.parametrize("name", ["choose_size", "many_segments"])
 def test_a_role_with_the_policy_can_export_what_it_chooses(world: World, name: str) -> None:
-    terms = world.configured()
-    seed: Any = world.seed()
+    terms = world.create_configured_model()
+    seed: Any = world.write_seed()
     world.emulator.allow(world.account, *actions_of(name))
     generate, choose, export = SEGMENT
     job = run(generate(task_id="t", name="segment", configured_audience_model_arn=terms, seed_audience=seed)).result
@@ -150,7 +150,7 @@ def test_a_role_with_the_policy_can_export_what_it_chooses(world: World, name: s
 
 def test_a_role_with_the_policy_can_follow_partners_and_export(world: World, emulator: EmulatorProcess) -> None:
     offer = Offer(world, World(emulator).build())
-    offer.partner.wait(offer.start(offer.partner, "job"))
+    offer.partner.wait(offer.start_job(offer.partner, "job"))
     emulator.allow(world.account, *actions_of("follow_partner_jobs"))
     arguments: Any = {"since": 0x10000000, "configured_audience_model_arn": offer.model, "finished": True}
     sensor, export = FOLLOW

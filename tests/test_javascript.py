@@ -47,9 +47,9 @@ def test_both_services_are_read_without_complaint(world: World, tmp_path: Path) 
         "account": world.account,
         "partner": World(world.emulator).account,
         "role": world.role,
-        "trainingData": world.training_data(),
+        "trainingData": world.build_training_data(),
         "outputConfig": world.output,
-        "seedAudience": world.seed(),
+        "seedAudience": world.write_seed(),
         "model": model("cleanroomsml"),
     }
     read = run("calls.mjs", given, tmp_path)

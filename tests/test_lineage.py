@@ -39,7 +39,7 @@ def complete(operator: Any) -> Any:
 
 
 def create_dataset(world: World, data: Any = None) -> operators.CleanRoomsMLCreateTrainingDatasetOperator:
-    data = data or world.training_data()
+    data = data or world.build_training_data()
     return operators.CleanRoomsMLCreateTrainingDatasetOperator(
         task_id="t", name="dataset", role_arn=world.role, training_data=data
     )
@@ -56,7 +56,7 @@ def test_a_training_dataset_has_the_columns_of_its_table(world: World) -> None:
 
 
 def test_a_table_of_another_account_has_its_catalog(world: World) -> None:
-    data: Any = world.training_data()
+    data: Any = world.build_training_data()
     data[0]["inputConfig"]["dataSource"]["glueDataSource"]["catalogId"] = "210987654321"
     assert names(complete(create_dataset(world, data)).inputs) == [
         "arn:aws:glue:us-east-1:210987654321/table/lookalike/interactions",
@@ -65,8 +65,8 @@ def test_a_table_of_another_account_has_its_catalog(world: World) -> None:
 
 @pytest.mark.parametrize("deferrable", [False, True], ids=["sync", "deferred"])
 def test_a_failed_job_has_read_but_not_written(world: World, deferrable: bool) -> None:
-    dataset = world.dataset()
-    world.fault("CreateAudienceModel", "fail_job")
+    dataset = world.create_dataset()
+    world.add_fault("CreateAudienceModel", "fail_job")
     operator = operators.CleanRoomsMLCreateAudienceModelOperator(
         task_id="t", name="model", training_dataset_arn=dataset, waiter_delay=0.2, deferrable=deferrable
     )
@@ -81,15 +81,15 @@ def test_a_failed_job_has_read_but_not_written(world: World, deferrable: bool) -
 def test_another_run_in_the_same_process_starts_anew(world: World) -> None:
     operator = create_dataset(world)
     run(operator)
-    world.fault("ListTrainingDatasets", "access_denied", times=9)
-    world.fault("CreateTrainingDataset", "access_denied", times=9)
+    world.add_fault("ListTrainingDatasets", "access_denied", times=9)
+    world.add_fault("CreateTrainingDataset", "access_denied", times=9)
     with pytest.raises(Exception, match="AccessDenied"):
         run(operator)
     assert operator.get_openlineage_facets_on_failure(None).run_facets == {}
 
 
 def test_a_query_is_named_but_its_sql_is_not(studio: Studio) -> None:
-    query: Any = studio.input_channel(f"{SQL} WHERE path = 's3://bucket/secret'")
+    query: Any = studio.build_input_channel(f"{SQL} WHERE path = 's3://bucket/secret'")
     operator = operators.CleanRoomsMLCreateMLInputChannelOperator(
         task_id="t",
         **studio.soon,
@@ -133,7 +133,7 @@ def test_a_trained_model_reads_its_channels(studio: Studio) -> None:
 
 
 def test_what_is_deleted_is_dropped(world: World) -> None:
-    dataset = world.dataset()
+    dataset = world.create_dataset()
     operator = operators.CleanRoomsMLDeleteTrainingDatasetOperator(task_id="t", training_dataset_arn=dataset)
     (dropped,) = complete(operator).outputs
     assert name(dropped) == named(dataset)
@@ -141,7 +141,7 @@ def test_what_is_deleted_is_dropped(world: World) -> None:
 
 
 def test_what_could_not_be_deleted_is_not_dropped(world: World) -> None:
-    dataset = world.ml.get_audience_model(audienceModelArn=world.model())["trainingDatasetArn"]
+    dataset = world.ml.get_audience_model(audienceModelArn=world.train_model())["trainingDatasetArn"]
     operator = operators.CleanRoomsMLDeleteTrainingDatasetOperator(task_id="t", training_dataset_arn=dataset)
     with pytest.raises(ConflictError):
         run(operator)
@@ -150,13 +150,13 @@ def test_what_could_not_be_deleted_is_not_dropped(world: World) -> None:
 
 def test_a_deleted_policy_drops_no_model(world: World) -> None:
     operator = operators.CleanRoomsMLDeleteConfiguredAudienceModelPolicyOperator(
-        task_id="t", configured_audience_model_arn=world.configured()
+        task_id="t", configured_audience_model_arn=world.create_configured_model()
     )
     assert complete(operator).outputs == []
 
 
 def test_a_promoted_model_leads_to_what_offers_it(world: World) -> None:
-    terms, new = world.configured(), world.model("new")
+    terms, new = world.create_configured_model(), world.train_model("new")
     operator = operators.CleanRoomsMLPromoteAudienceModelOperator(
         task_id="t", configured_audience_model_arn=terms, audience_model_arn=new
     )
@@ -166,7 +166,7 @@ def test_a_promoted_model_leads_to_what_offers_it(world: World) -> None:
 
 
 def test_a_model_that_was_not_promoted_leads_nowhere(world: World) -> None:
-    older, terms = world.model("older"), world.configured()
+    older, terms = world.train_model("older"), world.create_configured_model()
     operator = operators.CleanRoomsMLPromoteAudienceModelOperator(
         task_id="t", configured_audience_model_arn=terms, audience_model_arn=older
     )
@@ -175,7 +175,7 @@ def test_a_model_that_was_not_promoted_leads_nowhere(world: World) -> None:
 
 
 def test_an_update_leads_from_the_model_on_offer(world: World) -> None:
-    terms, new = world.configured(), world.model("new")
+    terms, new = world.create_configured_model(), world.train_model("new")
     operator = operators.CleanRoomsMLUpdateConfiguredAudienceModelOperator(
         task_id="t", configured_audience_model_arn=terms, audience_model_arn=new
     )
@@ -184,7 +184,7 @@ def test_an_update_leads_from_the_model_on_offer(world: World) -> None:
 
 
 def test_pruned_models_are_dropped(world: World) -> None:
-    old, new = world.model("weekly-1"), world.model("weekly-2")
+    old, new = world.train_model("weekly-1"), world.train_model("weekly-2")
     operator = operators.CleanRoomsMLPruneAudienceModelsOperator(task_id="t", keep=1, name_prefix="weekly-")
     run(operator)
     assert names(operator.get_openlineage_facets_on_complete(None).outputs) == [named(old)]
@@ -192,7 +192,7 @@ def test_pruned_models_are_dropped(world: World) -> None:
 
 
 def test_a_sensor_of_an_export_leads_to_its_location(world: World) -> None:
-    job = world.generated()
+    job = world.generate_audience()
     size = {"type": "PERCENTAGE", "value": 10}
     world.ml.start_audience_export_job(name="export", audienceGenerationJobArn=job, audienceSize=size)
     sensor = sensors.CleanRoomsMLAudienceExportJobSensor(
@@ -207,7 +207,7 @@ def test_a_sensor_of_an_export_leads_to_its_location(world: World) -> None:
 
 
 def test_a_choice_of_a_size_reads_the_job(world: World) -> None:
-    job = world.generated()
+    job = world.generate_audience()
     operator = operators.CleanRoomsMLChooseAudienceSizeOperator(
         task_id="t", audience_generation_job_arn=job, policy="knee"
     )
@@ -216,7 +216,7 @@ def test_a_choice_of_a_size_reads_the_job(world: World) -> None:
 
 
 def test_any_operation_that_creates_something_has_lineage(world: World) -> None:
-    dataset = world.dataset()
+    dataset = world.create_dataset()
     operator = operators.CleanRoomsMLCallOperator(
         task_id="t",
         operation="create_audience_model",
@@ -230,7 +230,7 @@ def test_any_operation_that_creates_something_has_lineage(world: World) -> None:
 
 def test_reading_a_description_is_no_lineage(world: World) -> None:
     operator = operators.CleanRoomsMLCallOperator(
-        task_id="t", operation="get_training_dataset", parameters={"training_dataset_arn": world.dataset()}
+        task_id="t", operation="get_training_dataset", parameters={"training_dataset_arn": world.create_dataset()}
     )
     lineage = complete(operator)
     assert (lineage.inputs, lineage.outputs) == ([], [])
@@ -239,7 +239,7 @@ def test_reading_a_description_is_no_lineage(world: World) -> None:
 def test_the_age_of_a_model_is_no_lineage(world: World) -> None:
     operator = operators.CleanRoomsMLCheckAudienceModelAgeOperator(
         task_id="t",
-        configured_audience_model_arn=world.configured(),
+        configured_audience_model_arn=world.create_configured_model(),
         training_data_end_time=datetime(2040, 1, 1, tzinfo=timezone.utc),
     )
     lineage = complete(operator)
@@ -277,14 +277,14 @@ def train(**more: Any) -> operators.CleanRoomsMLCreateAudienceModelOperator:
 
 
 def test_a_resumed_task_has_read_what_its_job_was_started_with(slow_world: World) -> None:
-    first, second = slow_world.dataset("first"), slow_world.dataset("second")
+    first, second = slow_world.create_dataset("first"), slow_world.create_dataset("second")
     task = resumed(slow_world, lambda: train(deferrable=True), first, second)
     (entry,) = slow_world.ml.list_audience_models()["audienceModels"]
     assert lineage_of(task) == ([named(first)], [named(entry["audienceModelArn"])])
 
 
 def test_a_resumed_export_has_written_its_audience_only(slow_world: World) -> None:
-    first, second = slow_world.generated("first"), slow_world.generated("second")
+    first, second = slow_world.generate_audience("first"), slow_world.generate_audience("second")
 
     def export() -> Any:
         size: Any = {"type": "PERCENTAGE", "value": 10}
@@ -303,8 +303,8 @@ def test_a_resumed_export_has_written_its_audience_only(slow_world: World) -> No
 
 
 def test_a_resumed_deletion_drops_what_was_deleted(slow_world: World) -> None:
-    first, second = slow_world.model("first"), slow_world.model("second")
-    slow_world.emulator.switch(delete_seconds=1000)
+    first, second = slow_world.train_model("first"), slow_world.train_model("second")
+    slow_world.emulator.change_settings(delete_seconds=1000)
 
     def delete() -> Any:
         return operators.CleanRoomsMLDeleteAudienceModelOperator(
@@ -316,7 +316,9 @@ def test_a_resumed_deletion_drops_what_was_deleted(slow_world: World) -> None:
 
 def test_a_resumed_sensor_names_what_it_waited_for(slow_world: World) -> None:
     first, second = (
-        slow_world.ml.create_audience_model(name=name, trainingDatasetArn=slow_world.dataset(name))["audienceModelArn"]
+        slow_world.ml.create_audience_model(name=name, trainingDatasetArn=slow_world.create_dataset(name))[
+            "audienceModelArn"
+        ]
         for name in ("first", "second")
     )
 
@@ -329,7 +331,7 @@ def test_a_resumed_sensor_names_what_it_waited_for(slow_world: World) -> None:
 
 
 def test_a_task_that_times_out_in_the_triggerer_has_read_what_its_job_was_started_with(slow_world: World) -> None:
-    first, second = slow_world.dataset("first"), slow_world.dataset("second")
+    first, second = slow_world.create_dataset("first"), slow_world.create_dataset("second")
     task, again = (train(deferrable=True, waiter_max_attempts=1) for _ in range(2))
     ti = TaskInstance()
     before, after = ({"params": {"arn": arn}, "ti": ti} for arn in (first, second))
@@ -341,9 +343,9 @@ def test_a_task_that_times_out_in_the_triggerer_has_read_what_its_job_was_starte
 
 
 def test_a_retry_has_read_what_the_job_that_it_reuses_was_started_with(slow_world: World) -> None:
-    first, second = slow_world.dataset("first"), slow_world.dataset("second")
+    first, second = slow_world.create_dataset("first"), slow_world.create_dataset("second")
     ti = TaskInstance()
     run(train(wait_for_completion=False), ti=ti, params={"arn": first})
     retry = train(wait_for_completion=False)
-    done = run(retry, ti=ti.next_try(), params={"arn": second})
+    done = run(retry, ti=ti.make_next_try(), params={"arn": second})
     assert lineage_of(retry) == ([named(first)], [named(done.result)])

@@ -32,7 +32,7 @@ from airflow_cleanroomsml.operators import (
 )
 from airflow_cleanroomsml.sensors import CleanRoomsMLTrainedModelSensor
 from tests.helpers.custom_models import Studio
-from tests.helpers.exported_classes import TASKS, arguments, every_task
+from tests.helpers.exported_classes import TASKS, every_task, list_arguments
 from tests.support import TaskInstance, World, run
 
 PACKAGE = "airflow-provider-cleanroomsml"
@@ -69,7 +69,7 @@ def full_request(cls: type[Any], partition: str, region: str) -> dict[str, Any]:
         "service": "cleanroomsml",
     }
     arn = f"arn:{partition}:cleanrooms-ml:{region}:123456789012:some-resource/1"
-    return {name: values.get(name, arn if name.endswith("_arn") else "x") for name in arguments(cls)}
+    return {name: values.get(name, arn if name.endswith("_arn") else "x") for name in list_arguments(cls)}
 
 
 def make_full(cls: type[Any], partition: str) -> Any:
@@ -140,7 +140,7 @@ def test_a_full_request_has_the_links_of_its_partition(cls: type[Any], partition
         "Service quota": "servicequotas/home/services/cleanrooms-ml/quotas",
     }
     # Only the service's answer tells the others.
-    told = set(arguments(cls))
+    told = set(list_arguments(cls))
     sources = {
         "Collaboration": {"collaboration_identifier", "collaboration_id", "parameters"},
         "Output in S3": {"output_config", "default_output_location"},
@@ -267,7 +267,7 @@ def test_a_seed_by_sql_has_no_link_and_shows_nothing() -> None:
 
 
 def test_an_input_channel_shows_no_sql(studio: Studio) -> None:
-    query: Any = studio.input_channel("SELECT secret FROM events WHERE path = 's3://secret/x'")
+    query: Any = studio.build_input_channel("SELECT secret FROM events WHERE path = 's3://secret/x'")
     task = CleanRoomsMLCreateMLInputChannelOperator(
         task_id="t",
         **studio.soon,
@@ -359,13 +359,13 @@ def test_links_of_users_are_left_alone(world: World) -> None:
 
 
 def training(world: World, table: str = "interactions", **more: Any) -> dict[str, Any]:
-    made = world.ml.create_training_dataset(name="d", roleArn=world.role, trainingData=world.training_data(table))
+    made = world.ml.create_training_dataset(name="d", roleArn=world.role, trainingData=world.build_training_data(table))
     return {"task_id": "t", "name": "m", "training_dataset_arn": made["trainingDatasetArn"], "waiter_delay": 1, **more}
 
 
 @both_ways
 def test_links_are_there_while_the_task_waits(slow_studio: Studio, deferrable: bool) -> None:
-    source: Any = slow_studio.input_channel()
+    source: Any = slow_studio.build_input_channel()
     channel = CleanRoomsMLCreateMLInputChannelOperator(
         task_id="t",
         name="c",
@@ -412,7 +412,7 @@ def test_an_export_links_to_its_files(world: World, deferrable: bool) -> None:
         CleanRoomsMLStartAudienceExportJobOperator(
             task_id="t",
             name="e",
-            audience_generation_job_arn=world.generated(),
+            audience_generation_job_arn=world.generate_audience(),
             audience_size=size,
             deferrable=deferrable,
             waiter_delay=1,
@@ -427,8 +427,8 @@ def test_an_export_links_to_its_files(world: World, deferrable: bool) -> None:
 
 @both_ways
 def test_a_quota_that_is_full_has_a_link(world: World, deferrable: bool) -> None:
-    dataset = world.dataset()
-    world.fault("CreateAudienceModel", "quota", times=0)
+    dataset = world.create_dataset()
+    world.add_fault("CreateAudienceModel", "quota", times=0)
     create: dict[str, Any] = {"name": "m", "training_dataset_arn": dataset, "deferrable": deferrable}
     # The fault's quota has no name of the user guide.
     page = "https://us-east-1.console.aws.amazon.com/servicequotas/home/services/cleanrooms-ml/quotas"
@@ -448,7 +448,7 @@ def test_a_quota_that_is_full_has_a_link(world: World, deferrable: bool) -> None
 
 def test_a_quota_of_zero_has_a_link(studio: Studio) -> None:
     ti = TaskInstance()
-    arguments = studio.training(resource_config={"instanceType": "ml.p4d.24xlarge", "volumeSizeInGB": 30})
+    arguments = studio.build_training(resource_config={"instanceType": "ml.p4d.24xlarge", "volumeSizeInGB": 30})
     with pytest.raises(NoQuotaError):
         run(CleanRoomsMLCreateTrainedModelOperator(**arguments), ti=ti)
     assert ti.links["_link_ServiceQuotaLink"].endswith("/servicequotas/home/services/cleanrooms-ml/quotas")
@@ -458,8 +458,8 @@ def test_a_quota_of_zero_has_a_link(studio: Studio) -> None:
 
 
 def test_any_operation_that_is_called_has_its_links(world: World) -> None:
-    dataset = world.dataset()
-    world.fault("CreateAudienceModel", "quota")
+    dataset = world.create_dataset()
+    world.add_fault("CreateAudienceModel", "quota")
     ti = TaskInstance()
     call = CleanRoomsMLCallOperator(
         task_id="t", operation="create_audience_model", parameters={"name": "m", "training_dataset_arn": dataset}

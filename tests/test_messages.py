@@ -53,7 +53,7 @@ def _fast_clock(fast_clock: None) -> None:
 def failing(world: World) -> str:
     """A training dataset whose table is missing."""
     made = world.ml.create_training_dataset(
-        name="d", roleArn=world.role, trainingData=world.training_data("no_such_table")
+        name="d", roleArn=world.role, trainingData=world.build_training_data("no_such_table")
     )
     return str(made["trainingDatasetArn"])
 
@@ -71,7 +71,7 @@ def test_a_cleared_task_does_what_the_message_says(world: World) -> None:
     with pytest.raises(JobFailedError):
         run(CleanRoomsMLCreateAudienceModelOperator(task_id="t", **train), ti=first)
     with pytest.raises(JobFailedError):
-        run(CleanRoomsMLCreateAudienceModelOperator(task_id="t", **train), ti=first.cleared())
+        run(CleanRoomsMLCreateAudienceModelOperator(task_id="t", **train), ti=first.make_cleared_try())
     assert world.calls.count("CreateAudienceModel") == 2
     # Without its tag a cleared task cannot tell that the failed job is its own, so the name is taken.
     train.update(name="n", durable=False)
@@ -79,7 +79,7 @@ def test_a_cleared_task_does_what_the_message_says(world: World) -> None:
     with pytest.raises(JobFailedError, match="change the name and clear the task: it starts another job."):
         run(CleanRoomsMLCreateAudienceModelOperator(task_id="t", **train), ti=other)
     with pytest.raises(ConflictError):
-        run(CleanRoomsMLCreateAudienceModelOperator(task_id="t", **train), ti=other.cleared())
+        run(CleanRoomsMLCreateAudienceModelOperator(task_id="t", **train), ti=other.make_cleared_try())
 
 
 @both_ways
@@ -102,7 +102,7 @@ def test_a_failed_training_names_the_check_of_its_data(world: World, deferrable:
 
 def test_a_deleted_model_is_not_blamed_on_its_data(world: World) -> None:
     with slow_endings(world.emulator):
-        arn = world.model()
+        arn = world.train_model()
     world.ml.delete_audience_model(audienceModelArn=arn)
     with pytest.raises(JobFailedError, match="The audience model is DELETE_") as caught:
         run(CleanRoomsMLAudienceModelSensor(task_id="t", audience_model_arn=arn))
@@ -110,7 +110,7 @@ def test_a_deleted_model_is_not_blamed_on_its_data(world: World) -> None:
 
 
 def test_expired_credentials_are_to_be_renewed(world: World) -> None:
-    world.fault("CreateAudienceModel", "expired_credentials")
+    world.add_fault("CreateAudienceModel", "expired_credentials")
     train: dict[str, Any] = {"name": "m", "training_dataset_arn": failing(world)}
     with pytest.raises(ServiceError, match="Renew the credentials in the Airflow connection") as caught:
         run(CleanRoomsMLCreateAudienceModelOperator(task_id="t", **train))
@@ -131,17 +131,17 @@ def test_a_data_check_with_an_invalid_rule_sends_nothing(world: World) -> None:
 @contextmanager
 def slow_endings(emulator: RunningEmulator) -> Iterator[None]:
     """What is made meanwhile takes hours to be deleted or cancelled."""
-    before = emulator.switch(delete_seconds=10_000)["delete_seconds"]
+    before = emulator.change_settings(delete_seconds=10_000)["delete_seconds"]
     try:
         yield
     finally:
-        emulator.switch(delete_seconds=before)
+        emulator.change_settings(delete_seconds=before)
 
 
 @both_ways
 def test_a_deletion_that_takes_too_long_is_not_called_running(world: World, deferrable: bool) -> None:
     with slow_endings(world.emulator):
-        arn = world.model()
+        arn = world.train_model()
     delete = CleanRoomsMLDeleteAudienceModelOperator(
         task_id="t", audience_model_arn=arn, waiter_delay=1, waiter_max_attempts=2, deferrable=deferrable
     )
@@ -154,7 +154,7 @@ def test_a_deletion_that_takes_too_long_is_not_called_running(world: World, defe
 @both_ways
 def test_a_cancellation_that_takes_too_long_may_cost(slow_studio: Studio, channel: str, deferrable: bool) -> None:
     with slow_endings(slow_studio.world.emulator):
-        train = slow_studio.training(channel=channel, wait_for_completion=False)
+        train = slow_studio.build_training(channel=channel, wait_for_completion=False)
         model = run(CleanRoomsMLCreateTrainedModelOperator(**train)).result
     cancel = CleanRoomsMLCancelTrainedModelOperator(
         task_id="t",
@@ -171,7 +171,12 @@ def test_a_cancellation_that_takes_too_long_may_cost(slow_studio: Studio, channe
 @both_ways
 def test_a_sensor_of_a_deletion_calls_nothing_running_that_is_not(world: World, deferrable: bool) -> None:
     sensor = CleanRoomsMLAudienceModelSensor(
-        task_id="t", audience_model_arn=world.model(), goal="deleted", timeout=1, deferrable=deferrable, poke_interval=1
+        task_id="t",
+        audience_model_arn=world.train_model(),
+        goal="deleted",
+        timeout=1,
+        deferrable=deferrable,
+        poke_interval=1,
     )
     with pytest.raises(WaitTimeoutError, match="was still ACTIVE after 1 s, the timeout of the sensor.") as caught:
         run(sensor)
@@ -181,7 +186,7 @@ def test_a_sensor_of_a_deletion_calls_nothing_running_that_is_not(world: World, 
 def test_a_wait_for_quota_repeats_one_line(
     slow_world: World, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    dataset = slow_world.dataset()
+    dataset = slow_world.create_dataset()
     for index in range(2):
         slow_world.ml.create_audience_model(name=f"m{index}", trainingDatasetArn=dataset)
     create = CleanRoomsMLCreateAudienceModelOperator(
@@ -198,7 +203,7 @@ def test_a_wait_for_quota_repeats_one_line(
 
 
 def test_a_conflict_does_not_repeat_the_service(world: World) -> None:
-    arn = world.configured()
+    arn = world.create_configured_model()
     model = world.ml.get_configured_audience_model(configuredAudienceModelArn=arn)["audienceModelArn"]
     with pytest.raises(ConflictError) as caught:
         run(CleanRoomsMLDeleteAudienceModelOperator(task_id="t", audience_model_arn=model))
@@ -235,7 +240,7 @@ def test_a_listing_has_the_name_of_the_api(world: World, deferrable: bool) -> No
     sensor = CleanRoomsMLAudienceExportJobSensor(
         task_id="t",
         name="never",
-        audience_generation_job_arn=world.generated(),
+        audience_generation_job_arn=world.generate_audience(),
         timeout=1,
         deferrable=deferrable,
         poke_interval=1,
@@ -248,7 +253,7 @@ def test_an_operation_that_is_called_has_the_name_of_the_api(world: World) -> No
     call = CleanRoomsMLCallOperator(
         task_id="t", operation="list_audience_models", jmespath="sum(audienceModels[].name)"
     )
-    world.model()
+    world.train_model()
     with pytest.raises(Exception, match="ListAudienceModels succeeded, but jmespath"):
         run(call)
 
@@ -262,7 +267,7 @@ def test_pass_without_a_default_names_what_is_missing() -> None:
 
 
 def test_a_resource_that_is_not_found_is_no_failed_job(world: World) -> None:
-    arn = world.model().replace("audience-model/", "audience-model/no-")
+    arn = world.train_model().replace("audience-model/", "audience-model/no-")
     with pytest.raises(ResourceNotFoundError):
         run(CleanRoomsMLAudienceModelSensor(task_id="t", audience_model_arn=arn))
 
@@ -277,7 +282,7 @@ def test_a_failed_training_names_the_logs_of_its_container(world: World) -> None
 
 
 def test_a_sensor_of_a_deletion_that_failed_does_not_ask_for_another_resource(world: World) -> None:
-    arn = world.model()
+    arn = world.train_model()
     wait = Wait("audience model", "deleted", {"audience_model_arn": arn}, 0.0, 1.0, 1.0)
     event = {"wait": wait.to_json(), "poll_result": PollResult("DELETE_FAILED", Outcome.FAILURE).to_json()}
     sensor = CleanRoomsMLAudienceModelSensor(task_id="t", audience_model_arn=arn, goal="deleted")

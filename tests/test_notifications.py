@@ -55,14 +55,14 @@ def call_back(notifier: Any, task: Any) -> TaskInstance:
 @either
 def test_a_failed_job_is_named_with_its_reason(world: World, make: Callable[[Topic], Any]) -> None:
     topic = Topic(world)
-    world.fault("CreateAudienceModel", "fail_job", code="BAD_DATA", message="No interactions.")
-    dataset = world.dataset()
+    world.add_fault("CreateAudienceModel", "fail_job", code="BAD_DATA", message="No interactions.")
+    dataset = world.create_dataset()
     task = CleanRoomsMLCreateAudienceModelOperator(
         task_id="task", name="model", training_dataset_arn=dataset, waiter_delay=1
     )
     call_back(make(topic), task)
     (model,) = world.ml.list_audience_models()["audienceModels"]
-    ((subject, message),) = topic.published()
+    ((subject, message),) = topic.read_messages()
     assert subject == "dag.task failed: CREATE_FAILED"
     for part in ("after 26 h 3 min", model["audienceModelArn"], "status: CREATE_FAILED", "BAD_DATA: No interactions."):
         assert part in message
@@ -72,22 +72,22 @@ def test_a_failed_job_is_named_with_its_reason(world: World, make: Callable[[Top
 def test_each_task_has_a_message_of_its_own(world: World, make: Callable[[Topic], Any]) -> None:
     topic = Topic(world)
     notifier = make(topic)
-    dataset = world.dataset()
+    dataset = world.create_dataset()
     for name in ("one", "two"):
         task = CleanRoomsMLCreateAudienceModelOperator(
             task_id="task", name=name, training_dataset_arn=dataset, waiter_delay=1
         )
         ti = call_back(notifier, task)
-        ((subject, message),) = topic.published()
+        ((subject, message),) = topic.read_messages()
         assert subject == "dag.task succeeded"
         assert f"audience model: {ti.pushed['audience_model_arn']}" in message
         assert "reason" not in message
 
 
 def test_what_a_sensor_waits_for_is_named(world: World) -> None:
-    topic, model = Topic(world), world.model()
+    topic, model = Topic(world), world.train_model()
     call_back(deliver_itself(topic), CleanRoomsMLAudienceModelSensor(task_id="task", audience_model_arn=model))
-    ((_, message),) = topic.published()
+    ((_, message),) = topic.read_messages()
     assert f"audience model: {model}" in message
 
 
@@ -98,7 +98,7 @@ def test_the_text_of_an_error_of_others_is_not_sent(world: World) -> None:
     error.status = 503
     context: Any = {"ti": TaskInstance(), "task": task, "dag": DAG("dag", schedule=None), "exception": error}
     deliver_itself(topic)(context)
-    ((subject, message),) = topic.published()
+    ((subject, message),) = topic.read_messages()
     assert (subject, "503" in message) == ("dag.task failed", False)
     assert SECRET not in message
     assert "reason: ValueError" in message
@@ -112,7 +112,7 @@ def test_a_task_whose_worker_was_killed_is_reported_as_failed(
 ) -> None:
     topic = Topic(empty_world)
     call_back_in_dag_processor(make(topic), kind)
-    ((subject, message),) = topic.published()
+    ((subject, message),) = topic.read_messages()
     assert subject == "dag.task failed"
     assert "run manual__1, failed, in try 1." in message
     assert f"audience model: {MODEL}" in message

@@ -37,16 +37,16 @@ def offer(world: World, emulator: EmulatorProcess) -> Offer:
 
 def finish(offer: Offer, name: str) -> str:
     """Let the partner start a job, and wait for its end; the owner's name of it."""
-    arn = offer.start(offer.partner, name)
+    arn = offer.start_job(offer.partner, name)
     assert offer.partner.wait(arn)["status"] in {"ACTIVE", "CREATE_FAILED"}
     return f"{offer.partner.account}-{name}"
 
 
 def start_long(offer: Offer, name: str) -> str:
     """Let the partner start a job that ends when the clock is pushed; the owner's name of it."""
-    before = offer.owner.emulator.switch(progress_seconds=LONG)
-    offer.start(offer.partner, name)
-    offer.owner.emulator.switch(progress_seconds=before["progress_seconds"])
+    before = offer.owner.emulator.change_settings(progress_seconds=LONG)
+    offer.start_job(offer.partner, name)
+    offer.owner.emulator.change_settings(progress_seconds=before["progress_seconds"])
     return f"{offer.partner.account}-{name}"
 
 
@@ -187,7 +187,7 @@ def test_without_a_state_a_restart_is_a_first_start(offer: Offer) -> None:
 
 
 def test_a_job_that_failed_is_reported_too(offer: Offer) -> None:
-    offer.partner.fault("StartAudienceGenerationJob", "fail_job")
+    offer.partner.add_fault("StartAudienceGenerationJob", "fail_job")
     finish(offer, "job")
     (event,) = asyncio.run(Watcher(offer, since=0x10000000).events(1))
     assert event["status"] == "CREATE_FAILED"
@@ -195,7 +195,7 @@ def test_a_job_that_failed_is_reported_too(offer: Offer) -> None:
 
 def test_a_listing_that_is_refused_does_not_end_the_watch(offer: Offer) -> None:
     finish(offer, "job")
-    offer.owner.fault("ListAudienceGenerationJobs", "access_denied")
+    offer.owner.add_fault("ListAudienceGenerationJobs", "access_denied")
     assert len(events(Watcher(offer, since=0x10000000), 1)) == 1
 
 

@@ -31,7 +31,7 @@ def policy(**arguments: Any) -> Any:
 def refusal(world: World, fault: str, operation: str = "list_audience_models") -> CleanRoomsMLError:
     """The error that a task raises when the service refuses, and botocore tries no more."""
     camel = "".join(part.capitalize() for part in operation.split("_"))
-    world.fault(camel, fault, times=10)
+    world.add_fault(camel, fault, times=10)
     once = {"retries": {"total_max_attempts": 1}}
     with pytest.raises(CleanRoomsMLError) as raised:
         list(CleanRoomsMLHook(config=once).items(operation, {}))

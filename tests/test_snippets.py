@@ -29,7 +29,7 @@ from airflow_cleanroomsml._waiting.wait import PollResult, Wait
 from airflow_cleanroomsml.exceptions import DataCheckFailedError, InvalidRequestError, JobFailedError
 from airflow_cleanroomsml.notifications import describe_end
 from tests.helpers.deployment import ROOT
-from tests.helpers.training_data import TrainingData, create_role, rows
+from tests.helpers.training_data import TrainingData, build_rows, create_role
 from tests.support import TaskInstance, World, run
 from tools.docs import FOLDER
 
@@ -254,8 +254,8 @@ def describe_invalid_request(world: World) -> str:
 
 def describe_failed_job(world: World) -> str:
     reason = "99,999 users with at least 2 interactions; at least 100,000 are required"
-    dataset = world.build().dataset("failing")
-    world.fault("CreateAudienceModel", "fail_job", code="INSUFFICIENT_USERS", message=reason)
+    dataset = world.build().create_dataset("failing")
+    world.add_fault("CreateAudienceModel", "fail_job", code="INSUFFICIENT_USERS", message=reason)
     create = operators.CleanRoomsMLCreateAudienceModelOperator(
         task_id="t", name="weekly-20260104T000000", training_dataset_arn=dataset, waiter_delay=1
     )
@@ -265,8 +265,8 @@ def describe_failed_job(world: World) -> str:
 
 
 def describe_end_of_job(world: World) -> str:
-    dataset = world.build().dataset("failing")
-    world.fault("CreateAudienceModel", "fail_job", code="NO_DATA", message="No interactions.")
+    dataset = world.build().create_dataset("failing")
+    world.add_fault("CreateAudienceModel", "fail_job", code="NO_DATA", message="No interactions.")
     train = operators.CleanRoomsMLCreateAudienceModelOperator(
         task_id="train", name="weekly", training_dataset_arn=dataset, waiter_delay=1
     )
@@ -285,7 +285,7 @@ def describe_end_of_job(world: World) -> str:
 def describe_findings(world: World) -> str:
     data = TrainingData(world).create()
     create_role(world, None, "glue:*", "s3:ListBucket", "s3:GetBucketLocation")
-    milliseconds = [(user, item, time * 1_000) for user, item, time in rows()]
+    milliseconds = [(user, item, time * 1_000) for user, item, time in build_rows()]
     data.put(data.days[0], milliseconds[::2])
     data.put(data.days[1], milliseconds[1::2])
     check = operators.CleanRoomsMLCheckTrainingDataOperator(

@@ -84,9 +84,9 @@ class Downstream(TaskInstance):
 
 def test_an_audience_whose_metrics_are_not_shared_is_skipped(world: World, emulator: EmulatorProcess) -> None:
     owner = World(emulator).build()
-    terms = owner.configured(metrics=["NONE"])
+    terms = owner.create_configured_model(metrics=["NONE"])
     owner.allow_jobs(terms, world.account)
-    seed: Any = world.seed()
+    seed: Any = world.write_seed()
     found = tasks(
         lookalike_audience, name="x", configured_audience_model_arn=terms, seed_audience=seed, if_unsuitable="skip"
     )

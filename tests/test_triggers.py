@@ -29,26 +29,28 @@ from tests.support import World
 SAMPLES = sorted((Path(__file__).parent / "samples").glob("*.json"))
 
 
-def trigger_of(path: str, keywords: dict[str, Any]) -> Any:
+def load_trigger(path: str, keywords: dict[str, Any]) -> Any:
     module, name = path.rsplit(".", 1)
     return getattr(importlib.import_module(module), name)(**keywords)
 
 
-async def event(trigger: Any) -> Any:
+async def run_trigger(trigger: Any) -> Any:
     return json.loads(json.dumps((await anext(trigger.run())).payload))
 
 
-def event_of(wait: Wait, **keywords: Any) -> Any:
-    return asyncio.run(event(CleanRoomsMLWaitTrigger(wait=wait.to_json(), **keywords)))
+def run_wait(wait: Wait, **keywords: Any) -> Any:
+    return asyncio.run(run_trigger(CleanRoomsMLWaitTrigger(wait=wait.to_json(), **keywords)))
 
 
-def wait_for(arn: str, goal: str = "created", timeout: float = 60.0, delay: float = 1.0) -> Wait:
+def build_wait(arn: str, goal: str = "created", timeout: float = 60.0, delay: float = 1.0) -> Wait:
     now = time.time()
     return Wait("audience model", goal, {"audience_model_arn": arn}, now, now + timeout, delay)
 
 
-def in_training(world: World, name: str = "m") -> str:
-    return str(world.ml.create_audience_model(name=name, trainingDatasetArn=world.dataset(name))["audienceModelArn"])
+def start_training(world: World, name: str = "m") -> str:
+    return str(
+        world.ml.create_audience_model(name=name, trainingDatasetArn=world.create_dataset(name))["audienceModelArn"]
+    )
 
 
 def has(found: Any, expected: Any) -> bool:
@@ -68,15 +70,15 @@ class BareTrigger(BaseTrigger):
         yield TriggerEvent(await asyncio.get_running_loop().create_future())
 
 
-def pollers() -> list[threading.Thread]:
+def list_pollers() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "cleanroomsml-poller"]
 
 
-def subscriptions() -> list[Subscription]:
+def list_subscriptions() -> list[Subscription]:
     return [each for each in gc.get_objects() if type(each) is Subscription]
 
 
-def until(condition: Callable[[], object]) -> None:
+def wait_until(condition: Callable[[], object]) -> None:
     end = time.monotonic() + 120
     while time.monotonic() < end:
         if condition():
@@ -85,21 +87,21 @@ def until(condition: Callable[[], object]) -> None:
     raise AssertionError(condition)
 
 
-async def until_called(world: World, times: int) -> None:
-    await asyncio.to_thread(until, lambda: len(world.calls) >= times)
+async def wait_until_called(world: World, times: int) -> None:
+    await asyncio.to_thread(wait_until, lambda: len(world.calls) >= times)
 
 
 class TestSerialised:
     @pytest.mark.parametrize("path", SAMPLES, ids=[path.stem for path in SAMPLES])
     def test_what_a_release_has_written_is_read_and_comes_to_its_end(self, empty_world: World, path: Path) -> None:
         sample = json.loads(path.read_text())
-        trigger = trigger_of(sample["trigger"], sample["keywords"])
+        trigger = load_trigger(sample["trigger"], sample["keywords"])
         path_now, keywords = trigger.serialize()
         assert path_now == sample["trigger"]
         assert has(keywords, sample["keywords"])
         # A watcher comes to no end.
         if "says" in sample:
-            assert has(asyncio.run(event(trigger)), sample["says"])
+            assert has(asyncio.run(run_trigger(trigger)), sample["says"])
 
     def test_there_is_a_sample_of_each_trigger(self) -> None:
         triggers = importlib.import_module("airflow_cleanroomsml.triggers")
@@ -109,24 +111,24 @@ class TestSerialised:
 
 class TestWaiting:
     def test_it_waits_for_success(self, world: World) -> None:
-        seen = event_of(wait_for(in_training(world)))["poll_result"]
+        seen = run_wait(build_wait(start_training(world)))["poll_result"]
         assert seen["status"] == "ACTIVE"
 
     def test_it_gives_up_at_the_deadline(self, slow_world: World) -> None:
-        seen = event_of(wait_for(in_training(slow_world), timeout=0.0))["poll_result"]
+        seen = run_wait(build_wait(start_training(slow_world), timeout=0.0))["poll_result"]
         assert (seen["status"], seen["outcome"]) == ("CREATE_IN_PROGRESS", "pending")
 
     def test_region_and_connection_reach_the_client(self, world: World) -> None:
-        arn = world.model().replace("us-east-1", "eu-west-1")
-        seen = event_of(wait_for(arn, goal="deleted"), region_name="eu-west-1", botocore_config={"read_timeout": 5})
+        arn = world.train_model().replace("us-east-1", "eu-west-1")
+        seen = run_wait(build_wait(arn, goal="deleted"), region_name="eu-west-1", botocore_config={"read_timeout": 5})
         assert seen["poll_result"]["outcome"] == "success"
 
     def test_the_log_has_what_changes(
         self, world: World, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        arn = in_training(world)
+        arn = start_training(world)
         with caplog.at_level("INFO"):
-            event_of(wait_for(arn, delay=0.1))
+            run_wait(build_wait(arn, delay=0.1))
         # Airflow 2.11 logs in one way, 3.x in the other.
         text = caplog.text if arn in caplog.text else capsys.readouterr().out
         said = re.findall(rf"(\w+) after \d+ s: audience model {arn}", text)
@@ -136,16 +138,16 @@ class TestWaiting:
 
 class TestTroubles:
     def test_what_it_cannot_look_at_is_told(self, empty_world: World) -> None:
-        empty_world.fault("GetAudienceModel", "access_denied")
+        empty_world.add_fault("GetAudienceModel", "access_denied")
         arn = f"arn:aws:cleanrooms-ml:us-east-1:{empty_world.account}:audience-model/m"
-        assert event_of(wait_for(arn))["error"].startswith("AccessDeniedError: GetAudienceModel")
+        assert run_wait(build_wait(arn))["error"].startswith("AccessDeniedError: GetAudienceModel")
 
     def test_an_error_of_one_leaves_the_others_waiting(self, world: World) -> None:
-        good, bad = wait_for(in_training(world)), wait_for("nonsense")
+        good, bad = build_wait(start_training(world)), build_wait("nonsense")
         triggers = [CleanRoomsMLWaitTrigger(wait=wait.to_json()) for wait in (good, bad)]
 
         async def both() -> list[Any]:
-            return list(await asyncio.gather(*map(event, triggers)))
+            return list(await asyncio.gather(*map(run_trigger, triggers)))
 
         done, broken = asyncio.run(both())
         assert done["poll_result"]["status"] == "ACTIVE"
@@ -154,19 +156,19 @@ class TestTroubles:
     def test_credentials_that_cannot_be_fetched_now_are_no_end(
         self, world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        arn = world.model()
+        arn = world.train_model()
         assumed = {"conn_type": "aws", "login": world.account, "password": "s", "extra": {"role_arn": world.role}}
         monkeypatch.setenv("AIRFLOW_CONN_ASSUMED", json.dumps(assumed))
         monkeypatch.setenv("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:9")
-        seen = event_of(wait_for(arn, timeout=2.0), aws_conn_id="assumed")["poll_result"]
+        seen = run_wait(build_wait(arn, timeout=2.0), aws_conn_id="assumed")["poll_result"]
         assert seen["outcome"] == "pending"
         assert "EndpointConnectionError" in seen["message"]
 
     @pytest.mark.parametrize("fault", ["throttle", "server_error", "reset"])
     def test_a_fault_for_good_ends_at_the_deadline(self, empty_world: World, fault: str) -> None:
-        empty_world.fault("GetAudienceModel", fault, times=1_000_000)
+        empty_world.add_fault("GetAudienceModel", fault, times=1_000_000)
         arn = f"arn:aws:cleanrooms-ml:us-east-1:{empty_world.account}:audience-model/m"
-        seen = event_of(wait_for(arn, timeout=5.0, delay=0.25))["poll_result"]
+        seen = run_wait(build_wait(arn, timeout=5.0, delay=0.25))["poll_result"]
         assert seen["outcome"] == "pending"
         assert "GetAudienceModel" in seen["message"]
         # A look each quarter of a second at most; throttling takes more and more of them away.
@@ -178,13 +180,13 @@ class TestTroubles:
             monkeypatch.setenv("AIRFLOW_CONN_ROTATED", json.dumps(connection))
 
         old = World(world.emulator)
-        old.fault("GetAudienceModel", "expired_credentials", times=0)
-        wait = wait_for(in_training(world))
+        old.add_fault("GetAudienceModel", "expired_credentials", times=0)
+        wait = build_wait(start_training(world))
         login(old.account)
 
         async def rotated() -> Any:
-            task = asyncio.create_task(event(CleanRoomsMLWaitTrigger(wait=wait.to_json(), aws_conn_id="rotated")))
-            await until_called(old, 2)
+            task = asyncio.create_task(run_trigger(CleanRoomsMLWaitTrigger(wait=wait.to_json(), aws_conn_id="rotated")))
+            await wait_until_called(old, 2)
             login(world.account)
             return await task
 
@@ -193,21 +195,21 @@ class TestTroubles:
 
     def test_credentials_that_stay_bad_end_the_wait(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(renewal, "PAUSES", (0.0, 0.05, 0.05))
-        wait, before = wait_for(world.model()), len(world.calls)
-        world.fault("GetAudienceModel", "expired_credentials", times=0)
-        error = event_of(wait)["error"]
+        wait, before = build_wait(world.train_model()), len(world.calls)
+        world.add_fault("GetAudienceModel", "expired_credentials", times=0)
+        error = run_wait(wait)["error"]
         assert error.startswith("CleanRoomsMLError: Credentials are still rejected after 3 refreshes")
         assert "ExpiredTokenException" in error
         assert len(world.calls) - before == 4
 
     def test_what_hangs_does_not_starve_the_others(self, world: World) -> None:
-        world.fault("GetAudienceModel", "slow", times=0, seconds=3.0)
-        hung = wait_for(in_training(world), timeout=2.0)
-        dataset = {"training_dataset_arn": world.dataset("other")}
+        world.add_fault("GetAudienceModel", "slow", times=0, seconds=3.0)
+        hung = build_wait(start_training(world), timeout=2.0)
+        dataset = {"training_dataset_arn": world.create_dataset("other")}
         others = hung._replace(noun="training dataset", identifiers=dataset, goal="deleted", deadline=time.time() + 60)
 
         async def both() -> list[Any]:
-            waits = [asyncio.create_task(event(self.impatient(wait))) for wait in (hung, others)]
+            waits = [asyncio.create_task(run_trigger(self.impatient(wait))) for wait in (hung, others)]
             first = await waits[0]
             await asyncio.to_thread(
                 world.ml.delete_training_dataset, trainingDatasetArn=dataset["training_dataset_arn"]
@@ -224,108 +226,116 @@ class TestTroubles:
 
 class TestSharing:
     def test_many_waits_have_one_thread_and_share_their_reads(self, slow_world: World) -> None:
-        arn, before = in_training(slow_world), len(slow_world.calls)
-        waits = [wait_for(arn, timeout=timeout) for timeout in (3600.0, *[0.0] * 100)]
+        arn, before = start_training(slow_world), len(slow_world.calls)
+        waits = [build_wait(arn, timeout=timeout) for timeout in (3600.0, *[0.0] * 100)]
 
         async def all_of_them() -> int:
-            first, *tasks = [asyncio.create_task(event(CleanRoomsMLWaitTrigger(wait=wait.to_json()))) for wait in waits]
+            first, *tasks = [
+                asyncio.create_task(run_trigger(CleanRoomsMLWaitTrigger(wait=wait.to_json()))) for wait in waits
+            ]
             await asyncio.gather(*tasks)
-            threads = len(pollers())
+            threads = len(list_pollers())
             first.cancel()
             return threads
 
         assert asyncio.run(all_of_them()) == 1
         assert len(slow_world.calls) - before <= 3
-        until(lambda: not pollers())
+        wait_until(lambda: not list_pollers())
         assert registry.pollers == []
 
     def test_who_is_cancelled_leaves_the_others_waiting(self, world: World) -> None:
-        arns = [in_training(world, name) for name in ("one", "two")]
+        arns = [start_training(world, name) for name in ("one", "two")]
 
         async def one_of_two() -> Any:
-            tasks = [asyncio.create_task(event(CleanRoomsMLWaitTrigger(wait=wait_for(arn).to_json()))) for arn in arns]
-            await until_called(world, len(world.calls) + 1)
+            tasks = [
+                asyncio.create_task(run_trigger(CleanRoomsMLWaitTrigger(wait=build_wait(arn).to_json())))
+                for arn in arns
+            ]
+            await wait_until_called(world, len(world.calls) + 1)
             tasks[0].cancel()
             return await tasks[1]
 
         assert asyncio.run(one_of_two())["poll_result"]["status"] == "ACTIVE"
-        until(lambda: not pollers())
+        wait_until(lambda: not list_pollers())
 
     def test_a_restart_goes_on_where_the_other_triggerer_was(self, slow_world: World) -> None:
-        arn = in_training(slow_world)
-        keywords = CleanRoomsMLWaitTrigger(wait=wait_for(arn, timeout=3600).to_json()).serialize()[1]
+        arn = start_training(slow_world)
+        keywords = CleanRoomsMLWaitTrigger(wait=build_wait(arn, timeout=3600).to_json()).serialize()[1]
 
         async def killed() -> None:
             before = len(slow_world.calls)
-            task = asyncio.create_task(event(CleanRoomsMLWaitTrigger(**keywords)))
-            await until_called(slow_world, before + 1)
+            task = asyncio.create_task(run_trigger(CleanRoomsMLWaitTrigger(**keywords)))
+            await wait_until_called(slow_world, before + 1)
             task.cancel()
 
         asyncio.run(killed())
-        until(lambda: not pollers())
+        wait_until(lambda: not list_pollers())
         keywords["wait"]["deadline"] = time.time()
-        assert asyncio.run(event(CleanRoomsMLWaitTrigger(**keywords)))["poll_result"]["status"] == "CREATE_IN_PROGRESS"
+        assert (
+            asyncio.run(run_trigger(CleanRoomsMLWaitTrigger(**keywords)))["poll_result"]["status"]
+            == "CREATE_IN_PROGRESS"
+        )
 
     @pytest.mark.parametrize("looked", [False, True], ids=["while connecting", "while polling"])
     def test_a_loop_that_dies_takes_nobody_with_it(self, slow_world: World, looked: bool) -> None:
-        wait = wait_for(in_training(slow_world), timeout=3600)
+        wait = build_wait(start_training(slow_world), timeout=3600)
         dead = asyncio.new_event_loop()
-        task = dead.create_task(event(CleanRoomsMLWaitTrigger(wait=wait.to_json())))
-        dead.run_until_complete(until_called(slow_world, len(slow_world.calls) + looked))
+        task = dead.create_task(run_trigger(CleanRoomsMLWaitTrigger(wait=wait.to_json())))
+        dead.run_until_complete(wait_until_called(slow_world, len(slow_world.calls) + looked))
         dead.close()
-        seen = event_of(wait._replace(deadline=time.time()))["poll_result"]
+        seen = run_wait(wait._replace(deadline=time.time()))["poll_result"]
         assert seen["status"] == "CREATE_IN_PROGRESS"
-        until(lambda: not pollers())
+        wait_until(lambda: not list_pollers())
         assert not task.done()
 
     def test_several_loops_share_a_poller(self, world: World) -> None:
-        waits = [wait_for(in_training(world, name)) for name in ("one", "two")]
+        waits = [build_wait(start_training(world, name)) for name in ("one", "two")]
         found: list[Any] = []
-        threads = [threading.Thread(target=lambda wait=wait: found.append(event_of(wait))) for wait in waits]
+        threads = [threading.Thread(target=lambda wait=wait: found.append(run_wait(wait))) for wait in waits]
         for thread in threads:
             thread.start()
-        until(lambda: len(found) == 2 or len(pollers()) == 1)
+        wait_until(lambda: len(found) == 2 or len(list_pollers()) == 1)
         for thread in threads:
             thread.join()
         assert [each["poll_result"]["status"] for each in found] == ["ACTIVE"] * 2
 
     def test_waits_that_have_ended_leave_nothing(self, slow_world: World) -> None:
-        wait = wait_for(in_training(slow_world), timeout=3600)
+        wait = build_wait(start_training(slow_world), timeout=3600)
         # Other tests of the process may have left some.
-        before = subscriptions()
+        before = list_subscriptions()
 
         async def many() -> None:
             tasks = []
             for _ in range(3):
-                tasks.append(asyncio.create_task(event(CleanRoomsMLWaitTrigger(wait=wait.to_json()))))
-                await until_called(slow_world, len(slow_world.calls) + 1)
+                tasks.append(asyncio.create_task(run_trigger(CleanRoomsMLWaitTrigger(wait=wait.to_json()))))
+                await wait_until_called(slow_world, len(slow_world.calls) + 1)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
         asyncio.run(many())
-        until(lambda: not pollers())
+        wait_until(lambda: not list_pollers())
         gc.collect()
-        assert [each for each in subscriptions() if each not in before] == []
+        assert [each for each in list_subscriptions() if each not in before] == []
 
     def test_a_wait_adds_few_objects_for_the_garbage_collector_to_visit(self, slow_world: World) -> None:
         # After an hour, the second poll comes a minute after the first.
-        wait = wait_for(in_training(slow_world), timeout=3600, delay=60.0)
+        wait = build_wait(start_training(slow_world), timeout=3600, delay=60.0)
         wait = wait._replace(started=wait.started - 3600, connection={}, history=(("CREATE_PENDING", 0.0),))
         text = json.dumps(wait.to_json())
         # Other tests of the process may have left some, which nobody polls.
-        before = subscriptions()
+        before = list_subscriptions()
 
         def have_results() -> bool:
-            return all(each.last_result for each in subscriptions() if each not in before)
+            return all(each.last_result for each in list_subscriptions() if each not in before)
 
         async def count(make: Callable[[], BaseTrigger]) -> float:
             """Count the objects for each trigger; the first one also brings what all share."""
             tasks, counts = [], []
             for triggers in (1, 100):
-                tasks += [asyncio.create_task(event(make())) for _ in range(triggers)]
+                tasks += [asyncio.create_task(run_trigger(make())) for _ in range(triggers)]
                 await asyncio.sleep(0)
-                await asyncio.to_thread(until, have_results)
+                await asyncio.to_thread(wait_until, have_results)
                 # The last update still has to reach its trigger.
                 await asyncio.sleep(0.5)
                 gc.collect()
@@ -351,9 +361,9 @@ class TestSharing:
     def test_searches_share_it_too(self, world: World) -> None:
         search = {"since": 0.0, "started_by": world.account}
         trigger = CleanRoomsMLNewJobsTrigger(search=search, deadline=time.time() + 60, delay=0.1)
-        job = world.generated()
-        assert [each["audience_generation_job_arn"] for each in asyncio.run(event(trigger))["jobs"]] == [job]
-        until(lambda: not pollers())
+        job = world.generate_audience()
+        assert [each["audience_generation_job_arn"] for each in asyncio.run(run_trigger(trigger))["jobs"]] == [job]
+        wait_until(lambda: not list_pollers())
 
 
 class TestTurns:
@@ -370,7 +380,7 @@ class TestTurns:
         came: list[int] = []
 
         async def take(number: int) -> None:
-            said = await event(self.turn())
+            said = await run_trigger(self.turn())
             assert said["turn"] is True
             came.append(number)
 
@@ -380,33 +390,33 @@ class TestTurns:
         asyncio.run(all_of_them())
         assert came == list(range(10))
         assert empty_world.calls == []
-        assert not pollers()
+        assert not list_pollers()
 
     def test_none_comes_where_there_is_no_room(self, empty_world: World) -> None:
         trigger = self.turn(0.2, {"why": "quota", "quota_name": "jobs", "quota_value": 2})
-        assert asyncio.run(event(trigger)) == {**trigger._build_keywords(), "turn": False}
+        assert asyncio.run(run_trigger(trigger)) == {**trigger._build_keywords(), "turn": False}
 
     def test_who_is_cancelled_gives_up_the_place(self, empty_world: World) -> None:
         async def second() -> Any:
-            first = asyncio.create_task(event(self.turn(refused={"why": "throttled"})))
+            first = asyncio.create_task(run_trigger(self.turn(refused={"why": "throttled"})))
             await asyncio.sleep(0)
             first.cancel()
-            return await event(self.turn())
+            return await run_trigger(self.turn())
 
         assert asyncio.run(second())["turn"] is True
 
     def test_the_end_of_a_wait_makes_room(self, world: World) -> None:
-        wait = wait_for(in_training(world), delay=0.1)
+        wait = build_wait(start_training(world), delay=0.1)
 
         async def next_one() -> list[str]:
             order: list[str] = []
 
             async def end() -> None:
-                await event(CleanRoomsMLWaitTrigger(wait=wait.to_json()))
+                await run_trigger(CleanRoomsMLWaitTrigger(wait=wait.to_json()))
                 order.append("end")
 
             async def start() -> None:
-                said = await event(self.turn(refused={"why": "quota", "quota_name": "jobs", "quota_value": 1}))
+                said = await run_trigger(self.turn(refused={"why": "quota", "quota_name": "jobs", "quota_value": 1}))
                 order.append("turn" if said["turn"] else "no turn")
 
             await asyncio.gather(end(), start())

@@ -11,7 +11,7 @@ import pytest
 
 from tests.aws import user
 from tests.helpers.collaboration import collaborate
-from tests.support import REGION, World, client_of
+from tests.support import REGION, World, make_client
 
 
 class Account(Protocol):
@@ -43,7 +43,7 @@ class EmulatedAccount:
 
     def client(self, service: str, **more: Any) -> Any:
         account = {"aws_access_key_id": self.world.account, "aws_secret_access_key": "secret"}
-        return client_of(service, endpoint_url=self.world.emulator.url, region_name=REGION, **account, **more)
+        return make_client(service, endpoint_url=self.world.emulator.url, region_name=REGION, **account, **more)
 
     def needed(self, name: str) -> str:
         if name not in self._known:
@@ -62,8 +62,12 @@ class EmulatedAccount:
         if name in plain:
             return plain[name]
         if name == "SEED_URI":
-            return str(self.world.seed()["dataSource"]["s3Uri"])
-        return self.world.model() if name == "AUDIENCE_MODEL_ARN" else collaborate(self.world).of(self.world)
+            return str(self.world.write_seed()["dataSource"]["s3Uri"])
+        return (
+            self.world.train_model()
+            if name == "AUDIENCE_MODEL_ARN"
+            else collaborate(self.world).find_membership(self.world)
+        )
 
 
 class AwsAccount:

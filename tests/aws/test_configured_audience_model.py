@@ -18,7 +18,7 @@ from airflow_cleanroomsml.operators import (
 )
 from tests.aws.created_resources import Bench, delete
 from tests.aws.observations import ACCEPTED, Observer, Outcome, outcome
-from tests.support import run, untagged
+from tests.support import remove_claim, run
 
 
 def members(bench: Bench) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def get(arn: str) -> dict[str, Any]:
 def test_it_is_made_changed_and_deleted(bench: Bench) -> None:
     arn = configured(bench)
     before = get(arn)
-    assert untagged(before["tags"]) == bench.tags
+    assert remove_claim(before["tags"]) == bench.tags
     update: dict[str, Any] = {"configured_audience_model_arn": arn, "min_matching_seed_size": 30}
     run(CleanRoomsMLUpdateConfiguredAudienceModelOperator(task_id="t", **update))
     after = get(arn)

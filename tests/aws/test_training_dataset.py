@@ -15,7 +15,7 @@ from airflow_cleanroomsml.operators import (
     CleanRoomsMLUntagResourceOperator,
 )
 from tests.aws.created_resources import Bench
-from tests.support import TaskInstance, run, untagged
+from tests.support import TaskInstance, remove_claim, run
 
 
 def request(bench: Bench, **more: Any) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def test_it_is_what_was_asked_for(bench: Bench) -> None:
         asked["role_arn"],
         asked["description"],
     )
-    assert (untagged(found["tags"]), found["trainingData"], found["status"]) == (
+    assert (remove_claim(found["tags"]), found["trainingData"], found["status"]) == (
         bench.tags,
         asked["training_data"],
         "ACTIVE",
@@ -63,7 +63,7 @@ def test_a_retry_goes_on_with_it(bench: Bench) -> None:
     ti = TaskInstance()
     arn = run(CleanRoomsMLCreateTrainingDatasetOperator(task_id="t", **asked), ti=ti).result
     bench.deleted_at_end(TRAINING_DATASET, arn)
-    assert run(CleanRoomsMLCreateTrainingDatasetOperator(task_id="t", **asked), ti=ti.next_try()).result == arn
+    assert run(CleanRoomsMLCreateTrainingDatasetOperator(task_id="t", **asked), ti=ti.make_next_try()).result == arn
 
 
 def test_its_tags_can_be_changed(bench: Bench) -> None:
@@ -71,7 +71,7 @@ def test_its_tags_can_be_changed(bench: Bench) -> None:
     run(CleanRoomsMLTagResourceOperator(task_id="t", resource_arn=arn, tags={"team": "ads", "stage": "test"}))
     run(CleanRoomsMLUntagResourceOperator(task_id="t", resource_arn=arn, tag_keys=["stage", "never-there"]))
     tags = CleanRoomsMLHook().call("list_tags_for_resource", {"resource_arn": arn})["tags"]
-    assert untagged(tags) == {**bench.tags, "team": "ads"}
+    assert remove_claim(tags) == {**bench.tags, "team": "ads"}
 
 
 def test_a_name_in_use_is_refused_and_the_error_tells_what_is_there(bench: Bench) -> None:

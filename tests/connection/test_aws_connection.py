@@ -15,7 +15,7 @@ from airflow_cleanroomsml.operators import (
 )
 from airflow_cleanroomsml.sensors import CleanRoomsMLAudienceModelSensor
 from tests.support import World, run
-from tests.test_triggers import event_of, wait_for
+from tests.test_triggers import build_wait, run_wait
 
 COLLABORATION = "00000000-0000-4000-8000-000000000000"
 MISSING = "aws_conn_id: the connection 'partner' does not exist"
@@ -44,14 +44,14 @@ def test_a_connection_that_is_named_and_is_not_there_is_an_error(empty_world: Wo
 
 def test_nor_does_a_trigger_go_on_without_it(empty_world: World) -> None:
     arn = f"arn:aws:cleanrooms-ml:us-east-1:{empty_world.account}:audience-model/m"
-    assert MISSING in event_of(wait_for(arn), aws_conn_id="partner")["error"]
+    assert MISSING in run_wait(build_wait(arn), aws_conn_id="partner")["error"]
     assert empty_world.calls == []
 
 
 @pytest.mark.parametrize("named", ["aws_default", None])
 def test_who_names_none_gets_what_boto3_finds(world: World, monkeypatch: pytest.MonkeyPatch, named: str | None) -> None:
     monkeypatch.delenv("AIRFLOW_CONN_AWS_DEFAULT")
-    world.dataset("d")
+    world.create_dataset("d")
     call = CleanRoomsMLCallOperator(
         task_id="t", operation="list_training_datasets", jmespath="trainingDatasets[].name", aws_conn_id=named
     )

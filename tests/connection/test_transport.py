@@ -26,11 +26,11 @@ from tests.helpers.socket_servers import (
     Act,
     Certificate,
     Peer,
-    answering,
-    answering_at_once,
-    certificate,
-    http_answer,
-    peer,
+    answer_after_reading,
+    answer_at_once,
+    build_http_answer,
+    make_certificate,
+    run_peer,
 )
 from tests.support import SCHEMA, run
 
@@ -54,17 +54,17 @@ class Place:
         self.peers: list[Peer] = []
         self.verify: Any = None
         self.config: dict[str, Any] = {}
-        self.trusted = certificate(folder)
+        self.trusted = make_certificate(folder)
 
     def serve(self, act: Act, context: ssl.SSLContext | None = None) -> Peer:
-        made = self.stack.enter_context(peer(act, context))
+        made = self.stack.enter_context(run_peer(act, context))
         self.peers.append(made)
         return made
 
     def secure(self, act: Act, trusted: Certificate | None = None) -> str:
         """The URL of a server with a certificate that the hook trusts, unless another one is named."""
         self.verify = str(self.trusted.path)
-        return self.serve(act, (trusted or self.trusted).context()).url("https")
+        return self.serve(act, (trusted or self.trusted).context()).build_url("https")
 
     def file(self, name: str, text: str = "") -> str:
         path = self.folder / name
@@ -105,7 +105,7 @@ def place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Place]:
 
 def through_proxy(act: Act, scheme: str = "https", **config: Any) -> Any:
     def lead(place: Place) -> str:
-        place.config.update(proxies={scheme: place.serve(act).url("http")}, **config)
+        place.config.update(proxies={scheme: place.serve(act).build_url("http")}, **config)
         return f"{scheme}://localhost:1"
 
     return lead
@@ -114,7 +114,7 @@ def through_proxy(act: Act, scheme: str = "https", **config: Any) -> Any:
 def lead_to_silence(scheme: str) -> Any:
     def lead(place: Place) -> str:
         place.config.update(IMPATIENT)
-        return place.serve(socket_servers.hang).url(scheme)
+        return place.serve(socket_servers.hang).build_url(scheme)
 
     return lead
 
@@ -144,17 +144,19 @@ TRANSIENT = {
     "refused": lambda _: "https://127.0.0.1:9",
     "refused, plain": lambda _: "http://127.0.0.1:9",
     "connect times out": lead_to_full_backlog,
-    "closed before the handshake": lambda place: place.serve(socket_servers.close).url("https"),
-    "reset in the handshake": lambda place: place.serve(socket_servers.reset).url("https"),
+    "closed before the handshake": lambda place: place.serve(socket_servers.close).build_url("https"),
+    "reset in the handshake": lambda place: place.serve(socket_servers.reset).build_url("https"),
     "the handshake hangs": lead_to_silence("https"),
     "no proxy": lead_to_dead_proxy("https"),
     "no proxy, plain": lead_to_dead_proxy("http"),
-    "CONNECT refused, 407": through_proxy(answering(http_answer(b"", "407 Proxy Authentication Required"))),
-    "CONNECT refused, 502": through_proxy(answering(http_answer(b"", "502 Bad Gateway"))),
-    "CONNECT refused, 403": through_proxy(answering(http_answer(b"", "403 Forbidden"))),
+    "CONNECT refused, 407": through_proxy(
+        answer_after_reading(build_http_answer(b"", "407 Proxy Authentication Required"))
+    ),
+    "CONNECT refused, 502": through_proxy(answer_after_reading(build_http_answer(b"", "502 Bad Gateway"))),
+    "CONNECT refused, 403": through_proxy(answer_after_reading(build_http_answer(b"", "403 Forbidden"))),
     "CONNECT closed": through_proxy(socket_servers.read),
     "CONNECT hangs": through_proxy(socket_servers.hang, connect_timeout=0.5, read_timeout=0.5),
-    "tunnel closed before the handshake": through_proxy(answering(TUNNEL)),
+    "tunnel closed before the handshake": through_proxy(answer_after_reading(TUNNEL)),
 }
 
 
@@ -176,7 +178,7 @@ def lead_to_old_protocol(place: Place) -> str:
     context.maximum_version = ssl.TLSVersion.TLSv1_1
     context.minimum_version = ssl.TLSVersion.TLSv1_1
     place.verify = str(place.trusted.path)
-    return place.serve(socket_servers.read, context).url("https")
+    return place.serve(socket_servers.read, context).build_url("https")
 
 
 def lead_to_client_certificates(place: Place) -> str:
@@ -185,16 +187,16 @@ def lead_to_client_certificates(place: Place) -> str:
     # Up to TLS 1.2 the server asks for the certificate before the handshake ends.
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     place.verify = str(place.trusted.path)
-    return place.serve(socket_servers.read, context).url("https")
+    return place.serve(socket_servers.read, context).build_url("https")
 
 
 REFUSED = {
-    "untrusted certificate": lambda place: place.serve(socket_servers.read, place.trusted.context()).url("https"),
-    "expired certificate": lambda place: place.secure(socket_servers.read, certificate(place.folder, days=-1)),
+    "untrusted certificate": lambda place: place.serve(socket_servers.read, place.trusted.context()).build_url("https"),
+    "expired certificate": lambda place: place.secure(socket_servers.read, make_certificate(place.folder, days=-1)),
     "certificate of another host": lead_to_other_host,
-    "https to a plain port": lambda place: place.serve(answering_at_once(http_answer(b"", "400 Bad Request"))).url(
-        "https"
-    ),
+    "https to a plain port": lambda place: place.serve(
+        answer_at_once(build_http_answer(b"", "400 Bad Request"))
+    ).build_url("https"),
     "protocol that is too old": lead_to_old_protocol,
     "no client certificate": lead_to_client_certificates,
 }
@@ -212,20 +214,22 @@ def test_a_handshake_or_a_set_up_that_is_refused_is_no_unknown_outcome(place: Pl
 SENT = {
     "read and closed, TLS": lambda place: place.secure(socket_servers.read),
     "closed in the middle of the request, TLS": lambda place: place.secure(socket_servers.read_in_part),
-    "read and closed": lambda place: place.serve(socket_servers.read).url("http"),
-    "closed in the middle of the request": lambda place: place.serve(socket_servers.read_in_part).url("http"),
-    "accepted and closed": lambda place: place.serve(socket_servers.close).url("http"),
-    "reset": lambda place: place.serve(socket_servers.reset).url("http"),
+    "read and closed": lambda place: place.serve(socket_servers.read).build_url("http"),
+    "closed in the middle of the request": lambda place: place.serve(socket_servers.read_in_part).build_url("http"),
+    "accepted and closed": lambda place: place.serve(socket_servers.close).build_url("http"),
+    "reset": lambda place: place.serve(socket_servers.reset).build_url("http"),
     "no answer": lead_to_silence("http"),
     "an answer that broke off": lambda place: place.serve(
-        answering(http_answer(b'{"trainingDa', Content_Length="100"))
-    ).url("http"),
-    "an answer that is not HTTP": lambda place: place.serve(answering(b"SSH-2.0-OpenSSH\r\n\r\n")).url("http"),
-    "a proxy drops it": through_proxy(socket_servers.read, "http"),
-    "a proxy fails": through_proxy(answering(http_answer(b"", "502 Bad Gateway")), "http"),
-    "a redirect": lambda place: place.serve(answering(http_answer(b"", "302 Found", Location="http://login"))).url(
+        answer_after_reading(build_http_answer(b'{"trainingDa', Content_Length="100"))
+    ).build_url("http"),
+    "an answer that is not HTTP": lambda place: place.serve(answer_after_reading(b"SSH-2.0-OpenSSH\r\n\r\n")).build_url(
         "http"
     ),
+    "a proxy drops it": through_proxy(socket_servers.read, "http"),
+    "a proxy fails": through_proxy(answer_after_reading(build_http_answer(b"", "502 Bad Gateway")), "http"),
+    "a redirect": lambda place: place.serve(
+        answer_after_reading(build_http_answer(b"", "302 Found", Location="http://login"))
+    ).build_url("http"),
 }
 
 
@@ -242,7 +246,7 @@ def test_an_error_that_was_handled_before_says_nothing_about_the_request(place: 
     try:
         client.list_training_datasets()
     except BotoCoreError:
-        error = place.create(place.serve(socket_servers.read).url("http"))
+        error = place.create(place.serve(socket_servers.read).build_url("http"))
     assert type(error) is OutcomeUnknownError
 
 
@@ -260,7 +264,7 @@ FILES: dict[str, Any] = {
 @pytest.mark.parametrize("argument", FILES)
 def test_a_file_that_is_missing_is_named_and_no_retry_is_made(place: Place, argument: str) -> None:
     FILES[argument](place)
-    error = place.create(place.serve(socket_servers.read, place.trusted.context()).url("https"))
+    error = place.create(place.serve(socket_servers.read, place.trusted.context()).build_url("https"))
     assert isinstance(error, ConfigurationError)
     assert isinstance(error, AirflowFailException)
     assert argument in str(error)
@@ -271,7 +275,7 @@ def test_a_file_that_is_missing_is_named_and_no_retry_is_made(place: Place, argu
 @pytest.mark.parametrize("text", ["", "no certificate"])
 def test_a_bundle_without_certificates_is_named(place: Place, text: str) -> None:
     place.verify = place.file("bundle.pem", text)
-    error = place.create(place.serve(socket_servers.read, place.trusted.context()).url("https"))
+    error = place.create(place.serve(socket_servers.read, place.trusted.context()).build_url("https"))
     assert isinstance(error, ConfigurationError)
     assert "verify" in str(error)
     assert repr(place.verify) in str(error)
@@ -279,7 +283,7 @@ def test_a_bundle_without_certificates_is_named(place: Place, text: str) -> None
 
 def test_a_folder_as_bundle_is_named(place: Place) -> None:
     place.verify = str(place.folder)
-    error = place.create(place.serve(socket_servers.read, place.trusted.context()).url("https"))
+    error = place.create(place.serve(socket_servers.read, place.trusted.context()).build_url("https"))
     assert isinstance(error, ConfigurationError)
     assert repr(place.verify) in str(error)
 
@@ -296,7 +300,7 @@ def test_a_bundle_that_credentials_need_is_named(place: Place) -> None:
     place.patch.setenv("AWS_ROLE_ARN", ROLE)
     place.patch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", place.file("token", "x" * 40))
     place.patch.setenv("AWS_CA_BUNDLE", place.missing)
-    error = place.create(place.serve(socket_servers.read, place.trusted.context()).url("https"))
+    error = place.create(place.serve(socket_servers.read, place.trusted.context()).build_url("https"))
     assert isinstance(error, ConfigurationError)
     assert "AWS_CA_BUNDLE" in str(error)
     assert repr(place.missing) in str(error)
@@ -305,7 +309,9 @@ def test_a_bundle_that_credentials_need_is_named(place: Place) -> None:
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_credential_that_no_header_may_hold_is_not_sent_and_not_shown(place: Place, scheme: str) -> None:
     place.patch.setenv("AWS_SESSION_TOKEN", "confidential\n")
-    secured = place.secure(socket_servers.read) if scheme == "https" else place.serve(socket_servers.read).url("http")
+    secured = (
+        place.secure(socket_servers.read) if scheme == "https" else place.serve(socket_servers.read).build_url("http")
+    )
     error = place.create(secured)
     assert type(error) is CleanRoomsMLError
     assert str(error).startswith("CreateTrainingDataset was not sent.\n  A header has a line break")
@@ -320,7 +326,7 @@ def test_what_fails_while_the_request_is_made_was_not_sent(place: Place, event: 
     def fail(**_: Any) -> NoReturn:
         raise ValueError("not today")
 
-    place.patch.setenv("AWS_ENDPOINT_URL", place.serve(socket_servers.read).url("http"))
+    place.patch.setenv("AWS_ENDPOINT_URL", place.serve(socket_servers.read).build_url("http"))
     hook = CleanRoomsMLHook()
     hook.conn_once.meta.events.register(event, fail)
     with pytest.raises(CleanRoomsMLError, match="CreateTrainingDataset was not sent") as caught:
@@ -349,14 +355,14 @@ def test_no_text_is_evidence_that_nothing_was_sent(place: Place, error: Exceptio
 
 
 def test_a_task_that_makes_nothing_twice_may_be_retried_when_nothing_was_sent(place: Place) -> None:
-    place.patch.setenv("AWS_ENDPOINT_URL", place.serve(socket_servers.close).url("https"))
+    place.patch.setenv("AWS_ENDPOINT_URL", place.serve(socket_servers.close).build_url("https"))
     operator = CleanRoomsMLCreateTrainingDatasetOperator(task_id="t", durable=False, **place.request)
     with pytest.raises(UnreachableError, match="was not sent"):
         run(operator)
 
 
 def test_a_connection_names_the_bundle_that_is_missing(place: Place) -> None:
-    place.patch.setenv("AWS_ENDPOINT_URL", place.serve(socket_servers.read, place.trusted.context()).url("https"))
+    place.patch.setenv("AWS_ENDPOINT_URL", place.serve(socket_servers.read, place.trusted.context()).build_url("https"))
     extra = f'{{"verify": "{place.missing}", "region_name": "us-east-1"}}'
     place.patch.setenv("AIRFLOW_CONN_MINE", f'{{"conn_type": "aws", "login": "a", "password": "b", "extra": {extra}}}')
     operator = CleanRoomsMLCreateTrainingDatasetOperator(

@@ -26,7 +26,7 @@ from airflow_cleanroomsml.operators import CleanRoomsMLCallOperator, CleanRoomsM
 from airflow_cleanroomsml.sensors import CleanRoomsMLAudienceModelSensor
 from airflow_cleanroomsml.triggers import CleanRoomsMLWaitTrigger
 from tests.support import World, run
-from tests.test_triggers import event_of, wait_for
+from tests.test_triggers import build_wait, run_wait
 
 Try = Callable[..., Any]
 
@@ -51,7 +51,7 @@ def sensed(world: World, **to: Any) -> Any:
 
 
 def triggered(world: World, **to: Any) -> Any:
-    error = event_of(wait_for(arn(world)), **to).get("error", "")
+    error = run_wait(build_wait(arn(world)), **to).get("error", "")
     assert error.startswith("ConfigurationError: "), error
     raise ConfigurationError(error)
 
@@ -633,7 +633,7 @@ class TestMayPass:
         to = connect(extra=json.dumps({"role_arn": empty_world.role}))
         with sts_that_answers(status, code) as url, monkeypatch.context() as patch:
             patch.setenv("AWS_ENDPOINT_URL_STS", url)
-            said = event_of(wait_for(arn(empty_world), timeout=1), **to, botocore_config=self.ONCE)
+            said = run_wait(build_wait(arn(empty_world), timeout=1), **to, botocore_config=self.ONCE)
         assert said["poll_result"]["outcome"] == "pending"
         assert code in said["poll_result"]["message"]
 

@@ -23,7 +23,7 @@ class User:
     def __init__(self, airflow: Deployment, run_id: str = "run") -> None:
         self._airflow, self._run_id = airflow, run_id
 
-    def starts(self, dag_id: str, conf: dict[str, Any], logical_date: str | None = None) -> None:
+    def start_run(self, dag_id: str, conf: dict[str, Any], logical_date: str | None = None) -> None:
         """
         Start a run.
 
@@ -36,41 +36,41 @@ class User:
             date = ["--exec-date", logical_date] if logical_date else []
             self._airflow.cli("dags", "trigger", dag_id, "--run-id", self._run_id, "--conf", json.dumps(conf), *date)
 
-    def unpauses(self, dag_id: str) -> None:
+    def unpause(self, dag_id: str) -> None:
         """Unpause a Dag."""
         if IS_3:
             self._call("PATCH", dag_id, {"is_paused": False})
         else:
             self._airflow.cli("dags", "unpause", dag_id)
 
-    def does(self, dag_id: str, *acts: tuple[str, str]) -> None:
+    def end_tasks(self, dag_id: str, *acts: tuple[str, str]) -> None:
         """
         End tasks.
 
         :param acts: Pairs of ``failed``, ``success`` or ``clear``, and a task's identifier.
         """
         if not IS_3:
-            self._in_airflow_2(dag_id, acts)
+            self._end_in_airflow_2(dag_id, acts)
             return
         for act, task in acts:
             if act == "clear":
-                self.clears(dag_id, task)
+                self.clear_tasks(dag_id, task)
             else:
                 self._call("PATCH", f"{dag_id}/dagRuns/{self._run_id}/taskInstances/{task}", {"new_state": act})
 
-    def clears(self, dag_id: str, *tasks: str) -> None:
+    def clear_tasks(self, dag_id: str, *tasks: str) -> None:
         """Clear tasks of the run, and no others."""
         if IS_3:
             body = {"dry_run": False, "task_ids": tasks, "dag_run_id": self._run_id, "only_failed": False}
             self._call("POST", f"{dag_id}/clearTaskInstances", body)
         else:
-            self._in_airflow_2(dag_id, tuple(("clear", task) for task in tasks))
+            self._end_in_airflow_2(dag_id, tuple(("clear", task) for task in tasks))
 
     def _call(self, method: str, path: str, body: dict[str, Any]) -> None:
         # A user tries again: the server may not be up yet, and SQLite may be locked.
-        self._airflow.until(lambda: self._called(method, path, body))
+        self._airflow.wait_until(lambda: self._try_to_call(method, path, body))
 
-    def _called(self, method: str, path: str, body: dict[str, Any]) -> bool:
+    def _try_to_call(self, method: str, path: str, body: dict[str, Any]) -> bool:
         try:
             self._ask(method, path, body)
         except urllib.error.HTTPError as error:
@@ -93,10 +93,8 @@ class User:
         )
         urllib.request.urlopen(request).close()
 
-    def _in_airflow_2(self, dag_id: str, acts: tuple[tuple[str, str], ...]) -> None:
-        script = (
-            f"from tests.dags.airflow_user import in_airflow_2; in_airflow_2({dag_id!r}, {self._run_id!r}, {acts!r})"
-        )
+    def _end_in_airflow_2(self, dag_id: str, acts: tuple[tuple[str, str], ...]) -> None:
+        script = f"from tests.dags import airflow_user; airflow_user.end_tasks_in_airflow_2({dag_id!r}, {self._run_id!r}, {acts!r})"
         done = subprocess.run(
             [sys.executable, "-c", script],
             env=self._airflow.environment,
@@ -108,7 +106,7 @@ class User:
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
 
 
-def in_airflow_2(dag_id: str, run_id: str, acts: tuple[tuple[str, str], ...]) -> None:
+def end_tasks_in_airflow_2(dag_id: str, run_id: str, acts: tuple[tuple[str, str], ...]) -> None:
     """The same in a process of Airflow 2.11, as its pages do it."""
     from airflow.models.dagbag import DagBag
     from airflow.models.dagrun import DagRun

@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.dags.airflow_user import User
 from tests.helpers.custom_models import Studio
-from tests.helpers.deployment import Deployment, connection
+from tests.helpers.deployment import Deployment, format_connection
 from tests.helpers.lineage import record_lineage
 from tests.support import EmulatorProcess, World
 
@@ -45,7 +45,7 @@ class Case:
             home,
             AWS_ENDPOINT_URL=emulator.url,
             AWS_DEFAULT_REGION="us-east-1",
-            AIRFLOW_CONN_AWS_DEFAULT=connection(world),
+            AIRFLOW_CONN_AWS_DEFAULT=format_connection(world),
             AIRFLOW__CORE__DAGS_FOLDER=str(FILE.parent),
             # As in a secrets backend, Variables change while tasks wait.
             AIRFLOW__SECRETS__BACKEND=BACKEND,
@@ -59,12 +59,12 @@ class Case:
             "membership": self.studio.membership,
             "association": self.studio.association,
             "channel": self.studio.channel,
-            "failed_channel": self._failed_channel(),
-            "terms": world.configured(),
+            "failed_channel": self._start_failing_channel(),
+            "terms": world.create_configured_model(),
             "collaboration": self.studio.collaboration.id,
         }
-        world.fault("CreateMLInputChannel", "fail_job", code="QUERY_FAILED", message=ENGINE)
-        world.fault("CreateTrainedModel", "fail_job", code="ALGORITHM_ERROR", message=CONTAINER)
+        world.add_fault("CreateMLInputChannel", "fail_job", code="QUERY_FAILED", message=ENGINE)
+        world.add_fault("CreateTrainedModel", "fail_job", code="ALGORITHM_ERROR", message=CONTAINER)
 
     def set_variables(self, **values: str) -> None:
         """Set Airflow's Variables, all at once."""
@@ -72,44 +72,44 @@ class Case:
         written.write_text(json.dumps(values))
         written.replace(self._variables)
 
-    def _failed_channel(self) -> str:
-        self.studio.world.fault("CreateMLInputChannel", "fail_job", code="QUERY_FAILED", message=ENGINE)
+    def _start_failing_channel(self) -> str:
+        self.studio.world.add_fault("CreateMLInputChannel", "fail_job", code="QUERY_FAILED", message=ENGINE)
         made = self.studio.ml.create_ml_input_channel(
             **self.studio.of,
             name="failed",
             configuredModelAlgorithmAssociations=[self.studio.association],
-            inputChannel=self.studio.input_channel(QUERY),
+            inputChannel=self.studio.build_input_channel(QUERY),
             retentionInDays=1,
         )
         return str(made["mlInputChannelArn"])
 
-    def shown(self) -> Iterator[str]:
+    def find_markers(self) -> Iterator[str]:
         """All places where a marker shows."""
         for path in self.airflow.home.rglob("*"):
             if path.is_file() and path.suffix not in (".db", ".db-wal", ".db-shm", ".cfg"):
                 text = path.read_text(errors="replace")
-                yield from (f"{marker} in {path}: {_around(text, marker)}" for marker in MARKERS if marker in text)
-        tables = self.airflow.rows("select name from sqlite_master where type = 'table'")
-        yield from self.shown_in({name for (name,) in tables} - set(SOURCE))
+                yield from (f"{marker} in {path}: {_quote(text, marker)}" for marker in MARKERS if marker in text)
+        tables = self.airflow.query("select name from sqlite_master where type = 'table'")
+        yield from self.find_markers_in({name for (name,) in tables} - set(SOURCE))
 
-    def shown_in(self, tables: Iterable[str]) -> Iterator[str]:
+    def find_markers_in(self, tables: Iterable[str]) -> Iterator[str]:
         """All rows of some tables in which a marker shows."""
         with closing(sqlite3.connect(self.airflow.home / "airflow.db")) as database:
             for table in tables:
                 text = repr(database.execute(f"select * from {table}").fetchall())
-                yield from (f"{marker} in {table}: {_around(text, marker)}" for marker in MARKERS if marker in text)
+                yield from (f"{marker} in {table}: {_quote(text, marker)}" for marker in MARKERS if marker in text)
 
 
-def _around(text: str, marker: str) -> str:
+def _quote(text: str, marker: str) -> str:
     place = text.index(marker)
     return text[max(0, place - 300) : place + 100]
 
 
-def states(airflow: Deployment) -> dict[str, str]:
-    return dict(airflow.rows("select task_id, state from task_instance"))
+def read_states(airflow: Deployment) -> dict[str, str]:
+    return dict(airflow.query("select task_id, state from task_instance"))
 
 
-def expected(found: dict[str, str]) -> dict[str, str]:
+def build_expected_states(found: dict[str, str]) -> dict[str, str]:
     """``sensed`` has no ARN to look at when the task before it fails."""
     return {
         task: "failed" if task in FAILED else "upstream_failed" if task == "sensed" else "success" for task in found
@@ -122,8 +122,8 @@ def test_waiting_in_the_worker(emulator: EmulatorProcess, tmp_path: Path) -> Non
     tasks = case.airflow.run(FILE, "confidential", case.conf)["tasks"]
     found = {task: done["state"] for task, done in tasks.items()}
     log = case.airflow.run_log
-    assert found == expected(found), log[-6000:]
-    assert list(case.shown()) == []
+    assert found == build_expected_states(found), log[-6000:]
+    assert list(case.find_markers()) == []
     # What is left says enough.
     assert "QUERY_FAILED" in log
     assert "ALGORITHM_ERROR" in log
@@ -135,7 +135,7 @@ def test_waiting_in_the_worker(emulator: EmulatorProcess, tmp_path: Path) -> Non
     assert '"ml_input_channel_arn"' in lineage
     # A task that cannot be rendered has its templates, which are the text of the Dag file.
     assert [marker for marker in MARKERS if marker in lineage] == ["marker_of_a_template"]
-    rendered = dict(case.airflow.rows("select task_id, rendered_fields from rendered_task_instance_fields"))
+    rendered = dict(case.airflow.query("select task_id, rendered_fields from rendered_task_instance_fields"))
     assert json.loads(rendered["ready"])["name"] == "ready"
     assert "***" in rendered["ready"]
     assert "***" in rendered["mapped"]
@@ -146,33 +146,35 @@ def test_deferred_through_a_real_triggerer_while_the_variables_change(tmp_path: 
     emulator = EmulatorProcess("--scale", "0.001", "--pending-seconds", "0", "--progress-seconds", "0.1")
     events: set[Any] = set()
     case = Case(emulator, tmp_path, AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE="True")
-    emulator.switch(progress_seconds=1000)
+    emulator.change_settings(progress_seconds=1000)
     changed = False
 
     def over() -> Any:
         nonlocal changed
-        events.update(case.airflow.rows("select classpath from trigger"))
-        assert list(case.shown_in(TRANSIENT)) == []
-        deferred = {task for task, state in states(case.airflow).items() if state == "deferred"}
+        events.update(case.airflow.query("select classpath from trigger"))
+        assert list(case.find_markers_in(TRANSIENT)) == []
+        deferred = {task for task, state in read_states(case.airflow).items() if state == "deferred"}
         if not changed and deferred >= QUOTED:
             case.set_variables(query="SELECT 1", parameter="another_parameter", environment="another_environment")
-            emulator.switch(progress_seconds=6)
+            emulator.change_settings(progress_seconds=6)
             emulator.advance(1100)
             changed = True
-        return case.airflow.rows("select state from dag_run where state in ('success', 'failed')")
+        return case.airflow.query("select state from dag_run where state in ('success', 'failed')")
 
     try:
         case.airflow.start()
-        case.airflow.until(lambda: case.airflow.rows("select 1 from serialized_dag where dag_id = 'confidential'"))
-        User(case.airflow).starts("confidential", case.conf)
-        case.airflow.until(over)
+        case.airflow.wait_until(
+            lambda: case.airflow.query("select 1 from serialized_dag where dag_id = 'confidential'")
+        )
+        User(case.airflow).start_run("confidential", case.conf)
+        case.airflow.wait_until(over)
     finally:
         case.airflow.stop()
         emulator.stop()
-    found = states(case.airflow)
-    assert found == expected(found), case.airflow.failures()
+    found = read_states(case.airflow)
+    assert found == build_expected_states(found), case.airflow.describe_failures()
     assert ("airflow_cleanroomsml.triggers.CleanRoomsMLWaitTrigger",) in events
-    assert list(case.shown()) == []
-    assert "QUERY_FAILED" in case.airflow.task_log("fails")
-    assert "protected query" in case.airflow.task_log("fails")
-    assert "login as *** was refused" in case.airflow.task_log("model_fails")
+    assert list(case.find_markers()) == []
+    assert "QUERY_FAILED" in case.airflow.read_task_log("fails")
+    assert "protected query" in case.airflow.read_task_log("fails")
+    assert "login as *** was refused" in case.airflow.read_task_log("model_fails")

@@ -22,7 +22,7 @@ def aws(world: World) -> dict[str, str]:
 def conf(world: World) -> dict[str, str]:
     return {
         "role_arn": world.role,
-        "seed_uri": world.seed()["dataSource"]["s3Uri"],
+        "seed_uri": world.write_seed()["dataSource"]["s3Uri"],
         "output_uri": f"s3://{world.bucket}/audiences",
     }
 
@@ -36,25 +36,25 @@ def test_all_examples_are_parsed_and_it_passes_deferred_through_a_real_triggerer
     deferred: set[str] = set()
 
     def state() -> list[tuple[Any, ...]]:
-        found = airflow.rows("select task_id from task_instance where dag_id = ? and state = 'deferred'", DAG_ID)
+        found = airflow.query("select task_id from task_instance where dag_id = ? and state = 'deferred'", DAG_ID)
         deferred.update(task for (task,) in found)
-        return airflow.rows("select state from dag_run where dag_id = ? and state in ('success', 'failed')", DAG_ID)
+        return airflow.query("select state from dag_run where dag_id = ? and state in ('success', 'failed')", DAG_ID)
 
     try:
         airflow.start()
         examples = {path.stem for path in (ROOT / "example_dags").glob("*.py")}
         parsed = "select distinct dag.fileloc from dag join serialized_dag on serialized_dag.dag_id = dag.dag_id"
         # A file may have more than one Dag.
-        airflow.until(lambda: {Path(file).stem for (file,) in airflow.rows(parsed)} == examples)
-        assert airflow.rows("select * from import_error") == []
-        User(airflow).starts(DAG_ID, conf(world))
-        assert airflow.until(state) == [("success",)], airflow.failures()
+        airflow.wait_until(lambda: {Path(file).stem for (file,) in airflow.query(parsed)} == examples)
+        assert airflow.query("select * from import_error") == []
+        User(airflow).start_run(DAG_ID, conf(world))
+        assert airflow.wait_until(state) == [("success",)], airflow.describe_failures()
     finally:
         airflow.stop()
         slow.stop()
     assert deferred == {"create_model", "generate", "export"}
-    (entry,) = airflow.rows("select value from xcom where task_id = 'export' and key = 'return_value'")
+    (entry,) = airflow.query("select value from xcom where task_id = 'export' and key = 'return_value'")
     assert f"s3://{world.bucket}/audiences/" in (entry[0] if IS_3 else entry[0].decode())
-    log = airflow.task_log("create_model")
+    log = airflow.read_task_log("create_model")
     assert "CREATE_IN_PROGRESS" in log
     assert "ACTIVE after" in log

@@ -15,7 +15,7 @@ from tests.helpers.custom_models import Studio
 from tests.helpers.deployment import ROOT, Deployment
 from tests.helpers.offer import Offer
 from tests.helpers.training_data import create_role
-from tests.support import EmulatorProcess, World, interactions
+from tests.support import EmulatorProcess, World, build_interactions
 
 EXAMPLES = ROOT / "example_dags"
 # All runs in the worker come first: for another configuration the Dags need another process of Airflow.
@@ -36,13 +36,17 @@ def run_example(
     return airflow.run(EXAMPLES / f"{example}.py", example, conf, deferrable=deferrable, mark_success=mark_success)
 
 
-def ran(airflow: Deployment, example: str, conf: dict[str, Any], deferrable: bool, **more: Any) -> dict[str, Any]:
+def run_for_results(
+    airflow: Deployment, example: str, conf: dict[str, Any], deferrable: bool, **more: Any
+) -> dict[str, Any]:
     """The results of the tasks of a run, all of which succeeded; parameters as for :func:`run_example`."""
-    found = pushed(airflow, example, conf, deferrable, **more)
+    found = run_for_xcom(airflow, example, conf, deferrable, **more)
     return {task: xcom.get("return_value") for task, xcom in found.items()}
 
 
-def pushed(airflow: Deployment, example: str, conf: dict[str, Any], deferrable: bool, **more: Any) -> dict[str, Any]:
+def run_for_xcom(
+    airflow: Deployment, example: str, conf: dict[str, Any], deferrable: bool, **more: Any
+) -> dict[str, Any]:
     """What the tasks of a run pushed to XCom; all of them succeeded."""
     run = run_example(airflow, example, conf, deferrable, **more)
     states = {task: found["state"] for task, found in run["tasks"].items()}
@@ -62,10 +66,12 @@ def test_a_second_run_right_after_the_first_works(
     world = World(emulator).build()
     conf = {
         "role_arn": world.role,
-        "seed_uri": world.seed()["dataSource"]["s3Uri"],
+        "seed_uri": world.write_seed()["dataSource"]["s3Uri"],
         "output_uri": f"s3://{world.bucket}/audiences",
     }
-    first, second = (pushed(airflow, "example_lookalike_audience", conf, deferrable, default=world) for _ in range(2))
+    first, second = (
+        run_for_xcom(airflow, "example_lookalike_audience", conf, deferrable, default=world) for _ in range(2)
+    )
     for run in (first, second):
         found = {task: xcom.get("return_value") for task, xcom in run.items()}
         assert found["create_model"].startswith(f"arn:aws:cleanrooms-ml:us-east-1:{world.account}:audience-model/")
@@ -84,16 +90,18 @@ def test_two_parties_each_see_the_job_under_an_arn_of_their_own(
 ) -> None:
     provider, seeder = World(emulator).build(), World(emulator).build()
     collaboration = collaborate(provider, seeder)
-    terms = provider.configured()
-    seed = seeder.seed()
+    terms = provider.create_configured_model()
+    seed = seeder.write_seed()
     conf = {
         "collaboration": collaboration.id,
         "configured_audience_model_arn": terms,
         "seed_uri": seed["dataSource"]["s3Uri"],
         "seed_role_arn": seeder.role,
     }
-    found = ran(airflow, "example_lookalike_two_parties", conf, deferrable, provider=provider, seeder=seeder)
-    assert found["membership"] == collaboration.of(provider)
+    found = run_for_results(
+        airflow, "example_lookalike_two_parties", conf, deferrable, provider=provider, seeder=seeder
+    )
+    assert found["membership"] == collaboration.find_membership(provider)
     assert found["find"] == terms
     seeders, (providers,) = found["generate"], found["partners_jobs"]
     assert (seeders.split(":")[4], providers.split(":")[4]) == (seeder.account, provider.account)
@@ -110,7 +118,7 @@ def test_two_parties_each_see_the_job_under_an_arn_of_their_own(
     assert files["KeyCount"] >= 1
     # Taken away at the end.
     assert seeder.ml.list_audience_generation_jobs()["audienceGenerationJobs"] == []
-    of = {"membershipIdentifier": collaboration.of(provider)}
+    of = {"membershipIdentifier": collaboration.find_membership(provider)}
     left = provider.client("cleanrooms").list_configured_audience_model_associations(**of)
     assert left["configuredAudienceModelAssociationSummaries"] == []
 
@@ -127,7 +135,7 @@ def test_each_run_exports_the_jobs_that_partners_have_finished_since_the_last(
     found: list[list[str]] = []
     for names in (["first", "second"], ["third"]):
         for name in names:
-            assert offer.partner.wait(offer.start(offer.partner, name))["status"] == "ACTIVE"
+            assert offer.partner.wait(offer.start_job(offer.partner, name))["status"] == "ACTIVE"
         ran = airflow.run(EXAMPLES / f"{example}.py", f"{example}_sensor", conf, deferrable=deferrable)
         assert ran["state"] == "success", airflow.run_log[-6000:]
         found.append([job["name"] for job in ran["tasks"]["partner_jobs"]["xcom"]["jobs"]])
@@ -136,11 +144,11 @@ def test_each_run_exports_the_jobs_that_partners_have_finished_since_the_last(
     assert len(offer.owner.ml.list_audience_export_jobs()["audienceExportJobs"]) == 3
 
 
-def last_month(emulator: EmulatorProcess) -> tuple[World, str, str, str]:
+def train_last_month(emulator: EmulatorProcess) -> tuple[World, str, str, str]:
     """An account whose interactions are of the last four weeks; a model of the first two, its terms, the training dataset."""
     month = 28 * 86_400
-    world = World(emulator).build(interactions(each=40, begin=int(time.time()) - month, seconds=month))
-    dataset = world.dataset()
+    world = World(emulator).build(build_interactions(each=40, begin=int(time.time()) - month, seconds=month))
+    dataset = world.create_dataset()
     old = world.ml.create_audience_model(
         name="old", trainingDatasetArn=dataset, trainingDataEndTime=time.time() - month / 2
     )["audienceModelArn"]
@@ -155,9 +163,9 @@ def last_month(emulator: EmulatorProcess) -> tuple[World, str, str, str]:
 def test_a_model_is_trained_anew_and_rolled_back(
     airflow: Deployment, emulator: EmulatorProcess, deferrable: bool
 ) -> None:
-    world, old, terms, dataset = last_month(emulator)
+    world, old, terms, dataset = train_last_month(emulator)
     conf = {"training_dataset_arn": dataset, "configured_audience_model_arn": terms, "keep": 1}
-    found = ran(airflow, "example_weekly_retraining", conf, deferrable, default=world)
+    found = run_for_results(airflow, "example_weekly_retraining", conf, deferrable, default=world)
     assert found["check"] == old
     new = found["train"]
     assert found["promote"] == new
@@ -165,20 +173,20 @@ def test_a_model_is_trained_anew_and_rolled_back(
     model = world.ml.get_audience_model(audienceModelArn=new)
     assert (model["trainingDataEndTime"] - model["trainingDataStartTime"]).days == 7
     conf = {"configured_audience_model_arn": terms, "audience_model_arn": old, "instead_of": new}
-    found = ran(airflow, "example_weekly_retraining_rollback", conf, deferrable, default=world)
+    found = run_for_results(airflow, "example_weekly_retraining_rollback", conf, deferrable, default=world)
     assert found["roll_back"] == old
     assert world.ml.get_configured_audience_model(configuredAudienceModelArn=terms)["audienceModelArn"] == old
 
 
 def test_ten_lines_retrain_and_export(airflow: Deployment, emulator: EmulatorProcess) -> None:
-    world, _, terms, dataset = last_month(emulator)
+    world, _, terms, dataset = train_last_month(emulator)
     conf = {
         "training_dataset_arn": dataset,
         "configured_audience_model_arn": terms,
         "role_arn": world.role,
-        "seed_uri": world.seed()["dataSource"]["s3Uri"],
+        "seed_uri": world.write_seed()["dataSource"]["s3Uri"],
     }
-    found = ran(airflow, "example_task_groups", conf, deferrable=False, default=world)
+    found = run_for_results(airflow, "example_task_groups", conf, deferrable=False, default=world)
     new = found["retrained_audience_model.promote"]
     job = world.ml.get_audience_generation_job(audienceGenerationJobArn=found["lookalike_audience.generate"])
     assert world.ml.get_configured_audience_model(configuredAudienceModelArn=terms)["audienceModelArn"] == new
@@ -191,10 +199,10 @@ def test_a_manual_run_needs_no_retrained_model(
     airflow: Deployment, emulator: EmulatorProcess, deferrable: bool
 ) -> None:
     world = World(emulator).build()
-    terms = world.configured()
-    seed = world.seed()["dataSource"]["s3Uri"]
+    terms = world.create_configured_model()
+    seed = world.write_seed()["dataSource"]["s3Uri"]
     conf = {"configured_audience_model_arn": terms, "role_arn": world.role, "seed_uri": seed}
-    found = ran(airflow, "example_model_retrained", conf, deferrable, default=world)
+    found = run_for_results(airflow, "example_model_retrained", conf, deferrable, default=world)
     job = world.ml.get_audience_generation_job(audienceGenerationJobArn=found["generate"])
     assert job["configuredAudienceModelArn"] == terms
 
@@ -202,9 +210,9 @@ def test_a_manual_run_needs_no_retrained_model(
 @deferred_or_not
 def test_terms_are_changed_and_all_is_removed(airflow: Deployment, emulator: EmulatorProcess, deferrable: bool) -> None:
     world = World(emulator).build()
-    terms, model = world.configured(), world.model("other")
+    terms, model = world.create_configured_model(), world.train_model("other")
     conf = {"configured_audience_model_arn": terms, "audience_model_arn": model, "partner": "210987654321"}
-    ran(airflow, "example_lookalike_terms", conf, deferrable, default=world)
+    run_for_results(airflow, "example_lookalike_terms", conf, deferrable, default=world)
     now = world.ml.get_configured_audience_model(configuredAudienceModelArn=terms)
     assert now["audienceModelArn"] == model
     assert "offered-by" in now["tags"]
@@ -213,7 +221,7 @@ def test_terms_are_changed_and_all_is_removed(airflow: Deployment, emulator: Emu
     dataset = world.ml.get_audience_model(audienceModelArn=model)["trainingDatasetArn"]
     conf = {"configured_audience_model_arn": terms, "audience_model_arn": model, "training_dataset_arn": dataset}
     for _ in range(2):
-        ran(airflow, "example_lookalike_removal", conf, deferrable, default=world)
+        run_for_results(airflow, "example_lookalike_removal", conf, deferrable, default=world)
     left = world.ml.list_training_datasets()["trainingDatasets"]
     assert [entry["trainingDatasetArn"] for entry in left].count(dataset) == 0
 
@@ -222,13 +230,13 @@ def test_terms_are_changed_and_all_is_removed(airflow: Deployment, emulator: Emu
 def test_the_size_that_was_chosen_is_exported(airflow: Deployment, emulator: EmulatorProcess, deferrable: bool) -> None:
     world = World(emulator).build()
     conf = {
-        "configured_audience_model_arn": world.configured(),
+        "configured_audience_model_arn": world.create_configured_model(),
         "role_arn": world.role,
-        "seed_uri": world.seed()["dataSource"]["s3Uri"],
+        "seed_uri": world.write_seed()["dataSource"]["s3Uri"],
         "min_relevance": -0.9,
     }
     # Nobody is there to approve it.
-    found = ran(airflow, "example_choose_size", conf, deferrable, mark_success="approve", default=world)
+    found = run_for_results(airflow, "example_choose_size", conf, deferrable, mark_success="approve", default=world)
     assert found["choose"] == {"type": "PERCENTAGE", "value": 20}
     (export,) = world.ml.list_audience_export_jobs(audienceGenerationJobArn=found["generate"])["audienceExportJobs"]
     assert export["audienceSize"] == found["choose"]
@@ -239,16 +247,16 @@ def test_training_and_seed_are_checked_first(airflow: Deployment, emulator: Emul
     world = World(emulator).build()
     create_role(world)
     conf = {
-        "training_dataset_arn": world.dataset(),
-        "configured_audience_model_arn": world.configured(),
+        "training_dataset_arn": world.create_dataset(),
+        "configured_audience_model_arn": world.create_configured_model(),
         "role_arn": world.role,
-        "seed_uri": world.seed()["dataSource"]["s3Uri"],
+        "seed_uri": world.write_seed()["dataSource"]["s3Uri"],
         "statistics": "files",
         "min_interactions": 1_000,
         "min_users": 100,
         "min_seed_size": 2,
     }
-    found = ran(airflow, "example_checked_training", conf, deferrable, default=world)
+    found = run_for_results(airflow, "example_checked_training", conf, deferrable, default=world)
     assert found["check_data"]["statistics"]["users"] == 200
     assert found["check_seed"]["users"] == 30
     assert found["promote"] == found["train"]
@@ -271,7 +279,7 @@ def test_of_25_segments_the_good_ones_are_exported(airflow: Deployment, emulator
         body = "".join(json.dumps({"user_id": user}) + "\n" for user in users).encode()
         world.client("s3").put_object(Bucket=world.bucket, Key=f"seeds/segment-{number:02}.jsonl", Body=body)
     conf = {
-        "configured_audience_model_arn": world.configured(),
+        "configured_audience_model_arn": world.create_configured_model(),
         "role_arn": world.role,
         "seeds_uri": f"s3://{world.bucket}/seeds",
     }
@@ -302,8 +310,8 @@ def test_a_model_of_ones_own(airflow: Deployment, emulator: EmulatorProcess, def
     world = World(emulator)
     collaboration = collaborate(world)
     conf = {"collaboration": collaboration.id, "account": world.account, "role_arn": world.role}
-    found = ran(airflow, "example_custom_model", conf, deferrable, default=world)
-    of = {"membershipIdentifier": collaboration.of(world)}
+    found = run_for_results(airflow, "example_custom_model", conf, deferrable, default=world)
+    of = {"membershipIdentifier": collaboration.find_membership(world)}
     assert found["export"]["trained_model_arn"] == found["train"]
     assert found["exported"] == found["export"]
     job = world.ml.get_trained_model_inference_job(**of, trainedModelInferenceJobArn=found["infer"])
@@ -324,7 +332,7 @@ def test_a_trial_is_cancelled_or_over(airflow: Deployment, emulator: EmulatorPro
         "association_arn": studio.association,
         "channel_arn": studio.channel,
     }
-    found = ran(airflow, "example_custom_model_trial", conf, deferrable, default=studio.world)
+    found = run_for_results(airflow, "example_custom_model_trial", conf, deferrable, default=studio.world)
     model = studio.ml.get_trained_model(**studio.of, trainedModelArn=found["train"])
     assert (model["status"], model["stoppingCondition"]) == ("ACTIVE", {"maxRuntimeInSeconds": 3600})
     job = studio.ml.get_trained_model_inference_job(**studio.of, trainedModelInferenceJobArn=found["infer"])

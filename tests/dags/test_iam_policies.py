@@ -31,7 +31,7 @@ def prepare_lookalike(world: World) -> dict[str, Any]:
     world.build()
     return {
         "role_arn": world.role,
-        "seed_uri": world.seed()["dataSource"]["s3Uri"],
+        "seed_uri": world.write_seed()["dataSource"]["s3Uri"],
         "output_uri": f"s3://{world.bucket}/audiences",
     }
 

@@ -13,7 +13,7 @@ from airflow import __version__ as airflow_version
 from airflow_cleanroomsml._compat import IS_AIRFLOW_2
 from tests.dags.airflow_user import User
 from tests.helpers.custom_models import Studio
-from tests.helpers.deployment import Deployment, connection
+from tests.helpers.deployment import Deployment, format_connection
 from tests.support import EmulatorProcess, World
 
 FILE = Path(__file__).parent / "files" / "kills.py"
@@ -39,9 +39,9 @@ HEARD = (*TIMED_OUT, "worker_unanswered_times_out")
 class Patient(Studio):
     """A member whose jobs do not end unless the clock is pushed."""
 
-    def until(self, get: str, status: str = "ACTIVE", **identifier: str) -> None:
+    def wait_until(self, get: str, status: str = "ACTIVE", **identifier: str) -> None:
         self.push()
-        super().until(get, status, **identifier)
+        super().wait_until(get, status, **identifier)
 
     def push(self) -> None:
         """Let all end that is under way, in all accounts."""
@@ -72,7 +72,7 @@ class Case:
             AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL="1",
             # Airflow 2.11 wants another database for a LocalExecutor, which these few tasks do not need.
             _AIRFLOW__SKIP_DATABASE_EXECUTOR_COMPATIBILITY_CHECK="1",
-            **{f"AIRFLOW_CONN_{task.upper()}": connection(world) for task, world in worlds.items()},
+            **{f"AIRFLOW_CONN_{task.upper()}": format_connection(world) for task, world in worlds.items()},
         )
         self.user = User(self.airflow)
 
@@ -94,22 +94,22 @@ class Case:
             for task, studio in self.studios.items()
         }
 
-    def starts(self, dag_id: str) -> None:
+    def start_run(self, dag_id: str) -> None:
         conf = self.conf
         for task, studio in self.studios.items():
             if "unanswered" in task:
-                studio.world.fault("CreateTrainedModel", "slow", seconds=20_000)
-        self.airflow.until(lambda: self.airflow.rows("select 1 from serialized_dag where dag_id = ?", dag_id))
-        self.user.starts(dag_id, conf)
+                studio.world.add_fault("CreateTrainedModel", "slow", seconds=20_000)
+        self.airflow.wait_until(lambda: self.airflow.query("select 1 from serialized_dag where dag_id = ?", dag_id))
+        self.user.start_run(dag_id, conf)
 
-    def states(self, *tasks: str) -> set[str]:
-        found = dict(self.airflow.rows("select task_id, state from task_instance"))
+    def read_states(self, *tasks: str) -> set[str]:
+        found = dict(self.airflow.query("select task_id, state from task_instance"))
         return {found.get(task) or "none" for task in tasks}
 
-    def statuses(self, *tasks: str) -> dict[str, list[str]]:
+    def list_statuses(self, *tasks: str) -> dict[str, list[str]]:
         return {task: self.studios[task].statuses for task in tasks}
 
-    def are(self, status: str, *tasks: str) -> None:
+    def wait_for_status(self, status: str, *tasks: str) -> None:
         """Wait until each has made one job, and it has a status."""
         missing = set(tasks)
 
@@ -119,10 +119,10 @@ class Case:
             return not missing
 
         try:
-            self.airflow.until(all_are, pause=1)
+            self.airflow.wait_until(all_are, pause=1)
         except AssertionError as error:
-            raise AssertionError(f"{self.statuses(*tasks)}\n{error}") from None
-        assert self.statuses(*tasks) == {task: [status] for task in tasks}
+            raise AssertionError(f"{self.list_statuses(*tasks)}\n{error}") from None
+        assert self.list_statuses(*tasks) == {task: [status] for task in tasks}
 
     def is_watched(self, task: str) -> bool:
         """Whether a trigger has looked: nobody hears of the end of a task that no triggerer has taken up."""
@@ -135,12 +135,12 @@ class Case:
         query = "select task_id, value from xcom where key = '_link_CollaborationLink'"
         return {
             task
-            for task, url in self.airflow.rows(query)
+            for task, url in self.airflow.query(query)
             if f"/collaborations/{self.studios[task].collaboration.id}" in str(url)
         }
 
-    def says(self, text: str, *tasks: str) -> None:
-        assert [task for task in tasks if text not in self.airflow.task_log(task)] == []
+    def require_log(self, text: str, *tasks: str) -> None:
+        assert [task for task in tasks if text not in self.airflow.read_task_log(task)] == []
 
 
 def test_what_a_task_has_started_ends_with_it_and_only_with_it(tmp_path: Path) -> None:
@@ -149,40 +149,44 @@ def test_what_a_task_has_started_ends_with_it_and_only_with_it(tmp_path: Path) -
     airflow = case.airflow
     try:
         airflow.start()
-        case.starts("kills")
+        case.start_run("kills")
         deferred = [task for task in PATIENT if task.startswith("deferred")]
-        case.are("CREATE_IN_PROGRESS", *PATIENT)
-        airflow.until(lambda: all(case.is_watched(task) for task in deferred))
+        case.wait_for_status("CREATE_IN_PROGRESS", *PATIENT)
+        airflow.wait_until(lambda: all(case.is_watched(task) for task in deferred))
         assert case.linked == {task for task in PATIENT if "infer" not in task and "unanswered" not in task}
 
-        ((pid,),) = airflow.rows("select pid from task_instance where task_id = 'worker_terminated'")
+        ((pid,),) = airflow.query("select pid from task_instance where task_id = 'worker_terminated'")
         os.kill(pid, signal.SIGTERM)
         acts = [("failed", task) for task in (*FAILED, "deferred_kept")] + [("clear", task) for task in CLEARED]
-        case.user.does("kills", *acts, ("success", "deferred_success"))
-        case.are("INACTIVE", *CANCELLED)
+        case.user.end_tasks("kills", *acts, ("success", "deferred_success"))
+        case.wait_for_status("INACTIVE", *CANCELLED)
         # A triggerer that ends may lose what it has not written yet.
-        airflow.until(lambda: "It is still running and still incurring charges" in airflow.task_log("deferred_kept"))
-        airflow.until(lambda: all("It was cancelled" in airflow.task_log(task) for task in HEARD))
+        airflow.wait_until(
+            lambda: "It is still running and still incurring charges" in airflow.read_task_log("deferred_kept")
+        )
+        airflow.wait_until(lambda: all("It was cancelled" in airflow.read_task_log(task) for task in HEARD))
 
         airflow.end("triggerer")
-        case.starts("kills_unheard")
-        case.are("INACTIVE", "unheard")
+        case.start_run("kills_unheard")
+        case.wait_for_status("INACTIVE", "unheard")
         airflow.start_part("triggerer")
 
-        case.are("CREATE_IN_PROGRESS", *GO_ON, "deferred_kept")
+        case.wait_for_status("CREATE_IN_PROGRESS", *GO_ON, "deferred_kept")
         case.studios["unheard"].push()
-        airflow.until(lambda: case.states(*RESUMED) == {"success"})
-        case.are("ACTIVE", *GO_ON, "deferred_kept")
+        airflow.wait_until(lambda: case.read_states(*RESUMED) == {"success"})
+        case.wait_for_status("ACTIVE", *GO_ON, "deferred_kept")
     finally:
         airflow.stop()
         emulator.stop()
-    assert case.states(*FAILED, *TIMED_OUT, "worker_unanswered_times_out", "unheard", "deferred_kept") == {"failed"}
+    assert case.read_states(*FAILED, *TIMED_OUT, "worker_unanswered_times_out", "unheard", "deferred_kept") == {
+        "failed"
+    }
     # Whoever cleans up afterwards finds what a task has started, and no note that it took for itself.
-    pushed = {(task, key) for task, key in airflow.rows("select task_id, key from xcom")}
+    pushed = {(task, key) for task, key in airflow.query("select task_id, key from xcom")}
     named = {task for task, key in pushed if key in ("trained_model_arn", "trained_model_inference_job_arn")}
     assert named == {*PATIENT, *CANCELLED, "unheard"}
     assert {(task, key) for task, key in pushed if key.startswith("_") and not key.startswith("_link_")} == set()
-    case.says("It was cancelled", *HEARD, "unheard")
-    case.says("when the wait timed out. It was cancelled.", *TIMED_OUT, "unheard")
-    case.says("It is still running and still incurring charges", "deferred_kept")
-    case.says("as the task has not ended", "deferred_cleared", "worker_terminated")
+    case.require_log("It was cancelled", *HEARD, "unheard")
+    case.require_log("when the wait timed out. It was cancelled.", *TIMED_OUT, "unheard")
+    case.require_log("It is still running and still incurring charges", "deferred_kept")
+    case.require_log("as the task has not ended", "deferred_cleared", "worker_terminated")

@@ -113,7 +113,7 @@ def test_leads_from_the_glue_table_to_the_audience_in_s3(
     recording: Recording, emulator: EmulatorProcess, deferrable: bool
 ) -> None:
     world = World(emulator).build()
-    seed = world.seed()["dataSource"]["s3Uri"]
+    seed = world.write_seed()["dataSource"]["s3Uri"]
     conf = {"role_arn": world.role, "seed_uri": seed, "output_uri": f"s3://{world.bucket}/audiences"}
     file = ROOT / "example_dags" / "example_lookalike_audience.py"
     run = recording.run(world, file, "example_lookalike_audience", conf, deferrable=deferrable)

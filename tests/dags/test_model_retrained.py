@@ -11,8 +11,8 @@ import pytest
 
 from airflow_cleanroomsml.assets import build_arn
 from tests.dags.airflow_user import User
-from tests.helpers.deployment import IS_3, ROOT, Deployment, connection
-from tests.support import EmulatorProcess, World, interactions
+from tests.helpers.deployment import IS_3, ROOT, Deployment, format_connection
+from tests.support import EmulatorProcess, World, build_interactions
 
 PRODUCER, CONSUMER = "example_weekly_retraining", "example_model_retrained"
 MONTH = 28 * 86_400
@@ -24,8 +24,10 @@ class Case:
     """An account with a model in service, and an Airflow with the two Dags."""
 
     def __init__(self, emulator: EmulatorProcess, home: Path) -> None:
-        self.world = world = World(emulator).build(interactions(each=40, begin=int(time.time()) - MONTH, seconds=MONTH))
-        self.dataset = world.dataset()
+        self.world = world = World(emulator).build(
+            build_interactions(each=40, begin=int(time.time()) - MONTH, seconds=MONTH)
+        )
+        self.dataset = world.create_dataset()
         old = world.ml.create_audience_model(
             name="old", trainingDatasetArn=self.dataset, trainingDataEndTime=time.time() - MONTH / 2
         )["audienceModelArn"]
@@ -47,7 +49,7 @@ class Case:
             home,
             AWS_ENDPOINT_URL=emulator.url,
             AWS_DEFAULT_REGION="us-east-1",
-            AIRFLOW_CONN_AWS_DEFAULT=connection(world),
+            AIRFLOW_CONN_AWS_DEFAULT=format_connection(world),
             AIRFLOW__CORE__DAGS_FOLDER=str(folder),
         )
 
@@ -55,18 +57,18 @@ class Case:
         """Set the parameters, as a user does: a run that an asset triggers has their defaults."""
         return (
             source.replace("is_paused_upon_creation=True", "is_paused_upon_creation=False")
-            .replace("s3://my-bucket/seed/users.jsonl", self.world.seed()["dataSource"]["s3Uri"])
+            .replace("s3://my-bucket/seed/users.jsonl", self.world.write_seed()["dataSource"]["s3Uri"])
             .replace("arn:aws:iam::123456789012:role/cleanrooms-ml-lookalike", self.world.role)
         )
 
     def read_events(self) -> list[tuple[str, dict[str, Any]]]:
         """The URI and the extra of each asset event."""
         table, key, assets = EVENTS
-        rows = self.airflow.rows(f"select a.uri, e.extra from {table} e join {assets} a on a.id = e.{key}")
+        rows = self.airflow.query(f"select a.uri, e.extra from {table} e join {assets} a on a.id = e.{key}")
         return [(uri, json.loads(extra)) for uri, extra in rows]
 
-    def states(self, dag_id: str) -> list[str]:
-        return [state for (state,) in self.airflow.rows("select state from dag_run where dag_id = ?", dag_id)]
+    def read_states(self, dag_id: str) -> list[str]:
+        return [state for (state,) in self.airflow.query("select state from dag_run where dag_id = ?", dag_id)]
 
 
 @pytest.fixture
@@ -79,12 +81,12 @@ def test_a_promotion_starts_the_dag_with_the_arn(case: Case) -> None:
     conf = {"training_dataset_arn": case.dataset, "configured_audience_model_arn": case.terms, "keep": 1}
     try:
         airflow.start()
-        airflow.until(lambda: airflow.rows("select count(*) from serialized_dag") == [(2,)])
-        user.starts(PRODUCER, conf)
-        airflow.until(lambda: set(case.states(CONSUMER)) & {"success", "failed"})
+        airflow.wait_until(lambda: airflow.query("select count(*) from serialized_dag") == [(2,)])
+        user.start_run(PRODUCER, conf)
+        airflow.wait_until(lambda: set(case.read_states(CONSUMER)) & {"success", "failed"})
     finally:
         airflow.stop()
-    assert case.states(CONSUMER) == ["success"], airflow.failures()
+    assert case.read_states(CONSUMER) == ["success"], airflow.describe_failures()
     ((uri, extra),) = case.read_events()
     model = case.world.ml.get_configured_audience_model(configuredAudienceModelArn=case.terms)["audienceModelArn"]
     assert build_arn(uri) == case.terms

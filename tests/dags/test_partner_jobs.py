@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from airflow import __version__ as airflow_version
 
-from tests.helpers.deployment import ROOT, Deployment, connection
+from tests.helpers.deployment import ROOT, Deployment, format_connection
 from tests.helpers.offer import Offer
 from tests.support import EmulatorProcess, World
 
@@ -44,7 +44,7 @@ def airflow(offer: Offer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         AIRFLOW__CORE__DAGS_FOLDER=str(folder),
         AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC="2",
         AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD="8",
-        AIRFLOW_CONN_AWS_DEFAULT=connection(offer.owner),
+        AIRFLOW_CONN_AWS_DEFAULT=format_connection(offer.owner),
     )
     try:
         deployment.start()
@@ -53,64 +53,64 @@ def airflow(offer: Offer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         deployment.stop()
 
 
-def finish(offer: Offer, name: str) -> str:
+def finish_job(offer: Offer, name: str) -> str:
     """Let the partner's job end; the owner's name of it."""
-    assert offer.partner.wait(offer.start(offer.partner, name))["status"] == "ACTIVE"
+    assert offer.partner.wait(offer.start_job(offer.partner, name))["status"] == "ACTIVE"
     return f"{offer.partner.account}-{name}"
 
 
-def reported(airflow: Deployment) -> list[str]:
+def list_reported(airflow: Deployment) -> list[str]:
     """The jobs of all asset events, in their order."""
-    extras = airflow.rows("select extra from asset_event order by id")
+    extras = airflow.query("select extra from asset_event order by id")
     return [json.loads(extra)["payload"]["name"] for (extra,) in extras]
 
 
-def kept(airflow: Deployment) -> str:
+def read_state(airflow: Deployment) -> str:
     """The state of the asset; empty if there is none."""
-    rows = airflow.rows("select value from asset_state_store")
+    rows = airflow.query("select value from asset_state_store")
     return str(rows[0][0]) if rows else ""
 
 
-def exports(offer: Offer) -> list[str]:
+def list_exports(offer: Offer) -> list[str]:
     listed: list[Any] = offer.owner.ml.list_audience_export_jobs()["audienceExportJobs"]
     return [export["audienceGenerationJobArn"] for export in listed]
 
 
-def listings(offer: Offer) -> int:
+def count_listings(offer: Offer) -> int:
     return offer.owner.calls.count("ListAudienceGenerationJobs")
 
 
-def until_listed(airflow: Deployment, offer: Offer) -> None:
+def wait_until_listed(airflow: Deployment, offer: Offer) -> None:
     """Wait until a watcher has read and evaluated the listing."""
-    before = listings(offer)
-    airflow.until(lambda: listings(offer) >= before + 3)
+    before = count_listings(offer)
+    airflow.wait_until(lambda: count_listings(offer) >= before + 3)
 
 
 def test_each_job_of_the_partner_is_exported_once(airflow: Deployment, offer: Offer) -> None:
-    finish(offer, "old")
-    airflow.until(lambda: kept(airflow))
+    finish_job(offer, "old")
+    airflow.wait_until(lambda: read_state(airflow))
 
-    first = finish(offer, "first")
-    airflow.until(lambda: reported(airflow) == [first])
-    airflow.until(lambda: len(exports(offer)) == 1)
+    first = finish_job(offer, "first")
+    airflow.wait_until(lambda: list_reported(airflow) == [first])
+    airflow.wait_until(lambda: len(list_exports(offer)) == 1)
 
-    airflow.until(lambda: len(json.loads(json.loads(kept(airflow)))["reported"]) == 2)
+    airflow.wait_until(lambda: len(json.loads(json.loads(read_state(airflow)))["reported"]) == 2)
     airflow.end("triggerer")
-    second = finish(offer, "second")
+    second = finish_job(offer, "second")
     airflow.start_part("triggerer")
-    airflow.until(lambda: reported(airflow) == [first, second])
+    airflow.wait_until(lambda: list_reported(airflow) == [first, second])
 
-    airflow.until(lambda: len(json.loads(json.loads(kept(airflow)))["reported"]) == 3)
+    airflow.wait_until(lambda: len(json.loads(json.loads(read_state(airflow)))["reported"]) == 3)
     airflow.kill("triggerer")
     airflow.start_part("triggerer")
-    until_listed(airflow, offer)
-    third = finish(offer, "third")
-    airflow.until(lambda: third in reported(airflow))
-    assert reported(airflow) == [first, second, third]
+    wait_until_listed(airflow, offer)
+    third = finish_job(offer, "third")
+    airflow.wait_until(lambda: third in list_reported(airflow))
+    assert list_reported(airflow) == [first, second, third]
 
-    airflow.until(lambda: len(exports(offer)) == 3)
-    airflow.until(lambda: not airflow.rows("select 1 from dag_run where state in ('queued', 'running')"))
-    assert airflow.rows("select distinct dag_id, state from dag_run") == [(DAG, "success")]
+    airflow.wait_until(lambda: len(list_exports(offer)) == 3)
+    airflow.wait_until(lambda: not airflow.query("select 1 from dag_run where state in ('queued', 'running')"))
+    assert airflow.query("select distinct dag_id, state from dag_run") == [(DAG, "success")]
     jobs = offer.owner.ml.list_audience_generation_jobs()["audienceGenerationJobs"]
     arns = {job["name"]: job["audienceGenerationJobArn"] for job in jobs}
-    assert sorted(exports(offer)) == sorted(arns[name] for name in (first, second, third))
+    assert sorted(list_exports(offer)) == sorted(arns[name] for name in (first, second, third))

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from tests.dags.airflow_user import User
-from tests.helpers.deployment import ROOT, Deployment, connection
-from tests.support import EmulatorProcess, World, interactions
+from tests.helpers.deployment import ROOT, Deployment, format_connection
+from tests.support import EmulatorProcess, World, build_interactions
 
 DAG, ROLLBACK = "example_weekly_retraining", "example_weekly_retraining_rollback"
 TASKS = ("check", "train", "promote", "prune")
@@ -19,7 +19,7 @@ FIRST = datetime(2026, 1, 4, tzinfo=timezone.utc)
 WEEKS, KEEP = 8, 3
 
 
-def sunday(week: int) -> datetime:
+def find_sunday(week: int) -> datetime:
     """The end of a week, from 1 to 8; 0 is the end of the week before."""
     return FIRST + timedelta(weeks=week)
 
@@ -29,8 +29,8 @@ class Weekly:
 
     def __init__(self, airflow: Deployment, world: World) -> None:
         self.airflow, self.world = airflow, world
-        self.dataset = world.dataset()
-        self.first = self._trained("bought")
+        self.dataset = world.create_dataset()
+        self.first = self._train("bought")
         self.terms = str(
             world.ml.create_configured_audience_model(
                 name="terms", audienceModelArn=self.first, outputConfig=world.output, sharedAudienceMetrics=["ALL"]
@@ -42,11 +42,11 @@ class Weekly:
             "keep": KEEP,
         }
         # Nobody's to delete: of the prefix and of another dataset, and of the dataset and another name.
-        self.others = {self.first, world.model("weekly-other"), self._trained("other")}
+        self.others = {self.first, world.train_model("weekly-other"), self._train("other")}
 
-    def _trained(self, name: str) -> str:
+    def _train(self, name: str) -> str:
         made = self.world.ml.create_audience_model(
-            name=name, trainingDatasetArn=self.dataset, trainingDataEndTime=sunday(0)
+            name=name, trainingDatasetArn=self.dataset, trainingDataEndTime=find_sunday(0)
         )
         assert self.world.wait(made["audienceModelArn"])["status"] == "ACTIVE"
         return str(made["audienceModelArn"])
@@ -78,46 +78,46 @@ class Weekly:
         """The weeks whose models are there."""
         return sorted(self.models.values())
 
-    def arn(self, week: int) -> str:
+    def find_arn(self, week: int) -> str:
         (found,) = [arn for arn, of in self.models.items() if of == week]
         return found
 
-    def trainings(self) -> int:
+    def count_trainings(self) -> int:
         return self.world.calls.count("CreateAudienceModel")
 
     def run(self, week: int) -> dict[str, str]:
         """The states of the tasks of a week's run."""
-        date = (sunday(week) + timedelta(hours=1)).isoformat()
+        date = (find_sunday(week) + timedelta(hours=1)).isoformat()
         return self._run(DAG, f"week-{week}", self.conf, date)
 
     def roll_back(self, week: int, instead_of: int) -> dict[str, str]:
-        models = {"audience_model_arn": self.arn(week), "instead_of": self.arn(instead_of)}
+        models = {"audience_model_arn": self.find_arn(week), "instead_of": self.find_arn(instead_of)}
         return self._run(ROLLBACK, "rollback", {"configured_audience_model_arn": self.terms, **models}, None)
 
     def _run(self, dag: str, run: str, conf: dict[str, Any], date: str | None) -> dict[str, str]:
-        User(self.airflow, run).starts(dag, conf, date)
-        return self._ends(run)
+        User(self.airflow, run).start_run(dag, conf, date)
+        return self._wait_for_end(run)
 
     def clear(self, week: int, *tasks: str) -> dict[str, str]:
         """The states of a run's tasks after some of them were cleared and are done again."""
-        User(self.airflow, f"week-{week}").clears(DAG, *tasks)
-        return self._ends(f"week-{week}")
+        User(self.airflow, f"week-{week}").clear_tasks(DAG, *tasks)
+        return self._wait_for_end(f"week-{week}")
 
     def clear_rollback(self) -> dict[str, str]:
-        User(self.airflow, "rollback").clears(ROLLBACK, "roll_back")
-        return self._ends("rollback")
+        User(self.airflow, "rollback").clear_tasks(ROLLBACK, "roll_back")
+        return self._wait_for_end("rollback")
 
-    def _ends(self, run: str) -> dict[str, str]:
+    def _wait_for_end(self, run: str) -> dict[str, str]:
         query = "select 1 from dag_run where run_id = ? and state in ('success', 'failed')"
-        self.airflow.until(lambda: self.airflow.rows(query, run))
-        return dict(self.airflow.rows("select task_id, state from task_instance where run_id = ?", run))
+        self.airflow.wait_until(lambda: self.airflow.query(query, run))
+        return dict(self.airflow.query("select task_id, state from task_instance where run_id = ?", run))
 
 
 @pytest.fixture(scope="module")
 def weekly(emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Weekly]:
     """An Airflow in which only the runs of the test run; 2,000 interactions a week."""
-    begin = int(sunday(-1).timestamp())
-    world = World(emulator).build(interactions(each=100, begin=begin, seconds=10 * 7 * 86_400))
+    begin = int(find_sunday(-1).timestamp())
+    world = World(emulator).build(build_interactions(each=100, begin=begin, seconds=10 * 7 * 86_400))
     folder = tmp_path_factory.mktemp("dags")
     for name in (DAG, ROLLBACK):
         shutil.copy(ROOT / "example_dags" / f"{name}.py", folder)
@@ -126,14 +126,14 @@ def weekly(emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory) 
         AWS_ENDPOINT_URL=emulator.url,
         AWS_DEFAULT_REGION="us-east-1",
         AIRFLOW__CORE__DAGS_FOLDER=str(folder),
-        AIRFLOW_CONN_AWS_DEFAULT=connection(world),
+        AIRFLOW_CONN_AWS_DEFAULT=format_connection(world),
         AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE="False",
     )
     try:
         airflow.start()
         known = "select distinct dag_id from serialized_dag where dag_id in (?, ?)"
-        airflow.until(lambda: len(airflow.rows(known, DAG, ROLLBACK)) == 2)
-        User(airflow).unpauses(DAG)
+        airflow.wait_until(lambda: len(airflow.query(known, DAG, ROLLBACK)) == 2)
+        User(airflow).unpause(DAG)
         yield Weekly(airflow, world)
     finally:
         airflow.stop()
@@ -146,28 +146,28 @@ SKIPPED = dict.fromkeys(TASKS, "skipped")
 
 def test_two_months(weekly: Weekly) -> None:
     for week in (1, 2, 3):
-        assert weekly.run(week) == SUCCESS, weekly.airflow.failures()
+        assert weekly.run(week) == SUCCESS, weekly.airflow.describe_failures()
         assert weekly.in_service == week
     assert weekly.weeks == [1, 2, 3]
 
     # A training fails: last week's model stays in service.
-    weekly.world.fault("CreateAudienceModel", "fail_job")
+    weekly.world.add_fault("CreateAudienceModel", "fail_job")
     failed = weekly.run(4)
     assert failed == {"check": "success", "train": "failed", "promote": "upstream_failed", "prune": "upstream_failed"}
     assert (weekly.in_service, weekly.weeks) == (3, [1, 2, 3, 4])
 
     # The next good week cleans up after it.
     for week in (5, 6):
-        assert weekly.run(week) == SUCCESS, weekly.airflow.failures()
+        assert weekly.run(week) == SUCCESS, weekly.airflow.describe_failures()
         assert weekly.in_service == week
     assert weekly.weeks == [3, 5, 6]
 
     # A run is cleared whole, the newest one and one whose training failed: nothing is trained, nothing changes.
-    trainings = weekly.trainings()
+    trainings = weekly.count_trainings()
     for week in (6, 4):
         assert weekly.clear(week, *TASKS) == SKIPPED
         assert (weekly.in_service, weekly.weeks) == (6, [3, 5, 6])
-    assert weekly.trainings() == trainings
+    assert weekly.count_trainings() == trainings
 
     # The tasks of an old week are cleared singly.
     assert weekly.clear(3, "prune") == SUCCESS
@@ -176,18 +176,18 @@ def test_two_months(weekly: Weekly) -> None:
     assert weekly.clear(2, "prune") == SUCCESS
     assert weekly.clear(2, "promote")["promote"] == "skipped"
     assert (weekly.in_service, weekly.weeks) == (6, [3, 5, 6])
-    assert weekly.trainings() == trainings
+    assert weekly.count_trainings() == trainings
 
     # Clearing the training of week 2 alone trains it again, since its model was pruned; that is put into no service, and pruned next week.
     assert weekly.clear(2, "train")["train"] == "success"
     assert (weekly.in_service, weekly.weeks) == (6, [2, 3, 5, 6])
-    assert weekly.trainings() == trainings + 1
+    assert weekly.count_trainings() == trainings + 1
     assert weekly.clear(2, "check")["check"] == "skipped"
     assert weekly.clear(2, *TASKS) == SKIPPED
     assert (weekly.in_service, weekly.weeks) == (6, [2, 3, 5, 6])
 
     # Roll back, and clear tasks around it.
-    assert weekly.run(7) == SUCCESS, weekly.airflow.failures()
+    assert weekly.run(7) == SUCCESS, weekly.airflow.describe_failures()
     assert (weekly.in_service, weekly.weeks) == (7, [5, 6, 7])
     assert weekly.roll_back(6, instead_of=7) == {"roll_back": "success"}
     assert weekly.in_service == 6
@@ -197,7 +197,7 @@ def test_two_months(weekly: Weekly) -> None:
     assert (weekly.in_service, weekly.weeks) == (6, [5, 6, 7])
 
     # The next week ends the roll-back; clearing it then goes back to nothing.
-    assert weekly.run(WEEKS) == SUCCESS, weekly.airflow.failures()
+    assert weekly.run(WEEKS) == SUCCESS, weekly.airflow.describe_failures()
     assert weekly.clear_rollback() == {"roll_back": "success"}
     assert weekly.clear(WEEKS, "promote", "prune") == SUCCESS
     assert weekly.clear(WEEKS, *TASKS) == SKIPPED

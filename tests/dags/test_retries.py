@@ -31,12 +31,12 @@ def ran(airflow: Deployment, account: World, topic: Topic) -> dict[str, Any]:
     airflow.connect(default=account)
     conf = {
         "role_arn": account.role,
-        "training_data": account.training_data("no_such_table"),
-        "trained_on": account.dataset("trained on"),
+        "training_data": account.build_training_data("no_such_table"),
+        "trained_on": account.create_dataset("trained on"),
         "topic": topic.arn,
     }
-    account.fault("CreateTrainingDataset", "access_denied")
-    account.fault("GetAudienceModel", "access_denied")
+    account.add_fault("CreateTrainingDataset", "access_denied")
+    account.add_fault("GetAudienceModel", "access_denied")
     tasks: dict[str, Any] = airflow.run(FILE, "retries", conf)["tasks"]
     return tasks
 
@@ -53,19 +53,19 @@ def test_what_may_pass_is_retried(ran: dict[str, Any]) -> None:
 @pytest.mark.parametrize("task", ["failure", "deferred_failure"])
 def test_a_failed_job_is_not_started_again(ran: dict[str, Any], account: World, task: str) -> None:
     assert (ran[task]["state"], ran[task]["tries"]) == ("failed", 1)
-    assert len(models(account)) == account.calls.count("CreateAudienceModel") == 3
+    assert len(list_models(account)) == account.calls.count("CreateAudienceModel") == 3
 
 
 def test_a_retry_goes_on_with_what_its_templates_would_ask_for_anew(ran: dict[str, Any], account: World) -> None:
     assert (ran["unstable"]["state"], ran["unstable"]["tries"]) == ("success", 2)
-    assert [name for name in models(account) if name.startswith("unstable")] == ["unstable-1"]
+    assert [name for name in list_models(account) if name.startswith("unstable")] == ["unstable-1"]
 
 
 @pytest.fixture(scope="module")
 def messages(ran: dict[str, Any], topic: Topic) -> dict[str, str]:
     """The message of each subject; that of a subject which was sent twice is the last one."""
     assert ran
-    return dict(topic.published())
+    return dict(topic.read_messages())
 
 
 def test_a_task_that_starts_is_not_reported_as_failed(messages: dict[str, str]) -> None:
@@ -88,5 +88,5 @@ def test_a_failed_task_is_notified_with_the_job_that_it_has_started(
         assert re.search(rf"Task {task} of Dag retries, run \S+, failed{took}, in try 1\.", message)
 
 
-def models(account: World) -> list[str]:
+def list_models(account: World) -> list[str]:
     return [entry["name"] for entry in account.ml.list_audience_models()["audienceModels"]]

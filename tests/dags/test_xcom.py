@@ -29,9 +29,9 @@ def account(emulator: EmulatorProcess) -> World:
 def log(airflow: Deployment, account: World) -> str:
     """Run the Dag once; what Airflow printed."""
     training = account.ml.create_training_dataset(
-        name="no-table", roleArn=account.role, trainingData=account.training_data("no_such_table")
+        name="no-table", roleArn=account.role, trainingData=account.build_training_data("no_such_table")
     )
-    conf = {"dataset": training["trainingDatasetArn"], "other_dataset": account.dataset()}
+    conf = {"dataset": training["trainingDatasetArn"], "other_dataset": account.create_dataset()}
     airflow.connect(default=account)
     airflow.run(FILE, "failing", conf)
     return airflow.run_log
@@ -41,7 +41,7 @@ def log(airflow: Deployment, account: World) -> str:
 def states(airflow: Deployment, log: str) -> dict[str, set[str]]:
     """The states of each task's instances."""
     found: dict[str, set[str]] = {}
-    for task, state in airflow.rows("select task_id, state from task_instance where dag_id = 'failing'"):
+    for task, state in airflow.query("select task_id, state from task_instance where dag_id = 'failing'"):
         found.setdefault(task, set()).add(state)
     return found
 
@@ -50,7 +50,7 @@ def states(airflow: Deployment, log: str) -> dict[str, set[str]]:
 def keys(airflow: Deployment, log: str) -> dict[str, dict[int, set[str]]]:
     """The keys in XCom of each task, by map index, without those of extra links."""
     found: dict[str, Any] = {}
-    rows = airflow.rows(
+    rows = airflow.query(
         "select task_id, map_index, key from xcom where dag_id = 'failing' and key not like '!_link!_%' escape '!'"
     )
     for task, index, key in rows:

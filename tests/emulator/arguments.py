@@ -161,7 +161,7 @@ def checked_dataset(lab: Laboratory) -> Arguments:
 
 def _build_checked_seed(lab: Laboratory) -> Arguments:
     checked_data(lab)
-    return {"seed_audience": lab.world.seed([f"u{number}" for number in range(25)])}
+    return {"seed_audience": lab.world.write_seed([f"u{number}" for number in range(25)])}
 
 
 MEMBERSHIP = "membership_identifier"

@@ -22,7 +22,7 @@ class ClockedWorld(World):
         """A client whose answers are held to the service model: required members, types, enums, patterns."""
         client = super()._make_client(service)
         if service in ("cleanroomsml", "cleanrooms"):
-            client.meta.events.register("after-call", hold)
+            client.meta.events.register("after-call", check_answer)
         return client
 
     @property
@@ -44,7 +44,7 @@ class ClockedWorld(World):
 ALLOWED = ("ersionIdentifier: 'NULL' has 4 characters", "minMatchingSeedSize: 1 is out of range")
 
 
-def hold(parsed: dict[str, Any], model: OperationModel, **_: Any) -> None:
+def check_answer(parsed: dict[str, Any], model: OperationModel, **_: Any) -> None:
     """Refuse an answer that breaks the service model."""
     if model.output_shape is None or "Error" in parsed:
         return
@@ -54,7 +54,7 @@ def hold(parsed: dict[str, Any], model: OperationModel, **_: Any) -> None:
     assert broken == [], f"{model.name}: {broken}"
 
 
-def refused(code: str, call: Callable[..., Any], **members: Any) -> dict[str, Any]:
+def expect_refusal(code: str, call: Callable[..., Any], **members: Any) -> dict[str, Any]:
     """The answer to a request that is refused with this code."""
     with pytest.raises(ClientError) as caught:
         call(**members)

@@ -29,14 +29,14 @@ class Custom:
     @property
     def of(self) -> dict[str, str]:
         """The runner's membership."""
-        return {"membershipIdentifier": self.made.of(self.runner)}
+        return {"membershipIdentifier": self.made.find_membership(self.runner)}
 
     @property
     def within(self) -> dict[str, str]:
         """The collaboration."""
         return {"collaborationIdentifier": self.made.id}
 
-    def channel_request(self, name: str = "channel", **more: Any) -> dict[str, Any]:
+    def build_channel_request(self, name: str = "channel", **more: Any) -> dict[str, Any]:
         source = {"sqlParameters": {"queryString": SQL}, "resultFormat": "CSV"}
         return {
             **self.of,
@@ -50,13 +50,13 @@ class Custom:
             **more,
         }
 
-    def channel(self, name: str = "channel", **more: Any) -> str:
+    def create_channel(self, name: str = "channel", **more: Any) -> str:
         """A channel; its time is over."""
-        made = self.runner.ml.create_ml_input_channel(**self.channel_request(name, **more))
+        made = self.runner.ml.create_ml_input_channel(**self.build_channel_request(name, **more))
         self.runner.push(201)
         return str(made["mlInputChannelArn"])
 
-    def model_request(self, name: str, channel: str, **more: Any) -> dict[str, Any]:
+    def build_model_request(self, name: str, channel: str, **more: Any) -> dict[str, Any]:
         return {
             **self.of,
             "name": name,
@@ -68,10 +68,10 @@ class Custom:
 
     def train(self, name: str, channel: str, **more: Any) -> dict[str, Any]:
         """A trained model in training."""
-        made: dict[str, Any] = self.runner.ml.create_trained_model(**self.model_request(name, channel, **more))
+        made: dict[str, Any] = self.runner.ml.create_trained_model(**self.build_model_request(name, channel, **more))
         return {"trainedModelArn": made["trainedModelArn"], "versionIdentifier": made["versionIdentifier"]}
 
-    def continued(self, channel: str, model: str, name: str = "model", **more: Any) -> str:
+    def continue_training(self, channel: str, model: str, name: str = "model", **more: Any) -> str:
         """A new version of a model, in training."""
         incremental = [{"trainedModelArn": model, "channelName": "before", **more}]
         made = self.train(name, channel, incrementalTrainingDataChannels=incremental)
@@ -82,7 +82,7 @@ class Custom:
         found: dict[str, Any] = self.runner.ml.get_trained_model(**self.of, trainedModelArn=model, **more)
         return found
 
-    def inference_request(self, name: str, model: str, channel: str, **more: Any) -> dict[str, Any]:
+    def build_inference_request(self, name: str, model: str, channel: str, **more: Any) -> dict[str, Any]:
         return {
             **self.of,
             "name": name,
@@ -95,11 +95,13 @@ class Custom:
 
     def infer(self, name: str, model: str, channel: str, **more: Any) -> str:
         """An inference job under way."""
-        made = self.runner.ml.start_trained_model_inference_job(**self.inference_request(name, model, channel, **more))
+        made = self.runner.ml.start_trained_model_inference_job(
+            **self.build_inference_request(name, model, channel, **more)
+        )
         return str(made["trainedModelInferenceJobArn"])
 
 
-def algorithm(world: ClockedWorld, name: str = "algorithm", **more: Any) -> str:
+def create_algorithm(world: ClockedWorld, name: str = "algorithm", **more: Any) -> str:
     containers = {"trainingContainerConfig": {"imageUri": IMAGE}, "inferenceContainerConfig": {"imageUri": IMAGE}}
     made = world.ml.create_configured_model_algorithm(name=name, roleArn=world.role, **{**containers, **more})
     return str(made["configuredModelAlgorithmArn"])
@@ -115,4 +117,6 @@ def associate(world: ClockedWorld, membership: str, algorithm: str, name: str = 
 def set_up(provider: ClockedWorld, runner: ClockedWorld) -> Custom:
     """A collaboration with an associated algorithm."""
     made = collaborate(provider, runner)
-    return Custom(made, provider, runner, associate(provider, made.of(provider), algorithm(provider)))
+    return Custom(
+        made, provider, runner, associate(provider, made.find_membership(provider), create_algorithm(provider))
+    )

@@ -107,7 +107,7 @@ class Task:
         # One for all tries: a hook reads the service's data files when it is made.
         vars(operator)["hook"] = self.lab.hook
         context: Any = {"params": {}, "ti": self._ti}
-        self._ti = self._ti.next_try()
+        self._ti = self._ti.make_next_try()
         step = partial(operator.execute, context)
         while True:
             try:
@@ -179,7 +179,7 @@ class Situation:
             next(steps, None)
         finally:
             lab.emulator.allow_everything(lab.world.account)
-        return set(lab.emulator.permissions(lab.world.account)["needed"])
+        return set(lab.emulator.read_permissions(lab.world.account)["needed"])
 
 
 def runs(task: Task, **more: Any) -> Steps:

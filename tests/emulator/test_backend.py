@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from botocore import xform_name
 
-from tests.emulator.clocked_world import ClockedWorld, refused
+from tests.emulator.clocked_world import ClockedWorld, expect_refusal
 from tests.helpers.collaboration import collaborate
 from tests.support import EmulatorProcess, World
 
@@ -43,7 +43,7 @@ def configure(world: World, name: str, model: str, **more: Any) -> str:
 
 
 def start(world: World, name: str, configured: str, **more: Any) -> str:
-    arguments = {"name": name, "configuredAudienceModelArn": configured, "seedAudience": world.seed(), **more}
+    arguments = {"name": name, "configuredAudienceModelArn": configured, "seedAudience": world.write_seed(), **more}
     return str(world.ml.start_audience_generation_job(**arguments)["audienceGenerationJobArn"])
 
 
@@ -67,7 +67,7 @@ LISTINGS = {
 
 def test_pages_list_everything_once_in_order(slow: SlowWorld) -> None:
     names = ["n1", "n2", "n3"]
-    models = [slow.model(name) for name in names]
+    models = [slow.train_model(name) for name in names]
     configured = [configure(slow, name, models[0]) for name in names]
     jobs = [start(slow, name, configured[0]) for name in names]
     slow.wait(jobs[-1])
@@ -82,9 +82,9 @@ def test_pages_list_everything_once_in_order(slow: SlowWorld) -> None:
 
 def test_a_resource_created_between_pages_moves_no_other(slow: SlowWorld) -> None:
     for index in range(4):
-        slow.dataset(f"d{index}")
+        slow.create_dataset(f"d{index}")
     first = slow.ml.list_training_datasets(maxResults=2)
-    slow.dataset("d4")
+    slow.create_dataset("d4")
     rest = slow.ml.list_training_datasets(nextToken=first["nextToken"])
     assert [entry["name"] for entry in first["trainingDatasets"]] == ["d0", "d1"]
     assert [entry["name"] for entry in rest["trainingDatasets"]] == ["d2", "d3", "d4"]
@@ -92,7 +92,7 @@ def test_a_resource_created_between_pages_moves_no_other(slow: SlowWorld) -> Non
 
 
 def test_listings_respect_their_filters(slow: SlowWorld) -> None:
-    first, second = (configure(slow, name, slow.model(f"of-{name}")) for name in ("c1", "c2"))
+    first, second = (configure(slow, name, slow.train_model(f"of-{name}")) for name in ("c1", "c2"))
     within = {"collaborationId": collaborate(slow).id}
     job, other = start(slow, "j1", first, **within), start(slow, "j2", second)
     assert [slow.wait(arn)["name"] for arn in (job, other)] == ["j1", "j2"]
@@ -111,29 +111,31 @@ def test_listings_respect_their_filters(slow: SlowWorld) -> None:
 
 
 def test_names_are_unique_in_an_account(slow: SlowWorld) -> None:
-    dataset, model = slow.dataset("n"), slow.model("n")
-    assert refused("ConflictException", slow.dataset, name="n")["ResponseMetadata"]["HTTPStatusCode"] == 409
-    refused("ConflictException", train, world=slow, name="n", dataset=dataset)
+    dataset, model = slow.create_dataset("n"), slow.train_model("n")
+    assert (
+        expect_refusal("ConflictException", slow.create_dataset, name="n")["ResponseMetadata"]["HTTPStatusCode"] == 409
+    )
+    expect_refusal("ConflictException", train, world=slow, name="n", dataset=dataset)
     configured = configure(slow, "n", model)
-    refused("ConflictException", configure, world=slow, name="n", model=model)
+    expect_refusal("ConflictException", configure, world=slow, name="n", model=model)
     job = start(slow, "n", configured)
-    refused("ConflictException", start, world=slow, name="n", configured=configured)
+    expect_refusal("ConflictException", start, world=slow, name="n", configured=configured)
     slow.wait(job)
     export(slow, "n", job)
-    refused("ConflictException", export, world=slow, name="n", job=job)
-    World(slow.emulator).dataset("n")
+    expect_refusal("ConflictException", export, world=slow, name="n", job=job)
+    World(slow.emulator).create_dataset("n")
 
 
 def test_a_name_is_available_again_after_deletion(slow: SlowWorld) -> None:
-    model, dataset = slow.model("n"), slow.dataset()
+    model, dataset = slow.train_model("n"), slow.create_dataset()
     slow.ml.delete_audience_model(audienceModelArn=model)
-    refused("ConflictException", train, world=slow, name="n", dataset=dataset)
+    expect_refusal("ConflictException", train, world=slow, name="n", dataset=dataset)
     slow.push(101)
     assert train(slow, "n", dataset) != model
 
 
 def test_a_resource_with_dependents_is_not_deleted(slow: SlowWorld) -> None:
-    model = slow.model()
+    model = slow.train_model()
     dataset = slow.ml.get_audience_model(audienceModelArn=model)["trainingDatasetArn"]
     configured = configure(slow, "c", model)
     job = start(slow, "j", configured)
@@ -145,18 +147,18 @@ def test_a_resource_with_dependents_is_not_deleted(slow: SlowWorld) -> None:
     ]
     # The job itself is refused while it runs, the others while they have dependants.
     for delete, members in steps:
-        refused("ConflictException", delete, **members)
+        expect_refusal("ConflictException", delete, **members)
     slow.wait(job)
     for number, (delete, members) in enumerate(steps):
         for later, others in steps[number + 1 :]:
-            refused("ConflictException", later, **others)
+            expect_refusal("ConflictException", later, **others)
         delete(**members)
         slow.push(101)
-        refused("ResourceNotFoundException", delete, **members)
+        expect_refusal("ResourceNotFoundException", delete, **members)
 
 
 def test_a_status_follows_the_clock_and_not_the_reads(slow: SlowWorld) -> None:
-    model = train(slow, "m", slow.dataset())
+    model = train(slow, "m", slow.create_dataset())
     for status in ("CREATE_PENDING", "CREATE_IN_PROGRESS"):
         assert {slow.status(model) for _ in range(20)} == {status}
         slow.push(60)
@@ -168,24 +170,24 @@ def test_a_status_follows_the_clock_and_not_the_reads(slow: SlowWorld) -> None:
         assert {slow.status(model) for _ in range(20)} == {status}
         assert [entry["status"] for entry in slow.ml.list_audience_models()["audienceModels"]] == [status]
         slow.push(51)
-    refused("ResourceNotFoundException", slow.ml.get_audience_model, audienceModelArn=model)
+    expect_refusal("ResourceNotFoundException", slow.ml.get_audience_model, audienceModelArn=model)
     assert slow.ml.list_audience_models()["audienceModels"] == []
 
 
 def test_a_failure_appears_at_its_time(slow: SlowWorld) -> None:
     slow.client("s3").delete_object(Bucket=slow.bucket, Key="interactions/part-0.csv")
-    model = train(slow, "m", slow.dataset())
+    model = train(slow, "m", slow.create_dataset())
     slow.push(101)
     time.sleep(0.5)
     assert "statusDetails" not in slow.ml.get_audience_model(audienceModelArn=model)
     failed = slow.wait(model)
     assert failed["status"] == "CREATE_FAILED"
     assert failed["statusDetails"]["statusCode"] == "NO_TRAINING_FILES"
-    refused("ValidationException", configure, world=slow, name="c", model=model)
+    expect_refusal("ValidationException", configure, world=slow, name="c", model=model)
 
 
 def test_the_update_time_is_that_of_the_last_status_change(slow: SlowWorld) -> None:
-    model = train(slow, "m", slow.dataset())
+    model = train(slow, "m", slow.create_dataset())
     found = slow.ml.get_audience_model(audienceModelArn=model)
     made, seen = found["createTime"], [found["updateTime"]]
     slow.push(101)
@@ -202,10 +204,10 @@ def test_the_update_time_is_that_of_the_last_status_change(slow: SlowWorld) -> N
 
 
 def test_a_third_model_in_training_exceeds_the_quota(slow: SlowWorld) -> None:
-    dataset = slow.dataset()
+    dataset = slow.create_dataset()
     for name in ("m1", "m2"):
         model = train(slow, name, dataset)
-    full = refused("ServiceQuotaExceededException", train, world=slow, name="m3", dataset=dataset)
+    full = expect_refusal("ServiceQuotaExceededException", train, world=slow, name="m3", dataset=dataset)
     assert full["ResponseMetadata"]["HTTPStatusCode"] == 402
     assert (full["quotaName"], full["quotaValue"]) == ("Pending or in progress audience models", 2)
     slow.wait(model)
@@ -213,36 +215,36 @@ def test_a_third_model_in_training_exceeds_the_quota(slow: SlowWorld) -> None:
 
 
 def test_an_eleventh_generation_job_exceeds_the_quota(slow: SlowWorld) -> None:
-    configured, seed = configure(slow, "c", slow.model()), slow.seed()
+    configured, seed = configure(slow, "c", slow.train_model()), slow.write_seed()
     for index in range(10):
         job = start(slow, f"j{index}", configured, seedAudience=seed)
-    full = refused("ServiceQuotaExceededException", start, world=slow, name="j10", configured=configured)
+    full = expect_refusal("ServiceQuotaExceededException", start, world=slow, name="j10", configured=configured)
     assert (full["quotaName"], full["quotaValue"]) == ("Pending or in progress audience generation jobs", 10)
     slow.wait(job)
     start(slow, "j10", configured)
 
 
 def test_exports_have_quotas_per_account_and_per_generation_job(slow: SlowWorld) -> None:
-    configured = configure(slow, "c", slow.model())
+    configured = configure(slow, "c", slow.train_model())
     job, other = start(slow, "j", configured), start(slow, "other", configured)
     assert [slow.wait(arn)["status"] for arn in (job, other)] == ["ACTIVE", "ACTIVE"]
     for index in range(20):
         export(slow, f"e{index}", job)
-    full = refused("ServiceQuotaExceededException", export, world=slow, name="e20", job=other)
+    full = expect_refusal("ServiceQuotaExceededException", export, world=slow, name="e20", job=other)
     assert (full["quotaName"], full["quotaValue"]) == ("Pending or in progress audience export jobs", 20)
     slow.push(300)
     while any(entry["status"] != "ACTIVE" for entry in exports(slow, job)):
         time.sleep(0.05)
     for index in range(20, 25):
         export(slow, f"e{index}", job)
-    full = refused("ServiceQuotaExceededException", export, world=slow, name="e25", job=job)
+    full = expect_refusal("ServiceQuotaExceededException", export, world=slow, name="e25", job=job)
     assert (full["quotaName"], full["quotaValue"]) == ("Active audience export jobs per audience generation job", 25)
     export(slow, "e25", other)
 
 
 def test_an_update_applies_to_later_jobs(slow: SlowWorld) -> None:
     sizes = {"audienceSizeType": "PERCENTAGE", "audienceSizeBins": [10]}
-    configured = configure(slow, "c", slow.model(), audienceSizeConfig=sizes)
+    configured = configure(slow, "c", slow.train_model(), audienceSizeConfig=sizes)
     jobs = [start(slow, "before", configured)]
     update, of = slow.ml.update_configured_audience_model, {"configuredAudienceModelArn": configured}
     update(**of, audienceSizeConfig={**sizes, "audienceSizeBins": [20]})
@@ -255,7 +257,7 @@ def test_an_update_applies_to_later_jobs(slow: SlowWorld) -> None:
 
 
 def test_another_account_has_no_access(slow: SlowWorld) -> None:
-    model = slow.model()
+    model = slow.train_model()
     configured = configure(slow, "c", model)
     job = start(slow, "j", configured)
     slow.wait(job)
@@ -270,18 +272,18 @@ def test_another_account_has_no_access(slow: SlowWorld) -> None:
     }.items():
         for verb in ("get", "delete"):
             call = getattr(stranger.ml, f"{verb}_{xform_name(member.removesuffix('Arn'))}")
-            refused("ResourceNotFoundException", call, **{member: arn})
-        refused("ResourceNotFoundException", stranger.ml.list_tags_for_resource, resourceArn=arn)
+            expect_refusal("ResourceNotFoundException", call, **{member: arn})
+        expect_refusal("ResourceNotFoundException", stranger.ml.list_tags_for_resource, resourceArn=arn)
     for operation, key in LISTINGS.items():
         assert getattr(stranger.ml, operation)()[key] == []
         assert len(getattr(slow.ml, operation)()[key]) == 1
-    refused("ResourceNotFoundException", train, world=stranger, name="m", dataset=dataset)
-    refused("ResourceNotFoundException", configure, world=stranger, name="c", model=model)
-    refused("ResourceNotFoundException", export, world=stranger, name="x", job=job)
+    expect_refusal("ResourceNotFoundException", train, world=stranger, name="m", dataset=dataset)
+    expect_refusal("ResourceNotFoundException", configure, world=stranger, name="c", model=model)
+    expect_refusal("ResourceNotFoundException", export, world=stranger, name="x", job=job)
 
 
 def test_tags_are_added_overwritten_and_removed(slow: SlowWorld) -> None:
-    arn = slow.dataset()
+    arn = slow.create_dataset()
     slow.ml.tag_resource(resourceArn=arn, tags={"a": "1", "b": "1"})
     slow.ml.tag_resource(resourceArn=arn, tags={"b": "2", "c &=%/?+ü": ""})
     assert slow.ml.list_tags_for_resource(resourceArn=arn)["tags"] == {"a": "1", "b": "2", "c &=%/?+ü": ""}
@@ -291,28 +293,28 @@ def test_tags_are_added_overwritten_and_removed(slow: SlowWorld) -> None:
 
 
 def test_a_fifty_first_tag_is_rejected_and_adds_none(slow: SlowWorld) -> None:
-    arn = slow.dataset()
+    arn = slow.create_dataset()
     slow.ml.tag_resource(resourceArn=arn, tags={f"k{index}": "" for index in range(49)})
-    refused("ValidationException", slow.ml.tag_resource, resourceArn=arn, tags={"k49": "", "k50": ""})
+    expect_refusal("ValidationException", slow.ml.tag_resource, resourceArn=arn, tags={"k49": "", "k50": ""})
     slow.ml.tag_resource(resourceArn=arn, tags={"k48": "changed", "k49": ""})
     tags = slow.ml.list_tags_for_resource(resourceArn=arn)["tags"]
     assert (len(tags), tags["k48"]) == (50, "changed")
 
 
 def test_a_policy_is_put_conditionally_read_and_deleted(slow: SlowWorld) -> None:
-    arn = configure(slow, "c", slow.model())
+    arn = configure(slow, "c", slow.train_model())
     put, of = slow.ml.put_configured_audience_model_policy, {"configuredAudienceModelArn": arn}
     text = {**of, "configuredAudienceModelPolicy": NOBODY}
-    refused("ResourceNotFoundException", slow.ml.get_configured_audience_model_policy, **of)
-    refused("ValidationException", put, **text, policyExistenceCondition="POLICY_MUST_EXIST")
-    refused("ValidationException", put, **text, previousPolicyHash="0" * 64)
-    refused("ValidationException", put, **of, configuredAudienceModelPolicy="{}")
+    expect_refusal("ResourceNotFoundException", slow.ml.get_configured_audience_model_policy, **of)
+    expect_refusal("ValidationException", put, **text, policyExistenceCondition="POLICY_MUST_EXIST")
+    expect_refusal("ValidationException", put, **text, previousPolicyHash="0" * 64)
+    expect_refusal("ValidationException", put, **of, configuredAudienceModelPolicy="{}")
     made = put(**text, policyExistenceCondition="POLICY_MUST_NOT_EXIST")
-    refused("ValidationException", put, **text, policyExistenceCondition="POLICY_MUST_NOT_EXIST")
+    expect_refusal("ValidationException", put, **text, policyExistenceCondition="POLICY_MUST_NOT_EXIST")
     newer = put(**of, configuredAudienceModelPolicy=f"{NOBODY} ", previousPolicyHash=made["policyHash"])
     assert newer["policyHash"] != made["policyHash"] == hashlib.sha256(NOBODY.encode()).hexdigest()
     found = slow.ml.get_configured_audience_model_policy(**of)
     assert (found["configuredAudienceModelPolicy"], found["policyHash"]) == (f"{NOBODY} ", newer["policyHash"])
     slow.ml.delete_configured_audience_model_policy(**of)
-    refused("ResourceNotFoundException", slow.ml.get_configured_audience_model_policy, **of)
-    refused("ResourceNotFoundException", slow.ml.delete_configured_audience_model_policy, **of)
+    expect_refusal("ResourceNotFoundException", slow.ml.get_configured_audience_model_policy, **of)
+    expect_refusal("ResourceNotFoundException", slow.ml.delete_configured_audience_model_policy, **of)

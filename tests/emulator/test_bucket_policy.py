@@ -194,7 +194,7 @@ def exported(world: World, job: str) -> dict[str, Any]:
 
 def test_a_bucket_that_denies_plain_http_is_usable(world: World) -> None:
     restrict(world, of_bucket(world, Condition=TLS))
-    export = exported(world, world.generated())
+    export = exported(world, world.generate_audience())
     assert export["status"] == "ACTIVE", export
     s3 = world.client("s3")
     (written,) = s3.list_objects_v2(Bucket=world.bucket, Prefix="audiences/")["Contents"]
@@ -204,7 +204,7 @@ def test_a_bucket_that_denies_plain_http_is_usable(world: World) -> None:
 
 
 def test_an_exempted_role_can_write(world: World) -> None:
-    job = world.generated()
+    job = world.generate_audience()
     statement = of_bucket(world, NotPrincipal={"AWS": [world.role, f"arn:aws:iam::{world.account}:root"]})
     del statement["Principal"]
     restrict(world, statement)
@@ -229,7 +229,7 @@ def test_an_exempted_role_can_write(world: World) -> None:
     ],
 )
 def test_a_failed_export_says_which_statement_denies_it_and_why(world: World, more: dict[str, Any], says: str) -> None:
-    job = world.generated()
+    job = world.generate_audience()
     if "Principal" in more:
         more = {"Principal": {"AWS": world.role}}
     restrict(world, of_bucket(world, **more))

@@ -51,7 +51,7 @@ def test_a_frozen_clock_stands_and_continues_from_there(world: ClockedWorld) -> 
 def test_a_job_proceeds_only_as_the_frozen_clock_advances(world: ClockedWorld) -> None:
     world.build()
     turn(world, freeze=True)
-    arn = world.ml.create_audience_model(name="m", trainingDatasetArn=world.dataset())["audienceModelArn"]
+    arn = world.ml.create_audience_model(name="m", trainingDatasetArn=world.create_dataset())["audienceModelArn"]
     seen = []
     for _ in range(3):
         seen.append(world.ml.get_audience_model(audienceModelArn=arn)["status"])
@@ -62,7 +62,7 @@ def test_a_job_proceeds_only_as_the_frozen_clock_advances(world: ClockedWorld) -
 
 def test_the_date_header_follows_the_clock(world: ClockedWorld) -> None:
     turn(world, freeze=True)
-    arn = world.dataset()
+    arn = world.create_dataset()
     for ahead in (0, 86_400):
         now = turn(world, advance=ahead)["now"]
         assert read_date_header(world).timestamp() == int(now)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.emulator.clocked_world import ClockedWorld, refused
+from tests.emulator.clocked_world import ClockedWorld, expect_refusal
 from tests.helpers.collaboration import Collaboration, collaborate
 
 NAME = "configuredAudienceModelAssociationName"
@@ -15,7 +15,7 @@ NAME = "configuredAudienceModelAssociationName"
 
 def associate(world: ClockedWorld, made: Collaboration, model: str, name: str = "a", *, manage: bool = True) -> str:
     answer = world.rooms.create_configured_audience_model_association(
-        membershipIdentifier=made.of(world),
+        membershipIdentifier=made.find_membership(world),
         configuredAudienceModelArn=model,
         configuredAudienceModelAssociationName=name,
         manageResourcePolicies=manage,
@@ -25,7 +25,7 @@ def associate(world: ClockedWorld, made: Collaboration, model: str, name: str = 
 
 def dissociate(world: ClockedWorld, made: Collaboration, association: str) -> None:
     world.rooms.delete_configured_audience_model_association(
-        membershipIdentifier=made.of(world), configuredAudienceModelAssociationIdentifier=association
+        membershipIdentifier=made.find_membership(world), configuredAudienceModelAssociationIdentifier=association
     )
 
 
@@ -47,15 +47,20 @@ def shared(provider: ClockedWorld, runner: ClockedWorld) -> tuple[Collaboration,
     """A collaboration, and a configured audience model of its creator."""
     provider.build()
     runner.client("s3").create_bucket(Bucket=runner.bucket)
-    return collaborate(provider, runner), provider.configured()
+    return collaborate(provider, runner), provider.create_configured_model()
 
 
 def test_both_find_it_and_the_other_may_use_the_model(
     provider: ClockedWorld, runner: ClockedWorld, shared: tuple[Collaboration, str]
 ) -> None:
     made, model = shared
-    job = {"name": "j", "configuredAudienceModelArn": model, "seedAudience": runner.seed(), "collaborationId": made.id}
-    refused("AccessDeniedException", runner.ml.start_audience_generation_job, **job)
+    job = {
+        "name": "j",
+        "configuredAudienceModelArn": model,
+        "seedAudience": runner.write_seed(),
+        "collaborationId": made.id,
+    }
+    expect_refusal("AccessDeniedException", runner.ml.start_audience_generation_job, **job)
     association = associate(provider, made, model)
     [entry] = runner.rooms.list_collaboration_configured_audience_model_associations(collaborationIdentifier=made.id)[
         "collaborationConfiguredAudienceModelAssociationSummaries"
@@ -65,7 +70,7 @@ def test_both_find_it_and_the_other_may_use_the_model(
         collaborationIdentifier=made.id, configuredAudienceModelAssociationIdentifier=entry["id"]
     )["collaborationConfiguredAudienceModelAssociation"]
     assert found["configuredAudienceModelArn"] == model
-    refused(
+    expect_refusal(
         "AccessDeniedException",
         runner.ml.start_audience_generation_job,
         **{**job, "collaborationId": "00000000-0000-0000-0000-000000000000"},
@@ -73,7 +78,7 @@ def test_both_find_it_and_the_other_may_use_the_model(
     started = runner.ml.start_audience_generation_job(**job)["audienceGenerationJobArn"]
     assert runner.wait(started)["status"] == "ACTIVE"
     dissociate(provider, made, association)
-    refused("AccessDeniedException", runner.ml.start_audience_generation_job, **{**job, "name": "j2"})
+    expect_refusal("AccessDeniedException", runner.ml.start_audience_generation_job, **{**job, "name": "j2"})
 
 
 def test_only_its_own_statement_is_added_and_removed(
@@ -104,22 +109,22 @@ def test_the_policy_is_deleted_with_its_last_statement(
     made, model = shared
     missing = provider.ml.get_configured_audience_model_policy
     association = associate(provider, made, model, manage=False)
-    refused("ResourceNotFoundException", missing, configuredAudienceModelArn=model)
+    expect_refusal("ResourceNotFoundException", missing, configuredAudienceModelArn=model)
     dissociate(provider, made, association)
     associate(provider, made, model)
     assert len(policy(provider, model)) == 1
     provider.rooms.delete_collaboration(collaborationIdentifier=made.id)
-    refused("ResourceNotFoundException", missing, configuredAudienceModelArn=model)
+    expect_refusal("ResourceNotFoundException", missing, configuredAudienceModelArn=model)
 
 
 def test_it_is_read_renamed_and_listed_in_pages(provider: ClockedWorld, shared: tuple[Collaboration, str]) -> None:
     made, model = shared
-    of = {"membershipIdentifier": made.of(provider)}
+    of = {"membershipIdentifier": made.find_membership(provider)}
     models = [model]
     trained = provider.ml.get_configured_audience_model(configuredAudienceModelArn=model)["audienceModelArn"]
     models += [configure(provider, trained, f"c{index}") for index in range(5)]
     made_here = [associate(provider, made, arn, f"a{index}") for index, arn in enumerate(models[:5])]
-    full = refused(
+    full = expect_refusal(
         "ServiceQuotaExceededException",
         provider.rooms.create_configured_audience_model_association,
         **of,
@@ -129,7 +134,9 @@ def test_it_is_read_renamed_and_listed_in_pages(provider: ClockedWorld, shared: 
     )
     assert (full["quotaName"], full["quotaValue"]) == ("Configured audience model associations per membership", 5)
     rename = {**of, "configuredAudienceModelAssociationIdentifier": made_here[0]}
-    refused("ConflictException", provider.rooms.update_configured_audience_model_association, **rename, name="a1")
+    expect_refusal(
+        "ConflictException", provider.rooms.update_configured_audience_model_association, **rename, name="a1"
+    )
     provider.rooms.update_configured_audience_model_association(**rename, name="z", description="d")
     found = provider.rooms.get_configured_audience_model_association(**rename)["configuredAudienceModelAssociation"]
     assert (found["name"], found["description"], found["manageResourcePolicies"]) == ("z", "d", True)
@@ -150,9 +157,9 @@ def test_a_model_and_a_name_are_associated_once(provider: ClockedWorld, shared: 
     associate(provider, made, model)
     trained = provider.ml.get_configured_audience_model(configuredAudienceModelArn=model)["audienceModelArn"]
     create = provider.rooms.create_configured_audience_model_association
-    of = {"membershipIdentifier": made.of(provider), "manageResourcePolicies": False}
+    of = {"membershipIdentifier": made.find_membership(provider), "manageResourcePolicies": False}
     for arn, name in ((model, "b"), (configure(provider, trained, "other"), "a")):
-        answer = refused("ConflictException", create, **of, configuredAudienceModelArn=arn, **{NAME: name})
+        answer = expect_refusal("ConflictException", create, **of, configuredAudienceModelArn=arn, **{NAME: name})
         assert answer["reason"] == "ALREADY_EXISTS"
 
 
@@ -166,14 +173,14 @@ def test_others_cannot_associate_nor_read_what_is_not_theirs(
         {"configuredAudienceModelArn": model, NAME: "x", "manageResourcePolicies": False},
     )
     for world in (provider, runner):
-        refused("ResourceNotFoundException", create, membershipIdentifier=made.of(world), **members)
-    refused(
+        expect_refusal("ResourceNotFoundException", create, membershipIdentifier=made.find_membership(world), **members)
+    expect_refusal(
         "ResourceNotFoundException",
         runner.rooms.get_configured_audience_model_association,
-        membershipIdentifier=made.of(runner),
+        membershipIdentifier=made.find_membership(runner),
         configuredAudienceModelAssociationIdentifier=association,
     )
-    refused(
+    expect_refusal(
         "AccessDeniedException",
         stranger.rooms.list_collaboration_configured_audience_model_associations,
         collaborationIdentifier=made.id,
@@ -185,8 +192,8 @@ def test_it_is_deleted_with_its_model_and_blocks_its_membership(
 ) -> None:
     made, model = shared
     associate(provider, made, model)
-    leave = {"membershipIdentifier": made.of(provider)}
-    answer = refused("ConflictException", provider.rooms.delete_membership, **leave)
+    leave = {"membershipIdentifier": made.find_membership(provider)}
+    answer = expect_refusal("ConflictException", provider.rooms.delete_membership, **leave)
     assert (answer["reason"], answer["resourceType"]) == ("SUBRESOURCES_EXIST", "MEMBERSHIP")
     provider.ml.delete_configured_audience_model(configuredAudienceModelArn=model)
     provider.rooms.delete_membership(**leave)

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from botocore.model import OperationModel
 
 from airflow_cleanroomsml._requests.request import load
-from tests.emulator.clocked_world import refused
+from tests.emulator.clocked_world import expect_refusal
 from tests.emulator.test_backend import export, start
 from tests.emulator.test_wsgi import dataset, send
 from tests.helpers.collaboration import collaborate
@@ -57,7 +57,7 @@ def test_every_operation_rejects_unsigned_requests(empty_world: World, operation
     "query", [token(b'{"after": 1e999}'), token(b'{"after": -1}'), token(b"["), "maxResults=" + "9" * 5000]
 )
 def test_an_invalid_page_size_or_token_is_rejected(empty_world: World, query: str) -> None:
-    empty_world.dataset()
+    empty_world.create_dataset()
     assert send(empty_world, "GET", f"/training-dataset?{query}").error == (400, "ValidationException")
 
 
@@ -67,14 +67,18 @@ def test_a_deeply_nested_body_is_rejected(empty_world: World) -> None:
 
 
 def test_a_timestamp_out_of_range_is_rejected(world: World) -> None:
-    body = {"name": "m", "trainingDatasetArn": world.dataset(), "trainingDataStartTime": "0001-01-01T00:00:00+14:00"}
+    body = {
+        "name": "m",
+        "trainingDatasetArn": world.create_dataset(),
+        "trainingDataStartTime": "0001-01-01T00:00:00+14:00",
+    }
     assert send(world, "POST", "/audience-model", body).error == (400, "ValidationException")
     assert send(world, "GET", "/audience-model").status == 200
 
 
 def test_deleting_while_paging_skips_nothing(empty_world: World) -> None:
     for index in range(4):
-        empty_world.dataset(f"d{index}")
+        empty_world.create_dataset(f"d{index}")
     for page in empty_world.ml.get_paginator("list_training_datasets").paginate(PaginationConfig={"PageSize": 2}):
         for entry in page["trainingDatasets"]:
             empty_world.ml.delete_training_dataset(trainingDatasetArn=entry["trainingDatasetArn"])
@@ -101,18 +105,20 @@ def test_invalid_tags_are_rejected(empty_world: World, tags: dict[str, str], why
     ids=["denied", "another operator", "another condition", "without the jobs"],
 )
 def test_a_policy_without_a_matching_allow_denies(world: World, partner: World, more: list[dict[str, Any]]) -> None:
-    arn = world.configured()
+    arn = world.create_configured_model()
     filled = [{name: arn if value == "{arn}" else value for name, value in each.items()} for each in more]
     put(world, arn, *(statement(arn, partner.account, **each) for each in filled))
     within = {"collaborationId": collaborate(world, partner).id}
-    refused("AccessDeniedException", start, world=partner, name="x", configured=arn, **within)
+    expect_refusal("AccessDeniedException", start, world=partner, name="x", configured=arn, **within)
 
 
 def test_a_generation_job_requires_membership_in_its_collaboration(world: World, partner: World) -> None:
-    arn, theirs, ours = world.configured(), collaborate(partner).id, collaborate(partner, world).id
+    arn, theirs, ours = world.create_configured_model(), collaborate(partner).id, collaborate(partner, world).id
     put(world, arn, statement(arn, partner.account))
     for caller, collaboration in ((world, COLLABORATION), (world, theirs), (partner, COLLABORATION)):
-        refused("AccessDeniedException", start, world=caller, name="x", configured=arn, collaborationId=collaboration)
+        expect_refusal(
+            "AccessDeniedException", start, world=caller, name="x", configured=arn, collaborationId=collaboration
+        )
     for caller in (world, partner):
         job = start(caller, "x", arn, collaborationId=ours)
         found = caller.ml.get_audience_generation_job(audienceGenerationJobArn=job)
@@ -120,13 +126,13 @@ def test_a_generation_job_requires_membership_in_its_collaboration(world: World,
 
 
 def test_an_invalid_statement_is_not_stored(world: World) -> None:
-    arn = world.configured()
+    arn = world.create_configured_model()
     with pytest.raises(ClientError, match="Each statement"):
         put(world, arn, "x")
 
 
 def test_updates_do_not_affect_running_jobs(world: World, partner: World) -> None:
-    arn = world.configured()
+    arn = world.create_configured_model()
     put(world, arn, statement(arn, partner.account))
     job = start(partner, "j", arn)
     assert "metrics" in partner.wait(job)
@@ -139,7 +145,7 @@ def test_updates_do_not_affect_running_jobs(world: World, partner: World) -> Non
 
 
 def test_a_partners_job_does_not_prevent_the_owner_from_deleting(world: World, partner: World) -> None:
-    arn = world.configured()
+    arn = world.create_configured_model()
     put(world, arn, statement(arn, partner.account))
     partner.wait(start(partner, "j", arn))
     (twin,) = world.ml.list_audience_generation_jobs()["audienceGenerationJobs"]
@@ -153,7 +159,7 @@ def test_a_partners_job_does_not_prevent_the_owner_from_deleting(world: World, p
 
 def test_a_misspelt_fault_is_rejected(empty_world: World) -> None:
     with pytest.raises(urllib.error.HTTPError) as caught:
-        empty_world.fault("ListTrainingDatasets", "typo")
+        empty_world.add_fault("ListTrainingDatasets", "typo")
     assert caught.value.code == 400
     assert "allowed: reset, lose_response" in caught.value.read().decode()
 
@@ -167,7 +173,7 @@ def test_it_stops_when_its_parent_dies() -> None:
 
 @pytest.mark.parametrize("principal", ["arn:x", "arn:aws:iam::root", ["111111111111", "arn:aws:iam"]])
 def test_a_policy_with_a_cut_off_arn_as_principal_is_rejected(world: World, partner: World, principal: Any) -> None:
-    arn = world.configured()
+    arn = world.create_configured_model()
     with pytest.raises(world.ml.exceptions.ValidationException, match="principal"):
         put(world, arn, statement(arn, "", Principal={"AWS": principal}))
     with pytest.raises(partner.ml.exceptions.AccessDeniedException):

@@ -13,17 +13,17 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
 
 from airflow_cleanroomsml.emulator.faults import KINDS
-from tests.emulator.clocked_world import ClockedWorld, refused
+from tests.emulator.clocked_world import ClockedWorld, expect_refusal
 from tests.emulator.custom_models import Custom
 from tests.helpers.collaboration import collaborate
-from tests.support import REGION, EmulatorProcess, client_of
+from tests.support import REGION, EmulatorProcess, make_client
 
 
 class Sender(ClockedWorld):
     """An account that makes training datasets, and whose client sends each request once unless it is told otherwise."""
 
     def client(self, service: str, **config: Any) -> Any:
-        return client_of(
+        return make_client(
             service,
             endpoint_url=self.emulator.url,
             region_name=REGION,
@@ -72,51 +72,51 @@ def lost(call: Callable[..., Any], *arguments: Any, **more: Any) -> None:
 
 
 def test_a_late_commit_is_invisible_until_it_is_due(sender: Sender) -> None:
-    sender.fault("CreateTrainingDataset", "late_commit", seconds=30)
+    sender.add_fault("CreateTrainingDataset", "late_commit", seconds=30)
     due = now(sender) + 30
-    lost(sender.dataset, "d")
+    lost(sender.create_dataset, "d")
     sender.push(29.5)
     assert sender.names == []
     sender.push(10)
     (found,) = sender.ml.list_training_datasets()["trainingDatasets"]
     assert found["name"] == "d"
     assert found["createTime"].timestamp() == pytest.approx(due, abs=0.001)
-    refused("ConflictException", sender.dataset, name="d")
+    expect_refusal("ConflictException", sender.create_dataset, name="d")
 
 
 def test_an_earlier_request_takes_the_name_of_a_late_commit(sender: Sender) -> None:
-    sender.fault("CreateTrainingDataset", "late_commit", seconds=30)
-    lost(sender.dataset, "d")
-    first = sender.dataset("d")
+    sender.add_fault("CreateTrainingDataset", "late_commit", seconds=30)
+    lost(sender.create_dataset, "d")
+    first = sender.create_dataset("d")
     sender.push(31)
     found = sender.ml.list_training_datasets()["trainingDatasets"]
     assert [entry["trainingDatasetArn"] for entry in found] == [first]
 
 
 def test_a_late_commit_creates_a_second_resource_if_names_are_not_unique(sender: Sender) -> None:
-    before = sender.emulator.switch(unique_names=False)
+    before = sender.emulator.change_settings(unique_names=False)
     try:
-        sender.fault("CreateTrainingDataset", "late_commit", seconds=30)
-        lost(sender.dataset, "d")
-        sender.dataset("d")
+        sender.add_fault("CreateTrainingDataset", "late_commit", seconds=30)
+        lost(sender.create_dataset, "d")
+        sender.create_dataset("d")
         sender.push(31)
         assert sender.names == ["d", "d"]
     finally:
-        sender.emulator.switch(**before)
+        sender.emulator.change_settings(**before)
 
 
 def test_late_commits_are_executed_in_the_order_of_their_times(sender: Sender) -> None:
     for name, seconds in (("last", 30), ("first", 10), ("middle", 20)):
-        sender.fault("CreateTrainingDataset", "late_commit", seconds=seconds)
-        lost(sender.dataset, name)
+        sender.add_fault("CreateTrainingDataset", "late_commit", seconds=seconds)
+        lost(sender.create_dataset, name)
     sender.push(31)
     assert sender.names == ["first", "middle", "last"]
 
 
 def test_a_job_of_a_late_commit_starts_late(sender: Sender) -> None:
     sender.build()
-    dataset = sender.dataset()
-    sender.fault("CreateAudienceModel", "late_commit", seconds=30)
+    dataset = sender.create_dataset()
+    sender.add_fault("CreateAudienceModel", "late_commit", seconds=30)
     lost(sender.ml.create_audience_model, name="m", trainingDatasetArn=dataset)
     sender.push(129)
     (found,) = sender.ml.list_audience_models()["audienceModels"]
@@ -127,8 +127,8 @@ def test_a_job_of_a_late_commit_starts_late(sender: Sender) -> None:
 
 
 def test_a_deletion_can_be_late(sender: Sender) -> None:
-    arn = sender.dataset("d")
-    sender.fault("DeleteTrainingDataset", "late_commit", seconds=30)
+    arn = sender.create_dataset("d")
+    sender.add_fault("DeleteTrainingDataset", "late_commit", seconds=30)
     lost(sender.ml.delete_training_dataset, trainingDatasetArn=arn)
     assert sender.names == ["d"]
     sender.push(31)
@@ -136,34 +136,34 @@ def test_a_deletion_can_be_late(sender: Sender) -> None:
 
 
 def test_a_stale_listing_omits_new_resources(sender: Sender, other: Sender) -> None:
-    sender.dataset("old")
+    sender.create_dataset("old")
     sender.push(20)
-    new = sender.dataset("new")
-    other.dataset("theirs")
-    sender.fault("ListTrainingDatasets", "stale_listing", times=2, seconds=20)
+    new = sender.create_dataset("new")
+    other.create_dataset("theirs")
+    sender.add_fault("ListTrainingDatasets", "stale_listing", times=2, seconds=20)
     assert sender.names == ["old"]
     assert other.names == ["theirs"]
     assert sender.ml.get_training_dataset(trainingDatasetArn=new)["name"] == "new"
-    refused("ConflictException", sender.dataset, name="new")
+    expect_refusal("ConflictException", sender.create_dataset, name="new")
     assert sender.names == ["old"]
     assert sender.names == ["old", "new"]
 
 
 def test_a_listing_catches_up(sender: Sender) -> None:
-    sender.dataset("d")
-    sender.fault("ListTrainingDatasets", "stale_listing", times=0, seconds=20)
+    sender.create_dataset("d")
+    sender.add_fault("ListTrainingDatasets", "stale_listing", times=0, seconds=20)
     assert sender.names == []
     sender.push(20)
     assert sender.names == ["d"]
 
 
 def test_a_stale_read_does_not_find_a_new_resource(sender: Sender) -> None:
-    old = sender.dataset("old")
+    old = sender.create_dataset("old")
     sender.push(20)
-    new = sender.dataset("new")
-    sender.fault("*", "stale_read", times=0, seconds=20)
+    new = sender.create_dataset("new")
+    sender.add_fault("*", "stale_read", times=0, seconds=20)
     assert sender.ml.get_training_dataset(trainingDatasetArn=old)["name"] == "old"
-    refused("ResourceNotFoundException", sender.ml.get_training_dataset, trainingDatasetArn=new)
+    expect_refusal("ResourceNotFoundException", sender.ml.get_training_dataset, trainingDatasetArn=new)
     assert sender.names == ["old", "new"]
     sender.emulator.clear_faults(sender.account)
     assert sender.ml.get_training_dataset(trainingDatasetArn=new)["name"] == "new"
@@ -171,11 +171,11 @@ def test_a_stale_read_does_not_find_a_new_resource(sender: Sender) -> None:
 
 def test_a_stale_read_still_finds_its_membership(sender: Sender, custom: Custom) -> None:
     runner = custom.runner
-    runner.fault("ListMLInputChannels", "stale_listing", seconds=3600)
-    made = runner.ml.create_ml_input_channel(**custom.channel_request())["mlInputChannelArn"]
+    runner.add_fault("ListMLInputChannels", "stale_listing", seconds=3600)
+    made = runner.ml.create_ml_input_channel(**custom.build_channel_request())["mlInputChannelArn"]
     assert runner.ml.list_ml_input_channels(**custom.of)["mlInputChannelsList"] == []
-    runner.fault("GetCollaborationMLInputChannel", "stale_read", seconds=3600)
-    refused(
+    runner.add_fault("GetCollaborationMLInputChannel", "stale_read", seconds=3600)
+    expect_refusal(
         "ResourceNotFoundException",
         runner.ml.get_collaboration_ml_input_channel,
         **custom.within,
@@ -184,21 +184,23 @@ def test_a_stale_read_still_finds_its_membership(sender: Sender, custom: Custom)
 
 
 def test_a_stale_listing_of_memberships_omits_a_new_one(sender: Sender) -> None:
-    sender.fault("ListMemberships", "stale_listing", seconds=3600)
+    sender.add_fault("ListMemberships", "stale_listing", seconds=3600)
     collaborate(sender)
     seen = [len(sender.rooms.list_memberships()["membershipSummaries"]) for _ in range(2)]
     assert seen == [0, 1]
 
 
 def test_expired_credentials_have_the_error_of_aws(sender: Sender) -> None:
-    sender.fault("GetTrainingDataset", "expired_credentials")
-    answer = refused("ExpiredTokenException", sender.ml.get_training_dataset, trainingDatasetArn=sender.dataset())
+    sender.add_fault("GetTrainingDataset", "expired_credentials")
+    answer = expect_refusal(
+        "ExpiredTokenException", sender.ml.get_training_dataset, trainingDatasetArn=sender.create_dataset()
+    )
     assert answer["Error"]["Message"] == "The security token included in the request is expired"
     assert answer["ResponseMetadata"]["HTTPStatusCode"] == 403
 
 
 def test_a_slow_response_is_delayed(sender: Sender) -> None:
-    sender.fault("ListTrainingDatasets", "slow", seconds=3600)
+    sender.add_fault("ListTrainingDatasets", "slow", seconds=3600)
     begun = now(sender)
     assert sender.names == []
     assert now(sender) == begun + 3600
@@ -206,28 +208,28 @@ def test_a_slow_response_is_delayed(sender: Sender) -> None:
 
 def test_a_slow_response_exceeds_the_read_timeout(sender: Sender) -> None:
     sender.emulator._control("clock", {"freeze": False})
-    sender.fault("CreateTrainingDataset", "slow", seconds=2)
+    sender.add_fault("CreateTrainingDataset", "slow", seconds=2)
     impatient = sender.client("cleanroomsml", read_timeout=0.5)
     with pytest.raises(ReadTimeoutError):
-        impatient.create_training_dataset(name="d", roleArn=sender.role, trainingData=sender.training_data())
+        impatient.create_training_dataset(name="d", roleArn=sender.role, trainingData=sender.build_training_data())
     assert sender.names == ["d"]
 
 
 def test_a_slow_error_is_delayed_and_uses_up_no_other_fault(sender: Sender) -> None:
-    sender.fault("CreateTrainingDataset", "fail_job")
-    sender.fault("CreateTrainingDataset", "slow", seconds=5)
-    sender.fault("CreateTrainingDataset", "throttle")
+    sender.add_fault("CreateTrainingDataset", "fail_job")
+    sender.add_fault("CreateTrainingDataset", "slow", seconds=5)
+    sender.add_fault("CreateTrainingDataset", "throttle")
     begun = now(sender)
-    refused("ThrottlingException", sender.dataset)
+    expect_refusal("ThrottlingException", sender.create_dataset)
     assert now(sender) == begun + 5
-    assert sender.emulator.faults(sender.account) == ["fail_job"]
+    assert sender.emulator.list_faults(sender.account) == ["fail_job"]
 
 
 @pytest.mark.parametrize("body", ["<html>", "", "{}", '{"trainingDatasets": null}', '{"trainingDa', "ü"])
 def test_a_garbled_response_is_not_the_services(sender: Sender, body: str) -> None:
-    old = sender.dataset("old")
-    sender.fault("*", "garbled", times=2, body=body)
-    client = client_of(
+    old = sender.create_dataset("old")
+    sender.add_fault("*", "garbled", times=2, body=body)
+    client = make_client(
         "cleanroomsml",
         endpoint_url=sender.emulator.url,
         region_name=REGION,
@@ -250,23 +252,23 @@ def test_a_garbled_response_is_not_the_services(sender: Sender, body: str) -> No
     assert "trainingDatasets" not in client.list_training_datasets()
     assert came == [(200, body.encode(), None)] * 2
     assert sender.names == ["old"]
-    assert sender.emulator.answers(sender.account)[-3:] == [200, 200, 200]
+    assert sender.emulator.list_statuses(sender.account)[-3:] == [200, 200, 200]
 
 
 def test_a_garbled_create_is_not_executed(sender: Sender) -> None:
-    sender.fault("CreateTrainingDataset", "fail_job")
-    sender.fault("CreateTrainingDataset", "garbled")
+    sender.add_fault("CreateTrainingDataset", "fail_job")
+    sender.add_fault("CreateTrainingDataset", "garbled")
     with pytest.raises(KeyError):
-        sender.dataset("d")
+        sender.create_dataset("d")
     assert sender.names == []
-    assert sender.emulator.faults(sender.account) == ["fail_job"]
+    assert sender.emulator.list_faults(sender.account) == ["fail_job"]
 
 
 def test_a_job_can_fail_after_its_response_was_lost(sender: Sender) -> None:
     sender.build()
-    dataset = sender.dataset()
-    sender.fault("CreateAudienceModel", "lose_response")
-    sender.fault("CreateAudienceModel", "fail_job", code="E1")
+    dataset = sender.create_dataset()
+    sender.add_fault("CreateAudienceModel", "lose_response")
+    sender.add_fault("CreateAudienceModel", "fail_job", code="E1")
     lost(sender.ml.create_audience_model, name="m", trainingDatasetArn=dataset)
     sender.push(201)
     (found,) = sender.ml.list_audience_models()["audienceModels"]
@@ -275,24 +277,24 @@ def test_a_job_can_fail_after_its_response_was_lost(sender: Sender) -> None:
 
 def test_the_oldest_fault_applies_first(sender: Sender) -> None:
     for kind in ("throttle", "lose_response", "server_error", "access_denied"):
-        sender.fault("ListTrainingDatasets", kind)
+        sender.add_fault("ListTrainingDatasets", kind)
     seen = [sender.status(sender.ml.list_training_datasets) for _ in range(5)]
     assert seen == [429, 0, 500, 403, 200]
 
 
 def test_a_fault_of_one_account_affects_no_other(sender: Sender, other: Sender) -> None:
-    sender.fault("ListTrainingDatasets", "throttle")
+    sender.add_fault("ListTrainingDatasets", "throttle")
     assert other.names == []
-    assert sender.emulator.faults(sender.account) == ["throttle"]
-    refused("ThrottlingException", sender.ml.list_training_datasets)
+    assert sender.emulator.list_faults(sender.account) == ["throttle"]
+    expect_refusal("ThrottlingException", sender.ml.list_training_datasets)
     assert sender.names == []
-    assert sender.emulator.faults(sender.account) == []
+    assert sender.emulator.list_faults(sender.account) == []
 
 
 @pytest.mark.parametrize("times", [0, "forever"])
 def test_a_permanent_fault_lasts_until_it_is_cleared(sender: Sender, other: Sender, times: Any) -> None:
     for world in (sender, other):
-        world.fault("ListTrainingDatasets", "server_error", times=times)
+        world.add_fault("ListTrainingDatasets", "server_error", times=times)
     assert [sender.status(sender.ml.list_training_datasets) for _ in range(20)] == [500] * 20
     sender.emulator.clear_faults(sender.account)
     assert sender.names == []
@@ -301,25 +303,25 @@ def test_a_permanent_fault_lasts_until_it_is_cleared(sender: Sender, other: Send
 
 def test_all_are_cleared_at_once(sender: Sender, other: Sender) -> None:
     for account in (sender.account, other.account, ""):
-        sender.emulator.fault("*", "throttle", account, times=0)
+        sender.emulator.add_fault("*", "throttle", account, times=0)
     sender.emulator._control("faults", method="DELETE")
     assert (sender.names, other.names) == ([], [])
 
 
 def test_a_fault_of_every_operation(sender: Sender) -> None:
-    sender.fault("*", "throttle", times=2)
+    sender.add_fault("*", "throttle", times=2)
     assert sender.status(sender.ml.list_audience_models) == 429
     assert sender.status(sender.rooms.list_memberships) == 429
     assert sender.status(sender.ml.list_audience_models) == 200
 
 
 def test_a_fault_expires_by_the_clock(sender: Sender) -> None:
-    sender.fault("ListTrainingDatasets", "throttle", times=0, lasts=60)
+    sender.add_fault("ListTrainingDatasets", "throttle", times=0, lasts=60)
     sender.push(59)
     assert sender.status(sender.ml.list_training_datasets) == 429
     sender.push(1)
     assert sender.status(sender.ml.list_training_datasets) == 200
-    assert sender.emulator.faults(sender.account) == []
+    assert sender.emulator.list_faults(sender.account) == []
 
 
 @pytest.mark.parametrize(
@@ -373,10 +375,10 @@ def test_an_invalid_command_is_rejected(sender: Sender, order: dict[str, Any]) -
 
 
 def test_a_reset_forgets_all_but_the_clock(sender: Sender) -> None:
-    sender.dataset("d")
-    sender.fault("CreateTrainingDataset", "late_commit", seconds=1)
-    lost(sender.dataset, "e")
-    sender.fault("*", "throttle", times=0)
+    sender.create_dataset("d")
+    sender.add_fault("CreateTrainingDataset", "late_commit", seconds=1)
+    lost(sender.create_dataset, "e")
+    sender.add_fault("*", "throttle", times=0)
     begun = now(sender)
     sender.emulator._control("reset", {})
     assert now(sender) == begun

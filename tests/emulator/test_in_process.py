@@ -17,7 +17,7 @@ from airflow_cleanroomsml.exceptions import OutcomeUnknownError
 from airflow_cleanroomsml.hooks import CleanRoomsMLHook
 from tests.emulator.clocked_world import ClockedWorld
 from tests.helpers.in_process import START, URL, InProcess, in_process
-from tests.support import REGION, EmulatorProcess, RunningEmulator, client_of
+from tests.support import REGION, EmulatorProcess, RunningEmulator, make_client
 
 SLOW_JOBS = Settings(scale=0.001, pending_seconds=100, progress_seconds=100, delete_seconds=100)
 
@@ -40,7 +40,7 @@ def either(request: pytest.FixtureRequest, clocked_emulator: EmulatorProcess) ->
 
 def impatient(world: ClockedWorld, **config: Any) -> Any:
     """A client that sends once."""
-    return client_of(
+    return make_client(
         "cleanroomsml",
         endpoint_url=world.emulator.url,
         region_name=REGION,
@@ -53,9 +53,9 @@ def impatient(world: ClockedWorld, **config: Any) -> Any:
 @pytest.mark.parametrize(("kind", "made"), [("reset", 0), ("lose_response", 1)])
 def test_a_dropped_connection_is_the_same_error(either: RunningEmulator, kind: str, made: int) -> None:
     world = ClockedWorld(either)
-    world.fault("CreateTrainingDataset", kind)
+    world.add_fault("CreateTrainingDataset", kind)
     with pytest.raises(ConnectionClosedError, match="before we received a valid response"):
-        impatient(world).create_training_dataset(name="d", roleArn=world.role, trainingData=world.training_data())
+        impatient(world).create_training_dataset(name="d", roleArn=world.role, trainingData=world.build_training_data())
     assert len(world.ml.list_training_datasets()["trainingDatasets"]) == made
 
 
@@ -84,7 +84,7 @@ def test_files_and_tables_are_the_same(either: RunningEmulator) -> None:
 
 def test_a_model_is_trained_and_its_audience_exported(called: InProcess) -> None:
     world = ClockedWorld(called).build()
-    job = world.generated()
+    job = world.generate_audience()
     world.ml.start_audience_export_job(
         name="e", audienceGenerationJobArn=job, audienceSize={"type": "PERCENTAGE", "value": 20}
     )
@@ -95,7 +95,7 @@ def test_a_model_is_trained_and_its_audience_exported(called: InProcess) -> None
 
 def test_a_model_with_invalid_data_fails(called: InProcess) -> None:
     world = ClockedWorld(called).build(csv=b"user_id,item_id,timestamp\nu1,i1,soon\n")
-    made = world.ml.create_audience_model(name="m", trainingDatasetArn=world.dataset())
+    made = world.ml.create_audience_model(name="m", trainingDatasetArn=world.create_dataset())
     assert world.wait(made["audienceModelArn"])["status"] == "CREATE_FAILED"
 
 
@@ -109,34 +109,36 @@ def hook(called: InProcess, monkeypatch: pytest.MonkeyPatch) -> CleanRoomsMLHook
 
 def test_a_hook_reaches_it_too(called: InProcess, hook: CleanRoomsMLHook) -> None:
     world = ClockedWorld(called, account="123456789012")
-    arn = world.dataset()
+    arn = world.create_dataset()
     assert [entry["trainingDatasetArn"] for entry in hook.items("list_training_datasets")] == [arn]
-    called.fault("DeleteTrainingDataset", "throttle", "123456789012", times=2)
+    called.add_fault("DeleteTrainingDataset", "throttle", "123456789012", times=2)
     hook.call("delete_training_dataset", {"training_dataset_arn": arn})
-    called.fault("CreateTrainingDataset", "lose_response", "123456789012")
+    called.add_fault("CreateTrainingDataset", "lose_response", "123456789012")
     with pytest.raises(OutcomeUnknownError, match="ConnectionClosedError"):
         hook.call(
             "create_training_dataset",
-            {"name": "d", "role_arn": world.role, "training_data": world.training_data()},
+            {"name": "d", "role_arn": world.role, "training_data": world.build_training_data()},
         )
 
 
 def test_pauses_advance_the_clock(called: InProcess, hook: CleanRoomsMLHook) -> None:
-    called.fault("ListTrainingDatasets", "server_error", "123456789012", times=2)
+    called.add_fault("ListTrainingDatasets", "server_error", "123456789012", times=2)
     assert list(hook.items("list_training_datasets")) == []
     assert called.clock.now() > START
     before = _clock.now()
     assert before == called.clock.now()
-    called.fault("CreateTrainingDataset", "throttle", "123456789012", times=8)
+    called.add_fault("CreateTrainingDataset", "throttle", "123456789012", times=8)
     world = ClockedWorld(called, account="123456789012")
-    hook.call("create_training_dataset", {"name": "d", "role_arn": world.role, "training_data": world.training_data()})
+    hook.call(
+        "create_training_dataset", {"name": "d", "role_arn": world.role, "training_data": world.build_training_data()}
+    )
     # Eight pauses, jittered, of 1, 2, 4, 8 and 16 seconds, then 20.
     assert 45 < _clock.now() - before < 92
 
 
 def test_the_clock_stands_until_it_is_advanced(called: InProcess) -> None:
     world = ClockedWorld(called)
-    arn = world.dataset()
+    arn = world.create_dataset()
     found = world.ml.get_training_dataset(trainingDatasetArn=arn)
     start = datetime.fromtimestamp(START, tz=timezone.utc)
     assert found["createTime"] == start
@@ -145,9 +147,9 @@ def test_the_clock_stands_until_it_is_advanced(called: InProcess) -> None:
 
 def test_clear_prepares_the_next_example(called: InProcess) -> None:
     world = ClockedWorld(called)
-    world.dataset()
+    world.create_dataset()
     world.push(50)
-    world.fault("ListTrainingDatasets", "access_denied", times=100)
+    world.add_fault("ListTrainingDatasets", "access_denied", times=100)
     called.clear()
     assert world.ml.list_training_datasets()["trainingDatasets"] == []
     assert (world.calls, _clock.now()) == (["ListTrainingDatasets"], START)
@@ -160,7 +162,7 @@ def test_the_network_is_restored_afterwards(called: InProcess) -> None:
         assert ClockedWorld(other, account=world.account).ml.list_training_datasets()["trainingDatasets"] == []
         assert world.calls == []
     assert URLLib3Session.send is ours
-    world.dataset()
+    world.create_dataset()
     assert world.calls == ["CreateTrainingDataset"]
 
 

@@ -53,7 +53,7 @@ class Stock:
     def fill(self) -> None:
         """Make one of each."""
         world, custom = self.world, self.custom
-        configured = world.configured()
+        configured = world.create_configured_model()
         seed = {"dataSource": {"s3Uri": f"s3://{world.bucket}/seed"}, "roleArn": world.role}
         job = world.ml.start_audience_generation_job(
             name="job", configuredAudienceModelArn=configured, seedAudience=seed, collaborationId=custom.made.id
@@ -61,10 +61,10 @@ class Stock:
         world.push(300)
         size = {"type": "PERCENTAGE", "value": 10}
         world.ml.start_audience_export_job(name="export", audienceGenerationJobArn=job, audienceSize=size)
-        channel = custom.channel()
+        channel = custom.create_channel()
         model = custom.train("model", channel)["trainedModelArn"]
         world.push(300)
-        custom.continued(channel, model)
+        custom.continue_training(channel, model)
         world.push(300)
         custom.infer("inference", model, channel)
         world.ml.start_trained_model_export_job(
@@ -301,7 +301,7 @@ def test_a_record_is_dropped_when_its_deletion_ends() -> None:
     with in_process(SETTINGS) as emulator:
         emulator._application = build_application(emulator.shared, lambda: URL, Idle())
         world, store = ClockedWorld(emulator), emulator.shared.store
-        model = world.model()
+        model = world.train_model()
         world.ml.delete_audience_model(audienceModelArn=model)
         world.ml.list_audience_models()
         assert [record.arn for record in store.records if record.kind == "audience-model"] == [model]

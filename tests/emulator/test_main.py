@@ -61,13 +61,13 @@ def test_airflow_and_numerical_libraries_are_not_loaded_before_the_first_job(wat
     assert watched.packages & (AIRFLOW | COMPUTING) == set()
     world = World(watched).build()
     collaborate(world, World(watched))
-    world.dataset()
-    world.fault("ListAudienceModels", "throttle")
+    world.create_dataset()
+    world.add_fault("ListAudienceModels", "throttle")
     assert world.ml.list_audience_models()["audienceModels"] == []
     assert "moto" in watched.packages
     assert watched.packages & (AIRFLOW | COMPUTING) == set()
 
-    job = world.generated()
+    job = world.generate_audience()
     world.ml.start_audience_export_job(
         name="export", audienceGenerationJobArn=job, audienceSize={"type": "PERCENTAGE", "value": 10}
     )

@@ -9,12 +9,12 @@ import pytest
 from botocore import xform_name
 
 from airflow_cleanroomsml.emulator.settings import Settings
-from tests.emulator.clocked_world import ClockedWorld, refused
-from tests.emulator.custom_models import Custom, algorithm, associate
+from tests.emulator.clocked_world import ClockedWorld, expect_refusal
+from tests.emulator.custom_models import Custom, associate, create_algorithm
 from tests.emulator.test_wire import OPERATIONS, Draw, service_of
-from tests.helpers.collaboration import Collaboration, collaborate, join
+from tests.helpers.collaboration import Collaboration, collaborate, join_collaboration
 from tests.helpers.in_process import in_process
-from tests.support import client_of
+from tests.support import make_client
 
 IDENTIFIERS = ("collaborationIdentifier", "collaborationId")
 NAMING = [
@@ -50,14 +50,16 @@ def there() -> Iterator[tuple[Custom, ClockedWorld]]:
             ],
             queryLogStatus="DISABLED",
         )["collaboration"]["id"]
-        made = Collaboration(identifier, {creator.account: join(creator, identifier)})
-        custom = Custom(made, creator, creator, associate(creator, made.of(creator), algorithm(creator)))
+        made = Collaboration(identifier, {creator.account: join_collaboration(creator, identifier)})
+        custom = Custom(
+            made, creator, creator, associate(creator, made.find_membership(creator), create_algorithm(creator))
+        )
         yield custom, invited
 
 
 def call(world: ClockedWorld, operation: Any, region: str = "us-east-1", **arguments: str) -> None:
     """Call an operation with members that the model allows, and these."""
-    client = client_of(
+    client = make_client(
         service_of(operation),
         endpoint_url=world.emulator.url,
         region_name=region,
@@ -78,7 +80,7 @@ def test_an_invited_account_is_not_yet_a_member(there: tuple[Custom, ClockedWorl
     if operation.name in OPEN:
         call(invited, operation, **arguments)
     elif operation.name != "CreateMembership":
-        refused("AccessDeniedException", call, world=invited, operation=operation, **arguments)
+        expect_refusal("AccessDeniedException", call, world=invited, operation=operation, **arguments)
 
 
 @every_naming
@@ -88,13 +90,13 @@ def test_a_collaboration_does_not_exist_in_another_region(
     custom, _ = there
     arguments = {"operation": operation, "region": "eu-west-1", name: custom.made.id}
     unknown = "ResourceNotFoundException" if operation.name == "CreateMembership" else "AccessDeniedException"
-    refused(unknown, call, world=custom.provider, **arguments)
+    expect_refusal(unknown, call, world=custom.provider, **arguments)
 
 
 def test_collaborations_and_memberships_are_listed_in_their_region(there: tuple[Custom, ClockedWorld]) -> None:
     custom, invited = there
     for world in (custom.provider, invited):
-        rooms = client_of(
+        rooms = make_client(
             "cleanrooms",
             endpoint_url=world.emulator.url,
             region_name="eu-west-1",
@@ -108,14 +110,16 @@ def test_collaborations_and_memberships_are_listed_in_their_region(there: tuple[
 
 def test_an_invited_account_receives_no_output(there: tuple[Custom, ClockedWorld]) -> None:
     custom, invited = there
-    channel = custom.channel()
+    channel = custom.create_channel()
     model = custom.train("m", channel)["trainedModelArn"]
     custom.runner.push(201)
     output = {"members": [{"accountId": invited.account}]}
     of = {**custom.of, "name": "x", "trainedModelArn": model}
-    refused("ValidationException", custom.runner.ml.start_trained_model_export_job, **of, outputConfiguration=output)
-    request = custom.inference_request("x", model, channel, outputConfiguration={"accept": "text/csv", **output})
-    refused("ValidationException", custom.runner.ml.start_trained_model_inference_job, **request)
+    expect_refusal(
+        "ValidationException", custom.runner.ml.start_trained_model_export_job, **of, outputConfiguration=output
+    )
+    request = custom.build_inference_request("x", model, channel, outputConfiguration={"accept": "text/csv", **output})
+    expect_refusal("ValidationException", custom.runner.ml.start_trained_model_inference_job, **request)
 
 
 def test_an_invited_account_cannot_start_jobs() -> None:
@@ -123,7 +127,7 @@ def test_an_invited_account_cannot_start_jobs() -> None:
         provider, invited = ClockedWorld(emulator), ClockedWorld(emulator)
         provider.build()
         invited.client("s3").create_bucket(Bucket=invited.bucket)
-        model = provider.configured()
+        model = provider.create_configured_model()
         identifier = provider.rooms.create_collaboration(
             name="c",
             description="d",
@@ -133,31 +137,31 @@ def test_an_invited_account_cannot_start_jobs() -> None:
             queryLogStatus="DISABLED",
         )["collaboration"]["id"]
         provider.rooms.create_configured_audience_model_association(
-            membershipIdentifier=join(provider, identifier),
+            membershipIdentifier=join_collaboration(provider, identifier),
             configuredAudienceModelArn=model,
             configuredAudienceModelAssociationName="a",
             manageResourcePolicies=True,
         )
-        job = {"configuredAudienceModelArn": model, "seedAudience": invited.seed(), "collaborationId": identifier}
+        job = {"configuredAudienceModelArn": model, "seedAudience": invited.write_seed(), "collaborationId": identifier}
         start = invited.ml.start_audience_generation_job
-        refused("AccessDeniedException", start, name="j", **job)
-        join(invited, identifier)
+        expect_refusal("AccessDeniedException", start, name="j", **job)
+        join_collaboration(invited, identifier)
         assert start(name="j", **job)["audienceGenerationJobArn"]
 
 
 def test_a_model_does_not_exist_in_another_region() -> None:
     with in_process(SLOW) as emulator:
         world = ClockedWorld(emulator)
-        model = world.build().configured()
-        elsewhere = client_of(
+        model = world.build().create_configured_model()
+        elsewhere = make_client(
             "cleanroomsml",
             endpoint_url=emulator.url,
             region_name="eu-west-1",
             aws_access_key_id=world.account,
             aws_secret_access_key="secret",
         )
-        job = {"name": "j", "configuredAudienceModelArn": model, "seedAudience": world.seed()}
-        refused("ResourceNotFoundException", elsewhere.start_audience_generation_job, **job)
+        job = {"name": "j", "configuredAudienceModelArn": model, "seedAudience": world.write_seed()}
+        expect_refusal("ResourceNotFoundException", elsewhere.start_audience_generation_job, **job)
         assert world.ml.start_audience_generation_job(**job)
 
 
@@ -165,5 +169,5 @@ def test_a_member_that_left_has_no_access(there: tuple[Custom, ClockedWorld]) ->
     custom, _ = there
     creator, left = ClockedWorld(custom.provider.emulator), ClockedWorld(custom.provider.emulator)
     made = collaborate(creator, left)
-    left.rooms.delete_membership(membershipIdentifier=made.of(left))
-    refused("AccessDeniedException", left.ml.list_collaboration_trained_models, collaborationIdentifier=made.id)
+    left.rooms.delete_membership(membershipIdentifier=made.find_membership(left))
+    expect_refusal("AccessDeniedException", left.ml.list_collaboration_trained_models, collaborationIdentifier=made.id)

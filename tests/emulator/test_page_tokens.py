@@ -12,7 +12,7 @@ import pytest
 from airflow_cleanroomsml.emulator import page_tokens
 from airflow_cleanroomsml.emulator.errors import ApiError
 from airflow_cleanroomsml.emulator.store import Caller
-from tests.emulator.clocked_world import refused
+from tests.emulator.clocked_world import expect_refusal
 from tests.helpers.collaboration import collaborate
 from tests.support import World
 
@@ -30,7 +30,7 @@ def in_region(world: World, region: str) -> Any:
 
 
 def is_refused(call: Any, **members: Any) -> None:
-    answer = refused("ValidationException", call, **members)
+    answer = expect_refusal("ValidationException", call, **members)
     assert answer["Error"]["Message"].startswith(INVALID)
 
 
@@ -38,7 +38,7 @@ def is_refused(call: Any, **members: Any) -> None:
 def paged(empty_world: World) -> tuple[World, str]:
     """An account with three datasets, and the token after the first."""
     for name in ("a", "b", "c"):
-        empty_world.dataset(name)
+        empty_world.create_dataset(name)
     return empty_world, str(empty_world.ml.list_training_datasets(maxResults=1)["nextToken"])
 
 

@@ -11,7 +11,7 @@ import pytest
 from airflow_cleanroomsml._requests import permissions
 from airflow_cleanroomsml._requests.request import load
 from airflow_cleanroomsml.emulator.settings import Settings
-from tests.emulator.clocked_world import ClockedWorld, refused
+from tests.emulator.clocked_world import ClockedWorld, expect_refusal
 from tests.emulator.custom_models import set_up
 from tests.emulator.test_configured_audience_model_association import associate, dissociate
 from tests.helpers.collaboration import collaborate
@@ -29,19 +29,19 @@ def world() -> Iterator[ClockedWorld]:
 
 def lacks(action: str, call: Any, **members: Any) -> str:
     """What the service says to a caller who lacks an action."""
-    answer = refused("AccessDeniedException", call, **members)
+    answer = expect_refusal("AccessDeniedException", call, **members)
     assert answer["ResponseMetadata"]["HTTPStatusCode"] == 403
     assert f" is not authorized to perform: {action} on resource: " in answer["Error"]["Message"]
     return str(answer["Error"]["Message"])
 
 
 def dataset_request(world: ClockedWorld, **more: Any) -> dict[str, Any]:
-    return {"name": "d", "roleArn": world.role, "trainingData": world.training_data(), **more}
+    return {"name": "d", "roleArn": world.role, "trainingData": world.build_training_data(), **more}
 
 
 def test_an_account_without_limits_may_do_everything(world: ClockedWorld) -> None:
-    world.dataset()
-    assert world.emulator.permissions(world.account) == {
+    world.create_dataset()
+    assert world.emulator.read_permissions(world.account) == {
         "allowed": None,
         "needed": ["cleanrooms-ml:CreateTrainingDataset", "iam:PassRole"],
     }
@@ -56,7 +56,7 @@ def test_a_denied_request_is_not_executed(world: ClockedWorld) -> None:
         "resource: * because no identity-based policy allows the cleanrooms-ml:CreateTrainingDataset action"
     )
     assert world.ml.list_training_datasets()["trainingDatasets"] == []
-    other.dataset()
+    other.create_dataset()
 
 
 @pytest.mark.parametrize(
@@ -98,15 +98,15 @@ def test_tags_and_a_role_need_permissions_of_their_own(world: ClockedWorld) -> N
 
 
 def test_an_action_may_be_spelled_in_another_way_than_its_operation(world: ClockedWorld) -> None:
-    arn = world.dataset()
+    arn = world.create_dataset()
     world.emulator.allow(world.account, "cleanrooms-ml:TagResource", "cleanrooms-ml:UntagResource")
     world.ml.tag_resource(resourceArn=arn, tags={"a": "b"})
     world.ml.untag_resource(resourceArn=arn, tagKeys=["a"])
-    assert "cleanrooms-ml:UnTagResource" in world.emulator.permissions(world.account)["needed"]
+    assert "cleanrooms-ml:UnTagResource" in world.emulator.read_permissions(world.account)["needed"]
 
 
 def test_changing_a_role_needs_pass_role(world: ClockedWorld) -> None:
-    model = world.build().configured()
+    model = world.build().create_configured_model()
     world.emulator.allow(world.account, "cleanrooms-ml:UpdateConfiguredAudienceModel")
     update = world.ml.update_configured_audience_model
     update(configuredAudienceModelArn=model, description="other")
@@ -117,7 +117,7 @@ def test_custom_models_need_the_membership_or_the_collaboration_to_be_passed(wor
     custom = set_up(ClockedWorld(world.emulator), world)
     world.emulator.allow(world.account, "cleanrooms-ml:*", "iam:PassRole")
     lacks("cleanrooms:PassMembership", world.ml.list_trained_models, **custom.of)
-    lacks("cleanrooms:PassMembership", world.ml.create_ml_input_channel, **custom.channel_request())
+    lacks("cleanrooms:PassMembership", world.ml.create_ml_input_channel, **custom.build_channel_request())
     lacks("cleanrooms:PassCollaboration", world.ml.list_collaboration_trained_models, **custom.within)
     world.emulator.allow(world.account, "cleanrooms-ml:*", "cleanrooms:Pass*")
     world.ml.list_trained_models(**custom.of)
@@ -125,7 +125,7 @@ def test_custom_models_need_the_membership_or_the_collaboration_to_be_passed(wor
 
 
 def test_a_job_in_a_collaboration_needs_its_members_to_be_listed(world: ClockedWorld) -> None:
-    job = {"configuredAudienceModelArn": world.build().configured(), "seedAudience": world.seed()}
+    job = {"configuredAudienceModelArn": world.build().create_configured_model(), "seedAudience": world.write_seed()}
     made = collaborate(world)
     start = world.ml.start_audience_generation_job
     world.emulator.allow(world.account, "cleanrooms-ml:StartAudienceGenerationJob", "iam:PassRole")
@@ -134,11 +134,11 @@ def test_a_job_in_a_collaboration_needs_its_members_to_be_listed(world: ClockedW
 
 
 def test_associations_need_permissions_for_the_model_and_for_a_policy_that_is_managed(world: ClockedWorld) -> None:
-    model, made = world.build().configured(), collaborate(world)
+    model, made = world.build().create_configured_model(), collaborate(world)
     own = ["cleanrooms:CreateConfiguredAudienceModelAssociation", "cleanrooms:DeleteConfiguredAudienceModelAssociation"]
     of_the_model = "cleanrooms-ml:GetConfiguredAudienceModel"
     request = {
-        "membershipIdentifier": made.of(world),
+        "membershipIdentifier": made.find_membership(world),
         "configuredAudienceModelArn": model,
         "configuredAudienceModelAssociationName": "a",
     }
@@ -152,7 +152,7 @@ def test_associations_need_permissions_for_the_model_and_for_a_policy_that_is_ma
     world.emulator.allow(world.account, *own, of_the_model, *permissions.ADD_STATEMENT)
     association = associate(world, made, model)
     gone = {
-        "membershipIdentifier": made.of(world),
+        "membershipIdentifier": made.find_membership(world),
         "configuredAudienceModelAssociationIdentifier": association,
     }
     delete = world.rooms.delete_configured_audience_model_association
@@ -162,7 +162,7 @@ def test_associations_need_permissions_for_the_model_and_for_a_policy_that_is_ma
 
 
 def test_deleting_a_collaboration_needs_permissions_for_managed_policies(world: ClockedWorld) -> None:
-    model, made = world.build().configured(), collaborate(world)
+    model, made = world.build().create_configured_model(), collaborate(world)
     associate(world, made, model)
     delete = world.rooms.delete_collaboration
     world.emulator.allow(world.account, "cleanrooms:DeleteCollaboration")
@@ -172,24 +172,24 @@ def test_deleting_a_collaboration_needs_permissions_for_managed_policies(world: 
 
 
 def test_a_denied_request_uses_up_no_fault(world: ClockedWorld) -> None:
-    world.fault("ListTrainingDatasets", "throttle")
+    world.add_fault("ListTrainingDatasets", "throttle")
     world.emulator.allow(world.account, "cleanrooms-ml:Get*")
     lacks("cleanrooms-ml:ListTrainingDatasets", world.ml.list_training_datasets)
-    assert world.emulator.faults(world.account) == ["throttle"]
+    assert world.emulator.list_faults(world.account) == ["throttle"]
 
 
 def test_a_limit_is_replaced_lifted_and_forgotten(world: ClockedWorld) -> None:
     world.emulator.allow(world.account, "cleanrooms-ml:Get*")
     world.emulator.allow(world.account, "cleanrooms-ml:List*")
     world.ml.list_training_datasets()
-    assert world.emulator.permissions(world.account)["allowed"] == ["cleanrooms-ml:List*"]
+    assert world.emulator.read_permissions(world.account)["allowed"] == ["cleanrooms-ml:List*"]
     world.emulator.allow_everything(world.account)
-    world.dataset()
+    world.create_dataset()
     world.emulator.allow(world.account)
     lacks("cleanrooms-ml:ListTrainingDatasets", world.ml.list_training_datasets)
     world.emulator._control("reset", {})
     world.ml.list_training_datasets()
-    assert world.emulator.permissions(world.account) == {
+    assert world.emulator.read_permissions(world.account) == {
         "allowed": None,
         "needed": ["cleanrooms-ml:ListTrainingDatasets"],
     }

@@ -11,10 +11,10 @@ from botocore.loaders import Loader
 
 from airflow_cleanroomsml._requests.request import load
 from airflow_cleanroomsml.emulator import regions
-from tests.emulator.clocked_world import refused
+from tests.emulator.clocked_world import expect_refusal
 from tests.emulator.test_wire import ARNS
 from tests.emulator.test_wsgi import send
-from tests.support import World, client_of
+from tests.support import World, make_client
 
 PARTITIONS = {each["id"]: each["regions"] for each in Loader().load_data("partitions")["partitions"]}
 #: One region of each partition.
@@ -39,7 +39,7 @@ class Elsewhere(World):
 
     def _make_client(self, service: str) -> Any:
         keys = {"aws_access_key_id": self.account, "aws_secret_access_key": "secret"}
-        return client_of(service, endpoint_url=self.emulator.url, region_name=self.region, **keys)
+        return make_client(service, endpoint_url=self.emulator.url, region_name=self.region, **keys)
 
     def create_bucket(self) -> None:
         where = {"LocationConstraint": self.region}
@@ -64,7 +64,7 @@ def arns(value: Any) -> list[str]:
 @pytest.mark.parametrize(("partition", "region"), REGIONS.items())
 def test_an_arn_has_the_partition_of_its_region(empty_world: World, partition: str, region: str) -> None:
     there = elsewhere(empty_world, region)
-    arn = there.dataset()
+    arn = there.create_dataset()
     start = f"arn:{partition}:cleanrooms-ml:{region}:{there.account}:"
     assert arn.startswith(f"{start}training-dataset/")
     assert there.ml.get_training_dataset(trainingDatasetArn=arn)["trainingDatasetArn"] == arn
@@ -105,7 +105,7 @@ def test_a_policy_that_clean_rooms_manages_has_the_partition_of_its_region(empty
         queryLogStatus="DISABLED",
     )["collaboration"]["id"]
     membership = rooms.create_membership(collaborationIdentifier=identifier, queryLogStatus="DISABLED")["membership"]
-    model = there.configured()
+    model = there.create_configured_model()
     rooms.create_configured_audience_model_association(
         membershipIdentifier=membership["id"],
         configuredAudienceModelArn=model,
@@ -120,9 +120,9 @@ def test_a_policy_that_clean_rooms_manages_has_the_partition_of_its_region(empty
 
 def test_a_role_of_another_partition_is_rejected(empty_world: World) -> None:
     there = elsewhere(empty_world, "cn-north-1")
-    arguments = {"name": "d", "trainingData": there.training_data()}
+    arguments = {"name": "d", "trainingData": there.build_training_data()}
     other = f"arn:aws:iam::{there.account}:role/r"
-    answer = refused("AccessDeniedException", there.ml.create_training_dataset, **arguments, roleArn=other)
+    answer = expect_refusal("AccessDeniedException", there.ml.create_training_dataset, **arguments, roleArn=other)
     assert other in answer["Error"]["Message"]
 
 
@@ -135,7 +135,7 @@ def test_an_unknown_region_is_rejected(empty_world: World, service: str, path: s
 
 
 def test_nothing_is_created_in_an_unknown_region(empty_world: World) -> None:
-    body = {"name": "d", "roleArn": empty_world.role, "trainingData": empty_world.training_data()}
+    body = {"name": "d", "roleArn": empty_world.role, "trainingData": empty_world.build_training_data()}
     assert send(empty_world, "POST", "/training-dataset", body, region="us-east-9").status == 403
     assert send(empty_world, "POST", "/training-dataset", body).status == 200
 

@@ -25,7 +25,7 @@ from airflow_cleanroomsml.emulator import wsgi
 from airflow_cleanroomsml.emulator.request_guard import RequestGuard
 from airflow_cleanroomsml.emulator.server import format_url_host
 from tests.helpers.in_process import URL, in_process
-from tests.support import REGION, EmulatorProcess, RunningEmulator, World, client_of
+from tests.support import REGION, EmulatorProcess, RunningEmulator, World, make_client
 
 MEBIBYTE = 1 << 20
 
@@ -256,7 +256,7 @@ def test_a_rejected_page_creates_no_bucket(server: EmulatorProcess) -> None:
 def test_boto3_reaches_buckets_by_path_and_by_name(server: EmulatorProcess, style: str, name: str) -> None:
     bucket = f"bucket-{style}-{len(name)}"
     addressing: Any = {"addressing_style": style}
-    client = client_of(
+    client = make_client(
         "s3",
         endpoint_url=server.url.replace("127.0.0.1", name),
         region_name=REGION,

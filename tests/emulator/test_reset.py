@@ -26,23 +26,23 @@ def reset(process: EmulatorProcess, **body: Any) -> None:
 
 
 def test_it_restores_clock_and_settings(process: EmulatorProcess) -> None:
-    settings = process.switch(scale=0.5, unique_names=False)
+    settings = process.change_settings(scale=0.5, unique_names=False)
     process._control("clock", {"advance": 86_400, "freeze": True})
     reset(process)
     kept = process._control("clock")
     assert kept["now"] > time.time() + 80_000
-    assert process.switch()["scale"] == 0.5
+    assert process.change_settings()["scale"] == 0.5
     reset(process, everything=True)
     clock = process._control("clock")
     assert not clock["frozen"]
     assert abs(clock["now"] - time.time()) < 3600
-    assert process.switch() == settings
+    assert process.change_settings() == settings
 
 
 def test_a_job_that_computes_writes_nothing_afterwards(process: EmulatorProcess) -> None:
     world = World(process).build()
-    process.switch(progress_seconds=0)
-    job = world.generated()
+    process.change_settings(progress_seconds=0)
+    job = world.generate_audience()
     world.ml.start_audience_export_job(
         name="export", audienceGenerationJobArn=job, audienceSize={"type": "PERCENTAGE", "value": 10}
     )
@@ -56,7 +56,7 @@ def test_a_job_that_computes_writes_nothing_afterwards(process: EmulatorProcess)
 @pytest.mark.parametrize("body", [{"everything": "yes"}, {"all": True}])
 def test_an_invalid_reset_resets_nothing(process: EmulatorProcess, body: dict[str, Any]) -> None:
     world = World(process)
-    arn = world.dataset()
+    arn = world.create_dataset()
     with pytest.raises(urllib.error.HTTPError) as caught:
         reset(process, **body)
     assert (caught.value.code, "reset: " in json.load(caught.value)["message"]) == (400, True)

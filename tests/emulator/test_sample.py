@@ -22,7 +22,7 @@ from airflow_cleanroomsml.operators import (
     CleanRoomsFindConfiguredAudienceModelOperator,
     CleanRoomsMLStartAudienceExportJobOperator,
 )
-from tests.support import client_of, run
+from tests.support import make_client, run
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "airflow_cleanroomsml.emulator", "--port", "0"]
@@ -38,7 +38,7 @@ class Printed:
     def client(self, service: str, connection: str = "aws_default") -> Any:
         """A client of the account of a connection."""
         login = json.loads(self.variables[f"AIRFLOW_CONN_{connection.upper()}"])["login"]
-        return client_of(
+        return make_client(
             service,
             endpoint_url=self.variables["AWS_ENDPOINT_URL"],
             region_name=self.variables["AWS_DEFAULT_REGION"],

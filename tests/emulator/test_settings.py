@@ -11,7 +11,7 @@ import pytest
 
 from airflow_cleanroomsml._requests.request import load
 from airflow_cleanroomsml.emulator.rate_limits import get_published_rate
-from tests.emulator.clocked_world import refused
+from tests.emulator.clocked_world import expect_refusal
 from tests.emulator.test_faults import Sender
 from tests.support import EmulatorProcess
 
@@ -21,41 +21,41 @@ def sender(clocked_emulator: EmulatorProcess) -> Iterator[Sender]:
     """An account in an emulator whose clock stands and whose settings are put back."""
     world = Sender(clocked_emulator)
     world.emulator._control("clock", {"freeze": True})
-    before = world.emulator.switch()
+    before = world.emulator.change_settings()
     yield world
-    world.emulator.switch(**before)
+    world.emulator.change_settings(**before)
     world.emulator._control("clock", {"freeze": False})
 
 
 def test_unique_names_can_be_switched_off(sender: Sender) -> None:
-    sender.dataset("d")
-    refused("ConflictException", sender.dataset, name="d")
-    before = sender.emulator.switch(unique_names=False)
-    sender.dataset("d")
+    sender.create_dataset("d")
+    expect_refusal("ConflictException", sender.create_dataset, name="d")
+    before = sender.emulator.change_settings(unique_names=False)
+    sender.create_dataset("d")
     assert sender.names == ["d", "d"]
-    sender.emulator.switch(**before)
-    refused("ConflictException", sender.dataset, name="d")
+    sender.emulator.change_settings(**before)
+    expect_refusal("ConflictException", sender.create_dataset, name="d")
 
 
 def test_a_quota_can_be_changed(sender: Sender) -> None:
     sender.build()
-    dataset = sender.dataset()
-    sender.emulator.switch(models_in_progress=1, progress_seconds=0)
+    dataset = sender.create_dataset()
+    sender.emulator.change_settings(models_in_progress=1, progress_seconds=0)
     sender.ml.create_audience_model(name="m1", trainingDatasetArn=dataset)
-    answer = refused(
+    answer = expect_refusal(
         "ServiceQuotaExceededException", sender.ml.create_audience_model, name="m2", trainingDatasetArn=dataset
     )
     assert answer["quotaValue"] == 1
-    sender.emulator.switch(models_in_progress=2)
+    sender.emulator.change_settings(models_in_progress=2)
     sender.ml.create_audience_model(name="m2", trainingDatasetArn=dataset)
 
 
 def test_returned_settings_can_be_restored(sender: Sender) -> None:
-    returned = sender.emulator.switch()
+    returned = sender.emulator.change_settings()
     assert returned["instance_types"] == ["ml.m5.2xlarge", "ml.m5.4xlarge", "ml.m5.12xlarge"]
-    sender.emulator.switch(instance_types=[], scale=1)
-    sender.emulator.switch(**returned)
-    assert sender.emulator.switch() == returned
+    sender.emulator.change_settings(instance_types=[], scale=1)
+    sender.emulator.change_settings(**returned)
+    assert sender.emulator.change_settings() == returned
 
 
 @pytest.mark.parametrize(
@@ -74,11 +74,11 @@ def test_returned_settings_can_be_restored(sender: Sender) -> None:
     ],
 )
 def test_an_invalid_setting_changes_nothing(sender: Sender, change: dict[str, Any], says: str) -> None:
-    before = sender.emulator.switch()
+    before = sender.emulator.change_settings()
     with pytest.raises(urllib.error.HTTPError) as caught:
-        sender.emulator.switch(**{"delete_seconds": 7, **change})
+        sender.emulator.change_settings(**{"delete_seconds": 7, **change})
     assert (caught.value.code, says in json.load(caught.value)["message"]) == (400, True)
-    assert sender.emulator.switch() == before
+    assert sender.emulator.change_settings() == before
 
 
 def test_command_line_options_change_settings() -> None:
@@ -86,7 +86,7 @@ def test_command_line_options_change_settings() -> None:
         "--published-rates", "--names-not-unique", "--all-instance-types", "--delete-seconds", "7"
     )
     try:
-        returned = process.switch()
+        returned = process.change_settings()
     finally:
         process.stop()
     assert (returned["published_rates"], returned["unique_names"], returned["instance_types"]) == (True, False, [])
@@ -95,12 +95,12 @@ def test_command_line_options_change_settings() -> None:
 
 @pytest.fixture
 def limited(sender: Sender) -> Sender:
-    sender.emulator.switch(published_rates=True)
+    sender.emulator.change_settings(published_rates=True)
     return sender
 
 
 def test_requests_beyond_a_burst_are_limited_to_one_per_second(limited: Sender) -> None:
-    arguments = {"name": "m", "trainingDatasetArn": limited.dataset()}
+    arguments = {"name": "m", "trainingDatasetArn": limited.create_dataset()}
     seen = [limited.status(limited.ml.create_audience_model, **arguments) for _ in range(5)]
     # What the backend refuses has used its token all the same.
     assert seen == [200, 409, 409, 429, 429]
@@ -113,11 +113,11 @@ def test_requests_beyond_a_burst_are_limited_to_one_per_second(limited: Sender) 
 
 
 def test_a_throttled_request_is_rejected_and_logged(limited: Sender) -> None:
-    arguments = {"name": "m", "trainingDatasetArn": limited.dataset()}
-    limited.emulator.switch(unique_names=False, models_in_progress=10)
+    arguments = {"name": "m", "trainingDatasetArn": limited.create_dataset()}
+    limited.emulator.change_settings(unique_names=False, models_in_progress=10)
     for _ in range(3):
         limited.ml.create_audience_model(**arguments)
-    answer = refused("ThrottlingException", limited.ml.create_audience_model, **arguments)
+    answer = expect_refusal("ThrottlingException", limited.ml.create_audience_model, **arguments)
     assert answer["Error"]["Message"] == "Rate exceeded"
     journal = limited.emulator._control(f"requests?account={limited.account}")["requests"]
     assert [(entry["operation"], entry["status"]) for entry in journal][-2:] == [
@@ -138,8 +138,8 @@ def test_every_account_and_operation_has_its_own_rate(limited: Sender) -> None:
 
 def test_boto3_retries_until_the_rate_allows_a_request(limited: Sender) -> None:
     limited.emulator._control("clock", {"freeze": False})
-    limited.emulator.switch(models_in_progress=10)
-    patient, dataset = limited.client("cleanroomsml", retries={"total_max_attempts": 10}), limited.dataset()
+    limited.emulator.change_settings(models_in_progress=10)
+    patient, dataset = limited.client("cleanroomsml", retries={"total_max_attempts": 10}), limited.create_dataset()
     for index in range(5):
         patient.create_audience_model(name=f"m{index}", trainingDatasetArn=dataset)
     assert len(patient.list_audience_models()["audienceModels"]) == 5
@@ -147,7 +147,7 @@ def test_boto3_retries_until_the_rate_allows_a_request(limited: Sender) -> None:
 
 def test_requests_are_unlimited_by_default(sender: Sender) -> None:
     for index in range(12):
-        sender.dataset(f"d{index}")
+        sender.create_dataset(f"d{index}")
     assert len(sender.names) == 12
 
 
@@ -162,8 +162,8 @@ def test_rates_name_existing_operations() -> None:
 
 def test_a_synchronous_job_has_computed_when_its_request_is_answered(sender: Sender) -> None:
     sender.build()
-    dataset = sender.dataset()
-    sender.emulator.switch(synchronous_jobs=True, pending_seconds=0, progress_seconds=60)
+    dataset = sender.create_dataset()
+    sender.emulator.change_settings(synchronous_jobs=True, pending_seconds=0, progress_seconds=60)
     made = sender.ml.create_audience_model(name="m", trainingDatasetArn=dataset)["audienceModelArn"]
     assert sender.ml.get_audience_model(audienceModelArn=made)["status"] == "CREATE_IN_PROGRESS"
     sender.push(60)
@@ -171,8 +171,8 @@ def test_a_synchronous_job_has_computed_when_its_request_is_answered(sender: Sen
 
 
 def test_a_job_failed_by_a_fault_computes_nothing(sender: Sender) -> None:
-    sender.emulator.switch(synchronous_jobs=True, pending_seconds=0, progress_seconds=0)
-    sender.fault("CreateAudienceModel", "fail_job", message="no capacity")
-    made = sender.ml.create_audience_model(name="m", trainingDatasetArn=sender.dataset())["audienceModelArn"]
+    sender.emulator.change_settings(synchronous_jobs=True, pending_seconds=0, progress_seconds=0)
+    sender.add_fault("CreateAudienceModel", "fail_job", message="no capacity")
+    made = sender.ml.create_audience_model(name="m", trainingDatasetArn=sender.create_dataset())["audienceModelArn"]
     model = sender.ml.get_audience_model(audienceModelArn=made)
     assert (model["status"], model["statusDetails"]["message"]) == ("CREATE_FAILED", "no capacity")

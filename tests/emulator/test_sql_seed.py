@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.emulator.clocked_world import ClockedWorld, refused
+from tests.emulator.clocked_world import ClockedWorld, expect_refusal
 from tests.helpers.collaboration import Collaboration, collaborate
 
 SQL = "SELECT user_id FROM customers WHERE spent > 100"
@@ -22,9 +22,9 @@ def made(provider: ClockedWorld, runner: ClockedWorld) -> Collaboration:
 
 def shared(provider: ClockedWorld, made: Collaboration) -> str:
     """A configured audience model that the other member may use."""
-    model = provider.configured()
+    model = provider.create_configured_model()
     provider.rooms.create_configured_audience_model_association(
-        membershipIdentifier=made.of(provider),
+        membershipIdentifier=made.find_membership(provider),
         configuredAudienceModelArn=model,
         configuredAudienceModelAssociationName="a",
         manageResourcePolicies=True,
@@ -54,7 +54,7 @@ def test_a_job_fails_with_its_query_and_both_errors_quote_it(
     found = runner.ml.get_audience_generation_job(audienceGenerationJobArn=job)
     assert (found["status"], found["seedAudience"]) == ("CREATE_PENDING", asked["seedAudience"])
     of = {
-        "membershipIdentifier": made.of(runner),
+        "membershipIdentifier": made.find_membership(runner),
         "protectedQueryIdentifier": found["protectedQueryIdentifier"],
     }
     for status in ("SUBMITTED", "STARTED"):
@@ -83,14 +83,17 @@ def test_the_model_owner_sees_the_failure_without_the_query(
     assert (entry["status"], found["startedBy"]) == ("CREATE_FAILED", runner.account)
     assert "seedAudience" not in found
     assert "protectedQueryIdentifier" not in found
-    assert provider.rooms.list_protected_queries(membershipIdentifier=made.of(provider))["protectedQueries"] == []
+    assert (
+        provider.rooms.list_protected_queries(membershipIdentifier=made.find_membership(provider))["protectedQueries"]
+        == []
+    )
 
 
 def test_the_job_fails_when_its_query_is_cancelled(
     provider: ClockedWorld, runner: ClockedWorld, made: Collaboration
 ) -> None:
     job = start(runner, request(runner, made, shared(provider, made)))
-    of = {"membershipIdentifier": made.of(runner)}
+    of = {"membershipIdentifier": made.find_membership(runner)}
     [query] = runner.rooms.list_protected_queries(**of, status="SUBMITTED")["protectedQueries"]
     runner.rooms.update_protected_query(**of, protectedQueryIdentifier=query["id"], targetStatus="CANCELLED")
     runner.push(101)
@@ -105,19 +108,21 @@ def test_a_sql_seed_requires_the_ability_to_query(
     asked = request(runner, made, model)
     s3 = {"dataSource": {"s3Uri": "s3://bucket/seed"}}
     for seed in ({**asked["seedAudience"], **s3}, {"roleArn": runner.role}):
-        refused("ValidationException", start, world=runner, asked={**asked, "seedAudience": seed})
-    refused("AccessDeniedException", start, world=stranger, asked=request(stranger, made, model))
+        expect_refusal("ValidationException", start, world=runner, asked={**asked, "seedAudience": seed})
+    expect_refusal("AccessDeniedException", start, world=stranger, asked=request(stranger, made, model))
     # The provider may use its own model, but has not the ability to query.
-    refused("AccessDeniedException", start, world=provider, asked=request(provider, made, model))
+    expect_refusal("AccessDeniedException", start, world=provider, asked=request(provider, made, model))
     own = request(provider, made, model)
     del own["collaborationId"]
-    refused("ValidationException", start, world=provider, asked=own)
-    assert runner.rooms.list_protected_queries(membershipIdentifier=made.of(runner))["protectedQueries"] == []
+    expect_refusal("ValidationException", start, world=provider, asked=own)
+    assert (
+        runner.rooms.list_protected_queries(membershipIdentifier=made.find_membership(runner))["protectedQueries"] == []
+    )
 
 
 def test_a_fault_can_quote_the_query(provider: ClockedWorld, runner: ClockedWorld, made: Collaboration) -> None:
     asked = request(runner, made, shared(provider, made))
-    runner.fault("StartAudienceGenerationJob", "fail_job", code="PARSE_ERROR", message="line 1: {query}")
+    runner.add_fault("StartAudienceGenerationJob", "fail_job", code="PARSE_ERROR", message="line 1: {query}")
     found = runner.wait(start(runner, asked))
     assert found["statusDetails"] == {"statusCode": "PARSE_ERROR", "message": f"line 1: {SQL}"}
 
@@ -125,8 +130,8 @@ def test_a_fault_can_quote_the_query(provider: ClockedWorld, runner: ClockedWorl
 def test_a_fault_fails_its_number_of_jobs_in_its_account(provider: ClockedWorld, runner: ClockedWorld) -> None:
     provider.build()
     runner.build()
-    provider.fault("CreateAudienceModel", "fail_job", times=2)
-    datasets = {world.account: world.dataset() for world in (provider, runner)}
+    provider.add_fault("CreateAudienceModel", "fail_job", times=2)
+    datasets = {world.account: world.create_dataset() for world in (provider, runner)}
 
     def train(world: ClockedWorld, name: str) -> dict[str, Any]:
         made = world.ml.create_audience_model(name=name, trainingDatasetArn=datasets[world.account])
@@ -139,8 +144,8 @@ def test_a_fault_fails_its_number_of_jobs_in_its_account(provider: ClockedWorld,
 
 
 def test_a_fault_fails_an_export_that_writes_nothing(provider: ClockedWorld) -> None:
-    job = provider.build().generated()
-    provider.fault("StartAudienceExportJob", "fail_job", code="E", message="no")
+    job = provider.build().generate_audience()
+    provider.add_fault("StartAudienceExportJob", "fail_job", code="E", message="no")
     size = {"type": "PERCENTAGE", "value": 10}
     provider.ml.start_audience_export_job(name="e", audienceGenerationJobArn=job, audienceSize=size)
     provider.push(201)

@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 
 from airflow_cleanroomsml._requests.request import load
-from tests.emulator.clocked_world import ClockedWorld, refused
-from tests.emulator.custom_models import Custom, algorithm, associate
-from tests.helpers.collaboration import Collaboration, join
+from tests.emulator.clocked_world import ClockedWorld, expect_refusal
+from tests.emulator.custom_models import Custom, associate, create_algorithm
+from tests.helpers.collaboration import Collaboration, join_collaboration
 
 NOWHERE = "00000000-0000-0000-0000-000000000000"
 
 
 @pytest.fixture
 def channel(custom: Custom) -> str:
-    return custom.channel()
+    return custom.create_channel()
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def exports(custom: Custom, model: str, **more: Any) -> list[dict[str, Any]]:
 
 
 def test_an_inference_job_is_returned_as_created(custom: Custom, channel: str, model: str) -> None:
-    asked = custom.inference_request(
+    asked = custom.build_inference_request(
         "i",
         model,
         channel,
@@ -71,11 +71,11 @@ def test_the_status_of_an_inference_job_follows_the_clock(custom: Custom, channe
     delete, of = custom.runner.ml.delete_trained_model_output, {**custom.of, "trainedModelArn": model}
     for expected in ("CREATE_PENDING", "CREATE_IN_PROGRESS"):
         assert job(custom, arn)["status"] == expected
-        refused("ConflictException", delete, **of)
+        expect_refusal("ConflictException", delete, **of)
         custom.runner.push(101)
     assert job(custom, arn)["status"] == "ACTIVE"
     cancel = custom.runner.ml.cancel_trained_model_inference_job
-    refused("ConflictException", cancel, **custom.of, trainedModelInferenceJobArn=arn)
+    expect_refusal("ConflictException", cancel, **custom.of, trainedModelInferenceJobArn=arn)
     delete(**of)
 
 
@@ -85,14 +85,14 @@ def test_an_inference_job_is_cancelled(custom: Custom, channel: str, model: str)
     cancel(**custom.of, trainedModelInferenceJobArn=arn)
     for expected in ("CANCEL_PENDING", "CANCEL_IN_PROGRESS", "INACTIVE"):
         assert job(custom, arn)["status"] == expected
-        refused("ConflictException", cancel, **custom.of, trainedModelInferenceJobArn=arn)
+        expect_refusal("ConflictException", cancel, **custom.of, trainedModelInferenceJobArn=arn)
         custom.runner.push(51)
 
 
 def test_inference_jobs_are_listed_by_model_and_version(
     custom: Custom, channel: str, model: str, stranger: ClockedWorld
 ) -> None:
-    version = custom.continued(channel, model)
+    version = custom.continue_training(channel, model)
     other = custom.train("other", channel)["trainedModelArn"]
     custom.runner.push(201)
     custom.infer("latest", model, channel)
@@ -115,38 +115,52 @@ def test_inference_jobs_are_listed_by_model_and_version(
         ):
             pages = world.ml.get_paginator(operation).paginate(**of, **members, PaginationConfig={"PageSize": 2})
             assert [entry["name"] for page in pages for entry in page[key]] == names
-        refused("AccessDeniedException", getattr(stranger.ml, operation), **of)
+        expect_refusal("AccessDeniedException", getattr(stranger.ml, operation), **of)
 
 
 def test_inference_requires_abilities_and_valid_inputs(custom: Custom, channel: str, model: str) -> None:
-    start, asked = custom.runner.ml.start_trained_model_inference_job, custom.inference_request("i", model, channel)
-    provider = {**asked, "membershipIdentifier": custom.made.of(custom.provider)}
-    refused("AccessDeniedException", custom.provider.ml.start_trained_model_inference_job, **provider)
+    start, asked = (
+        custom.runner.ml.start_trained_model_inference_job,
+        custom.build_inference_request("i", model, channel),
+    )
+    provider = {**asked, "membershipIdentifier": custom.made.find_membership(custom.provider)}
+    expect_refusal("AccessDeniedException", custom.provider.ml.start_trained_model_inference_job, **provider)
     for receiver in (custom.provider.account, "000000000000"):
         output = {"outputConfiguration": {"members": [{"accountId": receiver}]}}
-        refused("ValidationException", start, **{**asked, **output})
-    refused("ResourceNotFoundException", start, **asked, trainedModelVersionIdentifier=NOWHERE)
+        expect_refusal("ValidationException", start, **{**asked, **output})
+    expect_refusal("ResourceNotFoundException", start, **asked, trainedModelVersionIdentifier=NOWHERE)
     training = custom.train("in training", channel)["trainedModelArn"]
-    refused("ValidationException", start, **{**asked, "trainedModelArn": training})
-    pending = custom.runner.ml.create_ml_input_channel(**custom.channel_request("pending"))["mlInputChannelArn"]
-    refused("ValidationException", start, **{**asked, "dataSource": {"mlInputChannelArn": pending}})
+    expect_refusal("ValidationException", start, **{**asked, "trainedModelArn": training})
+    pending = custom.runner.ml.create_ml_input_channel(**custom.build_channel_request("pending"))["mlInputChannelArn"]
+    expect_refusal("ValidationException", start, **{**asked, "dataSource": {"mlInputChannelArn": pending}})
     trains = custom.provider.ml.create_configured_model_algorithm(name="x", roleArn=custom.provider.role)
-    bare = associate(custom.provider, custom.made.of(custom.provider), trains["configuredModelAlgorithmArn"], "bare")
-    refused("ValidationException", start, **asked, configuredModelAlgorithmAssociationArn=bare)
-    other = associate(custom.provider, custom.made.of(custom.provider), algorithm(custom.provider, "other"), "other")
+    bare = associate(
+        custom.provider, custom.made.find_membership(custom.provider), trains["configuredModelAlgorithmArn"], "bare"
+    )
+    expect_refusal("ValidationException", start, **asked, configuredModelAlgorithmAssociationArn=bare)
+    other = associate(
+        custom.provider,
+        custom.made.find_membership(custom.provider),
+        create_algorithm(custom.provider, "other"),
+        "other",
+    )
     custom.infer("i", model, channel, configuredModelAlgorithmAssociationArn=other)
-    refused("ConflictException", start, **asked)
+    expect_refusal("ConflictException", start, **asked)
 
 
 def test_inference_has_quotas_of_its_own(custom: Custom, channel: str, model: str) -> None:
     for index in range(3):
         custom.infer(f"i{index}", model, channel)
     start = custom.runner.ml.start_trained_model_inference_job
-    full = refused("ServiceQuotaExceededException", start, **custom.inference_request("i3", model, channel))
+    full = expect_refusal(
+        "ServiceQuotaExceededException", start, **custom.build_inference_request("i3", model, channel)
+    )
     assert (full["quotaName"], full["quotaValue"]) == ("ml.m5.2xlarge for custom model inference jobs", 3)
     for index in range(3, 5):
         custom.infer(f"i{index}", model, channel, resourceConfig={"instanceType": "ml.m5.4xlarge"})
-    full = refused("ServiceQuotaExceededException", start, **custom.inference_request("i5", model, channel))
+    full = expect_refusal(
+        "ServiceQuotaExceededException", start, **custom.build_inference_request("i5", model, channel)
+    )
     assert (full["quotaName"], full["quotaValue"]) == ("Custom model inference jobs in progress per membership", 5)
     custom.train("meanwhile", channel)
 
@@ -160,7 +174,7 @@ def test_an_export_is_listed_in_the_collaboration(custom: Custom, channel: str, 
         custom.runner.push(101)
     assert {name: entry[name] for name in asked} == asked
     assert (entry["creatorAccountId"], entry["trainedModelVersionIdentifier"]) == (custom.runner.account, "NULL")
-    version = custom.continued(channel, model)
+    version = custom.continue_training(channel, model)
     custom.runner.push(201)
     custom.runner.ml.start_trained_model_export_job(**asked)
     custom.runner.ml.start_trained_model_export_job(**{**asked, "name": "f"})
@@ -176,12 +190,12 @@ def test_an_export_is_listed_in_the_collaboration(custom: Custom, channel: str, 
 def test_an_export_requires_abilities_of_its_receivers(custom: Custom, model: str, stranger: ClockedWorld) -> None:
     start = custom.runner.ml.start_trained_model_export_job
     start(**export_request(custom, model, receiver=custom.provider.account))
-    refused("ConflictException", start, **export_request(custom, model))
-    refused("ValidationException", start, **export_request(custom, model, "x", "000000000000"))
-    own = {**export_request(custom, model), "membershipIdentifier": custom.made.of(custom.provider)}
+    expect_refusal("ConflictException", start, **export_request(custom, model))
+    expect_refusal("ValidationException", start, **export_request(custom, model, "x", "000000000000"))
+    own = {**export_request(custom, model), "membershipIdentifier": custom.made.find_membership(custom.provider)}
     custom.provider.ml.start_trained_model_export_job(**own)
-    refused("ResourceNotFoundException", stranger.ml.start_trained_model_export_job, **own)
-    refused(
+    expect_refusal("ResourceNotFoundException", stranger.ml.start_trained_model_export_job, **own)
+    expect_refusal(
         "AccessDeniedException",
         stranger.ml.list_collaboration_trained_model_export_jobs,
         **custom.within,
@@ -191,7 +205,7 @@ def test_an_export_requires_abilities_of_its_receivers(custom: Custom, model: st
 
 
 def test_a_fault_fails_an_export(custom: Custom, model: str) -> None:
-    custom.runner.fault("StartTrainedModelExportJob", "fail_job", code="E7", message="no bucket")
+    custom.runner.add_fault("StartTrainedModelExportJob", "fail_job", code="E7", message="no bucket")
     custom.runner.ml.start_trained_model_export_job(**export_request(custom, model))
     custom.runner.push(201)
     [entry] = exports(custom, model)
@@ -205,7 +219,7 @@ def configure(custom: Custom, **more: Any) -> None:
 
 def test_an_ml_configuration_replaces_an_earlier_one(custom: Custom) -> None:
     read = custom.runner.ml.get_ml_configuration
-    refused("ResourceNotFoundException", read, **custom.of)
+    expect_refusal("ResourceNotFoundException", read, **custom.of)
     configure(custom)
     first = read(**custom.of)
     assert first["defaultOutputLocation"] == {"roleArn": custom.runner.role}
@@ -217,12 +231,12 @@ def test_an_ml_configuration_replaces_an_earlier_one(custom: Custom) -> None:
     assert second["createTime"] == first["createTime"]
     assert second["updateTime"] > first["updateTime"]
     put = custom.runner.ml.put_ml_configuration
-    refused("AccessDeniedException", put, **custom.of, defaultOutputLocation={"roleArn": custom.provider.role})
-    other = {"membershipIdentifier": custom.made.of(custom.provider)}
-    refused("AccessDeniedException", put, **other, defaultOutputLocation={"roleArn": custom.runner.role})
-    refused("ConflictException", custom.runner.rooms.delete_membership, **custom.of)
+    expect_refusal("AccessDeniedException", put, **custom.of, defaultOutputLocation={"roleArn": custom.provider.role})
+    other = {"membershipIdentifier": custom.made.find_membership(custom.provider)}
+    expect_refusal("AccessDeniedException", put, **other, defaultOutputLocation={"roleArn": custom.runner.role})
+    expect_refusal("ConflictException", custom.runner.rooms.delete_membership, **custom.of)
     custom.runner.ml.delete_ml_configuration(**custom.of)
-    refused("ResourceNotFoundException", custom.runner.ml.delete_ml_configuration, **custom.of)
+    expect_refusal("ResourceNotFoundException", custom.runner.ml.delete_ml_configuration, **custom.of)
 
 
 def test_logs_are_published_with_a_configuration_at_the_end_of_the_job(custom: Custom, channel: str) -> None:
@@ -262,7 +276,7 @@ def test_each_member_sees_whether_its_own_logs_were_published(custom: Custom, ch
 
     succeeded, failed = "PUBLISH_SUCCEEDED", "PUBLISH_FAILED"
     location = {"roleArn": provider.role}
-    theirs = {"membershipIdentifier": custom.made.of(provider)}
+    theirs = {"membershipIdentifier": custom.made.find_membership(provider)}
     provider.ml.put_ml_configuration(**theirs, defaultOutputLocation=location)
     assert (seen(provider), seen(runner)) == ([None], [None])
     runner.push(201)
@@ -294,12 +308,12 @@ def test_a_member_that_joins_later_has_no_logs_of_ended_jobs(
         queryLogStatus="DISABLED",
     )["collaboration"]["id"]
     alone = Custom(Collaboration(made, {}), provider, provider, "")
-    alone.made.memberships[provider.account] = join(provider, made)
-    alone.association = associate(provider, alone.made.of(provider), algorithm(provider))
+    alone.made.memberships[provider.account] = join_collaboration(provider, made)
+    alone.association = associate(provider, alone.made.find_membership(provider), create_algorithm(provider))
     configure(alone)
-    model = alone.train("m", alone.channel())["trainedModelArn"]
+    model = alone.train("m", alone.create_channel())["trainedModelArn"]
     provider.push(201)
-    late = join(stranger, made)
+    late = join_collaboration(stranger, made)
     stranger.ml.put_ml_configuration(membershipIdentifier=late, defaultOutputLocation={"roleArn": stranger.role})
     for world, status in ((provider, "PUBLISH_SUCCEEDED"), (stranger, "PUBLISH_FAILED")):
         found = world.ml.get_collaboration_trained_model(collaborationIdentifier=made, trainedModelArn=model)

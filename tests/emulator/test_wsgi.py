@@ -63,7 +63,7 @@ def send(
 
 
 def dataset(world: World, **changes: Any) -> dict[str, Any]:
-    return {"name": "d", "roleArn": world.role, "trainingData": world.training_data(), **changes}
+    return {"name": "d", "roleArn": world.role, "trainingData": world.build_training_data(), **changes}
 
 
 def token(content: Any) -> str:
@@ -113,7 +113,7 @@ COLUMN = "trainingData[0].inputConfig.schema[0]"
 
 
 def with_column(world: World, **changes: Any) -> list[dict[str, Any]]:
-    (entry,) = world.training_data()
+    (entry,) = world.build_training_data()
     column = {"columnName": "user_id", "columnTypes": ["USER_ID"], **changes}
     return [{**entry, "inputConfig": {**entry["inputConfig"], "schema": [column]}}]
 
@@ -209,7 +209,7 @@ def test_an_unsupported_operation_is_named_and_not_retried(empty_world: World) -
 
 
 def test_boto3_retries_server_errors(empty_world: World) -> None:
-    empty_world.fault("ListTrainingDatasets", "server_error")
+    empty_world.add_fault("ListTrainingDatasets", "server_error")
     assert empty_world.ml.list_training_datasets()["trainingDatasets"] == []
     assert empty_world.calls == ["ListTrainingDatasets"] * 2
 
@@ -233,18 +233,18 @@ def test_times_of_clean_rooms_are_seconds_since_1970(empty_world: World, path: s
 
 
 def test_an_operation_without_output_returns_no_body(empty_world: World) -> None:
-    arn = empty_world.dataset()
+    arn = empty_world.create_dataset()
     answer = send(empty_world, "DELETE", f"/training-dataset/{encoded(arn)}")
     assert (answer.status, answer.body, answer.headers["Content-Type"]) == (200, b"", None)
     assert uuid.UUID(answer.headers["x-amzn-RequestId"])
-    membership = collaborate(empty_world).of(empty_world)
+    membership = collaborate(empty_world).find_membership(empty_world)
     answer = send(empty_world, "DELETE", f"/memberships/{membership}", service="cleanrooms")
     assert (answer.status, answer.body, answer.headers["Content-Type"]) == (204, b"", None)
 
 
 def test_times_are_iso_8601_with_milliseconds_in_utc(world: World) -> None:
     day = {"trainingDataStartTime": "2025-11-01T05:30:00+05:30"}
-    made = send(world, "POST", "/audience-model", {"name": "m", "trainingDatasetArn": world.dataset(), **day})
+    made = send(world, "POST", "/audience-model", {"name": "m", "trainingDatasetArn": world.create_dataset(), **day})
     found = send(world, "GET", f"/audience-model/{encoded(made.json['audienceModelArn'])}").json
     assert found["trainingDataStartTime"] == "2025-11-01T00:00:00.000Z"
     for name in ("createTime", "updateTime"):
@@ -253,7 +253,7 @@ def test_times_are_iso_8601_with_milliseconds_in_utc(world: World) -> None:
 
 @pytest.mark.parametrize(("kind", "value"), [("quota", 2), ("no_quota", 0)])
 def test_an_exceeded_quota_returns_402_with_its_name_and_value(empty_world: World, kind: str, value: int) -> None:
-    empty_world.fault("CreateTrainingDataset", kind)
+    empty_world.add_fault("CreateTrainingDataset", kind)
     answer = send(empty_world, "POST", "/training-dataset", dataset(empty_world))
     assert answer.error == (402, "ServiceQuotaExceededException")
     assert answer.json == {
@@ -274,14 +274,14 @@ def test_an_exceeded_quota_returns_402_with_its_name_and_value(empty_world: Worl
 def test_a_fault_applies_to_its_number_of_calls_and_executes_none(
     empty_world: World, kind: str, error: tuple[int, str]
 ) -> None:
-    empty_world.fault("CreateTrainingDataset", kind, times=2)
+    empty_world.add_fault("CreateTrainingDataset", kind, times=2)
     answers = [send(empty_world, "POST", "/training-dataset", dataset(empty_world)) for _ in range(3)]
     assert [answer.error for answer in answers] == [error, error, (200, None)]
 
 
 @pytest.mark.parametrize(("kind", "made"), [("reset", []), ("lose_response", ["d"])])
 def test_a_dropped_connection_returns_no_response(empty_world: World, kind: str, made: list[str]) -> None:
-    empty_world.fault("CreateTrainingDataset", kind)
+    empty_world.add_fault("CreateTrainingDataset", kind)
     with pytest.raises((http.client.HTTPException, ConnectionError)):
         send(empty_world, "POST", "/training-dataset", dataset(empty_world))
     found = empty_world.ml.list_training_datasets()["trainingDatasets"]
@@ -295,7 +295,7 @@ def test_moto_serves_the_same_port_and_account(world: World) -> None:
     assert world.client("glue").get_table(DatabaseName="lookalike", Name="interactions")["Table"]["Parameters"]
     assert other.client("glue").get_databases()["DatabaseList"] == []
     assert world.client("sts").get_caller_identity()["Account"] == world.account
-    assert world.dataset().split(":")[4] == world.account
+    assert world.create_dataset().split(":")[4] == world.account
 
 
 def test_an_assumed_role_acts_in_its_own_account(empty_world: World) -> None:

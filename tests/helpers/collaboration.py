@@ -18,7 +18,7 @@ class Collaboration:
     id: str
     memberships: dict[str, str]
 
-    def of(self, world: World) -> str:
+    def find_membership(self, world: World) -> str:
         """The membership of an account."""
         return self.memberships[world.account]
 
@@ -31,7 +31,7 @@ def collaborate(provider: World, *others: World) -> Collaboration:
     """
     worlds = (provider, *others)
     runner = worlds[1] if others else provider
-    creator, *members = (_abilities(world, provider, runner) for world in worlds)
+    creator, *members = (_build_abilities(world, provider, runner) for world in worlds)
     made = provider.client("cleanrooms").create_collaboration(
         name="collaboration",
         description="of the tests",
@@ -41,10 +41,10 @@ def collaborate(provider: World, *others: World) -> Collaboration:
         members=members,
         queryLogStatus="DISABLED",
     )["collaboration"]
-    return Collaboration(made["id"], {world.account: join(world, made["id"]) for world in worlds})
+    return Collaboration(made["id"], {world.account: join_collaboration(world, made["id"]) for world in worlds})
 
 
-def join(world: World, collaboration: str) -> str:
+def join_collaboration(world: World, collaboration: str) -> str:
     """Accept an invitation; returns the identifier of the membership."""
     made = world.client("cleanrooms").create_membership(
         collaborationIdentifier=collaboration, queryLogStatus="DISABLED"
@@ -52,7 +52,7 @@ def join(world: World, collaboration: str) -> str:
     return str(made["membership"]["id"])
 
 
-def _abilities(world: World, provider: World, runner: World) -> dict[str, Any]:
+def _build_abilities(world: World, provider: World, runner: World) -> dict[str, Any]:
     both, model = [MODEL_OUTPUT, INFERENCE_OUTPUT], [MODEL_OUTPUT]
     return {
         "accountId": world.account,

@@ -37,7 +37,7 @@ class Studio:
 
     @property
     def membership(self) -> str:
-        return self.collaboration.of(self.world)
+        return self.collaboration.find_membership(self.world)
 
     @property
     def of(self) -> dict[str, str]:
@@ -76,7 +76,7 @@ class Studio:
         )
         return str(made["configuredModelAlgorithmAssociationArn"])
 
-    def input_channel(self, query: str = SQL) -> dict[str, Any]:
+    def build_input_channel(self, query: str = SQL) -> dict[str, Any]:
         source = {"sqlParameters": {"queryString": query}}
         return {"dataSource": {"protectedQueryInputParameters": source}, "roleArn": self.world.role}
 
@@ -89,11 +89,11 @@ class Studio:
                 **self.of,
                 name="channel",
                 configuredModelAlgorithmAssociations=[association],
-                inputChannel=self.input_channel(),
+                inputChannel=self.build_input_channel(),
                 retentionInDays=1,
             )
         arn = str(made["mlInputChannelArn"])
-        self.until("get_ml_input_channel", mlInputChannelArn=arn)
+        self.wait_until("get_ml_input_channel", mlInputChannelArn=arn)
         return arn
 
     @cached_property
@@ -109,22 +109,22 @@ class Studio:
                 dataChannels=[{"mlInputChannelArn": channel, "channelName": "training"}],
             )
         arn = str(made["trainedModelArn"])
-        self.until("get_trained_model", trainedModelArn=arn)
+        self.wait_until("get_trained_model", trainedModelArn=arn)
         return arn
 
     def start_failing_channel(self) -> str:
         """Create an ML input channel that is going to fail."""
-        self.world.fault("CreateMLInputChannel", "fail_job", code="QUERY_FAILED", message="no such table")
+        self.world.add_fault("CreateMLInputChannel", "fail_job", code="QUERY_FAILED", message="no such table")
         made = self.ml.create_ml_input_channel(
             **self.of,
             name="c",
             configuredModelAlgorithmAssociations=[self.association],
-            inputChannel=self.input_channel(),
+            inputChannel=self.build_input_channel(),
             retentionInDays=1,
         )
         return str(made["mlInputChannelArn"])
 
-    def training(self, name: str = "model", *, channel: str = "", **more: Any) -> dict[str, Any]:
+    def build_training(self, name: str = "model", *, channel: str = "", **more: Any) -> dict[str, Any]:
         """Arguments of an operator that trains."""
         return {
             **self.soon,
@@ -136,7 +136,7 @@ class Studio:
             **more,
         }
 
-    def inference(self, name: str = "answers", **more: Any) -> dict[str, Any]:
+    def build_inference(self, name: str = "answers", **more: Any) -> dict[str, Any]:
         """Arguments of an operator that starts an inference job."""
         return {
             **self.soon,
@@ -149,7 +149,7 @@ class Studio:
             **more,
         }
 
-    def until(self, get: str, status: str = "ACTIVE", **identifier: str) -> None:
+    def wait_until(self, get: str, status: str = "ACTIVE", **identifier: str) -> None:
         """Wait with plain boto3."""
         end = time.monotonic() + 300
         while time.monotonic() < end:

@@ -33,12 +33,12 @@ IS_3 = not airflow_version.startswith("2.")
 FORKS = not airflow_version.startswith(("2.", "3.0."))
 
 
-def connection(world: World) -> str:
+def format_connection(world: World) -> str:
     """An Airflow connection to an account."""
     return json.dumps({"conn_type": "aws", "login": world.account, "password": "secret"})
 
 
-def free_port() -> int:
+def find_free_port() -> int:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return int(taken.getsockname()[1])
@@ -53,11 +53,11 @@ def _copy(source: Path, target: Path) -> None:
 BUNDLES = "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST"
 
 
-def _settings(environment: dict[str, str]) -> dict[str, str]:
+def _select_settings(environment: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if name.startswith("AIRFLOW__") and name != BUNDLES}
 
 
-def _bundle(dag_file: Path, folder: Path) -> str:
+def _build_bundle(dag_file: Path, folder: Path) -> str:
     """The configuration of a bundle that has one file."""
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copy(dag_file, folder)
@@ -74,7 +74,7 @@ class Runner:
     """
 
     def __init__(self, environment: dict[str, str], log: Path) -> None:
-        self._settings = _settings(environment)
+        self._settings = _select_settings(environment)
         with socket.create_server(("127.0.0.1", 0)) as server:
             # The process connects at once, before it imports anything.
             server.settimeout(60)
@@ -85,9 +85,9 @@ class Runner:
         self._orders = connected.makefile("w")
         self._answers = connected.makefile("r")
 
-    def serves(self, environment: dict[str, str]) -> bool:
+    def is_configured_for(self, environment: dict[str, str]) -> bool:
         """Return whether an Airflow with this environment has the same configuration, most of which is read on import."""
-        return self._settings == _settings(environment)
+        return self._settings == _select_settings(environment)
 
     def run(self, arguments: list[str], log: Path, environment: dict[str, str]) -> int:
         """Call ``demo.airflow_run`` with these arguments and return its exit code; what it prints goes to a file."""
@@ -107,7 +107,7 @@ class Deployment:
 
     def __init__(self, home: Path, **more: str) -> None:
         self.home = home
-        port = free_port()
+        port = find_free_port()
         self.environment = {
             **os.environ,
             "AIRFLOW_HOME": str(home),
@@ -152,7 +152,7 @@ class Deployment:
     def connect(self, **worlds: World) -> None:
         """Point connections to accounts; their names are ``aws_`` and the name of the argument."""
         for name, world in worlds.items():
-            self.environment[f"AIRFLOW_CONN_AWS_{name.upper()}"] = connection(world)
+            self.environment[f"AIRFLOW_CONN_AWS_{name.upper()}"] = format_connection(world)
 
     def _migrate(self) -> None:
         """Copy the database that the first deployment of this environment has migrated, which takes Airflow many seconds."""
@@ -189,7 +189,7 @@ class Deployment:
         # dag.test() parses and stores all Dags of the bundle first, which takes longer than to run one.
         # The copy is beside the home of Airflow, in whose files test_confidential.py searches.
         folder = self.home.with_name(f"{self.home.name}-bundles") / dag_file.stem
-        bundle = {BUNDLES: _bundle(dag_file, folder)}
+        bundle = {BUNDLES: _build_bundle(dag_file, folder)}
         status = self._find_runner().run(paths, self.home / "run.log", {**self.environment, **bundle})
         assert status == 0, self.run_log[-8000:]
         found: dict[str, Any] = json.loads((self.home / "out.json").read_text())
@@ -197,7 +197,7 @@ class Deployment:
 
     def _find_runner(self) -> Runner:
         """Return a runner with the present configuration; starting one takes seconds of CPU."""
-        found = next((runner for runner in self._runners if runner.serves(self.environment)), None)
+        found = next((runner for runner in self._runners if runner.is_configured_for(self.environment)), None)
         if found is None:
             found = Runner(self.environment, self.home / "runner.log")
             self._runners.append(found)
@@ -250,16 +250,16 @@ class Deployment:
         for part in list(self._processes):
             self.kill(part)
 
-    def process(self, part: str) -> int:
+    def find_process_id(self, part: str) -> int:
         """Return the process id of a component."""
         return int(self._processes[part].pid)
 
-    def rows(self, query: str, *values: str) -> list[tuple[Any, ...]]:
+    def query(self, query: str, *values: str) -> list[tuple[Any, ...]]:
         """Return rows of the database."""
         with sqlite3.connect(f"file:{self.home / 'airflow.db'}?mode=ro", uri=True, timeout=30) as database:
             return database.execute(query, values).fetchall()
 
-    def until(self, what: Callable[[], Any], seconds: float = 300, pause: float = 0.2) -> Any:
+    def wait_until(self, what: Callable[[], Any], seconds: float = 300, pause: float = 0.2) -> Any:
         """Call a function every ``pause`` seconds until its result is true, and return the result."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -270,14 +270,14 @@ class Deployment:
         logs = "\n".join(f"== {path}\n{path.read_text()[-2000:]}" for path in self.home.glob("*.log"))
         raise AssertionError(f"it did not come about within {seconds} s\n{logs}")
 
-    def failures(self) -> str:
+    def describe_failures(self) -> str:
         """Return the logs of failed tasks, and what the scheduler logged about them."""
-        failed = self.rows("select task_id from task_instance where state = 'failed'")
+        failed = self.query("select task_id from task_instance where state = 'failed'")
         scheduler = (self.home / "scheduler.log").read_text().splitlines()
         said = [line for line in scheduler if "finished with state" in line]
-        return "\n".join([*(self.task_log(task) for (task,) in failed), *said])
+        return "\n".join([*(self.read_task_log(task) for (task,) in failed), *said])
 
-    def task_log(self, task_id: str) -> str:
+    def read_task_log(self, task_id: str) -> str:
         """Return all log files of a task."""
         return "\n".join(
             path.read_text()

@@ -24,25 +24,25 @@ OPERATIONS: list[type[CleanRoomsMLOperator]] = [cls for cls in OPERATORS if cls.
 WAITING = (CleanRoomsMLJobOperator, CleanRoomsMLDeleteAndWaitOperator)
 
 
-def parameters(cls: type[Any]) -> Mapping[str, inspect.Parameter]:
+def list_parameters(cls: type[Any]) -> Mapping[str, inspect.Parameter]:
     return inspect.signature(cls.__init__).parameters
 
 
-def arguments(cls: type[Any]) -> list[str]:
+def list_arguments(cls: type[Any]) -> list[str]:
     """Return the arguments of a class, without those that all classes of its kind have."""
-    return [name for name, parameter in parameters(cls).items() if parameter.kind is parameter.KEYWORD_ONLY]
+    return [name for name, parameter in list_parameters(cls).items() if parameter.kind is parameter.KEYWORD_ONLY]
 
 
-def required(cls: type[Any]) -> set[str]:
-    return {name for name in arguments(cls) if parameters(cls)[name].default is inspect.Parameter.empty}
+def list_required(cls: type[Any]) -> set[str]:
+    return {name for name in list_arguments(cls) if list_parameters(cls)[name].default is inspect.Parameter.empty}
 
 
-def shape_of(cls: type[CleanRoomsMLOperator]) -> Any:
+def find_shape(cls: type[CleanRoomsMLOperator]) -> Any:
     return find_operation(load(cls.service), cls.operation).input_shape
 
 
-def members_of(cls: type[CleanRoomsMLOperator]) -> set[str]:
-    return {xform_name(name) for name in shape_of(cls).members}
+def list_members(cls: type[CleanRoomsMLOperator]) -> set[str]:
+    return {xform_name(name) for name in find_shape(cls).members}
 
 
 def _named(cls: type[Any]) -> str:
@@ -55,5 +55,5 @@ every_sensor = pytest.mark.parametrize("cls", SENSORS, ids=_named)
 every_task = pytest.mark.parametrize("cls", TASKS, ids=_named)
 every_argument = pytest.mark.parametrize(
     ("cls", "argument"),
-    [pytest.param(cls, name, id=f"{cls.__name__}.{name}") for cls in TASKS for name in arguments(cls)],
+    [pytest.param(cls, name, id=f"{cls.__name__}.{name}") for cls in TASKS for name in list_arguments(cls)],
 )

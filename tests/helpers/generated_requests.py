@@ -55,7 +55,7 @@ class Case:
         return replace(self, where=before + self.where, value=wrap(self.value))
 
 
-def example(pattern: str) -> str:
+def generate_example(pattern: str) -> str:
     """Return a short text that matches a pattern; supports what the models use: classes, groups, repetitions."""
     text = _CLASS.sub(
         lambda found: next(letter for letter in "a0" if re.fullmatch(found[0], letter)),
@@ -67,14 +67,14 @@ def example(pattern: str) -> str:
     return _REPEATED.sub(lambda found: found[1] * (int(found[2]) if found[2] else int(found[3] == "+")), text)
 
 
-def text_of(shape: Shape, size: int) -> str | None:
+def find_text(shape: Shape, size: int) -> str | None:
     """Return a text of this length that the pattern of the shape allows; None if there is none."""
     return _generate_text(shape.metadata.get("pattern", ".*"), size)
 
 
 @cache
 def _generate_text(pattern: str, size: int) -> str | None:
-    base = example(pattern)
+    base = generate_example(pattern)
     for place in range(len(base), -1, -1):
         for letter in "a0":
             text = base[:place] + letter * (size - len(base)) + base[place:]
@@ -85,10 +85,10 @@ def _generate_text(pattern: str, size: int) -> str | None:
 
 def _get_shortest(shape: Shape) -> str:
     low = shape.metadata.get("min", 0)
-    return next(text for size in range(max(low, 1), low + 200) if (text := text_of(shape, size)) is not None)
+    return next(text for size in range(max(low, 1), low + 200) if (text := find_text(shape, size)) is not None)
 
 
-def valid(shape: Any, also: str | None = None) -> Any:
+def build_valid(shape: Any, also: str | None = None) -> Any:
     """
     The smallest value that a shape allows.
 
@@ -101,11 +101,11 @@ def valid(shape: Any, also: str | None = None) -> Any:
             names = [also or next(iter(shape.members))]
         elif also and also not in names:
             names.append(also)
-        return {name: valid(shape.members[name]) for name in names}
+        return {name: build_valid(shape.members[name]) for name in names}
     if kind == "list":
-        return [valid(shape.member)] * max(1, shape.metadata.get("min", 0))
+        return [build_valid(shape.member)] * max(1, shape.metadata.get("min", 0))
     if kind == "map":
-        return {valid(shape.key): valid(shape.value)}
+        return {build_valid(shape.key): build_valid(shape.value)}
     if kind == "string":
         return shape.enum[0] if shape.enum else _get_shortest(shape)
     simple = {"boolean": True, "timestamp": "2026-11-24T06:00:00Z"}
@@ -114,19 +114,19 @@ def valid(shape: Any, also: str | None = None) -> Any:
 
 def _build_entries(shape: Any, count: int) -> dict[str, Any]:
     """Build a map with a number of entries."""
-    return {f"k{index}": valid(shape.value) for index in range(count)}
+    return {f"k{index}": build_valid(shape.value) for index in range(count)}
 
 
-def broken_requests(model: ServiceModel, operation: str) -> Iterator[Case]:
+def break_requests(model: ServiceModel, operation: str) -> Iterator[Case]:
     """Yield the arguments of requests that each violate one limit of the model."""
     shape: Any = model.operation_model(operation).input_shape
     yield from map(_build_arguments, _break_structure(shape, xform_name, hidden=False))
 
 
-def requests_at_limits(model: ServiceModel, operation: str) -> Iterator[Case]:
+def build_requests_at_limits(model: ServiceModel, operation: str) -> Iterator[Case]:
     """Yield the arguments of requests that each reach one limit of the model."""
     shape: Any = model.operation_model(operation).input_shape
-    yield Case("smallest", {xform_name(name): value for name, value in valid(shape).items()})
+    yield Case("smallest", {xform_name(name): value for name, value in build_valid(shape).items()})
     for case in _build_at_limits(shape):
         if case.where:
             yield _build_arguments(case)
@@ -138,7 +138,7 @@ def _build_arguments(case: Case) -> Case:
     return replace(case, value=arguments, where="".join((xform_name(first), *rest)))
 
 
-def broken(shape: Any, *, hidden: bool) -> Iterator[Case]:
+def break_value(shape: Any, *, hidden: bool) -> Iterator[Case]:
     """Yield values that each violate one limit at or below a shape."""
     hidden = hidden or is_sensitive(shape)
     for number, wrong in enumerate(_WRONG[shape.type_name]):
@@ -150,25 +150,25 @@ def broken(shape: Any, *, hidden: bool) -> Iterator[Case]:
 
 def _break_structure(shape: Any, spelled: Callable[[str], str] = str, *, hidden: bool) -> Iterator[Case]:
     for name in shape.required_members:
-        rest = {key: value for key, value in valid(shape).items() if key != name}
+        rest = {key: value for key, value in build_valid(shape).items() if key != name}
         yield Case("missing", rest, f".{name}", "missing; required")
         yield Case("None", {**rest, name: None}, f".{name}", "missing; required")
     yield from _misspell(shape, spelled, hidden=hidden)
     if shape.metadata.get("union"):
         yield Case("none of a union", {}, says="0 members given; exactly one of: ")
         if len(shape.members) > 1:
-            both = {name: valid(member) for name, member in shape.members.items()}
+            both = {name: build_valid(member) for name, member in shape.members.items()}
             yield Case("all of a union", both, says=" members given; exactly one of: ")
     for name, member in shape.members.items():
-        wrap = _find_wrapper(valid(shape, name), name)
-        yield from (case.inside(f".{name}", wrap) for case in broken(member, hidden=hidden))
+        wrap = _find_wrapper(build_valid(shape, name), name)
+        yield from (case.inside(f".{name}", wrap) for case in break_value(member, hidden=hidden))
 
 
 def _misspell(shape: Any, spelled: Callable[[str], str], *, hidden: bool) -> Iterator[Case]:
     for name in list(shape.members)[:1]:
         wrong = name[:-2] + name[-1]
         says = f" (did you mean {spelled(name)!r}?); allowed: "
-        yield Case("misspelt", {**valid(shape), wrong: "x"}, ".***" if hidden else f".{wrong}", says)
+        yield Case("misspelt", {**build_valid(shape), wrong: "x"}, ".***" if hidden else f".{wrong}", says)
 
 
 def _find_wrapper(rest: Any, name: Any) -> Callable[[Any], Any]:
@@ -176,19 +176,19 @@ def _find_wrapper(rest: Any, name: Any) -> Callable[[Any], Any]:
 
 
 def _break_list(shape: Any, *, hidden: bool) -> Iterator[Case]:
-    one, rest = valid(shape.member), valid(shape)[1:]
+    one, rest = build_valid(shape.member), build_valid(shape)[1:]
     yield from _exceed(shape, "items", lambda count: [one] * count)
     yield Case("None", [None, *rest], "[0]", "None; a value is required")
-    yield from (case.inside("[0]", lambda value: [value, *rest]) for case in broken(shape.member, hidden=hidden))
+    yield from (case.inside("[0]", lambda value: [value, *rest]) for case in break_value(shape.member, hidden=hidden))
 
 
 def _break_map(shape: Any, *, hidden: bool) -> Iterator[Case]:
     yield from _exceed(shape, "entries", lambda count: _build_entries(shape, count))
-    key, one = valid(shape.key), valid(shape.value)
+    key, one = build_valid(shape.key), build_valid(shape.value)
     place = "[entry 1]" if hidden else f"[{key!r}]"
     yield Case("None", {key: None}, place, "None; a value is required")
-    yield from (case.inside(place, lambda value: {key: value}) for case in broken(shape.value, hidden=hidden))
-    for case in broken(shape.key, hidden=hidden):
+    yield from (case.inside(place, lambda value: {key: value}) for case in break_value(shape.value, hidden=hidden))
+    for case in break_value(shape.key, hidden=hidden):
         if isinstance(case.value, (str, float)):
             text = repr(case.value)
             shown = "of entry 1" if hidden else text if len(text) <= 60 else f"{text[:60]}…"
@@ -200,7 +200,7 @@ def _break_string(shape: Any, *, hidden: bool) -> Iterator[Case]:
         yield Case("enum", "NO_SUCH_WORD", says="is unknown")
         yield Case("enum misspelt", shape.enum[0] + "X", says="is unknown (did you mean ")
         return
-    yield from _exceed(shape, "characters", lambda size: text_of(shape, size) or "a" * size)
+    yield from _exceed(shape, "characters", lambda size: find_text(shape, size) or "a" * size)
     good, pattern = _get_shortest(shape), shape.metadata.get("pattern", r"[\S\s]*")
     texts = (good[:-1] + mark for mark in ("\n", "!", " ", "\0", "A"))
     wrong = next((text for text in texts if not re.fullmatch(pattern, text, re.ASCII)), None)
@@ -239,12 +239,12 @@ def _build_at_limits(shape: Any) -> Iterator[Case]:
     """Yield values that each reach one limit at or below a shape, as they are and as rendered text."""
     kind = shape.type_name
     if kind in ("structure", "list", "map"):
-        yield Case("as JSON", json.dumps(valid(shape)))
-        yield Case("as a literal", f" {valid(shape)!r} ")
+        yield Case("as JSON", json.dumps(build_valid(shape)))
+        yield Case("as a literal", f" {build_valid(shape)!r} ")
         yield from _build_containers_at_limits(shape)
     elif kind == "string":
         yield from (Case(f"enum {word}", word) for word in shape.enum)
-        yield from () if shape.enum else _list_sizes(shape, lambda size: text_of(shape, size))
+        yield from () if shape.enum else _list_sizes(shape, lambda size: find_text(shape, size))
     elif kind == "boolean":
         yield from (Case(f"{value!r}", value) for value in (True, False, "true", " False "))
     elif kind == "timestamp":
@@ -259,14 +259,14 @@ def _build_at_limits(shape: Any) -> Iterator[Case]:
 def _build_containers_at_limits(shape: Any) -> Iterator[Case]:
     if shape.type_name == "structure":
         for name, member in shape.members.items():
-            wrap = _find_wrapper(valid(shape, name), name)
+            wrap = _find_wrapper(build_valid(shape, name), name)
             yield from (case.inside(f".{name}", wrap) for case in _build_at_limits(member))
     elif shape.type_name == "list":
-        rest = valid(shape)[1:]
-        yield from _list_sizes(shape, lambda count: [valid(shape.member)] * count)
+        rest = build_valid(shape)[1:]
+        yield from _list_sizes(shape, lambda count: [build_valid(shape.member)] * count)
         yield from (case.inside("[0]", lambda value: [value, *rest]) for case in _build_at_limits(shape.member))
     else:
-        key, one = valid(shape.key), valid(shape.value)
+        key, one = build_valid(shape.key), build_valid(shape.value)
         yield from _list_sizes(shape, lambda count: _build_entries(shape, count))
         yield from (case.inside(f"[{key}]", lambda value: {key: value}) for case in _build_at_limits(shape.value))
         yield from (case.inside(" key", lambda value: {value: one}) for case in _build_at_limits(shape.key))

@@ -48,13 +48,13 @@ class CrowdedWorld(World):
 
     emulator: CrowdedProcess
 
-    def jobs(self, count: int, seconds: float = 1e6, **fields: Any) -> list[str]:
+    def add_jobs(self, count: int, seconds: float = 1e6, **fields: Any) -> list[str]:
         """Add generation jobs, and return their ARNs."""
         model = f"arn:aws:cleanrooms-ml:{REGION}:{self.account}:configured-audience-model/m"
         started = {"startedBy": self.account, "configuredAudienceModelArn": model, "collaborationId": None}
         return self.emulator.crowd(JOB, self.account, count, seconds, **started, **fields)
 
-    def exports(self, job: str, count: int, seconds: float = 1e6) -> None:
+    def add_exports(self, job: str, count: int, seconds: float = 1e6) -> None:
         """Add export jobs of a generation job, named ``job-0``, ``job-1`` …"""
         fields = {"audienceGenerationJobArn": job, "audienceSize": {"type": "PERCENTAGE", "value": 10}}
         self.emulator.crowd(EXPORT, self.account, count, seconds, **fields, showsLocation=True)

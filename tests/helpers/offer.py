@@ -12,19 +12,19 @@ class Offer:
     def __init__(self, owner: World, partner: World) -> None:
         self.owner, self.partner = owner, partner
         self.collaboration: Collaboration = collaborate(owner, partner)
-        self.model = owner.configured()
+        self.model = owner.create_configured_model()
         owner.client("cleanrooms").create_configured_audience_model_association(
-            membershipIdentifier=self.collaboration.of(owner),
+            membershipIdentifier=self.collaboration.find_membership(owner),
             configuredAudienceModelArn=self.model,
             configuredAudienceModelAssociationName="offer",
             manageResourcePolicies=True,
         )
 
-    def start(self, world: World, name: str) -> str:
+    def start_job(self, world: World, name: str) -> str:
         made = world.ml.start_audience_generation_job(
             name=name,
             configuredAudienceModelArn=self.model,
-            seedAudience=world.seed(),
+            seedAudience=world.write_seed(),
             collaborationId=self.collaboration.id,
         )
         return str(made["audienceGenerationJobArn"])

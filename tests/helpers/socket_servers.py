@@ -31,12 +31,12 @@ class Peer(NamedTuple):
     port: int
     received: list[bytes]
 
-    def url(self, scheme: str, host: str = "localhost") -> str:
+    def build_url(self, scheme: str, host: str = "localhost") -> str:
         return f"{scheme}://{host}:{self.port}"
 
 
 @contextmanager
-def peer(act: Act, context: ssl.SSLContext | None = None) -> Iterator[Peer]:
+def run_peer(act: Act, context: ssl.SSLContext | None = None) -> Iterator[Peer]:
     """
     Run a server.
 
@@ -99,7 +99,7 @@ def read_in_part(connection: socket.socket, received: list[bytes]) -> None:
     received.append(connection.recv(20))
 
 
-def answering(answer: bytes) -> Act:
+def answer_after_reading(answer: bytes) -> Act:
     """Build an action that reads a whole request and responds with these bytes."""
 
     def act(connection: socket.socket, received: list[bytes]) -> None:
@@ -109,7 +109,7 @@ def answering(answer: bytes) -> Act:
     return act
 
 
-def answering_at_once(answer: bytes) -> Act:
+def answer_at_once(answer: bytes) -> Act:
     """Build an action that responds with these bytes to the first data that arrives."""
 
     def act(connection: socket.socket, received: list[bytes]) -> None:
@@ -119,7 +119,7 @@ def answering_at_once(answer: bytes) -> Act:
     return act
 
 
-def http_answer(body: bytes, status: str = "200 OK", **headers: str) -> bytes:
+def build_http_answer(body: bytes, status: str = "200 OK", **headers: str) -> bytes:
     """Build an HTTP response; underscores in names of headers become hyphens."""
     fields = {"Content-Length": str(len(body)), "Connection": "close", **headers}
     head = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in fields.items())
@@ -150,7 +150,7 @@ class Certificate(NamedTuple):
         return context
 
 
-def certificate(folder: Path, days: int = 1) -> Certificate:
+def make_certificate(folder: Path, days: int = 1) -> Certificate:
     """
     A new certificate.
 

@@ -19,7 +19,7 @@ class Topic:
         self.arn = sns.create_topic(Name=f"topic-{world.prefix}")["TopicArn"]
         sns.subscribe(TopicArn=self.arn, Protocol="sqs", Endpoint=queue_arn)
 
-    def published(self) -> list[tuple[str, str]]:
+    def read_messages(self) -> list[tuple[str, str]]:
         """Return subject and message of each notification since the last call."""
         found = self._sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10).get("Messages", [])
         for each in found:

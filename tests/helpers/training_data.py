@@ -15,7 +15,7 @@ PARQUET_FORMAT = "org.apache.hadoop.hive.ql.io.parquet.MapredParquetInputFormat"
 Row = tuple[str, str, int]
 
 
-def trust(service: str = SERVICE, **condition: Any) -> dict[str, Any]:
+def build_trust_policy(service: str = SERVICE, **condition: Any) -> dict[str, Any]:
     statement = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
     if condition:
         statement["Condition"] = condition
@@ -31,7 +31,7 @@ def create_role(world: World, trust_policy: dict[str, Any] | None = None, *actio
     """
     iam = world.client("iam")
     arn = f"arn:aws:cleanrooms-ml:us-east-1:{world.account}"
-    guarded = trust(
+    guarded = build_trust_policy(
         StringEquals={"aws:SourceAccount": world.account},
         StringLike={"aws:SourceArn": [f"{arn}:training-dataset/*", f"{arn}:audience-generation-job/*"]},
     )
@@ -41,7 +41,7 @@ def create_role(world: World, trust_policy: dict[str, Any] | None = None, *actio
     iam.put_role_policy(RoleName="cleanrooms-ml", PolicyName="reads", PolicyDocument=document)
 
 
-def rows(users: int = 200, each: int = 10) -> list[Row]:
+def build_rows(users: int = 200, each: int = 10) -> list[Row]:
     return [
         (f"u{user}", f"i{user % 2}-{turn}", BEGIN + user * 60 + turn) for user in range(users) for turn in range(each)
     ]
@@ -74,7 +74,7 @@ class TrainingData:
         world.create_bucket()
         self.glue.create_database(DatabaseInput={"Name": "lookalike"})
         self.glue.create_database(DatabaseInput={"Name": "default"})
-        good = rows()
+        good = build_rows()
         self.create_table()
         for day, part in zip(self.days, parts or (good[::2], good[1::2]), strict=True):
             self.put(day, part)

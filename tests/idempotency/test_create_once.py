@@ -63,11 +63,11 @@ class Task:
         try:
             return run(self.cls(**{**self.given, **changed}), ti=self.ti, **self.context).result
         finally:
-            self.last, self.ti = self.ti, self.ti.next_try()
+            self.last, self.ti = self.ti, self.ti.make_next_try()
 
     def is_cleared(self, **changed: Any) -> Any:
         """The result of the next try, after somebody has cleared the task."""
-        self.ti = self.last.cleared()
+        self.ti = self.last.make_cleared_try()
         return self.run(**changed)
 
 
@@ -101,7 +101,7 @@ def creates(world: World) -> int:
 
 @both_ways
 def test_a_retry_goes_on_with_what_the_first_try_has_made(world: World, deferrable: bool) -> None:
-    task = model(world.dataset(), deferrable=deferrable)
+    task = model(world.create_dataset(), deferrable=deferrable)
     first = task.run(wait_for_completion=False)
     assert task.run() == first
     assert task.run(description="does not matter", tags={"nor": "this"}) == first
@@ -109,7 +109,7 @@ def test_a_retry_goes_on_with_what_the_first_try_has_made(world: World, deferrab
 
 
 def test_what_is_remembered_is_not_looked_for(world: World) -> None:
-    task = model(world.dataset())
+    task = model(world.create_dataset())
     task.context["task_state_store"] = StateStore()
     first = task.run()
     assert task.run() == first
@@ -120,8 +120,8 @@ def test_what_is_remembered_is_not_looked_for(world: World) -> None:
 def test_an_association_is_remembered_with_its_arn(world: World) -> None:
     task = Task(
         CleanRoomsCreateConfiguredAudienceModelAssociationOperator,
-        membership_identifier=collaborate(world).of(world),
-        configured_audience_model_arn=world.configured(),
+        membership_identifier=collaborate(world).find_membership(world),
+        configured_audience_model_arn=world.create_configured_model(),
         configured_audience_model_association_name="offer",
         manage_resource_policies=True,
     )
@@ -132,9 +132,9 @@ def test_an_association_is_remembered_with_its_arn(world: World) -> None:
 
 
 def test_nothing_is_looked_for_where_nothing_was_sent(world: World, pauses: list[float]) -> None:
-    task = model(world.dataset())
+    task = model(world.create_dataset())
     task.context["task_state_store"] = StateStore()
-    world.fault("CreateAudienceModel", "access_denied")
+    world.add_fault("CreateAudienceModel", "access_denied")
     with pytest.raises(AccessDeniedError):
         task.run(wait_for_completion=False)
     task.run(wait_for_completion=False)
@@ -142,10 +142,10 @@ def test_nothing_is_looked_for_where_nothing_was_sent(world: World, pauses: list
 
 
 def test_a_store_that_took_no_note_leaves_a_retry_in_doubt(world: World, pauses: list[float]) -> None:
-    task = model(world.dataset(), wait_for_completion=False)
+    task = model(world.create_dataset(), wait_for_completion=False)
     task.context["task_state_store"] = StateStore()
     task.context["task_state_store"].refuses = True
-    world.fault("CreateAudienceModel", "access_denied")
+    world.add_fault("CreateAudienceModel", "access_denied")
     with pytest.raises(AccessDeniedError):
         task.run()
     task.run()
@@ -154,9 +154,9 @@ def test_a_store_that_took_no_note_leaves_a_retry_in_doubt(world: World, pauses:
 
 def test_a_note_of_a_try_before_the_last_one_leaves_a_retry_in_doubt(world: World, pauses: list[float]) -> None:
     store = StateStore()
-    task = model(world.dataset(), wait_for_completion=False)
+    task = model(world.create_dataset(), wait_for_completion=False)
     task.context["task_state_store"] = store
-    world.fault("CreateAudienceModel", "access_denied", times=2)
+    world.add_fault("CreateAudienceModel", "access_denied", times=2)
     for refuses in (False, True):
         store.refuses = refuses
         with pytest.raises(AccessDeniedError):
@@ -171,9 +171,9 @@ def test_a_note_of_a_try_before_the_last_one_leaves_a_retry_in_doubt(world: Worl
 def test_a_request_whose_outcome_was_noted_as_unknown_is_looked_for_until_it_has_settled(
     world: World, pauses: list[float], monkeypatch: pytest.MonkeyPatch, later: float, looks: tuple[float, ...]
 ) -> None:
-    task = model(world.dataset(), wait_for_completion=False)
+    task = model(world.create_dataset(), wait_for_completion=False)
     task.context["task_state_store"] = StateStore()
-    world.fault("CreateAudienceModel", "reset")
+    world.add_fault("CreateAudienceModel", "reset")
     with pytest.raises(OutcomeUnsettledError):
         task.run()
     pauses.clear()
@@ -186,7 +186,7 @@ def test_a_request_whose_outcome_was_noted_as_unknown_is_looked_for_until_it_has
 def test_what_is_remembered_is_read_again_while_reads_may_lag(
     world: World, monkeypatch: pytest.MonkeyPatch, later: float
 ) -> None:
-    task = model(world.dataset(), wait_for_completion=False)
+    task = model(world.create_dataset(), wait_for_completion=False)
     task.context["task_state_store"] = StateStore()
     first = task.run()
     pauses: list[float] = []
@@ -199,16 +199,16 @@ def test_what_is_remembered_is_read_again_while_reads_may_lag(
     monkeypatch.setattr(_clock, "sleep", sleep)
     monkeypatch.setattr(_clock, "now", lambda: time.time() + later)
     for kind in ("stale_read", "stale_listing"):
-        world.fault("*", kind, times=0, seconds=10_000)
+        world.add_fault("*", kind, times=0, seconds=10_000)
     with pytest.raises(AlreadyExistsError) if later else nullcontext():
         assert task.run() == first
     assert pauses == ([1.0, 5.0] if later == 0 else [])
 
 
 def test_what_is_remembered_and_has_failed_is_not_gone_on_with(world: World) -> None:
-    task = model(world.dataset())
+    task = model(world.create_dataset())
     task.context["task_state_store"] = StateStore()
-    world.fault("CreateAudienceModel", "fail_job")
+    world.add_fault("CreateAudienceModel", "fail_job")
     with pytest.raises(JobFailedError):
         task.run()
     task.run()
@@ -216,11 +216,11 @@ def test_what_is_remembered_and_has_failed_is_not_gone_on_with(world: World) -> 
 
 
 def test_another_run_and_another_mapped_task_make_their_own(world: World) -> None:
-    dataset = world.dataset()
+    dataset = world.create_dataset()
     one = model(dataset, name="one")
     other = model(dataset, name="other")
     arn = one.run(wait_for_completion=False)
-    other.ti = other.ti.next_try()
+    other.ti = other.ti.make_next_try()
     with pytest.raises(
         AlreadyExistsError,
         match=f"The existing resource: .*{arn}, .*created .* by the Airflow task dag/{one.ti.run_id}/task/-1",
@@ -230,7 +230,7 @@ def test_another_run_and_another_mapped_task_make_their_own(world: World) -> Non
 
 
 def test_one_with_other_arguments_is_left_alone(world: World) -> None:
-    task = model(world.dataset())
+    task = model(world.create_dataset())
     first = task.run()
     assert task.is_cleared(training_data_start_time="2025-01-01") != first
     assert models(world) == {"m": "ACTIVE", "m-retry-2": "ACTIVE"}
@@ -240,16 +240,16 @@ def test_one_with_other_arguments_is_left_alone(world: World) -> None:
 
 
 def test_what_this_run_has_made_by_other_arguments_is_not_reused(world: World) -> None:
-    task = model(world.dataset(), if_exists="reuse")
+    task = model(world.create_dataset(), if_exists="reuse")
     first = task.run()
     assert task.is_cleared(training_data_start_time="2025-01-01") != first
     assert creates(world) == 2
 
 
 def test_a_failed_one_is_kept_and_another_is_made(world: World) -> None:
-    task = model(world.dataset())
+    task = model(world.create_dataset())
     for _ in range(2):
-        world.fault("CreateAudienceModel", "fail_job")
+        world.add_fault("CreateAudienceModel", "fail_job")
         with pytest.raises(JobFailedError):
             task.run()
     last = task.run()
@@ -259,16 +259,16 @@ def test_a_failed_one_is_kept_and_another_is_made(world: World) -> None:
 
 
 def test_a_lost_answer_is_looked_for(world: World) -> None:
-    world.fault("CreateAudienceModel", "lose_response")
-    arn = model(world.dataset()).run()
+    world.add_fault("CreateAudienceModel", "lose_response")
+    arn = model(world.create_dataset()).run()
     assert models(world) == {"m": "ACTIVE"}
     assert arn in world.ml.list_audience_models()["audienceModels"][0]["audienceModelArn"]
     assert creates(world) == 1
 
 
 def test_what_does_not_show_is_not_sent_again_by_the_same_try(world: World, pauses: list[float]) -> None:
-    task = model(world.dataset())
-    world.fault("CreateAudienceModel", "reset")
+    task = model(world.create_dataset())
+    world.add_fault("CreateAudienceModel", "reset")
     with pytest.raises(OutcomeUnsettledError, match="(?s)outcome is unknown.*looks for the resource first"):
         task.run()
     assert (creates(world), sum(pauses)) == (1, 21)
@@ -278,7 +278,7 @@ def test_what_does_not_show_is_not_sent_again_by_the_same_try(world: World, paus
 
 
 def test_without_durability_every_try_makes_its_own(empty_world: World) -> None:
-    data = empty_world.training_data()
+    data = empty_world.build_training_data()
     task = Task(
         CleanRoomsMLCreateTrainingDatasetOperator,
         name="d",
@@ -296,7 +296,7 @@ def test_an_export_is_told_by_what_identifies_it(world: World) -> None:
     task = Task(
         CleanRoomsMLStartAudienceExportJobOperator,
         name="e",
-        audience_generation_job_arn=world.generated(),
+        audience_generation_job_arn=world.generate_audience(),
         audience_size={"type": "PERCENTAGE", "value": 10},
         waiter_delay=1,
     )
@@ -320,18 +320,18 @@ def export(job: str, **more: Any) -> Task:
 def test_an_older_export_is_not_taken_for_one_whose_answer_was_lost(
     world: World, pauses: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = world.generated()
+    job = world.generate_audience()
     export(job, wait_for_completion=False).run()
     monkeypatch.setattr(_clock, "now", lambda: time.time() + 1000)
-    world.fault("StartAudienceExportJob", "reset")
+    world.add_fault("StartAudienceExportJob", "reset")
     with pytest.raises(OutcomeUnsettledError):
         export(job).run()
     assert tuple(pauses) == COMMIT_LAG
 
 
 def test_an_export_whose_answer_took_long_is_waited_for(world: World, pauses: list[float]) -> None:
-    job = world.generated()
-    world.fault("StartAudienceExportJob", "slow", seconds=3)
+    job = world.generate_audience()
+    world.add_fault("StartAudienceExportJob", "slow", seconds=3)
     assert export(job, waiter_delay=1).run()["name"] == "e"
 
 
@@ -339,11 +339,11 @@ def test_an_export_under_a_name_of_its_own_is_told(world: World) -> None:
     task = Task(
         CleanRoomsMLStartAudienceExportJobOperator,
         name="e",
-        audience_generation_job_arn=world.generated(),
+        audience_generation_job_arn=world.generate_audience(),
         audience_size={"type": "PERCENTAGE", "value": 5},
         waiter_delay=1,
     )
-    world.fault("StartAudienceExportJob", "fail_job")
+    world.add_fault("StartAudienceExportJob", "fail_job")
     with pytest.raises(JobFailedError):
         task.run()
     second = task.run()
@@ -356,22 +356,22 @@ def test_an_export_under_a_name_of_its_own_is_told(world: World) -> None:
     [("ListAudienceModels", AccessDeniedError, "needs these permissions.*durable=False")],
 )
 def test_missing_permissions_are_told(world: World, operation: str, kind: type[Exception], text: str) -> None:
-    task = model(world.dataset())
+    task = model(world.create_dataset())
     task.run(wait_for_completion=False)
-    world.fault(operation, "access_denied")
+    world.add_fault(operation, "access_denied")
     with pytest.raises(kind, match=text):
         task.run()
-    world.fault("CreateAudienceModel", "access_denied")
+    world.add_fault("CreateAudienceModel", "access_denied")
     with pytest.raises(AccessDeniedError, match="If only the permission to tag is missing, set durable=False"):
-        model(world.dataset("other")).run()
+        model(world.create_dataset("other")).run()
     assert creates(world) == 2
 
 
 def test_one_tag_is_the_providers_own(world: World) -> None:
     tags = {f"k{number}": "v" for number in range(50)}
     with pytest.raises(InvalidRequestError, match="tags: too many; a resource may have 50"):
-        model(world.dataset(), tags=tags).run()
-    arn = model(world.dataset("other"), tags=tags, durable=False).run(wait_for_completion=False)
+        model(world.create_dataset(), tags=tags).run()
+    arn = model(world.create_dataset("other"), tags=tags, durable=False).run(wait_for_completion=False)
     assert TAG not in world.ml.list_tags_for_resource(resourceArn=arn)["tags"]
 
 
@@ -392,8 +392,8 @@ def test_names_that_are_cut_are_told_apart() -> None:
 
 
 def test_a_full_quota_is_waited_for_in_the_worker(world: World, pauses: list[float]) -> None:
-    world.fault("CreateAudienceModel", "quota", times=3)
-    model(world.dataset()).run(wait_for_completion=False)
+    world.add_fault("CreateAudienceModel", "quota", times=3)
+    model(world.create_dataset()).run(wait_for_completion=False)
     assert creates(world) == 4
     assert all(20 < pause <= 300 for pause in pauses)
     assert len(pauses) == 3
@@ -403,31 +403,31 @@ def test_a_quota_that_stays_full_is_given_up(world: World, monkeypatch: pytest.M
     now = [_clock.now()]
     monkeypatch.setattr(_clock, "now", lambda: now[0])
     monkeypatch.setattr(_clock, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
-    world.fault("CreateAudienceModel", "quota", times=1000)
+    world.add_fault("CreateAudienceModel", "quota", times=1000)
     with pytest.raises(
         QuotaExceededError, match=r"(?s)quotaName: A quota.*No quota became available within quota_timeout=3600 s"
     ):
-        model(world.dataset(), quota_timeout=3600.0).run()
+        model(world.create_dataset(), quota_timeout=3600.0).run()
     assert creates(world) < 25
 
 
 def test_each_turn_of_a_retry_looks_once(world: World) -> None:
-    world.fault("CreateAudienceModel", "quota")
-    retried = model(world.dataset(), deferrable=True)
+    world.add_fault("CreateAudienceModel", "quota")
+    retried = model(world.create_dataset(), deferrable=True)
     operator = retried.cls(**retried.given)
-    context: Any = {"params": {}, "ti": retried.ti.next_try()}
+    context: Any = {"params": {}, "ti": retried.ti.make_next_try()}
     with pytest.raises(TaskDeferred):
         operator.execute_in_turn(context, {"turn": True, "deadline": _clock.now() + 3600})
     assert world.calls.count("ListAudienceModels") == 1
 
 
 def test_quotas_for_which_waiting_does_not_help_fail_at_once(world: World) -> None:
-    world.fault("CreateAudienceModel", "no_quota")
+    world.add_fault("CreateAudienceModel", "no_quota")
     with pytest.raises(NoQuotaError, match="(?s)quotaValue: 0.*servicequotas"):
-        model(world.dataset()).run()
-    world.fault("CreateAudienceModel", "quota")
+        model(world.create_dataset()).run()
+    world.add_fault("CreateAudienceModel", "quota")
     with pytest.raises(QuotaExceededError):
-        model(world.dataset("other"), quota_timeout=0).run()
+        model(world.create_dataset("other"), quota_timeout=0).run()
     assert creates(world) == 2
 
 
@@ -446,7 +446,7 @@ def configured(world: World, audience_model: str, **more: Any) -> Task:
 
 
 def test_update_changes_what_differs(world: World) -> None:
-    first, second = world.model("first"), world.model("second")
+    first, second = world.train_model("first"), world.train_model("second")
     arn = configured(world, first, tags={"team": "a"}, description="old").run()
     get = world.ml.get_configured_audience_model
     assert configured(world, first, tags={"team": "a"}, description="old").run() == arn
@@ -465,7 +465,7 @@ def test_update_changes_what_differs(world: World) -> None:
 
 
 def test_update_changes_what_its_own_run_has_made(world: World) -> None:
-    task = configured(world, world.model(), if_exists="fail")
+    task = configured(world, world.train_model(), if_exists="fail")
     arn = task.run()
     assert task.is_cleared(if_exists="update", shared_audience_metrics=["NONE"]) == arn
     assert world.calls.count("UpdateConfiguredAudienceModel") == 1
@@ -473,4 +473,4 @@ def test_update_changes_what_its_own_run_has_made(world: World) -> None:
 
 def test_only_what_can_be_updated_takes_update(world: World) -> None:
     with pytest.raises(InvalidRequestError, match="if_exists: 'update' is unknown; allowed: fail, reuse"):
-        model(world.dataset(), if_exists="update").run()
+        model(world.create_dataset(), if_exists="update").run()

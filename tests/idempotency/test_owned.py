@@ -81,12 +81,12 @@ class Task:
 
     def is_retried(self, **changed: Any) -> Any:
         """The result of an automatic retry."""
-        self.ti = self.ti.next_try()
+        self.ti = self.ti.make_next_try()
         return self.tries(**changed)
 
     def is_cleared(self, **changed: Any) -> Any:
         """The result of the try after somebody has cleared the task."""
-        self.ti = self.ti.cleared()
+        self.ti = self.ti.make_cleared_try()
         return self.tries(**changed)
 
     def breaks_off(self, world: World, read: str) -> None:
@@ -95,13 +95,13 @@ class Task:
         context: Any = {"params": {}, **self.context, "ti": self.ti}
         operator.render_template_fields(context)
         if not self.given.get("deferrable"):
-            world.fault(read, "access_denied")
+            world.add_fault(read, "access_denied")
 
         def step() -> None:
             try:
                 operator.execute(context)
             except TaskDeferred as deferred:
-                world.fault(read, "access_denied")
+                world.add_fault(read, "access_denied")
                 resume(operator, deferred, context)
 
         with pytest.raises(CleanRoomsMLError, match="A retry continues the wait"):
@@ -126,7 +126,7 @@ def test_a_template_that_is_not_stable_makes_one(
 ) -> None:
     task = Task(
         CleanRoomsMLCreateAudienceModelOperator,
-        **{"name": "weekly", "training_dataset_arn": slow_world.dataset(), argument: template},
+        **{"name": "weekly", "training_dataset_arn": slow_world.create_dataset(), argument: template},
         deferrable=deferrable,
     )
     task.breaks_off(slow_world, "GetAudienceModel")
@@ -160,13 +160,13 @@ KINDS = {
     "dataset": Kind("create_training_dataset", lambda world: {"role_arn": f"{world.role}-other"}),
     "model": Kind("create_audience_model", lambda _: {"training_data_end_time": "2026-11-24"}),
     "model of another dataset": Kind(
-        "create_audience_model", lambda world: {"training_dataset_arn": world.dataset("another")}
+        "create_audience_model", lambda world: {"training_dataset_arn": world.create_dataset("another")}
     ),
     "configured model": Kind("create_configured_audience_model", lambda world: {"output_config": output(world)}),
-    "generation job": Kind("start_audience_generation_job", lambda world: {"seed_audience": world.seed()}),
+    "generation job": Kind("start_audience_generation_job", lambda world: {"seed_audience": world.write_seed()}),
     "generation job of another model": Kind(
         "start_audience_generation_job",
-        lambda world: {"configured_audience_model_arn": world.configured("another")},
+        lambda world: {"configured_audience_model_arn": world.create_configured_model("another")},
     ),
     "algorithm": Kind("create_configured_model_algorithm", lambda world: {"role_arn": f"{world.role}-other"}),
     "channel": Kind("create_ml_input_channel", lambda _: {"retention_in_days": 7}),
@@ -206,7 +206,7 @@ def test_a_retry_goes_on_with_what_renders_differently(
 
 def dataset(world: World, **more: Any) -> Task:
     """A task that creates a training dataset."""
-    arguments = {"name": "d", "role_arn": world.role, "training_data": world.training_data()}
+    arguments = {"name": "d", "role_arn": world.role, "training_data": world.build_training_data()}
     return Task(CleanRoomsMLCreateTrainingDatasetOperator, **{**arguments, **more})
 
 
@@ -235,7 +235,7 @@ def test_a_cleared_task_with_other_arguments_makes_another(
 def test_a_retry_after_a_clear_makes_what_its_first_try_could_not(empty_world: World) -> None:
     task = dataset(empty_world)
     first = task.tries()
-    empty_world.fault("CreateTrainingDataset", "access_denied")
+    empty_world.add_fault("CreateTrainingDataset", "access_denied")
     with pytest.raises(AccessDeniedError):
         task.is_cleared(**other(0))
     second = task.is_retried(**other(1))
@@ -253,7 +253,7 @@ def test_what_a_cleared_task_has_gone_on_with_is_that_of_its_retries(empty_world
     # Nor does it matter what an earlier try would have asked for.
     second = task.is_cleared(**other(1))
     assert second != first
-    original = {"training_data": empty_world.training_data()}
+    original = {"training_data": empty_world.build_training_data()}
     assert task.is_retried(**original) == second
     assert task.is_cleared(**original) == first
     assert task.is_retried(**other(1)) == first
@@ -271,7 +271,7 @@ def test_what_a_retry_has_gone_on_with_is_not_what_a_cleared_task_asks_for(empty
 def test_a_tag_that_cannot_be_changed_hinders_nobody(empty_world: World, caplog: pytest.LogCaptureFixture) -> None:
     task = dataset(empty_world)
     first = task.tries()
-    empty_world.fault("TagResource", "access_denied", times=0)
+    empty_world.add_fault("TagResource", "access_denied", times=0)
     assert task.is_cleared() == first
     assert "Could not update the tag of" in caplog.text
 
@@ -282,11 +282,11 @@ def test_what_has_failed_is_not_gone_on_with(world: World, changed: dict[str, An
     task = Task(
         CleanRoomsMLCreateAudienceModelOperator,
         name="m",
-        training_dataset_arn=world.dataset(),
+        training_dataset_arn=world.create_dataset(),
         wait_for_completion=False,
     )
     task.remembers(remembers)
-    world.fault("CreateAudienceModel", "fail_job")
+    world.add_fault("CreateAudienceModel", "fail_job")
     first = task.tries()
     assert world.wait(first)["status"] == "CREATE_FAILED"
     assert task.is_retried(training_data_end_time="2026-11-24", **changed) != first
@@ -330,7 +330,7 @@ def test_a_tag_of_before_there_were_sequences_is_read(empty_world: World) -> Non
 def test_only_what_is_new_enough_is_read(empty_world: World) -> None:
     dataset(empty_world, name="other").tries()
     task = dataset(empty_world, name="unstable-{{ ti.try_number }}")
-    empty_world.fault("CreateTrainingDataset", "access_denied")
+    empty_world.add_fault("CreateTrainingDataset", "access_denied")
     with pytest.raises(AccessDeniedError):
         task.tries()
     # The run began an hour after that was made.
@@ -355,11 +355,11 @@ def test_no_more_than_some_are_read(
 ) -> None:
     monkeypatch.setattr(owned, "MAX_READS", 1)
     task = dataset(empty_world)
-    empty_world.fault("CreateTrainingDataset", "access_denied")
+    empty_world.add_fault("CreateTrainingDataset", "access_denied")
     with pytest.raises(AccessDeniedError):
         task.tries()
     for number in range(2):
-        empty_world.dataset(f"other-{number}")
+        empty_world.create_dataset(f"other-{number}")
     task.is_retried()
     assert empty_world.calls.count("GetTrainingDataset") == 1
     assert "only the tags of the newest 1 are read" in caplog.text
@@ -368,8 +368,8 @@ def test_no_more_than_some_are_read(
 def test_nothing_is_read_after_a_note_that_nothing_was_made(empty_world: World) -> None:
     task = dataset(empty_world)
     task.remembers(True)
-    empty_world.dataset("other")
-    empty_world.fault("CreateTrainingDataset", "access_denied")
+    empty_world.create_dataset("other")
+    empty_world.add_fault("CreateTrainingDataset", "access_denied")
     with pytest.raises(AccessDeniedError):
         task.tries()
     task.is_retried(**other(0))
@@ -378,7 +378,7 @@ def test_nothing_is_read_after_a_note_that_nothing_was_made(empty_world: World) 
 
 @pytest.mark.parametrize("fault", ["", "lose_response"], ids=["noted", "lost"])
 def test_an_export_that_has_another_name_is_remembered(world: World, fault: str) -> None:
-    job = world.generated()
+    job = world.generate_audience()
     size = {"type": "PERCENTAGE", "value": "{{ [5, 10, 20][ti.try_number - 1] }}"}
     task = Task(
         CleanRoomsMLStartAudienceExportJobOperator,
@@ -389,8 +389,8 @@ def test_an_export_that_has_another_name_is_remembered(world: World, fault: str)
     )
     task.remembers(True)
     if fault:
-        world.fault("StartAudienceExportJob", fault)
-        world.fault("ListAudienceExportJobs", "access_denied")
+        world.add_fault("StartAudienceExportJob", fault)
+        world.add_fault("ListAudienceExportJobs", "access_denied")
         with pytest.raises(AccessDeniedError):
             task.tries()
     else:
@@ -407,7 +407,7 @@ def test_an_export_that_nothing_remembers_is_named_before_another_is_made(
     task = Task(
         CleanRoomsMLStartAudienceExportJobOperator,
         name="export-{{ ti.try_number }}",
-        audience_generation_job_arn=world.generated(),
+        audience_generation_job_arn=world.generate_audience(),
         audience_size={"type": "PERCENTAGE", "value": 5},
         wait_for_completion=False,
     )
@@ -419,14 +419,14 @@ def test_an_export_that_nothing_remembers_is_named_before_another_is_made(
 def test_an_association_that_has_another_name_is_remembered(world: World) -> None:
     task = Task(
         CleanRoomsCreateConfiguredAudienceModelAssociationOperator,
-        membership_identifier=collaborate(world).of(world),
-        configured_audience_model_arn=world.configured(),
+        membership_identifier=collaborate(world).find_membership(world),
+        configured_audience_model_arn=world.create_configured_model(),
         configured_audience_model_association_name="offer-{{ ti.try_number }}",
         manage_resource_policies=True,
     )
     task.remembers(True)
-    world.fault("CreateConfiguredAudienceModelAssociation", "lose_response")
-    world.fault("ListConfiguredAudienceModelAssociations", "access_denied")
+    world.add_fault("CreateConfiguredAudienceModelAssociation", "lose_response")
+    world.add_fault("ListConfiguredAudienceModelAssociations", "access_denied")
     with pytest.raises(AccessDeniedError):
         task.tries()
     first = task.is_retried()
@@ -438,7 +438,7 @@ def test_a_retry_changes_what_it_goes_on_with_where_that_is_wanted(world: World)
     task = Task(
         CleanRoomsMLCreateConfiguredAudienceModelOperator,
         name="terms-{{ ti.try_number }}",
-        audience_model_arn=world.model(),
+        audience_model_arn=world.train_model(),
         output_config=world.output,
         shared_audience_metrics=["ALL"],
         if_exists="update",
@@ -457,7 +457,9 @@ def test_a_retry_changes_what_it_goes_on_with_where_that_is_wanted(world: World)
 )
 def test_a_further_version_is_gone_on_with(studio: Studio, changed: dict[str, Any], remembers: bool) -> None:
     channel = {"trainedModelArn": studio.model, "channelName": "before", "versionIdentifier": "NULL"}
-    task = Task(CleanRoomsMLCreateTrainedModelOperator, **studio.training(incremental_training_data_channels=[channel]))
+    task = Task(
+        CleanRoomsMLCreateTrainedModelOperator, **studio.build_training(incremental_training_data_channels=[channel])
+    )
     task.remembers(remembers)
     task.tries()
     version = task.pushed["version_identifier"]
@@ -473,8 +475,8 @@ def test_a_further_version_of_another_model_is_gone_on_with(studio: Studio) -> N
     def channel(arn: str) -> list[dict[str, str]]:
         return [{"trainedModelArn": arn, "channelName": "before", "versionIdentifier": "NULL"}]
 
-    other = run(CleanRoomsMLCreateTrainedModelOperator(**studio.training("other"))).result
-    task = Task(CleanRoomsMLCreateTrainedModelOperator, **studio.training("next"))
+    other = run(CleanRoomsMLCreateTrainedModelOperator(**studio.build_training("other"))).result
+    task = Task(CleanRoomsMLCreateTrainedModelOperator, **studio.build_training("next"))
     first = task.tries(incremental_training_data_channels=channel(studio.model))
     version = task.pushed["version_identifier"]
     assert task.is_retried(incremental_training_data_channels=channel(other)) == first
@@ -487,7 +489,7 @@ def test_a_further_version_of_another_model_is_gone_on_with(studio: Studio) -> N
 def test_what_an_interrupted_retry_has_not_yet_found_is_found_when_its_task_ends(empty_world: World) -> None:
     task = dataset(empty_world)
     first = task.tries()
-    task.ti = task.ti.next_try()
+    task.ti = task.ti.make_next_try()
     operator = task.cls(**{**task.given, "name": "another", **other(0)})
     store = StateStore()
     create_once = operator._build_create_once({"params": {}, "ti": task.ti, "task_state_store": store})
@@ -499,6 +501,6 @@ def test_what_an_interrupted_retry_has_not_yet_found_is_found_when_its_task_ends
 def test_what_an_earlier_try_has_made_is_found_when_the_task_ends_and_nothing_else(empty_world: World) -> None:
     task = dataset(empty_world)
     task.tries()
-    task.ti = task.ti.cleared()
+    task.ti = task.ti.make_cleared_try()
     operator = task.cls(**{**task.given, **other(0)})
     assert operator._build_create_once({"params": {}, "ti": task.ti}).find_created() is None

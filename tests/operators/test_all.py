@@ -27,14 +27,14 @@ from tests.helpers.exported_classes import (
     OPERATIONS,
     OPERATORS,
     SENSORS,
-    arguments,
     every_argument,
     every_operation,
     every_sensor,
     every_task,
-    members_of,
-    required,
-    shape_of,
+    find_shape,
+    list_arguments,
+    list_members,
+    list_required,
 )
 
 if TYPE_CHECKING:
@@ -154,14 +154,14 @@ def test_the_name_is_the_operations(cls: type[CleanRoomsMLOperator]) -> None:
 @every_operation
 def test_arguments_are_the_members_of_the_request(cls: type[CleanRoomsMLOperator]) -> None:
     if botocore.__version__ == TESTED_BOTOCORE:
-        assert set(cls.arguments) == members_of(cls)
-    assert set(cls.arguments) >= members_of(cls)
-    assert required(cls) == {xform_name(name) for name in shape_of(cls).required_members}
+        assert set(cls.arguments) == list_members(cls)
+    assert set(cls.arguments) >= list_members(cls)
+    assert list_required(cls) == {xform_name(name) for name in find_shape(cls).required_members}
 
 
 @every_task
 def test_the_docstring_has_every_argument_in_order(cls: type[Any]) -> None:
-    assert re.findall(r":param (\w+):", cls.__doc__ or "") == arguments(cls)
+    assert re.findall(r":param (\w+):", cls.__doc__ or "") == list_arguments(cls)
 
 
 @every_operation
@@ -194,7 +194,7 @@ def test_what_takes_time_is_waited_for(cls: type[CleanRoomsMLOperator]) -> None:
 
 @every_task
 def test_arguments_are_kept_as_they_are_and_templated(cls: type[Any]) -> None:
-    given = {name: object() for name in arguments(cls)}
+    given = {name: object() for name in list_arguments(cls)}
     task = cls(task_id="t", **given)
     assert {name: getattr(task, name) for name in given} == given
     assert set(given) < set(cls.template_fields)
@@ -203,14 +203,14 @@ def test_arguments_are_kept_as_they_are_and_templated(cls: type[Any]) -> None:
 @every_task
 def test_a_misspelt_argument_is_refused_when_the_dag_is_parsed(cls: type[Any]) -> None:
     with pytest.raises(Exception, match="descriptoin"):
-        cls(task_id="t", descriptoin="x", **dict.fromkeys(required(cls), "x"))
+        cls(task_id="t", descriptoin="x", **dict.fromkeys(list_required(cls), "x"))
 
 
 @every_argument
 def test_every_argument_can_be_mapped_and_come_from_another_task(cls: type[Any], argument: str) -> None:
     with DAG("d", schedule=None, start_date=START) as dag:
         source = operators.CleanRoomsMLDeleteTrainingDatasetOperator(task_id="source", training_dataset_arn="x")
-        others = dict.fromkeys(required(cls) - {argument}, "x")
+        others = dict.fromkeys(list_required(cls) - {argument}, "x")
         plain = cls(task_id="plain", **{argument: source.output}, **others)
         mapped = cls.partial(task_id="mapped", **others).expand(**{argument: source.output})
     assert plain.upstream_task_ids == {"source"}
@@ -231,9 +231,9 @@ def there_and_back(dag: DAG) -> Any:
 @every_task
 def test_it_serialises_with_all_its_arguments(cls: type[Any]) -> None:
     with DAG("d", schedule=None, start_date=START) as dag:
-        cls(task_id="t", **dict.fromkeys(arguments(cls), "{{ ds }}"))
+        cls(task_id="t", **dict.fromkeys(list_arguments(cls), "{{ ds }}"))
     task = there_and_back(dag).get_task("t")
-    assert {name: getattr(task, name) for name in arguments(cls)} == dict.fromkeys(arguments(cls), "{{ ds }}")
+    assert {name: getattr(task, name) for name in list_arguments(cls)} == dict.fromkeys(list_arguments(cls), "{{ ds }}")
 
 
 @every_task
@@ -243,7 +243,7 @@ def test_a_subclass_of_a_user_inherits(cls: type[Any]) -> None:
         self.extra = extra
 
     own: Any = type("Own", (cls,), {"__init__": initialise})
-    task = own(task_id="t", **dict.fromkeys(required(cls), "x"))
+    task = own(task_id="t", **dict.fromkeys(list_required(cls), "x"))
     assert (own.template_fields, task.extra) == (cls.template_fields, "x")
 
 
@@ -254,7 +254,7 @@ def test_a_sensor_is_named_after_what_it_waits_for(cls: type[Any]) -> None:
         return
     words = cls.resource.noun.replace("ML", "Ml").title().replace("Ml ", "ML ").replace(" ", "")
     assert cls.__name__ == f"CleanRoomsML{words}Sensor"
-    assert set(arguments(cls)) >= set(cls.resource.identifiers) - {"name"}
+    assert set(list_arguments(cls)) >= set(cls.resource.identifiers) - {"name"}
 
 
 def test_everything_that_has_a_status_to_wait_for_has_a_sensor() -> None:

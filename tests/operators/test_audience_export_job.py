@@ -28,7 +28,7 @@ def users(world: World, location: str) -> list[str]:
 
 @both_ways
 def test_start_waits_and_tells_where_the_audience_lies(world: World, deferrable: bool) -> None:
-    job = world.generated()
+    job = world.generate_audience()
     done = start(job, deferrable=deferrable)
     location = done.result["output_location"]
     assert done.result == {"name": "e", "audience_generation_job_arn": job, "output_location": location}
@@ -42,11 +42,11 @@ def test_start_waits_and_tells_where_the_audience_lies(world: World, deferrable:
 
 
 def test_without_waiting_the_location_is_not_known(world: World) -> None:
-    assert start(world.generated(), wait_for_completion=False).result["output_location"] is None
+    assert start(world.generate_audience(), wait_for_completion=False).result["output_location"] is None
 
 
 def test_it_is_found_by_name_and_size_among_others(world: World) -> None:
-    job = world.generated()
+    job = world.generate_audience()
     first = start(job)
     other = start(job, name="other", audience_size={"type": "PERCENTAGE", "value": "20"})
     again = start(job, if_exists="reuse")
@@ -56,7 +56,7 @@ def test_it_is_found_by_name_and_size_among_others(world: World) -> None:
 
 
 def test_a_name_in_use_tells_what_is_there(world: World) -> None:
-    job = world.generated()
+    job = world.generate_audience()
     start(job)
     with pytest.raises(AlreadyExistsError, match="The existing resource: audience export job 'e'.*, ACTIVE, created "):
         start(job)
@@ -64,11 +64,11 @@ def test_a_name_in_use_tells_what_is_there(world: World) -> None:
 
 def test_a_size_that_the_configured_model_does_not_have_is_refused(world: World) -> None:
     with pytest.raises(ValidationError, match="PERCENTAGE 5, PERCENTAGE 10, PERCENTAGE 20"):
-        start(world.generated(), audience_size={"type": "PERCENTAGE", "value": 7})
+        start(world.generate_audience(), audience_size={"type": "PERCENTAGE", "value": 7})
 
 
 def test_an_export_that_fails_carries_the_reason(world: World) -> None:
-    job = world.generated()
+    job = world.generate_audience()
     s3 = world.client("s3")
     for entry in s3.list_objects_v2(Bucket=world.bucket)["Contents"]:
         s3.delete_object(Bucket=world.bucket, Key=entry["Key"])

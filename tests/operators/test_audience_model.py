@@ -24,7 +24,7 @@ from airflow_cleanroomsml.operators import (
     CleanRoomsMLCreateAudienceModelOperator,
     CleanRoomsMLDeleteAudienceModelOperator,
 )
-from tests.support import World, run, untagged
+from tests.support import World, remove_claim, run
 
 both_ways = pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferred"])
 
@@ -40,20 +40,20 @@ def delete(arn: str, **more: Any) -> Any:
 
 @both_ways
 def test_create_waits_and_returns_the_arn(world: World, deferrable: bool) -> None:
-    arn = create(world.dataset(), deferrable=deferrable, tags={"team": "ads"})
+    arn = create(world.create_dataset(), deferrable=deferrable, tags={"team": "ads"})
     found = world.ml.get_audience_model(audienceModelArn=arn)
-    assert (found["status"], untagged(found["tags"])) == ("ACTIVE", {"team": "ads"})
+    assert (found["status"], remove_claim(found["tags"])) == ("ACTIVE", {"team": "ads"})
     assert world.calls.count("CreateAudienceModel") == 1
 
 
 def test_create_need_not_wait(world: World) -> None:
-    arn = create(world.dataset(), wait_for_completion=False)
+    arn = create(world.create_dataset(), wait_for_completion=False)
     assert ":audience-model/" in arn
     assert "GetAudienceModel" not in world.calls
 
 
 def test_the_training_window_is_sent_as_time(world: World) -> None:
-    arn = create(world.dataset(), training_data_start_time="2025-01-01", training_data_end_time=1_800_000_000)
+    arn = create(world.create_dataset(), training_data_start_time="2025-01-01", training_data_end_time=1_800_000_000)
     found = world.ml.get_audience_model(audienceModelArn=arn)
     assert found["trainingDataStartTime"].astimezone(timezone.utc) == datetime(2025, 1, 1, tzinfo=timezone.utc)
     assert found["trainingDataEndTime"].timestamp() == 1_800_000_000
@@ -61,7 +61,7 @@ def test_the_training_window_is_sent_as_time(world: World) -> None:
 
 @both_ways
 def test_a_failure_carries_status_code_and_message(world: World, deferrable: bool) -> None:
-    data = world.training_data("nowhere")
+    data = world.build_training_data("nowhere")
     dataset = world.ml.create_training_dataset(name="d", roleArn=world.role, trainingData=data)
     with pytest.raises(JobFailedError, match="(?s)is CREATE_FAILED.*nowhere") as caught:
         create(dataset["trainingDatasetArn"], deferrable=deferrable)
@@ -73,7 +73,7 @@ def test_a_failure_carries_status_code_and_message(world: World, deferrable: boo
 @both_ways
 def test_a_wait_gives_up_in_time(slow_world: World, deferrable: bool) -> None:
     with pytest.raises(WaitTimeoutError, match="still CREATE_IN_PROGRESS.*It is still running"):
-        create(slow_world.dataset(), deferrable=deferrable, waiter_delay=0.05, waiter_max_attempts=1)
+        create(slow_world.create_dataset(), deferrable=deferrable, waiter_delay=0.05, waiter_max_attempts=1)
 
 
 def test_execution_timeout_ends_a_deferred_wait(world: World) -> None:
@@ -89,14 +89,14 @@ def test_execution_timeout_ends_a_deferred_wait(world: World) -> None:
 
 @both_ways
 def test_reuse_waits_for_what_is_under_way(world: World, deferrable: bool) -> None:
-    dataset = world.dataset()
+    dataset = world.create_dataset()
     first = create(dataset, wait_for_completion=False)
     assert create(dataset, if_exists="reuse", deferrable=deferrable) == first
     assert world.ml.get_audience_model(audienceModelArn=first)["status"] == "ACTIVE"
 
 
 def test_reuse_does_not_take_a_failed_one(world: World) -> None:
-    data = world.training_data("nowhere")
+    data = world.build_training_data("nowhere")
     dataset = world.ml.create_training_dataset(name="d", roleArn=world.role, trainingData=data)
     with pytest.raises(JobFailedError):
         create(dataset["trainingDatasetArn"])
@@ -105,15 +105,15 @@ def test_reuse_does_not_take_a_failed_one(world: World) -> None:
 
 
 def test_an_unknown_outcome_fails_at_once_where_nothing_tells_whose_it_is(world: World) -> None:
-    world.fault("CreateAudienceModel", "lose_response")
+    world.add_fault("CreateAudienceModel", "lose_response")
     with pytest.raises(OutcomeUnknownError, match="(?s)not sent again.*if_exists"):
-        create(world.dataset(), durable=False)
+        create(world.create_dataset(), durable=False)
     assert world.calls.count("CreateAudienceModel") == 1
     assert len(world.ml.list_audience_models()["audienceModels"]) == 1
 
 
 def test_a_trigger_that_breaks_off_says_why(world: World) -> None:
-    task = CleanRoomsMLCreateAudienceModelOperator(task_id="t", name="m", training_dataset_arn=world.dataset())
+    task = CleanRoomsMLCreateAudienceModelOperator(task_id="t", name="m", training_dataset_arn=world.create_dataset())
     wait = task._waiter.build_wait({}, Handle({"audience_model_arn": "arn"})).to_json()
     with pytest.raises(
         CleanRoomsMLError, match="(?s)interrupted.*not affected.*AccessDeniedError: no.*audience model arn"
@@ -123,12 +123,12 @@ def test_a_trigger_that_breaks_off_says_why(world: World) -> None:
 
 @both_ways
 def test_a_wait_that_breaks_off_does_not_lead_to_a_second_model(slow_world: World, deferrable: bool) -> None:
-    dataset = slow_world.dataset()
+    dataset = slow_world.create_dataset()
     first = create(dataset, wait_for_completion=False)
-    slow_world.fault("GetAudienceModel", "access_denied")
+    slow_world.add_fault("GetAudienceModel", "access_denied")
     with pytest.raises(WaitBrokenError, match="(?s)not affected.*AccessDeniedError.*if_exists"):
         create(dataset, name="another", deferrable=deferrable, durable=False)
-    slow_world.fault("ListAudienceModels", "access_denied")
+    slow_world.add_fault("ListAudienceModels", "access_denied")
     with pytest.raises(AccessDeniedError):
         create(dataset, if_exists="reuse", deferrable=deferrable)
     assert first.split(":")[4] == slow_world.account
@@ -145,14 +145,14 @@ def test_a_wait_that_breaks_off_does_not_lead_to_a_second_model(slow_world: Worl
 )
 def test_what_could_only_fail_afterwards_is_refused_before(world: World, argument: str, value: Any) -> None:
     with pytest.raises(InvalidRequestError, match=argument):
-        create(world.dataset(), **{"deferrable": True, argument: value})
+        create(world.create_dataset(), **{"deferrable": True, argument: value})
     assert "CreateAudienceModel" not in world.calls
 
 
 @pytest.mark.parametrize("config", [Config(read_timeout=5), {"read_timeout": object()}, {"read_timeout": "soon"}])
 def test_what_cannot_travel_to_the_triggerer_is_refused_before(world: World, config: Any) -> None:
     with pytest.raises(ConfigurationError, match="botocore_config"):
-        create(world.dataset(), deferrable=True, botocore_config=config)
+        create(world.create_dataset(), deferrable=True, botocore_config=config)
     assert "CreateAudienceModel" not in world.calls
 
 
@@ -163,8 +163,8 @@ def test_a_deferral_that_airflow_ends_does_not_lead_to_a_second_model() -> None:
 
 
 def test_a_deletion_that_is_under_way_is_waited_for(world: World) -> None:
-    arn = world.model()
-    world.fault("DeleteAudienceModel", "lose_response")
+    arn = world.train_model()
+    world.add_fault("DeleteAudienceModel", "lose_response")
     assert delete(arn) is None
     assert world.calls.count("DeleteAudienceModel") == 2
     assert world.ml.list_audience_models()["audienceModels"] == []
@@ -172,7 +172,7 @@ def test_a_deletion_that_is_under_way_is_waited_for(world: World) -> None:
 
 def test_a_wait_for_what_would_be_found_again_may_be_retried(slow_world: World) -> None:
     task = CleanRoomsMLCreateAudienceModelOperator(
-        task_id="t", name="m", training_dataset_arn=slow_world.dataset(), if_exists="reuse"
+        task_id="t", name="m", training_dataset_arn=slow_world.create_dataset(), if_exists="reuse"
     )
     wait = task._waiter.build_wait({}, Handle({"audience_model_arn": "arn"})).to_json()
     with pytest.raises(CleanRoomsMLError, match="was interrupted") as caught:
@@ -182,7 +182,7 @@ def test_a_wait_for_what_would_be_found_again_may_be_retried(slow_world: World) 
 
 def test_a_wait_that_cannot_work_as_it_is_configured_is_not_retried(slow_world: World) -> None:
     task = CleanRoomsMLCreateAudienceModelOperator(
-        task_id="t", name="m", training_dataset_arn=slow_world.dataset(), if_exists="reuse"
+        task_id="t", name="m", training_dataset_arn=slow_world.create_dataset(), if_exists="reuse"
     )
     wait = task._waiter.build_wait({}, Handle({"audience_model_arn": "arn"})).to_json()
     with pytest.raises(ConfigurationError, match="(?s)not affected.*AWS_CA_BUNDLE.*Once the cause is corrected"):
@@ -191,13 +191,13 @@ def test_a_wait_that_cannot_work_as_it_is_configured_is_not_retried(slow_world: 
 
 @both_ways
 def test_delete_waits_until_it_is_gone(world: World, deferrable: bool) -> None:
-    arn = world.model()
+    arn = world.train_model()
     assert delete(arn, deferrable=deferrable) is None
     assert world.ml.list_audience_models()["audienceModels"] == []
     assert delete(arn, deferrable=deferrable) is None
 
 
 def test_delete_is_refused_while_a_configured_one_depends_on_it(world: World) -> None:
-    configured = world.ml.get_configured_audience_model(configuredAudienceModelArn=world.configured())
+    configured = world.ml.get_configured_audience_model(configuredAudienceModelArn=world.create_configured_model())
     with pytest.raises(ConflictError, match="depend on"):
         delete(configured["audienceModelArn"])

@@ -34,7 +34,7 @@ def percent(value: int) -> dict[str, Any]:
 
 
 def test_what_it_returns_goes_into_an_export_as_it_is(world: World) -> None:
-    job = world.generated()
+    job = world.generate_audience()
     size = choose(audience_generation_job_arn=job, min_relevance=-1)
     assert size == percent(20)
     export = CleanRoomsMLStartAudienceExportJobOperator(
@@ -109,10 +109,10 @@ def test_a_recall_that_is_missing_or_cannot_be_compared_is_no_reason() -> None:
 
 def test_metrics_that_a_partner_does_not_share_are_not_there(world: World, emulator: EmulatorProcess) -> None:
     owner = World(emulator).build()
-    terms = owner.configured(metrics=["NONE"])
+    terms = owner.create_configured_model(metrics=["NONE"])
     owner.allow_jobs(terms, world.account)
     made = world.ml.start_audience_generation_job(
-        name="segment", configuredAudienceModelArn=terms, seedAudience=world.seed()
+        name="segment", configuredAudienceModelArn=terms, seedAudience=world.write_seed()
     )
     job = made["audienceGenerationJobArn"]
     assert world.wait(job)["status"] == "ACTIVE"
@@ -121,23 +121,23 @@ def test_metrics_that_a_partner_does_not_share_are_not_there(world: World, emula
 
 
 def test_a_job_that_is_under_way_is_retried_and_one_that_failed_is_not(world: World) -> None:
-    terms = world.configured()
+    terms = world.create_configured_model()
 
     def start(name: str) -> str:
         made = world.ml.start_audience_generation_job(
-            name=name, configuredAudienceModelArn=terms, seedAudience=world.seed()
+            name=name, configuredAudienceModelArn=terms, seedAudience=world.write_seed()
         )
         return str(made["audienceGenerationJobArn"])
 
-    before = world.emulator.switch(progress_seconds=1000)
+    before = world.emulator.change_settings(progress_seconds=1000)
     try:
         under_way = start("under-way")
     finally:
-        world.emulator.switch(progress_seconds=before["progress_seconds"])
+        world.emulator.change_settings(progress_seconds=before["progress_seconds"])
     with pytest.raises(CleanRoomsMLError, match="has no metrics yet") as caught:
         choose(audience_generation_job_arn=under_way)
     assert not isinstance(caught.value, AirflowFailException)
-    world.fault("StartAudienceGenerationJob", "fail_job")
+    world.add_fault("StartAudienceGenerationJob", "fail_job")
     failed = start("failed")
     world.wait(failed)
     with pytest.raises(JobFailedError, match="CREATE_FAILED"):

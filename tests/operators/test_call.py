@@ -22,7 +22,7 @@ def call(operation: str, parameters: Any = None, **more: Any) -> Any:
 
 
 def test_an_answer_is_json_in_the_apis_own_spelling(world: World) -> None:
-    dataset = world.dataset("of interactions")
+    dataset = world.create_dataset("of interactions")
     found = call("get_training_dataset", {"training_dataset_arn": "{{ dataset }}".replace("{{ dataset }}", dataset)})
     assert found["name"] == "of interactions"
     assert found["createTime"].endswith("+00:00")
@@ -32,7 +32,7 @@ def test_an_answer_is_json_in_the_apis_own_spelling(world: World) -> None:
 @pytest.mark.parametrize("more", [{}, {"max_results": 2}], ids=["all", "pages of two"])
 def test_all_pages_of_a_listing_are_one_answer(world: World, more: dict[str, int]) -> None:
     for index in range(5):
-        world.dataset(f"d{index}")
+        world.create_dataset(f"d{index}")
     found = call("list_training_datasets", more)
     assert [entry["name"] for entry in found["trainingDatasets"]] == [f"d{index}" for index in range(5)]
     assert "nextToken" not in found
@@ -41,7 +41,7 @@ def test_all_pages_of_a_listing_are_one_answer(world: World, more: dict[str, int
 
 def test_a_token_asks_for_one_page(world: World) -> None:
     for index in range(3):
-        world.dataset(f"d{index}")
+        world.create_dataset(f"d{index}")
     token = world.ml.list_training_datasets(maxResults=1)["nextToken"]
     found = call("list_training_datasets", {"next_token": token, "max_results": 1})
     assert [entry["name"] for entry in found["trainingDatasets"]] == ["d1"]
@@ -50,7 +50,7 @@ def test_a_token_asks_for_one_page(world: World) -> None:
 
 def test_jmespath_picks_the_result(world: World, caplog: pytest.LogCaptureFixture) -> None:
     for index in range(3):
-        world.dataset(f"d{index}")
+        world.create_dataset(f"d{index}")
     assert call("list_training_datasets", jmespath="trainingDatasets[?name!='d1'].name") == ["d0", "d2"]
     assert call("list_training_datasets", jmespath="trainingDatasets[-1].name") == "d2"
     assert call("list_training_datasets", jmespath="nothing.there") is None
@@ -83,7 +83,7 @@ def test_what_cannot_be_asked_is_refused_before_it_is_sent(
 
 
 def test_parameters_may_be_a_text_of_json(world: World) -> None:
-    dataset = world.dataset("d")
+    dataset = world.create_dataset("d")
     text = json.dumps({"training_dataset_arn": dataset})
     assert call("get_{{ 'training_dataset' }}", text, jmespath="name") == "d"
 
@@ -99,7 +99,7 @@ def test_what_is_not_to_be_shown_is_not_in_the_result(studio: Studio) -> None:
     assert found["inputChannel"]["dataSource"]["protectedQueryInputParameters"]["sqlParameters"] == "***"
     assert found["inputChannel"]["roleArn"] == studio.world.role
     assert SQL not in json.dumps(found)
-    training = {k: v for k, v in studio.training("m").items() if k not in ("task_id", "waiter_delay")}
+    training = {k: v for k, v in studio.build_training("m").items() if k not in ("task_id", "waiter_delay")}
     made = call("create_trained_model", {**training, "environment": {"PASSWORD": "marker"}}, jmespath="trainedModelArn")
     found = call("get_trained_model", {**studio.mine, "trained_model_arn": made})
     assert found["environment"] == "***"
@@ -107,7 +107,7 @@ def test_what_is_not_to_be_shown_is_not_in_the_result(studio: Studio) -> None:
 
 
 def test_an_expression_that_fails_on_the_answer_is_no_reason_to_create_again(studio: Studio) -> None:
-    request = {k: v for k, v in studio.training("m").items() if k not in ("task_id", "waiter_delay")}
+    request = {k: v for k, v in studio.build_training("m").items() if k not in ("task_id", "waiter_delay")}
     with pytest.raises(ResultError, match="CreateTrainedModel succeeded") as caught:
         call("create_trained_model", request, jmespath="sum(trainedModelArn)")
     assert isinstance(caught.value, AirflowFailException)
@@ -115,16 +115,16 @@ def test_an_expression_that_fails_on_the_answer_is_no_reason_to_create_again(stu
 
 def test_what_the_service_says_in_words_quotes_nothing(studio: Studio) -> None:
     said = 'cannot resolve "{query}"'
-    studio.world.fault("CreateMLInputChannel", "fail_job", code="QUERY_FAILED", message=said)
+    studio.world.add_fault("CreateMLInputChannel", "fail_job", code="QUERY_FAILED", message=said)
     _ = studio.association
     made = studio.ml.create_ml_input_channel(
         **studio.of,
         name="c",
         configuredModelAlgorithmAssociations=[studio.association],
-        inputChannel=studio.input_channel(),
+        inputChannel=studio.build_input_channel(),
         retentionInDays=1,
     )["mlInputChannelArn"]
-    studio.until("get_ml_input_channel", "CREATE_FAILED", mlInputChannelArn=made)
+    studio.wait_until("get_ml_input_channel", "CREATE_FAILED", mlInputChannelArn=made)
     found = call("get_ml_input_channel", {**studio.mine, "ml_input_channel_arn": made})
     assert found["statusDetails"]["statusCode"] == "QUERY_FAILED"
     assert found["statusDetails"]["message"].startswith("***")
@@ -144,11 +144,11 @@ def test_a_create_is_sent_once(studio: Studio) -> None:
             **studio.mine,
             "name": "c",
             "configured_model_algorithm_associations": [studio.association],
-            "input_channel": studio.input_channel("SELECT {{ 1 + 1 }}"),
+            "input_channel": studio.build_input_channel("SELECT {{ 1 + 1 }}"),
             "retention_in_days": "{{ 1 }}",
         },
     )
-    studio.world.fault("CreateMLInputChannel", "lose_response")
+    studio.world.add_fault("CreateMLInputChannel", "lose_response")
     with pytest.raises(Exception, match="outcome is unknown") as caught:
         run(task)
     assert type(caught.value).__name__ == "OutcomeUnknownError"

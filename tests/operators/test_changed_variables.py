@@ -51,7 +51,7 @@ def ready(studio: Studio, **more: Any) -> str:
         **studio.of,
         name="ready",
         configuredModelAlgorithmAssociations=[studio.association],
-        inputChannel=studio.input_channel(),
+        inputChannel=studio.build_input_channel(),
         retentionInDays=30,
         **more,
     )
@@ -60,7 +60,7 @@ def ready(studio: Studio, **more: Any) -> str:
 
 
 def channel(studio: Studio, sql: Any) -> Callable[[], Any]:
-    studio.world.fault(
+    studio.world.add_fault(
         "CreateMLInputChannel",
         "fail_job",
         code="QUERY_FAILED",
@@ -82,7 +82,7 @@ def channel(studio: Studio, sql: Any) -> Callable[[], Any]:
 
 
 def segment(studio: Studio, sql: Any) -> Callable[[], Any]:
-    model = studio.world.ml.create_audience_model(name="m", trainingDatasetArn=studio.world.dataset())
+    model = studio.world.ml.create_audience_model(name="m", trainingDatasetArn=studio.world.create_dataset())
     studio.world.emulator.advance(1100)
     studio.world.wait(model["audienceModelArn"])
     terms = studio.world.ml.create_configured_audience_model(
@@ -91,7 +91,7 @@ def segment(studio: Studio, sql: Any) -> Callable[[], Any]:
         outputConfig=studio.world.output,
         sharedAudienceMetrics=["ALL"],
     )
-    studio.world.fault(
+    studio.world.add_fault(
         "StartAudienceGenerationJob",
         "fail_job",
         code="QUERY_FAILED",
@@ -112,8 +112,8 @@ ENVIRONMENT = {"PASSWORD": "{{ params.value }}", "QUERY": "{{ params.query }}"}
 
 
 def training(studio: Studio, environment: Any) -> Callable[[], Any]:
-    given = studio.training(channel=ready(studio), environment=environment, deferrable=True)
-    studio.world.fault("CreateTrainedModel", "fail_job", code="ALGORITHM_ERROR", message=SAID)
+    given = studio.build_training(channel=ready(studio), environment=environment, deferrable=True)
+    studio.world.add_fault("CreateTrainedModel", "fail_job", code="ALGORITHM_ERROR", message=SAID)
     return lambda: CleanRoomsMLCreateTrainedModelOperator(**given)
 
 
@@ -128,8 +128,8 @@ def inference(studio: Studio, environment: Any) -> Callable[[], Any]:
     )
     studio.world.emulator.advance(1100)
     vars(studio).update(model=model["trainedModelArn"], channel=data)
-    given = studio.inference(environment=environment, deferrable=True)
-    studio.world.fault("StartTrainedModelInferenceJob", "fail_job", code="ALGORITHM_ERROR", message=SAID)
+    given = studio.build_inference(environment=environment, deferrable=True)
+    studio.world.add_fault("StartTrainedModelInferenceJob", "fail_job", code="ALGORITHM_ERROR", message=SAID)
     return lambda: CleanRoomsMLStartTrainedModelInferenceJobOperator(**given)
 
 
@@ -219,7 +219,7 @@ def test_an_old_request_is_not_quoted_by_a_retry_that_goes_on_with_its_job(
 ) -> None:
     make, ti = start(slow_studio, given), TaskInstance()
     deferred(make, ti)
-    retry, again = make(), ti.next_try()
+    retry, again = make(), ti.make_next_try()
     retry.deferrable = False
     retry.render_template_fields(context(NEW, again))
     # The job ends once the retry waits for it.
@@ -235,7 +235,7 @@ def test_a_query_that_cannot_be_read_is_not_quoted(slow_studio: Studio, shown: C
     make, ti = channel(slow_studio, SQL), TaskInstance()
     deferral = deferred(make, ti)
     slow_studio.world.emulator.advance(1100)
-    slow_studio.world.fault("GetProtectedQuery", "access_denied", times=0)
+    slow_studio.world.add_fault("GetProtectedQuery", "access_denied", times=0)
     with pytest.raises(JobFailedError) as caught:
         resumed(make, deferral, ti)
     assert "marker_of_the_query" not in shown(caught.value)
@@ -246,7 +246,7 @@ def test_what_quotes_nothing_is_told_in_words(slow_studio: Studio, shown: Callab
     make, ti = channel(slow_studio, SQL), TaskInstance()
     slow_studio.world.emulator.clear_faults(slow_studio.world.account)
     said = f"Table clicks: no {OLD['value']}"
-    slow_studio.world.fault("CreateMLInputChannel", "fail_job", code="QUERY_FAILED", message=said)
+    slow_studio.world.add_fault("CreateMLInputChannel", "fail_job", code="QUERY_FAILED", message=said)
     deferral = deferred(make, ti)
     slow_studio.world.emulator.advance(1100)
     with pytest.raises(JobFailedError) as caught:
@@ -305,7 +305,7 @@ def test_what_was_started_elsewhere_is_looked_at_and_cancelled_there(
     data = ready(slow_studio)
 
     def make() -> Any:
-        given = {**slow_studio.training(channel=data), "waiter_delay": 0.5, "waiter_max_attempts": 1}
+        given = {**slow_studio.build_training(channel=data), "waiter_delay": 0.5, "waiter_max_attempts": 1}
         return CleanRoomsMLCreateTrainedModelOperator(
             **given, region_name="{{ params.region }}", aws_conn_id="{{ params.conn }}", deferrable=True
         )
@@ -328,7 +328,11 @@ def test_a_task_resumes_whatever_its_connection_renders_to_by_then(slow_studio: 
     data, certificates = ready(slow_studio), Path(certifi.where())
 
     def make() -> Any:
-        given = {**slow_studio.training(channel=data), "verify": certificates, "region_name": "{{ params.region }}"}
+        given = {
+            **slow_studio.build_training(channel=data),
+            "verify": certificates,
+            "region_name": "{{ params.region }}",
+        }
         return CleanRoomsMLCreateTrainedModelOperator(**given, deferrable=True)
 
     ti = TaskInstance()
@@ -341,7 +345,7 @@ def test_a_task_resumes_whatever_its_connection_renders_to_by_then(slow_studio: 
 
 
 def test_a_wait_of_an_older_release_is_gone_on_with(studio: Studio) -> None:
-    task: Any = CleanRoomsMLCreateTrainedModelOperator(**studio.training(), region_name="us-east-1")
+    task: Any = CleanRoomsMLCreateTrainedModelOperator(**studio.build_training(), region_name="us-east-1")
     of = {"trained_model_arn": studio.model, "membership_identifier": studio.membership}
     wait = Wait("trained model", "created", of, 0.0, 0.0, 1.0).to_json()
     del wait["connection"]
@@ -361,7 +365,7 @@ def test_a_sensor_names_what_it_waited_for(slow_studio: Studio, arn: str) -> Non
         **slow_studio.of,
         name="channel",
         configuredModelAlgorithmAssociations=[slow_studio.association],
-        inputChannel=slow_studio.input_channel(),
+        inputChannel=slow_studio.build_input_channel(),
         retentionInDays=1,
     )["mlInputChannelArn"]
     ti = TaskInstance()

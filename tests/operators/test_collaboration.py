@@ -33,7 +33,7 @@ def together(world: World, partner: World) -> Collaboration:
 def associate(together: Collaboration, world: World, model: str, **more: Any) -> Any:
     arguments = {
         "task_id": "t",
-        "membership_identifier": together.of(world),
+        "membership_identifier": together.find_membership(world),
         "configured_audience_model_arn": model,
         "configured_audience_model_association_name": "offer",
         "manage_resource_policies": "{{ True }}",
@@ -48,7 +48,7 @@ def find(together: Collaboration, **more: Any) -> Any:
 
 def test_the_membership_is_the_callers_own(world: World, together: Collaboration) -> None:
     found = run(CleanRoomsFindMembershipOperator(task_id="t", collaboration_identifier=together.id))
-    assert found.result == together.of(world)
+    assert found.result == together.find_membership(world)
 
 
 def test_a_collaboration_that_one_is_no_member_of_is_named(world: World) -> None:
@@ -57,10 +57,10 @@ def test_a_collaboration_that_one_is_no_member_of_is_named(world: World) -> None
 
 
 def test_an_association_is_made_changed_found_and_deleted(world: World, together: Collaboration) -> None:
-    model = world.configured()
+    model = world.create_configured_model()
     made = associate(together, world, model)
     identifiers = {
-        "membership_identifier": together.of(world),
+        "membership_identifier": together.find_membership(world),
         "configured_audience_model_association_identifier": made.result,
     }
     arn = made.pushed["configured_audience_model_association_arn"]
@@ -84,27 +84,27 @@ def test_an_association_is_made_changed_found_and_deleted(world: World, together
 
 
 def test_one_of_the_same_name_is_reused_if_it_is_what_is_asked_for(world: World, together: Collaboration) -> None:
-    model = world.configured()
+    model = world.create_configured_model()
     first = associate(together, world, model)
     again = associate(together, world, model, if_exists="reuse", description="does not matter")
     assert (again.result, again.pushed) == (first.result, first.pushed)
     with pytest.raises(AlreadyExistsError, match=first.result):
         associate(together, world, model)
-    other = world.configured("other")
+    other = world.create_configured_model("other")
     with pytest.raises(AlreadyExistsError, match="configured_audience_model_arn"):
         associate(together, world, other, if_exists="reuse")
 
 
 def test_a_lost_answer_is_looked_for(world: World, together: Collaboration) -> None:
-    model = world.configured()
-    world.fault("CreateConfiguredAudienceModelAssociation", "lose_response")
+    model = world.create_configured_model()
+    world.add_fault("CreateConfiguredAudienceModelAssociation", "lose_response")
     made = associate(together, world, model, if_exists="reuse")
     assert world.calls.count("CreateConfiguredAudienceModelAssociation") == 1
     assert made.pushed["configured_audience_model_association_arn"].endswith(made.result)
 
 
 def test_several_offers_have_to_be_told_apart(world: World, together: Collaboration) -> None:
-    first, second = world.configured("first"), world.configured("second")
+    first, second = world.create_configured_model("first"), world.create_configured_model("second")
     associate(together, world, first, configured_audience_model_association_name="first")
     associate(together, world, second, configured_audience_model_association_name="second")
     with pytest.raises(ResourceNotFoundError, match=f"has 2 .*\n.*'first' of account {world.account}"):
@@ -146,7 +146,7 @@ def test_a_collaboration_that_cannot_be_is_refused(world: World, given: Any) -> 
 
 
 def test_what_a_template_renders_to_is_what_the_listing_says(world: World, together: Collaboration) -> None:
-    model = world.configured()
+    model = world.create_configured_model()
     associate(together, world, model, configured_audience_model_association_name="2026")
     assert find(together, association_name=2026, creator_account_id=int(world.account)).result == model
     assert find(together, association_name="2026", creator_account_id="{{ none }}").result == model
@@ -160,7 +160,7 @@ class TestGoneWhenItIsRead:
     def build(self, together: Collaboration, world: World, model: str) -> Any:
         return CleanRoomsCreateConfiguredAudienceModelAssociationOperator(
             task_id="task",
-            membership_identifier=together.of(world),
+            membership_identifier=together.find_membership(world),
             configured_audience_model_arn=model,
             configured_audience_model_association_name="offer",
             manage_resource_policies=True,
@@ -170,32 +170,34 @@ class TestGoneWhenItIsRead:
         return run(self.build(together, world, model), ti=ti).result
 
     def test_a_retry_does_not_fail(self, world: World, together: Collaboration) -> None:
-        model, ti = world.configured(), TaskInstance()
+        model, ti = world.create_configured_model(), TaskInstance()
         first = self.make(together, world, model, ti)
-        world.fault(self.GET, "stale_read", seconds=3600)
-        assert self.make(together, world, model, ti.next_try()) == first
+        world.add_fault(self.GET, "stale_read", seconds=3600)
+        assert self.make(together, world, model, ti.make_next_try()) == first
 
     def test_a_retry_makes_another_of_what_was_deleted(self, world: World, together: Collaboration) -> None:
-        model, ti = world.configured(), TaskInstance()
+        model, ti = world.create_configured_model(), TaskInstance()
         first = self.make(together, world, model, ti)
         client: Any = CleanRoomsMLHook().of("cleanrooms").conn
 
         def delete(**_: Any) -> None:
             client.delete_configured_audience_model_association(
-                membershipIdentifier=together.of(world), configuredAudienceModelAssociationIdentifier=first
+                membershipIdentifier=together.find_membership(world), configuredAudienceModelAssociationIdentifier=first
             )
 
         operator = self.build(together, world, model)
         operator.hook.of("cleanrooms").conn.meta.events.register(f"before-call.cleanrooms.{self.GET}", delete)
-        assert run(operator, ti=ti.next_try()).result != first
+        assert run(operator, ti=ti.make_next_try()).result != first
 
     def test_it_is_no_offer(self, world: World, together: Collaboration) -> None:
-        model = world.configured()
+        model = world.create_configured_model()
         associate(together, world, model)
         get = "GetCollaborationConfiguredAudienceModelAssociation"
-        world.fault(get, "stale_read", seconds=3600)
+        world.add_fault(get, "stale_read", seconds=3600)
         with pytest.raises(ResourceNotFoundError, match="has 0 configured audience models"):
             find(together)
-        associate(together, world, world.configured("other"), configured_audience_model_association_name="other")
-        world.fault(get, "stale_read", seconds=3600)
+        associate(
+            together, world, world.create_configured_model("other"), configured_audience_model_association_name="other"
+        )
+        world.add_fault(get, "stale_read", seconds=3600)
         assert len(find(together).pushed["offers"]) == 1

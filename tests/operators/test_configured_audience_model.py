@@ -32,7 +32,7 @@ def test_create_returns_the_arn_of_what_was_asked_for(world: World) -> None:
     sizes = {"audienceSizeType": "PERCENTAGE", "audienceSizeBins": "{{ [5, 10] }}"}
     arn = create(
         world,
-        world.model(),
+        world.train_model(),
         min_matching_seed_size="{{ 30 }}",
         audience_size_config=sizes,
         child_resource_tag_on_create_policy="NONE",
@@ -72,19 +72,19 @@ def test_all_that_is_wrong_is_told_at_once_and_nothing_is_sent(empty_world: Worl
 
 def test_what_documents_disagree_on_goes_to_the_service(world: World) -> None:
     sizes = {"audienceSizeType": "PERCENTAGE", "audienceSizeBins": [40]}
-    arn = create(world, world.model(), name="emoji 😀", audience_size_config=sizes)
+    arn = create(world, world.train_model(), name="emoji 😀", audience_size_config=sizes)
     assert found(world, arn)["name"] == "emoji 😀"
 
 
 def test_a_model_that_is_not_trained_is_refused_by_the_service(slow_world: World) -> None:
     world = slow_world
-    model = world.ml.create_audience_model(name="m", trainingDatasetArn=world.dataset())["audienceModelArn"]
+    model = world.ml.create_audience_model(name="m", trainingDatasetArn=world.create_dataset())["audienceModelArn"]
     with pytest.raises(ValidationError, match="is not ACTIVE"):
         create(world, model)
 
 
 def test_update_changes_what_is_given_and_nothing_else(world: World) -> None:
-    arn, newer = world.configured(), world.model("newer")
+    arn, newer = world.create_configured_model(), world.train_model("newer")
     before = found(world, arn)
     task = CleanRoomsMLUpdateConfiguredAudienceModelOperator(
         task_id="t", configured_audience_model_arn=arn, audience_model_arn=newer
@@ -97,7 +97,7 @@ def test_update_changes_what_is_given_and_nothing_else(world: World) -> None:
 
 
 def test_delete_is_refused_while_jobs_use_it(world: World) -> None:
-    job = world.ml.get_audience_generation_job(audienceGenerationJobArn=world.generated())
+    job = world.ml.get_audience_generation_job(audienceGenerationJobArn=world.generate_audience())
     arn = job["configuredAudienceModelArn"]
     task = CleanRoomsMLDeleteConfiguredAudienceModelOperator(task_id="t", configured_audience_model_arn=arn)
     with pytest.raises(ConflictError, match="generation jobs use"):
@@ -105,7 +105,7 @@ def test_delete_is_refused_while_jobs_use_it(world: World) -> None:
 
 
 def test_delete(world: World) -> None:
-    arn = world.configured()
+    arn = world.create_configured_model()
     for _ in range(2):
         run(CleanRoomsMLDeleteConfiguredAudienceModelOperator(task_id="t", configured_audience_model_arn=arn))
     assert world.ml.list_configured_audience_models()["configuredAudienceModels"] == []

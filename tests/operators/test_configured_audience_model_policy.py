@@ -44,7 +44,7 @@ def put(arn: str, text: str, **more: Any) -> Any:
 
 
 def test_put_returns_the_hash_that_the_next_put_needs(world: World) -> None:
-    arn = world.configured()
+    arn = world.create_configured_model()
     first = put(arn, policy(arn, "111111111111"), policy_existence_condition="POLICY_MUST_NOT_EXIST")
     second = put(arn, policy(arn, "222222222222"), previous_policy_hash=first)
     found = world.ml.get_configured_audience_model_policy(configuredAudienceModelArn=arn)
@@ -55,7 +55,7 @@ def test_put_returns_the_hash_that_the_next_put_needs(world: World) -> None:
 
 
 def test_delete_and_delete_again(world: World) -> None:
-    arn = world.configured()
+    arn = world.create_configured_model()
     put(arn, policy(arn, "111111111111"))
     for _ in range(2):
         run(CleanRoomsMLDeleteConfiguredAudienceModelPolicyOperator(task_id="t", configured_audience_model_arn=arn))
@@ -66,13 +66,13 @@ def test_delete_and_delete_again(world: World) -> None:
 def test_two_accounts_each_with_a_connection_of_its_own(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     partner = World(world.emulator)
     partner.client("s3").create_bucket(Bucket=partner.bucket)
-    arn, collaboration = world.configured(), collaborate(world, partner).id
+    arn, collaboration = world.create_configured_model(), collaborate(world, partner).id
     for name, account in (("owner", world.account), ("partner", partner.account)):
         connection = {"conn_type": "aws", "login": account, "password": "secret"}
         monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(connection))
 
     def start(**more: Any) -> Run:
-        seed: Any = partner.seed()
+        seed: Any = partner.write_seed()
         task = CleanRoomsMLStartAudienceGenerationJobOperator(
             task_id="t",
             name="segment",

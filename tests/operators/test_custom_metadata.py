@@ -19,7 +19,7 @@ from airflow_cleanroomsml.operators import (
     CleanRoomsMLUntagResourceOperator,
 )
 from tests.helpers.custom_models import IMAGE, Studio
-from tests.support import World, run, untagged
+from tests.support import World, remove_claim, run
 
 
 def algorithm(world: World, **more: Any) -> str:
@@ -98,7 +98,7 @@ def test_an_ml_configuration_is_put_in_the_place_of_another_and_deleted(studio: 
 def test_tags_are_added_changed_and_removed(world: World) -> None:
     arn = algorithm(world, tags={"team": "a"})
     run(CleanRoomsMLTagResourceOperator(task_id="t", resource_arn=arn, tags={"team": "b", "run": "{{ 1 }}"}))
-    assert untagged(world.ml.list_tags_for_resource(resourceArn=arn)["tags"]) == {"team": "b", "run": "1"}
+    assert remove_claim(world.ml.list_tags_for_resource(resourceArn=arn)["tags"]) == {"team": "b", "run": "1"}
     for _ in range(2):
         run(CleanRoomsMLUntagResourceOperator(task_id="t", resource_arn=arn, tag_keys=["team", "none"]))
-    assert untagged(world.ml.list_tags_for_resource(resourceArn=arn)["tags"]) == {"run": "1"}
+    assert remove_claim(world.ml.list_tags_for_resource(resourceArn=arn)["tags"]) == {"run": "1"}

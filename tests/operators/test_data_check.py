@@ -44,13 +44,13 @@ from tests.helpers.training_data import (
     PARQUET_SERDE,
     Row,
     TrainingData,
+    build_rows,
+    build_trust_policy,
     create_role,
-    rows,
     to_csv,
     to_parquet,
-    trust,
 )
-from tests.support import REGION, SCHEMA, Run, TaskInstance, World, client_of, run
+from tests.support import REGION, SCHEMA, Run, TaskInstance, World, make_client, run
 
 HAS_PYARROW = find_spec("pyarrow") is not None
 reads_files = pytest.mark.skipif(not HAS_PYARROW, reason="files are read with pyarrow")
@@ -77,7 +77,7 @@ def refuse(**arguments: Any) -> dict[str, dict[str, str]]:
 
 
 def with_times(factor: int) -> list[Row]:
-    return [(user, item, time * factor) for user, item, time in rows()]
+    return [(user, item, time * factor) for user, item, time in build_rows()]
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def put_all(part: Callable[[], list[Row]]) -> Callable[[TrainingData], None]:
 def compress(data: TrainingData) -> None:
     data.serde, data.input_format = PARQUET_SERDE, PARQUET_FORMAT
     data.recreate_table()
-    good = rows()
+    good = build_rows()
     for day, part in zip(data.days, (good[::2], good[1::2]), strict=True):
         data.clear(day)
         data.put(day, to_parquet(part, "zstd"), "part-0.zstd.parquet")
@@ -129,7 +129,7 @@ def compress(data: TrainingData) -> None:
 
 def move_abroad(data: TrainingData) -> None:
     data.bucket = f"{data.world.bucket}-abroad"
-    abroad = client_of(
+    abroad = make_client(
         "s3",
         endpoint_url=data.world.emulator.url,
         region_name="eu-west-1",
@@ -142,7 +142,7 @@ def move_abroad(data: TrainingData) -> None:
 
 def distrust(data: TrainingData) -> None:
     data.world.client("iam").update_assume_role_policy(
-        RoleName="cleanrooms-ml", PolicyDocument=json.dumps(trust("cleanrooms.amazonaws.com"))
+        RoleName="cleanrooms-ml", PolicyDocument=json.dumps(build_trust_policy("cleanrooms.amazonaws.com"))
     )
 
 
@@ -181,21 +181,21 @@ BROKEN = {
         "files",
     ),
     "too few users": Broken(
-        put_all(lambda: rows(99, 11)),
+        put_all(lambda: build_rows(99, 11)),
         Rule.INSUFFICIENT_USERS,
         ("99 users", "at least 100", "supply more"),
         "INSUFFICIENT_USERS",
         "files",
     ),
     "single interactions": Broken(
-        put_all(lambda: rows(1_000, 1)),
+        put_all(lambda: build_rows(1_000, 1)),
         Rule.INSUFFICIENT_USERS,
         ("0 users with at least 2 interactions", "1,000 with fewer do not count"),
         "INSUFFICIENT_USERS",
         "files",
     ),
     "nulls": Broken(
-        put_all(lambda: [("" if user == "u7" else user, item, time) for user, item, time in rows()]),
+        put_all(lambda: [("" if user == "u7" else user, item, time) for user, item, time in build_rows()]),
         Rule.MISSING_VALUES,
         ("10 of 2,000", "'user_id' (USER_ID)", "remove these interactions"),
         "MISSING_VALUES",
@@ -269,7 +269,7 @@ def test_an_archived_object_is_no_missing_permission(more: dict[str, str], where
 
 def test_a_seed_in_an_archive_is_no_missing_permission(world: World) -> None:
     create_role(world)
-    seed: Any = world.seed()
+    seed: Any = world.write_seed()
     bucket, _, key = seed["dataSource"]["s3Uri"].removeprefix("s3://").partition("/")
     source = {"Bucket": bucket, "Key": key}
     world.client("s3").copy_object(Bucket=bucket, Key=key, CopySource=source, StorageClass="GLACIER")
@@ -277,7 +277,7 @@ def test_a_seed_in_an_archive_is_no_missing_permission(world: World) -> None:
     assert set(found) == {"OBJECT_ARCHIVED"}
     assert f"{key} is archived in S3 (GLACIER)" in found["OBJECT_ARCHIVED"]["problem"]
     job = world.ml.start_audience_generation_job(
-        name="j", configuredAudienceModelArn=world.configured(), seedAudience=seed
+        name="j", configuredAudienceModelArn=world.create_configured_model(), seedAudience=seed
     )
     failed = world.wait(job["audienceGenerationJobArn"])["statusDetails"]
     assert failed["statusCode"] == "OBJECT_ARCHIVED"
@@ -311,7 +311,7 @@ def test_data_are_checked_before_there_is_a_dataset(data: TrainingData) -> None:
 
 
 def test_all_findings_are_reported_at_once_and_pushed(data: TrainingData) -> None:
-    create_role(data.world, trust("cleanrooms.amazonaws.com"))
+    create_role(data.world, build_trust_policy("cleanrooms.amazonaws.com"))
     data.create()
     data.columns["timestamp"] = "string"
     lose_column(data)
@@ -354,7 +354,7 @@ def test_a_rule_that_prevents_the_counting_never_does_so_silently(
 @reads_files
 def test_files_that_cannot_be_read_are_never_skipped_silently(data: TrainingData) -> None:
     create_role(data.world)
-    data.create(to_csv(rows()) + b"a,b,c\n", rows())
+    data.create(to_csv(build_rows()) + b"a,b,c\n", build_rows())
     arguments: dict[str, Any] = {"training_data": data.data, "role_arn": data.world.role, "statistics": "files"}
     report = check(**arguments, warn_only=["MALFORMED_FILE"]).result
     assert [finding["rule"] for finding in report["findings"]] == ["MALFORMED_FILE", "NOT_CHECKED"]
@@ -370,7 +370,7 @@ def test_nothing_is_reported_about_statistics_that_nobody_wants(data: TrainingDa
 
 
 def test_a_wrong_schema_or_trust_policy_hides_no_missing_permission(data: TrainingData) -> None:
-    create_role(data.world, trust("glue.amazonaws.com"), "glue:*", "s3:ListBucket", "s3:GetBucketLocation")
+    create_role(data.world, build_trust_policy("glue.amazonaws.com"), "glue:*", "s3:ListBucket", "s3:GetBucketLocation")
     lose_column(data.create())
     found = refuse(training_data=data.data, role_arn=data.world.role)
     assert set(found) == {"COLUMN_MISSING", "ROLE_NOT_ASSUMABLE", "ROLE_LACKS_PERMISSION"}
@@ -404,7 +404,7 @@ def test_declared_compression_is_found_without_reading(data: TrainingData) -> No
 def test_files_count_and_not_what_is_declared(data: TrainingData) -> None:
     create_role(data.world)
     data.serde, data.input_format = PARQUET_SERDE, PARQUET_FORMAT
-    data.create(to_parquet(rows(), "snappy"), to_parquet(rows(), "gzip"))
+    data.create(to_parquet(build_rows(), "snappy"), to_parquet(build_rows(), "gzip"))
     data.recreate_table(**{"parquet.compression": "ZSTD"})
     report = check(training_data=data.data, role_arn=data.world.role, statistics="files").result
     assert [found["rule"] for found in report["findings"]] == ["DUPLICATE_INTERACTIONS"]
@@ -414,10 +414,21 @@ def test_files_count_and_not_what_is_declared(data: TrainingData) -> None:
 @pytest.mark.parametrize(
     ("trusting", "told"),
     [
-        (trust("glue.amazonaws.com"), "assume it"),
-        (trust(StringEquals={"aws:SourceAccount": "999999999999"}), "condition"),
-        (trust(StringLike={"aws:SourceArn": "arn:aws:cleanrooms-ml:*:*:configured-audience-model/*"}), "condition"),
-        ({"Statement": [*trust()["Statement"], {**trust()["Statement"][0], "Effect": "Deny"}]}, "denies"),
+        (build_trust_policy("glue.amazonaws.com"), "assume it"),
+        (build_trust_policy(StringEquals={"aws:SourceAccount": "999999999999"}), "condition"),
+        (
+            build_trust_policy(StringLike={"aws:SourceArn": "arn:aws:cleanrooms-ml:*:*:configured-audience-model/*"}),
+            "condition",
+        ),
+        (
+            {
+                "Statement": [
+                    *build_trust_policy()["Statement"],
+                    {**build_trust_policy()["Statement"][0], "Effect": "Deny"},
+                ]
+            },
+            "denies",
+        ),
     ],
     ids=["another service", "another account", "another kind of resource", "denied"],
 )
@@ -436,11 +447,11 @@ def test_a_role_that_does_not_exist_is_named(data: TrainingData) -> None:
     found = refuse(training_data=data.data, role_arn=data.world.role)
     assert data.world.role in found["ROLE_NOT_FOUND"]["problem"]
     dataset = data.create_dataset()
-    before = data.world.emulator.switch(roles_must_exist=True)
+    before = data.world.emulator.change_settings(roles_must_exist=True)
     try:
         assert data.train(dataset)["statusDetails"]["statusCode"] == "ACCESS_DENIED"
     finally:
-        data.world.emulator.switch(roles_must_exist=before["roles_must_exist"])
+        data.world.emulator.change_settings(roles_must_exist=before["roles_must_exist"])
 
 
 @pytest.mark.parametrize("code", ["Throttling", "ServiceFailure", "InternalFailure"])
@@ -498,7 +509,7 @@ def test_the_default_database_or_the_right_to_create_it_is_needed(data: Training
 @reads_files
 def test_single_interactions_and_duplicates_are_warnings(data: TrainingData) -> None:
     create_role(data.world)
-    good = rows()
+    good = build_rows()
     data.create([*good, good[0]], [("alone", "i", BEGIN)])
     report = check(training_data=data.data, role_arn=data.world.role, statistics="files").result
     assert [found["rule"] for found in report["findings"]] == ["DUPLICATE_INTERACTIONS", "SINGLE_INTERACTIONS"]
@@ -508,7 +519,7 @@ def test_single_interactions_and_duplicates_are_warnings(data: TrainingData) -> 
 @reads_files
 def test_findings_quote_no_values(data: TrainingData) -> None:
     create_role(data.world)
-    data.create(to_csv(rows()) + b"secret-user,secret-item,secret-time\n", rows())
+    data.create(to_csv(build_rows()) + b"secret-user,secret-item,secret-time\n", build_rows())
     found = refuse(training_data=data.data, role_arn=data.world.role, statistics="files")
     assert "day=2026-01-01/part-0.csv" in found["MALFORMED_FILE"]["problem"]
     assert "secret" not in json.dumps(found)
@@ -760,9 +771,9 @@ def connect(world: World, monkeypatch: pytest.MonkeyPatch, **extra: str) -> None
 
 def test_a_session_token_with_a_line_break_is_not_shown(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     connect(world, monkeypatch, aws_session_token="confidential\ntoken")
-    seed = world.seed()
+    seed = world.write_seed()
     checks: list[Callable[[], Run]] = [
-        partial(check, training_data=world.training_data(), role_arn=world.role),
+        partial(check, training_data=world.build_training_data(), role_arn=world.role),
         partial(check_seed, seed_audience=seed),
     ]
     for run_check in checks:
@@ -777,7 +788,7 @@ def test_a_check_without_credentials_is_told_so(world: World, monkeypatch: pytes
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     with pytest.raises(CleanRoomsMLError, match="The connection has no login") as caught:
-        check(training_data=world.training_data(), role_arn=world.role)
+        check(training_data=world.build_training_data(), role_arn=world.role)
     assert not isinstance(caught.value, UnreachableError)
 
 
@@ -799,13 +810,13 @@ def put_seed(world: World, body: bytes) -> dict[str, Any]:
 
 def test_a_good_seed_passes_and_is_counted(world: World) -> None:
     create_role(world)
-    assert check_seed(seed_audience=world.seed()).result == {
+    assert check_seed(seed_audience=world.write_seed()).result == {
         "errors": 0,
         "warnings": 0,
         "findings": [],
         "users": 30,
     }
-    report = check_seed(seed_audience=world.seed(["a", "b", "a"])).result
+    report = check_seed(seed_audience=world.write_seed(["a", "b", "a"])).result
     assert [found["rule"] for found in report["findings"]] == ["SEED_REPEATS"]
 
 
@@ -829,7 +840,7 @@ def test_a_seed_that_a_job_refuses_is_found_before(world: World, body: bytes, ru
     assert told in found[rule]["problem"]
     assert "secret" not in json.dumps(found)
     job = world.ml.start_audience_generation_job(
-        name="job", configuredAudienceModelArn=world.configured(), seedAudience=seed
+        name="job", configuredAudienceModelArn=world.create_configured_model(), seedAudience=seed
     )
     details = world.wait(job["audienceGenerationJobArn"])["statusDetails"]
     assert details["statusCode"] == rule
@@ -840,7 +851,7 @@ def test_a_seed_that_is_too_large_to_read_is_not_read(world: World, monkeypatch:
     folder = f"s3://{world.bucket}/seed/"
     sizes = []
     for _ in range(4):
-        key = world.seed()["dataSource"]["s3Uri"].removeprefix(f"s3://{world.bucket}/")
+        key = world.write_seed()["dataSource"]["s3Uri"].removeprefix(f"s3://{world.bucket}/")
         sizes.append(world.client("s3").head_object(Bucket=world.bucket, Key=key)["ContentLength"])
     seed = {"dataSource": {"s3Uri": folder}, "roleArn": world.role}
     module = "airflow_cleanroomsml._data_checks.seed._MOST_SEED_BYTES"
@@ -856,14 +867,14 @@ def test_a_seed_that_is_too_large_to_read_is_not_read(world: World, monkeypatch:
 
 def test_a_seed_must_be_able_to_match_enough_users(world: World) -> None:
     create_role(world)
-    arguments = {"seed_audience": world.seed(), "min_matching_seed_size": 31}
+    arguments = {"seed_audience": world.write_seed(), "min_matching_seed_size": 31}
     assert "30 unique user ids; at least 31" in refuse_seed(**arguments)["SEED_CANNOT_MATCH"]["problem"]
     check_seed(**{**arguments, "min_matching_seed_size": 30})
 
 
 def test_a_missing_seed_and_its_role_are_reported_together(empty_world: World) -> None:
     empty_world.create_bucket()
-    create_role(empty_world, trust("glue.amazonaws.com"))
+    create_role(empty_world, build_trust_policy("glue.amazonaws.com"))
     seed = {"dataSource": {"s3Uri": f"s3://{empty_world.bucket}/nowhere.jsonl"}, "roleArn": empty_world.role}
     assert set(refuse_seed(seed_audience=seed)) == {"SEED_NOT_FOUND", "ROLE_NOT_ASSUMABLE"}
 
@@ -901,7 +912,7 @@ def test_a_number_of_header_lines_that_is_none_is_a_finding(data: TrainingData, 
 @reads_files
 def test_a_file_that_is_one_long_line_is_a_finding(data: TrainingData) -> None:
     create_role(data.world)
-    data.create(b"x" * 200_000, rows())
+    data.create(b"x" * 200_000, build_rows())
     found = refuse(training_data=data.data, role_arn=data.world.role, statistics="files")
     assert "part-0.csv cannot be read" in found["MALFORMED_FILE"]["problem"]
 

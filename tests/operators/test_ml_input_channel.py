@@ -21,7 +21,7 @@ def create(studio: Studio, **more: Any) -> CleanRoomsMLCreateMLInputChannelOpera
         **studio.soon,
         "name": "channel",
         "configured_model_algorithm_associations": [studio.association],
-        "input_channel": studio.input_channel(),
+        "input_channel": studio.build_input_channel(),
         "retention_in_days": 1,
         **more,
     }
@@ -49,7 +49,7 @@ def test_its_data_are_deleted_and_the_description_stays(studio: Studio, deferrab
 
 @deferred_or_not
 def test_what_the_query_says_is_part_of_the_failure(studio: Studio, deferrable: bool) -> None:
-    studio.world.fault("CreateMLInputChannel", "fail_job", code="QUERY_FAILED", message="the query failed")
+    studio.world.add_fault("CreateMLInputChannel", "fail_job", code="QUERY_FAILED", message="the query failed")
     with pytest.raises(JobFailedError, match="QUERY_FAILED: the query failed") as caught:
         run(create(studio, deferrable=deferrable))
     assert "protected query" in str(caught.value)
@@ -57,7 +57,7 @@ def test_what_the_query_says_is_part_of_the_failure(studio: Studio, deferrable: 
 
 
 def test_a_query_that_cannot_be_read_does_not_hide_the_failure(studio: Studio) -> None:
-    studio.world.fault("CreateMLInputChannel", "fail_job", code="QUERY_FAILED", message="the query failed")
-    studio.world.fault("GetProtectedQuery", "access_denied")
+    studio.world.add_fault("CreateMLInputChannel", "fail_job", code="QUERY_FAILED", message="the query failed")
+    studio.world.add_fault("GetProtectedQuery", "access_denied")
     with pytest.raises(JobFailedError, match="QUERY_FAILED: the query failed"):
         run(create(studio))

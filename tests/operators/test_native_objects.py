@@ -29,7 +29,14 @@ from airflow_cleanroomsml.sensors import (
     CleanRoomsMLAudienceExportJobSensor,
     CleanRoomsMLNewAudienceGenerationJobsSensor,
 )
-from tests.helpers.exported_classes import SENSORS, arguments, every_operation, every_sensor, required, shape_of
+from tests.helpers.exported_classes import (
+    SENSORS,
+    every_operation,
+    every_sensor,
+    find_shape,
+    list_arguments,
+    list_required,
+)
 from tests.requests.test_validation import CONFIGURED, CONFIGURED_ARN, DATASET_ARN, JOB
 
 if TYPE_CHECKING:
@@ -97,7 +104,7 @@ def filled(shape: Any, texts: Iterator[str]) -> Any:
     "form", ["{}", "{{{{ params.x[{!r}] }}}}", "{{# #}}{{{{ params.x[{!r}][:1] }}}}{{{{ params.x[{!r}][1:] }}}}"]
 )
 def test_no_text_of_a_request_is_altered(cls: type[CleanRoomsMLOperator], form: str) -> None:
-    given = {xform_name(name): member for name, member in shape_of(cls).members.items()}
+    given = {xform_name(name): member for name, member in find_shape(cls).members.items()}
     for begin in range(0, len(ALTERED), 9):
         texts = cycle([form.format(text, text) for text in ALTERED[begin:] + ALTERED[:begin]])
         arguments = {name: filled(given[name], texts) for name in cls.arguments if name in given}
@@ -108,30 +115,30 @@ def test_no_text_of_a_request_is_altered(cls: type[CleanRoomsMLOperator], form: 
 
 @every_sensor
 def test_no_text_that_a_sensor_looks_for_is_altered(cls: type[Any]) -> None:
-    names = [name for name in arguments(cls) if name not in ("goal", "audience_size", "since", "finished")]
+    names = [name for name in list_arguments(cls) if name not in ("goal", "audience_size", "since", "finished")]
     for text in ALTERED:
-        given = {**all_of(required(cls), text), **all_of(names, text)}
+        given = {**all_of(list_required(cls), text), **all_of(names, text)}
         task = rendered(native(cls, **given))
         assert {name: getattr(task, name) for name in names} == all_of(names, text)
 
 
 def test_every_argument_of_a_sensor_has_a_shape() -> None:
     for cls in SENSORS:
-        task = native(cls, **all_of(required(cls), "x"))
+        task = native(cls, **all_of(list_required(cls), "x"))
         assert set(task.template_fields) - {"verify", "finished"} <= set(task._find_field_shapes())
 
 
 @texts
 def test_no_text_of_a_connection_is_altered(text: str) -> None:
     for cls in (CleanRoomsMLAudienceExportJobSensor, CleanRoomsFindConfiguredAudienceModelOperator):
-        given = all_of(required(cls), text)
+        given = all_of(list_required(cls), text)
         task = rendered(native(cls, aws_conn_id=text, region_name="{{ params.x }}", **given), x=text)
         assert (task.aws_conn_id, task.region_name) == (text, text)
 
 
 @texts
 def test_no_text_of_a_lookup_is_altered(text: str) -> None:
-    names = required(CleanRoomsFindConfiguredAudienceModelOperator) | {"association_name", "creator_account_id"}
+    names = list_required(CleanRoomsFindConfiguredAudienceModelOperator) | {"association_name", "creator_account_id"}
     task = rendered(native(CleanRoomsFindConfiguredAudienceModelOperator, **all_of(names, text)))
     assert {name: getattr(task, name) for name in names} == all_of(names, text)
 

@@ -34,7 +34,7 @@ class Weekly:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.dataset = world.dataset()
+        self.dataset = world.create_dataset()
         self.models: dict[Any, str] = {}
 
     def train(self, week: int, name: str = "", *, windowed: bool = True, wait: bool = True) -> str:
@@ -74,11 +74,11 @@ def weekly(world: World) -> Weekly:
 
 @contextmanager
 def deletions_take(world: World, seconds: float) -> Iterator[None]:
-    before = world.emulator.switch(delete_seconds=seconds)
+    before = world.emulator.change_settings(delete_seconds=seconds)
     try:
         yield
     finally:
-        world.emulator.switch(delete_seconds=before["delete_seconds"])
+        world.emulator.change_settings(delete_seconds=before["delete_seconds"])
 
 
 def check(terms: str, end: Any) -> Any:
@@ -171,7 +171,7 @@ class TestPromote:
         assert run(operator, ti=retry, **more) == Run(newer, {"replaced": older if has_store else None})
         assert ("which model it replaced is not known" in caplog.text + capsys.readouterr().out) is not has_store
         # Somebody may clear the task in any order, and then Airflow gives it the same store.
-        assert run(operator, ti=retry.cleared(), **more).pushed == {"replaced": older if has_store else None}
+        assert run(operator, ti=retry.make_cleared_try(), **more).pushed == {"replaced": older if has_store else None}
 
     def test_a_newer_model_stays(self, weekly: Weekly) -> None:
         newer = weekly.train(2)
@@ -262,14 +262,14 @@ class TestPrune:
 
     def test_failed_ones_go_and_take_no_place(self, weekly: Weekly) -> None:
         one, two = weekly.train(1), weekly.train(2)
-        weekly.world.fault("CreateAudienceModel", "fail_job")
+        weekly.world.add_fault("CreateAudienceModel", "fail_job")
         failed = weekly.train(3)
         assert prune(weekly)["deleted"] == [failed]
         assert weekly.there == {one, two}
 
     def test_what_is_not_older_than_the_runs_own_stays(self, weekly: Weekly) -> None:
         one, two, three = (weekly.train(week) for week in (1, 2, 3))
-        weekly.world.fault("CreateAudienceModel", "fail_job")
+        weekly.world.add_fault("CreateAudienceModel", "fail_job")
         failed = weekly.train(4)
         found = prune(weekly, keep=1, not_newer_than=two)
         assert found["deleted"] == [one]
@@ -303,7 +303,7 @@ class TestPrune:
         assert weekly.there == {two, other}
 
     def test_the_models_of_another_dataset_stay(self, weekly: Weekly) -> None:
-        other = weekly.world.model("weekly-other")
+        other = weekly.world.train_model("weekly-other")
         weekly.train(1)
         assert other not in {**prune(weekly, keep=1, name_prefix="weekly-")["kept"]}
         assert other in weekly.there
@@ -326,7 +326,7 @@ class TestPrune:
         one, two, three = (weekly.train(week) for week in (1, 2, 3))
         weekly.offer(two, "late")
         # The listing of the configured models does not show the newest yet.
-        weekly.world.fault("ListConfiguredAudienceModels", "stale_listing", seconds=600)
+        weekly.world.add_fault("ListConfiguredAudienceModels", "stale_listing", seconds=600)
         found = prune(weekly, keep=1)
         assert (found["deleted"], set(found["kept"])) == ([one], {two, three})
         assert "Configured audience models depend" in found["kept"][two]
@@ -334,7 +334,7 @@ class TestPrune:
     def test_what_is_gone_when_it_is_read_is_reported(self, weekly: Weekly) -> None:
         one, two, three = (weekly.train(week) for week in (1, 2, 3))
         # The first read does not find what was created in the last ten minutes.
-        weekly.world.fault("GetAudienceModel", "stale_read", seconds=600)
+        weekly.world.add_fault("GetAudienceModel", "stale_read", seconds=600)
         found = prune(weekly, keep=1)
         reported = "deleted since it was listed"
         assert len(found["gone"]) == 1
@@ -347,7 +347,7 @@ class TestPrune:
     def test_a_deletion_whose_answer_was_lost_is_reported(self, weekly: Weekly, seconds: float, reported: str) -> None:
         with deletions_take(weekly.world, seconds):
             one, two = weekly.train(1), weekly.train(2)
-            weekly.world.fault("DeleteAudienceModel", "lose_response")
+            weekly.world.add_fault("DeleteAudienceModel", "lose_response")
             found = prune(weekly, keep=1)
         assert (found["deleted"], found["gone"], set(found["kept"])) == ([], {one: reported}, {two})
 

@@ -35,7 +35,7 @@ def status(studio: Studio, model: str, **version: str) -> str:
 @deferred_or_not
 def test_it_is_waited_for_and_its_version_and_logs_are_told(studio: Studio, deferrable: bool) -> None:
     studio.ml.put_ml_configuration(**studio.of, defaultOutputLocation={"roleArn": studio.world.role})
-    done = run(CleanRoomsMLCreateTrainedModelOperator(**studio.training(deferrable=deferrable)))
+    done = run(CleanRoomsMLCreateTrainedModelOperator(**studio.build_training(deferrable=deferrable)))
     assert status(studio, done.result) == "ACTIVE"
     assert done.pushed.pop("status_history")[-1]["status"] == "ACTIVE"
     assert done.pushed == {
@@ -50,14 +50,14 @@ def test_it_is_waited_for_and_its_version_and_logs_are_told(studio: Studio, defe
 def test_a_model_whose_logs_were_lost_is_no_failure_but_a_warning(
     studio: Studio, caplog: pytest.LogCaptureFixture
 ) -> None:
-    done = run(CleanRoomsMLCreateTrainedModelOperator(**studio.training()))
+    done = run(CleanRoomsMLCreateTrainedModelOperator(**studio.build_training()))
     assert done.pushed["logs_status"] == "PUBLISH_FAILED"
     assert "The logs of the trained model were not published" in caplog.text
 
 
 def test_rendered_numbers_become_numbers_and_hyperparameters_texts(studio: Studio) -> None:
     task = CleanRoomsMLCreateTrainedModelOperator(
-        **studio.training(
+        **studio.build_training(
             stopping_condition={"maxRuntimeInSeconds": "{{ 60 * 60 }}"},
             hyperparameters={"depth": 5, "rate": "{{ 0.1 }}"},
         )
@@ -69,7 +69,7 @@ def test_rendered_numbers_become_numbers_and_hyperparameters_texts(studio: Studi
 
 @pytest.mark.parametrize("value", [0.1, True])
 def test_a_hyperparameter_that_is_no_text_is_refused_before_it_is_sent(studio: Studio, value: Any) -> None:
-    arguments = studio.training(hyperparameters={"rate": value})
+    arguments = studio.build_training(hyperparameters={"rate": value})
     before = studio.world.calls
     with pytest.raises(InvalidRequestError, match=r"hyperparameters\['rate'\]"):
         run(CleanRoomsMLCreateTrainedModelOperator(**arguments))
@@ -78,8 +78,10 @@ def test_a_hyperparameter_that_is_no_text_is_refused_before_it_is_sent(studio: S
 
 @deferred_or_not
 def test_a_failed_training_says_why(studio: Studio, deferrable: bool) -> None:
-    arguments = studio.training(deferrable=deferrable)
-    studio.world.fault("CreateTrainedModel", "fail_job", code="ALGORITHM_ERROR", message="the container exited with 1")
+    arguments = studio.build_training(deferrable=deferrable)
+    studio.world.add_fault(
+        "CreateTrainedModel", "fail_job", code="ALGORITHM_ERROR", message="the container exited with 1"
+    )
     with pytest.raises(JobFailedError, match="ALGORITHM_ERROR: the container exited with 1") as caught:
         run(CleanRoomsMLCreateTrainedModelOperator(**arguments))
     assert (caught.value.status, caught.value.code) == ("CREATE_FAILED", "ALGORITHM_ERROR")
@@ -95,7 +97,7 @@ def wait_of(task: Any, ti: TaskInstance) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("condition", "seconds"), [(None, 29 * 24 * 3600), ({"maxRuntimeInSeconds": 3600}, 7 * 3600)])
 def test_the_time_out_follows_the_stopping_condition(slow_studio: Studio, condition: Any, seconds: float) -> None:
-    given = slow_studio.training(
+    given = slow_studio.build_training(
         "other", channel=started(slow_studio)[1], deferrable=True, stopping_condition=condition
     )
     ti = TaskInstance()
@@ -103,21 +105,21 @@ def test_the_time_out_follows_the_stopping_condition(slow_studio: Studio, condit
     assert first["deadline"] - first["started"] == pytest.approx(seconds)
     # A retry goes on with that model, whatever its own arguments render to.
     retry = CleanRoomsMLCreateTrainedModelOperator(**{**given, "stopping_condition": {"maxRuntimeInSeconds": 60}})
-    second = wait_of(retry, ti.next_try())
+    second = wait_of(retry, ti.make_next_try())
     assert second["identifiers"]["trained_model_arn"] == first["identifiers"]["trained_model_arn"]
     assert second["deadline"] - second["started"] == pytest.approx(seconds)
-    slow_studio.world.fault("GetTrainedModel", "access_denied")
+    slow_studio.world.add_fault("GetTrainedModel", "access_denied")
     assert retry.estimate_timeout(Handle(second["identifiers"]), knows_request=False) == 29 * 24 * 3600
 
 
 def test_an_instance_type_without_quota_is_no_matter_of_waiting(studio: Studio) -> None:
     resources = {"instanceType": "ml.p5.48xlarge", "volumeSizeInGB": 30}
     with pytest.raises(NoQuotaError if KNOWS_VERSIONS else QuotaExceededError, match="which is 0"):
-        run(CleanRoomsMLCreateTrainedModelOperator(**studio.training(resource_config=resources)))
+        run(CleanRoomsMLCreateTrainedModelOperator(**studio.build_training(resource_config=resources)))
 
 
 def test_one_of_the_same_name_is_reused_if_it_is_what_is_asked_for(studio: Studio) -> None:
-    arguments = studio.training(environment={"LEVEL": "debug"}, if_exists="reuse")
+    arguments = studio.build_training(environment={"LEVEL": "debug"}, if_exists="reuse")
     first = run(CleanRoomsMLCreateTrainedModelOperator(**arguments)).result
     assert run(CleanRoomsMLCreateTrainedModelOperator(**arguments)).result == first
     with pytest.raises(AlreadyExistsError, match="environment: different") as caught:
@@ -129,7 +131,7 @@ def test_one_of_the_same_name_is_reused_if_it_is_what_is_asked_for(studio: Studi
 def continued(studio: Studio, **more: Any) -> CleanRoomsMLCreateTrainedModelOperator:
     before = [{"trainedModelArn": studio.model, "channelName": "before", "versionIdentifier": "NULL"}]
     return CleanRoomsMLCreateTrainedModelOperator(
-        **studio.training("next", incremental_training_data_channels=before, **more)
+        **studio.build_training("next", incremental_training_data_channels=before, **more)
     )
 
 
@@ -145,17 +147,17 @@ def test_a_further_version_is_waited_for_as_such(studio: Studio, deferrable: boo
 
 @versioned
 def test_a_cleared_task_goes_on_with_the_first_version_though_the_listing_shows_the_latest(studio: Studio) -> None:
-    task, ti = studio.training(), TaskInstance()
+    task, ti = studio.build_training(), TaskInstance()
     first = run(CleanRoomsMLCreateTrainedModelOperator(**task), ti=ti)
     before = [{"trainedModelArn": first.result, "channelName": "before"}]
-    studio.world.fault("CreateTrainedModel", "fail_job")
+    studio.world.add_fault("CreateTrainedModel", "fail_job")
     with pytest.raises(JobFailedError):
         run(
             CleanRoomsMLCreateTrainedModelOperator(
-                **studio.training(incremental_training_data_channels=before), durable=False
+                **studio.build_training(incremental_training_data_channels=before), durable=False
             )
         )
-    again = run(CleanRoomsMLCreateTrainedModelOperator(**task), ti=ti.cleared())
+    again = run(CleanRoomsMLCreateTrainedModelOperator(**task), ti=ti.make_cleared_try())
     assert (again.result, again.pushed["version_identifier"]) == (first.result, "NULL")
     assert studio.world.calls.count("CreateTrainedModel") == 2
 
@@ -225,7 +227,7 @@ def test_cancelling_what_is_not_there_names_a_wrong_arn(studio: Studio) -> None:
 def test_a_wait_whose_model_somebody_cancels_ends_in_failure(slow_studio: Studio, deferrable: bool) -> None:
     model, channel = started(slow_studio)
     more: dict[str, Any] = {"if_exists": "reuse", "deferrable": deferrable, "waiter_delay": 2}
-    task = CleanRoomsMLCreateTrainedModelOperator(**slow_studio.training(channel=channel, **more))
+    task = CleanRoomsMLCreateTrainedModelOperator(**slow_studio.build_training(channel=channel, **more))
     timer = threading.Timer(6, slow_studio.ml.cancel_trained_model, [], {**slow_studio.of, "trainedModelArn": model})
     timer.start()
     with pytest.raises(JobFailedError, match="CANCEL_|INACTIVE"):
@@ -238,7 +240,7 @@ def test_a_timeout_says_what_is_still_running(slow_studio: Studio, deferrable: b
     model, channel = started(slow_studio)
     more: dict[str, Any] = {"if_exists": "reuse", "deferrable": deferrable, "waiter_delay": 1, "waiter_max_attempts": 1}
     with pytest.raises(WaitTimeoutError, match=model):
-        run(CleanRoomsMLCreateTrainedModelOperator(**slow_studio.training(channel=channel, **more)))
+        run(CleanRoomsMLCreateTrainedModelOperator(**slow_studio.build_training(channel=channel, **more)))
 
 
 def started(studio: Studio) -> tuple[str, str]:
@@ -247,7 +249,7 @@ def started(studio: Studio) -> tuple[str, str]:
         **studio.of,
         name="channel",
         configuredModelAlgorithmAssociations=[studio.association],
-        inputChannel=studio.input_channel(),
+        inputChannel=studio.build_input_channel(),
         retentionInDays=30,
     )
     channel = str(made["mlInputChannelArn"])

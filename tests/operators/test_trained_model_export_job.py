@@ -58,7 +58,7 @@ def test_the_version_of_a_first_model_may_be_handed_on_as_it_is(studio: Studio) 
 def test_the_collaboration_comes_from_the_membership_where_the_model_cannot_be_read(studio: Studio, fault: str) -> None:
     _ = studio.model
     if fault != "none":
-        studio.world.fault("GetTrainedModel", fault)
+        studio.world.add_fault("GetTrainedModel", fault)
     run(export(studio))
     assert studio.world.calls.count("GetMembership") == (fault != "none")
 
@@ -72,13 +72,13 @@ def test_nothing_is_started_when_the_collaboration_cannot_be_found(studio: Studi
 
 @deferred_or_not
 def test_a_failed_export_says_why(studio: Studio, deferrable: bool) -> None:
-    studio.world.fault("StartTrainedModelExportJob", "fail_job", code="TOO_LARGE", message="more than maxSize")
+    studio.world.add_fault("StartTrainedModelExportJob", "fail_job", code="TOO_LARGE", message="more than maxSize")
     with pytest.raises(JobFailedError, match="TOO_LARGE: more than maxSize"):
         run(export(studio, deferrable=deferrable))
 
 
 def test_a_lost_answer_is_looked_for_not_sent_again(studio: Studio) -> None:
-    studio.world.fault("StartTrainedModelExportJob", "lose_response")
+    studio.world.add_fault("StartTrainedModelExportJob", "lose_response")
     with pytest.raises(OutcomeUnknownError):
         run(export(studio, durable=False))
     assert run(export(studio, if_exists="reuse")).result["name"] == "export"

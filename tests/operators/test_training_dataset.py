@@ -10,11 +10,11 @@ from airflow_cleanroomsml.operators import (
     CleanRoomsMLDeleteTrainingDatasetOperator,
 )
 from airflow_cleanroomsml.request_types import Dataset, DataSource
-from tests.support import World, run, untagged
+from tests.support import World, remove_claim, run
 
 
 def create(world: World, **more: Any) -> Any:
-    given = {"name": "d", "role_arn": world.role, "training_data": world.training_data(), **more}
+    given = {"name": "d", "role_arn": world.role, "training_data": world.build_training_data(), **more}
     return run(CleanRoomsMLCreateTrainingDatasetOperator(task_id="t", **given)).result
 
 
@@ -25,7 +25,7 @@ def delete(arn: str) -> Any:
 def test_create_returns_the_arn_of_what_it_made(empty_world: World) -> None:
     arn = create(empty_world, tags={"team": "ads"}, description="what we sell")
     found = empty_world.ml.get_training_dataset(trainingDatasetArn=arn)
-    assert (found["name"], untagged(found["tags"]), found["description"]) == ("d", {"team": "ads"}, "what we sell")
+    assert (found["name"], remove_claim(found["tags"]), found["description"]) == ("d", {"team": "ads"}, "what we sell")
     assert arn.split(":")[4] == empty_world.account
 
 
@@ -62,7 +62,7 @@ def test_a_name_in_use_fails_at_once_and_tells_what_is_there(empty_world: World)
 
 def test_a_name_in_use_by_what_may_not_be_listed_is_still_told(empty_world: World) -> None:
     create(empty_world)
-    empty_world.fault("ListTrainingDatasets", "access_denied")
+    empty_world.add_fault("ListTrainingDatasets", "access_denied")
     with pytest.raises(AlreadyExistsError, match="already exists"):
         create(empty_world)
 
@@ -76,7 +76,7 @@ def test_reuse_goes_on_with_what_is_there_and_looks_first(empty_world: World) ->
 
 def test_reuse_does_not_take_what_is_not_asked_for(empty_world: World) -> None:
     create(empty_world, tags={"team": "ads"})
-    other = empty_world.training_data("purchases")
+    other = empty_world.build_training_data("purchases")
     with pytest.raises(
         AlreadyExistsError, match="(?s)differs from the request.*tableName: 'interactions' instead of 'purchases'"
     ):
@@ -85,7 +85,7 @@ def test_reuse_does_not_take_what_is_not_asked_for(empty_world: World) -> None:
 
 
 def test_reuse_finds_what_a_lost_answer_has_made(empty_world: World) -> None:
-    empty_world.fault("CreateTrainingDataset", "lose_response")
+    empty_world.add_fault("CreateTrainingDataset", "lose_response")
     arn = create(empty_world, if_exists="reuse")
     (entry,) = empty_world.ml.list_training_datasets()["trainingDatasets"]
     assert entry["trainingDatasetArn"] == arn
@@ -110,7 +110,7 @@ def test_delete_and_delete_again(empty_world: World) -> None:
 
 
 def test_delete_is_refused_while_a_model_depends_on_it(world: World) -> None:
-    model = world.model()
+    model = world.train_model()
     arn = world.ml.get_audience_model(audienceModelArn=model)["trainingDatasetArn"]
     with pytest.raises(ConflictError, match="Audience models depend on"):
         delete(arn)

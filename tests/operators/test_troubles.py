@@ -58,8 +58,8 @@ def test_a_job_that_failed_has_failed_whatever_becomes_of_the_connection(
 ) -> None:
     world = lasting_world
     monkeypatch.setenv("AIRFLOW_CONN_MINE", '{"conn_type": "aws", "extra": {"region_name": "us-east-1"}}')
-    world.fault("CreateAudienceModel", "fail_job")
-    dataset = world.dataset("x")
+    world.add_fault("CreateAudienceModel", "fail_job")
+    dataset = world.create_dataset("x")
 
     def operator() -> CleanRoomsMLCreateAudienceModelOperator:
         return CleanRoomsMLCreateAudienceModelOperator(
@@ -81,7 +81,7 @@ def test_a_job_that_failed_has_failed_whatever_becomes_of_the_connection(
 @pytest.mark.parametrize("durable", [False, True], ids=["not durable", "durable"])
 def test_a_turn_that_airflow_ended_has_started_nothing_and_may_be_retried(empty_world: World, durable: bool) -> None:
     operator = CleanRoomsMLCreateAudienceModelOperator(
-        task_id="t", name="m", training_dataset_arn=empty_world.dataset("x"), deferrable=True, durable=durable
+        task_id="t", name="m", training_dataset_arn=empty_world.create_dataset("x"), deferrable=True, durable=durable
     )
     ti = Kept()
     ti.map_index = 3
@@ -97,20 +97,20 @@ def test_a_turn_that_airflow_ended_has_started_nothing_and_may_be_retried(empty_
 
 class TestReuse:
     def dataset(self, world: World, **more: Any) -> CleanRoomsMLCreateTrainingDatasetOperator:
-        given = {"role_arn": world.role, "training_data": world.training_data(), "if_exists": "reuse"}
+        given = {"role_arn": world.role, "training_data": world.build_training_data(), "if_exists": "reuse"}
         return CleanRoomsMLCreateTrainingDatasetOperator(task_id="t", name="d", **{**given, **more})
 
     def test_what_another_task_was_a_moment_faster_with_is_reused(
         self, world: World, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        arn = world.dataset("d")
-        world.fault("ListTrainingDatasets", "stale_listing", times=1, seconds=60.0)
+        arn = world.create_dataset("d")
+        world.add_fault("ListTrainingDatasets", "stale_listing", times=1, seconds=60.0)
         assert run(self.dataset(world)).result == arn
         # Airflow 2.11 logs in one way, 3.x in the other.
         assert f"Using the training dataset {arn}" in caplog.text + capsys.readouterr().out
 
     def test_what_differs_is_not(self, world: World) -> None:
-        world.dataset("d")
-        world.fault("ListTrainingDatasets", "stale_listing", times=1, seconds=60.0)
+        world.create_dataset("d")
+        world.add_fault("ListTrainingDatasets", "stale_listing", times=1, seconds=60.0)
         with pytest.raises(AlreadyExistsError, match="role_arn"):
             run(self.dataset(world, role_arn=f"{world.role}-of-others"))

@@ -29,7 +29,7 @@ from airflow_cleanroomsml.operators._delete import CleanRoomsMLDeleteOperator
 from airflow_cleanroomsml.sensors import CleanRoomsMLAudienceGenerationJobSensor
 from tests.helpers.collaboration import collaborate
 from tests.helpers.custom_models import KNOWS_VERSIONS, Studio, versioned
-from tests.helpers.exported_classes import OPERATIONS, required
+from tests.helpers.exported_classes import OPERATIONS, list_required
 from tests.idempotency.test_create_once import StateStore
 from tests.operators.test_troubles import deferred
 from tests.support import TaskInstance, World, run
@@ -81,8 +81,8 @@ class Scene:
         soon = {"waiter_delay": 0.2} if self.maker.waits else {}
         return self.maker.operator(**{**self.given, "task_id": "task", self.maker.named: self.name, **soon, **more})
 
-    def fault(self, operation: str, kind: str, **more: Any) -> None:
-        self.world.fault(operation_name(self.maker.operator.service, operation), kind, **more)
+    def add_fault(self, operation: str, kind: str, **more: Any) -> None:
+        self.world.add_fault(operation_name(self.maker.operator.service, operation), kind, **more)
 
     @property
     def identity(self) -> Any:
@@ -140,7 +140,7 @@ def test_what_was_made_is_pushed_under_keys_of_its_own(scene: Scene, maker: Make
 @every_job
 def test_it_is_pushed_of_a_job_that_fails(scene: Scene, maker: Maker, deferrable: bool) -> None:
     ti = TaskInstance()
-    scene.fault(maker.title, "fail_job")
+    scene.add_fault(maker.title, "fail_job")
     failure(scene.task(deferrable=deferrable), ti=ti)
     assert set(ti.pushed) == {*KEYS[maker.title], _xcom.STATUS_HISTORY_KEY}
     assert named(maker, ti.pushed) == scene.identity
@@ -151,7 +151,7 @@ def test_it_is_pushed_of_a_job_that_fails(scene: Scene, maker: Maker, deferrable
 def test_it_is_pushed_before_the_wait_is_deferred(scene: Scene, maker: Maker) -> None:
     ti = TaskInstance()
     # A task looks once before it defers; a look that is throttled does not see that the job is done.
-    scene.fault(maker.operator.resource.get or maker.operator.resource.list, "throttle", times=0)
+    scene.add_fault(maker.operator.resource.get or maker.operator.resource.list, "throttle", times=0)
     once = {"retries": {"total_max_attempts": 1}}
     deferred(scene.task(deferrable=True, botocore_config=once), {"params": {}, "ti": ti})
     scene.world.emulator.clear_faults(scene.world.account)
@@ -162,8 +162,8 @@ def test_it_is_pushed_before_the_wait_is_deferred(scene: Scene, maker: Maker) ->
 @both_ways
 def test_a_further_version_is_named_with_its_own_identifier(studio: Studio, deferrable: bool) -> None:
     before = {"trainedModelArn": studio.model, "channelName": "before"}
-    further = studio.training(incremental_training_data_channels=[before], deferrable=deferrable)
-    studio.world.fault("CreateTrainedModel", "fail_job")
+    further = studio.build_training(incremental_training_data_channels=[before], deferrable=deferrable)
+    studio.world.add_fault("CreateTrainedModel", "fail_job")
     ti = TaskInstance()
     failure(CleanRoomsMLCreateTrainedModelOperator(**further), ti=ti)
     versions = studio.ml.list_trained_model_versions(**studio.of, trainedModelArn=studio.model)["trainedModels"]
@@ -185,32 +185,32 @@ class TestTries:
 
     def broken_off(self, world: World, ti: TaskInstance, dataset: str, **context: Any) -> Any:
         """The ARN of what a try has made whose wait was broken off."""
-        world.fault("GetAudienceModel", "access_denied")
+        world.add_fault("GetAudienceModel", "access_denied")
         failure(self.train(dataset), CleanRoomsMLError, ti=ti, **context)
         return ti.pushed["audience_model_arn"]
 
     @both_ways
     def test_a_retry_pushes_what_it_finds(self, world: World, deferrable: bool) -> None:
-        first, dataset = TaskInstance(), world.dataset()
+        first, dataset = TaskInstance(), world.create_dataset()
         arn = self.broken_off(world, first, dataset)
-        again = run(self.train(dataset, deferrable=deferrable), ti=first.next_try())
+        again = run(self.train(dataset, deferrable=deferrable), ti=first.make_next_try())
         assert again.pushed["audience_model_arn"] == again.result == arn
 
     def test_what_is_found_after_a_lost_answer(self, world: World) -> None:
-        world.fault("CreateAudienceModel", "lose_response")
-        done = run(self.train(world.dataset()))
+        world.add_fault("CreateAudienceModel", "lose_response")
+        done = run(self.train(world.create_dataset()))
         assert done.pushed["audience_model_arn"] == done.result
 
     def test_what_is_reused(self, world: World) -> None:
-        arn = world.model("model")
+        arn = world.train_model("model")
         dataset = world.ml.get_audience_model(audienceModelArn=arn)["trainingDatasetArn"]
         assert run(self.train(dataset, if_exists="reuse")).pushed["audience_model_arn"] == arn
 
     def test_what_has_another_name_for_the_first_has_failed(self, world: World) -> None:
-        first, dataset = TaskInstance(), world.dataset()
-        world.fault("CreateAudienceModel", "fail_job")
+        first, dataset = TaskInstance(), world.create_dataset()
+        world.add_fault("CreateAudienceModel", "fail_job")
         failure(self.train(dataset), ti=first)
-        second = run(self.train(dataset), ti=first.next_try())
+        second = run(self.train(dataset), ti=first.make_next_try())
         assert second.pushed["audience_model_arn"] == second.result != first.pushed["audience_model_arn"]
         name = world.ml.get_audience_model(audienceModelArn=second.result)["name"]
         assert name == "model-retry-2"
@@ -219,29 +219,29 @@ class TestTries:
         export = CleanRoomsMLStartAudienceExportJobOperator(
             task_id="task",
             name="export",
-            audience_generation_job_arn=world.generated(),
+            audience_generation_job_arn=world.generate_audience(),
             audience_size={"type": "PERCENTAGE", "value": 10},
             waiter_delay=0.2,
         )
         first = TaskInstance()
-        world.fault("StartAudienceExportJob", "fail_job")
+        world.add_fault("StartAudienceExportJob", "fail_job")
         failure(export, ti=first)
-        second = run(export, ti=first.next_try())
+        second = run(export, ti=first.make_next_try())
         names = [pushed["audience_export_job"]["name"] for pushed in (first.pushed, second.pushed)]
         assert names == ["export", "export-retry-2"]
 
     def test_what_the_state_store_remembers_where_the_next_try_may_not_look(self, world: World) -> None:
-        first, dataset, store = TaskInstance(), world.dataset(), StateStore()
+        first, dataset, store = TaskInstance(), world.create_dataset(), StateStore()
         arn = self.broken_off(world, first, dataset, task_state_store=store)
-        second = first.next_try()
-        world.fault("GetAudienceModel", "access_denied", times=0)
+        second = first.make_next_try()
+        world.add_fault("GetAudienceModel", "access_denied", times=0)
         failure(self.train(dataset), AccessDeniedError, ti=second, task_state_store=store)
         assert second.pushed == {"audience_model_arn": arn}
 
     def test_what_was_never_made_has_no_key(self, world: World) -> None:
         ti = TaskInstance()
-        world.fault("CreateAudienceModel", "access_denied")
-        failure(self.train(world.dataset()), AccessDeniedError, ti=ti)
+        world.add_fault("CreateAudienceModel", "access_denied")
+        failure(self.train(world.create_dataset()), AccessDeniedError, ti=ti)
         assert ti.pushed == {}
 
     def test_an_xcom_that_fails_costs_no_second_model(self, world: World) -> None:
@@ -249,7 +249,7 @@ class TestTries:
             def xcom_push(self, key: str, value: Any) -> None:
                 raise ConnectionError(f"{key} cannot be stored")
 
-        done = run(self.train(world.dataset(), durable=False), ti=Broken())
+        done = run(self.train(world.create_dataset(), durable=False), ti=Broken())
         assert [done.result] == [
             entry["audienceModelArn"] for entry in world.ml.list_audience_models()["audienceModels"]
         ]
@@ -267,7 +267,10 @@ class TestWithoutXCom:
     @both_ways
     def test_a_sensor_pushes_nothing(self, world: World, deferrable: bool) -> None:
         sensor = CleanRoomsMLAudienceGenerationJobSensor(
-            task_id="task", audience_generation_job_arn=world.generated(), deferrable=deferrable, do_xcom_push=False
+            task_id="task",
+            audience_generation_job_arn=world.generate_audience(),
+            deferrable=deferrable,
+            do_xcom_push=False,
         )
         assert run(sensor).pushed == {}
 
@@ -285,7 +288,7 @@ class TestTheNoteOfADeferral:
         return CleanRoomsMLCreateAudienceModelOperator(
             task_id="task",
             name="model",
-            training_dataset_arn=world.dataset(),
+            training_dataset_arn=world.create_dataset(),
             deferrable=True,
             waiter_delay=0.2,
             **more,
@@ -301,7 +304,7 @@ class TestTheNoteOfADeferral:
     def test_it_is_gone_at_the_end(self, world: World, fails: bool) -> None:
         ti = TaskInstance()
         if fails:
-            world.fault("CreateAudienceModel", "fail_job")
+            world.add_fault("CreateAudienceModel", "fail_job")
             failure(self.train(world), ti=ti)
         else:
             run(self.train(world), ti=ti)
@@ -337,8 +340,8 @@ class TestTheNoteOfADeferral:
     "cls", [cls for cls in OPERATIONS if issubclass(cls, CleanRoomsMLDeleteOperator)], ids=lambda cls: cls.__name__
 )
 def test_a_delete_of_what_was_never_made_says_what_to_do(empty_world: World, cls: Any, absent: Any) -> None:
-    told = failure(cls(task_id="task", **dict.fromkeys(required(cls), absent)), InvalidRequestError)
-    for argument in required(cls):
+    told = failure(cls(task_id="task", **dict.fromkeys(list_required(cls), absent)), InvalidRequestError)
+    for argument in list_required(cls):
         assert f"{argument}: " in told
     assert "is None: if it is pulled from XCom, nothing was pushed under that key." in told
     assert "mark this task as success or skipped" in told

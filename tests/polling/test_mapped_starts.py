@@ -34,8 +34,8 @@ def test_mapped_starts_take_turns(strict: EmulatorProcess, monkeypatch: pytest.M
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", world.account)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     world.build()
-    model: str = world.configured()
-    seed: Any = world.seed()
+    model: str = world.create_configured_model()
+    seed: Any = world.write_seed()
     before = len(world.calls)
 
     def task(index: int) -> Task:
@@ -58,6 +58,6 @@ def test_mapped_starts_take_turns(strict: EmulatorProcess, monkeypatch: pytest.M
     Fleet(8).run(tasks)
     assert [task.error for task in tasks] == [None] * JOBS
     assert len({task.result for task in tasks}) == JOBS
-    answers = Counter(strict.answers(world.account)[before:])
+    answers = Counter(strict.list_statuses(world.account)[before:])
     assert answers[429] <= 0.05 * answers.total(), answers
     assert answers[402] <= JOBS

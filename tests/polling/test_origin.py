@@ -15,7 +15,7 @@ from airflow_cleanroomsml._waiting.wait import Wait
 from airflow_cleanroomsml.triggers import CleanRoomsMLWaitTrigger
 from tests.helpers.hanging_secrets import hanging_secrets
 from tests.support import World
-from tests.test_triggers import event, in_training, pollers, until, until_called, wait_for
+from tests.test_triggers import build_wait, list_pollers, run_trigger, start_training, wait_until, wait_until_called
 
 NAME = "prod"
 VARIABLE = "AIRFLOW_CONN_PROD"
@@ -27,7 +27,7 @@ def leads_to(world: World, password: str = "secret") -> str:
 
 
 def begin(wait: Wait, name: str = NAME) -> asyncio.Task[Any]:
-    return asyncio.create_task(event(CleanRoomsMLWaitTrigger(wait=wait.to_json(), aws_conn_id=name)))
+    return asyncio.create_task(run_trigger(CleanRoomsMLWaitTrigger(wait=wait.to_json(), aws_conn_id=name)))
 
 
 @pytest.fixture
@@ -50,34 +50,34 @@ class TestChanged:
     def test_a_wait_that_begins_then_uses_the_settings_of_then(
         self, slow_world: World, other: World, goal: str, clock: list[float], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        before = wait_for(in_training(slow_world), timeout=36_000)
-        arn = in_training(other)
+        before = build_wait(start_training(slow_world), timeout=36_000)
+        arn = start_training(other)
 
         async def both() -> Any:
             first = begin(before)
-            await until_called(slow_world, len(slow_world.calls) + 1)
+            await wait_until_called(slow_world, len(slow_world.calls) + 1)
             monkeypatch.setenv(VARIABLE, leads_to(other))
             clock[0] += 61
-            after = wait_for(arn, goal=goal)._replace(deadline=_clock.now() + 2, lag=0.0)
+            after = build_wait(arn, goal=goal)._replace(deadline=_clock.now() + 2, lag=0.0)
             seen = await begin(after)
-            await until_called(slow_world, len(slow_world.calls) + 1)
+            await wait_until_called(slow_world, len(slow_world.calls) + 1)
             assert not first.done()
             first.cancel()
             return seen
 
         seen = asyncio.run(both())["poll_result"]
         assert (seen["outcome"], seen["status"]) == ("pending", "CREATE_IN_PROGRESS")
-        until(lambda: registry.pollers == [])
+        wait_until(lambda: registry.pollers == [])
 
     def test_for_a_minute_it_is_not_read_again(
         self, slow_world: World, other: World, clock: list[float], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        wait = wait_for(in_training(slow_world), timeout=36_000)
+        wait = build_wait(start_training(slow_world), timeout=36_000)
 
         async def both() -> list[int]:
             counts = []
             first = begin(wait)
-            await until_called(slow_world, len(slow_world.calls) + 1)
+            await wait_until_called(slow_world, len(slow_world.calls) + 1)
             monkeypatch.setenv(VARIABLE, leads_to(slow_world, "another"))
             for _ in range(2):
                 begin(wait)
@@ -92,7 +92,7 @@ class TestChanged:
     def test_a_wait_that_ends_while_it_is_read_leaves_no_poller_behind(
         self, slow_world: World, clock: list[float], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        wait = wait_for(in_training(slow_world), timeout=3600)
+        wait = build_wait(start_training(slow_world), timeout=3600)
         monkeypatch.setenv(VARIABLE, leads_to(slow_world))
 
         async def one() -> None:
@@ -111,22 +111,22 @@ class TestChanged:
         self, slow_world: World, clock: list[float], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """As of a secrets backend that makes new keys whenever it is asked."""
-        wait = wait_for(in_training(slow_world), timeout=36_000)
+        wait = build_wait(start_training(slow_world), timeout=36_000)
 
         async def many() -> int:
             waits = []
             for number in range(6):
                 monkeypatch.setenv(VARIABLE, leads_to(slow_world, f"secret-{number}"))
                 waits.append(begin(wait))
-                await until_called(slow_world, len(slow_world.calls) + 1)
+                await wait_until_called(slow_world, len(slow_world.calls) + 1)
                 clock[0] += 61
-            threads = len(pollers())
+            threads = len(list_pollers())
             for each in waits:
                 each.cancel()
             return threads
 
         assert asyncio.run(many()) == 3
-        until(lambda: not registry.pollers)
+        wait_until(lambda: not registry.pollers)
 
 
 class TestUnreadable:
@@ -138,20 +138,20 @@ class TestUnreadable:
     ) -> None:
         """Airflow does not distinguish a fault from a connection that is gone, and the amazon provider goes on without one."""
         variable, login = f"AIRFLOW_CONN_{name.upper()}", leads_to(slow_world)
-        wait = wait_for(in_training(slow_world), goal=goal, timeout=3600)._replace(lag=0.0)
+        wait = build_wait(start_training(slow_world), goal=goal, timeout=3600)._replace(lag=0.0)
         triggerers_own = World(slow_world.emulator)
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", triggerers_own.account)
         monkeypatch.setenv(variable, login)
 
         async def renewed() -> None:
             task = begin(wait, name)
-            await until_called(slow_world, len(slow_world.calls) + 1)
+            await wait_until_called(slow_world, len(slow_world.calls) + 1)
             monkeypatch.delenv(variable)
-            await asyncio.to_thread(slow_world.fault, "GetAudienceModel", "expired_credentials")
-            await asyncio.to_thread(until, lambda: slow_world.emulator.faults(slow_world.account) == [])
+            await asyncio.to_thread(slow_world.add_fault, "GetAudienceModel", "expired_credentials")
+            await asyncio.to_thread(wait_until, lambda: slow_world.emulator.list_faults(slow_world.account) == [])
             await asyncio.sleep(2)
             monkeypatch.setenv(variable, login)
-            await until_called(slow_world, len(slow_world.calls) + 1)
+            await wait_until_called(slow_world, len(slow_world.calls) + 1)
             assert not task.done()
             task.cancel()
 
@@ -163,24 +163,24 @@ class TestUnreadable:
     ) -> None:
         triggerers_own = World(slow_world.emulator)
         before, after = (
-            wait_for(in_training(world), timeout=36_000)._replace(lag=0.0) for world in (slow_world, other)
+            build_wait(start_training(world), timeout=36_000)._replace(lag=0.0) for world in (slow_world, other)
         )
 
         async def both() -> None:
             first = begin(before)
-            await until_called(slow_world, len(slow_world.calls) + 1)
+            await wait_until_called(slow_world, len(slow_world.calls) + 1)
             monkeypatch.setenv("AWS_ACCESS_KEY_ID", triggerers_own.account)
             monkeypatch.setenv(VARIABLE, leads_to(other))
             clock[0] += 61
             second = begin(after)
-            await until_called(other, len(other.calls) + 1)
+            await wait_until_called(other, len(other.calls) + 1)
             monkeypatch.delenv(VARIABLE)
-            await asyncio.to_thread(other.fault, "GetAudienceModel", "expired_credentials")
-            await asyncio.to_thread(until, lambda: other.emulator.faults(other.account) == [])
+            await asyncio.to_thread(other.add_fault, "GetAudienceModel", "expired_credentials")
+            await asyncio.to_thread(wait_until, lambda: other.emulator.list_faults(other.account) == [])
             await asyncio.sleep(2)
             assert not second.done()
             monkeypatch.setenv(VARIABLE, leads_to(other))
-            await until_called(other, len(other.calls) + 1)
+            await wait_until_called(other, len(other.calls) + 1)
             first.cancel()
             second.cancel()
 
@@ -190,12 +190,12 @@ class TestUnreadable:
     def test_a_wait_that_begins_then_uses_the_settings_of_the_others(
         self, slow_world: World, other: World, clock: list[float], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        wait = wait_for(in_training(slow_world), timeout=36_000)
+        wait = build_wait(start_training(slow_world), timeout=36_000)
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "000000000001")
 
         async def both() -> Any:
             first = begin(wait)
-            await until_called(slow_world, len(slow_world.calls) + 1)
+            await wait_until_called(slow_world, len(slow_world.calls) + 1)
             monkeypatch.delenv(VARIABLE)
             clock[0] += 61
             seen = await begin(wait._replace(deadline=0.0))
@@ -207,16 +207,16 @@ class TestUnreadable:
     def test_while_the_secrets_backend_hangs_the_others_are_polled(
         self, slow_world: World, other: World, clock: list[float], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        wait = wait_for(in_training(slow_world), timeout=36_000)
+        wait = build_wait(start_training(slow_world), timeout=36_000)
 
         async def both() -> Any:
             first = begin(wait)
-            await until_called(slow_world, len(slow_world.calls) + 1)
+            await wait_until_called(slow_world, len(slow_world.calls) + 1)
             clock[0] += 61
             with hanging_secrets(NAME, monkeypatch) as secrets:
                 second = begin(wait._replace(deadline=0.0))
                 await asyncio.to_thread(secrets.asked.wait, 60)
-                await until_called(slow_world, len(slow_world.calls) + 2)
+                await wait_until_called(slow_world, len(slow_world.calls) + 2)
                 assert not second.done()
             seen = await second
             first.cancel()
@@ -227,12 +227,12 @@ class TestUnreadable:
     def test_a_secrets_backend_that_hangs_is_not_waited_for_without_limit(
         self, slow_world: World, other: World, clock: list[float], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        wait = wait_for(in_training(slow_world), timeout=36_000)
+        wait = build_wait(start_training(slow_world), timeout=36_000)
         monkeypatch.setattr(connecting, "_READ_TIMEOUT", 0.5)
 
         async def both() -> Any:
             first = begin(wait)
-            await until_called(slow_world, len(slow_world.calls) + 1)
+            await wait_until_called(slow_world, len(slow_world.calls) + 1)
             clock[0] += 61
             with hanging_secrets(NAME, monkeypatch):
                 seen = await begin(wait._replace(deadline=0.0))

@@ -130,13 +130,13 @@ def desk(crowd: CrowdedWorld, monkeypatch: pytest.MonkeyPatch) -> Desk:
 
 class TestReads:
     def test_one_read_serves_all_who_wait_for_the_same(self, crowd: CrowdedWorld, desk: Desk) -> None:
-        (arn,) = crowd.jobs(1)
+        (arn,) = crowd.add_jobs(1)
         subscriptions = [desk.job(arn) for _ in range(20)]
         assert desk.round() == [GET]
         assert desk.statuses(subscriptions) == {"CREATE_IN_PROGRESS"}
 
     def test_a_listing_serves_many_waits_of_a_kind(self, crowd: CrowdedWorld, desk: Desk) -> None:
-        subscriptions = desk.jobs(crowd.jobs(150))
+        subscriptions = desk.jobs(crowd.add_jobs(150))
         assert desk.round() == [LIST] * 2
         assert desk.statuses(subscriptions) == {"CREATE_IN_PROGRESS"}
         # The pauses are jittered; who is nearly due is looked at with the others.
@@ -144,14 +144,14 @@ class TestReads:
         assert desk.round(1.0) == []
 
     def test_a_listing_full_of_history_is_read_while_that_is_cheaper(self, crowd: CrowdedWorld, desk: Desk) -> None:
-        crowd.jobs(1000, seconds=-1)
-        subscriptions = desk.jobs(crowd.jobs(40))
+        crowd.add_jobs(1000, seconds=-1)
+        subscriptions = desk.jobs(crowd.add_jobs(40))
         for _ in range(3):
             assert desk.round(desk.until_due()) == [LIST] * 11
             assert desk.statuses(subscriptions) == {"CREATE_IN_PROGRESS"}
 
     def test_what_becomes_due_meanwhile_is_left_to_the_next_sweep(self, crowd: CrowdedWorld, desk: Desk) -> None:
-        subscriptions = desk.jobs(crowd.jobs(150))
+        subscriptions = desk.jobs(crowd.add_jobs(150))
         desk.round()
         for each in subscriptions[75:]:
             each.due_at += 30.0
@@ -166,14 +166,14 @@ class TestReads:
         assert set(desk.round()) == {LIST}
 
     def test_it_is_read_no_further_than_the_waits_go(self, crowd: CrowdedWorld, desk: Desk) -> None:
-        arns = crowd.jobs(150)
-        crowd.jobs(500, seconds=-1)
+        arns = crowd.add_jobs(150)
+        crowd.add_jobs(500, seconds=-1)
         desk.jobs(arns)
         assert desk.round() == [LIST] * 2
 
     def test_few_waits_in_a_long_history_are_read_one_by_one(self, crowd: CrowdedWorld, desk: Desk) -> None:
-        crowd.jobs(600, seconds=-1)
-        subscriptions = desk.jobs(crowd.jobs(10))
+        crowd.add_jobs(600, seconds=-1)
+        subscriptions = desk.jobs(crowd.add_jobs(10))
         # Half as many pages as there are waits are tried once, at the cost of as many looks.
         assert desk.round() == [LIST] * 5 + [GET] * 5
         looks = [desk.round(10.0) for _ in range(20)]
@@ -181,16 +181,16 @@ class TestReads:
         assert desk.statuses(subscriptions) == {"CREATE_IN_PROGRESS"}
 
     def test_who_is_far_behind_in_the_listing_is_read_alone(self, crowd: CrowdedWorld, desk: Desk) -> None:
-        near = crowd.jobs(20)
-        crowd.jobs(500, seconds=-1)
-        subscriptions = desk.jobs([*near, *crowd.jobs(1)])
+        near = crowd.add_jobs(20)
+        crowd.add_jobs(500, seconds=-1)
+        subscriptions = desk.jobs([*near, *crowd.add_jobs(1)])
         assert desk.round() == [LIST, LIST, GET]
         assert {desk.round(10.0).count(LIST) for _ in range(12)} == {0, 1}
         assert desk.statuses(subscriptions) == {"CREATE_IN_PROGRESS"}
 
     def test_no_look_costs_more_than_a_call(self, crowd: CrowdedWorld, desk: Desk) -> None:
-        crowd.jobs(800, seconds=-1)
-        early, late = crowd.jobs(40, seconds=300), crowd.jobs(40)
+        crowd.add_jobs(800, seconds=-1)
+        early, late = crowd.add_jobs(40, seconds=300), crowd.add_jobs(40)
         calls = 0
         for step in range(120):
             # They come one after the other, some end, some are deleted.
@@ -213,7 +213,7 @@ class TestMeaning:
         self, world: World, desk_at: Callable[[World], Desk]
     ) -> None:
         desk = desk_at(world)
-        job = world.generated()
+        job = world.generate_audience()
         subscriptions = [desk.job(job), desk.job(job, goal="deleted")]
         desk.round()
         assert subscriptions[0].is_finished
@@ -222,7 +222,7 @@ class TestMeaning:
         assert not subscriptions[1].is_finished
 
     def test_a_listing_that_shows_an_end_leads_to_the_whole_story(self, crowd: CrowdedWorld, desk: Desk) -> None:
-        ended, going = crowd.jobs(2, seconds=-1), crowd.jobs(8)
+        ended, going = crowd.add_jobs(2, seconds=-1), crowd.add_jobs(8)
         subscriptions = desk.jobs([*ended, *going])
         assert desk.round() == [LIST, GET, GET]
         assert [each.is_finished for each in subscriptions] == [True] * 2 + [False] * 8
@@ -232,7 +232,7 @@ class TestMeaning:
         self, crowd: CrowdedWorld, desk: Desk, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(planner, "_GETS_AFTER_SWEEP", 2)
-        subscriptions = desk.jobs([*crowd.jobs(6, seconds=-1), *crowd.jobs(6)])
+        subscriptions = desk.jobs([*crowd.add_jobs(6, seconds=-1), *crowd.add_jobs(6)])
         assert desk.round() == [LIST, GET, GET]
         results = [each.last_result for each in subscriptions if each.is_finished]
         assert [(each.status, each.outcome) for each in results if each] == [("ACTIVE", Outcome.SUCCESS)] * 6
@@ -240,7 +240,7 @@ class TestMeaning:
         assert desk.statuses(subscriptions[6:]) == {"CREATE_IN_PROGRESS"}
 
     def test_what_is_gone_is_found_out(self, crowd: CrowdedWorld, desk: Desk) -> None:
-        gone, *others = crowd.jobs(5, seconds=-1)
+        gone, *others = crowd.add_jobs(5, seconds=-1)
         crowd.ml.delete_audience_generation_job(audienceGenerationJobArn=gone)
         crowd.emulator.push(1)
         deleted, waiting = desk.job(gone, goal="deleted"), desk.jobs(others, goal="deleted")
@@ -265,7 +265,7 @@ class TestMeaning:
             incrementalTrainingDataChannels=incremental,
         )
         versions = ["NULL", made["versionIdentifier"]]
-        studio.until("get_trained_model", trainedModelArn=studio.model, versionIdentifier=versions[1])
+        studio.wait_until("get_trained_model", trainedModelArn=studio.model, versionIdentifier=versions[1])
         waits = [
             Wait("trained model", "created", {**first, "version_identifier": version}, NOW, NOW + 1e6, 60.0)
             for version in versions
@@ -281,7 +281,7 @@ class TestMeaning:
         self, studio: Studio, desk_at: Callable[[World], Desk]
     ) -> None:
         desk, model = desk_at(studio.world), studio.model
-        before = studio.world.emulator.switch(progress_seconds=3600)
+        before = studio.world.emulator.change_settings(progress_seconds=3600)
         try:
             made = studio.ml.create_trained_model(
                 **studio.of,
@@ -292,7 +292,7 @@ class TestMeaning:
                 incrementalTrainingDataChannels=[{"trainedModelArn": model, "channelName": "before"}],
             )
         finally:
-            studio.world.emulator.switch(**before)
+            studio.world.emulator.change_settings(**before)
         first, second = (
             desk.subscribe(
                 Wait(
@@ -318,10 +318,10 @@ class TestMeaning:
         assert desk.statuses([second]) <= {"CREATE_PENDING", "CREATE_IN_PROGRESS"}
 
     def test_exports_of_a_job_share_its_listing(self, crowd: CrowdedWorld, desk: Desk) -> None:
-        (job,) = crowd.jobs(1, seconds=-1)
-        crowd.exports(job, 3)
+        (job,) = crowd.add_jobs(1, seconds=-1)
+        crowd.add_exports(job, 3)
         crowd.emulator.push(1)
-        crowd.exports(job, 1, seconds=-1)
+        crowd.add_exports(job, 1, seconds=-1)
         waits = [
             Wait(
                 "audience export job",
@@ -342,16 +342,16 @@ class TestMeaning:
 
 class TestFaults:
     def test_a_listing_that_is_refused_leaves_gets(self, crowd: CrowdedWorld, desk: Desk) -> None:
-        subscriptions = desk.jobs(crowd.jobs(6))
-        crowd.fault(LIST, "access_denied")
+        subscriptions = desk.jobs(crowd.add_jobs(6))
+        crowd.add_fault(LIST, "access_denied")
         assert desk.round().count(LIST) == 1
         desk.round(70.0)
         assert desk.statuses(subscriptions) == {"CREATE_IN_PROGRESS"}
         assert crowd.calls.count(LIST) == 1
 
     def test_an_error_is_that_of_one_wait(self, crowd: CrowdedWorld, desk: Desk) -> None:
-        subscriptions = desk.jobs([*crowd.jobs(1), "arn:aws:cleanrooms-ml:us-east-1:1:audience-generation-job/no"])
-        crowd.fault(LIST, "access_denied")
+        subscriptions = desk.jobs([*crowd.add_jobs(1), "arn:aws:cleanrooms-ml:us-east-1:1:audience-generation-job/no"])
+        crowd.add_fault(LIST, "access_denied")
         desk.round()
         desk.round(70.0)
         assert [each.is_finished for each in subscriptions] == [False, True]
@@ -360,8 +360,8 @@ class TestFaults:
         ]
 
     def test_a_sweep_that_is_throttled_is_no_end(self, crowd: CrowdedWorld, desk: Desk) -> None:
-        subscriptions = desk.jobs(crowd.jobs(6))
-        crowd.fault(LIST, "throttle")
+        subscriptions = desk.jobs(crowd.add_jobs(6))
+        crowd.add_fault(LIST, "throttle")
         desk.round()
         assert all(each.last_result and "ThrottlingException" in each.last_result.message for each in subscriptions)
         desk.round(70.0)
@@ -370,17 +370,17 @@ class TestFaults:
     @pytest.mark.parametrize("goal", ["created", "deleted"])
     @pytest.mark.parametrize("page", [1, 2])
     def test_a_page_that_is_no_answer_is_no_end(self, crowd: CrowdedWorld, desk: Desk, goal: str, page: int) -> None:
-        subscriptions, pages = desk.jobs(crowd.jobs(150), goal=goal), []
+        subscriptions, pages = desk.jobs(crowd.add_jobs(150), goal=goal), []
 
         def garble(**_: Any) -> None:
             pages.append(LIST)
             if len(pages) == page:
-                crowd.fault(LIST, "garbled")
+                crowd.add_fault(LIST, "garbled")
 
         desk.hook.conn_once.meta.events.register("before-call", garble)
         assert desk.round() == [LIST] * page
         assert not any(each.is_finished for each in subscriptions)
-        assert crowd.emulator.faults(crowd.account) == []
+        assert crowd.emulator.list_faults(crowd.account) == []
         desk.round(70.0)
         assert desk.statuses(subscriptions) == {"CREATE_IN_PROGRESS"}
 
@@ -388,27 +388,27 @@ class TestFaults:
     def test_exports_are_not_gone_from_a_listing_that_is_no_answer(
         self, crowd: CrowdedWorld, desk: Desk, goal: str
     ) -> None:
-        (job,) = crowd.jobs(1, seconds=-1)
-        crowd.exports(job, 1)
+        (job,) = crowd.add_jobs(1, seconds=-1)
+        crowd.add_exports(job, 1)
         identifiers = {"audience_generation_job_arn": job, "name": "job-0"}
         subscription = desk.subscribe(Wait("audience export job", goal, identifiers, NOW, NOW + 1e6, 60.0, lag=0.0))
-        crowd.fault("ListAudienceExportJobs", "garbled")
+        crowd.add_fault("ListAudienceExportJobs", "garbled")
         desk.round()
         assert not subscription.is_finished
         desk.round(70.0)
         assert desk.statuses([subscription]) == {"CREATE_IN_PROGRESS"}
 
     def test_what_hangs_is_asked_once_a_round(self, crowd: CrowdedWorld, desk: Desk) -> None:
-        subscriptions = desk.jobs(crowd.jobs(6))
-        crowd.fault(LIST, "access_denied")
-        crowd.fault(GET, "reset", times=6)
+        subscriptions = desk.jobs(crowd.add_jobs(6))
+        crowd.add_fault(LIST, "access_denied")
+        crowd.add_fault(GET, "reset", times=6)
         assert desk.round().count(GET) == 1
         assert not any(each.is_finished for each in subscriptions)
 
 
 class TestTelling:
     def test_nothing_new_is_told_after_ten_minutes(self, crowd: CrowdedWorld, desk: Desk) -> None:
-        (arn,) = crowd.jobs(1)
+        (arn,) = crowd.add_jobs(1)
         desk.job(arn)
         times = []
         for _ in range(400):

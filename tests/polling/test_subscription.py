@@ -27,7 +27,7 @@ from airflow_cleanroomsml.operators._wait import Waiter
 from airflow_cleanroomsml.triggers import CleanRoomsMLTurnTrigger, CleanRoomsMLWaitTrigger
 from tests.helpers.hanging_secrets import hanging_secrets
 from tests.support import World, run
-from tests.test_triggers import event, in_training, until, until_called, wait_for
+from tests.test_triggers import build_wait, run_trigger, start_training, wait_until, wait_until_called
 
 #: Prints credentials that are good for a minute, so that botocore fetches them anew for each call, unless it is told to fail once.
 PROCESS = """
@@ -57,16 +57,16 @@ def fails(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 class TestCredentials:
     @pytest.mark.parametrize("looked", [False, True], ids=["while connecting", "while polling"])
     def test_one_failure_to_fetch_them_is_no_end(self, slow_world: World, fails: Path, looked: bool) -> None:
-        wait = wait_for(in_training(slow_world), delay=0.3)
+        wait = build_wait(start_training(slow_world), delay=0.3)
 
         async def waited() -> Any:
             if not looked:
                 await asyncio.to_thread(fails.touch)
-            task = asyncio.create_task(event(CleanRoomsMLWaitTrigger(wait=wait.to_json())))
+            task = asyncio.create_task(run_trigger(CleanRoomsMLWaitTrigger(wait=wait.to_json())))
             if looked:
-                await until_called(slow_world, len(slow_world.calls) + 1)
+                await wait_until_called(slow_world, len(slow_world.calls) + 1)
                 await asyncio.to_thread(fails.touch)
-            await asyncio.to_thread(until, lambda: not fails.exists())
+            await asyncio.to_thread(wait_until, lambda: not fails.exists())
             # Only now does the training end, however slow the machine is.
             await asyncio.to_thread(slow_world.emulator._control, "clock", {"advance": 1100})
             return await task
@@ -74,7 +74,7 @@ class TestCredentials:
         assert asyncio.run(waited())["poll_result"]["status"] == "ACTIVE"
 
     def test_nor_in_the_worker(self, world: World, fails: Path) -> None:
-        hook, wait = CleanRoomsMLHook(), wait_for(world.model())
+        hook, wait = CleanRoomsMLHook(), build_wait(world.train_model())
         fails.touch()
         seen = loop.poll_once(hook, wait)
         assert (seen.outcome, "no answer from where credentials come from" in seen.message) == ("pending", True)
@@ -94,13 +94,15 @@ class TestThrottled:
 
         monkeypatch.setattr(poller.Poller, "_check", counted)
         monkeypatch.setattr(subscription, "_GRACE", 3.0)
-        arn = in_training(slow_world)
-        slow_world.fault("GetAudienceModel", "throttle", times=0)
+        arn = start_training(slow_world)
+        slow_world.add_fault("GetAudienceModel", "throttle", times=0)
 
         async def both() -> Any:
-            patient = asyncio.create_task(event(CleanRoomsMLWaitTrigger(wait=wait_for(arn, timeout=3600.0).to_json())))
-            await until_called(slow_world, len(slow_world.calls) + 3)
-            late = await event(CleanRoomsMLWaitTrigger(wait=wait_for(arn, timeout=-1.0).to_json()))
+            patient = asyncio.create_task(
+                run_trigger(CleanRoomsMLWaitTrigger(wait=build_wait(arn, timeout=3600.0).to_json()))
+            )
+            await wait_until_called(slow_world, len(slow_world.calls) + 3)
+            late = await run_trigger(CleanRoomsMLWaitTrigger(wait=build_wait(arn, timeout=-1.0).to_json()))
             patient.cancel()
             await asyncio.gather(patient, return_exceptions=True)
             return late
@@ -109,8 +111,8 @@ class TestThrottled:
         assert len(rounds) < 200
 
     def test_the_same_answer_again_and_again_is_told_once(self, world: World) -> None:
-        wait = wait_for(in_training(world), delay=0.3)
-        world.fault("GetAudienceModel", "throttle", times=0)
+        wait = build_wait(start_training(world), delay=0.3)
+        world.add_fault("GetAudienceModel", "throttle", times=0)
         hook, told = CleanRoomsMLHook(config={"retries": {"total_max_attempts": 1}}), list[PollResult]()
         seen = loop.poll_once(hook, wait)
         loop.poll_until_done(hook, wait._replace(deadline=time.time() + 3.0), seen, report=told.append)
@@ -141,13 +143,13 @@ class TestTimeOut:
             run(task)
 
     def test_a_timeout_of_a_trigger_does_too(self, slow_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-        wait = wait_for(in_training(slow_world), timeout=3600)
+        wait = build_wait(start_training(slow_world), timeout=3600)
         now = _clock.now
 
         async def throttled_from_the_second_look() -> Any:
-            task = asyncio.create_task(event(CleanRoomsMLWaitTrigger(wait=wait.to_json())))
-            await until_called(slow_world, len(slow_world.calls) + 1)
-            await asyncio.to_thread(slow_world.fault, "GetAudienceModel", "throttle", times=0)
+            task = asyncio.create_task(run_trigger(CleanRoomsMLWaitTrigger(wait=wait.to_json())))
+            await wait_until_called(slow_world, len(slow_world.calls) + 1)
+            await asyncio.to_thread(slow_world.add_fault, "GetAudienceModel", "throttle", times=0)
             # Only now, however long that took, is the time over.
             monkeypatch.setattr(_clock, "now", lambda: now() + 3600)
             return await task
@@ -164,14 +166,14 @@ class TestTimeOut:
         def first(*given: Any) -> PollResult:
             found = poll_once(*given)
             monkeypatch.setattr(loop, "poll_once", poll_once)
-            world.fault("GetAudienceModel", "throttle", times=0)
+            world.add_fault("GetAudienceModel", "throttle", times=0)
             return found
 
         monkeypatch.setattr(loop, "poll_once", first)
         return CleanRoomsMLCreateAudienceModelOperator(
             task_id="model",
             name="model",
-            training_dataset_arn=world.dataset(),
+            training_dataset_arn=world.create_dataset(),
             waiter_delay=1,
             waiter_max_attempts=3,
             deferrable=deferrable,
@@ -195,7 +197,7 @@ class TestOthers:
 
     def test_a_login_holds_up_no_kill(self, slow_world: World, hanging: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(cancellation, "read_task_state", lambda _: "failed")
-        wait = wait_for(in_training(slow_world), timeout=3600)._replace(on_kill="delete").to_json()
+        wait = build_wait(start_training(slow_world), timeout=3600)._replace(on_kill="delete").to_json()
 
         async def kill(connection: str) -> None:
             trigger = CleanRoomsMLWaitTrigger(wait=wait, aws_conn_id=connection)
@@ -215,13 +217,13 @@ class TestOthers:
 
     def test_a_secrets_backend_holds_up_no_wait(self, slow_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AIRFLOW_CONN_HANGS", '{"conn_type": "aws"}')
-        wait = wait_for(in_training(slow_world), timeout=0).to_json()
+        wait = build_wait(start_training(slow_world), timeout=0).to_json()
 
         async def both() -> Any:
             with hanging_secrets("hangs", monkeypatch) as secrets:
-                hung = asyncio.create_task(event(CleanRoomsMLWaitTrigger(wait=wait, aws_conn_id="hangs")))
+                hung = asyncio.create_task(run_trigger(CleanRoomsMLWaitTrigger(wait=wait, aws_conn_id="hangs")))
                 await asyncio.to_thread(secrets.asked.wait, 120)
-                seen = await event(CleanRoomsMLWaitTrigger(wait=wait))
+                seen = await run_trigger(CleanRoomsMLWaitTrigger(wait=wait))
                 assert not hung.done()
             hung.cancel()
             return seen
@@ -232,7 +234,7 @@ class TestOthers:
 class TestLoops:
     def test_a_wait_that_is_thrown_away_takes_no_lock(self, slow_world: World) -> None:
         """A search for garbage may begin in a thread that holds the lock, and end a trigger of a loop that is gone."""
-        trigger = CleanRoomsMLWaitTrigger(wait=wait_for(in_training(slow_world), timeout=3600).to_json())
+        trigger = CleanRoomsMLWaitTrigger(wait=build_wait(start_training(slow_world), timeout=3600).to_json())
         ended = threading.Event()
 
         async def begun() -> Any:
@@ -249,7 +251,7 @@ class TestLoops:
         with registry.connection(trigger).lock:
             threading.Thread(target=throw_away, daemon=True).start()
             assert ended.wait(120)
-        until(lambda: not registry.pollers)
+        wait_until(lambda: not registry.pollers)
 
     def test_nor_does_a_turn_and_its_place_is_free(self, empty_world: World) -> None:
         ended = threading.Event()
@@ -270,7 +272,7 @@ class TestLoops:
         with registry.connection(self.turn()).start_queue("audience model")._lock:
             threading.Thread(target=throw_away, daemon=True).start()
             assert ended.wait(120)
-        assert asyncio.run(event(self.turn()))["turn"] is True
+        assert asyncio.run(run_trigger(self.turn()))["turn"] is True
 
     def turn(self) -> Any:
         return CleanRoomsMLTurnTrigger(noun="audience model", deadline=time.time() + 60)
@@ -287,7 +289,7 @@ class TestKills:
 
         monkeypatch.setattr(CleanRoomsMLHook, "get_client_type", counted)
         monkeypatch.setattr(cancellation, "read_task_state", lambda _: "failed")
-        wait = wait_for(in_training(slow_world), timeout=3600)._replace(on_kill="delete").to_json()
+        wait = build_wait(start_training(slow_world), timeout=3600)._replace(on_kill="delete").to_json()
         triggers = [CleanRoomsMLWaitTrigger(wait=wait) for _ in range(30)]
         for trigger in triggers:
             trigger.task_instance = TI
@@ -307,7 +309,7 @@ class TestKills:
         login = {"conn_type": "aws", "login": slow_world.account, "password": "secret"}
         monkeypatch.setenv("AIRFLOW_CONN_PROD", json.dumps(login))
         trigger = CleanRoomsMLWaitTrigger(
-            wait=wait_for(in_training(slow_world), timeout=3600).to_json(), aws_conn_id="prod"
+            wait=build_wait(start_training(slow_world), timeout=3600).to_json(), aws_conn_id="prod"
         )
         used = []
 
@@ -316,8 +318,8 @@ class TestKills:
             used[0].call("list_audience_models")
 
         async def one() -> bool:
-            task = asyncio.create_task(event(trigger))
-            await until_called(slow_world, len(slow_world.calls) + 1)
+            task = asyncio.create_task(run_trigger(trigger))
+            await wait_until_called(slow_world, len(slow_world.calls) + 1)
             if is_changed:
                 monkeypatch.setenv("AIRFLOW_CONN_PROD", json.dumps({**login, "password": "another"}))
             await run_with_client(trigger, use)
@@ -333,7 +335,7 @@ class TestKills:
         self, slow_world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(cancellation, "read_task_state", lambda _: "failed")
-        wait = wait_for(in_training(slow_world), timeout=3600)._replace(on_kill="delete").to_json()
+        wait = build_wait(start_training(slow_world), timeout=3600)._replace(on_kill="delete").to_json()
         deleted = []
         for key in ("000000000001", slow_world.account):
             monkeypatch.setenv("AWS_ACCESS_KEY_ID", key)
@@ -354,9 +356,9 @@ class TestKills:
 
         monkeypatch.setattr(cancellation, "read_task_state", over)
         monkeypatch.setattr(cancellation, "_TRIGGER_TIMEOUT", 0.2)
-        slow_world.emulator.switch(models_in_progress=100)
-        models = [in_training(slow_world, f"m{number}") for number in range(40)]
-        waits = [wait_for(model, timeout=3600)._replace(on_kill="delete") for model in models]
+        slow_world.emulator.change_settings(models_in_progress=100)
+        models = [start_training(slow_world, f"m{number}") for number in range(40)]
+        waits = [build_wait(model, timeout=3600)._replace(on_kill="delete") for model in models]
         triggers = [CleanRoomsMLWaitTrigger(wait=wait.to_json()) for wait in waits]
         for trigger in triggers:
             trigger.task_instance = TI
@@ -364,17 +366,17 @@ class TestKills:
         async def kill() -> None:
             await asyncio.gather(*(trigger.on_kill() for trigger in triggers))
             go_on.set()
-            await asyncio.to_thread(until, lambda: slow_world.calls.count("DeleteAudienceModel") >= len(models))
+            await asyncio.to_thread(wait_until, lambda: slow_world.calls.count("DeleteAudienceModel") >= len(models))
 
         asyncio.run(kill())
 
 
 def test_a_subscription_ends_with_its_block(slow_world: World) -> None:
     async def one() -> Subscription:
-        subject = wait_for(in_training(slow_world), timeout=3600)
+        subject = build_wait(start_training(slow_world), timeout=3600)
         with subscribe(CleanRoomsMLWaitTrigger(wait=subject.to_json()), subject) as subscribed:
             assert not subscribed.is_finished
         return subscribed
 
     assert asyncio.run(one()).is_finished
-    until(lambda: not registry.pollers)
+    wait_until(lambda: not registry.pollers)

@@ -94,7 +94,11 @@ class Laboratory:
 
     def _furnish(self) -> None:
         world = self.world
-        self.dataset, self.model, self.configured = world.dataset(), world.model(), world.configured()
+        self.dataset, self.model, self.configured = (
+            world.create_dataset(),
+            world.train_model(),
+            world.create_configured_model(),
+        )
         self.seed = {"dataSource": {"s3Uri": f"s3://{world.bucket}/seed"}, "roleArn": world.role}
         started = world.ml.start_audience_generation_job(
             name="generated", configuredAudienceModelArn=self.configured, seedAudience=self.seed

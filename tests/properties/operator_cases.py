@@ -112,12 +112,12 @@ class Kind:
 
 
 def _training(laboratory: Laboratory) -> dict[str, Any]:
-    given = laboratory.studio.training()
+    given = laboratory.studio.build_training()
     return {name: value for name, value in given.items() if name not in ("name", "task_id", "waiter_delay")}
 
 
 def _inference(laboratory: Laboratory) -> dict[str, Any]:
-    given = laboratory.studio.inference()
+    given = laboratory.studio.build_inference()
     return {name: value for name, value in given.items() if name not in ("name", "task_id", "waiter_delay")}
 
 
@@ -130,7 +130,7 @@ KINDS = {
     "training dataset": Kind(
         CleanRoomsMLCreateTrainingDatasetOperator,
         "training-dataset",
-        lambda lab: {"role_arn": lab.world.role, "training_data": lab.world.training_data()},
+        lambda lab: {"role_arn": lab.world.role, "training_data": lab.world.build_training_data()},
         {"role_arn": f"arn:aws:iam::{ACCOUNT}:role/other-cleanrooms-ml"},
         waits=False,
     ),
@@ -184,7 +184,7 @@ KINDS = {
         lambda lab: {
             **lab.studio.mine,
             "configured_model_algorithm_associations": [lab.studio.association],
-            "input_channel": lab.studio.input_channel(),
+            "input_channel": lab.studio.build_input_channel(),
             "retention_in_days": 7,
         },
         {"retention_in_days": 8},

@@ -9,7 +9,7 @@ from botocore import xform_name
 
 from airflow_cleanroomsml._requests.request import Request, load
 from airflow_cleanroomsml._requests.validation import RequestCheck
-from tests.helpers.generated_requests import requests_at_limits
+from tests.helpers.generated_requests import build_requests_at_limits
 
 MEMBER = "arn:aws:cleanrooms-ml:us-east-1:123456789012:membership/12345678-1234-1234-1234-123456789012"
 TEMPLATE = "arn:aws:cleanrooms:us-east-1:123456789012:membership/m/analysistemplate/t"
@@ -29,7 +29,7 @@ VERSIONS = {
 
 def request(operation: str, **more: Any) -> Request:
     """The smallest request of an operation, and more."""
-    smallest = next(requests_at_limits(load(), operation)).value
+    smallest = next(build_requests_at_limits(load(), operation)).value
     made = Request(load(), xform_name(operation), {**smallest, **more})
     made.raise_for_violations()
     return made

@@ -15,7 +15,7 @@ from botocore.validate import ParamValidator
 from airflow_cleanroomsml._requests.request import load
 from airflow_cleanroomsml.exceptions import CleanRoomsMLError, InvalidRequestError
 from airflow_cleanroomsml.hooks import CleanRoomsMLHook
-from tests.helpers.generated_requests import Case, broken_requests, requests_at_limits
+from tests.helpers.generated_requests import Case, break_requests, build_requests_at_limits
 
 _ASSOCIATION = "ConfiguredAudienceModelAssociation"
 #: Operations of the cleanrooms service that a pipeline of Clean Rooms ML needs.
@@ -107,7 +107,7 @@ def test_what_is_beyond_a_limit_is_refused_and_not_sent(
 ) -> None:
     refusals = [
         (case.where, case.rule, _describe_refusal(hooks[service], operation, case))
-        for case in broken_requests(load(service), operation)
+        for case in break_requests(load(service), operation)
     ]
     assert refusals
     assert [refusal for refusal in refusals if refusal[-1]] == []
@@ -119,7 +119,7 @@ def test_what_reaches_a_limit_passes_here_and_in_botocore(
     hooks: dict[str, CleanRoomsMLHook], service: str, operation: str
 ) -> None:
     serializer = create_serializer(load(service).metadata["protocol"])
-    for case in requests_at_limits(load(service), operation):
+    for case in build_requests_at_limits(load(service), operation):
         request = hooks[service].check(xform_name(operation), case.value)
         shape = request.operation.input_shape
         assert shape is not None
@@ -131,7 +131,7 @@ def test_what_reaches_a_limit_passes_here_and_in_botocore(
 def test_what_passes_is_sent(
     hooks: dict[str, CleanRoomsMLHook], recorder: Recorder, service: str, operation: str
 ) -> None:
-    smallest = next(requests_at_limits(load(service), operation))
+    smallest = next(build_requests_at_limits(load(service), operation))
     with pytest.raises(CleanRoomsMLError):
         hooks[service].call(xform_name(operation), smallest.value)
     method = load(service).operation_model(operation).http["method"]

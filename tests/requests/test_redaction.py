@@ -17,7 +17,7 @@ from airflow_cleanroomsml._requests.redaction import UNKNOWN, redact_by_descript
 from airflow_cleanroomsml._requests.request import Request, find_description_shape, find_operation, load
 from airflow_cleanroomsml._requests.sensitive import find_child_shape, is_sensitive
 from airflow_cleanroomsml._resources.table import AUDIENCE_GENERATION_JOB, ML_INPUT_CHANNEL, RESOURCES, TRAINED_MODEL
-from tests.helpers.generated_requests import requests_at_limits, valid
+from tests.helpers.generated_requests import build_requests_at_limits, build_valid
 
 MARK = "MARKEDSECRET"
 #: What is wrong with some shape each, and says the secret.
@@ -57,7 +57,7 @@ def _with(shape: Any, path: tuple[str, ...], value: Any) -> Any:
     inner = _with(find_child_shape(shape, path[0]), path[1:], value)
     if shape.type_name == "list":
         return [inner]
-    return {**(valid(shape, path[0]) if shape.type_name == "structure" else {}), path[0]: inner}
+    return {**(build_valid(shape, path[0]) if shape.type_name == "structure" else {}), path[0]: inner}
 
 
 def _places() -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -198,17 +198,17 @@ def _query(text: str, **parameters: str) -> Request:
         "sqlParameters": {"queryString": text, "parameters": parameters},
         "roleArn": f"arn:aws:iam::{1:012}:role/r",
     }
-    job = next(requests_at_limits(load(), "StartAudienceGenerationJob")).value
+    job = next(build_requests_at_limits(load(), "StartAudienceGenerationJob")).value
     return Request(load(), "start_audience_generation_job", {**job, "seed_audience": source})
 
 
 def _trained(variables: dict[str, str]) -> Request:
-    model = next(requests_at_limits(load(), "CreateTrainedModel")).value
+    model = next(build_requests_at_limits(load(), "CreateTrainedModel")).value
     return Request(load(), "create_trained_model", {**model, "environment": variables})
 
 
 def _started(variables: dict[str, str]) -> Request:
-    job = next(requests_at_limits(load(), "StartTrainedModelInferenceJob")).value
+    job = next(build_requests_at_limits(load(), "StartTrainedModelInferenceJob")).value
     return Request(load(), "start_trained_model_inference_job", {**job, "environment": variables})
 
 

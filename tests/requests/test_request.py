@@ -12,7 +12,7 @@ from botocore import xform_name
 from airflow_cleanroomsml._requests.request import Request, find_argument_shapes, load
 from airflow_cleanroomsml.exceptions import OutcomeUnknownError
 from airflow_cleanroomsml.hooks import CleanRoomsMLHook
-from tests.helpers.generated_requests import valid
+from tests.helpers.generated_requests import build_valid
 from tests.support import World
 
 #: Verbs of operations that only look, or after which there is what there was after the first time.
@@ -68,7 +68,7 @@ def test_what_populates_a_table_is_not_sent_again(
         pytest.skip("the installed botocore does not know this operation")
     shapes: dict[str, Any] = find_argument_shapes("cleanrooms", operation)
     shape: Any = load("cleanrooms").operation_model(names[operation]).input_shape
-    arguments = {name: valid(shapes[name]) for name in map(xform_name, shape.required_members)}
+    arguments = {name: build_valid(shapes[name]) for name in map(xform_name, shape.required_members)}
     with Loopback(fault) as service:
         Thread(target=service.serve_forever, daemon=True).start()
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{service.server_port}")

@@ -31,12 +31,12 @@ def each(plain: Any, soft: Any, silent: Any, never: Any) -> pytest.MarkDecorator
     )
 
 
-def arguments(flag: str, **more: Any) -> dict[str, Any]:
+def build_arguments(flag: str, **more: Any) -> dict[str, Any]:
     flags = {} if flag == "plain" else {flag: True}
     return {"task_id": "t", "poke_interval": 0.5, "timeout": 3600, **flags, **more}
 
 
-def ends(end: Any, sensor: Any, expected: str = "") -> None:
+def expect_end(end: Any, sensor: Any, expected: str = "") -> None:
     if end is DONE:
         run(sensor)
         return
@@ -54,27 +54,27 @@ def studio(empty_world: World) -> Studio:
 @deferred_or_not
 def test_a_failed_job(studio: Studio, deferrable: bool, flag: str, end: Any) -> None:
     found = {"ml_input_channel_arn": studio.start_failing_channel(), **studio.mine}
-    sensor = CleanRoomsMLMLInputChannelSensor(**arguments(flag, deferrable=deferrable, **found))
-    ends(end, sensor, "QUERY_FAILED: no such table" if deferrable else "")
+    sensor = CleanRoomsMLMLInputChannelSensor(**build_arguments(flag, deferrable=deferrable, **found))
+    expect_end(end, sensor, "QUERY_FAILED: no such table" if deferrable else "")
 
 
 @each(AccessDeniedError, AccessDeniedError, DONE, AirflowSkipException)
 @deferred_or_not
 def test_a_look_that_is_refused_once(world: World, deferrable: bool, flag: str, end: Any) -> None:
-    found = {"audience_model_arn": world.model()}
-    world.fault("GetAudienceModel", "access_denied")
-    ends(end, CleanRoomsMLAudienceModelSensor(**arguments(flag, deferrable=deferrable, **found)))
+    found = {"audience_model_arn": world.train_model()}
+    world.add_fault("GetAudienceModel", "access_denied")
+    expect_end(end, CleanRoomsMLAudienceModelSensor(**build_arguments(flag, deferrable=deferrable, **found)))
 
 
 @each(AccessDeniedError, AccessDeniedError, DONE, AirflowSkipException)
 def test_a_look_that_is_refused_in_the_triggerer(slow_world: World, flag: str, end: Any) -> None:
     world = slow_world
-    made = world.ml.create_audience_model(name="m", trainingDatasetArn=world.dataset())["audienceModelArn"]
-    sensor = CleanRoomsMLAudienceModelSensor(**arguments(flag, deferrable=True, audience_model_arn=made))
+    made = world.ml.create_audience_model(name="m", trainingDatasetArn=world.create_dataset())["audienceModelArn"]
+    sensor = CleanRoomsMLAudienceModelSensor(**build_arguments(flag, deferrable=True, audience_model_arn=made))
     context: Any = {"ti": TaskInstance()}
     with pytest.raises(TaskDeferred) as deferred:
         sensor.execute(context)
-    world.fault("GetAudienceModel", "access_denied")
+    world.add_fault("GetAudienceModel", "access_denied")
     if end is not DONE:
         with pytest.raises(end, match="The wait was interrupted: AccessDeniedError") as caught:
             resume(sensor, deferred.value, context)
@@ -93,22 +93,24 @@ def test_a_look_that_is_refused_in_the_triggerer(slow_world: World, flag: str, e
 def test_an_arn_of_nothing(empty_world: World, deferrable: bool, flag: str, end: Any) -> None:
     arn = f"arn:aws:cleanrooms-ml:us-east-1:{empty_world.account}:audience-model/none"
     found = {"audience_model_arn": arn, "timeout": 0.5, "deferrable": deferrable}
-    ends(end, CleanRoomsMLAudienceModelSensor(**{**arguments(flag), **found}))
+    expect_end(end, CleanRoomsMLAudienceModelSensor(**{**build_arguments(flag), **found}))
 
 
 @each(SensorTimeoutError, AirflowSkipException, SensorTimeoutError, SensorTimeoutError)
 @deferred_or_not
 def test_a_time_out(slow_world: World, deferrable: bool, flag: str, end: Any) -> None:
-    made = slow_world.ml.create_audience_model(name="m", trainingDatasetArn=slow_world.dataset())["audienceModelArn"]
+    made = slow_world.ml.create_audience_model(name="m", trainingDatasetArn=slow_world.create_dataset())[
+        "audienceModelArn"
+    ]
     found = {"audience_model_arn": made, "timeout": 0.3, "deferrable": deferrable}
-    ends(end, CleanRoomsMLAudienceModelSensor(**{**arguments(flag), **found}))
+    expect_end(end, CleanRoomsMLAudienceModelSensor(**{**build_arguments(flag), **found}))
 
 
 @each(SensorTimeoutError, AirflowSkipException, SensorTimeoutError, SensorTimeoutError)
 @deferred_or_not
 def test_a_time_out_of_the_sensor_for_new_jobs(world: World, deferrable: bool, flag: str, end: Any) -> None:
     found = {"since": "2026-11-24", "timeout": 0.3, "deferrable": deferrable}
-    ends(end, CleanRoomsMLNewAudienceGenerationJobsSensor(**{**arguments(flag), **found}))
+    expect_end(end, CleanRoomsMLNewAudienceGenerationJobsSensor(**{**build_arguments(flag), **found}))
 
 
 @pytest.mark.parametrize(
@@ -125,7 +127,7 @@ def test_a_time_out_of_the_sensor_for_new_jobs(world: World, deferrable: bool, f
 )
 def test_a_deferral_that_airflow_itself_ends(empty_world: World, error: str, flag: str, end: Any) -> None:
     arn = f"arn:aws:cleanrooms-ml:us-east-1:{empty_world.account}:audience-model/none"
-    sensor = CleanRoomsMLAudienceModelSensor(**arguments(flag, deferrable=True, audience_model_arn=arn))
+    sensor = CleanRoomsMLAudienceModelSensor(**build_arguments(flag, deferrable=True, audience_model_arn=arn))
     with pytest.raises(end) as caught:
         sensor.resume_execution("__fail__", {"error": error}, {})
     assert type(caught.value) is end

@@ -30,8 +30,8 @@ def sense(deferrable: bool, **more: Any) -> Run:
 @deferred_or_not
 def test_a_partners_job_is_found_under_ones_own_arn(offer: Offer, deferrable: bool) -> None:
     begin = datetime.now(timezone.utc) - timedelta(seconds=1)
-    offer.start(offer.owner, "own")
-    theirs = [offer.start(offer.partner, name) for name in ("first", "second")]
+    offer.start_job(offer.owner, "own")
+    theirs = [offer.start_job(offer.partner, name) for name in ("first", "second")]
     done = sense(deferrable, since=begin.isoformat(), configured_audience_model_arn=offer.model)
     jobs = done.pushed["jobs"]
     assert done.result == [job["audience_generation_job_arn"] for job in jobs]
@@ -44,14 +44,14 @@ def test_a_partners_job_is_found_under_ones_own_arn(offer: Offer, deferrable: bo
 
 @deferred_or_not
 def test_who_started_it_may_be_said(offer: Offer, deferrable: bool) -> None:
-    own = offer.start(offer.owner, "own")
+    own = offer.start_job(offer.owner, "own")
     more = {"since": 0x10000000, "collaboration_id": offer.collaboration.id, "started_by": offer.owner.account}
     assert sense(deferrable, **more).result == [own]
 
 
 @deferred_or_not
 def test_older_jobs_do_not_count_and_the_sensor_times_out(offer: Offer, deferrable: bool) -> None:
-    offer.start(offer.partner, "old")
+    offer.start_job(offer.partner, "old")
     later = datetime.now(timezone.utc) + timedelta(hours=1)
     with pytest.raises(WaitTimeoutError, match="(?s)no new audience generation job within 1 s.*set timeout"):
         sense(deferrable, since=later, configured_audience_model_arn=offer.model, timeout=1)
@@ -60,8 +60,8 @@ def test_older_jobs_do_not_count_and_the_sensor_times_out(offer: Offer, deferrab
 @pytest.mark.parametrize("fault", ["throttle", "garbled"])
 @deferred_or_not
 def test_a_temporary_error_does_not_end_the_wait(offer: Offer, deferrable: bool, fault: str) -> None:
-    offer.start(offer.partner, "job")
-    offer.owner.fault("ListAudienceGenerationJobs", fault, times=2)
+    offer.start_job(offer.partner, "job")
+    offer.owner.add_fault("ListAudienceGenerationJobs", fault, times=2)
     once = {"retries": {"total_max_attempts": 1}}
     assert len(sense(deferrable, since=time.time() - 60, botocore_config=once, timeout=3600).result) == 1
 
@@ -73,8 +73,8 @@ def test_a_temporary_error_does_not_end_the_wait(offer: Offer, deferrable: bool,
 def test_a_time_out_tells_that_the_listing_could_not_be_read(
     offer: Offer, deferrable: bool, fault: str, told: str
 ) -> None:
-    offer.start(offer.partner, "job")
-    offer.owner.fault("ListAudienceGenerationJobs", fault, times=0)
+    offer.start_job(offer.partner, "job")
+    offer.owner.add_fault("ListAudienceGenerationJobs", fault, times=0)
     once = {"retries": {"total_max_attempts": 1}}
     with pytest.raises(WaitTimeoutError, match=f"(?s)no new audience generation job.*The last poll failed.*{told}"):
         sense(deferrable, since=time.time() - 60, botocore_config=once, timeout=2)
@@ -82,7 +82,7 @@ def test_a_time_out_tells_that_the_listing_could_not_be_read(
 
 @deferred_or_not
 def test_what_does_not_pass_ends_the_wait(offer: Offer, deferrable: bool) -> None:
-    offer.owner.fault("ListAudienceGenerationJobs", "access_denied", times=1)
+    offer.owner.add_fault("ListAudienceGenerationJobs", "access_denied", times=1)
     with pytest.raises(AccessDeniedError):
         sense(deferrable, since=time.time())
 
@@ -112,7 +112,7 @@ def test_bad_arguments_are_named_before_the_first_look(
 
 @deferred_or_not
 def test_what_a_template_renders_to_is_what_the_listing_says(offer: Offer, deferrable: bool) -> None:
-    own = offer.start(offer.owner, "own")
+    own = offer.start_job(offer.owner, "own")
     more = {"collaboration_id": "{{ none }}", "configured_audience_model_arn": "None"}
     assert sense(deferrable, since=0x10000000, started_by=int(offer.owner.account), **more).result == [own]
 

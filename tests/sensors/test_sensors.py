@@ -37,7 +37,7 @@ def studio(empty_world: World) -> Studio:
 
 @deferred_or_not
 def test_the_lookalike_half(world: World, deferrable: bool) -> None:
-    made = world.ml.create_audience_model(name="m", trainingDatasetArn=world.dataset())["audienceModelArn"]
+    made = world.ml.create_audience_model(name="m", trainingDatasetArn=world.create_dataset())["audienceModelArn"]
     assert sense(CleanRoomsMLAudienceModelSensor, deferrable, audience_model_arn=made).result == made
     terms = world.ml.create_configured_audience_model(
         name="terms",
@@ -46,9 +46,9 @@ def test_the_lookalike_half(world: World, deferrable: bool) -> None:
         sharedAudienceMetrics=["ALL"],
         audienceSizeConfig={"audienceSizeType": "PERCENTAGE", "audienceSizeBins": [10, 20]},
     )["configuredAudienceModelArn"]
-    job = world.ml.start_audience_generation_job(name="j", configuredAudienceModelArn=terms, seedAudience=world.seed())[
-        "audienceGenerationJobArn"
-    ]
+    job = world.ml.start_audience_generation_job(
+        name="j", configuredAudienceModelArn=terms, seedAudience=world.write_seed()
+    )["audienceGenerationJobArn"]
     done = sense(CleanRoomsMLAudienceGenerationJobSensor, deferrable, audience_generation_job_arn=job)
     assert done.result == job
     assert done.pushed["metrics"]["recallMetric"] > 0.3
@@ -94,7 +94,9 @@ def test_the_custom_half(studio: Studio, deferrable: bool) -> None:
 
 @pytest.mark.parametrize("mode", ["poke", "reschedule"])
 def test_what_is_not_done_is_looked_at_again(slow_world: World, mode: str) -> None:
-    made = slow_world.ml.create_audience_model(name="m", trainingDatasetArn=slow_world.dataset())["audienceModelArn"]
+    made = slow_world.ml.create_audience_model(name="m", trainingDatasetArn=slow_world.create_dataset())[
+        "audienceModelArn"
+    ]
     sensor = CleanRoomsMLAudienceModelSensor(task_id="t", audience_model_arn=made, mode=mode)
     assert sensor.poke(CONTEXT) is False
     assert sensor.reschedule == (mode == "reschedule")
@@ -102,7 +104,9 @@ def test_what_is_not_done_is_looked_at_again(slow_world: World, mode: str) -> No
 
 @deferred_or_not
 def test_a_time_out_says_what_goes_on_and_which_arguments_make_it_longer(slow_world: World, deferrable: bool) -> None:
-    made = slow_world.ml.create_audience_model(name="m", trainingDatasetArn=slow_world.dataset())["audienceModelArn"]
+    made = slow_world.ml.create_audience_model(name="m", trainingDatasetArn=slow_world.create_dataset())[
+        "audienceModelArn"
+    ]
     with pytest.raises(SensorTimeoutError, match=f"(?s)still CREATE_IN_PROGRESS after 1 s.*{made}") as caught:
         sense(CleanRoomsMLAudienceModelSensor, deferrable, audience_model_arn=made, timeout=1)
     assert "increase timeout (in seconds); poke_interval" in str(caught.value)
@@ -116,7 +120,7 @@ def test_a_time_out_says_what_goes_on_and_which_arguments_make_it_longer(slow_wo
 @deferred_or_not
 def test_a_failure_says_why_at_once(studio: Studio, deferrable: bool) -> None:
     channel = studio.start_failing_channel()
-    studio.until("get_ml_input_channel", "CREATE_FAILED", mlInputChannelArn=channel)
+    studio.wait_until("get_ml_input_channel", "CREATE_FAILED", mlInputChannelArn=channel)
     with pytest.raises(JobFailedError, match="QUERY_FAILED: no such table"):
         sense(CleanRoomsMLMLInputChannelSensor, deferrable, ml_input_channel_arn=channel, **studio.mine)
     within = {"collaboration_identifier": studio.collaboration.id}
@@ -133,7 +137,7 @@ def test_an_arn_that_is_not_found_is_a_wrong_one(studio: Studio, deferrable: boo
 
 @deferred_or_not
 def test_a_deletion_is_waited_for(world: World, deferrable: bool) -> None:
-    model = world.model()
+    model = world.train_model()
     world.ml.delete_audience_model(audienceModelArn=model)
     assert sense(CleanRoomsMLAudienceModelSensor, deferrable, audience_model_arn=model, goal="deleted").result == model
 
@@ -247,7 +251,7 @@ def test_the_first_version_is_named_by_what_the_service_calls_it(studio: Studio,
         dataChannels=[training],
         incrementalTrainingDataChannels=[base],
     )
-    studio.until("get_trained_model", trainedModelArn=studio.model)
+    studio.wait_until("get_trained_model", trainedModelArn=studio.model)
     of = {"trained_model_arn": studio.model, **studio.mine}
     first = sense(CleanRoomsMLTrainedModelSensor, deferrable, **of, version_identifier="NULL")
     latest = sense(CleanRoomsMLTrainedModelSensor, deferrable, **of, version_identifier="None")
@@ -270,5 +274,5 @@ def test_a_temporary_error_does_not_end_the_wait(studio: Studio) -> None:
         botocore_config={"retries": {"total_max_attempts": 1}},
         **studio.mine,
     )
-    studio.world.fault("GetTrainedModel", "throttle")
+    studio.world.add_fault("GetTrainedModel", "throttle")
     assert [bool(sensor.poke(CONTEXT)) for _ in range(2)] == [False, True]

@@ -140,7 +140,7 @@ def _channel(world: World) -> Arguments:
     return {
         **studio.mine,
         "configured_model_algorithm_associations": [studio.association],
-        "input_channel": studio.input_channel(),
+        "input_channel": studio.build_input_channel(),
         "retention_in_days": 1,
     }
 
@@ -152,9 +152,9 @@ def _model_export(world: World) -> Arguments:
 
 def _association(world: World) -> Arguments:
     found = world.ml.list_configured_audience_models()["configuredAudienceModels"]
-    terms = found[0]["configuredAudienceModelArn"] if found else world.build().configured()
+    terms = found[0]["configuredAudienceModelArn"] if found else world.build().create_configured_model()
     return {
-        "membership_identifier": collaborate(world).of(world),
+        "membership_identifier": collaborate(world).find_membership(world),
         "configured_audience_model_arn": terms,
         "manage_resource_policies": True,
     }
@@ -162,25 +162,25 @@ def _association(world: World) -> Arguments:
 
 def _audience_export(world: World) -> Arguments:
     found = world.ml.list_audience_generation_jobs()["audienceGenerationJobs"]
-    job = world.generated(f"job-{len(found)}") if found else world.build().generated("job-0")
+    job = world.generate_audience(f"job-{len(found)}") if found else world.build().generate_audience("job-0")
     return {"audience_generation_job_arn": job, "audience_size": {"type": "PERCENTAGE", "value": 10}}
 
 
 MAKERS = [
     Maker(
         operators.CleanRoomsMLCreateTrainingDatasetOperator,
-        lambda world: {"role_arn": world.role, "training_data": world.build().training_data()},
+        lambda world: {"role_arn": world.role, "training_data": world.build().build_training_data()},
         _tagged("training_dataset", "trainingDatasetArn"),
     ),
     Maker(
         operators.CleanRoomsMLCreateAudienceModelOperator,
-        lambda world: {"training_dataset_arn": world.build().dataset()},
+        lambda world: {"training_dataset_arn": world.build().create_dataset()},
         _tagged("audience_model", "audienceModelArn"),
     ),
     Maker(
         operators.CleanRoomsMLCreateConfiguredAudienceModelOperator,
         lambda world: {
-            "audience_model_arn": world.build().model(),
+            "audience_model_arn": world.build().train_model(),
             "output_config": world.output,
             "shared_audience_metrics": ["ALL"],
         },
@@ -195,7 +195,10 @@ MAKERS = [
     ),
     Maker(
         operators.CleanRoomsMLStartAudienceGenerationJobOperator,
-        lambda world: {"configured_audience_model_arn": world.build().configured(), "seed_audience": world.seed()},
+        lambda world: {
+            "configured_audience_model_arn": world.build().create_configured_model(),
+            "seed_audience": world.write_seed(),
+        },
         _tagged("audience_generation_job", "audienceGenerationJobArn"),
     ),
     Maker(
@@ -225,7 +228,7 @@ MAKERS = [
     ),
     Maker(
         operators.CleanRoomsMLCreateTrainedModelOperator,
-        lambda world: Studio(world).training(),
+        lambda world: Studio(world).build_training(),
         _tagged("trained_model", "trainedModelArn", inside=True),
     ),
     Maker(
@@ -235,7 +238,7 @@ MAKERS = [
     ),
     Maker(
         operators.CleanRoomsMLStartTrainedModelInferenceJobOperator,
-        lambda world: Studio(world).inference(),
+        lambda world: Studio(world).build_inference(),
         _tagged("trained_model_inference_job", "trainedModelInferenceJobArn", inside=True),
     ),
 ]

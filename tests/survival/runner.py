@@ -133,7 +133,7 @@ class Lane:
         """A task's life, and those of other tasks with longer jobs while the machine is too slow for the step to come."""
         lives = [self._life(case, arguments)]
         while lives[-1].was_spared and len(lives) < _LIVES:
-            self.world.emulator.switch(progress_seconds=2 ** len(lives))
+            self.world.emulator.change_settings(progress_seconds=2 ** len(lives))
             lives.append(self._life(replace(case, name=f"{case.name}-{len(lives)}"), arguments))
         return lives
 
@@ -169,7 +169,7 @@ class Lane:
         operator = self.maker.operator
         names = {"create": operator.operation, "list": operator.resource.list}
         for what, kind, options in FAULTS.get(case.fault, ()):
-            self.world.fault(operation_name(operator.service, names[what]), kind, **options)
+            self.world.add_fault(operation_name(operator.service, names[what]), kind, **options)
 
     def _ended(self, task: Task, kept: Kept, process: str, life: Life) -> str:
         """How a process ended: as it says, or killed."""

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from tests.dags.airflow_user import User
-from tests.helpers.deployment import Deployment, connection
+from tests.helpers.deployment import Deployment, format_connection
 from tests.support import EmulatorProcess, World
 from tests.survival.create_operators import BY_TITLE, Arguments, Made
 
@@ -119,7 +119,7 @@ class Airflow(Deployment):
 
     def __init__(self, place: Path, emulator: EmulatorProcess, tasks: list[Task]) -> None:
         (place / "tasks.json").write_text(json.dumps([task.plan for task in tasks]))
-        connections = {f"AIRFLOW_CONN_{task.title.upper()}": connection(task.world) for task in tasks}
+        connections = {f"AIRFLOW_CONN_{task.title.upper()}": format_connection(task.world) for task in tasks}
         super().__init__(
             place,
             AWS_ENDPOINT_URL=emulator.url,
@@ -132,7 +132,7 @@ class Airflow(Deployment):
 
     def states(self) -> dict[str, tuple[str, int]]:
         """State and number of tries of each task."""
-        found = self.rows("select task_id, state, try_number from task_instance")
+        found = self.query("select task_id, state, try_number from task_instance")
         return {task: (state, tries) for task, state, tries in found}
 
     def are(self, state: str, number: int, *titles: str) -> bool:
@@ -152,13 +152,13 @@ class Airflow(Deployment):
     def abandon(self, task: int) -> None:
         """Kill the process of a task, and all that stands between it and the scheduler."""
         chain = [psutil.Process(task), *psutil.Process(task).parents()]
-        above = next(index for index, process in enumerate(chain) if process.pid == self.process("scheduler"))
+        above = next(index for index, process in enumerate(chain) if process.pid == self.find_process_id("scheduler"))
         for process in reversed(chain[:above]):
             os.kill(process.pid, signal.SIGKILL)
 
     def result(self, title: str) -> Any:
         """What is in XCom."""
-        ((value,),) = self.rows("select value from xcom where task_id = ? and key = 'return_value'", title)
+        ((value,),) = self.query("select value from xcom where task_id = ? and key = 'return_value'", title)
         found = json.loads(value)
         return json.loads(found) if isinstance(found, str) and found[:1] in ('"', "{") else found
 
@@ -171,12 +171,12 @@ def airflow(
     deployment = Airflow(tmp_path_factory.mktemp("airflow"), emulator, tasks)
     try:
         deployment.start()
-        deployment.until(lambda: deployment.rows("select 1 from serialized_dag where dag_id = 'survival'"))
+        deployment.wait_until(lambda: deployment.query("select 1 from serialized_dag where dag_id = 'survival'"))
         user = User(deployment)
-        user.starts("survival", {})
+        user.start_run("survival", {})
         survive(deployment, user, {task.title: task for task in tasks})
         emulator._control("clock", {"advance": JOB + 1})
-        deployment.until(lambda: deployment.rows("select 1 from dag_run where state in ('success', 'failed')"))
+        deployment.wait_until(lambda: deployment.query("select 1 from dag_run where state in ('success', 'failed')"))
         yield deployment
     finally:
         deployment.stop()
@@ -184,22 +184,22 @@ def airflow(
 
 def survive(airflow: Airflow, user: User, tasks: dict[str, Task]) -> None:
     """Do to the tasks what is to be done, and wait until they are back."""
-    airflow.until(lambda: airflow.are("deferred", 1, *DEFERRED, CLEARED))
-    airflow.until(lambda: tasks[KILLED].made and tasks[ABANDONED].made)
+    airflow.wait_until(lambda: airflow.are("deferred", 1, *DEFERRED, CLEARED))
+    airflow.wait_until(lambda: tasks[KILLED].made and tasks[ABANDONED].made)
     airflow.kill("triggerer")
     os.kill(airflow.process_of(KILLED, 1), signal.SIGKILL)
     airflow.abandon(airflow.process_of(ABANDONED, 1))
     airflow.start_part("triggerer")
-    user.does("survival", ("clear", CLEARED))
-    airflow.until(lambda: airflow.are("deferred", 2, CLEARED))
-    airflow.until(lambda: all(airflow.process_of(title, 2) for title in (KILLED, ABANDONED)))
+    user.end_tasks("survival", ("clear", CLEARED))
+    airflow.wait_until(lambda: airflow.are("deferred", 2, CLEARED))
+    airflow.wait_until(lambda: all(airflow.process_of(title, 2) for title in (KILLED, ABANDONED)))
 
 
 @pytest.mark.parametrize("title", TASKS)
 def test_one_is_made_and_the_result_is_right(airflow: Airflow, tasks: list[Task], title: str) -> None:
     (task,) = (task for task in tasks if task.title == title)
     state, tries = airflow.states()[title]
-    assert state == "success", airflow.task_log(title)[-5000:]
+    assert state == "success", airflow.read_task_log(title)[-5000:]
     assert tries >= (1 if title in DEFERRED else 2)
     (made,) = task.made
     assert (made.name, made.status) == ("survivor", "ACTIVE")
@@ -207,4 +207,4 @@ def test_one_is_made_and_the_result_is_right(airflow: Airflow, tasks: list[Task]
 
 
 def test_another_triggerer_has_gone_on(airflow: Airflow) -> None:
-    assert len(airflow.rows("select 1 from job where job_type = 'TriggererJob'")) == 2
+    assert len(airflow.query("select 1 from job where job_type = 'TriggererJob'")) == 2

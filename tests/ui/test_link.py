@@ -68,7 +68,7 @@ def test_a_task_that_pushes_nothing_has_no_link() -> None:
 def test_the_link_is_there_while_the_job_runs(slow_world: World) -> None:
     ti = TaskInstance()
     with pytest.raises(WaitTimeoutError):
-        run(train(slow_world.dataset(), waiter_max_attempts=1), ti=ti)
+        run(train(slow_world.create_dataset(), waiter_max_attempts=1), ti=ti)
     assert ti.links["_link_CleanRoomsMLDetailsLink"].endswith("/tasks/task/plugin/cleanroomsml")
 
 

@@ -116,7 +116,7 @@ def prepare(world: World) -> dict[str, str]:
     """Make what the Dag needs; its params."""
     configured = world.ml.create_configured_audience_model(
         name="configured",
-        audienceModelArn=world.model(),
+        audienceModelArn=world.train_model(),
         outputConfig=world.output,
         sharedAudienceMetrics=["ALL"],
         audienceSizeConfig={"audienceSizeType": "PERCENTAGE", "audienceSizeBins": SIZES},
@@ -126,7 +126,7 @@ def prepare(world: World) -> dict[str, str]:
     return {
         "configured": configured,
         "role": world.role,
-        "seed": world.seed()["dataSource"]["s3Uri"],
+        "seed": world.write_seed()["dataSource"]["s3Uri"],
         "membership": studio.membership,
         "association": studio.association,
         "channel": studio.channel,
@@ -160,7 +160,7 @@ def site(emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory) ->
     try:
         run = airflow.run(FILE, "audience", prepare(world))
         assert run["state"] == "success", airflow.run_log[-6000:]
-        airflow.until(lambda: is_healthy(root))
+        airflow.wait_until(lambda: is_healthy(root))
         yield Site(root, run)
     finally:
         airflow.stop()

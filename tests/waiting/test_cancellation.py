@@ -31,7 +31,7 @@ from airflow_cleanroomsml.operators import (
 from airflow_cleanroomsml.operators._job import CleanRoomsMLJobOperator
 from tests.helpers.custom_models import Studio
 from tests.support import TaskInstance, World, run
-from tests.test_triggers import until
+from tests.test_triggers import wait_until
 
 pytestmark = pytest.mark.usefixtures("fast_clock")
 both_ways = pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferred"])
@@ -51,7 +51,7 @@ def channel(slow_studio: Studio) -> str:
         **slow_studio.of,
         name="channel",
         configuredModelAlgorithmAssociations=[slow_studio.association],
-        inputChannel=slow_studio.input_channel(),
+        inputChannel=slow_studio.build_input_channel(),
         retentionInDays=30,
     )
     slow_studio.world.emulator._control("clock", {"advance": 1100})
@@ -59,7 +59,7 @@ def channel(slow_studio: Studio) -> str:
 
 
 def trains(studio: Studio, channel: str, **more: Any) -> CleanRoomsMLCreateTrainedModelOperator:
-    return CleanRoomsMLCreateTrainedModelOperator(**studio.training(channel=channel, **{**SHORT, **more}))
+    return CleanRoomsMLCreateTrainedModelOperator(**studio.build_training(channel=channel, **{**SHORT, **more}))
 
 
 def timed_out(operator: Any, **context: Any) -> str:
@@ -94,12 +94,12 @@ def test_what_another_run_has_made_is_left(slow_studio: Studio, channel: str) ->
 
 
 def test_a_cancellation_that_is_refused_does_not_hide_the_time_out(slow_studio: Studio, channel: str) -> None:
-    slow_studio.world.fault("CancelTrainedModel", "access_denied")
+    slow_studio.world.add_fault("CancelTrainedModel", "access_denied")
     assert "Could not cancel it: CancelTrainedModel failed with AccessDenied" in timed_out(trains(slow_studio, channel))
 
 
 def test_a_cancellation_that_is_throttled_is_sent_again(slow_studio: Studio, channel: str) -> None:
-    slow_studio.world.fault("CancelTrainedModel", "throttle", times=2)
+    slow_studio.world.add_fault("CancelTrainedModel", "throttle", times=2)
     once = {"retries": {"total_max_attempts": 1}}
     assert "It was cancelled." in timed_out(trains(slow_studio, channel, botocore_config=once))
     assert slow_studio.world.calls.count("CancelTrainedModel") == 3
@@ -115,8 +115,8 @@ def test_what_has_ended_is_left_as_it_is(studio: Studio) -> None:
 @pytest.mark.parametrize("fault", ["throttle", "server_error", "reset", "garbled"])
 @pytest.mark.parametrize("passes", [True, False])
 def test_nothing_is_deleted_that_cannot_be_read(world: World, fault: str, passes: bool) -> None:
-    wait = model_wait(world.model(), on_kill="delete")
-    world.fault("GetAudienceModel", fault, times=1 if passes else 0)
+    wait = model_wait(world.train_model(), on_kill="delete")
+    world.add_fault("GetAudienceModel", fault, times=1 if passes else 0)
     once = CleanRoomsMLHook(config={"retries": {"total_max_attempts": 1}})
     told = cancel(lambda: once, wait)
     expected = "It had already ended (ACTIVE)." if passes else "its status could not be read, so it was not deleted."
@@ -125,7 +125,7 @@ def test_nothing_is_deleted_that_cannot_be_read(world: World, fault: str, passes
 
 
 def test_what_is_not_found_has_not_ended(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    wait = model_wait(world.model(), on_kill="delete")
+    wait = model_wait(world.train_model(), on_kill="delete")
     # As where a secrets backend does not answer, and the amazon provider takes the credentials that boto3 finds.
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", World(world.emulator).account)
     told = cancel(CleanRoomsMLHook, wait)
@@ -134,14 +134,14 @@ def test_what_is_not_found_has_not_ended(world: World, monkeypatch: pytest.Monke
 
 
 def test_a_cancellation_whose_answer_was_lost_is_told_as_one(slow_studio: Studio, channel: str) -> None:
-    slow_studio.world.fault("CancelTrainedModel", "lose_response")
+    slow_studio.world.add_fault("CancelTrainedModel", "lose_response")
     # A busy machine lets the cancellation end before it is looked at.
     assert re.search("It was cancelled, and is (CANCEL_|INACTIVE)", timed_out(trains(slow_studio, channel)))
 
 
 @pytest.mark.parametrize("delete", [False, True], ids=["not asked for", "asked for"])
 def test_what_cannot_be_cancelled_is_deleted_where_that_is_asked_for(slow_world: World, delete: bool) -> None:
-    arn = slow_world.dataset()
+    arn = slow_world.create_dataset()
     task = CleanRoomsMLCreateAudienceModelOperator(
         task_id="train", name="model", training_dataset_arn=arn, delete_on_kill=delete, **SHORT
     )
@@ -238,7 +238,7 @@ class TestWhileItsRequestIsAnswered:
         self, task: CleanRoomsMLJobOperator, studio: Studio, signalled: Callable[[], None], **context: Any
     ) -> None:
         """Run a task whose process gets a signal when its request was carried out, and whose answer comes never."""
-        studio.world.fault("CreateTrainedModel", "slow", seconds=30)
+        studio.world.add_fault("CreateTrainedModel", "slow", seconds=30)
         with signalling(signalled):
             threading.Thread(target=signal_after, args=(studio,), daemon=True).start()
             run(task, **context)
@@ -268,7 +268,7 @@ class TestWhileItsRequestIsAnswered:
         try:
             self.interrupted(task, slow_studio, ring, ti=ti)
         except AirflowTaskTimeout:
-            slow_studio.world.fault("ListTrainedModels", "access_denied")
+            slow_studio.world.add_fault("ListTrainedModels", "access_denied")
             task.on_kill()
         assert "any such job keeps running: ListTrainedModels failed with AccessDenied" in caplog.text
 
@@ -322,5 +322,5 @@ def signalling(act: Callable[[], None]) -> Iterator[None]:
 
 def signal_after(studio: Studio) -> None:
     """Send it when the model is there."""
-    until(lambda: studio.ml.list_trained_models(**studio.of)["trainedModels"])
+    wait_until(lambda: studio.ml.list_trained_models(**studio.of)["trainedModels"])
     os.kill(os.getpid(), signal.SIGUSR1)

@@ -102,7 +102,7 @@ def read_log(caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str
 
 def train(world: World, **more: Any) -> CleanRoomsMLCreateAudienceModelOperator:
     return CleanRoomsMLCreateAudienceModelOperator(
-        task_id="task", name="model", training_dataset_arn=world.dataset(), **{"waiter_delay": 20, **more}
+        task_id="task", name="model", training_dataset_arn=world.create_dataset(), **{"waiter_delay": 20, **more}
     )
 
 
@@ -119,7 +119,7 @@ class TestOperators:
         assert statuses(run(train(world, deferrable=deferrable)).pushed) == CREATED
 
     def test_so_does_one_whose_job_fails(self, world: World, deferrable: bool) -> None:
-        world.fault("CreateAudienceModel", "fail_job")
+        world.add_fault("CreateAudienceModel", "fail_job")
         ti = TaskInstance()
         with pytest.raises(JobFailedError):
             run(train(world, deferrable=deferrable), ti=ti)
@@ -133,7 +133,7 @@ class TestOperators:
 
     def test_a_deletion_ends_with_a_resource_that_is_gone(self, world: World, deferrable: bool) -> None:
         delete = CleanRoomsMLDeleteAudienceModelOperator(
-            task_id="task", audience_model_arn=world.model(), waiter_delay=20, deferrable=deferrable
+            task_id="task", audience_model_arn=world.train_model(), waiter_delay=20, deferrable=deferrable
         )
         assert statuses(run(delete).pushed)[-1] == "gone"
 
@@ -167,11 +167,11 @@ class TestOperators:
     def test_the_log_and_the_state_store_have_metrics_for_people(
         self, world: World, deferrable: bool, read_log: Callable[[], str]
     ) -> None:
-        seed: Any = world.seed()
+        seed: Any = world.write_seed()
         operator = CleanRoomsMLStartAudienceGenerationJobOperator(
             task_id="task",
             name="job",
-            configured_audience_model_arn=world.configured(),
+            configured_audience_model_arn=world.create_configured_model(),
             seed_audience=seed,
             waiter_delay=20,
             deferrable=deferrable,
@@ -188,7 +188,7 @@ class TestOperators:
         export = CleanRoomsMLStartAudienceExportJobOperator(
             task_id="task",
             name="export",
-            audience_generation_job_arn=world.generated(),
+            audience_generation_job_arn=world.generate_audience(),
             audience_size={"type": "PERCENTAGE", "value": 5},
             waiter_delay=20,
             deferrable=deferrable,
@@ -229,7 +229,7 @@ class TestDeferral:
 
 class TestSensors:
     def sense(self, world: World, **more: Any) -> CleanRoomsMLAudienceModelSensor:
-        made = world.ml.create_audience_model(name="m", trainingDatasetArn=world.dataset())
+        made = world.ml.create_audience_model(name="m", trainingDatasetArn=world.create_dataset())
         return CleanRoomsMLAudienceModelSensor(task_id="task", audience_model_arn=made["audienceModelArn"], **more)
 
     def test_a_sensor_pushes_each_status_once(self, world: SteppedWorld) -> None:
@@ -254,7 +254,7 @@ class TestSensors:
 
     def test_an_unchanged_status_is_written_every_ten_minutes(self, world: SteppedWorld) -> None:
         # Nobody deletes it.
-        sensor = CleanRoomsMLAudienceModelSensor(task_id="task", audience_model_arn=world.model(), goal="deleted")
+        sensor = CleanRoomsMLAudienceModelSensor(task_id="task", audience_model_arn=world.train_model(), goal="deleted")
         store = StateStore()
         context: Any = {"ti": TaskInstance(), "params": {}, "task_state_store": store}
         for _ in range(9):
@@ -290,7 +290,7 @@ class TestSensors:
     def test_the_state_store_has_the_metrics_of_a_job(self, world: SteppedWorld, deferrable: bool) -> None:
         store = StateStore()
         sensor = CleanRoomsMLAudienceGenerationJobSensor(
-            task_id="task", audience_generation_job_arn=world.generated(), deferrable=deferrable
+            task_id="task", audience_generation_job_arn=world.generate_audience(), deferrable=deferrable
         )
         run(sensor, task_state_store=store)
         assert store["progress"]["metrics"].startswith("recall ")

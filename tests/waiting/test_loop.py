@@ -119,7 +119,7 @@ def test_gone_is_success_for_a_deletion_and_failure_for_a_creation_that_is_not_n
 @pytest.mark.parametrize("fault", ["throttle", "server_error", "reset", "garbled"])
 def test_passing_troubles_are_no_end(empty_world: World, fault: str) -> None:
     hook = CleanRoomsMLHook(config={"retries": {"total_max_attempts": 1}})
-    empty_world.fault("GetAudienceModel", fault)
+    empty_world.add_fault("GetAudienceModel", fault)
     assert poll_once(hook, wait()).outcome == "pending"
 
 
@@ -136,7 +136,7 @@ def test_what_does_not_pass_ends_the_wait(hook: CleanRoomsMLHook, error: Excepti
 
 
 def test_missing_permissions_are(hook: CleanRoomsMLHook, empty_world: World) -> None:
-    empty_world.fault("GetAudienceModel", "access_denied")
+    empty_world.add_fault("GetAudienceModel", "access_denied")
     with pytest.raises(AccessDeniedError):
         poll_once(hook, wait())
 

@@ -68,7 +68,7 @@ def test_airflows_own_metrics_take_what_is_measured() -> None:
 
 
 def test_what_does_not_change_is_told_every_ten_minutes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = world.ml.create_audience_model(name="m", trainingDatasetArn=world.dataset())
+    made = world.ml.create_audience_model(name="m", trainingDatasetArn=world.create_dataset())
     now = [_clock.now()]
     monkeypatch.setattr(_clock, "now", lambda: now[0])
     monkeypatch.setattr(_clock, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
@@ -103,7 +103,7 @@ class TestPartialResults:
 
     @pytest.fixture
     def event(self, world: World) -> dict[str, Any]:
-        now, identifiers = _clock.now(), {"audience_generation_job_arn": world.generated()}
+        now, identifiers = _clock.now(), {"audience_generation_job_arn": world.generate_audience()}
         wait = Wait("audience generation job", "created", identifiers, now, now + 3600, 1.0)
         result = PollResult("ACTIVE", Outcome.SUCCESS, is_partial=True)
         return {"wait": wait.to_json(), "poll_result": result.to_json()}
@@ -111,7 +111,7 @@ class TestPartialResults:
     @pytest.mark.parametrize("fault", [None, "throttle"])
     def test_an_operator_reads_the_rest(self, world: World, event: dict[str, Any], fault: str | None) -> None:
         ti = TaskInstance()
-        seed: Any = world.seed()
+        seed: Any = world.write_seed()
         operator = CleanRoomsMLStartAudienceGenerationJobOperator(
             task_id="t",
             name="job",
@@ -120,7 +120,7 @@ class TestPartialResults:
             botocore_config={"retries": {"total_max_attempts": 1}},
         )
         if fault:
-            world.fault("GetAudienceGenerationJob", fault)
+            world.add_fault("GetAudienceGenerationJob", fault)
         context: Any = {"ti": ti, "params": {}}
         assert operator.execute_complete(context, event) == event["wait"]["identifiers"]["audience_generation_job_arn"]
         assert ti.pushed["metrics"]

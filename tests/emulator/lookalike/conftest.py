@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 
-from tests.support import client_of
+from tests.support import make_client
 
 from .lake import REGION, Lake
 
@@ -23,7 +23,7 @@ class Aws:
     url: str
 
     def client(self, service: str, region: str = REGION, key: str = "key", secret: str = "secret") -> Any:
-        return client_of(
+        return make_client(
             service,
             endpoint_url=self.url,
             region_name=region,

@@ -12,7 +12,7 @@ from airflow_cleanroomsml._training_data.rules import Findings
 from airflow_cleanroomsml._training_data.table_check import check_role, check_table
 from airflow_cleanroomsml._training_data.window import Window
 from airflow_cleanroomsml.operators import CleanRoomsMLCheckTrainingDataOperator
-from tests.helpers.training_data import trust
+from tests.helpers.training_data import build_trust_policy
 from tools.permissions import ALWAYS, group_permissions
 
 from .conftest import Aws
@@ -35,7 +35,7 @@ def partitioned(aws: Aws, lake: Lake) -> Lake:
     """A table with a partition, and a role."""
     iam = aws.client("iam")
     if not [role for role in iam.list_roles()["Roles"] if role["RoleName"] == "reader"]:
-        iam.create_role(RoleName="reader", Path="/service/", AssumeRolePolicyDocument=json.dumps(trust()))
+        iam.create_role(RoleName="reader", Path="/service/", AssumeRolePolicyDocument=json.dumps(build_trust_policy()))
     lake.put("data/a.csv", lake.csv())
     lake.table(partition_keys={"day": "string"})
     storage = lake.glue.get_table(DatabaseName=lake.name, Name="interactions")["Table"]["StorageDescriptor"]
@@ -86,7 +86,7 @@ def test_each_documented_permission_is_needed(aws: Aws, partitioned: Lake, actio
     ],
 )
 def test_a_trust_policy_is_evaluated_as_by_iam(statement: dict[str, object], problem: str | None) -> None:
-    policy = trust()
+    policy = build_trust_policy()
     policy["Statement"][0].update(statement)
     found = find_trust_problem(json.dumps(policy), ROLE)
     assert found == problem if problem is None or not problem else (found or "").startswith(problem)

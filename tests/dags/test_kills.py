@@ -189,4 +189,4 @@ def test_what_a_task_has_started_ends_with_it_and_only_with_it(tmp_path: Path) -
     case.require_log("It was cancelled", *HEARD, "unheard")
     case.require_log("when the wait timed out. It was cancelled.", *TIMED_OUT, "unheard")
     case.require_log("It is still running and still incurring charges", "deferred_kept")
-    case.require_log("as the task has not ended", "deferred_cleared", "worker_terminated")
+    case.require_log("because the task instance has not ended", "deferred_cleared", "worker_terminated")

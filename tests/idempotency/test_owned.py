@@ -413,7 +413,7 @@ def test_an_export_that_nothing_remembers_is_named_before_another_is_made(
     )
     task.tries()
     assert task.is_retried()["name"] == "export-2"
-    assert "they have no tags that would show it: 'export-1'" in caplog.text
+    assert "because they have no tags: 'export-1'" in caplog.text
 
 
 def test_an_association_that_has_another_name_is_remembered(world: World) -> None:

@@ -106,7 +106,7 @@ def test_reuse_does_not_take_a_failed_one(world: World) -> None:
 
 def test_an_unknown_outcome_fails_at_once_where_nothing_tells_whose_it_is(world: World) -> None:
     world.add_fault("CreateAudienceModel", "lose_response")
-    with pytest.raises(OutcomeUnknownError, match="(?s)not sent again.*if_exists"):
+    with pytest.raises(OutcomeUnknownError, match="(?s)outcome is unknown.*does not retry.*if_exists"):
         create(world.create_dataset(), durable=False)
     assert world.calls.count("CreateAudienceModel") == 1
     assert len(world.ml.list_audience_models()["audienceModels"]) == 1

@@ -53,7 +53,7 @@ def test_who_started_it_may_be_said(offer: Offer, deferrable: bool) -> None:
 def test_older_jobs_do_not_count_and_the_sensor_times_out(offer: Offer, deferrable: bool) -> None:
     offer.start_job(offer.partner, "old")
     later = datetime.now(timezone.utc) + timedelta(hours=1)
-    with pytest.raises(WaitTimeoutError, match="(?s)no new audience generation job within 1 s.*set timeout"):
+    with pytest.raises(WaitTimeoutError, match="(?s)no new audience generation job within 1 s.*increase timeout"):
         sense(deferrable, since=later, configured_audience_model_arn=offer.model, timeout=1)
 
 
@@ -67,7 +67,7 @@ def test_a_temporary_error_does_not_end_the_wait(offer: Offer, deferrable: bool,
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"), [("throttle", "Rate exceeded"), ("garbled", "probably not from the service")]
+    ("fault", "told"), [("throttle", "Rate exceeded"), ("garbled", "probably came from a proxy")]
 )
 @deferred_or_not
 def test_a_time_out_tells_that_the_listing_could_not_be_read(

@@ -128,9 +128,10 @@ def _is_starting(context: Mapping[str, Any]) -> bool:
     state = getattr(ti, "state", None)
     # Every callback for an end has an exception or a state, except those of Airflow 3's Dag processor for a worker that was killed: their
     # task instance has no start date (task_runner and dag_processing.processor of Airflow 3.3.2; taskinstance of 2.11.0).
-    if "exception" in context or state not in (None, "running"):
+    if "exception" in context or state not in (None, "running", "scheduled"):
         return False
-    return state == "running" or isinstance(getattr(ti, "start_date", None), datetime)
+    # dag.test() of Airflow 2.11 runs a task in the state "scheduled", and sets no start date.
+    return state is not None or isinstance(getattr(ti, "start_date", None), datetime)
 
 
 def _find_arn(task: Any, ti: Any, resource: Resource) -> str | None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow_cleanroomsml._compat import AirflowException, BaseOperator, render_own_fields
 from airflow_cleanroomsml._connection.aws_connection import AwsConnection
 from airflow_cleanroomsml._data_report import report_data, report_failure, report_start, report_success
-from airflow_cleanroomsml._link_storage import store_error_links, store_request_links, store_result_links
 from airflow_cleanroomsml._requests.sensitive import hide, holds_sensitive, reveal
 from airflow_cleanroomsml._resources.handle import Handle
 from airflow_cleanroomsml._resources.table import CLEAN_ROOMS_ML
@@ -124,11 +123,15 @@ class CleanRoomsMLOperator(AwsConnection, BaseOperator):
         self.data_members, self.data_sources = {}, None
         # First, so that no invalid argument can fail the task while a job runs and costs money.
         self.check_arguments()
+        from airflow_cleanroomsml._link_storage import store_request_links
+
         store_request_links(self, context)
         try:
             return self._complete(context, self._perform(context))
         except QuotaExceededError as error:
             # The only error that has a page of its own: the quota in Service Quotas, where an increase is requested.
+            from airflow_cleanroomsml._link_storage import store_error_links
+
             store_error_links(self, context, error)
             raise
 
@@ -166,6 +169,8 @@ class CleanRoomsMLOperator(AwsConnection, BaseOperator):
         :param outputs: What the task pushes to XCom beside it.
         """
         members = {**identifiers, **outputs}
+        from airflow_cleanroomsml._link_storage import store_result_links
+
         store_result_links(self, context, members)
         report_data(self, context, members)
         return self.build_result(identifiers, outputs)

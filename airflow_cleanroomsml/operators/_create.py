@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow_cleanroomsml._data_report import remember
-from airflow_cleanroomsml._link_storage import store_result_links
 from airflow_cleanroomsml._requests.sensitive import hide
 from airflow_cleanroomsml._resources import lookup
 from airflow_cleanroomsml._resources.handle import Handle
@@ -116,6 +115,8 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
         # The identity may have more than the identifiers, such as an ARN. That of an export has its identifiers once more.
         remember(self, {**handle.set_identifiers, **(identity if self.resource.has_own_identifier else {})})
         push_identity(self, context, identity)
+        from airflow_cleanroomsml._link_storage import store_result_links
+
         store_result_links(self, context, {**handle.response, **handle.identifiers})
 
     def _find_described_data(self, description: Mapping[str, Any]) -> list[Data]:

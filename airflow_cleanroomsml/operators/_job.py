@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_cleanroomsml import _clock
 from airflow_cleanroomsml._compat import FAILED_DEFERRAL, AirflowTaskTerminated, cached, conf
-from airflow_cleanroomsml._link_storage import store_error_links
 from airflow_cleanroomsml._ui.link import push_details_link
 from airflow_cleanroomsml._xcom import delete_note, keep_note, read_note
 from airflow_cleanroomsml.exceptions import (
@@ -213,6 +212,8 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator):
                 return send()
             except (QuotaExceededError, ThrottledError) as error:
                 self._check_quota_deadline(error, deadline)
+                from airflow_cleanroomsml._link_storage import store_error_links
+
                 store_error_links(self, context, error)
                 if self.deferrable:
                     self._queue_start(context, error)

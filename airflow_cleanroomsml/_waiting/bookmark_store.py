@@ -66,5 +66,5 @@ async def _call(store: Any, method: str, *args: Any) -> Any:
     # Airflow 3.3.0 and 3.3.1 have no asynchronous methods.
     call = getattr(store, f"a{method}", None)
     awaitable = call(*args) if call else asyncio.to_thread(getattr(store, method), *args)
-    # A triggerer that stops may not answer any more, and would wait for us.
+    # A triggerer that is stopping may no longer answer, but it waits for its triggers to end.
     return await asyncio.wait_for(awaitable, _TIMEOUT)

@@ -123,6 +123,7 @@ class CleanRoomsMLOperator(AwsConnection, BaseOperator):
         self.data_members, self.data_sources = {}, None
         # First, so that no invalid argument can fail the task while a job runs and costs money.
         self.check_arguments()
+        # Loaded when a task runs: parsing a Dag file does not need it.
         from airflow_cleanroomsml._link_storage import store_request_links
 
         store_request_links(self, context)

@@ -22,11 +22,13 @@ from tests.helpers.deployment import ROOT, Deployment
 from tests.support import EmulatorProcess, World
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+#: The first is Chromium without what shows windows, and takes a sixth less CPU time.
+BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(not HAS_REACT_APPS, reason="Airflow has no pages of plugins before 3.1"),
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium"),
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium-headless-shell"),
 ]
 
 HAS_TASK_STATE = not airflow_version.startswith(("3.1.", "3.2."))

@@ -29,7 +29,7 @@ NOTES = (
     "and an aiobotocore client of its own. Each side runs in a process that has imported what a triggerer imports, against an emulator in",
     "another process. Unless noted otherwise, slow imports are done before. A block is the longest delay of a task that sleeps 5 ms at a",
     "time; the second figure is how much of that time the process itself used the processor. The longest collection of garbage is one that",
-    "happened by itself; only the one before the first wait is forced. Imports are of compiled modules.",
+    "happened by itself; a full collection is forced. Imports are of compiled modules.",
 )
 RESULTS = Path(__file__).parent / "RESULTS.md"
 

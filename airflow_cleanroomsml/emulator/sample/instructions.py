@@ -1,4 +1,4 @@
-"""Formats the shell lines by which Airflow uses the sample, and the commands that run the example Dags."""
+"""Formats the shell lines with which Airflow uses the sample, and the commands that run the example Dags."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _list_variables(url: str, sample: Sample) -> dict[str, str]:
 
 
 def _list_runs(sample: Sample) -> dict[str, Mapping[str, Any]]:
-    """Return the conf of each Dag; what it does not name has a default in the Dag that suits the sample."""
+    """Return the conf of each Dag; for other parameters, the defaults in the Dag match the sample."""
     configured = {"configured_audience_model_arn": sample.configured_audience_model_arn}
     retraining = {**configured, "training_dataset_arn": sample.training_dataset_arn}
     seed = {"role_arn": ROLE, "seed_uri": f"s3://{BUCKET}/seed/users.jsonl"}

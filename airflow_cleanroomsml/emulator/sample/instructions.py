@@ -19,7 +19,7 @@ _SIGNING_KEY = "emulator"
 #: Connections of the example Dags, with their accounts.
 _CONNECTIONS = {"AWS_DEFAULT": OWNER, "AWS_PROVIDER": OWNER, "AWS_SEEDER": PARTNER}
 
-#: From Airflow 3.1 on, this Dag waits until somebody approves its choice, which ``airflow dags test`` leaves no way to do.
+#: From Airflow 3.1 on, this Dag waits until somebody approves its choice, which is not possible during ``airflow dags test``.
 _OPTIONS = {"example_choose_size": " --mark-success-pattern approve"}
 
 

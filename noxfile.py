@@ -1,4 +1,4 @@
-"""The tests against pinned versions: the newest Airflow, the oldest that is supported, and one in between."""
+"""Runs the tests with pinned versions: the newest Airflow, the oldest supported one, and one in between."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ nox.options.error_on_missing_interpreters = True
 ROOT = Path(__file__).parent
 NEWEST = "constraints/airflow-3.3.txt"
 OLDEST = "constraints/airflow-2.11.txt"
-#: Those of the oldest Airflow, with the emulator's libraries in the same environment.
+#: The pins of the oldest Airflow, plus the emulator's libraries in the same environment.
 OLDEST_EMULATOR = "constraints/airflow-2.11-emulator.txt"
 BETWEEN = "constraints/airflow-3.0.txt"
-#: Lines from the constraints that Airflow publishes for its users: ours has to install, and work, with exactly these.
+#: Lines from the constraints that Airflow publishes: this package must install and work with exactly these versions.
 OFFICIAL = "constraints/airflow-{}-official.txt"
 EMULATOR_PYTHON = "AIRFLOW_CLEANROOMSML_EMULATOR_PYTHON"
 REAL_ACCOUNT = "AIRFLOW_CLEANROOMSML_AWS"
@@ -31,7 +31,7 @@ EXAMPLES = "AIRFLOW_CLEANROOMSML_EXAMPLES"
 NODE_MODULES = "AIRFLOW_CLEANROOMSML_NODE_MODULES"
 PICTURES = "AIRFLOW_CLEANROOMSML_PICTURES"
 
-#: What Airflow's version can affect, without the longest of it; `nox -s oldest` runs all tests.
+#: Tests that the version of Airflow can affect, except the longest ones; `nox -s oldest` runs all tests.
 QUICK_TESTS = (
     "tests/connection",
     "tests/dags/test_kills.py",
@@ -51,7 +51,7 @@ QUICK_TESTS = (
     "tests/testing/test_clock.py",
     "tests/waiting",
 )
-#: What stands on the parts of Airflow that moved between its versions.
+#: Tests of code that depends on parts of Airflow that moved between its versions.
 BETWEEN_TESTS = (
     "tests/dags/test_kills.py",
     "tests/dags/test_xcom.py",
@@ -76,7 +76,7 @@ for expected in sys.argv[1:]:
 
 
 def oldest_python() -> str:
-    """Airflow 2.11 runs on Python 3.9 to 3.12: take the running one if it serves."""
+    """Return a version of Python for Airflow 2.11, which runs on 3.9 to 3.12: the running one if possible."""
     running = sys.version_info[:2]
     return "{}.{}".format(*running) if (3, 10) <= running <= (3, 12) else "3.11"
 
@@ -90,25 +90,25 @@ def newest(session: nox.Session) -> None:
 
 @nox.session(python=oldest_python())
 def oldest(session: nox.Session) -> None:
-    """Run the tests with Airflow 2.11.0 and what was current in its days; the emulator is no part of it."""
+    """Run the tests with Airflow 2.11.0 and packages of its time; the emulator runs in an environment of its own."""
     _older(session, OLDEST, OFFICIAL.format("2.11.0"))
 
 
 @nox.session(python=oldest_python())
 def oldest_quick(session: nox.Session) -> None:
-    """Run what Airflow's version can affect with Airflow 2.11.0: operators, sensors, triggers, the hook, kills and survival."""
+    """Run the tests that the version of Airflow can affect with Airflow 2.11.0: operators, sensors, triggers, the hook, kills, survival."""
     _older(session, OLDEST, OFFICIAL.format("2.11.0"), *QUICK_TESTS)
 
 
 @nox.session
 def between(session: nox.Session) -> None:
-    """Run the tests of what stands on Airflow itself with Airflow 3.0.6, which keeps some things where 2.11 has them."""
+    """Run the tests that depend on Airflow itself with Airflow 3.0.6, in which some modules are still where 2.11 has them."""
     _older(session, BETWEEN, OFFICIAL.format("3.0.6"), *BETWEEN_TESTS)
 
 
 @nox.session(venv_backend="none")
 def resolve(session: nox.Session) -> None:
-    """Resolve the dependencies with what Airflow publishes as constraints, and with Airflow 3.3.1; nothing is installed."""
+    """Resolve the dependencies with the constraints that Airflow publishes, and with Airflow 3.3.1; installs nothing."""
     compile_pins = (sys.executable, "-m", "uv", "pip", "compile", "pyproject.toml", "--quiet", "--no-python-downloads")
     for official in sorted(ROOT.glob(OFFICIAL.format("*"))):
         against = ("--constraint", str(official), "--python-version", "3.12", "--output-file", os.devnull)
@@ -116,16 +116,16 @@ def resolve(session: nox.Session) -> None:
 
 
 def _older(session: nox.Session, pins: str, official: str, *tests: str) -> None:
-    """The tests with another Airflow than the emulator's."""
+    """Run tests with a different version of Airflow than the emulator's environment has."""
     emulator_python = os.environ.get(EMULATOR_PYTHON, str(ROOT / ".venv" / "bin" / "python"))
     if not Path(emulator_python).exists():
         session.error(f"{emulator_python} does not exist: run `make test-{session.name}`, or set {EMULATOR_PYTHON}")
     test = nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "test")
     session.install("--constraint", official, "--constraint", pins, "--editable", ".", *test)
-    # An environment that quietly holds something newer proves nothing.
+    # With newer versions than these the tests would prove nothing.
     lines = (ROOT / official).read_text(encoding="utf-8").splitlines()
     session.run("python", "-c", CHECK_VERSIONS, *(line for line in lines if not line.startswith("#")))
-    # The test runner is ours: older releases hand out the files with the most tests first, and the longest have one.
+    # Our own pin: older releases of pytest-xdist start with the files that have the most tests, but the longest files have only one.
     session.install("--no-deps", "--constraint", NEWEST, "pytest-xdist")
     session.run("python", "-m", "pytest", *tests, *session.posargs, env={EMULATOR_PYTHON: emulator_python})
 
@@ -137,7 +137,7 @@ def _install_for_tests(session: nox.Session) -> None:
 
 @nox.session
 def aws(session: nox.Session) -> None:
-    """Run the tests that can run on a real account: docs/real_account.md says what they need, make and cost."""
+    """Run the tests that can run on a real account: docs/real_account.md says what they need, create and cost."""
     _install_for_tests(session)
     switch = {REAL_ACCOUNT: os.environ.get(REAL_ACCOUNT, "1")}
     session.run("python", "-m", "pytest", "-p", "no:xdist", "tests/aws", *session.posargs, env=switch)
@@ -145,7 +145,7 @@ def aws(session: nox.Session) -> None:
 
 @nox.session
 def properties(session: nox.Session) -> None:
-    """Try ten thousand random examples of "at most one per run"."""
+    """Test "at most one per run" with ten thousand random sequences of events."""
     _install_for_tests(session)
     number = {EXAMPLES: os.environ.get(EXAMPLES, "10000")}
     session.run("python", "-m", "pytest", "-p", "no:xdist", "tests/properties", *session.posargs, env=number)
@@ -153,7 +153,7 @@ def properties(session: nox.Session) -> None:
 
 @nox.session
 def survival(session: nox.Session) -> None:
-    """Kill the tasks of each operator at every step; `make test` shares the steps out among the operators."""
+    """Kill the tasks of each operator at every step; `make test` distributes the steps over the operators."""
     _install_for_tests(session)
     test = "tests/survival/test_survival.py"
     session.run("python", "-m", "pytest", "-p", "no:xdist", test, *session.posargs, env={EVERY_CASE: "1"})
@@ -161,7 +161,7 @@ def survival(session: nox.Session) -> None:
 
 @nox.session
 def browser(session: nox.Session) -> None:
-    """Open the page in Airflow's UI in Chromium, which has to be installed, and write the pictures of docs/ui.md."""
+    """Open the page in Airflow's UI in Chromium, which must be installed, and write the pictures of docs/ui.md."""
     _install_for_tests(session)
     session.run("python", "-m", "pytest", "-p", "no:xdist", "tests/ui", *session.posargs, env={PICTURES: "1"})
 
@@ -169,7 +169,7 @@ def browser(session: nox.Session) -> None:
 @nox.session(python=oldest_python())
 @nox.parametrize(("airflow", "date"), [("3.1.8", "2026-03-20"), ("3.2.2", "2026-06-05")], ids=["3.1", "3.2"])
 def browser_older(session: nox.Session, airflow: str, date: str) -> None:
-    """Open the page in the UI of older versions of Airflow, with the packages of their days."""
+    """Open the page in the UI of older versions of Airflow, with packages of their time."""
     test = nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "test")
     packages = ("--editable", ".", f"apache-airflow=={airflow}", "playwright", *test)
     session.install("--exclude-newer", date, *packages)
@@ -180,7 +180,7 @@ def browser_older(session: nox.Session, airflow: str, date: str) -> None:
 
 @nox.session
 def javascript(session: nox.Session) -> None:
-    """Call the emulator with the AWS SDK for JavaScript, which reads answers strictly; needs Node.js 20 and npm."""
+    """Call the emulator with the AWS SDK for JavaScript, which parses responses strictly; needs Node.js 20 and npm."""
     _install_for_tests(session)
     folder = ROOT / "build" / "javascript"
     folder.mkdir(parents=True, exist_ok=True)
@@ -222,14 +222,14 @@ def image(session: nox.Session) -> None:
 
 @nox.session
 def request_types(session: nox.Session) -> None:
-    """Write the types of nested request members anew, from botocore's model."""
+    """Regenerate the types of nested request members from botocore's model."""
     session.install("--constraint", NEWEST, "--editable", ".")
     session.run("python", "-m", "tools.request_types")
 
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Write the reference in docs/ anew, from the operators and sensors, and build the site."""
+    """Regenerate the reference and the pictures in docs/, and build the site."""
     _install_for_tests(session)
     for tool in ("docs", "pictures", "relevance_curve", "site"):
         session.run("python", "-m", f"tools.{tool}")
@@ -237,13 +237,13 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def linkcheck(session: nox.Session) -> None:
-    """Check the links of the site that lead elsewhere; needs the internet. The build checks all others."""
+    """Check the external links of the site; needs the internet. The build checks all others."""
     _install_for_tests(session)
     session.run("python", "-m", "tools.site", "linkcheck")
 
 
 @nox.session
 def scaffold(session: nox.Session) -> None:
-    """Print the beginning of an operator's class: ``nox -s scaffold -- CreateMLInputChannel``."""
+    """Print a draft of an operator's class: ``nox -s scaffold -- CreateMLInputChannel``."""
     session.install("--quiet", "--constraint", NEWEST, "--editable", ".")
     session.run("python", "-m", "tools.scaffold", *session.posargs)

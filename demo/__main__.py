@@ -98,7 +98,7 @@ def run_dag(url: str, home: str) -> dict[str, Any]:
         for command in ([sys.executable, "-m", "airflow", "db", "migrate"], run):
             if _run_and_echo(command, environment, log_file) != 0:
                 end = "".join(log.read_text().splitlines(keepends=True)[-15:])
-                say(f"\nThe run failed. Its log is {log}, which ends with:\n{end}")
+                say(f"\nThe run failed. Its log, {log}, ends with:\n{end}")
                 raise SystemExit(1)
     result: dict[str, Any] = json.loads(out.read_text())
     return result
@@ -141,7 +141,7 @@ def print_report(run: dict[str, Any], users: list[str], data: Interactions, tast
     shares = compute_recall(users, data.list_held_out(taste), {percent: total * percent // 100 for percent in BINS})
     say(f"\nAudience by size\n{_format_sizes(metrics, shares)}")
     say("  relevance: metric of the job, -1 to 1; at 0 the audience is as similar to the seed as the seed's own users")
-    say("  recall: share of held-out users of the planted taste in the exported audience")
+    say("  recall: share of held-out users with the seed's preference in the exported audience")
     draw_charts(BUILD / "relevance.png", metrics, shares)
     same_taste = set(data.user_ids[data.taste == taste].tolist())
     hits = len(same_taste.intersection(users))
@@ -150,7 +150,7 @@ def print_report(run: dict[str, Any], users: list[str], data: Interactions, tast
     (BUILD / "audience.txt").write_text("\n".join(users) + "\n")
     say(f"copy of its user ids     {(BUILD / 'audience.txt').relative_to(ROOT)}, best first")
     say(f"users                    {len(users):,}, without the seed")
-    say(f"with the seed's taste    {hits:,} ({hits / len(users):.1%}; of all users {len(same_taste) / total:.1%})")
+    say(f"with its preference      {hits:,} ({hits / len(users):.1%}; of all users {len(same_taste) / total:.1%})")
     say(f"charts                   {(BUILD / 'relevance.png').relative_to(ROOT)}")
     say(f"Airflow's log            {(BUILD / 'airflow.log').relative_to(ROOT)}")
 
@@ -179,16 +179,16 @@ def main() -> None:
     """Run the demo."""
     begin = time.monotonic()
     BUILD.mkdir(parents=True, exist_ok=True)
-    say("1/4 Generating 1,000,000 interactions of 100,000 users with planted tastes")
+    say("1/4 Generating 1,000,000 interactions of 100,000 users with known preferences")
     data = generate()
     taste = data.find_taste(TASTE_USERS)
     seed = data.draw_seed(taste, SEED_USERS)
-    say(f"    seed: {len(seed):,} of the {int((data.taste == taste).sum()):,} users with taste {taste}")
+    say(f"    seed: {len(seed):,} of the {int((data.taste == taste).sum()):,} users with preference {taste}")
     with run_emulator() as url, tempfile.TemporaryDirectory(prefix="airflow-home-") as home:
         say(f"2/4 Uploading them to S3 and creating the Glue table, at {url}")
         upload(url, data, seed)
         say(
-            "3/4 Setting up Airflow and running the Dag example_lookalike_audience (the start of Airflow takes most of the time)"
+            "3/4 Setting up Airflow and running the Dag example_lookalike_audience (starting Airflow takes most of the time)"
         )
         run = run_dag(url, home)
         if run["state"] != "success":

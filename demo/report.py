@@ -63,7 +63,7 @@ def draw_charts(path: Path, metrics: Mapping[str, Any], shares: Mapping[int, flo
     right.plot(bins, [100 * shares[b] for b in bins], marker="o", color="#6b3fa0", label="this audience")
     right.plot(bins, bins, linestyle="--", color="#888888", label="random")
     right.set(
-        title="Recall of held-out users of the planted taste",
+        title="Recall of held-out users with the seed's preference",
         xlabel="audience size, % of training users",
         ylabel="recall, %",
         ylim=(0, 100),

@@ -1,7 +1,7 @@
 """
 Check the training data and the seed before a model is trained and an audience generated, both of which cost money.
 
-The seed is checked at the start of the run, not after a training of up to a day.
+The seed is checked at the start of the run, not after a training of up to two days.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ with DAG(
         "role_arn": "arn:aws:iam::123456789012:role/cleanrooms-ml-lookalike",
         "seed_uri": "s3://my-bucket/seed/users.jsonl",
         "statistics": "athena",
-        # The minimums of the service; only an emulator with small data has lower ones.
+        # The service's minimums; lower values only make sense for an emulator with little data.
         "min_interactions": 1_000_000,
         "min_users": 100_000,
         "min_seed_size": 25,
@@ -45,11 +45,11 @@ with DAG(
 
 | task | does | if it fails |
 | --- | --- | --- |
-| `check_data` | checks table, files, role and numbers of the training data | nothing was paid for; fix what the report says |
+| `check_data` | checks the table, files, role and counts of the training data | nothing was paid for; fix what the report says |
 | `check_seed` | checks the seed and its role | nothing was paid for, and no training has begun |
-| `train` | trains a model | a finding that the checks could not make |
+| `train` | trains a model | the service found something that the checks cannot detect |
 | `promote` | puts it into service | the older model stays in service |
-| `generate` | generates the audience | a finding that the checks could not make |
+| `generate` | generates the audience | the service found something that the checks cannot detect |
 """,
 ) as dag:
     check_data = CleanRoomsMLCheckTrainingDataOperator(

@@ -1,7 +1,7 @@
 """
-Choose the size of an audience by the metrics of its generation job, and export it; from Airflow 3.1 on only after somebody has approved it.
+Choose the size of an audience by the metrics of its generation job, and export an audience of that size.
 
-The export takes the choice as its size.
+From Airflow 3.1 on, somebody must approve the choice before the export starts.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ with DAG(
         "seed_uri": "s3://my-bucket/seed/users.jsonl",
         "output_uri": "s3://my-bucket/audiences",
     },
-    # Names contain the run, so a retry or a cleared task finds what it created. The training dataset serves all runs.
+    # Names contain the run, so a retry or a cleared task finds what it created. All runs share the training dataset.
     default_args={"if_exists": "reuse", "retries": 2, "retry_delay": pendulum.duration(seconds=30)},
     doc_md="""
 ### Lookalike audience

@@ -37,8 +37,8 @@ with DAG(
     doc_md="""
 ### Terms of a lookalike model
 
-Waits until an audience model is trained, offers it in place of the current one, and lets the partner start generation jobs. A model that
-is trained every week is put into service by `example_weekly_retraining`, which replaces no newer one.
+Waits until an audience model is trained, offers it in place of the current one, and lets the partner start generation jobs. To retrain a
+model every week, use `example_weekly_retraining`, which never replaces a newer model.
 """,
 ) as dag:
     trained = CleanRoomsMLAudienceModelSensor(

@@ -1,7 +1,7 @@
 """
 Two companies, two connections: one offers its lookalike model to a collaboration, the other finds its audience in it.
 
-Each party sees the job under an ARN of its own account; the model's owner has to poll to notice it.
+Each party sees the job under an ARN of its own account; the model's owner must poll to notice it.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ SEGMENTS = 25
 
 @task
 def list_seeds(seeds_uri: str, run: str) -> list[dict[str, str]]:
-    """The arguments of each segment: its name, which is unique to the run, and its seed."""
+    """Return the arguments of each segment: its name, which is unique to the run, and its seed."""
     numbers = range(1, SEGMENTS + 1)
     return [{"name": f"segment-{n:02}-{run}", "seed_uri": f"{seeds_uri}/segment-{n:02}.jsonl"} for n in numbers]
 

@@ -1,7 +1,7 @@
 """
 Refresh an audience whenever a retrained model has been put into service.
 
-The Dag has no timetable: an event of the asset alias starts it, and the event's ``extra`` has the ARN of the configured audience model.
+The Dag has no cron schedule: an event of the asset alias starts it, and the event's ``extra`` has the ARN of the configured audience model.
 ``example_weekly_retraining`` produces the event when it promotes a model.
 """
 
@@ -45,7 +45,7 @@ with DAG(
 ### Model retrained
 
 Runs when `promote` of `example_weekly_retraining` has put a model into service; a promotion that changed nothing starts no run. The
-parameter `configured_audience_model_arn` serves manual runs only.
+parameter `configured_audience_model_arn` is for manual runs only.
 """,
 ) as dag:
     generate = CleanRoomsMLStartAudienceGenerationJobOperator(

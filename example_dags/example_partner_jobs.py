@@ -1,8 +1,8 @@
 """
 Export the audiences that partners generate with your configured audience model, as soon as their jobs are finished.
 
-AWS does not notify the model's owner of a partner's job. From Airflow 3.0 on, an asset watcher polls for all Dags and starts a run; before,
-a sensor in a Dag that runs all the time waits for the next job. Both Dags below export the same; keep one of them.
+AWS does not notify the model's owner of a partner's job. From Airflow 3.0 on, an asset watcher can poll and start a run; before 3.0, a
+sensor waits for the next job, in a Dag that runs continuously. Both Dags below export the same audiences; keep one of them.
 """
 
 from __future__ import annotations
@@ -30,25 +30,25 @@ START = pendulum.datetime(2026, 1, 1, tz="UTC")
 
 
 def plan_exports(jobs: list[dict[str, Any]]) -> list[dict[str, str]]:
-    """The arguments of an export for each job that has an audience; named after the job, it is found if an event is repeated."""
+    """Return the arguments of an export for each job with an audience. An export is named after its job, so a repeated event finds it."""
     arns = {job["audience_generation_job_arn"] for job in jobs if job["status"] == "ACTIVE"}
     return [{"name": f"partner-{arn.rpartition('/')[2]}", "audience_generation_job_arn": arn} for arn in sorted(arns)]
 
 
 @task
 def read_events(triggering_asset_events: Any = None) -> list[dict[str, str]]:
-    """The jobs of all events that led to this run: events that come soon after each other lead to one run."""
+    """Return the jobs of all events that started this run: events that arrive close together start a single run."""
     return plan_exports([event.extra["payload"] for events in triggering_asset_events.values() for event in events])
 
 
 @task
 def read_jobs(ti: Any = None) -> list[dict[str, str]]:
-    """The jobs that the sensor has found."""
+    """Return the jobs that the sensor has found."""
     return plan_exports(ti.xcom_pull(task_ids="partner_jobs", key="jobs"))
 
 
 def export_all(planned: Any) -> Any:
-    """An export of each job."""
+    """Export the audience of each job."""
     return CleanRoomsMLStartAudienceExportJobOperator.partial(
         task_id="export",
         audience_size={"type": "PERCENTAGE", "value": 10},
@@ -94,7 +94,7 @@ with DAG(
         task_id="partner_jobs",
         configured_audience_model_arn="{{ params.configured_audience_model_arn }}",
         finished=True,
-        # The first run reports jobs that were created after this; each later one goes on where the run before has stopped.
+        # The first run reports jobs that were created after this time; each later run continues where the previous one stopped.
         since="{{ params.since }}",
         after="{{ ti.xcom_pull(task_ids='partner_jobs', key='bookmark', map_indexes=-1, include_prior_dates=True) }}",
         poke_interval=60,

@@ -1,8 +1,8 @@
 """
 Retrain a lookalike model every week behind the same configured audience model.
 
-AWS does not retrain a model by itself and recommends doing so weekly (user guide, working-with-machine-learning-tdp). Any task, and
-any run as a whole, may be cleared at any time: nothing newer is replaced or deleted.
+AWS does not retrain models automatically, and recommends retraining weekly (user guide, working-with-machine-learning-tdp). Any task, and
+any run as a whole, can be cleared at any time: nothing newer is replaced or deleted.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ with DAG(
 | `promote` | puts it into service, unless a newer one is there | last week's model stays in service |
 | `prune` | deletes all but the newest models | the next week prunes |
 
-Any task and any run may be cleared. To go back to an earlier model run `example_weekly_retraining_rollback`.
+Any task and any run can be cleared. To go back to an earlier model run `example_weekly_retraining_rollback`.
 """,
 ) as dag:
     check = CleanRoomsMLCheckAudienceModelAgeOperator(

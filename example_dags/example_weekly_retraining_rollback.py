@@ -1,7 +1,7 @@
 """
 Go back to an earlier lookalike model: one task.
 
-It replaces one model by another, and does nothing if a third one is in service, so an old run may be cleared, too.
+It replaces one model with another, and does nothing if a third one is in service, so an old run can be cleared, too.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ with DAG(
 ### Roll back
 
 `audience_model_arn` is the model to go back to: the task `prune` of a weekly run returns those that are kept. `instead_of` is the model to
-replace, which is in service now. The next weekly run replaces the model again. Delete the bad model if clearing its run must not put it
-back into service.
+replace, which is in service now. The next weekly run replaces the model again. Clearing the run of the bad model would put it back into
+service: delete the model to prevent that.
 """,
 ) as dag:
     roll_back = CleanRoomsMLPromoteAudienceModelOperator(

@@ -87,10 +87,10 @@ Import all classes from `airflow_cleanroomsml.operators` and `airflow_cleanrooms
 | `exceptions` | [the errors](troubleshooting.md) |
 | `typing`, `request_types` | types for annotations, see [types](guide.md#types) |
 
-The site that `make docs` builds has the API of these modules. It generates the pages of operators and sensors from the classes. Each
+The site that `make docs` builds also has the API of these modules; the pages of operators and sensors are generated from the classes. Each
 argument in the tables of a page takes a value, a Jinja template that renders to one, or the output of another task; so do `aws_conn_id`,
 `region_name` and `verify`. Members of a mapping have the API's own spelling; a `?` marks optional ones. Below the table, all members are
-listed with their types and allowed values, from the service model of botocore {botocore}. They may be templates, too.
+listed with their types and allowed values, from the service model of botocore {botocore}. They can be templates, too.
 
 {shared}
 
@@ -121,7 +121,7 @@ _LINKS = """\
 # Extra links
 
 Airflow shows extra links as buttons on the details of a task instance, and its REST API returns them as `extra_links`. The tasks of this
-package link to the AWS console, to AWS's and this documentation, and to a page in Airflow itself:
+package link to the AWS console, to AWS's documentation and this one, and to a page in Airflow itself:
 
 {overview}
 
@@ -134,7 +134,7 @@ package link to the AWS console, to AWS's and this documentation, and to a page 
   class. **Clean Rooms ML details** disappears, because its page shows the XComs of the task, and then there are none.
 - Links open the console of the resource's partition: `aws`, `aws-cn` or `aws-us-gov`. In other partitions a task has only **API reference**
   and **Clean Rooms ML details**.
-- AWS documents no addresses for the console pages of models, jobs and channels, so no link leads to them. Open the collaboration, or
+- AWS documents no addresses for the console pages of models, jobs and channels, so there are no links to them. Open the collaboration, or
   *AWS ML models* and *Custom ML models* in the console's navigation.
 - Links never contain confidential values such as SQL. They do contain bucket names, keys and collaboration identifiers.
 
@@ -159,7 +159,7 @@ class CreateModel(CleanRoomsMLCreateAudienceModelOperator):
 _LINK_NOTES = {
     "Collaboration": (
         "If the request names only a membership, the link appears once the service has described the resource and named its "
-        "collaboration. The description of an inference job names none."
+        "collaboration. The description of an inference job does not name one."
     ),
     "Service quota": (
         "AWS does not publish how the service spells `quotaName`, so it is compared with the names of the quotas in the user guide. "

@@ -34,14 +34,14 @@ in the emulator with exactly these actions. None of this has been tried on AWS. 
   [reference](index.md#permissions) explains them. The how-to pages end with the policies of their tasks, for instance of
   [weekly retraining](howto/weekly_retraining.md#permissions).
 - An error names the action that is missing; see [AccessDeniedError](troubleshooting.md#accessdeniederror).
-- To find the actions of a Dag of your own, run it against the emulator, which
+- To find the actions that your own Dag needs, run it against the emulator, which
   [lists the actions that an account has needed](emulator.md#test-permissions).
 
 {policies}
 
 ## The roles that you pass
 
-Clean Rooms ML assumes these roles; the trust policy of each allows `sts:AssumeRole` to `cleanrooms-ml.amazonaws.com`. The user guide
+Clean Rooms ML assumes these roles; the trust policy of each must allow `sts:AssumeRole` to `cleanrooms-ml.amazonaws.com`. The user guide
 (ml-roles) has their policies.
 
 | argument | the role |
@@ -56,9 +56,9 @@ Clean Rooms ML assumes these roles; the trust policy of each allows `sts:AssumeR
 _EXAMPLES = """\
 # Examples
 
-Each Dag is one file that runs unchanged, in the tests as well: against the emulator, in the worker and deferred. Put the file into your Dag
-folder and set its parameters. `python -m airflow_cleanroomsml.emulator --with-sample` prints commands that
-[run them](emulator.md#starting-with-a-sample) on sample data.
+Each Dag is one file. The tests run it unchanged against the emulator, in the worker and deferred. Put the file into your Dag folder and set
+its parameters. `python -m airflow_cleanroomsml.emulator --with-sample` prints commands that
+[run the Dags](emulator.md#starting-with-a-sample) on sample data.
 
 The pictures show each task with its class, without the prefix `CleanRoomsML` and the suffix `Operator`. Sensors are yellow, teardowns
 purple. Dependencies that follow from others are left out. `make docs` generates this page.

@@ -286,7 +286,7 @@ class Rule(Enum):
     # Seeds
     SEED_NOT_FOUND = (
         Severity.ERROR,
-        "There is no seed at {location}: neither an object nor files with this prefix",
+        "There is no seed at {location}, neither an object nor files with this prefix",
         "write it, or correct the location",
         _SEED,
     )

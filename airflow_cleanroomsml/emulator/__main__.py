@@ -40,7 +40,7 @@ kinds of faults:"""
 
 #: Limits and default of --sample-users.
 _LEAST_USERS, _MOST_USERS, _SAMPLE_USERS = 1_000, 100_000, 10_000
-#: Twenty times the documented minimum of users: a model can also be trained on one week of the sample's 90 days.
+#: Twenty times the documented minimum of users, so that a model can be trained on a single week of the sample's 90 days.
 _USERS_AT_FULL_SCALE = 2_000_000
 
 
@@ -61,15 +61,15 @@ def _parse_arguments() -> argparse.Namespace:
         metavar="NAME",
         help="host name or IP address that clients may use, for instance the service name in a compose file; its subdomains are allowed "
         "too. Can be repeated. Always allowed: localhost and its subdomains, loopback addresses, and the address to listen on (any "
-        "address for 0.0.0.0). Requests for other hosts and from web pages of other origins are rejected",
+        "IP address for 0.0.0.0). Requests for other hosts and from web pages of other origins are rejected",
     )
-    parser.add_argument("--port", type=int, default=5055, help="port; 0 picks a free one (default: %(default)s)")
-    # No default here: with --with-sample, a scale that was set is an error, and one that was not follows from the number of users.
+    parser.add_argument("--port", type=_parse_port, default=5055, help="port; 0 picks a free one (default: %(default)s)")
+    # No default here, because --with-sample derives the scale from the number of users and rejects one that was set.
     parser.add_argument(
         "--scale",
         type=float,
-        help=f"factor for the documented minimums of data: 0.001 accepts 1,000 interactions (default: {defaults.scale}, or what "
-        "suits --with-sample)",
+        help=f"factor for the documented minimums of data: 0.001 accepts 1,000 interactions (default: {defaults.scale}; --with-sample "
+        "derives it from the number of users)",
     )
     parser.add_argument(
         "--with-sample",
@@ -118,7 +118,7 @@ def _parse_arguments() -> argparse.Namespace:
     if arguments.with_sample:
         if arguments.scale is not None:
             parser.error(
-                "--scale and --with-sample exclude each other: the number of users determines the scale of the sample"
+                "--scale and --with-sample cannot be combined: the number of users determines the scale of the sample"
             )
         if arguments.sample_users is None:
             arguments.sample_users = _SAMPLE_USERS
@@ -130,6 +130,13 @@ def _parse_arguments() -> argparse.Namespace:
     elif arguments.scale is None:
         arguments.scale = defaults.scale
     return arguments
+
+
+def _parse_port(text: str) -> int:
+    # The system takes the remainder by 65,536 of a larger number.
+    if not text.isascii() or not text.isdigit() or int(text) > 65_535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: 0 to 65535")
+    return int(text)
 
 
 def _parse_host(text: str) -> str:
@@ -175,7 +182,7 @@ def main() -> None:
         # to fill.
         print(f"AWS_ENDPOINT_URL={emulator.url}", flush=True)
         if arguments.with_sample:
-            # In a thread, so that the process can be stopped meanwhile.
+            # In a thread, so that the process can be stopped while the sample is loaded.
             load = partial(_load_sample, emulator.url, arguments.sample_users, loaded, stop)
             threading.Thread(target=load, daemon=True).start()
         stop.wait()

@@ -22,7 +22,7 @@ _MOTO_SERVER = "moto.moto_server.werkzeug_app"
 
 
 def _find(module: str, name: str) -> Any:
-    """Return an attribute of a module; None where the installed release has no such module or attribute."""
+    """Return an attribute of a module; None if the installed release has no such module or attribute."""
     with suppress(ImportError):
         return getattr(import_module(module), name, None)
     return None

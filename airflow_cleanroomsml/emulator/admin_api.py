@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Collection, Iterable
-from contextlib import suppress
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -13,7 +12,7 @@ from airflow_cleanroomsml.emulator.context import Shared
 from airflow_cleanroomsml.emulator.faults import Fault
 
 PREFIX = "/_emulator/"
-#: The year 9000 in seconds since 1970; every response has the time, and Python's dates end with the year 9999.
+#: The year 9000 in seconds since 1970. Every response contains the time, and Python's dates end with the year 9999.
 _LATEST = 221_845_392_000
 
 
@@ -52,7 +51,7 @@ class AdminApi:
         action = self._actions.get((method, path.removeprefix(PREFIX)))
         if action is None:
             return 404, {
-                "message": f"The admin API has no {method} {path}. The option --help of the emulator lists its paths."
+                "message": f"The admin API has no {method} {path}. Run the emulator with --help for a list of its paths."
             }
         try:
             content = json.loads(body) if body else {}
@@ -63,12 +62,12 @@ class AdminApi:
                 return 400, {"message": "The request body is not a JSON object."}
             return 200, action(query, content)
         except (ValueError, TypeError, KeyError) as error:
-            # What the actions raise for values of a wrong type or range: a mistake of the caller, not of the emulator.
+            # The actions raise these for values of the wrong type or range: the caller's mistake, not the emulator's.
             return 400, {"message": str(error)}
 
     def _list_requests(self, query: dict[str, str], _: dict[str, Any]) -> dict[str, Any]:
         account = query.get("account")
-        # Other threads append to the deque meanwhile, and iterating over it would fail.
+        # Copied, because other threads append to the deque, which makes iterating over it fail.
         return {"requests": [entry for entry in self._shared.journal.copy() if account in (None, entry["account"])]}
 
     def _describe_clock(self, *_: dict[str, Any]) -> dict[str, Any]:
@@ -79,12 +78,10 @@ class AdminApi:
         unknown = set(content) - {"advance", "freeze"}
         if unknown or not content:
             raise ValueError(f"clock: got {', '.join(sorted(unknown)) or 'nothing'}; allowed: advance, freeze")
-        seconds, freeze = math.nan, content.get("freeze")
-        with suppress(TypeError, ValueError):
-            seconds = float(content.get("advance", 0))
-        if not math.isfinite(seconds):
-            raise ValueError(f"clock: advance is {content['advance']!r}; must be a number of seconds")
-        if freeze not in (None, True, False):
+        seconds, freeze = content.get("advance", 0), content.get("freeze")
+        if not isinstance(seconds, (int, float)) or isinstance(seconds, bool) or not math.isfinite(seconds):
+            raise ValueError(f"clock: advance is {seconds!r}; must be a number of seconds")
+        if not (freeze is None or isinstance(freeze, bool)):
             raise ValueError(f"clock: freeze is {freeze!r}; must be true or false")
         if seconds < 0:
             # Statuses follow the clock: a resource would return to an earlier one, or exist before it was created.
@@ -122,10 +119,10 @@ class AdminApi:
     def _reset(self, _: dict[str, str], content: dict[str, Any]) -> dict[str, Any]:
         _check_names("reset", content, {"everything"})
         everything = content.get("everything", False)
-        if everything not in (True, False):
-            raise ValueError("reset: everything must be true or false")
+        if not isinstance(everything, bool):
+            raise ValueError(f"reset: everything is {everything!r}; must be true or false")
         if everything:
-            # Before anything is cleared: a job that still computes would write to S3 after the reset.
+            # Before anything is cleared, because a job that is still running would write to S3 after the reset.
             self._shared.stop_jobs()
             self._shared.settings = self._settings_at_start
             self._shared.clock.reset()

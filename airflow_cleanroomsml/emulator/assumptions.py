@@ -83,7 +83,7 @@ SECTIONS: dict[str, tuple[Assumption, ...]] = {
         ),
         Assumption(
             "a partition without files",
-            "fails the audience model, because data that were not written are likelier than a partition that is meant to be empty",
+            "fails the audience model, because missing data are more likely than a partition that is intentionally empty",
         ),
         Assumption(
             "files in an archive of S3",
@@ -97,8 +97,9 @@ SECTIONS: dict[str, tuple[Assumption, ...]] = {
         ),
         Assumption(
             "tags that a generation job inherits",
-            "all of the configured audience model's, merged with the request's, which win. For a model of another account, the caller's "
-            "job has the request's tags and the owner's job the model's, although the API reference can be read as no tags for the caller",
+            "all of the configured audience model's, merged with the request's, which take precedence. For a model of another account, the "
+            "caller's job has the request's tags and the owner's job the model's, although the API reference can be read to mean that the "
+            "caller's job has no tags",
         ),
         Assumption("sizes if a configured audience model names none", "1, 5, 10, 15 and 20 percent"),
         Assumption(
@@ -123,9 +124,9 @@ SECTIONS: dict[str, tuple[Assumption, ...]] = {
     "SQL": (
         Assumption(
             "a SQL seed",
-            "requires a `collaborationId` in which the caller has CAN_QUERY; `dataSource` and `sqlParameters` exclude each other. Nothing "
-            "runs the query: job and protected query fail with QUERY_FAILED and a message that quotes it. The model's owner does not see "
-            "the query",
+            "requires a `collaborationId` in which the caller has CAN_QUERY; `dataSource` and `sqlParameters` are mutually exclusive. The "
+            "query is not run: the job and the protected query fail with QUERY_FAILED and a message that quotes it. The model's owner does "
+            "not see the query",
         ),
         Assumption("the SQL of an ML input channel", "accepted and not run; records, files and sizes are omitted"),
         Assumption(
@@ -205,8 +206,8 @@ SECTIONS: dict[str, tuple[Assumption, ...]] = {
         ),
         Assumption(
             "a deleted collaboration",
-            "its memberships remain, COLLABORATION_DELETED: they can be read and emptied, not used. Associations of audience models end, "
-            "with their policy statements",
+            "its memberships remain with the status COLLABORATION_DELETED: they and their resources can be read and deleted, but not used. "
+            "Associations of configured audience models are deleted with their policy statements",
         ),
         Assumption(
             "`manageResourcePolicies`",
@@ -223,8 +224,8 @@ SECTIONS: dict[str, tuple[Assumption, ...]] = {
         Assumption(
             "roles",
             "must belong to the caller's account (documented). Audience models check the role of their dataset if the emulator's IAM has "
-            "it: the trust policy must name the service, and policies of the role must allow what the user guide lists (ml-roles); keys "
-            "of conditions other than `aws:SourceAccount` and `aws:SourceArn` count as met in an Allow. A role that IAM does not have is "
+            "it: the trust policy must name the service, and policies of the role must allow what the user guide lists (ml-roles); "
+            "condition keys other than `aws:SourceAccount` and `aws:SourceArn` count as met in an Allow. A role that IAM does not have is "
             "accepted. The roles of other resources are not checked",
             ("roles_must_exist",),
         ),
@@ -278,7 +279,7 @@ SECTIONS: dict[str, tuple[Assumption, ...]] = {
         ),
         Assumption(
             "size of a request",
-            "10 MiB, for other services 1 GiB; a larger one is refused with 413 before it is read",
+            "at most 10 MiB, for other services 1 GiB; a larger one is refused with status 413",
         ),
         Assumption(
             "unknown regions",

@@ -73,7 +73,7 @@ def quota_error(name: str, value: int) -> ApiError:
 
 def not_implemented_error(message: str) -> ApiError:
     """
-    Build the error for what the emulator lacks.
+    Build the error for an operation that the emulator does not support.
 
     The status is 400 although 501 would describe it: clients retry a 5xx, for six seconds with botocore's defaults.
     """

@@ -76,7 +76,7 @@ class Fault:
         verb = _VERBS.get(self.kind, "")
         if self.operation != EVERY and not (self.operation in _list_operations() and self.operation.startswith(verb)):
             raise ValueError(
-                f"operation: {self.operation!r} is unknown; must be {f'a {verb}' if verb else 'an API'} operation or {EVERY!r}"
+                f"operation: {self.operation!r} is not {f'a {verb}' if verb else 'an API'} operation; use {EVERY!r} for all"
             )
         if self.times == "forever":
             self.times = 0
@@ -85,7 +85,7 @@ class Fault:
         self._check_time("lasts", self.lasts)
         self._check_time("seconds", self.seconds)
         if self.kind in _TIMED and not self.seconds:
-            raise ValueError(f"seconds is {self.seconds!r}; a fault of kind {self.kind!r} needs a number above 0")
+            raise ValueError(f"seconds is {self.seconds!r}; a fault of kind {self.kind!r} requires a number above 0")
         if not all(isinstance(text, str) for text in (self.account, self.code, self.message, self.body)):
             raise ValueError("account, code, message and body must be strings")
         # use() counts times down to 0, which would otherwise mean forever.
@@ -249,7 +249,7 @@ def raise_before_commit(fault: Fault | None, internal_error: str) -> None:
         text = "The security token included in the request is expired"
         raise ApiError("ExpiredTokenException", text, status=403)
     if kind in ("quota", "no_quota"):
-        raise quota_error("A quota chosen by a fault", 0 if kind == "no_quota" else 2)
+        raise quota_error("Quota of an injected fault", 0 if kind == "no_quota" else 2)
 
 
 def raise_after_commit(kind: str) -> None:

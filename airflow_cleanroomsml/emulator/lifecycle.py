@@ -46,7 +46,7 @@ class Lifecycle:
     def __post_init__(self) -> None:
         self.created_at = self.clock.now()
         if self.work is not None:
-            # Not when a status is read: updateTime must not depend on who polls. The callback runs in the worker thread.
+            # Not when a status is read, because updateTime must not depend on who polls. The callback runs in the worker thread.
             self.work.add_done_callback(self._note_finish)
 
     def _note_finish(self, _: Future[Any]) -> None:
@@ -54,7 +54,7 @@ class Lifecycle:
 
     @property
     def active_at(self) -> float:
-        """When it is created at the earliest."""
+        """The earliest time at which it can be ACTIVE."""
         return self.created_at + self.pending + self.progress
 
     def delete(self) -> None:
@@ -86,7 +86,7 @@ class Lifecycle:
     def _find_ending_status(self, verb: str, elapsed: float, last: str) -> str:
         if elapsed >= self.deletion_seconds:
             return last
-        # Half and half is an assumption: AWS documents neither the duration nor its division between the two statuses.
+        # An assumption: AWS documents neither the duration nor how the two statuses share it.
         return f"{verb}_PENDING" if elapsed < self.deletion_seconds / 2 else f"{verb}_IN_PROGRESS"
 
     def _find_creation_status(self, now: float) -> str:
@@ -105,7 +105,7 @@ class Lifecycle:
 
     @property
     def failure(self) -> JobFailure | None:
-        """Why it failed; None where it has not."""
+        """Why it failed; None if it has not failed."""
         if self.forced_failure is not None:
             return self.forced_failure
         if self.work is None or not self.work.done():
@@ -115,12 +115,12 @@ class Lifecycle:
             return error
         # A bug of the emulator ends the job as well; otherwise its clients would poll until they time out.
         return JobFailure(
-            StatusCode.INTERNAL_ERROR, f"The emulator failed unexpectedly: {type(error).__name__}: {error}"
+            StatusCode.INTERNAL_ERROR, f"Unexpected error in the emulator: {type(error).__name__}: {error}"
         )
 
     @property
     def changed_at(self) -> float:
-        """When the status changed last."""
+        """When the status last changed."""
         now = self.clock.now()
         steps = [self.created_at, self.created_at + self.pending, self.active_at, self.finished_at]
         if self.retention is not None:

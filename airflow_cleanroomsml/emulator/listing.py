@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
-#: Most items that a page skips, for instance because of their status. A page that skips as many ends there: it has fewer entries than
-#: ``maxResults``, perhaps none, and a ``nextToken``.
+#: Maximum number of items that a page skips, for instance because of their status. A page that has skipped so many ends: it has fewer
+#: entries than ``maxResults``, perhaps none, and a ``nextToken``.
 MOST_SKIPPED = 1_000
 
 
@@ -18,7 +18,7 @@ class Listing:
     """
     The result of a List operation.
 
-    :param items: The items, among them some that ``includes`` filters out, sorted by position.
+    :param items: The items sorted by position, including those that ``includes`` filters out.
     :param describe: Returns the entry of an item.
     :param includes: Returns whether an item is listed.
     :param position: Returns the position of an item, a number above 0.
@@ -45,7 +45,7 @@ class Listing:
         for item in self._iterate_after(after):
             if not self.includes(item):
                 skipped += 1
-                # The next page has to look at items behind a full page again: by then their status may include them.
+                # The next page must check items after a full page again: by then, their status may have changed.
                 last = last if len(page) == size else self.position(item)
                 if skipped == MOST_SKIPPED:
                     return page, last

@@ -3,7 +3,7 @@ Rejects requests that must not reach the emulator, before anything reads them.
 
 The emulator does not authenticate its callers, so it must not serve web pages: any page in a browser on this machine can send requests to
 it, and can read the responses if the page's host name resolves to the emulator's address (DNS rebinding). Command-line clients and SDKs
-send neither ``Origin`` nor ``Sec-Fetch-Site``, and a name of this machine as ``Host``.
+send neither ``Origin`` nor ``Sec-Fetch-Site``, and their ``Host`` names this machine.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from airflow_cleanroomsml.emulator.errors import ApiError
 #: Maximum bytes of a request to Clean Rooms, Clean Rooms ML or the admin API. The longest that their models allow, SQL of 500,000
 #: characters with a thousand parameters, has 1.7 million characters, each of at most six bytes in JSON (\uXXXX).
 SERVICE_BODY = 10 << 20
-#: Maximum bytes of a request to any other service; larger uploads to S3 have to be multipart. moto holds each part in memory.
+#: Maximum bytes of a request to any other service; larger uploads to S3 must be multipart. moto holds each part in memory.
 MOTO_BODY = 1 << 30
 
 _AUTHORITY = re.compile(r"(?P<host>\[[^\[\]@/]+\]|[^\[\]:@/]+)(:\d{1,5})?")
@@ -133,7 +133,7 @@ def limit_body(environ: dict[str, Any], limit: int) -> None:
     # int() of a very long text is slow, and from Python 3.11 on an error.
     if len(length) > len(str(limit)) or int(length) > limit:
         raise body_too_large_error(limit)
-    # werkzeug sets this for a chunked body, which has no Content-Length and ends by itself.
+    # werkzeug sets this for a chunked body, which has no Content-Length but marks its own end.
     if "wsgi.input_terminated" in environ:
         environ["wsgi.input"] = _Bounded(environ["wsgi.input"], limit)
 
@@ -145,7 +145,7 @@ def body_too_large_error(limit: int) -> ApiError:
 
 
 class _Bounded(RawIOBase):
-    """A body of unknown length that fails to be read beyond a limit."""
+    """A body of unknown length, whose reads fail beyond a limit."""
 
     def __init__(self, body: Any, limit: int) -> None:
         self._body = body

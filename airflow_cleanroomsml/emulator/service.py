@@ -130,7 +130,7 @@ def _hide_newer_than(time: float, operation: str) -> Callable[[Record], bool]:
     Return a filter for the records that a stale read does not see.
 
     It only hides memberships and collaborations from operations that read these themselves: other operations look up their resources in
-    them, and would fail altogether.
+    them, and would fail.
     """
     target = operation.removesuffix("s").lower()
 

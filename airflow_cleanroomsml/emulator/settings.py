@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 def _define_documented_default(value: T) -> T:
-    """Declare a default that AWS publishes. All others are assumptions, which :mod:`~.assumptions` has to list."""
+    """Declare a default that AWS publishes. All others are assumptions, which :mod:`~.assumptions` must list."""
     documented: T = field(default=value, metadata={"documented": True})
     return documented
 
@@ -44,8 +44,8 @@ class Settings:
     :param instance_types: Instance types whose quota in a new account is not 0 (user guide, Quotas); empty for all types without a quota.
     :param instances_per_type: Instances of each of these types, separately for training and for inference (user guide, Quotas).
     :param versions_per_trained_model: Versions of a trained model, including the base version (user guide, Quotas).
-    :param synchronous_jobs: Whether a request that starts a job is answered only after the job's work is done, so that the clock alone
-        decides when the job ends. AWS answers before.
+    :param synchronous_jobs: Whether the response to a request that starts a job waits until the job's work is done, so that only the
+        clock decides when the job ends. AWS does not wait.
     :param published_rates: Whether to throttle requests that exceed the published rates (user guide, Quotas).
     :param roles_must_exist: Whether an audience model fails if the emulator's IAM does not have the role of its dataset.
     """

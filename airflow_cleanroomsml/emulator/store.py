@@ -117,7 +117,7 @@ class Store:
     """
     All records, in order of creation.
 
-    ``forced_failure`` is the failure that a fault demands for the job of the current request.
+    ``forced_failure`` is the failure that a fault sets for the job of the current request.
     """
 
     def __init__(self) -> None:

@@ -125,7 +125,7 @@ class Application:
         return True
 
     def _serve(self, service: Service, caller: Caller, request: Request) -> Response:
-        # Added before the request is handled, so that the log also has requests whose connection a fault closes; their status stays 0.
+        # Added before the request is handled, so that the log includes requests whose connection a fault closes; their status stays 0.
         entry = {"time": self._clock.now(), "account": caller.account, "operation": "", "status": 0}
         self._journal.append(entry)
         try:
@@ -147,7 +147,7 @@ class Application:
         except Exception as error:
             traceback.print_exc()
             entry["status"] = 500
-            text = f"The emulator failed unexpectedly, with a traceback in its output: {type(error).__name__}: {error}"
+            text = f"Unexpected error in the emulator; see the traceback in its output. {type(error).__name__}: {error}"
             return _build_error_response(500, service.internal_error, text)
         entry["status"] = response.status
         return _build_response(response)
@@ -188,7 +188,7 @@ def _drop_connection(request: Request) -> None:
     """
     Close the connection of a request.
 
-    :raises ConnectionDropped: The server does not give access to the connection; the caller of the application has to close it.
+    :raises ConnectionDropped: The server does not give access to the connection; the caller of the application must close it.
     """
     if not _compat.close_connection(request.environ):
         raise ConnectionDropped

@@ -330,7 +330,7 @@ def test_a_fault_expires_by_the_clock(sender: Sender) -> None:
         ({"op": "*", "kind": "quota"}, "faults: unknown 'op'; allowed: account, body, code, kind"),
         ({"kind": "quota"}, "faults: missing 'operation'"),
         ({"operation": "*", "kind": "typo"}, "kind: 'typo' is unknown; allowed: reset"),
-        ({"operation": "Typo", "kind": "quota"}, "operation: 'Typo' is unknown; must be an API operation or '*'"),
+        ({"operation": "Typo", "kind": "quota"}, "operation: 'Typo' is not an API operation; use '*' for all"),
     ],
 )
 def test_an_invalid_fault_is_explained(sender: Sender, order: dict[str, Any], message: str) -> None:

@@ -448,11 +448,16 @@ def test_its_url_reaches_it(host: str, address: str) -> None:
     assert RequestGuard(host).allows_host(f"{address}:5055")
 
 
-def test_a_url_is_not_an_allowed_host() -> None:
-    command = [sys.executable, "-m", EmulatorProcess.module, "--allowed-host", "http://emulator:5055"]
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--allowed-host", "http://emulator:5055", "is not a host name or IP address; must be a bare name"),
+        ("--port", "65536", "is not a port: 0 to 65535"),
+        ("--port", "http", "is not a port: 0 to 65535"),
+    ],
+)
+def test_an_invalid_option_is_rejected(option: str, value: str, message: str) -> None:
+    command = [sys.executable, "-m", EmulatorProcess.module, option, value]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert (
-        "argument --allowed-host: 'http://emulator:5055' is not a host name or IP address; must be a bare name"
-        in done.stderr
-    )
+    assert f"argument {option}: '{value}' {message}" in done.stderr

@@ -53,7 +53,7 @@ def test_a_job_that_computes_writes_nothing_afterwards(process: EmulatorProcess)
     assert world.ml.list_audience_models()["audienceModels"] == []
 
 
-@pytest.mark.parametrize("body", [{"everything": "yes"}, {"all": True}])
+@pytest.mark.parametrize("body", [{"everything": "yes"}, {"everything": 1}, {"all": True}])
 def test_an_invalid_reset_resets_nothing(process: EmulatorProcess, body: dict[str, Any]) -> None:
     world = World(process)
     arn = world.create_dataset()

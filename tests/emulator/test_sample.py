@@ -157,7 +157,7 @@ def test_the_conf_of_each_dag_names_only_its_params(sample: Printed) -> None:
     [
         (["--sample-users", "5000"], "--sample-users requires --with-sample"),
         (["--with-sample", "--sample-users", "999"], "must be 1,000 to 100,000, not 999"),
-        (["--with-sample", "--scale", "1"], "--scale and --with-sample exclude each other"),
+        (["--with-sample", "--scale", "1"], "--scale and --with-sample cannot be combined"),
     ],
 )
 def test_contradicting_options_are_rejected(options: list[str], message: str) -> None:

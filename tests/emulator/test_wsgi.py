@@ -257,8 +257,8 @@ def test_an_exceeded_quota_returns_402_with_its_name_and_value(empty_world: Worl
     answer = send(empty_world, "POST", "/training-dataset", dataset(empty_world))
     assert answer.error == (402, "ServiceQuotaExceededException")
     assert answer.json == {
-        "message": f"The request exceeds the quota 'A quota chosen by a fault', which is {value}.",
-        "quotaName": "A quota chosen by a fault",
+        "message": f"The request exceeds the quota 'Quota of an injected fault', which is {value}.",
+        "quotaName": "Quota of an injected fault",
         "quotaValue": value,
     }
 

@@ -73,7 +73,7 @@ class AudienceExportJobs(BackendBase):
         siblings = list(self.store.find(KIND, caller, audienceGenerationJobArn=job.arn))
         if self.settings.unique_names and any(record.fields["name"] == name for record in siblings):
             raise conflict_error(f"An audience export job named '{name}' already exists for {job.arn}.")
-        # No operation deletes an export job, so this quota cannot be freed but by deleting the generation job.
+        # No operation deletes an export job: only deleting the generation job frees this quota.
         active = sum(record.status in ("ACTIVE", *PENDING) for record in siblings)
         if active >= self.settings.exports_per_generation_job:
             raise quota_error(

@@ -86,7 +86,7 @@ class AudienceGenerationJobs(ConfiguredAudienceModelPolicies, QueryRecorder):
         The emulator runs no SQL, so job and query fail, with an error that quotes the query as SQL engines do.
         """
         if fields["collaborationId"] is None:
-            raise validation_error("The collaborationId is required for a seed audience with sqlParameters.")
+            raise validation_error("A seed audience with sqlParameters requires a collaborationId.")
         collaboration = self.require_collaboration(caller, fields["collaborationId"])
         member = self.find_member(collaboration, caller.account) or {}
         membership = self.require_active_membership(caller, member["membershipId"], "CAN_QUERY")
@@ -163,7 +163,7 @@ class AudienceGenerationJobs(ConfiguredAudienceModelPolicies, QueryRecorder):
         )
 
     def delete_audience_generation_job(self, caller: Caller, *, audience_generation_job_arn: str) -> dict[str, Any]:
-        """DeleteAudienceGenerationJob; rejected while the job runs. Exported audiences stay."""
+        """DeleteAudienceGenerationJob; rejected while the job runs. Exported audiences remain."""
         record = self.store.get(audience_generation_job_arn, NOUN, caller)
         if record.status not in ("ACTIVE", "CREATE_FAILED"):
             raise conflict_error(

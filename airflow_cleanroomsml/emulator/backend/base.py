@@ -52,7 +52,7 @@ class BackendBase:
 
     @property
     def settings(self) -> Settings:
-        """The present settings, which a test may have changed."""
+        """The current settings, which a test may have changed."""
         return self._shared.settings
 
     def build_client(self, service: str, caller: Caller, role_arn: str) -> Any:
@@ -92,7 +92,7 @@ class BackendBase:
 
     def run_in_background(self, work: Callable[[], Any]) -> Lifecycle:
         """Submit work to the worker threads, and build the lifecycle of its resource."""
-        # A job that a fault lets fail must not write an export, so it computes nothing.
+        # A job that a fault makes fail must not write an export, so it computes nothing.
         if self.store.forced_failure:
             return self.build_lifecycle(None)
         job = self._workers.submit(work)
@@ -108,7 +108,7 @@ class BackendBase:
         """
         Build the lifecycle of a resource that takes time; arguments as for :class:`Lifecycle`.
 
-        It fails if a fault demands that for the current request.
+        It fails if a fault of the current request says so.
         """
         settings = self.settings
         lifecycle = Lifecycle(

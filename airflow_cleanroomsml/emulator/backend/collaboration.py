@@ -39,7 +39,7 @@ class Collaborations(Access):
         accounts = [entry["accountId"] for entry in (creator, *members)]
         if len(set(accounts)) < len(accounts):
             raise validation_error(
-                "members: list each account once, and leave out the creator, who is a member anyway."
+                "members: list each account once, and leave out the creator, who is always a member."
             )
         fields = {
             **self.to_api_names("create_collaboration", arguments),

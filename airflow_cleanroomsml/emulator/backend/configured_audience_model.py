@@ -13,7 +13,7 @@ KIND, NOUN = "configured-audience-model", "Configured audience model"
 
 
 class ConfiguredAudienceModels(BackendBase):
-    """Operations on configured audience models, which say how others may use an audience model."""
+    """Operations on configured audience models, which define how others may use an audience model."""
 
     def create_configured_audience_model(
         self,
@@ -83,7 +83,7 @@ class ConfiguredAudienceModels(BackendBase):
         associations = self.store.find(kind, caller, configuredAudienceModelArn=record.arn)
         for association in list(associations):
             self.delete(association)
-        # Policy statements of the associations need no removal: the policy is in the fields of the model, and ends with it.
+        # Policy statements of the associations need not be removed: the policy is stored in the fields of the model.
         self.delete(record)
         return {}
 

@@ -70,7 +70,7 @@ class ConfiguredAudienceModelPolicies(BackendBase):
         statements = _parse_statements(_read_policy(model))
         applicable = [s for s in statements if _matches_caller(s, caller)]
         # The policy must allow the action on the model and on the job in the owner's account (user guide, ml-behaviors).
-        # The job does not exist yet; any ARN of one will do, because policies can only name jobs by a wildcard.
+        # The job does not exist yet. Any ARN of a job will do, because policies can only name jobs by a wildcard.
         for resource in (model.arn, model.caller.build_arn("audience-generation-job")):
             effects = {s["Effect"] for s in applicable if _matches_resource(s, resource, collaboration_id)}
             # An explicit deny overrides an allow, and no statement means an implicit deny (IAM user guide, evaluation logic).
@@ -134,7 +134,7 @@ def _format_refusal(caller: Caller, resource: str, *, is_denied: bool, collabora
         else f"because no resource-based policy allows the {_ACTION} action"
     )
     # The condition in managed policies makes the collaborationId mandatory (user guide, ml-behaviors).
-    hint = "" if collaboration_id else ". Policies that Clean Rooms manages require the collaborationId"
+    hint = "" if collaboration_id else ". Policies that Clean Rooms manages require a collaborationId"
     return f"Account {caller.account} is not authorized to perform: {_ACTION} on resource: {resource} {reason}{hint}."
 
 
@@ -150,7 +150,7 @@ def _parse_statements(policy: str) -> list[dict[str, Any]]:
 
 
 def _require_principals(statements: list[dict[str, Any]]) -> None:
-    """Reject a principal whose ARN is cut off: the ARN of an account, a user or a role has an account (IAM user guide, principals)."""
+    """Reject a principal with an ARN without an account: those of accounts, users and roles have one (IAM user guide, principals)."""
     for text in (text for statement in statements for text in list_principals(statement.get("Principal", {}))):
         if text.startswith("arn:") and not _find_account(text):
             raise validation_error(f"The policy has an invalid principal, an ARN without an account: {text}.")

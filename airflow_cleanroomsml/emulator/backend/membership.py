@@ -15,7 +15,7 @@ _RESOURCES: dict[str, tuple[str, ...]] = {
     "configured-audience-model-association": (),
     "configured-model-algorithm-association": (),
     "ml-configuration": (),
-    # Channels and models are never deleted altogether: without their data they stay INACTIVE, and must not block the membership.
+    # Channels and models are never deleted completely: without their data they stay INACTIVE, and must not block the membership.
     "ml-input-channel": ("ACTIVE", *PENDING, "DELETE_PENDING", "DELETE_IN_PROGRESS"),
     "trained-model": (
         *("ACTIVE", *PENDING, "DELETE_PENDING", "DELETE_IN_PROGRESS"),

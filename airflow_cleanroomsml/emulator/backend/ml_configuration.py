@@ -76,7 +76,7 @@ class MLConfigurations(JobPublications):
     def _require_configuration(self, membership: Record) -> Record:
         for record in self.find_in_membership(KIND, membership):
             return record
-        raise not_found_error(NOUN, membership.id)
+        raise not_found_error(f"{NOUN} of membership", membership.id)
 
     def get_ml_configuration(self, caller: Caller, *, membership_identifier: str) -> dict[str, Any]:
         """GetMLConfiguration."""

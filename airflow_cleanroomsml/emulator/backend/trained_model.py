@@ -89,7 +89,7 @@ class TrainedModels(TrainedModelLookup, InputChannelLookup, ComputeQuotas):
         if len(names) > 20 or len(set(names)) < len(names):
             # The limit of 20 includes the incremental channel (API reference, CreateTrainedModel).
             raise validation_error(
-                f"A trained model can have at most 20 data channels, each with its own channelName; got {', '.join(names)}."
+                f"A trained model can have at most 20 data channels, each with a unique channelName; got {', '.join(names)}."
             )
         for channel in fields["dataChannels"]:
             record = self.require_active_channel(membership, channel["mlInputChannelArn"])

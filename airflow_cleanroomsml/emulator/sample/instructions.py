@@ -1,4 +1,4 @@
-"""Formats the shell lines by which Airflow uses the sample, and the commands that run the example Dags."""
+"""Formats the shell lines with which Airflow uses the sample, and the commands that run the example Dags."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SIGNING_KEY = "emulator"
 #: Connections of the example Dags, with their accounts.
 _CONNECTIONS = {"AWS_DEFAULT": OWNER, "AWS_PROVIDER": OWNER, "AWS_SEEDER": PARTNER}
 
-#: From Airflow 3.1 on, this Dag waits until somebody approves its choice, which ``airflow dags test`` leaves no way to do.
+#: From Airflow 3.1 on, this Dag waits until somebody approves its choice, which is not possible during ``airflow dags test``.
 _OPTIONS = {"example_choose_size": " --mark-success-pattern approve"}
 
 
@@ -89,7 +89,7 @@ def _list_variables(url: str, sample: Sample) -> dict[str, str]:
 
 
 def _list_runs(sample: Sample) -> dict[str, Mapping[str, Any]]:
-    """Return the conf of each Dag; what it does not name has a default in the Dag that suits the sample."""
+    """Return the conf of each Dag; for other parameters, the defaults in the Dag match the sample."""
     configured = {"configured_audience_model_arn": sample.configured_audience_model_arn}
     retraining = {**configured, "training_dataset_arn": sample.training_dataset_arn}
     seed = {"role_arn": ROLE, "seed_uri": f"s3://{BUCKET}/seed/users.jsonl"}

@@ -67,7 +67,7 @@ class _Party:
         self.s3 = self.build_client("s3")
 
     def create_bucket_and_role(self, bucket: str, role: str) -> None:
-        """Create a bucket, and a role that Clean Rooms ML may assume and that may read."""
+        """Create a bucket, and a role that Clean Rooms ML may assume and that has access to Glue and S3."""
         self.s3.create_bucket(Bucket=bucket)
         iam, name = self.build_client("iam"), role.rpartition("/")[2]
         iam.create_role(RoleName=name, AssumeRolePolicyDocument=_TRUST)
@@ -111,14 +111,14 @@ def load_sample(url: str, users: int) -> Sample:
 
 
 def _upload_seeds(owner: _Party, partner: _Party, data: Interactions) -> int:
-    """Upload a seed of both parties and one per segment; returns the number of users of the former."""
-    # As in the demo: a taste of three users in a hundred, of which a third is the seed.
+    """Upload a seed for each party and one per segment; returns the number of users in each party's seed."""
+    # As in the demo: three in a hundred users have the taste, and a third of them are the seed.
     taste = data.find_taste(len(data.user_ids) * 3 // 100)
     seed = data.draw_seed(taste, min(len(data.user_ids) // 100, len(data.list_held_out(taste)) - 1))
     for party, bucket in ((owner, BUCKET), (partner, PARTNER_BUCKET)):
         upload_seed(party.s3, bucket, "seed/users.jsonl", seed)
     for number in range(_SEGMENTS):
-        # There is one taste less than there are segments: the last segment has the seed of the first.
+        # There is one taste fewer than segments, so the last segment has the seed of the first.
         users = data.list_held_out(number % TASTES)[: len(seed)]
         upload_seed(owner.s3, BUCKET, f"seeds/segment-{number + 1:02}.jsonl", users)
     return len(seed)

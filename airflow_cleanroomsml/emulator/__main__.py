@@ -63,7 +63,9 @@ def _parse_arguments() -> argparse.Namespace:
         "too. Can be repeated. Always allowed: localhost and its subdomains, loopback addresses, and the address to listen on (any "
         "IP address for 0.0.0.0). Requests for other hosts and from web pages of other origins are rejected",
     )
-    parser.add_argument("--port", type=_parse_port, default=5055, help="port; 0 picks a free one (default: %(default)s)")
+    parser.add_argument(
+        "--port", type=_parse_port, default=5055, help="port; 0 picks a free one (default: %(default)s)"
+    )
     # No default here, because --with-sample derives the scale from the number of users and rejects one that was set.
     parser.add_argument(
         "--scale",

@@ -25,7 +25,7 @@ class CleanRoomsMLCheckTrainingDataOperator(DataCheckOperator):
     """
     Check the data of a training dataset before a model is trained on it.
 
-    Training takes up to a day, and the service reads the data only then. This task applies the rules of the user guide in seconds. It
+    Training takes up to two days, and the service reads the data only then. This task applies the rules of the user guide in seconds. It
     checks the Glue table, its columns, format and partitions against the schema of the dataset, that the files are there and in this
     region, and that the service may assume the role of the dataset and the role may read the table and the files. That reads no data.
 

@@ -87,7 +87,6 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
         if self._started is None:
             self._started = self._find_start(context)
         wait = self._build_wait(_clock.now() + self.timeout)
-        # A failed poll keeps the last known status, which a time-out then reports.
         previous, latest = self._last_poll, loop.poll_once(self.hook, wait)
         # A poll that failed keeps the status of the one before, which is what a time-out reports.
         self._last_poll = latest.after(previous)

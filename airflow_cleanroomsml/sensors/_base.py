@@ -21,7 +21,7 @@ from airflow_cleanroomsml._connection.aws_connection import AwsConnection
 from airflow_cleanroomsml._data_report import report_failure, report_start, report_success
 from airflow_cleanroomsml._link_storage import store_request_links
 from airflow_cleanroomsml._resources.data_flow import DataFlow
-from airflow_cleanroomsml._resources.table import CLEAN_ROOMS_ML
+from airflow_cleanroomsml._resources.table import CLEAN_ROOMS_ML, Resource
 from airflow_cleanroomsml._templating import TEXT, render_by_shape
 from airflow_cleanroomsml.exceptions import InvalidRequestError
 from airflow_cleanroomsml.links import choose_links
@@ -48,6 +48,10 @@ class CleanRoomsMLBaseSensor(AwsConnection, BaseSensorOperator):
 
     #: boto3's name of the service.
     service: ClassVar[str] = CLEAN_ROOMS_ML
+    #: Operators have one, sensors none.
+    operation: ClassVar[str] = ""
+    #: Row of the resource table; None if the class is not about one resource.
+    resource: ClassVar[Resource | None] = None
     #: For a class that is not about one resource: the operation to whose reference its tasks link.
     reference: ClassVar[str] = ""
     #: Whether Airflow's UI has a page about what tasks wait for.

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow_cleanroomsml import _clock
-from airflow_cleanroomsml._compat import PokeReturnValue, cached
+from airflow_cleanroomsml._compat import PokeReturnValue
 from airflow_cleanroomsml._data_report import report_data
 from airflow_cleanroomsml._link_storage import store_result_links
 from airflow_cleanroomsml._resources import lookup
@@ -72,6 +72,7 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
     def __init__(self, *, goal: Literal["created", "deleted", "cancelled"] = "created", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.goal = goal
+        self._target: tuple[Resource, dict[str, Any]] | None = None
         self._last_poll: PollResult | None = None
         self._history = StatusHistory()
         self._started: float | None = None
@@ -130,14 +131,14 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
     def describe_data_flow(self) -> DataFlow:
         """Describe what the sensor waits for, and where it is; the sensor of an export names its location, as the export may not."""
         # After a deferral the arguments may be rendered to other values than those that were waited for.
-        _, identifiers = vars(self).get("_target") or (None, {name: getattr(self, name) for name in self.arguments})
-        inputs = find_data(identifiers)
+        given = {name: getattr(self, name) for name in self.arguments}
+        inputs = find_data(self._target[1] if self._target else given)
         outputs = [data for data in find_data(self.data_members) if data not in inputs]
         return DataFlow(inputs, outputs, members=self.data_members)
 
     def describe_timeout(self) -> tuple[str, ...]:
         """Return lines for the error of a time-out."""
-        resource, identifiers = self._target
+        resource, identifiers = self._find_target()
         status, reason = (self._last_poll.status, self._last_poll.reason) if self._last_poll else ("", "")
         verdict = f"was still {status} after" if status else "did not appear within"
         return (
@@ -150,8 +151,7 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
     def _complete(self, context: Context, event: dict[str, Any]) -> Any:
         # The arguments were rendered again, and may now identify another resource than the one that the trigger polled.
         wait = Wait.from_json(event["wait"])
-        # Stored where the cached property keeps its value, so that it is not computed from the new arguments.
-        vars(self)["_target"] = wait.resource, wait.identifiers
+        self._target = wait.resource, wait.identifiers
         poll_result = read_poll_result(event)
         # The trigger met an error that is not transient, such as missing permissions.
         if poll_result is None:
@@ -190,7 +190,7 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
         goals = [goal.value for goal in Goal]
         if self.goal not in goals:
             raise InvalidRequestError(f"goal: {self.goal!r} is unknown; allowed: {', '.join(goals)}. Nothing was sent.")
-        resource, identifiers = self._target
+        resource, identifiers = self._find_target()
         # Without on_kill: a job that somebody else started goes on when a task that only watches it is killed.
         return Wait(
             resource.noun,
@@ -215,15 +215,16 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
         started = read_start(context) if self.mode == "reschedule" and read_start else None
         return float(started.timestamp()) if started else _clock.now()
 
-    @cached
-    def _target(self) -> tuple[Resource, dict[str, Any]]:
-        """The row of the resource table, and the identifiers of the resource, in the types of the service model."""
-        from airflow_cleanroomsml._requests.request import convert_search
+    def _find_target(self) -> tuple[Resource, dict[str, Any]]:
+        """Return the row of the resource table, and the identifiers of the resource, in the types of the service model."""
+        if self._target is None:
+            from airflow_cleanroomsml._requests.request import convert_search
 
-        resource = self._choose_row()
-        given = {name: getattr(self, name) for name in self.arguments}
-        operations = [operation for operation in (resource.get, resource.list) if operation]
-        return resource, convert_search(resource.service, operations, given, required=self.required)
+            resource = self._choose_row()
+            given = {name: getattr(self, name) for name in self.arguments}
+            operations = [operation for operation in (resource.get, resource.list) if operation]
+            self._target = resource, convert_search(resource.service, operations, given, required=self.required)
+        return self._target
 
     def _list_rows(self) -> tuple[Resource, ...]:
         """Return the rows of the resource table that may apply."""

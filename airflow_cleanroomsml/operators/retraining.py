@@ -155,16 +155,8 @@ class CleanRoomsMLPromoteAudienceModelOperator(_RetrainingOperator):
         self.check_connection()
         store_request_links(self, context)
         from airflow_cleanroomsml._idempotency.attempts import AttemptLog
-        from airflow_cleanroomsml._requests.arguments import check_arguments, member
 
-        model = member("get_audience_model", "audience_model_arn")
-        configured = member("get_configured_audience_model", "configured_audience_model_arn")
-        arguments = check_arguments(
-            {"configured_audience_model_arn": configured, "audience_model_arn": model, "instead_of": model},
-            self._collect_arguments(),
-            required=("configured_audience_model_arn", "audience_model_arn"),
-            set_in_dag=self._set_arguments,
-        )
+        arguments = self._check_fields()
         new, instead_of = arguments["audience_model_arn"], arguments.pop("instead_of", None)
         current = self._find_model_in_service(arguments["configured_audience_model_arn"])
         # A retry, or a cleared task, finds its own promotion.
@@ -195,6 +187,18 @@ class CleanRoomsMLPromoteAudienceModelOperator(_RetrainingOperator):
         is_in_service = self.data_members.get("audience_model_arn") == self.audience_model_arn
         outputs = find_data({"arn": self.data_members["configured_audience_model_arn"]}) if is_in_service else ()
         return DataFlow(inputs, outputs, members=self.data_members)
+
+    def _check_fields(self) -> dict[str, Any]:
+        from airflow_cleanroomsml._requests.arguments import check_arguments, member
+
+        model = member("get_audience_model", "audience_model_arn")
+        configured = member("get_configured_audience_model", "configured_audience_model_arn")
+        return check_arguments(
+            {"configured_audience_model_arn": configured, "audience_model_arn": model, "instead_of": model},
+            self._collect_arguments(),
+            required=("configured_audience_model_arn", "audience_model_arn"),
+            set_in_dag=self._set_arguments,
+        )
 
     def _recall_replaced(self, context: Context, attempt_log: AttemptLog) -> str | None:
         """Return the model that an earlier try of this task replaced; None if there was none, or that is not known."""

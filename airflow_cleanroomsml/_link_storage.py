@@ -45,8 +45,8 @@ def store_request_links(task: Any, context: Context, arguments: Mapping[str, Any
     if arguments is None:
         names = [name for name in task.template_fields if name not in task.connection_fields]
         arguments = {name: reveal(getattr(task, name)) for name in names}
-    resource: Resource | None = getattr(task, "resource", None)
-    operation = getattr(task, "operation", "") or task.reference
+    resource: Resource | None = task.resource
+    operation = task.operation or task.reference
     if resource:
         operation = operation or resource.get or resource.list
     noun = resource.noun if resource else ""

@@ -112,8 +112,7 @@ class AwsLink(BaseOperatorLink):
     @classmethod
     def applies_to(cls, task: type[Any]) -> bool:
         """Whether tasks of a class can have this link: the class takes or reads one of the members."""
-        resource = getattr(task, "resource", None)
-        known = (*task.template_fields, *(resource.outputs if resource else ()))
+        known = (*task.template_fields, *(task.resource.outputs if task.resource else ()))
         return not set(cls.members).isdisjoint(known)
 
     @classmethod
@@ -204,7 +203,7 @@ class ContainerLogsLink(AwsLink):
     @classmethod
     def applies_to(cls, task: type[Any]) -> bool:
         """Whether the class is about a resource with logs."""
-        return hasattr(task, "resource") and task.resource.noun in cls.groups
+        return task.resource is not None and task.resource.noun in cls.groups
 
     @classmethod
     def find_page(cls, facts: Facts) -> str:
@@ -236,7 +235,7 @@ class ServiceQuotaLink(AwsLink):
     @classmethod
     def applies_to(cls, task: type[Any]) -> bool:
         """Whether the class creates or starts something; it is not known under which name Service Quotas has ``cleanrooms``."""
-        operation: str = getattr(task, "operation", "")
+        operation: str = task.operation
         return operation.startswith(("create_", "start_")) and task.service == CLEAN_ROOMS_ML
 
     @classmethod

@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -124,3 +125,13 @@ def test_an_upward_import_is_found() -> None:
 def test_a_cycle_is_found() -> None:
     modules = {"a": f"from {PACKAGE} import b", "b": f"def f():\n    import {PACKAGE}.a", "c": ""}
     assert set(find_cycle(modules)) == {"a", "b"}
+
+
+def test_no_class_inherits_from_more_than_four_of_ours() -> None:
+    inherited: dict[type, int] = {}
+    for module in MODULES:
+        if not module.endswith("__main__"):
+            for each in vars(import_module(f"{PACKAGE}.{module}".rstrip("."))).values():
+                if isinstance(each, type):
+                    inherited[each] = sum(base.__module__.startswith(PACKAGE) for base in each.__mro__[1:])
+    assert [each for each, number in inherited.items() if number > 4] == []

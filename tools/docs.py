@@ -25,7 +25,8 @@ from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
 from airflow_cleanroomsml.operators._create import CleanRoomsMLCreateOperator
 from airflow_cleanroomsml.operators._delete import CleanRoomsMLDeleteAndWaitOperator, CleanRoomsMLDeleteOperator
 from airflow_cleanroomsml.operators._job import CleanRoomsMLJobOperator
-from airflow_cleanroomsml.sensors._base import CleanRoomsMLBaseSensor, CleanRoomsMLSensor
+from airflow_cleanroomsml.sensors._base import CleanRoomsMLBaseSensor
+from airflow_cleanroomsml.sensors._resource import CleanRoomsMLSensor
 from tools.docstrings import Docstring, describe_annotation, format_table, to_markdown
 from tools.excerpts import find_excerpt
 from tools.members import explain_members

@@ -22,7 +22,7 @@ from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
 from airflow_cleanroomsml.operators._create import CleanRoomsMLCreateOperator
 from airflow_cleanroomsml.operators._delete import CleanRoomsMLDeleteAndWaitOperator, CleanRoomsMLDeleteOperator
 from airflow_cleanroomsml.operators._job import CleanRoomsMLJobOperator
-from airflow_cleanroomsml.sensors._base import CleanRoomsMLMemberSensor, CleanRoomsMLSensor
+from airflow_cleanroomsml.sensors._resource import CleanRoomsMLMemberSensor, CleanRoomsMLSensor
 
 
 class Case(NamedTuple):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Executor
 
-from airflow_cleanroomsml.emulator.backend import CleanRoomsBackend, CleanRoomsMLBackend
+from airflow_cleanroomsml.emulator.backend import build_operations
+from airflow_cleanroomsml.emulator.backend.base import BackendContext, ClientFactory
 from airflow_cleanroomsml.emulator.context import Shared
 from airflow_cleanroomsml.emulator.request_guard import RequestGuard
 from airflow_cleanroomsml.emulator.service import Service
@@ -28,8 +29,9 @@ def build_application(
     :param workers: Runs the jobs that compute something.
     :param guard: Rejects requests by their headers; None allows loopback addresses and names.
     """
+    context = BackendContext(shared, ClientFactory(endpoint), workers)
     services = {
-        "cleanrooms-ml": Service("cleanroomsml", CleanRoomsMLBackend(shared, endpoint, workers), shared),
-        "cleanrooms": Service("cleanrooms", CleanRoomsBackend(shared, endpoint, workers), shared, _CLEAN_ROOMS_SCOPE),
+        "cleanrooms-ml": Service("cleanroomsml", build_operations("cleanroomsml", context), shared),
+        "cleanrooms": Service("cleanrooms", build_operations("cleanrooms", context), shared, _CLEAN_ROOMS_SCOPE),
     }
     return Application(services, shared, guard or RequestGuard())

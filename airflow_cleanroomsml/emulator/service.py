@@ -1,8 +1,8 @@
-"""One AWS service: operations from the service model, carried out by the methods of a backend."""
+"""One AWS service: operations from the service model, carried out by methods of the backend."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -32,20 +32,19 @@ class Service:
     Handles the requests of one service.
 
     :param name: boto3's name of the service.
-    :param backend: Has a method for each operation, with boto3's method name. Other operations fail with an error that clients do not
-        retry.
+    :param methods: Carry out the operations, by boto3's method names. Other operations fail with an error that clients do not retry.
     :param shared: State of the emulator.
     :param scope: What the emulator supports of the service, for the error of an unsupported operation; empty for everything.
     """
 
-    def __init__(self, name: str, backend: Any, shared: Shared, scope: str = "") -> None:
+    def __init__(self, name: str, methods: Mapping[str, Callable[..., Any]], shared: Shared, scope: str = "") -> None:
         self.model = load(name)
         # The two services name this error differently; botocore 1.37.3 (Airflow 2.11.0's constraints) has only that of cleanrooms.
         is_known = "InternalServerException" in self.model.shape_names
         self.internal_error = "InternalServerException" if is_known else "InternalServiceException"
         self._scope = scope
         self.routes = wire.Routes(self.model)
-        self._backend = backend
+        self._methods = methods
         self._shared = shared
         self._pagination = Loader().load_service_model(name, "paginators-1")["pagination"]
 
@@ -105,7 +104,7 @@ class Service:
             return wire.build_response(operation, result)
 
     def _find_method(self, operation: OperationModel) -> Callable[..., Any]:
-        method: Callable[..., Any] | None = getattr(self._backend, xform_name(operation.name), None)
+        method = self._methods.get(xform_name(operation.name))
         if method is None:
             raise not_implemented_error(f"The emulator does not support {operation.name}. {self._scope}".rstrip())
         return method

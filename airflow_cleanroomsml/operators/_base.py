@@ -11,7 +11,7 @@ from airflow_cleanroomsml._connection.aws_connection import AwsConnection
 from airflow_cleanroomsml._data_report import report_data, report_failure, report_start, report_success
 from airflow_cleanroomsml._requests.sensitive import hide, holds_sensitive, reveal
 from airflow_cleanroomsml._resources.handle import Handle
-from airflow_cleanroomsml._resources.table import CLEAN_ROOMS_ML
+from airflow_cleanroomsml._resources.table import CLEAN_ROOMS_ML, Resource
 from airflow_cleanroomsml._templating import TEXT, render_by_shape, render_value_by_shape
 from airflow_cleanroomsml.exceptions import CleanRoomsMLError, InvalidRequestError, QuotaExceededError
 from airflow_cleanroomsml.links import choose_links
@@ -50,6 +50,8 @@ class CleanRoomsMLOperator(AwsConnection, BaseOperator):
     service: str = CLEAN_ROOMS_ML
     #: boto3's method name; empty if the class is not about one operation.
     operation: str = ""
+    #: Row of the resource table; None if the class is not about one resource.
+    resource: ClassVar[Resource | None] = None
     #: For a class that is not about one operation: the operation to whose reference its tasks link.
     reference: ClassVar[str] = ""
     #: Whether Airflow's UI has a page about what tasks wait for.

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_cleanroomsml._compat import AirflowSkipException
 from airflow_cleanroomsml._data_report import report_data
 from airflow_cleanroomsml._link_storage import store_request_links
-from airflow_cleanroomsml._pipelines.retraining import DELETING, Model, Plan, compute_recency, plan_pruning
+from airflow_cleanroomsml._pipelines.retraining import compute_recency
 from airflow_cleanroomsml._resources.data_flow import DataFlow, find_data
 from airflow_cleanroomsml._templating import TEXT
 from airflow_cleanroomsml._xcom import push_results
-from airflow_cleanroomsml.exceptions import ConflictError, InvalidRequestError, ResourceNotFoundError
+from airflow_cleanroomsml.exceptions import InvalidRequestError, ResourceNotFoundError
 from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator, list_set_arguments
 
 if TYPE_CHECKING:
@@ -156,16 +155,8 @@ class CleanRoomsMLPromoteAudienceModelOperator(_RetrainingOperator):
         self.check_connection()
         store_request_links(self, context)
         from airflow_cleanroomsml._idempotency.attempts import AttemptLog
-        from airflow_cleanroomsml._requests.arguments import check_arguments, member
 
-        model = member("get_audience_model", "audience_model_arn")
-        configured = member("get_configured_audience_model", "configured_audience_model_arn")
-        arguments = check_arguments(
-            {"configured_audience_model_arn": configured, "audience_model_arn": model, "instead_of": model},
-            self._collect_arguments(),
-            required=("configured_audience_model_arn", "audience_model_arn"),
-            set_in_dag=self._set_arguments,
-        )
+        arguments = self._check_fields()
         new, instead_of = arguments["audience_model_arn"], arguments.pop("instead_of", None)
         current = self._find_model_in_service(arguments["configured_audience_model_arn"])
         # A retry, or a cleared task, finds its own promotion.
@@ -196,6 +187,18 @@ class CleanRoomsMLPromoteAudienceModelOperator(_RetrainingOperator):
         is_in_service = self.data_members.get("audience_model_arn") == self.audience_model_arn
         outputs = find_data({"arn": self.data_members["configured_audience_model_arn"]}) if is_in_service else ()
         return DataFlow(inputs, outputs, members=self.data_members)
+
+    def _check_fields(self) -> dict[str, Any]:
+        from airflow_cleanroomsml._requests.arguments import check_arguments, member
+
+        model = member("get_audience_model", "audience_model_arn")
+        configured = member("get_configured_audience_model", "configured_audience_model_arn")
+        return check_arguments(
+            {"configured_audience_model_arn": configured, "audience_model_arn": model, "instead_of": model},
+            self._collect_arguments(),
+            required=("configured_audience_model_arn", "audience_model_arn"),
+            set_in_dag=self._set_arguments,
+        )
 
     def _recall_replaced(self, context: Context, attempt_log: AttemptLog) -> str | None:
         """Return the model that an earlier try of this task replaced; None if there was none, or that is not known."""
@@ -286,8 +289,12 @@ class CleanRoomsMLPruneAudienceModelsOperator(_RetrainingOperator):
         store_request_links(self, context)
         arguments = self._check_fields()
         report_only = arguments["report_only"]
-        plan = self._build_plan(arguments)
-        deleted = plan.delete if report_only else [arn for arn in plan.delete if self._delete(arn, plan)]
+        # Imported here because a Dag file that is parsed does not need it.
+        from airflow_cleanroomsml.operators._pruning import Pruner
+
+        pruner = Pruner(self.hook)
+        plan = pruner.build_plan(arguments)
+        deleted = plan.delete if report_only else pruner.delete(plan)
         self.log.info(
             "%s %d audience models, kept %d, found %d being deleted or gone.",
             "Would delete" if report_only else "Deleted",
@@ -322,68 +329,3 @@ class CleanRoomsMLPruneAudienceModelsOperator(_RetrainingOperator):
                 "training_dataset_arn, name_prefix: both are missing; set at least one of them. Nothing was sent."
             )
         return arguments
-
-    def _build_plan(self, arguments: Mapping[str, Any]) -> Plan:
-        # The service cannot filter by dataset or by prefix (service model), so the whole account is listed.
-        entries = [entry for entry in self.hook.items("list_audience_models") if _matches(entry, arguments)]
-        # Listed after the models, so that a model that was put into service in between is kept.
-        in_service: dict[str, list[str]] = {}
-        for entry in self.hook.items("list_configured_audience_models"):
-            in_service.setdefault(entry["audienceModelArn"], []).append(entry["name"])
-        models, gone = dict[str, Model](), dict[str, str]()
-        # One Get for each, because the listing has no training window (service model).
-        for arn in [entry["audienceModelArn"] for entry in entries]:
-            if model := self._find_model(arn):
-                models[arn] = model
-            else:
-                gone[arn] = "deleted since it was listed"
-        own_arn = arguments.get("not_newer_than")
-        # This run's model need not match the prefix, and then it is not among those listed.
-        own = (models.get(own_arn) or self._find_model(own_arn)) if own_arn else None
-        if own_arn and own is None:
-            self.log.warning("Deleted nothing, because this run's audience model no longer exists: %s.", own_arn)
-            return Plan([], dict.fromkeys(models, "this run's model no longer exists, so its age is unknown"), gone)
-        plan = plan_pruning(models.values(), in_service, keep=arguments["keep"], own=own)
-        return plan._replace(gone={**plan.gone, **gone})
-
-    def _find_model(self, arn: str) -> Model | None:
-        """Read a model; None if it no longer exists."""
-        try:
-            description = self._read_model(arn)
-        except ResourceNotFoundError:
-            return None
-        return Model(arn, description["status"], compute_recency(description))
-
-    def _delete(self, arn: str, plan: Plan) -> bool:
-        """Delete a model; return whether the service accepted it. If not, add to the plan what became of the model."""
-        try:
-            self.hook.call("delete_audience_model", {"audience_model_arn": arn})
-        except ResourceNotFoundError:
-            plan.gone[arn] = "deleted since it was listed"
-        except ConflictError as error:
-            # The service refuses to delete a model that a configured audience model uses.
-            self._explain_conflict(arn, plan, error)
-        else:
-            # Not "deleted": the deletion takes time, and the task does not wait for it.
-            self.log.info("Deleting the audience model %s.", arn)
-            return True
-        return False
-
-    def _explain_conflict(self, arn: str, plan: Plan, error: ConflictError) -> None:
-        """Add to the plan why the service refused: the model is already being deleted, or was put into service a moment ago."""
-        model = self._find_model(arn)
-        if model is None or model.status in DELETING:
-            plan.gone[arn] = f"already {model.status}" if model else "deleted since it was listed"
-        else:
-            plan.keep[arn] = f"the service refused to delete it: {_extract_message(error)}"
-
-
-def _matches(entry: Mapping[str, Any], arguments: Mapping[str, Any]) -> bool:
-    dataset, prefix = arguments.get("training_dataset_arn"), arguments.get("name_prefix")
-    return (dataset is None or entry["trainingDatasetArn"] == dataset) and str(entry["name"]).startswith(prefix or "")
-
-
-def _extract_message(error: ConflictError) -> str:
-    """Return the service's own message, without the lines around it."""
-    text = str(error).splitlines()
-    return text[1].strip() if len(text) > 1 else text[0]

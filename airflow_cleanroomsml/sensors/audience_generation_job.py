@@ -10,8 +10,9 @@ from airflow_cleanroomsml._resources.table import AUDIENCE_GENERATION_JOB
 from airflow_cleanroomsml._templating import RENDERED_NONE, TEXT
 from airflow_cleanroomsml._xcom import push_results
 from airflow_cleanroomsml.exceptions import strip_request_id
-from airflow_cleanroomsml.sensors._base import CleanRoomsMLBaseSensor, CleanRoomsMLSensor
+from airflow_cleanroomsml.sensors._base import CleanRoomsMLBaseSensor
 from airflow_cleanroomsml.sensors._errors import build_interruption
+from airflow_cleanroomsml.sensors._resource import CleanRoomsMLSensor
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_cleanroomsml._resources.table import TRAINED_MODEL_EXPORT_JOB
-from airflow_cleanroomsml.sensors._base import CleanRoomsMLSensor
+from airflow_cleanroomsml.sensors._resource import CleanRoomsMLSensor
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from airflow_cleanroomsml._resources.table import COLLABORATION_TRAINED_MODEL_INFERENCE_JOB, TRAINED_MODEL_INFERENCE_JOB
-from airflow_cleanroomsml.sensors._base import CleanRoomsMLMemberSensor
+from airflow_cleanroomsml.sensors._resource import CleanRoomsMLMemberSensor
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

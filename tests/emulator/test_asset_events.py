@@ -15,7 +15,7 @@ from airflow.sdk.execution_time.context import OutletEventAccessors
 from airflow_cleanroomsml import operators, sensors
 from airflow_cleanroomsml._polling import subscription
 from airflow_cleanroomsml.operators._create import CleanRoomsMLCreateOperator
-from airflow_cleanroomsml.sensors._base import CleanRoomsMLMemberSensor
+from airflow_cleanroomsml.sensors._resource import CleanRoomsMLMemberSensor
 from tests.emulator.arguments import ARGUMENTS, Arguments, promoted, pruned
 from tests.helpers.exported_classes import OPERATORS, SENSORS, TASKS
 from tests.properties.observed_emulator import Laboratory, laboratory

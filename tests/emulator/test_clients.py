@@ -11,8 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from botocore.loaders import JSONFileLoader
 
-from airflow_cleanroomsml.emulator.backend import CleanRoomsMLBackend
-from airflow_cleanroomsml.emulator.context import Shared
+from airflow_cleanroomsml.emulator.backend.base import ClientFactory
 from airflow_cleanroomsml.emulator.store import Caller
 
 ROLE = "arn:aws:iam::111111111111:role/cleanrooms-ml"
@@ -20,12 +19,12 @@ CALLERS = [Caller("111111111111", "us-east-1"), Caller("222222222222", "us-west-
 
 
 @pytest.fixture
-def backend() -> CleanRoomsMLBackend:
-    return CleanRoomsMLBackend(Shared(), lambda: "http://127.0.0.1:1", ThreadPoolExecutor(1))
+def clients() -> ClientFactory:
+    return ClientFactory(lambda: "http://127.0.0.1:1")
 
 
 def test_only_the_first_client_of_a_service_reads_its_data_files(
-    backend: CleanRoomsMLBackend, monkeypatch: pytest.MonkeyPatch
+    clients: ClientFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reads: Counter[str] = Counter()
     load_file = JSONFileLoader.load_file
@@ -35,20 +34,20 @@ def test_only_the_first_client_of_a_service_reads_its_data_files(
         return load_file(self, file_path)
 
     monkeypatch.setattr(JSONFileLoader, "load_file", count)
-    backend.build_client("s3", CALLERS[0], ROLE)
+    clients.build("s3", CALLERS[0], ROLE)
     first = sum(reads.values())
-    backend.build_client("s3", CALLERS[1], ROLE)
+    clients.build("s3", CALLERS[1], ROLE)
     assert first
     assert sum(reads.values()) == first
 
 
-def test_clients_built_concurrently_have_the_credentials_of_their_callers(backend: CleanRoomsMLBackend) -> None:
+def test_clients_built_concurrently_have_the_credentials_of_their_callers(clients: ClientFactory) -> None:
     ready = threading.Barrier(8)
 
     def build(number: int) -> tuple[Caller, Any]:
         caller = CALLERS[number % len(CALLERS)]
         ready.wait(60)
-        return caller, backend.build_client("s3", caller, ROLE)
+        return caller, clients.build("s3", caller, ROLE)
 
     with ThreadPoolExecutor(ready.parties) as threads:
         built = list(threads.map(build, range(ready.parties)))

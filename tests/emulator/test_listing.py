@@ -18,7 +18,7 @@ from botocore.loaders import Loader
 import airflow_cleanroomsml.emulator
 from airflow_cleanroomsml.emulator import listing as listing_module
 from airflow_cleanroomsml.emulator.application import build_application
-from airflow_cleanroomsml.emulator.backend import CleanRoomsBackend, CleanRoomsMLBackend
+from airflow_cleanroomsml.emulator.backend import RESOURCES
 from airflow_cleanroomsml.emulator.listing import Listing
 from airflow_cleanroomsml.emulator.settings import Settings
 from airflow_cleanroomsml.emulator.store import Caller, Record
@@ -29,12 +29,12 @@ from tests.properties.observed_emulator import Idle
 
 SETTINGS = Settings(scale=0.001, pending_seconds=100, progress_seconds=100, delete_seconds=100, instance_types=())
 PACKAGE = str(Path(airflow_cleanroomsml.emulator.__file__).parent)
-BACKENDS = {"cleanroomsml": CleanRoomsMLBackend, "cleanrooms": CleanRoomsBackend}
 
 
 def pagination(service: str) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = Loader().load_service_model(service, "paginators-1")["pagination"]
-    return {name: rule for name, rule in found.items() if hasattr(BACKENDS[service], xform_name(name))}
+    kinds = RESOURCES[service]
+    return {name: rule for name, rule in found.items() if any(hasattr(kind, xform_name(name)) for kind in kinds)}
 
 
 @dataclass
@@ -231,7 +231,7 @@ NARROWED = [
 ]
 #: Members are part of their collaboration, which has ten at most.
 QUERIES = [
-    *(Query(service, name) for service in BACKENDS for name in pagination(service) if name != "ListMembers"),
+    *(Query(service, name) for service in RESOURCES for name in pagination(service) if name != "ListMembers"),
     *NARROWED,
 ]
 

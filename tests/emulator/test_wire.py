@@ -21,17 +21,20 @@ from botocore.model import ListShape, MapShape, OperationModel, Shape, StringSha
 
 from airflow_cleanroomsml._requests.request import load
 from airflow_cleanroomsml.emulator import wire as codec
-from airflow_cleanroomsml.emulator.backend import CleanRoomsBackend, CleanRoomsMLBackend
+from airflow_cleanroomsml.emulator.backend import RESOURCES
 from airflow_cleanroomsml.emulator.errors import ApiError, quota_error
 from tests.emulator.strict_client import StrictClient
 
-BACKENDS = {"cleanroomsml": CleanRoomsMLBackend, "cleanrooms": CleanRoomsBackend}
-MODELS = {service: load(service) for service in BACKENDS}
+MODELS = {service: load(service) for service in RESOURCES}
 MODEL = MODELS["cleanroomsml"]
 ROUTES = {service: codec.Routes(model) for service, model in MODELS.items()}
-STRICT = {service: StrictClient(Loader().load_service_model(service, "service-2")) for service in BACKENDS}
+STRICT = {service: StrictClient(Loader().load_service_model(service, "service-2")) for service in RESOURCES}
 ALL = [model.operation_model(name) for model in MODELS.values() for name in model.operation_names]
-OPERATIONS = [each for each in ALL if hasattr(BACKENDS[each.service_model.service_name], xform_name(each.name))]
+OPERATIONS = [
+    each
+    for each in ALL
+    if any(hasattr(kind, xform_name(each.name)) for kind in RESOURCES[each.service_model.service_name])
+]
 ERRORS = [
     (service, model.shape_for(name))
     for service, model in MODELS.items()
@@ -234,7 +237,7 @@ class Wire:
 
 @pytest.fixture(scope="module")
 def wires() -> dict[str, Wire]:
-    return {service: Wire(service) for service in BACKENDS}
+    return {service: Wire(service) for service in RESOURCES}
 
 
 def service_of(operation: OperationModel) -> str:

@@ -22,7 +22,7 @@ from airflow_cleanroomsml._resources.table import RESOURCES
 from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
 from airflow_cleanroomsml.operators._create import CleanRoomsMLCreateOperator
 from airflow_cleanroomsml.operators._delete import CleanRoomsMLDeleteOperator
-from airflow_cleanroomsml.sensors._base import CleanRoomsMLSensor
+from airflow_cleanroomsml.sensors._resource import CleanRoomsMLSensor
 from tests.helpers.exported_classes import (
     OPERATIONS,
     OPERATORS,

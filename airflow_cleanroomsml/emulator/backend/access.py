@@ -85,6 +85,13 @@ class Access(BackendBase):
                 f"Account {account} lacks the member ability {ability} and cannot receive this output."
             )
 
+    def require_payers(self, caller: Caller, membership: Record, accounts: list[str | None]) -> None:
+        """Reject a payer that is not a member of the collaboration."""
+        collaboration = self.require_collaboration(caller, membership.fields["collaborationId"])
+        for account in accounts:
+            if account is not None and self.find_member(collaboration, account) is None:
+                raise validation_error(f"The payer {account} is not a member of the collaboration {collaboration.id}.")
+
     def find_in_membership(self, kind: str, membership: Record, **members: Any) -> Iterator[Record]:
         """Find the resources of a kind that belong to a membership."""
         return self.store.find(kind, membershipIdentifier=membership.id, **members)

@@ -47,7 +47,7 @@ class AudienceExportJobs(BackendBase):
             # Slow to import, as in training.
             from airflow_cleanroomsml.emulator.lookalike.export import export
 
-            s3 = self.build_client("s3", owner, role)
+            s3 = self.clients.build("s3", owner, role)
             return export(s3, audience, size=size, output_uri=output_uri, rules=self.settings.rules)
 
         fields = {

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from airflow_cleanroomsml.emulator.backend.access import Access
+from airflow_cleanroomsml.emulator.backend.base import BackendContext
 from airflow_cleanroomsml.emulator.backend.configured_audience_model_policy import (
     ConfiguredAudienceModelPolicies,
 )
@@ -19,8 +21,13 @@ KIND, NOUN = "audience-generation-job", "Audience generation job"
 DEFAULT_SIZES: dict[str, Any] = {"audienceSizeType": "PERCENTAGE", "audienceSizeBins": [1, 5, 10, 15, 20]}
 
 
-class AudienceGenerationJobs(ConfiguredAudienceModelPolicies, QueryRecorder):
+class AudienceGenerationJobs(Access):
     """Operations on audience generation jobs, which score all training users against a seed."""
+
+    def __init__(self, context: BackendContext) -> None:
+        super().__init__(context)
+        self._policies = ConfiguredAudienceModelPolicies(context)
+        self._queries = QueryRecorder(context)
 
     def start_audience_generation_job(
         self,
@@ -39,7 +46,7 @@ class AudienceGenerationJobs(ConfiguredAudienceModelPolicies, QueryRecorder):
         model = self.store.get(configured_audience_model_arn, "Configured audience model")
         if model.caller.region != caller.region:
             raise not_found_error("Configured audience model", model.arn)
-        self.require_allowed(caller, model, collaboration_id)
+        self._policies.require_allowed(caller, model, collaboration_id)
         if collaboration_id is not None:
             self.require_collaboration(caller, collaboration_id)
         self.require_own_role(caller, seed_audience["roleArn"])
@@ -95,7 +102,7 @@ class AudienceGenerationJobs(ConfiguredAudienceModelPolicies, QueryRecorder):
         if lifecycle.forced_failure is None:
             message = f"The query failed because the emulator does not run SQL; at line 1, position 0: {text}"
             lifecycle.fail(JobFailure(StatusCode.QUERY_FAILED, message))
-        fields["protectedQueryIdentifier"] = self.record_query(
+        fields["protectedQueryIdentifier"] = self._queries.record_query(
             membership, seed["sqlParameters"], seed.get("sqlComputeConfiguration"), lifecycle
         )
         return lifecycle
@@ -112,7 +119,7 @@ class AudienceGenerationJobs(ConfiguredAudienceModelPolicies, QueryRecorder):
             from airflow_cleanroomsml.emulator.lookalike.audience import generate
 
             return generate(
-                self.build_client("s3", caller, fields["seedAudience"]["roleArn"]),
+                self.clients.build("s3", caller, fields["seedAudience"]["roleArn"]),
                 lookalike_model,
                 seed_uri=uri,
                 sizes=fields["sizes"],

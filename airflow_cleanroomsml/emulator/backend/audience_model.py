@@ -38,7 +38,7 @@ class AudienceModels(BackendBase):
             # pyarrow, scipy and scikit-learn take seconds to import, which would delay the start of the emulator.
             from airflow_cleanroomsml.emulator.lookalike.model import train
 
-            glue, s3 = self.build_client("glue", caller, role), self.build_client("s3", caller, role)
+            glue, s3 = self.clients.build("glue", caller, role), self.clients.build("s3", caller, role)
             role_check = self.build_role_check(caller, role, training_dataset_arn)
             return train(
                 glue,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future, wait
-from typing import Any
+from typing import Any, NamedTuple
 
 import boto3
 from botocore.config import Config
@@ -25,37 +25,19 @@ from airflow_cleanroomsml.emulator.store import Caller, Record
 _SIGNING_KEY = "emulator"
 
 
-class BackendBase:
+class ClientFactory:
     """
-    State and helpers of the operations.
+    Builds the boto3 clients with which jobs read and write.
 
-    A method with the name of an operation carries it out. Its first argument is the caller, the others are the members of the request in
-    snake_case; it returns the members of the response in the API's own spelling. The method of a List operation returns a
-    :class:`Listing`.
-
-    :param shared: State that both services share.
     :param endpoint: Returns the URL of S3 and Glue: the emulator's own.
-    :param workers: Runs the jobs that compute something.
     """
 
-    #: boto3's name of the service.
-    service = "cleanroomsml"
-
-    def __init__(self, shared: Shared, endpoint: Callable[[], str], workers: Executor) -> None:
-        self._shared = shared
-        self.clock = shared.clock
-        self.store = shared.store
+    def __init__(self, endpoint: Callable[[], str]) -> None:
         self._endpoint = endpoint
-        self._workers = workers
         self._session_lock = threading.Lock()
         self._session: Any = None
 
-    @property
-    def settings(self) -> Settings:
-        """The current settings, which a test may have changed."""
-        return self._shared.settings
-
-    def build_client(self, service: str, caller: Caller, role_arn: str) -> Any:
+    def build(self, service: str, caller: Caller, role_arn: str) -> Any:
         """
         Build a boto3 client in the caller's account; its access key is the account id.
 
@@ -79,6 +61,45 @@ class BackendBase:
         )
         return client
 
+
+class BackendContext(NamedTuple):
+    """
+    What the classes of the backend share.
+
+    :param shared: State that both services share.
+    :param clients: Builds clients for the jobs.
+    :param workers: Runs the jobs that compute something.
+    """
+
+    shared: Shared
+    clients: ClientFactory
+    workers: Executor
+
+
+class BackendBase:
+    """
+    Helpers of the operations. The state is in the context, so a class may have objects of other classes do a part of its work.
+
+    A method with the name of an operation carries it out. Its first argument is the caller, the others are the members of the request in
+    snake_case; it returns the members of the response in the API's own spelling. The method of a List operation returns a
+    :class:`Listing`.
+
+    :param context: What all classes share.
+    """
+
+    #: boto3's name of the service.
+    service = "cleanroomsml"
+
+    def __init__(self, context: BackendContext) -> None:
+        self._shared, self.clients, self._workers = context
+        self.clock = self._shared.clock
+        self.store = self._shared.store
+
+    @property
+    def settings(self) -> Settings:
+        """The current settings, which a test may have changed."""
+        return self._shared.settings
+
     def build_role_check(self, caller: Caller, role_arn: str, source_arn: str) -> dict[str, Any]:
         """
         Build the arguments with which a job checks its role: ``iam`` and ``role``; empty if the role is not to be checked.
@@ -88,7 +109,7 @@ class BackendBase:
         role = JobRole(role_arn, source_arn)
         if not self.settings.roles_must_exist and not _compat.find_role(caller.account, role.partition, role.name):
             return {}
-        return {"iam": self.build_client("iam", caller, role_arn), "role": role}
+        return {"iam": self.clients.build("iam", caller, role_arn), "role": role}
 
     def run_in_background(self, work: Callable[[], Any]) -> Lifecycle:
         """Submit work to the worker threads, and build the lifecycle of its resource."""

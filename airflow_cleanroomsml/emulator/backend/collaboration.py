@@ -15,6 +15,8 @@ from airflow_cleanroomsml.emulator.store import Caller, Record
 class Collaborations(Access):
     """Operations on collaborations: the creator invites members, who join by creating a membership."""
 
+    service = "cleanrooms"
+
     def create_collaboration(
         self,
         caller: Caller,

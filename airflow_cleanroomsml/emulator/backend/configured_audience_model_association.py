@@ -16,6 +16,8 @@ KIND, NOUN = "configured-audience-model-association", "Configured audience model
 class ConfiguredAudienceModelAssociations(Access):
     """Operations on associations; with ``manageResourcePolicies`` they add a statement to the model's resource policy."""
 
+    service = "cleanrooms"
+
     def create_configured_audience_model_association(
         self,
         caller: Caller,

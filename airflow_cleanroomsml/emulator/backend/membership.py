@@ -30,6 +30,8 @@ _RESOURCES: dict[str, tuple[str, ...]] = {
 class Memberships(Access):
     """Operations on memberships; a member joins a collaboration by creating one."""
 
+    service = "cleanrooms"
+
     def create_membership(
         self,
         caller: Caller,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from airflow_cleanroomsml.emulator.backend.access import Access
+from airflow_cleanroomsml.emulator.backend.base import BackendContext
 from airflow_cleanroomsml.emulator.backend.configured_model_algorithm_association import AlgorithmLookup
 from airflow_cleanroomsml.emulator.backend.protected_query import QueryRecorder
 from airflow_cleanroomsml.emulator.errors import conflict_error, quota_error, validation_error
@@ -15,7 +17,7 @@ KIND, NOUN = "ml-input-channel", "ML input channel"
 _DAY = 86_400.0
 
 
-class InputChannelLookup(AlgorithmLookup):
+class InputChannelLookup(Access):
     """Looks up channels for other kinds of resources."""
 
     def require_active_channel(self, membership: Record, arn: str) -> Record:
@@ -25,16 +27,14 @@ class InputChannelLookup(AlgorithmLookup):
             raise validation_error(f"The ML input channel {arn} is not ACTIVE (status {record.status}).")
         return record
 
-    def require_payers(self, caller: Caller, membership: Record, accounts: list[str | None]) -> None:
-        """Reject a payer that is not a member of the collaboration."""
-        collaboration = self.require_collaboration(caller, membership.fields["collaborationId"])
-        for account in accounts:
-            if account is not None and self.find_member(collaboration, account) is None:
-                raise validation_error(f"The payer {account} is not a member of the collaboration {collaboration.id}.")
 
-
-class MLInputChannels(InputChannelLookup, QueryRecorder):
+class MLInputChannels(Access):
     """Operations on input channels; the emulator does not run their SQL."""
+
+    def __init__(self, context: BackendContext) -> None:
+        super().__init__(context)
+        self._algorithms = AlgorithmLookup(context)
+        self._queries = QueryRecorder(context)
 
     def create_ml_input_channel(
         self, caller: Caller, *, membership_identifier: str, tags: dict[str, str] | None = None, **arguments: Any
@@ -44,13 +44,15 @@ class MLInputChannels(InputChannelLookup, QueryRecorder):
         membership = self.require_active_membership(caller, membership_identifier, "CAN_QUERY")
         fields = self.to_api_names("create_ml_input_channel", arguments)
         for arn in fields["configuredModelAlgorithmAssociations"]:
-            self.require_association(membership, arn)
+            self._algorithms.require_association(membership, arn)
         self.require_own_role(caller, fields["inputChannel"]["roleArn"])
         self.require_payers(caller, membership, list(fields.get("payerConfiguration", {}).values()))
         self._check_new_channel(membership, fields["name"])
         lifecycle = self.build_lifecycle(None, keeps_metadata=True, retention=fields["retentionInDays"] * _DAY)
         source = fields["inputChannel"]["dataSource"]["protectedQueryInputParameters"]
-        query = self.record_query(membership, source["sqlParameters"], source.get("computeConfiguration"), lifecycle)
+        query = self._queries.record_query(
+            membership, source["sqlParameters"], source.get("computeConfiguration"), lifecycle
+        )
         fields["protectedQueryIdentifier"] = query
         return self.add_resource(KIND, membership, fields, lifecycle, tags, "mlInputChannelArn").describe()
 

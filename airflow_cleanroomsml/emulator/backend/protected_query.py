@@ -57,6 +57,8 @@ class QueryRecorder(Access):
 class ProtectedQueries(Access):
     """Operations on protected queries."""
 
+    service = "cleanrooms"
+
     def _require_own_query(self, caller: Caller, membership_identifier: str, identifier: str) -> Record:
         for record in self.find_in_membership(
             KIND, self.require_membership(caller, membership_identifier), id=identifier

@@ -5,7 +5,9 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+from airflow_cleanroomsml.emulator.backend.base import BackendContext
 from airflow_cleanroomsml.emulator.backend.compute import ComputeQuotas
+from airflow_cleanroomsml.emulator.backend.configured_model_algorithm_association import AlgorithmLookup
 from airflow_cleanroomsml.emulator.backend.ml_configuration import JobPublications
 from airflow_cleanroomsml.emulator.backend.ml_input_channel import InputChannelLookup
 from airflow_cleanroomsml.emulator.errors import conflict_error, not_found_error, quota_error, validation_error
@@ -51,8 +53,14 @@ class TrainedModelLookup(JobPublications):
         return record
 
 
-class TrainedModels(TrainedModelLookup, InputChannelLookup, ComputeQuotas):
+class TrainedModels(TrainedModelLookup):
     """Operations on trained models; the emulator trains nothing, they become ACTIVE after some time."""
+
+    def __init__(self, context: BackendContext) -> None:
+        super().__init__(context)
+        self._algorithms = AlgorithmLookup(context)
+        self._channels = InputChannelLookup(context)
+        self._quotas = ComputeQuotas(context)
 
     def create_trained_model(
         self, caller: Caller, *, membership_identifier: str, tags: dict[str, str] | None = None, **arguments: Any
@@ -68,7 +76,7 @@ class TrainedModels(TrainedModelLookup, InputChannelLookup, ComputeQuotas):
         # "Unique name … in the collaboration" (user guide, create-trained-model); versions of a model share its name.
         others = [r for r in self.find_in_collaboration(KIND, collaboration) if base is None or r.arn != base.arn]
         self.require_free_name_among(others, NOUN, fields["name"])
-        self.require_capacity(KIND, membership, fields["resourceConfig"])
+        self._quotas.require_capacity(KIND, membership, fields["resourceConfig"])
         fields["versionIdentifier"] = str(uuid.uuid4()) if base else BASE
         arn = base.arn if base else ""
         record = self.add_resource(
@@ -81,7 +89,7 @@ class TrainedModels(TrainedModelLookup, InputChannelLookup, ComputeQuotas):
         return record.describe()
 
     def _check_inputs(self, membership: Record, fields: dict[str, Any]) -> None:
-        association = self.require_association(
+        association = self._algorithms.require_association(
             membership, fields["configuredModelAlgorithmAssociationArn"], "trainingContainerConfig"
         )
         channels = [*fields["dataChannels"], *fields.get("incrementalTrainingDataChannels", ())]
@@ -92,7 +100,7 @@ class TrainedModels(TrainedModelLookup, InputChannelLookup, ComputeQuotas):
                 f"A trained model can have at most 20 data channels, each with a unique channelName; got {', '.join(names)}."
             )
         for channel in fields["dataChannels"]:
-            record = self.require_active_channel(membership, channel["mlInputChannelArn"])
+            record = self._channels.require_active_channel(membership, channel["mlInputChannelArn"])
             if association.arn not in record.fields["configuredModelAlgorithmAssociations"]:
                 raise validation_error(
                     f"The ML input channel {record.arn} was not created for the configured model algorithm association {association.arn}."

@@ -5,7 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from airflow_cleanroomsml.emulator.backend.base import BackendContext
 from airflow_cleanroomsml.emulator.backend.compute import ComputeQuotas
+from airflow_cleanroomsml.emulator.backend.configured_model_algorithm_association import AlgorithmLookup
 from airflow_cleanroomsml.emulator.backend.ml_input_channel import InputChannelLookup
 from airflow_cleanroomsml.emulator.backend.trained_model import VERSION, TrainedModelLookup
 from airflow_cleanroomsml.emulator.errors import conflict_error
@@ -16,8 +18,14 @@ from airflow_cleanroomsml.emulator.store import Caller
 KIND, NOUN = "trained-model-inference-job", "Trained model inference job"
 
 
-class TrainedModelInferenceJobs(TrainedModelLookup, InputChannelLookup, ComputeQuotas):
+class TrainedModelInferenceJobs(TrainedModelLookup):
     """Operations on inference jobs; the emulator infers nothing, they become ACTIVE after some time."""
+
+    def __init__(self, context: BackendContext) -> None:
+        super().__init__(context)
+        self._algorithms = AlgorithmLookup(context)
+        self._channels = InputChannelLookup(context)
+        self._quotas = ComputeQuotas(context)
 
     def start_trained_model_inference_job(
         self, caller: Caller, *, membership_identifier: str, tags: dict[str, str] | None = None, **arguments: Any
@@ -29,13 +37,13 @@ class TrainedModelInferenceJobs(TrainedModelLookup, InputChannelLookup, ComputeQ
         # The request's own association, if there is one, takes precedence over the model's.
         algorithm = "configuredModelAlgorithmAssociationArn"
         fields = {algorithm: model.fields[algorithm], **fields, VERSION: model.fields["versionIdentifier"]}
-        self.require_association(membership, fields[algorithm], "inferenceContainerConfig")
-        self.require_active_channel(membership, fields["dataSource"]["mlInputChannelArn"])
+        self._algorithms.require_association(membership, fields[algorithm], "inferenceContainerConfig")
+        self._channels.require_active_channel(membership, fields["dataSource"]["mlInputChannelArn"])
         for receiver in fields["outputConfiguration"]["members"]:
             self.require_receiver(caller, membership, receiver["accountId"], "CAN_RECEIVE_INFERENCE_OUTPUT")
         self.require_payers(caller, membership, [fields.get("mlModelInferencePayerAccountId")])
         self.require_free_name_among(self.find_in_membership(KIND, membership), NOUN, fields["name"])
-        self.require_capacity(KIND, membership, fields["resourceConfig"])
+        self._quotas.require_capacity(KIND, membership, fields["resourceConfig"])
         return self.add_resource(
             KIND, membership, fields, self.build_lifecycle(None), tags, "trainedModelInferenceJobArn"
         ).describe()

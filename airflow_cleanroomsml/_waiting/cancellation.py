@@ -19,7 +19,7 @@ from airflow_cleanroomsml import _clock
 from airflow_cleanroomsml._compat import NO_TASK_INSTANCE, read_task_state
 from airflow_cleanroomsml._resources.table import IN_PROGRESS, Outcome
 from airflow_cleanroomsml._waiting import loop
-from airflow_cleanroomsml._waiting.loop import PAUSES
+from airflow_cleanroomsml._waiting.loop import RETRY_PAUSES
 from airflow_cleanroomsml._waiting.outcome import STILL_RUNNING, TRANSIENT_ERRORS
 from airflow_cleanroomsml._waiting.wait import Wait
 from airflow_cleanroomsml._xcom import delete_note
@@ -174,7 +174,7 @@ def _cancel(hook: CleanRoomsMLHook, operation: str, wait: Wait) -> str:
 
 
 def _call_with_retries(hook: CleanRoomsMLHook, operation: str, wait: Wait) -> None:
-    for pause in (*PAUSES, None):
+    for pause in (*RETRY_PAUSES, None):
         try:
             hook.call(operation, wait.identifiers)
         # Sending a cancel or delete twice does no harm: the second is a conflict, which the caller looks into.

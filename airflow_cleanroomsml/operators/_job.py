@@ -259,7 +259,7 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator):
 
         :param error: Why the service refused the start; None if nothing was sent yet.
         """
-        from airflow_cleanroomsml.operators._wait import GRACE
+        from airflow_cleanroomsml.operators._wait import OPERATOR_DEFERRAL_MARGIN
         from airflow_cleanroomsml.triggers import CleanRoomsMLTurnTrigger
 
         deadline = self._quota_deadline or 0.0
@@ -272,7 +272,7 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator):
             ),
             method_name="execute_in_turn",
             # Later than the trigger's own deadline, so that this one applies only if no triggerer runs.
-            timeout=timedelta(seconds=max(0.0, deadline - _clock.now()) + GRACE),
+            timeout=timedelta(seconds=max(0.0, deadline - _clock.now()) + OPERATOR_DEFERRAL_MARGIN),
         )
 
     def _build_not_started_error(self, *reasons: str) -> CleanRoomsMLError:

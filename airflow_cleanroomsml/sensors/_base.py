@@ -40,7 +40,7 @@ from airflow_cleanroomsml._waiting.results import (
 from airflow_cleanroomsml._waiting.wait import PollResult, Wait, read_poll_result
 from airflow_cleanroomsml.exceptions import InvalidRequestError, ResourceNotFoundError, join_lines
 from airflow_cleanroomsml.links import choose_links, describe_logs
-from airflow_cleanroomsml.sensors._errors import GRACE, ErrorHandler, build_interruption
+from airflow_cleanroomsml.sensors._errors import SENSOR_DEFERRAL_MARGIN, ErrorHandler, build_interruption
 
 if TYPE_CHECKING:
     from airflow_cleanroomsml._compat import Context
@@ -186,7 +186,7 @@ class CleanRoomsMLBaseSensor(AwsConnection, BaseSensorOperator):
                 return value.xcom_value
             self._report_deferral(context)
             # The trigger ends by itself at the deadline, with the last status; Airflow's limit is for a triggerer that is down.
-            limit = timedelta(seconds=deadline - _clock.now() + GRACE)
+            limit = timedelta(seconds=deadline - _clock.now() + SENSOR_DEFERRAL_MARGIN)
             return self.defer(trigger=self._build_trigger(deadline), method_name="execute_complete", timeout=limit)
 
         return self._error_handler.run(step, deadline)
@@ -354,7 +354,7 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
             deadline,
             self.poke_interval,
             # An ARN that is not found is wrong, whereas a resource that is identified by its name may be created later.
-            lag=self.timeout + GRACE if not resource.has_own_identifier else 0.0,
+            lag=self.timeout + SENSOR_DEFERRAL_MARGIN if not resource.has_own_identifier else 0.0,
             history=self._history.statuses,
         )
 

@@ -45,11 +45,26 @@ _REQUEST_ID = "Request ID: "
 EXPIRED_CREDENTIALS = ("ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException")
 #: Advice for these error codes.
 RENEW_CREDENTIALS = "Renew the credentials in the Airflow connection, or wherever else boto3 finds them."
+#: Error codes of a signature that the endpoint does not accept (IAM user guide, troubleshoot SigV4; API references, common errors).
+_SIGNATURE_ERRORS = (
+    "IncompleteSignature",
+    "IncompleteSignatureException",
+    "InvalidSignatureException",
+    "RequestExpired",
+    "SignatureDoesNotMatch",
+)
 
 
 def join_lines(first: str, *more: str) -> str:
     """Join the lines of a message, without empty ones. Log viewers truncate long lines, so messages have several."""
     return "\n  ".join((first, *(line for line in more if line)))
+
+
+#: Advice for these error codes.
+_SIGN_AGAIN = join_lines(
+    "The endpoint does not accept the signature of the request.",
+    "Check that region_name is the region of the endpoint, the secret access key, and the clock of the worker.",
+)
 
 
 class CleanRoomsMLError(AirflowException):
@@ -73,7 +88,8 @@ class ConfigurationError(CleanRoomsMLError, AirflowFailException):
     """
     An argument such as ``region_name``, the connection or boto3's environment is not valid; nothing was sent.
 
-    The message names the argument, the entry of the connection or the variable. It never contains a password or a key.
+    The message names the argument, the entry of the connection or the variable, and for a region that AWS does not have, similar ones. It
+    never contains a password or a key.
     """
 
 
@@ -352,6 +368,13 @@ def strip_request_id(error: Exception) -> str:
     return "\n".join(line for line in str(error).splitlines() if not line.lstrip().startswith(_REQUEST_ID))
 
 
+def _choose_advice(kind: type[ServiceError], operation: str, code: str) -> str:
+    """Choose what to do about an error: some codes have their own advice, all others that of their exception."""
+    if code in EXPIRED_CREDENTIALS:
+        return RENEW_CREDENTIALS
+    return _SIGN_AGAIN if code in _SIGNATURE_ERRORS else kind.choose_advice(operation)
+
+
 def service_error(operation: str, response: Mapping[str, Any], redact: Callable[[str], str] = str) -> ServiceError:
     """
     Build the exception for an error of the service.
@@ -369,7 +392,7 @@ def service_error(operation: str, response: Mapping[str, Any], redact: Callable[
         if key not in ("Error", "ResponseMetadata", "message", "Message") and value is not None
     }
     kind = _choose_class(operation, code, int(meta.get("HTTPStatusCode", 0)), details)
-    advice = RENEW_CREDENTIALS if code in EXPIRED_CREDENTIALS else kind.choose_advice(operation)
+    advice = _choose_advice(kind, operation, code)
     message = redact(str(error.get("Message") or "AWS gave no details."))
     request_id = f"{_REQUEST_ID}{meta['RequestId']}" if meta.get("RequestId") else ""
     return kind(

@@ -234,9 +234,7 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator):
         if remaining <= 0:
             waited = f"No quota became available within quota_timeout={self.quota_timeout:.0f} s, or before execution_timeout."
             # The same class, by which the base stores the link to the quota and the retry policy chooses its pause.
-            raise type(error)(
-                join_lines(str(error), waited), operation=error.operation, code=error.code, details=error.details
-            )
+            raise error.extend(waited)
         # The whole error only once: the service may refuse a start for days, each time with the same advice.
         if self._is_refused or self._has_passed_queue:
             self.log.warning(

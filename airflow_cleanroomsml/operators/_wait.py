@@ -322,7 +322,7 @@ class Waiter:
         else:
             kind, advice = CleanRoomsMLError, "A retry continues the wait."
         title = describe(operator.resource, identifiers) if identifiers else f"the {operator.resource.noun}"
-        return kind(join_lines("The wait was interrupted; the resource is not affected.", reason, title, advice))
+        return kind(join_lines("The wait was interrupted; the resource is not affected.", title, reason, advice))
 
     def _stop_alarm(self) -> None:
         """

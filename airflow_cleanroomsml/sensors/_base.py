@@ -297,8 +297,8 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
         return (
             f"The {resource.noun} {verdict} {self.timeout:.0f} s, the timeout of the sensor."
             + (f" {STILL_RUNNING}" if (self.goal == Goal.CREATED.value and status) or status in RUNNING else ""),
-            reason,
             lookup.describe(resource, identifiers),
+            reason,
         )
 
     def _complete(self, context: Context, event: dict[str, Any]) -> Any:
@@ -320,7 +320,7 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
     def _finish(self, context: Context, wait: Wait, poll_result: PollResult) -> Any:
         # Not JobFailedError, which is final: the resource may not exist yet, and Airflow retries this error.
         if poll_result.outcome is Outcome.FAILURE and not poll_result.status:
-            raise ResourceNotFoundError(poll_result.message)
+            raise ResourceNotFoundError(poll_result.message, to_do=ResourceNotFoundError.advice)
         if poll_result.outcome is Outcome.FAILURE:
             poll_result = explain_failure(lambda: self.hook, wait, poll_result)
         report_end(self, context, wait, poll_result, self._history)

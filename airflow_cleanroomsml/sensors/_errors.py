@@ -118,4 +118,4 @@ def build_interruption(reason: str, title: str = "") -> CleanRoomsMLError:
         kind = CleanRoomsMLError
     is_final = issubclass(kind, AirflowFailException)
     advice = "Once the cause is corrected, clear the task." if is_final else "A retry continues the wait."
-    return kind(join_lines(f"The wait was interrupted: {reason}", title, advice))
+    return kind(join_lines("The wait was interrupted.", title, reason, advice))

@@ -22,7 +22,7 @@ from botocore.loaders import Loader
 
 from airflow_cleanroomsml._compat import AirflowFailException
 from airflow_cleanroomsml._connection.validation import require_region
-from airflow_cleanroomsml.exceptions import CleanRoomsMLError, ConfigurationError
+from airflow_cleanroomsml.exceptions import CleanRoomsMLError, ConfigurationError, WaitTimeoutError
 from airflow_cleanroomsml.hooks import CleanRoomsMLHook
 from airflow_cleanroomsml.operators import CleanRoomsMLCallOperator, CleanRoomsMLCreateAudienceModelOperator
 from airflow_cleanroomsml.sensors import CleanRoomsMLAudienceModelSensor
@@ -620,13 +620,13 @@ class TestMayPass:
 
     @pytest.mark.parametrize("way", [created, sensed], ids=["create", "sensor"])
     @pytest.mark.parametrize(
-        ("status", "code"),
+        ("status", "code", "advice"),
         [
-            (400, "Throttling"),
-            (503, "ServiceUnavailable"),
-            (403, "AccessDenied"),
-            (403, "ExpiredToken"),
-            (403, "InvalidClientTokenId"),
+            (400, "Throttling", ""),
+            (503, "ServiceUnavailable", ""),
+            (403, "AccessDenied", "and, if it assumes a role, the trust policy of the role."),
+            (403, "ExpiredToken", "Renew the credentials in the Airflow connection"),
+            (403, "InvalidClientTokenId", "Renew the credentials in the Airflow connection"),
         ],
     )
     def test_a_login_that_is_refused(
@@ -636,6 +636,7 @@ class TestMayPass:
         way: Try,
         status: int,
         code: str,
+        advice: str,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         to = connect(extra=json.dumps({"role_arn": empty_world.role}))
@@ -644,6 +645,18 @@ class TestMayPass:
             with pytest.raises(CleanRoomsMLError, match=f"(?s)no credentials.*{code}") as caught:
                 way(empty_world, **to, botocore_config=self.ONCE, **({"timeout": 0} if way is sensed else {}))
         assert not isinstance(caught.value, ConfigurationError)
+        # A sensor polls again until its time-out, and has its own advice after that of the login.
+        assert advice in str(caught.value).splitlines()[-2 if isinstance(caught.value, WaitTimeoutError) else -1]
+
+    def test_a_role_that_may_not_be_assumed_is_named_in_the_triggerer(
+        self, empty_world: World, connect: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        to = connect(extra=json.dumps({"role_arn": empty_world.role}))
+        with sts_that_answers(403, "AccessDenied") as url, monkeypatch.context() as patch:
+            patch.setenv("AWS_ENDPOINT_URL_STS", url)
+            error = run_wait(build_wait(arn(empty_world)), **to, botocore_config=self.ONCE)["error"]
+        assert "(AccessDenied) when calling the AssumeRole operation" in error
+        assert error.splitlines()[-1].endswith("and, if it assumes a role, the trust policy of the role.")
 
     @pytest.mark.parametrize(
         ("status", "code"), [(400, "Throttling"), (503, "ServiceUnavailable"), (403, "ExpiredToken")]

@@ -25,6 +25,7 @@ from botocore.loaders import Loader
 from airflow_cleanroomsml._compat import botocore_variable
 from airflow_cleanroomsml._connection.arguments import convert_connection
 from airflow_cleanroomsml._connection.client_options import convert_options, is_url
+from airflow_cleanroomsml._requests.arns import REGION_ENDING
 from airflow_cleanroomsml._requests.sensitive import STARS
 from airflow_cleanroomsml._requests.violations import suggest_name
 from airflow_cleanroomsml.exceptions import CleanRoomsMLError, ConfigurationError, join_lines
@@ -34,8 +35,7 @@ log = logging.getLogger(__name__)
 #: Keys in an extra that replace login and password (amazon provider, AwsConnectionWrapper).
 _KEYS = ("aws_access_key_id", "aws_secret_access_key")
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/\S+", re.ASCII)
-#: How the names of all regions end (``partitions.json`` of botocore 1.37 to 1.44): a direction and a number.
-_REGION_ENDING = re.compile(r"-(central|east|west|(north|south)(east|west)?)-[0-9]+\Z")
+_REGION_ENDING = re.compile(rf"{REGION_ENDING}\Z")
 _CORRECT = "Nothing was sent. Correct the connection."
 #: Permanent reasons for an unreadable file; others, such as EIO of a network file system, may be temporary.
 _UNREADABLE = frozenset((errno.EACCES, errno.EISDIR, errno.ELOOP, errno.ENOENT, errno.ENOTDIR, errno.EPERM))

@@ -64,8 +64,8 @@ def _check_document(document: Any, pairs: Iterable[str]) -> None:
     if "Statement" not in document:
         raise _PolicyError("Statement is missing")
     statements = list_statements(document)
-    if not statements or not all(isinstance(statement, dict) for statement in statements):
-        raise _PolicyError("Statement must be an object, or a list of some")
+    if not all(isinstance(statement, dict) for statement in statements):
+        raise _PolicyError("Statement must be an object, or a list of objects")
     for number, statement in enumerate(statements, 1):
         _check_statement(statement, f"statement {statement.get('Sid') or f'number {number}'}", pairs)
 

@@ -164,6 +164,33 @@ def _ask_supervisor(ti: Any) -> str:
     return str(states[0] or "") if states else NO_TASK_INSTANCE
 
 
+def is_resumed(context: Mapping[str, Any]) -> bool:
+    """
+    Whether a try continues that began in another process, before a deferral or a reschedule.
+
+    Airflow calls ``on_execute_callback`` in both processes (``_run_execute_callback`` of 2.11, ``task_runner.run`` of 3.x).
+
+    :param context: The context of the task.
+    """
+    ti = context["ti"]
+    # Public in 2.11 only. Without it, a deferred task counts as one that starts.
+    server = getattr(ti, "_ti_context_from_server", None)
+    if getattr(ti, "next_method", None) or getattr(server, "next_method", None):
+        return True
+    if IS_AIRFLOW_2 and getattr(context.get("task"), "mode", "") == "reschedule":
+        return _count_reschedules(ti) > 0
+    return bool(context.get("task_reschedule_count"))
+
+
+def _count_reschedules(ti: Any) -> int:
+    from airflow.models.taskreschedule import TaskReschedule
+    from airflow.utils.session import create_session
+
+    key = {name: getattr(ti, name) for name in ("dag_id", "run_id", "task_id", "map_index", "try_number")}
+    with create_session() as session:
+        return int(session.query(TaskReschedule.id).filter_by(**key).count())
+
+
 def is_deferral_timeout(error: BaseException) -> bool:
     """
     Whether Airflow ended a deferral because it timed out, and not because its trigger failed.

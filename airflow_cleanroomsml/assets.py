@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
+from airflow_cleanroomsml._requests.arns import REGION_ENDING
+
 if TYPE_CHECKING:
     from airflow.sdk import Asset
     from openlineage.client.event_v2 import Dataset
@@ -40,7 +42,7 @@ _RESOURCE = re.compile(
     rf"({'|'.join((*_KINDS, _ALGORITHM_KINDS[0]))}|membership/[0-9a-f-]{{36}}/({'|'.join((*_MEMBERS_KINDS, _ALGORITHM_KINDS[1]))}))"
     r"/[-a-zA-Z0-9_/.]+"
 )
-_REGION, _ACCOUNT = re.compile(r"[a-z]{2,5}(-[a-z]+)+-[0-9]"), re.compile(r"[0-9]{12}")
+_REGION, _ACCOUNT = re.compile(rf"[a-z]{{2,5}}(-[a-z]+)?{REGION_ENDING}"), re.compile(r"[0-9]{12}")
 _FORM = f"{SCHEME}://{{region}}/{{account}}/{{kind}}/{{id}}"
 #: Partitions of AWS other than ``aws``, by the beginning of their regions' names (botocore's ``partitions.json``).
 _PARTITIONS = {

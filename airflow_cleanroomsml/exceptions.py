@@ -35,9 +35,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_cleanroomsml._compat import AirflowException, AirflowFailException
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 #: Prefix of the line with the request ID, which AWS Support asks for.
 _REQUEST_ID = "Request ID: "
@@ -45,11 +48,35 @@ _REQUEST_ID = "Request ID: "
 EXPIRED_CREDENTIALS = ("ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException")
 #: Advice for these error codes.
 RENEW_CREDENTIALS = "Renew the credentials in the Airflow connection, or wherever else boto3 finds them."
+#: Error codes of a signature that the endpoint does not accept (IAM user guide, troubleshoot SigV4; API references, common errors).
+_SIGNATURE_ERRORS = (
+    "IncompleteSignature",
+    "IncompleteSignatureException",
+    "InvalidSignatureException",
+    "RequestExpired",
+    "SignatureDoesNotMatch",
+)
 
 
 def join_lines(first: str, *more: str) -> str:
-    """Join the lines of a message, without empty ones. Log viewers truncate long lines, so messages have several."""
-    return "\n  ".join((first, *(line for line in more if line)))
+    """
+    Join the lines of a message, without empty ones. Log viewers truncate long lines, so messages have several.
+
+    All that is known comes before all that can be done about it. A request ID, which may be that of an error that is quoted, comes last.
+    """
+    lines = "\n  ".join((first, *(line for line in more if line))).split("\n")
+    return "\n".join(sorted(lines, key=_is_request_id))
+
+
+def _is_request_id(line: str) -> bool:
+    return line.lstrip().startswith(_REQUEST_ID)
+
+
+#: Advice for these error codes.
+_SIGN_AGAIN = join_lines(
+    "The endpoint does not accept the signature of the request.",
+    "Check that region_name is the region of the endpoint, the secret access key, and the clock of the worker.",
+)
 
 
 class CleanRoomsMLError(AirflowException):
@@ -73,7 +100,8 @@ class ConfigurationError(CleanRoomsMLError, AirflowFailException):
     """
     An argument such as ``region_name``, the connection or boto3's environment is not valid; nothing was sent.
 
-    The message names the argument, the entry of the connection or the variable. It never contains a password or a key.
+    The message names the argument, the entry of the connection or the variable, and for a region that AWS does not have, similar ones. It
+    never contains a password or a key.
     """
 
 
@@ -112,7 +140,9 @@ class ServiceError(CleanRoomsMLError):
     """
     The service returned an error.
 
-    :param message: Message of the service, and what to do.
+    :param summary: What happened, in the service's words.
+    :param to_do: What to do about it.
+    :param request_id: ID of the request, which is the last line of the message.
     :param operation: API operation, for instance ``CreateAudienceModel``.
     :param code: Error code of the service, for instance ``ConflictException``.
     :param details: The other members of the response, such as ``quotaName`` and ``quotaValue``.
@@ -126,13 +156,18 @@ class ServiceError(CleanRoomsMLError):
 
     def __init__(
         self,
-        message: str,
+        summary: str,
         *,
+        to_do: str = "",
+        request_id: str = "",
         operation: str = "",
         code: str = "",
         details: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(join_lines(summary, to_do, format_request_id(request_id)))
+        self.summary = summary
+        self.to_do = to_do
+        self.request_id = request_id
         self.operation = operation
         self.code = code
         self.details = dict(details or {})
@@ -146,6 +181,22 @@ class ServiceError(CleanRoomsMLError):
         """
         del operation
         return cls.advice
+
+    def extend(self, *facts: str, to_do: str = "") -> Self:
+        """
+        Return the same error with more in its message.
+
+        :param facts: What else is known of the error; it comes before the advice.
+        :param to_do: What to do besides; it comes after the advice.
+        """
+        return type(self)(
+            join_lines(self.summary, *facts),
+            to_do="\n  ".join(filter(None, (self.to_do, to_do))),
+            request_id=self.request_id,
+            operation=self.operation,
+            code=self.code,
+            details=self.details,
+        )
 
 
 class ValidationError(ServiceError, AirflowFailException):
@@ -347,9 +398,25 @@ def format_details(details: Mapping[str, Any]) -> str:
     )
 
 
-def strip_request_id(error: Exception) -> str:
-    """Return the text of an error without its request ID, so that repeated errors have the same text."""
-    return "\n".join(line for line in str(error).splitlines() if not line.lstrip().startswith(_REQUEST_ID))
+def format_request_id(request_id: str) -> str:
+    """Return the line of a message with the request ID; empty without one."""
+    return f"{_REQUEST_ID}{request_id}" if request_id else ""
+
+
+def summarize_error(error: Exception) -> str:
+    """
+    Return what happened: the text of an error, for a message that says itself what to do.
+
+    It lacks the advice of the service's errors, and their request ID, so that repeated errors have the same text.
+    """
+    return error.summary if isinstance(error, ServiceError) else str(error)
+
+
+def _choose_advice(kind: type[ServiceError], operation: str, code: str) -> str:
+    """Choose what to do about an error: some codes have their own advice, all others that of their exception."""
+    if code in EXPIRED_CREDENTIALS:
+        return RENEW_CREDENTIALS
+    return _SIGN_AGAIN if code in _SIGNATURE_ERRORS else kind.choose_advice(operation)
 
 
 def service_error(operation: str, response: Mapping[str, Any], redact: Callable[[str], str] = str) -> ServiceError:
@@ -369,11 +436,12 @@ def service_error(operation: str, response: Mapping[str, Any], redact: Callable[
         if key not in ("Error", "ResponseMetadata", "message", "Message") and value is not None
     }
     kind = _choose_class(operation, code, int(meta.get("HTTPStatusCode", 0)), details)
-    advice = RENEW_CREDENTIALS if code in EXPIRED_CREDENTIALS else kind.choose_advice(operation)
+    advice = _choose_advice(kind, operation, code)
     message = redact(str(error.get("Message") or "AWS gave no details."))
-    request_id = f"{_REQUEST_ID}{meta['RequestId']}" if meta.get("RequestId") else ""
     return kind(
-        join_lines(f"{operation} failed with {code}:", message, format_details(details), advice, request_id),
+        join_lines(f"{operation} failed with {code}:", message, format_details(details)),
+        to_do=advice,
+        request_id=str(meta.get("RequestId") or ""),
         operation=operation,
         code=code,
         details=details,

@@ -1,7 +1,8 @@
 """
 Notifications about jobs: which job, how it ended, why, and after how long.
 
-Use a notifier as ``on_success_callback``, ``on_failure_callback`` or ``on_retry_callback`` of a task or in ``default_args``.
+Use a notifier as ``on_success_callback``, ``on_failure_callback`` or ``on_retry_callback`` of a task or in ``default_args``. As
+``on_execute_callback`` it reports the start of each try, once.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.notifier import BaseNotifier
 
+from airflow_cleanroomsml._compat import is_resumed
 from airflow_cleanroomsml._resources.table import Resource
 from airflow_cleanroomsml._xcom import list_identity_keys
 from airflow_cleanroomsml.exceptions import CleanRoomsMLError
@@ -49,6 +51,8 @@ class CleanRoomsMLNotifier(BaseNotifier):
 
     def notify(self, context: Context) -> None:
         """Send the message."""
+        if _repeats_start(context):
+            return
         values: Any = context
         values["cleanroomsml"] = describe_end(context)
         # A notifier replaces its templates by their values, and may be called for more tasks than one.
@@ -76,6 +80,8 @@ class CleanRoomsMLSnsNotifier(BaseNotifier):
 
     def notify(self, context: Context) -> None:
         """Publish the message."""
+        if _repeats_start(context):
+            return
         # Imported here, because it loads boto3, which the Dag processor would do at every parse.
         from airflow.providers.amazon.aws.hooks.sns import SnsHook
 
@@ -132,6 +138,11 @@ def _is_starting(context: Mapping[str, Any]) -> bool:
         return False
     # dag.test() of Airflow 2.11 runs a task in the state "scheduled", and sets no start date.
     return state is not None or isinstance(getattr(ti, "start_date", None), datetime)
+
+
+def _repeats_start(context: Context) -> bool:
+    """Whether the start of this try was reported before: Airflow calls back for it again whenever a task resumes."""
+    return _is_starting(context) and is_resumed(context)
 
 
 def _find_arn(task: Any, ti: Any, resource: Resource) -> str | None:

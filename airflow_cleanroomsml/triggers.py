@@ -246,7 +246,7 @@ class CleanRoomsMLTurnTrigger(_WaitingTrigger):
         return {"turn": True}
 
 
-class _Listing:
+class _JobListing:
     """
     The jobs that a listing shows, on their way to the watchers.
 
@@ -270,7 +270,7 @@ class _JobStream(SharedStreamProducer):
     def __init__(self, trigger: CleanRoomsMLAudienceGenerationJobFinishedTrigger) -> None:
         self._trigger = trigger
 
-    async def open_stream(self) -> AsyncIterator[tuple[_Listing, _Listing]]:
+    async def open_stream(self) -> AsyncIterator[tuple[_JobListing, _JobListing]]:
         async for listing in self._trigger.read_listings():
             yield listing, listing
 
@@ -364,7 +364,7 @@ class CleanRoomsMLAudienceGenerationJobFinishedTrigger(_AwsTrigger, BaseEventTri
         async for event in self.filter_shared_stream(self._read_and_commit()):
             yield event
 
-    async def _read_and_commit(self) -> AsyncIterator[_Listing]:
+    async def _read_and_commit(self) -> AsyncIterator[_JobListing]:
         async for listing in self.read_listings():
             yield listing
             await listing.commit()
@@ -385,7 +385,7 @@ class CleanRoomsMLAudienceGenerationJobFinishedTrigger(_AwsTrigger, BaseEventTri
             if bookmark != store.bookmark:
                 listing.commits.append(partial(store.write, bookmark))
 
-    async def read_listings(self) -> AsyncIterator[_Listing]:
+    async def read_listings(self) -> AsyncIterator[_JobListing]:
         """Yield the listing as often as it changes, without end: an error would make the triggerer start the trigger again at once."""
         pause = self.waiter_delay
         watch = JobWatch(JobFilter(0.0, **self._filters), self.waiter_delay)
@@ -396,7 +396,7 @@ class CleanRoomsMLAudienceGenerationJobFinishedTrigger(_AwsTrigger, BaseEventTri
                         result, _ = await subscription.next_update()
                         if "jobs" in result.outputs:
                             pause = self.waiter_delay
-                            yield _Listing(result.outputs["jobs"])
+                            yield _JobListing(result.outputs["jobs"])
                         elif result.message:
                             self.log.info(
                                 "Could not list the audience generation jobs; polling again: %s", result.message

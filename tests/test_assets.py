@@ -67,6 +67,7 @@ def test_a_uri_is_an_arn_in_another_spelling(arn: str) -> None:
     ("uri", "message"),
     [
         (f"{SCHEME}://nowhere/123456789012/audience-model/{ID}", "'nowhere' is not an AWS region"),
+        (f"{SCHEME}://us-est-1/123456789012/audience-model/{ID}", "'us-est-1' is not an AWS region"),
         (f"{SCHEME}://us-east-1/12345/audience-model/{ID}", "'12345' is not an account, which has twelve digits"),
         (f"{SCHEME}://us-east-1/{chr(0x661) * 12}/audience-model/{ID}", "is not an account, which has twelve digits"),
         (f"{SCHEME}://us-east-1/123456789012/model/{ID}", f"'model/{ID}' is not a resource as in its ARN"),

@@ -70,6 +70,7 @@ def test_they_survive_pickling(kind: type[CleanRoomsMLError]) -> None:
         ("GetTable", "ThrottlingException", 400, {}, "ThrottledError", "other callers in the account"),
         ("GetAudienceModel", "InternalServiceException", 500, {}, "UnavailableError", "a retry may succeed"),
         ("GetAudienceModel", "UnrecognizedClientException", 403, {}, "ServiceError", "Renew the credentials"),
+        ("GetAudienceModel", "InvalidSignatureException", 403, {}, "ServiceError", "Check that region_name is"),
     ],
 )
 def test_an_answer_becomes_its_exception(

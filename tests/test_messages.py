@@ -11,6 +11,8 @@ import pytest
 from airflow_cleanroomsml._resources.table import Outcome
 from airflow_cleanroomsml._waiting.wait import PollResult, Wait
 from airflow_cleanroomsml.exceptions import (
+    AccessDeniedError,
+    CleanRoomsMLError,
     ConflictError,
     InvalidRequestError,
     JobFailedError,
@@ -20,6 +22,7 @@ from airflow_cleanroomsml.exceptions import (
     WaitTimeoutError,
     service_error,
 )
+from airflow_cleanroomsml.hooks import CleanRoomsMLHook
 from airflow_cleanroomsml.operators import (
     CleanRoomsMLCallOperator,
     CleanRoomsMLCancelTrainedModelOperator,
@@ -116,6 +119,87 @@ def test_expired_credentials_are_to_be_renewed(world: World) -> None:
         run(CleanRoomsMLCreateAudienceModelOperator(task_id="t", **train))
     assert "contact AWS Support" not in str(caught.value)
     assert "\n  Request ID: " in str(caught.value)
+
+
+def explain_denied_create(world: World) -> Any:
+    world.add_fault("CreateAudienceModel", "access_denied")
+    return run(CleanRoomsMLCreateAudienceModelOperator(task_id="t", name="m", training_dataset_arn=failing(world)))
+
+
+def explain_denied_search(world: World) -> Any:
+    """A retry may not look for what an earlier try, which was killed, may have created."""
+    create: dict[str, Any] = {"task_id": "t", "name": "m", "training_dataset_arn": failing(world)}
+    first = TaskInstance()
+    world.add_fault("CreateAudienceModel", "lose_response")
+    world.add_fault("ListAudienceModels", "access_denied", times=0)
+    with pytest.raises(Exception, match="."):
+        run(CleanRoomsMLCreateAudienceModelOperator(**create), ti=first)
+    return run(CleanRoomsMLCreateAudienceModelOperator(**create), ti=first.make_next_try())
+
+
+def explain_taken_name(world: World) -> Any:
+    dataset = failing(world)
+    world.ml.create_audience_model(name="m", trainingDatasetArn=dataset)
+    return run(CleanRoomsMLCreateAudienceModelOperator(task_id="t", name="m", training_dataset_arn=dataset))
+
+
+def explain_quota(world: World) -> Any:
+    world.add_fault("CreateAudienceModel", "quota", times=0)
+    train: dict[str, Any] = {"name": "m", "training_dataset_arn": failing(world), "quota_timeout": 5}
+    return run(CleanRoomsMLCreateAudienceModelOperator(task_id="t", **train))
+
+
+def explain_denied_poll(world: World) -> Any:
+    world.add_fault("GetAudienceModel", "access_denied", times=0)
+    return run(CleanRoomsMLCreateAudienceModelOperator(task_id="t", name="m", training_dataset_arn=failing(world)))
+
+
+def explain_missing_job(world: World) -> Any:
+    world.add_fault("GetAudienceModel", "stale_read", times=0, seconds=1e6)
+    return run(CleanRoomsMLCreateAudienceModelOperator(task_id="t", name="m", training_dataset_arn=failing(world)))
+
+
+def explain_missing_resource(world: World) -> Any:
+    arn = world.train_model().replace("audience-model/", "audience-model/no-")
+    return run(CleanRoomsMLAudienceModelSensor(task_id="t", audience_model_arn=arn))
+
+
+def explain_denied_sensor(world: World) -> Any:
+    arn = failing(world)
+    made = world.ml.create_audience_model(name="m", trainingDatasetArn=arn)["audienceModelArn"]
+    world.add_fault("GetAudienceModel", "access_denied", times=0)
+    with pytest.raises(AccessDeniedError) as caught:
+        CleanRoomsMLHook().call("get_audience_model", {"audience_model_arn": made})
+    error = f"AccessDeniedError: {caught.value}"
+    sensor = CleanRoomsMLAudienceModelSensor(task_id="t", audience_model_arn=made, deferrable=True)
+    return sensor.execute_complete({}, {"wait": sensor._build_wait(1.0).to_json(), "error": error})
+
+
+@pytest.mark.parametrize(
+    ("explain", "advice"),
+    [
+        (explain_denied_create, ["iam:PassRole", "set durable=False"]),
+        (explain_denied_search, ["iam:PassRole", "needs these permissions to look for"]),
+        (explain_taken_name, ["Choose another name"]),
+        (explain_quota, ["Wait for other jobs to end"]),
+        (explain_denied_poll, ["iam:PassRole", "A retry continues the wait."]),
+        (explain_denied_sensor, ["iam:PassRole", "A retry continues the wait."]),
+        (explain_missing_job, ["Check the account and the region of the connection. Only then clear the task"]),
+        (explain_missing_resource, ["Check the ARN"]),
+    ],
+)
+def test_the_advice_comes_before_the_request_id_which_comes_last(world: World, explain: Any, advice: list[str]) -> None:
+    with pytest.raises(CleanRoomsMLError) as caught:
+        explain(world)
+    *others, last = str(caught.value).splitlines()
+    assert last.startswith("  Request ID: "), str(caught.value)
+    assert not any("Request ID" in line for line in others)
+    # In one place: nothing that is known of the error follows the first advice.
+    first = next(number for number, line in enumerate(others) if advice[0] in line)
+    facts = [number for number, line in enumerate(others) if "arn:aws" in line or "The existing resource" in line]
+    assert all(number < first for number in facts), str(caught.value)
+    assert all(any(each in line for line in others[first:]) for each in advice)
+    assert sum(line.count("Check the ") for line in others) <= 1
 
 
 def test_a_data_check_with_an_invalid_rule_sends_nothing(world: World) -> None:

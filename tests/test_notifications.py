@@ -173,6 +173,28 @@ def test_a_task_that_starts_is_told_from_one_that_failed(state: str | None, more
     assert describe_end(context)["subject"] == "dag.task failed"
 
 
+@either
+@pytest.mark.parametrize(
+    ("found", "context", "count"),
+    [
+        # As in a release of Airflow that no longer says how a task continues.
+        ({}, {}, 1),
+        ({"_ti_context_from_server": SimpleNamespace(next_method=None)}, {"task_reschedule_count": 0}, 1),
+        ({"_ti_context_from_server": SimpleNamespace(next_method="execute_complete")}, {}, 0),
+        ({"next_method": "execute_complete"}, {}, 0),
+        ({}, {"task_reschedule_count": 2}, 0),
+    ],
+)
+def test_a_start_is_reported_where_nothing_says_that_the_task_resumes(
+    empty_world: World, make: Callable[[Topic], Any], found: dict[str, Any], context: dict[str, Any], count: int
+) -> None:
+    topic, ti = Topic(empty_world), TaskInstance()
+    vars(ti).update({"state": "running", "start_date": datetime.now(timezone.utc), **found})
+    task = CleanRoomsMLAudienceModelSensor(task_id="task", audience_model_arn=MODEL)
+    make(topic)({"ti": ti, "task": task, "dag": DAG("dag", schedule=None), "params": {}, **context})
+    assert [subject for subject, _ in topic.read_messages()] == ["dag.task started"] * count
+
+
 def test_a_failure_without_a_reason_says_so() -> None:
     context: Any = {"ti": TaskInstance(), "task": None}
     end = describe_end(context)

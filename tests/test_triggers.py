@@ -190,11 +190,11 @@ class TestTroubles:
             login(world.account)
             return await task
 
-        monkeypatch.setattr(renewal, "PAUSES", (0.0, *[0.1] * 100))
+        monkeypatch.setattr(renewal, "RENEWAL_PAUSES", (0.0, *[0.1] * 100))
         assert asyncio.run(rotated())["poll_result"]["status"] == "ACTIVE"
 
     def test_credentials_that_stay_bad_end_the_wait(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(renewal, "PAUSES", (0.0, 0.05, 0.05))
+        monkeypatch.setattr(renewal, "RENEWAL_PAUSES", (0.0, 0.05, 0.05))
         wait, before = build_wait(world.train_model()), len(world.calls)
         world.add_fault("GetAudienceModel", "expired_credentials", times=0)
         error = run_wait(wait)["error"]

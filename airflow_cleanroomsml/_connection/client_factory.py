@@ -28,6 +28,7 @@ from botocore.exceptions import (
 from botocore.exceptions import ConnectionError as BotoConnectionError
 
 from airflow_cleanroomsml._compat import AirflowException
+from airflow_cleanroomsml._connection.transport import CHECK_TLS, is_transient
 from airflow_cleanroomsml._connection.validation import (
     check_client,
     find_bundle,
@@ -164,7 +165,7 @@ def _explain(error: Exception, hook: CleanRoomsMLHook, *, logs_in: bool) -> Clea
     if isinstance(error, ClientError):
         return _explain_refusal(error, why)
     if isinstance(error, (BotoConnectionError, HTTPClientError)):
-        return UnreachableError(join_lines(_NO_CREDENTIALS, why))
+        return _explain_lost_connection(error, why)
     if isinstance(error, _UNAVAILABLE):
         return CredentialsUnavailableError(join_lines(_NO_CREDENTIALS, why))
     if isinstance(error, (*_SETTINGS, AirflowException, BotoCoreError)) or (
@@ -191,6 +192,13 @@ def _check_environment(error: Exception, hook: CleanRoomsMLHook) -> None:
     if isinstance(error, ValueError):
         for source, url in find_environment_endpoints(hook.service_name):
             require_endpoint(url, source)
+
+
+def _explain_lost_connection(error: Exception, why: str) -> CleanRoomsMLError:
+    # A certificate that was rejected is no UnreachableError, which a wait would meet again until its time-out.
+    if is_transient(error, None):
+        return UnreachableError(join_lines(_NO_CREDENTIALS, why))
+    return CleanRoomsMLError(join_lines(_NO_CREDENTIALS, why, CHECK_TLS))
 
 
 def _explain_refusal(error: ClientError, why: str) -> CleanRoomsMLError:

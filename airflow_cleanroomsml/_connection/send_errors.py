@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from botocore.exceptions import CredentialRetrievalError, NoCredentialsError, TokenRetrievalError
 
-from airflow_cleanroomsml._connection.transport import Stage, is_transient, may_lack_files
+from airflow_cleanroomsml._connection.transport import CHECK_TLS, Stage, is_transient, may_lack_files
 from airflow_cleanroomsml._requests.request import Request
 from airflow_cleanroomsml.exceptions import (
     CleanRoomsMLError,
@@ -64,11 +64,7 @@ def explain_unsent(
         return ConfigurationError(join_lines(first, unusable))
     if is_transient(error, handled):
         return UnreachableError(join_lines(first, reason, "Check the region, the endpoint, the proxy and the network."))
-    return CleanRoomsMLError(
-        join_lines(
-            first, reason, "Check the endpoint, the proxy, and whether verify names a CA bundle that trusts them."
-        )
-    )
+    return CleanRoomsMLError(join_lines(first, reason, CHECK_TLS))
 
 
 def build_outcome_unknown(request: Request, error: CleanRoomsMLError) -> OutcomeUnknownError:

@@ -41,6 +41,9 @@ _PREPARING = (
 #: The other side closed the connection during the TLS handshake, without an alert about certificates or protocols.
 _CLOSED = (ssl.SSLEOFError, ssl.SSLSyscallError, ssl.SSLZeroReturnError)
 
+#: Advice for a TLS handshake that was refused.
+CHECK_TLS = "Check the endpoint, the proxy, and whether verify names a CA bundle that trusts them."
+
 
 class Stage(Enum):
     """The stage of a call in which it failed."""

@@ -25,6 +25,7 @@ from botocore.loaders import Loader
 from airflow_cleanroomsml._compat import botocore_variable
 from airflow_cleanroomsml._connection.arguments import convert_connection
 from airflow_cleanroomsml._connection.client_options import convert_options, is_url
+from airflow_cleanroomsml._requests.arns import REGION_ENDING
 from airflow_cleanroomsml._requests.sensitive import STARS
 from airflow_cleanroomsml._requests.violations import suggest_name
 from airflow_cleanroomsml.exceptions import CleanRoomsMLError, ConfigurationError, join_lines
@@ -34,6 +35,7 @@ log = logging.getLogger(__name__)
 #: Keys in an extra that replace login and password (amazon provider, AwsConnectionWrapper).
 _KEYS = ("aws_access_key_id", "aws_secret_access_key")
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/\S+", re.ASCII)
+_REGION_ENDING = re.compile(rf"{REGION_ENDING}\Z")
 _CORRECT = "Nothing was sent. Correct the connection."
 #: Permanent reasons for an unreadable file; others, such as EIO of a network file system, may be temporary.
 _UNREADABLE = frozenset((errno.EACCES, errno.EISDIR, errno.ELOOP, errno.ENOENT, errno.ENOTDIR, errno.EPERM))
@@ -260,10 +262,10 @@ def check_client(client: Any, session: Any, wrapper: Any) -> None:
 
 def require_region(region: str | None, source: str) -> None:
     """
-    Reject a region that cannot exist.
+    Reject a region that cannot exist; warn of one that the installed botocore does not know.
 
     :param source: Name of the argument, entry or variable that contains it.
-    :raises ConfigurationError: It is missing, or does not match any partition that the installed botocore knows.
+    :raises ConfigurationError: It is missing, or has not the form of a region in any partition that the installed botocore knows.
     """
     if not region:
         raise ConfigurationError(
@@ -275,19 +277,28 @@ def require_region(region: str | None, source: str) -> None:
     patterns, regions = _load_partitions()
     # Pseudo-regions of FIPS endpoints, which botocore still accepts.
     plain = region.removeprefix("fips-").removesuffix("-fips")
-    if not (plain.islower() and any(pattern.fullmatch(plain) for pattern in patterns)):
-        hint = suggest_name(region, regions) or f" of any partition that botocore {botocore.__version__} knows"
-        raise ConfigurationError(join_lines(f"{source}: {region!r} is not an AWS region{hint}", "Nothing was sent."))
+    if plain in regions:
+        return
+    hint = suggest_name(region, regions, most=2)
+    unknown = f"of any partition that botocore {botocore.__version__} knows"
+    # The patterns leave the words open, and would take "us-est-1" for a region.
+    if not (_REGION_ENDING.search(plain) and any(pattern.fullmatch(plain) for pattern in patterns)):
+        raise ConfigurationError(
+            join_lines(f"{source}: {region!r} is not an AWS region{hint or f' {unknown}'}.", "Nothing was sent.")
+        )
+    log.warning("%s: %r is not an AWS region %s%s; using it, because it may be newer.", source, region, unknown, hint)
 
 
 @cache
-def _load_partitions() -> tuple[list[re.Pattern[str]], list[str]]:
+def _load_partitions() -> tuple[list[re.Pattern[str]], frozenset[str]]:
     """Load the patterns of all partitions' regions, and the names of the existing regions."""
     # The patterns also match regions that are newer than the installed botocore; its list of regions would reject them.
     partitions = Loader().load_data("partitions")["partitions"]
     return (
         [re.compile(partition["regionRegex"], re.ASCII) for partition in partitions],
-        [region for partition in partitions for region in partition["regions"] if not region.endswith("-global")],
+        frozenset(
+            region for partition in partitions for region in partition["regions"] if not region.endswith("-global")
+        ),
     )
 
 

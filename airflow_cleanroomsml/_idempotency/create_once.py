@@ -238,12 +238,7 @@ class CreateOnce:
         status = f"{entry['status']}, " if "status" in entry else ""
         created = f"{entry['createTime']:%Y-%m-%d %H:%M:%S %Z}{self._describe_owner(handle)}"
         title = lookup.describe(self._resource, handle.identifiers)
-        return AlreadyExistsError(
-            join_lines(str(error), f"The existing resource: {title}, {status}created {created}."),
-            operation=error.operation,
-            code=error.code,
-            details=error.details,
-        )
+        return error.extend(f"The existing resource: {title}, {status}created {created}.")
 
     def _describe_owner(self, handle: Handle) -> str:
         try:
@@ -260,6 +255,4 @@ class CreateOnce:
             "If only the permission to tag is missing, set durable=False: the request then carries no tag, "
             "but a retry cannot find the resource."
         )
-        return AccessDeniedError(
-            join_lines(str(error), advice), operation=error.operation, code=error.code, details=error.details
-        )
+        return error.extend(to_do=advice)

@@ -19,7 +19,7 @@ from airflow_cleanroomsml._idempotency.owned import SKEW, Owned, OwnedSearch
 from airflow_cleanroomsml._resources import lookup
 from airflow_cleanroomsml._resources.handle import Handle
 from airflow_cleanroomsml._resources.table import USABLE, Resource
-from airflow_cleanroomsml.exceptions import AccessDeniedError, CleanRoomsMLError, ResourceNotFoundError, join_lines
+from airflow_cleanroomsml.exceptions import AccessDeniedError, CleanRoomsMLError, ResourceNotFoundError
 
 if TYPE_CHECKING:
     from airflow_cleanroomsml._requests.request import Request
@@ -342,6 +342,4 @@ def _explain_permissions() -> Iterator[None]:
             "A retry needs these permissions to look for what an earlier try created. durable=False does not need them, "
             "but a retry may then create another one, and pay for both."
         )
-        raise AccessDeniedError(
-            join_lines(str(error), advice), operation=error.operation, code=error.code, details=error.details
-        ) from None
+        raise error.extend(to_do=advice) from None

@@ -26,9 +26,11 @@ from airflow_cleanroomsml._waiting.wait import JITTER, PollResult
 
 
 @dataclass
-class Listing:
+class SweepBudget:
     """
-    What the poller remembers of a listing, which holds all history, filters by no status and has no documented order (API reference).
+    How many pages of a listing sweeps may read, judging by what earlier ones found.
+
+    A listing holds all history, filters by no status and has no documented order (API reference).
 
     :param pages: Pages that had to be read to find the targets, as far as is known.
     :param is_proven: Whether so many pages were enough the last time.
@@ -76,15 +78,15 @@ class Sweep:
 
     ``incomplete`` has the targets whose entry does not say enough: they have ended, or the entry shows another version of them.
 
-    :param listing: What is remembered of the listing.
+    :param budget: How much of the listing may be read.
     :param page_limit: How many pages to read at most.
     :param targets: The resources to look for.
     :param outbox: Takes the updates.
     """
 
-    def __init__(self, listing: Listing, page_limit: int, targets: Iterable[PollTarget], outbox: Outbox) -> None:
+    def __init__(self, budget: SweepBudget, page_limit: int, targets: Iterable[PollTarget], outbox: Outbox) -> None:
         self.incomplete: list[PollTarget] = []
-        self._listing = listing
+        self._budget = budget
         self._page_limit = page_limit
         self._outbox = outbox
         self._missing = group_by_name(targets)
@@ -112,7 +114,7 @@ class Sweep:
             self.incomplete += [target for target, entry in listed if not self._record_entry(target, entry)]
             if self._is_done or not page.get("nextToken"):
                 break
-        self._listing.record_sweep(self._pages, self._useful_pages, self._wanted - len(self._missing))
+        self._budget.record_sweep(self._pages, self._useful_pages, self._wanted - len(self._missing))
         self._release_missing(error)
 
     def report_end(self, target: PollTarget) -> None:
@@ -166,7 +168,7 @@ class Sweep:
                 self._outbox.record_answer([each for each in target if each.due_at <= now], error)
         elif error is not None:
             # Missing permission to list does not end a wait: Get may be allowed.
-            self._listing.barred_until = now + GET_PERIOD
+            self._budget.barred_until = now + GET_PERIOD
         elif self._useful_pages:
             for target in missing:
                 target.poll_by_get(now)

@@ -16,7 +16,7 @@ from airflow_cleanroomsml._polling.calls import (
     plan_pages,
 )
 from airflow_cleanroomsml._polling.entries import find_name, find_naming_argument, is_match
-from airflow_cleanroomsml._polling.list_sweep import Listing, Sweep
+from airflow_cleanroomsml._polling.list_sweep import Sweep, SweepBudget
 from airflow_cleanroomsml._polling.subscription import Subscription
 from airflow_cleanroomsml._resources import lookup
 from airflow_cleanroomsml._resources.lookup import build_listing_arguments, read
@@ -39,7 +39,7 @@ class Planner:
 
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
-        self._listings: dict[str, Listing] = {}
+        self._budgets: dict[str, SweepBudget] = {}
         self._unreachable: dict[str, UnreachableError] = {}
 
     def plan(self, subscriptions: Iterable[Subscription]) -> Plan:
@@ -49,42 +49,42 @@ class Planner:
         for subscription in subscriptions:
             kinds.setdefault(subscription.listing_key, []).append(subscription)
         # Listings that nothing waits for are forgotten, as there is no end of them: each generation job has its own listing of exports.
-        self._listings = {key: self._listings.get(key) or Listing() for key in kinds}
+        self._budgets = {key: self._budgets.get(key) or SweepBudget() for key in kinds}
         now = _clock.now()
         for key, kind in sorted(kinds.items(), key=lambda item: min(each.due_at for each in item[1])):
             if any(each.due_at <= now for each in kind):
-                yield from self._poll_kind(self._listings[key], kind)
+                yield from self._poll_kind(self._budgets[key], kind)
 
-    def _poll_kind(self, listing: Listing, subscriptions: list[Subscription]) -> Plan:
+    def _poll_kind(self, budget: SweepBudget, subscriptions: list[Subscription]) -> Plan:
         subject = subscriptions[0].subject
         if not isinstance(subject, Wait):
             yield from self._search(subject.search, subscriptions)
         elif subject.resource.get is None:
             yield from self._read_listing(subscriptions)
         else:
-            yield from self._poll_targets(listing, group_by_target(subscriptions))
+            yield from self._poll_targets(budget, group_by_target(subscriptions))
 
-    def _poll_targets(self, listing: Listing, targets: list[PollTarget]) -> Plan:
+    def _poll_targets(self, budget: SweepBudget, targets: list[PollTarget]) -> Plan:
         now = _clock.now()
         sweepable = [target for target in targets if target.is_sweepable(now)]
-        page_limit = listing.page_limit(len(sweepable), now) if any(each.is_due(now) for each in sweepable) else 0
+        page_limit = budget.page_limit(len(sweepable), now) if any(each.is_due(now) for each in sweepable) else 0
         if page_limit:
-            yield from self._sweep(listing, Sweep(listing, page_limit, sweepable, self._outbox))
+            yield from self._sweep(budget, Sweep(budget, page_limit, sweepable, self._outbox))
         for target in targets:
             # What has become due since the sweep began is left to the next sweep.
             # Calls of sweeps that found nothing are paid for by polls that are skipped (docs/design/polling.md).
-            if target.is_due(now) and listing.credit < 0:
-                listing.credit += 1
+            if target.is_due(now) and budget.credit < 0:
+                budget.credit += 1
                 target.postpone(_clock.now())
             elif target.is_due(now):
                 yield from self._get(target)
 
-    def _sweep(self, listing: Listing, sweep: Sweep) -> Plan:
+    def _sweep(self, budget: SweepBudget, sweep: Sweep) -> Plan:
         yield from sweep.calls()
         for target in sweep.incomplete[_GETS_AFTER_SWEEP:]:
             sweep.report_end(target)
         for target in sweep.incomplete[:_GETS_AFTER_SWEEP]:
-            if listing.pay_for_call():
+            if budget.pay_for_call():
                 yield from self._get(target)
             else:
                 target.poll_by_get(_clock.now())

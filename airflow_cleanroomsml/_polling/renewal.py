@@ -11,7 +11,7 @@ from airflow_cleanroomsml.exceptions import (
 )
 
 #: Seconds before each new login: none at first, for a session that has expired; 35 minutes in all, for somebody to correct a connection.
-PAUSES = (0.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, *([300.0] * 6))
+RENEWAL_PAUSES = (0.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, *([300.0] * 6))
 
 
 class Renewal:
@@ -35,12 +35,10 @@ class Renewal:
 
         :raises CleanRoomsMLError: All attempts are used up.
         """
-        if self._attempts == len(PAUSES):
-            problem = (
-                f"Credentials are still rejected after {self._attempts} refreshes in {sum(PAUSES) / 60:.0f} minutes."
-            )
+        if self._attempts == len(RENEWAL_PAUSES):
+            problem = f"Credentials are still rejected after {self._attempts} refreshes in {sum(RENEWAL_PAUSES) / 60:.0f} minutes."
             raise CleanRoomsMLError(join_lines(problem, str(error))) from error
-        self.ready_at = now + PAUSES[self._attempts]
+        self.ready_at = now + RENEWAL_PAUSES[self._attempts]
         self._attempts += 1
 
 

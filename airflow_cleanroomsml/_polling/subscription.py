@@ -19,7 +19,7 @@ from airflow_cleanroomsml._waiting.wait import PollResult, Wait
 #: Seconds by which the first poll is delayed, so that waits that begin together share it.
 FIRST_DELAY = 0.05
 #: Seconds for which a wait that has never been polled may outlast its deadline, or its start if that is later.
-_GRACE = 15.0
+_FIRST_POLL_ALLOWANCE = 15.0
 #: Fraction of its pause by which a poll may come early to join a list sweep. Pauses have 10 % of jitter either way.
 _EARLY = 0.2
 #: Updates that an event loop takes in one go. Whatever they set off runs before it takes more, so the loop is never blocked for long.
@@ -166,7 +166,11 @@ class Subscription:
 
         :param is_slowed: Whether the service cannot be called now; waiting for the next poll is then pointless.
         """
-        return self.deadline if is_slowed and self.last_result else max(self.deadline, self.began_at) + _GRACE
+        return (
+            self.deadline
+            if is_slowed and self.last_result
+            else max(self.deadline, self.began_at) + _FIRST_POLL_ALLOWANCE
+        )
 
     def postpone(self, now: float, jitter: float | None = None) -> None:
         """

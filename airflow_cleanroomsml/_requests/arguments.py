@@ -70,8 +70,8 @@ def check_arguments(
     check, values = RequestCheck(), dict[str, Any]()
     for name, shape in shapes.items():
         if name in set_in_dag and (given.get(name) is None or is_text(given[name], "None")):
-            violation = Violation(name, "None, although the Dag sets it", "give it a value, or leave it out")
-            check.violations.append(violation)
+            advice = f"correct the template or the output that it comes from; to do without it, set {name}=None in the Dag itself"
+            check.violations.append(Violation(name, "None, although the Dag sets it", advice))
             continue
         value = check.check_member(shape, given.get(name), name, required=name in required)
         if value is not ABSENT:

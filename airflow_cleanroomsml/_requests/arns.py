@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+#: How the names of all regions end: a direction and a number (``partitions.json`` of botocore 1.37 to 1.44).
+REGION_ENDING = r"-(?:central|east|west|(?:north|south)(?:east|west)?)-[0-9]+"
 #: Nouns that differ from the resource type in the ARN.
 _NOUNS = {
     "analysistemplate": "analysis template",

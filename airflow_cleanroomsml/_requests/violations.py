@@ -50,14 +50,22 @@ def raise_for_violations(title: str, violations: Sequence[Violation]) -> None:
     raise InvalidRequestError(join_lines(title, *texts[:_MOST_SHOWN], more), texts)
 
 
-def suggest_name(name: str, names: Iterable[str]) -> str:
-    """Return a suggestion for a misspelt name, to be appended to a message; empty if no name is similar."""
+def suggest_name(name: str, names: Iterable[str], *, most: int = 1) -> str:
+    """
+    Return a suggestion for a misspelt name, to be appended to a message; empty if no name is similar.
+
+    :param most: Maximum number of names to suggest; the most similar comes first.
+    """
     if len(name) > _LONGEST_NAME:
         return ""
     # People also write boto3's snake_case where the API's own spelling is needed, and the other way round.
-    by_lower = {item.lower().replace("_", ""): item for item in names}
-    matches = get_close_matches(name.lower().replace("_", ""), by_lower, n=1, cutoff=0.7)
-    return f" (did you mean {by_lower[matches[0]]!r}?)" if matches else ""
+    given, by_lower = _normalize(name), {_normalize(item): item for item in names}
+    matches = [given] if given in by_lower else get_close_matches(given, by_lower, n=most, cutoff=0.7)
+    return f" (did you mean {join_alternatives([repr(by_lower[match]) for match in matches])}?)" if matches else ""
+
+
+def _normalize(name: str) -> str:
+    return name.lower().replace("_", "")
 
 
 def join_path(path: str, name: str) -> str:

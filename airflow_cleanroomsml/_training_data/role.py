@@ -200,7 +200,12 @@ def check_role_of_seed(iam: IamClient, role: JobRole, uri: str, findings: Findin
 
 
 def _names_service(statement: Mapping[str, Any]) -> bool:
-    principal = statement.get("Principal", {})
+    if "NotPrincipal" in statement:
+        return not _contains_service(statement["NotPrincipal"])
+    return _contains_service(statement.get("Principal", {}))
+
+
+def _contains_service(principal: Any) -> bool:
     if principal == "*":
         return True
     names = list_values(principal.get("Service", [])) if isinstance(principal, Mapping) else []

@@ -19,11 +19,11 @@ from airflow_cleanroomsml import _clock
 from airflow_cleanroomsml._compat import NO_TASK_INSTANCE, read_task_state
 from airflow_cleanroomsml._resources.table import IN_PROGRESS, Outcome
 from airflow_cleanroomsml._waiting import loop
-from airflow_cleanroomsml._waiting.loop import PAUSES
+from airflow_cleanroomsml._waiting.loop import RETRY_PAUSES
 from airflow_cleanroomsml._waiting.outcome import STILL_RUNNING, TRANSIENT_ERRORS
 from airflow_cleanroomsml._waiting.wait import Wait
 from airflow_cleanroomsml._xcom import delete_note
-from airflow_cleanroomsml.exceptions import ConflictError
+from airflow_cleanroomsml.exceptions import ConflictError, summarize_error
 
 if TYPE_CHECKING:
     from airflow_cleanroomsml.hooks import CleanRoomsMLHook
@@ -58,7 +58,9 @@ def cancel(make_hook: Callable[[], CleanRoomsMLHook], wait: Wait) -> str:
         # A cancellation that is refused must not change how the task ends (docs/design/cancellation.md).
         except Exception as error:
             # An error of the service has several lines, and the outcome becomes part of one line.
-            outcome = f"{STILL_RUNNING} Could not {wait.on_kill} it: {' '.join(str(error).split())}."
+            outcome = (
+                f"{STILL_RUNNING} Could not {wait.on_kill} it: {' '.join(summarize_error(error).split()).rstrip('.')}."
+            )
     log.warning("%s: %s.", outcome.removesuffix("."), wait.title)
     return outcome
 
@@ -174,7 +176,7 @@ def _cancel(hook: CleanRoomsMLHook, operation: str, wait: Wait) -> str:
 
 
 def _call_with_retries(hook: CleanRoomsMLHook, operation: str, wait: Wait) -> None:
-    for pause in (*PAUSES, None):
+    for pause in (*RETRY_PAUSES, None):
         try:
             hook.call(operation, wait.identifiers)
         # Sending a cancel or delete twice does no harm: the second is a conflict, which the caller looks into.

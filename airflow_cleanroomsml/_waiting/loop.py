@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 #: Seconds after which an unchanged status is reported again.
 REPORT_INTERVAL = 600.0
 #: Pauses before each new attempt after a transient error, in seconds: a killed worker has five in all (Airflow 3).
-PAUSES = (0.5, 1.0)
+RETRY_PAUSES = (0.5, 1.0)
 
 
 def poll_once(hook: CleanRoomsMLHook, wait: Wait, redact: Redact | None = None) -> PollResult:
@@ -43,7 +43,7 @@ def poll_once(hook: CleanRoomsMLHook, wait: Wait, redact: Redact | None = None) 
 def poll_with_retries(hook: CleanRoomsMLHook, wait: Wait, redact: Redact | None = None) -> PollResult:
     """Poll once; poll again after a transient error, as no later poll makes up for it."""
     poll_result = poll_once(hook, wait, redact)
-    for pause in PAUSES:
+    for pause in RETRY_PAUSES:
         if poll_result.status or poll_result.outcome is not Outcome.PENDING:
             break
         _clock.sleep(pause)

@@ -16,8 +16,9 @@ from airflow_cleanroomsml.exceptions import (
     UnavailableError,
     UnreachableError,
     WaitTimeoutError,
+    format_request_id,
     join_lines,
-    strip_request_id,
+    summarize_error,
 )
 
 if TYPE_CHECKING:
@@ -48,9 +49,9 @@ def evaluate(wait: Wait, description: Mapping[str, Any] | Exception | None, reda
     :raises CleanRoomsMLError: The error of the read, unless it is transient or means that the resource is gone.
     """
     if isinstance(description, ResourceNotFoundError):
-        return _evaluate_absence(wait, str(description))
+        return _evaluate_absence(wait, description.summary, description.request_id)
     if isinstance(description, TRANSIENT_ERRORS):
-        return PollResult("", Outcome.PENDING, message=strip_request_id(description))
+        return PollResult("", Outcome.PENDING, message=summarize_error(description))
     if isinstance(description, Exception):
         raise description
     if description is None:
@@ -64,14 +65,15 @@ def _name_listing(resource: Resource) -> str:
     return find_operation(load(resource.service), resource.list).name
 
 
-def _evaluate_absence(wait: Wait, message: str) -> PollResult:
+def _evaluate_absence(wait: Wait, message: str, request_id: str = "") -> PollResult:
     # A cancelled job keeps its description, so only a deletion succeeds by "not found".
     if wait.goal == Goal.DELETED:
         # Get raises "not found" once a deletion is complete; lookalike resources have no status for it (service model).
         return PollResult("", Outcome.SUCCESS)
     # A read may not show at once what a create has returned.
-    may_lag = _clock.now() - wait.started < wait.lag
-    return PollResult("", Outcome.PENDING if may_lag else Outcome.FAILURE, message=message)
+    if _clock.now() - wait.started < wait.lag:
+        return PollResult("", Outcome.PENDING, message=message)
+    return PollResult("", Outcome.FAILURE, message=join_lines(message, format_request_id(request_id)))
 
 
 def _evaluate_description(wait: Wait, description: Mapping[str, Any], redact: Redact | None) -> PollResult:
@@ -165,8 +167,9 @@ def raise_for_outcome(
     raise WaitTimeoutError(
         join_lines(
             f"The {wait.noun} {verdict} after {wait.deadline - wait.started:.0f} s, when the wait timed out. {stop_resource()}",
-            poll_result.reason,
             wait.title,
+            # After the title, because it may end with advice, such as that of an error of the network.
+            poll_result.reason,
             "To wait longer, increase waiter_max_attempts (multiplied by waiter_delay, it is the time-out in seconds) and,",
             "if it is set, execution_timeout.",
             _CLEAR_ADVICE if wait.goal == Goal.CREATED else "",

@@ -254,6 +254,17 @@ SECTIONS: dict[str, tuple[Assumption, ...]] = {
             "that a job requests, is met in a Deny and not met in an Allow. `NotPrincipal` exempts a role even if its sessions are not "
             "listed",
         ),
+        Assumption(
+            "what policies may contain",
+            "bucket policies and policies of configured audience models that break the grammar of IAM are refused (MalformedPolicy, "
+            "ValidationException). Operators that compare numbers, times, addresses, binary values or sets (`ForAllValues:`, "
+            "`ForAnyValue:`) are not evaluated, nor are policy variables such as `${aws:username}`: a statement with one applies if it "
+            "is a Deny, and does not if it is an Allow. Of the principals only `AWS` and, in a trust policy, `Service` are compared",
+        ),
+        Assumption(
+            "conditions in the policy of a configured audience model",
+            "`cleanrooms-ml:CollaborationId` and `aws:PrincipalAccount` are known. An ARN of a role or user stands for its account",
+        ),
     ),
     "Requests and responses": (
         Assumption(

@@ -14,7 +14,7 @@ from airflow_cleanroomsml.emulator.errors import ApiError, access_denied_error, 
 from airflow_cleanroomsml.emulator.lookalike import JobFailure
 
 #: How a call ends. At most one of these applies to a call: the one that was added first.
-OUTCOMES = {
+OUTCOME_KINDS = {
     "reset": "the connection is closed, and the request is not carried out",
     "lose_response": "the request is carried out, but its response is lost",
     "late_commit": "the response is lost at once, and the request is carried out SECONDS later",
@@ -33,10 +33,10 @@ MODIFIERS = {
     "stale_listing": "a List… operation does not see what was created in the last SECONDS",
     "stale_read": "a Get… operation does not see what was created in the last SECONDS",
 }
-KINDS = {**OUTCOMES, **MODIFIERS}
+KINDS = {**OUTCOME_KINDS, **MODIFIERS}
 _TIMED = ("late_commit", "slow", "stale_listing", "stale_read")
 #: Outcomes after which nothing is executed. Modifiers other than "slow" cannot affect such a call, so it does not use them up.
-_ERRORS = tuple(kind for kind in OUTCOMES if kind not in ("lose_response", "late_commit"))
+_ERRORS = tuple(kind for kind in OUTCOME_KINDS if kind not in ("lose_response", "late_commit"))
 _VERBS = {"stale_listing": "List", "stale_read": "Get"}
 EVERY = "*"
 _LOGIN_PAGE = "<html><body>Log in to the network.</body></html>"
@@ -154,7 +154,7 @@ class CallFaults:
     """
     The faults that apply to one call.
 
-    :param outcome: How the call ends, one of :data:`OUTCOMES`; None for the usual way.
+    :param outcome: How the call ends, one of :data:`OUTCOME_KINDS`; None for the usual way.
     :param modifiers: The other faults, by kind.
     """
 
@@ -218,7 +218,7 @@ class Faults:
 
 
 def _select_faults(faults: list[Fault]) -> CallFaults:
-    selected = CallFaults(next((fault for fault in faults if fault.kind in OUTCOMES), None))
+    selected = CallFaults(next((fault for fault in faults if fault.kind in OUTCOME_KINDS), None))
     for fault in faults:
         if fault.kind in MODIFIERS and (fault.kind == "slow" or selected.kind not in _ERRORS):
             selected.modifiers.setdefault(fault.kind, fault)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from xml.sax.saxutils import escape
 
+from flask import Response
 from flask import request as flask_request
 
 from airflow_cleanroomsml._requests.arns import parse_arn
+from airflow_cleanroomsml._training_data.policy_elements import find_policy_problem
 from airflow_cleanroomsml.emulator import _compat
 from airflow_cleanroomsml.emulator.bucket_policy import S3Request, find_denial, is_allowed
 
@@ -28,7 +31,19 @@ def create_app(service: Any) -> Any:
     # Only when S3 is first used: replacing the method imports moto's S3 and IAM, which takes about as long as the emulator takes to start.
     if str(service).startswith("s3"):
         _compat.replace_policy_evaluation(_get_permission)
+        app.before_request(_check_policy)
     return app
+
+
+def _check_policy() -> Any:
+    """Refuse a bucket policy that does not follow the grammar, which moto stores as it is."""
+    if flask_request.method != "PUT" or "policy" not in flask_request.args:
+        return None
+    problem = find_policy_problem(flask_request.get_data(as_text=True), ("Principal", "Action", "Resource"))
+    if not problem:
+        return None
+    error = f"<Error><Code>MalformedPolicy</Code><Message>{escape(problem)}</Message></Error>"
+    return Response(error, 400, content_type="application/xml")
 
 
 def _get_permission(bucket: Any, action: str, resource: str) -> Any:

@@ -10,7 +10,13 @@ from airflow_cleanroomsml._resources.handle import Handle
 from airflow_cleanroomsml._resources.lookup import BASE
 from airflow_cleanroomsml._resources.table import REACHED, Goal, Resource
 from airflow_cleanroomsml._templating import RENDERED_NONE
-from airflow_cleanroomsml.exceptions import ConflictError, InvalidRequestError, ResourceNotFoundError, join_lines
+from airflow_cleanroomsml.exceptions import (
+    ConflictError,
+    InvalidRequestError,
+    ResourceNotFoundError,
+    join_lines,
+    summarize_error,
+)
 from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
 
 if TYPE_CHECKING:
@@ -48,7 +54,7 @@ class CleanRoomsMLDeleteOperator(CleanRoomsMLOperator):
             if self.goal is Goal.CANCELLED:
                 # Descriptions of jobs that can be cancelled are never deleted, so the ARN, the account or the region is wrong.
                 raise
-            self.log.info("Nothing to delete: %s", error)
+            self.log.info("Nothing to delete: %s", " ".join(summarize_error(error).split()))
 
     def _add_xcom_advice(self, error: InvalidRequestError) -> InvalidRequestError:
         """Add to the error what to do about an argument that another task should have pushed to XCom."""

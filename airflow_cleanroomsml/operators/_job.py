@@ -234,9 +234,7 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator):
         if remaining <= 0:
             waited = f"No quota became available within quota_timeout={self.quota_timeout:.0f} s, or before execution_timeout."
             # The same class, by which the base stores the link to the quota and the retry policy chooses its pause.
-            raise type(error)(
-                join_lines(str(error), waited), operation=error.operation, code=error.code, details=error.details
-            )
+            raise error.extend(waited)
         # The whole error only once: the service may refuse a start for days, each time with the same advice.
         if self._is_refused or self._has_passed_queue:
             self.log.warning(
@@ -259,7 +257,7 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator):
 
         :param error: Why the service refused the start; None if nothing was sent yet.
         """
-        from airflow_cleanroomsml.operators._wait import GRACE
+        from airflow_cleanroomsml.operators._wait import OPERATOR_DEFERRAL_MARGIN
         from airflow_cleanroomsml.triggers import CleanRoomsMLTurnTrigger
 
         deadline = self._quota_deadline or 0.0
@@ -272,7 +270,7 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator):
             ),
             method_name="execute_in_turn",
             # Later than the trigger's own deadline, so that this one applies only if no triggerer runs.
-            timeout=timedelta(seconds=max(0.0, deadline - _clock.now()) + GRACE),
+            timeout=timedelta(seconds=max(0.0, deadline - _clock.now()) + OPERATOR_DEFERRAL_MARGIN),
         )
 
     def _build_not_started_error(self, *reasons: str) -> CleanRoomsMLError:

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     WaitingOperator: TypeAlias = CleanRoomsMLJobOperator | CleanRoomsMLDeleteAndWaitOperator
 
 #: Seconds by which Airflow's own limit on a deferral exceeds ours, as it is only for the case that no triggerer runs.
-GRACE = 600
+OPERATOR_DEFERRAL_MARGIN = 600
 #: A bound for numbers of seconds or attempts, above any useful value. The product of two such numbers is still a valid time.
 _MAX_NUMBER = 1_000_000
 
@@ -234,8 +234,8 @@ class Waiter:
 
         Airflow 3 does not apply ``execution_timeout`` to a deferral, and 2.11 lets no task run once it is over.
         """
-        end = self._compute_execution_end(context)
-        return deadline + GRACE if end is None else min(deadline + GRACE, (deadline + end) / 2)
+        latest, end = deadline + OPERATOR_DEFERRAL_MARGIN, self._compute_execution_end(context)
+        return latest if end is None else min(latest, (deadline + end) / 2)
 
     def _compute_execution_end(self, context: Context) -> float | None:
         """Return when ``execution_timeout`` is over, in seconds since 1970; None if there is none."""
@@ -322,7 +322,7 @@ class Waiter:
         else:
             kind, advice = CleanRoomsMLError, "A retry continues the wait."
         title = describe(operator.resource, identifiers) if identifiers else f"the {operator.resource.noun}"
-        return kind(join_lines("The wait was interrupted; the resource is not affected.", reason, title, advice))
+        return kind(join_lines("The wait was interrupted; the resource is not affected.", title, reason, advice))
 
     def _stop_alarm(self) -> None:
         """

@@ -44,8 +44,8 @@ class CleanRoomsMLCheckTrainingDataOperator(DataCheckOperator):
     :param role_arn: ARN of the role that reads the table; required with ``training_data``.
     :param training_data_start_time: Start of the training window.
     :param training_data_end_time: End of the training window.
-    :param statistics: How to count the data, ``athena`` or ``files``; None to read no data. A template or output that turns out to be None
-        is refused.
+    :param statistics: How to count the data, ``athena`` or ``files``; ``statistics=None`` in the Dag reads no data and counts nothing. A
+        template or output that turns out to be None is refused, because it may be a mistake that leaves out the check.
     :param min_interactions: Least number of interactions; lower than the default only makes sense for an emulator.
     :param min_users: Least number of users with at least two interactions; likewise.
     :param warn_only: Names of rules whose findings are warnings.

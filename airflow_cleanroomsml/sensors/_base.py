@@ -25,7 +25,7 @@ from airflow_cleanroomsml._resources.table import CLEAN_ROOMS_ML, Resource
 from airflow_cleanroomsml._templating import TEXT, render_by_shape
 from airflow_cleanroomsml.exceptions import InvalidRequestError
 from airflow_cleanroomsml.links import choose_links
-from airflow_cleanroomsml.sensors._errors import GRACE, ErrorHandler
+from airflow_cleanroomsml.sensors._errors import SENSOR_DEFERRAL_MARGIN, ErrorHandler
 
 if TYPE_CHECKING:
     from airflow_cleanroomsml._compat import Context
@@ -167,7 +167,7 @@ class CleanRoomsMLBaseSensor(AwsConnection, BaseSensorOperator):
                 return value.xcom_value
             self._report_deferral(context)
             # The trigger ends by itself at the deadline, with the last status; Airflow's limit is for a triggerer that is down.
-            limit = timedelta(seconds=deadline - _clock.now() + GRACE)
+            limit = timedelta(seconds=deadline - _clock.now() + SENSOR_DEFERRAL_MARGIN)
             return self.defer(trigger=self._build_trigger(deadline), method_name="execute_complete", timeout=limit)
 
         return self._error_handler.run(step, deadline)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from airflow_cleanroomsml.sensors._base import CleanRoomsMLBaseSensor
 
 #: Seconds by which Airflow's own limit on a deferral exceeds ours, so that the trigger ends by itself and returns its last result.
-GRACE = 60
+SENSOR_DEFERRAL_MARGIN = 60
 _ADVICE = "To wait longer, increase timeout (in seconds); poke_interval is the longest pause between two polls."
 
 
@@ -95,7 +95,7 @@ class ErrorHandler:
         sensor.defer(
             trigger=CleanRoomsMLPauseTrigger(until=until, deadline=deadline),
             method_name="look_again",
-            timeout=timedelta(seconds=until - now + GRACE),
+            timeout=timedelta(seconds=until - now + SENSOR_DEFERRAL_MARGIN),
         )
 
 
@@ -118,4 +118,4 @@ def build_interruption(reason: str, title: str = "") -> CleanRoomsMLError:
         kind = CleanRoomsMLError
     is_final = issubclass(kind, AirflowFailException)
     advice = "Once the cause is corrected, clear the task." if is_final else "A retry continues the wait."
-    return kind(join_lines(f"The wait was interrupted: {reason}", title, advice))
+    return kind(join_lines("The wait was interrupted.", title, reason, advice))

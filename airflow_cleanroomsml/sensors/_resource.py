@@ -30,7 +30,7 @@ from airflow_cleanroomsml._waiting.wait import PollResult, Wait, read_poll_resul
 from airflow_cleanroomsml.exceptions import InvalidRequestError, ResourceNotFoundError, join_lines
 from airflow_cleanroomsml.links import choose_links, describe_logs
 from airflow_cleanroomsml.sensors._base import CleanRoomsMLBaseSensor
-from airflow_cleanroomsml.sensors._errors import GRACE, build_interruption
+from airflow_cleanroomsml.sensors._errors import SENSOR_DEFERRAL_MARGIN, build_interruption
 
 if TYPE_CHECKING:
     from airflow_cleanroomsml._compat import Context
@@ -144,8 +144,8 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
         return (
             f"The {resource.noun} {verdict} {self.timeout:.0f} s, the timeout of the sensor."
             + (f" {STILL_RUNNING}" if (self.goal == Goal.CREATED.value and status) or status in RUNNING else ""),
-            reason,
             lookup.describe(resource, identifiers),
+            reason,
         )
 
     def _complete(self, context: Context, event: dict[str, Any]) -> Any:
@@ -166,7 +166,7 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
     def _finish(self, context: Context, wait: Wait, poll_result: PollResult) -> Any:
         # Not JobFailedError, which is final: the resource may not exist yet, and Airflow retries this error.
         if poll_result.outcome is Outcome.FAILURE and not poll_result.status:
-            raise ResourceNotFoundError(poll_result.message)
+            raise ResourceNotFoundError(poll_result.message, to_do=ResourceNotFoundError.advice)
         if poll_result.outcome is Outcome.FAILURE:
             poll_result = explain_failure(lambda: self.hook, wait, poll_result)
         report_end(self, context, wait, poll_result, self._history)
@@ -200,7 +200,7 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
             deadline,
             self.poke_interval,
             # An ARN that is not found is wrong, whereas a resource that is identified by its name may be created later.
-            lag=self.timeout + GRACE if not resource.has_own_identifier else 0.0,
+            lag=self.timeout + SENSOR_DEFERRAL_MARGIN if not resource.has_own_identifier else 0.0,
             history=self._history.statuses,
         )
 

@@ -9,7 +9,7 @@ from airflow_cleanroomsml._compat import PokeReturnValue
 from airflow_cleanroomsml._resources.table import AUDIENCE_GENERATION_JOB
 from airflow_cleanroomsml._templating import RENDERED_NONE, TEXT
 from airflow_cleanroomsml._xcom import push_results
-from airflow_cleanroomsml.exceptions import strip_request_id
+from airflow_cleanroomsml.exceptions import summarize_error
 from airflow_cleanroomsml.sensors._base import CleanRoomsMLBaseSensor
 from airflow_cleanroomsml.sensors._errors import build_interruption
 from airflow_cleanroomsml.sensors._resource import CleanRoomsMLSensor
@@ -103,7 +103,7 @@ class CleanRoomsMLNewAudienceGenerationJobsSensor(CleanRoomsMLBaseSensor):
         try:
             found = find_jobs(self.hook, self._build_filter())
         except TRANSIENT_ERRORS as error:
-            self._failed_poll = strip_request_id(error)
+            self._failed_poll = summarize_error(error)
             self.log.info("Could not list the audience generation jobs; polling again: %s", error)
             return False
         self._failed_poll = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import ssl
 from collections.abc import Iterator
@@ -18,9 +19,11 @@ from airflow_cleanroomsml.exceptions import (
     ConfigurationError,
     OutcomeUnknownError,
     UnreachableError,
+    WaitTimeoutError,
 )
 from airflow_cleanroomsml.hooks import CleanRoomsMLHook
 from airflow_cleanroomsml.operators import CleanRoomsMLCreateTrainingDatasetOperator
+from airflow_cleanroomsml.sensors import CleanRoomsMLAudienceModelSensor
 from tests.helpers import socket_servers
 from tests.helpers.socket_servers import (
     Act,
@@ -190,6 +193,8 @@ def lead_to_client_certificates(place: Place) -> str:
     return place.serve(socket_servers.read, context).build_url("https")
 
 
+#: The advice for a TLS handshake that fails.
+UNTRUSTED = "Check the endpoint, the proxy, and whether verify names a CA bundle that trusts them."
 REFUSED = {
     "untrusted certificate": lambda place: place.serve(socket_servers.read, place.trusted.context()).build_url("https"),
     "expired certificate": lambda place: place.secure(socket_servers.read, make_certificate(place.folder, days=-1)),
@@ -208,7 +213,51 @@ def test_a_handshake_or_a_set_up_that_is_refused_is_no_unknown_outcome(place: Pl
     error = place.create(lead(place))
     assert type(error) is CleanRoomsMLError
     assert str(error).startswith("CreateTrainingDataset was not sent.")
+    assert str(error).splitlines()[-1].strip() == UNTRUSTED
     assert b"/training-dataset" not in place.received
+
+
+def test_a_certificate_that_is_refused_while_a_role_is_assumed(place: Place) -> None:
+    place.patch.setenv(
+        "AWS_ENDPOINT_URL_STS", place.serve(socket_servers.read, place.trusted.context()).build_url("https")
+    )
+    extra = json.dumps({"role_arn": ROLE, "region_name": "us-east-1"})
+    place.patch.setenv(
+        "AIRFLOW_CONN_MINE", json.dumps({"conn_type": "aws", "login": "a", "password": "b", "extra": extra})
+    )
+    with pytest.raises(CleanRoomsMLError, match="no credentials could be fetched") as caught:
+        CleanRoomsMLHook("mine").call("create_training_dataset", place.request)
+    # A wait for it would last until its time-out.
+    assert not isinstance(caught.value, UnreachableError)
+    assert "CERTIFICATE_VERIFY_FAILED" in str(caught.value)
+    assert str(caught.value).splitlines()[-1].strip() == UNTRUSTED
+
+
+REDIRECT = build_http_answer(b"", "302 Found", Location="http://login.example/")
+
+
+def test_an_endpoint_that_redirects_is_named_as_one(place: Place) -> None:
+    url = place.serve(answer_after_reading(REDIRECT)).build_url("http")
+    says = "was redirected (HTTP status 302).\n  The redirect probably came from a proxy and not from the service"
+    error = place.create(url)
+    assert type(error) is OutcomeUnknownError
+    assert f"CreateTrainingDataset {says}" in str(error)
+    assert "Check whether 'd' exists" in str(error).splitlines()[-1]
+    with pytest.raises(UnreachableError) as caught:
+        CleanRoomsMLHook().call("list_training_datasets")
+    assert str(caught.value).startswith(f"ListTrainingDatasets {says}")
+
+
+@pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferred"])
+def test_a_sensor_that_was_redirected_until_its_time_out_says_so(place: Place, deferrable: bool) -> None:
+    place.patch.setenv("AWS_ENDPOINT_URL", place.serve(answer_after_reading(REDIRECT)).build_url("http"))
+    arn = f"arn:aws:cleanrooms-ml:us-east-1:{ACCOUNT}:audience-model/00000000-0000-4000-8000-000000000000"
+    sensor = CleanRoomsMLAudienceModelSensor(
+        task_id="t", audience_model_arn=arn, timeout=1, poke_interval=0.5, deferrable=deferrable
+    )
+    with pytest.raises(WaitTimeoutError, match=r"GetAudienceModel was redirected \(HTTP status 302\)") as caught:
+        run(sensor)
+    assert "To wait longer" in str(caught.value).splitlines()[-1]
 
 
 SENT = {

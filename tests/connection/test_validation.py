@@ -18,9 +18,11 @@ from typing import Any, ClassVar
 import pytest
 from airflow import DAG
 from airflow import __version__ as airflow_version
+from botocore.loaders import Loader
 
 from airflow_cleanroomsml._compat import AirflowFailException
-from airflow_cleanroomsml.exceptions import CleanRoomsMLError, ConfigurationError
+from airflow_cleanroomsml._connection.validation import require_region
+from airflow_cleanroomsml.exceptions import CleanRoomsMLError, ConfigurationError, WaitTimeoutError
 from airflow_cleanroomsml.hooks import CleanRoomsMLHook
 from airflow_cleanroomsml.operators import CleanRoomsMLCallOperator, CleanRoomsMLCreateAudienceModelOperator
 from airflow_cleanroomsml.sensors import CleanRoomsMLAudienceModelSensor
@@ -178,6 +180,10 @@ class TestArguments:
             ({"region_name": ""}, "region_name: '' is blank"),
             ({"region_name": "us east"}, "region_name: 'us east' is not an AWS region"),
             ({"region_name": "US-EAST-1"}, "did you mean 'us-east-1'"),
+            (
+                {"region_name": "us-est-1"},
+                r"region_name: 'us-est-1' is not an AWS region \(did you mean 'us-west-1' or 'us-east-1'\?\)",
+            ),
             ({"region_name": True}, "region_name: True"),
             ({"aws_conn_id": " "}, "aws_conn_id: ' ' is blank"),
             ({"aws_conn_id": False}, "aws_conn_id: False"),
@@ -205,6 +211,26 @@ class TestArguments:
     )
     def test_a_region_that_may_be_one(self, empty_world: World, region: str) -> None:
         assert CleanRoomsMLHook(region_name=region).conn.meta.region_name in region
+
+    def test_a_region_that_botocore_does_not_know_is_named_in_the_log(self, caplog: pytest.LogCaptureFixture) -> None:
+        with caplog.at_level("WARNING"):
+            assert CleanRoomsMLHook(None, region_name="us-east-9").conn.meta.region_name == "us-east-9"
+        assert re.search(
+            r"region_name: 'us-east-9' is not .* \(did you mean 'us-east-2' or 'us-east-1'\?\)", caplog.text
+        )
+
+    @pytest.mark.parametrize("region", ["us-est-1", "eu-wset-2", "us-gov-est-1", "ap-sotheast-1", "fips-us-est-1"])
+    def test_a_misspelt_region(self, empty_world: World, region: str) -> None:
+        with pytest.raises(ConfigurationError, match=f"{region}.*did you mean"):
+            CleanRoomsMLHook(region_name=region).call("list_audience_models")
+
+    def test_no_region_of_botocore_is_misspelt(self) -> None:
+        regions = {each for known in Loader().load_data("partitions")["partitions"] for each in known["regions"]}
+        for region in regions:
+            if not region.endswith("-global"):
+                require_region(region, "region_name")
+                # A later region with another number, which botocore does not know yet, has the same form.
+                require_region(re.sub(r"\d+$", "19", region), "region_name")
 
     @pytest.mark.parametrize(
         ("options", "says"),
@@ -594,13 +620,13 @@ class TestMayPass:
 
     @pytest.mark.parametrize("way", [created, sensed], ids=["create", "sensor"])
     @pytest.mark.parametrize(
-        ("status", "code"),
+        ("status", "code", "advice"),
         [
-            (400, "Throttling"),
-            (503, "ServiceUnavailable"),
-            (403, "AccessDenied"),
-            (403, "ExpiredToken"),
-            (403, "InvalidClientTokenId"),
+            (400, "Throttling", ""),
+            (503, "ServiceUnavailable", ""),
+            (403, "AccessDenied", "and, if it assumes a role, the trust policy of the role."),
+            (403, "ExpiredToken", "Renew the credentials in the Airflow connection"),
+            (403, "InvalidClientTokenId", "Renew the credentials in the Airflow connection"),
         ],
     )
     def test_a_login_that_is_refused(
@@ -610,6 +636,7 @@ class TestMayPass:
         way: Try,
         status: int,
         code: str,
+        advice: str,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         to = connect(extra=json.dumps({"role_arn": empty_world.role}))
@@ -618,6 +645,18 @@ class TestMayPass:
             with pytest.raises(CleanRoomsMLError, match=f"(?s)no credentials.*{code}") as caught:
                 way(empty_world, **to, botocore_config=self.ONCE, **({"timeout": 0} if way is sensed else {}))
         assert not isinstance(caught.value, ConfigurationError)
+        # A sensor polls again until its time-out, and has its own advice after that of the login.
+        assert advice in str(caught.value).splitlines()[-2 if isinstance(caught.value, WaitTimeoutError) else -1]
+
+    def test_a_role_that_may_not_be_assumed_is_named_in_the_triggerer(
+        self, empty_world: World, connect: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        to = connect(extra=json.dumps({"role_arn": empty_world.role}))
+        with sts_that_answers(403, "AccessDenied") as url, monkeypatch.context() as patch:
+            patch.setenv("AWS_ENDPOINT_URL_STS", url)
+            error = run_wait(build_wait(arn(empty_world)), **to, botocore_config=self.ONCE)["error"]
+        assert "(AccessDenied) when calling the AssumeRole operation" in error
+        assert error.splitlines()[-1].endswith("and, if it assumes a role, the trust policy of the role.")
 
     @pytest.mark.parametrize(
         ("status", "code"), [(400, "Throttling"), (503, "ServiceUnavailable"), (403, "ExpiredToken")]

@@ -62,10 +62,29 @@ def test_a_retry_goes_on_with_what_its_templates_would_ask_for_anew(ran: dict[st
 
 
 @pytest.fixture(scope="module")
-def messages(ran: dict[str, Any], topic: Topic) -> dict[str, str]:
-    """The message of each subject; that of a subject which was sent twice is the last one."""
+def sent(ran: dict[str, Any], topic: Topic) -> list[Any]:
+    """Subject and message of each notification."""
     assert ran
-    return dict(topic.read_messages())
+    return list(topic.read_messages())
+
+
+@pytest.fixture(scope="module")
+def messages(sent: list[Any]) -> dict[str, str]:
+    """The message of each subject; that of a subject which was sent twice is the last one."""
+    return dict(sent)
+
+
+@pytest.mark.parametrize(
+    ("task", "tries"), [("denied_once", 2), ("failure", 1), ("deferred_failure", 1), ("rescheduled", 1)]
+)
+def test_the_start_is_reported_once_in_each_try(sent: list[Any], task: str, tries: int) -> None:
+    # Airflow calls back again when a deferred or rescheduled task resumes.
+    assert [subject for subject, _ in sent].count(f"retries.{task} started") == tries
+
+
+def test_a_rescheduled_sensor_has_polled_again(ran: dict[str, Any], account: World) -> None:
+    assert ran["rescheduled"]["state"] == "skipped"
+    assert account.calls.count("ListAudienceGenerationJobs") > 1
 
 
 def test_a_task_that_starts_is_not_reported_as_failed(messages: dict[str, str]) -> None:

@@ -98,11 +98,11 @@ def test_invalid_tags_are_rejected(empty_world: World, tags: dict[str, str], why
     "more",
     [
         [{}, {"Effect": "Deny"}],
-        [{"Condition": {"StringNotEquals": {"cleanrooms-ml:CollaborationId": COLLABORATION}}}],
+        [{"Condition": {"StringEquals": {"cleanrooms-ml:CollaborationId": COLLABORATION}}}],
         [{"Condition": {"StringEquals": {"aws:PrincipalOrgID": "o-1"}}}],
         [{"Resource": "{arn}"}],
     ],
-    ids=["denied", "another operator", "another condition", "without the jobs"],
+    ids=["denied", "another collaboration", "another condition", "without the jobs"],
 )
 def test_a_policy_without_a_matching_allow_denies(world: World, partner: World, more: list[dict[str, Any]]) -> None:
     arn = world.create_configured_model()
@@ -127,7 +127,7 @@ def test_a_generation_job_requires_membership_in_its_collaboration(world: World,
 
 def test_an_invalid_statement_is_not_stored(world: World) -> None:
     arn = world.create_configured_model()
-    with pytest.raises(ClientError, match="Each statement"):
+    with pytest.raises(ClientError, match="Statement must be an object"):
         put(world, arn, "x")
 
 

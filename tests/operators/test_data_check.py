@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 
 import boto3
 import pytest
+from airflow import DAG
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
@@ -546,6 +547,24 @@ def test_a_check_that_is_asked_for_is_not_left_out(empty_world: World) -> None:
     with pytest.raises(InvalidRequestError, match="min_matching_seed_size: None, although the Dag sets it"):
         run(CleanRoomsMLCheckSeedAudienceOperator(task_id="t", seed_audience=seed, **sized))
     assert empty_world.calls == []
+
+
+def test_counting_is_switched_off_in_the_dag_only(data: TrainingData) -> None:
+    create_role(data.world)
+    data.create()
+    given: dict[str, Any] = {"training_data": data.data, "role_arn": data.world.role}
+    assert check(**given, statistics=None).result["statistics"] is None
+    how = "to do without it, set statistics=None in the Dag itself"
+    with pytest.raises(InvalidRequestError, match=how):
+        check(**given, statistics="{{ none }}")
+    native = {"dag": DAG("d", schedule=None, render_template_as_native_obj=True)}
+    with pytest.raises(InvalidRequestError, match=how):
+        check(**given, statistics="{{ none }}", **native)
+    # A mapped task has the None that the Dag lists.
+    with DAG("mapped", schedule=None):
+        mapped = CleanRoomsMLCheckTrainingDataOperator.partial(task_id="t", **SMALL, **given).expand(statistics=[None])
+    unmapped: Any = mapped.unmap({"statistics": None})
+    assert run(unmapped).result["statistics"] is None
 
 
 @pytest.mark.skipif(HAS_PYARROW, reason="pyarrow is installed")

@@ -93,7 +93,7 @@ class TestThrottled:
             return check(self, *given, **more)
 
         monkeypatch.setattr(poller.Poller, "_check", counted)
-        monkeypatch.setattr(subscription, "_GRACE", 3.0)
+        monkeypatch.setattr(subscription, "_FIRST_POLL_ALLOWANCE", 3.0)
         arn = start_training(slow_world)
         slow_world.add_fault("GetAudienceModel", "throttle", times=0)
 

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+from collections.abc import Mapping
 from typing import Any
 
 from airflow_cleanroomsml._requests.arns import parse_arn
-from airflow_cleanroomsml._training_data.policy_elements import list_principals, list_values, matches_wildcards
+from airflow_cleanroomsml._training_data.policy_elements import (
+    evaluate_conditions,
+    find_policy_problem,
+    list_principals,
+    list_statements,
+    matches_element,
+)
 from airflow_cleanroomsml.emulator.backend.base import BackendBase
 from airflow_cleanroomsml.emulator.errors import access_denied_error, not_found_error, validation_error
 from airflow_cleanroomsml.emulator.store import Caller, Record, Store
@@ -39,7 +47,9 @@ class ConfiguredAudienceModelPolicies(BackendBase):
             raise validation_error("policyExistenceCondition is POLICY_MUST_EXIST, but the model has no policy.")
         if policy_existence_condition == "POLICY_MUST_NOT_EXIST" and present:
             raise validation_error("policyExistenceCondition is POLICY_MUST_NOT_EXIST, but the model has a policy.")
-        _require_principals(_parse_statements(configured_audience_model_policy))
+        if problem := find_policy_problem(configured_audience_model_policy, ("Principal", "Action", "Resource")):
+            raise validation_error(f"configuredAudienceModelPolicy is not a valid policy: {problem}.")
+        _require_principals(list_statements(configured_audience_model_policy))
         _write_policy(record, configured_audience_model_policy)
         return record.fields
 
@@ -67,12 +77,16 @@ class ConfiguredAudienceModelPolicies(BackendBase):
         """Deny a generation job on another account's model unless the model's policy allows it."""
         if model.caller.account == caller.account:
             return
-        statements = _parse_statements(_read_policy(model))
-        applicable = [s for s in statements if _matches_caller(s, caller)]
+        context = {"cleanrooms-ml:collaborationid": collaboration_id, "aws:principalaccount": caller.account}
+        applicable = [
+            statement
+            for statement in list_statements(_read_policy(model))
+            if _matches_caller(statement, caller) and _meets_conditions(statement, context)
+        ]
         # The policy must allow the action on the model and on the job in the owner's account (user guide, ml-behaviors).
         # The job does not exist yet. Any ARN of a job will do, because policies can only name jobs by a wildcard.
         for resource in (model.arn, model.caller.build_arn("audience-generation-job")):
-            effects = {s["Effect"] for s in applicable if _matches_resource(s, resource, collaboration_id)}
+            effects = {s["Effect"] for s in applicable if matches_element(s, "Resource", resource)}
             # An explicit deny overrides an allow, and no statement means an implicit deny (IAM user guide, evaluation logic).
             if effects != {"Allow"}:
                 is_denied = "Deny" in effects
@@ -92,14 +106,14 @@ def add_statement(model: Record, association: Record, accounts: list[str]) -> No
         "Resource": [model.arn, f"{model.arn.rsplit(':', 1)[0]}:audience-generation-job/*"],
         "Condition": {"StringEquals": {"cleanrooms-ml:CollaborationId": association.fields["collaborationId"]}},
     }
-    _write_policy(model, _format_policy([*_parse_statements(_read_policy(model)), statement]))
+    _write_policy(model, _format_policy([*list_statements(_read_policy(model)), statement]))
 
 
 def remove_statement(store: Store, association: Record) -> None:
     """Remove the statement of an association, and with the last one the policy."""
     arn = association.fields["configuredAudienceModelArn"]
     for model in store.find("configured-audience-model", association.caller, arn=arn):
-        statements = _parse_statements(_read_policy(model))
+        statements = list_statements(_read_policy(model))
         remaining = [statement for statement in statements if statement.get("Sid") != _format_sid(association)]
         if remaining and remaining != statements:
             _write_policy(model, _format_policy(remaining))
@@ -138,22 +152,15 @@ def _format_refusal(caller: Caller, resource: str, *, is_denied: bool, collabora
     return f"Account {caller.account} is not authorized to perform: {_ACTION} on resource: {resource} {reason}{hint}."
 
 
-def _parse_statements(policy: str) -> list[dict[str, Any]]:
-    try:
-        content = json.loads(policy)["Statement"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise validation_error("configuredAudienceModelPolicy is not a JSON document with a Statement.") from None
-    statements = content if isinstance(content, list) else [content]
-    if not all(isinstance(s, dict) and s.get("Effect") in ("Allow", "Deny") for s in statements):
-        raise validation_error("Each statement of the policy must be an object with the Effect Allow or Deny.")
-    return statements
-
-
 def _require_principals(statements: list[dict[str, Any]]) -> None:
     """Reject a principal with an ARN without an account: those of accounts, users and roles have one (IAM user guide, principals)."""
-    for text in (text for statement in statements for text in list_principals(statement.get("Principal", {}))):
+    for text in (text for statement in statements for text in _list_named(statement)):
         if text.startswith("arn:") and not _find_account(text):
             raise validation_error(f"The policy has an invalid principal, an ARN without an account: {text}.")
+
+
+def _list_named(statement: dict[str, Any]) -> list[str]:
+    return list_principals(statement.get("Principal", statement.get("NotPrincipal", {})))
 
 
 def _find_account(principal: str) -> str:
@@ -166,27 +173,14 @@ def _find_account(principal: str) -> str:
 
 def _matches_caller(statement: dict[str, Any], caller: Caller) -> bool:
     """Return whether a statement applies to the caller and to starting generation jobs."""
-    principals = list_principals(statement.get("Principal", {}))
+    is_negated = "NotPrincipal" in statement
+    principals = list_principals(statement.get("NotPrincipal" if is_negated else "Principal", {}))
     # The emulator knows the account of a caller but not their role, so an ARN stands for its account.
-    accounts = {_find_account(text) for text in principals}
-    has_action = any(matches_wildcards(pattern, _ACTION) for pattern in list_values(statement.get("Action", [])))
-    return has_action and not accounts.isdisjoint(("*", caller.account))
+    is_named = not {_find_account(text) for text in principals}.isdisjoint(("*", caller.account))
+    return is_named is not is_negated and matches_element(statement, "Action", _ACTION, re.IGNORECASE)
 
 
-def _matches_resource(statement: dict[str, Any], resource: str, collaboration_id: str | None) -> bool:
-    """
-    Return whether a statement applies to a resource.
-
-    The emulator only knows one condition. Any other counts as met in a Deny statement, and as not met in an Allow statement.
-    """
-    if not any(matches_wildcards(pattern, resource) for pattern in list_values(statement.get("Resource", []))):
-        return False
-    conditions = {
-        (operator, key): value
-        for operator, keys in statement.get("Condition", {}).items()
-        for key, value in keys.items()
-    }
-    expected = conditions.pop(("StringEquals", "cleanrooms-ml:CollaborationId"), None)
-    if conditions:
-        return bool(statement["Effect"] == "Deny")
-    return expected is None or collaboration_id in list_values(expected)
+def _meets_conditions(statement: dict[str, Any], context: Mapping[str, str | None]) -> bool:
+    """Return whether the conditions of a statement are met; an unknown one is in a Deny statement, and is not in an Allow statement."""
+    results = evaluate_conditions(statement.get("Condition", {}), context)
+    return all(statement["Effect"] == "Deny" if isinstance(result, str) else result for result in results)

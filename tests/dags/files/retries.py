@@ -12,6 +12,7 @@ from airflow_cleanroomsml.operators import (
     CleanRoomsMLCreateAudienceModelOperator,
     CleanRoomsMLCreateTrainingDatasetOperator,
 )
+from airflow_cleanroomsml.sensors import CleanRoomsMLNewAudienceGenerationJobsSensor
 
 DEFAULTS = {"retries": 2, "retry_delay": pendulum.duration(seconds=1)}
 DATASET: dict[str, Any] = {"role_arn": "{{ params.role_arn }}", "training_data": "{{ params.training_data }}"}
@@ -36,6 +37,15 @@ with DAG(
         training_dataset_arn="{{ params.trained_on }}",
         training_data_end_time="{{ macros.datetime.now() }}",
     )
+    CleanRoomsMLNewAudienceGenerationJobsSensor(
+        task_id="rescheduled",
+        since="2026-01-01T00:00:00Z",
+        mode="reschedule",
+        poke_interval=1,
+        timeout=4,
+        soft_fail=True,
+        on_execute_callback=CleanRoomsMLSnsNotifier(target_arn="{{ params.topic }}"),
+    )
     for deferrable in (False, True):
         unstable >> CleanRoomsMLCreateAudienceModelOperator(
             task_id="deferred_failure" if deferrable else "failure",
@@ -43,5 +53,6 @@ with DAG(
             training_dataset_arn=denied_once.output,
             deferrable=deferrable,
             trigger_rule="all_done",
+            on_execute_callback=CleanRoomsMLSnsNotifier(target_arn="{{ params.topic }}"),
             on_failure_callback=CleanRoomsMLSnsNotifier(target_arn="{{ params.topic }}"),
         )

@@ -29,7 +29,7 @@ from airflow_cleanroomsml._compat import (
     name_caller,
 )
 from airflow_cleanroomsml._connection.arguments import convert_connection
-from airflow_cleanroomsml._connection.client_factory import explain_errors, log_in, make_client
+from airflow_cleanroomsml._connection.client_factory import explain_errors, log_in, make_client, mask_urls
 from airflow_cleanroomsml._connection.client_options import make_config
 from airflow_cleanroomsml._connection.send_errors import build_outcome_unknown, explain_unsent
 from airflow_cleanroomsml._connection.transport import (
@@ -41,7 +41,12 @@ from airflow_cleanroomsml._connection.transport import (
     is_lost,
     require_complete,
 )
-from airflow_cleanroomsml._connection.validation import check_connection, find_unusable_file, wrap_connection
+from airflow_cleanroomsml._connection.validation import (
+    check_connection,
+    find_unusable_file,
+    find_unusable_proxy,
+    wrap_connection,
+)
 from airflow_cleanroomsml._requests.request import Request, load
 from airflow_cleanroomsml._resources.table import CLEAN_ROOMS_ML
 from airflow_cleanroomsml.exceptions import (
@@ -339,15 +344,18 @@ class CleanRoomsMLHook(AwsBaseHook):
     def _explain_failure(
         self, name: str, error: Exception, why: str, handled: BaseException | None, *, once: bool
     ) -> CleanRoomsMLError:
-        stage = find_stage(error, handled)
+        stage, why = find_stage(error, handled), mask_urls(why, self)
         if stage is not Stage.SENT:
-            return explain_unsent(name, error, why, stage, handled, self._find_unusable_file)
+            return explain_unsent(name, error, why, stage, handled, self._find_unusable_file, self._find_unusable_proxy)
         if once or is_lost(error, handled):
             return NoAnswerError(join_lines(f"{name} got no readable response.", why))
         return CleanRoomsMLError(join_lines(f"{name} failed.", why))
 
     def _find_unusable_file(self) -> str:
         return find_unusable_file(self.conn_config, self._connection_arguments, self._session)
+
+    def _find_unusable_proxy(self) -> str:
+        return find_unusable_proxy(self.config, self.conn.meta.endpoint_url)
 
 
 def _plan_pauses(times: int) -> list[float]:

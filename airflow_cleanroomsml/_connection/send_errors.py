@@ -34,6 +34,7 @@ def explain_unsent(
     stage: Stage,
     handled: BaseException | None,
     find_unusable_file: Callable[[], str],
+    find_unusable_proxy: Callable[[], str],
 ) -> CleanRoomsMLError:
     """
     Build the error for a request that was not sent; an ``UnreachableError`` only if the next attempt may succeed.
@@ -44,6 +45,7 @@ def explain_unsent(
     :param stage: The stage in which it was raised.
     :param handled: The error that was being handled when the call began.
     :param find_unusable_file: Finds a file of the configuration that cannot be read; returns a sentence about it, or an empty text.
+    :param find_unusable_proxy: The same for a proxy.
     """
     first = f"{name} was not sent."
     # botocore refreshes credentials while it signs a request, so a failed login can surface here, too.
@@ -58,6 +60,8 @@ def explain_unsent(
                 "Check the credentials, a session token for instance, for a line break at the end.",
             )
         )
+    if unusable := find_unusable_proxy():
+        return ConfigurationError(join_lines(first, unusable))
     if stage is Stage.PREPARING:
         return CleanRoomsMLError(join_lines(first, reason, _HINTS.get(type(error), "")))
     if may_lack_files(error, handled) and (unusable := find_unusable_file()):

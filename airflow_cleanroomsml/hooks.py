@@ -35,10 +35,11 @@ from airflow_cleanroomsml._connection.send_errors import build_outcome_unknown, 
 from airflow_cleanroomsml._connection.transport import (
     NoAnswerError,
     Stage,
-    build_redirect_error,
+    build_proxy_error,
     describe_error,
     find_stage,
     is_lost,
+    mark_other_types,
     require_complete,
 )
 from airflow_cleanroomsml._connection.validation import (
@@ -48,7 +49,7 @@ from airflow_cleanroomsml._connection.validation import (
     wrap_connection,
 )
 from airflow_cleanroomsml._requests.request import Request, load
-from airflow_cleanroomsml._resources.table import CLEAN_ROOMS_ML
+from airflow_cleanroomsml._resources.table import CLEAN_ROOMS, CLEAN_ROOMS_ML
 from airflow_cleanroomsml.exceptions import (
     CleanRoomsMLError,
     ThrottledError,
@@ -163,6 +164,8 @@ class CleanRoomsMLHook(AwsBaseHook):
         session: boto3.session.Session = explain_errors(self, make, logs_in=True)
         # On the session, because botocore copies its event handlers to every client that it makes.
         intercept_responses(session, CLEAN_ROOMS_ML, _add_quota)
+        for service in (CLEAN_ROOMS, CLEAN_ROOMS_ML):
+            intercept_responses(session, service, mark_other_types)
         return session
 
     def get_session(self, region_name: str | None = None, deferrable: bool = False) -> Any:
@@ -320,7 +323,7 @@ class CleanRoomsMLHook(AwsBaseHook):
         try:
             return send()
         except ClientError as error:
-            raised: CleanRoomsMLError = build_redirect_error(name, error.response) or service_error(
+            raised: CleanRoomsMLError = build_proxy_error(name, error.response) or service_error(
                 name, error.response, request.redact
             )
         # Making the client reads the connection and logs in, whose errors are translated already.

@@ -109,13 +109,16 @@ def convert_options(options: Any, path: str = "botocore_config", *, connection: 
 
 def is_url(text: Any) -> bool:
     """Return whether a text is an HTTP URL with a host and, if it has a port, a valid one."""
+    if not isinstance(text, str):
+        return False
     try:
         parts = urlsplit(text)
         # Reading the port raises ValueError unless it is a number up to 65535.
-        has_host = bool(_HOST.fullmatch(parts.netloc.rpartition("@")[2])) and parts.port != 0
-        return parts.scheme in ("http", "https") and has_host
-    except (AttributeError, TypeError, ValueError):
+        port = parts.port
+    except ValueError:
         return False
+    is_host = _HOST.fullmatch(parts.netloc.rpartition("@")[2])
+    return is_host is not None and parts.scheme in ("http", "https") and port != 0
 
 
 def is_proxy(text: str) -> bool:

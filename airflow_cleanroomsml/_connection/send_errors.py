@@ -60,12 +60,11 @@ def explain_unsent(
                 "Check the credentials, a session token for instance, for a line break at the end.",
             )
         )
-    if unusable := find_unusable_proxy():
+    needs_files = stage is Stage.CONNECTING and may_lack_files(error, handled)
+    if unusable := find_unusable_proxy() or (find_unusable_file() if needs_files else ""):
         return ConfigurationError(join_lines(first, unusable))
     if stage is Stage.PREPARING:
         return CleanRoomsMLError(join_lines(first, reason, _HINTS.get(type(error), "")))
-    if may_lack_files(error, handled) and (unusable := find_unusable_file()):
-        return ConfigurationError(join_lines(first, unusable))
     if is_transient(error, handled):
         return UnreachableError(join_lines(first, reason, "Check the region, the endpoint, the proxy and the network."))
     return CleanRoomsMLError(

@@ -84,11 +84,8 @@ def arguments(service: str, name: str) -> dict[str, Any]:
 )
 def test_a_list_of_another_type_is_not_an_empty_listing(lead: Callable[[str], CleanRoomsMLHook], value: str) -> None:
     for name in ("ListAudienceModels", "ListTrainedModelVersions", "ListTrainedModelInferenceJobs"):
-        [member] = [
-            key
-            for key, shape in load("cleanroomsml").operation_model(name).output_shape.members.items()
-            if shape.type_name == "list"
-        ]
+        shape: Any = load("cleanroomsml").operation_model(name).output_shape
+        [member] = [key for key, each in shape.members.items() if each.type_name == "list"]
         with run_peer(answer_after_reading(build_http_answer(f'{{"{member}": {value}}}'.encode(), **JSON))) as server:
             hook, method = lead(server.build_url("http")), xform_name(name)
             for way in ways(hook, method, arguments("cleanroomsml", name)):

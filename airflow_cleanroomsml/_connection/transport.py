@@ -145,7 +145,7 @@ def mark_other_types(
 
     A handler of botocore's ``before-parse``, whose second argument is added to the parsed response.
     """
-    shape = getattr(operation_model, "output_shape", None)
+    shape: Any = getattr(operation_model, "output_shape", None)
     # Found by their text, because parsing each page of a listing twice would cost as much as reading it.
     for match in _EMPTY.finditer(response_dict["body"]) if shape is not None else ():
         name = match["name"].decode()

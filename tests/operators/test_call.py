@@ -66,6 +66,8 @@ def test_jmespath_picks_the_result(world: World, caplog: pytest.LogCaptureFixtur
         ({"jmespath": "a["}, "(?s)jmespath: 'a\\[' is not a valid expression.*Incomplete expression"),
         ({"jmespath": "foo(@)"}, "(?s)jmespath: .*Unknown function: foo"),
         ({"jmespath": "length(@, @)"}, "jmespath: "),
+        ({"jmespath": "[a][::0]"}, "(?s)jmespath: .* is not a valid expression.*slice step cannot be zero"),
+        ({"jmespath": "(" * 3000 + "a" + ")" * 3000}, "jmespath: .* is not a valid expression"),
         ({"service": "s3"}, "service: 's3' is unknown; allowed: cleanroomsml, cleanrooms"),
         ({"operation": "list_training_datset"}, "did you mean 'list_training_datasets'"),
         ({"operation": "list_memberships"}, 'cleanrooms has it: set service="cleanrooms"'),
@@ -174,3 +176,14 @@ def test_every_operation_is_a_task(empty_world: World, operation: str) -> None:
     with pytest.raises(InvalidRequestError, match="missing; required"):
         call(operation)
     assert empty_world.calls == []
+
+
+@pytest.mark.parametrize(
+    "expression", ["contains(trainingDatasetArn, `1`)", "min_by([{a: `1`}, {a: trainingDatasetArn}], &a)"]
+)
+def test_a_create_whose_result_cannot_be_selected_is_not_retried(world: World, expression: str) -> None:
+    """JMESPath lets errors of Python through: a retry would create another one."""
+    described = world.ml.get_training_dataset(trainingDatasetArn=world.create_dataset())
+    request = {"name": "d2", "role_arn": described["roleArn"], "training_data": described["trainingData"]}
+    with pytest.raises(ResultError, match="(?s)CreateTrainingDataset succeeded, but jmespath .* cannot be applied"):
+        call("create_training_dataset", request, jmespath=expression)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 #: Members that contain explanations by the service.
-_TEXTS = ("message", "logsStatusDetails", "metricsStatusDetails")
+_TEXTS = ("message", "logsStatusDetails", "metricsStatusDetails", "statusReason")
 #: Errors of Python that applying a JMESPath expression may raise.
 _PYTHON_ERRORS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 _SERVICES = (CLEAN_ROOMS_ML, CLEAN_ROOMS)

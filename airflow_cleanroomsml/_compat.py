@@ -226,6 +226,7 @@ _STEPS_BEFORE_SENDING = {
     "botocore.httpsession": ("_get_connection_manager", "_setup_ssl_cert"),
     "http.client": _CONNECTION_STEPS,
     "urllib3.connection": _CONNECTION_STEPS,
+    "urllib3.connectionpool": ("_get_conn",),
     "urllib3.poolmanager": ("connection_from_url",),
 }
 #: Module in which botocore parses responses.

@@ -51,6 +51,9 @@ def explain_unsent(
     # botocore refreshes credentials while it signs a request, so a failed login can surface here, too.
     if isinstance(error, (CredentialRetrievalError, TokenRetrievalError)):
         return CredentialsUnavailableError(join_lines(first, reason))
+    needs_files = stage is Stage.CONNECTING and may_lack_files(error, handled)
+    if unusable := find_unusable_proxy() or (find_unusable_file() if needs_files else ""):
+        return ConfigurationError(join_lines(first, unusable))
     if stage is Stage.HEADERS:
         # The text of http.client quotes the header, which may be a credential.
         return CleanRoomsMLError(
@@ -60,9 +63,6 @@ def explain_unsent(
                 "Check the credentials, a session token for instance, for a line break at the end.",
             )
         )
-    needs_files = stage is Stage.CONNECTING and may_lack_files(error, handled)
-    if unusable := find_unusable_proxy() or (find_unusable_file() if needs_files else ""):
-        return ConfigurationError(join_lines(first, unusable))
     if stage is Stage.PREPARING:
         return CleanRoomsMLError(join_lines(first, reason, _HINTS.get(type(error), "")))
     if is_transient(error, handled):

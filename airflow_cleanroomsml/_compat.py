@@ -250,9 +250,11 @@ _CONNECTION_STEPS = ("connect", "putrequest", "putheader")
 _STEPS_BEFORE_SENDING = {
     "botocore.client": ("_convert_to_request_dict", "_emit_api_params", "_resolve_endpoint_ruleset"),
     "botocore.endpoint": ("create_request",),
-    "botocore.httpsession": ("_get_connection_manager",),
+    "botocore.httpsession": ("_get_connection_manager", "_setup_ssl_cert"),
     "http.client": _CONNECTION_STEPS,
     "urllib3.connection": _CONNECTION_STEPS,
+    "urllib3.connectionpool": ("_get_conn",),
+    "urllib3.poolmanager": ("connection_from_url",),
 }
 #: Module in which botocore parses responses.
 _PARSERS = "botocore.parsers"

@@ -7,6 +7,7 @@ becomes 202602, the tag ``00`` becomes 0, and an emoji that was escaped in JSON 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -39,6 +40,10 @@ RENDERED_NONE = (None, "None")
 # A time stays a text, as the request check parses it: evaluated, 20261124 would be a number.
 _TEXTS = ("string", "timestamp")
 _CONTAINERS = ("structure", "list", "map")
+#: Messages of Jinja about a variable, whose name the template has, or about an attribute or item.
+_UNDEFINED = re.compile(
+    r"(?P<variable>'\w+' is undefined)|(?P<attribute>'[\w. ]+ object' has no (?:attribute|element)) .*", re.DOTALL
+)
 
 
 def render_by_shape(
@@ -82,6 +87,22 @@ def render_value_by_shape(
     if not is_native(jinja_env):
         shape = None
     return _Renderer(task, context, jinja_env, seen_oids).render_field(shape, value)
+
+
+def describe_template_error(error: Exception) -> str:
+    """
+    Describe why a template cannot be rendered, without quoting it: what looks like one may be a password.
+
+    Of Jinja's own errors it is the line, or the name that is undefined; the name of an attribute may be a value that was looked up.
+    """
+    from jinja2 import TemplateSyntaxError, UndefinedError
+
+    kind = type(error).__name__
+    if isinstance(error, TemplateSyntaxError):
+        return f"{kind}: line {error.lineno}"
+    if isinstance(error, UndefinedError) and (match := _UNDEFINED.fullmatch(error.message or "")):
+        return f"{kind}: {match['variable'] or match['attribute'] + ' ***'}"
+    return kind
 
 
 def is_native(jinja_env: Any) -> bool:

@@ -29,21 +29,27 @@ from airflow_cleanroomsml._compat import (
     name_caller,
 )
 from airflow_cleanroomsml._connection.arguments import convert_connection
-from airflow_cleanroomsml._connection.client_factory import explain_errors, log_in, make_client
+from airflow_cleanroomsml._connection.client_factory import explain_errors, log_in, make_client, mask_urls
 from airflow_cleanroomsml._connection.client_options import make_config
 from airflow_cleanroomsml._connection.send_errors import build_outcome_unknown, explain_unsent
 from airflow_cleanroomsml._connection.transport import (
     NoAnswerError,
     Stage,
-    build_redirect_error,
+    build_proxy_error,
     describe_error,
     find_stage,
     is_lost,
+    mark_other_types,
     require_complete,
 )
-from airflow_cleanroomsml._connection.validation import check_connection, find_unusable_file, wrap_connection
+from airflow_cleanroomsml._connection.validation import (
+    check_connection,
+    find_unusable_file,
+    find_unusable_proxy,
+    wrap_connection,
+)
 from airflow_cleanroomsml._requests.request import Request, load
-from airflow_cleanroomsml._resources.table import CLEAN_ROOMS_ML
+from airflow_cleanroomsml._resources.table import CLEAN_ROOMS, CLEAN_ROOMS_ML
 from airflow_cleanroomsml.exceptions import (
     CleanRoomsMLError,
     ThrottledError,
@@ -158,6 +164,8 @@ class CleanRoomsMLHook(AwsBaseHook):
         session: boto3.session.Session = explain_errors(self, make, logs_in=True)
         # On the session, because botocore copies its event handlers to every client that it makes.
         intercept_responses(session, CLEAN_ROOMS_ML, _add_quota)
+        for service in (CLEAN_ROOMS, CLEAN_ROOMS_ML):
+            intercept_responses(session, service, mark_other_types)
         return session
 
     def get_session(self, region_name: str | None = None, deferrable: bool = False) -> Any:
@@ -315,7 +323,7 @@ class CleanRoomsMLHook(AwsBaseHook):
         try:
             return send()
         except ClientError as error:
-            raised: CleanRoomsMLError = build_redirect_error(name, error.response) or service_error(
+            raised: CleanRoomsMLError = build_proxy_error(name, error.response) or service_error(
                 name, error.response, request.redact
             )
         # Making the client reads the connection and logs in, whose errors are translated already.
@@ -339,15 +347,18 @@ class CleanRoomsMLHook(AwsBaseHook):
     def _explain_failure(
         self, name: str, error: Exception, why: str, handled: BaseException | None, *, once: bool
     ) -> CleanRoomsMLError:
-        stage = find_stage(error, handled)
+        stage, why = find_stage(error, handled), mask_urls(why, self)
         if stage is not Stage.SENT:
-            return explain_unsent(name, error, why, stage, handled, self._find_unusable_file)
+            return explain_unsent(name, error, why, stage, handled, self._find_unusable_file, self._find_unusable_proxy)
         if once or is_lost(error, handled):
             return NoAnswerError(join_lines(f"{name} got no readable response.", why))
         return CleanRoomsMLError(join_lines(f"{name} failed.", why))
 
     def _find_unusable_file(self) -> str:
         return find_unusable_file(self.conn_config, self._connection_arguments, self._session)
+
+    def _find_unusable_proxy(self) -> str:
+        return find_unusable_proxy(self.config, self.conn.meta.endpoint_url)
 
 
 def _plan_pauses(times: int) -> list[float]:

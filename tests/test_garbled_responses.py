@@ -78,6 +78,32 @@ def arguments(service: str, name: str) -> dict[str, Any]:
     return {xform_name(member): build_valid(shape.members[member]) for member in shape.required_members}
 
 
+@pytest.mark.parametrize(
+    "value",
+    ["{}", '""', "{ }", "0", "false", "null", '"text"', '{"a": 1}', "[null]", "[{}]", '["x"]', "[[]]", '[{"a": 1}]'],
+)
+def test_a_list_of_another_type_is_not_an_empty_listing(lead: Callable[[str], CleanRoomsMLHook], value: str) -> None:
+    for name in ("ListAudienceModels", "ListTrainedModelVersions", "ListTrainedModelInferenceJobs"):
+        shape: Any = load("cleanroomsml").operation_model(name).output_shape
+        [member] = [key for key, each in shape.members.items() if each.type_name == "list"]
+        with run_peer(answer_after_reading(build_http_answer(f'{{"{member}": {value}}}'.encode(), **JSON))) as server:
+            hook, method = lead(server.build_url("http")), xform_name(name)
+            for way in ways(hook, method, arguments("cleanroomsml", name)):
+                with pytest.raises(UnreachableError):
+                    way()
+
+
+@pytest.mark.parametrize("status", ["408 Request Timeout", "499 Client Closed Request"])
+def test_a_time_out_of_a_proxy_is_no_refusal(lead: Callable[[str], CleanRoomsMLHook], status: str) -> None:
+    """A proxy may have forwarded the request before its patience ended."""
+    with run_peer(answer_after_reading(build_http_answer(b"<html>", status))) as server:
+        hook = lead(server.build_url("http"))
+        with pytest.raises(OutcomeUnknownError, match="may have been carried out"):
+            hook.call("create_audience_model", arguments("cleanroomsml", "CreateAudienceModel"))
+        with pytest.raises(UnreachableError):
+            hook.call("list_audience_models")
+
+
 @pytest.mark.parametrize("answer", ANSWERS)
 def test_no_operation_takes_it_for_an_answer(lead: Callable[[str], CleanRoomsMLHook], answer: str) -> None:
     taken: list[Any] = []

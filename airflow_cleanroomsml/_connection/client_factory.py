@@ -7,7 +7,7 @@ Errors in the configuration are final. Errors that may be temporary, such as a t
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore import UNSIGNED, exceptions
@@ -33,6 +33,7 @@ from airflow_cleanroomsml._connection.validation import (
     check_client,
     find_bundle,
     find_environment_endpoints,
+    list_proxy_secrets,
     require_bundle,
     require_endpoint,
     require_region,
@@ -219,15 +220,24 @@ def _explain_refusal(error: ClientError, why: str) -> CleanRoomsMLError:
 
 
 def _mask(text: str, hook: CleanRoomsMLHook) -> str:
-    """Mask values of the connection and of the client's options that may be confidential."""
+    """Mask values of the connection that may be confidential, and passwords in URLs."""
     wrapper: Any = hook.conn_config
-    options: Any = hook.config
     extra = {name: value for name, value in wrapper.extra_config.items() if name not in _SHOWN}
-    values = {value for held in (wrapper.password, extra, options.proxies) for value in _iterate_values(held)}
+    values = {value for held in (wrapper.password, extra) for value in _iterate_values(held)}
+    return mask_urls(_replace(text, values), hook)
+
+
+def mask_urls(text: str, hook: CleanRoomsMLHook) -> str:
+    """Mask passwords of endpoints and proxies, which errors of botocore and urllib3 quote, in a text of theirs."""
+    options: Any = hook.config
+    return _QUOTED.sub(STARS, _replace(text, list_proxy_secrets(options.proxies)))
+
+
+def _replace(text: str, values: Collection[str]) -> str:
     # Longest first, because a value may contain another one.
     for value in sorted(values, key=len, reverse=True):
         text = text.replace(value, STARS) if len(value) >= _LONG else text
-    return _QUOTED.sub(STARS, text)
+    return text
 
 
 def _iterate_values(value: Any) -> Iterator[str]:
@@ -240,4 +250,4 @@ def _iterate_values(value: Any) -> Iterator[str]:
         yield str(value)
 
 
-__all__ = ["explain_errors", "log_in", "make_client"]
+__all__ = ["explain_errors", "log_in", "make_client", "mask_urls"]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
@@ -24,9 +25,9 @@ _TYPES: Any = {
         "type": "structure",
         "members": {
             "region_name": _TEXT,
-            "user_agent": _TEXT,
-            "user_agent_extra": _TEXT,
-            "user_agent_appid": _TEXT,
+            "user_agent": {"shape": "Header"},
+            "user_agent_extra": {"shape": "Header"},
+            "user_agent_appid": {"shape": "Header"},
             "connect_timeout": {"shape": "Seconds"},
             "read_timeout": {"shape": "Seconds"},
             "max_pool_connections": {"shape": "Positive"},
@@ -60,10 +61,14 @@ _TYPES: Any = {
     "Positive": {"type": "integer", "min": 1},
     "Natural": {"type": "integer", "min": 0},
     "Flag": {"type": "boolean"},
-    "Seconds": {"type": "float", "min": 0.001},
+    # At most a year: sockets reject a number that is too large, a read time-out even after the request was sent.
+    "Seconds": {"type": "float", "min": 0.001, "max": 31_536_000},
+    "Header": {"type": "string", "min": 1, "pattern": r"[^\r\n]+"},
     "Text": {"type": "string", "min": 1},
 }
 _SHAPES = ShapeResolver(_TYPES)
+#: Host and port of a URL; urlsplit() also accepts blanks, and text after an address of IPv6.
+_HOST = re.compile(r"(\[[^\[\]\s]+\]|[^\[\]:\s]+)(:\d*)?")
 
 
 def convert_options(options: Any, path: str = "botocore_config", *, connection: str = "") -> dict[str, Any]:
@@ -78,8 +83,7 @@ def convert_options(options: Any, path: str = "botocore_config", *, connection: 
     check = RequestCheck(convert=not connection)
     typed = _convert_members(check, "Config", options, path, list_config_options())
     for scheme, proxy in (typed.get("proxies") or {}).items():
-        # botocore accepts a proxy without a scheme and takes HTTP (botocore.httpsession.ProxyConfiguration).
-        if isinstance(proxy, str) and not is_url(proxy if "://" in proxy else f"http://{proxy}"):
+        if isinstance(proxy, str) and not is_proxy(proxy):
             check.reject_unknown(
                 proxy, f"{path}.proxies.{scheme}", "*** is not a URL", "must be one, such as 'http://host:8080'"
             )
@@ -105,12 +109,24 @@ def convert_options(options: Any, path: str = "botocore_config", *, connection: 
 
 def is_url(text: Any) -> bool:
     """Return whether a text is an HTTP URL with a host and, if it has a port, a valid one."""
+    if not isinstance(text, str):
+        return False
     try:
         parts = urlsplit(text)
         # Reading the port raises ValueError unless it is a number up to 65535.
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except (AttributeError, TypeError, ValueError):
+        port = parts.port
+    except ValueError:
         return False
+    is_host = _HOST.fullmatch(parts.netloc.rpartition("@")[2])
+    return is_host is not None and parts.scheme in ("http", "https") and port != 0
+
+
+def is_proxy(text: str) -> bool:
+    """Return whether a text is the URL of a proxy that botocore can use; without a scheme it takes HTTP."""
+    # As botocore.httpsession.ProxyConfiguration completes it.
+    url = text if "://" in text else f"http://{text.removeprefix('//')}"
+    # botocore sends user and password as ASCII only.
+    return is_url(url) and unquote(urlsplit(url).netloc.rpartition("@")[0]).isascii()
 
 
 def _convert_members(
@@ -166,4 +182,4 @@ def make_config(config: Any) -> Config | None:
         ) from None
 
 
-__all__ = ["convert_options", "is_url", "make_config"]
+__all__ = ["convert_options", "is_proxy", "is_url", "make_config"]

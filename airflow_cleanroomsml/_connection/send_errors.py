@@ -34,6 +34,7 @@ def explain_unsent(
     stage: Stage,
     handled: BaseException | None,
     find_unusable_file: Callable[[], str],
+    find_unusable_proxy: Callable[[], str],
 ) -> CleanRoomsMLError:
     """
     Build the error for a request that was not sent; an ``UnreachableError`` only if the next attempt may succeed.
@@ -44,11 +45,15 @@ def explain_unsent(
     :param stage: The stage in which it was raised.
     :param handled: The error that was being handled when the call began.
     :param find_unusable_file: Finds a file of the configuration that cannot be read; returns a sentence about it, or an empty text.
+    :param find_unusable_proxy: The same for a proxy.
     """
     first = f"{name} was not sent."
     # botocore refreshes credentials while it signs a request, so a failed login can surface here, too.
     if isinstance(error, (CredentialRetrievalError, TokenRetrievalError)):
         return CredentialsUnavailableError(join_lines(first, reason))
+    needs_files = stage is Stage.CONNECTING and may_lack_files(error, handled)
+    if unusable := find_unusable_proxy() or (find_unusable_file() if needs_files else ""):
+        return ConfigurationError(join_lines(first, unusable))
     if stage is Stage.HEADERS:
         # The text of http.client quotes the header, which may be a credential.
         return CleanRoomsMLError(
@@ -60,8 +65,6 @@ def explain_unsent(
         )
     if stage is Stage.PREPARING:
         return CleanRoomsMLError(join_lines(first, reason, _HINTS.get(type(error), "")))
-    if may_lack_files(error, handled) and (unusable := find_unusable_file()):
-        return ConfigurationError(join_lines(first, unusable))
     if is_transient(error, handled):
         return UnreachableError(join_lines(first, reason, "Check the region, the endpoint, the proxy and the network."))
     return CleanRoomsMLError(join_lines(first, reason, CHECK_TLS))

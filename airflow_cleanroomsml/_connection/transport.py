@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Mapping
 from enum import Enum
@@ -40,6 +41,10 @@ _PREPARING = (
 )
 #: The other side closed the connection during the TLS handshake, without an alert about certificates or protocols.
 _CLOSED = (ssl.SSLEOFError, ssl.SSLSyscallError, ssl.SSLZeroReturnError)
+#: A member that is an empty object or text.
+_EMPTY = re.compile(rb'"(?P<name>\w+)"\s*:\s*(?:\{\s*\}|"")', re.ASCII)
+#: Statuses of time-outs that proxies send, among them nginx (499).
+_TIMED_OUT = (HTTPStatus.REQUEST_TIMEOUT, 499)
 
 #: Advice for a TLS handshake that was refused.
 CHECK_TLS = "Check the endpoint, the proxy, and whether verify names a CA bundle that trusts them."
@@ -110,7 +115,7 @@ def require_complete(request: Request, response: dict[str, Any]) -> dict[str, An
     """
     shape, metadata = request.operation.output_shape, response.get("ResponseMetadata", {})
     required = shape.required_members if shape else []
-    missing = [name for name in required if name not in response]
+    missing = [name for name in required if not _is_answer(shape, name, response.get(name))]
     # The responses of botocore's Stubber have no headers.
     if not required and metadata.get("HTTPHeaders") and "RequestId" not in metadata:
         missing = ["a request ID"]
@@ -124,22 +129,54 @@ def require_complete(request: Request, response: dict[str, Any]) -> dict[str, An
     return response
 
 
-def build_redirect_error(operation: str, response: Mapping[str, Any]) -> NoAnswerError | None:
+def _is_answer(shape: Any, name: str, value: Any) -> bool:
+    """Return whether a required member has a value; an entry of a list without any of its required members has none."""
+    member = shape.members[name]
+    if member.type_name != "list" or member.member.type_name != "structure":
+        return value is not None
+    required = member.member.required_members
+    return isinstance(value, list) and all(
+        entry is not None and (not required or any(key in entry for key in required)) for entry in value
+    )
+
+
+def mark_other_types(
+    response_dict: Mapping[str, Any], customized_response_dict: dict[str, Any], operation_model: Any = None, **_: Any
+) -> None:
     """
-    Build the error for a redirect, which proxies and captive portals send but not the service; None for any other response.
+    Mark lists in a response that are an empty object or text as missing: botocore would parse them as empty lists.
+
+    A handler of botocore's ``before-parse``, whose second argument is added to the parsed response.
+    """
+    shape: Any = getattr(operation_model, "output_shape", None)
+    # Found by their text, because parsing each page of a listing twice would cost as much as reading it.
+    for match in _EMPTY.finditer(response_dict["body"]) if shape is not None else ():
+        name = match["name"].decode()
+        if name in shape.members and shape.members[name].type_name == "list":
+            customized_response_dict[name] = None
+
+
+def build_proxy_error(operation: str, response: Mapping[str, Any]) -> NoAnswerError | None:
+    """
+    Build the error for a response that proxies and captive portals send but not the service; None for any other response.
+
+    It is a redirect, or says that the proxy has waited too long, perhaps after it had forwarded the request.
 
     :param operation: API operation, for instance ``CreateAudienceModel``.
     :param response: The response, as in ``ClientError.response``.
     """
-    status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    if not HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
+    metadata = response.get("ResponseMetadata", {})
+    status = int(metadata.get("HTTPStatusCode", 0))
+    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
+        what, response_name = f"{operation} was redirected (HTTP status {status}).", "redirect"
+    elif status in _TIMED_OUT and "RequestId" not in metadata:
+        what, response_name = f"{operation} timed out (HTTP status {status}).", "response"
+    else:
         return None
-    return NoAnswerError(
-        join_lines(
-            f"{operation} was redirected (HTTP status {status}).",
-            "The redirect probably came from a proxy and not from the service: check the endpoint and the proxy.",
-        )
+    advice = (
+        f"The {response_name} probably came from a proxy and not from the service: check the endpoint and the proxy."
     )
+    return NoAnswerError(join_lines(what, advice))
 
 
 def describe_error(error: Exception) -> str:

@@ -16,6 +16,8 @@ import ssl
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import botocore
 from botocore.config import Config
@@ -24,7 +26,7 @@ from botocore.loaders import Loader
 
 from airflow_cleanroomsml._compat import botocore_variable
 from airflow_cleanroomsml._connection.arguments import convert_connection
-from airflow_cleanroomsml._connection.client_options import convert_options, is_url
+from airflow_cleanroomsml._connection.client_options import convert_options, is_proxy, is_url
 from airflow_cleanroomsml._requests.arns import REGION_ENDING
 from airflow_cleanroomsml._requests.sensitive import STARS
 from airflow_cleanroomsml._requests.violations import suggest_name
@@ -209,6 +211,36 @@ def find_unusable_file(wrapper: Any, arguments: Mapping[str, Any], session: Any)
     except ConfigurationError as error:
         return str(error)
     return ""
+
+
+def find_unusable_proxy(options: Any, url: str) -> str:
+    """
+    Find the variable with a proxy that botocore cannot use.
+
+    :param options: Options of the client; its own proxies are checked already.
+    :param url: Endpoint of the service.
+    :return: A description of the problem; empty if there is none. It does not quote the proxy, whose URL may contain a password.
+    """
+    scheme = urlsplit(url).scheme
+    proxy = "" if options.proxies is not None or proxy_bypass(urlsplit(url).netloc) else getproxies().get(scheme, "")
+    if not proxy or is_proxy(proxy):
+        return ""
+    names = [name for name in os.environ if name.lower() == f"{scheme}_proxy" and os.environ[name] == proxy]
+    return f"{', '.join(names) or f'proxy for {scheme}'}: {STARS} is not a URL such as 'http://host:8080'."
+
+
+def list_proxy_secrets(proxies: Mapping[str, str] | None) -> set[str]:
+    """
+    List the passwords of proxies, also of those in the environment, as errors may quote them.
+
+    :param proxies: The proxies in the options of the client.
+    """
+    urls = [url for url in (*(proxies or {}).values(), *getproxies().values()) if "@" in url]
+    # A password may contain the characters that end the part of a URL in front of the host.
+    users = [url.rpartition("@")[0].rpartition("//")[2] for url in urls]
+    passwords = [user.partition(":")[2] for user in users]
+    parts = {part for password in passwords for part in (password, *re.split("[/?#@]", password))}
+    return {*users, *parts, *map(unquote, parts)}
 
 
 def find_bundle(session: Any) -> tuple[str | None, str]:

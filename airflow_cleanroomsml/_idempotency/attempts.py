@@ -14,7 +14,7 @@ failure). So does one that is cleared after ``retries`` was lowered by the numbe
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -74,14 +74,18 @@ class AttemptLog:
 
     :param fingerprint: Fingerprint of the current request.
     :param enabled: Whether notes are kept.
+    :param connection: The rendered connection arguments with which this try sends; None if they are not noted.
     """
 
     # Not renamed: tasks that are retried across an upgrade must find their notes.
     KEY = "made"
 
-    def __init__(self, context: Context, fingerprint: str, *, enabled: bool) -> None:
+    def __init__(
+        self, context: Context, fingerprint: str, *, enabled: bool, connection: Mapping[str, Any] | None = None
+    ) -> None:
         self._store: Any = context.get("task_state_store") if enabled else None
         self.fingerprint = fingerprint
+        self.connection = connection
         self._attempt = read_current_attempt(context)
         self._notes: dict[str, Any] | None = None
 
@@ -92,11 +96,27 @@ class AttemptLog:
         It has ``fingerprint``, ``try``, ``number``, ``sent``, and ``known``, the identifiers of what was created. While the outcome is
         unknown, it has ``sought`` instead, the arguments by which a search finds the resource.
         """
-        notes = [{"fingerprint": fingerprint, **note} for fingerprint, note in self._read().items()]
-        sequence = self._attempt.sequence
-        in_sequence = [note for note in notes if sequence is not None and note.get("sequence") == sequence]
+        notes = self._list_notes()
         same = [note for note in notes if note["fingerprint"] == self.fingerprint]
-        return max(in_sequence or same, key=lambda note: note["try"], default=None)
+        return max(self._select_in_sequence(notes) or same, key=lambda note: note["try"], default=None)
+
+    def recall_connection(self) -> dict[str, Any] | None:
+        """
+        Return the connection arguments with which an earlier try of this sequence may have created something; None if there are none.
+
+        They are templates: a Variable that has changed since must not lead a retry to another account or region, where it finds nothing.
+        """
+        notes = self._select_in_sequence(self._list_notes())
+        note = max(notes, key=lambda note: note["try"], default={})
+        connection = note.get("connection") if note.get("sent") or note.get("known") else None
+        return dict(connection) if connection is not None else None
+
+    def _list_notes(self) -> list[dict[str, Any]]:
+        return [{"fingerprint": fingerprint, **note} for fingerprint, note in self._read().items()]
+
+    def _select_in_sequence(self, notes: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+        sequence = self._attempt.sequence
+        return [note for note in notes if sequence is not None and note.get("sequence") == sequence]
 
     def is_of_last_try(self, note: Mapping[str, Any]) -> bool:
         """Whether the try before this one wrote it; a try in between may have created something and lost its note."""
@@ -109,6 +129,8 @@ class AttemptLog:
         :param fingerprint: Fingerprint of the request that the note is about; empty for the current one.
         """
         note = {**values, "try": self._attempt.number, "sequence": self._attempt.sequence}
+        if self.connection is not None:
+            note["connection"] = dict(self.connection)
         notes = {**self._read(), fingerprint or self.fingerprint: note}
         try:
             if self._store is not None:

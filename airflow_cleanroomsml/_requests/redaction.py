@@ -26,6 +26,11 @@ _RUN = 14
 _SHORT = 6
 # JSON, Java, Python and SQL escape with a backslash; a text that was escaped twice has several.
 _LETTER = re.compile(r"\\+(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|[nrtbf])|(\w)")
+#: A comment or a quoted name in SQL, either of which may contain an apostrophe; or a text (1) or a number of five digits or more (2), which
+#: years and line numbers do not have.
+_LITERAL = re.compile(
+    r"--[^\n]*|/\*.*?\*/|\"[^\"]*\"|'((?:[^']|'')*)'|\b(\d{5,}(?:\.\d+)?|\d{3,}\.\d{2,})\b", re.DOTALL
+)
 # A space is encoded as %20, or in forms as +, which is not a letter anyway.
 _ENCODED = re.compile(r"(?:%[0-9a-fA-F]{2})+|&#?\w{1,8};")
 #: Members that show that another one was not in the request: every request with an environment also has instances, and in place of SQL
@@ -80,8 +85,11 @@ def redact(text: str, secrets: Iterable[Secret]) -> str:
     hidden: set[int] = set()
     for secret in secrets:
         positions = {position for reading in readings for position in _find_quotations(reading, secret.text)}
-        if positions and secret.key == "queryString":
-            return _WITHHELD
+        if secret.key == "queryString":
+            if positions:
+                return _WITHHELD
+            for literal in _list_literals(secret.text):
+                positions.update(position for reading in readings for position in _find_quotations(reading, literal))
         hidden |= positions
     return "".join(
         ("" if position - 1 in hidden else "***") if position in hidden else letter
@@ -187,12 +195,16 @@ def _find_quotations(reading: _Reading, secret: str) -> Iterator[int]:
     """Yield the positions in the original text at which it quotes a secret."""
     plain = "".join(letter for letter, _ in _iterate_letters(secret))
     if len(plain) < _SHORT:
+        if plain not in reading.plain:
+            return
         for spelling in _list_spellings(secret):
             for match in re.finditer(_build_standalone_pattern(spelling), reading.text, re.IGNORECASE):
                 yield from range(*reading.find_span(*match.span()))
         return
     # Comparing sets of runs takes linear time, even for SQL of 500,000 characters.
     size = min(_RUN, len(plain))
+    if size == len(plain) and plain not in reading.plain:
+        return
     runs = {run for _, run in _iterate_runs(reading.plain, size)}
     quoted = {run for _, run in _iterate_runs(plain, size) if run in runs}
     for begin, run in _iterate_runs(reading.plain, size):
@@ -200,9 +212,16 @@ def _find_quotations(reading: _Reading, secret: str) -> Iterator[int]:
             yield from reading.find_positions(begin, size)
 
 
+def _list_literals(query: str) -> set[str]:
+    """Return the texts and long numbers in a query, of which engines quote one alone, such as one that they cannot convert."""
+    values = {(match[1] or "").replace("''", "'") or match[2] or "" for match in _LITERAL.finditer(query)}
+    # Longer ones count as quotations of the query; shorter ones would match by chance.
+    return {value for value in values if len(value) > 2 and 2 < sum(map(str.isalnum, value)) <= _RUN}
+
+
 def _list_spellings(secret: str) -> set[str]:
-    """Return a short text as it is, in a form, where a space is a plus, and both in JSON."""
-    spellings = {secret, secret.replace(" ", "+")}
+    """Return a short text as it is, in a form, where a space is a plus, in SQL, where an apostrophe is doubled, and all of them in JSON."""
+    spellings = {secret, secret.replace(" ", "+"), secret.replace("'", "''")}
     in_json = (json.dumps(text, ensure_ascii=ascii_only)[1:-1] for text in spellings for ascii_only in (True, False))
     return {*spellings, *in_json}
 

@@ -55,7 +55,7 @@ class AdminApi:
             }
         try:
             content = json.loads(body) if body else {}
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             return 400, {"message": f"The request body is not JSON: {error}"}
         try:
             if not isinstance(content, dict):

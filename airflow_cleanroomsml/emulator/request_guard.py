@@ -15,7 +15,7 @@ from io import RawIOBase
 from typing import Any
 from urllib.parse import urlsplit
 
-from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 
 from airflow_cleanroomsml.emulator.errors import ApiError
 
@@ -156,7 +156,11 @@ class _Bounded(RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         # One byte more than is allowed, to distinguish a body of exactly the limit from a larger one.
-        data = self._body.read(min(len(buffer), self._remaining + 1))
+        try:
+            data = self._body.read(min(len(buffer), self._remaining + 1))
+        # werkzeug raises these for a chunk whose length is not a number, or that ends too early.
+        except (OSError, ValueError):
+            raise BadRequest from None
         self._remaining -= len(data)
         if self._remaining < 0:
             raise RequestEntityTooLarge

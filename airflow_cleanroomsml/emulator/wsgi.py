@@ -12,7 +12,7 @@ from email.utils import formatdate
 from io import BytesIO
 from typing import Any
 
-from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 from werkzeug.wrappers import Request, Response
 
 from airflow_cleanroomsml.emulator import _compat, wire
@@ -157,13 +157,15 @@ def _read_body(request: Request) -> bytes:
     """
     Read the body of a request, which werkzeug caches.
 
-    :raises ApiError: It is too large.
+    :raises ApiError: It is too large, or its chunks are malformed.
     """
     limit_body(request.environ, SERVICE_BODY)
     try:
         return request.get_data()
     except RequestEntityTooLarge:
         raise body_too_large_error(SERVICE_BODY) from None
+    except BadRequest:
+        raise ApiError("InvalidRequestException", "The chunks of the body are malformed.", status=400) from None
 
 
 def _build_response(content: wire.HttpResponse) -> Response:

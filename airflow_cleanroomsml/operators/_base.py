@@ -12,7 +12,7 @@ from airflow_cleanroomsml._data_report import report_data, report_failure, repor
 from airflow_cleanroomsml._requests.sensitive import hide, holds_sensitive, reveal
 from airflow_cleanroomsml._resources.handle import Handle
 from airflow_cleanroomsml._resources.table import CLEAN_ROOMS_ML, Resource
-from airflow_cleanroomsml._templating import TEXT, render_by_shape, render_value_by_shape
+from airflow_cleanroomsml._templating import TEXT, describe_template_error, render_by_shape, render_value_by_shape
 from airflow_cleanroomsml.exceptions import CleanRoomsMLError, InvalidRequestError, QuotaExceededError
 from airflow_cleanroomsml.links import choose_links
 
@@ -237,12 +237,9 @@ class CleanRoomsMLOperator(AwsConnection, BaseOperator):
         except AirflowException:
             raise
         except Exception as error:
-            # Jinja's errors quote the template and other errors quote values, so only the kind of error is named. It is raised outside of
-            # this block, because an error raised here would carry the original as its context.
-            reason = getattr(error, "message", None) if type(error).__module__.startswith("jinja2") else None
-            failure = CleanRoomsMLError(
-                f"{name}: its template cannot be rendered: {type(error).__name__}{f': {reason}' if reason else ''}"
-            )
+            # Jinja's errors quote the template and other errors quote values, so hardly more than the kind of error is named. It is raised
+            # outside of this block, because an error raised here would carry the original as its context.
+            failure = CleanRoomsMLError(f"{name}: its template cannot be rendered: {describe_template_error(error)}")
         raise failure
 
     def _find_field_shapes(self) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator, require_f
 
 if TYPE_CHECKING:
     from airflow_cleanroomsml._compat import Context
+    from airflow_cleanroomsml._idempotency.attempts import AttemptLog
     from airflow_cleanroomsml._idempotency.create_once import CreateOnce
     from airflow_cleanroomsml._requests.request import Request
     from airflow_cleanroomsml._resources.data_flow import Data, DataFlow
@@ -129,6 +130,18 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
         values = {**described.response, **described.set_identifiers}
         return find_data({name: values[name] for name in self.arguments if name in values})
 
+    def _restore_noted_connection(self, attempt_log: AttemptLog) -> None:
+        noted, rendered = attempt_log.recall_connection(), self.rendered_connection
+        if noted is None or noted == rendered:
+            return
+        changed = [name for name in self.connection_fields if noted.get(name) != rendered.get(name)]
+        self.log.warning(
+            "This retry uses the connection arguments of an earlier try, which may have created something there. They now render to "
+            "other values: %s. To use these, clear the task once it has ended.",
+            ", ".join(changed),
+        )
+        self.restore_connection(noted)
+
     def _build_create_once(self, context: Context, *, is_searched: bool = False) -> CreateOnce:
         """
         Check the request, and prepare to send it.
@@ -141,9 +154,14 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
         from airflow_cleanroomsml._idempotency.create_once import CreateOnce
         from airflow_cleanroomsml._idempotency.previous_tries import PreviousTries
 
+        attempt_log = AttemptLog(context, "", enabled=self.durable)
+        # Before the hook is made: a retry searches where the earlier try has sent.
+        self._restore_noted_connection(attempt_log)
         request = self.api.check(self.operation, self.request)
         # From the checked request, in which "25" and 25 are the same: another spelling of an argument must not create another resource.
         claim = make_claim(context, request) if self.durable else None
+        if claim:
+            attempt_log.fingerprint, attempt_log.connection = claim.fingerprint, self.rendered_connection
         # The service would refuse the request, too, but its error would count a tag that the Dag does not contain.
         if claim and self.resource.has_readable_tags and len(request.members.get("tags", ())) >= _MAX_TAGS:
             raise InvalidRequestError(
@@ -156,7 +174,7 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
             request,
             self.build_search_arguments(request),
             claim,
-            AttemptLog(context, claim.fingerprint if claim else "", enabled=claim is not None),
+            attempt_log,
             read_current_attempt(context),
             read_run_start(context),
             is_searched,

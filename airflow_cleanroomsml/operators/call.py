@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 #: Members that contain explanations by the service.
-_TEXTS = ("message", "logsStatusDetails", "metricsStatusDetails")
+_TEXTS = ("message", "logsStatusDetails", "metricsStatusDetails", "statusReason")
+#: Errors of Python that applying a JMESPath expression may raise.
+_PYTHON_ERRORS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 _SERVICES = (CLEAN_ROOMS_ML, CLEAN_ROOMS)
 
 
@@ -155,9 +157,10 @@ class CleanRoomsMLCallOperator(CleanRoomsMLOperator):
         try:
             search: Callable[[Any], Any] = jmespath.compile(str(self.jmespath)).search
             # Unknown functions are only noticed when the expression is applied.
-            with suppress(jmespath.exceptions.JMESPathTypeError):
+            with suppress(jmespath.exceptions.JMESPathTypeError, TypeError):
                 search({})
-        except jmespath.exceptions.JMESPathError as error:
+        # JMESPath itself raises the other two, for nesting that is too deep and for values that a function does not expect.
+        except (jmespath.exceptions.JMESPathError, RecursionError, ValueError) as error:
             raise InvalidRequestError(
                 join_lines(f"jmespath: {self.jmespath!r} is not a valid expression. Nothing was sent.", str(error))
             ) from None
@@ -165,7 +168,8 @@ class CleanRoomsMLCallOperator(CleanRoomsMLOperator):
         def select(response: Any) -> Any:
             try:
                 return search(response)
-            except jmespath.exceptions.JMESPathError as error:
+            # JMESPath lets errors of Python through, such as that of comparing a number with a text.
+            except (jmespath.exceptions.JMESPathError, *_PYTHON_ERRORS) as error:
                 name = find_operation(load(str(self.service)), str(self.operation)).name
                 # Final, as a retry would call an operation again that has already succeeded.
                 raise ResultError(

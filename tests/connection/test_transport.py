@@ -321,6 +321,50 @@ def test_a_file_that_is_missing_is_named_and_no_retry_is_made(place: Place, argu
     assert b"/training-dataset" not in place.received
 
 
+#: Proxies that botocore cannot use: a port that is not one, another protocol, and characters that a password has to encode.
+UNUSABLE_PROXIES = (
+    "http://user:marker77@proxy:99999",
+    "socks5://user:marker77@proxy:1080",
+    "http://user:marker77/2@proxy:3128",
+    "http://user:marker77#2@proxy:3128",
+    "http://user:marker77@[::1",
+    "http://user:marker77\u20ac@proxy:3128",
+    "http://user:marker77@my proxy:3128",
+)
+
+
+@pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy"])
+@pytest.mark.parametrize("proxy", UNUSABLE_PROXIES)
+def test_a_proxy_of_the_environment_that_cannot_be_used_is_named(place: Place, proxy: str, name: str) -> None:
+    place.patch.setenv(name, proxy)
+    error = place.create("https://cleanrooms-ml.invalid")
+    assert isinstance(error, ConfigurationError)
+    assert f"CreateTrainingDataset was not sent.\n  {name}: *** is not a URL" in str(error)
+    assert "marker77" not in str(error)
+
+
+def test_a_proxy_that_is_not_used_is_no_matter(place: Place) -> None:
+    place.patch.setenv("HTTPS_PROXY", "socks5://proxy")
+    place.patch.setenv("NO_PROXY", "127.0.0.1")
+    assert type(place.create("https://127.0.0.1:9")) is UnreachableError
+    assert type(place.create("http://127.0.0.1:9")) is UnreachableError
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_password_of_an_endpoint_or_a_proxy_is_not_shown(place: Place, scheme: str) -> None:
+    error = place.create(f"{scheme}://user:marker77@127.0.0.1:9")
+    assert "127.0.0.1:9" in str(error)
+    assert "marker77" not in str(error)
+    place.patch.setenv(f"{scheme.upper()}_PROXY", "user:marker77@127.0.0.1:9")
+    error = place.create(f"{scheme}://cleanrooms-ml.invalid")
+    assert "127.0.0.1:9" in str(error)
+    assert "marker77" not in str(error)
+
+
+def test_an_endpoint_that_is_none_was_not_called(place: Place) -> None:
+    assert isinstance(place.create("http://[::1]x:1"), ConfigurationError)
+
+
 @pytest.mark.parametrize("text", ["", "no certificate"])
 def test_a_bundle_without_certificates_is_named(place: Place, text: str) -> None:
     place.verify = place.file("bundle.pem", text)

@@ -252,6 +252,10 @@ class TestArguments:
             ({"proxies": {"https": "http://proxy:port"}}, "botocore_config.proxies.https: ... is not a URL"),
             ({"proxies": {"https": "http://localhost:99999"}}, "botocore_config.proxies.https: ... is not a URL"),
             ({"proxies": {"https": "http://[localhost"}}, "botocore_config.proxies.https: ... is not a URL"),
+            ({"proxies": {"https": "socks5://localhost:1080"}}, "botocore_config.proxies.https: ... is not a URL"),
+            ({"proxies": {"https": "http://u:p\u00e9@localhost"}}, "botocore_config.proxies.https: ... is not a URL"),
+            ({"read_timeout": 1e12}, "botocore_config.read_timeout: 1000000000000.0 is out of range"),
+            ({"user_agent_extra": "team\na"}, "botocore_config.user_agent_extra: .* does not match"),
             ({"proxies_config": {"proxy_ca_bundel": "/x"}}, "did you mean 'proxy_ca_bundle'"),
             (
                 {"proxies_config": {"proxy_ca_bundle": "/no/such"}},
@@ -372,7 +376,17 @@ class TestBundles:
 
 
 class TestEndpoints:
-    BAD = ("localhost:5000", "127.0.0.1", "https://", "ftp://localhost", "//localhost:5000", "http://localhost:port")
+    BAD = (
+        "localhost:5000",
+        "127.0.0.1",
+        "https://",
+        "ftp://localhost",
+        "//localhost:5000",
+        "http://localhost:port",
+        "http://my host:5000",
+        "http://[::1]x:5000",
+        "http://localhost:5000 ",
+    )
 
     @pytest.mark.parametrize("url", BAD)
     @pytest.mark.parametrize(

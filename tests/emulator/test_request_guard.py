@@ -7,6 +7,8 @@ import json
 import socket
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from io import BytesIO
@@ -358,6 +360,20 @@ def test_a_chunked_body_is_read_up_to_the_limit(server: EmulatorProcess, path: s
         connection.sendall(b"%x\r\n%s\r\n" % (MEBIBYTE, b" " * MEBIBYTE))
     connection.sendall(b"0\r\n\r\n")
     assert status(connection) == 413
+
+
+@pytest.mark.parametrize("chunk", [b"five\r\n12345\r\n", b"-5\r\n", b"\r\n"])
+@pytest.mark.parametrize(("path", "service"), [(path, service) for path, service, _ in PLACES])
+def test_a_malformed_chunk_is_rejected(server: EmulatorProcess, path: str, service: str, chunk: bytes) -> None:
+    connection = begin(server, path, service, "Transfer-Encoding: chunked")
+    connection.sendall(chunk + b"0\r\n\r\n")
+    assert status(connection) == 400
+
+
+def test_a_deeply_nested_body_is_rejected(server: EmulatorProcess) -> None:
+    body = b"[" * 200_000
+    with pytest.raises(urllib.error.HTTPError, match="400"):
+        urllib.request.urlopen(f"{server.url}/_emulator/clock", body)
 
 
 def test_a_body_of_exactly_the_limit_is_read(server: EmulatorProcess) -> None:

@@ -20,6 +20,7 @@ from airflow_cleanroomsml.exceptions import (
     NoQuotaError,
     OutcomeUnsettledError,
     QuotaExceededError,
+    ResourceNotFoundError,
 )
 from airflow_cleanroomsml.operators import (
     CleanRoomsCreateConfiguredAudienceModelAssociationOperator,
@@ -115,6 +116,41 @@ def test_what_is_remembered_is_not_looked_for(world: World) -> None:
     assert task.run() == first
     assert "ListAudienceModels" not in world.calls
     assert task.context["task_state_store"]["progress"]["status"] == "ACTIVE"
+
+
+@both_ways
+@pytest.mark.parametrize("outcome", ["made", "lost"])
+def test_a_retry_looks_where_the_first_try_has_sent(world: World, deferrable: bool, outcome: str) -> None:
+    """A Variable names the region, and changes between the tries: in the other region nothing would be found."""
+    task = model(world.create_dataset(), deferrable=deferrable, region_name="us-east-1", wait_for_completion=False)
+    task.context["task_state_store"] = StateStore()
+    if outcome == "lost":
+        world.add_fault("CreateAudienceModel", "lose_response")
+        world.add_fault("ListAudienceModels", "access_denied")
+        with pytest.raises(AccessDeniedError):
+            task.run()
+    else:
+        task.run()
+    task.run(region_name="eu-west-1", wait_for_completion=True)
+    assert creates(world) == 1
+
+
+def test_a_task_that_is_cleared_goes_where_it_is_told(world: World) -> None:
+    task = model(world.create_dataset(), region_name="us-east-1")
+    task.context["task_state_store"] = StateStore()
+    task.run()
+    with pytest.raises(ResourceNotFoundError):
+        task.is_cleared(region_name="eu-west-1")
+    assert creates(world) == 2
+
+
+def test_a_retry_goes_where_it_is_told_if_nothing_was_made(world: World) -> None:
+    task = model(world.create_dataset(), region_name="eu-west-1")
+    task.context["task_state_store"] = StateStore()
+    with pytest.raises(ResourceNotFoundError):
+        task.run()
+    task.run(region_name="us-east-1")
+    assert models(world) == {"m": "ACTIVE"}
 
 
 def test_an_association_is_remembered_with_its_arn(world: World) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -8,9 +10,10 @@ from botocore import xform_name
 
 from airflow_cleanroomsml._compat import AirflowFailException
 from airflow_cleanroomsml._requests.request import find_operation, load
-from airflow_cleanroomsml._requests.sensitive import Hidden
+from airflow_cleanroomsml._requests.sensitive import Hidden, holds_sensitive
 from airflow_cleanroomsml.exceptions import InvalidRequestError, ResourceNotFoundError, ResultError
 from airflow_cleanroomsml.operators import CleanRoomsMLCallOperator
+from airflow_cleanroomsml.operators.call import to_json
 from tests.helpers.custom_models import SQL, Studio
 from tests.support import World, run
 
@@ -66,6 +69,8 @@ def test_jmespath_picks_the_result(world: World, caplog: pytest.LogCaptureFixtur
         ({"jmespath": "a["}, "(?s)jmespath: 'a\\[' is not a valid expression.*Incomplete expression"),
         ({"jmespath": "foo(@)"}, "(?s)jmespath: .*Unknown function: foo"),
         ({"jmespath": "length(@, @)"}, "jmespath: "),
+        ({"jmespath": "[a][::0]"}, "(?s)jmespath: .* is not a valid expression.*slice step cannot be zero"),
+        ({"jmespath": "(" * 3000 + "a" + ")" * 3000}, "jmespath: .* is not a valid expression"),
         ({"service": "s3"}, "service: 's3' is unknown; allowed: cleanroomsml, cleanrooms"),
         ({"operation": "list_training_datset"}, "did you mean 'list_training_datasets'"),
         ({"operation": "list_memberships"}, 'cleanrooms has it: set service="cleanrooms"'),
@@ -174,3 +179,39 @@ def test_every_operation_is_a_task(empty_world: World, operation: str) -> None:
     with pytest.raises(InvalidRequestError, match="missing; required"):
         call(operation)
     assert empty_world.calls == []
+
+
+@pytest.mark.parametrize(
+    "expression", ["contains(trainingDatasetArn, `1`)", "min_by([{a: `1`}, {a: trainingDatasetArn}], &a)"]
+)
+def test_a_create_whose_result_cannot_be_selected_is_not_retried(world: World, expression: str) -> None:
+    """JMESPath lets errors of Python through: a retry would create another one."""
+    described = world.ml.get_training_dataset(trainingDatasetArn=world.create_dataset())
+    request = {"name": "d2", "role_arn": described["roleArn"], "training_data": described["trainingData"]}
+    with pytest.raises(ResultError, match="(?s)CreateTrainingDataset succeeded, but jmespath .* cannot be applied"):
+        call("create_training_dataset", request, jmespath=expression)
+
+
+def _iterate_explanations(shape: Any, path: str = "", inside: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+    """Paths of the members that explain something in words, by their names, each with a smallest value that has it."""
+    if shape.type_name == "structure" and shape.name not in inside:
+        for name, member in shape.members.items():
+            if member.type_name == "string" and re.search("(?i)(message|details|reason)$", name):
+                yield f"{path}.{name}", {name: "cannot resolve marker"}
+            for below, value in _iterate_explanations(member, f"{path}.{name}", (*inside, shape.name)):
+                yield below, {name: value}
+    elif shape.type_name == "list":
+        for below, value in _iterate_explanations(shape.member, f"{path}[]", inside):
+            yield below, [value]
+
+
+@pytest.mark.parametrize("service", ["cleanroomsml", "cleanrooms"])
+def test_no_explanation_of_the_service_is_shown_where_it_may_quote_a_query(service: str) -> None:
+    model, shown, tried = load(service), [], 0
+    for operation in model.operation_names:
+        shape: Any = model.operation_model(operation).output_shape
+        for path, value in _iterate_explanations(shape) if shape and holds_sensitive(shape) else ():
+            tried += 1
+            shown += [operation + path] if "marker" in json.dumps(to_json(shape, value)) else []
+    assert tried
+    assert shown == []

@@ -97,6 +97,31 @@ def test_a_template_that_cannot_be_rendered_is_not_quoted(caplog: pytest.LogCapt
     assert "marker" not in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("SELECT 'p{%marker'", "TemplateSyntaxError: line 1"),
+        ("SELECT 1\nWHERE p = 'p{{ 0 marker'", "TemplateSyntaxError: line 2"),
+        ("{% include 'marker' %}", "TemplateNotFound"),
+        ("{{ {}[params['secret']].there }}", r"UndefinedError: 'dict object' has no attribute \*\*\*"),
+        ("{{ [][params['secret']].there }}", "UndefinedError"),
+        ("{{ params['secret'] | nosuch }}", "TemplateRuntimeError|TemplateAssertionError"),
+        ("{{ nothing.there }}", "UndefinedError: 'nothing' is undefined"),
+    ],
+)
+@pytest.mark.parametrize("native", [False, True])
+def test_an_error_of_jinja_quotes_neither_template_nor_value(
+    query: str, said: str, native: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A password may contain what Jinja takes for a template, and a template may look up a value that is confidential."""
+    with DAG("dag", schedule=None, render_template_as_native_obj=native):
+        operator = channel(source(query))
+    with pytest.raises(CleanRoomsMLError, match=f"input_channel: its template cannot be rendered: ({said})") as caught:
+        operator.render_template_fields({"params": {"secret": "marker"}})
+    assert "marker" not in str(caught.value)
+    assert "marker" not in caplog.text
+
+
 def test_what_another_task_has_sent_is_data_and_no_template() -> None:
     with DAG("d", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=timezone.utc)):
         mapped = CleanRoomsMLCallOperator.partial(task_id="t", operation="tag_resource").expand(

@@ -239,6 +239,31 @@ def test_values_of_an_environment_are_taken_out(
     assert made({"K": value}).redact(said) == left
 
 
+@pytest.mark.parametrize(
+    ("query", "said", "left"),
+    [
+        ("SELECT id FROM t WHERE name = 'Meier'", "Cannot cast 'Meier' to bigint", "Cannot cast '***' to bigint"),
+        ("SELECT id FROM t WHERE name = 'Meier'", "cannot cast MEIER, of Meierhof", "cannot cast ***, of Meierhof"),
+        ("SELECT id FROM t WHERE mail = 'a@b.example'", "not a date: a%40b.example", "not a date: ***"),
+        ("SELECT 'it''s me' FROM t", "bad value 'it''s me', it's me", "bad value '***', ***"),
+        ("SELECT 1 -- don't\nWHERE x = 'Zürich'", "bad value Z\\u00fcrich", "bad value ***"),
+        ("SELECT 1 /* don't */ WHERE x = 'hunter2'", "bad value hunter2", "bad value ***"),
+        ("SELECT \"it's\" FROM t WHERE x = 'hunter2'", "bad value hunter2", "bad value ***"),
+        ("SELECT id FROM t WHERE salary > 123456.5", "123456.5 is no integer", "*** is no integer"),
+        ("SELECT id FROM t WHERE phone = 5550123", "5550123 is no text", "*** is no text"),
+        ("SELECT id FROM t WHERE a = 'x' AND b = 10", "line 10 of x", "line 10 of x"),
+    ],
+)
+def test_literals_of_a_query_are_taken_out_where_they_stand_alone(query: str, said: str, left: str) -> None:
+    assert _query(query).redact(said) == left
+
+
+def test_many_literals_are_looked_for_in_a_long_text() -> None:
+    query = f"SELECT id FROM t WHERE id IN ({', '.join(f'{chr(39)}id-{number}{chr(39)}' for number in range(40_000))})"
+    said = "no such column here " * 200
+    assert _query(query).redact(f"{said}'ID-31234'") == f"{said}'***'"
+
+
 def test_a_variable_that_is_named_as_a_member_is_a_variable() -> None:
     named = {"queryString": "hunter2-one", "analysisTemplateArn": "hunter2-two"}
     assert _trained(named).redact("a=hunter2-one b=hunter2-two c") == "a=*** b=*** c"

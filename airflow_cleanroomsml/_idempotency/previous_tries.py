@@ -340,7 +340,7 @@ def _explain_permissions() -> Iterator[None]:
     except AccessDeniedError as error:
         advice = (
             "A retry needs these permissions to look for what an earlier try created. durable=False does not need them, "
-            "but a retry may then create another one, and pay for both."
+            "but a retry may then create another one, and you pay for both."
         )
         raise AccessDeniedError(
             join_lines(str(error), advice), operation=error.operation, code=error.code, details=error.details

@@ -42,7 +42,7 @@ class Listing:
     credit: int = 0
     barred_until: float = 0.0
 
-    def page_limit(self, targets: int, now: float) -> int:
+    def compute_page_limit(self, targets: int, now: float) -> int:
         """Return how many pages a sweep for so many targets may read; 0 if a Get each is cheaper."""
         if now < self.barred_until or self.pages >= targets:
             return 0

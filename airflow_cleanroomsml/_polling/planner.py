@@ -67,7 +67,9 @@ class Planner:
     def _poll_targets(self, listing: Listing, targets: list[PollTarget]) -> Plan:
         now = _clock.now()
         sweepable = [target for target in targets if target.is_sweepable(now)]
-        page_limit = listing.page_limit(len(sweepable), now) if any(each.is_due(now) for each in sweepable) else 0
+        page_limit = (
+            listing.compute_page_limit(len(sweepable), now) if any(each.is_due(now) for each in sweepable) else 0
+        )
         if page_limit:
             yield from self._sweep(listing, Sweep(listing, page_limit, sweepable, self._outbox))
         for target in targets:

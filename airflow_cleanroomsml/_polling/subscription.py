@@ -160,9 +160,9 @@ class Subscription:
         """When the poller has to do something for it next, in seconds since 1970."""
         return min(self.due_at, self.deadline, self._reported_at + REPORT_INTERVAL) if self.last_result else self.due_at
 
-    def gives_up_at(self, *, is_slowed: bool) -> float:
+    def compute_end(self, *, is_slowed: bool) -> float:
         """
-        When it ends with the last result, in seconds since 1970.
+        Return when it ends with the last result, in seconds since 1970.
 
         :param is_slowed: Whether the service cannot be called now; waiting for the next poll is then pointless.
         """
@@ -195,9 +195,9 @@ class Subscription:
             return self._update(result, now, is_final=is_final)
         if is_search and last.outputs != result.outputs:
             return self._update(result, now, is_final=is_final)
-        return self.heartbeat(now)
+        return self.repeat_update(now)
 
-    def heartbeat(self, now: float) -> Update | None:
+    def repeat_update(self, now: float) -> Update | None:
         """Repeat the last result if the trigger has had no update for ten minutes."""
         if self.last_result is None or now < self._reported_at + REPORT_INTERVAL:
             return None

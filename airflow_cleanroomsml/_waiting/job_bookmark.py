@@ -61,13 +61,13 @@ class JobBookmark:
         :param finished: Whether to report a job once it is finished, and not as soon as it is listed.
         :return: The jobs in their order, and the bookmark once they have been reported.
         """
-        later = {job["audience_generation_job_arn"]: job for job in jobs if _created(job) > self.until}
+        later = {job["audience_generation_job_arn"]: job for job in jobs if _read_creation_time(job) > self.until}
         if not later:
             return [], self
         # A job that is deleted unfinished will never be reported, but it must not hold the place back for ever.
         settled = {arn: job for arn, job in later.items() if not finished or _has_ended(job)}
         new = [job for arn, job in settled.items() if arn not in self.reported]
-        created = {arn: _created(job) for arn, job in later.items()}
+        created = {arn: _read_creation_time(job) for arn, job in later.items()}
         # The place stays before the oldest job that runs, which has to be reported when it ends, and an hour before the newest one, in case
         # the listing shows an older job later.
         running = [created[arn] - _MOMENT for arn in later if arn not in settled]
@@ -78,11 +78,11 @@ class JobBookmark:
 
 
 def _refuse(constant: str) -> None:
-    # NaN and Infinity are no JSON, and no job would ever be later.
+    # NaN and Infinity are not JSON, and no job would ever be later.
     raise ValueError(constant)
 
 
-def _created(job: Mapping[str, Any]) -> float:
+def _read_creation_time(job: Mapping[str, Any]) -> float:
     return datetime.fromisoformat(job["create_time"]).timestamp()
 
 

@@ -225,7 +225,7 @@ class CleanRoomsMLChooseAudienceSizeOperator(CleanRoomsMLOperator):
         if arguments["policy"] == "knee":
             return choose_by_knee(metrics.bins)
         training_users = arguments.get("training_users")
-        # A percentage means nothing without the number of users that it is of, and the service does not return that number.
+        # A percentage cannot be converted without the number of training users, which the service does not return.
         if training_users is None and any(each.kind == PERCENTAGE for each in metrics.bins):
             raise InvalidRequestError(
                 'training_users: missing; policy="users" needs it, because the sizes of this job are percentages'
@@ -241,9 +241,9 @@ class CleanRoomsMLChooseAudienceSizeOperator(CleanRoomsMLOperator):
             advice = (
                 'if_unsuitable="pass" needs default_size: the size to return here.'
                 if action == "pass"
-                else 'To go on without an export, set if_unsuitable="skip"; to export a fixed size, set "pass" and default_size.'
+                else 'To continue without an export, set if_unsuitable="skip"; to export a fixed size, set "pass" and default_size.'
             )
             raise ResultError(join_lines(f"No size was chosen: {reason}.", advice))
         size: dict[str, Any] = arguments["default_size"]
-        self.log.warning("Returning default_size: %s.", reason)
+        self.log.warning("Returning default_size, because %s.", reason)
         return size

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 #: What to do about a resource that has failed to reach the goal.
 _NEXT_STEPS = {
-    Goal.CREATED: "It will not recover: start another one, and wait for that.",
+    Goal.CREATED: "It will not recover; start another one, and wait for that one.",
     Goal.DELETED: "Once the cause is corrected, delete it again, and clear the sensor.",
     Goal.CANCELLED: "Once the cause is corrected, cancel it again, and clear the sensor.",
 }
@@ -135,7 +135,6 @@ class CleanRoomsMLBaseSensor(AwsConnection, BaseSensorOperator):
         deadline = event.get("wait", event)["deadline"]
         return self._error_handler.run(partial(self._complete, context, event), deadline)
 
-    # Airflow stores the name of the next method with a deferral: renaming one would fail tasks that are deferred during an upgrade.
     def look_again(self, context: Context, event: dict[str, Any]) -> Any:
         """Poke again after a pause."""
         # Not renamed: Airflow stores the name of this method with the deferral, which may outlast an upgrade.
@@ -240,9 +239,8 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
         if self._started is None:
             self._started = self._find_start(context)
         wait = self._build_wait(_clock.now() + self.timeout)
-        # A failed poll keeps the last known status, which a time-out then reports.
         previous, latest = self._last_poll, loop.poll_once(self.hook, wait)
-        # A poll that failed keeps the status of the one before, which is what a time-out reports.
+        # A failed poll keeps the last known status, so that a time-out reports it.
         self._last_poll = latest.after(previous)
         now = _clock.now()
         self._history.record(self._last_poll, now)
@@ -345,7 +343,7 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
         if self.goal not in goals:
             raise InvalidRequestError(f"goal: {self.goal!r} is unknown; allowed: {', '.join(goals)}. Nothing was sent.")
         resource, identifiers = self._target
-        # Without on_kill: a job that somebody else started goes on when a task that only watches it is killed.
+        # Without on_kill: somebody else started the job, so killing a task that only watches it must not cancel it.
         return Wait(
             resource.noun,
             self.goal,

@@ -166,7 +166,7 @@ def test_more_than_ten_features_are_rejected(lake: Lake) -> None:
 @pytest.mark.parametrize(
     ("times", "expected"),
     [
-        (1e3, "milliseconds: divide by 1,000"),
+        (1e3, "milliseconds. Divide by 1,000"),
         (1e6, "microseconds"),
         (1e9, "nanoseconds"),
         (1 / 86_400, "another unit"),

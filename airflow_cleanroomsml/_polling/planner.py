@@ -48,7 +48,7 @@ class Planner:
         kinds: dict[str, list[Subscription]] = {}
         for subscription in subscriptions:
             kinds.setdefault(subscription.listing_key, []).append(subscription)
-        # Listings that nothing waits for are forgotten, as there is no end of them: each generation job has its own listing of exports.
+        # Listings that nothing waits for are dropped, or they would accumulate: each generation job has its own listing of exports.
         self._listings = {key: self._listings.get(key) or Listing() for key in kinds}
         now = _clock.now()
         for key, kind in sorted(kinds.items(), key=lambda item: min(each.due_at for each in item[1])):

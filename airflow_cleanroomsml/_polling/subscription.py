@@ -22,7 +22,7 @@ FIRST_DELAY = 0.05
 _GRACE = 15.0
 #: Fraction of its pause by which a poll may come early to join a list sweep. Pauses have 10 % of jitter either way.
 _EARLY = 0.2
-#: Updates that an event loop takes in one go. Whatever they set off runs before it takes more, so the loop is never blocked for long.
+#: Most updates that an event loop takes at once. Their callbacks run before it takes more, so the loop is never blocked for long.
 _BATCH = 50
 
 
@@ -55,7 +55,7 @@ class Subscription:
     - ``job_noun`` is the noun of the job whose end the wait is for, else empty;
     - ``began_at`` is when the wait began in this process;
     - ``due_at`` is when the next poll is due, and ``sweep_from`` when a list sweep may answer it early;
-    - ``get_until`` is until when it is polled by Get because its listing does not say enough;
+    - ``get_until`` is the time until which it is polled by Get, because its listing does not say enough;
     - ``last_result`` is what the last poll found;
     - ``is_finished`` says that no more updates follow, or that nobody takes them;
     - ``owner`` ends it when the trigger leaves the ``with`` block.

@@ -138,7 +138,7 @@ class CleanRoomsMLChooseAudienceSizeOperator(CleanRoomsMLOperator):
             metrics = read_metrics(response, arguments.get("training_users"))
         except ValueError as error:
             raise InvalidRequestError(
-                f"metrics: {error}. Set metrics to what the task of the generation job pushed to XCom, or audience_generation_job_arn."
+                f"metrics: {error}. Set metrics to what the task of the generation job pushed to XCom, or set audience_generation_job_arn."
             ) from None
         self.log.info("Metrics of the audience: %s.", metrics)
         # Recall first: if the model ranks no better than chance, no size of the audience is worth exporting.

@@ -216,7 +216,7 @@ BROKEN = {
     "partition without files": Broken(
         lambda data: data.clear("2026-01-02"),
         Rule.PARTITION_EMPTY,
-        ("1 of 2 partitions", "day=2026-01-02", "drop these partitions"),
+        ("only: 1 of 2", "day=2026-01-02", "drop these partitions"),
         "NO_TRAINING_FILES",
     ),
 }
@@ -387,7 +387,7 @@ def test_a_partition_in_another_region_hides_no_empty_one(data: TrainingData) ->
     data.relocate_partition("2026-01-01", "2026-01-02")
     found = refuse(training_data=data.data, role_arn=data.world.role)
     assert set(found) == {"BUCKET_IN_OTHER_REGION", "PARTITION_EMPTY"}
-    assert "1 of 3 partitions" in found["PARTITION_EMPTY"]["problem"]
+    assert "only: 1 of 3" in found["PARTITION_EMPTY"]["problem"]
 
 
 @reads_files

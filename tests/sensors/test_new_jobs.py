@@ -53,7 +53,9 @@ def test_who_started_it_may_be_said(offer: Offer, deferrable: bool) -> None:
 def test_older_jobs_do_not_count_and_the_sensor_times_out(offer: Offer, deferrable: bool) -> None:
     offer.start_job(offer.partner, "old")
     later = datetime.now(timezone.utc) + timedelta(hours=1)
-    with pytest.raises(WaitTimeoutError, match="(?s)No new audience generation job appeared within 1 s.*increase timeout"):
+    with pytest.raises(
+        WaitTimeoutError, match="(?s)No new audience generation job appeared within 1 s.*increase timeout"
+    ):
         sense(deferrable, since=later, configured_audience_model_arn=offer.model, timeout=1)
 
 

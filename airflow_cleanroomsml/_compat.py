@@ -77,13 +77,13 @@ else:
     AirflowTaskTimeout = _find_exception("AirflowTaskTimeout")
     TaskDeferralError = _find_exception("TaskDeferralError")
     TaskDeferred = _find_exception("TaskDeferred")
-    # An older Airflow raises the one for the other.
+    # Airflow 2.11 raises TaskDeferralError for a time-out, too.
     TaskDeferralTimeout = _find_exception("TaskDeferralTimeout", "TaskDeferralError")
 
     Context = dict
 
     def __getattr__(name: str) -> Any:
-        """Import what only sensors need: a Dag file may have none."""
+        """Import the base of sensors on demand: many Dag files have no sensor."""
         if name not in ("BaseSensorOperator", "PokeReturnValue"):
             raise AttributeError(name)
         return getattr(import_module("airflow.sensors.base" if IS_AIRFLOW_2 else "airflow.sdk"), name)
@@ -155,7 +155,7 @@ def _query_task_state(ti: Any) -> str:
 def _ask_supervisor(ti: Any) -> str:
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
-    # A task of Airflow 3 has no access to the database; this is the public way to ask for the state of one, itself included.
+    # A task of Airflow 3 has no access to the database; this is the public way to read the state of a task instance, its own included.
     runs = RuntimeTaskInstance.get_task_states(
         dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index
     )
@@ -203,7 +203,7 @@ def is_deferral_timeout(error: BaseException) -> bool:
 
 def is_execution_timeout() -> bool:
     """
-    Whether Airflow called the current ``on_kill`` because ``execution_timeout`` is over.
+    Whether Airflow called the current ``on_kill`` because ``execution_timeout`` has passed.
 
     Airflow passes no reason. At a time-out it calls ``on_kill`` while it handles the error of its alarm (``TaskInstance._execute_task`` of
     2.11, ``task_runner._execute_task`` of 3.x), otherwise from a signal handler.
@@ -217,8 +217,8 @@ def stop_timeout_alarm() -> None:
     signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def stats() -> Any:
-    """Return Airflow's metrics, imported on demand."""
+def load_stats() -> Any:
+    """Load Airflow's client for metrics."""
     try:
         module = import_module("airflow.sdk.observability.stats")
     except ImportError:  # before Airflow 3.2
@@ -226,7 +226,7 @@ def stats() -> Any:
     return module.Stats
 
 
-def asset_classes() -> tuple[type[Any], ...]:
+def find_asset_classes() -> tuple[type[Any], ...]:
     """Return the classes of assets, and of references to them; the first one makes assets. In Airflow 2.11 they are datasets."""
     if IS_AIRFLOW_2:
         return (import_module("airflow.datasets").Dataset,)
@@ -234,7 +234,7 @@ def asset_classes() -> tuple[type[Any], ...]:
     return module.Asset, module.AssetRef
 
 
-def asset_alias_class() -> type[Any]:
+def find_asset_alias_class() -> type[Any]:
     """Return the class of aliases of assets."""
     if IS_AIRFLOW_2:
         alias: type[Any] = import_module("airflow.datasets").DatasetAlias
@@ -260,7 +260,7 @@ _STEPS_BEFORE_SENDING = {
 _PARSERS = "botocore.parsers"
 
 
-def step_before_sending(error: BaseException, handled: BaseException | None = None) -> str:
+def find_step_before_sending(error: BaseException, handled: BaseException | None = None) -> str:
     """
     Return the step of a boto3 call that raised an error, if it precedes the first byte of the request; else an empty string.
 
@@ -277,19 +277,19 @@ def step_before_sending(error: BaseException, handled: BaseException | None = No
 
 
 def is_unreadable(error: BaseException, handled: BaseException | None = None) -> bool:
-    """Whether an answer came that botocore could not read; parameters as for :func:`step_before_sending`."""
+    """Whether botocore received a response that it could not read; parameters as for :func:`find_step_before_sending`."""
     return any(module == _PARSERS for module, _ in _iterate_calls(error, handled))
 
 
 def _iterate_calls(error: BaseException, handled: BaseException | None) -> Iterator[tuple[str, str]]:
-    """Module and name of the functions that an error, and the errors that it stems from, were raised in."""
-    for each in causes(error, handled):
+    """Iterate over the functions in the tracebacks of an error and its causes, as module and name."""
+    for each in iterate_causes(error, handled):
         for frame, _ in traceback.walk_tb(each.__traceback__):
             yield frame.f_globals.get("__name__", ""), frame.f_code.co_name
 
 
-def causes(error: BaseException, handled: BaseException | None = None) -> Iterator[BaseException]:
-    """An error and what it stems from; parameters as for :func:`step_before_sending`."""
+def iterate_causes(error: BaseException, handled: BaseException | None = None) -> Iterator[BaseException]:
+    """Iterate over an error and its causes; parameters as for :func:`find_step_before_sending`."""
     # Nothing in Python prevents a cycle among causes and contexts.
     seen: set[int] = set()
     each: BaseException | None = error
@@ -299,7 +299,7 @@ def causes(error: BaseException, handled: BaseException | None = None) -> Iterat
         each = each.__cause__ or each.__context__
 
 
-def botocore_variable(session: Any, name: str) -> Any:
+def read_botocore_variable(session: Any, name: str) -> Any:
     """
     Read a variable of boto3's own configuration: from the environment, or from its file.
 
@@ -461,7 +461,7 @@ def list_asset_stores(trigger: Any) -> list[Any]:
 
 def store_link(ti: Any, key: str, url: str) -> None:
     """
-    Store an extra link of a task instance, so that the UI shows it from now on.
+    Store an extra link of a task instance, so that the UI shows it at once.
 
     Airflow 3 stores links in its database itself, whatever the XCom backend is (``task_runner.finalize``), and its API server reads them
     there. Airflow 2.11 reads them through the backend.
@@ -519,30 +519,30 @@ __all__ = [
     "TaskDeferred",
     "TaskGroup",
     "XComArg",
-    "asset_alias_class",
-    "asset_classes",
-    "botocore_variable",
     "cached",
-    "causes",
     "compute_property",
     "conf",
     "delete_xcom",
+    "find_asset_alias_class",
+    "find_asset_classes",
     "find_class",
+    "find_step_before_sending",
     "get_current_context",
     "intercept_responses",
     "is_deferral_timeout",
     "is_execution_timeout",
     "is_unreadable",
+    "iterate_causes",
     "list_asset_stores",
     "list_config_options",
     "list_signature_versions",
+    "load_stats",
     "name_caller",
+    "read_botocore_variable",
     "read_link",
     "read_task_state",
     "render_own_fields",
     "set_timestamp_parser",
-    "stats",
-    "step_before_sending",
     "stop_timeout_alarm",
     "store_link",
 ]

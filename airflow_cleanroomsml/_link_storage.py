@@ -80,7 +80,12 @@ def _store(task: Any, context: Context, facts: Facts) -> None:
                     vars(task)[STORED_LINKS][link.xcom_key] = url
                 _compat.store_link(ti, link.xcom_key, url)
         except Exception as error:
-            log.info("Could not build the link %s; the task continues. %s: %s", link.name, type(error).__name__, error)
+            log.info(
+                "Could not build or store the extra link %r; the task continues. %s: %s",
+                link.name,
+                type(error).__name__,
+                error,
+            )
 
 
 def _build_url(link: AwsLink, facts: Facts, task: Any) -> str:

@@ -68,9 +68,8 @@ def render_by_shape(
     for name, shape in shapes.items():
         try:
             setattr(task, name, renderer.render_field(shape, getattr(task, name)))
-        # The same line as Airflow logs for the fields that it renders, so that a search in the logs finds both.
         except Exception:
-            # As Airflow logs it for the fields that it renders itself.
+            # The same line as Airflow logs for the fields that it renders, so that a search in the logs finds both.
             task.log.exception("Exception rendering Jinja template for task '%s', field '%s'.", task.task_id, name)
             raise
     return [name for name in names if name not in shapes]

@@ -105,10 +105,10 @@ def sanitize_uri(uri: SplitResult) -> SplitResult:
     elif not _REGION.fullmatch(uri.netloc):
         reason = f"{uri.netloc!r} is not an AWS region"
     elif not _ACCOUNT.fullmatch(account):
-        reason = f"{account!r} is not an account, which has twelve digits"
+        reason = f"{account!r} is not an AWS account ID of 12 digits"
     elif not _RESOURCE.fullmatch(resource):
         kinds = ", ".join((*_KINDS, *_MEMBERS_KINDS, *_ALGORITHM_KINDS))
-        reason = f"{resource!r} is not a resource as in its ARN; known kinds: {kinds}"
+        reason = f"{resource!r} is not the resource part of an ARN; known kinds: {kinds}"
     elif uri.query or uri.fragment:
         reason = "it must have neither a query nor a fragment"
     else:
@@ -165,13 +165,13 @@ def fill_events(context: Context, outlets: Iterable[Any], flow: DataFlow) -> Non
     events = context.get("outlet_events")
     if events is None:
         return
-    from airflow_cleanroomsml._compat import asset_alias_class, asset_classes
+    from airflow_cleanroomsml._compat import find_asset_alias_class, find_asset_classes
 
     extra = flow.public_members
     for outlet in outlets:
-        if isinstance(outlet, asset_classes()):
+        if isinstance(outlet, find_asset_classes()):
             events[outlet].extra.update(extra)
-        elif isinstance(outlet, asset_alias_class()):
+        elif isinstance(outlet, find_asset_alias_class()):
             for uri in map(_find_uri, flow.outputs[:1]):
                 events[outlet].add(_make_asset(uri), extra=extra)
 
@@ -181,7 +181,7 @@ def _find_uri(data: Data) -> str:
 
     if isinstance(data, S3Location):
         return data.uri
-    # Airflow has no scheme for Glue, and a name that is no URI is an asset, too.
+    # Airflow has no scheme for Glue, and a name that is not a URI is an asset, too.
     if isinstance(data, GlueTable):
         return f"{data.catalog}/{data.database}.{data.table}" if data.catalog else f"{data.database}.{data.table}"
     try:
@@ -192,7 +192,7 @@ def _find_uri(data: Data) -> str:
 
 
 def _make_asset(uri: str, extra: dict[str, Any] | None = None) -> Asset:
-    from airflow_cleanroomsml._compat import asset_classes
+    from airflow_cleanroomsml._compat import find_asset_classes
 
-    asset: type[Asset] = asset_classes()[0]
+    asset: type[Asset] = find_asset_classes()[0]
     return asset(uri=uri, extra=extra)

@@ -247,7 +247,7 @@ class QuotaExceededError(ServiceError):
     )
 
 
-# A subclass of the error that tasks wait for, so whoever waits has to look for this one first.
+# A subclass of the error after which a task waits for quota, so code that waits has to check for this one first.
 class NoQuotaError(QuotaExceededError, AirflowFailException):
     """A service quota is 0, or it counts existing resources rather than running jobs, so waiting cannot help."""
 
@@ -263,12 +263,12 @@ class ThrottledError(ServiceError):
     # Rates are per operation (user guide, Quotas), so only a start is helped by fewer starts.
     advice = join_lines(
         "Run fewer of these tasks at once, for instance with an Airflow pool.",
-        "Calls of other callers in the account count, too.",
+        "Other callers in the account count toward the same limit.",
     )
     _START_ADVICE: ClassVar[str] = "Start fewer jobs at once, for instance with an Airflow pool."
     _READ_ADVICE: ClassVar[str] = join_lines(
-        "Poll less often, with a larger waiter_delay or poke_interval, and run fewer tasks at once that read.",
-        "Calls of other callers in the account count, too.",
+        "Poll less often, with a larger waiter_delay or poke_interval, and run fewer of these tasks at once.",
+        "Other callers in the account count toward the same limit.",
     )
 
     @classmethod
@@ -283,7 +283,7 @@ class UnavailableError(ServiceError):
     """The service failed."""
 
     advice = join_lines(
-        "The service failed, whatever the request was; a retry may succeed.",
+        "The service failed; the request is not the cause, so a retry may succeed.",
         "If it keeps failing, look at the AWS Health Dashboard, or contact AWS Support with the request ID.",
     )
 
@@ -326,7 +326,7 @@ class JobFailedError(CleanRoomsMLError, AirflowFailException):
         self.reason = reason
 
 
-# Final, as a retry would have the whole time-out again: somebody has to decide whether to wait longer, by clearing the task.
+# Final, because a retry would wait for the whole time-out again: a person decides whether to wait longer, and clears the task.
 class WaitTimeoutError(CleanRoomsMLError, AirflowFailException):
     """The wait timed out. What the task waited for continues, unless the task could cancel it; a running job incurs charges."""
 

@@ -68,7 +68,7 @@ def find_calling_operator() -> str:
     """Find the name of the operator on the stack."""
     frame = inspect.currentframe()
     while frame is not None:
-        # A frame may have no "self", or one whose class raises anything; neither may prevent the client from being made.
+        # A frame may have no "self", or one whose class raises an error; the client must be made all the same.
         with suppress(Exception):
             kind = type(frame.f_locals["self"])
             if issubclass(kind, BaseOperator):
@@ -170,7 +170,7 @@ class CleanRoomsMLHook(AwsBaseHook):
 
     def get_session(self, region_name: str | None = None, deferrable: bool = False) -> Any:
         """Return one session for both clients: a second one would read the service's data files again."""
-        # The amazon provider's own callers may ask for an asynchronous session or another region, for which ours does not serve.
+        # The amazon provider's own callers may ask for an asynchronous session or another region, for which our session does not serve.
         if deferrable or region_name not in (None, self.region_name):
             return super().get_session(region_name=region_name, deferrable=deferrable)
         return self._session
@@ -181,7 +181,7 @@ class CleanRoomsMLHook(AwsBaseHook):
         """
         Make a client and fetch its credentials.
 
-        :raises ConfigurationError: It cannot work as it is configured.
+        :raises ConfigurationError: Its configuration is not valid.
         :raises CleanRoomsMLError: Credentials cannot be fetched.
         """
         make = partial(super().get_client_type, region_name, config, deferrable)
@@ -296,7 +296,7 @@ class CleanRoomsMLHook(AwsBaseHook):
                 # Throttling is a refusal: the service has created nothing, so it is safe to send the request again.
                 self.log.info("%s was throttled; trying again in %.1f s.", request.operation.name, pause)
                 _clock.sleep(pause)
-            # The service may have carried out the request before it failed with a 5xx error, so that is no refusal.
+            # The service may have carried out the request before it failed with a 5xx error, so that is not a refusal.
             except (NoAnswerError, UnavailableError) as error:
                 raise build_outcome_unknown(request, error) from error
         # Not reached, because the last attempt has no pause after it and raises.
@@ -318,7 +318,7 @@ class CleanRoomsMLHook(AwsBaseHook):
 
         They have neither cause nor context, because botocore's error keeps the service's text, and SQL engines quote the query.
         """
-        # Python chains an error that is being handled to each new one; without it, an earlier failure would be taken for this call's cause.
+        # Python makes an error that is being handled the context of each new one. It is passed on to be ignored, as it is not the cause.
         name, handled = request.operation.name, sys.exc_info()[1]
         try:
             return send()

@@ -153,7 +153,7 @@ def _find_arn(task: Any, ti: Any, resource: Resource) -> str | None:
             found = ti.xcom_pull(task_ids=ti.task_id, key=key, map_indexes=ti.map_index)
         # A message without the ARN is better than none: the callback runs once.
         except Exception:
-            log.warning("Could not read %s from XCom; the message goes without it.", key, exc_info=True)
+            log.warning("Could not read %s from XCom; the message is sent without it.", key, exc_info=True)
             continue
         if isinstance(found, Mapping):
             found = found.get(resource.identifiers[0])

@@ -19,12 +19,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--cleanroomsml-emulator-url",
         metavar="URL",
-        help="emulator for the fixture cleanroomsml, which resets it; by default, one runs in the process of the tests",
+        help="URL of a running emulator for the cleanroomsml fixture, which resets it before each test; "
+        "by default, the test process starts its own",
     )
     parser.addini("cleanroomsml_emulator_url", "the same as --cleanroomsml-emulator-url", default="")
-    parser.addini("cleanroomsml_account", "account of the fixture cleanroomsml, twelve digits", default="")
-    parser.addini("cleanroomsml_partner_account", "account of its partner, twelve digits", default="")
-    parser.addini("cleanroomsml_region", "AWS region of the fixture cleanroomsml", default="")
+    parser.addini("cleanroomsml_account", "AWS account of the cleanroomsml fixture, 12 digits", default="")
+    parser.addini("cleanroomsml_partner_account", "AWS account of the partner, 12 digits", default="")
+    parser.addini("cleanroomsml_region", "AWS region of the cleanroomsml fixture", default="")
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +44,10 @@ def _cleanroomsml_emulator(request: pytest.FixtureRequest) -> Iterator[RunningEm
         with running_emulator.serve() as own:
             yield running_emulator.RunningEmulator(own, *arguments)
     elif hasattr(config, "workerinput"):
-        pytest.fail(f"The workers of pytest-xdist cannot share the emulator at {url}, because each test resets it.")
+        pytest.fail(
+            f"The workers of pytest-xdist cannot share the emulator at {url}, because each test resets it. "
+            "Run without -n, or without a URL: then each worker starts its own emulator."
+        )
     else:
         yield running_emulator.RunningEmulator(url, *arguments)
 
@@ -53,7 +57,7 @@ def cleanroomsml(_cleanroomsml_emulator: RunningEmulator) -> Iterator[RunningEmu
     """
     An emulator of AWS Clean Rooms ML, empty at the beginning of the test.
 
-    boto3 and the Airflow connection ``aws_default`` lead to it; see :class:`airflow_cleanroomsml.testing.RunningEmulator`.
+    boto3 and the Airflow connection ``aws_default`` point to it; see :class:`airflow_cleanroomsml.testing.RunningEmulator`.
     """
     with _cleanroomsml_emulator.use() as running:
         yield running

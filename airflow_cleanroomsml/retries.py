@@ -20,7 +20,7 @@ try:
     from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryDecision, RetryRule
 except ImportError as _error:
     raise ImportError(
-        "airflow_cleanroomsml.retries needs Airflow 3.3, which is the first with retry policies; before, set retries and retry_delay"
+        "airflow_cleanroomsml.retries needs Airflow 3.3 or newer, which has retry policies; with an older one, set retries and retry_delay"
     ) from _error
 
 if TYPE_CHECKING:

@@ -97,7 +97,7 @@ class _WaitingTrigger(_AwsTrigger):
             await self._handle_cancellation(error.args)
             raise
         except Exception as error:  # only an event reaches the task
-            self.log.exception("The trigger failed; its event takes the error to the task.")
+            self.log.exception("The trigger failed; passing the error to the task.")
             yield TriggerEvent({**self._build_keywords(), "error": f"{type(error).__name__}: {error}"})
         else:
             yield TriggerEvent({**self._build_keywords(), **result})
@@ -265,7 +265,7 @@ class _JobListing:
 
 
 class _JobStream(SharedStreamProducer):
-    """Reads the listing for all watchers of it in a triggerer, from Airflow 3.3 on, which says when their events are stored."""
+    """Reads a listing once for all its watchers in a triggerer. Needs Airflow 3.3, which reports when their events are stored."""
 
     def __init__(self, trigger: CleanRoomsMLAudienceGenerationJobFinishedTrigger) -> None:
         self._trigger = trigger
@@ -276,7 +276,7 @@ class _JobStream(SharedStreamProducer):
 
     async def advance(self, batch: Sequence[AdvanceItem]) -> None:
         for item in batch:
-            # A watcher of which an event was not stored restarts at its earlier bookmark; the others commit theirs with the next listing.
+            # A watcher whose event was not stored restarts at its earlier bookmark; the others commit theirs with the next listing.
             if item.outcome.is_clean:
                 await item.broker_payload.commit()
 
@@ -326,7 +326,7 @@ class CleanRoomsMLAudienceGenerationJobFinishedTrigger(_AwsTrigger, BaseEventTri
         return {**self._filters, "since": self.since, "waiter_delay": self.waiter_delay}
 
     def _check_arguments(self) -> None:
-        """Refuse arguments with which there would never be an event, or polls without a pause, until somebody reads the triggerer's log."""
+        """Refuse arguments that would lead to no events, or to polls without a pause: only the triggerer's log would show it."""
         violations = [
             f"{name}: {value!r} is not valid; must be {form}, not a template"
             for name, value in self._filters.items()
@@ -356,7 +356,7 @@ class CleanRoomsMLAudienceGenerationJobFinishedTrigger(_AwsTrigger, BaseEventTri
 
     @classmethod
     def create_shared_stream_producer(cls, kwargs: dict[str, Any]) -> SharedStreamProducer:
-        """Return what reads the listing."""
+        """Return the producer, which reads the listing."""
         return _JobStream(cls(**kwargs))
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
@@ -386,7 +386,7 @@ class CleanRoomsMLAudienceGenerationJobFinishedTrigger(_AwsTrigger, BaseEventTri
                 listing.commits.append(partial(store.write, bookmark))
 
     async def read_listings(self) -> AsyncIterator[_JobListing]:
-        """Yield the listing as often as it changes, without end: an error would make the triggerer start the trigger again at once."""
+        """Yield the listing whenever it changes, forever: after an error the triggerer would restart the trigger at once."""
         pause = self.waiter_delay
         watch = JobWatch(JobFilter(0.0, **self._filters), self.waiter_delay)
         while True:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from airflow_cleanroomsml import assets, get_provider_info, operators
-from airflow_cleanroomsml._compat import IS_AIRFLOW_2, asset_alias_class, asset_classes
+from airflow_cleanroomsml._compat import IS_AIRFLOW_2, find_asset_alias_class, find_asset_classes
 from airflow_cleanroomsml._resources.data_flow import DataFlow, GlueTable, ServiceResource
 from airflow_cleanroomsml.assets import (
     SCHEME,
@@ -31,8 +31,8 @@ from tests.support import TaskInstance, World, run
 ACCOUNT = "arn:aws:cleanrooms-ml:us-east-1:123456789012"
 ID = "5d6d2a3e-6f5b-4b1c-9a53-0d0b1c3a7d11"
 URI = f"{SCHEME}://us-east-1/123456789012/audience-model/{ID}"
-Alias: Any = asset_alias_class()
-Asset: Any = asset_classes()[0]
+Alias: Any = find_asset_alias_class()
+Asset: Any = find_asset_classes()[0]
 
 
 def make_events() -> Any:
@@ -68,11 +68,11 @@ def test_a_uri_is_an_arn_in_another_spelling(arn: str) -> None:
     [
         (f"{SCHEME}://nowhere/123456789012/audience-model/{ID}", "'nowhere' is not an AWS region"),
         (f"{SCHEME}://us-est-1/123456789012/audience-model/{ID}", "'us-est-1' is not an AWS region"),
-        (f"{SCHEME}://us-east-1/12345/audience-model/{ID}", "'12345' is not an account, which has twelve digits"),
-        (f"{SCHEME}://us-east-1/{chr(0x661) * 12}/audience-model/{ID}", "is not an account, which has twelve digits"),
-        (f"{SCHEME}://us-east-1/123456789012/model/{ID}", f"'model/{ID}' is not a resource as in its ARN"),
+        (f"{SCHEME}://us-east-1/12345/audience-model/{ID}", "'12345' is not an AWS account ID of 12 digits"),
+        (f"{SCHEME}://us-east-1/{chr(0x661) * 12}/audience-model/{ID}", "is not an AWS account ID of 12 digits"),
+        (f"{SCHEME}://us-east-1/123456789012/model/{ID}", f"'model/{ID}' is not the resource part of an ARN"),
         (f"{SCHEME}://us-east-1/123456789012/audience-model", "known kinds: training-dataset, audience-model"),
-        (f"{SCHEME}://us-east-1/123456789012/trained-model/{ID}", "is not a resource as in its ARN"),
+        (f"{SCHEME}://us-east-1/123456789012/trained-model/{ID}", "is not the resource part of an ARN"),
         (f"{URI}?version=1", "neither a query nor a fragment"),
         (f"s3://us-east-1/123456789012/audience-model/{ID}", f"the scheme must be {SCHEME}"),
     ],
@@ -101,10 +101,10 @@ def test_no_asset_of_what_is_no_arn_of_the_service(arn: Any) -> None:
 def test_airflow_checks_the_uri_of_an_asset() -> None:
     wrong = f"{SCHEME}://us-east-1/123/audience-model/{ID}"
     if IS_AIRFLOW_2:
-        with pytest.warns(UserWarning, match="has twelve digits"):
+        with pytest.warns(UserWarning, match="AWS account ID of 12 digits"):
             Asset(wrong)
     else:
-        with pytest.raises(ValueError, match="has twelve digits"):
+        with pytest.raises(ValueError, match="AWS account ID of 12 digits"):
             Asset(wrong)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -169,7 +169,7 @@ def find_alias_events(accessor: Any) -> list[tuple[str, Any]]:
 
 @pytest.mark.skipif(IS_AIRFLOW_2, reason="Airflow 2.11 has no references to assets")
 def test_a_reference_to_an_asset_is_not_mistaken_for_another_outlet() -> None:
-    assert isinstance(Asset.ref(name="audiences"), asset_classes())
+    assert isinstance(Asset.ref(name="audiences"), find_asset_classes())
 
 
 def test_an_export_is_where_its_files_are(world: World) -> None:

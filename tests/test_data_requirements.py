@@ -162,7 +162,7 @@ def test_a_table_that_does_not_exist_is_named(lake: Lake) -> None:
 
 def test_a_seed_of_24_is_one_too_small(lake: Lake, configured: str) -> None:
     seed = lake.write_seed([*SEED[:24], SEED[0]])
-    with pytest.raises(JobFailedError, match="24 unique user ids; at least 25 are required"):
+    with pytest.raises(JobFailedError, match="ids in the seed: 24; at least 25 are required"):
         generate("seed of 24", configured, seed)
 
 

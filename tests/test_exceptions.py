@@ -67,7 +67,7 @@ def test_they_survive_pickling(kind: type[CleanRoomsMLError]) -> None:
         ("StartAudienceExportJob", "ThrottlingException", 429, {}, "ThrottledError", "Start fewer jobs at once"),
         ("CreateTrainingDataset", "ThrottlingException", 429, {}, "ThrottledError", "Run fewer of these tasks"),
         ("DeleteAudienceModel", "ThrottlingException", 429, {}, "ThrottledError", "Run fewer of these tasks"),
-        ("GetTable", "ThrottlingException", 400, {}, "ThrottledError", "other callers in the account"),
+        ("GetTable", "ThrottlingException", 400, {}, "ThrottledError", "Other callers in the account"),
         ("GetAudienceModel", "InternalServiceException", 500, {}, "UnavailableError", "a retry may succeed"),
         ("GetAudienceModel", "UnrecognizedClientException", 403, {}, "ServiceError", "Renew the credentials"),
         ("GetAudienceModel", "InvalidSignatureException", 403, {}, "ServiceError", "Check that region_name is"),

@@ -90,7 +90,7 @@ def test_a_sensor_of_a_failed_job_says_to_start_another(world: World, deferrable
     made = world.ml.create_audience_model(name="m", trainingDatasetArn=failing(world))["audienceModelArn"]
     world.wait(made)
     sensor = CleanRoomsMLAudienceModelSensor(task_id="t", audience_model_arn=made, deferrable=deferrable)
-    with pytest.raises(JobFailedError, match="It will not recover: start another one, and wait for that."):
+    with pytest.raises(JobFailedError, match="It will not recover; start another one, and wait for that one."):
         run(sensor)
 
 

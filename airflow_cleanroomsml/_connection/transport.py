@@ -24,7 +24,7 @@ from botocore.exceptions import (
     TokenRetrievalError,
 )
 
-from airflow_cleanroomsml._compat import causes, is_unreadable, step_before_sending
+from airflow_cleanroomsml._compat import find_step_before_sending, is_unreadable, iterate_causes
 from airflow_cleanroomsml._requests.request import Request
 from airflow_cleanroomsml.exceptions import UnreachableError, join_lines
 
@@ -71,7 +71,7 @@ def find_stage(error: Exception, handled: BaseException | None) -> Stage:
     :param handled: Exception that was being handled when the call began; None for none.
     """
     # urllib3 raises the same classes during a TLS handshake and after it, so the class alone proves nothing (docs/design/connections.md).
-    step = step_before_sending(error, handled)
+    step = find_step_before_sending(error, handled)
     if step == "connect" or isinstance(error, _CONNECTING):
         return Stage.CONNECTING
     if step == "putheader":
@@ -85,7 +85,7 @@ def is_transient(error: Exception, handled: BaseException | None) -> bool:
 
     Parameters as for :func:`find_stage`.
     """
-    is_closed = any(isinstance(cause, _CLOSED) for cause in causes(error, handled))
+    is_closed = any(isinstance(cause, _CLOSED) for cause in iterate_causes(error, handled))
     return is_closed or not isinstance(error, SSLError)
 
 
@@ -97,7 +97,7 @@ def is_lost(error: Exception, handled: BaseException | None) -> bool:
 def may_lack_files(error: Exception, handled: BaseException | None) -> bool:
     """Return whether a TLS handshake may have failed for unusable files; parameters as for :func:`find_stage`."""
     unusable = (FileNotFoundError, IsADirectoryError, PermissionError)
-    return isinstance(error, SSLError) or any(isinstance(cause, unusable) for cause in causes(error, handled))
+    return isinstance(error, SSLError) or any(isinstance(cause, unusable) for cause in iterate_causes(error, handled))
 
 
 class NoAnswerError(UnreachableError):

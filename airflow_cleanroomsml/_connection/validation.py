@@ -24,7 +24,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 from botocore.loaders import Loader
 
-from airflow_cleanroomsml._compat import botocore_variable
+from airflow_cleanroomsml._compat import read_botocore_variable
 from airflow_cleanroomsml._connection.arguments import convert_connection
 from airflow_cleanroomsml._connection.client_options import convert_options, is_proxy, is_url
 from airflow_cleanroomsml._requests.arns import REGION_ENDING
@@ -252,7 +252,7 @@ def find_bundle(session: Any) -> tuple[str | None, str]:
     """
     for source, path in (
         ("AWS_CA_BUNDLE", os.environ.get("AWS_CA_BUNDLE")),
-        ("ca_bundle in boto3's configuration file", botocore_variable(session, "ca_bundle")),
+        ("ca_bundle in boto3's configuration file", read_botocore_variable(session, "ca_bundle")),
         ("REQUESTS_CA_BUNDLE", os.environ.get("REQUESTS_CA_BUNDLE")),
     ):
         if path is not None:

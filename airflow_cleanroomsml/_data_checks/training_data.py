@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _GIBIBYTE = 1024**3
 #: Bytes of files that a worker reads at most; in memory they take a multiple of it.
 _MOST_BYTES = 2 * _GIBIBYTE
-#: What says itself that the data was not counted.
+#: Rules whose findings already say that the data was not counted.
 _SAY_UNCOUNTED = frozenset((Rule.TOO_LARGE_TO_READ, Rule.QUERY_FAILED, Rule.QUERY_INTERRUPTED, Rule.NOT_CHECKED))
 #: The data catalog of Athena that is the Glue catalog of the caller's account.
 _OWN_CATALOG = "AwsDataCatalog"

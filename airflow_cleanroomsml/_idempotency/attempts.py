@@ -138,7 +138,8 @@ class AttemptLog:
         # The store may raise anything, and a lost note only costs the next try a search.
         except Exception:
             log.warning(
-                "Could not write to Airflow's task state store; a retry has to do without this note.", exc_info=True
+                "Could not write to Airflow's task state store; a retry will not know what this try has done.",
+                exc_info=True,
             )
         self._notes = notes
 

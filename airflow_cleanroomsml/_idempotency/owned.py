@@ -162,7 +162,7 @@ class OwnedSearch:
         entries.sort(key=lambda entry: entry["createTime"], reverse=True)
         if len(entries) > MAX_READS:
             log.warning(
-                "An earlier try may have created any of the %d entries of this run's time in the listing of the %s; "
+                "%d entries in the listing of the %s are as recent as this run, so an earlier try may have created any of them; "
                 "only the tags of the newest %d are read.",
                 len(entries),
                 self.resource.noun,

@@ -221,7 +221,7 @@ class PreviousTries:
                 "This retry reuses the %s, although these arguments now render to other values: %s. Templates such as ti.try_number "
                 "and macros.datetime.now() do so on every try. To create another one, clear the task once it has ended.",
                 title,
-                ", ".join(self._find_differing_arguments(owned)) or "none that the service returns",
+                ", ".join(self._find_differing_arguments(owned)) or "some that the service does not return",
             )
         if not self.is_ending:
             self._update_tag(owned)
@@ -340,6 +340,6 @@ def _explain_permissions() -> Iterator[None]:
     except AccessDeniedError as error:
         advice = (
             "A retry needs these permissions to look for what an earlier try created. durable=False does not need them, "
-            "but a retry may then create another one, and pay for both."
+            "but a retry may then create another one, and you pay for both."
         )
         raise error.extend(to_do=advice) from None

@@ -33,7 +33,7 @@ class SweepBudget:
     A listing holds all history, filters by no status and has no documented order (API reference).
 
     :param pages: Pages that had to be read to find the targets, as far as is known.
-    :param is_proven: Whether so many pages were enough the last time.
+    :param is_proven: Whether that many pages were enough the last time.
     :param credit: Polls that the listing answered, less the calls that this took. No poll may cost more than one call on average: a sweep
         that found nothing, and a Get after a sweep, are paid from the credit, or else polls are skipped.
     :param barred_until: When a listing that the service refused may be tried again, in seconds since 1970.
@@ -44,11 +44,11 @@ class SweepBudget:
     credit: int = 0
     barred_until: float = 0.0
 
-    def page_limit(self, targets: int, now: float) -> int:
-        """Return how many pages a sweep for so many targets may read; 0 if a Get each is cheaper."""
+    def compute_page_limit(self, targets: int, now: float) -> int:
+        """Return how many pages a sweep for that many targets may read; 0 if a Get each is cheaper."""
         if now < self.barred_until or self.pages >= targets:
             return 0
-        # Until a sweep was worth it, half as many pages as targets bound the cost of one that finds nothing.
+        # Until a sweep has found something, half as many pages as targets bound the cost of one that finds nothing.
         return targets - 1 if self.is_proven else targets // 2
 
     def record_sweep(self, pages: int, useful_pages: int, found: int) -> None:

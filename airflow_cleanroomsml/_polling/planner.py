@@ -48,7 +48,7 @@ class Planner:
         kinds: dict[str, list[Subscription]] = {}
         for subscription in subscriptions:
             kinds.setdefault(subscription.listing_key, []).append(subscription)
-        # Listings that nothing waits for are forgotten, as there is no end of them: each generation job has its own listing of exports.
+        # Listings that nothing waits for are dropped, or they would accumulate: each generation job has its own listing of exports.
         self._budgets = {key: self._budgets.get(key) or SweepBudget() for key in kinds}
         now = _clock.now()
         for key, kind in sorted(kinds.items(), key=lambda item: min(each.due_at for each in item[1])):
@@ -67,7 +67,9 @@ class Planner:
     def _poll_targets(self, budget: SweepBudget, targets: list[PollTarget]) -> Plan:
         now = _clock.now()
         sweepable = [target for target in targets if target.is_sweepable(now)]
-        page_limit = budget.page_limit(len(sweepable), now) if any(each.is_due(now) for each in sweepable) else 0
+        page_limit = (
+            budget.compute_page_limit(len(sweepable), now) if any(each.is_due(now) for each in sweepable) else 0
+        )
         if page_limit:
             yield from self._sweep(budget, Sweep(budget, page_limit, sweepable, self._outbox))
         for target in targets:

@@ -64,7 +64,7 @@ class Poller:
         self._renewal = Renewal()
         self._is_interrupted = False
         self._checked_at = 0.0
-        # A daemon, so that a call that hangs does not keep a triggerer from ending.
+        # A daemon, so that a call that hangs does not keep a triggerer from exiting.
         threading.Thread(target=self._run, name="cleanroomsml-poller", daemon=True).start()
 
     @property
@@ -80,7 +80,7 @@ class Poller:
             self._wake_up.set()
 
     def remove(self, subscription: Subscription) -> None:
-        """End a subscription. After the last one the thread ends, and takes no more."""
+        """End a subscription. The thread ends after the last one, and accepts no more."""
         with self._lock:
             subscription.is_finished = True
             if subscription in self._subscriptions:
@@ -93,9 +93,9 @@ class Poller:
         try:
             while subscriptions := self._list_subscriptions():
                 self._step(subscriptions)
-        # Without this, waits would hang until Airflow's limit on their deferrals.
+        # Without this, waits would hang until Airflow ends their deferrals.
         except Exception as error:
-            log.exception("The poller failed.")
+            log.exception("The poller failed; all waits that it serves end with this error.")
             self._fail(error)
         finally:
             self._disconnect()
@@ -111,7 +111,7 @@ class Poller:
         if not any(each.due_at <= now for each in subscriptions):
             self._sleep_until(min(each.next_event_at for each in subscriptions))
         elif now < ready_at:
-            self._sleep_until(min(ready_at, *(each.gives_up_at(is_slowed=self._is_slowed) for each in subscriptions)))
+            self._sleep_until(min(ready_at, *(each.compute_end(is_slowed=self._is_slowed) for each in subscriptions)))
         elif self.hook is None:
             self._connect(subscriptions)
         else:
@@ -136,10 +136,10 @@ class Poller:
         for each in subscriptions:
             if each.is_finished or each.loop.is_closed():
                 self.remove(each)
-            elif now >= each.gives_up_at(is_slowed=is_slowed):
+            elif now >= each.compute_end(is_slowed=is_slowed):
                 self._outbox.put(each, each.give_up(now, _NOT_POLLED))
             else:
-                self._outbox.put(each, each.heartbeat(now))
+                self._outbox.put(each, each.repeat_update(now))
         self._send_updates()
         return self.is_needed
 
@@ -168,7 +168,7 @@ class Poller:
             self._fail(error)
             return
         self._pace.record_throttling(now)
-        # A temporary error for these waits: they continue until their deadlines, or until logins are given up.
+        # As a temporary error, so that the waits continue until their deadlines, or until all attempts to log in are used up.
         due = [each for each in self._list_subscriptions() if each.due_at <= now]
         self._outbox.record_answer(due, UnreachableError(f"{type(error).__name__}: {error}"))
         self._send_updates()
@@ -226,7 +226,7 @@ class Poller:
             if self._pace.is_slowed:
                 subscriptions = self._list_subscriptions()
                 self._check(subscriptions, is_slowed=True)
-                ends = (each.gives_up_at(is_slowed=True) for each in subscriptions if not each.is_finished)
+                ends = (each.compute_end(is_slowed=True) for each in subscriptions if not each.is_finished)
                 self._sleep_until(min((self._pace.ready_at, *ends)))
             else:
                 _clock.sleep(max(0.0, self._pace.ready_at - _clock.now()))
@@ -250,7 +250,7 @@ class Poller:
 
     def _fail(self, error: Exception) -> None:
         """End all waits with an error."""
-        # Repeated, because waits may begin while others end here, and this thread is about to end.
+        # Repeated, because new waits may begin meanwhile, and this thread is about to end.
         subscriptions = self._list_subscriptions()
         while subscriptions:
             for each in subscriptions:

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 #: Seconds for which an Airflow connection is not read again for waits that begin.
 _DIGEST_AGE = 60.0
-#: Most pollers over one connection: a secrets backend that makes new keys at each read would otherwise have one more each minute.
+#: Most pollers per connection: a secrets backend that returns new keys at each read would otherwise add one each minute.
 _MOST_POLLERS = 3
 
 
@@ -47,7 +47,7 @@ class SharedConnection:
 
     def __init__(self, arguments: Mapping[str, Any]) -> None:
         self.lock = threading.Lock()
-        #: Those that run, the newest last.
+        #: Running pollers, the newest last.
         self.pollers: list[Poller] = []
         self._arguments = arguments
         self._new: list[Subscription] = []
@@ -61,7 +61,7 @@ class SharedConnection:
         self._hook_lock = threading.Lock()
 
     def subscribe(self, subscription: Subscription) -> None:
-        """Add a subscription to the right poller, at once or as soon as the Airflow connection was read."""
+        """Add a subscription to the right poller, at once or as soon as the Airflow connection has been read."""
         with self.lock:
             subscription.owner = self
             self._new.append(subscription)
@@ -88,26 +88,26 @@ class SharedConnection:
     def _assign_new(self) -> None:
         new, self._new = [each for each in self._new if not each.is_finished], []
         if new:
-            poller = self._find_poller(_result(self._digest))
+            poller = self._find_poller(_read_digest_result(self._digest))
             for subscription in new:
                 poller.add(subscription)
 
     def _find_poller(self, digest: str) -> Poller:
-        # From the newest, which counts if the connection cannot be read.
+        # The newest first: it is used if the connection cannot be read.
         for poller in reversed(self.pollers):
             if not digest or poller.digest == digest:
                 return poller
         name = self._arguments["aws_conn_id"]
         if len(self.pollers) == _MOST_POLLERS:
             log.info(
-                "The Airflow connection %r has changed more than %d times during the current waits: new waits use its previous settings.",
+                "The Airflow connection %r has changed more than %d times during the current waits; new waits use its previous settings.",
                 name,
                 _MOST_POLLERS - 1,
             )
             return self.pollers[-1]
         if self.pollers:
-            log.info("The Airflow connection %r has changed: new waits use its current settings.", name)
-        # Pollers with earlier settings remain until the waits that began with them have ended.
+            log.info("The Airflow connection %r has changed; new waits use its current settings.", name)
+        # Pollers with earlier settings run until the waits that began with them have ended.
         self.pollers.append(Poller(self._arguments, digest, self.lock, self._handle_removal))
         return self.pollers[-1]
 
@@ -159,11 +159,11 @@ class SharedConnection:
     def _handle_end(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not self._tasks:
-            # The next one takes the settings that the connection has then.
+            # The next call reads the connection again, which may have changed.
             self._hook = None
 
 
-def _result(digest: Future[str] | None) -> str:
+def _read_digest_result(digest: Future[str] | None) -> str:
     return "" if digest is None or digest.cancelled() or digest.exception() else digest.result()
 
 
@@ -171,7 +171,7 @@ class Registry:
     """
     The connections that this process uses.
 
-    They are never removed: there are as many as there are different arguments, and one without pollers and tasks holds neither a client nor
+    They are never removed: there is one for each distinct set of arguments, and one without pollers and tasks holds neither a client nor
     a login.
     """
 

@@ -22,7 +22,7 @@ FIRST_DELAY = 0.05
 _FIRST_POLL_ALLOWANCE = 15.0
 #: Fraction of its pause by which a poll may come early to join a list sweep. Pauses have 10 % of jitter either way.
 _EARLY = 0.2
-#: Updates that an event loop takes in one go. Whatever they set off runs before it takes more, so the loop is never blocked for long.
+#: Most updates that an event loop takes at once. Their callbacks run before it takes more, so the loop is never blocked for long.
 _BATCH = 50
 
 
@@ -55,7 +55,7 @@ class Subscription:
     - ``job_noun`` is the noun of the job whose end the wait is for, else empty;
     - ``began_at`` is when the wait began in this process;
     - ``due_at`` is when the next poll is due, and ``sweep_from`` when a list sweep may answer it early;
-    - ``get_until`` is until when it is polled by Get because its listing does not say enough;
+    - ``get_until`` is the time until which it is polled by Get, because its listing does not say enough;
     - ``last_result`` is what the last poll found;
     - ``is_finished`` says that no more updates follow, or that nobody takes them;
     - ``owner`` ends it when the trigger leaves the ``with`` block.
@@ -160,9 +160,9 @@ class Subscription:
         """When the poller has to do something for it next, in seconds since 1970."""
         return min(self.due_at, self.deadline, self._reported_at + REPORT_INTERVAL) if self.last_result else self.due_at
 
-    def gives_up_at(self, *, is_slowed: bool) -> float:
+    def compute_end(self, *, is_slowed: bool) -> float:
         """
-        When it ends with the last result, in seconds since 1970.
+        Return when it ends with the last result, in seconds since 1970.
 
         :param is_slowed: Whether the service cannot be called now; waiting for the next poll is then pointless.
         """
@@ -199,9 +199,9 @@ class Subscription:
             return self._update(result, now, is_final=is_final)
         if is_search and last.outputs != result.outputs:
             return self._update(result, now, is_final=is_final)
-        return self.heartbeat(now)
+        return self.repeat_update(now)
 
-    def heartbeat(self, now: float) -> Update | None:
+    def repeat_update(self, now: float) -> Update | None:
         """Repeat the last result if the trigger has had no update for ten minutes."""
         if self.last_result is None or now < self._reported_at + REPORT_INTERVAL:
             return None

@@ -130,7 +130,7 @@ def _require_finite(value: Any) -> Any:
 
 def is_boolean(value: Any) -> bool:
     """Return whether a value is True or False, of Python or of numpy."""
-    # numpy's bool is no subclass of bool, nor registered as any kind of number.
+    # numpy's bool is not a subclass of bool, nor registered as any kind of number.
     kind = getattr(getattr(value, "dtype", None), "kind", "")
     return isinstance(value, bool) or (kind == "b" and getattr(value, "shape", None) == ())
 

@@ -19,7 +19,7 @@ def find_broken_rules(members: Mapping[str, Any]) -> list[Violation]:
     return [
         # The prefix is reserved "in any upper or lowercase combination" (API reference, all tags members).
         Violation(
-            f"tags key {key!r}", "starts with the reserved prefix 'aws:'", "any key that does not start with aws:"
+            f"tags key {key!r}", "starts with the reserved prefix 'aws:'", "allowed: keys that do not start with aws:"
         )
         for key in (tags if isinstance(tags, Mapping) else ())
         if isinstance(key, str) and key.lower().startswith("aws:")
@@ -28,7 +28,7 @@ def find_broken_rules(members: Mapping[str, Any]) -> list[Violation]:
 
 def _check_tags(members: Mapping[str, Any]) -> Iterator[str]:
     if len(members.get("tags") or ()) > 50:
-        yield "tags: more than 50; the service model allows 200, its documentation 50 per resource"
+        yield "tags: more than 50; the service model allows 200, but its documentation only 50 per resource"
 
 
 def _check_percentage_bins(members: Mapping[str, Any]) -> Iterator[str]:
@@ -37,7 +37,7 @@ def _check_percentage_bins(members: Mapping[str, Any]) -> Iterator[str]:
     if sizes.get("audienceSizeType") == "PERCENTAGE" and high:
         yield (
             f"audience_size_config.audienceSizeBins: {', '.join(map(str, high))} percent; the user guide's quotas page allows 1 to "
-            "20 percent, the API reference 1 to 100"
+            "20 percent, but the API reference 1 to 100"
         )
 
 
@@ -72,7 +72,7 @@ def _check_trained_model(members: Mapping[str, Any]) -> Iterator[str]:
     if channels > 20:
         yield (
             f"data_channels: {channels} with incremental_training_data_channels; the documentation of the service model allows 20 "
-            "altogether, its shapes 20 and 1"
+            "in total, although its shapes allow 20 and 1"
         )
 
 

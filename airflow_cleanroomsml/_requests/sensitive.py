@@ -85,7 +85,7 @@ def hide(shape: Any, value: Any) -> Any:
     """
     Hide the confidential values in a value.
 
-    Also hides a value that is no structure although its shape is one, and members that the model does not know: by mistake, they may
+    Also hides a value that is not a structure although its shape is one, and members that the model does not know: by mistake, they may
     contain what belongs to a sensitive member.
     """
     if value is None or not holds_sensitive(shape):

@@ -13,7 +13,7 @@ _DESTINATIONS = frozenset(("output_config", "output_configuration", "default_out
 _FREE_TEXTS = frozenset(
     ("arguments", "description", "entrypoint", "environment", "hyperparameters", "sqlParameters", "tags")
 )
-#: Services of AWS whose resources hold or describe the data of a collaboration. A role or a key is no data.
+#: Services of AWS whose resources hold or describe the data of a collaboration. A role or a key is not data.
 _SERVICES = frozenset(("cleanrooms", "cleanrooms-ml"))
 
 

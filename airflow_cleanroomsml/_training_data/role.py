@@ -131,10 +131,10 @@ def find_trust_problem(policy: Any, role: JobRole) -> str | None:
         results = list(evaluate_conditions(statement.get("Condition") or {}, context))
         # An explicit Deny overrides every Allow, wherever it is in the policy (IAM user guide, evaluation logic).
         if statement.get("Effect") == "Deny" and all(result is True for result in results):
-            return ": a statement denies it"
+            return ", because a statement denies it"
         if statement.get("Effect") == "Allow":
             allowed |= all(result is not False for result in results)
-            reason = f": a condition of the statement that allows it does not match {role.source_arn} in account {role.account}"
+            reason = f", because a condition of the statement that allows it does not match {role.source_arn} in account {role.account}"
     return None if allowed else reason
 
 
@@ -190,7 +190,7 @@ def check_role_of_seed(iam: IamClient, role: JobRole, uri: str, findings: Findin
         return
     location = Location.parse(uri)
     bucket = f"arn:{role.partition}:s3:::{location.bucket}"
-    # A prefix is no object: a made-up key below it matches the patterns that policies have for its files.
+    # A prefix is not an object: a made-up key below it matches the patterns that policies have for its files.
     key = f"{location.key}file" if not location.key or location.key.endswith("/") else location.key
     needed = (
         Access(BUCKET_ACTIONS, bucket, f"bucket {location.bucket}"),

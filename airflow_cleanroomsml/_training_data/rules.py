@@ -69,7 +69,7 @@ class Rule(Enum):
     )
     DEFAULT_DATABASE_UNCERTAIN = (
         Severity.WARNING,
-        "It is unknown whether a Glue database named default exists, or role {role} may create it",
+        "It is unknown whether a Glue database named default exists, or whether role {role} may create it",
         "create an empty database named default, or allow the role glue:CreateDatabase on database/default",
         _MODEL,
     )
@@ -153,7 +153,7 @@ class Rule(Enum):
     OBJECT_ARCHIVED = (
         Severity.ERROR,
         "{files} archived in S3 ({archive}) and cannot be read",
-        "restore it from the archive, or copy it to another storage class",
+        "restore the data from the archive, or copy it to another storage class",
         "S3 API reference, GetObject",
     )
     OBJECT_NOT_FOUND = (Severity.ERROR, "{location} no longer exists", "write it again", _TRAINING)
@@ -165,13 +165,13 @@ class Rule(Enum):
     )
     PARTITION_EMPTY = (
         Severity.ERROR,
-        "{count:,} of {partitions:,} partitions of Glue table {table} have no files, or only empty ones{names}",
+        "Partitions of Glue table {table} without files, or with empty files only: {count:,} of {partitions:,}{names}",
         "write their files, or drop these partitions",
         _ASSUMED,
     )
     ZSTD_DECLARED = (
         Severity.ERROR,
-        "Glue table {table} is Parquet compressed with Zstandard (ZSTD), by {evidence}",
+        "Glue table {table} is Parquet compressed with Zstandard (ZSTD), according to {evidence}",
         "write the files with Snappy or GZIP, because ZSTD is not supported",
         _TRAINING,
     )
@@ -234,7 +234,7 @@ class Rule(Enum):
     SINGLE_INTERACTIONS = (
         Severity.WARNING,
         "{count:,} of {users:,} users have fewer than {each} interactions{scope}",
-        "supply more of their interactions if they matter, because they are not trained on and are in no audience",
+        "supply more of their interactions if they matter, because the model is not trained on them and no audience includes them",
         _TRAINING,
     )
     DUPLICATE_INTERACTIONS = (
@@ -258,13 +258,13 @@ class Rule(Enum):
     QUERY_FAILED = (
         Severity.ERROR,
         "Athena could not count the data: {reason}",
-        "see query {query} in the Athena console, whose message may quote data; the table or a file is likely to be malformed",
+        "see query {query} in the Athena console (its message may quote data); the table or a file is likely to be malformed",
         _ASSUMED,
     )
     QUERY_INTERRUPTED = (
         Severity.ERROR,
         "Athena did not count the data: {reason}",
-        "see query {query} in the Athena console, whose message may quote data",
+        "see query {query} in the Athena console (its message may quote data)",
         "Athena API reference, AthenaError",
     )
 
@@ -273,7 +273,7 @@ class Rule(Enum):
     ROLE_NOT_ASSUMABLE = (
         Severity.ERROR,
         "The trust policy of role {role} does not let {service} assume it{reason}",
-        "add a statement that allows {service} to perform sts:AssumeRole",
+        "let a statement allow {service} to perform sts:AssumeRole, and none deny it",
         _ROLES,
     )
     ROLE_LACKS_PERMISSION = (
@@ -304,19 +304,19 @@ class Rule(Enum):
     )
     SEED_TOO_SMALL = (
         Severity.ERROR,
-        "The seed has {count:,} unique user ids; at least {limit:,} are required",
+        "Unique user ids in the seed: {count:,}; at least {limit:,} are required",
         "supply more user ids",
         _SEED,
     )
     SEED_TOO_LARGE = (
         Severity.ERROR,
-        "The seed has {count:,} unique user ids; at most {limit:,} are allowed",
+        "Unique user ids in the seed: {count:,}; at most {limit:,} are allowed",
         "supply fewer user ids",
         _SEED,
     )
     SEED_CANNOT_MATCH = (
         Severity.ERROR,
-        "The seed has {count:,} unique user ids; at least {limit:,} must match users of the training data (minMatchingSeedSize)",
+        "Unique user ids in the seed: {count:,}; at least {limit:,} must match users of the training data (minMatchingSeedSize)",
         "supply more user ids",
         "API reference, CreateConfiguredAudienceModel",
     )
@@ -386,8 +386,8 @@ class Finding:
         }
 
     def __str__(self) -> str:
-        """Return problem and advice in one sentence."""
-        return f"{self.problem}: {self.advice}."
+        """Return problem and advice as sentences."""
+        return f"{self.problem.removesuffix('.')}. {self.advice[0].upper()}{self.advice[1:]}."
 
 
 class InvalidDataError(Exception):

@@ -14,7 +14,10 @@ from airflow_cleanroomsml._training_data.storage import Location, find_archived,
 #: Most malformed lines that a finding reports.
 _MOST_REPORTED = 3
 _MEBIBYTE = 1024**2
-_LARGE_REMEDY = "correct the location if other files are there, or write the {limit:,} user ids that are allowed without other members"
+_LARGE_REMEDY = (
+    "correct the location if it has other files, or write each user_id without other members; "
+    "at most {limit:,} ids are allowed"
+)
 
 
 @dataclass(frozen=True)

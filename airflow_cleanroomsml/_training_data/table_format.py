@@ -93,7 +93,7 @@ def detect_format(
         return TableFormat(name)
     options = {**parameters, **serde.get("Parameters", {})}
     if not re.fullmatch(r"\s*[0-9]{1,9}\s*", header := options.get(_HEADER_LINES, "0")):
-        declared = f"{_HEADER_LINES} is {header!r}, which is no number of lines"
+        declared = f"{_HEADER_LINES} is {header!r}, which is not a number of lines"
         findings.add(Rule.FORMAT_NOT_SUPPORTED.build("tableName", table=table, format=declared))
         return None
     text = _parse_text_options(options, quoting=library.endswith("OpenCSVSerde"))
@@ -114,7 +114,7 @@ def find_declared_zstd(parameters: Mapping[str, str], keys: Iterable[str]) -> st
         if name.lower() in _COMPRESSION_PROPERTIES and value.lower() in {"zstd", "zstandard"}:
             return f"its property {name}"
     count = sum(key.lower().endswith(_ZSTD_SUFFIXES) for key in keys)
-    return f"the names of {count:,} files" if count else ""
+    return "" if not count else "the name of 1 file" if count == 1 else f"the names of {count:,} files"
 
 
 def _detect_name(library: str, input_format: str, parameters: Mapping[str, str]) -> str | None:

@@ -21,8 +21,8 @@ class CleanRoomsMLPlugin(AirflowPlugin):
     """
     The page about one task instance.
 
-    It is no tab, which would be on the task instances of all Dags: without ``url_route`` Airflow shows none, and finds the page by its name
-    (tried with 3.3.2). An Airflow before 3.1 ignores it.
+    It is not a tab, which would appear on the task instances of all Dags: without ``url_route`` Airflow shows no tab, and finds the page by
+    its name (tried with 3.3.2). An Airflow before 3.1 ignores it.
     """
 
     name = "cleanroomsml"

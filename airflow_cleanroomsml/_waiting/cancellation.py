@@ -61,7 +61,8 @@ def cancel(make_hook: Callable[[], CleanRoomsMLHook], wait: Wait) -> str:
             outcome = (
                 f"{STILL_RUNNING} Could not {wait.on_kill} it: {' '.join(summarize_error(error).split()).rstrip('.')}."
             )
-    log.warning("%s: %s.", outcome.removesuffix("."), wait.title)
+    # "It" in the outcome would be the first word of the log line.
+    log.warning("The %s %s", wait.title, outcome.removeprefix("It "))
     return outcome
 
 
@@ -103,19 +104,23 @@ def is_killed(ti: Any, title: str) -> bool:
     :param title: What it has started, for the log.
     """
     # Logged first: if Airflow's API server does not answer, the process is killed while it waits, and this is all that the log has.
-    log.info("The task was told to stop. Asking Airflow whether it has ended, or another try continues: %s.", title)
+    log.info("The task was told to stop. Asking Airflow whether another try will continue the wait: %s.", title)
     try:
         state = read_task_state(ti)
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
-        log.warning("Left running, because the state of the task instance could not be read (%s): %s.", reason, title)
+        log.warning(
+            "The job keeps running, because the state of the task instance could not be read (%s): %s.", reason, title
+        )
         return False
     if state not in FINAL_STATES:
         log.info(
-            "Left running, because the task instance has not ended (its state is %s): %s.", state or "cleared", title
+            "The job keeps running, because the task instance has not ended (its state is %s): %s.",
+            state or "cleared",
+            title,
         )
         return False
-    log.info("The task instance has ended (its state is %s): %s.", state, title)
+    log.info("The task instance has ended (its state is %s), so no other try continues the wait: %s.", state, title)
     return True
 
 
@@ -142,7 +147,9 @@ async def cancel_from_trigger(
             await asyncio.shield(limited)
     if limited.cancelled() or limited.exception():
         log.warning(
-            "Could not handle the kill within %d s; the job may still be running: %s.", _TRIGGER_TIMEOUT, wait.title
+            "Could not handle the kill within %d s; the job may still be running and incurring charges: %s.",
+            _TRIGGER_TIMEOUT,
+            wait.title,
         )
 
 

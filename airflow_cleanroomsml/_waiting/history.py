@@ -29,7 +29,7 @@ class StatusHistory:
         :param now: When it was polled, in seconds since 1970.
         :return: Whether the status has changed. A poll that failed leaves it as it was.
         """
-        # Empty while a poll has failed: a lost connection is no status, and the duration of the one before goes on.
+        # Empty if the poll failed: a lost connection is not a status, and the previous status continues.
         status = poll_result.status or ("" if poll_result.outcome is Outcome.PENDING else GONE)
         if not status or (self.statuses and self.statuses[-1][0] == status):
             return False

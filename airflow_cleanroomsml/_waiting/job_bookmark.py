@@ -64,12 +64,12 @@ class JobBookmark:
         later = {job["audience_generation_job_arn"]: job for job in jobs if _read_create_time(job) > self.until}
         if not later:
             return [], self
-        # A job that is deleted unfinished will never be reported, but it must not hold the place back for ever.
+        # A job that is deleted unfinished will never be reported, but it must not hold the bookmark back forever.
         settled = {arn: job for arn, job in later.items() if not finished or _has_ended(job)}
         new = [job for arn, job in settled.items() if arn not in self.reported]
         created = {arn: _read_create_time(job) for arn, job in later.items()}
-        # The place stays before the oldest job that runs, which has to be reported when it ends, and an hour before the newest one, in case
-        # the listing shows an older job later.
+        # The bookmark stays before the oldest running job, which has to be reported when it ends, and an hour before the newest one, in
+        # case the listing shows an older job later.
         running = [created[arn] - _MOMENT for arn in later if arn not in settled]
         until = max(self.until, min([*running, max(created.values()) - _LAG]))
         reported = {**self.reported, **{arn: created[arn] for arn in settled}}
@@ -78,7 +78,7 @@ class JobBookmark:
 
 
 def _refuse(constant: str) -> None:
-    # NaN and Infinity are no JSON, and no job would ever be later.
+    # NaN and Infinity are not JSON, and no job would ever be later.
     raise ValueError(constant)
 
 

@@ -53,7 +53,7 @@ class JobFilter:
         from airflow_cleanroomsml._requests.request import convert_search
 
         flags = check_arguments({"finished": BOOLEAN}, {"finished": finished})
-        # Parsed for its errors only: the place itself is parsed where the search runs.
+        # Parsed for its errors only: the search itself parses it again.
         if after is not None:
             JobBookmark.parse("after", after)
         return cls(
@@ -80,7 +80,7 @@ class JobFilter:
         # A listing shows a cross-account job under the ARN of the account that lists it (user guide, ml-behaviors).
         account = entry.get("startedBy")
         own = parse_arn(entry["audienceGenerationJobArn"])
-        # The member is optional in the model; a job of unknown origin is taken for the owner's, so nobody is told of it.
+        # The member is optional in the model; a job of unknown origin counts as the owner's own, and is not reported.
         is_own = account is None or own is None or account == own.account
         return bool(account == self.started_by if self.started_by else not is_own)
 

@@ -35,8 +35,8 @@ _CONTINUES = {
     Goal.CANCELLED: "The cancellation continues without this task; the job may incur charges until it ends.",
 }
 #: What a clear does about a job that was still running at the time-out.
-_CLEAR_ADVICE = "If you clear the task, it waits for this job if that is still running, and starts another one if not."
-#: Errors that the next poll may not meet. Not missing permissions: a wait would learn nothing more until its time-out.
+_CLEAR_ADVICE = "If you clear the task, it waits for this job if it is still running; otherwise it starts another one."
+#: Errors that may be gone at the next poll. Missing permissions are not among them: they would hide the status until the time-out.
 TRANSIENT_ERRORS = (ThrottledError, UnavailableError, UnreachableError)
 
 

@@ -157,12 +157,12 @@ def record_metrics(wait: Wait, poll_result: PollResult) -> None:
     ``cleanroomsml.<noun>.duration`` is a timer of the wait, and ``cleanroomsml.<noun>.<status>`` a counter; both have noun, goal, status
     and outcome as tags.
     """
-    from airflow_cleanroomsml._compat import stats
+    from airflow_cleanroomsml._compat import load_stats
 
     noun, status = wait.noun.replace(" ", "_"), (poll_result.status or GONE).lower()
     tags = {"noun": noun, "goal": Goal(wait.goal).value, "status": status, "outcome": poll_result.outcome.value}
-    stats().timing(f"cleanroomsml.{noun}.duration", timedelta(seconds=_clock.now() - wait.started), tags=tags)
-    stats().incr(f"cleanroomsml.{noun}.{status}", tags=tags)
+    load_stats().timing(f"cleanroomsml.{noun}.duration", timedelta(seconds=_clock.now() - wait.started), tags=tags)
+    load_stats().incr(f"cleanroomsml.{noun}.{status}", tags=tags)
 
 
 def _warn_of_unpublished(resource: Resource, outputs: Mapping[str, Any]) -> None:
@@ -170,8 +170,8 @@ def _warn_of_unpublished(resource: Resource, outputs: Mapping[str, Any]) -> None
     for kind in ("logs", "metrics"):
         if outputs.get(f"{kind}_status") == "PUBLISH_FAILED":
             log.warning(
-                "The %s of the %s were not published: %s. A member receives them if its ML configuration has a role that may write to "
-                "CloudWatch and, for logs, if the privacy configuration of the algorithm association names its account.",
+                "The %s of the %s were not published: %s. To receive them, a member needs an ML configuration with a role that may write "
+                "to CloudWatch; for logs, the privacy configuration of the algorithm association must also name its account.",
                 kind,
                 resource.noun,
                 outputs.get(f"{kind}_status_details") or "AWS gave no reason",

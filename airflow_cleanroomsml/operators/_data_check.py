@@ -56,7 +56,7 @@ class DataCheckOperator(CleanRoomsMLOperator):
         if errors:
             # A task that fails has no return value, and the report is what somebody wants to see then.
             push_results(self, context, {"report": report})
-            raise DataCheckFailedError(join_lines(f"{summary} A job would fail; none was started.", *texts), errors)
+            raise DataCheckFailedError(join_lines(f"{summary} A job would fail, so none was started.", *texts), errors)
         (self.log.warning if found else self.log.info)("%s", join_lines(summary, *texts))
         return report
 
@@ -90,7 +90,7 @@ class DataCheckOperator(CleanRoomsMLOperator):
         except ClientError as error:
             failure: CleanRoomsMLError = service_error(error.operation_name, error.response)
         except BotoCoreError as error:
-            failure = self.hook.explain_failed_read("The request of the check", error)
+            failure = self.hook.explain_failed_read("A request of the data check", error)
         # Outside of the handlers, so that it has no context: boto3's own text may quote credentials.
         raise failure
 

@@ -232,7 +232,10 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator):
             raise error
         remaining = deadline - _clock.now()
         if remaining <= 0:
-            waited = f"No quota became available within quota_timeout={self.quota_timeout:.0f} s, or before execution_timeout."
+            waited = (
+                f"No quota became available within quota_timeout={self.quota_timeout:.0f} s, "
+                "or the shorter time that execution_timeout allows."
+            )
             # The same class, by which the base stores the link to the quota and the retry policy chooses its pause.
             raise error.extend(waited)
         # The whole error only once: the service may refuse a start for days, each time with the same advice.

@@ -112,8 +112,7 @@ class Canceller:
 
     def begin_deferral(self, context: Context, wait: Wait) -> None:
         """Keep a note of the wait: when Airflow itself ends a deferral, the task resumes with an error and nothing else."""
-        # A kill that came since the last poll would otherwise be lost: the deferral ends this process.
-        # A kill outside of a poll has only set the flag, and nothing in this process would look at it after the deferral.
+        # A kill outside of a poll has only set the flag, and would be lost: the deferral ends this process.
         self._handle_kill(context, wait)
         keep_note(context["ti"], {_WAIT: wait.to_json()})
 
@@ -185,7 +184,7 @@ class Canceller:
     def _handle_timeout(self, context: Context) -> None:
         """Cancel the job once ``execution_timeout`` is over, unless a retry continues the wait."""
         operator, ti = self._operator, context["ti"]
-        # In Airflow 2.11 the operator of a task that comes back too late has executed nothing: only the note knows the job.
+        # In Airflow 2.11 a task that resumes too late executes nothing, so only the note says which job it has started.
         wait = self.wait or self._take_noted_wait(ti)
         operator.restore_connection(wait.connection if wait else None)
         # Airflow retries while try_number <= max_tries (docs/design/idempotency.md).

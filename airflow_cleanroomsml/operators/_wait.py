@@ -109,11 +109,10 @@ class Waiter:
                 loop.poll_until_done if self._canceller is None else partial(self._canceller.poll_until_done, context)
             )
             return self._finish(context, wait, poll(operator.hook, wait, poll_result, redact, report))
-        # A failed job and a time-out say themselves what to do. Any other error leaves a job that runs, and a task that must be told how
-        # to find it again. A deferral passes: TaskDeferred is no Exception.
+        # The errors of a failed job and of a time-out already say what to do. A deferral passes, too: TaskDeferred is not an Exception.
         except AirflowFailException:
             raise
-        # The job runs, whatever failed here: the error has to say whether a retry continues the wait or starts another job.
+        # The job still runs, so the error has to say whether a retry continues the wait or starts another job.
         except Exception as error:
             raise self._explain_interruption(f"{type(error).__name__}: {error}", handle.identifiers) from error
 
@@ -149,7 +148,7 @@ class Waiter:
                 )
                 self._restore(wait)
                 return self._finish(context, wait, PollResult("", Outcome.PENDING))
-        # Before the deadline it is no time-out: if the trigger failed, Airflow raises an error here.
+        # Before the deadline it is not a time-out: if the trigger failed, Airflow raises an error here.
         try:
             return resume(next_method, next_kwargs, context)
         except AirflowFailException:
@@ -217,7 +216,7 @@ class Waiter:
             self._canceller.begin_deferral(context, wait)
         report_deferral(context, wait, poll_result)
         self._operator.log.info(
-            "Waiting in the triggerer, which polls at most %g s apart, until %s at the latest.",
+            "Waiting in the triggerer, which polls at least every %g s, until %s at the latest.",
             wait.delay,
             format_time(wait.deadline),
         )
@@ -278,7 +277,7 @@ class Waiter:
         # Without its tag, a cleared task does not know that the failed resource is its own, and the name is taken.
         clear = "change the name and clear the task" if operator.creates_another_on_retry else "clear the task"
         if not status:
-            return f"Check the account and the region of the connection. Only then {clear}: it starts another job."
+            return f"First check the account and the region of the connection. Then {clear}: it starts another job."
         if status in STOPPED:
             return f"Somebody cancelled or deleted it, or its retention period ended. To start another job, {clear}."
         if status in ("CANCEL_FAILED", "DELETE_FAILED"):

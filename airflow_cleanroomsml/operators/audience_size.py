@@ -138,7 +138,7 @@ class CleanRoomsMLChooseAudienceSizeOperator(CleanRoomsMLOperator):
             metrics = read_metrics(response, arguments.get("training_users"))
         except ValueError as error:
             raise InvalidRequestError(
-                f"metrics: {error}. Set metrics to what the task of the generation job pushed to XCom, or audience_generation_job_arn."
+                f"metrics: {error}. Set metrics to what the task of the generation job pushed to XCom, or set audience_generation_job_arn."
             ) from None
         self.log.info("Metrics of the audience: %s.", metrics)
         # Recall first: if the model ranks no better than chance, no size of the audience is worth exporting.
@@ -225,7 +225,7 @@ class CleanRoomsMLChooseAudienceSizeOperator(CleanRoomsMLOperator):
         if arguments["policy"] == "knee":
             return choose_by_knee(metrics.bins)
         training_users = arguments.get("training_users")
-        # A percentage means nothing without the number of users that it is of, and the service does not return that number.
+        # A percentage cannot be converted without the number of training users, which the service does not return.
         if training_users is None and any(each.kind == PERCENTAGE for each in metrics.bins):
             raise InvalidRequestError(
                 'training_users: missing; policy="users" needs it, because the sizes of this job are percentages'
@@ -241,9 +241,9 @@ class CleanRoomsMLChooseAudienceSizeOperator(CleanRoomsMLOperator):
             advice = (
                 'if_unsuitable="pass" needs default_size: the size to return here.'
                 if action == "pass"
-                else 'To go on without an export, set if_unsuitable="skip"; to export a fixed size, set "pass" and default_size.'
+                else 'To continue without an export, set if_unsuitable="skip"; to export a fixed size, set "pass" and default_size.'
             )
             raise ResultError(join_lines(f"No size was chosen: {reason}.", advice))
         size: dict[str, Any] = arguments["default_size"]
-        self.log.warning("Returning default_size: %s.", reason)
+        self.log.warning("Returning default_size, because %s.", reason)
         return size

@@ -60,7 +60,11 @@ class CleanRoomsFindMembershipOperator(_LookupOperator):
         # The other statuses are REMOVED and COLLABORATION_DELETED (service model), with which nothing can be started.
         for membership in self.api.items("list_memberships", {"status": "ACTIVE"}):
             if membership["collaborationId"] == wanted:
-                self.log.info("The membership of %r is %s.", membership["collaborationName"], membership["id"])
+                self.log.info(
+                    "Found the membership %s in the collaboration %r.",
+                    membership["id"],
+                    membership["collaborationName"],
+                )
                 return str(membership["id"])
         raise ResourceNotFoundError(
             join_lines(

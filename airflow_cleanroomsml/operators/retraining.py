@@ -208,7 +208,7 @@ class CleanRoomsMLPromoteAudienceModelOperator(_RetrainingOperator):
         from airflow_cleanroomsml._idempotency.attempts import read_current_attempt
 
         if read_current_attempt(context).number > 1:
-            self.log.info("If an earlier try put the model into service, which model it replaced is not known.")
+            self.log.info("An earlier try may have put the model into service; which model it replaced is not known.")
         return None
 
     def _find_reason_to_keep(self, current: str, new: str, instead_of: str | None) -> str:
@@ -224,8 +224,8 @@ class CleanRoomsMLPromoteAudienceModelOperator(_RetrainingOperator):
         newer, older = compute_recency(candidate), compute_recency(self._read_model(current))
         if newer > older:
             return ""
-        ends = f"{older[0]:%Y-%m-%d %H:%M %Z}, those of {new} at {newer[0]:%Y-%m-%d %H:%M %Z}"
-        return f"it is newer, as its training data end at {ends}"
+        ends = f"{older[0]:%Y-%m-%d %H:%M %Z}, and those of {new} end at {newer[0]:%Y-%m-%d %H:%M %Z}"
+        return f"it is newer; its training data end at {ends}"
 
 
 class CleanRoomsMLPruneAudienceModelsOperator(_RetrainingOperator):
@@ -296,7 +296,7 @@ class CleanRoomsMLPruneAudienceModelsOperator(_RetrainingOperator):
         plan = pruner.build_plan(arguments)
         deleted = plan.delete if report_only else pruner.delete(plan)
         self.log.info(
-            "%s %d audience models, kept %d, found %d being deleted or gone.",
+            "%s %d audience models, kept %d, found %d already deleted or being deleted.",
             "Would delete" if report_only else "Deleted",
             len(deleted),
             len(plan.keep),

@@ -92,7 +92,7 @@ class CleanRoomsMLCreateTrainedModelOperator(CleanRoomsMLJobOperator):
 
     def estimate_timeout(self, handle: Handle, *, knows_request: bool) -> float:
         """``maxRuntimeInSeconds`` and 6 hours, for instances to start and output to be written; without it 29 days."""
-        # A time-out before the service's own would report a job as stuck that ends as it was told to.
+        # A time-out before the service's own would report a job as stuck although its stopping condition ends it.
         members = self.load_request().members if knows_request else self._read_description(handle)
         seconds = (members.get("stoppingCondition") or {}).get("maxRuntimeInSeconds")
         return seconds + 6 * HOUR if seconds else self.resource.timeout

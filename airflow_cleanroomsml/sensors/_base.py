@@ -117,9 +117,9 @@ class CleanRoomsMLBaseSensor(AwsConnection, BaseSensorOperator):
         deadline = event.get("wait", event)["deadline"]
         return self._error_handler.run(partial(self._complete, context, event), deadline)
 
-    # Airflow stores the name of the next method with a deferral: renaming one would fail tasks that are deferred during an upgrade.
     def look_again(self, context: Context, event: dict[str, Any]) -> Any:
         """Poke again after a pause."""
+        # Not renamed: Airflow stores the name of this method with the deferral, which may outlast an upgrade.
         return self._poke_or_defer(context, event["deadline"])
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 #: What to do about a resource that has failed to reach the goal.
 _NEXT_STEPS = {
-    Goal.CREATED: "It will not recover: start another one, and wait for that.",
+    Goal.CREATED: "It will not recover; start another one, and wait for that one.",
     Goal.DELETED: "Once the cause is corrected, delete it again, and clear the sensor.",
     Goal.CANCELLED: "Once the cause is corrected, cancel it again, and clear the sensor.",
 }
@@ -89,7 +89,7 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
             self._started = self._find_start(context)
         wait = self._build_wait(_clock.now() + self.timeout)
         previous, latest = self._last_poll, loop.poll_once(self.hook, wait)
-        # A poll that failed keeps the status of the one before, which is what a time-out reports.
+        # A failed poll keeps the last known status, so that a time-out reports it.
         self._last_poll = latest.after(previous)
         now = _clock.now()
         self._history.record(self._last_poll, now)
@@ -191,7 +191,7 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
         if self.goal not in goals:
             raise InvalidRequestError(f"goal: {self.goal!r} is unknown; allowed: {', '.join(goals)}. Nothing was sent.")
         resource, identifiers = self._find_target()
-        # Without on_kill: a job that somebody else started goes on when a task that only watches it is killed.
+        # Without on_kill: somebody else started the job, so killing a task that only watches it must not cancel it.
         return Wait(
             resource.noun,
             self.goal,

@@ -140,7 +140,7 @@ class CleanRoomsMLNewAudienceGenerationJobsSensor(CleanRoomsMLBaseSensor):
     def describe_timeout(self) -> tuple[str, ...]:
         """Return lines for the error of a time-out."""
         model, noun = self.configured_audience_model_arn, "audience generation job"
-        verdict = f"No {noun} finished" if self._build_filter().finished else f"There was no new {noun}"
+        verdict = f"No {noun} finished" if self._build_filter().finished else f"No new {noun} appeared"
         return (
             f"{verdict} within {self.timeout:.0f} s, the timeout of the sensor.",
             f"configured audience model {model}" if model else "",

@@ -159,7 +159,7 @@ def _encode_parquet(data: Any) -> tuple[bytes, dict[str, str]]:
     from pyarrow import parquet
 
     if hasattr(data, "to_parquet"):
-        # The index of a DataFrame is no column of the table, but pyarrow would add it as ``__index_level_0__``.
+        # The index of a DataFrame is not a column of the table, but pyarrow would add it as ``__index_level_0__``.
         data = pa.Table.from_pandas(data, preserve_index=False)
     elif not hasattr(data, "to_pylist"):
         data = pa.Table.from_pylist(data)

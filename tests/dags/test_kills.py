@@ -162,9 +162,9 @@ def test_what_a_task_has_started_ends_with_it_and_only_with_it(tmp_path: Path) -
         case.wait_for_status("INACTIVE", *CANCELLED)
         # A triggerer that ends may lose what it has not written yet.
         airflow.wait_until(
-            lambda: "It is still running and still incurring charges" in airflow.read_task_log("deferred_kept")
+            lambda: "is still running and still incurring charges" in airflow.read_task_log("deferred_kept")
         )
-        airflow.wait_until(lambda: all("It was cancelled" in airflow.read_task_log(task) for task in HEARD))
+        airflow.wait_until(lambda: all("was cancelled" in airflow.read_task_log(task) for task in HEARD))
 
         airflow.end("triggerer")
         case.start_run("kills_unheard")
@@ -186,7 +186,7 @@ def test_what_a_task_has_started_ends_with_it_and_only_with_it(tmp_path: Path) -
     named = {task for task, key in pushed if key in ("trained_model_arn", "trained_model_inference_job_arn")}
     assert named == {*PATIENT, *CANCELLED, "unheard"}
     assert {(task, key) for task, key in pushed if key.startswith("_") and not key.startswith("_link_")} == set()
-    case.require_log("It was cancelled", *HEARD, "unheard")
+    case.require_log("was cancelled", *HEARD, "unheard")
     case.require_log("when the wait timed out. It was cancelled.", *TIMED_OUT, "unheard")
-    case.require_log("It is still running and still incurring charges", "deferred_kept")
+    case.require_log("is still running and still incurring charges", "deferred_kept")
     case.require_log("because the task instance has not ended", "deferred_cleared", "worker_terminated")

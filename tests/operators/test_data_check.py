@@ -217,7 +217,7 @@ BROKEN = {
     "partition without files": Broken(
         lambda data: data.clear("2026-01-02"),
         Rule.PARTITION_EMPTY,
-        ("1 of 2 partitions", "day=2026-01-02", "drop these partitions"),
+        ("only: 1 of 2", "day=2026-01-02", "drop these partitions"),
         "NO_TRAINING_FILES",
     ),
 }
@@ -388,7 +388,7 @@ def test_a_partition_in_another_region_hides_no_empty_one(data: TrainingData) ->
     data.relocate_partition("2026-01-01", "2026-01-02")
     found = refuse(training_data=data.data, role_arn=data.world.role)
     assert set(found) == {"BUCKET_IN_OTHER_REGION", "PARTITION_EMPTY"}
-    assert "1 of 3 partitions" in found["PARTITION_EMPTY"]["problem"]
+    assert "only: 1 of 3" in found["PARTITION_EMPTY"]["problem"]
 
 
 @reads_files
@@ -396,7 +396,7 @@ def test_declared_compression_is_found_without_reading(data: TrainingData) -> No
     create_role(data.world)
     compress(data.create())
     arguments: dict[str, Any] = {"training_data": data.data, "role_arn": data.world.role}
-    assert "the names of 1 files" in refuse(**arguments)["ZSTD_DECLARED"]["problem"]
+    assert "the name of 1 file" in refuse(**arguments)["ZSTD_DECLARED"]["problem"]
     data.recreate_table(**{"parquet.compression": "ZSTD"})
     assert "its property parquet.compression" in refuse(**arguments)["ZSTD_DECLARED"]["problem"]
 
@@ -843,7 +843,7 @@ def test_a_good_seed_passes_and_is_counted(world: World) -> None:
     ("body", "rule", "told"),
     [
         (b"", "SEED_EMPTY", "at least 2"),
-        (b'{"user_id": "secret"}\n', "SEED_TOO_SMALL", "1 unique user ids"),
+        (b'{"user_id": "secret"}\n', "SEED_TOO_SMALL", "ids in the seed: 1"),
         (b"user_id\nsecret\n", "SEED_MALFORMED", "line 1: not JSON"),
         (b'{"secret": 1}\n', "SEED_MALFORMED", 'line 1: "user_id" is missing'),
         (b'{"user_id": ["secret"]}\n', "SEED_MALFORMED", "not a string or an integer"),
@@ -887,7 +887,7 @@ def test_a_seed_that_is_too_large_to_read_is_not_read(world: World, monkeypatch:
 def test_a_seed_must_be_able_to_match_enough_users(world: World) -> None:
     create_role(world)
     arguments = {"seed_audience": world.write_seed(), "min_matching_seed_size": 31}
-    assert "30 unique user ids; at least 31" in refuse_seed(**arguments)["SEED_CANNOT_MATCH"]["problem"]
+    assert "ids in the seed: 30; at least 31" in refuse_seed(**arguments)["SEED_CANNOT_MATCH"]["problem"]
     check_seed(**{**arguments, "min_matching_seed_size": 30})
 
 

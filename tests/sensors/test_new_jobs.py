@@ -53,7 +53,9 @@ def test_who_started_it_may_be_said(offer: Offer, deferrable: bool) -> None:
 def test_older_jobs_do_not_count_and_the_sensor_times_out(offer: Offer, deferrable: bool) -> None:
     offer.start_job(offer.partner, "old")
     later = datetime.now(timezone.utc) + timedelta(hours=1)
-    with pytest.raises(WaitTimeoutError, match="(?s)no new audience generation job within 1 s.*increase timeout"):
+    with pytest.raises(
+        WaitTimeoutError, match="(?s)No new audience generation job appeared within 1 s.*increase timeout"
+    ):
         sense(deferrable, since=later, configured_audience_model_arn=offer.model, timeout=1)
 
 
@@ -74,7 +76,7 @@ def test_a_time_out_tells_that_the_listing_could_not_be_read(
     offer.start_job(offer.partner, "job")
     offer.owner.add_fault("ListAudienceGenerationJobs", fault, times=0)
     once = {"retries": {"total_max_attempts": 1}}
-    with pytest.raises(WaitTimeoutError, match=f"(?s)no new audience generation job.*The last poll failed.*{told}"):
+    with pytest.raises(WaitTimeoutError, match=f"(?s)No new audience generation job.*The last poll failed.*{told}"):
         sense(deferrable, since=time.time() - 60, botocore_config=once, timeout=2)
 
 

@@ -302,7 +302,7 @@ def test_a_task_that_cannot_ask_airflow_any_more_has_named_its_job(
     with caplog.at_level(logging.INFO), pytest.raises(Ended):
         cancellation.is_killed(Kept(), "trained model arn:aws:…")
     assert [record.getMessage() for record in caplog.records] == [
-        "The task was told to stop. Asking Airflow whether it has ended, or another try continues: trained model arn:aws:…."
+        "The task was told to stop. Asking Airflow whether another try will continue the wait: trained model arn:aws:…."
     ]
 
 

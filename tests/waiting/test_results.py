@@ -52,7 +52,7 @@ class Broken(dict[str, Any]):
 
 
 def test_the_end_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_compat, "stats", lambda: Stats)
+    monkeypatch.setattr(_compat, "load_stats", lambda: Stats)
     ended = wait()
     monkeypatch.setattr(_clock, "now", lambda: ended.started + 90)
     record_metrics(ended, PollResult("ACTIVE", Outcome.SUCCESS))

@@ -77,7 +77,7 @@ class Delimited:
             return
         if self.options.skip_lines and sorted(header) == sorted(self.names) and header != list(self.names):
             raise ValueError(
-                f"its header has the columns {', '.join(header)}, but the table {', '.join(self.names)}, "
+                f"its header has the columns {', '.join(header)}, but the table has {', '.join(self.names)}, "
                 "and Glue matches columns by position: put the table's columns in the order of the file"
             )
         if not self.options.skip_lines and set(columns) <= set(header):

@@ -89,8 +89,11 @@ def test_each_documented_permission_is_needed(aws: Aws, partitioned: Lake, actio
         ({"Condition": {"StringEquals": {"aws:SourceOrgID": "o-1"}}}, None),
         ({"Condition": {"ArnLike": {"aws:SourceArn": ROLE.source_arn.replace("new", "*")}}}, None),
         ({"Condition": {"StringEquals": {"aws:SourceAccount": ["210987654321", ROLE.account]}}}, None),
-        ({"Condition": {"StringNotEquals": {"aws:SourceAccount": ["210987654321", ROLE.account]}}}, ": a condition"),
-        ({"Condition": {"StringEqualsIfExists": {"aws:SourceAccount": "210987654321"}}}, ": a condition"),
+        (
+            {"Condition": {"StringNotEquals": {"aws:SourceAccount": ["210987654321", ROLE.account]}}},
+            ", because a condition",
+        ),
+        ({"Condition": {"StringEqualsIfExists": {"aws:SourceAccount": "210987654321"}}}, ", because a condition"),
     ],
 )
 def test_a_trust_policy_is_evaluated_as_by_iam(statement: dict[str, object], problem: str | None) -> None:

@@ -123,20 +123,20 @@ def test_all_problems_of_a_seed_are_reported_at_once(trained: Lake) -> None:
     assert "line 4" in message
     assert "line 5" not in message
     assert "2 more lines" in message
-    assert "1 unique user ids; at least 2" in message
+    assert "ids in the seed: 1; at least 2" in message
 
 
 def test_too_few_unique_ids_are_rejected(trained: Lake) -> None:
     rules = replace(RULES, min_seed=25)
     message = trained.seed_refused(StatusCode.SEED_TOO_SMALL, LINES[: LINES.index("u096") - 13] * 2, rules=rules)
-    assert "24 unique user ids; at least 25" in message
+    assert "ids in the seed: 24; at least 25" in message
     trained.generate(GROUP[:25], rules=rules)
 
 
 def test_too_many_unique_ids_are_rejected(trained: Lake) -> None:
     rules = replace(RULES, max_seed=29)
     message = trained.seed_refused(StatusCode.SEED_TOO_LARGE, LINES, rules=rules)
-    assert "30 unique user ids; at most 29" in message
+    assert "ids in the seed: 30; at most 29" in message
     trained.generate(GROUP[:29], rules=rules)
 
 

@@ -166,7 +166,7 @@ def test_more_than_ten_features_are_rejected(lake: Lake) -> None:
 @pytest.mark.parametrize(
     ("times", "expected"),
     [
-        (1e3, "milliseconds: divide by 1,000"),
+        (1e3, "milliseconds. Divide by 1,000"),
         (1e6, "microseconds"),
         (1e9, "nanoseconds"),
         (1 / 86_400, "another unit"),
@@ -258,7 +258,7 @@ def test_the_window_includes_its_start_and_excludes_its_end(table: Lake) -> None
         message = table.refused(StatusCode.INSUFFICIENT_INTERACTIONS, **window, rules=more)
         assert "1,080 interactions in the training window" in message
         assert "of 1,200 supplied" in message
-        assert "extend the window" in message
+        assert "Extend the window" in message
 
 
 def test_a_time_without_a_zone_is_utc(table: Lake, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -184,7 +184,7 @@ def explain_denied_sensor(world: World) -> Any:
         (explain_quota, ["Wait for other jobs to end"]),
         (explain_denied_poll, ["iam:PassRole", "A retry continues the wait."]),
         (explain_denied_sensor, ["iam:PassRole", "A retry continues the wait."]),
-        (explain_missing_job, ["Check the account and the region of the connection. Only then clear the task"]),
+        (explain_missing_job, ["First check the account and the region of the connection. Then clear the task"]),
         (explain_missing_resource, ["Check the ARN"]),
     ],
 )

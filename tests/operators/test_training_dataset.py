@@ -55,7 +55,7 @@ def test_a_name_in_use_fails_at_once_and_tells_what_is_there(empty_world: World)
     first = create(empty_world)
     with pytest.raises(
         AlreadyExistsError,
-        match=f'(?s)if_exists="reuse".*The existing resource: training dataset {first}, ACTIVE, created ',
+        match=f'(?s)The existing resource: training dataset {first}, ACTIVE, created .*if_exists="reuse"',
     ):
         create(empty_world)
 

@@ -114,7 +114,7 @@ def test_permissions_can_be_limited(cleanroomsml: RunningEmulator) -> None:
 
 
 def test_unknown_settings_and_faults_are_rejected(cleanroomsml: RunningEmulator) -> None:
-    with pytest.raises(EmulatorError, match="'CreateEverything' is unknown"):
+    with pytest.raises(EmulatorError, match="'CreateEverything' is not an API operation"):
         cleanroomsml.faults.throttle("CreateEverything")
     with pytest.raises(EmulatorError, match="'slwo' is unknown"):
         cleanroomsml.faults.inject("*", "slwo")

@@ -22,7 +22,7 @@ CHANNEL = f"arn:aws:cleanrooms-ml:us-east-1:123456789012:membership/{ID}/ml-inpu
 NOT_FOUND = "not found"
 SOMEBODY = "Somebody cancelled or deleted it, or its retention period ended. To start another job, {clear}."
 IN_VAIN = "Somebody tried to cancel or delete it, and that failed. To start another job, {clear}."
-LOST = "Check the account and the region of the connection. Only then {clear}: it starts another job."
+LOST = "First check the account and the region of the connection. Then {clear}: it starts another job."
 both_ways = pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferred"])
 every_end = pytest.mark.parametrize(
     ("status", "advice"),
@@ -129,4 +129,4 @@ def test_a_sensor_says_that_the_job_will_not_recover(
         assert lines[-2].startswith("Check the ARN")
     else:
         assert lines[0] == f"The trained model is {status}."
-        assert lines[-1] == "It will not recover: start another one, and wait for that."
+        assert lines[-1] == "It will not recover; start another one, and wait for that one."

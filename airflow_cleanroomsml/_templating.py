@@ -41,9 +41,8 @@ RENDERED_NONE = (None, "None")
 _TEXTS = ("string", "timestamp")
 _CONTAINERS = ("structure", "list", "map")
 #: Messages of Jinja about a variable, whose name the template has, or about an attribute or item.
-_UNDEFINED = re.compile(
-    r"(?P<variable>'\w+' is undefined)|(?P<attribute>'[\w. ]+ object' has no (?:attribute|element)) .*", re.DOTALL
-)
+#: Compiled when it is used: a Dag file that is parsed does not need it.
+_UNDEFINED = r"(?P<variable>'\w+' is undefined)|(?P<attribute>'[\w. ]+ object' has no (?:attribute|element)) .*"
 
 
 def render_by_shape(
@@ -99,7 +98,7 @@ def describe_template_error(error: Exception) -> str:
     kind = type(error).__name__
     if isinstance(error, TemplateSyntaxError):
         return f"{kind}: line {error.lineno}"
-    if isinstance(error, UndefinedError) and (match := _UNDEFINED.fullmatch(error.message or "")):
+    if isinstance(error, UndefinedError) and (match := re.fullmatch(_UNDEFINED, error.message or "", re.DOTALL)):
         return f"{kind}: {match['variable'] or match['attribute'] + ' ***'}"
     return kind
 

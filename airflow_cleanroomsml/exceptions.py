@@ -372,13 +372,13 @@ _JOBS = (
 #: Beginnings of operations that read: of this service, and of Glue, S3, IAM and Athena, which the data checks call.
 _READS = ("Get", "BatchGet", "List", "Head", "Simulate")
 #: Words in the names of quotas that count existing resources (user guide, Quotas). All other quotas of jobs are assumed to count running
-#: jobs, since AWS does not publish the values of ``quotaName``.
-_EXISTING = re.compile(r"\b(active|versions?)\b", re.IGNORECASE)
+#: jobs, since AWS does not publish the values of ``quotaName``. Compiled when it is used: a Dag file that is parsed does not need it.
+_EXISTING = r"\b(active|versions?)\b"
 
 
 def _frees_itself(operation: str, details: Mapping[str, Any]) -> bool:
     name, value = str(details.get("quotaName", "")), details.get("quotaValue")
-    return operation in _JOBS and value != 0 and not _EXISTING.search(name)
+    return operation in _JOBS and value != 0 and not re.search(_EXISTING, name, re.IGNORECASE)
 
 
 def _redact(value: Any, redact: Callable[[str], str]) -> Any:

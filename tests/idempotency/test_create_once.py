@@ -441,7 +441,8 @@ def test_a_quota_that_stays_full_is_given_up(world: World, monkeypatch: pytest.M
     monkeypatch.setattr(_clock, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
     world.add_fault("CreateAudienceModel", "quota", times=1000)
     with pytest.raises(
-        QuotaExceededError, match=r"(?s)quotaName: A quota.*No quota became available within quota_timeout=3600 s"
+        QuotaExceededError,
+        match=r"(?s)quotaName: Quota of an injected fault.*No quota became available within quota_timeout=3600 s",
     ):
         model(world.create_dataset(), quota_timeout=3600.0).run()
     assert creates(world) < 25

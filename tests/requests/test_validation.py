@@ -88,7 +88,7 @@ def window(value: Any) -> Any:
             "audience_size_config.audienceSizeBins[1]",
             "1 to 20000000",
         ),
-        ({"tags": {"AWS:x": "1"}}, "tags key 'AWS:x'", "does not start with aws:"),
+        ({"tags": {"AWS:x": "1"}}, "tags key 'AWS:x'", "do not start with aws:"),
         ({"tags": {f"k{n}": "" for n in range(201)}}, "tags", "0 to 200 entries"),
         ({"tags": {"k": "v" * 257}}, "tags['k']", "0 to 256 characters"),
         ({"nmae": "x"}, "nmae", "did you mean 'name'?"),

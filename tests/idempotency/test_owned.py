@@ -528,11 +528,12 @@ def test_what_an_earlier_try_has_made_is_found_when_the_task_ends_and_nothing_el
 
 
 def test_a_first_try_that_has_sent_nothing_has_made_nothing(world: World) -> None:
-    given = {
+    given: dict[str, Any] = {
         "name": "e",
         "audience_generation_job_arn": world.generate_audience(),
         "audience_size": {"type": "PERCENTAGE", "value": 5},
     }
     run(CleanRoomsMLStartAudienceExportJobOperator(task_id="other", wait_for_completion=False, **given))
     operator = CleanRoomsMLStartAudienceExportJobOperator(task_id="task", **given)
-    assert operator._build_create_once({"params": {}, "ti": TaskInstance()}).find_created() is None
+    context: Any = {"params": {}, "ti": TaskInstance()}
+    assert operator._build_create_once(context).find_created() is None

@@ -223,7 +223,7 @@ class TestOthers:
             try:
                 return await asyncio.wait_for(run_trigger(trigger), 30)
             finally:
-                hanging.touch()
+                await asyncio.to_thread(hanging.touch)
 
         assert asyncio.run(end())["poll_result"]
 

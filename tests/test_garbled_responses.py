@@ -14,7 +14,7 @@ from airflow_cleanroomsml._requests.request import load
 from airflow_cleanroomsml._resources.lookup import BASE
 from airflow_cleanroomsml._waiting.loop import poll_once
 from airflow_cleanroomsml._waiting.wait import Wait
-from airflow_cleanroomsml.exceptions import OutcomeUnknownError, UnreachableError
+from airflow_cleanroomsml.exceptions import OutcomeUnknownError, ServiceError, UnreachableError
 from airflow_cleanroomsml.hooks import CleanRoomsMLHook
 from airflow_cleanroomsml.operators import (
     CleanRoomsFindConfiguredAudienceModelOperator,
@@ -102,6 +102,17 @@ def test_a_time_out_of_a_proxy_is_no_refusal(lead: Callable[[str], CleanRoomsMLH
             hook.call("create_audience_model", arguments("cleanroomsml", "CreateAudienceModel"))
         with pytest.raises(UnreachableError):
             hook.call("list_audience_models")
+
+
+@pytest.mark.parametrize("status", ["408 Request Timeout", "499 Client Closed Request"])
+def test_a_time_out_with_a_request_id_is_the_services_own(lead: Callable[[str], CleanRoomsMLHook], status: str) -> None:
+    headers = {"x_amzn_RequestId": "r-1", "x_amzn_ErrorType": "RequestTimeoutException", **JSON}
+    with run_peer(answer_after_reading(build_http_answer(b'{"message": "too slow"}', status, **headers))) as server:
+        hook = lead(server.build_url("http"))
+        for operation in ("create_audience_model", "list_audience_models"):
+            given = arguments("cleanroomsml", "CreateAudienceModel") if operation.startswith("create") else {}
+            with pytest.raises(ServiceError, match="failed with RequestTimeoutException:\n  too slow"):
+                hook.call(operation, given)
 
 
 @pytest.mark.parametrize("answer", ANSWERS)

@@ -106,7 +106,9 @@ def test_a_malformed_bucket_policy_is_not_stored(world: World) -> None:
         ({"Condition": {"ForAnyValue:StringEquals": {"aws:PrincipalAccount": ["1"]}}}, True, False),
         ({"Condition": {"IpAddress": {"aws:SourceIp": ["10.0.0.0/8"]}}}, True, False),
         ({"Condition": {"ArnLike": {"aws:PrincipalArn": ["arn:aws:iam::*:role/j*"]}}}, True, True),
-        # Each of the six components of an ARN is compared separately.
+        # Each of the six components of an ARN is compared separately, so that a wildcard stands for a part of one.
+        ({"Condition": {"ArnLike": {"aws:PrincipalArn": "arn:*:role/job"}}}, False, False),
+        ({"Condition": {"ArnEquals": {"aws:PrincipalArn": "arn:*:role/job"}}}, False, False),
         ({"Condition": {"ArnLike": {"aws:PrincipalArn": "arn:*:role/job:*:*:*"}}}, False, False),
     ],
 )

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from airflow_cleanroomsml import _clock
+from airflow_cleanroomsml import _clock, hooks
 from airflow_cleanroomsml._compat import TaskDeferred
 from airflow_cleanroomsml._idempotency.claim import TAG, build_retry_name, parse_retry_number
+from airflow_cleanroomsml._idempotency.owned import SKEW
 from airflow_cleanroomsml._idempotency.previous_tries import COMMIT_LAG
 from airflow_cleanroomsml.exceptions import (
     AccessDeniedError,
@@ -369,6 +370,31 @@ def test_an_export_whose_answer_took_long_is_waited_for(world: World, pauses: li
     job = world.generate_audience()
     world.add_fault("StartAudienceExportJob", "slow", seconds=3)
     assert export(job, waiter_delay=1).run()["name"] == "e"
+
+
+@pytest.mark.parametrize("fault", ["lose_response", None], ids=["the answer is lost", "the answer has no time"])
+def test_an_export_is_found_although_the_services_clock_is_behind(
+    world: World, monkeypatch: pytest.MonkeyPatch, fault: str | None
+) -> None:
+    job = world.generate_audience()
+    monkeypatch.setattr(_clock, "now", lambda: time.time() + SKEW - 60)
+    if fault:
+        world.add_fault("StartAudienceExportJob", fault)
+    else:
+        monkeypatch.setattr(hooks, "_read_service_time", lambda _: None)
+    assert export(job, waiter_delay=1).run()["name"] == "e"
+    assert world.calls.count("StartAudienceExportJob") == 1
+
+
+def test_an_export_of_the_same_name_that_somebody_else_has_just_started_is_not_taken_by_a_first_try(
+    world: World,
+) -> None:
+    job = world.generate_audience()
+    world.ml.start_audience_export_job(
+        name="e", audienceGenerationJobArn=job, audienceSize={"type": "PERCENTAGE", "value": 5}
+    )
+    with pytest.raises(AlreadyExistsError):
+        export(job).run()
 
 
 def test_an_export_under_a_name_of_its_own_is_told(world: World) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from airflow_cleanroomsml import _clock
 from airflow_cleanroomsml._compat import TaskDeferred
 from airflow_cleanroomsml._idempotency import owned
 from airflow_cleanroomsml._idempotency.claim import TAG
-from airflow_cleanroomsml.exceptions import AccessDeniedError, CleanRoomsMLError
+from airflow_cleanroomsml.exceptions import AccessDeniedError, CleanRoomsMLError, OutcomeUnsettledError
 from airflow_cleanroomsml.operators import (
     CleanRoomsCreateConfiguredAudienceModelAssociationOperator,
     CleanRoomsMLCreateAudienceModelOperator,
@@ -401,6 +402,26 @@ def test_an_export_that_has_another_name_is_remembered(world: World, fault: str)
     assert task.is_cleared(audience_size={"type": "PERCENTAGE", "value": 10})["name"] == "export-4"
 
 
+def test_an_older_export_of_others_is_not_the_one_that_is_remembered(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, size = world.generate_audience(), {"type": "PERCENTAGE", "value": 5}
+    world.ml.start_audience_export_job(name="export-1", audienceGenerationJobArn=job, audienceSize=size)
+    monkeypatch.setattr(_clock, "now", lambda: time.time() + 1000)
+    task = Task(
+        CleanRoomsMLStartAudienceExportJobOperator,
+        name="export-{{ ti.try_number }}",
+        audience_generation_job_arn=job,
+        audience_size=size,
+        wait_for_completion=False,
+    )
+    task.remembers(True)
+    world.add_fault("StartAudienceExportJob", "reset")
+    with pytest.raises(OutcomeUnsettledError):
+        task.tries()
+    assert task.is_retried()["name"] == "export-2"
+
+
 def test_an_export_that_nothing_remembers_is_named_before_another_is_made(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -504,3 +525,15 @@ def test_what_an_earlier_try_has_made_is_found_when_the_task_ends_and_nothing_el
     task.ti = task.ti.make_cleared_try()
     operator = task.cls(**{**task.given, **other(0)})
     assert operator._build_create_once({"params": {}, "ti": task.ti}).find_created() is None
+
+
+def test_a_first_try_that_has_sent_nothing_has_made_nothing(world: World) -> None:
+    given: dict[str, Any] = {
+        "name": "e",
+        "audience_generation_job_arn": world.generate_audience(),
+        "audience_size": {"type": "PERCENTAGE", "value": 5},
+    }
+    run(CleanRoomsMLStartAudienceExportJobOperator(task_id="other", wait_for_completion=False, **given))
+    operator = CleanRoomsMLStartAudienceExportJobOperator(task_id="task", **given)
+    context: Any = {"params": {}, "ti": TaskInstance()}
+    assert operator._build_create_once(context).find_created() is None

@@ -247,6 +247,12 @@ class TestPrune:
         assert prune(weekly)["deleted"] == [one]
         assert weekly.there == {two, three}
 
+    def test_the_runs_own_model_need_not_have_the_prefix(self, weekly: Weekly) -> None:
+        one, three, own = weekly.train(1), weekly.train(3), weekly.train(2, "own")
+        found = prune(weekly, training_dataset_arn=None, name_prefix="weekly-", keep=1, not_newer_than=own)
+        assert found["deleted"] == [one]
+        assert weekly.there == {three, own}
+
     def test_nothing_to_prune_is_success(self, weekly: Weekly) -> None:
         assert prune(weekly)["deleted"] == []
         weekly.train(1)

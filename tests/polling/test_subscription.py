@@ -215,6 +215,18 @@ class TestOthers:
         asyncio.run(both())
         assert "DeleteAudienceModel" in slow_world.calls
 
+    def test_a_login_that_hangs_ends_no_later_than_its_waits(self, slow_world: World, hanging: Path) -> None:
+        wait = build_wait(start_training(slow_world), timeout=1).to_json()
+
+        async def end() -> Any:
+            trigger = CleanRoomsMLWaitTrigger(wait=wait, aws_conn_id="hangs")
+            try:
+                return await asyncio.wait_for(run_trigger(trigger), 30)
+            finally:
+                await asyncio.to_thread(hanging.touch)
+
+        assert asyncio.run(end())["poll_result"]
+
     def test_a_secrets_backend_holds_up_no_wait(self, slow_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AIRFLOW_CONN_HANGS", '{"conn_type": "aws"}')
         wait = build_wait(start_training(slow_world), timeout=0).to_json()

@@ -199,7 +199,7 @@ class CreateOnce:
             previous.write_note(number=number, sent=0.0)
             raise
         # Whatever is older than the request belongs to others. If the response has a time, it is by the service's own clock and needs no
-        # allowance for skew, only for the fraction of a second that its header omits.
+        # allowance for skew, only for creation times in whole seconds.
         elapsed = _clock.now() - sent
         created_after = sent - SKEW if request.answered_at is None else request.answered_at - elapsed - 1.0
         arguments = {**previous.arguments, **request.arguments}

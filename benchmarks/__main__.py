@@ -43,7 +43,7 @@ def main() -> None:
         rows += ALL[name]()
     print("\n".join(format_table(rows)))
     if names == list(ALL):
-        RESULTS.write_text(format_page("Measured", NOTES, rows), encoding="utf-8")
+        RESULTS.write_text(format_page("Benchmark results", NOTES, rows), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -37,10 +37,6 @@ _PAST_TENSE = {"cancel": "cancelled", "delete": "deleted"}
 _TRIGGER_TIMEOUT = 25
 
 
-class KillRequested(BaseException):
-    """The worker's process has to stop while it waits. Not an ``Exception``, so that no code in between catches it."""
-
-
 def cancel(make_hook: Callable[[], CleanRoomsMLHook], wait: Wait) -> str:
     """
     Cancel or delete the resource of a wait, as its ``on_kill`` says; errors are logged and become part of the result.

@@ -13,15 +13,6 @@ from airflow_cleanroomsml._compat import (
     get_current_context,
     is_execution_timeout,
 )
-from airflow_cleanroomsml._waiting import loop
-from airflow_cleanroomsml._waiting.cancellation import (
-    KillRequested,
-    cancel,
-    cancel_if_killed,
-    cancel_if_started,
-    is_killed,
-)
-from airflow_cleanroomsml._waiting.wait import PollResult, Wait
 from airflow_cleanroomsml._xcom import delete_note, keep_note, read_note
 from airflow_cleanroomsml.operators._base import require_flags
 
@@ -29,6 +20,7 @@ if TYPE_CHECKING:
     from airflow_cleanroomsml._compat import Context
     from airflow_cleanroomsml._requests.redaction import Redact
     from airflow_cleanroomsml._resources.handle import Handle
+    from airflow_cleanroomsml._waiting.wait import PollResult, Wait
     from airflow_cleanroomsml.hooks import CleanRoomsMLHook
     from airflow_cleanroomsml.operators._job import CleanRoomsMLJobOperator
 
@@ -37,6 +29,10 @@ _WAIT = "wait"
 #: Seconds within which the supervisor of Airflow 3 ends the process of a task that was killed. It takes 5 s (``escalation_delay`` of
 #: ``supervisor.kill``, 3.3.2); the margin is for a slow machine, on which the task would report a failure.
 _KILL_DELAY = 60.0
+
+
+class KillRequested(BaseException):
+    """The worker's process has to stop while it waits. Not an ``Exception``, so that no code in between catches it."""
 
 
 class Canceller:
@@ -92,6 +88,7 @@ class Canceller:
         report: Callable[[PollResult], None],
     ) -> PollResult:
         """Poll in the worker, and react to a kill; arguments as for :func:`~airflow_cleanroomsml._waiting.loop.poll_until_done`."""
+        from airflow_cleanroomsml._waiting import loop
 
         def report_uninterrupted(update: PollResult) -> None:
             # A report goes to the supervisor, and a kill must not interrupt it halfway.
@@ -146,6 +143,8 @@ class Canceller:
 
     def cancel(self, wait: Wait) -> str:
         """Cancel or delete the job; return what became of it, a sentence."""
+        from airflow_cleanroomsml._waiting.cancellation import cancel
+
         return cancel(lambda: self._operator.hook, wait)
 
     def handle_termination(self, context: Context) -> None:
@@ -154,6 +153,8 @@ class Canceller:
 
         Airflow 3 does not interrupt the request. The task then waits for the job, and the wait reacts to the kill.
         """
+        from airflow_cleanroomsml._waiting.cancellation import cancel_if_started, is_killed
+
         title = f"the {self._operator.resource.noun} of this task, if one was started"
         if self._is_killed and is_killed(context["ti"], title):
             self._is_killed = False
@@ -172,6 +173,8 @@ class Canceller:
         """
         if not self._is_killed:
             return
+        from airflow_cleanroomsml._waiting.cancellation import cancel_if_killed
+
         self._is_killed = False
         is_final = cancel_if_killed(context["ti"], lambda: self._operator.hook, wait)
         if is_final and not IS_AIRFLOW_2:
@@ -183,6 +186,8 @@ class Canceller:
 
     def _handle_timeout(self, context: Context) -> None:
         """Cancel the job once ``execution_timeout`` is over, unless a retry continues the wait."""
+        from airflow_cleanroomsml._waiting.cancellation import cancel_if_started
+
         operator, ti = self._operator, context["ti"]
         # In Airflow 2.11 a task that resumes too late executes nothing, so only the note says which job it has started.
         wait = self.wait or self._take_noted_wait(ti)
@@ -197,6 +202,8 @@ class Canceller:
     def _take_noted_wait(self, ti: Any) -> Wait | None:
         """Read the wait of the note, and delete the note."""
         if note := read_note(ti):
+            from airflow_cleanroomsml._waiting.wait import Wait
+
             self.wait = Wait.from_json(note[_WAIT]) if _WAIT in note else None
             delete_note(ti)
         return self.wait

@@ -65,6 +65,10 @@ def read_run_start(context: Context) -> float:
     return float(started.timestamp()) if started else 0.0
 
 
+def _may_have_created(note: Mapping[str, Any]) -> bool:
+    return bool(note.get("sent") or note.get("known"))
+
+
 class AttemptLog:
     """
     The notes that the tries of a task write for later tries, in Airflow's task state store (3.3 and later).
@@ -93,8 +97,8 @@ class AttemptLog:
         """
         Return the newest note of this sequence of tries, else that of the last try with the same request.
 
-        It has ``fingerprint``, ``try``, ``number``, ``sent``, and ``known``, the identifiers of what was created. While the outcome is
-        unknown, it has ``sought`` instead, the arguments by which a search finds the resource.
+        It has ``fingerprint``, ``try``, ``number``, ``sent``, ``connection``, and ``known``, the identifiers of what was created. While the
+        outcome is unknown, it has ``sought`` instead, the arguments by which a search finds the resource.
         """
         notes = self._list_notes()
         same = [note for note in notes if note["fingerprint"] == self.fingerprint]
@@ -108,8 +112,19 @@ class AttemptLog:
         """
         notes = self._select_in_sequence(self._list_notes())
         note = max(notes, key=lambda note: note["try"], default={})
-        connection = note.get("connection") if note.get("sent") or note.get("known") else None
+        connection = note.get("connection") if note.get("sent_before") or _may_have_created(note) else None
         return dict(connection) if connection is not None else None
+
+    def _has_sent_before(self) -> bool:
+        """
+        Whether an earlier try of this sequence may have created something.
+
+        The note of this try then says so, too: if the service refuses its request, that does not settle the outcome of the earlier one.
+        """
+        return any(
+            note.get("sent_before") or (note["try"] < self._attempt.number and _may_have_created(note))
+            for note in self._select_in_sequence(self._list_notes())
+        )
 
     def _list_notes(self) -> list[dict[str, Any]]:
         return [{"fingerprint": fingerprint, **note} for fingerprint, note in self._read().items()]
@@ -130,7 +145,7 @@ class AttemptLog:
         """
         note = {**values, "try": self._attempt.number, "sequence": self._attempt.sequence}
         if self.connection is not None:
-            note["connection"] = dict(self.connection)
+            note.update(connection=dict(self.connection), sent_before=self._has_sent_before())
         notes = {**self._read(), fingerprint or self.fingerprint: note}
         try:
             if self._store is not None:

@@ -136,6 +136,21 @@ def test_a_retry_looks_where_the_first_try_has_sent(world: World, deferrable: bo
     assert creates(world) == 1
 
 
+def test_a_refused_retry_does_not_forget_where_the_first_try_has_sent(world: World, pauses: list[float]) -> None:
+    """The first try's model appears late, after a second try that was refused; the third one must find it."""
+    task = model(world.create_dataset(), region_name="us-east-1", wait_for_completion=False)
+    task.context["task_state_store"] = StateStore()
+    world.add_fault("CreateAudienceModel", "late_commit", seconds=60)
+    with pytest.raises(OutcomeUnsettledError):
+        task.run()
+    world.add_fault("CreateAudienceModel", "access_denied")
+    with pytest.raises(AccessDeniedError):
+        task.run(region_name="eu-west-1")
+    world.emulator.advance(60)
+    task.run(region_name="eu-west-1", wait_for_completion=True)
+    assert len(models(world)) == 1
+
+
 def test_a_task_that_is_cleared_goes_where_it_is_told(world: World) -> None:
     task = model(world.create_dataset(), region_name="us-east-1")
     task.context["task_state_store"] = StateStore()

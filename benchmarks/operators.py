@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 import boto3
+import pytest
 
 from airflow_cleanroomsml.operators import (
     CleanRoomsMLCreateTrainedModelOperator,
@@ -23,7 +24,7 @@ from airflow_cleanroomsml.operators import (
 from benchmarks.table import Row, build_limit_row, build_ratio_row
 from tests.helpers.concurrent_tasks import Fleet, Task
 from tests.helpers.custom_models import Studio
-from tests.support import REGION, EmulatorProcess, TaskInstance, World
+from tests.support import REGION, EmulatorProcess, TaskInstance, World, keep_xcoms
 
 #: What a Dag file imports: those of ``example_lookalike_audience``, with operators that wait and operators that do not.
 SOME = (
@@ -74,14 +75,13 @@ def _run_emulator(*options: str) -> Iterator[World]:
         "AWS_EC2_METADATA_DISABLED": "true",
         "AIRFLOW_CONN_AWS_DEFAULT": '{"conn_type": "aws"}',
     }
-    # clear() and update() restore the variables that the emulator's overwrite.
-    before = dict(os.environ)
-    os.environ.update(environment)
     try:
-        yield world.build()
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            keep_xcoms(patch)
+            yield world.build()
     finally:
-        os.environ.clear()
-        os.environ.update(before)
         process.stop()
 
 

@@ -47,7 +47,7 @@ if "AIRFLOW_CLEANROOMSML_EMULATOR_PYTHON" in os.environ:
 
 from tests.helpers.custom_models import Studio
 from tests.helpers.fast_clock import speed_up
-from tests.support import EmulatorProcess, World
+from tests.support import EmulatorProcess, World, keep_xcoms
 
 #: Files that wait for a real Airflow, or for many processes: they start first, and the others use the processor meanwhile.
 LONGEST = (
@@ -96,11 +96,7 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(autouse=True)
 def _xcoms_of_tests(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Delete XComs and store links of a test's own task instance; ``tests/dags`` does so in a real Airflow."""
-    from airflow_cleanroomsml import _compat
-
-    monkeypatch.setattr(_compat, "delete_xcom", lambda ti, key: ti.xcom_delete(key))
-    monkeypatch.setattr(_compat, "store_link", lambda ti, key, url: ti.store_link(key, url))
+    keep_xcoms(monkeypatch)
 
 
 @pytest.fixture(scope="session")

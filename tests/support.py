@@ -28,6 +28,7 @@ import boto3
 from airflow_cleanroomsml._idempotency.claim import TAG
 
 if TYPE_CHECKING:
+    import pytest
     from typing_extensions import Self
 
 REGION = "us-east-1"
@@ -381,7 +382,7 @@ class TaskInstance:
         return self.pushed.get(key) if (task_ids, map_indexes) == (self.task_id, self.map_index) else None
 
     def xcom_delete(self, key: str) -> None:
-        """What ``_compat.delete_xcom`` does to the database of a real Airflow; see ``tests/conftest.py``."""
+        """What ``_compat.delete_xcom`` does to the database of a real Airflow; see :func:`keep_xcoms`."""
         self.pushed.pop(key, None)
 
     def store_link(self, key: str, url: str) -> None:
@@ -400,6 +401,14 @@ class TaskInstance:
         again = self.make_next_try()
         again.max_tries = self.try_number + self.retries
         return again
+
+
+def keep_xcoms(patch: pytest.MonkeyPatch) -> None:
+    """Let tasks delete the XComs and store the links of their :class:`TaskInstance`; ``tests/dags`` does so in a real Airflow."""
+    from airflow_cleanroomsml import _compat
+
+    patch.setattr(_compat, "delete_xcom", lambda ti, key: ti.xcom_delete(key))
+    patch.setattr(_compat, "store_link", lambda ti, key, url: ti.store_link(key, url))
 
 
 @dataclass

@@ -100,8 +100,8 @@ class ConfigurationError(CleanRoomsMLError, AirflowFailException):
     """
     An argument such as ``region_name``, the connection or boto3's environment is not valid; nothing was sent.
 
-    The message names the argument, the entry of the connection or the variable, and for a region that AWS does not have, similar ones. It
-    never contains a password or a key.
+    The message names the argument, the entry of the connection or the variable. If the region does not exist in AWS, it suggests similar
+    regions. It never contains a password or a key.
     """
 
 
@@ -405,7 +405,7 @@ def format_request_id(request_id: str) -> str:
 
 def summarize_error(error: Exception) -> str:
     """
-    Return what happened: the text of an error, for a message that says itself what to do.
+    Return what happened: the text of an error, for a message with its own advice.
 
     It lacks the advice of the service's errors, and their request ID, so that repeated errors have the same text.
     """

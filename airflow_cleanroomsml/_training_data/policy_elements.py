@@ -51,7 +51,7 @@ def _require_unique(members: list[tuple[str, Any]]) -> dict[str, Any]:
     names = [name for name, _ in members]
     for name in names:
         if names.count(name) > 1:
-            raise _PolicyError(f"{name} is there twice")
+            raise _PolicyError(f"{name} appears twice")
     return dict(members)
 
 
@@ -88,7 +88,7 @@ def _check_statement(statement: Mapping[str, Any], label: str, pairs: Iterable[s
         is_valid = _is_principal if pair == "Principal" else _is_text
         if not is_valid(statement[present[0]]):
             what = (
-                f"* or an object of {', '.join(_PRINCIPALS)}" if pair == "Principal" else "a string, or a list of some"
+                f"* or an object of {', '.join(_PRINCIPALS)}" if pair == "Principal" else "a string, or a non-empty list of strings"
             )
             raise _PolicyError(f"{where}{present[0]} must be {what}")
     conditions = statement.get("Condition", {})
@@ -96,7 +96,7 @@ def _check_statement(statement: Mapping[str, Any], label: str, pairs: Iterable[s
         raise _PolicyError(f"{where}Condition must be an object of operators, each an object of keys and their values")
     for operator in conditions:
         if not _OPERATOR.fullmatch(operator):
-            raise _PolicyError(f"{where}{operator}: no such operator of conditions")
+            raise _PolicyError(f"{where}{operator}: unknown condition operator")
 
 
 def _is_text(value: Any) -> bool:

@@ -175,7 +175,8 @@ def evaluate_conditions(
     """
     Yield whether each condition is met, or its key where that is unknown.
 
-    It is unknown if the key is, if the operator compares numbers, times, addresses or sets of values, or if a value has a policy variable.
+    It is unknown if the key is, if the operator compares numbers, times, addresses or sets of values, if a value has a policy variable, or if
+    it depends on a pattern for ARNs that has fewer than six components.
 
     :param conditions: ``Condition`` of a statement.
     :param context: Condition keys in lower case and their values; None for a key that the request does not have.
@@ -188,7 +189,7 @@ def evaluate_conditions(
 
 
 def _is_met(operator: str, expected: list[str], value: str | None) -> bool | None:
-    """Return whether a condition is met; None for an operator that is not evaluated, and for values with policy variables."""
+    """Return whether a condition is met; None for an operator or a value that cannot be evaluated."""
     if operator == "Null":
         return str(value is None).lower() in [text.lower() for text in expected]
     name = operator.removesuffix("IfExists")
@@ -200,13 +201,22 @@ def _is_met(operator: str, expected: list[str], value: str | None) -> bool | Non
         return name != operator or "Not" in name
     if any(_VARIABLE.search(text) for text in expected):
         return None
+    results = [test(text, value) for text in expected]
+    if None in results and True not in results:
+        return None
     # Negated operators are met if none of the values matches (IAM user guide, conditions with multiple context keys or values).
-    return any(test(text, value) for text in expected) != ("Not" in name)
+    return any(results) != ("Not" in name)
 
 
-def _matches_arn(pattern: str, arn: str) -> bool:
-    """Match an ARN: each of its six components is compared separately, with wildcards (IAM user guide, ARN condition operators)."""
+def _matches_arn(pattern: str, arn: str) -> bool | None:
+    """
+    Match an ARN: each of its six components is compared separately, with wildcards (IAM user guide, ARN condition operators).
+
+    :return: None if the pattern has fewer components and would match as plain text with wildcards: AWS does not document what it does.
+    """
     patterns, parts = pattern.split(":", 5), arn.split(":", 5)
+    if len(patterns) < 6:
+        return None if matches_wildcards(pattern, arn) else False
     return len(patterns) == len(parts) and all(map(matches_wildcards, patterns, parts))
 
 
@@ -214,7 +224,7 @@ def _equals_ignoring_case(expected: str, value: str) -> bool:
     return expected.lower() == value.lower()
 
 
-_OPERATORS: dict[str, Callable[[str, str], bool]] = {
+_OPERATORS: dict[str, Callable[[str, str], bool | None]] = {
     "Bool": _equals_ignoring_case,
     "StringEquals": str.__eq__,
     "StringEqualsIgnoreCase": _equals_ignoring_case,

@@ -39,10 +39,10 @@ _TRIGGER_TIMEOUT = 25
 
 def cancel(make_hook: Callable[[], CleanRoomsMLHook], wait: Wait) -> str:
     """
-    Cancel or delete the resource of a wait, as its ``on_kill`` says; errors are logged and become part of the result.
+    Cancel or delete the resource of a wait, as its ``on_kill`` says; log what became of it, or the error.
 
     :param make_hook: Makes the hook.
-    :return: What became of the resource, a sentence.
+    :return: What became of the resource, a sentence or two; of an error, only its summary.
     """
     resource = wait.resource
     operation = {"cancel": resource.cancel, "delete": resource.delete}.get(wait.on_kill)
@@ -53,10 +53,10 @@ def cancel(make_hook: Callable[[], CleanRoomsMLHook], wait: Wait) -> str:
             outcome = _cancel(make_hook(), operation, wait)
         # A cancellation that is refused must not change how the task ends (docs/design/cancellation.md).
         except Exception as error:
-            # An error of the service has several lines, and the outcome becomes part of one line.
-            outcome = (
-                f"{STILL_RUNNING} Could not {wait.on_kill} it: {' '.join(summarize_error(error).split()).rstrip('.')}."
-            )
+            refusal = f"{STILL_RUNNING} Could not {wait.on_kill} it:"
+            # The whole error, with its advice and request ID; the outcome becomes part of one line.
+            log.warning("The %s %s %s", wait.title, refusal.removeprefix("It "), error)
+            return f"{refusal} {' '.join(summarize_error(error).split()).rstrip('.')}."
     # "It" in the outcome would be the first word of the log line.
     log.warning("The %s %s", wait.title, outcome.removeprefix("It "))
     return outcome

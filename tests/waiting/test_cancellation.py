@@ -93,9 +93,18 @@ def test_what_another_run_has_made_is_left(slow_studio: Studio, channel: str) ->
     assert model(slow_studio)["status"] == "CREATE_IN_PROGRESS"
 
 
-def test_a_cancellation_that_is_refused_does_not_hide_the_time_out(slow_studio: Studio, channel: str) -> None:
+def test_a_cancellation_that_is_refused_does_not_hide_the_time_out(
+    slow_studio: Studio, channel: str, caplog: pytest.LogCaptureFixture
+) -> None:
     slow_studio.world.add_fault("CancelTrainedModel", "access_denied")
-    assert "Could not cancel it: CancelTrainedModel failed with AccessDenied" in timed_out(trains(slow_studio, channel))
+    told = timed_out(trains(slow_studio, channel))
+    assert "Could not cancel it: CancelTrainedModel failed with AccessDenied" in told
+    assert "Request ID" not in told
+    # The log has the whole error, once.
+    (logged,) = [text for text in caplog.messages if "CancelTrainedModel failed with AccessDenied" in text]
+    assert "is still running and still incurring charges. Could not cancel it: " in logged
+    assert "Check that the caller has permission" in logged
+    assert logged.splitlines()[-1].startswith("  Request ID: ")
 
 
 def test_a_cancellation_that_is_throttled_is_sent_again(slow_studio: Studio, channel: str) -> None:

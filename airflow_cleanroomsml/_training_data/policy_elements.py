@@ -88,7 +88,9 @@ def _check_statement(statement: Mapping[str, Any], label: str, pairs: Iterable[s
         is_valid = _is_principal if pair == "Principal" else _is_text
         if not is_valid(statement[present[0]]):
             what = (
-                f"* or an object of {', '.join(_PRINCIPALS)}" if pair == "Principal" else "a string, or a non-empty list of strings"
+                f"* or an object of {', '.join(_PRINCIPALS)}"
+                if pair == "Principal"
+                else "a string, or a non-empty list of strings"
             )
             raise _PolicyError(f"{where}{present[0]} must be {what}")
     conditions = statement.get("Condition", {})
@@ -175,8 +177,8 @@ def evaluate_conditions(
     """
     Yield whether each condition is met, or its key where that is unknown.
 
-    It is unknown if the key is, if the operator compares numbers, times, addresses or sets of values, if a value has a policy variable, or if
-    it depends on a pattern for ARNs that has fewer than six components.
+    It is unknown if the key is, if the operator compares numbers, times, addresses or sets of values, if a value has a policy variable, or
+    if it depends on a pattern for ARNs that has fewer than six components.
 
     :param conditions: ``Condition`` of a statement.
     :param context: Condition keys in lower case and their values; None for a key that the request does not have.

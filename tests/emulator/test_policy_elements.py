@@ -72,8 +72,14 @@ def test_a_policy_of_the_grammar_is_accepted(policy: dict[str, Any]) -> None:
         ({"Statement": {**VALID, "Condition": {"Bool": ["x"]}}}, "Condition must be"),
         ({"Statement": {**VALID, "Condition": {"Bool": {"a:b": {"c": "d"}}}}}, "Condition must be"),
         ({"Statement": {**VALID, "Condition": {"Bool": {"a:b": None}}}}, "Condition must be"),
-        ({"Statement": {**VALID, "Condition": {"StringEqual": {"a:b": "c"}}}}, "StringEqual: unknown condition operator"),
-        ({"Statement": {**VALID, "Condition": {"NullIfExists": {"a:b": "true"}}}}, "NullIfExists: unknown condition operator"),
+        (
+            {"Statement": {**VALID, "Condition": {"StringEqual": {"a:b": "c"}}}},
+            "StringEqual: unknown condition operator",
+        ),
+        (
+            {"Statement": {**VALID, "Condition": {"NullIfExists": {"a:b": "true"}}}},
+            "NullIfExists: unknown condition operator",
+        ),
         ('{"Statement": {"Effect": "Allow", "Effect": "Deny"}}', "Effect appears twice"),
     ],
 )

@@ -412,6 +412,11 @@ def summarize_error(error: Exception) -> str:
     return error.summary if isinstance(error, ServiceError) else str(error)
 
 
+def format_advice(error: Exception) -> str:
+    """Return what :func:`summarize_error` leaves out: the advice of the service's errors, and their request ID."""
+    return join_lines(error.to_do, format_request_id(error.request_id)) if isinstance(error, ServiceError) else ""
+
+
 def _choose_advice(kind: type[ServiceError], operation: str, code: str) -> str:
     """Choose what to do about an error: some codes have their own advice, all others that of their exception."""
     if code in EXPIRED_CREDENTIALS:

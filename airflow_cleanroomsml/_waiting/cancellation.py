@@ -23,7 +23,7 @@ from airflow_cleanroomsml._waiting.loop import RETRY_PAUSES
 from airflow_cleanroomsml._waiting.outcome import STILL_RUNNING, TRANSIENT_ERRORS
 from airflow_cleanroomsml._waiting.wait import Wait
 from airflow_cleanroomsml._xcom import delete_note
-from airflow_cleanroomsml.exceptions import ConflictError, summarize_error
+from airflow_cleanroomsml.exceptions import ConflictError, join_lines, summarize_error
 
 if TYPE_CHECKING:
     from airflow_cleanroomsml.hooks import CleanRoomsMLHook
@@ -162,6 +162,8 @@ def _cancel(hook: CleanRoomsMLHook, operation: str, wait: Wait) -> str:
     if not poll_result.status and (poll_result.outcome is Outcome.FAILURE or wait.on_kill == "delete"):
         # A resource of unknown status is not deleted, as it may be complete; "not found" is also what a hook for another account gets.
         reason = poll_result.reason or "AWS gave no reason."
+        if poll_result.advice:
+            log.warning("Could not read the status: %s", join_lines(wait.title, reason, poll_result.advice))
         return f"It may still be running and incurring charges: its status could not be read, so it was not {done}. {reason}"
     if poll_result.outcome is not Outcome.PENDING:
         return f"It had already ended ({poll_result.status or 'gone'})."

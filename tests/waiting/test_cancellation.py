@@ -123,7 +123,9 @@ def test_what_has_ended_is_left_as_it_is(studio: Studio) -> None:
 
 @pytest.mark.parametrize("fault", ["throttle", "server_error", "reset", "garbled"])
 @pytest.mark.parametrize("passes", [True, False])
-def test_nothing_is_deleted_that_cannot_be_read(world: World, fault: str, passes: bool) -> None:
+def test_nothing_is_deleted_that_cannot_be_read(
+    world: World, fault: str, passes: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     wait = model_wait(world.train_model(), on_kill="delete")
     world.add_fault("GetAudienceModel", fault, times=1 if passes else 0)
     once = CleanRoomsMLHook(config={"retries": {"total_max_attempts": 1}})
@@ -131,6 +133,10 @@ def test_nothing_is_deleted_that_cannot_be_read(world: World, fault: str, passes
     expected = "It had already ended (ACTIVE)." if passes else "its status could not be read, so it was not deleted."
     assert expected in told
     assert "DeleteAudienceModel" not in world.calls
+    # Only answers of the service have an ID.
+    has_id = not passes and fault in ("throttle", "server_error")
+    assert caplog.text.count("Request ID: ") == has_id
+    assert "Request ID: " not in told
 
 
 def test_what_is_not_found_has_not_ended(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -173,7 +173,7 @@ def is_resumed(context: Mapping[str, Any]) -> bool:
     :param context: The context of the task.
     """
     ti = context["ti"]
-    # Public in 2.11 only. Without it, a deferred task counts as one that starts.
+    # The attribute next_method is public in 2.11 only. Without it, a deferred task counts as one that starts.
     server = getattr(ti, "_ti_context_from_server", None)
     if getattr(ti, "next_method", None) or getattr(server, "next_method", None):
         return True
@@ -531,6 +531,7 @@ __all__ = [
     "intercept_responses",
     "is_deferral_timeout",
     "is_execution_timeout",
+    "is_resumed",
     "is_unreadable",
     "iterate_causes",
     "list_asset_stores",

@@ -100,8 +100,8 @@ class ConfigurationError(CleanRoomsMLError, AirflowFailException):
     """
     An argument such as ``region_name``, the connection or boto3's environment is not valid; nothing was sent.
 
-    The message names the argument, the entry of the connection or the variable, and for a region that AWS does not have, similar ones. It
-    never contains a password or a key.
+    The message names the argument, the entry of the connection or the variable. If the region does not exist in AWS, it suggests similar
+    regions. It never contains a password or a key.
     """
 
 
@@ -405,11 +405,16 @@ def format_request_id(request_id: str) -> str:
 
 def summarize_error(error: Exception) -> str:
     """
-    Return what happened: the text of an error, for a message that says itself what to do.
+    Return what happened: the text of an error, for a message with its own advice.
 
     It lacks the advice of the service's errors, and their request ID, so that repeated errors have the same text.
     """
     return error.summary if isinstance(error, ServiceError) else str(error)
+
+
+def format_advice(error: Exception) -> str:
+    """Return what :func:`summarize_error` leaves out: the advice of the service's errors, and their request ID."""
+    return join_lines(error.to_do, format_request_id(error.request_id)) if isinstance(error, ServiceError) else ""
 
 
 def _choose_advice(kind: type[ServiceError], operation: str, code: str) -> str:

@@ -207,7 +207,8 @@ class CleanRoomsMLNewJobsTrigger(_WaitingTrigger):
                         "Could not list the audience generation jobs; polling again: %s", poll_result.message
                     )
         outputs = poll_result.outputs
-        more = {"bookmark": outputs["bookmark"]} if "bookmark" in outputs else {"message": poll_result.message}
+        failure = {"message": poll_result.message, "advice": poll_result.advice}
+        more = {"bookmark": outputs["bookmark"]} if "bookmark" in outputs else failure
         return {"jobs": outputs.get("jobs", []), **more}
 
 

@@ -108,3 +108,12 @@ def test_a_wait_does_without(
     remove(monkeypatch)
     seen = run_wait(wait)["poll_result"]
     assert (seen["status"], seen["outcome"]) == ("ACTIVE", "success")
+
+
+def test_all_lists_every_public_function_and_class() -> None:
+    own = {
+        name
+        for name, value in vars(_compat).items()
+        if getattr(value, "__module__", "") == _compat.__name__ and callable(value) and not name.startswith("_")
+    }
+    assert own - {"T"} <= set(_compat.__all__)

@@ -12,7 +12,6 @@ from airflow_cleanroomsml._resources.table import Outcome, Resource
 from airflow_cleanroomsml._waiting.job_search import JobSearch, JobWatch, search_entries, select_jobs
 from airflow_cleanroomsml._waiting.outcome import TRANSIENT_ERRORS, evaluate
 from airflow_cleanroomsml._waiting.wait import PollResult, Wait
-from airflow_cleanroomsml.exceptions import summarize_error
 
 if TYPE_CHECKING:
     from airflow_cleanroomsml.hooks import CleanRoomsMLHook
@@ -168,7 +167,7 @@ def _evaluate(subject: Wait | JobSearch | JobWatch, answer: Any) -> PollResult:
     if isinstance(subject, Wait):
         return evaluate(subject, answer)
     if isinstance(answer, TRANSIENT_ERRORS):
-        return PollResult("", Outcome.PENDING, message=summarize_error(answer))
+        return PollResult.from_error(answer)
     if isinstance(answer, Exception):
         raise answer
     if isinstance(subject, JobWatch):

@@ -51,7 +51,7 @@ def _require_unique(members: list[tuple[str, Any]]) -> dict[str, Any]:
     names = [name for name, _ in members]
     for name in names:
         if names.count(name) > 1:
-            raise _PolicyError(f"{name} is there twice")
+            raise _PolicyError(f"{name} appears twice")
     return dict(members)
 
 
@@ -88,7 +88,9 @@ def _check_statement(statement: Mapping[str, Any], label: str, pairs: Iterable[s
         is_valid = _is_principal if pair == "Principal" else _is_text
         if not is_valid(statement[present[0]]):
             what = (
-                f"* or an object of {', '.join(_PRINCIPALS)}" if pair == "Principal" else "a string, or a list of some"
+                f"* or an object of {', '.join(_PRINCIPALS)}"
+                if pair == "Principal"
+                else "a string, or a non-empty list of strings"
             )
             raise _PolicyError(f"{where}{present[0]} must be {what}")
     conditions = statement.get("Condition", {})
@@ -96,7 +98,7 @@ def _check_statement(statement: Mapping[str, Any], label: str, pairs: Iterable[s
         raise _PolicyError(f"{where}Condition must be an object of operators, each an object of keys and their values")
     for operator in conditions:
         if not _OPERATOR.fullmatch(operator):
-            raise _PolicyError(f"{where}{operator}: no such operator of conditions")
+            raise _PolicyError(f"{where}{operator}: unknown condition operator")
 
 
 def _is_text(value: Any) -> bool:
@@ -175,7 +177,8 @@ def evaluate_conditions(
     """
     Yield whether each condition is met, or its key where that is unknown.
 
-    It is unknown if the key is, if the operator compares numbers, times, addresses or sets of values, or if a value has a policy variable.
+    It is unknown if the key is, if the operator compares numbers, times, addresses or sets of values, if a value has a policy variable, or
+    if it depends on a pattern for ARNs that has fewer than six components.
 
     :param conditions: ``Condition`` of a statement.
     :param context: Condition keys in lower case and their values; None for a key that the request does not have.
@@ -188,7 +191,7 @@ def evaluate_conditions(
 
 
 def _is_met(operator: str, expected: list[str], value: str | None) -> bool | None:
-    """Return whether a condition is met; None for an operator that is not evaluated, and for values with policy variables."""
+    """Return whether a condition is met; None for an operator or a value that cannot be evaluated."""
     if operator == "Null":
         return str(value is None).lower() in [text.lower() for text in expected]
     name = operator.removesuffix("IfExists")
@@ -200,13 +203,22 @@ def _is_met(operator: str, expected: list[str], value: str | None) -> bool | Non
         return name != operator or "Not" in name
     if any(_VARIABLE.search(text) for text in expected):
         return None
+    results = [test(text, value) for text in expected]
+    if None in results and True not in results:
+        return None
     # Negated operators are met if none of the values matches (IAM user guide, conditions with multiple context keys or values).
-    return any(test(text, value) for text in expected) != ("Not" in name)
+    return any(results) != ("Not" in name)
 
 
-def _matches_arn(pattern: str, arn: str) -> bool:
-    """Match an ARN: each of its six components is compared separately, with wildcards (IAM user guide, ARN condition operators)."""
+def _matches_arn(pattern: str, arn: str) -> bool | None:
+    """
+    Match an ARN: each of its six components is compared separately, with wildcards (IAM user guide, ARN condition operators).
+
+    :return: None if the pattern has fewer components and would match as plain text with wildcards: AWS does not document what it does.
+    """
     patterns, parts = pattern.split(":", 5), arn.split(":", 5)
+    if len(patterns) < 6:
+        return None if matches_wildcards(pattern, arn) else False
     return len(patterns) == len(parts) and all(map(matches_wildcards, patterns, parts))
 
 
@@ -214,7 +226,7 @@ def _equals_ignoring_case(expected: str, value: str) -> bool:
     return expected.lower() == value.lower()
 
 
-_OPERATORS: dict[str, Callable[[str, str], bool]] = {
+_OPERATORS: dict[str, Callable[[str, str], bool | None]] = {
     "Bool": _equals_ignoring_case,
     "StringEquals": str.__eq__,
     "StringEqualsIgnoreCase": _equals_ignoring_case,

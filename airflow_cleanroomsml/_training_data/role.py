@@ -117,8 +117,8 @@ def find_trust_problem(policy: Any, role: JobRole) -> str | None:
     """
     Find out why a trust policy does not let the service assume the role.
 
-    Conditions on keys other than ``aws:SourceAccount`` and ``aws:SourceArn`` cannot be evaluated: they count as met in an Allow statement,
-    and as not met in a Deny statement.
+    Conditions on keys other than ``aws:SourceAccount`` and ``aws:SourceArn`` cannot be evaluated, nor can some values
+    (:func:`evaluate_conditions`): they count as met in an Allow statement, and as not met in a Deny statement.
 
     :param policy: The trust policy, as JSON or parsed.
     :return: None if it does; empty if no statement names the service, or else what excludes it.

@@ -273,7 +273,7 @@ class Rule(Enum):
     ROLE_NOT_ASSUMABLE = (
         Severity.ERROR,
         "The trust policy of role {role} does not let {service} assume it{reason}",
-        "let a statement allow {service} to perform sts:AssumeRole, and none deny it",
+        "allow {service} to perform sts:AssumeRole in the trust policy, and remove any statement that denies it",
         _ROLES,
     )
     ROLE_LACKS_PERMISSION = (

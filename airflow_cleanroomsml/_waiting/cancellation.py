@@ -23,7 +23,7 @@ from airflow_cleanroomsml._waiting.loop import RETRY_PAUSES
 from airflow_cleanroomsml._waiting.outcome import STILL_RUNNING, TRANSIENT_ERRORS
 from airflow_cleanroomsml._waiting.wait import Wait
 from airflow_cleanroomsml._xcom import delete_note
-from airflow_cleanroomsml.exceptions import ConflictError, summarize_error
+from airflow_cleanroomsml.exceptions import ConflictError, join_lines, summarize_error
 
 if TYPE_CHECKING:
     from airflow_cleanroomsml.hooks import CleanRoomsMLHook
@@ -39,10 +39,10 @@ _TRIGGER_TIMEOUT = 25
 
 def cancel(make_hook: Callable[[], CleanRoomsMLHook], wait: Wait) -> str:
     """
-    Cancel or delete the resource of a wait, as its ``on_kill`` says; errors are logged and become part of the result.
+    Cancel or delete the resource of a wait, as its ``on_kill`` says; log what became of it, or the error.
 
     :param make_hook: Makes the hook.
-    :return: What became of the resource, a sentence.
+    :return: What became of the resource, a sentence or two; of an error, only its summary.
     """
     resource = wait.resource
     operation = {"cancel": resource.cancel, "delete": resource.delete}.get(wait.on_kill)
@@ -53,10 +53,10 @@ def cancel(make_hook: Callable[[], CleanRoomsMLHook], wait: Wait) -> str:
             outcome = _cancel(make_hook(), operation, wait)
         # A cancellation that is refused must not change how the task ends (docs/design/cancellation.md).
         except Exception as error:
-            # An error of the service has several lines, and the outcome becomes part of one line.
-            outcome = (
-                f"{STILL_RUNNING} Could not {wait.on_kill} it: {' '.join(summarize_error(error).split()).rstrip('.')}."
-            )
+            refusal = f"{STILL_RUNNING} Could not {wait.on_kill} it:"
+            # The whole error, with its advice and request ID; the outcome becomes part of one line.
+            log.warning("The %s %s %s", wait.title, refusal.removeprefix("It "), error)
+            return f"{refusal} {' '.join(summarize_error(error).split()).rstrip('.')}."
     # "It" in the outcome would be the first word of the log line.
     log.warning("The %s %s", wait.title, outcome.removeprefix("It "))
     return outcome
@@ -162,6 +162,8 @@ def _cancel(hook: CleanRoomsMLHook, operation: str, wait: Wait) -> str:
     if not poll_result.status and (poll_result.outcome is Outcome.FAILURE or wait.on_kill == "delete"):
         # A resource of unknown status is not deleted, as it may be complete; "not found" is also what a hook for another account gets.
         reason = poll_result.reason or "AWS gave no reason."
+        if poll_result.advice:
+            log.warning("Could not read the status: %s", join_lines(wait.title, reason, poll_result.advice))
         return f"It may still be running and incurring charges: its status could not be read, so it was not {done}. {reason}"
     if poll_result.outcome is not Outcome.PENDING:
         return f"It had already ended ({poll_result.status or 'gone'})."

@@ -18,7 +18,6 @@ from airflow_cleanroomsml.exceptions import (
     WaitTimeoutError,
     format_request_id,
     join_lines,
-    summarize_error,
 )
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ def evaluate(wait: Wait, description: Mapping[str, Any] | Exception | None, reda
     if isinstance(description, ResourceNotFoundError):
         return _evaluate_absence(wait, description.summary, description.request_id)
     if isinstance(description, TRANSIENT_ERRORS):
-        return PollResult("", Outcome.PENDING, message=summarize_error(description))
+        return PollResult.from_error(description)
     if isinstance(description, Exception):
         raise description
     if description is None:
@@ -170,6 +169,7 @@ def raise_for_outcome(
             wait.title,
             # After the title, because it may end with advice, such as that of an error of the network.
             poll_result.reason,
+            poll_result.advice,
             "To wait longer, increase waiter_max_attempts (multiplied by waiter_delay, it is the time-out in seconds) and,",
             "if it is set, execution_timeout.",
             _CLEAR_ADVICE if wait.goal == Goal.CREATED else "",

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from airflow_cleanroomsml._resources.lookup import describe
 from airflow_cleanroomsml._resources.table import RESOURCES, Goal, Outcome, Resource
+from airflow_cleanroomsml.exceptions import format_advice, summarize_error
 
 #: Seconds after a create during which "not found" may be a read that lags.
 LAG = 60.0
@@ -119,6 +120,7 @@ class PollResult(NamedTuple):
     :param status_code: ``statusDetails.statusCode``.
     :param message: ``statusDetails.message``, or why the resource could not be read.
     :param outputs: Members that the task pushes to XCom, in the API's own spelling.
+    :param advice: What to do about an error of the read, and its request ID. Unlike the message, it may differ in each poll.
     :param is_partial: Whether it is the end of the wait as a listing shows it, without message and outputs.
     """
 
@@ -128,11 +130,19 @@ class PollResult(NamedTuple):
     message: str = ""
     outputs: Mapping[str, Any] = {}
     is_partial: bool = False
+    # Triggers of earlier releases do not send it.
+    advice: str = ""
+
+    @classmethod
+    def from_error(cls, error: Exception) -> PollResult:
+        """Build the result of a poll that failed with a transient error."""
+        return cls("", Outcome.PENDING, message=summarize_error(error), advice=format_advice(error))
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> PollResult:
         """Read what :meth:`to_json` wrote, in this release or an earlier one, which called the outputs a report."""
-        texts = {name: values[name] for name in ("status", "status_code", "message") if name in values}
+        names = ("status", "status_code", "message", "advice")
+        texts = {name: values[name] for name in names if name in values}
         outputs = values.get("outputs", values.get("report", {}))
         is_partial = values.get("is_partial", False)
         return cls(outcome=Outcome(values["outcome"]), outputs=outputs, is_partial=is_partial, **texts)

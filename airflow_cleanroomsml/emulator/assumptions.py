@@ -258,8 +258,10 @@ SECTIONS: dict[str, tuple[Assumption, ...]] = {
             "what policies may contain",
             "bucket policies and policies of configured audience models that break the grammar of IAM are refused (MalformedPolicy, "
             "ValidationException). Operators that compare numbers, times, addresses, binary values or sets (`ForAllValues:`, "
-            "`ForAnyValue:`) are not evaluated, nor are policy variables such as `${aws:username}`: a statement with one applies if it "
-            "is a Deny, and does not if it is an Allow. Of the principals only `AWS` and, in a trust policy, `Service` are compared",
+            "`ForAnyValue:`) are not evaluated, nor are policy variables such as `${aws:username}`, nor values of `ArnLike` and "
+            "`ArnEquals` that have fewer than six components and match as plain text with wildcards, such as `*`: a statement with "
+            "one applies if it is a Deny, and does not if it is an Allow (in a trust policy, it is the other way round). Of the "
+            "principals only `AWS` and, in a trust policy, `Service` are compared",
         ),
         Assumption(
             "conditions in the policy of a configured audience model",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
-#: Maximum number of items that a page skips, for instance because of their status. A page that has skipped so many ends: it has fewer
+#: Maximum number of items that a page skips, for instance because of their status. A page that has skipped that many ends: it has fewer
 #: entries than ``maxResults``, perhaps none, and a ``nextToken``.
 MOST_SKIPPED = 1_000
 

@@ -156,11 +156,11 @@ class CleanRoomsMLCallOperator(CleanRoomsMLOperator):
 
         try:
             search: Callable[[Any], Any] = jmespath.compile(str(self.jmespath)).search
-            # Unknown functions are only noticed when the expression is applied.
+            # Unknown functions are only noticed when the expression is applied. Errors of types may be due to the missing response.
             with suppress(jmespath.exceptions.JMESPathTypeError, TypeError):
                 search({})
-        # JMESPath itself raises the other two, for nesting that is too deep and for values that a function does not expect.
-        except (jmespath.exceptions.JMESPathError, RecursionError, ValueError) as error:
+        # JMESPath lets errors of Python through, such as those of nesting that is too deep, a step of zero, and the ceiling of infinity.
+        except (jmespath.exceptions.JMESPathError, *_PYTHON_ERRORS) as error:
             raise InvalidRequestError(
                 join_lines(f"jmespath: {self.jmespath!r} is not a valid expression. Nothing was sent.", str(error))
             ) from None

@@ -48,7 +48,7 @@ class CleanRoomsMLBaseSensor(AwsConnection, BaseSensorOperator):
 
     #: boto3's name of the service.
     service: ClassVar[str] = CLEAN_ROOMS_ML
-    #: Operators have one, sensors none.
+    #: Empty for sensors; links read it from operators and sensors alike.
     operation: ClassVar[str] = ""
     #: Row of the resource table; None if the class is not about one resource.
     resource: ClassVar[Resource | None] = None

@@ -139,13 +139,15 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
     def describe_timeout(self) -> tuple[str, ...]:
         """Return lines for the error of a time-out."""
         resource, identifiers = self._find_target()
-        status, reason = (self._last_poll.status, self._last_poll.reason) if self._last_poll else ("", "")
+        last = self._last_poll or PollResult("", Outcome.PENDING)
+        status = last.status
         verdict = f"was still {status} after" if status else "did not appear within"
         return (
             f"The {resource.noun} {verdict} {self.timeout:.0f} s, the timeout of the sensor."
             + (f" {STILL_RUNNING}" if (self.goal == Goal.CREATED.value and status) or status in RUNNING else ""),
             lookup.describe(resource, identifiers),
-            reason,
+            last.reason,
+            last.advice,
         )
 
     def _complete(self, context: Context, event: dict[str, Any]) -> Any:
@@ -166,7 +168,7 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
     def _finish(self, context: Context, wait: Wait, poll_result: PollResult) -> Any:
         # Not JobFailedError, which is final: the resource may not exist yet, and Airflow retries this error.
         if poll_result.outcome is Outcome.FAILURE and not poll_result.status:
-            raise ResourceNotFoundError(poll_result.message, to_do=ResourceNotFoundError.advice)
+            raise ResourceNotFoundError(poll_result.message, to_do=self._advise_on_absence(wait.resource))
         if poll_result.outcome is Outcome.FAILURE:
             poll_result = explain_failure(lambda: self.hook, wait, poll_result)
         report_end(self, context, wait, poll_result, self._history)
@@ -176,6 +178,11 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
         raise_for_outcome(wait, poll_result, next_step=next_step)
         outputs = report_outputs(self, context, wait, poll_result, self._history)
         return self.report_result(context, wait.identifiers, outputs)
+
+    def _advise_on_absence(self, resource: Resource) -> str:
+        if resource.has_own_identifier:
+            return ResourceNotFoundError.advice
+        return f"Check the arguments that identify it ({', '.join(self.arguments)}), and whether it has been created."
 
     def _report_deferral(self, context: Context) -> None:
         if self._last_poll:

@@ -9,7 +9,7 @@ from airflow_cleanroomsml._compat import PokeReturnValue
 from airflow_cleanroomsml._resources.table import AUDIENCE_GENERATION_JOB
 from airflow_cleanroomsml._templating import RENDERED_NONE, TEXT
 from airflow_cleanroomsml._xcom import push_results
-from airflow_cleanroomsml.exceptions import summarize_error
+from airflow_cleanroomsml.exceptions import format_advice, summarize_error
 from airflow_cleanroomsml.sensors._base import CleanRoomsMLBaseSensor
 from airflow_cleanroomsml.sensors._errors import build_interruption
 from airflow_cleanroomsml.sensors._resource import CleanRoomsMLSensor
@@ -86,8 +86,8 @@ class CleanRoomsMLNewAudienceGenerationJobsSensor(CleanRoomsMLBaseSensor):
         self.started_by = started_by
         self.finished = finished
         self.after = after
-        #: Why the last poll failed; empty if it did not.
-        self._failed_poll = ""
+        #: Why the last poll failed, and what to do about that; empty if it did not fail.
+        self._failed_poll, self._advice = "", ""
 
     def _find_field_shapes(self) -> dict[str, Any]:
         # "finished" is a flag, which may be rendered to True; "after" is JSON and must stay the text that an earlier run pushed.
@@ -103,10 +103,10 @@ class CleanRoomsMLNewAudienceGenerationJobsSensor(CleanRoomsMLBaseSensor):
         try:
             found = find_jobs(self.hook, self._build_filter())
         except TRANSIENT_ERRORS as error:
-            self._failed_poll = summarize_error(error)
+            self._failed_poll, self._advice = summarize_error(error), format_advice(error)
             self.log.info("Could not list the audience generation jobs; polling again: %s", error)
             return False
-        self._failed_poll = ""
+        self._failed_poll, self._advice = "", ""
         return PokeReturnValue(is_done=True, xcom_value=self._finish(context, found)) if found["jobs"] else False
 
     def _build_filter(self) -> JobFilter:
@@ -132,8 +132,8 @@ class CleanRoomsMLNewAudienceGenerationJobsSensor(CleanRoomsMLBaseSensor):
             raise build_interruption(event["error"])
         # The trigger ends without jobs only at the deadline.
         if not event["jobs"]:
-            # The triggerer may still run an earlier release, which does not return it.
-            self._failed_poll = event.get("message", "")
+            # The triggerer may still run an earlier release, which does not return them.
+            self._failed_poll, self._advice = event.get("message", ""), event.get("advice", "")
             raise self._error_handler.build_timeout()
         return self._finish(context, event)
 
@@ -145,6 +145,7 @@ class CleanRoomsMLNewAudienceGenerationJobsSensor(CleanRoomsMLBaseSensor):
             f"{verdict} within {self.timeout:.0f} s, the timeout of the sensor.",
             f"configured audience model {model}" if model else "",
             f"The last poll failed, so there may be one: {self._failed_poll}" if self._failed_poll else "",
+            self._advice,
         )
 
     def _finish(self, context: Context, found: dict[str, Any]) -> list[str]:

@@ -28,8 +28,7 @@ def test_methods_named_like_operations_are_operations(service: str, kind: type[B
 
 @pytest.mark.parametrize(("service", "kind"), KINDS)
 def test_a_class_knows_its_service(service: str, kind: type[BackendBase]) -> None:
-    # Tags are the same in both, and need no model.
-    assert kind.service == service or kind.__name__ == "Tags"
+    assert kind.service == service
 
 
 @pytest.mark.parametrize("kind", [kind for _, kind in KINDS])

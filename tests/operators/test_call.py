@@ -71,6 +71,7 @@ def test_jmespath_picks_the_result(world: World, caplog: pytest.LogCaptureFixtur
         ({"jmespath": "length(@, @)"}, "jmespath: "),
         ({"jmespath": "[a][::0]"}, "(?s)jmespath: .* is not a valid expression.*slice step cannot be zero"),
         ({"jmespath": "(" * 3000 + "a" + ")" * 3000}, "jmespath: .* is not a valid expression"),
+        ({"jmespath": "ceil(`1e999`)"}, "(?s)jmespath: .* is not a valid expression.*cannot convert float infinity"),
         ({"service": "s3"}, "service: 's3' is unknown; allowed: cleanroomsml, cleanrooms"),
         ({"operation": "list_training_datset"}, "did you mean 'list_training_datasets'"),
         ({"operation": "list_memberships"}, 'cleanrooms has it: set service="cleanrooms"'),

@@ -139,8 +139,12 @@ class TestTimeOut:
 
     def test_a_timeout_says_what_was_last_read(self, slow_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         task = self.throttled_from_the_second_look(slow_world, False, monkeypatch)
-        with pytest.raises(WaitTimeoutError, match=r"(?s)was still CREATE_\w+ after 3 s.*ThrottlingException"):
+        with pytest.raises(
+            WaitTimeoutError, match=r"(?s)was still CREATE_\w+ after 3 s.*ThrottlingException"
+        ) as caught:
             run(task)
+        assert str(caught.value).count("Poll less often") == 1
+        assert str(caught.value).splitlines()[-1].startswith("  Request ID: ")
 
     def test_a_timeout_of_a_trigger_does_too(self, slow_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         wait = build_wait(start_training(slow_world), timeout=3600)
@@ -157,6 +161,7 @@ class TestTimeOut:
         seen = asyncio.run(throttled_from_the_second_look())["poll_result"]
         assert (seen["status"], seen["outcome"]) == ("CREATE_IN_PROGRESS", "pending")
         assert "ThrottlingException" in seen["message"]
+        assert "Poll less often" in seen["advice"]
 
     def throttled_from_the_second_look(
         self, world: World, deferrable: bool, monkeypatch: pytest.MonkeyPatch

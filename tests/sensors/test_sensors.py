@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from airflow_cleanroomsml._compat import AirflowFailException, AirflowSensorTimeout
+from airflow_cleanroomsml._resources.table import Outcome
+from airflow_cleanroomsml._waiting.wait import PollResult
 from airflow_cleanroomsml.exceptions import InvalidRequestError, JobFailedError, ResourceNotFoundError, WaitTimeoutError
 from airflow_cleanroomsml.sensors import (
     CleanRoomsMLAudienceExportJobSensor,
@@ -115,6 +117,31 @@ def test_a_time_out_says_what_goes_on_and_which_arguments_make_it_longer(slow_wo
     # Each is what its kind is to Airflow, and to who handles errors of this package.
     assert isinstance(caught.value, AirflowSensorTimeout)
     assert isinstance(caught.value, WaitTimeoutError)
+
+
+@deferred_or_not
+def test_a_time_out_after_throttling_says_what_to_do_about_that(slow_world: World, deferrable: bool) -> None:
+    dataset = slow_world.create_dataset()
+    made = slow_world.ml.create_audience_model(name="m", trainingDatasetArn=dataset)["audienceModelArn"]
+    slow_world.add_fault("GetAudienceModel", "throttle", times=0)
+    once = {"retries": {"total_max_attempts": 1}}
+    with pytest.raises(SensorTimeoutError, match="(?s)did not appear.*ThrottlingException.*Request ID") as caught:
+        sense(CleanRoomsMLAudienceModelSensor, deferrable, audience_model_arn=made, timeout=1, botocore_config=once)
+    assert str(caught.value).count("Poll less often") == 1
+
+
+def test_an_export_that_is_not_found_has_no_arn_to_check(studio: Studio) -> None:
+    export: dict[str, Any] = {
+        "collaboration_identifier": studio.collaboration.id,
+        "trained_model_arn": studio.model,
+        "name": "later",
+    }
+    sensor = CleanRoomsMLTrainedModelExportJobSensor(task_id="t", **export)
+    result = PollResult("", Outcome.FAILURE, message="ListTrainedModelExportJobs failed with ResourceNotFoundException")
+    event = {"wait": sensor._build_wait(1.0).to_json(), "poll_result": result.to_json()}
+    with pytest.raises(ResourceNotFoundError, match="Check the arguments that identify it .*, name,") as caught:
+        sensor.execute_complete({}, event)
+    assert "Check the ARN" not in str(caught.value)
 
 
 @deferred_or_not

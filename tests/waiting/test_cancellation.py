@@ -93,9 +93,18 @@ def test_what_another_run_has_made_is_left(slow_studio: Studio, channel: str) ->
     assert model(slow_studio)["status"] == "CREATE_IN_PROGRESS"
 
 
-def test_a_cancellation_that_is_refused_does_not_hide_the_time_out(slow_studio: Studio, channel: str) -> None:
+def test_a_cancellation_that_is_refused_does_not_hide_the_time_out(
+    slow_studio: Studio, channel: str, caplog: pytest.LogCaptureFixture
+) -> None:
     slow_studio.world.add_fault("CancelTrainedModel", "access_denied")
-    assert "Could not cancel it: CancelTrainedModel failed with AccessDenied" in timed_out(trains(slow_studio, channel))
+    told = timed_out(trains(slow_studio, channel))
+    assert "Could not cancel it: CancelTrainedModel failed with AccessDenied" in told
+    assert "Request ID" not in told
+    # The log has the whole error, once.
+    (logged,) = [text for text in caplog.messages if "CancelTrainedModel failed with AccessDenied" in text]
+    assert "is still running and still incurring charges. Could not cancel it: " in logged
+    assert "Check that the caller has permission" in logged
+    assert logged.splitlines()[-1].startswith("  Request ID: ")
 
 
 def test_a_cancellation_that_is_throttled_is_sent_again(slow_studio: Studio, channel: str) -> None:
@@ -114,7 +123,9 @@ def test_what_has_ended_is_left_as_it_is(studio: Studio) -> None:
 
 @pytest.mark.parametrize("fault", ["throttle", "server_error", "reset", "garbled"])
 @pytest.mark.parametrize("passes", [True, False])
-def test_nothing_is_deleted_that_cannot_be_read(world: World, fault: str, passes: bool) -> None:
+def test_nothing_is_deleted_that_cannot_be_read(
+    world: World, fault: str, passes: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     wait = model_wait(world.train_model(), on_kill="delete")
     world.add_fault("GetAudienceModel", fault, times=1 if passes else 0)
     once = CleanRoomsMLHook(config={"retries": {"total_max_attempts": 1}})
@@ -122,6 +133,10 @@ def test_nothing_is_deleted_that_cannot_be_read(world: World, fault: str, passes
     expected = "It had already ended (ACTIVE)." if passes else "its status could not be read, so it was not deleted."
     assert expected in told
     assert "DeleteAudienceModel" not in world.calls
+    # Only answers of the service have an ID.
+    has_id = not passes and fault in ("throttle", "server_error")
+    assert caplog.text.count("Request ID: ") == has_id
+    assert "Request ID: " not in told
 
 
 def test_what_is_not_found_has_not_ended(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

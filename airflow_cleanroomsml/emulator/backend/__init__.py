@@ -24,7 +24,7 @@ from airflow_cleanroomsml.emulator.backend.membership import Memberships
 from airflow_cleanroomsml.emulator.backend.ml_configuration import MLConfigurations
 from airflow_cleanroomsml.emulator.backend.ml_input_channel import MLInputChannels
 from airflow_cleanroomsml.emulator.backend.protected_query import ProtectedQueries
-from airflow_cleanroomsml.emulator.backend.tags import Tags
+from airflow_cleanroomsml.emulator.backend.tags import CleanRoomsTags, Tags
 from airflow_cleanroomsml.emulator.backend.trained_model import TrainedModels
 from airflow_cleanroomsml.emulator.backend.trained_model_export_job import TrainedModelExportJobs
 from airflow_cleanroomsml.emulator.backend.trained_model_inference_job import TrainedModelInferenceJobs
@@ -48,7 +48,7 @@ RESOURCES: dict[str, tuple[type[BackendBase], ...]] = {
         TrainedModelInferenceJobs,
         Tags,
     ),
-    "cleanrooms": (Collaborations, Memberships, ConfiguredAudienceModelAssociations, ProtectedQueries, Tags),
+    "cleanrooms": (Collaborations, Memberships, ConfiguredAudienceModelAssociations, ProtectedQueries, CleanRoomsTags),
 }
 
 

@@ -78,7 +78,7 @@ class BackendContext(NamedTuple):
 
 class BackendBase:
     """
-    Helpers of the operations. The state is in the context, so a class may have objects of other classes do a part of its work.
+    Helpers of the operations. The state is in the context, so a class may delegate to objects of other classes.
 
     A method with the name of an operation carries it out. Its first argument is the caller, the others are the members of the request in
     snake_case; it returns the members of the response in the API's own spelling. The method of a List operation returns a
@@ -129,7 +129,7 @@ class BackendBase:
         """
         Build the lifecycle of a resource that takes time; arguments as for :class:`Lifecycle`.
 
-        It fails if a fault of the current request says so.
+        It fails if a fault for the current request makes it fail.
         """
         settings = self.settings
         lifecycle = Lifecycle(

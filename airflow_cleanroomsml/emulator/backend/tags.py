@@ -31,3 +31,9 @@ class Tags(BackendBase):
     def list_tags_for_resource(self, caller: Caller, *, resource_arn: str) -> dict[str, Any]:
         """ListTagsForResource."""
         return {"tags": self.store.get(resource_arn, "Resource", caller).tags}
+
+
+class CleanRoomsTags(Tags):
+    """The same operations of the service ``cleanrooms``."""
+
+    service = "cleanrooms"

@@ -88,6 +88,12 @@ def test_each_documented_permission_is_needed(aws: Aws, partitioned: Lake, actio
         ({"Action": "sts:TagSession"}, ""),
         ({"Condition": {"StringEquals": {"aws:SourceOrgID": "o-1"}}}, None),
         ({"Condition": {"ArnLike": {"aws:SourceArn": ROLE.source_arn.replace("new", "*")}}}, None),
+        ({"Condition": {"ArnLike": {"aws:SourceArn": "*"}}}, None),
+        ({"Condition": {"ArnEquals": {"aws:SourceArn": ["arn:aws:s3:*", "arn:aws:cleanrooms-ml:*"]}}}, None),
+        ({"Condition": {"ArnNotLike": {"aws:SourceArn": "arn:aws:cleanrooms-ml:*"}}}, None),
+        ({"Condition": {"ArnLike": {"aws:SourceArn": "arn:aws:s3:*"}}}, ", because a condition"),
+        ({"Condition": {"ArnLike": {"aws:SourceArn": "arn:aws:cleanrooms-ml:*:*:*:*"}}}, ", because a condition"),
+        ({"Condition": {"ArnNotLike": {"aws:SourceArn": "arn:aws:s3:*"}}}, None),
         ({"Condition": {"StringEquals": {"aws:SourceAccount": ["210987654321", ROLE.account]}}}, None),
         (
             {"Condition": {"StringNotEquals": {"aws:SourceAccount": ["210987654321", ROLE.account]}}},

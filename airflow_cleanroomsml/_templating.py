@@ -91,8 +91,8 @@ def describe_template_error(error: Exception) -> str:
     """
     Describe why a template cannot be rendered, without quoting it: a password that contains braces is parsed as a template.
 
-    This names the kind of error. For a syntax error of Jinja it adds the line, for an undefined variable its name, and for a missing attribute
-    or item the type of the object. It omits the name of the attribute or item, which may be a confidential value that the template looked up.
+    This names the kind of error. For a syntax error of Jinja it adds the line, for an undefined variable its name, and for a missing
+    attribute or item the type of the object, but not the attribute or item, which may be a confidential value that the template looked up.
     """
     from jinja2 import TemplateSyntaxError, UndefinedError
 

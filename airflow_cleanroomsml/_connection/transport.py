@@ -31,8 +31,8 @@ from airflow_cleanroomsml.exceptions import UnreachableError, join_lines
 
 #: Errors that botocore raises only while it connects, whatever the traceback shows.
 _CONNECTING = (ConnectTimeoutError, EndpointConnectionError)
-#: Errors that botocore raises only before it connects.
-_PREPARING = (
+#: Errors that botocore raises only before it connects, and for which a proxy is no reason.
+PREPARING = (
     CredentialRetrievalError,
     NoCredentialsError,
     NoRegionError,
@@ -75,7 +75,7 @@ def find_stage(error: Exception, handled: BaseException | None) -> Stage:
         return Stage.CONNECTING
     if step == "putheader":
         return Stage.HEADERS
-    return Stage.PREPARING if step or isinstance(error, _PREPARING) else Stage.SENT
+    return Stage.PREPARING if step or isinstance(error, PREPARING) else Stage.SENT
 
 
 def is_transient(error: Exception, handled: BaseException | None) -> bool:

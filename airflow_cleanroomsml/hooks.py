@@ -47,6 +47,7 @@ from airflow_cleanroomsml._connection.validation import (
     check_session,
     find_unusable_file,
     find_unusable_proxy,
+    require_region,
     wrap_connection,
 )
 from airflow_cleanroomsml._requests.request import Request, load
@@ -173,7 +174,10 @@ class CleanRoomsMLHook(AwsBaseHook):
     def get_session(self, region_name: str | None = None, deferrable: bool = False) -> Any:
         """Return one session for both clients: a second one would read the service's data files again."""
         # The amazon provider's own callers may ask for an asynchronous session or another region, for which our session does not serve.
-        if deferrable or region_name not in (None, self.region_name):
+        is_other = region_name not in (None, self.region_name)
+        if is_other:
+            require_region(region_name, "region_name")
+        if deferrable or is_other:
             return super().get_session(region_name=region_name, deferrable=deferrable)
         return self._session
 

@@ -236,7 +236,7 @@ def list_proxy_secrets(proxies: Mapping[str, str | None] | None) -> set[str]:
 
     :param proxies: The proxies in the options of the client.
     """
-    # A Config that is not a mapping may have None as a proxy.
+    # A Config is not checked as its arguments are, so a proxy may be None.
     urls = [url for url in (*(proxies or {}).values(), *getproxies().values()) if url and "@" in url]
     # A password may contain the characters that end the part of a URL in front of the host, and two slashes.
     users = [re.sub(r"\A(?:[a-zA-Z][\w+.-]*:)?//", "", url.rpartition("@")[0]) for url in urls]

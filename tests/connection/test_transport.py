@@ -369,7 +369,8 @@ def test_a_password_of_a_proxy_may_contain_slashes(place: Place, url: str, sourc
 
 def test_a_proxy_may_be_none(place: Place) -> None:
     place.patch.setenv("AWS_ENDPOINT_URL", "https://127.0.0.1:9")
-    hook = CleanRoomsMLHook(config=Config(proxies={"https": None}))
+    proxies: Any = {"https": None}
+    hook = CleanRoomsMLHook(config=Config(proxies=proxies))
     with pytest.raises(UnreachableError, match="was not sent"):
         hook.call("create_training_dataset", place.request)
 

@@ -219,6 +219,11 @@ class TestArguments:
             r"region_name: 'us-east-9' is not .* \(did you mean 'us-east-2' or 'us-east-1'\?\)", caplog.text
         )
 
+    def test_the_region_of_a_single_client_is_checked(self, empty_world: World) -> None:
+        assert CleanRoomsMLHook().get_client_type("us-west-2").meta.region_name == "us-west-2"
+        with pytest.raises(ConfigurationError, match="region_name: 'nowhere' is not an AWS region"):
+            CleanRoomsMLHook().get_client_type("nowhere")
+
     @pytest.mark.parametrize("source", ["region_name", "botocore_config.region_name", "AWS_DEFAULT_REGION", "file"])
     def test_it_is_named_once_by_its_own_source(
         self, source: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

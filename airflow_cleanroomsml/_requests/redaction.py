@@ -248,7 +248,7 @@ def _read_text(literal: str, *, escapes: bool) -> set[str]:
     """Return what a text in SQL may stand for; parameters as for :func:`_compile_literals`."""
     quote = literal.lstrip("rR")[0]
     text = literal.lstrip("rR")[1:].removesuffix(quote)
-    # Two quotes in a row are one quote, or the end of a text and the begin of another one, which Spark SQL joins.
+    # Two quotes in a row are one quote, or the end of a text and the start of another one, which Spark SQL joins.
     values = {text.replace(quote * 2, quote), text.replace(quote * 2, "")}
     if escapes:
         pattern = r"(?s)\\(?:u([0-9a-fA-F]{4})|(.))"

@@ -89,9 +89,10 @@ def render_value_by_shape(
 
 def describe_template_error(error: Exception) -> str:
     """
-    Describe why a template cannot be rendered, without quoting it: what looks like one may be a password.
+    Describe why a template cannot be rendered, without quoting it: a password that contains braces is parsed as a template.
 
-    Of Jinja's own errors it is the line, or the name that is undefined; the name of an attribute may be a value that was looked up.
+    This names the kind of error. For a syntax error of Jinja it adds the line, for an undefined variable its name, and for a missing
+    attribute or item the type of the object, but not the attribute or item, which may be a confidential value that the template looked up.
     """
     from jinja2 import TemplateSyntaxError, UndefinedError
 

@@ -44,8 +44,10 @@ from airflow_cleanroomsml._connection.transport import (
 )
 from airflow_cleanroomsml._connection.validation import (
     check_connection,
+    check_session,
     find_unusable_file,
     find_unusable_proxy,
+    require_region,
     wrap_connection,
 )
 from airflow_cleanroomsml._requests.request import Request, load
@@ -162,6 +164,7 @@ class CleanRoomsMLHook(AwsBaseHook):
     def _session(self) -> boto3.session.Session:
         make = partial(super().get_session, region_name=self.region_name)
         session: boto3.session.Session = explain_errors(self, make, logs_in=True)
+        check_session(session, self.conn_config)
         # On the session, because botocore copies its event handlers to every client that it makes.
         intercept_responses(session, CLEAN_ROOMS_ML, _add_quota)
         for service in (CLEAN_ROOMS, CLEAN_ROOMS_ML):
@@ -171,7 +174,10 @@ class CleanRoomsMLHook(AwsBaseHook):
     def get_session(self, region_name: str | None = None, deferrable: bool = False) -> Any:
         """Return one session for both clients: a second one would read the service's data files again."""
         # The amazon provider's own callers may ask for an asynchronous session or another region, for which our session does not serve.
-        if deferrable or region_name not in (None, self.region_name):
+        is_other = region_name not in (None, self.region_name)
+        if is_other:
+            require_region(region_name, "region_name")
+        if deferrable or is_other:
             return super().get_session(region_name=region_name, deferrable=deferrable)
         return self._session
 
@@ -358,7 +364,10 @@ class CleanRoomsMLHook(AwsBaseHook):
         return find_unusable_file(self.conn_config, self._connection_arguments, self._session)
 
     def _find_unusable_proxy(self) -> str:
-        return find_unusable_proxy(self.config, self.conn.meta.endpoint_url)
+        # A client that exists: making one logs in, and an error of that would replace the one that is explained. Without one, another
+        # service of AWS was called, whose endpoint is not known here.
+        clients = [vars(self)[name] for name in ("conn_once", "conn") if name in vars(self)]
+        return find_unusable_proxy(self.config, clients[0].meta.endpoint_url if clients else "https://amazonaws.com")
 
 
 def _plan_pauses(times: int) -> list[float]:

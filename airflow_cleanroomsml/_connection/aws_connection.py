@@ -89,12 +89,12 @@ class AwsConnection:
 
     def restore_connection(self, rendered: Mapping[str, Any] | None) -> None:
         """
-        Restore the arguments that were rendered before a deferral.
+        Restore the arguments as they were rendered before a deferral or in an earlier try.
 
-        Airflow renders templates again when the task resumes. If a Variable has changed, they may name another account, in which the job
-        would look lost (docs/design/polling.md).
+        Airflow renders templates again when the task resumes or is retried. If a Variable has changed, they may name another account, in
+        which the job would look lost (docs/design/polling.md).
 
-        :param rendered: Value of :attr:`rendered_connection` before the deferral; None if it is not known.
+        :param rendered: Value of :attr:`rendered_connection` at that time; None if it is not known.
         """
         if rendered is None:
             return

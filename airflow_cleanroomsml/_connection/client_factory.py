@@ -196,7 +196,7 @@ def _check_environment(error: Exception, hook: CleanRoomsMLHook) -> None:
 
 
 def _explain_lost_connection(error: Exception, why: str) -> CleanRoomsMLError:
-    # A certificate that was rejected is no UnreachableError, which a wait would meet again until its time-out.
+    # Waits poll again after an UnreachableError. If a certificate was rejected, they would do so until their time-out.
     if is_transient(error, None):
         return UnreachableError(join_lines(_NO_CREDENTIALS, why))
     return CleanRoomsMLError(join_lines(_NO_CREDENTIALS, why, CHECK_TLS))

@@ -12,6 +12,7 @@ from botocore.exceptions import BotoCoreError
 from botocore.model import ShapeResolver
 
 from airflow_cleanroomsml._compat import list_config_options, list_signature_versions
+from airflow_cleanroomsml._requests.sensitive import STARS
 from airflow_cleanroomsml._requests.validation import ABSENT, RequestCheck
 from airflow_cleanroomsml._requests.violations import suggest_name
 from airflow_cleanroomsml.exceptions import ConfigurationError, join_lines
@@ -83,10 +84,8 @@ def convert_options(options: Any, path: str = "botocore_config", *, connection: 
     check = RequestCheck(convert=not connection)
     typed = _convert_members(check, "Config", options, path, list_config_options())
     for scheme, proxy in (typed.get("proxies") or {}).items():
-        if isinstance(proxy, str) and not is_proxy(proxy):
-            check.reject_unknown(
-                proxy, f"{path}.proxies.{scheme}", "*** is not a URL", "must be one, such as 'http://host:8080'"
-            )
+        if isinstance(proxy, str) and (problem := find_proxy_problem(proxy)):
+            check.reject_unknown(proxy, f"{path}.proxies.{scheme}", *problem)
     # "unsigned" is the amazon provider's name for botocore.UNSIGNED (AwsConnectionWrapper), which only a connection may use.
     versions = {*(list_signature_versions() or ()), *(["unsigned"] if connection else [])}
     version = typed.get("signature_version")
@@ -121,12 +120,23 @@ def is_url(text: Any) -> bool:
     return is_host is not None and parts.scheme in ("http", "https") and port != 0
 
 
-def is_proxy(text: str) -> bool:
-    """Return whether a text is the URL of a proxy that botocore can use; without a scheme it takes HTTP."""
+def find_proxy_problem(text: str) -> tuple[str, str] | None:
+    """
+    Find out why botocore cannot use a text as the URL of a proxy; without a scheme it takes HTTP.
+
+    :return: The problem and what is required, without quoting the text, which may contain a password; None if there is no problem.
+    """
     # As botocore.httpsession.ProxyConfiguration completes it.
     url = text if "://" in text else f"http://{text.removeprefix('//')}"
-    # botocore sends user and password as ASCII only.
-    return is_url(url) and unquote(urlsplit(url).netloc.rpartition("@")[0]).isascii()
+    if not is_url(url):
+        return f"{STARS} is not a URL", "must be one, such as 'http://host:8080'"
+    # botocore.httpsession decodes user and password before it encodes them as ASCII.
+    if not unquote(urlsplit(url).netloc.rpartition("@")[0]).isascii():
+        return (
+            f"user or password of {STARS} is not ASCII",
+            "both must be ASCII, also after percent-decoding, because botocore sends nothing else",
+        )
+    return None
 
 
 def _convert_members(
@@ -182,4 +192,4 @@ def make_config(config: Any) -> Config | None:
         ) from None
 
 
-__all__ = ["convert_options", "is_proxy", "is_url", "make_config"]
+__all__ = ["convert_options", "find_proxy_problem", "is_url", "make_config"]

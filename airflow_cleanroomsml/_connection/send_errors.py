@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from botocore.exceptions import CredentialRetrievalError, NoCredentialsError, TokenRetrievalError
 
-from airflow_cleanroomsml._connection.transport import CHECK_TLS, Stage, is_transient, may_lack_files
+from airflow_cleanroomsml._connection.transport import CHECK_TLS, PREPARING, Stage, is_transient, may_lack_files
 from airflow_cleanroomsml._requests.request import Request
 from airflow_cleanroomsml.exceptions import (
     CleanRoomsMLError,
@@ -52,7 +52,8 @@ def explain_unsent(
     if isinstance(error, (CredentialRetrievalError, TokenRetrievalError)):
         return CredentialsUnavailableError(join_lines(first, reason))
     needs_files = stage is Stage.CONNECTING and may_lack_files(error, handled)
-    if unusable := find_unusable_proxy() or (find_unusable_file() if needs_files else ""):
+    proxy = "" if isinstance(error, PREPARING) else find_unusable_proxy()
+    if unusable := proxy or (find_unusable_file() if needs_files else ""):
         return ConfigurationError(join_lines(first, unusable))
     if stage is Stage.HEADERS:
         # The text of http.client quotes the header, which may be a credential.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import ssl
 from collections.abc import Mapping
@@ -30,8 +31,8 @@ from airflow_cleanroomsml.exceptions import UnreachableError, join_lines
 
 #: Errors that botocore raises only while it connects, whatever the traceback shows.
 _CONNECTING = (ConnectTimeoutError, EndpointConnectionError)
-#: Errors that botocore raises only before it connects.
-_PREPARING = (
+#: Errors that botocore raises only before it connects, and for which a proxy is no reason.
+PREPARING = (
     CredentialRetrievalError,
     NoCredentialsError,
     NoRegionError,
@@ -41,10 +42,8 @@ _PREPARING = (
 )
 #: The other side closed the connection during the TLS handshake, without an alert about certificates or protocols.
 _CLOSED = (ssl.SSLEOFError, ssl.SSLSyscallError, ssl.SSLZeroReturnError)
-#: A member that is an empty object or text.
+#: A member, at any depth, that is an empty object or text.
 _EMPTY = re.compile(rb'"(?P<name>\w+)"\s*:\s*(?:\{\s*\}|"")', re.ASCII)
-#: Statuses of time-outs that proxies send, among them nginx (499).
-_TIMED_OUT = (HTTPStatus.REQUEST_TIMEOUT, 499)
 
 #: Advice for a TLS handshake that was refused.
 CHECK_TLS = "Check the endpoint, the proxy, and whether verify names a CA bundle that trusts them."
@@ -76,7 +75,7 @@ def find_stage(error: Exception, handled: BaseException | None) -> Stage:
         return Stage.CONNECTING
     if step == "putheader":
         return Stage.HEADERS
-    return Stage.PREPARING if step or isinstance(error, _PREPARING) else Stage.SENT
+    return Stage.PREPARING if step or isinstance(error, PREPARING) else Stage.SENT
 
 
 def is_transient(error: Exception, handled: BaseException | None) -> bool:
@@ -149,11 +148,19 @@ def mark_other_types(
     A handler of botocore's ``before-parse``, whose second argument is added to the parsed response.
     """
     shape: Any = getattr(operation_model, "output_shape", None)
-    # Found by their text, because parsing each page of a listing twice would cost as much as reading it.
-    for match in _EMPTY.finditer(response_dict["body"]) if shape is not None else ():
-        name = match["name"].decode()
-        if name in shape.members and shape.members[name].type_name == "list":
-            customized_response_dict[name] = None
+    lists = (
+        {name for name, member in shape.members.items() if member.type_name == "list"} if shape is not None else set()
+    )
+    # Searched as text first, because parsing each page of a listing twice would cost as much as reading it.
+    if not any(match["name"].decode() in lists for match in _EMPTY.finditer(response_dict["body"])):
+        return
+    # A map further down, such as tags, may have a key of the same name.
+    try:
+        body = json.loads(response_dict["body"])
+    except ValueError:
+        return
+    if isinstance(body, dict):
+        customized_response_dict.update({name: None for name in lists if body.get(name) in ({}, "")})
 
 
 def build_proxy_error(operation: str, response: Mapping[str, Any]) -> NoAnswerError | None:
@@ -169,7 +176,7 @@ def build_proxy_error(operation: str, response: Mapping[str, Any]) -> NoAnswerEr
     status = int(metadata.get("HTTPStatusCode", 0))
     if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
         what, response_name = f"{operation} was redirected (HTTP status {status}).", "redirect"
-    elif status in _TIMED_OUT and "RequestId" not in metadata:
+    elif status == HTTPStatus.REQUEST_TIMEOUT and "RequestId" not in metadata:
         what, response_name = f"{operation} timed out (HTTP status {status}).", "response"
     else:
         return None

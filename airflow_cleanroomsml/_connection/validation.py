@@ -26,7 +26,7 @@ from botocore.loaders import Loader
 
 from airflow_cleanroomsml._compat import read_botocore_variable
 from airflow_cleanroomsml._connection.arguments import convert_connection
-from airflow_cleanroomsml._connection.client_options import convert_options, is_proxy, is_url
+from airflow_cleanroomsml._connection.client_options import convert_options, find_proxy_problem, is_url
 from airflow_cleanroomsml._requests.arns import REGION_ENDING
 from airflow_cleanroomsml._requests.sensitive import STARS
 from airflow_cleanroomsml._requests.violations import suggest_name
@@ -223,21 +223,23 @@ def find_unusable_proxy(options: Any, url: str) -> str:
     """
     scheme = urlsplit(url).scheme
     proxy = "" if options.proxies is not None or proxy_bypass(urlsplit(url).netloc) else getproxies().get(scheme, "")
-    if not proxy or is_proxy(proxy):
+    problem = find_proxy_problem(proxy) if proxy else None
+    if problem is None:
         return ""
     names = [name for name in os.environ if name.lower() == f"{scheme}_proxy" and os.environ[name] == proxy]
-    return f"{', '.join(names) or f'proxy for {scheme}'}: {STARS} is not a URL such as 'http://host:8080'."
+    return f"{', '.join(names) or f'proxy for {scheme}'}: {'; '.join(problem)}."
 
 
-def list_proxy_secrets(proxies: Mapping[str, str] | None) -> set[str]:
+def list_proxy_secrets(proxies: Mapping[str, str | None] | None) -> set[str]:
     """
     List the passwords of proxies, also of those in the environment, as errors may quote them.
 
     :param proxies: The proxies in the options of the client.
     """
-    urls = [url for url in (*(proxies or {}).values(), *getproxies().values()) if "@" in url]
-    # A password may contain the characters that end the part of a URL in front of the host.
-    users = [url.rpartition("@")[0].rpartition("//")[2] for url in urls]
+    # A Config is not checked as its arguments are, so a proxy may be None.
+    urls = [url for url in (*(proxies or {}).values(), *getproxies().values()) if url and "@" in url]
+    # A password may contain the characters that end the part of a URL in front of the host, and two slashes.
+    users = [re.sub(r"\A(?:[a-zA-Z][\w+.-]*:)?//", "", url.rpartition("@")[0]) for url in urls]
     passwords = [user.partition(":")[2] for user in users]
     parts = {part for password in passwords for part in (password, *re.split("[/?#@]", password))}
     return {*users, *parts, *map(unquote, parts)}
@@ -271,15 +273,29 @@ def find_environment_endpoints(service: str) -> Iterator[tuple[str, str]]:
             yield name, os.environ[name]
 
 
+def check_session(session: Any, wrapper: Any) -> None:
+    """
+    Check the region in boto3's configuration file, which applies if neither an argument, the connection nor the environment names one.
+
+    :param session: A boto3 session.
+    :param wrapper: The connection, as the amazon provider wraps it.
+    :raises ConfigurationError: It is not valid.
+    """
+    options: Any = wrapper.botocore_config or Config()
+    # The others are checked already; checking them again would repeat the warning of a new region.
+    is_checked = wrapper.region_name or options.region_name or os.environ.get("AWS_DEFAULT_REGION")
+    if session.region_name and not is_checked:
+        require_region(session.region_name, "region in boto3's configuration file")
+
+
 def check_client(client: Any, session: Any, wrapper: Any) -> None:
     """
     Check the settings that a client has from boto3's own configuration.
 
     :param session: Its boto3 session.
     :param wrapper: The connection, as the amazon provider wraps it.
-    :raises ConfigurationError: The region, the endpoint or the CA bundle is not valid.
+    :raises ConfigurationError: The endpoint or the CA bundle is not valid.
     """
-    require_region(client.meta.region_name, "region in boto3's configuration file")
     # Read from the client, because only botocore knows which of its sources of an endpoint takes precedence.
     url = client.meta.endpoint_url
     for source, configured in find_environment_endpoints(client.meta.service_model.service_name):
@@ -297,7 +313,7 @@ def require_region(region: str | None, source: str) -> None:
     Reject a region that cannot exist; warn of one that the installed botocore does not know.
 
     :param source: Name of the argument, entry or variable that contains it.
-    :raises ConfigurationError: It is missing, or has not the form of a region in any partition that the installed botocore knows.
+    :raises ConfigurationError: It is missing, or does not have the form of a region in any partition that the installed botocore knows.
     """
     if not region:
         raise ConfigurationError(

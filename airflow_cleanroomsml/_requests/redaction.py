@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from html import unescape
 from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import unquote
@@ -24,13 +25,9 @@ _WITHHELD = "*** (withheld: the text quotes the query of the request)"
 _RUN = 14
 #: A shorter value only counts as a quotation if it stands alone: "1.0" is not in "10", nor "dev" in "device".
 _SHORT = 6
-# JSON, Java, Python and SQL escape with a backslash; a text that was escaped twice has several.
-_LETTER = re.compile(r"\\+(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|[nrtbf])|(\w)")
-#: A comment or a quoted name in SQL, either of which may contain an apostrophe; or a text (1) or a number of five digits or more (2), which
-#: years and line numbers do not have.
-_LITERAL = re.compile(
-    r"--[^\n]*|/\*.*?\*/|\"[^\"]*\"|'((?:[^']|'')*)'|\b(\d{5,}(?:\.\d+)?|\d{3,}\.\d{2,})\b", re.DOTALL
-)
+# JSON, Java, Python and SQL escape with a backslash; a text that was escaped twice has several. A match begins with the first of them, as
+# reading the rest from each backslash would take quadratic time.
+_LETTER = re.compile(r"(?<!\\)\\+(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|[nrtbf])|(\w)")
 # A space is encoded as %20, or in forms as +, which is not a letter anyway.
 _ENCODED = re.compile(r"(?:%[0-9a-fA-F]{2})+|&#?\w{1,8};")
 #: Members that show that another one was not in the request: every request with an environment also has instances, and in place of SQL
@@ -214,13 +211,64 @@ def _find_quotations(reading: _Reading, secret: str) -> Iterator[int]:
 
 def _list_literals(query: str) -> set[str]:
     """Return the texts and long numbers in a query, of which engines quote one alone, such as one that they cannot convert."""
-    values = {(match[1] or "").replace("''", "'") or match[2] or "" for match in _LITERAL.finditer(query)}
+    # The dialect is not known, and a misread quote would make the text between two literals look like one: each dialect is tried.
+    values: set[str] = set()
+    for escapes in (False, True):
+        for nests in (False, True):
+            for match in _compile_literals(escapes=escapes, nests=nests).finditer(query):
+                values.update(_read_text(match["text"], escapes=escapes) if match["text"] else [match["number"] or ""])
     # Longer ones count as quotations of the query; shorter ones would match by chance.
     return {value for value in values if len(value) > 2 and 2 < sum(map(str.isalnum, value)) <= _RUN}
 
 
+@cache
+def _compile_literals(*, escapes: bool, nests: bool) -> re.Pattern[str]:
+    """
+    Compile the pattern of a text or a long number in SQL, and of what may contain a quote without being a text.
+
+    A number has five digits or more, which years and line numbers do not have. A text in double quotes is a name in ANSI SQL, but a string
+    in Spark SQL.
+
+    :param escapes: Whether a backslash escapes, as in Spark SQL, where an r before a text prevents that.
+    :param nests: Whether comments nest, as in Spark SQL and PostgreSQL; at most two levels are read.
+    """
+    if escapes:
+        texts = [rf"(?<!\w)[rR]{quote}[^{quote}]*(?:{quote}|\Z)" for quote in "'\""]
+        texts += [rf"{quote}(?:[^{quote}\\]|\\.|{quote}{quote})*(?:{quote}|\\?\Z)" for quote in "'\""]
+    else:
+        texts = [rf"{quote}(?:[^{quote}]|{quote}{quote})*(?:{quote}|\Z)" for quote in "'\""]
+    line = r"--(?:\\\n|[^\r\n])*" if escapes else r"--[^\r\n]*"
+    inner = r"/\*(?:(?!/\*|\*/).)*\*/"
+    comment = rf"/\*(?:(?!/\*|\*/).|{inner})*\*/" if nests else r"/\*.*?(?:\*/|\Z)"
+    number = r"\b(?:\d{5,}(?:\.\d+)?|\d{3,}\.\d{2,})\b"
+    return re.compile(rf"{line}|{comment}|`[^`]*`|(?P<text>{'|'.join(texts)})|(?P<number>{number})", re.DOTALL)
+
+
+def _read_text(literal: str, *, escapes: bool) -> set[str]:
+    """Return what a text in SQL may stand for; parameters as for :func:`_compile_literals`."""
+    quote = literal.lstrip("rR")[0]
+    text = literal.lstrip("rR")[1:].removesuffix(quote)
+    # Two quotes in a row are one quote, or the end of a text and the start of another one, which Spark SQL joins.
+    values = {text.replace(quote * 2, quote), text.replace(quote * 2, "")}
+    if escapes:
+        pattern = r"(?s)\\(?:u([0-9a-fA-F]{4})|(.))"
+        values |= {re.sub(pattern, _replace_escape, value) for value in values}
+    return values
+
+
+def _replace_escape(match: re.Match[str]) -> str:
+    return chr(int(match[1], 16)) if match[1] else {"n": "\n", "r": "\r", "t": "\t"}.get(match[2], match[2])
+
+
 def _list_spellings(secret: str) -> set[str]:
-    """Return a short text as it is, in a form, where a space is a plus, in SQL, where an apostrophe is doubled, and all of them in JSON."""
+    """
+    Return the spellings of a short text.
+
+    - As it is.
+    - In a form: a space is a plus.
+    - In SQL: an apostrophe is doubled.
+    - Each of these in JSON, with and without escapes of characters that are not ASCII.
+    """
     spellings = {secret, secret.replace(" ", "+"), secret.replace("'", "''")}
     in_json = (json.dumps(text, ensure_ascii=ascii_only)[1:-1] for text in spellings for ascii_only in (True, False))
     return {*spellings, *in_json}

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ProxyConnectionError, SSLError
 
 from airflow_cleanroomsml._compat import AirflowFailException
@@ -328,7 +329,6 @@ UNUSABLE_PROXIES = (
     "http://user:marker77/2@proxy:3128",
     "http://user:marker77#2@proxy:3128",
     "http://user:marker77@[::1",
-    "http://user:marker77\u20ac@proxy:3128",
     "http://user:marker77@my proxy:3128",
 )
 
@@ -341,6 +341,54 @@ def test_a_proxy_of_the_environment_that_cannot_be_used_is_named(place: Place, p
     assert isinstance(error, ConfigurationError)
     assert f"CreateTrainingDataset was not sent.\n  {name}: *** is not a URL" in str(error)
     assert "marker77" not in str(error)
+
+
+@pytest.mark.parametrize("password", ["marker77\u20ac", "marker77%E2%82%AC"])
+def test_a_proxy_whose_password_is_not_ascii_is_explained(place: Place, password: str) -> None:
+    place.patch.setenv("HTTPS_PROXY", f"http://user:{password}@proxy:3128")
+    error = place.create("https://cleanrooms-ml.invalid")
+    assert isinstance(error, ConfigurationError)
+    assert "HTTPS_PROXY: user or password of *** is not ASCII" in str(error)
+    assert "marker77" not in str(error)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://user:topsecret//x@host:8080", "user:topsecret//x@host:8080", "//user:topsecret//x@host:8080"]
+)
+@pytest.mark.parametrize("source", ["environment", "options"])
+def test_a_password_of_a_proxy_may_contain_slashes(place: Place, url: str, source: str) -> None:
+    place.patch.setenv("HTTPS_PROXY", url)
+    if source == "options":
+        place.patch.delenv("HTTPS_PROXY")
+    place.patch.setenv("AWS_ENDPOINT_URL", "https://127.0.0.1:9")
+    hook = CleanRoomsMLHook(config=Config(proxies={"https": url}) if source == "options" else None)
+    with pytest.raises(CleanRoomsMLError) as caught:
+        hook.call("create_training_dataset", place.request)
+    assert "topsecret" not in str(caught.value)
+
+
+def test_a_proxy_may_be_none(place: Place) -> None:
+    place.patch.setenv("AWS_ENDPOINT_URL", "https://127.0.0.1:9")
+    proxies: Any = {"https": None}
+    hook = CleanRoomsMLHook(config=Config(proxies=proxies))
+    with pytest.raises(UnreachableError, match="was not sent"):
+        hook.call("create_training_dataset", place.request)
+
+
+def test_no_second_client_is_made_to_explain_what_was_not_sent(place: Place) -> None:
+    place.patch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    hook = CleanRoomsMLHook()
+    with pytest.raises(UnreachableError, match="CreateTrainingDataset was not sent") as caught:
+        hook.call("create_training_dataset", place.request)
+    assert "conn" not in vars(hook)
+    assert caught.value.__context__ is None
+
+
+def test_missing_credentials_are_named_before_a_proxy(place: Place) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        place.patch.delenv(name)
+    place.patch.setenv("HTTPS_PROXY", "socks5://proxy")
+    assert "NoCredentialsError" in str(place.create("https://cleanrooms-ml.invalid"))
 
 
 def test_a_proxy_that_is_not_used_is_no_matter(place: Place) -> None:

@@ -219,6 +219,33 @@ class TestArguments:
             r"region_name: 'us-east-9' is not .* \(did you mean 'us-east-2' or 'us-east-1'\?\)", caplog.text
         )
 
+    def test_the_region_of_a_single_client_is_checked(self, empty_world: World) -> None:
+        assert CleanRoomsMLHook().get_client_type("us-west-2").meta.region_name == "us-west-2"
+        with pytest.raises(ConfigurationError, match="region_name: 'nowhere' is not an AWS region"):
+            CleanRoomsMLHook().get_client_type("nowhere")
+
+    @pytest.mark.parametrize("source", ["region_name", "botocore_config.region_name", "AWS_DEFAULT_REGION", "file"])
+    def test_it_is_named_once_by_its_own_source(
+        self, source: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        arguments: dict[str, Any] = {
+            "region_name": {"region_name": "us-east-9"},
+            "botocore_config.region_name": {"config": {"region_name": "us-east-9"}},
+        }
+        if source == "AWS_DEFAULT_REGION":
+            monkeypatch.setenv(source, "us-east-9")
+        if source == "file":
+            monkeypatch.delenv("AWS_DEFAULT_REGION")
+            (tmp_path / "config").write_text("[default]\nregion = us-east-9\n")
+            monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+        with caplog.at_level("WARNING"):
+            hook = CleanRoomsMLHook(None, **arguments.get(source, {}))
+            for client in (hook.conn, hook.conn_once, hook.of("cleanrooms").conn):
+                assert client.meta.region_name == "us-east-9"
+        warnings = [record.getMessage() for record in caplog.records if "is not an AWS region" in record.getMessage()]
+        assert len(warnings) == 1
+        assert warnings[0].startswith("region in boto3's configuration file" if source == "file" else source)
+
     @pytest.mark.parametrize("region", ["us-est-1", "eu-wset-2", "us-gov-est-1", "ap-sotheast-1", "fips-us-est-1"])
     def test_a_misspelt_region(self, empty_world: World, region: str) -> None:
         with pytest.raises(ConfigurationError, match=f"{region}.*did you mean"):
@@ -253,7 +280,10 @@ class TestArguments:
             ({"proxies": {"https": "http://localhost:99999"}}, "botocore_config.proxies.https: ... is not a URL"),
             ({"proxies": {"https": "http://[localhost"}}, "botocore_config.proxies.https: ... is not a URL"),
             ({"proxies": {"https": "socks5://localhost:1080"}}, "botocore_config.proxies.https: ... is not a URL"),
-            ({"proxies": {"https": "http://u:p\u00e9@localhost"}}, "botocore_config.proxies.https: ... is not a URL"),
+            (
+                {"proxies": {"https": "http://u:p\u00e9@localhost"}},
+                "proxies.https: user or password of ... is not ASCII; both must be ASCII",
+            ),
             ({"read_timeout": 1e12}, "botocore_config.read_timeout: 1000000000000.0 is out of range"),
             ({"user_agent_extra": "team\na"}, "botocore_config.user_agent_extra: .* does not match"),
             ({"proxies_config": {"proxy_ca_bundel": "/x"}}, "did you mean 'proxy_ca_bundle'"),

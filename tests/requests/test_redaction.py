@@ -249,6 +249,19 @@ def test_values_of_an_environment_are_taken_out(
         ("SELECT 1 -- don't\nWHERE x = 'Zürich'", "bad value Z\\u00fcrich", "bad value ***"),
         ("SELECT 1 /* don't */ WHERE x = 'hunter2'", "bad value hunter2", "bad value ***"),
         ("SELECT \"it's\" FROM t WHERE x = 'hunter2'", "bad value hunter2", "bad value ***"),
+        (r"SELECT 'it\'s' FROM t WHERE x = 'bob@x.com'", "cannot cast 'bob@x.com' to INT", "cannot cast '***' to INT"),
+        (r"SELECT 'C:\' FROM t WHERE x = 'bob@x.com'", "cannot cast 'bob@x.com' to INT", "cannot cast '***' to INT"),
+        (r"SELECT r'C:\', 'it\'s' FROM t WHERE x = 'bob@x.com'", "not a number: bob@x.com", "not a number: ***"),
+        ('SELECT id FROM t WHERE x = "bob@x.com"', "cannot cast 'bob@x.com' to INT", "cannot cast '***' to INT"),
+        (r'SELECT "an \"id\"" FROM t WHERE x = "bob@x.com"', "not a number: bob@x.com", "not a number: ***"),
+        ("SELECT `o'brien` FROM t WHERE x = 'bob@x.com'", "cannot cast 'bob@x.com' to INT", "cannot cast '***' to INT"),
+        ("SELECT 1 /* /* a */ don't */ WHERE x = 'bob@x.com'", "not a number: bob@x.com", "not a number: ***"),
+        ("SELECT 1 /* /* don't */ WHERE x = 'bob@x.com'", "not a number: bob@x.com", "not a number: ***"),
+        ("SELECT 1 -- don't \\\n don't\nWHERE x = 'bob@x.com'", "not a number: bob@x.com", "not a number: ***"),
+        (r"SELECT id FROM t WHERE x = 'i\'ms'", "cannot cast 'i'ms' to INT", "cannot cast '***' to INT"),
+        (r"SELECT id FROM t WHERE x = 'a\u0062c'", "cannot cast 'abc' to INT", "cannot cast '***' to INT"),
+        ("SELECT id FROM t WHERE x = 'i''ms'", "cannot cast 'ims' to INT", "cannot cast '***' to INT"),
+        ("SELECT id FROM t WHERE x = 'bob@x.com", "no end of text: 'bob@x.com", "no end of text: '***"),
         ("SELECT id FROM t WHERE salary > 123456.5", "123456.5 is no integer", "*** is no integer"),
         ("SELECT id FROM t WHERE phone = 5550123", "5550123 is no text", "*** is no text"),
         ("SELECT id FROM t WHERE a = 'x' AND b = 10", "line 10 of x", "line 10 of x"),
@@ -256,6 +269,22 @@ def test_values_of_an_environment_are_taken_out(
 )
 def test_literals_of_a_query_are_taken_out_where_they_stand_alone(query: str, said: str, left: str) -> None:
     assert _query(query).redact(said) == left
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "'" * 500_001,
+        "/*" * 250_000,
+        "/* a */" * 70_000 + "'",
+        "\\" * 500_000,
+        "'" + "\\" * 499_999,
+        '"' + "''" * 250_000,
+    ],
+    ids=lambda query: f"{query[:3]} times {len(query)}",
+)
+def test_a_query_of_nothing_but_quotes_or_comments_is_read(query: str) -> None:
+    assert _query(query).redact("no such column") == "no such column"
 
 
 def test_many_literals_are_looked_for_in_a_long_text() -> None:

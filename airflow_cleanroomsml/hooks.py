@@ -70,7 +70,7 @@ def find_calling_operator() -> str:
     """Find the name of the operator on the stack."""
     frame = inspect.currentframe()
     while frame is not None:
-        # A frame may have no "self", or one whose class raises an error; the client must be made all the same.
+        # A frame may have no "self", or one whose class raises an error; neither may prevent the client from being made.
         with suppress(Exception):
             kind = type(frame.f_locals["self"])
             if issubclass(kind, BaseOperator):
@@ -173,7 +173,7 @@ class CleanRoomsMLHook(AwsBaseHook):
 
     def get_session(self, region_name: str | None = None, deferrable: bool = False) -> Any:
         """Return one session for both clients: a second one would read the service's data files again."""
-        # The amazon provider's own callers may ask for an asynchronous session or another region, for which our session does not serve.
+        # The amazon provider's own callers may ask for an asynchronous session or another region, which our session cannot provide.
         is_other = region_name not in (None, self.region_name)
         if is_other:
             require_region(region_name, "region_name")

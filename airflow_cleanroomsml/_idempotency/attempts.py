@@ -97,8 +97,8 @@ class AttemptLog:
         """
         Return the newest note of this sequence of tries, else that of the last try with the same request.
 
-        It has ``fingerprint``, ``try``, ``number``, ``sent``, ``connection``, and ``known``, the identifiers of what was created. While the
-        outcome is unknown, it has ``sought`` instead, the arguments by which a search finds the resource.
+        It has ``fingerprint``, ``try``, ``number``, ``sent``, ``connection``, ``sent_before``, and ``known``, the identifiers of what was
+        created. While the outcome is unknown, it has ``sought`` instead, the arguments by which a search finds the resource.
         """
         notes = self._list_notes()
         same = [note for note in notes if note["fingerprint"] == self.fingerprint]

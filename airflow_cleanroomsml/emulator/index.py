@@ -19,12 +19,12 @@ INDEXES: tuple[tuple[str, ...], ...] = (
     ("kind", "caller", "collaborationId"),
     ("kind", "caller", "configuredAudienceModelArn"),
     ("kind", "member"),
-    ("kind", "membershipIdentifier"),
-    ("kind", "membershipIdentifier", "trainedModelArn"),
-    ("kind", "membershipIdentifier", "versionIdentifier"),
-    ("kind", "collaborationIdentifier"),
-    ("kind", "collaborationIdentifier", "trainedModelArn"),
-    ("kind", "collaborationIdentifier", "versionIdentifier"),
+    ("kind", "membership_id"),
+    ("kind", "membership_id", "trainedModelArn"),
+    ("kind", "membership_id", "versionIdentifier"),
+    ("kind", "collaboration_id"),
+    ("kind", "collaboration_id", "trainedModelArn"),
+    ("kind", "collaboration_id", "versionIdentifier"),
 )
 
 

@@ -47,12 +47,15 @@ class Record:
     A resource.
 
     :param kind: Kind of the resource, as in its ARN: for instance ``audience-model``.
-    :param fields: Members in the API's own spelling.
+    :param fields: Members of the service's responses, in the API's own spelling, and nothing else.
     :param caller: Its owner.
     :param lifecycle: Its lifecycle.
     :param arn_member: Member that holds its ARN; empty for a kind without ARNs.
     :param tags: Its tags.
     :param arn: Its ARN; empty for a new one.
+    :param membership_id: Identifier of the membership to which it belongs; empty if it belongs to none.
+    :param collaboration_id: Identifier of that membership's collaboration.
+    :param details: What the emulator must know about it and no response shows: an immutable object of a class of the kind.
     """
 
     kind: str
@@ -62,6 +65,9 @@ class Record:
     arn_member: str = ""
     tags: dict[str, str] = field(default_factory=dict)
     arn: str = ""
+    membership_id: str = ""
+    collaboration_id: str = ""
+    details: Any = None
     sequence: int = 0
 
     def __post_init__(self) -> None:
@@ -84,7 +90,13 @@ class Record:
         """Return all members that the service may show; a response contains those that its shape has."""
         failure = self.lifecycle.failure if self.status == "CREATE_FAILED" else None
         details = {"statusCode": failure.status_code, "message": failure.message} if failure else None
+        parents = {
+            "membershipIdentifier": self.membership_id,
+            "collaborationIdentifier": self.collaboration_id,
+            "creatorAccountId": self.caller.account,
+        }
         return {
+            **(parents if self.membership_id else {}),
             **self.fields,
             "status": self.status,
             "statusDetails": details,
@@ -97,10 +109,14 @@ class Record:
         """
         Return the values by which it can be found.
 
-        :param name: ``kind``, ``caller``, ``arn`` or ``id``; ``member`` for the members of a collaboration; or a key of ``fields``.
+        :param name: ``kind``, ``caller``, ``arn``, ``id``, ``membership_id`` or ``collaboration_id``; ``member`` for the members of a
+            collaboration; or a key of ``fields``.
         """
         if name in ("kind", "caller", "arn", "id"):
             return (getattr(self, name),)
+        if name in ("membership_id", "collaboration_id"):
+            parent: str = getattr(self, name)
+            return (parent,) if parent else ()
         if name == "member":
             # With the region, because a collaboration exists in one region only, whatever accounts its members have.
             accounts = [entry["accountId"] for entry in self.fields.get("members", ())]
@@ -192,7 +208,7 @@ class Store:
 
         :param caller: Their owner; None for any.
         :param newest_first: In descending order of creation.
-        :param members: Values of their fields, see :meth:`Record.get_values`; None for any.
+        :param members: Values by which they can be found, see :meth:`Record.get_values`; None for any.
         """
         conditions = _build_conditions(kind=kind, caller=caller, **members)
         records = self._index.find_group(conditions)

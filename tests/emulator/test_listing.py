@@ -141,14 +141,7 @@ def _copy(record: Record, caller: Caller | None = None, **fields: Any) -> Record
 
 
 #: Members that name a parent.
-PARENTS = (
-    "audienceGenerationJobArn",
-    "collaborationId",
-    "collaborationIdentifier",
-    "configuredAudienceModelArn",
-    "membershipIdentifier",
-    "trainedModelArn",
-)
+PARENTS = ("audienceGenerationJobArn", "collaborationId", "configuredAudienceModelArn", "trainedModelArn")
 
 
 def _elsewhere(record: Record) -> Iterator[Record]:
@@ -160,9 +153,11 @@ def _elsewhere(record: Record) -> Iterator[Record]:
         yield _copy(record, members=[])
     for name in PARENTS:
         if record.fields.get(name) not in (None, record.arn):
-            # Each collaboration has memberships of its own.
-            names = (name, "membershipIdentifier") if name == "collaborationIdentifier" else (name,)
-            yield _copy(record, None, **{name: _renewed(record.fields[name]) for name in names})
+            yield _copy(record, None, **{name: _renewed(record.fields[name])})
+    if record.membership_id:
+        elsewhere = replace(_copy(record), membership_id=_renewed(record.membership_id))
+        # Each collaboration has memberships of its own.
+        yield from (elsewhere, replace(_copy(elsewhere), collaboration_id=_renewed(record.collaboration_id)))
 
 
 @contextmanager

@@ -57,7 +57,7 @@ class CrowdedWorld(World):
     def add_exports(self, job: str, count: int, seconds: float = 1e6) -> None:
         """Add export jobs of a generation job, named ``job-0``, ``job-1`` …"""
         fields = {"audienceGenerationJobArn": job, "audienceSize": {"type": "PERCENTAGE", "value": 10}}
-        self.emulator.crowd(EXPORT, self.account, count, seconds, **fields, showsLocation=True)
+        self.emulator.crowd(EXPORT, self.account, count, seconds, **fields)
 
 
 def _wrap_application(app: Any) -> Any:
@@ -72,7 +72,7 @@ def _wrap_application(app: Any) -> Any:
         caller = Caller(asked["account"], REGION)
         for index in range(asked["count"]):
             lifecycle = Lifecycle(shared.clock, progress=asked["seconds"])
-            fields = {"name": f"job-{index}", "showsMetrics": True, **asked["fields"]}
+            fields = {"name": f"job-{index}", **asked["fields"]}
             member = "audienceGenerationJobArn" if asked["kind"] == JOB else ""
             yield shared.store.add(Record(asked["kind"], fields, caller, lifecycle, member)).arn
 

@@ -94,11 +94,11 @@ class Access(BackendBase):
 
     def find_in_membership(self, kind: str, membership: Record, **members: Any) -> Iterator[Record]:
         """Find the resources of a kind that belong to a membership."""
-        return self.store.find(kind, membershipIdentifier=membership.id, **members)
+        return self.store.find(kind, membership_id=membership.id, **members)
 
     def find_in_collaboration(self, kind: str, identifier: str, **members: Any) -> Iterator[Record]:
         """Find the resources of a kind that belong to any member of a collaboration."""
-        return self.store.find(kind, collaborationIdentifier=identifier, **members)
+        return self.store.find(kind, collaboration_id=identifier, **members)
 
     def build_membership_listing(self, kind: str, caller: Caller, identifier: str, **options: Any) -> Listing:
         """
@@ -107,7 +107,7 @@ class Access(BackendBase):
         :param options: As for :meth:`Store.build_listing`.
         """
         membership = self.require_membership(caller, identifier)
-        return self.store.build_listing(kind, membershipIdentifier=membership.id, **options)
+        return self.store.build_listing(kind, membership_id=membership.id, **options)
 
     def build_collaboration_listing(self, kind: str, caller: Caller, identifier: str, **options: Any) -> Listing:
         """
@@ -116,7 +116,7 @@ class Access(BackendBase):
         :param options: As for :meth:`Store.build_listing`.
         """
         collaboration = self.require_collaboration(caller, identifier)
-        return self.store.build_listing(kind, collaborationIdentifier=collaboration.id, **options)
+        return self.store.build_listing(kind, collaboration_id=collaboration.id, **options)
 
     def remove_managed_statement(self, caller: Caller, association: Record) -> None:
         """Remove the statement of a configured audience model association from the model's policy."""
@@ -147,19 +147,19 @@ class Access(BackendBase):
         tags: dict[str, str] | None,
         member: str,
         arn: str = "",
+        details: Any = None,
     ) -> Record:
         """
-        Add a resource to a membership. Its ARN contains the membership, its fields the collaboration and the creator.
+        Add a resource to a membership; its ARN contains the membership.
 
         :param member: Member that holds its ARN; empty for a kind without ARNs.
         :param arn: ARN that it shares with another resource; empty for a new one.
+        :param details: As for :class:`Record`.
         """
         caller = membership.caller
-        parents = {
-            "membershipIdentifier": membership.id,
-            "collaborationIdentifier": membership.fields["collaborationId"],
-            "creatorAccountId": caller.account,
-        }
         # ARNs of resources in a membership contain its identifier (service authorization reference, resource types).
         arn = arn or caller.build_arn(f"membership/{membership.id}/{kind}")
-        return self.store.add(Record(kind, {**fields, **parents}, caller, lifecycle, member, dict(tags or {}), arn))
+        parents = (membership.id, membership.fields["collaborationId"])
+        return self.store.add(
+            Record(kind, fields, caller, lifecycle, member, dict(tags or {}), arn, *parents, details=details)
+        )

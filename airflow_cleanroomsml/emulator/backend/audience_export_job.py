@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass
 from typing import Any
 
 from airflow_cleanroomsml.emulator.backend.base import BackendBase
@@ -12,6 +13,17 @@ from airflow_cleanroomsml.emulator.listing import Listing
 from airflow_cleanroomsml.emulator.store import Caller, Record
 
 KIND = "audience-export-job"
+
+
+@dataclass(frozen=True)
+class ExportDetails:
+    """
+    Details of an export.
+
+    :param shows_location: Whether the caller may see where it is written.
+    """
+
+    shows_location: bool
 
 
 class AudienceExportJobs(BackendBase):
@@ -55,13 +67,13 @@ class AudienceExportJobs(BackendBase):
             "audienceGenerationJobArn": job.arn,
             "audienceSize": audience_size,
             "description": description,
-            "showsLocation": owner.account == caller.account,
         }
-        self.store.add(Record(KIND, fields, caller, self.run_in_background(work)))
+        details = ExportDetails(shows_location=owner.account == caller.account)
+        self.store.add(Record(KIND, fields, caller, self.run_in_background(work), details=details))
         return {}
 
     def _check_size(self, job: Record, size: dict[str, Any]) -> None:
-        sizes: list[tuple[str, int]] = job.fields["sizes"]
+        sizes: list[tuple[str, int]] = job.details.sizes
         if (size["type"], size["value"]) not in sizes:
             # It "must match one of the sizes in the configured audience model" (API reference, AudienceSize).
             allowed = ", ".join(f"{kind} {value}" for kind, value in sizes)
@@ -90,6 +102,6 @@ class AudienceExportJobs(BackendBase):
 
     def _describe_export(self, record: Record) -> dict[str, Any]:
         describe = record.describe()
-        if describe["status"] == "ACTIVE" and record.fields["showsLocation"] and record.lifecycle.work is not None:
+        if describe["status"] == "ACTIVE" and record.lifecycle.work is not None and record.details.shows_location:
             describe["outputLocation"] = record.lifecycle.work.result()
         return describe

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Any
 
 from airflow_cleanroomsml.emulator.backend.access import Access
@@ -19,6 +20,21 @@ from airflow_cleanroomsml.emulator.store import Caller, Record
 KIND, NOUN = "audience-generation-job", "Audience generation job"
 #: Sizes of the metrics if the configured audience model has none; AWS does not document the sizes in that case.
 DEFAULT_SIZES: dict[str, Any] = {"audienceSizeType": "PERCENTAGE", "audienceSizeBins": [1, 5, 10, 15, 20]}
+
+
+@dataclass(frozen=True)
+class GenerationDetails:
+    """
+    Details of a generation job, copied from its model: an update does "not impact currently running jobs" (API reference).
+
+    :param sizes: Types and values of the audience sizes that can be exported.
+    :param min_matching_seed_size: Minimum number of users of the seed that must be in the training data.
+    :param shows_metrics: Whether the caller may see the metrics.
+    """
+
+    sizes: list[tuple[str, int]]
+    min_matching_seed_size: int
+    shows_metrics: bool
 
 
 class AudienceGenerationJobs(Access):
@@ -67,17 +83,19 @@ class AudienceGenerationJobs(Access):
             "collaborationId": collaboration_id,
             "description": description,
             "startedBy": caller.account,
-            # Copied, because an update does "not impact currently running jobs" (API reference, UpdateConfiguredAudienceModel).
-            "sizes": _list_sizes(model.fields),
-            "showsMetrics": model.caller.account == caller.account or model.fields["sharedAudienceMetrics"] == ["ALL"],
         }
+        is_owner = model.caller.account == caller.account
+        details = GenerationDetails(
+            _list_sizes(model.fields),
+            model.fields["minMatchingSeedSize"],
+            shows_metrics=is_owner or model.fields["sharedAudienceMetrics"] == ["ALL"],
+        )
         lifecycle = (
             self._start_query(caller, fields)
             if "sqlParameters" in seed_audience
-            else self._start_scoring(caller, model, fields)
+            else self._start_scoring(caller, model, fields, details)
         )
-        record = Record(KIND, fields, caller, lifecycle, "audienceGenerationJobArn", dict(tags or {}))
-        is_owner = model.caller.account == caller.account
+        record = Record(KIND, fields, caller, lifecycle, "audienceGenerationJobArn", dict(tags or {}), details=details)
         # The caller's tags take precedence over inherited ones (API reference, childResourceTagOnCreatePolicy).
         if is_owner and model.fields["childResourceTagOnCreatePolicy"] == "FROM_PARENT_RESOURCE":
             record.tags = {**model.tags, **record.tags}
@@ -107,11 +125,13 @@ class AudienceGenerationJobs(Access):
         )
         return lifecycle
 
-    def _start_scoring(self, caller: Caller, model: Record, fields: dict[str, Any]) -> Lifecycle:
+    def _start_scoring(
+        self, caller: Caller, model: Record, fields: dict[str, Any], details: GenerationDetails
+    ) -> Lifecycle:
         trained = self.store.get(model.fields["audienceModelArn"], "Audience model")
         if trained.lifecycle.work is None:
             raise validation_error(f"The audience model {trained.arn} was not trained and cannot score users.")
-        lookalike_model, min_matching_seed_size = trained.lifecycle.work.result(), model.fields["minMatchingSeedSize"]
+        lookalike_model = trained.lifecycle.work.result()
         uri, include = fields["seedAudience"]["dataSource"]["s3Uri"], fields["includeSeedInOutput"]
 
         def work() -> Any:
@@ -122,9 +142,9 @@ class AudienceGenerationJobs(Access):
                 self.clients.build("s3", caller, fields["seedAudience"]["roleArn"]),
                 lookalike_model,
                 seed_uri=uri,
-                sizes=fields["sizes"],
+                sizes=details.sizes,
                 include_seed=include,
-                min_matching_seed_size=min_matching_seed_size,
+                min_matching_seed_size=details.min_matching_seed_size,
                 rules=self.settings.rules,
             )
 
@@ -139,7 +159,6 @@ class AudienceGenerationJobs(Access):
         # The seed is the caller's own data, and the query runs in the caller's membership.
         hidden = ("seedAudience", "protectedQueryIdentifier")
         fields = {key: value for key, value in record.fields.items() if key not in hidden}
-        fields["showsMetrics"] = True
         fields["name"] = f"{record.caller.account}-{record.fields['name']}"
         inherits = model.fields["childResourceTagOnCreatePolicy"] == "FROM_PARENT_RESOURCE"
         tags = dict(model.tags) if inherits else {}
@@ -147,13 +166,14 @@ class AudienceGenerationJobs(Access):
         lifecycle = self.build_lifecycle(record.lifecycle.work)
         if record.lifecycle.forced_failure is not None:
             lifecycle.fail(record.lifecycle.forced_failure)
-        self.store.add(Record(KIND, fields, model.caller, lifecycle, "audienceGenerationJobArn", tags))
+        details = replace(record.details, shows_metrics=True)
+        self.store.add(Record(KIND, fields, model.caller, lifecycle, "audienceGenerationJobArn", tags, details=details))
 
     def get_audience_generation_job(self, caller: Caller, *, audience_generation_job_arn: str) -> dict[str, Any]:
         """GetAudienceGenerationJob; a caller who does not own the model only sees metrics that it shares."""
         record = self.store.get(audience_generation_job_arn, NOUN, caller)
         describe = record.describe()
-        if describe["status"] == "ACTIVE" and record.lifecycle.work is not None and record.fields["showsMetrics"]:
+        if describe["status"] == "ACTIVE" and record.lifecycle.work is not None and record.details.shows_metrics:
             describe["metrics"] = record.lifecycle.work.result().metrics
         return describe
 

@@ -48,14 +48,14 @@ class Collaborations(Access):
             "creatorAccountId": caller.account,
             "creatorDisplayName": creator_display_name,
             "autoApprovedChangeTypes": auto_approved_change_request_types,
-            "members": [self._build_member(entry, sequence) for sequence, entry in enumerate((creator, *members), 1)],
+            "members": [self._build_member(entry) for entry in (creator, *members)],
         }
         arn = caller.build_arn(COLLABORATION, "cleanrooms")
         record = Record(COLLABORATION, fields, caller, self.build_instant_lifecycle(), "arn", dict(tags or {}), arn)
         record.fields["id"] = record.id
         return {"collaboration": self._describe_for(caller, self.store.add(record))}
 
-    def _build_member(self, specification: dict[str, Any], sequence: int) -> dict[str, Any]:
+    def _build_member(self, specification: dict[str, Any]) -> dict[str, Any]:
         now = self.clock.now()
         # The member who can query pays for it by default (API reference, CreateCollaboration).
         pays = "CAN_QUERY" in specification["memberAbilities"]
@@ -69,7 +69,6 @@ class Collaborations(Access):
             "paymentConfiguration": payment,
             "createTime": now,
             "updateTime": now,
-            "sequence": sequence,
         }
 
     def _describe_for(self, caller: Caller, record: Record) -> dict[str, Any]:
@@ -97,7 +96,9 @@ class Collaborations(Access):
     def list_members(self, caller: Caller, *, collaboration_identifier: str) -> Listing:
         """ListMembers."""
         record = self.require_collaboration(caller, collaboration_identifier, "INVITED", "ACTIVE")
-        return Listing(record.fields["members"], describe=dict, position=itemgetter("sequence"))
+        # A collaboration has few members, so numbering them for each page costs little.
+        numbered = list(enumerate(record.fields["members"], 1))
+        return Listing(numbered, describe=itemgetter(1), position=itemgetter(0))
 
     def delete_collaboration(self, caller: Caller, *, collaboration_identifier: str) -> dict[str, Any]:
         """DeleteCollaboration, by its creator; also deletes its configured audience model associations and their policy statements."""

@@ -23,7 +23,7 @@ class ComputeQuotas(Access):
         settings, is_training = self.settings, kind == "trained-model"
         activity = "training" if is_training else "inference"
         jobs = [record for record in self.store.find(kind, membership.caller) if record.status in PENDING]
-        in_membership = [record for record in jobs if record.fields["membershipIdentifier"] == membership.id]
+        in_membership = [record for record in jobs if record.membership_id == membership.id]
         per_account = settings.training_jobs_per_account if is_training else settings.inference_jobs_per_account
         per_membership = (
             settings.training_jobs_per_membership if is_training else settings.inference_jobs_per_membership

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_cleanroomsml.emulator.backend.base import BackendBase
+from airflow_cleanroomsml.emulator.backend.configured_audience_model_policy import ConfiguredModelDetails
 from airflow_cleanroomsml.emulator.errors import conflict_error, validation_error
 from airflow_cleanroomsml.emulator.listing import Listing
 from airflow_cleanroomsml.emulator.store import Caller, Record
@@ -43,8 +44,9 @@ class ConfiguredAudienceModels(BackendBase):
             "audienceSizeConfig": audience_size_config,
             "childResourceTagOnCreatePolicy": child_resource_tag_on_create_policy,
         }
+        lifecycle, details = self.build_instant_lifecycle(), ConfiguredModelDetails()
         record = Record(
-            KIND, fields, caller, self.build_instant_lifecycle(), "configuredAudienceModelArn", dict(tags or {})
+            KIND, fields, caller, lifecycle, "configuredAudienceModelArn", dict(tags or {}), details=details
         )
         return self.store.add(record).describe()
 
@@ -83,7 +85,7 @@ class ConfiguredAudienceModels(BackendBase):
         associations = self.store.find(kind, caller, configuredAudienceModelArn=record.arn)
         for association in list(associations):
             self.delete(association)
-        # Policy statements of the associations need not be removed: the policy is stored in the fields of the model.
+        # Policy statements of the associations need not be removed: the policy is stored with the model.
         self.delete(record)
         return {}
 

@@ -40,17 +40,11 @@ class ConfiguredAudienceModelAssociations(Access):
             "description": description,
             "membershipId": membership.id,
             "membershipArn": membership.arn,
-            # The API calls these membershipId and collaborationId; the other two are the names that the store indexes.
-            "membershipIdentifier": membership.id,
             "collaborationId": membership.fields["collaborationId"],
             "collaborationArn": membership.fields["collaborationArn"],
-            "collaborationIdentifier": membership.fields["collaborationId"],
-            "creatorAccountId": caller.account,
         }
         arn = caller.build_arn(f"membership/{membership.id}/configuredaudiencemodelassociation", "cleanrooms")
-        record = self.store.add(
-            Record(KIND, fields, caller, self.build_instant_lifecycle(), "arn", dict(tags or {}), arn)
-        )
+        record = self.add_resource(KIND, membership, fields, self.build_instant_lifecycle(), tags, "arn", arn)
         record.fields["id"] = record.id
         if manage_resource_policies:
             # A statement for the members at this time; AWS does not document what later members may do.

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from airflow_cleanroomsml._requests.arns import parse_arn
@@ -24,8 +25,19 @@ NOUN = "Configured audience model"
 _ACTION = "cleanrooms-ml:StartAudienceGenerationJob"
 
 
+@dataclass(frozen=True)
+class ConfiguredModelDetails:
+    """
+    Details of a configured audience model.
+
+    :param policy: Its resource policy, in JSON; empty if it has none.
+    """
+
+    policy: str = ""
+
+
 class ConfiguredAudienceModelPolicies(BackendBase):
-    """Operations on policies, which are stored in the fields of the configured audience model."""
+    """Operations on policies, which are stored with the configured audience model."""
 
     def put_configured_audience_model_policy(
         self,
@@ -38,8 +50,8 @@ class ConfiguredAudienceModelPolicies(BackendBase):
     ) -> dict[str, Any]:
         """PutConfiguredAudienceModelPolicy; a failed condition is a ValidationException, as it declares no ConflictException."""
         record = self.store.get(configured_audience_model_arn, NOUN, caller)
-        present = record.fields.get("policyHash")
-        if previous_policy_hash and previous_policy_hash != present:
+        present = record.details.policy
+        if previous_policy_hash and (not present or previous_policy_hash != _hash(present)):
             raise validation_error(
                 "previousPolicyHash does not match the policyHash of the current policy: read the policy again."
             )
@@ -51,25 +63,25 @@ class ConfiguredAudienceModelPolicies(BackendBase):
             raise validation_error(f"configuredAudienceModelPolicy is not a valid policy: {problem}.")
         _require_principals(list_statements(configured_audience_model_policy))
         _write_policy(record, configured_audience_model_policy)
-        return record.fields
+        return _describe(record)
 
     def get_configured_audience_model_policy(
         self, caller: Caller, *, configured_audience_model_arn: str
     ) -> dict[str, Any]:
         """GetConfiguredAudienceModelPolicy."""
-        return self._require_policy(caller, configured_audience_model_arn).fields
+        return _describe(self._require_policy(caller, configured_audience_model_arn))
 
     def delete_configured_audience_model_policy(
         self, caller: Caller, *, configured_audience_model_arn: str
     ) -> dict[str, Any]:
         """DeleteConfiguredAudienceModelPolicy."""
         record = self._require_policy(caller, configured_audience_model_arn)
-        del record.fields["policyHash"], record.fields["configuredAudienceModelPolicy"]
+        _write_policy(record, "")
         return {}
 
     def _require_policy(self, caller: Caller, arn: str) -> Record:
         record = self.store.get(arn, NOUN, caller)
-        if "policyHash" not in record.fields:
+        if not record.details.policy:
             raise not_found_error("Policy of configured audience model", arn)
         return record
 
@@ -80,7 +92,7 @@ class ConfiguredAudienceModelPolicies(BackendBase):
         context = {"cleanrooms-ml:collaborationid": collaboration_id, "aws:principalaccount": caller.account}
         applicable = [
             statement
-            for statement in list_statements(_read_policy(model))
+            for statement in _list_statements(model)
             if _matches_caller(statement, caller) and _meets_conditions(statement, context)
         ]
         # The policy must allow the action on the model and on the job in the owner's account (user guide, ml-behaviors).
@@ -106,19 +118,19 @@ def add_statement(model: Record, association: Record, accounts: list[str]) -> No
         "Resource": [model.arn, f"{model.arn.rsplit(':', 1)[0]}:audience-generation-job/*"],
         "Condition": {"StringEquals": {"cleanrooms-ml:CollaborationId": association.fields["collaborationId"]}},
     }
-    _write_policy(model, _format_policy([*list_statements(_read_policy(model)), statement]))
+    _write_policy(model, _format_policy([*_list_statements(model), statement]))
 
 
 def remove_statement(store: Store, association: Record) -> None:
     """Remove the statement of an association, and with the last one the policy."""
     arn = association.fields["configuredAudienceModelArn"]
     for model in store.find("configured-audience-model", association.caller, arn=arn):
-        statements = list_statements(_read_policy(model))
+        statements = _list_statements(model)
         remaining = [statement for statement in statements if statement.get("Sid") != _format_sid(association)]
         if remaining and remaining != statements:
             _write_policy(model, _format_policy(remaining))
         elif remaining != statements:
-            del model.fields["policyHash"], model.fields["configuredAudienceModelPolicy"]
+            _write_policy(model, "")
 
 
 def _format_sid(association: Record) -> str:
@@ -130,15 +142,27 @@ def _format_policy(statements: list[dict[str, Any]]) -> str:
     return json.dumps({"Version": "2012-10-17", "Statement": statements})
 
 
-def _read_policy(model: Record) -> str:
-    text: str = model.fields.get("configuredAudienceModelPolicy", '{"Statement": []}')
-    return text
+def _list_statements(model: Record) -> list[dict[str, Any]]:
+    policy: str = model.details.policy
+    return list_statements(policy) if policy else []
 
 
 def _write_policy(model: Record, policy: str) -> None:
+    model.details = ConfiguredModelDetails(policy)
+
+
+def _describe(model: Record) -> dict[str, Any]:
+    policy: str = model.details.policy
+    return {
+        "configuredAudienceModelArn": model.arn,
+        "configuredAudienceModelPolicy": policy,
+        "policyHash": _hash(policy),
+    }
+
+
+def _hash(policy: str) -> str:
     # AWS does not document its hash; clients only compare it.
-    model.fields["policyHash"] = hashlib.sha256(policy.encode()).hexdigest()
-    model.fields["configuredAudienceModelPolicy"] = policy
+    return hashlib.sha256(policy.encode()).hexdigest()
 
 
 def _format_refusal(caller: Caller, resource: str, *, is_denied: bool, collaboration_id: str | None) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from airflow_cleanroomsml.emulator.backend.access import MEMBERSHIP, Access
@@ -20,8 +23,16 @@ _FAILED = {
     "logsStatusDetails": "Failed to publish logs as no ML Config role is set",
 }
 
-#: Key in the fields of a job for the statuses that are final, by membership.
-_PUBLICATIONS = "publications"
+
+@dataclass(frozen=True)
+class JobDetails:
+    """
+    Details of a trained model or an inference job.
+
+    :param publications: Statuses of metrics and logs that are final, by the identifier of the membership.
+    """
+
+    publications: Mapping[str, dict[str, str]] = field(default_factory=lambda: MappingProxyType({}))
 
 
 class JobPublications(Access):
@@ -34,15 +45,14 @@ class JobPublications(Access):
 
     def describe_job(self, caller: Caller, record: Record) -> dict[str, Any]:
         """Return a job as the service shows it to a member."""
-        collaboration = record.fields["collaborationIdentifier"]
-        memberships = self.store.find(MEMBERSHIP, caller, collaborationId=collaboration)
+        memberships = self.store.find(MEMBERSHIP, caller, collaborationId=record.collaboration_id)
         return {**record.describe(), **self.find_publication(record, next(memberships))}
 
     def find_publication(self, record: Record, membership: Record) -> dict[str, str]:
         """Return the statuses of metrics and logs for a member; empty before the job has ended."""
         if record.status in (*PENDING, "CANCEL_PENDING", "CANCEL_IN_PROGRESS"):
             return {}
-        final: dict[str, str] | None = record.fields.get(_PUBLICATIONS, {}).get(membership.id)
+        final: dict[str, str] | None = record.details.publications.get(membership.id)
         if final is not None:
             return final
         return _SUCCEEDED if any(self.find_in_membership(KIND, membership)) else _FAILED
@@ -71,7 +81,7 @@ class MLConfigurations(JobPublications):
             for job in list(self.find_in_collaboration(kind, membership.fields["collaborationId"])):
                 publication = self.find_publication(job, membership)
                 if publication:
-                    job.fields.setdefault(_PUBLICATIONS, {})[membership.id] = publication
+                    job.details = JobDetails({**job.details.publications, membership.id: publication})
 
     def _require_configuration(self, membership: Record) -> Record:
         for record in self.find_in_membership(KIND, membership):

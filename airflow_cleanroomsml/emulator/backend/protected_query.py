@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from airflow_cleanroomsml.emulator.backend.access import Access
@@ -22,6 +23,17 @@ _STATUS = {
     "CANCEL_IN_PROGRESS": "CANCELLING",
     "INACTIVE": "CANCELLED",
 }
+
+
+@dataclass(frozen=True)
+class QueryDetails:
+    """
+    Details of a query.
+
+    :param job: Lifecycle of the job or channel that started it.
+    """
+
+    job: Lifecycle
 
 
 class QueryRecorder(Access):
@@ -45,13 +57,12 @@ class QueryRecorder(Access):
         fields = {
             "membershipId": membership.id,
             "membershipArn": membership.arn,
-            "membershipIdentifier": membership.id,
             "sqlParameters": parameters,
             "computeConfiguration": compute,
-            "job": job,
         }
         arn = membership.caller.build_arn(f"membership/{membership.id}/protectedquery", "cleanrooms")
-        return self.store.add(Record(KIND, fields, membership.caller, lifecycle, "arn", {}, arn)).id
+        details = QueryDetails(job)
+        return self.add_resource(KIND, membership, fields, lifecycle, None, "", arn, details=details).id
 
 
 class ProtectedQueries(Access):
@@ -103,7 +114,7 @@ class ProtectedQueries(Access):
         record.lifecycle.cancel()
         # The job fails when the query is CANCELLED, not while it is still CANCELLING.
         failure = JobFailure(StatusCode.QUERY_CANCELLED, f"The protected query {record.id} was cancelled.")
-        record.fields["job"].fail(failure, self.clock.now() + record.lifecycle.deletion_seconds)
+        record.details.job.fail(failure, self.clock.now() + record.lifecycle.deletion_seconds)
         return {"protectedQuery": _describe(record)}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from airflow_cleanroomsml.emulator.backend.base import BackendContext
 from airflow_cleanroomsml.emulator.backend.compute import ComputeQuotas
 from airflow_cleanroomsml.emulator.backend.configured_model_algorithm_association import AlgorithmLookup
-from airflow_cleanroomsml.emulator.backend.ml_configuration import JobPublications
+from airflow_cleanroomsml.emulator.backend.ml_configuration import JobDetails, JobPublications
 from airflow_cleanroomsml.emulator.backend.ml_input_channel import InputChannelLookup
 from airflow_cleanroomsml.emulator.errors import conflict_error, not_found_error, quota_error, validation_error
 from airflow_cleanroomsml.emulator.lifecycle import PENDING
@@ -31,7 +31,7 @@ class TrainedModelLookup(JobPublications):
 
         :param identifier: Identifier of the version; None for the default.
         :param latest: Whether the default is the latest version, or else the base version.
-        :param parent: ``membershipIdentifier`` or ``collaborationIdentifier`` to look in.
+        :param parent: ``membership_id`` or ``collaboration_id`` to look in.
         """
         for record in self.store.find(KIND, newest_first=latest, arn=arn, versionIdentifier=identifier, **parent):
             return record
@@ -47,7 +47,7 @@ class TrainedModelLookup(JobPublications):
 
         :param identifier: Identifier of the version; None for the latest.
         """
-        record = self.require_version(arn, identifier, collaborationIdentifier=membership.fields["collaborationId"])
+        record = self.require_version(arn, identifier, collaboration_id=membership.fields["collaborationId"])
         if record.status != "ACTIVE":
             raise validation_error(f"The trained model {arn} is not ACTIVE (status {record.status}).")
         return record
@@ -78,9 +78,9 @@ class TrainedModels(TrainedModelLookup):
         self.require_free_name_among(others, NOUN, fields["name"])
         self._quotas.require_capacity(KIND, membership, fields["resourceConfig"])
         fields["versionIdentifier"] = str(uuid.uuid4()) if base else BASE
-        arn = base.arn if base else ""
+        arn, lifecycle = base.arn if base else "", self.build_lifecycle(None, keeps_metadata=True)
         record = self.add_resource(
-            KIND, membership, fields, self.build_lifecycle(None, keeps_metadata=True), tags, "trainedModelArn", arn
+            KIND, membership, fields, lifecycle, tags, "trainedModelArn", arn, details=JobDetails()
         )
         if base:
             # Tags belong to the ARN, which all versions share, so they share one dict.
@@ -136,7 +136,7 @@ class TrainedModels(TrainedModelLookup):
         self, caller: Caller, membership: str, arn: str, version: str | None, *, latest: bool
     ) -> Record:
         membership_id = self.require_membership(caller, membership).id
-        return self.require_version(arn, version, latest=latest, membershipIdentifier=membership_id)
+        return self.require_version(arn, version, latest=latest, membership_id=membership_id)
 
     def get_trained_model(
         self,
@@ -162,7 +162,7 @@ class TrainedModels(TrainedModelLookup):
     ) -> dict[str, Any]:
         """GetCollaborationTrainedModel; by default the latest version (API reference)."""
         collaboration = self.require_collaboration(caller, collaboration_identifier)
-        record = self.require_version(trained_model_arn, version_identifier, collaborationIdentifier=collaboration.id)
+        record = self.require_version(trained_model_arn, version_identifier, collaboration_id=collaboration.id)
         return self.describe_job(caller, record)
 
     def list_trained_models(self, caller: Caller, *, membership_identifier: str) -> Listing:

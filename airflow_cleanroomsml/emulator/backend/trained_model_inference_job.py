@@ -8,6 +8,7 @@ from typing import Any
 from airflow_cleanroomsml.emulator.backend.base import BackendContext
 from airflow_cleanroomsml.emulator.backend.compute import ComputeQuotas
 from airflow_cleanroomsml.emulator.backend.configured_model_algorithm_association import AlgorithmLookup
+from airflow_cleanroomsml.emulator.backend.ml_configuration import JobDetails
 from airflow_cleanroomsml.emulator.backend.ml_input_channel import InputChannelLookup
 from airflow_cleanroomsml.emulator.backend.trained_model import VERSION, TrainedModelLookup
 from airflow_cleanroomsml.emulator.errors import conflict_error
@@ -44,8 +45,9 @@ class TrainedModelInferenceJobs(TrainedModelLookup):
         self.require_payers(caller, membership, [fields.get("mlModelInferencePayerAccountId")])
         self.require_free_name_among(self.find_in_membership(KIND, membership), NOUN, fields["name"])
         self._quotas.require_capacity(KIND, membership, fields["resourceConfig"])
+        lifecycle, details = self.build_lifecycle(None), JobDetails()
         return self.add_resource(
-            KIND, membership, fields, self.build_lifecycle(None), tags, "trainedModelInferenceJobArn"
+            KIND, membership, fields, lifecycle, tags, "trainedModelInferenceJobArn", details=details
         ).describe()
 
     def get_trained_model_inference_job(

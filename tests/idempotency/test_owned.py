@@ -507,6 +507,23 @@ def test_a_further_version_of_another_model_is_gone_on_with(studio: Studio) -> N
     assert task.pushed["version_identifier"] == version
 
 
+@versioned
+def test_the_base_version_is_not_taken_for_a_further_one(studio: Studio) -> None:
+    channel = {"trainedModelArn": studio.model, "channelName": "before", "versionIdentifier": "NULL"}
+    task = Task(
+        CleanRoomsMLCreateTrainedModelOperator, **studio.build_training(incremental_training_data_channels=[channel])
+    )
+    studio.world.emulator.advance(3600)
+    task.tries()
+    version = task.pushed["version_identifier"]
+    # The base version has the tags of the further one, which this listing does not show yet.
+    studio.world.add_fault("ListTrainedModelVersions", "stale_listing", seconds=1800)
+    task.is_retried(hyperparameters={"depth": "2"})
+    assert studio.world.emulator.list_faults(studio.world.account) == []
+    assert task.pushed["version_identifier"] == version
+    assert studio.world.calls.count("CreateTrainedModel") == 2
+
+
 def test_what_an_interrupted_retry_has_not_yet_found_is_found_when_its_task_ends(empty_world: World) -> None:
     task = dataset(empty_world)
     first = task.tries()

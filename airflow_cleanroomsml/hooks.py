@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import inspect
-import json
 import random
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from copy import copy
-from email.utils import parsedate_to_datetime
 from functools import partial
-from http import HTTPStatus
 from typing import Any
 
 import boto3
@@ -31,23 +28,22 @@ from airflow_cleanroomsml._compat import (
 from airflow_cleanroomsml._connection.arguments import convert_connection
 from airflow_cleanroomsml._connection.client_factory import explain_errors, log_in, make_client, mask_urls
 from airflow_cleanroomsml._connection.client_options import make_config
-from airflow_cleanroomsml._connection.send_errors import build_outcome_unknown, explain_unsent
-from airflow_cleanroomsml._connection.transport import (
+from airflow_cleanroomsml._connection.regions import require_region
+from airflow_cleanroomsml._connection.responses import (
     NoAnswerError,
-    Stage,
+    add_quota,
     build_proxy_error,
-    describe_error,
-    find_stage,
-    is_lost,
     mark_other_types,
+    read_service_time,
     require_complete,
 )
+from airflow_cleanroomsml._connection.send_errors import build_outcome_unknown, explain_unsent
+from airflow_cleanroomsml._connection.transport import Stage, describe_error, find_stage, is_lost
 from airflow_cleanroomsml._connection.validation import (
     check_connection,
     check_session,
     find_unusable_file,
     find_unusable_proxy,
-    require_region,
     wrap_connection,
 )
 from airflow_cleanroomsml._requests.request import Request, load
@@ -166,7 +162,7 @@ class CleanRoomsMLHook(AwsBaseHook):
         session: boto3.session.Session = explain_errors(self, make, logs_in=True)
         check_session(session, self.conn_config)
         # On the session, because botocore copies its event handlers to every client that it makes.
-        intercept_responses(session, CLEAN_ROOMS_ML, _add_quota)
+        intercept_responses(session, CLEAN_ROOMS_ML, add_quota)
         for service in (CLEAN_ROOMS, CLEAN_ROOMS_ML):
             intercept_responses(session, service, mark_other_types)
         return session
@@ -237,7 +233,7 @@ class CleanRoomsMLHook(AwsBaseHook):
             if request.is_sent_once
             else self._send_any(lambda: self._reader, request)
         )
-        request.answered_at = _read_service_time(response.pop("ResponseMetadata", {}))
+        request.answered_at = read_service_time(response.pop("ResponseMetadata", {}))
         return response
 
     def call(self, operation: str, arguments: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -374,27 +370,6 @@ def _plan_pauses(times: int) -> list[float]:
     """Return the seconds before each new attempt."""
     # With jitter, because mapped tasks that were throttled together would otherwise retry together.
     return [random.uniform(0.5, 1) * min(_LONGEST_PAUSE, 2.0**attempt) for attempt in range(times)]
-
-
-def _add_quota(response_dict: Mapping[str, Any], customized_response_dict: dict[str, Any], **_: Any) -> None:
-    """Add name and value of a quota to the error: botocore 1.37 does not parse them, and waiting does not help if the value is 0."""
-    if response_dict["status_code"] != HTTPStatus.PAYMENT_REQUIRED:
-        return
-    # A proxy may answer 402 as well, with a page that is not JSON.
-    try:
-        body = json.loads(response_dict["body"])
-    except ValueError:
-        return
-    customized_response_dict.update({name: body[name] for name in ("quotaName", "quotaValue") if name in body})
-
-
-def _read_service_time(metadata: Mapping[str, Any]) -> float | None:
-    """Return when the service responded, by its ``Date`` header."""
-    # The service's clock says which of two namesakes is older; the worker's may be wrong.
-    try:
-        return parsedate_to_datetime(metadata["HTTPHeaders"]["date"]).timestamp()
-    except (KeyError, TypeError, ValueError):
-        return None
 
 
 __all__ = ["CleanRoomsMLHook"]

@@ -28,15 +28,15 @@ from botocore.exceptions import (
 from botocore.exceptions import ConnectionError as BotoConnectionError
 
 from airflow_cleanroomsml._compat import AirflowException
+from airflow_cleanroomsml._connection.regions import require_region
+from airflow_cleanroomsml._connection.tls_files import require_bundle
 from airflow_cleanroomsml._connection.transport import CHECK_TLS, is_transient
 from airflow_cleanroomsml._connection.validation import (
     check_client,
     find_bundle,
     find_environment_endpoints,
     list_proxy_secrets,
-    require_bundle,
     require_endpoint,
-    require_region,
 )
 from airflow_cleanroomsml._requests.sensitive import STARS
 from airflow_cleanroomsml.exceptions import (

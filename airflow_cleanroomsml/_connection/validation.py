@@ -7,40 +7,32 @@ which Airflow would retry without success. The errors name the argument, the ent
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import os
 import re
-import ssl
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache
 from typing import Any
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-import botocore
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
-from botocore.loaders import Loader
 
 from airflow_cleanroomsml._compat import read_botocore_variable
 from airflow_cleanroomsml._connection.arguments import convert_connection
 from airflow_cleanroomsml._connection.client_options import convert_options, find_proxy_problem, is_url
-from airflow_cleanroomsml._requests.arns import REGION_ENDING
+from airflow_cleanroomsml._connection.regions import require_region
+from airflow_cleanroomsml._connection.tls_files import require_bundle, require_certificate
 from airflow_cleanroomsml._requests.sensitive import STARS
-from airflow_cleanroomsml._requests.violations import suggest_name
-from airflow_cleanroomsml.exceptions import CleanRoomsMLError, ConfigurationError, join_lines
+from airflow_cleanroomsml.exceptions import ConfigurationError, join_lines
 
 log = logging.getLogger(__name__)
 
 #: Keys in an extra that replace login and password (amazon provider, AwsConnectionWrapper).
 _KEYS = ("aws_access_key_id", "aws_secret_access_key")
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/\S+", re.ASCII)
-_REGION_ENDING = re.compile(rf"{REGION_ENDING}\Z")
 _CORRECT = "Nothing was sent. Correct the connection."
-#: Permanent reasons for an unreadable file; others, such as EIO of a network file system, may be temporary.
-_UNREADABLE = frozenset((errno.EACCES, errno.EISDIR, errno.ELOOP, errno.ENOENT, errno.ENOTDIR, errno.EPERM))
 
 
 def check_connection(connection: Any) -> None:
@@ -306,85 +298,3 @@ def check_client(client: Any, session: Any, wrapper: Any) -> None:
     if path is not None and wrapper.verify is None and not path.strip():
         # Some releases of botocore disable the verification of TLS then, instead of raising an error.
         require_bundle(path, source)
-
-
-def require_region(region: str | None, source: str) -> None:
-    """
-    Reject a region that cannot exist; warn of one that the installed botocore does not know.
-
-    :param source: Name of the argument, entry or variable that contains it.
-    :raises ConfigurationError: It is missing, or does not have the form of a region in any partition that the installed botocore knows.
-    """
-    if not region:
-        raise ConfigurationError(
-            join_lines(
-                "region_name: no region is configured. Nothing was sent.",
-                "Set region_name in the task or in the extra of its connection, or AWS_DEFAULT_REGION.",
-            )
-        )
-    patterns, regions = _load_partitions()
-    # Pseudo-regions of FIPS endpoints, which botocore still accepts.
-    plain = region.removeprefix("fips-").removesuffix("-fips")
-    if plain in regions:
-        return
-    hint = suggest_name(region, regions, most=2)
-    unknown = f"of any partition that botocore {botocore.__version__} knows"
-    # The patterns leave the words open, and would take "us-est-1" for a region.
-    if not (_REGION_ENDING.search(plain) and any(pattern.fullmatch(plain) for pattern in patterns)):
-        raise ConfigurationError(
-            join_lines(f"{source}: {region!r} is not an AWS region{hint or f' {unknown}'}.", "Nothing was sent.")
-        )
-    log.warning("%s: %r is not an AWS region %s%s; using it, because it may be newer.", source, region, unknown, hint)
-
-
-@cache
-def _load_partitions() -> tuple[list[re.Pattern[str]], frozenset[str]]:
-    """Load the patterns of all partitions' regions, and the names of the existing regions."""
-    # The patterns also match regions that are newer than the installed botocore; its list of regions would reject them.
-    partitions = Loader().load_data("partitions")["partitions"]
-    return (
-        [re.compile(partition["regionRegex"], re.ASCII) for partition in partitions],
-        frozenset(
-            region for partition in partitions for region in partition["regions"] if not region.endswith("-global")
-        ),
-    )
-
-
-def require_bundle(path: str, source: str) -> None:
-    """
-    Reject a CA bundle that cannot be used.
-
-    :param source: Name of the argument, entry or variable that contains its path.
-    :raises ConfigurationError: The path is blank, or the file is missing, unreadable or without a certificate.
-    """
-    if not path.strip():
-        raise ConfigurationError(f"{source}: {path!r} is blank; must be the path of a CA bundle. Nothing was sent.")
-    # Loaded as a TLS handshake would, since a file that can be read may still contain no certificate.
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    try:
-        context.load_verify_locations(cafile=path)
-    except OSError as error:
-        raise _explain_unusable(f"{source}: {path!r} is not a usable CA bundle", error) from None
-
-
-def require_certificate(certificate: Any, source: str) -> None:
-    """
-    Reject a client certificate that cannot be used.
-
-    :param certificate: Path of a file with the certificate and its key, or the paths of both.
-    :param source: Name of the entry that contains it.
-    :raises ConfigurationError: A file is missing or unreadable, or does not contain a certificate and its key.
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    try:
-        file, key = (certificate, None) if isinstance(certificate, str) else certificate
-        context.load_cert_chain(file, key, password="")  # without a password, OpenSSL would prompt for one
-    except (OSError, TypeError, ValueError) as error:
-        raise _explain_unusable(f"{source}: {certificate!r} is not a usable certificate", error) from None
-
-
-def _explain_unusable(what: str, error: Exception) -> CleanRoomsMLError:
-    if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) and error.errno not in _UNREADABLE:
-        return CleanRoomsMLError(f"{what}: {error}. Nothing was sent.")
-    why = "it contains none" if isinstance(error, ssl.SSLError) else getattr(error, "strerror", None) or error
-    return ConfigurationError(f"{what}: {why}. Nothing was sent.")

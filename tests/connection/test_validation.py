@@ -21,7 +21,7 @@ from airflow import __version__ as airflow_version
 from botocore.loaders import Loader
 
 from airflow_cleanroomsml._compat import AirflowFailException
-from airflow_cleanroomsml._connection.validation import require_region
+from airflow_cleanroomsml._connection.regions import require_region
 from airflow_cleanroomsml.exceptions import CleanRoomsMLError, ConfigurationError, WaitTimeoutError
 from airflow_cleanroomsml.hooks import CleanRoomsMLHook
 from airflow_cleanroomsml.operators import CleanRoomsMLCallOperator, CleanRoomsMLCreateAudienceModelOperator

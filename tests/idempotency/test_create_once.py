@@ -396,7 +396,7 @@ def test_an_export_is_found_although_the_services_clock_is_behind(
     if fault:
         world.add_fault("StartAudienceExportJob", fault)
     else:
-        monkeypatch.setattr(hooks, "_read_service_time", lambda _: None)
+        monkeypatch.setattr(hooks, "read_service_time", lambda _: None)
     assert export(job, waiter_delay=1).run()["name"] == "e"
     assert world.calls.count("StartAudienceExportJob") == 1
 

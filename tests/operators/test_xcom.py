@@ -19,6 +19,7 @@ from airflow_cleanroomsml.exceptions import (
 from airflow_cleanroomsml.operators import (
     CleanRoomsFindConfiguredAudienceModelOperator,
     CleanRoomsMLCreateAudienceModelOperator,
+    CleanRoomsMLCreateConfiguredAudienceModelOperator,
     CleanRoomsMLCreateTrainedModelOperator,
     CleanRoomsMLDeleteAudienceModelOperator,
     CleanRoomsMLDeleteTrainedModelOutputOperator,
@@ -205,6 +206,26 @@ class TestTries:
         arn = world.train_model("model")
         dataset = world.ml.get_audience_model(audienceModelArn=arn)["trainingDatasetArn"]
         assert run(self.train(dataset, if_exists="reuse")).pushed["audience_model_arn"] == arn
+
+    @pytest.mark.parametrize("owner", ["another run", "this run"])
+    def test_what_cannot_be_updated(self, world: World, owner: str) -> None:
+        first = TaskInstance()
+        given: dict[str, Any] = {
+            "task_id": "task",
+            "name": "terms",
+            "audience_model_arn": world.train_model(),
+            "output_config": world.output,
+        }
+        arn = run(
+            CleanRoomsMLCreateConfiguredAudienceModelOperator(**given, shared_audience_metrics=["ALL"]), ti=first
+        ).result
+        ti = first.make_cleared_try() if owner == "this run" else TaskInstance()
+        world.add_fault("UpdateConfiguredAudienceModel", "access_denied")
+        update = CleanRoomsMLCreateConfiguredAudienceModelOperator(
+            **given, shared_audience_metrics=["NONE"], if_exists="update"
+        )
+        failure(update, AccessDeniedError, ti=ti)
+        assert ti.pushed == {"configured_audience_model_arn": arn}
 
     def test_what_has_another_name_for_the_first_has_failed(self, world: World) -> None:
         first, dataset = TaskInstance(), world.create_dataset()

@@ -198,6 +198,9 @@ class Canceller:
                 operator.log.warning("execution_timeout has passed; a retry continues the wait: %s.", wait.title)
         else:
             cancel_if_started(lambda: operator.hook, lambda: wait or self._find_started(context))
+        if operator.deferrable:
+            # The time may be over after the note was kept and before the task was deferred.
+            delete_note(ti)
 
     def _take_noted_wait(self, ti: Any) -> Wait | None:
         """Read the wait of the note, and delete the note."""

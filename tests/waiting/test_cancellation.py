@@ -29,7 +29,7 @@ from airflow_cleanroomsml.operators import (
     _on_kill,
 )
 from airflow_cleanroomsml.operators._job import CleanRoomsMLJobOperator
-from tests.helpers.custom_models import Studio
+from tests.helpers.custom_models import KNOWS_VERSIONS, Studio
 from tests.support import TaskInstance, World, run
 from tests.test_triggers import wait_until
 
@@ -232,6 +232,28 @@ def test_an_alarm_cancels_what_no_retry_goes_on_with(
     deferred = Deferred(slow_studio, channel)
     deferred.ti.max_tries = retries
     deferred.alarms(trains(slow_studio, channel, retries=retries), monkeypatch)
+    assert ("CancelTrainedModel" in slow_studio.world.calls) is (retries == 0)
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+def test_an_alarm_that_breaks_off_a_deferral_leaves_no_note(
+    slow_studio: Studio, channel: str, retries: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupted(Kept):
+        def xcom_push(self, key: str, value: Any) -> None:
+            super().xcom_push(key, value)
+            if key == DEFERRAL_KEY:
+                ring()
+
+    task, ti = trains(slow_studio, channel, retries=retries, deferrable=True), Interrupted()
+    ti.max_tries = retries
+    context: Any = {"ti": ti, "params": {}}
+    monkeypatch.setattr(_on_kill, "get_current_context", lambda: context)
+    try:
+        executed(task, context)
+    except AirflowTaskTimeout:
+        task.on_kill()
+    assert set(ti.pushed) == {"trained_model_arn", *(["version_identifier"] if KNOWS_VERSIONS else [])}
     assert ("CancelTrainedModel" in slow_studio.world.calls) is (retries == 0)
 
 

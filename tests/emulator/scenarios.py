@@ -54,9 +54,11 @@ from tools.permissions import (
     NAME_IN_USE,
     OTHER_SERVICES,
     OWN,
+    PARTITIONED,
     PARTNERS,
     RETRY,
     REUSE,
+    SEED_IN_S3,
     TAG,
     UPDATE,
     VERSIONS,
@@ -384,12 +386,16 @@ _SEE_A_CHANNEL = sensors.CleanRoomsMLMLInputChannelSensor
 _TAGS = {"key": "value"}
 _UPDATES: Arguments = {"if_exists": "update", "shared_audience_metrics": ["NONE"], "tags": _TAGS}
 _FURTHER = KINDS["version of a trained model"].asked
-#: What can happen to a class alone.
 _CHECK_DATA = operators.CleanRoomsMLCheckTrainingDataOperator
+_CHECK_SEED = operators.CleanRoomsMLCheckSeedAudienceOperator
+#: Cases without actions that the emulator evaluates; see ``test_data_check_permissions.py``.
+_OF_OTHER_SERVICES = (PARTITIONED, FILES, ATHENA)
+#: What can happen to a class alone.
 _OF_ITS_OWN: dict[type[Any], tuple[Situation, ...]] = {
     _CHECK_DATA: (
-        Situation(_CHECK_DATA, "reads the dataset", runs, checked_dataset, (DATASET,), (DATASET, FILES, ATHENA)),
+        Situation(_CHECK_DATA, "reads the dataset", runs, checked_dataset, (DATASET,), (DATASET, *_OF_OTHER_SERVICES)),
     ),
+    _CHECK_SEED: (Situation(_CHECK_SEED, "reads a seed in S3", runs, ARGUMENTS[_CHECK_SEED], proves=(SEED_IN_S3,)),),
     _OFFER: (
         _with(_OFFER, argument_case("tags"), _build_arguments(_OFFER, ARGUMENTS[_OFFER], tags=_TAGS)),
         _with(

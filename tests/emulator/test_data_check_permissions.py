@@ -41,7 +41,7 @@ def test_a_check_of_training_data_calls_what_its_page_lists(
     empty_world: World, partitioned: bool, statistics: Any
 ) -> None:
     world = empty_world
-    data = TrainingData(world).create().data if partitioned else world.build().build_training_data()
+    data: Any = TrainingData(world).create().data if partitioned else world.build().build_training_data()
     create_role(world)
     check = CleanRoomsMLCheckTrainingDataOperator(
         task_id="task",
@@ -59,8 +59,7 @@ def test_a_check_of_training_data_calls_what_its_page_lists(
 def test_a_check_of_a_seed_calls_what_its_page_lists(empty_world: World, in_s3: bool) -> None:
     empty_world.create_bucket()
     create_role(empty_world)
-    sql: Any = {"sqlParameters": {"queryString": "SELECT user_id FROM users"}, "roleArn": empty_world.role}
-    check = CleanRoomsMLCheckSeedAudienceOperator(
-        task_id="task", seed_audience=empty_world.write_seed() if in_s3 else sql
-    )
+    sql = {"sqlParameters": {"queryString": "SELECT user_id FROM users"}, "roleArn": empty_world.role}
+    seed: Any = empty_world.write_seed() if in_s3 else sql
+    check = CleanRoomsMLCheckSeedAudienceOperator(task_id="task", seed_audience=seed)
     assert list_called(check) == list_documented(check, ALWAYS, *((SEED_IN_S3,) if in_s3 else ()))

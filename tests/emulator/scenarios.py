@@ -365,6 +365,12 @@ def _failed_channel(lab: Laboratory) -> Arguments:
     return {**ARGUMENTS[_SEE_A_CHANNEL](lab), **lab.studio.mine}
 
 
+def _see_versions_of_partner(lab: Laboratory) -> Arguments:
+    model = with_a_further_version(lab)["trained_model_arn"]
+    of = {"collaboration_identifier": lab.studio.collaboration.id}
+    return {**of, "trained_model_arn": model, "version_identifier": "NULL"}
+
+
 def _build_job_arguments(lab: Laboratory) -> Arguments:
     # The laboratory computes no relevance.
     size = {"type": "PERCENTAGE", "value": 5}
@@ -467,6 +473,14 @@ _OF_ITS_OWN: dict[type[Any], tuple[Situation, ...]] = {
     _SEE_A_MODEL: (
         _with(
             _SEE_A_MODEL, BASE_VERSION, lambda lab: {**with_a_further_version(lab), "version_identifier": "NULL"}, OWN
+        ),
+        Situation(
+            _SEE_A_MODEL,
+            "sees the latest version of a partner's model",
+            runs,
+            _see_versions_of_partner,
+            (PARTNERS,),
+            (PARTNERS,),
         ),
     ),
 }

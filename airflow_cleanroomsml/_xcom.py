@@ -71,7 +71,7 @@ def push_identity(operator: BaseOperator, context: Context, values: Mapping[str,
 
     :param values: As :func:`build_identity` returns them.
     """
-    _try_to_push(operator, context, values)
+    try_to_push_results(operator, context, values)
 
 
 def push_status_history(operator: BaseOperator, context: Context, history: Sequence[Mapping[str, str]]) -> None:
@@ -80,10 +80,11 @@ def push_status_history(operator: BaseOperator, context: Context, history: Seque
 
     :param history: Each status, and since when it was seen.
     """
-    _try_to_push(operator, context, {STATUS_HISTORY_KEY: list(history)})
+    try_to_push_results(operator, context, {STATUS_HISTORY_KEY: list(history)})
 
 
-def _try_to_push(operator: BaseOperator, context: Context, results: Mapping[str, Any]) -> None:
+def try_to_push_results(operator: BaseOperator, context: Context, results: Mapping[str, Any]) -> None:
+    """Push results as :func:`push_results` does, for a task that fails or must not fail; a failure to push is only logged."""
     # Without a task instance, as when execute() is called by hand, there is nowhere to push to.
     if not context.get("ti"):
         return

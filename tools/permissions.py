@@ -49,7 +49,7 @@ REUSE = Case('with `if_exists="reuse"`')
 UPDATE = Case('with `if_exists="update"`')
 OWN = Case("with `membership_identifier`", by_default=True)
 PARTNERS = Case("with `collaboration_identifier`", by_default=True)
-BASE_VERSION = Case('with `version_identifier="NULL"`, if the model has several versions')
+BASE_VERSION = Case('with `membership_identifier` and `version_identifier="NULL"`, if the model has several versions')
 FOREIGN_MODEL = Case("instead of `cleanrooms-ml:GetTrainedModel`, if another member owns the model")
 MANAGED_POLICY = Case("if Clean Rooms manages the policy of the model", by_default=True)
 COMPARES = Case("without `instead_of`", by_default=True)
@@ -57,6 +57,8 @@ DELETES = Case("without `report_only=True`, if a model is deleted", by_default=T
 DATASET = Case("with `training_dataset_arn`", by_default=True)
 FILES = Case('with `statistics="files"`')
 ATHENA = Case('with `statistics="athena"`')
+PARTITIONED = Case("if the table has partitions", by_default=True)
+SEED_IN_S3 = Case("of a seed in S3", by_default=True)
 JOB = Case("with `audience_generation_job_arn`", by_default=True)
 NAME_IN_USE = Case("optional: to report which resource has a name that is in use")
 FAILED_QUERY = Case("optional: to report why its query failed")
@@ -92,19 +94,21 @@ _REQUESTS: dict[str, list[tuple[Case, str, str]]] = {
     "CleanRoomsMLNewAudienceGenerationJobsSensor": [(ALWAYS, CLEAN_ROOMS_ML, LISTING)],
 }
 
-_CHECK_ROLE = [(ALWAYS, "iam:GetRole"), (ALWAYS, "iam:SimulatePrincipalPolicy")]
 #: Actions of other services that a class needs (service authorization references of these services). The emulator does not evaluate them.
 _OTHER_SERVICES: dict[str, list[tuple[Case, str]]] = {
     "CleanRoomsMLCheckTrainingDataOperator": [
-        *((ALWAYS, f"glue:{name}") for name in ("GetDatabase", "GetTable", "GetPartitions")),
-        (ALWAYS, "s3:ListBucket"),
-        *_CHECK_ROLE,
+        *((ALWAYS, f"glue:{name}") for name in ("GetDatabase", "GetTable")),
+        *((ALWAYS, action) for action in ("s3:ListBucket", "iam:GetRole", "iam:SimulatePrincipalPolicy")),
+        (PARTITIONED, "glue:GetPartitions"),
         (FILES, "s3:GetObject"),
         *((ATHENA, f"athena:{name}") for name in ("StartQueryExecution", "GetQueryExecution", "GetQueryResults")),
         *((ATHENA, action) for action in ("athena:StopQueryExecution", "s3:GetBucketLocation")),
         *((ATHENA, action) for action in ("s3:GetObject", "s3:PutObject")),
     ],
-    "CleanRoomsMLCheckSeedAudienceOperator": [(ALWAYS, "s3:ListBucket"), (ALWAYS, "s3:GetObject"), *_CHECK_ROLE],
+    "CleanRoomsMLCheckSeedAudienceOperator": [
+        (ALWAYS, "iam:GetRole"),
+        *((SEED_IN_S3, action) for action in ("iam:SimulatePrincipalPolicy", "s3:ListBucket", "s3:GetObject")),
+    ],
 }
 #: Services whose actions are in :data:`_OTHER_SERVICES`.
 OTHER_SERVICES = ("athena", "glue", "iam", "s3")

@@ -280,7 +280,7 @@ SECTIONS: dict[str, tuple[Assumption, ...]] = {
         Assumption(
             "validity of a `nextToken`",
             "the operation that returned it, with the same arguments except `maxResults`, in the same account and region, else "
-            "ValidationException; it does not expire",
+            "ValidationException; it does not expire, but a reset or restart of the emulator ends it",
         ),
         Assumption(
             "entries per page",

@@ -11,6 +11,7 @@ from weakref import WeakSet
 from airflow_cleanroomsml.emulator.clock import Clock
 from airflow_cleanroomsml.emulator.delayed_commits import DelayedCommits
 from airflow_cleanroomsml.emulator.faults import Faults
+from airflow_cleanroomsml.emulator.page_tokens import PageTokens
 from airflow_cleanroomsml.emulator.permissions import Permissions
 from airflow_cleanroomsml.emulator.rate_limits import TokenBuckets
 from airflow_cleanroomsml.emulator.settings import Settings
@@ -29,6 +30,7 @@ class Shared:
     :param delayed_commits: Requests that are carried out later.
     :param token_buckets: State of the rate limits.
     :param permissions: Actions that each account allows.
+    :param page_tokens: Tokens of listings.
     :param journal: Log of requests, oldest first.
     :param jobs: Work of the jobs that still have a resource or are being computed.
     """
@@ -40,6 +42,7 @@ class Shared:
     delayed_commits: DelayedCommits = field(default_factory=DelayedCommits)
     token_buckets: TokenBuckets = field(default_factory=TokenBuckets)
     permissions: Permissions = field(default_factory=Permissions)
+    page_tokens: PageTokens = field(default_factory=PageTokens)
     # Bounded, so that an emulator that runs for days does not fill its memory with the log.
     journal: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=100_000))
     # Weak, so that deleting a resource frees its result, which for an audience model is the profiles of all users.
@@ -52,6 +55,7 @@ class Shared:
         self.delayed_commits.clear()
         self.token_buckets.clear()
         self.permissions.clear()
+        self.page_tokens.clear()
         self.journal.clear()
 
     def stop_jobs(self) -> None:

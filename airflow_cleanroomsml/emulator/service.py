@@ -13,7 +13,7 @@ from botocore.model import OperationModel
 from airflow_cleanroomsml._requests.model import load
 from airflow_cleanroomsml._requests.permissions import list_permissions
 from airflow_cleanroomsml._resources.table import CLEAN_ROOMS_ML
-from airflow_cleanroomsml.emulator import faults, page_tokens, wire
+from airflow_cleanroomsml.emulator import faults, wire
 from airflow_cleanroomsml.emulator.backend.access import COLLABORATION, MEMBERSHIP
 from airflow_cleanroomsml.emulator.context import Shared
 from airflow_cleanroomsml.emulator.errors import ApiError, access_denied_error, not_implemented_error
@@ -117,10 +117,11 @@ class Service:
             return method(caller, **arguments)
         size = arguments.pop("max_results", _PAGE_SIZES.get(operation.name, _PAGE_SIZE))
         token = arguments.pop("next_token", None)
-        after = page_tokens.read_position(token, operation.name, caller, arguments) if token else 0
+        tokens = self._shared.page_tokens
+        after = tokens.read_position(token, operation.name, caller, arguments) if token else 0
         listing: Listing = method(caller, **arguments)
         page, last = listing.read_page(after, size)
-        next_token = page_tokens.issue(last, operation.name, caller, arguments) if last else None
+        next_token = tokens.issue(last, operation.name, caller, arguments) if last else None
         return {paginator["result_key"]: page, "nextToken": next_token}
 
 

@@ -167,7 +167,7 @@ class Store:
 
     def restore(self, records: Iterable[Record]) -> None:
         """Replace all records by these, which keep their order and sequence numbers."""
-        # Sequence numbers continue, so that page tokens from before do not match new records.
+        # Sequence numbers continue: those of new records must be above those that the restored ones keep.
         with self.lock:
             self._index, self._deletions = Index(), []
             for record in records:

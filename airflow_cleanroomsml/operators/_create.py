@@ -181,6 +181,8 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
         )
 
         def update(handle: Handle, description: Mapping[str, Any]) -> None:
+            # The service may refuse the change, and a task that cleans up needs the resource then, too.
+            self._push_identity(context, handle)
             self.update_existing(request, handle, description)
 
         return CreateOnce(previous, self._send, self.if_exists, update)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow_cleanroomsml._requests.sensitive import reveal
 from airflow_cleanroomsml._templating import TEXT
 from airflow_cleanroomsml._training_data.rules import S3_DENIALS, Finding, Findings, Rule, Severity, lower_severity
-from airflow_cleanroomsml._xcom import push_results
+from airflow_cleanroomsml._xcom import try_to_push_results
 from airflow_cleanroomsml.exceptions import (
     CleanRoomsMLError,
     DataCheckFailedError,
@@ -55,7 +55,7 @@ class DataCheckOperator(CleanRoomsMLOperator):
         summary = f"{subject}: {', '.join(_count(number, name) for name, number in counts.items())}."
         if errors:
             # A task that fails has no return value, and the report is what somebody wants to see then.
-            push_results(self, context, {"report": report})
+            try_to_push_results(self, context, {"report": report})
             raise DataCheckFailedError(join_lines(f"{summary} A job would fail, so none was started.", *texts), errors)
         (self.log.warning if found else self.log.info)("%s", join_lines(summary, *texts))
         return report

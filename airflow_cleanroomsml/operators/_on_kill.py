@@ -109,9 +109,11 @@ class Canceller:
 
     def begin_deferral(self, context: Context, wait: Wait) -> None:
         """Keep a note of the wait: when Airflow itself ends a deferral, the task resumes with an error and nothing else."""
-        # A kill outside of a poll has only set the flag, and would be lost: the deferral ends this process.
+        # A kill outside of a poll has only set the flag, and would be lost: the deferral ends this process. Twice, because keeping the note
+        # is a request to Airflow, which takes a while, and may be refused once the task instance has ended.
         self._handle_kill(context, wait)
         keep_note(context["ti"], {_WAIT: wait.to_json()})
+        self._handle_kill(context, wait)
 
     def end_deferral(self, context: Context, wait: Wait | None) -> Wait | None:
         """
@@ -159,6 +161,7 @@ class Canceller:
         if self._is_killed and is_killed(context["ti"], title):
             self._is_killed = False
             cancel_if_started(lambda: self._operator.hook, lambda: self.wait or self._find_started(context))
+            self._drop_note(context["ti"])
 
     def _allow_interruption(self) -> None:
         self._is_interruptible = True
@@ -177,6 +180,8 @@ class Canceller:
 
         self._is_killed = False
         is_final = cancel_if_killed(context["ti"], lambda: self._operator.hook, wait)
+        if is_final:
+            self._drop_note(context["ti"])
         if is_final and not IS_AIRFLOW_2:
             # Airflow 3 is about to end this process. An exception before that would count as a failure and run on_failure_callback.
             _clock.sleep(_KILL_DELAY)
@@ -198,6 +203,12 @@ class Canceller:
                 operator.log.warning("execution_timeout has passed; a retry continues the wait: %s.", wait.title)
         else:
             cancel_if_started(lambda: operator.hook, lambda: wait or self._find_started(context))
+        self._drop_note(ti)
+
+    def _drop_note(self, ti: Any) -> None:
+        """Delete the note of a deferral that was broken off after it was kept and before the task was deferred."""
+        if self._operator.deferrable:
+            delete_note(ti)
 
     def _take_noted_wait(self, ti: Any) -> Wait | None:
         """Read the wait of the note, and delete the note."""

@@ -211,15 +211,15 @@ class Waiter:
     def _defer(self, context: Context, wait: Wait, poll_result: PollResult) -> None:
         from airflow_cleanroomsml.triggers import CleanRoomsMLWaitTrigger
 
-        # The note comes before defer(), which raises: nothing after it runs.
-        if self._canceller:
-            self._canceller.begin_deferral(context, wait)
         report_deferral(context, wait, poll_result)
         self._operator.log.info(
             "Waiting in the triggerer, which polls at least every %g s, until %s at the latest.",
             wait.delay,
             format_time(wait.deadline),
         )
+        # Right before defer(), which raises: a kill in between would be lost.
+        if self._canceller:
+            self._canceller.begin_deferral(context, wait)
         self._operator.defer(
             trigger=CleanRoomsMLWaitTrigger(wait=wait.to_json(), **self._operator.connection),
             method_name="execute_complete",

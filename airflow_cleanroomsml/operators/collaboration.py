@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_cleanroomsml._link_storage import store_request_links
 from airflow_cleanroomsml._resources.table import CLEAN_ROOMS
 from airflow_cleanroomsml._templating import TEXT
-from airflow_cleanroomsml._xcom import push_results
+from airflow_cleanroomsml._xcom import push_results, try_to_push_results
 from airflow_cleanroomsml.exceptions import ResourceNotFoundError, join_lines
 from airflow_cleanroomsml.operators._base import CleanRoomsMLOperator
 
@@ -123,11 +123,12 @@ class CleanRoomsFindConfiguredAudienceModelOperator(_LookupOperator):
         entries = self._list_associations(collaboration)
         matching = [self._read_offer(collaboration, entry) for entry in entries if _matches(entry, wanted)]
         offers = [offer for offer in matching if offer]
-        # Before the error: somebody who has to choose one finds the candidates in XCom.
-        push_results(self, context, {"offers": offers})
         if len(offers) == 1:
+            push_results(self, context, {"offers": offers})
             self.log.info("%(name)s of account %(creator_account_id)s: %(configured_audience_model_arn)s.", offers[0])
             return str(offers[0]["configured_audience_model_arn"])
+        # Before the error: somebody who has to choose one finds the candidates in XCom.
+        try_to_push_results(self, context, {"offers": offers})
         found = [f"{offer['name']!r} of account {offer['creator_account_id']}" for offer in offers]
         others = ", ".join(repr(entry["name"]) for entry in entries if not _matches(entry, wanted))
         if found:

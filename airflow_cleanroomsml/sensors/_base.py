@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow_cleanroomsml import _clock
 from airflow_cleanroomsml._compat import (
     AirflowSensorTimeout,
+    AirflowSkipException,
     BaseSensorOperator,
     PokeReturnValue,
     cached,
@@ -108,7 +109,12 @@ class CleanRoomsMLBaseSensor(AwsConnection, BaseSensorOperator):
             return self._poke_or_defer(context, _clock.now() + self.timeout)
         try:
             return super().execute(context)
+        except AirflowSkipException:
+            # With soft_fail Airflow skips a sensor that timed out.
+            self._report_timeout(context)
+            raise
         except AirflowSensorTimeout as error:
+            self._report_timeout(context)
             # Airflow's own error names neither the resource nor its last status.
             raise self._error_handler.build_timeout() from error
 
@@ -154,6 +160,9 @@ class CleanRoomsMLBaseSensor(AwsConnection, BaseSensorOperator):
 
     def _report_deferral(self, context: Context) -> None:
         """Report that a triggerer takes over; a sensor that waits for no single resource has nothing to report."""
+
+    def _report_timeout(self, context: Context) -> None:
+        """Report that the sensor timed out; one that waits for no single resource has nothing to report."""
 
     @cached
     def _error_handler(self) -> ErrorHandler:

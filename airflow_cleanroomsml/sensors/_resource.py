@@ -161,7 +161,7 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
         self._history = StatusHistory(wait.history)
         self._last_poll = complete_result(lambda: self.hook, wait, poll_result)
         if self._last_poll.outcome is Outcome.PENDING:
-            write_progress(context, wait, self._last_poll, _clock.now())
+            self._report_timeout(context)
             raise self._error_handler.build_timeout()
         return self._finish(context, wait, self._last_poll)
 
@@ -187,6 +187,11 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
     def _report_deferral(self, context: Context) -> None:
         if self._last_poll:
             report_deferral(context, self._build_wait(0.0), self._last_poll)
+
+    def _report_timeout(self, context: Context) -> None:
+        # What has ended was reported when that was seen.
+        if self._last_poll and self._last_poll.outcome is Outcome.PENDING:
+            report_end(self, context, self._build_wait(0.0), self._last_poll, self._history)
 
     def _build_trigger(self, deadline: float) -> Any:
         from airflow_cleanroomsml.triggers import CleanRoomsMLWaitTrigger

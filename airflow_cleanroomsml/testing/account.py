@@ -92,7 +92,8 @@ class Account:
 
     def build_role_arn(self, name: str = "cleanrooms-ml") -> str:
         """Return the ARN of a role of this account, which need not exist."""
-        return f"arn:aws:iam::{self.id}:role/{name}"
+        partition = self.session.get_partition_for_region(self.region)
+        return f"arn:{partition}:iam::{self.id}:role/{name}"
 
     @property
     def session(self) -> Session:

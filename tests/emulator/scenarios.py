@@ -54,9 +54,11 @@ from tools.permissions import (
     NAME_IN_USE,
     OTHER_SERVICES,
     OWN,
+    PARTITIONED,
     PARTNERS,
     RETRY,
     REUSE,
+    SEED_IN_S3,
     TAG,
     UPDATE,
     VERSIONS,
@@ -363,6 +365,12 @@ def _failed_channel(lab: Laboratory) -> Arguments:
     return {**ARGUMENTS[_SEE_A_CHANNEL](lab), **lab.studio.mine}
 
 
+def _see_versions_of_partner(lab: Laboratory) -> Arguments:
+    model = with_a_further_version(lab)["trained_model_arn"]
+    of = {"collaboration_identifier": lab.studio.collaboration.id}
+    return {**of, "trained_model_arn": model, "version_identifier": "NULL"}
+
+
 def _build_job_arguments(lab: Laboratory) -> Arguments:
     # The laboratory computes no relevance.
     size = {"type": "PERCENTAGE", "value": 5}
@@ -384,12 +392,16 @@ _SEE_A_CHANNEL = sensors.CleanRoomsMLMLInputChannelSensor
 _TAGS = {"key": "value"}
 _UPDATES: Arguments = {"if_exists": "update", "shared_audience_metrics": ["NONE"], "tags": _TAGS}
 _FURTHER = KINDS["version of a trained model"].asked
-#: What can happen to a class alone.
 _CHECK_DATA = operators.CleanRoomsMLCheckTrainingDataOperator
+_CHECK_SEED = operators.CleanRoomsMLCheckSeedAudienceOperator
+#: Cases without actions that the emulator evaluates; see ``test_data_check_permissions.py``.
+_OF_OTHER_SERVICES = (PARTITIONED, FILES, ATHENA)
+#: What can happen to a class alone.
 _OF_ITS_OWN: dict[type[Any], tuple[Situation, ...]] = {
     _CHECK_DATA: (
-        Situation(_CHECK_DATA, "reads the dataset", runs, checked_dataset, (DATASET,), (DATASET, FILES, ATHENA)),
+        Situation(_CHECK_DATA, "reads the dataset", runs, checked_dataset, (DATASET,), (DATASET, *_OF_OTHER_SERVICES)),
     ),
+    _CHECK_SEED: (Situation(_CHECK_SEED, "reads a seed in S3", runs, ARGUMENTS[_CHECK_SEED], proves=(SEED_IN_S3,)),),
     _OFFER: (
         _with(_OFFER, argument_case("tags"), _build_arguments(_OFFER, ARGUMENTS[_OFFER], tags=_TAGS)),
         _with(
@@ -461,6 +473,14 @@ _OF_ITS_OWN: dict[type[Any], tuple[Situation, ...]] = {
     _SEE_A_MODEL: (
         _with(
             _SEE_A_MODEL, BASE_VERSION, lambda lab: {**with_a_further_version(lab), "version_identifier": "NULL"}, OWN
+        ),
+        Situation(
+            _SEE_A_MODEL,
+            "sees the latest version of a partner's model",
+            runs,
+            _see_versions_of_partner,
+            (PARTNERS,),
+            (PARTNERS,),
         ),
     ),
 }

@@ -9,11 +9,13 @@ from typing import Any
 import boto3
 import pytest
 
-from airflow_cleanroomsml.emulator import page_tokens
 from airflow_cleanroomsml.emulator.errors import ApiError
+from airflow_cleanroomsml.emulator.page_tokens import PageTokens
+from airflow_cleanroomsml.emulator.settings import Settings
 from airflow_cleanroomsml.emulator.store import Caller
 from tests.emulator.clocked_world import expect_refusal
 from tests.helpers.collaboration import collaborate
+from tests.helpers.in_process import in_process
 from tests.support import World
 
 INVALID = "nextToken is not valid"
@@ -88,24 +90,64 @@ def test_a_token_for_another_path_is_rejected(empty_world: World) -> None:
 
 
 CALLER, LISTING = Caller("123456789012", "us-east-1"), {"status": "ACTIVE"}
+TOKENS = PageTokens()
 
 
-def test_a_modified_token_is_rejected() -> None:
-    token = page_tokens.issue(7, "List", CALLER, LISTING)
-    assert page_tokens.read_position(token, "List", CALLER, LISTING) == 7
-    content = json.loads(base64.urlsafe_b64decode(token))
-    for changed in (
-        {**content, "after": -1},
-        {**content, "after": True},
-        {"after": 7},
-        {**content, "listing": ""},
-        [7],
-    ):
-        other = base64.urlsafe_b64encode(json.dumps(changed).encode()).decode()
-        with pytest.raises(ApiError, match=INVALID):
-            page_tokens.read_position(other, "List", CALLER, LISTING)
+def change_content(**changes: Any) -> str:
+    """A token with other content."""
+    content = json.loads(base64.urlsafe_b64decode(TOKENS.issue(7, "List", CALLER, LISTING)))
+    return base64.urlsafe_b64encode(json.dumps({**content, **changes}).encode()).decode()
+
+
+@pytest.mark.parametrize("changes", [{"after": 8}, {"after": -1}, {"after": True}, {"listing": ""}, {"listing": None}])
+def test_a_modified_token_is_rejected(changes: dict[str, Any]) -> None:
+    token = change_content()
+    assert TOKENS.read_position(token, "List", CALLER, LISTING) == 7
+    with pytest.raises(ApiError, match=INVALID):
+        TOKENS.read_position(change_content(**changes), "List", CALLER, LISTING)
+
+
+@pytest.mark.parametrize("content", [b"[7]", b"7", b'{"after": 7}', b"null", b"\xff"])
+def test_a_token_with_other_content_is_rejected(content: bytes) -> None:
+    with pytest.raises(ApiError, match=INVALID):
+        TOKENS.read_position(base64.urlsafe_b64encode(content).decode(), "List", CALLER, LISTING)
+
+
+def test_a_token_with_one_other_character_is_rejected() -> None:
+    token = TOKENS.issue(7, "List", CALLER, LISTING)
+    inserted = [f"{token[:place]}!{token[place:]}" for place in range(len(token) + 1)]
+    replaced = [
+        f"{token[:place]}{other}{token[place + 1 :]}"
+        for place in range(len(token))
+        for other in "Aaz09-_=+/"
+        if other != token[place]
+    ]
+    for changed in (*inserted, *replaced, f"{token}=", token.rstrip("="), token[:-1]):
+        if changed != token:
+            with pytest.raises(ApiError, match=INVALID):
+                TOKENS.read_position(changed, "List", CALLER, LISTING)
+
+
+def test_a_token_of_another_emulator_is_rejected() -> None:
+    with pytest.raises(ApiError, match=INVALID):
+        PageTokens().read_position(TOKENS.issue(7, "List", CALLER, LISTING), "List", CALLER, LISTING)
+
+
+def test_a_token_from_before_a_reset_is_rejected() -> None:
+    with in_process(Settings()) as emulator:
+        world = World(emulator)
+        token = list_two_datasets(world)
+        emulator.shared.clear()
+        list_two_datasets(world)
+        is_refused(world.ml.list_training_datasets, nextToken=token)
+
+
+def list_two_datasets(world: World) -> str:
+    for name in ("a", "b"):
+        world.create_dataset(name)
+    return str(world.ml.list_training_datasets(maxResults=1)["nextToken"])
 
 
 def test_the_order_of_arguments_does_not_matter() -> None:
-    token = page_tokens.issue(7, "List", CALLER, {"a": 1, "b": 2})
-    assert page_tokens.read_position(token, "List", CALLER, {"b": 2, "a": 1}) == 7
+    token = TOKENS.issue(7, "List", CALLER, {"a": 1, "b": 2})
+    assert TOKENS.read_position(token, "List", CALLER, {"b": 2, "a": 1}) == 7

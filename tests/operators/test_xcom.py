@@ -12,13 +12,16 @@ from airflow_cleanroomsml._idempotency import previous_tries
 from airflow_cleanroomsml.exceptions import (
     AccessDeniedError,
     CleanRoomsMLError,
+    DataCheckFailedError,
     InvalidRequestError,
     JobFailedError,
     ResourceNotFoundError,
 )
 from airflow_cleanroomsml.operators import (
     CleanRoomsFindConfiguredAudienceModelOperator,
+    CleanRoomsMLCheckSeedAudienceOperator,
     CleanRoomsMLCreateAudienceModelOperator,
+    CleanRoomsMLCreateConfiguredAudienceModelOperator,
     CleanRoomsMLCreateTrainedModelOperator,
     CleanRoomsMLDeleteAudienceModelOperator,
     CleanRoomsMLDeleteTrainedModelOutputOperator,
@@ -206,6 +209,26 @@ class TestTries:
         dataset = world.ml.get_audience_model(audienceModelArn=arn)["trainingDatasetArn"]
         assert run(self.train(dataset, if_exists="reuse")).pushed["audience_model_arn"] == arn
 
+    @pytest.mark.parametrize("owner", ["another run", "this run"])
+    def test_what_cannot_be_updated(self, world: World, owner: str) -> None:
+        first = TaskInstance()
+        given: dict[str, Any] = {
+            "task_id": "task",
+            "name": "terms",
+            "audience_model_arn": world.train_model(),
+            "output_config": world.output,
+        }
+        arn = run(
+            CleanRoomsMLCreateConfiguredAudienceModelOperator(**given, shared_audience_metrics=["ALL"]), ti=first
+        ).result
+        ti = first.make_cleared_try() if owner == "this run" else TaskInstance()
+        world.add_fault("UpdateConfiguredAudienceModel", "access_denied")
+        update = CleanRoomsMLCreateConfiguredAudienceModelOperator(
+            **given, shared_audience_metrics=["NONE"], if_exists="update"
+        )
+        failure(update, AccessDeniedError, ti=ti)
+        assert ti.pushed == {"configured_audience_model_arn": arn}
+
     def test_what_has_another_name_for_the_first_has_failed(self, world: World) -> None:
         first, dataset = TaskInstance(), world.create_dataset()
         world.add_fault("CreateAudienceModel", "fail_job")
@@ -245,14 +268,17 @@ class TestTries:
         assert ti.pushed == {}
 
     def test_an_xcom_that_fails_costs_no_second_model(self, world: World) -> None:
-        class Broken(TaskInstance):
-            def xcom_push(self, key: str, value: Any) -> None:
-                raise ConnectionError(f"{key} cannot be stored")
-
         done = run(self.train(world.create_dataset(), durable=False), ti=Broken())
         assert [done.result] == [
             entry["audienceModelArn"] for entry in world.ml.list_audience_models()["audienceModels"]
         ]
+
+
+class Broken(TaskInstance):
+    """A task of an Airflow whose XCom backend fails."""
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        raise ConnectionError(f"{key} cannot be stored")
 
 
 class TestWithoutXCom:
@@ -281,6 +307,21 @@ class TestWithoutXCom:
         ti = TaskInstance()
         failure(lookup, ResourceNotFoundError, ti=ti)
         assert ti.pushed == {}
+
+
+class TestAnErrorWhoseXComFails:
+    """What cannot be pushed must not replace the error that says what is wrong, and whether a retry helps."""
+
+    def test_a_check_that_fails(self, empty_world: World) -> None:
+        seed: Any = {"dataSource": {"s3Uri": f"s3://{empty_world.bucket}/seed"}, "roleArn": empty_world.role}
+        check = CleanRoomsMLCheckSeedAudienceOperator(task_id="task", seed_audience=seed)
+        assert "BUCKET_NOT_FOUND" in failure(check, DataCheckFailedError, ti=Broken())
+
+    def test_a_lookup_that_finds_nothing(self, empty_world: World) -> None:
+        lookup = CleanRoomsFindConfiguredAudienceModelOperator(
+            task_id="task", collaboration_identifier=collaborate(empty_world).id
+        )
+        assert "No member has associated" in failure(lookup, ResourceNotFoundError, ti=Broken())
 
 
 class TestTheNoteOfADeferral:

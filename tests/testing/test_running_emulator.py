@@ -83,6 +83,13 @@ def test_a_connection_can_use_the_partners_account(cleanroomsml: RunningEmulator
     assert cleanroomsml.calls == ["CreateTrainingDataset"]
 
 
+@pytest.mark.parametrize(("region", "partition"), [("us-gov-west-1", "aws-us-gov"), ("cn-north-1", "aws-cn")])
+def test_a_role_has_the_partition_of_the_region(cleanroomsml: RunningEmulator, region: str, partition: str) -> None:
+    with RunningEmulator(cleanroomsml.endpoint_url, region=region).use() as there:
+        assert there.account.build_role_arn("r") == f"arn:{partition}:iam::{there.account.id}:role/r"
+        create_dataset(there.account, there.put_table("interactions", INTERACTIONS))
+
+
 def test_faults_apply_to_one_account(cleanroomsml: RunningEmulator) -> None:
     cleanroomsml.partner.faults.inject("ListTrainingDatasets", "access_denied")
     cleanroomsml.client("cleanroomsml").list_training_datasets()

@@ -235,6 +235,59 @@ def test_an_alarm_cancels_what_no_retry_goes_on_with(
     assert ("CancelTrainedModel" in slow_studio.world.calls) is (retries == 0)
 
 
+class WhileNoted(Kept):
+    """A task to which something happens when it has kept the note of its deferral."""
+
+    def __init__(self, act: Callable[[], None]) -> None:
+        super().__init__()
+        self._act = act
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        super().xcom_push(key, value)
+        if key == DEFERRAL_KEY:
+            self._act()
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+def test_an_alarm_that_breaks_off_a_deferral_leaves_no_note(
+    slow_studio: Studio, channel: str, retries: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, ti = trains(slow_studio, channel, retries=retries, deferrable=True), WhileNoted(ring)
+    ti.max_tries = retries
+    context: Any = {"ti": ti, "params": {}}
+    monkeypatch.setattr(_on_kill, "get_current_context", lambda: context)
+    try:
+        executed(task, context)
+    except AirflowTaskTimeout:
+        task.on_kill()
+    assert "trained_model_arn" in ti.pushed
+    assert DEFERRAL_KEY not in ti.pushed
+    assert ("CancelTrainedModel" in slow_studio.world.calls) is (retries == 0)
+
+
+@pytest.mark.parametrize("airflow_2", [False, True], ids=["Airflow 3", "Airflow 2"])
+@pytest.mark.parametrize(("state", "ends"), [("failed", True), ("restarting", False)])
+def test_a_kill_that_breaks_off_a_deferral_ends_its_job(
+    slow_studio: Studio, channel: str, state: str, ends: bool, airflow_2: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kill() -> None:
+        task.on_kill()
+        # The signal handler of Airflow 2 raises this, that of Airflow 3 nothing.
+        if airflow_2:
+            raise AirflowTaskTerminated("Task received SIGTERM signal")
+
+    monkeypatch.setattr(cancellation, "read_task_state", lambda _: state)
+    monkeypatch.setattr(_on_kill, "IS_AIRFLOW_2", airflow_2)
+    monkeypatch.setattr(_clock, "sleep", lambda _: None)
+    task, ti = trains(slow_studio, channel, deferrable=True), WhileNoted(kill)
+    with pytest.raises(AirflowTaskTerminated if ends or airflow_2 else TaskDeferred):
+        executed(task, {"ti": ti, "params": {}})
+    assert "trained_model_arn" in ti.pushed
+    # The next try begins without XComs.
+    assert (DEFERRAL_KEY in ti.pushed) is not ends
+    assert ("CancelTrainedModel" in slow_studio.world.calls) is ends
+
+
 def test_an_alarm_before_anything_was_made_does_nothing(
     slow_studio: Studio, channel: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from airflow_cleanroomsml import _clock
-from airflow_cleanroomsml._compat import TaskDeferred
+from airflow_cleanroomsml._compat import AirflowSkipException, TaskDeferred
 from airflow_cleanroomsml._resources.table import Outcome
 from airflow_cleanroomsml._waiting.history import StatusHistory
 from airflow_cleanroomsml._waiting.results import format_outputs
@@ -241,6 +241,29 @@ class TestSensors:
 
     def test_so_does_one_that_was_deferred(self, world: SteppedWorld) -> None:
         assert statuses(run(self.sense(world, deferrable=True, poke_interval=20)).pushed) == CREATED
+
+    @pytest.mark.parametrize("soft_fail", [False, True], ids=["fails", "is skipped"])
+    @both_ways
+    def test_so_does_one_that_times_out(self, world: SteppedWorld, deferrable: bool, soft_fail: bool) -> None:
+        sensor, ti = (
+            self.sense(world, deferrable=deferrable, timeout=1, poke_interval=0.2, soft_fail=soft_fail),
+            TaskInstance(),
+        )
+        with pytest.raises(AirflowSkipException if soft_fail else SensorTimeoutError):
+            run(sensor, ti=ti)
+        assert statuses(ti.pushed) == ["CREATE_PENDING"]
+
+    def test_one_that_is_skipped_because_its_job_failed_logs_the_end_once(
+        self, world: SteppedWorld, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level("INFO")
+        world.add_fault("CreateAudienceModel", "fail_job")
+        sensor, ti = self.sense(world, soft_fail=True), TaskInstance()
+        world.leap(300)
+        with pytest.raises(AirflowSkipException):
+            run(sensor, ti=ti)
+        assert statuses(ti.pushed) == ["CREATE_FAILED"]
+        assert caplog.text.count("CREATE_FAILED: audience model") == 1
 
     def test_the_state_store_has_each_status(self, world: SteppedWorld) -> None:
         sensor, store = self.sense(world), StateStore()

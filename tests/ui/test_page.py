@@ -46,10 +46,18 @@ OPTIONS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    # Most scripts run once, and optimizing them takes longer than it saves.
+    "--js-flags=--no-opt --no-maglev",
 )
 #: With their roles; the auth manager denies ``noor`` the Dag, and ``xenia`` its XComs.
 USERS = {"ada": "admin", "vera": "viewer", "noor": "viewer", "xenia": "viewer"}
 SIZES = [1, 3, 5, 10, 15, 20]
+#: Stops an animation of Airflow, of a progress bar that it hides: drawing it takes a tenth of a processor.
+STOP_PROGRESS = """addEventListener("DOMContentLoaded", () => {
+    document.head.appendChild(document.createElement("style")).textContent = ".chakra-progress__range { animation: none !important }"
+})"""
+#: Opens a page of Airflow in one that shows Airflow already, as the browser's buttons "back" and "forward" do.
+FOLLOW = "url => { history.pushState({}, '', url); dispatchEvent(new PopStateEvent('popstate')) }"
 
 
 class Site(NamedTuple):
@@ -105,15 +113,6 @@ def is_healthy(base: str) -> bool:
         return False
 
 
-@pytest.fixture(scope="module")
-def emulator() -> Iterator[EmulatorProcess]:
-    # A run whose pictures are taken lasts six minutes: each job a minute, on the clock of all others.
-    pending, progress = ("10", "50") if WRITES_PICTURES else ("0.5", "1.5")
-    process = EmulatorProcess("--scale", "0.001", "--pending-seconds", pending, "--progress-seconds", progress)
-    yield process
-    process.stop()
-
-
 def prepare(world: World) -> dict[str, str]:
     """Make what the Dag needs; its params."""
     configured = world.ml.create_configured_audience_model(
@@ -154,10 +153,15 @@ def site(emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory) ->
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
     }
     airflow = Deployment(home, **settings)
+    # A run whose pictures are taken lasts six minutes: each job a minute, on the clock of all others.
+    pending, progress = (10, 50) if WRITES_PICTURES else (0.5, 1.5)
+    emulator.change_settings(pending_seconds=pending, progress_seconds=progress)
     world = World(emulator).build()
     airflow.connect(default=world)
     root = airflow.environment["AIRFLOW__API__BASE_URL"]
     server = ("uvicorn", "api_server:app", "--host", "127.0.0.1", "--port", str(urlsplit(root).port))
+    # As ``airflow api-server --apps core``: no task calls this server.
+    airflow.environment["AIRFLOW_API_APPS"] = "core"
     airflow.start_module("api-server", *server, "--log-level", "warning")
     try:
         run = airflow.run(FILE, "audience", prepare(world))
@@ -166,6 +170,7 @@ def site(emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory) ->
         yield Site(root, run)
     finally:
         airflow.stop()
+        emulator.restore_settings()
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +186,7 @@ def log_in_browser(site: Site) -> Iterator[Callable[[str], Any]]:
         def find_context(user: str) -> Any:
             if user not in contexts:
                 contexts[user] = chromium.new_context(viewport={"width": 1440, "height": 1000})
+                contexts[user].add_init_script(STOP_PROGRESS)
                 cookie = {"name": "_token", "value": log_in(site.root, user), "domain": "127.0.0.1", "sameSite": "Lax"}
                 contexts[user].add_cookies([{**cookie, "path": "/"}])
             return contexts[user]
@@ -189,10 +195,29 @@ def log_in_browser(site: Site) -> Iterator[Callable[[str], Any]]:
         chromium.close()
 
 
+@pytest.fixture(scope="module")
+def tabs() -> dict[str, Any]:
+    """
+    Return the browser's page of each user.
+
+    It shows Airflow already. To open another page of Airflow in it, as a link does, takes a sixth of the CPU time of loading that page,
+    which runs Airflow's scripts of 7 MB.
+    """
+    return {}
+
+
 @pytest.fixture
-def visit(log_in_browser: Callable[[str], Any]) -> Iterator[Callable[..., Any]]:
-    """Open a URL as a user, and return the page of the browser; ``prepare`` gets the page before."""
-    pages: list[Any] = []
+def visit(
+    request: pytest.FixtureRequest, log_in_browser: Callable[[str], Any], tabs: dict[str, Any]
+) -> Iterator[Callable[..., Any]]:
+    """
+    Open a URL as a user, and return the page of the browser.
+
+    The first URL of a user is loaded, and so is every URL that is opened ``alone``: in a page that no other test uses. ``prepare`` gets the
+    page before. With ``has_clock``, time passes at the command of the test.
+    """
+    failed = request.session.testsfailed
+    closing: list[Any] = []
 
     def open_page(
         url: str,
@@ -201,21 +226,39 @@ def visit(log_in_browser: Callable[[str], Any]) -> Iterator[Callable[..., Any]]:
         colors: str = "light",
         wait_for: str = "crml",
         prepare: Callable[[Any], None] = lambda _: None,
+        has_clock: bool = False,
+        alone: bool = False,
     ) -> Any:
-        page = log_in_browser(user).new_page()
-        pages.append(page)
+        shown = None if alone else tabs.get(user)
+        page = shown or log_in_browser(user).new_page()
+        if alone:
+            closing.append(page)
+        else:
+            tabs[user] = page
         page.emulate_media(color_scheme=colors)
-        # What an earlier page chose, such as the graph instead of the grid, does not last.
-        page.add_init_script(f"localStorage.clear(); localStorage.setItem('theme', '{colors}')")
+        if has_clock:
+            page.clock.install()
         prepare(page)
-        page.goto(url)
+        if shown:
+            page.evaluate(FOLLOW, url)
+        else:
+            page.goto(url)
         if wait_for:
             playwright.expect(page.get_by_test_id(wait_for)).to_be_visible()
         return page
 
     yield open_page
-    for page in pages:
+    if request.session.testsfailed > failed:
+        closing += tabs.values()
+        tabs.clear()
+    for page in closing:
         page.close()
+    for page in tabs.values():
+        page.unroute_all()
+        page.evaluate(FOLLOW, "/plugins")
+        playwright.expect(page.get_by_role("heading", name="Plugins")).to_be_visible()
+        # What a test chose, such as the graph instead of the grid, does not last.
+        page.evaluate("localStorage.clear()")
 
 
 def build_answer(*, status: int = 200, body: str, kind: str = "application/json") -> Callable[[Any], None]:
@@ -263,7 +306,7 @@ class TestPages:
         take_picture(page, f"generation_job_{colors}")
 
     def test_under_a_prefix_the_link_leads_to_the_page(self, site: Site, visit: Callable[..., Any]) -> None:
-        page = visit(f"{site.instance('generate', site.prefixed)}/details", wait_for="")
+        page = visit(f"{site.instance('generate', site.prefixed)}/details", wait_for="", alone=True)
         link = page.get_by_role("link", name="Clean Rooms ML details")
         playwright.expect(link).to_be_visible()
         take_picture(page, "link")
@@ -353,7 +396,7 @@ class TestRights:
     def test_a_viewer_without_the_right_is_told(
         self, site: Site, visit: Callable[..., Any], user: str, text: str
     ) -> None:
-        page = visit(site.page("generate"), user=user, wait_for="crml-error")
+        page = visit(site.page("generate"), user=user, wait_for="crml-error", alone=True)
         playwright.expect(page.get_by_test_id("crml-error")).to_contain_text(text)
         playwright.expect(page.get_by_test_id("crml-error")).not_to_contain_text("tries again")
 
@@ -377,11 +420,7 @@ class TestRefreshes:
 
     @pytest.fixture
     def page(self, site: Site, visit: Callable[..., Any]) -> Any:
-        def prepare(page: Any) -> None:
-            page.clock.install()
-            answer_state(page, "running")
-
-        page = visit(site.page("generate"), prepare=prepare)
+        page = visit(site.page("generate"), has_clock=True, prepare=lambda page: answer_state(page, "running"))
         expect_relevance(page, site)
         return page
 
@@ -447,10 +486,9 @@ class TestFirstLoads:
         listing = "**/xcomEntries?*"
 
         def prepare(page: Any) -> None:
-            page.clock.install()
             page.route(listing, build_answer(status=503, body="upstream", kind="text/plain"))
 
-        page = visit(site.page("generate"), wait_for="crml-error", prepare=prepare)
+        page = visit(site.page("generate"), wait_for="crml-error", has_clock=True, prepare=prepare)
         playwright.expect(page.get_by_test_id("crml-error")).to_contain_text("503")
         playwright.expect(page.get_by_test_id("crml-error")).to_contain_text("tries again in 20 s")
         page.unroute(listing)
@@ -497,7 +535,7 @@ def test_an_error_of_the_page_leaves_airflow_alone(site: Site, visit: Callable[.
     def prepare(page: Any) -> None:
         page.route("**/api/v2/plugins*", answer_faulty)
 
-    page = visit(site.page("generate"), prepare=prepare)
+    page = visit(site.page("generate"), prepare=prepare, alone=True)
     playwright.expect(page.get_by_test_id("crml-error")).to_contain_text("planted")
     playwright.expect(page.get_by_text("Rendered Templates")).to_be_visible()
 

@@ -58,7 +58,9 @@ LIBRARIES = (
     "rich.console",
     "rich.traceback",
     "jsonschema",
+    # These two copy all environment variables: if Airflow imported them, an image would take that for reading all settings.
     "fsspec",
+    "croniter",
     "opentelemetry.sdk.trace",
     "pendulum",
     "dill",

@@ -133,8 +133,6 @@ class Deployment:
             # Dag files do not change while a test runs, and parsing them every 30 s takes more CPU than the tasks of the Dags.
             "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",
             "AIRFLOW__SCHEDULER__MIN_FILE_PROCESS_INTERVAL": "3600",
-            # After a second without work, a task would wait for up to a second each time another one ends.
-            "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.3",
             # The executor starts as many processes at once.
             "AIRFLOW__CORE__PARALLELISM": "16",
             **more,

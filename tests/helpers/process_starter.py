@@ -112,12 +112,18 @@ READ_AGAIN = (
     "AIRFLOW__CORE__EXECUTOR",
     "AIRFLOW__API__BASE_URL",
     "AIRFLOW__API__PORT",
+    "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME",
     "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD",
     "AIRFLOW__SECRETS__BACKEND",
     "AIRFLOW__SECRETS__BACKEND_KWARGS",
 )
 #: Modules that read some of these, and that a process therefore imports again.
-IMPORTED_AGAIN = ("airflow.cli.cli_config", "airflow.jobs.triggerer_job_runner")
+IMPORTED_AGAIN = (
+    "airflow.cli.cli_config",
+    "airflow.cli.commands.scheduler_command",
+    "airflow.jobs.scheduler_job_runner",
+    "airflow.jobs.triggerer_job_runner",
+)
 
 
 class Starter:

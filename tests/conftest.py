@@ -35,6 +35,7 @@ os.environ.update(
 
 import pytest
 
+from tests.helpers import process_starter
 from tests.helpers.botocore_files import read_once
 from tests.helpers.garbage import collect_rarely
 
@@ -66,6 +67,12 @@ LONGEST = (
 
 #: Files that share an Airflow: one worker runs all of them.
 SHARING = tuple(f"tests/dags/test_{name}.py" for name in ("examples", "iam_policies", "retries", "xcom"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Launch one process for all workers that starts those of Airflow: it takes seconds of CPU to load what they need."""
+    if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
+        os.environ[process_starter.VARIABLE] = process_starter.launch()
 
 
 @pytest.hookimpl(optionalhook=True)

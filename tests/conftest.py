@@ -104,6 +104,12 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish() -> None:
+    """Spare pytest's five collections at the end a second: they only provoke warnings, which this project ignores."""
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def _xcoms_of_tests(monkeypatch: pytest.MonkeyPatch) -> None:
     keep_xcoms(monkeypatch)

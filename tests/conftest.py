@@ -7,6 +7,7 @@ import gc
 import importlib
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,8 +48,9 @@ if "AIRFLOW_CLEANROOMSML_EMULATOR_PYTHON" in os.environ:
     collect_ignore = ["emulator", "properties"]
 
 from tests.helpers.custom_models import Studio
+from tests.helpers.emulator_starter import start_starter
 from tests.helpers.fast_clock import speed_up
-from tests.support import EmulatorProcess, World, keep_xcoms
+from tests.support import EmulatorProcess, World, build_emulator_environment, find_emulator_python, keep_xcoms
 
 #: Files that wait for a real Airflow, or for many processes: they start first, and the others use the processor meanwhile.
 LONGEST = (
@@ -67,6 +69,14 @@ LONGEST = (
 
 #: Files that share an Airflow: one worker runs all of them.
 SHARING = tuple(f"tests/dags/test_{name}.py" for name in ("examples", "iam_policies", "retries", "xcom"))
+
+_STARTER = pytest.StashKey[subprocess.Popen[bytes]]()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config: pytest.Config) -> None:
+    """Start what starts the emulators of all workers; it loads its libraries while they collect the tests."""
+    config.stash[_STARTER] = start_starter(find_emulator_python(), build_emulator_environment(), _home)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -98,6 +108,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_collection_finish() -> None:
     """Spare the garbage collector the modules and the thousands of collected tests, which last until the end."""
     gc.collect()
+    gc.freeze()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish() -> None:
+    """Spare pytest's five collections at the end a second: they only provoke warnings, which this project ignores."""
     gc.freeze()
 
 

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 
 from airflow_cleanroomsml._idempotency.claim import TAG
+from tests.helpers.emulator_starter import SOCKET, ForkedProcess
 
 if TYPE_CHECKING:
     import pytest
@@ -124,27 +125,41 @@ class RunningEmulator:
             self._initial = {}
 
 
+def find_emulator_python() -> str:
+    """Find the Python of the emulator, which can need newer libraries than the Airflow under test."""
+    return os.environ.get("AIRFLOW_CLEANROOMSML_EMULATOR_PYTHON", sys.executable)
+
+
+def build_emulator_environment() -> dict[str, str]:
+    """Return the environment of an emulator: that of the test, without settings of AWS and Airflow."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "AIRFLOW"))}
+
+
 class EmulatorProcess(RunningEmulator):
     """
     The emulator in a separate process.
 
-    It runs under ``AIRFLOW_CLEANROOMSML_EMULATOR_PYTHON`` if that is set, because it can need newer libraries than the Airflow under test.
+    A run with xdist has one process that forks it, with its libraries loaded; see :mod:`tests.helpers.emulator_starter`.
     """
 
     module = "airflow_cleanroomsml.emulator"
 
     def __init__(self, *options: str) -> None:
-        python = os.environ.get("AIRFLOW_CLEANROOMSML_EMULATOR_PYTHON", sys.executable)
-        env = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "AIRFLOW"))}
-        self._process = subprocess.Popen(
-            [python, "-m", self.module, "--port", "0", "--stop-with-stdin", *options],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=env,
-            # Outside of the source tree, so that Python finds the installed package.
-            cwd=tempfile.gettempdir(),
-        )
+        # Outside of the source tree, so that Python finds the installed package.
+        folder = tempfile.gettempdir()
+        module = [self.module, "--port", "0", "--stop-with-stdin", *options]
+        self._process: subprocess.Popen[str] | ForkedProcess
+        if SOCKET in os.environ:
+            self._process = ForkedProcess(module, build_emulator_environment(), folder)
+        else:
+            self._process = subprocess.Popen(
+                [find_emulator_python(), "-m", *module],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                env=build_emulator_environment(),
+                cwd=folder,
+            )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         assert line.startswith("AWS_ENDPOINT_URL="), f"the emulator did not start: {line!r}"

@@ -10,6 +10,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import version
 from typing import Any
@@ -53,7 +54,10 @@ class MotoDispatcher:
 
     def __init__(self, create_app: Callable[[Any], Any]) -> None:
         dispatcher = _find(_MOTO_SERVER, "DomainDispatcherApplication")
-        self._dispatcher = dispatcher and dispatcher(create_app)
+        self._dispatcher: Any = dispatcher and dispatcher(create_app)
+        # For each request, moto would list the folder of its services, which takes longer than most of its answers.
+        with suppress(AttributeError):
+            self._dispatcher.get_backend_for_host = lru_cache(1_000)(self._dispatcher.get_backend_for_host)
 
     def find_application(self, environ: dict[str, Any]) -> Callable[..., Iterable[bytes]]:
         """

@@ -13,6 +13,7 @@ from botocore.loaders import JSONFileLoader
 
 from airflow_cleanroomsml.emulator.backend.base import ClientFactory
 from airflow_cleanroomsml.emulator.store import Caller
+from tests.helpers.botocore_files import read_each_time
 
 ROLE = "arn:aws:iam::111111111111:role/cleanrooms-ml"
 CALLERS = [Caller("111111111111", "us-east-1"), Caller("222222222222", "us-west-2")]
@@ -26,6 +27,7 @@ def clients() -> ClientFactory:
 def test_only_the_first_client_of_a_service_reads_its_data_files(
     clients: ClientFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    read_each_time(monkeypatch)
     reads: Counter[str] = Counter()
     load_file = JSONFileLoader.load_file
 

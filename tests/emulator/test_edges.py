@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import subprocess
 import time
 import urllib.error
 from typing import Any
@@ -18,6 +19,7 @@ from tests.emulator.clocked_world import expect_refusal
 from tests.emulator.test_backend import export, start
 from tests.emulator.test_wsgi import dataset, send
 from tests.helpers.collaboration import collaborate
+from tests.helpers.emulator_starter import SOCKET
 from tests.support import EmulatorProcess, World
 
 COLLABORATION = "12345678-1234-1234-1234-123456789012"
@@ -164,8 +166,11 @@ def test_a_misspelt_fault_is_rejected(empty_world: World) -> None:
     assert "allowed: reset, lose_response" in caught.value.read().decode()
 
 
-def test_it_stops_when_its_parent_dies() -> None:
+def test_it_stops_when_its_parent_dies(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A child of this process, not of the starter.
+    monkeypatch.delenv(SOCKET, raising=False)
     child = EmulatorProcess("--scale", "0.001")
+    assert isinstance(child._process, subprocess.Popen)
     assert child._process.stdin is not None
     child._process.stdin.close()
     assert child._process.wait(120) == 0

@@ -23,7 +23,6 @@ import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.exceptions import ConnectionClosedError, ReadTimeoutError
 from botocore.httpsession import URLLib3Session
-from botocore.loaders import Loader
 from botocore.useragent import UserAgentString
 from urllib3 import HTTPHeaderDict, HTTPResponse
 
@@ -40,8 +39,6 @@ from tests.support import RunningEmulator
 URL = "http://127.0.0.1:1"
 #: Time at which the clock of a test is frozen.
 START = 1_800_000_000.0
-#: botocore's data files, read once for all sessions: they are two thirds of what a new client costs.
-_FILES: dict[Any, Any] = {}
 
 
 class Inline(Executor):
@@ -181,13 +178,7 @@ def in_process(settings: Settings | None = None, *, start: float | None = START)
     :param start: Seconds since 1970 at which the clock stands: the emulator's, and this package's. All pauses, those of the package and
         those in which botocore waits before it tries again, push it and take no time. None for a clock that runs, and pauses that last.
     """
-    emulator, original, original_loader = InProcess(settings, start), URLLib3Session.send, Loader.__init__
-
-    def load_once(loader: Any, *arguments: Any, **more: Any) -> None:
-        original_loader(loader, *arguments, **more)
-        # Not moto's loader: S3 clients take the bucket out of the paths of the model that they share, which moto cannot route by.
-        if not type(loader).__module__.startswith("moto."):
-            loader._cache = _FILES
+    emulator, original = InProcess(settings, start), URLLib3Session.send
 
     def send(session: URLLib3Session, request: AWSPreparedRequest) -> AWSResponse:
         ours = request.url.startswith(f"{URL}/")
@@ -195,7 +186,6 @@ def in_process(settings: Settings | None = None, *, start: float | None = START)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(URLLib3Session, "send", send)
-        patch.setattr(Loader, "__init__", load_once)
         if start is not None:
             # A frozen clock gives the same timestamps again and again, and nothing reads the user agent; both cost a third of a call.
             parse = cache(vars(botocore.utils)["_parse_timestamp_with_tzinfo"])

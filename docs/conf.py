@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import gc
-
 from airflow_cleanroomsml import __version__
-
-# The pages that Sphinx has read stay until the end. Full collections walk all of them, and take a third of the time of a build.
-gc.set_threshold(2_000, 10, 1_000_000)
 
 project = "airflow-provider-cleanroomsml"
 release = version = __version__

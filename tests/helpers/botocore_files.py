@@ -1,23 +1,21 @@
 """
 Let botocore do once per process what every new session and client repeats: tests make thousands of them.
 
-Reading data files takes tenths of a second. A client of a new session takes 9 ms for Clean Rooms ML and 60 ms for Glue: for the model, the
-methods, the endpoint rules and the handlers, all of which are the same every time. With these shared, it takes 1 ms.
+Reading data files takes tenths of a second. A client of a new session takes 9 ms for Clean Rooms ML and 60 ms for Glue: most of it for the
+model, the methods and the endpoint rules, which are the same every time.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from copy import copy
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
-from botocore import endpoint_provider, hooks, useragent
+from botocore import endpoint_provider, hooks
 from botocore.client import ClientCreator
-from botocore.hooks import EventAliaser, HierarchicalEmitter, NodeList
+from botocore.hooks import EventAliaser
 from botocore.loaders import Loader
-from botocore.session import Session
 
 if TYPE_CHECKING:
     import pytest
@@ -33,9 +31,6 @@ def read_once() -> None:
     _share_event_names()
     _share_signatures()
     _share_endpoint_rules()
-    _share_handlers()
-    _register_handlers_once()
-    _share_user_agents()
 
 
 def read_each_time(patch: pytest.MonkeyPatch) -> None:
@@ -129,71 +124,6 @@ def _share_endpoint_rules() -> None:
         return known[key][0]
 
     _replace(endpoint_provider, "RuleSet", make_once)
-
-
-def _share_handlers() -> None:
-    """
-    Let tries of handlers share their nodes.
-
-    Each client has a copy of its session's trie, of hundreds of nodes, and registers a few handlers more. So nodes are never changed: a
-    trie that changes gets new ones on the path to the change.
-    """
-    trie = vars(hooks)["_PrefixTrie"]
-    remove_item = trie.remove_item
-
-    def copy_trie(self: Any) -> Any:
-        copied = type(self)()
-        copied._root = self._root
-        return copied
-
-    def append(self: Any, key: str, value: Any, section: int = vars(hooks)["_MIDDLE"]) -> None:
-        self._root = _append(self._root, key.split("."), value, section)
-
-    def remove(self: Any, key: str, value: Any) -> None:
-        self._root = _copy_node(self._root)
-        remove_item(self, key, value)
-
-    _replace(trie, "__copy__", copy_trie)
-    _replace(trie, "append_item", append)
-    _replace(trie, "remove_item", remove)
-
-
-def _append(node: dict[str, Any], path: list[str], value: Any, section: int) -> dict[str, Any]:
-    """Return a node like this one, with a handler at a path below it."""
-    if not path:
-        values = NodeList(*map(list, node["values"] or ([], [], [])))
-        values[section].append(value)
-        return {**node, "values": values}
-    name, *rest = path
-    child = node["children"].get(name) or {"chunk": name, "values": None, "children": {}}
-    return {**node, "children": {**node["children"], name: _append(child, rest, value, section)}}
-
-
-def _copy_node(node: dict[str, Any]) -> dict[str, Any]:
-    children = {name: _copy_node(child) for name, child in node["children"].items()}
-    return {**node, "children": children, "values": node["values"] and NodeList(*map(list, node["values"]))}
-
-
-def _register_handlers_once() -> None:
-    register = vars(Session)["_register_builtin_handlers"]
-    registered: list[HierarchicalEmitter] = []
-
-    def register_once(self: Any, events: Any) -> None:
-        emitter = self._original_handler
-        if type(emitter) is not HierarchicalEmitter or vars(emitter)["_handlers"]._root["children"]:
-            register(self, events)
-        elif not registered:
-            register(self, events)
-            registered.append(copy(emitter))
-        else:
-            vars(emitter).update(vars(copy(registered[0])), _lookup_cache={})
-
-    _replace(Session, "_register_builtin_handlers", register_once)
-
-
-def _share_user_agents() -> None:
-    sanitize = useragent.sanitize_user_agent_string_component
-    _replace(useragent, "sanitize_user_agent_string_component", functools.cache(sanitize))
 
 
 def _replace(owner: Any, name: str, replacement: Any) -> None:

@@ -6,15 +6,9 @@ A proxy that serves Airflow under a path makes the ASGI server set ``root_path``
 
 from __future__ import annotations
 
-import gc
 from typing import Any
 
-# What Airflow imports and builds here lasts until the end. Collections meanwhile take a third of the time, and find nothing.
-gc.disable()
 from airflow.api_fastapi.main import app as airflow
-
-gc.freeze()
-gc.enable()
 
 PREFIX = "/airflow"
 

@@ -13,7 +13,7 @@ from airflow_cleanroomsml._training_data.table_check import check_role, check_ta
 from airflow_cleanroomsml._training_data.window import Window
 from airflow_cleanroomsml.operators import CleanRoomsMLCheckTrainingDataOperator
 from tests.helpers.training_data import build_trust_policy
-from tools.permissions import ALWAYS, group_permissions
+from tools.permissions import ALWAYS, PARTITIONED, group_permissions
 
 from .conftest import Aws
 from .lake import Lake
@@ -25,7 +25,8 @@ ROLE = JobRole(
 #: moto does not have the simulator; the emulator does.
 ACTIONS = [
     action
-    for action in group_permissions(CleanRoomsMLCheckTrainingDataOperator)[ALWAYS]
+    for case in (ALWAYS, PARTITIONED)
+    for action in group_permissions(CleanRoomsMLCheckTrainingDataOperator)[case]
     if action != "iam:SimulatePrincipalPolicy"
 ]
 

@@ -40,7 +40,7 @@ ROOT = Path(__file__).parents[2]
 #: Names the socket of a starter that several processes share.
 VARIABLE = "AIRFLOW_CLEANROOMSML_STARTER"
 #: Whether images load Airflow; how to configure other versions after that has not been tried.
-LOADS_AIRFLOW = version("apache-airflow").split(".")[:2] >= ["3", "3"]
+LOADS_AIRFLOW = tuple(map(int, version("apache-airflow").split(".")[:2])) >= (3, 3)
 #: Libraries of Airflow, by the time that they take; versions of Airflow lack some of them.
 LIBRARIES = (
     "sqlalchemy.orm",

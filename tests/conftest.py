@@ -39,9 +39,11 @@ import pytest
 from tests.helpers import process_starter
 from tests.helpers.botocore_files import read_once
 from tests.helpers.garbage import collect_rarely
+from tests.helpers.jinja_templates import compile_once
 
 read_once()
 collect_rarely()
+compile_once()
 
 # Where the emulator runs in an environment of its own, its libraries are missing here; its own tests run there.
 if "AIRFLOW_CLEANROOMSML_EMULATOR_PYTHON" in os.environ:

@@ -54,19 +54,34 @@ from tests.helpers.emulator_starter import start_starter
 from tests.helpers.fast_clock import speed_up
 from tests.support import EmulatorProcess, World, build_emulator_environment, find_emulator_python, keep_xcoms
 
-#: Files that wait for a real Airflow, or for many processes: they start first, and the others use the processor meanwhile.
+#: Files that take long, mostly because they wait for processes: they start first, and the others use the processor meanwhile. If one of
+#: them came last, it would run alone.
 LONGEST = (
     "dags/test_kills.py",
-    "dags/test_partner_jobs.py",
     "dags/test_retraining.py",
-    "survival/test_airflow.py",
-    "survival/test_survival.py",
-    "ui/test_page.py",
-    "dags/test_confidential.py",
-    "dags/test_example_lookalike_audience.py",
     "dags/test_examples.py",
+    "ui/test_page.py",
+    "survival/test_airflow.py",
+    "dags/test_partner_jobs.py",
+    "dags/test_example_lookalike_audience.py",
+    "dags/test_confidential.py",
+    "dags/test_model_retrained.py",
+    "dags/test_lineage.py",
+    "test_tutorial.py",
+    "test_site.py",
+    "survival/test_survival.py",
+    "polling/test_subscription.py",
+    "polling/test_origin.py",
+    "polling/test_mapped_starts.py",
+    "test_triggers.py",
+    "test_partner_jobs.py",
+    "properties/test_retraining.py",
     "properties/test_planted_faults.py",
     "properties/test_at_most_one.py",
+    "testing/test_pytest_plugin.py",
+    "test_aws_suite.py",
+    "test_typing.py",
+    "test_pictures.py",
 )
 
 #: Files that share an Airflow: one worker runs all of them.

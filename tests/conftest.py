@@ -8,6 +8,7 @@ import importlib
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -98,7 +99,9 @@ _STARTER = pytest.StashKey[subprocess.Popen[bytes]]()
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_setupnodes(config: pytest.Config) -> None:
     """Start what starts the emulators of all workers; it loads its libraries while they collect the tests."""
-    config.stash[_STARTER] = start_starter(find_emulator_python(), build_emulator_environment(), _home)
+    # On macOS, the fork of a process that has loaded numerical libraries may crash.
+    if sys.platform == "linux":
+        config.stash[_STARTER] = start_starter(find_emulator_python(), build_emulator_environment(), _home)
 
 
 def pytest_configure(config: pytest.Config) -> None:

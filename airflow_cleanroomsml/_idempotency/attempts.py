@@ -45,6 +45,14 @@ class Attempt(NamedTuple):
         """Whether there may have been an earlier try of the same sequence."""
         return self.max_tries is not None and 1 < self.number <= self.max_tries + 1
 
+    def is_probably_retry(self, retries: int) -> bool:
+        """
+        Whether there was an earlier try of the same sequence, unless ``retries`` was edited since then.
+
+        Airflow's own sensors count like this. It only decides how long a try searches before it reuses what was created before a clear.
+        """
+        return self.max_tries is not None and self.may_be_retry and self.number > self.max_tries - retries + 1
+
 
 def read_current_attempt(context: Context) -> Attempt:
     """Return the running try."""
@@ -130,8 +138,11 @@ class AttemptLog:
         return [{"fingerprint": fingerprint, **note} for fingerprint, note in self._read().items()]
 
     def _select_in_sequence(self, notes: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-        sequence = self._attempt.sequence
-        return [note for note in notes if sequence is not None and note.get("sequence") == sequence]
+        return [note for note in notes if self.is_of_sequence(note)]
+
+    def is_of_sequence(self, note: Mapping[str, Any]) -> bool:
+        """Whether a try of the current sequence wrote it."""
+        return self._attempt.sequence is not None and note.get("sequence") == self._attempt.sequence
 
     def is_of_last_try(self, note: Mapping[str, Any]) -> bool:
         """Whether the try before this one wrote it; a try in between may have created something and lost its note."""

@@ -45,6 +45,7 @@ class PreviousTries:
     :param claim: Distinguishes the run's resources from others; None with ``durable=False``.
     :param attempt_log: Notes of earlier tries.
     :param attempt: The current try.
+    :param retries: The operator's ``retries``.
     :param run_start: When the Dag run started, in seconds since 1970.
     :param is_searched: Whether this try has searched before and has sent nothing since.
     """
@@ -56,6 +57,7 @@ class PreviousTries:
     claim: Claim | None
     attempt_log: AttemptLog
     attempt: Attempt
+    retries: int = 0
     run_start: float = 0.0
     is_searched: bool = False
     #: Numbers of the names that this run has used, see :func:`~airflow_cleanroomsml._idempotency.claim.build_retry_name`.
@@ -83,6 +85,12 @@ class PreviousTries:
         return self.attempt.number <= 1
 
     @property
+    def _may_have_created_since(self) -> bool:
+        """Whether an earlier try since the last clear may have created something to which no note leads, only a tag."""
+        is_retry = self.attempt.is_probably_retry(self.retries)
+        return self.may_be_elsewhere and is_retry and self.resource.has_readable_tags
+
+    @property
     def next_number(self) -> int:
         """Number of the next free name."""
         return max(self.used_numbers, default=0) + 1
@@ -98,7 +106,7 @@ class PreviousTries:
         if self.is_searched or (note and of_last_try and (note.get("known") or not note["sent"])):
             # Everything that was created since is noted.
             self.may_be_elsewhere = False
-        if note and note.get("known"):
+        if note and note.get("known") and (self.attempt_log.is_of_sequence(note) or not self._may_have_created_since):
             return self._find_noted(note, is_settled=is_settled)
         if note:
             self.unsettled = note
@@ -163,13 +171,15 @@ class PreviousTries:
             or 0
         )
 
-    def find(self) -> Handle | None:
+    def find(self, *, is_last_look: bool = True) -> Handle | None:
         """
         Find what this run has created and this try can reuse, and record the names that are taken by everything else.
 
         What the sequence of tries has created comes first, whatever the current request is; then what any try has created by the same
         request. Of several, it is the newest.
 
+        :param is_last_look: Whether to reuse what was created before a clear, even if this sequence may have created something that is not
+            visible yet.
         :raises AccessDeniedError: A permission to search is missing; the error says how to do without it.
         """
         if self.claim is None:
@@ -177,9 +187,15 @@ class PreviousTries:
         search = OwnedSearch(self.hook, self.resource, self.claim, self.request, self.arguments, self._foreign)
         with _explain_permissions():
             owned = self._choose(self._list_own_by_name(search))
-            if owned is None and self.may_be_elsewhere:
-                owned = self._choose(self._list_own_elsewhere(search))
-        return self._reuse(owned) if owned else None
+            if self.may_be_elsewhere and (owned is None or self._is_outdated(owned)):
+                owned = self._choose(self._list_own_elsewhere(search)) or owned
+        if owned is None or (self._is_outdated(owned) and not is_last_look):
+            return None
+        return self._reuse(owned)
+
+    def _is_outdated(self, owned: Owned) -> bool:
+        """Whether a resource is from before a clear, and an earlier try may have created another one since then."""
+        return self._may_have_created_since and not owned.in_sequence
 
     def _list_own_by_name(self, search: OwnedSearch) -> Iterator[Owned]:
         for owned in search.find_by_name():
@@ -283,10 +299,11 @@ class PreviousTries:
 
         :param find_other: Another way to find it.
         """
-        for pause in (0.0, *COMMIT_LAG):
+        pauses = (0.0, *COMMIT_LAG)
+        for look, pause in enumerate(pauses, start=1):
             if pause:
                 _clock.sleep(pause)
-            handle = self.find() or find_other()
+            handle = self.find(is_last_look=look == len(pauses)) or find_other()
             if handle:
                 return handle
         return None

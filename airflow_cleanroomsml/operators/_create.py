@@ -176,6 +176,7 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
             claim,
             attempt_log,
             read_current_attempt(context),
+            self.retries or 0,
             read_run_start(context),
             is_searched,
         )

@@ -56,7 +56,7 @@ class Task:
     """
 
     def __init__(self, cls: Any, **given: Any) -> None:
-        self.cls, self.given = cls, {"task_id": "task", **given}
+        self.cls, self.given = cls, {"task_id": "task", "retries": TaskInstance.retries, **given}
         self.ti = self.last = TaskInstance()
         self.context: dict[str, Any] = {}
 
@@ -217,6 +217,61 @@ def test_a_note_of_a_try_before_the_last_one_leaves_a_retry_in_doubt(world: Worl
     # The store knows of the first try only: the second may have made one.
     task.run()
     assert tuple(pauses) == COMMIT_LAG
+
+
+@pytest.mark.parametrize("lag", [0, 6], ids=["listed at once", "listed late"])
+@pytest.mark.parametrize("notes", ["taken", "refused", "impossible"])
+@pytest.mark.parametrize("changed", [{"training_data_start_time": "2025-01-01"}, {"name": "other"}], ids=str)
+def test_a_retry_prefers_what_was_made_since_the_clear(
+    world: World,
+    pauses: list[float],
+    monkeypatch: pytest.MonkeyPatch,
+    changed: dict[str, Any],
+    notes: str,
+    lag: int,
+) -> None:
+    """After a clear, the response to the first try is lost; the arguments of its retry equal a model from before the clear."""
+    store = StateStore()
+    task = model(world.create_dataset(), wait_for_completion=False)
+    if notes != "impossible":
+        task.context["task_state_store"] = store
+    task.run()
+    (before,) = models(world)
+    store.refuses = notes == "refused"
+    world.add_fault("CreateAudienceModel", "late_commit", seconds=60)
+    with pytest.raises(OutcomeUnsettledError):
+        task.is_cleared(**changed)
+    world.emulator.advance(60)
+    (since,) = models(world).keys() - {before}
+    pauses.clear()
+    if lag:
+        for kind in ("stale_read", "stale_listing"):
+            world.add_fault("*", kind, times=0, seconds=30)
+
+        def sleep(seconds: float) -> None:
+            pauses.append(seconds)
+            if sum(pauses) >= lag:
+                world.emulator.clear_faults(world.account)
+
+        monkeypatch.setattr(_clock, "sleep", sleep)
+    reused = world.ml.get_audience_model(audienceModelArn=task.run())
+    assert reused["name"] == since
+    assert creates(world) == 2
+
+
+@pytest.mark.parametrize("remembers", [False, True], ids=["without a state store", "with one"])
+def test_a_cleared_task_reuses_what_was_made_before_without_waiting(
+    world: World, pauses: list[float], remembers: bool
+) -> None:
+    task = model(world.create_dataset(), wait_for_completion=False)
+    if remembers:
+        task.context["task_state_store"] = StateStore()
+    first = task.run()
+    task.run()
+    listings = world.calls.count("ListAudienceModels")
+    assert task.is_cleared() == first
+    assert pauses == []
+    assert world.calls.count("ListAudienceModels") - listings == (0 if remembers else 1)
 
 
 @pytest.mark.parametrize(("later", "looks"), [(0, COMMIT_LAG), (400, ())], ids=["at once", "after it has settled"])

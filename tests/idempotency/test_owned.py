@@ -63,7 +63,7 @@ class Task:
     """
 
     def __init__(self, cls: Any, **given: Any) -> None:
-        self.cls, self.given = cls, {"task_id": "task", **given}
+        self.cls, self.given = cls, {"task_id": "task", "retries": TaskInstance.retries, **given}
         self.ti = TaskInstance()
         self.context: dict[str, Any] = {"macros": MACROS}
         self.pushed: dict[str, Any] = {}

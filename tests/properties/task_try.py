@@ -153,7 +153,7 @@ def _executed(
     laboratory: Laboratory, kind: Kind, given: Mapping[str, Any], context: dict[str, Any], outcome: Outcome
 ) -> Any:
     def operator() -> Any:
-        made = kind.operator(task_id="task", **given)
+        made = kind.operator(task_id="task", retries=RETRIES, **given)
         # One for all tries: a hook reads the service's data files when it is made.
         vars(made)["hook"] = laboratory.hook
         return made

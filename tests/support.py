@@ -69,6 +69,10 @@ class RunningEmulator:
         """Move the emulator's clock forward."""
         self._control("clock", {"advance": seconds})
 
+    def read_lead(self) -> float:
+        """Seconds by which the emulator's clock is ahead, because this or another test has moved it."""
+        return float(self._control("clock", {"advance": 0})["now"]) - time.time()
+
     def list_statuses(self, account: str) -> list[int]:
         """The HTTP status of each call, in order."""
         return [entry["status"] for entry in self._control(f"requests?account={account}")["requests"]]

@@ -429,7 +429,8 @@ def test_an_older_export_is_not_taken_for_one_whose_answer_was_lost(
 ) -> None:
     job = world.generate_audience()
     export(job, wait_for_completion=False).run()
-    monkeypatch.setattr(_clock, "now", lambda: time.time() + 1000)
+    lead = world.emulator.read_lead()
+    monkeypatch.setattr(_clock, "now", lambda: time.time() + lead + 1000)
     world.add_fault("StartAudienceExportJob", "reset")
     with pytest.raises(OutcomeUnsettledError):
         export(job).run()
@@ -447,7 +448,8 @@ def test_an_export_is_found_although_the_services_clock_is_behind(
     world: World, monkeypatch: pytest.MonkeyPatch, fault: str | None
 ) -> None:
     job = world.generate_audience()
-    monkeypatch.setattr(_clock, "now", lambda: time.time() + SKEW - 60)
+    lead = world.emulator.read_lead()
+    monkeypatch.setattr(_clock, "now", lambda: time.time() + lead + SKEW - 60)
     if fault:
         world.add_fault("StartAudienceExportJob", fault)
     else:

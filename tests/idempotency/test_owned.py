@@ -407,7 +407,8 @@ def test_an_older_export_of_others_is_not_the_one_that_is_remembered(
 ) -> None:
     job, size = world.generate_audience(), {"type": "PERCENTAGE", "value": 5}
     world.ml.start_audience_export_job(name="export-1", audienceGenerationJobArn=job, audienceSize=size)
-    monkeypatch.setattr(_clock, "now", lambda: time.time() + 1000)
+    lead = world.emulator.read_lead()
+    monkeypatch.setattr(_clock, "now", lambda: time.time() + lead + 1000)
     task = Task(
         CleanRoomsMLStartAudienceExportJobOperator,
         name="export-{{ ti.try_number }}",

@@ -72,7 +72,7 @@ def world(stepped_emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", world.account)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     # An emulator that served another test is ahead.
-    world.offset = stepped_emulator._control("clock", {"advance": 0})["now"] - time.time()
+    world.offset = stepped_emulator.read_lead()
     monkeypatch.setattr(_clock, "now", lambda: time.time() + world.offset)
     monkeypatch.setattr(_clock, "sleep", world.leap)
     monkeypatch.setattr(_clock, "wait", world.pause)

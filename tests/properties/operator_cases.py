@@ -102,11 +102,14 @@ class Kind:
         version = pushed.get("version_identifier")
         return record.arn == result and version in (None, record.fields.get("versionIdentifier"))
 
+    def identify(self, record: Record) -> dict[str, Any]:
+        """What identifies a record that has no ARN."""
+        return {"name": record.fields["name"], "audience_size": record.fields.get("audienceSize")}
+
     def is_waited_for(self, record: Record, identifiers: Mapping[str, Any]) -> bool:
         """Whether a record is what a task waits for."""
         if not self.tagged:
-            has = {"name": record.fields["name"], "audience_size": record.fields.get("audienceSize")}
-            return all(identifiers.get(name) == value for name, value in has.items())
+            return all(identifiers.get(name) == value for name, value in self.identify(record).items())
         version = identifiers.get("version_identifier")
         return record.arn in identifiers.values() and version in (None, record.fields.get("versionIdentifier"))
 

@@ -154,11 +154,11 @@ def build_generation_task(world: World, *outlets: Any, **more: Any) -> Any:
 def test_event_has_arn_and_metrics(world: World, deferrable: bool) -> None:
     events, asset, alias = make_events(), Asset("audiences"), Alias("audience")
     events[asset].extra["team"] = "ads"
-    done = run(build_generation_task(world, asset, alias, deferrable=deferrable), outlet_events=events)
-    extra = {"audience_generation_job_arn": done.result, "metrics": done.pushed["metrics"]}
+    task_run = run(build_generation_task(world, asset, alias, deferrable=deferrable), outlet_events=events)
+    extra = {"audience_generation_job_arn": task_run.result, "metrics": task_run.pushed["metrics"]}
     assert events[asset].extra == {"team": "ads", **extra}
     ((uri, alias_extra),) = find_alias_events(events[alias])
-    assert (build_arn(uri), alias_extra) == (done.result, extra)
+    assert (build_arn(uri), alias_extra) == (task_run.result, extra)
 
 
 def find_alias_events(accessor: Any) -> list[tuple[str, Any]]:
@@ -251,9 +251,9 @@ def test_association_event_has_arn(world: World) -> None:
     ti = TaskInstance()
     # A retry finds the association that the first try created.
     for attempt in (ti, ti.make_next_try()):
-        done = run(create, ti=attempt, outlet_events=events)
-        arn = done.pushed["configured_audience_model_association_arn"]
-        assert arn.endswith(done.result)
+        task_run = run(create, ti=attempt, outlet_events=events)
+        arn = task_run.pushed["configured_audience_model_association_arn"]
+        assert arn.endswith(task_run.result)
         assert events[asset].extra["configured_audience_model_association_arn"] == arn
         assert {uri for uri, _ in find_alias_events(events[alias])} == {arn}
 
@@ -292,11 +292,11 @@ def build_call_task(studio: Studio, query: Any, _: bool, *outlets: Any) -> Any:
 def test_events_omit_sql(studio: Studio, make: Callable[..., Any], deferrable: bool) -> None:
     query = studio.build_input_channel("SELECT secret FROM events WHERE path = 's3://secret/x'")
     events, asset, alias = make_events(), Asset("channels"), Alias("channel")
-    done = run(make(studio, query, deferrable, asset, alias), outlet_events=events)
+    task_run = run(make(studio, query, deferrable, asset, alias), outlet_events=events)
     ((uri, extra),) = find_alias_events(events[alias])
     assert extra == events[asset].extra
     assert extra["ml_input_channel_arn"] == build_arn(uri)
-    assert "secret" not in json.dumps([uri, extra, done.pushed])
+    assert "secret" not in json.dumps([uri, extra, task_run.pushed])
 
 
 def test_a_template_reads_the_newest_event() -> None:

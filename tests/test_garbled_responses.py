@@ -212,7 +212,7 @@ def test_first_version_stays_pending(empty_world: World, goal: str, operation: s
 @pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferred"])
 def test_wait_for_export_survives_garbled_listing(world: World, deferrable: bool) -> None:
     garble(world, "ListAudienceExportJobs", times=2)
-    done = run(
+    task_run = run(
         CleanRoomsMLStartAudienceExportJobOperator(
             task_id="t",
             name="e",
@@ -222,7 +222,7 @@ def test_wait_for_export_survives_garbled_listing(world: World, deferrable: bool
             waiter_delay=1,
         )
     )
-    assert done.result["output_location"]
+    assert task_run.result["output_location"]
     assert world.calls.count("StartAudienceExportJob") == 1
 
 

@@ -98,17 +98,17 @@ def test_a_role_with_the_policy_can_wait_for_a_partner(world: World) -> None:
     size = {"type": "PERCENTAGE", "value": 10}
     world.ml.start_audience_export_job(name="segment", audienceGenerationJobArn=job, audienceSize=size)
     world.emulator.allow(world.account, *read_actions("wait_for_a_partner"))
-    new, done, exported = PARTNER
+    new_jobs_sensor, job_sensor, export_sensor = PARTNER
     yesterday = datetime.now(timezone.utc) - timedelta(days=1)
     arguments: dict[str, Any] = {
         "configured_audience_model_arn": configured_model,
         "started_by": world.account,
         "since": yesterday,
     }
-    assert run(new(task_id="t", **arguments)).result == [job]
-    assert run(done(task_id="t", audience_generation_job_arn=job)).result == job
+    assert run(new_jobs_sensor(task_id="t", **arguments)).result == [job]
+    assert run(job_sensor(task_id="t", audience_generation_job_arn=job)).result == job
     identifiers: dict[str, Any] = {"audience_generation_job_arn": job, "name": "segment", "audience_size": size}
-    assert run(exported(task_id="t", poke_interval=1, **identifiers)).result["audience_generation_job_arn"] == job
+    assert run(export_sensor(task_id="t", poke_interval=1, **identifiers)).result["audience_generation_job_arn"] == job
 
 
 def test_a_role_with_the_policy_can_retrain(world: World) -> None:

@@ -98,13 +98,13 @@ def test_lineage_has_query_id_but_no_sql(studio: Studio) -> None:
         input_channel=query,
         retention_in_days=1,
     )
-    done = run(operator)
+    task_run = run(operator)
     lineage = operator.get_openlineage_facets_on_complete(None)
     assert (list_uris(lineage.inputs), list_uris(lineage.outputs)) == (
         [build_uri(studio.association)],
-        [build_uri(done.result)],
+        [build_uri(task_run.result)],
     )
-    assert lineage.run_facets["externalQuery"].externalQueryId == done.pushed["protected_query_identifier"]
+    assert lineage.run_facets["externalQuery"].externalQueryId == task_run.pushed["protected_query_identifier"]
     assert "secret" not in Serde.to_json(lineage)
 
 
@@ -128,13 +128,13 @@ def test_a_trained_model_reads_its_channels(studio: Studio) -> None:
         environment={"INPUT": "s3://bucket/secret"},
         hyperparameters={"warm_start": "s3://bucket/secret"},
     )
-    done = run(operator)
+    task_run = run(operator)
     lineage = operator.get_openlineage_facets_on_complete(None)
     assert set(list_uris(lineage.inputs)) == {
         build_uri(studio.association),
         build_uri(studio.channel),
     }
-    assert list_uris(lineage.outputs) == [build_uri(done.result)]
+    assert list_uris(lineage.outputs) == [build_uri(task_run.result)]
     assert "secret" not in Serde.to_json(lineage)
 
 
@@ -210,11 +210,11 @@ def test_export_sensor_has_location_as_output(world: World) -> None:
     sensor = sensors.CleanRoomsMLAudienceExportJobSensor(
         task_id="t", audience_generation_job_arn=job, name="export", poke_interval=0.2, timeout=60
     )
-    done = run(sensor)
+    task_run = run(sensor)
     lineage = sensor.get_openlineage_facets_on_complete(None)
     assert (list_uris(lineage.inputs), list_uris(lineage.outputs)) == (
         [build_uri(job)],
-        [done.result["output_location"].rstrip("/")],
+        [task_run.result["output_location"].rstrip("/")],
     )
 
 
@@ -235,11 +235,11 @@ def test_called_create_operation_has_lineage(world: World) -> None:
         parameters={"name": "model", "training_dataset_arn": dataset},
         jmespath="audienceModelArn",
     )
-    done = run(operator)
+    task_run = run(operator)
     lineage = operator.get_openlineage_facets_on_complete(None)
     assert (list_uris(lineage.inputs), list_uris(lineage.outputs)) == (
         [build_uri(dataset)],
-        [build_uri(done.result)],
+        [build_uri(task_run.result)],
     )
 
 
@@ -362,5 +362,5 @@ def test_retry_reports_input_of_the_job_that_it_reuses(slow_world: World) -> Non
     ti = TaskInstance()
     run(build_training_task(wait_for_completion=False), ti=ti, params={"arn": first})
     retry = build_training_task(wait_for_completion=False)
-    done = run(retry, ti=ti.make_next_try(), params={"arn": second})
-    assert read_uris(retry) == ([build_uri(first)], [build_uri(done.result)])
+    task_run = run(retry, ti=ti.make_next_try(), params={"arn": second})
+    assert read_uris(retry) == ([build_uri(first)], [build_uri(task_run.result)])

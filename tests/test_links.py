@@ -314,8 +314,8 @@ def test_task_succeeds_if_links_cannot_be_stored(world: World, monkeypatch: pyte
 
     monkeypatch.setattr(_compat, "store_link", fail)
     ti = TaskInstance()
-    done = run(CleanRoomsMLCreateAudienceModelOperator(**build_arguments(world)), ti=ti)
-    assert world.ml.get_audience_model(audienceModelArn=done.result)["status"] == "ACTIVE"
+    task_run = run(CleanRoomsMLCreateAudienceModelOperator(**build_arguments(world)), ti=ti)
+    assert world.ml.get_audience_model(audienceModelArn=task_run.result)["status"] == "ACTIVE"
 
 
 def test_a_link_that_cannot_be_read_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -403,13 +403,11 @@ def test_links_exist_while_the_task_waits(slow_studio: Studio, deferrable: bool)
 @both_ways
 def test_a_task_without_xcom_has_links(world: World, deferrable: bool) -> None:
     ti = TaskInstance()
-    done = run(
-        CleanRoomsMLCreateAudienceModelOperator(
-            **build_arguments(world), deferrable=deferrable, do_xcom_push=False
-        ),
+    task_run = run(
+        CleanRoomsMLCreateAudienceModelOperator(**build_arguments(world), deferrable=deferrable, do_xcom_push=False),
         ti=ti,
     )
-    assert (set(ti.links), set(done.pushed) - {"return_value"}) == ({REFERENCE}, set())
+    assert (set(ti.links), set(task_run.pushed) - {"return_value"}) == ({REFERENCE}, set())
 
 
 @both_ways
@@ -417,9 +415,7 @@ def test_a_failed_job_has_links(world: World, deferrable: bool) -> None:
     ti = TaskInstance()
     with pytest.raises(JobFailedError):
         run(
-            CleanRoomsMLCreateAudienceModelOperator(
-                **build_arguments(world, "no_such_table"), deferrable=deferrable
-            ),
+            CleanRoomsMLCreateAudienceModelOperator(**build_arguments(world, "no_such_table"), deferrable=deferrable),
             ti=ti,
         )
     assert set(ti.links) - {DETAILS} == {REFERENCE}
@@ -429,7 +425,7 @@ def test_a_failed_job_has_links(world: World, deferrable: bool) -> None:
 def test_an_export_links_to_its_files(world: World, deferrable: bool) -> None:
     ti = TaskInstance()
     size: Any = {"type": "PERCENTAGE", "value": 10}
-    done = run(
+    task_run = run(
         CleanRoomsMLStartAudienceExportJobOperator(
             task_id="t",
             name="e",
@@ -440,7 +436,7 @@ def test_an_export_links_to_its_files(world: World, deferrable: bool) -> None:
         ),
         ti=ti,
     )
-    bucket, _, key = done.result["output_location"].removeprefix("s3://").partition("/")
+    bucket, _, key = task_run.result["output_location"].removeprefix("s3://").partition("/")
     url = urlsplit(ti.links["_link_OutputLink"])
     assert (url.netloc, url.path) == ("us-east-1.console.aws.amazon.com", f"/s3/buckets/{bucket}")
     assert parse_qs(url.query) == {"region": ["us-east-1"], "prefix": [key.rstrip("/") + "/"]}

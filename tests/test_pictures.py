@@ -55,9 +55,9 @@ def test_relevance_curve_matches_the_emulator(empty_moto: None) -> None:
     from tools.relevance_curve import PICTURE, draw, measure, read_figures
 
     text = PICTURE.read_text(encoding="utf-8")
-    shown, measured = read_figures(text), measure()
-    assert draw(shown) == text
-    assert measured.recall == pytest.approx(shown.recall, abs=0.05)
+    figures, measured = read_figures(text), measure()
+    assert draw(figures) == text
+    assert measured.recall == pytest.approx(figures.recall, abs=0.05)
     assert [each.relevance for each in measured.bins] == pytest.approx(
-        [each.relevance for each in shown.bins], abs=0.05
+        [each.relevance for each in figures.bins], abs=0.05
     )

@@ -35,7 +35,7 @@ Alias: Any = find_asset_alias_class()
 Asset: Any = find_asset_classes()[0]
 
 
-def make_events() -> Any:
+def build_outlet_events() -> Any:
     """Build the accessor in a task's context through which the task fills its outlet events."""
     return import_module(f"airflow.{'utils' if IS_AIRFLOW_2 else 'sdk.execution_time'}.context").OutletEventAccessors()
 
@@ -152,7 +152,7 @@ def build_generation_task(world: World, *outlets: Any, **more: Any) -> Any:
 
 @pytest.mark.parametrize("deferrable", [False, True], ids=["sync", "deferred"])
 def test_event_has_arn_and_metrics(world: World, deferrable: bool) -> None:
-    events, asset, alias = make_events(), Asset("audiences"), Alias("audience")
+    events, asset, alias = build_outlet_events(), Asset("audiences"), Alias("audience")
     events[asset].extra["team"] = "ads"
     task_run = run(build_generation_task(world, asset, alias, deferrable=deferrable), outlet_events=events)
     extra = {"audience_generation_job_arn": task_run.result, "metrics": task_run.pushed["metrics"]}
@@ -173,7 +173,7 @@ def test_asset_reference_counts_as_asset() -> None:
 
 
 def test_uri_of_export_is_its_location(world: World) -> None:
-    events, alias = make_events(), Alias("audience")
+    events, alias = build_outlet_events(), Alias("audience")
     export = operators.CleanRoomsMLStartAudienceExportJobOperator(
         task_id="t",
         name="export",
@@ -189,7 +189,7 @@ def test_uri_of_export_is_its_location(world: World) -> None:
 
 def test_uri_of_cleanrooms_resource_is_its_arn() -> None:
     arn = f"arn:aws:cleanrooms:us-east-1:123456789012:membership/{ID}/configuredaudiencemodelassociation/{ID}"
-    events, alias = make_events(), Alias("associations")
+    events, alias = build_outlet_events(), Alias("associations")
     context: Any = {"outlet_events": events}
     fill_events(context, [alias], DataFlow(outputs=[ServiceResource(arn)], members={"arn": arn}))
     assert find_alias_events(events[alias]) == [(arn, {"arn": arn})]
@@ -199,7 +199,7 @@ def test_uri_of_cleanrooms_resource_is_its_arn() -> None:
     ("catalog", "name"), [(None, "sales.clicks"), ("210987654321", "210987654321/sales.clicks")], ids=["own", "other"]
 )
 def test_uri_of_table_includes_foreign_catalog(catalog: str | None, name: str) -> None:
-    events, alias = make_events(), Alias("tables")
+    events, alias = build_outlet_events(), Alias("tables")
     context: Any = {"outlet_events": events}
     fill_events(context, [alias], DataFlow(outputs=[GlueTable("sales", "clicks", catalog)]))
     assert find_alias_events(events[alias]) == [(name, {})]
@@ -229,7 +229,7 @@ def test_task_succeeds_if_outlet_events_cannot_be_filled(world: World, caplog: p
 
 def test_alias_gets_no_event_without_promotion(world: World) -> None:
     older, configured_model = world.train_model("older"), world.create_configured_model()
-    events, asset, alias = make_events(), Asset("models"), Alias("in-service")
+    events, asset, alias = build_outlet_events(), Asset("models"), Alias("in-service")
     promote = operators.CleanRoomsMLPromoteAudienceModelOperator(
         task_id="t", configured_audience_model_arn=configured_model, audience_model_arn=older, outlets=[asset, alias]
     )
@@ -239,7 +239,7 @@ def test_alias_gets_no_event_without_promotion(world: World) -> None:
 
 
 def test_association_event_has_arn(world: World) -> None:
-    events, asset, alias = make_events(), Asset("offers"), Alias("offer")
+    events, asset, alias = build_outlet_events(), Asset("offers"), Alias("offer")
     create = operators.CleanRoomsCreateConfiguredAudienceModelAssociationOperator(
         task_id="t",
         membership_identifier=collaborate(world).find_membership(world),
@@ -291,7 +291,7 @@ def build_call_task(studio: Studio, query: Any, _: bool, *outlets: Any) -> Any:
 )
 def test_events_omit_sql(studio: Studio, make: Callable[..., Any], deferrable: bool) -> None:
     query = studio.build_input_channel("SELECT secret FROM events WHERE path = 's3://secret/x'")
-    events, asset, alias = make_events(), Asset("channels"), Alias("channel")
+    events, asset, alias = build_outlet_events(), Asset("channels"), Alias("channel")
     task_run = run(make(studio, query, deferrable, asset, alias), outlet_events=events)
     ((uri, extra),) = find_alias_events(events[alias])
     assert extra == events[asset].extra

@@ -71,7 +71,7 @@ def test_suite_passes_reports_skips_and_cleans_up(empty_world: World) -> None:
     world = empty_world
     older = f"{MARK}-0123abcd-7"
     world.create_dataset(older)
-    world.create_dataset("another-owners")
+    world.create_dataset("unrelated")
     completed = run_suite(world, "tests/aws", **build_variables(world, "IMAGE_URI", "BUCKET"))
     assert completed.returncode == 0, completed.stdout
     assert f"{SWITCH}_AUDIENCE_MODEL_ARN is not set: a trained audience model" in completed.stdout
@@ -80,7 +80,7 @@ def test_suite_passes_reports_skips_and_cleans_up(empty_world: World) -> None:
     assert "What the service at AWS_ENDPOINT_URL (not AWS) does" in completed.stdout
     assert "as assumed: a training dataset with no name: ValidationException" in completed.stdout
     assert re.search(rf"older: training dataset {older}, made .*: arn:", completed.stdout)
-    assert sorted(list_remaining(world)) == [older, "another-owners"]
+    assert sorted(list_remaining(world)) == [older, "unrelated"]
     assert "CreateAudienceModel" not in world.calls
 
 

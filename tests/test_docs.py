@@ -176,7 +176,7 @@ def test_member_shows_its_type_and_limits(cls: type[Any], line: str) -> None:
 
 
 def list_settings() -> set[str]:
-    """List the names of what the package reads from Airflow's configuration and the environment."""
+    """List the options of Airflow's configuration and the environment variables that the package reads."""
     package = ROOT / "airflow_cleanroomsml"
     modules = [path for path in package.rglob("*.py") if not {"emulator", "testing"}.intersection(path.parts)]
     text = "".join(path.read_text(encoding="utf-8") for path in modules)

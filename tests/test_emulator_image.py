@@ -20,7 +20,7 @@ from tools.emulator_requirements import list_requirements
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "deploy" / "emulator"
-#: Each line of the Dockerfile: its instruction and the rest.
+#: The lines of the Dockerfile, split into the instruction and its arguments.
 STEPS = [line.split(maxsplit=1) for line in (FOLDER / "Dockerfile").read_text().splitlines() if line[:1].isalpha()]
 COMPOSE: Any = yaml.safe_load((FOLDER / "compose.yaml").read_text())["services"]["emulator"]
 

@@ -52,7 +52,7 @@ SAMPLE_OPERATIONS = (
 )
 #: Responses that all operations are tried with; the others are tried with :data:`SAMPLE_OPERATIONS`.
 RESPONSES_FOR_ALL = ("page", "object, as JSON", "302 to a page")
-#: All but one, whose request tests.helpers.generated_requests cannot build: the pattern of its bucket has a lookahead.
+#: All but one, for which tests.helpers.generated_requests cannot build a request: the pattern of its bucket has a lookahead.
 OPERATIONS = [
     (service, name)
     for service in ("cleanroomsml", "cleanrooms")

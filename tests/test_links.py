@@ -1,4 +1,4 @@
-"""Extra links: which class has which, where they lead in each partition, and when a task stores them."""
+"""Extra links: which classes have which links, where they lead in each partition, and when a task stores them."""
 
 from __future__ import annotations
 

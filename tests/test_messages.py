@@ -157,7 +157,7 @@ def provoke_taken_name(world: World) -> Any:
     return run(CleanRoomsMLCreateAudienceModelOperator(task_id="t", name="m", training_dataset_arn=dataset))
 
 
-def provoke_quota(world: World) -> Any:
+def provoke_full_quota(world: World) -> Any:
     world.add_fault("CreateAudienceModel", "quota", times=0)
     arguments: dict[str, Any] = {"name": "m", "training_dataset_arn": create_failing_dataset(world), "quota_timeout": 5}
     return run(CleanRoomsMLCreateAudienceModelOperator(task_id="t", **arguments))
@@ -203,7 +203,7 @@ def provoke_denied_sensor(world: World) -> Any:
         (provoke_denied_create, ["iam:PassRole", "set durable=False"]),
         (provoke_denied_search, ["iam:PassRole", "needs these permissions to look for"]),
         (provoke_taken_name, ["Choose another name"]),
-        (provoke_quota, ["Wait for other jobs to end"]),
+        (provoke_full_quota, ["Wait for other jobs to end"]),
         (provoke_denied_poll, ["iam:PassRole", "A retry continues the wait."]),
         (provoke_denied_sensor, ["iam:PassRole", "A retry continues the wait."]),
         (provoke_missing_job, ["First check the account and the region of the connection. Then clear the task"]),

@@ -12,7 +12,7 @@ import airflow_cleanroomsml
 
 PACKAGE = Path(airflow_cleanroomsml.__file__).parent
 COMPAT = ("_compat.py", "emulator/_compat.py")
-#: Methods of named tuples, whose underscore only keeps them apart from fields (Python documentation, namedtuple).
+#: Methods of named tuples, whose underscore only distinguishes them from fields (Python documentation, namedtuple).
 DOCUMENTED = ("_replace", "_asdict", "_fields", "_make")
 #: Names without an underscore, or with one that an override hides, that their libraries do not document.
 UNDOCUMENTED = {

@@ -57,7 +57,7 @@ def test_other_errors_are_left_to_the_task() -> None:
 
 
 @from_3_3
-def test_rules_of_the_user_come_first(empty_world: World) -> None:
+def test_users_rules_come_first(empty_world: World) -> None:
     error = provoke_error(empty_world, "throttle")
     rule = sdk.RetryRule(type(error), sdk.RetryAction.FAIL)
     assert build_policy(rules=[rule]).evaluate(error, 1, 5).action.value == "fail"

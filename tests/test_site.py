@@ -114,7 +114,7 @@ def test_every_link_within_the_site_resolves(site: Path) -> None:
     assert broken == []
 
 
-def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
+def test_pages_load_no_external_files(site: Path) -> None:
     for page in site.rglob("*.html"):
         text = page.read_text(encoding="utf-8")
         assert (

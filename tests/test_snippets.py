@@ -112,7 +112,7 @@ def test_a_misspelt_argument_in_python_is_found() -> None:
 
 
 @parametrize_blocks("json")
-def test_json_is_json(block: Block) -> None:
+def test_json_parses(block: Block) -> None:
     json.loads(block.text)
 
 
@@ -227,7 +227,7 @@ def test_command_exists(block: Block) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_commands_in_a_sentence_exist(page: Path) -> None:
+def test_inline_commands_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     for command in re.findall(r"`((?:make|nox|python -m airflow_cleanroomsml\.emulator|pip install) [^`…]+)`", text):
         words = shlex.split(command)

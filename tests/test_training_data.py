@@ -1,4 +1,4 @@
-"""The query for Athena returns the counts of pyarrow. It runs in DuckDB, whose dialect has what it uses; nobody has run it on Athena."""
+"""The query for Athena gives the same counts as pyarrow. It runs in DuckDB, which has the same functions; nobody has run it on Athena."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Assets: the URIs, what Airflow makes of them, and the events of a task's outlets."""
+"""Asset URIs, their registration with Airflow, and the asset events of a task's outlets."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ Alias: Any = find_asset_alias_class()
 Asset: Any = find_asset_classes()[0]
 
 
-def make_events() -> Any:
-    """What Airflow has in the context of a task for the events of its outlets."""
+def build_outlet_events() -> Any:
+    """Build the accessor in a task's context through which the task fills its outlet events."""
     return import_module(f"airflow.{'utils' if IS_AIRFLOW_2 else 'sdk.execution_time'}.context").OutletEventAccessors()
 
 
@@ -57,7 +57,7 @@ def make_events() -> Any:
         f"arn:aws-eusc:cleanrooms-ml:eusc-de-east-1:123456789012:audience-model/{ID}",
     ],
 )
-def test_a_uri_is_an_arn_in_another_spelling(arn: str) -> None:
+def test_uri_converts_to_arn_and_back(arn: str) -> None:
     asset: Any = create_asset(arn=arn)
     assert asset.uri == build_uri(arn)
     assert build_arn(asset.uri) == arn
@@ -77,7 +77,7 @@ def test_a_uri_is_an_arn_in_another_spelling(arn: str) -> None:
         (f"s3://us-east-1/123456789012/audience-model/{ID}", f"the scheme must be {SCHEME}"),
     ],
 )
-def test_what_is_wrong_with_a_uri_is_said(uri: str, message: str) -> None:
+def test_error_explains_invalid_uri(uri: str, message: str) -> None:
     with pytest.raises(ValueError, match=r"The form is cleanroomsml://\{region\}") as caught:
         sanitize_uri(urlsplit(uri))
     assert message in str(caught.value)
@@ -93,12 +93,12 @@ def test_what_is_wrong_with_a_uri_is_said(uri: str, message: str) -> None:
         None,
     ],
 )
-def test_no_asset_of_what_is_no_arn_of_the_service(arn: Any) -> None:
+def test_asset_requires_arn_of_the_service(arn: Any) -> None:
     with pytest.raises(ValueError, match="is not an ARN of Clean Rooms ML"):
         create_asset(arn=arn)
 
 
-def test_airflow_checks_the_uri_of_an_asset() -> None:
+def test_airflow_validates_asset_uri() -> None:
     wrong = f"{SCHEME}://us-east-1/123/audience-model/{ID}"
     if IS_AIRFLOW_2:
         with pytest.warns(UserWarning, match="AWS account ID of 12 digits"):
@@ -121,7 +121,7 @@ def test_airflow_knows_the_scheme() -> None:
     assert getattr(manager, f"{noun}_to_openlineage_converters")[SCHEME] is convert_asset_to_openlineage
 
 
-def test_the_provider_declares_the_module() -> None:
+def test_provider_declares_functions() -> None:
     info: Any = get_provider_info()
     (entry,) = info["asset-uris"]
     assert info["dataset-uris"] == [entry]
@@ -132,12 +132,12 @@ def test_the_provider_declares_the_module() -> None:
     }
 
 
-def test_an_asset_is_openlineages_dataset_of_the_resource() -> None:
+def test_asset_converts_to_openlineage_dataset() -> None:
     dataset = convert_asset_to_openlineage(Asset(URI), None)
     assert (dataset.namespace, dataset.name) == (ACCOUNT, f"audience-model/{ID}")
 
 
-def generate(world: World, *outlets: Any, **more: Any) -> Any:
+def build_generation_task(world: World, *outlets: Any, **more: Any) -> Any:
     seed: Any = world.write_seed()
     return operators.CleanRoomsMLStartAudienceGenerationJobOperator(
         task_id="t",
@@ -151,14 +151,14 @@ def generate(world: World, *outlets: Any, **more: Any) -> Any:
 
 
 @pytest.mark.parametrize("deferrable", [False, True], ids=["sync", "deferred"])
-def test_an_event_has_arn_and_metrics(world: World, deferrable: bool) -> None:
-    events, asset, alias = make_events(), Asset("audiences"), Alias("audience")
+def test_event_has_arn_and_metrics(world: World, deferrable: bool) -> None:
+    events, asset, alias = build_outlet_events(), Asset("audiences"), Alias("audience")
     events[asset].extra["team"] = "ads"
-    done = run(generate(world, asset, alias, deferrable=deferrable), outlet_events=events)
-    extra = {"audience_generation_job_arn": done.result, "metrics": done.pushed["metrics"]}
+    task_run = run(build_generation_task(world, asset, alias, deferrable=deferrable), outlet_events=events)
+    extra = {"audience_generation_job_arn": task_run.result, "metrics": task_run.pushed["metrics"]}
     assert events[asset].extra == {"team": "ads", **extra}
-    ((uri, added),) = find_alias_events(events[alias])
-    assert (build_arn(uri), added) == (done.result, extra)
+    ((uri, alias_extra),) = find_alias_events(events[alias])
+    assert (build_arn(uri), alias_extra) == (task_run.result, extra)
 
 
 def find_alias_events(accessor: Any) -> list[tuple[str, Any]]:
@@ -168,12 +168,12 @@ def find_alias_events(accessor: Any) -> list[tuple[str, Any]]:
 
 
 @pytest.mark.skipif(IS_AIRFLOW_2, reason="Airflow 2.11 has no references to assets")
-def test_a_reference_to_an_asset_is_not_mistaken_for_another_outlet() -> None:
+def test_asset_reference_counts_as_asset() -> None:
     assert isinstance(Asset.ref(name="audiences"), find_asset_classes())
 
 
-def test_an_export_is_where_its_files_are(world: World) -> None:
-    events, alias = make_events(), Alias("audience")
+def test_uri_of_export_is_its_location(world: World) -> None:
+    events, alias = build_outlet_events(), Alias("audience")
     export = operators.CleanRoomsMLStartAudienceExportJobOperator(
         task_id="t",
         name="export",
@@ -187,9 +187,9 @@ def test_an_export_is_where_its_files_are(world: World) -> None:
     assert (uri, extra["output_location"]) == (location.rstrip("/"), location)
 
 
-def test_a_resource_without_a_uri_of_its_own_is_its_arn() -> None:
+def test_uri_of_cleanrooms_resource_is_its_arn() -> None:
     arn = f"arn:aws:cleanrooms:us-east-1:123456789012:membership/{ID}/configuredaudiencemodelassociation/{ID}"
-    events, alias = make_events(), Alias("associations")
+    events, alias = build_outlet_events(), Alias("associations")
     context: Any = {"outlet_events": events}
     fill_events(context, [alias], DataFlow(outputs=[ServiceResource(arn)], members={"arn": arn}))
     assert find_alias_events(events[alias]) == [(arn, {"arn": arn})]
@@ -198,50 +198,48 @@ def test_a_resource_without_a_uri_of_its_own_is_its_arn() -> None:
 @pytest.mark.parametrize(
     ("catalog", "name"), [(None, "sales.clicks"), ("210987654321", "210987654321/sales.clicks")], ids=["own", "other"]
 )
-def test_a_table_is_named_with_the_catalog_of_another_account(catalog: str | None, name: str) -> None:
-    events, alias = make_events(), Alias("tables")
+def test_uri_of_table_includes_foreign_catalog(catalog: str | None, name: str) -> None:
+    events, alias = build_outlet_events(), Alias("tables")
     context: Any = {"outlet_events": events}
     fill_events(context, [alias], DataFlow(outputs=[GlueTable("sales", "clicks", catalog)]))
     assert find_alias_events(events[alias]) == [(name, {})]
 
 
-class Broken:
-    """Events of outlets that cannot be filled."""
+class BrokenEvents:
+    """Outlet events that cannot be filled."""
 
     def __getitem__(self, outlet: Any) -> Any:
         raise ValueError(f"no event for {outlet}")
 
 
-def test_an_event_that_cannot_be_filled_does_not_fail_a_task_that_has_created_something(
-    world: World, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_task_succeeds_if_outlet_events_cannot_be_filled(world: World, caplog: pytest.LogCaptureFixture) -> None:
     create = operators.CleanRoomsMLCreateAudienceModelOperator(
         task_id="t",
         name="model",
         training_dataset_arn=world.create_dataset(),
         waiter_delay=0.2,
-        # A retry would not find what was created, and would pay for another.
+        # A retry would not find the model, and would pay for a second one.
         durable=False,
         outlets=[Asset("models")],
     )
-    arn = run(create, outlet_events=Broken()).result
+    arn = run(create, outlet_events=BrokenEvents()).result
     assert [model["audienceModelArn"] for model in world.ml.list_audience_models()["audienceModels"]] == [arn]
     assert "Could not add the resource to the asset events of the task's outlets" in caplog.text
 
 
-def test_a_model_that_was_not_promoted_has_no_event_of_an_alias(world: World) -> None:
-    older, terms = world.train_model("older"), world.create_configured_model()
-    events, asset, alias = make_events(), Asset("models"), Alias("in-service")
+def test_alias_gets_no_event_without_promotion(world: World) -> None:
+    older, configured_model = world.train_model("older"), world.create_configured_model()
+    events, asset, alias = build_outlet_events(), Asset("models"), Alias("in-service")
     promote = operators.CleanRoomsMLPromoteAudienceModelOperator(
-        task_id="t", configured_audience_model_arn=terms, audience_model_arn=older, outlets=[asset, alias]
+        task_id="t", configured_audience_model_arn=configured_model, audience_model_arn=older, outlets=[asset, alias]
     )
-    kept = run(promote, outlet_events=events).result
-    assert events[asset].extra == {"configured_audience_model_arn": terms, "audience_model_arn": kept}
+    kept_model = run(promote, outlet_events=events).result
+    assert events[asset].extra == {"configured_audience_model_arn": configured_model, "audience_model_arn": kept_model}
     assert find_alias_events(events[alias]) == []
 
 
-def test_an_association_has_its_arn(world: World) -> None:
-    events, asset, alias = make_events(), Asset("offers"), Alias("offer")
+def test_association_event_has_arn(world: World) -> None:
+    events, asset, alias = build_outlet_events(), Asset("offers"), Alias("offer")
     create = operators.CleanRoomsCreateConfiguredAudienceModelAssociationOperator(
         task_id="t",
         membership_identifier=collaborate(world).find_membership(world),
@@ -251,16 +249,16 @@ def test_an_association_has_its_arn(world: World) -> None:
         outlets=[asset, alias],
     )
     ti = TaskInstance()
-    # A retry finds what the first try has created.
+    # A retry finds the association that the first try created.
     for attempt in (ti, ti.make_next_try()):
-        done = run(create, ti=attempt, outlet_events=events)
-        arn = done.pushed["configured_audience_model_association_arn"]
-        assert arn.endswith(done.result)
+        task_run = run(create, ti=attempt, outlet_events=events)
+        arn = task_run.pushed["configured_audience_model_association_arn"]
+        assert arn.endswith(task_run.result)
         assert events[asset].extra["configured_audience_model_association_arn"] == arn
         assert {uri for uri, _ in find_alias_events(events[alias])} == {arn}
 
 
-def create_channel(studio: Studio, query: Any, deferrable: bool, *outlets: Any) -> Any:
+def build_create_task(studio: Studio, query: Any, deferrable: bool, *outlets: Any) -> Any:
     return operators.CleanRoomsMLCreateMLInputChannelOperator(
         task_id="t",
         **studio.soon,
@@ -273,7 +271,7 @@ def create_channel(studio: Studio, query: Any, deferrable: bool, *outlets: Any) 
     )
 
 
-def call_channel(studio: Studio, query: Any, _: bool, *outlets: Any) -> Any:
+def build_call_task(studio: Studio, query: Any, _: bool, *outlets: Any) -> Any:
     parameters = {
         **studio.mine,
         "name": "channel",
@@ -288,17 +286,17 @@ def call_channel(studio: Studio, query: Any, _: bool, *outlets: Any) -> Any:
 
 @pytest.mark.parametrize(
     ("make", "deferrable"),
-    [(create_channel, False), (create_channel, True), (call_channel, False)],
+    [(build_create_task, False), (build_create_task, True), (build_call_task, False)],
     ids=["sync", "deferred", "any operation"],
 )
-def test_sql_is_in_no_event(studio: Studio, make: Callable[..., Any], deferrable: bool) -> None:
+def test_events_omit_sql(studio: Studio, make: Callable[..., Any], deferrable: bool) -> None:
     query = studio.build_input_channel("SELECT secret FROM events WHERE path = 's3://secret/x'")
-    events, asset, alias = make_events(), Asset("channels"), Alias("channel")
-    done = run(make(studio, query, deferrable, asset, alias), outlet_events=events)
+    events, asset, alias = build_outlet_events(), Asset("channels"), Alias("channel")
+    task_run = run(make(studio, query, deferrable, asset, alias), outlet_events=events)
     ((uri, extra),) = find_alias_events(events[alias])
     assert extra == events[asset].extra
     assert extra["ml_input_channel_arn"] == build_arn(uri)
-    assert "secret" not in json.dumps([uri, extra, done.pushed])
+    assert "secret" not in json.dumps([uri, extra, task_run.pushed])
 
 
 def test_a_template_reads_the_newest_event() -> None:

@@ -1,4 +1,4 @@
-"""The suite for a real account, run as a user runs it, against the emulator in place of AWS."""
+"""Run the suite for real AWS accounts as a user does, but against the emulator."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from tests.support import EmulatorProcess, World, remove_claim
 
 
 @pytest.fixture(scope="module")
-def generous() -> Iterator[EmulatorProcess]:
-    """A service that does not care about names."""
+def lenient_emulator() -> Iterator[EmulatorProcess]:
+    """An emulator that accepts duplicate names."""
     process = EmulatorProcess("--scale", "0.001", "--names-not-unique")
     yield process
     process.stop()
 
 
-def needed(world: World, *names: str) -> dict[str, str]:
-    """Variables that name what the suite needs."""
+def build_variables(world: World, *names: str) -> dict[str, str]:
+    """Build the environment variables that name the resources which the suite needs."""
     return {f"{SWITCH}_{name}": EmulatedAccount(world).needed(name) for name in names}
 
 
-def suite(world: World, *options: str, **more: str) -> subprocess.CompletedProcess[str]:
-    """Run it in a process of its own, with the environment of somebody who has an account."""
+def run_suite(world: World, *options: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """Run the suite in a separate process, with the environment of a user who has an account."""
     plain = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "AIRFLOW", "PYTEST_"))}
     environment = {
         **plain,
@@ -42,7 +42,7 @@ def suite(world: World, *options: str, **more: str) -> subprocess.CompletedProce
         "AWS_SECRET_ACCESS_KEY": "secret",
         "AWS_REGION": "us-east-1",
         SWITCH: "1",
-        **needed(world, "ROLE_ARN", "GLUE_DATABASE", "GLUE_TABLE"),
+        **build_variables(world, "ROLE_ARN", "GLUE_DATABASE", "GLUE_TABLE"),
         **more,
     }
     command = [
@@ -60,38 +60,38 @@ def suite(world: World, *options: str, **more: str) -> subprocess.CompletedProce
     return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-def left(world: World) -> list[str]:
-    """Names of the training datasets and algorithms that are there."""
+def list_remaining(world: World) -> list[str]:
+    """List the names of the training datasets and algorithms that the account still has."""
     ml = world.ml
     datasets = ml.list_training_datasets()["trainingDatasets"]
     return [entry["name"] for entry in (*datasets, *ml.list_configured_model_algorithms()["configuredModelAlgorithms"])]
 
 
-def test_it_passes_says_what_it_skips_and_leaves_nothing(empty_world: World) -> None:
+def test_suite_passes_reports_skips_and_cleans_up(empty_world: World) -> None:
     world = empty_world
     older = f"{MARK}-0123abcd-7"
     world.create_dataset(older)
-    world.create_dataset("somebody-else's")
-    done = suite(world, "tests/aws", **needed(world, "IMAGE_URI", "BUCKET"))
-    assert done.returncode == 0, done.stdout
-    assert f"{SWITCH}_AUDIENCE_MODEL_ARN is not set: a trained audience model" in done.stdout
-    assert f"{SWITCH}_MEMBERSHIP is not set" in done.stdout
-    assert f"it costs money: {SWITCH}=expensive runs it" in done.stdout
-    assert "What the service at AWS_ENDPOINT_URL (not AWS) does" in done.stdout
-    assert "as assumed: a training dataset with no name: ValidationException" in done.stdout
-    assert re.search(rf"older: training dataset {older}, made .*: arn:", done.stdout)
-    assert sorted(left(world)) == [older, "somebody-else's"]
+    world.create_dataset("unrelated")
+    completed = run_suite(world, "tests/aws", **build_variables(world, "IMAGE_URI", "BUCKET"))
+    assert completed.returncode == 0, completed.stdout
+    assert f"{SWITCH}_AUDIENCE_MODEL_ARN is not set: a trained audience model" in completed.stdout
+    assert f"{SWITCH}_MEMBERSHIP is not set" in completed.stdout
+    assert f"it costs money: {SWITCH}=expensive runs it" in completed.stdout
+    assert "What the service at AWS_ENDPOINT_URL (not AWS) does" in completed.stdout
+    assert "as assumed: a training dataset with no name: ValidationException" in completed.stdout
+    assert re.search(rf"older: training dataset {older}, made .*: arn:", completed.stdout)
+    assert sorted(list_remaining(world)) == [older, "unrelated"]
     assert "CreateAudienceModel" not in world.calls
 
 
-def test_it_reports_what_differs_from_the_assumptions(generous: EmulatorProcess) -> None:
-    world = World(generous)
-    done = suite(world, "tests/aws/test_undecided.py", **needed(world, "IMAGE_URI"))
-    said = ["a second configured model algorithm of the same name", "what the emulator assumes: ConflictException"]
-    where = done.stdout.index(said[0])
-    assert [line.strip() for line in done.stdout[where:].splitlines()[:2]] == said
-    assert "did: accepted" in done.stdout[where:].splitlines()[2]
-    assert left(world) == []
+def test_suite_reports_wrong_assumptions(lenient_emulator: EmulatorProcess) -> None:
+    world = World(lenient_emulator)
+    completed = run_suite(world, "tests/aws/test_undecided.py", **build_variables(world, "IMAGE_URI"))
+    expected = ["a second configured model algorithm of the same name", "what the emulator assumes: ConflictException"]
+    start = completed.stdout.index(expected[0])
+    assert [line.strip() for line in completed.stdout[start:].splitlines()[:2]] == expected
+    assert "did: accepted" in completed.stdout[start:].splitlines()[2]
+    assert list_remaining(world) == []
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_it_reports_what_differs_from_the_assumptions(generous: EmulatorProcess)
         ("1", True, "", "it costs money"),
     ],
 )
-def test_it_is_skipped_with_a_reason(
+def test_skip_has_a_reason(
     monkeypatch: pytest.MonkeyPatch, switch: str, expensive: bool, worker: str, reason: str
 ) -> None:
     monkeypatch.setattr(user, "_given", {SWITCH: switch})
@@ -115,26 +115,26 @@ def test_it_is_skipped_with_a_reason(
     assert bool(user.why_not(expensive=expensive)) == bool(worker)
 
 
-def test_a_failure_while_clearing_does_not_keep_the_rest(empty_world: World) -> None:
+def test_failed_deletion_does_not_stop_cleanup(empty_world: World) -> None:
     bench = Bench(EmulatedAccount(empty_world), "run")
     first = bench.dataset()
     bench.dataset()
     empty_world.add_fault("DeleteTrainingDataset", "access_denied")
     with pytest.raises(AssertionError, match="AccessDeniedException"):
         bench.clear()
-    assert len(left(empty_world)) == 1
+    assert len(list_remaining(empty_world)) == 1
     empty_world.add_fault("ListConfiguredModelAlgorithms", "access_denied")
     swept = sweep("run")
     assert ["training dataset" in title for title in swept.deleted] == [True]
     assert ["could not be listed" in title for title in swept.left] == [True]
-    assert (left(empty_world), first in swept.deleted[0]) == ([], False)
+    assert (list_remaining(empty_world), first in swept.deleted[0]) == ([], False)
 
 
-def test_what_an_operator_makes_is_named_and_tagged(empty_world: World) -> None:
+def test_operators_resource_is_named_and_tagged(empty_world: World) -> None:
     bench = Bench(EmulatedAccount(empty_world), "run")
-    given = bench.dataset_request()
+    request = bench.dataset_request()
     arn = bench.make(
-        CleanRoomsMLCreateTrainingDatasetOperator, role_arn=given["roleArn"], training_data=given["trainingData"]
+        CleanRoomsMLCreateTrainingDatasetOperator, role_arn=request["roleArn"], training_data=request["trainingData"]
     )
-    found = empty_world.ml.get_training_dataset(trainingDatasetArn=arn)
-    assert (found["name"].startswith(f"{MARK}-run-"), remove_claim(found["tags"])) == (True, {MARK: "run"})
+    dataset = empty_world.ml.get_training_dataset(trainingDatasetArn=arn)
+    assert (dataset["name"].startswith(f"{MARK}-run-"), remove_claim(dataset["tags"])) == (True, {MARK: "run"})

@@ -1,4 +1,4 @@
-"""What still works when Airflow or the amazon provider drops a private part that the package uses."""
+"""The package still works if Airflow, the amazon provider or botocore drops a private API that it uses."""
 
 from __future__ import annotations
 
@@ -27,26 +27,22 @@ def drop(monkeypatch: pytest.MonkeyPatch, cls: Any, name: str) -> None:
             monkeypatch.delattr(base, name)
 
 
-def test_the_connection_is_read_if_it_is_another_kind_of_property(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    provided: Any = AwsBaseHook.conn_config
-    monkeypatch.setattr(AwsBaseHook, "conn_config", property(provided.func))
+def test_connection_is_read_if_conn_config_is_not_cached(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    original: Any = AwsBaseHook.conn_config
+    monkeypatch.setattr(AwsBaseHook, "conn_config", property(original.func))
     dataset = world.create_dataset()
-    found = CleanRoomsMLHook().call("get_training_dataset", {"training_dataset_arn": dataset})
-    assert found["trainingDatasetArn"] == dataset
+    response = CleanRoomsMLHook().call("get_training_dataset", {"training_dataset_arn": dataset})
+    assert response["trainingDatasetArn"] == dataset
 
 
-def test_a_request_is_sent_if_the_amazon_provider_finds_the_caller_itself(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_request_is_sent_if_amazon_provider_drops_get_caller(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(CleanRoomsMLHook, "_get_caller")
     task = CleanRoomsMLCallOperator(task_id="t", operation="list_training_datasets")
     assert run(task).result == {"trainingDatasets": []}
 
 
 @pytest.mark.parametrize("environment", [Environment, NativeEnvironment])
-def test_fields_are_rendered_and_hidden_without_airflows_way_to_render(
+def test_fields_are_rendered_and_hidden_without_airflows_method(
     monkeypatch: pytest.MonkeyPatch, environment: type[Environment]
 ) -> None:
     drop(monkeypatch, CleanRoomsMLCallOperator, "_do_render_template_fields")
@@ -63,13 +59,13 @@ def test_fields_are_rendered_and_hidden_without_airflows_way_to_render(
     assert "income" not in repr(task.parameters)
 
 
-def test_a_deferral_that_timed_out_is_told_from_one_that_failed() -> None:
+def test_deferral_timeout_differs_from_deferral_failure() -> None:
     assert _compat.is_deferral_timeout(_compat.TaskDeferralTimeout("Trigger timeout"))
     assert not _compat.is_deferral_timeout(_compat.TaskDeferralError("Trigger failure"))
 
 
 class OtherSession:
-    """A session of boto3 whose private part has another name."""
+    """A boto3 session without the private attribute ``_session``."""
 
     def __init__(self, session: Any) -> None:
         self._boto3 = session
@@ -80,34 +76,34 @@ class OtherSession:
         return getattr(self._boto3, name)
 
 
-def without_session(monkeypatch: pytest.MonkeyPatch) -> None:
-    make = CleanRoomsMLHook.__dict__["_session"]
+def remove_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = CleanRoomsMLHook.__dict__["_session"]
 
-    def hidden(hook: CleanRoomsMLHook) -> Any:
-        return vars(hook).setdefault("_session", OtherSession(make.__get__(hook)))
+    def build_session(hook: CleanRoomsMLHook) -> Any:
+        return vars(hook).setdefault("_session", OtherSession(original.__get__(hook)))
 
-    monkeypatch.setattr(CleanRoomsMLHook, "_session", property(hidden))
+    monkeypatch.setattr(CleanRoomsMLHook, "_session", property(build_session))
 
 
-def without_parser_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+def remove_parser_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(ResponseParserFactory, "set_parser_defaults")
 
 
-def without_caller(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As with a release of the amazon provider that finds the caller in another way."""
+def remove_get_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Imitate a release of the amazon provider that finds the caller in another way."""
     monkeypatch.delattr(PollingHook, "_get_caller")
     monkeypatch.delattr(CleanRoomsMLHook, "_get_caller")
     assert hasattr(AwsBaseHook, "_get_caller")
 
 
-@pytest.mark.parametrize("remove", [without_session, without_parser_defaults, without_caller])
-def test_a_wait_does_without(
+@pytest.mark.parametrize("remove", [remove_session, remove_parser_defaults, remove_get_caller])
+def test_wait_succeeds(
     world: World, remove: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wait = build_wait(start_training(world))
     remove(monkeypatch)
-    seen = run_wait(wait)["poll_result"]
-    assert (seen["status"], seen["outcome"]) == ("ACTIVE", "success")
+    poll_result = run_wait(wait)["poll_result"]
+    assert (poll_result["status"], poll_result["outcome"]) == ("ACTIVE", "success")
 
 
 def test_all_lists_every_public_function_and_class() -> None:

@@ -1,4 +1,4 @@
-"""The documented data requirements at their documented size: a million interactions, 100,000 users, no scale."""
+"""The documented data requirements at full scale: a million interactions, 100,000 users."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ from airflow_cleanroomsml.operators import (
 from tests.support import EmulatorProcess, Run, World, run
 
 BEGIN = 1_760_000_000
-#: Five hundred, the documented ``minMatchingSeedSize``, who like even items.
+#: Five hundred users, the documented ``minMatchingSeedSize``, who prefer even items.
 SEED = [f"u{user}" for user in range(0, 1000, 2)]
 
 
-def interactions(users: Iterable[int], each: int = 10) -> bytes:
-    """Of each user as many; who has an even number likes even items, eight times in ten."""
+def build_interactions(users: Iterable[int], per_user: int = 10) -> bytes:
+    """Build a CSV in which eight of ten interactions are with items of the same parity as the user."""
     lines = [
-        f"u{user},i{(user + (turn % 4 == 3)) % 2}-{(user * 7 + turn * 13) % 97},{BEGIN + user + turn}\n"
+        f"u{user},i{(user + (index % 4 == 3)) % 2}-{(user * 7 + index * 13) % 97},{BEGIN + user + index}\n"
         for user in users
-        for turn in range(each)
+        for index in range(per_user)
     ]
     return "".join(lines).encode()
 
 
 class Lake(World):
-    """An account with two Glue tables of exactly a million interactions: ``full`` of 100,000 users, ``short`` of one less."""
+    """An account with two Glue tables of exactly a million interactions: ``full`` has 100,000 users, ``short`` has one fewer."""
 
-    def supply(self) -> Lake:
+    def create_tables(self) -> Lake:
         s3, glue = self.client("s3"), self.client("glue")
         s3.create_bucket(Bucket=self.bucket)
         glue.create_database(DatabaseInput={"Name": "lookalike"})
-        common, last = "common.csv", interactions([99_999])
-        s3.put_object(Bucket=self.bucket, Key=common, Body=interactions(range(99_999)))
+        common, last = "common.csv", build_interactions([99_999])
+        s3.put_object(Bucket=self.bucket, Key=common, Body=build_interactions(range(99_999)))
         for table, rest in (("full", last), ("short", last.replace(b"u99999,", b"u0,"))):
             s3.copy({"Bucket": self.bucket, "Key": common}, self.bucket, f"{table}/part-0.csv")
             s3.put_object(Bucket=self.bucket, Key=f"{table}/part-1.csv", Body=rest)
-            glue.create_table(DatabaseName="lookalike", TableInput=self.table(table))
+            glue.create_table(DatabaseName="lookalike", TableInput=self.build_table(table))
         return self
 
-    def table(self, name: str) -> dict[str, Any]:
+    def build_table(self, name: str) -> dict[str, Any]:
         columns = {"user_id": "string", "item_id": "string", "timestamp": "bigint"}
         storage = {
             "Columns": [{"Name": column, "Type": kind} for column, kind in columns.items()],
@@ -56,136 +56,136 @@ class Lake(World):
         }
         return {"Name": name, "StorageDescriptor": storage, "Parameters": {"classification": "csv"}}
 
-    def dataset_of(self, table: str) -> str:
+    def create_dataset_from(self, table: str) -> str:
         data = self.build_training_data(table)
-        made = self.ml.create_training_dataset(name=f"{table}-dataset", roleArn=self.role, trainingData=data)
-        return str(made["trainingDatasetArn"])
+        response = self.ml.create_training_dataset(name=f"{table}-dataset", roleArn=self.role, trainingData=data)
+        return str(response["trainingDatasetArn"])
 
-    def configured_on_full(self) -> str:
-        dataset = self.dataset_of("full")
+    def create_model_from_full(self) -> str:
+        dataset = self.create_dataset_from("full")
         model = self.ml.create_audience_model(name="model", trainingDatasetArn=dataset)["audienceModelArn"]
         assert self.wait(model)["status"] == "ACTIVE"
-        made = self.ml.create_configured_audience_model(
+        response = self.ml.create_configured_audience_model(
             name="configured",
             audienceModelArn=model,
             outputConfig=self.output,
             sharedAudienceMetrics=["ALL"],
             audienceSizeConfig={"audienceSizeType": "PERCENTAGE", "audienceSizeBins": [5, 10]},
         )
-        return str(made["configuredAudienceModelArn"])
+        return str(response["configuredAudienceModelArn"])
 
 
 @pytest.fixture(scope="module")
-def documented() -> Iterator[EmulatorProcess]:
+def full_scale_emulator() -> Iterator[EmulatorProcess]:
     process = EmulatorProcess("--pending-seconds", "0.1", "--progress-seconds", "0.1")
     yield process
     process.stop()
 
 
 @pytest.fixture(scope="module")
-def built(documented: EmulatorProcess) -> Lake:
-    return Lake(documented).supply()
+def shared_lake(full_scale_emulator: EmulatorProcess) -> Lake:
+    return Lake(full_scale_emulator).create_tables()
 
 
 @pytest.fixture(scope="module")
-def configured(built: Lake) -> str:
-    return built.configured_on_full()
+def configured_model(shared_lake: Lake) -> str:
+    return shared_lake.create_model_from_full()
 
 
 @pytest.fixture(scope="module")
-def job(built: Lake, configured: str) -> str:
-    made = built.ml.start_audience_generation_job(
-        name="job", configuredAudienceModelArn=configured, seedAudience=built.write_seed(SEED)
+def job(shared_lake: Lake, configured_model: str) -> str:
+    response = shared_lake.ml.start_audience_generation_job(
+        name="job", configuredAudienceModelArn=configured_model, seedAudience=shared_lake.write_seed(SEED)
     )
-    assert built.wait(made["audienceGenerationJobArn"])["status"] == "ACTIVE"
-    return str(made["audienceGenerationJobArn"])
+    assert shared_lake.wait(response["audienceGenerationJobArn"])["status"] == "ACTIVE"
+    return str(response["audienceGenerationJobArn"])
 
 
 @pytest.fixture
-def lake(built: Lake, monkeypatch: pytest.MonkeyPatch) -> Lake:
-    monkeypatch.setenv("AWS_ENDPOINT_URL", built.emulator.url)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", built.account)
+def lake(shared_lake: Lake, monkeypatch: pytest.MonkeyPatch) -> Lake:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", shared_lake.emulator.url)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", shared_lake.account)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    return built
+    return shared_lake
 
 
 def train(name: str, dataset: str, **more: Any) -> Run:
-    given: dict[str, Any] = {"name": name, "training_dataset_arn": dataset, "waiter_delay": 1, **more}
-    return run(CleanRoomsMLCreateAudienceModelOperator(task_id="t", **given))
+    arguments: dict[str, Any] = {"name": name, "training_dataset_arn": dataset, "waiter_delay": 1, **more}
+    return run(CleanRoomsMLCreateAudienceModelOperator(task_id="t", **arguments))
 
 
-def generate(name: str, configured: str, seed: dict[str, Any]) -> Run:
-    given: dict[str, Any] = {
+def generate(name: str, configured_model: str, seed: dict[str, Any]) -> Run:
+    arguments: dict[str, Any] = {
         "name": name,
-        "configured_audience_model_arn": configured,
+        "configured_audience_model_arn": configured_model,
         "seed_audience": seed,
         "waiter_delay": 1,
     }
-    return run(CleanRoomsMLStartAudienceGenerationJobOperator(task_id="t", **given))
+    return run(CleanRoomsMLStartAudienceGenerationJobOperator(task_id="t", **arguments))
 
 
 def export(job: str, percent: int) -> str:
     size = {"type": "PERCENTAGE", "value": percent}
-    given: dict[str, Any] = {
+    arguments: dict[str, Any] = {
         "name": f"top {percent}",
         "audience_generation_job_arn": job,
         "audience_size": size,
         "waiter_delay": 1,
     }
-    location: str = run(CleanRoomsMLStartAudienceExportJobOperator(task_id="t", **given)).result["output_location"]
+    location: str = run(CleanRoomsMLStartAudienceExportJobOperator(task_id="t", **arguments)).result["output_location"]
     return location
 
 
-def test_a_million_interactions_of_one_user_less_are_not_enough(lake: Lake) -> None:
+def test_training_fails_with_one_user_too_few(lake: Lake) -> None:
     reason = "99,999 users with at least 2 interactions; at least 100,000 are required"
     with pytest.raises(JobFailedError, match=reason) as caught:
-        train("short", lake.dataset_of("short"))
+        train("short", lake.create_dataset_from("short"))
     assert caught.value.reason.startswith(reason)
-    (found,) = [entry for entry in lake.ml.list_audience_models()["audienceModels"] if entry["name"] == "short"]
-    details = lake.ml.get_audience_model(audienceModelArn=found["audienceModelArn"])["statusDetails"]
-    assert found["status"] == caught.value.status == "CREATE_FAILED"
+    (model,) = [entry for entry in lake.ml.list_audience_models()["audienceModels"] if entry["name"] == "short"]
+    details = lake.ml.get_audience_model(audienceModelArn=model["audienceModelArn"])["statusDetails"]
+    assert model["status"] == caught.value.status == "CREATE_FAILED"
     assert details == {"statusCode": caught.value.code, "message": caught.value.reason}
 
 
-def test_one_interaction_before_the_window_is_one_too_few(lake: Lake, configured: str) -> None:
-    model = lake.ml.get_configured_audience_model(configuredAudienceModelArn=configured)["audienceModelArn"]
+def test_training_fails_if_window_omits_one_interaction(lake: Lake, configured_model: str) -> None:
+    model = lake.ml.get_configured_audience_model(configuredAudienceModelArn=configured_model)["audienceModelArn"]
     dataset = lake.ml.get_audience_model(audienceModelArn=model)["trainingDatasetArn"]
     begin = datetime.fromtimestamp(BEGIN + 1, tz=timezone.utc)
     with pytest.raises(JobFailedError, match=r"999,999 interactions .*of 1,000,000 supplied\)?; at least 1,000,000"):
         train("window", dataset, training_data_start_time=begin)
 
 
-def test_a_table_that_does_not_exist_is_named(lake: Lake) -> None:
+def test_error_names_missing_table(lake: Lake) -> None:
     with pytest.raises(JobFailedError, match="nowhere"):
-        train("nowhere", lake.dataset_of("nowhere"))
+        train("nowhere", lake.create_dataset_from("nowhere"))
 
 
-def test_a_seed_of_24_is_one_too_small(lake: Lake, configured: str) -> None:
+def test_seed_of_24_is_too_small(lake: Lake, configured_model: str) -> None:
     seed = lake.write_seed([*SEED[:24], SEED[0]])
     with pytest.raises(JobFailedError, match="ids in the seed: 24; at least 25 are required"):
-        generate("seed of 24", configured, seed)
+        generate("seed of 24", configured_model, seed)
 
 
-def test_a_seed_of_which_499_are_known_is_one_too_small(lake: Lake, configured: str) -> None:
+def test_seed_with_499_known_users_is_too_small(lake: Lake, configured_model: str) -> None:
     seed = lake.write_seed([*SEED[:499], *(f"stranger{index}" for index in range(101))])
     with pytest.raises(
         JobFailedError, match="499 of the 600 users in the seed are among the 100,000 .* at least 500 are required"
     ):
-        generate("strangers", configured, seed)
+        generate("strangers", configured_model, seed)
 
 
-def test_a_seed_in_a_bucket_that_does_not_exist_fails_by_its_name(lake: Lake, configured: str) -> None:
+def test_error_names_missing_bucket_of_seed(lake: Lake, configured_model: str) -> None:
     seed = {"dataSource": {"s3Uri": "s3://no-such-bucket-at-all/seed.jsonl"}, "roleArn": lake.role}
     with pytest.raises(JobFailedError, match="no-such-bucket-at-all"):
-        generate("no bucket", configured, seed)
+        generate("no bucket", configured_model, seed)
 
 
-def test_five_percent_are_too_few_to_export(lake: Lake, job: str) -> None:
+def test_five_percent_is_too_few_to_export(lake: Lake, job: str) -> None:
     with pytest.raises(JobFailedError, match="5,000 users; an exported audience needs at least 10,000"):
         export(job, 5)
 
 
-def test_ten_percent_are_ten_thousand_who_are_like_the_seed(lake: Lake, job: str) -> None:
+def test_export_of_ten_percent_is_like_the_seed(lake: Lake, job: str) -> None:
     bucket, prefix = export(job, 10).removeprefix("s3://").split("/", 1)
     s3 = lake.client("s3")
     keys = [entry["Key"] for entry in s3.list_objects_v2(Bucket=bucket, Prefix=prefix)["Contents"]]

@@ -1,4 +1,4 @@
-"""The reference is what its generator writes, has every class, and its links lead somewhere."""
+"""The reference matches its generator and covers every class, and the links in the docs resolve."""
 
 from __future__ import annotations
 
@@ -22,82 +22,82 @@ ROOT = Path(__file__).parents[1]
 reference = pytest.mark.skipif(
     botocore.__version__ != TESTED_BOTOCORE, reason=f"the pages are written with botocore {TESTED_BOTOCORE}"
 )
-WRITTEN = build_pages() if botocore.__version__ == TESTED_BOTOCORE else {}
+GENERATED = build_pages() if botocore.__version__ == TESTED_BOTOCORE else {}
 TEXTS = sorted([*ROOT.glob("*.md"), *FOLDER.rglob("*.md")])
 
 
 @reference
-@pytest.mark.parametrize("name", WRITTEN)
-def test_a_page_is_what_the_generator_writes(name: str) -> None:
+@pytest.mark.parametrize("name", GENERATED)
+def test_page_matches_generator(name: str) -> None:
     path = FOLDER / name
     assert path.is_file(), f"docs/{name} is missing: run `make docs`"
-    assert path.read_text(encoding="utf-8") == WRITTEN[name], f"docs/{name} is not current: run `make docs`"
+    assert path.read_text(encoding="utf-8") == GENERATED[name], f"docs/{name} is not current: run `make docs`"
 
 
 @reference
-def test_no_page_is_left_of_a_module_that_is_gone() -> None:
+def test_deleted_modules_have_no_page() -> None:
     on_disk = {f"operators/{path.name}" for path in (FOLDER / "operators").iterdir()}
-    assert on_disk - set(WRITTEN) == set()
+    assert on_disk - set(GENERATED) == set()
 
 
 @every_task
-def test_a_class_has_an_entry(cls: type[Any]) -> None:
+def test_class_has_one_entry(cls: type[Any]) -> None:
     texts = [path.read_text(encoding="utf-8").splitlines() for path in FOLDER.rglob("*.md")]
     assert sum(text.count(f"## {cls.__name__}") for text in texts) == 1
 
 
 @every_task
-def test_a_class_is_used_by_an_example(cls: type[Any]) -> None:
-    found = find_excerpt(cls.__name__)
-    assert found, f"no Dag in example_dags/ makes a task of {cls.__name__}"
-    assert re.search(rf"\b{cls.__name__}(\.partial)?\($", found.source, re.MULTILINE)
+def test_class_is_used_by_an_example(cls: type[Any]) -> None:
+    excerpt = find_excerpt(cls.__name__)
+    assert excerpt, f"no Dag in example_dags/ has a task of {cls.__name__}"
+    assert re.search(rf"\b{cls.__name__}(\.partial)?\($", excerpt.source, re.MULTILINE)
 
 
 @pytest.mark.parametrize("base", SHARED.values(), ids=lambda base: base.__name__)
-def test_every_argument_that_many_share_is_described_in_order(base: type[Any]) -> None:
+def test_shared_arguments_are_described_in_order(base: type[Any]) -> None:
     assert list(Docstring.parse(base).arguments) == list_arguments(base)
 
 
-def without_code(text: str) -> str:
-    """A text in markdown without its code, which may look like links and headings."""
+def remove_code(text: str) -> str:
+    """Remove code from Markdown, because it may look like links and headings."""
     text = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
     return re.sub(r"(?<!\[)`[^`\n]+`(?!\])", "", text)
 
 
-def anchors(path: Path) -> set[str]:
-    """The anchors of a text's headings, as GitHub makes them."""
+def find_anchors(path: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub builds them."""
     text = re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
-    found: set[str] = set()
+    anchors: set[str] = set()
     seen: Counter[str] = Counter()
     for heading in re.findall(r"^#+ (.+)$", text, re.MULTILINE):
         slug = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
-        found.add(f"{slug}-{seen[slug]}" if seen[slug] else slug)
+        anchors.add(f"{slug}-{seen[slug]}" if seen[slug] else slug)
         seen[slug] += 1
-    return found
+    return anchors
 
 
-def leads_nowhere(link: str, text: Path) -> bool:
+def is_broken(link: str, text: Path) -> bool:
     target, _, anchor = link.partition("#")
     path = (text.parent / target).resolve() if target else text
-    return not path.exists() or bool(anchor and anchor not in anchors(path))
+    return not path.exists() or bool(anchor and anchor not in find_anchors(path))
 
 
 @pytest.mark.parametrize("text", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_links_lead_somewhere(text: Path) -> None:
-    links = re.findall(r"\]\(([^()\s]+)\)", without_code(text.read_text(encoding="utf-8")))
+def test_links_resolve(text: Path) -> None:
+    links = re.findall(r"\]\(([^()\s]+)\)", remove_code(text.read_text(encoding="utf-8")))
     relative = [link for link in links if not re.match(r"\w+:", link)]
-    assert [link for link in relative if leads_nowhere(link, text)] == []
+    assert [link for link in relative if is_broken(link, text)] == []
 
 
-def test_a_link_that_leads_nowhere_is_found(tmp_path: Path) -> None:
+def test_broken_links_are_found(tmp_path: Path) -> None:
     text = tmp_path / "a.md"
     text.write_text("# Here, `x` (1)\n\n# Twice\n\n# Twice\n\n```\n# No heading\n```\n", encoding="utf-8")
-    assert not any(leads_nowhere(link, text) for link in ("a.md", "#here-x-1", "a.md#twice-1"))
-    assert all(leads_nowhere(link, text) for link in ("b.md", "#no-heading", "a.md#twice-2"))
+    assert not any(is_broken(link, text) for link in ("a.md", "#here-x-1", "a.md#twice-1"))
+    assert all(is_broken(link, text) for link in ("b.md", "#no-heading", "a.md#twice-2"))
 
 
-def test_what_a_docstring_says_becomes_markdown() -> None:
-    class Thing:
+def test_docstring_becomes_markdown() -> None:
+    class Example:
         """
         First ``a`` sentence.
 
@@ -110,7 +110,7 @@ def test_what_a_docstring_says_becomes_markdown() -> None:
         :raises Error: Sometimes.
         """
 
-    assert Docstring.parse(Thing) == Docstring(
+    assert Docstring.parse(Example) == Docstring(
         ["First `a` sentence.", "Another, of two lines: see `Name`."],
         {"name": "What `name` means."},
         "A result.",
@@ -118,7 +118,7 @@ def test_what_a_docstring_says_becomes_markdown() -> None:
     )
 
 
-def test_a_table_survives_an_upright_bar() -> None:
+def test_table_escapes_vertical_bar() -> None:
     last = format_table(("a", "b"), [(to_markdown("``x|y``"), "z")]).splitlines()[-1]
     assert len(re.split(r"(?<!\\)\|", last)) == len(["", "a", "b", ""])
 
@@ -137,22 +137,22 @@ def test_a_type_becomes_words(annotation: str, words: str) -> None:
     assert describe_annotation(annotation) == words
 
 
-def members(shape: Any) -> list[str]:
-    """The names of all members below a shape, in order."""
+def list_members(shape: Any) -> list[str]:
+    """List the names of all members below a shape, in order."""
     if shape.type_name == "list":
-        return members(shape.member)
+        return list_members(shape.member)
     own = shape.members.items() if shape.type_name == "structure" else ()
-    return [found for name, member in own for found in (name, *members(member))]
+    return [each for name, member in own for each in (name, *list_members(member))]
 
 
 @every_operation
 def test_every_member_of_an_argument_is_explained(cls: type[Any]) -> None:
     shapes = find_argument_shapes(cls.service, cls.operation)
     text = explain_members(cls)
-    named = [name for argument in cls.arguments if argument in shapes for name in members(shapes[argument])]
-    assert re.findall(r"^ *- `(\w+)`", text, re.MULTILINE) == named
+    expected = [name for argument in cls.arguments if argument in shapes for name in list_members(shapes[argument])]
+    assert re.findall(r"^ *- `(\w+)`", text, re.MULTILINE) == expected
     headings = re.findall(r"^Members of `(\w+)`:$", text, re.MULTILINE)
-    assert headings == [argument for argument in cls.arguments if argument in shapes and members(shapes[argument])]
+    assert headings == [argument for argument in cls.arguments if argument in shapes and list_members(shapes[argument])]
 
 
 @reference
@@ -171,12 +171,12 @@ def test_every_member_of_an_argument_is_explained(cls: type[Any]) -> None:
         (sensors.CleanRoomsMLAudienceExportJobSensor, "- `type` (required): text, `ABSOLUTE` or `PERCENTAGE`"),
     ],
 )
-def test_a_member_is_told_by_its_type_and_limits(cls: type[Any], line: str) -> None:
+def test_member_shows_its_type_and_limits(cls: type[Any], line: str) -> None:
     assert line in explain_members(cls).splitlines()
 
 
 def list_settings() -> set[str]:
-    """What the package reads from Airflow's configuration and the environment, by name."""
+    """List the options of Airflow's configuration and the environment variables that the package reads."""
     package = ROOT / "airflow_cleanroomsml"
     modules = [path for path in package.rglob("*.py") if not {"emulator", "testing"}.intersection(path.parts)]
     text = "".join(path.read_text(encoding="utf-8") for path in modules)
@@ -185,7 +185,7 @@ def list_settings() -> set[str]:
     return {f"[{section}] {key}" for section, key in options} | set(variables)
 
 
-def test_every_setting_has_its_row() -> None:
+def test_every_setting_has_a_row() -> None:
     page = (FOLDER / "settings.md").read_text(encoding="utf-8")
     assert {"[operators] default_deferrable", "AWS_CA_BUNDLE"} <= list_settings()
     assert [setting for setting in sorted(list_settings()) if f"`{setting}`" not in page] == []

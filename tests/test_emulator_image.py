@@ -1,4 +1,4 @@
-"""The image of the emulator: what it copies exists, its pins are those that are tested, and it starts as the files say."""
+"""The emulator's image: the files that it copies exist, its pins are tested versions, and its command starts the emulator."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from tools.emulator_requirements import list_requirements
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "deploy" / "emulator"
-#: Each line of the Dockerfile: its instruction and the rest.
+#: The lines of the Dockerfile, split into the instruction and its arguments.
 STEPS = [line.split(maxsplit=1) for line in (FOLDER / "Dockerfile").read_text().splitlines() if line[:1].isalpha()]
 COMPOSE: Any = yaml.safe_load((FOLDER / "compose.yaml").read_text())["services"]["emulator"]
 
 
-def arguments(instruction: str) -> list[str]:
+def find_arguments(instruction: str) -> list[str]:
     return [rest for name, rest in STEPS if name == instruction]
 
 
 def read_pins(path: Path) -> dict[str, set[str]]:
-    """The versions of each package; there may be one for each version of Python."""
+    """Read the pinned versions of each package; there may be one for each version of Python."""
     pins: dict[str, set[str]] = {}
     for line in path.read_text().splitlines():
         name, _, version = line.partition(" ;")[0].partition("==")
@@ -38,28 +38,28 @@ def read_pins(path: Path) -> dict[str, set[str]]:
     return pins
 
 
-def test_what_it_copies_exists() -> None:
-    copied = [source for line in arguments("COPY") for source in line.split()[:-1]]
+def test_copied_files_exist() -> None:
+    copied = [source for line in find_arguments("COPY") for source in line.split()[:-1]]
     assert [source for source in copied if not (ROOT / source).exists()] == []
     # hatchling reads these when it builds the package.
     project = (ROOT / "pyproject.toml").read_text()
-    named = [*re.findall(r'^readme = "(.+)"$', project, re.MULTILINE), "LICENSE", "NOTICE", "pyproject.toml"]
-    assert [name for name in named if name not in copied] == []
+    required = [*re.findall(r'^readme = "(.+)"$', project, re.MULTILINE), "LICENSE", "NOTICE", "pyproject.toml"]
+    assert [name for name in required if name not in copied] == []
 
 
-def test_it_installs_what_it_has_copied() -> None:
-    first, second = arguments("RUN")
+def test_only_pins_are_installed() -> None:
+    first, second = find_arguments("RUN")
     assert first.split()[-2:] == ["--requirement", "requirements.txt"]
     assert "--no-deps" in second.split()
 
 
-def test_the_pins_are_those_that_are_tested() -> None:
+def test_pins_are_tested_versions() -> None:
     tested = read_pins(ROOT / "constraints" / "airflow-3.3.txt")
     pins = read_pins(FOLDER / "requirements.txt")
     assert {name: versions for name, versions in pins.items() if not versions <= tested.get(name, set())} == {}
 
 
-def test_the_pins_have_all_that_the_emulator_needs_and_no_airflow() -> None:
+def test_pins_satisfy_requirements_without_airflow() -> None:
     pins = read_pins(FOLDER / "requirements.txt")
     missing = [
         requirement
@@ -74,11 +74,11 @@ def test_compose_builds_this_image() -> None:
     context = (FOLDER / COMPOSE["build"]["context"]).resolve()
     assert context == ROOT
     assert (context / COMPOSE["build"]["dockerfile"]) == FOLDER / "Dockerfile"
-    assert [port.rpartition(":")[2] for port in COMPOSE["ports"]] == arguments("EXPOSE")
+    assert [port.rpartition(":")[2] for port in COMPOSE["ports"]] == find_arguments("EXPOSE")
 
 
-def test_it_starts_and_stops_as_the_container_does() -> None:
-    (entry_point,) = map(json.loads, arguments("ENTRYPOINT"))
+def test_entry_point_starts_and_stops_emulator() -> None:
+    (entry_point,) = map(json.loads, find_arguments("ENTRYPOINT"))
     python = os.environ.get("AIRFLOW_CLEANROOMSML_EMULATOR_PYTHON", sys.executable)
     command = [python, *entry_point[1:], *COMPOSE["command"], "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tempfile.gettempdir()) as process:
@@ -95,9 +95,9 @@ def test_it_starts_and_stops_as_the_container_does() -> None:
 
 
 def test_the_health_check_calls_the_emulator() -> None:
-    (check,) = arguments("HEALTHCHECK")
+    (check,) = find_arguments("HEALTHCHECK")
     code = json.loads(check.removeprefix("CMD "))[2]
-    (port,) = arguments("EXPOSE")
+    (port,) = find_arguments("EXPOSE")
     assert f"http://127.0.0.1:{port}/_emulator/health" in code
     compile(code, "HEALTHCHECK", "exec")
 

@@ -15,7 +15,7 @@ CLASSES = [
 ]
 
 
-def answer(code: str, status: int = 400, message: str = "no", **members: Any) -> dict[str, Any]:
+def build_response(code: str, status: int = 400, message: str = "no", **members: Any) -> dict[str, Any]:
     return {
         "Error": {"Code": code, "Message": message},
         "ResponseMetadata": {"HTTPStatusCode": status, "RequestId": "r-1"},
@@ -24,21 +24,21 @@ def answer(code: str, status: int = 400, message: str = "no", **members: Any) ->
 
 
 @pytest.mark.parametrize("kind", CLASSES)
-def test_the_tree_in_the_docstring_says_which_fail_at_once(kind: type[CleanRoomsMLError]) -> None:
+def test_docstring_marks_errors_without_retry(kind: type[CleanRoomsMLError]) -> None:
     (line,) = [line for line in exceptions.__doc__.splitlines() if f" {kind.__name__} " in f"{line} "]
     assert issubclass(kind, AirflowFailException) == (f"{kind.__name__} *" in line)
 
 
 @pytest.mark.parametrize("kind", CLASSES)
-def test_they_survive_pickling(kind: type[CleanRoomsMLError]) -> None:
+def test_errors_can_be_pickled(kind: type[CleanRoomsMLError]) -> None:
     error = kind("what happened")
     vars(error).update(note={"kept": 1})
-    back = pickle.loads(pickle.dumps(error))
-    assert (type(back), str(back), vars(back)) == (kind, "what happened", vars(error))
+    unpickled = pickle.loads(pickle.dumps(error))
+    assert (type(unpickled), str(unpickled), vars(unpickled)) == (kind, "what happened", vars(error))
 
 
 @pytest.mark.parametrize(
-    ("operation", "code", "status", "members", "kind", "says"),
+    ("operation", "code", "status", "members", "kind", "advice"),
     [
         ("CreateAudienceModel", "ConflictException", 409, {}, "AlreadyExistsError", 'if_exists="reuse"'),
         ("DeleteAudienceModel", "ConflictException", 409, {}, "ConflictError", "Delete whatever depends on it first"),
@@ -73,18 +73,18 @@ def test_they_survive_pickling(kind: type[CleanRoomsMLError]) -> None:
         ("GetAudienceModel", "InvalidSignatureException", 403, {}, "ServiceError", "Check that region_name is"),
     ],
 )
-def test_an_answer_becomes_its_exception(
-    operation: str, code: str, status: int, members: dict[str, Any], kind: str, says: str
+def test_response_maps_to_exception(
+    operation: str, code: str, status: int, members: dict[str, Any], kind: str, advice: str
 ) -> None:
-    error = service_error(operation, answer(code, status, "the service's own words", **members))
+    error = service_error(operation, build_response(code, status, "the service's own words", **members))
     assert type(error).__name__ == kind
     assert "the service's own words" in str(error)
-    assert says in str(error)
+    assert advice in str(error)
     assert "r-1" in str(error)
     assert (error.operation, error.code, error.details) == (operation, code, members)
 
 
-def test_every_member_of_an_answer_is_redacted() -> None:
+def test_every_member_of_response_is_redacted() -> None:
     response = {
         "Error": {"Code": "ValidationException", "Message": "no"},
         "ResponseMetadata": {"HTTPStatusCode": 400},

@@ -24,7 +24,7 @@ from airflow_cleanroomsml.operators import CleanRoomsMLCallOperator
 from tests.support import World, run
 
 
-def dataset(world: World, name: str = "d", **more: Any) -> dict[str, Any]:
+def build_dataset_request(world: World, name: str = "d", **more: Any) -> dict[str, Any]:
     return {"name": name, "role_arn": world.role, "training_data": world.build_training_data(), **more}
 
 
@@ -33,23 +33,23 @@ def hook(empty_world: World) -> CleanRoomsMLHook:
     return CleanRoomsMLHook()
 
 
-def test_call_sends_and_answers_without_metadata(hook: CleanRoomsMLHook, empty_world: World) -> None:
-    made = hook.call("create_training_dataset", dataset(empty_world))
-    assert list(made) == ["trainingDatasetArn"]
-    found = hook.call("get_training_dataset", {"training_dataset_arn": made["trainingDatasetArn"]})
-    assert found["name"] == "d"
-    assert found["trainingData"] == empty_world.build_training_data()
+def test_call_returns_response_without_metadata(hook: CleanRoomsMLHook, empty_world: World) -> None:
+    created = hook.call("create_training_dataset", build_dataset_request(empty_world))
+    assert list(created) == ["trainingDatasetArn"]
+    dataset = hook.call("get_training_dataset", {"training_dataset_arn": created["trainingDatasetArn"]})
+    assert dataset["name"] == "d"
+    assert dataset["trainingData"] == empty_world.build_training_data()
 
 
-def test_a_bad_request_is_not_sent(hook: CleanRoomsMLHook, empty_world: World) -> None:
+def test_bad_request_is_not_sent(hook: CleanRoomsMLHook, empty_world: World) -> None:
     with pytest.raises(InvalidRequestError, match="CreateTrainingDataset was not sent"):
-        hook.call("create_training_dataset", dataset(empty_world, name="x" * 64))
+        hook.call("create_training_dataset", build_dataset_request(empty_world, name="x" * 64))
     assert empty_world.calls == []
 
 
-def test_items_go_over_all_pages_and_pages_are_read_when_asked_for(hook: CleanRoomsMLHook, empty_world: World) -> None:
+def test_items_cover_all_pages_and_pages_are_read_lazily(hook: CleanRoomsMLHook, empty_world: World) -> None:
     for index in range(5):
-        hook.call("create_training_dataset", dataset(empty_world, name=f"d{index}"))
+        hook.call("create_training_dataset", build_dataset_request(empty_world, name=f"d{index}"))
     before = len(empty_world.calls)
     names = [entry["name"] for entry in hook.items("list_training_datasets", {"max_results": 2})]
     assert names == ["d0", "d1", "d2", "d3", "d4"]
@@ -59,22 +59,20 @@ def test_items_go_over_all_pages_and_pages_are_read_when_asked_for(hook: CleanRo
 
 
 @pytest.mark.parametrize("fault", ["lose_response", "server_error", "reset"])
-def test_a_create_whose_outcome_is_unknown_is_not_sent_again(
-    hook: CleanRoomsMLHook, empty_world: World, fault: str
-) -> None:
+def test_create_with_unknown_outcome_is_not_retried(hook: CleanRoomsMLHook, empty_world: World, fault: str) -> None:
     empty_world.add_fault("CreateTrainingDataset", fault, times=9)
     with pytest.raises(OutcomeUnknownError, match="(?s)may have been carried out.*'d'"):
-        hook.call("create_training_dataset", dataset(empty_world))
+        hook.call("create_training_dataset", build_dataset_request(empty_world))
     assert empty_world.calls == ["CreateTrainingDataset"]
 
 
 @pytest.mark.parametrize("body", [b'{"training', b"", b"{}", b"\xff\xfe", b"[1, 2]", b"null", b'"x"'])
-def test_an_answer_that_broke_off_leaves_the_outcome_unknown(
+def test_unreadable_response_leaves_outcome_unknown(
     empty_world: World, monkeypatch: pytest.MonkeyPatch, body: bytes
 ) -> None:
     requests = []
 
-    class Broken(BaseHTTPRequestHandler):
+    class BrokenHandler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             requests.append(self.path)
             self.send_response(200)
@@ -85,19 +83,19 @@ def test_an_answer_that_broke_off_leaves_the_outcome_unknown(
         def log_message(self, *args: Any) -> None:
             pass
 
-    with HTTPServer(("127.0.0.1", 0), Broken) as server:
+    with HTTPServer(("127.0.0.1", 0), BrokenHandler) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
         with pytest.raises(
             OutcomeUnknownError,
             match="(?s)may have been carried out.*got a response without|got no readable response",
         ):
-            CleanRoomsMLHook().call("create_training_dataset", dataset(empty_world))
+            CleanRoomsMLHook().call("create_training_dataset", build_dataset_request(empty_world))
         server.shutdown()
     assert requests == ["/training-dataset"]
 
 
-def test_credentials_that_cannot_be_fetched_are_no_unknown_outcome(
+def test_request_is_not_sent_without_credentials(
     empty_world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "token").write_text("x" * 40)
@@ -107,11 +105,13 @@ def test_credentials_that_cannot_be_fetched_are_no_unknown_outcome(
     monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(tmp_path / "token"))
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:9")
     with pytest.raises(UnreachableError, match="Nothing was sent: no credentials"):
-        CleanRoomsMLHook(config={"connect_timeout": 1}).call("create_training_dataset", dataset(empty_world))
+        CleanRoomsMLHook(config={"connect_timeout": 1}).call(
+            "create_training_dataset", build_dataset_request(empty_world)
+        )
     assert empty_world.calls == []
 
 
-def test_a_read_is_sent_again(hook: CleanRoomsMLHook, empty_world: World) -> None:
+def test_read_is_retried(hook: CleanRoomsMLHook, empty_world: World) -> None:
     empty_world.add_fault("ListTrainingDatasets", "reset", times=2)
     assert list(hook.items("list_training_datasets")) == []
     assert empty_world.calls == ["ListTrainingDatasets"] * 3
@@ -126,29 +126,29 @@ def test_a_conditional_put_is_sent_once(hook: CleanRoomsMLHook, empty_world: Wor
     assert len(empty_world.calls) == 1
 
 
-def test_a_throttled_create_is_tried_again_and_made_once(
+def test_throttled_create_is_retried_and_creates_once(
     hook: CleanRoomsMLHook, empty_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pauses: list[float] = []
     monkeypatch.setattr(time, "sleep", pauses.append)
     empty_world.add_fault("CreateTrainingDataset", "throttle", times=3)
-    hook.call("create_training_dataset", dataset(empty_world))
+    hook.call("create_training_dataset", build_dataset_request(empty_world))
     assert empty_world.calls == ["CreateTrainingDataset"] * 4
     assert len(empty_world.ml.list_training_datasets()["trainingDatasets"]) == 1
     assert all(0.5 * 2**n <= pause <= 2**n for n, pause in enumerate(pauses))
 
 
-def test_throttled_for_good_ends(hook: CleanRoomsMLHook, empty_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_retries_are_limited(hook: CleanRoomsMLHook, empty_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
     monkeypatch.setattr(time, "sleep", pauses.append)
     empty_world.add_fault("CreateTrainingDataset", "throttle", times=99)
     with pytest.raises(ThrottledError):
-        hook.call("create_training_dataset", dataset(empty_world))
+        hook.call("create_training_dataset", build_dataset_request(empty_world))
     assert len(empty_world.calls) == 9
     assert max(pauses) <= 20
 
 
-def test_a_throttled_listing_does_not_advise_to_start_fewer_jobs(
+def test_throttled_listing_does_not_advise_fewer_jobs(
     hook: CleanRoomsMLHook, empty_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(time, "sleep", lambda _: None)
@@ -163,33 +163,29 @@ def test_a_throttled_listing_does_not_advise_to_start_fewer_jobs(
     ("fault", "kind"),
     [("access_denied", AccessDeniedError), ("quota", NoQuotaError), ("no_quota", NoQuotaError)],
 )
-def test_refusals_of_the_service(
+def test_refusal_has_its_class(
     hook: CleanRoomsMLHook, empty_world: World, fault: str, kind: type[CleanRoomsMLError]
 ) -> None:
     empty_world.add_fault("CreateTrainingDataset", fault)
     with pytest.raises(kind) as caught:
-        hook.call("create_training_dataset", dataset(empty_world))
+        hook.call("create_training_dataset", build_dataset_request(empty_world))
     assert type(caught.value) is kind
 
 
-def test_a_service_that_is_not_there_is_not_an_unknown_outcome(
-    empty_world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_request_is_not_sent_if_service_is_unreachable(empty_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(UnreachableError, match="(?s)CreateTrainingDataset was not sent.*127.0.0.1:9"):
-        CleanRoomsMLHook().call("create_training_dataset", dataset(empty_world))
+        CleanRoomsMLHook().call("create_training_dataset", build_dataset_request(empty_world))
 
 
-def test_an_operation_that_the_emulator_does_not_have_says_so_at_once(
-    hook: CleanRoomsMLHook, empty_world: World
-) -> None:
+def test_operation_that_emulator_lacks_fails_at_once(hook: CleanRoomsMLHook, empty_world: World) -> None:
     with pytest.raises(ServiceError, match="does not support ListConfiguredTables"):
         hook.of("cleanrooms").call("list_configured_tables")
     assert empty_world.calls == ["ListConfiguredTables"]
 
 
-def test_the_text_of_a_query_is_not_in_the_services_error(hook: CleanRoomsMLHook, empty_world: World) -> None:
-    # The emulator takes no SQL seeds, and this service's refusal quotes what it was given, as engines do.
+def test_service_error_omits_text_of_query(hook: CleanRoomsMLHook, empty_world: World) -> None:
+    # The emulator accepts no SQL seeds. This error quotes the query, as SQL engines do.
     with Stubber(hook.conn_once) as stub:
         stub.add_client_error(
             "start_audience_generation_job",
@@ -209,7 +205,7 @@ def test_the_text_of_a_query_is_not_in_the_services_error(hook: CleanRoomsMLHook
     assert caught.value.__context__ is None
 
 
-def test_the_users_own_retries_are_kept_for_reads_only(empty_world: World) -> None:
+def test_users_retries_apply_to_reads_only(empty_world: World) -> None:
     hook = CleanRoomsMLHook(config={"retries": {"total_max_attempts": 7}, "read_timeout": 12})
     conn: Any = hook.conn
     assert conn.meta.config.retries["total_max_attempts"] == 7
@@ -217,21 +213,19 @@ def test_the_users_own_retries_are_kept_for_reads_only(empty_world: World) -> No
     assert hook.conn_once.meta.config.read_timeout == 12
 
 
-def test_one_client_serves_both_where_nothing_is_sent_again(empty_world: World) -> None:
+def test_one_client_is_enough_without_retries(empty_world: World) -> None:
     hook = CleanRoomsMLHook(config={"retries": {"total_max_attempts": 1}})
     assert hook.conn_once is hook.conn
 
 
-def test_the_user_agent_names_the_operator_and_no_source_is_read_for_it(
-    empty_world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def read(*_: object) -> NoReturn:
-        raise AssertionError("The source is read.")
+def test_user_agent_names_operator_without_reading_source(empty_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> NoReturn:
+        raise AssertionError("inspect has read the source")
 
-    monkeypatch.setattr("inspect.getframeinfo", read)
+    monkeypatch.setattr("inspect.getframeinfo", fail)
     operator = CleanRoomsMLCallOperator(task_id="t", operation="list_training_datasets")
     run(operator)
     clients: list[Any] = [operator.hook.conn, CleanRoomsMLHook().conn]
-    told = [client.meta.config.user_agent_extra for client in clients]
-    assert "Caller/CleanRoomsMLCallOperator" in told[0]
-    assert "Caller/Unknown" in told[1]
+    user_agents = [client.meta.config.user_agent_extra for client in clients]
+    assert "Caller/CleanRoomsMLCallOperator" in user_agents[0]
+    assert "Caller/Unknown" in user_agents[1]

@@ -1,7 +1,7 @@
 """
-The emulator as the AWS SDK for JavaScript sees it, which reads answers more strictly than boto3 does.
+The AWS SDK for JavaScript, which parses responses more strictly than boto3 does, understands the emulator.
 
-``nox -s javascript`` installs the SDK and runs these.
+``nox -s javascript`` installs the SDK and runs these tests.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def model(service: str) -> Any:
+def load_model(service: str) -> Any:
     return Loader().load_service_model(service, "service-2")
 
 
-def run(script: str, given: dict[str, Any], folder: Path) -> Any:
-    """What a script prints."""
-    path = folder / "given.json"
-    path.write_text(json.dumps(given))
+def run_script(script: str, arguments: dict[str, Any], folder: Path) -> Any:
+    """Run a script and return what it prints."""
+    path = folder / "arguments.json"
+    path.write_text(json.dumps(arguments))
     env = {"PATH": os.environ["PATH"], "NODE_MODULES": os.environ[NODE_MODULES]}
-    done = subprocess.run(["node", SCRIPTS / script, path], env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    completed = subprocess.run(["node", SCRIPTS / script, path], env=env, capture_output=True, text=True, check=False)
+    assert completed.returncode == 0, completed.stderr
+    return json.loads(completed.stdout)
 
 
-def test_both_services_are_read_without_complaint(world: World, tmp_path: Path) -> None:
-    given = {
+def test_sdk_parses_responses_of_both_services(world: World, tmp_path: Path) -> None:
+    arguments = {
         "endpoint": world.emulator.url,
         "account": world.account,
         "partner": World(world.emulator).account,
@@ -50,46 +50,51 @@ def test_both_services_are_read_without_complaint(world: World, tmp_path: Path) 
         "trainingData": world.build_training_data(),
         "outputConfig": world.output,
         "seedAudience": world.write_seed(),
-        "model": model("cleanroomsml"),
+        "model": load_model("cleanroomsml"),
     }
-    read = run("calls.mjs", given, tmp_path)
+    read = run_script("calls.mjs", arguments, tmp_path)
     assert read["answers"] > 50
     assert read["dates"] > 80
 
 
-def test_an_answer_of_every_operation_is_read_as_it_was_meant(tmp_path: Path) -> None:
+def test_sdk_parses_results_of_every_operation(tmp_path: Path) -> None:
     from airflow_cleanroomsml.emulator import wire
     from tests.emulator.test_wire import ALL, results, service_of
 
-    meant = [(operation, result) for operation in ALL for result in results(operation)]
+    expected = [(operation, result) for operation in ALL for result in results(operation)]
     answers = []
-    for operation, result in meant:
-        answer = wire.build_response(operation, result)
-        of = {"service": service_of(operation), "operation": operation.name, "status": answer.status}
-        answers.append({**of, "headers": _in_lower_case(answer.headers), "body": answer.body.decode()})
-    found = run("answers.mjs", {"models": {each: model(each) for each in SERVICES}, "answers": answers}, tmp_path)
-    for (operation, result), read in zip(meant, found, strict=True):
-        assert (operation.name, _rounded(_decoded(read))) == (operation.name, {"members": _rounded(result)})
+    for operation, result in expected:
+        response = wire.build_response(operation, result)
+        metadata = {"service": service_of(operation), "operation": operation.name, "status": response.status}
+        answers.append({**metadata, "headers": _lower_names(response.headers), "body": response.body.decode()})
+    parsed = run_script(
+        "answers.mjs", {"models": {each: load_model(each) for each in SERVICES}, "answers": answers}, tmp_path
+    )
+    for (operation, result), read in zip(expected, parsed, strict=True):
+        assert (operation.name, _convert_to_floats(_decode_dates(read))) == (
+            operation.name,
+            {"members": _convert_to_floats(result)},
+        )
 
 
-def _in_lower_case(headers: dict[str, str]) -> dict[str, str]:
+def _lower_names(headers: dict[str, str]) -> dict[str, str]:
     return {name.lower(): value for name, value in headers.items()}
 
 
-def _decoded(value: Any) -> Any:
+def _decode_dates(value: Any) -> Any:
     if isinstance(value, list):
-        return [_decoded(item) for item in value]
+        return [_decode_dates(item) for item in value]
     if not isinstance(value, dict):
         return value
     if list(value) == ["date"]:
         return datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(milliseconds=value["date"])
-    return {key: _decoded(item) for key, item in value.items()}
+    return {key: _decode_dates(item) for key, item in value.items()}
 
 
-def _rounded(value: Any) -> Any:
-    """The same in numbers that JavaScript has: all of them are doubles."""
+def _convert_to_floats(value: Any) -> Any:
+    """Convert integers to floats, because all numbers in JavaScript are doubles."""
     if isinstance(value, list):
-        return [_rounded(item) for item in value]
+        return [_convert_to_floats(item) for item in value]
     if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
+        return {key: _convert_to_floats(item) for key, item in value.items()}
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value

@@ -1,4 +1,4 @@
-"""Imports point downwards, by the table of layers in ARCHITECTURE.md, inside functions as well; none of them closes a cycle."""
+"""Imports, including those inside functions, point downwards by the table of layers in ARCHITECTURE.md, and form no cycle."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ import pytest
 
 PACKAGE = "airflow_cleanroomsml"
 ROOT = Path(__file__).parents[1]
-#: What the emulator may import beside itself: it runs without Airflow.
+#: What the emulator may import besides itself, because it runs without Airflow.
 SHARED_WITH_THE_EMULATOR = {"_requests", "_resources.table", "_training_data"}
 
 
 def read_layers(text: str) -> dict[str, int]:
-    """The table of layers: module or package, relative to ours, to its layer; 0 is the lowest."""
+    """Read the layer of each module or package from the table; names are relative to our package, and 0 is the lowest layer."""
     table = text.partition("\n## Layers\n")[2].partition("\n## ")[0]
     rows = [re.findall(r"`([\w.]+)`", line.split("|")[1]) for line in table.splitlines() if line.startswith("| `")]
     return {name: level for level, row in enumerate(reversed(rows)) for name in row}
 
 
 def read_modules() -> dict[str, str]:
-    """All modules by their names relative to the package, with their source; the package itself is the empty name."""
+    """Read the source of each module by its name relative to the package, which is empty for the package itself."""
     files = {path.relative_to(ROOT / PACKAGE).with_suffix(""): path for path in (ROOT / PACKAGE).rglob("*.py")}
     return {
         ".".join(name.parts).removesuffix("__init__").rstrip("."): path.read_text("utf-8")
@@ -34,7 +34,7 @@ def read_modules() -> dict[str, str]:
 
 
 def find_imports(source: str) -> Iterator[str]:
-    """The names of ours that a module imports, relative to the package, except those for type checkers."""
+    """Yield the names in our package that a module imports, relative to it, except those for type checkers."""
     pending: list[ast.AST] = [ast.parse(source)]
     while pending:
         node = pending.pop()
@@ -51,24 +51,24 @@ def find_imports(source: str) -> Iterator[str]:
         yield from (name.partition(".")[2] for name in names if name.partition(".")[0] == PACKAGE)
 
 
-def resolve(name: str, known: Mapping[str, object]) -> str:
-    """The module, or the entry of the table, that a dotted name belongs to; empty if there is none."""
-    while name and name not in known:
+def resolve(name: str, candidates: Mapping[str, object]) -> str:
+    """Return the module or table entry that a dotted name belongs to; empty if there is none."""
+    while name and name not in candidates:
         name = name.rpartition(".")[0]
     return name
 
 
 def find_upward_imports(module: str, source: str, layers: Mapping[str, int]) -> list[str]:
-    """The imports of a module that lead to its own layer or a higher one, other than those inside its own entry."""
+    """Find the imports of a module from its own layer or a higher one, except those from its own entry."""
     own = resolve(module, layers)
-    found = {name: resolve(name, layers) for name in find_imports(source)}
+    entries = {name: resolve(name, layers) for name in find_imports(source)}
     return sorted(
-        name for name, entry in found.items() if entry != own and layers.get(entry, len(layers)) >= layers[own]
+        name for name, entry in entries.items() if entry != own and layers.get(entry, len(layers)) >= layers[own]
     )
 
 
 def find_cycle(modules: Mapping[str, str]) -> list[str]:
-    """Modules that import each other in a circle; empty if there are none."""
+    """Find modules that import each other in a cycle; empty if there are none."""
     graph = {
         module: {resolve(name, modules) for name in find_imports(source)} - {module}
         for module, source in modules.items()
@@ -97,7 +97,7 @@ def test_imports_point_downwards(module: str) -> None:
     assert find_upward_imports(module, MODULES[module], LAYERS) == []
 
 
-def test_the_package_itself_imports_nothing_of_its_own() -> None:
+def test_package_itself_imports_none_of_its_modules() -> None:
     assert list(find_imports(MODULES[""])) == []
 
 

@@ -1,4 +1,4 @@
-"""What single tasks report to OpenLineage; ``tests/dags/test_lineage.py`` runs a Dag with Airflow's OpenLineage provider."""
+"""The lineage that single tasks report to OpenLineage; ``tests/dags/test_lineage.py`` runs a Dag with Airflow's OpenLineage provider."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from tests.helpers.custom_models import SQL, Studio, versioned
 from tests.support import TaskInstance, World, resume, run
 
 
-def name(dataset: Any) -> str:
-    """The URI of a dataset."""
+def format_uri(dataset: Any) -> str:
+    """Return the URI of a dataset."""
     return f"{dataset.namespace}/{dataset.name}"
 
 
-def named(arn: str) -> str:
-    """What :func:`name` is for a resource of the service."""
+def build_uri(arn: str) -> str:
+    """Return the URI of the dataset that stands for a resource of the service."""
     *namespace, resource = arn.split(":", 5)
     return f"{':'.join(namespace)}/{resource}"
 
 
-def names(datasets: list[Any]) -> list[str]:
-    return [name(dataset) for dataset in datasets]
+def list_uris(datasets: list[Any]) -> list[str]:
+    return [format_uri(dataset) for dataset in datasets]
 
 
 def complete(operator: Any) -> Any:
-    """Run a task, and return its lineage."""
+    """Run a task and return its lineage."""
     run(operator)
     return operator.get_openlineage_facets_on_complete(None)
 
 
-def create_dataset(world: World, data: Any = None) -> operators.CleanRoomsMLCreateTrainingDatasetOperator:
+def build_dataset_task(world: World, data: Any = None) -> operators.CleanRoomsMLCreateTrainingDatasetOperator:
     data = data or world.build_training_data()
     return operators.CleanRoomsMLCreateTrainingDatasetOperator(
         task_id="t", name="dataset", role_arn=world.role, training_data=data
@@ -46,25 +46,25 @@ def create_dataset(world: World, data: Any = None) -> operators.CleanRoomsMLCrea
 
 
 def test_a_training_dataset_has_the_columns_of_its_table(world: World) -> None:
-    lineage = complete(create_dataset(world))
+    lineage = complete(build_dataset_task(world))
     (table,), (dataset,) = lineage.inputs, lineage.outputs
-    assert name(table) == f"arn:aws:glue:us-east-1:{world.account}/table/lookalike/interactions"
+    assert format_uri(table) == f"arn:aws:glue:us-east-1:{world.account}/table/lookalike/interactions"
     fields = [(field.name, field.description) for field in table.facets["schema"].fields]
     assert fields == [("user_id", "USER_ID"), ("item_id", "ITEM_ID"), ("timestamp", "TIMESTAMP")]
     (source,) = dataset.facets["columnLineage"].fields["item_id"].inputFields
     assert (source.namespace, source.name, source.field) == (table.namespace, table.name, "item_id")
 
 
-def test_a_table_of_another_account_has_its_catalog(world: World) -> None:
+def test_table_of_another_account_has_catalog(world: World) -> None:
     data: Any = world.build_training_data()
     data[0]["inputConfig"]["dataSource"]["glueDataSource"]["catalogId"] = "210987654321"
-    assert names(complete(create_dataset(world, data)).inputs) == [
+    assert list_uris(complete(build_dataset_task(world, data)).inputs) == [
         "arn:aws:glue:us-east-1:210987654321/table/lookalike/interactions",
     ]
 
 
 @pytest.mark.parametrize("deferrable", [False, True], ids=["sync", "deferred"])
-def test_a_failed_job_has_read_but_not_written(world: World, deferrable: bool) -> None:
+def test_failed_job_has_inputs_but_no_outputs(world: World, deferrable: bool) -> None:
     dataset = world.create_dataset()
     world.add_fault("CreateAudienceModel", "fail_job")
     operator = operators.CleanRoomsMLCreateAudienceModelOperator(
@@ -74,12 +74,12 @@ def test_a_failed_job_has_read_but_not_written(world: World, deferrable: bool) -
         run(operator)
     (entry,) = world.ml.list_audience_models()["audienceModels"]
     lineage = operator.get_openlineage_facets_on_failure(None)
-    assert (names(lineage.inputs), lineage.outputs) == ([named(dataset)], [])
+    assert (list_uris(lineage.inputs), lineage.outputs) == ([build_uri(dataset)], [])
     assert lineage.run_facets["cleanroomsml_resource"].members == {"audience_model_arn": entry["audienceModelArn"]}
 
 
-def test_another_run_in_the_same_process_starts_anew(world: World) -> None:
-    operator = create_dataset(world)
+def test_next_run_in_same_process_forgets_resource(world: World) -> None:
+    operator = build_dataset_task(world)
     run(operator)
     world.add_fault("ListTrainingDatasets", "access_denied", times=9)
     world.add_fault("CreateTrainingDataset", "access_denied", times=9)
@@ -88,7 +88,7 @@ def test_another_run_in_the_same_process_starts_anew(world: World) -> None:
     assert operator.get_openlineage_facets_on_failure(None).run_facets == {}
 
 
-def test_a_query_is_named_but_its_sql_is_not(studio: Studio) -> None:
+def test_lineage_has_query_id_but_no_sql(studio: Studio) -> None:
     query: Any = studio.build_input_channel(f"{SQL} WHERE path = 's3://bucket/secret'")
     operator = operators.CleanRoomsMLCreateMLInputChannelOperator(
         task_id="t",
@@ -98,14 +98,17 @@ def test_a_query_is_named_but_its_sql_is_not(studio: Studio) -> None:
         input_channel=query,
         retention_in_days=1,
     )
-    done = run(operator)
+    task_run = run(operator)
     lineage = operator.get_openlineage_facets_on_complete(None)
-    assert (names(lineage.inputs), names(lineage.outputs)) == ([named(studio.association)], [named(done.result)])
-    assert lineage.run_facets["externalQuery"].externalQueryId == done.pushed["protected_query_identifier"]
+    assert (list_uris(lineage.inputs), list_uris(lineage.outputs)) == (
+        [build_uri(studio.association)],
+        [build_uri(task_run.result)],
+    )
+    assert lineage.run_facets["externalQuery"].externalQueryId == task_run.pushed["protected_query_identifier"]
     assert "secret" not in Serde.to_json(lineage)
 
 
-def test_the_records_of_a_channel_are_its_size() -> None:
+def test_channel_has_row_and_file_count() -> None:
     channel = f"arn:aws:cleanrooms-ml:us-east-1:123456789012:membership/{'0' * 36}/ml-input-channel/{'1' * 36}"
     members = {"ml_input_channel_arn": channel, "number_of_records": 1200, "number_of_files": 3.0}
     (output,) = build_lineage(DataFlow((), [ServiceResource(channel)], members=members), is_complete=True).outputs
@@ -125,22 +128,25 @@ def test_a_trained_model_reads_its_channels(studio: Studio) -> None:
         environment={"INPUT": "s3://bucket/secret"},
         hyperparameters={"warm_start": "s3://bucket/secret"},
     )
-    done = run(operator)
+    task_run = run(operator)
     lineage = operator.get_openlineage_facets_on_complete(None)
-    assert set(names(lineage.inputs)) == {named(studio.association), named(studio.channel)}
-    assert names(lineage.outputs) == [named(done.result)]
+    assert set(list_uris(lineage.inputs)) == {
+        build_uri(studio.association),
+        build_uri(studio.channel),
+    }
+    assert list_uris(lineage.outputs) == [build_uri(task_run.result)]
     assert "secret" not in Serde.to_json(lineage)
 
 
-def test_what_is_deleted_is_dropped(world: World) -> None:
+def test_deleted_dataset_is_dropped(world: World) -> None:
     dataset = world.create_dataset()
     operator = operators.CleanRoomsMLDeleteTrainingDatasetOperator(task_id="t", training_dataset_arn=dataset)
     (dropped,) = complete(operator).outputs
-    assert name(dropped) == named(dataset)
+    assert format_uri(dropped) == build_uri(dataset)
     assert Serde.to_dict(dropped)["facets"]["lifecycleStateChange"]["lifecycleStateChange"] == "DROP"
 
 
-def test_what_could_not_be_deleted_is_not_dropped(world: World) -> None:
+def test_failed_deletion_drops_nothing(world: World) -> None:
     dataset = world.ml.get_audience_model(audienceModelArn=world.train_model())["trainingDatasetArn"]
     operator = operators.CleanRoomsMLDeleteTrainingDatasetOperator(task_id="t", training_dataset_arn=dataset)
     with pytest.raises(ConflictError):
@@ -155,67 +161,73 @@ def test_a_deleted_policy_drops_no_model(world: World) -> None:
     assert complete(operator).outputs == []
 
 
-def test_a_promoted_model_leads_to_what_offers_it(world: World) -> None:
-    terms, new = world.create_configured_model(), world.train_model("new")
+def test_promotion_leads_to_configured_model(world: World) -> None:
+    configured_model, new = world.create_configured_model(), world.train_model("new")
     operator = operators.CleanRoomsMLPromoteAudienceModelOperator(
-        task_id="t", configured_audience_model_arn=terms, audience_model_arn=new
+        task_id="t", configured_audience_model_arn=configured_model, audience_model_arn=new
     )
     for _ in range(2):
         lineage = complete(operator)
-        assert (names(lineage.inputs), names(lineage.outputs)) == ([named(new)], [named(terms)])
+        assert (list_uris(lineage.inputs), list_uris(lineage.outputs)) == (
+            [build_uri(new)],
+            [build_uri(configured_model)],
+        )
 
 
-def test_a_model_that_was_not_promoted_leads_nowhere(world: World) -> None:
-    older, terms = world.train_model("older"), world.create_configured_model()
+def test_rejected_promotion_has_no_output(world: World) -> None:
+    older, configured_model = world.train_model("older"), world.create_configured_model()
     operator = operators.CleanRoomsMLPromoteAudienceModelOperator(
-        task_id="t", configured_audience_model_arn=terms, audience_model_arn=older
+        task_id="t", configured_audience_model_arn=configured_model, audience_model_arn=older
     )
     lineage = complete(operator)
-    assert (names(lineage.inputs), lineage.outputs) == ([named(older)], [])
+    assert (list_uris(lineage.inputs), lineage.outputs) == ([build_uri(older)], [])
 
 
-def test_an_update_leads_from_the_model_on_offer(world: World) -> None:
-    terms, new = world.create_configured_model(), world.train_model("new")
+def test_update_has_the_new_model_as_input(world: World) -> None:
+    configured_model, new = world.create_configured_model(), world.train_model("new")
     operator = operators.CleanRoomsMLUpdateConfiguredAudienceModelOperator(
-        task_id="t", configured_audience_model_arn=terms, audience_model_arn=new
+        task_id="t", configured_audience_model_arn=configured_model, audience_model_arn=new
     )
     lineage = complete(operator)
-    assert (names(lineage.inputs), names(lineage.outputs)) == ([named(new)], [named(terms)])
+    assert (list_uris(lineage.inputs), list_uris(lineage.outputs)) == (
+        [build_uri(new)],
+        [build_uri(configured_model)],
+    )
 
 
 def test_pruned_models_are_dropped(world: World) -> None:
     old, new = world.train_model("weekly-1"), world.train_model("weekly-2")
     operator = operators.CleanRoomsMLPruneAudienceModelsOperator(task_id="t", keep=1, name_prefix="weekly-")
     run(operator)
-    assert names(operator.get_openlineage_facets_on_complete(None).outputs) == [named(old)]
+    assert list_uris(operator.get_openlineage_facets_on_complete(None).outputs) == [build_uri(old)]
     assert new
 
 
-def test_a_sensor_of_an_export_leads_to_its_location(world: World) -> None:
+def test_export_sensor_has_location_as_output(world: World) -> None:
     job = world.generate_audience()
     size = {"type": "PERCENTAGE", "value": 10}
     world.ml.start_audience_export_job(name="export", audienceGenerationJobArn=job, audienceSize=size)
     sensor = sensors.CleanRoomsMLAudienceExportJobSensor(
         task_id="t", audience_generation_job_arn=job, name="export", poke_interval=0.2, timeout=60
     )
-    done = run(sensor)
+    task_run = run(sensor)
     lineage = sensor.get_openlineage_facets_on_complete(None)
-    assert (names(lineage.inputs), names(lineage.outputs)) == (
-        [named(job)],
-        [done.result["output_location"].rstrip("/")],
+    assert (list_uris(lineage.inputs), list_uris(lineage.outputs)) == (
+        [build_uri(job)],
+        [task_run.result["output_location"].rstrip("/")],
     )
 
 
-def test_a_choice_of_a_size_reads_the_job(world: World) -> None:
+def test_size_choice_reads_the_job(world: World) -> None:
     job = world.generate_audience()
     operator = operators.CleanRoomsMLChooseAudienceSizeOperator(
         task_id="t", audience_generation_job_arn=job, policy="knee"
     )
     lineage = complete(operator)
-    assert (names(lineage.inputs), lineage.outputs) == ([named(job)], [])
+    assert (list_uris(lineage.inputs), lineage.outputs) == ([build_uri(job)], [])
 
 
-def test_any_operation_that_creates_something_has_lineage(world: World) -> None:
+def test_called_create_operation_has_lineage(world: World) -> None:
     dataset = world.create_dataset()
     operator = operators.CleanRoomsMLCallOperator(
         task_id="t",
@@ -223,12 +235,15 @@ def test_any_operation_that_creates_something_has_lineage(world: World) -> None:
         parameters={"name": "model", "training_dataset_arn": dataset},
         jmespath="audienceModelArn",
     )
-    done = run(operator)
+    task_run = run(operator)
     lineage = operator.get_openlineage_facets_on_complete(None)
-    assert (names(lineage.inputs), names(lineage.outputs)) == ([named(dataset)], [named(done.result)])
+    assert (list_uris(lineage.inputs), list_uris(lineage.outputs)) == (
+        [build_uri(dataset)],
+        [build_uri(task_run.result)],
+    )
 
 
-def test_reading_a_description_is_no_lineage(world: World) -> None:
+def test_called_get_operation_has_no_lineage(world: World) -> None:
     operator = operators.CleanRoomsMLCallOperator(
         task_id="t", operation="get_training_dataset", parameters={"training_dataset_arn": world.create_dataset()}
     )
@@ -236,7 +251,7 @@ def test_reading_a_description_is_no_lineage(world: World) -> None:
     assert (lineage.inputs, lineage.outputs) == ([], [])
 
 
-def test_the_age_of_a_model_is_no_lineage(world: World) -> None:
+def test_age_check_has_no_lineage(world: World) -> None:
     operator = operators.CleanRoomsMLCheckAudienceModelAgeOperator(
         task_id="t",
         configured_audience_model_arn=world.create_configured_model(),
@@ -254,8 +269,8 @@ def defer(operator: Any, context: Any) -> BaseException:
     return caught.value
 
 
-def resumed(world: World, make: Any, before: str, after: str) -> Any:
-    """Run a task whose template renders to another value when it resumes, in another process; return the resumed task."""
+def defer_and_resume(world: World, make: Any, before: str, after: str) -> Any:
+    """Defer a task, resume it as another process does, with a template that renders to another value; return the resumed task."""
     ti, task = TaskInstance(), make()
     deferral = defer(make(), {"params": {"arn": before}, "ti": ti})
     world.emulator.advance(1100)
@@ -265,25 +280,25 @@ def resumed(world: World, make: Any, before: str, after: str) -> Any:
     return task
 
 
-def lineage_of(operator: Any) -> tuple[list[str], list[str]]:
+def read_uris(operator: Any) -> tuple[list[str], list[str]]:
     lineage = operator.get_openlineage_facets_on_complete(None)
-    return names(lineage.inputs), names(lineage.outputs)
+    return list_uris(lineage.inputs), list_uris(lineage.outputs)
 
 
-def train(**more: Any) -> operators.CleanRoomsMLCreateAudienceModelOperator:
+def build_training_task(**more: Any) -> operators.CleanRoomsMLCreateAudienceModelOperator:
     return operators.CleanRoomsMLCreateAudienceModelOperator(
         task_id="t", name="model", training_dataset_arn="{{ params.arn }}", waiter_delay=0.2, **more
     )
 
 
-def test_a_resumed_task_has_read_what_its_job_was_started_with(slow_world: World) -> None:
+def test_resumed_task_reports_input_of_its_job(slow_world: World) -> None:
     first, second = slow_world.create_dataset("first"), slow_world.create_dataset("second")
-    task = resumed(slow_world, lambda: train(deferrable=True), first, second)
+    task = defer_and_resume(slow_world, lambda: build_training_task(deferrable=True), first, second)
     (entry,) = slow_world.ml.list_audience_models()["audienceModels"]
-    assert lineage_of(task) == ([named(first)], [named(entry["audienceModelArn"])])
+    assert read_uris(task) == ([build_uri(first)], [build_uri(entry["audienceModelArn"])])
 
 
-def test_a_resumed_export_has_written_its_audience_only(slow_world: World) -> None:
+def test_resumed_export_reports_only_its_audience(slow_world: World) -> None:
     first, second = slow_world.generate_audience("first"), slow_world.generate_audience("second")
 
     def export() -> Any:
@@ -297,12 +312,12 @@ def test_a_resumed_export_has_written_its_audience_only(slow_world: World) -> No
             deferrable=True,
         )
 
-    inputs, (output,) = lineage_of(resumed(slow_world, export, first, second))
-    assert inputs == [named(first)]
+    inputs, (output,) = read_uris(defer_and_resume(slow_world, export, first, second))
+    assert inputs == [build_uri(first)]
     assert output.startswith(f"s3://{slow_world.bucket}/")
 
 
-def test_a_resumed_deletion_drops_what_was_deleted(slow_world: World) -> None:
+def test_resumed_deletion_drops_deleted_model(slow_world: World) -> None:
     first, second = slow_world.train_model("first"), slow_world.train_model("second")
     slow_world.emulator.change_settings(delete_seconds=1000)
 
@@ -311,10 +326,10 @@ def test_a_resumed_deletion_drops_what_was_deleted(slow_world: World) -> None:
             task_id="t", audience_model_arn="{{ params.arn }}", waiter_delay=0.2, deferrable=True
         )
 
-    assert lineage_of(resumed(slow_world, delete, first, second)) == ([], [named(first)])
+    assert read_uris(defer_and_resume(slow_world, delete, first, second)) == ([], [build_uri(first)])
 
 
-def test_a_resumed_sensor_names_what_it_waited_for(slow_world: World) -> None:
+def test_resumed_sensor_reports_awaited_model(slow_world: World) -> None:
     first, second = (
         slow_world.ml.create_audience_model(name=name, trainingDatasetArn=slow_world.create_dataset(name))[
             "audienceModelArn"
@@ -327,25 +342,25 @@ def test_a_resumed_sensor_names_what_it_waited_for(slow_world: World) -> None:
             task_id="t", audience_model_arn="{{ params.arn }}", poke_interval=0.2, deferrable=True
         )
 
-    assert lineage_of(resumed(slow_world, sense, first, second)) == ([named(first)], [])
+    assert read_uris(defer_and_resume(slow_world, sense, first, second)) == ([build_uri(first)], [])
 
 
-def test_a_task_that_times_out_in_the_triggerer_has_read_what_its_job_was_started_with(slow_world: World) -> None:
+def test_task_that_times_out_in_triggerer_reports_input_of_its_job(slow_world: World) -> None:
     first, second = slow_world.create_dataset("first"), slow_world.create_dataset("second")
-    task, again = (train(deferrable=True, waiter_max_attempts=1) for _ in range(2))
+    task, again = (build_training_task(deferrable=True, waiter_max_attempts=1) for _ in range(2))
     ti = TaskInstance()
     before, after = ({"params": {"arn": arn}, "ti": ti} for arn in (first, second))
     deferral = defer(task, before)
     again.render_template_fields(cast("Any", after))
     with pytest.raises(WaitTimeoutError):
         resume(again, deferral, after)
-    assert names(again.get_openlineage_facets_on_failure(None).inputs) == [named(first)]
+    assert list_uris(again.get_openlineage_facets_on_failure(None).inputs) == [build_uri(first)]
 
 
-def test_a_retry_has_read_what_the_job_that_it_reuses_was_started_with(slow_world: World) -> None:
+def test_retry_reports_input_of_the_job_that_it_reuses(slow_world: World) -> None:
     first, second = slow_world.create_dataset("first"), slow_world.create_dataset("second")
     ti = TaskInstance()
-    run(train(wait_for_completion=False), ti=ti, params={"arn": first})
-    retry = train(wait_for_completion=False)
-    done = run(retry, ti=ti.make_next_try(), params={"arn": second})
-    assert lineage_of(retry) == ([named(first)], [named(done.result)])
+    run(build_training_task(wait_for_completion=False), ti=ti, params={"arn": first})
+    retry = build_training_task(wait_for_completion=False)
+    task_run = run(retry, ti=ti.make_next_try(), params={"arn": second})
+    assert read_uris(retry) == ([build_uri(first)], [build_uri(task_run.result)])

@@ -1,4 +1,4 @@
-"""Extra links: which class has which, where they lead in each partition, and when a task stores them."""
+"""Extra links: which classes have which links, where they lead in each partition, and when a task stores them."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def _fast_clock(fast_clock: None) -> None:
     pass
 
 
-def full_request(cls: type[Any], partition: str, region: str) -> dict[str, Any]:
-    """Every argument of a class, as its templates render."""
+def build_full_request(cls: type[Any], partition: str, region: str) -> dict[str, Any]:
+    """Build a value for every argument of a class, as its templates render."""
     s3 = {"s3Uri": "s3://lake/audiences of 2026"}
     values: dict[str, Any] = {
         "collaboration_identifier": COLLABORATION,
@@ -72,13 +72,13 @@ def full_request(cls: type[Any], partition: str, region: str) -> dict[str, Any]:
     return {name: values.get(name, arn if name.endswith("_arn") else "x") for name in list_arguments(cls)}
 
 
-def make_full(cls: type[Any], partition: str) -> Any:
+def build_full_task(cls: type[Any], partition: str) -> Any:
     region, _ = PARTITIONS[partition]
-    return cls(task_id="t", aws_conn_id=None, region_name=region, **full_request(cls, partition, region))
+    return cls(task_id="t", aws_conn_id=None, region_name=region, **build_full_request(cls, partition, region))
 
 
-def stored_links(task: Any, error: Exception | None = None) -> dict[str, str]:
-    """The links that a task stores before it sends its request, and those of an error, by name."""
+def store_links(task: Any, error: Exception | None = None) -> dict[str, str]:
+    """Store the links of a task's request and those of an error, and return them by name."""
     ti = TaskInstance()
     context: Any = {"ti": ti}
     parameters: Any = task.parameters if isinstance(task, CleanRoomsMLCallOperator) else None
@@ -89,7 +89,7 @@ def stored_links(task: Any, error: Exception | None = None) -> dict[str, str]:
 
 
 @every_task
-def test_each_class_has_links_with_names_of_their_own(cls: type[Any]) -> None:
+def test_links_of_each_class_have_unique_names(cls: type[Any]) -> None:
     names = [link.name for link in cls.operator_extra_links]
     assert names.count("API reference") == 1
     assert len(set(names)) == len(names)
@@ -106,7 +106,7 @@ def test_airflow_knows_each_link() -> None:
 
 
 def test_names_do_not_change() -> None:
-    # Whoever has bookmarked the REST API's links finds them by name.
+    # Users of the REST API find the links by name.
     assert [link.name for link in LINKS] == [
         "Collaboration",
         "Input in S3",
@@ -116,20 +116,20 @@ def test_names_do_not_change() -> None:
         "API reference",
         "Documentation",
     ]
-    found = {link.name for cls in TASKS for link in cls.operator_extra_links}
-    assert found == {link.name for link in (*LINKS, *DETAILS_LINKS)}
+    names = {link.name for cls in TASKS for link in cls.operator_extra_links}
+    assert names == {link.name for link in (*LINKS, *DETAILS_LINKS)}
 
 
 @every_task
 @pytest.mark.parametrize("partition", PARTITIONS)
 def test_a_full_request_has_the_links_of_its_partition(cls: type[Any], partition: str) -> None:
     region, console = PARTITIONS[partition]
-    task = make_full(cls, partition)
+    task = build_full_task(cls, partition)
     error = QuotaExceededError("full", operation="CreateTrainedModel", details={"quotaName": "of some kind"})
-    found = stored_links(task, error)
-    found.pop("Documentation", None)
+    links = store_links(task, error)
+    links.pop("Documentation", None)
     service = "clean-rooms/latest/apireference" if task.service == "cleanrooms" else "cleanrooms-ml/latest/APIReference"
-    page = re.fullmatch(rf"https://docs\.aws\.amazon\.com/{service}/API_(\w+)\.html", found.pop("API reference"))
+    page = re.fullmatch(rf"https://docs\.aws\.amazon\.com/{service}/API_(\w+)\.html", links.pop("API reference"))
     assert page is not None
     assert page[1] in load(task.service).operation_names
     expected = {
@@ -139,22 +139,25 @@ def test_a_full_request_has_the_links_of_its_partition(cls: type[Any], partition
         "CloudWatch logs": f"cloudwatch/home?region={region}#logsV2:log-groups/log-group/$252Faws$252Fcleanroomsml$252F",
         "Service quota": "servicequotas/home/services/cleanrooms-ml/quotas",
     }
-    # Only the service's answer tells the others.
-    told = set(list_arguments(cls))
+    # The others need the service's response.
+    arguments = set(list_arguments(cls))
     sources = {
         "Collaboration": {"collaboration_identifier", "collaboration_id", "parameters"},
         "Output in S3": {"output_config", "default_output_location"},
     }
     own = [link for link in task.operator_extra_links if link in LINKS]
-    names = {link.name for link in own if told & sources.get(link.name, told)} - {"API reference", "Documentation"}
-    assert set(found) == (names if console else set())
-    for name, url in found.items():
+    names = {link.name for link in own if arguments & sources.get(link.name, arguments)} - {
+        "API reference",
+        "Documentation",
+    }
+    assert set(links) == (names if console else set())
+    for name, url in links.items():
         assert url.startswith(console + expected[name])
 
 
 @pytest.fixture
-def documented(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The address of the documentation that the installed package names."""
+def documentation_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of the documentation in the metadata of the installed package."""
     folder = tmp_path / "airflow_provider_cleanroomsml-99.dist-info"
     folder.mkdir()
     lines = [
@@ -170,27 +173,29 @@ def documented(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @every_task
-def test_each_class_leads_to_its_reference(cls: type[Any], documented: str) -> None:
-    page, _, anchor = stored_links(make_full(cls, "aws"))["Documentation"].removeprefix(documented).partition(".html#")
+def test_each_class_links_to_its_reference(cls: type[Any], documentation_url: str) -> None:
+    page, _, anchor = (
+        store_links(build_full_task(cls, "aws"))["Documentation"].removeprefix(documentation_url).partition(".html#")
+    )
     text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
     # The site's anchors are headings in lower case.
     assert f"\n## {cls.__name__}\n" in text
     assert anchor == cls.__name__.lower()
 
 
-def test_a_subclass_leads_to_the_reference_of_its_base(documented: str) -> None:
+def test_subclass_links_to_the_reference_of_its_base(documentation_url: str) -> None:
     class CreateModel(CleanRoomsMLCreateAudienceModelOperator):
         pass
 
-    url = stored_links(make_full(CreateModel, "aws"))["Documentation"]
-    assert url == f"{documented}operators/audience_model.html#cleanroomsmlcreateaudiencemodeloperator"
+    url = store_links(build_full_task(CreateModel, "aws"))["Documentation"]
+    assert url == f"{documentation_url}operators/audience_model.html#cleanroomsmlcreateaudiencemodeloperator"
 
 
-def test_a_package_without_an_address_has_no_such_link() -> None:
+def test_documentation_link_needs_url_in_metadata() -> None:
     # TO BE FILLED IN AT PUBLICATION: the address in pyproject.toml, which an installed package has in its metadata.
     declared = any(url.startswith("Documentation,") for url in metadata(PACKAGE).get_all("Project-URL") or ())
-    found = stored_links(make_full(CleanRoomsMLCreateAudienceModelOperator, "aws"))
-    assert ("Documentation" in found) == declared
+    links = store_links(build_full_task(CleanRoomsMLCreateAudienceModelOperator, "aws"))
+    assert ("Documentation" in links) == declared
 
 
 @pytest.mark.parametrize(
@@ -202,22 +207,22 @@ def test_a_package_without_an_address_has_no_such_link() -> None:
         f"{COLLABORATION}\n",
     ],
 )
-def test_what_is_no_collaboration_has_no_link(value: str) -> None:
+def test_invalid_collaboration_has_no_link(value: str) -> None:
     task = CleanRoomsFindMembershipOperator(task_id="t", collaboration_identifier=value, region_name="us-east-1")
-    assert "Collaboration" not in stored_links(task)
+    assert "Collaboration" not in store_links(task)
 
 
 @pytest.mark.parametrize("region", ["evil.example/#", "us east", "eu-west-1\n"])
-def test_what_is_no_region_has_no_link(region: str) -> None:
-    assert set(_links_of(f"arn:aws:cleanrooms-ml:{region}:123456789012:audience-model/1")) == {"API reference"}
+def test_invalid_region_has_no_link(region: str) -> None:
+    assert set(_store_links_for(f"arn:aws:cleanrooms-ml:{region}:123456789012:audience-model/1")) == {"API reference"}
 
 
 @pytest.mark.parametrize("arn", ["arn:x", "arn:aws:cleanrooms-ml::123456789012:audience-model/1"])
-def test_an_arn_without_a_region_leaves_the_region_to_the_connection(arn: str) -> None:
-    assert "region=us-east-1" in _links_of(arn)["Output in S3"]
+def test_arn_without_region_uses_region_of_connection(arn: str) -> None:
+    assert "region=us-east-1" in _store_links_for(arn)["Output in S3"]
 
 
-def _links_of(arn: str) -> dict[str, str]:
+def _store_links_for(arn: str) -> dict[str, str]:
     sizes: Any = {"audienceSizeType": "PERCENTAGE", "audienceSizeBins": [1]}
     task = CleanRoomsMLCreateConfiguredAudienceModelOperator(
         task_id="t",
@@ -227,7 +232,7 @@ def _links_of(arn: str) -> dict[str, str]:
         shared_audience_metrics=["ALL"],
         audience_size_config=sizes,
     )
-    return stored_links(task)
+    return store_links(task)
 
 
 @pytest.mark.parametrize(
@@ -246,27 +251,27 @@ def _links_of(arn: str) -> dict[str, str]:
 @pytest.mark.parametrize("as_text", [False, True], ids=["mapping", "JSON"])
 def test_an_s3_location_is_quoted(uri: str, page: str | None, *, as_text: bool) -> None:
     destination = {"destination": {"s3Destination": {"s3Uri": uri}}, "roleArn": "arn:aws:iam::1:role/r"}
-    # What a template of a mapping renders to is a text.
-    given: Any = str(destination) if as_text else destination
+    # A template of a mapping renders to a string.
+    location: Any = str(destination) if as_text else destination
     task = CleanRoomsMLPutMLConfigurationOperator(
-        task_id="t", membership_identifier=COLLABORATION, default_output_location=given, region_name="us-east-1"
+        task_id="t", membership_identifier=COLLABORATION, default_output_location=location, region_name="us-east-1"
     )
     expected = f"https://us-east-1.console.aws.amazon.com/{page}" if page else None
-    assert stored_links(task).get("Output in S3") == expected
+    assert store_links(task).get("Output in S3") == expected
 
 
-def test_a_seed_by_sql_has_no_link_and_shows_nothing() -> None:
+def test_sql_seed_has_no_link_and_is_not_shown() -> None:
     seed: Any = {"sqlParameters": {"queryString": "SELECT 's3://secret/x'"}, "roleArn": "arn:aws:iam::1:role/r"}
     task = CleanRoomsMLStartAudienceGenerationJobOperator(
         task_id="t", name="g", configured_audience_model_arn="arn:aws:cleanrooms-ml:us-east-1:1:x/1", seed_audience=seed
     )
     context: Any = {"ti": TaskInstance(), "params": {}}
     task.render_template_fields(context)
-    assert "secret" not in str(stored_links(task))
-    assert "Input in S3" not in stored_links(task)
+    assert "secret" not in str(store_links(task))
+    assert "Input in S3" not in store_links(task)
 
 
-def test_an_input_channel_shows_no_sql(studio: Studio) -> None:
+def test_input_channel_shows_no_sql(studio: Studio) -> None:
     query: Any = studio.build_input_channel("SELECT secret FROM events WHERE path = 's3://secret/x'")
     task = CleanRoomsMLCreateMLInputChannelOperator(
         task_id="t",
@@ -278,8 +283,8 @@ def test_an_input_channel_shows_no_sql(studio: Studio) -> None:
     )
     ti = TaskInstance()
     run(task, ti=ti)
-    assert "API reference" in stored_links(task)
-    assert "secret" not in str((stored_links(task), ti.links))
+    assert "API reference" in store_links(task)
+    assert "secret" not in str((store_links(task), ti.links))
 
 
 @pytest.mark.parametrize(
@@ -297,20 +302,20 @@ def test_an_input_channel_shows_no_sql(studio: Studio) -> None:
     ],
 )
 def test_the_quota_is_found_by_operation_and_name(operation: str, name: str, code: str) -> None:
-    task = make_full(CleanRoomsMLCreateTrainedModelOperator, "aws")
+    task = build_full_task(CleanRoomsMLCreateTrainedModelOperator, "aws")
     error = QuotaExceededError("full", operation=operation, details={"quotaName": name} if name else {})
     page = "https://eu-west-1.console.aws.amazon.com/servicequotas/home/services/cleanrooms-ml/quotas"
-    assert stored_links(task, error)["Service quota"] == page + code
+    assert store_links(task, error)["Service quota"] == page + code
 
 
-def test_a_link_that_cannot_be_stored_fails_no_task(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_task_succeeds_if_links_cannot_be_stored(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any) -> None:
         raise ConnectionError("no API server")
 
     monkeypatch.setattr(_compat, "store_link", fail)
     ti = TaskInstance()
-    done = run(CleanRoomsMLCreateAudienceModelOperator(**training(world)), ti=ti)
-    assert world.ml.get_audience_model(audienceModelArn=done.result)["status"] == "ACTIVE"
+    task_run = run(CleanRoomsMLCreateAudienceModelOperator(**build_arguments(world)), ti=ti)
+    assert world.ml.get_audience_model(audienceModelArn=task_run.result)["status"] == "ACTIVE"
 
 
 def test_a_link_that_cannot_be_read_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -318,12 +323,12 @@ def test_a_link_that_cannot_be_read_is_empty(monkeypatch: pytest.MonkeyPatch) ->
         raise ConnectionError("no API server")
 
     monkeypatch.setattr(_compat, "read_link", fail)
-    task = make_full(CleanRoomsMLDeleteAudienceModelOperator, "aws")
+    task = build_full_task(CleanRoomsMLDeleteAudienceModelOperator, "aws")
     assert [link.get_link(task, ti_key=TaskInstance()) for link in LINKS] == [""] * len(LINKS)
 
 
-def test_airflow_stores_what_the_task_has_stored(monkeypatch: pytest.MonkeyPatch) -> None:
-    task, ti = make_full(CleanRoomsMLCreateTrainedModelOperator, "aws"), TaskInstance()
+def test_airflow_stores_the_links_of_the_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    task, ti = build_full_task(CleanRoomsMLCreateTrainedModelOperator, "aws"), TaskInstance()
     context: Any = {"ti": ti}
 
     def read(ti_key: Any, key: str) -> str:
@@ -332,13 +337,13 @@ def test_airflow_stores_what_the_task_has_stored(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(_compat, "read_link", read)
     store_request_links(task, context)
     assert {link.xcom_key: url for link in LINKS if (url := link.get_link(task, ti_key=ti))} == ti.links
-    # After a deferral another process has the task, and adds to what there is.
-    resumed = make_full(CleanRoomsMLCreateTrainedModelOperator, "aws")
+    # After a deferral, another process runs the task and adds a link.
+    resumed = build_full_task(CleanRoomsMLCreateTrainedModelOperator, "aws")
     store_error_links(resumed, context, QuotaExceededError("full", operation="CreateTrainedModel"))
     assert len(ti.links) == 3
     assert {link.xcom_key: url for link in LINKS if (url := link.get_link(resumed, ti_key=ti))} == ti.links
-    # A task that begins anew knows that its other links are gone.
-    monkeypatch.setattr(_compat, "read_link", lambda *_: pytest.fail("a key that is not there is asked for"))
+    # A task that starts again knows that its other links are gone.
+    monkeypatch.setattr(_compat, "read_link", lambda *_: pytest.fail("a link that does not exist is read"))
     store_request_links(task, context)
     assert ServiceQuotaLink().get_link(task, ti_key=ti) == ""
 
@@ -350,21 +355,29 @@ def test_links_of_users_are_left_alone(world: World) -> None:
         def get_link(self, operator: Any, *, ti_key: Any) -> str:
             return "https://example.org"
 
-    class Own(CleanRoomsMLCreateAudienceModelOperator):
+    class OwnOperator(CleanRoomsMLCreateAudienceModelOperator):
         operator_extra_links = (*CleanRoomsMLCreateAudienceModelOperator.operator_extra_links, OwnLink())
 
     ti = TaskInstance()
-    run(Own(**training(world)), ti=ti)
+    run(OwnOperator(**build_arguments(world)), ti=ti)
     assert set(ti.links) - {DETAILS} == {REFERENCE}
 
 
-def training(world: World, table: str = "interactions", **more: Any) -> dict[str, Any]:
-    made = world.ml.create_training_dataset(name="d", roleArn=world.role, trainingData=world.build_training_data(table))
-    return {"task_id": "t", "name": "m", "training_dataset_arn": made["trainingDatasetArn"], "waiter_delay": 1, **more}
+def build_arguments(world: World, table: str = "interactions", **more: Any) -> dict[str, Any]:
+    dataset = world.ml.create_training_dataset(
+        name="d", roleArn=world.role, trainingData=world.build_training_data(table)
+    )
+    return {
+        "task_id": "t",
+        "name": "m",
+        "training_dataset_arn": dataset["trainingDatasetArn"],
+        "waiter_delay": 1,
+        **more,
+    }
 
 
 @both_ways
-def test_links_are_there_while_the_task_waits(slow_studio: Studio, deferrable: bool) -> None:
+def test_links_exist_while_the_task_waits(slow_studio: Studio, deferrable: bool) -> None:
     source: Any = slow_studio.build_input_channel()
     channel = CleanRoomsMLCreateMLInputChannelOperator(
         task_id="t",
@@ -390,17 +403,21 @@ def test_links_are_there_while_the_task_waits(slow_studio: Studio, deferrable: b
 @both_ways
 def test_a_task_without_xcom_has_links(world: World, deferrable: bool) -> None:
     ti = TaskInstance()
-    done = run(
-        CleanRoomsMLCreateAudienceModelOperator(**training(world), deferrable=deferrable, do_xcom_push=False), ti=ti
+    task_run = run(
+        CleanRoomsMLCreateAudienceModelOperator(**build_arguments(world), deferrable=deferrable, do_xcom_push=False),
+        ti=ti,
     )
-    assert (set(ti.links), set(done.pushed) - {"return_value"}) == ({REFERENCE}, set())
+    assert (set(ti.links), set(task_run.pushed) - {"return_value"}) == ({REFERENCE}, set())
 
 
 @both_ways
 def test_a_failed_job_has_links(world: World, deferrable: bool) -> None:
     ti = TaskInstance()
     with pytest.raises(JobFailedError):
-        run(CleanRoomsMLCreateAudienceModelOperator(**training(world, "no_such_table"), deferrable=deferrable), ti=ti)
+        run(
+            CleanRoomsMLCreateAudienceModelOperator(**build_arguments(world, "no_such_table"), deferrable=deferrable),
+            ti=ti,
+        )
     assert set(ti.links) - {DETAILS} == {REFERENCE}
 
 
@@ -408,7 +425,7 @@ def test_a_failed_job_has_links(world: World, deferrable: bool) -> None:
 def test_an_export_links_to_its_files(world: World, deferrable: bool) -> None:
     ti = TaskInstance()
     size: Any = {"type": "PERCENTAGE", "value": 10}
-    done = run(
+    task_run = run(
         CleanRoomsMLStartAudienceExportJobOperator(
             task_id="t",
             name="e",
@@ -419,24 +436,24 @@ def test_an_export_links_to_its_files(world: World, deferrable: bool) -> None:
         ),
         ti=ti,
     )
-    bucket, _, key = done.result["output_location"].removeprefix("s3://").partition("/")
+    bucket, _, key = task_run.result["output_location"].removeprefix("s3://").partition("/")
     url = urlsplit(ti.links["_link_OutputLink"])
     assert (url.netloc, url.path) == ("us-east-1.console.aws.amazon.com", f"/s3/buckets/{bucket}")
     assert parse_qs(url.query) == {"region": ["us-east-1"], "prefix": [key.rstrip("/") + "/"]}
 
 
 @both_ways
-def test_a_quota_that_is_full_has_a_link(world: World, deferrable: bool) -> None:
+def test_exceeded_quota_has_a_link(world: World, deferrable: bool) -> None:
     dataset = world.create_dataset()
     world.add_fault("CreateAudienceModel", "quota", times=0)
     create: dict[str, Any] = {"name": "m", "training_dataset_arn": dataset, "deferrable": deferrable}
-    # The fault's quota has no name of the user guide.
+    # The user guide does not list the quota of the fault.
     page = "https://us-east-1.console.aws.amazon.com/servicequotas/home/services/cleanrooms-ml/quotas"
     refused = TaskInstance()
     with pytest.raises(QuotaExceededError):
         run(CleanRoomsMLCreateAudienceModelOperator(task_id="t", **create, quota_timeout=0), ti=refused)
     assert refused.links["_link_ServiceQuotaLink"] == page
-    # It is there while the task waits, too.
+    # The link also exists while the task waits.
     waiting = TaskInstance()
     operator = CleanRoomsMLCreateAudienceModelOperator(task_id="t", **create, quota_timeout=100)
     context: Any = {"ti": waiting, "params": {}}
@@ -457,7 +474,7 @@ def test_a_quota_of_zero_has_a_link(studio: Studio) -> None:
     )
 
 
-def test_any_operation_that_is_called_has_its_links(world: World) -> None:
+def test_call_operator_has_links_of_its_operation(world: World) -> None:
     dataset = world.create_dataset()
     world.add_fault("CreateAudienceModel", "quota")
     ti = TaskInstance()
@@ -471,7 +488,7 @@ def test_any_operation_that_is_called_has_its_links(world: World) -> None:
 
 
 @both_ways
-def test_a_sensor_knows_the_collaboration_by_its_first_poll(studio: Studio, deferrable: bool) -> None:
+def test_sensor_learns_collaboration_from_first_poll(studio: Studio, deferrable: bool) -> None:
     ti = TaskInstance()
     sensor = CleanRoomsMLTrainedModelSensor(
         task_id="t", trained_model_arn=studio.model, **studio.mine, deferrable=deferrable, poke_interval=1

@@ -1,4 +1,4 @@
-"""What errors and log lines say to whoever has to act on them."""
+"""The texts of errors and log lines, and the advice that they give."""
 
 from __future__ import annotations
 
@@ -53,58 +53,68 @@ def _fast_clock(fast_clock: None) -> None:
     pass
 
 
-def failing(world: World) -> str:
-    """A training dataset whose table is missing."""
-    made = world.ml.create_training_dataset(
+def create_failing_dataset(world: World) -> str:
+    """Create a training dataset whose table is missing."""
+    dataset = world.ml.create_training_dataset(
         name="d", roleArn=world.role, trainingData=world.build_training_data("no_such_table")
     )
-    return str(made["trainingDatasetArn"])
+    return str(dataset["trainingDatasetArn"])
 
 
 @both_ways
-def test_a_failed_job_says_that_a_clear_starts_another(world: World, deferrable: bool) -> None:
-    train: dict[str, Any] = {"name": "m", "training_dataset_arn": failing(world), "deferrable": deferrable}
+def test_failed_job_advises_to_clear_the_task(world: World, deferrable: bool) -> None:
+    arguments: dict[str, Any] = {
+        "name": "m",
+        "training_dataset_arn": create_failing_dataset(world),
+        "deferrable": deferrable,
+    }
     with pytest.raises(JobFailedError, match="Once the cause is corrected, clear the task: it starts another job."):
-        run(CleanRoomsMLCreateAudienceModelOperator(task_id="t", **train))
+        run(CleanRoomsMLCreateAudienceModelOperator(task_id="t", **arguments))
 
 
-def test_a_cleared_task_does_what_the_message_says(world: World) -> None:
+def test_cleared_task_does_what_the_message_says(world: World) -> None:
     first = TaskInstance()
-    train: dict[str, Any] = {"name": "m", "training_dataset_arn": failing(world)}
+    arguments: dict[str, Any] = {"name": "m", "training_dataset_arn": create_failing_dataset(world)}
     with pytest.raises(JobFailedError):
-        run(CleanRoomsMLCreateAudienceModelOperator(task_id="t", **train), ti=first)
+        run(CleanRoomsMLCreateAudienceModelOperator(task_id="t", **arguments), ti=first)
     with pytest.raises(JobFailedError):
-        run(CleanRoomsMLCreateAudienceModelOperator(task_id="t", **train), ti=first.make_cleared_try())
+        run(CleanRoomsMLCreateAudienceModelOperator(task_id="t", **arguments), ti=first.make_cleared_try())
     assert world.calls.count("CreateAudienceModel") == 2
-    # Without its tag a cleared task cannot tell that the failed job is its own, so the name is taken.
-    train.update(name="n", durable=False)
+    # Without the tag, a cleared task does not recognise the failed job as its own, so the name is taken.
+    arguments.update(name="n", durable=False)
     other = TaskInstance()
     with pytest.raises(JobFailedError, match="change the name and clear the task: it starts another job."):
-        run(CleanRoomsMLCreateAudienceModelOperator(task_id="t", **train), ti=other)
+        run(CleanRoomsMLCreateAudienceModelOperator(task_id="t", **arguments), ti=other)
     with pytest.raises(ConflictError):
-        run(CleanRoomsMLCreateAudienceModelOperator(task_id="t", **train), ti=other.make_cleared_try())
+        run(CleanRoomsMLCreateAudienceModelOperator(task_id="t", **arguments), ti=other.make_cleared_try())
 
 
 @both_ways
-def test_a_sensor_of_a_failed_job_says_to_start_another(world: World, deferrable: bool) -> None:
-    made = world.ml.create_audience_model(name="m", trainingDatasetArn=failing(world))["audienceModelArn"]
-    world.wait(made)
-    sensor = CleanRoomsMLAudienceModelSensor(task_id="t", audience_model_arn=made, deferrable=deferrable)
+def test_sensor_of_failed_job_advises_to_start_another(world: World, deferrable: bool) -> None:
+    model_arn = world.ml.create_audience_model(name="m", trainingDatasetArn=create_failing_dataset(world))[
+        "audienceModelArn"
+    ]
+    world.wait(model_arn)
+    sensor = CleanRoomsMLAudienceModelSensor(task_id="t", audience_model_arn=model_arn, deferrable=deferrable)
     with pytest.raises(JobFailedError, match="It will not recover; start another one, and wait for that one."):
         run(sensor)
 
 
 @both_ways
-def test_a_failed_training_names_the_check_of_its_data(world: World, deferrable: bool) -> None:
-    train: dict[str, Any] = {"name": "m", "training_dataset_arn": failing(world), "deferrable": deferrable}
+def test_failed_training_names_the_data_check(world: World, deferrable: bool) -> None:
+    arguments: dict[str, Any] = {
+        "name": "m",
+        "training_dataset_arn": create_failing_dataset(world),
+        "deferrable": deferrable,
+    }
     with pytest.raises(
         JobFailedError, match="To check the training data and its role, run CleanRoomsMLCheckTrainingData"
     ):
-        run(CleanRoomsMLCreateAudienceModelOperator(task_id="t", **train))
+        run(CleanRoomsMLCreateAudienceModelOperator(task_id="t", **arguments))
 
 
-def test_a_deleted_model_is_not_blamed_on_its_data(world: World) -> None:
-    with slow_endings(world.emulator):
+def test_deletion_of_model_is_not_blamed_on_data(world: World) -> None:
+    with delay_deletions(world.emulator):
         arn = world.train_model()
     world.ml.delete_audience_model(audienceModelArn=arn)
     with pytest.raises(JobFailedError, match="The audience model is DELETE_") as caught:
@@ -112,23 +122,27 @@ def test_a_deleted_model_is_not_blamed_on_its_data(world: World) -> None:
     assert "CheckTrainingData" not in str(caught.value)
 
 
-def test_expired_credentials_are_to_be_renewed(world: World) -> None:
+def test_error_advises_to_renew_credentials(world: World) -> None:
     world.add_fault("CreateAudienceModel", "expired_credentials")
-    train: dict[str, Any] = {"name": "m", "training_dataset_arn": failing(world)}
+    arguments: dict[str, Any] = {"name": "m", "training_dataset_arn": create_failing_dataset(world)}
     with pytest.raises(ServiceError, match="Renew the credentials in the Airflow connection") as caught:
-        run(CleanRoomsMLCreateAudienceModelOperator(task_id="t", **train))
+        run(CleanRoomsMLCreateAudienceModelOperator(task_id="t", **arguments))
     assert "contact AWS Support" not in str(caught.value)
     assert "\n  Request ID: " in str(caught.value)
 
 
-def explain_denied_create(world: World) -> Any:
+def provoke_denied_create(world: World) -> Any:
     world.add_fault("CreateAudienceModel", "access_denied")
-    return run(CleanRoomsMLCreateAudienceModelOperator(task_id="t", name="m", training_dataset_arn=failing(world)))
+    return run(
+        CleanRoomsMLCreateAudienceModelOperator(
+            task_id="t", name="m", training_dataset_arn=create_failing_dataset(world)
+        )
+    )
 
 
-def explain_denied_search(world: World) -> Any:
-    """A retry may not look for what an earlier try, which was killed, may have created."""
-    create: dict[str, Any] = {"task_id": "t", "name": "m", "training_dataset_arn": failing(world)}
+def provoke_denied_search(world: World) -> Any:
+    """Retry a create whose response was lost, without permission to list what it created."""
+    create: dict[str, Any] = {"task_id": "t", "name": "m", "training_dataset_arn": create_failing_dataset(world)}
     first = TaskInstance()
     world.add_fault("CreateAudienceModel", "lose_response")
     world.add_fault("ListAudienceModels", "access_denied", times=0)
@@ -137,64 +151,72 @@ def explain_denied_search(world: World) -> Any:
     return run(CleanRoomsMLCreateAudienceModelOperator(**create), ti=first.make_next_try())
 
 
-def explain_taken_name(world: World) -> Any:
-    dataset = failing(world)
+def provoke_taken_name(world: World) -> Any:
+    dataset = create_failing_dataset(world)
     world.ml.create_audience_model(name="m", trainingDatasetArn=dataset)
     return run(CleanRoomsMLCreateAudienceModelOperator(task_id="t", name="m", training_dataset_arn=dataset))
 
 
-def explain_quota(world: World) -> Any:
+def provoke_full_quota(world: World) -> Any:
     world.add_fault("CreateAudienceModel", "quota", times=0)
-    train: dict[str, Any] = {"name": "m", "training_dataset_arn": failing(world), "quota_timeout": 5}
-    return run(CleanRoomsMLCreateAudienceModelOperator(task_id="t", **train))
+    arguments: dict[str, Any] = {"name": "m", "training_dataset_arn": create_failing_dataset(world), "quota_timeout": 5}
+    return run(CleanRoomsMLCreateAudienceModelOperator(task_id="t", **arguments))
 
 
-def explain_denied_poll(world: World) -> Any:
+def provoke_denied_poll(world: World) -> Any:
     world.add_fault("GetAudienceModel", "access_denied", times=0)
-    return run(CleanRoomsMLCreateAudienceModelOperator(task_id="t", name="m", training_dataset_arn=failing(world)))
+    return run(
+        CleanRoomsMLCreateAudienceModelOperator(
+            task_id="t", name="m", training_dataset_arn=create_failing_dataset(world)
+        )
+    )
 
 
-def explain_missing_job(world: World) -> Any:
+def provoke_missing_job(world: World) -> Any:
     world.add_fault("GetAudienceModel", "stale_read", times=0, seconds=1e6)
-    return run(CleanRoomsMLCreateAudienceModelOperator(task_id="t", name="m", training_dataset_arn=failing(world)))
+    return run(
+        CleanRoomsMLCreateAudienceModelOperator(
+            task_id="t", name="m", training_dataset_arn=create_failing_dataset(world)
+        )
+    )
 
 
-def explain_missing_resource(world: World) -> Any:
+def provoke_missing_resource(world: World) -> Any:
     arn = world.train_model().replace("audience-model/", "audience-model/no-")
     return run(CleanRoomsMLAudienceModelSensor(task_id="t", audience_model_arn=arn))
 
 
-def explain_denied_sensor(world: World) -> Any:
-    arn = failing(world)
-    made = world.ml.create_audience_model(name="m", trainingDatasetArn=arn)["audienceModelArn"]
+def provoke_denied_sensor(world: World) -> Any:
+    arn = create_failing_dataset(world)
+    model_arn = world.ml.create_audience_model(name="m", trainingDatasetArn=arn)["audienceModelArn"]
     world.add_fault("GetAudienceModel", "access_denied", times=0)
     with pytest.raises(AccessDeniedError) as caught:
-        CleanRoomsMLHook().call("get_audience_model", {"audience_model_arn": made})
+        CleanRoomsMLHook().call("get_audience_model", {"audience_model_arn": model_arn})
     error = f"AccessDeniedError: {caught.value}"
-    sensor = CleanRoomsMLAudienceModelSensor(task_id="t", audience_model_arn=made, deferrable=True)
+    sensor = CleanRoomsMLAudienceModelSensor(task_id="t", audience_model_arn=model_arn, deferrable=True)
     return sensor.execute_complete({}, {"wait": sensor._build_wait(1.0).to_json(), "error": error})
 
 
 @pytest.mark.parametrize(
-    ("explain", "advice"),
+    ("provoke", "advice"),
     [
-        (explain_denied_create, ["iam:PassRole", "set durable=False"]),
-        (explain_denied_search, ["iam:PassRole", "needs these permissions to look for"]),
-        (explain_taken_name, ["Choose another name"]),
-        (explain_quota, ["Wait for other jobs to end"]),
-        (explain_denied_poll, ["iam:PassRole", "A retry continues the wait."]),
-        (explain_denied_sensor, ["iam:PassRole", "A retry continues the wait."]),
-        (explain_missing_job, ["First check the account and the region of the connection. Then clear the task"]),
-        (explain_missing_resource, ["Check the ARN"]),
+        (provoke_denied_create, ["iam:PassRole", "set durable=False"]),
+        (provoke_denied_search, ["iam:PassRole", "needs these permissions to look for"]),
+        (provoke_taken_name, ["Choose another name"]),
+        (provoke_full_quota, ["Wait for other jobs to end"]),
+        (provoke_denied_poll, ["iam:PassRole", "A retry continues the wait."]),
+        (provoke_denied_sensor, ["iam:PassRole", "A retry continues the wait."]),
+        (provoke_missing_job, ["First check the account and the region of the connection. Then clear the task"]),
+        (provoke_missing_resource, ["Check the ARN"]),
     ],
 )
-def test_the_advice_comes_before_the_request_id_which_comes_last(world: World, explain: Any, advice: list[str]) -> None:
+def test_request_id_comes_last_after_the_advice(world: World, provoke: Any, advice: list[str]) -> None:
     with pytest.raises(CleanRoomsMLError) as caught:
-        explain(world)
+        provoke(world)
     *others, last = str(caught.value).splitlines()
     assert last.startswith("  Request ID: "), str(caught.value)
     assert not any("Request ID" in line for line in others)
-    # In one place: nothing that is known of the error follows the first advice.
+    # The advice is in one place: no fact about the error follows its first line.
     first = next(number for number, line in enumerate(others) if advice[0] in line)
     facts = [number for number, line in enumerate(others) if "arn:aws" in line or "The existing resource" in line]
     assert all(number < first for number in facts), str(caught.value)
@@ -203,7 +225,7 @@ def test_the_advice_comes_before_the_request_id_which_comes_last(world: World, e
 
 
 def test_a_data_check_with_an_invalid_rule_sends_nothing(world: World) -> None:
-    arn = failing(world)
+    arn = create_failing_dataset(world)
     check = CleanRoomsMLCheckTrainingDataOperator(task_id="t", training_dataset_arn=arn, warn_only=["TABLE_NOT_FUOND"])
     with pytest.raises(
         InvalidRequestError, match=r"no such rule \(did you mean 'TABLE_NOT_FOUND'\?\); .*Nothing was sent"
@@ -213,8 +235,8 @@ def test_a_data_check_with_an_invalid_rule_sends_nothing(world: World) -> None:
 
 
 @contextmanager
-def slow_endings(emulator: RunningEmulator) -> Iterator[None]:
-    """What is made meanwhile takes hours to be deleted or cancelled."""
+def delay_deletions(emulator: RunningEmulator) -> Iterator[None]:
+    """Let resources that are created inside the block take hours to be deleted or cancelled."""
     before = emulator.change_settings(delete_seconds=10_000)["delete_seconds"]
     try:
         yield
@@ -223,8 +245,8 @@ def slow_endings(emulator: RunningEmulator) -> Iterator[None]:
 
 
 @both_ways
-def test_a_deletion_that_takes_too_long_is_not_called_running(world: World, deferrable: bool) -> None:
-    with slow_endings(world.emulator):
+def test_slow_deletion_is_not_called_running(world: World, deferrable: bool) -> None:
+    with delay_deletions(world.emulator):
         arn = world.train_model()
     delete = CleanRoomsMLDeleteAudienceModelOperator(
         task_id="t", audience_model_arn=arn, waiter_delay=1, waiter_max_attempts=2, deferrable=deferrable
@@ -236,10 +258,10 @@ def test_a_deletion_that_takes_too_long_is_not_called_running(world: World, defe
 
 
 @both_ways
-def test_a_cancellation_that_takes_too_long_may_cost(slow_studio: Studio, channel: str, deferrable: bool) -> None:
-    with slow_endings(slow_studio.world.emulator):
-        train = slow_studio.build_training(channel=channel, wait_for_completion=False)
-        model = run(CleanRoomsMLCreateTrainedModelOperator(**train)).result
+def test_slow_cancellation_warns_of_charges(slow_studio: Studio, channel: str, deferrable: bool) -> None:
+    with delay_deletions(slow_studio.world.emulator):
+        arguments = slow_studio.build_training(channel=channel, wait_for_completion=False)
+        model = run(CleanRoomsMLCreateTrainedModelOperator(**arguments)).result
     cancel = CleanRoomsMLCancelTrainedModelOperator(
         task_id="t",
         trained_model_arn=model,
@@ -253,7 +275,7 @@ def test_a_cancellation_that_takes_too_long_may_cost(slow_studio: Studio, channe
 
 
 @both_ways
-def test_a_sensor_of_a_deletion_calls_nothing_running_that_is_not(world: World, deferrable: bool) -> None:
+def test_deletion_sensor_does_not_call_active_model_running(world: World, deferrable: bool) -> None:
     sensor = CleanRoomsMLAudienceModelSensor(
         task_id="t",
         audience_model_arn=world.train_model(),
@@ -278,7 +300,7 @@ def test_a_wait_for_quota_repeats_one_line(
     )
     with pytest.raises(QuotaExceededError):
         run(create)
-    # Airflow 3 prints the log of a task; 2.11 hands it to logging as well.
+    # Airflow 3 prints the log of a task; 2.11 also passes it to logging.
     text = caplog.text if "Trying again for up to" in caplog.text else "".join(capsys.readouterr())
     again = "CreateAudienceModel was refused again (quotaName: Pending or in progress audience models, quotaValue: 2)."
     assert text.count(again) > 1
@@ -286,7 +308,7 @@ def test_a_wait_for_quota_repeats_one_line(
     assert text.count("Wait for other jobs to end") == 1
 
 
-def test_a_conflict_does_not_repeat_the_service(world: World) -> None:
+def test_conflict_states_its_reason_once(world: World) -> None:
     arn = world.create_configured_model()
     model = world.ml.get_configured_audience_model(configuredAudienceModelArn=arn)["audienceModelArn"]
     with pytest.raises(ConflictError) as caught:
@@ -308,19 +330,19 @@ def test_a_conflict_does_not_repeat_the_service(world: World) -> None:
         ("GetAudienceModel", "ValidationException", 400),
     ],
 )
-def test_advice_has_lines_that_a_viewer_shows_whole(operation: str, code: str, status: int) -> None:
-    answer = {"Error": {"Code": code, "Message": "no"}, "ResponseMetadata": {"HTTPStatusCode": status}}
-    assert max(map(len, str(service_error(operation, answer)).splitlines())) <= 120
+def test_lines_have_at_most_120_characters(operation: str, code: str, status: int) -> None:
+    response = {"Error": {"Code": code, "Message": "no"}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    assert max(map(len, str(service_error(operation, response)).splitlines())) <= 120
 
 
-def test_a_request_that_is_not_valid_was_not_sent(world: World) -> None:
+def test_error_says_that_request_was_not_sent(world: World) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         run(CleanRoomsMLDeleteTrainingDatasetOperator(task_id="t", training_dataset_arn="x"))
     assert str(caught.value).startswith("DeleteTrainingDataset was not sent, because its request is not valid:\n")
 
 
 @both_ways
-def test_a_listing_has_the_name_of_the_api(world: World, deferrable: bool) -> None:
+def test_listing_is_named_as_in_the_api(world: World, deferrable: bool) -> None:
     sensor = CleanRoomsMLAudienceExportJobSensor(
         task_id="t",
         name="never",
@@ -333,7 +355,7 @@ def test_a_listing_has_the_name_of_the_api(world: World, deferrable: bool) -> No
         run(sensor)
 
 
-def test_an_operation_that_is_called_has_the_name_of_the_api(world: World) -> None:
+def test_called_operation_is_named_as_in_the_api(world: World) -> None:
     call = CleanRoomsMLCallOperator(
         task_id="t", operation="list_audience_models", jmespath="sum(audienceModels[].name)"
     )
@@ -342,7 +364,7 @@ def test_an_operation_that_is_called_has_the_name_of_the_api(world: World) -> No
         run(call)
 
 
-def test_pass_without_a_default_names_what_is_missing() -> None:
+def test_pass_without_default_names_missing_argument() -> None:
     choose = CleanRoomsMLChooseAudienceSizeOperator(task_id="t", if_unsuitable="pass", aws_conn_id=None)
     with pytest.raises(
         Exception, match=r'metrics are not shared.*\n.*if_unsuitable="pass" needs default_size: the size to return here'
@@ -350,13 +372,13 @@ def test_pass_without_a_default_names_what_is_missing() -> None:
         run(choose)
 
 
-def test_a_resource_that_is_not_found_is_no_failed_job(world: World) -> None:
+def test_missing_resource_is_not_a_failed_job(world: World) -> None:
     arn = world.train_model().replace("audience-model/", "audience-model/no-")
     with pytest.raises(ResourceNotFoundError):
         run(CleanRoomsMLAudienceModelSensor(task_id="t", audience_model_arn=arn))
 
 
-def test_a_failed_training_names_the_logs_of_its_container(world: World) -> None:
+def test_failed_training_names_the_container_logs(world: World) -> None:
     identifiers: dict[str, Any] = {"membership_identifier": MEMBERSHIP, "trained_model_arn": TRAINED_MODEL_ARN}
     wait = Wait("trained model", "created", identifiers, 0.0, 1.0, 1.0)
     event = {"wait": wait.to_json(), "poll_result": PollResult("CREATE_FAILED", Outcome.FAILURE).to_json()}
@@ -365,7 +387,7 @@ def test_a_failed_training_names_the_logs_of_its_container(world: World) -> None
         sensor.execute_complete({}, event)
 
 
-def test_a_sensor_of_a_deletion_that_failed_does_not_ask_for_another_resource(world: World) -> None:
+def test_sensor_of_failed_deletion_advises_to_delete_again(world: World) -> None:
     arn = world.train_model()
     wait = Wait("audience model", "deleted", {"audience_model_arn": arn}, 0.0, 1.0, 1.0)
     event = {"wait": wait.to_json(), "poll_result": PollResult("DELETE_FAILED", Outcome.FAILURE).to_json()}
@@ -374,7 +396,7 @@ def test_a_sensor_of_a_deletion_that_failed_does_not_ask_for_another_resource(wo
         sensor.execute_complete({}, event)
 
 
-def test_a_number_of_polls_that_is_not_whole_is_refused() -> None:
+def test_fractional_number_of_polls_is_rejected() -> None:
     half: Any = 2.5
     create = CleanRoomsMLCreateAudienceModelOperator(
         task_id="t", name="m", training_dataset_arn="x", waiter_max_attempts=half

@@ -1,4 +1,4 @@
-"""Messages about jobs, published to SNS in the emulator."""
+"""Notifications about jobs, published to SNS in the emulator."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ MODEL = "arn:aws:cleanrooms-ml:us-east-1:123456789012:audience-model/af7cca3d-0c
 SECRET = "select secret from customers"
 
 
-def deliver_itself(topic: Topic) -> Any:
+def build_sns_notifier(topic: Topic) -> Any:
     return CleanRoomsMLSnsNotifier(target_arn=topic.arn)
 
 
-def deliver_by_another(topic: Topic) -> Any:
+def build_wrapping_notifier(topic: Topic) -> Any:
     subject, message = "{{ cleanroomsml.subject }}", "{{ cleanroomsml.message }}"
     return CleanRoomsMLNotifier(SnsNotifier(target_arn=topic.arn, subject=subject, message=message))
 
 
-either = pytest.mark.parametrize("make", [deliver_itself, deliver_by_another], ids=["itself", "by another"])
+both_notifiers = pytest.mark.parametrize("make", [build_sns_notifier, build_wrapping_notifier], ids=["SNS", "wrapping"])
 
 
 def call_back(notifier: Any, task: Any) -> TaskInstance:
@@ -52,8 +52,8 @@ def call_back(notifier: Any, task: Any) -> TaskInstance:
     return ti
 
 
-@either
-def test_a_failed_job_is_named_with_its_reason(world: World, make: Callable[[Topic], Any]) -> None:
+@both_notifiers
+def test_failure_names_the_job_and_its_reason(world: World, make: Callable[[Topic], Any]) -> None:
     topic = Topic(world)
     world.add_fault("CreateAudienceModel", "fail_job", code="BAD_DATA", message="No interactions.")
     dataset = world.create_dataset()
@@ -68,8 +68,8 @@ def test_a_failed_job_is_named_with_its_reason(world: World, make: Callable[[Top
         assert part in message
 
 
-@either
-def test_each_task_has_a_message_of_its_own(world: World, make: Callable[[Topic], Any]) -> None:
+@both_notifiers
+def test_each_task_gets_a_separate_message(world: World, make: Callable[[Topic], Any]) -> None:
     topic = Topic(world)
     notifier = make(topic)
     dataset = world.create_dataset()
@@ -84,20 +84,20 @@ def test_each_task_has_a_message_of_its_own(world: World, make: Callable[[Topic]
         assert "reason" not in message
 
 
-def test_what_a_sensor_waits_for_is_named(world: World) -> None:
+def test_message_names_awaited_resource(world: World) -> None:
     topic, model = Topic(world), world.train_model()
-    call_back(deliver_itself(topic), CleanRoomsMLAudienceModelSensor(task_id="task", audience_model_arn=model))
+    call_back(build_sns_notifier(topic), CleanRoomsMLAudienceModelSensor(task_id="task", audience_model_arn=model))
     ((_, message),) = topic.read_messages()
     assert f"audience model: {model}" in message
 
 
-def test_the_text_of_an_error_of_others_is_not_sent(world: World) -> None:
+def test_text_of_foreign_error_is_not_sent(world: World) -> None:
     topic = Topic(world)
     task = CleanRoomsMLAudienceModelSensor(task_id="task", audience_model_arn="x")
     error: Any = ValueError(SECRET)
     error.status = 503
     context: Any = {"ti": TaskInstance(), "task": task, "dag": DAG("dag", schedule=None), "exception": error}
-    deliver_itself(topic)(context)
+    build_sns_notifier(topic)(context)
     ((subject, message),) = topic.read_messages()
     assert (subject, "503" in message) == ("dag.task failed", False)
     assert SECRET not in message
@@ -105,9 +105,9 @@ def test_the_text_of_an_error_of_others_is_not_sent(world: World) -> None:
 
 
 @pytest.mark.skipif(IS_AIRFLOW_2, reason="Airflow 2 passes the exception to a callback in the Dag processor")
-@either
+@both_notifiers
 @pytest.mark.parametrize("kind", ["failed", "up_for_retry"])
-def test_a_task_whose_worker_was_killed_is_reported_as_failed(
+def test_task_of_killed_worker_is_reported_as_failed(
     empty_world: World, make: Callable[[Topic], Any], kind: str
 ) -> None:
     topic = Topic(empty_world)
@@ -121,8 +121,8 @@ def test_a_task_whose_worker_was_killed_is_reported_as_failed(
 
 
 def call_back_in_dag_processor(notifier: Any, kind: str) -> None:
-    """Let Airflow's Dag processor call back for a task that the scheduler found without a heartbeat."""
-    # Airflow 2.11 has other modules.
+    """Let Airflow's Dag processor run the callback of a task that the scheduler found without a heartbeat."""
+    # Airflow 2.11 does not have these modules.
     processor: Any = importlib.import_module("airflow.dag_processing.processor")
     requests: Any = importlib.import_module("airflow.callbacks.callback_requests")
     log = importlib.import_module("structlog").get_logger()
@@ -144,7 +144,7 @@ def call_back_in_dag_processor(notifier: Any, kind: str) -> None:
     processor._execute_task_callbacks(SimpleNamespace(dags={"dag": dag}), request, log)
 
 
-def test_a_skipped_task_is_neither_a_success_nor_a_failure() -> None:
+def test_skipped_task_is_reported_as_skipped() -> None:
     ti = TaskInstance()
     vars(ti)["state"] = "skipped"
     context: Any = {"ti": ti, "task": CleanRoomsMLAudienceModelSensor(task_id="task", audience_model_arn=MODEL)}
@@ -156,28 +156,28 @@ def test_a_skipped_task_is_neither_a_success_nor_a_failure() -> None:
     [
         ("running", {}, "started"),
         (None, {}, "started"),
-        # Airflow 3 passes no exception of a killed worker, but its task instance has no start date then.
+        # If the worker was killed, Airflow 3 passes no exception, but the task instance has no start date.
         (None, {"start_date": None}, "failed"),
         ("failed", {}, "failed"),
         ("up_for_retry", {}, "failed"),
     ],
 )
-def test_a_task_that_starts_is_told_from_one_that_failed(state: str | None, more: dict[str, Any], end: str) -> None:
+def test_start_is_distinguished_from_failure(state: str | None, more: dict[str, Any], end: str) -> None:
     ti = TaskInstance()
     vars(ti).update({"state": state, "start_date": datetime.now(timezone.utc), **more})
     context: Any = {"ti": ti, "task": CleanRoomsMLAudienceModelSensor(task_id="task", audience_model_arn=MODEL)}
-    found = describe_end(context)
-    assert (found["subject"], found["status"]) == (f"dag.task {end}", end)
-    assert ("reason" in found["message"]) is (end == "failed")
+    end_of_task = describe_end(context)
+    assert (end_of_task["subject"], end_of_task["status"]) == (f"dag.task {end}", end)
+    assert ("reason" in end_of_task["message"]) is (end == "failed")
     context["exception"] = CleanRoomsMLError("killed")
     assert describe_end(context)["subject"] == "dag.task failed"
 
 
-@either
+@both_notifiers
 @pytest.mark.parametrize(
-    ("found", "context", "count"),
+    ("attributes", "context", "count"),
     [
-        # As in a release of Airflow that no longer says how a task continues.
+        # Like a later release of Airflow that does not say how a task continues.
         ({}, {}, 1),
         ({"_ti_context_from_server": SimpleNamespace(next_method=None)}, {"task_reschedule_count": 0}, 1),
         ({"_ti_context_from_server": SimpleNamespace(next_method="execute_complete")}, {}, 0),
@@ -185,17 +185,17 @@ def test_a_task_that_starts_is_told_from_one_that_failed(state: str | None, more
         ({}, {"task_reschedule_count": 2}, 0),
     ],
 )
-def test_a_start_is_reported_where_nothing_says_that_the_task_resumes(
-    empty_world: World, make: Callable[[Topic], Any], found: dict[str, Any], context: dict[str, Any], count: int
+def test_start_is_reported_unless_the_task_resumes(
+    empty_world: World, make: Callable[[Topic], Any], attributes: dict[str, Any], context: dict[str, Any], count: int
 ) -> None:
     topic, ti = Topic(empty_world), TaskInstance()
-    vars(ti).update({"state": "running", "start_date": datetime.now(timezone.utc), **found})
+    vars(ti).update({"state": "running", "start_date": datetime.now(timezone.utc), **attributes})
     task = CleanRoomsMLAudienceModelSensor(task_id="task", audience_model_arn=MODEL)
     make(topic)({"ti": ti, "task": task, "dag": DAG("dag", schedule=None), "params": {}, **context})
     assert [subject for subject, _ in topic.read_messages()] == ["dag.task started"] * count
 
 
-def test_a_failure_without_a_reason_says_so() -> None:
+def test_failure_without_a_reason_says_so() -> None:
     context: Any = {"ti": TaskInstance(), "task": None}
     end = describe_end(context)
     assert (end["subject"], end["reason"]) == ("dag.task failed", None)

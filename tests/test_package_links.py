@@ -1,4 +1,4 @@
-"""The links of the package on an index: none is relative, and the URLs come from one place."""
+"""The links in the package's metadata: none is relative, and all URLs come from one table."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ URLS = ("Documentation", "Changelog", "Source", "Issues")
 
 
 def build_metadata(folder: Path, **settings: str) -> ProjectMetadata[Any]:
-    """The metadata of this package with other settings in the table of its links."""
+    """Build the metadata of this package with other settings in the table of its links."""
     for name in ("README.md", "LICENSE", "NOTICE", "tools/package_links.py", "airflow_cleanroomsml/__init__.py"):
         (folder / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
@@ -34,14 +34,14 @@ def build_metadata(folder: Path, **settings: str) -> ProjectMetadata[Any]:
     return ProjectMetadata(str(folder), PluginManager())
 
 
-def test_without_a_place_no_link_leads_nowhere(tmp_path: Path) -> None:
+def test_no_link_is_relative_without_base_url(tmp_path: Path) -> None:
     core = build_metadata(tmp_path, **dict.fromkeys(("readme-base", *URLS), "")).core
     assert core.urls == {}
     assert "An [Apache Airflow](https://airflow.apache.org) provider" in core.readme
     assert RELATIVE.findall(core.readme) == []
 
 
-def test_what_is_filled_in_appears(tmp_path: Path) -> None:
+def test_configured_urls_appear(tmp_path: Path) -> None:
     base = "https://example.com/files/"
     urls = {name: f"https://example.com/{name}" for name in URLS}
     core = build_metadata(tmp_path, **{"readme-base": base}, **urls).core

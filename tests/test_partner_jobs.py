@@ -1,4 +1,4 @@
-"""Partners' jobs that are finished: each is reported once, by the sensor from run to run and by the watcher from start to start."""
+"""Partners' finished jobs: the sensor reports each once across runs, and the watcher once across restarts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LONG = 1000
 
 @pytest.fixture(scope="module")
 def emulator() -> Iterator[EmulatorProcess]:
-    """An emulator of its own: its clock is pushed."""
+    """A separate emulator, because the tests move its clock."""
     process = EmulatorProcess("--scale", "0.001", "--pending-seconds", "0", "--progress-seconds", "0.1")
     yield process
     process.stop()
@@ -36,26 +36,26 @@ def offer(world: World, emulator: EmulatorProcess) -> Offer:
 
 
 def finish(offer: Offer, name: str) -> str:
-    """Let the partner start a job, and wait for its end; the owner's name of it."""
+    """Let the partner start a job, and wait for its end; return the owner's name for it."""
     arn = offer.start_job(offer.partner, name)
     assert offer.partner.wait(arn)["status"] in {"ACTIVE", "CREATE_FAILED"}
     return f"{offer.partner.account}-{name}"
 
 
 def start_long(offer: Offer, name: str) -> str:
-    """Let the partner start a job that ends when the clock is pushed; the owner's name of it."""
+    """Let the partner start a job that ends when the clock is moved; return the owner's name for it."""
     before = offer.owner.emulator.change_settings(progress_seconds=LONG)
     offer.start_job(offer.partner, name)
     offer.owner.emulator.change_settings(progress_seconds=before["progress_seconds"])
     return f"{offer.partner.account}-{name}"
 
 
-def names(jobs: list[dict[str, Any]]) -> list[str]:
+def list_names(jobs: list[dict[str, Any]]) -> list[str]:
     return [job["name"] for job in jobs]
 
 
 @pytest.mark.parametrize("deferrable", [False, True], ids=["poke", "deferred"])
-def test_a_sensor_goes_on_where_the_run_before_has_stopped(offer: Offer, deferrable: bool) -> None:
+def test_sensor_continues_where_previous_run_stopped(offer: Offer, deferrable: bool) -> None:
     def sense(**more: Any) -> dict[str, Any]:
         arguments: dict[str, Any] = {
             "task_id": "t",
@@ -73,16 +73,16 @@ def test_a_sensor_goes_on_where_the_run_before_has_stopped(offer: Offer, deferra
         sense(since=begin, timeout=1)
     short = finish(offer, "short")
     first = sense(since=begin, after="None")
-    assert names(first["jobs"]) == [short]
+    assert list_names(first["jobs"]) == [short]
     with pytest.raises(WaitTimeoutError):
         sense(since=begin, after=first["bookmark"], timeout=1)
     offer.owner.emulator.advance(LONG)
-    # It was created before the time of this run, which does not matter once there is a bookmark.
-    assert names(sense(since=time.time() + 3 * LONG, after=first["bookmark"])["jobs"]) == [long]
+    # The job was created before this run's ``since``, which a bookmark overrides.
+    assert list_names(sense(since=time.time() + 3 * LONG, after=first["bookmark"])["jobs"]) == [long]
 
 
 class AssetState(dict[str, str]):
-    """Stands in for the state of an asset, which only a running triggerer has; ``tests/dags/test_partner_jobs.py`` has one."""
+    """A stand-in for the state of an asset, which only a running triggerer has; ``tests/dags/test_partner_jobs.py`` runs one."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -97,45 +97,45 @@ class AssetState(dict[str, str]):
 
 
 class Watcher:
-    """A trigger of an asset watcher, from one start of the triggerer to its end."""
+    """The trigger of an asset watcher, from one start of the triggerer to its end."""
 
     def __init__(self, offer: Offer, state: AssetState | None = None, **more: Any) -> None:
         self._owner = offer.owner
-        made = CleanRoomsMLAudienceGenerationJobFinishedTrigger(
+        original = CleanRoomsMLAudienceGenerationJobFinishedTrigger(
             configured_audience_model_arn=offer.model, **{"waiter_delay": 0.5, **more}
         )
-        _, keywords = made.serialize()
+        _, keywords = original.serialize()
         self.trigger = CleanRoomsMLAudienceGenerationJobFinishedTrigger(**json.loads(json.dumps(keywords)))
         if state is not None:
             vars(self.trigger)["asset_state_store"] = state
 
-    async def events(self, number: int, *, act: Any = None) -> list[dict[str, Any]]:
+    async def collect_events(self, number: int, *, act: Any = None) -> list[dict[str, Any]]:
         """
-        Its first events.
+        Return the trigger's first events.
 
-        :param act: What is done once it has read the listing.
+        :param act: Called once the trigger has read the listing.
         """
-        found: list[dict[str, Any]] = []
+        events: list[dict[str, Any]] = []
         async with aclosing(self._run()) as running:
             if act is not None:
                 pending = asyncio.ensure_future(anext(running))
-                await asyncio.to_thread(self._until_it_has_read)
+                await asyncio.to_thread(self._wait_for_listings)
                 await asyncio.to_thread(act)
-                found.append(await asyncio.wait_for(pending, 300))
-            while len(found) < number:
-                found.append(await asyncio.wait_for(anext(running), 300))
-            # Whatever is reported twice comes with the next listing.
+                events.append(await asyncio.wait_for(pending, 300))
+            while len(events) < number:
+                events.append(await asyncio.wait_for(anext(running), 300))
+            # A second event for the same job would come with the next listing.
             with suppress(asyncio.TimeoutError):
-                found.append(await asyncio.wait_for(anext(running), 2))
-        return found
+                events.append(await asyncio.wait_for(anext(running), 2))
+        return events
 
-    def _until_it_has_read(self) -> None:
-        """Two listings are answered after the first was evaluated."""
-        listings = self._count() + 2
-        while self._count() < listings:
+    def _wait_for_listings(self) -> None:
+        """Wait for two more listings, after which the first has been evaluated."""
+        listings = self._count_listings() + 2
+        while self._count_listings() < listings:
             time.sleep(0.1)
 
-    def _count(self) -> int:
+    def _count_listings(self) -> int:
         return self._owner.calls.count("ListAudienceGenerationJobs")
 
     async def _run(self) -> AsyncGenerator[dict[str, Any], None]:
@@ -143,19 +143,19 @@ class Watcher:
             yield json.loads(json.dumps(event.payload))
 
 
-def events(watcher: Watcher, number: int, act: Any = None) -> list[str]:
-    return names(asyncio.run(watcher.events(number, act=act)))
+def collect_names(watcher: Watcher, number: int, act: Any = None) -> list[str]:
+    return list_names(asyncio.run(watcher.collect_events(number, act=act)))
 
 
-def test_the_first_start_reports_what_finishes_from_then_on(offer: Offer) -> None:
+def test_first_start_reports_jobs_that_finish_later(offer: Offer) -> None:
     finish(offer, "old")
     long = start_long(offer, "long")
-    assert events(Watcher(offer), 1, lambda: offer.owner.emulator.advance(LONG)) == [long]
+    assert collect_names(Watcher(offer), 1, lambda: offer.owner.emulator.advance(LONG)) == [long]
 
 
-def test_an_event_has_what_an_export_needs_and_nothing_of_the_seed(offer: Offer) -> None:
+def test_event_has_what_an_export_needs_but_no_seed(offer: Offer) -> None:
     finish(offer, "job")
-    (event,) = asyncio.run(Watcher(offer, since=0x10000000).events(1))
+    (event,) = asyncio.run(Watcher(offer, since=0x10000000).collect_events(1))
     (listed,) = offer.owner.ml.list_audience_generation_jobs()["audienceGenerationJobs"]
     assert event == {
         "audience_generation_job_arn": listed["audienceGenerationJobArn"],
@@ -168,47 +168,47 @@ def test_an_event_has_what_an_export_needs_and_nothing_of_the_seed(offer: Offer)
     }
 
 
-def test_with_a_state_a_restart_reports_what_finished_meanwhile_and_nothing_again(offer: Offer) -> None:
+def test_restart_with_state_reports_each_job_once(offer: Offer) -> None:
     state = AssetState()
     long = start_long(offer, "long")
-    first = events(Watcher(offer, state), 1, lambda: finish(offer, "first"))
+    first = collect_names(Watcher(offer, state), 1, lambda: finish(offer, "first"))
     second = finish(offer, "second")
     offer.owner.emulator.advance(LONG)
     assert first == [f"{offer.partner.account}-first"]
-    assert sorted(events(Watcher(offer, state), 2)) == sorted([second, long])
-    assert events(Watcher(offer, state), 0) == []
+    assert sorted(collect_names(Watcher(offer, state), 2)) == sorted([second, long])
+    assert collect_names(Watcher(offer, state), 0) == []
 
 
-def test_without_a_state_a_restart_is_a_first_start(offer: Offer) -> None:
+def test_restart_without_state_is_a_first_start(offer: Offer) -> None:
     finish(offer, "job")
-    assert events(Watcher(offer), 0) == []
+    assert collect_names(Watcher(offer), 0) == []
     for _ in range(2):
-        assert len(events(Watcher(offer, since=0x10000000), 1)) == 1
+        assert len(collect_names(Watcher(offer, since=0x10000000), 1)) == 1
 
 
-def test_a_job_that_failed_is_reported_too(offer: Offer) -> None:
+def test_failed_job_is_also_reported(offer: Offer) -> None:
     offer.partner.add_fault("StartAudienceGenerationJob", "fail_job")
     finish(offer, "job")
-    (event,) = asyncio.run(Watcher(offer, since=0x10000000).events(1))
+    (event,) = asyncio.run(Watcher(offer, since=0x10000000).collect_events(1))
     assert event["status"] == "CREATE_FAILED"
 
 
-def test_a_listing_that_is_refused_does_not_end_the_watch(offer: Offer) -> None:
+def test_denied_listing_does_not_end_the_watch(offer: Offer) -> None:
     finish(offer, "job")
     offer.owner.add_fault("ListAudienceGenerationJobs", "access_denied")
-    assert len(events(Watcher(offer, since=0x10000000), 1)) == 1
+    assert len(collect_names(Watcher(offer, since=0x10000000), 1)) == 1
 
 
 def test_all_watchers_of_a_listing_share_a_call(offer: Offer) -> None:
     async def watch() -> None:
-        watchers = [Watcher(offer, waiter_delay=3).events(0) for _ in range(20)]
+        watchers = [Watcher(offer, waiter_delay=3).collect_events(0) for _ in range(20)]
         await asyncio.gather(*watchers)
 
     asyncio.run(watch())
     assert offer.owner.calls.count("ListAudienceGenerationJobs") == 1
 
 
-def test_a_time_that_is_none_is_an_error_of_the_dag() -> None:
+def test_invalid_time_fails_when_the_dag_is_loaded() -> None:
     with pytest.raises(InvalidRequestError, match="since: 'yesterday' is not a time"):
         CleanRoomsMLAudienceGenerationJobFinishedTrigger(since="yesterday")
 
@@ -227,13 +227,13 @@ def test_a_time_that_is_none_is_an_error_of_the_dag() -> None:
         ("waiter_delay", float("nan")),
     ],
 )
-def test_an_argument_that_could_never_work_is_an_error_of_the_dag(name: str, value: Any) -> None:
+def test_invalid_argument_fails_when_the_dag_is_loaded(name: str, value: Any) -> None:
     arguments: dict[str, Any] = {name: value}
     with pytest.raises(InvalidRequestError, match=f"{name}: .* is not valid; must be .*, not a template"):
         CleanRoomsMLAudienceGenerationJobFinishedTrigger(**arguments)
 
 
-def test_the_state_is_written_once_airflow_has_stored_the_event(offer: Offer) -> None:
+def test_state_is_written_after_airflow_stores_the_event(offer: Offer) -> None:
     streams = pytest.importorskip("airflow.triggers.shared_stream", reason="Airflow shares streams since 3.3")
     state = AssetState()
     finish(offer, "job")

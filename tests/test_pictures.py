@@ -1,4 +1,4 @@
-"""The pictures show the example Dags as they are, and figures that the emulator measures."""
+"""The pictures match the example Dags and the figures that the emulator measures."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def test_every_picture_is_on_a_page() -> None:
 
 
 @pytest.mark.parametrize("page", sorted((ROOT / "docs" / "howto").glob("*.md")), ids=lambda page: page.stem)
-def test_a_how_to_page_shows_the_dag_that_it_is_about(page: Path) -> None:
+def test_how_to_page_shows_picture_of_its_dag(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    # The page's first example is on a line of its own, with a colon.
+    # The page's first example is on a separate line that ends with a colon.
     for example in re.findall(r"^\[`(example_\w+)\.py`\]\([^)]+\):$", text, re.MULTILINE):
         assert f"pictures/{example}.svg)" in text
 
 
-def test_an_edge_that_follows_from_others_is_left_out() -> None:
+def test_edge_that_follows_from_others_is_omitted() -> None:
     assert reduce_edges({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == {"a": {"b"}, "b": {"c"}, "c": set()}
 
 
@@ -45,19 +45,19 @@ def test_a_long_edge_passes_each_layer() -> None:
     assert [next(index for index, layer in enumerate(layers) if name in layer) for name in route] == [0, 1, 2, 3, 4]
 
 
-def test_a_task_without_predecessors_stands_above_the_first_that_needs_it() -> None:
+def test_task_without_upstream_is_placed_above_its_downstream() -> None:
     layers, _ = arrange_in_layers({"a": {"b"}, "b": {"c"}, "x": {"c"}, "c": set()})
     assert layers == [["a"], ["b", "x"], ["c"]]
 
 
 @pytest.mark.skipif(find_spec("sklearn") is None, reason="only the emulator's environment has it")
-def test_the_relevance_curve_is_what_the_emulator_measures(empty_moto: None) -> None:
+def test_relevance_curve_matches_the_emulator(empty_moto: None) -> None:
     from tools.relevance_curve import PICTURE, draw, measure, read_figures
 
     text = PICTURE.read_text(encoding="utf-8")
-    shown, measured = read_figures(text), measure()
-    assert draw(shown) == text
-    assert measured.recall == pytest.approx(shown.recall, abs=0.05)
+    figures, measured = read_figures(text), measure()
+    assert draw(figures) == text
+    assert measured.recall == pytest.approx(figures.recall, abs=0.05)
     assert [each.relevance for each in measured.bins] == pytest.approx(
-        [each.relevance for each in shown.bins], abs=0.05
+        [each.relevance for each in figures.bins], abs=0.05
     )

@@ -1,4 +1,4 @@
-"""Private and undocumented parts of other libraries are used in the two ``_compat`` modules only, which have a fallback for each."""
+"""Only the two ``_compat`` modules use private and undocumented APIs of other libraries, with a fallback for each."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import airflow_cleanroomsml
 
 PACKAGE = Path(airflow_cleanroomsml.__file__).parent
 COMPAT = ("_compat.py", "emulator/_compat.py")
-#: Methods of named tuples, whose underscore only keeps them apart from fields (Python documentation, namedtuple).
+#: Methods of named tuples, whose underscore only distinguishes them from fields (Python documentation, namedtuple).
 DOCUMENTED = ("_replace", "_asdict", "_fields", "_make")
-#: Parts without an underscore, or with one that an override hides, that their libraries do not document.
+#: Names without an underscore, or with one that an override hides, that their libraries do not document.
 UNDOCUMENTED = {
     # Airflow and its amazon provider
     *("RuntimeTaskInstance", "__fail__", "_do_render_template_fields", "_get_caller", "create_session"),
@@ -34,7 +34,7 @@ def is_private(name: str) -> bool:
 
 
 def find_own_names(tree: ast.AST) -> set[str]:
-    """Names in a module that stand for its own classes, for modules of this package, or for the instance."""
+    """Find the names in a module that stand for its own classes, for modules of this package, or for the instance."""
     own = {"self", "cls"}
     for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef):
@@ -49,7 +49,7 @@ def is_super(node: ast.expr) -> bool:
 
 
 def find_imports(node: ast.AST) -> Iterator[str]:
-    """Private modules and names that an import takes from another library."""
+    """Find the private modules and names that an import takes from another library."""
     if isinstance(node, ast.ImportFrom) and not node.level:
         parts = [*(node.module or "").split("."), *(alias.name for alias in node.names)]
     elif isinstance(node, ast.Import):
@@ -61,7 +61,7 @@ def find_imports(node: ast.AST) -> Iterator[str]:
 
 
 def find_uses(source: str) -> Iterator[str]:
-    """Each private or undocumented part of another library that a module uses, with its line."""
+    """Find each private or undocumented API of another library that a module uses, with its line."""
     tree = ast.parse(source)
     own, documentation = find_own_names(tree), find_docstrings(tree)
     for node in ast.walk(tree):
@@ -92,9 +92,9 @@ def find_docstrings(tree: ast.AST) -> set[ast.AST]:
 
 
 def find_texts(node: ast.AST) -> set[str]:
-    """The names and texts of one node."""
+    """Find the names and strings in one node."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        # An event of botocore goes on with the name of the service: before-parse.cleanroomsml.
+        # botocore appends the name of the service to an event: before-parse.cleanroomsml.
         return {node.value, node.value.split(".", maxsplit=1)[0]}
     if isinstance(node, ast.alias):
         return {node.name.rpartition(".")[2]}
@@ -103,7 +103,7 @@ def find_texts(node: ast.AST) -> set[str]:
 
 
 @pytest.mark.parametrize("module", [module for module in MODULES if module not in COMPAT])
-def test_a_module_uses_nothing_private_of_others(module: str) -> None:
+def test_module_uses_no_private_api_of_others(module: str) -> None:
     uses = list(find_uses((PACKAGE / module).read_text(encoding="utf-8")))
     assert uses == [], f"{module}: move these to _compat.py, with a fallback for a release without them"
 
@@ -123,7 +123,7 @@ def test_a_module_uses_nothing_private_of_others(module: str) -> None:
         "self._hook._config",
     ],
 )
-def test_a_use_is_found(source: str) -> None:
+def test_use_is_found(source: str) -> None:
     assert len(list(find_uses(source))) == 1
 
 
@@ -140,5 +140,5 @@ def test_a_use_is_found(source: str) -> None:
         "x.__class__",
     ],
 )
-def test_what_is_our_own_or_documented_is_none(source: str) -> None:
+def test_own_or_documented_name_is_allowed(source: str) -> None:
     assert list(find_uses(source)) == []

@@ -19,27 +19,27 @@ from airflow_cleanroomsml import __version__, get_provider_info
 ROOT = Path(__file__).parents[1]
 DISTRIBUTION = "airflow-provider-cleanroomsml"
 
-#: What a Dag author has no use for: the common bases.
-NOT_PUBLIC = "_"
+#: Prefix of the modules of base classes, which are not for Dag authors.
+PRIVATE = "_"
 
 
-def entries(kind: str) -> list[dict[str, Any]]:
+def list_entries(kind: str) -> list[dict[str, Any]]:
     info: dict[str, Any] = get_provider_info()
-    found: list[dict[str, Any]] = info[kind]
-    return found
+    entries: list[dict[str, Any]] = info[kind]
+    return entries
 
 
-def declared(kind: str) -> list[str]:
-    return [module for entry in entries(kind) for module in entry["python-modules"]]
+def list_declared_modules(kind: str) -> list[str]:
+    return [module for entry in list_entries(kind) for module in entry["python-modules"]]
 
 
-def test_airflow_accepts_it() -> None:
+def test_info_fits_schema() -> None:
     schema = json.loads(files("airflow").joinpath("provider_info.schema.json").read_text())
     validator = jsonschema.validators.validator_for(schema)
     validator(schema).validate(get_provider_info())
 
 
-def test_airflow_discovers_it() -> None:
+def test_airflow_finds_it() -> None:
     from airflow.providers_manager import ProvidersManager
 
     provider = ProvidersManager().providers[DISTRIBUTION]
@@ -48,35 +48,37 @@ def test_airflow_discovers_it() -> None:
 
 
 def test_package_name_is_the_canonical_name_of_the_distribution() -> None:
-    # Airflow raises for all providers when one says another name.
+    # If one provider has another name here, Airflow raises an error for all providers.
     name = distribution(DISTRIBUTION).metadata["Name"]
     assert get_provider_info()["package-name"] == canonicalize_name(name)
 
 
-def test_entry_point_leads_to_it() -> None:
+def test_entry_point_loads_info() -> None:
     points = entry_points(group="apache_airflow_provider")
-    found = [point.load() for point in points if point.dist is not None and point.dist.name == DISTRIBUTION]
-    assert found == [get_provider_info]
+    functions = [point.load() for point in points if point.dist is not None and point.dist.name == DISTRIBUTION]
+    assert functions == [get_provider_info]
 
 
 def test_each_call_returns_a_new_dictionary() -> None:
-    # Airflow writes the documentation's address into what it gets.
+    # Airflow adds the documentation's address to the dictionary.
     get_provider_info().clear()
     assert get_provider_info()
 
 
 @pytest.mark.parametrize("kind", ["operators", "sensors"])
-def test_the_declared_modules_are_those_on_disk(kind: str) -> None:
+def test_declared_modules_match_those_on_disk(kind: str) -> None:
     folder = ROOT / "airflow_cleanroomsml" / kind
-    on_disk = {path.stem for path in folder.glob("*.py") if not path.stem.startswith(NOT_PUBLIC)}
-    assert sorted(declared(kind)) == sorted(f"airflow_cleanroomsml.{kind}.{stem}" for stem in on_disk)
+    on_disk = {path.stem for path in folder.glob("*.py") if not path.stem.startswith(PRIVATE)}
+    assert sorted(list_declared_modules(kind)) == sorted(f"airflow_cleanroomsml.{kind}.{stem}" for stem in on_disk)
 
 
 @pytest.mark.parametrize("kind", ["hooks", "operators", "sensors", "triggers"])
 def test_declared_modules_exist_and_name_a_known_integration(kind: str) -> None:
-    integrations = {entry["integration-name"] for entry in entries("integrations")}
-    assert {entry["integration-name"] for entry in entries(kind)} <= integrations
-    missing = [module for module in declared(kind) if not (ROOT / f"{module.replace('.', '/')}.py").is_file()]
+    integrations = {entry["integration-name"] for entry in list_entries("integrations")}
+    assert {entry["integration-name"] for entry in list_entries(kind)} <= integrations
+    missing = [
+        module for module in list_declared_modules(kind) if not (ROOT / f"{module.replace('.', '/')}.py").is_file()
+    ]
     assert missing == []
 
 
@@ -88,16 +90,16 @@ def test_declared_notifiers_exist() -> None:
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
-    # Every Airflow process imports it at its start.
+    # Every Airflow process imports the package when it starts.
     code = (
         "import sys; before = set(sys.modules); import airflow_cleanroomsml as package;"
         "package.get_provider_info(); print(*sorted(set(sys.modules) - before))"
     )
-    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT)
-    assert loaded.stdout.split() == ["airflow_cleanroomsml"]
+    completed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT)
+    assert completed.stdout.split() == ["airflow_cleanroomsml"]
 
 
-def test_wheel_ships_the_package_alone(tmp_path: Path) -> None:
+def test_wheel_has_only_the_package(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)]
     subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
     (wheel,) = tmp_path.glob("*.whl")

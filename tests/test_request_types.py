@@ -21,7 +21,7 @@ reference = pytest.mark.skipif(
 
 
 @reference
-def test_they_are_what_the_generator_writes() -> None:
+def test_types_match_the_generator() -> None:
     assert PATH.read_text(encoding="utf-8") == build_source(), "run `make request-types`"
 
 
@@ -31,7 +31,7 @@ def test_members_are_typed_in_the_models_order() -> None:
 
 @reference
 @every_operation
-def test_an_operators_arguments_have_the_types_of_the_model(cls: type[CleanRoomsMLOperator]) -> None:
+def test_operators_arguments_have_the_types_of_the_model(cls: type[CleanRoomsMLOperator]) -> None:
     shape: Any = find_operation(load(cls.service), cls.operation).input_shape
     expected = {
         xform_name(name): format_templated(member) + ("" if name in shape.required_members else " | None")

@@ -24,12 +24,12 @@ HAS_POLICIES = hasattr(sdk, "RetryPolicy")
 from_3_3 = pytest.mark.skipif(not HAS_POLICIES, reason="Airflow has retry policies since 3.3")
 
 
-def policy(**arguments: Any) -> Any:
+def build_policy(**arguments: Any) -> Any:
     return importlib.import_module("airflow_cleanroomsml.retries").CleanRoomsMLRetryPolicy(**arguments)
 
 
-def refusal(world: World, fault: str, operation: str = "list_audience_models") -> CleanRoomsMLError:
-    """The error that a task raises when the service refuses, and botocore tries no more."""
+def provoke_error(world: World, fault: str, operation: str = "list_audience_models") -> CleanRoomsMLError:
+    """Provoke the error that a task raises when the service refuses and botocore does not retry."""
     camel = "".join(part.capitalize() for part in operation.split("_"))
     world.add_fault(camel, fault, times=10)
     once = {"retries": {"total_max_attempts": 1}}
@@ -42,48 +42,48 @@ def refusal(world: World, fault: str, operation: str = "list_audience_models") -
 @pytest.mark.parametrize(
     ("fault", "minutes"), [("throttle", 2), ("server_error", 1), ("reset", 1), ("access_denied", 1)]
 )
-def test_what_may_pass_is_retried_later_each_time(empty_world: World, fault: str, minutes: float) -> None:
-    error = refusal(empty_world, fault)
-    decisions = [policy().evaluate(error, number, 5) for number in (1, 2, 3)]
+def test_transient_error_is_retried_with_backoff(empty_world: World, fault: str, minutes: float) -> None:
+    error = provoke_error(empty_world, fault)
+    decisions = [build_policy().evaluate(error, number, 5) for number in (1, 2, 3)]
     assert {decision.action.value for decision in decisions} == {"retry"}
     delays = [decision.retry_delay / timedelta(minutes=minutes) for decision in decisions]
     assert all(least <= delay <= 1.25 * least for least, delay in zip((1, 2, 4), delays, strict=True))
-    assert policy().evaluate(error, 10_000, 5).retry_delay <= timedelta(hours=1.25)
+    assert build_policy().evaluate(error, 10_000, 5).retry_delay <= timedelta(hours=1.25)
 
 
 @from_3_3
 def test_other_errors_are_left_to_the_task() -> None:
-    assert policy().evaluate(ValueError("x"), 1, 5).action.value == "default"
+    assert build_policy().evaluate(ValueError("x"), 1, 5).action.value == "default"
 
 
 @from_3_3
-def test_rules_of_the_user_come_first(empty_world: World) -> None:
-    error = refusal(empty_world, "throttle")
+def test_users_rules_come_first(empty_world: World) -> None:
+    error = provoke_error(empty_world, "throttle")
     rule = sdk.RetryRule(type(error), sdk.RetryAction.FAIL)
-    assert policy(rules=[rule]).evaluate(error, 1, 5).action.value == "fail"
+    assert build_policy(rules=[rule]).evaluate(error, 1, 5).action.value == "fail"
 
 
 @from_3_3
 @pytest.mark.parametrize("delay", [timedelta(hours=6), timedelta(seconds=1), None])
-def test_the_pause_of_a_rule_of_the_user_is_kept(empty_world: World, delay: timedelta | None) -> None:
-    error = refusal(empty_world, "throttle")
+def test_pause_of_a_users_rule_is_kept(empty_world: World, delay: timedelta | None) -> None:
+    error = provoke_error(empty_world, "throttle")
     rule = sdk.RetryRule(CleanRoomsMLError, sdk.RetryAction.RETRY, delay, "because")
-    decision = policy(rules=[rule]).evaluate(error, 3, 5)
+    decision = build_policy(rules=[rule]).evaluate(error, 3, 5)
     assert (decision.action.value, decision.retry_delay, decision.reason) == ("retry", delay, "because")
-    # An error that the user's rules do not name.
+    # The user's rules do not name this error.
     other = sdk.RetryRule(ValueError, sdk.RetryAction.RETRY, delay)
-    assert policy(rules=[other]).evaluate(error, 3, 5).retry_delay >= timedelta(minutes=8)
+    assert build_policy(rules=[other]).evaluate(error, 3, 5).retry_delay >= timedelta(minutes=8)
 
 
 @from_3_3
-def test_the_documentation_has_every_error_that_is_retried() -> None:
+def test_documentation_lists_every_retried_error() -> None:
     page = Path(__file__).parents[1] / "docs" / "howto" / "retries_and_notifications.md"
     rows = re.findall(r"^\| (`.*) \| (\d+) minutes? \|$", page.read_text(encoding="utf-8"), re.MULTILINE)
     documented = {name: int(minutes) for names, minutes in rows for name in re.findall(r"`(\w+)`", names)}
     pauses = {
         name: rule.retry_delay / timedelta(minutes=1)
         for name, kind in vars(exceptions).items()
-        for rule in policy().rules
+        for rule in build_policy().rules
         if is_retried_error(kind) and issubclass(kind, tuple(rule.exception))
     }
     assert documented == pauses
@@ -95,6 +95,6 @@ def is_retried_error(kind: Any) -> bool:
 
 
 @pytest.mark.skipif(HAS_POLICIES, reason="this Airflow has retry policies")
-def test_an_older_airflow_is_told_what_is_missing() -> None:
+def test_error_in_older_airflow_names_version() -> None:
     with pytest.raises(ImportError, match="needs Airflow 3.3"):
-        policy()
+        build_policy()

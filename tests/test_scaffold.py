@@ -1,4 +1,4 @@
-"""What the scaffold writes, against the operators that are finished and the operations of the model."""
+"""The scaffold's output, compared with the finished operators and the operations of the model."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BASES = (CleanRoomsMLCreateOperator, CleanRoomsMLDeleteOperator, *WAITING)
 
 
 @pytest.mark.parametrize("operation", MODELS)
-def test_arguments_are_those_of_the_model_required_ones_first(operation: str) -> None:
+def test_arguments_match_model_with_required_ones_first(operation: str) -> None:
     function = next(
         node for node in ast.walk(ast.parse(build_scaffold(operation))) if isinstance(node, ast.FunctionDef)
     )
@@ -38,19 +38,19 @@ def test_arguments_are_those_of_the_model_required_ones_first(operation: str) ->
 
 
 @every_operation
-def test_it_is_what_a_finished_operator_is(cls: type[CleanRoomsMLOperator]) -> None:
+def test_class_matches_finished_operator(cls: type[CleanRoomsMLOperator]) -> None:
     module: dict[str, Any] = {"__name__": "scratch"}
     exec(build_scaffold(find_operation(load(cls.service), cls.operation).name), module)
-    written: type[CleanRoomsMLOperator] = module[cls.__name__]
-    parameters = [inspect.signature(one.__init__).parameters for one in (written, cls)]
+    scaffold: type[CleanRoomsMLOperator] = module[cls.__name__]
+    parameters = [inspect.signature(each.__init__).parameters for each in (scaffold, cls)]
     assert dict(parameters[0]) == dict(parameters[1])
-    assert written.service == cls.service
-    assert [issubclass(written, base) for base in BASES] == [issubclass(cls, base) for base in BASES]
-    given: dict[str, Any] = {argument: object() for argument in cls.arguments}
-    task = written(task_id="t", **given)
-    assert {argument: getattr(task, argument) for argument in given} == given
+    assert scaffold.service == cls.service
+    assert [issubclass(scaffold, base) for base in BASES] == [issubclass(cls, base) for base in BASES]
+    arguments: dict[str, Any] = {argument: object() for argument in cls.arguments}
+    task = scaffold(task_id="t", **arguments)
+    assert {argument: getattr(task, argument) for argument in arguments} == arguments
 
 
-def test_an_unknown_operation_is_named() -> None:
+def test_error_names_unknown_operation() -> None:
     with pytest.raises(SystemExit, match="CreateAudienceModle.*CreateAudienceModel,"):
         build_scaffold("CreateAudienceModle")

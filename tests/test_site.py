@@ -1,4 +1,4 @@
-"""The documentation builds as a site, without a warning, and what people search for is found in it."""
+"""The documentation builds as a site without a warning, and its search finds what people look for."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytest.importorskip("sphinx", reason="the older sessions have no Sphinx")
 
 from tools.site import ROOT, build, collect_pages, list_public_modules
 
-#: What people search for, and a page that has to be among the results.
+#: What people search for, and a page that must be among the results.
 SEARCHES = {
     "managed airflow": "deployment/mwaa",
     "mwaa": "deployment/mwaa",
@@ -46,9 +46,9 @@ class Links(HTMLParser):
         self.feed(page.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = dict(attrs)
-        self.links += [value for name in ("href", "src") if (value := given.get(name))]
-        self.anchors |= {value for value in (given.get("id"), given.get("name")) if value}
+        attributes = dict(attrs)
+        self.links += [value for name in ("href", "src") if (value := attributes.get(name))]
+        self.anchors |= {value for value in (attributes.get("id"), attributes.get("name")) if value}
 
 
 @pytest.fixture(scope="module")
@@ -69,15 +69,15 @@ def index(site: Path) -> Any:
 
 
 def find_pages(index: Any, word: str) -> set[str]:
-    """The pages whose text, title or headings have a word, stemmed as Sphinx's search does it."""
+    """Find the pages whose text, title or headings have a word, stemmed as by Sphinx's search."""
     from sphinx.search.en import SearchEnglish
 
     language = SearchEnglish({})
-    found: set[str] = set()
+    pages: set[str] = set()
     for stored in (index["terms"], index["titleterms"]):
         numbers = stored.get(language.stem(word.lower()), [])
-        found |= {index["docnames"][number] for number in ([numbers] if isinstance(numbers, int) else numbers)}
-    return found
+        pages |= {index["docnames"][number] for number in ([numbers] if isinstance(numbers, int) else numbers)}
+    return pages
 
 
 @pytest.mark.parametrize(("query", "page"), SEARCHES.items())
@@ -86,7 +86,7 @@ def test_a_search_finds_the_page(index: Any, query: str, page: str) -> None:
         assert page in find_pages(index, word), word
 
 
-def test_a_search_for_a_word_that_is_nowhere_finds_nothing(index: Any) -> None:
+def test_search_for_unknown_word_finds_nothing(index: Any) -> None:
     assert find_pages(index, "xyzzy") == set()
 
 
@@ -99,12 +99,12 @@ def test_every_public_name_is_in_the_inventory(site: Path) -> None:
     assert public - names == set()
 
 
-def test_every_link_within_the_site_leads_somewhere(site: Path) -> None:
+def test_every_link_within_the_site_resolves(site: Path) -> None:
     pages = {path: Links(path) for path in site.rglob("*.html")}
     assert len(pages) > 60
     broken = []
-    for page, found in pages.items():
-        for link in found.links:
+    for page, parser in pages.items():
+        for link in parser.links:
             target, _, anchor = link.partition("#")
             path = (page.parent / re.sub(r"\?.*", "", target)).resolve() if target else page
             if re.match(r"\w+:", link) or path == site / "search.html":
@@ -114,7 +114,7 @@ def test_every_link_within_the_site_leads_somewhere(site: Path) -> None:
     assert broken == []
 
 
-def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
+def test_pages_load_no_external_files(site: Path) -> None:
     for page in site.rglob("*.html"):
         text = page.read_text(encoding="utf-8")
         assert (
@@ -122,7 +122,7 @@ def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
         ), page
 
 
-def test_every_text_has_its_page() -> None:
+def test_every_text_has_a_page() -> None:
     texts = list((ROOT / "docs").rglob("*.md"))
     assert len(collect_pages()) > len(texts)
     tracked = subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
@@ -135,13 +135,13 @@ def test_every_text_has_its_page() -> None:
     }
 
 
-def test_links_that_lead_nowhere_end_the_build(tmp_path: Path) -> None:
+def test_broken_links_fail_the_build(tmp_path: Path) -> None:
     links = "[a](nowhere.md), [b](guide.md#no-heading), [c](#not-here)"
     (tmp_path / "index.md").write_text(f"# Title\n\n{links}\n\n```{{toctree}}\nguide\n```\n", encoding="utf-8")
     (tmp_path / "guide.md").write_text("# Guide\n", encoding="utf-8")
     command = [sys.executable, "-m", "sphinx", "--fail-on-warning", "--quiet", "--conf-dir", str(ROOT / "docs")]
-    done = subprocess.run(
+    completed = subprocess.run(
         [*command, "--keep-going", str(tmp_path), str(tmp_path / "site")], capture_output=True, text=True, check=False
     )
-    assert done.returncode != 0
-    assert [name for name in ("nowhere.md", "no-heading", "not-here") if name not in done.stderr] == []
+    assert completed.returncode != 0
+    assert [name for name in ("nowhere.md", "no-heading", "not-here") if name not in completed.stderr] == []

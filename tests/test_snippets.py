@@ -1,4 +1,4 @@
-"""Every block of code in the documentation: Python is executed, commands are parsed, output is what is printed."""
+"""Every code block in the documentation: Python is executed, commands are parsed, and output is compared with real output."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ from tests.helpers.training_data import TrainingData, build_rows, create_role
 from tests.support import TaskInstance, World, run
 from tools.docs import FOLDER
 
-#: Pages that are generated from tested sources have excerpts of these.
+#: Generated pages, which have excerpts of tested sources.
 GENERATED = {*FOLDER.glob("operators/*.md"), FOLDER / "sensors.md"}
 PAGES = [page for page in sorted([*ROOT.glob("*.md"), *FOLDER.rglob("*.md")]) if page not in GENERATED]
-#: Pages whose commands and files a test of their own runs together, in a folder and an Airflow made for it.
+#: Pages whose commands and files a separate test runs together, in a new folder and a new Airflow.
 TESTED_ELSEWHERE = {FOLDER / "tutorial.md", FOLDER / "howto" / "test_your_dag.md"}
 #: Drawings, which need no language.
 DRAWING = re.compile("[─▶│└├]")
@@ -53,27 +53,27 @@ class Block(NamedTuple):
 
 
 def list_blocks(page: Path) -> Iterator[Block]:
-    found = re.findall(r"^( *)```(\w*)\n(.*?)^\1```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    for _, language, text in found:
+    matches = re.findall(r"^( *)```(\w*)\n(.*?)^\1```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    for _, language, text in matches:
         yield Block(page, language, textwrap.dedent(text))
 
 
 BLOCKS = [block for page in PAGES if page not in TESTED_ELSEWHERE for block in list_blocks(page)]
 
 
-def of_language(language: str) -> pytest.MarkDecorator:
-    found = [block for block in BLOCKS if block.language == language]
-    assert found
-    return pytest.mark.parametrize("block", found, ids=str)
+def parametrize_blocks(language: str) -> pytest.MarkDecorator:
+    blocks = [block for block in BLOCKS if block.language == language]
+    assert blocks
+    return pytest.mark.parametrize("block", blocks, ids=str)
 
 
-def test_every_block_has_a_language_that_is_tested_here() -> None:
-    known = {"python", "json", "yaml", "dockerfile", "sh", "text"}
-    assert [str(block) for block in BLOCKS if block.language not in known and not DRAWING.search(block.text)] == []
+def test_every_block_has_a_tested_language() -> None:
+    languages = {"python", "json", "yaml", "dockerfile", "sh", "text"}
+    assert [str(block) for block in BLOCKS if block.language not in languages and not DRAWING.search(block.text)] == []
 
 
 @pytest.mark.filterwarnings("ignore")
-@of_language("python")
+@parametrize_blocks("python")
 def test_python_can_be_executed(block: Block) -> None:
     from airflow.timetables.interval import CronDataIntervalTimetable
 
@@ -93,7 +93,7 @@ def test_python_can_be_executed(block: Block) -> None:
         pytest.importorskip("airflow.sdk.definitions.retry_policy", reason="retry policies came with Airflow 3.3")
     names |= {"pendulum": pendulum, "DAG": DAG, "CronDataIntervalTimetable": CronDataIntervalTimetable}
     with DAG("snippet", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=timezone.utc)):
-        # Tasks that snippets about something else refer to.
+        # Snippets refer to these tasks without creating them.
         if "train =" not in block.text:
             names["train"] = operators.CleanRoomsMLCreateAudienceModelOperator(
                 task_id="train", name="n", training_dataset_arn="arn"
@@ -111,20 +111,20 @@ def test_a_misspelt_argument_in_python_is_found() -> None:
         test_python_can_be_executed(block)
 
 
-@of_language("json")
-def test_json_is_json(block: Block) -> None:
+@parametrize_blocks("json")
+def test_json_parses(block: Block) -> None:
     json.loads(block.text)
 
 
 def build_object_url(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
-    """The URL at which Airflow's hook looks for an object, in a process with these environment variables."""
+    """Build the URL at which Airflow's hook looks for an object, in a process with these environment variables."""
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     client: Any = S3Hook("aws_default").conn
     return str(client.generate_presigned_url("get_object", Params={"Bucket": "my-bucket", "Key": "key"}))
 
 
-@of_language("yaml")
+@parametrize_blocks("yaml")
 def test_a_compose_file_reaches_the_emulator_that_it_includes(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
     compose = yaml.safe_load(block.text)
     (included,) = compose["include"]
@@ -135,25 +135,25 @@ def test_a_compose_file_reaches_the_emulator_that_it_includes(block: Block, monk
         assert url.startswith(f"http://{host}:5055/my-bucket/key?")
 
 
-def test_containers_of_astronomer_reach_the_emulator_on_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_astronomers_containers_reach_emulator_on_host(monkeypatch: pytest.MonkeyPatch) -> None:
     (block,) = (block for block in BLOCKS if block.page.name == "astronomer.md" and "ENDPOINT" in block.text)
     environment = dict(word.split("=", 1) for words in list_commands(block.text) for word in words)
     assert build_object_url(environment, monkeypatch).startswith("http://host.docker.internal:5055/my-bucket/key?")
 
 
-def list_official() -> set[str]:
-    """The versions of Airflow whose constraints this package installs with."""
+def list_official_versions() -> set[str]:
+    """List the versions of Airflow whose constraints this package installs with."""
     return {path.name.split("-")[1] for path in (ROOT / "constraints").glob("airflow-*-official.txt")}
 
 
 @pytest.mark.parametrize("block", [block for block in BLOCKS if "constraints-" in block.text], ids=str)
-def test_constraints_are_those_of_a_version_that_is_tested(block: Block) -> None:
+def test_constraints_are_those_of_a_tested_version(block: Block) -> None:
     versions = set(re.findall(r"constraints-([\d.]+)/|apache/airflow:([\d.]+)-", block.text))
-    assert {version for pair in versions for version in pair if version} <= list_official()
+    assert {version for pair in versions for version in pair if version} <= list_official_versions()
 
 
 def check_pip(*words: str) -> None:
-    # The package from a clone is the same as from an index.
+    # A clone has the same package as an index.
     for word in (re.sub(r"^\.(?=\[|$)", "airflow-provider-cleanroomsml", word) for word in words):
         if "/" in word:
             assert "://" in word or (ROOT / word).exists(), word
@@ -165,7 +165,7 @@ def check_pip(*words: str) -> None:
 
 
 @cache
-def airflow_parser() -> argparse.ArgumentParser:
+def build_airflow_parser() -> argparse.ArgumentParser:
     from airflow.cli.cli_parser import get_parser
 
     parser: argparse.ArgumentParser = get_parser()
@@ -188,13 +188,13 @@ def check_nox(*words: str) -> None:
 
 
 def check_command(name: str, *words: str) -> None:
-    """Fail unless the program takes these arguments."""
+    """Fail unless the program accepts these arguments."""
     if (name, *words[:2]) == ("python", "-m", "airflow_cleanroomsml.emulator"):
         check_emulator(*words[2:])
     elif name.endswith("python") and words[:2] == ("-m", "nox"):
         check_nox(*words[2:])
     elif name == "airflow":
-        airflow_parser().parse_args([word for word in words if word != ">"])
+        build_airflow_parser().parse_args([word for word in words if word != ">"])
     elif name == "pip":
         assert words[0] in {"install", "wheel"}
         check_pip(*words[1:])
@@ -207,27 +207,27 @@ def check_command(name: str, *words: str) -> None:
 
 
 def list_commands(text: str) -> Iterator[list[str]]:
-    """The commands of a block of shell, without comments."""
+    """Yield the commands in a block of shell, without comments."""
     pending = ""
     for line in text.splitlines():
         pending += line + "\n"
         try:
             words = shlex.split(pending, comments=True)
-        except ValueError:  # a quotation that goes on
+        except ValueError:  # the quotation continues on the next line
             continue
         pending = ""
         if words:
             yield words
 
 
-@of_language("sh")
-def test_a_command_is_one_that_exists(block: Block) -> None:
+@parametrize_blocks("sh")
+def test_command_exists(block: Block) -> None:
     for words in list_commands(block.text):
         check_command(*words)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_commands_in_a_sentence_exist(page: Path) -> None:
+def test_inline_commands_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     for command in re.findall(r"`((?:make|nox|python -m airflow_cleanroomsml\.emulator|pip install) [^`…]+)`", text):
         words = shlex.split(command)
@@ -239,13 +239,13 @@ def test_commands_in_a_sentence_exist(page: Path) -> None:
 
 def describe_invalid_request(world: World) -> str:
     arn = f"arn:aws:cleanrooms-ml:us-east-1:{world.account}:audience-model/00000000-0000-4000-8000-000000000000"
-    wrong: dict[str, Any] = {
+    invalid: dict[str, Any] = {
         "output_config": {"destination": {"s3Destinatoin": {"s3Uri": "s3://b/p"}}, "roleArn": world.role},
         "shared_audience_metrics": ["SOME"],
         "min_matching_seed_size": 24,
     }
     create = operators.CleanRoomsMLCreateConfiguredAudienceModelOperator(
-        task_id="t", name="n", audience_model_arn=arn, **wrong
+        task_id="t", name="n", audience_model_arn=arn, **invalid
     )
     with pytest.raises(InvalidRequestError) as caught:
         run(create)
@@ -319,7 +319,7 @@ def describe_log(_: World) -> str:
     return "\n".join([*lines, f"Metrics: {Metrics(bins, 0.87, 0.2)}."])
 
 
-#: What prints the output on a page.
+#: The function that produces the output on each page.
 OUTPUTS: dict[str, Callable[[World], str]] = {
     "docs/guide.md": describe_log,
     "README.md": describe_invalid_request,
@@ -328,12 +328,13 @@ OUTPUTS: dict[str, Callable[[World], str]] = {
     "docs/howto/read_a_failure.md": describe_failed_job,
     "docs/howto/retries_and_notifications.md": describe_end_of_job,
 }
-#: Pages whose texts are no output of a task: requirements, which are tested above, and lines of tests/aws/, which has a test of them.
+#: Pages whose blocks of text are not output of a task: requirements, which are tested above, and the report of tests/aws/, which has
+#: a separate test.
 NO_OUTPUT = {"docs/deployment/astronomer.md", "docs/deployment/mwaa.md", "docs/real_account.md"}
 
 
-@of_language("text")
-def test_output_is_what_is_printed(empty_world: World, block: Block) -> None:
+@parametrize_blocks("text")
+def test_page_shows_actual_output(empty_world: World, block: Block) -> None:
     page = str(block.page.relative_to(ROOT))
     if page in NO_OUTPUT:
         assert page.startswith("docs/real") or "airflow-provider-cleanroomsml" in block.text.splitlines()

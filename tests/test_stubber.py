@@ -1,4 +1,4 @@
-"""Hook and operators against botocore's own Stubber: they are written to the service model, not to the emulator."""
+"""Hook and operators with botocore's Stubber, which checks requests against the service model without the emulator."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ MODEL, DATASET, CONFIGURED, JOB = (
 )
 BEGIN = datetime(2026, 11, 1, 6, tzinfo=timezone.utc)
 ROLE = "arn:aws:iam::123456789012:role/r"
-#: One client for everything, so that one Stubber sees everything.
+#: Without retries the hook has one client for everything, so that one Stubber sees all requests.
 ONCE = {"retries": {"total_max_attempts": 1}}
 
-Stubbed = Callable[..., tuple[Any, dict[str, Any]]]
+RunWithResponses = Callable[..., tuple[Any, dict[str, Any]]]
 
 
 @pytest.fixture(autouse=True)
@@ -41,17 +41,17 @@ def no_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def stubbed() -> Stubbed:
-    """Execute a task while a Stubber answers for the service; every answer must be asked for."""
+def run_with_responses() -> RunWithResponses:
+    """Run a task with a Stubber's responses, all of which it must request."""
 
-    def execute(task: Any, *answers: tuple[str, Any, Any]) -> tuple[Any, dict[str, Any]]:
+    def execute(task: Any, *responses: tuple[str, Any, Any]) -> tuple[Any, dict[str, Any]]:
         ti = TaskInstance()
         with Stubber(task.hook.conn) as stub:
-            for operation, answer, expected in answers:
-                if isinstance(answer, str):
-                    stub.add_client_error(operation, answer, "said", http_status_code=409, expected_params=expected)
+            for operation, response, expected in responses:
+                if isinstance(response, str):
+                    stub.add_client_error(operation, response, "no", http_status_code=409, expected_params=expected)
                 else:
-                    stub.add_response(operation, answer, expected)
+                    stub.add_response(operation, response, expected)
             result = task.execute({"ti": ti})
             stub.assert_no_pending_responses()
         return result, ti.pushed
@@ -59,73 +59,73 @@ def stubbed() -> Stubbed:
     return execute
 
 
-def model(status: str, **more: Any) -> dict[str, Any]:
-    known = {
+def build_model(status: str, **more: Any) -> dict[str, Any]:
+    defaults = {
         "createTime": BEGIN,
         "updateTime": BEGIN,
         "name": "m",
         "trainingDatasetArn": DATASET,
         "audienceModelArn": MODEL,
     }
-    return {**known, "status": status, **more}
+    return {**defaults, "status": status, **more}
 
 
-def create_model(**more: Any) -> CleanRoomsMLCreateAudienceModelOperator:
+def build_task(**more: Any) -> CleanRoomsMLCreateAudienceModelOperator:
     return CleanRoomsMLCreateAudienceModelOperator(
         task_id="t", name="m", training_dataset_arn=DATASET, botocore_config=ONCE, durable=False, **more
     )
 
 
-def test_create_and_wait(stubbed: Stubbed) -> None:
-    result, _ = stubbed(
-        create_model(training_data_start_time="2026-01-01"),
+def test_create_and_wait(run_with_responses: RunWithResponses) -> None:
+    result, _ = run_with_responses(
+        build_task(training_data_start_time="2026-01-01"),
         (
             "create_audience_model",
             {"audienceModelArn": MODEL},
             {"name": "m", "trainingDatasetArn": DATASET, "trainingDataStartTime": ANY},
         ),
-        ("get_audience_model", model("CREATE_PENDING"), {"audienceModelArn": MODEL}),
-        ("get_audience_model", model("CREATE_IN_PROGRESS"), {"audienceModelArn": MODEL}),
-        ("get_audience_model", model("ACTIVE"), {"audienceModelArn": MODEL}),
+        ("get_audience_model", build_model("CREATE_PENDING"), {"audienceModelArn": MODEL}),
+        ("get_audience_model", build_model("CREATE_IN_PROGRESS"), {"audienceModelArn": MODEL}),
+        ("get_audience_model", build_model("ACTIVE"), {"audienceModelArn": MODEL}),
     )
     assert result == MODEL
 
 
-def test_create_and_fail(stubbed: Stubbed) -> None:
+def test_create_and_fail(run_with_responses: RunWithResponses) -> None:
     details = {"statusCode": "C", "message": "too few users"}
     with pytest.raises(JobFailedError, match="(?s)is CREATE_FAILED.*C: too few users"):
-        stubbed(
-            create_model(),
+        run_with_responses(
+            build_task(),
             ("create_audience_model", {"audienceModelArn": MODEL}, None),
-            ("get_audience_model", model("CREATE_FAILED", statusDetails=details), None),
+            ("get_audience_model", build_model("CREATE_FAILED", statusDetails=details), None),
         )
 
 
-def test_a_conflict_is_answered_with_what_is_there(stubbed: Stubbed) -> None:
-    listing = {"audienceModels": [model("ACTIVE"), model("ACTIVE", name="other")]}
+def test_conflict_describes_existing_resource(run_with_responses: RunWithResponses) -> None:
+    listing = {"audienceModels": [build_model("ACTIVE"), build_model("ACTIVE", name="other")]}
     with pytest.raises(
         AlreadyExistsError,
         match=f"The existing resource: audience model {MODEL}, ACTIVE, created 2026-11-01 06:00:00 UTC",
     ):
-        stubbed(
-            create_model(),
+        run_with_responses(
+            build_task(),
             ("create_audience_model", "ConflictException", None),
             ("list_audience_models", listing, {}),
         )
 
 
-def test_reuse_looks_through_all_pages(stubbed: Stubbed) -> None:
-    result, _ = stubbed(
-        create_model(if_exists="reuse"),
-        ("list_audience_models", {"audienceModels": [model("ACTIVE", name="other")], "nextToken": "2"}, {}),
-        ("list_audience_models", {"audienceModels": [model("ACTIVE")]}, {"nextToken": "2"}),
-        ("get_audience_model", model("ACTIVE"), None),
-        ("get_audience_model", model("ACTIVE"), None),
+def test_reuse_searches_all_pages(run_with_responses: RunWithResponses) -> None:
+    result, _ = run_with_responses(
+        build_task(if_exists="reuse"),
+        ("list_audience_models", {"audienceModels": [build_model("ACTIVE", name="other")], "nextToken": "2"}, {}),
+        ("list_audience_models", {"audienceModels": [build_model("ACTIVE")]}, {"nextToken": "2"}),
+        ("get_audience_model", build_model("ACTIVE"), None),
+        ("get_audience_model", build_model("ACTIVE"), None),
     )
     assert result == MODEL
 
 
-def test_create_configured(stubbed: Stubbed) -> None:
+def test_create_configured(run_with_responses: RunWithResponses) -> None:
     output: ConfiguredAudienceModelOutputConfig = {
         "destination": {"s3Destination": {"s3Uri": "s3://b/p"}},
         "roleArn": ROLE,
@@ -147,12 +147,12 @@ def test_create_configured(stubbed: Stubbed) -> None:
         "sharedAudienceMetrics": ["ALL"],
         "minMatchingSeedSize": 500,
     }
-    answer = {"configuredAudienceModelArn": CONFIGURED}
-    made = stubbed(task, ("create_configured_audience_model", answer, expected))
-    assert made == (CONFIGURED, {"configured_audience_model_arn": CONFIGURED})
+    response = {"configuredAudienceModelArn": CONFIGURED}
+    outcome = run_with_responses(task, ("create_configured_audience_model", response, expected))
+    assert outcome == (CONFIGURED, {"configured_audience_model_arn": CONFIGURED})
 
 
-def test_export(stubbed: Stubbed) -> None:
+def test_export(run_with_responses: RunWithResponses) -> None:
     size: AudienceSize = {"type": "PERCENTAGE", "value": 10}
     now = datetime.now(tz=timezone.utc)
     entry = {
@@ -169,29 +169,28 @@ def test_export(stubbed: Stubbed) -> None:
         task_id="t", name="e", audience_generation_job_arn=JOB, audience_size=size, botocore_config=ONCE, durable=False
     )
     start = {"name": "e", "audienceGenerationJobArn": JOB, "audienceSize": size}
-    found = stubbed(
+    result, pushed = run_with_responses(
         task,
         ("start_audience_export_job", {}, start),
-        # A listing that lags shows only what was made long before.
+        # A stale listing shows only an export that was started long before.
         ("list_audience_export_jobs", {"audienceExportJobs": [{**newer, "createTime": BEGIN}]}, None),
         ("list_audience_export_jobs", {"audienceExportJobs": [older, newer, other]}, {"audienceGenerationJobArn": JOB}),
     )
     location = {"output_location": "s3://b/p/9"}
-    named = {"name": "e", "audience_generation_job_arn": JOB}
-    result, pushed = found
+    identifiers = {"name": "e", "audience_generation_job_arn": JOB}
     assert [entry["status"] for entry in pushed.pop("status_history")] == ["ACTIVE"]
     assert (result, pushed) == (
-        {**named, **location},
-        {"audience_export_job": {**named, "audience_size": size}, **location},
+        {**identifiers, **location},
+        {"audience_export_job": {**identifiers, "audience_size": size}, **location},
     )
 
 
-def test_delete_ends_when_it_is_gone(stubbed: Stubbed) -> None:
+def test_delete_waits_until_gone(run_with_responses: RunWithResponses) -> None:
     task = CleanRoomsMLDeleteAudienceModelOperator(task_id="t", audience_model_arn=MODEL, botocore_config=ONCE)
-    found = stubbed(
+    result, pushed = run_with_responses(
         task,
         ("delete_audience_model", {}, {"audienceModelArn": MODEL}),
-        ("get_audience_model", model("DELETE_IN_PROGRESS"), None),
+        ("get_audience_model", build_model("DELETE_IN_PROGRESS"), None),
         ("get_audience_model", "ResourceNotFoundException", None),
     )
-    assert (found[0], set(found[1])) == (None, {"status_history"})
+    assert (result, set(pushed)) == (None, {"status_history"})

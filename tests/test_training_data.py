@@ -1,4 +1,4 @@
-"""The query for Athena counts what pyarrow counts. It runs in DuckDB, whose dialect shares what it uses; nobody has run it on Athena."""
+"""The query for Athena gives the same counts as pyarrow. It runs in DuckDB, which has the same functions; nobody has run it on Athena."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BEGIN = 1_760_000_000
 ALWAYS = Window(None, None)
 WEEK = Window(datetime.fromtimestamp(BEGIN + 100.5, timezone.utc), datetime.fromtimestamp(BEGIN + 700, timezone.utc))
 SINCE = Window(datetime.fromtimestamp(BEGIN + 300, timezone.utc), None)
-#: Glue's types and those of DuckDB and pyarrow.
+#: The types of DuckDB and pyarrow for each type of Glue.
 TYPES: dict[str, tuple[str, Any]] = {
     "string": ("varchar", pa.string()),
     "int": ("integer", pa.int64()),
@@ -32,27 +32,27 @@ TYPES: dict[str, tuple[str, Any]] = {
 Rows = Sequence[tuple[Any, Any, Any]]
 
 
-def draw(users: int, *, missing: float = 0.0, factor: int = 1, seed: int = 5) -> list[tuple[Any, Any, Any]]:
-    """Interactions with repetitions, and with missing values by some probability."""
+def draw_rows(users: int, *, missing: float = 0.0, factor: int = 1, seed: int = 5) -> list[tuple[Any, Any, Any]]:
+    """Draw interactions with repetitions, and with values that are missing with some probability."""
     rng = random.Random(seed)
-    found = [
+    rows = [
         (f"u{rng.randrange(users)}", f"i{rng.randrange(20)}", (BEGIN + rng.randrange(1000)) * factor)
         for _ in range(3 * users)
     ]
-    found += found[: users // 4]
+    rows += rows[: users // 4]
 
     def spoil(value: Any) -> Any:
         return None if rng.random() < missing else value
 
-    return [(spoil(user), spoil(item), spoil(time)) for user, item, time in found]
+    return [(spoil(user), spoil(item), spoil(time)) for user, item, time in rows]
 
 
-def numbered(rows: Rows) -> list[tuple[Any, Any, Any]]:
+def convert_ids_to_numbers(rows: Rows) -> list[tuple[Any, Any, Any]]:
     return [(user and int(user[1:]), item and int(item[1:]), time) for user, item, time in rows]
 
 
-def timed(rows: Rows) -> list[tuple[Any, Any, Any]]:
-    """Times with fractions of a second."""
+def convert_times(rows: Rows) -> list[tuple[Any, Any, Any]]:
+    """Convert times to timestamps with fractions of a second."""
     return [
         (user, item, time and datetime.fromtimestamp(time + 0.25, timezone.utc).replace(tzinfo=None))
         for user, item, time in rows
@@ -60,24 +60,24 @@ def timed(rows: Rows) -> list[tuple[Any, Any, Any]]:
 
 
 CASES: dict[str, tuple[list[tuple[Any, Any, Any]], tuple[str, str, str]]] = {
-    "texts": (draw(300), ("string", "string", "bigint")),
-    "missing": (draw(300, missing=0.1), ("string", "string", "bigint")),
+    "texts": (draw_rows(300), ("string", "string", "bigint")),
+    "missing": (draw_rows(300, missing=0.1), ("string", "string", "bigint")),
     "empty texts": ([("", "i", BEGIN), ("u", "", BEGIN), ("u", "i", BEGIN)], ("string", "string", "int")),
-    "numbers": (numbered(draw(300, missing=0.1)), ("bigint", "int", "bigint")),
-    "timestamps": (timed(draw(300, missing=0.1)), ("string", "string", "timestamp")),
+    "numbers": (convert_ids_to_numbers(draw_rows(300, missing=0.1)), ("bigint", "int", "bigint")),
+    "timestamps": (convert_times(draw_rows(300, missing=0.1)), ("string", "string", "timestamp")),
     "timestamps of milliseconds": (
         [("u", "i", datetime.fromisoformat("5200-01-01")), ("v", "i", datetime.fromisoformat("1970-01-21"))],
         ("string", "string", "timestamp"),
     ),
-    "milliseconds": (draw(50, factor=10**3), ("string", "string", "bigint")),
-    "microseconds": (draw(50, factor=10**6), ("string", "string", "bigint")),
-    "nanoseconds": (draw(5, factor=10**9), ("string", "string", "bigint")),
+    "milliseconds": (draw_rows(50, factor=10**3), ("string", "string", "bigint")),
+    "microseconds": (draw_rows(50, factor=10**6), ("string", "string", "bigint")),
+    "nanoseconds": (draw_rows(5, factor=10**9), ("string", "string", "bigint")),
     "dates": ([("u", "i", 20_260_101), ("u", "i", BEGIN)], ("string", "string", "int")),
     "nothing": ([], ("string", "string", "bigint")),
 }
 
 
-def roles_of(kinds: tuple[str, str, str]) -> Roles:
+def build_roles(kinds: tuple[str, str, str]) -> Roles:
     names = ('the "user"', "item", "order")
     return Roles(*names, (), (), dict(zip(names, kinds, strict=True)))
 
@@ -92,9 +92,9 @@ def count_by_query(rows: Rows, kinds: tuple[str, str, str], window: Window) -> S
     database.execute(f'CREATE TABLE "look-alike"."table" ({columns})')
     if rows:
         database.executemany('INSERT INTO "look-alike"."table" VALUES (?, ?, ?)', rows)
-    query = database.execute(build_query("look-alike", "table", roles_of(kinds), window, DataRules()))
+    query = database.execute(build_query("look-alike", "table", build_roles(kinds), window, DataRules()))
     names, (values,) = [column[0] for column in query.description], query.fetchall()
-    # As texts, for that is how Athena returns them.
+    # Athena returns all values as strings.
     return parse_result(
         {name: None if value is None else str(value) for name, value in zip(names, values, strict=True)}
     )
@@ -103,7 +103,7 @@ def count_by_query(rows: Rows, kinds: tuple[str, str, str], window: Window) -> S
 def count_by_pyarrow(rows: Rows, kinds: tuple[str, str, str], window: Window) -> Statistics:
     from airflow_cleanroomsml._training_data.interactions import count, normalise
 
-    roles = roles_of(kinds)
+    roles = build_roles(kinds)
     columns = list(zip(*rows, strict=True)) or [(), (), ()]
     table = pa.table(
         {

@@ -1,4 +1,4 @@
-"""Every error has its section in the page of troubleshooting, which says rightly whether Airflow retries it."""
+"""Every error has a section on the troubleshooting page, which says correctly whether Airflow retries it."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def test_a_section_says_whether_airflow_retries(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ERRORS)
-def test_a_section_says_more_than_that(name: str) -> None:
-    # What happened, and what to do.
+def test_section_says_what_to_do(name: str) -> None:
+    # The section also says what happened and what to do.
     assert len(re.split(r"(?<=[.:]) +|\n\n", SECTIONS[name].replace("\n", " "))) >= 3
 
 
 @pytest.mark.parametrize(("code", "error"), exceptions._BY_CODE.items())
-def test_the_table_leads_from_the_services_error_to_the_section(code: str, error: type[Exception]) -> None:
+def test_table_links_service_error_to_its_section(code: str, error: type[Exception]) -> None:
     (row,) = [line for line in PAGE.splitlines() if line.startswith("|") and code in line]
     assert f"#{error.__name__.lower()})" in row

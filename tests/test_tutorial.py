@@ -1,4 +1,4 @@
-"""The tutorial, typed off the page: its commands run in a shell, in order, and end with an audience."""
+"""The tutorial's commands, run in a shell in the order of the page, produce an audience."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), 
 COMMANDS = [text for language, text in BLOCKS if language == "sh"]
 (DAG,) = [text for language, text in BLOCKS if language == "python"]
 INSTALL, START, SET_UP, RUN, LOOK = COMMANDS
-#: What the last two print.
-PRINTED = [text for language, text in BLOCKS if language == "text"]
+#: The output of the last two.
+OUTPUTS = [text for language, text in BLOCKS if language == "text"]
 
 
-def clean_environment() -> dict[str, str]:
-    """What a new terminal has, with the virtual environment of the tests."""
+def build_environment() -> dict[str, str]:
+    """Build the environment of a new terminal in which the virtual environment of the tests is active."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return {"PATH": path, "HOME": os.environ.get("HOME", "/"), "PYTHONUNBUFFERED": "1"}
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder of somebody who has typed the commands up to the first run."""
+    """The folder of a reader who has started the emulator in the first terminal."""
     folder = tmp_path_factory.mktemp("tutorial")
-    # The first terminal. A free port, because the default one may be in use on this machine.
+    # The first terminal, with a free port, because the default one may be in use on this machine.
     start = START.strip().replace("--with-sample", "--with-sample --port 0")
-    with subprocess.Popen(["sh", "-c", f"exec {start}"], cwd=folder, env=clean_environment()) as emulator:
-        written = folder / "sample.sh"
+    with subprocess.Popen(["sh", "-c", f"exec {start}"], cwd=folder, env=build_environment()) as emulator:
+        sample = folder / "sample.sh"
         while not (
-            written.is_file() and written.read_text().rstrip().endswith("'") and "# Then run" in written.read_text()
+            sample.is_file() and sample.read_text().rstrip().endswith("'") and "# Then run" in sample.read_text()
         ):
             assert emulator.poll() is None, "the emulator has ended"
             time.sleep(0.1)
@@ -51,33 +51,33 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def run_in_second_terminal(folder: Path, *commands: str) -> str:
     script = "\n".join(["set -e", *commands])
-    done = subprocess.run(
-        ["sh", "-c", script], cwd=folder, env=clean_environment(), capture_output=True, text=True, check=False
+    completed = subprocess.run(
+        ["sh", "-c", script], cwd=folder, env=build_environment(), capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
-    return done.stdout + done.stderr
+    assert completed.returncode == 0, completed.stdout[-5000:] + completed.stderr[-5000:]
+    return completed.stdout + completed.stderr
 
 
-def test_what_is_installed_exists() -> None:
+def test_installed_extra_exists() -> None:
     assert re.findall(r"'(.+)'", INSTALL) == [".[emulator]"]
     assert re.search(r"^emulator = \[", (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
 
 
-def test_the_page_says_how_large_the_sample_is() -> None:
+def test_page_states_size_of_the_sample() -> None:
     assert f"the interactions of {_SAMPLE_USERS:,} users" in PAGE.read_text(encoding="utf-8")
 
 
-def test_the_commands_lead_to_an_audience(folder: Path) -> None:
+def test_commands_produce_an_audience(folder: Path) -> None:
     run_in_second_terminal(folder, SET_UP)
     (folder / "airflow" / "dags" / "first_audience.py").write_text(DAG, encoding="utf-8")
-    # A new shell does not remember what the one before exported.
+    # A new shell does not have the variables that the previous one exported.
     variables = "\n".join(line for line in SET_UP.splitlines() if line.startswith((".", "export")))
-    printed = run_in_second_terminal(folder, variables, RUN)
-    assert "success" in printed
-    assert [line for line in PRINTED[0].splitlines() if normalize(line) not in normalize(printed)] == []
-    found = run_in_second_terminal(folder, variables, LOOK)
-    assert [normalize(line) for line in found.splitlines() if line.startswith("audiences/")] == [
-        normalize(PRINTED[1].strip())
+    output = run_in_second_terminal(folder, variables, RUN)
+    assert "success" in output
+    assert [line for line in OUTPUTS[0].splitlines() if normalize(line) not in normalize(output)] == []
+    listing = run_in_second_terminal(folder, variables, LOOK)
+    assert [normalize(line) for line in listing.splitlines() if line.startswith("audiences/")] == [
+        normalize(OUTPUTS[1].strip())
     ]
 
 

@@ -141,10 +141,8 @@ def test_channel_fails_if_query_is_cancelled(custom: Custom) -> None:
     arn = custom.runner.ml.create_ml_input_channel(**custom.build_channel_request())["mlInputChannelArn"]
     identifiers = find_query(custom, arn)
     custom.runner.push(101)
-    protected_query = custom.runner.rooms.update_protected_query(**identifiers, targetStatus="CANCELLED")[
-        "protectedQuery"
-    ]
-    assert (protected_query["status"], read_status(custom, arn)) == ("CANCELLING", "CREATE_IN_PROGRESS")
+    response = custom.runner.rooms.update_protected_query(**identifiers, targetStatus="CANCELLED")
+    assert (response["protectedQuery"]["status"], read_status(custom, arn)) == ("CANCELLING", "CREATE_IN_PROGRESS")
     custom.runner.push(101)
     assert custom.runner.rooms.get_protected_query(**identifiers)["protectedQuery"]["status"] == "CANCELLED"
     channel = custom.runner.ml.get_ml_input_channel(**custom.of, mlInputChannelArn=arn)

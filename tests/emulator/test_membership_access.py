@@ -1,4 +1,4 @@
-"""Only ACTIVE members may use a collaboration, and only in its region: every operation that requires one."""
+"""Only ACTIVE members may use a collaboration, and only in its region: tested with every operation that requires one."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def call(world: ClockedWorld, operation: Any, region: str = "us-east-1", **argum
     getattr(client, xform_name(operation.name))(**{**members, **arguments})
 
 
-every_case = pytest.mark.parametrize(("operation", "name"), CASES, ids=[each.name for each, _ in CASES])
+every_case = pytest.mark.parametrize(("operation", "name"), CASES, ids=[operation.name for operation, _ in CASES])
 
 
 @every_case
@@ -111,7 +111,7 @@ def test_listings_are_limited_to_their_region(invitation: tuple[Custom, ClockedW
         )
         assert rooms.list_collaborations()["collaborationList"] == []
         assert rooms.list_memberships()["membershipSummaries"] == []
-        assert [each["id"] for each in world.rooms.list_collaborations()["collaborationList"]] == [custom.made.id]
+        assert [entry["id"] for entry in world.rooms.list_collaborations()["collaborationList"]] == [custom.made.id]
 
 
 def test_invited_account_cannot_receive_output(invitation: tuple[Custom, ClockedWorld]) -> None:

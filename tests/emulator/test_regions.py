@@ -16,9 +16,11 @@ from tests.emulator.test_wire import ARNS
 from tests.emulator.test_wsgi import send
 from tests.support import World, make_client
 
-PARTITIONS = {each["id"]: each["regions"] for each in Loader().load_data("partitions")["partitions"]}
+PARTITIONS = {partition["id"]: partition["regions"] for partition in Loader().load_data("partitions")["partitions"]}
 #: One region of each partition.
-REGIONS = {name: next(each for each in names if not each.endswith("-global")) for name, names in PARTITIONS.items()}
+REGIONS = {
+    name: next(region for region in names if not region.endswith("-global")) for name, names in PARTITIONS.items()
+}
 UNKNOWN = (
     "us-east-9",
     "{region}",
@@ -143,7 +145,7 @@ def test_nothing_is_created_in_unknown_region(empty_world: World) -> None:
     assert send(empty_world, "POST", "/training-dataset", body).status == 200
 
 
-@pytest.mark.parametrize("region", sorted({each for names in PARTITIONS.values() for each in names}))
+@pytest.mark.parametrize("region", sorted({region for names in PARTITIONS.values() for region in names}))
 def test_every_region_of_botocore_is_known(region: str) -> None:
     partition = regions.get_partition(region)
     assert partition == (

@@ -34,7 +34,7 @@ MEBIBYTE = 1 << 20
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[EmulatorProcess]:
-    """A separate emulator, because a request that is not rejected may change its clock."""
+    """A separate emulator, because a request that gets through may change its clock."""
     process = EmulatorProcess("--scale", "0.001", "--allowed-host", "emulator", "--allowed-host", "192.0.2.7")
     yield process
     process.stop()

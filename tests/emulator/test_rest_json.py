@@ -106,7 +106,10 @@ class Service:
 
 
 def build_values(time: datetime) -> dict[str, Any]:
-    return {**{name: value for name, (_, value) in SCALARS.items()}, **{f"Time{each}": time for each in TIMES}}
+    return {
+        **{name: value for name, (_, value) in SCALARS.items()},
+        **{f"Time{time_format}": time for time_format in TIMES},
+    }
 
 
 def test_body_holds_every_type() -> None:

@@ -111,7 +111,7 @@ def test_default_version_is_latest_or_base(custom: Custom) -> None:
     assert custom.get(model)["versionIdentifier"] == second
     shared = custom.provider.ml.get_collaboration_trained_model(**custom.within, trainedModelArn=model)
     assert shared["versionIdentifier"] == second
-    # Without a version, the base version is meant, which is ACTIVE; only the latest one is in training.
+    # Without a version, CancelTrainedModel applies to the base version, which is ACTIVE; only the latest one is in training.
     expect_refusal("ConflictException", custom.runner.ml.cancel_trained_model, **identifiers)
     custom.runner.ml.delete_trained_model_output(**identifiers)
     custom.runner.push(101)
@@ -160,7 +160,7 @@ def test_incremental_training_requires_active_version(custom: Custom) -> None:
         expect_refusal(code, create, **request)
     custom.continue_training(channel, model)
     latest = [{"trainedModelArn": model, "channelName": "before"}]
-    # Without a version, the latest one is meant, which is still in training.
+    # Without a version, training continues from the latest one, which is itself still in training.
     expect_refusal(
         "ValidationException",
         create,

@@ -31,9 +31,9 @@ ROUTES = {service: wire.Routes(model) for service, model in MODELS.items()}
 STRICT = {service: StrictClient(Loader().load_service_model(service, "service-2")) for service in RESOURCES}
 ALL = [model.operation_model(name) for model in MODELS.values() for name in model.operation_names]
 OPERATIONS = [
-    each
-    for each in ALL
-    if any(hasattr(kind, xform_name(each.name)) for kind in RESOURCES[each.service_model.service_name])
+    operation
+    for operation in ALL
+    if any(hasattr(kind, xform_name(operation.name)) for kind in RESOURCES[operation.service_model.service_name])
 ]
 ERRORS = [
     (service, model.shape_for(name))
@@ -191,7 +191,7 @@ class Draw:
 
 
 def draw_samples(operation: OperationModel, shape: Any) -> list[Any]:
-    """Draw a value with every member, one with the required members only, and eight in between."""
+    """Draw ten values: one with every member, one with the required members only, and eight with half of the others."""
     shares = [1, 0, *[0.5] * 8]
     return [Draw((operation.name, number), share).value(shape) for number, share in enumerate(shares)]
 

@@ -1,4 +1,4 @@
-"""Who may use a collaboration: its ACTIVE members in its region, and nobody else; for every operation that names one."""
+"""Only ACTIVE members may use a collaboration, and only in its region: tested with every operation that requires one."""
 
 from __future__ import annotations
 
@@ -17,21 +17,22 @@ from tests.helpers.in_process import in_process
 from tests.support import make_client
 
 IDENTIFIERS = ("collaborationIdentifier", "collaborationId")
-NAMING = [
+#: Operations that require a collaboration, each with the name of that member.
+CASES = [
     (operation, name)
     for operation in OPERATIONS
     for name in IDENTIFIERS
     if operation.input_shape and name in operation.input_shape.required_members
 ]
-#: What an account that is invited may look at, to decide whether it joins.
-OPEN = {"GetCollaboration", "ListMembers"}
+#: Operations that an invited account may call before it joins.
+OPEN_TO_INVITED = {"GetCollaboration", "ListMembers"}
 SLOW = Settings(scale=0.001, pending_seconds=100, progress_seconds=100, delete_seconds=100)
-RECEIVES = {"customMLMemberAbilities": ["CAN_RECEIVE_MODEL_OUTPUT", "CAN_RECEIVE_INFERENCE_OUTPUT"]}
+RECEIVER_ABILITIES = {"customMLMemberAbilities": ["CAN_RECEIVE_MODEL_OUTPUT", "CAN_RECEIVE_INFERENCE_OUTPUT"]}
 
 
 @pytest.fixture(scope="module")
-def there() -> Iterator[tuple[Custom, ClockedWorld]]:
-    """A collaboration with a trained model of its runner, and an account that is invited to it."""
+def invitation() -> Iterator[tuple[Custom, ClockedWorld]]:
+    """A collaboration whose creator has associated an algorithm, and an account that is invited to it."""
     with in_process(SLOW) as emulator:
         creator, invited = ClockedWorld(emulator), ClockedWorld(emulator)
         identifier = creator.rooms.create_collaboration(
@@ -39,26 +40,29 @@ def there() -> Iterator[tuple[Custom, ClockedWorld]]:
             description="d",
             creatorDisplayName="creator",
             creatorMemberAbilities=["CAN_QUERY"],
-            creatorMLMemberAbilities=RECEIVES,
+            creatorMLMemberAbilities=RECEIVER_ABILITIES,
             members=[
                 {
                     "accountId": invited.account,
                     "displayName": "invited",
                     "memberAbilities": [],
-                    "mlMemberAbilities": RECEIVES,
+                    "mlMemberAbilities": RECEIVER_ABILITIES,
                 }
             ],
             queryLogStatus="DISABLED",
         )["collaboration"]["id"]
-        made = Collaboration(identifier, {creator.account: join_collaboration(creator, identifier)})
+        collaboration = Collaboration(identifier, {creator.account: join_collaboration(creator, identifier)})
         custom = Custom(
-            made, creator, creator, associate(creator, made.find_membership(creator), create_algorithm(creator))
+            collaboration,
+            creator,
+            creator,
+            associate(creator, collaboration.find_membership(creator), create_algorithm(creator)),
         )
         yield custom, invited
 
 
 def call(world: ClockedWorld, operation: Any, region: str = "us-east-1", **arguments: str) -> None:
-    """Call an operation with members that the model allows, and these."""
+    """Call an operation with valid members, some of them replaced by the arguments."""
     client = make_client(
         service_of(operation),
         endpoint_url=world.emulator.url,
@@ -70,31 +74,33 @@ def call(world: ClockedWorld, operation: Any, region: str = "us-east-1", **argum
     getattr(client, xform_name(operation.name))(**{**members, **arguments})
 
 
-every_naming = pytest.mark.parametrize(("operation", "name"), NAMING, ids=[each.name for each, _ in NAMING])
+every_case = pytest.mark.parametrize(("operation", "name"), CASES, ids=[operation.name for operation, _ in CASES])
 
 
-@every_naming
-def test_an_invited_account_is_not_yet_a_member(there: tuple[Custom, ClockedWorld], operation: Any, name: str) -> None:
-    custom, invited = there
+@every_case
+def test_invited_account_is_not_yet_a_member(
+    invitation: tuple[Custom, ClockedWorld], operation: Any, name: str
+) -> None:
+    custom, invited = invitation
     arguments = {name: custom.made.id}
-    if operation.name in OPEN:
+    if operation.name in OPEN_TO_INVITED:
         call(invited, operation, **arguments)
     elif operation.name != "CreateMembership":
         expect_refusal("AccessDeniedException", call, world=invited, operation=operation, **arguments)
 
 
-@every_naming
-def test_a_collaboration_does_not_exist_in_another_region(
-    there: tuple[Custom, ClockedWorld], operation: Any, name: str
+@every_case
+def test_collaboration_is_unknown_in_other_regions(
+    invitation: tuple[Custom, ClockedWorld], operation: Any, name: str
 ) -> None:
-    custom, _ = there
+    custom, _ = invitation
     arguments = {"operation": operation, "region": "eu-west-1", name: custom.made.id}
-    unknown = "ResourceNotFoundException" if operation.name == "CreateMembership" else "AccessDeniedException"
-    expect_refusal(unknown, call, world=custom.provider, **arguments)
+    code = "ResourceNotFoundException" if operation.name == "CreateMembership" else "AccessDeniedException"
+    expect_refusal(code, call, world=custom.provider, **arguments)
 
 
-def test_collaborations_and_memberships_are_listed_in_their_region(there: tuple[Custom, ClockedWorld]) -> None:
-    custom, invited = there
+def test_listings_are_limited_to_their_region(invitation: tuple[Custom, ClockedWorld]) -> None:
+    custom, invited = invitation
     for world in (custom.provider, invited):
         rooms = make_client(
             "cleanrooms",
@@ -105,24 +111,24 @@ def test_collaborations_and_memberships_are_listed_in_their_region(there: tuple[
         )
         assert rooms.list_collaborations()["collaborationList"] == []
         assert rooms.list_memberships()["membershipSummaries"] == []
-        assert [each["id"] for each in world.rooms.list_collaborations()["collaborationList"]] == [custom.made.id]
+        assert [entry["id"] for entry in world.rooms.list_collaborations()["collaborationList"]] == [custom.made.id]
 
 
-def test_an_invited_account_receives_no_output(there: tuple[Custom, ClockedWorld]) -> None:
-    custom, invited = there
+def test_invited_account_cannot_receive_output(invitation: tuple[Custom, ClockedWorld]) -> None:
+    custom, invited = invitation
     channel = custom.create_channel()
     model = custom.train("m", channel)["trainedModelArn"]
     custom.runner.push(201)
     output = {"members": [{"accountId": invited.account}]}
-    of = {**custom.of, "name": "x", "trainedModelArn": model}
+    export = {**custom.of, "name": "x", "trainedModelArn": model}
     expect_refusal(
-        "ValidationException", custom.runner.ml.start_trained_model_export_job, **of, outputConfiguration=output
+        "ValidationException", custom.runner.ml.start_trained_model_export_job, **export, outputConfiguration=output
     )
     request = custom.build_inference_request("x", model, channel, outputConfiguration={"accept": "text/csv", **output})
     expect_refusal("ValidationException", custom.runner.ml.start_trained_model_inference_job, **request)
 
 
-def test_an_invited_account_cannot_start_jobs() -> None:
+def test_invited_account_cannot_start_jobs() -> None:
     with in_process(SLOW) as emulator:
         provider, invited = ClockedWorld(emulator), ClockedWorld(emulator)
         provider.build()
@@ -149,11 +155,11 @@ def test_an_invited_account_cannot_start_jobs() -> None:
         assert start(name="j", **job)["audienceGenerationJobArn"]
 
 
-def test_a_model_does_not_exist_in_another_region() -> None:
+def test_model_is_unknown_in_other_regions() -> None:
     with in_process(SLOW) as emulator:
         world = ClockedWorld(emulator)
         model = world.build().create_configured_model()
-        elsewhere = make_client(
+        other_region = make_client(
             "cleanroomsml",
             endpoint_url=emulator.url,
             region_name="eu-west-1",
@@ -161,13 +167,15 @@ def test_a_model_does_not_exist_in_another_region() -> None:
             aws_secret_access_key="secret",
         )
         job = {"name": "j", "configuredAudienceModelArn": model, "seedAudience": world.write_seed()}
-        expect_refusal("ResourceNotFoundException", elsewhere.start_audience_generation_job, **job)
+        expect_refusal("ResourceNotFoundException", other_region.start_audience_generation_job, **job)
         assert world.ml.start_audience_generation_job(**job)
 
 
-def test_a_member_that_left_has_no_access(there: tuple[Custom, ClockedWorld]) -> None:
-    custom, _ = there
-    creator, left = ClockedWorld(custom.provider.emulator), ClockedWorld(custom.provider.emulator)
-    made = collaborate(creator, left)
-    left.rooms.delete_membership(membershipIdentifier=made.find_membership(left))
-    expect_refusal("AccessDeniedException", left.ml.list_collaboration_trained_models, collaborationIdentifier=made.id)
+def test_former_member_has_no_access(invitation: tuple[Custom, ClockedWorld]) -> None:
+    custom, _ = invitation
+    creator, former = ClockedWorld(custom.provider.emulator), ClockedWorld(custom.provider.emulator)
+    collaboration = collaborate(creator, former)
+    former.rooms.delete_membership(membershipIdentifier=collaboration.find_membership(former))
+    expect_refusal(
+        "AccessDeniedException", former.ml.list_collaboration_trained_models, collaborationIdentifier=collaboration.id
+    )

@@ -1,4 +1,4 @@
-"""A ``nextToken`` is good for the listing that returned it, with the same arguments, account and region."""
+"""A ``nextToken`` is valid only for the listing that returned it, with the same arguments, account and region."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support import World
 INVALID = "nextToken is not valid"
 
 
-def in_region(world: World, region: str) -> Any:
+def make_client_in_region(world: World, region: str) -> Any:
     return boto3.client(
         "cleanroomsml",
         endpoint_url=world.emulator.url,
@@ -31,89 +31,89 @@ def in_region(world: World, region: str) -> Any:
     )
 
 
-def is_refused(call: Any, **members: Any) -> None:
-    answer = expect_refusal("ValidationException", call, **members)
-    assert answer["Error"]["Message"].startswith(INVALID)
+def expect_invalid_token(call: Any, **members: Any) -> None:
+    response = expect_refusal("ValidationException", call, **members)
+    assert response["Error"]["Message"].startswith(INVALID)
 
 
 @pytest.fixture
-def paged(empty_world: World) -> tuple[World, str]:
-    """An account with three datasets, and the token after the first."""
+def world_and_token(empty_world: World) -> tuple[World, str]:
+    """An account with three datasets, and the token that follows the first of them."""
     for name in ("a", "b", "c"):
         empty_world.create_dataset(name)
     return empty_world, str(empty_world.ml.list_training_datasets(maxResults=1)["nextToken"])
 
 
-def test_a_token_continues_its_listing_with_any_page_size(paged: tuple[World, str]) -> None:
-    world, token = paged
+def test_token_works_with_any_page_size(world_and_token: tuple[World, str]) -> None:
+    world, token = world_and_token
     for size in (1, 2, 100):
-        found = world.ml.list_training_datasets(nextToken=token, maxResults=size)["trainingDatasets"]
-        assert [entry["name"] for entry in found] == ["b", "c"][:size]
+        datasets = world.ml.list_training_datasets(nextToken=token, maxResults=size)["trainingDatasets"]
+        assert [entry["name"] for entry in datasets] == ["b", "c"][:size]
     assert [entry["name"] for entry in world.ml.list_training_datasets(nextToken=token)["trainingDatasets"]] == [
         "b",
         "c",
     ]
 
 
-def test_a_token_of_another_listing_is_rejected(paged: tuple[World, str]) -> None:
-    world, token = paged
-    is_refused(world.ml.list_audience_models, nextToken=token)
-    is_refused(world.client("cleanrooms").list_collaborations, nextToken=token)
+def test_token_of_another_listing_is_rejected(world_and_token: tuple[World, str]) -> None:
+    world, token = world_and_token
+    expect_invalid_token(world.ml.list_audience_models, nextToken=token)
+    expect_invalid_token(world.client("cleanrooms").list_collaborations, nextToken=token)
 
 
-def test_a_token_of_another_account_is_rejected(paged: tuple[World, str]) -> None:
-    world, token = paged
-    is_refused(World(world.emulator).ml.list_training_datasets, nextToken=token)
+def test_token_of_another_account_is_rejected(world_and_token: tuple[World, str]) -> None:
+    world, token = world_and_token
+    expect_invalid_token(World(world.emulator).ml.list_training_datasets, nextToken=token)
 
 
-def test_a_token_of_another_region_is_rejected(paged: tuple[World, str]) -> None:
-    world, token = paged
-    is_refused(in_region(world, "eu-west-1").list_training_datasets, nextToken=token)
+def test_token_of_another_region_is_rejected(world_and_token: tuple[World, str]) -> None:
+    world, token = world_and_token
+    expect_invalid_token(make_client_in_region(world, "eu-west-1").list_training_datasets, nextToken=token)
 
 
-def test_a_token_for_other_arguments_is_rejected(empty_world: World) -> None:
+def test_token_for_other_arguments_is_rejected(empty_world: World) -> None:
     for _ in range(2):
         collaborate(empty_world)
     rooms = empty_world.client("cleanrooms")
     token = rooms.list_collaborations(memberStatus="ACTIVE", maxResults=1)["nextToken"]
-    is_refused(rooms.list_collaborations, nextToken=token)
-    is_refused(rooms.list_collaborations, nextToken=token, memberStatus="INVITED")
+    expect_invalid_token(rooms.list_collaborations, nextToken=token)
+    expect_invalid_token(rooms.list_collaborations, nextToken=token, memberStatus="INVITED")
     assert len(rooms.list_collaborations(nextToken=token, memberStatus="ACTIVE")["collaborationList"]) == 1
 
 
-def test_a_token_for_another_path_is_rejected(empty_world: World) -> None:
+def test_token_for_another_path_is_rejected(empty_world: World) -> None:
     other = World(empty_world.emulator)
     first, second = collaborate(empty_world, other), collaborate(empty_world, other)
     rooms = empty_world.client("cleanrooms")
     token = rooms.list_members(collaborationIdentifier=first.id, maxResults=1)["nextToken"]
-    is_refused(rooms.list_members, collaborationIdentifier=second.id, nextToken=token)
+    expect_invalid_token(rooms.list_members, collaborationIdentifier=second.id, nextToken=token)
 
 
 CALLER, LISTING = Caller("123456789012", "us-east-1"), {"status": "ACTIVE"}
 TOKENS = PageTokens()
 
 
-def change_content(**changes: Any) -> str:
-    """A token with other content."""
+def build_modified_token(**changes: Any) -> str:
+    """Build a token whose content differs from a valid one's by the changes."""
     content = json.loads(base64.urlsafe_b64decode(TOKENS.issue(7, "List", CALLER, LISTING)))
     return base64.urlsafe_b64encode(json.dumps({**content, **changes}).encode()).decode()
 
 
 @pytest.mark.parametrize("changes", [{"after": 8}, {"after": -1}, {"after": True}, {"listing": ""}, {"listing": None}])
-def test_a_modified_token_is_rejected(changes: dict[str, Any]) -> None:
-    token = change_content()
+def test_modified_token_is_rejected(changes: dict[str, Any]) -> None:
+    token = build_modified_token()
     assert TOKENS.read_position(token, "List", CALLER, LISTING) == 7
     with pytest.raises(ApiError, match=INVALID):
-        TOKENS.read_position(change_content(**changes), "List", CALLER, LISTING)
+        TOKENS.read_position(build_modified_token(**changes), "List", CALLER, LISTING)
 
 
 @pytest.mark.parametrize("content", [b"[7]", b"7", b'{"after": 7}', b"null", b"\xff"])
-def test_a_token_with_other_content_is_rejected(content: bytes) -> None:
+def test_token_with_invalid_content_is_rejected(content: bytes) -> None:
     with pytest.raises(ApiError, match=INVALID):
         TOKENS.read_position(base64.urlsafe_b64encode(content).decode(), "List", CALLER, LISTING)
 
 
-def test_a_token_with_one_other_character_is_rejected() -> None:
+def test_token_with_any_single_edit_is_rejected() -> None:
     token = TOKENS.issue(7, "List", CALLER, LISTING)
     inserted = [f"{token[:place]}!{token[place:]}" for place in range(len(token) + 1)]
     replaced = [
@@ -128,26 +128,27 @@ def test_a_token_with_one_other_character_is_rejected() -> None:
                 TOKENS.read_position(changed, "List", CALLER, LISTING)
 
 
-def test_a_token_of_another_emulator_is_rejected() -> None:
+def test_token_of_another_emulator_is_rejected() -> None:
     with pytest.raises(ApiError, match=INVALID):
         PageTokens().read_position(TOKENS.issue(7, "List", CALLER, LISTING), "List", CALLER, LISTING)
 
 
-def test_a_token_from_before_a_reset_is_rejected() -> None:
+def test_token_issued_before_reset_is_rejected() -> None:
     with in_process(Settings()) as emulator:
         world = World(emulator)
-        token = list_two_datasets(world)
+        token = issue_token(world)
         emulator.shared.clear()
-        list_two_datasets(world)
-        is_refused(world.ml.list_training_datasets, nextToken=token)
+        issue_token(world)
+        expect_invalid_token(world.ml.list_training_datasets, nextToken=token)
 
 
-def list_two_datasets(world: World) -> str:
+def issue_token(world: World) -> str:
+    """Create two datasets, and return the token that follows the first of them."""
     for name in ("a", "b"):
         world.create_dataset(name)
     return str(world.ml.list_training_datasets(maxResults=1)["nextToken"])
 
 
-def test_the_order_of_arguments_does_not_matter() -> None:
+def test_argument_order_does_not_matter() -> None:
     token = TOKENS.issue(7, "List", CALLER, {"a": 1, "b": 2})
     assert TOKENS.read_position(token, "List", CALLER, {"b": 2, "a": 1}) == 7

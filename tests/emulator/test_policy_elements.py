@@ -22,7 +22,8 @@ COLLABORATION = "cleanrooms-ml:CollaborationId"
 VALID = {"Effect": "Allow", "Principal": "*", "Action": "s3:*", "Resource": "*"}
 
 
-def without(name: str, **more: Any) -> dict[str, Any]:
+def omit(name: str, **more: Any) -> dict[str, Any]:
+    """Build a valid statement without one of its elements, and with others."""
     return {key: value for key, value in {**VALID, **more}.items() if key != name}
 
 
@@ -33,9 +34,9 @@ def without(name: str, **more: Any) -> dict[str, Any]:
         {"Statement": []},
         {"Version": "2008-10-17", "Id": "p", "Statement": [VALID, {**VALID, "Sid": "two"}]},
         {"Statement": {**VALID, "Action": ["s3:Get*"], "Resource": ["a", "b"], "Principal": {"AWS": ["1", "2"]}}},
-        {"Statement": without("Action", NotAction=["s3:Get*"])},
-        {"Statement": without("Resource", NotResource="a")},
-        {"Statement": without("Principal", NotPrincipal={"Service": "s3.amazonaws.com", "Federated": ["x"]})},
+        {"Statement": omit("Action", NotAction=["s3:Get*"])},
+        {"Statement": omit("Resource", NotResource="a")},
+        {"Statement": omit("Principal", NotPrincipal={"Service": "s3.amazonaws.com", "Federated": ["x"]})},
         {"Statement": {**VALID, "Condition": {}}},
         {"Statement": {**VALID, "Condition": {"Bool": {"aws:SecureTransport": [True, "false"]}}}},
         {"Statement": {**VALID, "Condition": {"NumericLessThanEquals": {"s3:max-keys": 10, "a:b": ["1", 2]}}}},
@@ -43,12 +44,12 @@ def without(name: str, **more: Any) -> dict[str, Any]:
         {"Statement": {**VALID, "Condition": {"Null": {"a:b": "true"}, "NotIpAddress": {"aws:SourceIp": "::1/128"}}}},
     ],
 )
-def test_a_policy_of_the_grammar_is_accepted(policy: dict[str, Any]) -> None:
+def test_valid_policy_is_accepted(policy: dict[str, Any]) -> None:
     assert find_policy_problem(json.dumps(policy), ("Principal", "Action", "Resource")) == ""
 
 
 @pytest.mark.parametrize(
-    ("policy", "says"),
+    ("policy", "message"),
     [
         ("{", "is not JSON"),
         ([VALID], "must be an object"),
@@ -58,10 +59,10 @@ def test_a_policy_of_the_grammar_is_accepted(policy: dict[str, Any]) -> None:
         ({"Version": "2012-10-18", "Statement": VALID}, "Version must be"),
         ({"Statement": {**VALID, "Effect": "allow"}}, "statement number 1: Effect must be"),
         ({"Statement": [VALID, {**VALID, "Sid": "two", "Actions": "s3:*"}]}, "statement two: Actions: no such element"),
-        ({"Statement": without("Action")}, "either Action or NotAction"),
+        ({"Statement": omit("Action")}, "either Action or NotAction"),
         ({"Statement": {**VALID, "NotAction": "s3:*"}}, "either Action or NotAction"),
-        ({"Statement": without("Resource")}, "either Resource or NotResource"),
-        ({"Statement": without("Principal")}, "either Principal or NotPrincipal"),
+        ({"Statement": omit("Resource")}, "either Resource or NotResource"),
+        ({"Statement": omit("Principal")}, "either Principal or NotPrincipal"),
         ({"Statement": {**VALID, "Action": {"a": "b"}}}, "Action must be"),
         ({"Statement": {**VALID, "Resource": []}}, "Resource must be a string, or a non-empty list of strings"),
         ({"Statement": {**VALID, "Resource": [1]}}, "Resource must be"),
@@ -83,15 +84,15 @@ def test_a_policy_of_the_grammar_is_accepted(policy: dict[str, Any]) -> None:
         ('{"Statement": {"Effect": "Allow", "Effect": "Deny"}}', "Effect appears twice"),
     ],
 )
-def test_a_policy_outside_of_the_grammar_is_refused(policy: Any, says: str) -> None:
+def test_invalid_policy_is_rejected(policy: Any, message: str) -> None:
     text = policy if isinstance(policy, str) else json.dumps(policy)
-    assert says in find_policy_problem(text, ("Principal", "Action", "Resource"))
+    assert message in find_policy_problem(text, ("Principal", "Action", "Resource"))
 
 
-def test_a_malformed_bucket_policy_is_not_stored(world: World) -> None:
+def test_malformed_bucket_policy_is_not_stored(world: World) -> None:
     s3 = world.client("s3")
     with pytest.raises(ClientError, match=r"MalformedPolicy.*either Action or NotAction"):
-        s3.put_bucket_policy(Bucket=world.bucket, Policy=json.dumps({"Statement": without("Action")}))
+        s3.put_bucket_policy(Bucket=world.bucket, Policy=json.dumps({"Statement": omit("Action")}))
     with pytest.raises(ClientError, match="NoSuchBucketPolicy"):
         s3.get_bucket_policy(Bucket=world.bucket)
     policy = json.dumps({"Version": "2012-10-17", "Statement": {**VALID, "Resource": f"arn:aws:s3:::{world.bucket}/*"}})
@@ -112,8 +113,8 @@ def test_a_malformed_bucket_policy_is_not_stored(world: World) -> None:
         ({"Condition": {"ForAnyValue:StringEquals": {"aws:PrincipalAccount": ["1"]}}}, True, False),
         ({"Condition": {"IpAddress": {"aws:SourceIp": ["10.0.0.0/8"]}}}, True, False),
         ({"Condition": {"ArnLike": {"aws:PrincipalArn": ["arn:aws:iam::*:role/j*"]}}}, True, True),
-        # Each of the six components of an ARN is compared separately, so that a wildcard stands for a part of one. What a pattern with
-        # fewer components does is not documented.
+        # The six components of an ARN are compared separately, so a wildcard matches within one of them. AWS does not document what a
+        # pattern with fewer components matches.
         ({"Condition": {"ArnLike": {"aws:PrincipalArn": "arn:*:role/job"}}}, True, False),
         ({"Condition": {"ArnEquals": {"aws:PrincipalArn": ["arn:*:role/job", "arn:*:user/*"]}}}, True, False),
         ({"Condition": {"ArnEquals": {"aws:PrincipalArn": ["arn:*", "arn:aws:iam::*:role/job"]}}}, True, True),
@@ -121,7 +122,7 @@ def test_a_malformed_bucket_policy_is_not_stored(world: World) -> None:
         ({"Condition": {"ArnLike": {"aws:PrincipalArn": "arn:*:role/job:*:*:*"}}}, False, False),
     ],
 )
-def test_what_cannot_be_evaluated_denies_and_allows_nothing(more: dict[str, Any], denied: bool, allowed: bool) -> None:
+def test_unsupported_elements_deny_and_never_allow(more: dict[str, Any], denied: bool, allowed: bool) -> None:
     request = S3Request(
         ROLE,
         ACCOUNT,
@@ -130,17 +131,17 @@ def test_what_cannot_be_evaluated_denies_and_allows_nothing(more: dict[str, Any]
         {"aws:principalaccount": ACCOUNT, "aws:principalarn": ROLE},
     )
     name = next(iter(more)).removeprefix("Not")
-    deny = {"Statement": {**without(name), **more, "Effect": "Deny"}}
+    deny = {"Statement": {**omit(name), **more, "Effect": "Deny"}}
     assert (find_denial(json.dumps(deny), request) is not None) is denied
-    allow = {"Statement": {**without(name), **more}}
+    allow = {"Statement": {**omit(name), **more}}
     assert is_allowed(json.dumps(allow), request) is allowed
 
 
 def start(partner: World, arn: str, **more: Any) -> bool:
-    """Start a generation job; return whether that is allowed."""
-    given = {"name": "x", "configuredAudienceModelArn": arn, "seedAudience": partner.write_seed(), **more}
+    """Start a generation job, and return whether that is allowed."""
+    request = {"name": "x", "configuredAudienceModelArn": arn, "seedAudience": partner.write_seed(), **more}
     try:
-        partner.ml.start_audience_generation_job(**given)
+        partner.ml.start_audience_generation_job(**request)
     except partner.ml.exceptions.AccessDeniedException:
         return False
     return True
@@ -172,7 +173,7 @@ def start(partner: World, arn: str, **more: Any) -> bool:
         ({"Condition": {"StringEquals": {"aws:PrincipalOrgID": ["o-1"]}}}, False),
     ],
 )
-def test_a_policy_of_a_configured_audience_model_is_evaluated(
+def test_policy_of_configured_audience_model_is_evaluated(
     world: World, partner: World, more: dict[str, Any], allowed: bool
 ) -> None:
     arn, collaboration = world.create_configured_model(), collaborate(world, partner).id
@@ -181,20 +182,20 @@ def test_a_policy_of_a_configured_audience_model_is_evaluated(
     for name, value in names.items():
         text = text.replace(f"{{{name}}}", value)
     (element,) = more
-    given = statement(arn, partner.account)
-    given.pop(element.removeprefix("Not"), None)
-    put(world, arn, {**given, **json.loads(text)})
+    elements = statement(arn, partner.account)
+    elements.pop(element.removeprefix("Not"), None)
+    put(world, arn, {**elements, **json.loads(text)})
     assert start(partner, arn, collaborationId=collaboration) is allowed
 
 
-def test_a_deny_with_not_action_denies(world: World, partner: World) -> None:
+def test_deny_with_not_action_denies(world: World, partner: World) -> None:
     arn, collaboration = world.create_configured_model(), collaborate(world, partner).id
     deny = {"Effect": "Deny", "Principal": "*", "NotAction": "cleanrooms-ml:Get*", "Resource": "*"}
     put(world, arn, statement(arn, partner.account), deny)
     assert not start(partner, arn, collaborationId=collaboration)
 
 
-def test_a_malformed_policy_of_a_configured_audience_model_is_not_stored(world: World) -> None:
+def test_malformed_policy_of_configured_audience_model_is_not_stored(world: World) -> None:
     arn = world.create_configured_model()
     with pytest.raises(ClientError, match=r"ValidationException.*Condition must be"):
         put(world, arn, statement(arn, ACCOUNT, Condition=[{"StringEquals": {COLLABORATION: "x"}}]))

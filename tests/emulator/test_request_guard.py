@@ -1,4 +1,4 @@
-"""Requests that are not meant for the emulator: from web pages, by names that lead here, and too large to be read."""
+"""Requests that the emulator rejects: from web pages of other origins, with foreign host names, and with oversized bodies."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ MEBIBYTE = 1 << 20
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[EmulatorProcess]:
-    """One of its own: what gets through here might change the clock."""
+    """A separate emulator, because a request that gets through may change its clock."""
     process = EmulatorProcess("--scale", "0.001", "--allowed-host", "emulator", "--allowed-host", "192.0.2.7")
     yield process
     process.stop()
 
 
-def netloc(server: EmulatorProcess) -> str:
+def get_netloc(server: EmulatorProcess) -> str:
     return urlsplit(server.url).netloc
 
 
-def signature(server: RunningEmulator, service: str) -> dict[str, str]:
+def sign(server: RunningEmulator, service: str) -> dict[str, str]:
     request = AWSRequest("GET", server.url)
     SigV4Auth(Credentials("123456789012", "secret"), service, REGION).add_auth(request)
     return {"Authorization": request.headers["Authorization"]}
@@ -58,7 +58,7 @@ REQUESTS = {
     "list": ("GET", "/training-dataset", "cleanrooms-ml", None),
     "create": ("POST", "/training-dataset", "cleanrooms-ml", b"{}"),
     "unsigned": ("GET", "/training-dataset", "", None),
-    "sister service": ("GET", "/memberships", "cleanrooms", None),
+    "Clean Rooms": ("GET", "/memberships", "cleanrooms", None),
     "S3": ("GET", "/", "s3", None),
     "S3, unsigned": ("PUT", "/bucket-of-a-page", "", b""),
     "STS": ("POST", "/", "sts", b"Action=GetCallerIdentity&Version=2011-06-15"),
@@ -70,25 +70,29 @@ REQUESTS = {
 
 
 def send(server: EmulatorProcess, request: str, *headers: tuple[str, str]) -> tuple[int, str | None, bytes]:
-    """Status, error type and body of the answer; of the headers one may come twice, and Host is the server's unless it is given."""
+    """
+    Send a request, and return status, error type and body of the response.
+
+    :param headers: The same name may occur twice; without Host, the server's is sent.
+    """
     method, path, service, body = REQUESTS[request]
-    with closing(http.client.HTTPConnection(netloc(server), timeout=30)) as connection:
-        named = {name for name, _ in headers}
-        connection.putrequest(method, path, skip_host="Host" in named)
+    with closing(http.client.HTTPConnection(get_netloc(server), timeout=30)) as connection:
+        names = {name for name, _ in headers}
+        connection.putrequest(method, path, skip_host="Host" in names)
         for name, value in headers:
             connection.putheader(name, value)
-        for name, value in (signature(server, service) if service else {}).items():
+        for name, value in (sign(server, service) if service else {}).items():
             connection.putheader(name, value)
         if body is not None:
             connection.putheader("Content-Type", "text/plain")
             connection.putheader("Content-Length", str(len(body)))
         connection.endheaders(body)
-        answer = connection.getresponse()
-        return answer.status, answer.headers["x-amzn-ErrorType"], answer.read()
+        response = connection.getresponse()
+        return response.status, response.headers["x-amzn-ErrorType"], response.read()
 
 
-def refusal(server: EmulatorProcess, request: str, *headers: tuple[str, str]) -> str:
-    """The type of the error with which a request is refused, which says so to people as well."""
+def expect_rejection(server: EmulatorProcess, request: str, *headers: tuple[str, str]) -> str:
+    """Expect a request to be rejected without effect, and return the type of the error."""
     before = (server._control("clock")["now"], len(server._control("requests")["requests"]))
     status, error, body = send(server, request, *headers)
     after = (server._control("clock")["now"], len(server._control("requests")["requests"]))
@@ -129,22 +133,22 @@ FOREIGN_HOSTS = [
 
 
 @pytest.mark.parametrize("host", FOREIGN_HOSTS)
-def test_a_foreign_host_is_rejected(server: EmulatorProcess, host: str) -> None:
-    assert refusal(server, "clock", ("Host", host)) == "ForbiddenHostException"
+def test_foreign_host_is_rejected(server: EmulatorProcess, host: str) -> None:
+    assert expect_rejection(server, "clock", ("Host", host)) == "ForbiddenHostException"
 
 
 @pytest.mark.parametrize("request_", REQUESTS)
-def test_a_foreign_host_is_rejected_on_every_path(server: EmulatorProcess, request_: str) -> None:
-    assert refusal(server, request_, ("Host", "evil.example:5055")) == "ForbiddenHostException"
+def test_foreign_host_is_rejected_on_every_path(server: EmulatorProcess, request_: str) -> None:
+    assert expect_rejection(server, request_, ("Host", "evil.example:5055")) == "ForbiddenHostException"
 
 
-def test_no_host_of_several_may_be_foreign(server: EmulatorProcess) -> None:
+def test_every_host_header_must_be_allowed(server: EmulatorProcess) -> None:
     for hosts in (("127.0.0.1", "evil.example"), ("evil.example", "127.0.0.1")):
-        assert refusal(server, "clock", *(("Host", host) for host in hosts)) == "ForbiddenHostException"
+        assert expect_rejection(server, "clock", *(("Host", host) for host in hosts)) == "ForbiddenHostException"
 
 
-def test_the_host_of_an_absolute_request_line_counts(server: EmulatorProcess) -> None:
-    host, port = netloc(server).split(":")
+def test_host_in_request_line_is_checked(server: EmulatorProcess) -> None:
+    host, port = get_netloc(server).split(":")
     with socket.create_connection((host, int(port)), 30) as connection:
         connection.sendall(b"GET http://evil.example/_emulator/health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         assert connection.recv(1000).startswith(b"HTTP/1.1 403 ")
@@ -173,12 +177,12 @@ ALLOWED_HOSTS = [
 @pytest.mark.parametrize("request_", ["health", "list", "S3", "STS"])
 def test_local_and_allowed_host_names_are_accepted(server: EmulatorProcess, host: str, request_: str) -> None:
     status, error, _ = send(server, request_, ("Host", host))
-    # S3 takes what stands before the name of the emulator for a bucket, which there is not.
+    # S3 takes what precedes the emulator's name as the name of a bucket, which does not exist.
     assert (status, error) == (404 if request_ == "S3" and host.startswith("bucket.") else 200, None)
 
 
-def test_a_request_without_a_host_is_accepted(server: EmulatorProcess) -> None:
-    host, port = netloc(server).split(":")
+def test_request_without_host_is_accepted(server: EmulatorProcess) -> None:
+    host, port = get_netloc(server).split(":")
     with socket.create_connection((host, int(port)), 30) as connection:
         connection.sendall(b"GET /_emulator/health HTTP/1.0\r\n\r\n")
         assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
@@ -209,27 +213,27 @@ CROSS_SITE: list[tuple[tuple[str, str], ...]] = [
 ]
 
 
-def headers_of(server: EmulatorProcess, headers: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:
-    host = netloc(server)
+def format_headers(server: EmulatorProcess, headers: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:
+    host = get_netloc(server)
     return [(name, value.format(host=host, port=host.split(":")[1])) for name, value in headers]
 
 
 @pytest.mark.parametrize("headers", CROSS_SITE, ids=str)
-def test_a_page_of_another_origin_is_rejected(server: EmulatorProcess, headers: tuple[tuple[str, str], ...]) -> None:
-    assert refusal(server, "clock", *headers_of(server, headers)) == "ForbiddenOriginException"
+def test_cross_origin_request_is_rejected(server: EmulatorProcess, headers: tuple[tuple[str, str], ...]) -> None:
+    assert expect_rejection(server, "clock", *format_headers(server, headers)) == "ForbiddenOriginException"
 
 
 @pytest.mark.parametrize("request_", REQUESTS)
 @pytest.mark.parametrize(
     "header", [("Origin", "https://evil.example"), ("Sec-Fetch-Site", "cross-site")], ids=lambda header: header[0]
 )
-def test_a_page_of_another_origin_is_rejected_on_every_path(
+def test_cross_origin_request_is_rejected_on_every_path(
     server: EmulatorProcess, request_: str, header: tuple[str, str]
 ) -> None:
-    assert refusal(server, request_, header) == "ForbiddenOriginException"
+    assert expect_rejection(server, request_, header) == "ForbiddenOriginException"
 
 
-OWN: list[tuple[tuple[str, str], ...]] = [
+NOT_CROSS_SITE: list[tuple[tuple[str, str], ...]] = [
     (),
     (("Origin", "http://{host}"),),
     (("Referer", "http://{host}/moto-api/"),),
@@ -240,22 +244,22 @@ OWN: list[tuple[tuple[str, str], ...]] = [
 ]
 
 
-@pytest.mark.parametrize("headers", OWN, ids=str)
+@pytest.mark.parametrize("headers", NOT_CROSS_SITE, ids=str)
 @pytest.mark.parametrize("request_", ["health", "list", "S3"])
-def test_requests_without_a_foreign_origin_are_accepted(
+def test_requests_without_foreign_origin_are_accepted(
     server: EmulatorProcess, headers: tuple[tuple[str, str], ...], request_: str
 ) -> None:
-    assert send(server, request_, *headers_of(server, headers))[:2] == (200, None)
+    assert send(server, request_, *format_headers(server, headers))[:2] == (200, None)
 
 
-def test_a_rejected_page_creates_no_bucket(server: EmulatorProcess) -> None:
-    refusal(server, "S3, unsigned", ("Origin", "http://evil.example"))
+def test_rejected_page_creates_no_bucket(server: EmulatorProcess) -> None:
+    expect_rejection(server, "S3, unsigned", ("Origin", "http://evil.example"))
     assert World(server, "123456789012").client("s3").list_buckets()["Buckets"] == []
 
 
 @pytest.mark.parametrize("style", ["path", "virtual"])
 @pytest.mark.parametrize("name", ["127.0.0.1", "localhost"])
-def test_boto3_reaches_buckets_by_path_and_by_name(server: EmulatorProcess, style: str, name: str) -> None:
+def test_boto3_reaches_buckets_by_path_and_host(server: EmulatorProcess, style: str, name: str) -> None:
     bucket = f"bucket-{style}-{len(name)}"
     addressing: Any = {"addressing_style": style}
     client = make_client(
@@ -273,18 +277,18 @@ def test_boto3_reaches_buckets_by_path_and_by_name(server: EmulatorProcess, styl
 
 
 def _resolve_everything_to_loopback(client: Any) -> None:
-    """Not every resolver knows that all names under localhost lead to this machine."""
+    """Send every request to the loopback address, because not every resolver resolves all names under localhost to it."""
 
-    def lead(request: AWSRequest, **_: Any) -> None:
+    def redirect(request: AWSRequest, **_: Any) -> None:
         parts = urlsplit(str(request.url))
         request.headers["Host"] = parts.netloc
         request.url = parts._replace(netloc=f"127.0.0.1:{parts.port}").geturl()
 
-    client.meta.events.register("before-send.s3", lead)
+    client.meta.events.register("before-send.s3", redirect)
 
 
 @pytest.mark.parametrize(
-    ("listens_at", "host", "good"),
+    ("listen_address", "host", "allowed"),
     [
         ("127.0.0.1", "192.0.2.8", False),
         ("192.0.2.8", "192.0.2.8:5055", True),
@@ -304,34 +308,35 @@ def _resolve_everything_to_loopback(client: Any) -> None:
         ("workstation.example", "example", False),
     ],
 )
-def test_the_listening_address_is_allowed(listens_at: str, host: str, good: bool) -> None:
-    assert RequestGuard(listens_at).allows_host(host) == good
+def test_listening_address_is_allowed(listen_address: str, host: str, allowed: bool) -> None:
+    assert RequestGuard(listen_address).allows_host(host) == allowed
 
 
 @pytest.mark.parametrize("name", ["http://emulator", "emulator:5055", "*", "", " ", "a b", "[::1]", "emulator/"])
-def test_an_invalid_host_name_cannot_be_allowed(name: str) -> None:
+def test_invalid_host_name_cannot_be_allowed(name: str) -> None:
     with pytest.raises(ValueError, match="is not a host name or IP address"):
         RequestGuard(allowed_hosts=[name])
 
 
-def begin(server: EmulatorProcess, path: str, service: str, *headers: str) -> socket.socket:
-    """A request of which only the head has been sent."""
-    host, port = netloc(server).split(":")
-    signed = [f"{name}: {value}" for name, value in (signature(server, service) if service else {}).items()]
+def send_head(server: EmulatorProcess, path: str, service: str, *headers: str) -> socket.socket:
+    """Send the head of a request, and return the open connection."""
+    host, port = get_netloc(server).split(":")
+    signed_headers = [f"{name}: {value}" for name, value in (sign(server, service) if service else {}).items()]
     connection = socket.create_connection((host, int(port)), 30)
-    head = [f"PUT {path} HTTP/1.1", f"Host: {host}:{port}", *signed, *headers, "", ""]
+    head = [f"PUT {path} HTTP/1.1", f"Host: {host}:{port}", *signed_headers, *headers, "", ""]
     connection.sendall("\r\n".join(head).encode())
     return connection
 
 
-def status(connection: socket.socket) -> int:
-    """The status of the answer."""
-    with connection, closing(http.client.HTTPResponse(connection)) as answer:
-        answer.begin()
-        return answer.status
+def read_status(connection: socket.socket) -> int:
+    """Read the status of the response."""
+    with connection, closing(http.client.HTTPResponse(connection)) as response:
+        response.begin()
+        return response.status
 
 
-PLACES = [
+#: Path, signing name of the service, and largest body in bytes.
+BODY_LIMITS = [
     ("/_emulator/clock", "", 10 * MEBIBYTE),
     ("/training-dataset", "cleanrooms-ml", 10 * MEBIBYTE),
     ("/memberships", "cleanrooms", 10 * MEBIBYTE),
@@ -340,60 +345,60 @@ PLACES = [
 ]
 
 
-@pytest.mark.parametrize(("path", "service", "most"), PLACES)
-def test_a_body_above_the_limit_is_rejected_unread(server: EmulatorProcess, path: str, service: str, most: int) -> None:
-    for length in (most + 1, 10**12, 10**30):
-        assert status(begin(server, path, service, f"Content-Length: {length}")) == 413
+@pytest.mark.parametrize(("path", "service", "limit"), BODY_LIMITS)
+def test_body_above_limit_is_rejected_unread(server: EmulatorProcess, path: str, service: str, limit: int) -> None:
+    for length in (limit + 1, 10**12, 10**30):
+        assert read_status(send_head(server, path, service, f"Content-Length: {length}")) == 413
 
 
 @pytest.mark.parametrize("length", ["-1", "+5", "5_0", "5,5", "five", "0x10"])
-@pytest.mark.parametrize(("path", "service"), [(path, service) for path, service, _ in PLACES])
-def test_an_invalid_content_length_is_rejected(server: EmulatorProcess, path: str, service: str, length: str) -> None:
+@pytest.mark.parametrize(("path", "service"), [(path, service) for path, service, _ in BODY_LIMITS])
+def test_invalid_content_length_is_rejected(server: EmulatorProcess, path: str, service: str, length: str) -> None:
     form = "Content-Type: application/x-www-form-urlencoded"
-    assert status(begin(server, path, service, form, f"Content-Length: {length}")) == 400
+    assert read_status(send_head(server, path, service, form, f"Content-Length: {length}")) == 400
 
 
-@pytest.mark.parametrize(("path", "service", "most"), PLACES[:3])
-def test_a_chunked_body_is_read_up_to_the_limit(server: EmulatorProcess, path: str, service: str, most: int) -> None:
-    connection = begin(server, path, service, "Transfer-Encoding: chunked")
-    for _ in range(most // MEBIBYTE + 1):
+@pytest.mark.parametrize(("path", "service", "limit"), BODY_LIMITS[:3])
+def test_chunked_body_is_read_up_to_limit(server: EmulatorProcess, path: str, service: str, limit: int) -> None:
+    connection = send_head(server, path, service, "Transfer-Encoding: chunked")
+    for _ in range(limit // MEBIBYTE + 1):
         connection.sendall(b"%x\r\n%s\r\n" % (MEBIBYTE, b" " * MEBIBYTE))
     connection.sendall(b"0\r\n\r\n")
-    assert status(connection) == 413
+    assert read_status(connection) == 413
 
 
 @pytest.mark.parametrize("chunk", [b"five\r\n12345\r\n", b"-5\r\n", b"\r\n"])
-@pytest.mark.parametrize(("path", "service"), [(path, service) for path, service, _ in PLACES])
-def test_a_malformed_chunk_is_rejected(server: EmulatorProcess, path: str, service: str, chunk: bytes) -> None:
-    connection = begin(server, path, service, "Transfer-Encoding: chunked")
+@pytest.mark.parametrize(("path", "service"), [(path, service) for path, service, _ in BODY_LIMITS])
+def test_malformed_chunk_is_rejected(server: EmulatorProcess, path: str, service: str, chunk: bytes) -> None:
+    connection = send_head(server, path, service, "Transfer-Encoding: chunked")
     connection.sendall(chunk + b"0\r\n\r\n")
-    assert status(connection) == 400
+    assert read_status(connection) == 400
 
 
-def test_a_deeply_nested_body_is_rejected(server: EmulatorProcess) -> None:
+def test_deeply_nested_body_is_rejected(server: EmulatorProcess) -> None:
     body = b"[" * 200_000
     with pytest.raises(urllib.error.HTTPError, match="400"):
         urllib.request.urlopen(f"{server.url}/_emulator/clock", body)
 
 
-def test_a_body_of_exactly_the_limit_is_read(server: EmulatorProcess) -> None:
-    connection = begin(server, "/training-dataset", "cleanrooms-ml", f"Content-Length: {10 * MEBIBYTE}")
+def test_body_at_limit_is_read(server: EmulatorProcess) -> None:
+    connection = send_head(server, "/training-dataset", "cleanrooms-ml", f"Content-Length: {10 * MEBIBYTE}")
     connection.sendall(b" " * 10 * MEBIBYTE)
-    # There is no PUT: it is read, and what it says is refused.
-    assert status(connection) == 404
+    # The emulator reads the body, and then rejects the request: the path has no PUT.
+    assert read_status(connection) == 404
 
 
-def test_a_client_receives_the_error_for_too_large_a_body(server: EmulatorProcess) -> None:
+def test_client_receives_error_for_oversized_body(server: EmulatorProcess) -> None:
     world = World(server)
     client = world.ml
-    # botocore would refuse the name; the service is asked.
+    # Replace the body after botocore has validated the arguments: it would reject any that are this long.
     client.meta.events.register("before-call", lambda params, **_: params.update(body=b" " * 11 * MEBIBYTE))
     with pytest.raises(client.exceptions.ClientError, match="10,485,760 bytes") as caught:
         client.list_training_datasets()
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 413
 
 
-def test_large_uploads_reach_the_bucket(server: EmulatorProcess) -> None:
+def test_large_upload_reaches_bucket(server: EmulatorProcess) -> None:
     world = World(server)
     s3 = world.client("s3")
     s3.create_bucket(Bucket=world.bucket)
@@ -401,27 +406,27 @@ def test_large_uploads_reach_the_bucket(server: EmulatorProcess) -> None:
     assert s3.head_object(Bucket=world.bucket, Key="whole")["ContentLength"] == 40 * MEBIBYTE
 
 
-def test_a_chunked_upload_reaches_the_bucket(server: EmulatorProcess) -> None:
+def test_chunked_upload_reaches_bucket(server: EmulatorProcess) -> None:
     world = World(server, "123456789012")
     world.client("s3").create_bucket(Bucket=world.bucket)
-    connection = begin(server, f"/{world.bucket}/key", "s3", "Transfer-Encoding: chunked")
+    connection = send_head(server, f"/{world.bucket}/key", "s3", "Transfer-Encoding: chunked")
     for _ in range(3):
         connection.sendall(b"%x\r\n%s\r\n" % (5 * MEBIBYTE, b"x" * 5 * MEBIBYTE))
     connection.sendall(b"0\r\n\r\n")
-    assert status(connection) == 200
+    assert read_status(connection) == 200
     assert world.client("s3").head_object(Bucket=world.bucket, Key="key")["ContentLength"] == 15 * MEBIBYTE
 
 
-def test_a_chunked_upload_is_read_up_to_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunked_upload_is_read_up_to_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wsgi, "MOTO_BODY", 100)
     with in_process() as emulator:
         world = World(emulator, "123456789012")
         world.client("s3").create_bucket(Bucket="bucket")
         for size, expected in ((100, 200), (101, 413)):
-            read = BytesIO(b"x" * 1000)
-            read.seek(1000 - size)
-            environ = create_environ(f"/bucket/key-{size}", URL, method="PUT", headers=signature(emulator, "s3"))
-            environ |= {"wsgi.input": read, "wsgi.input_terminated": True, "RAW_URI": f"/bucket/key-{size}"}
+            body = BytesIO(b"x" * 1000)
+            body.seek(1000 - size)
+            environ = create_environ(f"/bucket/key-{size}", URL, method="PUT", headers=sign(emulator, "s3"))
+            environ |= {"wsgi.input": body, "wsgi.input_terminated": True, "RAW_URI": f"/bucket/key-{size}"}
             assert Response.from_app(emulator._application, environ).status_code == expected
         assert [entry["Key"] for entry in world.client("s3").list_objects_v2(Bucket="bucket")["Contents"]] == [
             "key-100"
@@ -435,14 +440,14 @@ def _has_ipv6() -> bool:
 
 
 @pytest.mark.skipif(not _has_ipv6(), reason="this machine has no IPv6")
-def test_it_listens_on_an_ipv6_address() -> None:
+def test_emulator_listens_on_ipv6() -> None:
     emulator = EmulatorProcess("--host", "::1")
     try:
         assert emulator.url.startswith("http://[::1]:")
         world = World(emulator)
         assert world.ml.list_training_datasets()["trainingDatasets"] == []
         world.client("s3").create_bucket(Bucket=world.bucket)
-        assert refusal(emulator, "health", ("Host", "evil.example")) == "ForbiddenHostException"
+        assert expect_rejection(emulator, "health", ("Host", "evil.example")) == "ForbiddenHostException"
     finally:
         emulator.stop()
 
@@ -459,7 +464,7 @@ def test_it_listens_on_an_ipv6_address() -> None:
         ("192.0.2.8", "192.0.2.8"),
     ],
 )
-def test_its_url_reaches_it(host: str, address: str) -> None:
+def test_own_url_is_allowed(host: str, address: str) -> None:
     assert format_url_host(host) == address
     assert RequestGuard(host).allows_host(f"{address}:5055")
 
@@ -472,8 +477,8 @@ def test_its_url_reaches_it(host: str, address: str) -> None:
         ("--port", "http", "is not a port: 0 to 65535"),
     ],
 )
-def test_an_invalid_option_is_rejected(option: str, value: str, message: str) -> None:
+def test_invalid_option_is_rejected(option: str, value: str, message: str) -> None:
     command = [sys.executable, "-m", EmulatorProcess.module, option, value]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert f"argument {option}: '{value}' {message}" in done.stderr
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert process.returncode == 2
+    assert f"argument {option}: '{value}' {message}" in process.stderr

@@ -1,4 +1,4 @@
-"""A reset of everything: nothing of what happened before shows, not even a job that still computes."""
+"""A reset of everything leaves no trace of earlier requests, not even of a job that is still computing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support import EmulatorProcess, World
 
 @pytest.fixture(scope="module")
 def process() -> Iterator[EmulatorProcess]:
-    """An emulator that these tests may reset while no others use it."""
+    """An emulator that only these tests use, so that they may reset it."""
     process = EmulatorProcess("--scale", "0.001", "--pending-seconds", "0", "--progress-seconds", "3600")
     yield process
     process.stop()
@@ -25,12 +25,12 @@ def reset(process: EmulatorProcess, **body: Any) -> None:
     process._control("reset", body)
 
 
-def test_it_restores_clock_and_settings(process: EmulatorProcess) -> None:
+def test_reset_restores_clock_and_settings(process: EmulatorProcess) -> None:
     settings = process.change_settings(scale=0.5, unique_names=False)
     process._control("clock", {"advance": 86_400, "freeze": True})
     reset(process)
-    kept = process._control("clock")
-    assert kept["now"] > time.time() + 80_000
+    clock = process._control("clock")
+    assert clock["now"] > time.time() + 80_000
     assert process.change_settings()["scale"] == 0.5
     reset(process, everything=True)
     clock = process._control("clock")
@@ -39,7 +39,7 @@ def test_it_restores_clock_and_settings(process: EmulatorProcess) -> None:
     assert process.change_settings() == settings
 
 
-def test_a_job_that_computes_writes_nothing_afterwards(process: EmulatorProcess) -> None:
+def test_running_job_writes_nothing_after_reset(process: EmulatorProcess) -> None:
     world = World(process).build()
     process.change_settings(progress_seconds=0)
     job = world.generate_audience()
@@ -54,7 +54,7 @@ def test_a_job_that_computes_writes_nothing_afterwards(process: EmulatorProcess)
 
 
 @pytest.mark.parametrize("body", [{"everything": "yes"}, {"everything": 1}, {"all": True}])
-def test_an_invalid_reset_resets_nothing(process: EmulatorProcess, body: dict[str, Any]) -> None:
+def test_invalid_reset_has_no_effect(process: EmulatorProcess, body: dict[str, Any]) -> None:
     world = World(process)
     arn = world.create_dataset()
     with pytest.raises(urllib.error.HTTPError) as caught:

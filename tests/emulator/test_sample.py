@@ -1,4 +1,4 @@
-"""The emulator with its sample: what it prints is all that Airflow needs to run the README's Dag."""
+"""The emulator with its sample: its output is all that Airflow needs to run the README's Dag."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ COMMAND = [sys.executable, "-m", "airflow_cleanroomsml.emulator", "--port", "0"]
 
 
 @dataclass
-class Printed:
-    """What the emulator prints: shell lines that export variables, and the conf with which to run each Dag."""
+class EmulatorOutput:
+    """What the emulator prints: the variables that its shell lines export, and the conf with which to run each Dag."""
 
     variables: dict[str, str]
     runs: dict[str, dict[str, Any]]
 
     def client(self, service: str, connection: str = "aws_default") -> Any:
-        """A client of the account of a connection."""
+        """Make a client for the account of a connection."""
         login = json.loads(self.variables[f"AIRFLOW_CONN_{connection.upper()}"])["login"]
         return make_client(
             service,
@@ -48,19 +48,19 @@ class Printed:
 
 
 def run_shell(lines: list[str]) -> dict[str, str]:
-    """The variables that a shell has after these lines, besides its own."""
+    """Run shell lines, and return the AWS and Airflow variables that they export."""
     script = "\n".join(
         [*lines, f"exec {shlex.quote(sys.executable)} -c 'import json, os; print(json.dumps(dict(os.environ)))'"]
     )
-    done = subprocess.run(["sh", "-c", script], env={}, capture_output=True, text=True, check=True)
-    found: dict[str, str] = json.loads(done.stdout)
-    return {name: value for name, value in found.items() if name.startswith(("AWS_", "AIRFLOW_"))}
+    process = subprocess.run(["sh", "-c", script], env={}, capture_output=True, text=True, check=True)
+    environment: dict[str, str] = json.loads(process.stdout)
+    return {name: value for name, value in environment.items() if name.startswith(("AWS_", "AIRFLOW_"))}
 
 
 @pytest.fixture(scope="module")
-def printed() -> Iterator[Printed]:
+def output() -> Iterator[EmulatorOutput]:
     command = [*COMMAND, "--with-sample", "--sample-users", "1000", "--stop-with-stdin"]
-    # A proxy of the user is not asked for what is on this machine.
+    # Requests to this machine do not go through the user's proxy.
     environment = {**os.environ, "HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"}
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
@@ -71,20 +71,20 @@ def printed() -> Iterator[Printed]:
             lines.append(process.stdout.readline())
         dags = [shlex.split(line)[4:] for line in lines if line.startswith("#   airflow dags test ")]
         runs = {dag: json.loads(options[-1]) if options else {} for dag, *options in dags}
-        yield Printed(run_shell(lines), runs)
+        yield EmulatorOutput(run_shell(lines), runs)
         process.terminate()
 
 
 @pytest.fixture
-def sample(printed: Printed, monkeypatch: pytest.MonkeyPatch) -> Printed:
-    """The sample, to which the connections lead."""
-    for name, value in printed.variables.items():
+def sample(output: EmulatorOutput, monkeypatch: pytest.MonkeyPatch) -> EmulatorOutput:
+    """The output, with its variables set, so that the connections lead to the sample."""
+    for name, value in output.variables.items():
         monkeypatch.setenv(name, value)
-    return printed
+    return output
 
 
 def read_readme_dag() -> Any:
-    """The README's Dag."""
+    """Execute the README's code, and return its Dag."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     block = re.search(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     assert block
@@ -93,7 +93,7 @@ def read_readme_dag() -> Any:
     return names["configured_model"].dag
 
 
-def read_audience(sample: Printed, location: str) -> list[str]:
+def read_audience(sample: EmulatorOutput, location: str) -> list[str]:
     bucket, prefix = location.removeprefix("s3://").split("/", 1)
     s3 = sample.client("s3")
     keys = [entry["Key"] for entry in s3.list_objects_v2(Bucket=bucket, Prefix=prefix)["Contents"]]
@@ -101,12 +101,12 @@ def read_audience(sample: Printed, location: str) -> list[str]:
     return [json.loads(line)["user_id"] for line in lines]
 
 
-def read_seed(sample: Printed, connection: str, bucket: str, key: str) -> set[str]:
+def read_seed(sample: EmulatorOutput, connection: str, bucket: str, key: str) -> set[str]:
     body = sample.client("s3", connection).get_object(Bucket=bucket, Key=key)["Body"].read()
     return {json.loads(line)["user_id"] for line in body.splitlines()}
 
 
-def test_the_readmes_dag_runs_and_its_audience_is_exported(sample: Printed) -> None:
+def test_readme_dag_runs_and_its_audience_is_exported(sample: EmulatorOutput) -> None:
     dag = read_readme_dag()
     configured_model, segment = dag.get_task("configured_model"), dag.get_task("segment")
     variable = {"value": {"audience_model_arn": sample.variables["AIRFLOW_VAR_AUDIENCE_MODEL_ARN"]}}
@@ -121,12 +121,12 @@ def test_the_readmes_dag_runs_and_its_audience_is_exported(sample: Printed) -> N
         audience_size={"type": "PERCENTAGE", "value": 10},
     )
     users = read_audience(sample, run(export).result["output_location"])
-    # A tenth of the users who have two interactions in the training window, which ends two weeks before the data.
+    # A tenth of the users who have two interactions in the training window, which ends two weeks before the data does.
     assert 70 < len(set(users)) == len(users) <= 100
     assert not set(users) & read_seed(sample, "aws_default", "my-bucket", "seed/users.jsonl")
 
 
-def test_the_partner_finds_the_model_that_the_collaboration_offers(sample: Printed) -> None:
+def test_partner_finds_model_that_collaboration_offers(sample: EmulatorOutput) -> None:
     find = CleanRoomsFindConfiguredAudienceModelOperator(
         task_id="find",
         collaboration_identifier=sample.variables["AIRFLOW_VAR_COLLABORATION_ID"],
@@ -138,12 +138,12 @@ def test_the_partner_finds_the_model_that_the_collaboration_offers(sample: Print
 
 
 @pytest.mark.parametrize("party", ["aws_default", "aws_seeder"])
-def test_each_party_has_a_role(sample: Printed, party: str) -> None:
+def test_each_party_has_a_role(sample: EmulatorOutput, party: str) -> None:
     names = [role["RoleName"] for role in sample.client("iam", party).list_roles()["Roles"]]
     assert names == [{"aws_default": "cleanrooms-ml-lookalike", "aws_seeder": "cleanrooms-ml-seed"}[party]]
 
 
-def test_the_conf_of_each_dag_names_only_its_params(sample: Printed) -> None:
+def test_conf_of_each_dag_names_only_its_params(sample: EmulatorOutput) -> None:
     for dag, conf in sample.runs.items():
         if dag != "weekly_audience":
             text = (ROOT / "example_dags" / f"{dag}.py").read_text(encoding="utf-8")
@@ -160,19 +160,19 @@ def test_the_conf_of_each_dag_names_only_its_params(sample: Printed) -> None:
         (["--with-sample", "--scale", "1"], "--scale and --with-sample cannot be combined"),
     ],
 )
-def test_contradicting_options_are_rejected(options: list[str], message: str) -> None:
-    done = subprocess.run([*COMMAND, *options], capture_output=True, text=True, check=False, timeout=120)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert message in done.stderr
+def test_conflicting_options_are_rejected(options: list[str], message: str) -> None:
+    process = subprocess.run([*COMMAND, *options], capture_output=True, text=True, check=False, timeout=120)
+    assert (process.returncode, process.stdout) == (2, "")
+    assert message in process.stderr
 
 
-def test_a_training_that_fails_is_reported_with_its_reason(empty_moto: None) -> None:
+def test_failed_training_is_reported_with_reason(empty_moto: None) -> None:
     settings = Settings(scale=1, pending_seconds=0, progress_seconds=0)
     with Emulator(settings) as emulator, pytest.raises(SampleError, match=r"CREATE_FAILED: .*1,000,000"):
         load_sample(emulator.url, 1_000)
 
 
-def test_it_can_be_stopped_before_the_sample_is_loaded() -> None:
+def test_emulator_can_be_stopped_while_sample_loads() -> None:
     command = [*COMMAND, "--with-sample", "--pending-seconds", "100000", "--stop-with-stdin"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

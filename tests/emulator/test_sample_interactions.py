@@ -11,7 +11,7 @@ def data() -> Interactions:
     return generate(rows=50_000, users=5_000)
 
 
-def test_rows_and_users_have_the_requested_numbers(data: Interactions) -> None:
+def test_table_has_requested_rows_and_users(data: Interactions) -> None:
     assert len(data.user) == len(data.item) == len(data.timestamp) == 50_000
     assert len(set(data.user_ids.tolist())) == len(data.taste) == 5_000
     assert len(set(data.item_ids.tolist())) == len(data.item_ids)
@@ -24,7 +24,7 @@ def test_every_user_has_two_interactions_and_a_few_have_many(data: Interactions)
     assert counts.max() > 100
 
 
-def test_times_are_epoch_seconds_of_ninety_days_in_order(data: Interactions) -> None:
+def test_timestamps_cover_ninety_days_in_order(data: Interactions) -> None:
     assert (np.diff(data.timestamp) >= 0).all()
     assert END - 90 * DAY_SECONDS <= data.timestamp[0] < END - 89 * DAY_SECONDS
     assert END - DAY_SECONDS < data.timestamp[-1] < END
@@ -35,7 +35,7 @@ def test_equal_arguments_give_equal_tables(data: Interactions) -> None:
     assert generate(rows=50_000, users=5_000, seed=1).write_csv() != data.write_csv()
 
 
-def test_the_table_looks_like_the_sample_of_the_user_guide(data: Interactions) -> None:
+def test_table_has_format_of_user_guide_sample(data: Interactions) -> None:
     lines = data.write_csv().decode().splitlines()
     assert lines[0] == "USER_ID,ITEM_ID,TIMESTAMP,EVENT_TYPE,EVENT_VALUE"
     assert len(lines) == 50_001
@@ -47,19 +47,19 @@ def test_the_table_looks_like_the_sample_of_the_user_guide(data: Interactions) -
     assert int(value) >= 1
 
 
-def test_ids_do_not_follow_one_another(data: Interactions) -> None:
+def test_ids_are_not_sequential(data: Interactions) -> None:
     numbers = np.array([int(user, 16) for user in data.user_ids[:100]])
     assert (np.abs(np.diff(numbers)) > 1_000_000).all()
 
 
-def test_tastes_have_unequal_sizes_and_every_user_has_one(data: Interactions) -> None:
+def test_tastes_have_unequal_sizes(data: Interactions) -> None:
     sizes = np.bincount(data.taste)
     assert len(sizes) == 24
     assert sizes[0] > 8 * sizes[-1] > 0
     assert data.find_taste(5_000) == 0
 
 
-def test_a_seed_and_the_held_out_users_share_a_taste_but_no_user(data: Interactions) -> None:
+def test_seed_and_held_out_users_share_taste_but_no_user(data: Interactions) -> None:
     taste = data.find_taste(150)
     members = set(data.user_ids[data.taste == taste].tolist())
     seed, held_out = data.draw_seed(taste, 60), data.list_held_out(taste)
@@ -70,7 +70,7 @@ def test_a_seed_and_the_held_out_users_share_a_taste_but_no_user(data: Interacti
     assert seed == data.draw_seed(taste, 61)[:60]
 
 
-def test_a_taste_is_visible_in_interactions(data: Interactions) -> None:
+def test_taste_is_visible_in_interactions(data: Interactions) -> None:
     """Two users of one taste share items more often than two of different tastes."""
     popular = np.bincount(data.item).argsort()[-200:]
     rare = ~np.isin(data.item, popular)
@@ -79,8 +79,8 @@ def test_a_taste_is_visible_in_interactions(data: Interactions) -> None:
     own = counts / counts.sum(axis=1, keepdims=True)
     overlap = np.minimum(own[0], own[1]).sum()
     halves = np.zeros((2, len(data.item_ids)))
-    mine = rare & (data.taste[data.user] == 0)
-    np.add.at(halves, (data.user[mine] % 2, data.item[mine]), 1)
+    first_taste = rare & (data.taste[data.user] == 0)
+    np.add.at(halves, (data.user[first_taste] % 2, data.item[first_taste]), 1)
     halves /= halves.sum(axis=1, keepdims=True)
     assert np.minimum(halves[0], halves[1]).sum() > 1.5 * overlap
 

@@ -1,4 +1,4 @@
-"""Settings that are changed while the emulator runs, the published rates among them."""
+"""Settings that are changed while the emulator runs, including the published rates."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support import EmulatorProcess
 
 @pytest.fixture
 def sender(clocked_emulator: EmulatorProcess) -> Iterator[Sender]:
-    """An account in an emulator whose clock stands and whose settings are put back."""
+    """An account in an emulator whose clock is frozen, and whose settings are restored afterwards."""
     world = Sender(clocked_emulator)
     world.emulator._control("clock", {"freeze": True})
     before = world.emulator.change_settings()
@@ -27,7 +27,7 @@ def sender(clocked_emulator: EmulatorProcess) -> Iterator[Sender]:
     world.emulator._control("clock", {"freeze": False})
 
 
-def test_unique_names_can_be_switched_off(sender: Sender) -> None:
+def test_unique_names_can_be_disabled(sender: Sender) -> None:
     sender.create_dataset("d")
     expect_refusal("ConflictException", sender.create_dataset, name="d")
     before = sender.emulator.change_settings(unique_names=False)
@@ -37,15 +37,15 @@ def test_unique_names_can_be_switched_off(sender: Sender) -> None:
     expect_refusal("ConflictException", sender.create_dataset, name="d")
 
 
-def test_a_quota_can_be_changed(sender: Sender) -> None:
+def test_quota_can_be_changed(sender: Sender) -> None:
     sender.build()
     dataset = sender.create_dataset()
     sender.emulator.change_settings(models_in_progress=1, progress_seconds=0)
     sender.ml.create_audience_model(name="m1", trainingDatasetArn=dataset)
-    answer = expect_refusal(
+    error = expect_refusal(
         "ServiceQuotaExceededException", sender.ml.create_audience_model, name="m2", trainingDatasetArn=dataset
     )
-    assert answer["quotaValue"] == 1
+    assert error["quotaValue"] == 1
     sender.emulator.change_settings(models_in_progress=2)
     sender.ml.create_audience_model(name="m2", trainingDatasetArn=dataset)
 
@@ -59,7 +59,7 @@ def test_returned_settings_can_be_restored(sender: Sender) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "message"),
     [
         ({"unique_name": False}, "unique_name: unknown setting; allowed: scale, "),
         ({"unique_names": "no"}, "unique_names must be true or false"),
@@ -73,11 +73,11 @@ def test_returned_settings_can_be_restored(sender: Sender) -> None:
         ({"instance_types": [1]}, "instance_types must be a list of strings"),
     ],
 )
-def test_an_invalid_setting_changes_nothing(sender: Sender, change: dict[str, Any], says: str) -> None:
+def test_invalid_setting_changes_nothing(sender: Sender, change: dict[str, Any], message: str) -> None:
     before = sender.emulator.change_settings()
     with pytest.raises(urllib.error.HTTPError) as caught:
         sender.emulator.change_settings(**{"delete_seconds": 7, **change})
-    assert (caught.value.code, says in json.load(caught.value)["message"]) == (400, True)
+    assert (caught.value.code, message in json.load(caught.value)["message"]) == (400, True)
     assert sender.emulator.change_settings() == before
 
 
@@ -94,55 +94,62 @@ def test_command_line_options_change_settings() -> None:
 
 
 @pytest.fixture
-def limited(sender: Sender) -> Sender:
+def limited_sender(sender: Sender) -> Sender:
+    """An account whose requests are limited to the published rates."""
     sender.emulator.change_settings(published_rates=True)
     return sender
 
 
-def test_requests_beyond_a_burst_are_limited_to_one_per_second(limited: Sender) -> None:
-    arguments = {"name": "m", "trainingDatasetArn": limited.create_dataset()}
-    seen = [limited.status(limited.ml.create_audience_model, **arguments) for _ in range(5)]
-    # What the backend refuses has used its token all the same.
-    assert seen == [200, 409, 409, 429, 429]
-    limited.push(0.9)
-    assert limited.status(limited.ml.create_audience_model, **arguments) == 429
-    limited.push(0.1)
-    assert [limited.status(limited.ml.create_audience_model, **arguments) for _ in range(2)] == [409, 429]
-    limited.push(3600)
-    assert [limited.status(limited.ml.create_audience_model, **arguments) for _ in range(4)] == [409, 409, 409, 429]
+def test_requests_beyond_burst_are_limited_to_one_per_second(limited_sender: Sender) -> None:
+    arguments = {"name": "m", "trainingDatasetArn": limited_sender.create_dataset()}
+    statuses = [limited_sender.status(limited_sender.ml.create_audience_model, **arguments) for _ in range(5)]
+    # A request that the backend rejects has consumed its token as well.
+    assert statuses == [200, 409, 409, 429, 429]
+    limited_sender.push(0.9)
+    assert limited_sender.status(limited_sender.ml.create_audience_model, **arguments) == 429
+    limited_sender.push(0.1)
+    assert [limited_sender.status(limited_sender.ml.create_audience_model, **arguments) for _ in range(2)] == [409, 429]
+    limited_sender.push(3600)
+    assert [limited_sender.status(limited_sender.ml.create_audience_model, **arguments) for _ in range(4)] == [
+        409,
+        409,
+        409,
+        429,
+    ]
 
 
-def test_a_throttled_request_is_rejected_and_logged(limited: Sender) -> None:
-    arguments = {"name": "m", "trainingDatasetArn": limited.create_dataset()}
-    limited.emulator.change_settings(unique_names=False, models_in_progress=10)
+def test_throttled_request_is_rejected_and_logged(limited_sender: Sender) -> None:
+    arguments = {"name": "m", "trainingDatasetArn": limited_sender.create_dataset()}
+    limited_sender.emulator.change_settings(unique_names=False, models_in_progress=10)
     for _ in range(3):
-        limited.ml.create_audience_model(**arguments)
-    answer = expect_refusal("ThrottlingException", limited.ml.create_audience_model, **arguments)
-    assert answer["Error"]["Message"] == "Rate exceeded"
-    journal = limited.emulator._control(f"requests?account={limited.account}")["requests"]
-    assert [(entry["operation"], entry["status"]) for entry in journal][-2:] == [
+        limited_sender.ml.create_audience_model(**arguments)
+    error = expect_refusal("ThrottlingException", limited_sender.ml.create_audience_model, **arguments)
+    assert error["Error"]["Message"] == "Rate exceeded"
+    requests = limited_sender.emulator._control(f"requests?account={limited_sender.account}")["requests"]
+    assert [(entry["operation"], entry["status"]) for entry in requests][-2:] == [
         ("CreateAudienceModel", 200),
         ("CreateAudienceModel", 429),
     ]
-    assert len(limited.ml.list_audience_models()["audienceModels"]) == 3
+    assert len(limited_sender.ml.list_audience_models()["audienceModels"]) == 3
 
 
-def test_every_account_and_operation_has_its_own_rate(limited: Sender) -> None:
-    other = Sender(limited.emulator)
-    arguments = {"audienceModelArn": f"arn:aws:cleanrooms-ml:us-east-1:{limited.account}:audience-model/m"}
-    seen = [limited.status(limited.ml.delete_audience_model, **arguments) for _ in range(11)]
-    assert seen == [404] * 10 + [429]
+def test_rates_apply_per_account_and_operation(limited_sender: Sender) -> None:
+    other = Sender(limited_sender.emulator)
+    arguments = {"audienceModelArn": f"arn:aws:cleanrooms-ml:us-east-1:{limited_sender.account}:audience-model/m"}
+    statuses = [limited_sender.status(limited_sender.ml.delete_audience_model, **arguments) for _ in range(11)]
+    assert statuses == [404] * 10 + [429]
     assert other.status(other.ml.delete_audience_model, **arguments) == 404
-    assert limited.status(limited.ml.get_audience_model, **arguments) == 404
+    assert limited_sender.status(limited_sender.ml.get_audience_model, **arguments) == 404
 
 
-def test_boto3_retries_until_the_rate_allows_a_request(limited: Sender) -> None:
-    limited.emulator._control("clock", {"freeze": False})
-    limited.emulator.change_settings(models_in_progress=10)
-    patient, dataset = limited.client("cleanroomsml", retries={"total_max_attempts": 10}), limited.create_dataset()
+def test_boto3_retries_until_rate_allows_request(limited_sender: Sender) -> None:
+    limited_sender.emulator._control("clock", {"freeze": False})
+    limited_sender.emulator.change_settings(models_in_progress=10)
+    client = limited_sender.client("cleanroomsml", retries={"total_max_attempts": 10})
+    dataset = limited_sender.create_dataset()
     for index in range(5):
-        patient.create_audience_model(name=f"m{index}", trainingDatasetArn=dataset)
-    assert len(patient.list_audience_models()["audienceModels"]) == 5
+        client.create_audience_model(name=f"m{index}", trainingDatasetArn=dataset)
+    assert len(client.list_audience_models()["audienceModels"]) == 5
 
 
 def test_requests_are_unlimited_by_default(sender: Sender) -> None:
@@ -151,28 +158,28 @@ def test_requests_are_unlimited_by_default(sender: Sender) -> None:
     assert len(sender.names) == 12
 
 
-def test_rates_name_existing_operations() -> None:
+def test_few_operations_have_no_rate() -> None:
     limited = {name for name in load().operation_names if get_published_rate(name) is not None}
-    free = set(load().operation_names) - limited
-    named = {"CreateMLInputChannel", "GetMLInputChannel", "DeleteMLInputChannelData"}
-    named |= {"CancelTrainedModel", "CancelTrainedModelInferenceJob"}
-    assert {name for name in free if "Collaboration" not in name} == named
+    unlimited = set(load().operation_names) - limited
+    expected = {"CreateMLInputChannel", "GetMLInputChannel", "DeleteMLInputChannelData"}
+    expected |= {"CancelTrainedModel", "CancelTrainedModelInferenceJob"}
+    assert {name for name in unlimited if "Collaboration" not in name} == expected
     assert not any("Collaboration" in name for name in limited)
 
 
-def test_a_synchronous_job_has_computed_when_its_request_is_answered(sender: Sender) -> None:
+def test_synchronous_job_computes_before_response(sender: Sender) -> None:
     sender.build()
     dataset = sender.create_dataset()
     sender.emulator.change_settings(synchronous_jobs=True, pending_seconds=0, progress_seconds=60)
-    made = sender.ml.create_audience_model(name="m", trainingDatasetArn=dataset)["audienceModelArn"]
-    assert sender.ml.get_audience_model(audienceModelArn=made)["status"] == "CREATE_IN_PROGRESS"
+    arn = sender.ml.create_audience_model(name="m", trainingDatasetArn=dataset)["audienceModelArn"]
+    assert sender.ml.get_audience_model(audienceModelArn=arn)["status"] == "CREATE_IN_PROGRESS"
     sender.push(60)
-    assert sender.ml.get_audience_model(audienceModelArn=made)["status"] == "ACTIVE"
+    assert sender.ml.get_audience_model(audienceModelArn=arn)["status"] == "ACTIVE"
 
 
-def test_a_job_failed_by_a_fault_computes_nothing(sender: Sender) -> None:
+def test_job_failed_by_fault_computes_nothing(sender: Sender) -> None:
     sender.emulator.change_settings(synchronous_jobs=True, pending_seconds=0, progress_seconds=0)
     sender.add_fault("CreateAudienceModel", "fail_job", message="no capacity")
-    made = sender.ml.create_audience_model(name="m", trainingDatasetArn=sender.create_dataset())["audienceModelArn"]
-    model = sender.ml.get_audience_model(audienceModelArn=made)
+    arn = sender.ml.create_audience_model(name="m", trainingDatasetArn=sender.create_dataset())["audienceModelArn"]
+    model = sender.ml.get_audience_model(audienceModelArn=arn)
     assert (model["status"], model["statusDetails"]["message"]) == ("CREATE_FAILED", "no capacity")

@@ -14,17 +14,17 @@ COMPUTE = {"worker": {"type": "CR.1X", "number": 16}}
 
 
 @pytest.fixture
-def made(provider: ClockedWorld, runner: ClockedWorld) -> Collaboration:
-    """Of a provider with data, and of who queries."""
+def collaboration(provider: ClockedWorld, runner: ClockedWorld) -> Collaboration:
+    """A collaboration of a provider with data and a runner who may query."""
     provider.build()
     return collaborate(provider, runner)
 
 
-def shared(provider: ClockedWorld, made: Collaboration) -> str:
-    """A configured audience model that the other member may use."""
+def share_model(provider: ClockedWorld, collaboration: Collaboration) -> str:
+    """Create a configured audience model that the other member may use."""
     model = provider.create_configured_model()
     provider.rooms.create_configured_audience_model_association(
-        membershipIdentifier=made.find_membership(provider),
+        membershipIdentifier=collaboration.find_membership(provider),
         configuredAudienceModelArn=model,
         configuredAudienceModelAssociationName="a",
         manageResourcePolicies=True,
@@ -32,118 +32,119 @@ def shared(provider: ClockedWorld, made: Collaboration) -> str:
     return model
 
 
-def request(world: ClockedWorld, made: Collaboration, model: str, name: str = "j") -> dict[str, Any]:
+def build_request(world: ClockedWorld, collaboration: Collaboration, model: str, name: str = "j") -> dict[str, Any]:
     seed = {"roleArn": world.role, "sqlParameters": {"queryString": SQL}, "sqlComputeConfiguration": COMPUTE}
     return {
         "name": name,
         "configuredAudienceModelArn": model,
         "seedAudience": seed,
-        "collaborationId": made.id,
+        "collaborationId": collaboration.id,
     }
 
 
-def start(world: ClockedWorld, asked: dict[str, Any]) -> str:
-    return str(world.ml.start_audience_generation_job(**asked)["audienceGenerationJobArn"])
+def start(world: ClockedWorld, request: dict[str, Any]) -> str:
+    return str(world.ml.start_audience_generation_job(**request)["audienceGenerationJobArn"])
 
 
-def test_a_job_fails_with_its_query_and_both_errors_quote_it(
-    provider: ClockedWorld, runner: ClockedWorld, made: Collaboration
+def test_job_fails_with_its_query_and_both_errors_quote_it(
+    provider: ClockedWorld, runner: ClockedWorld, collaboration: Collaboration
 ) -> None:
-    asked = request(runner, made, shared(provider, made))
-    job = start(runner, asked)
-    found = runner.ml.get_audience_generation_job(audienceGenerationJobArn=job)
-    assert (found["status"], found["seedAudience"]) == ("CREATE_PENDING", asked["seedAudience"])
-    of = {
-        "membershipIdentifier": made.find_membership(runner),
-        "protectedQueryIdentifier": found["protectedQueryIdentifier"],
+    request = build_request(runner, collaboration, share_model(provider, collaboration))
+    job = start(runner, request)
+    response = runner.ml.get_audience_generation_job(audienceGenerationJobArn=job)
+    assert (response["status"], response["seedAudience"]) == ("CREATE_PENDING", request["seedAudience"])
+    identifiers = {
+        "membershipIdentifier": collaboration.find_membership(runner),
+        "protectedQueryIdentifier": response["protectedQueryIdentifier"],
     }
     for status in ("SUBMITTED", "STARTED"):
-        query = runner.rooms.get_protected_query(**of)["protectedQuery"]
+        query = runner.rooms.get_protected_query(**identifiers)["protectedQuery"]
         assert query["status"] == status
         runner.push(101)
     assert (query["sqlParameters"], query["computeConfiguration"]) == ({"queryString": SQL}, COMPUTE)
-    found = runner.ml.get_audience_generation_job(audienceGenerationJobArn=job)
-    assert (found["status"], found["statusDetails"]["statusCode"]) == ("CREATE_FAILED", "QUERY_FAILED")
-    assert SQL in found["statusDetails"]["message"]
-    query = runner.rooms.get_protected_query(**of)["protectedQuery"]
+    response = runner.ml.get_audience_generation_job(audienceGenerationJobArn=job)
+    assert (response["status"], response["statusDetails"]["statusCode"]) == ("CREATE_FAILED", "QUERY_FAILED")
+    assert SQL in response["statusDetails"]["message"]
+    query = runner.rooms.get_protected_query(**identifiers)["protectedQuery"]
     assert query["status"] == "FAILED"
     assert query["error"] == {
-        "code": found["statusDetails"]["statusCode"],
-        "message": found["statusDetails"]["message"],
+        "code": response["statusDetails"]["statusCode"],
+        "message": response["statusDetails"]["message"],
     }
 
 
-def test_the_model_owner_sees_the_failure_without_the_query(
-    provider: ClockedWorld, runner: ClockedWorld, made: Collaboration
+def test_model_owner_sees_failure_without_query(
+    provider: ClockedWorld, runner: ClockedWorld, collaboration: Collaboration
 ) -> None:
-    start(runner, request(runner, made, shared(provider, made)))
+    start(runner, build_request(runner, collaboration, share_model(provider, collaboration)))
     runner.push(201)
     [entry] = provider.ml.list_audience_generation_jobs()["audienceGenerationJobs"]
-    found = provider.ml.get_audience_generation_job(audienceGenerationJobArn=entry["audienceGenerationJobArn"])
-    assert (entry["status"], found["startedBy"]) == ("CREATE_FAILED", runner.account)
-    assert "seedAudience" not in found
-    assert "protectedQueryIdentifier" not in found
-    assert (
-        provider.rooms.list_protected_queries(membershipIdentifier=made.find_membership(provider))["protectedQueries"]
-        == []
-    )
+    response = provider.ml.get_audience_generation_job(audienceGenerationJobArn=entry["audienceGenerationJobArn"])
+    assert (entry["status"], response["startedBy"]) == ("CREATE_FAILED", runner.account)
+    assert "seedAudience" not in response
+    assert "protectedQueryIdentifier" not in response
+    queries = provider.rooms.list_protected_queries(membershipIdentifier=collaboration.find_membership(provider))
+    assert queries["protectedQueries"] == []
 
 
-def test_the_job_fails_when_its_query_is_cancelled(
-    provider: ClockedWorld, runner: ClockedWorld, made: Collaboration
+def test_job_fails_when_its_query_is_cancelled(
+    provider: ClockedWorld, runner: ClockedWorld, collaboration: Collaboration
 ) -> None:
-    job = start(runner, request(runner, made, shared(provider, made)))
-    of = {"membershipIdentifier": made.find_membership(runner)}
-    [query] = runner.rooms.list_protected_queries(**of, status="SUBMITTED")["protectedQueries"]
-    runner.rooms.update_protected_query(**of, protectedQueryIdentifier=query["id"], targetStatus="CANCELLED")
+    job = start(runner, build_request(runner, collaboration, share_model(provider, collaboration)))
+    membership = {"membershipIdentifier": collaboration.find_membership(runner)}
+    [query] = runner.rooms.list_protected_queries(**membership, status="SUBMITTED")["protectedQueries"]
+    runner.rooms.update_protected_query(**membership, protectedQueryIdentifier=query["id"], targetStatus="CANCELLED")
     runner.push(101)
-    found = runner.ml.get_audience_generation_job(audienceGenerationJobArn=job)
-    assert (found["status"], found["statusDetails"]["statusCode"]) == ("CREATE_FAILED", "QUERY_CANCELLED")
+    response = runner.ml.get_audience_generation_job(audienceGenerationJobArn=job)
+    assert (response["status"], response["statusDetails"]["statusCode"]) == ("CREATE_FAILED", "QUERY_CANCELLED")
 
 
-def test_a_sql_seed_requires_the_ability_to_query(
-    provider: ClockedWorld, runner: ClockedWorld, stranger: ClockedWorld, made: Collaboration
+def test_sql_seed_requires_ability_to_query(
+    provider: ClockedWorld, runner: ClockedWorld, stranger: ClockedWorld, collaboration: Collaboration
 ) -> None:
-    model = shared(provider, made)
-    asked = request(runner, made, model)
+    model = share_model(provider, collaboration)
+    request = build_request(runner, collaboration, model)
     s3 = {"dataSource": {"s3Uri": "s3://bucket/seed"}}
-    for seed in ({**asked["seedAudience"], **s3}, {"roleArn": runner.role}):
-        expect_refusal("ValidationException", start, world=runner, asked={**asked, "seedAudience": seed})
-    expect_refusal("AccessDeniedException", start, world=stranger, asked=request(stranger, made, model))
-    # The provider may use its own model, but has not the ability to query.
-    expect_refusal("AccessDeniedException", start, world=provider, asked=request(provider, made, model))
-    own = request(provider, made, model)
-    del own["collaborationId"]
-    expect_refusal("ValidationException", start, world=provider, asked=own)
-    assert (
-        runner.rooms.list_protected_queries(membershipIdentifier=made.find_membership(runner))["protectedQueries"] == []
+    for seed in ({**request["seedAudience"], **s3}, {"roleArn": runner.role}):
+        expect_refusal("ValidationException", start, world=runner, request={**request, "seedAudience": seed})
+    expect_refusal(
+        "AccessDeniedException", start, world=stranger, request=build_request(stranger, collaboration, model)
     )
+    # The provider may use its own model, but lacks the ability to query.
+    expect_refusal(
+        "AccessDeniedException", start, world=provider, request=build_request(provider, collaboration, model)
+    )
+    outside_collaboration = build_request(provider, collaboration, model)
+    del outside_collaboration["collaborationId"]
+    expect_refusal("ValidationException", start, world=provider, request=outside_collaboration)
+    queries = runner.rooms.list_protected_queries(membershipIdentifier=collaboration.find_membership(runner))
+    assert queries["protectedQueries"] == []
 
 
-def test_a_fault_can_quote_the_query(provider: ClockedWorld, runner: ClockedWorld, made: Collaboration) -> None:
-    asked = request(runner, made, shared(provider, made))
+def test_fault_can_quote_query(provider: ClockedWorld, runner: ClockedWorld, collaboration: Collaboration) -> None:
+    request = build_request(runner, collaboration, share_model(provider, collaboration))
     runner.add_fault("StartAudienceGenerationJob", "fail_job", code="PARSE_ERROR", message="line 1: {query}")
-    found = runner.wait(start(runner, asked))
-    assert found["statusDetails"] == {"statusCode": "PARSE_ERROR", "message": f"line 1: {SQL}"}
+    response = runner.wait(start(runner, request))
+    assert response["statusDetails"] == {"statusCode": "PARSE_ERROR", "message": f"line 1: {SQL}"}
 
 
-def test_a_fault_fails_its_number_of_jobs_in_its_account(provider: ClockedWorld, runner: ClockedWorld) -> None:
+def test_fault_fails_two_jobs_of_its_account(provider: ClockedWorld, runner: ClockedWorld) -> None:
     provider.build()
     runner.build()
     provider.add_fault("CreateAudienceModel", "fail_job", times=2)
     datasets = {world.account: world.create_dataset() for world in (provider, runner)}
 
     def train(world: ClockedWorld, name: str) -> dict[str, Any]:
-        made = world.ml.create_audience_model(name=name, trainingDatasetArn=datasets[world.account])
-        return world.wait(made["audienceModelArn"])
+        response = world.ml.create_audience_model(name=name, trainingDatasetArn=datasets[world.account])
+        return world.wait(response["audienceModelArn"])
 
     assert train(runner, "m")["status"] == "ACTIVE"
-    found = train(provider, "m1")
-    assert (found["status"], found["statusDetails"]["statusCode"]) == ("CREATE_FAILED", "FAULT_ON_REQUEST")
+    response = train(provider, "m1")
+    assert (response["status"], response["statusDetails"]["statusCode"]) == ("CREATE_FAILED", "FAULT_ON_REQUEST")
     assert [train(provider, name)["status"] for name in ("m2", "m3")] == ["CREATE_FAILED", "ACTIVE"]
 
 
-def test_a_fault_fails_an_export_that_writes_nothing(provider: ClockedWorld) -> None:
+def test_export_failed_by_fault_writes_nothing(provider: ClockedWorld) -> None:
     job = provider.build().generate_audience()
     provider.add_fault("StartAudienceExportJob", "fail_job", code="E", message="no")
     size = {"type": "PERCENTAGE", "value": 10}

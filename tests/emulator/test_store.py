@@ -1,4 +1,4 @@
-"""Tests of the records: what they hold of a response, and what only the emulator knows."""
+"""Records keep members of responses in their fields, and nothing that only the emulator needs."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ SERVICES = ("cleanroomsml", "cleanrooms")
 
 @pytest.fixture(scope="module")
 def stock() -> Iterator[Stock]:
-    with stocked(0) as found:
-        destination = {"s3Destination": {"s3Uri": f"s3://{found.world.bucket}/output"}}
-        found.world.ml.put_ml_configuration(
-            **found.custom.of, defaultOutputLocation={"roleArn": found.world.role, "destination": destination}
+    with stocked(0) as stock:
+        destination = {"s3Destination": {"s3Uri": f"s3://{stock.world.bucket}/output"}}
+        stock.world.ml.put_ml_configuration(
+            **stock.custom.of, defaultOutputLocation={"roleArn": stock.world.role, "destination": destination}
         )
-        yield found
+        yield stock
 
 
 def _list_response_members(kind: str) -> set[str]:
-    """The members of all responses about a kind: at the top, in the resource that they contain, or in the entries of a listing."""
+    """List the members of all responses about a kind: at the top level, in a nested resource, and in the entries of a listing."""
     noun = kind.replace("-", "")
     plural = f"{noun[:-1]}(?:y|ies)" if noun.endswith("y") else f"{noun}s?"
-    about = re.compile(rf"(?:create|get|list|start|update)(?:collaboration)?{plural}(?:versions)?", re.IGNORECASE)
-    found: set[str] = set()
+    pattern = re.compile(rf"(?:create|get|list|start|update)(?:collaboration)?{plural}(?:versions)?", re.IGNORECASE)
+    members: set[str] = set()
     for service in map(load, SERVICES):
-        for operation in filter(about.fullmatch, service.operation_names):
-            found.update(_list_members(service.operation_model(operation).output_shape))
-    return found
+        for operation in filter(pattern.fullmatch, service.operation_names):
+            members.update(_list_members(service.operation_model(operation).output_shape))
+    return members
 
 
 def _list_members(response: Any) -> Iterator[str]:
@@ -50,25 +50,25 @@ def _find(stock: Stock, kind: str) -> Record:
     return next(record for record in stock.emulator.shared.store.records if record.kind == kind)
 
 
-def test_the_fields_of_a_record_are_members_of_responses(stock: Stock) -> None:
+def test_record_fields_are_members_of_responses(stock: Stock) -> None:
     records = stock.emulator.shared.store.records
     assert len({record.kind for record in records}) == 16
-    # The members of a collaboration are listed by an operation of their own.
-    alien = {
-        record.kind: unknown
+    # A separate operation lists the members of a collaboration.
+    unknown = {
+        record.kind: names
         for record in records
-        if (unknown := record.fields.keys() - _list_response_members(record.kind) - {"members"})
+        if (names := record.fields.keys() - _list_response_members(record.kind) - {"members"})
     }
-    assert alien == {}
+    assert unknown == {}
 
 
-def test_the_members_of_a_collaboration_hold_what_their_listing_shows(stock: Stock) -> None:
+def test_collaboration_members_have_only_listed_fields(stock: Stock) -> None:
     entry: Any = load("cleanrooms").shape_for("MemberSummary")
     members = _find(stock, "collaboration").fields["members"]
     assert {name for member in members for name in member} <= set(entry.members)
 
 
-def test_a_policy_is_no_part_of_its_model(stock: Stock) -> None:
+def test_policy_is_not_part_of_its_model(stock: Stock) -> None:
     model = _find(stock, "configured-audience-model")
     before = dict(model.fields)
     statement = {

@@ -13,22 +13,22 @@ from tests.emulator.custom_models import COMPUTE, Custom, associate, create_algo
 from tests.helpers.collaboration import collaborate
 
 
-def versions(custom: Custom, model: str, **more: Any) -> list[str]:
-    found = custom.runner.ml.list_trained_model_versions(**custom.of, trainedModelArn=model, **more)
-    return [entry["versionIdentifier"] for entry in found["trainedModels"]]
+def list_versions(custom: Custom, model: str, **more: Any) -> list[str]:
+    response = custom.runner.ml.list_trained_model_versions(**custom.of, trainedModelArn=model, **more)
+    return [entry["versionIdentifier"] for entry in response["trainedModels"]]
 
 
-def trained(custom: Custom, name: str = "model") -> tuple[str, str]:
-    """Channel and model, both ACTIVE."""
+def train_model(custom: Custom, name: str = "model") -> tuple[str, str]:
+    """Create a channel and train a model with it until both are ACTIVE, and return their ARNs."""
     channel = custom.create_channel(f"channel of {name}")
     model = custom.train(name, channel)["trainedModelArn"]
     custom.runner.push(201)
     return channel, model
 
 
-def test_it_is_returned_as_created(custom: Custom) -> None:
+def test_get_echoes_create_request(custom: Custom) -> None:
     channel = custom.create_channel()
-    asked = custom.build_model_request(
+    request = custom.build_model_request(
         "m",
         channel,
         hyperparameters={"depth": "3"},
@@ -39,63 +39,63 @@ def test_it_is_returned_as_created(custom: Custom) -> None:
         tags={"a": "1"},
         mlModelTrainingPayerAccountId=custom.provider.account,
     )
-    made = custom.runner.ml.create_trained_model(**asked)
-    arn, version = made["trainedModelArn"], made["versionIdentifier"]
+    response = custom.runner.ml.create_trained_model(**request)
+    arn, version = response["trainedModelArn"], response["versionIdentifier"]
     assert re.fullmatch(load().shape_for("TrainedModelArn").metadata["pattern"], arn)
     assert version == "NULL"
-    found = custom.get(arn)
-    assert {name: found[name] for name in asked} == asked
-    assert (found["versionIdentifier"], found["collaborationIdentifier"]) == ("NULL", custom.made.id)
-    seen = custom.provider.ml.get_collaboration_trained_model(**custom.within, trainedModelArn=arn)
-    assert (seen["creatorAccountId"], seen["resourceConfig"]) == (custom.runner.account, COMPUTE)
-    assert "hyperparameters" not in seen
+    model = custom.get(arn)
+    assert {name: model[name] for name in request} == request
+    assert (model["versionIdentifier"], model["collaborationIdentifier"]) == ("NULL", custom.made.id)
+    shared = custom.provider.ml.get_collaboration_trained_model(**custom.within, trainedModelArn=arn)
+    assert (shared["creatorAccountId"], shared["resourceConfig"]) == (custom.runner.account, COMPUTE)
+    assert "hyperparameters" not in shared
 
 
-def test_its_status_follows_the_clock(custom: Custom) -> None:
+def test_status_follows_clock(custom: Custom) -> None:
     model = custom.train("m", custom.create_channel())["trainedModelArn"]
-    delete, of = custom.runner.ml.delete_trained_model_output, {**custom.of, "trainedModelArn": model}
+    delete, identifiers = custom.runner.ml.delete_trained_model_output, {**custom.of, "trainedModelArn": model}
     for expected in ("CREATE_PENDING", "CREATE_IN_PROGRESS"):
         assert {custom.get(model)["status"] for _ in range(5)} == {expected}
-        expect_refusal("ConflictException", delete, **of)
+        expect_refusal("ConflictException", delete, **identifiers)
         custom.runner.push(101)
     assert custom.get(model)["status"] == "ACTIVE"
-    expect_refusal("ConflictException", custom.runner.ml.cancel_trained_model, **of)
-    delete(**of)
+    expect_refusal("ConflictException", custom.runner.ml.cancel_trained_model, **identifiers)
+    delete(**identifiers)
     for expected in ("DELETE_PENDING", "DELETE_IN_PROGRESS", "INACTIVE"):
         assert custom.get(model)["status"] == expected
-        expect_refusal("ConflictException", delete, **of)
+        expect_refusal("ConflictException", delete, **identifiers)
         custom.runner.push(51)
     [entry] = custom.runner.ml.list_trained_models(**custom.of)["trainedModels"]
     assert (entry["name"], entry["status"]) == ("m", "INACTIVE")
 
 
-@pytest.mark.parametrize("waited", [0, 101])
-def test_it_can_be_cancelled_during_training(custom: Custom, waited: int) -> None:
+@pytest.mark.parametrize("elapsed", [0, 101])
+def test_training_can_be_cancelled(custom: Custom, elapsed: int) -> None:
     model = custom.train("m", custom.create_channel())["trainedModelArn"]
-    of = {**custom.of, "trainedModelArn": model}
-    custom.runner.push(waited)
-    custom.runner.ml.cancel_trained_model(**of)
+    identifiers = {**custom.of, "trainedModelArn": model}
+    custom.runner.push(elapsed)
+    custom.runner.ml.cancel_trained_model(**identifiers)
     for expected in ("CANCEL_PENDING", "CANCEL_IN_PROGRESS", "INACTIVE"):
         assert custom.get(model)["status"] == expected
-        expect_refusal("ConflictException", custom.runner.ml.cancel_trained_model, **of)
+        expect_refusal("ConflictException", custom.runner.ml.cancel_trained_model, **identifiers)
         custom.runner.push(51)
     before = custom.get(model)["updateTime"]
     custom.runner.push(1000)
     assert (custom.get(model)["status"], custom.get(model)["updateTime"]) == ("INACTIVE", before)
 
 
-def test_a_further_version_has_the_same_arn(custom: Custom) -> None:
-    channel, model = trained(custom)
+def test_new_version_has_same_arn(custom: Custom) -> None:
+    channel, model = train_model(custom)
     second = custom.continue_training(channel, model)
     custom.runner.push(201)
     third = custom.continue_training(channel, model)
-    assert versions(custom, model) == ["NULL", second, third]
-    assert versions(custom, model, status="ACTIVE") == ["NULL", second]
-    assert versions(custom, model, status="CREATE_PENDING") == [third]
-    assert versions(custom, model, status="INACTIVE") == []
-    found = custom.get(model, versionIdentifier=second)
-    shown = {"channelName": "before", "versionIdentifier": "NULL", "modelName": "model"}
-    assert found["incrementalTrainingDataChannels"] == [shown]
+    assert list_versions(custom, model) == ["NULL", second, third]
+    assert list_versions(custom, model, status="ACTIVE") == ["NULL", second]
+    assert list_versions(custom, model, status="CREATE_PENDING") == [third]
+    assert list_versions(custom, model, status="INACTIVE") == []
+    version = custom.get(model, versionIdentifier=second)
+    base = {"channelName": "before", "versionIdentifier": "NULL", "modelName": "model"}
+    assert version["incrementalTrainingDataChannels"] == [base]
     assert (
         "incrementalTrainingDataChannels"
         not in custom.runner.ml.list_trained_model_versions(**custom.of, trainedModelArn=model, maxResults=1)[
@@ -104,51 +104,51 @@ def test_a_further_version_has_the_same_arn(custom: Custom) -> None:
     )
 
 
-def test_the_default_version_is_the_latest_or_the_base(custom: Custom) -> None:
-    channel, model = trained(custom)
+def test_default_version_is_latest_or_base(custom: Custom) -> None:
+    channel, model = train_model(custom)
     second = custom.continue_training(channel, model)
-    of = {**custom.of, "trainedModelArn": model}
+    identifiers = {**custom.of, "trainedModelArn": model}
     assert custom.get(model)["versionIdentifier"] == second
-    seen = custom.provider.ml.get_collaboration_trained_model(**custom.within, trainedModelArn=model)
-    assert seen["versionIdentifier"] == second
-    # The base version is ACTIVE: there is nothing to cancel, though the latest one is trained.
-    expect_refusal("ConflictException", custom.runner.ml.cancel_trained_model, **of)
-    custom.runner.ml.delete_trained_model_output(**of)
+    shared = custom.provider.ml.get_collaboration_trained_model(**custom.within, trainedModelArn=model)
+    assert shared["versionIdentifier"] == second
+    # Without a version, CancelTrainedModel applies to the base version, which is ACTIVE; only the latest one is in training.
+    expect_refusal("ConflictException", custom.runner.ml.cancel_trained_model, **identifiers)
+    custom.runner.ml.delete_trained_model_output(**identifiers)
     custom.runner.push(101)
     assert custom.get(model)["status"] == "CREATE_IN_PROGRESS"
-    custom.runner.ml.cancel_trained_model(**of, versionIdentifier=second)
+    custom.runner.ml.cancel_trained_model(**identifiers, versionIdentifier=second)
     custom.runner.push(101)
-    found = custom.runner.ml.list_trained_model_versions(**of)["trainedModels"]
-    assert [entry["status"] for entry in found] == ["INACTIVE", "INACTIVE"]
+    entries = custom.runner.ml.list_trained_model_versions(**identifiers)["trainedModels"]
+    assert [entry["status"] for entry in entries] == ["INACTIVE", "INACTIVE"]
 
 
-def test_a_listing_has_one_entry_per_model_in_a_fixed_position(custom: Custom) -> None:
-    channel, first = trained(custom, "first")
+def test_listing_has_one_entry_per_model_in_fixed_order(custom: Custom) -> None:
+    channel, first = train_model(custom, "first")
     custom.train("second", channel)
     custom.runner.push(201)
     version = custom.continue_training(channel, first, "first")
-    for world, operation, key, of in (
+    for world, operation, key, identifiers in (
         (custom.runner, "list_trained_models", "trainedModels", custom.of),
         (custom.provider, "list_collaboration_trained_models", "collaborationTrainedModels", custom.within),
     ):
-        pages = world.ml.get_paginator(operation).paginate(**of, PaginationConfig={"PageSize": 1})
-        found = [(entry["name"], entry["versionIdentifier"]) for page in pages for entry in page[key]]
-        assert found == [("first", version), ("second", "NULL")]
+        pages = world.ml.get_paginator(operation).paginate(**identifiers, PaginationConfig={"PageSize": 1})
+        entries = [(entry["name"], entry["versionIdentifier"]) for page in pages for entry in page[key]]
+        assert entries == [("first", version), ("second", "NULL")]
 
 
-def test_a_page_of_versions_has_ten_entries(custom: Custom) -> None:
-    channel, model = trained(custom)
+def test_page_of_versions_has_ten_entries(custom: Custom) -> None:
+    channel, model = train_model(custom)
     for _ in range(10):
         custom.continue_training(channel, model)
         custom.runner.push(201)
     first = custom.runner.ml.list_trained_model_versions(**custom.of, trainedModelArn=model)
     assert len(first["trainedModels"]) == 10
-    assert len(versions(custom, model, nextToken=first["nextToken"])) == 1
-    assert len(versions(custom, model, maxResults=100)) == 11
+    assert len(list_versions(custom, model, nextToken=first["nextToken"])) == 1
+    assert len(list_versions(custom, model, maxResults=100)) == 11
 
 
-def test_incremental_training_requires_an_active_version(custom: Custom) -> None:
-    channel, model = trained(custom)
+def test_incremental_training_requires_active_version(custom: Custom) -> None:
+    channel, model = train_model(custom)
     other = model[:-1] + ("0" if model[-1] != "0" else "1")
     create = custom.runner.ml.create_trained_model
     for code, arn, more in (
@@ -156,24 +156,26 @@ def test_incremental_training_requires_an_active_version(custom: Custom) -> None
         ("ResourceNotFoundException", model, {"versionIdentifier": "00000000-0000-0000-0000-000000000000"}),
     ):
         incremental = [{"trainedModelArn": arn, "channelName": "before", **more}]
-        asked = custom.build_model_request("model", channel, incrementalTrainingDataChannels=incremental)
-        expect_refusal(code, create, **asked)
+        request = custom.build_model_request("model", channel, incrementalTrainingDataChannels=incremental)
+        expect_refusal(code, create, **request)
     custom.continue_training(channel, model)
-    again = [{"trainedModelArn": model, "channelName": "before"}]
-    # The latest version is meant, and that one is still trained.
+    latest = [{"trainedModelArn": model, "channelName": "before"}]
+    # Without a version, training continues from the latest one, which is itself still in training.
     expect_refusal(
         "ValidationException",
         create,
-        **custom.build_model_request("model", channel, incrementalTrainingDataChannels=again),
+        **custom.build_model_request("model", channel, incrementalTrainingDataChannels=latest),
     )
-    same = [{"trainedModelArn": model, "channelName": "training"}]
+    duplicate = [{"trainedModelArn": model, "channelName": "training"}]
     expect_refusal(
-        "ValidationException", create, **custom.build_model_request("x", channel, incrementalTrainingDataChannels=same)
+        "ValidationException",
+        create,
+        **custom.build_model_request("x", channel, incrementalTrainingDataChannels=duplicate),
     )
 
 
-def test_names_are_unique_in_a_collaboration(custom: Custom) -> None:
-    channel, _ = trained(custom, "n")
+def test_names_are_unique_in_collaboration(custom: Custom) -> None:
+    channel, _ = train_model(custom, "n")
     expect_refusal(
         "ConflictException", custom.runner.ml.create_trained_model, **custom.build_model_request("n", channel)
     )
@@ -181,34 +183,34 @@ def test_names_are_unique_in_a_collaboration(custom: Custom) -> None:
 
 def test_training_requires_ability_and_valid_inputs(custom: Custom, stranger: ClockedWorld) -> None:
     channel = custom.create_channel()
-    create, asked = custom.runner.ml.create_trained_model, custom.build_model_request("m", channel)
-    provider = {**asked, "membershipIdentifier": custom.made.find_membership(custom.provider)}
-    expect_refusal("AccessDeniedException", custom.provider.ml.create_trained_model, **provider)
-    expect_refusal("ResourceNotFoundException", stranger.ml.create_trained_model, **asked)
+    create, request = custom.runner.ml.create_trained_model, custom.build_model_request("m", channel)
+    request_of_provider = {**request, "membershipIdentifier": custom.made.find_membership(custom.provider)}
+    expect_refusal("AccessDeniedException", custom.provider.ml.create_trained_model, **request_of_provider)
+    expect_refusal("ResourceNotFoundException", stranger.ml.create_trained_model, **request)
     pending = custom.runner.ml.create_ml_input_channel(**custom.build_channel_request("pending"))["mlInputChannelArn"]
     expect_refusal("ValidationException", create, **custom.build_model_request("m", pending))
     membership = custom.made.find_membership(custom.provider)
     other = associate(custom.provider, membership, create_algorithm(custom.provider, "other"), "other")
-    expect_refusal("ValidationException", create, **{**asked, "configuredModelAlgorithmAssociationArn": other})
+    expect_refusal("ValidationException", create, **{**request, "configuredModelAlgorithmAssociationArn": other})
     imageless = custom.provider.ml.create_configured_model_algorithm(name="x", roleArn=custom.provider.role)
     bare = associate(custom.provider, membership, imageless["configuredModelAlgorithmArn"], "bare")
-    made_for = custom.create_channel("for bare", configuredModelAlgorithmAssociations=[bare])
+    channel_of_bare = custom.create_channel("for bare", configuredModelAlgorithmAssociations=[bare])
     expect_refusal(
         "ValidationException",
         create,
-        **custom.build_model_request("m", made_for, configuredModelAlgorithmAssociationArn=bare),
+        **custom.build_model_request("m", channel_of_bare, configuredModelAlgorithmAssociationArn=bare),
     )
-    expect_refusal("ValidationException", create, **asked, mlModelTrainingPayerAccountId="000000000000")
+    expect_refusal("ValidationException", create, **request, mlModelTrainingPayerAccountId="000000000000")
     assert custom.runner.ml.list_trained_models(**custom.of)["trainedModels"] == []
 
 
 def test_data_in_use_is_not_deleted(custom: Custom) -> None:
     channel = custom.create_channel()
     custom.train("m", channel)
-    delete, of = custom.runner.ml.delete_ml_input_channel_data, {**custom.of, "mlInputChannelArn": channel}
-    expect_refusal("ConflictException", delete, **of)
+    delete, identifiers = custom.runner.ml.delete_ml_input_channel_data, {**custom.of, "mlInputChannelArn": channel}
+    expect_refusal("ConflictException", delete, **identifiers)
     custom.runner.push(201)
-    delete(**of)
+    delete(**identifiers)
 
 
 @pytest.mark.parametrize(
@@ -218,81 +220,80 @@ def test_data_in_use_is_not_deleted(custom: Custom) -> None:
         ({"instanceType": "ml.m5.4xlarge", "instanceCount": 4}, "ml.m5.4xlarge for custom model training jobs", 3),
     ],
 )
-def test_most_instance_types_have_a_quota_of_zero(
-    custom: Custom, compute: dict[str, Any], name: str, value: int
-) -> None:
-    asked = custom.build_model_request("m", custom.create_channel(), resourceConfig={**compute, "volumeSizeInGB": 1})
-    full = expect_refusal("ServiceQuotaExceededException", custom.runner.ml.create_trained_model, **asked)
-    assert (full["quotaName"], full["quotaValue"]) == (name, value)
+def test_instance_types_have_quotas(custom: Custom, compute: dict[str, Any], name: str, value: int) -> None:
+    request = custom.build_model_request("m", custom.create_channel(), resourceConfig={**compute, "volumeSizeInGB": 1})
+    error = expect_refusal("ServiceQuotaExceededException", custom.runner.ml.create_trained_model, **request)
+    assert (error["quotaName"], error["quotaValue"]) == (name, value)
 
 
-def test_a_membership_trains_five_models_at_a_time(custom: Custom) -> None:
-    channel, kinds = custom.create_channel(), ["ml.m5.2xlarge", "ml.m5.4xlarge", "ml.m5.12xlarge"]
+def test_membership_trains_five_models_at_a_time(custom: Custom) -> None:
+    channel, instance_types = custom.create_channel(), ["ml.m5.2xlarge", "ml.m5.4xlarge", "ml.m5.12xlarge"]
     for index in range(5):
-        custom.train(f"m{index}", channel, resourceConfig={**COMPUTE, "instanceType": kinds[index % 3]})
-    asked = custom.build_model_request("m5", channel)
-    full = expect_refusal("ServiceQuotaExceededException", custom.runner.ml.create_trained_model, **asked)
-    assert (full["quotaName"], full["quotaValue"]) == ("Custom model training jobs in progress per membership", 5)
+        custom.train(f"m{index}", channel, resourceConfig={**COMPUTE, "instanceType": instance_types[index % 3]})
+    request = custom.build_model_request("m5", channel)
+    error = expect_refusal("ServiceQuotaExceededException", custom.runner.ml.create_trained_model, **request)
+    assert (error["quotaName"], error["quotaValue"]) == ("Custom model training jobs in progress per membership", 5)
     custom.runner.push(201)
     custom.train("m5", channel)
 
 
-def test_an_account_trains_ten_models_at_a_time_with_all_instance_types(
-    provider: ClockedWorld, runner: ClockedWorld
-) -> None:
+def test_account_trains_ten_models_at_a_time(provider: ClockedWorld, runner: ClockedWorld) -> None:
     before = runner.emulator.change_settings(instance_types=[])
     try:
-        used = create_algorithm(provider)
-        made = [collaborate(provider, runner) for _ in range(3)]
+        algorithm = create_algorithm(provider)
+        collaborations = [collaborate(provider, runner) for _ in range(3)]
         customs = [
-            Custom(one, provider, runner, associate(provider, one.find_membership(provider), used)) for one in made
+            Custom(
+                collaboration, provider, runner, associate(provider, collaboration.find_membership(provider), algorithm)
+            )
+            for collaboration in collaborations
         ]
         channels = [custom.create_channel() for custom in customs]
         small = {"resourceConfig": {"instanceType": "ml.m5.large", "volumeSizeInGB": 1}}
         for custom, channel in zip(customs[:2], channels, strict=False):
             for index in range(5):
                 custom.train(f"m{index}", channel, **small)
-        asked = customs[2].build_model_request("m", channels[2], **small)
-        full = expect_refusal("ServiceQuotaExceededException", runner.ml.create_trained_model, **asked)
-        assert (full["quotaName"], full["quotaValue"]) == ("Custom model training jobs in progress per account", 10)
+        request = customs[2].build_model_request("m", channels[2], **small)
+        error = expect_refusal("ServiceQuotaExceededException", runner.ml.create_trained_model, **request)
+        assert (error["quotaName"], error["quotaValue"]) == ("Custom model training jobs in progress per account", 10)
         runner.push(201)
-        asked["resourceConfig"] = {**small["resourceConfig"], "instanceCount": 5}
-        runner.ml.create_trained_model(**asked)
-        customs[1].train("m", channels[1], resourceConfig=asked["resourceConfig"])
-        asked = customs[0].build_model_request("m", channels[0], **small)
-        full = expect_refusal("ServiceQuotaExceededException", runner.ml.create_trained_model, **asked)
-        assert (full["quotaName"], full["quotaValue"]) == ("Instances for custom model training jobs", 10)
+        request["resourceConfig"] = {**small["resourceConfig"], "instanceCount": 5}
+        runner.ml.create_trained_model(**request)
+        customs[1].train("m", channels[1], resourceConfig=request["resourceConfig"])
+        request = customs[0].build_model_request("m", channels[0], **small)
+        error = expect_refusal("ServiceQuotaExceededException", runner.ml.create_trained_model, **request)
+        assert (error["quotaName"], error["quotaValue"]) == ("Instances for custom model training jobs", 10)
     finally:
         runner.emulator.change_settings(**before)
 
 
-def test_a_hundred_and_first_version_exceeds_the_quota(custom: Custom) -> None:
-    channel, model = trained(custom)
+def test_version_101_exceeds_quota(custom: Custom) -> None:
+    channel, model = train_model(custom)
     for _ in range(99):
         custom.continue_training(channel, model)
         custom.runner.push(201)
     incremental = [{"trainedModelArn": model, "channelName": "before"}]
-    asked = custom.build_model_request("model", channel, incrementalTrainingDataChannels=incremental)
-    full = expect_refusal("ServiceQuotaExceededException", custom.runner.ml.create_trained_model, **asked)
-    assert (full["quotaName"], full["quotaValue"]) == ("Versions per trained model", 100)
+    request = custom.build_model_request("model", channel, incrementalTrainingDataChannels=incremental)
+    error = expect_refusal("ServiceQuotaExceededException", custom.runner.ml.create_trained_model, **request)
+    assert (error["quotaName"], error["quotaValue"]) == ("Versions per trained model", 100)
 
 
-def test_a_fault_fails_its_training(custom: Custom) -> None:
+def test_fault_fails_training(custom: Custom) -> None:
     channel = custom.create_channel()
     custom.runner.add_fault("CreateTrainedModel", "fail_job", code="E1", message="{query}exit code 1")
     model = custom.train("m", channel)["trainedModelArn"]
     assert "statusDetails" not in custom.get(model)
     custom.runner.push(201)
-    found = custom.get(model)
-    assert (found["status"], found["statusDetails"]) == (
+    failed_model = custom.get(model)
+    assert (failed_model["status"], failed_model["statusDetails"]) == (
         "CREATE_FAILED",
         {"statusCode": "E1", "message": "exit code 1"},
     )
     custom.runner.ml.delete_trained_model_output(**custom.of, trainedModelArn=model)
 
 
-def test_versions_share_the_tags_of_their_arn(custom: Custom) -> None:
-    channel, model = trained(custom)
+def test_versions_share_tags_of_their_arn(custom: Custom) -> None:
+    channel, model = train_model(custom)
     custom.runner.ml.tag_resource(resourceArn=model, tags={"a": "1"})
     custom.continue_training(channel, model)
     assert custom.get(model)["tags"] == {"a": "1"}

@@ -1,4 +1,4 @@
-"""Every operation of both services: a backend gets what botocore sends; clients, a strict one too, read what a backend answers."""
+"""Every operation of both services: a backend receives what botocore sends, and botocore and a strict client parse its results."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from botocore.loaders import Loader
 from botocore.model import ListShape, MapShape, OperationModel, Shape, StringShape, StructureShape
 
 from airflow_cleanroomsml._requests.request import load
-from airflow_cleanroomsml.emulator import wire as codec
+from airflow_cleanroomsml.emulator import wire
 from airflow_cleanroomsml.emulator.backend import RESOURCES
 from airflow_cleanroomsml.emulator.errors import ApiError, quota_error
 from tests.emulator.strict_client import StrictClient
 
 MODELS = {service: load(service) for service in RESOURCES}
 MODEL = MODELS["cleanroomsml"]
-ROUTES = {service: codec.Routes(model) for service, model in MODELS.items()}
+ROUTES = {service: wire.Routes(model) for service, model in MODELS.items()}
 STRICT = {service: StrictClient(Loader().load_service_model(service, "service-2")) for service in RESOURCES}
 ALL = [model.operation_model(name) for model in MODELS.values() for name in model.operation_names]
 OPERATIONS = [
-    each
-    for each in ALL
-    if any(hasattr(kind, xform_name(each.name)) for kind in RESOURCES[each.service_model.service_name])
+    operation
+    for operation in ALL
+    if any(hasattr(kind, xform_name(operation.name)) for kind in RESOURCES[operation.service_model.service_name])
 ]
 ERRORS = [
     (service, model.shape_for(name))
@@ -41,12 +41,12 @@ ERRORS = [
     for name in model.shape_names
     if model.shape_for(name).metadata.get("exception")
 ]
-every_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
-all_of_both_services = pytest.mark.parametrize("operation", ALL, ids=lambda operation: operation.name)
+every_emulated_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
+every_operation = pytest.mark.parametrize("operation", ALL, ids=lambda operation: operation.name)
 
 MEMBERSHIP = "membership/01234567-89ab-cdef-0123-456789abcdef"
 ACCOUNT = "us-gov-west-1:000000000012"
-# What lies behind a noun may hold slashes, and may look like the end of another operation's path.
+# The part after a noun may contain slashes, and may look like the end of another operation's path.
 ARNS = [
     f"arn:aws-us-gov:cleanrooms-ml:{ACCOUNT}:{noun}/{end}"
     for noun in (
@@ -117,7 +117,12 @@ TEXTS = [
 
 
 class Draw:
-    """Values that a shape allows: the same for the same seed. ``share`` is how many of the optional members are given."""
+    """
+    Random values that a shape allows.
+
+    :param seed: The same seed gives the same values.
+    :param share: Probability of an optional member, from 0 to 1.
+    """
 
     def __init__(self, seed: object, share: float) -> None:
         self.random = random.Random(str(seed))
@@ -132,8 +137,8 @@ class Draw:
         if shape.metadata.get("union"):
             chosen = [self.random.choice(list(shape.members))]
         else:
-            needed = shape.required_members
-            chosen = [name for name in shape.members if name in needed or self.random.random() < self.share]
+            required = shape.required_members
+            chosen = [name for name in shape.members if name in required or self.random.random() < self.share]
         return {name: self.value(shape.members[name]) for name in chosen}
 
     def list(self, shape: ListShape) -> Sequence[Any]:
@@ -143,34 +148,34 @@ class Draw:
         return {self.value(shape.key): self.value(shape.value) for _ in range(self._size(shape))}
 
     def _size(self, shape: Shape) -> int:
-        # In a query string an empty list cannot be told from none.
-        least = 1 if shape.serialization.get("location") else shape.metadata.get("min", 0)
-        return self.random.randint(least, max(least, min(3, shape.metadata.get("max", 3))))
+        # A query string does not distinguish an empty list from a missing one.
+        minimum = 1 if shape.serialization.get("location") else shape.metadata.get("min", 0)
+        return self.random.randint(minimum, max(minimum, min(3, shape.metadata.get("max", 3))))
 
     def string(self, shape: StringShape) -> str:
         if shape.enum:
             return self.random.choice(shape.enum)
         low, high = shape.metadata.get("min", 0), shape.metadata.get("max", 64)
-        # Python has no classes of Unicode; the samples are letters, digits and what else a word has.
+        # Python's re has no Unicode categories; \w matches the characters of the samples that belong to them.
         text = re.sub(r"\\p\{\w+\}", r"\\w", shape.metadata.get("pattern", "(?s:.*)"))
         pattern = re.compile(text, re.ASCII)
         texts = ARNS if "cleanrooms-ml:" in pattern.pattern else [*TEXTS, "x" * high, "7" * high, "ü" * high]
-        fitting = [text for text in texts if low <= len(text) <= high and pattern.fullmatch(text)]
-        assert fitting, f"no sample of {shape.name} {shape.metadata}"
-        return self.random.choice(fitting)
+        candidates = [text for text in texts if low <= len(text) <= high and pattern.fullmatch(text)]
+        assert candidates, f"no sample of {shape.name} {shape.metadata}"
+        return self.random.choice(candidates)
 
     def integer(self, shape: Shape) -> int:
         low, high = shape.metadata.get("min", -(2**31)), shape.metadata.get("max", 2**31 - 1)
-        drawn: int = self.random.choice([low, high, self.random.randint(low, high)])
-        return drawn
+        value: int = self.random.choice([low, high, self.random.randint(low, high)])
+        return value
 
     def long(self, shape: Shape) -> int:
         return self.random.choice([-(2**63), 0, 2**53 + 1, 2**63 - 1])
 
     def double(self, shape: Shape) -> float:
         low, high = shape.metadata.get("min", -1e300), shape.metadata.get("max", 1e300)
-        drawn: float = self.random.choice([low, high, self.random.uniform(low, high)])
-        return drawn
+        value: float = self.random.choice([low, high, self.random.uniform(low, high)])
+        return value
 
     def float(self, shape: Shape) -> float:
         return self.random.choice([0.0, 0.5, -1.25, 2.0**20])
@@ -185,8 +190,8 @@ class Draw:
         return (datetime(1970, 1, 1, tzinfo=timezone.utc) + second).astimezone(zone)
 
 
-def draws(operation: OperationModel, shape: Any) -> list[Any]:
-    """With every member, with the required ones only, and eight in between."""
+def draw_samples(operation: OperationModel, shape: Any) -> list[Any]:
+    """Draw ten values: one with every member, one with the required members only, and eight with half of the others."""
     shares = [1, 0, *[0.5] * 8]
     return [Draw((operation.name, number), share).value(shape) for number, share in enumerate(shares)]
 
@@ -199,8 +204,8 @@ class Body:
         yield self._body
 
 
-class Wire:
-    """A real client whose requests are caught where they would be sent."""
+class CapturingClient:
+    """A boto3 client whose requests are captured instead of sent."""
 
     def __init__(self, service: str) -> None:
         client: Any = boto3.client
@@ -213,112 +218,112 @@ class Wire:
             config=Config(retries={"total_max_attempts": 1}),
         )
         self.request: Any = None
-        self.answer: tuple[int, Any, bytes] = 200, {}, b"{}"
-        caught: Any = self._caught
-        self.client.meta.events.register(f"before-send.{service}", caught)
+        self.response: tuple[int, Any, bytes] = 200, {}, b"{}"
+        capture: Any = self._capture
+        self.client.meta.events.register(f"before-send.{service}", capture)
 
-    def _caught(self, request: AWSPreparedRequest, **_: Any) -> AWSResponse:
+    def _capture(self, request: AWSPreparedRequest, **_: Any) -> AWSResponse:
         self.request = request
-        status, headers, body = self.answer
+        status, headers, body = self.response
         return AWSResponse(request.url, status, headers, Body(body))
 
-    def sent(self, operation: OperationModel, members: dict[str, Any]) -> tuple[str, str, str, bytes]:
-        self.answer = 200, {}, b"{}"
+    def send(self, operation: OperationModel, members: dict[str, Any]) -> tuple[str, str, str, bytes]:
+        self.response = 200, {}, b"{}"
         self.client._make_api_call(operation.name, members)
         target = urlsplit(self.request.url)
         return self.request.method, target.path, target.query, self.request.body or b""
 
-    def answered(self, operation: OperationModel, answer: codec.HttpResponse) -> Any:
-        self.answer = answer.status, answer.headers, answer.body
-        found = self.client._make_api_call(operation.name, Draw(operation.name, 0).value(operation.input_shape))
-        found.pop("ResponseMetadata")
-        return found
+    def receive(self, operation: OperationModel, response: wire.HttpResponse) -> Any:
+        self.response = response.status, response.headers, response.body
+        parsed = self.client._make_api_call(operation.name, Draw(operation.name, 0).value(operation.input_shape))
+        parsed.pop("ResponseMetadata")
+        return parsed
 
 
 @pytest.fixture(scope="module")
-def wires() -> dict[str, Wire]:
-    return {service: Wire(service) for service in RESOURCES}
+def clients() -> dict[str, CapturingClient]:
+    return {service: CapturingClient(service) for service in RESOURCES}
 
 
 def service_of(operation: OperationModel) -> str:
     return str(operation.service_model.service_name)
 
 
-@every_operation
-def test_a_backend_receives_the_sent_members(operation: OperationModel, wires: dict[str, Wire]) -> None:
-    for sent in draws(operation, operation.input_shape):
-        method, path, query, body = wires[service_of(operation)].sent(operation, sent)
-        found, in_path = ROUTES[service_of(operation)].match(method, path)
-        assert found.name == operation.name
-        assert codec.parse(found, in_path, query, body) == sent
-
-
-@all_of_both_services
-def test_a_request_is_decoded_to_its_members(operation: OperationModel, wires: dict[str, Wire]) -> None:
-    for sent in draws(operation, operation.input_shape):
-        method, path, query, body = wires[service_of(operation)].sent(operation, sent)
-        found, in_path = ROUTES[service_of(operation)].match(method, path)
-        assert codec.decode(found, in_path, query, body, {}) == sent
+@every_emulated_operation
+def test_backend_receives_sent_members(operation: OperationModel, clients: dict[str, CapturingClient]) -> None:
+    for members in draw_samples(operation, operation.input_shape):
+        method, path, query, body = clients[service_of(operation)].send(operation, members)
+        target, path_members = ROUTES[service_of(operation)].match(method, path)
+        assert target.name == operation.name
+        assert wire.parse(target, path_members, query, body) == members
 
 
 @every_operation
-def test_a_path_matches_one_operation(operation: OperationModel, wires: dict[str, Wire]) -> None:
-    for sent in draws(operation, operation.input_shape):
-        method, path, _, _ = wires[service_of(operation)].sent(operation, sent)
+def test_request_is_decoded_to_its_members(operation: OperationModel, clients: dict[str, CapturingClient]) -> None:
+    for members in draw_samples(operation, operation.input_shape):
+        method, path, query, body = clients[service_of(operation)].send(operation, members)
+        target, path_members = ROUTES[service_of(operation)].match(method, path)
+        assert wire.decode(target, path_members, query, body, {}) == members
+
+
+@every_emulated_operation
+def test_path_matches_one_operation(operation: OperationModel, clients: dict[str, CapturingClient]) -> None:
+    for members in draw_samples(operation, operation.input_shape):
+        method, path, _, _ = clients[service_of(operation)].send(operation, members)
         routes = ROUTES[service_of(operation)]._routes
-        leads = [found.name for found, verb, pattern in routes if verb == method and pattern.fullmatch(path)]
-        assert leads == [operation.name]
+        matches = [candidate.name for candidate, verb, pattern in routes if verb == method and pattern.fullmatch(path)]
+        assert matches == [operation.name]
 
 
 def results(operation: OperationModel) -> list[dict[str, Any]]:
-    """What a backend may answer; nothing where the operation has no output."""
-    return draws(operation, operation.output_shape) if operation.output_shape else [{}]
+    """Draw results that a backend may return; an empty one if the operation has no output."""
+    return draw_samples(operation, operation.output_shape) if operation.output_shape else [{}]
 
 
-@all_of_both_services
-def test_botocore_parses_every_response(operation: OperationModel, wires: dict[str, Wire]) -> None:
+@every_operation
+def test_botocore_parses_every_response(operation: OperationModel, clients: dict[str, CapturingClient]) -> None:
     for result in results(operation):
-        assert wires[service_of(operation)].answered(operation, codec.build_response(operation, result)) == result
+        assert clients[service_of(operation)].receive(operation, wire.build_response(operation, result)) == result
 
 
-@all_of_both_services
-def test_a_response_has_the_spelling_of_the_model(operation: OperationModel) -> None:
+@every_operation
+def test_strict_client_parses_every_response(operation: OperationModel) -> None:
     client = STRICT[service_of(operation)]
     for result in results(operation):
-        assert client.read(operation.name, codec.build_response(operation, result)) == result
+        assert client.read(operation.name, wire.build_response(operation, result)) == result
 
 
-@all_of_both_services
-def test_members_outside_of_the_output_shape_are_omitted(operation: OperationModel) -> None:
+@every_operation
+def test_members_outside_output_shape_are_omitted(operation: OperationModel) -> None:
     result = results(operation)[0]
-    assert codec.build_response(operation, {**result, "secretOfTheBackend": 1}) == codec.build_response(
-        operation, result
-    )
+    assert wire.build_response(operation, {**result, "secretOfTheBackend": 1}) == wire.build_response(operation, result)
     members = operation.output_shape.members if operation.output_shape else {}
-    assert codec.build_response(operation, dict.fromkeys(members)).body in (b"{}", b"")
+    assert wire.build_response(operation, dict.fromkeys(members)).body in (b"{}", b"")
 
 
 @pytest.mark.parametrize(("service", "shape"), ERRORS, ids=lambda value: getattr(value, "name", value))
-def test_an_error_arrives_with_its_members(service: str, shape: StructureShape, wires: dict[str, Wire]) -> None:
+def test_error_arrives_with_its_members(
+    service: str, shape: StructureShape, clients: dict[str, CapturingClient]
+) -> None:
     members = {**Draw(shape.name, 1).value(shape), "message": "Grüße 😀"}
     error = ApiError(shape.name, members.pop("message"), **members)
-    model, wire = MODELS[service], wires[service]
+    model, client = MODELS[service], clients[service]
     operation = model.operation_model({"cleanroomsml": "CreateTrainedModel", "cleanrooms": "CreateMembership"}[service])
     with pytest.raises(ClientError) as caught:
-        wire.answered(operation, codec.build_error_response(model, error))
-    assert isinstance(caught.value, getattr(wire.client.exceptions, shape.name))
-    found = caught.value.response
-    assert found["Error"] == {"Code": shape.name, "Message": "Grüße 😀"}
-    assert found["ResponseMetadata"]["HTTPStatusCode"] == shape.metadata["error"]["httpStatusCode"]
-    assert {name: found[name] for name in members} == members
-    encode_time = {**error.members, "message": error.message}
-    assert STRICT[service].read_error(codec.build_error_response(model, error)) == (shape.name, encode_time)
+        client.receive(operation, wire.build_error_response(model, error))
+    assert isinstance(caught.value, getattr(client.client.exceptions, shape.name))
+    response = caught.value.response
+    assert response["Error"] == {"Code": shape.name, "Message": "Grüße 😀"}
+    assert response["ResponseMetadata"]["HTTPStatusCode"] == shape.metadata["error"]["httpStatusCode"]
+    assert {name: response[name] for name in members} == members
+    members_with_message = {**error.members, "message": error.message}
+    assert STRICT[service].read_error(wire.build_error_response(model, error)) == (shape.name, members_with_message)
 
 
-def test_a_quota_error_has_its_name_and_value() -> None:
-    answer = codec.build_error_response(MODEL, quota_error("Models", 2))
-    assert answer.headers["x-amzn-ErrorType"] == "ServiceQuotaExceededException"
-    assert json.loads(answer.body) == {
+def test_quota_error_has_name_and_value() -> None:
+    response = wire.build_error_response(MODEL, quota_error("Models", 2))
+    assert response.headers["x-amzn-ErrorType"] == "ServiceQuotaExceededException"
+    assert json.loads(response.body) == {
         "message": "The request exceeds the quota 'Models', which is 2.",
         "quotaName": "Models",
         "quotaValue": 2.0,
@@ -339,17 +344,17 @@ def test_a_quota_error_has_its_name_and_value() -> None:
         ),
     ],
 )
-def test_a_time_is_exact_to_the_millisecond(time: datetime | float, iso_8601: str, epoch: float) -> None:
+def test_time_is_exact_to_the_millisecond(time: datetime | float, iso_8601: str, epoch: float) -> None:
     def encode_time(service: str, operation: str, result: dict[str, Any]) -> Any:
-        return json.loads(codec.build_response(MODELS[service].operation_model(operation), result).body)
+        return json.loads(wire.build_response(MODELS[service].operation_model(operation), result).body)
 
     assert encode_time("cleanroomsml", "GetAudienceModel", {"createTime": time}) == {"createTime": iso_8601}
-    found = encode_time("cleanrooms", "GetCollaboration", {"collaboration": {"createTime": time}})
-    assert found == {"collaboration": {"createTime": epoch}}
+    collaboration = encode_time("cleanrooms", "GetCollaboration", {"collaboration": {"createTime": time}})
+    assert collaboration == {"collaboration": {"createTime": epoch}}
 
 
 @pytest.mark.parametrize("path", ["/audience-model/", "/audience-model/a/b", "/Audience-model", "/", ""])
-def test_an_unknown_path_is_rejected(path: str) -> None:
+def test_unknown_path_is_rejected(path: str) -> None:
     with pytest.raises(ApiError, match="No operation matches GET") as caught:
         ROUTES["cleanroomsml"].match("GET", path)
     assert (caught.value.code, caught.value.status) == ("UnknownOperationException", 404)

@@ -21,7 +21,7 @@ class Custom:
     :param association: ARN of the association of the provider's algorithm.
     """
 
-    made: Collaboration
+    collaboration: Collaboration
     provider: ClockedWorld
     runner: ClockedWorld
     association: str
@@ -29,12 +29,12 @@ class Custom:
     @property
     def of(self) -> dict[str, str]:
         """Argument that names the runner's membership."""
-        return {"membershipIdentifier": self.made.find_membership(self.runner)}
+        return {"membershipIdentifier": self.collaboration.find_membership(self.runner)}
 
     @property
     def within(self) -> dict[str, str]:
         """Argument that names the collaboration."""
-        return {"collaborationIdentifier": self.made.id}
+        return {"collaborationIdentifier": self.collaboration.id}
 
     def build_channel_request(self, name: str = "channel", **more: Any) -> dict[str, Any]:
         source = {"sqlParameters": {"queryString": SQL}, "resultFormat": "CSV"}

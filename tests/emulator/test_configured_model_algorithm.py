@@ -47,7 +47,7 @@ def test_names_are_unique_and_roles_belong_to_the_account(provider: ClockedWorld
 
 def test_all_members_see_an_association(custom: Custom, stranger: ClockedWorld) -> None:
     provider, runner = custom.provider, custom.runner
-    membership = custom.made.find_membership(provider)
+    membership = custom.collaboration.find_membership(provider)
     other = create_algorithm(provider, "other")
     arn = associate(provider, membership, other, "second", privacyConfiguration=PRIVACY, tags={"a": "1"})
     shape = load().shape_for("ConfiguredModelAlgorithmAssociationArn")
@@ -62,7 +62,7 @@ def test_all_members_see_an_association(custom: Custom, stranger: ClockedWorld) 
     )
     assert seen["privacyConfiguration"] == PRIVACY
     assert (seen["creatorAccountId"], seen["membershipIdentifier"]) == (provider.account, membership)
-    assert (seen["collaborationIdentifier"], seen["configuredModelAlgorithmArn"]) == (custom.made.id, other)
+    assert (seen["collaborationIdentifier"], seen["configuredModelAlgorithmArn"]) == (custom.collaboration.id, other)
     listing = runner.ml.list_collaboration_configured_model_algorithm_associations
     found = listing(**custom.within)["collaborationConfiguredModelAlgorithmAssociations"]
     assert [entry["name"] for entry in found] == ["association", "second"]
@@ -90,16 +90,16 @@ def test_an_association_requires_an_own_algorithm_and_membership(custom: Custom)
     expect_refusal(
         "ResourceNotFoundException",
         create,
-        membershipIdentifier=custom.made.find_membership(custom.provider),
+        membershipIdentifier=custom.collaboration.find_membership(custom.provider),
         **members,
     )
-    associate(custom.runner, custom.made.find_membership(custom.runner), own, "x")
+    associate(custom.runner, custom.collaboration.find_membership(custom.runner), own, "x")
     expect_refusal("ConflictException", create, **custom.of, **members)
 
 
 def test_dependents_must_be_deleted_first(custom: Custom) -> None:
     provider, runner = custom.provider, custom.runner
-    of = {"membershipIdentifier": custom.made.find_membership(provider)}
+    of = {"membershipIdentifier": custom.collaboration.find_membership(provider)}
     association = {**of, "configuredModelAlgorithmAssociationArn": custom.association}
     found = provider.ml.get_configured_model_algorithm_association(**association)
     drop, used = provider.ml.delete_configured_model_algorithm, found["configuredModelAlgorithmArn"]
@@ -121,11 +121,11 @@ def test_dependents_must_be_deleted_first(custom: Custom) -> None:
 
 def test_nothing_is_created_in_a_deleted_collaboration(custom: Custom) -> None:
     used = create_algorithm(custom.provider, "late")
-    custom.provider.rooms.delete_collaboration(collaborationIdentifier=custom.made.id)
+    custom.provider.rooms.delete_collaboration(collaborationIdentifier=custom.collaboration.id)
     expect_refusal(
         "AccessDeniedException",
         custom.provider.ml.create_configured_model_algorithm_association,
-        membershipIdentifier=custom.made.find_membership(custom.provider),
+        membershipIdentifier=custom.collaboration.find_membership(custom.provider),
         configuredModelAlgorithmArn=used,
         name="late",
     )

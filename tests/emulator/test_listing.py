@@ -56,7 +56,10 @@ class Stock:
         configured = world.create_configured_model()
         seed = {"dataSource": {"s3Uri": f"s3://{world.bucket}/seed"}, "roleArn": world.role}
         job = world.ml.start_audience_generation_job(
-            name="job", configuredAudienceModelArn=configured, seedAudience=seed, collaborationId=custom.made.id
+            name="job",
+            configuredAudienceModelArn=configured,
+            seedAudience=seed,
+            collaborationId=custom.collaboration.id,
         )["audienceGenerationJobArn"]
         world.push(300)
         size = {"type": "PERCENTAGE", "value": 10}
@@ -89,7 +92,7 @@ class Stock:
             "trainedModelArn": model,
             "audienceGenerationJobArn": job,
             "configuredAudienceModelArn": configured,
-            "collaborationId": custom.made.id,
+            "collaborationId": custom.collaboration.id,
         }
 
     def multiply(self, times: int) -> None:

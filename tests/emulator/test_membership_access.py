@@ -76,7 +76,7 @@ every_naming = pytest.mark.parametrize(("operation", "name"), NAMING, ids=[each.
 @every_naming
 def test_an_invited_account_is_not_yet_a_member(there: tuple[Custom, ClockedWorld], operation: Any, name: str) -> None:
     custom, invited = there
-    arguments = {name: custom.made.id}
+    arguments = {name: custom.collaboration.id}
     if operation.name in OPEN:
         call(invited, operation, **arguments)
     elif operation.name != "CreateMembership":
@@ -88,7 +88,7 @@ def test_a_collaboration_does_not_exist_in_another_region(
     there: tuple[Custom, ClockedWorld], operation: Any, name: str
 ) -> None:
     custom, _ = there
-    arguments = {"operation": operation, "region": "eu-west-1", name: custom.made.id}
+    arguments = {"operation": operation, "region": "eu-west-1", name: custom.collaboration.id}
     unknown = "ResourceNotFoundException" if operation.name == "CreateMembership" else "AccessDeniedException"
     expect_refusal(unknown, call, world=custom.provider, **arguments)
 
@@ -105,7 +105,9 @@ def test_collaborations_and_memberships_are_listed_in_their_region(there: tuple[
         )
         assert rooms.list_collaborations()["collaborationList"] == []
         assert rooms.list_memberships()["membershipSummaries"] == []
-        assert [each["id"] for each in world.rooms.list_collaborations()["collaborationList"]] == [custom.made.id]
+        assert [each["id"] for each in world.rooms.list_collaborations()["collaborationList"]] == [
+            custom.collaboration.id
+        ]
 
 
 def test_an_invited_account_receives_no_output(there: tuple[Custom, ClockedWorld]) -> None:

@@ -30,7 +30,7 @@ def test_it_is_returned_as_created(custom: Custom) -> None:
     assert re.fullmatch(load().shape_for("MLInputChannelArn").metadata["pattern"], arn)
     found = custom.runner.ml.get_ml_input_channel(**custom.of, mlInputChannelArn=arn)
     assert {name: found[name] for name in asked} == asked
-    assert found["collaborationIdentifier"] == custom.made.id
+    assert found["collaborationIdentifier"] == custom.collaboration.id
     assert "numberOfRecords" not in found
     [entry] = custom.runner.ml.list_ml_input_channels(**custom.of)["mlInputChannelsList"]
     assert entry["protectedQueryIdentifier"] == found["protectedQueryIdentifier"]
@@ -40,7 +40,7 @@ def test_the_other_member_sees_it_without_its_query(custom: Custom, stranger: Cl
     arn = custom.create_channel("c")
     found = custom.provider.ml.get_collaboration_ml_input_channel(**custom.within, mlInputChannelArn=arn)
     assert (found["creatorAccountId"], found["status"]) == (custom.runner.account, "ACTIVE")
-    assert found["membershipIdentifier"] == custom.made.find_membership(custom.runner)
+    assert found["membershipIdentifier"] == custom.collaboration.find_membership(custom.runner)
     assert SQL not in str(found)
     listing = custom.provider.ml.list_collaboration_ml_input_channels
     assert [entry["name"] for entry in listing(**custom.within)["collaborationMLInputChannelsList"]] == ["c"]
@@ -53,7 +53,7 @@ def test_the_other_member_sees_it_without_its_query(custom: Custom, stranger: Cl
     expect_refusal(
         "ResourceNotFoundException",
         custom.provider.ml.get_ml_input_channel,
-        membershipIdentifier=custom.made.find_membership(custom.provider),
+        membershipIdentifier=custom.collaboration.find_membership(custom.provider),
         mlInputChannelArn=arn,
     )
 
@@ -92,7 +92,7 @@ def test_creation_requires_ability_and_valid_inputs(custom: Custom) -> None:
     asked = custom.build_channel_request()
     foreign = {**asked["inputChannel"], "roleArn": provider.role}
     expect_refusal("AccessDeniedException", create, **{**asked, "inputChannel": foreign})
-    cannot_query = {**asked, "membershipIdentifier": custom.made.find_membership(provider)}
+    cannot_query = {**asked, "membershipIdentifier": custom.collaboration.find_membership(provider)}
     expect_refusal("AccessDeniedException", provider.ml.create_ml_input_channel, **cannot_query)
     expect_refusal("ResourceNotFoundException", create, **cannot_query)
     unknown = [custom.association[:-1] + ("0" if custom.association[-1] != "0" else "1")]
@@ -131,7 +131,7 @@ def test_its_query_runs_as_long_as_it_does(custom: Custom) -> None:
     expect_refusal(
         "ResourceNotFoundException",
         custom.provider.rooms.get_protected_query,
-        **{**of, "membershipIdentifier": custom.made.find_membership(custom.provider)},
+        **{**of, "membershipIdentifier": custom.collaboration.find_membership(custom.provider)},
     )
 
 

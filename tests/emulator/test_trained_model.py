@@ -45,7 +45,7 @@ def test_it_is_returned_as_created(custom: Custom) -> None:
     assert version == "NULL"
     found = custom.get(arn)
     assert {name: found[name] for name in asked} == asked
-    assert (found["versionIdentifier"], found["collaborationIdentifier"]) == ("NULL", custom.made.id)
+    assert (found["versionIdentifier"], found["collaborationIdentifier"]) == ("NULL", custom.collaboration.id)
     seen = custom.provider.ml.get_collaboration_trained_model(**custom.within, trainedModelArn=arn)
     assert (seen["creatorAccountId"], seen["resourceConfig"]) == (custom.runner.account, COMPUTE)
     assert "hyperparameters" not in seen
@@ -182,12 +182,12 @@ def test_names_are_unique_in_a_collaboration(custom: Custom) -> None:
 def test_training_requires_ability_and_valid_inputs(custom: Custom, stranger: ClockedWorld) -> None:
     channel = custom.create_channel()
     create, asked = custom.runner.ml.create_trained_model, custom.build_model_request("m", channel)
-    provider = {**asked, "membershipIdentifier": custom.made.find_membership(custom.provider)}
+    provider = {**asked, "membershipIdentifier": custom.collaboration.find_membership(custom.provider)}
     expect_refusal("AccessDeniedException", custom.provider.ml.create_trained_model, **provider)
     expect_refusal("ResourceNotFoundException", stranger.ml.create_trained_model, **asked)
     pending = custom.runner.ml.create_ml_input_channel(**custom.build_channel_request("pending"))["mlInputChannelArn"]
     expect_refusal("ValidationException", create, **custom.build_model_request("m", pending))
-    membership = custom.made.find_membership(custom.provider)
+    membership = custom.collaboration.find_membership(custom.provider)
     other = associate(custom.provider, membership, create_algorithm(custom.provider, "other"), "other")
     expect_refusal("ValidationException", create, **{**asked, "configuredModelAlgorithmAssociationArn": other})
     imageless = custom.provider.ml.create_configured_model_algorithm(name="x", roleArn=custom.provider.role)

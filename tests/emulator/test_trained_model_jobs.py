@@ -123,7 +123,7 @@ def test_inference_requires_abilities_and_valid_inputs(custom: Custom, channel: 
         custom.runner.ml.start_trained_model_inference_job,
         custom.build_inference_request("i", model, channel),
     )
-    provider = {**asked, "membershipIdentifier": custom.made.find_membership(custom.provider)}
+    provider = {**asked, "membershipIdentifier": custom.collaboration.find_membership(custom.provider)}
     expect_refusal("AccessDeniedException", custom.provider.ml.start_trained_model_inference_job, **provider)
     for receiver in (custom.provider.account, "000000000000"):
         output = {"outputConfiguration": {"members": [{"accountId": receiver}]}}
@@ -135,12 +135,15 @@ def test_inference_requires_abilities_and_valid_inputs(custom: Custom, channel: 
     expect_refusal("ValidationException", start, **{**asked, "dataSource": {"mlInputChannelArn": pending}})
     trains = custom.provider.ml.create_configured_model_algorithm(name="x", roleArn=custom.provider.role)
     bare = associate(
-        custom.provider, custom.made.find_membership(custom.provider), trains["configuredModelAlgorithmArn"], "bare"
+        custom.provider,
+        custom.collaboration.find_membership(custom.provider),
+        trains["configuredModelAlgorithmArn"],
+        "bare",
     )
     expect_refusal("ValidationException", start, **asked, configuredModelAlgorithmAssociationArn=bare)
     other = associate(
         custom.provider,
-        custom.made.find_membership(custom.provider),
+        custom.collaboration.find_membership(custom.provider),
         create_algorithm(custom.provider, "other"),
         "other",
     )
@@ -192,7 +195,10 @@ def test_an_export_requires_abilities_of_its_receivers(custom: Custom, model: st
     start(**export_request(custom, model, receiver=custom.provider.account))
     expect_refusal("ConflictException", start, **export_request(custom, model))
     expect_refusal("ValidationException", start, **export_request(custom, model, "x", "000000000000"))
-    own = {**export_request(custom, model), "membershipIdentifier": custom.made.find_membership(custom.provider)}
+    own = {
+        **export_request(custom, model),
+        "membershipIdentifier": custom.collaboration.find_membership(custom.provider),
+    }
     custom.provider.ml.start_trained_model_export_job(**own)
     expect_refusal("ResourceNotFoundException", stranger.ml.start_trained_model_export_job, **own)
     expect_refusal(
@@ -232,7 +238,7 @@ def test_an_ml_configuration_replaces_an_earlier_one(custom: Custom) -> None:
     assert second["updateTime"] > first["updateTime"]
     put = custom.runner.ml.put_ml_configuration
     expect_refusal("AccessDeniedException", put, **custom.of, defaultOutputLocation={"roleArn": custom.provider.role})
-    other = {"membershipIdentifier": custom.made.find_membership(custom.provider)}
+    other = {"membershipIdentifier": custom.collaboration.find_membership(custom.provider)}
     expect_refusal("AccessDeniedException", put, **other, defaultOutputLocation={"roleArn": custom.runner.role})
     expect_refusal("ConflictException", custom.runner.rooms.delete_membership, **custom.of)
     custom.runner.ml.delete_ml_configuration(**custom.of)
@@ -276,7 +282,7 @@ def test_each_member_sees_whether_its_own_logs_were_published(custom: Custom, ch
 
     succeeded, failed = "PUBLISH_SUCCEEDED", "PUBLISH_FAILED"
     location = {"roleArn": provider.role}
-    theirs = {"membershipIdentifier": custom.made.find_membership(provider)}
+    theirs = {"membershipIdentifier": custom.collaboration.find_membership(provider)}
     provider.ml.put_ml_configuration(**theirs, defaultOutputLocation=location)
     assert (seen(provider), seen(runner)) == ([None], [None])
     runner.push(201)
@@ -308,8 +314,8 @@ def test_a_member_that_joins_later_has_no_logs_of_ended_jobs(
         queryLogStatus="DISABLED",
     )["collaboration"]["id"]
     alone = Custom(Collaboration(made, {}), provider, provider, "")
-    alone.made.memberships[provider.account] = join_collaboration(provider, made)
-    alone.association = associate(provider, alone.made.find_membership(provider), create_algorithm(provider))
+    alone.collaboration.memberships[provider.account] = join_collaboration(provider, made)
+    alone.association = associate(provider, alone.collaboration.find_membership(provider), create_algorithm(provider))
     configure(alone)
     model = alone.train("m", alone.create_channel())["trainedModelArn"]
     provider.push(201)

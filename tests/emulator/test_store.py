@@ -11,14 +11,14 @@ import pytest
 
 from airflow_cleanroomsml._requests.model import load
 from airflow_cleanroomsml.emulator.store import Record
-from tests.emulator.test_listing import Stock, stocked
+from tests.emulator.test_listing import Stock, stock_account
 
 SERVICES = ("cleanroomsml", "cleanrooms")
 
 
 @pytest.fixture(scope="module")
 def stock() -> Iterator[Stock]:
-    with stocked(0) as found:
+    with stock_account(0) as found:
         destination = {"s3Destination": {"s3Uri": f"s3://{found.world.bucket}/output"}}
         found.world.ml.put_ml_configuration(
             **found.custom.of, defaultOutputLocation={"roleArn": found.world.role, "destination": destination}

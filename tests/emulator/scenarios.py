@@ -85,8 +85,8 @@ class Task:
     A task in one Dag run, executed as many times as the situation requires.
 
     :param lab: The emulator that it calls.
-    :param cls: Its class.
-    :param arguments: Its arguments.
+    :param cls: Operator or sensor class of the task.
+    :param arguments: Arguments of the class.
     """
 
     def __init__(self, lab: Laboratory, cls: type[Any], arguments: Arguments) -> None:
@@ -127,9 +127,9 @@ class Task:
 @dataclass(frozen=True)
 class Situation:
     """
-    What happens to a task.
+    What happens to a task, and which permissions that needs.
 
-    :param cls: Its class.
+    :param cls: Class of the task.
     :param title: Description, which completes "the task …".
     :param steps: Prepares the situation, yields, and runs the task.
     :param arguments: Creates what the task needs, and returns its arguments.

@@ -113,7 +113,7 @@ def run_with_outlets(lab: Laboratory, cls: type[Any], *outlets: Any) -> Any:
 
 
 @pytest.mark.parametrize("cls", TASKS)
-def test_page_documents_contents_of_event(lab: Laboratory, cls: type[Any]) -> None:
+def test_page_documents_event_contents(lab: Laboratory, cls: type[Any]) -> None:
     asset, alias, row = Asset("asset"), AssetAlias("alias"), find_row(cls)
     events = run_with_outlets(lab, cls, asset, alias)
     extra = events[asset].extra

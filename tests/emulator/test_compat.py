@@ -164,5 +164,5 @@ def test_requests_without_arns_do_not_need_raw_path() -> None:
     assert "neither RAW_URI nor REQUEST_URI" in response.get_json()["message"]
 
 
-def test_close_connection_fails_without_socket_access() -> None:
+def test_close_connection_needs_socket_access() -> None:
     assert not _compat.close_connection({})

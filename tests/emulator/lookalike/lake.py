@@ -1,4 +1,4 @@
-"""Small training data in S3 and Glue, and jobs on it that must succeed or fail."""
+"""Small training data in S3 and Glue, and the jobs that read it."""
 
 from __future__ import annotations
 

@@ -201,7 +201,7 @@ def test_missing_values_are_counted_by_column(valid_lake: Lake) -> None:
     assert "1 of 1,200 interactions have no value in column 'timestamp'" in message
 
 
-def test_null_of_hive_is_a_missing_value(lake: Lake) -> None:
+def test_hive_null_is_a_missing_value(lake: Lake) -> None:
     lake.put("data/a", lake.format_csv([*build_rows(), ("u000", "\\N", START, "view", 1)], header=False))
     lake.create_table(LAZY, {"field.delim": ","}, parameters={})
     assert "1 of 1,201 interactions have no value in column 'item_id'" in lake.expect_training_failure(

@@ -36,7 +36,7 @@ class Sender(ClockedWorld):
     def names(self) -> list[str]:
         return [entry["name"] for entry in self.ml.list_training_datasets()["trainingDatasets"]]
 
-    def read_status(self, call: Callable[..., Any], **arguments: Any) -> int:
+    def status(self, call: Callable[..., Any], **arguments: Any) -> int:
         """Send a request, and return the HTTP status of the response; 0 if there is none."""
         try:
             response = call(**arguments)
@@ -278,7 +278,7 @@ def test_job_can_fail_after_lost_response(sender: Sender) -> None:
 def test_oldest_fault_applies_first(sender: Sender) -> None:
     for kind in ("throttle", "lose_response", "server_error", "access_denied"):
         sender.add_fault("ListTrainingDatasets", kind)
-    statuses = [sender.read_status(sender.ml.list_training_datasets) for _ in range(5)]
+    statuses = [sender.status(sender.ml.list_training_datasets) for _ in range(5)]
     assert statuses == [429, 0, 500, 403, 200]
 
 
@@ -295,10 +295,10 @@ def test_fault_of_one_account_affects_no_other(sender: Sender, other: Sender) ->
 def test_permanent_fault_lasts_until_cleared(sender: Sender, other: Sender, times: Any) -> None:
     for world in (sender, other):
         world.add_fault("ListTrainingDatasets", "server_error", times=times)
-    assert [sender.read_status(sender.ml.list_training_datasets) for _ in range(20)] == [500] * 20
+    assert [sender.status(sender.ml.list_training_datasets) for _ in range(20)] == [500] * 20
     sender.emulator.clear_faults(sender.account)
     assert sender.names == []
-    assert other.read_status(other.ml.list_training_datasets) == 500
+    assert other.status(other.ml.list_training_datasets) == 500
 
 
 def test_all_faults_are_cleared(sender: Sender, other: Sender) -> None:
@@ -310,17 +310,17 @@ def test_all_faults_are_cleared(sender: Sender, other: Sender) -> None:
 
 def test_fault_can_affect_all_operations(sender: Sender) -> None:
     sender.add_fault("*", "throttle", times=2)
-    assert sender.read_status(sender.ml.list_audience_models) == 429
-    assert sender.read_status(sender.rooms.list_memberships) == 429
-    assert sender.read_status(sender.ml.list_audience_models) == 200
+    assert sender.status(sender.ml.list_audience_models) == 429
+    assert sender.status(sender.rooms.list_memberships) == 429
+    assert sender.status(sender.ml.list_audience_models) == 200
 
 
 def test_fault_expires_by_emulator_clock(sender: Sender) -> None:
     sender.add_fault("ListTrainingDatasets", "throttle", times=0, lasts=60)
     sender.push(59)
-    assert sender.read_status(sender.ml.list_training_datasets) == 429
+    assert sender.status(sender.ml.list_training_datasets) == 429
     sender.push(1)
-    assert sender.read_status(sender.ml.list_training_datasets) == 200
+    assert sender.status(sender.ml.list_training_datasets) == 200
     assert sender.emulator.list_faults(sender.account) == []
 
 

@@ -259,11 +259,11 @@ def _find_deletion_in_progress(task: Task) -> Steps:
 def _wait_for_partner(task: Task) -> Steps:
     store = task.lab.emulator.shared.store
     (job,) = [record for record in store.find("audience-generation-job") if record.fields["name"] == "theirs"]
-    own = job.fields["startedBy"]
+    own_account = job.fields["startedBy"]
     job.fields["startedBy"] = PARTNER
     yield
     task.run()
-    job.fields["startedBy"] = own
+    job.fields["startedBy"] = own_account
     task.run(deferrable=True, meanwhile=lambda: job.fields.update(startedBy=PARTNER))
 
 

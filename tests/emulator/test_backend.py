@@ -93,8 +93,8 @@ def test_resource_created_while_paging_appears_last(slow: SlowWorld) -> None:
 
 def test_listings_apply_filters(slow: SlowWorld) -> None:
     configured, other_configured = (configure(slow, name, slow.train_model(f"of-{name}")) for name in ("c1", "c2"))
-    within = {"collaborationId": collaborate(slow).id}
-    job, other = start(slow, "j1", configured, **within), start(slow, "j2", other_configured)
+    collaboration = {"collaborationId": collaborate(slow).id}
+    job, other = start(slow, "j1", configured, **collaboration), start(slow, "j2", other_configured)
     assert [slow.wait(arn)["name"] for arn in (job, other)] == ["j1", "j2"]
     export(slow, "e1", job)
 
@@ -104,8 +104,8 @@ def test_listings_apply_filters(slow: SlowWorld) -> None:
 
     assert list_jobs() == [job, other]
     assert list_jobs(configuredAudienceModelArn=other_configured) == [other]
-    assert list_jobs(**within) == [job]
-    assert list_jobs(**within, configuredAudienceModelArn=other_configured) == []
+    assert list_jobs(**collaboration) == [job]
+    assert list_jobs(**collaboration, configuredAudienceModelArn=other_configured) == []
     assert [entry["name"] for entry in list_exports(slow, job)] == ["e1"]
     assert list_exports(slow, other) == []
 

@@ -69,10 +69,10 @@ def test_members_see_association_and_may_use_model(
         collaborationIdentifier=collaboration.id
     )["collaborationConfiguredAudienceModelAssociationSummaries"]
     assert (entry["id"], entry["creatorAccountId"]) == (association, provider.account)
-    seen = runner.rooms.get_collaboration_configured_audience_model_association(
+    association_of_provider = runner.rooms.get_collaboration_configured_audience_model_association(
         collaborationIdentifier=collaboration.id, configuredAudienceModelAssociationIdentifier=entry["id"]
     )["collaborationConfiguredAudienceModelAssociation"]
-    assert seen["configuredAudienceModelArn"] == model
+    assert association_of_provider["configuredAudienceModelArn"] == model
     expect_refusal(
         "AccessDeniedException",
         runner.ml.start_audience_generation_job,

@@ -116,8 +116,8 @@ def test_policy_without_matching_allow_denies(world: World, partner: World, more
     arn = world.create_configured_model()
     changes = [{name: arn if value == "{arn}" else value for name, value in each.items()} for each in more]
     put(world, arn, *(statement(arn, partner.account, **each) for each in changes))
-    within = {"collaborationId": collaborate(world, partner).id}
-    expect_refusal("AccessDeniedException", start, world=partner, name="x", configured=arn, **within)
+    collaboration = {"collaborationId": collaborate(world, partner).id}
+    expect_refusal("AccessDeniedException", start, world=partner, name="x", configured=arn, **collaboration)
 
 
 def test_generation_job_requires_membership_in_its_collaboration(world: World, partner: World) -> None:

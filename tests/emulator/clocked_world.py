@@ -1,4 +1,4 @@
-"""What the tests of the emulator share: an account whose jobs take 200 seconds of a clock that is pushed."""
+"""An account for the emulator's tests, whose jobs take 200 seconds of a clock that the tests advance."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ class ClockedWorld(World):
     """An account in an emulator with :data:`OPTIONS`."""
 
     def _make_client(self, service: str) -> Any:
-        """A client whose answers are held to the service model: required members, types, enums, patterns."""
+        """Make a client that checks each response against the service model: required members, types, enums, patterns."""
         client = super()._make_client(service)
         if service in ("cleanroomsml", "cleanrooms"):
-            client.meta.events.register("after-call", check_answer)
+            client.meta.events.register("after-call", check_response)
         return client
 
     @property
     def rooms(self) -> Any:
-        """The client of the sister service."""
+        """The client of Clean Rooms."""
         return self.client("cleanrooms")
 
     def push(self, seconds: float) -> None:
-        """Push the clock forward."""
+        """Advance the emulator's clock."""
         self.emulator._control("clock", {"advance": seconds})
 
     def wait(self, arn: str) -> dict[str, Any]:
@@ -39,25 +39,25 @@ class ClockedWorld(World):
         return super().wait(arn)
 
 
-#: The base version of a trained model is "NULL" (API reference), which the model's own pattern of a UUID does not allow; and a small scale
-#: makes the least matching seed smaller than the model allows.
-ALLOWED = ("ersionIdentifier: 'NULL' has 4 characters", "minMatchingSeedSize: 1 is out of range")
+#: The base version of a trained model is "NULL" (API reference), although the service model's pattern allows only UUIDs. With a small
+#: scale, the minimum matching seed size is smaller than the service model allows.
+KNOWN_VIOLATIONS = ("ersionIdentifier: 'NULL' has 4 characters", "minMatchingSeedSize: 1 is out of range")
 
 
-def check_answer(parsed: dict[str, Any], model: OperationModel, **_: Any) -> None:
-    """Refuse an answer that breaks the service model."""
+def check_response(parsed: dict[str, Any], model: OperationModel, **_: Any) -> None:
+    """Fail if a response violates the service model."""
     if model.output_shape is None or "Error" in parsed:
         return
     check = RequestCheck(convert=False)
     check.check_structure(model.output_shape, {k: v for k, v in parsed.items() if k != "ResponseMetadata"}, "")
-    broken = [text for text in map(str, check.violations) if not any(known in text for known in ALLOWED)]
-    assert broken == [], f"{model.name}: {broken}"
+    violations = [text for text in map(str, check.violations) if not any(known in text for known in KNOWN_VIOLATIONS)]
+    assert violations == [], f"{model.name}: {violations}"
 
 
-def expect_refusal(code: str, call: Callable[..., Any], **members: Any) -> dict[str, Any]:
-    """The answer to a request that is refused with this code."""
+def expect_error(code: str, call: Callable[..., Any], **members: Any) -> dict[str, Any]:
+    """Send a request that must fail with this error code, and return the error response."""
     with pytest.raises(ClientError) as caught:
         call(**members)
-    answer: dict[str, Any] = dict(caught.value.response)
-    assert answer["Error"]["Code"] == code, answer
-    return answer
+    response: dict[str, Any] = dict(caught.value.response)
+    assert response["Error"]["Code"] == code, response
+    return response

@@ -1,4 +1,4 @@
-"""An emulator whose clock tests advance. A test that stops it, or changes a setting, restores it."""
+"""An emulator whose clock the tests advance. A test that freezes the clock or changes a setting restores it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support import EmulatorProcess
 
 @pytest.fixture(scope="session")
 def clocked_emulator() -> Iterator[EmulatorProcess]:
-    """Jobs take 200 seconds, deletions 100."""
+    """An emulator whose jobs take 200 seconds, and deletions 100."""
     process = EmulatorProcess(*OPTIONS)
     yield process
     process.stop()
@@ -21,23 +21,23 @@ def clocked_emulator() -> Iterator[EmulatorProcess]:
 
 @pytest.fixture
 def provider(clocked_emulator: EmulatorProcess) -> ClockedWorld:
-    """Who makes the collaboration."""
+    """The account that creates the collaboration."""
     return ClockedWorld(clocked_emulator)
 
 
 @pytest.fixture
 def runner(clocked_emulator: EmulatorProcess) -> ClockedWorld:
-    """Who queries, trains and infers."""
+    """The member that runs queries, training and inference."""
     return ClockedWorld(clocked_emulator)
 
 
 @pytest.fixture
 def stranger(clocked_emulator: EmulatorProcess) -> ClockedWorld:
-    """Who is no member of anything."""
+    """An account that belongs to no collaboration."""
     return ClockedWorld(clocked_emulator)
 
 
 @pytest.fixture
 def custom(provider: ClockedWorld, runner: ClockedWorld) -> Custom:
-    """A collaboration whose provider has associated an algorithm."""
+    """A collaboration with which the provider has associated an algorithm."""
     return set_up(provider, runner)

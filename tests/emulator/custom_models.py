@@ -1,4 +1,4 @@
-"""A collaboration for custom models: the provider's algorithm, the runner's channels, models and jobs."""
+"""A collaboration for custom models: the provider has an algorithm; the runner has channels, models and jobs."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ COMPUTE = {"instanceType": "ml.m5.2xlarge", "volumeSizeInGB": 30}
 @dataclass
 class Custom:
     """
-    What the tests of custom models start from.
+    A collaboration in which the runner can train models with the provider's algorithm.
 
     :param association: ARN of the association of the provider's algorithm.
     """
 
-    made: Collaboration
+    collaboration: Collaboration
     provider: ClockedWorld
     runner: ClockedWorld
     association: str
 
     @property
     def of(self) -> dict[str, str]:
-        """The runner's membership."""
-        return {"membershipIdentifier": self.made.find_membership(self.runner)}
+        """Argument that names the runner's membership."""
+        return {"membershipIdentifier": self.collaboration.find_membership(self.runner)}
 
     @property
     def within(self) -> dict[str, str]:
-        """The collaboration."""
-        return {"collaborationIdentifier": self.made.id}
+        """Argument that names the collaboration."""
+        return {"collaborationIdentifier": self.collaboration.id}
 
     def build_channel_request(self, name: str = "channel", **more: Any) -> dict[str, Any]:
         source = {"sqlParameters": {"queryString": SQL}, "resultFormat": "CSV"}
@@ -51,10 +51,10 @@ class Custom:
         }
 
     def create_channel(self, name: str = "channel", **more: Any) -> str:
-        """A channel; its time is over."""
-        made = self.runner.ml.create_ml_input_channel(**self.build_channel_request(name, **more))
+        """Create a channel, and advance the clock until it is ready."""
+        response = self.runner.ml.create_ml_input_channel(**self.build_channel_request(name, **more))
         self.runner.push(201)
-        return str(made["mlInputChannelArn"])
+        return str(response["mlInputChannelArn"])
 
     def build_model_request(self, name: str, channel: str, **more: Any) -> dict[str, Any]:
         return {
@@ -67,20 +67,22 @@ class Custom:
         }
 
     def train(self, name: str, channel: str, **more: Any) -> dict[str, Any]:
-        """A trained model in training."""
-        made: dict[str, Any] = self.runner.ml.create_trained_model(**self.build_model_request(name, channel, **more))
-        return {"trainedModelArn": made["trainedModelArn"], "versionIdentifier": made["versionIdentifier"]}
+        """Start training a model, and return its identifiers."""
+        response: dict[str, Any] = self.runner.ml.create_trained_model(
+            **self.build_model_request(name, channel, **more)
+        )
+        return {"trainedModelArn": response["trainedModelArn"], "versionIdentifier": response["versionIdentifier"]}
 
     def continue_training(self, channel: str, model: str, name: str = "model", **more: Any) -> str:
-        """A new version of a model, in training."""
+        """Start training a new version of a model, and return its identifier."""
         incremental = [{"trainedModelArn": model, "channelName": "before", **more}]
-        made = self.train(name, channel, incrementalTrainingDataChannels=incremental)
-        assert made["trainedModelArn"] == model
-        return str(made["versionIdentifier"])
+        version = self.train(name, channel, incrementalTrainingDataChannels=incremental)
+        assert version["trainedModelArn"] == model
+        return str(version["versionIdentifier"])
 
     def get(self, model: str, **more: Any) -> dict[str, Any]:
-        found: dict[str, Any] = self.runner.ml.get_trained_model(**self.of, trainedModelArn=model, **more)
-        return found
+        response: dict[str, Any] = self.runner.ml.get_trained_model(**self.of, trainedModelArn=model, **more)
+        return response
 
     def build_inference_request(self, name: str, model: str, channel: str, **more: Any) -> dict[str, Any]:
         return {
@@ -94,29 +96,32 @@ class Custom:
         }
 
     def infer(self, name: str, model: str, channel: str, **more: Any) -> str:
-        """An inference job under way."""
-        made = self.runner.ml.start_trained_model_inference_job(
+        """Start an inference job, and return its ARN."""
+        response = self.runner.ml.start_trained_model_inference_job(
             **self.build_inference_request(name, model, channel, **more)
         )
-        return str(made["trainedModelInferenceJobArn"])
+        return str(response["trainedModelInferenceJobArn"])
 
 
 def create_algorithm(world: ClockedWorld, name: str = "algorithm", **more: Any) -> str:
     containers = {"trainingContainerConfig": {"imageUri": IMAGE}, "inferenceContainerConfig": {"imageUri": IMAGE}}
-    made = world.ml.create_configured_model_algorithm(name=name, roleArn=world.role, **{**containers, **more})
-    return str(made["configuredModelAlgorithmArn"])
+    response = world.ml.create_configured_model_algorithm(name=name, roleArn=world.role, **{**containers, **more})
+    return str(response["configuredModelAlgorithmArn"])
 
 
 def associate(world: ClockedWorld, membership: str, algorithm: str, name: str = "association", **more: Any) -> str:
-    made = world.ml.create_configured_model_algorithm_association(
+    response = world.ml.create_configured_model_algorithm_association(
         membershipIdentifier=membership, configuredModelAlgorithmArn=algorithm, name=name, **more
     )
-    return str(made["configuredModelAlgorithmAssociationArn"])
+    return str(response["configuredModelAlgorithmAssociationArn"])
 
 
 def set_up(provider: ClockedWorld, runner: ClockedWorld) -> Custom:
-    """A collaboration with an associated algorithm."""
-    made = collaborate(provider, runner)
+    """Create a collaboration with an associated algorithm."""
+    collaboration = collaborate(provider, runner)
     return Custom(
-        made, provider, runner, associate(provider, made.find_membership(provider), create_algorithm(provider))
+        collaboration,
+        provider,
+        runner,
+        associate(provider, collaboration.find_membership(provider), create_algorithm(provider)),
     )

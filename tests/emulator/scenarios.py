@@ -1,8 +1,8 @@
 """
-What can happen to a task of each class, and which permissions of its page that takes.
+What can happen to a task of each class, and which of its documented permissions the task then needs.
 
-A situation is played in two parts: somebody who may do everything prepares it, and the task's role, which may do what the page lists, goes
-through it.
+A situation has two parts: a caller with all permissions prepares it, then the task runs with a role that has only the documented
+permissions.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from tests.emulator.arguments import (
     ARGUMENTS,
     PARTNER,
     Arguments,
-    checked_dataset,
-    new_association,
-    promoted,
-    pruned,
-    with_a_further_version,
+    build_promotion_arguments,
+    build_pruning_arguments,
+    create_association,
+    create_checked_dataset,
+    create_second_version,
 )
 from tests.helpers.exported_classes import WAITING
 from tests.properties.observed_emulator import Laboratory
@@ -69,24 +69,24 @@ from tools.permissions import (
     group_permissions,
 )
 
-_OTHERS = tuple(f"{service}:" for service in OTHER_SERVICES)
+_OTHER_SERVICE_PREFIXES = tuple(f"{service}:" for service in OTHER_SERVICES)
 Steps = Generator[None, None, None]
-#: The emulator's settings where a job is waited for, and where it does not end.
-LASTING = {"progress_seconds": 100.0}
-ENDLESS = {"progress_seconds": 1e9}
+#: Settings of the emulator with which a job takes a while, and with which it never ends.
+SLOW_JOBS = {"progress_seconds": 100.0}
+ENDLESS_JOBS = {"progress_seconds": 1e9}
 
 
 class IncompleteMessageError(Exception):
-    """A task did what it should; its message lacks what it could have read."""
+    """The task behaved as it should, but its message lacks details that it was not allowed to read."""
 
 
 class Task:
     """
-    A task of a run, tried as often as a situation says.
+    A task in one Dag run, executed as many times as the situation requires.
 
-    :param lab: The emulator that it works in.
-    :param cls: Its class.
-    :param arguments: Its arguments.
+    :param lab: The emulator that it calls.
+    :param cls: Operator or sensor class of the task.
+    :param arguments: Arguments of the class.
     """
 
     def __init__(self, lab: Laboratory, cls: type[Any], arguments: Arguments) -> None:
@@ -95,18 +95,18 @@ class Task:
 
     @property
     def api_operation(self) -> str:
-        """The operation by the API's own name."""
+        """The name of the operation in the API."""
         return find_operation(load(self.cls.service), self.cls.operation).name
 
     def run(self, meanwhile: Callable[[], object] = lambda: None, **more: Any) -> Any:
         """
-        The result of the next try.
+        Run the next try, and return its result.
 
-        :param meanwhile: What happens while it is deferred, besides the time that passes.
+        :param meanwhile: Called while the task is deferred, after the clock has advanced.
         :param more: Arguments of this try.
         """
         operator = self.cls(task_id="task", **{**self.arguments, **more})
-        # One for all tries: a hook reads the service's data files when it is made.
+        # Shared by all tries, because a new hook reads the data files of the service.
         vars(operator)["hook"] = self.lab.hook
         context: Any = {"params": {}, "ti": self._ti}
         self._ti = self._ti.make_next_try()
@@ -120,23 +120,23 @@ class Task:
                 step = partial(resume, operator, deferred, context)
 
     def run_in_another_run(self) -> Any:
-        """The result of the same task in another run."""
+        """Run the same task in another Dag run, and return its result."""
         return Task(self.lab, self.cls, self.arguments).run()
 
 
 @dataclass(frozen=True)
 class Situation:
     """
-    What happens to a task.
+    What happens to a task, and which permissions that needs.
 
-    :param cls: Its class.
-    :param title: In words.
-    :param steps: Prepare it, yield, and go through it.
-    :param cases: Cases of the page whose permissions suffice for it, besides what is always needed.
-    :param proves: Those of them of whose permissions each is needed in it.
-    :param arguments: Makes what the task needs; its arguments.
-    :param settings: The emulator's.
-    :param without: Actions that the role need not have.
+    :param cls: Class of the task.
+    :param title: Description, which completes "the task …".
+    :param steps: Prepares the situation, yields, and runs the task.
+    :param arguments: Creates what the task needs, and returns its arguments.
+    :param cases: Documented cases whose permissions suffice, besides those that are always needed.
+    :param proves: Cases each of whose permissions is needed.
+    :param settings: Settings of the emulator.
+    :param without: Actions that the role does not need.
     """
 
     cls: type[Any]
@@ -150,27 +150,27 @@ class Situation:
 
     @property
     def allowed(self) -> list[str]:
-        """The permissions that suffice."""
+        """The actions that suffice."""
         return [action for action in self._list_actions(ALWAYS, *self.cases) if action not in self.without]
 
     @property
     def proven(self) -> list[str]:
-        """Those of them that are needed."""
+        """The actions each of which is needed."""
         return [action for action in self._list_actions(*self.proves) if action not in self.without]
 
     def _list_actions(self, *cases: Case) -> list[str]:
         listed = group_permissions(self.cls)
         actions = dict.fromkeys(action for case in cases for action in listed.get(case, ()))
         # The emulator evaluates no actions of other services; test_role.py does that with moto.
-        return [action for action in actions if action == PASS_ROLE or not action.startswith(_OTHERS)]
+        return [action for action in actions if action == PASS_ROLE or not action.startswith(_OTHER_SERVICE_PREFIXES)]
 
     def play(self, lab: Laboratory, actions: Collection[str]) -> set[str]:
         """
-        Let it happen to a role.
+        Run the situation with a role.
 
-        :param actions: What the role may do.
-        :return: What it has needed, whether or not it might do it.
-        :raises Exception: That is not enough.
+        :param actions: Actions that the role allows.
+        :return: Actions that the requests needed, allowed or not.
+        :raises Exception: The actions do not suffice.
         """
         lab.begin(**self.settings)
         steps = self.steps(Task(lab, self.cls, self.arguments(lab)))
@@ -184,12 +184,12 @@ class Situation:
         return set(lab.emulator.read_permissions(lab.world.account)["needed"])
 
 
-def runs(task: Task, **more: Any) -> Steps:
+def run_once(task: Task, **more: Any) -> Steps:
     yield
     task.run(**more)
 
 
-def _is_retried(task: Task) -> Steps:
+def _retry(task: Task) -> Steps:
     first = task.run()
     yield
     assert task.run() == first
@@ -218,11 +218,11 @@ def _find_name_in_use(task: Task) -> Steps:
         raise IncompleteMessageError(f"the message is incomplete: {caught.value}")
 
 
-def _time_out(task: Task, says: str, **more: Any) -> Steps:
+def _time_out(task: Task, message: str, **more: Any) -> Steps:
     yield
     with pytest.raises(WaitTimeoutError) as caught:
         task.run(waiter_delay=1, waiter_max_attempts=1, **more)
-    assert says in str(caught.value), str(caught.value)
+    assert message in str(caught.value), str(caught.value)
 
 
 def _fail_with_query(task: Task) -> Steps:
@@ -230,7 +230,7 @@ def _fail_with_query(task: Task) -> Steps:
     task.lab.order(Fault(task.api_operation, "fail_job", message="no such column"))
     with pytest.raises(JobFailedError) as caught:
         task.run()
-    # The job says so, and so does its query.
+    # Once from the job, once from its query.
     if str(caught.value).count("no such column") < 2:
         raise IncompleteMessageError(f"the message is incomplete: {caught.value}")
 
@@ -241,11 +241,11 @@ def _fail(task: Task) -> Steps:
         task.run()
 
 
-def _is_retried_when_there_is_a_further_version(task: Task) -> Steps:
+def _retry_with_newer_version(task: Task) -> Steps:
     first = task.run()
     channel = {"trainedModelArn": first, "channelName": "before"}
-    further = {**task.arguments, "incremental_training_data_channels": [channel]}
-    task.lab.hook.call("create_trained_model", further)
+    arguments = {**task.arguments, "incremental_training_data_channels": [channel]}
+    task.lab.hook.call("create_trained_model", arguments)
     yield
     assert task.run() == first
 
@@ -259,16 +259,16 @@ def _find_deletion_in_progress(task: Task) -> Steps:
 def _wait_for_partner(task: Task) -> Steps:
     store = task.lab.emulator.shared.store
     (job,) = [record for record in store.find("audience-generation-job") if record.fields["name"] == "theirs"]
-    own = job.fields["startedBy"]
+    own_account = job.fields["startedBy"]
     job.fields["startedBy"] = PARTNER
     yield
     task.run()
-    job.fields["startedBy"] = own
+    job.fields["startedBy"] = own_account
     task.run(deferrable=True, meanwhile=lambda: job.fields.update(startedBy=PARTNER))
 
 
-def situations(cls: type[Any]) -> Iterator[Situation]:
-    """All that can happen to a task of a class."""
+def list_situations(cls: type[Any]) -> Iterator[Situation]:
+    """List the situations of a class."""
     if issubclass(cls, CleanRoomsMLCreateOperator):
         yield from _list_create_situations(cls)
     elif issubclass(cls, WAITING):
@@ -276,14 +276,14 @@ def situations(cls: type[Any]) -> Iterator[Situation]:
     elif issubclass(cls, CleanRoomsMLBaseSensor):
         yield from _list_sensor_situations(cls)
     else:
-        yield Situation(cls, "runs", runs, ARGUMENTS[cls])
-    yield from _OF_ITS_OWN.get(cls, ())
+        yield Situation(cls, "runs", run_once, ARGUMENTS[cls])
+    yield from _CLASS_SITUATIONS.get(cls, ())
 
 
 def _build_arguments(
     cls: Any, arguments: Callable[[Laboratory], Arguments], **more: Any
 ) -> Callable[[Laboratory], Arguments]:
-    """The arguments of a create: a name, and others."""
+    """Return a function that builds the arguments of a create operation: a name, and others."""
     return lambda lab: {cls.resource.named: "new", **arguments(lab), **more}
 
 
@@ -292,45 +292,49 @@ def _list_create_situations(cls: Any) -> Iterator[Situation]:
     default = tuple(case for case in (TAG, WAIT) if case in listed)
     waits = default[-1:] if WAIT in listed else ()
 
-    def situation(title: str, steps: Callable[[Task], Steps], *proven: Case, **settings: Any) -> Situation:
-        return Situation(cls, title, steps, arguments, (*default, *proven), proven, settings)
+    def build_situation(title: str, steps: Callable[[Task], Steps], *proves: Case, **settings: Any) -> Situation:
+        return Situation(cls, title, steps, arguments, (*default, *proves), proves, settings)
 
-    yield Situation(cls, "runs", runs, arguments, default, (ALWAYS, *default))
-    yield Situation(cls, "runs without durable", partial(runs, durable=False), arguments, waits)
-    yield situation("is retried", _is_retried, RETRY)
-    yield situation("loses a response", _lose_response, RETRY)
-    yield situation("reuses", partial(_find_resource_of_another_run, if_exists="reuse"), REUSE)
-    yield situation("finds its name in use", _find_name_in_use, NAME_IN_USE)
+    yield Situation(cls, "runs", run_once, arguments, default, (ALWAYS, *default))
+    yield Situation(cls, "runs without durable", partial(run_once, durable=False), arguments, waits)
+    yield build_situation("is retried", _retry, RETRY)
+    yield build_situation("loses a response", _lose_response, RETRY)
+    yield build_situation("reuses a resource", partial(_find_resource_of_another_run, if_exists="reuse"), REUSE)
+    yield build_situation("finds its name in use", _find_name_in_use, NAME_IN_USE)
     if WAIT in listed:
-        without = partial(runs, durable=False, wait_for_completion=False)
-        yield Situation(cls, "runs without durable and does not wait", without, arguments)
-        yield situation("is deferred", partial(runs, deferrable=True), WAIT, **LASTING)
+        run_without_durable = partial(run_once, durable=False, wait_for_completion=False)
+        yield Situation(cls, "runs without durable and does not wait", run_without_durable, arguments)
+        yield build_situation("is deferred", partial(run_once, deferrable=True), WAIT, **SLOW_JOBS)
     if CANCEL in listed:
-        yield situation("is cancelled", partial(_time_out, says="It was cancelled."), CANCEL, **ENDLESS)
+        yield build_situation("is cancelled", partial(_time_out, message="It was cancelled."), CANCEL, **ENDLESS_JOBS)
     if DELETE in listed:
-        # The emulator deletes nothing that is being made.
-        conflicts = partial(_time_out, says="ConflictException", delete_on_kill=True)
-        yield situation("is deleted", conflicts, DELETE, **ENDLESS)
+        # The emulator does not delete a resource whose creation is in progress.
+        time_out = partial(_time_out, message="ConflictException", delete_on_kill=True)
+        yield build_situation("is deleted", time_out, DELETE, **ENDLESS_JOBS)
     if FAILED_QUERY in listed:
-        yield situation("fails with its query", _fail_with_query, FAILED_QUERY)
+        yield build_situation("fails with its query", _fail_with_query, FAILED_QUERY)
 
 
 def _list_delete_situations(cls: Any) -> Iterator[Situation]:
-    cancels = cls.operation.startswith("cancel_")
-    lasting = LASTING if cancels else {"delete_seconds": 100.0}
+    is_cancel = cls.operation.startswith("cancel_")
+    slow_settings = SLOW_JOBS if is_cancel else {"delete_seconds": 100.0}
     waits, arguments = (WAIT_FOR_DELETION,), ARGUMENTS[cls]
-    yield Situation(cls, "runs", runs, arguments, waits, (ALWAYS, *waits), LASTING if cancels else {})
-    yield Situation(cls, "is deferred", partial(runs, deferrable=True), arguments, waits, waits, lasting)
-    yield Situation(cls, "finds it under way", _find_deletion_in_progress, arguments, waits, waits, lasting)
+    yield Situation(cls, "runs", run_once, arguments, waits, (ALWAYS, *waits), SLOW_JOBS if is_cancel else {})
+    yield Situation(cls, "is deferred", partial(run_once, deferrable=True), arguments, waits, waits, slow_settings)
+    yield Situation(cls, "finds it in progress", _find_deletion_in_progress, arguments, waits, waits, slow_settings)
     yield Situation(
-        cls, "does not wait", partial(runs, wait_for_completion=False), arguments, settings=LASTING if cancels else {}
+        cls,
+        "does not wait",
+        partial(run_once, wait_for_completion=False),
+        arguments,
+        settings=SLOW_JOBS if is_cancel else {},
     )
     if VERSIONS in group_permissions(cls):
         yield Situation(
             cls,
-            "is about the first of several versions",
-            runs,
-            with_a_further_version,
+            "is called for the first of several versions",
+            run_once,
+            create_second_version,
             (*waits, VERSIONS),
             (VERSIONS,),
         )
@@ -341,38 +345,40 @@ def _list_sensor_situations(cls: Any) -> Iterator[Situation]:
         yield Situation(cls, "runs", _wait_for_partner, ARGUMENTS[cls])
         return
     for case in [case for case in (OWN, PARTNERS) if case in group_permissions(cls)] or [ALWAYS]:
-        arguments = partial(_seen_by, cls, case)
-        yield Situation(cls, f"runs {case.when}", runs, arguments, (case,), (case,))
-        deferred = partial(runs, deferrable=True)
-        yield Situation(cls, f"is deferred {case.when}", deferred, arguments, (case,), (case,), LASTING)
+        arguments = partial(_build_sensor_arguments, cls, case)
+        yield Situation(cls, f"runs {case.when}", run_once, arguments, (case,), (case,))
+        deferred = partial(run_once, deferrable=True)
+        yield Situation(cls, f"is deferred {case.when}", deferred, arguments, (case,), (case,), SLOW_JOBS)
 
 
-def _seen_by(cls: Any, case: Case, lab: Laboratory) -> Arguments:
-    of = {
+def _build_sensor_arguments(cls: Any, case: Case, lab: Laboratory) -> Arguments:
+    scopes = {
         OWN: {"membership_identifier": lab.studio.membership},
         PARTNERS: {"collaboration_identifier": lab.studio.collaboration.id},
     }
-    return {**ARGUMENTS[cls](lab), **of.get(case, {})}
+    return {**ARGUMENTS[cls](lab), **scopes.get(case, {})}
 
 
-def _with(cls: Any, case: Case, arguments: Callable[[Laboratory], Arguments], *cases: Case) -> Situation:
-    """A situation that an argument makes."""
-    return Situation(cls, case.when, runs, arguments, (*cases, case), (case,))
+def _build_argument_situation(
+    cls: Any, case: Case, arguments: Callable[[Laboratory], Arguments], *cases: Case
+) -> Situation:
+    """Build the situation in which an argument has a certain value."""
+    return Situation(cls, case.when, run_once, arguments, (*cases, case), (case,))
 
 
-def _failed_channel(lab: Laboratory) -> Arguments:
+def _create_failed_channel(lab: Laboratory) -> Arguments:
     lab.order(Fault("CreateMLInputChannel", "fail_job"))
-    return {**ARGUMENTS[_SEE_A_CHANNEL](lab), **lab.studio.mine}
+    return {**ARGUMENTS[_CHANNEL_SENSOR](lab), **lab.studio.mine}
 
 
-def _see_versions_of_partner(lab: Laboratory) -> Arguments:
-    model = with_a_further_version(lab)["trained_model_arn"]
-    of = {"collaboration_identifier": lab.studio.collaboration.id}
-    return {**of, "trained_model_arn": model, "version_identifier": "NULL"}
+def _build_partner_version_arguments(lab: Laboratory) -> Arguments:
+    model = create_second_version(lab)["trained_model_arn"]
+    scope = {"collaboration_identifier": lab.studio.collaboration.id}
+    return {**scope, "trained_model_arn": model, "version_identifier": "NULL"}
 
 
-def _build_job_arguments(lab: Laboratory) -> Arguments:
-    # The laboratory computes no relevance.
+def _build_audience_size_arguments(lab: Laboratory) -> Arguments:
+    # The jobs of the laboratory have no relevance metrics.
     size = {"type": "PERCENTAGE", "value": 5}
     return {"audience_generation_job_arn": lab.generated, "if_unsuitable": "pass", "default_size": size}
 
@@ -387,34 +393,49 @@ _EXPORT = operators.CleanRoomsMLStartTrainedModelExportJobOperator
 _PROMOTE = operators.CleanRoomsMLPromoteAudienceModelOperator
 _PRUNE = operators.CleanRoomsMLPruneAudienceModelsOperator
 _CHOOSE = operators.CleanRoomsMLChooseAudienceSizeOperator
-_SEE_A_MODEL = sensors.CleanRoomsMLTrainedModelSensor
-_SEE_A_CHANNEL = sensors.CleanRoomsMLMLInputChannelSensor
+_MODEL_SENSOR = sensors.CleanRoomsMLTrainedModelSensor
+_CHANNEL_SENSOR = sensors.CleanRoomsMLMLInputChannelSensor
 _TAGS = {"key": "value"}
 _UPDATES: Arguments = {"if_exists": "update", "shared_audience_metrics": ["NONE"], "tags": _TAGS}
-_FURTHER = KINDS["version of a trained model"].asked
+_NEXT_VERSION = KINDS["version of a trained model"].asked
 _CHECK_DATA = operators.CleanRoomsMLCheckTrainingDataOperator
 _CHECK_SEED = operators.CleanRoomsMLCheckSeedAudienceOperator
 #: Cases without actions that the emulator evaluates; see ``test_data_check_permissions.py``.
-_OF_OTHER_SERVICES = (PARTITIONED, FILES, ATHENA)
-#: What can happen to a class alone.
-_OF_ITS_OWN: dict[type[Any], tuple[Situation, ...]] = {
+_OTHER_SERVICE_CASES = (PARTITIONED, FILES, ATHENA)
+#: Situations that only one class has.
+_CLASS_SITUATIONS: dict[type[Any], tuple[Situation, ...]] = {
     _CHECK_DATA: (
-        Situation(_CHECK_DATA, "reads the dataset", runs, checked_dataset, (DATASET,), (DATASET, *_OF_OTHER_SERVICES)),
+        Situation(
+            _CHECK_DATA,
+            "reads the dataset",
+            run_once,
+            create_checked_dataset,
+            (DATASET,),
+            (DATASET, *_OTHER_SERVICE_CASES),
+        ),
     ),
-    _CHECK_SEED: (Situation(_CHECK_SEED, "reads a seed in S3", runs, ARGUMENTS[_CHECK_SEED], proves=(SEED_IN_S3,)),),
+    _CHECK_SEED: (
+        Situation(_CHECK_SEED, "reads a seed in S3", run_once, ARGUMENTS[_CHECK_SEED], proves=(SEED_IN_S3,)),
+    ),
     _OFFER: (
-        _with(_OFFER, argument_case("tags"), _build_arguments(_OFFER, ARGUMENTS[_OFFER], tags=_TAGS)),
-        _with(
+        _build_argument_situation(
+            _OFFER, argument_case("tags"), _build_arguments(_OFFER, ARGUMENTS[_OFFER], tags=_TAGS)
+        ),
+        _build_argument_situation(
             _OFFER,
             argument_case("manage_resource_policies=True"),
             _build_arguments(_OFFER, ARGUMENTS[_OFFER], manage_resource_policies=True),
         ),
     ),
-    _WITHDRAW: (_with(_WITHDRAW, MANAGED_POLICY, partial(new_association, manage_resource_policies=True)),),
+    _WITHDRAW: (
+        _build_argument_situation(
+            _WITHDRAW, MANAGED_POLICY, partial(create_association, manage_resource_policies=True)
+        ),
+    ),
     _CONFIGURE: (
         Situation(
             _CONFIGURE,
-            "updates",
+            "updates a resource",
             partial(_find_resource_of_another_run, **_UPDATES),
             _build_arguments(_CONFIGURE, ARGUMENTS[_CONFIGURE]),
             (UPDATE,),
@@ -422,14 +443,14 @@ _OF_ITS_OWN: dict[type[Any], tuple[Situation, ...]] = {
         ),
     ),
     _CHANGE: (
-        _with(
+        _build_argument_situation(
             _CHANGE,
             argument_case("output_config"),
             lambda lab: {**ARGUMENTS[_CHANGE](lab), "output_config": lab.world.output},
         ),
     ),
     _GENERATE: (
-        _with(
+        _build_argument_situation(
             _GENERATE,
             argument_case("collaboration_id"),
             _build_arguments(_GENERATE, KINDS["audience generation job of a collaboration"].asked),
@@ -440,17 +461,17 @@ _OF_ITS_OWN: dict[type[Any], tuple[Situation, ...]] = {
     _TRAIN: (
         Situation(
             _TRAIN,
-            "is retried when there is a further version",
-            _is_retried_when_there_is_a_further_version,
+            "is retried when a newer version exists",
+            _retry_with_newer_version,
             _build_arguments(_TRAIN, ARGUMENTS[_TRAIN]),
             (TAG, WAIT, RETRY, VERSIONS),
             (VERSIONS,),
         ),
         Situation(
             _TRAIN,
-            "is retried with a further version",
-            _is_retried,
-            _build_arguments(_TRAIN, _FURTHER),
+            "is retried with an incremental version",
+            _retry,
+            _build_arguments(_TRAIN, _NEXT_VERSION),
             (TAG, WAIT, RETRY, VERSIONS),
             (VERSIONS,),
         ),
@@ -458,27 +479,27 @@ _OF_ITS_OWN: dict[type[Any], tuple[Situation, ...]] = {
     _EXPORT: (
         Situation(
             _EXPORT,
-            "exports another's model",
-            runs,
+            "exports a model of another member",
+            run_once,
             _build_arguments(_EXPORT, ARGUMENTS[_EXPORT]),
             (WAIT, FOREIGN_MODEL),
             (FOREIGN_MODEL,),
             without=("cleanrooms-ml:GetTrainedModel",),
         ),
     ),
-    _PROMOTE: (_with(_PROMOTE, COMPARES, promoted),),
-    _PRUNE: (_with(_PRUNE, DELETES, pruned),),
-    _CHOOSE: (_with(_CHOOSE, JOB, _build_job_arguments),),
-    _SEE_A_CHANNEL: (Situation(_SEE_A_CHANNEL, "fails", _fail, _failed_channel, (OWN,), (OWN,)),),
-    _SEE_A_MODEL: (
-        _with(
-            _SEE_A_MODEL, BASE_VERSION, lambda lab: {**with_a_further_version(lab), "version_identifier": "NULL"}, OWN
+    _PROMOTE: (_build_argument_situation(_PROMOTE, COMPARES, build_promotion_arguments),),
+    _PRUNE: (_build_argument_situation(_PRUNE, DELETES, build_pruning_arguments),),
+    _CHOOSE: (_build_argument_situation(_CHOOSE, JOB, _build_audience_size_arguments),),
+    _CHANNEL_SENSOR: (Situation(_CHANNEL_SENSOR, "fails", _fail, _create_failed_channel, (OWN,), (OWN,)),),
+    _MODEL_SENSOR: (
+        _build_argument_situation(
+            _MODEL_SENSOR, BASE_VERSION, lambda lab: {**create_second_version(lab), "version_identifier": "NULL"}, OWN
         ),
         Situation(
-            _SEE_A_MODEL,
+            _MODEL_SENSOR,
             "sees the latest version of a partner's model",
-            runs,
-            _see_versions_of_partner,
+            run_once,
+            _build_partner_version_arguments,
             (PARTNERS,),
             (PARTNERS,),
         ),

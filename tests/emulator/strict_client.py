@@ -1,7 +1,7 @@
 """
-A strict client of rest-json: it takes an answer apart by the model's own text, and refuses what the model does not describe.
+A strict rest-json client, which parses responses by the JSON of the service model and rejects everything that the model does not describe.
 
-It shares nothing with the emulator's codec, nor with botocore's parser, which takes a timestamp in any spelling.
+It shares no code with the emulator's serializer or with botocore's parser, which accepts timestamps in any format.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _NO_BODY = (204, 304)
 
 
 class HttpResponse(Protocol):
-    """What comes from a service."""
+    """Response of a service."""
 
     @property
     def status(self) -> int: ...
@@ -33,7 +33,7 @@ class HttpResponse(Protocol):
 
 class StrictClient:
     """
-    Reads the answers of one service.
+    Parser of the responses of one service.
 
     :param model: The service model as JSON.
     """
@@ -42,45 +42,47 @@ class StrictClient:
         self._shapes = model["shapes"]
         self._operations = model["operations"]
 
-    def read(self, operation: str, answer: HttpResponse) -> dict[str, Any]:
-        """The members of an answer; AssertionError where it is not what the model says."""
-        described = self._operations[operation]
-        expected, output = described["http"]["responseCode"], described.get("output")
+    def read(self, operation: str, response: HttpResponse) -> dict[str, Any]:
+        """Return the members of a response; AssertionError if it does not conform to the model."""
+        description = self._operations[operation]
+        expected, output = description["http"]["responseCode"], description.get("output")
         if output is not None:
-            return self._read(self._shapes[output["shape"]], answer, expected, operation)
-        assert (answer.status, answer.body) == (expected, b""), f"{operation} has no output"
-        assert "Content-Type" not in answer.headers
+            return self._read(self._shapes[output["shape"]], response, expected, operation)
+        assert (response.status, response.body) == (expected, b""), f"{operation} has no output"
+        assert "Content-Type" not in response.headers
         return {}
 
-    def read_error(self, answer: HttpResponse) -> tuple[str, dict[str, Any]]:
-        """The name of an error, and its members."""
-        name = answer.headers["x-amzn-ErrorType"]
+    def read_error(self, response: HttpResponse) -> tuple[str, dict[str, Any]]:
+        """Return the name of an error and its members."""
+        name = response.headers["x-amzn-ErrorType"]
         shape = self._shapes[name]
-        return name, self._read(shape, answer, shape["error"]["httpStatusCode"], name)
+        return name, self._read(shape, response, shape["error"]["httpStatusCode"], name)
 
-    def _read(self, shape: Mapping[str, Any], answer: HttpResponse, expected: int, path: str) -> dict[str, Any]:
-        headers = {name.lower(): value for name, value in answer.headers.items()}
-        outside = self._read_outside(shape, answer.status, headers)
-        assert self._has_status_member(shape) or answer.status == expected
-        return {**outside, **self._read_inside(path, shape, answer.status, headers, answer.body)}
+    def _read(self, shape: Mapping[str, Any], response: HttpResponse, expected: int, path: str) -> dict[str, Any]:
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        metadata = self._read_metadata(shape, response.status, headers)
+        assert self._has_status_member(shape) or response.status == expected
+        return {**metadata, **self._read_body(path, shape, response.status, headers, response.body)}
 
     def _has_status_member(self, shape: Mapping[str, Any]) -> bool:
         return any(member.get("location") == "statusCode" for member in shape["members"].values())
 
-    def _read_outside(self, shape: Mapping[str, Any], status: int, headers: Mapping[str, str]) -> dict[str, Any]:
-        """The members in the status and the headers."""
-        found: dict[str, Any] = {}
+    def _read_metadata(self, shape: Mapping[str, Any], status: int, headers: Mapping[str, str]) -> dict[str, Any]:
+        """Return the members in the status and the headers."""
+        members: dict[str, Any] = {}
         for name, member in shape["members"].items():
-            place, wire = member.get("location"), member.get("locationName", name).lower()
-            if place == "statusCode":
-                found[name] = status
-            elif place == "header" and wire in headers:
-                found[name] = self._read_header(member, headers[wire])
-            elif place == "headers":
-                found[name] = {key[len(wire) :]: value for key, value in headers.items() if key.startswith(wire)}
-        return found
+            location, wire_name = member.get("location"), member.get("locationName", name).lower()
+            if location == "statusCode":
+                members[name] = status
+            elif location == "header" and wire_name in headers:
+                members[name] = self._read_header(member, headers[wire_name])
+            elif location == "headers":
+                members[name] = {
+                    key[len(wire_name) :]: value for key, value in headers.items() if key.startswith(wire_name)
+                }
+        return members
 
-    def _read_inside(
+    def _read_body(
         self, operation: str, shape: Mapping[str, Any], status: int, headers: Mapping[str, str], body: bytes
     ) -> dict[str, Any]:
         payload = shape.get("payload")
@@ -110,10 +112,10 @@ class StrictClient:
         if kind == "structure":
             return value if shape.get("document") else self._read_structure(shape, shape["members"], value, path)
         if kind == "list":
-            assert isinstance(value, list), f"{path}: {value!r} is no list"
+            assert isinstance(value, list), f"{path}: {value!r} is not a list"
             return [self._read_value(shape["member"], item, f"{path}[{index}]") for index, item in enumerate(value)]
         if kind == "map":
-            assert isinstance(value, dict), f"{path}: {value!r} is no object"
+            assert isinstance(value, dict), f"{path}: {value!r} is not an object"
             return {key: self._read_value(shape["value"], item, f"{path}[{key}]") for key, item in value.items()}
         if kind == "timestamp":
             return _check_timestamp(
@@ -124,13 +126,15 @@ class StrictClient:
     def _read_structure(
         self, shape: Mapping[str, Any], members: Mapping[str, Any], value: Any, path: str
     ) -> dict[str, Any]:
-        assert isinstance(value, dict), f"{path}: {value!r} is no object"
+        assert isinstance(value, dict), f"{path}: {value!r} is not an object"
         by_wire = {member.get("locationName", name): (name, member) for name, member in members.items()}
         unknown = set(value) - set(by_wire)
         assert not unknown, f"{path}: {unknown} is not in the model"
         missing = {name for name in shape.get("required", ()) if name in members} - {by_wire[key][0] for key in value}
         assert not missing, f"{path}: {missing} is required"
-        assert not shape.get("union") or len(value) == 1, f"{path}: {set(value)}, and one of a union is allowed"
+        assert not shape.get("union") or len(value) == 1, (
+            f"{path}: a union has {set(value)}, but exactly one member is allowed"
+        )
         return {
             by_wire[key][0]: self._read_value(by_wire[key][1], item, f"{path}.{key}") for key, item in value.items()
         }
@@ -155,38 +159,38 @@ class StrictClient:
 
 def _parse_strict_json(body: bytes) -> Any:
     def refuse(word: str) -> Any:
-        raise AssertionError(f"{word} is no JSON")
+        raise AssertionError(f"{word} is not JSON")
 
     return json.loads(body, parse_constant=refuse)
 
 
-def _check_timestamp(spelling: str, value: Any, path: str) -> datetime:
-    if spelling == "unixTimestamp":
+def _check_timestamp(format_name: str, value: Any, path: str) -> datetime:
+    if format_name == "unixTimestamp":
         number = float(value) if isinstance(value, str) and path == "header" else value
         return EPOCH + timedelta(milliseconds=round(_check_float(number, path) * 1000))
-    assert isinstance(value, str), f"{path}: {value!r} is no text"
-    if spelling == "iso8601":
-        assert _ISO_8601.fullmatch(value), f"{path}: {value!r} is no ISO 8601"
+    assert isinstance(value, str), f"{path}: {value!r} is not a string"
+    if format_name == "iso8601":
+        assert _ISO_8601.fullmatch(value), f"{path}: {value!r} is not in ISO 8601"
         return datetime.fromisoformat(value.replace("Z", "+00:00"))
-    assert spelling == "rfc822"
-    assert _HTTP_DATE.fullmatch(value), f"{path}: {value!r} is no HTTP date"
+    assert format_name == "rfc822"
+    assert _HTTP_DATE.fullmatch(value), f"{path}: {value!r} is not an HTTP date"
     return parsedate_to_datetime(value)
 
 
 def _check_string(value: Any, path: str) -> str:
-    assert isinstance(value, str), f"{path}: {value!r} is no text"
+    assert isinstance(value, str), f"{path}: {value!r} is not a string"
     return value
 
 
 def _check_integer(value: Any, path: str) -> int:
-    assert type(value) is int, f"{path}: {value!r} is no integer"
+    assert type(value) is int, f"{path}: {value!r} is not an integer"
     return value
 
 
 def _check_float(value: Any, path: str) -> float:
     if value in ("NaN", "Infinity", "-Infinity"):
         return float(value)
-    assert type(value) in (int, float), f"{path}: {value!r} is no number"
+    assert type(value) in (int, float), f"{path}: {value!r} is not a number"
     return float(value)
 
 
@@ -196,7 +200,7 @@ def _check_boolean(value: Any, path: str) -> bool:
 
 
 def _check_blob(value: Any, path: str) -> bytes:
-    assert isinstance(value, str), f"{path}: {value!r} is no base64"
+    assert isinstance(value, str), f"{path}: {value!r} is not base64"
     return base64.b64decode(value, validate=True)
 
 

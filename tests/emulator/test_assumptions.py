@@ -1,4 +1,4 @@
-"""The ledger of assumptions, the settings, and the page in the docs."""
+"""The list of assumptions, its page in the docs, and the settings agree."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "assumptions.md"
 SWITCHES = {switch for assumption in ASSUMPTIONS for switch in assumption.settings}
 
 
-def test_the_page_is_current() -> None:
+def test_page_is_current() -> None:
     assert PAGE.read_text(encoding="utf-8") == format_page(), "run make assumptions"
 
 

@@ -1,4 +1,4 @@
-"""Policies of buckets that a job reads from and writes to, as real buckets have them."""
+"""Bucket policies are evaluated as on AWS, for requests of jobs and of clients."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ OBJECT = "arn:aws:s3:::bucket/folder/key"
 TLS = {"Bool": {"aws:SecureTransport": "false"}}
 
 
-def deny(**more: Any) -> dict[str, Any]:
-    return {"Sid": "S", "Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": "*", **more}
+def build_statement(**changes: Any) -> dict[str, Any]:
+    return {"Sid": "S", "Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": "*", **changes}
 
 
-def asked(principal: str = ROLE, headers: dict[str, str | None] | None = None) -> S3Request:
-    known = {"aws:securetransport": "true", "aws:principalarn": principal, "aws:principalaccount": ACCOUNT}
-    return S3Request(principal, ACCOUNT, "s3:PutObject", OBJECT, {**known, **(headers or {})})
+def build_request(principal: str = ROLE, headers: dict[str, str | None] | None = None) -> S3Request:
+    keys = {"aws:securetransport": "true", "aws:principalarn": principal, "aws:principalaccount": ACCOUNT}
+    return S3Request(principal, ACCOUNT, "s3:PutObject", OBJECT, {**keys, **(headers or {})})
 
 
-def denial(*statements: dict[str, Any], **headers: str | None) -> Denial | None:
+def evaluate_statements(*statements: dict[str, Any], **headers: str | None) -> Denial | None:
     policy = json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
-    return find_denial(policy, asked(headers=headers))
+    return find_denial(policy, build_request(headers=headers))
 
 
 @pytest.mark.parametrize(
@@ -53,8 +53,8 @@ def denial(*statements: dict[str, Any], **headers: str | None) -> Denial | None:
         {**TLS, "StringNotEquals": {"aws:SourceVpce": "vpce-1"}},
     ],
 )
-def test_a_condition_that_is_not_met_denies_nothing(condition: dict[str, Any]) -> None:
-    assert denial(deny(Condition=condition)) is None
+def test_unmet_condition_does_not_deny(condition: dict[str, Any]) -> None:
+    assert evaluate_statements(build_statement(Condition=condition)) is None
 
 
 @pytest.mark.parametrize(
@@ -68,8 +68,8 @@ def test_a_condition_that_is_not_met_denies_nothing(condition: dict[str, Any]) -
         {"Null": {"aws:PrincipalArn": "false"}},
     ],
 )
-def test_a_condition_that_is_met_denies(condition: dict[str, Any]) -> None:
-    assert denial(deny(Condition=condition)) == Denial("S")
+def test_met_condition_denies(condition: dict[str, Any]) -> None:
+    assert evaluate_statements(build_statement(Condition=condition)) == Denial("S")
 
 
 @pytest.mark.parametrize(
@@ -86,16 +86,16 @@ def test_a_condition_that_is_met_denies(condition: dict[str, Any]) -> None:
         ),
     ],
 )
-def test_an_unknown_condition_denies_and_is_named(condition: dict[str, Any], keys: tuple[str, ...]) -> None:
-    found = denial(deny(Condition=condition))
-    assert found == Denial("S", keys)
-    assert all(key in str(found) for key in keys)
-    assert "cannot evaluate" in str(found)
+def test_unknown_condition_denies_and_is_named(condition: dict[str, Any], keys: tuple[str, ...]) -> None:
+    result = evaluate_statements(build_statement(Condition=condition))
+    assert result == Denial("S", keys)
+    assert all(key in str(result) for key in keys)
+    assert "cannot evaluate" in str(result)
 
 
-def test_a_statement_with_known_conditions_is_named_first() -> None:
-    unknown = deny(Sid="Unknown", Condition={"StringEquals": {"aws:SourceVpce": "v"}})
-    assert denial(unknown, deny(Sid="")) == Denial("number 2")
+def test_statement_with_known_conditions_is_named_first() -> None:
+    unknown = build_statement(Sid="Unknown", Condition={"StringEquals": {"aws:SourceVpce": "v"}})
+    assert evaluate_statements(unknown, build_statement(Sid="")) == Denial("number 2")
     assert str(Denial("number 2")) == "statement number 2 of the bucket policy"
 
 
@@ -105,14 +105,16 @@ def test_a_statement_with_known_conditions_is_named_first() -> None:
 )
 def test_known_headers_are_evaluated(header: str, value: str | None, denied: bool) -> None:
     key = "s3:x-amz-server-side-encryption"
-    found = denial(deny(Condition={"StringNotEquals": {key: header}}), **{key: value})
-    assert (found == Denial("S")) is denied
-    assert denial(deny(Condition={"StringEquals": {key: "AES256"}}), **{key: None}) is None
-    assert denial(deny(Condition={"StringEqualsIfExists": {key: "AES256"}}), **{key: None}) == Denial("S")
+    result = evaluate_statements(build_statement(Condition={"StringNotEquals": {key: header}}), **{key: value})
+    assert (result == Denial("S")) is denied
+    assert evaluate_statements(build_statement(Condition={"StringEquals": {key: "AES256"}}), **{key: None}) is None
+    assert evaluate_statements(
+        build_statement(Condition={"StringEqualsIfExists": {key: "AES256"}}), **{key: None}
+    ) == Denial("S")
 
 
 @pytest.mark.parametrize(
-    ("more", "denied"),
+    ("changes", "denied"),
     [
         ({"Principal": {"AWS": "*"}}, True),
         ({"Principal": {"AWS": [ROLE]}}, True),
@@ -128,12 +130,12 @@ def test_known_headers_are_evaluated(header: str, value: str | None, denied: boo
         ({"Resource": ["arn:aws:s3:::bucket", "arn:aws:s3:::bucket/k.y"]}, False),
     ],
 )
-def test_a_statement_applies_by_principal_action_and_resource(more: dict[str, Any], denied: bool) -> None:
-    assert (denial(deny(**more)) is not None) is denied
+def test_statement_matches_principal_action_and_resource(changes: dict[str, Any], denied: bool) -> None:
+    assert (evaluate_statements(build_statement(**changes)) is not None) is denied
 
 
 @pytest.mark.parametrize(
-    ("named", "principal", "denied"),
+    ("not_principal", "principal", "denied"),
     [
         ({"AWS": [ROLE, ROOT]}, ROLE, False),
         ({"AWS": [ROLE]}, ROLE, False),
@@ -143,10 +145,10 @@ def test_a_statement_applies_by_principal_action_and_resource(more: dict[str, An
         ({"Service": "s3.amazonaws.com"}, ROLE, True),
     ],
 )
-def test_not_principal_denies_everyone_else(named: Any, principal: str, denied: bool) -> None:
-    statement = {key: value for key, value in deny(NotPrincipal=named).items() if key != "Principal"}
-    found = find_denial(json.dumps({"Statement": statement}), asked(principal))
-    assert (found is not None) is denied
+def test_not_principal_denies_all_others(not_principal: Any, principal: str, denied: bool) -> None:
+    statement = {key: value for key, value in build_statement(NotPrincipal=not_principal).items() if key != "Principal"}
+    result = find_denial(json.dumps({"Statement": statement}), build_request(principal))
+    assert (result is not None) is denied
 
 
 @pytest.mark.parametrize(
@@ -160,59 +162,61 @@ def test_not_principal_denies_everyone_else(named: Any, principal: str, denied: 
 )
 def test_not_action_and_not_resource_are_evaluated(change: dict[str, Any], denied: bool) -> None:
     (name,) = change
-    statement = {key: value for key, value in deny(**change).items() if key != name.removeprefix("Not")}
-    assert (denial(statement) is not None) is denied
+    statement = {key: value for key, value in build_statement(**change).items() if key != name.removeprefix("Not")}
+    assert (evaluate_statements(statement) is not None) is denied
 
 
-def test_an_unknown_condition_allows_nothing() -> None:
-    def allowed(condition: dict[str, Any]) -> bool:
-        return is_allowed(json.dumps({"Statement": deny(Effect="Allow", Condition=condition)}), asked())
+def test_unknown_condition_does_not_allow() -> None:
+    def allows(condition: dict[str, Any]) -> bool:
+        return is_allowed(
+            json.dumps({"Statement": build_statement(Effect="Allow", Condition=condition)}), build_request()
+        )
 
-    assert allowed({"Bool": {"aws:SecureTransport": "true"}})
-    assert not allowed(TLS)
-    assert not allowed({"StringEquals": {"aws:SourceVpce": "v"}})
+    assert allows({"Bool": {"aws:SecureTransport": "true"}})
+    assert not allows(TLS)
+    assert not allows({"StringEquals": {"aws:SourceVpce": "v"}})
 
 
-def restrict(world: World, *statements: dict[str, Any]) -> None:
+def put_policy(world: World, *statements: dict[str, Any]) -> None:
     text = json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
     world.client("s3").put_bucket_policy(Bucket=world.bucket, Policy=text)
 
 
-def of_bucket(world: World, **more: Any) -> dict[str, Any]:
+def build_bucket_statement(world: World, **changes: Any) -> dict[str, Any]:
     arn = f"arn:aws:s3:::{world.bucket}"
-    return deny(Resource=[arn, f"{arn}/*"], **more)
+    return build_statement(Resource=[arn, f"{arn}/*"], **changes)
 
 
-def exported(world: World, job: str) -> dict[str, Any]:
+def run_export(world: World, job: str) -> dict[str, Any]:
     size = {"type": "PERCENTAGE", "value": 20}
     world.ml.start_audience_export_job(name="e", audienceGenerationJobArn=job, audienceSize=size)
     while True:
-        (found,) = world.ml.list_audience_export_jobs(audienceGenerationJobArn=job)["audienceExportJobs"]
-        if found["status"] in ("ACTIVE", "CREATE_FAILED"):
-            return dict(found)
+        (export,) = world.ml.list_audience_export_jobs(audienceGenerationJobArn=job)["audienceExportJobs"]
+        if export["status"] in ("ACTIVE", "CREATE_FAILED"):
+            return dict(export)
 
 
-def test_a_bucket_that_denies_plain_http_is_usable(world: World) -> None:
-    restrict(world, of_bucket(world, Condition=TLS))
-    export = exported(world, world.generate_audience())
+def test_bucket_that_denies_plain_http_is_usable(world: World) -> None:
+    put_policy(world, build_bucket_statement(world, Condition=TLS))
+    export = run_export(world, world.generate_audience())
     assert export["status"] == "ACTIVE", export
     s3 = world.client("s3")
-    (written,) = s3.list_objects_v2(Bucket=world.bucket, Prefix="audiences/")["Contents"]
-    assert s3.get_object(Bucket=world.bucket, Key=written["Key"])["Body"].read().startswith(b'{"user_id"')
-    assert s3.head_object(Bucket=world.bucket, Key=written["Key"])["ContentLength"] == written["Size"]
-    assert s3.delete_objects(Bucket=world.bucket, Delete={"Objects": [{"Key": written["Key"]}]})["Deleted"]
+    (entry,) = s3.list_objects_v2(Bucket=world.bucket, Prefix="audiences/")["Contents"]
+    assert s3.get_object(Bucket=world.bucket, Key=entry["Key"])["Body"].read().startswith(b'{"user_id"')
+    assert s3.head_object(Bucket=world.bucket, Key=entry["Key"])["ContentLength"] == entry["Size"]
+    assert s3.delete_objects(Bucket=world.bucket, Delete={"Objects": [{"Key": entry["Key"]}]})["Deleted"]
 
 
-def test_an_exempted_role_can_write(world: World) -> None:
+def test_exempted_role_can_write(world: World) -> None:
     job = world.generate_audience()
-    statement = of_bucket(world, NotPrincipal={"AWS": [world.role, f"arn:aws:iam::{world.account}:root"]})
+    statement = build_bucket_statement(world, NotPrincipal={"AWS": [world.role, f"arn:aws:iam::{world.account}:root"]})
     del statement["Principal"]
-    restrict(world, statement)
-    assert exported(world, job)["status"] == "ACTIVE"
+    put_policy(world, statement)
+    assert run_export(world, job)["status"] == "ACTIVE"
 
 
 @pytest.mark.parametrize(
-    ("more", "says"),
+    ("changes", "message"),
     [
         (
             {"Condition": {"StringNotEquals": {"aws:SourceVpce": "vpce-1"}}},
@@ -228,22 +232,24 @@ def test_an_exempted_role_can_write(world: World) -> None:
         ),
     ],
 )
-def test_a_failed_export_says_which_statement_denies_it_and_why(world: World, more: dict[str, Any], says: str) -> None:
+def test_failed_export_names_denying_statement_and_reason(world: World, changes: dict[str, Any], message: str) -> None:
     job = world.generate_audience()
-    if "Principal" in more:
-        more = {"Principal": {"AWS": world.role}}
-    restrict(world, of_bucket(world, **more))
-    details = exported(world, job)["statusDetails"]
+    if "Principal" in changes:
+        changes = {"Principal": {"AWS": world.role}}
+    put_policy(world, build_bucket_statement(world, **changes))
+    details = run_export(world, job)["statusDetails"]
     assert details["statusCode"] == "ACCESS_DENIED"
     assert f"User: {world.role} is not authorized to perform: s3:PutObject" in details["message"]
-    assert says in details["message"]
+    assert message in details["message"]
     assert "role needs" not in details["message"]
 
 
-def test_a_client_is_denied_by_its_headers(world: World) -> None:
+def test_put_is_denied_by_its_headers(world: World) -> None:
     s3 = world.client("s3")
     key = "s3:x-amz-server-side-encryption"
-    restrict(world, of_bucket(world, Action="s3:PutObject", Condition={"StringNotEquals": {key: "AES256"}}))
+    put_policy(
+        world, build_bucket_statement(world, Action="s3:PutObject", Condition={"StringNotEquals": {key: "AES256"}})
+    )
     s3.put_object(Bucket=world.bucket, Key="k", Body=b"", ServerSideEncryption="AES256")
     with pytest.raises(ClientError, match="explicit deny in a resource-based policy: statement S") as caught:
         s3.put_object(Bucket=world.bucket, Key="k", Body=b"")
@@ -251,35 +257,35 @@ def test_a_client_is_denied_by_its_headers(world: World) -> None:
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403
 
 
-def test_a_denied_deletion_deletes_nothing(world: World) -> None:
+def test_denied_deletion_deletes_nothing(world: World) -> None:
     s3 = world.client("s3")
     s3.put_object(Bucket=world.bucket, Key="k", Body=b"")
-    restrict(world, of_bucket(world, Action="s3:DeleteObject"))
+    put_policy(world, build_bucket_statement(world, Action="s3:DeleteObject"))
     (error,) = s3.delete_objects(Bucket=world.bucket, Delete={"Objects": [{"Key": "k"}]})["Errors"]
     assert error["Code"] == "AccessDenied"
     with pytest.raises(ClientError, match="explicit deny in a resource-based policy: statement S of the bucket policy"):
         s3.delete_object(Bucket=world.bucket, Key="k")
 
 
-def test_a_policy_recognises_an_assumed_role(world: World) -> None:
-    restrict(world, of_bucket(world, Principal={"AWS": world.role}))
+def test_policy_recognises_assumed_role(world: World) -> None:
+    put_policy(world, build_bucket_statement(world, Principal={"AWS": world.role}))
     client = world.make_client_of_role("s3", world.role)
     with pytest.raises(ClientError, match=f"User: {world.role} is not authorized"):
         client.put_object(Bucket=world.bucket, Key="k", Body=b"")
     world.client("s3").put_object(Bucket=world.bucket, Key="k", Body=b"")
 
 
-def test_an_anonymous_request_is_allowed_what_everyone_is(world: World) -> None:
+def test_anonymous_request_is_allowed_by_public_policy(world: World) -> None:
     world.client("s3").put_object(Bucket=world.bucket, Key="k", Body=b"content")
     url = f"{world.emulator.url}/{world.bucket}/k"
-    own = {"AWS": f"arn:aws:iam::{world.account}:root"}
-    restrict(world, of_bucket(world, Effect="Allow", Principal=own))
+    account_root = {"AWS": f"arn:aws:iam::{world.account}:root"}
+    put_policy(world, build_bucket_statement(world, Effect="Allow", Principal=account_root))
     with pytest.raises(urllib.error.HTTPError, match="403"):
         urllib.request.urlopen(url)
-    restrict(world, of_bucket(world, Effect="Allow"))
+    put_policy(world, build_bucket_statement(world, Effect="Allow"))
     assert urllib.request.urlopen(url).read() == b"content"
 
 
-def test_moto_calls_the_replaced_policy_evaluation() -> None:
+def test_moto_calls_replaced_policy_evaluation() -> None:
     create_app("s3")
     assert FakeBucket.get_permission.__module__ == "airflow_cleanroomsml.emulator.moto_s3"

@@ -1,4 +1,4 @@
-"""The boto3 clients with which jobs read and write: each in its caller's account, at little cost after the first."""
+"""The boto3 clients with which jobs read and write: they act in the account of the caller, and are cheap after the first."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def clients() -> ClientFactory:
     return ClientFactory(lambda: "http://127.0.0.1:1")
 
 
-def test_only_the_first_client_of_a_service_reads_its_data_files(
+def test_only_first_client_of_a_service_reads_data_files(
     clients: ClientFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read_each_time(monkeypatch)
@@ -37,13 +37,13 @@ def test_only_the_first_client_of_a_service_reads_its_data_files(
 
     monkeypatch.setattr(JSONFileLoader, "load_file", count)
     clients.build("s3", CALLERS[0], ROLE)
-    first = sum(reads.values())
+    reads_of_first = sum(reads.values())
     clients.build("s3", CALLERS[1], ROLE)
-    assert first
-    assert sum(reads.values()) == first
+    assert reads_of_first
+    assert sum(reads.values()) == reads_of_first
 
 
-def test_clients_built_concurrently_have_the_credentials_of_their_callers(clients: ClientFactory) -> None:
+def test_clients_built_concurrently_have_credentials_of_callers(clients: ClientFactory) -> None:
     ready = threading.Barrier(8)
 
     def build(number: int) -> tuple[Caller, Any]:
@@ -52,8 +52,8 @@ def test_clients_built_concurrently_have_the_credentials_of_their_callers(client
         return caller, clients.build("s3", caller, ROLE)
 
     with ThreadPoolExecutor(ready.parties) as threads:
-        built = list(threads.map(build, range(ready.parties)))
-    for caller, client in built:
+        results = list(threads.map(build, range(ready.parties)))
+    for caller, client in results:
         url = client.generate_presigned_url("list_buckets")
         assert parse_qs(urlsplit(url).query)["AWSAccessKeyId"] == [caller.account]
         assert client.meta.region_name == caller.region

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tests.emulator.clocked_world import ClockedWorld, expect_refusal
+from tests.emulator.clocked_world import ClockedWorld, expect_error
 from tests.helpers.collaboration import collaborate, join_collaboration
 
-NOWHERE = "00000000-0000-0000-0000-000000000000"
+UNKNOWN_ID = "00000000-0000-0000-0000-000000000000"
 COLLABORATION = {
     "name": "c",
     "description": "d",
@@ -20,130 +20,139 @@ def invite(creator: ClockedWorld, *others: ClockedWorld) -> str:
     return str(creator.rooms.create_collaboration(members=members, **COLLABORATION)["collaboration"]["id"])
 
 
-def test_the_creator_is_the_first_member(provider: ClockedWorld, runner: ClockedWorld) -> None:
+def test_invitation_becomes_membership(provider: ClockedWorld, runner: ClockedWorld) -> None:
     identifier = invite(provider, runner)
     for world in (provider, runner):
-        found = world.rooms.get_collaboration(collaborationIdentifier=identifier)["collaboration"]
-        assert (found["memberStatus"], found["creatorAccountId"]) == ("INVITED", provider.account)
-        assert "membershipId" not in found
+        collaboration = world.rooms.get_collaboration(collaborationIdentifier=identifier)["collaboration"]
+        assert (collaboration["memberStatus"], collaboration["creatorAccountId"]) == ("INVITED", provider.account)
+        assert "membershipId" not in collaboration
         membership = join_collaboration(world, identifier)
-        found = world.rooms.get_collaboration(collaborationIdentifier=identifier)["collaboration"]
-        assert (found["memberStatus"], found["membershipId"]) == ("ACTIVE", membership)
-        assert found["membershipArn"] == f"arn:aws:cleanrooms:us-east-1:{world.account}:membership/{membership}"
+        collaboration = world.rooms.get_collaboration(collaborationIdentifier=identifier)["collaboration"]
+        assert (collaboration["memberStatus"], collaboration["membershipId"]) == ("ACTIVE", membership)
+        assert collaboration["membershipArn"] == f"arn:aws:cleanrooms:us-east-1:{world.account}:membership/{membership}"
 
 
-def test_members_are_listed_with_their_abilities(provider: ClockedWorld, runner: ClockedWorld) -> None:
-    made = collaborate(provider, runner)
-    found = runner.rooms.list_members(collaborationIdentifier=made.id)["memberSummaries"]
-    assert [entry["accountId"] for entry in found] == [provider.account, runner.account]
-    assert [entry["status"] for entry in found] == ["ACTIVE", "ACTIVE"]
-    assert [entry["membershipId"] for entry in found] == [made.find_membership(provider), made.find_membership(runner)]
-    assert [entry["abilities"] for entry in found] == [[], ["CAN_QUERY", "CAN_RECEIVE_RESULTS"]]
-    abilities = [entry["mlAbilities"]["customMLMemberAbilities"] for entry in found]
+def test_members_are_listed_with_abilities(provider: ClockedWorld, runner: ClockedWorld) -> None:
+    collaboration = collaborate(provider, runner)
+    members = runner.rooms.list_members(collaborationIdentifier=collaboration.id)["memberSummaries"]
+    assert [entry["accountId"] for entry in members] == [provider.account, runner.account]
+    assert [entry["status"] for entry in members] == ["ACTIVE", "ACTIVE"]
+    assert [entry["membershipId"] for entry in members] == [
+        collaboration.find_membership(provider),
+        collaboration.find_membership(runner),
+    ]
+    assert [entry["abilities"] for entry in members] == [[], ["CAN_QUERY", "CAN_RECEIVE_RESULTS"]]
+    abilities = [entry["mlAbilities"]["customMLMemberAbilities"] for entry in members]
     assert abilities == [["CAN_RECEIVE_MODEL_OUTPUT"], ["CAN_RECEIVE_MODEL_OUTPUT", "CAN_RECEIVE_INFERENCE_OUTPUT"]]
-    assert [entry["paymentConfiguration"]["queryCompute"]["isResponsible"] for entry in found] == [False, True]
-    one = runner.rooms.list_members(collaborationIdentifier=made.id, maxResults=1)
-    two = runner.rooms.list_members(collaborationIdentifier=made.id, nextToken=one["nextToken"])
-    assert [*one["memberSummaries"], *two["memberSummaries"]] == found
+    assert [entry["paymentConfiguration"]["queryCompute"]["isResponsible"] for entry in members] == [False, True]
+    first_page = runner.rooms.list_members(collaborationIdentifier=collaboration.id, maxResults=1)
+    second_page = runner.rooms.list_members(collaborationIdentifier=collaboration.id, nextToken=first_page["nextToken"])
+    assert [*first_page["memberSummaries"], *second_page["memberSummaries"]] == members
 
 
-def test_accounts_outside_of_the_collaboration_see_nothing(provider: ClockedWorld, stranger: ClockedWorld) -> None:
-    made = collaborate(provider)
-    for identifier in (made.id, NOWHERE):
-        of = {"collaborationIdentifier": identifier}
-        expect_refusal("AccessDeniedException", stranger.rooms.get_collaboration, **of)
-        expect_refusal("AccessDeniedException", stranger.rooms.delete_collaboration, **of)
-        expect_refusal("AccessDeniedException", stranger.rooms.list_members, **of)
-    expect_refusal(
+def test_accounts_outside_collaboration_see_nothing(provider: ClockedWorld, stranger: ClockedWorld) -> None:
+    collaboration = collaborate(provider)
+    for identifier in (collaboration.id, UNKNOWN_ID):
+        request = {"collaborationIdentifier": identifier}
+        expect_error("AccessDeniedException", stranger.rooms.get_collaboration, **request)
+        expect_error("AccessDeniedException", stranger.rooms.delete_collaboration, **request)
+        expect_error("AccessDeniedException", stranger.rooms.list_members, **request)
+    expect_error(
         "AccessDeniedException",
         stranger.rooms.create_membership,
-        collaborationIdentifier=made.id,
+        collaborationIdentifier=collaboration.id,
         queryLogStatus="DISABLED",
     )
-    answer = expect_refusal(
-        "ResourceNotFoundException", stranger.rooms.get_membership, membershipIdentifier=made.find_membership(provider)
+    error = expect_error(
+        "ResourceNotFoundException",
+        stranger.rooms.get_membership,
+        membershipIdentifier=collaboration.find_membership(provider),
     )
-    assert (answer["resourceId"], answer["resourceType"]) == (made.find_membership(provider), "MEMBERSHIP")
-    expect_refusal(
+    assert (error["resourceId"], error["resourceType"]) == (collaboration.find_membership(provider), "MEMBERSHIP")
+    expect_error(
         "ResourceNotFoundException",
         stranger.rooms.delete_membership,
-        membershipIdentifier=made.find_membership(provider),
+        membershipIdentifier=collaboration.find_membership(provider),
     )
     assert stranger.rooms.list_collaborations()["collaborationList"] == []
     assert stranger.rooms.list_memberships()["membershipSummaries"] == []
 
 
-def test_collaborations_are_listed_by_status_and_in_pages(provider: ClockedWorld, runner: ClockedWorld) -> None:
+def test_collaborations_are_listed_by_status_and_page(provider: ClockedWorld, runner: ClockedWorld) -> None:
     first, second, third = (invite(provider, runner) for _ in range(3))
     join_collaboration(runner, second)
 
-    def listed(**members: str) -> list[str]:
+    def list_identifiers(**members: str) -> list[str]:
         pages = runner.rooms.get_paginator("list_collaborations").paginate(PaginationConfig={"PageSize": 1}, **members)
         return [entry["id"] for page in pages for entry in page["collaborationList"]]
 
-    assert listed() == [first, second, third]
-    assert listed(memberStatus="INVITED") == [first, third]
-    assert listed(memberStatus="ACTIVE") == [second]
+    assert list_identifiers() == [first, second, third]
+    assert list_identifiers(memberStatus="INVITED") == [first, third]
+    assert list_identifiers(memberStatus="ACTIVE") == [second]
 
 
-def test_an_invitation_is_accepted_once(provider: ClockedWorld, runner: ClockedWorld) -> None:
-    made = collaborate(provider, runner)
-    again = {"collaborationIdentifier": made.id, "queryLogStatus": "DISABLED"}
-    answer = expect_refusal("ConflictException", runner.rooms.create_membership, **again)
-    assert answer["ResponseMetadata"]["HTTPStatusCode"] == 409
-    assert (answer["reason"], answer["resourceId"]) == ("ALREADY_EXISTS", made.find_membership(runner))
-    runner.rooms.delete_membership(membershipIdentifier=made.find_membership(runner))
-    expect_refusal("AccessDeniedException", runner.rooms.create_membership, **again)
-    expect_refusal(
-        "ResourceNotFoundException", runner.rooms.get_membership, membershipIdentifier=made.find_membership(runner)
+def test_invitation_is_accepted_once(provider: ClockedWorld, runner: ClockedWorld) -> None:
+    collaboration = collaborate(provider, runner)
+    request = {"collaborationIdentifier": collaboration.id, "queryLogStatus": "DISABLED"}
+    error = expect_error("ConflictException", runner.rooms.create_membership, **request)
+    assert error["ResponseMetadata"]["HTTPStatusCode"] == 409
+    assert (error["reason"], error["resourceId"]) == ("ALREADY_EXISTS", collaboration.find_membership(runner))
+    runner.rooms.delete_membership(membershipIdentifier=collaboration.find_membership(runner))
+    expect_error("AccessDeniedException", runner.rooms.create_membership, **request)
+    expect_error(
+        "ResourceNotFoundException",
+        runner.rooms.get_membership,
+        membershipIdentifier=collaboration.find_membership(runner),
     )
-    members = provider.rooms.list_members(collaborationIdentifier=made.id)["memberSummaries"]
+    members = provider.rooms.list_members(collaborationIdentifier=collaboration.id)["memberSummaries"]
     assert [entry["status"] for entry in members] == ["ACTIVE", "LEFT"]
-    expect_refusal("AccessDeniedException", runner.rooms.get_collaboration, collaborationIdentifier=made.id)
+    expect_error("AccessDeniedException", runner.rooms.get_collaboration, collaborationIdentifier=collaboration.id)
     assert runner.rooms.list_collaborations()["collaborationList"] == []
 
 
-def test_a_membership_outlives_its_collaboration(provider: ClockedWorld, runner: ClockedWorld) -> None:
-    made = collaborate(provider, runner)
-    expect_refusal("AccessDeniedException", runner.rooms.delete_collaboration, collaborationIdentifier=made.id)
-    provider.rooms.delete_collaboration(collaborationIdentifier=made.id)
+def test_membership_outlives_its_collaboration(provider: ClockedWorld, runner: ClockedWorld) -> None:
+    collaboration = collaborate(provider, runner)
+    expect_error("AccessDeniedException", runner.rooms.delete_collaboration, collaborationIdentifier=collaboration.id)
+    provider.rooms.delete_collaboration(collaborationIdentifier=collaboration.id)
     for world in (provider, runner):
-        expect_refusal("AccessDeniedException", world.rooms.get_collaboration, collaborationIdentifier=made.id)
-        found = world.rooms.get_membership(membershipIdentifier=made.find_membership(world))["membership"]
-        assert (found["status"], found["collaborationId"]) == ("COLLABORATION_DELETED", made.id)
+        expect_error("AccessDeniedException", world.rooms.get_collaboration, collaborationIdentifier=collaboration.id)
+        membership = world.rooms.get_membership(membershipIdentifier=collaboration.find_membership(world))["membership"]
+        assert (membership["status"], membership["collaborationId"]) == ("COLLABORATION_DELETED", collaboration.id)
         assert world.rooms.list_memberships(status="ACTIVE")["membershipSummaries"] == []
-        left = world.rooms.list_memberships(status="COLLABORATION_DELETED")["membershipSummaries"]
-        assert [entry["id"] for entry in left] == [made.find_membership(world)]
-        world.rooms.delete_membership(membershipIdentifier=made.find_membership(world))
+        memberships = world.rooms.list_memberships(status="COLLABORATION_DELETED")["membershipSummaries"]
+        assert [entry["id"] for entry in memberships] == [collaboration.find_membership(world)]
+        world.rooms.delete_membership(membershipIdentifier=collaboration.find_membership(world))
         assert world.rooms.list_memberships()["membershipSummaries"] == []
 
 
-def test_an_account_is_listed_once(provider: ClockedWorld, runner: ClockedWorld) -> None:
-    for twice in ((runner, runner), (provider,)):
-        answer = expect_refusal("ValidationException", lambda twice=twice: invite(provider, *twice))
-        assert answer["reason"] == "INVALID_CONFIGURATION"
+def test_duplicate_member_is_rejected(provider: ClockedWorld, runner: ClockedWorld) -> None:
+    for members in ((runner, runner), (provider,)):
+        error = expect_error("ValidationException", lambda members=members: invite(provider, *members))
+        assert error["reason"] == "INVALID_CONFIGURATION"
 
 
-def test_a_violation_of_the_model_has_its_reason(provider: ClockedWorld) -> None:
-    answer = expect_refusal("ValidationException", provider.rooms.get_membership, membershipIdentifier="x" * 36)
-    assert answer["reason"] == "FIELD_VALIDATION_FAILED"
-    assert "membershipIdentifier" in answer["Error"]["Message"]
+def test_model_violation_has_a_reason(provider: ClockedWorld) -> None:
+    error = expect_error("ValidationException", provider.rooms.get_membership, membershipIdentifier="x" * 36)
+    assert error["reason"] == "FIELD_VALIDATION_FAILED"
+    assert "membershipIdentifier" in error["Error"]["Message"]
 
 
 def test_collaborations_and_memberships_have_tags(provider: ClockedWorld, stranger: ClockedWorld) -> None:
-    made = collaborate(provider)
+    collaboration = collaborate(provider)
     arns = [
-        provider.rooms.get_collaboration(collaborationIdentifier=made.id)["collaboration"]["arn"],
-        provider.rooms.get_membership(membershipIdentifier=made.find_membership(provider))["membership"]["arn"],
+        provider.rooms.get_collaboration(collaborationIdentifier=collaboration.id)["collaboration"]["arn"],
+        provider.rooms.get_membership(membershipIdentifier=collaboration.find_membership(provider))["membership"][
+            "arn"
+        ],
     ]
     for arn in arns:
         provider.rooms.tag_resource(resourceArn=arn, tags={"a": "1", "b": "2"})
         provider.rooms.untag_resource(resourceArn=arn, tagKeys=["a"])
         assert provider.rooms.list_tags_for_resource(resourceArn=arn)["tags"] == {"b": "2"}
-        expect_refusal("ResourceNotFoundException", stranger.rooms.list_tags_for_resource, resourceArn=arn)
+        expect_error("ResourceNotFoundException", stranger.rooms.list_tags_for_resource, resourceArn=arn)
 
 
-def test_the_internal_error_has_the_name_of_clean_rooms(provider: ClockedWorld) -> None:
+def test_internal_error_has_name_of_clean_rooms(provider: ClockedWorld) -> None:
     provider.add_fault("ListMemberships", "server_error", times=10)
-    answer = expect_refusal("InternalServerException", provider.rooms.list_memberships)
-    assert answer["ResponseMetadata"]["HTTPStatusCode"] == 500
+    error = expect_error("InternalServerException", provider.rooms.list_memberships)
+    assert error["ResponseMetadata"]["HTTPStatusCode"] == 500

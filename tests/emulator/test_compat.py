@@ -1,4 +1,4 @@
-"""What still works without each undocumented part of moto and werkzeug that the emulator uses."""
+"""What still works when a private API of moto or werkzeug that the emulator uses is missing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ON_HTTP = ', "Condition": {"Bool": {"aws:SecureTransport": "false"}}'
 
 @pytest.fixture
 def remove(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
-    """Removes an attribute of a module, or the module, as a later release may."""
+    """A function that removes an attribute of a module, or the module itself, as a later release may."""
 
     def remove(module: str, name: str = "") -> None:
         if name:
@@ -41,11 +41,11 @@ def remove(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
     return remove
 
 
-class Threaded(RunningEmulator):
+class ThreadEmulator(RunningEmulator):
     """
-    An emulator on a thread of this process, where a test can take something away from moto.
+    An emulator in a thread of this process, where a test can remove parts of moto.
 
-    :param emulator: What serves.
+    :param emulator: The server.
     """
 
     def __init__(self, emulator: Emulator) -> None:
@@ -53,28 +53,28 @@ class Threaded(RunningEmulator):
 
 
 @contextmanager
-def threaded() -> Iterator[World]:
+def run_in_thread() -> Iterator[World]:
     with Emulator(Settings(scale=0.001)) as emulator:
-        yield World(Threaded(emulator))
+        yield World(ThreadEmulator(emulator))
 
 
 @pytest.fixture
 def world() -> Iterator[World]:
-    with threaded() as world:
+    with run_in_thread() as world:
         yield world
 
 
 @pytest.mark.parametrize("name", ["DomainDispatcherApplication", "create_backend_app", ""])
-def test_clean_rooms_ml_is_served_without_motos_dispatcher(remove: Callable[..., None], name: str) -> None:
+def test_clean_rooms_ml_works_without_moto_dispatcher(remove: Callable[..., None], name: str) -> None:
     remove(SERVER, name)
-    with threaded() as world:
+    with run_in_thread() as world:
         assert world.ml.list_training_datasets()["trainingDatasets"] == []
         with pytest.raises(ClientError, match=r"moto \S+ has no moto.moto_server.werkzeug_app") as caught:
             world.client("glue").get_databases()
     assert caught.value.response["ResponseMetadata"]["RetryAttempts"] == 0
 
 
-def test_werkzeugs_handler_replaces_a_missing_one_of_moto(remove: Callable[..., None]) -> None:
+def test_werkzeug_handler_replaces_missing_moto_handler(remove: Callable[..., None]) -> None:
     assert _compat.find_request_handler() is not WSGIRequestHandler
     remove(SERVER, "MotoRequestHandler")
     assert _compat.find_request_handler() is WSGIRequestHandler
@@ -84,24 +84,24 @@ def test_werkzeugs_handler_replaces_a_missing_one_of_moto(remove: Callable[..., 
     ("module", "name"),
     [("moto.s3.models", "FakeBucket"), ("moto.s3.models", ""), ("moto.iam.access_control", "PermissionResult")],
 )
-def test_without_motos_buckets_moto_evaluates_policies_itself(
+def test_moto_evaluates_policies_if_its_classes_are_missing(
     monkeypatch: pytest.MonkeyPatch, remove: Callable[..., None], module: str, name: str
 ) -> None:
     bucket: Any = import_module("moto.s3.models").FakeBucket
-    monkeypatch.setattr(bucket, "get_permission", lambda *_: "moto's own")
+    monkeypatch.setattr(bucket, "get_permission", lambda *_: "moto")
     remove(module, name)
-    _compat.replace_policy_evaluation(lambda *_: "ours")
-    assert bucket.get_permission() == "moto's own"
+    _compat.replace_policy_evaluation(lambda *_: "emulator")
+    assert bucket.get_permission() == "moto"
 
 
-def test_without_motos_method_nothing_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_replaced_without_moto_method(monkeypatch: pytest.MonkeyPatch) -> None:
     bucket: Any = import_module("moto.s3.models").FakeBucket
     monkeypatch.delattr(bucket, "get_permission")
-    _compat.replace_policy_evaluation(lambda *_: "ours")
+    _compat.replace_policy_evaluation(lambda *_: "emulator")
     assert not hasattr(bucket, "get_permission")
 
 
-def test_without_motos_exception_a_denial_lacks_its_message(world: World, remove: Callable[..., None]) -> None:
+def test_denial_without_moto_exception_has_no_message(world: World, remove: Callable[..., None]) -> None:
     s3 = world.client("s3")
     s3.create_bucket(Bucket=world.bucket)
     s3.put_bucket_policy(Bucket=world.bucket, Policy=DENY.format(world.bucket, ""))
@@ -114,7 +114,7 @@ def test_without_motos_exception_a_denial_lacks_its_message(world: World, remove
     s3.put_object(Bucket=world.bucket, Key="k", Body=b"")
 
 
-def test_without_motos_accounts_an_account_id_is_still_a_key(world: World, remove: Callable[..., None]) -> None:
+def test_account_id_works_as_key_without_moto_accounts(world: World, remove: Callable[..., None]) -> None:
     iam = world.client("iam")
     iam.create_user(UserName="user")
     key = iam.create_access_key(UserName="user")["AccessKey"]["AccessKeyId"]
@@ -126,7 +126,7 @@ def test_without_motos_accounts_an_account_id_is_still_a_key(world: World, remov
 
 
 @pytest.mark.parametrize("name", ["sts_backends", ""])
-def test_without_motos_sessions_a_policy_sees_the_account(world: World, remove: Callable[..., None], name: str) -> None:
+def test_policy_sees_account_without_moto_sessions(world: World, remove: Callable[..., None], name: str) -> None:
     session = world.client("sts").assume_role(RoleArn=world.role, RoleSessionName="session")["Credentials"]
     assert _compat.find_assumed_role(world.account, "aws", session["AccessKeyId"]) == world.role
     assert _compat.find_assumed_role(world.account, "aws", "other") == ""
@@ -139,7 +139,7 @@ AUTHORIZATION = f"AWS4-HMAC-SHA256 Credential={ACCOUNT}/20261124/us-east-1/clean
 
 
 def send(emulator: InProcess, path: str, **environ: str) -> Response:
-    """A request to a WSGI server that adds only these variables."""
+    """Send a request through a WSGI server that adds only these variables."""
     builder = EnvironBuilder(path, URL, headers=Headers({"Authorization": AUTHORIZATION}))
     request: dict[str, Any] = builder.get_environ()
     for name in ("RAW_URI", "REQUEST_URI"):
@@ -149,14 +149,14 @@ def send(emulator: InProcess, path: str, **environ: str) -> Response:
 
 
 @pytest.mark.parametrize("variable", ["RAW_URI", "REQUEST_URI"])
-def test_an_arn_is_read_from_the_raw_path(variable: str) -> None:
+def test_arn_is_read_from_raw_path(variable: str) -> None:
     path = f"/training-dataset/{ARN}"
     with in_process() as emulator:
         response = send(emulator, path, **{variable: path})
     assert (response.status_code, response.headers["x-amzn-ErrorType"]) == (404, "ResourceNotFoundException")
 
 
-def test_without_the_raw_path_requests_without_arns_are_served() -> None:
+def test_requests_without_arns_do_not_need_raw_path() -> None:
     with in_process() as emulator:
         assert send(emulator, "/training-dataset?maxResults=1").status_code == 200
         response = send(emulator, f"/training-dataset/{ARN}")
@@ -164,5 +164,5 @@ def test_without_the_raw_path_requests_without_arns_are_served() -> None:
     assert "neither RAW_URI nor REQUEST_URI" in response.get_json()["message"]
 
 
-def test_the_caller_closes_a_connection_without_socket_access() -> None:
+def test_close_connection_needs_socket_access() -> None:
     assert not _compat.close_connection({})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from airflow_cleanroomsml._requests.request import load
-from tests.emulator.clocked_world import ClockedWorld, expect_refusal
+from tests.emulator.clocked_world import ClockedWorld, expect_error
 from tests.emulator.custom_models import IMAGE, Custom, associate, create_algorithm
 from tests.helpers.collaboration import collaborate
 
@@ -17,7 +17,7 @@ PRIVACY = {
 }
 
 
-def test_an_algorithm_is_returned_as_created(provider: ClockedWorld) -> None:
+def test_algorithm_is_returned_as_created(provider: ClockedWorld) -> None:
     training = {
         "imageUri": IMAGE,
         "entrypoint": ["python", "train.py"],
@@ -28,53 +28,59 @@ def test_an_algorithm_is_returned_as_created(provider: ClockedWorld) -> None:
     arn = create_algorithm(
         provider, "a", trainingContainerConfig=training, description="d", kmsKeyArn=key, tags={"team": "ads"}
     )
-    found = provider.ml.get_configured_model_algorithm(configuredModelAlgorithmArn=arn)
-    assert found["trainingContainerConfig"] == training
-    assert found["inferenceContainerConfig"] == {"imageUri": IMAGE}
-    assert (found["name"], found["description"], found["kmsKeyArn"]) == ("a", "d", key)
-    assert (found["roleArn"], found["tags"]) == (provider.role, {"team": "ads"})
+    algorithm = provider.ml.get_configured_model_algorithm(configuredModelAlgorithmArn=arn)
+    assert algorithm["trainingContainerConfig"] == training
+    assert algorithm["inferenceContainerConfig"] == {"imageUri": IMAGE}
+    assert (algorithm["name"], algorithm["description"], algorithm["kmsKeyArn"]) == ("a", "d", key)
+    assert (algorithm["roleArn"], algorithm["tags"]) == (provider.role, {"team": "ads"})
     [entry] = provider.ml.list_configured_model_algorithms()["configuredModelAlgorithms"]
     assert entry["configuredModelAlgorithmArn"] == arn
 
 
-def test_names_are_unique_and_roles_belong_to_the_account(provider: ClockedWorld, runner: ClockedWorld) -> None:
+def test_names_are_unique_and_roles_belong_to_account(provider: ClockedWorld, runner: ClockedWorld) -> None:
     create = provider.ml.create_configured_model_algorithm
     create_algorithm(provider, "a")
-    expect_refusal("ConflictException", create, name="a", roleArn=provider.role)
-    expect_refusal("AccessDeniedException", create, name="b", roleArn=runner.role)
+    expect_error("ConflictException", create, name="a", roleArn=provider.role)
+    expect_error("AccessDeniedException", create, name="b", roleArn=runner.role)
     create_algorithm(runner, "a")
 
 
-def test_all_members_see_an_association(custom: Custom, stranger: ClockedWorld) -> None:
+def test_all_members_see_association(custom: Custom, stranger: ClockedWorld) -> None:
     provider, runner = custom.provider, custom.runner
-    membership = custom.made.find_membership(provider)
-    other = create_algorithm(provider, "other")
-    arn = associate(provider, membership, other, "second", privacyConfiguration=PRIVACY, tags={"a": "1"})
+    membership = custom.collaboration.find_membership(provider)
+    second_algorithm = create_algorithm(provider, "other")
+    arn = associate(provider, membership, second_algorithm, "second", privacyConfiguration=PRIVACY, tags={"a": "1"})
     shape = load().shape_for("ConfiguredModelAlgorithmAssociationArn")
     assert re.fullmatch(shape.metadata["pattern"], arn)
     assert f":membership/{membership}/" in arn
-    own = provider.ml.get_configured_model_algorithm_association(
+    seen_by_provider = provider.ml.get_configured_model_algorithm_association(
         membershipIdentifier=membership, configuredModelAlgorithmAssociationArn=arn
     )
-    assert (own["privacyConfiguration"], own["tags"]) == (PRIVACY, {"a": "1"})
-    seen = runner.ml.get_collaboration_configured_model_algorithm_association(
+    assert (seen_by_provider["privacyConfiguration"], seen_by_provider["tags"]) == (PRIVACY, {"a": "1"})
+    seen_by_runner = runner.ml.get_collaboration_configured_model_algorithm_association(
         **custom.within, configuredModelAlgorithmAssociationArn=arn
     )
-    assert seen["privacyConfiguration"] == PRIVACY
-    assert (seen["creatorAccountId"], seen["membershipIdentifier"]) == (provider.account, membership)
-    assert (seen["collaborationIdentifier"], seen["configuredModelAlgorithmArn"]) == (custom.made.id, other)
+    assert seen_by_runner["privacyConfiguration"] == PRIVACY
+    assert (seen_by_runner["creatorAccountId"], seen_by_runner["membershipIdentifier"]) == (
+        provider.account,
+        membership,
+    )
+    assert (seen_by_runner["collaborationIdentifier"], seen_by_runner["configuredModelAlgorithmArn"]) == (
+        custom.collaboration.id,
+        second_algorithm,
+    )
     listing = runner.ml.list_collaboration_configured_model_algorithm_associations
-    found = listing(**custom.within)["collaborationConfiguredModelAlgorithmAssociations"]
-    assert [entry["name"] for entry in found] == ["association", "second"]
+    associations = listing(**custom.within)["collaborationConfiguredModelAlgorithmAssociations"]
+    assert [entry["name"] for entry in associations] == ["association", "second"]
     listing = runner.ml.list_configured_model_algorithm_associations
     assert listing(**custom.of)["configuredModelAlgorithmAssociations"] == []
-    expect_refusal("AccessDeniedException", listing, membershipIdentifier=membership)
-    expect_refusal(
+    expect_error("AccessDeniedException", listing, membershipIdentifier=membership)
+    expect_error(
         "AccessDeniedException",
         stranger.ml.list_collaboration_configured_model_algorithm_associations,
         **custom.within,
     )
-    expect_refusal(
+    expect_error(
         "ResourceNotFoundException",
         runner.ml.get_configured_model_algorithm_association,
         **custom.of,
@@ -82,61 +88,69 @@ def test_all_members_see_an_association(custom: Custom, stranger: ClockedWorld) 
     )
 
 
-def test_an_association_requires_an_own_algorithm_and_membership(custom: Custom) -> None:
-    own, foreign = create_algorithm(custom.runner, "own"), create_algorithm(custom.provider, "foreign")
+def test_association_requires_own_algorithm_and_membership(custom: Custom) -> None:
+    own_algorithm, foreign_algorithm = (
+        create_algorithm(custom.runner, "own"),
+        create_algorithm(custom.provider, "foreign"),
+    )
     create = custom.runner.ml.create_configured_model_algorithm_association
-    expect_refusal("ResourceNotFoundException", create, **custom.of, configuredModelAlgorithmArn=foreign, name="x")
-    members = {"configuredModelAlgorithmArn": own, "name": "x"}
-    expect_refusal(
+    expect_error(
+        "ResourceNotFoundException", create, **custom.of, configuredModelAlgorithmArn=foreign_algorithm, name="x"
+    )
+    request = {"configuredModelAlgorithmArn": own_algorithm, "name": "x"}
+    expect_error(
         "ResourceNotFoundException",
         create,
-        membershipIdentifier=custom.made.find_membership(custom.provider),
-        **members,
+        membershipIdentifier=custom.collaboration.find_membership(custom.provider),
+        **request,
     )
-    associate(custom.runner, custom.made.find_membership(custom.runner), own, "x")
-    expect_refusal("ConflictException", create, **custom.of, **members)
+    associate(custom.runner, custom.collaboration.find_membership(custom.runner), own_algorithm, "x")
+    expect_error("ConflictException", create, **custom.of, **request)
 
 
 def test_dependents_must_be_deleted_first(custom: Custom) -> None:
     provider, runner = custom.provider, custom.runner
-    of = {"membershipIdentifier": custom.made.find_membership(provider)}
-    association = {**of, "configuredModelAlgorithmAssociationArn": custom.association}
-    found = provider.ml.get_configured_model_algorithm_association(**association)
-    drop, used = provider.ml.delete_configured_model_algorithm, found["configuredModelAlgorithmArn"]
-    expect_refusal("ConflictException", drop, configuredModelAlgorithmArn=used)
-    expect_refusal("ConflictException", provider.rooms.delete_membership, **of)
+    membership = {"membershipIdentifier": custom.collaboration.find_membership(provider)}
+    association = {**membership, "configuredModelAlgorithmAssociationArn": custom.association}
+    response = provider.ml.get_configured_model_algorithm_association(**association)
+    delete_algorithm, algorithm = provider.ml.delete_configured_model_algorithm, response["configuredModelAlgorithmArn"]
+    expect_error("ConflictException", delete_algorithm, configuredModelAlgorithmArn=algorithm)
+    expect_error("ConflictException", provider.rooms.delete_membership, **membership)
     channel = custom.create_channel()
     dissociate = provider.ml.delete_configured_model_algorithm_association
-    expect_refusal("ConflictException", dissociate, **association)
+    expect_error("ConflictException", dissociate, **association)
     runner.ml.delete_ml_input_channel_data(**custom.of, mlInputChannelArn=channel)
-    expect_refusal("ConflictException", dissociate, **association)
+    expect_error("ConflictException", dissociate, **association)
     runner.push(101)
     dissociate(**association)
-    expect_refusal("ResourceNotFoundException", dissociate, **association)
-    drop(configuredModelAlgorithmArn=used)
-    expect_refusal("ResourceNotFoundException", drop, configuredModelAlgorithmArn=used)
-    provider.rooms.delete_membership(**of)
+    expect_error("ResourceNotFoundException", dissociate, **association)
+    delete_algorithm(configuredModelAlgorithmArn=algorithm)
+    expect_error("ResourceNotFoundException", delete_algorithm, configuredModelAlgorithmArn=algorithm)
+    provider.rooms.delete_membership(**membership)
     runner.rooms.delete_membership(**custom.of)
 
 
-def test_nothing_is_created_in_a_deleted_collaboration(custom: Custom) -> None:
-    used = create_algorithm(custom.provider, "late")
-    custom.provider.rooms.delete_collaboration(collaborationIdentifier=custom.made.id)
-    expect_refusal(
+def test_nothing_is_created_in_deleted_collaboration(custom: Custom) -> None:
+    algorithm = create_algorithm(custom.provider, "late")
+    custom.provider.rooms.delete_collaboration(collaborationIdentifier=custom.collaboration.id)
+    expect_error(
         "AccessDeniedException",
         custom.provider.ml.create_configured_model_algorithm_association,
-        membershipIdentifier=custom.made.find_membership(custom.provider),
-        configuredModelAlgorithmArn=used,
+        membershipIdentifier=custom.collaboration.find_membership(custom.provider),
+        configuredModelAlgorithmArn=algorithm,
         name="late",
     )
-    expect_refusal("AccessDeniedException", custom.runner.ml.create_ml_input_channel, **custom.build_channel_request())
+    expect_error("AccessDeniedException", custom.runner.ml.create_ml_input_channel, **custom.build_channel_request())
 
 
-def test_a_collaboration_can_have_a_single_member(provider: ClockedWorld) -> None:
-    made = collaborate(provider)
-    alone = Custom(
-        made, provider, provider, associate(provider, made.find_membership(provider), create_algorithm(provider))
+def test_collaboration_can_have_a_single_member(provider: ClockedWorld) -> None:
+    collaboration = collaborate(provider)
+    custom = Custom(
+        collaboration,
+        provider,
+        provider,
+        associate(provider, collaboration.find_membership(provider), create_algorithm(provider)),
     )
-    model = alone.train("m", alone.create_channel())["trainedModelArn"]
+    model = custom.train("m", custom.create_channel())["trainedModelArn"]
     provider.push(201)
-    assert alone.get(model)["status"] == "ACTIVE"
+    assert custom.get(model)["status"] == "ACTIVE"

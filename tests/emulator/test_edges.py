@@ -1,4 +1,4 @@
-"""What a first version got wrong: unsigned paths, pages under deletion, hostile bodies, policies, updates under jobs."""
+"""Cases that a first version got wrong: unsigned requests, deletion while paging, hostile bodies, policies, updates during jobs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 from botocore.model import OperationModel
 
 from airflow_cleanroomsml._requests.request import load
-from tests.emulator.clocked_world import expect_refusal
+from tests.emulator.clocked_world import expect_error
 from tests.emulator.test_backend import export, start
 from tests.emulator.test_wsgi import dataset, send
 from tests.helpers.collaboration import collaborate
@@ -26,7 +26,7 @@ COLLABORATION = "12345678-1234-1234-1234-123456789012"
 OPERATIONS = [load().operation_model(name) for name in load().operation_names]
 
 
-def token(text: bytes) -> str:
+def build_token_query(text: bytes) -> str:
     return "nextToken=" + base64.urlsafe_b64encode(text).decode()
 
 
@@ -51,24 +51,30 @@ def partner(world: World) -> World:
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
 def test_every_operation_rejects_unsigned_requests(empty_world: World, operation: OperationModel) -> None:
     path = re.sub(r"\{\w+\}", "arn%3Aaws%3Acleanrooms-ml", operation.http["requestUri"])
-    answer = send(empty_world, operation.http["method"], path, signed=False)
-    assert answer.error == (403, "MissingAuthenticationToken")
+    response = send(empty_world, operation.http["method"], path, signed=False)
+    assert response.error == (403, "MissingAuthenticationToken")
 
 
 @pytest.mark.parametrize(
-    "query", [token(b'{"after": 1e999}'), token(b'{"after": -1}'), token(b"["), "maxResults=" + "9" * 5000]
+    "query",
+    [
+        build_token_query(b'{"after": 1e999}'),
+        build_token_query(b'{"after": -1}'),
+        build_token_query(b"["),
+        "maxResults=" + "9" * 5000,
+    ],
 )
-def test_an_invalid_page_size_or_token_is_rejected(empty_world: World, query: str) -> None:
+def test_invalid_page_size_or_token_is_rejected(empty_world: World, query: str) -> None:
     empty_world.create_dataset()
     assert send(empty_world, "GET", f"/training-dataset?{query}").error == (400, "ValidationException")
 
 
-def test_a_deeply_nested_body_is_rejected(empty_world: World) -> None:
-    answer = send(empty_world, "POST", "/training-dataset", b"[" * 200_000)
-    assert answer.error == (400, "SerializationException")
+def test_deeply_nested_body_is_rejected(empty_world: World) -> None:
+    response = send(empty_world, "POST", "/training-dataset", b"[" * 200_000)
+    assert response.error == (400, "SerializationException")
 
 
-def test_a_timestamp_out_of_range_is_rejected(world: World) -> None:
+def test_out_of_range_timestamp_is_rejected(world: World) -> None:
     body = {
         "name": "m",
         "trainingDatasetArn": world.create_dataset(),
@@ -88,11 +94,11 @@ def test_deleting_while_paging_skips_nothing(empty_world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tags", "why"),
+    ("tags", "message"),
     [({f"k{n}": "" for n in range(51)}, "at most 50 tags"), ({"aws:x": ""}, "reserved"), ({"AWS:x": ""}, "reserved")],
 )
-def test_invalid_tags_are_rejected(empty_world: World, tags: dict[str, str], why: str) -> None:
-    with pytest.raises(ClientError, match=why):
+def test_invalid_tags_are_rejected(empty_world: World, tags: dict[str, str], message: str) -> None:
+    with pytest.raises(ClientError, match=message):
         empty_world.ml.create_training_dataset(**dataset(empty_world), tags=tags)
 
 
@@ -106,28 +112,32 @@ def test_invalid_tags_are_rejected(empty_world: World, tags: dict[str, str], why
     ],
     ids=["denied", "another collaboration", "another condition", "without the jobs"],
 )
-def test_a_policy_without_a_matching_allow_denies(world: World, partner: World, more: list[dict[str, Any]]) -> None:
+def test_policy_without_matching_allow_denies(world: World, partner: World, more: list[dict[str, Any]]) -> None:
     arn = world.create_configured_model()
-    filled = [{name: arn if value == "{arn}" else value for name, value in each.items()} for each in more]
-    put(world, arn, *(statement(arn, partner.account, **each) for each in filled))
-    within = {"collaborationId": collaborate(world, partner).id}
-    expect_refusal("AccessDeniedException", start, world=partner, name="x", configured=arn, **within)
+    changes = [{name: arn if value == "{arn}" else value for name, value in each.items()} for each in more]
+    put(world, arn, *(statement(arn, partner.account, **each) for each in changes))
+    collaboration = {"collaborationId": collaborate(world, partner).id}
+    expect_error("AccessDeniedException", start, world=partner, name="x", configured=arn, **collaboration)
 
 
-def test_a_generation_job_requires_membership_in_its_collaboration(world: World, partner: World) -> None:
-    arn, theirs, ours = world.create_configured_model(), collaborate(partner).id, collaborate(partner, world).id
+def test_generation_job_requires_membership_in_its_collaboration(world: World, partner: World) -> None:
+    arn, partner_collaboration, shared_collaboration = (
+        world.create_configured_model(),
+        collaborate(partner).id,
+        collaborate(partner, world).id,
+    )
     put(world, arn, statement(arn, partner.account))
-    for caller, collaboration in ((world, COLLABORATION), (world, theirs), (partner, COLLABORATION)):
-        expect_refusal(
+    for caller, collaboration in ((world, COLLABORATION), (world, partner_collaboration), (partner, COLLABORATION)):
+        expect_error(
             "AccessDeniedException", start, world=caller, name="x", configured=arn, collaborationId=collaboration
         )
     for caller in (world, partner):
-        job = start(caller, "x", arn, collaborationId=ours)
-        found = caller.ml.get_audience_generation_job(audienceGenerationJobArn=job)
-        assert found["collaborationId"] == ours
+        job = start(caller, "x", arn, collaborationId=shared_collaboration)
+        response = caller.ml.get_audience_generation_job(audienceGenerationJobArn=job)
+        assert response["collaborationId"] == shared_collaboration
 
 
-def test_an_invalid_statement_is_not_stored(world: World) -> None:
+def test_invalid_statement_is_not_stored(world: World) -> None:
     arn = world.create_configured_model()
     with pytest.raises(ClientError, match="Statement must be an object"):
         put(world, arn, "x")
@@ -146,12 +156,12 @@ def test_updates_do_not_affect_running_jobs(world: World, partner: World) -> Non
     export(partner, "e", job)
 
 
-def test_a_partners_job_does_not_prevent_the_owner_from_deleting(world: World, partner: World) -> None:
+def test_owner_can_delete_despite_job_of_partner(world: World, partner: World) -> None:
     arn = world.create_configured_model()
     put(world, arn, statement(arn, partner.account))
     partner.wait(start(partner, "j", arn))
-    (twin,) = world.ml.list_audience_generation_jobs()["audienceGenerationJobs"]
-    world.ml.delete_audience_generation_job(audienceGenerationJobArn=twin["audienceGenerationJobArn"])
+    (owner_entry,) = world.ml.list_audience_generation_jobs()["audienceGenerationJobs"]
+    world.ml.delete_audience_generation_job(audienceGenerationJobArn=owner_entry["audienceGenerationJobArn"])
     end = time.monotonic() + 300
     while world.ml.list_audience_generation_jobs()["audienceGenerationJobs"] and time.monotonic() < end:
         time.sleep(0.1)
@@ -159,14 +169,14 @@ def test_a_partners_job_does_not_prevent_the_owner_from_deleting(world: World, p
     assert world.ml.list_configured_audience_models()["configuredAudienceModels"] == []
 
 
-def test_a_misspelt_fault_is_rejected(empty_world: World) -> None:
+def test_misspelt_fault_is_rejected(empty_world: World) -> None:
     with pytest.raises(urllib.error.HTTPError) as caught:
         empty_world.add_fault("ListTrainingDatasets", "typo")
     assert caught.value.code == 400
     assert "allowed: reset, lose_response" in caught.value.read().decode()
 
 
-def test_it_stops_when_its_parent_dies(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_emulator_stops_when_parent_dies(monkeypatch: pytest.MonkeyPatch) -> None:
     # A child of this process, not of the starter.
     monkeypatch.delenv(SOCKET, raising=False)
     child = EmulatorProcess("--scale", "0.001")
@@ -177,7 +187,7 @@ def test_it_stops_when_its_parent_dies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("principal", ["arn:x", "arn:aws:iam::root", ["111111111111", "arn:aws:iam"]])
-def test_a_policy_with_a_cut_off_arn_as_principal_is_rejected(world: World, partner: World, principal: Any) -> None:
+def test_policy_with_truncated_principal_arn_is_rejected(world: World, partner: World, principal: Any) -> None:
     arn = world.create_configured_model()
     with pytest.raises(world.ml.exceptions.ValidationException, match="principal"):
         put(world, arn, statement(arn, "", Principal={"AWS": principal}))
@@ -185,15 +195,15 @@ def test_a_policy_with_a_cut_off_arn_as_principal_is_rejected(world: World, part
         start(partner, "job", arn)
 
 
-@pytest.mark.parametrize("source", ["no ARN, but long enough", "arn:aws:iam::role/cut-off"])
-def test_a_simulation_for_something_that_is_no_arn_is_rejected(empty_world: World, source: str) -> None:
+@pytest.mark.parametrize("source", ["not an ARN, but long enough", "arn:aws:iam::role/truncated"])
+def test_policy_simulation_with_invalid_arn_is_rejected(empty_world: World, source: str) -> None:
     iam = empty_world.client("iam")
     with pytest.raises(ClientError) as caught:
         iam.simulate_principal_policy(PolicySourceArn=source, ActionNames=["s3:GetObject"])
     assert caught.value.response["Error"]["Code"] == "InvalidInput"
 
 
-def test_a_role_header_that_is_no_arn_denies_what_is_not_public(world: World) -> None:
+def test_invalid_role_header_does_not_match_denied_role(world: World) -> None:
     s3 = world._make_client("s3")
     s3.put_object(Bucket=world.bucket, Key="k", Body=b"")
     policy = {"Effect": "Deny", "Principal": {"AWS": world.role}, "Action": "s3:*", "Resource": "*"}

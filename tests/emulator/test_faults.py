@@ -1,4 +1,4 @@
-"""Faults on request: what each does, whom it meets, and when it is over."""
+"""Injected faults: what each kind does, which requests it affects, and when it expires."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
 
 from airflow_cleanroomsml.emulator.faults import KINDS
-from tests.emulator.clocked_world import ClockedWorld, expect_refusal
+from tests.emulator.clocked_world import ClockedWorld, expect_error
 from tests.emulator.custom_models import Custom
 from tests.helpers.collaboration import collaborate
 from tests.support import REGION, EmulatorProcess, make_client
 
 
 class Sender(ClockedWorld):
-    """An account that makes training datasets, and whose client sends each request once unless it is told otherwise."""
+    """An account that creates training datasets, and whose client does not retry unless configured to."""
 
     def client(self, service: str, **config: Any) -> Any:
         return make_client(
@@ -37,19 +37,19 @@ class Sender(ClockedWorld):
         return [entry["name"] for entry in self.ml.list_training_datasets()["trainingDatasets"]]
 
     def status(self, call: Callable[..., Any], **arguments: Any) -> int:
-        """HTTP status of an answer; 0 where there is none."""
+        """Send a request, and return the HTTP status of the response; 0 if there is none."""
         try:
-            answer = call(**arguments)
+            response = call(**arguments)
         except ClientError as error:
-            answer = error.response
+            response = error.response
         except ConnectionClosedError:
             return 0
-        return int(answer["ResponseMetadata"]["HTTPStatusCode"])
+        return int(response["ResponseMetadata"]["HTTPStatusCode"])
 
 
 @pytest.fixture
 def sender(clocked_emulator: EmulatorProcess) -> Iterator[Sender]:
-    """An account in an emulator whose clock stands."""
+    """An account in an emulator whose clock is frozen."""
     world = Sender(clocked_emulator)
     world.emulator._control("clock", {"freeze": True})
     yield world
@@ -62,42 +62,42 @@ def other(sender: Sender) -> Sender:
     return Sender(sender.emulator)
 
 
-def now(world: Sender) -> float:
+def read_clock(world: Sender) -> float:
     return float(world.emulator._control("clock")["now"])
 
 
-def lost(call: Callable[..., Any], *arguments: Any, **more: Any) -> None:
+def expect_closed_connection(call: Callable[..., Any], *arguments: Any, **more: Any) -> None:
     with pytest.raises(ConnectionClosedError):
         call(*arguments, **more)
 
 
-def test_a_late_commit_is_invisible_until_it_is_due(sender: Sender) -> None:
+def test_late_commit_is_invisible_until_due(sender: Sender) -> None:
     sender.add_fault("CreateTrainingDataset", "late_commit", seconds=30)
-    due = now(sender) + 30
-    lost(sender.create_dataset, "d")
+    due = read_clock(sender) + 30
+    expect_closed_connection(sender.create_dataset, "d")
     sender.push(29.5)
     assert sender.names == []
     sender.push(10)
-    (found,) = sender.ml.list_training_datasets()["trainingDatasets"]
-    assert found["name"] == "d"
-    assert found["createTime"].timestamp() == pytest.approx(due, abs=0.001)
-    expect_refusal("ConflictException", sender.create_dataset, name="d")
+    (dataset,) = sender.ml.list_training_datasets()["trainingDatasets"]
+    assert dataset["name"] == "d"
+    assert dataset["createTime"].timestamp() == pytest.approx(due, abs=0.001)
+    expect_error("ConflictException", sender.create_dataset, name="d")
 
 
-def test_an_earlier_request_takes_the_name_of_a_late_commit(sender: Sender) -> None:
+def test_earlier_request_takes_name_of_late_commit(sender: Sender) -> None:
     sender.add_fault("CreateTrainingDataset", "late_commit", seconds=30)
-    lost(sender.create_dataset, "d")
+    expect_closed_connection(sender.create_dataset, "d")
     first = sender.create_dataset("d")
     sender.push(31)
-    found = sender.ml.list_training_datasets()["trainingDatasets"]
-    assert [entry["trainingDatasetArn"] for entry in found] == [first]
+    entries = sender.ml.list_training_datasets()["trainingDatasets"]
+    assert [entry["trainingDatasetArn"] for entry in entries] == [first]
 
 
-def test_a_late_commit_creates_a_second_resource_if_names_are_not_unique(sender: Sender) -> None:
+def test_late_commit_creates_duplicate_if_names_are_not_unique(sender: Sender) -> None:
     before = sender.emulator.change_settings(unique_names=False)
     try:
         sender.add_fault("CreateTrainingDataset", "late_commit", seconds=30)
-        lost(sender.create_dataset, "d")
+        expect_closed_connection(sender.create_dataset, "d")
         sender.create_dataset("d")
         sender.push(31)
         assert sender.names == ["d", "d"]
@@ -105,37 +105,37 @@ def test_a_late_commit_creates_a_second_resource_if_names_are_not_unique(sender:
         sender.emulator.change_settings(**before)
 
 
-def test_late_commits_are_executed_in_the_order_of_their_times(sender: Sender) -> None:
+def test_late_commits_execute_in_order_of_due_time(sender: Sender) -> None:
     for name, seconds in (("last", 30), ("first", 10), ("middle", 20)):
         sender.add_fault("CreateTrainingDataset", "late_commit", seconds=seconds)
-        lost(sender.create_dataset, name)
+        expect_closed_connection(sender.create_dataset, name)
     sender.push(31)
     assert sender.names == ["first", "middle", "last"]
 
 
-def test_a_job_of_a_late_commit_starts_late(sender: Sender) -> None:
+def test_job_of_late_commit_starts_late(sender: Sender) -> None:
     sender.build()
     dataset = sender.create_dataset()
     sender.add_fault("CreateAudienceModel", "late_commit", seconds=30)
-    lost(sender.ml.create_audience_model, name="m", trainingDatasetArn=dataset)
+    expect_closed_connection(sender.ml.create_audience_model, name="m", trainingDatasetArn=dataset)
     sender.push(129)
-    (found,) = sender.ml.list_audience_models()["audienceModels"]
-    assert found["status"] == "CREATE_PENDING"
+    (model,) = sender.ml.list_audience_models()["audienceModels"]
+    assert model["status"] == "CREATE_PENDING"
     sender.push(2)
-    (found,) = sender.ml.list_audience_models()["audienceModels"]
-    assert found["status"] == "CREATE_IN_PROGRESS"
+    (model,) = sender.ml.list_audience_models()["audienceModels"]
+    assert model["status"] == "CREATE_IN_PROGRESS"
 
 
-def test_a_deletion_can_be_late(sender: Sender) -> None:
+def test_deletion_can_be_late(sender: Sender) -> None:
     arn = sender.create_dataset("d")
     sender.add_fault("DeleteTrainingDataset", "late_commit", seconds=30)
-    lost(sender.ml.delete_training_dataset, trainingDatasetArn=arn)
+    expect_closed_connection(sender.ml.delete_training_dataset, trainingDatasetArn=arn)
     assert sender.names == ["d"]
     sender.push(31)
     assert sender.names == []
 
 
-def test_a_stale_listing_omits_new_resources(sender: Sender, other: Sender) -> None:
+def test_stale_listing_omits_new_resources(sender: Sender, other: Sender) -> None:
     sender.create_dataset("old")
     sender.push(20)
     new = sender.create_dataset("new")
@@ -144,12 +144,12 @@ def test_a_stale_listing_omits_new_resources(sender: Sender, other: Sender) -> N
     assert sender.names == ["old"]
     assert other.names == ["theirs"]
     assert sender.ml.get_training_dataset(trainingDatasetArn=new)["name"] == "new"
-    expect_refusal("ConflictException", sender.create_dataset, name="new")
+    expect_error("ConflictException", sender.create_dataset, name="new")
     assert sender.names == ["old"]
     assert sender.names == ["old", "new"]
 
 
-def test_a_listing_catches_up(sender: Sender) -> None:
+def test_stale_listing_catches_up(sender: Sender) -> None:
     sender.create_dataset("d")
     sender.add_fault("ListTrainingDatasets", "stale_listing", times=0, seconds=20)
     assert sender.names == []
@@ -157,76 +157,76 @@ def test_a_listing_catches_up(sender: Sender) -> None:
     assert sender.names == ["d"]
 
 
-def test_a_stale_read_does_not_find_a_new_resource(sender: Sender) -> None:
+def test_stale_read_does_not_find_new_resource(sender: Sender) -> None:
     old = sender.create_dataset("old")
     sender.push(20)
     new = sender.create_dataset("new")
     sender.add_fault("*", "stale_read", times=0, seconds=20)
     assert sender.ml.get_training_dataset(trainingDatasetArn=old)["name"] == "old"
-    expect_refusal("ResourceNotFoundException", sender.ml.get_training_dataset, trainingDatasetArn=new)
+    expect_error("ResourceNotFoundException", sender.ml.get_training_dataset, trainingDatasetArn=new)
     assert sender.names == ["old", "new"]
     sender.emulator.clear_faults(sender.account)
     assert sender.ml.get_training_dataset(trainingDatasetArn=new)["name"] == "new"
 
 
-def test_a_stale_read_still_finds_its_membership(sender: Sender, custom: Custom) -> None:
+def test_stale_read_still_finds_membership(sender: Sender, custom: Custom) -> None:
     runner = custom.runner
     runner.add_fault("ListMLInputChannels", "stale_listing", seconds=3600)
-    made = runner.ml.create_ml_input_channel(**custom.build_channel_request())["mlInputChannelArn"]
+    channel = runner.ml.create_ml_input_channel(**custom.build_channel_request())["mlInputChannelArn"]
     assert runner.ml.list_ml_input_channels(**custom.of)["mlInputChannelsList"] == []
     runner.add_fault("GetCollaborationMLInputChannel", "stale_read", seconds=3600)
-    expect_refusal(
+    expect_error(
         "ResourceNotFoundException",
         runner.ml.get_collaboration_ml_input_channel,
         **custom.within,
-        mlInputChannelArn=made,
+        mlInputChannelArn=channel,
     )
 
 
-def test_a_stale_listing_of_memberships_omits_a_new_one(sender: Sender) -> None:
+def test_stale_listing_omits_new_membership(sender: Sender) -> None:
     sender.add_fault("ListMemberships", "stale_listing", seconds=3600)
     collaborate(sender)
-    seen = [len(sender.rooms.list_memberships()["membershipSummaries"]) for _ in range(2)]
-    assert seen == [0, 1]
+    counts = [len(sender.rooms.list_memberships()["membershipSummaries"]) for _ in range(2)]
+    assert counts == [0, 1]
 
 
-def test_expired_credentials_have_the_error_of_aws(sender: Sender) -> None:
+def test_expired_credentials_return_error_of_aws(sender: Sender) -> None:
     sender.add_fault("GetTrainingDataset", "expired_credentials")
-    answer = expect_refusal(
+    error = expect_error(
         "ExpiredTokenException", sender.ml.get_training_dataset, trainingDatasetArn=sender.create_dataset()
     )
-    assert answer["Error"]["Message"] == "The security token included in the request is expired"
-    assert answer["ResponseMetadata"]["HTTPStatusCode"] == 403
+    assert error["Error"]["Message"] == "The security token included in the request is expired"
+    assert error["ResponseMetadata"]["HTTPStatusCode"] == 403
 
 
-def test_a_slow_response_is_delayed(sender: Sender) -> None:
+def test_slow_response_is_delayed(sender: Sender) -> None:
     sender.add_fault("ListTrainingDatasets", "slow", seconds=3600)
-    begun = now(sender)
+    start = read_clock(sender)
     assert sender.names == []
-    assert now(sender) == begun + 3600
+    assert read_clock(sender) == start + 3600
 
 
-def test_a_slow_response_exceeds_the_read_timeout(sender: Sender) -> None:
+def test_slow_response_exceeds_read_timeout(sender: Sender) -> None:
     sender.emulator._control("clock", {"freeze": False})
     sender.add_fault("CreateTrainingDataset", "slow", seconds=2)
-    impatient = sender.client("cleanroomsml", read_timeout=0.5)
+    client = sender.client("cleanroomsml", read_timeout=0.5)
     with pytest.raises(ReadTimeoutError):
-        impatient.create_training_dataset(name="d", roleArn=sender.role, trainingData=sender.build_training_data())
+        client.create_training_dataset(name="d", roleArn=sender.role, trainingData=sender.build_training_data())
     assert sender.names == ["d"]
 
 
-def test_a_slow_error_is_delayed_and_uses_up_no_other_fault(sender: Sender) -> None:
+def test_slow_error_is_delayed_and_consumes_no_other_fault(sender: Sender) -> None:
     sender.add_fault("CreateTrainingDataset", "fail_job")
     sender.add_fault("CreateTrainingDataset", "slow", seconds=5)
     sender.add_fault("CreateTrainingDataset", "throttle")
-    begun = now(sender)
-    expect_refusal("ThrottlingException", sender.create_dataset)
-    assert now(sender) == begun + 5
+    start = read_clock(sender)
+    expect_error("ThrottlingException", sender.create_dataset)
+    assert read_clock(sender) == start + 5
     assert sender.emulator.list_faults(sender.account) == ["fail_job"]
 
 
 @pytest.mark.parametrize("body", ["<html>", "", "{}", '{"trainingDatasets": null}', '{"trainingDa', "ü"])
-def test_a_garbled_response_is_not_the_services(sender: Sender, body: str) -> None:
+def test_garbled_body_replaces_response(sender: Sender, body: str) -> None:
     old = sender.create_dataset("old")
     sender.add_fault("*", "garbled", times=2, body=body)
     client = make_client(
@@ -236,10 +236,10 @@ def test_a_garbled_response_is_not_the_services(sender: Sender, body: str) -> No
         aws_access_key_id=sender.account,
         aws_secret_access_key="secret",
     )
-    came: list[tuple[int, bytes, Any]] = []
+    responses: list[tuple[int, bytes, Any]] = []
     client.meta.events.register(
         "before-parse",
-        lambda response_dict, **_: came.append(
+        lambda response_dict, **_: responses.append(
             (
                 response_dict["status_code"],
                 response_dict["body"],
@@ -248,14 +248,14 @@ def test_a_garbled_response_is_not_the_services(sender: Sender, body: str) -> No
         ),
     )
     client.delete_training_dataset(trainingDatasetArn=old)
-    # boto3 takes it for an empty answer.
+    # boto3 parses it as an empty response.
     assert "trainingDatasets" not in client.list_training_datasets()
-    assert came == [(200, body.encode(), None)] * 2
+    assert responses == [(200, body.encode(), None)] * 2
     assert sender.names == ["old"]
     assert sender.emulator.list_statuses(sender.account)[-3:] == [200, 200, 200]
 
 
-def test_a_garbled_create_is_not_executed(sender: Sender) -> None:
+def test_garbled_create_is_not_executed(sender: Sender) -> None:
     sender.add_fault("CreateTrainingDataset", "fail_job")
     sender.add_fault("CreateTrainingDataset", "garbled")
     with pytest.raises(KeyError):
@@ -264,35 +264,35 @@ def test_a_garbled_create_is_not_executed(sender: Sender) -> None:
     assert sender.emulator.list_faults(sender.account) == ["fail_job"]
 
 
-def test_a_job_can_fail_after_its_response_was_lost(sender: Sender) -> None:
+def test_job_can_fail_after_lost_response(sender: Sender) -> None:
     sender.build()
     dataset = sender.create_dataset()
     sender.add_fault("CreateAudienceModel", "lose_response")
     sender.add_fault("CreateAudienceModel", "fail_job", code="E1")
-    lost(sender.ml.create_audience_model, name="m", trainingDatasetArn=dataset)
+    expect_closed_connection(sender.ml.create_audience_model, name="m", trainingDatasetArn=dataset)
     sender.push(201)
-    (found,) = sender.ml.list_audience_models()["audienceModels"]
-    assert sender.wait(found["audienceModelArn"])["statusDetails"]["statusCode"] == "E1"
+    (model,) = sender.ml.list_audience_models()["audienceModels"]
+    assert sender.wait(model["audienceModelArn"])["statusDetails"]["statusCode"] == "E1"
 
 
-def test_the_oldest_fault_applies_first(sender: Sender) -> None:
+def test_oldest_fault_applies_first(sender: Sender) -> None:
     for kind in ("throttle", "lose_response", "server_error", "access_denied"):
         sender.add_fault("ListTrainingDatasets", kind)
-    seen = [sender.status(sender.ml.list_training_datasets) for _ in range(5)]
-    assert seen == [429, 0, 500, 403, 200]
+    statuses = [sender.status(sender.ml.list_training_datasets) for _ in range(5)]
+    assert statuses == [429, 0, 500, 403, 200]
 
 
-def test_a_fault_of_one_account_affects_no_other(sender: Sender, other: Sender) -> None:
+def test_fault_of_one_account_affects_no_other(sender: Sender, other: Sender) -> None:
     sender.add_fault("ListTrainingDatasets", "throttle")
     assert other.names == []
     assert sender.emulator.list_faults(sender.account) == ["throttle"]
-    expect_refusal("ThrottlingException", sender.ml.list_training_datasets)
+    expect_error("ThrottlingException", sender.ml.list_training_datasets)
     assert sender.names == []
     assert sender.emulator.list_faults(sender.account) == []
 
 
 @pytest.mark.parametrize("times", [0, "forever"])
-def test_a_permanent_fault_lasts_until_it_is_cleared(sender: Sender, other: Sender, times: Any) -> None:
+def test_permanent_fault_lasts_until_cleared(sender: Sender, other: Sender, times: Any) -> None:
     for world in (sender, other):
         world.add_fault("ListTrainingDatasets", "server_error", times=times)
     assert [sender.status(sender.ml.list_training_datasets) for _ in range(20)] == [500] * 20
@@ -301,21 +301,21 @@ def test_a_permanent_fault_lasts_until_it_is_cleared(sender: Sender, other: Send
     assert other.status(other.ml.list_training_datasets) == 500
 
 
-def test_all_are_cleared_at_once(sender: Sender, other: Sender) -> None:
+def test_all_faults_are_cleared(sender: Sender, other: Sender) -> None:
     for account in (sender.account, other.account, ""):
         sender.emulator.add_fault("*", "throttle", account, times=0)
     sender.emulator._control("faults", method="DELETE")
     assert (sender.names, other.names) == ([], [])
 
 
-def test_a_fault_of_every_operation(sender: Sender) -> None:
+def test_fault_can_affect_all_operations(sender: Sender) -> None:
     sender.add_fault("*", "throttle", times=2)
     assert sender.status(sender.ml.list_audience_models) == 429
     assert sender.status(sender.rooms.list_memberships) == 429
     assert sender.status(sender.ml.list_audience_models) == 200
 
 
-def test_a_fault_expires_by_the_clock(sender: Sender) -> None:
+def test_fault_expires_by_emulator_clock(sender: Sender) -> None:
     sender.add_fault("ListTrainingDatasets", "throttle", times=0, lasts=60)
     sender.push(59)
     assert sender.status(sender.ml.list_training_datasets) == 429
@@ -325,7 +325,7 @@ def test_a_fault_expires_by_the_clock(sender: Sender) -> None:
 
 
 @pytest.mark.parametrize(
-    ("order", "message"),
+    ("command", "message"),
     [
         ({"op": "*", "kind": "quota"}, "faults: unknown 'op'; allowed: account, body, code, kind"),
         ({"kind": "quota"}, "faults: missing 'operation'"),
@@ -333,15 +333,15 @@ def test_a_fault_expires_by_the_clock(sender: Sender) -> None:
         ({"operation": "Typo", "kind": "quota"}, "operation: 'Typo' is not an API operation; use '*' for all"),
     ],
 )
-def test_an_invalid_fault_is_explained(sender: Sender, order: dict[str, Any], message: str) -> None:
+def test_invalid_fault_is_explained(sender: Sender, command: dict[str, Any], message: str) -> None:
     with pytest.raises(urllib.error.HTTPError) as caught:
-        sender.emulator._control("faults", order)
+        sender.emulator._control("faults", command)
     assert caught.value.code == 400
     assert message in json.load(caught.value)["message"]
 
 
 @pytest.mark.parametrize(
-    "order",
+    "command",
     [
         {"operation": "ListTrainingDatasets", "kind": "typo"},
         {"operation": "ListTrainingDataset", "kind": "throttle"},
@@ -367,25 +367,25 @@ def test_an_invalid_fault_is_explained(sender: Sender, order: dict[str, Any], me
         {"operation": "*", "kind": "throttle", "time": 2},
     ],
 )
-def test_an_invalid_command_is_rejected(sender: Sender, order: dict[str, Any]) -> None:
+def test_invalid_command_is_rejected(sender: Sender, command: dict[str, Any]) -> None:
     with pytest.raises(urllib.error.HTTPError) as caught:
-        sender.emulator._control("faults", order)
+        sender.emulator._control("faults", command)
     assert caught.value.code == 400
     assert sender.names == []
 
 
-def test_a_reset_forgets_all_but_the_clock(sender: Sender) -> None:
+def test_reset_clears_all_but_clock(sender: Sender) -> None:
     sender.create_dataset("d")
     sender.add_fault("CreateTrainingDataset", "late_commit", seconds=1)
-    lost(sender.create_dataset, "e")
+    expect_closed_connection(sender.create_dataset, "e")
     sender.add_fault("*", "throttle", times=0)
-    begun = now(sender)
+    start = read_clock(sender)
     sender.emulator._control("reset", {})
-    assert now(sender) == begun
+    assert read_clock(sender) == start
     sender.push(2)
     assert (sender.names, sender.calls) == ([], ["ListTrainingDatasets"])
 
 
-def test_the_page_names_every_kind() -> None:
+def test_page_names_every_kind() -> None:
     text = (Path(__file__).parents[2] / "docs" / "emulator.md").read_text(encoding="utf-8")
     assert [kind for kind in KINDS if f"`{kind}`" not in text] == []

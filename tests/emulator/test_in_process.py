@@ -1,4 +1,4 @@
-"""The emulator without a server: what a client sees is what it sees over a socket."""
+"""The emulator without a server behaves towards clients as it does over a socket."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ SLOW_JOBS = Settings(scale=0.001, pending_seconds=100, progress_seconds=100, del
 
 
 @pytest.fixture
-def called() -> Iterator[InProcess]:
+def local_emulator() -> Iterator[InProcess]:
     with in_process(SLOW_JOBS) as emulator:
         yield emulator
 
 
 @pytest.fixture(params=["socket", "in process"])
-def either(request: pytest.FixtureRequest, clocked_emulator: EmulatorProcess) -> Iterator[RunningEmulator]:
-    """The same emulator, reached in one way and in the other."""
+def any_emulator(request: pytest.FixtureRequest, clocked_emulator: EmulatorProcess) -> Iterator[RunningEmulator]:
+    """The same emulator, called over a socket and in process."""
     if request.param == "socket":
         yield clocked_emulator
         return
@@ -38,8 +38,8 @@ def either(request: pytest.FixtureRequest, clocked_emulator: EmulatorProcess) ->
         yield emulator
 
 
-def impatient(world: ClockedWorld, **config: Any) -> Any:
-    """A client that sends once."""
+def make_client_without_retries(world: ClockedWorld, **config: Any) -> Any:
+    """Make a client that does not retry."""
     return make_client(
         "cleanroomsml",
         endpoint_url=world.emulator.url,
@@ -50,29 +50,31 @@ def impatient(world: ClockedWorld, **config: Any) -> Any:
     )
 
 
-@pytest.mark.parametrize(("kind", "made"), [("reset", 0), ("lose_response", 1)])
-def test_a_dropped_connection_is_the_same_error(either: RunningEmulator, kind: str, made: int) -> None:
-    world = ClockedWorld(either)
+@pytest.mark.parametrize(("kind", "created"), [("reset", 0), ("lose_response", 1)])
+def test_dropped_connection_raises_same_error(any_emulator: RunningEmulator, kind: str, created: int) -> None:
+    world = ClockedWorld(any_emulator)
     world.add_fault("CreateTrainingDataset", kind)
     with pytest.raises(ConnectionClosedError, match="before we received a valid response"):
-        impatient(world).create_training_dataset(name="d", roleArn=world.role, trainingData=world.build_training_data())
-    assert len(world.ml.list_training_datasets()["trainingDatasets"]) == made
+        make_client_without_retries(world).create_training_dataset(
+            name="d", roleArn=world.role, trainingData=world.build_training_data()
+        )
+    assert len(world.ml.list_training_datasets()["trainingDatasets"]) == created
 
 
-def test_an_error_has_the_same_response(either: RunningEmulator) -> None:
-    world = ClockedWorld(either)
+def test_error_has_same_response(any_emulator: RunningEmulator) -> None:
+    world = ClockedWorld(any_emulator)
     arn = f"arn:aws:cleanrooms-ml:{REGION}:{world.account}:training-dataset/0f3a6f0e-0000-4000-8000-000000000000"
     with pytest.raises(ClientError) as caught:
         world.ml.get_training_dataset(trainingDatasetArn=arn)
-    found: dict[str, Any] = dict(caught.value.response)
-    metadata = found["ResponseMetadata"]
-    assert (metadata["HTTPStatusCode"], found["Error"]["Code"]) == (404, "ResourceNotFoundException")
+    response: dict[str, Any] = dict(caught.value.response)
+    metadata = response["ResponseMetadata"]
+    assert (metadata["HTTPStatusCode"], response["Error"]["Code"]) == (404, "ResourceNotFoundException")
     assert metadata["RequestId"] == metadata["HTTPHeaders"]["x-amzn-requestid"]
     assert world.calls == ["GetTrainingDataset"]
 
 
-def test_files_and_tables_are_the_same(either: RunningEmulator) -> None:
-    world = ClockedWorld(either).build()
+def test_files_and_tables_behave_the_same(any_emulator: RunningEmulator) -> None:
+    world = ClockedWorld(any_emulator).build()
     s3 = world.client("s3")
     s3.put_object(Bucket=world.bucket, Key="a b/ü.txt", Body=b"\x00 text", Metadata={"k": "v"})
     assert s3.get_object(Bucket=world.bucket, Key="a b/ü.txt")["Body"].read() == b"\x00 text"
@@ -82,38 +84,38 @@ def test_files_and_tables_are_the_same(either: RunningEmulator) -> None:
     assert world.client("glue").get_table(DatabaseName="lookalike", Name="interactions")["Table"]["Parameters"]
 
 
-def test_a_model_is_trained_and_its_audience_exported(called: InProcess) -> None:
-    world = ClockedWorld(called).build()
+def test_model_is_trained_and_audience_exported(local_emulator: InProcess) -> None:
+    world = ClockedWorld(local_emulator).build()
     job = world.generate_audience()
     world.ml.start_audience_export_job(
         name="e", audienceGenerationJobArn=job, audienceSize={"type": "PERCENTAGE", "value": 20}
     )
     world.push(200)
-    (found,) = world.ml.list_audience_export_jobs()["audienceExportJobs"]
-    assert found["status"] == "ACTIVE"
+    (export,) = world.ml.list_audience_export_jobs()["audienceExportJobs"]
+    assert export["status"] == "ACTIVE"
 
 
-def test_a_model_with_invalid_data_fails(called: InProcess) -> None:
-    world = ClockedWorld(called).build(csv=b"user_id,item_id,timestamp\nu1,i1,soon\n")
-    made = world.ml.create_audience_model(name="m", trainingDatasetArn=world.create_dataset())
-    assert world.wait(made["audienceModelArn"])["status"] == "CREATE_FAILED"
+def test_model_with_invalid_data_fails(local_emulator: InProcess) -> None:
+    world = ClockedWorld(local_emulator).build(csv=b"user_id,item_id,timestamp\nu1,i1,soon\n")
+    model = world.ml.create_audience_model(name="m", trainingDatasetArn=world.create_dataset())
+    assert world.wait(model["audienceModelArn"])["status"] == "CREATE_FAILED"
 
 
 @pytest.fixture
-def hook(called: InProcess, monkeypatch: pytest.MonkeyPatch) -> CleanRoomsMLHook:
-    """A hook whose connection leads to account 123456789012."""
+def hook(local_emulator: InProcess, monkeypatch: pytest.MonkeyPatch) -> CleanRoomsMLHook:
+    """A hook whose connection uses account 123456789012."""
     monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", '{"conn_type": "aws", "login": "123456789012", "password": "x"}')
-    monkeypatch.setenv("AWS_ENDPOINT_URL", called.url)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", local_emulator.url)
     return CleanRoomsMLHook(region_name=REGION)
 
 
-def test_a_hook_reaches_it_too(called: InProcess, hook: CleanRoomsMLHook) -> None:
-    world = ClockedWorld(called, account="123456789012")
+def test_hook_reaches_emulator(local_emulator: InProcess, hook: CleanRoomsMLHook) -> None:
+    world = ClockedWorld(local_emulator, account="123456789012")
     arn = world.create_dataset()
     assert [entry["trainingDatasetArn"] for entry in hook.items("list_training_datasets")] == [arn]
-    called.add_fault("DeleteTrainingDataset", "throttle", "123456789012", times=2)
+    local_emulator.add_fault("DeleteTrainingDataset", "throttle", "123456789012", times=2)
     hook.call("delete_training_dataset", {"training_dataset_arn": arn})
-    called.add_fault("CreateTrainingDataset", "lose_response", "123456789012")
+    local_emulator.add_fault("CreateTrainingDataset", "lose_response", "123456789012")
     with pytest.raises(OutcomeUnknownError, match="ConnectionClosedError"):
         hook.call(
             "create_training_dataset",
@@ -121,47 +123,47 @@ def test_a_hook_reaches_it_too(called: InProcess, hook: CleanRoomsMLHook) -> Non
         )
 
 
-def test_pauses_advance_the_clock(called: InProcess, hook: CleanRoomsMLHook) -> None:
-    called.add_fault("ListTrainingDatasets", "server_error", "123456789012", times=2)
+def test_pauses_advance_clock(local_emulator: InProcess, hook: CleanRoomsMLHook) -> None:
+    local_emulator.add_fault("ListTrainingDatasets", "server_error", "123456789012", times=2)
     assert list(hook.items("list_training_datasets")) == []
-    assert called.clock.now() > START
+    assert local_emulator.clock.now() > START
     before = _clock.now()
-    assert before == called.clock.now()
-    called.add_fault("CreateTrainingDataset", "throttle", "123456789012", times=8)
-    world = ClockedWorld(called, account="123456789012")
+    assert before == local_emulator.clock.now()
+    local_emulator.add_fault("CreateTrainingDataset", "throttle", "123456789012", times=8)
+    world = ClockedWorld(local_emulator, account="123456789012")
     hook.call(
         "create_training_dataset", {"name": "d", "role_arn": world.role, "training_data": world.build_training_data()}
     )
-    # Eight pauses, jittered, of 1, 2, 4, 8 and 16 seconds, then 20.
+    # Eight jittered pauses: 1, 2, 4, 8 and 16 seconds, then 20 each.
     assert 45 < _clock.now() - before < 92
 
 
-def test_the_clock_stands_until_it_is_advanced(called: InProcess) -> None:
-    world = ClockedWorld(called)
+def test_clock_is_frozen_until_advanced(local_emulator: InProcess) -> None:
+    world = ClockedWorld(local_emulator)
     arn = world.create_dataset()
-    found = world.ml.get_training_dataset(trainingDatasetArn=arn)
+    dataset = world.ml.get_training_dataset(trainingDatasetArn=arn)
     start = datetime.fromtimestamp(START, tz=timezone.utc)
-    assert found["createTime"] == start
-    assert found["ResponseMetadata"]["HTTPHeaders"]["date"] == start.strftime("%a, %d %b %Y %H:%M:%S GMT")
+    assert dataset["createTime"] == start
+    assert dataset["ResponseMetadata"]["HTTPHeaders"]["date"] == start.strftime("%a, %d %b %Y %H:%M:%S GMT")
 
 
-def test_clear_prepares_the_next_example(called: InProcess) -> None:
-    world = ClockedWorld(called)
+def test_clear_restores_initial_state(local_emulator: InProcess) -> None:
+    world = ClockedWorld(local_emulator)
     world.create_dataset()
     world.push(50)
     world.add_fault("ListTrainingDatasets", "access_denied", times=100)
-    called.clear()
+    local_emulator.clear()
     assert world.ml.list_training_datasets()["trainingDatasets"] == []
     assert (world.calls, _clock.now()) == (["ListTrainingDatasets"], START)
 
 
-def test_the_network_is_restored_afterwards(called: InProcess) -> None:
-    world = ClockedWorld(called)
-    ours = URLLib3Session.send
+def test_network_is_restored_afterwards(local_emulator: InProcess) -> None:
+    world = ClockedWorld(local_emulator)
+    patched_send = URLLib3Session.send
     with in_process(start=None) as other:
         assert ClockedWorld(other, account=world.account).ml.list_training_datasets()["trainingDatasets"] == []
         assert world.calls == []
-    assert URLLib3Session.send is ours
+    assert URLLib3Session.send is patched_send
     world.create_dataset()
     assert world.calls == ["CreateTrainingDataset"]
 
@@ -170,5 +172,5 @@ def test_requests_fail_afterwards() -> None:
     with in_process() as emulator:
         world = ClockedWorld(emulator)
     with pytest.raises(EndpointConnectionError):
-        impatient(world).list_training_datasets()
+        make_client_without_retries(world).list_training_datasets()
     assert world.emulator.url == URL

@@ -1,4 +1,4 @@
-"""What a page of a listing costs, counted: as much among many resources as among few."""
+"""The cost of a page of a listing, counted in instructions, does not grow with the number of resources."""
 
 from __future__ import annotations
 
@@ -31,32 +31,39 @@ SETTINGS = Settings(scale=0.001, pending_seconds=100, progress_seconds=100, dele
 PACKAGE = str(Path(airflow_cleanroomsml.emulator.__file__).parent)
 
 
-def pagination(service: str) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = Loader().load_service_model(service, "paginators-1")["pagination"]
-    kinds = RESOURCES[service]
-    return {name: rule for name, rule in found.items() if any(hasattr(kind, xform_name(name)) for kind in kinds)}
+def read_paginators(service: str) -> dict[str, dict[str, Any]]:
+    paginators: dict[str, dict[str, Any]] = Loader().load_service_model(service, "paginators-1")["pagination"]
+    resources = RESOURCES[service]
+    return {
+        name: rule
+        for name, rule in paginators.items()
+        if any(hasattr(resource, xform_name(name)) for resource in resources)
+    }
 
 
 @dataclass
 class Stock:
-    """An account that has one of everything that can be listed, and then many."""
+    """An account with one resource of each kind that can be listed, and then with many copies of them."""
 
     emulator: InProcess
     custom: Custom
-    named: dict[str, str] = field(default_factory=dict)
+    identifiers: dict[str, str] = field(default_factory=dict)
 
     @property
     def world(self) -> ClockedWorld:
-        """Whose the resources are."""
+        """The account that owns the resources."""
         return self.custom.runner
 
     def fill(self) -> None:
-        """Make one of each."""
+        """Create one resource of each kind."""
         world, custom = self.world, self.custom
         configured = world.create_configured_model()
         seed = {"dataSource": {"s3Uri": f"s3://{world.bucket}/seed"}, "roleArn": world.role}
         job = world.ml.start_audience_generation_job(
-            name="job", configuredAudienceModelArn=configured, seedAudience=seed, collaborationId=custom.made.id
+            name="job",
+            configuredAudienceModelArn=configured,
+            seedAudience=seed,
+            collaborationId=custom.collaboration.id,
         )["audienceGenerationJobArn"]
         world.push(300)
         size = {"type": "PERCENTAGE", "value": 10}
@@ -79,41 +86,41 @@ class Stock:
             configuredAudienceModelAssociationName="association",
             manageResourcePolicies=False,
         )
-        own = world.ml.create_configured_model_algorithm(name="algorithm", roleArn=world.role)
+        own_algorithm = world.ml.create_configured_model_algorithm(name="algorithm", roleArn=world.role)
         world.ml.create_configured_model_algorithm_association(
-            **custom.of, name="own", configuredModelAlgorithmArn=own["configuredModelAlgorithmArn"]
+            **custom.of, name="own", configuredModelAlgorithmArn=own_algorithm["configuredModelAlgorithmArn"]
         )
-        self.named = {
+        self.identifiers = {
             **custom.of,
             **custom.within,
             "trainedModelArn": model,
             "audienceGenerationJobArn": job,
             "configuredAudienceModelArn": configured,
-            "collaborationId": custom.made.id,
+            "collaborationId": custom.collaboration.id,
         }
 
     def multiply(self, times: int) -> None:
-        """Put copies that belong elsewhere before all resources, and copies under the same parents after them."""
+        """Add copies with other owners or parents before the originals, and copies with the same owner and parents after them."""
         store = self.emulator.shared.store
         originals = store.records
-        elsewhere = [copy for record in originals for _ in range(times) for copy in _elsewhere(record)]
+        foreign_copies = [copy for record in originals for _ in range(times) for copy in _build_foreign_copies(record)]
         copies = [_copy(record) for record in originals for _ in range(times)]
         store.clear()
-        for record in (*elsewhere, *originals, *copies):
+        for record in (*foreign_copies, *originals, *copies):
             store.add(record)
 
-    def read_page(self, query: Query, **more: Any) -> dict[str, Any]:
-        """A page of a listing."""
+    def read_page(self, query: Query, **paging: Any) -> dict[str, Any]:
+        """Read a page of a listing."""
         client = self.world.ml if query.service == "cleanroomsml" else self.world.rooms
         members = client.meta.service_model.operation_model(query.operation).input_shape
-        arguments = {name: self.named[name] for name in members.required_members}
-        arguments |= {name: value or self.named[name] for name, value in query.more}
-        found: dict[str, Any] = getattr(client, xform_name(query.operation))(**arguments, **more)
-        return found
+        arguments = {name: self.identifiers[name] for name in members.required_members}
+        arguments |= {name: value or self.identifiers[name] for name, value in query.filters}
+        page: dict[str, Any] = getattr(client, xform_name(query.operation))(**arguments, **paging)
+        return page
 
-    def pages(self, query: Query) -> Iterator[list[dict[str, Any]]]:
-        """All entries of a listing, by pages."""
-        key = pagination(query.service)[query.operation]["result_key"]
+    def read_pages(self, query: Query) -> Iterator[list[dict[str, Any]]]:
+        """Read the entries of all pages of a listing."""
+        key = read_paginators(query.service)[query.operation]["result_key"]
         token: dict[str, str] = {}
         while True:
             page = self.read_page(query, maxResults=100, **token)
@@ -123,18 +130,18 @@ class Stock:
             token = {"nextToken": page["nextToken"]}
 
 
-def _renewed(text: str) -> str:
-    """An ARN or identifier with another UUID at its end."""
+def _change_uuid(text: str) -> str:
+    """Return an ARN or identifier with another UUID at its end."""
     return f"{text[:-36]}{uuid.uuid4()}"
 
 
 def _copy(record: Record, caller: Caller | None = None, **fields: Any) -> Record:
-    """Another resource of the kind; of a further version of a model another version."""
+    """Copy a record under another ARN, or an incremental version of a model under another version identifier."""
     version = record.fields.get("versionIdentifier", "NULL")
-    arn = record.arn if version != "NULL" else _renewed(record.arn)
+    arn = record.arn if version != "NULL" else _change_uuid(record.arn)
     changed = {**record.fields, **fields}
     if version != "NULL":
-        changed["versionIdentifier"] = _renewed(version)
+        changed["versionIdentifier"] = _change_uuid(version)
     if "id" in changed:
         changed["id"] = arn[-36:]
     return replace(record, fields=changed, arn=arn, caller=caller or record.caller)
@@ -144,8 +151,8 @@ def _copy(record: Record, caller: Caller | None = None, **fields: Any) -> Record
 PARENTS = ("audienceGenerationJobArn", "collaborationId", "configuredAudienceModelArn", "trainedModelArn")
 
 
-def _elsewhere(record: Record) -> Iterator[Record]:
-    """Copies that differ in one respect: the account, the members of a collaboration, or a parent."""
+def _build_foreign_copies(record: Record) -> Iterator[Record]:
+    """Build copies that differ in one respect: the account, the members of a collaboration, or a parent."""
     if record.fields.get("versionIdentifier", "NULL") != "NULL":
         return
     yield _copy(record, Caller("210987654321", record.caller.region))
@@ -153,42 +160,42 @@ def _elsewhere(record: Record) -> Iterator[Record]:
         yield _copy(record, members=[])
     for name in PARENTS:
         if record.fields.get(name) not in (None, record.arn):
-            yield _copy(record, None, **{name: _renewed(record.fields[name])})
+            yield _copy(record, None, **{name: _change_uuid(record.fields[name])})
     if record.membership_id:
-        elsewhere = replace(_copy(record), membership_id=_renewed(record.membership_id))
-        # Each collaboration has memberships of its own.
-        yield from (elsewhere, replace(_copy(elsewhere), collaboration_id=_renewed(record.collaboration_id)))
+        foreign = replace(_copy(record), membership_id=_change_uuid(record.membership_id))
+        # Each collaboration has its own memberships.
+        yield from (foreign, replace(_copy(foreign), collaboration_id=_change_uuid(record.collaboration_id)))
 
 
 @contextmanager
-def stocked(times: int) -> Iterator[Stock]:
-    """An account with as many of everything that can be listed."""
+def stock_account(times: int) -> Iterator[Stock]:
+    """Create an account with this many copies of each resource that can be listed."""
     with in_process(SETTINGS) as emulator, pytest.MonkeyPatch.context() as patch:
         patch.setattr(listing_module, "MOST_SKIPPED", 5)
         emulator._application = build_application(emulator.shared, lambda: URL, Idle())
-        found = Stock(emulator, set_up(ClockedWorld(emulator), ClockedWorld(emulator)))
-        found.fill()
-        found.multiply(times)
-        yield found
+        stock = Stock(emulator, set_up(ClockedWorld(emulator), ClockedWorld(emulator)))
+        stock.fill()
+        stock.multiply(times)
+        yield stock
 
 
-def instructions(call: Callable[[], object]) -> int:
-    """Instructions and lines that the emulator's own code carries out in a call."""
+def count_instructions(call: Callable[[], object]) -> int:
+    """Count the instructions and lines of the emulator's own code that a call executes."""
     count = 0
 
-    def within(*_: object) -> Any:
+    def count_event(*_: object) -> Any:
         nonlocal count
         count += 1
-        return within
+        return count_event
 
-    def entered(frame: FrameType, _: str, __: Any) -> Any:
+    def trace_call(frame: FrameType, _: str, __: Any) -> Any:
         if not frame.f_code.co_filename.startswith(PACKAGE):
             return None
         frame.f_trace_opcodes = True
-        return within
+        return count_event
 
     before = sys.gettrace()
-    sys.settrace(entered)
+    sys.settrace(trace_call)
     try:
         call()
     finally:
@@ -198,18 +205,18 @@ def instructions(call: Callable[[], object]) -> int:
 
 @dataclass(frozen=True)
 class Query:
-    """A List operation, and what narrows it down."""
+    """A List operation and its filters."""
 
     service: str
     operation: str
-    more: tuple[tuple[str, str], ...] = ()
+    filters: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
-        return " ".join((self.operation, *(f"{name}={value}" for name, value in self.more)))
+        return " ".join((self.operation, *(f"{name}={value}" for name, value in self.filters)))
 
 
-#: Listings of less than all; "" stands for the parent of all copies. Of some, nothing at all has the status.
-NARROWED = [
+#: Filtered listings; "" stands for the parent of all copies. Some filter by a status that no resource has.
+FILTERED_QUERIES = [
     Query("cleanroomsml", "ListAudienceExportJobs", (("audienceGenerationJobArn", ""),)),
     Query("cleanroomsml", "ListAudienceGenerationJobs", (("configuredAudienceModelArn", ""),)),
     Query("cleanroomsml", "ListAudienceGenerationJobs", (("collaborationId", ""),)),
@@ -224,22 +231,22 @@ NARROWED = [
     Query("cleanrooms", "ListProtectedQueries", (("status", "SUCCESS"),)),
     Query("cleanrooms", "ListProtectedQueries", (("status", "FAILED"),)),
 ]
-#: Members are part of their collaboration, which has ten at most.
+#: Except ListMembers: members are part of their collaboration, which has ten at most.
 QUERIES = [
-    *(Query(service, name) for service in RESOURCES for name in pagination(service) if name != "ListMembers"),
-    *NARROWED,
+    *(Query(service, name) for service in RESOURCES for name in read_paginators(service) if name != "ListMembers"),
+    *FILTERED_QUERIES,
 ]
 
 
 @dataclass
 class Cost:
     """
-    What a listing costs.
+    Cost of a listing.
 
-    :param entries: How many it has in all.
-    :param first: Instructions for its first page of three.
-    :param last: Instructions for its last three.
-    :param pages: The sizes of its pages of 100.
+    :param entries: Number of entries.
+    :param first: Instructions for the first page, of three entries.
+    :param last: Instructions for the last page, of three entries.
+    :param pages: Sizes of the pages when up to 100 entries are requested.
     """
 
     entries: int
@@ -248,17 +255,17 @@ class Cost:
     pages: list[int]
 
 
-def cost(stock: Stock, query: Query) -> Cost:
+def measure_cost(stock: Stock, query: Query) -> Cost:
     # Python 3.13 reports all instructions of a function only from its second traced call on.
-    first = [instructions(lambda: stock.read_page(query, maxResults=3)) for _ in range(2)][-1]
-    pages = [len(page) for page in stock.pages(query)]
+    first = [count_instructions(lambda: stock.read_page(query, maxResults=3)) for _ in range(2)][-1]
+    pages = [len(page) for page in stock.read_pages(query)]
     token: dict[str, str] = {}
-    left = sum(pages) - 3
-    while left > 0:
-        size = min(left, 100)
+    remaining = sum(pages) - 3
+    while remaining > 0:
+        size = min(remaining, 100)
         token = {"nextToken": stock.read_page(query, maxResults=size, **token)["nextToken"]}
-        left -= size
-    last = instructions(lambda: stock.read_page(query, maxResults=3, **token))
+        remaining -= size
+    last = count_instructions(lambda: stock.read_page(query, maxResults=3, **token))
     return Cost(sum(pages), first, last, pages)
 
 
@@ -267,32 +274,32 @@ Costs = Mapping[Query, Cost]
 
 @pytest.fixture(scope="module")
 def few() -> Costs:
-    with stocked(6) as stock:
-        return {query: cost(stock, query) for query in QUERIES}
+    with stock_account(6) as stock:
+        return {query: measure_cost(stock, query) for query in QUERIES}
 
 
 @pytest.fixture(scope="module")
 def many() -> Costs:
-    with stocked(200) as stock:
-        return {query: cost(stock, query) for query in QUERIES}
+    with stock_account(200) as stock:
+        return {query: measure_cost(stock, query) for query in QUERIES}
 
 
 @pytest.mark.parametrize("query", QUERIES, ids=str)
-def test_the_cost_of_a_page_does_not_grow_with_the_listing(few: Costs, many: Costs, query: Query) -> None:
-    before, after = few[query], many[query]
-    assert after.entries >= 20 * before.entries
-    assert after.first <= 1.05 * before.first
-    assert after.last <= 1.05 * before.last
+def test_page_cost_does_not_grow_with_listing(few: Costs, many: Costs, query: Query) -> None:
+    cost_of_few, cost_of_many = few[query], many[query]
+    assert cost_of_many.entries >= 20 * cost_of_few.entries
+    assert cost_of_many.first <= 1.05 * cost_of_few.first
+    assert cost_of_many.last <= 1.05 * cost_of_few.last
 
 
-@pytest.mark.parametrize("query", [query for query in QUERIES if "tatus" not in str(query.more)], ids=str)
-def test_only_a_status_filter_returns_incomplete_pages(many: Costs, query: Query) -> None:
+@pytest.mark.parametrize("query", [query for query in QUERIES if "tatus" not in str(query.filters)], ids=str)
+def test_only_status_filters_return_incomplete_pages(many: Costs, query: Query) -> None:
     *full, last = many[query].pages
     assert set(full) == {100}
     assert last
 
 
-def test_a_record_is_dropped_when_its_deletion_ends() -> None:
+def test_record_is_dropped_when_deletion_ends() -> None:
     with in_process(SETTINGS) as emulator:
         emulator._application = build_application(emulator.shared, lambda: URL, Idle())
         world, store = ClockedWorld(emulator), emulator.shared.store
@@ -315,20 +322,20 @@ def test_pages_list_every_record_once_in_order(
     monkeypatch.setattr(listing_module, "MOST_SKIPPED", 5)
     numbers = range(10, 150)
     listing = Listing(numbers, lambda n: {"n": n}, lambda n: n % share == 0, lambda n: n, newest_first)
-    found, after = [], 0
+    listed, after = [], 0
     while True:
         page, after = listing.read_page(after, size)
         assert len(page) <= size
-        found += [entry["n"] for entry in page]
+        listed += [entry["n"] for entry in page]
         if not after:
             break
-    wanted = [number for number in numbers if number % share == 0]
-    assert found == (wanted[::-1] if newest_first else wanted)
+    expected = [number for number in numbers if number % share == 0]
+    assert listed == (expected[::-1] if newest_first else expected)
 
 
-def test_a_record_skipped_after_a_full_page_is_on_the_next_page() -> None:
-    shown = {1, 2, 4}
-    listing = Listing([1, 2, 3, 4], lambda n: {"n": n}, shown.__contains__, lambda n: n)
+def test_record_skipped_after_full_page_is_on_next_page() -> None:
+    visible = {1, 2, 4}
+    listing = Listing([1, 2, 3, 4], lambda n: {"n": n}, visible.__contains__, lambda n: n)
     assert listing.read_page(0, 2) == ([{"n": 1}, {"n": 2}], 2)
-    shown.add(3)
+    visible.add(3)
     assert listing.read_page(2, 2) == ([{"n": 3}, {"n": 4}], 0)

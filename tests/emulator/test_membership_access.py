@@ -9,7 +9,7 @@ import pytest
 from botocore import xform_name
 
 from airflow_cleanroomsml.emulator.settings import Settings
-from tests.emulator.clocked_world import ClockedWorld, expect_refusal
+from tests.emulator.clocked_world import ClockedWorld, expect_error
 from tests.emulator.custom_models import Custom, associate, create_algorithm
 from tests.emulator.test_wire import OPERATIONS, Draw, service_of
 from tests.helpers.collaboration import Collaboration, collaborate, join_collaboration
@@ -82,11 +82,11 @@ def test_invited_account_is_not_yet_a_member(
     invitation: tuple[Custom, ClockedWorld], operation: Any, name: str
 ) -> None:
     custom, invited = invitation
-    arguments = {name: custom.made.id}
+    arguments = {name: custom.collaboration.id}
     if operation.name in OPEN_TO_INVITED:
         call(invited, operation, **arguments)
     elif operation.name != "CreateMembership":
-        expect_refusal("AccessDeniedException", call, world=invited, operation=operation, **arguments)
+        expect_error("AccessDeniedException", call, world=invited, operation=operation, **arguments)
 
 
 @every_case
@@ -94,9 +94,9 @@ def test_collaboration_is_unknown_in_other_regions(
     invitation: tuple[Custom, ClockedWorld], operation: Any, name: str
 ) -> None:
     custom, _ = invitation
-    arguments = {"operation": operation, "region": "eu-west-1", name: custom.made.id}
+    arguments = {"operation": operation, "region": "eu-west-1", name: custom.collaboration.id}
     code = "ResourceNotFoundException" if operation.name == "CreateMembership" else "AccessDeniedException"
-    expect_refusal(code, call, world=custom.provider, **arguments)
+    expect_error(code, call, world=custom.provider, **arguments)
 
 
 def test_listings_are_limited_to_their_region(invitation: tuple[Custom, ClockedWorld]) -> None:
@@ -111,7 +111,9 @@ def test_listings_are_limited_to_their_region(invitation: tuple[Custom, ClockedW
         )
         assert rooms.list_collaborations()["collaborationList"] == []
         assert rooms.list_memberships()["membershipSummaries"] == []
-        assert [entry["id"] for entry in world.rooms.list_collaborations()["collaborationList"]] == [custom.made.id]
+        assert [entry["id"] for entry in world.rooms.list_collaborations()["collaborationList"]] == [
+            custom.collaboration.id
+        ]
 
 
 def test_invited_account_cannot_receive_output(invitation: tuple[Custom, ClockedWorld]) -> None:
@@ -121,11 +123,11 @@ def test_invited_account_cannot_receive_output(invitation: tuple[Custom, Clocked
     custom.runner.push(201)
     output = {"members": [{"accountId": invited.account}]}
     export = {**custom.of, "name": "x", "trainedModelArn": model}
-    expect_refusal(
+    expect_error(
         "ValidationException", custom.runner.ml.start_trained_model_export_job, **export, outputConfiguration=output
     )
     request = custom.build_inference_request("x", model, channel, outputConfiguration={"accept": "text/csv", **output})
-    expect_refusal("ValidationException", custom.runner.ml.start_trained_model_inference_job, **request)
+    expect_error("ValidationException", custom.runner.ml.start_trained_model_inference_job, **request)
 
 
 def test_invited_account_cannot_start_jobs() -> None:
@@ -150,7 +152,7 @@ def test_invited_account_cannot_start_jobs() -> None:
         )
         job = {"configuredAudienceModelArn": model, "seedAudience": invited.write_seed(), "collaborationId": identifier}
         start = invited.ml.start_audience_generation_job
-        expect_refusal("AccessDeniedException", start, name="j", **job)
+        expect_error("AccessDeniedException", start, name="j", **job)
         join_collaboration(invited, identifier)
         assert start(name="j", **job)["audienceGenerationJobArn"]
 
@@ -167,7 +169,7 @@ def test_model_is_unknown_in_other_regions() -> None:
             aws_secret_access_key="secret",
         )
         job = {"name": "j", "configuredAudienceModelArn": model, "seedAudience": world.write_seed()}
-        expect_refusal("ResourceNotFoundException", other_region.start_audience_generation_job, **job)
+        expect_error("ResourceNotFoundException", other_region.start_audience_generation_job, **job)
         assert world.ml.start_audience_generation_job(**job)
 
 
@@ -176,6 +178,6 @@ def test_former_member_has_no_access(invitation: tuple[Custom, ClockedWorld]) ->
     creator, former = ClockedWorld(custom.provider.emulator), ClockedWorld(custom.provider.emulator)
     collaboration = collaborate(creator, former)
     former.rooms.delete_membership(membershipIdentifier=collaboration.find_membership(former))
-    expect_refusal(
+    expect_error(
         "AccessDeniedException", former.ml.list_collaboration_trained_models, collaborationIdentifier=collaboration.id
     )

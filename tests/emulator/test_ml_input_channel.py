@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from airflow_cleanroomsml._requests.request import load
-from tests.emulator.clocked_world import ClockedWorld, expect_refusal
+from tests.emulator.clocked_world import ClockedWorld, expect_error
 from tests.emulator.custom_models import SQL, Custom, associate, create_algorithm
 from tests.helpers.collaboration import collaborate
 
@@ -30,7 +30,7 @@ def test_get_echoes_create_request(custom: Custom) -> None:
     assert re.fullmatch(load().shape_for("MLInputChannelArn").metadata["pattern"], arn)
     channel = custom.runner.ml.get_ml_input_channel(**custom.of, mlInputChannelArn=arn)
     assert {name: channel[name] for name in request} == request
-    assert channel["collaborationIdentifier"] == custom.made.id
+    assert channel["collaborationIdentifier"] == custom.collaboration.id
     assert "numberOfRecords" not in channel
     [entry] = custom.runner.ml.list_ml_input_channels(**custom.of)["mlInputChannelsList"]
     assert entry["protectedQueryIdentifier"] == channel["protectedQueryIdentifier"]
@@ -40,20 +40,20 @@ def test_other_member_sees_channel_without_query(custom: Custom, stranger: Clock
     arn = custom.create_channel("c")
     channel = custom.provider.ml.get_collaboration_ml_input_channel(**custom.within, mlInputChannelArn=arn)
     assert (channel["creatorAccountId"], channel["status"]) == (custom.runner.account, "ACTIVE")
-    assert channel["membershipIdentifier"] == custom.made.find_membership(custom.runner)
+    assert channel["membershipIdentifier"] == custom.collaboration.find_membership(custom.runner)
     assert SQL not in str(channel)
     listing = custom.provider.ml.list_collaboration_ml_input_channels
     assert [entry["name"] for entry in listing(**custom.within)["collaborationMLInputChannelsList"]] == ["c"]
-    expect_refusal(
+    expect_error(
         "AccessDeniedException",
         stranger.ml.get_collaboration_ml_input_channel,
         **custom.within,
         mlInputChannelArn=arn,
     )
-    expect_refusal(
+    expect_error(
         "ResourceNotFoundException",
         custom.provider.ml.get_ml_input_channel,
-        membershipIdentifier=custom.made.find_membership(custom.provider),
+        membershipIdentifier=custom.collaboration.find_membership(custom.provider),
         mlInputChannelArn=arn,
     )
 
@@ -63,16 +63,16 @@ def test_deleting_data_keeps_channel_record(custom: Custom) -> None:
     delete, identifiers = custom.runner.ml.delete_ml_input_channel_data, {**custom.of, "mlInputChannelArn": arn}
     for expected in ("CREATE_PENDING", "CREATE_IN_PROGRESS"):
         assert read_status(custom, arn) == expected
-        expect_refusal("ConflictException", delete, **identifiers)
+        expect_error("ConflictException", delete, **identifiers)
         custom.runner.push(101)
     assert read_status(custom, arn) == "ACTIVE"
-    expect_refusal("ConflictException", custom.runner.rooms.delete_membership, **custom.of)
+    expect_error("ConflictException", custom.runner.rooms.delete_membership, **custom.of)
     delete(**identifiers)
     for expected in ("DELETE_PENDING", "DELETE_IN_PROGRESS", "INACTIVE", "INACTIVE"):
         assert read_status(custom, arn) == expected
-        expect_refusal("ConflictException", delete, **identifiers)
+        expect_error("ConflictException", delete, **identifiers)
         custom.runner.push(51)
-    expect_refusal("ConflictException", custom.runner.ml.create_ml_input_channel, **custom.build_channel_request())
+    expect_error("ConflictException", custom.runner.ml.create_ml_input_channel, **custom.build_channel_request())
 
 
 def test_data_is_kept_for_retention_period(custom: Custom) -> None:
@@ -91,14 +91,14 @@ def test_creation_requires_ability_and_valid_inputs(custom: Custom) -> None:
     provider = custom.provider
     request = custom.build_channel_request()
     foreign_input = {**request["inputChannel"], "roleArn": provider.role}
-    expect_refusal("AccessDeniedException", create, **{**request, "inputChannel": foreign_input})
-    request_of_provider = {**request, "membershipIdentifier": custom.made.find_membership(provider)}
-    expect_refusal("AccessDeniedException", provider.ml.create_ml_input_channel, **request_of_provider)
-    expect_refusal("ResourceNotFoundException", create, **request_of_provider)
+    expect_error("AccessDeniedException", create, **{**request, "inputChannel": foreign_input})
+    request_of_provider = {**request, "membershipIdentifier": custom.collaboration.find_membership(provider)}
+    expect_error("AccessDeniedException", provider.ml.create_ml_input_channel, **request_of_provider)
+    expect_error("ResourceNotFoundException", create, **request_of_provider)
     unknown = [custom.association[:-1] + ("0" if custom.association[-1] != "0" else "1")]
-    expect_refusal("ResourceNotFoundException", create, **{**request, "configuredModelAlgorithmAssociations": unknown})
+    expect_error("ResourceNotFoundException", create, **{**request, "configuredModelAlgorithmAssociations": unknown})
     payer = {"payerConfiguration": {"computePayerAccountId": "000000000000"}}
-    expect_refusal("ValidationException", create, **request, **payer)
+    expect_error("ValidationException", create, **request, **payer)
     assert custom.runner.ml.list_ml_input_channels(**custom.of)["mlInputChannelsList"] == []
 
 
@@ -108,14 +108,14 @@ def test_resources_of_another_collaboration_are_not_found(custom: Custom) -> Non
         custom.provider, other.find_membership(custom.provider), create_algorithm(custom.provider, "other")
     )
     request = custom.build_channel_request(configuredModelAlgorithmAssociations=[association])
-    expect_refusal("ResourceNotFoundException", custom.runner.ml.create_ml_input_channel, **request)
+    expect_error("ResourceNotFoundException", custom.runner.ml.create_ml_input_channel, **request)
 
 
 def test_channel_101_exceeds_quota(custom: Custom) -> None:
     for index in range(100):
         custom.runner.ml.create_ml_input_channel(**custom.build_channel_request(f"c{index}"))
     create, request = custom.runner.ml.create_ml_input_channel, custom.build_channel_request("c100")
-    error = expect_refusal("ServiceQuotaExceededException", create, **request)
+    error = expect_error("ServiceQuotaExceededException", create, **request)
     assert (error["quotaName"], error["quotaValue"]) == ("Active ML input channels per membership", 100)
 
 
@@ -127,13 +127,13 @@ def test_query_status_follows_channel(custom: Custom) -> None:
         assert protected_query["status"] == expected
         assert protected_query["sqlParameters"] == {"queryString": SQL}
         custom.runner.push(101)
-    expect_refusal(
+    expect_error(
         "ConflictException", custom.runner.rooms.update_protected_query, **identifiers, targetStatus="CANCELLED"
     )
-    expect_refusal(
+    expect_error(
         "ResourceNotFoundException",
         custom.provider.rooms.get_protected_query,
-        **{**identifiers, "membershipIdentifier": custom.made.find_membership(custom.provider)},
+        **{**identifiers, "membershipIdentifier": custom.collaboration.find_membership(custom.provider)},
     )
 
 

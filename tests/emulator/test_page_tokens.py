@@ -13,7 +13,7 @@ from airflow_cleanroomsml.emulator.errors import ApiError
 from airflow_cleanroomsml.emulator.page_tokens import PageTokens
 from airflow_cleanroomsml.emulator.settings import Settings
 from airflow_cleanroomsml.emulator.store import Caller
-from tests.emulator.clocked_world import expect_refusal
+from tests.emulator.clocked_world import expect_error
 from tests.helpers.collaboration import collaborate
 from tests.helpers.in_process import in_process
 from tests.support import World
@@ -32,7 +32,7 @@ def make_client_in_region(world: World, region: str) -> Any:
 
 
 def expect_invalid_token(call: Any, **members: Any) -> None:
-    response = expect_refusal("ValidationException", call, **members)
+    response = expect_error("ValidationException", call, **members)
     assert response["Error"]["Message"].startswith(INVALID)
 
 

@@ -11,7 +11,7 @@ import pytest
 from airflow_cleanroomsml._requests import permissions
 from airflow_cleanroomsml._requests.request import load
 from airflow_cleanroomsml.emulator.settings import Settings
-from tests.emulator.clocked_world import ClockedWorld, expect_refusal
+from tests.emulator.clocked_world import ClockedWorld, expect_error
 from tests.emulator.custom_models import set_up
 from tests.emulator.test_configured_audience_model_association import associate, dissociate
 from tests.helpers.collaboration import collaborate
@@ -29,7 +29,7 @@ def world() -> Iterator[ClockedWorld]:
 
 def expect_denial(action: str, call: Any, **members: Any) -> str:
     """Expect a call to be denied for lack of an action, and return the message of the error."""
-    response = expect_refusal("AccessDeniedException", call, **members)
+    response = expect_error("AccessDeniedException", call, **members)
     assert response["ResponseMetadata"]["HTTPStatusCode"] == 403
     assert f" is not authorized to perform: {action} on resource: " in response["Error"]["Message"]
     return str(response["Error"]["Message"])

@@ -11,7 +11,7 @@ from botocore.loaders import Loader
 
 from airflow_cleanroomsml._requests.request import load
 from airflow_cleanroomsml.emulator import regions
-from tests.emulator.clocked_world import expect_refusal
+from tests.emulator.clocked_world import expect_error
 from tests.emulator.test_wire import ARNS
 from tests.emulator.test_wsgi import send
 from tests.support import World, make_client
@@ -127,7 +127,7 @@ def test_role_of_another_partition_is_rejected(empty_world: World) -> None:
     regional = build_regional_world(empty_world, "cn-north-1")
     arguments = {"name": "d", "trainingData": regional.build_training_data()}
     role = f"arn:aws:iam::{regional.account}:role/r"
-    response = expect_refusal("AccessDeniedException", regional.ml.create_training_dataset, **arguments, roleArn=role)
+    response = expect_error("AccessDeniedException", regional.ml.create_training_dataset, **arguments, roleArn=role)
     assert role in response["Error"]["Message"]
 
 

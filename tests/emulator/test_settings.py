@@ -11,7 +11,7 @@ import pytest
 
 from airflow_cleanroomsml._requests.request import load
 from airflow_cleanroomsml.emulator.rate_limits import get_published_rate
-from tests.emulator.clocked_world import expect_refusal
+from tests.emulator.clocked_world import expect_error
 from tests.emulator.test_faults import Sender
 from tests.support import EmulatorProcess
 
@@ -29,12 +29,12 @@ def sender(clocked_emulator: EmulatorProcess) -> Iterator[Sender]:
 
 def test_unique_names_can_be_disabled(sender: Sender) -> None:
     sender.create_dataset("d")
-    expect_refusal("ConflictException", sender.create_dataset, name="d")
+    expect_error("ConflictException", sender.create_dataset, name="d")
     before = sender.emulator.change_settings(unique_names=False)
     sender.create_dataset("d")
     assert sender.names == ["d", "d"]
     sender.emulator.change_settings(**before)
-    expect_refusal("ConflictException", sender.create_dataset, name="d")
+    expect_error("ConflictException", sender.create_dataset, name="d")
 
 
 def test_quota_can_be_changed(sender: Sender) -> None:
@@ -42,7 +42,7 @@ def test_quota_can_be_changed(sender: Sender) -> None:
     dataset = sender.create_dataset()
     sender.emulator.change_settings(models_in_progress=1, progress_seconds=0)
     sender.ml.create_audience_model(name="m1", trainingDatasetArn=dataset)
-    error = expect_refusal(
+    error = expect_error(
         "ServiceQuotaExceededException", sender.ml.create_audience_model, name="m2", trainingDatasetArn=dataset
     )
     assert error["quotaValue"] == 1
@@ -123,7 +123,7 @@ def test_throttled_request_is_rejected_and_logged(limited_sender: Sender) -> Non
     limited_sender.emulator.change_settings(unique_names=False, models_in_progress=10)
     for _ in range(3):
         limited_sender.ml.create_audience_model(**arguments)
-    error = expect_refusal("ThrottlingException", limited_sender.ml.create_audience_model, **arguments)
+    error = expect_error("ThrottlingException", limited_sender.ml.create_audience_model, **arguments)
     assert error["Error"]["Message"] == "Rate exceeded"
     requests = limited_sender.emulator._control(f"requests?account={limited_sender.account}")["requests"]
     assert [(entry["operation"], entry["status"]) for entry in requests][-2:] == [

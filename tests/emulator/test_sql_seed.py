@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.emulator.clocked_world import ClockedWorld, expect_refusal
+from tests.emulator.clocked_world import ClockedWorld, expect_error
 from tests.helpers.collaboration import Collaboration, collaborate
 
 SQL = "SELECT user_id FROM customers WHERE spent > 100"
@@ -106,17 +106,13 @@ def test_sql_seed_requires_ability_to_query(
     request = build_request(runner, collaboration, model)
     s3 = {"dataSource": {"s3Uri": "s3://bucket/seed"}}
     for seed in ({**request["seedAudience"], **s3}, {"roleArn": runner.role}):
-        expect_refusal("ValidationException", start, world=runner, request={**request, "seedAudience": seed})
-    expect_refusal(
-        "AccessDeniedException", start, world=stranger, request=build_request(stranger, collaboration, model)
-    )
+        expect_error("ValidationException", start, world=runner, request={**request, "seedAudience": seed})
+    expect_error("AccessDeniedException", start, world=stranger, request=build_request(stranger, collaboration, model))
     # The provider may use its own model, but lacks the ability to query.
-    expect_refusal(
-        "AccessDeniedException", start, world=provider, request=build_request(provider, collaboration, model)
-    )
+    expect_error("AccessDeniedException", start, world=provider, request=build_request(provider, collaboration, model))
     outside_collaboration = build_request(provider, collaboration, model)
     del outside_collaboration["collaborationId"]
-    expect_refusal("ValidationException", start, world=provider, request=outside_collaboration)
+    expect_error("ValidationException", start, world=provider, request=outside_collaboration)
     queries = runner.rooms.list_protected_queries(membershipIdentifier=collaboration.find_membership(runner))
     assert queries["protectedQueries"] == []
 

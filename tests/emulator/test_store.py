@@ -11,14 +11,14 @@ import pytest
 
 from airflow_cleanroomsml._requests.model import load
 from airflow_cleanroomsml.emulator.store import Record
-from tests.emulator.test_listing import Stock, stocked
+from tests.emulator.test_listing import Stock, stock_account
 
 SERVICES = ("cleanroomsml", "cleanrooms")
 
 
 @pytest.fixture(scope="module")
 def stock() -> Iterator[Stock]:
-    with stocked(0) as stock:
+    with stock_account(0) as stock:
         destination = {"s3Destination": {"s3Uri": f"s3://{stock.world.bucket}/output"}}
         stock.world.ml.put_ml_configuration(
             **stock.custom.of, defaultOutputLocation={"roleArn": stock.world.role, "destination": destination}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from airflow_cleanroomsml._requests.request import load
-from tests.emulator.clocked_world import ClockedWorld, expect_refusal
+from tests.emulator.clocked_world import ClockedWorld, expect_error
 from tests.emulator.custom_models import COMPUTE, Custom, associate, create_algorithm
 from tests.helpers.collaboration import collaborate
 
@@ -45,7 +45,7 @@ def test_get_echoes_create_request(custom: Custom) -> None:
     assert version == "NULL"
     model = custom.get(arn)
     assert {name: model[name] for name in request} == request
-    assert (model["versionIdentifier"], model["collaborationIdentifier"]) == ("NULL", custom.made.id)
+    assert (model["versionIdentifier"], model["collaborationIdentifier"]) == ("NULL", custom.collaboration.id)
     shared = custom.provider.ml.get_collaboration_trained_model(**custom.within, trainedModelArn=arn)
     assert (shared["creatorAccountId"], shared["resourceConfig"]) == (custom.runner.account, COMPUTE)
     assert "hyperparameters" not in shared
@@ -56,14 +56,14 @@ def test_status_follows_clock(custom: Custom) -> None:
     delete, identifiers = custom.runner.ml.delete_trained_model_output, {**custom.of, "trainedModelArn": model}
     for expected in ("CREATE_PENDING", "CREATE_IN_PROGRESS"):
         assert {custom.get(model)["status"] for _ in range(5)} == {expected}
-        expect_refusal("ConflictException", delete, **identifiers)
+        expect_error("ConflictException", delete, **identifiers)
         custom.runner.push(101)
     assert custom.get(model)["status"] == "ACTIVE"
-    expect_refusal("ConflictException", custom.runner.ml.cancel_trained_model, **identifiers)
+    expect_error("ConflictException", custom.runner.ml.cancel_trained_model, **identifiers)
     delete(**identifiers)
     for expected in ("DELETE_PENDING", "DELETE_IN_PROGRESS", "INACTIVE"):
         assert custom.get(model)["status"] == expected
-        expect_refusal("ConflictException", delete, **identifiers)
+        expect_error("ConflictException", delete, **identifiers)
         custom.runner.push(51)
     [entry] = custom.runner.ml.list_trained_models(**custom.of)["trainedModels"]
     assert (entry["name"], entry["status"]) == ("m", "INACTIVE")
@@ -77,7 +77,7 @@ def test_training_can_be_cancelled(custom: Custom, elapsed: int) -> None:
     custom.runner.ml.cancel_trained_model(**identifiers)
     for expected in ("CANCEL_PENDING", "CANCEL_IN_PROGRESS", "INACTIVE"):
         assert custom.get(model)["status"] == expected
-        expect_refusal("ConflictException", custom.runner.ml.cancel_trained_model, **identifiers)
+        expect_error("ConflictException", custom.runner.ml.cancel_trained_model, **identifiers)
         custom.runner.push(51)
     before = custom.get(model)["updateTime"]
     custom.runner.push(1000)
@@ -112,7 +112,7 @@ def test_default_version_is_latest_or_base(custom: Custom) -> None:
     shared = custom.provider.ml.get_collaboration_trained_model(**custom.within, trainedModelArn=model)
     assert shared["versionIdentifier"] == second
     # Without a version, CancelTrainedModel applies to the base version, which is ACTIVE; only the latest one is in training.
-    expect_refusal("ConflictException", custom.runner.ml.cancel_trained_model, **identifiers)
+    expect_error("ConflictException", custom.runner.ml.cancel_trained_model, **identifiers)
     custom.runner.ml.delete_trained_model_output(**identifiers)
     custom.runner.push(101)
     assert custom.get(model)["status"] == "CREATE_IN_PROGRESS"
@@ -157,17 +157,17 @@ def test_incremental_training_requires_active_version(custom: Custom) -> None:
     ):
         incremental = [{"trainedModelArn": arn, "channelName": "before", **more}]
         request = custom.build_model_request("model", channel, incrementalTrainingDataChannels=incremental)
-        expect_refusal(code, create, **request)
+        expect_error(code, create, **request)
     custom.continue_training(channel, model)
     latest = [{"trainedModelArn": model, "channelName": "before"}]
     # Without a version, training continues from the latest one, which is itself still in training.
-    expect_refusal(
+    expect_error(
         "ValidationException",
         create,
         **custom.build_model_request("model", channel, incrementalTrainingDataChannels=latest),
     )
     duplicate = [{"trainedModelArn": model, "channelName": "training"}]
-    expect_refusal(
+    expect_error(
         "ValidationException",
         create,
         **custom.build_model_request("x", channel, incrementalTrainingDataChannels=duplicate),
@@ -176,31 +176,29 @@ def test_incremental_training_requires_active_version(custom: Custom) -> None:
 
 def test_names_are_unique_in_collaboration(custom: Custom) -> None:
     channel, _ = train_model(custom, "n")
-    expect_refusal(
-        "ConflictException", custom.runner.ml.create_trained_model, **custom.build_model_request("n", channel)
-    )
+    expect_error("ConflictException", custom.runner.ml.create_trained_model, **custom.build_model_request("n", channel))
 
 
 def test_training_requires_ability_and_valid_inputs(custom: Custom, stranger: ClockedWorld) -> None:
     channel = custom.create_channel()
     create, request = custom.runner.ml.create_trained_model, custom.build_model_request("m", channel)
-    request_of_provider = {**request, "membershipIdentifier": custom.made.find_membership(custom.provider)}
-    expect_refusal("AccessDeniedException", custom.provider.ml.create_trained_model, **request_of_provider)
-    expect_refusal("ResourceNotFoundException", stranger.ml.create_trained_model, **request)
+    request_of_provider = {**request, "membershipIdentifier": custom.collaboration.find_membership(custom.provider)}
+    expect_error("AccessDeniedException", custom.provider.ml.create_trained_model, **request_of_provider)
+    expect_error("ResourceNotFoundException", stranger.ml.create_trained_model, **request)
     pending = custom.runner.ml.create_ml_input_channel(**custom.build_channel_request("pending"))["mlInputChannelArn"]
-    expect_refusal("ValidationException", create, **custom.build_model_request("m", pending))
-    membership = custom.made.find_membership(custom.provider)
+    expect_error("ValidationException", create, **custom.build_model_request("m", pending))
+    membership = custom.collaboration.find_membership(custom.provider)
     other = associate(custom.provider, membership, create_algorithm(custom.provider, "other"), "other")
-    expect_refusal("ValidationException", create, **{**request, "configuredModelAlgorithmAssociationArn": other})
+    expect_error("ValidationException", create, **{**request, "configuredModelAlgorithmAssociationArn": other})
     imageless = custom.provider.ml.create_configured_model_algorithm(name="x", roleArn=custom.provider.role)
     bare = associate(custom.provider, membership, imageless["configuredModelAlgorithmArn"], "bare")
     channel_of_bare = custom.create_channel("for bare", configuredModelAlgorithmAssociations=[bare])
-    expect_refusal(
+    expect_error(
         "ValidationException",
         create,
         **custom.build_model_request("m", channel_of_bare, configuredModelAlgorithmAssociationArn=bare),
     )
-    expect_refusal("ValidationException", create, **request, mlModelTrainingPayerAccountId="000000000000")
+    expect_error("ValidationException", create, **request, mlModelTrainingPayerAccountId="000000000000")
     assert custom.runner.ml.list_trained_models(**custom.of)["trainedModels"] == []
 
 
@@ -208,7 +206,7 @@ def test_data_in_use_is_not_deleted(custom: Custom) -> None:
     channel = custom.create_channel()
     custom.train("m", channel)
     delete, identifiers = custom.runner.ml.delete_ml_input_channel_data, {**custom.of, "mlInputChannelArn": channel}
-    expect_refusal("ConflictException", delete, **identifiers)
+    expect_error("ConflictException", delete, **identifiers)
     custom.runner.push(201)
     delete(**identifiers)
 
@@ -222,7 +220,7 @@ def test_data_in_use_is_not_deleted(custom: Custom) -> None:
 )
 def test_instance_types_have_quotas(custom: Custom, compute: dict[str, Any], name: str, value: int) -> None:
     request = custom.build_model_request("m", custom.create_channel(), resourceConfig={**compute, "volumeSizeInGB": 1})
-    error = expect_refusal("ServiceQuotaExceededException", custom.runner.ml.create_trained_model, **request)
+    error = expect_error("ServiceQuotaExceededException", custom.runner.ml.create_trained_model, **request)
     assert (error["quotaName"], error["quotaValue"]) == (name, value)
 
 
@@ -231,7 +229,7 @@ def test_membership_trains_five_models_at_a_time(custom: Custom) -> None:
     for index in range(5):
         custom.train(f"m{index}", channel, resourceConfig={**COMPUTE, "instanceType": instance_types[index % 3]})
     request = custom.build_model_request("m5", channel)
-    error = expect_refusal("ServiceQuotaExceededException", custom.runner.ml.create_trained_model, **request)
+    error = expect_error("ServiceQuotaExceededException", custom.runner.ml.create_trained_model, **request)
     assert (error["quotaName"], error["quotaValue"]) == ("Custom model training jobs in progress per membership", 5)
     custom.runner.push(201)
     custom.train("m5", channel)
@@ -254,14 +252,14 @@ def test_account_trains_ten_models_at_a_time(provider: ClockedWorld, runner: Clo
             for index in range(5):
                 custom.train(f"m{index}", channel, **small)
         request = customs[2].build_model_request("m", channels[2], **small)
-        error = expect_refusal("ServiceQuotaExceededException", runner.ml.create_trained_model, **request)
+        error = expect_error("ServiceQuotaExceededException", runner.ml.create_trained_model, **request)
         assert (error["quotaName"], error["quotaValue"]) == ("Custom model training jobs in progress per account", 10)
         runner.push(201)
         request["resourceConfig"] = {**small["resourceConfig"], "instanceCount": 5}
         runner.ml.create_trained_model(**request)
         customs[1].train("m", channels[1], resourceConfig=request["resourceConfig"])
         request = customs[0].build_model_request("m", channels[0], **small)
-        error = expect_refusal("ServiceQuotaExceededException", runner.ml.create_trained_model, **request)
+        error = expect_error("ServiceQuotaExceededException", runner.ml.create_trained_model, **request)
         assert (error["quotaName"], error["quotaValue"]) == ("Instances for custom model training jobs", 10)
     finally:
         runner.emulator.change_settings(**before)
@@ -274,7 +272,7 @@ def test_version_101_exceeds_quota(custom: Custom) -> None:
         custom.runner.push(201)
     incremental = [{"trainedModelArn": model, "channelName": "before"}]
     request = custom.build_model_request("model", channel, incrementalTrainingDataChannels=incremental)
-    error = expect_refusal("ServiceQuotaExceededException", custom.runner.ml.create_trained_model, **request)
+    error = expect_error("ServiceQuotaExceededException", custom.runner.ml.create_trained_model, **request)
     assert (error["quotaName"], error["quotaValue"]) == ("Versions per trained model", 100)
 
 

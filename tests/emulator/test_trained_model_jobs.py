@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from airflow_cleanroomsml._requests.request import load
-from tests.emulator.clocked_world import ClockedWorld, expect_refusal
+from tests.emulator.clocked_world import ClockedWorld, expect_error
 from tests.emulator.custom_models import Custom, associate, create_algorithm
 from tests.helpers.collaboration import Collaboration, join_collaboration
 
@@ -73,11 +73,11 @@ def test_inference_job_status_follows_clock(custom: Custom, channel: str, model:
     delete, identifiers = custom.runner.ml.delete_trained_model_output, {**custom.of, "trainedModelArn": model}
     for expected in ("CREATE_PENDING", "CREATE_IN_PROGRESS"):
         assert read_job(custom, arn)["status"] == expected
-        expect_refusal("ConflictException", delete, **identifiers)
+        expect_error("ConflictException", delete, **identifiers)
         custom.runner.push(101)
     assert read_job(custom, arn)["status"] == "ACTIVE"
     cancel = custom.runner.ml.cancel_trained_model_inference_job
-    expect_refusal("ConflictException", cancel, **custom.of, trainedModelInferenceJobArn=arn)
+    expect_error("ConflictException", cancel, **custom.of, trainedModelInferenceJobArn=arn)
     delete(**identifiers)
 
 
@@ -87,7 +87,7 @@ def test_inference_job_is_cancelled(custom: Custom, channel: str, model: str) ->
     cancel(**custom.of, trainedModelInferenceJobArn=arn)
     for expected in ("CANCEL_PENDING", "CANCEL_IN_PROGRESS", "INACTIVE"):
         assert read_job(custom, arn)["status"] == expected
-        expect_refusal("ConflictException", cancel, **custom.of, trainedModelInferenceJobArn=arn)
+        expect_error("ConflictException", cancel, **custom.of, trainedModelInferenceJobArn=arn)
         custom.runner.push(51)
 
 
@@ -119,7 +119,7 @@ def test_inference_jobs_are_listed_by_model_and_version(
                 **identifiers, **members, PaginationConfig={"PageSize": 2}
             )
             assert [entry["name"] for page in pages for entry in page[key]] == names
-        expect_refusal("AccessDeniedException", getattr(stranger.ml, operation), **identifiers)
+        expect_error("AccessDeniedException", getattr(stranger.ml, operation), **identifiers)
 
 
 def test_inference_requires_abilities_and_valid_inputs(custom: Custom, channel: str, model: str) -> None:
@@ -127,44 +127,43 @@ def test_inference_requires_abilities_and_valid_inputs(custom: Custom, channel: 
         custom.runner.ml.start_trained_model_inference_job,
         custom.build_inference_request("i", model, channel),
     )
-    request_of_provider = {**request, "membershipIdentifier": custom.made.find_membership(custom.provider)}
-    expect_refusal("AccessDeniedException", custom.provider.ml.start_trained_model_inference_job, **request_of_provider)
+    request_of_provider = {**request, "membershipIdentifier": custom.collaboration.find_membership(custom.provider)}
+    expect_error("AccessDeniedException", custom.provider.ml.start_trained_model_inference_job, **request_of_provider)
     for receiver in (custom.provider.account, "000000000000"):
         output = {"outputConfiguration": {"members": [{"accountId": receiver}]}}
-        expect_refusal("ValidationException", start, **{**request, **output})
-    expect_refusal("ResourceNotFoundException", start, **request, trainedModelVersionIdentifier=UNKNOWN_VERSION)
+        expect_error("ValidationException", start, **{**request, **output})
+    expect_error("ResourceNotFoundException", start, **request, trainedModelVersionIdentifier=UNKNOWN_VERSION)
     model_in_training = custom.train("in training", channel)["trainedModelArn"]
-    expect_refusal("ValidationException", start, **{**request, "trainedModelArn": model_in_training})
+    expect_error("ValidationException", start, **{**request, "trainedModelArn": model_in_training})
     pending = custom.runner.ml.create_ml_input_channel(**custom.build_channel_request("pending"))["mlInputChannelArn"]
-    expect_refusal("ValidationException", start, **{**request, "dataSource": {"mlInputChannelArn": pending}})
+    expect_error("ValidationException", start, **{**request, "dataSource": {"mlInputChannelArn": pending}})
     imageless = custom.provider.ml.create_configured_model_algorithm(name="x", roleArn=custom.provider.role)
     bare = associate(
-        custom.provider, custom.made.find_membership(custom.provider), imageless["configuredModelAlgorithmArn"], "bare"
+        custom.provider,
+        custom.collaboration.find_membership(custom.provider),
+        imageless["configuredModelAlgorithmArn"],
+        "bare",
     )
-    expect_refusal("ValidationException", start, **request, configuredModelAlgorithmAssociationArn=bare)
+    expect_error("ValidationException", start, **request, configuredModelAlgorithmAssociationArn=bare)
     other = associate(
         custom.provider,
-        custom.made.find_membership(custom.provider),
+        custom.collaboration.find_membership(custom.provider),
         create_algorithm(custom.provider, "other"),
         "other",
     )
     custom.infer("i", model, channel, configuredModelAlgorithmAssociationArn=other)
-    expect_refusal("ConflictException", start, **request)
+    expect_error("ConflictException", start, **request)
 
 
 def test_inference_has_separate_quotas(custom: Custom, channel: str, model: str) -> None:
     for index in range(3):
         custom.infer(f"i{index}", model, channel)
     start = custom.runner.ml.start_trained_model_inference_job
-    error = expect_refusal(
-        "ServiceQuotaExceededException", start, **custom.build_inference_request("i3", model, channel)
-    )
+    error = expect_error("ServiceQuotaExceededException", start, **custom.build_inference_request("i3", model, channel))
     assert (error["quotaName"], error["quotaValue"]) == ("ml.m5.2xlarge for custom model inference jobs", 3)
     for index in range(3, 5):
         custom.infer(f"i{index}", model, channel, resourceConfig={"instanceType": "ml.m5.4xlarge"})
-    error = expect_refusal(
-        "ServiceQuotaExceededException", start, **custom.build_inference_request("i5", model, channel)
-    )
+    error = expect_error("ServiceQuotaExceededException", start, **custom.build_inference_request("i5", model, channel))
     assert (error["quotaName"], error["quotaValue"]) == ("Custom model inference jobs in progress per membership", 5)
     custom.train("meanwhile", channel)
 
@@ -194,15 +193,15 @@ def test_export_is_listed_in_collaboration(custom: Custom, channel: str, model: 
 def test_export_requires_abilities_of_receivers(custom: Custom, model: str, stranger: ClockedWorld) -> None:
     start = custom.runner.ml.start_trained_model_export_job
     start(**build_export_request(custom, model, receiver=custom.provider.account))
-    expect_refusal("ConflictException", start, **build_export_request(custom, model))
-    expect_refusal("ValidationException", start, **build_export_request(custom, model, "x", "000000000000"))
+    expect_error("ConflictException", start, **build_export_request(custom, model))
+    expect_error("ValidationException", start, **build_export_request(custom, model, "x", "000000000000"))
     request_of_provider = {
         **build_export_request(custom, model),
-        "membershipIdentifier": custom.made.find_membership(custom.provider),
+        "membershipIdentifier": custom.collaboration.find_membership(custom.provider),
     }
     custom.provider.ml.start_trained_model_export_job(**request_of_provider)
-    expect_refusal("ResourceNotFoundException", stranger.ml.start_trained_model_export_job, **request_of_provider)
-    expect_refusal(
+    expect_error("ResourceNotFoundException", stranger.ml.start_trained_model_export_job, **request_of_provider)
+    expect_error(
         "AccessDeniedException",
         stranger.ml.list_collaboration_trained_model_export_jobs,
         **custom.within,
@@ -226,7 +225,7 @@ def configure(custom: Custom, **more: Any) -> None:
 
 def test_ml_configuration_replaces_earlier_one(custom: Custom) -> None:
     read = custom.runner.ml.get_ml_configuration
-    expect_refusal("ResourceNotFoundException", read, **custom.of)
+    expect_error("ResourceNotFoundException", read, **custom.of)
     configure(custom)
     first = read(**custom.of)
     assert first["defaultOutputLocation"] == {"roleArn": custom.runner.role}
@@ -238,12 +237,12 @@ def test_ml_configuration_replaces_earlier_one(custom: Custom) -> None:
     assert second["createTime"] == first["createTime"]
     assert second["updateTime"] > first["updateTime"]
     put = custom.runner.ml.put_ml_configuration
-    expect_refusal("AccessDeniedException", put, **custom.of, defaultOutputLocation={"roleArn": custom.provider.role})
-    other = {"membershipIdentifier": custom.made.find_membership(custom.provider)}
-    expect_refusal("AccessDeniedException", put, **other, defaultOutputLocation={"roleArn": custom.runner.role})
-    expect_refusal("ConflictException", custom.runner.rooms.delete_membership, **custom.of)
+    expect_error("AccessDeniedException", put, **custom.of, defaultOutputLocation={"roleArn": custom.provider.role})
+    other = {"membershipIdentifier": custom.collaboration.find_membership(custom.provider)}
+    expect_error("AccessDeniedException", put, **other, defaultOutputLocation={"roleArn": custom.runner.role})
+    expect_error("ConflictException", custom.runner.rooms.delete_membership, **custom.of)
     custom.runner.ml.delete_ml_configuration(**custom.of)
-    expect_refusal("ResourceNotFoundException", custom.runner.ml.delete_ml_configuration, **custom.of)
+    expect_error("ResourceNotFoundException", custom.runner.ml.delete_ml_configuration, **custom.of)
 
 
 def test_logs_are_published_if_configured_when_job_ends(custom: Custom, channel: str) -> None:
@@ -283,7 +282,7 @@ def test_each_member_sees_status_of_its_own_logs(custom: Custom, channel: str) -
 
     succeeded, failed = "PUBLISH_SUCCEEDED", "PUBLISH_FAILED"
     location = {"roleArn": provider.role}
-    membership_of_provider = {"membershipIdentifier": custom.made.find_membership(provider)}
+    membership_of_provider = {"membershipIdentifier": custom.collaboration.find_membership(provider)}
     provider.ml.put_ml_configuration(**membership_of_provider, defaultOutputLocation=location)
     assert (read_log_statuses(provider), read_log_statuses(runner)) == ([None], [None])
     runner.push(201)
@@ -315,8 +314,8 @@ def test_new_member_has_no_logs_of_ended_jobs(
         queryLogStatus="DISABLED",
     )["collaboration"]["id"]
     custom = Custom(Collaboration(identifier, {}), provider, provider, "")
-    custom.made.memberships[provider.account] = join_collaboration(provider, identifier)
-    custom.association = associate(provider, custom.made.find_membership(provider), create_algorithm(provider))
+    custom.collaboration.memberships[provider.account] = join_collaboration(provider, identifier)
+    custom.association = associate(provider, custom.collaboration.find_membership(provider), create_algorithm(provider))
     configure(custom)
     model = custom.train("m", custom.create_channel())["trainedModelArn"]
     provider.push(201)

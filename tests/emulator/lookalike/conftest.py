@@ -18,7 +18,7 @@ from .lake import REGION, Lake
 
 @dataclass(frozen=True)
 class Aws:
-    """moto's server; a client per service, region and credentials."""
+    """Moto's server, and clients of it by service, region and credentials."""
 
     url: str
 
@@ -32,30 +32,32 @@ class Aws:
         )
 
     @contextmanager
-    def stranger(self, *allowed: str) -> Iterator[Aws]:
-        """Clients of a user who may do these actions only, while the server enforces IAM."""
+    def limited_user(self, *allowed: str) -> Iterator[Aws]:
+        """Yield clients of a user who is allowed only these actions, while the server enforces IAM."""
         iam = self.client("iam")
-        name = f"stranger-{uuid.uuid4().hex}"
+        name = f"user-{uuid.uuid4().hex}"
         iam.create_user(UserName=name)
         if allowed:
             statement = {"Effect": "Allow", "Action": allowed, "Resource": "*"}
             policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
             iam.put_user_policy(UserName=name, PolicyName="allowed", PolicyDocument=policy)
         key = iam.create_access_key(UserName=name)["AccessKey"]
-        self._enforce_after("0")
+        self._enforce_iam_after("0")
         try:
-            yield _Stranger(self.url, key["AccessKeyId"], key["SecretAccessKey"])
+            yield _LimitedUser(self.url, key["AccessKeyId"], key["SecretAccessKey"])
         finally:
-            self._enforce_after("inf")
+            self._enforce_iam_after("inf")
 
-    def _enforce_after(self, requests: str) -> None:
+    def _enforce_iam_after(self, requests: str) -> None:
         body, headers = requests.encode(), {"Content-Type": "text/plain"}
-        with urllib.request.urlopen(urllib.request.Request(f"{self.url}/moto-api/reset-auth", body, headers)) as reply:
-            assert reply.status == 200
+        with urllib.request.urlopen(
+            urllib.request.Request(f"{self.url}/moto-api/reset-auth", body, headers)
+        ) as response:
+            assert response.status == 200
 
 
 @dataclass(frozen=True)
-class _Stranger(Aws):
+class _LimitedUser(Aws):
     key: str
     secret: str
 
@@ -73,23 +75,23 @@ def aws() -> Iterator[Aws]:
 
 
 @pytest.fixture(scope="package")
-def new_lake(aws: Aws) -> Callable[[], Lake]:
-    """A bucket and a Glue database of their own, empty; the clients are shared, for it takes time to make them."""
+def create_lake(aws: Aws) -> Callable[[], Lake]:
+    """A function that creates an empty bucket and Glue database; lakes share clients, which take time to create."""
     s3, glue = aws.client("s3"), aws.client("glue")
     return lambda: Lake(s3, glue, f"lake-{uuid.uuid4().hex[:12]}")
 
 
 @pytest.fixture
-def lake(new_lake: Callable[[], Lake]) -> Lake:
-    """A lake for one test."""
-    return new_lake()
+def lake(create_lake: Callable[[], Lake]) -> Lake:
+    """An empty lake for one test."""
+    return create_lake()
 
 
 @pytest.fixture(scope="package")
-def trained(new_lake: Callable[[], Lake]) -> Lake:
-    """A lake whose model is trained: 120 users, 10 interactions each, four groups that share no item."""
-    lake = new_lake()
-    lake.put("data/a.csv", lake.csv())
-    lake.table()
+def trained_lake(create_lake: Callable[[], Lake]) -> Lake:
+    """A lake with a trained model: 120 users with 10 interactions each, in four groups that have no items in common."""
+    lake = create_lake()
+    lake.put("data/a.csv", lake.format_csv())
+    lake.create_table()
     lake.train()
     return lake

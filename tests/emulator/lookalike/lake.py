@@ -1,4 +1,4 @@
-"""Small training data in S3 and Glue, and what goes wrong with it."""
+"""Small training data in S3 and Glue, and the jobs that read it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from airflow_cleanroomsml.emulator.lookalike.model import LookalikeModel
 
 REGION = "us-east-1"
-#: A thousandth of the documented minima: 1,000 interactions, 100 users, a seed of 2, an export of 10.
+#: A thousandth of the documented minimums: 1,000 interactions, 100 users, a seed of 2, an export of 10.
 RULES = DataRules().scale(0.001)
 START = 1_788_236_643
 COLUMNS = {
@@ -40,8 +40,8 @@ PARQUET_SERDE = "org.apache.hadoop.hive.ql.io.parquet.serde.ParquetHiveSerDe"
 Row = tuple[Any, Any, Any, Any, Any]
 
 
-def rows(users: int = 120, each: int = 10) -> list[Row]:
-    """Users in four groups, each with twenty items of its own."""
+def build_rows(users: int = 120, each: int = 10) -> list[Row]:
+    """Build interactions of users in four groups, each of which has its own twenty items."""
     return [
         (f"u{u:03d}", f"i{u % 4 * 20 + (7 * n + u) % 20}", START + 60 * n, ("view", "buy")[n % 2], n + 1)
         for u in range(users)
@@ -49,7 +49,7 @@ def rows(users: int = 120, each: int = 10) -> list[Row]:
     ]
 
 
-def schema(roles: dict[str, str] = ROLES) -> list[dict[str, Any]]:
+def build_schema(roles: dict[str, str] = ROLES) -> list[dict[str, Any]]:
     return [{"columnName": name, "columnTypes": [role]} for name, role in roles.items()]
 
 
@@ -65,7 +65,7 @@ class Lake:
         self.s3.create_bucket(Bucket=self.name)
         self.glue.create_database(DatabaseInput={"Name": self.name})
 
-    def uri(self, key: str) -> str:
+    def build_uri(self, key: str) -> str:
         return f"s3://{self.name}/{key}"
 
     def put(self, key: str, body: bytes | str) -> None:
@@ -75,22 +75,22 @@ class Lake:
         body: bytes = self.s3.get_object(Bucket=self.name, Key=key)["Body"].read()
         return body
 
-    def keys(self, prefix: str) -> list[str]:
+    def list_keys(self, prefix: str) -> list[str]:
         listing = self.s3.list_objects_v2(Bucket=self.name, Prefix=prefix)
         return [entry["Key"] for entry in listing.get("Contents", ())]
 
     @staticmethod
-    def csv(table: Iterable[Sequence[Any]] | None = None, delimiter: str = ",", *, header: bool = True) -> str:
+    def format_csv(table: Iterable[Sequence[Any]] | None = None, delimiter: str = ",", *, header: bool = True) -> str:
         lines = [",".join(COLUMNS).upper().replace(",", delimiter)] if header else []
-        lines += [delimiter.join(map(str, row)) for row in (rows() if table is None else table)]
+        lines += [delimiter.join(map(str, row)) for row in (build_rows() if table is None else table)]
         return "\n".join(lines) + "\n"
 
     @staticmethod
-    def json_lines(table: Iterable[Sequence[Any]] | None = None) -> str:
-        found = rows() if table is None else table
-        return "".join(json.dumps(dict(zip(COLUMNS, row, strict=True))) + "\n" for row in found)
+    def format_json_lines(table: Iterable[Sequence[Any]] | None = None) -> str:
+        table_rows = build_rows() if table is None else table
+        return "".join(json.dumps(dict(zip(COLUMNS, row, strict=True))) + "\n" for row in table_rows)
 
-    def table(
+    def create_table(
         self,
         serde: str = OPEN_CSV,
         serde_parameters: dict[str, str] | None = None,
@@ -101,11 +101,11 @@ class Lake:
         partition_keys: dict[str, str] | None = None,
         location: str | None = None,
     ) -> None:
-        """Register a table of the files below ``data/``; by default CSV with a header line."""
+        """Create a table of the files below ``data/``, by default CSV with a header line."""
         columns = COLUMNS if columns is None else columns
         descriptor = {
             "Columns": [{"Name": name, "Type": kind} for name, kind in columns.items()],
-            "Location": self.uri("data/") if location is None else location,
+            "Location": self.build_uri("data/") if location is None else location,
             "InputFormat": input_format,
             "SerdeInfo": {"Parameters": serde_parameters or {}} | ({"SerializationLibrary": serde} if serde else {}),
         }
@@ -118,14 +118,14 @@ class Lake:
                 "StorageDescriptor": descriptor,
             },
         )
-        self.describe()
+        self.define_dataset()
 
-    def describe(self, roles: dict[str, str] = ROLES, **source: str) -> None:
-        """Say what the table's columns are."""
+    def define_dataset(self, roles: dict[str, str] = ROLES, **source: str) -> None:
+        """Define the training dataset: the role of each column of the table."""
         data_source = {"tableName": "interactions", "databaseName": self.name, **source}
         self.dataset = {
             "type": "INTERACTIONS",
-            "inputConfig": {"schema": schema(roles), "dataSource": {"glueDataSource": data_source}},
+            "inputConfig": {"schema": build_schema(roles), "dataSource": {"glueDataSource": data_source}},
         }
 
     def train(
@@ -136,8 +136,8 @@ class Lake:
         self.model = train(self.glue, self.s3, dataset=self.dataset, start=start, end=end, rules=rules)
         return self.model
 
-    def refused(self, code: StatusCode, **kwargs: Any) -> str:
-        """Train in vain: why it failed."""
+    def expect_training_failure(self, code: StatusCode, **kwargs: Any) -> str:
+        """Train a model, which must fail with this code, and return the message."""
         with pytest.raises(JobFailure) as caught:
             self.train(**kwargs)
         assert caught.value.status_code == code.value, caught.value
@@ -149,11 +149,11 @@ class Lake:
         sizes: Sequence[tuple[str, int]] = (("PERCENTAGE", 10),),
         *,
         include_seed: bool = False,
-        least: int = 2,
+        min_matching_seed_size: int = 2,
         rules: DataRules = RULES,
         uri: str | None = None,
     ) -> GeneratedAudience:
-        """Generate an audience from a seed: its content, or its user ids."""
+        """Generate an audience from a seed, given as file content or as user ids."""
         if not isinstance(seed, str | bytes):
             seed = "".join(json.dumps({"user_id": user}) + "\n" for user in seed)
         if uri is None:
@@ -164,15 +164,15 @@ class Lake:
         return generate(
             self.s3,
             self.model,
-            seed_uri=uri or self.uri("seed/seed.jsonl"),
+            seed_uri=uri or self.build_uri("seed/seed.jsonl"),
             sizes=sizes,
             include_seed=include_seed,
-            min_matching_seed_size=least,
+            min_matching_seed_size=min_matching_seed_size,
             rules=rules,
         )
 
-    def seed_refused(self, code: StatusCode, seed: str | bytes | Iterable[str] = "", **kwargs: Any) -> str:
-        """Generate in vain: why it failed."""
+    def expect_generation_failure(self, code: StatusCode, seed: str | bytes | Iterable[str] = "", **kwargs: Any) -> str:
+        """Generate an audience, which must fail with this code, and return the message."""
         with pytest.raises(JobFailure) as caught:
             self.generate(seed, **kwargs)
         assert caught.value.status_code == code.value, caught.value

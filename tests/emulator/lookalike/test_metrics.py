@@ -1,4 +1,4 @@
-"""The metrics themselves, on scores that the tests choose."""
+"""The metrics, computed from scores that the tests choose."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SHARES = (0.05, 0.2, 0.9)
 
 
 class Users:
-    """As many users as the metrics ask for."""
+    """Stand-in for the users of a model, of which the metrics need only the number."""
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -34,27 +34,27 @@ def test_relevance_is_the_mean_over_all_pairs(distinct: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("of_seed", "of_others", "relevance", "recall"),
+    ("seed_score", "other_score", "relevance", "recall"),
     [
         (0.0, 1.0, (1.0, 1.0, 1.0), 0.0),
         (1.0, 1.0, (0.0, 0.0, 0.0), None),
         (1.0, 0.0, (-3 / 5, -16 / 18, -81 / 83), 1.0),
     ],
-    ids=["below all others", "like all others", "above all others"],
+    ids=["below all others", "same as all others", "above all others"],
 )
-def test_metrics_of_seeds_with_extreme_scores(
-    of_seed: float,
-    of_others: float,
+def test_extreme_seed_scores_give_extreme_metrics(
+    seed_score: float,
+    other_score: float,
     relevance: tuple[float, ...],
     recall: float | None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from airflow_cleanroomsml.emulator.lookalike import metrics
 
-    score = np.where(np.isin(np.arange(USERS), SEED), of_seed, of_others)
-    monkeypatch.setattr(metrics, "score_users", lambda *_: score)
+    scores = np.where(np.isin(np.arange(USERS), SEED), seed_score, other_score)
+    monkeypatch.setattr(metrics, "score_users", lambda *_: scores)
     users: Any = Users(USERS)
-    # Of 92 users that are ranked in each fold, two of the seed are held out: 5, 18 and 83 of them are in the audiences.
-    found = metrics.measure(users, SEED, SHARES, np.random.default_rng(1))
-    assert recall is None or found.recall == recall
-    assert found.relevance == pytest.approx(relevance, abs=1e-12)
+    # Each fold ranks 92 users, two of whom are held out from the seed; the audiences have 5, 18 and 83 users.
+    measured = metrics.measure(users, SEED, SHARES, np.random.default_rng(1))
+    assert recall is None or measured.recall == recall
+    assert measured.relevance == pytest.approx(relevance, abs=1e-12)

@@ -1,4 +1,4 @@
-"""The permissions of the how-to page, one by one, by moto's IAM, which evaluates the policies of the caller."""
+"""Each permission of the how-to page, tested with moto's IAM, which evaluates the policies of the caller."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ACCOUNT = "123456789012"
 ROLE = JobRole(
     f"arn:aws:iam::{ACCOUNT}:role/service/reader", f"arn:aws:cleanrooms-ml:us-east-1:{ACCOUNT}:training-dataset/new"
 )
-#: moto does not have the simulator; the emulator does.
+#: Moto has no policy simulator; the emulator has one.
 ACTIONS = [
     action
     for case in (ALWAYS, PARTITIONED)
@@ -32,13 +32,13 @@ ACTIONS = [
 
 
 @pytest.fixture
-def partitioned(aws: Aws, lake: Lake) -> Lake:
-    """A table with a partition, and a role."""
+def partitioned_lake(aws: Aws, lake: Lake) -> Lake:
+    """A lake whose table has a partition, and a role."""
     iam = aws.client("iam")
     if not [role for role in iam.list_roles()["Roles"] if role["RoleName"] == "reader"]:
         iam.create_role(RoleName="reader", Path="/service/", AssumeRolePolicyDocument=json.dumps(build_trust_policy()))
-    lake.put("data/a.csv", lake.csv())
-    lake.table(partition_keys={"day": "string"})
+    lake.put("data/a.csv", lake.format_csv())
+    lake.create_table(partition_keys={"day": "string"})
     storage = lake.glue.get_table(DatabaseName=lake.name, Name="interactions")["Table"]["StorageDescriptor"]
     lake.glue.create_partition(
         DatabaseName=lake.name,
@@ -48,29 +48,29 @@ def partitioned(aws: Aws, lake: Lake) -> Lake:
     return lake
 
 
-def check(aws: Aws, lake: Lake, *allowed: str) -> set[str]:
-    """Rules of the findings of a caller who may do some actions only."""
+def check_with_permissions(aws: Aws, lake: Lake, *allowed: str) -> set[str]:
+    """Check a lake as a caller who is allowed only these actions, and return the rules of the findings."""
     findings = Findings()
-    # HeadBucket needs s3:ListBucket (S3 API reference); moto asks for an action that S3 does not have.
-    with aws.stranger(*allowed, "s3:HeadBucket") as caller:
+    # HeadBucket needs s3:ListBucket (S3 API reference); moto requires an action that S3 does not have.
+    with aws.limited_user(*allowed, "s3:HeadBucket") as caller:
         glue, s3, iam = (caller.client(service) for service in ("glue", "s3", "iam"))
-        checked = check_table(glue, s3, lake.dataset, Window(None, None), DataRules(), findings)
+        table = check_table(glue, s3, lake.dataset, Window(None, None), DataRules(), findings)
         source = lake.dataset["inputConfig"]["dataSource"]["glueDataSource"]
-        check_role(glue, iam, ROLE, source, checked.files if checked and checked.files else (), findings)
-    # Without the simulator it is unknown whether the role may create the default database.
-    known = [finding for finding in findings if "simulat" not in finding.problem]
-    return {finding.rule.name for finding in known} - {"DEFAULT_DATABASE_UNCERTAIN"}
+        check_role(glue, iam, ROLE, source, table.files if table and table.files else (), findings)
+    # Without the simulator the check cannot determine whether the role may create the default database.
+    conclusive = [finding for finding in findings if "simulat" not in finding.problem]
+    return {finding.rule.name for finding in conclusive} - {"DEFAULT_DATABASE_UNCERTAIN"}
 
 
-def test_the_documented_permissions_suffice(aws: Aws, partitioned: Lake) -> None:
-    assert check(aws, partitioned, *ACTIONS) == set()
+def test_documented_permissions_suffice(aws: Aws, partitioned_lake: Lake) -> None:
+    assert check_with_permissions(aws, partitioned_lake, *ACTIONS) == set()
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_each_documented_permission_is_needed(aws: Aws, partitioned: Lake, action: str) -> None:
-    missing = {"glue": "GLUE_ACCESS_DENIED", "s3": "S3_ACCESS_DENIED", "iam": "NOT_CHECKED"}
+def test_each_documented_permission_is_needed(aws: Aws, partitioned_lake: Lake, action: str) -> None:
+    rules = {"glue": "GLUE_ACCESS_DENIED", "s3": "S3_ACCESS_DENIED", "iam": "NOT_CHECKED"}
     others = [each for each in ACTIONS if each != action]
-    assert check(aws, partitioned, *others) == {missing[action.partition(":")[0]]}
+    assert check_with_permissions(aws, partitioned_lake, *others) == {rules[action.partition(":")[0]]}
 
 
 @pytest.mark.parametrize(
@@ -103,8 +103,8 @@ def test_each_documented_permission_is_needed(aws: Aws, partitioned: Lake, actio
         ({"Condition": {"StringEqualsIfExists": {"aws:SourceAccount": "210987654321"}}}, ", because a condition"),
     ],
 )
-def test_a_trust_policy_is_evaluated_as_by_iam(statement: dict[str, object], problem: str | None) -> None:
+def test_trust_policy_is_evaluated_as_by_iam(statement: dict[str, object], problem: str | None) -> None:
     policy = build_trust_policy()
     policy["Statement"][0].update(statement)
-    found = find_trust_problem(json.dumps(policy), ROLE)
-    assert found == problem if problem is None or not problem else (found or "").startswith(problem)
+    result = find_trust_problem(json.dumps(policy), ROLE)
+    assert result == problem if problem is None or not problem else (result or "").startswith(problem)

@@ -14,10 +14,10 @@ def test_only_minimums_scale() -> None:
 
 
 def test_scaled_minimums_suffice_for_a_model() -> None:
-    least = DataRules().scale(0)
-    assert (least.min_interactions, least.min_users, least.min_seed, least.min_export) == (1, 2, 2, 1)
+    minimums = DataRules().scale(0)
+    assert (minimums.min_interactions, minimums.min_users, minimums.min_seed, minimums.min_export) == (1, 2, 2, 1)
 
 
-def test_a_negative_scale_is_rejected() -> None:
+def test_negative_scale_is_rejected() -> None:
     with pytest.raises(ValueError, match="-1"):
         DataRules().scale(-1)

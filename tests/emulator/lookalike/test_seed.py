@@ -15,8 +15,8 @@ LINES = "".join(json.dumps({"user_id": user}) + "\n" for user in GROUP)
 
 
 @pytest.fixture
-def expected(trained: Lake) -> list[str]:
-    users: list[str] = trained.generate(LINES).users.to_pylist()
+def expected_users(trained_lake: Lake) -> list[str]:
+    users: list[str] = trained_lake.generate(LINES).users.to_pylist()
     return users
 
 
@@ -28,62 +28,64 @@ def expected(trained: Lake) -> list[str]:
         LINES + LINES,
         LINES.rstrip(),
         "".join(json.dumps({"name": "x", "user_id": user, "age": None}) + "\n" for user in GROUP),
-        LINES + json.dumps({"user_id": "nobody that the model knows \u2028"}, ensure_ascii=False),
+        LINES + json.dumps({"user_id": "unknown user \u2028"}, ensure_ascii=False),
     ],
-    ids=["byte order mark", "blank lines", "twice", "no last newline", "other members", "unknown user"],
+    ids=["byte order mark", "blank lines", "repeated ids", "no final newline", "other members", "unknown user"],
 )
-def test_harmless_differences_give_the_same_audience(trained: Lake, expected: list[str], seed: str) -> None:
-    assert trained.generate(seed).users.to_pylist() == expected
+def test_harmless_differences_do_not_change_audience(trained_lake: Lake, expected_users: list[str], seed: str) -> None:
+    assert trained_lake.generate(seed).users.to_pylist() == expected_users
 
 
-def test_all_files_below_a_prefix_are_one_seed(trained: Lake, expected: list[str]) -> None:
+def test_all_files_below_prefix_form_one_seed(trained_lake: Lake, expected_users: list[str]) -> None:
     for number, users in enumerate((GROUP[:10], GROUP[10:])):
-        trained.put(f"parts/{number}.jsonl", "".join(json.dumps({"user_id": user}) + "\n" for user in users))
-    trained.put("parts/_SUCCESS", "not JSON")
-    trained.put("parts/empty.jsonl", "")
-    trained.put("parts-of-another/0.jsonl", "not JSON")
+        trained_lake.put(f"parts/{number}.jsonl", "".join(json.dumps({"user_id": user}) + "\n" for user in users))
+    trained_lake.put("parts/_SUCCESS", "not JSON")
+    trained_lake.put("parts/empty.jsonl", "")
+    trained_lake.put("parts-of-other-seed/0.jsonl", "not JSON")
     for uri in ("parts", "parts/"):
-        assert trained.generate("", uri=trained.uri(uri)).users.to_pylist() == expected
+        assert trained_lake.generate("", uri=trained_lake.build_uri(uri)).users.to_pylist() == expected_users
 
 
 def test_integer_ids_are_read_as_text(lake: Lake) -> None:
-    lake.put("data/a.csv", lake.csv().replace("u", ""))
-    lake.table(columns={"user_id": "int", "item_id": "string", "timestamp": "int", "t": "string", "v": "int"})
+    lake.put("data/a.csv", lake.format_csv().replace("u", ""))
+    lake.create_table(columns={"user_id": "int", "item_id": "string", "timestamp": "int", "t": "string", "v": "int"})
     lake.train()
     numbers = "".join(f'{{"user_id": {n}}}\n' for n in range(0, 120, 4))
     assert lake.generate(numbers).users.equals(lake.generate(map(str, range(0, 120, 4))).users)
 
 
-@pytest.mark.parametrize("uri", ["s3://nobody-made-this-bucket/seed.jsonl", "s3://nobody-made-this-bucket"])
-def test_a_missing_bucket_is_named(trained: Lake, uri: str) -> None:
-    assert "nobody-made-this-bucket" in trained.seed_refused(StatusCode.BUCKET_NOT_FOUND, uri=uri)
+@pytest.mark.parametrize("uri", ["s3://no-such-bucket/seed.jsonl", "s3://no-such-bucket"])
+def test_missing_bucket_is_named(trained_lake: Lake, uri: str) -> None:
+    assert "no-such-bucket" in trained_lake.expect_generation_failure(StatusCode.BUCKET_NOT_FOUND, uri=uri)
 
 
-def test_a_missing_object_is_named(trained: Lake) -> None:
-    trained.put("almost.jsonl", LINES)
+def test_missing_object_is_named(trained_lake: Lake) -> None:
+    trained_lake.put("almost.jsonl", LINES)
     for key in ("almost.json", "almost", "almost.jsonl/"):
-        uri = trained.uri(key)
-        assert uri in trained.seed_refused(StatusCode.OBJECT_NOT_FOUND, uri=uri)
+        uri = trained_lake.build_uri(key)
+        assert uri in trained_lake.expect_generation_failure(StatusCode.OBJECT_NOT_FOUND, uri=uri)
 
 
-def test_a_location_outside_of_s3_is_rejected(trained: Lake) -> None:
-    assert "hdfs://" in trained.seed_refused(StatusCode.LOCATION_NOT_ON_S3, uri="hdfs://host/seed")
+def test_location_outside_s3_is_rejected(trained_lake: Lake) -> None:
+    assert "hdfs://" in trained_lake.expect_generation_failure(StatusCode.LOCATION_NOT_ON_S3, uri="hdfs://host/seed")
 
 
-def test_denied_access_names_the_permission(aws: Aws, trained: Lake) -> None:
-    trained.put("denied/seed.jsonl", LINES)
+def test_denied_access_names_permission(aws: Aws, trained_lake: Lake) -> None:
+    trained_lake.put("denied/seed.jsonl", LINES)
     policy = (
         '{"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Principal": "*", "Action": "s3:GetObject", '
-        f'"Resource": "arn:aws:s3:::{trained.name}/denied/*"}}]}}'
+        f'"Resource": "arn:aws:s3:::{trained_lake.name}/denied/*"}}]}}'
     )
-    trained.s3.put_bucket_policy(Bucket=trained.name, Policy=policy)
-    message = trained.seed_refused(StatusCode.ACCESS_DENIED, uri=trained.uri("denied/seed.jsonl"))
+    trained_lake.s3.put_bucket_policy(Bucket=trained_lake.name, Policy=policy)
+    message = trained_lake.expect_generation_failure(
+        StatusCode.ACCESS_DENIED, uri=trained_lake.build_uri("denied/seed.jsonl")
+    )
     assert "s3:GetObject" in message
 
 
-@pytest.mark.parametrize("seed", ["", "\n\n", "\ufeff"], ids=["nothing", "blank lines", "byte order mark"])
-def test_an_empty_seed_is_rejected(trained: Lake, seed: str) -> None:
-    message = trained.seed_refused(StatusCode.SEED_EMPTY, seed)
+@pytest.mark.parametrize("seed", ["", "\n\n", "\ufeff"], ids=["empty", "blank lines", "byte order mark"])
+def test_empty_seed_is_rejected(trained_lake: Lake, seed: str) -> None:
+    message = trained_lake.expect_generation_failure(StatusCode.SEED_EMPTY, seed)
     assert "seed.jsonl is empty" in message
     assert "at least 2" in message
 
@@ -105,19 +107,19 @@ def test_an_empty_seed_is_rejected(trained: Lake, seed: str) -> None:
         ('{"user_id": "\\ud800"}', "line 31"),
     ],
 )
-def test_a_bad_line_is_named(trained: Lake, line: str, problem: str) -> None:
-    message = trained.seed_refused(StatusCode.SEED_MALFORMED, LINES + line)
+def test_malformed_line_is_named(trained_lake: Lake, line: str, problem: str) -> None:
+    message = trained_lake.expect_generation_failure(StatusCode.SEED_MALFORMED, LINES + line)
     assert "seed.jsonl" in message
     assert problem in message
 
 
-def test_a_seed_that_is_not_text_is_rejected(trained: Lake) -> None:
+def test_seed_that_is_not_text_is_rejected(trained_lake: Lake) -> None:
     for seed in (b"\x1f\x8b\x08\x00\xff", LINES.encode("utf-16")):
-        assert "not UTF-8" in trained.seed_refused(StatusCode.SEED_MALFORMED, seed)
+        assert "not UTF-8" in trained_lake.expect_generation_failure(StatusCode.SEED_MALFORMED, seed)
 
 
-def test_all_problems_of_a_seed_are_reported_at_once(trained: Lake) -> None:
-    message = trained.seed_refused(StatusCode.SEED_MALFORMED, '{"user_id": "u000"}\n' + "bad\n" * 5)
+def test_all_problems_of_seed_are_reported_at_once(trained_lake: Lake) -> None:
+    message = trained_lake.expect_generation_failure(StatusCode.SEED_MALFORMED, '{"user_id": "u000"}\n' + "bad\n" * 5)
     assert message.startswith("2 problems:")
     assert "line 2" in message
     assert "line 4" in message
@@ -126,35 +128,41 @@ def test_all_problems_of_a_seed_are_reported_at_once(trained: Lake) -> None:
     assert "ids in the seed: 1; at least 2" in message
 
 
-def test_too_few_unique_ids_are_rejected(trained: Lake) -> None:
+def test_too_few_unique_ids_are_rejected(trained_lake: Lake) -> None:
     rules = replace(RULES, min_seed=25)
-    message = trained.seed_refused(StatusCode.SEED_TOO_SMALL, LINES[: LINES.index("u096") - 13] * 2, rules=rules)
+    message = trained_lake.expect_generation_failure(
+        StatusCode.SEED_TOO_SMALL, LINES[: LINES.index("u096") - 13] * 2, rules=rules
+    )
     assert "ids in the seed: 24; at least 25" in message
-    trained.generate(GROUP[:25], rules=rules)
+    trained_lake.generate(GROUP[:25], rules=rules)
 
 
-def test_too_many_unique_ids_are_rejected(trained: Lake) -> None:
+def test_too_many_unique_ids_are_rejected(trained_lake: Lake) -> None:
     rules = replace(RULES, max_seed=29)
-    message = trained.seed_refused(StatusCode.SEED_TOO_LARGE, LINES, rules=rules)
+    message = trained_lake.expect_generation_failure(StatusCode.SEED_TOO_LARGE, LINES, rules=rules)
     assert "ids in the seed: 30; at most 29" in message
-    trained.generate(GROUP[:29], rules=rules)
+    trained_lake.generate(GROUP[:29], rules=rules)
 
 
-def test_a_seed_with_too_few_matches_is_rejected(trained: Lake) -> None:
-    strangers = [f"U{n}" for n in range(50)]
-    message = trained.seed_refused(StatusCode.INSUFFICIENT_MATCHING_SEED, GROUP + strangers, least=31)
+def test_seed_with_too_few_matches_is_rejected(trained_lake: Lake) -> None:
+    unknown_users = [f"U{n}" for n in range(50)]
+    message = trained_lake.expect_generation_failure(
+        StatusCode.INSUFFICIENT_MATCHING_SEED, GROUP + unknown_users, min_matching_seed_size=31
+    )
     assert "30 of the 80 users in the seed" in message
     assert "at least 31" in message
-    trained.generate(GROUP + strangers, least=30)
+    trained_lake.generate(GROUP + unknown_users, min_matching_seed_size=30)
 
 
-def test_one_match_is_never_enough(trained: Lake) -> None:
-    seed = ["u000", "stranger"]
-    assert "at least 2" in trained.seed_refused(StatusCode.INSUFFICIENT_MATCHING_SEED, seed, least=1)
+def test_single_match_is_never_enough(trained_lake: Lake) -> None:
+    seed = ["u000", "unknown"]
+    assert "at least 2" in trained_lake.expect_generation_failure(
+        StatusCode.INSUFFICIENT_MATCHING_SEED, seed, min_matching_seed_size=1
+    )
 
 
-def test_a_seed_of_all_users_is_rejected(trained: Lake) -> None:
-    everybody = [f"u{n:03d}" for n in range(120)]
-    assert "all users of the training data" in trained.seed_refused(
-        StatusCode.SEED_TOO_LARGE, everybody, include_seed=True
+def test_seed_of_all_users_is_rejected(trained_lake: Lake) -> None:
+    all_users = [f"u{n:03d}" for n in range(120)]
+    assert "all users of the training data" in trained_lake.expect_generation_failure(
+        StatusCode.SEED_TOO_LARGE, all_users, include_seed=True
     )

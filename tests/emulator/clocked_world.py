@@ -26,16 +26,16 @@ class ClockedWorld(World):
         return client
 
     @property
-    def rooms(self) -> Any:
+    def cleanrooms(self) -> Any:
         """The client of Clean Rooms."""
         return self.client("cleanrooms")
 
-    def push(self, seconds: float) -> None:
+    def advance(self, seconds: float) -> None:
         """Advance the emulator's clock."""
         self.emulator._control("clock", {"advance": seconds})
 
     def wait(self, arn: str) -> dict[str, Any]:
-        self.push(300)
+        self.advance(300)
         return super().wait(arn)
 
 

@@ -27,19 +27,19 @@ class Custom:
     association: str
 
     @property
-    def of(self) -> dict[str, str]:
+    def in_membership(self) -> dict[str, str]:
         """Argument that names the runner's membership."""
         return {"membershipIdentifier": self.collaboration.find_membership(self.runner)}
 
     @property
-    def within(self) -> dict[str, str]:
+    def in_collaboration(self) -> dict[str, str]:
         """Argument that names the collaboration."""
         return {"collaborationIdentifier": self.collaboration.id}
 
     def build_channel_request(self, name: str = "channel", **more: Any) -> dict[str, Any]:
         source = {"sqlParameters": {"queryString": SQL}, "resultFormat": "CSV"}
         return {
-            **self.of,
+            **self.in_membership,
             "name": name,
             "configuredModelAlgorithmAssociations": [self.association],
             "inputChannel": {
@@ -53,12 +53,12 @@ class Custom:
     def create_channel(self, name: str = "channel", **more: Any) -> str:
         """Create a channel, and advance the clock until it is ready."""
         response = self.runner.ml.create_ml_input_channel(**self.build_channel_request(name, **more))
-        self.runner.push(201)
+        self.runner.advance(201)
         return str(response["mlInputChannelArn"])
 
     def build_model_request(self, name: str, channel: str, **more: Any) -> dict[str, Any]:
         return {
-            **self.of,
+            **self.in_membership,
             "name": name,
             "configuredModelAlgorithmAssociationArn": self.association,
             "resourceConfig": COMPUTE,
@@ -81,12 +81,12 @@ class Custom:
         return str(version["versionIdentifier"])
 
     def get(self, model: str, **more: Any) -> dict[str, Any]:
-        response: dict[str, Any] = self.runner.ml.get_trained_model(**self.of, trainedModelArn=model, **more)
+        response: dict[str, Any] = self.runner.ml.get_trained_model(**self.in_membership, trainedModelArn=model, **more)
         return response
 
     def build_inference_request(self, name: str, model: str, channel: str, **more: Any) -> dict[str, Any]:
         return {
-            **self.of,
+            **self.in_membership,
             "name": name,
             "trainedModelArn": model,
             "resourceConfig": {"instanceType": "ml.m5.2xlarge"},

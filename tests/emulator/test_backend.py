@@ -128,7 +128,7 @@ def test_name_can_be_reused_after_deletion(slow: SlowWorld) -> None:
     model, dataset = slow.train_model("n"), slow.create_dataset()
     slow.ml.delete_audience_model(audienceModelArn=model)
     expect_error("ConflictException", train, world=slow, name="n", dataset=dataset)
-    slow.push(101)
+    slow.advance(101)
     assert train(slow, "n", dataset) != model
 
 
@@ -151,7 +151,7 @@ def test_resource_with_dependents_is_not_deleted(slow: SlowWorld) -> None:
         for delete_later, later_members in steps[number + 1 :]:
             expect_error("ConflictException", delete_later, **later_members)
         delete(**members)
-        slow.push(101)
+        slow.advance(101)
         expect_error("ResourceNotFoundException", delete, **members)
 
 
@@ -159,15 +159,15 @@ def test_status_depends_on_clock_not_on_reads(slow: SlowWorld) -> None:
     model = train(slow, "m", slow.create_dataset())
     for status in ("CREATE_PENDING", "CREATE_IN_PROGRESS"):
         assert {slow.read_status(model) for _ in range(20)} == {status}
-        slow.push(60)
+        slow.advance(60)
         assert slow.read_status(model) == status
-        slow.push(41)
+        slow.advance(41)
     assert slow.wait(model)["status"] == "ACTIVE"
     slow.ml.delete_audience_model(audienceModelArn=model)
     for status in ("DELETE_PENDING", "DELETE_IN_PROGRESS"):
         assert {slow.read_status(model) for _ in range(20)} == {status}
         assert [entry["status"] for entry in slow.ml.list_audience_models()["audienceModels"]] == [status]
-        slow.push(51)
+        slow.advance(51)
     expect_error("ResourceNotFoundException", slow.ml.get_audience_model, audienceModelArn=model)
     assert slow.ml.list_audience_models()["audienceModels"] == []
 
@@ -175,7 +175,7 @@ def test_status_depends_on_clock_not_on_reads(slow: SlowWorld) -> None:
 def test_failure_appears_at_job_end(slow: SlowWorld) -> None:
     slow.client("s3").delete_object(Bucket=slow.bucket, Key="interactions/part-0.csv")
     model = train(slow, "m", slow.create_dataset())
-    slow.push(101)
+    slow.advance(101)
     time.sleep(0.5)
     assert "statusDetails" not in slow.ml.get_audience_model(audienceModelArn=model)
     failed = slow.wait(model)
@@ -188,7 +188,7 @@ def test_update_time_is_time_of_last_status_change(slow: SlowWorld) -> None:
     model = train(slow, "m", slow.create_dataset())
     pending_model = slow.ml.get_audience_model(audienceModelArn=model)
     created, updated = pending_model["createTime"], [pending_model["updateTime"]]
-    slow.push(101)
+    slow.advance(101)
     updated.append(slow.ml.get_audience_model(audienceModelArn=model)["updateTime"])
     updated.append(slow.wait(model)["updateTime"])
     slow.ml.delete_audience_model(audienceModelArn=model)
@@ -230,7 +230,7 @@ def test_exports_have_quotas_per_account_and_generation_job(slow: SlowWorld) -> 
         export(slow, f"e{index}", job)
     error = expect_error("ServiceQuotaExceededException", export, world=slow, name="e20", job=other)
     assert (error["quotaName"], error["quotaValue"]) == ("Pending or in progress audience export jobs", 20)
-    slow.push(300)
+    slow.advance(300)
     while any(entry["status"] != "ACTIVE" for entry in list_exports(slow, job)):
         time.sleep(0.05)
     for index in range(20, 25):

@@ -17,24 +17,24 @@ COLLABORATION = {
 
 def invite(creator: ClockedWorld, *others: ClockedWorld) -> str:
     members = [{"accountId": w.account, "memberAbilities": ["CAN_QUERY"], "displayName": w.account} for w in others]
-    return str(creator.rooms.create_collaboration(members=members, **COLLABORATION)["collaboration"]["id"])
+    return str(creator.cleanrooms.create_collaboration(members=members, **COLLABORATION)["collaboration"]["id"])
 
 
 def test_invitation_becomes_membership(provider: ClockedWorld, runner: ClockedWorld) -> None:
     identifier = invite(provider, runner)
     for world in (provider, runner):
-        collaboration = world.rooms.get_collaboration(collaborationIdentifier=identifier)["collaboration"]
+        collaboration = world.cleanrooms.get_collaboration(collaborationIdentifier=identifier)["collaboration"]
         assert (collaboration["memberStatus"], collaboration["creatorAccountId"]) == ("INVITED", provider.account)
         assert "membershipId" not in collaboration
         membership = join_collaboration(world, identifier)
-        collaboration = world.rooms.get_collaboration(collaborationIdentifier=identifier)["collaboration"]
+        collaboration = world.cleanrooms.get_collaboration(collaborationIdentifier=identifier)["collaboration"]
         assert (collaboration["memberStatus"], collaboration["membershipId"]) == ("ACTIVE", membership)
         assert collaboration["membershipArn"] == f"arn:aws:cleanrooms:us-east-1:{world.account}:membership/{membership}"
 
 
 def test_members_are_listed_with_abilities(provider: ClockedWorld, runner: ClockedWorld) -> None:
     collaboration = collaborate(provider, runner)
-    members = runner.rooms.list_members(collaborationIdentifier=collaboration.id)["memberSummaries"]
+    members = runner.cleanrooms.list_members(collaborationIdentifier=collaboration.id)["memberSummaries"]
     assert [entry["accountId"] for entry in members] == [provider.account, runner.account]
     assert [entry["status"] for entry in members] == ["ACTIVE", "ACTIVE"]
     assert [entry["membershipId"] for entry in members] == [
@@ -45,8 +45,10 @@ def test_members_are_listed_with_abilities(provider: ClockedWorld, runner: Clock
     abilities = [entry["mlAbilities"]["customMLMemberAbilities"] for entry in members]
     assert abilities == [["CAN_RECEIVE_MODEL_OUTPUT"], ["CAN_RECEIVE_MODEL_OUTPUT", "CAN_RECEIVE_INFERENCE_OUTPUT"]]
     assert [entry["paymentConfiguration"]["queryCompute"]["isResponsible"] for entry in members] == [False, True]
-    first_page = runner.rooms.list_members(collaborationIdentifier=collaboration.id, maxResults=1)
-    second_page = runner.rooms.list_members(collaborationIdentifier=collaboration.id, nextToken=first_page["nextToken"])
+    first_page = runner.cleanrooms.list_members(collaborationIdentifier=collaboration.id, maxResults=1)
+    second_page = runner.cleanrooms.list_members(
+        collaborationIdentifier=collaboration.id, nextToken=first_page["nextToken"]
+    )
     assert [*first_page["memberSummaries"], *second_page["memberSummaries"]] == members
 
 
@@ -54,28 +56,28 @@ def test_accounts_outside_collaboration_see_nothing(provider: ClockedWorld, stra
     collaboration = collaborate(provider)
     for identifier in (collaboration.id, UNKNOWN_ID):
         request = {"collaborationIdentifier": identifier}
-        expect_error("AccessDeniedException", stranger.rooms.get_collaboration, **request)
-        expect_error("AccessDeniedException", stranger.rooms.delete_collaboration, **request)
-        expect_error("AccessDeniedException", stranger.rooms.list_members, **request)
+        expect_error("AccessDeniedException", stranger.cleanrooms.get_collaboration, **request)
+        expect_error("AccessDeniedException", stranger.cleanrooms.delete_collaboration, **request)
+        expect_error("AccessDeniedException", stranger.cleanrooms.list_members, **request)
     expect_error(
         "AccessDeniedException",
-        stranger.rooms.create_membership,
+        stranger.cleanrooms.create_membership,
         collaborationIdentifier=collaboration.id,
         queryLogStatus="DISABLED",
     )
     error = expect_error(
         "ResourceNotFoundException",
-        stranger.rooms.get_membership,
+        stranger.cleanrooms.get_membership,
         membershipIdentifier=collaboration.find_membership(provider),
     )
     assert (error["resourceId"], error["resourceType"]) == (collaboration.find_membership(provider), "MEMBERSHIP")
     expect_error(
         "ResourceNotFoundException",
-        stranger.rooms.delete_membership,
+        stranger.cleanrooms.delete_membership,
         membershipIdentifier=collaboration.find_membership(provider),
     )
-    assert stranger.rooms.list_collaborations()["collaborationList"] == []
-    assert stranger.rooms.list_memberships()["membershipSummaries"] == []
+    assert stranger.cleanrooms.list_collaborations()["collaborationList"] == []
+    assert stranger.cleanrooms.list_memberships()["membershipSummaries"] == []
 
 
 def test_collaborations_are_listed_by_status_and_page(provider: ClockedWorld, runner: ClockedWorld) -> None:
@@ -83,7 +85,9 @@ def test_collaborations_are_listed_by_status_and_page(provider: ClockedWorld, ru
     join_collaboration(runner, second)
 
     def list_identifiers(**members: str) -> list[str]:
-        pages = runner.rooms.get_paginator("list_collaborations").paginate(PaginationConfig={"PageSize": 1}, **members)
+        pages = runner.cleanrooms.get_paginator("list_collaborations").paginate(
+            PaginationConfig={"PageSize": 1}, **members
+        )
         return [entry["id"] for page in pages for entry in page["collaborationList"]]
 
     assert list_identifiers() == [first, second, third]
@@ -94,35 +98,41 @@ def test_collaborations_are_listed_by_status_and_page(provider: ClockedWorld, ru
 def test_invitation_is_accepted_once(provider: ClockedWorld, runner: ClockedWorld) -> None:
     collaboration = collaborate(provider, runner)
     request = {"collaborationIdentifier": collaboration.id, "queryLogStatus": "DISABLED"}
-    error = expect_error("ConflictException", runner.rooms.create_membership, **request)
+    error = expect_error("ConflictException", runner.cleanrooms.create_membership, **request)
     assert error["ResponseMetadata"]["HTTPStatusCode"] == 409
     assert (error["reason"], error["resourceId"]) == ("ALREADY_EXISTS", collaboration.find_membership(runner))
-    runner.rooms.delete_membership(membershipIdentifier=collaboration.find_membership(runner))
-    expect_error("AccessDeniedException", runner.rooms.create_membership, **request)
+    runner.cleanrooms.delete_membership(membershipIdentifier=collaboration.find_membership(runner))
+    expect_error("AccessDeniedException", runner.cleanrooms.create_membership, **request)
     expect_error(
         "ResourceNotFoundException",
-        runner.rooms.get_membership,
+        runner.cleanrooms.get_membership,
         membershipIdentifier=collaboration.find_membership(runner),
     )
-    members = provider.rooms.list_members(collaborationIdentifier=collaboration.id)["memberSummaries"]
+    members = provider.cleanrooms.list_members(collaborationIdentifier=collaboration.id)["memberSummaries"]
     assert [entry["status"] for entry in members] == ["ACTIVE", "LEFT"]
-    expect_error("AccessDeniedException", runner.rooms.get_collaboration, collaborationIdentifier=collaboration.id)
-    assert runner.rooms.list_collaborations()["collaborationList"] == []
+    expect_error("AccessDeniedException", runner.cleanrooms.get_collaboration, collaborationIdentifier=collaboration.id)
+    assert runner.cleanrooms.list_collaborations()["collaborationList"] == []
 
 
 def test_membership_outlives_its_collaboration(provider: ClockedWorld, runner: ClockedWorld) -> None:
     collaboration = collaborate(provider, runner)
-    expect_error("AccessDeniedException", runner.rooms.delete_collaboration, collaborationIdentifier=collaboration.id)
-    provider.rooms.delete_collaboration(collaborationIdentifier=collaboration.id)
+    expect_error(
+        "AccessDeniedException", runner.cleanrooms.delete_collaboration, collaborationIdentifier=collaboration.id
+    )
+    provider.cleanrooms.delete_collaboration(collaborationIdentifier=collaboration.id)
     for world in (provider, runner):
-        expect_error("AccessDeniedException", world.rooms.get_collaboration, collaborationIdentifier=collaboration.id)
-        membership = world.rooms.get_membership(membershipIdentifier=collaboration.find_membership(world))["membership"]
+        expect_error(
+            "AccessDeniedException", world.cleanrooms.get_collaboration, collaborationIdentifier=collaboration.id
+        )
+        membership = world.cleanrooms.get_membership(membershipIdentifier=collaboration.find_membership(world))[
+            "membership"
+        ]
         assert (membership["status"], membership["collaborationId"]) == ("COLLABORATION_DELETED", collaboration.id)
-        assert world.rooms.list_memberships(status="ACTIVE")["membershipSummaries"] == []
-        memberships = world.rooms.list_memberships(status="COLLABORATION_DELETED")["membershipSummaries"]
+        assert world.cleanrooms.list_memberships(status="ACTIVE")["membershipSummaries"] == []
+        memberships = world.cleanrooms.list_memberships(status="COLLABORATION_DELETED")["membershipSummaries"]
         assert [entry["id"] for entry in memberships] == [collaboration.find_membership(world)]
-        world.rooms.delete_membership(membershipIdentifier=collaboration.find_membership(world))
-        assert world.rooms.list_memberships()["membershipSummaries"] == []
+        world.cleanrooms.delete_membership(membershipIdentifier=collaboration.find_membership(world))
+        assert world.cleanrooms.list_memberships()["membershipSummaries"] == []
 
 
 def test_duplicate_member_is_rejected(provider: ClockedWorld, runner: ClockedWorld) -> None:
@@ -132,7 +142,7 @@ def test_duplicate_member_is_rejected(provider: ClockedWorld, runner: ClockedWor
 
 
 def test_model_violation_has_a_reason(provider: ClockedWorld) -> None:
-    error = expect_error("ValidationException", provider.rooms.get_membership, membershipIdentifier="x" * 36)
+    error = expect_error("ValidationException", provider.cleanrooms.get_membership, membershipIdentifier="x" * 36)
     assert error["reason"] == "FIELD_VALIDATION_FAILED"
     assert "membershipIdentifier" in error["Error"]["Message"]
 
@@ -140,19 +150,19 @@ def test_model_violation_has_a_reason(provider: ClockedWorld) -> None:
 def test_collaborations_and_memberships_have_tags(provider: ClockedWorld, stranger: ClockedWorld) -> None:
     collaboration = collaborate(provider)
     arns = [
-        provider.rooms.get_collaboration(collaborationIdentifier=collaboration.id)["collaboration"]["arn"],
-        provider.rooms.get_membership(membershipIdentifier=collaboration.find_membership(provider))["membership"][
+        provider.cleanrooms.get_collaboration(collaborationIdentifier=collaboration.id)["collaboration"]["arn"],
+        provider.cleanrooms.get_membership(membershipIdentifier=collaboration.find_membership(provider))["membership"][
             "arn"
         ],
     ]
     for arn in arns:
-        provider.rooms.tag_resource(resourceArn=arn, tags={"a": "1", "b": "2"})
-        provider.rooms.untag_resource(resourceArn=arn, tagKeys=["a"])
-        assert provider.rooms.list_tags_for_resource(resourceArn=arn)["tags"] == {"b": "2"}
-        expect_error("ResourceNotFoundException", stranger.rooms.list_tags_for_resource, resourceArn=arn)
+        provider.cleanrooms.tag_resource(resourceArn=arn, tags={"a": "1", "b": "2"})
+        provider.cleanrooms.untag_resource(resourceArn=arn, tagKeys=["a"])
+        assert provider.cleanrooms.list_tags_for_resource(resourceArn=arn)["tags"] == {"b": "2"}
+        expect_error("ResourceNotFoundException", stranger.cleanrooms.list_tags_for_resource, resourceArn=arn)
 
 
 def test_internal_error_has_name_of_clean_rooms(provider: ClockedWorld) -> None:
     provider.add_fault("ListMemberships", "server_error", times=10)
-    error = expect_error("InternalServerException", provider.rooms.list_memberships)
+    error = expect_error("InternalServerException", provider.cleanrooms.list_memberships)
     assert error["ResponseMetadata"]["HTTPStatusCode"] == 500

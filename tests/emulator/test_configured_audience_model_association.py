@@ -16,7 +16,7 @@ NAME = "configuredAudienceModelAssociationName"
 def associate(
     world: ClockedWorld, collaboration: Collaboration, model: str, name: str = "a", *, manage: bool = True
 ) -> str:
-    response = world.rooms.create_configured_audience_model_association(
+    response = world.cleanrooms.create_configured_audience_model_association(
         membershipIdentifier=collaboration.find_membership(world),
         configuredAudienceModelArn=model,
         configuredAudienceModelAssociationName=name,
@@ -26,7 +26,7 @@ def associate(
 
 
 def dissociate(world: ClockedWorld, collaboration: Collaboration, association: str) -> None:
-    world.rooms.delete_configured_audience_model_association(
+    world.cleanrooms.delete_configured_audience_model_association(
         membershipIdentifier=collaboration.find_membership(world),
         configuredAudienceModelAssociationIdentifier=association,
     )
@@ -65,11 +65,11 @@ def test_members_see_association_and_may_use_model(
     }
     expect_error("AccessDeniedException", runner.ml.start_audience_generation_job, **job)
     association = associate(provider, collaboration, model)
-    [entry] = runner.rooms.list_collaboration_configured_audience_model_associations(
+    [entry] = runner.cleanrooms.list_collaboration_configured_audience_model_associations(
         collaborationIdentifier=collaboration.id
     )["collaborationConfiguredAudienceModelAssociationSummaries"]
     assert (entry["id"], entry["creatorAccountId"]) == (association, provider.account)
-    association_of_provider = runner.rooms.get_collaboration_configured_audience_model_association(
+    association_of_provider = runner.cleanrooms.get_collaboration_configured_audience_model_association(
         collaborationIdentifier=collaboration.id, configuredAudienceModelAssociationIdentifier=entry["id"]
     )["collaborationConfiguredAudienceModelAssociation"]
     assert association_of_provider["configuredAudienceModelArn"] == model
@@ -122,7 +122,7 @@ def test_policy_is_deleted_with_its_last_statement(
     dissociate(provider, collaboration, association)
     associate(provider, collaboration, model)
     assert len(read_statements(provider, model)) == 1
-    provider.rooms.delete_collaboration(collaborationIdentifier=collaboration.id)
+    provider.cleanrooms.delete_collaboration(collaborationIdentifier=collaboration.id)
     expect_error("ResourceNotFoundException", get_policy, configuredAudienceModelArn=model)
 
 
@@ -137,7 +137,7 @@ def test_association_is_read_renamed_and_listed(
     associations = [associate(provider, collaboration, arn, f"a{index}") for index, arn in enumerate(models[:5])]
     error = expect_error(
         "ServiceQuotaExceededException",
-        provider.rooms.create_configured_audience_model_association,
+        provider.cleanrooms.create_configured_audience_model_association,
         **membership,
         configuredAudienceModelArn=models[5],
         configuredAudienceModelAssociationName="a5",
@@ -146,10 +146,10 @@ def test_association_is_read_renamed_and_listed(
     assert (error["quotaName"], error["quotaValue"]) == ("Configured audience model associations per membership", 5)
     identifiers = {**membership, "configuredAudienceModelAssociationIdentifier": associations[0]}
     expect_error(
-        "ConflictException", provider.rooms.update_configured_audience_model_association, **identifiers, name="a1"
+        "ConflictException", provider.cleanrooms.update_configured_audience_model_association, **identifiers, name="a1"
     )
-    provider.rooms.update_configured_audience_model_association(**identifiers, name="z", description="d")
-    association = provider.rooms.get_configured_audience_model_association(**identifiers)[
+    provider.cleanrooms.update_configured_audience_model_association(**identifiers, name="z", description="d")
+    association = provider.cleanrooms.get_configured_audience_model_association(**identifiers)[
         "configuredAudienceModelAssociation"
     ]
     assert (association["name"], association["description"], association["manageResourcePolicies"]) == ("z", "d", True)
@@ -161,7 +161,7 @@ def test_association_is_read_renamed_and_listed(
             {"collaborationIdentifier": collaboration.id},
         ),
     ):
-        pages = provider.rooms.get_paginator(operation).paginate(**members, PaginationConfig={"PageSize": 2})
+        pages = provider.cleanrooms.get_paginator(operation).paginate(**members, PaginationConfig={"PageSize": 2})
         assert [entry["name"] for page in pages for entry in page[key]] == ["z", "a1", "a2", "a3", "a4"]
 
 
@@ -171,7 +171,7 @@ def test_model_and_name_are_associated_once(
     collaboration, model = collaboration_and_model
     associate(provider, collaboration, model)
     audience_model = provider.ml.get_configured_audience_model(configuredAudienceModelArn=model)["audienceModelArn"]
-    create = provider.rooms.create_configured_audience_model_association
+    create = provider.cleanrooms.create_configured_audience_model_association
     request = {"membershipIdentifier": collaboration.find_membership(provider), "manageResourcePolicies": False}
     for arn, name in ((model, "b"), (configure(provider, audience_model, "other"), "a")):
         error = expect_error("ConflictException", create, **request, configuredAudienceModelArn=arn, **{NAME: name})
@@ -187,7 +187,7 @@ def test_other_accounts_cannot_create_or_read_association(
     collaboration, model = collaboration_and_model
     association = associate(provider, collaboration, model)
     create, members = (
-        runner.rooms.create_configured_audience_model_association,
+        runner.cleanrooms.create_configured_audience_model_association,
         {"configuredAudienceModelArn": model, NAME: "x", "manageResourcePolicies": False},
     )
     for world in (provider, runner):
@@ -196,13 +196,13 @@ def test_other_accounts_cannot_create_or_read_association(
         )
     expect_error(
         "ResourceNotFoundException",
-        runner.rooms.get_configured_audience_model_association,
+        runner.cleanrooms.get_configured_audience_model_association,
         membershipIdentifier=collaboration.find_membership(runner),
         configuredAudienceModelAssociationIdentifier=association,
     )
     expect_error(
         "AccessDeniedException",
-        stranger.rooms.list_collaboration_configured_audience_model_associations,
+        stranger.cleanrooms.list_collaboration_configured_audience_model_associations,
         collaborationIdentifier=collaboration.id,
     )
 
@@ -213,7 +213,7 @@ def test_association_blocks_membership_and_is_deleted_with_model(
     collaboration, model = collaboration_and_model
     associate(provider, collaboration, model)
     membership = {"membershipIdentifier": collaboration.find_membership(provider)}
-    error = expect_error("ConflictException", provider.rooms.delete_membership, **membership)
+    error = expect_error("ConflictException", provider.cleanrooms.delete_membership, **membership)
     assert (error["reason"], error["resourceType"]) == ("SUBRESOURCES_EXIST", "MEMBERSHIP")
     provider.ml.delete_configured_audience_model(configuredAudienceModelArn=model)
-    provider.rooms.delete_membership(**membership)
+    provider.cleanrooms.delete_membership(**membership)

@@ -58,7 +58,7 @@ def test_all_members_see_association(custom: Custom, stranger: ClockedWorld) -> 
     )
     assert (seen_by_provider["privacyConfiguration"], seen_by_provider["tags"]) == (PRIVACY, {"a": "1"})
     seen_by_runner = runner.ml.get_collaboration_configured_model_algorithm_association(
-        **custom.within, configuredModelAlgorithmAssociationArn=arn
+        **custom.in_collaboration, configuredModelAlgorithmAssociationArn=arn
     )
     assert seen_by_runner["privacyConfiguration"] == PRIVACY
     assert (seen_by_runner["creatorAccountId"], seen_by_runner["membershipIdentifier"]) == (
@@ -70,20 +70,20 @@ def test_all_members_see_association(custom: Custom, stranger: ClockedWorld) -> 
         second_algorithm,
     )
     listing = runner.ml.list_collaboration_configured_model_algorithm_associations
-    associations = listing(**custom.within)["collaborationConfiguredModelAlgorithmAssociations"]
+    associations = listing(**custom.in_collaboration)["collaborationConfiguredModelAlgorithmAssociations"]
     assert [entry["name"] for entry in associations] == ["association", "second"]
     listing = runner.ml.list_configured_model_algorithm_associations
-    assert listing(**custom.of)["configuredModelAlgorithmAssociations"] == []
+    assert listing(**custom.in_membership)["configuredModelAlgorithmAssociations"] == []
     expect_error("AccessDeniedException", listing, membershipIdentifier=membership)
     expect_error(
         "AccessDeniedException",
         stranger.ml.list_collaboration_configured_model_algorithm_associations,
-        **custom.within,
+        **custom.in_collaboration,
     )
     expect_error(
         "ResourceNotFoundException",
         runner.ml.get_configured_model_algorithm_association,
-        **custom.of,
+        **custom.in_membership,
         configuredModelAlgorithmAssociationArn=arn,
     )
 
@@ -95,7 +95,11 @@ def test_association_requires_own_algorithm_and_membership(custom: Custom) -> No
     )
     create = custom.runner.ml.create_configured_model_algorithm_association
     expect_error(
-        "ResourceNotFoundException", create, **custom.of, configuredModelAlgorithmArn=foreign_algorithm, name="x"
+        "ResourceNotFoundException",
+        create,
+        **custom.in_membership,
+        configuredModelAlgorithmArn=foreign_algorithm,
+        name="x",
     )
     request = {"configuredModelAlgorithmArn": own_algorithm, "name": "x"}
     expect_error(
@@ -105,7 +109,7 @@ def test_association_requires_own_algorithm_and_membership(custom: Custom) -> No
         **request,
     )
     associate(custom.runner, custom.collaboration.find_membership(custom.runner), own_algorithm, "x")
-    expect_error("ConflictException", create, **custom.of, **request)
+    expect_error("ConflictException", create, **custom.in_membership, **request)
 
 
 def test_dependents_must_be_deleted_first(custom: Custom) -> None:
@@ -115,24 +119,24 @@ def test_dependents_must_be_deleted_first(custom: Custom) -> None:
     response = provider.ml.get_configured_model_algorithm_association(**association)
     delete_algorithm, algorithm = provider.ml.delete_configured_model_algorithm, response["configuredModelAlgorithmArn"]
     expect_error("ConflictException", delete_algorithm, configuredModelAlgorithmArn=algorithm)
-    expect_error("ConflictException", provider.rooms.delete_membership, **membership)
+    expect_error("ConflictException", provider.cleanrooms.delete_membership, **membership)
     channel = custom.create_channel()
     dissociate = provider.ml.delete_configured_model_algorithm_association
     expect_error("ConflictException", dissociate, **association)
-    runner.ml.delete_ml_input_channel_data(**custom.of, mlInputChannelArn=channel)
+    runner.ml.delete_ml_input_channel_data(**custom.in_membership, mlInputChannelArn=channel)
     expect_error("ConflictException", dissociate, **association)
-    runner.push(101)
+    runner.advance(101)
     dissociate(**association)
     expect_error("ResourceNotFoundException", dissociate, **association)
     delete_algorithm(configuredModelAlgorithmArn=algorithm)
     expect_error("ResourceNotFoundException", delete_algorithm, configuredModelAlgorithmArn=algorithm)
-    provider.rooms.delete_membership(**membership)
-    runner.rooms.delete_membership(**custom.of)
+    provider.cleanrooms.delete_membership(**membership)
+    runner.cleanrooms.delete_membership(**custom.in_membership)
 
 
 def test_nothing_is_created_in_deleted_collaboration(custom: Custom) -> None:
     algorithm = create_algorithm(custom.provider, "late")
-    custom.provider.rooms.delete_collaboration(collaborationIdentifier=custom.collaboration.id)
+    custom.provider.cleanrooms.delete_collaboration(collaborationIdentifier=custom.collaboration.id)
     expect_error(
         "AccessDeniedException",
         custom.provider.ml.create_configured_model_algorithm_association,
@@ -152,5 +156,5 @@ def test_collaboration_can_have_a_single_member(provider: ClockedWorld) -> None:
         associate(provider, collaboration.find_membership(provider), create_algorithm(provider)),
     )
     model = custom.train("m", custom.create_channel())["trainedModelArn"]
-    provider.push(201)
+    provider.advance(201)
     assert custom.get(model)["status"] == "ACTIVE"

@@ -75,9 +75,9 @@ def test_late_commit_is_invisible_until_due(sender: Sender) -> None:
     sender.add_fault("CreateTrainingDataset", "late_commit", seconds=30)
     due = read_clock(sender) + 30
     expect_closed_connection(sender.create_dataset, "d")
-    sender.push(29.5)
+    sender.advance(29.5)
     assert sender.names == []
-    sender.push(10)
+    sender.advance(10)
     (dataset,) = sender.ml.list_training_datasets()["trainingDatasets"]
     assert dataset["name"] == "d"
     assert dataset["createTime"].timestamp() == pytest.approx(due, abs=0.001)
@@ -88,7 +88,7 @@ def test_earlier_request_takes_name_of_late_commit(sender: Sender) -> None:
     sender.add_fault("CreateTrainingDataset", "late_commit", seconds=30)
     expect_closed_connection(sender.create_dataset, "d")
     first = sender.create_dataset("d")
-    sender.push(31)
+    sender.advance(31)
     entries = sender.ml.list_training_datasets()["trainingDatasets"]
     assert [entry["trainingDatasetArn"] for entry in entries] == [first]
 
@@ -99,7 +99,7 @@ def test_late_commit_creates_duplicate_if_names_are_not_unique(sender: Sender) -
         sender.add_fault("CreateTrainingDataset", "late_commit", seconds=30)
         expect_closed_connection(sender.create_dataset, "d")
         sender.create_dataset("d")
-        sender.push(31)
+        sender.advance(31)
         assert sender.names == ["d", "d"]
     finally:
         sender.emulator.change_settings(**before)
@@ -109,7 +109,7 @@ def test_late_commits_execute_in_order_of_due_time(sender: Sender) -> None:
     for name, seconds in (("last", 30), ("first", 10), ("middle", 20)):
         sender.add_fault("CreateTrainingDataset", "late_commit", seconds=seconds)
         expect_closed_connection(sender.create_dataset, name)
-    sender.push(31)
+    sender.advance(31)
     assert sender.names == ["first", "middle", "last"]
 
 
@@ -118,10 +118,10 @@ def test_job_of_late_commit_starts_late(sender: Sender) -> None:
     dataset = sender.create_dataset()
     sender.add_fault("CreateAudienceModel", "late_commit", seconds=30)
     expect_closed_connection(sender.ml.create_audience_model, name="m", trainingDatasetArn=dataset)
-    sender.push(129)
+    sender.advance(129)
     (model,) = sender.ml.list_audience_models()["audienceModels"]
     assert model["status"] == "CREATE_PENDING"
-    sender.push(2)
+    sender.advance(2)
     (model,) = sender.ml.list_audience_models()["audienceModels"]
     assert model["status"] == "CREATE_IN_PROGRESS"
 
@@ -131,13 +131,13 @@ def test_deletion_can_be_late(sender: Sender) -> None:
     sender.add_fault("DeleteTrainingDataset", "late_commit", seconds=30)
     expect_closed_connection(sender.ml.delete_training_dataset, trainingDatasetArn=arn)
     assert sender.names == ["d"]
-    sender.push(31)
+    sender.advance(31)
     assert sender.names == []
 
 
 def test_stale_listing_omits_new_resources(sender: Sender, other: Sender) -> None:
     sender.create_dataset("old")
-    sender.push(20)
+    sender.advance(20)
     new = sender.create_dataset("new")
     other.create_dataset("theirs")
     sender.add_fault("ListTrainingDatasets", "stale_listing", times=2, seconds=20)
@@ -153,13 +153,13 @@ def test_stale_listing_catches_up(sender: Sender) -> None:
     sender.create_dataset("d")
     sender.add_fault("ListTrainingDatasets", "stale_listing", times=0, seconds=20)
     assert sender.names == []
-    sender.push(20)
+    sender.advance(20)
     assert sender.names == ["d"]
 
 
 def test_stale_read_does_not_find_new_resource(sender: Sender) -> None:
     old = sender.create_dataset("old")
-    sender.push(20)
+    sender.advance(20)
     new = sender.create_dataset("new")
     sender.add_fault("*", "stale_read", times=0, seconds=20)
     assert sender.ml.get_training_dataset(trainingDatasetArn=old)["name"] == "old"
@@ -173,12 +173,12 @@ def test_stale_read_still_finds_membership(sender: Sender, custom: Custom) -> No
     runner = custom.runner
     runner.add_fault("ListMLInputChannels", "stale_listing", seconds=3600)
     channel = runner.ml.create_ml_input_channel(**custom.build_channel_request())["mlInputChannelArn"]
-    assert runner.ml.list_ml_input_channels(**custom.of)["mlInputChannelsList"] == []
+    assert runner.ml.list_ml_input_channels(**custom.in_membership)["mlInputChannelsList"] == []
     runner.add_fault("GetCollaborationMLInputChannel", "stale_read", seconds=3600)
     expect_error(
         "ResourceNotFoundException",
         runner.ml.get_collaboration_ml_input_channel,
-        **custom.within,
+        **custom.in_collaboration,
         mlInputChannelArn=channel,
     )
 
@@ -186,7 +186,7 @@ def test_stale_read_still_finds_membership(sender: Sender, custom: Custom) -> No
 def test_stale_listing_omits_new_membership(sender: Sender) -> None:
     sender.add_fault("ListMemberships", "stale_listing", seconds=3600)
     collaborate(sender)
-    counts = [len(sender.rooms.list_memberships()["membershipSummaries"]) for _ in range(2)]
+    counts = [len(sender.cleanrooms.list_memberships()["membershipSummaries"]) for _ in range(2)]
     assert counts == [0, 1]
 
 
@@ -270,7 +270,7 @@ def test_job_can_fail_after_lost_response(sender: Sender) -> None:
     sender.add_fault("CreateAudienceModel", "lose_response")
     sender.add_fault("CreateAudienceModel", "fail_job", code="E1")
     expect_closed_connection(sender.ml.create_audience_model, name="m", trainingDatasetArn=dataset)
-    sender.push(201)
+    sender.advance(201)
     (model,) = sender.ml.list_audience_models()["audienceModels"]
     assert sender.wait(model["audienceModelArn"])["statusDetails"]["statusCode"] == "E1"
 
@@ -311,15 +311,15 @@ def test_all_faults_are_cleared(sender: Sender, other: Sender) -> None:
 def test_fault_can_affect_all_operations(sender: Sender) -> None:
     sender.add_fault("*", "throttle", times=2)
     assert sender.status(sender.ml.list_audience_models) == 429
-    assert sender.status(sender.rooms.list_memberships) == 429
+    assert sender.status(sender.cleanrooms.list_memberships) == 429
     assert sender.status(sender.ml.list_audience_models) == 200
 
 
 def test_fault_expires_by_emulator_clock(sender: Sender) -> None:
     sender.add_fault("ListTrainingDatasets", "throttle", times=0, lasts=60)
-    sender.push(59)
+    sender.advance(59)
     assert sender.status(sender.ml.list_training_datasets) == 429
-    sender.push(1)
+    sender.advance(1)
     assert sender.status(sender.ml.list_training_datasets) == 200
     assert sender.emulator.list_faults(sender.account) == []
 
@@ -382,7 +382,7 @@ def test_reset_clears_all_but_clock(sender: Sender) -> None:
     start = read_clock(sender)
     sender.emulator._control("reset", {})
     assert read_clock(sender) == start
-    sender.push(2)
+    sender.advance(2)
     assert (sender.names, sender.calls) == ([], ["ListTrainingDatasets"])
 
 

@@ -90,7 +90,7 @@ def test_model_is_trained_and_audience_exported(local_emulator: InProcess) -> No
     world.ml.start_audience_export_job(
         name="e", audienceGenerationJobArn=job, audienceSize={"type": "PERCENTAGE", "value": 20}
     )
-    world.push(200)
+    world.advance(200)
     (export,) = world.ml.list_audience_export_jobs()["audienceExportJobs"]
     assert export["status"] == "ACTIVE"
 
@@ -150,7 +150,7 @@ def test_clock_is_frozen_until_advanced(local_emulator: InProcess) -> None:
 def test_clear_restores_initial_state(local_emulator: InProcess) -> None:
     world = ClockedWorld(local_emulator)
     world.create_dataset()
-    world.push(50)
+    world.advance(50)
     world.add_fault("ListTrainingDatasets", "access_denied", times=100)
     local_emulator.clear()
     assert world.ml.list_training_datasets()["trainingDatasets"] == []

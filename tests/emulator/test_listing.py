@@ -65,34 +65,34 @@ class Stock:
             seedAudience=seed,
             collaborationId=custom.collaboration.id,
         )["audienceGenerationJobArn"]
-        world.push(300)
+        world.advance(300)
         size = {"type": "PERCENTAGE", "value": 10}
         world.ml.start_audience_export_job(name="export", audienceGenerationJobArn=job, audienceSize=size)
         channel = custom.create_channel()
         model = custom.train("model", channel)["trainedModelArn"]
-        world.push(300)
+        world.advance(300)
         custom.continue_training(channel, model)
-        world.push(300)
+        world.advance(300)
         custom.infer("inference", model, channel)
         world.ml.start_trained_model_export_job(
-            **custom.of,
+            **custom.in_membership,
             name="export",
             trainedModelArn=model,
             outputConfiguration={"members": [{"accountId": world.account}]},
         )
-        world.rooms.create_configured_audience_model_association(
-            **custom.of,
+        world.cleanrooms.create_configured_audience_model_association(
+            **custom.in_membership,
             configuredAudienceModelArn=configured,
             configuredAudienceModelAssociationName="association",
             manageResourcePolicies=False,
         )
         own_algorithm = world.ml.create_configured_model_algorithm(name="algorithm", roleArn=world.role)
         world.ml.create_configured_model_algorithm_association(
-            **custom.of, name="own", configuredModelAlgorithmArn=own_algorithm["configuredModelAlgorithmArn"]
+            **custom.in_membership, name="own", configuredModelAlgorithmArn=own_algorithm["configuredModelAlgorithmArn"]
         )
         self.identifiers = {
-            **custom.of,
-            **custom.within,
+            **custom.in_membership,
+            **custom.in_collaboration,
             "trainedModelArn": model,
             "audienceGenerationJobArn": job,
             "configuredAudienceModelArn": configured,
@@ -111,7 +111,7 @@ class Stock:
 
     def read_page(self, query: Query, **paging: Any) -> dict[str, Any]:
         """Read a page of a listing."""
-        client = self.world.ml if query.service == "cleanroomsml" else self.world.rooms
+        client = self.world.ml if query.service == "cleanroomsml" else self.world.cleanrooms
         members = client.meta.service_model.operation_model(query.operation).input_shape
         arguments = {name: self.identifiers[name] for name in members.required_members}
         arguments |= {name: value or self.identifiers[name] for name, value in query.filters}
@@ -307,7 +307,7 @@ def test_record_is_dropped_when_deletion_ends() -> None:
         world.ml.delete_audience_model(audienceModelArn=model)
         world.ml.list_audience_models()
         assert [record.arn for record in store.records if record.kind == "audience-model"] == [model]
-        world.push(101)
+        world.advance(101)
         assert list(store.find("audience-model")) == []
         world.ml.list_audience_models()
         assert [record.kind for record in store.records] == ["training-dataset"]

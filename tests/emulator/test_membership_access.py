@@ -35,7 +35,7 @@ def invitation() -> Iterator[tuple[Custom, ClockedWorld]]:
     """A collaboration whose creator has associated an algorithm, and an account that is invited to it."""
     with in_process(SLOW) as emulator:
         creator, invited = ClockedWorld(emulator), ClockedWorld(emulator)
-        identifier = creator.rooms.create_collaboration(
+        identifier = creator.cleanrooms.create_collaboration(
             name="c",
             description="d",
             creatorDisplayName="creator",
@@ -111,7 +111,7 @@ def test_listings_are_limited_to_their_region(invitation: tuple[Custom, ClockedW
         )
         assert rooms.list_collaborations()["collaborationList"] == []
         assert rooms.list_memberships()["membershipSummaries"] == []
-        assert [entry["id"] for entry in world.rooms.list_collaborations()["collaborationList"]] == [
+        assert [entry["id"] for entry in world.cleanrooms.list_collaborations()["collaborationList"]] == [
             custom.collaboration.id
         ]
 
@@ -120,9 +120,9 @@ def test_invited_account_cannot_receive_output(invitation: tuple[Custom, Clocked
     custom, invited = invitation
     channel = custom.create_channel()
     model = custom.train("m", channel)["trainedModelArn"]
-    custom.runner.push(201)
+    custom.runner.advance(201)
     output = {"members": [{"accountId": invited.account}]}
-    export = {**custom.of, "name": "x", "trainedModelArn": model}
+    export = {**custom.in_membership, "name": "x", "trainedModelArn": model}
     expect_error(
         "ValidationException", custom.runner.ml.start_trained_model_export_job, **export, outputConfiguration=output
     )
@@ -136,7 +136,7 @@ def test_invited_account_cannot_start_jobs() -> None:
         provider.build()
         invited.client("s3").create_bucket(Bucket=invited.bucket)
         model = provider.create_configured_model()
-        identifier = provider.rooms.create_collaboration(
+        identifier = provider.cleanrooms.create_collaboration(
             name="c",
             description="d",
             creatorDisplayName="creator",
@@ -144,7 +144,7 @@ def test_invited_account_cannot_start_jobs() -> None:
             members=[{"accountId": invited.account, "displayName": "invited", "memberAbilities": []}],
             queryLogStatus="DISABLED",
         )["collaboration"]["id"]
-        provider.rooms.create_configured_audience_model_association(
+        provider.cleanrooms.create_configured_audience_model_association(
             membershipIdentifier=join_collaboration(provider, identifier),
             configuredAudienceModelArn=model,
             configuredAudienceModelAssociationName="a",
@@ -177,7 +177,7 @@ def test_former_member_has_no_access(invitation: tuple[Custom, ClockedWorld]) ->
     custom, _ = invitation
     creator, former = ClockedWorld(custom.provider.emulator), ClockedWorld(custom.provider.emulator)
     collaboration = collaborate(creator, former)
-    former.rooms.delete_membership(membershipIdentifier=collaboration.find_membership(former))
+    former.cleanrooms.delete_membership(membershipIdentifier=collaboration.find_membership(former))
     expect_error(
         "AccessDeniedException", former.ml.list_collaboration_trained_models, collaborationIdentifier=collaboration.id
     )

@@ -118,12 +118,12 @@ def test_changing_role_needs_pass_role(world: ClockedWorld) -> None:
 def test_custom_models_need_pass_membership_or_pass_collaboration(world: ClockedWorld) -> None:
     custom = set_up(ClockedWorld(world.emulator), world)
     world.emulator.allow(world.account, "cleanrooms-ml:*", "iam:PassRole")
-    expect_denial("cleanrooms:PassMembership", world.ml.list_trained_models, **custom.of)
+    expect_denial("cleanrooms:PassMembership", world.ml.list_trained_models, **custom.in_membership)
     expect_denial("cleanrooms:PassMembership", world.ml.create_ml_input_channel, **custom.build_channel_request())
-    expect_denial("cleanrooms:PassCollaboration", world.ml.list_collaboration_trained_models, **custom.within)
+    expect_denial("cleanrooms:PassCollaboration", world.ml.list_collaboration_trained_models, **custom.in_collaboration)
     world.emulator.allow(world.account, "cleanrooms-ml:*", "cleanrooms:Pass*")
-    world.ml.list_trained_models(**custom.of)
-    world.ml.list_collaboration_trained_models(**custom.within)
+    world.ml.list_trained_models(**custom.in_membership)
+    world.ml.list_collaboration_trained_models(**custom.in_collaboration)
 
 
 def test_job_in_collaboration_needs_list_members(world: ClockedWorld) -> None:
@@ -147,7 +147,7 @@ def test_associations_need_permissions_for_model_and_managed_policy(world: Clock
         "configuredAudienceModelArn": model,
         "configuredAudienceModelAssociationName": "a",
     }
-    create = world.rooms.create_configured_audience_model_association
+    create = world.cleanrooms.create_configured_audience_model_association
     world.emulator.allow(world.account, *association_actions)
     expect_denial(get_model, create, manageResourcePolicies=False, **creation)
     world.emulator.allow(world.account, *association_actions, get_model)
@@ -160,7 +160,7 @@ def test_associations_need_permissions_for_model_and_managed_policy(world: Clock
         "membershipIdentifier": collaboration.find_membership(world),
         "configuredAudienceModelAssociationIdentifier": association,
     }
-    delete = world.rooms.delete_configured_audience_model_association
+    delete = world.cleanrooms.delete_configured_audience_model_association
     expect_denial("cleanrooms-ml:DeleteConfiguredAudienceModelPolicy", delete, **deletion)
     world.emulator.allow(world.account, *association_actions, *permissions.REMOVE_STATEMENT)
     delete(**deletion)
@@ -169,7 +169,7 @@ def test_associations_need_permissions_for_model_and_managed_policy(world: Clock
 def test_deleting_collaboration_needs_permissions_for_managed_policies(world: ClockedWorld) -> None:
     model, collaboration = world.build().create_configured_model(), collaborate(world)
     associate(world, collaboration, model)
-    delete = world.rooms.delete_collaboration
+    delete = world.cleanrooms.delete_collaboration
     world.emulator.allow(world.account, "cleanrooms:DeleteCollaboration")
     expect_denial(READ_POLICY, delete, collaborationIdentifier=collaboration.id)
     world.emulator.allow(world.account, "cleanrooms:DeleteCollaboration", *permissions.REMOVE_STATEMENT)

@@ -105,11 +105,11 @@ def test_requests_beyond_burst_are_limited_to_one_per_second(limited_sender: Sen
     statuses = [limited_sender.status(limited_sender.ml.create_audience_model, **arguments) for _ in range(5)]
     # A request that the backend rejects has consumed its token as well.
     assert statuses == [200, 409, 409, 429, 429]
-    limited_sender.push(0.9)
+    limited_sender.advance(0.9)
     assert limited_sender.status(limited_sender.ml.create_audience_model, **arguments) == 429
-    limited_sender.push(0.1)
+    limited_sender.advance(0.1)
     assert [limited_sender.status(limited_sender.ml.create_audience_model, **arguments) for _ in range(2)] == [409, 429]
-    limited_sender.push(3600)
+    limited_sender.advance(3600)
     assert [limited_sender.status(limited_sender.ml.create_audience_model, **arguments) for _ in range(4)] == [
         409,
         409,
@@ -173,7 +173,7 @@ def test_synchronous_job_computes_before_response(sender: Sender) -> None:
     sender.emulator.change_settings(synchronous_jobs=True, pending_seconds=0, progress_seconds=60)
     arn = sender.ml.create_audience_model(name="m", trainingDatasetArn=dataset)["audienceModelArn"]
     assert sender.ml.get_audience_model(audienceModelArn=arn)["status"] == "CREATE_IN_PROGRESS"
-    sender.push(60)
+    sender.advance(60)
     assert sender.ml.get_audience_model(audienceModelArn=arn)["status"] == "ACTIVE"
 
 

@@ -23,7 +23,7 @@ def collaboration(provider: ClockedWorld, runner: ClockedWorld) -> Collaboration
 def share_model(provider: ClockedWorld, collaboration: Collaboration) -> str:
     """Create a configured audience model that the other member may use."""
     model = provider.create_configured_model()
-    provider.rooms.create_configured_audience_model_association(
+    provider.cleanrooms.create_configured_audience_model_association(
         membershipIdentifier=collaboration.find_membership(provider),
         configuredAudienceModelArn=model,
         configuredAudienceModelAssociationName="a",
@@ -58,14 +58,14 @@ def test_job_fails_with_its_query_and_both_errors_quote_it(
         "protectedQueryIdentifier": response["protectedQueryIdentifier"],
     }
     for status in ("SUBMITTED", "STARTED"):
-        query = runner.rooms.get_protected_query(**identifiers)["protectedQuery"]
+        query = runner.cleanrooms.get_protected_query(**identifiers)["protectedQuery"]
         assert query["status"] == status
-        runner.push(101)
+        runner.advance(101)
     assert (query["sqlParameters"], query["computeConfiguration"]) == ({"queryString": SQL}, COMPUTE)
     response = runner.ml.get_audience_generation_job(audienceGenerationJobArn=job)
     assert (response["status"], response["statusDetails"]["statusCode"]) == ("CREATE_FAILED", "QUERY_FAILED")
     assert SQL in response["statusDetails"]["message"]
-    query = runner.rooms.get_protected_query(**identifiers)["protectedQuery"]
+    query = runner.cleanrooms.get_protected_query(**identifiers)["protectedQuery"]
     assert query["status"] == "FAILED"
     assert query["error"] == {
         "code": response["statusDetails"]["statusCode"],
@@ -77,13 +77,13 @@ def test_model_owner_sees_failure_without_query(
     provider: ClockedWorld, runner: ClockedWorld, collaboration: Collaboration
 ) -> None:
     start(runner, build_request(runner, collaboration, share_model(provider, collaboration)))
-    runner.push(201)
+    runner.advance(201)
     [entry] = provider.ml.list_audience_generation_jobs()["audienceGenerationJobs"]
     response = provider.ml.get_audience_generation_job(audienceGenerationJobArn=entry["audienceGenerationJobArn"])
     assert (entry["status"], response["startedBy"]) == ("CREATE_FAILED", runner.account)
     assert "seedAudience" not in response
     assert "protectedQueryIdentifier" not in response
-    queries = provider.rooms.list_protected_queries(membershipIdentifier=collaboration.find_membership(provider))
+    queries = provider.cleanrooms.list_protected_queries(membershipIdentifier=collaboration.find_membership(provider))
     assert queries["protectedQueries"] == []
 
 
@@ -92,9 +92,11 @@ def test_job_fails_when_its_query_is_cancelled(
 ) -> None:
     job = start(runner, build_request(runner, collaboration, share_model(provider, collaboration)))
     membership = {"membershipIdentifier": collaboration.find_membership(runner)}
-    [query] = runner.rooms.list_protected_queries(**membership, status="SUBMITTED")["protectedQueries"]
-    runner.rooms.update_protected_query(**membership, protectedQueryIdentifier=query["id"], targetStatus="CANCELLED")
-    runner.push(101)
+    [query] = runner.cleanrooms.list_protected_queries(**membership, status="SUBMITTED")["protectedQueries"]
+    runner.cleanrooms.update_protected_query(
+        **membership, protectedQueryIdentifier=query["id"], targetStatus="CANCELLED"
+    )
+    runner.advance(101)
     response = runner.ml.get_audience_generation_job(audienceGenerationJobArn=job)
     assert (response["status"], response["statusDetails"]["statusCode"]) == ("CREATE_FAILED", "QUERY_CANCELLED")
 
@@ -113,7 +115,7 @@ def test_sql_seed_requires_ability_to_query(
     outside_collaboration = build_request(provider, collaboration, model)
     del outside_collaboration["collaborationId"]
     expect_error("ValidationException", start, world=provider, request=outside_collaboration)
-    queries = runner.rooms.list_protected_queries(membershipIdentifier=collaboration.find_membership(runner))
+    queries = runner.cleanrooms.list_protected_queries(membershipIdentifier=collaboration.find_membership(runner))
     assert queries["protectedQueries"] == []
 
 
@@ -145,7 +147,7 @@ def test_export_failed_by_fault_writes_nothing(provider: ClockedWorld) -> None:
     provider.add_fault("StartAudienceExportJob", "fail_job", code="E", message="no")
     size = {"type": "PERCENTAGE", "value": 10}
     provider.ml.start_audience_export_job(name="e", audienceGenerationJobArn=job, audienceSize=size)
-    provider.push(201)
+    provider.advance(201)
     [entry] = provider.ml.list_audience_export_jobs(audienceGenerationJobArn=job)["audienceExportJobs"]
     assert (entry["status"], entry["statusDetails"]) == ("CREATE_FAILED", {"statusCode": "E", "message": "no"})
     assert provider.client("s3").list_objects_v2(Bucket=provider.bucket, Prefix="audiences").get("KeyCount") == 0

@@ -21,7 +21,8 @@ def stock() -> Iterator[Stock]:
     with stock_account(0) as stock:
         destination = {"s3Destination": {"s3Uri": f"s3://{stock.world.bucket}/output"}}
         stock.world.ml.put_ml_configuration(
-            **stock.custom.of, defaultOutputLocation={"roleArn": stock.world.role, "destination": destination}
+            **stock.custom.in_membership,
+            defaultOutputLocation={"roleArn": stock.world.role, "destination": destination},
         )
         yield stock
 

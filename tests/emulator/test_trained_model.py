@@ -14,7 +14,7 @@ from tests.helpers.collaboration import collaborate
 
 
 def list_versions(custom: Custom, model: str, **more: Any) -> list[str]:
-    response = custom.runner.ml.list_trained_model_versions(**custom.of, trainedModelArn=model, **more)
+    response = custom.runner.ml.list_trained_model_versions(**custom.in_membership, trainedModelArn=model, **more)
     return [entry["versionIdentifier"] for entry in response["trainedModels"]]
 
 
@@ -22,7 +22,7 @@ def train_model(custom: Custom, name: str = "model") -> tuple[str, str]:
     """Create a channel and train a model with it until both are ACTIVE, and return their ARNs."""
     channel = custom.create_channel(f"channel of {name}")
     model = custom.train(name, channel)["trainedModelArn"]
-    custom.runner.push(201)
+    custom.runner.advance(201)
     return channel, model
 
 
@@ -46,48 +46,51 @@ def test_get_echoes_create_request(custom: Custom) -> None:
     model = custom.get(arn)
     assert {name: model[name] for name in request} == request
     assert (model["versionIdentifier"], model["collaborationIdentifier"]) == ("NULL", custom.collaboration.id)
-    shared = custom.provider.ml.get_collaboration_trained_model(**custom.within, trainedModelArn=arn)
+    shared = custom.provider.ml.get_collaboration_trained_model(**custom.in_collaboration, trainedModelArn=arn)
     assert (shared["creatorAccountId"], shared["resourceConfig"]) == (custom.runner.account, COMPUTE)
     assert "hyperparameters" not in shared
 
 
 def test_status_follows_clock(custom: Custom) -> None:
     model = custom.train("m", custom.create_channel())["trainedModelArn"]
-    delete, identifiers = custom.runner.ml.delete_trained_model_output, {**custom.of, "trainedModelArn": model}
+    delete, identifiers = (
+        custom.runner.ml.delete_trained_model_output,
+        {**custom.in_membership, "trainedModelArn": model},
+    )
     for expected in ("CREATE_PENDING", "CREATE_IN_PROGRESS"):
         assert {custom.get(model)["status"] for _ in range(5)} == {expected}
         expect_error("ConflictException", delete, **identifiers)
-        custom.runner.push(101)
+        custom.runner.advance(101)
     assert custom.get(model)["status"] == "ACTIVE"
     expect_error("ConflictException", custom.runner.ml.cancel_trained_model, **identifiers)
     delete(**identifiers)
     for expected in ("DELETE_PENDING", "DELETE_IN_PROGRESS", "INACTIVE"):
         assert custom.get(model)["status"] == expected
         expect_error("ConflictException", delete, **identifiers)
-        custom.runner.push(51)
-    [entry] = custom.runner.ml.list_trained_models(**custom.of)["trainedModels"]
+        custom.runner.advance(51)
+    [entry] = custom.runner.ml.list_trained_models(**custom.in_membership)["trainedModels"]
     assert (entry["name"], entry["status"]) == ("m", "INACTIVE")
 
 
 @pytest.mark.parametrize("elapsed", [0, 101])
 def test_training_can_be_cancelled(custom: Custom, elapsed: int) -> None:
     model = custom.train("m", custom.create_channel())["trainedModelArn"]
-    identifiers = {**custom.of, "trainedModelArn": model}
-    custom.runner.push(elapsed)
+    identifiers = {**custom.in_membership, "trainedModelArn": model}
+    custom.runner.advance(elapsed)
     custom.runner.ml.cancel_trained_model(**identifiers)
     for expected in ("CANCEL_PENDING", "CANCEL_IN_PROGRESS", "INACTIVE"):
         assert custom.get(model)["status"] == expected
         expect_error("ConflictException", custom.runner.ml.cancel_trained_model, **identifiers)
-        custom.runner.push(51)
+        custom.runner.advance(51)
     before = custom.get(model)["updateTime"]
-    custom.runner.push(1000)
+    custom.runner.advance(1000)
     assert (custom.get(model)["status"], custom.get(model)["updateTime"]) == ("INACTIVE", before)
 
 
 def test_new_version_has_same_arn(custom: Custom) -> None:
     channel, model = train_model(custom)
     second = custom.continue_training(channel, model)
-    custom.runner.push(201)
+    custom.runner.advance(201)
     third = custom.continue_training(channel, model)
     assert list_versions(custom, model) == ["NULL", second, third]
     assert list_versions(custom, model, status="ACTIVE") == ["NULL", second]
@@ -98,26 +101,26 @@ def test_new_version_has_same_arn(custom: Custom) -> None:
     assert version["incrementalTrainingDataChannels"] == [base]
     assert (
         "incrementalTrainingDataChannels"
-        not in custom.runner.ml.list_trained_model_versions(**custom.of, trainedModelArn=model, maxResults=1)[
-            "trainedModels"
-        ][0]
+        not in custom.runner.ml.list_trained_model_versions(
+            **custom.in_membership, trainedModelArn=model, maxResults=1
+        )["trainedModels"][0]
     )
 
 
 def test_default_version_is_latest_or_base(custom: Custom) -> None:
     channel, model = train_model(custom)
     second = custom.continue_training(channel, model)
-    identifiers = {**custom.of, "trainedModelArn": model}
+    identifiers = {**custom.in_membership, "trainedModelArn": model}
     assert custom.get(model)["versionIdentifier"] == second
-    shared = custom.provider.ml.get_collaboration_trained_model(**custom.within, trainedModelArn=model)
+    shared = custom.provider.ml.get_collaboration_trained_model(**custom.in_collaboration, trainedModelArn=model)
     assert shared["versionIdentifier"] == second
     # Without a version, CancelTrainedModel applies to the base version, which is ACTIVE; only the latest one is in training.
     expect_error("ConflictException", custom.runner.ml.cancel_trained_model, **identifiers)
     custom.runner.ml.delete_trained_model_output(**identifiers)
-    custom.runner.push(101)
+    custom.runner.advance(101)
     assert custom.get(model)["status"] == "CREATE_IN_PROGRESS"
     custom.runner.ml.cancel_trained_model(**identifiers, versionIdentifier=second)
-    custom.runner.push(101)
+    custom.runner.advance(101)
     entries = custom.runner.ml.list_trained_model_versions(**identifiers)["trainedModels"]
     assert [entry["status"] for entry in entries] == ["INACTIVE", "INACTIVE"]
 
@@ -125,11 +128,11 @@ def test_default_version_is_latest_or_base(custom: Custom) -> None:
 def test_listing_has_one_entry_per_model_in_fixed_order(custom: Custom) -> None:
     channel, first = train_model(custom, "first")
     custom.train("second", channel)
-    custom.runner.push(201)
+    custom.runner.advance(201)
     version = custom.continue_training(channel, first, "first")
     for world, operation, key, identifiers in (
-        (custom.runner, "list_trained_models", "trainedModels", custom.of),
-        (custom.provider, "list_collaboration_trained_models", "collaborationTrainedModels", custom.within),
+        (custom.runner, "list_trained_models", "trainedModels", custom.in_membership),
+        (custom.provider, "list_collaboration_trained_models", "collaborationTrainedModels", custom.in_collaboration),
     ):
         pages = world.ml.get_paginator(operation).paginate(**identifiers, PaginationConfig={"PageSize": 1})
         entries = [(entry["name"], entry["versionIdentifier"]) for page in pages for entry in page[key]]
@@ -140,8 +143,8 @@ def test_page_of_versions_has_ten_entries(custom: Custom) -> None:
     channel, model = train_model(custom)
     for _ in range(10):
         custom.continue_training(channel, model)
-        custom.runner.push(201)
-    first = custom.runner.ml.list_trained_model_versions(**custom.of, trainedModelArn=model)
+        custom.runner.advance(201)
+    first = custom.runner.ml.list_trained_model_versions(**custom.in_membership, trainedModelArn=model)
     assert len(first["trainedModels"]) == 10
     assert len(list_versions(custom, model, nextToken=first["nextToken"])) == 1
     assert len(list_versions(custom, model, maxResults=100)) == 11
@@ -199,15 +202,18 @@ def test_training_requires_ability_and_valid_inputs(custom: Custom, stranger: Cl
         **custom.build_model_request("m", channel_of_bare, configuredModelAlgorithmAssociationArn=bare),
     )
     expect_error("ValidationException", create, **request, mlModelTrainingPayerAccountId="000000000000")
-    assert custom.runner.ml.list_trained_models(**custom.of)["trainedModels"] == []
+    assert custom.runner.ml.list_trained_models(**custom.in_membership)["trainedModels"] == []
 
 
 def test_data_in_use_is_not_deleted(custom: Custom) -> None:
     channel = custom.create_channel()
     custom.train("m", channel)
-    delete, identifiers = custom.runner.ml.delete_ml_input_channel_data, {**custom.of, "mlInputChannelArn": channel}
+    delete, identifiers = (
+        custom.runner.ml.delete_ml_input_channel_data,
+        {**custom.in_membership, "mlInputChannelArn": channel},
+    )
     expect_error("ConflictException", delete, **identifiers)
-    custom.runner.push(201)
+    custom.runner.advance(201)
     delete(**identifiers)
 
 
@@ -231,7 +237,7 @@ def test_membership_trains_five_models_at_a_time(custom: Custom) -> None:
     request = custom.build_model_request("m5", channel)
     error = expect_error("ServiceQuotaExceededException", custom.runner.ml.create_trained_model, **request)
     assert (error["quotaName"], error["quotaValue"]) == ("Custom model training jobs in progress per membership", 5)
-    custom.runner.push(201)
+    custom.runner.advance(201)
     custom.train("m5", channel)
 
 
@@ -254,7 +260,7 @@ def test_account_trains_ten_models_at_a_time(provider: ClockedWorld, runner: Clo
         request = customs[2].build_model_request("m", channels[2], **small)
         error = expect_error("ServiceQuotaExceededException", runner.ml.create_trained_model, **request)
         assert (error["quotaName"], error["quotaValue"]) == ("Custom model training jobs in progress per account", 10)
-        runner.push(201)
+        runner.advance(201)
         request["resourceConfig"] = {**small["resourceConfig"], "instanceCount": 5}
         runner.ml.create_trained_model(**request)
         customs[1].train("m", channels[1], resourceConfig=request["resourceConfig"])
@@ -269,7 +275,7 @@ def test_version_101_exceeds_quota(custom: Custom) -> None:
     channel, model = train_model(custom)
     for _ in range(99):
         custom.continue_training(channel, model)
-        custom.runner.push(201)
+        custom.runner.advance(201)
     incremental = [{"trainedModelArn": model, "channelName": "before"}]
     request = custom.build_model_request("model", channel, incrementalTrainingDataChannels=incremental)
     error = expect_error("ServiceQuotaExceededException", custom.runner.ml.create_trained_model, **request)
@@ -281,13 +287,13 @@ def test_fault_fails_training(custom: Custom) -> None:
     custom.runner.add_fault("CreateTrainedModel", "fail_job", code="E1", message="{query}exit code 1")
     model = custom.train("m", channel)["trainedModelArn"]
     assert "statusDetails" not in custom.get(model)
-    custom.runner.push(201)
+    custom.runner.advance(201)
     failed_model = custom.get(model)
     assert (failed_model["status"], failed_model["statusDetails"]) == (
         "CREATE_FAILED",
         {"statusCode": "E1", "message": "exit code 1"},
     )
-    custom.runner.ml.delete_trained_model_output(**custom.of, trainedModelArn=model)
+    custom.runner.ml.delete_trained_model_output(**custom.in_membership, trainedModelArn=model)
 
 
 def test_versions_share_tags_of_their_arn(custom: Custom) -> None:

@@ -23,13 +23,13 @@ def channel(custom: Custom) -> str:
 @pytest.fixture
 def model(custom: Custom, channel: str) -> str:
     arn = str(custom.train("model", channel)["trainedModelArn"])
-    custom.runner.push(201)
+    custom.runner.advance(201)
     return arn
 
 
 def read_job(custom: Custom, arn: str) -> dict[str, Any]:
     response: dict[str, Any] = custom.runner.ml.get_trained_model_inference_job(
-        **custom.of, trainedModelInferenceJobArn=arn
+        **custom.in_membership, trainedModelInferenceJobArn=arn
     )
     return response
 
@@ -38,12 +38,12 @@ def build_export_request(
     custom: Custom, model: str, name: str = "e", receiver: str = "", **more: Any
 ) -> dict[str, Any]:
     output = {"members": [{"accountId": receiver or custom.runner.account}]}
-    return {**custom.of, "name": name, "trainedModelArn": model, "outputConfiguration": output, **more}
+    return {**custom.in_membership, "name": name, "trainedModelArn": model, "outputConfiguration": output, **more}
 
 
 def list_exports(custom: Custom, model: str, **more: Any) -> list[dict[str, Any]]:
     response = custom.provider.ml.list_collaboration_trained_model_export_jobs(
-        **custom.within, trainedModelArn=model, **more
+        **custom.in_collaboration, trainedModelArn=model, **more
     )
     entries: list[dict[str, Any]] = response["collaborationTrainedModelExportJobs"]
     return entries
@@ -70,25 +70,28 @@ def test_get_echoes_inference_request(custom: Custom, channel: str, model: str) 
 
 def test_inference_job_status_follows_clock(custom: Custom, channel: str, model: str) -> None:
     arn = custom.infer("i", model, channel)
-    delete, identifiers = custom.runner.ml.delete_trained_model_output, {**custom.of, "trainedModelArn": model}
+    delete, identifiers = (
+        custom.runner.ml.delete_trained_model_output,
+        {**custom.in_membership, "trainedModelArn": model},
+    )
     for expected in ("CREATE_PENDING", "CREATE_IN_PROGRESS"):
         assert read_job(custom, arn)["status"] == expected
         expect_error("ConflictException", delete, **identifiers)
-        custom.runner.push(101)
+        custom.runner.advance(101)
     assert read_job(custom, arn)["status"] == "ACTIVE"
     cancel = custom.runner.ml.cancel_trained_model_inference_job
-    expect_error("ConflictException", cancel, **custom.of, trainedModelInferenceJobArn=arn)
+    expect_error("ConflictException", cancel, **custom.in_membership, trainedModelInferenceJobArn=arn)
     delete(**identifiers)
 
 
 def test_inference_job_is_cancelled(custom: Custom, channel: str, model: str) -> None:
     arn = custom.infer("i", model, channel)
     cancel = custom.runner.ml.cancel_trained_model_inference_job
-    cancel(**custom.of, trainedModelInferenceJobArn=arn)
+    cancel(**custom.in_membership, trainedModelInferenceJobArn=arn)
     for expected in ("CANCEL_PENDING", "CANCEL_IN_PROGRESS", "INACTIVE"):
         assert read_job(custom, arn)["status"] == expected
-        expect_error("ConflictException", cancel, **custom.of, trainedModelInferenceJobArn=arn)
-        custom.runner.push(51)
+        expect_error("ConflictException", cancel, **custom.in_membership, trainedModelInferenceJobArn=arn)
+        custom.runner.advance(51)
 
 
 def test_inference_jobs_are_listed_by_model_and_version(
@@ -96,17 +99,17 @@ def test_inference_jobs_are_listed_by_model_and_version(
 ) -> None:
     version = custom.continue_training(channel, model)
     other = custom.train("other", channel)["trainedModelArn"]
-    custom.runner.push(201)
+    custom.runner.advance(201)
     custom.infer("latest", model, channel)
     custom.infer("named", model, channel, trainedModelVersionIdentifier=version)
     custom.infer("of other", other, channel)
     for world, operation, key, identifiers in (
-        (custom.runner, "list_trained_model_inference_jobs", "trainedModelInferenceJobs", custom.of),
+        (custom.runner, "list_trained_model_inference_jobs", "trainedModelInferenceJobs", custom.in_membership),
         (
             custom.provider,
             "list_collaboration_trained_model_inference_jobs",
             "collaborationTrainedModelInferenceJobs",
-            custom.within,
+            custom.in_collaboration,
         ),
     ):
         for members, names in (
@@ -174,11 +177,11 @@ def test_export_is_listed_in_collaboration(custom: Custom, channel: str, model: 
     for expected in ("CREATE_PENDING", "CREATE_IN_PROGRESS", "ACTIVE"):
         [entry] = list_exports(custom, model)
         assert entry["status"] == expected
-        custom.runner.push(101)
+        custom.runner.advance(101)
     assert {name: entry[name] for name in request} == request
     assert (entry["creatorAccountId"], entry["trainedModelVersionIdentifier"]) == (custom.runner.account, "NULL")
     version = custom.continue_training(channel, model)
-    custom.runner.push(201)
+    custom.runner.advance(201)
     custom.runner.ml.start_trained_model_export_job(**request)
     custom.runner.ml.start_trained_model_export_job(**{**request, "name": "f"})
     assert [entry["name"] for entry in list_exports(custom, model)] == ["e", "e", "f"]
@@ -204,7 +207,7 @@ def test_export_requires_abilities_of_receivers(custom: Custom, model: str, stra
     expect_error(
         "AccessDeniedException",
         stranger.ml.list_collaboration_trained_model_export_jobs,
-        **custom.within,
+        **custom.in_collaboration,
         trainedModelArn=model,
     )
     assert [entry["name"] for entry in list_exports(custom, model)] == ["e", "e"]
@@ -213,36 +216,38 @@ def test_export_requires_abilities_of_receivers(custom: Custom, model: str, stra
 def test_fault_fails_export(custom: Custom, model: str) -> None:
     custom.runner.add_fault("StartTrainedModelExportJob", "fail_job", code="E7", message="no bucket")
     custom.runner.ml.start_trained_model_export_job(**build_export_request(custom, model))
-    custom.runner.push(201)
+    custom.runner.advance(201)
     [entry] = list_exports(custom, model)
     assert (entry["status"], entry["statusDetails"]) == ("CREATE_FAILED", {"statusCode": "E7", "message": "no bucket"})
 
 
 def configure(custom: Custom, **more: Any) -> None:
     location = {"roleArn": custom.runner.role, **more}
-    custom.runner.ml.put_ml_configuration(**custom.of, defaultOutputLocation=location)
+    custom.runner.ml.put_ml_configuration(**custom.in_membership, defaultOutputLocation=location)
 
 
 def test_ml_configuration_replaces_earlier_one(custom: Custom) -> None:
     read = custom.runner.ml.get_ml_configuration
-    expect_error("ResourceNotFoundException", read, **custom.of)
+    expect_error("ResourceNotFoundException", read, **custom.in_membership)
     configure(custom)
-    first = read(**custom.of)
+    first = read(**custom.in_membership)
     assert first["defaultOutputLocation"] == {"roleArn": custom.runner.role}
     destination = {"s3Destination": {"s3Uri": "s3://bucket/ml"}}
-    custom.runner.push(10)
+    custom.runner.advance(10)
     configure(custom, destination=destination)
-    second = read(**custom.of)
+    second = read(**custom.in_membership)
     assert second["defaultOutputLocation"] == {"roleArn": custom.runner.role, "destination": destination}
     assert second["createTime"] == first["createTime"]
     assert second["updateTime"] > first["updateTime"]
     put = custom.runner.ml.put_ml_configuration
-    expect_error("AccessDeniedException", put, **custom.of, defaultOutputLocation={"roleArn": custom.provider.role})
+    expect_error(
+        "AccessDeniedException", put, **custom.in_membership, defaultOutputLocation={"roleArn": custom.provider.role}
+    )
     other = {"membershipIdentifier": custom.collaboration.find_membership(custom.provider)}
     expect_error("AccessDeniedException", put, **other, defaultOutputLocation={"roleArn": custom.runner.role})
-    expect_error("ConflictException", custom.runner.rooms.delete_membership, **custom.of)
-    custom.runner.ml.delete_ml_configuration(**custom.of)
-    expect_error("ResourceNotFoundException", custom.runner.ml.delete_ml_configuration, **custom.of)
+    expect_error("ConflictException", custom.runner.cleanrooms.delete_membership, **custom.in_membership)
+    custom.runner.ml.delete_ml_configuration(**custom.in_membership)
+    expect_error("ResourceNotFoundException", custom.runner.ml.delete_ml_configuration, **custom.in_membership)
 
 
 def test_logs_are_published_if_configured_when_job_ends(custom: Custom, channel: str) -> None:
@@ -253,18 +258,18 @@ def test_logs_are_published_if_configured_when_job_ends(custom: Custom, channel:
     succeeded, failed = ("PUBLISH_SUCCEEDED",) * 2, ("PUBLISH_FAILED",) * 2
     unconfigured = custom.train("without", channel)["trainedModelArn"]
     assert read_publication(unconfigured) == (None, None)
-    custom.runner.push(201)
+    custom.runner.advance(201)
     configure(custom)
     assert read_publication(unconfigured) == failed
     details = custom.get(unconfigured)["logsStatusDetails"]
     assert details == "Failed to publish logs as no ML Config role is set"
     configured = custom.train("with", channel)["trainedModelArn"]
-    custom.runner.push(201)
+    custom.runner.advance(201)
     arn = custom.infer("i", configured, channel)
-    custom.runner.ml.delete_ml_configuration(**custom.of)
+    custom.runner.ml.delete_ml_configuration(**custom.in_membership)
     assert (read_publication(unconfigured), read_publication(configured)) == (failed, succeeded)
     assert "logsStatusDetails" not in custom.get(configured)
-    custom.runner.push(201)
+    custom.runner.advance(201)
     assert read_job(custom, arn)["logsStatus"] == "PUBLISH_FAILED"
 
 
@@ -274,8 +279,8 @@ def test_each_member_sees_status_of_its_own_logs(custom: Custom, channel: str) -
 
     def read_log_statuses(world: ClockedWorld) -> list[str | None]:
         """Read the statuses of logs that a member sees: the model's, then the inference job's if it exists."""
-        shared_model = world.ml.get_collaboration_trained_model(**custom.within, trainedModelArn=model)
-        response = world.ml.list_collaboration_trained_model_inference_jobs(**custom.within)
+        shared_model = world.ml.get_collaboration_trained_model(**custom.in_collaboration, trainedModelArn=model)
+        response = world.ml.list_collaboration_trained_model_inference_jobs(**custom.in_collaboration)
         jobs = response["collaborationTrainedModelInferenceJobs"]
         assert shared_model.get("metricsStatus") == shared_model.get("logsStatus")
         return [resource.get("logsStatus") for resource in (shared_model, *jobs)]
@@ -285,7 +290,7 @@ def test_each_member_sees_status_of_its_own_logs(custom: Custom, channel: str) -
     membership_of_provider = {"membershipIdentifier": custom.collaboration.find_membership(provider)}
     provider.ml.put_ml_configuration(**membership_of_provider, defaultOutputLocation=location)
     assert (read_log_statuses(provider), read_log_statuses(runner)) == ([None], [None])
-    runner.push(201)
+    runner.advance(201)
     assert (read_log_statuses(provider), read_log_statuses(runner)) == ([succeeded], [failed])
     # Creating or deleting a configuration does not change what was published of a job that has ended.
     configure(custom)
@@ -293,19 +298,19 @@ def test_each_member_sees_status_of_its_own_logs(custom: Custom, channel: str) -
     assert (read_log_statuses(provider), read_log_statuses(runner)) == ([succeeded], [failed])
     arn = custom.infer("i", model, channel)
     assert (read_log_statuses(provider), read_log_statuses(runner)) == ([succeeded, None], [failed, None])
-    runner.push(201)
+    runner.advance(201)
     assert (read_log_statuses(provider), read_log_statuses(runner)) == ([succeeded, failed], [failed, succeeded])
     assert (custom.get(model)["logsStatus"], read_job(custom, arn)["logsStatus"]) == (failed, succeeded)
     provider.ml.put_ml_configuration(**membership_of_provider, defaultOutputLocation=location)
     assert read_log_statuses(provider) == [succeeded, failed]
-    shared_model = provider.ml.get_collaboration_trained_model(**custom.within, trainedModelArn=model)
+    shared_model = provider.ml.get_collaboration_trained_model(**custom.in_collaboration, trainedModelArn=model)
     assert "logsStatusDetails" not in shared_model
 
 
 def test_new_member_has_no_logs_of_ended_jobs(
     provider: ClockedWorld, runner: ClockedWorld, stranger: ClockedWorld
 ) -> None:
-    identifier = provider.rooms.create_collaboration(
+    identifier = provider.cleanrooms.create_collaboration(
         name="c",
         description="d",
         creatorDisplayName="creator",
@@ -318,7 +323,7 @@ def test_new_member_has_no_logs_of_ended_jobs(
     custom.association = associate(provider, custom.collaboration.find_membership(provider), create_algorithm(provider))
     configure(custom)
     model = custom.train("m", custom.create_channel())["trainedModelArn"]
-    provider.push(201)
+    provider.advance(201)
     membership = join_collaboration(stranger, identifier)
     stranger.ml.put_ml_configuration(membershipIdentifier=membership, defaultOutputLocation={"roleArn": stranger.role})
     for world, status in ((provider, "PUBLISH_SUCCEEDED"), (stranger, "PUBLISH_FAILED")):

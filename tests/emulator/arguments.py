@@ -48,7 +48,7 @@ def _create(lab: Laboratory, operator: Any, asked: Arguments, *keep: str) -> Arg
 
 def _build_new(kind: str, *keep: str) -> Callable[[Laboratory], Arguments]:
     """What identifies something new; parameters as for :func:`_create`, the kind is a key of ``KINDS``."""
-    return lambda lab: _create(lab, KINDS[kind].operator, KINDS[kind].asked(lab), *keep)
+    return lambda lab: _create(lab, KINDS[kind].operator, KINDS[kind].build_base_arguments(lab), *keep)
 
 
 def new_association(lab: Laboratory, **more: Any) -> Arguments:
@@ -64,13 +64,13 @@ def _create_algorithm_association(lab: Laboratory) -> Arguments:
 
 
 def _export_audience(lab: Laboratory) -> Arguments:
-    asked = {"name": "new", **KINDS["audience export job"].asked(lab)}
+    asked = {"name": "new", **KINDS["audience export job"].build_base_arguments(lab)}
     lab.hook.call("start_audience_export_job", asked)
     return asked
 
 
 def _export_model(lab: Laboratory) -> Arguments:
-    asked = {"name": "new", **KINDS["trained model export job"].asked(lab)}
+    asked = {"name": "new", **KINDS["trained model export job"].build_base_arguments(lab)}
     lab.hook.call("start_trained_model_export_job", asked)
     of = {"collaboration_identifier": lab.studio.collaboration.id, "membership_identifier": lab.studio.membership}
     return {"name": "new", "trained_model_arn": lab.studio.model, **of}
@@ -78,14 +78,17 @@ def _export_model(lab: Laboratory) -> Arguments:
 
 def with_a_further_version(lab: Laboratory) -> Arguments:
     """The model of the studio, which then has two versions."""
-    further = KINDS["version of a trained model"].asked(lab)
+    further = KINDS["version of a trained model"].build_base_arguments(lab)
     lab.hook.call("create_trained_model", {"name": "further", **further})
     return {**lab.studio.mine, "trained_model_arn": lab.studio.model}
 
 
 def _start_partner_job(lab: Laboratory) -> Arguments:
     """A job that a partner starts."""
-    lab.hook.call("start_audience_generation_job", {"name": "theirs", **KINDS["audience generation job"].asked(lab)})
+    lab.hook.call(
+        "start_audience_generation_job",
+        {"name": "theirs", **KINDS["audience generation job"].build_base_arguments(lab)},
+    )
     return {"since": "2000-01-01"}
 
 
@@ -167,7 +170,7 @@ def _build_checked_seed(lab: Laboratory) -> Arguments:
 MEMBERSHIP = "membership_identifier"
 #: The arguments of each class; the functions create the resources that these need.
 ARGUMENTS: dict[type[Any], Callable[[Laboratory], Arguments]] = {
-    **{kind.operator: kind.asked for kind in reversed(KINDS.values())},
+    **{kind.operator: kind.build_base_arguments for kind in reversed(KINDS.values())},
     operators.CleanRoomsMLCreateConfiguredModelAlgorithmOperator: _build_algorithm,
     operators.CleanRoomsMLCreateConfiguredModelAlgorithmAssociationOperator: lambda lab: {
         **lab.studio.mine,

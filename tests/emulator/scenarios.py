@@ -197,7 +197,7 @@ def _is_retried(task: Task) -> Steps:
 
 def _lose_response(task: Task) -> Steps:
     yield
-    task.lab.order(Fault(task.api_operation, "lose_response"))
+    task.lab.set_faults(Fault(task.api_operation, "lose_response"))
     task.run()
 
 
@@ -227,7 +227,7 @@ def _time_out(task: Task, says: str, **more: Any) -> Steps:
 
 def _fail_with_query(task: Task) -> Steps:
     yield
-    task.lab.order(Fault(task.api_operation, "fail_job", message="no such column"))
+    task.lab.set_faults(Fault(task.api_operation, "fail_job", message="no such column"))
     with pytest.raises(JobFailedError) as caught:
         task.run()
     # The job says so, and so does its query.
@@ -361,7 +361,7 @@ def _with(cls: Any, case: Case, arguments: Callable[[Laboratory], Arguments], *c
 
 
 def _failed_channel(lab: Laboratory) -> Arguments:
-    lab.order(Fault("CreateMLInputChannel", "fail_job"))
+    lab.set_faults(Fault("CreateMLInputChannel", "fail_job"))
     return {**ARGUMENTS[_SEE_A_CHANNEL](lab), **lab.studio.mine}
 
 
@@ -391,7 +391,7 @@ _SEE_A_MODEL = sensors.CleanRoomsMLTrainedModelSensor
 _SEE_A_CHANNEL = sensors.CleanRoomsMLMLInputChannelSensor
 _TAGS = {"key": "value"}
 _UPDATES: Arguments = {"if_exists": "update", "shared_audience_metrics": ["NONE"], "tags": _TAGS}
-_FURTHER = KINDS["version of a trained model"].asked
+_FURTHER = KINDS["version of a trained model"].build_base_arguments
 _CHECK_DATA = operators.CleanRoomsMLCheckTrainingDataOperator
 _CHECK_SEED = operators.CleanRoomsMLCheckSeedAudienceOperator
 #: Cases without actions that the emulator evaluates; see ``test_data_check_permissions.py``.
@@ -432,7 +432,7 @@ _OF_ITS_OWN: dict[type[Any], tuple[Situation, ...]] = {
         _with(
             _GENERATE,
             argument_case("collaboration_id"),
-            _build_arguments(_GENERATE, KINDS["audience generation job of a collaboration"].asked),
+            _build_arguments(_GENERATE, KINDS["audience generation job of a collaboration"].build_base_arguments),
             TAG,
             WAIT,
         ),

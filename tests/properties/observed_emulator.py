@@ -173,7 +173,7 @@ class Laboratory:
         self.creators, self.calls = {}, []
         self.started_at = self.clock.now()
 
-    def order(self, *faults: Fault) -> None:
+    def set_faults(self, *faults: Fault) -> None:
         """Replace the active faults of the emulator by these."""
         self.emulator.shared.faults.clear()
         for fault in faults:

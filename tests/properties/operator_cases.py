@@ -31,7 +31,7 @@ class Kind:
 
     :param operator: The operator's class.
     :param record_kind: The emulator's name for the kind of resource.
-    :param asked: Builds the operator's arguments except the name.
+    :param build_base_arguments: Builds the operator's arguments except the name.
     :param changes: Arguments that turn its request into a different one; empty if there are none.
     :param tagged: Whether the resource can have tags.
     :param waits: Whether the resource takes time to create, so that the operator waits.
@@ -41,7 +41,7 @@ class Kind:
 
     operator: Any
     record_kind: str
-    asked: Callable[[Laboratory], dict[str, Any]]
+    build_base_arguments: Callable[[Laboratory], dict[str, Any]]
     changes: Mapping[str, Any]
     tagged: bool = True
     waits: bool = True
@@ -84,7 +84,7 @@ class Kind:
     def build_arguments(self, laboratory: Laboratory, name: str, variant: int) -> dict[str, Any]:
         """Build the operator's arguments for a request; parameters as for :meth:`build_name`."""
         changes = self.changes if variant == 1 else {}
-        return {"name": self.build_name(name, variant), **self.asked(laboratory), **changes}
+        return {"name": self.build_name(name, variant), **self.build_base_arguments(laboratory), **changes}
 
     def build_distinguishing_members(self, laboratory: Laboratory, variant: int) -> dict[str, Any]:
         """Build the members in which a request differs from the other ones, named as in the API."""

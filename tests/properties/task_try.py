@@ -133,7 +133,7 @@ def attempt(
     context: dict[str, Any] = {"params": {}, "ti": ti, "dag_run": run}
     if task.store is not None:
         context["task_state_store"] = task.store
-    laboratory.order(*faults)
+    laboratory.set_faults(*faults)
     laboratory.kill, laboratory.creator, laboratory.calls = kill, task.creator, []
     outcome = Outcome(pushed=ti.pushed, calls=laboratory.calls)
     try:
@@ -146,7 +146,7 @@ def attempt(
         task.done = isinstance(error, AirflowFailException)
     finally:
         laboratory.kill, laboratory.creator = None, None
-        laboratory.order()
+        laboratory.set_faults()
     return outcome
 
 

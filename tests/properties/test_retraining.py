@@ -196,9 +196,9 @@ class Retraining(RuleBasedStateMachine):
         self.runs.append(run)
         remaining = (self.started_at + run.week * WEEK).timestamp() - self.laboratory.clock.now()
         self.laboratory.clock.advance(max(1.0, remaining))
-        self.laboratory.order(*[Fault("CreateAudienceModel", "fail_job")] * job_fails)
+        self.laboratory.set_faults(*[Fault("CreateAudienceModel", "fail_job")] * job_fails)
         self._run_tasks(run, *TASKS[:task_count])
-        self.laboratory.order()
+        self.laboratory.set_faults()
 
     @precondition(lambda self: self.runs)
     @rule(which=st.integers(0, 20), tasks=st.sets(st.sampled_from(TASKS), min_size=1))

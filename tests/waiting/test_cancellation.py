@@ -42,7 +42,7 @@ both_ways = pytest.mark.parametrize("deferrable", [False, True], ids=["in the wo
 SHORT: dict[str, Any] = {"waiter_delay": 1, "waiter_max_attempts": 1}
 
 
-class Kept(TaskInstance):
+class LastTry(TaskInstance):
     """A task without retries."""
 
     max_tries = 0
@@ -197,7 +197,7 @@ class Deferred:
     """A deferred task whose deadline has passed."""
 
     def __init__(self, studio: Studio, channel: str) -> None:
-        self.ti = Kept()
+        self.ti = LastTry()
         self.context: Any = {"ti": self.ti, "params": {}}
         self.task = build_training_task(studio, channel, deferrable=True)
         with pytest.raises(TaskDeferred):
@@ -241,7 +241,7 @@ def test_execution_timeout_cancels_job_on_last_try(
     assert ("CancelTrainedModel" in slow_studio.world.calls) is (retries == 0)
 
 
-class ActsAfterNote(Kept):
+class ActsAfterNote(LastTry):
     """A task instance that acts after it has stored the note of its deferral."""
 
     def __init__(self, act: Callable[[], None]) -> None:
@@ -297,7 +297,7 @@ def test_kill_while_deferring_cancels_job(
 def test_execution_timeout_before_create_does_nothing(
     slow_studio: Studio, channel: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_on_kill, "get_current_context", lambda: {"ti": Kept()})
+    monkeypatch.setattr(_on_kill, "get_current_context", lambda: {"ti": LastTry()})
     try:
         raise_timeout()
     except AirflowTaskTimeout:
@@ -321,7 +321,7 @@ class TestInterruptedCreate:
     def test_time_out_cancels_job_on_last_try(
         self, slow_studio: Studio, channel: str, retries: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        task, ti = build_training_task(slow_studio, channel, retries=retries), Kept()
+        task, ti = build_training_task(slow_studio, channel, retries=retries), LastTry()
         ti.max_tries = retries
         monkeypatch.setattr(_on_kill, "get_current_context", lambda: {"ti": ti, "params": {}})
         try:
@@ -337,7 +337,7 @@ class TestInterruptedCreate:
         monkeypatch: pytest.MonkeyPatch,
         caplog: pytest.LogCaptureFixture,
     ) -> None:
-        task, ti = build_training_task(slow_studio, channel), Kept()
+        task, ti = build_training_task(slow_studio, channel), LastTry()
         monkeypatch.setattr(_on_kill, "get_current_context", lambda: {"ti": ti, "params": {}})
         try:
             self.run_interrupted(task, slow_studio, raise_timeout, ti=ti)
@@ -359,7 +359,7 @@ class TestInterruptedCreate:
             raise AirflowTaskTerminated("Task received SIGTERM signal")
 
         with pytest.raises(AirflowTaskTerminated):
-            self.run_interrupted(task, slow_studio, kill, ti=Kept())
+            self.run_interrupted(task, slow_studio, kill, ti=LastTry())
         assert ("CancelTrainedModel" in slow_studio.world.calls) is ends
 
 
@@ -374,7 +374,7 @@ def test_killed_task_logs_job_before_it_asks_airflow(
 
     monkeypatch.setattr(cancellation, "read_task_state", raise_ended)
     with caplog.at_level(logging.INFO), pytest.raises(Ended):
-        cancellation.is_killed(Kept(), "trained model arn:aws:…")
+        cancellation.is_killed(LastTry(), "trained model arn:aws:…")
     assert [record.getMessage() for record in caplog.records] == [
         "The task was told to stop. Asking Airflow whether another try will continue the wait: trained model arn:aws:…."
     ]

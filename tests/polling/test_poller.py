@@ -52,7 +52,7 @@ class PlannerDriver:
         return self.subscriptions[-1]
 
     @property
-    def unfinished(self) -> list[Subscription]:
+    def open_subscriptions(self) -> list[Subscription]:
         return [each for each in self.subscriptions if not each.is_finished]
 
     def wait_for_job(self, arn: str, goal: str = "created", waited: float = 1000.0, **more: Any) -> Subscription:
@@ -70,8 +70,8 @@ class PlannerDriver:
         """Run a round, some seconds later; return the operations that it called."""
         self.time += after
         before = len(self.world.calls)
-        due = {each: each.due_at for each in self.unfinished}
-        plan = self._planner.plan(self.unfinished)
+        due = {each: each.due_at for each in self.open_subscriptions}
+        plan = self._planner.plan(self.open_subscriptions)
         call = next(plan, None)
         while call is not None:
             result: Any
@@ -87,7 +87,7 @@ class PlannerDriver:
     @property
     def seconds_until_due(self) -> float:
         """Seconds until the next poll is due."""
-        return max(0.0, min(each.due_at for each in self.unfinished) - self.time)
+        return max(0.0, min(each.due_at for each in self.open_subscriptions) - self.time)
 
     def collect_statuses(self, subscriptions: list[Subscription]) -> set[str]:
         return {each.last_result.status if each.last_result else "" for each in subscriptions}

@@ -56,7 +56,7 @@ class Oracle:
         self.overdue.update([task.creator, (task.creator.key, task.sequence)])
 
     def require_one_at_most(self, tasks: Iterable[Task]) -> None:
-        """At most one live resource per task and request, and per task and sequence of tries, whatever arguments the retries had."""
+        """Each task has at most one live resource per request, and one per sequence of tries, even if retries had other arguments."""
         live = [record for record in self._list_records() if record.status in LIVE]
         for task in tasks:
             names = [record.fields["name"] for record in live if self._is_of_sequence(task, record)]

@@ -56,7 +56,7 @@ class Kind:
     @property
     def is_ambiguous(self) -> bool:
         """
-        Whether resources that several tasks create under one parent are indistinguishable, for want of separate tags.
+        Whether resources that several tasks create under one parent cannot be distinguished, because they have no separate tags.
 
         See docs/design/idempotency.md.
         """

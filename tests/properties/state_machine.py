@@ -119,7 +119,7 @@ class AtMostOne(RuleBasedStateMachine):
         """
         task, kind = self._find_task(which_task), self.kind
         lag_faults = [
-            Fault("*", verb, times=0, seconds=self.lag) for verb in ("stale_listing", "stale_read") if self.lag
+            Fault("*", stale, times=0, seconds=self.lag) for stale in ("stale_listing", "stale_read") if self.lag
         ]
         arguments = {**kind.build_arguments(self.laboratory, self.name, task.variant), "if_exists": task.if_exists}
         if kind.waits:
@@ -139,7 +139,7 @@ class AtMostOne(RuleBasedStateMachine):
     @rule(which_task=task_numbers, mode=modes, variant=variants)
     def try_without_faults(self, which_task: int, mode: str, variant: int | None) -> None:
         """
-        Run a try that only the past can make fail.
+        Run a try without injected faults.
 
         :param variant: For a retry, the variant to which its arguments render.
         """
@@ -235,7 +235,7 @@ class AtMostOne(RuleBasedStateMachine):
     @rule(which_task=task_numbers, variant=st.integers(0, 3), choice=st.integers(0, 3))
     def schedule_clear(self, which_task: int, variant: int, choice: int) -> None:
         """
-        Clear a task, so that its next try has these arguments.
+        Clear a task, and change the arguments of its next try.
 
         :param choice: Number of the value of ``if_exists``: "fail" or one of the operator's choices.
         """

@@ -53,7 +53,7 @@ def _build_creator(kind: str, *keep: str) -> Callable[[Laboratory], Arguments]:
     :param kind: Key of ``KINDS``.
     :param keep: As for :func:`_create`.
     """
-    return lambda lab: _create(lab, KINDS[kind].operator, KINDS[kind].asked(lab), *keep)
+    return lambda lab: _create(lab, KINDS[kind].operator, KINDS[kind].build_base_arguments(lab), *keep)
 
 
 def create_association(lab: Laboratory, **more: Any) -> Arguments:
@@ -71,13 +71,13 @@ def _create_algorithm_association(lab: Laboratory) -> Arguments:
 
 
 def _export_audience(lab: Laboratory) -> Arguments:
-    arguments = {"name": "new", **KINDS["audience export job"].asked(lab)}
+    arguments = {"name": "new", **KINDS["audience export job"].build_base_arguments(lab)}
     lab.hook.call("start_audience_export_job", arguments)
     return arguments
 
 
 def _export_model(lab: Laboratory) -> Arguments:
-    arguments = {"name": "new", **KINDS["trained model export job"].asked(lab)}
+    arguments = {"name": "new", **KINDS["trained model export job"].build_base_arguments(lab)}
     lab.hook.call("start_trained_model_export_job", arguments)
     identifiers = {
         "collaboration_identifier": lab.studio.collaboration.id,
@@ -88,14 +88,17 @@ def _export_model(lab: Laboratory) -> Arguments:
 
 def create_second_version(lab: Laboratory) -> Arguments:
     """Create a second version of the studio's model, and return the arguments that identify the model."""
-    arguments = KINDS["version of a trained model"].asked(lab)
+    arguments = KINDS["version of a trained model"].build_base_arguments(lab)
     lab.hook.call("create_trained_model", {"name": "second", **arguments})
     return {**lab.studio.mine, "trained_model_arn": lab.studio.model}
 
 
 def _start_partner_job(lab: Laboratory) -> Arguments:
     """Start a job, which the situation then attributes to a partner."""
-    lab.hook.call("start_audience_generation_job", {"name": "theirs", **KINDS["audience generation job"].asked(lab)})
+    lab.hook.call(
+        "start_audience_generation_job",
+        {"name": "theirs", **KINDS["audience generation job"].build_base_arguments(lab)},
+    )
     return {"since": "2000-01-01"}
 
 
@@ -177,7 +180,7 @@ def _create_checked_seed(lab: Laboratory) -> Arguments:
 MEMBERSHIP = "membership_identifier"
 #: Functions that create the resources that a class needs and return its arguments.
 ARGUMENTS: dict[type[Any], Callable[[Laboratory], Arguments]] = {
-    **{kind.operator: kind.asked for kind in reversed(KINDS.values())},
+    **{kind.operator: kind.build_base_arguments for kind in reversed(KINDS.values())},
     operators.CleanRoomsMLCreateConfiguredModelAlgorithmOperator: _build_algorithm,
     operators.CleanRoomsMLCreateConfiguredModelAlgorithmAssociationOperator: lambda lab: {
         **lab.studio.mine,

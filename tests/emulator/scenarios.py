@@ -197,7 +197,7 @@ def _retry(task: Task) -> Steps:
 
 def _lose_response(task: Task) -> Steps:
     yield
-    task.lab.order(Fault(task.api_operation, "lose_response"))
+    task.lab.set_faults(Fault(task.api_operation, "lose_response"))
     task.run()
 
 
@@ -227,7 +227,7 @@ def _time_out(task: Task, message: str, **more: Any) -> Steps:
 
 def _fail_with_query(task: Task) -> Steps:
     yield
-    task.lab.order(Fault(task.api_operation, "fail_job", message="no such column"))
+    task.lab.set_faults(Fault(task.api_operation, "fail_job", message="no such column"))
     with pytest.raises(JobFailedError) as caught:
         task.run()
     # Once from the job, once from its query.
@@ -367,7 +367,7 @@ def _build_argument_situation(
 
 
 def _create_failed_channel(lab: Laboratory) -> Arguments:
-    lab.order(Fault("CreateMLInputChannel", "fail_job"))
+    lab.set_faults(Fault("CreateMLInputChannel", "fail_job"))
     return {**ARGUMENTS[_CHANNEL_SENSOR](lab), **lab.studio.mine}
 
 
@@ -397,7 +397,7 @@ _MODEL_SENSOR = sensors.CleanRoomsMLTrainedModelSensor
 _CHANNEL_SENSOR = sensors.CleanRoomsMLMLInputChannelSensor
 _TAGS = {"key": "value"}
 _UPDATES: Arguments = {"if_exists": "update", "shared_audience_metrics": ["NONE"], "tags": _TAGS}
-_NEXT_VERSION = KINDS["version of a trained model"].asked
+_NEXT_VERSION = KINDS["version of a trained model"].build_base_arguments
 _CHECK_DATA = operators.CleanRoomsMLCheckTrainingDataOperator
 _CHECK_SEED = operators.CleanRoomsMLCheckSeedAudienceOperator
 #: Cases without actions that the emulator evaluates; see ``test_data_check_permissions.py``.
@@ -453,7 +453,7 @@ _CLASS_SITUATIONS: dict[type[Any], tuple[Situation, ...]] = {
         _build_argument_situation(
             _GENERATE,
             argument_case("collaboration_id"),
-            _build_arguments(_GENERATE, KINDS["audience generation job of a collaboration"].asked),
+            _build_arguments(_GENERATE, KINDS["audience generation job of a collaboration"].build_base_arguments),
             TAG,
             WAIT,
         ),

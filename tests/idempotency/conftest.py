@@ -1,4 +1,4 @@
-"""Tasks pause by a fast clock."""
+"""Tasks use a fast clock, so that their pauses take no time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A task makes at most one of what it asks for, however often it is tried."""
+"""A task creates at most one resource, however often it is tried."""
 
 from __future__ import annotations
 
@@ -37,38 +37,38 @@ both_ways = pytest.mark.parametrize("deferrable", [False, True], ids=["in the wo
 
 
 class StateStore(dict[str, Any]):
-    """Airflow's task state store, as far as tasks see it."""
+    """The methods of Airflow's task state store that tasks use."""
 
-    refuses = False
+    rejects_writes = False
 
     def set(self, key: str, value: Any) -> None:
-        if self.refuses:
+        if self.rejects_writes:
             raise ConnectionError("the API server does not answer")
         self[key] = value
 
 
 class Task:
     """
-    A task of one run, tried as often as a test says.
+    A task of one run, and its tries.
 
-    :param cls: Its operator.
-    :param given: The operator's arguments.
+    :param cls: The operator's class.
+    :param arguments: The operator's arguments.
     """
 
-    def __init__(self, cls: Any, **given: Any) -> None:
-        self.cls, self.given = cls, {"task_id": "task", "retries": TaskInstance.retries, **given}
+    def __init__(self, cls: Any, **arguments: Any) -> None:
+        self.cls, self.arguments = cls, {"task_id": "task", "retries": TaskInstance.retries, **arguments}
         self.ti = self.last = TaskInstance()
         self.context: dict[str, Any] = {}
 
     def run(self, **changed: Any) -> Any:
-        """The result of the next try."""
+        """Run the next try with these changes to its arguments; return its result."""
         try:
-            return run(self.cls(**{**self.given, **changed}), ti=self.ti, **self.context).result
+            return run(self.cls(**{**self.arguments, **changed}), ti=self.ti, **self.context).result
         finally:
             self.last, self.ti = self.ti, self.ti.make_next_try()
 
-    def is_cleared(self, **changed: Any) -> Any:
-        """The result of the next try, after somebody has cleared the task."""
+    def clear_and_run(self, **changed: Any) -> Any:
+        """Clear the task, and run the next try; return its result."""
         self.ti = self.last.make_cleared_try()
         return self.run(**changed)
 
@@ -80,38 +80,38 @@ def _fast_clock(fast_clock: None) -> None:
 
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The pauses that were made, in no time."""
-    made: list[float] = []
-    monkeypatch.setattr(_clock, "sleep", made.append)
-    return made
+    """The durations of all pauses, in seconds. The pauses themselves take no time."""
+    durations: list[float] = []
+    monkeypatch.setattr(_clock, "sleep", durations.append)
+    return durations
 
 
-def model(dataset: str, **more: Any) -> Task:
+def build_model_task(dataset: str, **more: Any) -> Task:
     return Task(
         CleanRoomsMLCreateAudienceModelOperator,
         **{"name": "m", "training_dataset_arn": dataset, "waiter_delay": 1, **more},
     )
 
 
-def models(world: World) -> dict[str, str]:
+def read_statuses(world: World) -> dict[str, str]:
     return {entry["name"]: entry["status"] for entry in world.ml.list_audience_models()["audienceModels"]}
 
 
-def creates(world: World) -> int:
+def count_creates(world: World) -> int:
     return world.calls.count("CreateAudienceModel")
 
 
 @both_ways
-def test_a_retry_goes_on_with_what_the_first_try_has_made(world: World, deferrable: bool) -> None:
-    task = model(world.create_dataset(), deferrable=deferrable)
+def test_retry_reuses_resource_of_first_try(world: World, deferrable: bool) -> None:
+    task = build_model_task(world.create_dataset(), deferrable=deferrable)
     first = task.run(wait_for_completion=False)
     assert task.run() == first
-    assert task.run(description="does not matter", tags={"nor": "this"}) == first
-    assert creates(world) == 1
+    assert task.run(description="does not matter", tags={"team": "other"}) == first
+    assert count_creates(world) == 1
 
 
-def test_what_is_remembered_is_not_looked_for(world: World) -> None:
-    task = model(world.create_dataset())
+def test_retry_with_state_store_does_not_list(world: World) -> None:
+    task = build_model_task(world.create_dataset())
     task.context["task_state_store"] = StateStore()
     first = task.run()
     assert task.run() == first
@@ -120,12 +120,14 @@ def test_what_is_remembered_is_not_looked_for(world: World) -> None:
 
 
 @both_ways
-@pytest.mark.parametrize("outcome", ["made", "lost"])
-def test_a_retry_looks_where_the_first_try_has_sent(world: World, deferrable: bool, outcome: str) -> None:
-    """A Variable names the region, and changes between the tries: in the other region nothing would be found."""
-    task = model(world.create_dataset(), deferrable=deferrable, region_name="us-east-1", wait_for_completion=False)
+@pytest.mark.parametrize("loses_response", [False, True], ids=["created", "lost response"])
+def test_retry_searches_region_of_first_try(world: World, deferrable: bool, loses_response: bool) -> None:
+    """A Variable names the region, and changes between the tries. In the other region, the retry would find nothing."""
+    task = build_model_task(
+        world.create_dataset(), deferrable=deferrable, region_name="us-east-1", wait_for_completion=False
+    )
     task.context["task_state_store"] = StateStore()
-    if outcome == "lost":
+    if loses_response:
         world.add_fault("CreateAudienceModel", "lose_response")
         world.add_fault("ListAudienceModels", "access_denied")
         with pytest.raises(AccessDeniedError):
@@ -133,12 +135,12 @@ def test_a_retry_looks_where_the_first_try_has_sent(world: World, deferrable: bo
     else:
         task.run()
     task.run(region_name="eu-west-1", wait_for_completion=True)
-    assert creates(world) == 1
+    assert count_creates(world) == 1
 
 
-def test_a_refused_retry_does_not_forget_where_the_first_try_has_sent(world: World, pauses: list[float]) -> None:
-    """The first try's model appears late, after a second try that was refused; the third one must find it."""
-    task = model(world.create_dataset(), region_name="us-east-1", wait_for_completion=False)
+def test_third_try_searches_region_of_first_after_denied_second(world: World, pauses: list[float]) -> None:
+    """The first try's model appears late, after the second try was denied. The third must find it."""
+    task = build_model_task(world.create_dataset(), region_name="us-east-1", wait_for_completion=False)
     task.context["task_state_store"] = StateStore()
     world.add_fault("CreateAudienceModel", "late_commit", seconds=60)
     with pytest.raises(OutcomeUnsettledError):
@@ -148,28 +150,28 @@ def test_a_refused_retry_does_not_forget_where_the_first_try_has_sent(world: Wor
         task.run(region_name="eu-west-1")
     world.emulator.advance(60)
     task.run(region_name="eu-west-1", wait_for_completion=True)
-    assert len(models(world)) == 1
+    assert len(read_statuses(world)) == 1
 
 
-def test_a_task_that_is_cleared_goes_where_it_is_told(world: World) -> None:
-    task = model(world.create_dataset(), region_name="us-east-1")
+def test_cleared_task_uses_its_region(world: World) -> None:
+    task = build_model_task(world.create_dataset(), region_name="us-east-1")
     task.context["task_state_store"] = StateStore()
     task.run()
     with pytest.raises(ResourceNotFoundError):
-        task.is_cleared(region_name="eu-west-1")
-    assert creates(world) == 2
+        task.clear_and_run(region_name="eu-west-1")
+    assert count_creates(world) == 2
 
 
-def test_a_retry_goes_where_it_is_told_if_nothing_was_made(world: World) -> None:
-    task = model(world.create_dataset(), region_name="eu-west-1")
+def test_retry_uses_its_region_if_nothing_was_created(world: World) -> None:
+    task = build_model_task(world.create_dataset(), region_name="eu-west-1")
     task.context["task_state_store"] = StateStore()
     with pytest.raises(ResourceNotFoundError):
         task.run()
     task.run(region_name="us-east-1")
-    assert models(world) == {"m": "ACTIVE"}
+    assert read_statuses(world) == {"m": "ACTIVE"}
 
 
-def test_an_association_is_remembered_with_its_arn(world: World) -> None:
+def test_state_store_keeps_arn_of_association(world: World) -> None:
     task = Task(
         CleanRoomsCreateConfiguredAudienceModelAssociationOperator,
         membership_identifier=collaborate(world).find_membership(world),
@@ -183,8 +185,8 @@ def test_an_association_is_remembered_with_its_arn(world: World) -> None:
     assert world.calls.count("CreateConfiguredAudienceModelAssociation") == 1
 
 
-def test_nothing_is_looked_for_where_nothing_was_sent(world: World, pauses: list[float]) -> None:
-    task = model(world.create_dataset())
+def test_retry_does_not_wait_if_create_was_denied(world: World, pauses: list[float]) -> None:
+    task = build_model_task(world.create_dataset())
     task.context["task_state_store"] = StateStore()
     world.add_fault("CreateAudienceModel", "access_denied")
     with pytest.raises(AccessDeniedError):
@@ -193,10 +195,10 @@ def test_nothing_is_looked_for_where_nothing_was_sent(world: World, pauses: list
     assert pauses == []
 
 
-def test_a_store_that_took_no_note_leaves_a_retry_in_doubt(world: World, pauses: list[float]) -> None:
-    task = model(world.create_dataset(), wait_for_completion=False)
+def test_retry_searches_if_store_rejected_writes(world: World, pauses: list[float]) -> None:
+    task = build_model_task(world.create_dataset(), wait_for_completion=False)
     task.context["task_state_store"] = StateStore()
-    task.context["task_state_store"].refuses = True
+    task.context["task_state_store"].rejects_writes = True
     world.add_fault("CreateAudienceModel", "access_denied")
     with pytest.raises(AccessDeniedError):
         task.run()
@@ -204,45 +206,45 @@ def test_a_store_that_took_no_note_leaves_a_retry_in_doubt(world: World, pauses:
     assert tuple(pauses) == COMMIT_LAG
 
 
-def test_a_note_of_a_try_before_the_last_one_leaves_a_retry_in_doubt(world: World, pauses: list[float]) -> None:
+def test_retry_searches_if_only_earlier_try_was_logged(world: World, pauses: list[float]) -> None:
     store = StateStore()
-    task = model(world.create_dataset(), wait_for_completion=False)
+    task = build_model_task(world.create_dataset(), wait_for_completion=False)
     task.context["task_state_store"] = store
     world.add_fault("CreateAudienceModel", "access_denied", times=2)
-    for refuses in (False, True):
-        store.refuses = refuses
+    for rejects_writes in (False, True):
+        store.rejects_writes = rejects_writes
         with pytest.raises(AccessDeniedError):
             task.run()
     assert pauses == []
-    # The store knows of the first try only: the second may have made one.
+    # The store has an entry for the first try only: the second may have created a model.
     task.run()
     assert tuple(pauses) == COMMIT_LAG
 
 
-@pytest.mark.parametrize("lag", [0, 6], ids=["listed at once", "listed late"])
-@pytest.mark.parametrize("notes", ["taken", "refused", "impossible"])
+@pytest.mark.parametrize("lag", [0, 6], ids=["no lag", "lag"])
+@pytest.mark.parametrize("store_state", ["available", "rejects writes", "absent"])
 @pytest.mark.parametrize("changed", [{"training_data_start_time": "2025-01-01"}, {"name": "other"}], ids=str)
-def test_a_retry_prefers_what_was_made_since_the_clear(
+def test_retry_prefers_resource_created_since_clear(
     world: World,
     pauses: list[float],
     monkeypatch: pytest.MonkeyPatch,
     changed: dict[str, Any],
-    notes: str,
+    store_state: str,
     lag: int,
 ) -> None:
-    """After a clear, the response to the first try is lost; the arguments of its retry equal a model from before the clear."""
+    """After a clear, the response to the first try is lost. The arguments of its retry equal those of a model from before the clear."""
     store = StateStore()
-    task = model(world.create_dataset(), wait_for_completion=False)
-    if notes != "impossible":
+    task = build_model_task(world.create_dataset(), wait_for_completion=False)
+    if store_state != "absent":
         task.context["task_state_store"] = store
     task.run()
-    (before,) = models(world)
-    store.refuses = notes == "refused"
+    (before,) = read_statuses(world)
+    store.rejects_writes = store_state == "rejects writes"
     world.add_fault("CreateAudienceModel", "late_commit", seconds=60)
     with pytest.raises(OutcomeUnsettledError):
-        task.is_cleared(**changed)
+        task.clear_and_run(**changed)
     world.emulator.advance(60)
-    (since,) = models(world).keys() - {before}
+    (since,) = read_statuses(world).keys() - {before}
     pauses.clear()
     if lag:
         for kind in ("stale_read", "stale_listing"):
@@ -256,29 +258,27 @@ def test_a_retry_prefers_what_was_made_since_the_clear(
         monkeypatch.setattr(_clock, "sleep", sleep)
     reused = world.ml.get_audience_model(audienceModelArn=task.run())
     assert reused["name"] == since
-    assert creates(world) == 2
+    assert count_creates(world) == 2
 
 
-@pytest.mark.parametrize("remembers", [False, True], ids=["without a state store", "with one"])
-def test_a_cleared_task_reuses_what_was_made_before_without_waiting(
-    world: World, pauses: list[float], remembers: bool
-) -> None:
-    task = model(world.create_dataset(), wait_for_completion=False)
-    if remembers:
+@pytest.mark.parametrize("has_store", [False, True], ids=["without state store", "with state store"])
+def test_cleared_task_reuses_resource_without_waiting(world: World, pauses: list[float], has_store: bool) -> None:
+    task = build_model_task(world.create_dataset(), wait_for_completion=False)
+    if has_store:
         task.context["task_state_store"] = StateStore()
     first = task.run()
     task.run()
     listings = world.calls.count("ListAudienceModels")
-    assert task.is_cleared() == first
+    assert task.clear_and_run() == first
     assert pauses == []
-    assert world.calls.count("ListAudienceModels") - listings == (0 if remembers else 1)
+    assert world.calls.count("ListAudienceModels") - listings == (0 if has_store else 1)
 
 
-@pytest.mark.parametrize(("later", "looks"), [(0, COMMIT_LAG), (400, ())], ids=["at once", "after it has settled"])
-def test_a_request_whose_outcome_was_noted_as_unknown_is_looked_for_until_it_has_settled(
-    world: World, pauses: list[float], monkeypatch: pytest.MonkeyPatch, later: float, looks: tuple[float, ...]
+@pytest.mark.parametrize(("later", "expected_pauses"), [(0, COMMIT_LAG), (400, ())], ids=["at once", "settled"])
+def test_retry_searches_for_logged_request_until_it_has_settled(
+    world: World, pauses: list[float], monkeypatch: pytest.MonkeyPatch, later: float, expected_pauses: tuple[float, ...]
 ) -> None:
-    task = model(world.create_dataset(), wait_for_completion=False)
+    task = build_model_task(world.create_dataset(), wait_for_completion=False)
     task.context["task_state_store"] = StateStore()
     world.add_fault("CreateAudienceModel", "reset")
     with pytest.raises(OutcomeUnsettledError):
@@ -286,14 +286,14 @@ def test_a_request_whose_outcome_was_noted_as_unknown_is_looked_for_until_it_has
     pauses.clear()
     monkeypatch.setattr(_clock, "now", lambda: time.time() + later)
     task.run()
-    assert tuple(pauses) == looks
+    assert tuple(pauses) == expected_pauses
 
 
-@pytest.mark.parametrize("later", [0, 400], ids=["at once", "after it has settled"])
-def test_what_is_remembered_is_read_again_while_reads_may_lag(
+@pytest.mark.parametrize("later", [0, 400], ids=["at once", "settled"])
+def test_logged_resource_is_read_again_while_reads_may_lag(
     world: World, monkeypatch: pytest.MonkeyPatch, later: float
 ) -> None:
-    task = model(world.create_dataset(), wait_for_completion=False)
+    task = build_model_task(world.create_dataset(), wait_for_completion=False)
     task.context["task_state_store"] = StateStore()
     first = task.run()
     pauses: list[float] = []
@@ -312,20 +312,20 @@ def test_what_is_remembered_is_read_again_while_reads_may_lag(
     assert pauses == ([1.0, 5.0] if later == 0 else [])
 
 
-def test_what_is_remembered_and_has_failed_is_not_gone_on_with(world: World) -> None:
-    task = model(world.create_dataset())
+def test_logged_resource_that_failed_is_not_reused(world: World) -> None:
+    task = build_model_task(world.create_dataset())
     task.context["task_state_store"] = StateStore()
     world.add_fault("CreateAudienceModel", "fail_job")
     with pytest.raises(JobFailedError):
         task.run()
     task.run()
-    assert models(world) == {"m": "CREATE_FAILED", "m-retry-2": "ACTIVE"}
+    assert read_statuses(world) == {"m": "CREATE_FAILED", "m-retry-2": "ACTIVE"}
 
 
-def test_another_run_and_another_mapped_task_make_their_own(world: World) -> None:
+def test_another_run_does_not_take_existing_resource(world: World) -> None:
     dataset = world.create_dataset()
-    one = model(dataset, name="one")
-    other = model(dataset, name="other")
+    one = build_model_task(dataset, name="one")
+    other = build_model_task(dataset, name="other")
     arn = one.run(wait_for_completion=False)
     other.ti = other.ti.make_next_try()
     with pytest.raises(
@@ -333,58 +333,58 @@ def test_another_run_and_another_mapped_task_make_their_own(world: World) -> Non
         match=f"The existing resource: .*{arn}, .*created .* by the Airflow task dag/{one.ti.run_id}/task/-1",
     ):
         other.run(name="one")
-    assert models(world) == {"one": "CREATE_PENDING"} or list(models(world)) == ["one"]
+    assert read_statuses(world) == {"one": "CREATE_PENDING"} or list(read_statuses(world)) == ["one"]
 
 
-def test_one_with_other_arguments_is_left_alone(world: World) -> None:
-    task = model(world.create_dataset())
+def test_other_arguments_create_second_resource(world: World) -> None:
+    task = build_model_task(world.create_dataset())
     first = task.run()
-    assert task.is_cleared(training_data_start_time="2025-01-01") != first
-    assert models(world) == {"m": "ACTIVE", "m-retry-2": "ACTIVE"}
-    # What was asked for first is still there for who asks for it again.
-    assert task.is_cleared() == first
-    assert creates(world) == 2
+    assert task.clear_and_run(training_data_start_time="2025-01-01") != first
+    assert read_statuses(world) == {"m": "ACTIVE", "m-retry-2": "ACTIVE"}
+    # A clear with the original arguments reuses the first model.
+    assert task.clear_and_run() == first
+    assert count_creates(world) == 2
 
 
-def test_what_this_run_has_made_by_other_arguments_is_not_reused(world: World) -> None:
-    task = model(world.create_dataset(), if_exists="reuse")
+def test_superseded_resource_is_not_reused_by_name(world: World) -> None:
+    task = build_model_task(world.create_dataset(), if_exists="reuse")
     first = task.run()
-    assert task.is_cleared(training_data_start_time="2025-01-01") != first
-    assert creates(world) == 2
+    assert task.clear_and_run(training_data_start_time="2025-01-01") != first
+    assert count_creates(world) == 2
 
 
-def test_a_failed_one_is_kept_and_another_is_made(world: World) -> None:
-    task = model(world.create_dataset())
+def test_failed_resource_is_kept_and_replaced(world: World) -> None:
+    task = build_model_task(world.create_dataset())
     for _ in range(2):
         world.add_fault("CreateAudienceModel", "fail_job")
         with pytest.raises(JobFailedError):
             task.run()
     last = task.run()
-    assert models(world) == {"m": "CREATE_FAILED", "m-retry-2": "CREATE_FAILED", "m-retry-3": "ACTIVE"}
+    assert read_statuses(world) == {"m": "CREATE_FAILED", "m-retry-2": "CREATE_FAILED", "m-retry-3": "ACTIVE"}
     assert task.run() == last
-    assert creates(world) == 3
+    assert count_creates(world) == 3
 
 
-def test_a_lost_answer_is_looked_for(world: World) -> None:
+def test_lost_response_is_recovered(world: World) -> None:
     world.add_fault("CreateAudienceModel", "lose_response")
-    arn = model(world.create_dataset()).run()
-    assert models(world) == {"m": "ACTIVE"}
+    arn = build_model_task(world.create_dataset()).run()
+    assert read_statuses(world) == {"m": "ACTIVE"}
     assert arn in world.ml.list_audience_models()["audienceModels"][0]["audienceModelArn"]
-    assert creates(world) == 1
+    assert count_creates(world) == 1
 
 
-def test_what_does_not_show_is_not_sent_again_by_the_same_try(world: World, pauses: list[float]) -> None:
-    task = model(world.create_dataset())
+def test_try_does_not_send_again_if_outcome_is_unknown(world: World, pauses: list[float]) -> None:
+    task = build_model_task(world.create_dataset())
     world.add_fault("CreateAudienceModel", "reset")
     with pytest.raises(OutcomeUnsettledError, match="(?s)outcome is unknown.*looks for the resource first"):
         task.run()
-    assert (creates(world), sum(pauses)) == (1, 21)
+    assert (count_creates(world), sum(pauses)) == (1, 21)
     task.run(wait_for_completion=False)
-    # As the first try may have been carried out late, the second looks as often before it sends.
-    assert (creates(world), sum(pauses)) == (2, 42)
+    # The first request may still be committed, so the second try searches as often before it sends.
+    assert (count_creates(world), sum(pauses)) == (2, 42)
 
 
-def test_without_durability_every_try_makes_its_own(empty_world: World) -> None:
+def test_without_durable_retry_reuses_nothing(empty_world: World) -> None:
     data = empty_world.build_training_data()
     task = Task(
         CleanRoomsMLCreateTrainingDatasetOperator,
@@ -399,7 +399,7 @@ def test_without_durability_every_try_makes_its_own(empty_world: World) -> None:
         task.run()
 
 
-def test_an_export_is_told_by_what_identifies_it(world: World) -> None:
+def test_export_is_recognised_by_job_and_size(world: World) -> None:
     task = Task(
         CleanRoomsMLStartAudienceExportJobOperator,
         name="e",
@@ -409,12 +409,12 @@ def test_an_export_is_told_by_what_identifies_it(world: World) -> None:
     )
     first = task.run()
     assert task.run() == first
-    # Of another size it is another one, whose name is free.
-    assert task.is_cleared(name="other", audience_size={"type": "PERCENTAGE", "value": 20}) != first
+    # Another size makes it a different export, which needs an unused name.
+    assert task.clear_and_run(name="other", audience_size={"type": "PERCENTAGE", "value": 20}) != first
     assert world.calls.count("StartAudienceExportJob") == 2
 
 
-def export(job: str, **more: Any) -> Task:
+def build_export_task(job: str, **more: Any) -> Task:
     return Task(
         CleanRoomsMLStartAudienceExportJobOperator,
         name="e",
@@ -424,27 +424,27 @@ def export(job: str, **more: Any) -> Task:
     )
 
 
-def test_an_older_export_is_not_taken_for_one_whose_answer_was_lost(
+def test_older_export_is_not_taken_for_lost_one(
     world: World, pauses: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = world.generate_audience()
-    export(job, wait_for_completion=False).run()
+    build_export_task(job, wait_for_completion=False).run()
     lead = world.emulator.read_lead()
     monkeypatch.setattr(_clock, "now", lambda: time.time() + lead + 1000)
     world.add_fault("StartAudienceExportJob", "reset")
     with pytest.raises(OutcomeUnsettledError):
-        export(job).run()
+        build_export_task(job).run()
     assert tuple(pauses) == COMMIT_LAG
 
 
-def test_an_export_whose_answer_took_long_is_waited_for(world: World, pauses: list[float]) -> None:
+def test_export_with_slow_response_is_waited_for(world: World, pauses: list[float]) -> None:
     job = world.generate_audience()
     world.add_fault("StartAudienceExportJob", "slow", seconds=3)
-    assert export(job, waiter_delay=1).run()["name"] == "e"
+    assert build_export_task(job, waiter_delay=1).run()["name"] == "e"
 
 
-@pytest.mark.parametrize("fault", ["lose_response", None], ids=["the answer is lost", "the answer has no time"])
-def test_an_export_is_found_although_the_services_clock_is_behind(
+@pytest.mark.parametrize("fault", ["lose_response", None], ids=["lost response", "response without time"])
+def test_export_is_found_if_service_clock_is_behind(
     world: World, monkeypatch: pytest.MonkeyPatch, fault: str | None
 ) -> None:
     job = world.generate_audience()
@@ -454,11 +454,11 @@ def test_an_export_is_found_although_the_services_clock_is_behind(
         world.add_fault("StartAudienceExportJob", fault)
     else:
         monkeypatch.setattr(hooks, "read_service_time", lambda _: None)
-    assert export(job, waiter_delay=1).run()["name"] == "e"
+    assert build_export_task(job, waiter_delay=1).run()["name"] == "e"
     assert world.calls.count("StartAudienceExportJob") == 1
 
 
-def test_an_export_of_the_same_name_that_somebody_else_has_just_started_is_not_taken_by_a_first_try(
+def test_first_try_does_not_take_equal_export_of_another_owner(
     world: World,
 ) -> None:
     job = world.generate_audience()
@@ -466,10 +466,10 @@ def test_an_export_of_the_same_name_that_somebody_else_has_just_started_is_not_t
         name="e", audienceGenerationJobArn=job, audienceSize={"type": "PERCENTAGE", "value": 5}
     )
     with pytest.raises(AlreadyExistsError):
-        export(job).run()
+        build_export_task(job).run()
 
 
-def test_an_export_under_a_name_of_its_own_is_told(world: World) -> None:
+def test_export_with_retry_name_is_recognised(world: World) -> None:
     task = Task(
         CleanRoomsMLStartAudienceExportJobOperator,
         name="e",
@@ -489,51 +489,51 @@ def test_an_export_under_a_name_of_its_own_is_told(world: World) -> None:
     ("operation", "kind", "text"),
     [("ListAudienceModels", AccessDeniedError, "needs these permissions.*durable=False")],
 )
-def test_missing_permissions_are_told(world: World, operation: str, kind: type[Exception], text: str) -> None:
-    task = model(world.create_dataset())
+def test_error_names_permissions(world: World, operation: str, kind: type[Exception], text: str) -> None:
+    task = build_model_task(world.create_dataset())
     task.run(wait_for_completion=False)
     world.add_fault(operation, "access_denied")
     with pytest.raises(kind, match=text):
         task.run()
     world.add_fault("CreateAudienceModel", "access_denied")
     with pytest.raises(AccessDeniedError, match="If only the permission to tag is missing, set durable=False"):
-        model(world.create_dataset("other")).run()
-    assert creates(world) == 2
+        build_model_task(world.create_dataset("other")).run()
+    assert count_creates(world) == 2
 
 
-def test_one_tag_is_the_providers_own(world: World) -> None:
+def test_provider_takes_one_tag(world: World) -> None:
     tags = {f"k{number}": "v" for number in range(50)}
     with pytest.raises(InvalidRequestError, match="tags: too many; a resource may have 50"):
-        model(world.create_dataset(), tags=tags).run()
-    arn = model(world.create_dataset("other"), tags=tags, durable=False).run(wait_for_completion=False)
+        build_model_task(world.create_dataset(), tags=tags).run()
+    arn = build_model_task(world.create_dataset("other"), tags=tags, durable=False).run(wait_for_completion=False)
     assert TAG not in world.ml.list_tags_for_resource(resourceArn=arn)["tags"]
 
 
 @pytest.mark.parametrize("name", ["m", "x" * 55, "x" * 63, "m-retry-2", "m-retry-02"])
 @pytest.mark.parametrize("number", [1, 2, 10, 999])
 @pytest.mark.parametrize("limit", [50, 63])
-def test_a_suffixed_name_fits_and_is_found_again(name: str, number: int, limit: int) -> None:
-    made = build_retry_name(name[:limit], number, limit)
-    assert len(made) <= limit
-    assert parse_retry_number(made, name[:limit], limit) == number
-    assert parse_retry_number(made, "other", limit) is None
-    assert parse_retry_number(made + " ", name[:limit], limit) is None
+def test_retry_name_fits_and_can_be_parsed(name: str, number: int, limit: int) -> None:
+    retry_name = build_retry_name(name[:limit], number, limit)
+    assert len(retry_name) <= limit
+    assert parse_retry_number(retry_name, name[:limit], limit) == number
+    assert parse_retry_number(retry_name, "other", limit) is None
+    assert parse_retry_number(retry_name + " ", name[:limit], limit) is None
 
 
-def test_names_that_are_cut_are_told_apart() -> None:
+def test_truncated_names_are_distinct() -> None:
     one, other = "x" * 60 + "one", "x" * 60 + "two"
     assert parse_retry_number(build_retry_name(one, 2, 63), other, 63) is None
 
 
-def test_a_full_quota_is_waited_for_in_the_worker(world: World, pauses: list[float]) -> None:
+def test_worker_waits_for_quota(world: World, pauses: list[float]) -> None:
     world.add_fault("CreateAudienceModel", "quota", times=3)
-    model(world.create_dataset()).run(wait_for_completion=False)
-    assert creates(world) == 4
+    build_model_task(world.create_dataset()).run(wait_for_completion=False)
+    assert count_creates(world) == 4
     assert all(20 < pause <= 300 for pause in pauses)
     assert len(pauses) == 3
 
 
-def test_a_quota_that_stays_full_is_given_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_quota_timeout_ends_wait(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [_clock.now()]
     monkeypatch.setattr(_clock, "now", lambda: now[0])
     monkeypatch.setattr(_clock, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
@@ -542,31 +542,31 @@ def test_a_quota_that_stays_full_is_given_up(world: World, monkeypatch: pytest.M
         QuotaExceededError,
         match=r"(?s)quotaName: Quota of an injected fault.*No quota became available within quota_timeout=3600 s",
     ):
-        model(world.create_dataset(), quota_timeout=3600.0).run()
-    assert creates(world) < 25
+        build_model_task(world.create_dataset(), quota_timeout=3600.0).run()
+    assert count_creates(world) < 25
 
 
-def test_each_turn_of_a_retry_looks_once(world: World) -> None:
+def test_retry_searches_once_per_turn(world: World) -> None:
     world.add_fault("CreateAudienceModel", "quota")
-    retried = model(world.create_dataset(), deferrable=True)
-    operator = retried.cls(**retried.given)
-    context: Any = {"params": {}, "ti": retried.ti.make_next_try()}
+    task = build_model_task(world.create_dataset(), deferrable=True)
+    operator = task.cls(**task.arguments)
+    context: Any = {"params": {}, "ti": task.ti.make_next_try()}
     with pytest.raises(TaskDeferred):
         operator.execute_in_turn(context, {"turn": True, "deadline": _clock.now() + 3600})
     assert world.calls.count("ListAudienceModels") == 1
 
 
-def test_quotas_for_which_waiting_does_not_help_fail_at_once(world: World) -> None:
+def test_task_fails_at_once_if_waiting_does_not_help(world: World) -> None:
     world.add_fault("CreateAudienceModel", "no_quota")
     with pytest.raises(NoQuotaError, match="(?s)quotaValue: 0.*servicequotas"):
-        model(world.create_dataset()).run()
+        build_model_task(world.create_dataset()).run()
     world.add_fault("CreateAudienceModel", "quota")
     with pytest.raises(QuotaExceededError):
-        model(world.create_dataset("other"), quota_timeout=0).run()
-    assert creates(world) == 2
+        build_model_task(world.create_dataset("other"), quota_timeout=0).run()
+    assert count_creates(world) == 2
 
 
-def configured(world: World, audience_model: str, **more: Any) -> Task:
+def build_configured_model_task(world: World, audience_model: str, **more: Any) -> Task:
     return Task(
         CleanRoomsMLCreateConfiguredAudienceModelOperator,
         **{
@@ -582,30 +582,30 @@ def configured(world: World, audience_model: str, **more: Any) -> Task:
 
 def test_update_changes_what_differs(world: World) -> None:
     first, second = world.train_model("first"), world.train_model("second")
-    arn = configured(world, first, tags={"team": "a"}, description="old").run()
+    arn = build_configured_model_task(world, first, tags={"team": "a"}, description="old").run()
     get = world.ml.get_configured_audience_model
-    assert configured(world, first, tags={"team": "a"}, description="old").run() == arn
+    assert build_configured_model_task(world, first, tags={"team": "a"}, description="old").run() == arn
     assert "UpdateConfiguredAudienceModel" not in world.calls
     assert "TagResource" not in world.calls
-    changed = configured(
+    update = build_configured_model_task(
         world, second, tags={"team": "b"}, description="new", child_resource_tag_on_create_policy="FROM_PARENT_RESOURCE"
     )
-    assert changed.run() == arn
-    found = get(configuredAudienceModelArn=arn)
-    assert (found["audienceModelArn"], found["description"], found["tags"]["team"]) == (second, "new", "b")
-    assert found.get("childResourceTagOnCreatePolicy", "NONE") == "NONE"
-    assert changed.run() == arn
+    assert update.run() == arn
+    model = get(configuredAudienceModelArn=arn)
+    assert (model["audienceModelArn"], model["description"], model["tags"]["team"]) == (second, "new", "b")
+    assert model.get("childResourceTagOnCreatePolicy", "NONE") == "NONE"
+    assert update.run() == arn
     assert world.calls.count("UpdateConfiguredAudienceModel") == world.calls.count("TagResource") == 1
     assert world.calls.count("CreateConfiguredAudienceModel") == 1
 
 
-def test_update_changes_what_its_own_run_has_made(world: World) -> None:
-    task = configured(world, world.train_model(), if_exists="fail")
+def test_update_changes_resource_of_same_run(world: World) -> None:
+    task = build_configured_model_task(world, world.train_model(), if_exists="fail")
     arn = task.run()
-    assert task.is_cleared(if_exists="update", shared_audience_metrics=["NONE"]) == arn
+    assert task.clear_and_run(if_exists="update", shared_audience_metrics=["NONE"]) == arn
     assert world.calls.count("UpdateConfiguredAudienceModel") == 1
 
 
-def test_only_what_can_be_updated_takes_update(world: World) -> None:
+def test_model_operator_rejects_update(world: World) -> None:
     with pytest.raises(InvalidRequestError, match="if_exists: 'update' is unknown; allowed: fail, reuse"):
-        model(world.create_dataset(), if_exists="update").run()
+        build_model_task(world.create_dataset(), if_exists="update").run()

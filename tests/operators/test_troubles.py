@@ -17,7 +17,7 @@ from airflow_cleanroomsml.operators import (
     CleanRoomsMLCreateTrainingDatasetOperator,
 )
 from tests.support import EmulatorProcess, World, run
-from tests.waiting.test_cancellation import Kept
+from tests.waiting.test_cancellation import LastTry
 
 
 def deferred(operator: Any, context: Any) -> Any:
@@ -66,7 +66,7 @@ def test_a_job_that_failed_has_failed_whatever_becomes_of_the_connection(
             task_id="t", name="m", training_dataset_arn=dataset, deferrable=True, aws_conn_id="mine", waiter_delay=0.5
         )
 
-    context: Any = {"params": {}, "ti": Kept()}
+    context: Any = {"params": {}, "ti": LastTry()}
     deferral = deferred(operator(), context)
     event = heard(deferral)
     # It comes back in another process, while the secrets backend has no answer.
@@ -83,7 +83,7 @@ def test_a_turn_that_airflow_ended_has_started_nothing_and_may_be_retried(empty_
     operator = CleanRoomsMLCreateAudienceModelOperator(
         task_id="t", name="m", training_dataset_arn=empty_world.create_dataset("x"), deferrable=True, durable=durable
     )
-    ti = Kept()
+    ti = LastTry()
     ti.map_index = 3
     context: Any = {"params": {}, "ti": ti}
     assert deferred(operator, context).method_name == "execute_in_turn"

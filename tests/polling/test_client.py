@@ -1,4 +1,4 @@
-"""The poller's own reading of timestamps: what botocore would read, without its parser where AWS's usual spellings come."""
+"""The poller's parser of timestamps: it agrees with botocore's, but parses the formats that AWS usually sends by itself."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ OTHERS: list[Any] = [
 
 
 @pytest.mark.parametrize("value", [*EPOCHS, *DATE_TIMES, *OTHERS])
-def test_a_timestamp_is_what_botocore_reads(value: Any) -> None:
-    found, expected = read_timestamp(value), parse_timestamp(value)
-    assert found.replace(tzinfo=found.tzinfo or timezone.utc) == expected.replace(
+def test_timestamp_equals_that_of_botocore(value: Any) -> None:
+    actual, expected = read_timestamp(value), parse_timestamp(value)
+    assert actual.replace(tzinfo=actual.tzinfo or timezone.utc) == expected.replace(
         tzinfo=expected.tzinfo or timezone.utc
     )
 
 
 @pytest.mark.parametrize("value", [*EPOCHS, *DATE_TIMES])
-def test_the_usual_spellings_are_read_by_the_standard_library(value: Any) -> None:
+def test_usual_formats_are_read_by_standard_library(value: Any) -> None:
     assert isinstance(read_timestamp(value).tzinfo, timezone)
 
 
 @pytest.mark.parametrize("value", ["yesterday", None, []])
-def test_what_is_no_timestamp_is_an_error(value: Any) -> None:
+def test_invalid_timestamp_is_error(value: Any) -> None:
     with pytest.raises(ValueError, match="Invalid timestamp"):
         read_timestamp(value)

@@ -1,4 +1,4 @@
-"""Many starts at once, at the rates and quotas that AWS publishes."""
+"""Many mapped tasks start jobs at once, under the rates and quotas that AWS publishes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ JOBS = 16
 
 
 @pytest.fixture(scope="module")
-def strict() -> Iterator[EmulatorProcess]:
+def strict_emulator() -> Iterator[EmulatorProcess]:
     """An emulator that throttles; its jobs take four seconds."""
     process = EmulatorProcess(
         "--scale", "0.001", "--pending-seconds", "0", "--progress-seconds", "4", "--published-rates"
@@ -26,11 +26,11 @@ def strict() -> Iterator[EmulatorProcess]:
     process.stop()
 
 
-# The pauses are not made shorter: the emulator counts calls a second of its own clock.
+# The pauses have their real length, because the emulator counts calls per second of its own clock.
 @pytest.mark.skipif(IS_AIRFLOW_2, reason="Airflow 2.11 guards execute() by what it keeps in the main thread")
-def test_mapped_starts_take_turns(strict: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> None:
-    world = World(strict)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", strict.url)
+def test_mapped_starts_take_turns(strict_emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(strict_emulator)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", strict_emulator.url)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", world.account)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     world.build()
@@ -38,7 +38,7 @@ def test_mapped_starts_take_turns(strict: EmulatorProcess, monkeypatch: pytest.M
     seed: Any = world.write_seed()
     before = len(world.calls)
 
-    def task(index: int) -> Task:
+    def build_task(index: int) -> Task:
         ti = TaskInstance("run")
         ti.map_index = index
         return Task(
@@ -54,10 +54,10 @@ def test_mapped_starts_take_turns(strict: EmulatorProcess, monkeypatch: pytest.M
             ti,
         )
 
-    tasks = [task(index) for index in range(JOBS)]
+    tasks = [build_task(index) for index in range(JOBS)]
     Fleet(8).run(tasks)
     assert [task.error for task in tasks] == [None] * JOBS
     assert len({task.result for task in tasks}) == JOBS
-    answers = Counter(strict.list_statuses(world.account)[before:])
-    assert answers[429] <= 0.05 * answers.total(), answers
-    assert answers[402] <= JOBS
+    statuses = Counter(strict_emulator.list_statuses(world.account)[before:])
+    assert statuses[429] <= 0.05 * statuses.total(), statuses
+    assert statuses[402] <= JOBS

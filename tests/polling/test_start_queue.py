@@ -1,4 +1,4 @@
-"""When the next job may be started, on a clock that the test owns."""
+"""When the start queue lets the next task start its job, with a clock that the test controls."""
 
 from __future__ import annotations
 
@@ -23,60 +23,60 @@ class Tasks:
     """
     Tasks that wait in a queue to start jobs.
 
-    ``started_at`` has when each was let through, ``asked`` how often each has asked.
+    ``started_at`` is the time at which each may start, ``check_counts`` how often each has asked the queue.
     """
 
     def __init__(self, count: int = 0) -> None:
         self.queue = StartQueue()
         self.now = 0.0
         self.places: dict[int, Place] = {}
-        self.asks_at: dict[int, float] = {}
+        self.next_check_at: dict[int, float] = {}
         self.started_at: dict[int, float] = {}
-        self.asked: Counter[int] = Counter()
+        self.check_counts: Counter[int] = Counter()
         for number in range(count):
             self.join(number)
 
     def join(self, number: int, refusal: dict[str, Any] | None = None) -> None:
         self.places[number] = self.queue.join(self.now, refusal)
-        self.asks_at[number] = self.now
+        self.next_check_at[number] = self.now
 
     def leave(self, number: int) -> None:
-        del self.asks_at[number]
+        del self.next_check_at[number]
         with self.places.pop(number):
             pass
 
     def run(self, seconds: float) -> list[int]:
-        """Let time pass; each asks again when it was told to. Return those that may start."""
+        """Let time pass, while each task asks the queue when its pause ends; return the tasks that may start."""
         end, started = self.now + seconds, []
-        while self.asks_at and min(self.asks_at.values()) <= end:
-            number = min(self.asks_at, key=lambda number: (self.asks_at[number], number))
-            self.now = max(self.now, self.asks_at[number])
-            self.asked[number] += 1
+        while self.next_check_at and min(self.next_check_at.values()) <= end:
+            number = min(self.next_check_at, key=lambda number: (self.next_check_at[number], number))
+            self.now = max(self.now, self.next_check_at[number])
+            self.check_counts[number] += 1
             pause = self.queue.pause(self.places[number], self.now)
             if pause:
-                self.asks_at[number] = self.now + pause
+                self.next_check_at[number] = self.now + pause
                 continue
-            del self.asks_at[number], self.places[number]
+            del self.next_check_at[number], self.places[number]
             self.started_at[number] = self.now
             started.append(number)
         self.now = end
         return started
 
     def fill_quota(self, quota: int) -> int:
-        """Let tasks start until the quota is full and those that were refused are back; return how many were refused."""
-        running = refused = 0
+        """Let tasks start until the quota is used up and refused tasks are back in the queue; return the number of refusals."""
+        running = refusals = 0
         while started := self.run(1.0):
             for number in started:
                 if running < quota:
                     running += 1
                 else:
-                    refused += 1
+                    refusals += 1
                     self.join(number, QUOTA)
-        return refused
+        return refusals
 
 
 class TestRate:
-    def test_one_a_second_in_the_order_of_arrival(self) -> None:
+    def test_one_task_per_second_in_order(self) -> None:
         tasks = Tasks(200)
         assert tasks.run(300.0) == list(range(200))
         assert all(later - sooner == START_INTERVAL for sooner, later in pairwise(tasks.started_at.values()))
@@ -84,21 +84,21 @@ class TestRate:
     def test_few_ask_at_a_time(self) -> None:
         tasks = Tasks(1000)
         tasks.run(60.0)
-        assert sum(tasks.asked.values()) < 1000 + 61 * 20
+        assert sum(tasks.check_counts.values()) < 1000 + 61 * 20
 
-    def test_a_task_that_leaves_holds_nobody_up(self) -> None:
+    def test_leaving_task_delays_no_other(self) -> None:
         tasks = Tasks(3)
         tasks.leave(0)
         assert tasks.run(5.0) == [1, 2]
 
-    def test_many_that_leave_hold_the_others_up_for_a_minute_at_most(self) -> None:
+    def test_many_leaving_tasks_delay_others_by_a_minute_at_most(self) -> None:
         tasks = Tasks(500)
         tasks.run(1.0)
         for number in range(2, 400):
             tasks.leave(number)
         assert tasks.run(62.0)
 
-    def test_throttling_slows_it_down_to_a_bound(self) -> None:
+    def test_throttling_slows_starts_to_limit(self) -> None:
         tasks = Tasks(1)
         pauses = []
         for number in range(1, 40):
@@ -110,14 +110,14 @@ class TestRate:
         assert max(pauses[:3]) < 15
         assert LONGEST_PAUSE / 2 < max(pauses) <= LONGEST_PAUSE * 1.5
 
-    def test_many_that_were_throttled_at_once_count_once(self) -> None:
+    def test_simultaneous_throttling_counts_once(self) -> None:
         tasks = Tasks()
         for number in range(50):
             tasks.join(number, THROTTLED)
         tasks.run(200.0)
         assert len(tasks.started_at) == 50
 
-    def test_it_recovers_slowly(self) -> None:
+    def test_rate_recovers_slowly(self) -> None:
         tasks = Tasks()
         for number in range(5):
             tasks.join(number, THROTTLED)
@@ -131,10 +131,10 @@ class TestRate:
 
 
 class TestQuota:
-    def test_there_is_no_bound_until_a_start_is_refused(self) -> None:
+    def test_no_limit_before_first_refusal(self) -> None:
         assert len(Tasks(50).run(50.0)) == 50
 
-    def test_the_end_of_a_job_lets_the_next_task_start(self) -> None:
+    def test_end_of_job_lets_next_task_start(self) -> None:
         tasks = Tasks(30)
         assert tasks.fill_quota(10) == 1
         for _ in range(3):
@@ -149,14 +149,14 @@ class TestQuota:
         tasks.queue.record_end()
         assert len(tasks.run(10.0)) == 2
 
-    def test_now_and_then_one_task_finds_out_whether_others_have_left_room(self) -> None:
+    def test_one_task_probes_full_quota_at_intervals(self) -> None:
         tasks = Tasks(20)
         tasks.fill_quota(0)
         assert len(tasks.run(REFUSAL_INTERVAL)) == 1
         for _ in range(5):
             assert len(tasks.run(PROBE_INTERVAL)) == 1
 
-    def test_a_task_that_finds_no_room_keeps_the_others_waiting_for_longer(self) -> None:
+    def test_refused_probe_prolongs_wait_of_others(self) -> None:
         tasks = Tasks(20)
         tasks.fill_quota(0)
         (number,) = tasks.run(REFUSAL_INTERVAL)
@@ -164,7 +164,7 @@ class TestQuota:
         assert tasks.run(REFUSAL_INTERVAL - 1) == []
         assert len(tasks.run(2.0)) == 1
 
-    def test_ends_that_come_often_do_not_keep_it_from_finding_out(self) -> None:
+    def test_frequent_ends_do_not_prevent_probes(self) -> None:
         tasks = Tasks(300)
         tasks.fill_quota(10)
         started = 0
@@ -173,7 +173,7 @@ class TestQuota:
             started += len(tasks.run(30.0))
         assert started > 50
 
-    def test_a_full_quota_is_forgotten_once_nobody_waits(self) -> None:
+    def test_full_quota_is_forgotten_if_queue_is_empty(self) -> None:
         tasks = Tasks(11)
         tasks.fill_quota(10)
         tasks.run(REFUSAL_INTERVAL)
@@ -181,18 +181,18 @@ class TestQuota:
             tasks.join(number)
         assert len(tasks.run(10.0)) == 10
 
-    def test_two_hundred_starts_into_a_quota_of_ten_are_rarely_refused(self) -> None:
+    def test_few_of_two_hundred_starts_are_refused(self) -> None:
         tasks = Tasks(200)
-        refused, ends = 0, list[float]()
+        refusals, ends = 0, list[float]()
         while len(ends) < 200:
             for number in tasks.run(1.0):
                 if sum(end > tasks.now for end in ends) < 10:
                     ends.append(tasks.now + 600.0)
                 else:
-                    refused += 1
+                    refusals += 1
                     tasks.join(number, QUOTA)
             for _ in range(sum(tasks.now - 1.0 < end <= tasks.now for end in ends)):
                 tasks.queue.record_end()
-        # Twenty rounds of ten minutes; in each of them two attempts find out that no other job has ended.
+        # Twenty rounds of ten minutes. In each, two attempts fail because no other job has ended yet.
         assert max(ends) < 20 * 600.0 * 1.1
-        assert refused < 60
+        assert refusals < 60

@@ -1,4 +1,4 @@
-"""One laboratory for all machines: what it holds before each example is made once."""
+"""The fixtures of the property tests: one laboratory for all state machines, so that its prerequisites are created only once."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from tests.properties.observed_emulator import Laboratory, laboratory
 
 
 @pytest.fixture(scope="package", name="laboratory")
-def in_this_process() -> Iterator[Laboratory]:
-    """An emulator in this process, whose clock stands until a try pushes it."""
-    with laboratory() as found:
-        yield found
+def laboratory_fixture() -> Iterator[Laboratory]:
+    """An emulator in this process. Its clock moves only when a try or a test advances it."""
+    with laboratory() as lab:
+        yield lab
 
 
 @pytest.fixture(scope="package", autouse=True)
-def _same_examples_whatever_is_loaded() -> Iterator[None]:
+def _independent_examples() -> Iterator[None]:
     """
-    Keep Hypothesis from drawing the constants that it finds in loaded modules.
+    Keep Hypothesis from drawing constants that it finds in loaded modules.
 
-    With them, the examples of a seed depend on which other tests were collected: with the whole suite loaded, some planted faults took
-    twelve times as long to find. A Hypothesis without these names loses the effect, and nothing else.
+    With them, the examples of a seed depend on which other tests were collected: with the whole suite loaded, some planted bugs took
+    twelve times as long to find. With a Hypothesis that lacks these names, the fixture has no effect.
     """
-    none: Any = vars(providers).get("Constants")
+    no_constants: Any = vars(providers).get("Constants")
     with pytest.MonkeyPatch.context() as patch:
-        if none is not None:
-            patch.setattr(providers, "_get_local_constants", none, raising=False)
+        if no_constants is not None:
+            patch.setattr(providers, "_get_local_constants", no_constants, raising=False)
         yield

@@ -1,4 +1,4 @@
-"""How many examples a machine is tried with."""
+"""How many examples each state machine runs."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ import os
 
 from hypothesis import HealthCheck, Phase, settings
 
-#: Number of random examples; without it forty that are always the same.
+#: Environment variable with the number of random examples. If it is not set, the same forty run every time.
 EXAMPLES = "AIRFLOW_CLEANROOMSML_EXAMPLES"
 
-_ALWAYS = settings(
+_COMMON = settings(
     deadline=None,
     database=None,
     stateful_step_count=12,
     suppress_health_check=[HealthCheck.too_slow],
     report_multiple_bugs=False,
 )
-#: The same examples every time, by a seed, and no search for a smaller one: what is planted is found, or is not.
-PLANTED = settings(_ALWAYS, max_examples=15, phases=[Phase.generate])
+#: For planted bugs. A seed fixes the examples, and they are not shrunk: it only matters whether the bug is found.
+PLANTED = settings(_COMMON, max_examples=15, phases=[Phase.generate])
 
 
-def chosen(share: float = 1.0) -> settings:
+def build_settings(share: float = 1.0) -> settings:
     """
-    Many random examples where that is asked for, else a few that are always the same.
+    Build the settings of a state machine: as many random examples as the environment variable says, or else forty fixed ones.
 
-    :param share: Share of the number that is asked for, for a machine whose examples take longer.
+    :param share: Share of the random examples to run, for a machine with slow examples.
     """
     number = os.environ.get(EXAMPLES)
     if number:
-        return settings(_ALWAYS, max_examples=max(1, round(share * int(number))), print_blob=True)
-    return settings(_ALWAYS, max_examples=40, derandomize=True)
+        return settings(_COMMON, max_examples=max(1, round(share * int(number))), print_blob=True)
+    return settings(_COMMON, max_examples=40, derandomize=True)

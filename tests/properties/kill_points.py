@@ -1,36 +1,36 @@
-"""Where a worker is killed."""
+"""The points at which a worker can be killed."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: What a try does besides computing: between any two of these it can be killed.
-POINTS = ("before a call", "after a call", "in a pause", "before a note", "after a note")
+#: What a try does besides computing: it can be killed between any two of these.
+POINTS = ("before a call", "after a call", "in a pause", "before a state write", "after a state write")
 
 
 class Killed(BaseException):
-    """The worker is gone, whatever it was doing."""
+    """The worker was killed. Not an ``Exception``, so that no code under test catches it."""
 
 
 @dataclass
-class Fuse:
+class Kill:
     """
-    A kill that waits for its time.
+    A kill at a certain point of a try.
 
     :param point: One of :data:`POINTS`.
-    :param passages: At which passage of it, from 1.
+    :param visits: Number of the visit to that point at which the worker is killed, from 1.
     """
 
     point: str
-    passages: int
+    visits: int
 
-    def burn(self, point: str) -> None:
+    def visit(self, point: str) -> None:
         """
-        Pass a point.
+        Register that the worker has reached a point.
 
-        :raises Killed: It is time.
+        :raises Killed: The worker is killed at this visit.
         """
         if point == self.point:
-            self.passages -= 1
-            if self.passages == 0:
+            self.visits -= 1
+            if self.visits == 0:
                 raise Killed(point)

@@ -1,4 +1,4 @@
-"""The operators that are tried, and what they are asked for."""
+"""The operators under test, and their arguments."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ from tests.properties.observed_emulator import ACCOUNT, Laboratory
 @dataclass(frozen=True)
 class Kind:
     """
-    An operator, and what it makes.
+    An operator, and the kind of resource that it creates.
 
-    :param operator: Its class.
-    :param kind: What the emulator calls what it makes.
-    :param asked: Its arguments beside the name.
-    :param other: What makes it another request; empty where nothing does.
-    :param tagged: Whether what it makes can have a tag.
-    :param waits: Whether what it makes takes time.
-    :param shared: Whether what it makes is one of many under an ARN, and each has to wait for the one before.
-    :param name_limit: Characters that a name may have.
+    :param operator: The operator's class.
+    :param record_kind: The emulator's name for the kind of resource.
+    :param build_base_arguments: Builds the operator's arguments except the name.
+    :param changes: Arguments that turn its request into a different one; empty if there are none.
+    :param tagged: Whether the resource can have tags.
+    :param waits: Whether the resource takes time to create, so that the operator waits.
+    :param shared: Whether the resource is a version: versions share an ARN, and each has to wait for the one before.
+    :param name_limit: Maximum length of a name.
     """
 
     operator: Any
-    kind: str
-    asked: Callable[[Laboratory], dict[str, Any]]
-    other: Mapping[str, Any]
+    record_kind: str
+    build_base_arguments: Callable[[Laboratory], dict[str, Any]]
+    changes: Mapping[str, Any]
     tagged: bool = True
     waits: bool = True
     shared: bool = False
@@ -50,83 +50,90 @@ class Kind:
 
     @property
     def operation(self) -> str:
-        """The API operation."""
-        words = self.operator.__name__.removeprefix("CleanRoomsML").removesuffix("Operator")
-        return str(words)
+        """The API operation that creates the resource."""
+        return str(self.operator.__name__.removeprefix("CleanRoomsML").removesuffix("Operator"))
 
     @property
-    def alone(self) -> bool:
-        """Whether what several tasks make of one parent cannot be told apart: without tags of its own, see docs/design/idempotency.md."""
+    def is_ambiguous(self) -> bool:
+        """
+        Whether resources that several tasks create under one parent cannot be distinguished, because they have no separate tags.
+
+        See docs/design/idempotency.md.
+        """
         return self.shared or not self.tagged
 
     @property
     def variants(self) -> int:
         """
-        How many requests a task makes: as it is, with another argument, with a similar name, with quite another name.
+        The number of requests that a task may send: the original, with another argument, with a similar name, with an unrelated name.
 
-        A name alone tells what has no tags; of versions the tag, which is their ARN's, tells of the last request only.
+        Resources without tags are recognised only by their names, so their names do not vary. The tag of versions belongs to their ARN and
+        holds the last request only, so versions have one request.
         """
-        return 1 if not self.other or self.shared else 4 if self.tagged else 2
+        return 1 if not self.changes or self.shared else 4 if self.tagged else 2
 
-    def name(self, name: str, variant: int) -> str:
+    def build_name(self, name: str, variant: int) -> str:
         """
-        The name that a request asks for.
+        Build the name in a request.
 
-        :param name: What tasks usually ask for.
-        :param variant: From 0 to :attr:`variants`, exclusively.
+        :param name: Name that tasks usually request.
+        :param variant: Number of the request, from 0 to ``variants - 1``.
         """
         return {2: build_retry_name(name, 2, self.name_limit), 3: "elsewhere"}.get(variant, name)
 
-    def arguments(self, laboratory: Laboratory, name: str, variant: int) -> dict[str, Any]:
-        """The arguments of a request; parameters as for :meth:`name`."""
-        return {"name": self.name(name, variant), **self.asked(laboratory), **(self.other if variant == 1 else {})}
+    def build_arguments(self, laboratory: Laboratory, name: str, variant: int) -> dict[str, Any]:
+        """Build the operator's arguments for a request; parameters as for :meth:`build_name`."""
+        changes = self.changes if variant == 1 else {}
+        return {"name": self.build_name(name, variant), **self.build_base_arguments(laboratory), **changes}
 
-    def asked_for(self, laboratory: Laboratory, variant: int) -> dict[str, Any]:
-        """What tells one request from the other, in the API's own spelling."""
-        request = laboratory.hook.check(self.operator.operation, self.arguments(laboratory, "name", variant))
-        other = laboratory.hook.check(self.operator.operation, self.arguments(laboratory, "name", 1))
+    def build_distinguishing_members(self, laboratory: Laboratory, variant: int) -> dict[str, Any]:
+        """Build the members in which a request differs from the other ones, named as in the API."""
+        request = laboratory.hook.check(self.operator.operation, self.build_arguments(laboratory, "name", variant))
+        changed = laboratory.hook.check(self.operator.operation, self.build_arguments(laboratory, "name", 1))
         return {
-            member: request.members.get(member) or None for member in other.members if xform_name(member) in self.other
+            member: request.members.get(member) or None
+            for member in changed.members
+            if xform_name(member) in self.changes
         }
 
-    def reads(self, laboratory: Laboratory) -> tuple[str, str]:
-        """The API operations that read one, or list all."""
+    def find_read_operations(self, laboratory: Laboratory) -> tuple[str, str]:
+        """The API operations that read one resource, and that list all of its kind."""
         client: Any = laboratory.hook.conn
         names, resource = client.meta.method_to_api_mapping, self.operator.resource
         return str(names[resource.get or resource.list]), str(names[resource.list])
 
     def is_of(self, record: Record, result: Any, pushed: Mapping[str, Any]) -> bool:
-        """Whether a record is what a task has returned, and pushed."""
+        """Whether a task returned the identifiers of a resource, and pushed its version."""
         if not self.tagged:
             return bool(record.fields["name"] == result["name"])
         version = pushed.get("version_identifier")
         return record.arn == result and version in (None, record.fields.get("versionIdentifier"))
 
     def identify(self, record: Record) -> dict[str, Any]:
-        """What identifies a record that has no ARN."""
+        """Return the values that identify a resource without an ARN."""
         return {"name": record.fields["name"], "audience_size": record.fields.get("audienceSize")}
 
     def is_waited_for(self, record: Record, identifiers: Mapping[str, Any]) -> bool:
-        """Whether a record is what a task waits for."""
+        """Whether a task waited for a resource with these identifiers."""
         if not self.tagged:
             return all(identifiers.get(name) == value for name, value in self.identify(record).items())
         version = identifiers.get("version_identifier")
         return record.arn in identifiers.values() and version in (None, record.fields.get("versionIdentifier"))
 
 
-def _training(laboratory: Laboratory) -> dict[str, Any]:
-    given = laboratory.studio.build_training()
-    return {name: value for name, value in given.items() if name not in ("name", "task_id", "waiter_delay")}
+def _build_training(laboratory: Laboratory) -> dict[str, Any]:
+    arguments = laboratory.studio.build_training()
+    return {name: value for name, value in arguments.items() if name not in ("name", "task_id", "waiter_delay")}
 
 
-def _inference(laboratory: Laboratory) -> dict[str, Any]:
-    given = laboratory.studio.build_inference()
-    return {name: value for name, value in given.items() if name not in ("name", "task_id", "waiter_delay")}
+def _build_inference(laboratory: Laboratory) -> dict[str, Any]:
+    arguments = laboratory.studio.build_inference()
+    return {name: value for name, value in arguments.items() if name not in ("name", "task_id", "waiter_delay")}
 
 
-def _further(laboratory: Laboratory) -> dict[str, Any]:
+def _build_version(laboratory: Laboratory) -> dict[str, Any]:
     channel = {"trainedModelArn": laboratory.studio.model, "channelName": "before"}
-    return {**_training(laboratory), "incremental_training_data_channels": [channel]}
+    return {**_build_training(laboratory), "incremental_training_data_channels": [channel]}
 
 
 KINDS = {
@@ -193,12 +200,12 @@ KINDS = {
         {"retention_in_days": 8},
     ),
     "trained model": Kind(
-        CleanRoomsMLCreateTrainedModelOperator, "trained-model", _training, {"hyperparameters": {"depth": "2"}}
+        CleanRoomsMLCreateTrainedModelOperator, "trained-model", _build_training, {"hyperparameters": {"depth": "2"}}
     ),
     "version of a trained model": Kind(
         CleanRoomsMLCreateTrainedModelOperator,
         "trained-model",
-        _further,
+        _build_version,
         {"hyperparameters": {"depth": "2"}},
         shared=True,
     ),
@@ -216,7 +223,7 @@ KINDS = {
     "trained model inference job": Kind(
         CleanRoomsMLStartTrainedModelInferenceJobOperator,
         "trained-model-inference-job",
-        _inference,
+        _build_inference,
         {"kms_key_arn": "arn:aws:kms:us-east-1:123456789012:key/01234567-89ab-cdef-0123-456789abcdef"},
     ),
 }

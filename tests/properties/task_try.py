@@ -1,4 +1,4 @@
-"""One try of a task, as Airflow makes it: in a worker, and where it is deferred in what the triggerer says."""
+"""One try of a task as Airflow runs it: in a worker and, while it is deferred, with the events of a triggerer."""
 
 from __future__ import annotations
 
@@ -16,41 +16,41 @@ from airflow_cleanroomsml._waiting import loop
 from airflow_cleanroomsml._waiting.wait import Wait
 from airflow_cleanroomsml.emulator.faults import Fault
 from airflow_cleanroomsml.operators._job import CleanRoomsMLJobOperator
-from tests.properties.kill_points import Fuse, Killed
-from tests.properties.observed_emulator import Laboratory, Maker
+from tests.properties.kill_points import Kill, Killed
+from tests.properties.observed_emulator import Creator, Laboratory
 from tests.properties.operator_cases import Kind
 from tests.support import TaskInstance
 
-#: Seconds between two looks of the triggerer for room.
-_TURN = 300.0
-#: ``retries`` of each task: more than an example has tries.
+#: Seconds that a deferred task waits for its turn to start a job.
+_TURN_SECONDS = 300.0
+#: ``retries`` of each task: more than the tries of an example.
 RETRIES = 100
 
 
 class StateStore:
     """
-    Airflow's task state store, as far as tasks see it.
+    The methods of Airflow's task state store that tasks use.
 
-    :param laboratory: Where a worker may be killed.
+    :param laboratory: Registers the writes, at which the worker may be killed.
     """
 
     def __init__(self, laboratory: Laboratory) -> None:
         self._laboratory = laboratory
         self._values: dict[str, str] = {}
-        self.refuses = False
-        #: Whether it took all notes.
-        self.complete = True
+        self.rejects_writes = False
+        #: Whether all writes succeeded.
+        self.is_complete = True
 
     def get(self, key: str, default: Any = None) -> Any:
         return json.loads(self._values[key]) if key in self._values else default
 
     def set(self, key: str, value: Any) -> None:
-        self._laboratory.burn("before a note")
-        if self.refuses:
-            self.complete = False
+        self._laboratory.visit("before a state write")
+        if self.rejects_writes:
+            self.is_complete = False
             raise ConnectionError("the API server does not answer")
         self._values[key] = json.dumps(value)
-        self._laboratory.burn("after a note")
+        self._laboratory.visit("after a state write")
 
 
 @dataclass
@@ -58,9 +58,9 @@ class Task:
     """
     A task in a run.
 
-    :param run_id: Run.
-    :param map_index: Which of the mapped tasks.
-    :param store: What remembers between its tries; None before Airflow 3.3.
+    :param run_id: The Dag run.
+    :param map_index: Number of the mapped task.
+    :param store: Keeps its state between tries; None before Airflow 3.3.
     """
 
     run_id: str
@@ -69,28 +69,28 @@ class Task:
     tries: int = 0
     variant: int = 0
     if_exists: str = "fail"
-    #: As Airflow sets it when the task instance is created, and when somebody clears it.
+    #: Set as Airflow does when it creates the task instance, and when a user clears it.
     max_tries: int = RETRIES
-    #: Number of the present sequence of a first try and its retries.
+    #: Number of the current sequence: a first try and its retries.
     sequence: int = 0
-    #: Whether Airflow would not try it again by itself.
-    over: bool = False
-    #: Whether its arguments have rendered differently in this sequence.
+    #: Whether the task is done: Airflow does not retry it, and the next try follows a clear.
+    done: bool = False
+    #: Whether its arguments have rendered to different values in this sequence.
     unstable: bool = False
-    #: Numbers of the records that tries of this sequence have gone on with.
-    gone_on_with: set[int] = field(default_factory=set)
+    #: Numbers of the records that tries of this sequence reused.
+    reused: set[int] = field(default_factory=set)
 
     @property
-    def maker(self) -> Maker:
-        """Who makes what it asks for now."""
-        return Maker(f"{self.run_id}/{self.map_index}", self.variant, self.sequence)
+    def creator(self) -> Creator:
+        """The creator of what its current arguments request."""
+        return Creator(f"{self.run_id}/{self.map_index}", self.variant, self.sequence)
 
     def clear(self) -> None:
-        """Let the next try begin a new sequence, as when somebody clears the task."""
+        """Begin a new sequence with the next try, as when a user clears the task."""
         self.max_tries = self.tries + RETRIES
         self.sequence += 1
-        self.over = self.unstable = False
-        self.gone_on_with = set()
+        self.done = self.unstable = False
+        self.reused = set()
 
 
 @dataclass
@@ -98,11 +98,12 @@ class Outcome:
     """
     How a try ended.
 
-    :param result: What the task returned; None where it did not.
-    :param error: What it raised.
+    :param result: The task's return value; None if it did not return.
+    :param error: The exception that it raised.
     :param killed: Whether the worker was killed.
-    :param waited_for: What identifies what was waited for, as far as the operator knew.
-    :param calls: URLs that were called.
+    :param waited_for: Identifiers of the resource that it waited for, as far as the operator knew them.
+    :param pushed: The XComs that it pushed.
+    :param calls: URLs that it called.
     """
 
     result: Any = None
@@ -114,75 +115,77 @@ class Outcome:
 
 
 def attempt(
-    laboratory: Laboratory, kind: Kind, task: Task, given: Mapping[str, Any], fuse: Fuse | None, *faults: Fault
+    laboratory: Laboratory, kind: Kind, task: Task, arguments: Mapping[str, Any], kill: Kill | None, *faults: Fault
 ) -> Outcome:
     """
-    Try a task once.
+    Run one try of a task.
 
-    :param given: The operator's arguments.
-    :param fuse: Where the worker is killed; None lets it live.
-    :param faults: What its calls meet.
+    :param arguments: The operator's arguments.
+    :param kill: The point at which the worker is killed; None if it is not killed.
+    :param faults: Faults that the emulator injects into the calls.
     """
-    if task.over:
+    if task.done:
         task.clear()
     task.tries += 1
     ti = TaskInstance(task.run_id, task.tries)
     ti.map_index, ti.max_tries = task.map_index, task.max_tries
-    run = SimpleNamespace(start_date=datetime.fromtimestamp(laboratory.began, timezone.utc))
+    run = SimpleNamespace(start_date=datetime.fromtimestamp(laboratory.started_at, timezone.utc))
     context: dict[str, Any] = {"params": {}, "ti": ti, "dag_run": run}
     if task.store is not None:
         context["task_state_store"] = task.store
-    laboratory.order(*faults)
-    laboratory.fuse, laboratory.maker, laboratory.calls = fuse, task.maker, []
+    laboratory.set_faults(*faults)
+    laboratory.kill, laboratory.creator, laboratory.calls = kill, task.creator, []
     outcome = Outcome(pushed=ti.pushed, calls=laboratory.calls)
     try:
-        outcome.result = json.loads(json.dumps(_executed(laboratory, kind, given, context, outcome)))
-        task.over = True
+        outcome.result = json.loads(json.dumps(_execute(laboratory, kind, arguments, context, outcome)))
+        task.done = True
     except Killed:
         outcome.killed = True
     except AirflowException as error:
         outcome.error = error
-        task.over = isinstance(error, AirflowFailException)
+        task.done = isinstance(error, AirflowFailException)
     finally:
-        laboratory.fuse, laboratory.maker = None, None
-        laboratory.order()
+        laboratory.kill, laboratory.creator = None, None
+        laboratory.set_faults()
     return outcome
 
 
-def _executed(
-    laboratory: Laboratory, kind: Kind, given: Mapping[str, Any], context: dict[str, Any], outcome: Outcome
+def _execute(
+    laboratory: Laboratory, kind: Kind, arguments: Mapping[str, Any], context: dict[str, Any], outcome: Outcome
 ) -> Any:
-    def operator() -> Any:
-        made = kind.operator(task_id="task", retries=RETRIES, **given)
-        # One for all tries: a hook reads the service's data files when it is made.
-        vars(made)["hook"] = laboratory.hook
-        return made
+    """Execute a task until it returns; each time it is deferred, a new operator resumes it."""
+
+    def build_operator() -> Any:
+        operator = kind.operator(task_id="task", retries=RETRIES, **arguments)
+        # All tries share one hook, because a new hook reads the service's data files again.
+        vars(operator)["hook"] = laboratory.hook
+        return operator
 
     method, more = "execute", dict[str, Any]()
     while True:
-        task = operator()
+        operator = build_operator()
         try:
-            return getattr(task, method)(context, **more)
+            return getattr(operator, method)(context, **more)
         except TaskDeferred as deferred:
             method, more = (
                 deferred.method_name,
-                {"event": _said(laboratory, deferred.trigger), **(deferred.kwargs or {})},
+                {"event": _build_event(laboratory, deferred.trigger), **(deferred.kwargs or {})},
             )
         finally:
-            if isinstance(task, CleanRoomsMLJobOperator) and (wait := task._canceller.wait):
+            if isinstance(operator, CleanRoomsMLJobOperator) and (wait := operator._canceller.wait):
                 outcome.waited_for = wait.identifiers
 
 
-def _said(laboratory: Laboratory, trigger: Any) -> dict[str, Any]:
+def _build_event(laboratory: Laboratory, trigger: Any) -> dict[str, Any]:
     """
-    The event of a trigger.
+    Build the event of a trigger.
 
-    The triggerer's threads are not in this; what they would look at is looked at here, on the clock that stands.
+    The triggerer's threads do not run here. This function polls in their place, on the laboratory's clock.
     """
     _, keywords = trigger.serialize()
     keywords = json.loads(json.dumps(keywords))
     if "wait" not in keywords:
-        _clock.sleep(_TURN)
+        _clock.sleep(_TURN_SECONDS)
         return {"turn": True, **keywords}
     wait = Wait.from_json(keywords["wait"])
     poll_result = loop.poll_until_done(laboratory.hook, wait, loop.poll_once(laboratory.hook, wait))

@@ -16,10 +16,10 @@ REQUESTS = [
 
 
 @pytest.mark.parametrize(("kind", "variant"), REQUESTS)
-def test_a_request_alone_succeeds(laboratory: Laboratory, kind: Kind, variant: int) -> None:
+def test_emulator_accepts_request(laboratory: Laboratory, kind: Kind, variant: int) -> None:
     laboratory.begin(unique_names=True, pending_seconds=1, progress_seconds=5, delete_seconds=2)
     waits = {"wait_for_completion": False} if kind.waits else {}
     outcome = attempt(
-        laboratory, kind, Task("run", 0, None), {**kind.arguments(laboratory, "m", variant), **waits}, None
+        laboratory, kind, Task("run", 0, None), {**kind.build_arguments(laboratory, "m", variant), **waits}, None
     )
     assert outcome.error is None

@@ -1,4 +1,4 @@
-"""The machine can fail: each of these faults of the implementation is found."""
+"""The state machine finds each of these bugs, which the tests plant in the implementation."""
 
 from __future__ import annotations
 
@@ -18,86 +18,88 @@ from airflow_cleanroomsml._idempotency.owned import Owned, OwnedSearch
 from airflow_cleanroomsml._resources.handle import Handle
 from tests.properties.examples import PLANTED
 from tests.properties.observed_emulator import Laboratory
-from tests.properties.state_machine import machine_in
+from tests.properties.state_machine import build_machine
 
 
-def sent_again(create_once: CreateOnce, error: Exception) -> Handle:
+def resend(create_once: CreateOnce, error: Exception) -> Handle:
     return create_once.send_once()
 
 
-def without_suffix(candidate: str, name: str, limit: int) -> int | None:
+def parse_base_name_only(candidate: str, name: str, limit: int) -> int | None:
     return 1 if candidate == name else None
 
 
-def always(*_: Any) -> bool:
+def return_true(*_: Any) -> bool:
     return True
 
 
-def never(*_: Any) -> bool:
+def return_false(*_: Any) -> bool:
     return False
 
 
-def nothing(*_: Any) -> Iterator[Owned]:
+def find_nothing(*_: Any) -> Iterator[Owned]:
     return iter(())
 
 
-#: How often the search begins anew.
-STARTS = 200
-#: All of these faults show in it, and with other kinds mixed in the search takes five times as long. Without a fault nothing is found.
+#: Number of seeds to try.
+SEEDS = 200
+#: The kind of resource of all examples. It shows all these bugs, and with other kinds mixed in, the search takes five times as long.
+#: Without a planted bug, the machine finds nothing.
 KIND = "audience model"
 
 
 @dataclass(frozen=True)
-class Fault:
+class Bug:
     """
-    A fault of the implementation.
+    A bug of the implementation.
 
-    :param replaced: What is replaced, and by what.
-    :param found: What the machine says of it.
+    :param patches: The attributes to replace: owner, name and replacement.
+    :param failure: Pattern of the assertion message with which the machine must fail.
     """
 
-    replaced: tuple[tuple[Any, str, Any], ...]
-    found: str
+    patches: tuple[tuple[Any, str, Any], ...]
+    failure: str
 
 
-FAULTS = {
-    "a lost create is sent again without a look": Fault(
-        ((CreateOnce, "_resolve_unknown_outcome", sent_again),), "more than one"
+BUGS = {
+    "sends a lost create again without a search": Bug(
+        ((CreateOnce, "_resolve_unknown_outcome", resend),), "more than one"
     ),
-    "names with a suffix are not looked for": Fault(
-        ((owned, "parse_retry_number", without_suffix), (previous_tries, "parse_retry_number", without_suffix)),
+    "does not search for retry names": Bug(
+        (
+            (owned, "parse_retry_number", parse_base_name_only),
+            (previous_tries, "parse_retry_number", parse_base_name_only),
+        ),
         "more than one|no reason|not the same",
     ),
-    "tags are not compared": Fault(((Claim, "is_of_run", always), (Claim, "is_same", always)), "not its own"),
-    "the request is not compared": Fault(((claim, "compute_fingerprint", lambda _: "0" * 16),), "not its own"),
-    "a retry compares the request": Fault(((Claim, "is_of_sequence", never),), "more than one"),
-    "tries before a clear are not told from those after it": Fault(
-        ((Claim, "is_of_sequence", Claim.is_of_run),), "not its own"
+    "does not compare tags": Bug(((Claim, "is_of_run", return_true), (Claim, "is_same", return_true)), "not its own"),
+    "does not compare requests": Bug(((claim, "compute_fingerprint", lambda _: "0" * 16),), "not its own"),
+    "compares requests on a retry": Bug(((Claim, "is_of_sequence", return_false),), "more than one"),
+    "ignores that the task was cleared": Bug(((Claim, "is_of_sequence", Claim.is_of_run),), "not its own"),
+    "searches only for the requested name on a retry": Bug(
+        ((OwnedSearch, "find_elsewhere", find_nothing),), "more than one|not the same"
     ),
-    "a retry looks only for the name that it asks for": Fault(
-        ((OwnedSearch, "find_elsewhere", nothing),), "more than one|not the same"
-    ),
-    "what was lost is looked for once": Fault(((previous_tries, "COMMIT_LAG", ()),), "more than one"),
+    "searches only once for a lost create": Bug(((previous_tries, "COMMIT_LAG", ()),), "more than one"),
 }
 
 
-def complaint(laboratory: Laboratory) -> str:
+def find_violation(laboratory: Laboratory) -> str:
     """
-    What the machine says is wrong; empty if nothing is.
+    Run the machine until an invariant fails; return the message, or an empty string if none fails.
 
-    Hypothesis varies what it has tried. Starting anew after fifteen examples finds these faults several times faster.
+    Hypothesis mutates its earlier examples. A new seed after every fifteen examples finds these bugs several times faster.
     """
-    for start in range(STARTS):
+    for number in range(SEEDS):
         try:
-            run_state_machine_as_test(seed(start)(machine_in(laboratory, KIND)), settings=PLANTED)
+            run_state_machine_as_test(seed(number)(build_machine(laboratory, KIND)), settings=PLANTED)
         except AssertionError as error:
             return str(error)
     return ""
 
 
 @pytest.mark.timeout(0)
-@pytest.mark.parametrize("name", FAULTS)
-def test_the_machine_finds_what_is_planted(laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    for place, attribute, replacement in FAULTS[name].replaced:
-        monkeypatch.setattr(place, attribute, replacement)
-    assert re.search(FAULTS[name].found, complaint(laboratory))
+@pytest.mark.parametrize("bug", [pytest.param(bug, id=name) for name, bug in BUGS.items()])
+def test_machine_finds_planted_bug(laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch, bug: Bug) -> None:
+    for owner, name, replacement in bug.patches:
+        monkeypatch.setattr(owner, name, replacement)
+    assert re.search(bug.failure, find_violation(laboratory))

@@ -1,7 +1,8 @@
 """
-Weekly retraining, its runs and tasks cleared in any order: what is in service is the newest good week, or what a roll-back chose.
+Weekly retraining, with runs and tasks cleared in any order: the model in service is never older than it should be.
 
-The tasks are those of ``example_weekly_retraining``, without an Airflow: a task whose upstream was not successful is not executed.
+It is of the newest successful week, or the one that a roll-back chose. The tasks are those of ``example_weekly_retraining``, without
+Airflow: a task runs only if the task before it succeeded.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from airflow_cleanroomsml.operators import (
     CleanRoomsMLPromoteAudienceModelOperator,
     CleanRoomsMLPruneAudienceModelsOperator,
 )
-from tests.properties.examples import chosen
+from tests.properties.examples import build_settings
 from tests.properties.observed_emulator import Laboratory
 from tests.support import TaskInstance
 
@@ -52,17 +53,17 @@ class Run:
     week: int
     states: dict[str, str] = field(default_factory=dict)
     tries: dict[str, int] = field(default_factory=dict)
-    #: What ``train`` has returned.
+    #: The result of ``train``.
     model: str | None = None
 
     def may_execute(self, task: str) -> bool:
-        """Whether all that comes before a task was successful."""
-        place = TASKS.index(task)
-        return place == 0 or self.states.get(TASKS[place - 1]) == "success"
+        """Whether the task before this one succeeded."""
+        index = TASKS.index(task)
+        return index == 0 or self.states.get(TASKS[index - 1]) == "success"
 
 
 class Retraining(RuleBasedStateMachine):
-    """One configured audience model, and the runs that train for it."""
+    """One configured audience model, and the runs that train models for it."""
 
     laboratory: Laboratory
 
@@ -70,39 +71,41 @@ class Retraining(RuleBasedStateMachine):
     def begin(self) -> None:
         lab = self.laboratory
         lab.begin(pending_seconds=1, progress_seconds=60, delete_seconds=2)
-        self.began = datetime.fromtimestamp(lab.clock.now(), timezone.utc)
+        self.started_at = datetime.fromtimestamp(lab.clock.now(), timezone.utc)
         self.runs: list[Run] = []
-        self.others = {record.arn for record in self._records()}
-        self.terms = lab.configured
-        #: The newest week that has been put into service since the last roll-back.
-        self.floor = 0
+        self.preexisting = {record.arn for record in self._list_models()}
+        self.configured_model = lab.configured
+        #: The newest week that was promoted since the last roll-back, or the week that it chose.
+        self.oldest_allowed_week = 0
         self.rollbacks: list[tuple[str, str]] = []
 
-    def _records(self) -> list[Record]:
+    def _list_models(self) -> list[Record]:
         store = self.laboratory.emulator.shared.store
         return [record for record in store.find("audience-model") if not record.status.startswith("DELETE_")]
 
-    def _week(self, arn: str) -> int:
-        """The week of a model; 0 for what the Dag has not trained."""
-        (record,) = [record for record in self._records() if record.arn == arn]
+    def _find_week(self, arn: str) -> int:
+        """The week of a model; 0 if the Dag did not train it."""
+        (record,) = [record for record in self._list_models() if record.arn == arn]
         end = record.fields.get("trainingDataEndTime")
-        return round((end - self.began) / WEEK) if end else 0
+        return round((end - self.started_at) / WEEK) if end else 0
 
     @property
-    def _in_service(self) -> str:
-        asked = {"configured_audience_model_arn": self.terms}
-        return str(self.laboratory.hook.call("get_configured_audience_model", asked)["audienceModelArn"])
+    def _model_in_service(self) -> str:
+        arguments = {"configured_audience_model_arn": self.configured_model}
+        return str(self.laboratory.hook.call("get_configured_audience_model", arguments)["audienceModelArn"])
 
-    def _own(self) -> list[Record]:
-        """The Dag's models that can serve, the newest last."""
-        own = [record for record in self._records() if record.arn not in self.others and record.status == "ACTIVE"]
+    def _list_own(self) -> list[Record]:
+        """The Dag's active models, newest last."""
+        own = [
+            record for record in self._list_models() if record.arn not in self.preexisting and record.status == "ACTIVE"
+        ]
         return sorted(own, key=lambda record: (record.fields["trainingDataEndTime"], record.lifecycle.created_at))
 
-    def _operator(self, run: Run, task: str) -> Any:
-        end = self.began + run.week * WEEK
+    def _build_operator(self, run: Run, task: str) -> Any:
+        end = self.started_at + run.week * WEEK
         if task == "check":
             return CleanRoomsMLCheckAudienceModelAgeOperator(
-                task_id=task, configured_audience_model_arn=self.terms, training_data_end_time=end
+                task_id=task, configured_audience_model_arn=self.configured_model, training_data_end_time=end
             )
         if task == "train":
             return CleanRoomsMLCreateAudienceModelOperator(
@@ -116,7 +119,7 @@ class Retraining(RuleBasedStateMachine):
             )
         if task == "promote":
             return CleanRoomsMLPromoteAudienceModelOperator(
-                task_id=task, configured_audience_model_arn=self.terms, audience_model_arn=run.model or ""
+                task_id=task, configured_audience_model_arn=self.configured_model, audience_model_arn=run.model or ""
             )
         return CleanRoomsMLPruneAudienceModelsOperator(
             task_id=task,
@@ -135,7 +138,7 @@ class Retraining(RuleBasedStateMachine):
         ti.task_id = task
         # Each try is a clear: this Dag has no retries.
         ti.max_tries = run.tries[task] - 1
-        operator = self._operator(run, task)
+        operator = self._build_operator(run, task)
         vars(operator)["hook"] = self.laboratory.hook
         try:
             result = operator.execute({"params": {}, "ti": ti})
@@ -149,108 +152,110 @@ class Retraining(RuleBasedStateMachine):
         if task == "train":
             run.model = result
         elif task == "promote":
-            self.floor = max(self.floor, run.week)
+            self.oldest_allowed_week = max(self.oldest_allowed_week, run.week)
 
-    def _runs(self, run: Run, *tasks: str) -> None:
+    def _run_tasks(self, run: Run, *tasks: str) -> None:
         for task in TASKS:
             if task not in tasks:
                 continue
             if task == "train":
                 run.model = None
-            before = self._own()
+            before = self._list_own()
             run.states.pop(task, None)
             self._execute(run, task)
             if task == "prune" and run.states[task] == "success":
-                self._require_modest(run, before)
+                self._require_careful_prune(run, before)
 
-    def _require_modest(self, run: Run, before: list[Record]) -> None:
-        """What a prune has deleted is none of the newest, none that is in service, and none that is newer than its run's."""
-        deleted = {record.arn for record in before} - {record.arn for record in self._records()}
+    def _require_careful_prune(self, run: Run, before: list[Record]) -> None:
+        """A prune deleted none of the newest models, no model in service and no model newer than its run's week."""
+        deleted = {record.arn for record in before} - {record.arn for record in self._list_models()}
         newest = {record.arn for record in before[-KEEP:]}
         assert not deleted & newest
         assert all(
-            round((r.fields["trainingDataEndTime"] - self.began) / WEEK) <= run.week for r in before if r.arn in deleted
+            round((r.fields["trainingDataEndTime"] - self.started_at) / WEEK) <= run.week
+            for r in before
+            if r.arn in deleted
         )
-        # And it has left none that it need not keep, if the run is the newest.
-        if run.week == max(each.week for each in self.runs):
-            kept = [record for record in self._own() if record.arn not in newest]
-            assert all(record.arn == self._in_service or self._is_used(record) for record in kept)
+        # In the newest run, it left only models that it has to keep.
+        if run.week == max(other.week for other in self.runs):
+            kept = [record for record in self._list_own() if record.arn not in newest]
+            assert all(record.arn == self._model_in_service or self._is_used(record) for record in kept)
 
     def _is_used(self, record: Record) -> bool:
         store = self.laboratory.emulator.shared.store
         return any(store.find("configured-audience-model", audienceModelArn=record.arn))
 
-    @rule(fails=st.sampled_from([False, False, False, True]), tasks=st.integers(1, len(TASKS)))
-    def a_week_passes(self, fails: bool, tasks: int) -> None:
+    @rule(job_fails=st.sampled_from([False, False, False, True]), task_count=st.integers(1, len(TASKS)))
+    def begin_week(self, job_fails: bool, task_count: int) -> None:
         """
-        And its run begins.
+        Let a week pass, and start its run.
 
-        :param tasks: After how many tasks Airflow goes down.
+        :param task_count: Number of tasks after which Airflow goes down.
         """
         run = Run(len(self.runs) + 1)
         self.runs.append(run)
-        ahead = (self.began + run.week * WEEK).timestamp() - self.laboratory.clock.now()
-        self.laboratory.clock.advance(max(1.0, ahead))
-        self.laboratory.order(*[Fault("CreateAudienceModel", "fail_job")] * fails)
-        self._runs(run, *TASKS[:tasks])
-        self.laboratory.order()
+        remaining = (self.started_at + run.week * WEEK).timestamp() - self.laboratory.clock.now()
+        self.laboratory.clock.advance(max(1.0, remaining))
+        self.laboratory.set_faults(*[Fault("CreateAudienceModel", "fail_job")] * job_fails)
+        self._run_tasks(run, *TASKS[:task_count])
+        self.laboratory.set_faults()
 
     @precondition(lambda self: self.runs)
     @rule(which=st.integers(0, 20), tasks=st.sets(st.sampled_from(TASKS), min_size=1))
-    def tasks_are_cleared(self, which: int, tasks: set[str]) -> None:
-        """Of any run; one that is cleared whole pays for nothing if it has nothing new."""
+    def clear_tasks(self, which: int, tasks: set[str]) -> None:
+        """Clear tasks of any run. If its check is among them, a week that is not newer than the one in service is not trained again."""
         run = self.runs[which % len(self.runs)]
-        served, made = self._week(self._in_service), self._trainings()
-        self._runs(run, *tasks)
-        if "check" in tasks and run.week <= served:
-            assert self._trainings() == made
+        week_in_service, trainings = self._find_week(self._model_in_service), self._count_trainings()
+        self._run_tasks(run, *tasks)
+        if "check" in tasks and run.week <= week_in_service:
+            assert self._count_trainings() == trainings
 
     @precondition(lambda self: self.runs)
     @rule(which=st.integers(0, 20))
-    def a_training_is_cleared_with_all_that_follows(self, which: int) -> None:
-        """As Airflow's pages do it by default: without the check before it, a week that is over may be trained again."""
-        self._runs(self.runs[which % len(self.runs)], "train", "promote", "prune")
+    def clear_training_and_downstream(self, which: int) -> None:
+        """Clear as Airflow's UI does by default. Without the check, a past week may be trained again."""
+        self._run_tasks(self.runs[which % len(self.runs)], "train", "promote", "prune")
 
-    def _trainings(self) -> int:
+    def _count_trainings(self) -> int:
         return max(
             (record.sequence for record in self.laboratory.emulator.shared.store.find("audience-model")), default=0
         )
 
-    @precondition(lambda self: self._own())
+    @precondition(lambda self: self._list_own())
     @rule(which=st.integers(0, 20))
-    def is_rolled_back(self, which: int) -> None:
-        """To any model that is there."""
-        own = self._own()
-        self._roll_back(own[which % len(own)].arn, self._in_service)
+    def roll_back(self, which: int) -> None:
+        """Roll back to any existing model."""
+        own = self._list_own()
+        self._roll_back(own[which % len(own)].arn, self._model_in_service)
 
     @precondition(lambda self: self.rollbacks)
     @rule(which=st.integers(0, 20))
-    def a_roll_back_is_cleared(self, which: int) -> None:
+    def clear_roll_back(self, which: int) -> None:
         self._roll_back(*self.rollbacks[which % len(self.rollbacks)])
 
     def _roll_back(self, model: str, instead_of: str) -> None:
-        before = self._in_service
+        before = self._model_in_service
         operator = CleanRoomsMLPromoteAudienceModelOperator(
             task_id="roll_back",
-            configured_audience_model_arn=self.terms,
+            configured_audience_model_arn=self.configured_model,
             audience_model_arn=model,
             instead_of=instead_of,
         )
         vars(operator)["hook"] = self.laboratory.hook
         context: Any = {"params": {}, "ti": TaskInstance()}
         with suppress(CleanRoomsMLError):
-            # The model may be gone by now.
+            # The model may have been deleted in the meantime.
             operator.execute(context)
-        after = self._in_service
+        after = self._model_in_service
         assert after in ({model, before} if before == instead_of else {before})
         if after != before:
-            self.floor = self._week(model)
+            self.oldest_allowed_week = self._find_week(model)
         self.rollbacks.append((model, instead_of))
 
-    @precondition(lambda self: self._own())
+    @precondition(lambda self: self._list_own())
     @rule(which=st.integers(0, 20))
-    def somebody_uses_one_elsewhere(self, which: int) -> None:
-        own, lab = self._own(), self.laboratory
+    def use_model_elsewhere(self, which: int) -> None:
+        own, lab = self._list_own(), self.laboratory
         lab.world.ml.create_configured_audience_model(
             name=f"elsewhere-{lab.clock.now()}",
             audienceModelArn=own[which % len(own)].arn,
@@ -259,27 +264,27 @@ class Retraining(RuleBasedStateMachine):
         )
         lab.clock.advance(1)
 
-    @precondition(lambda self: self._own())
+    @precondition(lambda self: self._list_own())
     @rule(which=st.integers(0, 20))
-    def somebody_deletes_one(self, which: int) -> None:
-        """If nobody uses it."""
-        own, lab = self._own(), self.laboratory
+    def try_to_delete_model(self, which: int) -> None:
+        """Delete a model, if nothing uses it."""
+        own, lab = self._list_own(), self.laboratory
         with suppress(CleanRoomsMLError):
             lab.hook.call("delete_audience_model", {"audience_model_arn": own[which % len(own)].arn})
 
     @invariant()
-    def what_is_in_service_is_there_and_new(self) -> None:
+    def model_in_service_exists_and_is_new(self) -> None:
         if not hasattr(self, "runs"):
             return
-        assert self._in_service in {record.arn for record in self._records() if record.status == "ACTIVE"}
-        assert self._week(self._in_service) >= self.floor
-        assert self.others <= {record.arn for record in self._records()}
+        assert self._model_in_service in {record.arn for record in self._list_models() if record.status == "ACTIVE"}
+        assert self._find_week(self._model_in_service) >= self.oldest_allowed_week
+        assert self.preexisting <= {record.arn for record in self._list_models()}
 
 
 @pytest.mark.timeout(0)
-def test_what_is_in_service_is_never_older_than_the_newest_good_week(laboratory: Laboratory) -> None:
+def test_model_in_service_is_never_too_old(laboratory: Laboratory) -> None:
     class Machine(Retraining):
         pass
 
     Machine.laboratory = laboratory
-    run_state_machine_as_test(Machine, settings=chosen(0.1))
+    run_state_machine_as_test(Machine, settings=build_settings(0.1))

@@ -1,4 +1,4 @@
-"""The statuses that a task sees: each once, with one clock, the same in the worker and after a deferral."""
+"""The status history: each status once, with times of one clock, the same in the worker and after a deferral."""
 
 from __future__ import annotations
 
@@ -34,30 +34,30 @@ CREATED = ["CREATE_PENDING", "CREATE_IN_PROGRESS", "ACTIVE"]
 
 
 class SteppedWorld(World):
-    """An account whose clock, and the package's, leap over each pause: nothing is missed, however slow the machine is."""
+    """An account in which each pause advances the clocks of emulator and package, so that a slow machine misses no status."""
 
     offset = 0.0
 
-    def leap(self, seconds: float) -> None:
-        """Let time pass."""
+    def advance(self, seconds: float) -> None:
+        """Advance both clocks."""
         self.offset += seconds
         self.emulator._control("clock", {"advance": seconds})
 
     def wait(self, arn: str) -> dict[str, Any]:
-        self.leap(300)
+        self.advance(300)
         return super().wait(arn)
 
     def pause(self, event: threading.Event, seconds: float) -> bool:
-        """Let time pass unless the event is set."""
+        """Advance both clocks unless the event is set."""
         if event.wait(0.01):
             return True
-        self.leap(seconds)
+        self.advance(seconds)
         return False
 
 
 @pytest.fixture(scope="module")
 def stepped_emulator() -> Iterator[EmulatorProcess]:
-    """An emulator whose jobs have each status for 100 s."""
+    """An emulator whose jobs stay in each status for 100 s."""
     options = ("--scale", "0.001", "--pending-seconds", "100", "--progress-seconds", "100", "--delete-seconds", "100")
     process = EmulatorProcess(*options)
     yield process
@@ -66,47 +66,47 @@ def stepped_emulator() -> Iterator[EmulatorProcess]:
 
 @pytest.fixture
 def world(stepped_emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> SteppedWorld:
-    """An account to which boto3 and the ``aws_default`` connection lead, with the package's clock in step."""
+    """An account that boto3 and the ``aws_default`` connection use; the package's clock agrees with the emulator's."""
     world = SteppedWorld(stepped_emulator)
     monkeypatch.setenv("AWS_ENDPOINT_URL", stepped_emulator.url)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", world.account)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    # An emulator that served another test is ahead.
+    # The clock of an emulator that served another test is ahead.
     world.offset = stepped_emulator.read_lead()
     monkeypatch.setattr(_clock, "now", lambda: time.time() + world.offset)
-    monkeypatch.setattr(_clock, "sleep", world.leap)
+    monkeypatch.setattr(_clock, "sleep", world.advance)
     monkeypatch.setattr(_clock, "wait", world.pause)
     world.build()
     return world
 
 
 class StateStore(dict[str, Any]):
-    """Airflow's task state store, with all that was ever written to it."""
+    """Airflow's task state store, with a record of all progress written to it."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.written: list[dict[str, Any]] = []
+        self.progress: list[dict[str, Any]] = []
 
     def set(self, key: str, value: Any) -> None:
         self[key] = value
         if key == "progress":
-            self.written.append(value)
+            self.progress.append(value)
 
 
 @pytest.fixture
 def read_log(caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
-    """Return what was logged: the triggers of Airflow 3.x print theirs, all other loggers are the standard library's."""
+    """A function that returns the log. The triggers of Airflow 3 print theirs; all other loggers are the standard library's."""
     caplog.set_level("INFO")
     return lambda: capsys.readouterr().out + caplog.text
 
 
-def train(world: World, **more: Any) -> CleanRoomsMLCreateAudienceModelOperator:
+def build_training_task(world: World, **more: Any) -> CleanRoomsMLCreateAudienceModelOperator:
     return CleanRoomsMLCreateAudienceModelOperator(
         task_id="task", name="model", training_dataset_arn=world.create_dataset(), **{"waiter_delay": 20, **more}
     )
 
 
-def statuses(pushed: dict[str, Any]) -> list[str]:
+def list_statuses(pushed: dict[str, Any]) -> list[str]:
     times = [datetime.fromisoformat(entry["since"]) for entry in pushed["status_history"]]
     assert times == sorted(times)
     assert all(time.utcoffset() is not None for time in times)
@@ -115,56 +115,56 @@ def statuses(pushed: dict[str, Any]) -> list[str]:
 
 @both_ways
 class TestOperators:
-    def test_a_task_pushes_each_status_once(self, world: World, deferrable: bool) -> None:
-        assert statuses(run(train(world, deferrable=deferrable)).pushed) == CREATED
+    def test_task_pushes_each_status_once(self, world: World, deferrable: bool) -> None:
+        assert list_statuses(run(build_training_task(world, deferrable=deferrable)).pushed) == CREATED
 
-    def test_so_does_one_whose_job_fails(self, world: World, deferrable: bool) -> None:
+    def test_failed_task_pushes_statuses(self, world: World, deferrable: bool) -> None:
         world.add_fault("CreateAudienceModel", "fail_job")
         ti = TaskInstance()
         with pytest.raises(JobFailedError):
-            run(train(world, deferrable=deferrable), ti=ti)
-        assert statuses(ti.pushed)[-1] == "CREATE_FAILED"
+            run(build_training_task(world, deferrable=deferrable), ti=ti)
+        assert list_statuses(ti.pushed)[-1] == "CREATE_FAILED"
 
-    def test_so_does_one_whose_wait_times_out(self, world: World, deferrable: bool) -> None:
+    def test_timed_out_task_pushes_statuses(self, world: World, deferrable: bool) -> None:
         ti = TaskInstance()
         with pytest.raises(WaitTimeoutError):
-            run(train(world, deferrable=deferrable, waiter_max_attempts=2), ti=ti)
-        assert statuses(ti.pushed) == ["CREATE_PENDING"]
+            run(build_training_task(world, deferrable=deferrable, waiter_max_attempts=2), ti=ti)
+        assert list_statuses(ti.pushed) == ["CREATE_PENDING"]
 
-    def test_a_deletion_ends_with_a_resource_that_is_gone(self, world: World, deferrable: bool) -> None:
+    def test_deletion_ends_with_gone(self, world: World, deferrable: bool) -> None:
         delete = CleanRoomsMLDeleteAudienceModelOperator(
             task_id="task", audience_model_arn=world.train_model(), waiter_delay=20, deferrable=deferrable
         )
-        assert statuses(run(delete).pushed)[-1] == "gone"
+        assert list_statuses(run(delete).pushed)[-1] == "gone"
 
-    def test_the_log_has_each_status_with_one_duration(
+    def test_log_has_each_status_with_one_duration(
         self, world: SteppedWorld, deferrable: bool, read_log: Callable[[], str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        operator, ti = train(world, deferrable=deferrable), TaskInstance()
+        operator, ti = build_training_task(world, deferrable=deferrable), TaskInstance()
         finish = operator._waiter._finish
 
-        def finish_late(*given: Any) -> Any:
-            # The worker resumes a task some time after the triggerer has seen the end.
+        def finish_late(*arguments: Any) -> Any:
+            # The worker resumes a deferred task some time after the triggerer saw the end.
             if deferrable:
-                world.leap(1000)
-            return finish(*given)
+                world.advance(1000)
+            return finish(*arguments)
 
         monkeypatch.setattr(operator._waiter, "_finish", finish_late)
         run(operator, ti=ti)
-        # A line that repeats a status says so.
-        seen = re.findall(r"(?<!Still )\b([A-Z_]+) after (\d+) s", read_log())
-        assert dict(seen).keys() == set(CREATED)
-        assert len(set(seen)) == len(CREATED)
-        assert statuses(ti.pushed) == CREATED
+        # Lines that repeat a status start with "Still".
+        lines = re.findall(r"(?<!Still )\b([A-Z_]+) after (\d+) s", read_log())
+        assert dict(lines).keys() == set(CREATED)
+        assert len(set(lines)) == len(CREATED)
+        assert list_statuses(ti.pushed) == CREATED
 
-    def test_the_log_says_how_long_each_status_lasted(
+    def test_log_says_how_long_each_status_lasted(
         self, world: World, deferrable: bool, read_log: Callable[[], str]
     ) -> None:
-        arn = run(train(world, deferrable=deferrable)).result
+        arn = run(build_training_task(world, deferrable=deferrable)).result
         durations = r"\(CREATE_PENDING for \d\d+ s, CREATE_IN_PROGRESS for \d\d+ s\)"
         assert re.search(rf"ACTIVE after \d+ s {durations}: audience model {arn}\.", read_log())
 
-    def test_the_log_and_the_state_store_have_metrics_for_people(
+    def test_log_and_state_store_have_readable_metrics(
         self, world: World, deferrable: bool, read_log: Callable[[], str]
     ) -> None:
         seed: Any = world.write_seed()
@@ -182,7 +182,7 @@ class TestOperators:
         assert re.fullmatch(r"recall \d\.\d\d \(random 0\.20\); relevance \S+ at 5 %, \S+ at 10 %, \S+ at 20 %", line)
         assert f"Metrics: {line}." in read_log()
 
-    def test_the_log_and_the_state_store_say_where_an_export_is(
+    def test_log_and_state_store_have_output_location(
         self, world: World, deferrable: bool, read_log: Callable[[], str]
     ) -> None:
         export = CleanRoomsMLStartAudienceExportJobOperator(
@@ -201,16 +201,16 @@ class TestOperators:
 
 
 class TestDeferral:
-    def test_the_state_store_says_since_when_its_status_has_not_been_renewed(self, world: World) -> None:
+    def test_state_store_has_start_of_deferral(self, world: World) -> None:
         store = StateStore()
-        run(train(world, deferrable=True), task_state_store=store)
-        deferred = [state for state in store.written if "deferred_since" in state]
+        run(build_training_task(world, deferrable=True), task_state_store=store)
+        deferred = [state for state in store.progress if "deferred_since" in state]
         assert [state["status"] for state in deferred] == ["CREATE_PENDING"]
         assert "deferred_since" not in store["progress"]
         assert store["progress"]["status"] == "ACTIVE"
 
-    def test_an_event_of_a_release_that_kept_no_history_is_read(self, world: World) -> None:
-        operator, ti = train(world, deferrable=True), TaskInstance()
+    def test_event_without_history_is_read(self, world: World) -> None:
+        operator, ti = build_training_task(world, deferrable=True), TaskInstance()
         context: Any = {"ti": ti, "params": {}}
         with pytest.raises(TaskDeferred) as raised:
             operator.execute(context)
@@ -219,98 +219,96 @@ class TestDeferral:
         del keywords["wait"]["history"]
         deferred.trigger = CleanRoomsMLWaitTrigger(**keywords)
         resume(operator, deferred, context)
-        assert statuses(ti.pushed)[-1] == "ACTIVE"
+        assert list_statuses(ti.pushed)[-1] == "ACTIVE"
 
-    def test_a_wait_without_history_becomes_one(self) -> None:
+    def test_wait_without_history_is_read(self) -> None:
         values = Wait("audience model", "created", {}, 0.0, 1.0, 1.0).to_json()
         del values["history"]
         assert StatusHistory(Wait.from_json(values).history).to_xcom() == []
 
 
 class TestSensors:
-    def sense(self, world: World, **more: Any) -> CleanRoomsMLAudienceModelSensor:
-        made = world.ml.create_audience_model(name="m", trainingDatasetArn=world.create_dataset())
-        return CleanRoomsMLAudienceModelSensor(task_id="task", audience_model_arn=made["audienceModelArn"], **more)
+    def build_sensor(self, world: World, **more: Any) -> CleanRoomsMLAudienceModelSensor:
+        response = world.ml.create_audience_model(name="m", trainingDatasetArn=world.create_dataset())
+        return CleanRoomsMLAudienceModelSensor(task_id="task", audience_model_arn=response["audienceModelArn"], **more)
 
-    def test_a_sensor_pushes_each_status_once(self, world: SteppedWorld) -> None:
-        sensor, ti = self.sense(world), TaskInstance()
+    def test_sensor_pushes_each_status_once(self, world: SteppedWorld) -> None:
+        sensor, ti = self.build_sensor(world), TaskInstance()
         context: Any = {"ti": ti, "params": {}}
         while not sensor.poke(context):
-            world.leap(20)
-        assert statuses(ti.pushed) == CREATED
+            world.advance(20)
+        assert list_statuses(ti.pushed) == CREATED
 
-    def test_so_does_one_that_was_deferred(self, world: SteppedWorld) -> None:
-        assert statuses(run(self.sense(world, deferrable=True, poke_interval=20)).pushed) == CREATED
+    def test_deferred_sensor_pushes_statuses(self, world: SteppedWorld) -> None:
+        assert list_statuses(run(self.build_sensor(world, deferrable=True, poke_interval=20)).pushed) == CREATED
 
-    @pytest.mark.parametrize("soft_fail", [False, True], ids=["fails", "is skipped"])
+    @pytest.mark.parametrize("soft_fail", [False, True], ids=["fails", "skipped"])
     @both_ways
-    def test_so_does_one_that_times_out(self, world: SteppedWorld, deferrable: bool, soft_fail: bool) -> None:
+    def test_timed_out_sensor_pushes_status(self, world: SteppedWorld, deferrable: bool, soft_fail: bool) -> None:
         sensor, ti = (
-            self.sense(world, deferrable=deferrable, timeout=1, poke_interval=0.2, soft_fail=soft_fail),
+            self.build_sensor(world, deferrable=deferrable, timeout=1, poke_interval=0.2, soft_fail=soft_fail),
             TaskInstance(),
         )
         with pytest.raises(AirflowSkipException if soft_fail else SensorTimeoutError):
             run(sensor, ti=ti)
-        assert statuses(ti.pushed) == ["CREATE_PENDING"]
+        assert list_statuses(ti.pushed) == ["CREATE_PENDING"]
 
-    def test_one_that_is_skipped_because_its_job_failed_logs_the_end_once(
-        self, world: SteppedWorld, caplog: pytest.LogCaptureFixture
-    ) -> None:
+    def test_skipped_sensor_logs_failure_once(self, world: SteppedWorld, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level("INFO")
         world.add_fault("CreateAudienceModel", "fail_job")
-        sensor, ti = self.sense(world, soft_fail=True), TaskInstance()
-        world.leap(300)
+        sensor, ti = self.build_sensor(world, soft_fail=True), TaskInstance()
+        world.advance(300)
         with pytest.raises(AirflowSkipException):
             run(sensor, ti=ti)
-        assert statuses(ti.pushed) == ["CREATE_FAILED"]
+        assert list_statuses(ti.pushed) == ["CREATE_FAILED"]
         assert caplog.text.count("CREATE_FAILED: audience model") == 1
 
-    def test_the_state_store_has_each_status(self, world: SteppedWorld) -> None:
-        sensor, store = self.sense(world), StateStore()
+    def test_state_store_has_each_status(self, world: SteppedWorld) -> None:
+        sensor, store = self.build_sensor(world), StateStore()
         context: Any = {"ti": TaskInstance(), "params": {}, "task_state_store": store}
         while not sensor.poke(context):
-            world.leap(20)
-        assert [state["status"] for state in store.written] == CREATED
-        elapsed = [state["elapsed_seconds"] for state in store.written]
+            world.advance(20)
+        assert [state["status"] for state in store.progress] == CREATED
+        elapsed = [state["elapsed_seconds"] for state in store.progress]
         assert elapsed == sorted(elapsed)
         assert elapsed[-1] > 100
 
-    def test_an_unchanged_status_is_written_every_ten_minutes(self, world: SteppedWorld) -> None:
-        # Nobody deletes it.
+    def test_unchanged_status_is_written_every_ten_minutes(self, world: SteppedWorld) -> None:
+        # The model is never deleted, so the sensor never succeeds.
         sensor = CleanRoomsMLAudienceModelSensor(task_id="task", audience_model_arn=world.train_model(), goal="deleted")
         store = StateStore()
         context: Any = {"ti": TaskInstance(), "params": {}, "task_state_store": store}
         for _ in range(9):
             assert not sensor.poke(context)
-            world.leap(150)
-        assert [state["status"] for state in store.written] == ["ACTIVE"] * 3
+            world.advance(150)
+        assert [state["status"] for state in store.progress] == ["ACTIVE"] * 3
 
-    def test_the_state_store_says_since_when_a_sensor_is_deferred(self, world: SteppedWorld) -> None:
+    def test_state_store_has_start_of_sensor_deferral(self, world: SteppedWorld) -> None:
         store = StateStore()
-        run(self.sense(world, deferrable=True, poke_interval=20), task_state_store=store)
-        assert [state["status"] for state in store.written if "deferred_since" in state] == ["CREATE_PENDING"]
+        run(self.build_sensor(world, deferrable=True, poke_interval=20), task_state_store=store)
+        assert [state["status"] for state in store.progress if "deferred_since" in state] == ["CREATE_PENDING"]
         assert "deferred_since" not in store["progress"]
         assert store["progress"]["status"] == "ACTIVE"
 
-    def test_a_deferred_sensor_that_times_out_is_no_longer_deferred(self, world: SteppedWorld) -> None:
+    def test_state_store_has_no_deferral_after_time_out(self, world: SteppedWorld) -> None:
         store = StateStore()
         with pytest.raises(SensorTimeoutError):
-            run(self.sense(world, deferrable=True, poke_interval=20, timeout=60), task_state_store=store)
+            run(self.build_sensor(world, deferrable=True, poke_interval=20, timeout=60), task_state_store=store)
         assert "deferred_since" not in store["progress"]
         assert store["progress"]["status"] == "CREATE_PENDING"
 
-    def test_one_that_is_rescheduled_has_waited_since_its_first_process(self, world: SteppedWorld) -> None:
+    def test_elapsed_time_counts_from_first_reschedule(self, world: SteppedWorld) -> None:
         class Rescheduled(TaskInstance):
             def get_first_reschedule_date(self, _: Any) -> datetime:
                 return datetime.fromtimestamp(_clock.now() - 1000, tz=timezone.utc)
 
         store = StateStore()
         context: Any = {"ti": Rescheduled(), "params": {}, "task_state_store": store}
-        self.sense(world, mode="reschedule").poke(context)
+        self.build_sensor(world, mode="reschedule").poke(context)
         assert 1000 <= store["progress"]["elapsed_seconds"] < 1100
 
     @both_ways
-    def test_the_state_store_has_the_metrics_of_a_job(self, world: SteppedWorld, deferrable: bool) -> None:
+    def test_state_store_has_metrics_of_job(self, world: SteppedWorld, deferrable: bool) -> None:
         store = StateStore()
         sensor = CleanRoomsMLAudienceGenerationJobSensor(
             task_id="task", audience_generation_job_arn=world.generate_audience(), deferrable=deferrable
@@ -320,20 +318,20 @@ class TestSensors:
 
 
 class TestRecords:
-    def test_a_poll_that_failed_changes_nothing(self) -> None:
+    def test_failed_poll_changes_nothing(self) -> None:
         history = StatusHistory((("CREATE_PENDING", 10.0),))
         assert not history.record(PollResult("", Outcome.PENDING, message="throttled"), 12.0)
         assert not history.record(PollResult("CREATE_PENDING", Outcome.PENDING), 13.0)
         assert history.statuses == (("CREATE_PENDING", 10.0),)
 
-    def test_durations_are_those_between_the_first_polls_of_each_status(self) -> None:
+    def test_durations_run_between_first_polls_of_statuses(self) -> None:
         history = StatusHistory((("CREATE_PENDING", 10.0), ("CREATE_IN_PROGRESS", 14.0), ("ACTIVE", 40.0)))
         assert (
             history.describe_durations(started=9.0)
             == "after 31 s (CREATE_PENDING for 4 s, CREATE_IN_PROGRESS for 26 s)"
         )
 
-    def test_metrics_of_another_form_are_left_out(self) -> None:
+    def test_malformed_metrics_are_left_out(self) -> None:
         assert format_outputs({"metrics": {"recallMetric": 0.5}, "logs_status": "PUBLISH_FAILED"}) == {
             "logs_status": "PUBLISH_FAILED"
         }

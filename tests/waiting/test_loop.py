@@ -1,3 +1,5 @@
+"""Polling a resource, and what its status means for a wait."""
+
 from __future__ import annotations
 
 import json
@@ -20,14 +22,16 @@ from tests.support import World
 ARN = "arn:aws:cleanrooms-ml:us-east-1:123456789012:audience-model/m"
 
 
-def wait(goal: Goal = Goal.CREATED, started: float | None = None, timeout: float = 3600.0, delay: float = 60.0) -> Wait:
+def build_wait(
+    goal: Goal = Goal.CREATED, started: float | None = None, timeout: float = 3600.0, delay: float = 60.0
+) -> Wait:
     started = time.time() if started is None else started
     return Wait("audience model", goal.value, {"audience_model_arn": ARN}, started, started + timeout, delay)
 
 
-def look(hook: CleanRoomsMLHook, status: str, goal: Goal = Goal.CREATED, **details: Any) -> PollResult:
+def poll_status(hook: CleanRoomsMLHook, status: str, goal: Goal = Goal.CREATED, **details: Any) -> PollResult:
     with Stubber(hook.conn) as stub:
-        answer = {
+        response = {
             "createTime": 0,
             "updateTime": 0,
             "audienceModelArn": ARN,
@@ -35,8 +39,8 @@ def look(hook: CleanRoomsMLHook, status: str, goal: Goal = Goal.CREATED, **detai
             "trainingDatasetArn": ARN.replace("audience-model", "training-dataset"),
             "status": status,
         }
-        stub.add_response("get_audience_model", {**answer, **details}, {"audienceModelArn": ARN})
-        return poll_once(hook, wait(goal))
+        stub.add_response("get_audience_model", {**response, **details}, {"audienceModelArn": ARN})
+        return poll_once(hook, build_wait(goal))
 
 
 @pytest.fixture
@@ -44,10 +48,10 @@ def hook(empty_world: World) -> CleanRoomsMLHook:
     return CleanRoomsMLHook()
 
 
-LASTING = [row for row in RESOURCES.values() if "status" in find_description_shape(row).members]
+ROWS_WITH_STATUS = [row for row in RESOURCES.values() if "status" in find_description_shape(row).members]
 
 
-def statuses_of(resource: Resource) -> set[str]:
+def list_statuses(resource: Resource) -> set[str]:
     return set(find_description_shape(resource).members["status"].metadata["enum"])
 
 
@@ -55,25 +59,28 @@ def statuses_of(resource: Resource) -> set[str]:
     ("resource", "goal"),
     [
         pytest.param(row, goal, id=f"{row.noun} {goal.value}")
-        for row in LASTING
+        for row in ROWS_WITH_STATUS
         for goal in Goal
-        if goal is not Goal.CANCELLED or "CANCEL_PENDING" in statuses_of(row)
+        if goal is not Goal.CANCELLED or "CANCEL_PENDING" in list_statuses(row)
     ],
 )
-def test_every_status_of_the_model_has_an_outcome(resource: Resource, goal: Goal) -> None:
-    statuses = statuses_of(resource)
+def test_every_status_has_outcome(resource: Resource, goal: Goal) -> None:
+    statuses = list_statuses(resource)
     assert statuses <= set(OUTCOMES[goal])
-    # One of them ends the wait well: a deletion may also end in there being nothing.
+    # At least one of them means success. A deletion may also succeed by the resource being gone.
     assert goal is Goal.DELETED or Outcome.SUCCESS in {OUTCOMES[goal][status] for status in statuses}
 
 
-def test_every_status_enum_of_the_service_is_one_of_a_resource() -> None:
+def test_every_status_enum_belongs_to_resource() -> None:
     enums = {
         name for name in load().shape_names if name.endswith("Status") and load().shape_for(name).metadata.get("enum")
     }
-    # Whether logs and metrics reached CloudWatch is no status of a resource.
-    waited = {find_description_shape(row).members["status"].name for row in LASTING} | {"LogsStatus", "MetricsStatus"}
-    assert waited == enums
+    # LogsStatus and MetricsStatus say whether logs and metrics reached CloudWatch; they are not statuses of a resource.
+    status_shapes = {find_description_shape(row).members["status"].name for row in ROWS_WITH_STATUS} | {
+        "LogsStatus",
+        "MetricsStatus",
+    }
+    assert status_shapes == enums
 
 
 @pytest.mark.parametrize(
@@ -89,16 +96,18 @@ def test_every_status_enum_of_the_service_is_one_of_a_resource() -> None:
         ("A_STATUS_OF_NEXT_YEAR", Goal.CREATED, Outcome.PENDING),
     ],
 )
-def test_what_a_status_means(hook: CleanRoomsMLHook, status: str, goal: Goal, outcome: Outcome) -> None:
-    assert look(hook, status, goal).outcome == outcome.value
+def test_outcome_of_status(hook: CleanRoomsMLHook, status: str, goal: Goal, outcome: Outcome) -> None:
+    assert poll_status(hook, status, goal).outcome == outcome.value
 
 
-def test_a_failure_carries_what_the_service_says(hook: CleanRoomsMLHook) -> None:
-    seen = look(hook, "CREATE_FAILED", statusDetails={"statusCode": "NO_DATA", "message": "the table is empty"})
+def test_failure_has_code_and_message(hook: CleanRoomsMLHook) -> None:
+    poll_result = poll_status(
+        hook, "CREATE_FAILED", statusDetails={"statusCode": "NO_DATA", "message": "the table is empty"}
+    )
     with pytest.raises(
         JobFailedError, match=rf"(?s)The audience model is CREATE_FAILED.*NO_DATA: the table is empty.*{ARN}"
     ) as caught:
-        raise_for_outcome(wait(), seen)
+        raise_for_outcome(build_wait(), poll_result)
     error = caught.value
     assert (error.status, error.code, error.reason) == (
         "CREATE_FAILED",
@@ -107,70 +116,76 @@ def test_a_failure_carries_what_the_service_says(hook: CleanRoomsMLHook) -> None
     )
 
 
-def test_gone_is_success_for_a_deletion_and_failure_for_a_creation_that_is_not_new(hook: CleanRoomsMLHook) -> None:
-    assert poll_once(hook, wait(Goal.DELETED)).outcome == "success"
-    assert poll_once(hook, wait(started=time.time() - 5)).outcome == "pending"
-    late = poll_once(hook, wait(started=time.time() - LAG - 1))
+def test_gone_is_success_for_deletion_and_failure_for_old_creation(hook: CleanRoomsMLHook) -> None:
+    assert poll_once(hook, build_wait(Goal.DELETED)).outcome == "success"
+    assert poll_once(hook, build_wait(started=time.time() - 5)).outcome == "pending"
+    late = poll_once(hook, build_wait(started=time.time() - LAG - 1))
     assert late.outcome == "failure"
     with pytest.raises(JobFailedError, match="(?s)not found.*ResourceNotFoundException"):
-        raise_for_outcome(wait(), late)
+        raise_for_outcome(build_wait(), late)
 
 
 @pytest.mark.parametrize("fault", ["throttle", "server_error", "reset", "garbled"])
-def test_passing_troubles_are_no_end(empty_world: World, fault: str) -> None:
+def test_temporary_error_is_pending(empty_world: World, fault: str) -> None:
     hook = CleanRoomsMLHook(config={"retries": {"total_max_attempts": 1}})
     empty_world.add_fault("GetAudienceModel", fault)
-    assert poll_once(hook, wait()).outcome == "pending"
+    assert poll_once(hook, build_wait()).outcome == "pending"
 
 
-@pytest.mark.parametrize("error", [UnauthorizedSSOTokenError(), TypeError("a fault of botocore")])
-def test_what_does_not_pass_ends_the_wait(hook: CleanRoomsMLHook, error: Exception) -> None:
+@pytest.mark.parametrize("error", [UnauthorizedSSOTokenError(), TypeError("a bug of botocore")])
+def test_permanent_error_ends_wait(hook: CleanRoomsMLHook, error: Exception) -> None:
     def fail(**_: Any) -> NoReturn:
         raise error
 
     conn: Any = hook.conn
     conn.meta.events.register("before-send", fail)
     with pytest.raises(CleanRoomsMLError) as caught:
-        poll_once(hook, wait())
+        poll_once(hook, build_wait())
     assert type(caught.value) is CleanRoomsMLError
 
 
-def test_missing_permissions_are(hook: CleanRoomsMLHook, empty_world: World) -> None:
+def test_access_denied_ends_wait(hook: CleanRoomsMLHook, empty_world: World) -> None:
     empty_world.add_fault("GetAudienceModel", "access_denied")
     with pytest.raises(AccessDeniedError):
-        poll_once(hook, wait())
+        poll_once(hook, build_wait())
 
 
-def test_pauses_grow_with_the_time_waited() -> None:
-    begun = wait(started=1000.0, timeout=100_000.0)
-    assert 0.9 <= begun.pause(1000.0) <= 1.1
-    assert 9 <= begun.pause(1040.0) <= 11
-    assert 54 <= begun.pause(5000.0) <= 66
+def test_pauses_grow_with_waiting_time() -> None:
+    wait = build_wait(started=1000.0, timeout=100_000.0)
+    assert 0.9 <= wait.pause(1000.0) <= 1.1
+    assert 9 <= wait.pause(1040.0) <= 11
+    assert 54 <= wait.pause(5000.0) <= 66
 
 
-def test_no_pause_goes_past_the_deadline() -> None:
-    assert wait(started=1000.0, timeout=100.0).pause(1099.5) == 0.5
-    assert wait(started=1000.0, timeout=100.0).pause(1200.0) == 0
+def test_no_pause_exceeds_deadline() -> None:
+    assert build_wait(started=1000.0, timeout=100.0).pause(1099.5) == 0.5
+    assert build_wait(started=1000.0, timeout=100.0).pause(1200.0) == 0
 
 
-def test_a_time_out_tells_that_it_goes_on_and_how_to_wait_longer() -> None:
+def test_time_out_error_says_how_to_wait_longer() -> None:
     with pytest.raises(
         WaitTimeoutError, match=r"(?s)still CREATE_IN_PROGRESS after 3600 s.*still running.*waiter_max_attempts"
     ):
-        raise_for_outcome(wait(), PollResult("CREATE_IN_PROGRESS", Outcome.PENDING))
+        raise_for_outcome(build_wait(), PollResult("CREATE_IN_PROGRESS", Outcome.PENDING))
 
 
-def test_a_wait_survives_the_way_through_the_database() -> None:
-    begun = wait()._replace(created_after=12.5, history=(("CREATE_PENDING", 1000.0),))
-    stored = json.loads(json.dumps(begun.to_json()))
-    assert Wait.from_json(stored) == begun
-    # Tasks and triggerers of earlier releases read it under this name.
+def test_wait_survives_serialization() -> None:
+    wait = build_wait()._replace(created_after=12.5, history=(("CREATE_PENDING", 1000.0),))
+    stored = json.loads(json.dumps(wait.to_json()))
+    assert Wait.from_json(stored) == wait
+    # Tasks and triggerers of earlier releases read this name.
     assert stored["made_after"] == 12.5
 
 
 def test_events_of_earlier_releases_are_read() -> None:
-    said = {"status": "CREATE_IN_PROGRESS", "outcome": "again", "status_code": "", "message": "", "report": {"a": 1}}
+    old_result = {
+        "status": "CREATE_IN_PROGRESS",
+        "outcome": "again",
+        "status_code": "",
+        "message": "",
+        "report": {"a": 1},
+    }
     expected = PollResult("CREATE_IN_PROGRESS", Outcome.PENDING, outputs={"a": 1})
-    assert read_poll_result({"wait": {}, "observation": said}) == expected
+    assert read_poll_result({"wait": {}, "observation": old_result}) == expected
     assert read_poll_result({"wait": {}, "poll_result": expected.to_json()}) == expected
     assert read_poll_result({"wait": {}, "error": "no connection"}) is None

@@ -1,4 +1,4 @@
-"""What is told while something is waited for, and at its end."""
+"""What a wait reports while it lasts and when it ends."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ from tests.support import TaskInstance, World
 ARN = "arn:aws:cleanrooms-ml:us-east-1:123456789012:audience-model/x"
 
 
-def wait(**more: Any) -> Wait:
+def build_wait(**more: Any) -> Wait:
     now = _clock.now()
     return Wait("audience model", "created", {"audience_model_arn": ARN}, now, now + 7200, 60.0, **more)
 
 
 class Stats:
-    """Airflow's metrics, as far as they are used."""
+    """The methods of Airflow's metrics that the package uses."""
 
-    seen: ClassVar[list[tuple[Any, ...]]] = []
+    records: ClassVar[list[tuple[Any, ...]]] = []
 
     @classmethod
     def timing(cls, name: str, duration: Any, *, tags: dict[str, str]) -> None:
-        cls.seen.append((name, round(duration.total_seconds()), tags))
+        cls.records.append((name, round(duration.total_seconds()), tags))
 
     @classmethod
     def incr(cls, name: str, *, tags: dict[str, str]) -> None:
-        cls.seen.append((name, tags))
+        cls.records.append((name, tags))
 
 
-class Broken(dict[str, Any]):
-    """A state store that is out of order."""
+class BrokenStore(dict[str, Any]):
+    """A state store that always fails."""
 
     def get(self, key: str, default: Any = None) -> Any:
         raise RuntimeError(f"no {key} today")
@@ -51,55 +51,57 @@ class Broken(dict[str, Any]):
         raise RuntimeError(f"no {key} of {value} today")
 
 
-def test_the_end_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_end_records_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_compat, "load_stats", lambda: Stats)
-    ended = wait()
-    monkeypatch.setattr(_clock, "now", lambda: ended.started + 90)
-    record_metrics(ended, PollResult("ACTIVE", Outcome.SUCCESS))
+    wait = build_wait()
+    monkeypatch.setattr(_clock, "now", lambda: wait.started + 90)
+    record_metrics(wait, PollResult("ACTIVE", Outcome.SUCCESS))
     tags = {"noun": "audience_model", "goal": "created", "status": "active", "outcome": "success"}
-    assert Stats.seen == [
+    assert Stats.records == [
         ("cleanroomsml.audience_model.duration", 90, tags),
         ("cleanroomsml.audience_model.active", tags),
     ]
 
 
-def test_airflows_own_metrics_take_what_is_measured() -> None:
-    record_metrics(wait(), PollResult("CREATE_FAILED", Outcome.FAILURE))
+def test_airflow_accepts_metrics() -> None:
+    record_metrics(build_wait(), PollResult("CREATE_FAILED", Outcome.FAILURE))
 
 
-def test_what_does_not_change_is_told_every_ten_minutes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = world.ml.create_audience_model(name="m", trainingDatasetArn=world.create_dataset())
+def test_unchanged_status_is_reported_every_ten_minutes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    response = world.ml.create_audience_model(name="m", trainingDatasetArn=world.create_dataset())
     now = [_clock.now()]
     monkeypatch.setattr(_clock, "now", lambda: now[0])
     monkeypatch.setattr(_clock, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
     pending = Wait(
         "audience model",
-        "cancelled",  # a goal that a model that is made does not reach by itself
-        {"audience_model_arn": made["audienceModelArn"]},
+        "cancelled",  # a goal that no audience model reaches
+        {"audience_model_arn": response["audienceModelArn"]},
         now[0],
         now[0] + 3000,
         60.0,
     )
     monkeypatch.setattr(loop, "poll_once", lambda *_: PollResult("CREATE_IN_PROGRESS", Outcome.PENDING))
-    told: list[float] = []
+    report_times: list[float] = []
     first = PollResult("CREATE_IN_PROGRESS", Outcome.PENDING)
-    loop.poll_until_done(CleanRoomsMLHook(), pending, first, None, lambda _: told.append(now[0] - pending.started))
-    assert len(told) == 4
-    assert all(600 * number <= at <= 600 * number + 300 for number, at in enumerate(told, 1))
+    loop.poll_until_done(
+        CleanRoomsMLHook(), pending, first, None, lambda _: report_times.append(now[0] - pending.started)
+    )
+    assert len(report_times) == 4
+    assert all(600 * number <= at <= 600 * number + 300 for number, at in enumerate(report_times, 1))
 
 
-def test_a_state_store_that_is_out_of_order_hurts_nobody(caplog: pytest.LogCaptureFixture) -> None:
-    context: Any = {"task_state_store": Broken()}
+def test_broken_state_store_is_ignored(caplog: pytest.LogCaptureFixture) -> None:
+    context: Any = {"task_state_store": BrokenStore()}
     attempt_log = AttemptLog(context, "fingerprint", enabled=True)
     with caplog.at_level(logging.WARNING):
         assert attempt_log.recall() is None
     assert "searching the listing" in caplog.text
     attempt_log.write(number=1, sent=0.0)
-    report_progress(context, wait(), PollResult("ACTIVE", Outcome.SUCCESS), StatusHistory())
+    report_progress(context, build_wait(), PollResult("ACTIVE", Outcome.SUCCESS), StatusHistory())
 
 
 class TestPartialResults:
-    """What the poller reports when thousands of waits end at once: a status from a listing, and the task reads the rest."""
+    """If thousands of waits end at once, the poller reports the status in a listing, and the task reads the rest."""
 
     @pytest.fixture
     def event(self, world: World) -> dict[str, Any]:
@@ -109,7 +111,7 @@ class TestPartialResults:
         return {"wait": wait.to_json(), "poll_result": result.to_json()}
 
     @pytest.mark.parametrize("fault", [None, "throttle"])
-    def test_an_operator_reads_the_rest(self, world: World, event: dict[str, Any], fault: str | None) -> None:
+    def test_operator_reads_the_rest(self, world: World, event: dict[str, Any], fault: str | None) -> None:
         ti = TaskInstance()
         seed: Any = world.write_seed()
         operator = CleanRoomsMLStartAudienceGenerationJobOperator(
@@ -125,7 +127,7 @@ class TestPartialResults:
         assert operator.execute_complete(context, event) == event["wait"]["identifiers"]["audience_generation_job_arn"]
         assert ti.pushed["metrics"]
 
-    def test_so_does_a_sensor(self, event: dict[str, Any]) -> None:
+    def test_sensor_reads_the_rest(self, event: dict[str, Any]) -> None:
         ti = TaskInstance()
         identifiers = event["wait"]["identifiers"]
         sensor = CleanRoomsMLAudienceGenerationJobSensor(task_id="t", deferrable=True, **identifiers)

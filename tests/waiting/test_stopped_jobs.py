@@ -1,4 +1,4 @@
-"""Jobs that end in a status that the emulator does not give them by itself, read from a server of our own."""
+"""Jobs that end in a status that the emulator does not produce, served by a simple HTTP server."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ ASSOCIATION = (
 )
 CHANNEL = f"arn:aws:cleanrooms-ml:us-east-1:123456789012:membership/{ID}/ml-input-channel/{ID}"
 NOT_FOUND = "not found"
-SOMEBODY = "Somebody cancelled or deleted it, or its retention period ended. To start another job, {clear}."
-IN_VAIN = "Somebody tried to cancel or delete it, and that failed. To start another job, {clear}."
-LOST = "First check the account and the region of the connection. Then {clear}: it starts another job."
+ENDED_BY_USER = "Somebody cancelled or deleted it, or its retention period ended. To start another job, {clear}."
+NOT_ENDED = "Somebody tried to cancel or delete it, and that failed. To start another job, {clear}."
+MISSING = "First check the account and the region of the connection. Then {clear}: it starts another job."
 both_ways = pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferred"])
-every_end = pytest.mark.parametrize(
+each_final_status = pytest.mark.parametrize(
     ("status", "advice"),
     [
-        ("CANCEL_FAILED", IN_VAIN),
-        ("DELETE_FAILED", IN_VAIN),
-        ("CANCEL_IN_PROGRESS", SOMEBODY),
-        ("INACTIVE", SOMEBODY),
-        (NOT_FOUND, LOST),
+        ("CANCEL_FAILED", NOT_ENDED),
+        ("DELETE_FAILED", NOT_ENDED),
+        ("CANCEL_IN_PROGRESS", ENDED_BY_USER),
+        ("INACTIVE", ENDED_BY_USER),
+        (NOT_FOUND, MISSING),
     ],
 )
 
@@ -42,7 +42,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch, fast_clock: None) -> None:
         monkeypatch.setenv(name, "123456789012")
 
 
-def describe(status: str) -> bytes:
+def build_model_response(status: str) -> bytes:
     """Build the response to a create or a read of a trained model."""
     if status == NOT_FOUND:
         body = json.dumps({"message": "Trained model not found."}).encode()
@@ -62,25 +62,25 @@ def describe(status: str) -> bytes:
     return build_http_answer(json.dumps(members).encode())
 
 
-def answer_in_turn(*statuses: str) -> Act:
-    """Build an action that describes a trained model; the last status is that of all further responses."""
-    left = list(statuses)
+def build_responder(*statuses: str) -> Act:
+    """Build an action that responds with a trained model in each of these statuses; the last one repeats."""
+    remaining = list(statuses)
 
     def act(connection: socket.socket, received: list[bytes]) -> None:
         read(connection, received)
-        connection.sendall(describe(left.pop(0) if len(left) > 1 else left[0]))
+        connection.sendall(build_model_response(remaining.pop(0) if len(remaining) > 1 else remaining[0]))
 
     return act
 
 
-@every_end
+@each_final_status
 @both_ways
 @pytest.mark.parametrize(
     ("durable", "clear"),
     [(True, "clear the task"), (False, "change the name and clear the task")],
     ids=["tag", "no tag"],
 )
-def test_a_task_says_what_became_of_its_job(
+def test_error_explains_end_of_job(
     monkeypatch: pytest.MonkeyPatch, status: str, advice: str, deferrable: bool, durable: bool, clear: str
 ) -> None:
     create = CleanRoomsMLCreateTrainedModelOperator(
@@ -94,8 +94,8 @@ def test_a_task_says_what_became_of_its_job(
         deferrable=deferrable,
         waiter_delay=1,
     )
-    # The create, the first poll of the worker, and those after it.
-    with run_peer(answer_in_turn("CREATE_PENDING", "CREATE_IN_PROGRESS", status)) as peer:
+    # The statuses in the responses to the create, to the first poll, and to all further polls.
+    with run_peer(build_responder("CREATE_PENDING", "CREATE_IN_PROGRESS", status)) as peer:
         monkeypatch.setenv("AWS_ENDPOINT_URL", peer.build_url("http"))
         with pytest.raises(JobFailedError) as caught:
             run(create)
@@ -107,19 +107,19 @@ def test_a_task_says_what_became_of_its_job(
     assert any(ARN in line for line in lines)
     if status == NOT_FOUND:
         assert lines[-1] == "Request ID: r-1"
-        # The service's advice, to check the ARN, would be a second one.
+        # The general advice to check the ARN would be a second one.
         assert not any(line.startswith("Check the ARN") for line in lines)
 
 
-@every_end
+@each_final_status
 @both_ways
-def test_a_sensor_says_that_the_job_will_not_recover(
+def test_sensor_error_says_job_will_not_recover(
     monkeypatch: pytest.MonkeyPatch, status: str, advice: str, deferrable: bool
 ) -> None:
     sensor = CleanRoomsMLTrainedModelSensor(
         task_id="t", membership_identifier=ID, trained_model_arn=ARN, deferrable=deferrable, poke_interval=1
     )
-    with run_peer(answer_in_turn("CREATE_IN_PROGRESS", status)) as peer:
+    with run_peer(build_responder("CREATE_IN_PROGRESS", status)) as peer:
         monkeypatch.setenv("AWS_ENDPOINT_URL", peer.build_url("http"))
         with pytest.raises(ResourceNotFoundError if status == NOT_FOUND else JobFailedError) as caught:
             run(sensor)

@@ -106,7 +106,8 @@ class AttemptLog:
         Return the newest note of this sequence of tries, else that of the last try with the same request.
 
         It has ``fingerprint``, ``try``, ``number``, ``sent``, ``connection``, ``sent_before``, and ``known``, the identifiers of what was
-        created. While the outcome is unknown, it has ``sought`` instead, the arguments by which a search finds the resource.
+        created. While the outcome is unknown, it has ``sought`` instead, the arguments by which a search finds the resource. After a
+        refused request, ``sent`` is 0, and ``sends_again`` is true while the same try may send another one.
         """
         notes = self._list_notes()
         same = [note for note in notes if note["fingerprint"] == self.fingerprint]
@@ -145,8 +146,12 @@ class AttemptLog:
         return self._attempt.sequence is not None and note.get("sequence") == self._attempt.sequence
 
     def is_of_last_try(self, note: Mapping[str, Any]) -> bool:
-        """Whether the try before this one wrote it; a try in between may have created something and lost its note."""
-        return bool(note["try"] == self._attempt.number - 1)
+        """
+        Whether it is the last word of the try before this one.
+
+        Otherwise something may have been created and not noted: by a try in between, or by a later request of the same try.
+        """
+        return bool(note["try"] == self._attempt.number - 1 and not note.get("sends_again"))
 
     def write(self, fingerprint: str = "", **values: Any) -> None:
         """
@@ -157,7 +162,10 @@ class AttemptLog:
         note = {**values, "try": self._attempt.number, "sequence": self._attempt.sequence}
         if self.connection is not None:
             note.update(connection=dict(self.connection), sent_before=self._has_sent_before())
-        notes = {**self._read(), fingerprint or self.fingerprint: note}
+        # One note for each try: its arguments may have rendered differently while it waited for quota, and recall() could not tell which of
+        # two notes is the newer.
+        earlier = {key: value for key, value in self._read().items() if value["try"] != self._attempt.number}
+        notes = {**earlier, fingerprint or self.fingerprint: note}
         try:
             if self._store is not None:
                 self._store.set(self.KEY, notes)

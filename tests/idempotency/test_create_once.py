@@ -16,6 +16,7 @@ from airflow_cleanroomsml._idempotency.previous_tries import COMMIT_LAG
 from airflow_cleanroomsml.exceptions import (
     AccessDeniedError,
     AlreadyExistsError,
+    CleanRoomsMLError,
     InvalidRequestError,
     JobFailedError,
     NoQuotaError,
@@ -609,3 +610,72 @@ def test_update_changes_what_its_own_run_has_made(world: World) -> None:
 def test_only_what_can_be_updated_takes_update(world: World) -> None:
     with pytest.raises(InvalidRequestError, match="if_exists: 'update' is unknown; allowed: fail, reuse"):
         model(world.create_dataset(), if_exists="update").run()
+
+
+@pytest.mark.parametrize("outcome", ["made", "lost"])
+def test_a_retry_finds_what_a_later_turn_of_the_last_try_has_made(
+    world: World, pauses: list[float], outcome: str
+) -> None:
+    """Its arguments render differently in each turn: the note of the first turn, which was refused, says nothing about the second."""
+    task = model(world.create_dataset(), deferrable=True, wait_for_completion=False)
+    context: Any = {"params": {}, "ti": task.ti, "task_state_store": StateStore()}
+    world.add_fault("CreateAudienceModel", "quota")
+    with pytest.raises(TaskDeferred):
+        task.cls(**{**task.given, "name": "first"}).execute(context)
+    if outcome == "lost":
+        world.add_fault("CreateAudienceModel", "lose_response")
+        world.add_fault("ListAudienceModels", "access_denied")
+    with nullcontext() if outcome == "made" else pytest.raises(AccessDeniedError):
+        task.cls(**{**task.given, "name": "second"}).execute_in_turn(
+            context, {"turn": True, "deadline": _clock.now() + 3600}
+        )
+    task.ti, task.context = task.ti.make_next_try(), {"task_state_store": context["task_state_store"]}
+    task.run(name="third")
+    assert list(models(world)) == ["second"]
+
+
+def test_a_note_that_nothing_was_sent_does_not_outlive_the_next_request(world: World, pauses: list[float]) -> None:
+    """The store fails between two requests of one try, and a retry must not believe what it says about the first."""
+    store = StateStore()
+    task = model(world.create_dataset(), wait_for_completion=False)
+    task.context["task_state_store"] = store
+    world.add_fault("CreateAudienceModel", "quota")
+
+    def fail(seconds: float) -> None:
+        if not store.refuses:
+            world.add_fault("CreateAudienceModel", "late_commit", seconds=60)
+        store.refuses = True
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_clock, "sleep", fail)
+        with pytest.raises(CleanRoomsMLError):
+            task.run(name="first")
+    store.refuses = False
+    world.emulator.advance(60)
+    task.run(name="second")
+    assert len(models(world)) == 1
+
+
+def test_nothing_is_looked_for_once_a_try_has_stopped_waiting_for_quota(world: World, pauses: list[float]) -> None:
+    task = model(world.create_dataset(), wait_for_completion=False, quota_timeout=0)
+    task.context["task_state_store"] = StateStore()
+    world.add_fault("CreateAudienceModel", "quota")
+    with pytest.raises(QuotaExceededError):
+        task.run()
+    task.run()
+    assert pauses == []
+
+
+def test_a_note_from_before_a_clear_costs_no_further_listings(world: World, pauses: list[float]) -> None:
+    """The first try after the clear fails before it writes a note; its retry searches as if there were no store."""
+    listings = []
+    for name, store in {"without": {}, "with": {"task_state_store": StateStore()}}.items():
+        task = model(world.create_dataset(name), name=name, wait_for_completion=False)
+        task.context.update(store)
+        first = task.run()
+        with pytest.raises(InvalidRequestError):
+            task.is_cleared(training_dataset_arn="")
+        before = world.calls.count("ListAudienceModels")
+        assert task.run() == first
+        listings.append(world.calls.count("ListAudienceModels") - before)
+    assert listings[0] == listings[1]

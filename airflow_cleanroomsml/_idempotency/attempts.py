@@ -7,6 +7,10 @@ A first try and the retries that Airflow makes of it form a sequence. Airflow do
 same ``max_tries`` belong together. Unlike ``max_tries - retries + 1``, by which Airflow itself finds the first of them, this also holds
 when ``retries`` is edited between two tries.
 
+A scheduler that replaces another one resets the tasks that the executor cannot adopt, such as all running tasks of a LocalExecutor. It
+keeps their ``max_tries`` and tries them again, even beyond ``max_tries + 1`` (``adopt_or_reset_orphaned_tasks``, 3.3.2). That is a retry,
+too.
+
 A task that is cleared *while it runs in a worker* keeps its ``max_tries`` (2.11 and 3.0; later versions only if the executor reports a
 failure). So does one that is cleared after ``retries`` was lowered by the number of retries so far. Both look like a retry.
 """
@@ -37,13 +41,12 @@ class Attempt(NamedTuple):
     @property
     def sequence(self) -> int | None:
         """A number that a first try shares with its retries, but not with tries before or after a clear; None if it is unknown."""
-        # Only a try after a clear has a number above max_tries + 1, and it starts a new sequence.
-        return None if self.max_tries is None else max(self.max_tries, self.number - 1)
+        return self.max_tries
 
     @property
     def may_be_retry(self) -> bool:
         """Whether there may have been an earlier try of the same sequence."""
-        return self.max_tries is not None and 1 < self.number <= self.max_tries + 1
+        return self.max_tries is not None and self.number > 1
 
     def is_probably_retry(self, retries: int) -> bool:
         """
@@ -51,7 +54,7 @@ class Attempt(NamedTuple):
 
         Airflow's own sensors count like this. It only decides how long a try searches before it reuses what was created before a clear.
         """
-        return self.max_tries is not None and self.may_be_retry and self.number > self.max_tries - retries + 1
+        return self.max_tries is not None and self.number > max(1, self.max_tries - retries + 1)
 
 
 def read_current_attempt(context: Context) -> Attempt:

@@ -301,12 +301,21 @@ def test_a_task_that_is_cleared_while_it_runs_may_look_like_a_retry(empty_world:
     first = task.tries()
     # RESTARTING leaves max_tries as it is.
     assert task.is_retried(**other(0)) == first
-    # But Airflow would not have retried it by itself.
-    second = task.is_retried(**other(1))
-    assert second != first
-    third = task.is_retried(**other(2))
-    assert third not in (first, second)
-    assert task.is_cleared(**other(2)) == third
+    # Airflow would not have retried it by itself, but a scheduler that replaces another one does not count tries.
+    assert task.is_retried(**other(1)) == first
+    assert task.is_cleared(**other(2)) != first
+
+
+@pytest.mark.parametrize("remembers", [False, True], ids=["without a state store", "with one"])
+def test_a_task_that_a_new_scheduler_resets_makes_one(empty_world: World, remembers: bool) -> None:
+    """With ``retries=0``: a scheduler that replaces another one tries what this one ran again, beyond ``max_tries + 1``, and leaves it."""
+    task = dataset(empty_world, retries=0)
+    task.remembers(remembers)
+    task.ti.retries = task.ti.max_tries = 0
+    first = task.tries()
+    assert task.is_retried(**other(0)) == first
+    assert task.is_retried(name="elsewhere") == first
+    assert task.is_cleared(**other(1)) != first
 
 
 def test_retries_that_are_edited_between_two_tries_do_not_matter(empty_world: World) -> None:

@@ -9,6 +9,10 @@ when ``retries`` is edited between two tries.
 
 A task that is cleared *while it runs in a worker* keeps its ``max_tries`` (2.11 and 3.0; later versions only if the executor reports a
 failure). So does one that is cleared after ``retries`` was lowered by the number of retries so far. Both look like a retry.
+
+A try beyond ``max_tries + 1`` follows such a clear, or a change of schedulers: a new one tries the tasks that the executor cannot adopt
+again, whatever ``retries`` says, such as all running tasks of a LocalExecutor (``adopt_or_reset_orphaned_tasks``, 3.3.2). If the Dag run
+was never cleared, which its ``clear_number`` shows from Airflow 3.2 on, it is a retry.
 """
 
 from __future__ import annotations
@@ -29,21 +33,27 @@ class Attempt(NamedTuple):
 
     :param number: Number of the try, from 1.
     :param max_tries: The task instance's ``max_tries``; None outside a run.
+    :param clears: The Dag run's ``clear_number``; None if it is unknown.
     """
 
     number: int
     max_tries: int | None
+    clears: int | None = None
 
     @property
     def sequence(self) -> int | None:
         """A number that a first try shares with its retries, but not with tries before or after a clear; None if it is unknown."""
-        # Only a try after a clear has a number above max_tries + 1, and it starts a new sequence.
-        return None if self.max_tries is None else max(self.max_tries, self.number - 1)
+        return self.number - 1 if self._follows_clear else self.max_tries
 
     @property
     def may_be_retry(self) -> bool:
         """Whether there may have been an earlier try of the same sequence."""
-        return self.max_tries is not None and 1 < self.number <= self.max_tries + 1
+        return self.max_tries is not None and self.number > 1 and not self._follows_clear
+
+    @property
+    def _follows_clear(self) -> bool:
+        """Whether somebody cleared the task while it ran its last try."""
+        return self.max_tries is not None and self.number > self.max_tries + 1 and self.clears != 0
 
     def is_probably_retry(self, retries: int) -> bool:
         """
@@ -58,7 +68,11 @@ def read_current_attempt(context: Context) -> Attempt:
     """Return the running try."""
     ti = context.get("ti")
     max_tries = getattr(ti, "max_tries", None)
-    return Attempt(int(getattr(ti, "try_number", 1)), None if max_tries is None else int(max_tries))
+    return Attempt(
+        int(getattr(ti, "try_number", 1)),
+        None if max_tries is None else int(max_tries),
+        getattr(context.get("dag_run"), "clear_number", None),
+    )
 
 
 def read_run_start(context: Context) -> float:
@@ -106,7 +120,8 @@ class AttemptLog:
         Return the newest note of this sequence of tries, else that of the last try with the same request.
 
         It has ``fingerprint``, ``try``, ``number``, ``sent``, ``connection``, ``sent_before``, and ``known``, the identifiers of what was
-        created. While the outcome is unknown, it has ``sought`` instead, the arguments by which a search finds the resource.
+        created. While the outcome is unknown, it has ``sought`` instead, the arguments by which a search finds the resource. After a
+        refused request, ``sent`` is 0, and ``sends_again`` is true while the same try may send another one.
         """
         notes = self._list_notes()
         same = [note for note in notes if note["fingerprint"] == self.fingerprint]
@@ -145,8 +160,12 @@ class AttemptLog:
         return self._attempt.sequence is not None and note.get("sequence") == self._attempt.sequence
 
     def is_of_last_try(self, note: Mapping[str, Any]) -> bool:
-        """Whether the try before this one wrote it; a try in between may have created something and lost its note."""
-        return bool(note["try"] == self._attempt.number - 1)
+        """
+        Whether it is the last word of the try before this one.
+
+        Otherwise something may have been created and not noted: by a try in between, or by a later request of the same try.
+        """
+        return bool(note["try"] == self._attempt.number - 1 and not note.get("sends_again"))
 
     def write(self, fingerprint: str = "", **values: Any) -> None:
         """
@@ -157,7 +176,10 @@ class AttemptLog:
         note = {**values, "try": self._attempt.number, "sequence": self._attempt.sequence}
         if self.connection is not None:
             note.update(connection=dict(self.connection), sent_before=self._has_sent_before())
-        notes = {**self._read(), fingerprint or self.fingerprint: note}
+        # One note for each try: its arguments may have rendered differently while it waited for quota, and recall() could not tell which of
+        # two notes is the newer.
+        earlier = {key: value for key, value in self._read().items() if value["try"] != self._attempt.number}
+        notes = {**earlier, fingerprint or self.fingerprint: note}
         try:
             if self._store is not None:
                 self._store.set(self.KEY, notes)

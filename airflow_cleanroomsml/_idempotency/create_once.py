@@ -25,8 +25,10 @@ from airflow_cleanroomsml.exceptions import (
     CleanRoomsMLError,
     OutcomeUnknownError,
     OutcomeUnsettledError,
+    QuotaExceededError,
     ResourceNotFoundError,
     ServiceError,
+    ThrottledError,
     join_lines,
 )
 
@@ -37,6 +39,9 @@ if TYPE_CHECKING:
     Send: TypeAlias = Callable[[Request], Mapping[str, Any]]
 
 log = logging.getLogger(__name__)
+
+#: Refusals after which a try may send another request: once there is quota, or under its next name.
+_SENT_AGAIN = (AlreadyExistsError, QuotaExceededError, ThrottledError)
 
 #: Changes an existing resource to match the request; raises AlreadyExistsError if it cannot.
 Reconcile = Callable[[Handle, Mapping[str, Any]], None]
@@ -131,6 +136,15 @@ class CreateOnce:
             raise AlreadyExistsError(join_lines(first, *different, title, advice))
 
     def _create(self, wait_for_quota: Callable[[Callable[[], Handle]], Handle]) -> Handle:
+        try:
+            return self._create_under_free_name(wait_for_quota)
+        except ServiceError as error:
+            if isinstance(error, _SENT_AGAIN) and not self.is_sent:
+                # The try ends here, and sends no other request.
+                self.previous.write_note(number=self.previous.next_number, sent=0.0)
+            raise
+
+    def _create_under_free_name(self, wait_for_quota: Callable[[Callable[[], Handle]], Handle]) -> Handle:
         while True:
             used = len(self.previous.used_numbers)
             try:
@@ -193,10 +207,11 @@ class CreateOnce:
         self.is_sent, previous.may_be_elsewhere = True, False
         try:
             response = self.send(request)
-        except ServiceError:
-            # The service refused the request, so later tries need not look for a resource.
+        except ServiceError as error:
+            # The service refused the request, so later tries need not look for a resource, unless this one sends another request and
+            # cannot note that.
             self.is_sent = False
-            previous.write_note(number=number, sent=0.0)
+            previous.write_note(number=number, sent=0.0, sends_again=isinstance(error, _SENT_AGAIN))
             raise
         # Whatever is older than the request belongs to others. If the response has a time, it is by the service's own clock and needs no
         # allowance for skew, only for creation times in whole seconds.

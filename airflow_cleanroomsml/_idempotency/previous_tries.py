@@ -108,11 +108,12 @@ class PreviousTries:
             self.may_be_elsewhere = False
         if note and note.get("known") and (self.attempt_log.is_of_sequence(note) or not self._may_have_created_since):
             return self._find_noted(note, is_settled=is_settled)
-        if note:
+        # A note from before the clear is about the same request, which the search by name looks for anyway.
+        if note and self.attempt_log.is_of_sequence(note):
             self.unsettled = note
-            # A request that was sent moments ago may not be committed yet, so one search proves nothing.
-            if _clock.now() - note["sent"] < SETTLED:
-                is_settled = self.is_searched
+        # A request that was sent moments ago may not be committed yet, so one search proves nothing.
+        if note and _clock.now() - note["sent"] < SETTLED:
+            is_settled = self.is_searched
         handle = self.find() if is_settled else self.find_with_lag()
         if handle is None and not is_settled:
             self._warn_of_similar()

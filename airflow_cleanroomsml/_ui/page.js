@@ -164,7 +164,8 @@ function chooseTicks(low, high, count) {
   const step = [1, 2, 5, 10].map((factor) => factor * power).find((each) => each >= rough);
   const ticks = [];
   for (let tick = Math.ceil(low / step); tick * step <= high + step / 1e6; tick += 1) ticks.push(tick * step);
-  return { ticks, digits: Math.max(0, -Math.floor(Math.log10(step) + 1e-9)) };
+  // More than a hundred digits are an error of toFixed().
+  return { ticks, digits: Math.min(100, Math.max(0, -Math.floor(Math.log10(step) + 1e-9))) };
 }
 
 // ---- showing ------------------------------------------------------------------------------------------------------------------------
@@ -189,7 +190,7 @@ function Curve({ bins, chosen }) {
   const points = bins.filter(({ relevance }) => relevance !== null);
   const scores = points.map(({ relevance }) => relevance);
   const top = Math.max(0, ...scores), bottom = Math.min(0, ...scores), margin = (top - bottom || 1) * 0.12;
-  const low = bottom < 0 ? bottom - margin : 0, high = top + margin, widest = bins.at(-1).value;
+  const low = bottom < 0 ? bottom - margin : 0, high = top + margin, widest = bins.at(-1).value || 1;
   const x = (value) => LEFT + ((WIDTH - LEFT - RIGHT) * value) / widest;
   const y = (value) => HEIGHT - BOTTOM - ((HEIGHT - TOP - BOTTOM) * (value - low)) / (high - low);
   const { ticks, digits } = chooseTicks(low, high, 5);
@@ -334,6 +335,7 @@ function History({ history, progress, unfinished }) {
 }
 
 function Logs({ xcom, noun }) {
+  const readStatus = (kind) => (isText(xcom[`${kind}_status`]) ? xcom[`${kind}_status`] : "not known");
   const group = noun === "inference job" ? "/aws/cleanroomsml/TrainedModelInferenceJobs" : "/aws/cleanroomsml/TrainedModels";
   const row = (kind) =>
     h(
@@ -343,7 +345,7 @@ function Logs({ xcom, noun }) {
       h(
         "td",
         null,
-        h("code", { style: { color: xcom[`${kind}_status`] === "PUBLISH_FAILED" ? "var(--crml-bad)" : undefined } }, xcom[`${kind}_status`] || "not known"),
+        h("code", { style: { color: readStatus(kind) === "PUBLISH_FAILED" ? "var(--crml-bad)" : undefined } }, readStatus(kind)),
         isText(xcom[`${kind}_status_details`]) && h("div", null, xcom[`${kind}_status_details`]),
       ),
     );

@@ -9,7 +9,6 @@ import uuid
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from airflow_cleanroomsml.testing import table, table_rows
 from airflow_cleanroomsml.testing.admin_api import AdminApi
@@ -211,7 +210,9 @@ def _list_entries(argument: str, entries: Iterable[str]) -> list[str]:
 
 
 def _split_uri(uri: str) -> tuple[str, str]:
-    parts = urlsplit(uri)
-    if parts.scheme != "s3" or not parts.netloc:
+    # Not by urlsplit(): a question mark and a number sign are ordinary characters of a key.
+    scheme, _, location = uri.partition("://")
+    bucket, _, key = location.partition("/")
+    if scheme != "s3" or not bucket:
         raise ValueError(f"{uri!r} is not an S3 URI; must be like s3://bucket/key")
-    return parts.netloc, parts.path.removeprefix("/")
+    return bucket, key

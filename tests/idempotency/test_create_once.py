@@ -16,6 +16,7 @@ from airflow_cleanroomsml._idempotency.previous_tries import COMMIT_LAG
 from airflow_cleanroomsml.exceptions import (
     AccessDeniedError,
     AlreadyExistsError,
+    CleanRoomsMLError,
     InvalidRequestError,
     JobFailedError,
     NoQuotaError,
@@ -609,3 +610,70 @@ def test_update_changes_resource_of_same_run(world: World) -> None:
 def test_model_operator_rejects_update(world: World) -> None:
     with pytest.raises(InvalidRequestError, match="if_exists: 'update' is unknown; allowed: fail, reuse"):
         build_model_task(world.create_dataset(), if_exists="update").run()
+
+
+@pytest.mark.parametrize("outcome", ["created", "lost"])
+def test_retry_finds_resource_of_later_turn_of_last_try(world: World, pauses: list[float], outcome: str) -> None:
+    """The name renders differently in each turn, so the note of the first turn, which was refused, does not cover the second."""
+    task = build_model_task(world.create_dataset(), deferrable=True, wait_for_completion=False)
+    context: Any = {"params": {}, "ti": task.ti, "task_state_store": StateStore()}
+    world.add_fault("CreateAudienceModel", "quota")
+    with pytest.raises(TaskDeferred):
+        task.cls(**{**task.arguments, "name": "first"}).execute(context)
+    if outcome == "lost":
+        world.add_fault("CreateAudienceModel", "lose_response")
+        world.add_fault("ListAudienceModels", "access_denied")
+    with nullcontext() if outcome == "created" else pytest.raises(AccessDeniedError):
+        task.cls(**{**task.arguments, "name": "second"}).execute_in_turn(
+            context, {"turn": True, "deadline": _clock.now() + 3600}
+        )
+    task.ti, task.context = task.ti.make_next_try(), {"task_state_store": context["task_state_store"]}
+    task.run(name="third")
+    assert list(read_statuses(world)) == ["second"]
+
+
+def test_note_about_refused_request_does_not_cover_next_request(world: World, pauses: list[float]) -> None:
+    """The state store fails between two requests of one try; a retry must not apply its note about the first to the second."""
+    store = StateStore()
+    task = build_model_task(world.create_dataset(), wait_for_completion=False)
+    task.context["task_state_store"] = store
+    world.add_fault("CreateAudienceModel", "quota")
+
+    def fail_store(seconds: float) -> None:
+        if not store.rejects_writes:
+            world.add_fault("CreateAudienceModel", "late_commit", seconds=60)
+        store.rejects_writes = True
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_clock, "sleep", fail_store)
+        with pytest.raises(CleanRoomsMLError):
+            task.run(name="first")
+    store.rejects_writes = False
+    world.emulator.advance(60)
+    task.run(name="second")
+    assert len(read_statuses(world)) == 1
+
+
+def test_retry_after_final_refusal_does_not_search(world: World, pauses: list[float]) -> None:
+    task = build_model_task(world.create_dataset(), wait_for_completion=False, quota_timeout=0)
+    task.context["task_state_store"] = StateStore()
+    world.add_fault("CreateAudienceModel", "quota")
+    with pytest.raises(QuotaExceededError):
+        task.run()
+    task.run()
+    assert pauses == []
+
+
+def test_note_from_before_clear_costs_no_further_listings(world: World, pauses: list[float]) -> None:
+    """The first try after the clear fails before it writes a note; its retry searches as it would without a state store."""
+    listings = []
+    for name, store in {"without": {}, "with": {"task_state_store": StateStore()}}.items():
+        task = build_model_task(world.create_dataset(name), name=name, wait_for_completion=False)
+        task.context.update(store)
+        first = task.run()
+        with pytest.raises(InvalidRequestError):
+            task.clear_and_run(training_dataset_arn="")
+        before = world.calls.count("ListAudienceModels")
+        assert task.run() == first
+        listings.append(world.calls.count("ListAudienceModels") - before)
+    assert listings[0] == listings[1]

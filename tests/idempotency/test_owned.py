@@ -297,18 +297,34 @@ def test_failed_resource_is_not_reused(world: World, changed: dict[str, Any], ha
     assert sorted(entry["name"] for entry in models) == sorted(["m", changed.get("name", "m-retry-2")])
 
 
-def test_clear_of_running_task_may_count_as_retry(empty_world: World) -> None:
+@pytest.mark.parametrize("clears", [None, 2])
+def test_clear_of_running_task_may_count_as_retry(empty_world: World, clears: int | None) -> None:
     task = build_dataset_task(empty_world)
+    task.context["dag_run"] = SimpleNamespace(clear_number=clears, start_date=None)
     task.ti.retries = task.ti.max_tries = 1
     first = task.run()
     # A clear of a running task sets RESTARTING and leaves max_tries alone.
     assert task.retry(**build_other_arguments(0)) == first
-    # This try exceeds max_tries, so it must follow a clear.
+    # This try exceeds max_tries, so it probably follows a clear.
     second = task.retry(**build_other_arguments(1))
     assert second != first
     third = task.retry(**build_other_arguments(2))
     assert third not in (first, second)
     assert task.clear_and_run(**build_other_arguments(2)) == third
+
+
+@pytest.mark.parametrize("has_store", [False, True], ids=["without a state store", "with one"])
+def test_try_after_scheduler_was_replaced_counts_as_retry(empty_world: World, has_store: bool) -> None:
+    """The new scheduler tries the tasks of a LocalExecutor again, even beyond ``max_tries + 1``; nobody has cleared the run."""
+    task = build_dataset_task(empty_world, retries=0)
+    task.context["dag_run"] = SimpleNamespace(clear_number=0, start_date=None)
+    if has_store:
+        task.use_state_store()
+    task.ti.retries = task.ti.max_tries = 0
+    first = task.run()
+    assert task.retry(**build_other_arguments(0)) == first
+    assert task.retry(name="elsewhere") == first
+    assert task.clear_and_run(**build_other_arguments(1)) != first
 
 
 def test_retry_reuses_resource_after_retries_were_edited(empty_world: World) -> None:

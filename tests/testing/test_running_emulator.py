@@ -184,3 +184,10 @@ with emulator({cleanroomsml.endpoint_url!r}) as service:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("key", ["a?b", "a#b", "a?", "a%20b", "/a"])
+def test_an_object_has_the_key_of_its_uri(cleanroomsml: RunningEmulator, key: str) -> None:
+    cleanroomsml.account.put_object(f"s3://keys/{key}", "x")
+    listed = cleanroomsml.client("s3").list_objects_v2(Bucket="keys")["Contents"]
+    assert [entry["Key"] for entry in listed] == [key]

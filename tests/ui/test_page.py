@@ -462,7 +462,10 @@ class TestRefreshes:
         """Whoever can run a task can push anything to XCom."""
         values = dict[str, Any]()
         unusual = {"relevanceMetrics": [{"audienceSize": 1}]}
-        forms: list[Any] = [None, 7, "text", [], {"relevanceMetrics": [None]}, {"relevanceMetrics": []}, unusual]
+        tiny = {"audienceSize": {"type": "PERCENTAGE", "value": 1e-200}, "score": 1e-150}
+        empty = {"audienceSize": {"type": "PERCENTAGE", "value": 0}, "score": 0}
+        few = [{"relevanceMetrics": [entry], "recallMetric": 1e300} for entry in (tiny, empty)]
+        forms: list[Any] = [None, 7, "text", [], {"relevanceMetrics": [None]}, {"relevanceMetrics": []}, unusual, *few]
         values["status_history"] = [1, {"status": [], "since": "never"}]
 
         def answer_xcom(route: Any) -> None:
@@ -517,6 +520,20 @@ def test_sizes_in_users_have_no_chance_to_compare_with(site: Site, visit: Callab
     relevance = page.get_by_test_id("crml-relevance")
     playwright.expect(relevance).to_contain_text("250,000 users")
     playwright.expect(relevance).to_contain_text("No task of this run has exported an audience of this job")
+
+
+@pytest.mark.parametrize("status", [{"a": 1}, [{"a": 1}], 7], ids=str)
+def test_a_status_of_the_logs_of_an_unexpected_form_breaks_nothing(
+    site: Site, visit: Callable[..., Any], status: Any
+) -> None:
+    body = json.dumps({"key": "logs_status", "value": status})
+
+    def prepare(page: Any) -> None:
+        page.route("**/xcomEntries/logs_status?*", build_answer(body=body))
+
+    page = visit(site.page("train"), prepare=prepare)
+    playwright.expect(page.get_by_test_id("crml-logs")).to_contain_text("not known")
+    assert page.get_by_test_id("crml-error").count() == 0
 
 
 def test_an_error_of_the_page_leaves_airflow_alone(site: Site, visit: Callable[..., Any]) -> None:

@@ -8,6 +8,7 @@ passes in no time.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from hypothesis import strategies as st
@@ -109,25 +110,44 @@ class AtMostOne(RuleBasedStateMachine):
         return self.tasks[which_task % len(self.tasks)]
 
     def _try(
-        self, which_task: int, mode: str, kill: Kill | None = None, *faults: Fault, saves_state: bool = True
+        self,
+        which_task: int,
+        mode: str,
+        kill: Kill | None = None,
+        *faults: Fault,
+        accepted_writes: int | None = None,
+        turns: Iterable[int] = (),
     ) -> Outcome:
         """
         Run one try, and check its outcome.
 
         :param mode: How it waits.
-        :param saves_state: Whether the task state store, if any, accepts writes.
+        :param accepted_writes: Number of writes that the task state store, if any, accepts; None for any number.
+        :param turns: The variants to which its arguments render each time it is resumed to send its request again.
         """
         task, kind = self._find_task(which_task), self.kind
         lag_faults = [
             Fault("*", stale, times=0, seconds=self.lag) for stale in ("stale_listing", "stale_read") if self.lag
         ]
-        arguments = {**kind.build_arguments(self.laboratory, self.name, task.variant), "if_exists": task.if_exists}
-        if kind.waits:
-            waits = {"wait_for_completion": mode != "does not wait", "deferrable": mode == "is deferred"}
-            arguments.update(waits, quota_timeout=3600.0)
+        waits = {"wait_for_completion": mode != "does not wait", "deferrable": mode == "is deferred"}
+        more = {**waits, "quota_timeout": 3600.0} if kind.waits else {}
+
+        def build_arguments(variant: int) -> dict[str, Any]:
+            arguments = kind.build_arguments(self.laboratory, self.name, variant)
+            return {**arguments, "if_exists": task.if_exists, **more}
+
         if task.store is not None:
-            task.store.rejects_writes = not saves_state
-        outcome = attempt(self.laboratory, kind, task, arguments, kill, *faults, *lag_faults)
+            task.store.accepts = accepted_writes
+        outcome = attempt(
+            self.laboratory,
+            kind,
+            task,
+            build_arguments(task.variant),
+            kill,
+            *faults,
+            *lag_faults,
+            turns=[(variant, build_arguments(variant)) for variant in (each % kind.variants for each in turns)],
+        )
         self.done.update(tries=1, calls=len(outcome.calls))
         self._oracle.require_sound(task, outcome)
         return outcome
@@ -154,7 +174,7 @@ class AtMostOne(RuleBasedStateMachine):
     ) -> None:
         """Kill a try at any point, perhaps while the store rejects writes, perhaps a retry whose arguments render differently."""
         self._render_differently(which_task, variant)
-        self._try(which_task, mode, kill, saves_state=saves_state)
+        self._try(which_task, mode, kill, accepted_writes=None if saves_state else 0)
 
     @rule(
         which_task=task_numbers,
@@ -168,7 +188,7 @@ class AtMostOne(RuleBasedStateMachine):
     ) -> None:
         """Lose the response, whether the request was committed or not; ``slow`` causes a time-out."""
         fault = self._build_fault(kind_of_fault, seconds=90 if kind_of_fault == "slow" else 0)
-        self._try(which_task, mode, kill, fault, saves_state=saves_state)
+        self._try(which_task, mode, kill, fault, accepted_writes=None if saves_state else 0)
 
     @rule(which_task=task_numbers, mode=modes, kill=kills, saves_state=st.booleans(), seconds=st.integers(1, VISIBLE))
     def try_with_delayed_commit(
@@ -176,7 +196,7 @@ class AtMostOne(RuleBasedStateMachine):
     ) -> None:
         """Commit the request late, but so that the last search finds the resource."""
         fault = self._build_fault("late_commit", seconds=max(1, min(seconds, VISIBLE - self.lag)))
-        self._try(which_task, mode, kill, fault, saves_state=saves_state)
+        self._try(which_task, mode, kill, fault, accepted_writes=None if saves_state else 0)
 
     @rule(which_task=task_numbers, mode=modes, kill=kills, seconds=st.integers(VISIBLE + 1, 500))
     def try_with_overdue_commit(self, which_task: int, mode: str, kill: Kill | None, seconds: int) -> None:
@@ -196,6 +216,43 @@ class AtMostOne(RuleBasedStateMachine):
     def try_with_full_quota(self, which_task: int, mode: str, kill: Kill | None, seconds: int) -> None:
         """Use up the quota for a while, perhaps for longer than the task waits."""
         self._try(which_task, mode, kill, self._build_fault("quota", times=0, lasts=seconds))
+
+    @rule(
+        which_task=task_numbers,
+        mode=modes,
+        kill=kills,
+        refusals=st.integers(1, 3),
+        turns=st.lists(st.integers(0, 3), max_size=3),
+        accepted_writes=st.none() | st.integers(0, 4),
+        loses_response=st.booleans(),
+    )
+    def try_several_turns(
+        self,
+        which_task: int,
+        mode: str,
+        kill: Kill | None,
+        refusals: int,
+        turns: list[int],
+        accepted_writes: int | None,
+        loses_response: bool,
+    ) -> None:
+        """
+        Refuse some requests of a try for lack of quota, while its arguments render differently each time it is resumed.
+
+        :param accepted_writes: Number of writes after which the store fails, perhaps between two requests.
+        """
+        task = self._find_task(which_task)
+        if task.done:
+            task.clear()
+        if not self.kind.tagged:
+            turns, accepted_writes = [], None
+        if self.lag:
+            # If the store does not learn of a later request, a retry searches only once for it: see docs/design/idempotency.md.
+            accepted_writes = None
+        faults = [self._build_fault("quota", times=refusals)]
+        if loses_response:
+            faults.append(self._build_fault("lose_response"))
+        self._try(which_task, mode, kill, *faults, accepted_writes=accepted_writes, turns=turns)
 
     @rule(which_task=task_numbers, mode=modes, kill=kills)
     def fail_job(self, which_task: int, mode: str, kill: Kill | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from types import SimpleNamespace
@@ -37,7 +37,8 @@ class StateStore:
     def __init__(self, laboratory: Laboratory) -> None:
         self._laboratory = laboratory
         self._values: dict[str, str] = {}
-        self.rejects_writes = False
+        #: Number of writes that it still accepts; None for any number.
+        self.accepts: int | None = None
         #: Whether all writes succeeded.
         self.is_complete = True
 
@@ -46,9 +47,11 @@ class StateStore:
 
     def set(self, key: str, value: Any) -> None:
         self._laboratory.visit("before a state write")
-        if self.rejects_writes:
+        if self.accepts == 0:
             self.is_complete = False
             raise ConnectionError("the API server does not answer")
+        if self.accepts is not None:
+            self.accepts -= 1
         self._values[key] = json.dumps(value)
         self._laboratory.visit("after a state write")
 
@@ -115,13 +118,20 @@ class Outcome:
 
 
 def attempt(
-    laboratory: Laboratory, kind: Kind, task: Task, arguments: Mapping[str, Any], kill: Kill | None, *faults: Fault
+    laboratory: Laboratory,
+    kind: Kind,
+    task: Task,
+    arguments: Mapping[str, Any],
+    kill: Kill | None,
+    *faults: Fault,
+    turns: Iterable[tuple[int, Mapping[str, Any]]] = (),
 ) -> Outcome:
     """
     Run one try of a task.
 
     :param arguments: The operator's arguments.
     :param kill: The point at which the worker is killed; None if it is not killed.
+    :param turns: The variants to which the arguments render each time the try is resumed to send its request again, and these arguments.
     :param faults: Faults that the emulator injects into the calls.
     """
     if task.done:
@@ -137,7 +147,8 @@ def attempt(
     laboratory.kill, laboratory.creator, laboratory.calls = kill, task.creator, []
     outcome = Outcome(pushed=ti.pushed, calls=laboratory.calls)
     try:
-        outcome.result = json.loads(json.dumps(_execute(laboratory, kind, arguments, context, outcome)))
+        executed = _execute(laboratory, kind, task, arguments, context, outcome, iter(turns))
+        outcome.result = json.loads(json.dumps(executed))
         task.done = True
     except Killed:
         outcome.killed = True
@@ -151,7 +162,13 @@ def attempt(
 
 
 def _execute(
-    laboratory: Laboratory, kind: Kind, arguments: Mapping[str, Any], context: dict[str, Any], outcome: Outcome
+    laboratory: Laboratory,
+    kind: Kind,
+    task: Task,
+    arguments: Mapping[str, Any],
+    context: dict[str, Any],
+    outcome: Outcome,
+    turns: Iterator[tuple[int, Mapping[str, Any]]],
 ) -> Any:
     """Execute a task until it returns; each time it is deferred, a new operator resumes it."""
 
@@ -171,6 +188,9 @@ def _execute(
                 deferred.method_name,
                 {"event": _build_event(laboratory, deferred.trigger), **(deferred.kwargs or {})},
             )
+            if "turn" in more["event"] and (turn := next(turns, None)):
+                (task.variant, arguments), task.unstable = turn, True
+                laboratory.creator = task.creator
         finally:
             if isinstance(operator, CleanRoomsMLJobOperator) and (wait := operator._canceller.wait):
                 outcome.waited_for = wait.identifiers

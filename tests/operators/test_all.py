@@ -222,7 +222,7 @@ def test_argument_can_be_mapped_and_come_from_xcom(cls: type[Any], argument: str
 
 
 def serialise_and_restore(dag: DAG) -> Any:
-    """Serialise a Dag and restore it, as Airflow's database does."""
+    """Serialise a Dag and restore it, as Airflow does through its database."""
     to_dict = getattr(Serialized, "serialize_dag", None)
     serialised = Serialized.to_dict(dag) if hasattr(Serialized, "to_dict") else to_dict and to_dict(dag)
     return Serialized.from_dict(json.loads(json.dumps(serialised)))

@@ -186,7 +186,7 @@ def test_operation_can_be_called(empty_world: World, operation: str) -> None:
     "expression", ["contains(trainingDatasetArn, `1`)", "min_by([{a: `1`}, {a: trainingDatasetArn}], &a)"]
 )
 def test_create_is_not_retried_if_jmespath_raises_python_error(world: World, expression: str) -> None:
-    """JMESPath does not catch all errors of Python: a retry would create another dataset."""
+    """JMESPath does not catch all Python errors: a retry would create another dataset."""
     described = world.ml.get_training_dataset(trainingDatasetArn=world.create_dataset())
     request = {"name": "d2", "role_arn": described["roleArn"], "training_data": described["trainingData"]}
     with pytest.raises(ResultError, match="(?s)CreateTrainingDataset succeeded, but jmespath .* cannot be applied"):

@@ -362,7 +362,7 @@ def test_mapped_texts_are_not_rendered() -> None:
         )
     parameters = {"tags": {"a": "{{ 1 + 1 }}", "b": "00"}}
     task: Any = mapped.unmap({"parameters": parameters})
-    # Airflow renders a mapped task like this: it marks the mapped values as seen, and so does not render them.
+    # Airflow renders a mapped task like this: it marks the mapped values as seen so that they are not rendered.
     seen = {id(parameters)}
     fields = ("operation", "parameters", "jmespath")
     task._do_render_template_fields(task, fields, {"params": {}}, task.get_template_env(), seen)

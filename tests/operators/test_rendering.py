@@ -129,7 +129,7 @@ def test_mapped_value_is_not_rendered() -> None:
         )
     task: Any = mapped.unmap({"parameters": {"resource_arn": "{{ 1 + 1 }}"}})
     parameters = task.parameters
-    # Airflow renders a mapped task like this: it marks the mapped values as seen, and so does not render them.
+    # Airflow renders a mapped task like this: it marks the mapped values as seen so that they are not rendered.
     task._do_render_template_fields(task, ("parameters",), {"params": {}}, task.get_template_env(), {id(parameters)})
     assert reveal(task.parameters) == {"resource_arn": "{{ 1 + 1 }}"}
 

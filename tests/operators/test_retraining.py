@@ -60,7 +60,7 @@ class Weekly:
         return str(response["audienceModelArn"])
 
     @property
-    def remaining(self) -> set[str]:
+    def remaining_models(self) -> set[str]:
         """The models that exist and are not being deleted."""
         entries = self.world.ml.list_audience_models()["audienceModels"]
         return {entry["audienceModelArn"] for entry in entries if not entry["status"].startswith("DELETE_")}
@@ -238,18 +238,18 @@ class TestPrune:
             "gone": {},
             "report_only": False,
         }
-        assert weekly.remaining == {two, three}
+        assert weekly.remaining_models == {two, three}
 
     def test_week_counts_and_not_time_of_training(self, weekly: Weekly) -> None:
         three, two, one = (weekly.train(week) for week in (3, 2, 1))
         assert prune(weekly)["deleted"] == [one]
-        assert weekly.remaining == {two, three}
+        assert weekly.remaining_models == {two, three}
 
     def test_model_of_this_run_need_not_have_prefix(self, weekly: Weekly) -> None:
         one, three, current = weekly.train(1), weekly.train(3), weekly.train(2, "own")
         report = prune(weekly, training_dataset_arn=None, name_prefix="weekly-", keep=1, not_newer_than=current)
         assert report["deleted"] == [one]
-        assert weekly.remaining == {three, current}
+        assert weekly.remaining_models == {three, current}
 
     def test_nothing_to_prune_is_success(self, weekly: Weekly) -> None:
         assert prune(weekly)["deleted"] == []
@@ -262,14 +262,14 @@ class TestPrune:
         weekly.create_configured_model(one, "b")
         report = prune(weekly)
         assert (report["deleted"], report["kept"][one]) == ([two], "used by 'a', 'b'")
-        assert weekly.remaining == {one, three, four}
+        assert weekly.remaining_models == {one, three, four}
 
     def test_failed_models_are_deleted_not_counted(self, weekly: Weekly) -> None:
         one, two = weekly.train(1), weekly.train(2)
         weekly.world.add_fault("CreateAudienceModel", "fail_job")
         failed = weekly.train(3)
         assert prune(weekly)["deleted"] == [failed]
-        assert weekly.remaining == {one, two}
+        assert weekly.remaining_models == {one, two}
 
     def test_models_not_older_than_this_runs_are_kept(self, weekly: Weekly) -> None:
         one, two, three = (weekly.train(week) for week in (1, 2, 3))
@@ -287,7 +287,7 @@ class TestPrune:
         one, two = weekly.train(1), weekly.train(2)
         report = prune(weekly, keep=1, not_newer_than=f"{one[:-12]}000000000000")
         assert (report["deleted"], set(report["kept"])) == ([], {one, two})
-        assert weekly.remaining == {one, two}
+        assert weekly.remaining_models == {one, two}
 
     def test_limit_of_none_is_rejected(self, weekly: Weekly) -> None:
         operator = CleanRoomsMLPruneAudienceModelsOperator(
@@ -295,28 +295,28 @@ class TestPrune:
         )
         # Airflow replaces the template with the output: None if that task was skipped and this one runs nevertheless.
         vars(operator)["not_newer_than"] = None
-        before = weekly.remaining
+        before = weekly.remaining_models
         with pytest.raises(InvalidRequestError, match="not_newer_than: None, although the Dag sets it"):
             run(operator)
-        assert weekly.remaining == before
+        assert weekly.remaining_models == before
 
     def test_prefix_selects_models(self, weekly: Weekly) -> None:
         one, two, other = weekly.train(1), weekly.train(2), weekly.train(0, "other")
         report = prune(weekly, training_dataset_arn=None, name_prefix="weekly-", keep=1)
         assert (report["deleted"], set(report["kept"])) == ([one], {two})
-        assert weekly.remaining == {two, other}
+        assert weekly.remaining_models == {two, other}
 
     def test_models_of_other_dataset_are_kept(self, weekly: Weekly) -> None:
         other = weekly.world.train_model("weekly-other")
         weekly.train(1)
         assert other not in {**prune(weekly, keep=1, name_prefix="weekly-")["kept"]}
-        assert other in weekly.remaining
+        assert other in weekly.remaining_models
 
     def test_report_deletes_nothing(self, weekly: Weekly) -> None:
         one, two = weekly.train(1), weekly.train(2)
         report = prune(weekly, keep="1", report_only="True")
         assert (report["deleted"], report["report_only"]) == ([one], True)
-        assert weekly.remaining == {one, two}
+        assert weekly.remaining_models == {one, two}
 
     def test_pending_deletion_is_reported(self, weekly: Weekly) -> None:
         with set_deletion_time(weekly.world, 1000):

@@ -312,7 +312,7 @@ class TestWithoutXCom:
 
 
 class TestErrorWithBrokenXCom:
-    """An error of XCom must not replace the one that says what is wrong and whether a retry helps."""
+    """A failed push must not replace the error that says what is wrong and whether a retry helps."""
 
     def test_check_reports_findings(self, empty_world: World) -> None:
         seed: Any = {"dataSource": {"s3Uri": f"s3://{empty_world.bucket}/seed"}, "roleArn": empty_world.role}

@@ -1,4 +1,4 @@
-"""Operators wait by a fast clock."""
+"""The tests of operators wait with a fast clock."""
 
 from __future__ import annotations
 

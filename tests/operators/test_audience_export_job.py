@@ -10,15 +10,21 @@ from airflow_cleanroomsml.operators import CleanRoomsMLStartAudienceExportJobOpe
 from tests.support import Run, World, run
 
 both_ways = pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferred"])
-TEN = {"type": "PERCENTAGE", "value": 10}
+TEN_PERCENT = {"type": "PERCENTAGE", "value": 10}
 
 
 def start(job: str, **more: Any) -> Run:
-    given = {"name": "e", "audience_generation_job_arn": job, "audience_size": TEN, "waiter_delay": 1, **more}
-    return run(CleanRoomsMLStartAudienceExportJobOperator(task_id="t", **given))
+    arguments = {
+        "name": "e",
+        "audience_generation_job_arn": job,
+        "audience_size": TEN_PERCENT,
+        "waiter_delay": 1,
+        **more,
+    }
+    return run(CleanRoomsMLStartAudienceExportJobOperator(task_id="t", **arguments))
 
 
-def users(world: World, location: str) -> list[str]:
+def read_users(world: World, location: str) -> list[str]:
     bucket, prefix = location.removeprefix("s3://").split("/", 1)
     s3 = world.client("s3")
     keys = [entry["Key"] for entry in s3.list_objects_v2(Bucket=bucket, Prefix=prefix)["Contents"]]
@@ -27,47 +33,47 @@ def users(world: World, location: str) -> list[str]:
 
 
 @both_ways
-def test_start_waits_and_tells_where_the_audience_lies(world: World, deferrable: bool) -> None:
+def test_start_waits_and_returns_output_location(world: World, deferrable: bool) -> None:
     job = world.generate_audience()
-    done = start(job, deferrable=deferrable)
-    location = done.result["output_location"]
-    assert done.result == {"name": "e", "audience_generation_job_arn": job, "output_location": location}
+    task_run = start(job, deferrable=deferrable)
+    location = task_run.result["output_location"]
+    assert task_run.result == {"name": "e", "audience_generation_job_arn": job, "output_location": location}
     assert location.startswith(f"s3://{world.bucket}/audiences/")
-    found = users(world, location)
-    assert len(found) == len(set(found)) == 20
-    # The seed likes what users of even number like.
-    assert sum(int(user[1:]) % 2 == 0 for user in found) >= 16
+    users = read_users(world, location)
+    assert len(users) == len(set(users)) == 20
+    # Users with an even number prefer the same items as the seed.
+    assert sum(int(user[1:]) % 2 == 0 for user in users) >= 16
     seed = {f"u{index}" for index in range(0, 120, 4)}
-    assert not seed & set(found)
+    assert not seed & set(users)
 
 
-def test_without_waiting_the_location_is_not_known(world: World) -> None:
+def test_start_without_waiting_returns_no_location(world: World) -> None:
     assert start(world.generate_audience(), wait_for_completion=False).result["output_location"] is None
 
 
-def test_it_is_found_by_name_and_size_among_others(world: World) -> None:
+def test_reuse_finds_export_by_name_and_size(world: World) -> None:
     job = world.generate_audience()
     first = start(job)
     other = start(job, name="other", audience_size={"type": "PERCENTAGE", "value": "20"})
-    again = start(job, if_exists="reuse")
-    assert again.result == first.result
+    reused = start(job, if_exists="reuse")
+    assert reused.result == first.result
     assert other.result["output_location"] != first.result["output_location"]
-    assert len(users(world, other.result["output_location"])) == 40
+    assert len(read_users(world, other.result["output_location"])) == 40
 
 
-def test_a_name_in_use_tells_what_is_there(world: World) -> None:
+def test_name_in_use_describes_export(world: World) -> None:
     job = world.generate_audience()
     start(job)
     with pytest.raises(AlreadyExistsError, match="The existing resource: audience export job 'e'.*, ACTIVE, created "):
         start(job)
 
 
-def test_a_size_that_the_configured_model_does_not_have_is_refused(world: World) -> None:
+def test_size_not_in_configured_model_is_rejected(world: World) -> None:
     with pytest.raises(ValidationError, match="PERCENTAGE 5, PERCENTAGE 10, PERCENTAGE 20"):
         start(world.generate_audience(), audience_size={"type": "PERCENTAGE", "value": 7})
 
 
-def test_an_export_that_fails_carries_the_reason(world: World) -> None:
+def test_failed_export_reports_reason(world: World) -> None:
     job = world.generate_audience()
     s3 = world.client("s3")
     for entry in s3.list_objects_v2(Bucket=world.bucket)["Contents"]:

@@ -30,8 +30,8 @@ both_ways = pytest.mark.parametrize("deferrable", [False, True], ids=["in the wo
 
 
 def create(dataset: str, **more: Any) -> Any:
-    given = {"name": "m", "training_dataset_arn": dataset, "waiter_delay": 1, **more}
-    return run(CleanRoomsMLCreateAudienceModelOperator(task_id="t", **given)).result
+    arguments = {"name": "m", "training_dataset_arn": dataset, "waiter_delay": 1, **more}
+    return run(CleanRoomsMLCreateAudienceModelOperator(task_id="t", **arguments)).result
 
 
 def delete(arn: str, **more: Any) -> Any:
@@ -39,28 +39,28 @@ def delete(arn: str, **more: Any) -> Any:
 
 
 @both_ways
-def test_create_waits_and_returns_the_arn(world: World, deferrable: bool) -> None:
+def test_create_waits_and_returns_arn(world: World, deferrable: bool) -> None:
     arn = create(world.create_dataset(), deferrable=deferrable, tags={"team": "ads"})
-    found = world.ml.get_audience_model(audienceModelArn=arn)
-    assert (found["status"], remove_claim(found["tags"])) == ("ACTIVE", {"team": "ads"})
+    model = world.ml.get_audience_model(audienceModelArn=arn)
+    assert (model["status"], remove_claim(model["tags"])) == ("ACTIVE", {"team": "ads"})
     assert world.calls.count("CreateAudienceModel") == 1
 
 
-def test_create_need_not_wait(world: World) -> None:
+def test_create_can_skip_wait(world: World) -> None:
     arn = create(world.create_dataset(), wait_for_completion=False)
     assert ":audience-model/" in arn
     assert "GetAudienceModel" not in world.calls
 
 
-def test_the_training_window_is_sent_as_time(world: World) -> None:
+def test_training_window_is_sent_as_time(world: World) -> None:
     arn = create(world.create_dataset(), training_data_start_time="2025-01-01", training_data_end_time=1_800_000_000)
-    found = world.ml.get_audience_model(audienceModelArn=arn)
-    assert found["trainingDataStartTime"].astimezone(timezone.utc) == datetime(2025, 1, 1, tzinfo=timezone.utc)
-    assert found["trainingDataEndTime"].timestamp() == 1_800_000_000
+    model = world.ml.get_audience_model(audienceModelArn=arn)
+    assert model["trainingDataStartTime"].astimezone(timezone.utc) == datetime(2025, 1, 1, tzinfo=timezone.utc)
+    assert model["trainingDataEndTime"].timestamp() == 1_800_000_000
 
 
 @both_ways
-def test_a_failure_carries_status_code_and_message(world: World, deferrable: bool) -> None:
+def test_failure_has_status_code_and_message(world: World, deferrable: bool) -> None:
     data = world.build_training_data("nowhere")
     dataset = world.ml.create_training_dataset(name="d", roleArn=world.role, trainingData=data)
     with pytest.raises(JobFailedError, match="(?s)is CREATE_FAILED.*nowhere") as caught:
@@ -71,31 +71,31 @@ def test_a_failure_carries_status_code_and_message(world: World, deferrable: boo
 
 
 @both_ways
-def test_a_wait_gives_up_in_time(slow_world: World, deferrable: bool) -> None:
+def test_wait_times_out(slow_world: World, deferrable: bool) -> None:
     with pytest.raises(WaitTimeoutError, match="still CREATE_IN_PROGRESS.*It is still running"):
         create(slow_world.create_dataset(), deferrable=deferrable, waiter_delay=0.05, waiter_max_attempts=1)
 
 
-def test_execution_timeout_ends_a_deferred_wait(world: World) -> None:
+def test_execution_timeout_limits_deferred_wait(world: World) -> None:
     task = CleanRoomsMLCreateAudienceModelOperator(
         task_id="t", name="m", training_dataset_arn="a", execution_timeout=timedelta(seconds=30)
     )
-    begun = datetime.now(tz=timezone.utc)
-    context: Any = {"ti": type("Ti", (), {"start_date": begun})}
+    start = datetime.now(tz=timezone.utc)
+    context: Any = {"ti": type("Ti", (), {"start_date": start})}
     wait = task._waiter.build_wait(context, Handle({"audience_model_arn": "a"}))
-    # Before Airflow's own alarm, which 2.11 rings as soon as the task goes on, and which would be retried.
-    assert wait.deadline == pytest.approx(begun.timestamp() + 15)
+    # Earlier than Airflow's own time-out, which 2.11 raises as soon as the task resumes, and which would be retried.
+    assert wait.deadline == pytest.approx(start.timestamp() + 15)
 
 
 @both_ways
-def test_reuse_waits_for_what_is_under_way(world: World, deferrable: bool) -> None:
+def test_reuse_waits_for_pending_model(world: World, deferrable: bool) -> None:
     dataset = world.create_dataset()
     first = create(dataset, wait_for_completion=False)
     assert create(dataset, if_exists="reuse", deferrable=deferrable) == first
     assert world.ml.get_audience_model(audienceModelArn=first)["status"] == "ACTIVE"
 
 
-def test_reuse_does_not_take_a_failed_one(world: World) -> None:
+def test_reuse_rejects_failed_model(world: World) -> None:
     data = world.build_training_data("nowhere")
     dataset = world.ml.create_training_dataset(name="d", roleArn=world.role, trainingData=data)
     with pytest.raises(JobFailedError):
@@ -104,7 +104,7 @@ def test_reuse_does_not_take_a_failed_one(world: World) -> None:
         create(dataset["trainingDatasetArn"], if_exists="reuse")
 
 
-def test_an_unknown_outcome_fails_at_once_where_nothing_tells_whose_it_is(world: World) -> None:
+def test_lost_response_fails_without_retry_if_not_durable(world: World) -> None:
     world.add_fault("CreateAudienceModel", "lose_response")
     with pytest.raises(OutcomeUnknownError, match="(?s)outcome is unknown.*does not retry.*if_exists"):
         create(world.create_dataset(), durable=False)
@@ -112,7 +112,7 @@ def test_an_unknown_outcome_fails_at_once_where_nothing_tells_whose_it_is(world:
     assert len(world.ml.list_audience_models()["audienceModels"]) == 1
 
 
-def test_a_trigger_that_breaks_off_says_why(world: World) -> None:
+def test_failed_trigger_reports_reason(world: World) -> None:
     task = CleanRoomsMLCreateAudienceModelOperator(task_id="t", name="m", training_dataset_arn=world.create_dataset())
     wait = task._waiter.build_wait({}, Handle({"audience_model_arn": "arn"})).to_json()
     with pytest.raises(
@@ -122,7 +122,7 @@ def test_a_trigger_that_breaks_off_says_why(world: World) -> None:
 
 
 @both_ways
-def test_a_wait_that_breaks_off_does_not_lead_to_a_second_model(slow_world: World, deferrable: bool) -> None:
+def test_interrupted_wait_does_not_create_second_model(slow_world: World, deferrable: bool) -> None:
     dataset = slow_world.create_dataset()
     first = create(dataset, wait_for_completion=False)
     slow_world.add_fault("GetAudienceModel", "access_denied")
@@ -143,26 +143,26 @@ def test_a_wait_that_breaks_off_does_not_lead_to_a_second_model(slow_world: Worl
         ("waiter_max_attempts", "60"),
     ],
 )
-def test_what_could_only_fail_afterwards_is_refused_before(world: World, argument: str, value: Any) -> None:
+def test_invalid_wait_is_rejected_before_create(world: World, argument: str, value: Any) -> None:
     with pytest.raises(InvalidRequestError, match=argument):
         create(world.create_dataset(), **{"deferrable": True, argument: value})
     assert "CreateAudienceModel" not in world.calls
 
 
 @pytest.mark.parametrize("config", [Config(read_timeout=5), {"read_timeout": object()}, {"read_timeout": "soon"}])
-def test_what_cannot_travel_to_the_triggerer_is_refused_before(world: World, config: Any) -> None:
+def test_config_unfit_for_triggerer_is_rejected_before_create(world: World, config: Any) -> None:
     with pytest.raises(ConfigurationError, match="botocore_config"):
         create(world.create_dataset(), deferrable=True, botocore_config=config)
     assert "CreateAudienceModel" not in world.calls
 
 
-def test_a_deferral_that_airflow_ends_does_not_lead_to_a_second_model() -> None:
+def test_trigger_failure_does_not_create_second_model() -> None:
     task = CleanRoomsMLCreateAudienceModelOperator(task_id="t", name="m", training_dataset_arn="a", durable=False)
     with pytest.raises(WaitBrokenError, match="(?s)not affected.*Trigger failure"):
         task.resume_execution("__fail__", {"error": "Trigger failure"}, {})
 
 
-def test_a_deletion_that_is_under_way_is_waited_for(world: World) -> None:
+def test_delete_waits_after_lost_response(world: World) -> None:
     arn = world.train_model()
     world.add_fault("DeleteAudienceModel", "lose_response")
     assert delete(arn) is None
@@ -170,7 +170,7 @@ def test_a_deletion_that_is_under_way_is_waited_for(world: World) -> None:
     assert world.ml.list_audience_models()["audienceModels"] == []
 
 
-def test_a_wait_for_what_would_be_found_again_may_be_retried(slow_world: World) -> None:
+def test_interrupted_wait_can_be_retried_with_reuse(slow_world: World) -> None:
     task = CleanRoomsMLCreateAudienceModelOperator(
         task_id="t", name="m", training_dataset_arn=slow_world.create_dataset(), if_exists="reuse"
     )
@@ -180,7 +180,7 @@ def test_a_wait_for_what_would_be_found_again_may_be_retried(slow_world: World) 
     assert not isinstance(caught.value, AirflowFailException)
 
 
-def test_a_wait_that_cannot_work_as_it_is_configured_is_not_retried(slow_world: World) -> None:
+def test_wait_with_bad_configuration_is_not_retried(slow_world: World) -> None:
     task = CleanRoomsMLCreateAudienceModelOperator(
         task_id="t", name="m", training_dataset_arn=slow_world.create_dataset(), if_exists="reuse"
     )
@@ -190,14 +190,14 @@ def test_a_wait_that_cannot_work_as_it_is_configured_is_not_retried(slow_world: 
 
 
 @both_ways
-def test_delete_waits_until_it_is_gone(world: World, deferrable: bool) -> None:
+def test_delete_waits_for_deletion(world: World, deferrable: bool) -> None:
     arn = world.train_model()
     assert delete(arn, deferrable=deferrable) is None
     assert world.ml.list_audience_models()["audienceModels"] == []
     assert delete(arn, deferrable=deferrable) is None
 
 
-def test_delete_is_refused_while_a_configured_one_depends_on_it(world: World) -> None:
+def test_delete_fails_while_configured_model_depends_on_it(world: World) -> None:
     configured = world.ml.get_configured_audience_model(configuredAudienceModelArn=world.create_configured_model())
     with pytest.raises(ConflictError, match="depend on"):
         delete(configured["audienceModelArn"])

@@ -25,18 +25,18 @@ RANDOM = {**METRICS, "recallMetric": 0.2}
 DEFAULT = {"type": "PERCENTAGE", "value": 5}
 
 
-def choose(**given: Any) -> Any:
-    return run(CleanRoomsMLChooseAudienceSizeOperator(task_id="t", **given)).result
+def choose(**arguments: Any) -> Any:
+    return run(CleanRoomsMLChooseAudienceSizeOperator(task_id="t", **arguments)).result
 
 
-def percent(value: int) -> dict[str, Any]:
+def build_percentage(value: int) -> dict[str, Any]:
     return {"type": "PERCENTAGE", "value": value}
 
 
-def test_what_it_returns_goes_into_an_export_as_it_is(world: World) -> None:
+def test_export_accepts_chosen_size(world: World) -> None:
     job = world.generate_audience()
     size = choose(audience_generation_job_arn=job, min_relevance=-1)
-    assert size == percent(20)
+    assert size == build_percentage(20)
     export = CleanRoomsMLStartAudienceExportJobOperator(
         task_id="export", name="export", audience_generation_job_arn=job, audience_size=size
     )
@@ -44,7 +44,7 @@ def test_what_it_returns_goes_into_an_export_as_it_is(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "value"),
+    ("arguments", "value"),
     [
         ({}, 1),
         ({"min_relevance": "-0.2"}, 5),
@@ -52,24 +52,24 @@ def test_what_it_returns_goes_into_an_export_as_it_is(world: World) -> None:
         ({"policy": "users", "users": 180_000, "training_users": "1000000"}, 20),
     ],
 )
-@pytest.mark.parametrize("metrics", [METRICS, str(METRICS)], ids=["a mapping", "its text"])
-def test_metrics_suffice_and_nothing_is_read(world: World, metrics: Any, given: dict[str, Any], value: int) -> None:
-    assert choose(metrics=metrics, **given) == percent(value)
+@pytest.mark.parametrize("metrics", [METRICS, str(METRICS)], ids=["mapping", "text"])
+def test_metrics_argument_needs_no_calls(world: World, metrics: Any, arguments: dict[str, Any], value: int) -> None:
+    assert choose(metrics=metrics, **arguments) == build_percentage(value)
     assert world.calls == []
 
 
-def test_one_line_tells_a_person(caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> None:
+def test_metrics_are_logged(caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> None:
     with caplog.at_level(logging.INFO):
         choose(metrics=METRICS)
-    told = "recall 0.87 (random 0.20); relevance 0.57 at 1 %, -0.15 at 5 %, -0.36 at 20 %."
-    assert told in caplog.text + capsys.readouterr().out
+    line = "recall 0.87 (random 0.20); relevance 0.57 at 1 %, -0.15 at 5 %, -0.36 at 20 %."
+    assert line in caplog.text + capsys.readouterr().out
 
 
 class TestUnsuitable:
-    """A recall that is random, metrics that are not shared, and a curve that is too low."""
+    """Random recall, metrics that are not shared, and relevance that is too low."""
 
-    SITUATIONS = pytest.mark.parametrize(
-        ("given", "why"),
+    UNSUITABLE = pytest.mark.parametrize(
+        ("arguments", "why"),
         [
             ({"metrics": RANDOM}, "recall 0.20 is no better than a random selection"),
             ({"metrics": METRICS, "min_recall": 0.9}, "recall 0.87 is no better than min_recall"),
@@ -78,28 +78,28 @@ class TestUnsuitable:
         ],
     )
 
-    @SITUATIONS
-    def test_it_fails_without_a_retry(self, given: dict[str, Any], why: str) -> None:
+    @UNSUITABLE
+    def test_fail_does_not_retry(self, arguments: dict[str, Any], why: str) -> None:
         with pytest.raises(ResultError, match=why):
-            choose(**given)
+            choose(**arguments)
 
-    @SITUATIONS
-    def test_it_skips(self, given: dict[str, Any], why: str) -> None:
+    @UNSUITABLE
+    def test_skip(self, arguments: dict[str, Any], why: str) -> None:
         with pytest.raises(AirflowSkipException, match=why):
-            choose(if_unsuitable="skip", **given)
+            choose(if_unsuitable="skip", **arguments)
 
-    @pytest.mark.parametrize("given", [{"metrics": None}, {"metrics": METRICS, "min_relevance": 0.6}])
-    def test_it_passes_a_default_where_nothing_can_be_chosen(self, given: dict[str, Any]) -> None:
-        assert choose(if_unsuitable="pass", default_size=DEFAULT, **given) == DEFAULT
+    @pytest.mark.parametrize("arguments", [{"metrics": None}, {"metrics": METRICS, "min_relevance": 0.6}])
+    def test_pass_returns_default_if_no_size_is_suitable(self, arguments: dict[str, Any]) -> None:
+        assert choose(if_unsuitable="pass", default_size=DEFAULT, **arguments) == DEFAULT
         with pytest.raises(ResultError):
-            choose(if_unsuitable="pass", **given)
+            choose(if_unsuitable="pass", **arguments)
 
-    def test_it_passes_on_with_a_recall_that_is_random(self) -> None:
-        assert choose(if_unsuitable="pass", default_size=DEFAULT, metrics=RANDOM) == percent(1)
+    def test_pass_chooses_size_despite_random_recall(self) -> None:
+        assert choose(if_unsuitable="pass", default_size=DEFAULT, metrics=RANDOM) == build_percentage(1)
 
 
-def test_a_recall_that_is_missing_or_cannot_be_compared_is_no_reason() -> None:
-    assert choose(metrics={"relevanceMetrics": METRICS["relevanceMetrics"]}) == percent(1)
+def test_missing_or_incomparable_recall_is_accepted() -> None:
+    assert choose(metrics={"relevanceMetrics": METRICS["relevanceMetrics"]}) == build_percentage(1)
     absolute = [{"audienceSize": {"type": "ABSOLUTE", "value": 10_000}, "score": 0.5}]
     size = {"type": "ABSOLUTE", "value": 10_000}
     assert choose(metrics={"relevanceMetrics": absolute, "recallMetric": 0.01}) == size
@@ -107,35 +107,35 @@ def test_a_recall_that_is_missing_or_cannot_be_compared_is_no_reason() -> None:
         choose(metrics={"relevanceMetrics": absolute, "recallMetric": 0.01}, training_users=100_000)
 
 
-def test_metrics_that_a_partner_does_not_share_are_not_there(world: World, emulator: EmulatorProcess) -> None:
+def test_job_without_shared_metrics_is_skipped(world: World, emulator: EmulatorProcess) -> None:
     owner = World(emulator).build()
-    terms = owner.create_configured_model(metrics=["NONE"])
-    owner.allow_jobs(terms, world.account)
-    made = world.ml.start_audience_generation_job(
-        name="segment", configuredAudienceModelArn=terms, seedAudience=world.write_seed()
+    configured = owner.create_configured_model(metrics=["NONE"])
+    owner.allow_jobs(configured, world.account)
+    response = world.ml.start_audience_generation_job(
+        name="segment", configuredAudienceModelArn=configured, seedAudience=world.write_seed()
     )
-    job = made["audienceGenerationJobArn"]
+    job = response["audienceGenerationJobArn"]
     assert world.wait(job)["status"] == "ACTIVE"
     with pytest.raises(AirflowSkipException, match="the metrics are not shared"):
         choose(audience_generation_job_arn=job, if_unsuitable="skip")
 
 
-def test_a_job_that_is_under_way_is_retried_and_one_that_failed_is_not(world: World) -> None:
-    terms = world.create_configured_model()
+def test_pending_job_is_retried_and_failed_job_is_not(world: World) -> None:
+    configured = world.create_configured_model()
 
     def start(name: str) -> str:
-        made = world.ml.start_audience_generation_job(
-            name=name, configuredAudienceModelArn=terms, seedAudience=world.write_seed()
+        response = world.ml.start_audience_generation_job(
+            name=name, configuredAudienceModelArn=configured, seedAudience=world.write_seed()
         )
-        return str(made["audienceGenerationJobArn"])
+        return str(response["audienceGenerationJobArn"])
 
     before = world.emulator.change_settings(progress_seconds=1000)
     try:
-        under_way = start("under-way")
+        in_progress = start("in-progress")
     finally:
         world.emulator.change_settings(progress_seconds=before["progress_seconds"])
     with pytest.raises(CleanRoomsMLError, match="has no metrics yet") as caught:
-        choose(audience_generation_job_arn=under_way)
+        choose(audience_generation_job_arn=in_progress)
     assert not isinstance(caught.value, AirflowFailException)
     world.add_fault("StartAudienceGenerationJob", "fail_job")
     failed = start("failed")
@@ -145,7 +145,7 @@ def test_a_job_that_is_under_way_is_retried_and_one_that_failed_is_not(world: Wo
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("arguments", "message"),
     [
         ({"policy": "best"}, "policy: 'best' is unknown; allowed: relevance, users, knee"),
         ({"policy": "users"}, 'users: missing; required with policy="users"'),
@@ -168,13 +168,13 @@ def test_a_job_that_is_under_way_is_retried_and_one_that_failed_is_not(world: Wo
         ({"policy": "users", "users": 1, "metrics": METRICS}, "training_users: missing"),
     ],
 )
-def test_arguments_are_refused_before_anything_is_sent(world: World, given: dict[str, Any], message: str) -> None:
+def test_invalid_arguments_are_rejected_before_calls(world: World, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidRequestError, match=message):
-        choose(**given)
+        choose(**arguments)
     assert world.calls == []
 
 
-def test_metrics_that_are_an_array_are_refused() -> None:
+def test_array_of_metrics_is_rejected() -> None:
     numpy = pytest.importorskip("numpy")
     with pytest.raises(InvalidRequestError, match="metrics: relevanceMetrics is missing"):
         choose(metrics=numpy.array([1, 2]))

@@ -24,34 +24,34 @@ def call(operation: str, parameters: Any = None, **more: Any) -> Any:
     return run(CleanRoomsMLCallOperator(task_id="t", operation=operation, parameters=parameters, **more)).result
 
 
-def test_an_answer_is_json_in_the_apis_own_spelling(world: World) -> None:
+def test_response_is_json_with_api_member_names(world: World) -> None:
     dataset = world.create_dataset("of interactions")
-    found = call("get_training_dataset", {"training_dataset_arn": "{{ dataset }}".replace("{{ dataset }}", dataset)})
-    assert found["name"] == "of interactions"
-    assert found["createTime"].endswith("+00:00")
-    assert "ResponseMetadata" not in found
+    response = call("get_training_dataset", {"training_dataset_arn": "{{ dataset }}".replace("{{ dataset }}", dataset)})
+    assert response["name"] == "of interactions"
+    assert response["createTime"].endswith("+00:00")
+    assert "ResponseMetadata" not in response
 
 
-@pytest.mark.parametrize("more", [{}, {"max_results": 2}], ids=["all", "pages of two"])
-def test_all_pages_of_a_listing_are_one_answer(world: World, more: dict[str, int]) -> None:
+@pytest.mark.parametrize("parameters", [{}, {"max_results": 2}], ids=["all", "pages of two"])
+def test_pages_of_listing_are_combined(world: World, parameters: dict[str, int]) -> None:
     for index in range(5):
         world.create_dataset(f"d{index}")
-    found = call("list_training_datasets", more)
-    assert [entry["name"] for entry in found["trainingDatasets"]] == [f"d{index}" for index in range(5)]
-    assert "nextToken" not in found
-    assert world.calls.count("ListTrainingDatasets") == (3 if more else 1)
+    response = call("list_training_datasets", parameters)
+    assert [entry["name"] for entry in response["trainingDatasets"]] == [f"d{index}" for index in range(5)]
+    assert "nextToken" not in response
+    assert world.calls.count("ListTrainingDatasets") == (3 if parameters else 1)
 
 
-def test_a_token_asks_for_one_page(world: World) -> None:
+def test_page_token_gets_one_page(world: World) -> None:
     for index in range(3):
         world.create_dataset(f"d{index}")
     token = world.ml.list_training_datasets(maxResults=1)["nextToken"]
-    found = call("list_training_datasets", {"next_token": token, "max_results": 1})
-    assert [entry["name"] for entry in found["trainingDatasets"]] == ["d1"]
-    assert found["nextToken"]
+    response = call("list_training_datasets", {"next_token": token, "max_results": 1})
+    assert [entry["name"] for entry in response["trainingDatasets"]] == ["d1"]
+    assert response["nextToken"]
 
 
-def test_jmespath_picks_the_result(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_jmespath_selects_result(world: World, caplog: pytest.LogCaptureFixture) -> None:
     for index in range(3):
         world.create_dataset(f"d{index}")
     assert call("list_training_datasets", jmespath="trainingDatasets[?name!='d1'].name") == ["d0", "d2"]
@@ -80,69 +80,69 @@ def test_jmespath_picks_the_result(world: World, caplog: pytest.LogCaptureFixtur
         ({"parameters": "all of them"}, "parameters: a string is not valid; must be a mapping"),
     ],
 )
-def test_what_cannot_be_asked_is_refused_before_it_is_sent(
-    world: World, arguments: dict[str, Any], message: str
-) -> None:
+def test_invalid_call_is_rejected_before_it_is_sent(world: World, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidRequestError, match=message):
         call(**{"operation": "list_training_datasets", **arguments})
     assert world.calls == []
 
 
-def test_parameters_may_be_a_text_of_json(world: World) -> None:
+def test_parameters_can_be_json_text(world: World) -> None:
     dataset = world.create_dataset("d")
     text = json.dumps({"training_dataset_arn": dataset})
     assert call("get_{{ 'training_dataset' }}", text, jmespath="name") == "d"
 
 
-def test_the_sister_service_is_called_by_name(studio: Studio) -> None:
-    found = call("get_membership", studio.mine, service="cleanrooms", jmespath="membership.collaborationId")
-    assert found == studio.collaboration.id
+def test_clean_rooms_can_be_called(studio: Studio) -> None:
+    collaboration_id = call("get_membership", studio.mine, service="cleanrooms", jmespath="membership.collaborationId")
+    assert collaboration_id == studio.collaboration.id
 
 
-def test_what_is_not_to_be_shown_is_not_in_the_result(studio: Studio) -> None:
-    of = {**studio.mine, "ml_input_channel_arn": studio.channel}
-    found = call("get_ml_input_channel", of)
-    assert found["inputChannel"]["dataSource"]["protectedQueryInputParameters"]["sqlParameters"] == "***"
-    assert found["inputChannel"]["roleArn"] == studio.world.role
-    assert SQL not in json.dumps(found)
+def test_confidential_members_are_masked(studio: Studio) -> None:
+    identifiers = {**studio.mine, "ml_input_channel_arn": studio.channel}
+    response = call("get_ml_input_channel", identifiers)
+    assert response["inputChannel"]["dataSource"]["protectedQueryInputParameters"]["sqlParameters"] == "***"
+    assert response["inputChannel"]["roleArn"] == studio.world.role
+    assert SQL not in json.dumps(response)
     training = {k: v for k, v in studio.build_training("m").items() if k not in ("task_id", "waiter_delay")}
-    made = call("create_trained_model", {**training, "environment": {"PASSWORD": "marker"}}, jmespath="trainedModelArn")
-    found = call("get_trained_model", {**studio.mine, "trained_model_arn": made})
-    assert found["environment"] == "***"
-    assert found["resourceConfig"]["instanceType"] == "ml.m5.2xlarge"
+    model = call(
+        "create_trained_model", {**training, "environment": {"PASSWORD": "marker"}}, jmespath="trainedModelArn"
+    )
+    response = call("get_trained_model", {**studio.mine, "trained_model_arn": model})
+    assert response["environment"] == "***"
+    assert response["resourceConfig"]["instanceType"] == "ml.m5.2xlarge"
 
 
-def test_an_expression_that_fails_on_the_answer_is_no_reason_to_create_again(studio: Studio) -> None:
+def test_create_is_not_retried_if_jmespath_fails(studio: Studio) -> None:
     request = {k: v for k, v in studio.build_training("m").items() if k not in ("task_id", "waiter_delay")}
     with pytest.raises(ResultError, match="CreateTrainedModel succeeded") as caught:
         call("create_trained_model", request, jmespath="sum(trainedModelArn)")
     assert isinstance(caught.value, AirflowFailException)
 
 
-def test_what_the_service_says_in_words_quotes_nothing(studio: Studio) -> None:
-    said = 'cannot resolve "{query}"'
-    studio.world.add_fault("CreateMLInputChannel", "fail_job", code="QUERY_FAILED", message=said)
+def test_messages_that_quote_query_are_masked(studio: Studio) -> None:
+    message = 'cannot resolve "{query}"'
+    studio.world.add_fault("CreateMLInputChannel", "fail_job", code="QUERY_FAILED", message=message)
     _ = studio.association
-    made = studio.ml.create_ml_input_channel(
+    arn = studio.ml.create_ml_input_channel(
         **studio.of,
         name="c",
         configuredModelAlgorithmAssociations=[studio.association],
         inputChannel=studio.build_input_channel(),
         retentionInDays=1,
     )["mlInputChannelArn"]
-    studio.wait_until("get_ml_input_channel", "CREATE_FAILED", mlInputChannelArn=made)
-    found = call("get_ml_input_channel", {**studio.mine, "ml_input_channel_arn": made})
-    assert found["statusDetails"]["statusCode"] == "QUERY_FAILED"
-    assert found["statusDetails"]["message"].startswith("***")
-    query = {**studio.mine, "protected_query_identifier": found["protectedQueryIdentifier"]}
-    answer = call("get_protected_query", query, service="cleanrooms")
-    within = {"collaboration_identifier": studio.collaboration.id, "ml_input_channel_arn": made}
-    seen = call("get_collaboration_ml_input_channel", within)
-    assert SQL not in json.dumps([found, answer, seen])
-    assert seen["statusDetails"]["message"].startswith("(withheld")
+    studio.wait_until("get_ml_input_channel", "CREATE_FAILED", mlInputChannelArn=arn)
+    channel = call("get_ml_input_channel", {**studio.mine, "ml_input_channel_arn": arn})
+    assert channel["statusDetails"]["statusCode"] == "QUERY_FAILED"
+    assert channel["statusDetails"]["message"].startswith("***")
+    query = {**studio.mine, "protected_query_identifier": channel["protectedQueryIdentifier"]}
+    protected_query = call("get_protected_query", query, service="cleanrooms")
+    identifiers = {"collaboration_identifier": studio.collaboration.id, "ml_input_channel_arn": arn}
+    shared_channel = call("get_collaboration_ml_input_channel", identifiers)
+    assert SQL not in json.dumps([channel, protected_query, shared_channel])
+    assert shared_channel["statusDetails"]["message"].startswith("(withheld")
 
 
-def test_a_create_is_sent_once(studio: Studio) -> None:
+def test_create_is_sent_once(studio: Studio) -> None:
     task = CleanRoomsMLCallOperator(
         task_id="t",
         operation="create_ml_input_channel",
@@ -165,14 +165,14 @@ def test_a_create_is_sent_once(studio: Studio) -> None:
     assert query.value["queryString"] == "SELECT 2"
 
 
-def test_what_is_not_there_is_no_result(world: World) -> None:
+def test_missing_resource_raises(world: World) -> None:
     arn = f"arn:aws:cleanrooms-ml:us-east-1:{world.account}:audience-model/none"
     with pytest.raises(ResourceNotFoundError):
         call("get_audience_model", {"audience_model_arn": arn})
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_every_operation_is_a_task(empty_world: World, operation: str) -> None:
+def test_operation_can_be_called(empty_world: World, operation: str) -> None:
     shape: Any = find_operation(load(), operation).input_shape
     if shape is None or not shape.required_members:
         assert all(value == [] for value in call(operation).values())
@@ -185,8 +185,8 @@ def test_every_operation_is_a_task(empty_world: World, operation: str) -> None:
 @pytest.mark.parametrize(
     "expression", ["contains(trainingDatasetArn, `1`)", "min_by([{a: `1`}, {a: trainingDatasetArn}], &a)"]
 )
-def test_a_create_whose_result_cannot_be_selected_is_not_retried(world: World, expression: str) -> None:
-    """JMESPath lets errors of Python through: a retry would create another one."""
+def test_create_is_not_retried_if_jmespath_raises_python_error(world: World, expression: str) -> None:
+    """JMESPath does not catch all Python errors: a retry would create another dataset."""
     described = world.ml.get_training_dataset(trainingDatasetArn=world.create_dataset())
     request = {"name": "d2", "role_arn": described["roleArn"], "training_data": described["trainingData"]}
     with pytest.raises(ResultError, match="(?s)CreateTrainingDataset succeeded, but jmespath .* cannot be applied"):
@@ -194,7 +194,7 @@ def test_a_create_whose_result_cannot_be_selected_is_not_retried(world: World, e
 
 
 def _iterate_explanations(shape: Any, path: str = "", inside: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
-    """Paths of the members that explain something in words, by their names, each with a smallest value that has it."""
+    """Yield the path of each member that holds an explanation, judging by its name, with the smallest value that contains it."""
     if shape.type_name == "structure" and shape.name not in inside:
         for name, member in shape.members.items():
             if member.type_name == "string" and re.search("(?i)(message|details|reason)$", name):
@@ -207,12 +207,12 @@ def _iterate_explanations(shape: Any, path: str = "", inside: tuple[str, ...] = 
 
 
 @pytest.mark.parametrize("service", ["cleanroomsml", "cleanrooms"])
-def test_no_explanation_of_the_service_is_shown_where_it_may_quote_a_query(service: str) -> None:
-    model, shown, tried = load(service), [], 0
+def test_explanations_are_masked_where_they_may_quote_query(service: str) -> None:
+    model, unmasked, count = load(service), [], 0
     for operation in model.operation_names:
         shape: Any = model.operation_model(operation).output_shape
         for path, value in _iterate_explanations(shape) if shape and holds_sensitive(shape) else ():
-            tried += 1
-            shown += [operation + path] if "marker" in json.dumps(to_json(shape, value)) else []
-    assert tried
-    assert shown == []
+            count += 1
+            unmasked += [operation + path] if "marker" in json.dumps(to_json(shape, value)) else []
+    assert count
+    assert unmasked == []

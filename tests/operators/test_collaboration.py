@@ -16,7 +16,7 @@ from airflow_cleanroomsml.operators import (
 from tests.helpers.collaboration import Collaboration, collaborate
 from tests.support import EmulatorProcess, TaskInstance, World, run
 
-NONE = "00000000-0000-4000-8000-000000000000"
+UNKNOWN_ID = "00000000-0000-4000-8000-000000000000"
 
 
 @pytest.fixture
@@ -25,15 +25,15 @@ def partner(emulator: EmulatorProcess) -> World:
 
 
 @pytest.fixture
-def together(world: World, partner: World) -> Collaboration:
-    """``aws_default`` leads to the account that offers the model."""
+def collaboration(world: World, partner: World) -> Collaboration:
+    """``aws_default`` connects to the account that offers the model."""
     return collaborate(world, partner)
 
 
-def associate(together: Collaboration, world: World, model: str, **more: Any) -> Any:
+def associate(collaboration: Collaboration, world: World, model: str, **more: Any) -> Any:
     arguments = {
         "task_id": "t",
-        "membership_identifier": together.find_membership(world),
+        "membership_identifier": collaboration.find_membership(world),
         "configured_audience_model_arn": model,
         "configured_audience_model_association_name": "offer",
         "manage_resource_policies": "{{ True }}",
@@ -42,37 +42,39 @@ def associate(together: Collaboration, world: World, model: str, **more: Any) ->
     return run(CleanRoomsCreateConfiguredAudienceModelAssociationOperator(**arguments))
 
 
-def find(together: Collaboration, **more: Any) -> Any:
-    return run(CleanRoomsFindConfiguredAudienceModelOperator(task_id="t", collaboration_identifier=together.id, **more))
+def find(collaboration: Collaboration, **more: Any) -> Any:
+    return run(
+        CleanRoomsFindConfiguredAudienceModelOperator(task_id="t", collaboration_identifier=collaboration.id, **more)
+    )
 
 
-def test_the_membership_is_the_callers_own(world: World, together: Collaboration) -> None:
-    found = run(CleanRoomsFindMembershipOperator(task_id="t", collaboration_identifier=together.id))
-    assert found.result == together.find_membership(world)
+def test_membership_of_caller_is_found(world: World, collaboration: Collaboration) -> None:
+    lookup = run(CleanRoomsFindMembershipOperator(task_id="t", collaboration_identifier=collaboration.id))
+    assert lookup.result == collaboration.find_membership(world)
 
 
-def test_a_collaboration_that_one_is_no_member_of_is_named(world: World) -> None:
-    with pytest.raises(ResourceNotFoundError, match=f"collaboration_identifier: .*{NONE}"):
-        run(CleanRoomsFindMembershipOperator(task_id="t", collaboration_identifier=NONE))
+def test_error_names_unknown_collaboration(world: World) -> None:
+    with pytest.raises(ResourceNotFoundError, match=f"collaboration_identifier: .*{UNKNOWN_ID}"):
+        run(CleanRoomsFindMembershipOperator(task_id="t", collaboration_identifier=UNKNOWN_ID))
 
 
-def test_an_association_is_made_changed_found_and_deleted(world: World, together: Collaboration) -> None:
+def test_association_is_created_updated_found_and_deleted(world: World, collaboration: Collaboration) -> None:
     model = world.create_configured_model()
-    made = associate(together, world, model)
+    created = associate(collaboration, world, model)
     identifiers = {
-        "membership_identifier": together.find_membership(world),
-        "configured_audience_model_association_identifier": made.result,
+        "membership_identifier": collaboration.find_membership(world),
+        "configured_audience_model_association_identifier": created.result,
     }
-    arn = made.pushed["configured_audience_model_association_arn"]
-    assert arn.endswith(made.result)
+    arn = created.pushed["configured_audience_model_association_arn"]
+    assert arn.endswith(created.result)
     assert arn.split(":")[2:5:2] == ["cleanrooms", world.account]
     run(CleanRoomsUpdateConfiguredAudienceModelAssociationOperator(task_id="t", name="new", **identifiers))
-    found = find(together, association_name="new")
-    assert found.result == model
-    assert found.pushed["offers"] == [
+    lookup = find(collaboration, association_name="new")
+    assert lookup.result == model
+    assert lookup.pushed["offers"] == [
         {
             "configured_audience_model_arn": model,
-            "association_identifier": made.result,
+            "association_identifier": created.result,
             "name": "new",
             "creator_account_id": world.account,
         }
@@ -80,124 +82,128 @@ def test_an_association_is_made_changed_found_and_deleted(world: World, together
     for _ in range(2):
         run(CleanRoomsDeleteConfiguredAudienceModelAssociationOperator(task_id="t", **identifiers))
     with pytest.raises(ResourceNotFoundError, match="has 0 configured audience models.*\n  No member has associated"):
-        find(together)
+        find(collaboration)
 
 
-def test_one_of_the_same_name_is_reused_if_it_is_what_is_asked_for(world: World, together: Collaboration) -> None:
+def test_association_is_reused_if_it_matches_request(world: World, collaboration: Collaboration) -> None:
     model = world.create_configured_model()
-    first = associate(together, world, model)
-    again = associate(together, world, model, if_exists="reuse", description="does not matter")
-    assert (again.result, again.pushed) == (first.result, first.pushed)
+    first = associate(collaboration, world, model)
+    reused = associate(collaboration, world, model, if_exists="reuse", description="does not matter")
+    assert (reused.result, reused.pushed) == (first.result, first.pushed)
     with pytest.raises(AlreadyExistsError, match=first.result):
-        associate(together, world, model)
+        associate(collaboration, world, model)
     other = world.create_configured_model("other")
     with pytest.raises(AlreadyExistsError, match="configured_audience_model_arn"):
-        associate(together, world, other, if_exists="reuse")
+        associate(collaboration, world, other, if_exists="reuse")
 
 
-def test_a_lost_answer_is_looked_for(world: World, together: Collaboration) -> None:
+def test_lost_response_is_looked_up(world: World, collaboration: Collaboration) -> None:
     model = world.create_configured_model()
     world.add_fault("CreateConfiguredAudienceModelAssociation", "lose_response")
-    made = associate(together, world, model, if_exists="reuse")
+    task_run = associate(collaboration, world, model, if_exists="reuse")
     assert world.calls.count("CreateConfiguredAudienceModelAssociation") == 1
-    assert made.pushed["configured_audience_model_association_arn"].endswith(made.result)
+    assert task_run.pushed["configured_audience_model_association_arn"].endswith(task_run.result)
 
 
-def test_several_offers_have_to_be_told_apart(world: World, together: Collaboration) -> None:
+def test_find_rejects_ambiguous_offers(world: World, collaboration: Collaboration) -> None:
     first, second = world.create_configured_model("first"), world.create_configured_model("second")
-    associate(together, world, first, configured_audience_model_association_name="first")
-    associate(together, world, second, configured_audience_model_association_name="second")
+    associate(collaboration, world, first, configured_audience_model_association_name="first")
+    associate(collaboration, world, second, configured_audience_model_association_name="second")
     with pytest.raises(ResourceNotFoundError, match=f"has 2 .*\n.*'first' of account {world.account}"):
-        find(together)
-    assert find(together, association_name="second").result == second
+        find(collaboration)
+    assert find(collaboration, association_name="second").result == second
     with pytest.raises(ResourceNotFoundError, match="'first', 'second'"):
-        find(together, association_name="third")
+        find(collaboration, association_name="third")
     with pytest.raises(ResourceNotFoundError):
-        find(together, creator_account_id="000000000000")
+        find(collaboration, creator_account_id="000000000000")
 
 
 @pytest.mark.parametrize(
-    ("more", "problem"),
+    ("arguments", "problem"),
     [
         ({"creator_account_id": 1234}, "creator_account_id: .* has 4 characters; allowed: 12 characters"),
         ({"creator_account_id": "a partner's"}, "creator_account_id: "),
         ({"association_name": " "}, "association_name: ' ' does not match; pattern: "),
         ({"association_name": True}, "association_name: True is a bool; must be a string"),
         (
-            {"collaboration_identifier": NONE.replace("8", "F")},
+            {"collaboration_identifier": UNKNOWN_ID.replace("8", "F")},
             "collaboration_identifier: .* does not match; pattern: ",
         ),
         ({"collaboration_identifier": "None"}, "collaboration_identifier: 'None' has 4 characters"),
         ({"collaboration_identifier": None}, "collaboration_identifier: missing; required"),
     ],
 )
-def test_what_would_never_be_found_is_refused(world: World, more: dict[str, Any], problem: str) -> None:
+def test_invalid_lookup_is_rejected(world: World, arguments: dict[str, Any], problem: str) -> None:
     operator = CleanRoomsFindConfiguredAudienceModelOperator
     with pytest.raises(InvalidRequestError, match=problem):
-        run(operator(**{"task_id": "t", "collaboration_identifier": NONE, **more}))
+        run(operator(**{"task_id": "t", "collaboration_identifier": UNKNOWN_ID, **arguments}))
     assert world.calls == []
 
 
-@pytest.mark.parametrize("given", [NONE.replace("8", "F"), 5, "", "None", None])
-def test_a_collaboration_that_cannot_be_is_refused(world: World, given: Any) -> None:
+@pytest.mark.parametrize("identifier", [UNKNOWN_ID.replace("8", "F"), 5, "", "None", None])
+def test_invalid_collaboration_is_rejected(world: World, identifier: Any) -> None:
     with pytest.raises(InvalidRequestError, match="collaboration_identifier: "):
-        run(CleanRoomsFindMembershipOperator(task_id="t", collaboration_identifier=given))
+        run(CleanRoomsFindMembershipOperator(task_id="t", collaboration_identifier=identifier))
     assert world.calls == []
 
 
-def test_what_a_template_renders_to_is_what_the_listing_says(world: World, together: Collaboration) -> None:
+def test_rendered_numbers_match_listing(world: World, collaboration: Collaboration) -> None:
     model = world.create_configured_model()
-    associate(together, world, model, configured_audience_model_association_name="2026")
-    assert find(together, association_name=2026, creator_account_id=int(world.account)).result == model
-    assert find(together, association_name="2026", creator_account_id="{{ none }}").result == model
+    associate(collaboration, world, model, configured_audience_model_association_name="2026")
+    assert find(collaboration, association_name=2026, creator_account_id=int(world.account)).result == model
+    assert find(collaboration, association_name="2026", creator_account_id="{{ none }}").result == model
 
 
-class TestGoneWhenItIsRead:
-    """The listing has shown it a moment ago."""
+class TestAssociationThatIsGone:
+    """The listing still shows an association that a read does not find."""
 
     GET = "GetConfiguredAudienceModelAssociation"
 
-    def build(self, together: Collaboration, world: World, model: str) -> Any:
+    def build_operator(self, collaboration: Collaboration, world: World, model: str) -> Any:
         return CleanRoomsCreateConfiguredAudienceModelAssociationOperator(
             task_id="task",
-            membership_identifier=together.find_membership(world),
+            membership_identifier=collaboration.find_membership(world),
             configured_audience_model_arn=model,
             configured_audience_model_association_name="offer",
             manage_resource_policies=True,
         )
 
-    def make(self, together: Collaboration, world: World, model: str, ti: TaskInstance) -> Any:
-        return run(self.build(together, world, model), ti=ti).result
+    def create(self, collaboration: Collaboration, world: World, model: str, ti: TaskInstance) -> Any:
+        return run(self.build_operator(collaboration, world, model), ti=ti).result
 
-    def test_a_retry_does_not_fail(self, world: World, together: Collaboration) -> None:
+    def test_retry_still_reuses_it(self, world: World, collaboration: Collaboration) -> None:
         model, ti = world.create_configured_model(), TaskInstance()
-        first = self.make(together, world, model, ti)
+        first = self.create(collaboration, world, model, ti)
         world.add_fault(self.GET, "stale_read", seconds=3600)
-        assert self.make(together, world, model, ti.make_next_try()) == first
+        assert self.create(collaboration, world, model, ti.make_next_try()) == first
 
-    def test_a_retry_makes_another_of_what_was_deleted(self, world: World, together: Collaboration) -> None:
+    def test_retry_replaces_deleted_association(self, world: World, collaboration: Collaboration) -> None:
         model, ti = world.create_configured_model(), TaskInstance()
-        first = self.make(together, world, model, ti)
+        first = self.create(collaboration, world, model, ti)
         client: Any = CleanRoomsMLHook().of("cleanrooms").conn
 
         def delete(**_: Any) -> None:
             client.delete_configured_audience_model_association(
-                membershipIdentifier=together.find_membership(world), configuredAudienceModelAssociationIdentifier=first
+                membershipIdentifier=collaboration.find_membership(world),
+                configuredAudienceModelAssociationIdentifier=first,
             )
 
-        operator = self.build(together, world, model)
+        operator = self.build_operator(collaboration, world, model)
         operator.hook.of("cleanrooms").conn.meta.events.register(f"before-call.cleanrooms.{self.GET}", delete)
         assert run(operator, ti=ti.make_next_try()).result != first
 
-    def test_it_is_no_offer(self, world: World, together: Collaboration) -> None:
+    def test_find_skips_it(self, world: World, collaboration: Collaboration) -> None:
         model = world.create_configured_model()
-        associate(together, world, model)
+        associate(collaboration, world, model)
         get = "GetCollaborationConfiguredAudienceModelAssociation"
         world.add_fault(get, "stale_read", seconds=3600)
         with pytest.raises(ResourceNotFoundError, match="has 0 configured audience models"):
-            find(together)
+            find(collaboration)
         associate(
-            together, world, world.create_configured_model("other"), configured_audience_model_association_name="other"
+            collaboration,
+            world,
+            world.create_configured_model("other"),
+            configured_audience_model_association_name="other",
         )
         world.add_fault(get, "stale_read", seconds=3600)
-        assert len(find(together).pushed["offers"]) == 1
+        assert len(find(collaboration).pushed["offers"]) == 1

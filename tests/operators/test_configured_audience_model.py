@@ -14,21 +14,21 @@ from tests.support import World, run
 
 
 def create(world: World, model: str, **more: Any) -> Any:
-    given = {
+    arguments = {
         "name": "c",
         "audience_model_arn": model,
         "output_config": world.output,
         "shared_audience_metrics": ["ALL"],
         **more,
     }
-    return run(CleanRoomsMLCreateConfiguredAudienceModelOperator(task_id="t", **given)).result
+    return run(CleanRoomsMLCreateConfiguredAudienceModelOperator(task_id="t", **arguments)).result
 
 
-def found(world: World, arn: str) -> Any:
+def read_configured_model(world: World, arn: str) -> Any:
     return world.ml.get_configured_audience_model(configuredAudienceModelArn=arn)
 
 
-def test_create_returns_the_arn_of_what_was_asked_for(world: World) -> None:
+def test_create_sends_arguments_and_returns_arn(world: World) -> None:
     sizes = {"audienceSizeType": "PERCENTAGE", "audienceSizeBins": "{{ [5, 10] }}"}
     arn = create(
         world,
@@ -37,14 +37,14 @@ def test_create_returns_the_arn_of_what_was_asked_for(world: World) -> None:
         audience_size_config=sizes,
         child_resource_tag_on_create_policy="NONE",
     )
-    made = found(world, arn)
-    assert made["minMatchingSeedSize"] == 30
-    assert made["audienceSizeConfig"] == {"audienceSizeType": "PERCENTAGE", "audienceSizeBins": [5, 10]}
-    assert made["outputConfig"] == world.output
-    assert made["childResourceTagOnCreatePolicy"] == "NONE"
+    configured = read_configured_model(world, arn)
+    assert configured["minMatchingSeedSize"] == 30
+    assert configured["audienceSizeConfig"] == {"audienceSizeType": "PERCENTAGE", "audienceSizeBins": [5, 10]}
+    assert configured["outputConfig"] == world.output
+    assert configured["childResourceTagOnCreatePolicy"] == "NONE"
 
 
-def test_all_that_is_wrong_is_told_at_once_and_nothing_is_sent(empty_world: World) -> None:
+def test_violations_are_reported_together_before_any_call(empty_world: World) -> None:
     arn = f"arn:aws:cleanrooms-ml:us-east-1:{empty_world.account}:audience-model/m"
     with pytest.raises(InvalidRequestError) as caught:
         create(
@@ -70,33 +70,33 @@ def test_all_that_is_wrong_is_told_at_once_and_nothing_is_sent(empty_world: Worl
     assert empty_world.calls == []
 
 
-def test_what_documents_disagree_on_goes_to_the_service(world: World) -> None:
+def test_service_decides_what_documents_disagree_on(world: World) -> None:
     sizes = {"audienceSizeType": "PERCENTAGE", "audienceSizeBins": [40]}
     arn = create(world, world.train_model(), name="emoji 😀", audience_size_config=sizes)
-    assert found(world, arn)["name"] == "emoji 😀"
+    assert read_configured_model(world, arn)["name"] == "emoji 😀"
 
 
-def test_a_model_that_is_not_trained_is_refused_by_the_service(slow_world: World) -> None:
+def test_service_rejects_untrained_model(slow_world: World) -> None:
     world = slow_world
     model = world.ml.create_audience_model(name="m", trainingDatasetArn=world.create_dataset())["audienceModelArn"]
     with pytest.raises(ValidationError, match="is not ACTIVE"):
         create(world, model)
 
 
-def test_update_changes_what_is_given_and_nothing_else(world: World) -> None:
+def test_update_changes_only_given_members(world: World) -> None:
     arn, newer = world.create_configured_model(), world.train_model("newer")
-    before = found(world, arn)
+    before = read_configured_model(world, arn)
     task = CleanRoomsMLUpdateConfiguredAudienceModelOperator(
         task_id="t", configured_audience_model_arn=arn, audience_model_arn=newer
     )
     assert run(task).result == arn
-    after = found(world, arn)
+    after = read_configured_model(world, arn)
     assert after.pop("audienceModelArn") == newer
     changed = {name for name in after if after[name] != before.get(name)}
     assert changed <= {"updateTime", "ResponseMetadata"}
 
 
-def test_delete_is_refused_while_jobs_use_it(world: World) -> None:
+def test_delete_fails_while_jobs_use_model(world: World) -> None:
     job = world.ml.get_audience_generation_job(audienceGenerationJobArn=world.generate_audience())
     arn = job["configuredAudienceModelArn"]
     task = CleanRoomsMLDeleteConfiguredAudienceModelOperator(task_id="t", configured_audience_model_arn=arn)

@@ -17,8 +17,8 @@ from tests.support import Run, World, run
 COLLABORATION = "12345678-1234-1234-1234-123456789012"
 
 
-def policy(arn: str, account: str, collaboration: str = COLLABORATION) -> str:
-    """As in the user guide, ml-behaviors."""
+def build_policy(arn: str, account: str, collaboration: str = COLLABORATION) -> str:
+    """Build the policy of the user guide, page ml-behaviors."""
     job = arn.rsplit(":", 1)[0] + ":audience-generation-job/*"
     return json.dumps(
         {
@@ -43,27 +43,27 @@ def put(arn: str, text: str, **more: Any) -> Any:
     return run(task).result
 
 
-def test_put_returns_the_hash_that_the_next_put_needs(world: World) -> None:
+def test_put_returns_hash_for_next_put(world: World) -> None:
     arn = world.create_configured_model()
-    first = put(arn, policy(arn, "111111111111"), policy_existence_condition="POLICY_MUST_NOT_EXIST")
-    second = put(arn, policy(arn, "222222222222"), previous_policy_hash=first)
-    found = world.ml.get_configured_audience_model_policy(configuredAudienceModelArn=arn)
-    assert found["policyHash"] == second
-    assert "222222222222" in found["configuredAudienceModelPolicy"]
+    first = put(arn, build_policy(arn, "111111111111"), policy_existence_condition="POLICY_MUST_NOT_EXIST")
+    second = put(arn, build_policy(arn, "222222222222"), previous_policy_hash=first)
+    response = world.ml.get_configured_audience_model_policy(configuredAudienceModelArn=arn)
+    assert response["policyHash"] == second
+    assert "222222222222" in response["configuredAudienceModelPolicy"]
     with pytest.raises(ValidationError, match="previousPolicyHash"):
-        put(arn, policy(arn, "333333333333"), previous_policy_hash=first)
+        put(arn, build_policy(arn, "333333333333"), previous_policy_hash=first)
 
 
-def test_delete_and_delete_again(world: World) -> None:
+def test_second_delete_succeeds(world: World) -> None:
     arn = world.create_configured_model()
-    put(arn, policy(arn, "111111111111"))
+    put(arn, build_policy(arn, "111111111111"))
     for _ in range(2):
         run(CleanRoomsMLDeleteConfiguredAudienceModelPolicyOperator(task_id="t", configured_audience_model_arn=arn))
     with pytest.raises(world.ml.exceptions.ResourceNotFoundException):
         world.ml.get_configured_audience_model_policy(configuredAudienceModelArn=arn)
 
 
-def test_two_accounts_each_with_a_connection_of_its_own(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_policy_lets_partner_start_job(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     partner = World(world.emulator)
     partner.client("s3").create_bucket(Bucket=partner.bucket)
     arn, collaboration = world.create_configured_model(), collaborate(world, partner).id
@@ -86,18 +86,18 @@ def test_two_accounts_each_with_a_connection_of_its_own(world: World, monkeypatc
 
     with pytest.raises(AccessDeniedError, match=f"{partner.account} is not authorized"):
         start(collaboration_id=collaboration)
-    put(arn, policy(arn, partner.account, collaboration), aws_conn_id="owner")
+    put(arn, build_policy(arn, partner.account, collaboration), aws_conn_id="owner")
     with pytest.raises(AccessDeniedError, match="collaborationId"):
         start()
-    done = start(collaboration_id=collaboration)
-    assert done.result.split(":")[4] == partner.account
-    assert done.pushed["metrics"]["recallMetric"] > 0
+    task_run = start(collaboration_id=collaboration)
+    assert task_run.result.split(":")[4] == partner.account
+    assert task_run.pushed["metrics"]["recallMetric"] > 0
 
-    (twin,) = world.ml.list_audience_generation_jobs(configuredAudienceModelArn=arn)["audienceGenerationJobs"]
-    assert twin["name"] == f"{partner.account}-segment"
-    assert twin["startedBy"] == partner.account
-    assert twin["audienceGenerationJobArn"].split(":")[4] == world.account
-    seen = world.ml.get_audience_generation_job(audienceGenerationJobArn=twin["audienceGenerationJobArn"])
-    assert "seedAudience" not in seen
+    (owner_entry,) = world.ml.list_audience_generation_jobs(configuredAudienceModelArn=arn)["audienceGenerationJobs"]
+    assert owner_entry["name"] == f"{partner.account}-segment"
+    assert owner_entry["startedBy"] == partner.account
+    assert owner_entry["audienceGenerationJobArn"].split(":")[4] == world.account
+    owner_job = world.ml.get_audience_generation_job(audienceGenerationJobArn=owner_entry["audienceGenerationJobArn"])
+    assert "seedAudience" not in owner_job
     with pytest.raises(world.ml.exceptions.ResourceNotFoundException):
-        world.ml.get_audience_generation_job(audienceGenerationJobArn=done.result)
+        world.ml.get_audience_generation_job(audienceGenerationJobArn=task_run.result)

@@ -1,4 +1,4 @@
-"""What custom models need and takes no time: algorithms, their associations, ML configurations, tags."""
+"""Operations for custom models that finish at once: algorithms, associations, ML configurations and tags."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.helpers.custom_models import IMAGE, Studio
 from tests.support import World, remove_claim, run
 
 
-def algorithm(world: World, **more: Any) -> str:
+def create_algorithm(world: World, **more: Any) -> str:
     arguments = {
         "task_id": "t",
         "name": "a",
@@ -33,21 +33,21 @@ def algorithm(world: World, **more: Any) -> str:
     return str(run(CleanRoomsMLCreateConfiguredModelAlgorithmOperator(**arguments)).result)
 
 
-def test_an_algorithm_is_made_reused_and_deleted(world: World) -> None:
-    made = algorithm(world)
-    found = world.ml.get_configured_model_algorithm(configuredModelAlgorithmArn=made)
-    assert found["trainingContainerConfig"]["arguments"] == ["--epochs", "3"]
-    assert algorithm(world, if_exists="reuse") == made
-    with pytest.raises(AlreadyExistsError, match=made):
-        algorithm(world)
+def test_algorithm_is_created_reused_and_deleted(world: World) -> None:
+    arn = create_algorithm(world)
+    algorithm = world.ml.get_configured_model_algorithm(configuredModelAlgorithmArn=arn)
+    assert algorithm["trainingContainerConfig"]["arguments"] == ["--epochs", "3"]
+    assert create_algorithm(world, if_exists="reuse") == arn
+    with pytest.raises(AlreadyExistsError, match=arn):
+        create_algorithm(world)
     with pytest.raises(AlreadyExistsError, match=r"training_container_config.imageUri"):
-        algorithm(world, if_exists="reuse", training_container_config={"imageUri": IMAGE.replace(":1", ":2")})
+        create_algorithm(world, if_exists="reuse", training_container_config={"imageUri": IMAGE.replace(":1", ":2")})
     for _ in range(2):
-        run(CleanRoomsMLDeleteConfiguredModelAlgorithmOperator(task_id="t", configured_model_algorithm_arn=made))
+        run(CleanRoomsMLDeleteConfiguredModelAlgorithmOperator(task_id="t", configured_model_algorithm_arn=arn))
     assert world.ml.list_configured_model_algorithms()["configuredModelAlgorithms"] == []
 
 
-def test_an_association_is_made_reused_and_deleted_before_its_algorithm(studio: Studio) -> None:
+def test_association_must_be_deleted_before_algorithm(studio: Studio) -> None:
     exports = {"maxSize": {"unit": "GB", "value": "{{ 0.5 }}"}, "filesToExport": ["MODEL"]}
     privacy = {"policies": {"trainedModelExports": exports}}
     arguments: dict[str, Any] = {
@@ -58,10 +58,10 @@ def test_an_association_is_made_reused_and_deleted_before_its_algorithm(studio: 
         "privacy_configuration": privacy,
         "if_exists": "reuse",
     }
-    made, again = (
+    first, second = (
         run(CleanRoomsMLCreateConfiguredModelAlgorithmAssociationOperator(**arguments)).result for _ in range(2)
     )
-    assert made == again
+    assert first == second
     delete = CleanRoomsMLDeleteConfiguredModelAlgorithmOperator(
         task_id="t", configured_model_algorithm_arn=studio.algorithm
     )
@@ -70,13 +70,13 @@ def test_an_association_is_made_reused_and_deleted_before_its_algorithm(studio: 
     for _ in range(2):
         run(
             CleanRoomsMLDeleteConfiguredModelAlgorithmAssociationOperator(
-                task_id="t", **studio.mine, configured_model_algorithm_association_arn=made
+                task_id="t", **studio.mine, configured_model_algorithm_association_arn=first
             )
         )
     run(delete)
 
 
-def test_an_ml_configuration_is_put_in_the_place_of_another_and_deleted(studio: Studio) -> None:
+def test_ml_configuration_is_replaced_and_deleted(studio: Studio) -> None:
     for uri in ("s3://one/models", "s3://two/models"):
         put = CleanRoomsMLPutMLConfigurationOperator(
             task_id="t",
@@ -87,8 +87,8 @@ def test_an_ml_configuration_is_put_in_the_place_of_another_and_deleted(studio: 
             },
         )
         assert run(put).result is None
-        found = studio.ml.get_ml_configuration(**studio.of)["defaultOutputLocation"]
-        assert found["destination"]["s3Destination"]["s3Uri"] == uri
+        location = studio.ml.get_ml_configuration(**studio.of)["defaultOutputLocation"]
+        assert location["destination"]["s3Destination"]["s3Uri"] == uri
     for _ in range(2):
         run(CleanRoomsMLDeleteMLConfigurationOperator(task_id="t", **studio.mine))
     with pytest.raises(ClientError, match="ResourceNotFoundException"):
@@ -96,7 +96,7 @@ def test_an_ml_configuration_is_put_in_the_place_of_another_and_deleted(studio: 
 
 
 def test_tags_are_added_changed_and_removed(world: World) -> None:
-    arn = algorithm(world, tags={"team": "a"})
+    arn = create_algorithm(world, tags={"team": "a"})
     run(CleanRoomsMLTagResourceOperator(task_id="t", resource_arn=arn, tags={"team": "b", "run": "{{ 1 }}"}))
     assert remove_claim(world.ml.list_tags_for_resource(resourceArn=arn)["tags"]) == {"team": "b", "run": "1"}
     for _ in range(2):

@@ -13,20 +13,20 @@ from tests.support import run
 deferred_or_not = pytest.mark.parametrize("deferrable", [False, True], ids=["sync", "deferred"])
 
 
-def status(studio: Studio, job: str) -> str:
-    found = studio.ml.get_trained_model_inference_job(**studio.of, trainedModelInferenceJobArn=job)
-    return str(found["status"])
+def read_status(studio: Studio, arn: str) -> str:
+    response = studio.ml.get_trained_model_inference_job(**studio.of, trainedModelInferenceJobArn=arn)
+    return str(response["status"])
 
 
 @deferred_or_not
-def test_it_is_waited_for(studio: Studio, deferrable: bool) -> None:
-    done = run(CleanRoomsMLStartTrainedModelInferenceJobOperator(**studio.build_inference(deferrable=deferrable)))
-    assert status(studio, done.result) == "ACTIVE"
-    assert done.pushed["logs_status"] == "PUBLISH_FAILED"
+def test_start_waits(studio: Studio, deferrable: bool) -> None:
+    task_run = run(CleanRoomsMLStartTrainedModelInferenceJobOperator(**studio.build_inference(deferrable=deferrable)))
+    assert read_status(studio, task_run.result) == "ACTIVE"
+    assert task_run.pushed["logs_status"] == "PUBLISH_FAILED"
 
 
 @deferred_or_not
-def test_a_failed_one_says_why(studio: Studio, deferrable: bool) -> None:
+def test_failed_job_says_why(studio: Studio, deferrable: bool) -> None:
     arguments = studio.build_inference(deferrable=deferrable)
     studio.world.add_fault(
         "StartTrainedModelInferenceJob", "fail_job", code="ALGORITHM_ERROR", message="no such module"
@@ -36,7 +36,7 @@ def test_a_failed_one_says_why(studio: Studio, deferrable: bool) -> None:
 
 
 @deferred_or_not
-def test_it_is_cancelled_and_what_has_ended_is_left_as_it_is(studio: Studio, deferrable: bool) -> None:
+def test_cancel_accepts_job_that_has_ended(studio: Studio, deferrable: bool) -> None:
     arguments = studio.build_inference(wait_for_completion=False)
     job = run(CleanRoomsMLStartTrainedModelInferenceJobOperator(**arguments)).result
     cancel = CleanRoomsMLCancelTrainedModelInferenceJobOperator(
@@ -44,10 +44,10 @@ def test_it_is_cancelled_and_what_has_ended_is_left_as_it_is(studio: Studio, def
     )
     for _ in range(2):
         run(cancel)
-        assert status(studio, job) in ("INACTIVE", "ACTIVE")
+        assert read_status(studio, job) in ("INACTIVE", "ACTIVE")
 
 
-def test_the_two_channels_of_an_inference_are_what_reuse_compares(studio: Studio) -> None:
+def test_job_is_reused_if_it_matches_request(studio: Studio) -> None:
     arguments = studio.build_inference(if_exists="reuse", environment={"MODE": "batch"})
     first, second = (run(CleanRoomsMLStartTrainedModelInferenceJobOperator(**arguments)).result for _ in range(2))
     assert first == second

@@ -14,22 +14,26 @@ from tests.support import World, remove_claim, run
 
 
 def create(world: World, **more: Any) -> Any:
-    given = {"name": "d", "role_arn": world.role, "training_data": world.build_training_data(), **more}
-    return run(CleanRoomsMLCreateTrainingDatasetOperator(task_id="t", **given)).result
+    arguments = {"name": "d", "role_arn": world.role, "training_data": world.build_training_data(), **more}
+    return run(CleanRoomsMLCreateTrainingDatasetOperator(task_id="t", **arguments)).result
 
 
 def delete(arn: str) -> Any:
     return run(CleanRoomsMLDeleteTrainingDatasetOperator(task_id="t", training_dataset_arn=arn)).result
 
 
-def test_create_returns_the_arn_of_what_it_made(empty_world: World) -> None:
+def test_create_returns_arn(empty_world: World) -> None:
     arn = create(empty_world, tags={"team": "ads"}, description="what we sell")
-    found = empty_world.ml.get_training_dataset(trainingDatasetArn=arn)
-    assert (found["name"], remove_claim(found["tags"]), found["description"]) == ("d", {"team": "ads"}, "what we sell")
+    dataset = empty_world.ml.get_training_dataset(trainingDatasetArn=arn)
+    assert (dataset["name"], remove_claim(dataset["tags"]), dataset["description"]) == (
+        "d",
+        {"team": "ads"},
+        "what we sell",
+    )
     assert arn.split(":")[4] == empty_world.account
 
 
-def test_nested_values_are_templates_too(empty_world: World) -> None:
+def test_nested_values_are_rendered(empty_world: World) -> None:
     source: DataSource = {"glueDataSource": {"databaseName": "{{ params.database }}", "tableName": "t"}}
     data: list[Dataset] = [
         {
@@ -44,14 +48,14 @@ def test_nested_values_are_templates_too(empty_world: World) -> None:
         task_id="t", name="{{ params.database }}-d", role_arn=empty_world.role, training_data=data
     )
     arn = run(task, params={"database": "shop", "kind": "USER_ID"}).result
-    found = empty_world.ml.get_training_dataset(trainingDatasetArn=arn)
-    assert found["name"] == "shop-d"
-    config = found["trainingData"][0]["inputConfig"]
+    dataset = empty_world.ml.get_training_dataset(trainingDatasetArn=arn)
+    assert dataset["name"] == "shop-d"
+    config = dataset["trainingData"][0]["inputConfig"]
     assert config["dataSource"]["glueDataSource"]["databaseName"] == "shop"
     assert config["schema"][0]["columnTypes"] == ["USER_ID"]
 
 
-def test_a_name_in_use_fails_at_once_and_tells_what_is_there(empty_world: World) -> None:
+def test_name_in_use_describes_existing_dataset(empty_world: World) -> None:
     first = create(empty_world)
     with pytest.raises(
         AlreadyExistsError,
@@ -60,21 +64,21 @@ def test_a_name_in_use_fails_at_once_and_tells_what_is_there(empty_world: World)
         create(empty_world)
 
 
-def test_a_name_in_use_by_what_may_not_be_listed_is_still_told(empty_world: World) -> None:
+def test_name_in_use_is_reported_if_listing_is_denied(empty_world: World) -> None:
     create(empty_world)
     empty_world.add_fault("ListTrainingDatasets", "access_denied")
     with pytest.raises(AlreadyExistsError, match="already exists"):
         create(empty_world)
 
 
-def test_reuse_goes_on_with_what_is_there_and_looks_first(empty_world: World) -> None:
+def test_reuse_looks_for_dataset_before_create(empty_world: World) -> None:
     first = create(empty_world, if_exists="reuse")
     assert create(empty_world, if_exists="reuse") == first
-    looked = ["ListTrainingDatasets", "GetTrainingDataset"]
-    assert empty_world.calls == [looked[0], "CreateTrainingDataset", *looked]
+    lookup = ["ListTrainingDatasets", "GetTrainingDataset"]
+    assert empty_world.calls == [lookup[0], "CreateTrainingDataset", *lookup]
 
 
-def test_reuse_does_not_take_what_is_not_asked_for(empty_world: World) -> None:
+def test_reuse_rejects_different_dataset(empty_world: World) -> None:
     create(empty_world, tags={"team": "ads"})
     other = empty_world.build_training_data("purchases")
     with pytest.raises(
@@ -84,32 +88,32 @@ def test_reuse_does_not_take_what_is_not_asked_for(empty_world: World) -> None:
     assert create(empty_world, if_exists="reuse", description="tags and description do not matter")
 
 
-def test_reuse_finds_what_a_lost_answer_has_made(empty_world: World) -> None:
+def test_reuse_finds_dataset_of_lost_response(empty_world: World) -> None:
     empty_world.add_fault("CreateTrainingDataset", "lose_response")
     arn = create(empty_world, if_exists="reuse")
     (entry,) = empty_world.ml.list_training_datasets()["trainingDatasets"]
     assert entry["trainingDatasetArn"] == arn
 
 
-def test_an_unknown_if_exists_is_refused(empty_world: World) -> None:
+def test_unknown_if_exists_is_rejected(empty_world: World) -> None:
     with pytest.raises(Exception, match="if_exists: 'maybe' is unknown; allowed: fail, reuse"):
         create(empty_world, if_exists="maybe")
     assert empty_world.calls == []
 
 
-def test_a_role_of_another_account_is_refused(empty_world: World) -> None:
+def test_role_of_another_account_is_rejected(empty_world: World) -> None:
     with pytest.raises(AccessDeniedError, match="Passing a role across accounts is not allowed"):
         create(empty_world, role_arn="arn:aws:iam::999999999999:role/x")
 
 
-def test_delete_and_delete_again(empty_world: World) -> None:
+def test_second_delete_succeeds(empty_world: World) -> None:
     arn = create(empty_world)
     assert delete(arn) is None
     assert empty_world.ml.list_training_datasets()["trainingDatasets"] == []
     assert delete(arn) is None
 
 
-def test_delete_is_refused_while_a_model_depends_on_it(world: World) -> None:
+def test_delete_fails_while_model_depends_on_it(world: World) -> None:
     model = world.train_model()
     arn = world.ml.get_audience_model(audienceModelArn=model)["trainingDatasetArn"]
     with pytest.raises(ConflictError, match="Audience models depend on"):

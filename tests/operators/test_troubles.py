@@ -1,4 +1,4 @@
-"""Tasks in trouble at the wrong moment: what they say, and that nothing is paid for twice."""
+"""Tasks that fail at an awkward moment report the cause and start nothing twice."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ from tests.support import EmulatorProcess, World, run
 from tests.waiting.test_cancellation import LastTry
 
 
-def deferred(operator: Any, context: Any) -> Any:
-    """How a task defers itself."""
+def defer(operator: Any, context: Any) -> Any:
+    """Run a task until it defers, and return the deferral."""
     operator.render_template_fields(context)
     with pytest.raises(TaskDeferred) as caught:
         operator.execute(context)
     return caught.value
 
 
-def heard(deferral: Any) -> dict[str, Any]:
-    """The event of its trigger."""
+def run_trigger(deferral: Any) -> dict[str, Any]:
+    """Run the trigger of a deferral, and return its event."""
     path, keywords = deferral.trigger.serialize()
     module, name = path.rsplit(".", 1)
     trigger = getattr(importlib.import_module(module), name)(**json.loads(json.dumps(keywords)))
 
-    async def first() -> Any:
+    async def read_event() -> Any:
         return (await anext(trigger.run())).payload
 
-    event: dict[str, Any] = json.loads(json.dumps(asyncio.run(first())))
+    event: dict[str, Any] = json.loads(json.dumps(asyncio.run(read_event())))
     return event
 
 
 @pytest.fixture
-def lasting_world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    """An account in an emulator whose jobs last until a task is deferred, on a busy machine too."""
+def world_with_long_jobs(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """An account in an emulator whose jobs outlast the start of a deferral, even on a busy machine."""
     emulator = EmulatorProcess("--scale", "0.001", "--pending-seconds", "0", "--progress-seconds", "5")
     world = World(emulator)
     monkeypatch.setenv("AWS_ENDPOINT_URL", emulator.url)
@@ -53,40 +53,40 @@ def lasting_world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     emulator.stop()
 
 
-def test_a_job_that_failed_has_failed_whatever_becomes_of_the_connection(
-    lasting_world: World, monkeypatch: pytest.MonkeyPatch
+def test_failure_of_job_is_reported_if_connection_is_missing(
+    world_with_long_jobs: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world = lasting_world
+    world = world_with_long_jobs
     monkeypatch.setenv("AIRFLOW_CONN_MINE", '{"conn_type": "aws", "extra": {"region_name": "us-east-1"}}')
     world.add_fault("CreateAudienceModel", "fail_job")
     dataset = world.create_dataset("x")
 
-    def operator() -> CleanRoomsMLCreateAudienceModelOperator:
+    def build_operator() -> CleanRoomsMLCreateAudienceModelOperator:
         return CleanRoomsMLCreateAudienceModelOperator(
             task_id="t", name="m", training_dataset_arn=dataset, deferrable=True, aws_conn_id="mine", waiter_delay=0.5
         )
 
     context: Any = {"params": {}, "ti": LastTry()}
-    deferral = deferred(operator(), context)
-    event = heard(deferral)
-    # It comes back in another process, while the secrets backend has no answer.
+    deferral = defer(build_operator(), context)
+    event = run_trigger(deferral)
+    # The task resumes in another process, while the secrets backend is unavailable.
     monkeypatch.delenv("AIRFLOW_CONN_MINE")
-    back = operator()
-    back.render_template_fields(context)
+    resumed = build_operator()
+    resumed.render_template_fields(context)
     with pytest.raises(JobFailedError, match="CREATE_FAILED"):
-        back.resume_execution(deferral.method_name, {"event": event}, context)
+        resumed.resume_execution(deferral.method_name, {"event": event}, context)
     assert world.calls.count("CreateAudienceModel") == 1
 
 
 @pytest.mark.parametrize("durable", [False, True], ids=["not durable", "durable"])
-def test_a_turn_that_airflow_ended_has_started_nothing_and_may_be_retried(empty_world: World, durable: bool) -> None:
+def test_trigger_failure_in_start_queue_starts_nothing_and_is_retried(empty_world: World, durable: bool) -> None:
     operator = CleanRoomsMLCreateAudienceModelOperator(
         task_id="t", name="m", training_dataset_arn=empty_world.create_dataset("x"), deferrable=True, durable=durable
     )
     ti = LastTry()
     ti.map_index = 3
     context: Any = {"params": {}, "ti": ti}
-    assert deferred(operator, context).method_name == "execute_in_turn"
+    assert defer(operator, context).method_name == "execute_in_turn"
     with pytest.raises(
         CleanRoomsMLError, match="(?s)Nothing was started: the start queue did not reach this task.*Trigger failure"
     ) as caught:
@@ -96,21 +96,21 @@ def test_a_turn_that_airflow_ended_has_started_nothing_and_may_be_retried(empty_
 
 
 class TestReuse:
-    def dataset(self, world: World, **more: Any) -> CleanRoomsMLCreateTrainingDatasetOperator:
-        given = {"role_arn": world.role, "training_data": world.build_training_data(), "if_exists": "reuse"}
-        return CleanRoomsMLCreateTrainingDatasetOperator(task_id="t", name="d", **{**given, **more})
+    def build_operator(self, world: World, **more: Any) -> CleanRoomsMLCreateTrainingDatasetOperator:
+        arguments = {"role_arn": world.role, "training_data": world.build_training_data(), "if_exists": "reuse"}
+        return CleanRoomsMLCreateTrainingDatasetOperator(task_id="t", name="d", **{**arguments, **more})
 
-    def test_what_another_task_was_a_moment_faster_with_is_reused(
+    def test_dataset_created_since_lookup_is_reused(
         self, world: World, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
     ) -> None:
         arn = world.create_dataset("d")
         world.add_fault("ListTrainingDatasets", "stale_listing", times=1, seconds=60.0)
-        assert run(self.dataset(world)).result == arn
-        # Airflow 2.11 logs in one way, 3.x in the other.
+        assert run(self.build_operator(world)).result == arn
+        # Airflow 2.11 and 3.x log in different ways.
         assert f"Using the training dataset {arn}" in caplog.text + capsys.readouterr().out
 
-    def test_what_differs_is_not(self, world: World) -> None:
+    def test_different_dataset_is_rejected(self, world: World) -> None:
         world.create_dataset("d")
         world.add_fault("ListTrainingDatasets", "stale_listing", times=1, seconds=60.0)
         with pytest.raises(AlreadyExistsError, match="role_arn"):
-            run(self.dataset(world, role_arn=f"{world.role}-of-others"))
+            run(self.build_operator(world, role_arn=f"{world.role}-of-others"))

@@ -226,7 +226,7 @@ class ResourceNotFoundError(ServiceError):
 class ConflictError(ServiceError):
     """Another resource depends on this one, or this one is being changed."""
 
-    advice = "Delete whatever depends on it first, or try again once it is no longer being changed."
+    advice = "Delete the resources that depend on it first, or try again once its current change has finished."
 
 
 class AlreadyExistsError(ConflictError, AirflowFailException):

@@ -228,7 +228,7 @@ def test_a_data_check_with_an_invalid_rule_sends_nothing(world: World) -> None:
     arn = create_failing_dataset(world)
     check = CleanRoomsMLCheckTrainingDataOperator(task_id="t", training_dataset_arn=arn, warn_only=["TABLE_NOT_FUOND"])
     with pytest.raises(
-        InvalidRequestError, match=r"no such rule \(did you mean 'TABLE_NOT_FOUND'\?\); .*Nothing was sent"
+        InvalidRequestError, match=r"unknown rule \(did you mean 'TABLE_NOT_FOUND'\?\); .*Nothing was sent"
     ):
         run(check)
     assert world.calls.count("GetTrainingDataset") == 0
@@ -304,7 +304,7 @@ def test_a_wait_for_quota_repeats_one_line(
     text = caplog.text if "Trying again for up to" in caplog.text else "".join(capsys.readouterr())
     again = "CreateAudienceModel was refused again (quotaName: Pending or in progress audience models, quotaValue: 2)."
     assert text.count(again) > 1
-    assert text.count("Nothing was started: the service refused the start for now") == 1
+    assert text.count("Nothing was started: the service rejected the request for now") == 1
     assert text.count("Wait for other jobs to end") == 1
 
 
@@ -314,7 +314,7 @@ def test_conflict_states_its_reason_once(world: World) -> None:
     with pytest.raises(ConflictError) as caught:
         run(CleanRoomsMLDeleteAudienceModelOperator(task_id="t", audience_model_arn=model))
     text = str(caught.value)
-    assert text.count("depend") == 1 + text.count("depends on it")
+    assert text.count("depend on the audience model") == 1
     assert "Another resource depends on this one" not in text
 
 

@@ -70,7 +70,7 @@ def check_arguments(
     check, values = RequestCheck(), dict[str, Any]()
     for name, shape in shapes.items():
         if name in set_in_dag and (given.get(name) is None or is_text(given[name], "None")):
-            advice = f"correct the template or the output that it comes from; to do without it, set {name}=None in the Dag itself"
+            advice = f"correct the template or the output that it comes from; to omit it, set {name}=None in the Dag"
             check.violations.append(Violation(name, "None, although the Dag sets it", advice))
             continue
         value = check.check_member(shape, given.get(name), name, required=name in required)

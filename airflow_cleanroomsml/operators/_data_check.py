@@ -116,7 +116,7 @@ class DataCheckOperator(CleanRoomsMLOperator):
             known = list(Rule.__members__)
             hint = suggest_name(unknown[0], known)
             raise InvalidRequestError(
-                f"warn_only: {', '.join(unknown)}: no such rule{hint}; allowed: {format_names(known)}. Nothing was sent."
+                f"warn_only: {', '.join(unknown)}: unknown rule{hint}; allowed: {format_names(known)}. Nothing was sent."
             )
         return list(names or ())
 

@@ -248,7 +248,7 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator):
             )
         else:
             self.log.warning(
-                "Nothing was started: the service refused the start for now. Trying again for up to %.0f s. %s",
+                "Nothing was started: the service rejected the request for now. Trying again for up to %.0f s. %s",
                 remaining,
                 error,
             )

@@ -279,9 +279,9 @@ class Waiter:
         if not status:
             return f"First check the account and the region of the connection. Then {clear}: it starts another job."
         if status in STOPPED:
-            return f"Somebody cancelled or deleted it, or its retention period ended. To start another job, {clear}."
+            return f"It was cancelled or deleted, or its retention period ended. To start another job, {clear}."
         if status in ("CANCEL_FAILED", "DELETE_FAILED"):
-            return f"Somebody tried to cancel or delete it, and that failed. To start another job, {clear}."
+            return f"The attempt to cancel or delete it failed. To start another job, {clear}."
         advice = describe_logs(operator.resource.noun), operator.resource.failure_advice
         return join_lines(*filter(None, advice), f"Once the cause is corrected, {clear}: it starts another job.")
 

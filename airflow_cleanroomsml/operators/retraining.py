@@ -208,7 +208,7 @@ class CleanRoomsMLPromoteAudienceModelOperator(_RetrainingOperator):
         from airflow_cleanroomsml._idempotency.attempts import read_current_attempt
 
         if read_current_attempt(context).number > 1:
-            self.log.info("An earlier try may have put the model into service; which model it replaced is not known.")
+            self.log.info("An earlier try may have put the model into service; it is unknown which model it replaced.")
         return None
 
     def _find_reason_to_keep(self, current: str, new: str, instead_of: str | None) -> str:

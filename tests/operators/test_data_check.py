@@ -554,7 +554,7 @@ def test_only_dag_can_disable_statistics(data: TrainingData) -> None:
     data.create()
     arguments: dict[str, Any] = {"training_data": data.data, "role_arn": data.world.role}
     assert check(**arguments, statistics=None).result["statistics"] is None
-    advice = "to do without it, set statistics=None in the Dag itself"
+    advice = "to omit it, set statistics=None in the Dag"
     with pytest.raises(InvalidRequestError, match=advice):
         check(**arguments, statistics="{{ none }}")
     native = {"dag": DAG("d", schedule=None, render_template_as_native_obj=True)}
@@ -919,7 +919,7 @@ def test_impossible_bucket_is_reported(world: World, bucket: str) -> None:
 @pytest.mark.parametrize("name", [["SEED_TOO_SMALL"], {}, None, 5], ids=str)
 def test_unknown_rule_is_named(empty_world: World, name: Any) -> None:
     seed = {"sqlParameters": {"queryString": "SELECT user_id FROM users"}, "roleArn": empty_world.role}
-    with pytest.raises(InvalidRequestError, match=r"warn_only: .* no such rule.*; allowed: "):
+    with pytest.raises(InvalidRequestError, match=r"warn_only: .* unknown rule.*; allowed: "):
         check_seed(seed_audience=seed, warn_only=[name])
 
 

@@ -169,7 +169,7 @@ class TestPromote:
         assert (weekly.read_model_in_use(configured), ti.pushed) == (newer, {})
         retry = TaskInstance(ti.run_id, ti.try_number + 1)
         assert run(operator, ti=retry, **more) == Run(newer, {"replaced": older if has_store else None})
-        assert ("which model it replaced is not known" in caplog.text + capsys.readouterr().out) is not has_store
+        assert ("it is unknown which model it replaced" in caplog.text + capsys.readouterr().out) is not has_store
         # The task can be cleared after that, and then Airflow passes it the same store.
         assert run(operator, ti=retry.make_cleared_try(), **more).pushed == {"replaced": older if has_store else None}
 

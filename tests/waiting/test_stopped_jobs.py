@@ -20,8 +20,8 @@ ASSOCIATION = (
 )
 CHANNEL = f"arn:aws:cleanrooms-ml:us-east-1:123456789012:membership/{ID}/ml-input-channel/{ID}"
 NOT_FOUND = "not found"
-ENDED_BY_USER = "Somebody cancelled or deleted it, or its retention period ended. To start another job, {clear}."
-NOT_ENDED = "Somebody tried to cancel or delete it, and that failed. To start another job, {clear}."
+ENDED_BY_USER = "It was cancelled or deleted, or its retention period ended. To start another job, {clear}."
+NOT_ENDED = "The attempt to cancel or delete it failed. To start another job, {clear}."
 MISSING = "First check the account and the region of the connection. Then {clear}: it starts another job."
 both_ways = pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferred"])
 each_final_status = pytest.mark.parametrize(

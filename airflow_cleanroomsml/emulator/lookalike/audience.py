@@ -109,7 +109,7 @@ def _count_users(size: Size, users: int) -> int:
 
 def _check_sizes(counts: Mapping[Size, int], available: int, users: int, *, include_seed: bool) -> None:
     texts = [
-        f"Audience size {value:,} ({kind}) means {count:,} users, but only {available:,} of {users:,} are "
+        f"Audience size {value:,} ({kind}) corresponds to {count:,} users, but only {available:,} of {users:,} are "
         f"available{'' if include_seed else ' without the seed'}: choose smaller sizes."
         for (kind, value), count in counts.items()
         if count > available

@@ -33,7 +33,7 @@ def export(s3: S3Client, audience: GeneratedAudience, *, size: Size, output_uri:
         raise JobFailure(StatusCode.AUDIENCE_SIZE_NOT_CONFIGURED, text)
     if count < rules.min_export:
         text = (
-            f"Audience size {size[1]:,} ({size[0]}) means {count:,} users; an exported audience needs at least "
+            f"Audience size {size[1]:,} ({size[0]}) corresponds to {count:,} users; an exported audience needs at least "
             f"{rules.min_export:,}: export a larger size."
         )
         raise JobFailure(StatusCode.AUDIENCE_TOO_SMALL_TO_EXPORT, text)

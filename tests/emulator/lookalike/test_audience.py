@@ -88,7 +88,7 @@ def test_sizes_above_available_users_are_rejected(trained_lake: Lake) -> None:
     message = trained_lake.expect_generation_failure(StatusCode.AUDIENCE_SIZE_TOO_LARGE, SEED, sizes=sizes)
     assert message.startswith("2 problems:")
     assert "106 users, but only 105 of 120" in message
-    assert "90 (PERCENTAGE) means 108 users" in message
+    assert "90 (PERCENTAGE) corresponds to 108 users" in message
     assert "without the seed" in message
     trained_lake.generate(SEED, sizes, include_seed=True)
 

@@ -192,16 +192,16 @@ def test_a_retry_goes_on_with_what_renders_differently(
     maker = BY_TITLE[kind.title]
     prepared = maker.prepare(empty_world)
     prepared.pop("task_id", None)
-    before = len(list(maker.made(empty_world, prepared)))
+    before = len(list(maker.list_resources(empty_world, prepared)))
     waits = {"wait_for_completion": False} if maker.waits else {}
-    task = Task(maker.operator, **{**prepared, **kind.first, **waits, maker.named: "made"})
+    task = Task(maker.operator, **{**prepared, **kind.first, **waits, maker.name_argument: "made"})
     first = task.tries()
     changed = kind.then(empty_world)
     with caplog.at_level(logging.WARNING):
-        assert task.is_retried(**changed, **({maker.named: "another"} if renamed else {})) == first
-    assert len(list(maker.made(empty_world, prepared))) == before + 1
+        assert task.is_retried(**changed, **({maker.name_argument: "another"} if renamed else {})) == first
+    assert len(list(maker.list_resources(empty_world, prepared))) == before + 1
     warned = [record.getMessage() for record in caplog.records if "This retry reuses" in record.getMessage()]
-    assert all(name in warned[0] for name in (*changed, *([maker.named] if renamed else ())))
+    assert all(name in warned[0] for name in (*changed, *([maker.name_argument] if renamed else ())))
     assert not any(text in caplog.text for text in ("the-value-of-a-secret", "SECRET"))
 
 

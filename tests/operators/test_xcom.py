@@ -36,12 +36,14 @@ from tests.helpers.exported_classes import OPERATIONS, list_required
 from tests.idempotency.test_create_once import StateStore
 from tests.operators.test_troubles import deferred
 from tests.support import TaskInstance, World, run
-from tests.survival.create_operators import MAKERS, Maker
+from tests.survival.create_operators import OPERATOR_SETUPS, OperatorSetup
 from tests.survival.runner import operation_name
 
 both_ways = pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferred"])
-every_maker = pytest.mark.parametrize("maker", MAKERS, ids=lambda maker: maker.title)
-every_job = pytest.mark.parametrize("maker", [maker for maker in MAKERS if maker.waits], ids=lambda maker: maker.title)
+every_maker = pytest.mark.parametrize("maker", OPERATOR_SETUPS, ids=lambda maker: maker.title)
+every_job = pytest.mark.parametrize(
+    "maker", [maker for maker in OPERATOR_SETUPS if maker.waits], ids=lambda maker: maker.title
+)
 VERSION = ["version_identifier"] if KNOWS_VERSIONS else []
 #: The keys that name what an operator has made.
 KEYS = {
@@ -71,7 +73,7 @@ class Scene:
     :param world: An account of its own.
     """
 
-    def __init__(self, maker: Maker, world: World) -> None:
+    def __init__(self, maker: OperatorSetup, world: World) -> None:
         self.maker, self.world = maker, world
         self.given = maker.prepare(world)
         self.name = ""
@@ -82,7 +84,9 @@ class Scene:
             self.given = self.maker.prepare(self.world)
         self.name = f"made-{uuid.uuid4().hex[:8]}"
         soon = {"waiter_delay": 0.2} if self.maker.waits else {}
-        return self.maker.operator(**{**self.given, "task_id": "task", self.maker.named: self.name, **soon, **more})
+        return self.maker.operator(
+            **{**self.given, "task_id": "task", self.maker.name_argument: self.name, **soon, **more}
+        )
 
     def add_fault(self, operation: str, kind: str, **more: Any) -> None:
         self.world.add_fault(operation_name(self.maker.operator.service, operation), kind, **more)
@@ -90,7 +94,7 @@ class Scene:
     @property
     def identity(self) -> Any:
         """What identifies the one thing of that name, as plain boto3 sees it."""
-        (found,) = [made for made in self.maker.made(self.world, self.given) if made.name == self.name]
+        (found,) = [made for made in self.maker.list_resources(self.world, self.given) if made.name == self.name]
         return without_location(found.identity)
 
 
@@ -100,7 +104,7 @@ def scenes() -> dict[str, Scene]:
 
 
 @pytest.fixture
-def scene(maker: Maker, scenes: dict[str, Scene], empty_world: World, monkeypatch: pytest.MonkeyPatch) -> Scene:
+def scene(maker: OperatorSetup, scenes: dict[str, Scene], empty_world: World, monkeypatch: pytest.MonkeyPatch) -> Scene:
     """The scene of an operator; ``aws_default`` leads to its account."""
     if maker.title not in scenes:
         scenes[maker.title] = Scene(maker, empty_world)
@@ -108,7 +112,7 @@ def scene(maker: Maker, scenes: dict[str, Scene], empty_world: World, monkeypatc
     return scenes[maker.title]
 
 
-def named(maker: Maker, pushed: dict[str, Any]) -> Any:
+def named(maker: OperatorSetup, pushed: dict[str, Any]) -> Any:
     """The same of what was pushed."""
     value = pushed[KEYS[maker.title][0]]
     if not isinstance(value, dict):
@@ -133,7 +137,7 @@ def test_the_keys_of_every_operator_that_makes_something_are_listed() -> None:
 
 
 @every_maker
-def test_what_was_made_is_pushed_under_keys_of_its_own(scene: Scene, maker: Maker) -> None:
+def test_what_was_made_is_pushed_under_keys_of_its_own(scene: Scene, maker: OperatorSetup) -> None:
     done = run(scene.task())
     assert set(KEYS[maker.title]) <= set(done.pushed)
     assert named(maker, done.pushed) == without_location(done.result) == scene.identity
@@ -141,7 +145,7 @@ def test_what_was_made_is_pushed_under_keys_of_its_own(scene: Scene, maker: Make
 
 @both_ways
 @every_job
-def test_it_is_pushed_of_a_job_that_fails(scene: Scene, maker: Maker, deferrable: bool) -> None:
+def test_it_is_pushed_of_a_job_that_fails(scene: Scene, maker: OperatorSetup, deferrable: bool) -> None:
     ti = TaskInstance()
     scene.add_fault(maker.title, "fail_job")
     failure(scene.task(deferrable=deferrable), ti=ti)
@@ -151,7 +155,7 @@ def test_it_is_pushed_of_a_job_that_fails(scene: Scene, maker: Maker, deferrable
 
 
 @every_job
-def test_it_is_pushed_before_the_wait_is_deferred(scene: Scene, maker: Maker) -> None:
+def test_it_is_pushed_before_the_wait_is_deferred(scene: Scene, maker: OperatorSetup) -> None:
     ti = TaskInstance()
     # A task looks once before it defers; a look that is throttled does not see that the job is done.
     scene.add_fault(maker.operator.resource.get or maker.operator.resource.list, "throttle", times=0)
@@ -286,7 +290,7 @@ class TestWithoutXCom:
 
     @both_ways
     @every_maker
-    def test_an_operator_pushes_nothing(self, scene: Scene, maker: Maker, deferrable: bool) -> None:
+    def test_an_operator_pushes_nothing(self, scene: Scene, maker: OperatorSetup, deferrable: bool) -> None:
         done = run(scene.task(do_xcom_push=False, **({"deferrable": deferrable} if maker.waits else {})))
         assert (without_location(done.result), done.pushed) == (scene.identity, {})
 

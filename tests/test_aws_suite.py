@@ -29,7 +29,7 @@ def generous() -> Iterator[EmulatorProcess]:
 
 def needed(world: World, *names: str) -> dict[str, str]:
     """Variables that name what the suite needs."""
-    return {f"{SWITCH}_{name}": EmulatedAccount(world).needed(name) for name in names}
+    return {f"{SWITCH}_{name}": EmulatedAccount(world).read_requirement(name) for name in names}
 
 
 def suite(world: World, *options: str, **more: str) -> subprocess.CompletedProcess[str]:
@@ -110,15 +110,15 @@ def test_it_is_skipped_with_a_reason(
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
     if worker:
         monkeypatch.setenv("PYTEST_XDIST_WORKER", worker)
-    assert reason in user.why_not(expensive=expensive)
+    assert reason in user.find_skip_reason(expensive=expensive)
     monkeypatch.setattr(user, "_given", {SWITCH: "expensive"})
-    assert bool(user.why_not(expensive=expensive)) == bool(worker)
+    assert bool(user.find_skip_reason(expensive=expensive)) == bool(worker)
 
 
 def test_a_failure_while_clearing_does_not_keep_the_rest(empty_world: World) -> None:
     bench = Bench(EmulatedAccount(empty_world), "run")
-    first = bench.dataset()
-    bench.dataset()
+    first = bench.create_dataset()
+    bench.create_dataset()
     empty_world.add_fault("DeleteTrainingDataset", "access_denied")
     with pytest.raises(AssertionError, match="AccessDeniedException"):
         bench.clear()
@@ -132,7 +132,7 @@ def test_a_failure_while_clearing_does_not_keep_the_rest(empty_world: World) -> 
 
 def test_what_an_operator_makes_is_named_and_tagged(empty_world: World) -> None:
     bench = Bench(EmulatedAccount(empty_world), "run")
-    given = bench.dataset_request()
+    given = bench.build_dataset_request()
     arn = bench.make(
         CleanRoomsMLCreateTrainingDatasetOperator, role_arn=given["roleArn"], training_data=given["trainingData"]
     )

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
-from tests.aws.user import keep_aside
+from tests.aws.user import save_environment
 
-keep_aside()
-# Before anything imports Airflow: a home of its own, and nothing of the user's AWS set-up.
+save_environment()
+# Before anything imports Airflow: use a separate home, and remove the user's AWS settings.
 for _name in [name for name in os.environ if name.startswith(("AWS_", "AIRFLOW_", "AIRFLOW__"))]:
     if not _name.startswith("AIRFLOW_CLEANROOMSML_"):
         del os.environ[_name]

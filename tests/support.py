@@ -56,9 +56,9 @@ class RunningEmulator:
 
     def _control(self, path: str, body: Mapping[str, Any] | None = None, method: str | None = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
-        order = urllib.request.Request(f"{self.url}/_emulator/{path}", data, method=method)
-        with urllib.request.urlopen(order) as answer:
-            return json.load(answer)
+        request = urllib.request.Request(f"{self.url}/_emulator/{path}", data, method=method)
+        with urllib.request.urlopen(request) as response:
+            return json.load(response)
 
     def list_calls(self, account: str) -> list[str]:
         """Operations of Clean Rooms ML that the account has called, in order."""
@@ -97,8 +97,8 @@ class RunningEmulator:
 
     def read_permissions(self, account: str) -> dict[str, Any]:
         """The IAM actions that an account allows, None for all, and those that its requests have needed, if it has sent any."""
-        found: dict[str, Any] = self._control(f"permissions?account={account}")["permissions"]
-        return dict(found.get(account, {"actions": None, "needed": []}))
+        permissions: dict[str, Any] = self._control(f"permissions?account={account}")["permissions"]
+        return dict(permissions.get(account, {"actions": None, "needed": []}))
 
     def change_settings(self, **settings: Any) -> dict[str, Any]:
         """Change settings until the test ends; returns the previous ones."""
@@ -192,14 +192,14 @@ class World:
 
     def make_client_of_role(self, service: str, role: str) -> Any:
         """Make a client of a service with the credentials of an assumed role."""
-        taken = self.client("sts").assume_role(RoleArn=role, RoleSessionName="session")["Credentials"]
+        credentials = self.client("sts").assume_role(RoleArn=role, RoleSessionName="session")["Credentials"]
         return make_client(
             service,
             endpoint_url=self.emulator.url,
             region_name=REGION,
-            aws_access_key_id=taken["AccessKeyId"],
-            aws_secret_access_key=taken["SecretAccessKey"],
-            aws_session_token=taken["SessionToken"],
+            aws_access_key_id=credentials["AccessKeyId"],
+            aws_secret_access_key=credentials["SecretAccessKey"],
+            aws_session_token=credentials["SessionToken"],
         )
 
     def _make_client(self, service: str) -> Any:
@@ -292,27 +292,29 @@ class World:
         argument = "audienceModelArn" if kind == "audience_model" else "audienceGenerationJobArn"
         end = time.monotonic() + 300
         while time.monotonic() < end:
-            found: dict[str, Any] = getattr(self.ml, f"get_{kind}")(**{argument: arn})
-            if not found["status"].startswith("CREATE_") or found["status"] == "CREATE_FAILED":
-                return found
+            response: dict[str, Any] = getattr(self.ml, f"get_{kind}")(**{argument: arn})
+            if not response["status"].startswith("CREATE_") or response["status"] == "CREATE_FAILED":
+                return response
             time.sleep(0.1)
         raise AssertionError(f"{arn} has not ended within 300 s")
 
     def create_dataset(self, name: str = "dataset") -> str:
-        made = self.ml.create_training_dataset(name=name, roleArn=self.role, trainingData=self.build_training_data())
-        return str(made["trainingDatasetArn"])
+        response = self.ml.create_training_dataset(
+            name=name, roleArn=self.role, trainingData=self.build_training_data()
+        )
+        return str(response["trainingDatasetArn"])
 
     def train_model(self, name: str = "model") -> str:
-        """A trained audience model."""
+        """Create a trained audience model."""
         dataset = self.create_dataset(f"{name}-dataset")
         with self.emulator.finish_jobs_at_once():
-            made = self.ml.create_audience_model(name=name, trainingDatasetArn=dataset)
-        assert self.wait(made["audienceModelArn"])["status"] == "ACTIVE"
-        return str(made["audienceModelArn"])
+            response = self.ml.create_audience_model(name=name, trainingDatasetArn=dataset)
+        assert self.wait(response["audienceModelArn"])["status"] == "ACTIVE"
+        return str(response["audienceModelArn"])
 
     def create_configured_model(self, name: str = "configured", **more: Any) -> str:
-        """A configured audience model, ready for jobs."""
-        made = self.ml.create_configured_audience_model(
+        """Create a configured audience model, ready for jobs."""
+        response = self.ml.create_configured_audience_model(
             name=name,
             audienceModelArn=self.train_model(f"{name}-model"),
             outputConfig=self.output,
@@ -320,7 +322,7 @@ class World:
             audienceSizeConfig={"audienceSizeType": "PERCENTAGE", "audienceSizeBins": [5, 10, 20]},
             **more,
         )
-        return str(made["configuredAudienceModelArn"])
+        return str(response["configuredAudienceModelArn"])
 
     def allow_jobs(self, model: str, account: str) -> None:
         """Allow another account to start generation jobs with a configured audience model."""
@@ -336,14 +338,14 @@ class World:
         )
 
     def generate_audience(self, name: str = "job") -> str:
-        """A finished generation job."""
+        """Create a finished generation job."""
         configured, seed = self.create_configured_model(f"{name}-configured"), self.write_seed()
         with self.emulator.finish_jobs_at_once():
-            made = self.ml.start_audience_generation_job(
+            response = self.ml.start_audience_generation_job(
                 name=name, configuredAudienceModelArn=configured, seedAudience=seed
             )
-        assert self.wait(made["audienceGenerationJobArn"])["status"] == "ACTIVE"
-        return str(made["audienceGenerationJobArn"])
+        assert self.wait(response["audienceGenerationJobArn"])["status"] == "ACTIVE"
+        return str(response["audienceGenerationJobArn"])
 
 
 @cache
@@ -410,16 +412,16 @@ class TaskInstance:
 
     def make_next_try(self) -> TaskInstance:
         """Return the next try of the same task, whose XComs Airflow has deleted."""
-        again = copy(self)
-        again.try_number += 1
-        again.pushed, again.links = {}, {}
-        return again
+        next_try = copy(self)
+        next_try.try_number += 1
+        next_try.pushed, next_try.links = {}, {}
+        return next_try
 
     def make_cleared_try(self) -> TaskInstance:
         """Return the same task after a user cleared it."""
-        again = self.make_next_try()
-        again.max_tries = self.try_number + self.retries
-        return again
+        cleared = self.make_next_try()
+        cleared.max_tries = self.try_number + self.retries
+        return cleared
 
 
 def keep_xcoms(patch: pytest.MonkeyPatch) -> None:
@@ -459,8 +461,8 @@ def resume(operator: Any, deferred: Any, context: Any) -> Any:
     module, name = path.rsplit(".", 1)
     trigger = getattr(importlib.import_module(module), name)(**json.loads(json.dumps(keywords)))
 
-    async def first() -> Any:
+    async def read_first_event() -> Any:
         return (await anext(trigger.run())).payload
 
-    event = json.loads(json.dumps(asyncio.run(first())))
+    event = json.loads(json.dumps(asyncio.run(read_first_event())))
     return operator.resume_execution(deferred.method_name, {"event": event, **(deferred.kwargs or {})}, context)

@@ -29,7 +29,7 @@ def lenient_emulator() -> Iterator[EmulatorProcess]:
 
 def build_variables(world: World, *names: str) -> dict[str, str]:
     """Build the environment variables that name the resources which the suite needs."""
-    return {f"{SWITCH}_{name}": EmulatedAccount(world).needed(name) for name in names}
+    return {f"{SWITCH}_{name}": EmulatedAccount(world).read_requirement(name) for name in names}
 
 
 def run_suite(world: World, *options: str, **more: str) -> subprocess.CompletedProcess[str]:
@@ -110,15 +110,15 @@ def test_skip_has_a_reason(
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
     if worker:
         monkeypatch.setenv("PYTEST_XDIST_WORKER", worker)
-    assert reason in user.why_not(expensive=expensive)
+    assert reason in user.find_skip_reason(expensive=expensive)
     monkeypatch.setattr(user, "_given", {SWITCH: "expensive"})
-    assert bool(user.why_not(expensive=expensive)) == bool(worker)
+    assert bool(user.find_skip_reason(expensive=expensive)) == bool(worker)
 
 
 def test_failed_deletion_does_not_stop_cleanup(empty_world: World) -> None:
     bench = Bench(EmulatedAccount(empty_world), "run")
-    first = bench.dataset()
-    bench.dataset()
+    first = bench.create_dataset()
+    bench.create_dataset()
     empty_world.add_fault("DeleteTrainingDataset", "access_denied")
     with pytest.raises(AssertionError, match="AccessDeniedException"):
         bench.clear()
@@ -132,7 +132,7 @@ def test_failed_deletion_does_not_stop_cleanup(empty_world: World) -> None:
 
 def test_operators_resource_is_named_and_tagged(empty_world: World) -> None:
     bench = Bench(EmulatedAccount(empty_world), "run")
-    request = bench.dataset_request()
+    request = bench.build_dataset_request()
     arn = bench.make(
         CleanRoomsMLCreateTrainingDatasetOperator, role_arn=request["roleArn"], training_data=request["trainingData"]
     )

@@ -41,7 +41,14 @@ def test_errors_can_be_pickled(kind: type[CleanRoomsMLError]) -> None:
     ("operation", "code", "status", "members", "kind", "advice"),
     [
         ("CreateAudienceModel", "ConflictException", 409, {}, "AlreadyExistsError", 'if_exists="reuse"'),
-        ("DeleteAudienceModel", "ConflictException", 409, {}, "ConflictError", "Delete the resources that depend on it first"),
+        (
+            "DeleteAudienceModel",
+            "ConflictException",
+            409,
+            {},
+            "ConflictError",
+            "Delete the resources that depend on it first",
+        ),
         ("CreateAudienceModel", "ValidationException", 400, {}, "ValidationError", "Correct the argument"),
         ("CreateAudienceModel", "AccessDeniedException", 403, {}, "AccessDeniedError", "iam:PassRole"),
         ("GetAudienceModel", "ResourceNotFoundException", 404, {}, "ResourceNotFoundError", "Check the ARN"),

@@ -1,4 +1,4 @@
-"""Where the tests run: an account in the emulator, or one of AWS."""
+"""The account in which the tests run: in the emulator or on AWS."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from tests.support import REGION, World, make_client
 
 
 class Account(Protocol):
-    """An account to which boto3 and the connection ``aws_default`` lead."""
+    """The account that boto3 and the connection ``aws_default`` use."""
 
     @property
     def title(self) -> str:
-        """What it is called in reports."""
+        """Its name in reports."""
 
     @property
     def real(self) -> bool:
-        """Whether its answers are news, or those of the emulator."""
+        """Whether its responses come from a real account instead of the emulator."""
 
     def client(self, service: str, **more: Any) -> Any:
-        """A boto3 client in it."""
+        """Make a boto3 client of the account."""
 
-    def needed(self, name: str) -> str:
-        """A thing that is there already, one of ``user.NEEDED``."""
+    def read_requirement(self, name: str) -> str:
+        """Return an existing resource, one of ``user.REQUIREMENTS``."""
 
 
 @dataclass
 class EmulatedAccount:
-    """An account of the emulator; it has everything."""
+    """An account of the emulator, in which every required resource is created on demand."""
 
     world: World
-    _known: dict[str, str] = field(default_factory=dict)
+    _values: dict[str, str] = field(default_factory=dict)
     title = "the emulator"
     real = False
 
@@ -45,12 +45,12 @@ class EmulatedAccount:
         account = {"aws_access_key_id": self.world.account, "aws_secret_access_key": "secret"}
         return make_client(service, endpoint_url=self.world.emulator.url, region_name=REGION, **account, **more)
 
-    def needed(self, name: str) -> str:
-        if name not in self._known:
-            self._known[name] = self._made(name)
-        return self._known[name]
+    def read_requirement(self, name: str) -> str:
+        if name not in self._values:
+            self._values[name] = self._find_or_create(name)
+        return self._values[name]
 
-    def _made(self, name: str) -> str:
+    def _find_or_create(self, name: str) -> str:
         image = f"{self.world.account}.dkr.ecr.us-east-1.amazonaws.com/train:1"
         plain = {
             "ROLE_ARN": self.world.role,
@@ -71,7 +71,7 @@ class EmulatedAccount:
 
 
 class AwsAccount:
-    """The account that the user's own environment leads to."""
+    """The account of the user's own environment."""
 
     real = True
 
@@ -80,11 +80,11 @@ class AwsAccount:
         if self._session.get_credentials() is None or not self._session.region_name:
             pytest.fail(f"{user.SWITCH} is set, but boto3 finds no credentials or no region: set AWS_PROFILE")
 
-        elsewhere = sorted(name for name in os.environ if name.startswith("AWS_ENDPOINT_URL"))
-        self.title = f"the service at {' and '.join(elsewhere)} (not AWS)" if elsewhere else "AWS"
+        endpoints = sorted(name for name in os.environ if name.startswith("AWS_ENDPOINT_URL"))
+        self.title = f"the service at {' and '.join(endpoints)} (not AWS)" if endpoints else "AWS"
 
     def client(self, service: str, **more: Any) -> Any:
         return self._session.client(service, **more)
 
-    def needed(self, name: str) -> str:
-        return user.needed(name)
+    def read_requirement(self, name: str) -> str:
+        return user.read_requirement(name)

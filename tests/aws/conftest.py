@@ -1,4 +1,4 @@
-"""The fixtures of the suite that can run on a real account, and its report."""
+"""Fixtures and report of the tests that can run on a real account."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class RealRun:
     """
     A run on a real account.
 
-    :param id: What its names carry.
+    :param id: Part of the names of its resources.
     :param account: The account.
     """
 
@@ -34,51 +34,51 @@ _REAL = pytest.StashKey[RealRun]()
 
 @pytest.fixture(scope="session")
 def real_run(request: pytest.FixtureRequest) -> Iterator[RealRun]:
-    """The run; at its end, whatever it has left is deleted."""
+    """The run; resources that it left behind are deleted at the end."""
     with pytest.MonkeyPatch.context() as patch:
-        user.give_back(patch)
-        made = request.config.stash[_REAL] = RealRun(AwsAccount())
-    yield made
+        user.restore_environment(patch)
+        run = request.config.stash[_REAL] = RealRun(AwsAccount())
+    yield run
     with pytest.MonkeyPatch.context() as patch:
-        user.give_back(patch)
-        made.sweep = sweep(made.id, user.given("MEMBERSHIP"))
+        user.restore_environment(patch)
+        run.sweep = sweep(run.id, user.read_variable("MEMBERSHIP"))
 
 
 @pytest.fixture(params=["emulator", "AWS"])
 def account(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Account:
-    """Each test runs in the emulator, and on a real account where that is asked for."""
+    """Each test runs in the emulator, and on a real account if the user enables it."""
     if request.param == "emulator":
         return EmulatedAccount(request.getfixturevalue("world"))
-    if reason := user.why_not(expensive=request.node.get_closest_marker("expensive") is not None):
+    if reason := user.find_skip_reason(expensive=request.node.get_closest_marker("expensive") is not None):
         pytest.skip(reason)
     real: RealRun = request.getfixturevalue("real_run")
-    user.give_back(monkeypatch)
+    user.restore_environment(monkeypatch)
     return real.account
 
 
 @pytest.fixture
 def bench(request: pytest.FixtureRequest, account: Account) -> Iterator[Bench]:
-    """A place to work at; what is made there is deleted at the end."""
+    """Creates resources, and deletes them at the end of the test."""
     run = request.getfixturevalue("real_run").id if account.real else secrets.token_hex(4)
-    made = Bench(account, run)
-    yield made
-    made.clear()
+    bench = Bench(account, run)
+    yield bench
+    bench.clear()
 
 
 @pytest.fixture
 def observe(request: pytest.FixtureRequest, account: Account) -> Observer:
-    """Takes note of what AWS documents nowhere."""
+    """Records behaviour that AWS does not document."""
     return Observer(account, request.getfixturevalue("real_run").observations if account.real else [])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say what was seen that no document tells, and what was left behind."""
+    """Report undocumented behaviour and the resources that were left behind."""
     real = config.stash.get(_REAL, None)
     if real is None:
         return
     terminalreporter.section(f"What {real.account.title} does (please report what differs)")
     for seen in sorted(set(real.observations), key=lambda seen: (seen.seen == seen.assumption, seen.fact)):
-        terminalreporter.write_line("\n".join(seen.lines(real.account.title)))
+        terminalreporter.write_line("\n".join(seen.format_lines(real.account.title)))
     terminalreporter.section(f"What run {real.id} left behind")
     for word, titles in vars(real.sweep).items():
         for title in titles:

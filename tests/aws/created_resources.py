@@ -1,4 +1,4 @@
-"""What a run makes: named and tagged so that it is known again, and deleted at the end."""
+"""The resources of a run: names and tags identify them, and they are deleted at the end."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tests.aws.account import Account
 from tests.support import SCHEMA, run
 
 MARK = "airflow-cleanroomsml-test"
-#: Who deletes what, in the order in which the service allows it.
+#: The operator that deletes each resource, in the order that the service requires.
 DELETES: list[tuple[Resource, Any]] = [
     (CONFIGURED_MODEL_ALGORITHM_ASSOCIATION, CleanRoomsMLDeleteConfiguredModelAlgorithmAssociationOperator),
     (CONFIGURED_MODEL_ALGORITHM, CleanRoomsMLDeleteConfiguredModelAlgorithmOperator),
@@ -47,10 +47,10 @@ DELETES: list[tuple[Resource, Any]] = [
 @dataclass
 class Bench:
     """
-    A run's place to work at.
+    Creates resources for the tests of a run, and deletes them.
 
-    :param account: Where.
-    :param run: What tells the run's things from those of other runs.
+    :param account: The account.
+    :param run: Identifies the run in the names and tags of its resources.
     """
 
     account: Account
@@ -66,29 +66,29 @@ class Bench:
     def tags(self) -> dict[str, str]:
         return {MARK: self.run}
 
-    def name(self) -> str:
-        """A new name."""
+    def make_name(self) -> str:
+        """Make a unique name."""
         return f"{MARK}-{self.run}-{next(self._numbers)}"
 
     def at_end(self, end: Callable[[], Any]) -> None:
-        """Have something done at the end, whatever happens before; the last comes first."""
+        """Register a call for the end of the test, which happens even if the test fails; calls run in reverse order."""
         self._ends.append(end)
 
     def make(self, kind: Any, **arguments: Any) -> str:
-        """Run an operator that makes something; what it made is deleted at the end."""
-        operator = kind(task_id="make", **{"name": self.name(), "tags": self.tags, **arguments})
+        """Run a create operator, and delete its resource at the end."""
+        operator = kind(task_id="make", **{"name": self.make_name(), "tags": self.tags, **arguments})
         arn = str(run(operator).result)
-        self.deleted_at_end(operator.resource, arn, **_membership(arguments))
+        self.delete_at_end(operator.resource, arn, **_membership(arguments))
         return arn
 
-    def deleted_at_end(self, resource: Resource, arn: str, **more: str) -> None:
+    def delete_at_end(self, resource: Resource, arn: str, **more: str) -> None:
         self.at_end(lambda: delete(resource, arn, **more))
 
     def clear(self) -> None:
         """
-        Delete what was made.
+        Delete the resources.
 
-        :raises AssertionError: Something is left.
+        :raises AssertionError: A resource could not be deleted.
         """
         left = []
         while self._ends:
@@ -98,22 +98,25 @@ class Bench:
                 left.append(str(error))
         assert not left, "\n".join(left)
 
-    def dataset_request(self, **more: Any) -> dict[str, Any]:
-        """A request for a training dataset, in the API's own spelling."""
-        glue = {"databaseName": self.account.needed("GLUE_DATABASE"), "tableName": self.account.needed("GLUE_TABLE")}
+    def build_dataset_request(self, **more: Any) -> dict[str, Any]:
+        """Build a request for a training dataset, with the API's names of members."""
+        glue = {
+            "databaseName": self.account.read_requirement("GLUE_DATABASE"),
+            "tableName": self.account.read_requirement("GLUE_TABLE"),
+        }
         config = {"schema": deepcopy(SCHEMA), "dataSource": {"glueDataSource": glue}}
         return {
-            "name": self.name(),
-            "roleArn": self.account.needed("ROLE_ARN"),
+            "name": self.make_name(),
+            "roleArn": self.account.read_requirement("ROLE_ARN"),
             "trainingData": [{"type": "INTERACTIONS", "inputConfig": config}],
             "tags": self.tags,
             **more,
         }
 
-    def dataset(self, **more: Any) -> str:
-        """A training dataset, made with plain boto3."""
-        arn = str(self.ml.create_training_dataset(**self.dataset_request(**more))["trainingDatasetArn"])
-        self.deleted_at_end(TRAINING_DATASET, arn)
+    def create_dataset(self, **more: Any) -> str:
+        """Create a training dataset with plain boto3."""
+        arn = str(self.ml.create_training_dataset(**self.build_dataset_request(**more))["trainingDatasetArn"])
+        self.delete_at_end(TRAINING_DATASET, arn)
         return arn
 
 
@@ -130,10 +133,10 @@ def delete(resource: Resource, arn: str, **more: str) -> None:
 @dataclass
 class Sweep:
     """
-    What the listings show of runs.
+    Resources of runs that a search of the listings found.
 
-    :param deleted: Left by this run, and deleted now.
-    :param left: Left by this run, and not to be deleted; or what could not be looked at.
+    :param deleted: Left by this run and now deleted.
+    :param left: Left by this run and not deletable; also listings that failed.
     :param older: Left by other runs.
     """
 
@@ -143,7 +146,7 @@ class Sweep:
 
 
 def sweep(run_id: str, membership: str = "") -> Sweep:
-    """Look for what runs have left; delete what is this one's."""
+    """Find the resources that runs left behind, and delete those of this run."""
     found = Sweep()
     for resource, _ in DELETES:
         more = {"membership_identifier": membership} if "membership_identifier" in resource.narrow else {}
@@ -156,11 +159,11 @@ def sweep(run_id: str, membership: str = "") -> Sweep:
             continue
         for entry in entries:
             if entry["name"].startswith(f"{MARK}-"):
-                _swept(found, resource, {xform_name(key): value for key, value in entry.items()}, run_id, more)
+                _sweep_entry(found, resource, {xform_name(key): value for key, value in entry.items()}, run_id, more)
     return found
 
 
-def _swept(found: Sweep, resource: Resource, entry: dict[str, Any], run_id: str, more: dict[str, str]) -> None:
+def _sweep_entry(found: Sweep, resource: Resource, entry: dict[str, Any], run_id: str, more: dict[str, str]) -> None:
     arn = entry[resource.identifiers[0]]
     title = f"{resource.noun} {entry['name']}, made {entry['create_time']:%Y-%m-%d %H:%M}: {arn}"
     if not entry["name"].startswith(f"{MARK}-{run_id}-"):

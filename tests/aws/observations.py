@@ -1,4 +1,4 @@
-"""What a service does where its documents say nothing: what the emulator assumes beside what was seen."""
+"""Undocumented behaviour of the service: what the emulator assumes, compared with what was observed."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ ACCEPTED = "accepted"
 @dataclass(frozen=True)
 class Outcome:
     """
-    How a request was answered.
+    The response to a request.
 
     :param word: ``accepted``, or the code of the error.
-    :param said: The error's message.
-    :param answer: The answer.
+    :param message: The error's message.
+    :param response: The response.
     """
 
     word: str
-    said: str = ""
-    answer: Any = None
+    message: str = ""
+    response: Any = None
 
 
-def outcome(send: Callable[[], Any]) -> Outcome:
-    """Send, and take an error for an answer."""
+def send_request(send: Callable[[], Any]) -> Outcome:
+    """Send a request, and return errors as outcomes too."""
     try:
-        return Outcome(ACCEPTED, answer=send())
+        return Outcome(ACCEPTED, response=send())
     except ClientError as error:
         return Outcome(error.response["Error"]["Code"], error.response["Error"].get("Message", ""))
 
@@ -45,28 +45,32 @@ class Observation:
     :param fact: What was tried.
     :param assumption: What the emulator does.
     :param seen: What the account did.
-    :param said: What it said to it.
+    :param message: The error's message.
     """
 
     fact: str
     assumption: str
     seen: str
-    said: str = ""
+    message: str = ""
 
-    def lines(self, title: str) -> list[str]:
-        """For a report, which may become public: without account numbers."""
+    def format_lines(self, title: str) -> list[str]:
+        """Format the lines of the report, without account numbers because users may publish it."""
         if self.seen == self.assumption:
             return [f"as assumed: {self.fact}: {self.assumption}"]
-        said = re.sub(r"(?<!\d)\d{12}(?!\d)", "<account>", f" ({self.said})" if self.said else "")
-        return [self.fact, f"  what the emulator assumes: {self.assumption}", f"  what {title} did: {self.seen}{said}"]
+        message = re.sub(r"(?<!\d)\d{12}(?!\d)", "<account>", f" ({self.message})" if self.message else "")
+        return [
+            self.fact,
+            f"  what the emulator assumes: {self.assumption}",
+            f"  what {title} did: {self.seen}{message}",
+        ]
 
 
 @dataclass
 class Observer:
     """
-    Takes note of what a real account does, and holds the emulator to what it is said to assume.
+    Records what a real account does, and checks that the emulator does what the test says it assumes.
 
-    :param account: Whose answers these are.
+    :param account: The account that responds.
     :param noted: All observations of the run.
     """
 
@@ -75,6 +79,6 @@ class Observer:
 
     def __call__(self, fact: str, assumption: str, seen: Outcome) -> None:
         if self.account.real:
-            self.noted.append(Observation(fact, assumption, seen.word, seen.said))
+            self.noted.append(Observation(fact, assumption, seen.word, seen.message))
         else:
             assert seen.word == assumption, seen

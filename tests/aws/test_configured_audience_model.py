@@ -1,4 +1,4 @@
-"""Configured audience models of an audience model that is there already."""
+"""Configured audience models of an existing audience model."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ from airflow_cleanroomsml.operators import (
     CleanRoomsMLUpdateConfiguredAudienceModelOperator,
 )
 from tests.aws.created_resources import Bench, delete
-from tests.aws.observations import ACCEPTED, Observer, Outcome, outcome
+from tests.aws.observations import ACCEPTED, Observer, Outcome, send_request
 from tests.support import remove_claim, run
 
 
-def members(bench: Bench) -> dict[str, Any]:
-    """A request in the API's own spelling."""
-    uri = f"s3://{bench.account.needed('BUCKET')}/{bench.name()}"
+def build_request(bench: Bench) -> dict[str, Any]:
+    """Build a request with the API's names of members."""
+    uri = f"s3://{bench.account.read_requirement('BUCKET')}/{bench.make_name()}"
     destination = {"s3Destination": {"s3Uri": uri}}
     return {
-        "name": bench.name(),
-        "audienceModelArn": bench.account.needed("AUDIENCE_MODEL_ARN"),
-        "outputConfig": {"destination": destination, "roleArn": bench.account.needed("ROLE_ARN")},
+        "name": bench.make_name(),
+        "audienceModelArn": bench.account.read_requirement("AUDIENCE_MODEL_ARN"),
+        "outputConfig": {"destination": destination, "roleArn": bench.account.read_requirement("ROLE_ARN")},
         "sharedAudienceMetrics": ["ALL"],
         "tags": bench.tags,
     }
 
 
-def create(bench: Bench, given: dict[str, Any]) -> Outcome:
-    """How a request is answered."""
-    seen = outcome(lambda: bench.ml.create_configured_audience_model(**given))
-    if seen.answer:
-        bench.deleted_at_end(CONFIGURED_AUDIENCE_MODEL, seen.answer["configuredAudienceModelArn"])
-    return seen
+def create(bench: Bench, request: dict[str, Any]) -> Outcome:
+    """Send a create request."""
+    outcome = send_request(lambda: bench.ml.create_configured_audience_model(**request))
+    if outcome.response:
+        bench.delete_at_end(CONFIGURED_AUDIENCE_MODEL, outcome.response["configuredAudienceModelArn"])
+    return outcome
 
 
-def configured(bench: Bench) -> str:
-    given = members(bench)
+def create_configured_model(bench: Bench) -> str:
+    request = build_request(bench)
     return bench.make(
         CleanRoomsMLCreateConfiguredAudienceModelOperator,
-        audience_model_arn=given["audienceModelArn"],
-        output_config=given["outputConfig"],
+        audience_model_arn=request["audienceModelArn"],
+        output_config=request["outputConfig"],
         shared_audience_metrics=["ALL"],
     )
 
@@ -56,8 +56,8 @@ def get(arn: str) -> dict[str, Any]:
     return CleanRoomsMLHook().call("get_configured_audience_model", {"configured_audience_model_arn": arn})
 
 
-def test_it_is_made_changed_and_deleted(bench: Bench) -> None:
-    arn = configured(bench)
+def test_create_update_and_delete(bench: Bench) -> None:
+    arn = create_configured_model(bench)
     before = get(arn)
     assert remove_claim(before["tags"]) == bench.tags
     update: dict[str, Any] = {"configured_audience_model_arn": arn, "min_matching_seed_size": 30}
@@ -70,8 +70,8 @@ def test_it_is_made_changed_and_deleted(bench: Bench) -> None:
         get(arn)
 
 
-def test_its_policy_is_put_and_deleted(bench: Bench) -> None:
-    of: dict[str, Any] = {"configured_audience_model_arn": configured(bench)}
+def test_policy_is_put_and_deleted(bench: Bench) -> None:
+    of: dict[str, Any] = {"configured_audience_model_arn": create_configured_model(bench)}
     arn = of["configured_audience_model_arn"]
     jobs = arn.split(":configured-audience-model/")[0] + ":audience-generation-job/*"
     statement = {
@@ -85,8 +85,8 @@ def test_its_policy_is_put_and_deleted(bench: Bench) -> None:
         task_id="t", configured_audience_model_policy=json.dumps(policy), **of
     )
     hashed = run(put).result
-    found = CleanRoomsMLHook().call("get_configured_audience_model_policy", of)
-    assert (found["policyHash"], json.loads(found["configuredAudienceModelPolicy"])) == (hashed, policy)
+    response = CleanRoomsMLHook().call("get_configured_audience_model_policy", of)
+    assert (response["policyHash"], json.loads(response["configuredAudienceModelPolicy"])) == (hashed, policy)
     run(CleanRoomsMLDeleteConfiguredAudienceModelPolicyOperator(task_id="t", **of))
     with pytest.raises(ResourceNotFoundError):
         CleanRoomsMLHook().call("get_configured_audience_model_policy", of)
@@ -94,11 +94,11 @@ def test_its_policy_is_put_and_deleted(bench: Bench) -> None:
 
 def test_whether_more_than_twenty_percent_is_allowed(bench: Bench, observe: Observer) -> None:
     sizes = {"audienceSizeType": "PERCENTAGE", "audienceSizeBins": [21, 100]}
-    seen = create(bench, {**members(bench), "audienceSizeConfig": sizes})
-    observe("a configured audience model with sizes of 21 and 100 percent", ACCEPTED, seen)
+    outcome = create(bench, {**build_request(bench), "audienceSizeConfig": sizes})
+    observe("a configured audience model with sizes of 21 and 100 percent", ACCEPTED, outcome)
 
 
-def test_whether_its_name_is_unique(bench: Bench, observe: Observer) -> None:
-    given = members(bench)
-    assert create(bench, given).word == ACCEPTED
-    observe("a second configured audience model of the same name", "ConflictException", create(bench, given))
+def test_whether_names_are_unique(bench: Bench, observe: Observer) -> None:
+    request = build_request(bench)
+    assert create(bench, request).word == ACCEPTED
+    observe("a second configured audience model of the same name", "ConflictException", create(bench, request))

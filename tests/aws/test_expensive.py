@@ -17,8 +17,8 @@ from tests.support import TaskInstance, run
 DAG_ID = "example_lookalike_audience"
 
 
-class Following(TaskInstance):
-    """A task that takes what others returned."""
+class DownstreamTaskInstance(TaskInstance):
+    """A task instance that pulls the results of upstream tasks."""
 
     def __init__(self, results: dict[str, Any]) -> None:
         super().__init__()
@@ -28,15 +28,20 @@ class Following(TaskInstance):
         return self._results[task_ids]
 
     def get_relevant_upstream_map_indexes(self, *_: Any, **__: Any) -> None:
-        """Nothing is mapped."""
+        """No task of the example is mapped."""
 
 
-def run_through(params: dict[str, str]) -> dict[str, Any]:
-    """Run the example's tasks one after the other; what each returned."""
+def run_example(params: dict[str, str]) -> dict[str, Any]:
+    """Run the example's tasks one after the other, and return their results."""
     results: dict[str, Any] = {}
     dag_run = SimpleNamespace(logical_date=datetime.now(timezone.utc))
     for task in load_dag(str(ROOT / "example_dags" / f"{DAG_ID}.py"), DAG_ID).topological_sort():
-        context = {"ti": Following(results), "params": params, "dag_run": dag_run, "expanded_ti_count": None}
+        context = {
+            "ti": DownstreamTaskInstance(results),
+            "params": params,
+            "dag_run": dag_run,
+            "expanded_ti_count": None,
+        }
         results[task.task_id] = run(task, **context).result
     return results
 
@@ -44,34 +49,34 @@ def run_through(params: dict[str, str]) -> dict[str, Any]:
 @pytest.mark.expensive
 @pytest.mark.timeout(0)
 class TestLookalike:
-    def test_the_example_runs_through(self, account: Account, bench: Bench) -> None:
-        bucket, prefix = account.needed("BUCKET"), f"{MARK}-{bench.run}"
+    def test_example_succeeds(self, account: Account, bench: Bench) -> None:
+        bucket, prefix = account.read_requirement("BUCKET"), f"{MARK}-{bench.run}"
         params = {
             "prefix": prefix,
-            "role_arn": account.needed("ROLE_ARN"),
-            "glue_database": account.needed("GLUE_DATABASE"),
-            "glue_table": account.needed("GLUE_TABLE"),
-            "seed_uri": account.needed("SEED_URI"),
+            "role_arn": account.read_requirement("ROLE_ARN"),
+            "glue_database": account.read_requirement("GLUE_DATABASE"),
+            "glue_table": account.read_requirement("GLUE_TABLE"),
+            "seed_uri": account.read_requirement("SEED_URI"),
             "output_uri": f"s3://{bucket}/{prefix}",
         }
-        bench.at_end(lambda: empty(account, bucket, f"{prefix}/"))
-        bench.at_end(lambda: swept(bench.run))
-        location = run_through(params)["export"]["output_location"]
+        bench.at_end(lambda: delete_objects(account, bucket, f"{prefix}/"))
+        bench.at_end(lambda: delete_leftovers(bench.run))
+        location = run_example(params)["export"]["output_location"]
         assert location.startswith(f"s3://{bucket}/{prefix}/")
-        assert objects(account, bucket, f"{prefix}/")
+        assert list_objects(account, bucket, f"{prefix}/")
 
 
-def swept(run_id: str) -> None:
-    """Delete what the Dag has made, which carries the run in its names."""
+def delete_leftovers(run_id: str) -> None:
+    """Delete the resources of the Dag, whose names contain the run."""
     assert sweep(run_id).left == []
 
 
-def objects(account: Account, bucket: str, prefix: str) -> list[str]:
+def list_objects(account: Account, bucket: str, prefix: str) -> list[str]:
     pages = account.client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
     return [entry["Key"] for page in pages for entry in page.get("Contents", ())]
 
 
-def empty(account: Account, bucket: str, prefix: str) -> None:
-    """Delete what was exported."""
-    for key in objects(account, bucket, prefix):
+def delete_objects(account: Account, bucket: str, prefix: str) -> None:
+    """Delete the exported files."""
+    for key in list_objects(account, bucket, prefix):
         account.client("s3").delete_object(Bucket=bucket, Key=key)

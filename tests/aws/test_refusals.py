@@ -1,7 +1,7 @@
 """
-What our check refuses before it is sent: sent nevertheless, past it and past botocore's own.
+The service rejects the requests that our check rejects: they are sent without our check and without botocore's.
 
-A training dataset costs nothing, so a service that is more generous than its model does no harm.
+A training dataset costs nothing, so no harm is done if the service accepts one against its own model.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from botocore.config import Config
 from airflow_cleanroomsml._requests.request import Request, find_operation, load, map_arguments
 from airflow_cleanroomsml._resources.table import TRAINING_DATASET
 from tests.aws.created_resources import MARK, Bench
-from tests.aws.observations import Observation, Observer, outcome
+from tests.aws.observations import Observation, Observer, send_request
 
 REFUSED = "ValidationException"
 CONFIG = "trainingData.0.inputConfig"
 SOURCE = f"{CONFIG}.dataSource.glueDataSource"
 COLUMN = {"columnName": "c", "columnTypes": ["CATEGORICAL_FEATURE"]}
-#: What is wrong, the path of a member, and what stands there instead; None takes it out.
-BROKEN: list[tuple[str, str, Any]] = [
+#: Description of the error, path of a member, and its invalid value; None removes the member.
+INVALID: list[tuple[str, str, Any]] = [
     ("no name", "name", None),
     ("an empty name", "name", ""),
     ("a name of 64 characters", "name", f"{MARK}-".ljust(64, "x")),
@@ -49,7 +49,7 @@ BROKEN: list[tuple[str, str, Any]] = [
 ]
 
 
-def put(members: Any, path: str, value: Any) -> None:
+def set_member(members: Any, path: str, value: Any) -> None:
     *way, last = (int(step) if step.isdigit() else step for step in path.split("."))
     for step in way:
         members = members[step]
@@ -59,45 +59,45 @@ def put(members: Any, path: str, value: Any) -> None:
         members[last] = value
 
 
-def violations(members: dict[str, Any]) -> list[str]:
-    """What our check says."""
+def find_violations(members: dict[str, Any]) -> list[str]:
+    """Return the violations that our check finds."""
     spelled = {name: given for given, name in map_arguments(find_operation(load(), "create_training_dataset")).items()}
     given = {spelled[name]: value for name, value in members.items()}
     return [str(found) for found in Request(load(), "create_training_dataset", given).violations]
 
 
-def unchecked(bench: Bench) -> Any:
-    """A client that sends what it is given."""
+def make_unchecked_client(bench: Bench) -> Any:
+    """Make a client that sends arguments without checking them."""
     return bench.account.client("cleanroomsml", config=Config(parameter_validation=False))
 
 
-@pytest.mark.parametrize(("what", "path", "value"), BROKEN, ids=[what for what, _, _ in BROKEN])
-def test_the_service_refuses_what_the_check_refuses(
+@pytest.mark.parametrize(("what", "path", "value"), INVALID, ids=[what for what, _, _ in INVALID])
+def test_service_rejects_what_the_check_rejects(
     bench: Bench, observe: Observer, what: str, path: str, value: Any
 ) -> None:
-    members = bench.dataset_request()
-    assert violations(members) == []
-    put(members, path, value)
-    assert violations(members)
-    seen = outcome(lambda: unchecked(bench).create_training_dataset(**members))
-    if seen.answer:
-        bench.deleted_at_end(TRAINING_DATASET, seen.answer["trainingDatasetArn"])
-    observe(f"a training dataset with {what}", REFUSED, seen)
-    assert seen.word == REFUSED, "the check is stricter than the service"
+    members = bench.build_dataset_request()
+    assert find_violations(members) == []
+    set_member(members, path, value)
+    assert find_violations(members)
+    outcome = send_request(lambda: make_unchecked_client(bench).create_training_dataset(**members))
+    if outcome.response:
+        bench.delete_at_end(TRAINING_DATASET, outcome.response["trainingDatasetArn"])
+    observe(f"a training dataset with {what}", REFUSED, outcome)
+    assert outcome.word == REFUSED, "the check is stricter than the service"
 
 
 @pytest.mark.parametrize("size", [0, 101])
-def test_the_service_refuses_pages_that_the_check_refuses(bench: Bench, observe: Observer, size: int) -> None:
-    seen = outcome(lambda: unchecked(bench).list_training_datasets(maxResults=size))
-    observe(f"a listing by pages of {size}", REFUSED, seen)
-    assert seen.word == REFUSED, "the check is stricter than the service"
+def test_service_rejects_page_sizes_that_the_check_rejects(bench: Bench, observe: Observer, size: int) -> None:
+    outcome = send_request(lambda: make_unchecked_client(bench).list_training_datasets(maxResults=size))
+    observe(f"a listing by pages of {size}", REFUSED, outcome)
+    assert outcome.word == REFUSED, "the check is stricter than the service"
 
 
-def test_a_difference_is_reported_without_account_numbers() -> None:
-    seen = Observation(
+def test_report_omits_account_numbers() -> None:
+    observation = Observation(
         "a name", "accepted", "ConflictException", "arn:aws:cleanrooms-ml:us-east-1:123456789012:x is there"
     )
-    assert seen.lines("AWS") == [
+    assert observation.format_lines("AWS") == [
         "a name",
         "  what the emulator assumes: accepted",
         "  what AWS did: ConflictException (arn:aws:cleanrooms-ml:us-east-1:<account>:x is there)",

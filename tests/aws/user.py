@@ -1,4 +1,4 @@
-"""The user's AWS set-up: kept aside before the tests remove it, and given back to those of a real account alone."""
+"""The user's AWS settings: saved before the tests remove them, and restored only for tests on a real account."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import os
 import pytest
 
 SWITCH = "AIRFLOW_CLEANROOMSML_AWS"
-#: What the tests need beside credentials and a region; the variable is SWITCH, an underscore, and the name.
-NEEDED = {
+#: What the tests require in addition to credentials and a region; the variable is SWITCH, an underscore, and the name.
+REQUIREMENTS = {
     "ROLE_ARN": "a role of the account that cleanrooms-ml.amazonaws.com may assume",
     "GLUE_DATABASE": "a Glue database",
     "GLUE_TABLE": "a table of interactions in it",
@@ -21,23 +21,23 @@ NEEDED = {
 _given: dict[str, str] = {}
 
 
-def keep_aside() -> None:
-    """Remember what the environment says of AWS."""
+def save_environment() -> None:
+    """Save the environment variables that concern AWS."""
     _given.update({name: value for name, value in os.environ.items() if name.startswith(("AWS_", SWITCH))})
 
 
-def needed(name: str) -> str:
-    """A thing of the account; the test is skipped where its variable is missing."""
-    return given(name) or pytest.skip(f"{SWITCH}_{name} is not set: {NEEDED[name]}")
+def read_requirement(name: str) -> str:
+    """Return a resource of the account; skips the test if its variable is not set."""
+    return read_variable(name) or pytest.skip(f"{SWITCH}_{name} is not set: {REQUIREMENTS[name]}")
 
 
-def given(name: str) -> str:
-    """A thing of the account, or nothing."""
+def read_variable(name: str) -> str:
+    """Return a resource of the account; empty if its variable is not set."""
     return _given.get(f"{SWITCH}_{name}", "")
 
 
-def why_not(*, expensive: bool) -> str:
-    """Why a test does not run on a real account, or nothing."""
+def find_skip_reason(*, expensive: bool) -> str:
+    """Return the reason not to run a test on a real account; empty if there is none."""
     switch = _given.get(SWITCH, "")
     if switch not in ("1", "expensive"):
         return f"{SWITCH} is {switch or 'not set'}: 1 runs it on a real account, see docs/real_account.md"
@@ -48,12 +48,12 @@ def why_not(*, expensive: bool) -> str:
     return ""
 
 
-def give_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make the environment what it was, as far as AWS is concerned."""
+def restore_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Restore the environment variables that concern AWS."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     for name, value in _given.items():
         if name.startswith("AWS_"):
             monkeypatch.setenv(name, value)
-    if "AWS_REGION" in _given:  # boto3 reads the other one only
+    if "AWS_REGION" in _given:  # boto3 reads only the other one
         monkeypatch.setenv("AWS_DEFAULT_REGION", _given["AWS_REGION"])

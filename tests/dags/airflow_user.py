@@ -1,4 +1,4 @@
-"""What a user does in the pages of Airflow, by the same code: the REST API of 3.x, the Dag's own methods in 2.11."""
+"""Actions of a user in Airflow's UI, through the code that the UI calls: the REST API of 3.x, methods of the Dag in 2.11."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from tests.helpers.deployment import IS_3, ROOT, Deployment
 
 class User:
     """
-    Somebody who starts one run of each Dag, and ends its tasks.
+    A user who starts one run of each Dag and ends its tasks.
 
-    :param airflow: Where.
+    :param airflow: The Airflow.
     :param run_id: Name of the runs.
     """
 
@@ -27,7 +27,7 @@ class User:
         """
         Start a run.
 
-        :param logical_date: In ISO 8601; now, or none in Airflow 3, if it is not given.
+        :param logical_date: In ISO 8601; by default none in Airflow 3, and now in 2.11.
         """
         if IS_3:
             body = {"dag_run_id": self._run_id, "conf": conf, "logical_date": logical_date}
@@ -72,7 +72,7 @@ class User:
 
     def _try_to_call(self, method: str, path: str, body: dict[str, Any]) -> bool:
         try:
-            self._ask(method, path, body)
+            self._send_request(method, path, body)
         except urllib.error.HTTPError as error:
             if error.code < 500:
                 raise
@@ -81,10 +81,10 @@ class User:
             return False
         return True
 
-    def _ask(self, method: str, path: str, body: dict[str, Any]) -> None:
+    def _send_request(self, method: str, path: str, body: dict[str, Any]) -> None:
         base = self._airflow.environment["AIRFLOW__API__BASE_URL"]
-        with urllib.request.urlopen(f"{base}/auth/token") as answer:
-            token = json.load(answer)["access_token"]
+        with urllib.request.urlopen(f"{base}/auth/token") as response:
+            token = json.load(response)["access_token"]
         request = urllib.request.Request(
             f"{base}/api/v2/dags/{path}",
             json.dumps(body).encode(),
@@ -107,7 +107,7 @@ class User:
 
 
 def end_tasks_in_airflow_2(dag_id: str, run_id: str, acts: tuple[tuple[str, str], ...]) -> None:
-    """The same in a process of Airflow 2.11, as its pages do it."""
+    """End tasks in a process of Airflow 2.11, as its UI does."""
     from airflow.models.dagbag import DagBag
     from airflow.models.dagrun import DagRun
 

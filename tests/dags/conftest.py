@@ -1,4 +1,4 @@
-"""An Airflow without a scheduler, in which Dags of several files run one after the other."""
+"""An Airflow without a scheduler; the Dags of several test files run in it, one after the other."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DAGS = (*(ROOT / "example_dags").glob("*.py"), FILES / "failing.py", FILES / "re
 
 @pytest.fixture(scope="session")
 def airflow(emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory) -> Deployment:
-    """It leads to the emulator; its connections are set for each run."""
+    """An Airflow that uses the emulator; each run sets its connections."""
     folder = tmp_path_factory.mktemp("dags")
     for file in DAGS:
         shutil.copy(file, folder)

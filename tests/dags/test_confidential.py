@@ -18,26 +18,26 @@ from tests.support import EmulatorProcess, World
 FILE = Path(__file__).parent / "files" / "confidential.py"
 QUERY = "SELECT marker_of_the_query FROM events WHERE clicks > 3"
 MARKERS = ("marker_of_the_query", "marker_of_the_parameter", "marker_of_the_environment", "marker_of_a_template")
-#: How the service fails the jobs: engines quote the query, containers their environment.
+#: Messages of the service for failed jobs: query engines quote the query, containers their environment.
 ENGINE = 'line 1:8: Column cannot be resolved in "{query}" with marker_of_the_parameter'
 CONTAINER = "login as marker_of_the_environment was refused"
 FAILED = {"fails", "refused", "not_rendered", "sensed", "model_fails", "segment"}
-#: Tasks that wait for what fails, and quotes what the Variables were when it was made.
+#: Tasks whose failed jobs quote the values that the Variables had when the job was created.
 QUOTED = {"fails", "model_fails", "segment"}
 BACKEND = "airflow.secrets.local_filesystem.LocalFilesystemBackend"
-#: Where Airflow keeps the text of the Dag file, which is the author's own.
+#: Tables with the text of the Dag file, which its author may read anyway.
 SOURCE = ("dag_code", "serialized_dag")
-#: Tables that lose rows, or values, while a Dag runs.
+#: Tables from which rows or values are deleted while a Dag runs.
 TRANSIENT = ("task_instance", "trigger", "xcom")
 
 
 class Case:
-    """An account whose jobs fail as told, and an Airflow that leads to it."""
+    """An account in which certain jobs fail, and an Airflow that uses it."""
 
     def __init__(self, emulator: EmulatorProcess, home: Path, **more: str) -> None:
         self.studio = Studio(World(emulator).build())
         world = self.studio.world
-        # Beside the home of Airflow, in which nothing may show a marker.
+        # Outside the home of Airflow, in which no file may contain a marker.
         self._variables = home.with_name(f"{home.name}-variables.json")
         self.set_variables(query=QUERY, parameter="marker_of_the_parameter", environment="marker_of_the_environment")
         found = {"variables_file_path": str(self._variables)}
@@ -47,7 +47,7 @@ class Case:
             AWS_DEFAULT_REGION="us-east-1",
             AIRFLOW_CONN_AWS_DEFAULT=format_connection(world),
             AIRFLOW__CORE__DAGS_FOLDER=str(FILE.parent),
-            # As in a secrets backend, Variables change while tasks wait.
+            # Variables come from a secrets backend, and change while tasks wait.
             AIRFLOW__SECRETS__BACKEND=BACKEND,
             AIRFLOW__SECRETS__BACKEND_KWARGS=json.dumps(found),
             AIRFLOW__WORKERS__SECRETS_BACKEND=BACKEND,
@@ -67,24 +67,24 @@ class Case:
         world.add_fault("CreateTrainedModel", "fail_job", code="ALGORITHM_ERROR", message=CONTAINER)
 
     def set_variables(self, **values: str) -> None:
-        """Set Airflow's Variables, all at once."""
+        """Replace Airflow's Variables atomically."""
         written = self._variables.with_suffix(".new")
         written.write_text(json.dumps(values))
         written.replace(self._variables)
 
     def _start_failing_channel(self) -> str:
         self.studio.world.add_fault("CreateMLInputChannel", "fail_job", code="QUERY_FAILED", message=ENGINE)
-        made = self.studio.ml.create_ml_input_channel(
+        response = self.studio.ml.create_ml_input_channel(
             **self.studio.of,
             name="failed",
             configuredModelAlgorithmAssociations=[self.studio.association],
             inputChannel=self.studio.build_input_channel(QUERY),
             retentionInDays=1,
         )
-        return str(made["mlInputChannelArn"])
+        return str(response["mlInputChannelArn"])
 
     def find_markers(self) -> Iterator[str]:
-        """All places where a marker shows."""
+        """Find every file and table that contains a marker."""
         for path in self.airflow.home.rglob("*"):
             if path.is_file() and path.suffix not in (".db", ".db-wal", ".db-shm", ".cfg"):
                 text = path.read_text(errors="replace")
@@ -93,7 +93,7 @@ class Case:
         yield from self.find_markers_in({name for (name,) in tables} - set(SOURCE))
 
     def find_markers_in(self, tables: Iterable[str]) -> Iterator[str]:
-        """All rows of some tables in which a marker shows."""
+        """Find the tables that contain a marker."""
         with closing(sqlite3.connect(self.airflow.home / "airflow.db")) as database:
             for table in tables:
                 text = repr(database.execute(f"select * from {table}").fetchall())
@@ -110,21 +110,21 @@ def read_states(airflow: Deployment) -> dict[str, str]:
 
 
 def build_expected_states(found: dict[str, str]) -> dict[str, str]:
-    """``sensed`` has no ARN to look at when the task before it fails."""
+    """Build the expected states; ``sensed`` may have no ARN because the task before it fails."""
     return {
         task: "failed" if task in FAILED else "upstream_failed" if task == "sensed" else "success" for task in found
     }
 
 
-def test_waiting_in_the_worker(emulator: EmulatorProcess, tmp_path: Path) -> None:
+def test_no_marker_shows_in_worker(emulator: EmulatorProcess, tmp_path: Path) -> None:
     events = tmp_path.with_name(f"{tmp_path.name}-lineage.ndjson")
     case = Case(emulator, tmp_path, **record_lineage(events))
     tasks = case.airflow.run(FILE, "confidential", case.conf)["tasks"]
-    found = {task: done["state"] for task, done in tasks.items()}
+    found = {task: result["state"] for task, result in tasks.items()}
     log = case.airflow.run_log
     assert found == build_expected_states(found), log[-6000:]
     assert list(case.find_markers()) == []
-    # What is left says enough.
+    # The redacted texts still explain the errors.
     assert "QUERY_FAILED" in log
     assert "ALGORITHM_ERROR" in log
     assert "login as *** was refused" in log
@@ -133,7 +133,7 @@ def test_waiting_in_the_worker(emulator: EmulatorProcess, tmp_path: Path) -> Non
     assert called["inputChannel"]["dataSource"]["protectedQueryInputParameters"]["sqlParameters"] == "***"
     lineage = events.read_text()
     assert '"ml_input_channel_arn"' in lineage
-    # A task that cannot be rendered has its templates, which are the text of the Dag file.
+    # The lineage of a task that cannot be rendered has its templates, which are text of the Dag file.
     assert [marker for marker in MARKERS if marker in lineage] == ["marker_of_a_template"]
     rendered = dict(case.airflow.query("select task_id, rendered_fields from rendered_task_instance_fields"))
     assert json.loads(rendered["ready"])["name"] == "ready"
@@ -142,14 +142,14 @@ def test_waiting_in_the_worker(emulator: EmulatorProcess, tmp_path: Path) -> Non
     assert "***" in rendered["model_fails"]
 
 
-def test_deferred_through_a_real_triggerer_while_the_variables_change(tmp_path: Path) -> None:
+def test_no_marker_shows_when_variables_change_during_deferral(tmp_path: Path) -> None:
     emulator = EmulatorProcess("--scale", "0.001", "--pending-seconds", "0", "--progress-seconds", "0.1")
     events: set[Any] = set()
     case = Case(emulator, tmp_path, AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE="True")
     emulator.change_settings(progress_seconds=1000)
     changed = False
 
-    def over() -> Any:
+    def read_final_state() -> Any:
         nonlocal changed
         events.update(case.airflow.query("select classpath from trigger"))
         assert list(case.find_markers_in(TRANSIENT)) == []
@@ -167,7 +167,7 @@ def test_deferred_through_a_real_triggerer_while_the_variables_change(tmp_path: 
             lambda: case.airflow.query("select 1 from serialized_dag where dag_id = 'confidential'")
         )
         User(case.airflow).start_run("confidential", case.conf)
-        case.airflow.wait_until(over)
+        case.airflow.wait_until(read_final_state)
     finally:
         case.airflow.stop()
         emulator.stop()

@@ -10,8 +10,8 @@ from tests.support import EmulatorProcess, World
 DAG_ID = "example_lookalike_audience"
 
 
-def aws(world: World) -> dict[str, str]:
-    """Where the tasks find the account."""
+def build_environment(world: World) -> dict[str, str]:
+    """Build the environment variables that point boto3 to the account."""
     return {
         "AWS_ENDPOINT_URL": world.emulator.url,
         "AWS_ACCESS_KEY_ID": world.account,
@@ -19,7 +19,7 @@ def aws(world: World) -> dict[str, str]:
     }
 
 
-def conf(world: World) -> dict[str, str]:
+def build_conf(world: World) -> dict[str, str]:
     return {
         "role_arn": world.role,
         "seed_uri": world.write_seed()["dataSource"]["s3Uri"],
@@ -27,15 +27,15 @@ def conf(world: World) -> dict[str, str]:
     }
 
 
-def test_all_examples_are_parsed_and_it_passes_deferred_through_a_real_triggerer(tmp_path: Path) -> None:
-    # Long enough for the scheduler to see that a task has deferred before its trigger fires: it fails a task whose end it hears of
-    # when it is queued again already.
+def test_all_examples_are_parsed_and_deferred_run_succeeds(tmp_path: Path) -> None:
+    # Jobs take long enough for the scheduler to see the deferral before the trigger fires: it fails a task whose end it learns of
+    # when the task is already queued again.
     slow = EmulatorProcess("--scale", "0.001", "--pending-seconds", "2", "--progress-seconds", "6")
     world = World(slow).build()
-    airflow = Deployment(tmp_path, AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE="True", **aws(world))
+    airflow = Deployment(tmp_path, AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE="True", **build_environment(world))
     deferred: set[str] = set()
 
-    def state() -> list[tuple[Any, ...]]:
+    def read_final_state() -> list[tuple[Any, ...]]:
         found = airflow.query("select task_id from task_instance where dag_id = ? and state = 'deferred'", DAG_ID)
         deferred.update(task for (task,) in found)
         return airflow.query("select state from dag_run where dag_id = ? and state in ('success', 'failed')", DAG_ID)
@@ -47,8 +47,8 @@ def test_all_examples_are_parsed_and_it_passes_deferred_through_a_real_triggerer
         # A file may have more than one Dag.
         airflow.wait_until(lambda: {Path(file).stem for (file,) in airflow.query(parsed)} == examples)
         assert airflow.query("select * from import_error") == []
-        User(airflow).start_run(DAG_ID, conf(world))
-        assert airflow.wait_until(state) == [("success",)], airflow.describe_failures()
+        User(airflow).start_run(DAG_ID, build_conf(world))
+        assert airflow.wait_until(read_final_state) == [("success",)], airflow.describe_failures()
     finally:
         airflow.stop()
         slow.stop()

@@ -18,7 +18,7 @@ from tests.helpers.training_data import create_role
 from tests.support import EmulatorProcess, World, build_interactions
 
 EXAMPLES = ROOT / "example_dags"
-# All runs in the worker come first: for another configuration the Dags need another process of Airflow.
+# All runs in the worker come first, because another configuration requires another process of Airflow.
 deferred_or_not = pytest.mark.parametrize("deferrable", [False, True], ids=["sync", "deferred"], scope="module")
 in_the_worker = pytest.mark.parametrize("deferrable", [False], ids=["sync"], scope="module")
 
@@ -31,7 +31,7 @@ def run_example(
     mark_success: str = "",
     **worlds: World,
 ) -> dict[str, Any]:
-    """What the tasks of a run did."""
+    """Run an example, and return the states and XComs of its tasks."""
     airflow.connect(**worlds)
     return airflow.run(EXAMPLES / f"{example}.py", example, conf, deferrable=deferrable, mark_success=mark_success)
 
@@ -39,7 +39,7 @@ def run_example(
 def run_for_results(
     airflow: Deployment, example: str, conf: dict[str, Any], deferrable: bool, **more: Any
 ) -> dict[str, Any]:
-    """The results of the tasks of a run, all of which succeeded; parameters as for :func:`run_example`."""
+    """Run an example whose tasks must all succeed, and return their results; parameters as for :func:`run_example`."""
     found = run_for_xcom(airflow, example, conf, deferrable, **more)
     return {task: xcom.get("return_value") for task, xcom in found.items()}
 
@@ -47,20 +47,20 @@ def run_for_results(
 def run_for_xcom(
     airflow: Deployment, example: str, conf: dict[str, Any], deferrable: bool, **more: Any
 ) -> dict[str, Any]:
-    """What the tasks of a run pushed to XCom; all of them succeeded."""
+    """Run an example whose tasks must all succeed, and return their XComs."""
     run = run_example(airflow, example, conf, deferrable, **more)
     states = {task: found["state"] for task, found in run["tasks"].items()}
     assert states == dict.fromkeys(states, "success"), airflow.run_log[-6000:]
     return {task: found["xcom"] for task, found in run["tasks"].items()}
 
 
-def test_all_are_run_here() -> None:
+def test_every_example_is_tested_here() -> None:
     here = Path(__file__).read_text()
     assert [path.stem for path in EXAMPLES.glob("*.py") if f'"{path.stem}"' not in here] == []
 
 
 @in_the_worker
-def test_a_second_run_right_after_the_first_works(
+def test_second_run_right_after_the_first_succeeds(
     airflow: Deployment, emulator: EmulatorProcess, deferrable: bool
 ) -> None:
     world = World(emulator).build()
@@ -85,7 +85,7 @@ def test_a_second_run_right_after_the_first_works(
 
 
 @deferred_or_not
-def test_two_parties_each_see_the_job_under_an_arn_of_their_own(
+def test_each_party_sees_the_job_under_a_separate_arn(
     airflow: Deployment, emulator: EmulatorProcess, deferrable: bool
 ) -> None:
     provider, seeder = World(emulator).build(), World(emulator).build()
@@ -116,7 +116,7 @@ def test_two_parties_each_see_the_job_under_an_arn_of_their_own(
     assert found["exported"]["output_location"] is None
     files = provider.client("s3").list_objects_v2(Bucket=provider.bucket, Prefix="audiences/")
     assert files["KeyCount"] >= 1
-    # Taken away at the end.
+    # The Dag deletes them at the end.
     assert seeder.ml.list_audience_generation_jobs()["audienceGenerationJobs"] == []
     of = {"membershipIdentifier": collaboration.find_membership(provider)}
     left = provider.client("cleanrooms").list_configured_audience_model_associations(**of)
@@ -124,7 +124,7 @@ def test_two_parties_each_see_the_job_under_an_arn_of_their_own(
 
 
 @deferred_or_not
-def test_each_run_exports_the_jobs_that_partners_have_finished_since_the_last(
+def test_each_run_exports_partner_jobs_finished_since_the_last(
     airflow: Deployment, emulator: EmulatorProcess, deferrable: bool
 ) -> None:
     # tests/dags/test_partner_jobs.py runs the Dag of the same file that has an asset watcher.
@@ -145,7 +145,7 @@ def test_each_run_exports_the_jobs_that_partners_have_finished_since_the_last(
 
 
 def train_last_month(emulator: EmulatorProcess) -> tuple[World, str, str, str]:
-    """An account whose interactions are of the last four weeks; a model of the first two, its terms, the training dataset."""
+    """Build an account with interactions of four weeks; returns it, a model of the first two weeks, its terms and its dataset."""
     month = 28 * 86_400
     world = World(emulator).build(build_interactions(each=40, begin=int(time.time()) - month, seconds=month))
     dataset = world.create_dataset()
@@ -160,9 +160,7 @@ def train_last_month(emulator: EmulatorProcess) -> tuple[World, str, str, str]:
 
 
 @deferred_or_not
-def test_a_model_is_trained_anew_and_rolled_back(
-    airflow: Deployment, emulator: EmulatorProcess, deferrable: bool
-) -> None:
+def test_model_is_retrained_and_rolled_back(airflow: Deployment, emulator: EmulatorProcess, deferrable: bool) -> None:
     world, old, terms, dataset = train_last_month(emulator)
     conf = {"training_dataset_arn": dataset, "configured_audience_model_arn": terms, "keep": 1}
     found = run_for_results(airflow, "example_weekly_retraining", conf, deferrable, default=world)
@@ -178,7 +176,7 @@ def test_a_model_is_trained_anew_and_rolled_back(
     assert world.ml.get_configured_audience_model(configuredAudienceModelArn=terms)["audienceModelArn"] == old
 
 
-def test_ten_lines_retrain_and_export(airflow: Deployment, emulator: EmulatorProcess) -> None:
+def test_task_groups_retrain_and_export(airflow: Deployment, emulator: EmulatorProcess) -> None:
     world, _, terms, dataset = train_last_month(emulator)
     conf = {
         "training_dataset_arn": dataset,
@@ -195,9 +193,7 @@ def test_ten_lines_retrain_and_export(airflow: Deployment, emulator: EmulatorPro
 
 
 @in_the_worker
-def test_a_manual_run_needs_no_retrained_model(
-    airflow: Deployment, emulator: EmulatorProcess, deferrable: bool
-) -> None:
+def test_manual_run_needs_no_retrained_model(airflow: Deployment, emulator: EmulatorProcess, deferrable: bool) -> None:
     world = World(emulator).build()
     terms = world.create_configured_model()
     seed = world.write_seed()["dataSource"]["s3Uri"]
@@ -208,7 +204,9 @@ def test_a_manual_run_needs_no_retrained_model(
 
 
 @deferred_or_not
-def test_terms_are_changed_and_all_is_removed(airflow: Deployment, emulator: EmulatorProcess, deferrable: bool) -> None:
+def test_terms_are_changed_and_resources_deleted(
+    airflow: Deployment, emulator: EmulatorProcess, deferrable: bool
+) -> None:
     world = World(emulator).build()
     terms, model = world.create_configured_model(), world.train_model("other")
     conf = {"configured_audience_model_arn": terms, "audience_model_arn": model, "partner": "210987654321"}
@@ -227,7 +225,7 @@ def test_terms_are_changed_and_all_is_removed(airflow: Deployment, emulator: Emu
 
 
 @deferred_or_not
-def test_the_size_that_was_chosen_is_exported(airflow: Deployment, emulator: EmulatorProcess, deferrable: bool) -> None:
+def test_chosen_size_is_exported(airflow: Deployment, emulator: EmulatorProcess, deferrable: bool) -> None:
     world = World(emulator).build()
     conf = {
         "configured_audience_model_arn": world.create_configured_model(),
@@ -235,7 +233,7 @@ def test_the_size_that_was_chosen_is_exported(airflow: Deployment, emulator: Emu
         "seed_uri": world.write_seed()["dataSource"]["s3Uri"],
         "min_relevance": -0.9,
     }
-    # Nobody is there to approve it.
+    # The approval task is marked as success, because no user approves the run.
     found = run_for_results(airflow, "example_choose_size", conf, deferrable, mark_success="approve", default=world)
     assert found["choose"] == {"type": "PERCENTAGE", "value": 20}
     (export,) = world.ml.list_audience_export_jobs(audienceGenerationJobArn=found["generate"])["audienceExportJobs"]
@@ -260,7 +258,7 @@ def test_training_and_seed_are_checked_first(airflow: Deployment, emulator: Emul
     assert found["check_data"]["statistics"]["users"] == 200
     assert found["check_seed"]["users"] == 30
     assert found["promote"] == found["train"]
-    # A spoilt seed stops the run before anything is paid for.
+    # A missing seed stops the run before it starts anything that is billed.
     trained = world.calls.count("CreateAudienceModel")
     conf["seed_uri"] = f"s3://{world.bucket}/nowhere.jsonl"
     run = run_example(airflow, "example_checked_training", conf, deferrable, default=world)
@@ -270,7 +268,7 @@ def test_training_and_seed_are_checked_first(airflow: Deployment, emulator: Emul
     assert world.calls.count("CreateAudienceModel") == trained
 
 
-def test_of_25_segments_the_good_ones_are_exported(airflow: Deployment, emulator: EmulatorProcess) -> None:
+def test_good_ones_of_25_segments_are_exported(airflow: Deployment, emulator: EmulatorProcess) -> None:
     world = World(emulator).build()
     # The third seed does not exist; the seventeenth has users that are not among the training users.
     bad = {3: None, 17: ["nobody", "else"]}
@@ -306,7 +304,7 @@ def test_of_25_segments_the_good_ones_are_exported(airflow: Deployment, emulator
 
 
 @deferred_or_not
-def test_a_model_of_ones_own(airflow: Deployment, emulator: EmulatorProcess, deferrable: bool) -> None:
+def test_custom_model(airflow: Deployment, emulator: EmulatorProcess, deferrable: bool) -> None:
     world = World(emulator)
     collaboration = collaborate(world)
     conf = {"collaboration": collaboration.id, "account": world.account, "role_arn": world.role}
@@ -316,7 +314,7 @@ def test_a_model_of_ones_own(airflow: Deployment, emulator: EmulatorProcess, def
     assert found["exported"] == found["export"]
     job = world.ml.get_trained_model_inference_job(**of, trainedModelInferenceJobArn=found["infer"])
     assert (job["status"], job["logsStatus"]) == ("ACTIVE", "PUBLISH_SUCCEEDED")
-    # Taken away at the end: what the service keeps is INACTIVE.
+    # The Dag deletes them at the end; the service keeps them as INACTIVE.
     assert world.ml.get_trained_model(**of, trainedModelArn=found["train"])["status"] == "INACTIVE"
     channels = world.ml.list_ml_input_channels(**of)["mlInputChannelsList"]
     assert [entry["status"] for entry in channels] == ["INACTIVE", "INACTIVE"]
@@ -324,7 +322,7 @@ def test_a_model_of_ones_own(airflow: Deployment, emulator: EmulatorProcess, def
 
 
 @in_the_worker
-def test_a_trial_is_cancelled_or_over(airflow: Deployment, emulator: EmulatorProcess, deferrable: bool) -> None:
+def test_trial_is_cancelled_or_finished(airflow: Deployment, emulator: EmulatorProcess, deferrable: bool) -> None:
     studio = Studio(World(emulator))
     conf = {
         "membership": studio.membership,

@@ -1,4 +1,4 @@
-"""The policies of the page suffice for the example Dags that it names, and for nothing else."""
+"""The policies in docs/iam_policies.md are sufficient for the example Dags that it names."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def prepare_custom_model(world: World) -> dict[str, Any]:
     return {"collaboration": collaborate(world).id, "account": world.account, "role_arn": world.role}
 
 
-#: What each example needs before it runs; returns its conf.
+#: Creates the resources that each example needs, and returns the conf of its run.
 PREPARATIONS = {
     "example_lookalike_audience": prepare_lookalike,
     "example_custom_model": prepare_custom_model,
 }
 
 
-def run_states(airflow: Deployment, example: str, conf: dict[str, Any]) -> dict[str, str]:
+def run_example(airflow: Deployment, example: str, conf: dict[str, Any]) -> dict[str, str]:
     run = airflow.run(ROOT / "example_dags" / f"{example}.py", example, conf)
     return {task: str(found["state"]) for task, found in run["tasks"].items()}
 
@@ -57,20 +57,20 @@ def test_every_policy_is_tested_here() -> None:
 
 
 @pytest.mark.parametrize("example", PREPARATIONS)
-def test_a_role_with_the_policy_can_run_the_dag(airflow: Deployment, emulator: EmulatorProcess, example: str) -> None:
+def test_role_with_the_policy_can_run_the_dag(airflow: Deployment, emulator: EmulatorProcess, example: str) -> None:
     world = World(emulator)
     conf = PREPARATIONS[example](world)
     airflow.connect(default=world)
     emulator.allow(world.account, *list_actions(example))
-    states = run_states(airflow, example, conf)
+    states = run_example(airflow, example, conf)
     assert set(states.values()) == {"success"}, airflow.run_log[-6000:]
 
 
-def test_without_passing_roles_it_cannot(airflow: Deployment, emulator: EmulatorProcess) -> None:
+def test_dag_fails_without_pass_role(airflow: Deployment, emulator: EmulatorProcess) -> None:
     world = World(emulator)
     conf = prepare_custom_model(world)
     airflow.connect(default=world)
     emulator.allow(
         world.account, *(action for action in list_actions("example_custom_model") if action != "iam:PassRole")
     )
-    assert run_states(airflow, "example_custom_model", conf)["configure"] != "success"
+    assert run_example(airflow, "example_custom_model", conf)["configure"] != "success"

@@ -1,4 +1,4 @@
-"""What becomes of a job when its task is ended, in a real Airflow: waiting in the worker, and deferred."""
+"""What happens to a job when its task is ended, in a real Airflow: for tasks that wait in the worker and deferred tasks."""
 
 from __future__ import annotations
 
@@ -17,51 +17,51 @@ from tests.helpers.deployment import Deployment, format_connection
 from tests.support import EmulatorProcess, World
 
 FILE = Path(__file__).parent / "files" / "kills.py"
-#: Tasks of which each kind of act is done to one in the worker and one that is deferred.
+#: Tasks that a user marks as failed, in the worker and deferred.
 FAILED = (
     *("worker_train_failed", "worker_infer_failed", "deferred_train_failed", "deferred_infer_failed"),
     *(("worker_unanswered_failed",) if IS_AIRFLOW_2 else ()),
 )
 TIMED_OUT = ("worker_infer_times_out", "deferred_infer_times_out")
 CLEARED = ("worker_cleared", "deferred_cleared")
-#: Those that wait until somebody does something.
-PATIENT = (*FAILED, *CLEARED, "worker_terminated", "deferred_success", "deferred_kept", "deferred_moved")
-#: Nobody has ended them: another try, or another triggerer, goes on with what they wait for.
-GO_ON = (*CLEARED, "worker_terminated", "deferred_moved")
-#: Airflow 3.0 itself leaves a task that is cleared while it runs in ``restarting``: its job goes on, and no try comes.
-RESUMED = tuple(task for task in GO_ON if task != "worker_cleared" or not airflow_version.startswith("3.0."))
+#: Tasks that wait until a user, or the test, ends them.
+LONG_RUNNING = (*FAILED, *CLEARED, "worker_terminated", "deferred_success", "deferred_kept", "deferred_moved")
+#: Tasks that no user has ended: another try or another triggerer continues to wait for their jobs.
+NOT_ENDED = (*CLEARED, "worker_terminated", "deferred_moved")
+#: Airflow 3.0 itself leaves a task that is cleared while it runs in ``restarting``: its job keeps running, and no try follows.
+RESUMED = tuple(task for task in NOT_ENDED if task != "worker_cleared" or not airflow_version.startswith("3.0."))
 CANCELLED = (*FAILED, *TIMED_OUT, "deferred_success", "worker_unanswered_times_out")
-#: Those whose logs are complete: Airflow 3 kills a worker five seconds after it has told it to end, and on a busy machine these may pass
+#: Tasks whose logs are complete: Airflow 3 kills a worker five seconds after SIGTERM, and on a busy machine these may pass
 #: between the cancellation and its log line.
-HEARD = (*TIMED_OUT, "worker_unanswered_times_out")
+FULLY_LOGGED = (*TIMED_OUT, "worker_unanswered_times_out")
 
 
-class Patient(Studio):
-    """A member whose jobs do not end unless the clock is pushed."""
+class SlowStudio(Studio):
+    """A member whose jobs do not end until the clock is moved."""
 
     def wait_until(self, get: str, status: str = "ACTIVE", **identifier: str) -> None:
-        self.push()
+        self.finish_jobs()
         super().wait_until(get, status, **identifier)
 
-    def push(self) -> None:
-        """Let all end that is under way, in all accounts."""
+    def finish_jobs(self) -> None:
+        """Finish the jobs in progress in all accounts, by moving the clock."""
         self.world.emulator._control("clock", {"advance": 2_000})
 
     @property
     def statuses(self) -> list[str]:
-        """Those of what its task has made."""
-        made = [
+        """The statuses of the jobs that its task started."""
+        entries = [
             *self.ml.list_trained_models(**self.of)["trainedModels"],
             *self.ml.list_trained_model_inference_jobs(**self.of)["trainedModelInferenceJobs"],
         ]
-        return [entry["status"] for entry in made if entry["name"] != "model"]
+        return [entry["status"] for entry in entries if entry["name"] != "model"]
 
 
 class Case:
     """An Airflow, and an account for each of its tasks."""
 
     def __init__(self, emulator: EmulatorProcess, home: Path) -> None:
-        worlds = {task: World(emulator) for task in {*PATIENT, *CANCELLED, "unheard"}}
+        worlds = {task: World(emulator) for task in {*LONG_RUNNING, *CANCELLED, "unheard"}}
         self._worlds = worlds
         self.airflow = Deployment(
             home,
@@ -77,12 +77,12 @@ class Case:
         self.user = User(self.airflow)
 
     @cached_property
-    def studios(self) -> dict[str, Patient]:
-        return {task: Patient(world) for task, world in self._worlds.items()}
+    def studios(self) -> dict[str, SlowStudio]:
+        return {task: SlowStudio(world) for task, world in self._worlds.items()}
 
     @cached_property
     def conf(self) -> dict[str, Any]:
-        """What each task needs; to make it the clock is pushed."""
+        """The resources that each task needs; creating them moves the clock."""
         return {
             task: {
                 "account": studio.world.account,
@@ -110,28 +110,28 @@ class Case:
         return {task: self.studios[task].statuses for task in tasks}
 
     def wait_for_status(self, status: str, *tasks: str) -> None:
-        """Wait until each has made one job, and it has a status."""
+        """Wait until each task has started one job, and the job has this status."""
         missing = set(tasks)
 
-        def all_are() -> bool:
-            # Whoever is there is asked no more: there are many tasks, and it takes minutes until the last one runs.
+        def have_status() -> bool:
+            # A job that has the status is not read again: there are many tasks, and the last one starts minutes later.
             missing.difference_update([task for task in missing if self.studios[task].statuses == [status]])
             return not missing
 
         try:
-            self.airflow.wait_until(all_are, pause=1)
+            self.airflow.wait_until(have_status, pause=1)
         except AssertionError as error:
             raise AssertionError(f"{self.list_statuses(*tasks)}\n{error}") from None
         assert self.list_statuses(*tasks) == {task: [status] for task in tasks}
 
     def is_watched(self, task: str) -> bool:
-        """Whether a trigger has looked: nobody hears of the end of a task that no triggerer has taken up."""
+        """Whether the trigger has polled: the end of a task goes unnoticed if no triggerer runs its trigger."""
         logs = (self.airflow.home / "logs").rglob("*.trigger.*")
         return any(f"task_id={task}/" in str(path) and "CREATE_IN_PROGRESS" in path.read_text() for path in logs)
 
     @property
-    def linked(self) -> set[str]:
-        """Tasks whose link to their collaboration Airflow's pages show."""
+    def tasks_with_link(self) -> set[str]:
+        """Tasks with a link to their collaboration in Airflow's UI."""
         query = "select task_id, value from xcom where key = '_link_CollaborationLink'"
         return {
             task
@@ -143,50 +143,52 @@ class Case:
         assert [task for task in tasks if text not in self.airflow.read_task_log(task)] == []
 
 
-def test_what_a_task_has_started_ends_with_it_and_only_with_it(tmp_path: Path) -> None:
+def test_job_is_cancelled_only_if_its_task_has_ended(tmp_path: Path) -> None:
     emulator = EmulatorProcess("--scale", "0.001", "--pending-seconds", "0", "--progress-seconds", "1000")
     case = Case(emulator, tmp_path)
     airflow = case.airflow
     try:
         airflow.start()
         case.start_run("kills")
-        deferred = [task for task in PATIENT if task.startswith("deferred")]
-        case.wait_for_status("CREATE_IN_PROGRESS", *PATIENT)
+        deferred = [task for task in LONG_RUNNING if task.startswith("deferred")]
+        case.wait_for_status("CREATE_IN_PROGRESS", *LONG_RUNNING)
         airflow.wait_until(lambda: all(case.is_watched(task) for task in deferred))
-        assert case.linked == {task for task in PATIENT if "infer" not in task and "unanswered" not in task}
+        assert case.tasks_with_link == {
+            task for task in LONG_RUNNING if "infer" not in task and "unanswered" not in task
+        }
 
         ((pid,),) = airflow.query("select pid from task_instance where task_id = 'worker_terminated'")
         os.kill(pid, signal.SIGTERM)
         acts = [("failed", task) for task in (*FAILED, "deferred_kept")] + [("clear", task) for task in CLEARED]
         case.user.end_tasks("kills", *acts, ("success", "deferred_success"))
         case.wait_for_status("INACTIVE", *CANCELLED)
-        # A triggerer that ends may lose what it has not written yet.
+        # A triggerer that ends may lose log lines that it has not written yet.
         airflow.wait_until(
             lambda: "is still running and still incurring charges" in airflow.read_task_log("deferred_kept")
         )
-        airflow.wait_until(lambda: all("was cancelled" in airflow.read_task_log(task) for task in HEARD))
+        airflow.wait_until(lambda: all("was cancelled" in airflow.read_task_log(task) for task in FULLY_LOGGED))
 
         airflow.end("triggerer")
         case.start_run("kills_unheard")
         case.wait_for_status("INACTIVE", "unheard")
         airflow.start_part("triggerer")
 
-        case.wait_for_status("CREATE_IN_PROGRESS", *GO_ON, "deferred_kept")
-        case.studios["unheard"].push()
+        case.wait_for_status("CREATE_IN_PROGRESS", *NOT_ENDED, "deferred_kept")
+        case.studios["unheard"].finish_jobs()
         airflow.wait_until(lambda: case.read_states(*RESUMED) == {"success"})
-        case.wait_for_status("ACTIVE", *GO_ON, "deferred_kept")
+        case.wait_for_status("ACTIVE", *NOT_ENDED, "deferred_kept")
     finally:
         airflow.stop()
         emulator.stop()
     assert case.read_states(*FAILED, *TIMED_OUT, "worker_unanswered_times_out", "unheard", "deferred_kept") == {
         "failed"
     }
-    # Whoever cleans up afterwards finds what a task has started, and no note that it took for itself.
+    # XCom has the ARN of each task's job, for a task that cleans up, and no internal note.
     pushed = {(task, key) for task, key in airflow.query("select task_id, key from xcom")}
     named = {task for task, key in pushed if key in ("trained_model_arn", "trained_model_inference_job_arn")}
-    assert named == {*PATIENT, *CANCELLED, "unheard"}
+    assert named == {*LONG_RUNNING, *CANCELLED, "unheard"}
     assert {(task, key) for task, key in pushed if key.startswith("_") and not key.startswith("_link_")} == set()
-    case.require_log("was cancelled", *HEARD, "unheard")
+    case.require_log("was cancelled", *FULLY_LOGGED, "unheard")
     case.require_log("when the wait timed out. It was cancelled.", *TIMED_OUT, "unheard")
     case.require_log("is still running and still incurring charges", "deferred_kept")
     case.require_log("because the task instance has not ended", "deferred_cleared", "worker_terminated")

@@ -19,7 +19,7 @@ COLUMNS = ["user_id", "item_id", "timestamp", "event_type", "event_value"]
 KINDS = ["training-dataset", "audience-model", "configured-audience-model", "audience-generation-job"]
 
 
-class Recording:
+class LineageRun:
     """An Airflow whose OpenLineage provider writes its events to a file."""
 
     def __init__(self, emulator: EmulatorProcess, home: Path) -> None:
@@ -41,16 +41,16 @@ class Recording:
     def events(self) -> list[dict[str, Any]]:
         return read_events(self.path)
 
-    def of(self, task: str, kind: str = "COMPLETE") -> dict[str, Any]:
-        """The event of a task."""
+    def find_event(self, task: str, kind: str = "COMPLETE") -> dict[str, Any]:
+        """Find an event of a task."""
         return next(
             event for event in self.events if event["job"]["name"].endswith(f".{task}") and event["eventType"] == kind
         )
 
 
 @pytest.fixture(scope="module")
-def recording(emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory) -> Recording:
-    return Recording(emulator, tmp_path_factory.mktemp("openlineage"))
+def lineage_run(emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory) -> LineageRun:
+    return LineageRun(emulator, tmp_path_factory.mktemp("openlineage"))
 
 
 def read_dataset(kind: Any, value: dict[str, Any]) -> None:
@@ -109,19 +109,19 @@ def find_reachable(edges: list[Any], start: Dataset) -> set[Dataset]:
 
 
 @pytest.mark.parametrize("deferrable", [False, True], ids=["sync", "deferred"])
-def test_leads_from_the_glue_table_to_the_audience_in_s3(
-    recording: Recording, emulator: EmulatorProcess, deferrable: bool
+def test_lineage_leads_from_glue_table_to_audience_in_s3(
+    lineage_run: LineageRun, emulator: EmulatorProcess, deferrable: bool
 ) -> None:
     world = World(emulator).build()
     seed = world.write_seed()["dataSource"]["s3Uri"]
     conf = {"role_arn": world.role, "seed_uri": seed, "output_uri": f"s3://{world.bucket}/audiences"}
     file = ROOT / "example_dags" / "example_lookalike_audience.py"
-    run = recording.run(world, file, "example_lookalike_audience", conf, deferrable=deferrable)
-    assert run["state"] == "success", recording.airflow.run_log[-4000:]
-    for event in recording.events:
+    run = lineage_run.run(world, file, "example_lookalike_audience", conf, deferrable=deferrable)
+    assert run["state"] == "success", lineage_run.airflow.run_log[-4000:]
+    for event in lineage_run.events:
         check_event(event)
 
-    edges = find_edges(recording.events)
+    edges = find_edges(lineage_run.events)
     table = Dataset(f"arn:aws:glue:us-east-1:{world.account}", "table/lookalike/interactions")
     location = run["tasks"]["export"]["xcom"]["output_location"]
     audience = Dataset(f"s3://{world.bucket}", location.removeprefix(f"s3://{world.bucket}/").rstrip("/"))

@@ -1,4 +1,4 @@
-"""A Dag that is scheduled by an asset alias, in a real Airflow: a promotion starts it, and tells it the ARN."""
+"""A Dag that is scheduled by an asset alias, in a real Airflow: a promotion starts it and passes the ARN."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Case:
         )
 
     def _adapt(self, source: str) -> str:
-        """Set the parameters, as a user does: a run that an asset triggers has their defaults."""
+        """Edit the default parameters, as a user does: a run that an asset triggers uses the defaults."""
         return (
             source.replace("is_paused_upon_creation=True", "is_paused_upon_creation=False")
             .replace("s3://my-bucket/seed/users.jsonl", self.world.write_seed()["dataSource"]["s3Uri"])
@@ -76,7 +76,7 @@ def case(emulator: EmulatorProcess, tmp_path: Path) -> Case:
     return Case(emulator, tmp_path)
 
 
-def test_a_promotion_starts_the_dag_with_the_arn(case: Case) -> None:
+def test_promotion_starts_the_dag_with_the_arn(case: Case) -> None:
     airflow, user = case.airflow, User(case.airflow)
     conf = {"training_dataset_arn": case.dataset, "configured_audience_model_arn": case.terms, "keep": 1}
     try:

@@ -1,4 +1,4 @@
-"""A partner's job starts the owner's Dag in a real Airflow: once, also if the triggerer is restarted or killed."""
+"""A partner's job starts the owner's Dag in a real Airflow, exactly once even if the triggerer is restarted or killed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def offer(emulator: EmulatorProcess) -> Offer:
 
 @pytest.fixture(scope="module")
 def airflow(offer: Offer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """An Airflow with the example, in which only the model's ARN and the pause between two polls are another."""
+    """An Airflow with the example, in which only the model's ARN and the pause between polls are changed."""
     folder = tmp_path_factory.mktemp("dags")
     source = EXAMPLE.read_text(encoding="utf-8")
     start = source.index("MODEL = ")
@@ -54,19 +54,19 @@ def airflow(offer: Offer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 def finish_job(offer: Offer, name: str) -> str:
-    """Let the partner's job end; the owner's name of it."""
+    """Run a job of the partner to its end, and return its name in the owner's account."""
     assert offer.partner.wait(offer.start_job(offer.partner, name))["status"] == "ACTIVE"
     return f"{offer.partner.account}-{name}"
 
 
 def list_reported(airflow: Deployment) -> list[str]:
-    """The jobs of all asset events, in their order."""
+    """List the jobs of all asset events, in order."""
     extras = airflow.query("select extra from asset_event order by id")
     return [json.loads(extra)["payload"]["name"] for (extra,) in extras]
 
 
 def read_state(airflow: Deployment) -> str:
-    """The state of the asset; empty if there is none."""
+    """Read the state of the asset; empty if there is none."""
     rows = airflow.query("select value from asset_state_store")
     return str(rows[0][0]) if rows else ""
 
@@ -86,7 +86,7 @@ def wait_until_listed(airflow: Deployment, offer: Offer) -> None:
     airflow.wait_until(lambda: count_listings(offer) >= before + 3)
 
 
-def test_each_job_of_the_partner_is_exported_once(airflow: Deployment, offer: Offer) -> None:
+def test_each_partner_job_is_exported_once(airflow: Deployment, offer: Offer) -> None:
     finish_job(offer, "old")
     airflow.wait_until(lambda: read_state(airflow))
 

@@ -1,4 +1,4 @@
-"""Two months of weekly retraining in a real Airflow: trainings fail, runs and tasks are cleared, a model is rolled back."""
+"""Two months of weekly retraining in a real Airflow, with a failed training, cleared runs and tasks, and a roll-back."""
 
 from __future__ import annotations
 
@@ -41,19 +41,19 @@ class Weekly:
             "configured_audience_model_arn": self.terms,
             "keep": KEEP,
         }
-        # Nobody's to delete: of the prefix and of another dataset, and of the dataset and another name.
+        # The Dag must not delete these: one has its prefix but another dataset, one has its dataset but another name.
         self.others = {self.first, world.train_model("weekly-other"), self._train("other")}
 
     def _train(self, name: str) -> str:
-        made = self.world.ml.create_audience_model(
+        response = self.world.ml.create_audience_model(
             name=name, trainingDatasetArn=self.dataset, trainingDataEndTime=find_sunday(0)
         )
-        assert self.world.wait(made["audienceModelArn"])["status"] == "ACTIVE"
-        return str(made["audienceModelArn"])
+        assert self.world.wait(response["audienceModelArn"])["status"] == "ACTIVE"
+        return str(response["audienceModelArn"])
 
     @property
     def models(self) -> dict[str, int]:
-        """The models that the Dag has made, by ARN, each with its week; the others are all there."""
+        """The week of each model that the Dag created, by ARN; checks that all other models still exist."""
         found, others = {}, set()
         for entry in self.world.ml.list_audience_models()["audienceModels"]:
             arn = entry["audienceModelArn"]
@@ -75,7 +75,7 @@ class Weekly:
 
     @property
     def weeks(self) -> list[int]:
-        """The weeks whose models are there."""
+        """The weeks whose models exist."""
         return sorted(self.models.values())
 
     def find_arn(self, week: int) -> str:
@@ -86,7 +86,7 @@ class Weekly:
         return self.world.calls.count("CreateAudienceModel")
 
     def run(self, week: int) -> dict[str, str]:
-        """The states of the tasks of a week's run."""
+        """Run the Dag for a week, and return the states of the tasks."""
         date = (find_sunday(week) + timedelta(hours=1)).isoformat()
         return self._run(DAG, f"week-{week}", self.conf, date)
 
@@ -99,7 +99,7 @@ class Weekly:
         return self._wait_for_end(run)
 
     def clear(self, week: int, *tasks: str) -> dict[str, str]:
-        """The states of a run's tasks after some of them were cleared and are done again."""
+        """Clear tasks of a week's run, and return the states after they have run again."""
         User(self.airflow, f"week-{week}").clear_tasks(DAG, *tasks)
         return self._wait_for_end(f"week-{week}")
 
@@ -115,7 +115,7 @@ class Weekly:
 
 @pytest.fixture(scope="module")
 def weekly(emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Weekly]:
-    """An Airflow in which only the runs of the test run; 2,000 interactions a week."""
+    """An Airflow that runs only what the test starts, and an account with 2,000 interactions a week."""
     begin = int(find_sunday(-1).timestamp())
     world = World(emulator).build(build_interactions(each=100, begin=begin, seconds=10 * 7 * 86_400))
     folder = tmp_path_factory.mktemp("dags")
@@ -128,8 +128,8 @@ def weekly(emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory) 
         AIRFLOW__CORE__DAGS_FOLDER=str(folder),
         AIRFLOW_CONN_AWS_DEFAULT=format_connection(world),
         AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE="False",
-        # Sixty tasks run one after the other: each would wait for a second. A scheduler with nothing to do takes more CPU so, which the
-        # other tests therefore leave at a second.
+        # Sixty tasks run one after the other, and each would wait for a second. An idle scheduler uses more CPU with this setting, so the
+        # other tests keep the default of a second.
         AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME="0.2",
     )
     try:
@@ -165,14 +165,14 @@ def test_two_months(weekly: Weekly) -> None:
         assert weekly.in_service == week
     assert weekly.weeks == [3, 5, 6]
 
-    # A run is cleared whole, the newest one and one whose training failed: nothing is trained, nothing changes.
+    # Clear all tasks of the newest run and of one whose training failed: nothing is trained, nothing changes.
     trainings = weekly.count_trainings()
     for week in (6, 4):
         assert weekly.clear(week, *TASKS) == SKIPPED
         assert (weekly.in_service, weekly.weeks) == (6, [3, 5, 6])
     assert weekly.count_trainings() == trainings
 
-    # The tasks of an old week are cleared singly.
+    # Clear single tasks of an old week.
     assert weekly.clear(3, "prune") == SUCCESS
     assert weekly.clear(3, "promote") == SUCCESS
     assert weekly.clear(3, "train") == SUCCESS
@@ -181,7 +181,7 @@ def test_two_months(weekly: Weekly) -> None:
     assert (weekly.in_service, weekly.weeks) == (6, [3, 5, 6])
     assert weekly.count_trainings() == trainings
 
-    # Clearing the training of week 2 alone trains it again, since its model was pruned; that is put into no service, and pruned next week.
+    # Clearing only the training of week 2 trains it again, since its model was pruned; the new one is not promoted, and pruned next week.
     assert weekly.clear(2, "train")["train"] == "success"
     assert (weekly.in_service, weekly.weeks) == (6, [2, 3, 5, 6])
     assert weekly.count_trainings() == trainings + 1
@@ -199,7 +199,7 @@ def test_two_months(weekly: Weekly) -> None:
     assert weekly.clear_rollback() == {"roll_back": "success"}
     assert (weekly.in_service, weekly.weeks) == (6, [5, 6, 7])
 
-    # The next week ends the roll-back; clearing it then goes back to nothing.
+    # The next week ends the roll-back; clearing the roll-back afterwards changes nothing.
     assert weekly.run(WEEKS) == SUCCESS, weekly.airflow.describe_failures()
     assert weekly.clear_rollback() == {"roll_back": "success"}
     assert weekly.clear(WEEKS, "promote", "prune") == SUCCESS

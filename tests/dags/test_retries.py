@@ -26,8 +26,8 @@ def topic(account: World) -> Topic:
 
 
 @pytest.fixture(scope="module")
-def ran(airflow: Deployment, account: World, topic: Topic) -> dict[str, Any]:
-    """One run of the Dag: permission is missing at the first create and the first look, and the Glue table does not exist."""
+def tasks(airflow: Deployment, account: World, topic: Topic) -> dict[str, Any]:
+    """The tasks of one run, in which the first create and the first poll are denied, and the Glue table does not exist."""
     airflow.connect(default=account)
     conf = {
         "role_arn": account.role,
@@ -37,66 +37,64 @@ def ran(airflow: Deployment, account: World, topic: Topic) -> dict[str, Any]:
     }
     account.add_fault("CreateTrainingDataset", "access_denied")
     account.add_fault("GetAudienceModel", "access_denied")
-    tasks: dict[str, Any] = airflow.run(FILE, "retries", conf)["tasks"]
-    return tasks
+    results: dict[str, Any] = airflow.run(FILE, "retries", conf)["tasks"]
+    return results
 
 
-def test_a_bad_request_is_neither_sent_nor_retried(ran: dict[str, Any], account: World) -> None:
-    assert (ran["bad_request"]["state"], ran["bad_request"]["tries"]) == ("failed", 1)
-    assert account.calls.count("CreateTrainingDataset") == 3  # both of the other task, and the one of the fixture
+def test_invalid_request_is_neither_sent_nor_retried(tasks: dict[str, Any], account: World) -> None:
+    assert (tasks["bad_request"]["state"], tasks["bad_request"]["tries"]) == ("failed", 1)
+    assert account.calls.count("CreateTrainingDataset") == 3  # two by the other task, one by the fixture
 
 
-def test_what_may_pass_is_retried(ran: dict[str, Any]) -> None:
-    assert (ran["denied_once"]["state"], ran["denied_once"]["tries"]) == ("success", 2)
+def test_transient_error_is_retried(tasks: dict[str, Any]) -> None:
+    assert (tasks["denied_once"]["state"], tasks["denied_once"]["tries"]) == ("success", 2)
 
 
 @pytest.mark.parametrize("task", ["failure", "deferred_failure"])
-def test_a_failed_job_is_not_started_again(ran: dict[str, Any], account: World, task: str) -> None:
-    assert (ran[task]["state"], ran[task]["tries"]) == ("failed", 1)
+def test_failed_job_is_not_restarted(tasks: dict[str, Any], account: World, task: str) -> None:
+    assert (tasks[task]["state"], tasks[task]["tries"]) == ("failed", 1)
     assert len(list_models(account)) == account.calls.count("CreateAudienceModel") == 3
 
 
-def test_a_retry_goes_on_with_what_its_templates_would_ask_for_anew(ran: dict[str, Any], account: World) -> None:
-    assert (ran["unstable"]["state"], ran["unstable"]["tries"]) == ("success", 2)
+def test_retry_reuses_resource_despite_other_rendered_arguments(tasks: dict[str, Any], account: World) -> None:
+    assert (tasks["unstable"]["state"], tasks["unstable"]["tries"]) == ("success", 2)
     assert [name for name in list_models(account) if name.startswith("unstable")] == ["unstable-1"]
 
 
 @pytest.fixture(scope="module")
-def sent(ran: dict[str, Any], topic: Topic) -> list[Any]:
+def notifications(tasks: dict[str, Any], topic: Topic) -> list[Any]:
     """Subject and message of each notification."""
-    assert ran
+    assert tasks
     return list(topic.read_messages())
 
 
 @pytest.fixture(scope="module")
-def messages(sent: list[Any]) -> dict[str, str]:
+def messages(notifications: list[Any]) -> dict[str, str]:
     """The message of each subject; that of a subject which was sent twice is the last one."""
-    return dict(sent)
+    return dict(notifications)
 
 
 @pytest.mark.parametrize(
     ("task", "tries"), [("denied_once", 2), ("failure", 1), ("deferred_failure", 1), ("rescheduled", 1)]
 )
-def test_the_start_is_reported_once_in_each_try(sent: list[Any], task: str, tries: int) -> None:
-    # Airflow calls back again when a deferred or rescheduled task resumes.
-    assert [subject for subject, _ in sent].count(f"retries.{task} started") == tries
+def test_start_is_reported_once_per_try(notifications: list[Any], task: str, tries: int) -> None:
+    # Airflow calls the callback again when a deferred or rescheduled task resumes.
+    assert [subject for subject, _ in notifications].count(f"retries.{task} started") == tries
 
 
-def test_a_rescheduled_sensor_has_polled_again(ran: dict[str, Any], account: World) -> None:
-    assert ran["rescheduled"]["state"] == "skipped"
+def test_rescheduled_sensor_polls_again(tasks: dict[str, Any], account: World) -> None:
+    assert tasks["rescheduled"]["state"] == "skipped"
     assert account.calls.count("ListAudienceGenerationJobs") > 1
 
 
-def test_a_task_that_starts_is_not_reported_as_failed(messages: dict[str, str]) -> None:
+def test_started_task_is_not_reported_as_failed(messages: dict[str, str]) -> None:
     assert [subject for subject in messages if "denied_once" in subject] == ["retries.denied_once started"]
     message = messages["retries.denied_once started"]
     assert re.search(r"Task denied_once of Dag retries, run \S+, started, in try \d\.\n", message)
     assert "reason" not in message
 
 
-def test_a_failed_task_is_notified_with_the_job_that_it_has_started(
-    ran: dict[str, Any], account: World, messages: dict[str, str]
-) -> None:
+def test_failure_notification_names_the_job(tasks: dict[str, Any], account: World, messages: dict[str, str]) -> None:
     # dag.test() of Airflow 2.11 sets no start date.
     took = "" if IS_AIRFLOW_2 else r" after \d+ s"
     listed = account.ml.list_audience_models()["audienceModels"]

@@ -1,4 +1,4 @@
-"""What is in the XCom of a real Airflow, of tasks that fail and that succeed; ``tests/operators/test_xcom.py`` has every operator."""
+"""XComs of failed and successful tasks in a real Airflow; ``tests/operators/test_xcom.py`` tests every operator."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def account(emulator: EmulatorProcess) -> World:
 
 @pytest.fixture(scope="module")
 def log(airflow: Deployment, account: World) -> str:
-    """Run the Dag once; what Airflow printed."""
+    """The output of one run of the Dag."""
     training = account.ml.create_training_dataset(
         name="no-table", roleArn=account.role, trainingData=account.build_training_data("no_such_table")
     )
@@ -80,13 +80,13 @@ def test_a_task_has_its_links_however_it_ends(links: dict[str, Links], way: str)
     assert find("silent") == {"-1": create}
 
 
-def test_no_link_is_asked_for_that_is_not_there(log: str) -> None:
+def test_no_missing_link_is_read(log: str) -> None:
     # Airflow 3 logs each as an error.
     assert [line for line in log.splitlines() if "XCom not found" in line and "_link_" in line] == []
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_what_a_failed_training_leaves_is_deleted(states: dict[str, set[str]], account: World, way: str) -> None:
+def test_failed_model_is_deleted_by_next_task(states: dict[str, set[str]], account: World, way: str) -> None:
     assert (states[f"{way}_train"], states[f"{way}_delete"]) == ({"failed"}, {"success"})
     assert (states[f"{way}_mapped"], states[f"{way}_delete_mapped"]) == ({"failed"}, {"success"})
     left = {entry["name"] for entry in account.ml.list_audience_models()["audienceModels"]}
@@ -95,25 +95,27 @@ def test_what_a_failed_training_leaves_is_deleted(states: dict[str, set[str]], a
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_failed_training_has_its_key_and_nothing_else(keys: dict[str, dict[int, set[str]]], way: str) -> None:
+def test_failed_training_pushes_arn_and_history_only(keys: dict[str, dict[int, set[str]]], way: str) -> None:
     assert keys[f"{way}_train"] == {-1: {"audience_model_arn", "status_history"}}
     assert keys[f"{way}_mapped"] == {index: {"audience_model_arn", "status_history"} for index in (0, 1)}
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_task_without_xcom_has_none(
+def test_task_without_xcom_pushes_nothing(
     states: dict[str, set[str]], keys: dict[str, dict[int, set[str]]], way: str
 ) -> None:
     assert states[f"{way}_silent"] == {"success"}
     assert f"{way}_silent" not in keys
 
 
-def test_another_tasks_output_takes_the_key(states: dict[str, set[str]], keys: dict[str, dict[int, set[str]]]) -> None:
+def test_output_of_another_task_reads_the_key(
+    states: dict[str, set[str]], keys: dict[str, dict[int, set[str]]]
+) -> None:
     assert keys["succeeds"] == {-1: {"audience_model_arn", "return_value", "status_history"}}
     assert states["delete_by_output"] == {"success"}
 
 
-def test_a_delete_of_what_was_never_made_says_so(
+def test_delete_without_arn_fails_with_a_hint(
     log: str, states: dict[str, set[str]], keys: dict[str, dict[int, set[str]]]
 ) -> None:
     assert states["delete_nothing"] == {"failed"}

@@ -25,7 +25,7 @@ class Collaboration:
 
 def collaborate(provider: World, *others: World) -> Collaboration:
     """
-    A collaboration that the provider makes and all join.
+    Create a collaboration as the provider, and join it with all accounts.
 
     The first other, or the provider if alone, can query and receive models and inference output; the provider can receive models.
     """

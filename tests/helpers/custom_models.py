@@ -61,20 +61,20 @@ class Studio:
     @cached_property
     def algorithm(self) -> str:
         container = {"imageUri": IMAGE}
-        made = self.ml.create_configured_model_algorithm(
+        response = self.ml.create_configured_model_algorithm(
             name="algorithm",
             roleArn=self.world.role,
             trainingContainerConfig=container,
             inferenceContainerConfig=container,
         )
-        return str(made["configuredModelAlgorithmArn"])
+        return str(response["configuredModelAlgorithmArn"])
 
     @cached_property
     def association(self) -> str:
-        made = self.ml.create_configured_model_algorithm_association(
+        response = self.ml.create_configured_model_algorithm_association(
             **self.of, name="association", configuredModelAlgorithmArn=self.algorithm
         )
-        return str(made["configuredModelAlgorithmAssociationArn"])
+        return str(response["configuredModelAlgorithmAssociationArn"])
 
     def build_input_channel(self, query: str = SQL) -> dict[str, Any]:
         source = {"sqlParameters": {"queryString": query}}
@@ -85,14 +85,14 @@ class Studio:
         """An ML input channel that is ACTIVE."""
         association = self.association
         with self.world.emulator.finish_jobs_at_once():
-            made = self.ml.create_ml_input_channel(
+            response = self.ml.create_ml_input_channel(
                 **self.of,
                 name="channel",
                 configuredModelAlgorithmAssociations=[association],
                 inputChannel=self.build_input_channel(),
                 retentionInDays=1,
             )
-        arn = str(made["mlInputChannelArn"])
+        arn = str(response["mlInputChannelArn"])
         self.wait_until("get_ml_input_channel", mlInputChannelArn=arn)
         return arn
 
@@ -101,28 +101,28 @@ class Studio:
         """A trained model that is ACTIVE."""
         association, channel = self.association, self.channel
         with self.world.emulator.finish_jobs_at_once():
-            made = self.ml.create_trained_model(
+            response = self.ml.create_trained_model(
                 **self.of,
                 name="model",
                 configuredModelAlgorithmAssociationArn=association,
                 resourceConfig={"instanceType": "ml.m5.2xlarge", "volumeSizeInGB": 30},
                 dataChannels=[{"mlInputChannelArn": channel, "channelName": "training"}],
             )
-        arn = str(made["trainedModelArn"])
+        arn = str(response["trainedModelArn"])
         self.wait_until("get_trained_model", trainedModelArn=arn)
         return arn
 
     def start_failing_channel(self) -> str:
         """Create an ML input channel that is going to fail."""
         self.world.add_fault("CreateMLInputChannel", "fail_job", code="QUERY_FAILED", message="no such table")
-        made = self.ml.create_ml_input_channel(
+        response = self.ml.create_ml_input_channel(
             **self.of,
             name="c",
             configuredModelAlgorithmAssociations=[self.association],
             inputChannel=self.build_input_channel(),
             retentionInDays=1,
         )
-        return str(made["mlInputChannelArn"])
+        return str(response["mlInputChannelArn"])
 
     def build_training(self, name: str = "model", *, channel: str = "", **more: Any) -> dict[str, Any]:
         """Arguments of an operator that trains."""

@@ -99,7 +99,7 @@ class Runner:
 
 class Deployment:
     """
-    An Airflow; it is migrated when it is made.
+    An Airflow, whose database is migrated at once.
 
     :param home: ``AIRFLOW_HOME``.
     :param more: Environment variables for all its processes.
@@ -266,7 +266,7 @@ class Deployment:
                 return found
             time.sleep(pause)
         logs = "\n".join(f"== {path}\n{path.read_text()[-2000:]}" for path in self.home.glob("*.log"))
-        raise AssertionError(f"it did not come about within {seconds} s\n{logs}")
+        raise AssertionError(f"the condition did not become true within {seconds} s\n{logs}")
 
     def describe_failures(self) -> str:
         """Return the logs of failed tasks, and what the scheduler logged about them."""

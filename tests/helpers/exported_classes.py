@@ -45,14 +45,14 @@ def list_members(cls: type[CleanRoomsMLOperator]) -> set[str]:
     return {xform_name(name) for name in find_shape(cls).members}
 
 
-def _named(cls: type[Any]) -> str:
+def _find_name(cls: type[Any]) -> str:
     return cls.__name__
 
 
-every_operation = pytest.mark.parametrize("cls", OPERATIONS, ids=_named)
-every_operator = pytest.mark.parametrize("cls", OPERATORS, ids=_named)
-every_sensor = pytest.mark.parametrize("cls", SENSORS, ids=_named)
-every_task = pytest.mark.parametrize("cls", TASKS, ids=_named)
+every_operation = pytest.mark.parametrize("cls", OPERATIONS, ids=_find_name)
+every_operator = pytest.mark.parametrize("cls", OPERATORS, ids=_find_name)
+every_sensor = pytest.mark.parametrize("cls", SENSORS, ids=_find_name)
+every_task = pytest.mark.parametrize("cls", TASKS, ids=_find_name)
 every_argument = pytest.mark.parametrize(
     ("cls", "argument"),
     [pytest.param(cls, name, id=f"{cls.__name__}.{name}") for cls in TASKS for name in list_arguments(cls)],

@@ -193,16 +193,16 @@ def test_retry_reuses_resource_if_arguments_differ(
     maker = BY_TITLE[kind.title]
     prepared = maker.prepare(empty_world)
     prepared.pop("task_id", None)
-    before = len(list(maker.made(empty_world, prepared)))
+    before = len(list(maker.list_resources(empty_world, prepared)))
     waits = {"wait_for_completion": False} if maker.waits else {}
-    task = Task(maker.operator, **{**prepared, **kind.first, **waits, maker.named: "made"})
+    task = Task(maker.operator, **{**prepared, **kind.first, **waits, maker.name_argument: "made"})
     first = task.run()
     changed = kind.build_changes(empty_world)
     with caplog.at_level(logging.WARNING):
-        assert task.retry(**changed, **({maker.named: "another"} if renamed else {})) == first
-    assert len(list(maker.made(empty_world, prepared))) == before + 1
+        assert task.retry(**changed, **({maker.name_argument: "another"} if renamed else {})) == first
+    assert len(list(maker.list_resources(empty_world, prepared))) == before + 1
     warnings = [record.getMessage() for record in caplog.records if "This retry reuses" in record.getMessage()]
-    assert all(name in warnings[0] for name in (*changed, *([maker.named] if renamed else ())))
+    assert all(name in warnings[0] for name in (*changed, *([maker.name_argument] if renamed else ())))
     assert not any(text in caplog.text for text in ("the-value-of-a-secret", "SECRET"))
 
 

@@ -36,12 +36,14 @@ from tests.helpers.exported_classes import OPERATIONS, list_required
 from tests.idempotency.test_create_once import StateStore
 from tests.operators.test_troubles import defer
 from tests.support import TaskInstance, World, run
-from tests.survival.create_operators import MAKERS, Maker
+from tests.survival.create_operators import OPERATOR_SETUPS, OperatorSetup
 from tests.survival.runner import operation_name
 
 both_ways = pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferred"])
-every_maker = pytest.mark.parametrize("maker", MAKERS, ids=lambda maker: maker.title)
-every_job = pytest.mark.parametrize("maker", [maker for maker in MAKERS if maker.waits], ids=lambda maker: maker.title)
+every_maker = pytest.mark.parametrize("maker", OPERATOR_SETUPS, ids=lambda maker: maker.title)
+every_job = pytest.mark.parametrize(
+    "maker", [maker for maker in OPERATOR_SETUPS if maker.waits], ids=lambda maker: maker.title
+)
 VERSION = ["version_identifier"] if KNOWS_VERSIONS else []
 #: The keys under which an operator pushes the identifiers of what it created.
 KEYS = {
@@ -71,7 +73,7 @@ class Scene:
     :param world: A separate account.
     """
 
-    def __init__(self, maker: Maker, world: World) -> None:
+    def __init__(self, maker: OperatorSetup, world: World) -> None:
         self.maker, self.world = maker, world
         self.arguments = maker.prepare(world)
         self.name = ""
@@ -82,7 +84,9 @@ class Scene:
             self.arguments = self.maker.prepare(self.world)
         self.name = f"new-{uuid.uuid4().hex[:8]}"
         soon = {"waiter_delay": 0.2} if self.maker.waits else {}
-        return self.maker.operator(**{**self.arguments, "task_id": "task", self.maker.named: self.name, **soon, **more})
+        return self.maker.operator(
+            **{**self.arguments, "task_id": "task", self.maker.name_argument: self.name, **soon, **more}
+        )
 
     def add_fault(self, operation: str, kind: str, **more: Any) -> None:
         self.world.add_fault(operation_name(self.maker.operator.service, operation), kind, **more)
@@ -91,7 +95,7 @@ class Scene:
     def identity(self) -> Any:
         """The identifiers of the only resource of that name, read with plain boto3."""
         (resource,) = [
-            resource for resource in self.maker.made(self.world, self.arguments) if resource.name == self.name
+            resource for resource in self.maker.list_resources(self.world, self.arguments) if resource.name == self.name
         ]
         return remove_location(resource.identity)
 
@@ -102,7 +106,7 @@ def scenes() -> dict[str, Scene]:
 
 
 @pytest.fixture
-def scene(maker: Maker, scenes: dict[str, Scene], empty_world: World, monkeypatch: pytest.MonkeyPatch) -> Scene:
+def scene(maker: OperatorSetup, scenes: dict[str, Scene], empty_world: World, monkeypatch: pytest.MonkeyPatch) -> Scene:
     """The scene of an operator; ``aws_default`` connects to its account."""
     if maker.title not in scenes:
         scenes[maker.title] = Scene(maker, empty_world)
@@ -110,7 +114,7 @@ def scene(maker: Maker, scenes: dict[str, Scene], empty_world: World, monkeypatc
     return scenes[maker.title]
 
 
-def find_identifiers(maker: Maker, pushed: dict[str, Any]) -> Any:
+def find_identifiers(maker: OperatorSetup, pushed: dict[str, Any]) -> Any:
     """Find the same identifiers in what was pushed."""
     value = pushed[KEYS[maker.title][0]]
     if not isinstance(value, dict):
@@ -135,7 +139,7 @@ def test_keys_cover_every_create_operator() -> None:
 
 
 @every_maker
-def test_created_resource_is_pushed(scene: Scene, maker: Maker) -> None:
+def test_created_resource_is_pushed(scene: Scene, maker: OperatorSetup) -> None:
     task_run = run(scene.build_task())
     assert set(KEYS[maker.title]) <= set(task_run.pushed)
     assert find_identifiers(maker, task_run.pushed) == remove_location(task_run.result) == scene.identity
@@ -143,7 +147,7 @@ def test_created_resource_is_pushed(scene: Scene, maker: Maker) -> None:
 
 @both_ways
 @every_job
-def test_failed_job_is_pushed(scene: Scene, maker: Maker, deferrable: bool) -> None:
+def test_failed_job_is_pushed(scene: Scene, maker: OperatorSetup, deferrable: bool) -> None:
     ti = TaskInstance()
     scene.add_fault(maker.title, "fail_job")
     run_to_failure(scene.build_task(deferrable=deferrable), ti=ti)
@@ -153,7 +157,7 @@ def test_failed_job_is_pushed(scene: Scene, maker: Maker, deferrable: bool) -> N
 
 
 @every_job
-def test_job_is_pushed_before_deferral(scene: Scene, maker: Maker) -> None:
+def test_job_is_pushed_before_deferral(scene: Scene, maker: OperatorSetup) -> None:
     ti = TaskInstance()
     # A task polls once before it defers; a poll that is throttled does not see that the job has ended.
     scene.add_fault(maker.operator.resource.get or maker.operator.resource.list, "throttle", times=0)
@@ -288,7 +292,7 @@ class TestWithoutXCom:
 
     @both_ways
     @every_maker
-    def test_operator_pushes_nothing(self, scene: Scene, maker: Maker, deferrable: bool) -> None:
+    def test_operator_pushes_nothing(self, scene: Scene, maker: OperatorSetup, deferrable: bool) -> None:
         task_run = run(scene.build_task(do_xcom_push=False, **({"deferrable": deferrable} if maker.waits else {})))
         assert (remove_location(task_run.result), task_run.pushed) == (scene.identity, {})
 

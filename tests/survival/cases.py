@@ -1,4 +1,4 @@
-"""What is done to which task: the kills, and the answers that are lost."""
+"""The cases of the survival tests: at which steps a task is killed, and which faults its requests meet."""
 
 from __future__ import annotations
 
@@ -6,150 +6,153 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-UNSENT = "before the create is sent"
-IN_FLIGHT = "while the create is under way"
-UNREAD = "before its answer is read"
-UNNOTED = "before the answer is noted"
-NOTED = "after the answer is noted"
-SOUGHT = "while it is looked for"
-WAITING = "while it is waited for"
-RETURNING = "before the task returns"
-DEFERRING = "before the task is deferred"
-TRIGGERED = "while the trigger waits"
-RESUMED = "before the resumed task returns"
+BEFORE_SEND = "before the create request is sent"
+IN_FLIGHT = "while the create request is in flight"
+BEFORE_READ = "before the response is read"
+BEFORE_STORE = "before the response is stored"
+AFTER_STORE = "after the response is stored"
+IN_SEARCH = "while the task searches for its resource"
+IN_WAIT = "while the task waits"
+BEFORE_RETURN = "before the task returns"
+BEFORE_DEFERRAL = "before the task is deferred"
+IN_TRIGGER = "while the trigger waits"
+BEFORE_RESUMED_RETURN = "before the resumed task returns"
 
-#: The kinds of processes that a task lives in.
+#: The kinds of processes in which a task runs.
 TASK, TRIGGER, RESUMPTION = "task", "trigger", "resumption"
-#: Where a step is taken; all others are steps of the task itself.
-PROCESS = {TRIGGERED: TRIGGER, RESUMED: RESUMPTION}
+#: The process of each step that is not a step of the task's first process.
+PROCESS = {IN_TRIGGER: TRIGGER, BEFORE_RESUMED_RETURN: RESUMPTION}
 
-#: At once, and as Airflow does it first.
+#: How a process ends: immediately, or with the signal that Airflow sends first.
 KILL, TERM = "SIGKILL", "SIGTERM"
 
-LOST, LATE, REFUSED = "answer lost", "answer lost, commit late", "answer lost, listing refused"
+LOST, LATE, DENIED = "response lost", "response lost, commit late", "response lost, listing denied"
 RESET, STALE = "request lost", "listing stale"
-#: What the emulator is told to do: to which operation of the resource, which fault, and its arguments. What is late and stale is less so
-#: than a task looks for it.
+#: The faults of the emulator: the operation of the resource, the kind of fault, and its options. Commits and listings lag by less than a
+#: task spends on searching.
 FAULTS: dict[str, tuple[tuple[str, str, dict[str, Any]], ...]] = {
     LOST: (("create", "lose_response", {}),),
     LATE: (("create", "late_commit", {"seconds": 0.3}),),
-    REFUSED: (("create", "lose_response", {}), ("list", "access_denied", {})),
+    DENIED: (("create", "lose_response", {}), ("list", "access_denied", {})),
     RESET: (("create", "reset", {}),),
     STALE: (("list", "stale_listing", {"seconds": 0.4, "times": 0, "lasts": 2.0}),),
 }
-#: Those that lose an answer.
-UNANSWERED = (LOST, LATE, REFUSED)
-#: Those after which a try ends with an error, and is followed by another.
-UNSETTLED = (REFUSED, RESET)
+#: Faults that lose a response.
+LOSE_RESPONSE = (LOST, LATE, DENIED)
+#: Faults that fail one try; another one follows.
+FAIL_TRY = (DENIED, RESET)
 
 
-#: Operators that share the cases that all of them have in common.
+#: Number of operators that divide the common cases among them.
 SHARE = 5
 
 
 @dataclass(frozen=True)
 class Kill:
     """
-    How a process of a task ends.
+    A signal that ends a process of a task.
 
-    :param step: When.
-    :param how: ``SIGKILL``, or ``SIGTERM``.
+    :param step: The step at which the process gets it.
+    :param signal: ``SIGKILL`` or ``SIGTERM``.
     """
 
     step: str
-    how: str = KILL
+    signal: str = KILL
 
     @property
     def process(self) -> str:
-        """The kind of process that it meets."""
+        """The kind of process that it ends."""
         return PROCESS.get(self.step, TASK)
 
 
 @dataclass(frozen=True)
 class Case:
     """
-    A task, and what happens to it.
+    A task with its kills and faults.
 
-    :param name: Its name, and that of what it makes.
+    :param name: Name of the task and of its resource.
     :param deferrable: Whether it waits in the triggerer.
-    :param remembers: Whether Airflow keeps its state (3.3 and later).
-    :param kills: What its processes meet, one after the other.
-    :param fault: What happens to its requests; empty for nothing.
+    :param has_state_store: Whether Airflow has a task state store (3.3 and later).
+    :param kills: The kills of its processes, in order.
+    :param fault: The fault of its requests; empty for none.
     """
 
     name: str
     deferrable: bool
-    remembers: bool
+    has_state_store: bool
     kills: tuple[Kill, ...] = ()
     fault: str = ""
 
     @property
-    def is_searched_for(self) -> bool:
-        """Whether something was made of which no answer and no note tells."""
-        return not self.remembers and (self.fault == LOST or (self.kills == (Kill(UNREAD),) and not self.fault))
+    def needs_search(self) -> bool:
+        """Whether only a search can find the resource, because neither a response nor the state store has its ARN."""
+        return not self.has_state_store and (
+            self.fault == LOST or (self.kills == (Kill(BEFORE_READ),) and not self.fault)
+        )
 
     @classmethod
     def load(cls, plain: dict[str, Any]) -> Case:
-        """The inverse of ``dataclasses.asdict``, after JSON."""
+        """Restore a case from the JSON of ``dataclasses.asdict``."""
         return cls(**{**plain, "kills": tuple(Kill(**kill) for kill in plain["kills"])})
 
 
-def cases_of(*, waits: bool, unique: bool) -> list[Case]:
+def build_cases(*, waits: bool, unique: bool) -> list[Case]:
     """
-    What is done to the tasks of an operator.
+    Build the cases of an operator.
 
-    :param waits: Whether what it makes takes time.
-    :param unique: Whether the service refuses a name that is in use.
+    :param waits: Whether its resource takes time to become active.
+    :param unique: Whether the service rejects a name that is in use.
     """
-    killed = _killed(waits=waits) if unique else _killed_often(waits=waits)
-    planned = [*killed, *_unanswered(waits=waits)]
+    kills = _plan_single_kills(waits=waits) if unique else _plan_repeated_kills(waits=waits)
+    plans = [*kills, *_plan_faults(waits=waits)]
     return [
-        Case(f"case-{number}", deferrable, remembers, kills, fault)
-        for number, (deferrable, remembers, kills, fault) in enumerate(planned)
+        Case(f"case-{number}", deferrable, has_state_store, kills, fault)
+        for number, (deferrable, has_state_store, kills, fault) in enumerate(plans)
     ]
 
 
-def select(cases: list[Case], turn: int) -> list[Case]:
+def select_cases(cases: list[Case], offset: int) -> list[Case]:
     """
-    Some of an operator's cases: those in which only a search tells what was made, and of the others each fifth.
+    Select every case that needs a search, and a fifth of the others.
 
-    :param turn: Where to begin; five operators in a row share all cases.
+    :param offset: Position of the first case; five operators with consecutive offsets cover all cases.
     """
-    return [case for number, case in enumerate(cases) if case.is_searched_for or (number + turn) % SHARE == 0]
+    return [case for number, case in enumerate(cases) if case.needs_search or (number + offset) % SHARE == 0]
 
 
 Plan = tuple[bool, bool, tuple[Kill, ...], str]
 
 
-def _killed(*, waits: bool) -> Iterator[Plan]:
-    """Once, at each step; what Airflow remembers alternates."""
-    waiting = (WAITING,) if waits else ()
-    for number, step in enumerate((UNSENT, IN_FLIGHT, UNREAD, *waiting, RETURNING)):
+def _plan_single_kills(*, waits: bool) -> Iterator[Plan]:
+    """Plan one kill at each step, alternately with and without a state store."""
+    waiting = (IN_WAIT,) if waits else ()
+    for number, step in enumerate((BEFORE_SEND, IN_FLIGHT, BEFORE_READ, *waiting, BEFORE_RETURN)):
         yield False, number % 2 == 1, (Kill(step),), ""
-    for step in (UNNOTED, NOTED):
+    for step in (BEFORE_STORE, AFTER_STORE):
         yield False, True, (Kill(step),), ""
-    for number, step in enumerate((UNREAD, RETURNING, *waiting)):
+    for number, step in enumerate((BEFORE_READ, BEFORE_RETURN, *waiting)):
         yield False, number % 2 == 1, (Kill(step, TERM),), ""
     if waits:
-        for number, step in enumerate((DEFERRING, TRIGGERED, RESUMED)):
+        for number, step in enumerate((BEFORE_DEFERRAL, IN_TRIGGER, BEFORE_RESUMED_RETURN)):
             yield True, number % 2 == 1, (Kill(step),), ""
-        yield True, True, (Kill(TRIGGERED, TERM),), ""
+        yield True, True, (Kill(IN_TRIGGER, TERM),), ""
 
 
-def _killed_often(*, waits: bool) -> Iterator[Plan]:
-    """One process after the other."""
-    waiting = (WAITING, WAITING) if waits else ()
-    yield False, waits, tuple(map(Kill, (UNSENT, UNREAD, *waiting, RETURNING, RETURNING))), ""
+def _plan_repeated_kills(*, waits: bool) -> Iterator[Plan]:
+    """Plan kills of several processes in a row."""
+    waiting = (IN_WAIT, IN_WAIT) if waits else ()
+    yield False, waits, tuple(map(Kill, (BEFORE_SEND, BEFORE_READ, *waiting, BEFORE_RETURN, BEFORE_RETURN))), ""
     if waits:
-        yield True, False, tuple(map(Kill, (IN_FLIGHT, DEFERRING, TRIGGERED, TRIGGERED, RESUMED))), ""
+        steps = (IN_FLIGHT, BEFORE_DEFERRAL, IN_TRIGGER, IN_TRIGGER, BEFORE_RESUMED_RETURN)
+        yield True, False, tuple(map(Kill, steps)), ""
 
 
-def _unanswered(*, waits: bool) -> Iterator[Plan]:
-    """Answers that are lost, and what may happen then."""
+def _plan_faults(*, waits: bool) -> Iterator[Plan]:
+    """Plan faults of requests, some of them followed by kills."""
     yield False, True, (), LOST
-    yield False, False, (Kill(SOUGHT), Kill(SOUGHT)), LOST
+    yield False, False, (Kill(IN_SEARCH), Kill(IN_SEARCH)), LOST
     yield waits, True, (), LATE
-    yield False, False, (Kill(SOUGHT),), LATE
-    yield waits, False, (), REFUSED
+    yield False, False, (Kill(IN_SEARCH),), LATE
+    yield waits, False, (), DENIED
     yield False, False, (), RESET
-    yield False, False, (Kill(UNREAD),), STALE
+    yield False, False, (Kill(BEFORE_READ),), STALE

@@ -1,4 +1,4 @@
-"""The operators that make something: what they need before, and how boto3 sees what they have made."""
+"""The create operators: how a test prepares their arguments, and how plain boto3 lists the resources that they create."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from tests.helpers.custom_models import IMAGE, Studio
 from tests.helpers.exported_classes import WAITING
 from tests.support import World
 
-#: A configured audience model can be associated with a collaboration once, so each task has a membership of its own.
+#: A configured audience model can be associated with a collaboration only once, so each task needs another membership.
 _ASSOCIATIONS = 1
-#: Exports of a generation job (user guide, Quotas).
+#: Largest number of export jobs per generation job (user guide, Quotas).
 _EXPORTS = 25
 Arguments = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Made:
+class CreatedResource:
     """
-    What is there, as plain boto3 sees it.
+    A resource as plain boto3 reads it.
 
     :param name: Its name.
-    :param identity: What the result of its task has to be.
-    :param status: Its status; ``ACTIVE`` where it has none.
-    :param run: The run that its tag names; None where tags cannot be read.
+    :param identity: The expected result of the task that created it.
+    :param status: Its status; ``ACTIVE`` if it has none.
+    :param run: The run that its tag names; None if tags cannot be read.
     """
 
     name: str
@@ -38,22 +38,22 @@ class Made:
 
 
 @dataclass(frozen=True)
-class Maker:
+class OperatorSetup:
     """
-    An operator that makes something.
+    What a test needs to run a create operator.
 
     :param operator: Its class.
-    :param prepare: Makes what it needs; arguments for tasks one after the other.
-    :param made: What is there under these arguments.
-    :param tasks: How many tasks the service lets make something by the same arguments.
-    :param named: Its argument that holds the name.
+    :param prepare: Creates the resources that it needs, and returns its arguments, which several tasks can use one after the other.
+    :param list_resources: Lists the resources that exist for these arguments.
+    :param tasks: Number of tasks that the service allows to create a resource with the same arguments.
+    :param name_argument: Its argument for the resource's name.
     """
 
     operator: Any
     prepare: Callable[[World], Arguments]
-    made: Callable[[World, Arguments], Iterator[Made]]
+    list_resources: Callable[[World, Arguments], Iterator[CreatedResource]]
     tasks: int = 1000
-    named: str = "name"
+    name_argument: str = "name"
 
     @property
     def title(self) -> str:
@@ -62,66 +62,66 @@ class Maker:
 
     @property
     def waits(self) -> bool:
-        """Whether what it makes takes time."""
+        """Whether its resource takes time to become active."""
         return issubclass(self.operator, WAITING)
 
 
-def _pages(client: Any, operation: str, **arguments: Any) -> Iterator[dict[str, Any]]:
+def _list_entries(client: Any, operation: str, **arguments: Any) -> Iterator[dict[str, Any]]:
     for page in client.get_paginator(operation).paginate(**arguments):
         yield from next(value for value in page.values() if isinstance(value, list))
 
 
-def _tagged(noun: str, member: str, *, inside: bool = False, plural: str = "") -> Any:
+def _build_listing(noun: str, member: str, *, in_membership: bool = False, plural: str = "") -> Any:
     """
-    How a resource with tags is seen.
+    Build the function that lists resources with tags.
 
-    :param noun: As in the names of its operations.
-    :param member: Member that holds its ARN.
-    :param inside: Whether it is of a membership.
+    :param noun: The resource, as in the names of its operations.
+    :param member: The member that holds its ARN.
+    :param in_membership: Whether it belongs to a membership.
     """
 
-    def made(world: World, arguments: Arguments) -> Iterator[Made]:
+    def list_resources(world: World, arguments: Arguments) -> Iterator[CreatedResource]:
         ml = world.ml
-        narrow = {"membershipIdentifier": arguments["membership_identifier"]} if inside else {}
-        for entry in _pages(ml, f"list_{plural or noun + 's'}", **narrow):
-            found = getattr(ml, f"get_{noun}")(**narrow, **{member: entry[member]})
-            run = found.get("tags", {}).get(TAG, "").rpartition(" ")[0]
-            yield Made(entry["name"], entry[member], entry.get("status", "ACTIVE"), run)
+        membership = {"membershipIdentifier": arguments["membership_identifier"]} if in_membership else {}
+        for entry in _list_entries(ml, f"list_{plural or noun + 's'}", **membership):
+            response = getattr(ml, f"get_{noun}")(**membership, **{member: entry[member]})
+            run = response.get("tags", {}).get(TAG, "").rpartition(" ")[0]
+            yield CreatedResource(entry["name"], entry[member], entry.get("status", "ACTIVE"), run)
 
-    return made
+    return list_resources
 
 
-def _audience_exports(world: World, arguments: Arguments) -> Iterator[Made]:
+def _list_audience_exports(world: World, arguments: Arguments) -> Iterator[CreatedResource]:
     job = arguments["audience_generation_job_arn"]
-    for entry in _pages(world.ml, "list_audience_export_jobs", audienceGenerationJobArn=job):
+    for entry in _list_entries(world.ml, "list_audience_export_jobs", audienceGenerationJobArn=job):
         assert entry["audienceSize"] == arguments["audience_size"]
         identity = {
             "name": entry["name"],
             "audience_generation_job_arn": job,
             "output_location": entry.get("outputLocation"),
         }
-        yield Made(entry["name"], identity, entry["status"], None)
+        yield CreatedResource(entry["name"], identity, entry["status"], None)
 
 
-def _model_exports(world: World, arguments: Arguments) -> Iterator[Made]:
+def _list_model_exports(world: World, arguments: Arguments) -> Iterator[CreatedResource]:
     model = arguments["trained_model_arn"]
     collaboration = world.ml.get_trained_model(
         membershipIdentifier=arguments["membership_identifier"], trainedModelArn=model
     )["collaborationIdentifier"]
     listing = "list_collaboration_trained_model_export_jobs"
-    for entry in _pages(world.ml, listing, collaborationIdentifier=collaboration, trainedModelArn=model):
+    for entry in _list_entries(world.ml, listing, collaborationIdentifier=collaboration, trainedModelArn=model):
         identity = {"name": entry["name"], "trained_model_arn": model, "output_location": None}
-        yield Made(entry["name"], identity, entry["status"], None)
+        yield CreatedResource(entry["name"], identity, entry["status"], None)
 
 
-def _associations(world: World, arguments: Arguments) -> Iterator[Made]:
+def _list_associations(world: World, arguments: Arguments) -> Iterator[CreatedResource]:
     listing = "list_configured_audience_model_associations"
     membership = arguments["membership_identifier"]
-    for entry in _pages(world.client("cleanrooms"), listing, membershipIdentifier=membership):
-        yield Made(entry["name"], entry["id"], "ACTIVE", None)
+    for entry in _list_entries(world.client("cleanrooms"), listing, membershipIdentifier=membership):
+        yield CreatedResource(entry["name"], entry["id"], "ACTIVE", None)
 
 
-def _algorithm(world: World) -> Arguments:
+def _prepare_algorithm(world: World) -> Arguments:
     container = {"imageUri": IMAGE}
     return {
         "role_arn": world.role,
@@ -130,12 +130,12 @@ def _algorithm(world: World) -> Arguments:
     }
 
 
-def _algorithm_association(world: World) -> Arguments:
+def _prepare_algorithm_association(world: World) -> Arguments:
     studio = Studio(world)
     return {**studio.mine, "configured_model_algorithm_arn": studio.algorithm}
 
 
-def _channel(world: World) -> Arguments:
+def _prepare_channel(world: World) -> Arguments:
     studio = Studio(world)
     return {
         **studio.mine,
@@ -145,101 +145,101 @@ def _channel(world: World) -> Arguments:
     }
 
 
-def _model_export(world: World) -> Arguments:
+def _prepare_model_export(world: World) -> Arguments:
     studio = Studio(world)
     return {**studio.mine, "trained_model_arn": studio.model, "output_configuration": studio.receivers}
 
 
-def _association(world: World) -> Arguments:
-    found = world.ml.list_configured_audience_models()["configuredAudienceModels"]
-    terms = found[0]["configuredAudienceModelArn"] if found else world.build().create_configured_model()
+def _prepare_association(world: World) -> Arguments:
+    existing = world.ml.list_configured_audience_models()["configuredAudienceModels"]
+    model = existing[0]["configuredAudienceModelArn"] if existing else world.build().create_configured_model()
     return {
         "membership_identifier": collaborate(world).find_membership(world),
-        "configured_audience_model_arn": terms,
+        "configured_audience_model_arn": model,
         "manage_resource_policies": True,
     }
 
 
-def _audience_export(world: World) -> Arguments:
-    found = world.ml.list_audience_generation_jobs()["audienceGenerationJobs"]
-    job = world.generate_audience(f"job-{len(found)}") if found else world.build().generate_audience("job-0")
+def _prepare_audience_export(world: World) -> Arguments:
+    existing = world.ml.list_audience_generation_jobs()["audienceGenerationJobs"]
+    job = world.generate_audience(f"job-{len(existing)}") if existing else world.build().generate_audience("job-0")
     return {"audience_generation_job_arn": job, "audience_size": {"type": "PERCENTAGE", "value": 10}}
 
 
-MAKERS = [
-    Maker(
+OPERATOR_SETUPS = [
+    OperatorSetup(
         operators.CleanRoomsMLCreateTrainingDatasetOperator,
         lambda world: {"role_arn": world.role, "training_data": world.build().build_training_data()},
-        _tagged("training_dataset", "trainingDatasetArn"),
+        _build_listing("training_dataset", "trainingDatasetArn"),
     ),
-    Maker(
+    OperatorSetup(
         operators.CleanRoomsMLCreateAudienceModelOperator,
         lambda world: {"training_dataset_arn": world.build().create_dataset()},
-        _tagged("audience_model", "audienceModelArn"),
+        _build_listing("audience_model", "audienceModelArn"),
     ),
-    Maker(
+    OperatorSetup(
         operators.CleanRoomsMLCreateConfiguredAudienceModelOperator,
         lambda world: {
             "audience_model_arn": world.build().train_model(),
             "output_config": world.output,
             "shared_audience_metrics": ["ALL"],
         },
-        _tagged("configured_audience_model", "configuredAudienceModelArn"),
+        _build_listing("configured_audience_model", "configuredAudienceModelArn"),
     ),
-    Maker(
+    OperatorSetup(
         operators.CleanRoomsCreateConfiguredAudienceModelAssociationOperator,
-        _association,
-        _associations,
+        _prepare_association,
+        _list_associations,
         _ASSOCIATIONS,
         "configured_audience_model_association_name",
     ),
-    Maker(
+    OperatorSetup(
         operators.CleanRoomsMLStartAudienceGenerationJobOperator,
         lambda world: {
             "configured_audience_model_arn": world.build().create_configured_model(),
             "seed_audience": world.write_seed(),
         },
-        _tagged("audience_generation_job", "audienceGenerationJobArn"),
+        _build_listing("audience_generation_job", "audienceGenerationJobArn"),
     ),
-    Maker(
+    OperatorSetup(
         operators.CleanRoomsMLStartAudienceExportJobOperator,
-        _audience_export,
-        _audience_exports,
+        _prepare_audience_export,
+        _list_audience_exports,
         _EXPORTS,
     ),
-    Maker(
+    OperatorSetup(
         operators.CleanRoomsMLCreateConfiguredModelAlgorithmOperator,
-        _algorithm,
-        _tagged("configured_model_algorithm", "configuredModelAlgorithmArn"),
+        _prepare_algorithm,
+        _build_listing("configured_model_algorithm", "configuredModelAlgorithmArn"),
     ),
-    Maker(
+    OperatorSetup(
         operators.CleanRoomsMLCreateConfiguredModelAlgorithmAssociationOperator,
-        _algorithm_association,
-        _tagged(
+        _prepare_algorithm_association,
+        _build_listing(
             "configured_model_algorithm_association",
             "configuredModelAlgorithmAssociationArn",
-            inside=True,
+            in_membership=True,
         ),
     ),
-    Maker(
+    OperatorSetup(
         operators.CleanRoomsMLCreateMLInputChannelOperator,
-        _channel,
-        _tagged("ml_input_channel", "mlInputChannelArn", inside=True),
+        _prepare_channel,
+        _build_listing("ml_input_channel", "mlInputChannelArn", in_membership=True),
     ),
-    Maker(
+    OperatorSetup(
         operators.CleanRoomsMLCreateTrainedModelOperator,
         lambda world: Studio(world).build_training(),
-        _tagged("trained_model", "trainedModelArn", inside=True),
+        _build_listing("trained_model", "trainedModelArn", in_membership=True),
     ),
-    Maker(
+    OperatorSetup(
         operators.CleanRoomsMLStartTrainedModelExportJobOperator,
-        _model_export,
-        _model_exports,
+        _prepare_model_export,
+        _list_model_exports,
     ),
-    Maker(
+    OperatorSetup(
         operators.CleanRoomsMLStartTrainedModelInferenceJobOperator,
         lambda world: Studio(world).build_inference(),
-        _tagged("trained_model_inference_job", "trainedModelInferenceJobArn", inside=True),
+        _build_listing("trained_model_inference_job", "trainedModelInferenceJobArn", in_membership=True),
     ),
 ]
-BY_TITLE = {maker.title: maker for maker in MAKERS}
+BY_TITLE = {setup.title: setup for setup in OPERATOR_SETUPS}

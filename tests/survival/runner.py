@@ -1,8 +1,8 @@
 """
-``python -m tests.survival.runner PLAN``: live the tasks of a plan, each process of each task in a fork of this one.
+``python -m tests.survival.runner PLAN``: run the tasks of a plan, each process of each task in a fork of this process.
 
-What is slow to import is imported here, once. This process has no thread, no client and no connection, so there is nothing that a fork
-could share. The tasks of one account, a lane, come one after the other, for what they need has quotas; several lanes run at a time.
+This process imports what is slow to import, once. It has no thread, client or connection that a fork could share. The tasks of one
+account, a lane, run one after the other, because of the quotas of the resources that they use; several lanes run in parallel.
 """
 
 from __future__ import annotations
@@ -23,58 +23,58 @@ from tests.helpers.botocore_files import read_once
 from tests.helpers.garbage import collect_rarely
 from tests.support import RunningEmulator, World
 from tests.survival.cases import FAULTS, RESUMPTION, TASK, TRIGGER, Case, Kill
-from tests.survival.create_operators import BY_TITLE, Arguments, Maker
-from tests.survival.process import Task, live
-from tests.survival.stored_state import Kept
+from tests.survival.create_operators import BY_TITLE, Arguments, OperatorSetup
+from tests.survival.process import Task, run_process
+from tests.survival.stored_state import StoredState
 
-#: Lanes at a time: they wait more than they work.
-_AT_A_TIME = 8
-#: Processes of one task, and tasks in place of one that ended before the step at which it was to be killed.
-_PROCESSES, _LIVES = 12, 6
-#: What follows a process that ended so.
+#: Number of parallel lanes: they spend more time waiting than working.
+_LANES = 8
+#: Largest number of processes of one task, and of tasks for one case: a task that ends before the step of its kill is replaced.
+_PROCESSES, _TASKS = 12, 6
+#: The process that follows one with this outcome.
 _NEXT = {"deferred": TRIGGER, "triggered": RESUMPTION}
 
 
 @dataclass
-class Life:
+class TaskRun:
     """
-    What became of a task.
+    What happened in the run of a task.
 
-    :param case: What was done to it.
-    :param arguments: What its operator was given.
+    :param case: Its planned kills and faults.
+    :param arguments: Arguments of its operator.
     :param outcome: How its last process ended.
-    :param tries: How often Airflow tried it.
-    :param strikes: The kills that happened, each its step and signal.
-    :param errors: What its tries ended with that were retried.
-    :param heard: Whether ``on_kill`` was called.
-    :param xcom: What it has pushed, its result included.
+    :param tries: Number of tries.
+    :param kills: The step and the signal of each kill that happened.
+    :param errors: Errors of the tries that failed and were retried.
+    :param is_on_kill_called: Whether ``on_kill`` was called.
+    :param xcom: Its XComs, including its result.
     """
 
     case: Case
     arguments: Arguments
     outcome: str = ""
     tries: int = 1
-    strikes: list[list[str]] = field(default_factory=list)
+    kills: list[list[str]] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
-    heard: bool = False
+    is_on_kill_called: bool = False
     xcom: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def left(self) -> list[Kill]:
-        """The kills that are still to come; those before one that has come are over."""
-        kills = list(self.case.kills)
-        for step, how in self.strikes:
-            kills = kills[kills.index(Kill(step, how)) + 1 :]
-        return kills
+    def remaining_kills(self) -> list[Kill]:
+        """The kills planned after the last one that happened."""
+        remaining = list(self.case.kills)
+        for step, signal in self.kills:
+            remaining = remaining[remaining.index(Kill(step, signal)) + 1 :]
+        return remaining
 
     @property
-    def was_spared(self) -> bool:
-        """Whether its one kill has not come."""
-        return len(self.case.kills) == 1 and not self.strikes
+    def has_missed_kill(self) -> bool:
+        """Whether its only kill did not happen."""
+        return len(self.case.kills) == 1 and not self.kills
 
     @classmethod
-    def load(cls, plain: dict[str, Any]) -> Life:
-        """The inverse of ``dataclasses.asdict``, after JSON."""
+    def load(cls, plain: dict[str, Any]) -> TaskRun:
+        """Restore a task run from the JSON of ``dataclasses.asdict``."""
         return cls(**{**plain, "case": Case.load(plain["case"])})
 
 
@@ -85,10 +85,10 @@ class Lane:
 
     :param title: Operation.
     :param account: Account.
-    :param url: Where the emulator is.
-    :param unique: Whether it refuses a name that is in use.
-    :param cases: What happens to the tasks.
-    :param place: Folder for what is kept.
+    :param url: URL of the emulator.
+    :param unique: Whether the emulator rejects a name that is in use.
+    :param cases: The kills and faults of the tasks.
+    :param folder: Folder for its files.
     """
 
     title: str
@@ -96,10 +96,10 @@ class Lane:
     url: str
     unique: bool
     cases: list[Case]
-    place: str
+    folder: str
 
     @property
-    def maker(self) -> Maker:
+    def setup(self) -> OperatorSetup:
         return BY_TITLE[self.title]
 
     @property
@@ -111,85 +111,85 @@ class Lane:
 
     @property
     def file(self) -> Path:
-        """Where it writes what became of its tasks."""
-        return Path(self.place) / f"{self.title}-{'unique' if self.unique else 'not-unique'}.json"
+        """The file to which it writes its task runs."""
+        return Path(self.folder) / f"{self.title}-{'unique' if self.unique else 'not-unique'}.json"
 
-    def lives(self) -> list[Life]:
-        """What became of its tasks."""
-        return [Life.load(plain) for plain in json.loads(self.file.read_text())]
+    def read_task_runs(self) -> list[TaskRun]:
+        """Read the runs of its tasks."""
+        return [TaskRun.load(plain) for plain in json.loads(self.file.read_text())]
 
     def run(self) -> None:
-        """Live all its tasks."""
-        lives: list[Life] = []
-        prepared = Path(f"{self.file}.arguments")
+        """Run all its tasks."""
+        task_runs: list[TaskRun] = []
+        arguments_file = Path(f"{self.file}.arguments")
         for number, case in enumerate(self.cases):
-            if number % self.maker.tasks == 0:
-                ended = forked(lambda: prepared.write_text(json.dumps(self.maker.prepare(self.world))))
-                assert ended == 0, f"{self.title} cannot be prepared"
-            lives += self._lived(case, json.loads(prepared.read_text()))
-        self.file.write_text(json.dumps([asdict(life) for life in lives]))
+            if number % self.setup.tasks == 0:
+                exit_code = run_in_fork(lambda: arguments_file.write_text(json.dumps(self.setup.prepare(self.world))))
+                assert exit_code == 0, f"the arguments of {self.title} could not be prepared"
+            task_runs += self._run_case(case, json.loads(arguments_file.read_text()))
+        self.file.write_text(json.dumps([asdict(task_run) for task_run in task_runs]))
 
-    def _lived(self, case: Case, arguments: Arguments) -> list[Life]:
-        """A task's life, and those of other tasks with longer jobs while the machine is too slow for the step to come."""
-        lives = [self._life(case, arguments)]
-        while lives[-1].was_spared and len(lives) < _LIVES:
-            self.world.emulator.change_settings(progress_seconds=2 ** len(lives))
-            lives.append(self._life(replace(case, name=f"{case.name}-{len(lives)}"), arguments))
-        return lives
+    def _run_case(self, case: Case, arguments: Arguments) -> list[TaskRun]:
+        """Run a task, and further tasks with longer jobs as long as a slow machine makes them miss their kill."""
+        task_runs = [self._run_task(case, arguments)]
+        while task_runs[-1].has_missed_kill and len(task_runs) < _TASKS:
+            self.world.emulator.change_settings(progress_seconds=2 ** len(task_runs))
+            task_runs.append(self._run_task(replace(case, name=f"{case.name}-{len(task_runs)}"), arguments))
+        return task_runs
 
-    def _life(self, case: Case, arguments: Arguments) -> Life:
+    def _run_task(self, case: Case, arguments: Arguments) -> TaskRun:
         environment = {
             "AWS_ENDPOINT_URL": self.url,
             "AWS_ACCESS_KEY_ID": self.account,
             "AWS_SECRET_ACCESS_KEY": "secret",
         }
         task = Task(self.title, arguments, case, Path(f"{self.file}.sqlite"), environment)
-        kept = Kept(task.kept, case.name)
-        self._order(case)
-        life, process = Life(case, arguments), TASK
+        state = StoredState(task.state_file, case.name)
+        self._add_faults(case)
+        task_run, process = TaskRun(case, arguments), TASK
         for _ in range(_PROCESSES):
-            life.outcome = self._ended(task, kept, process, life)
-            life.strikes = list(kept.all("strikes").values())
-            if life.outcome == "success" or life.outcome.startswith("failed"):
+            task_run.outcome = self._run_process(task, state, process, task_run)
+            task_run.kills = list(state.read_all("kills").values())
+            if task_run.outcome == "success" or task_run.outcome.startswith("failed"):
                 break
-            if life.outcome.startswith("error"):
-                life.errors.append(life.outcome)
-            if process == TRIGGER and life.outcome == "killed":
+            if task_run.outcome.startswith("error"):
+                task_run.errors.append(task_run.outcome)
+            if process == TRIGGER and task_run.outcome == "killed":
                 continue
-            process = _NEXT.get(life.outcome, TASK)
+            process = _NEXT.get(task_run.outcome, TASK)
             if process == TASK:
-                # Airflow forgets these when it tries a task again.
-                kept.forget("xcom", "deferral", "event")
-                life.tries += 1
-        life.xcom, life.heard = kept.all("xcom"), bool(kept.all("on_kill"))
-        return life
+                # Airflow deletes these before the next try.
+                state.delete_all("xcom", "deferral", "event")
+                task_run.tries += 1
+        task_run.xcom, task_run.is_on_kill_called = state.read_all("xcom"), bool(state.read_all("on_kill"))
+        return task_run
 
-    def _order(self, case: Case) -> None:
-        """Order the faults."""
-        operator = self.maker.operator
+    def _add_faults(self, case: Case) -> None:
+        """Add the faults of a case to the emulator."""
+        operator = self.setup.operator
         names = {"create": operator.operation, "list": operator.resource.list}
-        for what, kind, options in FAULTS.get(case.fault, ()):
-            self.world.add_fault(operation_name(operator.service, names[what]), kind, **options)
+        for operation, kind, options in FAULTS.get(case.fault, ()):
+            self.world.add_fault(operation_name(operator.service, names[operation]), kind, **options)
 
-    def _ended(self, task: Task, kept: Kept, process: str, life: Life) -> str:
-        """How a process ended: as it says, or killed."""
-        kept.forget("outcome")
-        kills = [kill for kill in life.left if kill.process == process]
-        status = forked(lambda: live(task, process, life.tries, kills))
-        told = kept.all("outcome").get("it")
-        struck = len(kept.all("strikes")) > len(life.strikes)
-        if struck and told in (None, "terminated"):
+    def _run_process(self, task: Task, state: StoredState, process: str, task_run: TaskRun) -> str:
+        """Run one process, and return its outcome: what it stored, or ``killed``."""
+        state.delete_all("outcome")
+        kills = [kill for kill in task_run.remaining_kills if kill.process == process]
+        exit_code = run_in_fork(lambda: run_process(task, process, task_run.tries, kills))
+        outcome = state.read_all("outcome").get("value")
+        is_killed = len(state.read_all("kills")) > len(task_run.kills)
+        if is_killed and outcome in (None, "terminated"):
             return "killed"
-        return str(told or f"error: the process ended with {status}")
+        return str(outcome or f"error: the process ended with exit code {exit_code}")
 
 
 def operation_name(service: str, method: str) -> str:
-    """The API's name of an operation."""
+    """Return the API's name of an operation."""
     return str(find_operation(load(service), method).name)
 
 
-def begin(work: Callable[[], Any]) -> int:
-    """Do something in a fork; its process identifier."""
+def start_fork(work: Callable[[], Any]) -> int:
+    """Call a function in a fork; returns the process id."""
     pid = os.fork()
     if pid:
         return pid
@@ -205,13 +205,13 @@ def begin(work: Callable[[], Any]) -> int:
         os._exit(status)
 
 
-def forked(work: Callable[[], Any]) -> int:
-    """Do something in a fork, and wait for its end; its exit code, negative for a signal."""
-    _, status = os.waitpid(begin(work), 0)
+def run_in_fork(work: Callable[[], Any]) -> int:
+    """Call a function in a fork and wait until it ends; returns the exit code, which is negative for a signal."""
+    _, status = os.waitpid(start_fork(work), 0)
     return os.waitstatus_to_exitcode(status)
 
 
-def warm() -> None:
+def preload() -> None:
     """Import and load what every fork needs."""
     for name in ("_resources.diff", "_polling.client", "triggers", "hooks"):
         importlib.import_module(f"airflow_cleanroomsml.{name}")
@@ -228,16 +228,16 @@ def warm() -> None:
 
 
 def main(plan: Path) -> None:
-    """Live all tasks of a plan."""
+    """Run all tasks of a plan."""
     lanes = [
         Lane(**{**lane, "cases": [Case.load(case) for case in lane["cases"]]}) for lane in json.loads(plan.read_text())
     ]
-    warm()
+    preload()
     running: set[int] = set()
     for lane in lanes:
-        if len(running) == _AT_A_TIME:
+        if len(running) == _LANES:
             running.discard(os.wait()[0])
-        running.add(begin(lane.run))
+        running.add(start_fork(lane.run))
     for _ in running:
         os.wait()
 

@@ -1,4 +1,4 @@
-"""A real Airflow whose triggerer, workers and tasks are killed, and one of whose tasks is cleared."""
+"""Tasks survive in a real Airflow while its triggerer, workers and task processes are killed and a task is cleared."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ import pytest
 from tests.dags.airflow_user import User
 from tests.helpers.deployment import Deployment, format_connection
 from tests.support import EmulatorProcess, World
-from tests.survival.create_operators import BY_TITLE, Arguments, Made
+from tests.survival.create_operators import BY_TITLE, Arguments, CreatedResource
 
 DAG = Path(__file__).parent / "files" / "survival.py"
-#: How long a job takes, in seconds of the emulator's clock, which the test pushes: longer than the test.
+#: Duration of a job, in seconds of the emulator's clock: longer than the test, which moves the clock forward.
 JOB = 600
 DEFERRED = [
     "create_audience_model",
@@ -32,18 +32,18 @@ DEFERRED = [
 CLEARED = "create_ml_input_channel"
 #: Waits in the worker until its process is killed.
 KILLED = "create_trained_model"
-#: Waits in the worker until all that runs it is killed, so that nobody tells the scheduler.
+#: Waits in the worker until its process and its supervisors are killed, so that nothing reports its end to the scheduler.
 ABANDONED = "start_trained_model_inference_job"
 TASKS = [*DEFERRED, CLEARED, KILLED, ABANDONED]
-#: Airflow notices soon what is gone: the names of 3.x, and those of 2.11.
-SOON = {
+#: Settings with which Airflow detects dead processes quickly: the names of 3.x, and those of 2.11.
+FAST_DETECTION = {
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
     "AIRFLOW__SCHEDULER__SCHEDULER_ZOMBIE_TASK_THRESHOLD": "15",
     "AIRFLOW__SCHEDULER__ZOMBIE_DETECTION_INTERVAL": "2",
     "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
     "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "8",
-    # 2.11 has SQLite run one task at a time otherwise; several run here, each in a worker of its own.
+    # With SQLite, 2.11 runs one task at a time by default; here several run in parallel, each in a separate worker.
     "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
     "_AIRFLOW__SKIP_DATABASE_EXECUTOR_COMPATIBILITY_CHECK": "1",
 }
@@ -51,49 +51,51 @@ SOON = {
 
 @dataclass
 class Task:
-    """A task of the Dag, its account, and its operator's arguments."""
+    """A task of the Dag, its account, and the arguments of its operator."""
 
     title: str
     world: World
     arguments: Arguments
 
     @property
-    def made(self) -> list[Made]:
-        """What is there of it."""
+    def resources(self) -> list[CreatedResource]:
+        """The resources that it created."""
         return [
-            made for made in BY_TITLE[self.title].made(self.world, self.arguments) if made.name.startswith("survivor")
+            resource
+            for resource in BY_TITLE[self.title].list_resources(self.world, self.arguments)
+            if resource.name.startswith("survivor")
         ]
 
     @property
     def plan(self) -> dict[str, Any]:
-        """The task as the Dag file reads it."""
-        maker = BY_TITLE[self.title]
+        """The task in the format that the Dag file reads."""
+        setup = BY_TITLE[self.title]
         more = {
             "task_id": self.title,
-            maker.named: "survivor",
+            setup.name_argument: "survivor",
             "aws_conn_id": self.title,
             "deferrable": self.title in (*DEFERRED, CLEARED),
             "waiter_delay": 1,
         }
-        return {"operator": maker.operator.__name__, "arguments": {**self.arguments, **more}}
+        return {"operator": setup.operator.__name__, "arguments": {**self.arguments, **more}}
 
 
 @contextlib.contextmanager
-def hurried(emulator: EmulatorProcess) -> Iterator[None]:
-    """Let jobs be over at once."""
-    over = threading.Event()
+def finish_jobs(emulator: EmulatorProcess) -> Iterator[None]:
+    """Finish jobs soon after they start, by moving the emulator's clock in a thread."""
+    is_over = threading.Event()
 
-    def push() -> None:
-        while not over.wait(0.3):
+    def advance() -> None:
+        while not is_over.wait(0.3):
             emulator._control("clock", {"advance": JOB + 1})
 
-    pushing = threading.Thread(target=push)
-    pushing.start()
+    thread = threading.Thread(target=advance)
+    thread.start()
     try:
         yield
     finally:
-        over.set()
-        pushing.join()
+        is_over.set()
+        thread.join()
 
 
 @pytest.fixture(scope="module")
@@ -106,75 +108,75 @@ def emulator() -> Iterator[EmulatorProcess]:
 @pytest.fixture(scope="module")
 def tasks(emulator: EmulatorProcess) -> list[Task]:
     worlds = {title: World(emulator) for title in TASKS}
-    with hurried(emulator):
+    with finish_jobs(emulator):
         return [Task(title, world, BY_TITLE[title].prepare(world)) for title, world in worlds.items()]
 
 
 class Airflow(Deployment):
     """
-    The Airflow.
+    An Airflow with the Dag.
 
-    :param place: Folder for what its Dag reads and writes.
+    :param folder: Folder for the files that the Dag reads and writes.
     """
 
-    def __init__(self, place: Path, emulator: EmulatorProcess, tasks: list[Task]) -> None:
-        (place / "tasks.json").write_text(json.dumps([task.plan for task in tasks]))
+    def __init__(self, folder: Path, emulator: EmulatorProcess, tasks: list[Task]) -> None:
+        (folder / "tasks.json").write_text(json.dumps([task.plan for task in tasks]))
         connections = {f"AIRFLOW_CONN_{task.title.upper()}": format_connection(task.world) for task in tasks}
         super().__init__(
-            place,
+            folder,
             AWS_ENDPOINT_URL=emulator.url,
             AWS_DEFAULT_REGION="us-east-1",
             AIRFLOW__CORE__DAGS_FOLDER=str(DAG.parent),
-            SURVIVAL_PLACE=str(place),
+            SURVIVAL_FOLDER=str(folder),
             **connections,
-            **SOON,
+            **FAST_DETECTION,
         )
 
-    def states(self) -> dict[str, tuple[str, int]]:
-        """State and number of tries of each task."""
-        found = self.query("select task_id, state, try_number from task_instance")
-        return {task: (state, tries) for task, state, tries in found}
+    def read_states(self) -> dict[str, tuple[str, int]]:
+        """Read the state and the number of tries of each task."""
+        rows = self.query("select task_id, state, try_number from task_instance")
+        return {task: (state, tries) for task, state, tries in rows}
 
-    def are(self, state: str, number: int, *titles: str) -> bool:
+    def have_state(self, state: str, number: int, *titles: str) -> bool:
         """
-        Whether tasks are in a state in their n-th try, or a later one.
+        Whether tasks have a state in their n-th try or a later one.
 
-        2.11 may delete the trigger of a task that was cleared while its next try begins with that trigger's key, and loses the try.
+        2.11 may delete the trigger of a cleared task while its next try starts to use the same trigger, and then that try is lost.
         """
-        found = self.states()
-        return all(title in found and found[title][0] == state and found[title][1] >= number for title in titles)
+        states = self.read_states()
+        return all(title in states and states[title][0] == state and states[title][1] >= number for title in titles)
 
-    def process_of(self, title: str, number: int) -> int:
-        """The process of a task's n-th try, or of a later one, by its identifier; 0 before it runs."""
-        told = [self.home / f"{title}.{each}" for each in range(number, number + 4)]
-        return next((int(file.read_text() or 0) for file in told if file.exists()), 0)
+    def read_process_id(self, title: str, number: int) -> int:
+        """Read the process id of a task's n-th try, or of a later one; 0 before it runs."""
+        files = [self.home / f"{title}.{each}" for each in range(number, number + 4)]
+        return next((int(file.read_text() or 0) for file in files if file.exists()), 0)
 
-    def abandon(self, task: int) -> None:
-        """Kill the process of a task, and all that stands between it and the scheduler."""
+    def kill_with_supervisors(self, task: int) -> None:
+        """Kill the process of a task and all processes between it and the scheduler."""
         chain = [psutil.Process(task), *psutil.Process(task).parents()]
         above = next(index for index, process in enumerate(chain) if process.pid == self.find_process_id("scheduler"))
         for process in reversed(chain[:above]):
             os.kill(process.pid, signal.SIGKILL)
 
-    def result(self, title: str) -> Any:
-        """What is in XCom."""
-        ((value,),) = self.query("select value from xcom where task_id = ? and key = 'return_value'", title)
-        found = json.loads(value)
-        return json.loads(found) if isinstance(found, str) and found[:1] in ('"', "{") else found
+    def read_result(self, title: str) -> Any:
+        """Read the return value of a task from XCom."""
+        ((text,),) = self.query("select value from xcom where task_id = ? and key = 'return_value'", title)
+        value = json.loads(text)
+        return json.loads(value) if isinstance(value, str) and value[:1] in ('"', "{") else value
 
 
 @pytest.fixture(scope="module")
 def airflow(
     emulator: EmulatorProcess, tasks: list[Task], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Airflow]:
-    """An Airflow that has run the Dag, through all that is done to it."""
+    """An Airflow that has run the Dag to its end, with all disruptions."""
     deployment = Airflow(tmp_path_factory.mktemp("airflow"), emulator, tasks)
     try:
         deployment.start()
         deployment.wait_until(lambda: deployment.query("select 1 from serialized_dag where dag_id = 'survival'"))
         user = User(deployment)
         user.start_run("survival", {})
-        survive(deployment, user, {task.title: task for task in tasks})
+        disrupt(deployment, user, {task.title: task for task in tasks})
         emulator._control("clock", {"advance": JOB + 1})
         deployment.wait_until(lambda: deployment.query("select 1 from dag_run where state in ('success', 'failed')"))
         yield deployment
@@ -182,29 +184,29 @@ def airflow(
         deployment.stop()
 
 
-def survive(airflow: Airflow, user: User, tasks: dict[str, Task]) -> None:
-    """Do to the tasks what is to be done, and wait until they are back."""
-    airflow.wait_until(lambda: airflow.are("deferred", 1, *DEFERRED, CLEARED))
-    airflow.wait_until(lambda: tasks[KILLED].made and tasks[ABANDONED].made)
+def disrupt(airflow: Airflow, user: User, tasks: dict[str, Task]) -> None:
+    """Kill the triggerer and two workers, clear a task, and wait until the next tries run."""
+    airflow.wait_until(lambda: airflow.have_state("deferred", 1, *DEFERRED, CLEARED))
+    airflow.wait_until(lambda: tasks[KILLED].resources and tasks[ABANDONED].resources)
     airflow.kill("triggerer")
-    os.kill(airflow.process_of(KILLED, 1), signal.SIGKILL)
-    airflow.abandon(airflow.process_of(ABANDONED, 1))
+    os.kill(airflow.read_process_id(KILLED, 1), signal.SIGKILL)
+    airflow.kill_with_supervisors(airflow.read_process_id(ABANDONED, 1))
     airflow.start_part("triggerer")
     user.end_tasks("survival", ("clear", CLEARED))
-    airflow.wait_until(lambda: airflow.are("deferred", 2, CLEARED))
-    airflow.wait_until(lambda: all(airflow.process_of(title, 2) for title in (KILLED, ABANDONED)))
+    airflow.wait_until(lambda: airflow.have_state("deferred", 2, CLEARED))
+    airflow.wait_until(lambda: all(airflow.read_process_id(title, 2) for title in (KILLED, ABANDONED)))
 
 
 @pytest.mark.parametrize("title", TASKS)
-def test_one_is_made_and_the_result_is_right(airflow: Airflow, tasks: list[Task], title: str) -> None:
+def test_one_resource_is_created_and_returned(airflow: Airflow, tasks: list[Task], title: str) -> None:
     (task,) = (task for task in tasks if task.title == title)
-    state, tries = airflow.states()[title]
+    state, tries = airflow.read_states()[title]
     assert state == "success", airflow.read_task_log(title)[-5000:]
     assert tries >= (1 if title in DEFERRED else 2)
-    (made,) = task.made
-    assert (made.name, made.status) == ("survivor", "ACTIVE")
-    assert airflow.result(title) == made.identity
+    (resource,) = task.resources
+    assert (resource.name, resource.status) == ("survivor", "ACTIVE")
+    assert airflow.read_result(title) == resource.identity
 
 
-def test_another_triggerer_has_gone_on(airflow: Airflow) -> None:
+def test_second_triggerer_was_started(airflow: Airflow) -> None:
     assert len(airflow.query("select 1 from job where job_type = 'TriggererJob'")) == 2

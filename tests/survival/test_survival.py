@@ -1,8 +1,9 @@
 """
-Tasks that are killed at every step, and whose answers are lost, make one of what they ask for and succeed.
+Every create operator creates exactly one resource and succeeds, although its tasks are killed and responses are lost at every step.
 
-Each process of each task is a real one: a worker's, the triggerer's, the worker's that goes on. It speaks by boto3 to an emulator and
-kills itself at its step; then the next one begins, as Airflow would have it. Airflow's task state store remembers half of the tasks.
+Each task runs in real processes, like those of a worker, of the triggerer, and of the worker that resumes a task. Each process calls an
+emulator through boto3 and kills itself at its step; then the next process starts, as in Airflow. Half of the tasks have Airflow's task
+state store.
 """
 
 from __future__ import annotations
@@ -18,132 +19,132 @@ from airflow_cleanroomsml._ui.link import DETAILS_LINKS
 from tests.helpers.deployment import ROOT
 from tests.support import EmulatorProcess, World
 from tests.survival.cases import (
-    DEFERRING,
+    AFTER_STORE,
+    BEFORE_DEFERRAL,
+    BEFORE_READ,
+    BEFORE_RESUMED_RETURN,
+    BEFORE_RETURN,
+    BEFORE_SEND,
+    BEFORE_STORE,
     IN_FLIGHT,
+    IN_SEARCH,
+    IN_TRIGGER,
+    IN_WAIT,
     LOST,
-    NOTED,
     RESET,
-    RESUMED,
-    RETURNING,
-    SOUGHT,
-    TRIGGERED,
-    UNNOTED,
-    UNREAD,
-    UNSENT,
-    WAITING,
     Case,
-    cases_of,
-    select,
+    build_cases,
+    select_cases,
 )
-from tests.survival.create_operators import BY_TITLE, MAKERS
-from tests.survival.outcomes import Fates, create_of, lived, planned_losses
+from tests.survival.create_operators import BY_TITLE, OPERATOR_SETUPS
+from tests.survival.outcomes import Outcomes, count_planned_losses, find_create_operation, run_lanes
 from tests.survival.runner import Lane
 
-#: Where it is set, each operator is tried with every case.
+#: If this variable is set, every operator is tested with all cases.
 EVERY_CASE = "AIRFLOW_CLEANROOMSML_EVERY_CASE"
-every_maker = pytest.mark.parametrize("title", sorted(BY_TITLE))
+every_operator = pytest.mark.parametrize("title", sorted(BY_TITLE))
 FIGURES = ROOT / "build" / "survival.txt"
-#: Steps of every task, and those of tasks that wait.
-STEPS = {UNSENT, IN_FLIGHT, UNREAD, UNNOTED, NOTED, SOUGHT, RETURNING}
-WAITS = {WAITING, DEFERRING, TRIGGERED, RESUMED}
+#: Steps of every task, and further steps of tasks that wait.
+STEPS = {BEFORE_SEND, IN_FLIGHT, BEFORE_READ, BEFORE_STORE, AFTER_STORE, IN_SEARCH, BEFORE_RETURN}
+WAIT_STEPS = {IN_WAIT, BEFORE_DEFERRAL, IN_TRIGGER, BEFORE_RESUMED_RETURN}
 
 
 @pytest.fixture(scope="module")
-def fates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fates]:
-    """Those of all tasks, in an emulator that refuses a name that is in use, and in one that does not."""
-    place = tmp_path_factory.mktemp("survival")
-    planned = plan()
-    emulators = {unique: _emulator(unique=unique) for unique in (True, False)}
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcomes]:
+    """The outcomes of all tasks, in an emulator that rejects names in use and in one that does not."""
+    folder = tmp_path_factory.mktemp("survival")
+    cases = plan_cases()
+    emulators = {unique: start_emulator(unique=unique) for unique in (True, False)}
     lanes = [
         Lane(
-            maker.title,
+            setup.title,
             World(emulator).account,
             emulator.url,
             unique,
-            planned[maker.title, unique],
-            str(place),
+            cases[setup.title, unique],
+            str(folder),
         )
-        for maker in MAKERS
+        for setup in OPERATOR_SETUPS
         for unique, emulator in emulators.items()
     ]
     try:
-        yield lived(sorted(lanes, key=lambda lane: -len(lane.cases)), place)
+        yield run_lanes(sorted(lanes, key=lambda lane: -len(lane.cases)), folder)
     finally:
         for emulator in emulators.values():
             emulator.stop()
 
 
-def plan() -> dict[tuple[str, bool], list[Case]]:
+def plan_cases() -> dict[tuple[str, bool], list[Case]]:
     """
-    The cases of each operator, where names are unique and where they are not.
+    Build the cases of each operator, for unique names and for names that are not unique.
 
-    What creates, waits and defers is the same code for all operators, so they share the cases, unless every one is asked for.
+    All operators use the same code to create resources, wait and defer, so they divide the cases among them unless ``EVERY_CASE`` is set.
     """
-    turns: dict[bool, Iterator[int]] = defaultdict(count)
+    offsets: dict[bool, Iterator[int]] = defaultdict(count)
     cases = {}
-    for maker in MAKERS:
-        turn = next(turns[maker.waits])
+    for setup in OPERATOR_SETUPS:
+        offset = next(offsets[setup.waits])
         for unique in (True, False):
-            every = cases_of(waits=maker.waits, unique=unique)
-            cases[maker.title, unique] = every if EVERY_CASE in os.environ else select(every, turn)
+            every = build_cases(waits=setup.waits, unique=unique)
+            cases[setup.title, unique] = every if EVERY_CASE in os.environ else select_cases(every, offset)
     return cases
 
 
-def _emulator(*, unique: bool) -> EmulatorProcess:
-    """One whose jobs last as long as the kills need that are to come meanwhile."""
-    lasting = ("--scale", "0.001", "--pending-seconds", "0.1", "--progress-seconds", "1")
-    return EmulatorProcess(*lasting, *(() if unique else ("--names-not-unique",)))
+def start_emulator(*, unique: bool) -> EmulatorProcess:
+    """Start an emulator whose jobs take long enough for kills to happen while they run."""
+    durations = ("--scale", "0.001", "--pending-seconds", "0.1", "--progress-seconds", "1")
+    return EmulatorProcess(*durations, *(() if unique else ("--names-not-unique",)))
 
 
-def test_every_operator_that_makes_something_is_there() -> None:
+def test_all_create_operators_are_covered() -> None:
     from airflow_cleanroomsml.operators._create import CleanRoomsMLCreateOperator
     from tests.helpers.exported_classes import OPERATIONS
 
     assert {cls for cls in OPERATIONS if issubclass(cls, CleanRoomsMLCreateOperator)} == {
-        maker.operator for maker in MAKERS
+        setup.operator for setup in OPERATOR_SETUPS
     }
 
 
-@every_maker
-def test_one_is_made_and_the_task_succeeds(fates: Fates, title: str) -> None:
-    mine = [fate for fate in fates.all if fate.lane.title == title]
-    assert [wrong for fate in mine for wrong in fate.wrongs()] == []
-    # Whatever has happened, a task pushes the same, and leaves nothing else behind.
-    assert len({frozenset(fate.life.xcom) for fate in mine}) == 1
-    kept = {key for fate in mine for key in fate.life.xcom if key.startswith("_")}
-    assert kept <= {link.xcom_key for link in DETAILS_LINKS}
+@every_operator
+def test_task_succeeds_with_one_resource(outcomes: Outcomes, title: str) -> None:
+    selected = [outcome for outcome in outcomes.all if outcome.lane.title == title]
+    assert [problem for outcome in selected for problem in outcome.find_problems()] == []
+    # Kills and faults do not change which XCom keys a task pushes, and no internal key is left.
+    assert len({frozenset(outcome.task_run.xcom) for outcome in selected}) == 1
+    internal = {key for outcome in selected for key in outcome.task_run.xcom if key.startswith("_")}
+    assert internal <= {link.xcom_key for link in DETAILS_LINKS}
 
 
 @pytest.mark.parametrize("waits", [False, True])
-def test_tasks_are_killed_at_every_step(fates: Fates, waits: bool) -> None:
-    struck: dict[str, set[str]] = defaultdict(set)
-    for fate in fates.all:
-        if fate.lane.maker.waits == waits:
-            struck[fate.lane.title].update(step for step, _ in fate.life.strikes)
-    steps = STEPS | WAITS if waits else STEPS
-    assert set().union(*struck.values()) == steps
+def test_tasks_are_killed_at_every_step(outcomes: Outcomes, waits: bool) -> None:
+    killed_at: dict[str, set[str]] = defaultdict(set)
+    for outcome in outcomes.all:
+        if outcome.lane.setup.waits == waits:
+            killed_at[outcome.lane.title].update(step for step, _ in outcome.task_run.kills)
+    steps = STEPS | WAIT_STEPS if waits else STEPS
+    assert set().union(*killed_at.values()) == steps
     if EVERY_CASE in os.environ:
-        assert dict(struck) == dict.fromkeys(struck, steps)
+        assert dict(killed_at) == dict.fromkeys(killed_at, steps)
 
 
-def test_nothing_is_left_over_cancelled_or_deleted(fates: Fates) -> None:
-    assert fates.orphans == []
-    ending = [name for calls in fates.calls.values() for name, _ in calls if name.startswith(("Cancel", "Delete"))]
-    assert ending == []
+def test_no_orphans_and_no_cancel_or_delete_calls(outcomes: Outcomes) -> None:
+    assert outcomes.orphans == []
+    names = [name for calls in outcomes.calls.values() for name, _ in calls if name.startswith(("Cancel", "Delete"))]
+    assert names == []
 
 
-def test_no_create_is_carried_out_twice(fates: Fates) -> None:
-    lanes = {fate.lane.file.stem: fate.lane for fate in fates.all}
+def test_create_succeeds_once_per_task(outcomes: Outcomes) -> None:
+    lanes = {outcome.lane.file.stem: outcome.lane for outcome in outcomes.all}
     for stem, lane in lanes.items():
-        lives = [fate.life for fate in fates.all if fate.lane is lane]
-        answered = [status for name, status in fates.calls[stem] if name == create_of(lane)]
-        assert set(answered) <= {0, 200}
-        assert len(answered) == len(lives) + sum(life.case.fault == RESET for life in lives), stem
+        task_runs = [outcome.task_run for outcome in outcomes.all if outcome.lane is lane]
+        statuses = [status for name, status in outcomes.calls[stem] if name == find_create_operation(lane)]
+        assert set(statuses) <= {0, 200}
+        assert len(statuses) == len(task_runs) + sum(task_run.case.fault == RESET for task_run in task_runs), stem
 
 
-def test_figures(fates: Fates) -> None:
+def test_figures(outcomes: Outcomes) -> None:
     FIGURES.parent.mkdir(exist_ok=True)
-    FIGURES.write_text(fates.figures() + "\n")
-    assert fates.kills.total() >= len(fates.all) / 2
-    assert fates.lost[LOST] == planned_losses(fates) >= len(fates.all) / 4
-    assert fates.duplicates == 0
+    FIGURES.write_text(outcomes.format_figures() + "\n")
+    assert outcomes.kills.total() >= len(outcomes.all) / 2
+    assert outcomes.losses[LOST] == count_planned_losses(outcomes) >= len(outcomes.all) / 4
+    assert outcomes.duplicates == 0

@@ -1,4 +1,4 @@
-"""Tasks whose query and environment are not to be shown, whatever becomes of them."""
+"""Tasks with a confidential query or environment, some of which fail."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from airflow_cleanroomsml.request_types import InputChannel
 
 
-def channel(query: str = "{{ var.value.query }}") -> InputChannel:
+def build_channel(query: str = "{{ var.value.query }}") -> InputChannel:
     return {
         "dataSource": {
             "protectedQueryInputParameters": {
@@ -30,7 +30,7 @@ def channel(query: str = "{{ var.value.query }}") -> InputChannel:
     }
 
 
-#: No input channel: a query where there is none.
+#: An invalid input channel, with a query in the wrong place.
 WRONG: Any = {"queryString": "{{ var.value.query }}"}
 COMMON: dict[str, Any] = {
     "membership_identifier": "{{ params.membership }}",
@@ -53,14 +53,16 @@ with DAG(
         "collaboration": "",
     },
 ) as dag:
-    fails = CleanRoomsMLCreateMLInputChannelOperator(task_id="fails", name="fails", input_channel=channel(), **COMMON)
+    fails = CleanRoomsMLCreateMLInputChannelOperator(
+        task_id="fails", name="fails", input_channel=build_channel(), **COMMON
+    )
     ready = CleanRoomsMLCreateMLInputChannelOperator(
-        task_id="ready", name="ready", input_channel=channel(), trigger_rule="all_done", **COMMON
+        task_id="ready", name="ready", input_channel=build_channel(), trigger_rule="all_done", **COMMON
     )
     # As JSON text, and one of several mapped tasks.
     mapped = CleanRoomsMLCreateMLInputChannelOperator.partial(
         task_id="mapped", name="mapped", trigger_rule="all_done", **COMMON
-    ).expand(input_channel=[channel()])
+    ).expand(input_channel=[build_channel()])
     text = CleanRoomsMLCreateMLInputChannelOperator(
         task_id="text",
         name="text",
@@ -73,16 +75,16 @@ with DAG(
     CleanRoomsMLCreateMLInputChannelOperator(
         task_id="not_rendered",
         name="x",
-        input_channel=channel("SELECT marker_of_a_template {{ nothing.there }} {% oops %}"),
+        input_channel=build_channel("SELECT marker_of_a_template {{ nothing.there }} {% oops %}"),
         **COMMON,
     )
     create = CleanRoomsMLCallOperator(
         task_id="called_to_create",
         operation="create_ml_input_channel",
-        parameters={**COMMON, "name": "called", "input_channel": channel()},
+        parameters={**COMMON, "name": "called", "input_channel": build_channel()},
         trigger_rule="all_done",
     )
-    # The first to create a channel is the one that fails.
+    # The fault of the emulator applies to the first channel that is created.
     fails >> [ready, mapped, text, create]
     CleanRoomsMLMLInputChannelSensor(
         task_id="sensed",

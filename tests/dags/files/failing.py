@@ -1,4 +1,4 @@
-"""Trainings that fail, and tasks that delete what is left of them."""
+"""Trainings that fail, and tasks that delete the failed models."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ with DAG(
             ]
         )
 
-    # By another task's output under that key.
+    # With another task's output under that key.
     succeeds = CleanRoomsMLCreateAudienceModelOperator(
         task_id="succeeds", name="succeeds", training_dataset_arn="{{ params.other_dataset }}"
     )

@@ -1,4 +1,4 @@
-"""Tasks that wait for what does not end; each has an account, and a connection, of its own."""
+"""Tasks that wait for jobs that do not end; each has a separate account and connection."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SOON: dict[str, Any] = {"retries": 1, "retry_delay": timedelta(seconds=1)}
 SLOW: dict[str, Any] = {"botocore_config": {"read_timeout": 600}}
 
 
-def common(task_id: str, **more: Any) -> dict[str, Any]:
+def build_common(task_id: str, **more: Any) -> dict[str, Any]:
     return {
         "task_id": task_id,
         "name": task_id,
@@ -35,7 +35,7 @@ def train(task_id: str, **more: Any) -> None:
         configured_model_algorithm_association_arn=CONF + "association }}",
         resource_config={"instanceType": "ml.m5.2xlarge", "volumeSizeInGB": 30},
         data_channels=[{"mlInputChannelArn": CONF + "channel }}", "channelName": "training"}],
-        **common(task_id, **more),
+        **build_common(task_id, **more),
     )
 
 
@@ -45,7 +45,7 @@ def infer(task_id: str, **more: Any) -> None:
         resource_config={"instanceType": "ml.m5.2xlarge"},
         output_configuration={"members": [{"accountId": CONF + "account }}"}]},
         data_source={"mlInputChannelArn": CONF + "channel }}"},
-        **common(task_id, **more),
+        **build_common(task_id, **more),
     )
 
 
@@ -55,7 +55,7 @@ with DAG("kills", schedule=None, start_date=pendulum.datetime(2026, 1, 1)):
         infer(f"{where}_infer_failed")
         infer(f"{where}_infer_times_out", execution_timeout=timedelta(seconds=80))
         train(f"{where}_cleared", **SOON)
-    # What answers their requests takes longer than they have.
+    # The responses to their requests take longer than their execution time-out.
     train("worker_unanswered_times_out", execution_timeout=timedelta(seconds=60), **SLOW)
     if airflow_version.startswith("2."):
         # Airflow 3 gives a process five seconds.

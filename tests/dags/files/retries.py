@@ -1,4 +1,4 @@
-"""Tasks with retries left: which errors use them up."""
+"""Tasks with retries, whose errors are retried or not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules that only prose states: warnings, and what is left out of a request."""
+"""Rules that only AWS's prose states: they lead to warnings, or omit a value from the request."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.helpers.generated_requests import build_requests_at_limits
 
 MEMBER = "arn:aws:cleanrooms-ml:us-east-1:123456789012:membership/12345678-1234-1234-1234-123456789012"
 TEMPLATE = "arn:aws:cleanrooms:us-east-1:123456789012:membership/m/analysistemplate/t"
-#: Operations with a version of a trained model, and what they do where none is named.
+#: Operations with a version of a trained model, and the default that the warning names.
 VERSIONS = {
     "CancelTrainedModel": "",
     "DeleteTrainedModelOutput": "",
@@ -27,74 +27,76 @@ VERSIONS = {
 }
 
 
-def request(operation: str, **more: Any) -> Request:
-    """The smallest request of an operation, and more."""
+def build_request(operation: str, **more: Any) -> Request:
+    """Build the smallest valid request of an operation, with more arguments."""
     smallest = next(build_requests_at_limits(load(), operation)).value
-    made = Request(load(), xform_name(operation), {**smallest, **more})
-    made.raise_for_violations()
-    return made
+    request = Request(load(), xform_name(operation), {**smallest, **more})
+    request.raise_for_violations()
+    return request
 
 
-def _version(operation: str) -> str | None:
+def _find_version_member(operation: str) -> str | None:
     shape = load().operation_model(operation).input_shape
     names = shape.members if shape is not None else ()
     return next((name for name in names if name.lower().endswith("versionidentifier")), None)
 
 
-def test_every_operation_with_a_version_is_known() -> None:
-    known = {name for name in load().operation_names if _version(name)}
-    assert known <= set(VERSIONS)
+def test_every_operation_with_a_version_is_listed() -> None:
+    operations = {name for name in load().operation_names if _find_version_member(name)}
+    assert operations <= set(VERSIONS)
 
 
-@pytest.mark.parametrize("operation", [name for name in VERSIONS if _version(name)])
-def test_the_base_version_is_left_out(operation: str) -> None:
-    argument = xform_name(str(_version(operation)))
-    made = request(operation, **{argument: "NULL"})
-    assert argument not in made.arguments
-    assert made.left_out == []
+@pytest.mark.parametrize("operation", [name for name in VERSIONS if _find_version_member(name)])
+def test_base_version_is_omitted(operation: str) -> None:
+    argument = xform_name(str(_find_version_member(operation)))
+    request = build_request(operation, **{argument: "NULL"})
+    assert argument not in request.arguments
+    assert request.left_out == []
     if VERSIONS[operation]:
-        (warning,) = made.warnings
+        (warning,) = request.warnings
         assert warning.startswith(f'{argument}: "NULL" ')
         assert VERSIONS[operation] in warning
     else:
-        assert made.warnings == []
+        assert request.warnings == []
 
 
-def test_the_base_version_of_a_channel_is_left_out() -> None:
+def test_base_version_of_channel_is_omitted() -> None:
     if "IncrementalTrainingDataChannel" not in load().shape_names:
-        pytest.skip("the installed botocore knows no incremental training")
+        pytest.skip("the installed botocore has no incremental training")
     channel = {"trainedModelArn": f"{MEMBER}/trained-model/m", "versionIdentifier": "NULL", "channelName": "base"}
-    made = request("CreateTrainedModel", incremental_training_data_channels=[channel])
-    assert "versionIdentifier" not in made.members["incrementalTrainingDataChannels"][0]
-    (warning,) = made.warnings
+    request = build_request("CreateTrainedModel", incremental_training_data_channels=[channel])
+    assert "versionIdentifier" not in request.members["incrementalTrainingDataChannels"][0]
+    (warning,) = request.warnings
     assert warning.startswith('incremental_training_data_channels[0].versionIdentifier: "NULL" ')
     assert "latest version" in warning
 
 
-def test_the_service_itself_refuses_the_base_version() -> None:
+def test_service_rejects_the_base_version() -> None:
     check = RequestCheck(convert=False)
     shape = load().operation_model("GetTrainedModel").input_shape
     check.check_structure(shape, {"versionIdentifier": "NULL"}, "")
-    assert [found.path for found in check.violations if found.path == "versionIdentifier"] == ["versionIdentifier"]
+    assert [violation.path for violation in check.violations if violation.path == "versionIdentifier"] == [
+        "versionIdentifier"
+    ]
 
 
-def _channels(count: int) -> list[dict[str, str]]:
+def _build_channels(count: int) -> list[dict[str, str]]:
     return [{"mlInputChannelArn": f"{MEMBER}/ml-input-channel/c", "channelName": f"c{n}"} for n in range(count)]
 
 
-def test_more_than_twenty_channels_in_all_are_a_warning() -> None:
+def test_more_than_twenty_channels_cause_a_warning() -> None:
     if "IncrementalTrainingDataChannel" not in load().shape_names:
-        pytest.skip("the installed botocore knows no incremental training")
+        pytest.skip("the installed botocore has no incremental training")
     channel = {"trainedModelArn": f"{MEMBER}/trained-model/m", "channelName": "base"}
-    assert request("CreateTrainedModel", data_channels=_channels(20)).warnings == []
+    assert build_request("CreateTrainedModel", data_channels=_build_channels(20)).warnings == []
     more = {"incremental_training_data_channels": [channel]}
-    assert request("CreateTrainedModel", data_channels=_channels(19), **more).warnings == []
-    (warning,) = request("CreateTrainedModel", data_channels=_channels(20), **more).warnings
+    assert build_request("CreateTrainedModel", data_channels=_build_channels(19), **more).warnings == []
+    (warning,) = build_request("CreateTrainedModel", data_channels=_build_channels(20), **more).warnings
     assert warning.startswith("data_channels: 21 ")
 
 
 @pytest.mark.parametrize(
-    ("query", "doubtful"),
+    ("query", "has_warning"),
     [
         ({"queryString": "SELECT 1"}, False),
         ({"analysisTemplateArn": TEMPLATE}, False),
@@ -102,14 +104,14 @@ def test_more_than_twenty_channels_in_all_are_a_warning() -> None:
         ({"parameters": {"a": "b"}}, True),
     ],
 )
-def test_a_query_is_a_text_or_a_template(query: dict[str, Any], doubtful: bool) -> None:
+def test_query_needs_text_or_template(query: dict[str, Any], has_warning: bool) -> None:
     role = "arn:aws:iam::123456789012:role/r"
     source = {"protectedQueryInputParameters": {"sqlParameters": query}}
-    channel = request("CreateMLInputChannel", input_channel={"dataSource": source, "roleArn": role})
-    job = request("StartAudienceGenerationJob", seed_audience={"sqlParameters": query, "roleArn": role})
-    for made, path in (
+    channel = build_request("CreateMLInputChannel", input_channel={"dataSource": source, "roleArn": role})
+    job = build_request("StartAudienceGenerationJob", seed_audience={"sqlParameters": query, "roleArn": role})
+    for request, path in (
         (channel, "input_channel.dataSource.protectedQueryInputParameters.sqlParameters"),
         (job, "seed_audience.sqlParameters"),
     ):
-        expected = [f"{path}: expected either queryString or analysisTemplateArn"] if doubtful else []
-        assert [text.split(";")[0] for text in made.warnings] == expected
+        expected = [f"{path}: expected either queryString or analysisTemplateArn"] if has_warning else []
+        assert [text.split(";")[0] for text in request.warnings] == expected

@@ -17,7 +17,7 @@ from airflow_cleanroomsml._requests.coercion import parse_container
         ("{}", {}),
     ],
 )
-def test_json_and_python_literals_become_what_they_say(text: str, value: Any) -> None:
+def test_json_and_python_literals_are_parsed(text: str, value: Any) -> None:
     assert parse_container(text) == value
 
 
@@ -25,12 +25,12 @@ def test_json_and_python_literals_become_what_they_say(text: str, value: Any) ->
     "text",
     ["", "a", "{'a': open('x')}", "{**{'a': 1}}", "{[1]: 2}", "{'a': ", "[" * 100_000, "{'a': x}", "[x for x in 'ab']"],
 )
-def test_other_text_stays_what_it_is(text: str) -> None:
+def test_other_text_is_returned_unchanged(text: str) -> None:
     assert parse_container(text) == text
 
 
-def test_keys_that_a_text_has_twice_are_known() -> None:
-    found = parse_container("{'a': {'b': 1, 'b': 2, 'b': 3}, 'c': 1}")
-    assert found.repeated == []
-    assert found["a"].repeated == ["b", "b"]
-    assert found["a"] == {"b": 3}
+def test_duplicate_keys_are_recorded() -> None:
+    mapping = parse_container("{'a': {'b': 1, 'b': 2, 'b': 3}, 'c': 1}")
+    assert mapping.repeated == []
+    assert mapping["a"].repeated == ["b", "b"]
+    assert mapping["a"] == {"b": 3}

@@ -1,4 +1,4 @@
-"""Every limit of the installed service model, for every operation: what is beyond it is refused, what reaches it is sent."""
+"""The limits in the installed service model, for every operation: values at a limit are sent, values beyond it are rejected."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from airflow_cleanroomsml.hooks import CleanRoomsMLHook
 from tests.helpers.generated_requests import Case, break_requests, build_requests_at_limits
 
 _ASSOCIATION = "ConfiguredAudienceModelAssociation"
-#: Operations of the cleanrooms service that a pipeline of Clean Rooms ML needs.
+#: Operations of the cleanrooms service that a Clean Rooms ML pipeline needs.
 _CLEANROOMS = [
     *(f"{verb}{_ASSOCIATION}" for verb in ("Create", "Delete", "Get", "GetCollaboration", "Update")),
     *(f"{verb}{_ASSOCIATION}s" for verb in ("List", "ListCollaboration")),
@@ -33,19 +33,19 @@ _OPERATIONS = [
 
 class _Silent(WSGIRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing: the tests look at the requests."""
+        """Log nothing; the tests check the recorded requests."""
 
 
 class Recorder:
-    """A server on this machine that notes what it is asked, and refuses it."""
+    """A local server that records every request and rejects it."""
 
     def __init__(self) -> None:
         self.requests: list[str] = []
-        self._server = make_server("127.0.0.1", 0, self._answer, handler_class=_Silent)
+        self._server = make_server("127.0.0.1", 0, self._respond, handler_class=_Silent)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
-    def _answer(self, environ: dict[str, Any], start_response: Callable[..., object]) -> list[bytes]:
+    def _respond(self, environ: dict[str, Any], start_response: Callable[..., object]) -> list[bytes]:
         environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         self.requests.append(environ["REQUEST_METHOD"])
         start_response("400 Bad Request", [("Content-Type", "application/json"), ("Content-Length", "2")])
@@ -58,64 +58,64 @@ class Recorder:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Recorder]:
-    started = Recorder()
-    yield started
-    started.stop()
+    recorder = Recorder()
+    yield recorder
+    recorder.stop()
 
 
 @pytest.fixture
 def recorder(server: Recorder) -> Recorder:
-    """The server, asked nothing yet."""
+    """The server, without requests from earlier tests."""
     server.requests.clear()
     return server
 
 
 @pytest.fixture(scope="module")
 def hooks(server: Recorder) -> Iterator[dict[str, CleanRoomsMLHook]]:
-    """A hook of each service, led to the recorder."""
+    """A hook for each service, with the recorder as the endpoint."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", server.url)
         patch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
         patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-        found = {"cleanroomsml": CleanRoomsMLHook(), "cleanrooms": CleanRoomsMLHook()}
-        found["cleanrooms"].client_type = "cleanrooms"
-        yield found
+        hooks = {"cleanroomsml": CleanRoomsMLHook(), "cleanrooms": CleanRoomsMLHook()}
+        hooks["cleanrooms"].client_type = "cleanrooms"
+        yield hooks
 
 
 every_operation = pytest.mark.parametrize(("service", "operation"), _OPERATIONS)
 
 
-def _describe_refusal(hook: CleanRoomsMLHook, operation: str, case: Case) -> str:
-    """What is wrong with how a request is refused; empty where it is refused as it should be."""
+def _describe_wrong_rejection(hook: CleanRoomsMLHook, operation: str, case: Case) -> str:
+    """Describe what is wrong with how a request was rejected; return an empty string if nothing is."""
     try:
         hook.call(xform_name(operation), case.value)
     except InvalidRequestError as error:
         if len(error.violations) != 1:
             return f"not one violation, but {error.violations}"
         (violation,) = error.violations
-        right = violation.startswith(f"{case.where}: ") and case.says in violation and violation in str(error)
-        return "" if right else f"refused otherwise: {error}"
+        is_expected = violation.startswith(f"{case.where}: ") and case.says in violation and violation in str(error)
+        return "" if is_expected else f"rejected for another reason: {error}"
     except CleanRoomsMLError as error:
         return f"sent: {error}"
-    return "not refused"
+    return "not rejected"
 
 
-# One test for each operation, not for each of 4,600 limits: collecting and reporting that many took longer than checking them.
+# One test per operation, not per limit: collecting and reporting 4,600 tests took longer than checking the limits.
 @every_operation
-def test_what_is_beyond_a_limit_is_refused_and_not_sent(
+def test_value_beyond_limit_is_rejected_and_not_sent(
     hooks: dict[str, CleanRoomsMLHook], recorder: Recorder, service: str, operation: str
 ) -> None:
-    refusals = [
-        (case.where, case.rule, _describe_refusal(hooks[service], operation, case))
+    rejections = [
+        (case.where, case.rule, _describe_wrong_rejection(hooks[service], operation, case))
         for case in break_requests(load(service), operation)
     ]
-    assert refusals
-    assert [refusal for refusal in refusals if refusal[-1]] == []
+    assert rejections
+    assert [rejection for rejection in rejections if rejection[-1]] == []
     assert recorder.requests == []
 
 
 @every_operation
-def test_what_reaches_a_limit_passes_here_and_in_botocore(
+def test_value_at_limit_passes_here_and_in_botocore(
     hooks: dict[str, CleanRoomsMLHook], service: str, operation: str
 ) -> None:
     serializer = create_serializer(load(service).metadata["protocol"])
@@ -128,7 +128,7 @@ def test_what_reaches_a_limit_passes_here_and_in_botocore(
 
 
 @every_operation
-def test_what_passes_is_sent(
+def test_valid_request_is_sent(
     hooks: dict[str, CleanRoomsMLHook], recorder: Recorder, service: str, operation: str
 ) -> None:
     smallest = next(build_requests_at_limits(load(service), operation))

@@ -1,4 +1,4 @@
-"""What is sensitive is neither shown in a violation nor left in a text of the service or of botocore."""
+"""Sensitive values appear neither in violations nor in redacted messages of the service or botocore."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from airflow_cleanroomsml._resources.table import AUDIENCE_GENERATION_JOB, ML_IN
 from tests.helpers.generated_requests import build_requests_at_limits, build_valid
 
 MARK = "MARKEDSECRET"
-#: What is wrong with some shape each, and says the secret.
+#: Values that contain the secret; each of them is invalid for some shape.
 HOSTILE: list[Any] = [
     MARK,
     f"{{'{MARK}': ",
@@ -37,43 +37,45 @@ HOSTILE: list[Any] = [
 ]
 
 
-def _sensitive(shape: Any, path: tuple[str, ...] = (), *, inside: bool = False) -> Iterator[tuple[str, ...]]:
-    """Paths of all shapes at or below the sensitive members of a shape."""
+def _iterate_sensitive_paths(
+    shape: Any, path: tuple[str, ...] = (), *, inside: bool = False
+) -> Iterator[tuple[str, ...]]:
+    """Yield the paths of all sensitive members of a shape, and of everything inside them."""
     inside = inside or is_sensitive(shape)
     if inside:
         yield path
     if shape.type_name == "structure":
         for name, member in shape.members.items():
-            yield from _sensitive(member, (*path, name), inside=inside)
+            yield from _iterate_sensitive_paths(member, (*path, name), inside=inside)
     elif shape.type_name in ("map", "list"):
         member = shape.value if shape.type_name == "map" else shape.member
-        yield from _sensitive(member, (*path, "a" if shape.type_name == "map" else "0"), inside=inside)
+        yield from _iterate_sensitive_paths(member, (*path, "a" if shape.type_name == "map" else "0"), inside=inside)
 
 
-def _with(shape: Any, path: tuple[str, ...], value: Any) -> Any:
-    """The smallest value of a shape that has the given one at a path."""
+def _build_value(shape: Any, path: tuple[str, ...], value: Any) -> Any:
+    """Build the smallest value of a shape that has the given value at a path."""
     if not path:
         return value
-    inner = _with(find_child_shape(shape, path[0]), path[1:], value)
+    inner = _build_value(find_child_shape(shape, path[0]), path[1:], value)
     if shape.type_name == "list":
         return [inner]
     return {**(build_valid(shape, path[0]) if shape.type_name == "structure" else {}), path[0]: inner}
 
 
-def _places() -> Iterator[tuple[str, tuple[str, ...]]]:
+def _iterate_places() -> Iterator[tuple[str, tuple[str, ...]]]:
     for operation in load().operation_names:
         shape = load().operation_model(operation).input_shape
         if shape is not None:
-            yield from ((operation, path) for path in _sensitive(shape))
+            yield from ((operation, path) for path in _iterate_sensitive_paths(shape))
 
 
-def _request(operation: str, members: dict[str, Any]) -> Request:
+def _build_request(operation: str, members: dict[str, Any]) -> Request:
     return Request(load(), xform_name(operation), {xform_name(name): value for name, value in members.items()})
 
 
 def test_queries_and_environments_are_sensitive() -> None:
-    found = {f"{operation} {'.'.join(path)}" for operation, path in _places()}
-    assert found >= {
+    places = {f"{operation} {'.'.join(path)}" for operation, path in _iterate_places()}
+    assert places >= {
         "CreateMLInputChannel inputChannel.dataSource.protectedQueryInputParameters.sqlParameters.queryString",
         "CreateTrainedModel environment.a",
         "StartAudienceGenerationJob seedAudience.sqlParameters.parameters.a",
@@ -81,12 +83,14 @@ def test_queries_and_environments_are_sensitive() -> None:
     }
 
 
-@pytest.mark.parametrize(("operation", "path"), list(_places()), ids=lambda value: ".".join(value) if value else "")
-def test_no_violation_shows_what_is_sensitive(operation: str, path: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("operation", "path"), list(_iterate_places()), ids=lambda value: ".".join(value) if value else ""
+)
+def test_violations_show_no_sensitive_value(operation: str, path: tuple[str, ...]) -> None:
     shape = load().operation_model(operation).input_shape
     violations = 0
     for hostile in HOSTILE:
-        request = _request(operation, _with(shape, path, hostile))
+        request = _build_request(operation, _build_value(shape, path, hostile))
         texts = [str(violation) for violation in request.violations] + request.warnings + request.left_out
         violations += len(request.violations)
         assert MARK not in "".join(texts)
@@ -133,13 +137,13 @@ FOLDED = " ".join(SQL.split())
         "SELECT%20u.id%2C%20%20count",
     ],
 )
-def test_a_text_that_quotes_the_query_is_withheld(quoted: str) -> None:
-    request = _query(SQL)
+def test_message_that_quotes_the_query_is_withheld(quoted: str) -> None:
+    request = _build_query(SQL)
     withheld = "*** (withheld: the text quotes the query of the request)"
     assert request.redact(f"syntax error at or near {quoted} (line 3)") == withheld
 
 
-#: Each encoding by itself, and what encodes its result again: a proxy, a log, an error within an error.
+#: Single encodings, and nested ones such as those of a proxy, a log, or an error within an error.
 ENCODINGS: dict[str, Callable[[str], str]] = {
     "URL": lambda text: quote(text, safe=""),
     "form": quote_plus,
@@ -156,26 +160,24 @@ ENCODINGS: dict[str, Callable[[str], str]] = {
 encoded = pytest.mark.parametrize("encode", list(ENCODINGS.values()), ids=list(ENCODINGS))
 
 
-# Between any two words stands what one decoding leaves encoded, and no word alone is a quotation.
+# The words are separated by characters that stay encoded after one decoding, and no single word counts as a quotation.
 SHORT_WORDS = "SELECT & a, \"b\" < c FROM <t> & 'u' > v"
 
 
 @encoded
-def test_a_query_of_short_words_is_withheld_however_often_it_is_encoded(encode: Callable[[str], str]) -> None:
-    said = _query(SHORT_WORDS).redact(f"not valid: {encode(SHORT_WORDS)}!")
-    assert said == "*** (withheld: the text quotes the query of the request)"
+def test_query_of_short_words_is_withheld_in_any_encoding(encode: Callable[[str], str]) -> None:
+    text = _build_query(SHORT_WORDS).redact(f"not valid: {encode(SHORT_WORDS)}!")
+    assert text == "*** (withheld: the text quotes the query of the request)"
 
 
 @encoded
 @pytest.mark.parametrize("value", ["p & qu <äb> zed", "p & <ä> z"])
-def test_a_variable_of_short_words_is_taken_out_however_often_it_is_encoded(
-    encode: Callable[[str], str], value: str
-) -> None:
-    assert _trained({"K": value}).redact(f"K={encode(value)}; L=m") == "K=***; L=m"
+def test_variable_of_short_words_is_masked_in_any_encoding(encode: Callable[[str], str], value: str) -> None:
+    assert _build_training({"K": value}).redact(f"K={encode(value)}; L=m") == "K=***; L=m"
 
 
 @pytest.mark.parametrize(
-    "said",
+    "message",
     [
         "Column tier not found",
         "Column customer not found in table u; did you mean id?",
@@ -187,13 +189,13 @@ def test_a_variable_of_short_words_is_taken_out_however_often_it_is_encoded(
         "",
     ],
 )
-def test_ordinary_errors_stay_readable(said: str) -> None:
-    assert _query(SQL).redact(said) == said
+def test_ordinary_errors_stay_readable(message: str) -> None:
+    assert _build_query(SQL).redact(message) == message
     variables = {"MODE": "dev", "RATE": "1.0", "FLAG": "on", "KEY": "hunter2-correct-horse"}
-    assert _trained(variables).redact(said) == said
+    assert _build_training(variables).redact(message) == message
 
 
-def _query(text: str, **parameters: str) -> Request:
+def _build_query(text: str, **parameters: str) -> Request:
     source = {
         "sqlParameters": {"queryString": text, "parameters": parameters},
         "roleArn": f"arn:aws:iam::{1:012}:role/r",
@@ -202,19 +204,19 @@ def _query(text: str, **parameters: str) -> Request:
     return Request(load(), "start_audience_generation_job", {**job, "seed_audience": source})
 
 
-def _trained(variables: dict[str, str]) -> Request:
+def _build_training(variables: dict[str, str]) -> Request:
     model = next(build_requests_at_limits(load(), "CreateTrainedModel")).value
     return Request(load(), "create_trained_model", {**model, "environment": variables})
 
 
-def _started(variables: dict[str, str]) -> Request:
+def _build_inference(variables: dict[str, str]) -> Request:
     job = next(build_requests_at_limits(load(), "StartTrainedModelInferenceJob")).value
     return Request(load(), "start_trained_model_inference_job", {**job, "environment": variables})
 
 
-@pytest.mark.parametrize("made", [_trained, _started])
+@pytest.mark.parametrize("build", [_build_training, _build_inference])
 @pytest.mark.parametrize(
-    ("value", "said", "left"),
+    ("value", "message", "redacted"),
     [
         ("hunter2", "exec failed: PASSWORD=hunter2 python", "exec failed: PASSWORD=*** python"),
         ("hunter2", "PASSWORDhunter2x", "PASSWORD***x"),
@@ -233,14 +235,14 @@ def _started(variables: dict[str, str]) -> Request:
         ('p"$!', "k=p%22%24%21;", "k=***;"),
     ],
 )
-def test_values_of_an_environment_are_taken_out(
-    made: Callable[[dict[str, str]], Request], value: str, said: str, left: str
+def test_values_of_environment_are_masked(
+    build: Callable[[dict[str, str]], Request], value: str, message: str, redacted: str
 ) -> None:
-    assert made({"K": value}).redact(said) == left
+    assert build({"K": value}).redact(message) == redacted
 
 
 @pytest.mark.parametrize(
-    ("query", "said", "left"),
+    ("query", "message", "redacted"),
     [
         ("SELECT id FROM t WHERE name = 'Meier'", "Cannot cast 'Meier' to bigint", "Cannot cast '***' to bigint"),
         ("SELECT id FROM t WHERE name = 'Meier'", "cannot cast MEIER, of Meierhof", "cannot cast ***, of Meierhof"),
@@ -267,8 +269,8 @@ def test_values_of_an_environment_are_taken_out(
         ("SELECT id FROM t WHERE a = 'x' AND b = 10", "line 10 of x", "line 10 of x"),
     ],
 )
-def test_literals_of_a_query_are_taken_out_where_they_stand_alone(query: str, said: str, left: str) -> None:
-    assert _query(query).redact(said) == left
+def test_separate_literals_of_query_are_masked(query: str, message: str, redacted: str) -> None:
+    assert _build_query(query).redact(message) == redacted
 
 
 @pytest.mark.parametrize(
@@ -283,105 +285,109 @@ def test_literals_of_a_query_are_taken_out_where_they_stand_alone(query: str, sa
     ],
     ids=lambda query: f"{query[:3]} times {len(query)}",
 )
-def test_a_query_of_nothing_but_quotes_or_comments_is_read(query: str) -> None:
-    assert _query(query).redact("no such column") == "no such column"
+def test_query_of_only_quotes_or_comments_is_parsed(query: str) -> None:
+    assert _build_query(query).redact("no such column") == "no such column"
 
 
-def test_many_literals_are_looked_for_in_a_long_text() -> None:
+def test_one_of_many_literals_is_masked_in_long_message() -> None:
     query = f"SELECT id FROM t WHERE id IN ({', '.join(f'{chr(39)}id-{number}{chr(39)}' for number in range(40_000))})"
-    said = "no such column here " * 200
-    assert _query(query).redact(f"{said}'ID-31234'") == f"{said}'***'"
+    message = "no such column here " * 200
+    assert _build_query(query).redact(f"{message}'ID-31234'") == f"{message}'***'"
 
 
-def test_a_variable_that_is_named_as_a_member_is_a_variable() -> None:
-    named = {"queryString": "hunter2-one", "analysisTemplateArn": "hunter2-two"}
-    assert _trained(named).redact("a=hunter2-one b=hunter2-two c") == "a=*** b=*** c"
+def test_variable_with_the_name_of_a_member_is_masked() -> None:
+    variables = {"queryString": "hunter2-one", "analysisTemplateArn": "hunter2-two"}
+    assert _build_training(variables).redact("a=hunter2-one b=hunter2-two c") == "a=*** b=*** c"
 
 
-def test_parameters_of_a_query_are_taken_out() -> None:
-    assert _query("SELECT 1", region="north-west").redact("no rows for North-West") == "no rows for ***"
+def test_parameters_of_query_are_masked() -> None:
+    assert _build_query("SELECT 1", region="north-west").redact("no rows for North-West") == "no rows for ***"
 
 
-def test_a_long_query_is_looked_for_in_a_long_text() -> None:
+def test_long_query_is_found_in_long_message() -> None:
     query = " ".join(f"column_{number}" for number in range(30_000))
-    assert _query(query).redact("x" * 1000 + query[200_000:200_100]).startswith("***")
-    assert _query(query).redact("no such table " * 1000) == "no such table " * 1000
+    assert _build_query(query).redact("x" * 1000 + query[200_000:200_100]).startswith("***")
+    assert _build_query(query).redact("no such table " * 1000) == "no such table " * 1000
 
 
-SAID = "login as hunter2-horse was refused"
+MESSAGE = "login as hunter2-horse was refused"
 INSTANCES = {"resourceConfig": {"instanceType": "ml.m5.2xlarge", "volumeSizeInGB": 30}}
 ROLE = {"roleArn": "arn:aws:iam::123456789012:role/r"}
 
 
 @pytest.mark.parametrize(
-    ("found", "said"),
+    ("description", "redacted"),
     [
         ({"environment": {"USER": "hunter2-horse"}}, "login as *** was refused"),
-        ({**INSTANCES, "environment": {}}, SAID),
-        # An environment stands beside the instances: a description with them and without it is of a request without it.
-        ({**INSTANCES}, SAID),
-        ({**INSTANCES, "environment": None}, SAID),
+        ({**INSTANCES, "environment": {}}, MESSAGE),
+        # Every request with an environment also has instances: a description with instances only had no environment.
+        ({**INSTANCES}, MESSAGE),
+        ({**INSTANCES, "environment": None}, MESSAGE),
         ({"name": "m", "status": "CREATE_FAILED"}, UNKNOWN),
         ({}, UNKNOWN),
     ],
 )
-def test_a_text_about_a_model_is_withheld_where_its_description_is_not_whole(found: dict[str, Any], said: str) -> None:
-    assert redact_by_description(find_description_shape(TRAINED_MODEL), found, SAID) == said
+def test_message_is_withheld_if_description_of_model_is_incomplete(description: dict[str, Any], redacted: str) -> None:
+    assert redact_by_description(find_description_shape(TRAINED_MODEL), description, MESSAGE) == redacted
 
 
-def _source(parameters: dict[str, Any]) -> dict[str, Any]:
+def _build_channel(parameters: dict[str, Any]) -> dict[str, Any]:
     return {"inputChannel": {"dataSource": {"protectedQueryInputParameters": parameters}, **ROLE}}
 
 
 @pytest.mark.parametrize(
-    ("found", "said"),
+    ("description", "redacted"),
     [
         (
-            _source({"sqlParameters": {"queryString": "SELECT login as hunter2-horse FROM t"}}),
+            _build_channel({"sqlParameters": {"queryString": "SELECT login as hunter2-horse FROM t"}}),
             "*** (withheld: the text quotes the query",
         ),
-        (_source({"sqlParameters": {"queryString": "SELECT 1"}}), SAID),
-        (_source({"resultFormat": "CSV"}), UNKNOWN),
-        (_source({"sqlParameters": None, "computeConfiguration": {"worker": {}}}), UNKNOWN),
+        (_build_channel({"sqlParameters": {"queryString": "SELECT 1"}}), MESSAGE),
+        (_build_channel({"resultFormat": "CSV"}), UNKNOWN),
+        (_build_channel({"sqlParameters": None, "computeConfiguration": {"worker": {}}}), UNKNOWN),
         ({"inputChannel": {"dataSource": {}, **ROLE}}, UNKNOWN),
         ({"inputChannel": {**ROLE}}, UNKNOWN),
         ({}, UNKNOWN),
     ],
 )
-def test_a_text_about_a_channel_is_withheld_where_its_query_is_not_shown(found: dict[str, Any], said: str) -> None:
-    assert redact_by_description(find_description_shape(ML_INPUT_CHANNEL), found, SAID).startswith(said)
+def test_message_is_withheld_if_channel_lacks_its_query(description: dict[str, Any], redacted: str) -> None:
+    assert redact_by_description(find_description_shape(ML_INPUT_CHANNEL), description, MESSAGE).startswith(redacted)
 
 
 @pytest.mark.parametrize(
-    ("seed", "said"),
+    ("seed", "redacted"),
     [
-        ({"dataSource": {"s3Uri": "s3://b/seed"}, **ROLE}, SAID),
-        ({"sqlParameters": {"queryString": "SELECT 1"}, **ROLE}, SAID),
+        ({"dataSource": {"s3Uri": "s3://b/seed"}, **ROLE}, MESSAGE),
+        ({"sqlParameters": {"queryString": "SELECT 1"}, **ROLE}, MESSAGE),
         ({**ROLE}, UNKNOWN),
         (None, UNKNOWN),
     ],
 )
-def test_a_text_about_a_job_is_withheld_where_its_seed_is_not_shown(seed: Any, said: str) -> None:
-    assert redact_by_description(find_description_shape(AUDIENCE_GENERATION_JOB), {"seedAudience": seed}, SAID) == said
-
-
-def test_a_text_about_a_query_that_is_not_shown_is_withheld() -> None:
-    answer = find_operation(load("cleanrooms"), "get_protected_query").output_shape
-    assert redact_by_description(answer, {"protectedQuery": {"id": "q", "status": "FAILED"}}, SAID) == UNKNOWN
+def test_message_is_withheld_if_job_lacks_its_seed(seed: Any, redacted: str) -> None:
     assert (
-        redact_by_description(answer, {"protectedQuery": {"sqlParameters": {"queryString": "SELECT 1"}}}, SAID) == SAID
+        redact_by_description(find_description_shape(AUDIENCE_GENERATION_JOB), {"seedAudience": seed}, MESSAGE)
+        == redacted
     )
 
 
-def test_every_request_with_an_environment_has_instances_and_every_description_can_show_them() -> None:
+def test_message_is_withheld_if_query_is_not_shown() -> None:
+    shape = find_operation(load("cleanrooms"), "get_protected_query").output_shape
+    assert redact_by_description(shape, {"protectedQuery": {"id": "q", "status": "FAILED"}}, MESSAGE) == UNKNOWN
+    assert (
+        redact_by_description(shape, {"protectedQuery": {"sqlParameters": {"queryString": "SELECT 1"}}}, MESSAGE)
+        == MESSAGE
+    )
+
+
+def test_requests_and_descriptions_with_environment_have_instances() -> None:
     shapes: list[Any] = [load().operation_model(name).input_shape for name in load().operation_names]
     requests = [shape for shape in shapes if shape is not None and "environment" in shape.members]
     assert len(requests) == 2
     assert all("resourceConfig" in shape.required_members for shape in requests)
-    described = [find_description_shape(resource) for resource in RESOURCES.values()]
-    assert all("resourceConfig" in shape.members for shape in described if "environment" in shape.members)
+    descriptions = [find_description_shape(resource) for resource in RESOURCES.values()]
+    assert all("resourceConfig" in shape.members for shape in descriptions if "environment" in shape.members)
 
 
-def test_a_shape_that_nobody_declared_is_not_sensitive() -> None:
+def test_shape_without_the_trait_is_not_sensitive() -> None:
     assert not is_sensitive(None)
     assert not is_sensitive(Shape("Name", {"type": "string"}))

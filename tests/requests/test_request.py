@@ -1,4 +1,4 @@
-"""What makes or starts something is sent once, in both services."""
+"""Requests that create or start something are sent only once, in both services."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from airflow_cleanroomsml.hooks import CleanRoomsMLHook
 from tests.helpers.generated_requests import build_valid
 from tests.support import World
 
-#: Verbs of operations that only look, or after which there is what there was after the first time.
-HARMLESS = ("batch", "cancel", "delete", "disallow", "get", "list", "preview", "put", "tag", "untag", "update")
-BEGINNING = ("create", "populate", "start")
+#: Verbs of operations that only read, or that have no further effect when repeated.
+REPEATABLE = ("batch", "cancel", "delete", "disallow", "get", "list", "preview", "put", "tag", "untag", "update")
+CREATING = ("create", "populate", "start")
 OPERATIONS = [
     pytest.param(service, xform_name(name), id=f"{service}.{name}")
     for service in ("cleanroomsml", "cleanrooms")
@@ -26,14 +26,14 @@ OPERATIONS = [
 
 
 @pytest.mark.parametrize(("service", "operation"), OPERATIONS)
-def test_every_operation_is_known_to_begin_something_or_not(service: str, operation: str) -> None:
+def test_each_operation_that_starts_something_is_sent_once(service: str, operation: str) -> None:
     verb = operation.partition("_")[0]
-    assert verb in HARMLESS + BEGINNING, "does it start something? see Request.is_sent_once"
-    assert Request(load(service), operation, {}).is_sent_once == (verb in BEGINNING)
+    assert verb in REPEATABLE + CREATING, "does it start something? see Request.is_sent_once"
+    assert Request(load(service), operation, {}).is_sent_once == (verb in CREATING)
 
 
 class Loopback(HTTPServer):
-    """A service that loses the connection, fails, or answers in part; the emulator populates no tables."""
+    """A service that drops the connection, fails, or sends part of a response; the emulator cannot populate tables."""
 
     def __init__(self, fault: str) -> None:
         self.requests: list[str] = []
@@ -43,11 +43,11 @@ class Loopback(HTTPServer):
             def do_POST(self) -> None:
                 requests.append(self.path)
                 self.rfile.read(int(self.headers["Content-Length"]))
-                if fault == "lost":
+                if fault == "connection lost":
                     self.close_connection = True
                     return
-                body = b"{" if fault == "broken off" else b"{}"
-                self.send_response(500 if fault == "fails" else 200)
+                body = b"{" if fault == "truncated" else b"{}"
+                self.send_response(500 if fault == "error" else 200)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
@@ -59,8 +59,8 @@ class Loopback(HTTPServer):
 
 
 @pytest.mark.parametrize("operation", ["populate_id_mapping_table", "populate_intermediate_table"])
-@pytest.mark.parametrize("fault", ["lost", "fails", "broken off", "says nothing"])
-def test_what_populates_a_table_is_not_sent_again(
+@pytest.mark.parametrize("fault", ["connection lost", "error", "truncated", "empty"])
+def test_request_to_populate_table_is_not_repeated(
     empty_world: World, monkeypatch: pytest.MonkeyPatch, operation: str, fault: str
 ) -> None:
     names = {xform_name(name): name for name in load("cleanrooms").operation_names}

@@ -33,15 +33,15 @@ JOB: dict[str, Any] = {
 }
 
 
-def configured(**changes: Any) -> Request:
+def build_request(**changes: Any) -> Request:
     return Request(load(), "create_configured_audience_model", {**CONFIGURED, **changes})
 
 
-def broken(**changes: Any) -> list[str]:
-    return [str(violation) for violation in configured(**changes).violations]
+def find_violations(**changes: Any) -> list[str]:
+    return [str(violation) for violation in build_request(**changes).violations]
 
 
-def window(value: Any) -> Any:
+def convert_start_time(value: Any) -> Any:
     request = Request(
         load(),
         "create_audience_model",
@@ -95,20 +95,20 @@ def window(value: Any) -> Any:
         ({"name": 1.1}, "name", "must be a string"),
     ],
 )
-def test_a_violation_names_path_and_rule(changes: dict[str, Any], path: str, rule: str) -> None:
-    (found,) = broken(**changes)
-    assert found.startswith(f"{path}: ")
-    assert rule in found
+def test_violation_names_path_and_rule(changes: dict[str, Any], path: str, rule: str) -> None:
+    (violation,) = find_violations(**changes)
+    assert violation.startswith(f"{path}: ")
+    assert rule in violation
 
 
-def test_a_misspelt_nested_key_is_named_beside_the_one_it_stands_for() -> None:
-    unknown, missing = broken(output_config={"destinatoin": {}, "roleArn": ROLE})
+def test_misspelt_nested_key_is_reported_with_missing_one() -> None:
+    unknown, missing = find_violations(output_config={"destinatoin": {}, "roleArn": ROLE})
     assert unknown.startswith("output_config.destinatoin: no such member (did you mean 'destination'?)")
     assert missing == "output_config.destination: missing; required"
 
 
-def test_all_violations_come_in_one_message() -> None:
-    request = configured(name="x" * 64, min_matching_seed_size=24, shared_audience_metrics=["SOME"])
+def test_error_lists_all_violations() -> None:
+    request = build_request(name="x" * 64, min_matching_seed_size=24, shared_audience_metrics=["SOME"])
     with pytest.raises(InvalidRequestError) as caught:
         request.raise_for_violations()
     assert len(caught.value.violations) == 3
@@ -116,13 +116,13 @@ def test_all_violations_come_in_one_message() -> None:
 
 
 @pytest.mark.parametrize("name", ["x", "x" * 63, "emoji 😀", "😀", "tab\tinside", "Ünïcode"])
-def test_names_that_the_service_may_take_pass(name: str) -> None:
-    assert not broken(name=name)
+def test_names_that_the_service_may_accept_pass(name: str) -> None:
+    assert not find_violations(name=name)
 
 
 def test_percentages_on_which_documents_disagree_are_sent_with_a_warning() -> None:
     sizes = {"audienceSizeType": "PERCENTAGE", "audienceSizeBins": [5, 40]}
-    request = configured(audience_size_config=sizes)
+    request = build_request(audience_size_config=sizes)
     assert not request.violations
     (warning,) = request.warnings
     assert "audienceSizeBins: 40 percent" in warning
@@ -134,7 +134,7 @@ def test_a_long_name_across_accounts_is_a_warning() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "sent"),
+    ("arguments", "expected"),
     [
         ({"min_matching_seed_size": " 500 "}, {"minMatchingSeedSize": 500}),
         ({"min_matching_seed_size": 500.0}, {"minMatchingSeedSize": 500}),
@@ -152,29 +152,29 @@ def test_a_long_name_across_accounts_is_a_warning() -> None:
         ),
     ],
 )
-def test_rendered_text_becomes_what_the_model_asks_for(given: Any, sent: dict[str, Any]) -> None:
-    request = configured(**given)
+def test_rendered_value_becomes_the_modelled_type(arguments: Any, expected: dict[str, Any]) -> None:
+    request = build_request(**arguments)
     assert not request.violations
-    (name,) = given
-    kept = {key: value for key, value in request.members.items() if key in sent}
-    assert kept == sent
-    assert sent or name not in request.arguments
+    (name,) = arguments
+    members = {key: value for key, value in request.members.items() if key in expected}
+    assert members == expected
+    assert expected or name not in request.arguments
 
 
-@pytest.mark.parametrize(("text", "value"), [("true", True), ("False", False), (True, True)])
-def test_booleans(text: Any, value: Any) -> None:
-    job = Request(load(), "start_audience_generation_job", {**JOB, "include_seed_in_output": text})
+@pytest.mark.parametrize(("argument", "value"), [("true", True), ("False", False), (True, True)])
+def test_boolean_is_converted(argument: Any, value: Any) -> None:
+    job = Request(load(), "start_audience_generation_job", {**JOB, "include_seed_in_output": argument})
     assert job.members["includeSeedInOutput"] is value
 
 
-@pytest.mark.parametrize("text", ["yes", "1", 1, ""])
-def test_what_is_no_boolean_is_refused(text: Any) -> None:
-    job = Request(load(), "start_audience_generation_job", {**JOB, "include_seed_in_output": text})
+@pytest.mark.parametrize("value", ["yes", "1", 1, ""])
+def test_other_value_is_rejected_as_boolean(value: Any) -> None:
+    job = Request(load(), "start_audience_generation_job", {**JOB, "include_seed_in_output": value})
     assert "must be true or false" in str(job.violations[0])
 
 
 @pytest.mark.parametrize(
-    ("given", "time"),
+    ("value", "time"),
     [
         ("2026-11-01", datetime(2026, 11, 1, tzinfo=UTC)),
         ("2026-11-01T06:00:00+02:00", datetime(2026, 11, 1, 4, tzinfo=UTC)),
@@ -191,17 +191,17 @@ def test_what_is_no_boolean_is_refused(text: Any) -> None:
         ),
     ],
 )
-def test_times(given: Any, time: datetime) -> None:
-    assert window(given) == time
+def test_time_is_converted(value: Any, time: datetime) -> None:
+    assert convert_start_time(value) == time
 
 
-@pytest.mark.parametrize("given", ["yesterday", "", "2026-13-01", True, [1], 20261124])
-def test_what_is_no_time_is_refused(given: Any) -> None:
+@pytest.mark.parametrize("value", ["yesterday", "", "2026-13-01", True, [1], 20261124])
+def test_other_value_is_rejected_as_time(value: Any) -> None:
     with pytest.raises(InvalidRequestError, match="training_data_start_time: .*ISO 8601"):
-        window(given)
+        convert_start_time(value)
 
 
-def test_sensitive_values_are_neither_shown_nor_left_in_the_services_texts() -> None:
+def test_sensitive_values_are_masked_in_violations_and_messages() -> None:
     seed = {
         "sqlParameters": {"queryString": "SELECT secret_column FROM t", "parameters": {"p": "v" * 1001}},
         "roleArn": ROLE,
@@ -214,8 +214,8 @@ def test_sensitive_values_are_neither_shown_nor_left_in_the_services_texts() -> 
     template = "arn:aws:cleanrooms:us-east-1:123456789012:membership/m/analysistemplate/t"
     seed = {"sqlParameters": {"analysisTemplateArn": template, "parameters": {"mode": "all"}}, "roleArn": ROLE}
     other = Request(load(), "start_audience_generation_job", {**JOB, "seed_audience": seed})
-    said = "arn:aws:sts::123456789012:assumed-role/x is not allowed: mode"
-    assert other.redact(f"{said} all") == f"{said} ***"
+    message = "arn:aws:sts::123456789012:assumed-role/x is not allowed: mode"
+    assert other.redact(f"{message} all") == f"{message} ***"
     assert request.redact("The role cannot be assumed.") == "The role cannot be assumed."
 
 
@@ -227,35 +227,35 @@ def test_sensitive_values_are_neither_shown_nor_left_in_the_services_texts() -> 
         {"roleArn": ROLE, "sqlParameters": {"SELECT secret_column": "x"}},
     ],
 )
-def test_what_stands_in_place_of_a_structure_is_not_shown(seed: Any) -> None:
+def test_value_in_place_of_structure_is_not_shown(seed: Any) -> None:
     (violation,) = Request(load(), "start_audience_generation_job", {**JOB, "seed_audience": seed}).violations
     assert "secret_column" not in str(violation)
 
 
-def test_a_policy_that_was_rendered_to_a_mapping_is_its_json() -> None:
-    given = {"configured_audience_model_arn": CONFIGURED_ARN, "configured_audience_model_policy": {"Statement": []}}
-    request = Request(load(), "put_configured_audience_model_policy", given)
+def test_policy_rendered_to_mapping_becomes_json() -> None:
+    arguments = {"configured_audience_model_arn": CONFIGURED_ARN, "configured_audience_model_policy": {"Statement": []}}
+    request = Request(load(), "put_configured_audience_model_policy", arguments)
     assert request.members["configuredAudienceModelPolicy"] == '{"Statement": []}'
 
 
-def test_an_operation_that_is_not_there_is_named_with_a_suggestion() -> None:
+def test_unknown_operation_gets_a_suggestion() -> None:
     with pytest.raises(InvalidRequestError, match="create_audience_modle.*did you mean 'create_audience_model'"):
         Request(load(), "create_audience_modle", {})
 
 
-def test_a_template_of_none_is_told_where_it_is_required() -> None:
-    given = {"membership_identifier": "None", "ml_input_channel_arn": OWN_CHANNEL}
-    (violation,) = Request(load(), "get_ml_input_channel", given).violations
+def test_none_as_text_is_rejected_for_required_member() -> None:
+    arguments = {"membership_identifier": "None", "ml_input_channel_arn": OWN_CHANNEL}
+    (violation,) = Request(load(), "get_ml_input_channel", arguments).violations
     assert str(violation) == "membership_identifier: 'None' has 4 characters; allowed: 36 characters"
 
 
-def test_what_is_left_out_is_told() -> None:
-    assert configured(min_matching_seed_size="None").left_out == ["min_matching_seed_size"]
+def test_omitted_arguments_are_listed() -> None:
+    assert build_request(min_matching_seed_size="None").left_out == ["min_matching_seed_size"]
 
 
-def test_a_message_stays_short_and_the_error_keeps_all() -> None:
+def test_message_is_short_and_error_keeps_all_violations() -> None:
     bins = {"audienceSizeType": "ABSOLUTE", "audienceSizeBins": ["x" * 10_000] * 100_000}
-    request = configured(audience_size_config=bins, shared_audience_metrics=["ALLL"] * 100_000)
+    request = build_request(audience_size_config=bins, shared_audience_metrics=["ALLL"] * 100_000)
     with pytest.raises(InvalidRequestError) as caught:
         request.raise_for_violations()
     assert len(caught.value.violations) == 200_002
@@ -264,32 +264,32 @@ def test_a_message_stays_short_and_the_error_keeps_all() -> None:
     assert len(str(caught.value).splitlines()) == 52
 
 
-def test_fifty_violations_are_all_shown() -> None:
+def test_message_shows_fifty_violations() -> None:
     with pytest.raises(InvalidRequestError) as caught:
-        configured(tags={f"aws:{number}": "" for number in range(50)}).raise_for_violations()
+        build_request(tags={f"aws:{number}": "" for number in range(50)}).raise_for_violations()
     assert len(str(caught.value).splitlines()) == 51
     assert "more" not in str(caught.value)
 
 
-def test_a_long_list_of_words_is_cut_off_and_the_nearest_named() -> None:
+def test_long_list_of_words_is_cut_and_closest_suggested() -> None:
     resources = {"instanceType": "ml.m5.2xlrge", "volumeSizeInGB": 30}
     request = Request(load(), "create_trained_model", {"resource_config": resources})
-    text = next(str(found) for found in request.violations if found.path.startswith("resource_config"))
+    text = next(str(violation) for violation in request.violations if violation.path.startswith("resource_config"))
     assert "did you mean 'ml.m5.2xlarge'?" in text
     assert text.endswith(" more")
     assert len(text) < 600
 
 
 @pytest.mark.parametrize("name", ["x" * 100_000, "two\nlines: missing; required"])
-def test_a_name_that_is_none_is_shown_in_short_on_one_line(name: str) -> None:
-    for found in (*broken(**{name: 1}), *broken(audience_size_config={name: 1})[:1]):
-        assert "\n" not in found
-        assert len(found) < 500
+def test_unknown_name_is_shortened_to_one_line(name: str) -> None:
+    for violation in (*find_violations(**{name: 1}), *find_violations(audience_size_config={name: 1})[:1]):
+        assert "\n" not in violation
+        assert len(violation) < 500
 
 
-@pytest.mark.parametrize("form", [str, lambda text: text.replace('"', "'")])
+@pytest.mark.parametrize("quote", [str, lambda text: text.replace('"', "'")])
 @pytest.mark.parametrize(
-    ("given", "path"),
+    ("arguments", "path"),
     [
         (
             {
@@ -305,15 +305,15 @@ def test_a_name_that_is_none_is_shown_in_short_on_one_line(name: str) -> None:
         ),
     ],
 )
-def test_a_key_that_a_text_has_twice_is_refused(given: dict[str, str], path: str, form: Callable[[str], str]) -> None:
-    (name,) = given
-    assert broken(**{name: form(given[name])}) == [f"{path}: given more than once; allowed: once"]
+def test_duplicate_key_in_text_is_rejected(arguments: dict[str, str], path: str, quote: Callable[[str], str]) -> None:
+    (name,) = arguments
+    assert find_violations(**{name: quote(arguments[name])}) == [f"{path}: given more than once; allowed: once"]
 
 
-def test_numbers_that_may_have_lost_something_as_text_are_to_be_quoted() -> None:
+def test_floats_and_booleans_in_place_of_strings_must_be_quoted() -> None:
     rates = {"rate": 0.1, "shuffle": True, "epochs": 3}
     request = Request(load(), "create_trained_model", {"hyperparameters": rates})
-    texts = [str(found) for found in request.violations if found.path.startswith("hyperparameters")]
+    texts = [str(violation) for violation in request.violations if violation.path.startswith("hyperparameters")]
     assert texts == [
         "hyperparameters['rate']: 0.1 is a float; must be a string, in quotes",
         "hyperparameters['shuffle']: True is a bool; must be a string, in quotes",
@@ -333,15 +333,15 @@ def test_numbers_that_may_have_lost_something_as_text_are_to_be_quoted() -> None
         ),
     ],
 )
-def test_an_arn_of_another_kind_is_told_by_its_kind(changes: dict[str, Any], problem: str, allowed: str) -> None:
-    (text,) = broken(**changes)
+def test_violation_names_kind_of_wrong_arn(changes: dict[str, Any], problem: str, allowed: str) -> None:
+    (text,) = find_violations(**changes)
     assert text.endswith(f"is the ARN {problem}; must be the ARN {allowed}")
 
 
-def test_the_arn_of_an_alias_is_none_of_a_key() -> None:
+def test_arn_of_alias_is_rejected_as_key() -> None:
     alias = "arn:aws:kms:us-east-1:123456789012:alias/key"
-    given = {"name": "n", "training_dataset_arn": DATASET_ARN, "kms_key_arn": alias}
-    (violation,) = Request(load(), "create_audience_model", given).violations
+    arguments = {"name": "n", "training_dataset_arn": DATASET_ARN, "kms_key_arn": alias}
+    (violation,) = Request(load(), "create_audience_model", arguments).violations
     assert str(violation).endswith("is the ARN of a KMS alias; must be the ARN of a KMS key")
 
 
@@ -356,41 +356,43 @@ def test_the_arn_of_an_alias_is_none_of_a_key() -> None:
         "arn:aws:cleanrooms-ml:us-east-1:123456789012:" + "\n" * 20,
     ],
 )
-def test_a_text_that_names_no_other_kind_is_told_the_pattern(arn: str) -> None:
-    (text,) = broken(audience_model_arn=arn)
+def test_violation_of_unknown_arn_shows_the_pattern(arn: str) -> None:
+    (text,) = find_violations(audience_model_arn=arn)
     assert " pattern: arn:aws" in text or "allowed: 20 to 2048 characters" in text
     assert "\n" not in text
 
 
-def test_any_of_several_kinds_is_named() -> None:
-    given = {"resource_arn": ROLE, "tags": {}}
-    (violation,) = Request(load(), "tag_resource", given).violations
+def test_violation_names_all_allowed_kinds() -> None:
+    arguments = {"resource_arn": ROLE, "tags": {}}
+    (violation,) = Request(load(), "tag_resource", arguments).violations
     assert "is the ARN of an IAM role; must be the ARN of" in str(violation)
     assert ", a training dataset, an audience model, a configured audience model" in str(violation)
 
 
-def test_the_kind_of_a_sensitive_arn_is_not_told() -> None:
+def test_kind_of_sensitive_arn_is_not_shown() -> None:
     seed = {"sqlParameters": {"analysisTemplateArn": ROLE}, "roleArn": ROLE}
     (violation,) = Request(load(), "start_audience_generation_job", {**JOB, "seed_audience": seed}).violations
     assert "role" not in str(violation).replace("roleArn", "")
 
 
 @pytest.mark.parametrize("value", [None, "None"])
-def test_a_member_that_this_botocore_does_not_know_is_not_given_where_it_says_nothing(value: Any) -> None:
-    assert not broken(of_tomorrow=value)
-    request = configured(audience_size_config={"audienceSizeType": "ABSOLUTE", "audienceSizeBins": [1], "next": value})
+def test_member_unknown_to_botocore_is_omitted_if_none(value: Any) -> None:
+    assert not find_violations(future_member=value)
+    request = build_request(
+        audience_size_config={"audienceSizeType": "ABSOLUTE", "audienceSizeBins": [1], "next": value}
+    )
     assert not request.violations
     assert "next" not in request.members["audienceSizeConfig"]
     assert request.left_out == (["audience_size_config.next"] if value else [])
-    assert len(broken(of_tomorrow="x")) == 1
+    assert len(find_violations(future_member="x")) == 1
 
 
-def test_a_base_version_that_this_botocore_does_not_know_is_as_if_not_given() -> None:
-    given = {"membership_identifier": MEMBERSHIP, "ml_input_channel_arn": OWN_CHANNEL}
+def test_base_version_is_omitted_if_botocore_does_not_know_it() -> None:
+    arguments = {"membership_identifier": MEMBERSHIP, "ml_input_channel_arn": OWN_CHANNEL}
     # No version of botocore knows a version of an ML input channel.
-    assert not Request(load(), "get_ml_input_channel", {**given, "version_identifier": "NULL"}).violations
-    assert len(Request(load(), "get_ml_input_channel", {**given, "version_identifier": MEMBERSHIP}).violations) == 1
-    assert len(Request(load(), "get_ml_input_channel", {**given, "identifier": "NULL"}).violations) == 1
+    assert not Request(load(), "get_ml_input_channel", {**arguments, "version_identifier": "NULL"}).violations
+    assert len(Request(load(), "get_ml_input_channel", {**arguments, "version_identifier": MEMBERSHIP}).violations) == 1
+    assert len(Request(load(), "get_ml_input_channel", {**arguments, "identifier": "NULL"}).violations) == 1
     version = {
         "trained_model_arn": OWN_CHANNEL.replace("ml-input-channel", "trained-model"),
         "version_identifier": "NULL",
@@ -401,8 +403,8 @@ def test_a_base_version_that_this_botocore_does_not_know_is_as_if_not_given() ->
 
 
 @pytest.mark.parametrize("rest", ["\n", " ", "?x", "/ü", "\n/x"])
-def test_a_pattern_is_matched_to_the_end(rest: str) -> None:
-    (violation,) = broken(audience_model_arn=MODEL_ARN + rest)
+def test_pattern_must_match_to_the_end(rest: str) -> None:
+    (violation,) = find_violations(audience_model_arn=MODEL_ARN + rest)
     assert violation.startswith("audience_model_arn: ")
     assert "does not match; pattern: " in violation
 
@@ -411,45 +413,45 @@ S3 = {"resultFormat": "CSV", "bucket": "bucket"}
 RECEIVER = {"accountId": "123456789012"}
 
 
-def query(output: dict[str, Any]) -> Request:
-    given = {
+def build_query_request(output: dict[str, Any]) -> Request:
+    arguments = {
         "type": "SQL",
         "membership_identifier": MEMBERSHIP,
         "sql_parameters": {"queryString": "SELECT 1"},
         "result_configuration": {"outputConfiguration": output},
     }
-    return Request(load("cleanrooms"), "start_protected_query", given)
+    return Request(load("cleanrooms"), "start_protected_query", arguments)
 
 
 @pytest.mark.parametrize(
-    ("output", "given"),
+    ("output", "count"),
     [({}, 0), ({"s3": None}, 0), ({"member": "None"}, 0), ({"s3": S3, "member": RECEIVER}, 2)],
 )
-def test_exactly_one_member_of_a_union_is_given(output: dict[str, Any], given: int) -> None:
-    (violation,) = query(output).violations
+def test_union_with_no_or_two_members_is_rejected(output: dict[str, Any], count: int) -> None:
+    (violation,) = build_query_request(output).violations
     assert str(violation).startswith(
-        f"result_configuration.outputConfiguration: {given} members given; exactly one of: s3, member"
+        f"result_configuration.outputConfiguration: {count} members given; exactly one of: s3, member"
     )
     assert violation.path == "result_configuration.outputConfiguration"
 
 
-def test_one_member_of_a_union_and_nothing_beside_it_passes() -> None:
+def test_union_with_one_member_passes() -> None:
     for output in ({"s3": S3}, {"s3": S3, "member": None}, {"s3": "None", "member": RECEIVER}):
-        request = query(output)
+        request = build_query_request(output)
         assert request.violations == []
         assert len(request.members["resultConfiguration"]["outputConfiguration"]) == 1
 
 
 @pytest.mark.parametrize("service", ["cleanroomsml", "cleanrooms"])
-def test_a_pattern_that_python_does_not_know_is_left_to_the_service(service: str) -> None:
+def test_pattern_that_python_cannot_compile_is_not_checked(service: str) -> None:
     model = load(service)
     shapes = [model.shape_for(name) for name in model.shape_names]
-    foreign = [shape for shape in shapes if r"\p{" in shape.metadata.get("pattern", "")]
-    assert bool(foreign) == (service == "cleanrooms")
-    for shape in foreign:
+    unsupported = [shape for shape in shapes if r"\p{" in shape.metadata.get("pattern", "")]
+    assert bool(unsupported) == (service == "cleanrooms")
+    for shape in unsupported:
         check = RequestCheck()
         assert check.check_value(shape, "Überblick", "name") == "Überblick"
         assert check.violations == []
-    # All others are checked.
-    others = [shape for shape in shapes if "pattern" in shape.metadata and shape not in foreign]
+    # All other patterns are checked.
+    others = [shape for shape in shapes if "pattern" in shape.metadata and shape not in unsupported]
     assert all(re.compile(shape.metadata["pattern"]) for shape in others)

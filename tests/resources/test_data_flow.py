@@ -1,4 +1,4 @@
-"""The data that requests and responses name."""
+"""The search for the data that requests and responses refer to."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROLE = "arn:aws:iam::123456789012:role/lookalike"
 
 
 @pytest.mark.parametrize(
-    ("members", "found"),
+    ("members", "data"),
     [
         pytest.param({"name": "weekly", "role_arn": ROLE, "tags": {"team": "ads"}}, [], id="nothing"),
         pytest.param(
@@ -46,7 +46,7 @@ ROLE = "arn:aws:iam::123456789012:role/lookalike"
             id="seed",
         ),
         *[
-            pytest.param({"audience_model_arn": text}, [], id=f"no ARN: {text}")
+            pytest.param({"audience_model_arn": text}, [], id=f"not an ARN: {text}")
             for text in (
                 "arn:x",
                 "arn:aws",
@@ -75,9 +75,9 @@ ROLE = "arn:aws:iam::123456789012:role/lookalike"
         pytest.param(
             {"output_location": "s3://audiences/a", "again": ["s3://audiences/a"]},
             [S3Location("s3://audiences/a")],
-            id="once",
+            id="same location twice",
         ),
     ],
 )
-def test_finds_the_data_that_members_name(members: dict[str, Any], found: list[Data]) -> None:
-    assert find_data(members) == found
+def test_data_in_members_is_found(members: dict[str, Any], data: list[Data]) -> None:
+    assert find_data(members) == data

@@ -1,4 +1,4 @@
-"""Where a resource is not what a request asks for."""
+"""Differences between an existing resource and a request."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ OWN = f"{ML}:membership/{MEMBERSHIP}"
 BEGIN = datetime(2026, 11, 1, tzinfo=timezone.utc)
 
 
-def found(resource: Resource, operation: str, arguments: dict[str, Any], there: dict[str, Any]) -> list[str]:
-    return find_differences(Request(load(resource.service), operation, arguments), resource, there)
+def find_texts(resource: Resource, operation: str, arguments: dict[str, Any], existing: dict[str, Any]) -> list[str]:
+    return find_differences(Request(load(resource.service), operation, arguments), resource, existing)
 
 
 MODEL = {"name": "n", "training_dataset_arn": f"{ML}:training-dataset/1", "training_data_start_time": BEGIN}
-MODEL_THERE = {
+EXISTING_MODEL = {
     "name": "n",
     "trainingDatasetArn": f"{ML}:training-dataset/1",
     "trainingDataStartTime": BEGIN.astimezone(),
@@ -46,12 +46,14 @@ MODEL_THERE = {
         ({"trainingDatasetArn": "x", "name": "m"}, ["name", "training_dataset_arn"]),
     ],
 )
-def test_tags_and_description_do_not_matter_and_all_else_does(changes: dict[str, Any], expected: list[str]) -> None:
-    texts = found(AUDIENCE_MODEL, "create_audience_model", {**MODEL, "tags": {"a": "1"}}, {**MODEL_THERE, **changes})
+def test_everything_but_tags_and_description_is_compared(changes: dict[str, Any], expected: list[str]) -> None:
+    texts = find_texts(
+        AUDIENCE_MODEL, "create_audience_model", {**MODEL, "tags": {"a": "1"}}, {**EXISTING_MODEL, **changes}
+    )
     assert sorted(text.split(":")[0] for text in texts) == expected
 
 
-def test_another_query_is_told_without_showing_it() -> None:
+def test_different_query_is_reported_but_not_shown() -> None:
     query = {"roleArn": ROLE, "sqlParameters": {"queryString": "SELECT mine"}}
     job = {
         "name": "n",
@@ -59,28 +61,28 @@ def test_another_query_is_told_without_showing_it() -> None:
         "seed_audience": query,
     }
     theirs = {"roleArn": ROLE, "sqlParameters": {"queryString": "SELECT theirs"}}
-    there = {"name": "n", "configuredAudienceModelArn": f"{ML}:configured-audience-model/1", "seedAudience": theirs}
-    texts = found(AUDIENCE_GENERATION_JOB, "start_audience_generation_job", job, there)
+    existing = {"name": "n", "configuredAudienceModelArn": f"{ML}:configured-audience-model/1", "seedAudience": theirs}
+    texts = find_texts(AUDIENCE_GENERATION_JOB, "start_audience_generation_job", job, existing)
     assert texts == ["seed_audience.sqlParameters: different"]
 
 
-def test_seeds_that_nobody_asked_for_are_told() -> None:
+def test_seeds_not_requested_are_reported() -> None:
     job = {
         "name": "n",
         "configured_audience_model_arn": f"{ML}:configured-audience-model/1",
         "seed_audience": {"roleArn": ROLE, "dataSource": {"s3Uri": "s3://bucket/seed"}},
     }
-    there = {
+    existing = {
         "name": "n",
         "configuredAudienceModelArn": f"{ML}:configured-audience-model/1",
         "includeSeedInOutput": True,
     }
-    (text,) = found(AUDIENCE_GENERATION_JOB, "start_audience_generation_job", job, there)
+    (text,) = find_texts(AUDIENCE_GENERATION_JOB, "start_audience_generation_job", job, existing)
     assert text == "include_seed_in_output: set, but not requested"
 
 
-def test_another_environment_is_told_without_showing_it_and_what_a_description_lacks_is_not_compared() -> None:
-    asked = {
+def test_different_environment_is_not_shown_and_absent_members_are_ignored() -> None:
+    arguments = {
         "membership_identifier": MEMBERSHIP,
         "name": "n",
         "configured_model_algorithm_association_arn": f"{OWN}/configured-model-algorithm-association/1",
@@ -88,38 +90,40 @@ def test_another_environment_is_told_without_showing_it_and_what_a_description_l
         "data_channels": [{"mlInputChannelArn": f"{OWN}/ml-input-channel/1", "channelName": "training"}],
         "environment": {"PASSWORD": "mine"},
     }
-    there = {
+    existing = {
         "membershipIdentifier": MEMBERSHIP,
         "name": "n",
-        "configuredModelAlgorithmAssociationArn": asked["configured_model_algorithm_association_arn"],
+        "configuredModelAlgorithmAssociationArn": arguments["configured_model_algorithm_association_arn"],
         "resourceConfig": {"instanceType": "ml.m5.2xlarge", "volumeSizeInGB": 50, "instanceCount": 1},
-        "dataChannels": asked["data_channels"],
+        "dataChannels": arguments["data_channels"],
         "environment": {"PASSWORD": "theirs"},
     }
-    assert found(TRAINED_MODEL, "create_trained_model", asked, there) == [
+    assert find_texts(TRAINED_MODEL, "create_trained_model", arguments, existing) == [
         "environment: different",
         "resource_config.volumeSizeInGB: 50 instead of 30",
     ]
 
 
-def test_a_resource_of_the_sister_service_is_described_in_other_words() -> None:
-    asked = {
+def test_cleanrooms_members_with_other_names_are_compared() -> None:
+    arguments = {
         "membership_identifier": MEMBERSHIP,
         "configured_audience_model_arn": f"{ML}:configured-audience-model/1",
         "configured_audience_model_association_name": "n",
         "manage_resource_policies": True,
     }
-    there = {
+    existing = {
         "membershipId": MEMBERSHIP,
         "configuredAudienceModelArn": f"{ML}:configured-audience-model/2",
         "name": "n",
         "manageResourcePolicies": True,
     }
-    (text,) = found(CONFIGURED_AUDIENCE_MODEL_ASSOCIATION, "create_configured_audience_model_association", asked, there)
+    (text,) = find_texts(
+        CONFIGURED_AUDIENCE_MODEL_ASSOCIATION, "create_configured_audience_model_association", arguments, existing
+    )
     assert text.startswith("configured_audience_model_arn: ")
 
 
-MODEL_ASKED: dict[str, Any] = {
+TRAINED_MODEL_ARGUMENTS: dict[str, Any] = {
     "membership_identifier": MEMBERSHIP,
     "name": "n",
     "configured_model_algorithm_association_arn": f"{OWN}/configured-model-algorithm-association/1",
@@ -130,7 +134,7 @@ MODEL_ASKED: dict[str, Any] = {
 
 
 @pytest.mark.parametrize(
-    ("there", "expected"),
+    ("existing", "expected"),
     [
         ({"hyperparameters": {"epochs": "1"}}, []),
         ({"hyperparameters": {"epochs": "1", "rate": "9"}}, ["hyperparameters.rate: set, but not requested"]),
@@ -148,25 +152,25 @@ MODEL_ASKED: dict[str, Any] = {
     ],
 )
 @pytest.mark.skipif(not KNOWS_VERSIONS, reason="the installed botocore does not know versions of trained models")
-def test_what_is_there_and_was_not_asked_for_is_a_difference(there: dict[str, Any], expected: list[str]) -> None:
+def test_members_not_requested_are_reported(existing: dict[str, Any], expected: list[str]) -> None:
     same = {
         "membershipIdentifier": MEMBERSHIP,
         "name": "n",
-        "configuredModelAlgorithmAssociationArn": MODEL_ASKED["configured_model_algorithm_association_arn"],
-        "resourceConfig": MODEL_ASKED["resource_config"],
-        "dataChannels": MODEL_ASKED["data_channels"],
+        "configuredModelAlgorithmAssociationArn": TRAINED_MODEL_ARGUMENTS["configured_model_algorithm_association_arn"],
+        "resourceConfig": TRAINED_MODEL_ARGUMENTS["resource_config"],
+        "dataChannels": TRAINED_MODEL_ARGUMENTS["data_channels"],
     }
-    assert found(TRAINED_MODEL, "create_trained_model", MODEL_ASKED, {**same, **there}) == expected
+    assert find_texts(TRAINED_MODEL, "create_trained_model", TRAINED_MODEL_ARGUMENTS, {**same, **existing}) == expected
 
 
-def test_a_seed_of_another_kind_is_another_one_and_a_withheld_one_is_neither_compared_nor_shown() -> None:
-    asked = {
+def test_other_kind_of_seed_is_reported_and_withheld_seed_ignored() -> None:
+    arguments = {
         "name": "n",
         "configured_audience_model_arn": f"{ML}:configured-audience-model/1",
         "seed_audience": {"roleArn": ROLE, "sqlParameters": {"queryString": "SELECT mine"}},
     }
-    there: dict[str, Any] = {"name": "n", "configuredAudienceModelArn": f"{ML}:configured-audience-model/1"}
+    existing: dict[str, Any] = {"name": "n", "configuredAudienceModelArn": f"{ML}:configured-audience-model/1"}
     seed = {"roleArn": ROLE, "dataSource": {"s3Uri": "s3://bucket/seed"}}
-    job = (AUDIENCE_GENERATION_JOB, "start_audience_generation_job", asked)
-    assert found(*job, there) == []
-    assert found(*job, {**there, "seedAudience": seed}) == ["seed_audience.dataSource: set, but not requested"]
+    job = (AUDIENCE_GENERATION_JOB, "start_audience_generation_job", arguments)
+    assert find_texts(*job, existing) == []
+    assert find_texts(*job, {**existing, "seedAudience": seed}) == ["seed_audience.dataSource: set, but not requested"]

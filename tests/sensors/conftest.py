@@ -1,4 +1,4 @@
-"""Sensors poke and time out by a fast clock."""
+"""All sensor tests run with a fast clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Jobs that a partner starts in one's own model."""
+"""The sensor for jobs that a partner starts with our configured audience model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from airflow_cleanroomsml.sensors import CleanRoomsMLNewAudienceGenerationJobsSe
 from tests.helpers.offer import Offer
 from tests.support import EmulatorProcess, Run, World, run
 
-deferred_or_not = pytest.mark.parametrize("deferrable", [False, True], ids=["poke", "deferred"])
+poke_and_deferred = pytest.mark.parametrize("deferrable", [False, True], ids=["poke", "deferred"])
 
 
 @pytest.fixture
@@ -27,30 +27,31 @@ def sense(deferrable: bool, **more: Any) -> Run:
     return run(CleanRoomsMLNewAudienceGenerationJobsSensor(**arguments))
 
 
-@deferred_or_not
-def test_a_partners_job_is_found_under_ones_own_arn(offer: Offer, deferrable: bool) -> None:
+@poke_and_deferred
+def test_partner_job_is_found_under_our_arn(offer: Offer, deferrable: bool) -> None:
     begin = datetime.now(timezone.utc) - timedelta(seconds=1)
     offer.start_job(offer.owner, "own")
-    theirs = [offer.start_job(offer.partner, name) for name in ("first", "second")]
-    done = sense(deferrable, since=begin.isoformat(), configured_audience_model_arn=offer.model)
-    jobs = done.pushed["jobs"]
-    assert done.result == [job["audience_generation_job_arn"] for job in jobs]
-    assert not set(done.result) & set(theirs)
+    partner_arns = [offer.start_job(offer.partner, name) for name in ("first", "second")]
+    sensor_run = sense(deferrable, since=begin.isoformat(), configured_audience_model_arn=offer.model)
+    jobs = sensor_run.pushed["jobs"]
+    assert sensor_run.result == [job["audience_generation_job_arn"] for job in jobs]
+    assert not set(sensor_run.result) & set(partner_arns)
     assert [job["started_by"] for job in jobs] == [offer.partner.account] * 2
     assert {
-        offer.owner.ml.get_audience_generation_job(audienceGenerationJobArn=arn)["startedBy"] for arn in done.result
+        offer.owner.ml.get_audience_generation_job(audienceGenerationJobArn=arn)["startedBy"]
+        for arn in sensor_run.result
     } == {offer.partner.account}
 
 
-@deferred_or_not
-def test_who_started_it_may_be_said(offer: Offer, deferrable: bool) -> None:
+@poke_and_deferred
+def test_jobs_are_filtered_by_starter(offer: Offer, deferrable: bool) -> None:
     own = offer.start_job(offer.owner, "own")
     more = {"since": 0x10000000, "collaboration_id": offer.collaboration.id, "started_by": offer.owner.account}
     assert sense(deferrable, **more).result == [own]
 
 
-@deferred_or_not
-def test_older_jobs_do_not_count_and_the_sensor_times_out(offer: Offer, deferrable: bool) -> None:
+@poke_and_deferred
+def test_older_jobs_are_ignored_until_the_time_out(offer: Offer, deferrable: bool) -> None:
     offer.start_job(offer.partner, "old")
     later = datetime.now(timezone.utc) + timedelta(hours=1)
     with pytest.raises(
@@ -60,31 +61,29 @@ def test_older_jobs_do_not_count_and_the_sensor_times_out(offer: Offer, deferrab
 
 
 @pytest.mark.parametrize("fault", ["throttle", "garbled"])
-@deferred_or_not
-def test_a_temporary_error_does_not_end_the_wait(offer: Offer, deferrable: bool, fault: str) -> None:
+@poke_and_deferred
+def test_temporary_error_does_not_end_the_wait(offer: Offer, deferrable: bool, fault: str) -> None:
     offer.start_job(offer.partner, "job")
     offer.owner.add_fault("ListAudienceGenerationJobs", fault, times=2)
-    once = {"retries": {"total_max_attempts": 1}}
-    assert len(sense(deferrable, since=time.time() - 60, botocore_config=once, timeout=3600).result) == 1
+    no_retries = {"retries": {"total_max_attempts": 1}}
+    assert len(sense(deferrable, since=time.time() - 60, botocore_config=no_retries, timeout=3600).result) == 1
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("fault", "message"),
     [("throttle", "Rate exceeded.*Poll less often.*Request ID"), ("garbled", "probably came from a proxy")],
 )
-@deferred_or_not
-def test_a_time_out_tells_that_the_listing_could_not_be_read(
-    offer: Offer, deferrable: bool, fault: str, told: str
-) -> None:
+@poke_and_deferred
+def test_time_out_reports_that_the_listing_failed(offer: Offer, deferrable: bool, fault: str, message: str) -> None:
     offer.start_job(offer.partner, "job")
     offer.owner.add_fault("ListAudienceGenerationJobs", fault, times=0)
-    once = {"retries": {"total_max_attempts": 1}}
-    with pytest.raises(WaitTimeoutError, match=f"(?s)No new audience generation job.*The last poll failed.*{told}"):
-        sense(deferrable, since=time.time() - 60, botocore_config=once, timeout=2)
+    no_retries = {"retries": {"total_max_attempts": 1}}
+    with pytest.raises(WaitTimeoutError, match=f"(?s)No new audience generation job.*The last poll failed.*{message}"):
+        sense(deferrable, since=time.time() - 60, botocore_config=no_retries, timeout=2)
 
 
-@deferred_or_not
-def test_what_does_not_pass_ends_the_wait(offer: Offer, deferrable: bool) -> None:
+@poke_and_deferred
+def test_permanent_error_ends_the_wait(offer: Offer, deferrable: bool) -> None:
     offer.owner.add_fault("ListAudienceGenerationJobs", "access_denied", times=1)
     with pytest.raises(AccessDeniedError):
         sense(deferrable, since=time.time())
@@ -104,8 +103,8 @@ def test_what_does_not_pass_ends_the_wait(offer: Offer, deferrable: bool) -> Non
         ({"since": "2026-11-24", "started_by": "a partner's"}, "started_by: "),
     ],
 )
-@deferred_or_not
-def test_bad_arguments_are_named_before_the_first_look(
+@poke_and_deferred
+def test_invalid_argument_is_named_before_any_call(
     world: World, arguments: dict[str, Any], message: str, deferrable: bool
 ) -> None:
     with pytest.raises(InvalidRequestError, match=message):
@@ -113,8 +112,8 @@ def test_bad_arguments_are_named_before_the_first_look(
     assert world.calls == []
 
 
-@deferred_or_not
-def test_what_a_template_renders_to_is_what_the_listing_says(offer: Offer, deferrable: bool) -> None:
+@poke_and_deferred
+def test_rendered_arguments_match_the_listing(offer: Offer, deferrable: bool) -> None:
     own = offer.start_job(offer.owner, "own")
     more = {"collaboration_id": "{{ none }}", "configured_audience_model_arn": "None"}
     assert sense(deferrable, since=0x10000000, started_by=int(offer.owner.account), **more).result == [own]
@@ -123,6 +122,6 @@ def test_what_a_template_renders_to_is_what_the_listing_says(offer: Offer, defer
 @pytest.mark.parametrize(
     "bookmark", ["2026-11-24", '{"until": NaN, "reported": {}}', '{"until": 1, "reported": {"a": Infinity}}']
 )
-def test_a_malformed_bookmark_is_named(world: World, bookmark: str) -> None:
+def test_malformed_bookmark_is_reported(world: World, bookmark: str) -> None:
     with pytest.raises(InvalidRequestError, match=f"after: '{re.escape(bookmark)}' is not a bookmark"):
         sense(False, since=0x10000000, after=bookmark)

@@ -1,4 +1,4 @@
-"""Sensors in the worker, rescheduled and deferred, over the emulator."""
+"""Sensors against the emulator: poking, rescheduled and deferred."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from tests.helpers.custom_models import VERSION, Studio, versioned
 from tests.support import Run, TaskInstance, World, run
 
 CONTEXT: Any = {"ti": TaskInstance()}
-NOBODYS = "00000000-0000-4000-8000-000000000000"
-deferred_or_not = pytest.mark.parametrize("deferrable", [False, True], ids=["poke", "deferred"])
+UNKNOWN_ID = "00000000-0000-4000-8000-000000000000"
+poke_and_deferred = pytest.mark.parametrize("deferrable", [False, True], ids=["poke", "deferred"])
 
 
 def sense(cls: Any, deferrable: bool, **more: Any) -> Run:
@@ -37,41 +37,44 @@ def studio(empty_world: World) -> Studio:
     return Studio(empty_world)
 
 
-@deferred_or_not
-def test_the_lookalike_half(world: World, deferrable: bool) -> None:
-    made = world.ml.create_audience_model(name="m", trainingDatasetArn=world.create_dataset())["audienceModelArn"]
-    assert sense(CleanRoomsMLAudienceModelSensor, deferrable, audience_model_arn=made).result == made
-    terms = world.ml.create_configured_audience_model(
+@poke_and_deferred
+def test_lookalike_sensors(world: World, deferrable: bool) -> None:
+    model = world.ml.create_audience_model(name="m", trainingDatasetArn=world.create_dataset())["audienceModelArn"]
+    assert sense(CleanRoomsMLAudienceModelSensor, deferrable, audience_model_arn=model).result == model
+    configured_model = world.ml.create_configured_audience_model(
         name="terms",
-        audienceModelArn=made,
+        audienceModelArn=model,
         outputConfig=world.output,
         sharedAudienceMetrics=["ALL"],
         audienceSizeConfig={"audienceSizeType": "PERCENTAGE", "audienceSizeBins": [10, 20]},
     )["configuredAudienceModelArn"]
     job = world.ml.start_audience_generation_job(
-        name="j", configuredAudienceModelArn=terms, seedAudience=world.write_seed()
+        name="j", configuredAudienceModelArn=configured_model, seedAudience=world.write_seed()
     )["audienceGenerationJobArn"]
-    done = sense(CleanRoomsMLAudienceGenerationJobSensor, deferrable, audience_generation_job_arn=job)
-    assert done.result == job
-    assert done.pushed["metrics"]["recallMetric"] > 0.3
+    sensor_run = sense(CleanRoomsMLAudienceGenerationJobSensor, deferrable, audience_generation_job_arn=job)
+    assert sensor_run.result == job
+    assert sensor_run.pushed["metrics"]["recallMetric"] > 0.3
     for value in (10, 20):
         size = {"type": "PERCENTAGE", "value": value}
         world.ml.start_audience_export_job(name=f"e{value}", audienceGenerationJobArn=job, audienceSize=size)
     export = {"audience_generation_job_arn": job, "name": "e10"}
-    for sized in ({}, {"audience_size": {"type": "PERCENTAGE", "value": "{{ 10 }}"}}):
-        found = sense(CleanRoomsMLAudienceExportJobSensor, deferrable, **export, **sized).result
-        assert found["output_location"].startswith(f"s3://{world.bucket}/audiences/")
+    for size_argument in ({}, {"audience_size": {"type": "PERCENTAGE", "value": "{{ 10 }}"}}):
+        export_result = sense(CleanRoomsMLAudienceExportJobSensor, deferrable, **export, **size_argument).result
+        assert export_result["output_location"].startswith(f"s3://{world.bucket}/audiences/")
 
 
-@deferred_or_not
-def test_the_custom_half(studio: Studio, deferrable: bool) -> None:
+@poke_and_deferred
+def test_custom_model_sensors(studio: Studio, deferrable: bool) -> None:
     channel = {"ml_input_channel_arn": studio.channel}
-    done = sense(CleanRoomsMLMLInputChannelSensor, deferrable, **channel, **studio.mine)
-    assert done.result == studio.channel
-    assert set(done.pushed) == {"protected_query_identifier", "collaboration_identifier", "status_history"}
+    sensor_run = sense(CleanRoomsMLMLInputChannelSensor, deferrable, **channel, **studio.mine)
+    assert sensor_run.result == studio.channel
+    assert set(sensor_run.pushed) == {"protected_query_identifier", "collaboration_identifier", "status_history"}
     model = {"trained_model_arn": studio.model}
-    done = sense(CleanRoomsMLTrainedModelSensor, deferrable, **model, **studio.mine, **VERSION)
-    assert (done.result, done.pushed.get("version_identifier")) == (studio.model, VERSION.get("version_identifier"))
+    sensor_run = sense(CleanRoomsMLTrainedModelSensor, deferrable, **model, **studio.mine, **VERSION)
+    assert (sensor_run.result, sensor_run.pushed.get("version_identifier")) == (
+        studio.model,
+        VERSION.get("version_identifier"),
+    )
     job = studio.ml.start_trained_model_inference_job(
         **studio.of,
         name="j",
@@ -85,52 +88,54 @@ def test_the_custom_half(studio: Studio, deferrable: bool) -> None:
     studio.ml.start_trained_model_export_job(
         **studio.of, name="e", trainedModelArn=studio.model, outputConfiguration=studio.receivers
     )
-    within = {"collaboration_identifier": studio.collaboration.id}
-    found = sense(CleanRoomsMLTrainedModelExportJobSensor, deferrable, **model, **within, name="e")
-    assert found.result == {"name": "e", "trained_model_arn": studio.model, "output_location": None}
-    # As another member of the collaboration sees them.
-    assert sense(CleanRoomsMLMLInputChannelSensor, deferrable, **channel, **within).result == studio.channel
-    assert sense(CleanRoomsMLTrainedModelSensor, deferrable, **model, **within).result == studio.model
-    assert sense(CleanRoomsMLTrainedModelInferenceJobSensor, deferrable, **inference, **within).result == job
+    in_collaboration = {"collaboration_identifier": studio.collaboration.id}
+    export_run = sense(CleanRoomsMLTrainedModelExportJobSensor, deferrable, **model, **in_collaboration, name="e")
+    assert export_run.result == {"name": "e", "trained_model_arn": studio.model, "output_location": None}
+    # The views of another member of the collaboration.
+    assert sense(CleanRoomsMLMLInputChannelSensor, deferrable, **channel, **in_collaboration).result == studio.channel
+    assert sense(CleanRoomsMLTrainedModelSensor, deferrable, **model, **in_collaboration).result == studio.model
+    assert sense(CleanRoomsMLTrainedModelInferenceJobSensor, deferrable, **inference, **in_collaboration).result == job
 
 
 @pytest.mark.parametrize("mode", ["poke", "reschedule"])
-def test_what_is_not_done_is_looked_at_again(slow_world: World, mode: str) -> None:
-    made = slow_world.ml.create_audience_model(name="m", trainingDatasetArn=slow_world.create_dataset())[
+def test_unfinished_model_is_poked_again(slow_world: World, mode: str) -> None:
+    arn = slow_world.ml.create_audience_model(name="m", trainingDatasetArn=slow_world.create_dataset())[
         "audienceModelArn"
     ]
-    sensor = CleanRoomsMLAudienceModelSensor(task_id="t", audience_model_arn=made, mode=mode)
+    sensor = CleanRoomsMLAudienceModelSensor(task_id="t", audience_model_arn=arn, mode=mode)
     assert sensor.poke(CONTEXT) is False
     assert sensor.reschedule == (mode == "reschedule")
 
 
-@deferred_or_not
-def test_a_time_out_says_what_goes_on_and_which_arguments_make_it_longer(slow_world: World, deferrable: bool) -> None:
-    made = slow_world.ml.create_audience_model(name="m", trainingDatasetArn=slow_world.create_dataset())[
+@poke_and_deferred
+def test_time_out_names_the_model_and_arguments_that_extend_it(slow_world: World, deferrable: bool) -> None:
+    arn = slow_world.ml.create_audience_model(name="m", trainingDatasetArn=slow_world.create_dataset())[
         "audienceModelArn"
     ]
-    with pytest.raises(SensorTimeoutError, match=f"(?s)still CREATE_IN_PROGRESS after 1 s.*{made}") as caught:
-        sense(CleanRoomsMLAudienceModelSensor, deferrable, audience_model_arn=made, timeout=1)
+    with pytest.raises(SensorTimeoutError, match=f"(?s)still CREATE_IN_PROGRESS after 1 s.*{arn}") as caught:
+        sense(CleanRoomsMLAudienceModelSensor, deferrable, audience_model_arn=arn, timeout=1)
     assert "increase timeout (in seconds); poke_interval" in str(caught.value)
     assert "waiter_delay" not in str(caught.value)
     assert "if_exists" not in str(caught.value)
-    # Each is what its kind is to Airflow, and to who handles errors of this package.
+    # Users may catch it as an error of Airflow or of this package.
     assert isinstance(caught.value, AirflowSensorTimeout)
     assert isinstance(caught.value, WaitTimeoutError)
 
 
-@deferred_or_not
-def test_a_time_out_after_throttling_says_what_to_do_about_that(slow_world: World, deferrable: bool) -> None:
+@poke_and_deferred
+def test_time_out_after_throttling_gives_advice(slow_world: World, deferrable: bool) -> None:
     dataset = slow_world.create_dataset()
-    made = slow_world.ml.create_audience_model(name="m", trainingDatasetArn=dataset)["audienceModelArn"]
+    arn = slow_world.ml.create_audience_model(name="m", trainingDatasetArn=dataset)["audienceModelArn"]
     slow_world.add_fault("GetAudienceModel", "throttle", times=0)
-    once = {"retries": {"total_max_attempts": 1}}
+    no_retries = {"retries": {"total_max_attempts": 1}}
     with pytest.raises(SensorTimeoutError, match="(?s)did not appear.*ThrottlingException.*Request ID") as caught:
-        sense(CleanRoomsMLAudienceModelSensor, deferrable, audience_model_arn=made, timeout=1, botocore_config=once)
+        sense(
+            CleanRoomsMLAudienceModelSensor, deferrable, audience_model_arn=arn, timeout=1, botocore_config=no_retries
+        )
     assert str(caught.value).count("Poll less often") == 1
 
 
-def test_an_export_that_is_not_found_has_no_arn_to_check(studio: Studio) -> None:
+def test_missing_export_does_not_ask_to_check_an_arn(studio: Studio) -> None:
     export: dict[str, Any] = {
         "collaboration_identifier": studio.collaboration.id,
         "trained_model_arn": studio.model,
@@ -144,46 +149,48 @@ def test_an_export_that_is_not_found_has_no_arn_to_check(studio: Studio) -> None
     assert "Check the ARN" not in str(caught.value)
 
 
-@deferred_or_not
-def test_a_failure_says_why_at_once(studio: Studio, deferrable: bool) -> None:
+@poke_and_deferred
+def test_failure_shows_its_reason(studio: Studio, deferrable: bool) -> None:
     channel = studio.start_failing_channel()
     studio.wait_until("get_ml_input_channel", "CREATE_FAILED", mlInputChannelArn=channel)
     with pytest.raises(JobFailedError, match="QUERY_FAILED: no such table"):
         sense(CleanRoomsMLMLInputChannelSensor, deferrable, ml_input_channel_arn=channel, **studio.mine)
-    within = {"collaboration_identifier": studio.collaboration.id}
+    in_collaboration = {"collaboration_identifier": studio.collaboration.id}
     with pytest.raises(JobFailedError, match=r"QUERY_FAILED: \(withheld"):
-        sense(CleanRoomsMLMLInputChannelSensor, deferrable, ml_input_channel_arn=channel, **within)
+        sense(CleanRoomsMLMLInputChannelSensor, deferrable, ml_input_channel_arn=channel, **in_collaboration)
 
 
-@deferred_or_not
-def test_an_arn_that_is_not_found_is_a_wrong_one(studio: Studio, deferrable: bool) -> None:
-    channel = f"{studio.association.rsplit('/', 2)[0]}/ml-input-channel/{NOBODYS}"
+@poke_and_deferred
+def test_unknown_arn_is_an_error(studio: Studio, deferrable: bool) -> None:
+    channel = f"{studio.association.rsplit('/', 2)[0]}/ml-input-channel/{UNKNOWN_ID}"
     with pytest.raises(ResourceNotFoundError, match=channel):
         sense(CleanRoomsMLMLInputChannelSensor, deferrable, ml_input_channel_arn=channel, **studio.mine)
 
 
-@deferred_or_not
-def test_a_deletion_is_waited_for(world: World, deferrable: bool) -> None:
+@poke_and_deferred
+def test_sensor_waits_for_deletion(world: World, deferrable: bool) -> None:
     model = world.train_model()
     world.ml.delete_audience_model(audienceModelArn=model)
     assert sense(CleanRoomsMLAudienceModelSensor, deferrable, audience_model_arn=model, goal="deleted").result == model
 
 
-@deferred_or_not
-def test_an_export_need_not_have_been_started_yet(studio: Studio, deferrable: bool) -> None:
+@poke_and_deferred
+def test_sensor_waits_for_export_to_appear(studio: Studio, deferrable: bool) -> None:
     export = {"collaboration_identifier": studio.collaboration.id, "trained_model_arn": studio.model, "name": "later"}
     with pytest.raises(SensorTimeoutError, match="did not appear within 1 s"):
         sense(CleanRoomsMLTrainedModelExportJobSensor, deferrable, **export, timeout=1)
 
 
-@pytest.mark.parametrize("given", [{}, {"membership_identifier": NOBODYS, "collaboration_identifier": NOBODYS}])
-def test_the_view_is_named_by_one_identifier(studio: Studio, given: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "identifiers", [{}, {"membership_identifier": UNKNOWN_ID, "collaboration_identifier": UNKNOWN_ID}]
+)
+def test_sensor_needs_exactly_one_identifier(studio: Studio, identifiers: dict[str, str]) -> None:
     with pytest.raises(InvalidRequestError, match="set exactly one"):
-        sense(CleanRoomsMLTrainedModelSensor, deferrable=False, trained_model_arn=studio.model, **given)
+        sense(CleanRoomsMLTrainedModelSensor, deferrable=False, trained_model_arn=studio.model, **identifiers)
 
 
-@deferred_or_not
-def test_bad_arguments_fail_at_once_and_are_named(studio: Studio, deferrable: bool) -> None:
+@poke_and_deferred
+def test_invalid_argument_is_named_without_any_call(studio: Studio, deferrable: bool) -> None:
     before = studio.world.calls
     with pytest.raises(AirflowFailException, match="trained_model_arn"):
         sense(CleanRoomsMLTrainedModelSensor, deferrable, trained_model_arn="mine", **studio.mine)
@@ -201,13 +208,13 @@ def test_bad_arguments_fail_at_once_and_are_named(studio: Studio, deferrable: bo
 
 
 UPPER = "ABCDEF01-89AB-4DEF-8123-456789ABCDEF"
-MODEL = f"arn:aws:cleanrooms-ml:us-east-1:123456789012:membership/{NOBODYS}/trained-model/m"
+MODEL = f"arn:aws:cleanrooms-ml:us-east-1:123456789012:membership/{UNKNOWN_ID}/trained-model/m"
 CHANNEL = MODEL.replace("trained-model", "ml-input-channel")
-EXPORT = {"collaboration_identifier": NOBODYS, "trained_model_arn": MODEL, "name": "e"}
+EXPORT = {"collaboration_identifier": UNKNOWN_ID, "trained_model_arn": MODEL, "name": "e"}
 
 
 @pytest.mark.parametrize(
-    ("cls", "given", "problem"),
+    ("cls", "changes", "problem"),
     [
         (CleanRoomsMLTrainedModelExportJobSensor, {"name": ""}, "name: is empty; allowed: 1 to 63"),
         (CleanRoomsMLTrainedModelExportJobSensor, {"name": None}, "name: missing; required"),
@@ -232,9 +239,9 @@ EXPORT = {"collaboration_identifier": NOBODYS, "trained_model_arn": MODEL, "name
         (CleanRoomsMLTrainedModelInferenceJobSensor, {"trained_model_inference_job_arn": MODEL}, "of a trained model"),
     ],
 )
-@deferred_or_not
-def test_what_would_never_be_found_is_refused_before_the_first_look(
-    empty_world: World, cls: Any, given: dict[str, Any], problem: str, deferrable: bool
+@poke_and_deferred
+def test_invalid_identifier_is_rejected_before_any_call(
+    empty_world: World, cls: Any, changes: dict[str, Any], problem: str, deferrable: bool
 ) -> None:
     other = (
         {"membership_identifier": UPPER}
@@ -243,12 +250,12 @@ def test_what_would_never_be_found_is_refused_before_the_first_look(
     )
     arguments = EXPORT if cls is CleanRoomsMLTrainedModelExportJobSensor else other
     with pytest.raises(InvalidRequestError, match=problem):
-        sense(cls, deferrable, **{**arguments, **given})
+        sense(cls, deferrable, **{**arguments, **changes})
     assert empty_world.calls == []
 
 
-@deferred_or_not
-def test_what_a_template_renders_to_is_what_the_model_asks_for(studio: Studio, deferrable: bool) -> None:
+@poke_and_deferred
+def test_rendered_arguments_are_converted(studio: Studio, deferrable: bool) -> None:
     sensor = CleanRoomsMLTrainedModelExportJobSensor
     studio.ml.start_trained_model_export_job(
         **studio.of, name="2026", trainedModelArn=studio.model, outputConfiguration=studio.receivers
@@ -260,14 +267,14 @@ def test_what_a_template_renders_to_is_what_the_model_asks_for(studio: Studio, d
         "trained_model_version_identifier": "{{ none }}",
     }
     assert sense(sensor, deferrable, **export, name=2026).result["name"] == "2026"
-    both = {"membership_identifier": studio.membership, "collaboration_identifier": "{{ none }}"}
-    found = sense(CleanRoomsMLTrainedModelSensor, deferrable, trained_model_arn=studio.model, **both)
-    assert found.result == studio.model
+    identifiers = {"membership_identifier": studio.membership, "collaboration_identifier": "{{ none }}"}
+    sensor_run = sense(CleanRoomsMLTrainedModelSensor, deferrable, trained_model_arn=studio.model, **identifiers)
+    assert sensor_run.result == studio.model
 
 
 @versioned
-@deferred_or_not
-def test_the_first_version_is_named_by_what_the_service_calls_it(studio: Studio, deferrable: bool) -> None:
+@poke_and_deferred
+def test_base_version_is_named_as_the_service_does(studio: Studio, deferrable: bool) -> None:
     base = {"trainedModelArn": studio.model, "channelName": "base"}
     training = {"channelName": "training", "mlInputChannelArn": studio.channel}
     studio.ml.create_trained_model(
@@ -279,21 +286,21 @@ def test_the_first_version_is_named_by_what_the_service_calls_it(studio: Studio,
         incrementalTrainingDataChannels=[base],
     )
     studio.wait_until("get_trained_model", trainedModelArn=studio.model)
-    of = {"trained_model_arn": studio.model, **studio.mine}
-    first = sense(CleanRoomsMLTrainedModelSensor, deferrable, **of, version_identifier="NULL")
-    latest = sense(CleanRoomsMLTrainedModelSensor, deferrable, **of, version_identifier="None")
+    model = {"trained_model_arn": studio.model, **studio.mine}
+    first = sense(CleanRoomsMLTrainedModelSensor, deferrable, **model, version_identifier="NULL")
+    latest = sense(CleanRoomsMLTrainedModelSensor, deferrable, **model, version_identifier="None")
     assert first.pushed["version_identifier"] == "NULL"
     assert latest.pushed["version_identifier"] != "NULL"
 
 
 @pytest.mark.parametrize("deferrable", ["False", "{{ params.deferred }}", 0, None])
-def test_a_text_in_place_of_deferrable_is_refused(empty_world: World, deferrable: Any) -> None:
+def test_deferrable_must_be_a_boolean(empty_world: World, deferrable: Any) -> None:
     with pytest.raises(InvalidRequestError, match=f"deferrable: {deferrable!r} is not valid; must be True or False"):
         sense(CleanRoomsMLAudienceModelSensor, deferrable, audience_model_arn=MODEL)
     assert empty_world.calls == []
 
 
-def test_a_temporary_error_does_not_end_the_wait(studio: Studio) -> None:
+def test_temporary_error_does_not_end_the_wait(studio: Studio) -> None:
     _ = studio.model
     sensor = CleanRoomsMLTrainedModelSensor(
         task_id="t",

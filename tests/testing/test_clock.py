@@ -61,14 +61,14 @@ def test_a_test_can_advance_the_clock(cleanroomsml: RunningEmulator) -> None:
         cleanroomsml.clock.advance(-1)
 
 
-def test_afterwards_pauses_take_time_again(cleanroomsml: RunningEmulator) -> None:
+def test_pauses_take_time_again_after_the_test(cleanroomsml: RunningEmulator) -> None:
     inside = vars(_clock)["sleep"]
     with cleanroomsml.clock.skip_pauses():
         assert vars(_clock)["sleep"] is not None
     assert vars(_clock)["sleep"] is inside
 
 
-def test_the_clock_is_not_moved_to_where_dates_end(cleanroomsml: RunningEmulator) -> None:
+def test_clock_stays_within_the_range_of_dates(cleanroomsml: RunningEmulator) -> None:
     with pytest.raises(EmulatorError, match="cannot be moved beyond the year 9000"):
         cleanroomsml.clock.advance(1e12)
     nothing: Any = None

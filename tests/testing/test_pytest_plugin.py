@@ -83,7 +83,7 @@ def test_the_page_shows_a_whole_project() -> None:
         compile(code, name, "exec")
 
 
-def test_the_page_names_what_the_fixture_has() -> None:
+def test_page_names_every_member_of_the_fixture() -> None:
     page = PAGE.read_text(encoding="utf-8")
     public = [name for name in vars(RunningEmulator) if not name.startswith("_") and name not in ("use", "reset")]
     assert [name for name in public if f"`{name}" not in page and f"`{name}(" not in page] == []

@@ -133,7 +133,7 @@ def test_unknown_settings_and_faults_are_rejected(cleanroomsml: RunningEmulator)
             cleanroomsml.open_account(account)
 
 
-def test_a_string_is_no_list_of_its_letters(cleanroomsml: RunningEmulator) -> None:
+def test_string_is_rejected_where_a_list_is_expected(cleanroomsml: RunningEmulator) -> None:
     with pytest.raises(ValueError, match="actions is the string 'cleanrooms-ml:Get"):
         cleanroomsml.account.limit_permissions("cleanrooms-ml:Get*")
     with pytest.raises(ValueError, match="user_ids is a str"):
@@ -157,12 +157,12 @@ def test_an_external_emulator_is_reset(cleanroomsml: RunningEmulator) -> None:
         ("http://127.0.0.1:1", "cannot be reached at http://127.0.0.1:1: "),
     ],
 )
-def test_a_wrong_url_is_named(url: str, message: str) -> None:
+def test_error_names_an_invalid_url(url: str, message: str) -> None:
     with pytest.raises(EmulatorError, match=message), emulator(url):
         pass
 
 
-def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_names_the_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", [])
     for name in ("moto", "pyarrow"):
         monkeypatch.delitem(sys.modules, name, raising=False)
@@ -173,7 +173,7 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         pass
 
 
-def test_it_needs_no_airflow(cleanroomsml: RunningEmulator) -> None:
+def test_emulator_runs_without_airflow(cleanroomsml: RunningEmulator) -> None:
     code = f"""
 import sys
 sys.modules["airflow"] = None

@@ -77,7 +77,7 @@ def test_a_type_can_be_chosen(cleanroomsml: RunningEmulator) -> None:
         cleanroomsml.put_table("interactions", INTERACTIONS, types={"time": "int"})
 
 
-def test_a_csv_has_hives_spelling() -> None:
+def test_csv_uses_hives_spelling_of_values() -> None:
     when = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
     body = encode([{"a": 'say "x", y', "b": None, "c": False, "d": when}]).body
     assert body.decode() == 'a,b,c,d\n"say ""x"", y",,false,2026-01-02 03:04:05.000000\n'

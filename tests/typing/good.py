@@ -22,11 +22,11 @@ from airflow_cleanroomsml.request_types import ColumnSchema, ConfiguredAudienceM
 from airflow_cleanroomsml.typing import AirflowKwargs
 
 
-def airflow_takes_them_with_these_types(**kwargs: Unpack[AirflowKwargs]) -> BaseOperator:
+def build_airflow_operator(**kwargs: Unpack[AirflowKwargs]) -> BaseOperator:
     return BaseOperator(**kwargs)
 
 
-def tell(context: Context) -> None:
+def fail_task(context: Context) -> None:
     raise RuntimeError(context["run_id"])
 
 
@@ -62,7 +62,7 @@ model = CleanRoomsMLCreateAudienceModelOperator(
     retries=2,
     retry_delay=timedelta(minutes=1),
     execution_timeout=timedelta(hours=50),
-    on_failure_callback=tell,
+    on_failure_callback=fail_task,
     trigger_rule="all_done",
     outlets=[],
     aws_conn_id=None,

@@ -56,23 +56,23 @@ def train(dataset: str = "dataset", **more: Any) -> Any:
         (Key(dag_id="a/b?", run_id="c d"), "dags/a%2Fb%3F/runs/c%20d/tasks/group.t/plugin/cleanroomsml"),
     ],
 )
-def test_the_link_is_relative_and_quoted(key: Key, expected: str) -> None:
+def test_link_is_relative_and_quoted(key: Key, expected: str) -> None:
     assert CleanRoomsMLDetailsLink().get_link(train(), ti_key=key) == expected
 
 
-def test_a_task_that_pushes_nothing_has_no_link() -> None:
+def test_task_that_pushes_nothing_has_no_link() -> None:
     assert CleanRoomsMLDetailsLink().get_link(train(do_xcom_push=False), ti_key=Key()) == ""
 
 
 @has_pages
-def test_the_link_is_there_while_the_job_runs(slow_world: World) -> None:
+def test_link_is_available_while_the_job_runs(slow_world: World) -> None:
     ti = TaskInstance()
     with pytest.raises(WaitTimeoutError):
         run(train(slow_world.create_dataset(), waiter_max_attempts=1), ti=ti)
     assert ti.links["_link_CleanRoomsMLDetailsLink"].endswith("/tasks/task/plugin/cleanroomsml")
 
 
-def test_jobs_and_sensors_have_it_and_no_other_tasks() -> None:
+def test_only_jobs_and_sensors_have_the_link() -> None:
     def names(cls: Any) -> list[str]:
         return [link.name for link in cls.operator_extra_links]
 

@@ -72,7 +72,7 @@ class Site(NamedTuple):
     run: dict[str, Any]
 
     @property
-    def prefixed(self) -> str:
+    def prefixed_url(self) -> str:
         """URL of the same Airflow under a path."""
         return f"{self.root}/airflow"
 
@@ -114,7 +114,7 @@ def is_healthy(base: str) -> bool:
 
 
 def prepare(world: World) -> dict[str, str]:
-    """Make what the Dag needs; its params."""
+    """Create what the Dag needs, and return its params."""
     configured = world.ml.create_configured_audience_model(
         name="configured",
         audienceModelArn=world.train_model(),
@@ -175,7 +175,7 @@ def site(emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="module")
 def log_in_browser(site: Site) -> Iterator[Callable[[str], Any]]:
-    """Return the browser of a user, who is logged in: one for all tests, which so load Airflow's own scripts once."""
+    """Return a function that finds the logged-in browser of a user. All tests share it, so Airflow's own scripts load once."""
     contexts: dict[str, Any] = {}
     # A busy machine makes pages slow.
     playwright.expect.set_options(timeout=60_000)
@@ -305,8 +305,8 @@ class TestPages:
         assert is_dark == (colors == "dark")
         take_picture(page, f"generation_job_{colors}")
 
-    def test_under_a_prefix_the_link_leads_to_the_page(self, site: Site, visit: Callable[..., Any]) -> None:
-        page = visit(f"{site.instance('generate', site.prefixed)}/details", wait_for="", alone=True)
+    def test_link_leads_to_the_page_under_a_prefix(self, site: Site, visit: Callable[..., Any]) -> None:
+        page = visit(f"{site.instance('generate', site.prefixed_url)}/details", wait_for="", alone=True)
         link = page.get_by_role("link", name="Clean Rooms ML details")
         playwright.expect(link).to_be_visible()
         take_picture(page, "link")
@@ -318,7 +318,7 @@ class TestPages:
             page = opened.value
         else:
             page.keyboard.press("Enter")
-        page.wait_for_url(site.page("generate", site.prefixed))
+        page.wait_for_url(site.page("generate", site.prefixed_url))
         expect_relevance(page, site)
 
     def test_a_trained_model(self, site: Site, visit: Callable[..., Any]) -> None:
@@ -362,13 +362,13 @@ class TestPages:
 
 class TestOtherTasks:
     @pytest.mark.parametrize("task", ["begin", "generate"])
-    def test_no_task_has_a_tab(self, site: Site, visit: Callable[..., Any], task: str) -> None:
+    def test_tasks_have_no_extra_tab(self, site: Site, visit: Callable[..., Any], task: str) -> None:
         page = visit(site.instance(task), wait_for="")
         playwright.expect(page.get_by_text("Rendered Templates")).to_be_visible()
         assert page.locator("a[href*='plugin/']").count() == 0
 
     @pytest.mark.parametrize("task", ["begin", "silent"])
-    def test_a_task_that_has_nothing_to_show_has_no_link(self, site: Site, task: str) -> None:
+    def test_task_without_details_has_no_link(self, site: Site, task: str) -> None:
         token = log_in(site.root, "vera")
         status, body = get(f"{site.root}{site.api(task)}/links", Authorization=f"Bearer {token}")
         assert status == 200
@@ -376,8 +376,8 @@ class TestOtherTasks:
 
 
 class TestRights:
-    def test_the_plugin_adds_no_route(self, site: Site) -> None:
-        """So there is nothing that somebody without rights could ask it for."""
+    def test_plugin_adds_no_route(self, site: Site) -> None:
+        """Without a route, there is nothing to request without permission."""
         token = log_in(site.root, "ada")
         _, body = get(f"{site.root}/api/v2/plugins", Authorization=f"Bearer {token}")
         (plugin,) = [plugin for plugin in json.loads(body)["plugins"] if plugin["name"] == "cleanroomsml"]
@@ -386,14 +386,14 @@ class TestRights:
         assert {name for name, value in plugin.items() if value} == {"name", "source"}
 
     @pytest.mark.parametrize("path", ["/api/v2/plugins", "instance", "xcoms"])
-    def test_what_the_page_reads_needs_a_login(self, site: Site, path: str) -> None:
+    def test_every_path_that_the_page_reads_requires_a_login(self, site: Site, path: str) -> None:
         paths = {"instance": site.api("generate"), "xcoms": f"{site.api('generate')}/xcomEntries/metrics"}
         assert get(f"{site.root}{paths.get(path, path)}")[0] == 401
 
     @pytest.mark.parametrize(
         ("user", "text"), [("noor", "may not read the task instances"), ("xenia", "may not read the XComs")]
     )
-    def test_a_viewer_without_the_right_is_told(
+    def test_page_tells_a_viewer_which_permission_is_missing(
         self, site: Site, visit: Callable[..., Any], user: str, text: str
     ) -> None:
         page = visit(site.page("generate"), user=user, wait_for="crml-error", alone=True)
@@ -401,13 +401,13 @@ class TestRights:
         playwright.expect(page.get_by_test_id("crml-error")).not_to_contain_text("tries again")
 
     @pytest.mark.parametrize(("user", "status"), [("noor", 403), ("xenia", 403), ("vera", 200)])
-    def test_airflow_itself_denies_it(self, site: Site, user: str, status: int) -> None:
+    def test_airflow_enforces_permissions(self, site: Site, user: str, status: int) -> None:
         token = log_in(site.root, user)
         url = f"{site.root}{site.api('generate')}/xcomEntries/metrics"
         assert get(url, Authorization=f"Bearer {token}")[0] == status
 
-    def test_who_is_not_logged_in_is_told(self, site: Site, visit: Callable[..., Any]) -> None:
-        # Airflow itself would lead to its login; here only the page's own requests are answered so.
+    def test_page_asks_a_user_who_is_not_logged_in_to_log_in(self, site: Site, visit: Callable[..., Any]) -> None:
+        # Airflow itself would redirect to its login, so only the page's own requests get this response.
         def prepare(page: Any) -> None:
             page.route("**/xcomEntries?*", build_answer(status=401, body="{}"))
 
@@ -416,7 +416,7 @@ class TestRights:
 
 
 class TestRefreshes:
-    """A page that shows a task in progress: time passes at the command of the test."""
+    """A page that shows a task in progress; the test controls its clock."""
 
     @pytest.fixture
     def page(self, site: Site, visit: Callable[..., Any]) -> Any:
@@ -424,7 +424,7 @@ class TestRefreshes:
         expect_relevance(page, site)
         return page
 
-    def test_a_refresh_that_fails_leaves_the_page_and_is_repeated(self, site: Site, page: Any) -> None:
+    def test_failed_refresh_keeps_the_page_and_is_repeated(self, site: Site, page: Any) -> None:
         stale, listing = page.get_by_test_id("crml-stale"), "**/xcomEntries?*"
         playwright.expect(stale).to_have_count(0)
         failures: list[tuple[dict[str, Any], str]] = [
@@ -450,7 +450,7 @@ class TestRefreshes:
         playwright.expect(stale).to_have_count(0)
         expect_relevance(page, site)
 
-    def test_a_cleared_task_is_followed(self, page: Any) -> None:
+    def test_page_follows_a_cleared_task(self, page: Any) -> None:
         page.route("**/taskInstances/generate/xcomEntries?*", build_answer(body='{"xcom_entries": []}'))
         for state, message in ((None, "written when the job has ended"), ("success", "no metrics")):
             # The newest route of an address answers.
@@ -458,8 +458,8 @@ class TestRefreshes:
             page.clock.run_for(10_500)
             playwright.expect(page.get_by_test_id("crml-relevance")).to_contain_text(message)
 
-    def test_values_of_an_unexpected_form_break_nothing(self, page: Any) -> None:
-        """Whoever can run a task can push anything to XCom."""
+    def test_page_survives_values_of_an_unexpected_form(self, page: Any) -> None:
+        """Anyone who can run a task can push anything to XCom."""
         values = dict[str, Any]()
         unusual = {"relevanceMetrics": [{"audienceSize": 1}]}
         tiny = {"audienceSize": {"type": "PERCENTAGE", "value": 1e-200}, "score": 1e-150}
@@ -485,7 +485,7 @@ class TestRefreshes:
 
 
 class TestFirstLoads:
-    def test_a_first_load_that_fails_is_repeated(self, site: Site, visit: Callable[..., Any]) -> None:
+    def test_failed_first_load_is_repeated(self, site: Site, visit: Callable[..., Any]) -> None:
         listing = "**/xcomEntries?*"
 
         def prepare(page: Any) -> None:
@@ -498,12 +498,12 @@ class TestFirstLoads:
         page.clock.run_for(21_000)
         expect_relevance(page, site)
 
-    def test_a_task_instance_that_is_gone(self, site: Site, visit: Callable[..., Any]) -> None:
+    def test_page_reports_a_task_instance_that_is_gone(self, site: Site, visit: Callable[..., Any]) -> None:
         page = visit(site.page("infer/mapped/7"), wait_for="")
         playwright.expect(page.get_by_test_id("crml-error")).to_contain_text("no such task instance")
 
 
-def test_sizes_in_users_have_no_chance_to_compare_with(site: Site, visit: Callable[..., Any]) -> None:
+def test_sizes_in_users_have_no_random_baseline(site: Site, visit: Callable[..., Any]) -> None:
     sizes = (10_000, 250_000, 1_000_000)
     bins = [
         {"audienceSize": {"type": "ABSOLUTE", "value": size}, "score": 0.4 - index / 2}
@@ -523,9 +523,7 @@ def test_sizes_in_users_have_no_chance_to_compare_with(site: Site, visit: Callab
 
 
 @pytest.mark.parametrize("status", [{"a": 1}, [{"a": 1}], 7], ids=str)
-def test_a_status_of_the_logs_of_an_unexpected_form_breaks_nothing(
-    site: Site, visit: Callable[..., Any], status: Any
-) -> None:
+def test_page_survives_a_log_status_of_an_unexpected_form(site: Site, visit: Callable[..., Any], status: Any) -> None:
     body = json.dumps({"key": "logs_status", "value": status})
 
     def prepare(page: Any) -> None:
@@ -536,7 +534,7 @@ def test_a_status_of_the_logs_of_an_unexpected_form_breaks_nothing(
     assert page.get_by_test_id("crml-error").count() == 0
 
 
-def test_an_error_of_the_page_leaves_airflow_alone(site: Site, visit: Callable[..., Any]) -> None:
+def test_error_in_the_page_does_not_affect_airflow(site: Site, visit: Callable[..., Any]) -> None:
     line = "function Content("
 
     def answer_faulty(route: Any) -> None:
@@ -557,7 +555,7 @@ def test_an_error_of_the_page_leaves_airflow_alone(site: Site, visit: Callable[.
     playwright.expect(page.get_by_text("Rendered Templates")).to_be_visible()
 
 
-def test_a_deferred_task_says_since_when_its_status_was_not_renewed(site: Site, visit: Callable[..., Any]) -> None:
+def test_page_shows_the_age_of_a_deferred_tasks_status(site: Site, visit: Callable[..., Any]) -> None:
     progress = {"status": "CREATE_PENDING", "polled_at": "2026-01-01T00:00:05+00:00"}
     value = {"key": "progress", "value": {**progress, "deferred_since": "2026-01-01T00:00:06+00:00"}}
 
@@ -574,7 +572,7 @@ def test_a_deferred_task_says_since_when_its_status_was_not_renewed(site: Site, 
 
 
 @pytest.mark.skipif(not HAS_TASK_STATE, reason="Airflow has no task state store before 3.3")
-def test_what_the_page_reads_of_the_task_state_is_there(site: Site) -> None:
+def test_task_state_has_what_the_page_reads(site: Site) -> None:
     token = log_in(site.root, "vera")
     url = f"{site.root}{site.api('train')}/state-store/progress"
     status, body = get(url, Authorization=f"Bearer {token}")

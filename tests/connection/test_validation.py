@@ -1,4 +1,4 @@
-"""What can never work as it is configured is refused before anything is sent, naming it; what may pass is left to a retry."""
+"""Invalid settings are named and rejected before anything is sent; failures that may not recur are left to a retry."""
 
 from __future__ import annotations
 
@@ -30,95 +30,95 @@ from airflow_cleanroomsml.triggers import CleanRoomsMLWaitTrigger
 from tests.support import World, run
 from tests.test_triggers import build_wait, run_wait
 
-Try = Callable[..., Any]
+Caller = Callable[..., Any]
 
 
-def arn(world: World, kind: str = "audience-model") -> str:
+def build_arn(world: World, kind: str = "audience-model") -> str:
     return f"arn:aws:cleanrooms-ml:us-east-1:{world.account}:{kind}/00000000-0000-4000-8000-000000000000"
 
 
-def listed(**to: Any) -> Any:
-    return run(CleanRoomsMLCallOperator(task_id="t", operation="list_audience_models", **to)).result
+def list_audience_models(**arguments: Any) -> Any:
+    return run(CleanRoomsMLCallOperator(task_id="t", operation="list_audience_models", **arguments)).result
 
 
-def created(world: World, **to: Any) -> Any:
-    dataset = arn(world, "training-dataset")
+def create_audience_model(world: World, **arguments: Any) -> Any:
+    dataset = build_arn(world, "training-dataset")
     return run(
-        CleanRoomsMLCreateAudienceModelOperator(task_id="t", name="m", training_dataset_arn=dataset, **to)
+        CleanRoomsMLCreateAudienceModelOperator(task_id="t", name="m", training_dataset_arn=dataset, **arguments)
     ).result
 
 
-def sensed(world: World, **to: Any) -> Any:
-    return run(CleanRoomsMLAudienceModelSensor(task_id="t", audience_model_arn=arn(world), **to)).result
+def run_sensor(world: World, **arguments: Any) -> Any:
+    return run(CleanRoomsMLAudienceModelSensor(task_id="t", audience_model_arn=build_arn(world), **arguments)).result
 
 
-def triggered(world: World, **to: Any) -> Any:
-    error = run_wait(build_wait(arn(world)), **to).get("error", "")
+def run_trigger(world: World, **arguments: Any) -> Any:
+    error = run_wait(build_wait(build_arn(world)), **arguments).get("error", "")
     assert error.startswith("ConfigurationError: "), error
     raise ConfigurationError(error)
 
 
-def hooked(world: World, botocore_config: Any = None, **to: Any) -> Any:
-    return CleanRoomsMLHook(config=botocore_config, **to).call("list_audience_models")
+def call_hook(world: World, botocore_config: Any = None, **arguments: Any) -> Any:
+    return CleanRoomsMLHook(config=botocore_config, **arguments).call("list_audience_models")
 
 
-#: The ways to reach the service: a task that reads, one that makes, a sensor in the worker and deferred, a trigger, a hook.
-WAYS: dict[str, Try] = {
-    "call": lambda _, **to: listed(**to),
-    "create": created,
-    "sensor": sensed,
-    "deferred": partial(sensed, deferrable=True),
-    "trigger": triggered,
-    "hook": hooked,
+#: Every kind of caller of the service: operators that read and create, a sensor in the worker and deferred, a trigger, a hook.
+CALLERS: dict[str, Caller] = {
+    "call": lambda _, **arguments: list_audience_models(**arguments),
+    "create": create_audience_model,
+    "sensor": run_sensor,
+    "deferred": partial(run_sensor, deferrable=True),
+    "trigger": run_trigger,
+    "hook": call_hook,
 }
-finds_malformed_extras = pytest.mark.skipif(
+needs_malformed_extras = pytest.mark.skipif(
     airflow_version.startswith("3.0."),
-    reason="Airflow 3.0 itself refuses such a variable, so there is no such connection",
+    reason="Airflow 3.0 itself rejects a connection variable with a malformed extra",
 )
-every_way = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+every_caller = pytest.mark.parametrize("caller", CALLERS.values(), ids=CALLERS)
 
 
 @pytest.fixture
-def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, str]]:
-    """Make a connection ``prod``, and give the argument that names it."""
+def define_connection(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, str]]:
+    """Return a function that defines the connection ``prod`` and returns the argument that selects it."""
 
-    def connect(**said: Any) -> dict[str, str]:
-        monkeypatch.setenv("AIRFLOW_CONN_PROD", json.dumps({"conn_type": "aws", **said}))
+    def define_connection(**fields: Any) -> dict[str, str]:
+        monkeypatch.setenv("AIRFLOW_CONN_PROD", json.dumps({"conn_type": "aws", **fields}))
         return {"aws_conn_id": "prod"}
 
-    return connect
+    return define_connection
 
 
-def refusal(way: Try, world: World, **to: Any) -> str:
-    """What the error says, one that is final; nothing was sent."""
+def expect_error(caller: Caller, world: World, **arguments: Any) -> str:
+    """Return the message of the ``ConfigurationError``, which is final and raised before anything is sent."""
     with pytest.raises(ConfigurationError) as caught:
-        way(world, **to)
+        caller(world, **arguments)
     assert isinstance(caught.value, AirflowFailException)
     assert world.calls == []
     return str(caught.value)
 
 
-class TestRendered:
-    """What a template of None, True or False renders to means that."""
+class TestRenderedTemplates:
+    """A template that renders to the text None, True or False sets that value."""
 
     @pytest.mark.parametrize("name", ["aws_conn_id", "region_name", "verify", "botocore_config"])
-    def test_the_text_none_leaves_it_out(
+    def test_text_none_counts_as_unset(
         self, empty_world: World, name: str, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        assert listed(**{name: "None"}) == {"audienceModels": []}
+        assert list_audience_models(**{name: "None"}) == {"audienceModels": []}
         assert f'{name} rendered to "None"' in caplog.text + "".join(capsys.readouterr())
-        assert listed(**{name: None}) == {"audienceModels": []}
+        assert list_audience_models(**{name: None}) == {"audienceModels": []}
 
     @pytest.mark.parametrize(
         ("text", "value"),
         [("True", True), ("true", True), ("False", False), (" FALSE ", False), (False, False), (True, True)],
     )
-    def test_a_truth_is_one(self, empty_world: World, text: Any, value: bool) -> None:
+    def test_verify_is_bool(self, empty_world: World, text: Any, value: bool) -> None:
         assert CleanRoomsMLHook(verify=text).verify is value
         assert CleanRoomsMLWaitTrigger(wait={}, verify=text).serialize()[1]["verify"] is value
 
     @pytest.mark.parametrize("native", [True, False])
-    def test_by_templates_of_either_kind_of_dag(self, empty_world: World, native: bool) -> None:
+    def test_native_and_text_rendering_agree(self, empty_world: World, native: bool) -> None:
         start = datetime(2026, 1, 1, tzinfo=timezone.utc)
         with DAG("d", schedule=None, start_date=start, render_template_as_native_obj=native):
             task = CleanRoomsMLCallOperator(
@@ -132,13 +132,13 @@ class TestRendered:
         assert (task.hook.aws_conn_id, task.hook.region_name, task.hook.verify) == (None, None, False)
         assert task.connection == {"aws_conn_id": None, "region_name": None, "verify": False, "botocore_config": None}
 
-    def test_waits_that_are_reached_alike_share_a_key(self) -> None:
-        written = CleanRoomsMLWaitTrigger(wait={}, region_name="None", verify="false", botocore_config=None)
-        meant = CleanRoomsMLWaitTrigger(wait={}, region_name=None, verify=False)
-        assert written.connection_key == meant.connection_key
+    def test_equal_connections_share_a_key(self) -> None:
+        from_text = CleanRoomsMLWaitTrigger(wait={}, region_name="None", verify="false", botocore_config=None)
+        from_values = CleanRoomsMLWaitTrigger(wait={}, region_name=None, verify=False)
+        assert from_text.connection_key == from_values.connection_key
 
     @pytest.mark.parametrize(
-        ("options", "read"),
+        ("options", "read_timeout"),
         [
             ('{"read_timeout": 5}', 5),
             ("{'read_timeout': 5}", 5),
@@ -148,34 +148,34 @@ class TestRendered:
             ({"read_timeout": 0.5, "tcp_keepalive": "True"}, 0.5),
         ],
     )
-    def test_options_of_the_client_are_what_they_say(self, empty_world: World, options: Any, read: Any) -> None:
+    def test_client_options_are_converted(self, empty_world: World, options: Any, read_timeout: Any) -> None:
         config: Any = CleanRoomsMLHook(config=options).config
-        assert config.read_timeout == read
+        assert config.read_timeout == read_timeout
         assert config.tcp_keepalive in (None, True)
 
-    def test_a_name_of_digits_stays_one(self) -> None:
-        digits: Any = 12
-        assert CleanRoomsMLWaitTrigger(wait={}, aws_conn_id=digits).connection["aws_conn_id"] == "12"
+    def test_numeric_conn_id_becomes_text(self) -> None:
+        conn_id: Any = 12
+        assert CleanRoomsMLWaitTrigger(wait={}, aws_conn_id=conn_id).connection["aws_conn_id"] == "12"
 
-    def test_a_connection_that_is_written_as_a_uri(self, empty_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-        """All that its extra holds is text."""
+    def test_extra_of_uri_is_converted(self, empty_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        """All values in the extra of a URI are text."""
         monkeypatch.setenv("AIRFLOW_CONN_PROD", "aws://?verify=False&region_name=None")
         hook = CleanRoomsMLHook("prod")
         assert (hook.verify, hook.region_name) == (False, None)
 
     @pytest.mark.parametrize("extra", ['{"verify": "False", "region_name": "None"}', '{"verify": false}'])
-    def test_so_does_the_extra_of_a_connection(
-        self, empty_world: World, connect: Callable[..., Any], extra: str
+    def test_extra_of_json_is_converted(
+        self, empty_world: World, define_connection: Callable[..., Any], extra: str
     ) -> None:
-        hook = CleanRoomsMLHook(**connect(extra=extra))
+        hook = CleanRoomsMLHook(**define_connection(extra=extra))
         assert (hook.verify, hook.region_name) == (False, None)
         assert hook.call("list_audience_models") == {"audienceModels": []}
 
 
 class TestArguments:
-    @every_way
+    @every_caller
     @pytest.mark.parametrize(
-        ("to", "says"),
+        ("arguments", "message"),
         [
             ({"region_name": ""}, "region_name: '' is blank"),
             ({"region_name": "us east"}, "region_name: 'us east' is not an AWS region"),
@@ -195,37 +195,39 @@ class TestArguments:
         ],
         ids=lambda value: str(value)[:40],
     )
-    def test_are_refused_by_name(self, empty_world: World, way: Try, to: dict[str, Any], says: str) -> None:
-        assert re.search(says, refusal(way, empty_world, **to))
+    def test_error_names_argument(
+        self, empty_world: World, caller: Caller, arguments: dict[str, Any], message: str
+    ) -> None:
+        assert re.search(message, expect_error(caller, empty_world, **arguments))
 
     @pytest.mark.parametrize(
         "region",
         ["None", "True", "us-east", "east-1", "aws-global", "us-east-1\n", "localhost", "us-east-1.evil.example"],
     )
-    def test_a_region_that_cannot_be_one(self, empty_world: World, region: str) -> None:
+    def test_invalid_region_is_rejected(self, empty_world: World, region: str) -> None:
         with pytest.raises(ConfigurationError, match="region_name"):
             CleanRoomsMLHook(config={"region_name": region}).call("list_audience_models")
 
     @pytest.mark.parametrize(
         "region", ["us-gov-west-1", "cn-north-1", "eu-central-7", "us-iso-east-1", "fips-us-west-2"]
     )
-    def test_a_region_that_may_be_one(self, empty_world: World, region: str) -> None:
+    def test_plausible_region_is_used(self, empty_world: World, region: str) -> None:
         assert CleanRoomsMLHook(region_name=region).conn.meta.region_name in region
 
-    def test_a_region_that_botocore_does_not_know_is_named_in_the_log(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_unknown_region_is_logged(self, caplog: pytest.LogCaptureFixture) -> None:
         with caplog.at_level("WARNING"):
             assert CleanRoomsMLHook(None, region_name="us-east-9").conn.meta.region_name == "us-east-9"
         assert re.search(
             r"region_name: 'us-east-9' is not .* \(did you mean 'us-east-2' or 'us-east-1'\?\)", caplog.text
         )
 
-    def test_the_region_of_a_single_client_is_checked(self, empty_world: World) -> None:
+    def test_region_of_get_client_type_is_checked(self, empty_world: World) -> None:
         assert CleanRoomsMLHook().get_client_type("us-west-2").meta.region_name == "us-west-2"
         with pytest.raises(ConfigurationError, match="region_name: 'nowhere' is not an AWS region"):
             CleanRoomsMLHook().get_client_type("nowhere")
 
     @pytest.mark.parametrize("source", ["region_name", "botocore_config.region_name", "AWS_DEFAULT_REGION", "file"])
-    def test_it_is_named_once_by_its_own_source(
+    def test_unknown_region_is_logged_once(
         self, source: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         arguments: dict[str, Any] = {
@@ -247,20 +249,22 @@ class TestArguments:
         assert warnings[0].startswith("region in boto3's configuration file" if source == "file" else source)
 
     @pytest.mark.parametrize("region", ["us-est-1", "eu-wset-2", "us-gov-est-1", "ap-sotheast-1", "fips-us-est-1"])
-    def test_a_misspelt_region(self, empty_world: World, region: str) -> None:
+    def test_error_suggests_region(self, empty_world: World, region: str) -> None:
         with pytest.raises(ConfigurationError, match=f"{region}.*did you mean"):
             CleanRoomsMLHook(region_name=region).call("list_audience_models")
 
-    def test_no_region_of_botocore_is_misspelt(self) -> None:
-        regions = {each for known in Loader().load_data("partitions")["partitions"] for each in known["regions"]}
+    def test_regions_of_botocore_are_accepted(self) -> None:
+        regions = {
+            region for partition in Loader().load_data("partitions")["partitions"] for region in partition["regions"]
+        }
         for region in regions:
             if not region.endswith("-global"):
                 require_region(region, "region_name")
-                # A later region with another number, which botocore does not know yet, has the same form.
+                # A future region that botocore does not know yet differs only in its number.
                 require_region(re.sub(r"\d+$", "19", region), "region_name")
 
     @pytest.mark.parametrize(
-        ("options", "says"),
+        ("options", "message"),
         [
             ({"connect_timeout": "soon"}, "botocore_config.connect_timeout: 'soon' is a string; must be a number"),
             ({"read_timeout": 0}, "botocore_config.read_timeout: 0 is out of range"),
@@ -302,8 +306,8 @@ class TestArguments:
         ],
         ids=str,
     )
-    def test_options_of_the_client(self, empty_world: World, options: Any, says: str) -> None:
-        with pytest.raises(ConfigurationError, match=says):
+    def test_bad_option_is_rejected(self, empty_world: World, options: Any, message: str) -> None:
+        with pytest.raises(ConfigurationError, match=message):
             CleanRoomsMLHook(config=options).call("list_audience_models")
         assert empty_world.calls == []
 
@@ -314,7 +318,7 @@ class TestArguments:
             ("botocore.auth", "AUTH_TYPE_MAPS", {"signature_version": "v9"}),
         ],
     )
-    def test_options_that_botocore_no_longer_lists_are_left_to_it(
+    def test_option_is_unchecked_without_botocore_list(
         self, empty_world: World, monkeypatch: pytest.MonkeyPatch, module: str, name: str, options: dict[str, Any]
     ) -> None:
         from airflow_cleanroomsml._connection.client_options import convert_options
@@ -328,19 +332,19 @@ class TestArguments:
         monkeypatch.delattr(owner, attribute)
         assert convert_options(options) == options
 
-    def test_all_that_is_wrong_is_said_at_once(self, empty_world: World) -> None:
+    def test_error_lists_every_bad_option(self, empty_world: World) -> None:
         with pytest.raises(ConfigurationError, match="(?s)conect_timeout.*read_timeout"):
-            listed(botocore_config={"conect_timeout": 3, "read_timeout": "x"})
+            list_audience_models(botocore_config={"conect_timeout": 3, "read_timeout": "x"})
 
-    def test_a_certificate_and_its_key_stay_a_pair(self, empty_world: World) -> None:
+    def test_client_cert_becomes_a_tuple(self, empty_world: World) -> None:
         from airflow_cleanroomsml._connection.client_options import convert_options
 
         assert convert_options({"client_cert": ["c", "k"]}) == {"client_cert": ("c", "k")}
 
 
-class TestBundles:
+class TestCABundles:
     @pytest.fixture(params=["missing", "directory", "empty", "text", "unreadable"])
-    def bad(self, request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    def bad_bundle(self, request: pytest.FixtureRequest, tmp_path: Path) -> str:
         path = tmp_path / request.param
         if request.param == "directory":
             path.mkdir()
@@ -350,43 +354,51 @@ class TestBundles:
             path.write_text("" if request.param == "empty" else "no certificate")
         return str(path)
 
-    def test_by_argument(self, empty_world: World, bad: str) -> None:
-        assert f"verify: {bad!r}" in refusal(created, empty_world, verify=bad)
+    def test_argument_is_checked(self, empty_world: World, bad_bundle: str) -> None:
+        assert f"verify: {bad_bundle!r}" in expect_error(create_audience_model, empty_world, verify=bad_bundle)
 
-    def test_by_the_extra_of_a_connection(self, empty_world: World, bad: str, connect: Callable[..., Any]) -> None:
-        to = connect(extra=json.dumps({"verify": bad}))
-        assert f"verify in the extra of the connection 'prod': {bad!r}" in refusal(created, empty_world, **to)
+    def test_extra_is_checked(self, empty_world: World, bad_bundle: str, define_connection: Callable[..., Any]) -> None:
+        arguments = define_connection(extra=json.dumps({"verify": bad_bundle}))
+        assert f"verify in the extra of the connection 'prod': {bad_bundle!r}" in expect_error(
+            create_audience_model, empty_world, **arguments
+        )
 
     @pytest.mark.parametrize("name", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"])
-    def test_by_the_environment(self, empty_world: World, bad: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv(name, bad)
+    def test_environment_is_checked(
+        self, empty_world: World, bad_bundle: str, name: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv(name, bad_bundle)
         monkeypatch.setenv("AWS_ENDPOINT_URL", empty_world.emulator.url.replace("http:", "https:"))
-        assert f"{name}: {bad!r}" in refusal(created, empty_world)
+        assert f"{name}: {bad_bundle!r}" in expect_error(create_audience_model, empty_world)
 
     @pytest.mark.parametrize("name", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"])
-    @every_way
-    def test_none_at_all(self, empty_world: World, way: Try, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    @every_caller
+    def test_blank_variable_is_rejected(
+        self, empty_world: World, caller: Caller, name: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setenv(name, "")
         monkeypatch.setenv("AWS_ENDPOINT_URL", empty_world.emulator.url.replace("http:", "https:"))
-        assert f"{name}: '' is blank" in refusal(way, empty_world)
+        assert f"{name}: '' is blank" in expect_error(caller, empty_world)
 
-    def test_by_boto3s_configuration_file(
-        self, empty_world: World, bad: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    def test_configuration_file_is_checked(
+        self, empty_world: World, bad_bundle: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        (tmp_path / "config").write_text(f"[default]\nca_bundle = {bad}\n")
+        (tmp_path / "config").write_text(f"[default]\nca_bundle = {bad_bundle}\n")
         monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
         monkeypatch.setenv("AWS_ENDPOINT_URL", empty_world.emulator.url.replace("http:", "https:"))
-        assert f"ca_bundle in boto3's configuration file: {bad!r}" in refusal(created, empty_world)
+        assert f"ca_bundle in boto3's configuration file: {bad_bundle!r}" in expect_error(
+            create_audience_model, empty_world
+        )
 
-    def test_a_good_one_is_taken(self, empty_world: World) -> None:
-        bundle = ssl.get_default_verify_paths().cafile or pytest.skip("this machine has no bundle")
+    def test_valid_bundle_is_used(self, empty_world: World) -> None:
+        bundle = ssl.get_default_verify_paths().cafile or pytest.skip("this machine has no CA bundle")
         assert CleanRoomsMLHook(verify=bundle).call("list_audience_models") == {"audienceModels": []}
 
-    def test_one_that_is_not_needed_without_tls(self, empty_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_bundle_is_ignored_without_tls(self, empty_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AWS_CA_BUNDLE", "/no/such")
-        assert listed() == {"audienceModels": []}
+        assert list_audience_models() == {"audienceModels": []}
 
-    def test_one_that_is_not_looked_at_is_no_matter(self, empty_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_bundle_is_ignored_if_verify_is_false(self, empty_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AWS_CA_BUNDLE", "/no/such")
         monkeypatch.setenv("AWS_ENDPOINT_URL", "https://127.0.0.1:9")
         hook = CleanRoomsMLHook(verify=False, config={"retries": {"total_max_attempts": 1}})
@@ -394,19 +406,21 @@ class TestBundles:
             hook.call("list_audience_models")
         assert not isinstance(caught.value, ConfigurationError)
 
-    def test_it_is_for_the_login_as_well(
-        self, empty_world: World, connect: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    def test_bundle_for_sts_is_checked(
+        self, empty_world: World, define_connection: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The amazon provider logs in without the ``verify`` of the hook."""
+        """The amazon provider ignores the ``verify`` of the hook when it assumes a role."""
         monkeypatch.setenv("AWS_CA_BUNDLE", "/no/such")
         monkeypatch.setenv("AWS_ENDPOINT_URL_STS", empty_world.emulator.url.replace("http:", "https:"))
-        to = connect(extra=json.dumps({"role_arn": empty_world.role}))
+        arguments = define_connection(extra=json.dumps({"role_arn": empty_world.role}))
         config = {"connect_timeout": 1, "retries": {"total_max_attempts": 1}}
-        assert "AWS_CA_BUNDLE: '/no/such'" in refusal(created, empty_world, **to, verify=False, botocore_config=config)
+        assert "AWS_CA_BUNDLE: '/no/such'" in expect_error(
+            create_audience_model, empty_world, **arguments, verify=False, botocore_config=config
+        )
 
 
 class TestEndpoints:
-    BAD = (
+    BAD_URLS = (
         "localhost:5000",
         "127.0.0.1",
         "https://",
@@ -418,7 +432,7 @@ class TestEndpoints:
         "http://localhost:5000 ",
     )
 
-    @pytest.mark.parametrize("url", BAD)
+    @pytest.mark.parametrize("url", BAD_URLS)
     @pytest.mark.parametrize(
         ("extra", "source"),
         [
@@ -433,71 +447,91 @@ class TestEndpoints:
             ),
         ],
     )
-    def test_of_a_connection(
-        self, empty_world: World, connect: Callable[..., Any], extra: Any, source: str, url: str
+    def test_extra_is_checked(
+        self, empty_world: World, define_connection: Callable[..., Any], extra: Any, source: str, url: str
     ) -> None:
-        assert f"{source}: {url!r}" in refusal(created, empty_world, **connect(extra=json.dumps(extra(url))))
+        assert f"{source}: {url!r}" in expect_error(
+            create_audience_model, empty_world, **define_connection(extra=json.dumps(extra(url)))
+        )
 
-    @pytest.mark.parametrize("url", BAD)
+    @pytest.mark.parametrize("url", BAD_URLS)
     @pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_CLEANROOMSML"])
-    def test_of_the_environment(self, empty_world: World, name: str, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_environment_is_checked(
+        self, empty_world: World, name: str, url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setenv(name, url)
-        assert f"{name}: {url!r}" in refusal(created, empty_world)
+        assert f"{name}: {url!r}" in expect_error(create_audience_model, empty_world)
 
-    @every_way
-    def test_in_every_way(self, empty_world: World, way: Try, monkeypatch: pytest.MonkeyPatch) -> None:
+    @every_caller
+    def test_every_caller_rejects_bad_url(
+        self, empty_world: World, caller: Caller, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setenv("AWS_ENDPOINT_URL", "localhost:5000")
-        assert "AWS_ENDPOINT_URL: 'localhost:5000'" in refusal(way, empty_world)
+        assert "AWS_ENDPOINT_URL: 'localhost:5000'" in expect_error(caller, empty_world)
 
-    def test_of_the_sister_service(self, empty_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_cleanrooms_url_is_checked(self, empty_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AWS_ENDPOINT_URL_CLEANROOMS", "localhost")
-        assert listed() == {"audienceModels": []}
+        assert list_audience_models() == {"audienceModels": []}
         with pytest.raises(ConfigurationError, match="AWS_ENDPOINT_URL_CLEANROOMS: 'localhost'"):
             run(CleanRoomsMLCallOperator(task_id="t", operation="list_collaborations", service="cleanrooms"))
 
-    def test_of_the_login(
-        self, empty_world: World, connect: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    def test_sts_url_is_checked(
+        self, empty_world: World, define_connection: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("AWS_ENDPOINT_URL_STS", "sts.local")
-        to = connect(extra=json.dumps({"role_arn": empty_world.role}))
-        assert "AWS_ENDPOINT_URL_STS: 'sts.local'" in refusal(created, empty_world, **to)
+        arguments = define_connection(extra=json.dumps({"role_arn": empty_world.role}))
+        assert "AWS_ENDPOINT_URL_STS: 'sts.local'" in expect_error(create_audience_model, empty_world, **arguments)
 
-    def test_of_boto3s_configuration_file(
+    def test_configuration_file_is_checked(
         self, empty_world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         (tmp_path / "config").write_text("[default]\nendpoint_url = localhost:5000\n")
         monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
         monkeypatch.delenv("AWS_ENDPOINT_URL")
-        assert "configuration file" in refusal(created, empty_world)
+        assert "configuration file" in expect_error(create_audience_model, empty_world)
 
-    def test_one_that_is_not_taken_is_no_matter(self, empty_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_url_of_other_service_is_ignored(self, empty_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "localhost")
-        assert listed() == {"audienceModels": []}
+        assert list_audience_models() == {"audienceModels": []}
 
-    def test_a_password_in_it_is_not_shown(self, empty_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_password_of_url_is_not_shown(self, empty_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AWS_ENDPOINT_URL", "user:marker@localhost:80")
-        assert "marker" not in refusal(created, empty_world)
+        assert "marker" not in expect_error(create_audience_model, empty_world)
 
 
 class TestConnections:
-    @every_way
-    def test_in_every_way(self, empty_world: World, way: Try, connect: Callable[..., Any]) -> None:
-        assert "login is set, but password is missing" in refusal(way, empty_world, **connect(login="AKIA"))
+    @every_caller
+    def test_every_caller_rejects_missing_key(
+        self, empty_world: World, caller: Caller, define_connection: Callable[..., Any]
+    ) -> None:
+        assert "login is set, but password is missing" in expect_error(
+            caller, empty_world, **define_connection(login="AKIA")
+        )
 
-    @finds_malformed_extras
-    @every_way
-    def test_an_extra_in_every_way(self, empty_world: World, way: Try, connect: Callable[..., Any]) -> None:
-        assert "not a JSON object" in refusal(way, empty_world, **connect(extra="region_name=us-east-1"))
+    @needs_malformed_extras
+    @every_caller
+    def test_every_caller_rejects_bad_extra(
+        self, empty_world: World, caller: Caller, define_connection: Callable[..., Any]
+    ) -> None:
+        assert "not a JSON object" in expect_error(
+            caller, empty_world, **define_connection(extra="region_name=us-east-1")
+        )
 
-    @finds_malformed_extras
+    @needs_malformed_extras
     @pytest.mark.parametrize("extra", ["region_name=us-east-1", "[1]", "null", '"text"', " "], ids=repr)
-    def test_an_extra_that_is_no_json_object(self, empty_world: World, connect: Callable[..., Any], extra: str) -> None:
-        said = refusal(created, empty_world, **connect(login=empty_world.account, password="marker", extra=extra))
-        assert "aws_conn_id: the connection 'prod' has an extra that is not a JSON object" in said
-        assert "marker" not in said
+    def test_extra_must_be_a_json_object(
+        self, empty_world: World, define_connection: Callable[..., Any], extra: str
+    ) -> None:
+        message = expect_error(
+            create_audience_model,
+            empty_world,
+            **define_connection(login=empty_world.account, password="marker", extra=extra),
+        )
+        assert "aws_conn_id: the connection 'prod' has an extra that is not a JSON object" in message
+        assert "marker" not in message
 
     @pytest.mark.parametrize(
-        ("said", "says"),
+        ("fields", "expected"),
         [
             ({"login": "AKIA"}, "login is set, but password is missing"),
             ({"login": "AKIA", "password": ""}, "login is set, but password is missing"),
@@ -515,20 +549,20 @@ class TestConnections:
         ],
         ids=str,
     )
-    def test_half_a_pair_of_keys(
-        self, empty_world: World, connect: Callable[..., Any], said: dict[str, str], says: str
+    def test_missing_key_is_named(
+        self, empty_world: World, define_connection: Callable[..., Any], fields: dict[str, str], expected: str
     ) -> None:
-        text = refusal(created, empty_world, **connect(**said))
-        assert says in text
-        assert "marker" not in text
-        assert "AKIA" not in text
+        message = expect_error(create_audience_model, empty_world, **define_connection(**fields))
+        assert expected in message
+        assert "marker" not in message
+        assert "AKIA" not in message
 
-    def test_of_the_default_connection_as_well(self, empty_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_default_connection_is_checked(self, empty_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps({"conn_type": "aws", "login": "AKIA"}))
-        assert "login is set, but password is missing" in refusal(created, empty_world)
+        assert "login is set, but password is missing" in expect_error(create_audience_model, empty_world)
 
     @pytest.mark.parametrize(
-        "said",
+        "fields",
         [
             {"login": "{account}", "password": "secret"},
             {"extra": '{"aws_access_key_id": "{account}", "aws_secret_access_key": "secret"}'},
@@ -542,12 +576,16 @@ class TestConnections:
         ],
         ids=str,
     )
-    def test_whole_ones_are_taken(self, empty_world: World, connect: Callable[..., Any], said: dict[str, str]) -> None:
-        to = connect(**{name: text.replace("{account}", empty_world.account) for name, text in said.items()})
-        assert listed(**to) == {"audienceModels": []}
+    def test_valid_connection_is_used(
+        self, empty_world: World, define_connection: Callable[..., Any], fields: dict[str, str]
+    ) -> None:
+        arguments = define_connection(
+            **{name: text.replace("{account}", empty_world.account) for name, text in fields.items()}
+        )
+        assert list_audience_models(**arguments) == {"audienceModels": []}
 
     @pytest.mark.parametrize(
-        ("extra", "says"),
+        ("extra", "message"),
         [
             ({"region_name": ""}, "region_name in the extra of the connection 'prod': '' is blank"),
             ({"region_name": "nowhere"}, "region_name in the extra of the connection 'prod': 'nowhere'"),
@@ -594,53 +632,57 @@ class TestConnections:
         ],
         ids=str,
     )
-    def test_entries_of_the_extra(
-        self, empty_world: World, connect: Callable[..., Any], extra: dict[str, Any], says: str
+    def test_bad_extra_entry_is_rejected(
+        self, empty_world: World, define_connection: Callable[..., Any], extra: dict[str, Any], message: str
     ) -> None:
-        to = connect(extra=json.dumps(extra))
-        for way in (created, partial(sensed, deferrable=True), triggered):
-            with pytest.raises(ConfigurationError, match=says) as caught:
-                way(empty_world, **to)
+        arguments = define_connection(extra=json.dumps(extra))
+        for caller in (create_audience_model, partial(run_sensor, deferrable=True), run_trigger):
+            with pytest.raises(ConfigurationError, match=message) as caught:
+                caller(empty_world, **arguments)
             assert "987654321" not in f"{caught.value}{caught.value.__context__}"
         assert empty_world.calls == []
 
 
 class TestBoto3:
-    @every_way
-    def test_no_region(self, empty_world: World, way: Try, monkeypatch: pytest.MonkeyPatch) -> None:
+    @every_caller
+    def test_region_is_required(self, empty_world: World, caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("AWS_DEFAULT_REGION")
-        said = refusal(way, empty_world)
-        assert "region_name: no region is configured" in said
-        assert "credentials" not in said
+        message = expect_error(caller, empty_world)
+        assert "region_name: no region is configured" in message
+        assert "credentials" not in message
 
-    def test_no_region_to_log_in(
-        self, empty_world: World, connect: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    def test_sts_needs_a_region(
+        self, empty_world: World, define_connection: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.delenv("AWS_DEFAULT_REGION")
-        to = connect(extra=json.dumps({"role_arn": empty_world.role}))
-        assert "region_name: no region is configured" in refusal(created, empty_world, **to)
+        arguments = define_connection(extra=json.dumps({"role_arn": empty_world.role}))
+        assert "region_name: no region is configured" in expect_error(create_audience_model, empty_world, **arguments)
 
-    @every_way
-    def test_a_region_that_cannot_be_one(self, empty_world: World, way: Try, monkeypatch: pytest.MonkeyPatch) -> None:
+    @every_caller
+    def test_invalid_region_is_rejected(
+        self, empty_world: World, caller: Caller, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setenv("AWS_DEFAULT_REGION", "None")
-        assert "AWS_DEFAULT_REGION: 'None' is not an AWS region" in refusal(way, empty_world)
+        assert "AWS_DEFAULT_REGION: 'None' is not an AWS region" in expect_error(caller, empty_world)
 
-    @every_way
-    def test_half_a_pair_of_keys(self, empty_world: World, way: Try, monkeypatch: pytest.MonkeyPatch) -> None:
+    @every_caller
+    def test_missing_key_is_named(self, empty_world: World, caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-        assert "AWS_SECRET_ACCESS_KEY" in refusal(way, empty_world)
+        assert "AWS_SECRET_ACCESS_KEY" in expect_error(caller, empty_world)
 
-    @every_way
-    def test_a_profile_that_does_not_exist(self, empty_world: World, way: Try, monkeypatch: pytest.MonkeyPatch) -> None:
+    @every_caller
+    def test_missing_profile_is_named(
+        self, empty_world: World, caller: Caller, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setenv("AWS_PROFILE", "nobody")
-        assert "nobody" in refusal(way, empty_world)
+        assert "nobody" in expect_error(caller, empty_world)
 
 
 @contextmanager
-def sts_that_answers(status: int, code: str) -> Iterator[str]:
+def run_failing_sts(status: int, code: str) -> Iterator[str]:
     body = f"<ErrorResponse><Error><Code>{code}</Code><Message>no</Message></Error></ErrorResponse>".encode()
 
-    class Refusing(BaseHTTPRequestHandler):
+    class FailingHandler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
             self.send_response(status)
@@ -651,18 +693,18 @@ def sts_that_answers(status: int, code: str) -> Iterator[str]:
         def log_message(self, *args: Any) -> None:
             pass
 
-    with HTTPServer(("127.0.0.1", 0), Refusing) as server:
+    with HTTPServer(("127.0.0.1", 0), FailingHandler) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
 
 
-class TestMayPass:
-    """What may be over the next time is retried."""
+class TestRetryableFailures:
+    """Failures that may not recur raise an error that Airflow retries."""
 
-    ONCE: ClassVar[dict[str, Any]] = {"connect_timeout": 1, "retries": {"total_max_attempts": 1}}
+    SINGLE_ATTEMPT: ClassVar[dict[str, Any]] = {"connect_timeout": 1, "retries": {"total_max_attempts": 1}}
 
-    @pytest.mark.parametrize("way", [created, sensed], ids=["create", "sensor"])
+    @pytest.mark.parametrize("caller", [create_audience_model, run_sensor], ids=["create", "sensor"])
     @pytest.mark.parametrize(
         ("status", "code", "advice"),
         [
@@ -673,71 +715,81 @@ class TestMayPass:
             (403, "InvalidClientTokenId", "Renew the credentials in the Airflow connection"),
         ],
     )
-    def test_a_login_that_is_refused(
+    def test_sts_error_is_retryable(
         self,
         empty_world: World,
-        connect: Callable[..., Any],
-        way: Try,
+        define_connection: Callable[..., Any],
+        caller: Caller,
         status: int,
         code: str,
         advice: str,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        to = connect(extra=json.dumps({"role_arn": empty_world.role}))
-        with sts_that_answers(status, code) as url, monkeypatch.context() as patch:
+        arguments = define_connection(extra=json.dumps({"role_arn": empty_world.role}))
+        with run_failing_sts(status, code) as url, monkeypatch.context() as patch:
             patch.setenv("AWS_ENDPOINT_URL_STS", url)
             with pytest.raises(CleanRoomsMLError, match=f"(?s)no credentials.*{code}") as caught:
-                way(empty_world, **to, botocore_config=self.ONCE, **({"timeout": 0} if way is sensed else {}))
+                caller(
+                    empty_world,
+                    **arguments,
+                    botocore_config=self.SINGLE_ATTEMPT,
+                    **({"timeout": 0} if caller is run_sensor else {}),
+                )
         assert not isinstance(caught.value, ConfigurationError)
-        # A sensor polls again until its time-out, and has its own advice after that of the login.
+        # A sensor polls until its time-out, then adds a line of advice after the one about credentials.
         assert advice in str(caught.value).splitlines()[-2 if isinstance(caught.value, WaitTimeoutError) else -1]
 
-    def test_a_role_that_may_not_be_assumed_is_named_in_the_triggerer(
-        self, empty_world: World, connect: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    def test_trigger_explains_denied_role(
+        self, empty_world: World, define_connection: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        to = connect(extra=json.dumps({"role_arn": empty_world.role}))
-        with sts_that_answers(403, "AccessDenied") as url, monkeypatch.context() as patch:
+        arguments = define_connection(extra=json.dumps({"role_arn": empty_world.role}))
+        with run_failing_sts(403, "AccessDenied") as url, monkeypatch.context() as patch:
             patch.setenv("AWS_ENDPOINT_URL_STS", url)
-            error = run_wait(build_wait(arn(empty_world)), **to, botocore_config=self.ONCE)["error"]
+            event = run_wait(build_wait(build_arn(empty_world)), **arguments, botocore_config=self.SINGLE_ATTEMPT)
+        error = event["error"]
         assert "(AccessDenied) when calling the AssumeRole operation" in error
         assert error.splitlines()[-1].endswith("and, if it assumes a role, the trust policy of the role.")
 
     @pytest.mark.parametrize(
         ("status", "code"), [(400, "Throttling"), (503, "ServiceUnavailable"), (403, "ExpiredToken")]
     )
-    def test_the_same_in_the_triggerer(
+    def test_trigger_survives_sts_error(
         self,
         empty_world: World,
-        connect: Callable[..., Any],
+        define_connection: Callable[..., Any],
         status: int,
         code: str,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        to = connect(extra=json.dumps({"role_arn": empty_world.role}))
-        with sts_that_answers(status, code) as url, monkeypatch.context() as patch:
+        arguments = define_connection(extra=json.dumps({"role_arn": empty_world.role}))
+        with run_failing_sts(status, code) as url, monkeypatch.context() as patch:
             patch.setenv("AWS_ENDPOINT_URL_STS", url)
-            said = run_wait(build_wait(arn(empty_world), timeout=1), **to, botocore_config=self.ONCE)
-        assert said["poll_result"]["outcome"] == "pending"
-        assert code in said["poll_result"]["message"]
+            event = run_wait(
+                build_wait(build_arn(empty_world), timeout=1), **arguments, botocore_config=self.SINGLE_ATTEMPT
+            )
+        assert event["poll_result"]["outcome"] == "pending"
+        assert code in event["poll_result"]["message"]
 
-    def test_one_whose_arguments_are_malformed_is_final(
-        self, empty_world: World, connect: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    def test_sts_validation_error_is_final(
+        self, empty_world: World, define_connection: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        to = connect(extra=json.dumps({"role_arn": empty_world.role}))
-        with sts_that_answers(400, "ValidationError") as url, monkeypatch.context() as patch:
+        arguments = define_connection(extra=json.dumps({"role_arn": empty_world.role}))
+        with run_failing_sts(400, "ValidationError") as url, monkeypatch.context() as patch:
             patch.setenv("AWS_ENDPOINT_URL_STS", url)
-            assert "ValidationError" in refusal(created, empty_world, **to, botocore_config=self.ONCE)
+            assert "ValidationError" in expect_error(
+                create_audience_model, empty_world, **arguments, botocore_config=self.SINGLE_ATTEMPT
+            )
 
-    def test_a_login_that_cannot_be_reached(
-        self, empty_world: World, connect: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    def test_unreachable_sts_is_retryable(
+        self, empty_world: World, define_connection: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:9")
-        to = connect(extra=json.dumps({"role_arn": empty_world.role}))
+        arguments = define_connection(extra=json.dumps({"role_arn": empty_world.role}))
         with pytest.raises(CleanRoomsMLError) as caught:
-            created(empty_world, **to, botocore_config=self.ONCE)
+            create_audience_model(empty_world, **arguments, botocore_config=self.SINGLE_ATTEMPT)
         assert not isinstance(caught.value, AirflowFailException)
 
-    def test_a_connection_that_is_not_there_may_come_back(self, empty_world: World) -> None:
+    def test_missing_connection_is_retryable(self, empty_world: World) -> None:
         with pytest.raises(CleanRoomsMLError, match="the connection 'gone' does not exist") as caught:
-            listed(aws_conn_id="gone")
+            list_audience_models(aws_conn_id="gone")
         assert not isinstance(caught.value, AirflowFailException)

@@ -150,7 +150,7 @@ def _convert_members(
     shape: Any = _SHAPES.get_shape_by_name(name)
     typed: dict[str, Any] = {}
     if not isinstance(options, Mapping):
-        check.reject_unknown(options, path, f"is of type {type(options).__name__}", "must be a mapping")
+        check.reject_unknown(options, path, f"{STARS} is of type {type(options).__name__}", "must be a mapping")
         return typed
     for option, value in options.items():
         here = f"{path}.{option}"

@@ -302,7 +302,7 @@ class TestArguments:
             ({"signature_version": "v9"}, "botocore_config.signature_version: 'v9' is unknown"),
             ({"defaults_mode": "odd"}, "odd"),
             ({5: 3}, "botocore_config.5: no such option"),
-            ([1], "botocore_config: is of type list; must be a mapping"),
+            ([1], r"botocore_config: \*{3} is of type list; must be a mapping"),
         ],
         ids=str,
     )

@@ -75,7 +75,7 @@ def _is_request_id(line: str) -> bool:
 #: Advice for these error codes.
 _SIGN_AGAIN = join_lines(
     "The endpoint does not accept the signature of the request.",
-    "Check that region_name is the region of the endpoint, the secret access key, and the clock of the worker.",
+    "Check that region_name matches the endpoint, that the secret access key is correct, and that the worker's clock is right.",
 )
 
 

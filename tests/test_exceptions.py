@@ -77,7 +77,7 @@ def test_errors_can_be_pickled(kind: type[CleanRoomsMLError]) -> None:
         ("GetTable", "ThrottlingException", 400, {}, "ThrottledError", "Other callers in the account"),
         ("GetAudienceModel", "InternalServiceException", 500, {}, "UnavailableError", "a retry may succeed"),
         ("GetAudienceModel", "UnrecognizedClientException", 403, {}, "ServiceError", "Renew the credentials"),
-        ("GetAudienceModel", "InvalidSignatureException", 403, {}, "ServiceError", "Check that region_name is"),
+        ("GetAudienceModel", "InvalidSignatureException", 403, {}, "ServiceError", "Check that region_name matches"),
     ],
 )
 def test_response_maps_to_exception(

@@ -26,7 +26,8 @@ def require_bundle(path: str, source: str) -> None:
     try:
         context.load_verify_locations(cafile=path)
     except OSError as error:
-        raise _explain_unusable(f"{source}: {path!r} is not a usable CA bundle", error) from None
+        what = f"{source}: {path!r} is not a usable CA bundle"
+        raise _explain_unusable(what, error, "it contains no valid certificate") from None
 
 
 def require_certificate(certificate: Any, source: str) -> None:
@@ -42,11 +43,19 @@ def require_certificate(certificate: Any, source: str) -> None:
         file, key = (certificate, None) if isinstance(certificate, str) else certificate
         context.load_cert_chain(file, key, password="")  # without a password, OpenSSL would prompt for one
     except (OSError, TypeError, ValueError) as error:
-        raise _explain_unusable(f"{source}: {certificate!r} is not a usable certificate", error) from None
+        what = f"{source}: {certificate!r} is not a usable certificate"
+        raise _explain_unusable(
+            what, error, "it needs a certificate with its private key, without a password"
+        ) from None
 
 
-def _explain_unusable(what: str, error: Exception) -> CleanRoomsMLError:
+def _explain_unusable(what: str, error: Exception, missing: str) -> CleanRoomsMLError:
+    """
+    Build the error about a file.
+
+    :param missing: What OpenSSL did not find in it.
+    """
     if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) and error.errno not in _UNREADABLE:
         return CleanRoomsMLError(f"{what}: {error}. Nothing was sent.")
-    why = "it contains none" if isinstance(error, ssl.SSLError) else getattr(error, "strerror", None) or error
+    why = missing if isinstance(error, ssl.SSLError) else getattr(error, "strerror", None) or error
     return ConfigurationError(f"{what}: {why}. Nothing was sent.")

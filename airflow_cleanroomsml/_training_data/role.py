@@ -171,9 +171,11 @@ def simulate(iam: IamClient, role: JobRole, access: Access, findings: Findings) 
         if code not in DENIED and code.removesuffix("Exception") not in _REJECTIONS:
             # Throttling, for instance: the next attempt may succeed.
             raise
-        reason = "the caller may not simulate them" if code in DENIED else f"IAM rejected the simulation ({code})"
+        if code in DENIED:
+            reason, remedy = "the caller may not simulate them", "grant iam:SimulatePrincipalPolicy to the caller"
+        else:
+            reason, remedy = f"IAM rejected the simulation ({code})", "check the ARN of the role and its policies"
         values = {"subject": f"The permissions of role {role.arn}", "reason": reason}
-        remedy = "grant iam:SimulatePrincipalPolicy to the caller"
         findings.add(Rule.NOT_CHECKED.build("roleArn", **values, remedy=remedy))
         return None
     return [result["EvalActionName"] for result in results if result["EvalDecision"] != "allowed"]

@@ -102,7 +102,7 @@ class Rule(Enum):
     COLUMN_COUNT = (
         Severity.ERROR,
         "The schema has {count} columns of type {role}{names}; exactly one is required",
-        "give one column this type",
+        "give exactly one column this type",
         _TRAINING,
     )
     COLUMN_MISSING = (
@@ -273,7 +273,8 @@ class Rule(Enum):
     ROLE_NOT_ASSUMABLE = (
         Severity.ERROR,
         "The trust policy of role {role} does not let {service} assume it{reason}",
-        "allow {service} to perform sts:AssumeRole in the trust policy, and remove any statement that denies it",
+        "allow {service} to perform sts:AssumeRole in the trust policy, correct conditions that do not match, and remove any statement "
+        "that denies it",
         _ROLES,
     )
     ROLE_LACKS_PERMISSION = (

@@ -143,8 +143,8 @@ async def cancel_from_trigger(
             await asyncio.shield(limited)
     if limited.cancelled() or limited.exception():
         log.warning(
-            "Could not handle the kill within %d s; the job may still be running and incurring charges: %s.",
-            _TRIGGER_TIMEOUT,
+            "The task was killed, but its job could not be stopped (%s). It may still be running and incurring charges; stop it by hand: %s.",
+            f"no answer within {_TRIGGER_TIMEOUT:.0f} s" if limited.cancelled() else repr(limited.exception()),
             wait.title,
         )
 
@@ -166,7 +166,7 @@ def _cancel(hook: CleanRoomsMLHook, operation: str, wait: Wait) -> str:
             log.warning("Could not read the status: %s", join_lines(wait.title, reason, poll_result.advice))
         return f"It may still be running and incurring charges: its status could not be read, so it was not {done}. {reason}"
     if poll_result.outcome is not Outcome.PENDING:
-        return f"It had already ended ({poll_result.status or 'gone'})."
+        return f"It was already {poll_result.status}." if poll_result.status else "It no longer exists."
     try:
         _call_with_retries(hook, operation, wait)
     except ConflictError:
@@ -175,7 +175,7 @@ def _cancel(hook: CleanRoomsMLHook, operation: str, wait: Wait) -> str:
         if poll_result.status in (*IN_PROGRESS[wait.on_kill], "INACTIVE"):
             return f"It was {done}, and is {poll_result.status}."
         if poll_result.outcome is not Outcome.PENDING:
-            return f"It ended ({poll_result.status or 'gone'}) before it could be {done}."
+            return f"It was {poll_result.status or 'gone'} before it could be {done}."
         raise
     return f"It was {done}."
 

@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 #: What users must know about a job that nobody cancels.
 STILL_RUNNING = "It is still running and still incurring charges."
+#: The same of a job whose status is not known.
+MAY_BE_RUNNING = "It may still be running and incurring charges."
 #: What becomes of a resource when an operator no longer waits for its goal.
 _CONTINUES = {
     Goal.CREATED: STILL_RUNNING,
@@ -162,10 +164,12 @@ def raise_for_outcome(
             code=poll_result.status_code,
             reason=poll_result.message,
         )
-    verdict = f"was still {status}" if status else "could not be read"
+    verdict, stopped = f"was still {status}" if status else "could not be read", stop_resource()
+    if not status and stopped == STILL_RUNNING:
+        stopped = MAY_BE_RUNNING
     raise WaitTimeoutError(
         join_lines(
-            f"The {wait.noun} {verdict} after {wait.deadline - wait.started:.0f} s, when the wait timed out. {stop_resource()}",
+            f"The {wait.noun} {verdict} after {wait.deadline - wait.started:.0f} s, when the wait timed out. {stopped}",
             wait.title,
             # After the title, because it may end with advice, such as that of an error of the network.
             poll_result.reason,

@@ -56,7 +56,9 @@ class DataCheckOperator(CleanRoomsMLOperator):
         if errors:
             # A task that fails has no return value, and the report is what somebody wants to see then.
             try_to_push_results(self, context, {"report": report})
-            raise DataCheckFailedError(join_lines(f"{summary} A job would fail, so none was started.", *texts), errors)
+            raise DataCheckFailedError(
+                join_lines(f"{summary} Correct the errors before you start a job.", *texts), errors
+            )
         (self.log.warning if found else self.log.info)("%s", join_lines(summary, *texts))
         return report
 

@@ -38,7 +38,7 @@ WEEK = 604_800.0
 _TEN_YEARS = 10 * 365 * 86_400
 #: The first and the longest pause before the worker retries a start that was refused for lack of quota, in seconds.
 _PAUSES = (30.0, 300.0)
-_NO_QUOTA = "No quota became available before the time-out. Start fewer jobs at once, or raise quota_timeout."
+_NO_QUOTA = "The quota was still used up at the time-out. Start fewer jobs at once, or raise quota_timeout."
 #: Key in the note of a deferred task that waits in the start queue. Not renamed, because tasks may be deferred during an upgrade.
 _QUEUED = "turn"
 
@@ -145,7 +145,7 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator):
         if next_method == FAILED_DEFERRAL and _QUEUED in read_note(ti):
             delete_note(ti)
             error = str((next_kwargs or {}).get("error", ""))
-            raise self._build_not_started_error(error, "A retry joins the queue again.")
+            raise self._build_not_started_error(error, "A retry waits again.")
         return super().resume_execution(next_method, next_kwargs, context)
 
     def on_kill(self) -> None:
@@ -233,7 +233,7 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator):
         remaining = deadline - _clock.now()
         if remaining <= 0:
             waited = (
-                f"No quota became available within quota_timeout={self.quota_timeout:.0f} s, "
+                f"The quota was still used up after quota_timeout={self.quota_timeout:.0f} s, "
                 "or the shorter time that execution_timeout allows."
             )
             # The same class, by which the base stores the link to the quota and the retry policy chooses its pause.
@@ -277,7 +277,7 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator):
         )
 
     def _build_not_started_error(self, *reasons: str) -> CleanRoomsMLError:
-        return CleanRoomsMLError(join_lines("Nothing was started: the start queue did not reach this task.", *reasons))
+        return CleanRoomsMLError(join_lines("Nothing was started: this task was still in the start queue.", *reasons))
 
 
 def _describe_refusal(error: ServiceError | None) -> dict[str, Any] | None:

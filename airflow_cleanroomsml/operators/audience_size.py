@@ -131,9 +131,10 @@ class CleanRoomsMLChooseAudienceSizeOperator(CleanRoomsMLOperator):
         arguments = self._check_fields()
         response = self._load_metrics(arguments)
         if response is None:
-            return self._handle_unsuitable(
-                arguments, "the metrics are not shared, or neither audience_generation_job_arn nor metrics is set"
-            )
+            reason = "the metrics are not shared, or neither audience_generation_job_arn nor metrics is set"
+            if "audience_generation_job_arn" in arguments:
+                reason = "the metrics are not shared; see shared_audience_metrics of the configured audience model"
+            return self._handle_unsuitable(arguments, reason)
         try:
             metrics = read_metrics(response, arguments.get("training_users"))
         except ValueError as error:

@@ -225,7 +225,7 @@ class CleanRoomsMLPromoteAudienceModelOperator(_RetrainingOperator):
         if newer > older:
             return ""
         ends = f"{older[0]:%Y-%m-%d %H:%M %Z}, and those of {new} end at {newer[0]:%Y-%m-%d %H:%M %Z}"
-        return f"it is newer; its training data end at {ends}"
+        return f"it is as recent or newer; its training data end at {ends}"
 
 
 class CleanRoomsMLPruneAudienceModelsOperator(_RetrainingOperator):
@@ -296,9 +296,9 @@ class CleanRoomsMLPruneAudienceModelsOperator(_RetrainingOperator):
         plan = pruner.build_plan(arguments)
         deleted = plan.delete if report_only else pruner.delete(plan)
         self.log.info(
-            "%s %d audience models, kept %d, found %d already deleted or being deleted.",
-            "Would delete" if report_only else "Deleted",
+            "Audience models: %d %s, %d kept, %d already deleted or being deleted.",
             len(deleted),
+            "would be deleted" if report_only else "deleted",
             len(plan.keep),
             len(plan.gone),
         )

@@ -144,7 +144,7 @@ class CleanRoomsMLNewAudienceGenerationJobsSensor(CleanRoomsMLBaseSensor):
         return (
             f"{verdict} within {self.timeout:.0f} s, the timeout of the sensor.",
             f"configured audience model {model}" if model else "",
-            f"The last poll failed, so there may be one: {self._failed_poll}" if self._failed_poll else "",
+            f"The last poll failed, so a job may exist: {self._failed_poll}" if self._failed_poll else "",
             self._advice,
         )
 

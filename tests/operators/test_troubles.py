@@ -88,7 +88,7 @@ def test_trigger_failure_in_start_queue_starts_nothing_and_is_retried(empty_worl
     context: Any = {"params": {}, "ti": ti}
     assert defer(operator, context).method_name == "execute_in_turn"
     with pytest.raises(
-        CleanRoomsMLError, match="(?s)Nothing was started: the start queue did not reach this task.*Trigger failure"
+        CleanRoomsMLError, match="(?s)Nothing was started: this task was still in the start queue.*Trigger failure"
     ) as caught:
         operator.resume_execution("__fail__", {"error": "Trigger failure"}, context)
     assert not isinstance(caught.value, WaitBrokenError)

@@ -121,7 +121,7 @@ def test_throttled_cancellation_is_retried(slow_studio: Studio, channel: str) ->
 def test_ended_job_is_not_cancelled(studio: Studio) -> None:
     of = {"trained_model_arn": studio.model, "membership_identifier": studio.membership}
     wait = Wait(TRAINED_MODEL.noun, "created", of, 0.0, 0.0, 1.0, on_kill="cancel")
-    assert cancel(CleanRoomsMLHook, wait) == "It had already ended (ACTIVE)."
+    assert cancel(CleanRoomsMLHook, wait) == "It was already ACTIVE."
     assert "CancelTrainedModel" not in studio.world.calls
 
 
@@ -134,7 +134,7 @@ def test_unreadable_model_is_not_deleted(
     world.add_fault("GetAudienceModel", fault, times=1 if passes else 0)
     once = CleanRoomsMLHook(config={"retries": {"total_max_attempts": 1}})
     message = cancel(lambda: once, wait)
-    expected = "It had already ended (ACTIVE)." if passes else "its status could not be read, so it was not deleted."
+    expected = "It was already ACTIVE." if passes else "its status could not be read, so it was not deleted."
     assert expected in message
     assert "DeleteAudienceModel" not in world.calls
     # Only responses of the service have a request ID.

@@ -273,8 +273,7 @@ class Rule(Enum):
     ROLE_NOT_ASSUMABLE = (
         Severity.ERROR,
         "The trust policy of role {role} does not let {service} assume it{reason}",
-        "allow {service} to perform sts:AssumeRole in the trust policy, correct conditions that do not match, and remove any statement "
-        "that denies it",
+        "allow {service} to perform sts:AssumeRole in the trust policy; correct conditions that exclude it, and remove Deny statements",
         _ROLES,
     )
     ROLE_LACKS_PERMISSION = (

@@ -143,7 +143,7 @@ async def cancel_from_trigger(
             await asyncio.shield(limited)
     if limited.cancelled() or limited.exception():
         log.warning(
-            "The task was killed, but its job could not be stopped (%s). It may still be running and incurring charges; stop it by hand: %s.",
+            "The task was killed, but its job could not be stopped (%s). It may still be running and incurring charges; stop it: %s.",
             f"no answer within {_TRIGGER_TIMEOUT:.0f} s" if limited.cancelled() else repr(limited.exception()),
             wait.title,
         )

@@ -95,8 +95,8 @@ class AttemptLog:
     """
     The notes that the tries of a task write for later tries, in Airflow's task state store (3.3 and later).
 
-    A try writes a note before it sends a request and after the response, so that a later try knows whether to search at all. The notes
-    are a shortcut: if they cannot be written or read, the listing shows what exists.
+    A try writes a note before it sends a request and after the response, so that a later try need not search. Without its note, a retry
+    searches the listing, which does not find a renamed export or association, nor anything in another region or account.
 
     :param fingerprint: Fingerprint of the current request.
     :param enabled: Whether notes are kept.
@@ -183,7 +183,7 @@ class AttemptLog:
         try:
             if self._store is not None:
                 self._store.set(self.KEY, notes)
-        # The store may raise anything, and a lost note only costs the next try a search.
+        # The store may raise anything, and what was created must not be lost because of it.
         except Exception:
             log.warning(
                 "Could not write to Airflow's task state store; a retry will not know what this try has done.",

@@ -1,8 +1,8 @@
 """
 Search for what a run of a task has created.
 
-A tag identifies it, because anybody may create a resource of the same name. The tags of exports and associations do not exist or cannot be
-read. These are recognised by parent and name, and must equal the request.
+A tag identifies it, because anybody may create a resource of the same name. Exports have no tags, and those of associations cannot be
+read: both kinds are recognised by parent and name, and must equal the request.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ class PreviousTries:
     :param attempt: The current try.
     :param retries: The operator's ``retries``.
     :param run_start: When the Dag run started, in seconds since 1970.
-    :param is_searched: Whether this try has searched before and has sent nothing since.
+    :param is_searched: Whether this try has searched before, and everything that it has sent since was refused.
     """
 
     hook: CleanRoomsMLHook
@@ -64,7 +64,7 @@ class PreviousTries:
     used_numbers: set[int] = field(default_factory=set)
     #: Resources of this run that it cannot reuse, by their identifiers.
     superseded: list[dict[str, Any]] = field(default_factory=list)
-    #: Untagged resources that were created before belong to others, in seconds since 1970.
+    #: Time in seconds since 1970; untagged resources that were created earlier belong to others.
     since: float = 0.0
     #: What this try reuses.
     reused: Owned | None = None

@@ -104,7 +104,7 @@ def check_trust(iam: IamClient, role: JobRole, findings: Findings) -> bool:
             return False
         if code not in DENIED:
             raise
-        values = {"subject": f"The trust policy of role {role.arn}", "reason": "the caller may not read it"}
+        values = {"subject": f"The trust policy of role {role.arn}", "reason": "the caller is not allowed to read it"}
         findings.add(Rule.NOT_CHECKED.build("roleArn", **values, remedy="grant iam:GetRole to the caller"))
         return True
     reason = find_trust_problem(policy, role)
@@ -171,7 +171,9 @@ def simulate(iam: IamClient, role: JobRole, access: Access, findings: Findings) 
         if code not in DENIED and code.removesuffix("Exception") not in _REJECTIONS:
             # Throttling, for instance: the next attempt may succeed.
             raise
-        reason = "the caller may not simulate them" if code in DENIED else f"IAM rejected the simulation ({code})"
+        reason = (
+            "the caller is not allowed to simulate them" if code in DENIED else f"IAM rejected the simulation ({code})"
+        )
         values = {"subject": f"The permissions of role {role.arn}", "reason": reason}
         remedy = "grant iam:SimulatePrincipalPolicy to the caller"
         findings.add(Rule.NOT_CHECKED.build("roleArn", **values, remedy=remedy))

@@ -109,7 +109,7 @@ def describe_end(context: Context) -> dict[str, Any]:
     duration = _measure(ti)
     took = "" if duration is None or end == "started" else f" after {_format_duration(duration)}"
     lines = (
-        f"Task {ti.task_id} of Dag {ti.dag_id}, run {ti.run_id}, {end}{took}, in try {ti.try_number}.",
+        f"Task {ti.task_id} of Dag {ti.dag_id} {end}{took} (run {ti.run_id}, try {ti.try_number}).",
         f"{noun or 'job'}: {arn}" if arn else "",
         f"status: {status}",
         f"reason: {reason or _NO_REASON}" if reason or end == "failed" else "",

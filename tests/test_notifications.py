@@ -114,7 +114,7 @@ def test_task_of_killed_worker_is_reported_as_failed(
     call_back_in_dag_processor(make(topic), kind)
     ((subject, message),) = topic.read_messages()
     assert subject == "dag.task failed"
-    assert "run manual__1, failed, in try 1." in message
+    assert "failed (run manual__1, try 1)." in message
     assert f"audience model: {MODEL}" in message
     assert "status: failed" in message
     assert "reason: not known" in message

@@ -70,6 +70,8 @@ def _require_text(name: str, value: Any, where: str) -> str:
     if isinstance(value, str) and value.strip():
         return value
     problem = (
-        "blank, as an undefined Jinja variable renders" if isinstance(value, str) else f"of type {type(value).__name__}"
+        "blank, which is what an undefined Jinja variable renders to"
+        if isinstance(value, str)
+        else f"of type {type(value).__name__}"
     )
     raise ConfigurationError(f"{name}{where}: {value!r} is {problem}; must be {_ALLOWED[name]}. Nothing was sent.")

@@ -35,7 +35,7 @@ _SAY_UNCOUNTED = frozenset((Rule.TOO_LARGE_TO_READ, Rule.QUERY_FAILED, Rule.QUER
 _OWN_CATALOG = "AwsDataCatalog"
 _CATALOG_REMEDY = 'register that catalog in Athena and set athena_catalog to its name, or count with statistics="files"'
 _NUMBERS = "The numbers of interactions and users"
-_NO_FILES = "the caller may not list or read the files"
+_NO_FILES = "the caller is not allowed to list or read the files"
 
 
 class TrainingDataCheck:

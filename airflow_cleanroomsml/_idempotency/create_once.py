@@ -130,7 +130,7 @@ class CreateOnce:
         if self.if_exists == "update" and self.update:
             self.update(handle, description)
         elif different := find_differences(self._request, self._resource, description):
-            first = "The existing resource of this name differs from the request:"
+            first = "The existing resource with this name differs from the request:"
             title = lookup.describe(self._resource, handle.identifiers)
             advice = "Choose another name, or change the arguments to match the existing resource."
             raise AlreadyExistsError(join_lines(first, *different, title, advice))

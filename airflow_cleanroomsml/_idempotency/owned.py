@@ -162,8 +162,8 @@ class OwnedSearch:
         entries.sort(key=lambda entry: entry["createTime"], reverse=True)
         if len(entries) > MAX_READS:
             log.warning(
-                "%d entries in the listing of the %s are as recent as this run, so an earlier try may have created any of them; "
-                "only the tags of the newest %d are read.",
+                '%d resources of the type "%s" are as recent as this run. Only the tags of the newest %d are read, so one that an earlier '
+                "try created may be missed and created again.",
                 len(entries),
                 self.resource.noun,
                 MAX_READS,

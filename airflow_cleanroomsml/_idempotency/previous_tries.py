@@ -274,7 +274,7 @@ class PreviousTries:
             self.hook.call("tag_resource", {"resource_arn": arn, "tags": {claim.key: claim.value}})
         except CleanRoomsMLError as error:
             log.warning(
-                "Could not update the tag of %s; a retry whose arguments render differently may create another one. %s",
+                "Could not update the tag of %s; a retry whose arguments render differently may create a second resource. %s",
                 arn,
                 error,
             )
@@ -321,8 +321,8 @@ class PreviousTries:
         ]
         if names:
             log.warning(
-                "Creating another %s. An earlier try may have created one of these with other arguments, which cannot be checked "
-                "because they have no tags: %s.",
+                "Creating another %s. An earlier try may already have created one of the following with other arguments. This cannot be "
+                "checked, because they have no tags; delete those that you do not need: %s.",
                 self.resource.noun,
                 ", ".join(map(repr, names[:10])),
             )

@@ -28,7 +28,7 @@ def find_broken_rules(members: Mapping[str, Any]) -> list[Violation]:
 
 def _check_tags(members: Mapping[str, Any]) -> Iterator[str]:
     if len(members.get("tags") or ()) > 50:
-        yield "tags: more than 50; the service model allows 200, but its documentation only 50 per resource"
+        yield "tags: more than 50; the service model allows 200, but its documentation only 50 per resource; use at most 50"
 
 
 def _check_percentage_bins(members: Mapping[str, Any]) -> Iterator[str]:
@@ -72,7 +72,7 @@ def _check_trained_model(members: Mapping[str, Any]) -> Iterator[str]:
     if channels > 20:
         yield (
             f"data_channels: {channels} with incremental_training_data_channels; the documentation of the service model allows 20 "
-            "in total, although its shapes allow 20 and 1"
+            "in total, although its limits for the two lists are 20 and 1; use at most 20 in total"
         )
 
 
@@ -122,4 +122,8 @@ def find_base_version_warnings(operation: str, paths: Iterable[str]) -> list[str
     :param paths: Paths of members that were "NULL".
     """
     default = _DEFAULT_VERSIONS.get(operation)
-    return [f'{path}: "NULL" cannot be sent, so it is omitted; {default}' for path in paths if default]
+    return [
+        f'{path}: "NULL" (the base version) cannot be sent and was omitted, so the service may use another version: {default}'
+        for path in paths
+        if default
+    ]

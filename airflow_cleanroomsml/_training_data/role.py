@@ -104,7 +104,7 @@ def check_trust(iam: IamClient, role: JobRole, findings: Findings) -> bool:
             return False
         if code not in DENIED:
             raise
-        values = {"subject": f"The trust policy of role {role.arn}", "reason": "the caller may not read it"}
+        values = {"subject": f"The trust policy of role {role.arn}", "reason": "the caller is not allowed to read it"}
         findings.add(Rule.NOT_CHECKED.build("roleArn", **values, remedy="grant iam:GetRole to the caller"))
         return True
     reason = find_trust_problem(policy, role)
@@ -172,7 +172,10 @@ def simulate(iam: IamClient, role: JobRole, access: Access, findings: Findings) 
             # Throttling, for instance: the next attempt may succeed.
             raise
         if code in DENIED:
-            reason, remedy = "the caller may not simulate them", "grant iam:SimulatePrincipalPolicy to the caller"
+            reason, remedy = (
+                "the caller is not allowed to simulate them",
+                "grant iam:SimulatePrincipalPolicy to the caller",
+            )
         else:
             reason, remedy = f"IAM rejected the simulation ({code})", "check the ARN of the role and its policies"
         values = {"subject": f"The permissions of role {role.arn}", "reason": reason}

@@ -63,14 +63,14 @@ class Rule(Enum):
     )
     DEFAULT_DATABASE_MISSING = (
         Severity.ERROR,
-        "There is no Glue database named default, and role {role} may not create it",
-        "create an empty database named default, or allow the role glue:CreateDatabase on database/default",
+        "There is no Glue database named default, and role {role} is not allowed to create it",
+        "create an empty database named default, or grant the role glue:CreateDatabase on database/default",
         _MODEL,
     )
     DEFAULT_DATABASE_UNCERTAIN = (
         Severity.WARNING,
-        "It is unknown whether a Glue database named default exists, or whether role {role} may create it",
-        "create an empty database named default, or allow the role glue:CreateDatabase on database/default",
+        "It is unknown whether a Glue database named default exists, or whether role {role} is allowed to create it",
+        "create an empty database named default, or grant the role glue:CreateDatabase on database/default",
         _MODEL,
     )
     LOCATION_NOT_ON_S3 = (
@@ -195,7 +195,7 @@ class Rule(Enum):
     )
     TOO_LARGE_TO_READ = (
         Severity.WARNING,
-        "The data was not read: its files have {size}, and a worker reads at most {limit}",
+        "The data was not read: its files total {size}, and a worker reads at most {limit}",
         'count with statistics="athena"',
         "limit of this package",
     )
@@ -216,7 +216,7 @@ class Rule(Enum):
     INVALID_TRAINING_WINDOW = (
         Severity.ERROR,
         "The training window {window} must end after it starts",
-        "correct its times",
+        "set trainingDataEndTime later than trainingDataStartTime",
         _ASSUMED,
     )
     INSUFFICIENT_INTERACTIONS = (
@@ -278,7 +278,7 @@ class Rule(Enum):
     )
     ROLE_LACKS_PERMISSION = (
         Severity.ERROR,
-        "Role {role} may not perform {actions} on {resource}",
+        "Role {role} is not allowed to perform {actions} on {resource}",
         "allow these actions in a policy of the role",
         _ROLES,
     )
@@ -286,7 +286,7 @@ class Rule(Enum):
     # Seeds
     SEED_NOT_FOUND = (
         Severity.ERROR,
-        "There is no seed at {location}, neither an object nor files with this prefix",
+        "There is no seed at {location}: no object has this key or prefix",
         "write it, or correct the location",
         _SEED,
     )

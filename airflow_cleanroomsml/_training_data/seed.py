@@ -15,7 +15,7 @@ from airflow_cleanroomsml._training_data.storage import Location, find_archived,
 _MOST_REPORTED = 3
 _MEBIBYTE = 1024**2
 _LARGE_REMEDY = (
-    "correct the location if it has other files, or write each user_id without other members; "
+    "correct the location if it has other files, or remove all members except user_id; "
     "at most {limit:,} ids are allowed"
 )
 
@@ -77,7 +77,7 @@ def read_seed(
     if sum(file.size for file in files) > max_bytes:
         values = {
             "subject": f"The seed at {location}",
-            "reason": f"its files have more than {max_bytes / _MEBIBYTE:,.0f} MiB",
+            "reason": f"its files total more than {max_bytes / _MEBIBYTE:,.0f} MiB",
         }
         raise InvalidDataError(
             Rule.NOT_CHECKED.build("s3Uri", **values, remedy=_LARGE_REMEDY.format(limit=rules.max_seed))
@@ -127,8 +127,8 @@ def _parse_id(line: str) -> str:
         raise _LineError('"user_id" is missing', f'"user_id" is missing (members: {names})')
     value = entry["user_id"]
     if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
-        text = "not a string or an integer, or empty"
-        raise _LineError(f'"user_id" is {text}', f'"user_id" is {json.dumps(value)}, {text}')
+        text = "must be an integer or a string that is not empty"
+        raise _LineError(f'"user_id" {text}', f'"user_id" is {json.dumps(value)}; {text}')
     text = str(value)
     try:
         text.encode()

@@ -25,11 +25,11 @@ admin API for tests (JSON):
   POST   /_emulator/clock      {"advance": SECONDS, "freeze": true or false}; only "advance" and slow responses move a frozen clock
   GET    /_emulator/settings
   POST   /_emulator/settings   {"unique_names": false, …}: change fields of Settings, such as quotas, from now on
-  GET    /_emulator/permissions?account=…  IAM actions that an account allows (null: all), and those that its requests have needed
+  GET    /_emulator/permissions?account=…  IAM actions that an account is allowed (null: all), and those that its requests have needed
   POST   /_emulator/permissions    {"account": …, "actions": ["cleanrooms-ml:Get*", …]}: allow these actions only
   DELETE /_emulator/permissions?account=…  allow all actions
-  POST   /_emulator/reset      delete resources, faults, permissions and the log of requests, but nothing in S3 and Glue; with
-                               {"everything": true} also stop jobs and restore clock and settings as at the start
+  POST   /_emulator/reset      delete resources, faults, permissions and the log of requests, but nothing in S3 or Glue; with
+                               {"everything": true} also stop jobs and restore clock and settings to their initial values
   POST   /moto-api/reset       delete what S3, Glue and other services of moto store
   GET    /_emulator/faults     active faults
   DELETE /_emulator/faults?account=…
@@ -70,8 +70,8 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--scale",
         type=float,
-        help=f"factor for the documented minimums of data: 0.001 accepts 1,000 interactions (default: {defaults.scale}; --with-sample "
-        "derives it from the number of users)",
+        help="factor by which the documented data minimums are multiplied; with 0.001, 1,000 interactions are enough (default: "
+        f"{defaults.scale}; --with-sample derives it from the number of users)",
     )
     parser.add_argument(
         "--with-sample",

@@ -20,6 +20,9 @@ from werkzeug.serving import WSGIRequestHandler
 from airflow_cleanroomsml.emulator.errors import ApiError, not_implemented_error
 
 _MOTO_SERVER = "moto.moto_server.werkzeug_app"
+_ONLY_CLEAN_ROOMS = (
+    "only Clean Rooms and Clean Rooms ML are served. Install a moto release that the emulator extra allows"
+)
 
 
 def _find(module: str, name: str) -> Any:
@@ -66,9 +69,7 @@ class MotoDispatcher:
         :raises ApiError: The installed moto cannot dispatch requests.
         """
         if self._dispatcher is None:
-            raise _missing_error(
-                _MOTO_SERVER, "DomainDispatcherApplication", "only Clean Rooms and Clean Rooms ML are served"
-            )
+            raise _missing_error(_MOTO_SERVER, "DomainDispatcherApplication", _ONLY_CLEAN_ROOMS)
         app: Callable[..., Iterable[bytes]] = self._dispatcher.get_application(environ)
         return app
 
@@ -82,7 +83,7 @@ def create_moto_app(service: Any) -> Any:
     """
     create = _find(_MOTO_SERVER, "create_backend_app")
     if create is None:
-        raise _missing_error(_MOTO_SERVER, "create_backend_app", "only Clean Rooms and Clean Rooms ML are served")
+        raise _missing_error(_MOTO_SERVER, "create_backend_app", _ONLY_CLEAN_ROOMS)
     return create(service)
 
 

@@ -13,8 +13,8 @@ from airflow_cleanroomsml.emulator.service import Service
 from airflow_cleanroomsml.emulator.wsgi import Application
 
 _CLEAN_ROOMS_SCOPE = (
-    "Of cleanrooms it supports collaborations, memberships, configured audience model associations, protected queries and tags, "
-    "but no configured tables, analysis rules or templates."
+    "In the cleanrooms API it supports only collaborations, memberships, configured audience model associations, protected queries and "
+    "tags; configured tables, analysis rules and templates are not supported."
 )
 
 

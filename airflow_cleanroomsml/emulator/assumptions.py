@@ -38,7 +38,7 @@ SECTIONS: dict[str, tuple[Assumption, ...]] = {
         Assumption("duration of a deletion or cancellation", "one second, half of it PENDING", ("delete_seconds",)),
         Assumption(
             "unique names",
-            "required by every create, and taken by failed and INACTIVE resources too; `--names-not-unique` accepts duplicates",
+            "required by every create operation; failed and INACTIVE resources keep their names; `--names-not-unique` accepts duplicates",
             ("unique_names",),
         ),
         Assumption(
@@ -69,7 +69,7 @@ SECTIONS: dict[str, tuple[Assumption, ...]] = {
         ),
         Assumption(
             "timestamps",
-            "1e8 to 1e11, which excludes milliseconds; string columns of Glue type `timestamp` are read as ISO 8601",
+            "accepted from 1e8 to 1e11 seconds, which excludes milliseconds; string columns of Glue type `timestamp` are read as ISO 8601",
         ),
         Assumption(
             "columns of a CSV file",
@@ -78,8 +78,8 @@ SECTIONS: dict[str, tuple[Assumption, ...]] = {
         ),
         Assumption(
             "file formats",
-            "CSV and JSON lines, both plain or `.gz`, and Parquet; of registered partitions only; names that begin with `_` or `.` are "
-            "ignored",
+            "CSV and JSON lines, both plain or `.gz`, and Parquet; in a partitioned table, only files of registered partitions are read; "
+            "names that begin with `_` or `.` are ignored",
         ),
         Assumption(
             "a partition without files",
@@ -114,7 +114,8 @@ SECTIONS: dict[str, tuple[Assumption, ...]] = {
             "they are",
         ),
         Assumption(
-            "recall", "each fifth of the seed is held out once; the share of held-out users in the largest size"
+            "recall",
+            "the share of held-out seed users who are in the audience of the largest size; each fifth of the seed is held out once",
         ),
         Assumption('metrics with `sharedAudienceMetrics=["NONE"]`', "visible to the model's owner only"),
         Assumption("order of users in an exported file", "best score first, one million users per file"),
@@ -162,7 +163,7 @@ SECTIONS: dict[str, tuple[Assumption, ...]] = {
         Assumption("the 100 versions of a trained model", "include the base version", ("versions_per_trained_model",)),
         Assumption(
             "channels",
-            "those of a training must have been created for the association that it uses; those of an inference job need not",
+            "those of a trained model must have been created for the association that it uses; those of an inference job need not",
         ),
         Assumption(
             "an algorithm without the required image",
@@ -273,7 +274,8 @@ SECTIONS: dict[str, tuple[Assumption, ...]] = {
             "request rates",
             "unlimited; `--published-rates` throttles by account, region and operation at the rates of the user guide. Where no burst is "
             "published, it is one second's requests. Reads of collaborations, CreateMLInputChannel, GetMLInputChannel, cancellations, "
-            "DeleteMLInputChannelData and all of `cleanrooms` are not limited. A refused request counts, a throttled one does not",
+            "DeleteMLInputChannelData and all of `cleanrooms` are not limited. A refused request counts towards the "
+            "rate; a throttled one does not",
             ("published_rates",),
         ),
         Assumption("error messages", "the emulator's own; a missing resource is named by its ARN or identifier"),

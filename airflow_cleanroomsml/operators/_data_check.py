@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 #: Failures that say nothing about the data, and may not happen the next time.
 _INTERRUPTIONS = frozenset((Rule.GLUE_ERROR, Rule.S3_ERROR, Rule.QUERY_INTERRUPTED))
-_S3_REMEDY = "allow s3:ListBucket, and s3:GetObject where files are read, to the role or user of the connection"
+_S3_REMEDY = "grant s3:ListBucket, and s3:GetObject where files are read, to the role or user of the connection"
 
 
 class DataCheckOperator(CleanRoomsMLOperator):

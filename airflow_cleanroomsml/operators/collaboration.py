@@ -134,9 +134,9 @@ class CleanRoomsFindConfiguredAudienceModelOperator(_LookupOperator):
         if found:
             advice = "Set association_name or creator_account_id to choose one."
         elif others:
-            advice = f"It has associations with other names or creators: {others}."
+            advice = f"It has associations with other names or creators: {others}. Correct association_name or creator_account_id."
         else:
-            advice = "No member has associated a configured audience model with it yet."
+            advice = "No member has associated a configured audience model with it yet. Ask the model's owner to create an association."
         raise ResourceNotFoundError(
             join_lines(
                 f"The collaboration {collaboration} has {len(offers)} configured audience models that match; the task needs exactly one.",

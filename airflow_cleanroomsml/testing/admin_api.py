@@ -45,7 +45,10 @@ class AdminApi:
             response = connection.getresponse()
             status, content = response.status, response.read()
         except (HTTPException, OSError) as error:
-            raise EmulatorError(f"The emulator cannot be reached at {self._endpoint_url}: {error}") from error
+            raise EmulatorError(
+                f"The emulator cannot be reached at {self._endpoint_url}: {error}. "
+                "Start it with python -m airflow_cleanroomsml.emulator, or correct the URL."
+            ) from error
         finally:
             connection.close()
         try:

@@ -90,7 +90,7 @@ def test_rescheduled_sensor_polls_again(tasks: dict[str, Any], account: World) -
 def test_started_task_is_not_reported_as_failed(messages: dict[str, str]) -> None:
     assert [subject for subject in messages if "denied_once" in subject] == ["retries.denied_once started"]
     message = messages["retries.denied_once started"]
-    assert re.search(r"Task denied_once of Dag retries, run \S+, started, in try \d\.\n", message)
+    assert re.search(r"Task denied_once of Dag retries started \(run \S+, try \d\)\.\n", message)
     assert "reason" not in message
 
 
@@ -102,7 +102,7 @@ def test_failure_notification_names_the_job(tasks: dict[str, Any], account: Worl
     for task, name in (("failure", "model-False"), ("deferred_failure", "model-True")):
         message = messages[f"retries.{task} failed: CREATE_FAILED"]
         assert f"audience model: {arns[name]}" in message
-        assert re.search(rf"Task {task} of Dag retries, run \S+, failed{took}, in try 1\.", message)
+        assert re.search(rf"Task {task} of Dag retries failed{took} \(run \S+, try 1\)\.", message)
 
 
 def list_models(account: World) -> list[str]:

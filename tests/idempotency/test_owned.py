@@ -381,7 +381,7 @@ def test_number_of_reads_is_limited(
         empty_world.create_dataset(f"other-{number}")
     task.retry()
     assert empty_world.calls.count("GetTrainingDataset") == 1
-    assert "only the tags of the newest 1 are read" in caplog.text
+    assert "Only the tags of the newest 1 are read" in caplog.text
 
 
 def test_nothing_is_read_if_log_says_nothing_was_created(empty_world: World) -> None:
@@ -449,7 +449,7 @@ def test_warning_names_exports_that_may_belong_to_task(world: World, caplog: pyt
     )
     task.run()
     assert task.retry()["name"] == "export-2"
-    assert "because they have no tags: 'export-1'" in caplog.text
+    assert "because they have no tags; delete those that you do not need: 'export-1'" in caplog.text
 
 
 def test_state_store_leads_to_renamed_association(world: World) -> None:

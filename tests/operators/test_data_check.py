@@ -849,7 +849,7 @@ def test_good_seed_passes_and_is_counted(world: World) -> None:
         (b'{"user_id": "secret"}\n', "SEED_TOO_SMALL", "ids in the seed: 1"),
         (b"user_id\nsecret\n", "SEED_MALFORMED", "line 1: not JSON"),
         (b'{"secret": 1}\n', "SEED_MALFORMED", 'line 1: "user_id" is missing'),
-        (b'{"user_id": ["secret"]}\n', "SEED_MALFORMED", "not a string or an integer"),
+        (b'{"user_id": ["secret"]}\n', "SEED_MALFORMED", "must be an integer or a string that is not empty"),
         (b"PAR1secret\xff", "SEED_MALFORMED", "not UTF-8"),
         (b'{"user_id": ' + b"[" * 100_000, "SEED_MALFORMED", "line 1: not JSON"),
     ],
@@ -884,7 +884,7 @@ def test_seed_that_is_too_large_is_not_read(world: World, monkeypatch: pytest.Mo
     assert (report["users"], report["errors"]) == (None, 0)
     (finding,) = report["findings"]
     assert (finding["rule"], finding["field"]) == ("NOT_CHECKED", "s3Uri")
-    assert f"The seed at {folder} could not be checked: its files have more than" in finding["problem"]
+    assert f"The seed at {folder} could not be checked: its files total more than" in finding["problem"]
 
 
 def test_seed_that_cannot_match_enough_is_rejected(world: World) -> None:

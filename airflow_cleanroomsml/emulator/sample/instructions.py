@@ -56,7 +56,7 @@ def format_instructions(url: str, sample: Sample) -> str:
     :param sample: The sample.
     """
     heading = (
-        f"# {sample.interactions:,} interactions of {sample.users:,} users, a seed of {sample.seed_users:,}; "
+        f"# Sample: {sample.interactions:,} interactions of {sample.users:,} users, a seed of {sample.seed_users:,}; "
         f"account {OWNER}, its partner {PARTNER}. In another shell:"
     )
     exports = [f"export {name}={shlex.quote(value)}" for name, value in _list_variables(url, sample).items()]

@@ -95,7 +95,9 @@ class Interactions:
         """
         candidates, _ = self._split_users(taste)
         if n > len(candidates):
-            raise ValueError(f"a seed of taste {taste} has at most {len(candidates):,} users, not {n:,}")
+            raise ValueError(
+                f"a seed drawn from the users with taste {taste} has at most {len(candidates):,} users, not {n:,}"
+            )
         return candidates[:n]
 
     def list_held_out(self, taste: int) -> list[str]:

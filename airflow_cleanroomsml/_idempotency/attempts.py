@@ -183,7 +183,7 @@ class AttemptLog:
         try:
             if self._store is not None:
                 self._store.set(self.KEY, notes)
-        # The store may raise anything, and what was created must not be lost because of it.
+        # The store may raise anything; the task must not fail because of it, since the job exists.
         except Exception:
             log.warning(
                 "Could not write to Airflow's task state store; a retry will not know what this try has done.",

@@ -109,14 +109,11 @@ class Kind:
         version = pushed.get("version_identifier")
         return record.arn == result and version in (None, record.fields.get("versionIdentifier"))
 
-    def identify(self, record: Record) -> dict[str, Any]:
-        """Return the values that identify a resource without an ARN."""
-        return {"name": record.fields["name"], "audience_size": record.fields.get("audienceSize")}
-
     def is_waited_for(self, record: Record, identifiers: Mapping[str, Any]) -> bool:
         """Whether a task waited for a resource with these identifiers."""
         if not self.tagged:
-            return all(identifiers.get(name) == value for name, value in self.identify(record).items())
+            expected = {"name": record.fields["name"], "audience_size": record.fields.get("audienceSize")}
+            return all(identifiers.get(name) == value for name, value in expected.items())
         version = identifiers.get("version_identifier")
         return record.arn in identifiers.values() and version in (None, record.fields.get("versionIdentifier"))
 

@@ -82,6 +82,8 @@ class Task:
     unstable: bool = False
     #: Numbers of the records that tries of this sequence reused.
     reused: set[int] = field(default_factory=set)
+    #: Numbers of the records without an ARN that match what tries of this sequence waited for, whoever created them.
+    waited_for: set[int] = field(default_factory=set)
 
     @property
     def creator(self) -> Creator:
@@ -93,7 +95,7 @@ class Task:
         self.max_tries = self.tries + RETRIES
         self.sequence += 1
         self.done = self.unstable = False
-        self.reused = set()
+        self.reused, self.waited_for = set(), set()
 
 
 @dataclass

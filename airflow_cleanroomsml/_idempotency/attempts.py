@@ -161,7 +161,7 @@ class AttemptLog:
 
     def is_of_last_try(self, note: Mapping[str, Any]) -> bool:
         """
-        Whether it is the last word of the try before this one.
+        Whether it is the final note of the try before this one.
 
         Otherwise something may have been created and not noted: by a try in between, or by a later request of the same try.
         """

@@ -41,6 +41,11 @@ class Attempt(NamedTuple):
     clears: int | None = None
 
     @property
+    def is_first(self) -> bool:
+        """Whether there was no earlier try, not even before a clear."""
+        return self.number <= 1
+
+    @property
     def sequence(self) -> int | None:
         """A number that a first try shares with its retries, but not with tries before or after a clear; None if it is unknown."""
         return self.number - 1 if self._follows_clear else self.max_tries

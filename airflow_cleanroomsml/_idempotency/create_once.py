@@ -68,8 +68,9 @@ class CreateOnce:
     is_sent: bool = False
 
     def __post_init__(self) -> None:
-        self._hook, self._resource = self.previous.hook, self.previous.resource
-        self._request, self._claim = self.previous.request, self.previous.claim
+        self._search = self.previous.search
+        self._hook, self._resource = self._search.hook, self._search.resource
+        self._request, self._claim = self._search.request, self._search.claim
 
     def recall(self) -> Handle | None:
         """Return what a note of an earlier try says it created; it may be gone."""
@@ -104,12 +105,12 @@ class CreateOnce:
         """
         if self.if_exists == "fail":
             return None
-        arguments = self.previous.arguments
+        arguments = self._search.arguments
         entries = lookup.list_matching(self._hook, self._resource, arguments)
         usable = [entry for entry in entries if entry.get("status", "ACTIVE") in USABLE]
         for entry in sorted(usable, key=lambda entry: entry["createTime"], reverse=True):
             handle = lookup.build_handle(self._resource, arguments, entry, is_ours=False)
-            if self.if_exists == "reuse" and self.previous.is_superseded(handle):
+            if self.if_exists == "reuse" and self._search.is_superseded(handle):
                 continue
             try:
                 description = lookup.read_entry(self._hook, self._resource, handle.identifiers, entry)
@@ -141,19 +142,19 @@ class CreateOnce:
         except ServiceError as error:
             if isinstance(error, _SENT_AGAIN) and not self.is_sent:
                 # The try ends here, and sends no other request.
-                self.previous.write_note(number=self.previous.next_number, sent=0.0)
+                self.previous.write_note(number=self._search.next_number, sent=0.0)
             raise
 
     def _create_under_free_name(self, wait_for_quota: Callable[[Callable[[], Handle]], Handle]) -> Handle:
         while True:
-            used = len(self.previous.used_numbers)
+            used = len(self._search.used_numbers)
             try:
                 return wait_for_quota(self.send_once)
             except AlreadyExistsError as error:
                 if handle := self.previous.find_after_conflict():
                     return handle
                 # If the name belongs to a resource of this run that cannot be reused, the loop tries the next name.
-                if len(self.previous.used_numbers) == used:
+                if len(self._search.used_numbers) == used:
                     if handle := self._find_existing_after_conflict():
                         return handle
                     raise self._add_owner(error) from None
@@ -193,18 +194,18 @@ class CreateOnce:
         self.previous.is_ending = True
         if self.created or self._claim is None:
             return self.created
-        return self.previous.find_with_lag() if self.is_sent or not self.previous.is_first else None
+        return self.previous.find_with_lag() if self.is_sent or not self._search.attempt.is_first else None
 
     def send_once(self) -> Handle:
         """Send the request under the next free name and with our tag; write a note before and after."""
-        previous = self.previous
-        request, sent, number = self._build_request(), _clock.now(), previous.next_number
+        previous, search = self.previous, self._search
+        request, sent, number = self._build_request(), _clock.now(), search.next_number
         # A first try's resource cannot be older than its request; a retry's may be of any age.
-        previous.since = sent - SKEW if previous.is_first else 0.0
+        search.since = sent - SKEW if search.attempt.is_first else 0.0
         sought = self._select_search_arguments(request)
         # Before the call: if the process is killed during it, the next try has to know that something may exist.
         previous.write_note(number=number, sent=sent, sought=sought)
-        self.is_sent, previous.may_be_elsewhere = True, False
+        self.is_sent, search.may_be_elsewhere = True, False
         try:
             response = self.send(request)
         except ServiceError as error:
@@ -217,26 +218,31 @@ class CreateOnce:
         # allowance for skew, only for creation times in whole seconds.
         elapsed = _clock.now() - sent
         created_after = sent - SKEW if request.answered_at is None else request.answered_at - elapsed - 1.0
-        arguments = {**previous.arguments, **request.arguments}
+        arguments = {**self._search.arguments, **request.arguments}
         self.created = lookup.build_handle(self._resource, arguments, response, created_after=created_after)
         previous.write_note(self.created, number=number, sent=sent, sought=sought)
         return self.created
 
     def _build_request(self) -> Request:
         changes: dict[str, Any] = {}
-        number = self.previous.next_number
+        number = self._search.next_number
         if number > 1:
-            name = self.previous.arguments[self._resource.named]
-            changes[self._resource.named] = build_retry_name(
-                name, number, find_name_limit(self._request, self._resource)
+            name = self._search.arguments[self._resource.named]
+            retry_name = build_retry_name(name, number, find_name_limit(self._request, self._resource))
+            log.info(
+                "Creating the %s under the name %r: this task run has already used %r.",
+                self._resource.noun,
+                retry_name,
+                name,
             )
+            changes[self._resource.named] = retry_name
         if self._claim and self._resource.has_readable_tags:
             changes["tags"] = {**self._request.members.get("tags", {}), self._claim.key: self._claim.value}
         return self._request.replace(changes)
 
     def _select_search_arguments(self, request: Request) -> dict[str, Any]:
         """Select the arguments by which a retry finds the resource if its own arguments render to other values."""
-        resource, arguments = self._resource, {**self.previous.arguments, **request.arguments}
+        resource, arguments = self._resource, {**self._search.arguments, **request.arguments}
         names = (resource.named, *resource.narrow, *resource.same)
         return {name: arguments[name] for name in names if arguments.get(name) is not None}
 
@@ -244,12 +250,12 @@ class CreateOnce:
         """Add to the error which resource has the name, if it can be read."""
         # Without permission to list, the service's own message is all there is.
         try:
-            entry = lookup.find_newest(lookup.list_matching(self._hook, self._resource, self.previous.arguments))
+            entry = lookup.find_newest(lookup.list_matching(self._hook, self._resource, self._search.arguments))
         except CleanRoomsMLError:
             entry = None
         if entry is None:
             return error
-        handle = lookup.build_handle(self._resource, self.previous.arguments, entry)
+        handle = lookup.build_handle(self._resource, self._search.arguments, entry)
         status = f"{entry['status']}, " if "status" in entry else ""
         created = f"{entry['createTime']:%Y-%m-%d %H:%M:%S %Z}{self._describe_owner(handle)}"
         title = lookup.describe(self._resource, handle.identifiers)

@@ -142,17 +142,18 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
         )
         self.restore_connection(noted)
 
-    def _build_create_once(self, context: Context, *, is_searched: bool = False) -> CreateOnce:
+    def _build_create_once(self, context: Context, *, has_searched: bool = False) -> CreateOnce:
         """
         Check the request, and prepare to send it.
 
-        :param is_searched: Whether this try has searched before, and has sent nothing since.
+        :param has_searched: Whether this try has searched before, and has sent nothing since.
         """
         # Imported on demand: these modules import botocore, which a Dag file must not load (ARCHITECTURE.md, Layers).
         from airflow_cleanroomsml._idempotency.attempts import AttemptLog, read_current_attempt, read_run_start
         from airflow_cleanroomsml._idempotency.claim import make_claim
         from airflow_cleanroomsml._idempotency.create_once import CreateOnce
         from airflow_cleanroomsml._idempotency.previous_tries import PreviousTries
+        from airflow_cleanroomsml._idempotency.reusable import ReusableSearch
 
         attempt_log = AttemptLog(context, "", enabled=self.durable)
         # Before the hook is made: a retry searches where the earlier try has sent.
@@ -168,17 +169,15 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
                 f"tags: too many; a resource may have {_MAX_TAGS}, and with durable=True the provider adds one of them, so set at most "
                 f"{_MAX_TAGS - 1}. Nothing was sent."
             )
-        previous = PreviousTries(
+        search = ReusableSearch(
             self.hook,
             self.resource,
             request,
             self.build_search_arguments(request),
             claim,
-            attempt_log,
             read_current_attempt(context),
             self.retries or 0,
             read_run_start(context),
-            is_searched,
         )
 
         def update(handle: Handle, description: Mapping[str, Any]) -> None:
@@ -186,4 +185,4 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
             self._push_identity(context, handle)
             self.update_existing(request, handle, description)
 
-        return CreateOnce(previous, self._send, self.if_exists, update)
+        return CreateOnce(PreviousTries(search, attempt_log, has_searched), self._send, self.if_exists, update)

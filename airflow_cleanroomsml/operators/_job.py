@@ -174,7 +174,7 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator):
                 self._queue_start(context, None)
         # A task may start many times in a week of waiting for quota. The search before the first start was long enough for any commit to
         # become visible, and nothing was sent since.
-        self._create_once = self._build_create_once(context, is_searched=self._has_passed_queue)
+        self._create_once = self._build_create_once(context, has_searched=self._has_passed_queue)
         if self.deferrable and self.quota_timeout:
             # A task that can be deferred need not occupy a worker slot during a pause.
             self._create_once.send = partial(self._send, throttled_retries=0)

@@ -337,10 +337,13 @@ def test_another_run_does_not_take_existing_resource(world: World) -> None:
     assert read_statuses(world) == {"one": "CREATE_PENDING"} or list(read_statuses(world)) == ["one"]
 
 
-def test_other_arguments_create_second_resource(world: World) -> None:
+def test_other_arguments_create_second_resource(world: World, caplog: pytest.LogCaptureFixture) -> None:
     task = build_model_task(world.create_dataset())
     first = task.run()
-    assert task.clear_and_run(training_data_start_time="2025-01-01") != first
+    with caplog.at_level("INFO", logger="airflow_cleanroomsml"):
+        assert task.clear_and_run(training_data_start_time="2025-01-01") != first
+    assert f"Not reusing the audience model {first}: it was created with other arguments. It is ACTIVE." in caplog.text
+    assert "Creating the audience model under the name 'm-retry-2': this task run has already used 'm'." in caplog.text
     assert read_statuses(world) == {"m": "ACTIVE", "m-retry-2": "ACTIVE"}
     # A clear with the original arguments reuses the first model.
     assert task.clear_and_run() == first

@@ -449,7 +449,7 @@ def test_warning_names_exports_that_may_belong_to_task(world: World, caplog: pyt
     )
     task.run()
     assert task.retry()["name"] == "export-2"
-    assert "because they have no tags; delete those that you do not need: 'export-1'" in caplog.text
+    assert "created one of these audience export jobs with other arguments: 'export-1'" in caplog.text
 
 
 def test_state_store_leads_to_renamed_association(world: World) -> None:

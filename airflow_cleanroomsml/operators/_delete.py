@@ -11,6 +11,7 @@ from airflow_cleanroomsml._resources.lookup import BASE
 from airflow_cleanroomsml._resources.table import REACHED, Goal, Resource
 from airflow_cleanroomsml._templating import RENDERED_NONE
 from airflow_cleanroomsml.exceptions import (
+    AccessDeniedError,
     ConflictError,
     InvalidRequestError,
     ResourceNotFoundError,
@@ -134,9 +135,9 @@ class CleanRoomsMLDeleteAndWaitOperator(CleanRoomsMLDeleteOperator):
     def _perform(self, context: Context) -> Handle:
         try:
             self._delete()
-        except ConflictError:
+        except ConflictError as error:
             # It may be in progress already: an earlier try sent the request, or botocore did, and the response was lost.
-            if not self._is_reached():
+            if not self._is_reached(error):
                 raise
         return Handle(self._build_identifiers())
 
@@ -148,10 +149,18 @@ class CleanRoomsMLDeleteAndWaitOperator(CleanRoomsMLDeleteOperator):
         arguments = self.load_request().arguments
         return {"version_identifier": BASE, **arguments} if self.resource.versions else arguments
 
-    def _is_reached(self) -> bool:
+    def _is_reached(self, conflict: ConflictError) -> bool:
+        """
+        Whether the resource is being deleted or cancelled already, or that has ended.
+
+        :raises ConflictError: The caller may not read the resource, so what the service said of the conflict is all there is.
+        """
         try:
             description = lookup.read(self.hook, self.resource, self._build_identifiers())
         except ResourceNotFoundError:
             # The conflict was with its deletion, which is now complete.
             return self.goal is Goal.DELETED
+        except AccessDeniedError as error:
+            reason = f"Whether it is already being {self.goal.value} could not be checked: {summarize_error(error)}"
+            raise conflict.extend(reason) from None
         return (description or {}).get("status") in REACHED[self.goal]

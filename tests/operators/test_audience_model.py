@@ -201,3 +201,10 @@ def test_delete_fails_while_configured_model_depends_on_it(world: World) -> None
     configured = world.ml.get_configured_audience_model(configuredAudienceModelArn=world.create_configured_model())
     with pytest.raises(ConflictError, match="depend on"):
         delete(configured["audienceModelArn"])
+
+
+def test_conflict_is_not_hidden_by_missing_permission_to_read(world: World) -> None:
+    configured = world.ml.get_configured_audience_model(configuredAudienceModelArn=world.create_configured_model())
+    world.add_fault("GetAudienceModel", "access_denied", times=0)
+    with pytest.raises(ConflictError, match="(?s)depend on.*could not be checked.*GetAudienceModel"):
+        delete(configured["audienceModelArn"])

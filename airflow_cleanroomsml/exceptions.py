@@ -34,7 +34,8 @@ status codes are temporary, and a retry costs as much as the job.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+import textwrap
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_cleanroomsml._compat import AirflowException, AirflowFailException
@@ -42,6 +43,8 @@ from airflow_cleanroomsml._compat import AirflowException, AirflowFailException
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+#: Width of a line in characters, beside its indentation.
+_LINE_WIDTH = 118
 #: Prefix of the line with the request ID, which AWS Support asks for.
 _REQUEST_ID = "Request ID: "
 #: Error codes of credentials that have expired or were revoked (IAM user guide, common errors; STS). A new login may help.
@@ -173,13 +176,14 @@ class ServiceError(CleanRoomsMLError):
         self.details = dict(details or {})
 
     @classmethod
-    def choose_advice(cls, operation: str) -> str:
+    def choose_advice(cls, operation: str, actions: Collection[str] = ()) -> str:
         """
         Return what to do.
 
         :param operation: API operation that failed; a subclass may give other advice for some.
+        :param actions: IAM actions that the request needs, as far as they are known.
         """
-        del operation
+        del operation, actions
         return cls.advice
 
     def extend(self, *facts: str, to_do: str = "") -> Self:
@@ -208,12 +212,23 @@ class ValidationError(ServiceError, AirflowFailException):
 class AccessDeniedError(ServiceError):
     """The caller, or a role in the request, lacks permissions."""
 
-    advice = join_lines(
-        "Check that the caller has permission for this operation; with tags, also for cleanrooms-ml:TagResource.",
-        "If the request has a role, check that it is in the caller's account and that the caller may pass it",
-        "(iam:PassRole for cleanrooms-ml.amazonaws.com). A new role can take a few seconds to become available.",
-        "Custom models also need cleanrooms:PassMembership or cleanrooms:PassCollaboration.",
+    advice = "Check that the caller has permission for this operation. A new permission can take a few seconds to become effective."
+    _ROLE_ADVICE: ClassVar[str] = (
+        "A role in the request must be in the caller's account, and trust cleanrooms-ml.amazonaws.com."
     )
+
+    @classmethod
+    def choose_advice(cls, operation: str, actions: Collection[str] = ()) -> str:
+        """Return what to do; see the base."""
+        del operation
+        if not actions:
+            return cls.advice
+        needed = f"Check that the caller has these permissions: {', '.join(actions)}."
+        return join_lines(
+            *textwrap.wrap(needed, _LINE_WIDTH, break_on_hyphens=False),
+            cls._ROLE_ADVICE if "iam:PassRole" in actions else "",
+            "A new permission or role can take a few seconds to become effective.",
+        )
 
 
 class ResourceNotFoundError(ServiceError):
@@ -272,8 +287,9 @@ class ThrottledError(ServiceError):
     )
 
     @classmethod
-    def choose_advice(cls, operation: str) -> str:
+    def choose_advice(cls, operation: str, actions: Collection[str] = ()) -> str:
         """Return what to do; see the base."""
+        del actions
         if operation in _JOBS:
             return cls._START_ADVICE
         return cls._READ_ADVICE if operation.startswith(_READS) else cls.advice
@@ -417,20 +433,23 @@ def format_advice(error: Exception) -> str:
     return join_lines(error.to_do, format_request_id(error.request_id)) if isinstance(error, ServiceError) else ""
 
 
-def _choose_advice(kind: type[ServiceError], operation: str, code: str) -> str:
+def _choose_advice(kind: type[ServiceError], operation: str, code: str, actions: Collection[str]) -> str:
     """Choose what to do about an error: some codes have their own advice, all others that of their exception."""
     if code in EXPIRED_CREDENTIALS:
         return RENEW_CREDENTIALS
-    return _SIGN_AGAIN if code in _SIGNATURE_ERRORS else kind.choose_advice(operation)
+    return _SIGN_AGAIN if code in _SIGNATURE_ERRORS else kind.choose_advice(operation, actions)
 
 
-def service_error(operation: str, response: Mapping[str, Any], redact: Callable[[str], str] = str) -> ServiceError:
+def service_error(
+    operation: str, response: Mapping[str, Any], redact: Callable[[str], str] = str, actions: Collection[str] = ()
+) -> ServiceError:
     """
     Build the exception for an error of the service.
 
     :param operation: API operation, for instance ``CreateAudienceModel``.
     :param response: The response, as in botocore's ``ClientError.response``.
     :param redact: Removes confidential values from the service's texts.
+    :param actions: IAM actions that the request needs, as far as they are known.
     """
     error = response.get("Error", {})
     meta = response.get("ResponseMetadata", {})
@@ -441,7 +460,7 @@ def service_error(operation: str, response: Mapping[str, Any], redact: Callable[
         if key not in ("Error", "ResponseMetadata", "message", "Message") and value is not None
     }
     kind = _choose_class(operation, code, int(meta.get("HTTPStatusCode", 0)), details)
-    advice = _choose_advice(kind, operation, code)
+    advice = _choose_advice(kind, operation, code, actions)
     message = redact(str(error.get("Message") or "AWS gave no details."))
     return kind(
         join_lines(f"{operation} failed with {code}:", message, format_details(details)),

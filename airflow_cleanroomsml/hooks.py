@@ -46,6 +46,7 @@ from airflow_cleanroomsml._connection.validation import (
     find_unusable_proxy,
     wrap_connection,
 )
+from airflow_cleanroomsml._requests.permissions import list_actions
 from airflow_cleanroomsml._requests.request import Request, load
 from airflow_cleanroomsml._resources.table import CLEAN_ROOMS, CLEAN_ROOMS_ML
 from airflow_cleanroomsml.exceptions import (
@@ -326,7 +327,7 @@ class CleanRoomsMLHook(AwsBaseHook):
             return send()
         except ClientError as error:
             raised: CleanRoomsMLError = build_proxy_error(name, error.response) or service_error(
-                name, error.response, request.redact
+                name, error.response, request.redact, list_actions(request.operation, request.members)
             )
         # Making the client reads the connection and logs in, whose errors are translated already.
         except AirflowException:

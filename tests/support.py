@@ -19,6 +19,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from functools import cache, partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -69,9 +70,14 @@ class RunningEmulator:
         """Move the emulator's clock forward."""
         self._control("clock", {"advance": seconds})
 
+    def read_clock(self) -> datetime:
+        """Return the emulator's time, which this or another test may have moved forward."""
+        now = float(self._control("clock", {"advance": 0})["now"])
+        return datetime.fromtimestamp(now, timezone.utc)
+
     def read_lead(self) -> float:
         """Seconds by which the emulator's clock is ahead, because this or another test has moved it."""
-        return float(self._control("clock", {"advance": 0})["now"]) - time.time()
+        return self.read_clock().timestamp() - time.time()
 
     def list_statuses(self, account: str) -> list[int]:
         """The HTTP status of each call, in order."""

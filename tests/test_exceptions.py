@@ -50,7 +50,7 @@ def test_errors_can_be_pickled(kind: type[CleanRoomsMLError]) -> None:
             "Delete the resources that depend on it first",
         ),
         ("CreateAudienceModel", "ValidationException", 400, {}, "ValidationError", "Correct the argument"),
-        ("CreateAudienceModel", "AccessDeniedException", 403, {}, "AccessDeniedError", "iam:PassRole"),
+        ("CreateAudienceModel", "AccessDeniedException", 403, {}, "AccessDeniedError", "caller has permission"),
         ("GetAudienceModel", "ResourceNotFoundException", 404, {}, "ResourceNotFoundError", "Check the ARN"),
         (
             "CreateAudienceModel",

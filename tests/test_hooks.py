@@ -172,6 +172,20 @@ def test_refusal_has_its_class(
     assert type(caught.value) is kind
 
 
+def test_denial_names_permissions_that_request_needs(hook: CleanRoomsMLHook, empty_world: World) -> None:
+    empty_world.add_fault("*", "access_denied", times=0)
+    with pytest.raises(AccessDeniedError) as caught:
+        list(hook.items("list_audience_models"))
+    listing = str(caught.value)
+    assert "Check that the caller has these permissions: cleanrooms-ml:ListAudienceModels." in listing
+    assert "role in the request" not in listing
+    with pytest.raises(AccessDeniedError) as caught:
+        hook.call("create_training_dataset", {**build_dataset_request(empty_world), "tags": {"team": "ads"}})
+    create = " ".join(str(caught.value).split())
+    assert "cleanrooms-ml:CreateTrainingDataset, cleanrooms-ml:TagResource, iam:PassRole." in create
+    assert "role in the request must be in the caller's account" in create
+
+
 def test_request_is_not_sent_if_service_is_unreachable(empty_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(UnreachableError, match="(?s)CreateTrainingDataset was not sent.*127.0.0.1:9"):

@@ -200,12 +200,12 @@ def provoke_denied_sensor(world: World) -> Any:
 @pytest.mark.parametrize(
     ("provoke", "advice"),
     [
-        (provoke_denied_create, ["iam:PassRole", "set durable=False"]),
-        (provoke_denied_search, ["iam:PassRole", "needs these permissions to look for"]),
+        (provoke_denied_create, ["cleanrooms-ml:CreateAudienceModel", "set durable=False"]),
+        (provoke_denied_search, ["cleanrooms-ml:ListAudienceModels", "needs these permissions to look for"]),
         (provoke_taken_name, ["Choose another name"]),
         (provoke_full_quota, ["Wait for other jobs to end"]),
-        (provoke_denied_poll, ["iam:PassRole", "A retry continues the wait."]),
-        (provoke_denied_sensor, ["iam:PassRole", "A retry continues the wait."]),
+        (provoke_denied_poll, ["cleanrooms-ml:GetAudienceModel", "A retry continues the wait."]),
+        (provoke_denied_sensor, ["cleanrooms-ml:GetAudienceModel", "A retry continues the wait."]),
         (provoke_missing_job, ["First check the account and the region of the connection. Then clear the task"]),
         (provoke_missing_resource, ["Check the ARN"]),
     ],
@@ -332,7 +332,14 @@ def test_conflict_states_its_reason_once(world: World) -> None:
 )
 def test_lines_have_at_most_120_characters(operation: str, code: str, status: int) -> None:
     response = {"Error": {"Code": code, "Message": "no"}, "ResponseMetadata": {"HTTPStatusCode": status}}
-    assert max(map(len, str(service_error(operation, response)).splitlines())) <= 120
+    actions = [
+        "cleanrooms-ml:CreateTrainedModel",
+        "cleanrooms-ml:TagResource",
+        "cleanrooms:PassMembership",
+        "iam:PassRole",
+    ]
+    error = service_error(operation, response, actions=actions)
+    assert max(map(len, str(error).splitlines())) <= 120
 
 
 def test_error_says_that_request_was_not_sent(world: World) -> None:

@@ -33,7 +33,7 @@ in the emulator with exactly these actions. None of this has been tried on AWS. 
 - The page of each [operator](index.md) has a table of its actions, with the case in which each is needed, and the
   [reference](index.md#permissions) explains them. The how-to pages end with the policies of their tasks, for instance of
   [weekly retraining](howto/weekly_retraining.md#permissions).
-- An error names the action that is missing; see [AccessDeniedError](troubleshooting.md#accessdeniederror).
+- An error lists the actions that its request needs; see [AccessDeniedError](troubleshooting.md#accessdeniederror).
 - To find the actions that your own Dag needs, run it against the emulator, which
   [lists the actions that an account has needed](emulator.md#test-permissions).
 

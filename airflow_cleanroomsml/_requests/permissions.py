@@ -63,6 +63,11 @@ def list_permissions(operation: OperationModel, members: Mapping[str, Any]) -> l
     return permissions + [Permission(action) for action in _list_further_actions(name, members)]
 
 
+def list_actions(operation: OperationModel, members: Mapping[str, Any]) -> list[str]:
+    """List the actions of :func:`list_permissions`, each one once."""
+    return list(dict.fromkeys(permission.action for permission in list_permissions(operation, members)))
+
+
 def _list_further_actions(operation: str, members: Mapping[str, Any]) -> Iterator[str]:
     if operation == "StartAudienceGenerationJob" and members.get("collaborationId"):
         yield "cleanrooms:ListMembers"

@@ -353,7 +353,7 @@ def test_older_resources_are_not_read(empty_world: World) -> None:
     with pytest.raises(AccessDeniedError):
         task.run()
     # The run starts an hour after the other dataset was created.
-    task.context["dag_run"] = SimpleNamespace(start_date=datetime.now(timezone.utc) + timedelta(hours=1))
+    task.context["dag_run"] = SimpleNamespace(start_date=empty_world.emulator.read_clock() + timedelta(hours=1))
     before = empty_world.calls.count("GetTrainingDataset")
     task.retry()
     assert empty_world.calls.count("GetTrainingDataset") == before
@@ -363,7 +363,7 @@ def test_cleared_run_reuses_older_resource(empty_world: World) -> None:
     task = build_dataset_task(empty_world)
     first = task.run()
     # Airflow changes the start date of a cleared run.
-    later = datetime.now(timezone.utc) + timedelta(hours=1)
+    later = empty_world.emulator.read_clock() + timedelta(hours=1)
     task.context["dag_run"] = SimpleNamespace(start_date=later, clear_number=1)
     assert task.clear_and_run() == first
     assert task.retry(name="another") == first

@@ -129,7 +129,7 @@ class TestCheck:
         configured = weekly.create_configured_model(weekly.train(1, windowed=False))
         with pytest.raises(AirflowSkipException):
             check(configured, compute_week_end(2))
-        check(configured, datetime.now(timezone.utc) + timedelta(days=1))
+        check(configured, weekly.world.emulator.read_clock() + timedelta(days=1))
 
     def test_invalid_arguments_are_rejected_before_calls(self, world: World) -> None:
         with pytest.raises(InvalidRequestError) as caught:

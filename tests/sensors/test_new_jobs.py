@@ -53,7 +53,7 @@ def test_jobs_are_filtered_by_starter(offer: Offer, deferrable: bool) -> None:
 @poke_and_deferred
 def test_older_jobs_are_ignored_until_the_time_out(offer: Offer, deferrable: bool) -> None:
     offer.start_job(offer.partner, "old")
-    later = datetime.now(timezone.utc) + timedelta(hours=1)
+    later = offer.owner.emulator.read_clock() + timedelta(hours=1)
     with pytest.raises(
         WaitTimeoutError, match="(?s)No new audience generation job appeared within 1 s.*increase timeout"
     ):

@@ -214,6 +214,18 @@ class AccessDeniedError(ServiceError):
         "(iam:PassRole for cleanrooms-ml.amazonaws.com). A new role can take a few seconds to become available.",
         "Custom models also need cleanrooms:PassMembership or cleanrooms:PassCollaboration.",
     )
+    # What is read, deleted or cancelled has neither tags nor a role in its request.
+    _PLAIN_ADVICE: ClassVar[str] = join_lines(
+        "Check that the caller has permission for this operation.",
+        "A new permission can take a few seconds to become effective.",
+        "Custom models also need cleanrooms:PassMembership or cleanrooms:PassCollaboration.",
+    )
+
+    @classmethod
+    def choose_advice(cls, operation: str) -> str:
+        """Return what to do; see the base."""
+        has_role_or_tags = operation.startswith(_WRITES) and operation not in _OTHER_STARTS
+        return cls.advice if has_role_or_tags else cls._PLAIN_ADVICE
 
 
 class ResourceNotFoundError(ServiceError):
@@ -371,6 +383,10 @@ _JOBS = (
 )
 #: Beginnings of operations that read: of this service, and of Glue, S3, IAM and Athena, which the data checks call.
 _READS = ("Get", "BatchGet", "List", "Head", "Simulate")
+#: Beginnings of operations whose requests may have a role or tags.
+_WRITES = ("Create", "Start", "Put", "Update", "Tag")
+#: Starts of other services, which the data checks call.
+_OTHER_STARTS = ("StartQueryExecution",)
 #: Words in the names of quotas that count existing resources (user guide, Quotas). All other quotas of jobs are assumed to count running
 #: jobs, since AWS does not publish the values of ``quotaName``. Compiled when it is used: a Dag file that is parsed does not need it.
 _EXISTING = r"\b(active|versions?)\b"

@@ -174,7 +174,8 @@ def _warn_of_unpublished(resource: Resource, outputs: Mapping[str, Any]) -> None
                 "to CloudWatch; for logs, the privacy configuration of the algorithm association must also name its account.",
                 kind,
                 resource.noun,
-                outputs.get(f"{kind}_status_details") or "AWS gave no reason",
+                # The service's texts end with a full stop, or with none.
+                str(outputs.get(f"{kind}_status_details") or "AWS gave no reason").rstrip("."),
             )
 
 

@@ -20,6 +20,7 @@ from botocore.model import Shape
 
 from airflow_cleanroomsml._requests.arns import describe_arn, describe_pattern
 from airflow_cleanroomsml._requests.coercion import (
+    TIME_FORMATS,
     Entries,
     as_datetime,
     as_integer,
@@ -297,8 +298,7 @@ class RequestCheck:
         try:
             return as_datetime(value)
         except (ValueError, OverflowError, OSError, TypeError):
-            allowed = "must be a time: ISO 8601 (without an offset it is UTC) or seconds since 1970"
-            return self._add_violation(path, f"{self._format_value(value)} is {describe_type(value)}", allowed)
+            return self._add_violation(path, f"{self._format_value(value)} is not a time", f"must be {TIME_FORMATS}")
 
     def _check_length(self, shape: Shape, value: str, path: str) -> bool:
         """Check the length of a string, and return whether it is within the bounds of the shape."""

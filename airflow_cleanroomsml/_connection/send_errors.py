@@ -21,8 +21,8 @@ from airflow_cleanroomsml.exceptions import (
 #: Advice for incomplete configurations.
 _HINTS: dict[type[Exception], str] = {
     NoCredentialsError: (
-        "The connection has no login (or aws_default does not exist), so boto3 looked for credentials by itself and found none. "
-        "Add a login or a role to the connection that aws_conn_id names."
+        "The connection has no login (or aws_conn_id is None, or aws_default does not exist), so boto3 looked for credentials by itself "
+        "and found none. Add a login or a role to the connection that aws_conn_id names."
     ),
 }
 

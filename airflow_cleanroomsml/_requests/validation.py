@@ -7,6 +7,7 @@ botocore 1.43.117). docs/design/requests.md lists the conversions.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -280,7 +281,9 @@ class RequestCheck:
             with suppress(TypeError, ValueError, OverflowError):
                 number = convert(value)
         if number is None:
-            self._add_violation(path, f"{self._format_value(value)} is {describe_type(value)}", allowed)
+            is_number = isinstance(value, float) and not math.isfinite(value)
+            what = "not a finite number" if is_number else describe_type(value)
+            self._add_violation(path, f"{self._format_value(value)} is {what}", allowed)
         else:
             self._check_range(shape, number, path)
         return number

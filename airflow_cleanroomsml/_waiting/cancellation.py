@@ -108,7 +108,10 @@ def is_killed(ti: Any, title: str) -> bool:
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
         log.warning(
-            "The job keeps running, because the state of the task instance could not be read (%s): %s.", reason, title
+            "The job keeps running, because the state of the task instance could not be read (%s). If no other try continues the wait, "
+            "stop it: %s.",
+            reason,
+            title,
         )
         return False
     if state not in FINAL_STATES:

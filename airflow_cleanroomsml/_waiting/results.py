@@ -42,7 +42,8 @@ def push_outputs(
     outputs = {key: values[key] for key in keys if values.get(key) is not None}
     push_results(operator, context, outputs)
     for key, text in format_outputs(outputs).items():
-        log.info("%s: %s.", key.replace("_", " ").capitalize(), text)
+        # Without a full stop, which would be copied with the URI of a location.
+        log.info("%s: %s", key.replace("_", " ").capitalize(), text)
     _warn_of_unpublished(resource, outputs)
     return outputs
 

@@ -191,12 +191,14 @@ def _count_reschedules(ti: Any) -> int:
         return int(session.query(TaskReschedule.id).filter_by(**key).count())
 
 
-def is_deferral_timeout(error: BaseException) -> bool:
+def is_deferral_timeout(error: BaseException | str) -> bool:
     """
     Whether Airflow ended a deferral because it timed out, and not because its trigger failed.
 
     Only the text distinguishes them in every version: "Trigger timeout" (``TriggerFailureReason``), or "Trigger/execution timeout" in 2.11,
     which has one class for both.
+
+    :param error: The error, or its text.
     """
     return "timeout" in str(error)
 

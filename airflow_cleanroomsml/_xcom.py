@@ -91,7 +91,9 @@ def try_to_push_results(operator: BaseOperator, context: Context, results: Mappi
     try:
         push_results(operator, context, results)
     except Exception:
-        log.warning("Could not push %s to XCom; the task continues.", ", ".join(results), exc_info=True)
+        log.warning(
+            "Could not push %s to XCom; this does not change how the task ends.", ", ".join(results), exc_info=True
+        )
 
 
 def keep_note(ti: Any, note: Mapping[str, Any]) -> None:

@@ -68,7 +68,7 @@ def build_uri(arn: str) -> str:
     parsed = parse_arn(str(arn))
     if parsed is None or parsed.service != "cleanrooms-ml" or not str(arn).isprintable():
         raise ValueError(
-            f"{arn!r} is not an ARN of Clean Rooms ML: arn:aws:cleanrooms-ml:{{region}}:{{account}}:{{kind}}/{{id}}"
+            f"{arn!r} is not an ARN of Clean Rooms ML, which has the form arn:aws:cleanrooms-ml:{{region}}:{{account}}:{{kind}}/{{id}}"
         )
     uri = f"{SCHEME}://{parsed.region}/{parsed.account}/{parsed.resource}"
     sanitize_uri(urlsplit(uri))

@@ -407,11 +407,19 @@ def _redact(value: Any, redact: Callable[[str], str]) -> Any:
 
 def format_details(details: Mapping[str, Any]) -> str:
     """Format the other members of an error response in one line."""
+    return ", ".join(f"{name}: {_format_detail(value)}" for name, value in details.items())
+
+
+def _format_detail(value: Any) -> str:
     # The service sends quotas as floating-point numbers, but people look for "2" in the console.
-    return ", ".join(
-        f"{name}: {int(value) if isinstance(value, float) and value.is_integer() else value}"
-        for name, value in details.items()
-    )
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    # A ValidationException of cleanrooms lists the fields, each with a name and a message (service model).
+    if isinstance(value, Mapping) and set(value) == {"name", "message"}:
+        return f"{value['name']} ({value['message']})"
+    if isinstance(value, Mapping):
+        return format_details(value)
+    return ", ".join(map(_format_detail, value)) if isinstance(value, list) else str(value)
 
 
 def format_request_id(request_id: str) -> str:

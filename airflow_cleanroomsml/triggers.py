@@ -45,7 +45,7 @@ _FILTERS = {
         "the ARN of a configured audience model",
     ),
     "collaboration_id": (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "a UUID"),
-    "started_by": (r"[0-9]{12}", "an account, a string of 12 digits"),
+    "started_by": (r"[0-9]{12}", "an AWS account ID (a string of 12 digits)"),
 }
 #: Whether Airflow calls ``on_kill`` of triggers (3.3 and later).
 _HAS_ON_KILL = hasattr(BaseTrigger, "on_kill")
@@ -242,7 +242,10 @@ class CleanRoomsMLTurnTrigger(_WaitingTrigger):
                     return {"turn": False}
                 if now >= reported_at + REPORT_INTERVAL:
                     reported_at = now
-                    self.logger().info("Waiting in the start queue; the task has not started its %s yet.", self.noun)
+                    self.logger().info(
+                        "Waiting to start the %s, as the service limits starts per second and jobs in progress. Nothing was started yet.",
+                        self.noun,
+                    )
                 await _clock.sleep_async(min(pause, self.deadline - now))
         return {"turn": True}
 

@@ -99,4 +99,4 @@ def test_every_member_of_response_is_redacted() -> None:
     }
     error = service_error("CreateMLInputChannel", response, lambda text: text.replace("SECRET", "***"))
     assert "SECRET" not in f"{error} {error.details}"
-    assert "cannot parse ***" in str(error)
+    assert "\n  fieldList: queryString (cannot parse ***)\n" in str(error)

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from airflow_cleanroomsml._resources.table import Outcome
+from airflow_cleanroomsml._connection.send_errors import build_outcome_unknown
+from airflow_cleanroomsml._resources.table import TRAINED_MODEL, Outcome
+from airflow_cleanroomsml._waiting.results import push_outputs
 from airflow_cleanroomsml._waiting.wait import PollResult, Wait
 from airflow_cleanroomsml.exceptions import (
     AccessDeniedError,
@@ -304,7 +306,7 @@ def test_a_wait_for_quota_repeats_one_line(
     text = caplog.text if "Trying again for up to" in caplog.text else "".join(capsys.readouterr())
     again = "CreateAudienceModel was refused again (quotaName: Pending or in progress audience models, quotaValue: 2)."
     assert text.count(again) > 1
-    assert text.count("Nothing was started: the service rejected the request for now") == 1
+    assert text.count("Nothing was started yet: the service refused the request") == 1
     assert text.count("Wait for other jobs to end") == 1
 
 
@@ -322,6 +324,7 @@ def test_conflict_states_its_reason_once(world: World) -> None:
     ("operation", "code", "status"),
     [
         ("CreateAudienceModel", "AccessDeniedException", 403),
+        ("GetAudienceModel", "AccessDeniedException", 403),
         ("CreateAudienceModel", "ConflictException", 409),
         ("DeleteAudienceModel", "ConflictException", 409),
         ("CreateAudienceModel", "ServiceQuotaExceededException", 402),
@@ -340,6 +343,47 @@ def test_lines_have_at_most_120_characters(operation: str, code: str, status: in
     ]
     error = service_error(operation, response, actions=actions)
     assert max(map(len, str(error).splitlines())) <= 120
+
+
+def test_an_interrupted_wait_is_explained_once(world: World) -> None:
+    arn = world.train_model()
+    wait = Wait("audience model", "created", {"audience_model_arn": arn}, 0.0, 1e12, 1.0)
+    create = CleanRoomsMLCreateAudienceModelOperator(task_id="t", name="m", training_dataset_arn="x", deferrable=True)
+    event = {"wait": wait.to_json(), "error": "AccessDeniedError: no"}
+    context: Any = {"ti": TaskInstance()}
+    with pytest.raises(CleanRoomsMLError) as caught:
+        create.resume_execution("execute_complete", {"event": event}, context)
+    assert str(caught.value).count("The wait was interrupted") == 1
+    assert str(caught.value).count("A retry continues the wait.") == 1
+    assert arn in str(caught.value)
+
+
+def test_a_cancellation_without_identifier_speaks_of_cancelling() -> None:
+    missing: Any = None
+    cancel = CleanRoomsMLCancelTrainedModelOperator(
+        task_id="t", trained_model_arn=missing, membership_identifier=missing
+    )
+    with pytest.raises(InvalidRequestError) as caught:
+        run(cancel)
+    assert "are None: if they are pulled from XCom" in str(caught.value)
+    assert "there is nothing to cancel" in str(caught.value)
+
+
+def test_a_lost_response_of_an_unnamed_request_does_not_mention_names(world: World) -> None:
+    request = CleanRoomsMLHook(service="cleanrooms").check(
+        "populate_id_mapping_table",
+        {"membership_identifier": MEMBERSHIP, "id_mapping_table_identifier": MEMBERSHIP},
+    )
+    text = str(build_outcome_unknown(request, CleanRoomsMLError("lost")))
+    assert "Check whether it took effect, and clear the task only if it did not." in text
+    assert "if_exists" not in text
+
+
+def test_reason_with_a_full_stop_gets_no_second_one(caplog: pytest.LogCaptureFixture) -> None:
+    task = CleanRoomsMLCreateAudienceModelOperator(task_id="t", name="m", training_dataset_arn="x")
+    context: Any = {"ti": TaskInstance()}
+    push_outputs(task, context, TRAINED_MODEL, {"logsStatus": "PUBLISH_FAILED", "logsStatusDetails": "No role is set."})
+    assert "were not published: No role is set. To receive them" in caplog.text
 
 
 def test_error_says_that_request_was_not_sent(world: World) -> None:

@@ -316,7 +316,7 @@ def describe_log(_: World) -> str:
         lines.append(f"{summarize(wait, poll_result, seconds, is_repeated=not is_new)}.")
     lines[-1] = f"ACTIVE {history.describe_durations(0)}: {wait.title}."
     bins = (Bin("PERCENTAGE", 1, 0.573), Bin("PERCENTAGE", 5, -0.15))
-    return "\n".join([*lines, f"Metrics: {Metrics(bins, 0.87, 0.2)}."])
+    return "\n".join([*lines, f"Metrics: {Metrics(bins, 0.87, 0.2)}"])
 
 
 #: The function that produces the output on each page.

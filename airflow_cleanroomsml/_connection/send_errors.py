@@ -21,8 +21,8 @@ from airflow_cleanroomsml.exceptions import (
 #: Advice for incomplete configurations.
 _HINTS: dict[type[Exception], str] = {
     NoCredentialsError: (
-        "The connection has no login (or aws_default does not exist), so boto3 looked for credentials by itself and found none: "
-        "add a login or a role to the connection of aws_conn_id."
+        "The connection has no login (or aws_conn_id is None, or aws_default does not exist), so boto3 looked for credentials by itself "
+        "and found none. Add a login or a role to the connection that aws_conn_id names."
     ),
 }
 
@@ -75,11 +75,20 @@ def build_outcome_unknown(request: Request, error: CleanRoomsMLError) -> Outcome
     """Build the error for a create or start whose response was lost."""
     # The advice of a service error, to retry, would contradict ours.
     why = error.code if isinstance(error, ServiceError) else str(error)
-    name = request.members.get("name", "")
+    # The name of an association has a name of its own.
+    name = next(
+        (value for member, value in request.members.items() if member == "name" or member.endswith("AssociationName")),
+        "",
+    )
+    advice = (
+        f"Check whether {name!r} exists: if so, use the existing resource "
+        '(if_exists="reuse" finds it by name); if not, clear the task.'
+        if name
+        else "Check whether it took effect, and clear the task only if it did not."
+    )
     return OutcomeUnknownError(
         join_lines(
             f"{request.operation.name} was sent, but its outcome is unknown: it may have been carried out.", why
         ),
-        f"Airflow does not retry it. Check whether {f'{name!r} exists' if name else 'it took effect'}: if so, use the existing resource "
-        '(if_exists="reuse" finds it by name); if not, clear the task.',
+        f"Airflow does not retry it. {advice}",
     )

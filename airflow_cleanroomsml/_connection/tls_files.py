@@ -56,6 +56,6 @@ def _explain_unusable(what: str, error: Exception, missing: str) -> CleanRoomsML
     :param missing: What OpenSSL did not find in it.
     """
     if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) and error.errno not in _UNREADABLE:
-        return CleanRoomsMLError(f"{what}: {error}. Nothing was sent.")
+        return CleanRoomsMLError(f"{what}: {error.strerror or error}. Nothing was sent.")
     why = missing if isinstance(error, ssl.SSLError) else getattr(error, "strerror", None) or error
     return ConfigurationError(f"{what}: {why}. Nothing was sent.")

@@ -79,7 +79,7 @@ def plan_pruning(
         elif reason := _find_reason_to_keep(model, in_service.get(model.arn, ()), own):
             plan.keep[model.arn] = reason
         elif model.arn in newest:
-            plan.keep[model.arn] = f"among the {keep} newest"
+            plan.keep[model.arn] = f"among the {keep} newest" if keep > 1 else "the newest"
         elif model.status not in ("ACTIVE", *_FAILED):
             # AWS may add a status, and a deletion cannot be undone.
             plan.keep[model.arn] = f"unknown status {model.status}"

@@ -95,7 +95,7 @@ class Poller:
                 self._step(subscriptions)
         # Without this, waits would hang until Airflow ends their deferrals.
         except Exception as error:
-            log.exception("The poller failed; all waits that it serves end with this error.")
+            log.exception("Polling failed; all deferred tasks that share this connection resume with this error.")
             self._fail(error)
         finally:
             self._disconnect()

@@ -18,6 +18,8 @@ from dateutil.parser import isoparse
 
 # March 1973. A smaller number is probably a date without separators, such as {{ ds_nodash }}, that was rendered to an integer.
 _EARLIEST = 100_000_000
+#: What :func:`as_datetime` accepts, for error messages.
+TIME_FORMATS = f"ISO 8601 (without an offset it is UTC), or seconds since 1970 (at least {_EARLIEST:,})"
 
 
 class Entries(dict[Any, Any]):

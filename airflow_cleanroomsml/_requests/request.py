@@ -59,7 +59,7 @@ def find_operation(model: ServiceModel, operation: str) -> OperationModel:
         hint = suggest_name(operation, names) or _suggest_service(model.service_name, operation)
         raise InvalidRequestError(
             f"{operation}: {model.service_name} has no such operation in botocore {botocore.__version__}{hint}; "
-            f"this release was tested with botocore {TESTED_BOTOCORE}"
+            f"this version of the provider was tested with botocore {TESTED_BOTOCORE}"
         )
     return model.operation_model(names[operation])
 

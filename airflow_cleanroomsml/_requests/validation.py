@@ -7,6 +7,7 @@ botocore 1.43.117). docs/design/requests.md lists the conversions.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -20,6 +21,7 @@ from botocore.model import Shape
 
 from airflow_cleanroomsml._requests.arns import describe_arn, describe_pattern
 from airflow_cleanroomsml._requests.coercion import (
+    TIME_FORMATS,
     Entries,
     as_datetime,
     as_integer,
@@ -279,7 +281,9 @@ class RequestCheck:
             with suppress(TypeError, ValueError, OverflowError):
                 number = convert(value)
         if number is None:
-            self._add_violation(path, f"{self._format_value(value)} is {describe_type(value)}", allowed)
+            is_number = isinstance(value, float) and not math.isfinite(value)
+            what = "not a finite number" if is_number else describe_type(value)
+            self._add_violation(path, f"{self._format_value(value)} is {what}", allowed)
         else:
             self._check_range(shape, number, path)
         return number
@@ -297,8 +301,7 @@ class RequestCheck:
         try:
             return as_datetime(value)
         except (ValueError, OverflowError, OSError, TypeError):
-            allowed = "must be a time: ISO 8601 (without an offset it is UTC) or seconds since 1970"
-            return self._add_violation(path, f"{self._format_value(value)} is {describe_type(value)}", allowed)
+            return self._add_violation(path, f"{self._format_value(value)} is not a time", f"must be {TIME_FORMATS}")
 
     def _check_length(self, shape: Shape, value: str, path: str) -> bool:
         """Check the length of a string, and return whether it is within the bounds of the shape."""

@@ -226,7 +226,7 @@ ML_INPUT_CHANNEL = Resource(
     timeout=25 * HOUR,
     outputs=("protectedQueryIdentifier", "numberOfRecords", "numberOfFiles", "sizeInGb", "collaborationIdentifier"),
     delete="delete_ml_input_channel_data",
-    failure_advice="To see the error of the query, the caller needs cleanrooms:GetProtectedQuery.",
+    failure_advice="If the error of the query is missing here, the caller needs cleanrooms:GetProtectedQuery to see it.",
 )
 # The longest maxRuntimeInSeconds is 28 days (service model); the operator uses the request's value.
 TRAINED_MODEL = Resource(

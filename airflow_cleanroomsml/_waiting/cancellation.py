@@ -20,7 +20,7 @@ from airflow_cleanroomsml._compat import NO_TASK_INSTANCE, read_task_state
 from airflow_cleanroomsml._resources.table import IN_PROGRESS, Outcome
 from airflow_cleanroomsml._waiting import loop
 from airflow_cleanroomsml._waiting.loop import RETRY_PAUSES
-from airflow_cleanroomsml._waiting.outcome import STILL_RUNNING, TRANSIENT_ERRORS
+from airflow_cleanroomsml._waiting.outcome import MAY_BE_RUNNING, STILL_RUNNING, TRANSIENT_ERRORS, describe_stop
 from airflow_cleanroomsml._waiting.wait import Wait
 from airflow_cleanroomsml._xcom import delete_note
 from airflow_cleanroomsml.exceptions import ConflictError, join_lines, summarize_error
@@ -47,7 +47,7 @@ def cancel(make_hook: Callable[[], CleanRoomsMLHook], wait: Wait) -> str:
     resource = wait.resource
     operation = {"cancel": resource.cancel, "delete": resource.delete}.get(wait.on_kill)
     if operation is None:
-        outcome = STILL_RUNNING if resource.cancel else f"{STILL_RUNNING} The service cannot cancel it."
+        outcome = f"{STILL_RUNNING} {describe_stop(resource)}"
     else:
         try:
             outcome = _cancel(make_hook(), operation, wait)
@@ -56,7 +56,9 @@ def cancel(make_hook: Callable[[], CleanRoomsMLHook], wait: Wait) -> str:
             refusal = f"{STILL_RUNNING} Could not {wait.on_kill} it:"
             # The whole error, with its advice and request ID; the outcome becomes part of one line.
             log.warning("The %s %s %s", wait.title, refusal.removeprefix("It "), error)
-            return f"{refusal} {' '.join(summarize_error(error).split()).rstrip('.')}."
+            # Somebody who corrects the cause can then cancel it with a task of its own.
+            advice = f" {describe_stop(resource)}" if resource.cancel else ""
+            return f"{refusal} {' '.join(summarize_error(error).split()).rstrip('.')}.{advice}"
     # "It" in the outcome would be the first word of the log line.
     log.warning("The %s %s", wait.title, outcome.removeprefix("It "))
     return outcome
@@ -106,7 +108,10 @@ def is_killed(ti: Any, title: str) -> bool:
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
         log.warning(
-            "The job keeps running, because the state of the task instance could not be read (%s): %s.", reason, title
+            "The job keeps running, because the state of the task instance could not be read (%s). If no other try continues the wait, "
+            "stop it: %s.",
+            reason,
+            title,
         )
         return False
     if state not in FINAL_STATES:
@@ -116,7 +121,8 @@ def is_killed(ti: Any, title: str) -> bool:
             title,
         )
         return False
-    log.info("The task instance has ended (its state is %s), so no other try continues the wait: %s.", state, title)
+    reason = "no longer exists" if state == NO_TASK_INSTANCE else f"has ended (its state is {state})"
+    log.info("The task instance %s, so no other try continues the wait: %s.", reason, title)
     return True
 
 
@@ -138,13 +144,17 @@ async def cancel_from_trigger(
     limited = asyncio.ensure_future(asyncio.wait_for(asyncio.shield(cancelling), _TRIGGER_TIMEOUT))
     # Shielded twice: a cancellation must reach neither the function in the thread nor the time-out of it.
     while not limited.done():
-        # asyncio's TimeoutError is a class of its own before Python 3.11.
-        with suppress(asyncio.CancelledError, asyncio.TimeoutError):
+        # An error of the function, or of the time-out, is logged below.
+        with suppress(asyncio.CancelledError, Exception):
             await asyncio.shield(limited)
-    if limited.cancelled() or limited.exception():
+    error = asyncio.TimeoutError() if limited.cancelled() else limited.exception()
+    if error:
+        is_late = isinstance(error, asyncio.TimeoutError)
         log.warning(
-            "The task was killed, but its job could not be stopped (%s). It may still be running and incurring charges; stop it: %s.",
-            f"no answer within {_TRIGGER_TIMEOUT:.0f} s" if limited.cancelled() else repr(limited.exception()),
+            "The task was killed, but its job could not be stopped (%s). %s %s The job: %s.",
+            f"no answer within {_TRIGGER_TIMEOUT:g} s" if is_late else f"{type(error).__name__}: {error}",
+            MAY_BE_RUNNING,
+            describe_stop(wait.resource),
             wait.title,
         )
 
@@ -164,7 +174,8 @@ def _cancel(hook: CleanRoomsMLHook, operation: str, wait: Wait) -> str:
         reason = poll_result.reason or "AWS gave no reason."
         if poll_result.advice:
             log.warning("Could not read the status: %s", join_lines(wait.title, reason, poll_result.advice))
-        return f"It may still be running and incurring charges: its status could not be read, so it was not {done}. {reason}"
+        problem = f"its status could not be read, so it was not {done}. {describe_stop(wait.resource)} {reason}"
+        return f"It may still be running and incurring charges: {problem}"
     if poll_result.outcome is not Outcome.PENDING:
         return f"It was already {poll_result.status}." if poll_result.status else "It no longer exists."
     try:

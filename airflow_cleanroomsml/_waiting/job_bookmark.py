@@ -44,7 +44,7 @@ class JobBookmark:
             return cls(float(values["until"]), {str(arn): float(time) for arn, time in values["reported"].items()})
         except (AttributeError, KeyError, TypeError, ValueError):
             raise InvalidRequestError(
-                f"{argument}: {text!r} is not a bookmark; use what an earlier run pushed to XCom under the key bookmark"
+                f"{argument}: {text!r} is not a bookmark; must be what an earlier run pushed to XCom under the key 'bookmark'"
             ) from None
 
     def format(self) -> str:

@@ -116,14 +116,12 @@ def parse_time(argument: str, value: Any) -> float:
     :param argument: Name of the argument that holds it.
     :raises InvalidRequestError: It is not a time.
     """
-    from airflow_cleanroomsml._requests.coercion import as_datetime
+    from airflow_cleanroomsml._requests.coercion import TIME_FORMATS, as_datetime
 
     try:
         return as_datetime(value).timestamp()
     except (ValueError, OverflowError, OSError, TypeError):
-        raise InvalidRequestError(
-            f"{argument}: {value!r} is not a time; must be ISO 8601 (without an offset it is UTC) or seconds since 1970"
-        ) from None
+        raise InvalidRequestError(f"{argument}: {value!r} is not a time; must be {TIME_FORMATS}") from None
 
 
 @dataclass(frozen=True)

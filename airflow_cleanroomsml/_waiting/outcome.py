@@ -73,7 +73,7 @@ def _evaluate_absence(wait: Wait, message: str, request_id: str = "") -> PollRes
         return PollResult("", Outcome.SUCCESS)
     # A read may not show at once what a create has returned.
     if _clock.now() - wait.started < wait.lag:
-        return PollResult("", Outcome.PENDING, message=message)
+        return PollResult("", Outcome.PENDING, message=message, is_absent=True)
     return PollResult("", Outcome.FAILURE, message=join_lines(message, format_request_id(request_id)))
 
 
@@ -82,7 +82,11 @@ def _evaluate_description(wait: Wait, description: Mapping[str, Any], redact: Re
     outcome = OUTCOMES[Goal(wait.goal)].get(status)
     if outcome is None:
         # AWS may add a status; the time-out still ends the wait if it turns out to be final.
-        log.warning("%s has the status %s, which this release does not know; still waiting.", wait.title, status)
+        log.warning(
+            "The %s has the status %s, which this version of the provider does not know; still waiting.",
+            wait.title,
+            status,
+        )
     details = description.get("statusDetails") or {}
 
     def redact_text(text: str) -> str:
@@ -119,13 +123,27 @@ def summarize(wait: Wait, poll_result: PollResult, now: float | None = None, *, 
     :param now: The time, in seconds since 1970; None if it is not known when the wait began.
     :param is_repeated: Whether the log has the status already.
     """
-    status = poll_result.status or ("Gone" if poll_result.outcome is Outcome.SUCCESS else "Status unknown")
+    absence = "Not found" if poll_result.is_absent else "Status unknown"
+    status = poll_result.status or ("Gone" if poll_result.outcome is Outcome.SUCCESS else absence)
     if is_repeated and poll_result.status:
         status = f"Still {status}"
     # An error of the service has several lines.
     reason = f" ({' '.join(poll_result.reason.split())})" if poll_result.reason else ""
     elapsed = f" after {now - wait.started:.0f} s" if now is not None else ""
     return f"{status}{elapsed}{reason}: {wait.title}"
+
+
+def describe_stop(resource: Resource) -> str:
+    """Return how to stop a job that nobody cancels, a sentence."""
+    from airflow_cleanroomsml._requests.request import find_operation, load
+
+    operation = resource.cancel or resource.delete
+    if operation is None:
+        return "The service cannot cancel it."
+    operator = f"CleanRoomsML{find_operation(load(resource.service), operation).name}Operator"
+    if resource.cancel:
+        return f"To stop it, run {operator}."
+    return f"The service cannot cancel it, and may refuse to delete it while it is running; to try, run {operator}."
 
 
 def describe_continuation(goal: str) -> str:
@@ -164,9 +182,10 @@ def raise_for_outcome(
             code=poll_result.status_code,
             reason=poll_result.message,
         )
-    verdict, stopped = f"was still {status}" if status else "could not be read", stop_resource()
-    if not status and stopped == STILL_RUNNING:
-        stopped = MAY_BE_RUNNING
+    absence = "was not found" if poll_result.is_absent else "could not be read"
+    verdict, stopped = f"was still {status}" if status else absence, stop_resource()
+    if not status:
+        stopped = stopped.replace(STILL_RUNNING, MAY_BE_RUNNING)
     raise WaitTimeoutError(
         join_lines(
             f"The {wait.noun} {verdict} after {wait.deadline - wait.started:.0f} s, when the wait timed out. {stopped}",

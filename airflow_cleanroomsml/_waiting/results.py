@@ -42,7 +42,8 @@ def push_outputs(
     outputs = {key: values[key] for key in keys if values.get(key) is not None}
     push_results(operator, context, outputs)
     for key, text in format_outputs(outputs).items():
-        log.info("%s: %s.", key.replace("_", " ").capitalize(), text)
+        # Without a full stop, which would be copied with the URI of a location.
+        log.info("%s: %s", key.replace("_", " ").capitalize(), text)
     _warn_of_unpublished(resource, outputs)
     return outputs
 
@@ -174,7 +175,8 @@ def _warn_of_unpublished(resource: Resource, outputs: Mapping[str, Any]) -> None
                 "to CloudWatch; for logs, the privacy configuration of the algorithm association must also name its account.",
                 kind,
                 resource.noun,
-                outputs.get(f"{kind}_status_details") or "AWS gave no reason",
+                # The service's texts end with a full stop, or with none.
+                str(outputs.get(f"{kind}_status_details") or "AWS gave no reason").rstrip("."),
             )
 
 

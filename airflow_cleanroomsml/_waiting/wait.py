@@ -122,6 +122,7 @@ class PollResult(NamedTuple):
     :param outputs: Members that the task pushes to XCom, in the API's own spelling.
     :param advice: What to do about an error of the read, and its request ID. Unlike the message, it may differ in each poll.
     :param is_partial: Whether it is the end of the wait as a listing shows it, without message and outputs.
+    :param is_absent: Whether the service answered that the resource does not exist, and a later poll may find it.
     """
 
     status: str
@@ -130,8 +131,9 @@ class PollResult(NamedTuple):
     message: str = ""
     outputs: Mapping[str, Any] = {}
     is_partial: bool = False
-    # Triggers of earlier releases do not send it.
+    # Triggers of earlier releases do not send these.
     advice: str = ""
+    is_absent: bool = False
 
     @classmethod
     def from_error(cls, error: Exception) -> PollResult:
@@ -144,8 +146,8 @@ class PollResult(NamedTuple):
         names = ("status", "status_code", "message", "advice")
         texts = {name: values[name] for name in names if name in values}
         outputs = values.get("outputs", values.get("report", {}))
-        is_partial = values.get("is_partial", False)
-        return cls(outcome=Outcome(values["outcome"]), outputs=outputs, is_partial=is_partial, **texts)
+        flags = {name: values.get(name, False) for name in ("is_partial", "is_absent")}
+        return cls(outcome=Outcome(values["outcome"]), outputs=outputs, **flags, **texts)
 
     def to_json(self) -> dict[str, Any]:
         """Convert to plain JSON values."""

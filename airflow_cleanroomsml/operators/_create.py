@@ -136,8 +136,8 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
             return
         changed = [name for name in self.connection_fields if noted.get(name) != rendered.get(name)]
         self.log.warning(
-            "This retry uses the connection arguments of an earlier try, which may have created something there. They now render to "
-            "other values: %s. To use these, clear the task once it has ended.",
+            "This retry uses the connection arguments of an earlier try, which may have created something with them. Since then these "
+            "have rendered to other values: %s. To use the new values, clear the task once it has ended.",
             ", ".join(changed),
         )
         self.restore_connection(noted)

@@ -63,11 +63,13 @@ class CleanRoomsMLDeleteOperator(CleanRoomsMLOperator):
         absent = [name for name in self.arguments if name in refused and getattr(self, name) in RENDERED_NONE]
         if not absent:
             return error
+        verb, pronoun = ("are", "they are") if len(absent) > 1 else ("is", "it is")
+        action = "cancel" if self.goal is Goal.CANCELLED else "delete"
         return InvalidRequestError(
             join_lines(
                 str(error),
-                f"{', '.join(absent)} is None: if it is pulled from XCom, nothing was pushed under that key.",
-                "If the task that pushes it created nothing, there is nothing to delete: mark this task as success or skipped.",
+                f"{', '.join(absent)} {verb} None: if {pronoun} pulled from XCom, nothing was pushed under that key.",
+                f"If the task that should push it created nothing, there is nothing to {action}: mark this task as success or skipped.",
                 "Otherwise check task_ids and key of the xcom_pull, and that the other task does not set do_xcom_push=False.",
             ),
             error.violations,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_cleanroomsml import _clock
-from airflow_cleanroomsml._compat import FAILED_DEFERRAL, AirflowTaskTerminated, cached, conf
+from airflow_cleanroomsml._compat import FAILED_DEFERRAL, AirflowTaskTerminated, cached, conf, is_deferral_timeout
 from airflow_cleanroomsml._ui.link import push_details_link
 from airflow_cleanroomsml._xcom import delete_note, keep_note, read_note
 from airflow_cleanroomsml.exceptions import (
@@ -38,7 +38,8 @@ WEEK = 604_800.0
 _TEN_YEARS = 10 * 365 * 86_400
 #: The first and the longest pause before the worker retries a start that was refused for lack of quota, in seconds.
 _PAUSES = (30.0, 300.0)
-_NO_QUOTA = "The quota was still used up at the time-out. Start fewer jobs at once, or raise quota_timeout."
+_WAIT_LONGER = "To wait longer, increase quota_timeout (in seconds) and, if it is set, execution_timeout."
+_RETRY = "A retry waits again."
 #: Key in the note of a deferred task that waits in the start queue. Not renamed, because tasks may be deferred during an upgrade.
 _QUEUED = "turn"
 
@@ -131,8 +132,10 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator):
         """Start the job once the start queue has let this task through; nothing was started before."""
         # The note says "nothing was started", which is about to become false.
         delete_note(context.get("ti"))
+        if "error" in event:
+            raise self._build_not_started_error(event["error"], _RETRY)
         if not event.get("turn"):
-            raise self._build_not_started_error(event.get("error") or _NO_QUOTA)
+            raise self._build_not_started_error(_describe_obstacle(event.get("refused")), _WAIT_LONGER, _RETRY)
         # The first deadline counts, however often the service refuses the start and the task queues again.
         self._quota_deadline, self._has_passed_queue = event["deadline"], True
         # From the beginning: this process has neither checked the arguments nor built the request.
@@ -145,7 +148,8 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator):
         if next_method == FAILED_DEFERRAL and _QUEUED in read_note(ti):
             delete_note(ti)
             error = str((next_kwargs or {}).get("error", ""))
-            raise self._build_not_started_error(error, "A retry waits again.")
+            advice = "Check that a triggerer is running." if is_deferral_timeout(error) else ""
+            raise self._build_not_started_error(error, advice, _RETRY)
         return super().resume_execution(next_method, next_kwargs, context)
 
     def on_kill(self) -> None:
@@ -232,12 +236,12 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator):
             raise error
         remaining = deadline - _clock.now()
         if remaining <= 0:
-            waited = (
-                f"The quota was still used up after quota_timeout={self.quota_timeout:.0f} s, "
-                "or the shorter time that execution_timeout allows."
+            obstacle = (
+                "The start was still throttled" if isinstance(error, ThrottledError) else "The quota was still used up"
             )
+            waited = f"{obstacle} at the end of quota_timeout ({self.quota_timeout:.0f} s), which execution_timeout may shorten."
             # The same class, by which the base stores the link to the quota and the retry policy chooses its pause.
-            raise error.extend(waited)
+            raise error.extend(waited, to_do=_WAIT_LONGER)
         # The whole error only once: the service may refuse a start for days, each time with the same advice.
         if self._is_refused or self._has_passed_queue:
             self.log.warning(
@@ -248,7 +252,7 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator):
             )
         else:
             self.log.warning(
-                "Nothing was started: the service rejected the request for now. Trying again for up to %.0f s. %s",
+                "Nothing was started yet: the service refused the request. Trying again for up to %.0f s. %s",
                 remaining,
                 error,
             )
@@ -277,7 +281,23 @@ class CleanRoomsMLJobOperator(CleanRoomsMLCreateOperator):
         )
 
     def _build_not_started_error(self, *reasons: str) -> CleanRoomsMLError:
-        return CleanRoomsMLError(join_lines("Nothing was started: this task was still in the start queue.", *reasons))
+        first = f"Nothing was started: the task was still waiting to start its {self.resource.noun}."
+        return CleanRoomsMLError(join_lines(first, *reasons))
+
+
+def _describe_obstacle(refused: Mapping[str, Any] | None) -> str:
+    """
+    Return why a task could not start its job, a sentence.
+
+    :param refused: Why the service refused the start, see :func:`_describe_refusal`; None if nothing was sent.
+    """
+    if refused is None:
+        return "Other tasks were still ahead of it."
+    if refused.get("why") == "throttled":
+        return "The service had throttled the start, and other tasks may have been ahead of it."
+    details = {name: refused.get(key) for name, key in (("quotaName", "quota_name"), ("quotaValue", "quota_value"))}
+    known = format_details({name: value for name, value in details.items() if value not in (None, "")})
+    return f"The quota was still used up ({known})." if known else "The quota was still used up."
 
 
 def _describe_refusal(error: ServiceError | None) -> dict[str, Any] | None:

@@ -97,4 +97,5 @@ def _matches(entry: Mapping[str, Any], arguments: Mapping[str, Any]) -> bool:
 def _extract_message(error: ConflictError) -> str:
     """Return the service's own message, without the lines around it."""
     text = str(error).splitlines()
-    return text[1].strip() if len(text) > 1 else text[0]
+    # Without a full stop: the message becomes part of a line that has its own.
+    return (text[1] if len(text) > 1 else text[0]).strip().rstrip(".")

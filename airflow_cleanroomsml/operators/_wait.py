@@ -67,6 +67,8 @@ class Waiter:
         #: Whether the request, as it renders now, created the resource; another try may have sent a different one.
         self.knows_request = False
         self._history = StatusHistory()
+        #: The error of a trigger that could not poll.
+        self._interruption: CleanRoomsMLError | None = None
 
     def check_arguments(self) -> None:
         """
@@ -154,7 +156,11 @@ class Waiter:
         except AirflowFailException:
             raise
         except Exception as error:
-            raise self._explain_interruption(f"{type(error).__name__}: {error}") from error
+            # complete() has explained what the trigger met.
+            if error is self._interruption:
+                raise
+            identifiers = wait.identifiers if wait else None
+            raise self._explain_interruption(f"{type(error).__name__}: {error}", identifiers) from error
 
     def complete(self, context: Context, event: Mapping[str, Any]) -> Any:
         """Return the task's result after the trigger; the same, with the same errors, as after waiting in the worker."""
@@ -162,7 +168,8 @@ class Waiter:
         operator, wait, poll_result = self._operator, Wait.from_json(event["wait"]), read_poll_result(event)
         self._restore(wait)
         if poll_result is None:
-            raise self._explain_interruption(event.get("error", ""), wait.identifiers)
+            self._interruption = self._explain_interruption(event.get("error", ""), wait.identifiers)
+            raise self._interruption
         # The trigger redacted the text by the resource's description, but the request may have values that a description lacks.
         poll_result = poll_result._replace(message=operator.load_request().redact(poll_result.message))
         return self._finish(context, wait, poll_result)
@@ -315,7 +322,7 @@ class Waiter:
         is_final = reason.partition(":")[0] == ConfigurationError.__name__
         if operator.creates_another_on_retry:
             kind: type[CleanRoomsMLError] = WaitBrokenError
-            advice = 'To continue the wait, clear the task with if_exists="reuse".'
+            advice = 'To continue the wait, set if_exists="reuse" and clear the task.'
         elif is_final:
             kind, advice = ConfigurationError, "Once the cause is corrected, clear the task to continue the wait."
         else:

@@ -150,7 +150,11 @@ class CleanRoomsMLChooseAudienceSizeOperator(CleanRoomsMLOperator):
         chosen = self._choose(metrics, arguments)
         if chosen is None:
             least = f" of {arguments['min_relevance']} or more" if arguments["policy"] == "relevance" else ""
-            return self._handle_unsuitable(arguments, f"no size has a relevance{least}")
+            # Every size is near to a number of users, so there are none at all.
+            reason = (
+                "the metrics have no sizes" if arguments["policy"] == "users" else f"no size has a relevance{least}"
+            )
+            return self._handle_unsuitable(arguments, reason)
         self.log.info("Chose %s by %s.", chosen, arguments["policy"])
         return chosen.size
 

@@ -125,7 +125,11 @@ class CleanRoomsFindConfiguredAudienceModelOperator(_LookupOperator):
         offers = [offer for offer in matching if offer]
         if len(offers) == 1:
             push_results(self, context, {"offers": offers})
-            self.log.info("%(name)s of account %(creator_account_id)s: %(configured_audience_model_arn)s.", offers[0])
+            self.log.info(
+                "Found the association %(name)r of account %(creator_account_id)s with the configured audience model "
+                "%(configured_audience_model_arn)s.",
+                offers[0],
+            )
             return str(offers[0]["configured_audience_model_arn"])
         # Before the error: somebody who has to choose one finds the candidates in XCom.
         try_to_push_results(self, context, {"offers": offers})

@@ -90,7 +90,9 @@ class CleanRoomsMLCreateConfiguredAudienceModelOperator(CleanRoomsMLCreateOperat
         if changes:
             self.hook.call("update_configured_audience_model", {"configured_audience_model_arn": arn, **changes})
             changed = "; ".join(line for name in changes for line in different[name])
-            self.log.info("Changed the configured audience model %s: %s.", arn, changed)
+            self.log.info(
+                "Changed the configured audience model %s, which differed from the request: %s.", arn, changed
+            )
         for line in different.get("child_resource_tag_on_create_policy", ()):
             self.log.warning(
                 "%s; the API cannot change it. To change it, create a configured audience model with another name.",

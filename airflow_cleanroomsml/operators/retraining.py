@@ -97,7 +97,9 @@ class CleanRoomsMLCheckAudienceModelAgeOperator(_RetrainingOperator):
                 f"Nothing to train: the audience model in service was trained on data up to {end:%Y-%m-%d %H:%M %Z}, and this run's "
                 f"data end at {arguments['training_data_end_time']:%Y-%m-%d %H:%M %Z}: {arn}"
             )
-        self.log.info("The audience model in service was trained on data up to %s: %s.", end, arn)
+        self.log.info(
+            "The audience model in service was trained on data up to %s: %s.", f"{end:%Y-%m-%d %H:%M %Z}", arn
+        )
         return arn
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 #: Seconds by which Airflow's own limit on a deferral exceeds ours, so that the trigger ends by itself and returns its last result.
 SENSOR_DEFERRAL_MARGIN = 60
+_NO_TRIGGERER = "No triggerer polled before the time-out. Check that a triggerer is running."
 _ADVICE = "To wait longer, increase timeout (in seconds); poke_interval is the longest pause between two polls."
 
 
@@ -76,12 +77,16 @@ class ErrorHandler:
         except (TaskDeferralError, TaskDeferralTimeout) as error:
             # The trigger ends before this limit, so no triggerer was running: for the user that is a time-out of the sensor.
             if is_deferral_timeout(error):
-                _raise_or_skip(self.build_timeout(), skip=sensor.soft_fail)
+                _raise_or_skip(self.build_timeout(_NO_TRIGGERER), skip=sensor.soft_fail)
             _raise_or_skip(error, skip=sensor.soft_fail or sensor.never_fail)
 
-    def build_timeout(self) -> SensorTimeoutError:
-        """Build the error for a sensor that timed out."""
-        return SensorTimeoutError(join_lines(*self._sensor.describe_timeout(), _ADVICE))
+    def build_timeout(self, reason: str = "") -> SensorTimeoutError:
+        """
+        Build the error for a sensor that timed out.
+
+        :param reason: Why it was not polled, if it was not.
+        """
+        return SensorTimeoutError(join_lines(*self._sensor.describe_timeout(), reason, _ADVICE))
 
     def _pause(self, deadline: float) -> Any:
         """Poll again after ``poke_interval``, in the worker: there ``silent_fail`` may ask for the next pause."""

@@ -17,7 +17,7 @@ from airflow_cleanroomsml._resources.table import RUNNING, STOPPED, Goal, Outcom
 from airflow_cleanroomsml._templating import RENDERED_NONE, TEXT
 from airflow_cleanroomsml._waiting import loop
 from airflow_cleanroomsml._waiting.history import StatusHistory
-from airflow_cleanroomsml._waiting.outcome import STILL_RUNNING, raise_for_outcome, summarize
+from airflow_cleanroomsml._waiting.outcome import STILL_RUNNING, describe_stop, raise_for_outcome, summarize
 from airflow_cleanroomsml._waiting.results import (
     complete_result,
     explain_failure,
@@ -141,13 +141,18 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
         resource, identifiers = self._find_target()
         last = self._last_poll or PollResult("", Outcome.PENDING)
         status = last.status
-        verdict = f"was still {status} after" if status else "did not appear within"
+        # "Did not appear" only if the service said so: the polls may have failed, or nobody polled.
+        absence = "did not appear within" if last.is_absent else "could not be read within"
+        verdict = f"was still {status} after" if status else absence
+        is_running = (self.goal == Goal.CREATED.value and status) or status in RUNNING
         return (
             f"The {resource.noun} {verdict} {self.timeout:.0f} s, the timeout of the sensor."
-            + (f" {STILL_RUNNING}" if (self.goal == Goal.CREATED.value and status) or status in RUNNING else ""),
+            + (f" {STILL_RUNNING}" if is_running else ""),
             lookup.describe(resource, identifiers),
             last.reason,
             last.advice,
+            # A job of a partner, for which the caller has no such operation, may be cancelled by that partner.
+            describe_stop(resource) if is_running and resource.cancel else "",
         )
 
     def _complete(self, context: Context, event: dict[str, Any]) -> Any:
@@ -168,7 +173,8 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
     def _finish(self, context: Context, wait: Wait, poll_result: PollResult) -> Any:
         # Not JobFailedError, which is final: the resource may not exist yet, and Airflow retries this error.
         if poll_result.outcome is Outcome.FAILURE and not poll_result.status:
-            raise ResourceNotFoundError(poll_result.message, to_do=self._advise_on_absence(wait.resource))
+            message = join_lines(f"The {wait.noun} was not found.", poll_result.message, wait.title)
+            raise ResourceNotFoundError(message, to_do=self._advise_on_absence(wait.resource))
         if poll_result.outcome is Outcome.FAILURE:
             poll_result = explain_failure(lambda: self.hook, wait, poll_result)
         report_end(self, context, wait, poll_result, self._history)

@@ -151,7 +151,11 @@ class CleanRoomsMLNewAudienceGenerationJobsSensor(CleanRoomsMLBaseSensor):
     def _finish(self, context: Context, found: dict[str, Any]) -> list[str]:
         jobs = found["jobs"]
         for job in jobs:
-            self.log.info("%(name)s, started by %(started_by)s, %(status)s: %(audience_generation_job_arn)s.", job)
+            self.log.info(
+                "Found the audience generation job %(name)r, started by account %(started_by)s, %(status)s: "
+                "%(audience_generation_job_arn)s.",
+                job,
+            )
         # The triggerer may still run an earlier release, which returns no bookmark.
         push_results(self, context, {key: found[key] for key in ("jobs", "bookmark") if key in found})
         return [job["audience_generation_job_arn"] for job in jobs]

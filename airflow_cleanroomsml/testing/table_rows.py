@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from airflow_cleanroomsml._requests.violations import count, describe_type
+
 _ALLOWED = (
     "must be rows (mappings from column to value), the text of a CSV file with a header, the pathlib.Path of one, "
     "a pandas DataFrame or a pyarrow Table"
@@ -49,7 +51,9 @@ def parse_csv(text: bytes) -> list[dict[str, str]]:
     check_column_names(header)
     for number, values in rows:
         if len(values) != len(header):
-            raise ValueError(f"data: line {number} has {len(values)} values; the header has {len(header)} columns")
+            raise ValueError(
+                f"data: line {number} has {count(str(len(values)), 'values')}; the header has {count(str(len(header)), 'columns')}"
+            )
     return [dict(zip(header, values, strict=True)) for _, values in rows]
 
 
@@ -60,11 +64,11 @@ def check_rows(data: Any) -> list[dict[str, Any]]:
     :raises ValueError: They are not mappings, have different columns, or there are none.
     """
     if isinstance(data, Mapping) or not isinstance(data, Iterable):
-        raise ValueError(f"data is a {type(data).__name__}; {_ALLOWED}")
+        raise ValueError(f"data is {describe_type(data)}; {_ALLOWED}")
     rows: list[dict[str, Any]] = []
     for number, row in enumerate(data, 1):
         if not isinstance(row, Mapping):
-            raise ValueError(f"data: row {number} is a {type(row).__name__}; {_ALLOWED}")
+            raise ValueError(f"data: row {number} is {describe_type(row)}; {_ALLOWED}")
         rows.append(dict(row))
         # Parquet would drop a column that the first row lacks, and a misspelt name would make another column.
         if different := rows[0].keys() ^ row.keys():
@@ -119,12 +123,12 @@ def check_user_ids(user_ids: Any) -> list[str | int]:
     # Iterating over a string or bytes would give single characters or numbers as ids.
     if isinstance(user_ids, str | bytes | Mapping) or not isinstance(user_ids, Iterable):
         raise ValueError(
-            f"user_ids is a {type(user_ids).__name__}; must be an iterable of user ids, such as a list of str"
+            f"user_ids is {describe_type(user_ids)}; must be an iterable of user ids, such as a list of str"
         )
     checked = list(user_ids)
     for number, user_id in enumerate(checked, 1):
         if not isinstance(user_id, str | int) or isinstance(user_id, bool):
-            raise ValueError(f"user_ids: id {number} is a {type(user_id).__name__}; must be a str or an int")
+            raise ValueError(f"user_ids: id {number} is {describe_type(user_id)}; must be a str or an int")
     return checked
 
 

@@ -544,7 +544,7 @@ def test_quota_timeout_ends_wait(world: World, monkeypatch: pytest.MonkeyPatch) 
     world.add_fault("CreateAudienceModel", "quota", times=1000)
     with pytest.raises(
         QuotaExceededError,
-        match=r"(?s)quotaName: Quota of an injected fault.*The quota was still used up after quota_timeout=3600 s",
+        match=r"(?s)quotaName: Quota of an injected fault.*The quota was still used up at the end of quota_timeout \(3600 s\)",
     ):
         build_model_task(world.create_dataset(), quota_timeout=3600.0).run()
     assert count_creates(world) < 25

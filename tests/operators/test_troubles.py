@@ -79,7 +79,10 @@ def test_failure_of_job_is_reported_if_connection_is_missing(
 
 
 @pytest.mark.parametrize("durable", [False, True], ids=["not durable", "durable"])
-def test_trigger_failure_in_start_queue_starts_nothing_and_is_retried(empty_world: World, durable: bool) -> None:
+@pytest.mark.parametrize("error", ["Trigger failure", "Trigger timeout"])
+def test_trigger_failure_in_start_queue_starts_nothing_and_is_retried(
+    empty_world: World, durable: bool, error: str
+) -> None:
     operator = CleanRoomsMLCreateAudienceModelOperator(
         task_id="t", name="m", training_dataset_arn=empty_world.create_dataset("x"), deferrable=True, durable=durable
     )
@@ -88,11 +91,37 @@ def test_trigger_failure_in_start_queue_starts_nothing_and_is_retried(empty_worl
     context: Any = {"params": {}, "ti": ti}
     assert defer(operator, context).method_name == "execute_in_turn"
     with pytest.raises(
-        CleanRoomsMLError, match="(?s)Nothing was started: this task was still in the start queue.*Trigger failure"
+        CleanRoomsMLError,
+        match="(?s)Nothing was started: .* still waiting to start its audience model.*Trigger ",
     ) as caught:
-        operator.resume_execution("__fail__", {"error": "Trigger failure"}, context)
+        operator.resume_execution("__fail__", {"error": error}, context)
     assert not isinstance(caught.value, WaitBrokenError)
+    assert ("Check that a triggerer is running" in str(caught.value)) is (error == "Trigger timeout")
     assert "CreateAudienceModel" not in empty_world.calls
+
+
+@pytest.mark.parametrize(
+    ("refused", "reason"),
+    [
+        (None, "Other tasks were still ahead of it."),
+        ({"why": "throttled", "quota_name": "", "quota_value": None}, "The service had throttled the start"),
+        (
+            {"why": "quota", "quota_name": "Jobs in progress", "quota_value": 2.0},
+            "The quota was still used up (quotaName: Jobs in progress, quotaValue: 2).",
+        ),
+    ],
+    ids=["not sent", "throttled", "quota"],
+)
+def test_a_start_that_waited_in_vain_says_what_for(empty_world: World, refused: Any, reason: str) -> None:
+    operator = CleanRoomsMLCreateAudienceModelOperator(
+        task_id="t", name="m", training_dataset_arn=empty_world.create_dataset("x"), deferrable=True
+    )
+    context: Any = {"ti": LastTry()}
+    with pytest.raises(CleanRoomsMLError) as caught:
+        operator.execute_in_turn(context, {"turn": False, "deadline": 0.0, "refused": refused})
+    assert f"\n  {reason}" in str(caught.value)
+    assert ("quota was" in str(caught.value)) is (refused is not None and refused["why"] == "quota")
+    assert "increase quota_timeout (in seconds)" in str(caught.value)
 
 
 class TestReuse:

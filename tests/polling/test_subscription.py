@@ -367,7 +367,7 @@ class TestKills:
         assert delete_counts == [0, 1]
 
     def test_queued_kills_complete_after_trigger_timeout(
-        self, slow_world: World, monkeypatch: pytest.MonkeyPatch
+        self, slow_world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         released = threading.Event()
 
@@ -390,6 +390,7 @@ class TestKills:
             await asyncio.to_thread(wait_until, lambda: slow_world.calls.count("DeleteAudienceModel") >= len(models))
 
         asyncio.run(kill())
+        assert "its job could not be stopped (no answer within 0.2 s)." in caplog.text
 
 
 def test_subscription_ends_with_block(slow_world: World) -> None:

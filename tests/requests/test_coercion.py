@@ -207,6 +207,11 @@ def test_number_that_json_lacks_is_rejected(value: Any) -> None:
     assert violation.endswith("; must be a number")
 
 
+def test_infinite_number_is_not_called_a_float() -> None:
+    (violation,) = convert_size(math.inf)[1]
+    assert "inf is not a finite number; must be a number" in violation
+
+
 @needs_numpy
 def test_numpy_bool_becomes_bool() -> None:
     for value in (np.bool_(False), np.array(True)[()]):

@@ -10,6 +10,7 @@ from airflow_cleanroomsml._compat import AirflowFailException, AirflowSensorTime
 from airflow_cleanroomsml._resources.table import Outcome
 from airflow_cleanroomsml._waiting.wait import PollResult
 from airflow_cleanroomsml.exceptions import InvalidRequestError, JobFailedError, ResourceNotFoundError, WaitTimeoutError
+from airflow_cleanroomsml.operators import CleanRoomsMLCreateTrainedModelOperator
 from airflow_cleanroomsml.sensors import (
     CleanRoomsMLAudienceExportJobSensor,
     CleanRoomsMLAudienceGenerationJobSensor,
@@ -128,11 +129,39 @@ def test_time_out_after_throttling_gives_advice(slow_world: World, deferrable: b
     arn = slow_world.ml.create_audience_model(name="m", trainingDatasetArn=dataset)["audienceModelArn"]
     slow_world.add_fault("GetAudienceModel", "throttle", times=0)
     no_retries = {"retries": {"total_max_attempts": 1}}
-    with pytest.raises(SensorTimeoutError, match="(?s)did not appear.*ThrottlingException.*Request ID") as caught:
+    with pytest.raises(SensorTimeoutError, match="(?s)could not be read.*ThrottlingException.*Request ID") as caught:
         sense(
             CleanRoomsMLAudienceModelSensor, deferrable, audience_model_arn=arn, timeout=1, botocore_config=no_retries
         )
     assert str(caught.value).count("Poll less often") == 1
+
+
+def test_time_out_of_deletion_without_an_answer_does_not_say_that_nothing_appeared(world: World) -> None:
+    arn = world.train_model()
+    world.add_fault("GetAudienceModel", "throttle", times=0)
+    no_retries = {"retries": {"total_max_attempts": 1}}
+    with pytest.raises(SensorTimeoutError, match="The audience model could not be read within 1 s"):
+        sense(
+            CleanRoomsMLAudienceModelSensor,
+            deferrable=False,
+            audience_model_arn=arn,
+            goal="deleted",
+            timeout=1,
+            botocore_config=no_retries,
+        )
+
+
+def test_time_out_names_the_operator_that_stops_the_job(slow_studio: Studio) -> None:
+    training = slow_studio.build_training(channel=slow_studio.channel, wait_for_completion=False)
+    model = run(CleanRoomsMLCreateTrainedModelOperator(**training)).result
+    with pytest.raises(SensorTimeoutError, match=r"\n  To stop it, run CleanRoomsMLCancelTrainedModelOperator\.\n"):
+        sense(
+            CleanRoomsMLTrainedModelSensor,
+            deferrable=False,
+            trained_model_arn=model,
+            timeout=1,
+            **slow_studio.mine,
+        )
 
 
 def test_missing_export_does_not_ask_to_check_an_arn(studio: Studio) -> None:
@@ -147,6 +176,8 @@ def test_missing_export_does_not_ask_to_check_an_arn(studio: Studio) -> None:
     with pytest.raises(ResourceNotFoundError, match="Check the arguments that identify it .*, name,") as caught:
         sensor.execute_complete({}, event)
     assert "Check the ARN" not in str(caught.value)
+    assert str(caught.value).startswith("The trained model export job was not found.\n")
+    assert "trained model export job 'later'" in str(caught.value)
 
 
 @poke_and_deferred

@@ -106,18 +106,18 @@ def test_a_table_without_rows_is_rejected(data: Any) -> None:
         ("interactions.csv", r"data is the text 'interactions.csv'.*the pathlib.Path of one"),
         ("/tmp/a,b.csv", r"data is the text '/tmp/a,b.csv'.*the pathlib.Path of one"),
         (b"PAR1\x15\x04\xff", r"data: byte 7 is not UTF-8; must be rows"),
-        ("a,b\n1,2\n\n3\n", "data: line 4 has 1 values; the header has 2 columns"),
+        ("a,b\n1,2\n\n3\n", "data: line 4 has 1 value; the header has 2 columns"),
         ("a,b\n1,2,3\n", "data: line 2 has 3 values; the header has 2 columns"),
         ('a,b\n1,"2\n', "data: line 2 is not CSV"),
         ("a,A\n1,2\n", "data: the columns a, A have the same name; Hive ignores case"),
         ("a,\n1,2\n", "data: the name of column 2 is ''; must be a string"),
         ([{"a": 1}, {"b": 2}], "data: row 2 and row 1 differ in the columns a, b; give every row the same columns"),
-        ([{"a": 1}, "b"], "data: row 2 is a str; must be rows"),
+        ([{"a": 1}, "b"], "data: row 2 is a string; must be rows"),
         ([{}], "data: the table has no columns"),
         ([{1: 1}], "data: the name of column 1 is 1; must be a string"),
         ({"a": [1, 2]}, "data is a dict; must be rows"),
-        (None, "data is a NoneType; must be rows"),
-        (1, "data is a int; must be rows"),
+        (None, "data is nothing; must be rows"),
+        (1, "data is an int; must be rows"),
     ],
     ids=str,
 )
@@ -157,11 +157,9 @@ def test_an_unknown_type_is_rejected(glue_type: str) -> None:
 def test_a_string_is_not_a_list_of_ids(cleanroomsml: RunningEmulator) -> None:
     put_seed: Any = cleanroomsml.put_seed
     for data in ("u1", b"u1", Path("users.csv"), {"u1": 1}, None):
-        with pytest.raises(
-            ValueError, match="user_ids is a .*; must be an iterable of user ids, such as a list of str"
-        ):
+        with pytest.raises(ValueError, match="user_ids is .*; must be an iterable of user ids, such as a list of str"):
             put_seed(data)
-    with pytest.raises(ValueError, match="user_ids: id 2 is a NoneType; must be a str or an int"):
+    with pytest.raises(ValueError, match="user_ids: id 2 is nothing; must be a str or an int"):
         put_seed(["u1", None])
 
 

@@ -6,6 +6,7 @@ What a task does with its job when it times out or is killed.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import re
@@ -22,7 +23,7 @@ from airflow_cleanroomsml import _clock
 from airflow_cleanroomsml._compat import AirflowTaskTerminated, AirflowTaskTimeout, TaskDeferred
 from airflow_cleanroomsml._resources.table import AUDIENCE_MODEL, TRAINED_MODEL
 from airflow_cleanroomsml._waiting import cancellation
-from airflow_cleanroomsml._waiting.cancellation import cancel
+from airflow_cleanroomsml._waiting.cancellation import cancel, cancel_from_trigger
 from airflow_cleanroomsml._waiting.wait import Wait
 from airflow_cleanroomsml._xcom import DEFERRAL_KEY
 from airflow_cleanroomsml.exceptions import InvalidRequestError, WaitTimeoutError
@@ -107,7 +108,10 @@ def test_denied_cancellation_does_not_hide_time_out(
     # The log has the complete error, once.
     (log_message,) = [text for text in caplog.messages if "CancelTrainedModel failed with AccessDenied" in text]
     assert "is still running and still incurring charges. Could not cancel it: " in log_message
-    assert "Check that the caller has permission" in log_message
+    assert (
+        "Check that the caller has these permissions: cleanrooms-ml:CancelTrainedModel, cleanrooms:PassMembership."
+        in log_message
+    )
     assert log_message.splitlines()[-1].startswith("  Request ID: ")
 
 
@@ -170,7 +174,19 @@ def test_delete_on_kill_tries_to_delete_running_model(slow_world: World, delete:
     assert "It is still running and still incurring charges." in message
     # The emulator assumes that the service does not delete a model that is being created.
     assert ("Could not delete it: DeleteAudienceModel" in message) is delete
-    assert ("The service cannot cancel it." in message) is not delete
+    assert ("to try, run CleanRoomsMLDeleteAudienceModelOperator." in message) is not delete
+
+
+def test_failed_cancellation_from_the_triggerer_says_how_to_stop_the_job(caplog: pytest.LogCaptureFixture) -> None:
+    identifiers = {"trained_model_arn": "arn", "membership_identifier": "m"}
+    wait = Wait("trained model", "created", identifiers, 0.0, 1.0, 1.0, on_kill="cancel")
+
+    async def fail(_: object) -> None:
+        raise RuntimeError("cannot schedule new futures after shutdown")
+
+    asyncio.run(cancel_from_trigger(TaskInstance(), fail, wait))
+    assert "could not be stopped (RuntimeError: cannot schedule new futures after shutdown)." in caplog.text
+    assert "To stop it, run CleanRoomsMLCancelTrainedModelOperator. The job: trained model arn." in caplog.text
 
 
 def test_flag_is_not_templated(studio: Studio) -> None:

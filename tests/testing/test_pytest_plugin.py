@@ -69,6 +69,12 @@ def test_workers_cannot_share_an_emulator(tmp_path: Path) -> None:
     assert "workers of pytest-xdist cannot share the emulator at http://127.0.0.1:5055" in printed
 
 
+def test_an_invalid_url_is_explained(tmp_path: Path) -> None:
+    printed = run_pytest(tmp_path, TRAIN, "--cleanroomsml-emulator-url", "http://[::1")
+    assert "The URL of the emulator is 'http://[::1'; must be like http://127.0.0.1:5055" in printed
+    assert "Invalid IPv6 URL" not in printed
+
+
 @pytest.mark.skipif(EMULATOR_ELSEWHERE, reason="the libraries of the emulator are not installed")
 @pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["alone", "xdist"])
 def test_an_emulator_runs_in_the_process_even_if_warnings_are_errors(tmp_path: Path, options: tuple[str, ...]) -> None:

@@ -387,7 +387,11 @@ def _reap(*_: Any) -> None:
 
 def main(path: str) -> None:
     """Start what is requested."""
-    if (image := _serve(path)) and (order := _run_image(*image)):
+    image = _serve(path)
+    if image is None:
+        # Here too, because the process that launched this one may have been killed.
+        shutil.rmtree(Path(path).parent, ignore_errors=True)
+    elif order := _run_image(*image):
         _become(order)
 
 

@@ -228,7 +228,7 @@ def test_text_that_is_not_utf_8_is_rejected(
         b"Content-Length: %d" % len(body),
         b"Connection: close",
     ]
-    with socket.create_connection((host.hostname, host.port), 30) as connection:
+    with socket.create_connection((str(host.hostname), host.port or 80), 30) as connection:
         connection.sendall(b"\r\n".join([*head, b"", body]))
         assert status in connection.makefile("rb").readline()
 

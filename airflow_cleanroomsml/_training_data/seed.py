@@ -70,7 +70,7 @@ def read_seed(
     :param may_quote: Whether findings may quote lines.
     :raises InvalidDataError: The seed does not exist, may not be read, or is too large to be read, which is only a warning.
     """
-    location = Location.parse(uri)
+    location = Location.parse(uri, "The seed")
     require_same_region(s3, location)
     files = list_files(s3, location, max_bytes=max_bytes)
     if not files:

@@ -42,7 +42,7 @@ class Location:
     key: str
 
     @classmethod
-    def parse(cls, uri: str, owner: str = "The request") -> Location:
+    def parse(cls, uri: str, owner: str) -> Location:
         """
         Parse an S3 URI; Hadoop's schemes ``s3a`` and ``s3n`` mean the same.
 

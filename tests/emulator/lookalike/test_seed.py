@@ -73,7 +73,8 @@ def test_key_may_have_any_character(trained_lake: Lake, expected_users: list[str
 
 
 def test_location_outside_s3_is_rejected(trained_lake: Lake) -> None:
-    assert "hdfs://" in trained_lake.expect_generation_failure(StatusCode.LOCATION_NOT_ON_S3, uri="hdfs://host/seed")
+    message = trained_lake.expect_generation_failure(StatusCode.LOCATION_NOT_ON_S3, uri="hdfs://host/seed")
+    assert "The seed has the location 'hdfs://host/seed', which is not on S3" in message
 
 
 def test_denied_access_names_permission(aws: Aws, trained_lake: Lake) -> None:

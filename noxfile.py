@@ -71,7 +71,7 @@ for expected in sys.argv[1:]:
     name, _, wanted = expected.partition("==")
     print(name, version(name))
     if version(name) != wanted:
-        sys.exit(f"{expected} was expected")
+        sys.exit(f"{name} {wanted} was expected, but {version(name)} is installed")
 """
 
 
@@ -119,7 +119,10 @@ def _older(session: nox.Session, pins: str, official: str, *tests: str) -> None:
     """Run tests with a different version of Airflow than the emulator's environment has."""
     emulator_python = os.environ.get(EMULATOR_PYTHON, str(ROOT / ".venv" / "bin" / "python"))
     if not Path(emulator_python).exists():
-        session.error(f"{emulator_python} does not exist: run `make test-{session.name}`, or set {EMULATOR_PYTHON}")
+        target = f"test-{session.name.replace('_', '-')}"
+        session.error(
+            f"{emulator_python} does not exist: run `make {target}`, which creates it, or set {EMULATOR_PYTHON}"
+        )
     test = nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "test")
     session.install("--constraint", official, "--constraint", pins, "--editable", ".", *test)
     # With newer versions than these the tests would prove nothing.

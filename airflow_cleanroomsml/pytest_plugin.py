@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -28,6 +30,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini("cleanroomsml_region", "AWS region of the cleanroomsml fixture", default="")
 
 
+@contextmanager
+def _fail_without_traceback() -> Iterator[None]:
+    """Let a test fail with the message of an emulator that cannot be used; the code that raises it is not the user's."""
+    from airflow_cleanroomsml.testing import EmulatorError
+
+    try:
+        yield
+    except EmulatorError as error:
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
+
+
+def _read_account(config: pytest.Config, option: str, default: str) -> str:
+    account: str = config.getini(option) or default
+    if not re.fullmatch("[0-9]{12}", account):
+        pytest.fail(f"{option} is {account!r}; must be 12 digits", pytrace=False)
+    return account
+
+
 @pytest.fixture(scope="session")
 def _cleanroomsml_emulator(request: pytest.FixtureRequest) -> Iterator[RunningEmulator]:
     """The emulator of all tests of this process."""
@@ -35,21 +55,20 @@ def _cleanroomsml_emulator(request: pytest.FixtureRequest) -> Iterator[RunningEm
 
     config = request.config
     url: str = config.getoption("--cleanroomsml-emulator-url") or config.getini("cleanroomsml_emulator_url")
-    arguments = (
-        config.getini("cleanroomsml_account") or running_emulator.ACCOUNT,
-        config.getini("cleanroomsml_partner_account") or running_emulator.PARTNER,
-        config.getini("cleanroomsml_region") or running_emulator.REGION,
-    )
-    if not url:
-        with running_emulator.serve() as own:
-            yield running_emulator.RunningEmulator(own, *arguments)
-    elif hasattr(config, "workerinput"):
+    if url and hasattr(config, "workerinput"):
         pytest.fail(
             f"The workers of pytest-xdist cannot share the emulator at {url}, because each test resets it. "
-            "Run without -n, or without a URL: then each worker starts its own emulator."
+            "Run without -n, or without a URL: then each worker starts its own emulator.",
+            pytrace=False,
         )
-    else:
-        yield running_emulator.RunningEmulator(url, *arguments)
+    arguments = (
+        _read_account(config, "cleanroomsml_account", running_emulator.ACCOUNT),
+        _read_account(config, "cleanroomsml_partner_account", running_emulator.PARTNER),
+        config.getini("cleanroomsml_region") or running_emulator.REGION,
+    )
+    with _fail_without_traceback(), ExitStack() as stack:
+        endpoint_url = url or stack.enter_context(running_emulator.serve())
+        yield running_emulator.RunningEmulator(endpoint_url, *arguments)
 
 
 @pytest.fixture
@@ -59,5 +78,5 @@ def cleanroomsml(_cleanroomsml_emulator: RunningEmulator) -> Iterator[RunningEmu
 
     boto3 and the Airflow connection ``aws_default`` point to it; see :class:`airflow_cleanroomsml.testing.RunningEmulator`.
     """
-    with _cleanroomsml_emulator.use() as running:
+    with _fail_without_traceback(), _cleanroomsml_emulator.use() as running:
         yield running

@@ -37,6 +37,8 @@ RESULTS = Path(__file__).parent / "RESULTS.md"
 def main() -> None:
     """Run the benchmarks in the arguments, or all of them and write the results."""
     names = sys.argv[1:] or list(ALL)
+    if unknown := [name for name in names if name not in ALL]:
+        sys.exit(f"no such benchmark: {', '.join(unknown)}; choose from {', '.join(ALL)}")
     rows: list[Row] = []
     for name in names:
         print(f"Measuring: {name}", file=sys.stderr, flush=True)

@@ -193,7 +193,7 @@ def check_role_of_seed(iam: IamClient, role: JobRole, uri: str, findings: Findin
     """
     if not check_trust(iam, role, findings) or not uri:
         return
-    location = Location.parse(uri)
+    location = Location.parse(uri, "The seed")
     bucket = f"arn:{role.partition}:s3:::{location.bucket}"
     # A prefix is not an object: a made-up key below it matches the patterns that policies have for its files.
     key = f"{location.key}file" if not location.key or location.key.endswith("/") else location.key

@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 
 from airflow_cleanroomsml._training_data.clients import S3Client
+from airflow_cleanroomsml._training_data.json_types import describe_json_type
 from airflow_cleanroomsml._training_data.limits import DataRules
 from airflow_cleanroomsml._training_data.rules import Findings, InvalidDataError, Rule
 from airflow_cleanroomsml._training_data.storage import Location, find_archived, list_files, read, require_same_region
@@ -69,7 +70,7 @@ def read_seed(
     :param may_quote: Whether findings may quote lines.
     :raises InvalidDataError: The seed does not exist, may not be read, or is too large to be read, which is only a warning.
     """
-    location = Location.parse(uri)
+    location = Location.parse(uri, "The seed")
     require_same_region(s3, location)
     files = list_files(s3, location, max_bytes=max_bytes)
     if not files:
@@ -121,7 +122,7 @@ def _parse_id(line: str) -> str:
     except (ValueError, RecursionError) as error:
         raise _LineError("not JSON", f"not JSON ({error})") from error
     if not isinstance(entry, dict):
-        raise _LineError(f"a JSON {type(entry).__name__}, not an object")
+        raise _LineError(f"{describe_json_type(entry)}, not an object")
     if "user_id" not in entry:
         names = ", ".join(map(repr, entry)) or "none"
         raise _LineError('"user_id" is missing', f'"user_id" is missing (members: {names})')

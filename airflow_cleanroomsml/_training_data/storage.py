@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError, ParamValidationError
 
@@ -43,20 +42,19 @@ class Location:
     key: str
 
     @classmethod
-    def parse(cls, uri: str, owner: str = "The request") -> Location:
+    def parse(cls, uri: str, owner: str) -> Location:
         """
         Parse an S3 URI; Hadoop's schemes ``s3a`` and ``s3n`` mean the same.
 
         :param owner: What has the location, for the finding.
         :raises InvalidDataError: The text is not an S3 URI.
         """
-        # A number sign is an ordinary character in a key, too.
-        parts = urlsplit(uri, allow_fragments=False)
-        if parts.scheme not in {"s3", "s3a", "s3n"} or not parts.netloc:
+        # Not by urlsplit(): question marks, number signs, brackets and tabs are ordinary characters of a key.
+        scheme, _, path = uri.partition("://")
+        bucket, _, key = path.partition("/")
+        if scheme.lower() not in {"s3", "s3a", "s3n"} or not bucket:
             raise InvalidDataError(Rule.LOCATION_NOT_ON_S3.build("location", owner=owner, location=uri))
-        # A question mark is an ordinary character in a key.
-        query = f"?{parts.query}" if parts.query else ""
-        return cls(parts.netloc, parts.path.lstrip("/") + query)
+        return cls(bucket, key.lstrip("/"))
 
     def __str__(self) -> str:
         """Return the S3 URI."""

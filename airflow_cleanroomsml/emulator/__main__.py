@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import signal
+import socket
 import sys
 import textwrap
 import threading
@@ -34,7 +36,7 @@ admin API for tests (JSON):
   GET    /_emulator/faults     active faults
   DELETE /_emulator/faults?account=…
   POST   /_emulator/faults     {"operation": NAME or "*", "kind": KIND, "account": …, "times": CALLS (0: until deleted),
-                                "lasts": SECONDS, "seconds": SECONDS, "code": CODE, "message": MESSAGE}
+                                "lasts": SECONDS, "seconds": SECONDS, "code": CODE, "message": MESSAGE, "body": BODY}
 
 kinds of faults:"""
 
@@ -69,7 +71,7 @@ def _parse_arguments() -> argparse.Namespace:
     # No default here, because --with-sample derives the scale from the number of users and rejects one that was set.
     parser.add_argument(
         "--scale",
-        type=float,
+        type=_parse_number,
         help="factor by which the documented data minimums are multiplied; with 0.001, 1,000 interactions are enough (default: "
         f"{defaults.scale}; --with-sample derives it from the number of users)",
     )
@@ -88,19 +90,22 @@ def _parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--pending-seconds",
-        type=float,
+        type=_parse_number,
+        metavar="SECONDS",
         default=defaults.pending_seconds,
         help="how long a job is CREATE_PENDING (default: %(default)s)",
     )
     parser.add_argument(
         "--progress-seconds",
-        type=float,
+        type=_parse_number,
+        metavar="SECONDS",
         default=defaults.progress_seconds,
         help="minimum time for which a job is CREATE_IN_PROGRESS (default: %(default)s)",
     )
     parser.add_argument(
         "--delete-seconds",
-        type=float,
+        type=_parse_number,
+        metavar="SECONDS",
         default=defaults.delete_seconds,
         help="how long a deletion or cancellation takes (default: %(default)s)",
     )
@@ -131,6 +136,11 @@ def _parse_arguments() -> argparse.Namespace:
         parser.error("--sample-users requires --with-sample")
     elif arguments.scale is None:
         arguments.scale = defaults.scale
+    if problem := _find_listen_problem(arguments.host, arguments.port):
+        parser.error(
+            f"cannot listen on --host {arguments.host!r}, --port {arguments.port}: {problem}. The host must be an address of this "
+            "machine, such as 127.0.0.1 or 0.0.0.0, and no other program may use the port"
+        )
     return arguments
 
 
@@ -139,6 +149,31 @@ def _parse_port(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) > 65_535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port: 0 to 65535")
     return int(text)
+
+
+def _parse_number(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; must be a number, 0 or more")
+    return number
+
+
+def _find_listen_problem(host: str, port: int) -> str:
+    """Return why the server cannot listen there; empty if it can. werkzeug would print this without naming the options, and exit."""
+    try:
+        # As werkzeug's server does, which may reuse the address of a server that has just stopped.
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except OSError as error:
+        return error.strerror or str(error)
+    except UnicodeError as error:
+        # A label of the name is empty or too long.
+        return str(error)
+    return ""
 
 
 def _parse_host(text: str) -> str:

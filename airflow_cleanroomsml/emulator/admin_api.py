@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, fields
 from typing import Any
 
 from airflow_cleanroomsml.emulator.context import Shared
 from airflow_cleanroomsml.emulator.faults import Fault
+from airflow_cleanroomsml.emulator.settings import is_finite_number
 
 PREFIX = "/_emulator/"
 #: The year 9000 in seconds since 1970. Every response contains the time, and Python's dates end with the year 9999.
@@ -75,11 +75,11 @@ class AdminApi:
         return {"now": clock.now(), "frozen": clock.frozen}
 
     def _set_clock(self, _: dict[str, str], content: dict[str, Any]) -> dict[str, Any]:
-        unknown = set(content) - {"advance", "freeze"}
-        if unknown or not content:
-            raise ValueError(f"clock: got {', '.join(sorted(unknown)) or 'nothing'}; allowed: advance, freeze")
+        _check_names("clock", content, {"advance", "freeze"})
+        if not content:
+            raise ValueError("clock: nothing to set; allowed: advance, freeze")
         seconds, freeze = content.get("advance", 0), content.get("freeze")
-        if not isinstance(seconds, (int, float)) or isinstance(seconds, bool) or not math.isfinite(seconds):
+        if not is_finite_number(seconds):
             raise ValueError(f"clock: advance is {seconds!r}; must be a number of seconds")
         if not (freeze is None or isinstance(freeze, bool)):
             raise ValueError(f"clock: freeze is {freeze!r}; must be true or false")
@@ -108,8 +108,8 @@ class AdminApi:
         return asdict(self._shared.settings)
 
     def _limit_permissions(self, _: dict[str, str], content: dict[str, Any]) -> dict[str, Any]:
-        _check_names("permissions", content, {"account", "actions"})
-        self._shared.permissions.limit(content.get("account"), content.get("actions"))
+        _check_names("permissions", content, {"account", "actions"}, ("account", "actions"))
+        self._shared.permissions.limit(content["account"], content["actions"])
         return {}
 
     def _lift_permissions(self, query: dict[str, str], _: dict[str, Any]) -> dict[str, Any]:

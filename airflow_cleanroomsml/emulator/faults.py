@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from dataclasses import asdict, dataclass, field
 from functools import cache
@@ -12,6 +11,7 @@ from airflow_cleanroomsml._requests.model import load
 from airflow_cleanroomsml._resources.table import CLEAN_ROOMS, CLEAN_ROOMS_ML
 from airflow_cleanroomsml.emulator.errors import ApiError, access_denied_error, quota_error
 from airflow_cleanroomsml.emulator.lookalike import JobFailure
+from airflow_cleanroomsml.emulator.settings import is_finite_number
 
 #: How a call ends. At most one of these applies to a call: the one that was added first.
 OUTCOME_KINDS = {
@@ -71,10 +71,11 @@ class Fault:
     added_at: float = field(init=False, default=0.0)
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
+        # A list, unlike other values of a wrong type, cannot be looked up.
+        if not isinstance(self.kind, str) or self.kind not in KINDS:
             raise ValueError(f"kind: {self.kind!r} is unknown; allowed: {', '.join(KINDS)}")
         verb = _VERBS.get(self.kind, "")
-        if self.operation != EVERY and not (self.operation in _list_operations() and self.operation.startswith(verb)):
+        if self.operation != EVERY and not _is_operation(self.operation, verb):
             raise ValueError(
                 f"operation: {self.operation!r} is not {f'a {verb}' if verb else 'an API'} operation; use {EVERY!r} for all"
             )
@@ -94,7 +95,7 @@ class Fault:
     def _check_time(self, name: str, value: Any) -> None:
         if value is None and name == "lasts":
             return
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
+        if not is_finite_number(value) or value < 0:
             raise ValueError(f"{name} is {value!r}; must be a number of seconds, 0 or more")
 
     def is_expired(self, now: float) -> bool:
@@ -124,6 +125,10 @@ class Fault:
 @cache
 def _list_operations() -> frozenset[str]:
     return frozenset(name for service in (CLEAN_ROOMS_ML, CLEAN_ROOMS) for name in load(service).operation_names)
+
+
+def _is_operation(name: Any, verb: str) -> bool:
+    return isinstance(name, str) and name.startswith(verb) and name in _list_operations()
 
 
 def _find_query(value: Any) -> str:

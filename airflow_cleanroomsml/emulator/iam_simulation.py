@@ -40,11 +40,11 @@ def simulate(account: str, body: bytes) -> tuple[int, bytes]:
     :param body: Body of the request.
     :return: Status and body of the response.
     """
-    form = {name: values[0] for name, values in parse_qs(body.decode()).items()}
+    form = {name: values[0] for name, values in parse_qs(body.decode(errors="replace")).items()}
     text = form.get("PolicySourceArn", "")
     arn = parse_arn(text)
     if arn is None or not arn.account:
-        return 400, _build_error("InvalidInput", f"PolicySourceArn is not the ARN of a role: {text}.")
+        return 400, _build_error("InvalidInput", f"PolicySourceArn is {text!r}; must be the ARN of a role.")
     role = _compat.find_role(account, arn.partition, text.rpartition("/")[2])
     if role is None:
         return 404, _build_error("NoSuchEntity", f"The role {text} cannot be found.")

@@ -140,8 +140,10 @@ def limit_body(environ: dict[str, Any], limit: int) -> None:
 
 def body_too_large_error(limit: int) -> ApiError:
     """Build the error for a body that exceeds the limit."""
-    text = f"The body of the request exceeds {limit:,} bytes. Use a multipart upload for larger objects in S3."
-    return ApiError("RequestEntityTooLargeException", text, status=413)
+    advice = " Use a multipart upload for larger objects in S3." if limit == MOTO_BODY else ""
+    return ApiError(
+        "RequestEntityTooLargeException", f"The body of the request exceeds {limit:,} bytes.{advice}", status=413
+    )
 
 
 class _Bounded(RawIOBase):

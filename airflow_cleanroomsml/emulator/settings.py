@@ -80,11 +80,12 @@ class Settings:
         :param values: JSON values by field name.
         :raises ValueError: A field does not exist, or its value has the wrong type or is below 0.
         """
-        present = asdict(self)
-        unknown = set(values) - set(present)
+        # The types of the defaults: a present value of a float can be an int, such as 0.
+        defaults = asdict(Settings())
+        unknown = set(values) - set(defaults)
         if unknown:
-            raise ValueError(f"{', '.join(sorted(unknown))}: unknown setting; allowed: {', '.join(present)}")
-        return replace(self, **{name: _convert_like(name, present[name], value) for name, value in values.items()})
+            raise ValueError(f"{', '.join(sorted(unknown))}: unknown setting; allowed: {', '.join(defaults)}")
+        return replace(self, **{name: _convert_like(name, defaults[name], value) for name, value in values.items()})
 
     @property
     def rules(self) -> DataRules:
@@ -97,18 +98,28 @@ class Settings:
         return max(1, round(500 * self.scale))
 
 
-def _convert_like(name: str, present: Any, value: Any) -> Any:
-    """Convert a JSON value to the type of the present value."""
-    if isinstance(present, tuple):
+def is_finite_number(value: Any) -> bool:
+    """Return whether a JSON value is a number that a float can hold."""
+    # A bool is an int to isinstance().
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+def _convert_like(name: str, default: Any, value: Any) -> Any:
+    """Convert a JSON value to the type of the default."""
+    if isinstance(default, tuple):
         if isinstance(value, list) and all(isinstance(text, str) for text in value):
             return tuple(value)
         raise ValueError(f"{name} must be a list of strings, not {value!r}")
-    if isinstance(present, bool):
+    if isinstance(default, bool):
         if isinstance(value, bool):
             return value
         raise ValueError(f"{name} must be true or false, not {value!r}")
-    types = int if isinstance(present, int) else (int, float)
-    # A bool is an int to isinstance().
-    if isinstance(value, bool) or not isinstance(value, types) or not math.isfinite(value) or value < 0:
-        raise ValueError(f"{name} must be {'an integer' if types is int else 'a number'}, 0 or more, not {value!r}")
-    return type(present)(value)
+    is_integral = isinstance(default, int)
+    if not is_finite_number(value) or (is_integral and not isinstance(value, int)) or value < 0:
+        raise ValueError(f"{name} must be {'an integer' if is_integral else 'a number'}, 0 or more, not {value!r}")
+    return type(default)(value)

@@ -132,7 +132,7 @@ class Application:
             operation, path = service.routes.match(request.method, _compat.get_raw_path(request.environ))
             entry["operation"] = operation.name
             require_region(caller.region)
-            query = request.query_string.decode()
+            query = request.query_string.decode(errors="replace")
             members = wire.parse(operation, path, query, request.get_data(), dict(request.headers))
             response = service.handle(operation, members, caller)
         except ApiError as error:

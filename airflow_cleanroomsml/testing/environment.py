@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from urllib.parse import urlsplit
+
+from airflow_cleanroomsml.testing.admin_api import split_url
 
 #: The emulator accepts any.
 SIGNING_KEY = "emulator-signing-key"
@@ -23,7 +24,7 @@ class Environment(Mapping[str, str]):
 
     def __init__(self, endpoint_url: str, region: str) -> None:
         self._region = region
-        self._host = urlsplit(endpoint_url).hostname or ""
+        self._host = split_url(endpoint_url).hostname or ""
         self._endpoint_url = endpoint_url
         self._originals: dict[str, str | None] = {}
         self._variables: dict[str, str] = {}

@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import json
 import re
+import socket
 import subprocess
 import time
 import urllib.error
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from botocore.exceptions import ClientError
@@ -17,6 +19,7 @@ from botocore.model import OperationModel
 from airflow_cleanroomsml._requests.request import load
 from tests.emulator.clocked_world import expect_error
 from tests.emulator.test_backend import export, start
+from tests.emulator.test_request_guard import sign
 from tests.emulator.test_wsgi import dataset, send
 from tests.helpers.collaboration import collaborate
 from tests.helpers.emulator_starter import SOCKET
@@ -200,7 +203,34 @@ def test_policy_simulation_with_invalid_arn_is_rejected(empty_world: World, sour
     iam = empty_world.client("iam")
     with pytest.raises(ClientError) as caught:
         iam.simulate_principal_policy(PolicySourceArn=source, ActionNames=["s3:GetObject"])
-    assert caught.value.response["Error"]["Code"] == "InvalidInput"
+    assert caught.value.response["Error"] == {
+        "Type": "Sender",
+        "Code": "InvalidInput",
+        "Message": f"PolicySourceArn is '{source}'; must be the ARN of a role.",
+    }
+
+
+@pytest.mark.parametrize(
+    ("service", "request_line", "body", "status"),
+    [
+        ("cleanrooms-ml", b"GET /audience-model?maxResults=\xff", b"", b" 400 "),
+        ("iam", b"POST /", b"Action=SimulatePrincipalPolicy&PolicySourceArn=\xff", b" 400 "),
+    ],
+)
+def test_text_that_is_not_utf_8_is_rejected(
+    empty_world: World, service: str, request_line: bytes, body: bytes, status: bytes
+) -> None:
+    host = urlsplit(empty_world.emulator.url)
+    head = [
+        request_line + b" HTTP/1.1",
+        f"Host: {host.netloc}".encode(),
+        f"Authorization: {sign(empty_world.emulator, service)['Authorization']}".encode(),
+        b"Content-Length: %d" % len(body),
+        b"Connection: close",
+    ]
+    with socket.create_connection((str(host.hostname), host.port or 80), 30) as connection:
+        connection.sendall(b"\r\n".join([*head, b"", body]))
+        assert status in connection.makefile("rb").readline()
 
 
 def test_invalid_role_header_does_not_match_denied_role(world: World) -> None:

@@ -331,6 +331,9 @@ def test_fault_expires_by_emulator_clock(sender: Sender) -> None:
         ({"kind": "quota"}, "faults: missing 'operation'"),
         ({"operation": "*", "kind": "typo"}, "kind: 'typo' is unknown; allowed: reset"),
         ({"operation": "Typo", "kind": "quota"}, "operation: 'Typo' is not an API operation; use '*' for all"),
+        ({"operation": ["*"], "kind": "quota"}, "operation: ['*'] is not an API operation; use '*' for all"),
+        ({"operation": "*", "kind": ["quota"]}, "kind: ['quota'] is unknown; allowed: reset"),
+        ({"operation": "*", "kind": "slow", "seconds": 10**400}, "must be a number of seconds, 0 or more"),
     ],
 )
 def test_invalid_fault_is_explained(sender: Sender, command: dict[str, Any], message: str) -> None:

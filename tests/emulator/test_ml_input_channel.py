@@ -69,7 +69,8 @@ def test_deleting_data_keeps_channel_record(custom: Custom) -> None:
         expect_error("ConflictException", delete, **identifiers)
         custom.runner.advance(101)
     assert read_status(custom, arn) == "ACTIVE"
-    expect_error("ConflictException", custom.runner.cleanrooms.delete_membership, **custom.in_membership)
+    error = expect_error("ConflictException", custom.runner.cleanrooms.delete_membership, **custom.in_membership)
+    assert f"while it has this ML input channel: {arn}." in error["Error"]["Message"]
     delete(**identifiers)
     for expected in ("DELETE_PENDING", "DELETE_IN_PROGRESS", "INACTIVE", "INACTIVE"):
         assert read_status(custom, arn) == expected

@@ -393,7 +393,7 @@ def test_client_receives_error_for_oversized_body(server: EmulatorProcess) -> No
     client = world.ml
     # Replace the body after botocore has validated the arguments: it would reject any that are this long.
     client.meta.events.register("before-call", lambda params, **_: params.update(body=b" " * 11 * MEBIBYTE))
-    with pytest.raises(client.exceptions.ClientError, match="10,485,760 bytes") as caught:
+    with pytest.raises(client.exceptions.ClientError, match=r"exceeds 10,485,760 bytes\.$") as caught:
         client.list_training_datasets()
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 413
 
@@ -475,10 +475,35 @@ def test_own_url_is_allowed(host: str, address: str) -> None:
         ("--allowed-host", "http://emulator:5055", "is not a host name or IP address; must be a bare name"),
         ("--port", "65536", "is not a port: 0 to 65535"),
         ("--port", "http", "is not a port: 0 to 65535"),
+        ("--scale", "-1", "is not allowed; must be a number, 0 or more"),
+        ("--scale", "nan", "is not allowed; must be a number, 0 or more"),
+        ("--pending-seconds", "-0.1", "is not allowed; must be a number, 0 or more"),
+        ("--progress-seconds", "inf", "is not allowed; must be a number, 0 or more"),
+        ("--delete-seconds", "soon", "is not allowed; must be a number, 0 or more"),
     ],
 )
 def test_invalid_option_is_rejected(option: str, value: str, message: str) -> None:
-    command = [sys.executable, "-m", EmulatorProcess.module, option, value]
-    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    process = start_emulator(option, value)
     assert process.returncode == 2
     assert f"argument {option}: '{value}' {message}" in process.stderr
+
+
+@pytest.mark.parametrize("host", ["emulator.invalid", "[::1]", "192.0.2.8", "127.0.0.1:80", "a" * 64 + ".example"])
+def test_host_that_is_not_of_this_machine_is_rejected(host: str) -> None:
+    process = start_emulator("--host", host, "--port", "0")
+    assert process.returncode == 2
+    assert f"cannot listen on --host '{host}', --port 0: " in process.stderr
+    assert "must be an address of this machine" in process.stderr
+
+
+def test_port_in_use_is_named(server: EmulatorProcess) -> None:
+    port = get_netloc(server).rpartition(":")[2]
+    process = start_emulator("--port", port)
+    assert process.returncode == 2
+    assert f"cannot listen on --host '127.0.0.1', --port {port}: Address already in use" in process.stderr
+
+
+def start_emulator(*options: str) -> subprocess.CompletedProcess[str]:
+    """Start an emulator that rejects its options."""
+    command = [sys.executable, "-m", EmulatorProcess.module, *options]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)

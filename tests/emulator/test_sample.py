@@ -168,7 +168,7 @@ def test_conflicting_options_are_rejected(options: list[str], message: str) -> N
 
 def test_failed_training_is_reported_with_reason(empty_moto: None) -> None:
     settings = Settings(scale=1, pending_seconds=0, progress_seconds=0)
-    with Emulator(settings) as emulator, pytest.raises(SampleError, match=r"CREATE_FAILED: .*1,000,000"):
+    with Emulator(settings) as emulator, pytest.raises(SampleError, match=r"is CREATE_FAILED\. .*1,000,000"):
         load_sample(emulator.url, 1_000)
 
 

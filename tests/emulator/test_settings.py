@@ -11,6 +11,7 @@ import pytest
 
 from airflow_cleanroomsml._requests.request import load
 from airflow_cleanroomsml.emulator.rate_limits import get_published_rate
+from airflow_cleanroomsml.emulator.settings import Settings
 from tests.emulator.clocked_world import expect_error
 from tests.emulator.test_faults import Sender
 from tests.support import EmulatorProcess
@@ -68,6 +69,7 @@ def test_returned_settings_can_be_restored(sender: Sender) -> None:
         ({"models_in_progress": True}, "models_in_progress must be an integer, 0 or more"),
         ({"models_in_progress": -1}, "models_in_progress must be an integer, 0 or more"),
         ({"pending_seconds": float("nan")}, "pending_seconds must be a number, 0 or more"),
+        ({"pending_seconds": 10**400}, "pending_seconds must be a number, 0 or more"),
         ({"pending_seconds": None}, "pending_seconds must be a number, 0 or more"),
         ({"instance_types": "ml.m5.large"}, "instance_types must be a list of strings"),
         ({"instance_types": [1]}, "instance_types must be a list of strings"),
@@ -79,6 +81,10 @@ def test_invalid_setting_changes_nothing(sender: Sender, change: dict[str, Any],
         sender.emulator.change_settings(**{"delete_seconds": 7, **change})
     assert (caught.value.code, message in json.load(caught.value)["message"]) == (400, True)
     assert sender.emulator.change_settings() == before
+
+
+def test_fraction_may_replace_integer() -> None:
+    assert Settings(pending_seconds=0).replace_values({"pending_seconds": 0.5}).pending_seconds == 0.5
 
 
 def test_command_line_options_change_settings() -> None:

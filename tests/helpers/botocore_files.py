@@ -66,7 +66,7 @@ def _share_models() -> None:
     models: dict[tuple[int, str], tuple[Any, Any]] = {}
     methods: dict[int, tuple[Any, dict[str, Any]]] = {}
 
-    # Each entry keeps what its key is the id of, so that no other object gets this id.
+    # Each entry keeps the object whose id is in its key, so that no other object gets this id.
     def load_model_once(self: Any, service_name: str, api_version: str | None = None) -> Any:
         data = self._loader.load_service_model(service_name, "service-2", api_version=api_version)
         key = (id(data), service_name)

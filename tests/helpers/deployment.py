@@ -28,8 +28,8 @@ from tests.support import World
 
 ROOT = Path(__file__).parents[2]
 IS_3 = not airflow_version.startswith("2.")
-#: Whether components are forked. Those of 2.11 were tried while they also collected garbage rarely, and the scheduler did not start the Dag
-#: of an asset alias; 3.0 has not been tried.
+#: Whether components are forked. With 2.11 this was tried together with rare garbage collection, and the scheduler did not start the Dag of
+#: an asset alias; with 3.0 it has not been tried.
 FORKS = not airflow_version.startswith(("2.", "3.0."))
 
 
@@ -176,9 +176,9 @@ class Deployment:
         self, dag_file: Path, dag_id: str, conf: dict[str, Any], *, deferrable: bool = False, mark_success: str = ""
     ) -> dict[str, Any]:
         """
-        Run a Dag without a scheduler (``dag.test()``), and say what its tasks did.
+        Run a Dag without a scheduler (``dag.test()``), and return what its tasks did.
 
-        :param deferrable: What Airflow is configured to make of operators that do not say it.
+        :param deferrable: Airflow's default for operators that do not set ``deferrable``.
         :param mark_success: Regular expression of tasks that are marked as success instead of run.
         """
         self.environment["AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE"] = str(deferrable)

@@ -43,12 +43,29 @@ class ForkedProcess:
     def __init__(self, module: Sequence[str], environment: Mapping[str, str], folder: str) -> None:
         order = {"module": module, "environment": dict(environment), "folder": folder}
         self._socket = socket.socket(socket.AF_UNIX)
+        try:
+            self._pid = self._send(json.dumps(order).encode() + b"\n")
+        except OSError as error:
+            self._socket.close()
+            raise RuntimeError(
+                f"The process that starts emulators for this test run has ended ({error}); its own error is printed above. "
+                "Run the tests again, or with -p no:xdist, which starts each emulator directly."
+            ) from error
+
+    def _send(self, order: bytes) -> int:
+        """
+        Send the order, and return the id of the process.
+
+        :raises OSError: The starter has ended.
+        """
         self._socket.connect(os.environ[SOCKET])
         # With the standard error of this process, from which pytest reports what an emulator prints during a test.
-        sent = socket.send_fds(self._socket, [order_line := json.dumps(order).encode() + b"\n"], [2])
-        self._socket.sendall(order_line[sent:])
+        sent = socket.send_fds(self._socket, [order], [2])
+        self._socket.sendall(order[sent:])
         self.stdout = self._socket.makefile()
-        self._pid = int(self.stdout.readline())
+        if not (line := self.stdout.readline()):
+            raise ConnectionAbortedError("no answer")
+        return int(line)
 
     def kill(self) -> None:
         """End the process by SIGKILL."""

@@ -1,4 +1,4 @@
-"""Responses with status 200 that are not, or not completely, from the service."""
+"""Responses with status 200 that did not come from the service, or arrived only in part."""
 
 from __future__ import annotations
 

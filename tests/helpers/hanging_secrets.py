@@ -12,7 +12,7 @@ from airflow.secrets import BaseSecretsBackend
 
 
 class HangingSecrets(BaseSecretsBackend):
-    """A secrets backend that hangs. Airflow keeps it as long as the process runs; with nothing to hang for, it has no secrets."""
+    """A secrets backend that hangs for one connection, and has no others. Airflow keeps it as long as the process runs."""
 
     hangs_for: ClassVar[str | None] = None
     asked: ClassVar[threading.Event] = threading.Event()
@@ -30,7 +30,7 @@ def hanging_secrets(conn_id: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[t
     """
     Let Airflow's secrets backend hang when it is asked for a connection.
 
-    ``asked`` is set once it was, and setting ``answers`` lets it answer that it does not know the connection.
+    ``asked`` is set once Airflow has asked; setting ``answers`` lets the backend answer that it does not have the connection.
     """
     monkeypatch.setenv("AIRFLOW__SECRETS__BACKEND", f"{__name__}.{HangingSecrets.__name__}")
     monkeypatch.setenv("AIRFLOW__WORKERS__SECRETS_BACKEND", f"{__name__}.{HangingSecrets.__name__}")

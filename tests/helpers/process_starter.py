@@ -152,7 +152,7 @@ def _ask(connected: socket.socket, order: dict[str, Any]) -> str:
 
 
 def launch() -> str:
-    """Launch a starter, which ends with this process, and return its socket; what it has started stays."""
+    """Launch a starter, which ends with this process, and return its socket; the processes that it has started keep running."""
     folder = tempfile.mkdtemp(prefix="starter-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     path = f"{folder}/socket"
@@ -164,7 +164,7 @@ def launch() -> str:
         text=True,
     )
     assert process.stdout is not None
-    # It listens.
+    # Printed once it listens.
     assert process.stdout.readline() == "ready\n"
     _launched.append(process)
     return path
@@ -379,7 +379,7 @@ def _become(order: dict[str, Any]) -> None:
 
 
 def _reap(*_: Any) -> None:
-    """Let the system forget components that have ended; whoever waits for one sees that it is gone."""
+    """Reap components that have ended, so that whoever waits for one sees that it is gone."""
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
@@ -387,7 +387,11 @@ def _reap(*_: Any) -> None:
 
 def main(path: str) -> None:
     """Start what is requested."""
-    if (image := _serve(path)) and (order := _run_image(*image)):
+    image = _serve(path)
+    if image is None:
+        # Here too, because the process that launched this one may have been killed.
+        shutil.rmtree(Path(path).parent, ignore_errors=True)
+    elif order := _run_image(*image):
         _become(order)
 
 

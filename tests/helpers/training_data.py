@@ -51,7 +51,7 @@ class TrainingData:
     """
     A Glue table in a database ``lookalike``, partitioned by day, and its files.
 
-    :param world: Where it is.
+    :param world: Account that it belongs to.
     """
 
     def __init__(self, world: World) -> None:

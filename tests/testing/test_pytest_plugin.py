@@ -69,6 +69,22 @@ def test_workers_cannot_share_an_emulator(tmp_path: Path) -> None:
     assert "workers of pytest-xdist cannot share the emulator at http://127.0.0.1:5055" in printed
 
 
+@pytest.mark.parametrize(
+    ("ini", "message"),
+    [
+        ("cleanroomsml_emulator_url = http://[::1", "The URL of the emulator is 'http://[::1'; must be like http://"),
+        ("cleanroomsml_emulator_url = http://127.0.0.1:1", "The emulator cannot be reached at http://127.0.0.1:1: "),
+        ("cleanroomsml_account = 1234", "cleanroomsml_account is '1234'; must be 12 digits"),
+        ("cleanroomsml_partner_account = abc", "cleanroomsml_partner_account is 'abc'; must be 12 digits"),
+    ],
+)
+def test_an_invalid_option_is_explained_without_a_traceback(tmp_path: Path, ini: str, message: str) -> None:
+    printed = run_pytest(tmp_path, TRAIN, ini=ini)
+    assert f"\n{message}" in printed
+    assert "During handling" not in printed
+    assert "airflow_cleanroomsml/" not in printed
+
+
 @pytest.mark.skipif(EMULATOR_ELSEWHERE, reason="the libraries of the emulator are not installed")
 @pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["alone", "xdist"])
 def test_an_emulator_runs_in_the_process_even_if_warnings_are_errors(tmp_path: Path, options: tuple[str, ...]) -> None:

@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 from airflow_cleanroomsml.hooks import CleanRoomsMLHook
 from airflow_cleanroomsml.testing import EmulatorError, RunningEmulator, emulator
 from airflow_cleanroomsml.testing.running_emulator import serve
+from tests.helpers.socket_servers import answer_after_reading, build_http_answer, run_peer
 from tests.testing.lookalike import INTERACTIONS, SEED, create_dataset, describe_model, generate, train
 
 
@@ -154,11 +155,35 @@ def test_an_external_emulator_is_reset(cleanroomsml: RunningEmulator) -> None:
     ("url", "message"),
     [
         ("127.0.0.1:5055", "must be like http://127.0.0.1:5055"),
+        ("http://[::1", "must be like http://127.0.0.1:5055"),
+        ("http://[zz]/", "must be like http://127.0.0.1:5055"),
+        ("http://localhost:http", "must be like http://127.0.0.1:5055"),
+        ("http://localhost:65536", "must be like http://127.0.0.1:5055"),
+        ("http://user@localhost:5055", "must be like http://127.0.0.1:5055"),
+        ("http://localhost:5055/emulator", "must be like http://127.0.0.1:5055"),
+        ("http://:5055", "must be like http://127.0.0.1:5055"),
         ("http://127.0.0.1:1", "cannot be reached at http://127.0.0.1:1: "),
+        ("http://127.0.0.1:1/", "cannot be reached at http://127.0.0.1:1: "),
+        ("http://a..b:5055", "cannot be reached at http://a..b:5055: "),
+        ("http://emulator.invalid:5055", "cannot be reached at http://emulator.invalid:5055: "),
     ],
 )
 def test_error_names_an_invalid_url(url: str, message: str) -> None:
     with pytest.raises(EmulatorError, match=message), emulator(url):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [("200 OK", b"<html>"), ("200 OK", b"[]"), ("404 Not Found", b'{"detail": "?"}')]
+)
+def test_server_that_is_no_emulator_is_named(status: str, body: bytes) -> None:
+    with (
+        run_peer(answer_after_reading(build_http_answer(body, status))) as peer,
+        pytest.raises(
+            EmulatorError, match=f"There is no emulator at {peer.build_url('http')}: .* status {status[:3]} for "
+        ),
+        emulator(peer.build_url("http")),
+    ):
         pass
 
 

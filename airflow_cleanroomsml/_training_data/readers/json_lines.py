@@ -11,6 +11,7 @@ import pyarrow as pa
 from pyarrow import json as arrow_json
 
 from airflow_cleanroomsml._training_data.columns import to_arrow_type
+from airflow_cleanroomsml._training_data.json_types import describe_json_type
 
 #: As in CSV, pyarrow rejects an object that spans more than two blocks.
 _BLOCK_BYTES = 8 * 1024 * 1024
@@ -85,5 +86,5 @@ def _parse_object(number: int, line: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise ValueError(f"line {number:,} is not JSON ({error})") from error
     if not isinstance(value, dict):
-        raise TypeError(f"line {number:,} is a JSON {type(value).__name__}, not an object: write one object per line")
+        raise TypeError(f"line {number:,} is {describe_json_type(value)}, not an object: write one object per line")
     return value

@@ -32,7 +32,7 @@ class Parquet:
             arrow_type = to_arrow_type(glue_type)
             # Hive reads a column that a file lacks as null.
             values = table[spelling[name]] if name in spelling else pa.nulls(len(table), arrow_type)
-            arrays[name] = _convert(name, values, arrow_type)
+            arrays[name] = _convert(name, values, arrow_type, glue_type)
         return pa.table(arrays)
 
 
@@ -41,10 +41,12 @@ def _list_compressions(metadata: parquet.FileMetaData) -> set[str]:
     return {group.column(column).compression for group in groups for column in range(group.num_columns)}
 
 
-def _convert(name: str, values: pa.ChunkedArray | pa.Array, declared: pa.DataType) -> pa.ChunkedArray | pa.Array:
+def _convert(
+    name: str, values: pa.ChunkedArray | pa.Array, declared: pa.DataType, glue_type: str
+) -> pa.ChunkedArray | pa.Array:
     # A time zone only affects how an instant is displayed, and units below microseconds do not matter to training in seconds.
     if pa.types.is_timestamp(values.type) and pa.types.is_timestamp(declared):
         return values.cast(pa.timestamp("us", values.type.tz), safe=False).cast(declared)
     if pa.types.is_temporal(values.type) and not pa.types.is_temporal(declared):
-        raise ValueError(f"column '{name}' has type {values.type} in the file, but {declared} in the Glue table")
+        raise ValueError(f"column '{name}' has type {values.type} in the file, but {glue_type} in the Glue table")
     return values.cast(declared)

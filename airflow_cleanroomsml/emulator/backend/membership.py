@@ -100,7 +100,7 @@ class Memberships(Access):
             for resource in self.find_in_membership(kind, record):
                 if not statuses or resource.status in statuses:
                     raise conflict_error(
-                        f"The membership {record.id} cannot be deleted while it has this {kind.replace('-', ' ')}: {resource.arn}.",
+                        f"The membership {record.id} cannot be deleted while it has this {_describe_kind(kind)}: {resource.arn}.",
                         "SUBRESOURCES_EXIST",
                         resourceId=record.id,
                         resourceType="MEMBERSHIP",
@@ -112,3 +112,7 @@ class Memberships(Access):
             member.update(status="LEFT", updateTime=self.clock.now())
         self.delete(record)
         return {}
+
+
+def _describe_kind(kind: str) -> str:
+    return kind.replace("-", " ").replace("ml ", "ML ")

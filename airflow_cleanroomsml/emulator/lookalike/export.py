@@ -38,7 +38,7 @@ def export(s3: S3Client, audience: GeneratedAudience, *, size: Size, output_uri:
         )
         raise JobFailure(StatusCode.AUDIENCE_TOO_SMALL_TO_EXPORT, text)
     with translate_findings():
-        folder = Location.parse(output_uri.rstrip("/") + "/")
+        folder = Location.parse(output_uri.rstrip("/") + "/", "The output")
         for part, start in enumerate(range(0, count, _USERS_PER_PART)):
             users = audience.users[start : min(start + _USERS_PER_PART, count)].to_pylist()
             lines = "".join(f'{{"user_id": {json.dumps(user)}}}\n' for user in users)

@@ -131,7 +131,9 @@ def _train(ml: Any, dataset: str, end: datetime) -> str:
     while (model := ml.get_audience_model(audienceModelArn=arn))["status"] in {"CREATE_PENDING", "CREATE_IN_PROGRESS"}:
         time.sleep(0.1)
     if model["status"] != "ACTIVE":
-        raise SampleError(f"the sample's audience model is {model['status']}: {model['statusDetails']['message']}")
+        raise SampleError(
+            f"The sample was not loaded: its audience model is {model['status']}. {model['statusDetails']['message']}"
+        )
     return arn
 
 

@@ -271,7 +271,7 @@ MALFORMED: dict[str, tuple[str, bytes | str, dict[str, Any], str]] = {
     "gzip under another name": ("a.csv", gzip.compress(b"u"), {}, "does not end in .gz"),
     "bzip2": ("a.csv.bz2", b"BZh9", {}, "gzip (.gz)"),
     "broken json": ("a.json", Lake.format_json_lines() + '{"user_id": "u1"\n', {"serde": JSON}, "line 1,201"),
-    "not objects": ("a.json", "[1, 2]\n", {"serde": JSON}, "line 1 is a JSON list"),
+    "not objects": ("a.json", "[1, 2]\n", {"serde": JSON}, "line 1 is a JSON array, not an object"),
     "blank": ("a.json", "\n \n", {"serde": JSON}, "lines are blank"),
     "string instead of number": (
         "a.json",
@@ -284,7 +284,7 @@ MALFORMED: dict[str, tuple[str, bytes | str, dict[str, Any], str]] = {
         "a.parquet",
         build_parquet(times=pa.timestamp("ms")),
         {"serde": PARQUET_SERDE, "input_format": PARQUET},
-        "'timestamp' has type timestamp[ms]",
+        "'timestamp' has type timestamp[ms] in the file, but bigint in the Glue table",
     ),
 }
 

@@ -66,8 +66,15 @@ def test_missing_object_is_named(trained_lake: Lake) -> None:
         assert uri in trained_lake.expect_generation_failure(StatusCode.OBJECT_NOT_FOUND, uri=uri)
 
 
+@pytest.mark.parametrize("key", ["what?", "a?b", "a#b", "a[b", "a\tb"])
+def test_key_may_have_any_character(trained_lake: Lake, expected_users: list[str], key: str) -> None:
+    trained_lake.put(key, LINES)
+    assert trained_lake.generate("", uri=trained_lake.build_uri(key)).users.to_pylist() == expected_users
+
+
 def test_location_outside_s3_is_rejected(trained_lake: Lake) -> None:
-    assert "hdfs://" in trained_lake.expect_generation_failure(StatusCode.LOCATION_NOT_ON_S3, uri="hdfs://host/seed")
+    message = trained_lake.expect_generation_failure(StatusCode.LOCATION_NOT_ON_S3, uri="hdfs://host/seed")
+    assert "The seed has the location 'hdfs://host/seed', which is not on S3" in message
 
 
 def test_denied_access_names_permission(aws: Aws, trained_lake: Lake) -> None:
@@ -95,8 +102,11 @@ def test_empty_seed_is_rejected(trained_lake: Lake, seed: str) -> None:
     [
         ("u000", "line 31: not JSON"),
         ('{"user_id": "u000"} {"user_id": "u004"}', "line 31: not JSON"),
-        ('["u000"]', "line 31: a JSON list, not an object"),
-        ('"u000"', "line 31: a JSON str"),
+        ('["u000"]', "line 31: a JSON array, not an object"),
+        ('"u000"', "line 31: a JSON string, not an object"),
+        ("1", "line 31: a JSON number, not an object"),
+        ("true", "line 31: a JSON boolean, not an object"),
+        ("null", "line 31: null, not an object"),
         ('{"USER_ID": "u000"}', "line 31: \"user_id\" is missing (members: 'USER_ID')"),
         ("{}", "(members: none)"),
         ('{"user_id": null}', '"user_id" is null'),

@@ -172,7 +172,7 @@ class CleanRoomsMLWaitTrigger(_WaitingTrigger):
         now, history = _clock.now(), StatusHistory(statuses)
         is_new = history.record(poll_result, now)
         # The first line may repeat what the worker has logged: it shows that the triggerer polls.
-        self.logger().info("%s.", summarize(wait, poll_result, now, is_repeated=not is_new))
+        self.logger().info("%s", summarize(wait, poll_result, now, is_repeated=not is_new))
         return history.statuses
 
 

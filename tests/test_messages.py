@@ -386,6 +386,21 @@ def test_reason_with_a_full_stop_gets_no_second_one(caplog: pytest.LogCaptureFix
     assert "were not published: No role is set. To receive them" in caplog.text
 
 
+@both_ways
+def test_no_log_line_ends_with_full_stop_after_arn(
+    world: World, deferrable: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", logger="airflow_cleanroomsml"):
+        task = CleanRoomsMLCreateAudienceModelOperator(
+            task_id="t", name="m", training_dataset_arn=world.create_dataset(), deferrable=deferrable
+        )
+        arn = run(task).result
+    lines = [line for text in caplog.messages for line in text.splitlines() if arn in line]
+    assert lines
+    # Whoever copies the ARN copies the full stop, too, and the service accepts one at the end of an ARN.
+    assert not [line for line in lines if line.endswith(".")]
+
+
 def test_error_says_that_request_was_not_sent(world: World) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         run(CleanRoomsMLDeleteTrainingDatasetOperator(task_id="t", training_dataset_arn="x"))

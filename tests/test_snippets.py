@@ -313,8 +313,8 @@ def describe_log(_: World) -> str:
     for seconds, status in ((0, "CREATE_PENDING"), (2, "CREATE_PENDING"), (61, "CREATE_IN_PROGRESS"), (7831, "ACTIVE")):
         poll_result = PollResult(status, Outcome.SUCCESS if status == "ACTIVE" else Outcome.PENDING)
         is_new = history.record(poll_result, seconds)
-        lines.append(f"{summarize(wait, poll_result, seconds, is_repeated=not is_new)}.")
-    lines[-1] = f"ACTIVE {history.describe_durations(0)}: {wait.title}."
+        lines.append(summarize(wait, poll_result, seconds, is_repeated=not is_new))
+    lines[-1] = f"ACTIVE {history.describe_durations(0)}: {wait.title}"
     bins = (Bin("PERCENTAGE", 1, 0.573), Bin("PERCENTAGE", 5, -0.15))
     return "\n".join([*lines, f"Metrics: {Metrics(bins, 0.87, 0.2)}"])
 

@@ -203,7 +203,10 @@ class AttemptLog:
             try:
                 stored: Any = self._store.get(self.KEY)
             except Exception:
-                log.warning("Could not read Airflow's task state store; searching the listing.", exc_info=True)
+                log.warning(
+                    "Could not read Airflow's task state store; looking in the listing for what an earlier try created.",
+                    exc_info=True,
+                )
                 # Not written either: without the notes of other requests, a write would erase them.
                 self._store = None
                 return {}

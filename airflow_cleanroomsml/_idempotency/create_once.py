@@ -131,10 +131,9 @@ class CreateOnce:
         if self.if_exists == "update" and self.update:
             self.update(handle, description)
         elif different := find_differences(self._request, self._resource, description):
-            first = "The existing resource with this name differs from the request:"
-            title = lookup.describe(self._resource, handle.identifiers)
+            first = f"The existing {lookup.describe(self._resource, handle.identifiers)} differs from the request:"
             advice = "Choose another name, or change the arguments to match the existing resource."
-            raise AlreadyExistsError(join_lines(first, *different, title, advice))
+            raise AlreadyExistsError(join_lines(first, *different, advice))
 
     def _create(self, wait_for_quota: Callable[[Callable[[], Handle]], Handle]) -> Handle:
         try:
@@ -256,10 +255,14 @@ class CreateOnce:
         if entry is None:
             return error
         handle = lookup.build_handle(self._resource, self._search.arguments, entry)
-        status = f"{entry['status']}, " if "status" in entry else ""
+        status = entry.get("status", "")
         created = f"{entry['createTime']:%Y-%m-%d %H:%M:%S %Z}{self._describe_owner(handle)}"
         title = lookup.describe(self._resource, handle.identifiers)
-        return error.extend(f"The existing resource: {title}, {status}created {created}.")
+        fact = f"The existing resource: {title}, {f'{status}, ' if status else ''}created {created}."
+        is_unusable = status and status not in USABLE
+        return error.extend(
+            fact, to_do=f'if_exists="reuse" does not use a resource that is {status}.' if is_unusable else ""
+        )
 
     def _describe_owner(self, handle: Handle) -> str:
         try:

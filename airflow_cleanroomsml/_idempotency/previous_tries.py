@@ -143,14 +143,14 @@ class PreviousTries:
         :param sent: When its request was sent, in seconds since 1970; 0 if unknown.
         """
         title = lookup.describe(self._resource, owned.handle.identifiers)
-        log.info("This task run has already created the %s.", title)
+        log.info("This task run has already created the %s", title)
         self.reused = owned
         if not owned.same:
             log.warning(
                 "This retry reuses the %s, although these arguments now render to other values: %s. Templates such as ti.try_number "
                 "and macros.datetime.now() do so on every try. To create another one, clear the task once it has ended.",
                 title,
-                ", ".join(self._find_differing_arguments(owned)) or "some that the service does not return",
+                ", ".join(self._find_differing_arguments(owned)) or "unknown, as the service does not return them",
             )
         if not self.is_ending:
             self._update_tag(owned)

@@ -102,27 +102,27 @@ def is_killed(ti: Any, title: str) -> bool:
     :param title: What it has started, for the log.
     """
     # Logged first: if Airflow's API server does not answer, the process is killed while it waits, and this is all that the log has.
-    log.info("The task was told to stop. Asking Airflow whether another try will continue the wait: %s.", title)
+    log.info("The task was told to stop. Asking Airflow whether another try will continue the wait: %s", title)
     try:
         state = read_task_state(ti)
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
         log.warning(
             "The job keeps running, because the state of the task instance could not be read (%s). If no other try continues the wait, "
-            "stop it: %s.",
+            "stop it: %s",
             reason,
             title,
         )
         return False
     if state not in FINAL_STATES:
         log.info(
-            "The job keeps running, because the task instance has not ended (its state is %s): %s.",
+            "The job keeps running, because the task instance has not ended (its state is %s): %s",
             state or "cleared",
             title,
         )
         return False
     reason = "no longer exists" if state == NO_TASK_INSTANCE else f"has ended (its state is {state})"
-    log.info("The task instance %s, so no other try continues the wait: %s.", reason, title)
+    log.info("The task instance %s, so no other try continues the wait: %s", reason, title)
     return True
 
 
@@ -151,7 +151,7 @@ async def cancel_from_trigger(
     if error:
         is_late = isinstance(error, asyncio.TimeoutError)
         log.warning(
-            "The task was killed, but its job could not be stopped (%s). %s %s The job: %s.",
+            "The task was killed, but its job could not be stopped (%s). %s %s The job: %s",
             f"no answer within {_TRIGGER_TIMEOUT:g} s" if is_late else f"{type(error).__name__}: {error}",
             MAY_BE_RUNNING,
             describe_stop(wait.resource),

@@ -73,7 +73,7 @@ def report_progress(context: Context, wait: Wait, poll_result: PollResult, histo
     now = _clock.now()
     is_new = history.record(poll_result, now)
     if poll_result.outcome is Outcome.PENDING:
-        log.info("%s.", summarize(wait, poll_result, now, is_repeated=not is_new))
+        log.info("%s", summarize(wait, poll_result, now, is_repeated=not is_new))
     write_progress(context, wait, poll_result, now)
 
 
@@ -92,7 +92,7 @@ def report_end(
     if poll_result.outcome is not Outcome.PENDING:
         absence = "Gone" if poll_result.outcome is Outcome.SUCCESS else "Not found"
         verdict = f"{poll_result.status or absence} {history.describe_durations(wait.started)}"
-        log.info("%s: %s.", verdict.strip(), wait.title)
+        log.info("%s: %s", verdict.strip(), wait.title)
 
 
 def report_deferral(context: Context, wait: Wait, poll_result: PollResult) -> None:

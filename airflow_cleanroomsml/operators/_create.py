@@ -100,7 +100,7 @@ class CleanRoomsMLCreateOperator(CleanRoomsMLOperator):
         # Before the wait, so that a task that cleans up finds the resource even if this task fails.
         self._push_identity(context, handle)
         verb = "Created" if create_once.created is handle else "Using"
-        self.log.info("%s the %s.", verb, lookup.describe(self.resource, handle.identifiers))
+        self.log.info("%s the %s", verb, lookup.describe(self.resource, handle.identifiers))
         return handle
 
     def _complete(self, context: Context, handle: Handle) -> Any:

@@ -200,7 +200,7 @@ class Canceller:
         # Airflow retries while try_number <= max_tries (docs/design/idempotency.md).
         if operator.retries and ti.try_number <= ti.max_tries and not operator.creates_another_on_retry:
             if wait:
-                operator.log.warning("execution_timeout has passed; a retry continues the wait: %s.", wait.title)
+                operator.log.warning("execution_timeout has passed; a retry continues the wait: %s", wait.title)
         else:
             cancel_if_started(lambda: operator.hook, lambda: wait or self._find_started(context))
         self._drop_note(ti)

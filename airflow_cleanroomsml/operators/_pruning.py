@@ -48,7 +48,7 @@ class Pruner:
         # This run's model need not match the prefix, and then it is not among those listed.
         own = (models.get(own_arn) or self._find_model(own_arn)) if own_arn else None
         if own_arn and own is None:
-            log.warning("Deleted nothing, because this run's audience model no longer exists: %s.", own_arn)
+            log.warning("Deleted nothing, because this run's audience model no longer exists: %s", own_arn)
             return Plan([], dict.fromkeys(models, "this run's model no longer exists, so its age is unknown"), gone)
         plan = plan_pruning(models.values(), in_service, keep=arguments["keep"], own=own)
         return plan._replace(gone={**plan.gone, **gone})
@@ -76,7 +76,7 @@ class Pruner:
             self._explain_conflict(arn, plan, error)
         else:
             # Not "deleted": the deletion takes time, and the task does not wait for it.
-            log.info("Deleting the audience model %s.", arn)
+            log.info("Deleting the audience model %s", arn)
             return True
         return False
 

@@ -97,9 +97,7 @@ class CleanRoomsMLCheckAudienceModelAgeOperator(_RetrainingOperator):
                 f"Nothing to train: the audience model in service was trained on data up to {end:%Y-%m-%d %H:%M %Z}, and this run's "
                 f"data end at {arguments['training_data_end_time']:%Y-%m-%d %H:%M %Z}: {arn}"
             )
-        self.log.info(
-            "The audience model in service was trained on data up to %s: %s.", f"{end:%Y-%m-%d %H:%M %Z}", arn
-        )
+        self.log.info("The audience model in service was trained on data up to %s: %s", f"{end:%Y-%m-%d %H:%M %Z}", arn)
         return arn
 
 
@@ -165,7 +163,7 @@ class CleanRoomsMLPromoteAudienceModelOperator(_RetrainingOperator):
         attempt_log = AttemptLog(context, f"{arguments['configured_audience_model_arn']} {new}", enabled=True)
         if current == new:
             replaced = self._recall_replaced(context, attempt_log)
-            self.log.info("Already in service: %s.", new)
+            self.log.info("Already in service: %s", new)
             push_results(self, context, {"replaced": replaced})
             report_data(self, context, {**arguments, "replaced": replaced})
             return str(new)
@@ -177,7 +175,7 @@ class CleanRoomsMLPromoteAudienceModelOperator(_RetrainingOperator):
         attempt_log.write(replaced=current)
         # Between the read and this update another run may promote: the API has no condition (see the class about max_active_runs).
         self.hook.call("update_configured_audience_model", arguments)
-        self.log.info("Put %s into service in place of %s.", new, current)
+        self.log.info("Put %s into service in place of %s", new, current)
         push_results(self, context, {"replaced": current})
         report_data(self, context, {**arguments, "replaced": current})
         return str(new)

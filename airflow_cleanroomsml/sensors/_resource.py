@@ -103,7 +103,7 @@ class CleanRoomsMLSensor(CleanRoomsMLBaseSensor):
                 write_progress(context, wait, self._last_poll, now)
             if is_changed:
                 # Without a status nothing was read: the service failed, or the resource does not exist yet.
-                self.log.log(logging.INFO if latest.status else logging.WARNING, "%s.", summarize(wait, latest))
+                self.log.log(logging.INFO if latest.status else logging.WARNING, "%s", summarize(wait, latest))
             return False
         return PokeReturnValue(is_done=True, xcom_value=self._finish(context, wait, self._last_poll))
 

@@ -337,6 +337,15 @@ def test_another_run_does_not_take_existing_resource(world: World) -> None:
     assert read_statuses(world) == {"one": "CREATE_PENDING"} or list(read_statuses(world)) == ["one"]
 
 
+def test_failed_namesake_is_not_offered_for_reuse(world: World) -> None:
+    dataset = world.create_dataset()
+    world.add_fault("CreateAudienceModel", "fail_job")
+    with pytest.raises(JobFailedError):
+        build_model_task(dataset).run()
+    with pytest.raises(AlreadyExistsError, match='if_exists="reuse" does not use a resource that is CREATE_FAILED'):
+        build_model_task(dataset).run()
+
+
 def test_other_arguments_create_second_resource(world: World, caplog: pytest.LogCaptureFixture) -> None:
     task = build_model_task(world.create_dataset())
     first = task.run()

@@ -186,7 +186,7 @@ def test_failed_cancellation_from_the_triggerer_says_how_to_stop_the_job(caplog:
 
     asyncio.run(cancel_from_trigger(TaskInstance(), fail, wait))
     assert "could not be stopped (RuntimeError: cannot schedule new futures after shutdown)." in caplog.text
-    assert "To stop it, run CleanRoomsMLCancelTrainedModelOperator. The job: trained model arn." in caplog.text
+    assert "To stop it, run CleanRoomsMLCancelTrainedModelOperator. The job: trained model arn\n" in caplog.text
 
 
 def test_flag_is_not_templated(studio: Studio) -> None:
@@ -392,7 +392,7 @@ def test_killed_task_logs_job_before_it_asks_airflow(
     with caplog.at_level(logging.INFO), pytest.raises(Ended):
         cancellation.is_killed(LastTry(), "trained model arn:aws:…")
     assert [record.getMessage() for record in caplog.records] == [
-        "The task was told to stop. Asking Airflow whether another try will continue the wait: trained model arn:aws:…."
+        "The task was told to stop. Asking Airflow whether another try will continue the wait: trained model arn:aws:…"
     ]
 
 

@@ -162,7 +162,7 @@ class TestOperators:
     ) -> None:
         arn = run(build_training_task(world, deferrable=deferrable)).result
         durations = r"\(CREATE_PENDING for \d\d+ s, CREATE_IN_PROGRESS for \d\d+ s\)"
-        assert re.search(rf"ACTIVE after \d+ s {durations}: audience model {arn}\.", read_log())
+        assert re.search(rf"ACTIVE after \d+ s {durations}: audience model {arn}\n", read_log())
 
     def test_log_and_state_store_have_readable_metrics(
         self, world: World, deferrable: bool, read_log: Callable[[], str]

@@ -95,7 +95,7 @@ def test_broken_state_store_is_ignored(caplog: pytest.LogCaptureFixture) -> None
     attempt_log = AttemptLog(context, "fingerprint", enabled=True)
     with caplog.at_level(logging.WARNING):
         assert attempt_log.recall() is None
-    assert "searching the listing" in caplog.text
+    assert "looking in the listing for what an earlier try created" in caplog.text
     attempt_log.write(number=1, sent=0.0)
     report_progress(context, build_wait(), PollResult("ACTIVE", Outcome.SUCCESS), StatusHistory())
 

@@ -75,7 +75,7 @@ def build_outcome_unknown(request: Request, error: CleanRoomsMLError) -> Outcome
     """Build the error for a create or start whose response was lost."""
     # The advice of a service error, to retry, would contradict ours.
     why = error.code if isinstance(error, ServiceError) else str(error)
-    # The name of an association has a name of its own.
+    # The member that holds the name of an association is not called name.
     name = next(
         (value for member, value in request.members.items() if member == "name" or member.endswith("AssociationName")),
         "",

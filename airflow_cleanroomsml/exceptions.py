@@ -193,9 +193,16 @@ class ServiceError(CleanRoomsMLError):
         :param facts: What else is known of the error; it comes before the advice.
         :param to_do: What to do besides; it comes after the advice.
         """
+        return self._rebuild(join_lines(self.summary, *facts), "\n  ".join(filter(None, (self.to_do, to_do))))
+
+    def replace_advice(self, to_do: str) -> Self:
+        """Return the same error with other advice, where that of its class does not help."""
+        return self._rebuild(self.summary, to_do)
+
+    def _rebuild(self, summary: str, to_do: str) -> Self:
         return type(self)(
-            join_lines(self.summary, *facts),
-            to_do="\n  ".join(filter(None, (self.to_do, to_do))),
+            summary,
+            to_do=to_do,
             request_id=self.request_id,
             operation=self.operation,
             code=self.code,
@@ -223,7 +230,7 @@ class AccessDeniedError(ServiceError):
         del operation
         if not actions:
             return cls.advice
-        needed = f"Check that the caller has these permissions: {', '.join(actions)}."
+        needed = f"Check that the caller has at least these permissions: {', '.join(actions)}."
         return join_lines(
             *textwrap.wrap(needed, _LINE_WIDTH, break_on_hyphens=False),
             cls._ROLE_ADVICE if "iam:PassRole" in actions else "",

@@ -177,7 +177,7 @@ def test_denial_names_permissions_that_request_needs(hook: CleanRoomsMLHook, emp
     with pytest.raises(AccessDeniedError) as caught:
         list(hook.items("list_audience_models"))
     listing = str(caught.value)
-    assert "Check that the caller has these permissions: cleanrooms-ml:ListAudienceModels." in listing
+    assert "Check that the caller has at least these permissions: cleanrooms-ml:ListAudienceModels." in listing
     assert "role in the request" not in listing
     with pytest.raises(AccessDeniedError) as caught:
         hook.call("create_training_dataset", {**build_dataset_request(empty_world), "tags": {"team": "ads"}})

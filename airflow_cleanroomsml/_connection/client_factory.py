@@ -96,7 +96,7 @@ _SHOWN = frozenset(
 #: Shorter values are not masked: they would match by chance.
 _LONG = 4
 #: Arguments that botocore quotes in its messages, and the user and password in a URL.
-_QUOTED = re.compile(r"(?<=value: ).*?(?=, (?:type: |valid ))|[^\s/'\"]+(?=@)", re.DOTALL)
+_QUOTED = re.compile(r"(?<=value: )(?!, (?:type: |valid )).+?(?=, (?:type: |valid ))|[^\s/'\"]+(?=@)", re.DOTALL)
 
 
 def make_client(hook: CleanRoomsMLHook, session: Any, make: Callable[[], T]) -> T:

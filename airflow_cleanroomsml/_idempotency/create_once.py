@@ -147,6 +147,9 @@ class CreateOnce:
     def _create_under_free_name(self, wait_for_quota: Callable[[Callable[[], Handle]], Handle]) -> Handle:
         while True:
             used = len(self._search.used_numbers)
+            if used:
+                name = self._search.arguments[self._resource.named]
+                log.info("Using the name %r: this task run has already used %r.", self._build_next_name(), name)
             try:
                 return wait_for_quota(self.send_once)
             except AlreadyExistsError as error:
@@ -222,19 +225,14 @@ class CreateOnce:
         previous.write_note(self.created, number=number, sent=sent, sought=sought)
         return self.created
 
+    def _build_next_name(self) -> str:
+        name, limit = self._search.arguments[self._resource.named], find_name_limit(self._request, self._resource)
+        return build_retry_name(name, self._search.next_number, limit)
+
     def _build_request(self) -> Request:
         changes: dict[str, Any] = {}
-        number = self._search.next_number
-        if number > 1:
-            name = self._search.arguments[self._resource.named]
-            retry_name = build_retry_name(name, number, find_name_limit(self._request, self._resource))
-            log.info(
-                "Creating the %s under the name %r: this task run has already used %r.",
-                self._resource.noun,
-                retry_name,
-                name,
-            )
-            changes[self._resource.named] = retry_name
+        if self._search.used_numbers:
+            changes[self._resource.named] = self._build_next_name()
         if self._claim and self._resource.has_readable_tags:
             changes["tags"] = {**self._request.members.get("tags", {}), self._claim.key: self._claim.value}
         return self._request.replace(changes)
@@ -259,9 +257,11 @@ class CreateOnce:
         created = f"{entry['createTime']:%Y-%m-%d %H:%M:%S %Z}{self._describe_owner(handle)}"
         title = lookup.describe(self._resource, handle.identifiers)
         fact = f"The existing resource: {title}, {f'{status}, ' if status else ''}created {created}."
-        is_unusable = status and status not in USABLE
-        return error.extend(
-            fact, to_do=f'if_exists="reuse" does not use a resource that is {status}.' if is_unusable else ""
+        explained = error.extend(fact)
+        if not status or status in USABLE:
+            return explained
+        return explained.replace_advice(
+            f'Choose another name; if_exists="reuse" does not use a resource that is {status}.'
         )
 
     def _describe_owner(self, handle: Handle) -> str:

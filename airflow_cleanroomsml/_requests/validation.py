@@ -281,8 +281,8 @@ class RequestCheck:
             with suppress(TypeError, ValueError, OverflowError):
                 number = convert(value)
         if number is None:
-            is_number = isinstance(value, float) and not math.isfinite(value)
-            what = "not a finite number" if is_number else describe_type(value)
+            is_infinite = isinstance(value, float) and not math.isfinite(value)
+            what = "not a finite number" if is_infinite else describe_type(value)
             self._add_violation(path, f"{self._format_value(value)} is {what}", allowed)
         else:
             self._check_range(shape, number, path)

@@ -140,7 +140,7 @@ async def cancel_from_trigger(
     """
     if not wait.on_kill or ti is None:
         return
-    cancelling = run(partial(_cancel_deferred, ti, wait))
+    cancelling = asyncio.ensure_future(run(partial(_cancel_deferred, ti, wait)))
     limited = asyncio.ensure_future(asyncio.wait_for(asyncio.shield(cancelling), _TRIGGER_TIMEOUT))
     # Shielded twice: a cancellation must reach neither the function in the thread nor the time-out of it.
     while not limited.done():
@@ -149,7 +149,8 @@ async def cancel_from_trigger(
             await asyncio.shield(limited)
     error = asyncio.TimeoutError() if limited.cancelled() else limited.exception()
     if error:
-        is_late = isinstance(error, asyncio.TimeoutError)
+        # A time-out of a socket has the same class.
+        is_late = not cancelling.done()
         log.warning(
             "The task was killed, but its job could not be stopped (%s). %s %s The job: %s",
             f"no answer within {_TRIGGER_TIMEOUT:g} s" if is_late else f"{type(error).__name__}: {error}",
@@ -174,7 +175,8 @@ def _cancel(hook: CleanRoomsMLHook, operation: str, wait: Wait) -> str:
         reason = poll_result.reason or "AWS gave no reason."
         if poll_result.advice:
             log.warning("Could not read the status: %s", join_lines(wait.title, reason, poll_result.advice))
-        problem = f"its status could not be read, so it was not {done}. {describe_stop(wait.resource)} {reason}"
+        reason = f"{' '.join(reason.split()).rstrip('.')}."
+        problem = f"its status could not be read, so it was not {done}. {reason} {describe_stop(wait.resource)}"
         return f"It may still be running and incurring charges: {problem}"
     if poll_result.outcome is not Outcome.PENDING:
         return f"It was already {poll_result.status}." if poll_result.status else "It no longer exists."

@@ -154,9 +154,11 @@ class PollResult(NamedTuple):
         return {**self._asdict(), "outcome": self.outcome.value, "outputs": dict(self.outputs)}
 
     def after(self, earlier: PollResult | None) -> PollResult:
-        """Return this result, with the last known status if this poll failed."""
+        """Return this result, with what earlier polls have shown if this one failed."""
         failed = not self.status and self.outcome is Outcome.PENDING
-        return self._replace(status=earlier.status) if failed and earlier and earlier.status else self
+        if not failed or earlier is None:
+            return self
+        return self._replace(status=earlier.status, is_absent=self.is_absent or earlier.is_absent)
 
     @property
     def reason(self) -> str:

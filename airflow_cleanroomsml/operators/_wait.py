@@ -146,7 +146,7 @@ class Waiter:
             self._stop_alarm()
             if is_failed:
                 self._operator.log.warning(
-                    "No triggerer polled before the time-out; polling once more in the worker. Check that a triggerer is running."
+                    "No triggerer was running at the time-out; polling once more in the worker. Check that one is running now."
                 )
                 self._restore(wait)
                 return self._finish(context, wait, PollResult("", Outcome.PENDING))

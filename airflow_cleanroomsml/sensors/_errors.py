@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 #: Seconds by which Airflow's own limit on a deferral exceeds ours, so that the trigger ends by itself and returns its last result.
 SENSOR_DEFERRAL_MARGIN = 60
-_NO_TRIGGERER = "No triggerer polled before the time-out. Check that a triggerer is running."
+_NO_TRIGGERER = "No triggerer was running at the time-out. Check that one is running now."
 _ADVICE = "To wait longer, increase timeout (in seconds); poke_interval is the longest pause between two polls."
 
 

@@ -28,7 +28,16 @@ def split_url(endpoint_url: str) -> SplitResult:
         is_valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         is_valid = False
-    if not is_valid or "@" in parts.netloc or parts.path not in ("", "/") or parts.query:
+    # urlsplit() drops some of the characters that a URL may not have.
+    is_clean = endpoint_url.isprintable() and " " not in endpoint_url
+    if (
+        not is_valid
+        or not is_clean
+        or "@" in parts.netloc
+        or parts.path not in ("", "/")
+        or parts.query
+        or parts.fragment
+    ):
         raise EmulatorError(f"The URL of the emulator is {endpoint_url!r}; must be like http://127.0.0.1:5055")
     return parts
 

@@ -109,7 +109,7 @@ def test_denied_cancellation_does_not_hide_time_out(
     (log_message,) = [text for text in caplog.messages if "CancelTrainedModel failed with AccessDenied" in text]
     assert "is still running and still incurring charges. Could not cancel it: " in log_message
     assert (
-        "Check that the caller has these permissions: cleanrooms-ml:CancelTrainedModel, cleanrooms:PassMembership."
+        "Check that the caller has at least these permissions: cleanrooms-ml:CancelTrainedModel, cleanrooms:PassMembership."
         in log_message
     )
     assert log_message.splitlines()[-1].startswith("  Request ID: ")
@@ -177,15 +177,20 @@ def test_delete_on_kill_tries_to_delete_running_model(slow_world: World, delete:
     assert ("to try, run CleanRoomsMLDeleteAudienceModelOperator." in message) is not delete
 
 
-def test_failed_cancellation_from_the_triggerer_says_how_to_stop_the_job(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    "error", [RuntimeError("cannot schedule new futures after shutdown"), TimeoutError("timed out")]
+)
+def test_failed_cancellation_from_the_triggerer_says_how_to_stop_the_job(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
     identifiers = {"trained_model_arn": "arn", "membership_identifier": "m"}
     wait = Wait("trained model", "created", identifiers, 0.0, 1.0, 1.0, on_kill="cancel")
 
     async def fail(_: object) -> None:
-        raise RuntimeError("cannot schedule new futures after shutdown")
+        raise error
 
     asyncio.run(cancel_from_trigger(TaskInstance(), fail, wait))
-    assert "could not be stopped (RuntimeError: cannot schedule new futures after shutdown)." in caplog.text
+    assert f"could not be stopped ({type(error).__name__}: {error})." in caplog.text
     assert "To stop it, run CleanRoomsMLCancelTrainedModelOperator. The job: trained model arn\n" in caplog.text
 
 

@@ -122,6 +122,14 @@ else:
 
 T = TypeVar("T")
 
+
+def clear_cached(instance: T) -> T:
+    """Remove the values of cached properties from a copy, and return it: they may refer to the instance that was copied."""
+    for name in [name for name in vars(instance) if isinstance(getattr(type(instance), name, None), cached)]:
+        del vars(instance)[name]
+    return instance
+
+
 #: What Airflow names as the next method of a task whose deferral it ended (``TRIGGER_FAIL_REPR`` in 2.11 and 3.x).
 FAILED_DEFERRAL = "__fail__"
 
@@ -522,6 +530,7 @@ __all__ = [
     "TaskGroup",
     "XComArg",
     "cached",
+    "clear_cached",
     "compute_property",
     "conf",
     "delete_xcom",

@@ -77,7 +77,11 @@ def main(dag_file: str, dag_id: str, conf: str, out: str, mark_success: str = ""
     """
     # A text: Airflow 2.11 compiles it with another library than Python's.
     options = {"mark_success_pattern": mark_success} if mark_success else {}
-    run = load_dag(dag_file, dag_id).test(run_conf=json.loads(Path(conf).read_text()), **options)
+    dag = load_dag(dag_file, dag_id)
+    # Airflow 2 finds the aliases of a task's outlets only if the Dag is in its database, where test() does not put it.
+    if hasattr(dag, "sync_to_db"):
+        dag.sync_to_db()
+    run = dag.test(run_conf=json.loads(Path(conf).read_text()), **options)
     Path(out).write_text(json.dumps(describe_run(dag_id, run.run_id)))
 
 

@@ -449,7 +449,8 @@ class Run:
 def run(operator: Any, **context: Any) -> Run:
     """Render and execute a task; deferrals go through their triggers, serialised and back, in this process."""
     ti = context.get("ti") or TaskInstance()
-    context = {"params": {}, **context, "ti": ti}
+    # Airflow 2.11 reads the number of mapped task instances when it renders the output of another task.
+    context = {"params": {}, "expanded_ti_count": None, **context, "ti": ti}
     operator.render_template_fields(context)
     step = partial(operator.execute, context)
     while True:

@@ -128,6 +128,7 @@ def test_a_cycle_is_found() -> None:
 
 
 def test_no_class_inherits_from_more_than_four_of_ours() -> None:
+    pytest.importorskip("numpy", reason="only the emulator's environment can import all modules")
     inherited: dict[type, int] = {}
     for module in MODULES:
         if not module.endswith("__main__"):

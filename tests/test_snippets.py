@@ -339,5 +339,7 @@ def test_page_shows_actual_output(empty_world: World, block: Block) -> None:
     if page in NO_OUTPUT:
         assert page.startswith("docs/real") or "airflow-provider-cleanroomsml" in block.text.splitlines()
         return
+    if page == "docs/howto/check_training_data.md":
+        pytest.importorskip("pyarrow", reason="the older sessions have no pyarrow")
     printed = OUTPUTS[page](empty_world)
     assert re.fullmatch(re.escape(block.text.rstrip()).replace("…", ".*"), printed.rstrip(), re.DOTALL), printed

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_cleanroomsml._compat import AirflowException, BaseOperator, render_own_fields
+from airflow_cleanroomsml._compat import AirflowException, BaseOperator, clear_cached, render_own_fields
 from airflow_cleanroomsml._connection.aws_connection import AwsConnection
 from airflow_cleanroomsml._data_report import report_data, report_failure, report_start, report_success
 from airflow_cleanroomsml._requests.sensitive import hide, holds_sensitive, reveal
@@ -18,6 +18,7 @@ from airflow_cleanroomsml.links import choose_links
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions.xcom_arg import PlainXComArg
+    from typing_extensions import Self
 
     from airflow_cleanroomsml._compat import Context
     from airflow_cleanroomsml._requests.request import Request
@@ -119,6 +120,11 @@ class CleanRoomsMLOperator(AwsConnection, BaseOperator):
         from airflow_cleanroomsml._requests.request import Request, load
 
         return Request(load(self.service), self.operation, self.request)
+
+    def prepare_for_execution(self) -> Self:
+        """Return the copy that Airflow executes. ``dag.test()`` of Airflow 2.11 copies one that has been deferred."""
+        task: Self = super().prepare_for_execution()
+        return clear_cached(task)
 
     def execute(self, context: Context) -> Any:
         """Run the operation; see the class for the return value."""

@@ -242,6 +242,7 @@ def test_chosen_size_is_exported(airflow: Deployment, emulator: EmulatorProcess,
 
 @deferred_or_not
 def test_training_and_seed_are_checked_first(airflow: Deployment, emulator: EmulatorProcess, deferrable: bool) -> None:
+    pytest.importorskip("pyarrow", reason="the older sessions have no pyarrow")
     world = World(emulator).build()
     create_role(world)
     conf = {

@@ -76,6 +76,7 @@ def case(emulator: EmulatorProcess, tmp_path: Path) -> Case:
     return Case(emulator, tmp_path)
 
 
+@pytest.mark.skipif(not IS_3, reason="Airflow 2.11 queues the first event of an alias, but does not start the Dag")
 def test_promotion_starts_the_dag_with_the_arn(case: Case) -> None:
     airflow, user = case.airflow, User(case.airflow)
     conf = {"training_dataset_arn": case.dataset, "configured_audience_model_arn": case.terms, "keep": 1}

@@ -13,4 +13,6 @@ def record_lineage(path: Path) -> dict[str, str]:
         "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(transport),
         # With this option, which users may set, events have all attributes of an operator.
         "AIRFLOW__OPENLINEAGE__INCLUDE_FULL_TASK_INFO": "True",
+        # Airflow waits for an event for ten seconds, and then drops it: too short on a busy machine.
+        "AIRFLOW__OPENLINEAGE__EXECUTION_TIMEOUT": "120",
     }
